@@ -1,0 +1,141 @@
+//! The road: append keyed bytes durably, read them from an offset, commit {outputs, offset} atomically.
+//!
+//! One port, two roads behind it: `disk`, our own segments with a transactional store beside them, and `kafka`. Both pass
+//! one conformance suite. The road moves bytes and knows no meaning: roles tell it what is confirmed.
+//!
+//! The life of a record: a gateway appends it to its [`Journal`] (handed to the operating system when `append` returns, on
+//! the platter at the next group fsync); once fsynced it is readable as `usage`, in place on disk, shipped by the outbox on
+//! Kafka; a [`Member`] polls it and commits what it made of it; [`Reader`]s follow the ledger and the policy, [`Follower`]s
+//! the decisions.
+//!
+//! "Durable" means: `Journal::append` survives the death of the process at its return and a power loss at the next fsync;
+//! `Member::commit` and `Road::publish` survive both at their return.
+//!
+//! Every call here blocks, and none needs a runtime: a role gives each loop a thread of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use schemas::{
+    id::{Lane, Offset, ProducerId, Seq},
+    topics::Topic,
+};
+
+/// Who wrote a record, and its place among theirs. Outside `usage`, `producer` is [`ProducerId::NONE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The producer.
+    pub producer: ProducerId,
+    /// Its sequence in the record's lane.
+    pub seq: Seq,
+    /// A hash of the body.
+    pub hash: u64,
+}
+
+/// One record of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its place in that lane of the topic.
+    pub offset: Offset,
+    /// Who wrote it.
+    pub header: Header,
+    /// The body. The road never looks into it.
+    pub body: Bytes,
+}
+
+/// A record to be appended to a journal.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// The lane it goes to.
+    pub lane: Lane,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Where all of Tollgate's topics are: a directory, or a Kafka cluster.
+pub trait Road: Send + Sync {
+    /// How many lanes every topic has; fixed when the topics were created.
+    fn lanes(&self) -> u16;
+
+    /// Opens the gateway's journal: a new producer. Once a process.
+    fn journal(&self) -> Result<Arc<Journal>, Error>;
+
+    /// Joins metering, the only reader of `usage`.
+    fn member(&self) -> Result<Box<dyn Member>, Error>;
+
+    /// Reads `ledger` or `policy` from the given offsets, by lane. `policy` has one lane.
+    fn reader(&self, topic: Topic, from: &[Offset]) -> Result<Box<dyn Reader>, Error>;
+
+    /// Follows `decisions`: first the whole state, then every change.
+    fn follower(&self) -> Result<Box<dyn Follower>, Error>;
+
+    /// Appends to `policy`, durably.
+    fn publish(&self, bodies: &[Bytes]) -> Result<(), Error>;
+}
+
+/// Metering's side: exclusive input, atomic output.
+pub trait Member: Send {
+    /// Waits up to `wait` for something to happen.
+    fn poll(&mut self, wait: Duration) -> Result<Polled, Error>;
+
+    /// After [`Polled::Assigned`], says where the state that was restored wants `usage` read from.
+    fn resume(&mut self, lane: Lane, from: Offset) -> Result<(), Error>;
+
+    /// Commits what was made of the input of one lane: all of it or nothing.
+    fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error>;
+}
+
+/// What happened at a [`Member`].
+#[derive(Debug)]
+pub enum Polled {
+    /// A lane is ours from here on; this is its whole state as last committed, by key.
+    Assigned(Lane, Vec<(Bytes, Bytes)>),
+    /// A lane is no longer ours: forget it.
+    Revoked(Lane),
+    /// Records of one lane, in order, bounded in bytes.
+    Records(Lane, Vec<Record>),
+    /// Nothing.
+    Idle,
+}
+
+/// One transaction.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// The next record of `usage` to read in this lane.
+    pub input: Offset,
+    /// Appended to the lane of `ledger`.
+    pub ledger: Vec<Bytes>,
+    /// Put into the lane of `decisions`, by key; no value removes the key.
+    pub decisions: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// A reader of a topic that is kept in order.
+pub trait Reader: Send {
+    /// Waits up to `wait` for records; sorted by offset within each lane, bounded in bytes. Only what is committed.
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, Error>;
+
+    /// The offset after the last committed record, by lane, at the time of the call.
+    fn ends(&mut self) -> Result<Vec<Offset>, Error>;
+}
+
+/// A reader of `decisions`.
+pub trait Follower: Send {
+    /// Waits up to `wait` for changes of state.
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, Error>;
+
+    /// Whether all that was committed when the follower was opened has been polled.
+    fn caught_up(&self) -> bool;
+}
+
+/// One key of `decisions` as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The lane it is of.
+    pub lane: Lane,
+    /// The key.
+    pub key: Bytes,
+    /// Its state; nothing if it is gone.
+    pub state: Option<Bytes>,
+}

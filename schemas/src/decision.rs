@@ -1,0 +1,187 @@
+//! What gateways obey, and all that metering remembers: the state *is* what was published.
+//!
+//! The `decisions` topic is compacted: each record is the whole state under its key, so a reader that missed any number of
+//! earlier ones is right as soon as it has the last. Per instance and producer there are three totals that only grow, each
+//! with one writer: `granted` (metering), `used` and `returned` (the gateway).
+//!
+//! L-1, before every grant: `adjusted + Σ max(granted − returned, used) ≤ amount`.
+//! L-2, before every hold: `used + held ≤ granted − returned`.
+
+use crate::{
+    id::{InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
+    limit::Schedule,
+    time::Time,
+};
+
+/// The key of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// The lane's own position.
+    Lane(Lane),
+    /// One counter of a limit.
+    Instance(InstanceId),
+    /// The windows of a limit, as the lane of this record published them.
+    Schedule(Lane, LimitId),
+}
+
+/// The state under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Under [`Key::Lane`].
+    Lane(LaneState),
+    /// Under [`Key::Instance`].
+    Instance(Box<Instance>),
+    /// Under [`Key::Schedule`].
+    Schedule(Schedule),
+}
+
+/// How far a lane is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneState {
+    /// The next record of `usage` to read.
+    pub input: Offset,
+    /// The next record of `policy` to read.
+    pub policy: Offset,
+    /// The time of the last entry written; the next is not before it.
+    pub recorded_at: Time,
+    /// Every producer heard in this lane.
+    pub producers: Vec<ProducerMark>,
+}
+
+/// How far a producer is accepted in a lane. Only this word confirms an event and lets a journal trim it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerMark {
+    /// Who.
+    pub producer: ProducerId,
+    /// The last accepted event.
+    pub seq: Seq,
+    /// Its hash: the same sequence with other bytes is a conflict, not a duplicate.
+    pub hash: u64,
+    /// The gateway's name.
+    pub gateway: String,
+    /// Its low watermark.
+    pub low_watermark: Time,
+    /// When it was last heard, by its own clock.
+    pub heard_at: Time,
+    /// The number of the last lease request that was answered: granted or denied.
+    pub answered: u64,
+    /// Whether its successor has taken over.
+    pub closed: bool,
+}
+
+/// The state of one counter of a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its limit.
+    pub limit: LimitId,
+    /// The values of the limit's `*`.
+    pub values: Vec<String>,
+    /// The limit's amount now.
+    pub amount: i128,
+    /// The windows it counts: one, or the last few where leases stand; sorted by start.
+    pub windows: Vec<WindowState>,
+    /// The producers that hold or used some of it.
+    pub holders: Vec<Holder>,
+    /// Grows when gateways are asked to give back what they do not hold.
+    pub recall: u64,
+    /// Where leases stand: the earliest window that a grant given now is good for.
+    pub share_from: Time,
+    /// Requests that wait for returns, oldest first.
+    pub waiting: Vec<Waiting>,
+}
+
+/// One window of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowState {
+    /// Its start.
+    pub start: Time,
+    /// Its end.
+    pub end: Time,
+    /// Corrections and external use.
+    pub adjusted: i128,
+}
+
+/// What one producer has of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub producer: ProducerId,
+    /// Granted, ever. Written by metering alone.
+    pub granted: i128,
+    /// Where leases stand: the part of `granted` that is good only from [`Self::fresh_from`] on.
+    pub fresh: i128,
+    /// The window from which `fresh` is good.
+    pub fresh_from: Time,
+    /// Returned, ever, as the producer last said.
+    pub returned: i128,
+    /// Used, by window, as the producer last said.
+    pub used: Vec<(Time, i128)>,
+    /// Held, as the producer last said.
+    pub held: i128,
+    /// The version of the report that said so.
+    pub version: u64,
+    /// The last recall that the producer obeyed.
+    pub recall: u64,
+    /// The number of the last request for this instance that was refused; the producer asks again when something changed.
+    pub denied: u64,
+}
+
+/// A request that waits for returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Who asks.
+    pub producer: ProducerId,
+    /// The number of its request.
+    pub number: u64,
+    /// The window it asks for.
+    pub window: Time,
+    /// The least that helps.
+    pub need: i128,
+}
+
+impl Holder {
+    /// What it may spend in a window: its lease, less what is good only later.
+    pub fn lease(&self, window: Time) -> i128 {
+        let early = if window < self.fresh_from { self.fresh } else { 0 };
+        self.granted - self.returned - early
+    }
+
+    /// What it used in a window.
+    pub fn used_in(&self, window: Time) -> i128 {
+        self.used.iter().find(|(start, _)| *start == window).map_or(0, |(_, used)| *used)
+    }
+
+    /// What it takes of a window's amount: its lease, or its use where a bill ran past it.
+    pub fn taken(&self, window: Time) -> i128 {
+        self.lease(window).max(self.used_in(window))
+    }
+}
+
+impl Instance {
+    /// The left side of L-1 for a window.
+    pub fn taken(&self, window: &WindowState) -> i128 {
+        window.adjusted + self.holders.iter().map(|holder| holder.taken(window.start)).sum::<i128>()
+    }
+
+    /// What was settled in a window. Shown, and part of no safety rule.
+    pub fn settled(&self, window: &WindowState) -> i128 {
+        window.adjusted + self.holders.iter().map(|holder| holder.used_in(window.start)).sum::<i128>()
+    }
+
+    /// What is held, as last reported.
+    pub fn held(&self) -> i128 {
+        self.holders.iter().map(|holder| holder.held).sum()
+    }
+
+    /// What is leased and not returned.
+    pub fn leased(&self) -> i128 {
+        self.holders.iter().map(|holder| holder.granted - holder.returned).sum()
+    }
+
+    /// Its newest window.
+    pub fn current(&self) -> Option<&WindowState> {
+        self.windows.last()
+    }
+}

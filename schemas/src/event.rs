@@ -1,0 +1,360 @@
+//! What gateways report: the facts of calls, and the counters of the leases they spend.
+//!
+//! Every counter message carries totals, never differences, so that a message lost, repeated or overtaken changes nothing.
+
+use std::sync::Arc;
+
+use crate::{
+    error_code::ErrorCode,
+    id::{BookHash, CallId, InstanceId, Lane, LimitId, ProducerId, Seq},
+    limit::Unit,
+    money::Pico,
+    subject::Subject,
+    time::Time,
+    tokens::{Usage, Vector},
+};
+
+/// One record of the `usage` topic.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A journal was opened: the first event of a producer in each lane.
+    Opened(Opened),
+    /// An attempt was admitted; written before the provider is called.
+    Admitted(Box<Admitted>),
+    /// An attempt is still running.
+    Streamed(Streamed),
+    /// An attempt ended, and with the last attempt its call.
+    Settled(Box<Settled>),
+    /// Calls were refused.
+    Refused(Box<Refused>),
+    /// A gateway needs more of some instances, all of this lane.
+    LeaseRequested(LeaseRequested),
+    /// A gateway's counters and its low watermark.
+    Reported(Reported),
+}
+
+/// A journal was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The gateway's name, as the `gateway` column shows it.
+    pub gateway: String,
+    /// When.
+    pub at: Time,
+    /// The producer before this one in the same journal, if there was one.
+    pub predecessor: Option<Predecessor>,
+}
+
+/// What the successor knows of the producer before it, in this lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Predecessor {
+    /// Who it was.
+    pub producer: ProducerId,
+    /// The last sequence it wrote in this lane; 0 for none. If metering has seen more, the journal is a copy.
+    pub last: Seq,
+    /// What it had held of instances at home in this lane for attempts whose end is unknown; it stays held.
+    pub provisions: Vec<Hold>,
+}
+
+/// The facts of an attempt that every record of it repeats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// The client call it belongs to.
+    pub call: CallId,
+    /// Its number in the call, from 1.
+    pub attempt: u16,
+    /// When it was admitted; selects price, window and day.
+    pub admitted_at: Time,
+    /// Who called.
+    pub subject: Arc<Subject>,
+    /// The API, such as `openai.chat`.
+    pub api: Api,
+    /// The provider's configured name.
+    pub provider: String,
+    /// The model asked of the provider.
+    pub model: String,
+    /// The model that the client asked for.
+    pub model_requested: String,
+    /// Whether the answer is a stream.
+    pub stream: bool,
+    /// The price book in force at admission.
+    pub book: BookHash,
+    /// The gateway that served it.
+    pub gateway: Arc<str>,
+}
+
+/// An API that is metered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// OpenAI chat completions.
+    OpenAiChat,
+    /// OpenAI embeddings.
+    OpenAiEmbeddings,
+    /// Anthropic messages.
+    AnthropicMessages,
+    /// Anthropic token counting: a request, never a charge.
+    AnthropicCountTokens,
+}
+
+impl Api {
+    /// Every API, in wire order.
+    pub const ALL: [Self; 4] =
+        [Self::OpenAiChat, Self::OpenAiEmbeddings, Self::AnthropicMessages, Self::AnthropicCountTokens];
+
+    /// The name in the `api` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai.chat",
+            Self::OpenAiEmbeddings => "openai.embeddings",
+            Self::AnthropicMessages => "anthropic.messages",
+            Self::AnthropicCountTokens => "anthropic.count_tokens",
+        }
+    }
+}
+
+/// An amount of one instance that an attempt holds, in the limit's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The start of the window it counts in.
+    pub window: Time,
+    /// How much.
+    pub amount: i128,
+}
+
+/// A gateway's counters of one instance, as totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The window that `used` is of.
+    pub window: Time,
+    /// Used in that window by this producer.
+    pub used: i128,
+    /// Returned of its lease by this producer, ever.
+    pub returned: i128,
+    /// Held now in all windows, provisions included. Not monotone: the report with the largest `version` is the truth.
+    pub held: i128,
+    /// Grows with every change of this instance at this producer.
+    pub version: u64,
+    /// The last recall of the instance that this producer has obeyed.
+    pub recall: u64,
+}
+
+/// An attempt was admitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admitted {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What it holds. Nobody matches a scope again after this.
+    pub holds: Vec<Hold>,
+}
+
+/// Where an attempt stands, cumulatively.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    /// The call.
+    pub call: CallId,
+    /// The attempt.
+    pub attempt: u16,
+    /// When.
+    pub at: Time,
+    /// The least it has used so far.
+    pub so_far: Vector,
+}
+
+/// How an attempt or a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The answer came to its end.
+    Complete,
+    /// The provider refused, failed or broke off.
+    ProviderError,
+    /// A deadline passed.
+    Timeout,
+    /// The client went away.
+    ClientGone,
+    /// We ended the stream.
+    Cut,
+    /// The process ended first; found at restart.
+    Unknown,
+}
+
+impl Outcome {
+    /// Every outcome, in wire order.
+    pub const ALL: [Self; 6] =
+        [Self::Complete, Self::ProviderError, Self::Timeout, Self::ClientGone, Self::Cut, Self::Unknown];
+
+    /// The name in the `outcome` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ProviderError => "provider_error",
+            Self::Timeout => "timeout",
+            Self::ClientGone => "client_gone",
+            Self::Cut => "cut",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// An attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// When it ended.
+    pub settled_at: Time,
+    /// How.
+    pub outcome: Outcome,
+    /// The provider's HTTP status; 0 if it never answered.
+    pub status: u16,
+    /// What it used.
+    pub usage: Usage,
+    /// The provider's own usage object, verbatim; empty if it sent none.
+    pub raw_usage: String,
+    /// The model that answered, empty if it did not say.
+    pub model_answered: String,
+    /// The service tier that the answer states.
+    pub service_tier: String,
+    /// The region that the answer states.
+    pub region: String,
+    /// The cost that the provider states.
+    pub provider_cost: Option<Pico>,
+    /// The provider's id of the answer.
+    pub response_id: String,
+    /// Milliseconds from admission to the first byte of the answer's body.
+    pub ttft_ms: Option<u64>,
+    /// What it used of each instance it held.
+    pub posted: Vec<Posting>,
+    /// The counters of those instances after it.
+    pub counters: Vec<Counter>,
+    /// The call, if this was its last attempt.
+    pub call: Option<CallEnd>,
+}
+
+/// What an attempt used of one instance, and what stays held because it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posting {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The window it was admitted in.
+    pub window: Time,
+    /// Used.
+    pub used: i128,
+    /// Kept held.
+    pub provision: i128,
+}
+
+/// The end of a client call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallEnd {
+    /// How many attempts it took.
+    pub attempts: u16,
+    /// How it ended for the client.
+    pub outcome: Outcome,
+    /// When the call was accepted.
+    pub accepted_at: Time,
+    /// The age of the oldest balance that admitted it.
+    pub balance_age_ms: u64,
+    /// The session that the client named.
+    pub session_id: String,
+    /// What its attempts before this one used, and cost.
+    pub earlier: Vector,
+}
+
+/// Calls refused by one instance with one key in one second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The first of them.
+    pub at: Time,
+    /// One of them.
+    pub call: CallId,
+    /// Who called.
+    pub subject: Arc<Subject>,
+    /// The API.
+    pub api: Api,
+    /// The provider chosen, empty if none was.
+    pub provider: String,
+    /// The model chosen.
+    pub model: String,
+    /// The model asked for.
+    pub model_requested: String,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// How many.
+    pub count: u64,
+    /// Why.
+    pub code: ErrorCode,
+    /// Whether the call was refused, or only would have been.
+    pub observed: bool,
+    /// The limit's name.
+    pub limit: String,
+    /// Its unit.
+    pub unit: Unit,
+    /// Its amount.
+    pub amount: i128,
+    /// What was settled of it.
+    pub settled: i128,
+    /// What was held of it.
+    pub held: i128,
+    /// What the call could have cost; nothing if that is not known.
+    pub estimated_cost: Option<Pico>,
+    /// The age of the balance that the decision used.
+    pub balance_age_ms: u64,
+    /// The gateway.
+    pub gateway: Arc<str>,
+}
+
+/// A request for more of some instances, granted whole or not at all. A want of nothing opens the instance: so a gateway makes
+/// soft and observed instances known, which need no lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRequested {
+    /// When.
+    pub at: Time,
+    /// Numbers the requests of this producer in this lane, from 1.
+    pub number: u64,
+    /// What for.
+    pub wants: Vec<Want>,
+}
+
+/// More of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The limit.
+    pub limit: LimitId,
+    /// The values of its `*`.
+    pub values: Vec<String>,
+    /// The window; where leases stand, the one that the gateway is in.
+    pub window: Time,
+    /// The least that helps.
+    pub need: i128,
+    /// What would last for a while.
+    pub want: i128,
+    /// What the producer has used and held when it asks.
+    pub counter: Counter,
+}
+
+/// Counters at home in this lane, and how far this gateway has reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// When.
+    pub at: Time,
+    /// The admission time of the oldest call that is open or not shipped; `at` if there is none.
+    pub low_watermark: Time,
+    /// The counters that changed since the last report.
+    pub counters: Vec<Counter>,
+}
+
+impl Event {
+    /// The lane that the facts of this event's tenant travel in; nothing for events that are addressed to a lane.
+    pub fn tenant_lane(&self, lanes: u16) -> Option<Lane> {
+        let tenant = match self {
+            Self::Admitted(admitted) => &admitted.attempt.subject.tenant,
+            Self::Settled(settled) => &settled.attempt.subject.tenant,
+            Self::Refused(refused) => &refused.subject.tenant,
+            Self::Opened(_) | Self::Streamed(_) | Self::LeaseRequested(_) | Self::Reported(_) => return None,
+        };
+        Some(Lane::of(tenant.as_bytes(), lanes))
+    }
+}

@@ -1,0 +1,143 @@
+//! Identifiers. Each is a type of its own, so that a lane is never passed for a sequence.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::time::Time;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The 16 bytes that travel on the wire.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// Reads back what [`Self::as_bytes`] gave.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.hyphenated())
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// One client call, as `x-tollgate-call-id` shows it: a UUIDv7, so that it sorts by time.
+    CallId
+}
+
+uuid_id! {
+    /// One open of one gateway's journal: random and never reused, because a reused one would make new events look old.
+    ProducerId
+}
+
+impl CallId {
+    /// A fresh id for a call that starts now.
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl ProducerId {
+    /// A fresh id for a journal that opens now.
+    pub fn fresh() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The id of records that no gateway wrote.
+    pub const NONE: Self = Self(Uuid::nil());
+}
+
+/// A lane of the log; on Kafka, a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane(pub u16);
+
+impl Lane {
+    /// The lane that `key` (a tenant, or an instance that spans tenants) lives in, of `lanes`.
+    pub fn of(key: &[u8], lanes: u16) -> Self {
+        let hash = Sha256::digest(key);
+        let word = u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);
+        Self((word % u64::from(lanes.max(1))) as u16)
+    }
+}
+
+/// The place of an event among those of its producer and lane; the first is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seq(pub u64);
+
+/// The place of a record in a lane of a topic; the first is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Offset(pub u64);
+
+/// The content hash that names a price book.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BookHash(pub [u8; 32]);
+
+/// The name, scope, unit, window and zone of a limit: what may not change in place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LimitId(pub [u8; 16]);
+
+/// One counter of a limit: the limit, the values its `*` took and, unless its leases stand, its window.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId(pub [u8; 16]);
+
+impl InstanceId {
+    /// Names the counter of `limit` for `values` (one for each `*`, in scope order); `window` is its start, absent where
+    /// one counter serves every window.
+    pub fn of<S: AsRef<str>>(limit: LimitId, values: &[S], window: Option<Time>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(limit.0);
+        for value in values {
+            hash.update((value.as_ref().len() as u64).to_be_bytes());
+            hash.update(value.as_ref().as_bytes());
+        }
+        if let Some(start) = window {
+            hash.update(start.as_micros().to_be_bytes());
+        }
+        Self(first_16(&hash.finalize()))
+    }
+}
+
+pub(crate) fn first_16(digest: &[u8]) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.copy_from_slice(&digest[..16]);
+    out
+}
+
+macro_rules! hex_id {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+hex_id!(BookHash);
+hex_id!(LimitId);
+hex_id!(InstanceId);

@@ -1,0 +1,203 @@
+//! What metering writes: each accepted fact once, priced, and every change of the books.
+//!
+//! The ledger is the one source of every table of the lake, and of replay. Nothing in it is ever edited.
+
+use crate::{
+    decision::Instance,
+    event::{Admitted, Refused, Settled, Streamed},
+    id::{BookHash, InstanceId, Offset, ProducerId, Seq},
+    limit::Limit,
+    money::Pico,
+    time::Time,
+    tokens::TokenClass,
+};
+
+/// One record of the `ledger` topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// When metering accepted it; never goes back within a lane.
+    pub recorded_at: Time,
+    /// What.
+    pub fact: Fact,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// An attempt was admitted.
+    Admitted(Box<Admitted>),
+    /// An attempt is running.
+    Streamed(Streamed),
+    /// An attempt ended and was charged.
+    Charged(Box<Charged>),
+    /// Calls were refused.
+    Refused(Box<Refused>),
+    /// An instance as it stands after a batch that changed it; grants, returns and use are in it as totals.
+    Balance(Box<Instance>),
+    /// The limits in force from here on.
+    Limits(LimitsInForce),
+    /// The price book in force from here on; its rows stand in the policy under this hash.
+    Book(BookInForce),
+    /// A gateway was heard: nothing that it admitted before its low watermark is still to come.
+    Heard(Heard),
+    /// A hard limit was passed: by a bill beyond its bound, or by debt.
+    Overrun(Overrun),
+    /// Something that an operator has to look at.
+    Alarm(Alarm),
+}
+
+/// An attempt and what it costs: one charge for each class that is not zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Charged {
+    /// The attempt as the gateway reported it.
+    pub settled: Settled,
+    /// Its charges.
+    pub charges: Vec<Charge>,
+}
+
+/// What one class of one attempt costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The model that ran, if it is another than the one that answered.
+    pub model: Option<String>,
+    /// The class.
+    pub class: TokenClass,
+    /// How many tokens or units.
+    pub quantity: u64,
+    /// What they cost.
+    pub price: Rated,
+}
+
+/// A price, or the reason why there is none. What has no price is never free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rated {
+    /// By this row of the book.
+    Priced {
+        /// Pico-dollars for one.
+        unit_price: Pico,
+        /// `unit_price` times the quantity.
+        cost: Pico,
+        /// The row of the book.
+        price_id: String,
+        /// Where the row comes from.
+        source: String,
+    },
+    /// Not by any.
+    Unpriced(Unpriced),
+}
+
+/// Why something has no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unpriced {
+    /// The book has no row for the model.
+    UnknownModel,
+    /// The book knows the model but not this class of it.
+    UnknownClass,
+    /// The book has rows for it, none of which is valid at that time.
+    OutsideValidity,
+    /// The answer states a tier that the book has no price for.
+    UnknownTier,
+    /// The cost is more than one row can hold.
+    TooLarge,
+    /// Metering does not know the book.
+    UnknownBook,
+}
+
+impl Unpriced {
+    /// Every reason, in wire order.
+    pub const ALL: [Self; 6] = [
+        Self::UnknownModel,
+        Self::UnknownClass,
+        Self::OutsideValidity,
+        Self::UnknownTier,
+        Self::TooLarge,
+        Self::UnknownBook,
+    ];
+
+    /// The text in the `unpriced_reason` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownModel => "unknown_model",
+            Self::UnknownClass => "unknown_class",
+            Self::OutsideValidity => "outside_validity",
+            Self::UnknownTier => "unknown_tier",
+            Self::TooLarge => "too_large",
+            Self::UnknownBook => "unknown_book",
+        }
+    }
+}
+
+/// The whole list of limits, whenever it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsInForce {
+    /// The policy record that brought them.
+    pub policy: Offset,
+    /// All of them.
+    pub limits: Vec<Limit>,
+}
+
+/// Which price book is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookInForce {
+    /// The policy record that brought it.
+    pub policy: Offset,
+    /// Its hash.
+    pub book: BookHash,
+}
+
+/// A gateway was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Its producer.
+    pub producer: ProducerId,
+    /// Its name.
+    pub gateway: String,
+    /// When it said so, by its clock.
+    pub at: Time,
+    /// Every call that it admitted before this is in the ledger.
+    pub low_watermark: Time,
+    /// Whether its producer is closed: its successor took over.
+    pub closed: bool,
+}
+
+/// A hard limit was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overrun {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The window.
+    pub window: Time,
+    /// Its amount.
+    pub amount: i128,
+    /// What was settled of it.
+    pub settled: i128,
+}
+
+/// Something that an operator has to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Whose event it was.
+    pub producer: ProducerId,
+    /// Which.
+    pub seq: Seq,
+    /// What is wrong with it.
+    pub kind: AlarmKind,
+    /// In words.
+    pub detail: String,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AlarmKind {
+    /// Its body could not be read; its place is taken, so nothing after it waits.
+    Poisoned,
+    /// Its sequence was taken by an event with other bytes.
+    Conflict,
+    /// Its journal was copied or restored: metering had seen more of it than its successor.
+    Forked,
+}
+
+impl AlarmKind {
+    /// Every kind, in wire order.
+    pub const ALL: [Self; 3] = [Self::Poisoned, Self::Conflict, Self::Forked];
+}

@@ -1,0 +1,316 @@
+//! Limits: one mechanism for rates, quotas and budgets.
+//!
+//! A limit bounds the use of a unit in a window over a scope. Its `*` matchers make one counter (an instance) of it for each
+//! value. Its identity is [`Limit::id`]: whatever that covers makes another limit when it changes, the rest changes in place.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    id::{InstanceId, Lane, LimitId, first_16},
+    subject::Subject,
+    time::Time,
+};
+
+/// A bound on the use of a unit, in a window, over a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Its name, unique in the policy.
+    pub name: String,
+    /// What it matches.
+    pub scope: Scope,
+    /// What it counts.
+    pub unit: Unit,
+    /// How much: pico-dollars for `usd`, else a plain count.
+    pub amount: i128,
+    /// Over what time.
+    pub window: Window,
+    /// The time zone of calendar windows, an IANA name.
+    pub zone: String,
+    /// What happens at the amount.
+    pub mode: Mode,
+    /// What happens to a call whose bound is not known.
+    pub unbounded: OnUnbounded,
+    /// The values that a client tag may take with a counter of its own; any other value shares `other`.
+    pub values: Vec<String>,
+    /// The most counters that a client tag may make; beyond it all share `other`.
+    pub max_instances: Option<u32>,
+}
+
+/// The matchers of a limit, by dimension, sorted; a dimension that is not named matches everything.
+pub type Scope = Vec<(Dimension, Match)>;
+
+/// What a limit can match on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    /// The tenant of the key.
+    Tenant,
+    /// The team of the key.
+    Team,
+    /// The project of the key.
+    Project,
+    /// The user of the key.
+    User,
+    /// The name of the key.
+    Key,
+    /// The model asked of the provider.
+    Model,
+    /// The provider.
+    Provider,
+    /// A tag, by name.
+    Tag(String),
+}
+
+/// What a dimension has to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Match {
+    /// This value. A trailing `*` after other text matches every value that begins so.
+    Is(String),
+    /// Any value, each with a counter of its own. A call without a value of the dimension is not matched.
+    Each,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Attempts admitted.
+    Requests,
+    /// Input and output tokens, cached ones included.
+    Tokens,
+    /// Input tokens, cached ones included.
+    InputTokens,
+    /// Output tokens, reasoning included.
+    OutputTokens,
+    /// Pico-dollars.
+    Usd,
+}
+
+impl Unit {
+    /// The name in configuration and in the `unit` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::Usd => "usd",
+        }
+    }
+}
+
+/// The time over which a limit counts, aligned to the calendar of its zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each says itself")]
+pub enum Window {
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    /// For ever.
+    Total,
+}
+
+impl Window {
+    /// The name in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Total => "total",
+        }
+    }
+
+    /// Whether a lease stands: it is a share of every window until returned, so that a turn of the window needs no message.
+    pub const fn stands(self) -> bool {
+        matches!(self, Self::Second | Self::Minute | Self::Hour)
+    }
+
+    /// The longest a window of this kind can be, for horizons; `total` has none.
+    pub const fn longest(self) -> Option<Duration> {
+        let seconds = match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 25 * 3_600,
+            Self::Week => (7 * 24 + 1) * 3_600,
+            Self::Month => (31 * 24 + 1) * 3_600,
+            Self::Total => return None,
+        };
+        Some(Duration::from_secs(seconds))
+    }
+}
+
+/// What happens when the amount is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Nothing passes that could be billed beyond it.
+    Hard,
+    /// Calls are refused once it is known to be reached.
+    Soft,
+    /// Calls pass, and what would have been refused is recorded.
+    Observe,
+}
+
+impl Mode {
+    /// The name in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// What a hard limit does with a call whose bound is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnbounded {
+    /// Hold the model's whole window or output maximum where that is finite, else refuse.
+    #[default]
+    Hold,
+    /// Refuse.
+    Refuse,
+    /// Let it pass with what is known held.
+    Admit,
+}
+
+/// The value shared by all client tags beyond those that have a counter of their own.
+pub const OTHER: &str = "other";
+
+/// What a limit is matched against.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Who calls.
+    pub subject: &'a Subject,
+    /// The provider chosen.
+    pub provider: &'a str,
+    /// The model asked of it.
+    pub model: &'a str,
+}
+
+impl Limit {
+    /// Its identity: name, scope, unit, window and zone.
+    pub fn id(&self) -> LimitId {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        };
+        part(&self.name);
+        part(self.unit.name());
+        part(self.window.name());
+        part(&self.zone);
+        for (dimension, matcher) in &self.scope {
+            part(&dimension.name());
+            match matcher {
+                Match::Is(value) => {
+                    part("is");
+                    part(value);
+                }
+                Match::Each => part("each"),
+            }
+        }
+        LimitId(first_16(&hash.finalize()))
+    }
+
+    /// The values that `*` takes for this target, in scope order; nothing if the limit does not match it.
+    pub fn values_for<'a>(&self, target: Target<'a>) -> Option<Vec<&'a str>> {
+        let mut values = Vec::new();
+        for (dimension, matcher) in &self.scope {
+            let value = dimension.of(target).filter(|value| !value.is_empty())?;
+            match matcher {
+                Match::Is(wanted) if !matches(wanted, value) => return None,
+                Match::Is(_) => {}
+                Match::Each => values.push(self.counted(dimension, value)),
+            }
+        }
+        Some(values)
+    }
+
+    fn counted<'a>(&self, dimension: &Dimension, value: &'a str) -> &'a str {
+        let free = !matches!(dimension, Dimension::Tag(_)) || self.values.is_empty();
+        if free || self.values.iter().any(|known| known == value) { value } else { OTHER }
+    }
+
+    /// The lane in which the leases of an instance travel: its tenant's where the scope names one, else a hash of the instance.
+    pub fn home<S: AsRef<str>>(&self, values: &[S], lanes: u16) -> Lane {
+        let mut taken = values.iter();
+        for (dimension, matcher) in &self.scope {
+            let value = match matcher {
+                Match::Is(value) => Some(value.as_str()),
+                Match::Each => taken.next().map(AsRef::as_ref),
+            };
+            let plain = !value.is_some_and(|value| matches!(matcher, Match::Is(_)) && value.ends_with('*'));
+            if *dimension == Dimension::Tenant && plain && let Some(tenant) = value {
+                return Lane::of(tenant.as_bytes(), lanes);
+            }
+        }
+        Lane::of(&InstanceId::of(self.id(), values, None).0, lanes)
+    }
+}
+
+fn matches(wanted: &str, value: &str) -> bool {
+    wanted.strip_suffix('*').map_or(wanted == value, |prefix| value.starts_with(prefix))
+}
+
+impl Dimension {
+    /// The name in configuration, such as `user` or `tag.env`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Tenant => "tenant".into(),
+            Self::Team => "team".into(),
+            Self::Project => "project".into(),
+            Self::User => "user".into(),
+            Self::Key => "key".into(),
+            Self::Model => "model".into(),
+            Self::Provider => "provider".into(),
+            Self::Tag(name) => format!("tag.{name}"),
+        }
+    }
+
+    fn of<'a>(&self, target: Target<'a>) -> Option<&'a str> {
+        Some(match self {
+            Self::Tenant => &target.subject.tenant,
+            Self::Team => &target.subject.team,
+            Self::Project => &target.subject.project,
+            Self::User => &target.subject.user,
+            Self::Key => &target.subject.key,
+            Self::Model => target.model,
+            Self::Provider => target.provider,
+            Self::Tag(name) => target.subject.tag(name)?,
+        })
+    }
+}
+
+/// The windows of one limit as metering computed them: each begins at its boundary and ends at the next.
+///
+/// A gateway's clock only chooses among them. There are always enough for the time that the log may be away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The limit.
+    pub limit: LimitId,
+    /// Sorted instants, at least two; the last is [`Time::MAX`] where the window never ends.
+    pub boundaries: Vec<Time>,
+}
+
+impl Schedule {
+    /// The window that holds `at`; nothing if it is not published.
+    pub fn window(&self, at: Time) -> Option<(Time, Time)> {
+        let next = self.boundaries.partition_point(|start| *start <= at);
+        Some((*self.boundaries.get(next.checked_sub(1)?)?, *self.boundaries.get(next)?))
+    }
+}

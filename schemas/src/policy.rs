@@ -1,0 +1,87 @@
+//! What metering publishes for all roles to obey: tenants and keys, limits, models, who may read what, and price books.
+//!
+//! A policy record is whole: the last one is all of it. Keys and tokens are in it as SHA-256 only.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{MeteringConfig, ModelRoute},
+    id::BookHash,
+    limit::Limit,
+    price::Book,
+};
+
+/// One record of the `policy` topic.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A price book, before the policy that names it.
+    Book(Box<Book>),
+    /// The policy in force from here on.
+    Policy(Box<Policy>),
+}
+
+/// The policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The tenants and their keys.
+    pub tenants: Vec<Tenant>,
+    /// The limits.
+    pub limits: Vec<Limit>,
+    /// What clients may ask for, and where it goes.
+    pub models: Vec<ModelRoute>,
+    /// Who may read what on the query surfaces.
+    pub access: Vec<Access>,
+    /// How metering works.
+    pub metering: MeteringConfig,
+    /// The price book in force.
+    pub book: BookHash,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its name.
+    pub name: String,
+    /// Its keys.
+    pub keys: Vec<ApiKey>,
+}
+
+/// A key that a client calls with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its name, unique in the tenant.
+    pub name: String,
+    /// The SHA-256 of the key.
+    pub sha256: Digest,
+    /// Whose it is.
+    pub team: String,
+    /// What for.
+    pub project: String,
+    /// Who uses it.
+    pub user: String,
+    /// Tags of every call made with it; a call's own cannot change them.
+    pub tags: Vec<(String, String)>,
+}
+
+/// A token that reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// The SHA-256 of the token.
+    pub token_sha256: Digest,
+    /// The tenants it may read.
+    pub tenants: Tenants,
+}
+
+/// Which tenants a token may read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tenants {
+    /// Every one.
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+/// A SHA-256, as 64 hexadecimal digits in text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);

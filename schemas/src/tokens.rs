@@ -1,0 +1,235 @@
+//! Token usage: disjoint classes, and how sure we are of them.
+
+use std::ops;
+
+/// A class of tokens or units that has a price of its own. Classes are disjoint: nothing is counted in two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TokenClass {
+    /// Input at the plain rate, tool prompts included.
+    UncachedInput,
+    /// Input read from the provider's cache.
+    CacheRead,
+    /// Input written to the provider's cache for five minutes.
+    CacheWrite5m,
+    /// Input written to the provider's cache for an hour.
+    CacheWrite1h,
+    /// Text output, reasoning included.
+    Output,
+    /// Audio input tokens.
+    AudioInput,
+    /// Audio output tokens.
+    AudioOutput,
+    /// Searches that the provider ran.
+    WebSearch,
+}
+
+impl TokenClass {
+    /// Every class, in the order of [`Vector`].
+    pub const ALL: [Self; 8] = [
+        Self::UncachedInput,
+        Self::CacheRead,
+        Self::CacheWrite5m,
+        Self::CacheWrite1h,
+        Self::Output,
+        Self::AudioInput,
+        Self::AudioOutput,
+        Self::WebSearch,
+    ];
+
+    /// The name in the `token_class` column and in price books.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UncachedInput => "input",
+            Self::CacheRead => "cache_read",
+            Self::CacheWrite5m => "cache_write_5m",
+            Self::CacheWrite1h => "cache_write_1h",
+            Self::Output => "output",
+            Self::AudioInput => "audio_input",
+            Self::AudioOutput => "audio_output",
+            Self::WebSearch => "web_search",
+        }
+    }
+
+    /// The class that [`Self::name`] names.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+}
+
+/// Counts by class. `reasoning` is a stated part of `output`, not an addition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vector {
+    /// Input at the plain rate.
+    pub uncached_input: u64,
+    /// Input read from a cache.
+    pub cache_read: u64,
+    /// Input written to a cache for five minutes, or for a time not stated.
+    pub cache_write_5m: u64,
+    /// Input written to a cache for an hour.
+    pub cache_write_1h: u64,
+    /// Text output, reasoning included.
+    pub output: u64,
+    /// Audio input.
+    pub audio_input: u64,
+    /// Audio output.
+    pub audio_output: u64,
+    /// Searches, which are units and not tokens.
+    pub web_searches: u64,
+    /// The part of `output` that is reasoning.
+    pub reasoning: u64,
+}
+
+impl Vector {
+    /// The count of one class.
+    pub const fn of(&self, class: TokenClass) -> u64 {
+        match class {
+            TokenClass::UncachedInput => self.uncached_input,
+            TokenClass::CacheRead => self.cache_read,
+            TokenClass::CacheWrite5m => self.cache_write_5m,
+            TokenClass::CacheWrite1h => self.cache_write_1h,
+            TokenClass::Output => self.output,
+            TokenClass::AudioInput => self.audio_input,
+            TokenClass::AudioOutput => self.audio_output,
+            TokenClass::WebSearch => self.web_searches,
+        }
+    }
+
+    /// All input tokens, cached ones included.
+    pub const fn input(&self) -> u64 {
+        self.uncached_input
+            .saturating_add(self.cache_read)
+            .saturating_add(self.cache_write_5m)
+            .saturating_add(self.cache_write_1h)
+            .saturating_add(self.audio_input)
+    }
+
+    /// All output tokens, audio included.
+    pub const fn all_output(&self) -> u64 {
+        self.output.saturating_add(self.audio_output)
+    }
+
+    /// All tokens.
+    pub const fn total(&self) -> u64 {
+        self.input().saturating_add(self.all_output())
+    }
+}
+
+impl ops::Add for Vector {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            uncached_input: self.uncached_input.saturating_add(other.uncached_input),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write_5m: self.cache_write_5m.saturating_add(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
+            output: self.output.saturating_add(other.output),
+            audio_input: self.audio_input.saturating_add(other.audio_input),
+            audio_output: self.audio_output.saturating_add(other.audio_output),
+            web_searches: self.web_searches.saturating_add(other.web_searches),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+}
+
+/// How far the counts can be trusted. What is not known is not zero: under `Missing` there are no counts at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// The provider reported the whole.
+    Exact,
+    /// The provider reported at least this; the reason says what is not known.
+    LowerBound(Doubt),
+    /// Nothing was reported; the counts are our own estimate.
+    Estimated(Doubt),
+    /// Nothing is known.
+    Missing(Doubt),
+}
+
+/// Why usage is not exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The client went away and the answer was not drained to its end.
+    ClientLeft,
+    /// The provider's answer broke off.
+    Truncated,
+    /// A deadline passed.
+    TimedOut,
+    /// The whole answer came and it states no usage.
+    NotReported,
+    /// The answer, or a frame of it, could not be read by the meter.
+    Unreadable,
+    /// A frame was larger than the meter looks at.
+    FrameTooLarge,
+    /// The process ended before the attempt did.
+    Crashed,
+    /// The request could not be sent or the provider did not answer, so nobody knows whether it worked on it.
+    NoAnswer,
+}
+
+impl Doubt {
+    /// Every doubt, in wire order.
+    pub const ALL: [Self; 8] = [
+        Self::ClientLeft,
+        Self::Truncated,
+        Self::TimedOut,
+        Self::NotReported,
+        Self::Unreadable,
+        Self::FrameTooLarge,
+        Self::Crashed,
+        Self::NoAnswer,
+    ];
+}
+
+impl Completeness {
+    /// The name in the `completeness` column.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::LowerBound(_) => "lower_bound",
+            Self::Estimated(_) => "estimated",
+            Self::Missing(_) => "missing",
+        }
+    }
+}
+
+/// What an attempt used: one part for each model that ran, since each has its own price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The counts, by model; a part without a model ran on the model that answered.
+    pub parts: Vec<Part>,
+    /// How sure we are.
+    pub completeness: Completeness,
+}
+
+/// The counts of one model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The model, if it is another than the one that answered.
+    pub model: Option<String>,
+    /// Its counts.
+    pub vector: Vector,
+}
+
+impl Usage {
+    /// Usage of one model, wholly reported.
+    pub fn exact(vector: Vector) -> Self {
+        Self { parts: vec![Part { model: None, vector }], completeness: Completeness::Exact }
+    }
+
+    /// Nothing is known.
+    pub const fn missing(why: Doubt) -> Self {
+        Self { parts: Vec::new(), completeness: Completeness::Missing(why) }
+    }
+
+    /// An answer that costs nothing, such as a provider's refusal.
+    pub fn none() -> Self {
+        Self::exact(Vector::default())
+    }
+
+    /// The sum over all models; nothing where nothing is known.
+    pub fn total(&self) -> Option<Vector> {
+        match self.completeness {
+            Completeness::Missing(_) => None,
+            _ => Some(self.parts.iter().fold(Vector::default(), |sum, part| sum + part.vector)),
+        }
+    }
+}
