@@ -1,1 +1,116 @@
-//! Being written.
+//! The codes of errors that users see. Each has a page, `schemas/errors/<code>.md`: what happened, why, what to do.
+//!
+//! A code is never given another meaning and never used again: it stands in refusals in the lake, in logs and in bug reports.
+//! TG1xxx configuration and commands, TG2xxx limits, TG3xxx requests and keys, TG4xxx providers, TG5xxx log and journal,
+//! TG6xxx query and lake.
+
+use std::fmt;
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
+        /// An error that users see, by what it means.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ErrorCode {
+            $(#[doc = $title] $(#[$doc])* $name,)*
+        }
+
+        impl ErrorCode {
+            /// Every code, in order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The code, such as `TG2001`.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+
+            /// The HTTP status that goes with it.
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$name => $status,)*
+                }
+            }
+
+            /// What it means, in a few words without a full stop; also the title of its page.
+            pub const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)*
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    ConfigUnreadable = "TG1001", 500, "The configuration cannot be read";
+    UnknownConfigKey = "TG1002", 500, "The configuration has an unknown key";
+    MissingConfigKey = "TG1003", 500, "The configuration lacks a key";
+    BadConfigValue = "TG1004", 500, "A value in the configuration is not valid";
+    UnsetVariable = "TG1005", 500, "An environment variable is not set";
+    DuplicateConfig = "TG1006", 500, "Something is configured twice";
+    DanglingReference = "TG1007", 500, "The configuration names something that it does not define";
+    NotBuilt = "TG1008", 500, "This version cannot do that yet";
+    AddressNotAllowed = "TG1009", 500, "A provider's address is not allowed";
+    BadPriceFile = "TG1010", 500, "A price file cannot be used";
+    RolesNeedKafka = "TG1011", 500, "A subset of roles needs Kafka";
+    CannotListen = "TG1012", 500, "An address cannot be listened on";
+    ClearSecret = "TG1013", 500, "A secret stands in clear in the configuration";
+    ConfigHasNoEffect = "TG1014", 500, "A part of the configuration has no effect";
+
+    HardLimitReached = "TG2001", 429, "A hard limit is reached";
+    BoundUnknown = "TG2002", 429, "A hard limit cannot hold a call whose bound is not known";
+    PriceUnknown = "TG2003", 429, "A hard limit in dollars cannot hold a call that has no price";
+    LeaseNotObtained = "TG2004", 429, "The gateway could not get enough of a hard limit in time";
+    JournalBehind = "TG2005", 503, "The journal is behind";
+    SoftLimitReached = "TG2006", 429, "A soft limit is reached";
+
+    MissingKey = "TG3001", 401, "The request has no key";
+    UnknownKey = "TG3002", 401, "The key is not known";
+    KeysDisagree = "TG3003", 400, "The request has two keys that differ";
+    MalformedJson = "TG3004", 400, "The body is not the JSON that this route takes";
+    DuplicateJsonKey = "TG3005", 400, "A key stands twice in the body";
+    UnknownModel = "TG3006", 404, "The model is not served here";
+    BodyTooLarge = "TG3007", 413, "The body is too large";
+    BodyTooSlow = "TG3008", 408, "The body came too slowly";
+    UnknownRoute = "TG3009", 404, "There is no such route";
+    MethodNotAllowed = "TG3010", 405, "The route does not take this method";
+    BadValue = "TG3011", 400, "A value in the request is not valid";
+    UnsupportedEncoding = "TG3012", 400, "The body's encoding is not supported";
+    BadTags = "TG3013", 400, "The tags are not valid";
+    TooBusy = "TG3014", 503, "The gateway is too busy";
+
+    ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
+    ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";
+    ProviderTimeout = "TG4003", 502, "The provider did not answer in time";
+    ProviderBrokeOff = "TG4004", 502, "The provider's answer broke off";
+    ProviderUnreadable = "TG4005", 502, "The provider's answer cannot be passed on";
+
+    LogUnreachable = "TG5001", 503, "The log cannot be reached";
+    JournalFull = "TG5002", 503, "The journal has no room";
+    JournalCorrupt = "TG5003", 503, "The journal is damaged";
+    DirectoryLocked = "TG5004", 503, "Another process uses the directory";
+    LanesDiffer = "TG5005", 503, "The number of lanes differs";
+    TopicConfiguration = "TG5006", 503, "A topic is not configured as it has to be";
+    JournalCopied = "TG5007", 503, "The journal was copied or restored";
+
+    QueryRefused = "TG6001", 400, "The query is not allowed";
+    SqlError = "TG6002", 400, "The query is not valid";
+    UnknownToken = "TG6003", 401, "The access token is missing or not known";
+    QueryResources = "TG6004", 503, "The query needs more than it may use";
+    LakeUnreachable = "TG6005", 503, "The lake cannot be reached";
+    QueryTimeout = "TG6006", 503, "The query took too long";
+}
+
+impl ErrorCode {
+    /// The error that [`Self::code`] names.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.code() == code)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}

@@ -85,3 +85,12 @@ pub enum Tenants {
 /// A SHA-256, as 64 hexadecimal digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
+
+crate::id::hex_id!(Digest);
+
+impl Digest {
+    /// The SHA-256 of a key or token in clear.
+    pub fn of(secret: &str) -> Self {
+        Self(<sha2::Sha256 as sha2::Digest>::digest(secret.as_bytes()).into())
+    }
+}
