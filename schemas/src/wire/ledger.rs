@@ -1,0 +1,94 @@
+//! The tables of `ledger.proto`: what metering writes.
+
+use super::{
+    WireError,
+    field::Field,
+    message::{Fields, Message, choice, enumeration, message, message_field, put_message},
+};
+use crate::{
+    ledger::{
+        Alarm, AlarmKind, BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Overrun, Rated, Unpriced,
+    },
+    money::Pico,
+};
+
+message!(Entry { 1 recorded_at, 2 fact });
+
+choice!(Fact {
+    1 Admitted,
+    2 Streamed,
+    3 Charged,
+    4 Refused,
+    5 Balance,
+    6 Limits,
+    7 Book,
+    8 Heard,
+    9 Overrun,
+    10 Alarm,
+});
+
+message!(Charged { 1 settled, 2 charges });
+
+message!(Charge { 1 model, 2 class, 3 quantity, 4 price });
+
+message!(LimitsInForce { 1 policy, 2 limits });
+
+message!(BookInForce { 1 policy, 2 book });
+
+message!(Heard { 1 producer, 2 gateway, 3 at, 4 low_watermark, 5 closed });
+
+message!(Overrun { 1 instance, 2 window, 3 amount, 4 settled });
+
+message!(Alarm { 1 producer, 2 seq, 3 kind, 4 detail });
+
+enumeration!(Unpriced {
+    1 UnknownModel,
+    2 UnknownClass,
+    3 OutsideValidity,
+    4 UnknownTier,
+    5 TooLarge,
+    6 UnknownBook,
+});
+
+enumeration!(AlarmKind { 1 Poisoned, 2 Conflict, 3 Forked });
+
+struct Priced {
+    unit_price: Pico,
+    cost: Pico,
+    price_id: String,
+    source: String,
+}
+
+message!(Priced { 1 unit_price, 2 cost, 3 price_id, 4 source });
+
+impl Message for Rated {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Priced { unit_price, cost, price_id, source } => put_message(1, out, |out| {
+                unit_price.put(1, out);
+                cost.put(2, out);
+                price_id.put(3, out);
+                source.put(4, out);
+            }),
+            Self::Unpriced(why) => why.put(2, out),
+        }
+    }
+
+    fn read(body: &[u8]) -> Result<Self, WireError> {
+        let mut fields = Fields::of(body, "Rated");
+        let mut chosen = None;
+        while let Some((tag, value)) = fields.next()? {
+            chosen = match tag {
+                1 => {
+                    let Priced { unit_price, cost, price_id, source } = Priced::get(value, "Rated.priced")?;
+                    Some(Self::Priced { unit_price, cost, price_id, source })
+                }
+                2 => Some(Self::Unpriced(Unpriced::get(value, "Rated.unpriced")?)),
+                _ => chosen,
+            };
+        }
+        chosen.ok_or(WireError::Unknown { field: "Rated", value: 0 })
+    }
+}
+
+message_field!(Rated);

@@ -1,0 +1,199 @@
+//! The tables of `usage.proto`: what gateways report.
+
+use super::{
+    WireError,
+    field::Field,
+    message::{Fields, Message, choice, enumeration, message, message_field},
+};
+use crate::{
+    event::{
+        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, LeaseRequested, Opened, Outcome, Posting, Predecessor,
+        Refused, Reported, Settled, Streamed, Want,
+    },
+    limit::Unit,
+    subject::Subject,
+    tokens::{Completeness, Doubt, Part, TokenClass, Usage, Vector},
+};
+
+choice!(Event {
+    1 Opened,
+    2 Admitted,
+    3 Streamed,
+    4 Settled,
+    5 Refused,
+    6 LeaseRequested,
+    7 Reported,
+});
+
+message!(Opened { 1 gateway, 2 at, 3 predecessor });
+
+message!(Predecessor { 1 producer, 2 last, 3 provisions });
+
+message!(Attempt {
+    1 call,
+    2 attempt,
+    3 admitted_at,
+    4 subject,
+    5 api,
+    6 provider,
+    7 model,
+    8 model_requested,
+    9 stream,
+    10 book,
+    11 gateway,
+});
+
+message!(Subject { 1 tenant, 2 team, 3 project, 4 user, 5 key, 6 tags });
+
+message!(Hold { 1 instance, 2 window, 3 amount });
+
+message!(Counter { 1 instance, 2 window, 3 used, 4 returned, 5 held, 6 provisioned, 7 version, 8 recall });
+
+message!(Admitted { 1 attempt, 2 holds });
+
+message!(Streamed { 1 call, 2 attempt, 3 at, 4 so_far });
+
+message!(Settled {
+    1 attempt,
+    2 settled_at,
+    3 outcome,
+    4 status,
+    5 usage,
+    6 raw_usage,
+    7 model_answered,
+    8 service_tier,
+    9 region,
+    10 provider_cost,
+    11 response_id,
+    12 ttft_ms,
+    13 posted,
+    14 counters,
+    15 call,
+});
+
+message!(Usage { 1 parts, 2 completeness });
+
+message!(Part { 1 model, 2 vector });
+
+message!(Vector {
+    1 uncached_input,
+    2 cache_read,
+    3 cache_write_5m,
+    4 cache_write_1h,
+    5 output,
+    6 audio_input,
+    7 audio_output,
+    8 web_searches,
+    9 reasoning,
+});
+
+message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
+
+message!(CallEnd { 1 attempts, 2 outcome, 3 accepted_at, 4 balance_age_ms, 5 session_id, 6 earlier });
+
+message!(Refused {
+    1 at,
+    2 call,
+    3 subject,
+    4 api,
+    5 provider,
+    6 model,
+    7 model_requested,
+    8 stream,
+    9 count,
+    10 code,
+    11 observed,
+    12 limit,
+    13 unit,
+    14 amount,
+    15 settled,
+    16 held,
+    17 estimated_cost,
+    18 balance_age_ms,
+    19 gateway,
+});
+
+message!(LeaseRequested { 1 at, 2 number, 3 wants });
+
+message!(Want { 1 limit, 2 values, 3 window, 4 need, 5 want, 6 counter });
+
+message!(Reported { 1 at, 2 low_watermark, 3 counters });
+
+enumeration!(Api { 1 OpenAiChat, 2 OpenAiEmbeddings, 3 AnthropicMessages, 4 AnthropicCountTokens });
+
+enumeration!(Outcome { 1 Complete, 2 ProviderError, 3 Timeout, 4 ClientGone, 5 Cut, 6 Unknown });
+
+enumeration!(Doubt {
+    1 ClientLeft,
+    2 Truncated,
+    3 TimedOut,
+    4 NotReported,
+    5 Unreadable,
+    6 FrameTooLarge,
+    7 Crashed,
+    8 NoAnswer,
+});
+
+enumeration!(TokenClass {
+    1 UncachedInput,
+    2 CacheRead,
+    3 CacheWrite5m,
+    4 CacheWrite1h,
+    5 Output,
+    6 AudioInput,
+    7 AudioOutput,
+    8 WebSearch,
+});
+
+enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd });
+
+impl Message for Completeness {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Exact => true.put(1, out),
+            Self::LowerBound(doubt) => doubt.put(2, out),
+            Self::Estimated(doubt) => doubt.put(3, out),
+            Self::Missing(doubt) => doubt.put(4, out),
+        }
+    }
+
+    fn read(body: &[u8]) -> Result<Self, WireError> {
+        let mut fields = Fields::of(body, "Completeness");
+        let mut chosen = None;
+        while let Some((tag, value)) = fields.next()? {
+            chosen = match tag {
+                1 => Some(Self::Exact),
+                2 => Some(Self::LowerBound(Doubt::get(value, "Completeness.lower_bound")?)),
+                3 => Some(Self::Estimated(Doubt::get(value, "Completeness.estimated")?)),
+                4 => Some(Self::Missing(Doubt::get(value, "Completeness.missing")?)),
+                _ => chosen,
+            };
+        }
+        chosen.ok_or(WireError::Unknown { field: "Completeness", value: 0 })
+    }
+}
+
+message_field!(Completeness);
+
+/// A tag: its name and its value.
+impl Message for (String, String) {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.put(1, out);
+        self.1.put(2, out);
+    }
+
+    fn read(body: &[u8]) -> Result<Self, WireError> {
+        let mut fields = Fields::of(body, "Tag");
+        let mut tag = Self::default();
+        while let Some((number, value)) = fields.next()? {
+            match number {
+                1 => tag.0 = String::get(value, "Tag.name")?,
+                2 => tag.1 = String::get(value, "Tag.value")?,
+                _ => {}
+            }
+        }
+        Ok(tag)
+    }
+}
+
+message_field!((String, String));
