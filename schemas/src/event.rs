@@ -109,6 +109,14 @@ impl Api {
             Self::AnthropicCountTokens => "anthropic.count_tokens",
         }
     }
+
+    /// Whose dialect it is: the name of its prices where the provider has none of its own.
+    pub const fn vendor(self) -> &'static str {
+        match self {
+            Self::OpenAiChat | Self::OpenAiEmbeddings => "openai",
+            Self::AnthropicMessages | Self::AnthropicCountTokens => "anthropic",
+        }
+    }
 }
 
 /// An amount of one instance that an attempt holds, in the limit's unit.
@@ -135,6 +143,8 @@ pub struct Counter {
     pub returned: i128,
     /// Held now in all windows, provisions included. Not monotone: the report with the largest `version` is the truth.
     pub held: i128,
+    /// The part of `held` that is provisions.
+    pub provisioned: i128,
     /// Grows with every change of this instance at this producer.
     pub version: u64,
     /// The last recall of the instance that this producer has obeyed.

@@ -2,6 +2,8 @@
 //!
 //! The ledger is the one source of every table of the lake, and of replay. Nothing in it is ever edited.
 
+use std::sync::Arc;
+
 use crate::{
     decision::Instance,
     event::{Admitted, Refused, Settled, Streamed},
@@ -78,9 +80,9 @@ pub enum Rated {
         /// `unit_price` times the quantity.
         cost: Pico,
         /// The row of the book.
-        price_id: String,
+        price_id: Arc<str>,
         /// Where the row comes from.
-        source: String,
+        source: Arc<str>,
     },
     /// Not by any.
     Unpriced(Unpriced),

@@ -1,1 +1,269 @@
-//! Being written.
+//! The price book, and the one function that rates usage with it.
+//!
+//! A book is price rows and a catalogue of models, named by the SHA-256 of its canonical form, so that a hold, a charge and a
+//! re-rating that name the same book are the same function. Prices are whole pico-dollars for one token: nothing is rounded.
+//! What the book does not say is [`crate::ledger::Unpriced`], never zero. A book never changes; another one has another hash.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{id::BookHash, money::Pico, time::Time, tokens::TokenClass};
+
+mod file;
+mod index;
+mod model;
+mod pattern;
+mod rate;
+
+pub use file::{Mistake, PriceFile};
+pub use index::Key;
+pub(crate) use index::{Rates, Shelf};
+pub use model::{CapField, Encoding, Model, ModelFacts, OutputMaximum};
+pub use pattern::Pattern;
+pub use rate::{cost, rate};
+
+/// The book that every installation starts from.
+const BUILTIN: &str = include_str!("../prices/builtin.yaml");
+
+/// A price book. Cheap to clone.
+#[derive(Clone)]
+pub struct Book(Arc<Inner>);
+
+struct Inner {
+    content: Content,
+    hash: BookHash,
+    shelf: Shelf,
+}
+
+/// What a book holds, in canonical order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    rows: Vec<Row>,
+    models: Vec<Model>,
+}
+
+/// What one class of one model costs, under a condition, for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// The provider's configured name, or its vendor.
+    pub provider: Arc<str>,
+    /// The models.
+    pub model: Pattern,
+    /// The class.
+    #[serde(with = "class_name")]
+    pub class: TokenClass,
+    /// The service tier; empty for the standard one.
+    pub tier: Arc<str>,
+    /// Holds for requests with more input tokens than this; 0 for all of them. The highest one that holds prices the whole request.
+    pub above: u64,
+    /// The first instant it is valid at.
+    #[serde(with = "micros")]
+    pub valid_from: Time,
+    /// The first instant after it.
+    #[serde(with = "micros")]
+    pub valid_to: Time,
+    /// Pico-dollars for one token or unit.
+    #[serde(with = "pico")]
+    pub unit_price: Pico,
+    /// Names the row in the `price_id` column; made of what tells rows apart, so that it stays the same in later books.
+    pub price_id: Arc<str>,
+    /// Where the price was read.
+    pub source: Arc<str>,
+    /// The day it was read, such as `2026-11-20`.
+    pub source_date: Arc<str>,
+}
+
+/// Why bytes are not a book.
+#[derive(Debug, thiserror::Error)]
+#[error("these bytes are not a price book: {0}")]
+pub struct NotABook(#[from] serde_json::Error);
+
+impl Row {
+    /// What tells this row from the others: a later row with the same words replaces it.
+    fn identity(&self) -> (&str, &str, TokenClass, &str, u64, Time) {
+        (&self.provider, self.model.as_str(), self.class, &self.tier, self.above, self.valid_from)
+    }
+
+    /// The id of a row: its identity in words.
+    pub(crate) fn id_of(
+        provider: &str,
+        model: &Pattern,
+        class: TokenClass,
+        tier: &str,
+        above: u64,
+        from: Time,
+    ) -> Arc<str> {
+        use fmt::Write;
+        let mut id = format!("{provider}:{}:{}", model.as_str(), class.name());
+        // Writing to a string cannot fail.
+        if !tier.is_empty() {
+            let _ = write!(id, ":{tier}");
+        }
+        if above > 0 {
+            let _ = write!(id, ":above-{above}");
+        }
+        if from > Time::ZERO {
+            let _ = write!(id, "@{}", from.to_string().get(..10).unwrap_or_default());
+        }
+        id.into()
+    }
+}
+
+impl Book {
+    /// The book that is part of this build.
+    pub fn builtin() -> Self {
+        static BOOK: std::sync::OnceLock<Book> = std::sync::OnceLock::new();
+        // A test proves that the built-in file has no mistake; with one, its model would be unpriced and seen as such.
+        BOOK.get_or_init(|| Self::new(Self::parse(BUILTIN, "builtin").unwrap_or_default().into())).clone()
+    }
+
+    /// The built-in book with the files on top, a later one over an earlier one.
+    pub fn layered(files: &[PriceFile]) -> Self {
+        let mut content = Self::builtin().0.content.clone();
+        for file in files {
+            content.rows.extend(file.rows.iter().cloned());
+            content.models.extend(file.models.iter().cloned());
+        }
+        Self::new(content)
+    }
+
+    /// A book of these files alone.
+    pub fn of(files: &[PriceFile]) -> Self {
+        let mut content = Content::default();
+        for file in files {
+            content.rows.extend(file.rows.iter().cloned());
+            content.models.extend(file.models.iter().cloned());
+        }
+        Self::new(content)
+    }
+
+    /// Reads a price file; `name` is what mistakes call it.
+    pub fn parse(text: &str, name: &str) -> Result<PriceFile, Vec<Mistake>> {
+        file::parse(text, name)
+    }
+
+    fn new(mut content: Content) -> Self {
+        // The last of equals wins: a stable sort keeps their order, and of each run the last is kept.
+        content.rows.sort_by(|a, b| a.identity().cmp(&b.identity()));
+        content.rows.reverse();
+        content.rows.dedup_by(|a, b| a.identity() == b.identity());
+        content.rows.reverse();
+        content.models.sort_by(|a, b| a.identity().cmp(&b.identity()));
+        content.models.reverse();
+        content.models.dedup_by(|a, b| a.identity() == b.identity());
+        content.models.reverse();
+        let hash = BookHash(Sha256::digest(bytes_of(&content)).into());
+        let shelf = Shelf::new(&content.rows, &content.models);
+        Self(Arc::new(Inner { content, hash, shelf }))
+    }
+
+    /// The hash of its canonical form, which names it.
+    pub fn hash(&self) -> BookHash {
+        self.0.hash
+    }
+
+    /// Its rows, in canonical order.
+    pub fn rows(&self) -> &[Row] {
+        &self.0.content.rows
+    }
+
+    /// Its models, in canonical order.
+    pub fn models(&self) -> &[Model] {
+        &self.0.content.models
+    }
+
+    /// What the catalogue says of a model of a provider, or else of its vendor.
+    pub fn facts(&self, provider: &str, vendor: &str, model: &str) -> ModelFacts {
+        self.0.shelf.facts(&self.0.content.models, provider, vendor, model)
+    }
+
+    /// The canonical form: JSON, whose hash is [`Self::hash`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        bytes_of(&self.0.content)
+    }
+
+    /// Reads back what [`Self::to_bytes`] wrote, with the same hash.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotABook> {
+        Ok(Self::new(serde_json::from_slice(bytes)?))
+    }
+
+    fn shelf(&self) -> &Shelf {
+        &self.0.shelf
+    }
+}
+
+/// Nothing in a book can fail to become JSON: it has no map with keys other than text, and no number that is not finite.
+fn bytes_of(content: &Content) -> Vec<u8> {
+    serde_json::to_vec(content).unwrap_or_default()
+}
+
+impl PartialEq for Book {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.hash == other.0.hash
+    }
+}
+
+impl Eq for Book {}
+
+impl fmt::Debug for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Content { rows, models } = &self.0.content;
+        write!(f, "Book({}, {} rows, {} models)", self.0.hash, rows.len(), models.len())
+    }
+}
+
+impl From<PriceFile> for Content {
+    fn from(file: PriceFile) -> Self {
+        Self { rows: file.rows, models: file.models }
+    }
+}
+
+mod class_name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::tokens::TokenClass;
+
+    pub(super) fn serialize<S: Serializer>(class: &TokenClass, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(class.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenClass, D::Error> {
+        let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        TokenClass::parse(&name).ok_or_else(|| D::Error::custom("not a token class"))
+    }
+}
+
+mod micros {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::time::Time;
+
+    pub(super) fn serialize<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(time.as_micros())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+        i64::deserialize(deserializer).map(Time::from_micros)
+    }
+}
+
+mod pico {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error, ser};
+
+    use crate::money::Pico;
+
+    pub(super) fn serialize<S: Serializer>(price: &Pico, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(price.row().ok_or_else(|| ser::Error::custom("the price is too large"))?)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pico, D::Error> {
+        let price = Pico(i64::deserialize(deserializer)?.into());
+        price.row().map(|_| price).ok_or_else(|| D::Error::custom("the price is too large"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,11 @@
 
 use super::{
     WireError,
-    field::Field,
+    field::{Field, put},
     message::{Fields, Message, choice, enumeration, message, message_field, put_message},
 };
+use std::sync::Arc;
+
 use crate::{
     ledger::{
         Alarm, AlarmKind, BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Overrun, Rated, Unpriced,
@@ -55,8 +57,8 @@ enumeration!(AlarmKind { 1 Poisoned, 2 Conflict, 3 Forked });
 struct Priced {
     unit_price: Pico,
     cost: Pico,
-    price_id: String,
-    source: String,
+    price_id: Arc<str>,
+    source: Arc<str>,
 }
 
 message!(Priced { 1 unit_price, 2 cost, 3 price_id, 4 source });
@@ -65,10 +67,10 @@ impl Message for Rated {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Priced { unit_price, cost, price_id, source } => put_message(1, out, |out| {
-                unit_price.put(1, out);
-                cost.put(2, out);
-                price_id.put(3, out);
-                source.put(4, out);
+                put(unit_price, 1, out);
+                put(cost, 2, out);
+                put(price_id, 3, out);
+                put(source, 4, out);
             }),
             Self::Unpriced(why) => why.put(2, out),
         }

@@ -1,0 +1,207 @@
+//! Finds the rows of a model: exact names before patterns, longer patterns before shorter ones, the provider before its vendor.
+//!
+//! A lookup is two hashes and a binary search, and allocates nothing: metering rates every event through it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Model, ModelFacts, Row, model};
+use crate::{ledger::Unpriced, time::Time, tokens::TokenClass};
+
+/// What a price is looked up by.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The provider's configured name: its own rows come first.
+    pub provider: &'a str,
+    /// The vendor whose dialect it speaks, whose rows come next.
+    pub vendor: &'a str,
+    /// The model asked of the provider.
+    pub model: &'a str,
+    /// The service tier, as the answer (for a charge) states it; empty for the standard one.
+    pub tier: &'a str,
+    /// The time of admission.
+    pub at: Time,
+}
+
+/// The index of a book.
+pub(crate) struct Shelf(HashMap<Arc<str>, Provider>);
+
+/// The rows of one provider.
+#[derive(Default)]
+struct Provider {
+    exact: HashMap<Arc<str>, Entry>,
+    /// By prefix, so that the longest prefix of a name is the last one before it, or an ancestor of that.
+    patterns: Vec<Prefix>,
+}
+
+/// The rows of one pattern.
+struct Prefix {
+    prefix: Arc<str>,
+    /// The longest other prefix that this one begins with.
+    parent: Option<usize>,
+    entry: Entry,
+}
+
+/// The rows of one name or pattern, as places in the book.
+#[derive(Default)]
+struct Entry {
+    rows: Vec<usize>,
+    model: Option<usize>,
+}
+
+/// The rows that apply to one model of one provider, most specific first.
+#[derive(Clone, Copy)]
+pub(crate) struct Rates<'a> {
+    rows: &'a [Row],
+    chain: Chain<'a>,
+}
+
+#[derive(Clone, Copy)]
+struct Chain<'a> {
+    exact: Option<&'a Entry>,
+    patterns: &'a [Prefix],
+    next: Option<usize>,
+}
+
+impl<'a> Iterator for Chain<'a> {
+    type Item = &'a Entry;
+
+    fn next(&mut self) -> Option<&'a Entry> {
+        if let Some(entry) = self.exact.take() {
+            return Some(entry);
+        }
+        let prefix = self.patterns.get(self.next?)?;
+        self.next = prefix.parent;
+        Some(&prefix.entry)
+    }
+}
+
+impl Shelf {
+    pub(super) fn new(rows: &[Row], models: &[Model]) -> Self {
+        let mut shelf: HashMap<Arc<str>, Provider> = HashMap::new();
+        for (place, row) in rows.iter().enumerate() {
+            shelf.entry(row.provider.clone()).or_default().entry(&row.model).rows.push(place);
+        }
+        for (place, model) in models.iter().enumerate() {
+            shelf.entry(model.provider.clone()).or_default().entry(&model.model).model = Some(place);
+        }
+        for provider in shelf.values_mut() {
+            provider.link();
+        }
+        Self(shelf)
+    }
+
+    /// The rows for the first of these models that the provider has any for, or else the vendor.
+    pub(crate) fn rates<'a>(&'a self, rows: &'a [Row], key: &Key<'_>, models: &[&str]) -> Option<Rates<'a>> {
+        let owners = [key.provider, key.vendor];
+        let owners = if key.provider == key.vendor { &owners[..1] } else { &owners[..] };
+        owners.iter().find_map(|owner| {
+            let provider = self.0.get(*owner)?;
+            models.iter().find_map(|model| {
+                let chain = provider.chain(model);
+                let priced = !model.is_empty() && { chain }.any(|entry| !entry.rows.is_empty());
+                priced.then_some(Rates { rows, chain })
+            })
+        })
+    }
+
+    pub(super) fn facts(&self, models: &[Model], provider: &str, vendor: &str, model: &str) -> ModelFacts {
+        let rows = [provider, vendor].into_iter().filter_map(|owner| self.0.get(owner));
+        let rows = rows.flat_map(|owner| owner.chain(model)).filter_map(|entry| models.get(entry.model?));
+        model::facts(rows, model)
+    }
+}
+
+impl Provider {
+    fn entry(&mut self, pattern: &super::Pattern) -> &mut Entry {
+        let Some(prefix) = pattern.prefix() else { return self.exact.entry(pattern.as_str().into()).or_default() };
+        let place = match self.patterns.binary_search_by(|known| (*known.prefix).cmp(prefix)) {
+            Ok(place) => place,
+            Err(place) => {
+                self.patterns.insert(place, Prefix { prefix: prefix.into(), parent: None, entry: Entry::default() });
+                place
+            }
+        };
+        &mut self.patterns[place].entry
+    }
+
+    fn link(&mut self) {
+        for place in 0..self.patterns.len() {
+            let prefix = self.patterns[place].prefix.clone();
+            self.patterns[place].parent = self.longest(place, &prefix);
+        }
+    }
+
+    /// The longest prefix of `name` among the first `count`, whose parents are linked.
+    fn longest(&self, count: usize, name: &str) -> Option<usize> {
+        let mut place = count.checked_sub(1);
+        while let Some(prefix) = place.and_then(|place| self.patterns.get(place)) {
+            if name.starts_with(&*prefix.prefix) {
+                return place;
+            }
+            place = prefix.parent;
+        }
+        None
+    }
+
+    fn chain(&self, model: &str) -> Chain<'_> {
+        let before = self.patterns.partition_point(|known| *known.prefix <= *model);
+        Chain { exact: self.exact.get(model), patterns: &self.patterns, next: self.longest(before, model) }
+    }
+}
+
+impl<'a> Rates<'a> {
+    /// The row that prices a class of a request with so many input tokens, in a tier, at a time.
+    pub(crate) fn find(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<&'a Row, Unpriced> {
+        let tier = standard(tier);
+        let found = self.search(class, tier, input, at);
+        // Searches are priced by the call, whatever tier the tokens are in.
+        match found {
+            Err(Unpriced::UnknownTier) if class == TokenClass::WebSearch => self.search(class, "", input, at),
+            _ => found,
+        }
+    }
+
+    fn search(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<&'a Row, Unpriced> {
+        let mut why = Unpriced::UnknownClass;
+        for entry in self.chain {
+            let mut best: Option<&Row> = None;
+            for row in entry.rows.iter().filter_map(|place| self.rows.get(*place)).filter(|row| row.class == class) {
+                if *row.tier != *tier {
+                    if why == Unpriced::UnknownClass {
+                        why = Unpriced::UnknownTier;
+                    }
+                } else if at < row.valid_from || at >= row.valid_to {
+                    why = Unpriced::OutsideValidity;
+                } else if row.applies(input) && best.is_none_or(|best| best.rank() < row.rank()) {
+                    best = Some(row);
+                }
+            }
+            if let Some(row) = best {
+                return Ok(row);
+            }
+        }
+        Err(why)
+    }
+
+    /// Every row that could price a class of a request with at most so many input tokens, at a time.
+    pub(crate) fn reachable(self, input: u64, at: Time) -> impl Iterator<Item = &'a Row> {
+        let rows = self.chain.flat_map(|entry| &entry.rows).filter_map(move |place| self.rows.get(*place));
+        rows.filter(move |row| row.applies(input) && row.valid_from <= at && at < row.valid_to)
+    }
+}
+
+impl Row {
+    const fn applies(&self, input: u64) -> bool {
+        self.above == 0 || input > self.above
+    }
+
+    const fn rank(&self) -> (u64, i64) {
+        (self.above, self.valid_from.as_micros())
+    }
+}
+
+/// The tier as rows write it: the standard one has many names.
+pub(crate) fn standard(tier: &str) -> &str {
+    const NAMES: [&str; 4] = ["default", "standard", "auto", "on_demand"];
+    if NAMES.iter().any(|name| name.eq_ignore_ascii_case(tier)) { "" } else { tier }
+}

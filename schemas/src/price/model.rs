@@ -1,0 +1,169 @@
+//! The catalogue: what is known of a model besides its price.
+//!
+//! Every field may be absent; a bound that needs an absent one is unbounded and says so.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Pattern;
+
+/// One row of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// The provider's configured name, or its vendor.
+    pub provider: Arc<str>,
+    /// The models.
+    pub model: Pattern,
+    /// The most tokens of input and output together.
+    pub context_window: Option<u64>,
+    /// The most tokens of one answer.
+    pub max_output_tokens: Option<OutputMaximum>,
+    /// How it cuts text into tokens.
+    pub encoding: Option<Encoding>,
+    /// The field that caps its output.
+    pub cap_field: Option<CapField>,
+    /// Whether the client sees every output token.
+    pub all_output_visible: Option<bool>,
+    /// The most tokens that one image can be.
+    pub image_tokens: Option<u64>,
+    /// Whether it runs tools of its own, whatever the request says, so that no request to it is bounded.
+    pub runs_own_tools: Option<bool>,
+}
+
+/// The most tokens of one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputMaximum {
+    /// This many.
+    Tokens(u64),
+    /// As many as what stands for the `*` of the pattern says.
+    Named,
+}
+
+/// What the catalogue says of one model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// The most tokens of input and output together.
+    pub context_window: Option<u64>,
+    /// The most tokens of one answer.
+    pub max_output_tokens: Option<u64>,
+    /// How it cuts text into tokens.
+    pub encoding: Encoding,
+    /// The field that caps its output.
+    pub cap_field: CapField,
+    /// Whether the client sees every output token.
+    pub all_output_visible: bool,
+    /// The most tokens that one image can be.
+    pub image_tokens: Option<u64>,
+    /// Whether it runs tools of its own, whatever the request says.
+    pub runs_own_tools: bool,
+}
+
+/// How a model cuts text into tokens, where that is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// Not published: only bytes bound it.
+    #[default]
+    None,
+    /// OpenAI's since gpt-4o.
+    O200kBase,
+    /// OpenAI's before that.
+    Cl100kBase,
+}
+
+impl Encoding {
+    /// The name in configuration and price files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::O200kBase => "o200k_base",
+            Self::Cl100kBase => "cl100k_base",
+        }
+    }
+
+    /// The encoding that [`Self::name`] names.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::None, Self::O200kBase, Self::Cl100kBase].into_iter().find(|encoding| encoding.name() == name)
+    }
+}
+
+/// The request field that caps a model's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapField {
+    /// `max_tokens`, which OpenAI's reasoning models refuse.
+    #[default]
+    MaxTokens,
+    /// `max_completion_tokens`, which servers of the OpenAI format other than OpenAI's may not know.
+    MaxCompletionTokens,
+}
+
+impl CapField {
+    /// The name of the field.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+
+    /// The field that [`Self::name`] names.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::MaxTokens, Self::MaxCompletionTokens].into_iter().find(|field| field.name() == name)
+    }
+}
+
+impl Model {
+    /// A row that says nothing yet.
+    pub const fn new(provider: Arc<str>, model: Pattern) -> Self {
+        Self {
+            provider,
+            model,
+            context_window: None,
+            max_output_tokens: None,
+            encoding: None,
+            cap_field: None,
+            all_output_visible: None,
+            image_tokens: None,
+            runs_own_tools: None,
+        }
+    }
+
+    /// What tells this row from the others.
+    pub(super) fn identity(&self) -> (&str, &str) {
+        (&self.provider, self.model.as_str())
+    }
+
+    /// The most tokens of one answer of the model called `name`.
+    fn output_maximum(&self, name: &str) -> Option<u64> {
+        match self.max_output_tokens? {
+            OutputMaximum::Tokens(tokens) => Some(tokens),
+            OutputMaximum::Named => self.model.rest(name)?.parse().ok(),
+        }
+    }
+}
+
+/// The facts about the model called `name`, field by field from the first row that states it.
+pub(super) fn facts<'a>(rows: impl Iterator<Item = &'a Model>, name: &str) -> ModelFacts {
+    let (mut known, mut encoding, mut cap_field) = (ModelFacts::default(), None, None);
+    let (mut visible, mut own_tools) = (None, None);
+    for row in rows {
+        known.context_window = known.context_window.or(row.context_window);
+        known.max_output_tokens = known.max_output_tokens.or_else(|| row.output_maximum(name));
+        known.image_tokens = known.image_tokens.or(row.image_tokens);
+        encoding = encoding.or(row.encoding);
+        cap_field = cap_field.or(row.cap_field);
+        visible = visible.or(row.all_output_visible);
+        own_tools = own_tools.or(row.runs_own_tools);
+    }
+    ModelFacts {
+        encoding: encoding.unwrap_or_default(),
+        cap_field: cap_field.unwrap_or_default(),
+        all_output_visible: visible.unwrap_or(false),
+        runs_own_tools: own_tools.unwrap_or(false),
+        ..known
+    }
+}

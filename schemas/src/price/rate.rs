@@ -1,0 +1,68 @@
+//! The one rating function. Bounds, charges, re-rating and what-if all come through here.
+
+use super::{Book, Key};
+use crate::{
+    ledger::{Charge, Rated, Unpriced},
+    money::Pico,
+    tokens::{Part, TokenClass, Vector},
+};
+
+use super::Rates;
+
+/// What an attempt costs: one charge for each class that is not zero, in the order of parts and classes.
+///
+/// `answered` is the model that the answer names, or nothing. Its price holds where the book has one, since a provider may answer
+/// with another model than was asked for; else that of the model in `key`. A part that names its own model has that one's price.
+/// Where there is no book, or no price in it, there is a charge all the same, and it says why.
+pub fn rate(book: Option<&Book>, key: &Key<'_>, answered: &str, parts: &[Part]) -> Vec<Charge> {
+    let mut charges = Vec::with_capacity(4);
+    for part in parts {
+        let rates = match (book, &part.model) {
+            (None, _) => Err(Unpriced::UnknownBook),
+            (Some(book), Some(model)) => book.rates(key, &[model]),
+            (Some(book), None) => book.rates(key, &[answered, key.model]),
+        };
+        for class in TokenClass::ALL {
+            let quantity = part.vector.of(class);
+            if quantity > 0 {
+                let price = price(rates, key, class, &part.vector);
+                charges.push(Charge { model: part.model.clone(), class, quantity, price });
+            }
+        }
+    }
+    charges
+}
+
+/// The sum of charges, or why one of them has no price.
+pub fn cost(charges: &[Charge]) -> Result<Pico, Unpriced> {
+    charges
+        .iter()
+        .map(|charge| match &charge.price {
+            Rated::Priced { cost, .. } => Ok(*cost),
+            Rated::Unpriced(why) => Err(*why),
+        })
+        .sum()
+}
+
+fn price(rates: Result<Rates<'_>, Unpriced>, key: &Key<'_>, class: TokenClass, vector: &Vector) -> Rated {
+    let row = match rates.and_then(|rates| rates.find(class, key.tier, vector.input(), key.at)) {
+        Ok(row) => row,
+        Err(why) => return Rated::Unpriced(why),
+    };
+    match row.unit_price.0.checked_mul(i128::from(vector.of(class))).map(Pico) {
+        Some(cost) if cost.row().is_some() => Rated::Priced {
+            unit_price: row.unit_price,
+            cost,
+            price_id: row.price_id.clone(),
+            source: row.source.clone(),
+        },
+        _ => Rated::Unpriced(Unpriced::TooLarge),
+    }
+}
+
+impl Book {
+    /// The rows for the first of these models that has any.
+    pub(crate) fn rates(&self, key: &Key<'_>, models: &[&str]) -> Result<Rates<'_>, Unpriced> {
+        self.shelf().rates(self.rows(), key, models).ok_or(Unpriced::UnknownModel)
+    }
+}

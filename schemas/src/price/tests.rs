@@ -1,0 +1,1 @@
+//! The book, its lookups and the rating function, by table.
