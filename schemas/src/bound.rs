@@ -1,1 +1,213 @@
-//! Being written.
+//! The most that a request can use, before it is sent.
+//!
+//! A bound holds whatever the provider does with the request, or it says that it does not: it counts only what a list of *allowed*
+//! fields spells out, and any other field, tool or reference makes it [`Bound::Unbounded`]. It is a pure function of the request, the
+//! model's facts and the book, so that a hold, its settlement and a replay agree. Null is absent; of a name that stands twice
+//! nobody knows which one counts, so that is an error. It does not decide what becomes of a request that is unbounded.
+
+use std::fmt;
+
+use crate::{
+    event::Api,
+    ledger::Unpriced,
+    money::Pico,
+    price::{Book, Key, ModelFacts},
+};
+
+mod anthropic;
+mod cost;
+mod json;
+mod openai;
+mod tally;
+mod text;
+
+use json::{Path, parse};
+use tally::Tally;
+
+/// What a request can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Never more than this.
+    AtMost(AtMost),
+    /// Nothing in the request bounds it.
+    Unbounded(Unbounded),
+}
+
+/// The most that a request can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtMost {
+    /// Input tokens, cached ones included.
+    pub input: u64,
+    /// Output tokens of all answers together.
+    pub output: u64,
+    /// Requests: 1.
+    pub requests: u64,
+    /// What that costs at the dearest rates that it can be charged at, or why that is not known.
+    pub cost: Result<Pico, Unpriced>,
+    /// What `output` comes from.
+    pub output_cap: OutputCap,
+}
+
+/// What caps the output of each answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputCap {
+    /// There is no output to cap.
+    NoOutput,
+    /// The request states it.
+    Stated(u64),
+    /// The request does not; this is the model's maximum, to be written into the request.
+    Absent(u64),
+}
+
+/// Why nothing in the request bounds it, and what may be held for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbounded {
+    /// The field, as a path such as `messages[0].content[1].image_url`; empty where it is the model itself.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: Why,
+    /// The model's whole window and output maximum, where one pass of a model with known ones is all that can happen.
+    pub most: Option<AtMost>,
+}
+
+/// Why something is unbounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// The field is not known here, and might make the provider do anything.
+    UnknownField,
+    /// The value is not of a form that is known here.
+    UnknownShape,
+    /// The provider would run a tool and put what it returns into the input, as often as it likes.
+    ServerTool,
+    /// The model runs tools of its own.
+    ModelRunsTools,
+    /// What it refers to lies at the provider or elsewhere.
+    Reference,
+    /// Audio is not counted from its bytes.
+    Audio,
+    /// A document is not counted from its bytes.
+    Document,
+    /// The catalogue does not say how many tokens an image can be.
+    ImageMaximumUnknown,
+    /// The request states no cap of the output, and the catalogue no maximum.
+    OutputMaximumUnknown,
+}
+
+/// Why a request cannot be bounded at all: the client's mistake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BoundError {
+    /// It is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// It is no object.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// A name stands twice.
+    #[error("`{0}` stands twice: which one counts is not defined")]
+    Duplicate(String),
+    /// A count is not one.
+    #[error("`{0}` is not a whole number, or is below zero")]
+    NotACount(String),
+}
+
+impl Why {
+    /// Whether one pass of the model over at most its window is all that can happen.
+    const fn is_one_pass(self) -> bool {
+        match self {
+            Self::Reference | Self::Audio | Self::Document | Self::ImageMaximumUnknown | Self::OutputMaximumUnknown => {
+                true
+            }
+            Self::UnknownField | Self::UnknownShape | Self::ServerTool | Self::ModelRunsTools => false,
+        }
+    }
+
+    /// In words, after the name of the field.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::UnknownField => "is a field whose effect on usage is not known",
+            Self::UnknownShape => "has a form whose effect on usage is not known",
+            Self::ServerTool => "lets the provider run tools, whose results are input",
+            Self::ModelRunsTools => "the model runs tools of its own, whose results are input",
+            Self::Reference => "refers to content that is not in the request",
+            Self::Audio => "is audio, which its size does not bound",
+            Self::Document => "is a document, which its size does not bound",
+            Self::ImageMaximumUnknown => "is an image, and how many tokens one can be is not known for this model",
+            Self::OutputMaximumUnknown => "caps no output, and the maximum of this model is not known",
+        }
+    }
+}
+
+impl fmt::Display for Unbounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            f.write_str(self.why.text())
+        } else {
+            write!(f, "`{}` {}", self.field, self.why.text())
+        }
+    }
+}
+
+impl Bound {
+    /// The bound, or else the most that may be held for it.
+    pub const fn most(&self) -> Option<&AtMost> {
+        match self {
+            Self::AtMost(most) => Some(most),
+            Self::Unbounded(unbounded) => unbounded.most.as_ref(),
+        }
+    }
+}
+
+/// The most that a request of `api` with this body can use of the model that `facts` and `key` are about.
+///
+/// `measure` says how many tokens a text is at most: its length in bytes, or the exact count where the model's encoding is known.
+/// `key.tier` is not used: the tier is the dearest that the request can reach.
+pub fn bound(
+    api: Api,
+    body: &[u8],
+    facts: &ModelFacts,
+    book: &Book,
+    key: &Key<'_>,
+    measure: &dyn Fn(&str) -> u64,
+) -> Result<Bound, BoundError> {
+    let mut tally = Tally::new(facts, measure);
+    let reach = match api {
+        Api::AnthropicCountTokens => return Ok(Bound::AtMost(AtMost::NOTHING)),
+        Api::OpenAiChat => openai::chat(&parse(body)?, &mut tally)?,
+        Api::OpenAiEmbeddings => openai::embeddings(&parse(body)?, &mut tally)?,
+        Api::AnthropicMessages => anthropic::messages(&parse(body)?, &mut tally)?,
+    };
+    if facts.runs_own_tools {
+        tally.unbounded(&Path::Body, Why::ModelRunsTools);
+    }
+    let answers = tally.answers;
+    let (output, output_cap) = match (api, tally.cap, facts.max_output_tokens) {
+        (Api::OpenAiEmbeddings, ..) => (0, OutputCap::NoOutput),
+        (_, Some(cap), _) => (cap.saturating_mul(answers), OutputCap::Stated(cap)),
+        (_, None, Some(most)) => (most.saturating_mul(answers), OutputCap::Absent(most)),
+        (_, None, None) => {
+            tally.unbounded(&Path::Field(&Path::Body, facts.cap_field.name()), Why::OutputMaximumUnknown);
+            (0, OutputCap::NoOutput)
+        }
+    };
+    let at_most = |input, reach: &cost::Reach<'_>| AtMost {
+        input,
+        output,
+        requests: 1,
+        cost: cost::dearest(book, key, reach, input, output),
+        output_cap,
+    };
+    let Some((field, why)) = tally.unbounded.take() else {
+        return Ok(Bound::AtMost(at_most(tally.input, &reach)));
+    };
+    let known = facts.context_window.filter(|_| why.is_one_pass() && why != Why::OutputMaximumUnknown);
+    let most = known.map(|window| at_most(window, &cost::Reach { audio: true, ..reach }));
+    Ok(Bound::Unbounded(Unbounded { field, why, most }))
+}
+
+impl AtMost {
+    /// A request that uses no tokens.
+    const NOTHING: Self = Self { input: 0, output: 0, requests: 1, cost: Ok(Pico(0)), output_cap: OutputCap::NoOutput };
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Model, ModelFacts, Row, model};
-use crate::{ledger::Unpriced, time::Time, tokens::TokenClass};
+use crate::{ledger::Unpriced, money::Pico, time::Time, tokens::TokenClass};
 
 /// What a price is looked up by.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,8 @@ struct Prefix {
 /// The rows of one name or pattern, as places in the book.
 #[derive(Default)]
 struct Entry {
-    rows: Vec<usize>,
+    /// By class, since every lookup is of one.
+    rows: [Vec<usize>; TokenClass::ALL.len()],
     model: Option<usize>,
 }
 
@@ -79,7 +80,7 @@ impl Shelf {
     pub(super) fn new(rows: &[Row], models: &[Model]) -> Self {
         let mut shelf: HashMap<Arc<str>, Provider> = HashMap::new();
         for (place, row) in rows.iter().enumerate() {
-            shelf.entry(row.provider.clone()).or_default().entry(&row.model).rows.push(place);
+            shelf.entry(row.provider.clone()).or_default().entry(&row.model).rows[row.class as usize].push(place);
         }
         for (place, model) in models.iter().enumerate() {
             shelf.entry(model.provider.clone()).or_default().entry(&model.model).model = Some(place);
@@ -98,7 +99,7 @@ impl Shelf {
             let provider = self.0.get(*owner)?;
             models.iter().find_map(|model| {
                 let chain = provider.chain(model);
-                let priced = !model.is_empty() && { chain }.any(|entry| !entry.rows.is_empty());
+                let priced = !model.is_empty() && { chain }.any(|entry| entry.rows.iter().any(|rows| !rows.is_empty()));
                 priced.then_some(Rates { rows, chain })
             })
         })
@@ -108,6 +109,12 @@ impl Shelf {
         let rows = [provider, vendor].into_iter().filter_map(|owner| self.0.get(owner));
         let rows = rows.flat_map(|owner| owner.chain(model)).filter_map(|entry| models.get(entry.model?));
         model::facts(rows, model)
+    }
+}
+
+impl Entry {
+    fn of(&self, class: TokenClass) -> &[usize] {
+        &self.rows[class as usize]
     }
 }
 
@@ -165,7 +172,7 @@ impl<'a> Rates<'a> {
         let mut why = Unpriced::UnknownClass;
         for entry in self.chain {
             let mut best: Option<&Row> = None;
-            for row in entry.rows.iter().filter_map(|place| self.rows.get(*place)).filter(|row| row.class == class) {
+            for row in entry.of(class).iter().filter_map(|place| self.rows.get(*place)) {
                 if *row.tier != *tier {
                     if why == Unpriced::UnknownClass {
                         why = Unpriced::UnknownTier;
@@ -183,10 +190,16 @@ impl<'a> Rates<'a> {
         Err(why)
     }
 
-    /// Every row that could price a class of a request with at most so many input tokens, at a time.
-    pub(crate) fn reachable(self, input: u64, at: Time) -> impl Iterator<Item = &'a Row> {
-        let rows = self.chain.flat_map(|entry| &entry.rows).filter_map(move |place| self.rows.get(*place));
-        rows.filter(move |row| row.applies(input) && row.valid_from <= at && at < row.valid_to)
+    /// The highest price of a class for a request with at most so many input tokens.
+    pub(crate) fn dearest(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<Pico, Unpriced> {
+        let mut dearest = self.find(class, tier, 0, at).map(|row| row.unit_price);
+        for row in self.chain.flat_map(|entry| entry.of(class)).filter_map(|place| self.rows.get(*place)) {
+            if row.above > 0 && row.above < input {
+                let price = self.find(class, tier, row.above.saturating_add(1), at)?.unit_price;
+                dearest = Ok(dearest.map_or(price, |known| known.max(price)));
+            }
+        }
+        dearest
     }
 }
 

@@ -1,0 +1,237 @@
+//! What an Anthropic messages request spells out.
+
+use super::{
+    BoundError, Why,
+    cost::Reach,
+    json::{Node, Path},
+    tally::{Tally, count, member},
+};
+
+/// Tokens that a request is framed by.
+const PER_REQUEST: u64 = 64;
+/// Tokens that a message is framed by.
+const PER_MESSAGE: u64 = 16;
+/// Tokens that a block of a message, or of the system prompt, is framed by.
+const PER_BLOCK: u64 = 16;
+/// Tokens of the prompt that the presence of any tool adds.
+const PER_TOOLS: u64 = 1_024;
+/// Tokens that a tool is framed by beyond its own JSON.
+const PER_TOOL: u64 = 64;
+/// Tokens of the prompt that a schema of the answer adds beyond its own JSON.
+const PER_FORMAT: u64 = 512;
+/// Tokens of the prompt that thinking adds.
+const PER_THINKING: u64 = 128;
+
+/// Counts a messages request.
+pub(super) fn messages(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+    let root = Path::Body;
+    let fields = super::json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    tally.add(PER_REQUEST);
+    for (name, value) in &fields {
+        let path = Path::Field(&root, name);
+        match *name {
+            "messages" => {
+                for (place, message) in tally.items(value, &path).iter().enumerate() {
+                    self::message(message, &Path::Item(&path, place), tally)?;
+                }
+            }
+            "system" => content(value, &path, tally)?,
+            "max_tokens" => tally.cap = Some(count(value, &path)?),
+            "tools" => tools(value, &path, tally)?,
+            "thinking" => thinking(value, &path, tally)?,
+            "output_config" => output_config(value, &path, tally)?,
+            "output_format" => format(value, &path, tally)?,
+            "cache_control" => cache_control(value, &path, tally)?,
+            "service_tier" => match value.text() {
+                Some("auto" | "standard_only") => {}
+                _ => tally.unbounded(&path, Why::UnknownShape),
+            },
+            "model" | "stream" | "metadata" | "stop_sequences" | "temperature" | "top_p" | "top_k" | "tool_choice" => {}
+            "mcp_servers" => tally.unbounded(&path, Why::ServerTool),
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(Reach { writes: tally.writes, ..Reach::default() })
+}
+
+fn message(message: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    tally.add(PER_MESSAGE);
+    for (name, value) in tally.members(message, path)? {
+        let path = Path::Field(path, name);
+        match name {
+            "role" => match value.text() {
+                Some("user" | "assistant" | "system") => {}
+                _ => tally.unbounded(&path, Why::UnknownShape),
+            },
+            "content" => content(value, &path, tally)?,
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(())
+}
+
+/// A text, or a list of blocks.
+fn content(content: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    if let Node::Text(text) = content {
+        tally.text(text);
+        return Ok(());
+    }
+    for (place, item) in tally.items(content, path).iter().enumerate() {
+        block(item, &Path::Item(path, place), tally)?;
+    }
+    Ok(())
+}
+
+fn block(block: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    tally.add(PER_BLOCK);
+    let fields = tally.members(block, path)?;
+    let kind = member(&fields, "type").and_then(Node::text).unwrap_or_default();
+    for (name, value) in &fields {
+        let path = Path::Field(path, name);
+        match (kind, *name) {
+            (_, "type") => {}
+            (_, "cache_control") => cache_control(value, &path, tally)?,
+            ("text", "text")
+            | ("thinking", "thinking" | "signature")
+            | ("redacted_thinking", "data")
+            | ("tool_use", "id" | "name")
+            | ("tool_result", "tool_use_id")
+            | ("document", "title" | "context") => tally.text_at(value, &path),
+            ("text", "citations") | ("tool_use", "input") => tally.value(value),
+            ("tool_use", "caller") => only_direct(value, &path, tally)?,
+            ("tool_result", "is_error") => {}
+            ("tool_result", "content") => content(value, &path, tally)?,
+            ("image" | "document", "source") => source(value, &path, tally)?,
+            (known, _) => {
+                let known = matches!(known, "text" | "thinking" | "redacted_thinking" | "tool_use" | "tool_result");
+                let known = known || matches!(kind, "image" | "document");
+                tally.unbounded(&path, if known { Why::UnknownField } else { Why::UnknownShape });
+            }
+        }
+    }
+    if kind.is_empty() {
+        tally.unbounded(path, Why::UnknownShape);
+    }
+    Ok(())
+}
+
+/// A tool that the model calls itself. One that code at the provider calls runs there.
+fn only_direct(caller: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let fields = tally.members(caller, path)?;
+    if member(&fields, "type").and_then(Node::text) != Some("direct") {
+        tally.unbounded(path, Why::ServerTool);
+    }
+    Ok(())
+}
+
+/// Where the bytes of an image or a document come from.
+fn source(source: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let fields = tally.members(source, path)?;
+    let kind = member(&fields, "type").and_then(Node::text).unwrap_or_default();
+    let media = member(&fields, "media_type").and_then(Node::text).unwrap_or_default();
+    match kind {
+        "base64" if media.starts_with("image/") => tally.image(path),
+        "base64" => tally.unbounded(path, Why::Document),
+        "text" => {
+            if let Some(data) = member(&fields, "data") {
+                tally.text_at(data, &Path::Field(path, "data"));
+            }
+        }
+        "content" => {
+            if let Some(inner) = member(&fields, "content") {
+                content(inner, &Path::Field(path, "content"), tally)?;
+            }
+        }
+        "url" | "file" => tally.unbounded(path, Why::Reference),
+        _ => tally.unbounded(path, Why::UnknownShape),
+    }
+    Ok(())
+}
+
+/// What a request asks to be written to the cache, which costs more than plain input.
+fn cache_control(control: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    for (name, value) in tally.members(control, path)? {
+        let path = Path::Field(path, name);
+        match (name, value.text()) {
+            ("type", Some("ephemeral")) => tally.writes.0 = true,
+            ("ttl", Some("5m")) => {}
+            ("ttl", Some("1h")) => tally.writes.1 = true,
+            _ => tally.unbounded(&path, Why::UnknownShape),
+        }
+    }
+    Ok(())
+}
+
+fn tools(list: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let tools = tally.items(list, path);
+    if !tools.is_empty() {
+        tally.add(PER_TOOLS);
+    }
+    for (place, tool) in tools.iter().enumerate() {
+        let path = Path::Item(path, place);
+        tally.add(PER_TOOL);
+        tally.value(tool);
+        for (name, value) in tally.members(tool, &path)? {
+            let path = Path::Field(&path, name);
+            match name {
+                "type" => match value.text() {
+                    Some("custom") => {}
+                    _ => tally.unbounded(&path, Why::ServerTool),
+                },
+                "cache_control" => cache_control(value, &path, tally)?,
+                "allowed_callers" => {
+                    for caller in tally.items(value, &path) {
+                        if caller.text() != Some("direct") {
+                            tally.unbounded(&path, Why::ServerTool);
+                        }
+                    }
+                }
+                "name" | "description" | "input_schema" | "strict" | "defer_loading" | "input_examples" => {}
+                "eager_input_streaming" => {}
+                _ => tally.unbounded(&path, Why::UnknownField),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn thinking(thinking: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    tally.add(PER_THINKING);
+    for (name, value) in tally.members(thinking, path)? {
+        let path = Path::Field(path, name);
+        match (name, value.text()) {
+            ("type", Some("enabled" | "adaptive" | "disabled")) => {}
+            // A budget is part of `max_tokens`.
+            ("budget_tokens" | "display", _) => {}
+            _ => tally.unbounded(&path, Why::UnknownShape),
+        }
+    }
+    Ok(())
+}
+
+fn output_config(config: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    for (name, value) in tally.members(config, path)? {
+        let path = Path::Field(path, name);
+        match name {
+            // The budget is told to the model in the prompt.
+            "effort" | "task_budget" => tally.add(PER_THINKING),
+            "format" => format(value, &path, tally)?,
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(())
+}
+
+/// The schema of the answer.
+fn format(format: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    tally.add(PER_FORMAT);
+    for (name, value) in tally.members(format, path)? {
+        let path = Path::Field(path, name);
+        match (name, value.text()) {
+            ("type", Some("json_schema")) => {}
+            ("schema" | "name", _) => tally.value(value),
+            _ => tally.unbounded(&path, Why::UnknownShape),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! What an OpenAI request spells out: chat completions and embeddings.
+
+use super::{
+    BoundError, Why,
+    cost::Reach,
+    json::{Node, Path},
+    tally::{Tally, count, member},
+};
+
+/// Tokens that a request is framed by: the published three that prime the answer, and room for a model that frames more.
+const PER_REQUEST: u64 = 16;
+/// Tokens that a message is framed by: the published three, its role and a name's separator, and room.
+const PER_MESSAGE: u64 = 8;
+/// Tokens that a part of a message, or a call of a tool in it, is framed by.
+const PER_PART: u64 = 8;
+/// Tokens that the presence of any tool adds: the namespace around them and the instruction to use them.
+const PER_TOOLS: u64 = 64;
+/// Tokens that a tool is framed by beyond its own JSON.
+const PER_TOOL: u64 = 16;
+/// Tokens that a schema of the answer is framed by beyond its own JSON.
+const PER_FORMAT: u64 = 64;
+/// The tiers that a project's settings can choose for a request that names none.
+const TIERS: [&str; 2] = ["flex", "priority"];
+
+/// Fields that steer the answer or its form and put nothing into the input.
+const SILENT: [&str; 29] = [
+    "model",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "metadata",
+    "store",
+    "reasoning_effort",
+    "verbosity",
+    "parallel_tool_calls",
+    "tool_choice",
+    "function_call",
+    "encoding_format",
+    "dimensions",
+    "service_tier",
+];
+
+/// Counts a chat completion.
+pub(super) fn chat(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+    let root = Path::Body;
+    let fields = super::json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    tally.add(PER_REQUEST);
+    for (name, value) in &fields {
+        let path = Path::Field(&root, name);
+        match *name {
+            "messages" => {
+                for (place, message) in tally.items(value, &path).iter().enumerate() {
+                    self::message(message, &Path::Item(&path, place), tally)?;
+                }
+            }
+            "max_tokens" | "max_completion_tokens" => {
+                let cap = count(value, &path)?;
+                tally.cap = Some(tally.cap.map_or(cap, |other| other.max(cap)));
+            }
+            "n" => tally.answers = count(value, &path)?.max(1),
+            "tools" => tools(value, &path, tally)?,
+            "functions" => {
+                tally.add(PER_TOOLS);
+                for function in tally.items(value, &path) {
+                    tally.add(PER_TOOL);
+                    tally.value(function);
+                }
+            }
+            "response_format" => response_format(value, &path, tally)?,
+            "modalities" => {
+                for modality in tally.items(value, &path) {
+                    if modality.text() != Some("text") {
+                        tally.unbounded(&path, Why::Audio);
+                    }
+                }
+            }
+            "audio" => tally.unbounded(&path, Why::Audio),
+            "web_search_options" => tally.unbounded(&path, Why::ServerTool),
+            name if SILENT.contains(&name) => {}
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(reach(member(&fields, "service_tier").and_then(Node::text)))
+}
+
+/// The tiers that a request which names this one can be charged at. A request for a better tier may be served by the standard one;
+/// one for none, by what the project is set to.
+fn reach(named: Option<&str>) -> Reach<'static> {
+    // Newer models write their cache unasked, and have a price for it.
+    let plain = Reach { writes: (true, true), ..Reach::default() };
+    match named {
+        None | Some("auto") => Reach { tiers: &TIERS, ..plain },
+        Some("default" | "standard") => plain,
+        Some(tier) => Reach { named: Some(tier.to_owned()), ..plain },
+    }
+}
+
+fn message(message: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    tally.add(PER_MESSAGE);
+    for (name, value) in tally.members(message, path)? {
+        let path = Path::Field(path, name);
+        match name {
+            "role" => match value.text() {
+                Some("system" | "developer" | "user" | "assistant" | "tool" | "function") => {}
+                _ => tally.unbounded(&path, Why::UnknownShape),
+            },
+            "content" => match value {
+                Node::Text(text) => tally.text(text),
+                _ => {
+                    for (place, part) in tally.items(value, &path).iter().enumerate() {
+                        self::part(part, &Path::Item(&path, place), tally)?;
+                    }
+                }
+            },
+            "name" | "refusal" | "tool_call_id" | "reasoning_content" => tally.text_at(value, &path),
+            "annotations" => tally.value(value),
+            "tool_calls" => {
+                for (place, call) in tally.items(value, &path).iter().enumerate() {
+                    tool_call(call, &Path::Item(&path, place), tally)?;
+                }
+            }
+            "function_call" => {
+                tally.add(PER_PART);
+                tally.value(value);
+            }
+            "audio" => tally.unbounded(&path, Why::Reference),
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(())
+}
+
+/// A call that the model made earlier. Its parts are texts, counted apart: arguments are JSON in a string.
+fn tool_call(call: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    tally.add(PER_PART);
+    for (name, value) in tally.members(call, path)? {
+        let path = Path::Field(path, name);
+        match name {
+            "id" | "type" => tally.text_at(value, &path),
+            "index" => {}
+            "function" | "custom" => {
+                for (name, value) in tally.members(value, &path)? {
+                    tally.text_at(value, &Path::Field(&path, name));
+                }
+            }
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(())
+}
+
+fn part(part: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    tally.add(PER_PART);
+    for (name, value) in tally.members(part, path)? {
+        let path = Path::Field(path, name);
+        match name {
+            "type" => match value.text() {
+                Some("text" | "refusal" | "image_url" | "input_audio" | "file") => {}
+                _ => tally.unbounded(&path, Why::UnknownShape),
+            },
+            "text" | "refusal" => tally.text_at(value, &path),
+            "image_url" => image(value, &path, tally)?,
+            "input_audio" => tally.unbounded(&path, Why::Audio),
+            "file" => {
+                let fields = tally.members(value, &path)?;
+                let why = if member(&fields, "file_data").is_some() { Why::Document } else { Why::Reference };
+                tally.unbounded(&path, why);
+            }
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(())
+}
+
+/// An image: its bytes as a `data:` URL, or a reference.
+fn image(image: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let url = match image {
+        Node::Text(url) => Some(&**url),
+        _ => {
+            let fields = tally.members(image, path)?;
+            for (name, _) in &fields {
+                if !matches!(*name, "url" | "detail") {
+                    tally.unbounded(&Path::Field(path, name), Why::UnknownField);
+                }
+            }
+            member(&fields, "url").and_then(Node::text)
+        }
+    };
+    match url {
+        Some(url) if url.starts_with("data:image/") => tally.image(path),
+        _ => tally.unbounded(path, Why::Reference),
+    }
+    Ok(())
+}
+
+fn tools(list: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let tools = tally.items(list, path);
+    if !tools.is_empty() {
+        tally.add(PER_TOOLS);
+    }
+    for (place, tool) in tools.iter().enumerate() {
+        let path = Path::Item(path, place);
+        tally.add(PER_TOOL);
+        for (name, value) in tally.members(tool, &path)? {
+            let path = Path::Field(&path, name);
+            match name {
+                "type" => match value.text() {
+                    Some("function" | "custom") => {}
+                    _ => tally.unbounded(&path, Why::ServerTool),
+                },
+                "function" | "custom" => tally.value(value),
+                _ => tally.unbounded(&path, Why::UnknownField),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn response_format(format: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    for (name, value) in tally.members(format, path)? {
+        let path = Path::Field(path, name);
+        match name {
+            "type" => match value.text() {
+                Some("text" | "json_object") => {}
+                Some("json_schema") => tally.add(PER_FORMAT),
+                _ => tally.unbounded(&path, Why::UnknownShape),
+            },
+            "json_schema" => tally.value(value),
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(())
+}
+
+/// Counts an embeddings request: every text of it, or the tokens themselves.
+pub(super) fn embeddings(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+    let root = Path::Body;
+    let fields = super::json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    for (name, value) in &fields {
+        let path = Path::Field(&root, name);
+        match *name {
+            "input" => match value {
+                Node::List(items) if matches!(items.first(), Some(Node::Count(_))) => input(value, &path, tally),
+                Node::List(items) => {
+                    for (place, item) in items.iter().enumerate() {
+                        input(item, &Path::Item(&path, place), tally);
+                    }
+                }
+                _ => input(value, &path, tally),
+            },
+            "model" | "encoding_format" | "dimensions" | "user" => {}
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(Reach::default())
+}
+
+/// One thing to embed: a text, or its tokens.
+fn input(item: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) {
+    tally.add(PER_INPUT);
+    match item {
+        Node::Text(text) => tally.text(text),
+        Node::List(tokens) if tokens.iter().all(|token| matches!(token, Node::Count(_))) => {
+            tally.add(tokens.len() as u64);
+        }
+        _ => tally.unbounded(path, Why::UnknownShape),
+    }
+}
+
+/// Tokens that an embedded text is framed by: OpenAI adds none, models of others put one at either end.
+const PER_INPUT: u64 = 2;
