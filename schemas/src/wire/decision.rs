@@ -2,7 +2,7 @@
 
 use super::{
     WireError,
-    field::Field,
+    field::{Field, put},
     message::{Fields, Message, choice, message, message_field, put_message},
 };
 use crate::{
@@ -43,8 +43,8 @@ impl Message for Key {
             Self::Lane(lane) => lane.put(1, out),
             Self::Instance(instance) => instance.put(2, out),
             Self::Schedule(lane, limit) => put_message(3, out, |out| {
-                lane.put(1, out);
-                limit.put(2, out);
+                put(lane, 1, out);
+                put(limit, 2, out);
             }),
         }
     }
@@ -77,8 +77,8 @@ message!(ScheduleKey { 1 lane, 2 limit });
 /// What was used of one window.
 impl Message for (Time, i128) {
     fn write(&self, out: &mut Vec<u8>) {
-        self.0.put(1, out);
-        self.1.put(2, out);
+        put(&self.0, 1, out);
+        put(&self.1, 2, out);
     }
 
     fn read(body: &[u8]) -> Result<Self, WireError> {

@@ -40,6 +40,13 @@ pub(super) trait Field: Sized {
     }
 }
 
+/// Appends a field where it stands.
+pub(super) fn put(value: &impl Field, tag: u32, out: &mut Vec<u8>) {
+    if value.stands() {
+        value.put(tag, out);
+    }
+}
+
 /// [`Field::get`] of the type that the caller needs.
 pub(super) fn get<F: Field>(value: Value<'_>, field: &'static str) -> Result<F, WireError> {
     F::get(value, field)

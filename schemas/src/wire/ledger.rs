@@ -1,11 +1,12 @@
 //! The tables of `ledger.proto`: what metering writes.
 
+use std::sync::Arc;
+
 use super::{
     WireError,
     field::{Field, put},
     message::{Fields, Message, choice, enumeration, message, message_field, put_message},
 };
-use std::sync::Arc;
 
 use crate::{
     ledger::{

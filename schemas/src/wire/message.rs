@@ -98,10 +98,7 @@ macro_rules! message {
     ($name:ident { $($tag:literal $field:ident),* $(,)? }) => {
         impl $crate::wire::message::Message for $name {
             fn write(&self, out: &mut Vec<u8>) {
-                use $crate::wire::field::Field as _;
-                $(if self.$field.stands() {
-                    self.$field.put($tag, out);
-                })*
+                $($crate::wire::field::put(&self.$field, $tag, out);)*
             }
 
             fn read(body: &[u8]) -> Result<Self, $crate::wire::WireError> {

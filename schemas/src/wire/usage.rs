@@ -2,7 +2,7 @@
 
 use super::{
     WireError,
-    field::Field,
+    field::{Field, put},
     message::{Fields, Message, choice, enumeration, message, message_field},
 };
 use crate::{
@@ -178,8 +178,8 @@ message_field!(Completeness);
 /// A tag: its name and its value.
 impl Message for (String, String) {
     fn write(&self, out: &mut Vec<u8>) {
-        self.0.put(1, out);
-        self.1.put(2, out);
+        put(&self.0, 1, out);
+        put(&self.1, 2, out);
     }
 
     fn read(body: &[u8]) -> Result<Self, WireError> {
