@@ -21,7 +21,22 @@ use schemas::{
     topics::Topic,
 };
 
-/// Who wrote a record, and its place among theirs. Outside `usage`, `producer` is [`ProducerId::NONE`].
+mod disk;
+mod error;
+mod fault;
+mod journal;
+mod segment;
+
+#[cfg(test)]
+mod conformance;
+
+pub use crate::{
+    disk::Disk,
+    error::Error,
+    journal::{Appended, Fsync, Journal, JournalReader, Options, Position, Predecessor},
+};
+
+/// Who wrote a record, and its place among theirs. Outside `usage`, `producer` is [`ProducerId::NONE`] and `seq` is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The producer.
@@ -73,6 +88,10 @@ pub trait Road: Send + Sync {
 
     /// Appends to `policy`, durably.
     fn publish(&self, bodies: &[Bytes]) -> Result<(), Error>;
+
+    /// The orderly end: takes no more, makes durable what was taken, and wakes all that wait here; they get
+    /// [`Error::Closed`] once they have polled the rest. Dropping the road does the same, without an answer.
+    fn close(&self) -> Result<(), Error>;
 }
 
 /// Metering's side: exclusive input, atomic output.

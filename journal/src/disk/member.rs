@@ -1,0 +1,122 @@
+//! Metering's side of the log on disk: reads the journal in place, commits what it made of it.
+//!
+//! There is one at a time. After a commit that failed in its middle nothing more is committed until the log is opened again,
+//! which cuts what the failed one left.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Release},
+    time::Duration,
+};
+
+use schemas::id::{Lane, Offset};
+
+use crate::{
+    Change, Member, Outputs, Polled,
+    disk::Shared,
+    error::Error,
+    fault::Point,
+    journal::{JournalReader, Position},
+    segment::{files, held},
+};
+
+const LANE: Lane = Lane(0);
+
+#[derive(Debug)]
+pub(super) struct DiskMember {
+    shared: Arc<Shared>,
+    assigned: bool,
+    input: Option<JournalReader>,
+    /// The input offset last committed.
+    committed: u64,
+}
+
+impl DiskMember {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), assigned: false, input: None, committed: 0 }
+    }
+
+    fn assign(&mut self) -> Result<Polled, Error> {
+        self.committed = self.shared.store.ends()?.input;
+        let view = self.shared.store.view()?;
+        let mut state = Vec::new();
+        loop {
+            let chunk = view.after(state.last().map(|(key, _)| key))?;
+            if chunk.is_empty() {
+                break;
+            }
+            state.extend(chunk);
+        }
+        self.assigned = true;
+        Ok(Polled::Assigned(LANE, state))
+    }
+
+    fn check(&self, lane: Lane, input: Offset) -> Result<(), Error> {
+        if lane != LANE {
+            return Err(Error::NoSuchLane { lane, lanes: 1 });
+        }
+        if input.0 < self.committed {
+            return Err(Error::Misused("a transaction may not move the input back"));
+        }
+        if input.0 > self.shared.journal.synced().0 {
+            return Err(Error::Misused("a transaction may not name input that is not durable yet"));
+        }
+        Ok(())
+    }
+
+    /// Appends and fsyncs the ledger entries, then commits the store. Gives the end of the ledger.
+    fn write(&self, outputs: &Outputs) -> Result<u64, Error> {
+        let Shared { ledger, store, options, .. } = &*self.shared;
+        ledger.append_bodies(&outputs.ledger)?;
+        let end = ledger.sync()?;
+        let fault = |error| files::io("commit", ledger.dir())(error);
+        options
+            .faults
+            .hit(Point::Commit)
+            .map_err(fault)
+            .and_then(|()| store.commit(outputs, end))
+            .inspect_err(|error| ledger.break_with(&error.to_string()))?;
+        options.faults.hit(Point::Committed).map_err(fault)?;
+        Ok(end)
+    }
+}
+
+impl Member for DiskMember {
+    fn poll(&mut self, wait: Duration) -> Result<Polled, Error> {
+        if !self.assigned {
+            return self.assign();
+        }
+        let Some(input) = &mut self.input else {
+            // Nothing is read before `resume`; there is nothing to wait for either, but the end.
+            self.shared.journal.wait_synced(Position(u64::MAX), wait);
+            return Ok(Polled::Idle);
+        };
+        let records = input.poll(wait)?;
+        Ok(if records.is_empty() { Polled::Idle } else { Polled::Records(LANE, records) })
+    }
+
+    fn resume(&mut self, lane: Lane, from: Offset) -> Result<(), Error> {
+        if lane != LANE {
+            return Err(Error::NoSuchLane { lane, lanes: 1 });
+        }
+        self.input = Some(self.shared.journal.read_from(Position(from.0))?);
+        Ok(())
+    }
+
+    fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error> {
+        self.check(lane, outputs.input)?;
+        let shared = &self.shared;
+        let followers = held(&shared.followers);
+        let end = self.write(&outputs)?;
+        self.committed = outputs.input.0;
+        shared.ledger.publish(end);
+        let changes = outputs.decisions.into_iter().map(|(key, state)| Change { lane, key, state });
+        super::follower::tell(followers, changes);
+        Ok(())
+    }
+}
+
+impl Drop for DiskMember {
+    fn drop(&mut self) {
+        self.shared.has_member.store(false, Release);
+    }
+}

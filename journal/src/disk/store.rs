@@ -1,0 +1,148 @@
+//! The transactional store beside the segments: decisions by key, and the offsets that say what counts.
+//!
+//! redb's one-phase commit: one fsync, and after a crash the last whole commit. No key of this file is written outside of
+//! [`Store::commit`] and [`Store::commit_policy`].
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use redb::{Database, ReadTransaction, ReadableDatabase as _, TableDefinition, WriteTransaction};
+
+use crate::{Outputs, error::Error, segment::files};
+
+const DECISIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
+const ENDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ends");
+
+/// About how much [`View::after`] gives at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// How far the input has been read, and how far each output counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) input: u64,
+    pub(super) ledger: u64,
+    pub(super) policy: u64,
+}
+
+pub(super) struct Store {
+    db: Database,
+    path: PathBuf,
+}
+
+/// The decisions as they were at one moment.
+pub(super) struct View {
+    txn: ReadTransaction,
+    path: PathBuf,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn refused<E: Into<redb::Error>>(path: &Path) -> impl Fn(E) -> Error {
+    move |error| Error::Store { path: path.to_owned(), why: error.into().to_string() }
+}
+
+impl Store {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let fresh = !path.exists();
+        let db = Database::create(path).map_err(refused(path))?;
+        let store = Self { db, path: path.to_owned() };
+        if fresh {
+            store.write(|txn| {
+                txn.open_table(DECISIONS)?;
+                txn.open_table(ENDS)?;
+                Ok(())
+            })?;
+            path.parent().map_or(Ok(()), files::sync_dir)?;
+        }
+        Ok(store)
+    }
+
+    pub(super) fn ends(&self) -> Result<Ends, Error> {
+        let read = || -> Result<Ends, redb::Error> {
+            let ends = match self.db.begin_read()?.open_table(ENDS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Ends::default()),
+                table => table?,
+            };
+            let get = |name| Ok::<_, redb::Error>(ends.get(name)?.map_or(0, |end| end.value()));
+            Ok(Ends { input: get("input")?, ledger: get("ledger")?, policy: get("policy")? })
+        };
+        read().map_err(refused(&self.path))
+    }
+
+    /// Commits one transaction whose ledger entries end before `ledger`.
+    pub(super) fn commit(&self, outputs: &Outputs, ledger: u64) -> Result<(), Error> {
+        self.write(|txn| {
+            let mut ends = txn.open_table(ENDS)?;
+            ends.insert("input", outputs.input.0)?;
+            ends.insert("ledger", ledger)?;
+            let mut decisions = txn.open_table(DECISIONS)?;
+            for (key, state) in &outputs.decisions {
+                match state {
+                    Some(state) => decisions.insert(&key[..], &state[..])?,
+                    None => decisions.remove(&key[..])?,
+                };
+            }
+            Ok(())
+        })
+    }
+
+    /// Commits the end of `policy`.
+    pub(super) fn commit_policy(&self, end: u64) -> Result<(), Error> {
+        self.write(|txn| {
+            txn.open_table(ENDS)?.insert("policy", end)?;
+            Ok(())
+        })
+    }
+
+    fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), Error> {
+        let write = || -> Result<(), redb::Error> {
+            let txn = self.db.begin_write()?;
+            change(&txn)?;
+            Ok(txn.commit()?)
+        };
+        write().map_err(refused(&self.path))
+    }
+
+    pub(super) fn view(&self) -> Result<View, Error> {
+        let txn = self.db.begin_read().map_err(refused(&self.path))?;
+        Ok(View { txn, path: self.path.clone() })
+    }
+}
+
+impl View {
+    /// The keys after `last` and their states, about 1 MiB of them; none at the end.
+    pub(super) fn after(&self, last: Option<&Bytes>) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let read = || -> Result<Vec<(Bytes, Bytes)>, redb::Error> {
+            let table = match self.txn.open_table(DECISIONS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let start = last.map_or(std::ops::Bound::Unbounded, |last| std::ops::Bound::Excluded(&last[..]));
+            let (mut out, mut bytes) = (Vec::new(), 0);
+            for entry in table.range::<&[u8]>((start, std::ops::Bound::Unbounded))? {
+                let (key, state) = entry?;
+                let (key, state) = (Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(state.value()));
+                bytes += key.len() + state.len();
+                out.push((key, state));
+                if bytes >= CHUNK_BYTES {
+                    break;
+                }
+            }
+            Ok(out)
+        };
+        read().map_err(refused(&self.path))
+    }
+}

@@ -1,0 +1,334 @@
+//! A gateway's journal: what its producer did, in order, on this machine.
+//!
+//! One open of a journal is one producer: a fresh random id, sequences from 1 in each lane, and the name of its predecessor.
+//! A record is with the operating system when [`Journal::append`] returns, and on the platter at the next group fsync (5 ms
+//! after the last one, or at 1 MiB); only then can anybody read it. On the disk road this is the topic `usage` itself; on
+//! Kafka the outbox ships it.
+//!
+//! Nothing is trimmed but whole segments in which every record is confirmed (metering's word) and older than
+//! [`Journal::keep_from`], which starts at the first record kept: a gateway moves it once it has recovered.
+//! The journal does not know what a record means, and cannot tell that its directory was copied: metering does.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use schemas::{
+    id::{Lane, ProducerId, Seq},
+    topics::Topic,
+};
+
+use crate::{
+    Draft, Record,
+    error::Error,
+    fault::Faults,
+    segment::{self, Cursor, Log, facts::Facts, files, held, open::Bounds},
+};
+
+mod flusher;
+
+/// When an append is on the platter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// At the next group fsync, which nobody waits for.
+    #[default]
+    Group,
+    /// When it returns.
+    Always,
+}
+
+/// How a journal is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many lanes the log has.
+    pub lanes: u16,
+    /// When an append is on the platter.
+    pub fsync: Fsync,
+    /// The size of a segment, and so the grain of trimming.
+    pub segment_bytes: u64,
+    /// The most that may be kept; beyond it [`Journal::append`] is refused with [`Error::Full`].
+    pub most_bytes: u64,
+    pub(crate) faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lanes: 1, fsync: Fsync::Group, segment_bytes: 64 << 20, most_bytes: 8 << 30, faults: Faults::default() }
+    }
+}
+
+/// A place in a journal: before it stand all records that were appended earlier. On the disk road it is the offset in `usage`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position(pub u64);
+
+/// Who wrote the journal before this producer, and how far, as its files say. Metering, which may have seen more or other
+/// records, judges whether the files are a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Predecessor {
+    /// The predecessor.
+    pub producer: ProducerId,
+    /// Its last sequence in each lane that it wrote to.
+    pub last: BTreeMap<Lane, Seq>,
+}
+
+/// What [`Journal::append`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The place of the first record; those that follow it stand at the next ones.
+    pub first: Position,
+    /// The place after the last.
+    pub end: Position,
+}
+
+/// A gateway's journal. Every method may be called from any thread.
+#[derive(Debug)]
+pub struct Journal {
+    log: Arc<Log>,
+    producer: ProducerId,
+    predecessor: Option<Predecessor>,
+    /// The records before this one were found at opening.
+    opened_at: u64,
+    always: bool,
+    shared: Arc<Shared>,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+    _lock: File,
+}
+
+/// What the flusher needs to know, beside the log.
+#[derive(Debug)]
+struct Shared {
+    /// Metering's watermarks.
+    confirmed: Mutex<HashMap<(ProducerId, Lane), u64>>,
+    keep_from: AtomicU64,
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, creating it if need be: a new producer. [`Error::Locked`] while another process has it.
+    pub fn open(dir: &Path, options: &Options) -> Result<Arc<Self>, Error> {
+        Self::open_from(dir, options, 0)
+    }
+
+    /// Opens the journal; its records before `floor` are known to have been durable.
+    pub(crate) fn open_from(dir: &Path, options: &Options, floor: u64) -> Result<Arc<Self>, Error> {
+        let lock = files::lock(dir)?;
+        let producer = ProducerId::fresh();
+        let opened = segment::Options {
+            topic: Topic::Usage,
+            producer,
+            lanes: options.lanes,
+            segment_bytes: options.segment_bytes,
+            most_bytes: options.most_bytes,
+            faults: options.faults.clone(),
+        };
+        let log = Log::open(dir, opened, Bounds { floor, ceiling: None })?;
+        let heads = log.heads();
+        let predecessor = (heads.producer != ProducerId::NONE).then(|| Predecessor {
+            producer: heads.producer,
+            last: heads.last.into_iter().map(|(lane, seq)| (lane, Seq(seq))).collect(),
+        });
+        let shared = Arc::new(Shared { confirmed: Mutex::default(), keep_from: AtomicU64::new(log.first()) });
+        let flusher = flusher::start(&log, &shared)?;
+        Ok(Arc::new(Self {
+            opened_at: log.end(),
+            log,
+            producer,
+            predecessor,
+            always: options.fsync == Fsync::Always,
+            shared,
+            flusher: Mutex::new(Some(flusher)),
+            _lock: lock,
+        }))
+    }
+
+    /// This open of the journal.
+    pub fn producer(&self) -> ProducerId {
+        self.producer
+    }
+
+    /// Who wrote here before; nobody in a new directory.
+    pub fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
+    }
+
+    /// All records of all predecessors that are still kept, oldest first, about 1 MiB in memory at a time. After an error the
+    /// iterator ends.
+    pub fn recovered(&self) -> impl Iterator<Item = Result<Record, Error>> + use<> {
+        let mut cursor = Cursor::new(&self.log, self.log.first());
+        let end = self.opened_at;
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            let batch = cursor.read(end);
+            failed = batch.is_err();
+            match batch {
+                Ok(records) if records.is_empty() => None,
+                Ok(records) => Some(records.into_iter().map(Ok).collect::<Vec<_>>()),
+                Err(error) => Some(vec![Err(error)]),
+            }
+        })
+        .flatten()
+    }
+
+    /// Appends all drafts, or none of them, with one write, giving each the next sequence of its lane.
+    ///
+    /// [`Error::Full`] wrote nothing and may pass; after [`Error::Broken`] every append fails until the process restarts.
+    pub fn append(&self, drafts: &[Draft<'_>]) -> Result<Appended, Error> {
+        let first = self.log.append(drafts)?;
+        if self.always {
+            self.log.publish(self.log.sync()?);
+        }
+        Ok(Appended { first: Position(first), end: Position(first + drafts.len() as u64) })
+    }
+
+    /// The place after the last record appended.
+    pub fn position(&self) -> Position {
+        Position(self.log.end())
+    }
+
+    /// The place after the last record on the platter, which is also the last that can be read.
+    pub fn synced(&self) -> Position {
+        Position(self.log.visible().end)
+    }
+
+    /// Waits up to `wait` until the records before `position` are on the platter, and says whether they are.
+    pub fn wait_synced(&self, position: Position, wait: Duration) -> bool {
+        position.0 == 0 || self.log.wait_visible(position.0 - 1, wait).end >= position.0
+    }
+
+    /// Puts on the platter what has been appended, now.
+    pub fn sync(&self) -> Result<Position, Error> {
+        let end = self.log.sync()?;
+        self.log.publish(end);
+        Ok(Position(end))
+    }
+
+    /// Forbids trimming the record at `position` and those after it: those of attempts that are still open, and those that a
+    /// successor would need to know the final counters. Until the first call nothing is trimmed. It never goes back.
+    pub fn keep_from(&self, position: Position) {
+        if self.shared.keep_from.fetch_max(position.0, Relaxed) < position.0 {
+            self.trim_if_done();
+        }
+    }
+
+    /// Metering has committed all records of `producer` in `lane` up to `seq`.
+    pub fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq) {
+        {
+            let mut confirmed = held(&self.shared.confirmed);
+            let known = confirmed.entry((producer, lane)).or_default();
+            if seq.0 <= *known {
+                return;
+            }
+            *known = seq.0;
+        }
+        self.trim_if_done();
+    }
+
+    /// Wakes the flusher if it could remove something. It may also come to it by itself, after an fsync.
+    fn trim_if_done(&self) {
+        if self.log.oldest_sealed().is_some_and(|facts| self.shared.done_with(&facts)) {
+            self.log.nudge();
+        }
+    }
+
+    /// How many records kept here are not known to be confirmed.
+    pub fn unconfirmed(&self) -> u64 {
+        let confirmed = held(&self.shared.confirmed);
+        let mut count = 0;
+        self.log.inspect(|facts| {
+            for span in &facts.spans {
+                let known = confirmed.get(&(span.producer, span.lane)).copied().unwrap_or(0);
+                count += span.last.saturating_sub(known.max(span.first - 1));
+            }
+        });
+        count
+    }
+
+    /// The age of the oldest record that is not on the platter.
+    pub fn behind(&self) -> Duration {
+        self.log.behind()
+    }
+
+    /// The bytes of all records kept.
+    pub fn bytes_retained(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        self.log.dir()
+    }
+
+    /// Reads the records on the platter from `position` on: metering's input on disk, the outbox's on Kafka.
+    pub fn read_from(&self, position: Position) -> Result<JournalReader, Error> {
+        self.log.check_kept(position.0)?;
+        Ok(JournalReader { cursor: Cursor::new(&self.log, position.0) })
+    }
+
+    /// The place of the first record kept.
+    pub fn first(&self) -> Position {
+        Position(self.log.first())
+    }
+
+    /// Takes no more records, puts all there are on the platter, and wakes its readers, which get [`Error::Closed`] once they
+    /// have read all. The directory stays locked until the journal is dropped.
+    pub fn close(&self) -> Result<(), Error> {
+        let closed = self.log.close();
+        if let Ok(Some(end)) = closed {
+            self.log.publish(end);
+        }
+        self.log.wake_for_close();
+        if let Some(flusher) = held(&self.flusher).take() {
+            let _ = flusher.join();
+        }
+        closed.map(drop)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the journal was not closed cleanly");
+        }
+    }
+}
+
+impl Shared {
+    /// Whether a segment has nothing in it that anybody will ask for.
+    fn done_with(&self, facts: &Facts) -> bool {
+        let confirmed = held(&self.confirmed);
+        facts.end <= self.keep_from.load(Relaxed)
+            && facts
+                .spans
+                .iter()
+                .all(|span| confirmed.get(&(span.producer, span.lane)).is_some_and(|confirmed| *confirmed >= span.last))
+    }
+}
+
+/// A reader of the part of a journal that is on the platter.
+#[derive(Debug)]
+pub struct JournalReader {
+    cursor: Cursor,
+}
+
+impl JournalReader {
+    /// Waits up to `wait` for records and gives those there are, about 1 MiB at most. [`Error::Closed`] after the last record
+    /// of a closed journal.
+    pub fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, Error> {
+        self.cursor.poll(wait)
+    }
+
+    /// The place of the record that is read next.
+    pub fn next(&self) -> Position {
+        Position(self.cursor.next())
+    }
+}
