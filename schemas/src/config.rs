@@ -1,77 +1,194 @@
 //! The configuration file, parsed at the edge: raw → checked, unknown keys refused, every mistake in one report.
+//!
+//! YAML, and so JSON. What comes out is complete: every default is filled in, every name that is referred to exists or is
+//! warned of, every amount is an integer, every client secret is a hash. What this version cannot do is refused by name
+//! rather than accepted and ignored. Nothing here reads a file or the environment: the caller passes both in.
+//!
+//! Each section has a file: it says its types, its defaults and its keys.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+mod base_url;
+mod limit;
+mod model;
+mod provider;
+mod reader;
+mod remark;
+mod secret;
+mod server;
+mod store;
+mod tenant;
+mod unique;
+mod unit;
+mod yaml;
 
-/// How metering works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MeteringConfig {
-    /// How long a gateway can go on without the log: leases cover about this much of its demand, schedules reach as far.
-    pub outage_budget: Duration,
-    /// When the lease of a silent gateway is shown as abandoned. Nothing is freed by it.
-    pub abandon_after: Duration,
-    /// How long external events are remembered for deduplication.
-    pub dedup_days: u32,
-    /// How often a running attempt is reported.
-    pub token_events: TokenEvents,
-    /// Tags that are columns of the lake.
-    pub promoted_tags: Vec<String>,
+pub use base_url::{BaseUrl, is_loopback, is_private};
+pub use model::{ModelRoute, Target};
+pub use provider::{Dialect, Provider, Timeouts, UsageInStream};
+pub use remark::{Mistake, Place, Remark, Warning};
+pub use secret::Secret;
+pub use server::{Cors, MeteringConfig, Server, TokenEvents};
+pub use store::{Fsync, Kafka, LakeUrl, Listen, Log};
+pub use tenant::is_tag_name;
+
+use self::{
+    model::Models,
+    reader::Reader,
+    tenant::InClear,
+    yaml::{Node, Value},
+};
+use crate::{
+    id::BookHash,
+    limit::Limit,
+    policy::{Access, Policy, Tenant},
+    price::PriceFile,
+};
+
+/// A configuration without a mistake.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The addresses that are listened on.
+    pub listen: Listen,
+    /// The log.
+    pub log: Log,
+    /// The lake.
+    pub lake: LakeUrl,
+    /// Price files, on top of the built-in book, a later one over an earlier one.
+    pub prices: Vec<PathBuf>,
+    /// Where calls go.
+    pub providers: Vec<Provider>,
+    /// What the gateway takes from clients.
+    pub server: Server,
+    /// What clients may ask for.
+    pub models: Vec<ModelRoute>,
+    /// What the models say for the price book, on top of every price file.
+    pub model_book: PriceFile,
+    /// Who may call.
+    pub tenants: Vec<Tenant>,
+    /// The limits.
+    pub limits: Vec<Limit>,
+    /// How metering works.
+    pub metering: MeteringConfig,
+    /// Who may call from a browser.
+    pub cors: Cors,
+    /// Who may read what.
+    pub access: Vec<Access>,
 }
 
-/// How often a running attempt is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenEvents {
-    /// With each frame.
-    Every,
-    /// After this time, or after 500 tokens.
-    After(Duration),
-}
+const SECTIONS: &[&str] = &[
+    "listen",
+    "log",
+    "lake",
+    "prices",
+    "providers",
+    "server",
+    "models",
+    "tenants",
+    "limits",
+    "metering",
+    "cors",
+    "access",
+];
 
-impl Default for MeteringConfig {
-    fn default() -> Self {
-        Self {
-            outage_budget: Duration::from_secs(60),
-            abandon_after: Duration::from_secs(24 * 3_600),
-            dedup_days: 35,
-            token_events: TokenEvents::After(Duration::from_secs(1)),
-            promoted_tags: Vec::new(),
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// `file` is what remarks call it, `env` reads an environment variable. The mistakes are all there are, in the order of
+    /// the file. Paths are as written: relative ones are relative to where the process runs.
+    ///
+    /// # Errors
+    /// Every mistake, at least one.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Vec<Warning>), Vec<Mistake>> {
+        let mut reader = Reader::default();
+        let root = yaml::parse(text, env, &mut reader.mistakes);
+        let config = root.and_then(|root| read(&mut reader, &root));
+        let Reader { mut mistakes, mut warnings } = reader;
+        for remarks in [&mut mistakes, &mut warnings] {
+            remarks.sort_by_key(|remark| remark.at);
+            remarks.iter_mut().for_each(|remark| remark.file = file.into());
+        }
+        match config {
+            Some(config) if mistakes.is_empty() => Ok((config, warnings)),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// What metering publishes of it, under a price book.
+    pub fn policy(&self, book: BookHash) -> Policy {
+        Policy {
+            tenants: self.tenants.clone(),
+            limits: self.limits.clone(),
+            models: self.models.clone(),
+            access: self.access.clone(),
+            metering: self.metering.clone(),
+            book,
         }
     }
 }
 
-/// What clients may ask for, and where it goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelRoute {
-    /// The name that clients use: exact, or a beginning and `*`, or `*` alone.
-    pub name: String,
-    /// Where it goes.
-    pub targets: Vec<Target>,
-    /// The most tokens of input and output together.
-    pub context_window: Option<u64>,
-    /// The most tokens of output.
-    pub max_output_tokens: Option<u64>,
-    /// The name of its tokenizer's encoding, such as `o200k_base`.
-    pub encoding: Option<String>,
-    /// Whether the client sees every output token; nothing where it is not known.
-    pub all_output_visible: Option<bool>,
-    /// Prices of its own, on top of the book.
-    pub prices: Vec<ModelPrice>,
+/// The sections, in an order in which each comes after those whose names it uses.
+fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
+    let empty = Node { at: root.at, value: Value::Map(Vec::new()) };
+    let root = if matches!(root.value, Value::Null) { &empty } else { root };
+    let sections = reader.fields(root, "the configuration", SECTIONS)?;
+    let mut in_clear = InClear::default();
+    let (known_providers, known_tenants) = (names(sections.get("providers")), names(sections.get("tenants")));
+
+    let listen = reader.or(&sections, "listen", Listen::default(), store::listen);
+    let log = reader.or(&sections, "log", Log::default(), store::log);
+    let lake = reader.or(&sections, "lake", LakeUrl::Local("./data/lake".into()), store::lake);
+    let prices = reader.or(&sections, "prices", Vec::new(), |reader, node| reader.list(node, "prices", store::path));
+    let providers = sections.get("providers").map(|node| provider::read(reader, node)).unwrap_or_default();
+    let server = reader.or(&sections, "server", Server::default(), server::server);
+    let Models { routes, book } =
+        sections.get("models").map(|node| model::read(reader, node, &known_providers, &log)).unwrap_or_default();
+    let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut in_clear)).unwrap_or_default();
+    let limits = sections
+        .get("limits")
+        .map(|node| limit::read(reader, node, &known_tenants, &known_providers))
+        .unwrap_or_default();
+    let metering = reader.or(&sections, "metering", MeteringConfig::default(), server::metering);
+    let cors = reader.or(&sections, "cors", Cors::default(), server::cors);
+    let access = sections
+        .get("access")
+        .map(|node| tenant::access(reader, node, &known_tenants, &mut in_clear))
+        .unwrap_or_default();
+    in_clear.warn(reader);
+    Some(Config {
+        listen,
+        log,
+        lake,
+        prices,
+        providers,
+        server,
+        models: routes,
+        model_book: book,
+        tenants,
+        limits,
+        metering,
+        cors,
+        access,
+    })
 }
 
-/// One place that a model's calls go to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// The provider, by its configured name.
-    pub provider: String,
-    /// The model asked of it; nothing keeps the client's name.
-    pub model: Option<String>,
+/// The names that a section defines, those of entries with mistakes too, so that one mistake is reported once.
+fn names(section: Option<&Node>) -> Vec<String> {
+    let Some(Value::List(items)) = section.map(|node| &node.value) else { return Vec::new() };
+    let name = |item: &Node| match &item.value {
+        Value::Map(entries) => {
+            entries.iter().find(|(key, _)| key.name == "name").and_then(|(_, node)| match &node.value {
+                Value::Scalar(name) => Some(name.text.clone()),
+                _ => None,
+            })
+        }
+        _ => None,
+    };
+    items.iter().filter_map(name).collect()
 }
 
-/// Prices that a model states for itself: a row of a price file without provider and model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelPrice {
-    /// Decimal dollars per million tokens, by token class.
-    pub per_million: BTreeMap<String, String>,
-}
+#[cfg(test)]
+mod tests;

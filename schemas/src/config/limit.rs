@@ -1,0 +1,280 @@
+//! Limits: amounts into integers, scopes into sorted matchers, zones into their one name.
+//!
+//! What a later version adds is refused by name: a limit that is silently weaker than it reads would be a lie.
+
+use jiff::tz::TimeZone;
+
+use super::{
+    reader::{Fields, Reader},
+    remark::Place,
+    tenant::is_tag_name,
+    unique::Unique,
+    yaml::{Node, Value},
+};
+use crate::{
+    error_code::ErrorCode,
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    money::Pico,
+};
+
+/// The most that a plain count may be: far beyond use, and far from where sums overflow.
+const MAX_COUNT: i128 = 1_000_000_000_000_000;
+/// The most that an amount of dollars may be.
+const MAX_USD: Pico = Pico(1_000_000_000 * crate::money::PICO_PER_USD);
+
+const KNOWN: &[&str] = &[
+    "name",
+    "scope",
+    "unit",
+    "amount",
+    "window",
+    "mode",
+    "zone",
+    "on_exceed",
+    "unbounded",
+    "stream",
+    "values",
+    "max_instances",
+    "alerts",
+    "backfill",
+];
+
+/// Reads the section; the names are those that the configuration defines.
+pub(super) fn read(reader: &mut Reader, node: &Node, tenants: &[String], providers: &[String]) -> Vec<Limit> {
+    let mut names = Unique::new("limit");
+    let limits = reader.list(node, "limits", |reader, item| limit(reader, item, &mut names, tenants, providers));
+    limits.unwrap_or_default()
+}
+
+fn limit(
+    reader: &mut Reader,
+    node: &Node,
+    names: &mut Unique,
+    tenants: &[String],
+    providers: &[String],
+) -> Option<Limit> {
+    let fields = reader.fields(node, "a limit", KNOWN)?;
+    let name = reader.need(&fields, "name", |reader, node| {
+        let name = reader.text(node)?;
+        names.add(reader, node.at, &name);
+        Some(name)
+    });
+    let scope = reader.or(&fields, "scope", Scope::new(), |reader, node| scope(reader, node, tenants, providers));
+    let unit = reader.need(&fields, "unit", unit);
+    let amount = reader.need(&fields, "amount", |reader, node| amount(reader, node, unit));
+    let window = reader.need(&fields, "window", window);
+    let mode = reader.need(&fields, "mode", mode);
+    let unbounded = reader.maybe(&fields, "unbounded", |reader, node| {
+        let choices = [("hold", OnUnbounded::Hold), ("refuse", OnUnbounded::Refuse), ("admit", OnUnbounded::Admit)];
+        reader.one_of(node, &choices)
+    });
+    if unbounded.is_some() && mode.is_some_and(|mode| mode != Mode::Hard) {
+        no_effect(reader, fields.place("unbounded"), "\"unbounded\" has no effect on a limit that is not hard");
+    }
+    let values = reader.or(&fields, "values", Vec::new(), values);
+    let max_instances = reader.maybe(&fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
+    client_tags(reader, &fields, &scope);
+    later(reader, &fields);
+    let zone = reader.or(&fields, "zone", "UTC".into(), zone);
+    Some(Limit {
+        name: name?,
+        scope,
+        unit: unit?,
+        amount: amount?,
+        window: window?,
+        zone,
+        mode: mode?,
+        unbounded: unbounded.unwrap_or_default(),
+        values,
+        max_instances,
+    })
+}
+
+/// Clients choose the values of tags, so that a `*` over one needs an end.
+fn client_tags(reader: &mut Reader, fields: &Fields<'_>, scope: &Scope) {
+    let open =
+        scope.iter().find(|(dimension, matcher)| matches!((dimension, matcher), (Dimension::Tag(_), Match::Each)));
+    let ended = fields.get("values").is_some() || fields.get("max_instances").is_some();
+    match open {
+        Some((dimension, _)) if !ended => {
+            let what = format!("\"*\" over {} would make a counter for whatever clients send", dimension.name());
+            let remedy = "add values: [ … ] or max_instances: …";
+            reader.bad(fields.place("scope").unwrap_or(fields.at), what, remedy);
+        }
+        None if ended => {
+            let at = fields.place("values").or_else(|| fields.place("max_instances"));
+            no_effect(reader, at, "\"values\" and \"max_instances\" have no effect without a \"*\" over a tag");
+        }
+        _ => {}
+    }
+}
+
+fn no_effect(reader: &mut Reader, at: Option<Place>, what: &str) {
+    reader.warn(at.unwrap_or_default(), ErrorCode::ConfigHasNoEffect, what, "take it out");
+}
+
+fn unit(reader: &mut Reader, node: &Node) -> Option<Unit> {
+    let all = [Unit::Requests, Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::Usd];
+    let name = &reader.scalar(node)?.text;
+    if matches!(name.as_str(), "concurrent" | "tool_calls") {
+        reader.not_built(node.at, &format!("unit {name}"), "use requests, tokens, input_tokens, output_tokens or usd");
+        return None;
+    }
+    reader.one_of(node, &all.map(|unit| (unit.name(), unit)))
+}
+
+fn window(reader: &mut Reader, node: &Node) -> Option<Window> {
+    use Window::{Day, Hour, Minute, Month, Second, Total, Week};
+    reader.one_of(node, &[Second, Minute, Hour, Day, Week, Month, Total].map(|window| (window.name(), window)))
+}
+
+fn mode(reader: &mut Reader, node: &Node) -> Option<Mode> {
+    reader.one_of(node, &[Mode::Hard, Mode::Soft, Mode::Observe].map(|mode| (mode.name(), mode)))
+}
+
+fn amount(reader: &mut Reader, node: &Node, unit: Option<Unit>) -> Option<i128> {
+    match unit {
+        // The unit is reported already; whether the amount fits it cannot be said.
+        None => None,
+        Some(Unit::Usd) => {
+            let wanted = "dollars from 0 to 1000000000 with at most 12 decimals, such as \"100.00\"";
+            let usd = |text: &str| Pico::parse_usd(text).filter(|usd| usd.0 >= 0 && *usd <= MAX_USD);
+            reader.parsed(node, wanted, usd).map(|usd| usd.0)
+        }
+        Some(_) => reader.number(node, 0..=MAX_COUNT),
+    }
+}
+
+fn zone(reader: &mut Reader, node: &Node) -> Option<String> {
+    let wanted = "the name of a time zone, such as UTC or Europe/Berlin";
+    reader.parsed(node, wanted, |text| Some(TimeZone::get(text).ok()?.iana_name()?.to_owned()))
+}
+
+fn values(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {
+    let mut seen = Unique::new("value");
+    reader.list(node, "values", |reader, item| {
+        let value = reader.text(item)?;
+        seen.add(reader, item.at, &value);
+        Some(value)
+    })
+}
+
+fn scope(reader: &mut Reader, node: &Node, tenants: &[String], providers: &[String]) -> Option<Scope> {
+    let fields = reader.any_fields(node, "a scope")?;
+    let mut scope = Scope::new();
+    for (key, node) in fields.entries() {
+        if key.name == "tags" {
+            let Some(tags) = reader.any_fields(node, "tags") else { continue };
+            for (tag, node) in tags.entries() {
+                let name = format!("tag.{}", tag.name);
+                matcher(reader, &mut scope, tag.at, &name, node);
+            }
+        } else {
+            matcher(reader, &mut scope, key.at, &key.name, node);
+        }
+    }
+    let named = [(Dimension::Tenant, tenants), (Dimension::Provider, providers)];
+    for (dimension, known) in named {
+        let value = scope.iter().find(|(other, _)| *other == dimension).map(|(_, matcher)| matcher);
+        if let Some(Match::Is(value)) = value
+            && !value.ends_with('*')
+            && !known.contains(value)
+        {
+            let what = format!("the limit is for the {} {value:?}, which this file does not define", dimension.name());
+            let at = fields.place(&dimension.name()).unwrap_or(fields.at);
+            reader.warn(
+                at,
+                ErrorCode::DanglingReference,
+                what,
+                "check the name; the limit counts nothing until there is one",
+            );
+        }
+    }
+    scope.sort_by(|one, other| one.0.cmp(&other.0));
+    Some(scope)
+}
+
+const DIMENSIONS: &[&str] = &["tenant", "team", "project", "user", "key", "model", "provider", "tags", "tag.NAME"];
+
+fn matcher(reader: &mut Reader, scope: &mut Scope, at: Place, name: &str, node: &Node) {
+    let Some(dimension) = dimension(name) else {
+        let remedy = super::unit::nearest(name, DIMENSIONS).map_or_else(
+            || format!("a scope knows {}", DIMENSIONS.join(", ")),
+            |near| format!("did you mean {near:?}?"),
+        );
+        return reader.mistake(at, ErrorCode::UnknownConfigKey, format!("unknown key {name:?} in a scope"), remedy);
+    };
+    if scope.iter().any(|(other, _)| *other == dimension) {
+        let what = format!("{name:?} stands twice in the scope");
+        return reader.mistake(at, ErrorCode::DuplicateConfig, what, "keep one of them");
+    }
+    if matches!(node.value, Value::Null) {
+        return reader.bad(
+            at,
+            format!("{name:?} has no value"),
+            "write a value, or \"*\" for a counter for each value",
+        );
+    }
+    let Some(text) = reader.text(node) else { return };
+    if text.strip_suffix('*').unwrap_or(&text).contains('*') {
+        return reader.bad(
+            node.at,
+            format!("{text:?} has a * before its end"),
+            "write a value, a beginning and *, or * alone",
+        );
+    }
+    scope.push((dimension, if text == "*" { Match::Each } else { Match::Is(text) }));
+}
+
+fn dimension(name: &str) -> Option<Dimension> {
+    Some(match name {
+        "tenant" => Dimension::Tenant,
+        "team" => Dimension::Team,
+        "project" => Dimension::Project,
+        "user" => Dimension::User,
+        "key" => Dimension::Key,
+        "model" => Dimension::Model,
+        "provider" => Dimension::Provider,
+        _ => Dimension::Tag(name.strip_prefix("tag.").filter(|tag| is_tag_name(tag))?.into()),
+    })
+}
+
+/// What the contract names and this version cannot do. Saying what is the case anyway is no mistake.
+fn later(reader: &mut Reader, fields: &Fields<'_>) {
+    if let Some(node) = fields.get("on_exceed") {
+        match &node.value {
+            Value::Scalar(choice) if choice.text == "refuse" => {}
+            Value::Scalar(choice) if choice.text == "finish" => {
+                reader.not_built(node.at, "on_exceed: finish", "write refuse");
+            }
+            Value::Map(entries) if entries.iter().all(|(key, _)| key.name == "downgrade") && !entries.is_empty() => {
+                reader.not_built(node.at, "on_exceed: { downgrade: … }", "write refuse");
+            }
+            Value::Broken => {}
+            _ => {
+                reader.bad(node.at, "on_exceed is none of the choices", "write refuse, finish or { downgrade: MODEL }")
+            }
+        }
+    }
+    if let Some(node) = fields.get("stream")
+        && let Some(slices) = reader.one_of(node, &[("whole", false), ("slices", true)])
+        && slices
+    {
+        reader.not_built(node.at, "stream: slices", "write whole: the whole cap of a stream is held");
+    }
+    if let Some(node) = fields.get("alerts") {
+        match &node.value {
+            Value::List(items) if items.is_empty() => {}
+            Value::List(_) => reader.not_built(node.at, "alerts", "take it out"),
+            Value::Broken => {}
+            _ => reader.bad(node.at, "alerts is not a list", "write a list of shares, such as [0.8, 1.0]"),
+        }
+    }
+    if let Some(node) = fields.get("backfill") {
+        match &node.value {
+            Value::Scalar(choice) if choice.text == "false" => {}
+            Value::Broken => {}
+            _ => reader.not_built(node.at, "backfill", "take it out; a new limit counts from when it is in force"),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Providers: where calls go, in which dialect, with what patience.
+
+use std::time::Duration;
+
+use super::{
+    base_url::{BaseUrl, is_private},
+    reader::{Fields, Reader, shown},
+    secret::Secret,
+    unique::Unique,
+    yaml::Node,
+};
+use crate::error_code::ErrorCode;
+
+/// A provider as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Its name, unique; the `provider` column.
+    pub name: String,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Where it is; nothing for the sandbox, which is part of the gateway.
+    pub base_url: Option<BaseUrl>,
+    /// Our credential there; empty if none is configured.
+    pub api_key: Secret,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// Whether it is spoken to in HTTP/2.
+    pub http2: bool,
+    /// The most connections to it.
+    pub max_connections: usize,
+    /// Whether it may be in a private network, and plain http beyond this machine.
+    pub allow_private: bool,
+    /// How streams come to report usage.
+    pub usage_in_stream: UsageInStream,
+    /// Request headers forwarded beside the usual ones, in lower case.
+    pub forward: Vec<String>,
+    /// The sandbox's time between frames.
+    pub frame_delay: Duration,
+}
+
+/// What a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// OpenAI's.
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+    /// Both: the built-in provider that answers `sandbox/<output_tokens>` without a network.
+    Sandbox,
+}
+
+impl Dialect {
+    /// The name in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// How long to wait for a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until it is connected, TLS included.
+    pub connect: Duration,
+    /// From the request to the first byte of the answer.
+    pub first_byte: Duration,
+    /// From one byte of the answer to the next.
+    pub idle: Duration,
+    /// From the request to the end of the answer.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(600),
+            idle: Duration::from_secs(300),
+            total: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// How the streams of a provider come to report usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageInStream {
+    /// The request has to ask for it, whatever the client sent.
+    #[default]
+    Ask,
+    /// It is sent unasked.
+    Always,
+    /// It must not be asked for.
+    Never,
+}
+
+const KNOWN: &[&str] = &[
+    "name",
+    "dialect",
+    "base_url",
+    "api_key",
+    "timeouts",
+    "http2",
+    "max_connections",
+    "allow_private",
+    "usage_in_stream",
+    "forward",
+    "frame_delay",
+];
+/// What means nothing to a provider that is part of the gateway.
+const ONLY_REMOTE: &[&str] =
+    &["base_url", "api_key", "timeouts", "http2", "max_connections", "allow_private", "usage_in_stream", "forward"];
+
+/// Headers that are the gateway's own business: credentials, identity, framing.
+const NEVER_FORWARDED: &[&str] = &[
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "openai-organization",
+    "openai-project",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-api-key",
+    "x-goog-api-key",
+];
+
+/// Reads the section.
+pub(super) fn read(reader: &mut Reader, node: &Node) -> Vec<Provider> {
+    let mut names = Unique::new("provider");
+    reader.list(node, "providers", |reader, item| provider(reader, item, &mut names)).unwrap_or_default()
+}
+
+fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Provider> {
+    let fields = reader.fields(node, "a provider", KNOWN)?;
+    let name = reader.need(&fields, "name", |reader, node| {
+        let name = reader.text(node)?;
+        names.add(reader, node.at, &name);
+        Some(name)
+    });
+    let built_in =
+        fields.get("dialect").is_none() && fields.get("base_url").is_none() && name.as_deref() == Some("sandbox");
+    let dialect = if built_in { Some(Dialect::Sandbox) } else { reader.need(&fields, "dialect", dialect) };
+    if dialect == Some(Dialect::Sandbox) {
+        for (key, _) in fields.entries().filter(|(key, _)| ONLY_REMOTE.contains(&key.name.as_str())) {
+            let what = format!("{:?} does not go with a sandbox provider, which calls nobody", key.name);
+            reader.bad(key.at, what, "take it out");
+        }
+    } else if let Some(at) = fields.place("frame_delay") {
+        reader.bad(at, "\"frame_delay\" goes only with a sandbox provider", "take it out");
+    }
+    let allow_private = reader.or(&fields, "allow_private", false, Reader::boolean);
+    let base_url = match dialect {
+        Some(Dialect::Sandbox) => None,
+        _ => Some(reader.need(&fields, "base_url", |reader, node| base_url(reader, node, dialect, allow_private))),
+    };
+    let provider = Provider {
+        api_key: reader.or(&fields, "api_key", Secret::default(), secret),
+        timeouts: reader.or(&fields, "timeouts", Timeouts::default(), timeouts),
+        http2: reader.or(&fields, "http2", false, Reader::boolean),
+        max_connections: reader
+            .or(&fields, "max_connections", 20_000, |reader, node| reader.number(node, 1..=1_000_000)),
+        allow_private,
+        usage_in_stream: reader.or(&fields, "usage_in_stream", UsageInStream::default(), usage_in_stream),
+        forward: reader.or(&fields, "forward", Vec::new(), forward),
+        frame_delay: reader.or(&fields, "frame_delay", Duration::from_millis(20), Reader::duration_or_zero),
+        name: name?,
+        dialect: dialect?,
+        base_url: match base_url {
+            Some(read) => Some(read?),
+            None => None,
+        },
+    };
+    Some(provider)
+}
+
+fn dialect(reader: &mut Reader, node: &Node) -> Option<Dialect> {
+    let all = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Sandbox];
+    reader.one_of(node, &all.map(|dialect| (dialect.name(), dialect)))
+}
+
+fn usage_in_stream(reader: &mut Reader, node: &Node) -> Option<UsageInStream> {
+    let choices = [("ask", UsageInStream::Ask), ("always", UsageInStream::Always), ("never", UsageInStream::Never)];
+    reader.one_of(node, &choices)
+}
+
+fn timeouts(reader: &mut Reader, node: &Node) -> Option<Timeouts> {
+    let fields: Fields<'_> = reader.fields(node, "timeouts", &["connect", "first_byte", "idle", "total"])?;
+    let default = Timeouts::default();
+    Some(Timeouts {
+        connect: reader.or(&fields, "connect", default.connect, Reader::duration),
+        first_byte: reader.or(&fields, "first_byte", default.first_byte, Reader::duration),
+        idle: reader.or(&fields, "idle", default.idle, Reader::duration),
+        total: reader.or(&fields, "total", default.total, Reader::duration),
+    })
+}
+
+/// A credential: what a header can carry, or empty.
+fn secret(reader: &mut Reader, node: &Node) -> Option<Secret> {
+    let scalar = reader.scalar(node)?;
+    if !scalar.text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let remedy = "look for quotes, spaces or a line end that do not belong to it";
+        reader.bad(node.at, "the api_key has characters that a header cannot carry", remedy);
+        return None;
+    }
+    Some(Secret::new(scalar.text.clone()))
+}
+
+fn forward(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {
+    reader.list(node, "forward", |reader, item| {
+        let scalar = reader.scalar(item)?;
+        let name = scalar.text.to_ascii_lowercase();
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(token) {
+            reader.bad(item.at, format!("{} is not the name of a header", shown(scalar)), "");
+            return None;
+        }
+        if NEVER_FORWARDED.contains(&name.as_str()) || name.starts_with("x-tollgate-") {
+            let remedy = "credentials, cookies, organisations, framing and our own headers never pass";
+            reader.bad(item.at, format!("the header {name:?} is never forwarded"), remedy);
+            return None;
+        }
+        Some(name)
+    })
+}
+
+fn base_url(reader: &mut Reader, node: &Node, dialect: Option<Dialect>, allow_private: bool) -> Option<BaseUrl> {
+    let scalar = reader.scalar(node)?;
+    let url = match BaseUrl::parse(&scalar.text) {
+        Ok(url) => url,
+        Err(why) => {
+            reader.bad(
+                node.at,
+                format!("the base_url is not an address: {why}"),
+                "write one such as https://api.openai.com/v1",
+            );
+            return None;
+        }
+    };
+    let versioned = url.path.ends_with("/v1");
+    if dialect == Some(Dialect::OpenAi) && !versioned {
+        reader.bad(node.at, "the base_url of an openai provider does not end in /v1", "add /v1");
+    }
+    if dialect == Some(Dialect::Anthropic) && versioned {
+        reader.bad(node.at, "the base_url of an anthropic provider ends in /v1", "take /v1 out; the gateway adds it");
+    }
+    if !url.https && !url.is_loopback() && !allow_private {
+        let remedy = "use https, or set allow_private: true if the network between is yours";
+        reader.mistake(node.at, ErrorCode::AddressNotAllowed, "plain http to another machine", remedy);
+    } else if url.ip().is_some_and(is_private) && !allow_private {
+        let remedy = "set allow_private: true if it is meant";
+        reader.mistake(
+            node.at,
+            ErrorCode::AddressNotAllowed,
+            "the base_url is an address of a private network",
+            remedy,
+        );
+    }
+    Some(url)
+}

@@ -1,0 +1,221 @@
+//! Where things are kept: the log, the lake, and the addresses that are listened on.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use super::{
+    reader::{Fields, Reader, shown},
+    yaml::{Node, Value},
+};
+use crate::error_code::ErrorCode;
+
+/// The addresses that are listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// For calls.
+    pub gateway: SocketAddr,
+    /// For questions over HTTP.
+    pub query: SocketAddr,
+    /// For questions over the Postgres wire; not served yet.
+    pub postgres: SocketAddr,
+    /// For questions over Arrow Flight SQL; not served yet.
+    pub flight: SocketAddr,
+    /// For health and metrics.
+    pub ops: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self { gateway: local(8080), query: local(8081), postgres: local(5433), flight: local(8082), ops: local(9090) }
+    }
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// The embedded one: one process with every role.
+    Disk {
+        /// Its directory.
+        dir: PathBuf,
+        /// When records reach the platter.
+        fsync: Fsync,
+    },
+    /// On Kafka.
+    Kafka(Kafka),
+}
+
+/// When the records of a journal reach the platter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Many at once, within 5 ms or 1 MiB.
+    #[default]
+    Group,
+}
+
+/// The log on Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port`, at least one.
+    pub brokers: Vec<String>,
+    /// The directory in which a gateway keeps what is not confirmed yet.
+    pub outbox: PathBuf,
+    /// What stands before the names of topics, and a dot.
+    pub prefix: String,
+    /// How many lanes the topics have; fixed when they are created.
+    pub lanes: u16,
+}
+
+/// Where the lake is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LakeUrl {
+    /// A directory.
+    Local(PathBuf),
+    /// A bucket of an S3-compatible store; credentials and endpoint come from the `AWS_…` environment.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// What stands before every key; empty for none, no slash at either end.
+        prefix: String,
+    },
+}
+
+impl fmt::Display for LakeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(dir) => write!(f, "{}", dir.display()),
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+/// Reads the section `listen`.
+pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<Listen> {
+    let fields = reader.fields(node, "listen", &["gateway", "query", "postgres", "flight", "ops"])?;
+    let mut listen = Listen::default();
+    let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+    let all = [
+        ("gateway", &mut listen.gateway),
+        ("query", &mut listen.query),
+        ("postgres", &mut listen.postgres),
+        ("flight", &mut listen.flight),
+        ("ops", &mut listen.ops),
+    ];
+    for (name, slot) in all {
+        let Some(address) = reader.maybe(&fields, name, Reader::address) else { continue };
+        let at = fields.place(name).unwrap_or(fields.at);
+        if matches!(name, "postgres" | "flight") {
+            let what = format!("nothing listens on {name} yet");
+            reader.warn(at, ErrorCode::NotBuilt, what, "take it out, or leave it for a later version");
+        }
+        if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == address && address.port() != 0) {
+            let what = format!("{name} and {other} listen on the same address");
+            reader.mistake(at, ErrorCode::DuplicateConfig, what, "give each a port of its own");
+        }
+        taken.push((name, address));
+        *slot = address;
+    }
+    Some(listen)
+}
+
+/// Reads the section `log`.
+pub(super) fn log(reader: &mut Reader, node: &Node) -> Option<Log> {
+    let all = reader.any_fields(node, "log")?;
+    let kafka = reader.need(&all, "kind", |reader, node| reader.one_of(node, &[("disk", false), ("kafka", true)]))?;
+    if !kafka {
+        let fields = reader.fields(node, "a log of kind disk", &["kind", "dir", "fsync"])?;
+        let fsync =
+            reader.or(&fields, "fsync", Fsync::Group, |reader, node| reader.one_of(node, &[("group", Fsync::Group)]));
+        return Some(Log::Disk { dir: reader.or(&fields, "dir", default_dir(), path), fsync });
+    }
+    let known = ["kind", "brokers", "outbox", "prefix", "lanes"];
+    let fields = reader.fields(node, "a log of kind kafka", &known)?;
+    let brokers = reader.need(&fields, "brokers", brokers);
+    let outbox = reader.or(&fields, "outbox", PathBuf::from("./data/outbox"), path);
+    let prefix = reader.or(&fields, "prefix", "tollgate".into(), prefix);
+    let lanes = reader.or(&fields, "lanes", 16, |reader, node| reader.number(node, 1..=1_024));
+    Some(Log::Kafka(Kafka { brokers: brokers?, outbox, prefix, lanes }))
+}
+
+fn default_dir() -> PathBuf {
+    PathBuf::from("./data/log")
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::Disk { dir: default_dir(), fsync: Fsync::Group }
+    }
+}
+
+/// A path of this machine.
+pub(super) fn path(reader: &mut Reader, node: &Node) -> Option<PathBuf> {
+    reader.parsed(node, "a path", |text| (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text)))
+}
+
+fn brokers(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {
+    let brokers: Vec<String> = match &node.value {
+        Value::List(_) => reader.list(node, "brokers", |reader, item| Some(reader.scalar(item)?.text.clone()))?,
+        _ => reader.scalar(node)?.text.split(',').map(|broker| broker.trim().to_owned()).collect(),
+    };
+    let valid = |broker: &String| {
+        broker.rsplit_once(':').is_some_and(|(host, port)| {
+            let clean = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte));
+            !host.is_empty() && clean && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
+    };
+    if brokers.is_empty() || !brokers.iter().all(valid) {
+        reader.bad(node.at, "brokers are not host:port, separated by commas", "write brokers: \"one:9092,two:9092\"");
+        return None;
+    }
+    Some(brokers)
+}
+
+fn prefix(reader: &mut Reader, node: &Node) -> Option<String> {
+    reader.parsed(node, "a beginning of topic names: 1 to 200 letters, digits, dots, dashes or underscores", |text| {
+        let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        ((1..=200).contains(&text.len()) && clean).then(|| text.into())
+    })
+}
+
+/// Reads the section `lake`.
+pub(super) fn lake(reader: &mut Reader, node: &Node) -> Option<LakeUrl> {
+    let fields: Fields<'_> = reader.fields(node, "lake", &["url"])?;
+    reader.need(&fields, "url", |reader, node| {
+        let scalar = reader.scalar(node)?;
+        if let Some(rest) = scalar.text.strip_prefix("s3://") {
+            return s3(reader, node, rest);
+        }
+        if scalar.text.contains("://") && !scalar.text.starts_with("file://") {
+            let what = format!("{} is neither a directory nor an s3:// address", shown(scalar));
+            reader.bad(node.at, what, "write a path, or s3://bucket/prefix");
+            return None;
+        }
+        match scalar.text.strip_prefix("file://") {
+            Some(rest) if !rest.starts_with('/') => {
+                reader.bad(node.at, "a file:// address has a path that begins with /", "write file:///path, or a path");
+                None
+            }
+            Some(rest) => Some(LakeUrl::Local(rest.into())),
+            None => path(reader, node).map(LakeUrl::Local),
+        }
+    })
+}
+
+fn s3(reader: &mut Reader, node: &Node, rest: &str) -> Option<LakeUrl> {
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(word) {
+        let remedy = "write s3://bucket/prefix; credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        reader.bad(node.at, "the name of the bucket is not valid", remedy);
+        return None;
+    }
+    let prefix = prefix.trim_matches('/');
+    if prefix.contains("//")
+        || prefix.split('/').any(|part| part == "..")
+        || !prefix.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        reader.bad(node.at, "the prefix in the bucket is not valid", "write plain words between single slashes");
+        return None;
+    }
+    Some(LakeUrl::S3 { bucket: bucket.into(), prefix: prefix.into() })
+}

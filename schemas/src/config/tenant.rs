@@ -1,0 +1,210 @@
+//! Tenants and their keys, and the tokens that read.
+//!
+//! A key or token in clear becomes its SHA-256 here and is dropped; no message quotes one.
+
+use super::{
+    reader::{Fields, Reader},
+    remark::Place,
+    unique::Unique,
+    yaml::Node,
+};
+use crate::{
+    error_code::ErrorCode,
+    policy::{Access, ApiKey, Digest, Tenant, Tenants},
+};
+
+/// The most tags of a key, as of a call.
+const MAX_TAGS: usize = 16;
+
+/// The lines in which a secret stands in clear.
+#[derive(Default)]
+pub(super) struct InClear(Vec<Place>);
+
+impl InClear {
+    /// One warning for all of them.
+    pub(super) fn warn(&self, reader: &mut Reader) {
+        if let Some(first) = self.0.first() {
+            let lines: Vec<String> = self.0.iter().map(|at| at.line.to_string()).collect();
+            let (many, verb) = if lines.len() == 1 { ("key or token", "stands") } else { ("keys and tokens", "stand") };
+            let what = format!("{} {many} {verb} in clear (lines {})", lines.len(), lines.join(", "));
+            let remedy = "in production write its SHA-256: printf %s \"$KEY\" | sha256sum";
+            reader.warn(*first, ErrorCode::ClearSecret, what, remedy);
+        }
+    }
+}
+
+/// Reads the section `tenants`.
+pub(super) fn tenants(reader: &mut Reader, node: &Node, in_clear: &mut InClear) -> Vec<Tenant> {
+    let mut names = Unique::new("tenant");
+    let mut hashes = Unique::new("key");
+    let tenants = reader.list(node, "tenants", |reader, item| {
+        let fields = reader.fields(item, "a tenant", &["name", "keys"])?;
+        let name = reader.need(&fields, "name", |reader, node| own_name(reader, node, &mut names));
+        let mut key_names = Unique::new("key of this tenant");
+        let keys = reader.maybe(&fields, "keys", |reader, node| {
+            reader.list(node, "keys", |reader, item| key(reader, item, &mut key_names, &mut hashes, in_clear))
+        });
+        Some(Tenant { name: name?, keys: keys.unwrap_or_default() })
+    });
+    tenants.unwrap_or_default()
+}
+
+/// A name that scopes can match: without `*`, which stands for others there.
+fn own_name(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<String> {
+    let name = value(reader, node)?;
+    names.add(reader, node.at, &name);
+    Some(name)
+}
+
+fn value(reader: &mut Reader, node: &Node) -> Option<String> {
+    let text = reader.text(node)?;
+    if text.contains('*') {
+        reader.bad(node.at, format!("{text:?} has a *, which only limits may use"), "choose a name without it");
+    }
+    Some(text)
+}
+
+fn value_or_empty(reader: &mut Reader, node: &Node) -> Option<String> {
+    if reader.scalar(node)?.text.is_empty() { None } else { value(reader, node) }
+}
+
+const KNOWN_OF_KEY: &[&str] = &["name", "sha256", "key", "team", "project", "user", "tags"];
+
+fn key(
+    reader: &mut Reader,
+    node: &Node,
+    names: &mut Unique,
+    hashes: &mut Unique,
+    in_clear: &mut InClear,
+) -> Option<ApiKey> {
+    let fields = reader.fields(node, "a key", KNOWN_OF_KEY)?;
+    let name = reader.need(&fields, "name", |reader, node| own_name(reader, node, names));
+    let sha256 = digest(reader, &fields, ["sha256", "key"], hashes, in_clear);
+    let team = reader.or(&fields, "team", String::new(), value_or_empty);
+    let project = reader.or(&fields, "project", String::new(), value_or_empty);
+    let user = reader.or(&fields, "user", String::new(), value_or_empty);
+    let tags = reader.or(&fields, "tags", Vec::new(), tags);
+    Some(ApiKey { name: name?, sha256: sha256?, team, project, user, tags })
+}
+
+fn tags(reader: &mut Reader, node: &Node) -> Option<Vec<(String, String)>> {
+    let fields = reader.any_fields(node, "tags")?;
+    let mut tags = Vec::new();
+    for (key, node) in fields.entries() {
+        if !is_tag_name(&key.name) {
+            reader.bad(key.at, format!("{:?} is not the name of a tag", key.name), TAG_NAME);
+        }
+        if let Some(value) = value(reader, node) {
+            tags.push((key.name.clone(), value));
+        }
+    }
+    if tags.len() > MAX_TAGS {
+        reader.bad(node.at, format!("{} tags; a key has {MAX_TAGS} at most", tags.len()), "take some out");
+    }
+    tags.sort();
+    Some(tags)
+}
+
+const TAG_NAME: &str = "a tag's name has 1 to 64 letters, digits, dashes, dots or underscores";
+
+/// Whether clients and keys may call a tag so.
+pub fn is_tag_name(name: &str) -> bool {
+    let clean = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    (1..=64).contains(&name.len()) && clean
+}
+
+pub(super) fn tag_name(reader: &mut Reader, node: &Node) -> Option<String> {
+    let name = reader.text(node)?;
+    if is_tag_name(&name) {
+        return Some(name);
+    }
+    reader.bad(node.at, format!("{name:?} is not the name of a tag"), TAG_NAME);
+    None
+}
+
+/// The hash of a secret: as given, or made of the secret in clear.
+fn digest(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    [hashed, clear]: [&'static str; 2],
+    hashes: &mut Unique,
+    in_clear: &mut InClear,
+) -> Option<Digest> {
+    let (node, digest) = match (fields.get(hashed), fields.get(clear)) {
+        (Some(node), None) => {
+            let digest = Digest::parse(&reader.scalar(node)?.text);
+            if digest.is_none() {
+                let remedy = "write 64 hexadecimal digits: printf %s \"$KEY\" | sha256sum";
+                reader.bad(node.at, format!("{hashed} is not a SHA-256"), remedy);
+            }
+            (node, digest?)
+        }
+        (None, Some(node)) => {
+            let secret = &reader.scalar(node)?.text;
+            if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let remedy = "a header carries it: letters, digits and signs, no spaces";
+                reader.bad(
+                    node.at,
+                    format!("the {clear} is empty or has characters that a header cannot carry"),
+                    remedy,
+                );
+                return None;
+            }
+            in_clear.0.push(node.at);
+            (node, Digest::of(secret))
+        }
+        (Some(_), Some(node)) => {
+            reader.bad(node.at, format!("{hashed} and {clear} stand together"), format!("keep {hashed}"));
+            return None;
+        }
+        (None, None) => {
+            let what = format!("neither {hashed} nor {clear} is given");
+            let remedy = format!("add {hashed}: \"<64 hexadecimal digits>\", or {clear}: … in development");
+            reader.mistake(fields.at, ErrorCode::MissingConfigKey, what, remedy);
+            return None;
+        }
+    };
+    hashes.add_hidden(reader, node.at, digest.to_string());
+    Some(digest)
+}
+
+/// Reads the section `access`; `tenants` are the names that the configuration defines.
+pub(super) fn access(reader: &mut Reader, node: &Node, known: &[String], in_clear: &mut InClear) -> Vec<Access> {
+    let mut hashes = Unique::new("token");
+    let access = reader.list(node, "access", |reader, item| {
+        let fields = reader.fields(item, "an access token", &["token_sha256", "token", "tenants"])?;
+        let token_sha256 = digest(reader, &fields, ["token_sha256", "token"], &mut hashes, in_clear);
+        let tenants = reader.need(&fields, "tenants", |reader, node| readable(reader, node, known));
+        Some(Access { token_sha256: token_sha256?, tenants: tenants? })
+    });
+    access.unwrap_or_default()
+}
+
+fn readable(reader: &mut Reader, node: &Node, known: &[String]) -> Option<Tenants> {
+    let names = reader.list(node, "tenants", |reader, item| {
+        let name = reader.text(item)?;
+        if name != "*" && name.contains('*') {
+            reader.bad(item.at, format!("{name:?} is not a tenant"), "name tenants, or write \"*\" alone for all");
+        } else if name != "*" && !known.contains(&name) {
+            let what = format!("no tenant is called {name:?} in this file");
+            reader.warn(
+                item.at,
+                ErrorCode::DanglingReference,
+                what,
+                "its rows can be read all the same, if there are any",
+            );
+        }
+        Some(name)
+    })?;
+    if names.is_empty() {
+        reader.bad(node.at, "a token that may read no tenant", "name tenants, or write [\"*\"] for all");
+        return None;
+    }
+    if names.iter().any(|name| name == "*") {
+        if names.len() > 1 {
+            reader.bad(node.at, "\"*\" stands beside other tenants", "keep [\"*\"], or the names");
+        }
+        return Some(Tenants::All);
+    }
+    Some(Tenants::Only(names))
+}
