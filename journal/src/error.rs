@@ -98,6 +98,9 @@ pub enum Error {
         /// Its answer.
         why: String,
     },
+    /// Another member has taken the lane over; nothing of the transaction stands.
+    #[error("lane {} belongs to another member now", .0.0)]
+    Fenced(Lane),
     /// The cluster cannot be reached or answered with an error; the caller may try again later.
     #[error("the log cannot be reached: {0}")]
     Unreachable(String),
@@ -117,6 +120,7 @@ impl Error {
             | Self::Misused(_)
             | Self::Closed
             | Self::Store { .. }
+            | Self::Fenced(_)
             | Self::Unreachable(_) => ErrorCode::LogUnreachable,
         }
     }

@@ -8,6 +8,7 @@
 //! L-2, before every hold: `used + held ≤ granted − returned`.
 
 use crate::{
+    event::Want,
     id::{InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     limit::Schedule,
     time::Time,
@@ -46,6 +47,8 @@ pub struct LaneState {
     pub recorded_at: Time,
     /// Every producer heard in this lane.
     pub producers: Vec<ProducerMark>,
+    /// Lease requests that wait for returns, oldest first.
+    pub waiting: Vec<Waiting>,
 }
 
 /// How far a producer is accepted in a lane. Only this word confirms an event and lets a journal trim it.
@@ -86,10 +89,6 @@ pub struct Instance {
     pub holders: Vec<Holder>,
     /// Grows when gateways are asked to give back what they do not hold.
     pub recall: u64,
-    /// Where leases stand: the earliest window that a grant given now is good for.
-    pub share_from: Time,
-    /// Requests that wait for returns, oldest first.
-    pub waiting: Vec<Waiting>,
 }
 
 /// One window of an instance.
@@ -110,42 +109,45 @@ pub struct Holder {
     pub producer: ProducerId,
     /// Granted, ever. Written by metering alone.
     pub granted: i128,
-    /// Where leases stand: the part of `granted` that is good only from [`Self::fresh_from`] on.
-    pub fresh: i128,
-    /// The window from which `fresh` is good.
-    pub fresh_from: Time,
     /// Returned, ever, as the producer last said.
     pub returned: i128,
     /// Used, by window, as the producer last said.
     pub used: Vec<(Time, i128)>,
-    /// Held, as the producer last said.
+    /// Held, provisions included, as the producer last said.
     pub held: i128,
+    /// The part of `held` that is provisions: for attempts that ended without anybody knowing what they used.
+    pub provisioned: i128,
     /// The version of the report that said so.
     pub version: u64,
     /// The last recall that the producer obeyed.
     pub recall: u64,
-    /// The number of the last request for this instance that was refused; the producer asks again when something changed.
-    pub denied: u64,
 }
 
-/// A request that waits for returns.
+/// A lease request that waits for others to return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Who asks.
     pub producer: ProducerId,
     /// The number of its request.
     pub number: u64,
-    /// The window it asks for.
-    pub window: Time,
-    /// The least that helps.
-    pub need: i128,
+    /// When metering accepted it.
+    pub since: Time,
+    /// What it asks for, whole or not at all.
+    pub wants: Vec<Want>,
 }
 
 impl Holder {
-    /// What it may spend in a window: its lease, less what is good only later.
-    pub fn lease(&self, window: Time) -> i128 {
-        let early = if window < self.fresh_from { self.fresh } else { 0 };
-        self.granted - self.returned - early
+    /// The version of a holder whose producer is gone: no report of it can come any more.
+    pub const CLOSED: u64 = u64::MAX;
+
+    /// Whether its producer is gone.
+    pub const fn closed(&self) -> bool {
+        self.version == Self::CLOSED
+    }
+
+    /// What it may spend of each window.
+    pub fn lease(&self) -> i128 {
+        self.granted - self.returned
     }
 
     /// What it used in a window.
@@ -155,7 +157,7 @@ impl Holder {
 
     /// What it takes of a window's amount: its lease, or its use where a bill ran past it.
     pub fn taken(&self, window: Time) -> i128 {
-        self.lease(window).max(self.used_in(window))
+        self.lease().max(self.used_in(window))
     }
 }
 
@@ -177,7 +179,7 @@ impl Instance {
 
     /// What is leased and not returned.
     pub fn leased(&self) -> i128 {
-        self.holders.iter().map(|holder| holder.granted - holder.returned).sum()
+        self.holders.iter().map(Holder::lease).sum()
     }
 
     /// Its newest window.

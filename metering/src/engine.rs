@@ -1,0 +1,224 @@
+//! The engine: one lane's books as a pure function of what was put in.
+//!
+//! `apply` takes an event, a change of policy or a tick, each with the time; `take` gives what to commit. An engine restored
+//! from what was committed goes on exactly as the one that committed it. It never fails: what cannot be understood is set aside
+//! with an alarm and its place is taken, so nothing after it waits.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use schemas::{
+    decision::{Key, LaneState, State},
+    event::Event,
+    id::{BookHash, Lane, LimitId, Offset},
+    ledger::{Alarm, AlarmKind, Entry, Fact},
+    limit::{Limit, Schedule},
+    policy::Policy,
+    price::Book,
+    time::Time,
+};
+
+use crate::{
+    dedup::{self, Origin, Verdict},
+    escrow::Instances,
+};
+
+mod lease;
+mod opened;
+mod policy;
+mod reported;
+mod settled;
+mod tick;
+
+/// What is put in.
+#[derive(Debug)]
+pub enum Input {
+    /// A record of `usage`; the text says why its body could not be read.
+    Event(Origin, Result<Event, String>),
+    /// A price book of the policy.
+    Book(Arc<Book>),
+    /// A change of policy and the record after it.
+    Policy(Arc<Policy>, Offset),
+    /// Time passed.
+    Tick,
+}
+
+/// What is to be committed together.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Entries of the ledger, in order.
+    pub ledger: Vec<Entry>,
+    /// Changed states; nothing where a key is gone.
+    pub decisions: Vec<(Key, Option<State>)>,
+}
+
+/// How often something happened that an operator counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events accepted.
+    pub accepted: u64,
+    /// Events that were accepted before.
+    pub duplicates: u64,
+    /// Events dropped because one before them is missing.
+    pub gaps: u64,
+    /// Events of other bytes under a sequence that was taken.
+    pub conflicts: u64,
+    /// Counters of instances that are gone.
+    pub strays: u64,
+}
+
+/// One lane's books.
+#[derive(Debug)]
+pub struct Engine {
+    lane: Lane,
+    lanes: u16,
+    state: LaneState,
+    instances: Instances,
+    schedules: HashMap<LimitId, Schedule>,
+    limits: HashMap<LimitId, Limit>,
+    books: HashMap<BookHash, Arc<Book>>,
+    ahead: Duration,
+    changed: HashSet<LimitId>,
+    gone: Vec<Key>,
+    ledger: Vec<Entry>,
+    touched: bool,
+    swept: i64,
+    counts: Counts,
+}
+
+impl Engine {
+    /// An engine for one of `lanes` lanes, with the states that were committed for it.
+    pub fn new(lane: Lane, lanes: u16, states: Vec<(Key, State)>) -> Self {
+        let mut engine = Self {
+            lane,
+            lanes,
+            state: LaneState::default(),
+            instances: Instances::default(),
+            schedules: HashMap::new(),
+            limits: HashMap::new(),
+            books: HashMap::new(),
+            ahead: Duration::from_secs(60),
+            changed: HashSet::new(),
+            gone: Vec::new(),
+            ledger: Vec::new(),
+            touched: false,
+            swept: 0,
+            counts: Counts::default(),
+        };
+        for (_, state) in states {
+            match state {
+                State::Lane(state) => engine.state = state,
+                State::Instance(instance) => {
+                    engine.instances.all.insert(instance.id, *instance);
+                }
+                State::Schedule(schedule) => {
+                    engine.schedules.insert(schedule.limit, schedule);
+                }
+            }
+        }
+        engine
+    }
+
+    /// Where the lane stands.
+    pub fn state(&self) -> &LaneState {
+        &self.state
+    }
+
+    /// The counters of the lane.
+    pub fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
+    /// What was counted since the engine was made.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether a price book is known.
+    pub fn knows(&self, book: BookHash) -> bool {
+        self.books.contains_key(&book)
+    }
+
+    /// Takes an input at a time; time does not go back.
+    pub fn apply(&mut self, input: Input, at: Time) {
+        self.state.recorded_at = self.state.recorded_at.max(at);
+        match input {
+            Input::Event(origin, event) => self.event(origin, event),
+            Input::Book(book) => {
+                self.books.insert(book.hash(), book);
+            }
+            Input::Policy(policy, next) => self.policy(&policy, next),
+            Input::Tick => self.tick(),
+        }
+    }
+
+    fn event(&mut self, origin: Origin, event: Result<Event, String>) {
+        match dedup::judge(dedup::mark(&self.state, origin.producer), origin) {
+            Verdict::Accept => {}
+            Verdict::Duplicate => return self.counts.duplicates += 1,
+            Verdict::Gap => return self.counts.gaps += 1,
+            Verdict::Conflict => {
+                self.counts.conflicts += 1;
+                let detail = "the same sequence came with other bytes; the first stands".to_owned();
+                return self.alarm(origin, AlarmKind::Conflict, detail);
+            }
+        }
+        dedup::accept(&mut self.state, origin);
+        self.counts.accepted += 1;
+        self.touched = true;
+        match event {
+            Ok(Event::Opened(opened)) => self.opened(origin, opened),
+            Ok(Event::Admitted(admitted)) => self.write(Fact::Admitted(admitted)),
+            Ok(Event::Streamed(streamed)) => self.write(Fact::Streamed(streamed)),
+            Ok(Event::Settled(settled)) => self.settled(origin, settled),
+            Ok(Event::Refused(refused)) => self.write(Fact::Refused(refused)),
+            Ok(Event::LeaseRequested(request)) => self.lease_requested(origin, request),
+            Ok(Event::Reported(reported)) => self.reported(origin, reported),
+            Err(reason) => self.alarm(origin, AlarmKind::Poisoned, reason),
+        }
+    }
+
+    fn write(&mut self, fact: Fact) {
+        self.ledger.push(Entry { recorded_at: self.state.recorded_at, fact });
+    }
+
+    fn alarm(&mut self, origin: Origin, kind: AlarmKind, detail: String) {
+        self.touched = true;
+        self.write(Fact::Alarm(Alarm { producer: origin.producer, seq: origin.seq, kind, detail }));
+    }
+
+    /// Notes that `usage` was read up to here, also where nothing of it was accepted.
+    pub fn read_to(&mut self, next: Offset) {
+        self.touched |= self.state.input != next;
+        self.state.input = next;
+    }
+
+    /// Gives everything that changed since the last call; nothing if nothing did.
+    pub fn take(&mut self) -> Option<Commit> {
+        self.answer_waiting();
+        let dirty = std::mem::take(&mut self.instances.dirty);
+        if !self.touched && dirty.is_empty() && self.changed.is_empty() && self.gone.is_empty() {
+            return None;
+        }
+        self.touched = false;
+        let mut decisions = vec![(Key::Lane(self.lane), Some(State::Lane(self.state.clone())))];
+        for id in std::mem::take(&mut self.changed) {
+            let state = self.schedules.get(&id).cloned().map(State::Schedule);
+            decisions.push((Key::Schedule(self.lane, id), state));
+        }
+        for id in dirty {
+            if let Some(instance) = self.instances.all.get(&id).cloned() {
+                self.write(Fact::Balance(Box::new(instance.clone())));
+                decisions.push((Key::Instance(id), Some(State::Instance(Box::new(instance)))));
+            }
+        }
+        decisions.extend(self.gone.drain(..).map(|key| (key, None)));
+        Some(Commit { ledger: std::mem::take(&mut self.ledger), decisions })
+    }
+}
+
+#[cfg(test)]
+mod tests;

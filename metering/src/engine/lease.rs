@@ -1,0 +1,121 @@
+//! A gateway asks for more of some instances, all of this lane.
+
+use std::collections::HashSet;
+
+use schemas::{
+    decision::{Instance, Waiting, WindowState},
+    event::{LeaseRequested, Want},
+    id::{InstanceId, ProducerId},
+    time::Time,
+};
+
+use super::Engine;
+use crate::{
+    dedup::{self, Origin},
+    escrow::{Answer, Wanted},
+    post,
+};
+
+/// The most requests that wait in a lane; beyond it a request is refused at once.
+const MOST_WAITING: usize = 1_024;
+
+/// How long a request waits for others to return; the gateway that sent it waits less.
+const PATIENCE_MICROS: i64 = 5_000_000;
+
+impl Engine {
+    pub(super) fn lease_requested(&mut self, origin: Origin, request: LeaseRequested) {
+        let opened: Option<Vec<InstanceId>> = request.wants.iter().map(|want| self.open(want)).collect();
+        let Some(opened) = opened else {
+            // A limit or a window that this lane does not have: the gateway follows another policy and will see ours soon.
+            return self.answered(origin.producer, request.number);
+        };
+        for (want, id) in request.wants.iter().zip(&opened) {
+            if let Some(instance) = self.instances.all.get_mut(id) {
+                post::take(instance, origin.producer, &want.counter);
+                self.instances.dirty.insert(*id);
+            }
+        }
+        let wanted: Vec<Wanted<'_>> =
+            request.wants.iter().zip(opened).map(|(want, instance)| Wanted { instance, want }).collect();
+        let blocked = self.blocked();
+        match self.instances.answer(origin.producer, &wanted, &blocked) {
+            Answer::Wait if self.state.waiting.len() < MOST_WAITING => self.state.waiting.push(Waiting {
+                producer: origin.producer,
+                number: request.number,
+                since: self.state.recorded_at,
+                wants: request.wants,
+            }),
+            Answer::Granted | Answer::Denied | Answer::Wait => self.answered(origin.producer, request.number),
+        }
+    }
+
+    /// The instances that older requests wait for.
+    fn blocked(&self) -> HashSet<InstanceId> {
+        let wants = self.state.waiting.iter().flat_map(|waiting| &waiting.wants);
+        wants.filter(|want| want.need > 0).map(|want| self.name(want)).collect()
+    }
+
+    /// Answers what waits for returns, as far as it can be answered now.
+    pub(super) fn answer_waiting(&mut self) {
+        if self.state.waiting.is_empty() {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.state.waiting);
+        let now = self.state.recorded_at;
+        let expired = |since: Time| now.as_micros() - since.as_micros() > PATIENCE_MICROS;
+        let names: std::collections::HashMap<_, _> = waiting
+            .iter()
+            .flat_map(|request| &request.wants)
+            .map(|want| ((want.limit, want.values.clone(), want.window), self.name(want)))
+            .collect();
+        let resolve = |want: &Want| {
+            let known = names.get(&(want.limit, want.values.clone(), want.window)).copied();
+            known.unwrap_or_else(|| InstanceId::of(want.limit, &want.values, None))
+        };
+        for (producer, number) in self.instances.answer_waiting(&mut waiting, expired, resolve) {
+            self.answered(producer, number);
+        }
+        self.state.waiting = waiting;
+    }
+
+    fn answered(&mut self, producer: ProducerId, number: u64) {
+        self.touched = true;
+        if let Some(mark) = dedup::mark_mut(&mut self.state, producer) {
+            mark.answered = mark.answered.max(number);
+        }
+    }
+
+    /// The id of the counter that a want means.
+    fn name(&self, want: &Want) -> InstanceId {
+        let stands = self.limits.get(&want.limit).is_some_and(|limit| limit.window.stands());
+        InstanceId::of(want.limit, &want.values, (!stands).then_some(want.window))
+    }
+
+    /// Finds the counter that a want means, or opens it; nothing if the limit or the window is not one of ours.
+    pub(super) fn open(&mut self, want: &Want) -> Option<InstanceId> {
+        let limit = self.limits.get(&want.limit)?;
+        let (start, end) =
+            self.schedules.get(&want.limit)?.window(want.window).filter(|(start, _)| *start == want.window)?;
+        let amount = limit.amount;
+        let id = self.name(want);
+        let instance = self.instances.all.entry(id).or_insert_with(|| {
+            self.instances.dirty.insert(id);
+            Instance {
+                id,
+                limit: want.limit,
+                values: want.values.clone(),
+                amount,
+                windows: Vec::new(),
+                holders: Vec::new(),
+                recall: 0,
+            }
+        });
+        if instance.windows.iter().all(|window| window.start != start) {
+            instance.windows.push(WindowState { start, end, adjusted: 0 });
+            instance.windows.sort_by_key(|window| window.start);
+            post::forget_old_windows(instance);
+            self.instances.dirty.insert(id);
+        }
+        Some(id)
+    }
+}

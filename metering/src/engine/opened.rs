@@ -1,0 +1,65 @@
+//! A journal was opened: its producer begins, and the one before it, if there was one, is closed.
+
+use schemas::{
+    event::{Hold, Opened, Predecessor},
+    id::ProducerId,
+    ledger::{AlarmKind, Fact, Heard},
+};
+
+use super::Engine;
+use crate::{
+    dedup::{self, Origin},
+    post,
+};
+
+impl Engine {
+    pub(super) fn opened(&mut self, origin: Origin, opened: Opened) {
+        if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
+            mark.gateway = opened.gateway;
+            mark.heard_at = opened.at;
+            mark.low_watermark = opened.at;
+        }
+        if let Some(predecessor) = opened.predecessor {
+            self.succeed(origin, &predecessor);
+        }
+    }
+
+    /// Closes the predecessor's leases, unless metering has seen more of it than its successor has: then the journal was copied
+    /// or restored, its lease may be spent by the other copy, and stays counted as spent.
+    fn succeed(&mut self, origin: Origin, predecessor: &Predecessor) {
+        let seen = dedup::mark(&self.state, predecessor.producer).map_or(0, |mark| mark.seq.0);
+        if seen != predecessor.last.0 {
+            let detail = format!(
+                "the journal of producer {} ends at {} here, but {seen} of it are accepted: it was copied or restored; \
+                 its lease stays counted as spent",
+                predecessor.producer, predecessor.last.0,
+            );
+            return self.alarm(origin, AlarmKind::Forked, detail);
+        }
+        let Some(mark) = dedup::mark_mut(&mut self.state, predecessor.producer).filter(|mark| !mark.closed) else {
+            return;
+        };
+        mark.closed = true;
+        let heard = Heard {
+            producer: predecessor.producer,
+            gateway: mark.gateway.clone(),
+            at: mark.heard_at,
+            low_watermark: mark.low_watermark,
+            closed: true,
+        };
+        self.write(Fact::Heard(heard));
+        self.state.waiting.retain(|waiting| waiting.producer != predecessor.producer);
+        self.close_leases(predecessor);
+    }
+
+    fn close_leases(&mut self, predecessor: &Predecessor) {
+        let producer: ProducerId = predecessor.producer;
+        for (id, instance) in &mut self.instances.all {
+            let unknown: Vec<Hold> =
+                predecessor.provisions.iter().filter(|hold| hold.instance == *id).copied().collect();
+            if post::close(instance, producer, &unknown) {
+                self.instances.dirty.insert(*id);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The policy changed: limits, amounts and the price book in force from here on.
+
+use std::{collections::HashMap, sync::Arc};
+
+use schemas::{
+    event::{Counter, Want},
+    id::{InstanceId, LimitId, Offset},
+    ledger::{BookInForce, Fact, LimitsInForce},
+    limit::{Limit, Match},
+    policy::Policy,
+    time::Time,
+};
+
+use super::Engine;
+
+impl Engine {
+    pub(super) fn policy(&mut self, policy: &Arc<Policy>, next: Offset) {
+        self.limits = policy.limits.iter().map(|limit| (limit.id(), limit.clone())).collect();
+        self.ahead = policy.metering.outage_budget;
+        if next > self.state.policy {
+            self.touched = true;
+            self.state.policy = next;
+            let offset = Offset(next.0.saturating_sub(1));
+            // Every lane reads the policy; one of them tells the lake.
+            if self.lane.0 == 0 {
+                self.write(Fact::Limits(LimitsInForce { policy: offset, limits: policy.limits.clone() }));
+                self.write(Fact::Book(BookInForce { policy: offset, book: policy.book }));
+            }
+            self.change_amounts();
+        }
+        self.tick();
+    }
+
+    /// Limits keep what was spent of them when their amount changes; a lowered one calls its leases back.
+    fn change_amounts(&mut self) {
+        for instance in self.instances.all.values_mut() {
+            let Some(limit) = self.limits.get(&instance.limit).filter(|limit| limit.amount != instance.amount) else {
+                continue;
+            };
+            if limit.amount < instance.amount {
+                instance.recall += 1;
+            }
+            instance.amount = limit.amount;
+            self.instances.dirty.insert(instance.id);
+        }
+        let gone: Vec<LimitId> = self.schedules.keys().filter(|id| !self.limits.contains_key(id)).copied().collect();
+        for id in gone {
+            self.schedules.remove(&id);
+            self.changed.insert(id);
+        }
+    }
+
+    /// Opens the counter of every limit that has exactly one and is at home here, so that it is seen before it is used.
+    pub(super) fn open_fixed(&mut self, now: Time) {
+        let fixed: HashMap<LimitId, Limit> = self
+            .limits
+            .iter()
+            .filter(|(_, limit)| self.fixed_here(limit))
+            .map(|(id, limit)| (*id, limit.clone()))
+            .collect();
+        for id in fixed.into_keys() {
+            let Some((window, _)) = self.schedules.get(&id).and_then(|schedule| schedule.window(now)) else { continue };
+            let exists = self.instances.all.contains_key(&InstanceId::of::<&str>(id, &[], None));
+            if !exists {
+                self.open(&nothing_of(id, window));
+            }
+        }
+    }
+
+    fn fixed_here(&self, limit: &Limit) -> bool {
+        let fixed = limit.scope.iter().all(|(_, matcher)| matches!(matcher, Match::Is(_)));
+        fixed && limit.home::<&str>(&[], self.lanes) == self.lane
+    }
+
+    /// Whether counters of a limit may be at home in this lane.
+    pub(super) fn may_be_home(&self, limit: &Limit) -> bool {
+        limit.scope.iter().any(|(_, matcher)| *matcher == Match::Each) || self.fixed_here(limit)
+    }
+}
+
+/// A want that asks for nothing.
+fn nothing_of(limit: LimitId, window: Time) -> Want {
+    let counter = Counter {
+        instance: InstanceId::of::<&str>(limit, &[], None),
+        window,
+        used: 0,
+        returned: 0,
+        held: 0,
+        provisioned: 0,
+        version: 0,
+        recall: 0,
+    };
+    Want { limit, values: Vec::new(), window, need: 0, want: 0, counter }
+}

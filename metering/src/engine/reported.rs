@@ -1,0 +1,67 @@
+//! A gateway reports its counters and how far it is.
+
+use schemas::{
+    event::{Counter, Reported},
+    id::ProducerId,
+    ledger::{Fact, Heard, Overrun},
+    limit::Mode,
+};
+
+use super::Engine;
+use crate::{
+    dedup::{self, Origin},
+    post,
+};
+
+impl Engine {
+    pub(super) fn reported(&mut self, origin: Origin, reported: Reported) {
+        if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
+            mark.low_watermark = reported.low_watermark;
+            mark.heard_at = reported.at;
+            let heard = Heard {
+                producer: origin.producer,
+                gateway: mark.gateway.clone(),
+                at: reported.at,
+                low_watermark: reported.low_watermark,
+                closed: false,
+            };
+            self.write(Fact::Heard(heard));
+        }
+        for counter in &reported.counters {
+            if !self.take_counter(origin.producer, counter) {
+                self.counts.strays += 1;
+            }
+        }
+    }
+
+    /// Takes over one counter; false if its instance is not of this lane or gone.
+    pub(super) fn take_counter(&mut self, producer: ProducerId, counter: &Counter) -> bool {
+        let Some(instance) = self.instances.all.get_mut(&counter.instance) else { return false };
+        if let Some(schedule) = self.schedules.get(&instance.limit)
+            && instance.windows.iter().all(|window| window.start != counter.window)
+            && let Some((start, end)) = schedule.window(counter.window).filter(|(start, _)| *start == counter.window)
+        {
+            instance.windows.push(schemas::decision::WindowState { start, end, adjusted: 0 });
+            instance.windows.sort_by_key(|window| window.start);
+            post::forget_old_windows(instance);
+        }
+        if !post::take(instance, producer, counter) {
+            return true;
+        }
+        self.instances.dirty.insert(counter.instance);
+        self.note_overrun(counter);
+        true
+    }
+
+    /// A hard limit that was passed becomes a fact of the ledger, once for each report that carried it further.
+    fn note_overrun(&mut self, counter: &Counter) {
+        let Some(instance) = self.instances.all.get(&counter.instance) else { return };
+        let hard = self.limits.get(&instance.limit).is_some_and(|limit| limit.mode == Mode::Hard);
+        let Some(window) = instance.windows.iter().find(|window| window.start == counter.window) else { return };
+        let settled = instance.settled(window);
+        if hard && settled > instance.amount {
+            let overrun = Overrun { instance: instance.id, window: window.start, amount: instance.amount, settled };
+            self.write(Fact::Overrun(overrun));
+        }
+    }
+}

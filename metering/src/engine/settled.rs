@@ -1,0 +1,30 @@
+//! An attempt ended: it is charged, and its counters are taken over. Here, and nowhere else, usage becomes money.
+
+use schemas::{
+    event::Settled,
+    ledger::{Charged, Fact},
+    price::{self, Key},
+};
+
+use super::Engine;
+use crate::dedup::Origin;
+
+impl Engine {
+    pub(super) fn settled(&mut self, origin: Origin, settled: Box<Settled>) {
+        for counter in &settled.counters {
+            // A counter at home in another lane travels there in a report of its own.
+            self.take_counter(origin.producer, counter);
+        }
+        let attempt = &settled.attempt;
+        let key = Key {
+            provider: &attempt.provider,
+            vendor: attempt.api.vendor(),
+            model: &attempt.model,
+            tier: &settled.service_tier,
+            at: attempt.admitted_at,
+        };
+        let book = self.books.get(&attempt.book).map(AsRef::as_ref);
+        let charges = price::rate(book, &key, &settled.model_answered, &settled.usage.parts);
+        self.write(Fact::Charged(Box::new(Charged { settled: *settled, charges })));
+    }
+}

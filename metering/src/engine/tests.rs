@@ -1,0 +1,248 @@
+use std::sync::Arc;
+
+use schemas::{
+    decision::{Holder, Instance},
+    event::{Counter, Hold, LeaseRequested, Opened, Predecessor, Reported, Want},
+    id::{InstanceId, ProducerId, Seq},
+    limit::{Dimension, Match, Mode, OnUnbounded, Unit, Window},
+    policy::Tenant,
+};
+
+use super::*;
+
+const NOW: Time = Time::from_micros(1_795_000_000_000_000);
+
+struct Bench {
+    engine: Engine,
+    next: HashMap<u8, u64>,
+    at: Time,
+}
+
+fn producer(number: u8) -> schemas::id::ProducerId {
+    ProducerId::from_bytes([number; 16])
+}
+
+fn limit(window: Window, amount: i128) -> Limit {
+    Limit {
+        name: "l".into(),
+        scope: vec![(Dimension::Tenant, Match::Is("acme".into()))],
+        unit: Unit::Tokens,
+        amount,
+        window,
+        zone: "UTC".into(),
+        mode: Mode::Hard,
+        unbounded: OnUnbounded::Hold,
+        values: Vec::new(),
+        max_instances: None,
+    }
+}
+
+fn policy(limits: Vec<Limit>) -> Arc<Policy> {
+    Arc::new(Policy {
+        tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }],
+        limits,
+        models: Vec::new(),
+        access: Vec::new(),
+        metering: schemas::config::MeteringConfig::default(),
+        book: BookHash([0; 32]),
+    })
+}
+
+impl Bench {
+    fn new(limits: Vec<Limit>) -> Self {
+        let mut engine = Engine::new(Lane(0), 1, Vec::new());
+        engine.apply(Input::Policy(policy(limits), Offset(1)), NOW);
+        Self { engine, next: HashMap::new(), at: NOW }
+    }
+
+    fn event(&mut self, from: u8, event: Event) {
+        let seq = self.next.entry(from).or_default();
+        *seq += 1;
+        let origin = Origin { producer: producer(from), seq: Seq(*seq), hash: *seq };
+        self.engine.apply(Input::Event(origin, Ok(event)), self.at);
+    }
+
+    fn opened(&mut self, from: u8, predecessor: Option<(u8, u64, Vec<Hold>)>) {
+        let predecessor = predecessor.map(|(before, last, provisions)| Predecessor {
+            producer: producer(before),
+            last: Seq(last),
+            provisions,
+        });
+        self.event(from, Event::Opened(Opened { gateway: format!("g{from}"), at: self.at, predecessor }));
+    }
+
+    fn window(&self, limit: &Limit) -> Time {
+        self.engine.schedules[&limit.id()].window(self.at).unwrap().0
+    }
+
+    fn counter(&self, limit: &Limit, used: i128, held: i128, version: u64) -> Counter {
+        let window = self.window(limit);
+        let named = (!limit.window.stands()).then_some(window);
+        let instance = InstanceId::of::<&str>(limit.id(), &[], named);
+        Counter { instance, window, used, returned: 0, held, provisioned: 0, version, recall: 0 }
+    }
+
+    fn ask(&mut self, from: u8, limit: &Limit, number: u64, need: i128, counter: Counter) {
+        let want = Want { limit: limit.id(), values: Vec::new(), window: counter.window, need, want: need, counter };
+        self.event(from, Event::LeaseRequested(LeaseRequested { at: self.at, number, wants: vec![want] }));
+    }
+
+    fn report(&mut self, from: u8, counters: Vec<Counter>) {
+        self.event(from, Event::Reported(Reported { at: self.at, low_watermark: self.at, counters }));
+    }
+
+    fn instance(&self) -> &Instance {
+        self.engine.instances.all.values().max_by_key(|instance| instance.windows.last().map(|w| w.start)).unwrap()
+    }
+
+    fn lease(&self, of: u8) -> i128 {
+        self.instance().holders.iter().find(|holder| holder.producer == producer(of)).map_or(0, Holder::lease)
+    }
+
+    /// The engine that another member would restore from what this one has committed.
+    fn restored(&mut self) -> Engine {
+        let commit = self.engine.take();
+        assert!(commit.is_some());
+        let mut states = vec![(Key::Lane(Lane(0)), State::Lane(self.engine.state.clone()))];
+        for instance in self.engine.instances.all.values() {
+            states.push((Key::Instance(instance.id), State::Instance(Box::new(instance.clone()))));
+        }
+        for schedule in self.engine.schedules.values() {
+            states.push((Key::Schedule(Lane(0), schedule.limit), State::Schedule(schedule.clone())));
+        }
+        Engine::new(Lane(0), 1, states)
+    }
+}
+
+#[test]
+fn a_limit_with_one_counter_has_it_as_soon_as_it_is_in_force() {
+    let mut bench = Bench::new(vec![limit(Window::Month, 100)]);
+    let commit = bench.engine.take().unwrap();
+    assert!(commit.ledger.iter().any(|entry| matches!(&entry.fact, Fact::Balance(balance) if balance.amount == 100)));
+    assert!(commit.decisions.iter().any(|(key, _)| matches!(key, Key::Schedule(..))));
+    assert!(bench.engine.take().is_none(), "nothing changed since");
+}
+
+#[test]
+fn a_lease_is_granted_up_to_the_amount_and_answered() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 100, bench.counter(&limit, 0, 0, 1));
+    assert_eq!(bench.lease(1), 100);
+    bench.ask(1, &limit, 2, 1, bench.counter(&limit, 100, 0, 2));
+    assert_eq!(bench.lease(1), 100);
+    assert_eq!(bench.engine.state.producers[0].answered, 2);
+}
+
+#[test]
+fn reports_in_any_order_give_the_same_balance() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    let (early, late) = (bench.counter(&limit, 10, 5, 1), bench.counter(&limit, 30, 0, 2));
+    bench.report(1, vec![late]);
+    bench.report(1, vec![early, early]);
+    let instance = bench.instance();
+    assert_eq!((instance.settled(instance.current().unwrap()), instance.held()), (30, 0));
+}
+
+#[test]
+fn the_successor_frees_what_is_known_and_keeps_what_is_not() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 100, bench.counter(&limit, 0, 0, 1));
+    bench.report(1, vec![bench.counter(&limit, 30, 40, 2)]);
+    let open = Hold { instance: bench.instance().id, window: bench.window(&limit), amount: 40 };
+    bench.opened(2, Some((1, 3, vec![open])));
+    assert_eq!(bench.lease(1), 70, "30 used and 40 unknown");
+    assert_eq!(bench.instance().held(), 40);
+    bench.ask(2, &limit, 1, 31, bench.counter(&limit, 0, 0, 1));
+    assert_eq!(bench.lease(2), 0);
+    bench.ask(2, &limit, 2, 30, bench.counter(&limit, 0, 0, 1));
+    assert_eq!(bench.lease(2), 30);
+}
+
+#[test]
+fn the_successor_of_a_copied_journal_frees_nothing() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 100, bench.counter(&limit, 0, 0, 1));
+    bench.report(1, vec![bench.counter(&limit, 30, 0, 2)]);
+    bench.opened(2, Some((1, 2, Vec::new())));
+    assert_eq!(bench.lease(1), 100);
+    let commit = bench.engine.take().unwrap();
+    let alarms = commit
+        .ledger
+        .iter()
+        .filter(|entry| matches!(&entry.fact, Fact::Alarm(alarm) if alarm.kind == AlarmKind::Forked));
+    assert_eq!(alarms.count(), 1);
+}
+
+#[test]
+fn a_standing_lease_is_good_for_the_next_window_without_a_message() {
+    let limit = limit(Window::Minute, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
+    bench.report(1, vec![bench.counter(&limit, 60, 0, 2)]);
+    bench.at = bench.at.after(Duration::from_secs(60));
+    bench.engine.apply(Input::Tick, bench.at);
+    bench.report(1, vec![bench.counter(&limit, 50, 0, 3)]);
+    let instance = bench.instance();
+    assert_eq!(instance.settled(instance.current().unwrap()), 50);
+    assert_eq!(bench.lease(1), 60);
+    bench.opened(2, None);
+    bench.ask(2, &limit, 1, 40, bench.counter(&limit, 0, 0, 1));
+    assert_eq!(bench.lease(2), 40);
+}
+
+#[test]
+fn a_restored_engine_goes_on_as_the_one_that_committed() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
+    let mut restored = bench.restored();
+    restored.apply(Input::Policy(policy(vec![limit.clone()]), Offset(1)), bench.at);
+    let event = Event::Reported(Reported {
+        at: bench.at,
+        low_watermark: bench.at,
+        counters: vec![bench.counter(&limit, 20, 0, 2)],
+    });
+    let origin = Origin { producer: producer(1), seq: Seq(3), hash: 3 };
+    restored.apply(Input::Event(origin, Ok(event.clone())), bench.at);
+    bench.event(1, event);
+    assert_eq!(restored.state, bench.engine.state);
+    assert_eq!(restored.instances.all, bench.engine.instances.all);
+}
+
+#[test]
+fn a_lowered_amount_grants_nothing_until_l1_holds() {
+    let before = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![before.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &before, 1, 90, bench.counter(&before, 0, 0, 1));
+    let after = limit(Window::Month, 50);
+    assert_eq!(before.id(), after.id());
+    bench.engine.apply(Input::Policy(policy(vec![after.clone()]), Offset(2)), bench.at);
+    assert_eq!((bench.instance().amount, bench.instance().recall), (50, 1));
+    bench.opened(2, None);
+    bench.ask(2, &after, 1, 1, bench.counter(&after, 0, 0, 1));
+    assert_eq!(bench.lease(2), 0);
+    let returned = Counter { returned: 80, recall: 1, ..bench.counter(&after, 10, 0, 2) };
+    bench.report(1, vec![returned]);
+    bench.engine.take();
+    assert_eq!(bench.lease(2), 1, "the request that waited is granted");
+}
+
+#[test]
+fn a_body_that_cannot_be_read_takes_its_place() {
+    let mut bench = Bench::new(Vec::new());
+    bench.opened(1, None);
+    let origin = Origin { producer: producer(1), seq: Seq(2), hash: 9 };
+    bench.engine.apply(Input::Event(origin, Err("truncated".into())), bench.at);
+    assert_eq!(bench.engine.state.producers[0].seq, Seq(2));
+}

@@ -1,0 +1,81 @@
+//! Time passed: windows are published ahead, the next ones opened, and what is long over is forgotten.
+
+use std::time::Duration;
+
+use schemas::{
+    decision::{Instance, Key},
+    id::InstanceId,
+    time::Time,
+};
+
+use super::Engine;
+use crate::{post, window};
+
+/// How long a counter is kept after its window ended: a settlement that comes later is a row of the ledger only.
+const KEPT: Duration = Duration::from_secs(2 * 24 * 3_600);
+
+/// How long a closed producer is remembered: longer than any journal keeps what it could send again.
+const PRODUCER_KEPT: Duration = Duration::from_secs(35 * 24 * 3_600);
+
+impl Engine {
+    pub(super) fn tick(&mut self) {
+        let now = self.state.recorded_at;
+        for (id, limit) in &self.limits {
+            let known = self.schedules.get(id);
+            let stale = known.is_none_or(|schedule| window::runs_out(schedule, now, self.ahead));
+            if stale
+                && self.may_be_home(limit)
+                && let Some(schedule) = window::schedule(limit, now, self.ahead.saturating_mul(2))
+                && known != Some(&schedule)
+            {
+                self.schedules.insert(*id, schedule);
+                self.changed.insert(*id);
+            }
+        }
+        self.open_fixed(now);
+        // Forgetting looks at every counter, so it is done once a minute.
+        let minute = now.as_micros() / 60_000_000;
+        if self.swept != minute {
+            self.swept = minute;
+            self.forget(now);
+        }
+    }
+
+    fn forget(&mut self, now: Time) {
+        let mut over = Vec::new();
+        for instance in self.instances.all.values_mut() {
+            let stands = self
+                .limits
+                .get(&instance.limit)
+                .and_then(|limit| limit.window.longest().filter(|_| limit.window.stands()));
+            if let Some(longest) = stands
+                && post::forget_closed(instance, |window| now.since(window) <= longest.saturating_mul(2))
+            {
+                self.instances.dirty.insert(instance.id);
+            }
+            if is_over(instance, now) {
+                over.push(instance.id);
+            }
+        }
+        for id in over {
+            self.instances.all.remove(&id);
+            self.instances.dirty.remove(&id);
+            self.gone.push(Key::Instance(id));
+        }
+        let known = self.state.producers.len();
+        self.state.producers.retain(|mark| !mark.closed || now.since(mark.heard_at) < PRODUCER_KEPT);
+        self.touched |= self.state.producers.len() != known;
+    }
+}
+
+/// Whether nothing can happen to an instance any more: its last window ended long ago and nobody live has any of it.
+///
+/// A lease that stands outlives its windows, so its instance stays until the lease is returned.
+fn is_over(instance: &Instance, now: Time) -> bool {
+    let Some(window) = instance.current() else { return false };
+    let ended = window.end != Time::MAX && now.since(window.end) > KEPT;
+    let named_by_window = || instance.id == InstanceId::of(instance.limit, &instance.values, Some(window.start));
+    ended
+        && instance.holders.iter().all(|holder| holder.closed() || holder.held == holder.provisioned)
+        && (instance.leased() == 0 || named_by_window())
+}

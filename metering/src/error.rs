@@ -1,0 +1,22 @@
+//! What can stop metering. Nothing that a gateway sends can: that is accepted, dropped or set aside with an alarm.
+
+/// Why metering stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log failed.
+    #[error("metering cannot use the log: {0}")]
+    Log(#[from] journal::Error),
+    /// A state that was committed cannot be read: another version of Tollgate wrote it, or the store is damaged.
+    #[error(
+        "lane {lane} of `decisions` holds a state that this version cannot read: {source}; run the version that wrote it"
+    )]
+    State {
+        /// The lane.
+        lane: u16,
+        /// What is wrong with it.
+        source: schemas::wire::WireError,
+    },
+    /// The thread could not be started.
+    #[error("metering cannot start its thread: {0}")]
+    Thread(#[from] std::io::Error),
+}

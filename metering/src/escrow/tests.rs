@@ -1,0 +1,149 @@
+use std::collections::HashSet;
+
+use schemas::{
+    decision::{Holder, WindowState},
+    event::Counter,
+    id::LimitId,
+};
+
+use super::*;
+
+const WINDOW: Time = Time::ZERO;
+
+fn producer(number: u8) -> ProducerId {
+    ProducerId::from_bytes([number; 16])
+}
+
+fn id(number: u8) -> InstanceId {
+    InstanceId([number; 16])
+}
+
+/// An instance of `amount` with (granted, returned, used, held) for producers 1, 2, ….
+fn instances(amounts: &[(i128, &[(i128, i128, i128, i128)])]) -> Instances {
+    let mut all = Instances::default();
+    for (number, (amount, holders)) in (1..).zip(amounts) {
+        let holders = (1..).zip(*holders).map(|(number, (granted, returned, used, held))| Holder {
+            producer: producer(number),
+            granted: *granted,
+            returned: *returned,
+            used: vec![(WINDOW, *used)],
+            held: *held,
+            provisioned: 0,
+            version: 1,
+            recall: 0,
+        });
+        let instance = Instance {
+            id: id(number),
+            limit: LimitId([0; 16]),
+            values: Vec::new(),
+            amount: *amount,
+            windows: vec![WindowState { start: WINDOW, end: Time::MAX, adjusted: 0 }],
+            holders: holders.collect(),
+            recall: 0,
+        };
+        all.all.insert(instance.id, instance);
+    }
+    all
+}
+
+fn want(number: u8, need: i128, want: i128) -> Want {
+    let counter = Counter {
+        instance: id(number),
+        window: WINDOW,
+        used: 0,
+        returned: 0,
+        held: 0,
+        provisioned: 0,
+        version: 0,
+        recall: 0,
+    };
+    Want { limit: LimitId([0; 16]), values: Vec::new(), window: WINDOW, need, want, counter }
+}
+
+fn ask(instances: &mut Instances, asker: u8, wants: &[(u8, i128, i128)]) -> Answer {
+    let wants: Vec<(u8, Want)> =
+        wants.iter().map(|(number, need, more)| (*number, want(*number, *need, *more))).collect();
+    let wanted: Vec<Wanted<'_>> = wants.iter().map(|(number, want)| Wanted { instance: id(*number), want }).collect();
+    instances.answer(producer(asker), &wanted, &HashSet::new())
+}
+
+fn lease(instances: &Instances, instance: u8, of: u8) -> i128 {
+    let instance = instances.all.get(&id(instance)).unwrap();
+    instance.holders.iter().find(|holder| holder.producer == producer(of)).map_or(0, Holder::lease)
+}
+
+#[test]
+fn far_from_the_end_a_lease_covers_what_is_wanted() {
+    let mut all = instances(&[(1_000, &[])]);
+    assert_eq!(ask(&mut all, 1, &[(1, 10, 100)]), Answer::Granted);
+    assert_eq!(lease(&all, 1, 1), 100);
+}
+
+#[test]
+fn a_grant_leaves_a_part_to_others_but_never_less_than_one_call() {
+    let mut all = instances(&[(100, &[])]);
+    assert_eq!(ask(&mut all, 1, &[(1, 10, 1_000)]), Answer::Granted);
+    assert_eq!(lease(&all, 1, 1), 50);
+    assert_eq!(ask(&mut all, 2, &[(1, 50, 1_000)]), Answer::Granted);
+    assert_eq!(lease(&all, 1, 2), 50);
+}
+
+#[test]
+fn the_last_unit_is_granted_and_not_one_more() {
+    let mut all = instances(&[(10, &[(9, 0, 9, 0)])]);
+    assert_eq!(ask(&mut all, 1, &[(1, 2, 2)]), Answer::Denied);
+    assert_eq!(ask(&mut all, 1, &[(1, 1, 1)]), Answer::Granted);
+    assert_eq!(ask(&mut all, 1, &[(1, 1, 1)]), Answer::Denied);
+}
+
+#[test]
+fn a_vector_is_granted_whole_or_not_at_all() {
+    let mut all = instances(&[(100, &[]), (5, &[])]);
+    assert_eq!(ask(&mut all, 1, &[(1, 10, 10), (2, 10, 10)]), Answer::Denied);
+    assert_eq!((lease(&all, 1, 1), lease(&all, 2, 1)), (0, 0));
+    assert_eq!(ask(&mut all, 1, &[(1, 10, 10), (2, 5, 5)]), Answer::Granted);
+    assert_eq!((lease(&all, 1, 1), lease(&all, 2, 1)), (10, 5));
+}
+
+#[test]
+fn what_others_do_not_use_is_called_back_and_then_granted() {
+    let mut all = instances(&[(100, &[(100, 0, 20, 30)])]);
+    assert_eq!(ask(&mut all, 2, &[(1, 40, 40)]), Answer::Wait);
+    assert_eq!(all.all[&id(1)].recall, 1);
+    let holder = post::holder_mut(all.all.get_mut(&id(1)).unwrap(), producer(1));
+    holder.returned = 50;
+    holder.recall = 1;
+    assert_eq!(ask(&mut all, 2, &[(1, 40, 40)]), Answer::Granted);
+    assert_eq!(ask(&mut all, 2, &[(1, 11, 11)]), Answer::Denied, "the rest is used or held");
+}
+
+#[test]
+fn debt_beyond_a_lease_is_not_forgotten() {
+    let mut all = instances(&[(100, &[(10, 0, 95, 0)])]);
+    assert_eq!(ask(&mut all, 2, &[(1, 6, 6)]), Answer::Denied);
+    assert_eq!(ask(&mut all, 2, &[(1, 5, 5)]), Answer::Granted);
+}
+
+#[test]
+fn older_requests_are_answered_first_for_an_instance() {
+    let mut all = instances(&[(100, &[(100, 0, 0, 0)])]);
+    let waiting = |asker: u8, number: u64, need: i128| Waiting {
+        producer: producer(asker),
+        number,
+        since: Time::ZERO,
+        wants: vec![want(1, need, need)],
+    };
+    let mut queue = vec![waiting(2, 1, 80), waiting(3, 1, 10)];
+    let answered = all.answer_waiting(&mut queue, |_| false, |_| id(1));
+    assert!(answered.is_empty() && queue.len() == 2);
+    let holder = post::holder_mut(all.all.get_mut(&id(1)).unwrap(), producer(1));
+    holder.returned = 40;
+    let answered = all.answer_waiting(&mut queue, |_| false, |_| id(1));
+    assert!(answered.is_empty(), "40 would do for the second, but the first came first");
+    let holder = post::holder_mut(all.all.get_mut(&id(1)).unwrap(), producer(1));
+    holder.returned = 90;
+    holder.recall = 1;
+    let answered = all.answer_waiting(&mut queue, |_| false, |_| id(1));
+    assert_eq!(answered, vec![(producer(2), 1), (producer(3), 1)]);
+    assert_eq!((lease(&all, 1, 2), lease(&all, 1, 3)), (80, 10));
+}

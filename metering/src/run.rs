@@ -1,0 +1,232 @@
+//! The I/O loop: poll → step → one transaction.
+//!
+//! One thread owns every lane that this member was assigned. What the engine is told of the world, it is told here: records,
+//! the policy as far as it was published, and the time.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use journal::{Member, Outputs, Polled, Reader, Record, Road};
+use schemas::{
+    decision::{Key, State},
+    event::Event,
+    id::{BookHash, Lane, Offset},
+    policy, time,
+    topics::Topic,
+    wire,
+};
+
+use crate::{
+    Error,
+    dedup::Origin,
+    engine::{Commit, Counts, Engine, Input},
+};
+
+/// How long a poll waits when nothing comes; also how soon a stop is seen.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How often the engine is told the time.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long an event waits for a price book that has not been read yet, before it is written down as not priced.
+const BOOK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The role that keeps the books.
+pub struct Metering {
+    road: Arc<dyn Road>,
+    ready: Arc<AtomicBool>,
+}
+
+impl Metering {
+    /// Metering on a road.
+    pub fn new(road: Arc<dyn Road>) -> Self {
+        Self { road, ready: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// Tells whether the role follows the log: true once it has read the policy and owns its lanes.
+    pub fn ready(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ready)
+    }
+
+    /// Keeps the books until told to stop; what was polled by then is committed.
+    pub fn run(self, stop: &AtomicBool) -> Result<(), Error> {
+        let mut desk = Desk {
+            member: self.road.member()?,
+            policies: self.road.reader(Topic::Policy, &[Offset(0)])?,
+            lanes: self.road.lanes(),
+            engines: BTreeMap::new(),
+            books: Vec::new(),
+            policy: None,
+            ticked: Instant::now(),
+        };
+        desk.read_policy(Duration::ZERO)?;
+        while !stop.load(Ordering::Relaxed) {
+            match desk.member.poll(POLL)? {
+                Polled::Assigned(lane, states) => desk.assigned(lane, states)?,
+                Polled::Revoked(lane) => drop(desk.engines.remove(&lane)),
+                Polled::Records(lane, records) => desk.records(lane, records)?,
+                Polled::Idle => {}
+            }
+            desk.read_policy(Duration::ZERO)?;
+            if desk.ticked.elapsed() >= TICK {
+                desk.tick()?;
+            }
+            self.ready.store(desk.policy.is_some() && !desk.engines.is_empty(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// What the loop works on.
+struct Desk {
+    member: Box<dyn Member>,
+    policies: Box<dyn Reader>,
+    lanes: u16,
+    engines: BTreeMap<Lane, Engine>,
+    books: Vec<Arc<schemas::price::Book>>,
+    policy: Option<(Arc<policy::Policy>, Offset)>,
+    ticked: Instant,
+}
+
+impl Desk {
+    fn assigned(&mut self, lane: Lane, states: Vec<(Bytes, Bytes)>) -> Result<(), Error> {
+        let read = |(key, state): (Bytes, Bytes)| -> Result<(Key, State), wire::WireError> {
+            let key = wire::decode_key(&key)?;
+            Ok((key, wire::decode_state(&key, &state)?))
+        };
+        let states: Result<Vec<_>, _> = states.into_iter().map(read).collect();
+        let states = states.map_err(|source| Error::State { lane: lane.0, source })?;
+        let mut engine = Engine::new(lane, self.lanes, states);
+        let now = time::now();
+        for book in &self.books {
+            engine.apply(Input::Book(Arc::clone(book)), now);
+        }
+        if let Some((policy, next)) = &self.policy {
+            engine.apply(Input::Policy(Arc::clone(policy), *next), now);
+        }
+        self.member.resume(lane, engine.state().input)?;
+        self.engines.insert(lane, engine);
+        self.commit(lane)
+    }
+
+    fn records(&mut self, lane: Lane, records: Vec<Record>) -> Result<(), Error> {
+        let Some(next) = records.last().map(|record| Offset(record.offset.0 + 1)) else { return Ok(()) };
+        for record in records {
+            let origin = Origin { producer: record.header.producer, seq: record.header.seq, hash: record.header.hash };
+            let event = wire::decode_event(&record.body).map_err(|error| error.to_string());
+            if let Ok(Event::Settled(settled)) = &event {
+                self.await_book(lane, settled.attempt.book)?;
+            }
+            if let Some(engine) = self.engines.get_mut(&lane) {
+                engine.apply(Input::Event(origin, event), time::now());
+            }
+        }
+        if let Some(engine) = self.engines.get_mut(&lane) {
+            engine.read_to(next);
+        }
+        self.commit(lane)
+    }
+
+    /// A gateway may have read a book that this member has not: it is in the policy by then, so a short wait finds it.
+    fn await_book(&mut self, lane: Lane, book: BookHash) -> Result<(), Error> {
+        let since = Instant::now();
+        while self.engines.get(&lane).is_some_and(|engine| !engine.knows(book)) && since.elapsed() < BOOK_PATIENCE {
+            self.read_policy(POLL)?;
+        }
+        Ok(())
+    }
+
+    fn read_policy(&mut self, wait: Duration) -> Result<(), Error> {
+        for record in self.policies.poll(wait)? {
+            let next = Offset(record.offset.0 + 1);
+            match wire::decode_policy(&record.body) {
+                Ok(policy::Record::Book(book)) => {
+                    let book = Arc::new(*book);
+                    self.books.push(Arc::clone(&book));
+                    self.tell(|| Input::Book(Arc::clone(&book)));
+                }
+                Ok(policy::Record::Policy(policy)) => {
+                    let policy = Arc::new(*policy);
+                    self.policy = Some((Arc::clone(&policy), next));
+                    self.tell(|| Input::Policy(Arc::clone(&policy), next));
+                }
+                Err(error) => {
+                    tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; the one before it stays in force")
+                }
+            }
+        }
+        let touched: Vec<Lane> = self.engines.keys().copied().collect();
+        touched.into_iter().try_for_each(|lane| self.commit(lane))
+    }
+
+    fn tell(&mut self, input: impl Fn() -> Input) {
+        for engine in self.engines.values_mut() {
+            engine.apply(input(), time::now());
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        self.ticked = Instant::now();
+        self.tell(|| Input::Tick);
+        let lanes: Vec<Lane> = self.engines.keys().copied().collect();
+        for lane in lanes {
+            self.commit(lane)?;
+            if let Some(engine) = self.engines.get(&lane) {
+                publish(lane, engine.counts());
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what a lane has to say. A lane that went to another member in the meantime is dropped: its new owner reads the
+    /// state that was committed, and this one's is not.
+    fn commit(&mut self, lane: Lane) -> Result<(), Error> {
+        let Some(engine) = self.engines.get_mut(&lane) else { return Ok(()) };
+        let Some(commit) = engine.take() else { return Ok(()) };
+        let outputs = encode(engine.state().input, &commit);
+        match self.member.commit(lane, outputs) {
+            Err(journal::Error::Fenced(_)) => {
+                tracing::warn!(lane = lane.0, "another member owns this lane now");
+                self.engines.remove(&lane);
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+fn encode(input: Offset, commit: &Commit) -> Outputs {
+    Outputs {
+        input,
+        ledger: commit.ledger.iter().map(|entry| Bytes::from(wire::encode_entry(entry))).collect(),
+        decisions: commit
+            .decisions
+            .iter()
+            .map(|(key, state)| {
+                let state = state.as_ref().map(|state| Bytes::from(wire::encode_state(state)));
+                (Bytes::from(wire::encode_key(key)), state)
+            })
+            .collect(),
+    }
+}
+
+fn publish(lane: Lane, counts: Counts) {
+    let lane = lane.0.to_string();
+    let counters = [
+        ("tollgate_metering_events_accepted", counts.accepted),
+        ("tollgate_metering_events_duplicate", counts.duplicates),
+        ("tollgate_metering_events_gap", counts.gaps),
+        ("tollgate_metering_events_conflict", counts.conflicts),
+        ("tollgate_metering_counters_stray", counts.strays),
+    ];
+    for (name, count) in counters {
+        metrics::counter!(name, "lane" => lane.clone()).absolute(count);
+    }
+}
