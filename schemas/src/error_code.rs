@@ -100,6 +100,7 @@ error_codes! {
     QueryResources = "TG6004", 503, "The query needs more than it may use";
     LakeUnreachable = "TG6005", 503, "The lake cannot be reached";
     QueryTimeout = "TG6006", 503, "The query took too long";
+    ResultTooLarge = "TG6007", 422, "The answer is larger than an answer may be";
 }
 
 impl ErrorCode {
