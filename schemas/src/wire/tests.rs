@@ -1,28 +1,29 @@
 //! The wire form keeps everything, is what the `.proto` files say, and takes any bytes without harm.
 
 use proptest::prelude::*;
-use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 
 use super::*;
 
 mod arbitrary;
 mod golden;
 
-/// The contract, compiled from the checked-in files.
-pub(super) fn contract() -> DescriptorPool {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
-    let files = protox::compile(["tollgate/v1/ledger.proto"], [root]).expect("the contract compiles");
-    DescriptorPool::from_file_descriptor_set(files).expect("the contract is whole")
+thread_local! {
+    static CONTRACT: DescriptorPool = {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+        let files = protox::compile(["tollgate/v1/ledger.proto"], [root]).expect("the contract compiles");
+        DescriptorPool::from_file_descriptor_set(files).expect("the contract is whole")
+    };
 }
 
-thread_local! {
-    static CONTRACT: DescriptorPool = contract();
+/// A message of the contract, as the checked-in files have it.
+fn contract(message: &str) -> MessageDescriptor {
+    CONTRACT.with(|pool| pool.get_message_by_name(&format!("tollgate.v1.{message}"))).expect("of the contract")
 }
 
 /// The message that these bytes are by the contract; fails where the contract does not know all of it.
-pub(super) fn by_contract(name: &str, body: &[u8]) -> DynamicMessage {
-    let descriptor = CONTRACT.with(|pool| pool.get_message_by_name(&format!("tollgate.v1.{name}")));
-    let message = DynamicMessage::decode(descriptor.expect("a message of the contract"), body).expect("Protobuf");
+fn by_contract(name: &str, body: &[u8]) -> DynamicMessage {
+    let message = DynamicMessage::decode(contract(name), body).expect("Protobuf");
     known(&message);
     message
 }
@@ -110,8 +111,7 @@ proptest! {
 /// The event that `text` is in Protobuf's text format, as our decoder sees it.
 fn decode_text(text: &str) -> Result<Event, WireError> {
     use prost_reflect::prost::Message as _;
-    let descriptor = CONTRACT.with(|pool| pool.get_message_by_name("tollgate.v1.Event")).expect("of the contract");
-    let message = DynamicMessage::parse_text_format(descriptor, text).expect("text format");
+    let message = DynamicMessage::parse_text_format(contract("Event"), text).expect("text format");
     decode_event(&message.encode_to_vec())
 }
 
