@@ -1,0 +1,148 @@
+//! Who calls: the key in the request's head, and the tags that the client adds.
+//!
+//! A key may stand in several places, since each SDK has its own; two that differ are refused, because nobody could say who
+//! pays. Only the SHA-256 of a key is ever compared or kept. This file reads heads and knows no policy.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, header};
+use schemas::{error_code::ErrorCode, policy::Digest, subject::Subject};
+
+use crate::error::Fault;
+
+/// The most tags a request may state, and the most bytes of a tag's name and value.
+const MAX_TAGS: usize = 16;
+const MAX_NAME: usize = 64;
+const MAX_VALUE: usize = 256;
+
+/// The header that states tags: `feature=search,env=prod`.
+pub(crate) const TAGS: &str = "x-tollgate-tags";
+
+/// Where clients put a bare key.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+
+/// The subject of a request: its key looked up in `keys`, with the tags of the request that the key does not set.
+pub(crate) fn authenticate<S: std::hash::BuildHasher>(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    keys: &HashMap<[u8; 32], Arc<Subject>, S>,
+) -> Result<Arc<Subject>, Fault> {
+    let secret = credential(headers, query)?;
+    let Some(subject) = keys.get(&Digest::of(&secret).0) else {
+        return Err(Fault::new(ErrorCode::UnknownKey, "check the key that the client sends"));
+    };
+    let mut values = headers.get_all(TAGS).iter();
+    let Some(first) = values.next() else { return Ok(Arc::clone(subject)) };
+    let mut merged = Subject::clone(subject);
+    for value in std::iter::once(first).chain(values) {
+        add_tags(&mut merged, subject, value)?;
+    }
+    merged.tags.sort();
+    Ok(Arc::new(merged))
+}
+
+/// The one credential of a request.
+fn credential<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<'a, str>, Fault> {
+    let mut found: Option<Cow<'a, str>> = None;
+    let mut take = |secret: Cow<'a, str>| match &found {
+        Some(other) if *other != secret => Err(Fault::new(
+            ErrorCode::KeysDisagree,
+            "send one key, in one header; two clients' settings may have been mixed",
+        )),
+        _ => {
+            found = Some(secret);
+            Ok(())
+        }
+    };
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let text = text(value)?;
+        let Some((scheme, secret)) = text.split_once(' ') else { continue };
+        if scheme.eq_ignore_ascii_case("bearer") && !secret.trim().is_empty() {
+            take(Cow::Borrowed(secret.trim()))?;
+        }
+    }
+    for name in KEY_HEADERS {
+        for value in headers.get_all(name) {
+            let text = text(value)?.trim();
+            if !text.is_empty() {
+                take(Cow::Borrowed(text))?;
+            }
+        }
+    }
+    for pair in query.unwrap_or_default().split('&') {
+        if let Some(secret) = pair.strip_prefix("key=").filter(|secret| !secret.is_empty()) {
+            take(unescaped(secret))?;
+        }
+    }
+    found.ok_or_else(|| {
+        Fault::new(ErrorCode::MissingKey, "send it as `Authorization: Bearer <key>` or as `x-api-key: <key>`")
+    })
+}
+
+fn text(value: &HeaderValue) -> Result<&str, Fault> {
+    value.to_str().map_err(|_| Fault::new(ErrorCode::UnknownKey, "a key is plain ASCII"))
+}
+
+/// Undoes percent escapes; what is not one stays as it is.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let hex = |digit: Option<&u8>| digit.and_then(|digit| char::from(*digit).to_digit(16));
+        match (byte, hex(tail.first()), hex(tail.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(out).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// The query without the key, as it may go on to a provider; nothing if nothing is left.
+pub(crate) fn without_key(query: &str) -> Option<Cow<'_, str>> {
+    if !query.split('&').any(|pair| pair.starts_with("key=")) {
+        return if query.is_empty() { None } else { Some(Cow::Borrowed(query)) };
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("key=") && !pair.is_empty()).collect();
+    if kept.is_empty() { None } else { Some(Cow::Owned(kept.join("&"))) }
+}
+
+fn add_tags(merged: &mut Subject, owner: &Subject, value: &HeaderValue) -> Result<(), Fault> {
+    let bad = |why: &'static str| Fault::new(ErrorCode::BadTags, why);
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| bad("tags are UTF-8"))?;
+    for pair in text.split(',') {
+        if pair.trim().is_empty() {
+            continue;
+        }
+        let (name, value) = pair.split_once('=').ok_or_else(|| bad("write them as `name=value,name=value`"))?;
+        let (name, value) = (name.trim(), value.trim());
+        if name.is_empty() || name.len() > MAX_NAME || value.len() > MAX_VALUE {
+            return Err(bad("a name has 1 to 64 bytes, a value at most 256"));
+        }
+        if name.chars().chain(value.chars()).any(char::is_control) {
+            return Err(bad("names and values have no control characters"));
+        }
+        if owner.tag(name).is_some() {
+            continue;
+        }
+        if merged.tag(name).is_some() {
+            return Err(bad("a tag is stated twice"));
+        }
+        merged.tags.push((name.to_owned(), value.to_owned()));
+        if merged.tags.len() - owner.tags.len() > MAX_TAGS {
+            return Err(bad("a call has at most 16 tags"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Keys and tags by example.
+
+use super::*;
+
+fn keys() -> HashMap<[u8; 32], Arc<Subject>> {
+    let tags = vec![("env".to_owned(), "prod".to_owned())];
+    let acme = Subject { tenant: "acme".into(), key: "ci".into(), tags, ..Subject::default() };
+    HashMap::from([(Digest::of("tg-acme").0, Arc::new(acme))])
+}
+
+fn check(headers: &[(&'static str, &str)], query: Option<&str>) -> Result<Arc<Subject>, ErrorCode> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    authenticate(&map, query, &keys()).map_err(|fault| fault.code)
+}
+
+#[test]
+fn a_key_is_taken_wherever_an_sdk_puts_it() {
+    for headers in [
+        [("authorization", "Bearer tg-acme")],
+        [("authorization", "bearer   tg-acme ")],
+        [("x-api-key", "tg-acme")],
+        [("api-key", "tg-acme")],
+        [("x-goog-api-key", "tg-acme")],
+    ] {
+        assert_eq!(check(&headers, None).unwrap().tenant, "acme", "{headers:?}");
+    }
+    assert_eq!(check(&[], Some("beta=true&key=tg%2dacme")).unwrap().tenant, "acme");
+    assert_eq!(check(&[("authorization", "Bearer tg-acme"), ("x-api-key", "tg-acme")], None).unwrap().key, "ci");
+}
+
+#[test]
+fn no_key_a_wrong_key_and_two_keys_are_told_apart() {
+    assert_eq!(check(&[], None), Err(ErrorCode::MissingKey));
+    assert_eq!(check(&[("authorization", "Bearer ")], None), Err(ErrorCode::MissingKey));
+    assert_eq!(check(&[("authorization", "Basic tg-acme")], None), Err(ErrorCode::MissingKey));
+    assert_eq!(check(&[("x-api-key", "tg-acm")], None), Err(ErrorCode::UnknownKey));
+    assert_eq!(
+        check(&[("x-api-key", "tg-acme"), ("authorization", "Bearer other")], None),
+        Err(ErrorCode::KeysDisagree)
+    );
+    assert_eq!(check(&[("x-api-key", "tg-acme"), ("x-api-key", "other")], None), Err(ErrorCode::KeysDisagree));
+    assert_eq!(check(&[("x-api-key", "tg-acme")], Some("key=other")), Err(ErrorCode::KeysDisagree));
+}
+
+#[test]
+fn tags_are_added_but_never_replace_the_keys_own() {
+    let subject = check(&[("x-api-key", "tg-acme"), (TAGS, "feature=search, env=dev")], None).unwrap();
+    let tag = |name| subject.tag(name);
+    assert_eq!((tag("feature"), tag("env")), (Some("search"), Some("prod")));
+    let many = (0..17).map(|n| format!("t{n}=x")).collect::<Vec<_>>().join(",");
+    let long = format!("{}=x", "n".repeat(65));
+    for bad in ["feature", "=x", "a=1,a=2", &many, &long] {
+        assert_eq!(check(&[("x-api-key", "tg-acme"), (TAGS, bad)], None), Err(ErrorCode::BadTags), "{bad}");
+    }
+}
+
+#[test]
+fn the_key_never_goes_on_in_the_query() {
+    assert_eq!(without_key("beta=true&key=secret").as_deref(), Some("beta=true"));
+    assert_eq!(without_key("key=secret"), None);
+    assert_eq!(without_key("beta=true").as_deref(), Some("beta=true"));
+    assert_eq!(without_key(""), None);
+}

@@ -1,0 +1,345 @@
+//! One call, from its head to the head of its answer: the order of the steps is the product's promise.
+//!
+//! Nothing is sent to a provider before it is admitted and written down; from then on the attempt belongs to something that
+//! outlives this future, so that a client that leaves changes nothing about what is known.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, request};
+use schemas::{
+    bound::{self, Bound, BoundError, OutputCap},
+    config::UsageInStream,
+    error_code::ErrorCode,
+    event::{self, Api, Refused},
+    id::CallId,
+    ledger::Unpriced,
+    limit::Unit,
+    money::Pico,
+    price::{Book, CapField, Encoding, Key, ModelFacts},
+    subject::Subject,
+    time::{Time, now},
+    tokens::Usage,
+};
+
+use crate::{
+    attempt::{Attempt, Call, Flight},
+    authenticate::authenticate,
+    body,
+    error::{AtLimit, Dialect, Fault},
+    heading::{self, Plan},
+    limits::{Ask, Permit, Refusal},
+    metrics,
+    obey::PolicyView,
+    request::{Cap, CapMember, Edits, Parsed, parse},
+    route::{self, short},
+    upstream::Upstream,
+    worker::Worker,
+};
+
+/// Bodies above this are looked at off the async threads.
+const OFFLOAD: usize = 1 << 20;
+/// A limit that comes round within this is a rate to clients, not a budget.
+const RATE: Duration = Duration::from_secs(3_600);
+/// The header in which a client names its session.
+const SESSION: &str = "x-tollgate-session-id";
+
+/// What is known of a call before its body is read.
+struct Arrival {
+    call: CallId,
+    accepted_at: Time,
+    api: Api,
+    view: Arc<PolicyView>,
+    subject: Arc<Subject>,
+    head: request::Parts,
+}
+
+/// Where a call goes, and the most it can use there.
+struct Aim<'a> {
+    upstream: &'a Upstream,
+    model: String,
+    facts: ModelFacts,
+    bound: Bound,
+}
+
+/// Answers a call to an API.
+pub(crate) async fn serve(worker: Arc<Worker>, api: Api, request: Request<Body>) -> Response<Body> {
+    let call = CallId::fresh();
+    match run(&worker, api, call, request).await {
+        Ok(response) => response,
+        Err(fault) => {
+            metrics::refused(fault.code);
+            fault.response(route::dialect(api), call)
+        }
+    }
+}
+
+async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body>) -> Result<Response<Body>, Fault> {
+    let (head, body) = request.into_parts();
+    let view = worker.view()?;
+    let subject = authenticate(&head.headers, head.uri.query(), &view.keys)?;
+    let arrival = Arrival { call, accepted_at: now(), api, view, subject, head };
+    let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
+    let parsed = Arc::new(parsed(api, bytes).await?);
+    let aim = aim(worker, &arrival, &parsed).await?;
+    let (attempt, cap) = admit(worker, &arrival, &parsed, &aim).await?;
+    if attempt.admitted().await.is_err() {
+        return Err(Fault::new(
+            ErrorCode::JournalFull,
+            "the call cannot be written down, so it is not made; try again",
+        ));
+    }
+    let edits =
+        Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
+    let plan = Plan::new(worker, aim.upstream, &arrival.view, Arc::clone(&parsed), aim.facts.encoding);
+    let heading = heading::send(aim.upstream, attempt, plan, &arrival.head, parsed.edit(&edits)).await;
+    let mut response = heading::answer(heading, call).await?;
+    drop(taken);
+    if let Some(cap) = cap {
+        response.headers_mut().insert(HeaderName::from_static("x-tollgate-capped"), HeaderValue::from(cap.tokens));
+    }
+    Ok(response)
+}
+
+impl Worker {
+    /// The policy in force. Without one nobody can be let in, nor refused.
+    pub(crate) fn view(&self) -> Result<Arc<PolicyView>, Fault> {
+        self.view
+            .load(&self.shared.view)
+            .ok_or_else(|| Fault::new(ErrorCode::LogUnreachable, "the policy has not been read yet; try again"))
+    }
+}
+
+async fn parsed(api: Api, bytes: Bytes) -> Result<Parsed, Fault> {
+    let parsed = if bytes.len() > OFFLOAD {
+        tokio::task::spawn_blocking(move || parse(api, &bytes)).await.map_err(|_| off_thread())?
+    } else {
+        parse(api, &bytes)
+    };
+    parsed.map_err(|problem| Fault::new(problem.code, problem.message))
+}
+
+fn off_thread() -> Fault {
+    Fault::new(ErrorCode::TooBusy, "the body could not be looked at; try again")
+}
+
+/// Chooses the provider, and with it the price, and bounds the call there.
+async fn aim<'a>(worker: &'a Worker, arrival: &Arrival, parsed: &Arc<Parsed>) -> Result<Aim<'a>, Fault> {
+    let target = route::target(&arrival.view.policy.models, &parsed.model)?;
+    let Some(upstream) = worker.upstreams.get(target.provider) else {
+        return Err(Fault::new(
+            ErrorCode::ProviderUnreachable,
+            format!("this gateway has no provider `{}`", target.provider),
+        )
+        .never());
+    };
+    if !upstream.speaks(route::dialect(arrival.api)) {
+        let other = if route::dialect(arrival.api) == Dialect::OpenAi { "Anthropic" } else { "OpenAI" };
+        let message = format!("`{}` is served in the dialect of {other} only", short(&parsed.model));
+        return Err(Fault::new(ErrorCode::UnknownModel, message));
+    }
+    if !upstream.has_key() {
+        let message = format!("provider `{}` has no `api_key` in this gateway's configuration", target.provider);
+        return Err(Fault::new(ErrorCode::ProviderRefusedCredentials, message).never());
+    }
+    let facts = arrival.view.book.facts(target.provider, arrival.api.vendor(), target.model);
+    let model = target.model.to_owned();
+    let bound = bounded(arrival, &upstream.provider.name, &model, parsed, facts, Encoding::None).await?;
+    Ok(Aim { upstream, model, facts, bound })
+}
+
+/// The bound of a call: by bytes, or by tokens where the encoding is known.
+async fn bounded(
+    arrival: &Arrival,
+    provider: &str,
+    model: &str,
+    parsed: &Arc<Parsed>,
+    facts: ModelFacts,
+    encoding: Encoding,
+) -> Result<Bound, Fault> {
+    let (api, at, book) = (arrival.api, arrival.accepted_at, Arc::clone(&arrival.view.book));
+    if encoding == Encoding::None && parsed.body().len() <= OFFLOAD {
+        return bound_of(api, &book, parsed.body(), (provider, model, at), &facts, encoding);
+    }
+    let (provider, model, parsed) = (provider.to_owned(), model.to_owned(), Arc::clone(parsed));
+    let work = move || bound_of(api, &book, parsed.body(), (&provider, &model, at), &facts, encoding);
+    tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
+}
+
+fn bound_of(
+    api: Api,
+    book: &Book,
+    body: &[u8],
+    (provider, model, at): (&str, &str, Time),
+    facts: &ModelFacts,
+    encoding: Encoding,
+) -> Result<Bound, Fault> {
+    let key = Key { provider, vendor: api.vendor(), model, tier: "", at };
+    let measure = |text: &str| crate::meter::tokens(encoding, text).unwrap_or(text.len() as u64);
+    bound::bound(api, body, facts, book, &key, &measure).map_err(|error| {
+        let code = match error {
+            BoundError::NotJson(_) | BoundError::NotAnObject => ErrorCode::MalformedJson,
+            BoundError::Duplicate(_) => ErrorCode::DuplicateJsonKey,
+            BoundError::NotACount(_) => ErrorCode::BadValue,
+        };
+        Fault::new(code, error.to_string())
+    })
+}
+
+/// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
+async fn admit(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    parsed: &Arc<Parsed>,
+    aim: &Aim<'_>,
+) -> Result<(Attempt, Option<Cap>), Fault> {
+    if worker.emitter.failing() {
+        return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
+    }
+    let lane = worker.lane(&arrival.subject.tenant);
+    let flight = Flight::open(worker, lane);
+    let admitted_at = flight.admitted_at;
+    let facts = facts(worker, arrival, parsed, aim, admitted_at);
+    let mut tight = None;
+    let first = worker.shared.limits.admit(Ask { attempt: &facts, bound: &aim.bound, now: admitted_at }).await;
+    let admitted = match first {
+        Err(refusal) if may_fit(&refusal, aim) => {
+            let encoding = aim.facts.encoding;
+            let bound = bounded(arrival, &facts.provider, &facts.model, parsed, aim.facts, encoding).await?;
+            let bound = tight.insert(bound);
+            worker.shared.limits.admit(Ask { attempt: &facts, bound, now: admitted_at }).await
+        }
+        other => other,
+    };
+    let bound = tight.as_ref().unwrap_or(&aim.bound);
+    let permit = match admitted {
+        Ok(permit) => permit,
+        Err(refusal) => return Err(refused(worker, arrival, &facts, bound, &refusal, false)),
+    };
+    for refusal in &permit.observed {
+        drop(refused(worker, arrival, &facts, bound, refusal, true));
+    }
+    if permit.hard && worker.is_behind() {
+        give_back(worker, lane, permit);
+        return Err(Fault::new(
+            ErrorCode::JournalBehind,
+            "calls under a hard limit wait until it has caught up; try again",
+        ));
+    }
+    let cap = cap(&permit, bound, &aim.facts);
+    let session_id =
+        arrival.head.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(short).unwrap_or_default();
+    let call = Call { accepted_at: arrival.accepted_at, balance_age_ms: permit.balance_age_ms, session_id };
+    let book = Arc::clone(&arrival.view.book);
+    Ok((Attempt::new(Arc::clone(worker), flight, facts, permit, book, call), cap))
+}
+
+/// Whether counting tokens instead of bytes could make it fit.
+fn may_fit(refusal: &Refusal, aim: &Aim<'_>) -> bool {
+    let of_tokens = matches!(refusal.unit, Unit::Tokens | Unit::InputTokens | Unit::Usd);
+    let for_want = matches!(refusal.code, ErrorCode::HardLimitReached | ErrorCode::LeaseNotObtained);
+    of_tokens && for_want && aim.facts.encoding != Encoding::None && matches!(aim.bound, Bound::AtMost(_))
+}
+
+/// Returns a permit of which nothing was used: not even the request itself counts.
+fn give_back(worker: &Worker, lane: schemas::id::Lane, permit: Permit) {
+    let usage = Usage::none();
+    let spent = crate::limits::Spent { usage: &usage, cost: Ok(Pico(0)), whole: true };
+    drop(worker.shared.limits.settle(lane, permit, &spent));
+}
+
+fn facts(worker: &Worker, arrival: &Arrival, parsed: &Parsed, aim: &Aim<'_>, admitted_at: Time) -> event::Attempt {
+    event::Attempt {
+        call: arrival.call,
+        attempt: 1,
+        admitted_at,
+        subject: Arc::clone(&arrival.subject),
+        api: arrival.api,
+        provider: aim.upstream.provider.name.clone(),
+        model: aim.model.clone(),
+        model_requested: parsed.model.clone(),
+        stream: parsed.stream,
+        book: arrival.view.policy.book,
+        gateway: Arc::clone(&worker.shared.gateway),
+    }
+}
+
+/// The cap that has to be written into the request, so that the hold is the most that can be billed.
+fn cap(permit: &Permit, bound: &Bound, facts: &ModelFacts) -> Option<Cap> {
+    let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.hard)?.output_cap else { return None };
+    let member = match facts.cap_field {
+        CapField::MaxTokens => CapMember::MaxTokens,
+        CapField::MaxCompletionTokens => CapMember::MaxCompletionTokens,
+    };
+    Some(Cap { member, tokens })
+}
+
+/// Counts a refusal and says it to the client.
+fn refused(
+    worker: &Worker,
+    arrival: &Arrival,
+    facts: &event::Attempt,
+    bound: &Bound,
+    refusal: &Refusal,
+    observed: bool,
+) -> Fault {
+    let estimated_cost = bound.most().map_or(Err(Unpriced::UnknownModel), |most| most.cost).ok();
+    let record = Refused {
+        at: facts.admitted_at,
+        call: arrival.call,
+        subject: Arc::clone(&arrival.subject),
+        api: arrival.api,
+        provider: facts.provider.clone(),
+        model: facts.model.clone(),
+        model_requested: facts.model_requested.clone(),
+        stream: facts.stream,
+        count: 1,
+        code: refusal.code,
+        observed,
+        limit: refusal.limit.clone(),
+        unit: refusal.unit,
+        amount: refusal.amount,
+        settled: refusal.settled,
+        held: refusal.held,
+        estimated_cost,
+        balance_age_ms: refusal.balance_age_ms,
+        gateway: Arc::clone(&worker.shared.gateway),
+    };
+    worker.refusals.count(refusal.instance, record);
+    fault_of(refusal, facts.admitted_at)
+}
+
+fn fault_of(refusal: &Refusal, at: Time) -> Fault {
+    let shown = |amount: i128| if refusal.unit == Unit::Usd { Pico(amount).to_string() } else { amount.to_string() };
+    let mut message = format!(
+        "limit `{}` of {} {}: {} settled, {} held, and this call may need {}",
+        refusal.limit,
+        shown(refusal.amount),
+        refusal.unit.name(),
+        shown(refusal.settled),
+        shown(refusal.held),
+        shown(refusal.needed),
+    );
+    if !refusal.detail.is_empty() {
+        message = format!("{message}; {}", refusal.detail);
+    }
+    if let Some(reset) = refusal.reset_at.filter(|reset| *reset < Time::MAX) {
+        message = format!("{message}; it resets at {reset}");
+    }
+    let fault = Fault::new(refusal.code, message);
+    let mut fault = match refusal.retry_after {
+        Some(wait) => fault.after(wait),
+        None => fault.never(),
+    };
+    fault.limit = Some(Box::new(AtLimit {
+        name: refusal.limit.clone(),
+        unit: refusal.unit,
+        amount: refusal.amount,
+        settled: refusal.settled,
+        held: refusal.held,
+        reset_at: refusal.reset_at,
+        is_rate: refusal.reset_at.is_some_and(|reset| reset.since(at) <= RATE),
+    }));
+    fault
+}

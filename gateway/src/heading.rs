@@ -1,0 +1,211 @@
+//! From the request that is sent to the head of its answer, and what is made of it.
+//!
+//! The request on its way and its attempt are one future; dropped before the head came, which happens when the client
+//! leaves, it hands both to the drainer. What the client must not see of an answer (redirects, refused credentials) becomes
+//! our own error here.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header, request};
+use schemas::{config::TokenEvents, error_code::ErrorCode, id::CallId, price::Encoding};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    attempt::{Attempt, End, Reading},
+    authenticate::without_key,
+    error::{Fault, stamp},
+    obey::PolicyView,
+    relay::{Flow, Pace, Relay},
+    request::Parsed,
+    sweep::Fired,
+    upstream::{Answer, SendError, Sending, Upstream, answer_headers},
+    witness::Witness,
+    worker::Worker,
+};
+
+/// What is needed to relay an answer, once it comes.
+pub(crate) struct Plan {
+    parsed: Arc<Parsed>,
+    encoding: Encoding,
+    /// Whether the client did not ask for usage, but we did.
+    strips_usage: bool,
+    comment: Duration,
+    token_events: TokenEvents,
+    idle: Duration,
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+/// The request is on its way, or there is an answer, or the reason why there is none.
+pub(crate) struct Heading {
+    waiting: Option<(Sending, Attempt, Plan)>,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        worker: &Worker,
+        upstream: &Upstream,
+        view: &PolicyView,
+        parsed: Arc<Parsed>,
+        encoding: Encoding,
+    ) -> Self {
+        let strips_usage = parsed.stream && !parsed.wants_usage;
+        Self {
+            parsed,
+            encoding,
+            strips_usage,
+            comment: worker.shared.server.keepalive_comment,
+            token_events: view.policy.metering.token_events,
+            idle: upstream.provider.timeouts.idle,
+            slot: None,
+        }
+    }
+
+    /// The answer as it will be read.
+    pub(crate) fn flow(self, mut attempt: Attempt, answer: Answer) -> Flow {
+        attempt.status = answer.status.as_u16();
+        attempt.watch.allow(self.idle);
+        let witness = Witness::new(
+            &attempt.facts,
+            &answer.headers,
+            answer.status,
+            self.strips_usage,
+            (self.parsed, self.encoding),
+        );
+        let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
+        let pace = Pace { comment: witness.is_stream().then_some(self.comment), token_events: self.token_events };
+        Flow::new(attempt, answer.body, witness, at_end, pace, self.slot)
+    }
+}
+
+/// Sends a request whose attempt has been admitted and written down.
+pub(crate) async fn send(
+    upstream: &Upstream,
+    mut attempt: Attempt,
+    mut plan: Plan,
+    head: &request::Parts,
+    body: Bytes,
+) -> Heading {
+    let timeouts = &upstream.provider.timeouts;
+    attempt.watch.allow(timeouts.first_byte);
+    attempt.watch.end_within(timeouts.total);
+    plan.slot = upstream.slot().await;
+    attempt.was_sent = true;
+    let query = head.uri.query().and_then(without_key);
+    let sending = upstream.send(attempt.facts.api, &head.headers, query.as_deref(), body);
+    Heading { waiting: Some((sending, attempt, plan)) }
+}
+
+/// The answer for the client.
+pub(crate) async fn answer(heading: Heading, call: CallId) -> Result<Response<Body>, Fault> {
+    let (mut attempt, plan, outcome) = heading.await;
+    let mut answer = match outcome {
+        Ok(answer) => answer,
+        Err((end, why)) => {
+            let fault = no_answer(end, &why, &attempt.facts.provider);
+            return Err(ended(attempt, end, fault).await);
+        }
+    };
+    if let Some(fault) = not_for_clients(answer.status, &attempt.facts.provider) {
+        attempt.status = answer.status.as_u16();
+        return Err(ended(attempt, End::Refused, fault).await);
+    }
+    let mut headers = std::mem::take(&mut answer.headers);
+    answer.headers = kept_for_meter(&headers);
+    let status = answer.status;
+    let flow = plan.flow(attempt, answer);
+    answer_headers(&mut headers);
+    if flow.changes_bytes() {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    stamp(&mut headers, call);
+    let mut response = Response::new(Body::new(Relay::new(flow)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// The headers that say how the body has to be read.
+fn kept_for_meter(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(2);
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+        if let Some(value) = headers.get(&name) {
+            kept.insert(name, value.clone());
+        }
+    }
+    kept
+}
+
+/// What a provider says to us and not to its client.
+fn not_for_clients(status: StatusCode, provider: &str) -> Option<Fault> {
+    match status.as_u16() {
+        401 | 403 => {
+            let message = format!(
+                "provider `{provider}` answered {}; its `api_key` in this gateway's configuration is at fault, not yours",
+                status.as_u16()
+            );
+            Some(Fault::new(ErrorCode::ProviderRefusedCredentials, message).never())
+        }
+        100..=199 | 300..=399 => {
+            let message = format!("provider `{provider}` answered {}, which is not followed", status.as_u16());
+            Some(Fault::new(ErrorCode::ProviderUnreadable, message).never())
+        }
+        _ => None,
+    }
+}
+
+fn no_answer(end: End, why: &str, provider: &str) -> Fault {
+    let code = match end {
+        End::TimedOut => ErrorCode::ProviderTimeout,
+        End::Cut => ErrorCode::TooBusy,
+        _ => ErrorCode::ProviderUnreachable,
+    };
+    Fault::new(code, format!("provider `{provider}`: {why}"))
+}
+
+/// Settles an attempt that has no answer for the client, and waits until that is written down.
+async fn ended(mut attempt: Attempt, end: End, fault: Fault) -> Fault {
+    if let Some(ticket) = attempt.settle(end, Reading::default()) {
+        // Whether or not it could be written now, the client is told the same; the record stays in the buffer.
+        let _ = ticket.await;
+    }
+    fault
+}
+
+impl Future for Heading {
+    type Output = (Attempt, Plan, Result<Answer, (End, String)>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((sending, attempt, _)) = &mut self.waiting else { return Poll::Pending };
+        let outcome = match attempt.watch.fired(cx.waker()) {
+            Some(Fired::TimedOut) => Err((End::TimedOut, "no answer came in time".to_owned())),
+            Some(Fired::Cut) => Err((End::Cut, "this gateway is going down; try again".to_owned())),
+            None => match Pin::new(sending).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(answer)) => Ok(answer),
+                Poll::Ready(Err(SendError::NotSent(why))) => Err((End::NotSent, why)),
+                Poll::Ready(Err(SendError::NoAnswer(why))) => Err((End::NoAnswer, why)),
+            },
+        };
+        match self.waiting.take() {
+            Some((_, attempt, plan)) => Poll::Ready((attempt, plan, outcome)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Heading {
+    fn drop(&mut self) {
+        if let Some((sending, attempt, plan)) = self.waiting.take() {
+            let drainer = attempt.worker.drainer.clone();
+            drainer.take_sending(sending, attempt, plan);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What is counted for operators: calls, tokens, durations, refusals. OpenTelemetry's GenAI names where there are any.
+//!
+//! Handles are looked up once for each provider and model and then kept; a model beyond the bound is counted as `other`, so
+//! that clients cannot make series without end. Nothing here is part of any decision, nor of any bill.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use metrics::{Counter, Histogram, counter, histogram};
+use schemas::{
+    error_code::ErrorCode,
+    event::{Api, Attempt, Outcome},
+    time::Time,
+    tokens::Usage,
+};
+
+/// The most models that have series of their own.
+const MODELS: usize = 500;
+
+/// The handles of one worker.
+#[derive(Default)]
+pub(crate) struct Meters(Mutex<HashMap<String, HashMap<String, ByApi>>>);
+
+/// The series of one model.
+type ByApi = HashMap<Api, Arc<Series>>;
+
+struct Series {
+    input: Histogram,
+    output: Histogram,
+    duration: Histogram,
+    first: Histogram,
+    outcomes: [Counter; Outcome::ALL.len()],
+}
+
+impl Meters {
+    /// An attempt was settled.
+    pub(crate) fn settled(&self, facts: &Attempt, outcome: Outcome, usage: &Usage, at: Time, ttft_ms: Option<u64>) {
+        let series = self.series(facts);
+        if let Some(total) = usage.total() {
+            series.input.record(count(total.input()));
+            series.output.record(count(total.all_output()));
+        }
+        series.duration.record(at.since(facts.admitted_at));
+        if let Some(first) = ttft_ms.filter(|_| facts.stream) {
+            series.first.record(Duration::from_millis(first));
+        }
+        if let Some(place) = Outcome::ALL.iter().position(|known| *known == outcome) {
+            series.outcomes[place].increment(1);
+        }
+    }
+
+    fn series(&self, facts: &Attempt) -> Arc<Series> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |model: &str| map.get(&facts.provider).and_then(|models| models.get(model)?.get(&facts.api));
+        if let Some(known) = known(&facts.model) {
+            return Arc::clone(known);
+        }
+        let total: usize = map.values().map(HashMap::len).sum();
+        let model = if total < MODELS { facts.model.as_str() } else { "other" };
+        let models = map.entry(facts.provider.clone()).or_default();
+        let apis = models.entry(model.to_owned()).or_default();
+        Arc::clone(apis.entry(facts.api).or_insert_with(|| Arc::new(Series::new(facts, model))))
+    }
+}
+
+impl Series {
+    fn new(facts: &Attempt, model: &str) -> Self {
+        let operation = match facts.api {
+            Api::OpenAiChat | Api::AnthropicMessages => "chat",
+            Api::OpenAiEmbeddings => "embeddings",
+            Api::AnthropicCountTokens => "count_tokens",
+        };
+        let labels = [
+            ("gen_ai.operation.name", operation.to_owned()),
+            ("gen_ai.provider.name", facts.provider.clone()),
+            ("gen_ai.request.model", model.to_owned()),
+        ];
+        let tokens = |kind: &'static str| {
+            let mut labels = labels.to_vec();
+            labels.push(("gen_ai.token.type", kind.to_owned()));
+            histogram!("gen_ai.client.token.usage", &labels)
+        };
+        let outcomes = Outcome::ALL.map(|outcome| {
+            let mut labels = labels.to_vec();
+            labels.push(("outcome", outcome.name().to_owned()));
+            counter!("tollgate.attempts", &labels)
+        });
+        Self {
+            input: tokens("input"),
+            output: tokens("output"),
+            duration: histogram!("gen_ai.client.operation.duration", &labels),
+            first: histogram!("gen_ai.server.time_to_first_token", &labels),
+            outcomes,
+        }
+    }
+}
+
+/// A call was answered with one of our own errors.
+pub(crate) fn refused(code: ErrorCode) {
+    counter!("tollgate.refusals", "code" => code.code()).increment(1);
+}
+
+/// How many connections of clients are open.
+pub(crate) fn connections(open: usize) {
+    metrics::gauge!("tollgate.connections").set(count(open as u64));
+}
+
+/// How many attempts are open.
+pub(crate) fn open_attempts(open: usize) {
+    metrics::gauge!("tollgate.open.attempts").set(count(open as u64));
+}
+
+/// A count as the metrics library takes it; above 2^32 the exact value does not matter any more.
+fn count(value: u64) -> f64 {
+    f64::from(u32::try_from(value).unwrap_or(u32::MAX))
+}

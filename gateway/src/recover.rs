@@ -1,0 +1,110 @@
+//! What a journal's earlier owners left open: found at start, settled as unknown, and told to metering.
+//!
+//! An attempt that was admitted and not settled when its process ended may have been billed in full, and nobody knows. It
+//! settles with outcome `unknown` and no counts, and all that it held stays held. The leases of the producer before this one
+//! die with it; the first event in each lane names it and what stays held of them.
+
+use std::collections::BTreeMap;
+
+use journal::{Draft, Journal};
+use schemas::{
+    event::{Admitted, CallEnd, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled},
+    id::{CallId, Lane, ProducerId, Seq},
+    time::{Time, now},
+    tokens::{Doubt, Usage, Vector},
+    wire,
+};
+
+/// Events in one append.
+const BATCH: usize = 1_000;
+
+/// An attempt without an end.
+struct Open {
+    producer: ProducerId,
+    lane: Lane,
+    admitted: Box<Admitted>,
+}
+
+/// Settles what predecessors left open and opens every lane for this producer. Its first events are these.
+pub(crate) fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<usize, journal::Error> {
+    let open = left_open(journal)?;
+    let at = now();
+    let mut drafts: Vec<(Lane, Vec<u8>)> = Vec::new();
+    for lane in (0..lanes).map(Lane) {
+        let predecessor = predecessor(journal, lane, &open);
+        let opened = Opened { gateway: gateway.to_owned(), at, predecessor };
+        drafts.push((lane, wire::encode_event(&Event::Opened(opened))));
+    }
+    let found = open.len();
+    drafts.extend(open.into_values().map(|open| {
+        let lane = open.lane;
+        (lane, wire::encode_event(&Event::Settled(Box::new(unknown(*open.admitted, at)))))
+    }));
+    for batch in drafts.chunks(BATCH.max(usize::from(lanes))) {
+        let list: Vec<Draft<'_>> = batch.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
+        journal.append(&list)?;
+    }
+    Ok(found)
+}
+
+/// Every attempt of any predecessor that was admitted and not settled by the same or a later one.
+fn left_open(journal: &Journal) -> Result<BTreeMap<(CallId, u16), Open>, journal::Error> {
+    let mut open = BTreeMap::new();
+    for record in journal.recovered() {
+        let record = record?;
+        match wire::decode_event(&record.body) {
+            Ok(Event::Admitted(admitted)) => {
+                let key = (admitted.attempt.call, admitted.attempt.attempt);
+                open.insert(key, Open { producer: record.header.producer, lane: record.lane, admitted });
+            }
+            Ok(Event::Settled(settled)) => {
+                open.remove(&(settled.attempt.call, settled.attempt.attempt));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // It keeps its place in the lane, where metering takes it as poisoned.
+                tracing::error!(offset = record.offset.0, %error, "an event of an earlier process cannot be read");
+            }
+        }
+    }
+    Ok(open)
+}
+
+/// What is known of the producer before this one, in one lane. Metering takes of the provisions those that are at home there.
+fn predecessor(journal: &Journal, lane: Lane, open: &BTreeMap<(CallId, u16), Open>) -> Option<Predecessor> {
+    let before = journal.predecessor()?;
+    let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
+    let theirs = open.values().filter(|open| open.producer == before.producer);
+    let provisions: Vec<Hold> = theirs.flat_map(|open| open.admitted.holds.iter().copied()).collect();
+    Some(Predecessor { producer: before.producer, last, provisions })
+}
+
+fn unknown(admitted: Admitted, at: Time) -> Settled {
+    let Admitted { attempt, holds } = admitted;
+    let posted =
+        |hold: &Hold| Posting { instance: hold.instance, window: hold.window, used: 0, provision: hold.amount };
+    Settled {
+        settled_at: at,
+        outcome: Outcome::Unknown,
+        status: 0,
+        usage: Usage::missing(Doubt::Crashed),
+        raw_usage: String::new(),
+        model_answered: String::new(),
+        service_tier: String::new(),
+        region: String::new(),
+        provider_cost: None,
+        response_id: String::new(),
+        ttft_ms: None,
+        posted: holds.iter().map(posted).collect(),
+        counters: Vec::new(),
+        call: Some(CallEnd {
+            attempts: attempt.attempt,
+            outcome: Outcome::Unknown,
+            accepted_at: attempt.admitted_at,
+            balance_age_ms: 0,
+            session_id: String::new(),
+            earlier: Vector::default(),
+        }),
+        attempt,
+    }
+}

@@ -1,0 +1,343 @@
+//! An answer on its way to the client: every byte as it came, shown to the meter, settled before the last one is released.
+//!
+//! One body is pulled through another: the client's pace is the provider's pace, and nothing is queued but the frame in
+//! hand. What can be the last of an answer is held back until the attempt is settled in the journal, so that an answer which
+//! a client has in full is in the journal in full. If the client goes away, what is open goes to the drainer.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use schemas::config::TokenEvents;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::Sleep};
+
+use crate::{
+    attempt::{Attempt, End, Reading},
+    emit::Ticket,
+    sweep::Fired,
+    upstream::AnswerBody,
+    witness::Witness,
+};
+
+/// Keeps proxies between us and the client awake; clients ignore it.
+const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+/// A running attempt is reported after so many tokens, whatever the clock says.
+const TOKENS_BETWEEN_REPORTS: u64 = 500;
+/// How long an upstream that has said all may take to close its answer.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// An answer that broke off, or could not be recorded: the client's connection is cut, so that it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("the provider's answer broke off")]
+    Upstream,
+    #[error("a deadline passed")]
+    TimedOut,
+    #[error("the gateway is going down")]
+    Cut,
+    #[error("the end of the answer could not be recorded")]
+    Unrecorded,
+}
+
+/// How an answer is relayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// After what silence a comment is sent; nothing where comments have no place.
+    pub(crate) comment: Option<Duration>,
+    /// How often a running attempt is reported.
+    pub(crate) token_events: TokenEvents,
+}
+
+/// An answer that is open: the attempt, its upstream body and its meter.
+pub(crate) struct Flow {
+    attempt: Attempt,
+    body: AnswerBody,
+    witness: Witness,
+    phase: Phase,
+    out: VecDeque<Bytes>,
+    pace: Pace,
+    /// How the attempt ends if the answer comes to its end.
+    at_end: End,
+    reported_at: Instant,
+    reported_tokens: u64,
+    commented_at: Instant,
+    /// Held while the upstream connection is in use, where a provider has a limit of them.
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+enum Phase {
+    /// The upstream body is open.
+    Open,
+    /// All has come; what it used is being estimated.
+    Estimating(JoinHandle<Reading>, End),
+    /// Settled; the record is on its way to the journal.
+    Recording(Ticket, Option<Broken>),
+    /// Recorded: what was held back goes out.
+    Releasing(Option<Broken>),
+    /// The end was seen and settled; what upstream still sends goes on.
+    Lingering(Option<Pin<Box<Sleep>>>),
+    Done,
+}
+
+impl Flow {
+    pub(crate) fn new(
+        attempt: Attempt,
+        body: AnswerBody,
+        witness: Witness,
+        at_end: End,
+        pace: Pace,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let now = Instant::now();
+        if let Some(silence) = pace.comment {
+            attempt.watch.nudge_after(silence);
+        }
+        Self {
+            attempt,
+            body,
+            witness,
+            phase: Phase::Open,
+            out: VecDeque::new(),
+            pace,
+            at_end,
+            reported_at: now,
+            reported_tokens: 0,
+            commented_at: now,
+            _slot: slot,
+        }
+    }
+
+    /// Whether the client may get other bytes than the provider sent.
+    pub(crate) const fn changes_bytes(&self) -> bool {
+        self.witness.is_stream()
+    }
+
+    /// Whether the attempt still has to be settled.
+    pub(crate) const fn is_open(&self) -> bool {
+        !self.attempt.is_settled()
+    }
+
+    /// The client has gone: if the answer comes to its end, it was read without it.
+    pub(crate) fn leave_client(&mut self) {
+        self.pace.comment = None;
+        if self.at_end == End::Complete {
+            self.at_end = End::ClientGoneDrained;
+        }
+    }
+
+    /// The next bytes for the client; nothing at the end.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        loop {
+            match &mut self.phase {
+                Phase::Open => {
+                    if let Some(bytes) = self.out.pop_front() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                    if let Some(step) = ready!(self.poll_upstream(cx)) {
+                        return Poll::Ready(Some(Ok(step)));
+                    }
+                }
+                Phase::Estimating(estimate, end) => {
+                    let reading = ready!(Pin::new(estimate).poll(cx));
+                    let (end, reading) = (*end, reading.unwrap_or_else(|_| self.witness.reading()));
+                    self.settle(end, reading);
+                }
+                Phase::Recording(ticket, broken) => {
+                    let written = ready!(Pin::new(ticket).poll(cx));
+                    let broken = if written.is_err() { Some(Broken::Unrecorded) } else { *broken };
+                    if written.is_err() {
+                        self.out.clear();
+                    }
+                    self.phase = Phase::Releasing(broken);
+                }
+                Phase::Releasing(broken) => {
+                    let broken = *broken;
+                    if let Some(bytes) = self.out.pop_front() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                    self.phase =
+                        if broken.is_none() && !self.body.is_at_end() { Phase::Lingering(None) } else { Phase::Done };
+                    if let Some(broken) = broken {
+                        return Poll::Ready(Some(Err(broken)));
+                    }
+                }
+                Phase::Lingering(_) => return self.poll_rest(cx),
+                Phase::Done => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Reads from upstream until there is something to release or the phase changes; gives a comment where one is due.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self.attempt.watch.fired(cx.waker()) {
+            Some(Fired::TimedOut) => {
+                self.end(End::TimedOut, Some(Broken::TimedOut));
+                return Poll::Ready(None);
+            }
+            Some(Fired::Cut) => {
+                self.end(End::Cut, Some(Broken::Cut));
+                return Poll::Ready(None);
+            }
+            None => {}
+        }
+        match self.body.poll_data(cx) {
+            Poll::Pending => match self.comment_due() {
+                true => Poll::Ready(Some(COMMENT)),
+                false => Poll::Pending,
+            },
+            Poll::Ready(Some(Ok(data))) => {
+                self.attempt.watch.progress();
+                self.attempt.first_byte();
+                self.witness.take(data, &mut self.out);
+                if self.body.is_at_end() {
+                    self.finish();
+                } else if self.witness.is_terminal() {
+                    self.end(self.at_end, None);
+                } else {
+                    self.report();
+                }
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                self.end(End::Truncated, Some(Broken::Upstream));
+                Poll::Ready(None)
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// The upstream body is over: the answer is whole, or it broke off at a frame's boundary.
+    fn finish(&mut self) {
+        let is_whole = self.witness.finish(&mut self.out);
+        let end = if is_whole || self.at_end == End::Refused { self.at_end } else { End::Truncated };
+        self.end(end, None);
+    }
+
+    /// Ends the attempt, with an estimate where a whole answer states no usage.
+    fn end(&mut self, end: End, broken: Option<Broken>) {
+        if broken.is_some() {
+            self.witness.release(&mut self.out);
+        }
+        let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
+        if is_whole && let Some(estimate) = self.witness.estimate() {
+            self.phase = Phase::Estimating(estimate, end);
+            return;
+        }
+        let reading = self.witness.reading();
+        self.settle_broken(end, reading, broken);
+    }
+
+    fn settle(&mut self, end: End, reading: Reading) {
+        self.settle_broken(end, reading, None);
+    }
+
+    fn settle_broken(&mut self, end: End, reading: Reading, broken: Option<Broken>) {
+        self.phase = match self.attempt.settle(end, reading) {
+            Some(ticket) => Phase::Recording(ticket, broken),
+            None => Phase::Releasing(broken),
+        };
+    }
+
+    /// Settles now what nobody will wait for.
+    pub(crate) fn abandon(&mut self, end: End) {
+        if self.is_open() {
+            let reading = self.witness.reading();
+            drop(self.attempt.settle(end, reading));
+        }
+        self.phase = Phase::Done;
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let next = self.body.poll_data(cx);
+        let Phase::Lingering(timer) = &mut self.phase else { return Poll::Ready(None) };
+        match next {
+            Poll::Ready(Some(Ok(bytes))) => Poll::Ready(Some(Ok(bytes))),
+            Poll::Ready(_) => {
+                self.phase = Phase::Done;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                ready!(timer.as_mut().poll(cx));
+                self.phase = Phase::Done;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn comment_due(&mut self) -> bool {
+        let due = self.pace.comment.is_some_and(|silence| {
+            self.attempt.watch.silence() >= silence
+                && self.commented_at.elapsed() >= silence
+                && self.witness.is_between_frames()
+        });
+        if due {
+            self.commented_at = Instant::now();
+        }
+        due
+    }
+
+    /// Tells how far the attempt is, now and then.
+    fn report(&mut self) {
+        if !self.witness.is_stream() {
+            return;
+        }
+        let is_due = match self.pace.token_events {
+            TokenEvents::Every => true,
+            TokenEvents::After(span) => {
+                self.reported_at.elapsed() >= span
+                    || self.witness.seen_tokens() >= self.reported_tokens + TOKENS_BETWEEN_REPORTS
+            }
+        };
+        if is_due {
+            self.reported_at = Instant::now();
+            self.reported_tokens = self.witness.seen_tokens();
+            self.attempt.streamed(self.witness.so_far());
+        }
+    }
+}
+
+/// The body that the client reads.
+pub(crate) struct Relay(Option<Box<Flow>>);
+
+impl Relay {
+    pub(crate) fn new(flow: Flow) -> Self {
+        Self(Some(Box::new(flow)))
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(flow) = &mut self.0 else { return Poll::Ready(None) };
+        flow.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|flow| matches!(flow.phase, Phase::Done))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(flow) = self.0.take().filter(|flow| flow.is_open()) {
+            let drainer = flow.attempt.worker.drainer.clone();
+            drainer.take(flow);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a gateway says each second, whether or not it has calls: refusals, counters, the low watermark of each lane.
+//!
+//! The low watermark promises that no call admitted before it is still to come. It is taken before the open attempts are
+//! looked at, and an attempt is open until its last record is written, so the promise holds for all workers together.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use schemas::{
+    event::{Event, Reported},
+    id::Lane,
+    time::now,
+};
+
+use crate::{
+    refusals::Refusals,
+    sweep::Flights,
+    worker::{Shared, Worker},
+};
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Reports for all workers; one of them runs it.
+pub(crate) struct Reporter {
+    shared: Arc<Shared>,
+    flights: Vec<Arc<Flights>>,
+    refusals: Vec<Arc<Refusals>>,
+    low_watermark: Arc<AtomicI64>,
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        flights: Vec<Arc<Flights>>,
+        refusals: Vec<Arc<Refusals>>,
+        low_watermark: Arc<AtomicI64>,
+    ) -> Self {
+        Self { shared, flights, refusals, low_watermark }
+    }
+
+    pub(crate) async fn run(self, worker: Arc<Worker>) {
+        let mut ticks = tokio::time::interval(EVERY);
+        loop {
+            ticks.tick().await;
+            self.report(&worker);
+        }
+    }
+
+    fn report(&self, worker: &Worker) {
+        for refused in self.refusals.iter().flat_map(|refusals| refusals.take()) {
+            let lane = worker.lane(&refused.subject.tenant);
+            drop(worker.write(lane, &Event::Refused(Box::new(refused)), None));
+        }
+        let end = self.shared.journal.position();
+        let needed = self.flights.iter().map(|flights| flights.needed_from(end)).min();
+        self.shared.journal.keep_from(needed.unwrap_or(end));
+        let at = now();
+        let mut lows = vec![at; usize::from(self.shared.lanes)];
+        self.flights.iter().for_each(|flights| flights.oldest(&mut lows));
+        if let Some(lowest) = lows.iter().min() {
+            self.low_watermark.store(lowest.as_micros(), Ordering::Relaxed);
+        }
+        for (lane, low_watermark) in (0..self.shared.lanes).map(Lane).zip(lows) {
+            let counters = self.shared.limits.report(lane, at);
+            drop(worker.write(lane, &Event::Reported(Reported { at, low_watermark, counters }), None));
+        }
+    }
+}

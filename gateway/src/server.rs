@@ -1,0 +1,340 @@
+//! The gateway as a role: an acceptor, workers with a runtime each, and a drain in a stated order.
+//!
+//! Each worker is one thread with a runtime, clients and a journal buffer of its own; the acceptor deals connections to them
+//! in turn. Going down: no new connections, open calls may end until `server.drain`, what is left is cut and settled, what
+//! is buffered is written, the journal is synced.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use journal::Journal;
+use schemas::config::{Cors, Provider, Server};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    runtime::{Builder, Runtime},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    connection,
+    drainer::{self, Drainer},
+    emit::Emitter,
+    http,
+    limits::Limits,
+    metrics::{self, Meters},
+    obey::View,
+    recover,
+    refusals::Refusals,
+    report::Reporter,
+    sweep::{self, Flights},
+    upstream::{BadProvider, Upstream},
+    worker::{ByteBudget, CachedView, Shared, Worker},
+};
+
+/// Connections that may wait to be accepted: more than any burst that was seen.
+const BACKLOG: u32 = 4_096;
+/// How long the acceptor rests when the system has no descriptor left.
+const REST: Duration = Duration::from_millis(50);
+/// How long cut calls may take to settle.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// What a gateway needs.
+pub struct GatewayDeps {
+    /// Its name, as the `gateway` column shows it.
+    pub name: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Threads; one for each core that it may use.
+    pub workers: usize,
+    /// What it takes from clients.
+    pub server: Server,
+    /// Who may call from a browser.
+    pub cors: Cors,
+    /// Where calls go.
+    pub providers: Vec<Provider>,
+    /// Its journal.
+    pub journal: Arc<Journal>,
+    /// How many lanes the log has.
+    pub lanes: u16,
+    /// Its limits, over the same journal.
+    pub limits: Arc<Limits>,
+    /// The policy.
+    pub view: Arc<View>,
+    /// Where it writes the low watermark of each full report, in microseconds.
+    pub low_watermark: Arc<std::sync::atomic::AtomicI64>,
+}
+
+/// Why a gateway cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address is taken or not ours: another process has it, or the configuration is wrong.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A provider cannot be used as configured.
+    #[error(transparent)]
+    Provider(#[from] BadProvider),
+    /// The journal refused. See its own words.
+    #[error("the journal: {0}")]
+    Journal(#[from] journal::Error),
+    /// The system gave no thread or no event loop.
+    #[error("a worker cannot start: {0}")]
+    Worker(std::io::Error),
+}
+
+/// What was left when the gateway had drained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Attempts that had to be cut.
+    pub cut: usize,
+}
+
+/// A gateway that listens and does not serve yet.
+pub struct Gateway {
+    deps: GatewayDeps,
+    acceptor: Runtime,
+    listener: TcpListener,
+}
+
+impl Gateway {
+    /// Recovers the journal, opens its lanes and starts to listen.
+    pub fn new(deps: GatewayDeps) -> Result<Self, GatewayError> {
+        recover::recover(&deps.journal, deps.lanes, &deps.name)?;
+        let acceptor = Builder::new_current_thread().enable_all().build().map_err(GatewayError::Worker)?;
+        let guard = acceptor.enter();
+        for provider in &deps.providers {
+            // Mistakes show here and not in a worker.
+            Upstream::new(Arc::new(provider.clone()), None)?;
+        }
+        let address = deps.listen;
+        let listener = listen(address).map_err(|source| GatewayError::Listen { address, source })?;
+        drop(guard);
+        Ok(Self { deps, acceptor, listener })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap_or(self.deps.listen)
+    }
+
+    /// Serves until `shutdown`, then drains. Blocks; needs a thread of its own and no runtime.
+    pub fn run(self, shutdown: &CancellationToken) -> Result<Drained, GatewayError> {
+        let Self { deps, acceptor, listener } = self;
+        let count = deps.workers.max(1);
+        let shared = Arc::new(shared(&deps));
+        let providers: Vec<(Arc<Provider>, Arc<Semaphore>)> = deps
+            .providers
+            .iter()
+            .map(|provider| (Arc::new(provider.clone()), Arc::new(Semaphore::new(provider.max_connections))))
+            .collect();
+        let flights: Vec<Arc<Flights>> = (0..count).map(|_| Arc::new(Flights::new())).collect();
+        let refusals: Vec<Arc<Refusals>> = (0..count).map(|_| Arc::default()).collect();
+        let mut reporter =
+            Some(Reporter::new(Arc::clone(&shared), flights.clone(), refusals.clone(), deps.low_watermark));
+        let mut senders = Vec::with_capacity(count);
+        let mut threads = Vec::with_capacity(count);
+        for (index, (flights, refusals)) in flights.iter().zip(&refusals).enumerate() {
+            let (sender, sockets) = mpsc::unbounded_channel();
+            senders.push(sender);
+            let desk = Desk {
+                shared: Arc::clone(&shared),
+                providers: providers.clone(),
+                flights: Arc::clone(flights),
+                refusals: Arc::clone(refusals),
+                sockets,
+                shutdown: shutdown.clone(),
+                reporter: reporter.take(),
+            };
+            let thread = thread::Builder::new().name(format!("gateway-{index}")).spawn(move || desk.run());
+            threads.push(thread.map_err(GatewayError::Worker)?);
+        }
+        acceptor.block_on(accept(listener, &senders, &shared, shutdown));
+        drop(senders);
+        let mut drained = Drained::default();
+        for thread in threads {
+            if let Ok(cut) = thread.join().unwrap_or(Ok(0)).map_err(GatewayError::Worker) {
+                drained.cut += cut;
+            }
+        }
+        deps.journal.sync()?;
+        Ok(drained)
+    }
+}
+
+fn shared(deps: &GatewayDeps) -> Shared {
+    Shared {
+        gateway: deps.name.as_str().into(),
+        lanes: deps.lanes,
+        server: deps.server,
+        cors: deps.cors.clone(),
+        limits: Arc::clone(&deps.limits),
+        view: Arc::clone(&deps.view),
+        journal: Arc::clone(&deps.journal),
+        body_bytes: ByteBudget::new(deps.server.max_body_in_flight),
+        drain_slots: Arc::new(Semaphore::new(drainer::MOST)),
+        connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
+        connections: 0.into(),
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A connection on its way to a worker, with its place among those that may be open.
+type Dealt = (std::net::TcpStream, OwnedSemaphorePermit);
+
+/// Takes connections as long as there is room for them, and deals them to the workers in turn.
+async fn accept(
+    listener: TcpListener,
+    workers: &[mpsc::UnboundedSender<Dealt>],
+    shared: &Shared,
+    shutdown: &CancellationToken,
+) {
+    for worker in workers.iter().cycle() {
+        let next = async {
+            let slot = Arc::clone(&shared.connection_slots).acquire_owned().await.ok()?;
+            let socket = listener.accept().await.and_then(|(socket, _)| socket.into_std());
+            Some((socket, slot))
+        };
+        let (socket, slot) = tokio::select! {
+            () = shutdown.cancelled() => return,
+            Some(next) = next => next,
+            else => return,
+        };
+        match socket {
+            Ok(socket) => drop(worker.send((socket, slot))),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// What a worker's thread starts with.
+struct Desk {
+    shared: Arc<Shared>,
+    providers: Vec<(Arc<Provider>, Arc<Semaphore>)>,
+    flights: Arc<Flights>,
+    refusals: Arc<Refusals>,
+    sockets: mpsc::UnboundedReceiver<Dealt>,
+    shutdown: CancellationToken,
+    reporter: Option<Reporter>,
+}
+
+impl Desk {
+    /// Serves and drains; says how many attempts were cut.
+    fn run(self) -> std::io::Result<usize> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let Self { shared, providers, flights, refusals, mut sockets, shutdown, reporter } = self;
+            let worker = Arc::new(worker(&shared, &providers, flights, refusals));
+            tokio::spawn(Arc::clone(&worker.emitter).run());
+            tokio::spawn(sweeps(Arc::clone(&worker)));
+            let reports = reporter.map(|reporter| tokio::spawn(reporter.run(Arc::clone(&worker))));
+            let stack = http::stack(&worker);
+            let serving = connection::Serving::new(stack, &shared, shutdown.clone());
+            loop {
+                tokio::select! {
+                    dealt = sockets.recv() => match dealt {
+                        Some((socket, slot)) => serve(&serving, socket, slot),
+                        None => break,
+                    },
+                    () = shutdown.cancelled() => break,
+                }
+            }
+            drop(sockets);
+            let cut = drain(&worker, &serving).await;
+            if let Some(reports) = reports {
+                reports.abort();
+            }
+            Ok(cut)
+        })
+    }
+}
+
+fn serve(serving: &connection::Serving, socket: std::net::TcpStream, slot: OwnedSemaphorePermit) {
+    match TcpStream::from_std(socket) {
+        Ok(socket) => serving.spawn(socket, slot),
+        Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
+    }
+}
+
+fn worker(
+    shared: &Arc<Shared>,
+    providers: &[(Arc<Provider>, Arc<Semaphore>)],
+    flights: Arc<Flights>,
+    refusals: Arc<Refusals>,
+) -> Worker {
+    let upstreams: HashMap<String, Upstream> = providers
+        .iter()
+        .filter_map(|(provider, slots)| {
+            let upstream = Upstream::new(Arc::clone(provider), Some(Arc::clone(slots)));
+            upstream.ok().map(|upstream| (provider.name.clone(), upstream))
+        })
+        .collect();
+    let journal = Arc::clone(&shared.journal);
+    let closing = Arc::clone(&flights);
+    let emitter = Emitter::new(
+        Box::new(move |drafts| journal.append(drafts).map(drop)),
+        Box::new(move |closed| closing.close(closed)),
+    );
+    Worker {
+        shared: Arc::clone(shared),
+        emitter,
+        flights,
+        refusals,
+        upstreams,
+        drainer: Drainer::new(Arc::clone(&shared.drain_slots), tokio::runtime::Handle::current()),
+        meters: Meters::default(),
+        view: CachedView::default(),
+    }
+}
+
+async fn sweeps(worker: Arc<Worker>) {
+    let mut ticks = tokio::time::interval(sweep::EVERY);
+    loop {
+        ticks.tick().await;
+        worker.flights.sweep();
+        metrics::open_attempts(worker.flights.count());
+        metrics::connections(worker.shared.connections.load(Ordering::Relaxed));
+    }
+}
+
+/// Lets open calls end, then ends them; says how many had to be.
+async fn drain(worker: &Worker, serving: &connection::Serving) -> usize {
+    let deadline = Instant::now() + worker.shared.server.drain;
+    let is_idle = || serving.open() == 0 && worker.flights.count() == 0;
+    while !is_idle() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let cut = worker.flights.count();
+    worker.flights.cut();
+    let deadline = Instant::now() + SETTLING;
+    while worker.flights.count() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for refused in worker.refusals.take() {
+        let lane = worker.lane(&refused.subject.tenant);
+        drop(worker.write(lane, &schemas::event::Event::Refused(Box::new(refused)), None));
+    }
+    if let Err(error) = worker.emitter.flush() {
+        tracing::error!(%error, "the last events of this worker could not be written");
+    }
+    cut
+}

@@ -1,0 +1,309 @@
+//! The way to a provider: one pooled client a worker and provider, or the sandbox in process, behind one seam.
+//!
+//! What goes there is little and chosen by name; what comes back loses what is not the client's business. Addresses are
+//! checked after they are resolved, at the moment of connecting. Redirects are not followed, bodies are never decoded, and
+//! a provider's key is in nothing but the request's head. This file knows no limit and no meter.
+
+use std::{
+    error::Error as _,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, response,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, Error as ClientError, ResponseFuture},
+    rt::{TokioExecutor, TokioTimer},
+};
+use schemas::{
+    config::{BaseUrl, Provider, is_private},
+    event::Api,
+    time::now,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{error::Dialect, sandbox};
+
+mod connect;
+mod headers;
+
+pub(crate) use headers::answer_headers;
+
+/// How long an idle connection is kept: less than providers keep theirs.
+const POOL_IDLE: Duration = Duration::from_secs(45);
+
+/// What a worker needs to send to one provider.
+pub(crate) struct Upstream {
+    /// Its configuration.
+    pub(crate) provider: Arc<Provider>,
+    /// The dialect it speaks; nothing for the sandbox, which speaks all.
+    dialect: Option<Dialect>,
+    kind: Kind,
+    slots: Option<Arc<Semaphore>>,
+}
+
+enum Kind {
+    Http { client: Client<connect::Connector, Full<Bytes>>, base: Base, secret: Option<(HeaderName, HeaderValue)> },
+    Sandbox,
+}
+
+struct Base {
+    scheme: Scheme,
+    authority: Authority,
+    path: String,
+}
+
+/// A provider that cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+#[error("provider `{provider}`: {why}")]
+pub struct BadProvider {
+    provider: String,
+    why: &'static str,
+}
+
+/// A request on its way; ends with the head of the answer.
+pub(crate) enum Sending {
+    Http(ResponseFuture),
+    Sandbox(Option<Box<sandbox::Answer>>),
+}
+
+/// The head of an answer and the body behind it.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: AnswerBody,
+}
+
+/// The body of an answer.
+pub(crate) enum AnswerBody {
+    Http(Incoming),
+    Sandbox(Box<sandbox::Body>),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The provider never saw the request.
+    NotSent(String),
+    /// It may have seen it, and may work on it.
+    NoAnswer(String),
+}
+
+impl Upstream {
+    /// Makes the client of a provider, in the runtime that will use it. `slots` is shared by all workers.
+    pub(crate) fn new(provider: Arc<Provider>, slots: Option<Arc<Semaphore>>) -> Result<Self, BadProvider> {
+        let dialect = match provider.dialect {
+            schemas::config::Dialect::OpenAi => Some(Dialect::OpenAi),
+            schemas::config::Dialect::Anthropic => Some(Dialect::Anthropic),
+            schemas::config::Dialect::Sandbox => None,
+        };
+        let kind = match (&provider.base_url, dialect) {
+            (Some(url), Some(dialect)) => Kind::http(&provider, dialect, url)
+                .map_err(|why| BadProvider { provider: provider.name.clone(), why })?,
+            _ => Kind::Sandbox,
+        };
+        Ok(Self { provider, dialect, kind, slots })
+    }
+
+    /// Whether it takes calls of a dialect.
+    pub(crate) fn speaks(&self, dialect: Dialect) -> bool {
+        self.dialect.is_none_or(|own| own == dialect)
+    }
+
+    /// The vendor whose dialect it speaks, whose models it is taken to have.
+    pub(crate) fn vendor(&self) -> Option<&'static str> {
+        self.dialect.map(|dialect| match dialect {
+            Dialect::OpenAi => "openai",
+            Dialect::Anthropic => "anthropic",
+        })
+    }
+
+    /// Whether calls can be sent at all: a provider of the network needs a key.
+    pub(crate) fn has_key(&self) -> bool {
+        match &self.kind {
+            Kind::Http { secret, .. } => secret.is_some(),
+            Kind::Sandbox => true,
+        }
+    }
+
+    /// A place among the provider's connections, where it has a limit of them.
+    pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        match &self.slots {
+            None => None,
+            Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
+        }
+    }
+
+    /// Sends a request of a client on. `headers` and `query` are the client's own.
+    pub(crate) fn send(&self, api: Api, headers: &HeaderMap, query: Option<&str>, body: Bytes) -> Sending {
+        match &self.kind {
+            Kind::Sandbox => {
+                let answer = sandbox::answer(api, &body, self.provider.frame_delay, now());
+                Sending::Sandbox(Some(Box::new(answer)))
+            }
+            Kind::Http { client, base, secret } => {
+                let mut request = Request::new(Full::new(body));
+                *request.method_mut() = Method::POST;
+                *request.uri_mut() = base.join(api, query);
+                let head = request.headers_mut();
+                headers::copy_allowed(headers, &self.provider.forward, head);
+                head.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                if let Some((name, value)) = secret {
+                    head.insert(name.clone(), value.clone());
+                }
+                Sending::Http(client.request(request))
+            }
+        }
+    }
+}
+
+impl Kind {
+    fn http(provider: &Provider, dialect: Dialect, url: &BaseUrl) -> Result<Self, &'static str> {
+        let scheme = if url.https { Scheme::HTTPS } else { Scheme::HTTP };
+        let host = url.port.map_or_else(|| url.host.clone(), |port| format!("{}:{port}", url.host));
+        let authority = Authority::try_from(host).map_err(|_| "base_url has no valid host")?;
+        if !provider.allow_private && url.ip().is_some_and(is_private) {
+            return Err("base_url is a private address; say `allow_private: true` if that is meant");
+        }
+        let path = url.path.clone();
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
+        if provider.http2 && !url.https {
+            builder.http2_only(true);
+        }
+        let client = builder.build(connect::connector(provider)?);
+        Ok(Self::Http { client, base: Base { scheme, authority, path }, secret: secret(provider, dialect)? })
+    }
+}
+
+fn secret(provider: &Provider, dialect: Dialect) -> Result<Option<(HeaderName, HeaderValue)>, &'static str> {
+    let key = provider.api_key.expose();
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let (name, text) = match dialect {
+        Dialect::OpenAi => (header::AUTHORIZATION, format!("Bearer {key}")),
+        Dialect::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|_| "api_key has characters that no header can carry")?;
+    value.set_sensitive(true);
+    Ok(Some((name, value)))
+}
+
+impl Base {
+    /// The address of an API: an `openai` base ends in `/v1`, an `anthropic` one does not.
+    fn join(&self, api: Api, query: Option<&str>) -> Uri {
+        let path = match api {
+            Api::OpenAiChat => "/chat/completions",
+            Api::OpenAiEmbeddings => "/embeddings",
+            Api::AnthropicMessages => "/v1/messages",
+            Api::AnthropicCountTokens => "/v1/messages/count_tokens",
+        };
+        let mut text = String::with_capacity(self.path.len() + path.len() + query.map_or(0, |query| query.len() + 1));
+        text.push_str(&self.path);
+        text.push_str(path);
+        if let Some(query) = query {
+            text.push('?');
+            text.push_str(query);
+        }
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query =
+            Some(PathAndQuery::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| PathAndQuery::from_static("/")));
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<Answer, SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Http(response) => Poll::Ready(match ready!(Pin::new(response).poll(cx)) {
+                Ok(response) => {
+                    let (response::Parts { status, headers, .. }, body) = response.into_parts();
+                    Ok(Answer { status, headers, body: AnswerBody::Http(body) })
+                }
+                Err(error) => Err(SendError::of(&error)),
+            }),
+            Self::Sandbox(answer) => {
+                let Some(answer) = answer.take() else { return Poll::Pending };
+                let kind = if answer.is_stream { "text/event-stream; charset=utf-8" } else { "application/json" };
+                let mut headers = HeaderMap::new();
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+                if let Some(size) = answer.body.len() {
+                    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+                }
+                let status = answer.status;
+                Poll::Ready(Ok(Answer { status, headers, body: AnswerBody::Sandbox(Box::new(answer.body)) }))
+            }
+        }
+    }
+}
+
+impl SendError {
+    fn of(error: &ClientError) -> Self {
+        let canceled = error
+            .source()
+            .and_then(|source| source.downcast_ref::<hyper::Error>())
+            .is_some_and(hyper::Error::is_canceled);
+        // The deepest cause says what is wrong; none of them carries a header or a body.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let text = cause.to_string();
+        if error.is_connect() || canceled { Self::NotSent(text) } else { Self::NoAnswer(text) }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(why) | Self::NoAnswer(why) => f.write_str(why),
+        }
+    }
+}
+
+impl AnswerBody {
+    /// The next bytes; nothing at the end, an error where the answer breaks off. Trailers are left out.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+        match self {
+            Self::Sandbox(body) => body.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Http(body) => loop {
+                return Poll::Ready(match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    None => None,
+                    Some(Err(error)) => Some(Err(error)),
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) if data.is_empty() => continue,
+                        Ok(data) => Some(Ok(data)),
+                        Err(_) => continue,
+                    },
+                });
+            },
+        }
+    }
+
+    /// Whether it is known that nothing more comes.
+    pub(crate) fn is_at_end(&self) -> bool {
+        match self {
+            Self::Sandbox(_) => false,
+            Self::Http(body) => body.is_end_stream(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
