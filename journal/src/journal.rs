@@ -10,7 +10,7 @@
 //! The journal does not know what a record means, and cannot tell that its directory was copied: metering does.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     path::Path,
     sync::{
@@ -30,10 +30,18 @@ use crate::{
     Draft, Record,
     error::Error,
     fault::Faults,
-    segment::{self, Cursor, Log, facts::Facts, files, held, open::Bounds},
+    segment::{
+        self, Cursor, Log,
+        facts::{Facts, Span},
+        files, held,
+        open::Bounds,
+    },
 };
 
 mod flusher;
+
+#[cfg(test)]
+mod tests;
 
 /// When an append is on the platter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,9 +102,12 @@ pub struct Journal {
     log: Arc<Log>,
     producer: ProducerId,
     predecessor: Option<Predecessor>,
+    /// Everybody who wrote a record that was kept when it was opened.
+    ancestors: HashSet<ProducerId>,
     /// The records before this one were found at opening.
     opened_at: u64,
     always: bool,
+    most_bytes: u64,
     shared: Arc<Shared>,
     flusher: Mutex<Option<JoinHandle<()>>>,
     _lock: File,
@@ -134,6 +145,8 @@ impl Journal {
             producer: heads.producer,
             last: heads.last.into_iter().map(|(lane, seq)| (lane, Seq(seq))).collect(),
         });
+        let mut ancestors = HashSet::new();
+        log.inspect(|facts| ancestors.extend(facts.spans.iter().map(|span| span.producer)));
         let shared = Arc::new(Shared { confirmed: Mutex::default(), keep_from: AtomicU64::new(log.first()) });
         let flusher = flusher::start(&log, &shared)?;
         Ok(Arc::new(Self {
@@ -141,7 +154,9 @@ impl Journal {
             log,
             producer,
             predecessor,
+            ancestors,
             always: options.fsync == Fsync::Always,
+            most_bytes: options.most_bytes,
             shared,
             flusher: Mutex::new(Some(flusher)),
             _lock: lock,
@@ -220,8 +235,12 @@ impl Journal {
         }
     }
 
-    /// Metering has committed all records of `producer` in `lane` up to `seq`.
+    /// Metering has committed all records of `producer` in `lane` up to `seq`. The word on others than this producer and
+    /// those before it here is of no interest, but does no harm.
     pub fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq) {
+        if producer != self.producer && !self.ancestors.contains(&producer) {
+            return;
+        }
         {
             let mut confirmed = held(&self.shared.confirmed);
             let known = confirmed.entry((producer, lane)).or_default();
@@ -242,20 +261,24 @@ impl Journal {
 
     /// How many records kept here are not known to be confirmed.
     pub fn unconfirmed(&self) -> u64 {
+        let mut spans = Vec::new();
+        self.log.inspect(|facts| spans.extend_from_slice(&facts.spans));
         let confirmed = held(&self.shared.confirmed);
-        let mut count = 0;
-        self.log.inspect(|facts| {
-            for span in &facts.spans {
-                let known = confirmed.get(&(span.producer, span.lane)).copied().unwrap_or(0);
-                count += span.last.saturating_sub(known.max(span.first - 1));
-            }
-        });
-        count
+        let open = |span: &Span| {
+            let known = confirmed.get(&(span.producer, span.lane)).copied().unwrap_or(0);
+            span.last.saturating_sub(known.max(span.first.saturating_sub(1)))
+        };
+        spans.iter().map(open).sum()
     }
 
     /// The age of the oldest record that is not on the platter.
     pub fn behind(&self) -> Duration {
         self.log.behind()
+    }
+
+    /// Whether new calls may be admitted: a sixteenth of the journal is for what settles the calls that are already open.
+    pub fn has_room(&self) -> bool {
+        self.log.room() > self.most_bytes / 16
     }
 
     /// The bytes of all records kept.

@@ -14,6 +14,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -26,6 +27,7 @@ use crate::{error::Error, fault::Faults};
 
 pub(crate) mod facts;
 pub(crate) mod files;
+mod flush;
 mod frame;
 pub(crate) mod open;
 mod read;
@@ -35,8 +37,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use flush::Due;
 pub(crate) use read::{Cursor, Visible};
-pub(crate) use write::Due;
 
 use facts::{Facts, Heads};
 
@@ -58,7 +60,6 @@ pub(crate) struct Options {
 }
 
 /// One open log.
-#[derive(Debug)]
 pub(crate) struct Log {
     dir: PathBuf,
     salt: u32,
@@ -73,7 +74,6 @@ pub(crate) struct Log {
 }
 
 /// What changes with every append.
-#[derive(Debug)]
 struct Writer {
     sealed: BTreeMap<u64, Arc<Facts>>,
     sealed_bytes: u64,
@@ -162,6 +162,11 @@ impl Log {
         writer.sealed_bytes + writer.active.bytes
     }
 
+    /// The bytes that may still be appended.
+    pub(crate) fn room(&self) -> u64 {
+        self.options.most_bytes.saturating_sub(self.bytes())
+    }
+
     /// The age of the oldest record that is not on the platter.
     pub(crate) fn behind(&self) -> Duration {
         let writer = held(&self.writer);
@@ -183,6 +188,13 @@ impl Log {
         let writer = held(&self.writer);
         writer.sealed.values().for_each(|facts| look(facts));
         look(&writer.active);
+    }
+}
+
+impl fmt::Debug for Log {
+    /// The directory alone: the rest holds what users said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 

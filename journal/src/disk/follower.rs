@@ -140,44 +140,49 @@ impl DiskFollower {
         Ok(())
     }
 
-    /// The next part of the snapshot, if one is being handed out; at its end, removals of what it no longer has.
-    fn from_snapshot(&mut self) -> Result<Vec<Change>, Error> {
-        let Some(snapshot) = &mut self.snapshot else { return Ok(Vec::new()) };
-        let chunk = snapshot.view.after(snapshot.last.as_ref())?;
-        let Some((last, _)) = chunk.last() else {
-            let gone = std::mem::take(&mut snapshot.unmet);
-            self.snapshot = None;
-            self.caught_up = true;
-            return Ok(gone.into_iter().map(|key| Change { lane: Lane(0), key, state: None }).collect());
-        };
-        snapshot.last = Some(last.clone());
-        for (key, _) in &chunk {
-            snapshot.unmet.remove(key);
-            self.known.insert(key.clone());
-        }
-        Ok(chunk.into_iter().map(|(key, state)| Change { lane: Lane(0), key, state: Some(state) }).collect())
-    }
-}
-
-impl Follower for DiskFollower {
-    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, Error> {
-        while self.snapshot.is_some() {
-            let changes = self.from_snapshot()?;
-            if !changes.is_empty() {
-                return Ok(changes);
-            }
-        }
-        let Some(changes) = self.mailbox.take(wait)? else {
-            self.start_over()?;
-            return self.from_snapshot();
-        };
-        for change in &changes {
+    fn note(&mut self, changes: &[Change]) {
+        for change in changes {
             match &change.state {
                 Some(_) => self.known.insert(change.key.clone()),
                 None => self.known.remove(&change.key),
             };
         }
+    }
+
+    /// The next part of the snapshot; with its last part, removals of what it no longer has.
+    fn next_part(&mut self, mut snapshot: Snapshot) -> Result<Vec<Change>, Error> {
+        let (chunk, all) = snapshot.view.after(snapshot.last.as_ref())?;
+        snapshot.last = chunk.last().map(|(key, _)| key.clone());
+        for (key, _) in &chunk {
+            snapshot.unmet.remove(key);
+            self.known.insert(key.clone());
+        }
+        let lane = Lane(0);
+        let mut changes: Vec<_> =
+            chunk.into_iter().map(|(key, state)| Change { lane, key, state: Some(state) }).collect();
+        if all {
+            changes.extend(snapshot.unmet.into_iter().map(|key| Change { lane, key, state: None }));
+            self.caught_up = true;
+        } else {
+            self.snapshot = Some(snapshot);
+        }
         Ok(changes)
+    }
+}
+
+impl Follower for DiskFollower {
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, Error> {
+        if self.snapshot.is_none() {
+            if let Some(changes) = self.mailbox.take(wait)? {
+                self.note(&changes);
+                return Ok(changes);
+            }
+            self.start_over()?;
+        }
+        match self.snapshot.take() {
+            Some(snapshot) => self.next_part(snapshot),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn caught_up(&self) -> bool {

@@ -38,13 +38,11 @@ impl DiskMember {
     fn assign(&mut self) -> Result<Polled, Error> {
         self.committed = self.shared.store.ends()?.input;
         let view = self.shared.store.view()?;
-        let mut state = Vec::new();
-        loop {
-            let chunk = view.after(state.last().map(|(key, _)| key))?;
-            if chunk.is_empty() {
-                break;
-            }
+        let (mut state, mut all) = view.after(None)?;
+        while !all {
+            let (chunk, last) = view.after(state.last().map(|(key, _)| key))?;
             state.extend(chunk);
+            all = last;
         }
         self.assigned = true;
         Ok(Polled::Assigned(LANE, state))

@@ -123,11 +123,11 @@ impl Store {
 }
 
 impl View {
-    /// The keys after `last` and their states, about 1 MiB of them; none at the end.
-    pub(super) fn after(&self, last: Option<&Bytes>) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        let read = || -> Result<Vec<(Bytes, Bytes)>, redb::Error> {
+    /// The keys after `last` and their states, about 1 MiB of them, and whether that is all there is.
+    pub(super) fn after(&self, last: Option<&Bytes>) -> Result<(Vec<(Bytes, Bytes)>, bool), Error> {
+        let read = || -> Result<(Vec<(Bytes, Bytes)>, bool), redb::Error> {
             let table = match self.txn.open_table(DECISIONS) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok((Vec::new(), true)),
                 table => table?,
             };
             let start = last.map_or(std::ops::Bound::Unbounded, |last| std::ops::Bound::Excluded(&last[..]));
@@ -138,10 +138,10 @@ impl View {
                 bytes += key.len() + state.len();
                 out.push((key, state));
                 if bytes >= CHUNK_BYTES {
-                    break;
+                    return Ok((out, false));
                 }
             }
-            Ok(out)
+            Ok((out, true))
         };
         read().map_err(refused(&self.path))
     }
