@@ -47,7 +47,7 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         return None;
     }
     let (slips, near) = known.iter().map(|near| (distance(word, near), *near)).min()?;
-    if slips <= 1 + near.len() / 4 { Some(near) } else { None }
+    if slips <= 1 + near.len() / 3 { Some(near) } else { None }
 }
 
 /// How many letters have to be put in, taken out or replaced to make one word of the other.
