@@ -11,12 +11,13 @@ use schemas::{
     money::Pico,
     price::{self, Book, Key},
     time::{Time, now},
-    tokens::{Completeness, Doubt, Part, Usage, Vector},
+    tokens::{Completeness, Doubt, Usage, Vector},
 };
 
 use crate::{
     emit::Ticket,
     limits::{Permit, Spent},
+    meter::{self, Measured},
     sweep::{Flights, Watch},
     worker::Worker,
 };
@@ -58,52 +59,60 @@ impl End {
         }
     }
 
-    /// Why usage is not known, where the answer does not state it by then.
-    const fn doubt(self) -> Option<Doubt> {
+    /// Why usage is not known, where there is no answer to say it.
+    const fn doubt(self) -> Doubt {
         match self {
-            Self::Complete | Self::Refused | Self::NotSent | Self::ClientGoneBefore | Self::ClientGoneDrained => None,
-            Self::NoAnswer => Some(Doubt::NoAnswer),
-            Self::Truncated | Self::Cut => Some(Doubt::Truncated),
-            Self::TimedOut => Some(Doubt::TimedOut),
-            Self::ClientGone => Some(Doubt::ClientLeft),
+            Self::NoAnswer | Self::NotSent | Self::Refused => Doubt::NoAnswer,
+            Self::Truncated | Self::Cut => Doubt::Truncated,
+            Self::TimedOut => Doubt::TimedOut,
+            Self::ClientGone | Self::ClientGoneBefore => Doubt::ClientLeft,
+            Self::Complete | Self::ClientGoneDrained => Doubt::NotReported,
+        }
+    }
+
+    /// How the body of the answer came to its end, for its meter.
+    pub(crate) const fn of_body(self) -> meter::End {
+        match self {
+            Self::Complete | Self::ClientGoneDrained | Self::Refused => meter::End::Closed,
+            Self::Truncated | Self::Cut | Self::NoAnswer | Self::NotSent => meter::End::Broken,
+            Self::TimedOut => meter::End::TimedOut,
+            Self::ClientGone | Self::ClientGoneBefore => meter::End::ClientLeft,
         }
     }
 }
 
-/// What a meter read from an answer.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reading {
-    /// The usage by model, as far as it was reported; nothing where it was not.
-    pub(crate) parts: Vec<Part>,
-    /// Whether `parts` is the whole bill.
-    pub(crate) is_final: bool,
-    /// Why it is not, where the meter itself knows: it could not read, or estimated.
-    pub(crate) doubt: Option<Completeness>,
-    pub(crate) raw_usage: String,
-    pub(crate) model: String,
-    pub(crate) service_tier: String,
-    pub(crate) region: String,
-    pub(crate) cost: Option<Pico>,
-    pub(crate) response_id: String,
-}
-
-impl Reading {
-    /// The usage of an attempt that ended so.
-    fn usage(&mut self, end: End) -> Usage {
-        let parts = std::mem::take(&mut self.parts);
-        match (end, end.doubt(), self.doubt.take()) {
-            (End::Refused | End::NotSent | End::ClientGoneBefore, ..) => Usage::none(),
-            _ if self.is_final => Usage { parts, completeness: Completeness::Exact },
-            (.., Some(Completeness::Estimated(why))) => Usage { parts, completeness: Completeness::Estimated(why) },
-            (_, Some(why), _) => doubtful(parts, why),
-            (_, None, Some(Completeness::LowerBound(why) | Completeness::Missing(why))) => doubtful(parts, why),
-            (_, None, _) => doubtful(parts, Doubt::NotReported),
-        }
+/// What an attempt used, by how it ended and what its meter read.
+fn usage(end: End, measured: Option<Usage>) -> Usage {
+    match (end, measured) {
+        (End::Refused | End::NotSent | End::ClientGoneBefore, _) => Usage::none(),
+        (_, Some(usage)) => usage,
+        (_, None) => Usage::missing(end.doubt()),
     }
 }
 
-fn doubtful(parts: Vec<Part>, why: Doubt) -> Usage {
-    if parts.is_empty() { Usage::missing(why) } else { Usage { parts, completeness: Completeness::LowerBound(why) } }
+/// What an answer says of itself, beside what it used.
+#[derive(Default)]
+struct Said {
+    raw_usage: String,
+    model: String,
+    service_tier: String,
+    region: String,
+    cost: Option<Pico>,
+    response_id: String,
+}
+
+impl Said {
+    fn of(measured: Measured) -> (Option<Usage>, Self) {
+        let said = Self {
+            raw_usage: measured.raw_usage,
+            model: measured.model_answered,
+            service_tier: measured.service_tier,
+            region: measured.region,
+            cost: measured.provider_cost,
+            response_id: measured.response_id,
+        };
+        (Some(measured.usage), said)
+    }
 }
 
 /// What belongs to the call rather than to the attempt.
@@ -193,10 +202,11 @@ impl Attempt {
     }
 
     /// Ends it: its limits are settled and its last record is written. A second time it does nothing.
-    pub(crate) fn settle(&mut self, end: End, mut reading: Reading) -> Option<Ticket> {
+    pub(crate) fn settle(&mut self, end: End, measured: Option<Measured>) -> Option<Ticket> {
         let permit = self.permit.take()?;
-        let usage = if self.facts.api == Api::AnthropicCountTokens { Usage::none() } else { reading.usage(end) };
-        let cost = self.cost(&reading, &usage);
+        let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
+        let usage = if self.facts.api == Api::AnthropicCountTokens { Usage::none() } else { usage(end, read) };
+        let cost = self.cost(&said, &usage);
         let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
         let spent = Spent { usage: &usage, cost, whole };
         let (posted, counters) = self.worker.shared.limits.settle(self.flight.lane, permit, &spent);
@@ -208,12 +218,12 @@ impl Attempt {
             outcome: end.outcome(),
             status: self.status,
             usage,
-            raw_usage: reading.raw_usage,
-            model_answered: reading.model,
-            service_tier: reading.service_tier,
-            region: reading.region,
-            provider_cost: reading.cost,
-            response_id: reading.response_id,
+            raw_usage: said.raw_usage,
+            model_answered: said.model,
+            service_tier: said.service_tier,
+            region: said.region,
+            provider_cost: said.cost,
+            response_id: said.response_id,
             ttft_ms: self.ttft_ms,
             posted,
             counters,
@@ -231,22 +241,22 @@ impl Attempt {
     }
 
     /// What metering will charge: the same function of the same book.
-    fn cost(&self, reading: &Reading, usage: &Usage) -> Result<Pico, schemas::ledger::Unpriced> {
+    fn cost(&self, said: &Said, usage: &Usage) -> Result<Pico, schemas::ledger::Unpriced> {
         let key = Key {
             provider: &self.facts.provider,
             vendor: self.facts.api.vendor(),
             model: &self.facts.model,
-            tier: &reading.service_tier,
+            tier: &said.service_tier,
             at: self.facts.admitted_at,
         };
-        price::cost(&price::rate(Some(&self.book), &key, &reading.model, &usage.parts))
+        price::cost(&price::rate(Some(&self.book), &key, &said.model, &usage.parts))
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         let end = if self.was_sent { End::ClientGone } else { End::ClientGoneBefore };
-        drop(self.settle(end, Reading::default()));
+        drop(self.settle(end, None));
     }
 }
 
@@ -258,35 +268,27 @@ fn millis(value: u128) -> u64 {
 mod tests {
     use super::*;
 
-    fn check(end: End, reading: &Reading, wanted: &Completeness) {
-        let usage = reading.clone().usage(end);
-        assert_eq!(usage.completeness, *wanted, "{end:?}");
-        assert_eq!(usage.total().is_none(), matches!(wanted, Completeness::Missing(_)));
+    fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {
+        assert_eq!(usage(end, read.cloned()).completeness, *wanted, "{end:?}");
     }
 
     #[test]
     fn what_is_not_known_is_never_zero() {
-        let nothing = Reading::default();
-        let part = Part { model: None, vector: Vector { uncached_input: 5, ..Vector::default() } };
-        let some = Reading { parts: vec![part], ..Reading::default() };
-        let all = Reading { is_final: true, ..some.clone() };
+        let known = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
         for end in [End::Refused, End::NotSent, End::ClientGoneBefore] {
-            check(end, &nothing, &Completeness::Exact);
+            check(end, None, &Completeness::Exact);
+            assert_eq!(usage(end, Some(known.clone())), Usage::none());
         }
         for (end, why) in [
             (End::NoAnswer, Doubt::NoAnswer),
             (End::Truncated, Doubt::Truncated),
+            (End::Cut, Doubt::Truncated),
             (End::TimedOut, Doubt::TimedOut),
             (End::ClientGone, Doubt::ClientLeft),
             (End::Complete, Doubt::NotReported),
         ] {
-            check(end, &nothing, &Completeness::Missing(why));
-            check(end, &some, &Completeness::LowerBound(why));
-            check(end, &all, &Completeness::Exact);
+            check(end, None, &Completeness::Missing(why));
+            check(end, Some(&known), &Completeness::Exact);
         }
-        let unreadable = Reading { doubt: Some(Completeness::Missing(Doubt::Unreadable)), ..nothing };
-        check(End::ClientGoneDrained, &unreadable, &Completeness::Missing(Doubt::Unreadable));
-        let guess = Reading { doubt: Some(Completeness::Estimated(Doubt::NotReported)), ..some };
-        check(End::Complete, &guess, &Completeness::Estimated(Doubt::NotReported));
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     error::{AtLimit, Dialect, Fault},
     heading::{self, Plan},
     limits::{Ask, Permit, Refusal},
+    meter::estimate::measure,
     metrics,
     obey::PolicyView,
     request::{Cap, CapMember, Edits, Parsed, parse},
@@ -92,7 +93,7 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     }
     let edits =
         Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
-    let plan = Plan::new(worker, aim.upstream, &arrival.view, Arc::clone(&parsed), aim.facts.encoding);
+    let plan = Plan::new(worker, aim.upstream, &arrival.view, Arc::clone(&parsed));
     let heading = heading::send(aim.upstream, attempt, plan, &arrival.head, parsed.edit(&edits)).await;
     let mut response = heading::answer(heading, call).await?;
     drop(taken);
@@ -176,8 +177,7 @@ fn bound_of(
     encoding: Encoding,
 ) -> Result<Bound, Fault> {
     let key = Key { provider, vendor: api.vendor(), model, tier: "", at };
-    let measure = |text: &str| crate::meter::tokens(encoding, text).unwrap_or(text.len() as u64);
-    bound::bound(api, body, facts, book, &key, &measure).map_err(|error| {
+    bound::bound(api, body, facts, book, &key, &measure(encoding)).map_err(|error| {
         let code = match error {
             BoundError::NotJson(_) | BoundError::NotAnObject => ErrorCode::MalformedJson,
             BoundError::Duplicate(_) => ErrorCode::DuplicateJsonKey,

@@ -14,7 +14,7 @@ use std::{
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
-    attempt::{Attempt, End, Reading},
+    attempt::{Attempt, End},
     heading::Plan,
     relay::Flow,
     sweep::Fired,
@@ -57,7 +57,7 @@ impl Drainer {
     /// Waits for the head of an answer without its client, and then reads it to its end.
     pub(crate) fn take_sending(&self, sending: Sending, mut attempt: Attempt, plan: Plan) {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            drop(attempt.settle(End::ClientGone, Reading::default()));
+            drop(attempt.settle(End::ClientGone, None));
             return;
         };
         self.runtime.spawn(async move {
@@ -109,7 +109,7 @@ impl Future for Waiting {
                 Poll::Ready(Err(SendError::NoAnswer(_))) => End::NoAnswer,
             },
         };
-        drop(attempt.settle(end, Reading::default()));
+        drop(attempt.settle(end, None));
         Poll::Ready(None)
     }
 }

@@ -15,11 +15,11 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, request};
-use schemas::{config::TokenEvents, error_code::ErrorCode, id::CallId, price::Encoding};
+use schemas::{config::TokenEvents, error_code::ErrorCode, id::CallId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    attempt::{Attempt, End, Reading},
+    attempt::{Attempt, End},
     authenticate::without_key,
     error::{Fault, stamp},
     obey::PolicyView,
@@ -34,7 +34,6 @@ use crate::{
 /// What is needed to relay an answer, once it comes.
 pub(crate) struct Plan {
     parsed: Arc<Parsed>,
-    encoding: Encoding,
     /// Whether the client did not ask for usage, but we did.
     strips_usage: bool,
     comment: Duration,
@@ -54,12 +53,10 @@ impl Plan {
         upstream: &Upstream,
         view: &PolicyView,
         parsed: Arc<Parsed>,
-        encoding: Encoding,
-    ) -> Self {
+        ) -> Self {
         let strips_usage = parsed.stream && !parsed.wants_usage;
         Self {
             parsed,
-            encoding,
             strips_usage,
             comment: worker.shared.server.keepalive_comment,
             token_events: view.policy.metering.token_events,
@@ -72,16 +69,10 @@ impl Plan {
     pub(crate) fn flow(self, mut attempt: Attempt, answer: Answer) -> Flow {
         attempt.status = answer.status.as_u16();
         attempt.watch.allow(self.idle);
-        let witness = Witness::new(
-            &attempt.facts,
-            &answer.headers,
-            answer.status,
-            self.strips_usage,
-            (self.parsed, self.encoding),
-        );
+        let witness = Witness::new(attempt.facts.api, &answer.headers, answer.status, self.strips_usage);
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
         let pace = Pace { comment: witness.is_stream().then_some(self.comment), token_events: self.token_events };
-        Flow::new(attempt, answer.body, witness, at_end, pace, self.slot)
+        Flow::new(attempt, answer.body, witness, at_end, pace, (self.parsed, self.slot))
     }
 }
 
@@ -172,7 +163,7 @@ fn no_answer(end: End, why: &str, provider: &str) -> Fault {
 
 /// Settles an attempt that has no answer for the client, and waits until that is written down.
 async fn ended(mut attempt: Attempt, end: End, fault: Fault) -> Fault {
-    if let Some(ticket) = attempt.settle(end, Reading::default()) {
+    if let Some(ticket) = attempt.settle(end, None) {
         // Whether or not it could be written now, the client is told the same; the record stays in the buffer.
         let _ = ticket.await;
     }

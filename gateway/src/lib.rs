@@ -1,1 +1,48 @@
+//! The door: a call passes, byte for byte, and is witnessed.
+//!
+//! The life of a call, in travel order:
+//! 1. `server` accepts a connection and deals it to a worker; `connection` speaks HTTP/1.1 or HTTP/2 with it; `http` is the stack.
+//! 2. `authenticate` finds whose key it is; `body` reads and decodes what was sent, within bounds.
+//! 3. [`request`] reads what is acted on; `route` chooses the target, and with it the price; `schemas::bound` bounds the call.
+//! 4. `admit` takes a hold on every limit ([`limits`]), or the call is refused; `refusals` counts those.
+//! 5. `attempt` writes `Admitted` through `emit` into the journal, before the provider is called.
+//! 6. `upstream` (or the `sandbox` behind the same seam) sends it; `heading` waits for the head of the answer.
+//! 7. `relay` passes each frame as it comes and shows it, through `witness`, to the [`meter`].
+//! 8. `attempt` settles, exactly once, whatever ended it, before the last frame is released. If the client left, `drainer` has
+//!    taken over; if the process dies, `recover` settles at the next start.
+//! 9. `sweep` keeps deadlines and watermarks, `report` tells metering each second, [`obey`] follows what metering decides.
+//!
+//! `call` is steps 2 to 6 in order; `error` makes answers of what goes wrong; `models` lists what a key may use; `metrics` counts.
 
+mod admit;
+mod attempt;
+mod authenticate;
+mod body;
+mod call;
+mod connection;
+mod drainer;
+mod emit;
+mod error;
+mod heading;
+mod http;
+mod json;
+pub mod limits;
+pub mod meter;
+mod metrics;
+mod models;
+pub mod obey;
+mod recover;
+mod refusals;
+mod relay;
+mod report;
+pub mod request;
+mod route;
+mod sandbox;
+mod server;
+mod sweep;
+mod upstream;
+mod witness;
+mod worker;
+
+pub use server::{Drained, Gateway, GatewayDeps, GatewayError};
+pub use upstream::BadProvider;

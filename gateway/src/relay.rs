@@ -8,6 +8,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -18,17 +19,19 @@ use schemas::config::TokenEvents;
 use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::Sleep};
 
 use crate::{
-    attempt::{Attempt, End, Reading},
+    attempt::{Attempt, End},
     emit::Ticket,
+    meter::{Finish, Measured},
+    request::Parsed,
     sweep::Fired,
     upstream::AnswerBody,
-    witness::Witness,
+    witness::{Estimable, Witness},
 };
 
 /// Keeps proxies between us and the client awake; clients ignore it.
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
-/// A running attempt is reported after so many tokens, whatever the clock says.
-const TOKENS_BETWEEN_REPORTS: u64 = 500;
+/// A running attempt is reported after so much text, about 500 tokens, whatever the clock says.
+const BYTES_BETWEEN_REPORTS: u64 = 2_000;
 /// How long an upstream that has said all may take to close its answer.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -64,8 +67,10 @@ pub(crate) struct Flow {
     pace: Pace,
     /// How the attempt ends if the answer comes to its end.
     at_end: End,
+    /// The request, for an estimate.
+    parsed: Arc<Parsed>,
     reported_at: Instant,
-    reported_tokens: u64,
+    reported_bytes: u64,
     commented_at: Instant,
     /// Held while the upstream connection is in use, where a provider has a limit of them.
     _slot: Option<OwnedSemaphorePermit>,
@@ -75,7 +80,7 @@ enum Phase {
     /// The upstream body is open.
     Open,
     /// All has come; what it used is being estimated.
-    Estimating(JoinHandle<Reading>, End),
+    Estimating(JoinHandle<Measured>, End),
     /// Settled; the record is on its way to the journal.
     Recording(Ticket, Option<Broken>),
     /// Recorded: what was held back goes out.
@@ -92,7 +97,7 @@ impl Flow {
         witness: Witness,
         at_end: End,
         pace: Pace,
-        slot: Option<OwnedSemaphorePermit>,
+        (parsed, slot): (Arc<Parsed>, Option<OwnedSemaphorePermit>),
     ) -> Self {
         let now = Instant::now();
         if let Some(silence) = pace.comment {
@@ -106,8 +111,9 @@ impl Flow {
             out: VecDeque::new(),
             pace,
             at_end,
+            parsed,
             reported_at: now,
-            reported_tokens: 0,
+            reported_bytes: 0,
             commented_at: now,
             _slot: slot,
         }
@@ -144,9 +150,9 @@ impl Flow {
                     }
                 }
                 Phase::Estimating(estimate, end) => {
-                    let reading = ready!(Pin::new(estimate).poll(cx));
-                    let (end, reading) = (*end, reading.unwrap_or_else(|_| self.witness.reading()));
-                    self.settle(end, reading);
+                    let measured = ready!(Pin::new(estimate).poll(cx)).ok();
+                    let end = *end;
+                    self.settle(end, measured, None);
                 }
                 Phase::Recording(ticket, broken) => {
                     let written = ready!(Pin::new(ticket).poll(cx));
@@ -196,7 +202,7 @@ impl Flow {
                 self.attempt.first_byte();
                 self.witness.take(data, &mut self.out);
                 if self.body.is_at_end() {
-                    self.finish();
+                    self.end(self.at_end, None);
                 } else if self.witness.is_terminal() {
                     self.end(self.at_end, None);
                 } else {
@@ -209,39 +215,36 @@ impl Flow {
                 Poll::Ready(None)
             }
             Poll::Ready(None) => {
-                self.finish();
+                self.end(self.at_end, None);
                 Poll::Ready(None)
             }
         }
     }
 
-    /// The upstream body is over: the answer is whole, or it broke off at a frame's boundary.
-    fn finish(&mut self) {
-        let is_whole = self.witness.finish(&mut self.out);
-        let end = if is_whole || self.at_end == End::Refused { self.at_end } else { End::Truncated };
-        self.end(end, None);
-    }
-
     /// Ends the attempt, with an estimate where a whole answer states no usage.
     fn end(&mut self, end: End, broken: Option<Broken>) {
-        if broken.is_some() {
-            self.witness.release(&mut self.out);
+        if !self.witness.is_terminal() {
+            self.witness.close(&mut self.out);
         }
+        let measured = self.witness.measured(end.of_body());
         let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
-        if is_whole && let Some(estimate) = self.witness.estimate() {
-            self.phase = Phase::Estimating(estimate, end);
-            return;
+        let end = match &measured {
+            // It ended as bodies end, but not as answers do.
+            Some(measured) if is_whole && measured.finish != Finish::Complete => End::Truncated,
+            _ => end,
+        };
+        match measured {
+            Some(measured) if is_whole && Estimable::is_needed(&measured) => {
+                let facts = &self.attempt.facts;
+                let estimable = Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured);
+                self.phase = Phase::Estimating(tokio::task::spawn_blocking(|| estimable.estimate()), end);
+            }
+            measured => self.settle(end, measured, broken),
         }
-        let reading = self.witness.reading();
-        self.settle_broken(end, reading, broken);
     }
 
-    fn settle(&mut self, end: End, reading: Reading) {
-        self.settle_broken(end, reading, None);
-    }
-
-    fn settle_broken(&mut self, end: End, reading: Reading, broken: Option<Broken>) {
-        self.phase = match self.attempt.settle(end, reading) {
+    fn settle(&mut self, end: End, measured: Option<Measured>, broken: Option<Broken>) {
+        self.phase = match self.attempt.settle(end, measured) {
             Some(ticket) => Phase::Recording(ticket, broken),
             None => Phase::Releasing(broken),
         };
@@ -250,8 +253,9 @@ impl Flow {
     /// Settles now what nobody will wait for.
     pub(crate) fn abandon(&mut self, end: End) {
         if self.is_open() {
-            let reading = self.witness.reading();
-            drop(self.attempt.settle(end, reading));
+            self.witness.close(&mut self.out);
+            let measured = self.witness.measured(end.of_body());
+            drop(self.attempt.settle(end, measured));
         }
         self.phase = Phase::Done;
     }
@@ -294,15 +298,21 @@ impl Flow {
         let is_due = match self.pace.token_events {
             TokenEvents::Every => true,
             TokenEvents::After(span) => {
-                self.reported_at.elapsed() >= span
-                    || self.witness.seen_tokens() >= self.reported_tokens + TOKENS_BETWEEN_REPORTS
+                let seen = self.witness.seen_bytes();
+                seen >= self.reported_bytes + BYTES_BETWEEN_REPORTS || self.reported_at.elapsed() >= span
             }
         };
         if is_due {
             self.reported_at = Instant::now();
-            self.reported_tokens = self.witness.seen_tokens();
+            self.reported_bytes = self.witness.seen_bytes();
             self.attempt.streamed(self.witness.so_far());
         }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.abandon(End::ClientGone);
     }
 }
 
