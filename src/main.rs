@@ -1,1 +1,53 @@
-fn main() {}
+//! The front door: arguments → one command. Each command is a file.
+//!
+//! Exit codes: 0 done, 64 the arguments or the configuration are wrong, others as the command says.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod demo;
+mod later;
+mod load;
+mod up;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The arguments or the configuration are wrong.
+const EXIT_USAGE: u8 = 64;
+
+/// An AI gateway whose meter is the source of truth: exact limits, no unmetered call, open numbers.
+#[derive(Parser)]
+#[command(name = "tollgate", version, after_help = "Without a command it does `up`.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Args),
+    Check(check::Args),
+    Demo(demo::Args),
+    #[command(flatten)]
+    Later(later::Later),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Nobody is left to tell if it cannot be printed.
+            let _ = answer.print();
+            return if answer.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command.unwrap_or_else(|| Command::Up(up::Args::default())) {
+        Command::Up(args) => up::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Later(later) => later::run(&later),
+    }
+}

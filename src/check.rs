@@ -1,0 +1,50 @@
+//! `tollgate check`: whether a configuration can be used, and everything that keeps it from it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use schemas::config::{Config, Log};
+
+use crate::load::{Loaded, load};
+
+/// Say whether a configuration can be used: every mistake at once, with file, line and what to do.
+///
+/// Reads the file, the environment variables that it names and its price files; starts nothing and connects to nothing.
+/// Exits with 0 and prints "ok", or with 64 and prints the mistakes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
+    config: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match load(&args.config) {
+        Ok(loaded) => {
+            println!("ok: {}", summary(&loaded));
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+fn summary(Loaded { config, book, .. }: &Loaded) -> String {
+    let Config { tenants, limits, models, providers, lake, .. } = config;
+    let keys: usize = tenants.iter().map(|tenant| tenant.keys.len()).sum();
+    let log = match &config.log {
+        Log::Disk { dir, .. } => format!("disk {}", dir.display()),
+        Log::Kafka(kafka) => format!("kafka {} in {} lanes", kafka.brokers.join(","), kafka.lanes),
+    };
+    let parts = [
+        count(tenants.len(), "tenant"),
+        count(keys, "key"),
+        count(limits.len(), "limit"),
+        count(models.len(), "model"),
+        count(providers.len(), "provider"),
+        count(book.rows().len(), "price"),
+    ];
+    format!("{}; log {log}; lake {lake}", parts.join(", "))
+}
+
+fn count(many: usize, what: &str) -> String {
+    format!("{many} {what}{}", if many == 1 { "" } else { "s" })
+}

@@ -1,0 +1,51 @@
+//! The commands of the contract that this version does not have. They say so, rather than be unknown.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use schemas::error_code::ErrorCode;
+
+use crate::EXIT_USAGE;
+
+/// Commands that are not built yet; hidden from the help, since they cannot help.
+#[derive(Subcommand)]
+pub(crate) enum Later {
+    /// Rebuild every balance from the log and prove it equal.
+    #[command(hide = true, disable_help_flag = true)]
+    Replay(Rest),
+    /// Price past calls by another book.
+    #[command(hide = true, disable_help_flag = true)]
+    Rerate(Rest),
+    /// Say which past calls other limits would have refused.
+    #[command(hide = true, disable_help_flag = true)]
+    Backtest(Rest),
+    /// Write FOCUS or plain Parquet.
+    #[command(hide = true, disable_help_flag = true)]
+    Export(Rest),
+    /// Run a documented report.
+    #[command(hide = true, disable_help_flag = true)]
+    Report(Rest),
+    /// Compare with a provider's own numbers.
+    #[command(hide = true, disable_help_flag = true)]
+    Reconcile(Rest),
+}
+
+/// Whatever follows.
+#[derive(clap::Args)]
+pub(crate) struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<String>,
+}
+
+pub(crate) fn run(later: &Later) -> ExitCode {
+    let name = match later {
+        Later::Replay(_) => "replay",
+        Later::Rerate(_) => "rerate",
+        Later::Backtest(_) => "backtest",
+        Later::Export(_) => "export",
+        Later::Report(_) => "report",
+        Later::Reconcile(_) => "reconcile",
+    };
+    eprintln!("error: {}: `tollgate {name}` is not built yet; `tollgate --help` lists what is", ErrorCode::NotBuilt);
+    ExitCode::from(EXIT_USAGE)
+}
