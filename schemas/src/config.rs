@@ -130,6 +130,16 @@ impl Config {
     }
 }
 
+/// The price files that a configuration names, whatever else is wrong with it, so that their mistakes go into the same report.
+pub fn price_files(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    let mut reader = Reader::default();
+    let Some(Node { value: Value::Map(sections), .. }) = yaml::parse(text, env, &mut reader.mistakes) else {
+        return Vec::new();
+    };
+    let named = sections.iter().filter(|(key, _)| key.name == "prices");
+    named.filter_map(|(_, node)| reader.list(node, "prices", store::path)).flatten().collect()
+}
+
 /// The sections, in an order in which each comes after those whose names it uses.
 fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let empty = Node { at: root.at, value: Value::Map(Vec::new()) };
