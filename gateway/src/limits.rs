@@ -1,0 +1,220 @@
+//! The limits as this gateway sees them: which apply to a call, what is leased of them, what is spent.
+//!
+//! Everything stands behind one lock that is held for a few hundred nanoseconds and never across an await. A hold is taken on
+//! every instance that a call falls under, or on none. What metering decides comes in through `obey`; what this gateway spends
+//! goes out in the records of its calls and, for instances at home in another lane, in reports.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use journal::Journal;
+use schemas::{
+    bound::Bound,
+    error_code::ErrorCode,
+    event::{Attempt, Counter, Event, Hold, LeaseRequested, Posting, Reported},
+    id::{InstanceId, Lane, ProducerId},
+    ledger::Unpriced,
+    limit::Unit,
+    money::Pico,
+    time::Time,
+    tokens::{Completeness, Usage},
+    wire,
+};
+use tokio::sync::watch;
+
+mod amount;
+mod book;
+mod slot;
+
+pub(crate) use book::{Book, Tried};
+
+/// What is asked before an attempt may be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The attempt, with its target chosen.
+    pub attempt: &'a Attempt,
+    /// The most it can use.
+    pub bound: &'a Bound,
+    /// Now.
+    pub now: Time,
+}
+
+/// The right to make one attempt: a hold on every limit that it falls under. Settling it consumes it.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped keeps its holds until their windows end"]
+pub struct Permit {
+    /// What is held.
+    pub holds: Vec<Hold>,
+    /// The age of the oldest balance behind the decision.
+    pub balance_age_ms: u64,
+    /// Whether a hard limit applies.
+    pub hard: bool,
+    /// What limits that only observe would have refused.
+    pub observed: Vec<Refusal>,
+}
+
+/// Why an attempt may not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub code: ErrorCode,
+    /// The instance, to count refusals by.
+    pub instance: InstanceId,
+    /// The limit's name.
+    pub limit: String,
+    /// Its unit.
+    pub unit: Unit,
+    /// Its amount.
+    pub amount: i128,
+    /// What is settled of it.
+    pub settled: i128,
+    /// What is held of it.
+    pub held: i128,
+    /// What the attempt would have held more.
+    pub needed: i128,
+    /// When its window ends, if it ends.
+    pub reset_at: Option<Time>,
+    /// When trying again may help, if it may.
+    pub retry_after: Option<Duration>,
+    /// The age of the balance behind the decision.
+    pub balance_age_ms: u64,
+    /// What is not known about the request, where that is the reason.
+    pub detail: String,
+}
+
+/// How an attempt ended, for its limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent<'a> {
+    /// What it used.
+    pub usage: &'a Usage,
+    /// What that costs.
+    pub cost: Result<Pico, Unpriced>,
+    /// Whether this is all there can be: then nothing stays held.
+    pub whole: bool,
+}
+
+/// The limits of one gateway.
+pub struct Limits {
+    book: Mutex<Book>,
+    journal: Arc<Journal>,
+    changes: watch::Sender<u64>,
+}
+
+impl Limits {
+    /// The limits of the gateway that writes this journal.
+    pub fn new(journal: Arc<Journal>, lanes: u16) -> Arc<Self> {
+        let book = Mutex::new(Book::new(journal.producer(), lanes));
+        Arc::new(Self { book, journal, changes: watch::Sender::new(0) })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Tells everyone who waits that decisions changed.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Sends lease requests, each to its lane.
+    pub(crate) fn send(&self, requests: Vec<(Lane, LeaseRequested)>) -> Result<(), journal::Error> {
+        requests.into_iter().try_for_each(|(lane, request)| self.append(lane, &Event::LeaseRequested(request)))
+    }
+
+    fn append(&self, lane: Lane, event: &Event) -> Result<(), journal::Error> {
+        let body = wire::encode_event(event);
+        self.journal.append(&[journal::Draft { lane, body: &body }]).map(drop)
+    }
+
+    /// Ends an attempt. The counters are those to be written with it: of instances at home in its tenant's lane.
+    pub fn settle(&self, tenant: Lane, permit: Permit, spent: &Spent<'_>) -> (Vec<Posting>, Vec<Counter>) {
+        let mut book = self.lock();
+        let (mut posted, mut counters) =
+            (Vec::with_capacity(permit.holds.len()), Vec::with_capacity(permit.holds.len()));
+        for hold in permit.holds {
+            let Some(slot) = book.slot_mut(hold.instance) else { continue };
+            let (used, provision) = split(slot.limit.unit, hold.amount, spent);
+            let (posting, counter) = slot.settle(hold, used, provision);
+            posted.push(posting);
+            if slot.home == tenant {
+                counters.push(counter);
+            } else {
+                slot.dirty = true;
+            }
+        }
+        (posted, counters)
+    }
+
+    /// Counters that have to travel in a report to this lane, since no record of a call carries them there.
+    pub fn report(&self, lane: Lane, now: Time) -> Vec<Counter> {
+        self.lock().report(lane, now)
+    }
+
+    /// Sends what others wait for at once: leases that were called back, and use of instances at home in other lanes.
+    ///
+    /// `low_watermark` is what the last full report said, which is still true.
+    pub(crate) fn report_dirty(&self, now: Time, low_watermark: Time) -> Result<(), journal::Error> {
+        let lanes = self.lock().dirty_lanes();
+        for lane in lanes {
+            let counters = self.report(lane, now);
+            self.append(lane, &Event::Reported(Reported { at: now, low_watermark, counters }))?;
+        }
+        Ok(())
+    }
+
+    /// Returns every lease as far as nothing is held of it; the last thing that a gateway does.
+    pub fn return_all(&self) {
+        self.lock().return_all();
+    }
+
+    /// How long ago decisions of a lane were last seen; nothing if never.
+    pub fn age(&self, lane: Lane) -> Option<Duration> {
+        self.lock().seen(lane).map(|at| at.elapsed())
+    }
+
+    pub(crate) fn producer(&self) -> ProducerId {
+        self.journal.producer()
+    }
+
+    pub(crate) fn confirm(&self, lane: Lane, producer: ProducerId, seq: schemas::id::Seq) {
+        self.journal.confirm(producer, lane, seq);
+    }
+}
+
+/// What an attempt used of a hold in the limit's unit, and what stays held because it is not known.
+fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
+    let tokens =
+        |count: fn(&schemas::tokens::Vector) -> u64| spent.usage.total().map(|total| i128::from(count(&total)));
+    let used = match unit {
+        Unit::Requests => return (1, 0),
+        Unit::Tokens => tokens(schemas::tokens::Vector::total),
+        Unit::InputTokens => tokens(schemas::tokens::Vector::input),
+        Unit::OutputTokens => tokens(schemas::tokens::Vector::all_output),
+        Unit::Usd if spent.usage.completeness_is_missing() => None,
+        Unit::Usd => spent.cost.ok().map(|cost| cost.0),
+    };
+    let Some(used) = used else { return (0, held) };
+    (used, if spent.whole { 0 } else { (held - used).max(0) })
+}
+
+/// A question that [`Usage`] answers for limits only.
+trait Doubtful {
+    fn completeness_is_missing(&self) -> bool;
+}
+
+impl Doubtful for Usage {
+    fn completeness_is_missing(&self) -> bool {
+        matches!(self.completeness, Completeness::Missing(_))
+    }
+}
+
+/// How old a balance is, in milliseconds.
+pub(crate) fn age_ms(seen: Option<Instant>) -> u64 {
+    seen.map_or(u64::MAX, |at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

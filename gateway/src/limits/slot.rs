@@ -1,0 +1,274 @@
+//! What this gateway knows and spends of one instance of a limit: its lease, its use, its holds.
+//!
+//! L-2 stands before every hold: `used + held ≤ granted − returned`, in the window of the hold. `used` and `returned` are this
+//! gateway's alone and only grow; `granted` comes with the decisions. What nobody knows stays held as a provision until its
+//! window is over.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use schemas::{
+    decision::Instance,
+    event::{Counter, Hold, Posting, Want},
+    id::{InstanceId, Lane, LimitId, ProducerId},
+    limit::Limit,
+    time::Time,
+};
+
+/// How many windows of an instance whose leases stand are remembered, so that a late settlement finds its own.
+const WINDOWS_KEPT: usize = 4;
+
+/// A lease request names this many times what one call needs, until demand is known.
+const FIRST_WANT: i128 = 16;
+
+/// Demand is measured over this time.
+const DEMAND_SPAN: Duration = Duration::from_secs(10);
+
+/// One instance at this gateway.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) limit: Arc<Limit>,
+    pub(crate) limit_id: LimitId,
+    pub(crate) id: InstanceId,
+    pub(crate) values: Vec<String>,
+    pub(crate) home: Lane,
+    /// The last decision about it, if there was one.
+    pub(crate) view: Option<Arc<Instance>>,
+    /// The number of the request that is under way, and when it was sent.
+    pub(crate) asked: Option<(u64, Instant)>,
+    /// Whether its home has to be told of a change in a report of its own.
+    pub(crate) dirty: bool,
+    /// The windows in which something happened, by start.
+    windows: Vec<Spent>,
+    returned: i128,
+    version: u64,
+    recall: u64,
+    demand: Demand,
+}
+
+/// One window of a slot.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    start: Time,
+    end: Time,
+    used: i128,
+    held: i128,
+    provisioned: i128,
+}
+
+/// What was held in this span and the one before.
+#[derive(Debug)]
+struct Demand {
+    since: Instant,
+    now: i128,
+    before: i128,
+}
+
+impl Slot {
+    /// An instance that this gateway meets for the first time.
+    pub(crate) fn new(limit: Arc<Limit>, limit_id: LimitId, id: InstanceId, values: Vec<String>, home: Lane) -> Self {
+        Self {
+            limit,
+            limit_id,
+            id,
+            values,
+            home,
+            view: None,
+            asked: None,
+            dirty: false,
+            windows: Vec::new(),
+            returned: 0,
+            version: 0,
+            recall: 0,
+            demand: Demand { since: Instant::now(), now: 0, before: 0 },
+        }
+    }
+
+    /// What this producer may spend of each window.
+    pub(crate) fn lease(&self, me: ProducerId) -> i128 {
+        let granted = self.view.as_ref().and_then(|view| view.holders.iter().find(|holder| holder.producer == me));
+        granted.map_or(0, |holder| holder.granted) - self.returned
+    }
+
+    /// What has to be leased more before `need` can be held in `window`; zero or less if L-2 allows it now.
+    pub(crate) fn short(&self, me: ProducerId, window: Time, need: i128) -> i128 {
+        let (used, held) = self.spent(window);
+        used + held + need - self.lease(me)
+    }
+
+    /// Used and held here, provisions included, in one window.
+    pub(crate) fn spent(&self, window: Time) -> (i128, i128) {
+        let spent = self.windows.iter().find(|spent| spent.start == window);
+        spent.map_or((0, 0), |spent| (spent.used, spent.held + spent.provisioned))
+    }
+
+    /// Settled by everybody in one window, as far as is known here.
+    pub(crate) fn settled(&self, me: ProducerId, window: Time) -> i128 {
+        self.spent(window).0 + self.others(me, |holder| holder.used_in(window)) + self.adjusted(window)
+    }
+
+    /// Held by everybody, as far as is known here.
+    pub(crate) fn held(&self, me: ProducerId) -> i128 {
+        self.windows.iter().map(|spent| spent.held + spent.provisioned).sum::<i128>()
+            + self.others(me, |holder| holder.held)
+    }
+
+    /// What metering could still grant us in `window` as far as is known here.
+    pub(crate) fn free(&self, me: ProducerId, window: Time) -> i128 {
+        let ours = self.lease(me).max(self.spent(window).0);
+        self.limit.amount - self.adjusted(window) - ours - self.others(me, |holder| holder.taken(window))
+    }
+
+    /// Whether another gateway may have some of it that it does not use.
+    pub(crate) fn others_may_return(&self, me: ProducerId, window: Time) -> bool {
+        let Some(view) = &self.view else { return true };
+        view.holders.iter().filter(|holder| holder.producer != me && !holder.closed()).any(|holder| {
+            holder.lease() > holder.used_in(window) + holder.held || (holder.lease() > 0 && holder.recall < view.recall)
+        })
+    }
+
+    fn adjusted(&self, window: Time) -> i128 {
+        let view = self.view.as_ref().and_then(|view| view.windows.iter().find(|known| known.start == window));
+        view.map_or(0, |known| known.adjusted)
+    }
+
+    fn others(&self, me: ProducerId, of: impl Fn(&schemas::decision::Holder) -> i128) -> i128 {
+        let holders = self.view.iter().flat_map(|view| &view.holders);
+        holders.filter(|holder| holder.producer != me).map(of).sum()
+    }
+
+    /// Takes a hold. The caller has seen that L-2 allows it, or the limit needs no lease.
+    pub(crate) fn take(&mut self, (start, end): (Time, Time), amount: i128) -> Hold {
+        self.open(start, end).held += amount;
+        self.version += 1;
+        self.demand.add(amount);
+        Hold { instance: self.id, window: start, amount }
+    }
+
+    fn open(&mut self, start: Time, end: Time) -> &mut Spent {
+        let known = self.windows.iter().position(|spent| spent.start == start);
+        let place = known.unwrap_or_else(|| {
+            if self.windows.len() >= WINDOWS_KEPT
+                && let Some(over) = self.windows.iter().position(|spent| spent.held == 0)
+            {
+                self.windows.remove(over);
+            }
+            self.windows.push(Spent { start, end, used: 0, held: 0, provisioned: 0 });
+            self.windows.len() - 1
+        });
+        &mut self.windows[place]
+    }
+
+    /// Ends a hold: what was used counts, what is not known stays held, the rest is free again.
+    pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
+        let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);
+        let spent = self.open(hold.window, end);
+        spent.held -= hold.amount;
+        spent.used += used;
+        spent.provisioned += provision;
+        self.version += 1;
+        (Posting { instance: self.id, window: hold.window, used, provision }, self.counter(hold.window))
+    }
+
+    /// The totals to report for one window.
+    pub(crate) fn counter(&self, window: Time) -> Counter {
+        let (held, provisioned) =
+            self.windows.iter().fold((0, 0), |sum, spent| (sum.0 + spent.held, sum.1 + spent.provisioned));
+        Counter {
+            instance: self.id,
+            window,
+            used: self.spent(window).0,
+            returned: self.returned,
+            held: held + provisioned,
+            provisioned,
+            version: self.version,
+            recall: self.recall,
+        }
+    }
+
+    /// One counter for each window in which something happened; one of nothing at `window` if none did.
+    pub(crate) fn counters(&self, window: Time) -> Vec<Counter> {
+        if self.windows.is_empty() {
+            return vec![self.counter(window)];
+        }
+        self.windows.iter().map(|spent| self.counter(spent.start)).collect()
+    }
+
+    /// Takes over a decision; says whether it calls for something to be returned and reported.
+    pub(crate) fn obey(&mut self, view: Arc<Instance>, me: ProducerId) -> bool {
+        let recalled = view.recall > self.recall;
+        self.recall = self.recall.max(view.recall);
+        self.view = Some(view);
+        recalled && {
+            self.give_back(me);
+            true
+        }
+    }
+
+    /// Returns everything that is not used or held in any window.
+    pub(crate) fn give_back(&mut self, me: ProducerId) {
+        let busy = self.windows.iter().map(|spent| spent.used + spent.held + spent.provisioned).max().unwrap_or(0);
+        let idle = self.lease(me) - busy;
+        if idle > 0 {
+            self.returned += idle;
+        }
+        self.version += 1;
+        self.dirty = true;
+    }
+
+    /// Lets go of provisions whose window is over, where leases stand; says whether there were any.
+    pub(crate) fn expire(&mut self, now: Time) -> bool {
+        let mut expired = false;
+        for spent in self.windows.iter_mut().filter(|spent| spent.end <= now && spent.provisioned > 0) {
+            spent.provisioned = 0;
+            expired = true;
+        }
+        if expired {
+            self.version += 1;
+            self.dirty = true;
+        }
+        expired
+    }
+
+    /// Whether it can be forgotten: its windows are over and nothing is held.
+    pub(crate) fn idle(&self, now: Time) -> bool {
+        !self.dirty && self.windows.iter().all(|spent| spent.end <= now && spent.held == 0)
+    }
+
+    /// What to ask for: at least `need`, and what recent demand says would last for `horizon`.
+    pub(crate) fn want(&mut self, window: Time, need: i128, call: i128, horizon: Duration) -> Want {
+        let demand = self.demand.over(horizon).max(call.saturating_mul(FIRST_WANT));
+        Want {
+            limit: self.limit_id,
+            values: self.values.clone(),
+            window,
+            need,
+            want: demand.max(need),
+            counter: self.counter(window),
+        }
+    }
+}
+
+impl Demand {
+    fn add(&mut self, amount: i128) {
+        self.roll();
+        self.now += amount;
+    }
+
+    fn roll(&mut self) {
+        let spans = self.since.elapsed().as_secs() / DEMAND_SPAN.as_secs();
+        if spans > 0 {
+            self.before = if spans == 1 { self.now } else { 0 };
+            self.now = 0;
+            self.since = Instant::now();
+        }
+    }
+
+    fn over(&mut self, horizon: Duration) -> i128 {
+        self.roll();
+        let spans = i128::from(horizon.as_secs() / DEMAND_SPAN.as_secs().max(1)).max(1);
+        self.now.max(self.before).saturating_mul(spans)
+    }
+}

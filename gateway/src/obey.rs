@@ -1,0 +1,195 @@
+//! Following metering's word: the policy, and the decisions.
+//!
+//! One thread reads both topics. The policy is swapped whole; decisions go into the local books; the watermarks in them confirm
+//! what the journal may forget. Leases that are called back are returned here, at once.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use journal::{Change, Follower, Reader, Road};
+use schemas::{
+    decision::{Key, State},
+    id::{BookHash, Offset},
+    policy::{Policy, Record},
+    price::Book,
+    subject::Subject,
+    time::{self, Time},
+    topics::Topic,
+    wire,
+};
+
+use crate::limits::Limits;
+
+/// How long the thread waits for decisions before it looks at the policy and for a stop.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How often instances of windows that are over are forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// The policy as a gateway uses it.
+pub struct PolicyView {
+    /// The policy.
+    pub policy: Policy,
+    /// The price book in force.
+    pub book: Arc<Book>,
+    /// Whose key it is, by the SHA-256 of the key.
+    pub keys: HashMap<[u8; 32], Arc<Subject>>,
+}
+
+/// The current policy, shared by all workers; swapped whole.
+#[derive(Default)]
+pub struct View {
+    current: Mutex<Option<Arc<PolicyView>>>,
+    generation: AtomicU64,
+}
+
+impl View {
+    /// The policy in force; nothing until one was read.
+    pub fn load(&self) -> Option<Arc<PolicyView>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Grows with every change, so that a worker can keep its own copy until then.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts a policy in force.
+    pub fn store(&self, view: PolicyView) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// The thread that follows.
+pub struct Obey {
+    limits: Arc<Limits>,
+    view: Arc<View>,
+    follower: Box<dyn Follower>,
+    policies: Box<dyn Reader>,
+    books: HashMap<BookHash, Arc<Book>>,
+    ready: Arc<AtomicBool>,
+    low_watermark: Arc<AtomicI64>,
+}
+
+impl Obey {
+    /// Follows a road for these limits and this view.
+    pub fn new(road: &dyn Road, limits: Arc<Limits>, view: Arc<View>) -> Result<Self, journal::Error> {
+        Ok(Self {
+            limits,
+            view,
+            follower: road.follower()?,
+            policies: road.reader(Topic::Policy, &[Offset(0)])?,
+            books: HashMap::new(),
+            ready: Arc::new(AtomicBool::new(false)),
+            low_watermark: Arc::new(AtomicI64::new(0)),
+        })
+    }
+
+    /// True once policy and decisions were read to the end.
+    pub fn ready(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ready)
+    }
+
+    /// Where the gateway writes the low watermark of its last full report, in microseconds.
+    pub fn low_watermark(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.low_watermark)
+    }
+
+    /// Follows until told to stop.
+    pub fn run(mut self, stop: &AtomicBool) -> Result<(), journal::Error> {
+        let mut swept = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            self.read_policy()?;
+            let changes = self.follower.poll(POLL)?;
+            if !changes.is_empty() {
+                self.decide(changes);
+                self.limits.changed();
+            }
+            let low_watermark = Time::from_micros(self.low_watermark.load(Ordering::Relaxed));
+            if let Err(error) = self.limits.report_dirty(time::now(), low_watermark) {
+                tracing::warn!(%error, "counters cannot be reported now; they will be with the next report");
+            }
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.limits.lock().sweep(time::now());
+            }
+            let ready = self.follower.caught_up() && self.view.load().is_some();
+            self.ready.store(ready, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn read_policy(&mut self) -> Result<(), journal::Error> {
+        for record in self.policies.poll(Duration::ZERO)? {
+            match wire::decode_policy(&record.body) {
+                Ok(Record::Book(book)) => {
+                    self.books.insert(book.hash(), Arc::new(*book));
+                }
+                Ok(Record::Policy(policy)) => self.enforce(*policy),
+                Err(error) => {
+                    tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; the one before it stays in force");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn enforce(&mut self, policy: Policy) {
+        let Some(book) = self.books.get(&policy.book) else {
+            tracing::error!(book = %policy.book, "the policy names a price book that was not published; the one before it stays in force");
+            return;
+        };
+        self.limits.lock().rule(&policy.limits, policy.metering.outage_budget);
+        let keys = policy.tenants.iter().flat_map(|tenant| {
+            tenant.keys.iter().map(|key| {
+                let subject = Subject {
+                    tenant: tenant.name.clone(),
+                    team: key.team.clone(),
+                    project: key.project.clone(),
+                    user: key.user.clone(),
+                    key: key.name.clone(),
+                    tags: key.tags.clone(),
+                };
+                (key.sha256.0, Arc::new(subject))
+            })
+        });
+        self.view.store(PolicyView { keys: keys.collect(), book: Arc::clone(book), policy });
+        self.limits.changed();
+    }
+
+    fn decide(&self, changes: Vec<Change>) {
+        let mut confirmed = Vec::new();
+        let mut book = self.limits.lock();
+        for change in changes {
+            let Ok(key) = wire::decode_key(&change.key) else {
+                tracing::error!("a decision with a key that this version cannot read is left out");
+                continue;
+            };
+            let state = change.state.map(|state| wire::decode_state(&key, &state)).transpose();
+            match (key, state) {
+                (Key::Lane(lane), Ok(Some(State::Lane(state)))) => {
+                    book.lane(lane, &state);
+                    confirmed.push((lane, state));
+                }
+                (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(Arc::new(*instance))),
+                (Key::Instance(id), Ok(None)) => book.view(id, None),
+                (Key::Schedule(..), Ok(Some(State::Schedule(schedule)))) => book.schedule(schedule),
+                (_, Ok(_)) => {}
+                (key, Err(error)) => tracing::error!(?key, %error, "a decision cannot be read and is left out"),
+            }
+        }
+        drop(book);
+        for (lane, state) in confirmed {
+            for mark in state.producers {
+                self.limits.confirm(lane, mark.producer, mark.seq);
+            }
+        }
+    }
+}
