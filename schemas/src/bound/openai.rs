@@ -20,7 +20,7 @@ const PER_TOOL: u64 = 16;
 /// Tokens that a schema of the answer is framed by beyond its own JSON.
 const PER_FORMAT: u64 = 64;
 /// The tiers that a project's settings can choose for a request that names none.
-const TIERS: [&str; 2] = ["flex", "priority"];
+const TIERS: [&str; 3] = ["flex", "priority", "fast"];
 
 /// Fields that steer the answer or its form and put nothing into the input.
 const SILENT: [&str; 29] = [
