@@ -101,6 +101,24 @@ pub enum Error {
     /// Another member has taken the lane over; nothing of the transaction stands.
     #[error("lane {} belongs to another member now", .0.0)]
     Fenced(Lane),
+    /// A topic has another number of partitions than the configuration has lanes. Lanes are fixed when topics are created.
+    #[error("topic {topic} has {found} partitions, and there are to be {lanes} lanes")]
+    Lanes {
+        /// The topic.
+        topic: String,
+        /// Its partitions.
+        found: usize,
+        /// The lanes configured.
+        lanes: u16,
+    },
+    /// A topic is configured so that it would lose what must be kept, or keep what must go. Configure it as it says.
+    #[error("topic {topic}: {why}")]
+    Topic {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The cluster cannot be reached or answered with an error; the caller may try again later.
     #[error("the log cannot be reached: {0}")]
     Unreachable(String),
@@ -113,7 +131,8 @@ impl Error {
             Self::Full { .. } | Self::Broken { .. } => ErrorCode::JournalFull,
             Self::Corrupt { .. } => ErrorCode::JournalCorrupt,
             Self::Locked { .. } => ErrorCode::DirectoryLocked,
-            Self::NoSuchLane { .. } => ErrorCode::LanesDiffer,
+            Self::NoSuchLane { .. } | Self::Lanes { .. } => ErrorCode::LanesDiffer,
+            Self::Topic { .. } => ErrorCode::TopicConfiguration,
             Self::Io { .. }
             | Self::NotKept { .. }
             | Self::TooLarge { .. }

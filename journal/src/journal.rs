@@ -252,6 +252,12 @@ impl Journal {
         self.trim_if_done();
     }
 
+    /// The last record of `producer` in `lane` that metering is known to have committed.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn confirmed(&self, producer: ProducerId, lane: Lane) -> Seq {
+        Seq(held(&self.shared.confirmed).get(&(producer, lane)).copied().unwrap_or(0))
+    }
+
     /// Wakes the flusher if it could remove something. It may also come to it by itself, after an fsync.
     fn trim_if_done(&self) {
         if self.log.oldest_sealed().is_some_and(|facts| self.shared.done_with(&facts)) {

@@ -25,6 +25,10 @@ mod disk;
 mod error;
 mod fault;
 mod journal;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "kafka")]
+mod outbox;
 mod segment;
 
 #[cfg(test)]

@@ -1,0 +1,304 @@
+//! What every client of the cluster has in common: its configuration, its errors, and how it reads.
+//!
+//! librdkafka connects again by itself and for ever. So what only says that a broker is away is logged and is no error.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+    producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext},
+};
+use schemas::{
+    id::{Lane, Offset},
+    topics::Topic,
+};
+
+use super::Options;
+use crate::error::Error;
+
+/// How long a poll waits at most before it looks whether the road was closed.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// The largest record and batch. Price books are the largest records.
+pub(super) const MOST_BYTES: &str = "16777216";
+
+/// How long a question to the cluster may take.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// The cluster, and what is ours in it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    options: Options,
+    closed: AtomicBool,
+}
+
+impl Client {
+    pub(super) fn new(options: &Options) -> Self {
+        Self { options: options.clone(), closed: AtomicBool::new(false) }
+    }
+
+    pub(super) fn lanes(&self) -> u16 {
+        self.options.lanes
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The partitions of a topic.
+    pub(super) fn partitions(&self, topic: Topic) -> u16 {
+        if topic == Topic::Policy { 1 } else { self.options.lanes }
+    }
+
+    /// The name of a topic.
+    pub(crate) fn topic(&self, topic: Topic) -> String {
+        format!("{}.{}", self.options.prefix, topic.name())
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
+    /// What all clients are configured with.
+    pub(super) fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.options.brokers.join(","))
+            .set("client.id", "tollgate")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.keepalive.enable", "true")
+            .set("socket.nagle.disable", "true")
+            .set("message.max.bytes", MOST_BYTES)
+            .set("receive.message.max.bytes", "100000000")
+            .set("log.connection.close", "false")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+
+    /// A consumer of committed records that belongs to no group: it reads what it is assigned.
+    pub(super) fn consumer(&self) -> Result<BaseConsumer<Quiet>, Error> {
+        self.reading("reader").create_with_context(Quiet).map_err(unreachable)
+    }
+
+    /// The configuration of a consumer of committed records.
+    pub(super) fn reading(&self, group: &str) -> ClientConfig {
+        let mut config = self.config();
+        config
+            .set("group.id", format!("{}-{group}", self.options.prefix))
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.error.backoff.ms", "100")
+            .set("fetch.queue.backoff.ms", "10")
+            .set("queued.max.messages.kbytes", "16384");
+        config
+    }
+
+    /// A producer. Nothing that it was given is dropped before it is told so; `settings` are added to the usual ones.
+    pub(crate) fn producer(&self, settings: &[(&str, &str)]) -> Result<BaseProducer<Failures>, Error> {
+        let mut config = self.config();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "zstd")
+            .set("retry.backoff.ms", "20");
+        for (name, value) in settings {
+            config.set(*name, *value);
+        }
+        config.create_with_context(Failures::default()).map_err(unreachable)
+    }
+
+    /// The first offset kept of a partition, and the one after the last that is committed.
+    pub(super) fn bounds<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        topic: Topic,
+        lane: Lane,
+    ) -> Result<(Offset, Offset), Error> {
+        let (first, end) =
+            consumer.fetch_watermarks(&self.topic(topic), i32::from(lane.0), ANSWER).map_err(unreachable)?;
+        Ok((offset(first), offset(end)))
+    }
+
+    /// Polls for what comes within `wait` and then for what is there, and hands each to `take` until it has enough.
+    pub(super) fn drain<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        wait: Duration,
+        mut take: impl FnMut(Polled<'_, '_>) -> bool,
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + wait;
+        let mut any = false;
+        loop {
+            if self.is_closed() {
+                return if any { Ok(()) } else { Err(Error::Closed) };
+            }
+            let rest = if any { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+            let enough = match consumer.poll(rest.min(SLICE)) {
+                None if rest <= SLICE => return Ok(()),
+                None => false,
+                Some(Ok(message)) => {
+                    any = true;
+                    take(Polled::Message(&message))
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => take(Polled::End(lane(partition))),
+                Some(Err(error)) if is_passing(&error) => {
+                    tracing::debug!(%error, "the cluster did not answer; trying again");
+                    false
+                }
+                Some(Err(error)) => return Err(unreachable(error)),
+            };
+            if enough {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What a poll gave.
+pub(super) enum Polled<'p, 'm> {
+    /// A record.
+    Message(&'p BorrowedMessage<'m>),
+    /// All that was committed in this partition when it was asked for has been polled.
+    End(Lane),
+}
+
+/// Assigns partitions of a topic, each from an offset.
+pub(super) fn assign<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    from: impl IntoIterator<Item = (Lane, rdkafka::Offset)>,
+) -> Result<(), Error> {
+    let mut partitions = TopicPartitionList::new();
+    for (lane, offset) in from {
+        partitions.add_partition_offset(topic, i32::from(lane.0), offset).map_err(unreachable)?;
+    }
+    consumer.assign(&partitions).map_err(unreachable)
+}
+
+/// A place as librdkafka says it.
+pub(super) fn place(offset: Offset) -> rdkafka::Offset {
+    rdkafka::Offset::Offset(i64::try_from(offset.0).unwrap_or(i64::MAX))
+}
+
+/// A place as we say it; librdkafka uses negative ones for "none".
+pub(super) fn offset(raw: i64) -> Offset {
+    Offset(u64::try_from(raw).unwrap_or(0))
+}
+
+/// A partition is a lane. Those that are none of ours are never assigned.
+pub(super) fn lane(partition: i32) -> Lane {
+    Lane(u16::try_from(partition).unwrap_or(u16::MAX))
+}
+
+/// The error of a cluster that does not do what it was asked.
+pub(super) fn unreachable(error: KafkaError) -> Error {
+    Error::Unreachable(error.to_string())
+}
+
+/// Whether an error says only that brokers are away or busy, so that librdkafka goes on by itself.
+pub(super) fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, CoordinatorLoadInProgress, CoordinatorNotAvailable,
+        LeaderNotAvailable, NetworkException, NodeUpdate, NotCoordinator, NotLeaderForPartition, OperationTimedOut,
+        PollExceeded, RequestTimedOut, Resolve, UnknownTopicOrPartition, WaitingForCoordinator,
+    };
+    matches!(
+        error,
+        KafkaError::MessageConsumption(
+            AllBrokersDown
+                | BrokerNotAvailable
+                | BrokerTransportFailure
+                | CoordinatorLoadInProgress
+                | CoordinatorNotAvailable
+                | LeaderNotAvailable
+                | NetworkException
+                | NodeUpdate
+                | NotCoordinator
+                | NotLeaderForPartition
+                | OperationTimedOut
+                | PollExceeded
+                | RequestTimedOut
+                | Resolve
+                | UnknownTopicOrPartition
+                | WaitingForCoordinator
+        )
+    )
+}
+
+/// Sends what librdkafka says to where we say it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the cluster did not answer");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::warn!(facility, message, "librdkafka");
+        }
+        _ => tracing::debug!(facility, message, "librdkafka"),
+    }
+}
+
+/// Remembers whether a record was not delivered.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(std::sync::Mutex<Option<KafkaError>>);
+
+impl Failures {
+    /// The first failure since the last call.
+    pub(crate) fn take(&self) -> Option<KafkaError> {
+        crate::segment::held(&self.0).take()
+    }
+}
+
+impl ClientContext for Failures {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the cluster did not answer");
+    }
+}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            crate::segment::held(&self.0).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// Waits until all is delivered; an error names the first record that was not.
+pub(super) fn deliver(producer: &BaseProducer<Failures>, wait: Duration) -> Result<(), Error> {
+    producer.flush(wait).map_err(unreachable)?;
+    producer.context().take().map_or(Ok(()), |error| Err(unreachable(error)))
+}

@@ -1,0 +1,59 @@
+//! Following `decisions`: all that compaction has left, then every commit.
+//!
+//! A key may come more than once, oldest first, and its removal after it; whoever applies them in order is right at the end.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use rdkafka::{consumer::BaseConsumer, message::Message as _};
+use schemas::{id::Lane, topics::Topic};
+
+use super::client::{Client, Polled, Quiet, assign, lane};
+use crate::{Change, Follower, error::Error};
+
+/// The most that one poll gives, about.
+const MOST_BYTES: usize = 1 << 20;
+
+pub(super) struct KafkaFollower {
+    client: Arc<Client>,
+    consumer: BaseConsumer<Quiet>,
+    /// The lanes of which the state has not been read to its end yet.
+    behind: BTreeSet<Lane>,
+}
+
+impl KafkaFollower {
+    pub(super) fn open(client: &Arc<Client>) -> Result<Self, Error> {
+        Self::of(client, (0..client.lanes()).map(Lane).collect())
+    }
+
+    /// Follows these lanes only.
+    pub(super) fn of(client: &Arc<Client>, lanes: BTreeSet<Lane>) -> Result<Self, Error> {
+        let consumer = client.consumer()?;
+        let from = lanes.iter().map(|lane| (*lane, rdkafka::Offset::Beginning));
+        assign(&consumer, &client.topic(Topic::Decisions), from)?;
+        Ok(Self { client: Arc::clone(client), consumer, behind: lanes })
+    }
+}
+
+impl Follower for KafkaFollower {
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        let behind = &mut self.behind;
+        self.client.drain(&self.consumer, wait, |polled| match polled {
+            Polled::Message(message) => {
+                let key = Bytes::copy_from_slice(message.key().unwrap_or_default());
+                let state = message.payload().map(Bytes::copy_from_slice);
+                bytes += key.len() + state.as_ref().map_or(0, Bytes::len);
+                changes.push(Change { lane: lane(message.partition()), key, state });
+                bytes >= MOST_BYTES
+            }
+            Polled::End(lane) => behind.remove(&lane) && behind.is_empty(),
+        })?;
+        Ok(changes)
+    }
+
+    fn caught_up(&self) -> bool {
+        self.behind.is_empty()
+    }
+}

@@ -1,0 +1,84 @@
+//! One lane's transactions: what metering made of its input, whole or not at all.
+//!
+//! The transactional id is that of the lane, so initialising the producer ends what an earlier owner left open, and nothing
+//! that an earlier owner still tries can be committed.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka::{
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use schemas::{id::Lane, topics::Topic};
+
+use super::client::{Client, Failures, unreachable};
+use crate::{Outputs, error::Error};
+
+/// After this the broker gives a transaction up. Readers wait for it as long, so it is short.
+const TRANSACTION: Duration = Duration::from_secs(10);
+
+/// How long a full queue is waited for at a time.
+const BREATH: Duration = Duration::from_millis(10);
+
+pub(super) struct LaneProducer {
+    lane: Lane,
+    producer: BaseProducer<Failures>,
+    ledger: String,
+    decisions: String,
+}
+
+impl LaneProducer {
+    /// Takes the lane over: fences every producer of it that was initialised earlier, and ends their transactions.
+    pub(super) fn take_over(client: &Client, lane: Lane) -> Result<Self, Error> {
+        let id = format!("{}-metering-{}", client.options().prefix, lane.0);
+        let timeout = TRANSACTION.as_millis().to_string();
+        let producer = client.producer(&[
+            ("transactional.id", &id),
+            ("transaction.timeout.ms", &timeout),
+            ("message.timeout.ms", &timeout),
+            ("linger.ms", "0"),
+        ])?;
+        producer.init_transactions(TRANSACTION * 2).map_err(unreachable)?;
+        Ok(Self { lane, producer, ledger: client.topic(Topic::Ledger), decisions: client.topic(Topic::Decisions) })
+    }
+
+    /// Commits. After an error the producer is of no use, and only the topics can tell whether the transaction stands.
+    pub(super) fn commit(&self, outputs: &Outputs) -> KafkaResult<()> {
+        let deadline = Instant::now() + TRANSACTION * 2;
+        self.producer.begin_transaction()?;
+        for body in &outputs.ledger {
+            self.send(&self.ledger, None, Some(body), deadline)?;
+        }
+        for (key, state) in &outputs.decisions {
+            self.send(&self.decisions, Some(key), state.as_ref(), deadline)?;
+        }
+        loop {
+            match self.producer.commit_transaction(TRANSACTION) {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn send(&self, topic: &str, key: Option<&Bytes>, body: Option<&Bytes>, deadline: Instant) -> KafkaResult<()> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(i32::from(self.lane.0));
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        if let Some(body) = body {
+            record = record.payload(body);
+        }
+        loop {
+            match self.producer.send(record) {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again))
+                    if Instant::now() < deadline =>
+                {
+                    self.producer.poll(BREATH);
+                    record = again;
+                }
+                done => return done.map_err(|(error, _)| error),
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Metering's side of the log on Kafka: a member of the group that shares the lanes, and the only writer of those it has.
+//!
+//! The group says who should have a lane; the transactional producer of the lane says who has it. A lane is taken in this
+//! order: assigned by the group, earlier producers fenced, `decisions` read to its end, resumed where that state says.
+//! A commit that failed in any way loses the lane, since nobody knows what stands; the member joins anew and reads it back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rdkafka::{
+    ClientContext, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::KafkaError,
+    message::{BorrowedMessage, Message as _},
+    types::RDKafkaRespErr,
+};
+use schemas::{
+    id::{Lane, Offset},
+    topics::Topic,
+};
+
+use super::{
+    client::{self, ANSWER, Client, Polled as Read, place, unreachable},
+    follower::KafkaFollower,
+    headers,
+    lane::LaneProducer,
+};
+use crate::{Follower as _, Member, Outputs, Polled, Record, error::Error, segment::held};
+
+/// The most that one poll gives, about.
+const MOST_BYTES: usize = 1 << 20;
+
+/// How long reading the state of lanes may take before it is begun again.
+const RESTORE: Duration = Duration::from_secs(60);
+
+pub(super) struct KafkaMember {
+    client: Arc<Client>,
+    consumer: BaseConsumer<Group>,
+    topic: String,
+    /// The lanes that are ours and restored.
+    lanes: BTreeMap<Lane, Owned>,
+    /// The lanes that the group gave us and that are to be restored.
+    given: BTreeSet<Lane>,
+    /// What is to be told next.
+    told: VecDeque<Polled>,
+    /// The lane that gave records last: the others come first.
+    last: Lane,
+    rejoin: bool,
+}
+
+struct Owned {
+    producer: LaneProducer,
+    input: Vec<Record>,
+}
+
+/// What the group decided, in order.
+#[derive(Debug)]
+enum Decided {
+    Given(Vec<Lane>),
+    Taken(Vec<Lane>),
+}
+
+/// The member's callbacks; they run within its polls.
+#[derive(Debug, Default)]
+struct Group(Mutex<Vec<Decided>>);
+
+impl KafkaMember {
+    pub(super) fn join(client: &Arc<Client>) -> Result<Self, Error> {
+        let millis = |time: Duration| time.as_millis().to_string();
+        let mut config = client.reading("metering");
+        let options = client.options();
+        config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", millis(options.session))
+            .set("heartbeat.interval.ms", millis(options.session / 6))
+            .set("max.poll.interval.ms", millis(options.stall))
+            // A lane that lost its beginning to time goes on at what there is; `resume` has said so.
+            .set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer<Group> = config.create_with_context(Group::default()).map_err(unreachable)?;
+        let topic = client.topic(Topic::Usage);
+        consumer.subscribe(&[&topic]).map_err(unreachable)?;
+        Ok(Self {
+            client: Arc::clone(client),
+            consumer,
+            topic,
+            lanes: BTreeMap::new(),
+            given: BTreeSet::new(),
+            told: VecDeque::new(),
+            last: Lane(0),
+            rejoin: false,
+        })
+    }
+
+    /// Leaves the group and joins it again: whatever it holds to be ours is looked at anew.
+    fn join_again(&mut self) -> Result<(), Error> {
+        self.consumer.unsubscribe();
+        self.consumer.subscribe(&[&self.topic]).map_err(unreachable)?;
+        self.rejoin = false;
+        Ok(())
+    }
+
+    /// Reads what there is into the lanes it is of.
+    fn read(&mut self, wait: Duration) -> Result<(), Error> {
+        let Self { client, consumer, lanes, .. } = self;
+        let mut bytes: usize = lanes.values().flat_map(|owned| &owned.input).map(|record| record.body.len()).sum();
+        client.drain(consumer, if bytes == 0 { wait } else { Duration::ZERO }, |read| {
+            if let Read::Message(message) = read
+                && let Some(owned) = lanes.get_mut(&client::lane(message.partition()))
+                && let Some(record) = record(message)
+            {
+                bytes += record.body.len();
+                owned.input.push(record);
+            }
+            bytes >= MOST_BYTES || !held(&consumer.context().0).is_empty()
+        })
+    }
+
+    /// Does what the group decided since the last time.
+    fn obey(&mut self) {
+        let decided = std::mem::take(&mut *held(&self.consumer.context().0));
+        for decided in decided {
+            match decided {
+                Decided::Given(lanes) => self.given.extend(lanes),
+                Decided::Taken(lanes) => {
+                    for lane in lanes {
+                        self.given.remove(&lane);
+                        if self.lanes.remove(&lane).is_some() {
+                            self.told.push_back(Polled::Revoked(lane));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes over the lanes that the group gave us, and reads their state.
+    fn restore(&mut self) -> Result<(), Error> {
+        let producers = self.take_over()?;
+        let mut follower = KafkaFollower::of(&self.client, self.given.clone())?;
+        let mut states: BTreeMap<Lane, BTreeMap<Bytes, Bytes>> = BTreeMap::new();
+        let deadline = Instant::now() + RESTORE;
+        while !follower.caught_up() {
+            if Instant::now() > deadline {
+                return Err(Error::Unreachable("the state of a lane cannot be read".into()));
+            }
+            for change in follower.poll(ANSWER)? {
+                let state = states.entry(change.lane).or_default();
+                match change.state {
+                    Some(body) => state.insert(change.key, body),
+                    None => state.remove(&change.key),
+                };
+            }
+        }
+        for (lane, producer) in producers {
+            self.given.remove(&lane);
+            self.lanes.insert(lane, Owned { producer, input: Vec::new() });
+            let state = states.remove(&lane).unwrap_or_default().into_iter().collect();
+            self.told.push_back(Polled::Assigned(lane, state));
+        }
+        Ok(())
+    }
+
+    /// Fences all earlier producers of the given lanes, at once: each costs some round trips.
+    fn take_over(&self) -> Result<Vec<(Lane, LaneProducer)>, Error> {
+        let client = &self.client;
+        thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .given
+                .iter()
+                .map(|lane| {
+                    scope.spawn(move || LaneProducer::take_over(client, *lane).map(|producer| (*lane, producer)))
+                })
+                .collect();
+            let broken = || Err(Error::Misused("a thread that takes a lane over broke"));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
+        })
+    }
+
+    /// The records of one lane, each in its turn.
+    fn records(&mut self) -> Option<Polled> {
+        let later = self.lanes.iter().filter(|(lane, owned)| **lane > self.last && !owned.input.is_empty());
+        let any = self.lanes.iter().filter(|(_, owned)| !owned.input.is_empty());
+        let lane = *later.chain(any).next()?.0;
+        self.last = lane;
+        let owned = self.lanes.get_mut(&lane)?;
+        Some(Polled::Records(lane, std::mem::take(&mut owned.input)))
+    }
+
+    fn seek(&self, lane: Lane, to: Offset) -> Result<(), Error> {
+        let deadline = Instant::now() + ANSWER;
+        let partition = i32::from(lane.0);
+        // The assignment is carried out in the background; before that there is nothing to seek in.
+        while let Err(error) = self.consumer.seek(&self.topic, partition, place(to), ANSWER) {
+            if Instant::now() > deadline {
+                return Err(unreachable(error));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition(&self.topic, partition);
+        self.consumer.resume(&partitions).map_err(unreachable)
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, wait: Duration) -> Result<Polled, Error> {
+        if self.client.is_closed() {
+            return Err(Error::Closed);
+        }
+        if let Some(told) = self.told.pop_front() {
+            return Ok(told);
+        }
+        if self.rejoin {
+            self.join_again()?;
+        }
+        self.read(wait)?;
+        self.obey();
+        if self.told.is_empty() && !self.given.is_empty() {
+            // A cluster that is away now may be back at the next poll; the lanes wait.
+            if let Err(error) = self.restore() {
+                tracing::warn!(%error, lanes = self.given.len(), "lanes cannot be taken over yet");
+                return Ok(Polled::Idle);
+            }
+        }
+        if let Some(told) = self.told.pop_front() {
+            return Ok(told);
+        }
+        Ok(self.records().unwrap_or(Polled::Idle))
+    }
+
+    fn resume(&mut self, lane: Lane, from: Offset) -> Result<(), Error> {
+        if !self.lanes.contains_key(&lane) {
+            return Err(Error::Fenced(lane));
+        }
+        let (first, end) = self.client.bounds(&self.consumer, Topic::Usage, lane)?;
+        let to = if from < first || from > end { first } else { from };
+        if to != from {
+            // What is missing was confirmed, or its outbox still has it and sends it again.
+            tracing::error!(
+                lane = lane.0,
+                from = from.0,
+                first = first.0,
+                end = end.0,
+                "usage is not kept from where the state wants it"
+            );
+        }
+        self.seek(lane, to)
+    }
+
+    fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error> {
+        let Some(owned) = self.lanes.get(&lane) else { return Err(Error::Fenced(lane)) };
+        if let Err(error) = owned.producer.commit(&outputs) {
+            tracing::warn!(lane = lane.0, %error, "a transaction failed; the lane is read back");
+            self.lanes.remove(&lane);
+            self.rejoin = true;
+            return Err(Error::Fenced(lane));
+        }
+        Ok(())
+    }
+}
+
+/// A record of `usage`; nothing if no gateway wrote it.
+fn record(message: &BorrowedMessage<'_>) -> Option<Record> {
+    let (lane, offset) = (client::lane(message.partition()), client::offset(message.offset()));
+    let Some(header) = headers::read(message) else {
+        tracing::error!(
+            lane = lane.0,
+            offset = offset.0,
+            "a record of usage does not say who wrote it; it is left out"
+        );
+        return None;
+    };
+    Some(Record { lane, offset, header, body: Bytes::copy_from_slice(message.payload().unwrap_or_default()) })
+}
+
+impl ClientContext for Group {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the cluster did not answer");
+    }
+}
+
+impl ConsumerContext for Group {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let lanes = partitions.elements().iter().map(|element| client::lane(element.partition())).collect();
+        let (done, decided) = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // Nothing is read before `resume` says from where.
+            let paused = partitions
+                .set_all_offsets(rdkafka::Offset::Offset(0))
+                .and_then(|()| consumer.incremental_assign(partitions))
+                .and_then(|()| consumer.pause(partitions));
+            (paused, Decided::Given(lanes))
+        } else {
+            (consumer.incremental_unassign(partitions), Decided::Taken(lanes))
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "what the group decided cannot be done");
+        }
+        held(&self.0).push(decided);
+    }
+}

@@ -1,0 +1,113 @@
+//! The four topics: created as they have to be where they are absent, checked where they are there.
+//!
+//! Replication and the rest of a topic's configuration are the cluster's own: an operator may set them as they like.
+
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    error::RDKafkaErrorCode,
+};
+use schemas::topics::Topic;
+
+use super::client::{ANSWER, Client, MOST_BYTES, Quiet, unreachable};
+use crate::error::Error;
+
+const TOPICS: [Topic; 4] = [Topic::Usage, Topic::Ledger, Topic::Decisions, Topic::Policy];
+
+/// What a topic is created with.
+fn settings(topic: Topic) -> &'static [(&'static str, &'static str)] {
+    match topic {
+        // A week: confirmed events are only kept for those who look into what happened.
+        Topic::Usage => &[("cleanup.policy", "delete"), ("retention.ms", "604800000")],
+        // A quarter of a year; the lake has it for ever.
+        Topic::Ledger => &[("cleanup.policy", "delete"), ("retention.ms", "7776000000")],
+        // Segments of an hour bound what a restart reads; tombstones stay a day for followers that are away.
+        Topic::Decisions => {
+            &[("cleanup.policy", "compact"), ("segment.ms", "3600000"), ("min.cleanable.dirty.ratio", "0.1")]
+        }
+        Topic::Policy => &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")],
+    }
+}
+
+/// What a topic that is there must have: a setting, and what it may be.
+fn demands(topic: Topic) -> &'static [(&'static str, &'static str)] {
+    match topic {
+        Topic::Usage | Topic::Ledger => &[("cleanup.policy", "delete")],
+        Topic::Decisions => &[("cleanup.policy", "compact")],
+        Topic::Policy => &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")],
+    }
+}
+
+/// Creates and checks the topics; tries again while no broker answers, up to `patience`.
+pub(super) fn ensure(client: &Client, patience: Duration) -> Result<(), Error> {
+    let admin: AdminClient<Quiet> = client.config().create_with_context(Quiet).map_err(unreachable)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match create(client, &admin).and_then(|()| check(client, &admin)) {
+            Err(Error::Unreachable(why)) if Instant::now() < deadline => {
+                tracing::warn!(why, "the cluster does not answer; trying again");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn create(client: &Client, admin: &AdminClient<Quiet>) -> Result<(), Error> {
+    let names = TOPICS.map(|topic| (topic, client.topic(topic)));
+    let topics = names.each_ref().map(|(topic, name)| {
+        let mut new = NewTopic::new(name, i32::from(client.partitions(*topic)), TopicReplication::Fixed(-1))
+            .set("max.message.bytes", MOST_BYTES);
+        for (setting, value) in settings(*topic) {
+            new = new.set(setting, value);
+        }
+        new
+    });
+    let results = block_on(admin.create_topics(&topics, &patience())).map_err(unreachable)?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => return Err(Error::Unreachable(format!("{name} cannot be created: {code}"))),
+        }
+    }
+    Ok(())
+}
+
+fn check(client: &Client, admin: &AdminClient<Quiet>) -> Result<(), Error> {
+    let names = TOPICS.map(|topic| client.topic(topic));
+    for (topic, name) in TOPICS.iter().zip(&names) {
+        let metadata = admin.inner().fetch_metadata(Some(name), ANSWER).map_err(unreachable)?;
+        let found = metadata.topics().first().map_or(0, |found| found.partitions().len());
+        let lanes = client.partitions(*topic);
+        if found == 0 {
+            return Err(Error::Unreachable(format!("{name} is not known to all brokers yet")));
+        }
+        if found != usize::from(lanes) {
+            return Err(Error::Lanes { topic: name.clone(), found, lanes });
+        }
+    }
+    let asked = names.each_ref().map(|name| ResourceSpecifier::Topic(name));
+    let answers = block_on(admin.describe_configs(&asked, &patience())).map_err(unreachable)?;
+    for (topic, answer) in TOPICS.iter().zip(answers) {
+        let answer = answer.map_err(|code| Error::Unreachable(code.to_string()))?;
+        check_settings(&client.topic(*topic), demands(*topic), &answer)?;
+    }
+    Ok(())
+}
+
+fn check_settings(name: &str, demands: &[(&str, &str)], found: &ConfigResource) -> Result<(), Error> {
+    for (setting, wanted) in demands {
+        let value = found.get(setting).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
+        if value != *wanted {
+            let why = format!("{setting} is {value:?} and has to be {wanted:?}");
+            return Err(Error::Topic { topic: name.to_owned(), why });
+        }
+    }
+    Ok(())
+}
+
+fn patience() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
+}

@@ -1,0 +1,223 @@
+//! Ships a gateway's journal to Kafka: in order, everything that is on the platter, until metering has confirmed it.
+//!
+//! Go-back-N: a record counts as done when metering's watermark passed it ([`Journal::confirm`]), not when a broker took it.
+//! Of each producer and lane the outbox knows how far it has sent; it begins behind what is confirmed when it starts, after
+//! a failed delivery, and when a lane does not move for a while. Metering drops what it has.
+//!
+//! A broker that is away stops nothing but the shipping: what is not sent stands in the journal, whose bound is the only one.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
+    message::OwnedHeaders,
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use schemas::{
+    id::{Lane, ProducerId},
+    topics::Topic,
+};
+
+use crate::{
+    Record,
+    error::Error,
+    journal::{Journal, JournalReader},
+    kafka::{Client, Failures, of_record},
+};
+
+/// How long the journal is waited for before the lanes are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a full queue, or a cluster that failed, is waited for at a time.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// How long metering may take to confirm before a lane is sent again; doubled each time up to the most.
+const PATIENCE: Duration = Duration::from_secs(5);
+const MOST_PATIENCE: Duration = Duration::from_secs(320);
+
+/// How long stopping waits for brokers to take the rest. What they do not take is shipped after the next start.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What librdkafka holds at most: 32 MiB, 50,000 records, never dropped by time.
+const SETTINGS: &[(&str, &str)] = &[
+    ("message.timeout.ms", "0"),
+    ("linger.ms", "2"),
+    ("queue.buffering.max.kbytes", "32768"),
+    ("queue.buffering.max.messages", "50000"),
+];
+
+/// The shipping thread of one journal.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    journal: Arc<Journal>,
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Outbox {
+    pub(crate) fn start(journal: Arc<Journal>, client: Arc<Client>) -> Result<Self, Error> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut shipper = Shipper {
+            reader: journal.read_from(journal.first())?,
+            producer: client.producer(SETTINGS)?,
+            topic: client.topic(Topic::Usage),
+            journal: Arc::clone(&journal),
+            client,
+            stopping: Arc::clone(&stopping),
+            lanes: HashMap::new(),
+        };
+        let thread = thread::Builder::new().name("outbox".into()).spawn(move || shipper.run());
+        let failed = |source| Error::Io { doing: "start the outbox of", path: journal.dir().to_owned(), source };
+        let thread = thread.map_err(failed)?;
+        Ok(Self { journal, stopping, thread })
+    }
+
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Closes the journal, and ships the rest of it if the cluster takes it at once.
+    pub(crate) fn stop(self) -> Result<(), Error> {
+        self.stopping.store(true, SeqCst);
+        let closed = self.journal.close();
+        let _ = self.thread.join();
+        closed
+    }
+}
+
+/// How far a producer's records in a lane are sent.
+#[derive(Debug)]
+struct Sent {
+    sent: u64,
+    confirmed: u64,
+    /// When the lane last moved, or had no reason to.
+    since: Instant,
+    patience: Duration,
+}
+
+struct Shipper {
+    journal: Arc<Journal>,
+    reader: JournalReader,
+    client: Arc<Client>,
+    producer: BaseProducer<Failures>,
+    topic: String,
+    stopping: Arc<AtomicBool>,
+    lanes: HashMap<(ProducerId, Lane), Sent>,
+}
+
+impl Shipper {
+    fn run(&mut self) {
+        let mut looked = Instant::now();
+        loop {
+            let shipped = self.ship();
+            match shipped {
+                Ok(()) if looked.elapsed() < LOOK => {}
+                Ok(()) => {
+                    looked = Instant::now();
+                    self.look();
+                }
+                Err(Error::Closed) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the outbox starts over");
+                    thread::sleep(BREATH);
+                    self.start_over();
+                }
+            }
+        }
+        if let Err(error) = self.producer.flush(FAREWELL) {
+            tracing::warn!(%error, "the cluster did not take all events; they are shipped after the next start");
+        }
+    }
+
+    /// Sends what has come to the platter.
+    fn ship(&mut self) -> Result<(), Error> {
+        for record in self.reader.poll(LOOK)? {
+            let key = (record.header.producer, record.lane);
+            let journal = &self.journal;
+            let sent = self.lanes.entry(key).or_insert_with(|| Sent::new(journal.confirmed(key.0, key.1).0));
+            if record.header.seq.0 > sent.sent {
+                sent.sent = record.header.seq.0;
+                self.send(&record)?;
+            }
+        }
+        self.producer.poll(Duration::ZERO);
+        self.producer.context().take().map_or(Ok(()), |error| Err(Error::Unreachable(error.to_string())))
+    }
+
+    fn send(&self, record: &Record) -> Result<(), Error> {
+        let mut draft: BaseRecord<'_, (), [u8]> = BaseRecord::to(&self.topic)
+            .partition(i32::from(record.lane.0))
+            .headers(of_record(&record.header, record.lane))
+            .payload(&record.body);
+        loop {
+            match self.producer.send(draft) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
+                    if self.stopping.load(SeqCst) {
+                        return Err(Error::Closed);
+                    }
+                    self.producer.poll(BREATH);
+                    draft = again;
+                }
+                Err((error, _)) => return Err(Error::Unreachable(error.to_string())),
+            }
+        }
+    }
+
+    /// Goes back to what is not confirmed in lanes that do not move although brokers have taken all that was sent.
+    fn look(&mut self) {
+        let away = self.producer.in_flight_count() > 0;
+        let mut stuck = false;
+        for ((producer, lane), sent) in &mut self.lanes {
+            let confirmed = self.journal.confirmed(*producer, *lane).0;
+            if confirmed > sent.confirmed {
+                sent.patience = PATIENCE;
+            }
+            if away || confirmed > sent.confirmed || confirmed >= sent.sent {
+                sent.since = Instant::now();
+            }
+            sent.confirmed = confirmed;
+            if sent.since.elapsed() > sent.patience {
+                tracing::warn!(lane = lane.0, sent = sent.sent, confirmed, "metering does not confirm; sending again");
+                *sent = Sent { patience: (sent.patience * 2).min(MOST_PATIENCE), ..Sent::new(confirmed) };
+                stuck = true;
+            }
+        }
+        if stuck {
+            self.go_back();
+        }
+    }
+
+    /// After a failed delivery: nobody knows what arrived.
+    fn start_over(&mut self) {
+        match self.client.producer(SETTINGS) {
+            Ok(producer) => self.producer = producer,
+            Err(error) => tracing::error!(%error, "there is no new producer"),
+        }
+        for ((producer, lane), sent) in &mut self.lanes {
+            *sent = Sent::new(self.journal.confirmed(*producer, *lane).0);
+        }
+        self.go_back();
+    }
+
+    fn go_back(&mut self) {
+        match self.journal.read_from(self.journal.first()) {
+            Ok(reader) => self.reader = reader,
+            Err(error) => tracing::error!(%error, "the journal cannot be read again"),
+        }
+    }
+}
+
+impl Sent {
+    fn new(confirmed: u64) -> Self {
+        Self { sent: confirmed, confirmed, since: Instant::now(), patience: PATIENCE }
+    }
+}
