@@ -115,3 +115,44 @@ impl fmt::Display for ErrorCode {
         f.write_str(self.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    const SECTIONS: [&str; 3] = ["## What happened", "## Why", "## What to do"];
+
+    #[test]
+    fn every_code_has_its_page_and_every_page_its_code() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("errors");
+        let pages: BTreeSet<String> = fs::read_dir(&dir)
+            .expect("the pages")
+            .map(|page| page.expect("a page").file_name().to_string_lossy().into_owned())
+            .collect();
+        let expected: BTreeSet<String> = ErrorCode::ALL.iter().map(|code| format!("{code}.md")).collect();
+        assert_eq!(pages, expected);
+        for code in ErrorCode::ALL {
+            let page = fs::read_to_string(dir.join(format!("{code}.md"))).expect("a page");
+            assert_eq!(page.lines().next(), Some(format!("# {code}: {}", code.title()).as_str()));
+            let sections: Vec<&str> = page.lines().filter(|line| line.starts_with("## ")).collect();
+            assert_eq!(sections, SECTIONS, "{code}");
+            let empty =
+                page.split("## ").skip(1).find(|section| section.lines().skip(1).all(|line| line.trim().is_empty()));
+            assert_eq!(empty, None, "{code}");
+        }
+    }
+
+    #[test]
+    fn codes_are_in_order_unique_and_read_back() {
+        let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.code()).collect();
+        assert!(codes.is_sorted_by(|one, next| one < next), "{codes:?}");
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::parse(code.code()), Some(*code));
+            assert!((400..=503).contains(&code.status()) || code.code().starts_with("TG1"), "{code}");
+            assert!(!code.title().ends_with('.'), "{code}");
+        }
+        assert_eq!(ErrorCode::parse("TG0000"), None);
+    }
+}

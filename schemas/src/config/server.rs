@@ -137,11 +137,15 @@ pub(super) fn metering(reader: &mut Reader, node: &Node) -> Option<MeteringConfi
         }),
         promoted_tags: reader.or(&fields, "promoted_tags", Vec::new(), |reader, node| {
             let mut names = Unique::new("promoted tag");
-            reader.list(node, "promoted_tags", |reader, item| {
+            let tags = reader.list(node, "promoted_tags", |reader, item| {
                 let name = tag_name(reader, item)?;
                 names.add(reader, item.at, &name);
                 Some(name)
-            })
+            });
+            if tags.as_ref().is_some_and(|tags| !tags.is_empty()) {
+                reader.not_built(node.at, "a column for a tag", "take it out, and read tags with tag('name')");
+            }
+            tags
         }),
     })
 }

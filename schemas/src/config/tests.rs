@@ -101,6 +101,7 @@ fn one_mistake_each() {
         ("metering: { dedup_days: -1 }", 1, BadConfigValue, "from 1"),
         ("metering: { outage_budget: 30d }", 1, BadConfigValue, "week"),
         ("metering: { promoted_tags: [\"a b\"] }", 1, BadConfigValue, "name of a tag"),
+        ("metering: { promoted_tags: [env] }", 1, NotBuilt, "column for a tag"),
     ];
     cases.iter().copied().for_each(check);
 }

@@ -1,0 +1,231 @@
+//! What is accepted, and what it means.
+
+use std::time::Duration;
+
+use super::{super::*, good, parse};
+use crate::{
+    error_code::ErrorCode::{self, *},
+    limit::{Dimension, Match, Mode, OnUnbounded, Unit, Window},
+    money::Pico,
+    policy::{Digest, Tenants},
+    time::Time,
+    tokens::TokenClass,
+};
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    for text in ["", "# nothing\n", "{}", "listen:\nlog:\nlimits: ~\n"] {
+        let config = good(text);
+        assert_eq!(config.listen, Listen::default());
+        assert_eq!(config.log, Log::Disk { dir: "./data/log".into(), fsync: Fsync::Group });
+        assert_eq!(config.lake, LakeUrl::Local("./data/lake".into()));
+        assert_eq!(config.server, Server::default());
+        assert_eq!(config.metering, MeteringConfig::default());
+        assert!(config.models.is_empty() && config.tenants.is_empty() && config.limits.is_empty());
+    }
+}
+
+/// The document of the contract, with the keys that its comments name.
+#[test]
+fn the_contract_parses() {
+    let hash = "ab".repeat(32);
+    let text = format!(
+        r#"
+listen:  {{ gateway: "${{HOST}}:${{PORT}}", query: localhost:8081, postgres: 127.0.0.1:5433, flight: 127.0.0.1:8082, ops: "[::1]:9090" }}
+log:     {{ kind: kafka, brokers: "one:9092, two:9092", outbox: ./data/outbox, prefix: tg, lanes: 4 }}
+lake:    {{ url: s3://bucket/some/prefix/ }}
+prices:  [ ./prices.yaml ]
+providers:
+  - {{ name: openai,    dialect: openai,    base_url: https://api.openai.com/v1/, api_key: "${{SECRET}}" }}
+  - name: anthropic
+    dialect: anthropic
+    base_url: https://api.anthropic.com
+    api_key: ${{ANTHROPIC_API_KEY:-}}
+    timeouts: {{ connect: 500ms, first_byte: 60s, idle: 1m, total: 2h }}
+    http2: true
+    max_connections: 100
+    allow_private: false
+    usage_in_stream: never
+    forward: [X-Trace]
+  - {{ name: local, dialect: openai, base_url: "http://127.0.0.1:11434/v1" }}
+  - {{ name: sandbox, frame_delay: 0s }}
+server:  {{ max_body: 1MiB, max_body_in_flight: 1GB, header_timeout: 1s, body_timeout: 2s, max_connections: 7, keepalive_comment: 3s, drain: 0s }}
+models:
+  - {{ name: gpt-5-mini, targets: [ {{ provider: openai, model: gpt-5-mini-2026 }} ] }}
+  - name: "claude-*"
+    targets: [ {{ provider: anthropic }} ]
+    context_window: 200000
+    max_output_tokens: 64000
+    encoding: none
+    all_output_visible: true
+    prices: [ {{ per_million: {{ input: 2.50, output: "10" }}, per_unit: {{ web_search: 0.01 }}, from: 2026-01-01 }} ]
+tenants:
+  - name: acme
+    keys: [ {{ name: ci, sha256: "{hash}", team: search, project: bot, user: alice, tags: {{ env: prod, app: 7 }} }} ]
+limits:
+  - {{ name: acme-month, scope: {{ tenant: acme }}, unit: usd, amount: "100.00", window: month, mode: hard, zone: europe/berlin,
+      on_exceed: refuse, unbounded: admit, stream: whole, alerts: [], backfill: false }}
+  - {{ name: per-user-tpm, scope: {{ user: "*", tenant: acme }}, unit: tokens, amount: 200000, window: minute, mode: soft }}
+  - {{ name: by-env, scope: {{ tags: {{ env: "*" }}, model: "gpt-*" }}, unit: requests, amount: "5", window: total, mode: observe, values: [prod], max_instances: 3 }}
+metering: {{ outage_budget: 90s, abandon_after: 1d, dedup_days: 7, token_events: every, promoted_tags: [] }}
+cors:     {{ origins: [https://app.example.com, "http://localhost:3000"] }}
+access:
+  - {{ token_sha256: "{hash}", tenants: ["*"] }}
+  - {{ token: tgq-acme, tenants: [acme] }}
+"#
+    );
+    let config = good(&text);
+    assert_eq!(config.listen.gateway.to_string(), "127.0.0.9:9000");
+    let Log::Kafka(kafka) = &config.log else { panic!("{:?}", config.log) };
+    assert_eq!((kafka.brokers.len(), kafka.prefix.as_str(), kafka.lanes), (2, "tg", 4));
+    assert_eq!(config.lake.to_string(), "s3://bucket/some/prefix");
+
+    let [openai, anthropic, local, sandbox] = config.providers.as_slice() else { panic!("{:?}", config.providers) };
+    assert_eq!(openai.base_url.as_ref().map(ToString::to_string).as_deref(), Some("https://api.openai.com/v1"));
+    assert_eq!(openai.api_key.expose(), "sk-very-secret");
+    assert!(!format!("{openai:?} {}", openai.api_key).contains("very"), "{openai:?}");
+    assert!(anthropic.api_key.is_empty() && anthropic.http2);
+    assert_eq!(anthropic.timeouts.connect, Duration::from_millis(500));
+    assert_eq!(
+        (anthropic.usage_in_stream, anthropic.forward.as_slice()),
+        (UsageInStream::Never, &["x-trace".into()][..])
+    );
+    assert_eq!(local.base_url.as_ref().map(BaseUrl::effective_port), Some(11434));
+    assert_eq!((sandbox.dialect, sandbox.frame_delay, &sandbox.base_url), (Dialect::Sandbox, Duration::ZERO, &None));
+    assert_eq!((config.server.max_body, config.server.max_body_in_flight), (1 << 20, 1_000_000_000));
+
+    let [row, ..] = config.model_book.rows.as_slice() else { panic!("{:?}", config.model_book) };
+    assert_eq!((&*row.provider, row.model.as_str(), row.class), ("anthropic", "claude-*", TokenClass::UncachedInput));
+    assert_eq!((row.unit_price, row.valid_from), (Pico(2_500_000), Time::from_micros(1_767_225_600_000_000)));
+    assert_eq!((config.model_book.rows.len(), config.model_book.models.len()), (3, 1));
+
+    let [month, tpm, by_env] = config.limits.as_slice() else { panic!("{:?}", config.limits) };
+    assert_eq!(
+        (month.amount, month.zone.as_str(), month.unbounded),
+        (100_000_000_000_000, "Europe/Berlin", OnUnbounded::Admit)
+    );
+    assert_eq!((tpm.unit, tpm.window, tpm.mode), (Unit::Tokens, Window::Minute, Mode::Soft));
+    assert_eq!(tpm.scope, [(Dimension::Tenant, Match::Is("acme".into())), (Dimension::User, Match::Each)]);
+    assert_eq!(
+        by_env.scope,
+        [(Dimension::Model, Match::Is("gpt-*".into())), (Dimension::Tag("env".into()), Match::Each)]
+    );
+    assert_eq!((by_env.values.as_slice(), by_env.max_instances), (&["prod".to_owned()][..], Some(3)));
+    assert_eq!(config.tenants[0].keys[0].tags, [("app".into(), "7".into()), ("env".into(), "prod".into())]);
+    assert_eq!(config.metering.token_events, TokenEvents::Every);
+    assert_eq!(config.access[1].token_sha256, Digest::of("tgq-acme"));
+    assert_eq!(config.access[1].tenants, Tenants::Only(vec!["acme".into()]));
+
+    let policy = config.policy(BookHash([7; 32]));
+    let json = serde_json::to_string(&policy).expect("a policy is text");
+    assert!(!json.contains("sk-very") && !json.contains("tgq-acme"), "{json}");
+    assert_eq!(serde_json::from_str::<Policy>(&json).expect("it reads back"), policy);
+}
+
+#[test]
+fn json_is_yaml() {
+    let text = "{\n\t\"log\": {\"kind\": \"disk\", \"dir\": \"/tmp/x\"},\n\t\"limits\": [],\n\t\"server\": {\"drain\": \"1s\"}\n}\n";
+    let config = good(text);
+    assert_eq!(config.log, Log::Disk { dir: "/tmp/x".into(), fsync: Fsync::Group });
+    assert_eq!(config.server.drain, Duration::from_secs(1));
+}
+
+#[test]
+fn variables_expand_inside_values() {
+    let cases = [
+        ("${HOST}", "127.0.0.9"),
+        ("a${HOST}b${PORT}c", "a127.0.0.9b9000c"),
+        ("${NOPE:-x y}", "x y"),
+        ("${EMPTY:-x}", "x"),
+        ("a${NOPE:-}b", "ab"),
+        ("$${HOST}", "${HOST}"),
+        ("$HOST", "$HOST"),
+    ];
+    for (written, expected) in cases {
+        let config = good(&format!("log: {{ kind: disk, dir: \"{written}\" }}"));
+        assert_eq!(config.log, Log::Disk { dir: expected.into(), fsync: Fsync::Group }, "{written}");
+    }
+}
+
+#[test]
+fn the_most_exact_route_is_found_in_any_order() {
+    let route = |name: &str| ModelRoute { name: name.into(), targets: Vec::new() };
+    let names = ["*", "gpt-*", "gpt-5*", "gpt-5-mini", "claude-*"];
+    let cases = [
+        ("gpt-5-mini", Some("gpt-5-mini")),
+        ("gpt-5-mini-2", Some("gpt-5*")),
+        ("gpt-4o", Some("gpt-*")),
+        ("claude-x", Some("claude-*")),
+        ("o3", Some("*")),
+    ];
+    for turn in 0..names.len() {
+        let mut routes: Vec<ModelRoute> = names.iter().map(|name| route(name)).collect();
+        routes.rotate_left(turn);
+        for (asked, found) in cases {
+            assert_eq!(ModelRoute::find(&routes, asked).map(|route| route.name.as_str()), found, "{asked}");
+        }
+        routes.reverse();
+        assert_eq!(ModelRoute::find(&routes, "gpt-5-mini").map(|route| route.name.as_str()), Some("gpt-5-mini"));
+    }
+    assert_eq!(ModelRoute::find(&[route("a")], "b"), None);
+}
+
+#[test]
+fn private_networks_are_known() {
+    for ip in [
+        "10.1.2.3",
+        "172.31.0.1",
+        "192.168.1.1",
+        "169.254.1.1",
+        "100.64.0.1",
+        "0.0.0.0",
+        "fe80::1",
+        "fc00::1",
+        "::ffff:192.168.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::",
+        "::",
+        "224.0.0.1",
+        "255.255.255.255",
+    ] {
+        assert!(is_private(ip.parse().expect(ip)), "{ip}");
+    }
+    for ip in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "127.0.0.1", "::1"] {
+        assert!(!is_private(ip.parse().expect(ip)), "{ip}");
+    }
+    assert!(is_loopback("::ffff:127.0.0.1".parse().expect("an address")));
+}
+
+/// Anchors are YAML; a file that multiplies itself with them is refused.
+#[test]
+fn aliases_have_an_end() {
+    let config = good(
+        "limits:\n  - &a { name: a, unit: usd, amount: 1, window: day, mode: soft, scope: &s { user: x } }\n  - { name: b, unit: usd, amount: 1, window: day, mode: soft, scope: *s }\n",
+    );
+    assert_eq!(config.limits[0].scope, config.limits[1].scope);
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..9 {
+        let before = level - 1;
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 10].join(", ")));
+    }
+    let mistakes = parse(&bomb).expect_err("a bomb");
+    assert_eq!(mistakes[0].code, ConfigUnreadable, "{mistakes:?}");
+    let deep = "[".repeat(200);
+    assert_eq!(parse(&deep).expect_err("too deep")[0].code, ConfigUnreadable);
+}
+
+#[test]
+fn the_default_file_works_with_nothing_else() {
+    let text = include_str!("../../../../tollgate.yaml");
+    let (config, warnings) = Config::parse(text, "tollgate.yaml", &|_| None).expect("the default file");
+    let codes: Vec<ErrorCode> = warnings.iter().map(|warning| warning.code).collect();
+    assert_eq!(codes, [ClearSecret], "{warnings:?}");
+    let listen = [config.listen.gateway, config.listen.query, config.listen.ops];
+    assert!(listen.iter().all(|address| address.ip().is_loopback()), "keys in clear are for this machine only");
+    assert_eq!((config.tenants.len(), config.access.len()), (4, 2));
+    let route = ModelRoute::find(&config.models, "sandbox/100").expect("the sandbox is served");
+    assert_eq!(route.targets[0].provider, "sandbox");
+    for mode in [Mode::Hard, Mode::Soft, Mode::Observe] {
+        assert!(config.limits.iter().any(|limit| limit.mode == mode), "{mode:?}");
+    }
+}
