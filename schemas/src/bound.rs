@@ -81,6 +81,8 @@ pub enum Why {
     ServerTool,
     /// The model runs tools of its own.
     ModelRunsTools,
+    /// The tool brings a prompt that the request does not show.
+    HiddenToolPrompt,
     /// What it refers to lies at the provider or elsewhere.
     Reference,
     /// Audio is not counted from its bytes.
@@ -114,9 +116,12 @@ impl Why {
     /// Whether one pass of the model over at most its window is all that can happen.
     const fn is_one_pass(self) -> bool {
         match self {
-            Self::Reference | Self::Audio | Self::Document | Self::ImageMaximumUnknown | Self::OutputMaximumUnknown => {
-                true
-            }
+            Self::HiddenToolPrompt
+            | Self::Reference
+            | Self::Audio
+            | Self::Document
+            | Self::ImageMaximumUnknown
+            | Self::OutputMaximumUnknown => true,
             Self::UnknownField | Self::UnknownShape | Self::ServerTool | Self::ModelRunsTools => false,
         }
     }
@@ -128,6 +133,7 @@ impl Why {
             Self::UnknownShape => "has a form whose effect on usage is not known",
             Self::ServerTool => "lets the provider run tools, whose results are input",
             Self::ModelRunsTools => "the model runs tools of its own, whose results are input",
+            Self::HiddenToolPrompt => "is a tool that brings a prompt of its own, whose length is not in the request",
             Self::Reference => "refers to content that is not in the request",
             Self::Audio => "is audio, which its size does not bound",
             Self::Document => "is a document, which its size does not bound",

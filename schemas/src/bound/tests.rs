@@ -111,6 +111,7 @@ fn what_is_not_understood_is_named() {
         (anthropic(r#","mcp_servers":[]"#), "mcp_servers", Why::ServerTool, false),
         (anthropic(r#","context_management":{}"#), "context_management", Why::UnknownField, false),
         (anthropic(r#","tools":[{"type":"web_search_20250305","name":"web_search"}]"#), "tools[0].type", Why::ServerTool, false),
+        (anthropic(r#","tools":[{"type":"memory_20250818","name":"memory"}]"#), "tools[0].type", Why::HiddenToolPrompt, true),
         (anthropic(r#","tools":[{"name":"f","input_schema":{},"allowed_callers":["code_execution_20260120"]}]"#), "tools[0].allowed_callers", Why::ServerTool, false),
         (block(r#"[{"type":"image","source":{"type":"url","url":"x"}}]"#), "messages[0].content[0].source", Why::Reference, true),
         (block(r#"[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"x"}}]"#), "messages[0].content[0].source", Why::Document, true),
