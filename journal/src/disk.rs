@@ -119,7 +119,7 @@ fn outputs(topic: Topic, options: &Options) -> segment::Options {
         lanes: 1,
         segment_bytes: if small { options.segment_bytes.min(POLICY_SEGMENT_BYTES) } else { options.segment_bytes },
         most_bytes: u64::MAX,
-        faults: options.faults.clone(),
+        faults: options.faults(),
     }
 }
 

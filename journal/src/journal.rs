@@ -64,12 +64,34 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The most that may be kept; beyond it [`Journal::append`] is refused with [`Error::Full`].
     pub most_bytes: u64,
+    #[cfg(test)]
     pub(crate) faults: Faults,
+}
+
+impl Options {
+    /// The planted faults: none but in tests.
+    #[cfg(not(test))]
+    pub(crate) fn faults(&self) -> Faults {
+        Faults::default()
+    }
+
+    /// The planted faults.
+    #[cfg(test)]
+    pub(crate) fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lanes: 1, fsync: Fsync::Group, segment_bytes: 64 << 20, most_bytes: 8 << 30, faults: Faults::default() }
+        Self {
+            lanes: 1,
+            fsync: Fsync::Group,
+            segment_bytes: 64 << 20,
+            most_bytes: 8 << 30,
+            #[cfg(test)]
+            faults: Faults::default(),
+        }
     }
 }
 
@@ -137,7 +159,7 @@ impl Journal {
             lanes: options.lanes,
             segment_bytes: options.segment_bytes,
             most_bytes: options.most_bytes,
-            faults: options.faults.clone(),
+            faults: options.faults(),
         };
         let log = Log::open(dir, opened, Bounds { floor, ceiling: None })?;
         let heads = log.heads();

@@ -18,7 +18,6 @@ use std::{
 
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
-    message::OwnedHeaders,
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use schemas::{

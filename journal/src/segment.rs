@@ -104,7 +104,7 @@ impl Log {
         files::create_dir(dir)?;
         let salt = files::salt(dir)?;
         let found = open::open(dir, salt, bounds)?;
-        files::remove(&dir.join("next"))?;
+        files::sweep(dir)?;
         let (active, file) = match found.active {
             Some(active) => write::reopen(dir, active, &options)?,
             None => write::create(dir, salt, 0, Heads::NONE, &options)?,

@@ -68,12 +68,12 @@ impl DiskMember {
         let end = ledger.sync()?;
         let fault = |error| files::io("commit", ledger.dir())(error);
         options
-            .faults
+            .faults()
             .hit(Point::Commit)
             .map_err(fault)
             .and_then(|()| store.commit(outputs, end))
             .inspect_err(|error| ledger.break_with(&error.to_string()))?;
-        options.faults.hit(Point::Committed).map_err(fault)?;
+        options.faults().hit(Point::Committed).map_err(fault)?;
         Ok(end)
     }
 }

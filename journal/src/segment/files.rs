@@ -130,6 +130,19 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
     Ok(found)
 }
 
+/// Removes what a crash left half made: drafts of small files, sidecars of segments that are gone, the segment in advance.
+pub(crate) fn sweep(dir: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(dir).map_err(io("list", dir))? {
+        let path = entry.map_err(io("list", dir))?.path();
+        let orphan = base_of(&path, "idx").is_some_and(|base| !segment(dir, base).exists());
+        let draft = path.extension().is_some_and(|extension| extension == "tmp");
+        if orphan || draft || path.file_name().is_some_and(|name| name == "next") {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// The offset that a file of a log is named after.
 fn base_of(path: &Path, extension: &str) -> Option<u64> {
     let name = path.file_name()?.to_str()?;

@@ -200,9 +200,8 @@ fn a_power_loss_keeps_what_was_fsynced_and_a_prefix_of_the_rest() {
             change(path, |bytes| {
                 for start in (0..bytes.len()).step_by(64).filter(|_| next(8) == 0) {
                     // This block never reached the platter.
-                    let end = bytes.len().min(start + 64);
-                    for at in start..end {
-                        bytes[at] = old.get(at).copied().unwrap_or(0);
+                    for (at, byte) in bytes.iter_mut().enumerate().skip(start).take(64) {
+                        *byte = old.get(at).copied().unwrap_or(0);
                     }
                 }
             });
@@ -264,6 +263,19 @@ fn a_clean_close_spares_the_scan() {
     assert!(matches!(read(&log), Err(Error::Corrupt { .. })));
     assert!(!files::sidecar(copy.path(), 0).exists());
     assert_eq!(read(&open(dir.path(), 1 << 16).unwrap()).unwrap(), ["a", "b", "c", "d", "torn", "too"]);
+}
+
+#[test]
+fn what_a_crash_left_half_made_goes() {
+    let (dir, log, _) = three_batches();
+    let copy = crashed(dir.path());
+    let left = ["next", "format.tmp", "00000000000000000000.tmp", "00000000000000000007.idx"];
+    for name in left {
+        fs::write(copy.path().join(name), b"half").unwrap();
+    }
+    let again = open(copy.path(), 1 << 16).unwrap();
+    assert_eq!(again.end(), log.end());
+    assert!(left.iter().all(|name| !copy.path().join(name).exists()));
 }
 
 #[test]
