@@ -3,6 +3,8 @@
 //! The corpus stands beside the checkout or where `TOLLGATE_CORPUS` says. Without it this says so loudly and passes, unless
 //! `TOLLGATE_REQUIRE_CORPUS=1`.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a corpus that cannot be read is a failure")]
+
 use std::{
     collections::BTreeMap,
     env, fs,

@@ -208,7 +208,7 @@ fn a_book_keeps_its_hash_and_a_later_file_wins() {
     };
     let (one, two) = (file("1", "a"), file("2", "a"));
     let layered = Book::of(&[one.clone(), two.clone()]);
-    assert_eq!(layered, Book::of(&[two.clone()]));
+    assert_eq!(layered, Book::of(std::slice::from_ref(&two)));
     assert_ne!(layered, Book::of(&[two.clone(), one.clone()]));
     assert_ne!(Book::of(&[one]), Book::of(&[file("1", "b")]));
     let (builtin, on_top) = (Book::builtin(), Book::layered(&[two]));
