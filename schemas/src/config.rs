@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 mod base_url;
+mod clear;
 mod limit;
 mod model;
 mod provider;
@@ -23,6 +24,7 @@ mod unit;
 mod yaml;
 
 pub use base_url::{BaseUrl, is_loopback, is_private};
+pub use clear::{ClearKey, InTheClear, in_the_clear};
 pub use model::{ModelRoute, Target};
 pub use provider::{Dialect, Provider, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};

@@ -2,7 +2,7 @@
 //!
 //! [`super::Config`] keeps hashes only; this reads the text once more and gives the secrets out as [`Secret`].
 
-use super::{Env, Secret, reader::Reader, yaml};
+use super::{Secret, reader::Reader, yaml};
 
 /// A key in clear.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct InTheClear {
 }
 
 /// Reads what stands in clear out of a configuration that is known to parse.
-pub fn in_the_clear(text: &str, env: Env<'_>) -> InTheClear {
+pub fn in_the_clear(text: &str, env: &dyn Fn(&str) -> Option<String>) -> InTheClear {
     let mut reader = Reader::default();
     let mut found = InTheClear::default();
     let Some(root) = yaml::parse(text, env, &mut reader.mistakes) else { return found };
@@ -34,23 +34,23 @@ pub fn in_the_clear(text: &str, env: Env<'_>) -> InTheClear {
         let keys = reader.list(tenants, "tenants", |reader, tenant| {
             let tenant = reader.any_fields(tenant, "a tenant")?;
             let owner = reader.text(tenant.get("name")?)?;
-            Some(reader.list(tenant.get("keys")?, "keys", |reader, key| {
+            reader.list(tenant.get("keys")?, "keys", |reader, key| {
                 let key = reader.any_fields(key, "a key")?;
                 let name = reader.text(key.get("name")?)?;
                 let secret = Secret::new(reader.text(key.get("key")?)?);
                 Some(ClearKey { tenant: owner.clone(), name, key: secret })
-            }))
+            })
         });
-        found.keys = keys.into_iter().flatten().collect();
+        found.keys = keys.into_iter().flatten().flatten().collect();
     }
     if let Some(access) = sections.get("access") {
         let tokens = reader.list(access, "access", |reader, entry| {
             let entry = reader.any_fields(entry, "an access entry")?;
-            let tenants = reader.list(entry.get("tenants")?, "tenants", Reader::text);
+            let tenants = reader.list(entry.get("tenants")?, "tenants", Reader::text)?;
             let token = reader.text(entry.get("token")?)?;
             tenants.iter().any(|tenant| tenant == "*").then(|| Secret::new(token))
         });
-        found.token = tokens.into_iter().next();
+        found.token = tokens.into_iter().flatten().next();
     }
     found
 }

@@ -5,7 +5,7 @@
 use jiff::tz::TimeZone;
 
 use super::{
-    reader::{Fields, Reader},
+    reader::{Fields, Reader, shown_key},
     remark::Place,
     tenant::is_tag_name,
     unique::Unique,
@@ -202,7 +202,8 @@ fn matcher(reader: &mut Reader, scope: &mut Scope, at: Place, name: &str, node: 
             || format!("a scope knows {}", DIMENSIONS.join(", ")),
             |near| format!("did you mean {near:?}?"),
         );
-        return reader.mistake(at, ErrorCode::UnknownConfigKey, format!("unknown key {name:?} in a scope"), remedy);
+        let what = format!("unknown key {} in a scope", shown_key(name, DIMENSIONS));
+        return reader.mistake(at, ErrorCode::UnknownConfigKey, what, remedy);
     };
     if scope.iter().any(|(other, _)| *other == dimension) {
         let what = format!("{name:?} stands twice in the scope");

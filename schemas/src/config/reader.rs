@@ -71,8 +71,8 @@ impl Reader {
                     || format!("{what} knows {}", known.join(", ")),
                     |near| format!("did you mean {near:?}?"),
                 );
-                let shown: String = key.name.chars().take(60).collect();
-                self.mistake(key.at, ErrorCode::UnknownConfigKey, format!("unknown key {shown:?} in {what}"), remedy);
+                let shown = shown_key(&key.name, known);
+                self.mistake(key.at, ErrorCode::UnknownConfigKey, format!("unknown key {shown} in {what}"), remedy);
             }
         }
         Some(fields)
@@ -92,7 +92,7 @@ impl Reader {
         for (key, value) in all {
             match entries.iter().find(|(earlier, _)| earlier.name == key.name) {
                 Some((earlier, _)) => {
-                    let what = format!("{:?} stands twice in {what}, first in line {}", key.name, earlier.at.line);
+                    let what = format!("a key stands twice in {what}, first in line {}", earlier.at.line);
                     self.mistake(key.at, ErrorCode::DuplicateConfig, what, "keep one of them");
                 }
                 None => entries.push((key, value)),
@@ -246,6 +246,13 @@ impl Reader {
         }
         value
     }
+}
+
+/// A key as the file has it, for a message. `{ name: ci, key sk-1234 }` makes a key of a secret, so only what can be the slip
+/// of a word is shown.
+pub(super) fn shown_key(name: &str, known: &[&str]) -> String {
+    let word = name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if word || unit::nearest(name, known).is_some() { format!("{name:?}") } else { "(not shown)".into() }
 }
 
 /// A value as the file has it, for a message; what came from the environment is not in it.

@@ -70,8 +70,15 @@ fn one_mistake_each() {
         ("[1]", 1, BadConfigValue, "written as a list"),
         ("- 1: 2\n  ? [a]\n  : b", 2, ConfigUnreadable, "plain text"),
         ("limit: []", 1, UnknownConfigKey, "did you mean \"limits\"?"),
+        ("key sk-very-secret: 1", 1, UnknownConfigKey, "(not shown)"),
+        (
+            "tenants: [ { name: a, keys: [ { name: k, key: very, sk-very-secret } ] } ]",
+            1,
+            UnknownConfigKey,
+            "(not shown)",
+        ),
         ("zzzzzzzzzz: []", 1, UnknownConfigKey, "knows listen, log"),
-        ("server: { drain: 1s, drain: 2s }", 1, DuplicateConfig, "stands twice"),
+        ("server: { drain: 1s, drain: 2s }", 1, DuplicateConfig, "a key stands twice"),
         ("server: { drain: ten }", 1, BadConfigValue, "\"ten\" is not a time"),
         ("server: { drain: 5 }", 1, BadConfigValue, "100ms"),
         ("server: { drain: 99999999999d }", 1, BadConfigValue, "time"),
@@ -358,4 +365,32 @@ fn warnings_do_not_refuse() {
         assert_eq!(found, [(*line, *code)], "{text}: {warnings:?}");
         assert!(warnings.iter().all(|warning| !warning.to_string().contains("very")), "{warnings:?}");
     }
+}
+
+/// Whatever is broken in the default file, the parser ends, and shows neither a key nor a token.
+#[test]
+fn a_broken_file_ends_and_tells_no_secret() {
+    let text = include_str!("../../../tollgate.yaml");
+    let code = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
+    let hidden = ["tg-acme", "tg-birch", "tgq-every"];
+    let mut refused = 0;
+    for (number, (at, old)) in code.char_indices().enumerate().step_by(5) {
+        let (before, after) = (&code[..at], &code[at + old.len_utf8()..]);
+        let new = ["", "{", "}", "[", "]", ":", "\"", "*", "&a ", "\n", " ", "${", "\t", "\u{0}"][number % 14];
+        for broken in
+            [format!("{before}{new}{after}"), before.to_owned()].iter().take(if number % 200 == 0 { 2 } else { 1 })
+        {
+            let remarks = match parse(broken) {
+                Ok((_, warnings)) => warnings,
+                Err(mistakes) => {
+                    refused += 1;
+                    assert!(!mistakes.is_empty(), "refused without a reason: {broken}");
+                    mistakes
+                }
+            };
+            let said: String = remarks.iter().map(|remark| format!("{remark}\n")).collect();
+            assert!(!hidden.iter().any(|secret| said.contains(secret)), "{said}");
+        }
+    }
+    assert!(refused > 100, "{refused}");
 }
