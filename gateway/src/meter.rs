@@ -1,0 +1,201 @@
+//! What an answer used: a meter watches the body of one attempt as it arrives and never changes it.
+//!
+//! Feed it with [`Meter::push`] and send on what [`Meter::pop`] gives: the same bytes in the same order, but for the one frame
+//! of usage that the client did not ask for. A frame is looked into only where a cheap search says that it matters. The piece
+//! that ends the answer comes out apart as [`Verdict::Last`], so that the attempt can be settled before the client has it.
+//! Nothing here does I/O, reads a clock or knows a price; what was not reported is said to be missing, not zero.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use schemas::{
+    event::Api,
+    money::Pico,
+    tokens::{Doubt, Usage, Vector},
+};
+
+mod anthropic_messages;
+pub mod estimate;
+mod openai_chat;
+mod openai_usage;
+mod sse;
+mod tally;
+#[cfg(test)]
+mod tests;
+pub mod visible;
+mod whole;
+
+pub use estimate::tokens;
+use sse::Splitter;
+use tally::Tally;
+use visible::Visible;
+use whole::Whole;
+
+/// The answer to be metered, known when its head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The API that was called.
+    pub api: Api,
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether the body is a stream of server-sent events.
+    pub stream: bool,
+    /// Whether to withhold the frame of usage, since we asked for it and the client did not.
+    pub strip_usage: bool,
+}
+
+/// A piece of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its bytes, as they came.
+    pub bytes: Bytes,
+    /// What to do with it.
+    pub verdict: Verdict,
+}
+
+/// What to do with a piece of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it on.
+    Pass,
+    /// Withhold it: it is the usage that the client did not ask for.
+    Strip,
+    /// Settle, then send it on: with it the client has the whole answer. Not every answer has such a piece.
+    Last,
+}
+
+/// How the body came to its end, as the one who read it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It ended as bodies end, or its last frame has come.
+    Closed,
+    /// The connection to the provider broke, or we ended the answer.
+    Broken,
+    /// The client went away and the rest was not read.
+    ClientLeft,
+    /// A deadline passed.
+    TimedOut,
+}
+
+/// How the answer ended, as its content says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// With the mark that ends answers of this API.
+    Complete,
+    /// Without it.
+    Truncated,
+    /// With an error although it began well.
+    ErrorInStream {
+        /// The provider's name for the error, empty if it gave none.
+        kind: String,
+    },
+}
+
+/// What an answer used, and what else it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The counts, and how sure they are.
+    pub usage: Usage,
+    /// The provider's usage object as it was sent; where it sent several that count, a JSON array of them in order. Empty if none.
+    pub raw_usage: String,
+    /// The model that answered, empty if it does not say.
+    pub model_answered: String,
+    /// The provider's id of the answer, empty if it does not say.
+    pub response_id: String,
+    /// The service tier, empty if it does not say.
+    pub service_tier: String,
+    /// Where it ran, empty if it does not say.
+    pub region: String,
+    /// The cost that the provider states.
+    pub provider_cost: Option<Pico>,
+    /// How it ended.
+    pub finish: Finish,
+    /// The output seen, for estimates and provisions.
+    pub visible: Visible,
+}
+
+/// The meter of one attempt.
+#[derive(Debug)]
+pub struct Meter {
+    tally: Tally,
+    body: Body,
+    out: VecDeque<Frame>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Stream(Splitter),
+    Whole(Box<Whole>),
+}
+
+/// What a frame is to the one who relays it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Ordinary,
+    /// Usage and nothing else.
+    UsageOnly,
+    /// The mark that ends the answer.
+    End,
+}
+
+impl Meter {
+    /// A meter for an answer whose head has come.
+    pub fn new(answer: Answer) -> Self {
+        let body = if answer.stream && answer.status < 400 {
+            Body::Stream(Splitter::new(answer.strip_usage))
+        } else {
+            Body::Whole(Box::new(Whole::new(answer.status < 400)))
+        };
+        Self { tally: Tally::new(answer), body, out: VecDeque::new() }
+    }
+
+    /// Takes the next piece of the body.
+    pub fn push(&mut self, chunk: Bytes) {
+        match &mut self.body {
+            Body::Stream(splitter) => splitter.push(&chunk, &mut self.tally, &mut self.out),
+            Body::Whole(whole) => whole.push(chunk, &mut self.out),
+        }
+    }
+
+    /// The next piece to send on.
+    pub fn pop(&mut self) -> Option<Frame> {
+        self.out.pop_front()
+    }
+
+    /// The body has ended or will not be read further: what was held back comes out. Pop until nothing comes, then settle.
+    pub fn close(&mut self) {
+        match &mut self.body {
+            Body::Stream(splitter) => splitter.close(&mut self.tally, &mut self.out),
+            Body::Whole(whole) => whole.close(&mut self.tally, &mut self.out),
+        }
+    }
+
+    /// Whether what came out so far ends between two frames, so that something may be put in there.
+    pub const fn between_frames(&self) -> bool {
+        match &self.body {
+            Body::Stream(splitter) => splitter.between_frames(),
+            Body::Whole(_) => false,
+        }
+    }
+
+    /// The least that was used so far: what was reported, and a careful count of the text seen. Never to be settled.
+    pub fn so_far(&self) -> Vector {
+        self.tally.so_far()
+    }
+
+    /// The bytes of output text seen so far, which bound its tokens from above. Output that is not shown is not in it.
+    pub const fn visible_output_bytes(&self) -> u64 {
+        self.tally.visible().bytes()
+    }
+
+    /// What the answer used, given how its body came to its end. Call [`Self::close`] before.
+    pub fn measured(self, end: End) -> Measured {
+        let doubt = match end {
+            End::ClientLeft => Some(Doubt::ClientLeft),
+            End::TimedOut => Some(Doubt::TimedOut),
+            End::Broken => Some(Doubt::Truncated),
+            End::Closed => None,
+        };
+        self.tally.measured(doubt)
+    }
+}

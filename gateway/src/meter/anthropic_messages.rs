@@ -1,0 +1,207 @@
+//! Anthropic's messages, and what others send in that format.
+//!
+//! A stream reports twice: `message_start` at the beginning, and `message_delta`, cumulative, at the end; each field of the
+//! delta replaces that of the start, up or down. With the start alone the counts are a lower bound, often by far. Where
+//! `usage.iterations` is given, the sum over it is the bill: it holds work, also of other models, that the top level leaves out.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use schemas::tokens::{Part, Vector};
+
+use super::{
+    Seen,
+    openai_chat::{Unreadable, has_object, kind},
+    tally::{Counts, Facts},
+};
+use crate::json::{self, number};
+
+/// What is known of a message.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    fields: Fields,
+    /// Whether anything was reported.
+    reported: bool,
+    /// Whether the message has said why it stopped, so that what is reported is the whole.
+    stopped: bool,
+}
+
+/// The fields of usage objects, the later over the earlier.
+#[derive(Clone, Debug, Default)]
+struct Fields {
+    input: Option<u64>,
+    output: Option<u64>,
+    cache_read: Option<u64>,
+    /// Written to the cache, for however long.
+    cache_write: Option<u64>,
+    /// Written for five minutes and for an hour.
+    split: Option<(u64, u64)>,
+    thinking: Option<u64>,
+    web_searches: Option<u64>,
+    /// The list of passes, verbatim.
+    iterations: Option<String>,
+}
+
+const FRAME: [&str; 5] = ["type", "message", "usage", "delta", "error"];
+const MESSAGE: [&str; 5] = ["id", "model", "usage", "stop_reason", "error"];
+const USAGE: [&str; 10] = [
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation",
+    "output_tokens_details",
+    "server_tool_use",
+    "iterations",
+    "service_tier",
+    "inference_geo",
+];
+
+static USAGE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+/// The members that hold output text, the usual one first.
+static TEXT_KEYS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["\"text\"", "\"partial_json\"", "\"thinking\""].map(Finder::new));
+
+impl Messages {
+    /// Takes the data of a frame.
+    pub(super) fn frame(&mut self, facts: &mut Facts, data: &[u8]) -> Result<Seen, Unreadable> {
+        let keep = !self.reported;
+        let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
+        if says && !has_object(data, &USAGE_KEY) {
+            return Ok(Seen::Ordinary);
+        }
+        let data = std::str::from_utf8(data).map_err(|_| Unreadable)?;
+        let named = json::members(data, &FRAME).map_err(|_| Unreadable)?;
+        match named.text(0).as_deref() {
+            Some("message_start") => self.message(facts, named.value(1).ok_or(Unreadable)?)?,
+            Some("message_delta") => {
+                let delta = named.value(3).and_then(|delta| json::members(delta, &["stop_reason"]).ok());
+                self.stopped |= delta.is_some_and(|delta| delta.value(0).is_some());
+                if let Some(usage) = named.value(2) {
+                    self.take(facts, usage)?;
+                }
+            }
+            Some("message_stop") => {
+                facts.ended = true;
+                return Ok(Seen::End);
+            }
+            Some("error") => facts.fail(named.value(4).and_then(kind)),
+            _ => {}
+        }
+        Ok(Seen::Ordinary)
+    }
+
+    /// Takes a whole answer.
+    pub(super) fn whole(&mut self, facts: &mut Facts, text: &str) -> Result<(), Unreadable> {
+        self.message(facts, text)?;
+        self.stopped = true;
+        Ok(())
+    }
+
+    /// Takes a message: the whole answer, or what a stream begins with.
+    fn message(&mut self, facts: &mut Facts, message: &str) -> Result<(), Unreadable> {
+        let named = json::members(message, &MESSAGE).map_err(|_| Unreadable)?;
+        Facts::name(&mut facts.id, named.text(0));
+        Facts::name(&mut facts.model, named.text(1));
+        self.stopped |= named.value(3).is_some();
+        if let Some(error) = named.value(4) {
+            facts.fail(kind(error));
+        }
+        named.value(2).map_or(Ok(()), |usage| self.take(facts, usage))
+    }
+
+    /// Takes a usage object, over those before it.
+    fn take(&mut self, facts: &mut Facts, usage: &str) -> Result<(), Unreadable> {
+        let named = json::members(usage, &USAGE).map_err(|_| Unreadable)?;
+        self.fields.merge(&named);
+        self.reported |= self.fields.input.is_some() || self.fields.output.is_some();
+        Facts::rename(&mut facts.service_tier, named.text(8));
+        Facts::rename(&mut facts.region, named.text(9).filter(|region| region != "not_available"));
+        facts.raw(usage);
+        Ok(())
+    }
+
+    pub(super) fn counts(&self, facts: &Facts) -> Counts {
+        if !self.reported {
+            return Counts::None;
+        }
+        let parts = self.fields.parts(&facts.model);
+        let whole = self.stopped && self.fields.input.is_some() && self.fields.output.is_some();
+        if whole { Counts::Whole(parts) } else { Counts::Part(parts) }
+    }
+}
+
+impl Fields {
+    fn merge(&mut self, named: &json::Members<'_, 10>) {
+        let count = |place| named.value(place).and_then(|value| number::count(value).ok());
+        let inner = |place, name: &str| {
+            let found = json::members(named.value(place)?, &[name]).ok()?;
+            number::count(found.value(0)?).ok()
+        };
+        self.input = count(0).or(self.input);
+        self.output = count(1).or(self.output);
+        self.cache_read = count(2).or(self.cache_read);
+        self.cache_write = count(3).or(self.cache_write);
+        let split = (inner(4, "ephemeral_5m_input_tokens"), inner(4, "ephemeral_1h_input_tokens"));
+        if split != (None, None) {
+            self.split = Some((split.0.unwrap_or(0), split.1.unwrap_or(0)));
+        }
+        self.thinking = inner(5, "thinking_tokens").or(self.thinking);
+        self.web_searches = inner(6, "web_search_requests").or(self.web_searches);
+        if let Some(iterations) = named.value(7) {
+            self.iterations = Some(iterations.to_owned());
+        }
+    }
+
+    fn vector(&self) -> Vector {
+        let (five_minutes, an_hour) = self.split.unwrap_or_default();
+        let written = self.cache_write.unwrap_or_else(|| five_minutes.saturating_add(an_hour));
+        let cache_write_1h = an_hour.min(written);
+        let output = self.output.unwrap_or(0);
+        Vector {
+            uncached_input: self.input.unwrap_or(0),
+            cache_read: self.cache_read.unwrap_or(0),
+            cache_write_5m: written - cache_write_1h,
+            cache_write_1h,
+            output,
+            web_searches: self.web_searches.unwrap_or(0),
+            reasoning: self.thinking.unwrap_or(0).min(output),
+            ..Vector::default()
+        }
+    }
+
+    /// The counts by model, those of the model that answered first.
+    fn parts(&self, answered: &str) -> Vec<Part> {
+        let top = self.vector();
+        let Some(passes) = self.passes(answered) else { return vec![Part { model: None, vector: top }] };
+        // Searches and thinking are stated for all passes together.
+        let mut parts =
+            vec![Part { model: None, vector: Vector { web_searches: top.web_searches, ..Vector::default() } }];
+        for pass in passes {
+            match parts.iter_mut().find(|part| part.model == pass.model) {
+                Some(part) => part.vector = part.vector + pass.vector,
+                None => parts.push(pass),
+            }
+        }
+        if let Some(main) = parts.first_mut().filter(|main| main.vector.reasoning == 0) {
+            main.vector.reasoning = top.reasoning.min(main.vector.output);
+        }
+        parts
+    }
+
+    /// The billed passes; nothing where they are not listed. A pass of another model that put nothing out, such as a fallback
+    /// that failed, is not billed.
+    fn passes(&self, answered: &str) -> Option<Vec<Part>> {
+        let listed = json::elements(self.iterations.as_deref()?)?;
+        let mut passes = Vec::with_capacity(listed.len());
+        for pass in &listed {
+            let mut fields = Self::default();
+            fields.merge(&json::members(pass, &USAGE).ok()?);
+            let model = json::members(pass, &["model"]).ok()?.text(0).filter(|model| model != answered);
+            if model.is_none() || fields.output.is_some_and(|output| output > 0) {
+                passes.push(Part { model, vector: fields.vector() });
+            }
+        }
+        (!passes.is_empty()).then_some(passes)
+    }
+}

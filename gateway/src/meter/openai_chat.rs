@@ -1,0 +1,173 @@
+//! OpenAI's chat completions and embeddings, and what others send in that dialect.
+//!
+//! Usage comes in one frame, mostly with `choices: []` before `[DONE]`, at some beside the last choice, at Groq under `x_groq`;
+//! every other frame may carry `usage: null`. Broken off before it, nothing is known. Ordinary frames are searched, not parsed.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use schemas::tokens::Part;
+
+use super::{
+    Seen,
+    openai_usage::{self, Reported},
+    tally::{Counts, Facts},
+    visible::after_colon,
+};
+use crate::json;
+
+/// What is known of a chat completion.
+#[derive(Debug, Default)]
+pub(super) struct Chat {
+    /// Whether these are embeddings, which have no output.
+    embeds: bool,
+    /// What was reported last.
+    reported: Option<Reported>,
+    /// Whether what was reported is the count at the end and not one on the way.
+    is_last: bool,
+    /// Whether all of the stream came, marked or not: some do not send `[DONE]`.
+    finished: bool,
+    /// How many frames were parsed only to learn who answers.
+    introduced: u8,
+}
+
+const NAMES: [&str; 13] = [
+    "id",
+    "model",
+    "service_tier",
+    "usage",
+    "x_groq",
+    "error",
+    "choices",
+    // Known to say nothing that a client would miss with the usage that it did not ask for.
+    "object",
+    "created",
+    "system_fingerprint",
+    "obfuscation",
+    "provider",
+    "type",
+];
+const ID: usize = 0;
+const MODEL: usize = 1;
+const SERVICE_TIER: usize = 2;
+const USAGE: usize = 3;
+const X_GROQ: usize = 4;
+const ERROR: usize = 5;
+const CHOICES: usize = 6;
+
+/// How many frames at the start are parsed to learn model and id; Azure's first has neither.
+const INTRODUCTION: u8 = 3;
+
+static USAGE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static FINISH_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
+/// The members that hold output text, the usual one first.
+static TEXT_KEYS: LazyLock<[Finder<'static>; 5]> = LazyLock::new(|| {
+    ["\"content\"", "\"arguments\"", "\"reasoning_content\"", "\"reasoning\"", "\"refusal\""].map(Finder::new)
+});
+
+impl Chat {
+    pub(super) fn embeddings() -> Self {
+        Self { embeds: true, ..Self::default() }
+    }
+
+    /// Takes the data of a frame.
+    pub(super) fn frame(&mut self, facts: &mut Facts, data: &[u8]) -> Result<Seen, Unreadable> {
+        if data == b"[DONE]" {
+            facts.ended = true;
+            return Ok(Seen::End);
+        }
+        let reports = has_object(data, &USAGE_KEY);
+        let keep = self.reported.is_none();
+        let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
+        let known = !facts.model.is_empty() && !facts.id.is_empty();
+        if says && !reports && (known || self.introduced >= INTRODUCTION) {
+            return Ok(Seen::Ordinary);
+        }
+        self.introduced = self.introduced.saturating_add(1);
+        self.parsed(facts, std::str::from_utf8(data).map_err(|_| Unreadable)?)
+    }
+
+    /// Takes a frame that is worth parsing.
+    fn parsed(&mut self, facts: &mut Facts, data: &str) -> Result<Seen, Unreadable> {
+        let named = json::members(data, &NAMES).map_err(|_| Unreadable)?;
+        Facts::name(&mut facts.id, named.text(ID));
+        Facts::name(&mut facts.model, named.text(MODEL));
+        Facts::rename(&mut facts.service_tier, named.text(SERVICE_TIER));
+        if let Some(error) = named.value(ERROR) {
+            facts.fail(kind(error));
+        }
+        let choices = named.value(CHOICES);
+        let finishes = choices.is_some_and(|choices| says_why(choices.as_bytes()));
+        self.finished |= finishes;
+        let x_groq = named.value(X_GROQ).and_then(|x_groq| json::members(x_groq, &["usage"]).ok());
+        let usage = named.value(USAGE).or_else(|| x_groq.as_ref()?.value(0));
+        let Some((usage, reported)) = usage.and_then(|usage| Some((usage, openai_usage::read(usage, true)?))) else {
+            return Ok(Seen::Ordinary);
+        };
+        let alone = choices.is_none_or(|choices| choices.trim_start_matches('[').trim_start() == "]");
+        self.is_last |= alone || finishes;
+        self.finished |= alone;
+        self.take(facts, usage, reported);
+        let bare = named.value(USAGE).is_some() && choices.is_some() && alone;
+        let silent = [X_GROQ, ERROR].into_iter().all(|place| named.value(place).is_none()) && !named.others;
+        Ok(if bare && silent { Seen::UsageOnly } else { Seen::Ordinary })
+    }
+
+    /// Takes a whole answer.
+    pub(super) fn whole(&mut self, facts: &mut Facts, text: &str) -> Result<(), Unreadable> {
+        let named = json::members(text, &NAMES).map_err(|_| Unreadable)?;
+        Facts::name(&mut facts.id, named.text(ID));
+        Facts::name(&mut facts.model, named.text(MODEL));
+        Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
+        if let Some(error) = named.value(ERROR) {
+            facts.fail(kind(error));
+        }
+        let x_groq = named.value(X_GROQ).and_then(|x_groq| json::members(x_groq, &["usage"]).ok());
+        let Some(usage) = named.value(USAGE).or_else(|| x_groq.as_ref()?.value(0)) else { return Ok(()) };
+        let reported = openai_usage::read(usage, !self.embeds).ok_or(Unreadable)?;
+        self.is_last = true;
+        self.take(facts, usage, reported);
+        Ok(())
+    }
+
+    fn take(&mut self, facts: &mut Facts, usage: &str, reported: Reported) {
+        facts.raw.clear();
+        facts.raw(usage);
+        facts.cost = reported.cost.or(facts.cost);
+        self.reported = Some(reported);
+    }
+
+    /// Whether all of a stream came.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.finished
+    }
+
+    pub(super) fn counts(&self, facts: &Facts) -> Counts {
+        let Some(reported) = self.reported else { return Counts::None };
+        let parts = vec![Part { model: None, vector: reported.vector }];
+        if reported.whole && (self.is_last || self.finished || facts.ended) {
+            Counts::Whole(parts)
+        } else {
+            Counts::Part(parts)
+        }
+    }
+}
+
+/// A frame or body that is not what this dialect sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
+/// Whether `key` has an object for a value anywhere. What is within text has its quotes escaped and is not found.
+pub(super) fn has_object(json: &[u8], key: &Finder<'_>) -> bool {
+    key.find_iter(json).any(|at| after_colon(json, at + key.needle().len()).starts_with(b"{"))
+}
+
+fn says_why(choices: &[u8]) -> bool {
+    FINISH_KEY.find_iter(choices).any(|at| after_colon(choices, at + FINISH_KEY.needle().len()).starts_with(b"\""))
+}
+
+/// A provider's name for an error: its code where that is text, else its type.
+pub(super) fn kind(error: &str) -> Option<String> {
+    let named = json::members(error, &["code", "type"]).ok()?;
+    named.text(0).or_else(|| named.text(1))
+}

@@ -1,0 +1,100 @@
+//! The usage object of OpenAI and those who speak its dialect, made disjoint.
+//!
+//! `prompt_tokens` includes cached, cache-written and audio tokens, `completion_tokens` reasoning, audio and rejected
+//! predictions. Where `total_tokens` exceeds their sum, the rest is reasoning that is billed as output but not listed there
+//! (xAI, Gemini's endpoint of this dialect). Cached tokens have five names; where an answer has two, they say the same.
+
+use schemas::{money::Pico, tokens::Vector};
+
+use crate::json::{self, number};
+
+/// What a usage object says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reported {
+    pub(super) vector: Vector,
+    /// Whether it says all that it should.
+    pub(super) whole: bool,
+    /// What the provider says it costs.
+    pub(super) cost: Option<Pico>,
+}
+
+const NAMES: [&str; 13] = [
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "num_cached_tokens",
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "cost",
+    "cost_in_usd_ticks",
+    "prompt_token_details",
+    "completion_token_details",
+    "reasoning_tokens",
+];
+
+/// One of xAI's ticks: 1e-10 USD.
+const PICO_PER_TICK: i128 = 100;
+
+/// Reads a usage object; nothing if it states no count. `output` says whether this API has output.
+pub(super) fn read(usage: &str, output: bool) -> Option<Reported> {
+    let named = json::members(usage, &NAMES).ok()?;
+    let count = |place| named.value(place).and_then(|value| number::count(value).ok());
+    let (prompt, completion, total) = (count(0), count(1), count(2));
+    let whole = match (prompt, completion, total) {
+        (Some(_), Some(_), _) => true,
+        (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => true,
+        (None, None, None) => return None,
+        _ => !output && (prompt.is_some() || total.is_some()),
+    };
+    let prompt = prompt.or_else(|| total?.checked_sub(completion.unwrap_or(0))).unwrap_or(0);
+    let completion = completion.or_else(|| total?.checked_sub(prompt)).unwrap_or(0);
+    let unlisted = total.map_or(0, |total| total.saturating_sub(prompt.saturating_add(completion)));
+
+    let details = |place| named.value(place).and_then(|details| json::members(details, &DETAILS).ok());
+    let (input, out) = (details(3).or_else(|| details(10)), details(4).or_else(|| details(11)));
+    let detail = |details: &Option<json::Members<'_, 4>>, place| {
+        details.as_ref().and_then(|named| number::count(named.value(place)?).ok()).unwrap_or(0)
+    };
+    let cached = [detail(&input, CACHED), count(5).unwrap_or(0), count(6).unwrap_or(0), count(7).unwrap_or(0)];
+    // Each is taken out of what is left, so that the classes stay disjoint and add up whatever a provider sends.
+    let (cache_read, rest) = take(cached.into_iter().max().unwrap_or(0), prompt);
+    let (cache_write_5m, rest) = take(detail(&input, WRITTEN), rest);
+    let (audio_input, uncached_input) = take(detail(&input, AUDIO), rest);
+    let (audio_output, text) = take(detail(&out, AUDIO), completion);
+    let stated = detail(&out, REASONING).max(count(12).unwrap_or(0));
+    let output = text.saturating_add(unlisted);
+    Some(Reported {
+        vector: Vector {
+            uncached_input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h: 0,
+            output,
+            audio_input,
+            audio_output,
+            web_searches: 0,
+            reasoning: stated.max(unlisted).min(output),
+        },
+        whole,
+        cost: cost(named.value(8), named.value(9)),
+    })
+}
+
+const DETAILS: [&str; 4] = ["cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens"];
+const CACHED: usize = 0;
+const WRITTEN: usize = 1;
+const AUDIO: usize = 2;
+const REASONING: usize = 3;
+
+/// As much of `wanted` as there is, and what is left.
+fn take(wanted: u64, available: u64) -> (u64, u64) {
+    let taken = wanted.min(available);
+    (taken, available - taken)
+}
+
+fn cost(usd: Option<&str>, ticks: Option<&str>) -> Option<Pico> {
+    let usd = usd.and_then(|usd| number::scaled(usd, 12)).map(Pico);
+    usd.or_else(|| Some(Pico(number::scaled(ticks?, 0)?.checked_mul(PICO_PER_TICK)?)))
+}

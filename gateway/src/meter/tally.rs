@@ -1,0 +1,225 @@
+//! What was learnt of an answer so far, whatever its dialect, and how it turns into [`Measured`].
+//!
+//! The dialects say what a frame or a body means; this file keeps what they found, decides whether a count is whole, and why
+//! it is not. Every text that is kept is bounded.
+
+use std::borrow::Cow;
+
+use schemas::{
+    event::Api,
+    money::Pico,
+    tokens::{Completeness, Doubt, Part, Usage, Vector},
+};
+
+use super::{Answer, Finish, Measured, Seen, anthropic_messages::Messages, openai_chat::Chat, visible::Visible};
+
+/// The longest name, id or tier that is kept.
+const NAME_MAX: usize = 256;
+/// How many usage objects of one answer are kept; Anthropic sends two.
+const RAW_MAX: usize = 8;
+
+/// What was learnt so far.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) facts: Facts,
+    dialect: Dialect,
+}
+
+/// What every dialect may find.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) model: String,
+    pub(super) id: String,
+    pub(super) service_tier: String,
+    pub(super) region: String,
+    pub(super) cost: Option<Pico>,
+    /// The usage objects that count, verbatim.
+    pub(super) raw: Vec<String>,
+    pub(super) visible: Visible,
+    /// The error that the answer ends with, by the provider's name for it.
+    pub(super) error: Option<String>,
+    /// Whether the mark that ends the answer came.
+    pub(super) ended: bool,
+    /// Whether usage may have gone by unread.
+    unread: Option<Doubt>,
+}
+
+/// What a dialect knows of the counts.
+#[derive(Debug)]
+pub(super) enum Counts {
+    /// Nothing was reported.
+    None,
+    /// So much, and it is all.
+    Whole(Vec<Part>),
+    /// So much at least.
+    Part(Vec<Part>),
+}
+
+#[derive(Debug)]
+enum Dialect {
+    /// Nothing is charged: a refusal, or tokens counted.
+    Free,
+    Chat(Chat),
+    Messages(Box<Messages>),
+}
+
+impl Tally {
+    pub(super) fn new(answer: Answer) -> Self {
+        let dialect = match answer.api {
+            _ if answer.status >= 400 => Dialect::Free,
+            Api::AnthropicCountTokens => Dialect::Free,
+            Api::OpenAiChat => Dialect::Chat(Chat::default()),
+            Api::OpenAiEmbeddings => Dialect::Chat(Chat::embeddings()),
+            Api::AnthropicMessages => Dialect::Messages(Box::default()),
+        };
+        Self { facts: Facts::default(), dialect }
+    }
+
+    /// Takes the data of a frame. `tail` says that the stream ended before the frame did, so that it may be cut.
+    pub(super) fn frame(&mut self, data: Cow<'_, [u8]>, tail: bool) -> Seen {
+        let data = data.trim_ascii();
+        if data.is_empty() {
+            return Seen::Ordinary;
+        }
+        let seen = match &mut self.dialect {
+            Dialect::Free => Ok(Seen::Ordinary),
+            Dialect::Chat(chat) => chat.frame(&mut self.facts, data),
+            Dialect::Messages(messages) => messages.frame(&mut self.facts, data),
+        };
+        seen.unwrap_or_else(|_| {
+            if !tail {
+                self.facts.unread = self.facts.unread.or(Some(Doubt::Unreadable));
+            }
+            Seen::Ordinary
+        })
+    }
+
+    /// Takes a whole answer, of which `text` has the members that matter.
+    pub(super) fn whole(&mut self, text: &str) {
+        let read = match &mut self.dialect {
+            Dialect::Free => Ok(()),
+            Dialect::Chat(chat) => chat.whole(&mut self.facts, text),
+            Dialect::Messages(messages) => messages.whole(&mut self.facts, text),
+        };
+        if read.is_err() {
+            self.unreadable();
+        }
+    }
+
+    /// A frame went by that was too large to be looked at.
+    pub(super) const fn too_large(&mut self) {
+        self.facts.unread = Some(Doubt::FrameTooLarge);
+    }
+
+    /// The answer is not what its API answers.
+    pub(super) const fn unreadable(&mut self) {
+        self.facts.unread = Some(Doubt::Unreadable);
+    }
+
+    pub(super) const fn visible(&self) -> &Visible {
+        &self.facts.visible
+    }
+
+    /// Takes the text of a whole answer that does not report its usage.
+    pub(super) fn text(&mut self, text: &str) {
+        self.facts.visible.add_text(text);
+    }
+
+    /// Whether the counts have to be estimated from text.
+    pub(super) fn wants_text(&self) -> bool {
+        matches!(self.counts(), Counts::None)
+    }
+
+    fn counts(&self) -> Counts {
+        match &self.dialect {
+            Dialect::Free => Counts::Whole(vec![Part::default()]),
+            Dialect::Chat(chat) => chat.counts(&self.facts),
+            Dialect::Messages(messages) => messages.counts(&self.facts),
+        }
+    }
+
+    pub(super) fn so_far(&self) -> Vector {
+        let sum = |parts: Vec<Part>| parts.iter().fold(Vector::default(), |sum, part| sum + part.vector);
+        match self.counts() {
+            Counts::Whole(parts) => sum(parts),
+            Counts::Part(parts) => {
+                let reported = sum(parts);
+                Vector { output: reported.output.max(self.facts.visible.tokens_at_least()), ..reported }
+            }
+            Counts::None => Vector { output: self.facts.visible.tokens_at_least(), ..Vector::default() },
+        }
+    }
+
+    /// The result. `doubt` is why the body was not read to its end, if it was not.
+    pub(super) fn measured(mut self, doubt: Option<Doubt>) -> Measured {
+        let free = matches!(self.dialect, Dialect::Free);
+        self.facts.ended |= matches!(&self.dialect, Dialect::Chat(chat) if chat.has_ended());
+        let broken = if self.facts.ended { Doubt::NotReported } else { Doubt::Truncated };
+        let doubt = self.facts.unread.or(doubt).unwrap_or(broken);
+        let usage = match self.counts() {
+            Counts::Whole(parts) => Usage { parts, completeness: Completeness::Exact },
+            Counts::Part(parts) => Usage { parts, completeness: Completeness::LowerBound(doubt) },
+            Counts::None => Usage::missing(doubt),
+        };
+        if !matches!(usage.completeness, Completeness::Missing(_)) {
+            self.facts.visible.forget_text();
+        }
+        let facts = self.facts;
+        Measured {
+            usage,
+            raw_usage: match facts.raw.as_slice() {
+                [] => String::new(),
+                [one] => one.clone(),
+                several => format!("[{}]", several.join(",")),
+            },
+            model_answered: facts.model,
+            response_id: facts.id,
+            service_tier: facts.service_tier,
+            region: facts.region,
+            provider_cost: facts.cost,
+            finish: match facts.error {
+                Some(kind) => Finish::ErrorInStream { kind },
+                None if facts.ended || free => Finish::Complete,
+                None => Finish::Truncated,
+            },
+            visible: facts.visible,
+        }
+    }
+}
+
+impl Facts {
+    /// Keeps a name where none is kept yet; an empty one says nothing.
+    pub(super) fn name(kept: &mut String, found: Option<String>) {
+        if let Some(found) = found.filter(|_| kept.is_empty()) {
+            Self::rename(kept, Some(found));
+        }
+    }
+
+    /// Keeps the name said last; an empty one says nothing.
+    pub(super) fn rename(kept: &mut String, found: Option<String>) {
+        if let Some(found) = found.filter(|found| !found.is_empty()) {
+            *kept = shortened(found);
+        }
+    }
+
+    /// Keeps a usage object beside those before it.
+    pub(super) fn raw(&mut self, usage: &str) {
+        if self.raw.len() >= RAW_MAX {
+            self.raw.pop();
+        }
+        self.raw.push(usage.to_owned());
+    }
+
+    /// Keeps an error by its name.
+    pub(super) fn fail(&mut self, kind: Option<String>) {
+        self.error = Some(shortened(kind.unwrap_or_default()));
+    }
+}
+
+fn shortened(mut name: String) -> String {
+    if name.len() > NAME_MAX {
+        let end = (0..=NAME_MAX).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        name.truncate(end);
+    }
+    name
+}

@@ -1,0 +1,384 @@
+//! Frames as they come on the wire, in any pieces, and what is made of answers that do not end well.
+
+use proptest::prelude::*;
+use schemas::tokens::{Completeness, Part};
+
+use super::{sse::FRAME_MAX, *};
+
+const CHAT: Answer = Answer { api: Api::OpenAiChat, status: 200, stream: true, strip_usage: false };
+const STRIP: Answer = Answer { strip_usage: true, ..CHAT };
+const MESSAGES: Answer = Answer { api: Api::AnthropicMessages, ..CHAT };
+const WHOLE: Answer = Answer { stream: false, ..CHAT };
+
+const HELLO: &str = r#"{"id":"c1","model":"m1","choices":[{"index":0,"delta":{"content":"Hello"}}],"usage":null}"#;
+const STOP: &str = r#"{"id":"c1","model":"m1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+const USAGE: &str = r#"{"id":"c1","model":"m1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
+const START: &str = r#"{"type":"message_start","message":{"id":"a1","model":"m1","usage":{"input_tokens":9,"cache_read_input_tokens":5,
+"cache_creation_input_tokens":4,"cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_1h_input_tokens":3},"output_tokens":2}}}"#;
+
+/// A stream of these events, one data line each.
+fn stream(events: &[&str]) -> String {
+    events.iter().map(|event| format!("data: {}\n\n", event.replace('\n', ""))).collect()
+}
+
+/// What came out, by verdict, and the result.
+struct Run {
+    frames: Vec<Frame>,
+    measured: Measured,
+}
+
+impl Run {
+    fn bytes(&self, of: &[Verdict]) -> Vec<u8> {
+        let frames = self.frames.iter().filter(|frame| of.contains(&frame.verdict));
+        frames.flat_map(|frame| frame.bytes.iter().copied()).collect()
+    }
+}
+
+fn run<'a>(answer: Answer, end: End, chunks: impl IntoIterator<Item = &'a [u8]>) -> Run {
+    let (mut meter, mut frames) = (Meter::new(answer), Vec::new());
+    for chunk in chunks {
+        meter.push(Bytes::copy_from_slice(chunk));
+        frames.extend(std::iter::from_fn(|| meter.pop()));
+    }
+    meter.close();
+    frames.extend(std::iter::from_fn(|| meter.pop()));
+    Run { frames, measured: meter.measured(end) }
+}
+
+fn once(answer: Answer, body: &str) -> Measured {
+    run(answer, End::Closed, [body.as_bytes()]).measured
+}
+
+fn counts(input: u64, output: u64) -> Vector {
+    Vector { uncached_input: input, output, ..Vector::default() }
+}
+
+#[test]
+fn frames_end_at_blank_lines_of_any_kind() {
+    for (case, body) in [
+        ("line feeds", format!("data: {HELLO}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n")),
+        ("both", format!("data: {HELLO}\r\n\r\ndata: {USAGE}\r\n\r\ndata: [DONE]\r\n\r\n")),
+        ("carriage returns", format!("data: {HELLO}\r\rdata: {USAGE}\r\rdata: [DONE]\r\r")),
+        ("mixed", format!("data: {HELLO}\n\r\ndata: {USAGE}\r\n\ndata: [DONE]\r\n\r")),
+        ("a byte order mark", format!("\u{feff}data: {HELLO}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n")),
+        ("no space", format!("data:{HELLO}\n\ndata:{USAGE}\n\ndata:[DONE]\n\n")),
+        ("no blank line at the end", format!("data: {HELLO}\n\ndata: {USAGE}\n\ndata: [DONE]")),
+        (
+            "comments and names",
+            format!(": hi\n\nevent: x\nid: 1\ndata: {HELLO}\n\n\n\ndata: {USAGE}\n\ndata: [DONE]\n\n"),
+        ),
+        (
+            "several data lines",
+            format!(
+                "data: {HELLO}\n\ndata: {{\"choices\":[],\ndata: \"usage\":\ndata:{{\"prompt_tokens\":7,\ndata\ndata: \"completion_tokens\":3}}}}\n\n\
+                 data: [DONE]\n\n"
+            ),
+        ),
+    ] {
+        for answer in [CHAT, STRIP] {
+            for size in [1, 2, 3, 5, 64, body.len()] {
+                let run = run(answer, End::Closed, body.as_bytes().chunks(size));
+                assert_eq!(run.measured.usage, Usage::exact(counts(7, 3)), "{case} in {size}");
+                assert_eq!(
+                    (run.measured.finish, run.measured.model_answered.as_str()),
+                    (Finish::Complete, "m1"),
+                    "{case}"
+                );
+                let all: Vec<u8> = run.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
+                assert_eq!(String::from_utf8_lossy(&all), body, "{case} in {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_frame_comes_out_apart() {
+    let body = stream(&[HELLO, STOP, "[DONE]"]);
+    let run = run(CHAT, End::Closed, [body.as_bytes()]);
+    let frames: Vec<_> = run.frames.iter().map(|frame| (frame.bytes.len(), frame.verdict)).collect();
+    assert_eq!(frames, [(body.len() - 14, Verdict::Pass), (14, Verdict::Last)]);
+    assert_eq!(run.measured.usage, Usage::missing(Doubt::NotReported));
+}
+
+/// A frame of usage is withheld only if it says nothing else.
+fn check_strip(frame: &str, withheld: bool) {
+    let body = stream(&[HELLO, frame, STOP, "[DONE]"]);
+    for size in [1, 9, body.len()] {
+        let run = run(STRIP, End::Closed, body.as_bytes().chunks(size));
+        let expected = if withheld { stream(&[frame]) } else { String::new() };
+        assert_eq!(String::from_utf8_lossy(&run.bytes(&[Verdict::Strip])), expected, "{frame}");
+        let passed = if withheld { stream(&[HELLO, STOP, "[DONE]"]) } else { body.clone() };
+        assert_eq!(String::from_utf8_lossy(&run.bytes(&[Verdict::Pass, Verdict::Last])), passed, "{frame}");
+    }
+    let kept = run(CHAT, End::Closed, [body.as_bytes()]);
+    assert_eq!(kept.bytes(&[Verdict::Pass, Verdict::Last]), body.as_bytes());
+}
+
+#[test]
+fn only_usage_and_nothing_else_is_withheld() {
+    check_strip(USAGE, true);
+    check_strip(
+        r#"{ "usage" : {"prompt_tokens":7,"completion_tokens":3}, "choices" : [ ], "object":"x","created":1,"service_tier":"default",
+           "system_fingerprint":null,"obfuscation":"abc","moderation":null}"#,
+        true,
+    );
+    for kept in [
+        r#"{"choices":[],"usage":null}"#,
+        r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#,
+        r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3},"prompt_filter_results":[]}"#,
+        r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3},"x_groq":{"id":"r"}}"#,
+        r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3},"error":{"code":"x"}}"#,
+        r#"{"choices":[{"index":0,"delta":{}}],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#,
+        r#"{"usage":{"prompt_tokens":7,"completion_tokens":3}}"#,
+        r#"{"choices":[],"usage":{"note":"no counts"}}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"\"choices\":[],\"usage\":{\"prompt_tokens\":1}"}}]}"#,
+    ] {
+        check_strip(kept, false);
+    }
+}
+
+#[test]
+fn only_a_partial_frame_is_held_back() {
+    let mut meter = Meter::new(STRIP);
+    meter.push(Bytes::from(format!("data: {HELLO}\n\ndata: {{\"id")));
+    assert_eq!(meter.pop().map(|frame| frame.bytes.len()), Some(HELLO.len() + 8));
+    assert_eq!((meter.pop(), meter.between_frames()), (None, true));
+    let mut meter = Meter::new(CHAT);
+    meter.push(Bytes::from(format!("data: {HELLO}\n\ndata: {{\"id")));
+    assert_eq!(meter.pop().map(|frame| frame.bytes.len()), Some(HELLO.len() + 18));
+    assert!(!meter.between_frames());
+}
+
+#[test]
+fn a_frame_that_is_too_large_passes_unread() {
+    let large = format!(r#"{{"id":"c1","choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(FRAME_MAX));
+    for (frames, usage) in [
+        (vec![HELLO, &large, USAGE, "[DONE]"], Usage::exact(counts(7, 3))),
+        (vec![HELLO, &large, STOP, "[DONE]"], Usage::missing(Doubt::FrameTooLarge)),
+    ] {
+        let body = stream(&frames);
+        for answer in [CHAT, STRIP] {
+            for size in [4_096, 100_000, body.len()] {
+                let run = run(answer, End::Closed, body.as_bytes().chunks(size));
+                assert_eq!(run.measured.usage, usage);
+                assert_eq!(run.measured.visible.bytes(), 5);
+                let all: Vec<u8> = run.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
+                assert!(all == body.as_bytes(), "in {size}");
+            }
+        }
+    }
+    let body = stream(&[START, &large, r#"{"type":"message_stop"}"#]);
+    let usage = run(MESSAGES, End::Closed, body.as_bytes().chunks(65_536)).measured.usage;
+    assert_eq!(usage.completeness, Completeness::LowerBound(Doubt::FrameTooLarge));
+}
+
+#[test]
+fn what_ends_early_says_why() {
+    let check = |answer, frames: &[&str], end, usage: Usage, finish: Finish| {
+        let body = stream(frames);
+        let measured = run(answer, end, [body.as_bytes()]).measured;
+        assert_eq!((measured.usage, measured.finish), (usage, finish), "{frames:?} {end:?}");
+    };
+    let missing = Usage::missing;
+    check(CHAT, &[HELLO], End::Closed, missing(Doubt::Truncated), Finish::Truncated);
+    check(CHAT, &[], End::Closed, missing(Doubt::Truncated), Finish::Truncated);
+    check(CHAT, &[HELLO], End::Broken, missing(Doubt::Truncated), Finish::Truncated);
+    check(CHAT, &[HELLO], End::ClientLeft, missing(Doubt::ClientLeft), Finish::Truncated);
+    check(CHAT, &[HELLO], End::TimedOut, missing(Doubt::TimedOut), Finish::Truncated);
+    check(CHAT, &[HELLO, STOP], End::Closed, missing(Doubt::NotReported), Finish::Complete);
+    check(CHAT, &[HELLO, "{\"usage\":{", "[DONE]"], End::Closed, missing(Doubt::Unreadable), Finish::Complete);
+    check(CHAT, &[HELLO, USAGE], End::ClientLeft, Usage::exact(counts(7, 3)), Finish::Complete);
+    let error = r#"{"error":{"message":"no","type":"server_error","code":null}}"#;
+    let failed = |kind: &str| Finish::ErrorInStream { kind: kind.to_owned() };
+    check(CHAT, &[HELLO, error], End::Closed, missing(Doubt::Truncated), failed("server_error"));
+    check(CHAT, &[HELLO, USAGE, error], End::Closed, Usage::exact(counts(7, 3)), failed("server_error"));
+    let part = Vector { cache_read: 5, cache_write_5m: 1, cache_write_1h: 3, ..counts(9, 2) };
+    let lower = |why| Usage { completeness: Completeness::LowerBound(why), ..Usage::exact(part) };
+    let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+    check(MESSAGES, &[START, error], End::Closed, lower(Doubt::Truncated), failed("overloaded_error"));
+    check(MESSAGES, &[START], End::Closed, lower(Doubt::Truncated), Finish::Truncated);
+    check(MESSAGES, &[START], End::ClientLeft, lower(Doubt::ClientLeft), Finish::Truncated);
+    let stop = r#"{"type":"message_stop"}"#;
+    check(MESSAGES, &[START, stop], End::Closed, lower(Doubt::NotReported), Finish::Complete);
+    check(MESSAGES, &[stop], End::Closed, missing(Doubt::NotReported), Finish::Complete);
+    let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":20}}"#;
+    let whole = Usage::exact(Vector { output: 20, ..part });
+    check(MESSAGES, &[START, delta], End::Broken, whole.clone(), Finish::Truncated);
+    check(MESSAGES, &[START, delta, stop], End::Closed, whole, Finish::Complete);
+}
+
+#[test]
+fn counts_on_the_way_are_not_the_count_at_the_end() {
+    let on_the_way =
+        HELLO.replace("\"usage\":null", r#""usage":{"prompt_tokens":7,"completion_tokens":1,"total_tokens":8}"#);
+    let measured = once(CHAT, &stream(&[&on_the_way]));
+    assert_eq!(measured.usage.completeness, Completeness::LowerBound(Doubt::Truncated));
+    assert_eq!(measured.usage.total(), Some(counts(7, 1)));
+    let measured = once(CHAT, &stream(&[&on_the_way, USAGE, "[DONE]"]));
+    assert_eq!(measured.usage, Usage::exact(counts(7, 3)));
+    assert_eq!(measured.raw_usage, r#"{"prompt_tokens":7,"completion_tokens":3}"#);
+}
+
+#[test]
+fn a_delta_replaces_the_start_field_by_field_and_the_raw_objects_stay() {
+    let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":3,"cache_read_input_tokens":null,
+"cache_creation_input_tokens":2,"output_tokens":20,"server_tool_use":{"web_search_requests":2},"service_tier":"batch","inference_geo":"us"}}"#;
+    let measured = once(MESSAGES, &stream(&[START, delta]));
+    let vector = Vector { cache_read: 5, cache_write_5m: 0, cache_write_1h: 2, web_searches: 2, ..counts(3, 20) };
+    assert_eq!(measured.usage, Usage::exact(vector));
+    assert_eq!((measured.service_tier.as_str(), measured.region.as_str()), ("batch", "us"));
+    let raw: Vec<serde_json::Value> = serde_json::from_str(&measured.raw_usage).expect("an array");
+    assert_eq!((raw.len(), &raw[0]["input_tokens"], &raw[1]["input_tokens"]), (2, &9.into(), &3.into()));
+}
+
+#[test]
+fn passes_are_summed_by_model_and_a_failed_fallback_is_free() {
+    let body = r#"{"id":"a1","model":"m1","stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2,
+        "output_tokens_details":{"thinking_tokens":1},"server_tool_use":{"web_search_requests":3},"iterations":[
+        {"type":"compaction","input_tokens":10,"cache_read_input_tokens":5,"output_tokens":4},
+        {"type":"advisor_message","model":"m2","input_tokens":7,"output_tokens":6,"cache_creation_input_tokens":8},
+        {"type":"fallback","model":"m3","input_tokens":90,"output_tokens":0},
+        {"type":"message","model":"m1","input_tokens":1,"output_tokens":2}]}}"#;
+    let main = Vector { cache_read: 5, web_searches: 3, reasoning: 1, ..counts(11, 6) };
+    let other = Vector { cache_write_5m: 8, ..counts(7, 6) };
+    let parts = vec![Part { model: None, vector: main }, Part { model: Some("m2".into()), vector: other }];
+    let answer = Answer { stream: false, ..MESSAGES };
+    assert_eq!(once(answer, body).usage, Usage { parts, completeness: Completeness::Exact });
+    let none = body.replace("\"iterations\":[", "\"iterations\":[],\"x\":[");
+    assert_eq!(once(answer, &none).usage.total().map(|vector| vector.total()), Some(3));
+}
+
+#[test]
+fn classes_stay_disjoint_whatever_is_sent() {
+    let check = |usage: &str, vector: Vector| {
+        let measured = once(WHOLE, &format!(r#"{{"choices":[],"usage":{usage}}}"#));
+        assert_eq!(measured.usage, Usage::exact(vector), "{usage}");
+    };
+    let details = r#"{"prompt_tokens":100,"completion_tokens":50.0,"total_tokens":150,
+        "prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":20,"audio_tokens":15},
+        "completion_tokens_details":{"reasoning_tokens":30,"audio_tokens":5,"rejected_prediction_tokens":9}}"#;
+    let vector =
+        Vector { cache_read: 60, cache_write_5m: 20, audio_input: 15, audio_output: 5, reasoning: 30, ..counts(5, 45) };
+    check(details, vector);
+    let cached =
+        r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":60,"audio_tokens":15}}"#;
+    check(cached, Vector { cache_read: 10, ..counts(0, 1) });
+    check(r#"{"prompt_tokens":10,"total_tokens":14}"#, counts(10, 4));
+    check(
+        r#"{"prompt_tokens":10,"completion_tokens":1,"total_tokens":30}"#,
+        Vector { reasoning: 19, ..counts(10, 20) },
+    );
+}
+
+#[test]
+fn a_whole_answer_is_read_in_any_pieces() {
+    let embeddings = Answer { api: Api::OpenAiEmbeddings, ..WHOLE };
+    let body = r#" {"object":"list","data":[{"embedding":[0.1,-2e3],"usage":{"prompt_tokens":999}}],"a\"}":"\\\"usage\":{","model":"e1",
+        "usage":{"prompt_tokens":8,"total_tokens":8},"id" : "x1"} "#;
+    for size in [1, 2, 3, 7, 50, body.len()] {
+        let run = run(embeddings, End::Closed, body.as_bytes().chunks(size));
+        assert_eq!(run.measured.usage, Usage::exact(counts(8, 0)), "in {size}");
+        assert_eq!((run.measured.model_answered.as_str(), run.measured.response_id.as_str()), ("e1", "x1"));
+        assert_eq!(run.frames.last().map(|frame| frame.verdict), Some(Verdict::Last));
+        assert_eq!(run.bytes(&[Verdict::Pass, Verdict::Last]), body.as_bytes());
+    }
+}
+
+#[test]
+fn a_whole_answer_that_is_not_whole_says_so() {
+    let check = |body: &str, doubt, finish: Finish| {
+        let measured = once(WHOLE, body);
+        assert_eq!((measured.usage, measured.finish), (Usage::missing(doubt), finish), "{body}");
+    };
+    check("", Doubt::Unreadable, Finish::Truncated);
+    check("<html></html>", Doubt::Unreadable, Finish::Truncated);
+    check("[1]", Doubt::Unreadable, Finish::Complete);
+    check(r#"{"id":"x","usage":{"prompt_tokens":8,"#, Doubt::Truncated, Finish::Truncated);
+    check(r#"{"id":"x","choices":[]}"#, Doubt::NotReported, Finish::Complete);
+    check(r#"{"id":"x","usage":"many"}"#, Doubt::Unreadable, Finish::Complete);
+    let kind = Finish::ErrorInStream { kind: "rate".to_owned() };
+    check(r#"{"error":{"code":"rate"}}"#, Doubt::NotReported, kind);
+}
+
+#[test]
+fn what_is_free_is_exactly_nothing() {
+    let refused = Answer { status: 429, ..CHAT };
+    let counted = Answer { api: Api::AnthropicCountTokens, ..WHOLE };
+    for answer in [refused, counted] {
+        let run = run(answer, End::Closed, [br#"{"input_tokens":"#.as_slice(), b"15}"]);
+        assert_eq!((run.measured.usage.clone(), &run.measured.finish), (Usage::none(), &Finish::Complete));
+        assert_eq!(run.bytes(&[Verdict::Pass, Verdict::Last]), br#"{"input_tokens":15}"#);
+    }
+}
+
+#[test]
+fn so_far_is_what_is_certain() {
+    let mut meter = Meter::new(CHAT);
+    meter.push(Bytes::from(stream(&[HELLO, HELLO, HELLO])));
+    assert_eq!((meter.so_far(), meter.visible_output_bytes()), (counts(0, 3), 15));
+    meter.push(Bytes::from(stream(&[USAGE])));
+    assert_eq!(meter.so_far(), counts(7, 3));
+    let mut meter = Meter::new(MESSAGES);
+    let delta = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello there"}}"#;
+    meter.push(Bytes::from(stream(&[START, delta, delta, delta])));
+    assert_eq!((meter.so_far().output, meter.so_far().uncached_input), (3, 9));
+    let output = [HELLO.replace("Hello", ""), HELLO.replace("content", "tool_calls\":[{\"arguments")];
+    assert_eq!(once(CHAT, &stream(&[&output[0]])).visible.bytes(), 0);
+}
+
+#[test]
+fn text_is_kept_for_an_estimate_only_while_nothing_is_reported() {
+    let text = |measured: Measured| measured.visible.beginning().map(|(text, _)| text);
+    assert_eq!(text(once(CHAT, &stream(&[HELLO, HELLO, STOP, "[DONE]"]))).as_deref(), Some("HelloHello"));
+    assert_eq!(text(once(CHAT, &stream(&[HELLO, USAGE]))), None);
+    let whole = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"Hi \"you\"\n"}}]}"#;
+    assert_eq!(text(once(WHOLE, whole)).as_deref(), Some("Hi \"you\"\n"));
+}
+
+proptest! {
+    /// However it is cut into chunks, the same bytes come out and the same is measured.
+    #[test]
+    fn chunks_do_not_matter(
+        events in prop::collection::vec(prop::sample::select(vec![HELLO, STOP, USAGE, "[DONE]", "{", "", "\u{e9}\u{1f600}", START]), 0..8),
+        ends in prop::collection::vec(prop::sample::select(vec!["\n", "\r\n", "\r"]), 16),
+        mut cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        strip_usage: bool,
+        messages: bool,
+    ) {
+        let ends = |place: usize| ends[place % ends.len()];
+        let body: String = events.iter().enumerate().map(|(place, event)| {
+            format!("data: {}{}{}", event.replace('\n', ""), ends(2 * place), ends(2 * place + 1))
+        }).collect();
+        let answer = Answer { strip_usage: strip_usage && !messages, ..if messages { MESSAGES } else { CHAT } };
+        cuts.sort_by_key(|cut| cut.index(body.len() + 1));
+        let (mut chunks, mut from) = (Vec::new(), 0);
+        for at in cuts.iter().map(|cut| cut.index(body.len() + 1)) {
+            chunks.push(&body.as_bytes()[from..at]);
+            from = at;
+        }
+        chunks.push(&body.as_bytes()[from..]);
+        let (cut, whole) = (run(answer, End::Closed, chunks), run(answer, End::Closed, [body.as_bytes()]));
+        prop_assert_eq!(&cut.measured, &whole.measured);
+        let strip = |run: &Run| String::from_utf8_lossy(&run.bytes(&[Verdict::Strip])).trim().to_owned();
+        prop_assert_eq!(strip(&cut), strip(&whole));
+        let all: Vec<u8> = cut.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
+        prop_assert_eq!(all, body.as_bytes());
+    }
+
+    #[test]
+    fn nothing_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..300), stream: bool, messages: bool, size in 1_usize..40) {
+        let api = if messages { Api::AnthropicMessages } else { Api::OpenAiChat };
+        let run = run(Answer { api, stream, ..STRIP }, End::Closed, body.chunks(size));
+        let all: Vec<u8> = run.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
+        prop_assert_eq!(all, body);
+    }
+
+    #[test]
+    fn nothing_like_json_makes_it_panic(body in "[{}\\[\\]:,\"\\\\a-z0-9. -]{0,120}", size in 1_usize..40) {
+        for text in [body.clone(), format!("{{\"usage\":{{{body}")] {
+            run(WHOLE, End::Closed, text.as_bytes().chunks(size));
+            run(CHAT, End::Closed, format!("data: {text}\n\n").as_bytes().chunks(size));
+            run(MESSAGES, End::Closed, format!("data: {{\"type\":\"message_delta\",\"usage\":{text}}}\n\n").as_bytes().chunks(size));
+        }
+    }
+}

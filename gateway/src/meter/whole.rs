@@ -1,0 +1,235 @@
+//! An answer that is one JSON document, of any size, read once as it arrives.
+//!
+//! A scanner follows depth and strings only and copies out the top-level members that matter, so a document of 60 MB costs no
+//! memory. It does not check that the rest is valid JSON. One chunk is always held back, so that the attempt can be settled
+//! before the client has all of it. The beginning of the document is kept by reference for one that reports no usage.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use memchr::memchr2;
+
+use super::{Frame, Tally, Verdict};
+
+/// The top-level members that any dialect reads.
+const WANTED: [&[u8]; 6] = [b"id", b"model", b"service_tier", b"usage", b"x_groq", b"error"];
+/// The longest of them is shorter than this; a longer key is none of them.
+const KEY_MAX: usize = 32;
+/// The most that is copied out of a document.
+const COPIED_MAX: usize = 256 * 1024;
+/// How much of a document is kept to estimate from.
+const KEPT_MAX: usize = 256 * 1024;
+/// The members that hold output text, wherever they stand in the answer.
+const TEXT: [&str; 7] = ["content", "text", "arguments", "reasoning_content", "reasoning", "refusal", "thinking"];
+
+/// The body of an answer that is not streamed.
+#[derive(Debug)]
+pub(super) struct Whole {
+    held: Option<Bytes>,
+    /// Nothing where the document is not looked at.
+    scanner: Option<Scanner>,
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    closed: bool,
+}
+
+impl Whole {
+    pub(super) fn new(look: bool) -> Self {
+        let scanner = look.then(Scanner::default);
+        Self { held: None, scanner, kept: Vec::new(), kept_bytes: 0, closed: false }
+    }
+
+    pub(super) fn push(&mut self, chunk: Bytes, out: &mut VecDeque<Frame>) {
+        if chunk.is_empty() {
+            return;
+        }
+        if let Some(scanner) = &mut self.scanner {
+            scanner.scan(&chunk);
+            if self.kept_bytes <= KEPT_MAX {
+                self.kept_bytes = self.kept_bytes.saturating_add(chunk.len());
+                self.kept.push(chunk.clone());
+            }
+        }
+        if let Some(bytes) = self.held.replace(chunk) {
+            out.push_back(Frame { bytes, verdict: Verdict::Pass });
+        }
+    }
+
+    pub(super) fn close(&mut self, tally: &mut Tally, out: &mut VecDeque<Frame>) {
+        if let Some(scanner) = self.scanner.take() {
+            if !scanner.is_readable() {
+                tally.unreadable();
+            }
+            if scanner.depth == 0 && scanner.begun {
+                tally.facts.ended = true;
+            }
+            tally.whole(&scanner.summary());
+            if tally.wants_text() && self.kept_bytes <= KEPT_MAX {
+                self.read_text(tally);
+            }
+        }
+        self.kept = Vec::new();
+        if let Some(bytes) = self.held.take() {
+            let verdict = if self.closed { Verdict::Pass } else { Verdict::Last };
+            self.closed = true;
+            out.push_back(Frame { bytes, verdict });
+        }
+    }
+
+    fn read_text(&self, tally: &mut Tally) {
+        let document = self.kept.concat();
+        if let Ok(document) = serde_json::from_slice::<serde_json::Value>(&document) {
+            collect(&document, tally);
+        }
+    }
+}
+
+fn collect(value: &serde_json::Value, tally: &mut Tally) {
+    match value {
+        serde_json::Value::Array(elements) => elements.iter().for_each(|element| collect(element, tally)),
+        serde_json::Value::Object(members) => {
+            for (key, member) in members {
+                match member {
+                    serde_json::Value::String(text) if TEXT.contains(&key.as_str()) => tally.text(text),
+                    _ => collect(member, tally),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Where in the document the scanner is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Where a key may come, or in one.
+    #[default]
+    Key,
+    /// Behind a key, up to the comma.
+    Value {
+        /// Whether it is copied out.
+        wanted: bool,
+    },
+}
+
+/// Follows a document byte by byte and copies out what is wanted.
+#[derive(Debug, Default)]
+struct Scanner {
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    begun: bool,
+    not_an_object: bool,
+    too_large: bool,
+    place: Place,
+    key: Vec<u8>,
+    /// The wanted members, as `"key":value,` one after the other.
+    copied: Vec<u8>,
+    /// How much of `copied` is whole members.
+    whole: usize,
+}
+
+impl Scanner {
+    fn is_readable(&self) -> bool {
+        self.begun && !self.not_an_object && !self.too_large
+    }
+
+    /// The document without what is not wanted.
+    fn summary(&self) -> String {
+        let members = String::from_utf8_lossy(self.copied.get(..self.whole).unwrap_or_default());
+        format!("{{{}}}", members.trim_end_matches(','))
+    }
+
+    fn scan(&mut self, chunk: &[u8]) {
+        // What is wanted is copied from `from` on when it ends, or with the chunk.
+        let (mut at, mut from) = (0, 0);
+        while let Some(byte) = chunk.get(at).copied() {
+            if self.in_string {
+                at = self.skip_string(chunk, at);
+                continue;
+            }
+            match byte {
+                b'"' => self.open_string(),
+                b'{' | b'[' => {
+                    self.not_an_object |= !self.begun && byte == b'[';
+                    self.begun = true;
+                    self.depth = self.depth.saturating_add(1);
+                }
+                b'}' | b']' => {
+                    if self.depth == 1 {
+                        self.end_value(chunk.get(from..at));
+                    }
+                    self.depth = self.depth.saturating_sub(1);
+                }
+                b':' if self.depth == 1 && self.place == Place::Key => {
+                    self.begin_value();
+                    from = at + 1;
+                }
+                b',' if self.depth == 1 => self.end_value(chunk.get(from..at)),
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ => self.not_an_object |= !self.begun,
+            }
+            at += 1;
+        }
+        self.copy(chunk.get(from..));
+    }
+
+    fn open_string(&mut self) {
+        self.not_an_object |= !self.begun;
+        self.in_string = true;
+        if self.depth == 1 && self.place == Place::Key {
+            self.key.clear();
+        }
+    }
+
+    /// Goes to behind the quote that closes the string, or to the end of the chunk.
+    fn skip_string(&mut self, chunk: &[u8], from: usize) -> usize {
+        let mut at = from;
+        if self.escaped {
+            self.escaped = false;
+            at += 1;
+        }
+        let next = memchr2(b'"', b'\\', chunk.get(at..).unwrap_or_default()).map(|next| at + next);
+        let end = next.unwrap_or(chunk.len());
+        if self.depth == 1 && self.place == Place::Key && self.key.len() < KEY_MAX {
+            let piece = chunk.get(from..end).unwrap_or_default();
+            self.key.extend_from_slice(piece.get(..KEY_MAX.min(piece.len())).unwrap_or_default());
+        }
+        match next.and_then(|next| chunk.get(next)) {
+            Some(b'"') => self.in_string = false,
+            Some(_) => self.escaped = true,
+            None => return chunk.len(),
+        }
+        end + 1
+    }
+
+    fn begin_value(&mut self) {
+        let wanted = WANTED.contains(&self.key.as_slice());
+        self.place = Place::Value { wanted };
+        if wanted {
+            self.copied.push(b'"');
+            self.copied.append(&mut self.key);
+            self.copied.extend_from_slice(b"\":");
+        }
+    }
+
+    fn end_value(&mut self, rest: Option<&[u8]>) {
+        self.copy(rest);
+        if (self.place == Place::Value { wanted: true }) {
+            self.copied.push(b',');
+            self.whole = self.copied.len();
+        }
+        self.place = Place::Key;
+        self.key.clear();
+    }
+
+    fn copy(&mut self, piece: Option<&[u8]>) {
+        if let (Place::Value { wanted: true }, Some(piece)) = (self.place, piece) {
+            if self.copied.len() + piece.len() > COPIED_MAX {
+                self.too_large = true;
+            } else {
+                self.copied.extend_from_slice(piece);
+            }
+        }
+    }
+}

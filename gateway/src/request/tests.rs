@@ -1,0 +1,287 @@
+//! Requests are read strictly where it matters, and edited without touching a byte that no edit names.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+fn chat(body: &str) -> Result<Parsed, Problem> {
+    parse(Api::OpenAiChat, &Bytes::copy_from_slice(body.as_bytes()))
+}
+
+#[test]
+fn what_is_acted_on_is_read() {
+    let body = r#" {"mod\u0065l":"gpt-\u0034o","stream":true,"stream_options":{"include_usage":true},"max_tokens":64.0,
+        "max_completion_tokens":1e2,"n":null,"user":"mallory","zz":1,"zz":2}"#;
+    let parsed = chat(body).expect("a request");
+    assert_eq!((parsed.model.as_str(), parsed.stream, parsed.wants_usage, parsed.n), ("gpt-4o", true, true, 1));
+    assert_eq!(
+        (parsed.max_tokens, parsed.max_completion_tokens, parsed.output_cap()),
+        (Some(64), Some(100), Some(100))
+    );
+    let message = Bytes::from_static(br#"{"model":"claude","max_tokens":5,"stream":null,"n":"x","stream_options":3}"#);
+    let parsed = parse(Api::AnthropicMessages, &message).expect("a request");
+    assert_eq!((parsed.max_tokens, parsed.stream, parsed.wants_usage), (Some(5), false, false));
+    let input = Bytes::from_static(br#"{"model":"e","input":"x","max_tokens":-1,"stream":7}"#);
+    assert!(parse(Api::OpenAiEmbeddings, &input).is_ok());
+}
+
+#[test]
+fn what_is_wrong_is_refused_by_name() {
+    for (body, code, message) in [
+        ("", ErrorCode::MalformedJson, "it ends too early, at line 1 column 0"),
+        ("[1]", ErrorCode::MalformedJson, "it is not an object"),
+        ("{\"model\":\n  nope}", ErrorCode::MalformedJson, "it is not JSON, at line 2 column 4"),
+        ("{\"model\":\"x\"", ErrorCode::MalformedJson, "it ends too early, at line 1 column 12"),
+        ("{\"model\":\"x\"} x", ErrorCode::MalformedJson, "it is not JSON, at line 1 column 15"),
+        ("\u{feff}{\"model\":\"x\"}", ErrorCode::MalformedJson, "it begins with a byte order mark"),
+        ("{}", ErrorCode::BadValue, "`model` is missing"),
+        (r#"{"model":null}"#, ErrorCode::BadValue, "`model` is missing"),
+        (r#"{"model":""}"#, ErrorCode::BadValue, "`model` must be a name"),
+        (r#"{"model":["x"]}"#, ErrorCode::BadValue, "`model` must be a name"),
+        (r#"{"model":"a","model":"b"}"#, ErrorCode::DuplicateJsonKey, "`model` may stand once"),
+        (r#"{"model":"a","n":1,"\u006e":9}"#, ErrorCode::DuplicateJsonKey, "`n` may stand once"),
+        (r#"{"model":"a","messages":[],"messages":[]}"#, ErrorCode::DuplicateJsonKey, "`messages` may stand once"),
+        (r#"{"model":"a","stream":"yes"}"#, ErrorCode::BadValue, "`stream` must be true or false"),
+        (r#"{"model":"a","stream_options":[]}"#, ErrorCode::BadValue, "`stream_options` must be an object"),
+        (
+            r#"{"model":"a","stream_options":{"include_usage":1}}"#,
+            ErrorCode::BadValue,
+            "`stream_options.include_usage` must be true or false",
+        ),
+        (
+            r#"{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}"#,
+            ErrorCode::DuplicateJsonKey,
+            "`stream_options.include_usage` may stand once",
+        ),
+        (r#"{"model":"a","max_tokens":-1}"#, ErrorCode::BadValue, "`max_tokens` may not be negative"),
+        (r#"{"model":"a","n":1.5}"#, ErrorCode::BadValue, "`n` must be a whole number"),
+        (
+            r#"{"model":"a","max_completion_tokens":"9"}"#,
+            ErrorCode::BadValue,
+            "`max_completion_tokens` must be a number",
+        ),
+    ] {
+        let problem = chat(body).expect_err(body);
+        assert_eq!((problem.code, problem.message.as_str()), (code, message), "{body}");
+    }
+    let problem = parse(Api::OpenAiChat, &Bytes::from_static(b"{\"model\":\"\xff\"}")).expect_err("no UTF-8");
+    assert_eq!((problem.code, problem.message.as_str()), (ErrorCode::MalformedJson, "it is not UTF-8 from byte 10 on"));
+}
+
+fn check(body: &str, edits: Edits<'_>, expected: &str) {
+    let edited = chat(body).expect("a request").edit(&edits);
+    assert_eq!(std::str::from_utf8(&edited).expect("text"), expected);
+    assert_eq!(chat(expected).expect("still a request").edit(&edits), edited, "an edit made twice changes nothing");
+}
+
+#[test]
+fn an_edit_that_changes_nothing_hands_on_the_same_bytes() {
+    let body =
+        Bytes::from_static(br#"{"model":"a","stream":true,"stream_options":{"include_usage":true},"max_tokens":5}"#);
+    let cap = Some(Cap { member: CapMember::MaxCompletionTokens, tokens: 5 });
+    let edited =
+        parse(Api::OpenAiChat, &body).expect("a request").edit(&Edits { model: Some("a"), ask_usage: true, cap });
+    assert_eq!(edited.as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn a_model_is_renamed_in_place() {
+    let edits = Edits { model: Some("b\"2"), ..Edits::default() };
+    check(r#"{ "messages" : [] , "model" : "a" }"#, edits, r#"{ "messages" : [] , "model" : "b\"2" }"#);
+}
+
+#[test]
+fn usage_is_asked_for_beside_what_else_is_asked() {
+    let ask = Edits { ask_usage: true, ..Edits::default() };
+    for (options, expected) in [
+        (r#""stream_options":{"include_usage":false}"#, r#""stream_options":{"include_usage":true}"#),
+        (r#""stream_options":{"a":1, "include_usage" : null}"#, r#""stream_options":{"a":1, "include_usage" : true}"#),
+        (r#""stream_options":null"#, r#""stream_options":{"include_usage":true}"#),
+        (r#""stream_options":{ }"#, r#""stream_options":{"include_usage":true }"#),
+        (
+            r#""stream_options":{"include_obfuscation":false}"#,
+            r#""stream_options":{"include_usage":true,"include_obfuscation":false}"#,
+        ),
+    ] {
+        let whole = |options: &str| format!(r#"{{"model":"a",{options},"stream":true}}"#);
+        check(&whole(options), ask, &whole(expected));
+    }
+    check(
+        r#"{"model":"a","stream":true}"#,
+        ask,
+        r#"{"stream_options":{"include_usage":true},"model":"a","stream":true}"#,
+    );
+    check(r#"{"model":"a"}"#, ask, r#"{"model":"a"}"#);
+    let message = Bytes::from_static(br#"{"model":"a","stream":true}"#);
+    assert_eq!(parse(Api::AnthropicMessages, &message).expect("a request").edit(&ask), message);
+}
+
+#[test]
+fn a_cap_is_written_where_it_is_missing_or_too_high() {
+    let cap = |member| Edits { cap: Some(Cap { member, tokens: 7 }), ..Edits::default() };
+    let (old, new) = (cap(CapMember::MaxTokens), cap(CapMember::MaxCompletionTokens));
+    check(r#"{"model":"a"}"#, old, r#"{"max_tokens":7,"model":"a"}"#);
+    check("\n{\n\"model\":\"a\"}", new, "\n{\"max_completion_tokens\":7,\n\"model\":\"a\"}");
+    check(r#"{"max_tokens":null,"model":"a"}"#, old, r#"{"max_tokens":7,"model":"a"}"#);
+    check(r#"{"max_tokens":null,"model":"a"}"#, new, r#"{"max_completion_tokens":7,"max_tokens":null,"model":"a"}"#);
+    check(r#"{"max_tokens":8,"model":"a"}"#, new, r#"{"max_tokens":7,"model":"a"}"#);
+    check(r#"{"max_tokens":6,"model":"a"}"#, new, r#"{"max_tokens":6,"model":"a"}"#);
+    check(
+        r#"{"max_tokens":1e3,"model":"a","max_completion_tokens":900}"#,
+        old,
+        r#"{"max_tokens":7,"model":"a","max_completion_tokens":7}"#,
+    );
+}
+
+/// Any JSON of a small size.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("\\PC{0,6}", inner), 0..4)
+                .prop_map(|members| Value::Object(Map::from_iter(members))),
+        ]
+    })
+}
+
+/// A body whose text is known piece by piece: keys and values as written, and the space around each.
+#[derive(Clone, Debug)]
+struct Draft {
+    space: &'static str,
+    members: Vec<(String, String)>,
+}
+
+impl Draft {
+    /// The text, with `first` behind the opening brace.
+    fn text(&self, first: &str) -> String {
+        let space = self.space;
+        let member = |(key, value): &(String, String)| format!("{space}{key}{space}:{space}{value}{space}");
+        let members: Vec<String> = self.members.iter().map(member).collect();
+        format!("{space}{{{first}{}}}{space}", members.join(","))
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let key = format!("\"{name}\"");
+        self.members.iter().find(|(given, _)| *given == key).map(|(_, value)| value.clone())
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        let key = format!("\"{name}\"");
+        self.members.iter_mut().filter(|(given, _)| *given == key).for_each(|(_, old)| old.clone_from(&value));
+    }
+}
+
+/// A chat request with the members that an edit may touch, in any of their forms, among others, in any order and spacing.
+fn request() -> impl Strategy<Value = Draft> {
+    let cap =
+        || prop_oneof![Just(None), Just(Some("null".to_owned())), (0_u64..2_000).prop_map(|cap| Some(cap.to_string()))];
+    let options = prop::option::of(prop::sample::select(vec![
+        "null",
+        "{}",
+        "{ }",
+        r#"{"x":{"include_usage":false}}"#,
+        r#"{"include_usage":false}"#,
+        r#"{"x":[1,"}"],"include_usage":null}"#,
+        r#"{ "include_usage" : true, "x":0}"#,
+    ]));
+    let space = prop::sample::select(vec!["", " ", "\r\n\t "]);
+    let others = prop::collection::btree_map("x[a-z\u{e9}\"\\\\]{0,6}", value(), 0..5);
+    let parts = ("[a-z\"\\\\\u{e9}/-]{1,12}", (cap(), cap(), options, any::<bool>()), others, space);
+    parts.prop_flat_map(|(model, (old, new, options, stream), others, space)| {
+        let mut members = vec![("model", json!(model).to_string()), ("stream", stream.to_string())];
+        members.extend(old.map(|cap| ("max_tokens", cap)));
+        members.extend(new.map(|cap| ("max_completion_tokens", cap)));
+        members.extend(options.map(|options| ("stream_options", options.to_owned())));
+        let mut members: Vec<(String, String)> =
+            members.into_iter().map(|(name, value)| (format!("\"{name}\""), value)).collect();
+        members.extend(others.into_iter().map(|(key, value)| (json!(key).to_string(), value.to_string())));
+        Just(members).prop_shuffle().prop_map(move |members| Draft { space, members })
+    })
+}
+
+/// What an edit makes of a draft, worked out on its pieces.
+fn expected(draft: &Draft, edits: &Edits<'_>) -> String {
+    let (mut draft, mut first) = (draft.clone(), String::new());
+    if let Some(model) = edits.model {
+        draft.set("model", json!(model).to_string());
+    }
+    if edits.ask_usage && draft.value("stream").as_deref() == Some("true") {
+        match draft.value("stream_options").as_deref() {
+            None => first.push_str(r#""stream_options":{"include_usage":true},"#),
+            Some(options) => draft.set(
+                "stream_options",
+                match options {
+                    "null" | "{}" => r#"{"include_usage":true}"#,
+                    "{ }" => r#"{"include_usage":true }"#,
+                    r#"{"x":{"include_usage":false}}"# => r#"{"include_usage":true,"x":{"include_usage":false}}"#,
+                    r#"{"include_usage":false}"# => r#"{"include_usage":true}"#,
+                    r#"{"x":[1,"}"],"include_usage":null}"# => r#"{"x":[1,"}"],"include_usage":true}"#,
+                    asked => asked,
+                }
+                .to_owned(),
+            ),
+        }
+    }
+    if let Some(Cap { member, tokens }) = edits.cap {
+        let given = |name| draft.value(name).and_then(|cap| cap.parse::<u64>().ok());
+        let (old, new) = (given("max_tokens"), given("max_completion_tokens"));
+        for (name, cap) in [("max_tokens", old), ("max_completion_tokens", new)] {
+            if cap.is_some_and(|cap| cap > tokens) {
+                draft.set(name, tokens.to_string());
+            }
+        }
+        if (old, new) == (None, None) {
+            match draft.value(member.name()) {
+                Some(_) => draft.set(member.name(), tokens.to_string()),
+                None => first.push_str(&format!("\"{}\":{tokens},", member.name())),
+            }
+        }
+    }
+    draft.text(&first)
+}
+
+proptest! {
+    #[test]
+    fn every_other_byte_is_kept(
+        draft in request(),
+        model in prop::option::of("[a-z\"]{1,5}"),
+        ask_usage: bool,
+        cap in prop::option::of((any::<bool>(), 0_u64..2_000)),
+    ) {
+        let member = |old| if old { CapMember::MaxTokens } else { CapMember::MaxCompletionTokens };
+        let cap = cap.map(|(old, tokens)| Cap { member: member(old), tokens });
+        let edits = Edits { model: model.as_deref(), ask_usage, cap };
+        let body = draft.text("");
+        let parsed = chat(&body).expect("a request");
+        let edited = parsed.edit(&edits);
+        let expected = expected(&draft, &edits);
+        prop_assert_eq!(std::str::from_utf8(&edited).expect("text"), &expected);
+        prop_assert_eq!(edited.as_ptr() == parsed.body().as_ptr(), expected == body);
+    }
+
+    #[test]
+    fn nothing_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), api in 0_usize..4) {
+        let _ = parse(Api::ALL[api], &Bytes::from(body));
+    }
+
+    #[test]
+    fn nothing_like_json_makes_it_panic(body in "[{}\\[\\]:,\"a-z\\\\0-9eu.+ -]{0,80}", api in 0_usize..4) {
+        let _ = parse(Api::ALL[api], &Bytes::from(format!("{{\"model\":\"m\",{body}}}")));
+        let _ = parse(Api::ALL[api], &Bytes::from(body));
+    }
+
+    #[test]
+    fn a_cut_request_is_refused(draft in request(), at in any::<prop::sample::Index>()) {
+        let body = draft.text("");
+        let whole = body.trim_end().len();
+        let cuts: Vec<usize> = body.char_indices().map(|(at, _)| at).filter(|at| *at < whole).collect();
+        prop_assert_eq!(chat(&body[..*at.get(&cuts)]).expect_err("cut").code, ErrorCode::MalformedJson);
+    }
+}
