@@ -100,6 +100,18 @@ impl Books {
         self.state.get(&(lane, key.clone())).map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()))
     }
 
+    /// How many lanes it has.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn lanes(&self) -> usize {
+        self.next.len()
+    }
+
+    /// How many records are staged.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn staged(&self) -> usize {
+        self.staged.values().map(Vec::len).sum()
+    }
+
     /// Polls once and stages what is new.
     pub(crate) fn step(&mut self) {
         match self.member.poll(POLL).unwrap() {

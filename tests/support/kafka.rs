@@ -44,7 +44,7 @@ const OWN: &str = r#"
     wait $child"#;
 
 /// The address of a broker that many use; nothing if there is none, which has been said then.
-pub fn shared() -> Option<&'static str> {
+pub(crate) fn shared() -> Option<&'static str> {
     static SHARED: OnceLock<Option<String>> = OnceLock::new();
     SHARED.get_or_init(|| given().map(Ok).unwrap_or_else(join).map_err(|why| skip(&why)).ok()).as_deref()
 }
@@ -84,14 +84,14 @@ fn join() -> Result<String, String> {
 }
 
 /// A broker of one test.
-pub struct Own {
+pub(crate) struct Own {
     place: Place,
     child: Option<Child>,
 }
 
 impl Own {
     /// Starts one; nothing if there cannot be one here, which has been said then.
-    pub fn start(dir: &Path) -> Option<Self> {
+    pub(crate) fn start(dir: &Path) -> Option<Self> {
         let mut own = match Place::new(dir) {
             Ok(place) => Self { place, child: None },
             Err(why) => {
@@ -104,24 +104,24 @@ impl Own {
     }
 
     /// Its address, the same after every restart.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.place.address
     }
 
     /// Starts it again, with what it had.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let mut child = self.place.run(OWN, Stdio::piped()).expect("a broker");
         wait_for(&self.place.address, &mut child, &self.place.dir).expect("a broker that listens");
         self.child = Some(child);
     }
 
     /// Stops it in an orderly way.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.end("-TERM\n");
     }
 
     /// Kills it.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.end("-KILL\n");
     }
 

@@ -4,6 +4,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,9 @@ use crate::error::Error;
 
 /// How long a poll waits at most before it looks whether the road was closed.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// How long a cluster that did not answer is left alone.
+pub(super) const BREATH: Duration = Duration::from_millis(20);
 
 /// The largest record and batch. Price books are the largest records.
 pub(super) const MOST_BYTES: &str = "16777216";
@@ -123,16 +127,22 @@ impl Client {
         config.create_with_context(Failures::default()).map_err(unreachable)
     }
 
-    /// The first offset kept of a partition, and the one after the last that is committed.
+    /// The first offset kept of a partition, and the one after the last that is committed. Of a topic that was just made, not
+    /// every broker knows at once.
     pub(super) fn bounds<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
         topic: Topic,
         lane: Lane,
     ) -> Result<(Offset, Offset), Error> {
-        let (first, end) =
-            consumer.fetch_watermarks(&self.topic(topic), i32::from(lane.0), ANSWER).map_err(unreachable)?;
-        Ok((offset(first), offset(end)))
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            match consumer.fetch_watermarks(&self.topic(topic), i32::from(lane.0), ANSWER) {
+                Ok((first, end)) => return Ok((offset(first), offset(end))),
+                Err(error) if Instant::now() > deadline || self.is_closed() => return Err(unreachable(error)),
+                Err(_) => thread::sleep(BREATH),
+            }
+        }
     }
 
     /// Polls for what comes within `wait` and then for what is there, and hands each to `take` until it has enough.

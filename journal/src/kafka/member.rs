@@ -26,7 +26,7 @@ use schemas::{
 };
 
 use super::{
-    client::{self, ANSWER, Client, Polled as Read, place, unreachable},
+    client::{self, ANSWER, BREATH, Client, Polled as Read, place, unreachable},
     follower::KafkaFollower,
     headers,
     lane::LaneProducer,
@@ -200,7 +200,7 @@ impl KafkaMember {
             if Instant::now() > deadline {
                 return Err(unreachable(error));
             }
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(BREATH);
         }
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition(&self.topic, partition);

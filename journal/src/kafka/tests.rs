@@ -1,12 +1,34 @@
-//! The suite on Kafka, and what only Kafka promises: lanes that change hands, and owners that come too late.
+//! The suite on Kafka, and what only Kafka promises: lanes that change hands, owners that come too late, brokers that go.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
 
-use schemas::id::ProducerId;
+use bytes::Bytes;
+use futures::executor::block_on;
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    message::{Headers as _, Message as _},
+    producer::{BaseRecord, Producer as _},
+};
+use schemas::{
+    error_code::ErrorCode,
+    id::{Lane, Offset, ProducerId, Seq},
+    topics::Topic,
+};
 use tempfile::TempDir;
 
-use super::{Kafka, Options};
-use crate::{Road, conformance::Ground, journal};
+use super::{
+    Kafka, Options,
+    client::{Client, Polled as Read, Quiet, assign},
+};
+use crate::{
+    Draft, Error, Member, Outputs, Polled, Record, Road,
+    conformance::{Books, Ground, append, from_start, read, until},
+    journal,
+};
 
 #[path = "../../../tests/support/kafka.rs"]
 mod broker;
@@ -14,22 +36,27 @@ mod broker;
 /// The lanes of the tests: more than one, and few enough for a busy machine.
 const LANES: u16 = 3;
 
-/// Topics of their own on the shared broker, and an outbox.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Topics of their own on a broker, and an outbox.
 struct Cluster {
-    dir: TempDir,
+    _dir: TempDir,
     options: Options,
 }
 
 impl Cluster {
     /// Nothing if there is no broker, which has been said then.
     fn new() -> Option<Self> {
-        let brokers = vec![broker::shared()?.to_owned()];
+        broker::shared().map(Self::at)
+    }
+
+    fn at(address: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let prefix = format!("test-{}", ProducerId::fresh());
-        let mut options = Options::new(brokers, prefix, LANES, dir.path().join("outbox"));
+        let mut options = Options::new(vec![address.to_owned()], prefix, LANES, dir.path().join("outbox"));
         options.patience = Duration::from_secs(60);
         options.journal = journal::Options { segment_bytes: 4096, ..journal::Options::default() };
-        Some(Self { dir, options })
+        Self { _dir: dir, options }
     }
 
     fn kafka(&self) -> Arc<Kafka> {
@@ -50,4 +77,246 @@ mod suite {
         Some(cluster) => cluster,
         None => return,
     });
+}
+
+fn events(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("event {number}"))
+}
+
+/// The ledger has each event once, and nothing else.
+fn check_once(road: &dyn Road, count: usize) {
+    let mut seen: Vec<_> = read(&mut *from_start(road, Topic::Ledger), count).into_iter().map(|r| r.body).collect();
+    let mut wanted: Vec<_> = events(count).map(Bytes::from).collect();
+    seen.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(seen, wanted);
+    let committed: u64 = from_start(road, Topic::Ledger).ends().unwrap().iter().map(|end| end.0).sum();
+    assert!(committed >= count as u64);
+}
+
+#[test]
+fn lanes_change_hands_and_no_event_is_charged_twice() {
+    let Some(cluster) = Cluster::new() else { return };
+    let road = cluster.kafka();
+    let journal = road.journal().unwrap();
+    let mut first = Books::open(&*road);
+    first.settle_in(&*road);
+    let mut all = events(90);
+    append(&*road, &journal, all.by_ref().take(30));
+    first.stage(30);
+    first.commit();
+    let mut second = Books::open(&*road);
+    until("both members have lanes", || {
+        first.step();
+        second.step();
+        first.lanes() + second.lanes() == usize::from(LANES) && second.lanes() > 0
+    });
+    append(&*road, &journal, all.by_ref().take(30));
+    until("both have read their part", || {
+        first.step();
+        second.step();
+        first.staged() + second.staged() == 30
+    });
+    second.commit();
+    first.commit();
+    append(&*road, &journal, all);
+    until("both have read the rest", || {
+        first.step();
+        second.step();
+        first.staged() + second.staged() == 30
+    });
+    // It goes with its part read and not committed; the other one reads it again.
+    let left = 30 - second.staged();
+    assert!(left > 0);
+    drop(first);
+    second.settle_in(&*road);
+    second.stage(30);
+    second.commit();
+    check_once(&*road, 90);
+}
+
+/// Polls a member until it has read `count` records of `lane`, and gives what follows from them.
+fn outputs(member: &mut dyn Member, lane: Lane, count: usize) -> Outputs {
+    let mut records: Vec<Record> = Vec::new();
+    until("the records", || {
+        match member.poll(POLL).unwrap() {
+            Polled::Assigned(lane, _) => member.resume(lane, Offset(0)).unwrap(),
+            Polled::Records(of, more) if of == lane => records.extend(more),
+            _ => {}
+        }
+        records.len() == count
+    });
+    let input = Offset(records[count - 1].offset.0 + 1);
+    let ledger = records.into_iter().map(|record| record.body).collect();
+    Outputs { input, ledger, decisions: vec![(Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")))] }
+}
+
+fn append_to(journal: &journal::Journal, lane: Lane, count: usize) {
+    for body in events(count) {
+        journal.append(&[Draft { lane, body: body.as_bytes() }]).unwrap();
+    }
+}
+
+#[test]
+fn an_owner_that_comes_too_late_commits_nothing() {
+    let Some(mut cluster) = Cluster::new() else { return };
+    cluster.options.stall = cluster.options.session;
+    let road = cluster.kafka();
+    let lane = Lane(1);
+    append_to(&road.journal().unwrap(), lane, 20);
+    let mut late = road.member().unwrap();
+    let too_late = outputs(&mut *late, lane, 20);
+    // It does not poll any more, as if it were stopped; the group gives its lanes away.
+    let mut next = road.member().unwrap();
+    let in_time = outputs(&mut *next, lane, 20);
+    next.commit(lane, in_time).unwrap();
+    let fenced = late.commit(lane, too_late);
+    assert!(matches!(fenced, Err(Error::Fenced(of)) if of == lane), "{fenced:?}");
+    check_once(&*road, 20);
+    // Once it polls, it is a member like any other again.
+    let mut states = BTreeMap::new();
+    until("a lane for each", || {
+        let _ = next.poll(Duration::from_millis(20)).unwrap();
+        if let Polled::Assigned(lane, state) = late.poll(POLL).unwrap() {
+            states.insert(lane, state);
+        }
+        !states.is_empty()
+    });
+}
+
+#[test]
+fn a_transaction_that_its_owner_left_open_is_nothing() {
+    let Some(cluster) = Cluster::new() else { return };
+    let road = cluster.kafka();
+    let client = Client::new(&cluster.options);
+    let id = format!("{}-metering-0", cluster.options.prefix);
+    let zombie = client.producer(&[("transactional.id", &id)]).unwrap();
+    zombie.init_transactions(Duration::from_secs(60)).unwrap();
+    zombie.begin_transaction().unwrap();
+    for topic in [Topic::Ledger, Topic::Decisions] {
+        let topic = client.topic(topic);
+        let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(0).key(b"key").payload(b"never");
+        zombie.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    zombie.flush(Duration::from_secs(60)).unwrap();
+
+    append(&*road, &road.journal().unwrap(), events(9));
+    let mut books = Books::open(&*road);
+    books.settle_in(&*road);
+    assert!(books.state.is_empty());
+    zombie.commit_transaction(Duration::from_secs(60)).unwrap_err();
+    books.stage(9);
+    books.commit();
+    check_once(&*road, 9);
+}
+
+#[test]
+fn topics_that_are_not_as_they_have_to_be_are_refused() {
+    let Some(cluster) = Cluster::new() else { return };
+    drop(cluster.kafka());
+    let more = Options { lanes: LANES + 1, ..cluster.options.clone() };
+    assert_eq!(Kafka::open(more).unwrap_err().code(), ErrorCode::LanesDiffer);
+
+    for (topic, setting, value) in [
+        (Topic::Policy, "retention.ms", "1000"),
+        (Topic::Policy, "retention.bytes", "1000"),
+        (Topic::Decisions, "cleanup.policy", "delete"),
+        (Topic::Decisions, "cleanup.policy", "compact,delete"),
+        (Topic::Ledger, "cleanup.policy", "compact"),
+    ] {
+        let cluster = Cluster::at(&cluster.options.brokers[0]);
+        let client = Client::new(&cluster.options);
+        let admin: AdminClient<Quiet> = client.config().create_with_context(Quiet).unwrap();
+        let (name, lanes) = (client.topic(topic), i32::from(client.partitions(topic)));
+        let new = NewTopic::new(&name, lanes, TopicReplication::Fixed(1)).set(setting, value);
+        block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
+        let refused = Kafka::open(cluster.options.clone()).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::TopicConfiguration, "{topic:?} {setting} {value}: {refused}");
+    }
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_said_to_be_so() {
+    let mut cluster = Cluster::at("127.0.0.1:1");
+    cluster.options.patience = Duration::ZERO;
+    let refused = Kafka::open(cluster.options.clone()).unwrap_err();
+    assert!(matches!(refused, Error::Unreachable(_)), "{refused}");
+}
+
+/// All records of `usage`, as anybody's consumer sees them: lane, header by name, and times seen.
+fn raw_usage(client: &Client, done: impl Fn(&[(Lane, BTreeMap<String, Vec<u8>>)]) -> bool) {
+    let consumer = client.consumer().unwrap();
+    let lanes = (0..LANES).map(|lane| (Lane(lane), rdkafka::Offset::Beginning));
+    assign(&consumer, &client.topic(Topic::Usage), lanes).unwrap();
+    let mut seen = Vec::new();
+    until("the records of usage", || {
+        let take = |read: Read<'_, '_>| {
+            if let Read::Message(message) = read {
+                let headers = message.headers().unwrap().iter();
+                let headers = headers.map(|header| (header.key.to_owned(), header.value.unwrap().to_vec())).collect();
+                seen.push((super::client::lane(message.partition()), headers));
+            }
+            false
+        };
+        client.drain(&consumer, POLL, take).unwrap();
+        done(&seen)
+    });
+}
+
+#[test]
+fn what_metering_does_not_confirm_is_sent_again_and_says_what_it_is() {
+    let Some(cluster) = Cluster::new() else { return };
+    let road = cluster.kafka();
+    let client = Client::new(&cluster.options);
+    let journal = road.journal().unwrap();
+    append_to(&journal, Lane(0), 4);
+    append_to(&journal, Lane(2), 4);
+    until("the confirmation", || {
+        // Lane 2 is confirmed as it is read, and lane 0 up to its second record.
+        journal.confirm(journal.producer(), Lane(2), Seq(4));
+        journal.confirm(journal.producer(), Lane(0), Seq(2));
+        true
+    });
+    raw_usage(&client, |seen| {
+        let of = |lane: u16| {
+            let of = seen.iter().filter(|(of, _)| *of == Lane(lane));
+            of.map(|(_, headers)| u64::from_be_bytes(headers["seq"][..].try_into().unwrap())).collect::<Vec<_>>()
+        };
+        for (_, headers) in seen {
+            assert_eq!(headers["producer"], journal.producer().as_bytes());
+            assert_eq!(headers["ce_specversion"], b"1.0");
+            assert_eq!(headers["ce_type"], b"tollgate.v1.Event");
+            assert!(headers["ce_id"].starts_with(journal.producer().to_string().as_bytes()));
+        }
+        assert!(of(2).len() <= 4, "{:?}", of(2));
+        // Not what is confirmed, and all that is not.
+        of(0).ends_with(&[3, 4, 3, 4]) && of(2) == [1, 2, 3, 4]
+    });
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut broker) = broker::Own::start(dir.path()) else { return };
+    let cluster = Cluster::at(broker.address());
+    let road = cluster.kafka();
+    let journal = road.journal().unwrap();
+    let mut books = Books::open(&*road);
+    books.settle_in(&*road);
+    let mut all = events(60);
+    append(&*road, &journal, all.by_ref().take(20));
+    books.stage(20);
+    books.commit();
+    for gone in [broker::Own::stop, broker::Own::kill] {
+        gone(&mut broker);
+        append(&*road, &journal, all.by_ref().take(20));
+        books.step();
+        broker.restart();
+        until("the events", || {
+            books.step();
+            books.staged() == 20
+        });
+        books.commit();
+    }
+    check_once(&*road, 60);
 }
