@@ -1,0 +1,161 @@
+//! Compaction: many small files of a day become one, with the same rows.
+//!
+//! Before the commit the new files are read back, and their rows, and the sums of the columns that money and tokens stand in,
+//! are proved equal to those of the old ones. Every rewrite carries a transaction of its own and names the files that it
+//! removes, so of two compactors one is told that it came too late. Queries go on with the version they have: a removed file
+//! stays on the store for longer than any query runs.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{DataType, Decimal128Type, Int32Type, Int64Type},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::Error,
+    lake::{self, DataFile, Encoded, Lake, Replaced, Version},
+    table::{self, TableDef},
+};
+
+/// A day is compacted when it has this many small files,
+const MANY: usize = 8;
+
+/// and a file is small below this size,
+const SMALL_BYTES: u64 = 32 << 20;
+
+/// all below this size being alike,
+const TINY_BYTES: u64 = 64 << 10;
+
+/// taken together as far as this many bytes
+const MOST_BYTES: u64 = 64 << 20;
+
+/// and rows, so that a compaction fits in memory.
+const MOST_ROWS: u64 = 1_000_000;
+
+/// The log of a table is checkpointed and tidied after this many versions.
+const TIDY_VERSIONS: u64 = 100;
+
+/// Compacts every table now and then until stopped.
+pub(crate) async fn run(lake: Arc<Lake>, every: Duration, stop: CancellationToken) {
+    let mut tidied: BTreeMap<&str, u64> = BTreeMap::new();
+    while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+        for (def, version) in table::ALL.iter().zip(lake.pin()) {
+            if let Err(error) = compact(&lake, def, &version).await {
+                tracing::warn!(table = def.name, %error, "compaction failed and is tried again later");
+            }
+            let last = tidied.entry(def.name).or_insert(version.number);
+            if version.number >= *last + TIDY_VERSIONS {
+                *last = version.number;
+                if let Err(error) = lake.tidy(def).await {
+                    tracing::warn!(table = def.name, %error, "the table's log could not be tidied");
+                }
+            }
+        }
+    }
+}
+
+/// Joins the small files of each day of a table. Gives how many rewrites were committed.
+pub async fn compact(lake: &Lake, def: &'static TableDef, version: &Version) -> Result<usize, Error> {
+    let mut done = 0;
+    for files in candidates(version) {
+        let old = lake.read(def, &files).await?;
+        let rewritten = tokio::task::spawn_blocking(move || rewrite(def, &old)).await;
+        let encoded = rewritten.map_err(|source| object_store::Error::JoinError { source })??;
+        let rows: usize = encoded.iter().map(|file| file.rows).sum();
+        if lake.replace(def, &files, encoded).await? == Replaced::Done {
+            tracing::debug!(table = def.name, files = files.len(), rows, "compacted");
+            done += 1;
+        }
+    }
+    Ok(done)
+}
+
+/// The files of each day that are worth joining: many of about the same size, so that a row is rewritten a few times only.
+fn candidates(version: &Version) -> Vec<Vec<Arc<DataFile>>> {
+    let mut groups: BTreeMap<(Option<&str>, u32), Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in version.files.iter().filter(|file| file.size < SMALL_BYTES) {
+        let eightfold = file.size.max(TINY_BYTES).ilog2() / 3;
+        groups.entry((file.day.as_deref(), eightfold)).or_default().push(Arc::clone(file));
+    }
+    let mut out = Vec::new();
+    for mut files in groups.into_values() {
+        let (mut bytes, mut rows) = (0, 0);
+        files.retain(|file| {
+            bytes += file.size;
+            rows += file.rows;
+            bytes <= MOST_BYTES && rows <= MOST_ROWS
+        });
+        if files.len() >= MANY {
+            out.push(files);
+        }
+    }
+    out
+}
+
+/// New files with the rows of the old ones, proved to be the same.
+fn rewrite(def: &'static TableDef, old: &[RecordBatch]) -> Result<Vec<Encoded>, Error> {
+    let kept = def.condense.map_or_else(|| Ok(old.to_vec()), |condense| condense(old))?;
+    let encoded = lake::encode(def, &kept)?;
+    let mut new = Vec::new();
+    for file in &encoded {
+        new.extend(lake::decode(def, file.bytes.clone().into())?);
+    }
+    let (before, after) = (Measure::of(def, old)?, Measure::of(def, &new)?);
+    match before.difference(&after) {
+        None => Ok(encoded),
+        Some(what) => Err(Error::NotEqual { table: def.name, what }),
+    }
+}
+
+/// What rows add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Measure {
+    rows: usize,
+    /// By column: the sum of what is known, and how many rows do not know it.
+    sums: BTreeMap<&'static str, (i128, usize)>,
+}
+
+impl Measure {
+    fn of(def: &'static TableDef, batches: &[RecordBatch]) -> Result<Self, Error> {
+        // Where rows replace each other, what queries see has to stay the same.
+        let batches = match (def.condense, def.resolve) {
+            (Some(_), Some(resolve)) => &[resolve(def, batches)?],
+            _ => batches,
+        };
+        let mut out = Self::default();
+        for batch in batches {
+            out.rows += batch.num_rows();
+            for name in def.sums {
+                let column = batch.column_by_name(name).ok_or(Error::Shape)?;
+                let (sum, unknown) = out.sums.entry(name).or_default();
+                *sum = sum.wrapping_add(sum_of(column)?);
+                *unknown += column.null_count();
+            }
+        }
+        Ok(out)
+    }
+
+    fn difference(&self, other: &Self) -> Option<String> {
+        if self.rows != other.rows {
+            return Some(format!("rows from {} to {}", self.rows, other.rows));
+        }
+        let changed = self.sums.iter().find(|(name, sum)| other.sums.get(*name) != Some(sum));
+        changed.map(|(name, _)| format!("sum of {name}"))
+    }
+}
+
+fn sum_of(column: &dyn Array) -> Result<i128, Error> {
+    // Wrapping is fine: equal rows wrap alike.
+    let add = |sum: i128, value: i128| sum.wrapping_add(value);
+    match column.data_type() {
+        DataType::Decimal128(..) => Ok(column.as_primitive::<Decimal128Type>().iter().flatten().fold(0, add)),
+        DataType::Int64 => Ok(column.as_primitive::<Int64Type>().iter().flatten().map(i128::from).fold(0, add)),
+        DataType::Int32 => Ok(column.as_primitive::<Int32Type>().iter().flatten().map(i128::from).fold(0, add)),
+        _ => Err(Error::Shape),
+    }
+}
+
+#[cfg(test)]
+mod tests;

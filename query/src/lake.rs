@@ -1,0 +1,399 @@
+//! The lake: one Delta table each, of Parquet files that we write, sort and compact ourselves.
+//!
+//! A commit adds files and moves the positions of the ledger's lanes together, so a row is in the lake exactly once. It is
+//! made on the very version whose positions it was computed from. After an error the newest version is loaded and its
+//! positions are compared before anything else is decided: a commit that landed but reported failure is recognised, and rows
+//! that another writer has shelved are not shelved again.
+//!
+//! Files and log entries are durable before they are reported. Compaction is in `compact`; what is not in the lake yet is in
+//! `tail`.
+
+mod delta;
+mod file;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod local;
+mod stats;
+mod store;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use arrow::{array::RecordBatch, compute::kernels::cast_utils::Parser, datatypes::Date32Type};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use schemas::{id::Offset, time::Time};
+use tokio::sync::Mutex;
+use url::Url;
+use uuid::Uuid;
+
+pub(crate) use self::file::{Encoded, decode, encode};
+use self::{
+    delta::{Change, Listed, Snapshot, TableLog, Written},
+    store::Place,
+};
+use crate::{
+    error::Error,
+    table::{self, TableDef},
+    tail::Pinned,
+};
+
+/// How often a commit is tried while other writers come before it.
+const ATTEMPTS: usize = 20;
+
+/// How long a file stays that no version needs any more, in seconds: longer than any query runs.
+const KEEP_UNUSED_SECONDS: u64 = 24 * 3_600;
+
+/// All tables.
+#[derive(Debug)]
+pub struct Lake {
+    place: Place,
+    tables: Vec<Table>,
+}
+
+struct Table {
+    def: &'static TableDef,
+    log: TableLog,
+    folder: Path,
+    lanes: u16,
+    /// The version that the next commit is made on. Locked for as long as a commit takes.
+    head: Mutex<Head>,
+    newest: RwLock<Arc<Version>>,
+}
+
+struct Head {
+    snapshot: Snapshot,
+    /// The positions in that very snapshot.
+    positions: Vec<Offset>,
+}
+
+/// A version of a table: it never changes, and its files stay for longer than any query runs.
+#[derive(Clone, Debug, Default)]
+pub struct Version {
+    /// Its number.
+    pub number: u64,
+    /// Its files.
+    pub files: Vec<Arc<DataFile>>,
+    /// C: by lane, the first record of the ledger that is not in it.
+    pub covered: Vec<Offset>,
+}
+
+/// A Parquet file of a table, with its stored columns in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    /// Its path from the root of [`Lake::store`].
+    pub path: Path,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How many rows it has.
+    pub rows: u64,
+    /// The UTC day of all its rows, as `YYYY-MM-DD`; nothing for tables without days.
+    pub day: Option<String>,
+    /// The least and the greatest tenant in it; nothing if that is not known.
+    pub tenants: Option<(String, String)>,
+    /// Its path from the table's folder.
+    below: String,
+}
+
+impl DataFile {
+    /// The first instant of its day and of the next; nothing for tables without days.
+    pub fn times(&self) -> Option<(Time, Time)> {
+        let day = <Date32Type as Parser>::parse(self.day.as_deref()?)?;
+        let start = |day: i64| Time::from_micros(day.saturating_mul(file::DAY_MICROS));
+        Some((start(i64::from(day)), start(i64::from(day) + 1)))
+    }
+}
+
+impl Version {
+    /// C of a lane.
+    pub fn covered_of(&self, lane: usize) -> Offset {
+        self.covered.get(lane).copied().unwrap_or_default()
+    }
+}
+
+impl Lake {
+    /// Opens the lake that `lake.url` names: a directory, or `s3://bucket/prefix`. Makes its tables if they are not there.
+    /// Refuses a store without conditional put, and tables with other columns. Needs a tokio runtime with several threads.
+    pub async fn open(url: &str, lanes: u16) -> Result<Arc<Self>, Error> {
+        Self::open_at(store::open(url).await?, lanes, KEEP_UNUSED_SECONDS).await
+    }
+
+    pub(crate) async fn open_at(place: Place, lanes: u16, keep_unused: u64) -> Result<Arc<Self>, Error> {
+        let mut tables = Vec::with_capacity(table::ALL.len());
+        for def in table::ALL {
+            tables.push(Table::open(&place, def, lanes, keep_unused).await?);
+        }
+        Ok(Arc::new(Self { place, tables }))
+    }
+
+    /// The store; paths of [`DataFile`]s are paths in it.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.place.store.clone()
+    }
+
+    /// The folder of the lake: its scheme and host name the store.
+    pub fn url(&self) -> &Url {
+        &self.place.url
+    }
+
+    /// The newest known version of every table, in the order of [`table::ALL`]. Cheap.
+    pub fn pin(&self) -> Vec<Arc<Version>> {
+        self.tables.iter().map(Table::newest).collect()
+    }
+
+    /// Looks for commits of other processes.
+    pub async fn refresh(&self, def: &'static TableDef) -> Result<Arc<Version>, Error> {
+        let table = self.table(def)?;
+        let mut head = table.head.lock().await;
+        table.reload(&mut head).await?;
+        Ok(table.newest())
+    }
+
+    /// Puts the rows of a table before `to` (by lane) that the lake does not have yet into it, and moves its positions.
+    /// Gives the version that has them. On an error nothing or all of it has happened: it can be tried again.
+    pub async fn shelve(&self, source: &Pinned, to: &[Offset]) -> Result<Arc<Version>, Error> {
+        self.table(source.table)?.shelve(&self.place, source, to).await
+    }
+
+    /// The rows of files.
+    pub async fn read(&self, def: &'static TableDef, files: &[Arc<DataFile>]) -> Result<Vec<RecordBatch>, Error> {
+        let mut rows = Vec::new();
+        for file in files {
+            let bytes = self.place.store.get(&file.path).await?.bytes().await?;
+            rows.extend(decode(def, bytes)?);
+        }
+        Ok(rows)
+    }
+
+    /// Replaces files by one commit; both have to hold the same rows. Nothing happens and the new files go if another rewrite
+    /// has removed one of the old ones in the meantime.
+    pub(crate) async fn replace(
+        &self,
+        def: &'static TableDef,
+        old: &[Arc<DataFile>],
+        encoded: Vec<Encoded>,
+    ) -> Result<Replaced, Error> {
+        let table = self.table(def)?;
+        let added = table.put(&self.place, encoded).await?;
+        table.replace(&self.place, old, &added).await
+    }
+
+    /// Writes a checkpoint of a table's log and deletes what no version needs.
+    pub(crate) async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
+        let table = self.table(def)?;
+        table.log.tidy().await?;
+        self.refresh(def).await.map(|_| ())
+    }
+
+    fn table(&self, def: &'static TableDef) -> Result<&Table, Error> {
+        self.tables.get(def.index()).ok_or(Error::Shape)
+    }
+}
+
+/// What became of a rewrite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaced {
+    /// The new files stand for the old ones.
+    Done,
+    /// Another rewrite came first.
+    Overtaken,
+}
+
+impl Table {
+    async fn open(place: &Place, def: &'static TableDef, lanes: u16, keep_unused: u64) -> Result<Self, Error> {
+        let log = TableLog::new(place, def, keep_unused)?;
+        let snapshot = log.open().await?;
+        let positions = log.positions(&snapshot, lanes).await?;
+        let head = Mutex::new(Head { snapshot, positions });
+        let table = Self {
+            def,
+            log,
+            folder: place.path(def.name)?,
+            lanes,
+            head,
+            newest: RwLock::new(Arc::new(Version::default())),
+        };
+        table.publish(&*table.head.lock().await)?;
+        Ok(table)
+    }
+
+    fn newest(&self) -> Arc<Version> {
+        self.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes the head's version the newest that queries see.
+    fn publish(&self, head: &Head) -> Result<(), Error> {
+        let before = self.newest();
+        let known: HashMap<&str, &Arc<DataFile>> =
+            before.files.iter().map(|file| (file.below.as_str(), file)).collect();
+        let files = self
+            .log
+            .files(&head.snapshot)?
+            .into_iter()
+            .map(|listed| match known.get(listed.path.as_str()) {
+                Some(file) => Arc::clone(file),
+                None => Arc::new(self.data_file(listed)),
+            })
+            .collect();
+        let version = Version { number: head.snapshot.number(), files, covered: head.positions.clone() };
+        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(version);
+        Ok(())
+    }
+
+    fn data_file(&self, listed: Listed) -> DataFile {
+        let Listed { path, size, day, stats } = listed;
+        let path_in_store = Path::from_iter(self.folder.parts().chain(Path::from(path.as_str()).parts()));
+        DataFile {
+            path: path_in_store,
+            size,
+            rows: stats.num_records,
+            day,
+            tenants: stats.min_values.tenant.zip(stats.max_values.tenant),
+            below: path,
+        }
+    }
+
+    /// Loads the newest version with its positions.
+    async fn reload(&self, head: &mut Head) -> Result<(), Error> {
+        let snapshot = self.log.newest(&head.snapshot).await?;
+        if snapshot.number() != head.snapshot.number() {
+            let positions = self.log.positions(&snapshot, self.lanes).await?;
+            *head = Head { snapshot, positions };
+            self.publish(head)?;
+        }
+        Ok(())
+    }
+
+    async fn shelve(&self, place: &Place, source: &Pinned, to: &[Offset]) -> Result<Arc<Version>, Error> {
+        let mut head = self.head.lock().await;
+        let mut written: Option<(Vec<Offset>, Vec<Written>)> = None;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let from = head.positions.clone();
+            let positions = furthest(&from, to);
+            if positions == from {
+                return Ok(self.newest());
+            }
+            let files = match written.take() {
+                // The positions are as before, so the commit did not land and its files are still right.
+                Some((same, files)) if same == from => files,
+                other => {
+                    self.discard(place, other.map(|(_, files)| files).unwrap_or_default()).await;
+                    self.write(place, source, &from, &positions).await?
+                }
+            };
+            match self.log.commit(&head.snapshot, Change::Shelved { files: &files, positions: &positions }).await {
+                Ok(snapshot) => {
+                    *head = Head { snapshot, positions };
+                    self.publish(&head)?;
+                    return Ok(self.newest());
+                }
+                Err(error) => {
+                    tracing::info!(table = self.def.name, %error, "a commit was not confirmed; comparing positions");
+                    last = Some(error);
+                    self.reload(&mut head).await?;
+                }
+            }
+            if head.positions != positions {
+                written = Some((from, files));
+            }
+        }
+        Err(last.unwrap_or(Error::Shape))
+    }
+
+    async fn write(
+        &self,
+        place: &Place,
+        source: &Pinned,
+        from: &[Offset],
+        to: &[Offset],
+    ) -> Result<Vec<Written>, Error> {
+        let ranges = from.iter().zip(to).enumerate().map(|(lane, (from, to))| (lane, *from, Some(*to)));
+        let rows = source.between(ranges)?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let def = self.def;
+        let encoded = tokio::task::spawn_blocking(move || {
+            let rows = def.condense.map_or_else(|| Ok(rows.clone()), |condense| condense(&rows))?;
+            encode(def, &rows)
+        });
+        self.put(place, encoded.await.map_err(|source| object_store::Error::JoinError { source })??).await
+    }
+
+    /// Writes files, durably. Nobody sees them before they are committed.
+    async fn put(&self, place: &Place, encoded: Vec<Encoded>) -> Result<Vec<Written>, Error> {
+        let mut written = Vec::with_capacity(encoded.len());
+        for Encoded { day, bytes, stats, .. } in encoded {
+            let day = day.map(file::day_name);
+            let name = format!("part-{}.parquet", Uuid::new_v4());
+            let path = day.as_ref().map_or_else(|| name.clone(), |day| format!("day={day}/{name}"));
+            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            place.store.put(&self.in_store(&path), bytes.into()).await?;
+            written.push(Written { path, size, day, stats });
+        }
+        Ok(written)
+    }
+
+    /// Deletes files that were never committed. What is left behind goes with the next clean-up.
+    async fn discard(&self, place: &Place, files: Vec<Written>) {
+        for file in files {
+            if let Err(error) = place.store.delete(&self.in_store(&file.path)).await {
+                tracing::warn!(table = self.def.name, path = file.path, %error, "an unused file was left behind");
+            }
+        }
+    }
+
+    async fn replace(&self, place: &Place, old: &[Arc<DataFile>], added: &[Written]) -> Result<Replaced, Error> {
+        let removed: Vec<_> = old.iter().map(|file| Written::of(file)).collect();
+        let mut head = self.head.lock().await;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let now = self.newest();
+            let has = |path: &str| now.files.iter().any(|file| file.below == path);
+            if added.iter().any(|file| has(&file.path)) {
+                return Ok(Replaced::Done);
+            }
+            if !removed.iter().all(|file| has(&file.path)) {
+                self.discard(place, added.to_vec()).await;
+                return Ok(Replaced::Overtaken);
+            }
+            match self.log.commit(&head.snapshot, Change::Rewritten { added, removed: &removed }).await {
+                Ok(snapshot) => {
+                    *head = Head { snapshot, positions: head.positions.clone() };
+                    self.publish(&head)?;
+                }
+                Err(error) => {
+                    last = Some(error);
+                    self.reload(&mut head).await?;
+                }
+            }
+        }
+        Err(last.unwrap_or(Error::Shape))
+    }
+
+    fn in_store(&self, below: &str) -> Path {
+        Path::from_iter(self.folder.parts().chain(Path::from(below).parts()))
+    }
+}
+
+impl Written {
+    fn of(file: &DataFile) -> Self {
+        Self { path: file.below.clone(), size: file.size, day: file.day.clone(), stats: String::new() }
+    }
+}
+
+/// By lane, the further of two positions.
+fn furthest(from: &[Offset], to: &[Offset]) -> Vec<Offset> {
+    from.iter().enumerate().map(|(lane, from)| to.get(lane).map_or(*from, |to| *from.max(to))).collect()
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("name", &self.def.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! The log of one table, which is Delta's: the only file that knows `deltalake-core`.
+//!
+//! Of that crate only the log is used: snapshots, one commit, checkpoint, clean-up, vacuum. Two of its habits are kept out.
+//! It accepts an application transaction that is already committed, and it moves a commit to a newer version if it finds no
+//! conflict. Here a commit is made on exactly the version whose positions were read, or fails ([`TableLog::commit`] allows no
+//! retry); so the caller's check of the positions holds at the commit.
+
+use std::{collections::HashMap, sync::Arc};
+
+use deltalake_core::{
+    DeltaTable, DeltaTableError,
+    kernel::{Action, Add, Remove, Transaction, transaction::CommitBuilder, transaction::CommitProperties},
+    logstore::{CommitOrBytes, LogStore, LogStoreRef, StorageConfig, default_logstore},
+    operations::vacuum::VacuumMode,
+    protocol::{DeltaOperation, SaveMode, checkpoints},
+    table::state::DeltaTableState,
+};
+use object_store::prefix::PrefixStore;
+use schemas::{id::Offset, time};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{stats::Stats, store::Place};
+use crate::{
+    error::Error,
+    table::{Kind, TableDef},
+};
+
+/// The partition column.
+const DAY: &str = "day";
+
+/// The application transaction that every rewrite carries, so that two of them never both succeed.
+const REWRITE: &str = "rewrite";
+
+/// The application transaction that carries how far a lane of the ledger is in the table.
+fn lane_id(lane: usize) -> String {
+    format!("tollgate-ledger-{lane}")
+}
+
+/// The log of a table.
+#[derive(Clone)]
+pub(super) struct TableLog {
+    table: &'static TableDef,
+    store: LogStoreRef,
+    /// How long a removed file stays, in seconds.
+    keep_unused: u64,
+}
+
+/// A version of a table.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot(DeltaTableState);
+
+/// A file of a version.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    /// Its path from the table's folder.
+    pub(super) path: String,
+    pub(super) size: u64,
+    pub(super) day: Option<String>,
+    pub(super) stats: Stats,
+}
+
+/// A file that was written and waits to be committed, or that is to be removed.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    /// Its path from the table's folder.
+    pub(super) path: String,
+    pub(super) size: u64,
+    pub(super) day: Option<String>,
+    /// Its statistics, as JSON.
+    pub(super) stats: String,
+}
+
+/// What a commit changes.
+#[derive(Debug)]
+pub(super) enum Change<'a> {
+    /// Rows of the ledger were shelved: files are added and positions move.
+    Shelved { files: &'a [Written], positions: &'a [Offset] },
+    /// Files were written anew, with the same rows.
+    Rewritten { added: &'a [Written], removed: &'a [Written] },
+}
+
+impl TableLog {
+    pub(super) fn new(place: &Place, table: &'static TableDef, keep_unused: u64) -> Result<Self, Error> {
+        let below = format!("{}/", table.name);
+        let url = place
+            .url
+            .join(&below)
+            .map_err(|error| Error::Url { url: place.url.to_string(), why: error.to_string() })?;
+        let folder = Arc::new(PrefixStore::new(place.store.clone(), place.path(table.name)?));
+        let store = default_logstore(folder, place.store.clone(), &url, &StorageConfig::default());
+        Ok(Self { table, store, keep_unused })
+    }
+
+    /// The newest version; makes the table if there is none. Any number of processes may do so at once.
+    pub(super) async fn open(&self) -> Result<Snapshot, Error> {
+        if !self.store.is_delta_table_location().await? {
+            let first = CommitOrBytes::LogBytes(self.first_commit().into());
+            let made = self.store.write_commit_entry(0, first, Uuid::new_v4()).await;
+            // Another process may have made it, or this one did and was not told.
+            if let Err(error) = made
+                && !self.store.is_delta_table_location().await?
+            {
+                return Err(DeltaTableError::from(error).into());
+            }
+        }
+        let snapshot = Snapshot(DeltaTableState::try_new(self.store.as_ref(), None).await?);
+        self.check_schema(&snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// The newest version.
+    pub(super) async fn newest(&self, known: &Snapshot) -> Result<Snapshot, Error> {
+        let mut state = known.0.clone();
+        state.update(self.store.as_ref(), None).await?;
+        Ok(Snapshot(state))
+    }
+
+    /// Commits on exactly this version. On an error it is not known whether the commit landed: load and compare.
+    pub(super) async fn commit(&self, on: &Snapshot, change: Change<'_>) -> Result<Snapshot, Error> {
+        let at = time::now().as_micros() / 1_000;
+        let (actions, transactions) = match change {
+            Change::Shelved { files, positions } => {
+                let move_to = |(lane, to): (usize, &Offset)| Transaction::new(lane_id(lane), signed(to.0));
+                (
+                    files.iter().map(|file| add(file, at, true)).collect(),
+                    positions.iter().enumerate().map(move_to).collect(),
+                )
+            }
+            Change::Rewritten { added, removed } => {
+                let next = self.position(on, REWRITE).await?.unwrap_or(0) + 1;
+                let added = added.iter().map(|file| add(file, at, false));
+                let removed = removed.iter().map(|file| remove(file, at));
+                (added.chain(removed).collect::<Vec<_>>(), vec![Transaction::new(REWRITE, next)])
+            }
+        };
+        let properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false))
+            .with_application_transactions(transactions);
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: self.table.day.map(|_| vec![DAY.to_owned()]),
+            predicate: None,
+        };
+        let commit =
+            CommitBuilder::from(properties).with_actions(actions).build(Some(&on.0), self.store.clone(), operation);
+        Ok(Snapshot(commit.await?.snapshot))
+    }
+
+    /// How far each lane of the ledger is in this version: its next record.
+    pub(super) async fn positions(&self, snapshot: &Snapshot, lanes: u16) -> Result<Vec<Offset>, Error> {
+        let mut out = Vec::with_capacity(usize::from(lanes));
+        for lane in 0..usize::from(lanes) {
+            let next = self.position(snapshot, &lane_id(lane)).await?.unwrap_or(0);
+            out.push(Offset(u64::try_from(next).unwrap_or(0)));
+        }
+        Ok(out)
+    }
+
+    async fn position(&self, snapshot: &Snapshot, id: &str) -> Result<Option<i64>, Error> {
+        Ok(snapshot.0.transaction_version(self.store.as_ref(), id).await?)
+    }
+
+    /// The files of a version.
+    pub(super) fn files(&self, snapshot: &Snapshot) -> Result<Vec<Listed>, Error> {
+        let files = snapshot.0.snapshot().try_log_data()?;
+        let listed = files.iter().map(|file| Listed {
+            path: file.path().into_owned(),
+            size: u64::try_from(file.size()).unwrap_or(0),
+            day: file.partition_values_map().remove(DAY).flatten(),
+            stats: file.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
+        });
+        Ok(listed.collect())
+    }
+
+    /// Writes a checkpoint, and deletes log entries and files that no version needs and that are old enough.
+    pub(super) async fn tidy(&self) -> Result<(), Error> {
+        let mut table = DeltaTable::new(self.store.clone());
+        table.load().await?;
+        checkpoints::create_checkpoint(&table, None).await?;
+        checkpoints::cleanup_metadata(&table, None).await?;
+        let quiet = CommitProperties::default().with_create_checkpoint(false).with_cleanup_expired_logs(Some(false));
+        table.vacuum().with_mode(VacuumMode::Full).with_commit_properties(quiet).await?;
+        Ok(())
+    }
+
+    fn first_commit(&self) -> String {
+        let day = self.table.day.map(|_| json!({ "name": DAY, "type": "date", "nullable": true, "metadata": {} }));
+        let fields: Vec<Value> = self
+            .table
+            .stored_columns()
+            .map(|column| json!({ "name": column.name, "type": type_name(column.kind), "nullable": true, "metadata": {} }))
+            .chain(day)
+            .collect();
+        let made_at = time::now().as_micros() / 1_000;
+        let lines = [
+            json!({ "commitInfo": { "timestamp": made_at, "operation": "CREATE TABLE", "operationParameters": {} } }),
+            json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }),
+            json!({ "metaData": {
+                "id": Uuid::new_v4().to_string(),
+                "name": self.table.name,
+                "description": self.table.doc,
+                "format": { "provider": "parquet", "options": {} },
+                "schemaString": json!({ "type": "struct", "fields": fields }).to_string(),
+                "partitionColumns": self.table.day.map(|_| DAY).into_iter().collect::<Vec<_>>(),
+                "createdTime": made_at,
+                "configuration": {
+                    "delta.enableExpiredLogCleanup": "false",
+                    "delta.logRetentionDuration": "interval 7 days",
+                    "delta.deletedFileRetentionDuration": format!("interval {} seconds", self.keep_unused),
+                },
+            } }),
+        ];
+        lines.map(|line| line.to_string()).join("\n")
+    }
+
+    /// A table made by another version may have other columns.
+    fn check_schema(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let found = snapshot.0.snapshot().arrow_schema();
+        for wanted in self.table.stored_schema().fields() {
+            let same = found.field_with_name(wanted.name()).is_ok_and(|field| field.data_type() == wanted.data_type());
+            if !same {
+                return Err(Error::OtherSchema { table: self.table.name, column: wanted.name().clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    pub(super) fn number(&self) -> u64 {
+        self.0.version()
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn partition(file: &Written) -> HashMap<String, Option<String>> {
+    file.day.iter().map(|day| (DAY.to_owned(), Some(day.clone()))).collect()
+}
+
+fn add(file: &Written, at_ms: i64, data_change: bool) -> Action {
+    Action::Add(Add {
+        path: file.path.clone(),
+        partition_values: partition(file),
+        size: signed(file.size),
+        modification_time: at_ms,
+        data_change,
+        stats: Some(file.stats.clone()),
+        ..Add::default()
+    })
+}
+
+fn remove(file: &Written, at_ms: i64) -> Action {
+    Action::Remove(Remove {
+        path: file.path.clone(),
+        data_change: false,
+        deletion_timestamp: Some(at_ms),
+        extended_file_metadata: Some(true),
+        partition_values: Some(partition(file)),
+        size: Some(signed(file.size)),
+        ..Remove::default()
+    })
+}
+
+/// The name of a type in a Delta schema.
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "string",
+        Kind::Int => "integer",
+        Kind::Long => "long",
+        Kind::Flag => "boolean",
+        Kind::Time => "timestamp",
+        Kind::Usd => "decimal(18,12)",
+        Kind::Price => "decimal(18,6)",
+        Kind::Amount => "decimal(38,12)",
+    }
+}

@@ -1,0 +1,138 @@
+//! Parquet files of the lake: rows of one table and day, sorted, with what readers need to skip them.
+//!
+//! Row groups of 131,072 rows, zstd 1, page index, statistics, a bloom filter on call ids, and the sort order in the footer.
+//! Columns that are almost all different are not dictionary-encoded. Money is the integer of pico-dollars (INT64).
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
+    compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch},
+    datatypes::{Int32Type, SchemaRef, TimestampMicrosecondType},
+};
+use parquet::{
+    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+    basic::{Compression, Encoding, ZstdLevel},
+    file::{
+        metadata::SortingColumn,
+        properties::{EnabledStatistics, WriterProperties, WriterVersion},
+    },
+    schema::types::ColumnPath,
+};
+
+use bytes::Bytes;
+use schemas::time::Time;
+
+use crate::{
+    error::Error,
+    table::{Kind, TableDef},
+};
+
+const ROW_GROUP: usize = 131_072;
+pub(super) const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Rows of one day, as a file.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// Days since 1970; nothing for a table without days.
+    pub(crate) day: Option<i32>,
+    pub(crate) rows: usize,
+    pub(crate) bytes: Vec<u8>,
+    /// The statistics for the table's log.
+    pub(crate) stats: String,
+}
+
+/// Sorts rows and makes one file of each day of them.
+pub(crate) fn encode(table: &'static TableDef, batches: &[RecordBatch]) -> Result<Vec<Encoded>, Error> {
+    let rows = concat_batches(&table.stored_schema(), batches)?;
+    let days = days(table, &rows)?;
+    let mut keys: Vec<ArrayRef> = days.iter().map(|days| Arc::new(days.clone()) as ArrayRef).collect();
+    for name in table.sort {
+        keys.push(rows.column_by_name(name).ok_or(Error::Shape)?.clone());
+    }
+    let nulls_first = Some(SortOptions { descending: false, nulls_first: true });
+    let keys: Vec<_> = keys.into_iter().map(|values| SortColumn { values, options: nulls_first }).collect();
+    let order = lexsort_to_indices(&keys, None)?;
+    let sorted = take_record_batch(&rows, &order)?;
+    let mut out = Vec::new();
+    let mut start = 0;
+    while start < sorted.num_rows() {
+        let day = days.as_ref().map(|days| day_of(days, &order, start));
+        let same = (start..sorted.num_rows())
+            .take_while(|row| days.as_ref().map(|days| day_of(days, &order, *row)) == day)
+            .count();
+        out.push(encode_day(table, day, &sorted.slice(start, same))?);
+        start += same;
+    }
+    Ok(out)
+}
+
+fn day_of(days: &arrow::array::Int32Array, order: &UInt32Array, row: usize) -> i32 {
+    days.value(usize::try_from(order.value(row)).unwrap_or(0))
+}
+
+/// The UTC day of each row.
+fn days(table: &TableDef, rows: &RecordBatch) -> Result<Option<arrow::array::Int32Array>, Error> {
+    let Some(column) = table.day else { return Ok(None) };
+    let times = rows.column_by_name(column).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let day = |micros: i64| i32::try_from(micros.div_euclid(DAY_MICROS)).unwrap_or(0);
+    Ok(Some(times.ok_or(Error::Shape)?.unary::<_, Int32Type>(day)))
+}
+
+fn encode_day(table: &'static TableDef, day: Option<i32>, rows: &RecordBatch) -> Result<Encoded, Error> {
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties(table, &rows.schema(), rows.num_rows())?))?;
+    writer.write(rows)?;
+    let bytes = writer.into_inner()?;
+    Ok(Encoded { day, rows: rows.num_rows(), bytes, stats: super::stats::of(table, rows)? })
+}
+
+fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Result<WriterProperties, Error> {
+    let mut sorting = Vec::new();
+    for name in table.sort {
+        let column = i32::try_from(schema.index_of(name)?).unwrap_or(0);
+        sorting.push(SortingColumn { column_idx: column, descending: false, nulls_first: true });
+    }
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_sorting_columns(Some(sorting));
+    for column in table.stored_columns() {
+        let path = ColumnPath::from(column.name);
+        let distinct = matches!(column.kind, Kind::Time | Kind::Usd)
+            || column.name.ends_with("_ms")
+            || column.name.ends_with("_tokens");
+        if distinct {
+            properties = properties
+                .set_column_dictionary_enabled(path, false)
+                .set_column_encoding(ColumnPath::from(column.name), Encoding::DELTA_BINARY_PACKED);
+        } else if column.name == "call_id" {
+            let ids = u64::try_from(rows.clamp(1, ROW_GROUP)).unwrap_or(1);
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_max_ndv(path, ids);
+        } else if column.name == "raw_usage" {
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+    }
+    Ok(properties.build())
+}
+
+/// The name of a day: `YYYY-MM-DD`.
+pub(super) fn day_name(day: i32) -> String {
+    Time::from_micros(i64::from(day).saturating_mul(DAY_MICROS)).to_string().chars().take(10).collect()
+}
+
+/// The rows of a file.
+pub(crate) fn decode(table: &TableDef, bytes: Bytes) -> Result<Vec<RecordBatch>, Error> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(ROW_GROUP).build()?;
+    reader.map(|batch| with_schema(&batch?, &table.stored_schema())).collect()
+}
+
+/// The same rows without what the file's footer says about the schema.
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
+    Ok(RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?)
+}

@@ -1,0 +1,94 @@
+//! `calls`: one row a client call, written with its last attempt.
+
+use schemas::{
+    event::CallEnd,
+    ledger::{Charged, Entry, Fact},
+    money::Pico,
+    tokens::Vector,
+};
+
+use super::{
+    Builder, Place, Policies, PushError, TableDef,
+    column::{Column, Kind, Value},
+    usage,
+    who::{LOG, Stated, WHAT, WHO, log, tags_json, what, who},
+};
+
+const COLUMNS: &[Column] = &[
+    Column { name: "attempts", kind: Kind::Int, doc: "How many attempts it took." },
+    Column { name: "outcome", kind: Kind::Text, doc: "How it ended for the client." },
+    Column {
+        name: "input_tokens",
+        kind: Kind::Long,
+        doc: "All input of all its attempts; NULL if any of it is not known.",
+    },
+    Column {
+        name: "output_tokens",
+        kind: Kind::Long,
+        doc: "All output of all its attempts; NULL if any of it is not known.",
+    },
+    Column { name: "cost_usd", kind: Kind::Usd, doc: "What all its attempts cost; NULL if any of it is not known." },
+    Column { name: "duration_ms", kind: Kind::Long, doc: "Milliseconds from the call to its end." },
+    Column {
+        name: "ttft_ms",
+        kind: Kind::Long,
+        doc: "Milliseconds from the last attempt's admission to its first byte.",
+    },
+    Column { name: "balance_age_ms", kind: Kind::Long, doc: "The age of the oldest balance that admitted it." },
+    Column { name: "session_id", kind: Kind::Text, doc: "The session that the client named." },
+    Column { name: "entry", kind: Kind::Text, doc: "original, reversal or correction." },
+    Column { name: "corrects", kind: Kind::Text, doc: "The call that a reversal or correction is of." },
+    Column { name: "requests", kind: Kind::Int, doc: "1, or -1 on a reversal: sum it to count calls." },
+];
+
+pub(super) const TABLE: TableDef = TableDef {
+    name: "calls",
+    doc: "One row for each client call that was admitted.",
+    stored: &[WHO, WHAT, COLUMNS, LOG],
+    shown: None,
+    resolve: None,
+    condense: None,
+    push,
+    sort: &["tenant", "time"],
+    day: Some("time"),
+    sums: &["cost_usd", "input_tokens", "output_tokens", "requests"],
+    shared: false,
+};
+
+fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
+    let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
+    let settled = &charged.settled;
+    let Some(end) = &settled.call else { return Ok(()) };
+    let attempt = &settled.attempt;
+    let (tags, call) = (tags_json(&attempt.subject.tags), attempt.call.to_string());
+    let stated = Stated {
+        time: end.accepted_at,
+        settled_at: settled.settled_at,
+        recorded_at: entry.recorded_at,
+        service_tier: &settled.service_tier,
+        region: &settled.region,
+    };
+    let total = settled.usage.total().map(|vector| vector + end.earlier);
+    let tokens = |of: fn(&Vector) -> u64| Value::or_null(total.as_ref().map(|vector| Value::count(of(vector))));
+    let own = [
+        Value::Int(i64::from(end.attempts)),
+        Value::Text(end.outcome.name()),
+        tokens(Vector::input),
+        tokens(Vector::all_output),
+        Value::or_null(cost(charged, end).map(Value::usd)),
+        Value::count(usage::millis(settled.settled_at.since(end.accepted_at))),
+        Value::or_null(settled.ttft_ms.map(Value::count)),
+        Value::count(end.balance_age_ms),
+        Value::text(&end.session_id),
+        Value::Text("original"),
+        Value::Null,
+        Value::Int(1),
+    ];
+    rows.row(&[&who(&attempt.subject, &tags), &what(attempt, &call, &attempt.model, &stated), &own, &log(place)])
+}
+
+/// What the whole call cost. The record has the tokens of earlier attempts but not their price, so a call whose earlier
+/// attempts used something has a cost only in `usage`.
+fn cost(charged: &Charged, end: &CallEnd) -> Option<Pico> {
+    if end.earlier == Vector::default() { usage::cost(charged).0 } else { None }
+}

@@ -1,0 +1,244 @@
+use arrow::{
+    array::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use schemas::{
+    ledger::Fact,
+    limit::{Dimension, Match, Unit, Window},
+    tokens::Vector,
+};
+
+use super::{
+    ALL, TableDef, by_name,
+    fixture::{self, Known, entry, placed},
+};
+use crate::tail::Placed;
+
+/// The rows that queries see of a table, with the named columns as text, NULL as `-`.
+fn shown(table: &TableDef, entries: &[Placed], columns: &[&str]) -> Vec<String> {
+    let known = Known::with(&fixture::limits());
+    let mut rows = table.builder();
+    for (place, entry) in entries {
+        (table.push)(&mut rows, entry, *place, &known).expect("rows");
+    }
+    let stored = rows.finish().expect("a batch");
+    let batch =
+        table.resolve.map_or_else(|| stored.clone(), |resolve| resolve(table, &[stored.clone()]).expect("resolved"));
+    assert_eq!(batch.schema(), table.schema());
+    texts(&batch, columns)
+}
+
+fn texts(batch: &RecordBatch, columns: &[&str]) -> Vec<String> {
+    let options = FormatOptions::default().with_null("-");
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|name| ArrayFormatter::try_new(batch.column_by_name(name).expect(name), &options).expect(name))
+        .collect();
+    let row = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | ");
+    (0..batch.num_rows()).map(row).collect()
+}
+
+fn check(table: &str, entries: &[Placed], columns: &[&str], wanted: &[&str]) {
+    assert_eq!(shown(by_name(table).expect(table), entries, columns), wanted, "{table} {columns:?}");
+}
+
+fn fact(offset: u64, fact: Fact) -> Placed {
+    placed(0, offset, entry(i64::try_from(offset).unwrap(), fact))
+}
+
+#[test]
+fn every_table_has_a_name_a_doc_and_a_place_in_the_log() {
+    for table in ALL {
+        assert!(table.doc.ends_with('.'), "{}", table.name);
+        assert!(table.columns().all(|column| column.doc.ends_with('.')), "{}", table.name);
+        assert!(table.schema().column_with_name(super::LOG_OFFSET).is_some(), "{}", table.name);
+        assert!(
+            table.sort.iter().chain(table.sums).all(|name| table.stored_columns().any(|column| column.name == *name))
+        );
+        assert_eq!(ALL[table.index()].name, table.name);
+        let mut names: Vec<_> = table.columns().map(|column| column.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), table.columns().count(), "{} names a column twice", table.name);
+    }
+}
+
+#[test]
+fn the_columns_that_outside_tests_rely_on_are_there() {
+    let who = "tenant team project user_id key_name tags";
+    let what = "time settled_at recorded_at call_id api provider provider_account model model_requested stream service_tier region gateway";
+    let own = [
+        (
+            "usage",
+            "attempt outcome status input_tokens cache_read_tokens cache_write_tokens output_tokens reasoning_tokens completeness cost_usd provider_cost_usd cache_hit avoided_cost_usd duration_ms ttft_ms provider_response_id raw_usage",
+        ),
+        ("calls", "attempts outcome input_tokens output_tokens cost_usd duration_ms balance_age_ms session_id"),
+        (
+            "charges",
+            "attempt token_class quantity price_per_mtok_usd price_id price_source cost_usd list_cost_usd unpriced_reason billing_period entry corrects requests",
+        ),
+        ("refusals", "count limit_name unit amount settled held code estimated_cost_usd balance_age_ms"),
+        ("balances", "limit_name instance unit amount settled held leased window_start window_end"),
+        ("limits", "limit_name unit amount mode valid_from valid_to"),
+        ("prices", "provider model token_class price_per_mtok_usd price_id valid_from valid_to"),
+    ];
+    for (name, columns) in own {
+        let schema = by_name(name).expect(name).schema();
+        let calls = if ["usage", "calls", "charges", "refusals"].contains(&name) { what } else { "" };
+        let who = if name == "prices" { "" } else { who };
+        for column in [who, calls, columns].iter().flat_map(|columns| columns.split_whitespace()) {
+            assert!(schema.column_with_name(column).is_some(), "{name}.{column}");
+        }
+    }
+}
+
+#[test]
+fn an_attempt_is_a_row_of_usage_and_of_calls_and_a_charge_for_each_class() {
+    let entries = [fact(3, Fact::Charged(Box::new(fixture::charged(1_500, "acme"))))];
+    check(
+        "usage",
+        &entries,
+        &[
+            "tenant",
+            "project",
+            "tags",
+            "time",
+            "status",
+            "input_tokens",
+            "output_tokens",
+            "cost_usd",
+            "duration_ms",
+            "log_offset",
+        ],
+        &[
+            r#"acme | - | {"env":"prod","quote":"\""} | 2026-11-20T12:25:00Z | 200 | 1500 | 1 | 0.000000001501 | 250 | 3"#,
+        ],
+    );
+    check(
+        "calls",
+        &entries,
+        &["attempts", "outcome", "input_tokens", "cost_usd"],
+        &["1 | complete | 1500 | 0.000000001501"],
+    );
+    check(
+        "charges",
+        &entries,
+        &["token_class", "quantity", "price_per_mtok_usd", "cost_usd", "billing_period", "requests"],
+        &[
+            "input | 1500 | 0.000001 | 0.000000001500 | 2026-11 | 1",
+            "output | 1 | 0.000001 | 0.000000000001 | 2026-11 | 0",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_known_is_null_and_says_why() {
+    let columns = ["completeness", "status", "input_tokens", "output_tokens", "cost_usd", "unpriced_reason"];
+    let missing = [fact(0, Fact::Charged(Box::new(fixture::missing(5, "acme"))))];
+    check("usage", &missing, &columns, &["missing | - | - | - | - | usage_missing"]);
+    check("calls", &missing, &["input_tokens", "cost_usd"], &["- | -"]);
+    check("charges", &missing, &["quantity"], &[]);
+    let unpriced = [fact(0, Fact::Charged(Box::new(fixture::unpriced(5, "acme"))))];
+    check("usage", &unpriced, &columns, &["exact | 200 | 5 | 1 | - | unknown_model"]);
+    check(
+        "charges",
+        &unpriced,
+        &["token_class", "quantity", "cost_usd", "unpriced_reason"],
+        &["input | 5 | 0.000000000005 | -", "output | 1 | - | unknown_model"],
+    );
+}
+
+#[test]
+fn a_call_sums_its_attempts_and_has_no_cost_where_an_earlier_one_is_not_in_the_record() {
+    let mut charged = fixture::charged(10, "acme");
+    let end = charged.settled.call.as_mut().expect("the end of a call");
+    (end.attempts, end.earlier) = (2, Vector { uncached_input: 30, output: 4, ..Vector::default() });
+    let entries = [fact(0, Fact::Charged(Box::new(charged)))];
+    check("calls", &entries, &["attempts", "input_tokens", "output_tokens", "cost_usd"], &["2 | 40 | 5 | -"]);
+}
+
+#[test]
+fn refusals_are_in_the_unit_of_their_limit() {
+    let entries = [fact(0, Fact::Refused(Box::new(fixture::refused(1, "acme"))))];
+    check(
+        "refusals",
+        &entries,
+        &["count", "limit_name", "unit", "amount", "settled", "held", "code", "estimated_cost_usd"],
+        &["3 | acme-month | usd | 100.000000000000 | 0.500000000000 | 0.000000000000 | TG2001 | 0.000000000005"],
+    );
+}
+
+#[test]
+fn balances_show_the_newest_state_of_each_counter() {
+    let limits = fixture::limits();
+    let month = |used| Fact::Balance(Box::new(fixture::balance(&limits[0], &[], &[(0, used)])));
+    let minutes = |used: &[(i64, i128)]| Fact::Balance(Box::new(fixture::balance(&limits[1], &["bob"], used)));
+    let columns = ["limit_name", "instance", "tenant", "user_id", "unit", "settled", "held", "leased", "window_start"];
+    let entries =
+        [fact(0, month(7)), fact(1, minutes(&[(0, 3)])), fact(2, month(9)), fact(3, minutes(&[(0, 4), (60, 1)]))];
+    check(
+        "balances",
+        &entries,
+        &columns,
+        &[
+            "acme-month | acme-month | acme | - | usd | 0.000000000009 | 0.000000000005 | 0.000000000040 | 2026-11-20T12:00:00Z",
+            "per-user-tpm | tenant=acme,user=bob | acme | bob | tokens | 4.000000000000 | - | - | 2026-11-20T12:00:00Z",
+            "per-user-tpm | tenant=acme,user=bob | acme | bob | tokens | 1.000000000000 | 5.000000000000 | 40.000000000000 | 2026-11-20T12:01:00Z",
+        ],
+    );
+    check("balances", &[fact(0, minutes(&[(0, 3)])), fact(1, minutes(&[]))], &["limit_name"], &[]);
+}
+
+#[test]
+fn a_limit_is_one_row_for_as_long_as_it_stays_the_same() {
+    let [month, minute] = fixture::limits().try_into().expect("two limits");
+    let mut raised = month.clone();
+    raised.amount *= 2;
+    let entries = [
+        fact(0, fixture::limits_in_force(vec![month.clone(), minute.clone()])),
+        fact(10, fixture::limits_in_force(vec![raised.clone(), minute])),
+        fact(20, fixture::limits_in_force(vec![raised])),
+        fact(30, fixture::limits_in_force(vec![])),
+        fact(40, fixture::limits_in_force(vec![month])),
+    ];
+    check(
+        "limits",
+        &entries,
+        &["limit_name", "scope", "amount", "valid_from", "valid_to"],
+        &[
+            "acme-month | tenant=acme | 100.000000000000 | 2026-11-20T12:00:00Z | 2026-11-20T12:00:10Z",
+            "per-user-tpm | tenant=acme,user=* | 200000.000000000000 | 2026-11-20T12:00:00Z | 2026-11-20T12:00:20Z",
+            "acme-month | tenant=acme | 200.000000000000 | 2026-11-20T12:00:10Z | 2026-11-20T12:00:30Z",
+            "acme-month | tenant=acme | 100.000000000000 | 2026-11-20T12:00:40Z | -",
+        ],
+    );
+}
+
+#[test]
+fn a_history_is_the_same_however_many_lanes_report_it() {
+    let limits = || fixture::limits_in_force(fixture::limits());
+    let both = [placed(0, 0, entry(0, limits())), placed(1, 0, entry(5, limits()))];
+    check(
+        "limits",
+        &both,
+        &["limit_name", "valid_from"],
+        &["acme-month | 2026-11-20T12:00:00Z", "per-user-tpm | 2026-11-20T12:00:00Z"],
+    );
+}
+
+#[test]
+fn prices_are_the_rows_of_the_books_in_force() {
+    let entries = [fact(0, fixture::book_in_force()), fact(9, fixture::book_in_force())];
+    let rows = shown(by_name("prices").expect("prices"), &entries, &["price_id", "in_force_from", "in_force_to"]);
+    assert_eq!(rows.len(), schemas::price::Book::builtin().rows().len());
+    assert!(rows.iter().all(|row| row.ends_with("2026-11-20T12:00:00Z | -")), "{:?}", rows.first());
+}
+
+#[test]
+fn an_entry_that_names_an_unknown_limit_waits() {
+    let stranger = fixture::limit("other", Unit::Tokens, vec![(Dimension::Tenant, Match::Each)], Window::Day);
+    let (place, entry) = fact(0, Fact::Balance(Box::new(fixture::balance(&stranger, &["acme"], &[(0, 1)]))));
+    let table = by_name("balances").expect("balances");
+    let pushed = (table.push)(&mut table.builder(), &entry, place, &Known::default());
+    assert_eq!(pushed, Err(super::PushError::PolicyBehind));
+}

@@ -1,0 +1,145 @@
+//! `usage`: one row an attempt.
+
+use schemas::{
+    ledger::{Charge, Charged, Entry, Fact, Rated},
+    money::Pico,
+    tokens::{Completeness, Vector},
+};
+
+use super::{
+    Builder, Place, Policies, PushError, TableDef,
+    column::{Column, Kind, Value},
+    who::{LOG, Stated, WHAT, WHO, log, tags_json, what, who},
+};
+
+const COLUMNS: &[Column] = &[
+    Column { name: "attempt", kind: Kind::Int, doc: "The attempt's number in its call, from 1." },
+    Column {
+        name: "outcome",
+        kind: Kind::Text,
+        doc: "How it ended: complete, provider_error, timeout, client_gone, cut, or unknown (found at restart).",
+    },
+    Column { name: "status", kind: Kind::Int, doc: "The provider's HTTP status; NULL if it never answered." },
+    Column {
+        name: "input_tokens",
+        kind: Kind::Long,
+        doc: "All input, cached included; NULL, like all counts, where completeness is missing.",
+    },
+    Column { name: "cache_read_tokens", kind: Kind::Long, doc: "The input read from the provider's cache." },
+    Column { name: "cache_write_tokens", kind: Kind::Long, doc: "The input written to the provider's cache." },
+    Column { name: "output_tokens", kind: Kind::Long, doc: "All output, reasoning included." },
+    Column { name: "reasoning_tokens", kind: Kind::Long, doc: "The output that is reasoning." },
+    Column { name: "audio_input_tokens", kind: Kind::Long, doc: "The input that is audio." },
+    Column { name: "audio_output_tokens", kind: Kind::Long, doc: "The output that is audio." },
+    Column { name: "search_count", kind: Kind::Long, doc: "Searches that the provider ran." },
+    Column {
+        name: "completeness",
+        kind: Kind::Text,
+        doc: "How sure the counts are: exact, lower_bound, estimated, or missing.",
+    },
+    Column {
+        name: "cost_usd",
+        kind: Kind::Usd,
+        doc: "The sum of its charges; NULL if any of it has no price or is not known.",
+    },
+    Column { name: "unpriced_reason", kind: Kind::Text, doc: "Why cost_usd is NULL." },
+    Column { name: "provider_cost_usd", kind: Kind::Usd, doc: "The cost that the provider states." },
+    Column { name: "cache_hit", kind: Kind::Flag, doc: "Whether Tollgate answered without the provider." },
+    Column {
+        name: "avoided_cost_usd",
+        kind: Kind::Usd,
+        doc: "What a provider would have cost where Tollgate answered.",
+    },
+    Column { name: "duration_ms", kind: Kind::Long, doc: "Milliseconds from admission to the end." },
+    Column { name: "ttft_ms", kind: Kind::Long, doc: "Milliseconds from admission to the first byte of the answer." },
+    Column { name: "model_answered", kind: Kind::Text, doc: "The model that the answer names." },
+    Column { name: "provider_response_id", kind: Kind::Text, doc: "The provider's id of the answer." },
+    Column { name: "price_book", kind: Kind::Text, doc: "The hash of the price book in force at admission." },
+    Column { name: "entry", kind: Kind::Text, doc: "original, reversal or correction." },
+    Column { name: "corrects", kind: Kind::Text, doc: "The attempt that a reversal or correction is of." },
+    Column { name: "requests", kind: Kind::Int, doc: "1, or -1 on a reversal: sum it to count attempts." },
+    Column { name: "raw_usage", kind: Kind::Text, doc: "The provider's own usage object, verbatim." },
+];
+
+pub(super) const TABLE: TableDef = TableDef {
+    name: "usage",
+    doc: "One row for each attempt at a provider.",
+    stored: &[WHO, WHAT, COLUMNS, LOG],
+    shown: None,
+    resolve: None,
+    condense: None,
+    push,
+    sort: &["tenant", "time"],
+    day: Some("time"),
+    sums: &["cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "requests"],
+    shared: false,
+};
+
+fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
+    let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
+    let settled = &charged.settled;
+    let attempt = &settled.attempt;
+    let (tags, call) = (tags_json(&attempt.subject.tags), attempt.call.to_string());
+    let stated = Stated {
+        time: attempt.admitted_at,
+        settled_at: settled.settled_at,
+        recorded_at: entry.recorded_at,
+        service_tier: &settled.service_tier,
+        region: &settled.region,
+    };
+    let total = settled.usage.total();
+    let tokens = |of: fn(&Vector) -> u64| Value::or_null(total.as_ref().map(|vector| Value::count(of(vector))));
+    let (cost, unpriced) = cost(charged);
+    let book = attempt.book.to_string();
+    let own = [
+        Value::Int(i64::from(attempt.attempt)),
+        Value::Text(settled.outcome.name()),
+        if settled.status == 0 { Value::Null } else { Value::Int(i64::from(settled.status)) },
+        tokens(Vector::input),
+        tokens(|vector| vector.cache_read),
+        tokens(|vector| vector.cache_write_5m.saturating_add(vector.cache_write_1h)),
+        tokens(Vector::all_output),
+        tokens(|vector| vector.reasoning),
+        tokens(|vector| vector.audio_input),
+        tokens(|vector| vector.audio_output),
+        tokens(|vector| vector.web_searches),
+        Value::Text(settled.usage.completeness.name()),
+        Value::or_null(cost.map(Value::usd)),
+        Value::or_null(unpriced.map(Value::Text)),
+        Value::or_null(settled.provider_cost.map(Value::usd)),
+        Value::Flag(false),
+        Value::usd(Pico(0)),
+        Value::count(millis(settled.settled_at.since(attempt.admitted_at))),
+        Value::or_null(settled.ttft_ms.map(Value::count)),
+        Value::text(&settled.model_answered),
+        Value::text(&settled.response_id),
+        Value::Text(&book),
+        Value::Text("original"),
+        Value::Null,
+        Value::Int(1),
+        Value::text(&settled.raw_usage),
+    ];
+    rows.row(&[&who(&attempt.subject, &tags), &what(attempt, &call, &attempt.model, &stated), &own, &log(place)])
+}
+
+pub(super) fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What an attempt cost, or why nobody can say.
+pub(super) fn cost(charged: &Charged) -> (Option<Pico>, Option<&'static str>) {
+    if let Completeness::Missing(_) = charged.settled.usage.completeness {
+        return (None, Some("usage_missing"));
+    }
+    let mut sum = Pico::default();
+    for Charge { price, .. } in &charged.charges {
+        match price {
+            Rated::Priced { cost, .. } => sum += *cost,
+            Rated::Unpriced(why) => return (None, Some(why.name())),
+        }
+    }
+    match sum.row() {
+        Some(_) => (Some(sum), None),
+        None => (None, Some(schemas::ledger::Unpriced::TooLarge.name())),
+    }
+}

@@ -1,0 +1,115 @@
+//! The columns that tables share: who called, what was called, and where in the ledger the row comes from.
+
+use schemas::{event::Attempt, event::Refused, subject::Subject, time::Time};
+
+use super::{
+    Place,
+    column::{Column, Kind, Value},
+};
+
+/// Who, on every table that belongs to tenants.
+pub(super) const WHO: &[Column] = &[
+    Column { name: "tenant", kind: Kind::Text, doc: "The tenant of the key." },
+    Column { name: "team", kind: Kind::Text, doc: "The team of the key; NULL if it names none." },
+    Column { name: "project", kind: Kind::Text, doc: "The project of the key; NULL if it names none." },
+    Column { name: "user_id", kind: Kind::Text, doc: "The user of the key; NULL if it names none." },
+    Column { name: "key_name", kind: Kind::Text, doc: "The name of the key, unique in its tenant; never the key." },
+    Column { name: "tags", kind: Kind::Text, doc: "The tags as a JSON object; read one with tag('name')." },
+];
+
+/// What, on every table of calls.
+pub(super) const WHAT: &[Column] = &[
+    Column { name: "time", kind: Kind::Time, doc: "When it was admitted (or refused); selects price, window and day." },
+    Column { name: "settled_at", kind: Kind::Time, doc: "When it ended." },
+    Column { name: "recorded_at", kind: Kind::Time, doc: "When metering accepted it; never goes back within a lane." },
+    Column { name: "call_id", kind: Kind::Text, doc: "The call, as x-tollgate-call-id shows it." },
+    Column { name: "api", kind: Kind::Text, doc: "The API, such as openai.chat." },
+    Column { name: "provider", kind: Kind::Text, doc: "The provider's configured name; NULL if none was chosen." },
+    Column { name: "provider_account", kind: Kind::Text, doc: "The account at the provider; NULL if not stated." },
+    Column { name: "model", kind: Kind::Text, doc: "The model asked of the provider." },
+    Column { name: "model_requested", kind: Kind::Text, doc: "The model that the client asked for." },
+    Column { name: "stream", kind: Kind::Flag, doc: "Whether the answer is a stream." },
+    Column { name: "service_tier", kind: Kind::Text, doc: "The service tier that the answer states." },
+    Column { name: "region", kind: Kind::Text, doc: "The region that the answer states." },
+    Column { name: "gateway", kind: Kind::Text, doc: "The gateway that served it." },
+];
+
+/// Where a row comes from, on every table.
+pub(super) const LOG: &[Column] = &[
+    Column { name: super::LOG_PARTITION, kind: Kind::Int, doc: "The lane of the ledger that the row comes from." },
+    Column { name: super::LOG_OFFSET, kind: Kind::Long, doc: "The record of that lane." },
+];
+
+/// Values of [`WHO`]; `tags` is what [`tags_json`] made.
+pub(super) fn who<'a>(subject: &'a Subject, tags: &'a str) -> [Value<'a>; 6] {
+    [
+        Value::text(&subject.tenant),
+        Value::text(&subject.team),
+        Value::text(&subject.project),
+        Value::text(&subject.user),
+        Value::text(&subject.key),
+        Value::text(tags),
+    ]
+}
+
+/// Tags as a JSON object; empty if there are none.
+pub(super) fn tags_json(tags: &[(String, String)]) -> String {
+    if tags.is_empty() {
+        return String::new();
+    }
+    let object: serde_json::Map<String, serde_json::Value> =
+        tags.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    serde_json::Value::Object(object).to_string()
+}
+
+/// When an attempt or a call happened, and what its answer stated.
+pub(super) struct Stated<'a> {
+    pub(super) time: Time,
+    pub(super) settled_at: Time,
+    pub(super) recorded_at: Time,
+    pub(super) service_tier: &'a str,
+    pub(super) region: &'a str,
+}
+
+/// Values of [`WHAT`] for an attempt; `call` is its id as text.
+pub(super) fn what<'a>(attempt: &'a Attempt, call: &'a str, model: &'a str, stated: &Stated<'a>) -> [Value<'a>; 13] {
+    [
+        Value::Time(stated.time),
+        Value::Time(stated.settled_at),
+        Value::Time(stated.recorded_at),
+        Value::Text(call),
+        Value::Text(attempt.api.name()),
+        Value::text(&attempt.provider),
+        Value::Null,
+        Value::text(model),
+        Value::text(&attempt.model_requested),
+        Value::Flag(attempt.stream),
+        Value::text(stated.service_tier),
+        Value::text(stated.region),
+        Value::text(&attempt.gateway),
+    ]
+}
+
+/// Values of [`WHAT`] for refused calls: they ended when they came.
+pub(super) fn what_refused<'a>(refused: &'a Refused, call: &'a str, recorded_at: Time) -> [Value<'a>; 13] {
+    [
+        Value::Time(refused.at),
+        Value::Time(refused.at),
+        Value::Time(recorded_at),
+        Value::Text(call),
+        Value::Text(refused.api.name()),
+        Value::text(&refused.provider),
+        Value::Null,
+        Value::text(&refused.model),
+        Value::text(&refused.model_requested),
+        Value::Flag(refused.stream),
+        Value::Null,
+        Value::Null,
+        Value::text(&refused.gateway),
+    ]
+}
+
+/// Values of [`LOG`].
+pub(super) fn log(place: Place) -> [Value<'static>; 2] {
+    [Value::Int(i64::from(place.lane.0)), Value::count(place.offset.0)]
+}

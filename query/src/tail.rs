@@ -1,0 +1,330 @@
+//! The tail: rows of the ledger that the lake does not have yet, in memory, visible as soon as they are read.
+//!
+//! Per table and lane it holds batches in the order of the ledger, each with its range of offsets. A query takes one
+//! [`Pin`]: under one lock, how far the tail is (H, one vector for all tables) and for each table the newest version of the
+//! lake (files up to C) with the batches in (C, H]. So a row is never in both and never in neither, whatever is committed,
+//! evicted or compacted while the query runs: what a pin refers to lives as long as the pin.
+//!
+//! It is bounded in rows and bytes: when it is full, nothing more is read until the lake has taken some of it. It does no
+//! I/O.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arrow::{
+    array::{AsArray, RecordBatch},
+    compute::concat_batches,
+    datatypes::Int64Type,
+};
+use schemas::{
+    id::{Lane, Offset},
+    ledger::Entry,
+};
+
+use crate::{
+    error::Error,
+    lake::Version,
+    table::{self, Builder, LOG_OFFSET, Place, Policies, PushError, TableDef},
+};
+
+/// Small batches are joined up to this many rows, so that a scan of the tail does not end in thousands of crumbs.
+const JOINED_ROWS: usize = 8_192;
+
+/// How much a tail may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Rows of all tables.
+    pub rows: usize,
+    /// Bytes in memory.
+    pub bytes: usize,
+}
+
+/// The tail of every table. Shared by the loop that fills it and the queries that read it.
+#[derive(Debug)]
+pub struct Tail {
+    inner: Mutex<Inner>,
+    bounds: Bounds,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// By lane: the next record of the ledger that is not in the tail.
+    high: Vec<Offset>,
+    /// By table: its batches and what it has of the lake.
+    tables: Vec<TableTail>,
+    held: Bounds,
+}
+
+#[derive(Debug)]
+struct TableTail {
+    /// The newest version of the lake.
+    version: Arc<Version>,
+    /// By lane, in the order of the ledger.
+    lanes: Vec<VecDeque<Arc<Chunk>>>,
+}
+
+/// Rows of one lane, in the order of the ledger.
+#[derive(Debug)]
+struct Chunk {
+    rows: RecordBatch,
+    /// The offset of the last row.
+    last: Offset,
+    bytes: usize,
+}
+
+/// An entry of the ledger and its place.
+pub type Placed = (Place, Entry);
+
+/// Why entries were not applied. None of them was.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// They name something that the policy defines and that has not been read yet: try again.
+    #[error("the policy that the entries name has not been read yet")]
+    PolicyBehind,
+    /// The rows could not be made.
+    #[error(transparent)]
+    Rows(#[from] Error),
+}
+
+impl From<PushError> for ApplyError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::PolicyBehind => Self::PolicyBehind,
+            PushError::Misfit(_) => Self::Rows(Error::Shape),
+        }
+    }
+}
+
+impl Tail {
+    /// An empty tail over these versions of the lake, by table; the ledger is to be read from [`Tail::high`].
+    pub fn new(versions: Vec<Arc<Version>>, lanes: u16, bounds: Bounds) -> Self {
+        let start = |lane: usize| versions.iter().map(|version| version.covered_of(lane)).min().unwrap_or_default();
+        let high = (0..usize::from(lanes)).map(start).collect();
+        let tables = versions
+            .into_iter()
+            .map(|version| TableTail { version, lanes: (0..lanes).map(|_| VecDeque::new()).collect() })
+            .collect();
+        let held = Bounds { rows: 0, bytes: 0 };
+        Self { inner: Mutex::new(Inner { high, tables, held }), bounds }
+    }
+
+    /// By lane, the next record of the ledger that is not in the tail.
+    pub fn high(&self) -> Vec<Offset> {
+        self.lock().high.clone()
+    }
+
+    /// What it holds.
+    pub fn held(&self) -> Bounds {
+        self.lock().held
+    }
+
+    /// Whether nothing more should be read until the lake has taken some of it.
+    pub fn is_full(&self) -> bool {
+        let held = self.lock().held;
+        held.rows >= self.bounds.rows || held.bytes >= self.bounds.bytes
+    }
+
+    /// Takes entries in, each lane in the order of the ledger; those that it or the lake already has are left out. All of
+    /// them become visible at once, or none on an error.
+    pub fn apply(&self, entries: &[Placed], policies: &dyn Policies) -> Result<(), ApplyError> {
+        let (high, covered) = {
+            let inner = self.lock();
+            (inner.high.clone(), inner.tables.iter().map(|table| table.version.clone()).collect::<Vec<_>>())
+        };
+        let mut next = high.clone();
+        let mut made = Vec::new();
+        for lane in 0..high.len() {
+            let start = high.get(lane).copied().unwrap_or_default();
+            let new = || entries.iter().filter(|(place, _)| usize::from(place.lane.0) == lane && place.offset >= start);
+            let Some((last, _)) = new().last() else { continue };
+            if let Some(next) = next.get_mut(lane) {
+                *next = Offset(last.offset.0 + 1);
+            }
+            for (index, (def, version)) in table::ALL.iter().zip(&covered).enumerate() {
+                let from = version.covered_of(lane);
+                let rows = rows_of(def, new().filter(|(place, _)| place.offset >= from), policies)?;
+                if let Some(chunk) = rows.map(Chunk::of).transpose()? {
+                    made.push((index, lane, chunk));
+                }
+            }
+        }
+        let mut inner = self.lock();
+        for (table, lane, chunk) in made {
+            inner.add(table, lane, chunk)?;
+        }
+        inner.high = next;
+        Ok(())
+    }
+
+    /// Takes note of a newer version of a table, and drops what it covers.
+    pub fn loaded(&self, table: &TableDef, version: Arc<Version>) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(tail) = inner.tables.get_mut(table.index()) else { return };
+        if version.number < tail.version.number {
+            return;
+        }
+        for (lane, chunks) in tail.lanes.iter_mut().enumerate() {
+            while let Some(chunk) = chunks.front().filter(|chunk| chunk.last < version.covered_of(lane)) {
+                inner.held.rows -= chunk.rows.num_rows();
+                inner.held.bytes -= chunk.bytes;
+                chunks.pop_front();
+            }
+        }
+        tail.version = version;
+    }
+
+    /// Everything that one query reads.
+    pub fn pin(&self) -> Pin {
+        let inner = self.lock();
+        let tables = inner
+            .tables
+            .iter()
+            .zip(table::ALL)
+            .map(|(tail, table)| Pinned {
+                table,
+                version: tail.version.clone(),
+                chunks: tail.lanes.iter().map(|chunks| chunks.iter().cloned().collect()).collect(),
+            })
+            .collect();
+        Pin { high: inner.high.clone(), tables }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rows_of<'a>(
+    def: &'static TableDef,
+    entries: impl Iterator<Item = &'a Placed>,
+    policies: &dyn Policies,
+) -> Result<Option<RecordBatch>, ApplyError> {
+    let mut rows: Option<Builder> = None;
+    for (place, entry) in entries {
+        (def.push)(rows.get_or_insert_with(|| def.builder()), entry, *place, policies)?;
+    }
+    match rows {
+        Some(mut rows) if rows.rows() > 0 => Ok(Some(rows.finish()?)),
+        _ => Ok(None),
+    }
+}
+
+impl Inner {
+    /// Adds a chunk, joined with the small ones before it. A chunk is joined with those no larger than itself, so that each
+    /// row is copied a few times at most.
+    fn add(&mut self, table: usize, lane: usize, mut chunk: Chunk) -> Result<(), Error> {
+        let Some(chunks) = self.tables.get_mut(table).and_then(|tail| tail.lanes.get_mut(lane)) else { return Ok(()) };
+        while let Some(before) = chunks.back() {
+            let joined = before.rows.num_rows() + chunk.rows.num_rows();
+            if before.rows.num_rows() > chunk.rows.num_rows() || joined > JOINED_ROWS {
+                break;
+            }
+            let rows = concat_batches(&before.rows.schema(), [&before.rows, &chunk.rows])?;
+            self.held.rows -= before.rows.num_rows();
+            self.held.bytes -= before.bytes;
+            chunk = Chunk::of(rows)?;
+            chunks.pop_back();
+        }
+        self.held.rows += chunk.rows.num_rows();
+        self.held.bytes += chunk.bytes;
+        chunks.push_back(Arc::new(chunk));
+        Ok(())
+    }
+}
+
+impl Chunk {
+    fn of(rows: RecordBatch) -> Result<Self, Error> {
+        let last = offsets(&rows)?.last().copied().ok_or(Error::Shape)?;
+        let bytes = rows.get_array_memory_size();
+        Ok(Self { last: Offset(u64::try_from(last).unwrap_or(0)), bytes, rows })
+    }
+}
+
+fn offsets(rows: &RecordBatch) -> Result<&[i64], Error> {
+    let column = rows.column_by_name(LOG_OFFSET).ok_or(Error::Shape)?;
+    Ok(column.as_primitive_opt::<Int64Type>().ok_or(Error::Shape)?.values())
+}
+
+/// What one query reads: for every table a version of the lake and the tail after it, up to one vector of offsets.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    high: Vec<Offset>,
+    tables: Vec<Pinned>,
+}
+
+/// What one query reads of one table.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// The table.
+    pub table: &'static TableDef,
+    /// The version of the lake.
+    pub version: Arc<Version>,
+    chunks: Vec<Vec<Arc<Chunk>>>,
+}
+
+impl Pin {
+    /// H: by lane, the first record of the ledger that the answer does not have.
+    pub fn high(&self) -> &[Offset] {
+        &self.high
+    }
+
+    /// Every table, in the order of [`table::ALL`].
+    pub fn tables(&self) -> &[Pinned] {
+        &self.tables
+    }
+
+    /// A table.
+    pub fn table(&self, name: &str) -> Option<&Pinned> {
+        self.tables.iter().find(|pinned| pinned.table.name == name)
+    }
+
+    /// The lanes in which some table's files have rows of `high` and later: another process has shelved more than this one
+    /// has read. Rows of these lanes with `log_offset` of at least this have to be left out, so that all tables end alike.
+    pub fn beyond(&self) -> Vec<(Lane, Offset)> {
+        let ahead = |lane: usize, high: Offset| self.tables.iter().any(|table| table.version.covered_of(lane) > high);
+        let lanes = self.high.iter().enumerate().filter(|(lane, high)| ahead(*lane, **high));
+        lanes.filter_map(|(lane, high)| Some((Lane(u16::try_from(lane).ok()?), *high))).collect()
+    }
+}
+
+impl Pinned {
+    /// The rows in (C, H], with the columns that are stored.
+    pub fn tail(&self) -> Result<Vec<RecordBatch>, Error> {
+        let lanes = (0..self.chunks.len()).map(|lane| (lane, self.version.covered_of(lane), None));
+        self.between(lanes)
+    }
+
+    /// Whether it has rows that this version of the lake does not have.
+    pub fn has_tail(&self) -> bool {
+        let newer = |(lane, chunks): (usize, &Vec<Arc<Chunk>>)| {
+            chunks.last().is_some_and(|chunk| chunk.last >= self.version.covered_of(lane))
+        };
+        self.chunks.iter().enumerate().any(newer)
+    }
+
+    /// The rows of each lane from an offset to before another.
+    pub(crate) fn between(
+        &self,
+        lanes: impl Iterator<Item = (usize, Offset, Option<Offset>)>,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let mut out = Vec::new();
+        for (lane, from, to) in lanes {
+            for chunk in self.chunks.get(lane).into_iter().flatten() {
+                let offsets = offsets(&chunk.rows)?;
+                let before =
+                    |end: Offset| offsets.partition_point(|offset| u64::try_from(*offset).unwrap_or(0) < end.0);
+                let (start, end) = (before(from), to.map_or(offsets.len(), before));
+                if start < end {
+                    out.push(chunk.rows.slice(start, end - start));
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests;
