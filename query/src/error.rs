@@ -2,7 +2,7 @@
 //!
 //! Each error says what failed; those of the store are worth trying again, the others are not.
 
-use schemas::id::Lane;
+use schemas::{error_code::ErrorCode, id::Lane};
 
 /// An error of the lake or its tail.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,23 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl Error {
+    /// The code that users see.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Url { .. } | Self::NoConditionalPut | Self::OtherSchema { .. } => ErrorCode::LakeUnusable,
+            Self::Log(error) => error.code(),
+            Self::Record { .. } => ErrorCode::JournalCorrupt,
+            Self::Store(_)
+            | Self::Delta(_)
+            | Self::Parquet(_)
+            | Self::Arrow(_)
+            | Self::Shape
+            | Self::NotEqual { .. } => ErrorCode::LakeUnreachable,
+        }
+    }
 }
 
 impl From<deltalake_core::DeltaTableError> for Error {

@@ -101,6 +101,7 @@ error_codes! {
     LakeUnreachable = "TG6005", 503, "The lake cannot be reached";
     QueryTimeout = "TG6006", 503, "The query took too long";
     ResultTooLarge = "TG6007", 422, "The answer is larger than an answer may be";
+    LakeUnusable = "TG6008", 503, "The lake cannot be used as it is";
 }
 
 impl ErrorCode {
