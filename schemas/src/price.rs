@@ -6,17 +6,18 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{id::BookHash, money::Pico, time::Time, tokens::TokenClass};
 
+mod canonical;
 mod file;
 mod index;
 mod model;
 mod pattern;
 mod rate;
 
+pub use canonical::NotABook;
 pub use file::{Mistake, PriceFile};
 pub use index::Key;
 pub(crate) use index::{Rates, Shelf};
@@ -38,35 +39,30 @@ struct Inner {
 }
 
 /// What a book holds, in canonical order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Content {
     rows: Vec<Row>,
     models: Vec<Model>,
 }
 
 /// What one class of one model costs, under a condition, for a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The provider's configured name, or its vendor.
     pub provider: Arc<str>,
     /// The models.
     pub model: Pattern,
     /// The class.
-    #[serde(with = "class_name")]
     pub class: TokenClass,
     /// The service tier; empty for the standard one.
     pub tier: Arc<str>,
     /// Holds for requests with more input tokens than this; 0 for all of them. The highest one that holds prices the whole request.
     pub above: u64,
     /// The first instant it is valid at.
-    #[serde(with = "micros")]
     pub valid_from: Time,
     /// The first instant after it.
-    #[serde(with = "micros")]
     pub valid_to: Time,
     /// Pico-dollars for one token or unit.
-    #[serde(with = "pico")]
     pub unit_price: Pico,
     /// Names the row in the `price_id` column; made of what tells rows apart, so that it stays the same in later books.
     pub price_id: Arc<str>,
@@ -75,11 +71,6 @@ pub struct Row {
     /// The day it was read, such as `2026-11-20`.
     pub source_date: Arc<str>,
 }
-
-/// Why bytes are not a book.
-#[derive(Debug, thiserror::Error)]
-#[error("these bytes are not a price book: {0}")]
-pub struct NotABook(#[from] serde_json::Error);
 
 impl Row {
     /// What tells this row from the others: a later row with the same words replaces it.
@@ -155,7 +146,7 @@ impl Book {
         content.models.reverse();
         content.models.dedup_by(|a, b| a.identity() == b.identity());
         content.models.reverse();
-        let hash = BookHash(Sha256::digest(bytes_of(&content)).into());
+        let hash = BookHash(Sha256::digest(canonical::write(&content)).into());
         let shelf = Shelf::new(&content.rows, &content.models);
         Self(Arc::new(Inner { content, hash, shelf }))
     }
@@ -182,22 +173,17 @@ impl Book {
 
     /// The canonical form: JSON, whose hash is [`Self::hash`].
     pub fn to_bytes(&self) -> Vec<u8> {
-        bytes_of(&self.0.content)
+        canonical::write(&self.0.content)
     }
 
     /// Reads back what [`Self::to_bytes`] wrote, with the same hash.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotABook> {
-        Ok(Self::new(serde_json::from_slice(bytes)?))
+        Ok(Self::new(canonical::read(bytes)?))
     }
 
     fn shelf(&self) -> &Shelf {
         &self.0.shelf
     }
-}
-
-/// Nothing in a book can fail to become JSON: it has no map with keys other than text, and no number that is not finite.
-fn bytes_of(content: &Content) -> Vec<u8> {
-    serde_json::to_vec(content).unwrap_or_default()
 }
 
 impl PartialEq for Book {
@@ -218,50 +204,6 @@ impl fmt::Debug for Book {
 impl From<PriceFile> for Content {
     fn from(file: PriceFile) -> Self {
         Self { rows: file.rows, models: file.models }
-    }
-}
-
-mod class_name {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::tokens::TokenClass;
-
-    pub(super) fn serialize<S: Serializer>(class: &TokenClass, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(class.name())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenClass, D::Error> {
-        let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        TokenClass::parse(&name).ok_or_else(|| D::Error::custom("not a token class"))
-    }
-}
-
-mod micros {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::time::Time;
-
-    pub(super) fn serialize<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(time.as_micros())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
-        i64::deserialize(deserializer).map(Time::from_micros)
-    }
-}
-
-mod pico {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error, ser};
-
-    use crate::money::Pico;
-
-    pub(super) fn serialize<S: Serializer>(price: &Pico, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(price.row().ok_or_else(|| ser::Error::custom("the price is too large"))?)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pico, D::Error> {
-        let price = Pico(i64::deserialize(deserializer)?.into());
-        price.row().map(|_| price).ok_or_else(|| D::Error::custom("the price is too large"))
     }
 }
 

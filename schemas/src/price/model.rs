@@ -17,18 +17,25 @@ pub struct Model {
     /// The models.
     pub model: Pattern,
     /// The most tokens of input and output together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_window: Option<u64>,
     /// The most tokens of one answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<OutputMaximum>,
     /// How it cuts text into tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// The field that caps its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_field: Option<CapField>,
     /// Whether the client sees every output token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_output_visible: Option<bool>,
     /// The most tokens that one image can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_tokens: Option<u64>,
     /// Whether it runs tools of its own, whatever the request says, so that no request to it is bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_own_tools: Option<bool>,
 }
 

@@ -199,6 +199,12 @@ fn a_book_keeps_its_hash_and_a_later_file_wins() {
     assert_eq!(Book::from_bytes(&book.to_bytes()).unwrap(), book);
     assert_eq!(Book::from_bytes(&book.to_bytes()).unwrap().hash(), book.hash());
     assert!(Book::from_bytes(b"{}").is_err() && Book::from_bytes(b"").is_err());
+    let no_text = br#"{"texts":[],"rows":[[0,0,0,0,0,0,null,0,0,0]],"models":[]}"#;
+    assert!(matches!(Book::from_bytes(no_text), Err(NotABook::Row(0))));
+    let builtin = Book::builtin();
+    let read = Book::from_bytes(&builtin.to_bytes()).unwrap();
+    assert_eq!((read.rows(), read.models(), read.hash()), (builtin.rows(), builtin.models(), builtin.hash()));
+    assert!(builtin.to_bytes().len() < 250_000, "a book has to fit a record of the log");
 
     let file = |price: &str, source: &str| {
         let text = format!(
