@@ -20,11 +20,10 @@ use schemas::{
     price::{Book, CapField, Encoding, Key, ModelFacts},
     subject::Subject,
     time::{Time, now},
-    tokens::Usage,
 };
 
 use crate::{
-    attempt::{Attempt, Call, Flight},
+    attempt::{Attempt, Call, End, Flight},
     authenticate::authenticate,
     body,
     error::{AtLimit, Dialect, Fault},
@@ -84,8 +83,9 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let parsed = Arc::new(parsed(api, bytes).await?);
     let aim = aim(worker, &arrival, &parsed).await?;
-    let (attempt, cap) = admit(worker, &arrival, &parsed, &aim).await?;
+    let (mut attempt, cap) = admit(worker, &arrival, &parsed, &aim).await?;
     if attempt.admitted().await.is_err() {
+        drop(attempt.settle(End::NotSent, None));
         return Err(Fault::new(
             ErrorCode::JournalFull,
             "the call cannot be written down, so it is not made; try again",
@@ -94,7 +94,7 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     let edits =
         Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
     let plan = Plan::new(worker, aim.upstream, &arrival.view, Arc::clone(&parsed));
-    let heading = heading::send(aim.upstream, attempt, plan, &arrival.head, parsed.edit(&edits)).await;
+    let heading = heading::send(aim.upstream, attempt, plan, &arrival.head, parsed.edit(&edits)).await?;
     let mut response = heading::answer(heading, call).await?;
     drop(taken);
     if let Some(cap) = cap {
@@ -221,7 +221,7 @@ async fn admit(
         drop(refused(worker, arrival, &facts, bound, refusal, true));
     }
     if permit.hard && worker.is_behind() {
-        give_back(worker, lane, permit);
+        give_back(worker, permit);
         return Err(Fault::new(
             ErrorCode::JournalBehind,
             "calls under a hard limit wait until it has caught up; try again",
@@ -243,10 +243,15 @@ fn may_fit(refusal: &Refusal, aim: &Aim<'_>) -> bool {
 }
 
 /// Returns a permit of which nothing was used: not even the request itself counts.
-fn give_back(worker: &Worker, lane: schemas::id::Lane, permit: Permit) {
-    let usage = Usage::none();
-    let spent = crate::limits::Spent { usage: &usage, cost: Ok(Pico(0)), whole: true };
-    drop(worker.shared.limits.settle(lane, permit, &spent));
+fn give_back(worker: &Worker, permit: Permit) {
+    let mut book = worker.shared.limits.lock();
+    for hold in permit.holds {
+        if let Some(slot) = book.slot_mut(hold.instance) {
+            let _ = slot.settle(hold, 0, 0);
+            // No record of a call will carry its counters.
+            slot.dirty = true;
+        }
+    }
 }
 
 fn facts(worker: &Worker, arrival: &Arrival, parsed: &Parsed, aim: &Aim<'_>, admitted_at: Time) -> event::Attempt {

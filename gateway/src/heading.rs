@@ -26,7 +26,7 @@ use crate::{
     relay::{Flow, Pace, Relay},
     request::Parsed,
     sweep::Fired,
-    upstream::{Answer, SendError, Sending, Upstream, answer_headers},
+    upstream::{Answer, NoSlot, SendError, Sending, Upstream, answer_headers},
     witness::Witness,
     worker::Worker,
 };
@@ -48,12 +48,7 @@ pub(crate) struct Heading {
 }
 
 impl Plan {
-    pub(crate) fn new(
-        worker: &Worker,
-        upstream: &Upstream,
-        view: &PolicyView,
-        parsed: Arc<Parsed>,
-        ) -> Self {
+    pub(crate) fn new(worker: &Worker, upstream: &Upstream, view: &PolicyView, parsed: Arc<Parsed>) -> Self {
         let strips_usage = parsed.stream && !parsed.wants_usage;
         Self {
             parsed,
@@ -83,15 +78,21 @@ pub(crate) async fn send(
     mut plan: Plan,
     head: &request::Parts,
     body: Bytes,
-) -> Heading {
+) -> Result<Heading, Fault> {
     let timeouts = &upstream.provider.timeouts;
     attempt.watch.allow(timeouts.first_byte);
     attempt.watch.end_within(timeouts.total);
-    plan.slot = upstream.slot().await;
+    plan.slot = match upstream.slot().await {
+        Ok(slot) => slot,
+        Err(NoSlot) => {
+            let message = format!("all connections to provider `{}` are in use; try again", attempt.facts.provider);
+            return Err(ended(attempt, End::NotSent, Fault::new(ErrorCode::TooBusy, message)).await);
+        }
+    };
     attempt.was_sent = true;
     let query = head.uri.query().and_then(without_key);
     let sending = upstream.send(attempt.facts.api, &head.headers, query.as_deref(), body);
-    Heading { waiting: Some((sending, attempt, plan)) }
+    Ok(Heading { waiting: Some((sending, attempt, plan)) })
 }
 
 /// The answer for the client.

@@ -72,6 +72,10 @@ pub struct BadProvider {
     why: &'static str,
 }
 
+/// All connections to the provider that may be open are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoSlot;
+
 /// A request on its way; ends with the head of the answer.
 pub(crate) enum Sending {
     Http(ResponseFuture),
@@ -137,12 +141,12 @@ impl Upstream {
         }
     }
 
-    /// A place among the provider's connections, where it has a limit of them.
-    pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        match &self.slots {
-            None => None,
-            Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
-        }
+    /// A place among the provider's connections, if there is one within the time that a connection may take.
+    pub(crate) async fn slot(&self) -> Result<Option<OwnedSemaphorePermit>, NoSlot> {
+        let Some(slots) = &self.slots else { return Ok(None) };
+        let within = self.provider.timeouts.connect;
+        let slot = tokio::time::timeout(within, Arc::clone(slots).acquire_owned()).await;
+        slot.ok().and_then(Result::ok).map(Some).ok_or(NoSlot)
     }
 
     /// Sends a request of a client on. `headers` and `query` are the client's own.

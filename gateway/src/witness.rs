@@ -136,8 +136,7 @@ impl Witness {
 impl Estimable {
     /// Whether a whole answer has to be estimated, since it came to its end and states no usage.
     pub(crate) fn is_needed(measured: &Measured) -> bool {
-        measured.finish == Finish::Complete
-            && measured.usage.completeness == Completeness::Missing(Doubt::NotReported)
+        measured.finish == Finish::Complete && measured.usage.completeness == Completeness::Missing(Doubt::NotReported)
     }
 
     pub(crate) const fn new(api: Api, model: String, parsed: Arc<Parsed>, measured: Measured) -> Self {
@@ -197,7 +196,8 @@ mod tests {
 
     use super::*;
 
-    const ANSWER: &[u8] = br#"{"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}"#;
+    const ANSWER: &[u8] =
+        br#"{"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}"#;
 
     fn check(encoding: Option<&'static str>, body: &[u8], wanted: Completeness) {
         let mut headers = HeaderMap::new();

@@ -1,0 +1,472 @@
+//! Calls through a real gateway to a provider that replays, with real HTTP clients and a real journal on disk.
+
+#[path = "calls/provider.rs"]
+mod provider;
+#[path = "calls/stage.rs"]
+mod stage;
+
+use std::time::Duration;
+
+use provider::{Replay, Step, json, say, stream};
+use schemas::{
+    config::{Timeouts, UsageInStream},
+    event::{Event, Outcome},
+    tokens::{Completeness, Doubt},
+};
+use serde_json::{Value, json};
+use stage::{KEY, SECRET, Setting, Stage, Written};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const WHOLE: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11},"service_tier":"default"}"#;
+const TEXT: &str = "data: {\"id\":\"c\",\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"},\"finish_reason\":null}],\"usage\":null}\n\n";
+const STOP: &str = "data: {\"id\":\"c\",\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
+const USAGE: &str = "data: {\"id\":\"c\",\"model\":\"gpt-4o-mini\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+fn chat(more: Value) -> Value {
+    let mut body = json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// A call by hyper's own client, in either version of HTTP.
+async fn post_with(is_http2: bool, url: &str, body: &Value) -> String {
+    let mut builder = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+    let client = builder.http2_only(is_http2).build_http();
+    let body = http_body_util::Full::new(bytes::Bytes::from(body.to_string()));
+    let request = http::Request::post(url).header("x-api-key", KEY).body(body).unwrap();
+    let answer = client.request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn input_and_output(written: &Written) -> Option<(u64, u64)> {
+    written.one().usage.total().map(|total| (total.input(), total.all_output()))
+}
+
+#[tokio::test]
+async fn a_whole_answer_passes_byte_for_byte_and_is_settled() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let stage = Stage::new(replay.address).await;
+    let call =
+        stage.post("/v1/chat/completions?beta=true", &chat(json!({}))).header("x-custom", "1").header("cookie", "c=d");
+    let answer = call.header("openai-organization", "org").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers().get("set-cookie").is_none());
+    let id = answer.headers()["x-tollgate-call-id"].to_str().unwrap().to_owned();
+    assert_eq!(answer.headers()["x-request-id"], id.as_str());
+    assert_eq!(answer.text().await.unwrap(), WHOLE);
+    let asked = replay.asked().remove(0);
+    assert!(asked.head.starts_with("post /v1/chat/completions?beta=true http/1.1"), "{}", asked.head);
+    assert!(asked.head.contains(&format!("authorization: bearer {SECRET}")) && asked.head.contains("x-custom: 1"));
+    assert!(asked.head.contains("accept-encoding: identity"));
+    assert!(!asked.head.contains(KEY) && !asked.head.contains("cookie") && !asked.head.contains("organization"));
+    assert_eq!(asked.body, chat(json!({})).to_string().into_bytes());
+    let (_, written) = stage.end().await;
+    let settled = written.one();
+    assert_eq!((settled.outcome, settled.status, settled.attempt.call.to_string()), (Outcome::Complete, 200, id));
+    assert_eq!((&*settled.model_answered, &*settled.response_id), ("gpt-4o-mini-2024-07-18", "chatcmpl-1"));
+    assert_eq!(settled.usage.completeness, Completeness::Exact);
+    assert_eq!(input_and_output(&written), Some((9, 2)));
+    assert!(!format!("{:?}", written.events).contains(SECRET));
+}
+
+#[tokio::test]
+async fn usage_is_always_asked_for_and_shown_only_to_those_who_asked() {
+    for (options, shows) in
+        [(json!({}), false), (json!({ "include_usage": false }), false), (json!({ "include_usage": true }), true)]
+    {
+        let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;
+        let stage = Stage::new(replay.address).await;
+        let body = chat(json!({ "stream": true, "stream_options": options }));
+        let mut answer = stage.post("/openai/v1/chat/completions", &body).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let mut seen = answer.chunk().await.unwrap().unwrap().to_vec();
+        replay.go_on();
+        seen.extend(answer.bytes().await.unwrap());
+        let usage = if shows { USAGE } else { "" };
+        assert_eq!(String::from_utf8(seen).unwrap(), format!("{TEXT}{STOP}{usage}{DONE}"));
+        let asked: Value = serde_json::from_slice(&replay.asked()[0].body).unwrap();
+        assert_eq!(asked["stream_options"]["include_usage"], true);
+        let (_, written) = stage.end().await;
+        assert_eq!(written.one().outcome, Outcome::Complete);
+        assert_eq!(input_and_output(&written), Some((9, 2)));
+        assert!(written.events.iter().any(|event| matches!(event, Event::Streamed(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_must_not_be_asked_is_not_and_the_answer_is_estimated() {
+    let replay = Replay::start(stream(vec![say(TEXT), say(STOP), say(DONE)])).await;
+    let stage =
+        Stage::with(replay.address, Setting { usage_in_stream: UsageInStream::Never, ..Setting::default() }).await;
+    let answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), format!("{TEXT}{STOP}{DONE}"));
+    assert!(!String::from_utf8(replay.asked()[0].body.clone()).unwrap().contains("stream_options"));
+    let (_, written) = stage.end().await;
+    assert_eq!(written.one().usage.completeness, Completeness::Estimated(Doubt::NotReported));
+    assert!(input_and_output(&written).is_some_and(|(input, output)| input > 0 && output > 0));
+}
+
+#[tokio::test]
+async fn the_record_is_in_the_journal_before_the_client_has_the_end() {
+    let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(USAGE), say(DONE), Step::Hang])).await;
+    let mut stage = Stage::new(replay.address).await;
+    let body = chat(json!({ "stream": true, "stream_options": { "include_usage": true } }));
+    let mut answer = stage.post("/v1/chat/completions", &body).send().await.unwrap();
+    let mut seen = answer.chunk().await.unwrap().unwrap().to_vec();
+    replay.go_on();
+    while !seen.ends_with(DONE.as_bytes()) {
+        seen.extend(answer.chunk().await.unwrap().unwrap());
+    }
+    // The upstream connection is still open; the client has all, so the journal has.
+    let copy = tempfile::tempdir().unwrap();
+    for file in
+        std::fs::read_dir(stage.dir.path()).unwrap().flatten().filter(|file| file.file_type().unwrap().is_file())
+    {
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    let written = Written::read(copy.path());
+    assert_eq!(written.one().outcome, Outcome::Complete);
+    drop(answer);
+    let _ = stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_provider_refuses_costs_nothing() {
+    let error = r#"{"error":{"message":"too long","type":"invalid_request_error","param":null,"code":null}}"#;
+    for (status, ours, passes) in [
+        ("400 Bad Request", 400, true),
+        ("429 Too Many Requests", 429, true),
+        ("500 Internal Server Error", 500, true),
+        ("401 Unauthorized", 502, false),
+        ("403 Forbidden", 502, false),
+        ("302 Found", 502, false),
+    ] {
+        let replay = Replay::start(json(status, error)).await;
+        let stage = Stage::new(replay.address).await;
+        let answer = stage.post("/v1/chat/completions", &chat(json!({}))).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), ours, "{status}");
+        let text = answer.text().await.unwrap();
+        assert_eq!(text == error, passes, "{text}");
+        let (_, written) = stage.end().await;
+        let settled = written.one();
+        assert_eq!((settled.outcome, settled.status.to_string()), (Outcome::ProviderError, status[..3].to_owned()));
+        assert_eq!(input_and_output(&written), Some((0, 0)));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_cut_for_the_client_and_never_called_complete() {
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    let chunk = format!("{:x}\r\n{TEXT}\r\n", TEXT.len());
+    let cut = vec![say(head), say(&chunk)];
+    let short = vec![say(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{\"id\"",
+    )];
+    let silent = vec![say("connection: close")];
+    for (script, body) in [(cut, json!({ "stream": true })), (short, json!({})), (silent, json!({}))] {
+        let replay = Replay::start(script).await;
+        let stage = Stage::new(replay.address).await;
+        let whole = match stage.post("/v1/chat/completions", &chat(body)).send().await {
+            Ok(answer) if answer.status() == 200 => answer.text().await.is_ok(),
+            _ => false,
+        };
+        assert!(!whole, "the client must not take it for whole");
+        let (_, written) = stage.end().await;
+        let settled = written.one();
+        assert_eq!(settled.outcome, Outcome::ProviderError);
+        assert!(
+            matches!(settled.usage.completeness, Completeness::Missing(Doubt::Truncated | Doubt::NoAnswer)),
+            "{settled:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn deadlines_end_what_is_silent() {
+    let timeouts =
+        Timeouts { first_byte: Duration::from_millis(100), idle: Duration::from_millis(100), ..Timeouts::default() };
+    for (script, status) in [(vec![Step::Hang], 502), (stream(vec![say(TEXT), Step::Hang]), 200)] {
+        let replay = Replay::start(script).await;
+        let stage = Stage::with(replay.address, Setting { timeouts, ..Setting::default() }).await;
+        let answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.text().await.is_ok(), status == 502);
+        let (_, written) = stage.end().await;
+        let settled = written.one();
+        assert_eq!(settled.outcome, Outcome::Timeout);
+        assert_eq!(settled.usage.completeness, Completeness::Missing(Doubt::TimedOut));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_reached_was_never_asked() {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let stage = Stage::new(gone).await;
+    let answer = stage.post(
+        "/v1/messages",
+        &json!({ "model": "claude-x", "max_tokens": 5, "messages": [{ "role": "user", "content": "hi" }] }),
+    );
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 502);
+    let error: Value = answer.json().await.unwrap();
+    assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!("TG4001")));
+    let (_, written) = stage.end().await;
+    assert_eq!((written.one().outcome, input_and_output(&written)), (Outcome::ProviderError, Some((0, 0))));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_changes_nothing_about_what_is_known() {
+    let after_head = stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)]);
+    let before_head = [vec![Step::Wait], stream(vec![say(TEXT), say(STOP), say(USAGE), say(DONE)])].concat();
+    for script in [after_head, before_head] {
+        let replay = Replay::start(script).await;
+        let stage = Stage::new(replay.address).await;
+        let body = chat(json!({ "stream": true })).to_string();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut client = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+        client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        replay.was_asked(1).await;
+        // The client closes its side; that the gateway closes its own shows that it has noticed.
+        client.shutdown().await.unwrap();
+        let _ = client.read_to_end(&mut Vec::new()).await;
+        replay.go_on();
+        let (_, written) = stage.end().await;
+        assert_eq!(written.one().outcome, Outcome::ClientGone);
+        assert_eq!(written.one().usage.completeness, Completeness::Exact);
+        assert_eq!(input_and_output(&written), Some((9, 2)));
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_calls_end_and_cuts_the_rest() {
+    let replay = Replay::start(stream(vec![say(TEXT), Step::Hang])).await;
+    let mut setting = Setting::default();
+    setting.server.drain = Duration::from_millis(100);
+    let stage = Stage::with(replay.address, setting).await;
+    let mut answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+    assert!(answer.chunk().await.unwrap().is_some());
+    let (drained, written) = stage.end().await;
+    assert_eq!(drained.cut, 1);
+    assert_eq!(written.one().outcome, Outcome::Cut);
+    assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::Truncated));
+}
+
+#[tokio::test]
+async fn what_a_dead_process_left_open_is_settled_as_unknown_once() {
+    let replay = Replay::start(stream(vec![say(TEXT), Step::Hang])).await;
+    let stage = Stage::new(replay.address).await;
+    let mut answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+    assert!(answer.chunk().await.unwrap().is_some());
+    // What is on the disk now is what a killed process leaves.
+    let left = tempfile::tempdir().unwrap();
+    for file in
+        std::fs::read_dir(stage.dir.path()).unwrap().flatten().filter(|file| file.file_type().unwrap().is_file())
+    {
+        std::fs::copy(file.path(), left.path().join(file.file_name())).unwrap();
+    }
+    let mut successor = Stage::on(left, replay.address, Setting::default()).await;
+    let (_, left) = successor.stop().await;
+    let mut third = Stage::on(left, replay.address, Setting::default()).await;
+    let (_, left) = third.stop().await;
+    let written = Written::read(left.path());
+    let settled = written.one();
+    assert_eq!((settled.outcome, settled.status), (Outcome::Unknown, 0));
+    assert_eq!(settled.usage.completeness, Completeness::Missing(Doubt::Crashed));
+    let predecessors =
+        written.events.iter().filter(|event| matches!(event, Event::Opened(opened) if opened.predecessor.is_some()));
+    assert_eq!(predecessors.count(), 4, "two successors, two lanes");
+}
+
+#[tokio::test]
+async fn bad_requests_get_a_clear_error_and_change_nothing() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let mut setting = Setting::default();
+    setting.server.max_body = 1_000;
+    let stage = Stage::with(replay.address, setting).await;
+    let good = chat(json!({})).to_string();
+    let long = chat(json!({ "user": "x".repeat(2_000) })).to_string();
+    let check = async |path: &str, key: Option<&str>, body: &str, status: u16, code: &str| {
+        let mut call = stage.http.post(stage.url(path)).body(body.to_owned());
+        if let Some(key) = key {
+            call = call.bearer_auth(key);
+        }
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path} {code}");
+        assert!(answer.headers().contains_key("x-tollgate-call-id"));
+        let error: Value = answer.json().await.unwrap();
+        assert_eq!(error["error"]["code"], code);
+        assert_eq!(error["type"] == "error", path.contains("messages"));
+    };
+    let key = Some(KEY);
+    check("/v1/chat/completions", None, &good, 401, "TG3001").await;
+    check("/v1/chat/completions", Some("tg-other"), &good, 401, "TG3002").await;
+    check("/v1/messages", Some("tg-other"), &good, 401, "TG3002").await;
+    check("/v1/chat/completions", key, "{\"model\":", 400, "TG3004").await;
+    check("/v1/chat/completions", key, "[]", 400, "TG3004").await;
+    check("/v1/chat/completions", key, "{\"model\":\"gpt-4o\",\"model\":\"gpt-5\"}", 400, "TG3005").await;
+    check("/v1/chat/completions", key, "{\"model\":\"unheard-of\",\"messages\":[]}", 404, "TG3006").await;
+    check("/v1/messages", key, &good, 404, "TG3006").await;
+    check("/v1/chat/completions", key, &long, 413, "TG3007").await;
+    check("/v1/responses", key, &good, 404, "TG3009").await;
+    check("/anthropic/v1/messages/batches", key, &good, 404, "TG3009").await;
+    let nowhere = chat(json!({ "model": "nowhere" })).to_string();
+    check("/v1/chat/completions", key, &nowhere, 502, "TG4001").await;
+    let answer = stage.http.get(stage.url("/v1/chat/completions")).bearer_auth(KEY).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["allow"]), (405, &"POST".parse().unwrap()));
+    let (_, written) = stage.end().await;
+    assert!(replay.asked().is_empty());
+    assert_eq!((written.admitted().len(), written.settled().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn slow_heads_and_slow_bodies_are_ended() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let mut setting = Setting::default();
+    setting.server.header_timeout = Duration::from_millis(100);
+    setting.server.body_timeout = Duration::from_millis(100);
+    let stage = Stage::with(replay.address, setting).await;
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    for (sent, wanted) in [("", ""), ("PR", ""), ("POST /v1/chat", ""), (head.as_str(), "HTTP/1.1 408")] {
+        let mut socket = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+        socket.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ =
+            tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut answer)).await.expect("it was ended");
+        assert!(String::from_utf8_lossy(&answer).starts_with(wanted), "{sent:?}");
+    }
+    drop(stage.end().await);
+}
+
+#[tokio::test]
+async fn compressed_requests_go_on_decoded() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let stage = Stage::new(replay.address).await;
+    let body = chat(json!({})).to_string();
+    let packed = zstd::encode_all(body.as_bytes(), 1).unwrap();
+    let call = stage
+        .http
+        .post(stage.url("/v1/chat/completions"))
+        .bearer_auth(KEY)
+        .header("content-encoding", "zstd")
+        .body(packed);
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    assert_eq!(replay.asked()[0].body, body.into_bytes());
+    assert!(!replay.asked()[0].head.contains("content-encoding"));
+    drop(stage.end().await);
+}
+
+#[tokio::test]
+async fn the_sandbox_answers_in_both_dialects_over_both_versions() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let stage = Stage::new(replay.address).await;
+    for is_http2 in [false, true] {
+        for (path, stream) in [
+            ("/v1/chat/completions", true),
+            ("/v1/chat/completions", false),
+            ("/anthropic/v1/messages", true),
+            ("/v1/messages", false),
+        ] {
+            let body = json!({ "model": "sandbox/20", "max_tokens": 15, "stream": stream, "messages": [{ "role": "user", "content": "12345678" }] });
+            let text = post_with(is_http2, &stage.url(path), &body).await;
+            assert!(text.contains("\"length\"") || text.contains("\"max_tokens\""), "{text}");
+        }
+    }
+    let answer = stage.post("/v1/embeddings", &json!({ "model": "sandbox/4", "input": "abcd" })).send().await.unwrap();
+    assert_eq!(answer.json::<Value>().await.unwrap()["data"][0]["embedding"].as_array().unwrap().len(), 4);
+    let count = json!({ "model": "sandbox/4", "messages": [{ "role": "user", "content": "abcdefgh" }] });
+    let answer = stage.post("/v1/messages/count_tokens?beta=true", &count).send().await.unwrap();
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "input_tokens": 2 }));
+    let (_, written) = stage.end().await;
+    assert_eq!((written.ends().len(), written.settled().len()), (10, 10));
+    for settled in written.settled() {
+        let total = settled.usage.total().unwrap();
+        let wanted = match settled.attempt.api {
+            schemas::event::Api::OpenAiEmbeddings => (1, 0),
+            schemas::event::Api::AnthropicCountTokens => (0, 0),
+            _ => (2, 15),
+        };
+        assert_eq!(
+            (total.input(), total.all_output(), &settled.usage.completeness),
+            (wanted.0, wanted.1, &Completeness::Exact)
+        );
+    }
+}
+
+#[tokio::test]
+async fn models_are_listed_in_the_dialect_of_the_client() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let mut setting = Setting::default();
+    setting.cors.origins = vec!["https://app.example.com".into()];
+    let stage = Stage::with(replay.address, setting).await;
+    let list =
+        stage.http.get(stage.url("/v1/models")).bearer_auth(KEY).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(list["object"], "list");
+    assert!(list["data"].as_array().unwrap().iter().any(|model| model["id"] == "alias"));
+    let call = stage
+        .http
+        .get(stage.url("/v1/models?limit=1000"))
+        .header("x-api-key", KEY)
+        .header("anthropic-version", "2023-06-01");
+    let list = call.send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!((&list["has_more"], &list["data"][0]["type"]), (&json!(false), &json!("model")));
+    let one = stage.http.get(stage.url("/openai/v1/models/sandbox/12")).bearer_auth(KEY).send().await.unwrap();
+    assert_eq!(one.json::<Value>().await.unwrap()["id"], "sandbox/12");
+    assert_eq!(stage.http.head(stage.url("/v1/models")).bearer_auth(KEY).send().await.unwrap().status(), 200);
+    assert_eq!(stage.http.get(stage.url("/v1/models/none")).bearer_auth(KEY).send().await.unwrap().status(), 404);
+    assert_eq!(stage.http.get(stage.url("/v1/models")).send().await.unwrap().status(), 401);
+    let ask = |origin: &str| {
+        stage.http.request(reqwest::Method::OPTIONS, stage.url("/v1/chat/completions")).header("origin", origin)
+    };
+    let allowed = ask("https://app.example.com").send().await.unwrap();
+    assert_eq!(
+        (allowed.status().as_u16(), &allowed.headers()["access-control-allow-origin"]),
+        (204, &"https://app.example.com".parse().unwrap())
+    );
+    assert_eq!(ask("https://evil.example.com").send().await.unwrap().status(), 405);
+    drop(stage.end().await);
+}
+
+#[tokio::test]
+async fn a_silent_stream_gets_comments_between_frames() {
+    let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(USAGE), say(DONE)])).await;
+    let mut setting = Setting::default();
+    setting.server.keepalive_comment = Duration::from_millis(50);
+    let stage = Stage::with(replay.address, setting).await;
+    let mut answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains(": keep-alive\n\n") {
+        seen.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    replay.go_on();
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        seen.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    assert_eq!(seen.replace(": keep-alive\n\n", ""), format!("{TEXT}{DONE}"));
+    drop(stage.end().await);
+}
+
+#[tokio::test]
+async fn many_calls_at_once_are_each_settled_once() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let stage = Stage::new(replay.address).await;
+    let calls = (0..200).map(|number| {
+        let body =
+            if number % 2 == 0 { chat(json!({})) } else { chat(json!({ "model": "sandbox/8", "stream": true })) };
+        let call = stage.post("/v1/chat/completions", &body);
+        async move { call.send().await.unwrap().text().await.unwrap().len() }
+    });
+    let sizes = futures::future::join_all(calls).await;
+    assert!(sizes.iter().all(|size| *size > 0));
+    let (drained, written) = stage.end().await;
+    assert_eq!(drained.cut, 0);
+    assert_eq!((written.ends().len(), written.settled().len(), written.admitted().len()), (200, 200, 200));
+}

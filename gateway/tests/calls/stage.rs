@@ -1,0 +1,233 @@
+//! A gateway on a real journal, with a policy and no metering, for tests of what passes it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use gateway::{
+    Drained, Gateway, GatewayDeps,
+    limits::Limits,
+    obey::{PolicyView, View},
+};
+use journal::{Journal, Options};
+use schemas::{
+    config::{
+        BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, Provider, Secret, Server, Target, Timeouts, TokenEvents,
+        UsageInStream,
+    },
+    event::{Admitted, Event, Settled},
+    policy::{Digest, Policy},
+    price::Book,
+    subject::Subject,
+    wire,
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const KEY: &str = "tg-acme";
+pub(crate) const SECRET: &str = "sk-provider-secret";
+const LANES: u16 = 2;
+
+/// Waits for something that has to happen; never for a fixed time.
+pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}: not after 20 seconds");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What a test may say otherwise.
+pub(crate) struct Setting {
+    pub(crate) server: Server,
+    pub(crate) cors: Cors,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) usage_in_stream: UsageInStream,
+    pub(crate) api_key: &'static str,
+    pub(crate) frame_delay: Duration,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let server = Server { drain: Duration::from_secs(2), ..Server::default() };
+        let (timeouts, usage_in_stream) = (Timeouts::default(), UsageInStream::Ask);
+        Self { server, cors: Cors::default(), timeouts, usage_in_stream, api_key: SECRET, frame_delay: Duration::ZERO }
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) http: reqwest::Client,
+    shutdown: CancellationToken,
+    gateway: Option<JoinHandle<Drained>>,
+}
+
+fn provider(name: &str, dialect: Dialect, address: Option<SocketAddr>, setting: &Setting) -> Provider {
+    let path = if dialect == Dialect::OpenAi { "/v1" } else { "" };
+    Provider {
+        name: name.into(),
+        dialect,
+        base_url: address.map(|address| BaseUrl::parse(&format!("http://{address}{path}")).unwrap()),
+        api_key: Secret::new(setting.api_key),
+        timeouts: setting.timeouts,
+        http2: false,
+        max_connections: 100,
+        allow_private: false,
+        usage_in_stream: setting.usage_in_stream,
+        forward: vec!["x-custom".into()],
+        frame_delay: setting.frame_delay,
+    }
+}
+
+fn policy() -> PolicyView {
+    let route = |name: &str, provider: &str, model: Option<&str>| ModelRoute {
+        name: name.into(),
+        targets: vec![Target { provider: provider.into(), model: model.map(Into::into) }],
+    };
+    let book = Book::builtin();
+    let subject = Subject { tenant: "acme".into(), key: "ci".into(), ..Subject::default() };
+    PolicyView {
+        policy: Policy {
+            tenants: Vec::new(),
+            limits: Vec::new(),
+            models: vec![
+                route("gpt-*", "openai", None),
+                route("alias", "openai", Some("gpt-4o-mini")),
+                route("claude-*", "anthropic", None),
+                route("sandbox/*", "sandbox", None),
+                route("nowhere", "gone", None),
+            ],
+            access: Vec::new(),
+            metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
+            book: book.hash(),
+        },
+        keys: HashMap::from([(Digest::of(KEY).0, Arc::new(subject))]),
+        book: Arc::new(book),
+    }
+}
+
+impl Stage {
+    pub(crate) async fn new(upstream: SocketAddr) -> Self {
+        Self::with(upstream, Setting::default()).await
+    }
+
+    pub(crate) async fn with(upstream: SocketAddr, setting: Setting) -> Self {
+        Self::on(tempfile::tempdir().unwrap(), upstream, setting).await
+    }
+
+    /// A gateway on the journal in `dir`, which may have been another's before.
+    pub(crate) async fn on(dir: tempfile::TempDir, upstream: SocketAddr, setting: Setting) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let journal = open(dir.path());
+        let view = Arc::new(View::default());
+        view.store(policy());
+        let deps = GatewayDeps {
+            name: "g1".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            workers: 2,
+            server: setting.server,
+            cors: setting.cors.clone(),
+            providers: vec![
+                provider("openai", Dialect::OpenAi, Some(upstream), &setting),
+                provider("anthropic", Dialect::Anthropic, Some(upstream), &setting),
+                provider("sandbox", Dialect::Sandbox, None, &setting),
+            ],
+            limits: Limits::new(Arc::clone(&journal), LANES),
+            journal,
+            lanes: LANES,
+            view,
+            low_watermark: Arc::default(),
+        };
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let gateway = std::thread::spawn(move || {
+            let gateway = Gateway::new(deps).unwrap();
+            tell.send(gateway.address()).unwrap();
+            gateway.run(&stop).unwrap()
+        });
+        let address = told.await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { dir, address, http, shutdown, gateway: Some(gateway) }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A call with the key of the tests.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> reqwest::RequestBuilder {
+        self.http.post(self.url(path)).bearer_auth(KEY).json(body)
+    }
+
+    /// Shuts the gateway down and says what it wrote.
+    pub(crate) async fn end(mut self) -> (Drained, Written) {
+        let (drained, dir) = self.stop().await;
+        (drained, Written::read(dir.path()))
+    }
+
+    /// Shuts the gateway down and gives its directory.
+    pub(crate) async fn stop(&mut self) -> (Drained, tempfile::TempDir) {
+        self.shutdown.cancel();
+        let gateway = self.gateway.take().unwrap();
+        let drained = tokio::task::spawn_blocking(move || gateway.join().unwrap()).await.unwrap();
+        (drained, std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap()))
+    }
+}
+
+pub(crate) fn open(dir: &Path) -> Arc<Journal> {
+    Journal::open(dir, &Options { lanes: LANES, segment_bytes: 1 << 20, ..Options::default() }).unwrap()
+}
+
+/// What stands in a journal.
+pub(crate) struct Written {
+    pub(crate) events: Vec<Event>,
+}
+
+impl Written {
+    pub(crate) fn read(dir: &Path) -> Self {
+        let journal = open(dir);
+        let events = journal.recovered().map(|record| wire::decode_event(&record.unwrap().body).unwrap()).collect();
+        Self { events }
+    }
+
+    pub(crate) fn admitted(&self) -> Vec<&Admitted> {
+        self.events
+            .iter()
+            .filter_map(|event| if let Event::Admitted(admitted) = event { Some(&**admitted) } else { None })
+            .collect()
+    }
+
+    pub(crate) fn settled(&self) -> Vec<&Settled> {
+        self.events
+            .iter()
+            .filter_map(|event| if let Event::Settled(settled) = event { Some(&**settled) } else { None })
+            .collect()
+    }
+
+    /// The one settlement there has to be: each attempt admitted before it is settled, and settled once.
+    pub(crate) fn one(&self) -> &Settled {
+        let (admitted, settled) = (self.admitted(), self.settled());
+        assert_eq!((admitted.len(), settled.len()), (1, 1), "{:#?}", self.events);
+        assert_eq!(admitted[0].attempt, settled[0].attempt);
+        let place = |wanted: &dyn Fn(&Event) -> bool| self.events.iter().position(wanted).unwrap();
+        assert!(
+            place(&|event| matches!(event, Event::Admitted(_))) < place(&|event| matches!(event, Event::Settled(_)))
+        );
+        settled[0]
+    }
+
+    /// The places of each call's records, to see that none is settled twice.
+    pub(crate) fn ends(&self) -> BTreeMap<String, usize> {
+        let mut ends = BTreeMap::new();
+        for settled in self.settled() {
+            *ends.entry(settled.attempt.call.to_string()).or_default() += 1;
+        }
+        ends
+    }
+}
