@@ -1,4 +1,7 @@
 //! What an Anthropic messages request spells out.
+//!
+//! The constants cover what the recordings show beyond the bytes of the texts: framing, the prompt that comes with any tool, and
+//! that of a schema or of thinking. Anthropic's tokenizer is not published, so texts count as bytes.
 
 use super::{
     BoundError, Why,

@@ -1,4 +1,7 @@
 //! What tokens cost at the dearest rates that a request can reach.
+//!
+//! Which class input falls into, which tier serves it and whether it passes a context tier is the provider's to say, after the hold
+//! is taken: so the bound takes the dearest of each. A class that the request cannot reach is left out.
 
 use crate::{
     ledger::Unpriced,

@@ -1,4 +1,7 @@
 //! What an OpenAI request spells out: chat completions and embeddings.
+//!
+//! The constants cover what the recordings show beyond the tokens of the texts: framing, and how tools and schemas are shown to the
+//! model. Servers of the same format by others may frame more; the constants leave room.
 
 use super::{
     BoundError, Why,

@@ -1,4 +1,7 @@
 //! What a request adds up to while its fields are looked at one by one.
+//!
+//! Every count saturates, so that no size of a request makes a small bound. What is not understood is noted with its path and does not
+//! stop the count, so that a client's mistake further on is still found.
 
 use super::{
     BoundError, Why,

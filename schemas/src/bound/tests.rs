@@ -1,4 +1,7 @@
 //! Bounds by table.
+//!
+//! What is spelled out is bounded, what is not understood is named with its path, a client's mistake is an error. That real usage
+//! stays within the bound is the corpus test's to show.
 
 use super::*;
 use crate::{price::Encoding, time::Time};

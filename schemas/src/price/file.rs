@@ -2,16 +2,14 @@
 //!
 //! ```yaml
 //! models:
-//!   - provider: openai                     # a provider's configured name, or a vendor
-//!     names: [gpt-4o, "gpt-4o-2024-*"]     # exact, or a beginning and `*`
-//!     context_window: 128000               # the catalogue, all of it optional
+//!   - provider: openai                   # a provider's configured name, or a vendor
+//!     names: [gpt-4o, "gpt-4o-2024-*"]   # exact, or a beginning and `*`
+//!     context_window: 128000             # the catalogue's fields, all optional
 //!     source: https://…
-//!     source_date: 2026-11-22
 //!     prices:
-//!       - per_million: { input: 2.50, output: 10 }
-//!         per_unit: { web_search: 0.01 }
+//!       - { per_million: { input: 2.50, output: 10 }, per_unit: { web_search: 0.01 } }
 //! ```
-//! A price may also say `tier`, `above` (input tokens), `from`, `to` (days, UTC) and its own source.
+//! A price may also say `tier`, `above` (input tokens), `from` and `to` (days, UTC) and its own `source` and `source_date`.
 
 use std::{fmt, sync::Arc};
 

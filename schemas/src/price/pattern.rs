@@ -1,4 +1,7 @@
 //! Which models a row is about: one name, or all names with one beginning.
+//!
+//! A pattern is checked when it is read, so that none has a `*` in its middle. It does not say which of two patterns wins: the
+//! index does.
 
 use std::sync::Arc;
 

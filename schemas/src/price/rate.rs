@@ -1,4 +1,7 @@
-//! The one rating function. Bounds, charges, re-rating and what-if all come through here.
+//! The one rating function. Charges, re-rating and what-if all come through here, and bounds through the same lookup.
+//!
+//! It is pure: the book, the time and the usage say all. Every class that is not zero has its charge, with a price or with the reason
+//! why there is none; nothing is rounded, because prices are whole for one token.
 
 use super::{Book, Key};
 use crate::{

@@ -1,4 +1,7 @@
 //! The book, its lookups and the rating function, by table.
+//!
+//! The built-in file is checked whole: no mistake, a source and a day for every row, and the prices of some models that everybody
+//! can look up.
 
 use super::*;
 use crate::{
