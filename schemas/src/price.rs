@@ -70,6 +70,8 @@ pub struct Row {
     pub source: Arc<str>,
     /// The day it was read, such as `2026-11-20`.
     pub source_date: Arc<str>,
+    /// Whether it stands on top of the built-in book: then it beats every built-in row for its model, class and tier.
+    pub layered: bool,
 }
 
 impl Row {
@@ -115,7 +117,7 @@ impl Book {
     pub fn layered(files: &[PriceFile]) -> Self {
         let mut content = Self::builtin().0.content.clone();
         for file in files {
-            content.rows.extend(file.rows.iter().cloned());
+            content.rows.extend(file.rows.iter().map(|row| Row { layered: true, ..row.clone() }));
             content.models.extend(file.models.iter().cloned());
         }
         Self::new(content)

@@ -1,4 +1,7 @@
 //! Models: what clients may ask for, where it goes, and what the configuration says of it on top of the price book.
+//!
+//! A route has one target in this version; several are refused by name. What a model says of its window, its encoding and its
+//! prices becomes rows of the price book, so that gateways and metering read it from one place.
 
 use std::sync::Arc;
 
@@ -192,6 +195,7 @@ fn price(reader: &mut Reader, node: &Node) -> Option<Vec<Row>> {
             .maybe(&fields, "source_date", |reader, node| day(reader, node).and(reader.text(node)))
             .unwrap_or_default()
             .into(),
+        layered: false,
     };
     if blank.valid_from >= blank.valid_to {
         reader.bad(fields.at, "\"to\" is not after \"from\"", "");

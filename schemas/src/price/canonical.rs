@@ -32,8 +32,8 @@ struct Form {
     models: Vec<Model>,
 }
 
-/// Provider, model, class, tier, above, valid from, valid to (none for ever), price, source, source date.
-type Line = (usize, usize, usize, usize, u64, i64, Option<i64>, i64, usize, usize);
+/// Provider, model, class, tier, above, valid from, valid to (none for ever), price, source, source date, layered.
+type Line = (usize, usize, usize, usize, u64, i64, Option<i64>, i64, usize, usize, bool);
 
 /// Writes `content`, which is in canonical order.
 pub(super) fn write(content: &Content) -> Vec<u8> {
@@ -43,7 +43,7 @@ pub(super) fn write(content: &Content) -> Vec<u8> {
         let [provider, model, class, tier, source, source_date] = texts_of(row).map(|text| places.get(text).copied());
         let to = (row.valid_to != Time::MAX).then(|| row.valid_to.as_micros());
         let (from, price) = (row.valid_from.as_micros(), row.unit_price.row()?);
-        Some((provider?, model?, class?, tier?, row.above, from, to, price, source?, source_date?))
+        Some((provider?, model?, class?, tier?, row.above, from, to, price, source?, source_date?, row.layered))
     };
     let rows = content.rows.iter().filter_map(line).collect();
     let form = Form { texts: texts.into_iter().map(Into::into).collect(), rows, models: content.models.clone() };
@@ -62,7 +62,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Content, NotABook> {
 }
 
 fn row(texts: &[Arc<str>], line: &Line) -> Option<Row> {
-    let &(provider, model, class, tier, above, from, to, price, source, source_date) = line;
+    let &(provider, model, class, tier, above, from, to, price, source, source_date, layered) = line;
     let text = |place: usize| texts.get(place).cloned();
     let (provider, model, tier) = (text(provider)?, Pattern::parse(texts.get(model)?)?, text(tier)?);
     let class = TokenClass::parse(texts.get(class)?)?;
@@ -81,5 +81,6 @@ fn row(texts: &[Arc<str>], line: &Line) -> Option<Row> {
         unit_price,
         source: text(source)?,
         source_date: text(source_date)?,
+        layered,
     })
 }

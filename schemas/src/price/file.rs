@@ -308,6 +308,7 @@ impl Price {
             price_id: Row::id_of(provider, model, class, &self.tier, self.above, self.from),
             source: self.source.clone(),
             source_date: self.source_date.clone(),
+            layered: false,
         })
     }
 }

@@ -1,6 +1,7 @@
-//! Finds the rows of a model: exact names before patterns, longer patterns before shorter ones, the provider before its vendor.
+//! Finds the rows of a model: those on top of the built-in book before its own, the provider before its vendor, exact names before
+//! patterns, longer patterns before shorter ones.
 //!
-//! A lookup is two hashes and a binary search, and allocates nothing: metering rates every event through it.
+//! A lookup is a few hashes and a binary search, and allocates nothing: metering rates every event through it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,12 +23,17 @@ pub struct Key<'a> {
     pub at: Time,
 }
 
+/// The rows on top of the built-in book, and its own.
+const LAYERS: usize = 2;
+
 /// The index of a book.
 pub(crate) struct Shelf(HashMap<Arc<str>, Provider>);
 
 /// The rows of one provider.
 #[derive(Default)]
 struct Provider {
+    /// Which layers it has rows in.
+    layers: [bool; LAYERS],
     exact: HashMap<Arc<str>, Entry>,
     /// By prefix, so that the longest prefix of a name is the last one before it, or an ancestor of that.
     patterns: Vec<Prefix>,
@@ -44,16 +50,16 @@ struct Prefix {
 /// The rows of one name or pattern, as places in the book.
 #[derive(Default)]
 struct Entry {
-    /// By class, since every lookup is of one.
-    rows: [Vec<usize>; TokenClass::ALL.len()],
+    /// By layer, then by class, since every lookup is of one.
+    rows: [[Vec<usize>; TokenClass::ALL.len()]; LAYERS],
     model: Option<usize>,
 }
 
-/// The rows that apply to one model of one provider, most specific first.
+/// The rows that apply to one model, by layer, the most specific first.
 #[derive(Clone, Copy)]
 pub(crate) struct Rates<'a> {
     rows: &'a [Row],
-    chain: Chain<'a>,
+    chains: [Option<Chain<'a>>; LAYERS],
 }
 
 #[derive(Clone, Copy)]
@@ -80,7 +86,10 @@ impl Shelf {
     pub(super) fn new(rows: &[Row], models: &[Model]) -> Self {
         let mut shelf: HashMap<Arc<str>, Provider> = HashMap::new();
         for (place, row) in rows.iter().enumerate() {
-            shelf.entry(row.provider.clone()).or_default().entry(&row.model).rows[row.class as usize].push(place);
+            let provider = shelf.entry(row.provider.clone()).or_default();
+            let layer = usize::from(!row.layered);
+            provider.layers[layer] = true;
+            provider.entry(&row.model).rows[layer][row.class as usize].push(place);
         }
         for (place, model) in models.iter().enumerate() {
             shelf.entry(model.provider.clone()).or_default().entry(&model.model).model = Some(place);
@@ -91,18 +100,12 @@ impl Shelf {
         Self(shelf)
     }
 
-    /// The rows for the first of these models that the provider has any for, or else the vendor.
+    /// The rows for the first of these models that the provider has any for, or else the vendor, in each layer.
     pub(crate) fn rates<'a>(&'a self, rows: &'a [Row], key: &Key<'_>, models: &[&str]) -> Option<Rates<'a>> {
-        let owners = [key.provider, key.vendor];
-        let owners = if key.provider == key.vendor { &owners[..1] } else { &owners[..] };
-        owners.iter().find_map(|owner| {
-            let provider = self.0.get(*owner)?;
-            models.iter().find_map(|model| {
-                let chain = provider.chain(model);
-                let priced = !model.is_empty() && { chain }.any(|entry| entry.rows.iter().any(|rows| !rows.is_empty()));
-                priced.then_some(Rates { rows, chain })
-            })
-        })
+        let vendor = (key.provider != key.vendor).then_some(key.vendor);
+        let owners = || [Some(key.provider), vendor].into_iter().flatten().filter_map(|owner| self.0.get(owner));
+        let chains = [0, 1].map(|layer| owners().find_map(|owner| owner.priced(layer, models)));
+        chains.iter().any(Option::is_some).then_some(Rates { rows, chains })
     }
 
     pub(super) fn facts(&self, models: &[Model], provider: &str, vendor: &str, model: &str) -> ModelFacts {
@@ -113,8 +116,8 @@ impl Shelf {
 }
 
 impl Entry {
-    fn of(&self, class: TokenClass) -> &[usize] {
-        &self.rows[class as usize]
+    fn of(&self, layer: usize, class: TokenClass) -> &[usize] {
+        self.rows.get(layer).map_or(&[], |classes| &classes[class as usize])
     }
 }
 
@@ -150,6 +153,17 @@ impl Provider {
         None
     }
 
+    /// The rows for the first of these models that has any in this layer.
+    fn priced(&self, layer: usize, models: &[&str]) -> Option<Chain<'_>> {
+        if !*self.layers.get(layer)? {
+            return None;
+        }
+        let chains = models.iter().filter(|model| !model.is_empty()).map(|model| self.chain(model));
+        let has_rows =
+            |entry: &Entry| entry.rows.get(layer).is_some_and(|classes| classes.iter().any(|rows| !rows.is_empty()));
+        { chains }.find(|chain| { *chain }.any(has_rows))
+    }
+
     fn chain(&self, model: &str) -> Chain<'_> {
         let before = self.patterns.partition_point(|known| *known.prefix <= *model);
         Chain { exact: self.exact.get(model), patterns: &self.patterns, next: self.longest(before, model) }
@@ -168,23 +182,26 @@ impl<'a> Rates<'a> {
         }
     }
 
+    /// Looks in each layer, and tells why in the words of the one that knows most.
     fn search(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<&'a Row, Unpriced> {
         let mut why = Unpriced::UnknownClass;
-        for entry in self.chain {
-            let mut best: Option<&Row> = None;
-            for row in entry.of(class).iter().filter_map(|place| self.rows.get(*place)) {
-                if *row.tier != *tier {
-                    if why == Unpriced::UnknownClass {
-                        why = Unpriced::UnknownTier;
+        for (layer, chain) in self.chains.into_iter().enumerate() {
+            for entry in chain.into_iter().flatten() {
+                let mut best: Option<&Row> = None;
+                for row in entry.of(layer, class).iter().filter_map(|place| self.rows.get(*place)) {
+                    if *row.tier != *tier {
+                        if why == Unpriced::UnknownClass {
+                            why = Unpriced::UnknownTier;
+                        }
+                    } else if at < row.valid_from || at >= row.valid_to {
+                        why = Unpriced::OutsideValidity;
+                    } else if row.applies(input) && best.is_none_or(|best| best.rank() < row.rank()) {
+                        best = Some(row);
                     }
-                } else if at < row.valid_from || at >= row.valid_to {
-                    why = Unpriced::OutsideValidity;
-                } else if row.applies(input) && best.is_none_or(|best| best.rank() < row.rank()) {
-                    best = Some(row);
                 }
-            }
-            if let Some(row) = best {
-                return Ok(row);
+                if let Some(row) = best {
+                    return Ok(row);
+                }
             }
         }
         Err(why)
@@ -193,10 +210,14 @@ impl<'a> Rates<'a> {
     /// The highest price of a class for a request with at most so many input tokens.
     pub(crate) fn dearest(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<Pico, Unpriced> {
         let mut dearest = self.find(class, tier, 0, at).map(|row| row.unit_price);
-        for row in self.chain.flat_map(|entry| entry.of(class)).filter_map(|place| self.rows.get(*place)) {
-            if row.above > 0 && row.above < input {
-                let price = self.find(class, tier, row.above.saturating_add(1), at)?.unit_price;
-                dearest = Ok(dearest.map_or(price, |known| known.max(price)));
+        for (layer, chain) in self.chains.into_iter().enumerate() {
+            let places = chain.into_iter().flatten().flat_map(|entry| entry.of(layer, class));
+            for row in places.filter_map(|place| self.rows.get(*place)) {
+                if row.above > 0 && row.above < input {
+                    if let Ok(found) = self.find(class, tier, row.above.saturating_add(1), at) {
+                        dearest = Ok(dearest.map_or(found.unit_price, |known| known.max(found.unit_price)));
+                    }
+                }
             }
         }
         dearest

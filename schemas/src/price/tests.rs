@@ -202,7 +202,7 @@ fn a_book_keeps_its_hash_and_a_later_file_wins() {
     assert_eq!(Book::from_bytes(&book.to_bytes()).unwrap(), book);
     assert_eq!(Book::from_bytes(&book.to_bytes()).unwrap().hash(), book.hash());
     assert!(Book::from_bytes(b"{}").is_err() && Book::from_bytes(b"").is_err());
-    let no_text = br#"{"texts":[],"rows":[[0,0,0,0,0,0,null,0,0,0]],"models":[]}"#;
+    let no_text = br#"{"texts":[],"rows":[[0,0,0,0,0,0,null,0,0,0,false]],"models":[]}"#;
     assert!(matches!(Book::from_bytes(no_text), Err(NotABook::Row(0))));
     let builtin = Book::builtin();
     let read = Book::from_bytes(&builtin.to_bytes()).unwrap();
@@ -223,6 +223,41 @@ fn a_book_keeps_its_hash_and_a_later_file_wins() {
     let (builtin, on_top) = (Book::builtin(), Book::layered(&[two]));
     assert_eq!(on_top.rows().len(), builtin.rows().len() + 1);
     assert_eq!(Book::layered(&[]), builtin);
+}
+
+#[test]
+fn a_price_file_beats_the_built_in_book() {
+    let file = r#"
+models:
+  - { provider: openai, names: [gpt-4o-mini, "claude-sonnet-4-6*"], source: contract, prices: [ { per_million: { input: 7 } } ] }
+  - { provider: edge, names: ["gpt-*"], source: edge, prices: [ { per_million: { input: 8 } } ] }
+"#;
+    let book = Book::layered(&[Book::parse(file, "f").unwrap()]);
+    let today = Time::from_micros(1_795_305_600_000_000);
+    let key = |provider: &'static str, model: &'static str, tier: &'static str| Key {
+        provider,
+        vendor: "openai",
+        model,
+        tier,
+        at: today,
+    };
+    #[rustfmt::skip]
+    let cases = [
+        // The answer names a snapshot that the built-in book has a price for; the file's price of what was asked for holds.
+        (key("openai", "gpt-4o-mini", ""), "gpt-4o-mini-2024-07-18", TokenClass::UncachedInput, Ok(7_000_000)),
+        (key("openai", "gpt-4o-mini", ""), "gpt-4o-mini-2024-07-18", TokenClass::Output, Ok(600_000)),
+        (key("openai", "gpt-4o-mini", "priority"), "gpt-4o-mini-2024-07-18", TokenClass::UncachedInput, Ok(250_000)),
+        (key("openai", "gpt-4o", ""), "gpt-4o-mini", TokenClass::UncachedInput, Ok(7_000_000)),
+        (key("openai", "gpt-4o", ""), "gpt-4o-2024-08-06", TokenClass::UncachedInput, Ok(2_500_000)),
+        (key("edge", "gpt-4o", ""), "gpt-4o-2024-08-06", TokenClass::UncachedInput, Ok(8_000_000)),
+        (key("edge", "o3", ""), "o3", TokenClass::UncachedInput, Ok(2_000_000)),
+        (key("edge", "o3", "scale"), "o3", TokenClass::UncachedInput, Err(Unpriced::UnknownTier)),
+    ];
+    for (key, answered, class, expected) in cases {
+        let charges = rate(Some(&book), &key, answered, &[Part { model: None, vector: vector(class, 1) }]);
+        assert_eq!(cost(&charges), expected.map(Pico), "{key:?} {answered} {class:?}");
+    }
+    assert_eq!(Book::from_bytes(&book.to_bytes()).unwrap().rows(), book.rows());
 }
 
 #[test]
