@@ -213,10 +213,9 @@ impl<'a> Rates<'a> {
         for (layer, chain) in self.chains.into_iter().enumerate() {
             let places = chain.into_iter().flatten().flat_map(|entry| entry.of(layer, class));
             for row in places.filter_map(|place| self.rows.get(*place)) {
-                if row.above > 0 && row.above < input {
-                    if let Ok(found) = self.find(class, tier, row.above.saturating_add(1), at) {
-                        dearest = Ok(dearest.map_or(found.unit_price, |known| known.max(found.unit_price)));
-                    }
+                let reached = row.above > 0 && row.above < input;
+                if reached && let Ok(found) = self.find(class, tier, row.above.saturating_add(1), at) {
+                    dearest = Ok(dearest.map_or(found.unit_price, |known| known.max(found.unit_price)));
                 }
             }
         }
