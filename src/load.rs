@@ -10,7 +10,7 @@ use std::{
 };
 
 use schemas::{
-    config::{self, Config, Warning},
+    config::{self, Config, InTheClear, Warning},
     error_code::ErrorCode,
     price::{Book, PriceFile},
 };
@@ -25,6 +25,8 @@ pub(crate) struct Loaded {
     pub(crate) book: Book,
     /// What the user should know.
     pub(crate) warnings: Vec<Warning>,
+    /// The development keys and tokens that the file holds in clear.
+    pub(crate) clear: InTheClear,
 }
 
 /// Loads a configuration. Prints its warnings; or every mistake, and gives the exit code.
@@ -66,7 +68,8 @@ fn read(file: &Path) -> Result<Loaded, Vec<String>> {
     match parsed {
         Ok((config, warnings)) if wrong.is_empty() => {
             files.push(config.model_book.clone());
-            Ok(Loaded { book: Book::layered(&files), config, warnings })
+            let clear = config::in_the_clear(&text, &env);
+            Ok(Loaded { book: Book::layered(&files), config, warnings, clear })
         }
         Ok(_) => Err(wrong),
         Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).chain(wrong).collect()),

@@ -10,6 +10,9 @@ mod check;
 mod demo;
 mod later;
 mod load;
+mod ops;
+mod publish;
+mod roles;
 mod up;
 
 #[global_allocator]
@@ -36,6 +39,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Every TLS client of the process uses the same cryptography; a second install changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {

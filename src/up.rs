@@ -2,9 +2,26 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use schemas::{config::Log, error_code::ErrorCode};
+use schemas::{
+    config::{Dialect, Log},
+    error_code::ErrorCode,
+};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
 
-use crate::{EXIT_USAGE, load::load};
+use crate::{
+    EXIT_USAGE,
+    load::{Loaded, load},
+    ops::Ops,
+    roles::{Ended, Failure, Left, Roles},
+};
+
+/// Events had to stay in the journal.
+const EXIT_UNSHIPPED: u8 = 75;
 
 /// Start Tollgate: every role in this process, or those named.
 ///
@@ -48,12 +65,99 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let every = args.roles.is_empty() || Role::ALL.iter().all(|role| args.roles.contains(role));
-    if !every && matches!(loaded.config.log, Log::Disk { .. }) {
+    let roles: Vec<Role> =
+        Role::ALL.into_iter().filter(|role| args.roles.is_empty() || args.roles.contains(role)).collect();
+    if roles.len() < Role::ALL.len() && matches!(loaded.config.log, Log::Disk { .. }) {
         let code = ErrorCode::RolesNeedKafka;
         eprintln!("error: {code}: a log of kind disk has one process with every role; leave --roles out, or use kafka");
         return ExitCode::from(EXIT_USAGE);
     }
-    eprintln!("error: this build has no roles yet");
-    ExitCode::FAILURE
+    match serve(&loaded, &roles) {
+        Ok(left) => say(&left),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the roles until a signal, or until one of them fails.
+fn serve(loaded: &Loaded, roles: &[Role]) -> Result<Left, Failure> {
+    start_tracing();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ops = runtime.block_on(Ops::bind(loaded.config.listen.ops))?;
+    let (sender, mut ended) = mpsc::unbounded_channel();
+    let mut started = Roles::start(loaded, roles, &sender)?;
+    let closed = CancellationToken::new();
+    let failed: Option<Ended> = runtime.block_on(async {
+        let serving = tokio::spawn(ops.serve(std::mem::take(&mut started.checks), closed.clone()));
+        let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        greet(loaded, roles);
+        let failed = tokio::select! {
+            _ = term.recv() => None,
+            _ = interrupt.recv() => None,
+            failed = ended.recv() => failed,
+        };
+        closed.cancel();
+        // The listener is gone either way; its own error was logged.
+        let _ = serving.await;
+        Ok::<_, Failure>(failed)
+    })?;
+    eprintln!("stopping: open calls may end, then the log and the tables are brought up to date");
+    let left = started.stop();
+    match failed {
+        Some(Ended { role, why }) => Err(format!("{role} stopped: {why}").into()),
+        None => Ok(left),
+    }
+}
+
+fn start_tracing() {
+    use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+    let filter = EnvFilter::try_from_env("TOLLGATE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tollgate=info"));
+    tracing_subscriber::registry().with(filter).with(fmt::layer().with_writer(std::io::stderr)).init();
+}
+
+/// Says what was left behind, and whether that is a failure.
+fn say(left: &Left) -> ExitCode {
+    if left.cut > 0 {
+        eprintln!("{} open calls had to be cut; each is settled with what was known of it", left.cut);
+    }
+    match &left.unconfirmed {
+        None => ExitCode::SUCCESS,
+        Some((events, journal)) => {
+            eprintln!("{events} events remain in {journal}: the log could not be reached; start again to ship them");
+            ExitCode::from(EXIT_UNSHIPPED)
+        }
+    }
+}
+
+/// Tells a newcomer what to type next.
+fn greet(loaded: &Loaded, roles: &[Role]) {
+    let (listen, clear) = (&loaded.config.listen, &loaded.clear);
+    if roles.contains(&Role::Gateway) {
+        eprintln!("gateway   http://{}", listen.gateway);
+        let sandbox = loaded.config.providers.iter().any(|provider| provider.dialect == Dialect::Sandbox);
+        if let Some(key) = clear.keys.first().filter(|_| sandbox) {
+            println!(
+                "\n# a call, answered by the built-in sandbox\ncurl http://{}/v1/chat/completions -H 'authorization: Bearer {}' \
+                 -H 'content-type: application/json' \\\n  -d '{{\"model\":\"sandbox/64\",\"messages\":[{{\"role\":\"user\",\
+                 \"content\":\"Hello\"}}]}}'",
+                listen.gateway,
+                key.key.expose(),
+            );
+        }
+    }
+    if roles.contains(&Role::Query) {
+        eprintln!("query     http://{}", listen.query);
+        if let Some(token) = &clear.token {
+            println!(
+                "\n# what it cost\ncurl http://{}/v1/sql -H 'authorization: Bearer {}' -H 'content-type: application/json' \\\n  \
+                 -d '{{\"sql\":\"SELECT tenant, model, count(*) AS calls, sum(cost_usd) AS usd FROM usage GROUP BY tenant, \
+                 model ORDER BY usd DESC\"}}'\n",
+                listen.query,
+                token.expose(),
+            );
+        }
+    }
+    eprintln!("ops       http://{}/readyz", listen.ops);
 }

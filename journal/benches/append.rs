@@ -1,7 +1,7 @@
 //! How many events of 400 bytes a second the journal takes from one thread, and how that compares with a plain file.
 //!
 //! The baseline writes the same bytes in the same batches to one preallocated file and calls `fdatasync` by the same rule
-//! (5 ms or 1 MiB), without framing, checksum, hash, index or readers. Both survive `kill -9` at every batch. Run it on one
+//! (5 ms or 1 MiB) in the writing thread, without framing, checksum, hash, index or readers. Both survive `kill -9` at every batch. Run it on one
 //! core, where the flusher competes with the appending thread, as it does beside a gateway:
 //! `taskset -c 0 cargo bench -p journal --bench append`. The first argument is the number of events, 1,000,000 by default.
 

@@ -242,6 +242,11 @@ impl Journal {
         position.0 == 0 || self.log.wait_visible(position.0 - 1, wait).end >= position.0
     }
 
+    /// Waits up to `wait` for the end, and says whether it has come.
+    pub(crate) fn wait_closed(&self, wait: Duration) -> bool {
+        self.log.wait_visible(u64::MAX, wait).closed
+    }
+
     /// Puts on the platter what has been appended, now.
     pub fn sync(&self) -> Result<Position, Error> {
         let end = self.log.sync()?;

@@ -3,10 +3,13 @@
 //! One port, two roads behind it: `disk`, our own segments with a transactional store beside them, and `kafka`. Both pass
 //! one conformance suite. The road moves bytes and knows no meaning: roles tell it what is confirmed.
 //!
-//! The life of a record: a gateway appends it to its [`Journal`] (handed to the operating system when `append` returns, on
-//! the platter at the next group fsync); once fsynced it is readable as `usage`, in place on disk, shipped by the outbox on
-//! Kafka; a [`Member`] polls it and commits what it made of it; [`Reader`]s follow the ledger and the policy, [`Follower`]s
-//! the decisions.
+//! The life of a record, in travel order:
+//! 1. a gateway appends it to its [`Journal`] (`journal`, on `segment`): it is with the operating system at the return;
+//! 2. the next group fsync puts it on the platter (`journal/flusher`), and only then can it be read;
+//! 3. it is `usage`: in place on disk (`disk`), shipped by the `outbox` on Kafka (`kafka`);
+//! 4. a [`Member`] polls it and commits what it made of it, outputs and offset at once;
+//! 5. [`Reader`]s follow the ledger and the policy, [`Follower`]s the decisions, never more than what is committed;
+//! 6. metering's word comes back through the decisions, the gateway confirms, and the journal lets go of it.
 //!
 //! "Durable" means: `Journal::append` survives the death of the process at its return and a power loss at the next fsync;
 //! `Member::commit` and `Road::publish` survive both at their return.

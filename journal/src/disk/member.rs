@@ -85,8 +85,7 @@ impl Member for DiskMember {
         }
         let Some(input) = &mut self.input else {
             // Nothing is read before `resume`; there is nothing to wait for either, but the end.
-            self.shared.journal.wait_synced(Position(u64::MAX), wait);
-            return Ok(Polled::Idle);
+            return if self.shared.journal.wait_closed(wait) { Err(Error::Closed) } else { Ok(Polled::Idle) };
         };
         let records = input.poll(wait)?;
         Ok(if records.is_empty() { Polled::Idle } else { Polled::Records(LANE, records) })

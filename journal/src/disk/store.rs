@@ -16,6 +16,9 @@ use crate::{Outputs, error::Error, segment::files};
 const DECISIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
 const ENDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ends");
 
+/// What redb may keep in memory; by default it takes up to 1 GiB. Hot keys are few, and snapshots are read through once.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// About how much [`View::after`] gives at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -57,7 +60,7 @@ fn refused<E: Into<redb::Error>>(path: &Path) -> impl Fn(E) -> Error {
 impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let fresh = !path.exists();
-        let db = Database::create(path).map_err(refused(path))?;
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(refused(path))?;
         let store = Self { db, path: path.to_owned() };
         if fresh {
             store.write(|txn| {

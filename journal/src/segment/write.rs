@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// The largest buffer kept for the next append: a large batch is rare and may allocate again.
+const KEPT_BUFFER_BYTES: usize = 1 << 20;
+
 /// How large a batch [`Log::append_bodies`] makes: well below the largest frame, so that readers need little memory.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -174,6 +177,9 @@ impl Log {
         let whole = writer.buffer.len() as u64 - opening;
         let end = first + drafts.len() as u64;
         writer.active.frame(whole, end, at, producer);
+        if writer.buffer.capacity() > KEPT_BUFFER_BYTES {
+            writer.buffer = Vec::new();
+        }
         self.note_dirty(writer, whole);
         Ok(())
     }

@@ -1,4 +1,7 @@
 //! Providers: where calls go, in which dialect, with what patience.
+//!
+//! An address is checked by the rules of [`super::base_url`] as far as its text tells; names are checked again when they are
+//! resolved. The sandbox is a provider without an address.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! What is said about a configuration: where, what, and what to do about it.
+//!
+//! A remark never quotes a secret or the value of an environment variable, since it ends in logs and bug reports.
 
 use std::fmt;
 

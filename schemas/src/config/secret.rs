@@ -1,4 +1,6 @@
 //! A text that must not be seen.
+//!
+//! Providers' credentials stay in it from the file to the header that carries them. It does not protect memory.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! What the gateway takes from clients, how metering works, and who may call from a browser.
+//!
+//! All of it is optional. Times and sizes are above zero, but for `drain`, where zero means to stop at once.
 
 use std::time::Duration;
 

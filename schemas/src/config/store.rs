@@ -1,4 +1,6 @@
 //! Where things are kept: the log, the lake, and the addresses that are listened on.
+//!
+//! Paths are as written. Nothing here looks whether a directory, a broker or a bucket exists.
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
@@ -93,7 +95,6 @@ impl fmt::Display for LakeUrl {
 pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<Listen> {
     let fields = reader.fields(node, "listen", &["gateway", "query", "postgres", "flight", "ops"])?;
     let mut listen = Listen::default();
-    let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
     let all = [
         ("gateway", &mut listen.gateway),
         ("query", &mut listen.query),
@@ -103,19 +104,28 @@ pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<Listen> {
     ];
     for (name, slot) in all {
         let Some(address) = reader.maybe(&fields, name, Reader::address) else { continue };
-        let at = fields.place(name).unwrap_or(fields.at);
         if matches!(name, "postgres" | "flight") {
             let what = format!("nothing listens on {name} yet");
+            let at = fields.place(name).unwrap_or(fields.at);
             reader.warn(at, ErrorCode::NotBuilt, what, "take it out, or leave it for a later version");
         }
-        if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == address && address.port() != 0) {
-            let what = format!("{name} and {other} listen on the same address");
-            reader.mistake(at, ErrorCode::DuplicateConfig, what, "give each a port of its own");
-        }
-        taken.push((name, address));
         *slot = address;
     }
+    one_each(reader, &fields, &listen);
     Some(listen)
+}
+
+/// What listens, whether the file says where or not, needs an address of its own; port 0 is a fresh one each time.
+fn one_each(reader: &mut Reader, fields: &Fields<'_>, listen: &Listen) {
+    let served = [("gateway", listen.gateway), ("query", listen.query), ("ops", listen.ops)];
+    for (place, (name, address)) in served.iter().enumerate() {
+        let other = served.iter().take(place).find(|(_, other)| other == address && address.port() != 0);
+        if let Some((other, _)) = other {
+            let what = format!("{name} and {other} listen on the same address");
+            let at = fields.place(name).or(fields.place(other)).unwrap_or(fields.at);
+            reader.mistake(at, ErrorCode::DuplicateConfig, what, "give each a port of its own");
+        }
+    }
 }
 
 /// Reads the section `log`.

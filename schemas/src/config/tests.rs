@@ -1,4 +1,7 @@
 //! What is refused, and what is said of it: one table a part of the file.
+//!
+//! Each case is one document with one mistake; the message is held to its line, its code and what it says. Secrets in the
+//! documents hold the word "very", and no message may.
 
 use super::*;
 use crate::error_code::ErrorCode::{self, *};
@@ -89,6 +92,7 @@ fn one_mistake_each() {
         ("server: 5", 1, BadConfigValue, "a single value"),
         ("listen: { gateway: nowhere }", 1, BadConfigValue, "an IP address and a port"),
         ("listen:\n  gateway: 127.0.0.1:1\n  ops: 127.0.0.1:1", 3, DuplicateConfig, "same address"),
+        ("listen:\n  gateway: 127.0.0.1:8081", 2, DuplicateConfig, "query and gateway"),
         ("listen: { gateway: \"${NOPE}\" }", 1, UnsetVariable, "NOPE is not set"),
         ("listen: { gateway: \"${HOST\" }", 1, UnsetVariable, "without"),
         ("listen: { gateway: \"${HO ST}\" }", 1, UnsetVariable, "does not name"),
@@ -186,102 +190,93 @@ fn one_mistake_in_a_limit() {
     check((&limit("amount: 1.5").replace("unit: usd", "unit: tokens"), 2, BadConfigValue, "whole number"));
 }
 
+const MODELS_TENANTS_TOKENS: &[(&str, usize, ErrorCode, &str)] = &[
+    ("models: [ { name: m, targets: [ { provider: p } ] } ]", 1, DanglingReference, "no provider is called \"p\""),
+    ("models: [ { name: m, targets: [] } ]", 1, BadConfigValue, "goes nowhere"),
+    ("models: [ { name: m } ]", 1, MissingConfigKey, "targets"),
+    (
+        "providers: [ { name: sandbox } ]\nmodels: [ { name: \"m*x\", targets: [ { provider: sandbox } ] } ]",
+        2,
+        BadConfigValue,
+        "before its end",
+    ),
+    (
+        "providers: [ { name: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: sandbox }, { provider: sandbox } ] } ]",
+        2,
+        NotBuilt,
+        "several targets",
+    ),
+    (
+        "providers: [ { name: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: sandbox, model: \"a*\" } ] } ]",
+        2,
+        BadConfigValue,
+        "one model",
+    ),
+    (
+        "providers: [ { name: sandbox } ]\nmodels: [ { name: m, encoding: utf8, targets: [ { provider: sandbox } ] } ]",
+        2,
+        BadConfigValue,
+        "o200k_base",
+    ),
+    (
+        "providers: [ { name: sandbox } ]\nmodels: [ { name: m, prices: [ {} ], targets: [ { provider: sandbox } ] } ]",
+        2,
+        MissingConfigKey,
+        "per_million",
+    ),
+    (
+        "providers: [ { name: sandbox } ]\nmodels: [ { name: m, prices: [ { per_million: { inputs: 1 } } ], targets: [ { provider: sandbox } ] } ]",
+        2,
+        UnknownConfigKey,
+        "\"input\"?",
+    ),
+    (
+        "providers: [ { name: sandbox } ]\nmodels: [ { name: m, prices: [ { per_million: { input: 0.0000001 } } ], targets: [ { provider: sandbox } ] } ]",
+        2,
+        BadConfigValue,
+        "6 decimals",
+    ),
+    (
+        "providers: [ { name: a, dialect: sandbox }, { name: a, dialect: sandbox } ]",
+        1,
+        DuplicateConfig,
+        "\"a\" is defined twice",
+    ),
+    ("tenants: [ { keys: [] } ]", 1, MissingConfigKey, "name"),
+    ("tenants: [ { name: \"a*\" } ]", 1, BadConfigValue, "only limits"),
+    ("tenants:\n - name: a\n - name: a", 3, DuplicateConfig, "first in line 2"),
+    ("tenants: [ { name: a, keys: [ { name: k } ] } ]", 1, MissingConfigKey, "neither sha256 nor key"),
+    ("tenants: [ { name: a, keys: [ { name: k, sha256: very-secret } ] } ]", 1, BadConfigValue, "not a SHA-256"),
+    ("tenants: [ { name: a, keys: [ { name: k, key: \"\" } ] } ]", 1, BadConfigValue, "empty"),
+    ("tenants: [ { name: a, keys: [ { name: k, key: \"very bad\" } ] } ]", 1, BadConfigValue, "header cannot carry"),
+    (
+        "tenants: [ { name: a, keys: [ { name: k, key: very1 }, { name: k, key: very2 } ] } ]",
+        1,
+        DuplicateConfig,
+        "\"k\"",
+    ),
+    (
+        "tenants:\n - { name: a, keys: [ { name: k, key: very1 } ] }\n - { name: b, keys: [ { name: k, key: very1 } ] }",
+        3,
+        DuplicateConfig,
+        "line 2",
+    ),
+    (
+        "tenants: [ { name: a, keys: [ { name: k, key: very, tags: { \"a b\": c } } ] } ]",
+        1,
+        BadConfigValue,
+        "name of a tag",
+    ),
+    ("access: [ { token: very, tenants: [] } ]", 1, BadConfigValue, "may read no tenant"),
+    ("access: [ { token: very } ]", 1, MissingConfigKey, "tenants"),
+    ("access: [ { token: very, tenants: [\"*\", a] } ]", 1, BadConfigValue, "beside other tenants"),
+    ("access: [ { token: very, tenants: [\"*\"] }, { token: very, tenants: [\"*\"] } ]", 1, DuplicateConfig, "line 1"),
+];
+
 #[test]
 fn one_mistake_among_models_tenants_and_tokens() {
+    MODELS_TENANTS_TOKENS.iter().copied().for_each(check);
     let hash = "a".repeat(64);
-    let cases: &[(&str, usize, ErrorCode, &str)] = &[
-        ("models: [ { name: m, targets: [ { provider: p } ] } ]", 1, DanglingReference, "no provider is called \"p\""),
-        ("models: [ { name: m, targets: [] } ]", 1, BadConfigValue, "goes nowhere"),
-        ("models: [ { name: m } ]", 1, MissingConfigKey, "targets"),
-        (
-            "providers: [ { name: sandbox } ]\nmodels: [ { name: \"m*x\", targets: [ { provider: sandbox } ] } ]",
-            2,
-            BadConfigValue,
-            "before its end",
-        ),
-        (
-            "providers: [ { name: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: sandbox }, { provider: sandbox } ] } ]",
-            2,
-            NotBuilt,
-            "several targets",
-        ),
-        (
-            "providers: [ { name: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: sandbox, model: \"a*\" } ] } ]",
-            2,
-            BadConfigValue,
-            "one model",
-        ),
-        (
-            "providers: [ { name: sandbox } ]\nmodels: [ { name: m, encoding: utf8, targets: [ { provider: sandbox } ] } ]",
-            2,
-            BadConfigValue,
-            "o200k_base",
-        ),
-        (
-            "providers: [ { name: sandbox } ]\nmodels: [ { name: m, prices: [ {} ], targets: [ { provider: sandbox } ] } ]",
-            2,
-            MissingConfigKey,
-            "per_million",
-        ),
-        (
-            "providers: [ { name: sandbox } ]\nmodels: [ { name: m, prices: [ { per_million: { inputs: 1 } } ], targets: [ { provider: sandbox } ] } ]",
-            2,
-            UnknownConfigKey,
-            "\"input\"?",
-        ),
-        (
-            "providers: [ { name: sandbox } ]\nmodels: [ { name: m, prices: [ { per_million: { input: 0.0000001 } } ], targets: [ { provider: sandbox } ] } ]",
-            2,
-            BadConfigValue,
-            "6 decimals",
-        ),
-        (
-            "providers: [ { name: a, dialect: sandbox }, { name: a, dialect: sandbox } ]",
-            1,
-            DuplicateConfig,
-            "\"a\" is defined twice",
-        ),
-        ("tenants: [ { keys: [] } ]", 1, MissingConfigKey, "name"),
-        ("tenants: [ { name: \"a*\" } ]", 1, BadConfigValue, "only limits"),
-        ("tenants:\n - name: a\n - name: a", 3, DuplicateConfig, "first in line 2"),
-        ("tenants: [ { name: a, keys: [ { name: k } ] } ]", 1, MissingConfigKey, "neither sha256 nor key"),
-        ("tenants: [ { name: a, keys: [ { name: k, sha256: very-secret } ] } ]", 1, BadConfigValue, "not a SHA-256"),
-        ("tenants: [ { name: a, keys: [ { name: k, key: \"\" } ] } ]", 1, BadConfigValue, "empty"),
-        (
-            "tenants: [ { name: a, keys: [ { name: k, key: \"very bad\" } ] } ]",
-            1,
-            BadConfigValue,
-            "header cannot carry",
-        ),
-        (
-            "tenants: [ { name: a, keys: [ { name: k, key: very1 }, { name: k, key: very2 } ] } ]",
-            1,
-            DuplicateConfig,
-            "\"k\"",
-        ),
-        (
-            "tenants:\n - { name: a, keys: [ { name: k, key: very1 } ] }\n - { name: b, keys: [ { name: k, key: very1 } ] }",
-            3,
-            DuplicateConfig,
-            "line 2",
-        ),
-        (
-            "tenants: [ { name: a, keys: [ { name: k, key: very, tags: { \"a b\": c } } ] } ]",
-            1,
-            BadConfigValue,
-            "name of a tag",
-        ),
-        ("access: [ { token: very, tenants: [] } ]", 1, BadConfigValue, "may read no tenant"),
-        ("access: [ { token: very } ]", 1, MissingConfigKey, "tenants"),
-        ("access: [ { token: very, tenants: [\"*\", a] } ]", 1, BadConfigValue, "beside other tenants"),
-        (
-            "access: [ { token: very, tenants: [\"*\"] }, { token: very, tenants: [\"*\"] } ]",
-            1,
-            DuplicateConfig,
-            "line 1",
-        ),
-    ];
-    cases.iter().copied().for_each(check);
     let both = format!("tenants: [ {{ name: a, keys: [ {{ name: k, key: very, sha256: {hash} }} ] }} ]");
     check((&both, 1, BadConfigValue, "stand together"));
 }

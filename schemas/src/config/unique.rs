@@ -1,4 +1,6 @@
 //! Names that may stand once.
+//!
+//! The first one counts and every later one is a mistake that says where the first is; a secret is compared by its hash.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,6 @@
 //! Small texts with a meaning: times, sizes, and the key that a wrong one was meant to be.
+//!
+//! Numbers are whole and have a unit, so that `5` is never taken for seconds by one reader and for milliseconds by another.
 
 use std::time::Duration;
 

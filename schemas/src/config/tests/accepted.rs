@@ -1,4 +1,7 @@
 //! What is accepted, and what it means.
+//!
+//! The document of the contract with all its keys, the defaults, JSON, variables, aliases, routes and addresses, and the file
+//! that `tollgate up` uses when it is given none.
 
 use std::time::Duration;
 
@@ -26,55 +29,57 @@ fn an_empty_file_is_all_defaults() {
 }
 
 /// The document of the contract, with the keys that its comments name.
-#[test]
-fn the_contract_parses() {
-    let hash = "ab".repeat(32);
-    let text = format!(
-        r#"
-listen:  {{ gateway: "${{HOST}}:${{PORT}}", query: localhost:8081, postgres: 127.0.0.1:5433, flight: 127.0.0.1:8082, ops: "[::1]:9090" }}
-log:     {{ kind: kafka, brokers: "one:9092, two:9092", outbox: ./data/outbox, prefix: tg, lanes: 4 }}
-lake:    {{ url: s3://bucket/some/prefix/ }}
+const CONTRACT: &str = r#"
+listen:  { gateway: "${HOST}:${PORT}", query: localhost:8081, postgres: 127.0.0.1:5433, flight: 127.0.0.1:8082, ops: "[::1]:9090" }
+log:     { kind: kafka, brokers: "one:9092, two:9092", outbox: ./data/outbox, prefix: tg, lanes: 4 }
+lake:    { url: s3://bucket/some/prefix/ }
 prices:  [ ./prices.yaml ]
 providers:
-  - {{ name: openai,    dialect: openai,    base_url: https://api.openai.com/v1/, api_key: "${{SECRET}}" }}
+  - { name: openai,    dialect: openai,    base_url: https://api.openai.com/v1/, api_key: "${SECRET}" }
   - name: anthropic
     dialect: anthropic
     base_url: https://api.anthropic.com
-    api_key: ${{ANTHROPIC_API_KEY:-}}
-    timeouts: {{ connect: 500ms, first_byte: 60s, idle: 1m, total: 2h }}
+    api_key: ${ANTHROPIC_API_KEY:-}
+    timeouts: { connect: 500ms, first_byte: 60s, idle: 1m, total: 2h }
     http2: true
     max_connections: 100
     allow_private: false
     usage_in_stream: never
     forward: [X-Trace]
-  - {{ name: local, dialect: openai, base_url: "http://127.0.0.1:11434/v1" }}
-  - {{ name: sandbox, frame_delay: 0s }}
-server:  {{ max_body: 1MiB, max_body_in_flight: 1GB, header_timeout: 1s, body_timeout: 2s, max_connections: 7, keepalive_comment: 3s, drain: 0s }}
+  - { name: local, dialect: openai, base_url: "http://127.0.0.1:11434/v1" }
+  - { name: sandbox, frame_delay: 0s }
+server:  { max_body: 1MiB, max_body_in_flight: 1GB, header_timeout: 1s, body_timeout: 2s, max_connections: 7, keepalive_comment: 3s, drain: 0s }
 models:
-  - {{ name: gpt-5-mini, targets: [ {{ provider: openai, model: gpt-5-mini-2026 }} ] }}
+  - { name: gpt-5-mini, targets: [ { provider: openai, model: gpt-5-mini-2026 } ] }
   - name: "claude-*"
-    targets: [ {{ provider: anthropic }} ]
+    targets: [ { provider: anthropic } ]
     context_window: 200000
     max_output_tokens: 64000
     encoding: none
     all_output_visible: true
-    prices: [ {{ per_million: {{ input: 2.50, output: "10" }}, per_unit: {{ web_search: 0.01 }}, from: 2026-01-01 }} ]
+    prices: [ { per_million: { input: 2.50, output: "10" }, per_unit: { web_search: 0.01 }, from: 2026-01-01 } ]
 tenants:
   - name: acme
-    keys: [ {{ name: ci, sha256: "{hash}", team: search, project: bot, user: alice, tags: {{ env: prod, app: 7 }} }} ]
+    keys: [ { name: ci, sha256: "HASH", team: search, project: bot, user: alice, tags: { env: prod, app: 7 } } ]
 limits:
-  - {{ name: acme-month, scope: {{ tenant: acme }}, unit: usd, amount: "100.00", window: month, mode: hard, zone: europe/berlin,
-      on_exceed: refuse, unbounded: admit, stream: whole, alerts: [], backfill: false }}
-  - {{ name: per-user-tpm, scope: {{ user: "*", tenant: acme }}, unit: tokens, amount: 200000, window: minute, mode: soft }}
-  - {{ name: by-env, scope: {{ tags: {{ env: "*" }}, model: "gpt-*" }}, unit: requests, amount: "5", window: total, mode: observe, values: [prod], max_instances: 3 }}
-metering: {{ outage_budget: 90s, abandon_after: 1d, dedup_days: 7, token_events: every, promoted_tags: [] }}
-cors:     {{ origins: [https://app.example.com, "http://localhost:3000"] }}
+  - { name: acme-month, scope: { tenant: acme }, unit: usd, amount: "100.00", window: month, mode: hard, zone: europe/berlin,
+      on_exceed: refuse, unbounded: admit, stream: whole, alerts: [], backfill: false }
+  - { name: per-user-tpm, scope: { user: "*", tenant: acme }, unit: tokens, amount: 200000, window: minute, mode: soft }
+  - { name: by-env, scope: { tags: { env: "*" }, model: "gpt-*" }, unit: requests, amount: "5", window: total, mode: observe, values: [prod], max_instances: 3 }
+metering: { outage_budget: 90s, abandon_after: 1d, dedup_days: 7, token_events: every, promoted_tags: [] }
+cors:     { origins: [https://app.example.com, "http://localhost:3000"] }
 access:
-  - {{ token_sha256: "{hash}", tenants: ["*"] }}
-  - {{ token: tgq-acme, tenants: [acme] }}
-"#
-    );
-    let config = good(&text);
+  - { token_sha256: "HASH", tenants: ["*"] }
+  - { token: tgq-acme, tenants: [acme] }
+"#;
+
+fn contract() -> Config {
+    good(&CONTRACT.replace("HASH", &"ab".repeat(32)))
+}
+
+#[test]
+fn the_contract_says_where_things_are() {
+    let config = contract();
     assert_eq!(config.listen.gateway.to_string(), "127.0.0.9:9000");
     let Log::Kafka(kafka) = &config.log else { panic!("{:?}", config.log) };
     assert_eq!((kafka.brokers.len(), kafka.prefix.as_str(), kafka.lanes), (2, "tg", 4));
@@ -93,7 +98,11 @@ access:
     assert_eq!(local.base_url.as_ref().map(BaseUrl::effective_port), Some(11434));
     assert_eq!((sandbox.dialect, sandbox.frame_delay, &sandbox.base_url), (Dialect::Sandbox, Duration::ZERO, &None));
     assert_eq!((config.server.max_body, config.server.max_body_in_flight), (1 << 20, 1_000_000_000));
+}
 
+#[test]
+fn the_contract_says_what_is_metered() {
+    let config = contract();
     let [row, ..] = config.model_book.rows.as_slice() else { panic!("{:?}", config.model_book) };
     assert_eq!((&*row.provider, row.model.as_str(), row.class), ("anthropic", "claude-*", TokenClass::UncachedInput));
     assert_eq!((row.unit_price, row.valid_from), (Pico(2_500_000), Time::from_micros(1_767_225_600_000_000)));

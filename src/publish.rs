@@ -1,0 +1,53 @@
+//! Publishes the policy that a configuration makes, if it is not the one in force already.
+//!
+//! Metering alone does this, before it starts. A policy that says the same as the last one is not published again, so a restart
+//! leaves no trace in the log.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use journal::Road;
+use schemas::{
+    id::{BookHash, Offset},
+    policy::{Policy, Record},
+    price::Book,
+    topics::Topic,
+    wire,
+};
+
+/// How long one look at the topic may take.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Publishes a policy and the price book that it names; says whether anything was new.
+pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bool, journal::Error> {
+    let (last, books) = published(road)?;
+    if last.as_ref() == Some(&policy) {
+        return Ok(false);
+    }
+    let mut records = Vec::new();
+    if !books.contains(&policy.book) {
+        records.push(Record::Book(Box::new(book.clone())));
+    }
+    records.push(Record::Policy(Box::new(policy)));
+    let bodies: Vec<Bytes> = records.iter().map(|record| wire::encode_policy(record).into()).collect();
+    road.publish(&bodies)?;
+    Ok(true)
+}
+
+/// The policy in force and every book that was published.
+fn published(road: &dyn Road) -> Result<(Option<Policy>, Vec<BookHash>), journal::Error> {
+    let mut reader = road.reader(Topic::Policy, &[Offset(0)])?;
+    let end = reader.ends()?.first().copied().unwrap_or_default();
+    let (mut next, mut last, mut books) = (Offset(0), None, Vec::new());
+    while next < end {
+        for record in reader.poll(LOOK)? {
+            next = Offset(record.offset.0 + 1);
+            match wire::decode_policy(&record.body) {
+                Ok(Record::Book(book)) => books.push(book.hash()),
+                Ok(Record::Policy(policy)) => last = Some(*policy),
+                Err(error) => tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read"),
+            }
+        }
+    }
+    Ok((last, books))
+}

@@ -1,0 +1,282 @@
+//! The roles of this process: made in one place, stopped in a stated order.
+//!
+//! Going down: the gateway takes no new calls and lets open ones end; its leases go back; metering and the outbox go on until
+//! everything that was written is confirmed, or the deadline passes; then metering, and last the lake, which commits what is
+//! not in the tables yet.
+
+use std::{
+    io,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use gateway::{
+    Gateway, GatewayDeps,
+    limits::Limits,
+    obey::{Obey, View},
+};
+use journal::{Disk, Journal, Road};
+use metering::Metering;
+use schemas::config::{Config, Log};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{load::Loaded, ops::Check, publish::publish, up::Role};
+
+/// A role ended although nobody asked it to.
+pub(crate) struct Ended {
+    /// Which.
+    pub(crate) role: &'static str,
+    /// Why.
+    pub(crate) why: String,
+}
+
+/// Why the roles could not be started.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What stayed behind when all roles had stopped.
+pub(crate) struct Left {
+    /// Events in the journal that metering has not confirmed, and the directory that keeps them.
+    pub(crate) unconfirmed: Option<(u64, String)>,
+    /// Attempts that had to be cut.
+    pub(crate) cut: usize,
+}
+
+/// The roles of this process.
+pub(crate) struct Roles {
+    door: Option<Door>,
+    metering: Option<Loop>,
+    rooms: Option<Rooms>,
+    drain: Duration,
+    /// What has to be true before the process is ready.
+    pub(crate) checks: Vec<Check>,
+}
+
+/// The gateway and what follows metering's word for it.
+struct Door {
+    limits: Arc<Limits>,
+    journal: Arc<Journal>,
+    close: CancellationToken,
+    gateway: JoinHandle<usize>,
+    obey: Loop,
+}
+
+/// A thread that runs until its flag is set.
+struct Loop {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+/// The lake and the query service.
+struct Rooms {
+    close: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+/// Opens the log that the configuration names.
+pub(crate) fn open_road(config: &Config) -> Result<Arc<dyn Road>, Failure> {
+    match &config.log {
+        Log::Disk { dir, .. } => Ok(Disk::open(dir, &journal::Options::default())?),
+        #[cfg(feature = "kafka")]
+        Log::Kafka(kafka) => {
+            let (brokers, prefix) = (kafka.brokers.clone(), kafka.prefix.clone());
+            let options = journal::kafka::Options::new(brokers, prefix, kafka.lanes, kafka.outbox.clone());
+            Ok(journal::kafka::Kafka::open(options)?)
+        }
+        #[cfg(not(feature = "kafka"))]
+        Log::Kafka(_) => Err("this build has no Kafka: build it with the feature `kafka`".into()),
+    }
+}
+
+impl Roles {
+    /// Starts the roles, those that others depend on first.
+    pub(crate) fn start(
+        loaded: &Loaded,
+        roles: &[Role],
+        ended: &mpsc::UnboundedSender<Ended>,
+    ) -> Result<Self, Failure> {
+        let road = open_road(&loaded.config)?;
+        let mut started =
+            Self { door: None, metering: None, rooms: None, drain: loaded.config.server.drain, checks: Vec::new() };
+        if roles.contains(&Role::Metering) {
+            publish(&*road, loaded.config.policy(loaded.book.hash()), &loaded.book)?;
+            started.metering = Some(started_metering(&road, ended, &mut started.checks)?);
+        }
+        if roles.contains(&Role::Lake) || roles.contains(&Role::Query) {
+            started.rooms = rooms(&loaded.config, &road, roles, ended, &mut started.checks)?;
+        }
+        if roles.contains(&Role::Gateway) {
+            let alone = roles.len() == 1;
+            started.door = Some(door(&loaded.config, &road, alone, ended, &mut started.checks)?);
+        }
+        Ok(started)
+    }
+
+    /// Stops all roles in order.
+    pub(crate) fn stop(self) -> Left {
+        let mut left = Left { unconfirmed: None, cut: 0 };
+        let deadline = Instant::now() + self.drain.max(Duration::from_secs(5));
+        if let Some(door) = self.door {
+            door.close.cancel();
+            left.cut = door.gateway.join().unwrap_or(0);
+            door.limits.return_all();
+            wait_confirmed(&door.journal, deadline);
+            door.obey.stop();
+            let unconfirmed = door.journal.unconfirmed();
+            left.unconfirmed = (unconfirmed > 0).then(|| (unconfirmed, door.journal.dir().display().to_string()));
+        }
+        if let Some(metering) = self.metering {
+            metering.stop();
+        }
+        if let Some(rooms) = self.rooms {
+            rooms.close.cancel();
+            // A panic was reported when it happened.
+            let _ = rooms.thread.join();
+        }
+        left
+    }
+}
+
+/// Waits until metering has confirmed everything, or nothing more can be hoped for.
+fn wait_confirmed(journal: &Journal, deadline: Instant) {
+    if journal.sync().is_err() {
+        return;
+    }
+    while journal.unconfirmed() > 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Loop {
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A panic was reported when it happened.
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts a thread; if it ends with an error the process is told.
+fn spawn<T: Default + Send + 'static>(
+    role: &'static str,
+    ended: &mpsc::UnboundedSender<Ended>,
+    run: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let ended = ended.clone();
+    thread::Builder::new().name(role.to_owned()).spawn(move || match run() {
+        Ok(done) => done,
+        Err(why) => {
+            // Nobody listens any more while the process goes down; then the reason is in the log.
+            tracing::error!(role, %why, "a role ended");
+            let _ = ended.send(Ended { role, why });
+            T::default()
+        }
+    })
+}
+
+fn started_metering(
+    road: &Arc<dyn Road>,
+    ended: &mpsc::UnboundedSender<Ended>,
+    checks: &mut Vec<Check>,
+) -> Result<Loop, Failure> {
+    let metering = Metering::new(Arc::clone(road));
+    let (stop, ready) = (Arc::new(AtomicBool::new(false)), metering.ready());
+    checks.push(Box::new(move || {
+        let reason = "metering has not read the policy and its lanes yet";
+        if ready.load(Ordering::Relaxed) { Vec::new() } else { vec![reason.to_owned()] }
+    }));
+    let flag = Arc::clone(&stop);
+    let thread = spawn("metering", ended, move || metering.run(&flag).map_err(|error| error.to_string()))?;
+    Ok(Loop { stop, thread })
+}
+
+fn door(
+    config: &Config,
+    road: &Arc<dyn Road>,
+    alone: bool,
+    ended: &mpsc::UnboundedSender<Ended>,
+    checks: &mut Vec<Check>,
+) -> Result<Door, Failure> {
+    let journal = road.journal()?;
+    let limits = Limits::new(Arc::clone(&journal), road.lanes());
+    let view = Arc::new(View::default());
+    let obey = Obey::new(&**road, Arc::clone(&limits), Arc::clone(&view))?;
+    let ready = obey.ready();
+    checks.push(Box::new(move || {
+        let reason = "the gateway has not read policy and decisions to their ends yet";
+        if ready.load(Ordering::Relaxed) { Vec::new() } else { vec![reason.to_owned()] }
+    }));
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let gateway = Gateway::new(GatewayDeps {
+        name: format!("{}:{}", host(), config.listen.gateway.port()),
+        listen: config.listen.gateway,
+        // Beside other roles the gateway leaves them half of the machine.
+        workers: if alone { cores } else { cores.div_ceil(2) },
+        server: config.server,
+        cors: config.cors.clone(),
+        providers: config.providers.clone(),
+        journal: Arc::clone(&journal),
+        lanes: road.lanes(),
+        limits: Arc::clone(&limits),
+        view,
+        low_watermark: obey.low_watermark(),
+    })?;
+    let (stop, close) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    let (flag, closed) = (Arc::clone(&stop), close.clone());
+    let thread = spawn("obey", ended, move || obey.run(&flag).map_err(|error| error.to_string()))?;
+    let gateway = spawn("gateway", ended, move || {
+        gateway.run(&closed).map(|drained| drained.cut).map_err(|error| error.to_string())
+    })?;
+    Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread } })
+}
+
+#[cfg(feature = "query")]
+fn rooms(
+    config: &Config,
+    road: &Arc<dyn Road>,
+    roles: &[Role],
+    ended: &mpsc::UnboundedSender<Ended>,
+    checks: &mut Vec<Check>,
+) -> Result<Option<Rooms>, Failure> {
+    let listener = if roles.contains(&Role::Query) {
+        let address = config.listen.query;
+        let bound = TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        Some(bound)
+    } else {
+        None
+    };
+    let query = query::Query::new(query::Deps {
+        road: Arc::clone(road),
+        lake_url: config.lake.to_string(),
+        writes: roles.contains(&Role::Lake),
+        listener,
+        config: query::config::ShelveConfig::default(),
+    });
+    let (readiness, close) = (query.readiness(), CancellationToken::new());
+    checks.push(Box::new(move || readiness.why_not()));
+    let closed = close.clone();
+    let thread = spawn("query", ended, move || query.run(&closed).map_err(|error| error.to_string()))?;
+    Ok(Some(Rooms { close, thread }))
+}
+
+#[cfg(not(feature = "query"))]
+fn rooms(
+    _: &Config,
+    _: &Arc<dyn Road>,
+    _: &[Role],
+    _: &mpsc::UnboundedSender<Ended>,
+    _: &mut Vec<Check>,
+) -> Result<Option<Rooms>, Failure> {
+    Err("this build has no lake and no query service: build it with the feature `query`".into())
+}
+
+/// The name of this machine, or what stands for it.
+fn host() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    if name.is_empty() { "gateway".to_owned() } else { name.into_owned() }
+}

@@ -1,0 +1,348 @@
+//! Limits against the real books: a gateway's limits, the embedded log and metering, without the HTTP around them.
+//!
+//! Each test runs calls against a policy and adds up afterwards: what was admitted, what metering settled, and what a hard limit
+//! allowed must agree to the unit.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gateway::{
+    limits::{Ask, Limits, Permit, Refusal, Spent},
+    obey::{Obey, View},
+};
+use journal::{Disk, Road};
+use metering::Metering;
+use schemas::{
+    bound::{AtMost, Bound, OutputCap},
+    config::MeteringConfig,
+    decision::{Instance, Key, State},
+    error_code::ErrorCode,
+    event::{Api, Attempt, Event, Opened, Outcome, Settled},
+    id::{CallId, Lane},
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    money::Pico,
+    policy::{Policy, Record, Tenant},
+    price::Book,
+    subject::Subject,
+    time,
+    tokens::{Completeness, Doubt, Usage, Vector},
+    wire,
+};
+
+/// A gateway's limits and the metering behind them, in one directory.
+struct House {
+    limits: Arc<Limits>,
+    journal: Arc<journal::Journal>,
+    road: Arc<Disk>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl House {
+    fn open(dir: &Path, limits: Vec<Limit>) -> Self {
+        let road = Disk::open(dir, &journal::Options::default()).unwrap();
+        let book = Book::builtin();
+        let policy = Policy {
+            tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }],
+            limits,
+            models: Vec::new(),
+            access: Vec::new(),
+            metering: MeteringConfig::default(),
+            book: book.hash(),
+        };
+        let records = [Record::Book(Box::new(book)), Record::Policy(Box::new(policy))];
+        let bodies: Vec<Bytes> = records.iter().map(|record| wire::encode_policy(record).into()).collect();
+        road.publish(&bodies).unwrap();
+        let journal = road.journal().unwrap();
+        let predecessor = journal.predecessor().map(|before| schemas::event::Predecessor {
+            producer: before.producer,
+            last: before.last.get(&Lane(0)).copied().unwrap_or_default(),
+            provisions: Vec::new(),
+        });
+        let opened = Event::Opened(Opened { gateway: "g".into(), at: time::now(), predecessor });
+        append(&journal, &opened);
+        let limits = Limits::new(Arc::clone(&journal), 1);
+        let obey = Obey::new(&*road, Arc::clone(&limits), Arc::new(View::default())).unwrap();
+        let metering = Metering::new(Arc::clone(&road) as Arc<dyn Road>);
+        let (stop, ready) = (Arc::new(AtomicBool::new(false)), obey.ready());
+        let (first, second) = (Arc::clone(&stop), Arc::clone(&stop));
+        let threads = vec![
+            std::thread::spawn(move || metering.run(&first).unwrap()),
+            std::thread::spawn(move || obey.run(&second).unwrap()),
+        ];
+        wait_for("the policy", || ready.load(Ordering::Relaxed));
+        Self { limits, journal, road, stop, threads }
+    }
+
+    async fn admit(&self, user: &str, bound: u64) -> Result<Call, Box<Refusal>> {
+        let at_most = AtMost {
+            input: bound,
+            output: 0,
+            requests: 1,
+            cost: Ok(Pico(i128::from(bound))),
+            output_cap: OutputCap::NoOutput,
+        };
+        let attempt = attempt(user);
+        let ask = Ask { attempt: &attempt, bound: &Bound::AtMost(at_most), now: attempt.admitted_at };
+        let permit = self.limits.admit(ask).await?;
+        Ok(Call { attempt, permit })
+    }
+
+    fn settle(&self, call: Call, usage: Usage, whole: bool) {
+        let cost = Ok(Pico(usage.total().map_or(0, |total| i128::from(total.total()))));
+        let (posted, counters) = self.limits.settle(Lane(0), call.permit, &Spent { usage: &usage, cost, whole });
+        let settled = Settled {
+            settled_at: time::now(),
+            attempt: call.attempt,
+            outcome: Outcome::Complete,
+            status: 200,
+            usage,
+            raw_usage: String::new(),
+            model_answered: String::new(),
+            service_tier: String::new(),
+            region: String::new(),
+            provider_cost: None,
+            response_id: String::new(),
+            ttft_ms: None,
+            posted,
+            counters,
+            call: None,
+        };
+        append(&self.journal, &Event::Settled(Box::new(settled)));
+    }
+
+    /// Every instance, once metering has accepted all that was written.
+    fn books(&self) -> Vec<Instance> {
+        self.journal.sync().unwrap();
+        let mut follower = self.road.follower().unwrap();
+        let mut instances = std::collections::HashMap::new();
+        wait_for("metering to be done", || {
+            for change in follower.poll(Duration::from_millis(10)).unwrap() {
+                let key = wire::decode_key(&change.key).unwrap();
+                if let Some(Ok(State::Instance(instance))) = change.state.map(|state| wire::decode_state(&key, &state))
+                {
+                    instances.insert(key, *instance);
+                }
+            }
+            self.journal.unconfirmed() == 0
+        });
+        assert!(instances.keys().all(|key| matches!(key, Key::Instance(_))));
+        instances.into_values().collect()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+struct Call {
+    attempt: Attempt,
+    permit: Permit,
+}
+
+fn append(journal: &journal::Journal, event: &Event) {
+    journal.append(&[journal::Draft { lane: Lane(0), body: &wire::encode_event(event) }]).unwrap();
+}
+
+fn attempt(user: &str) -> Attempt {
+    Attempt {
+        call: CallId::fresh(),
+        attempt: 1,
+        admitted_at: time::now(),
+        subject: Arc::new(Subject { tenant: "acme".into(), user: user.into(), ..Subject::default() }),
+        api: Api::OpenAiChat,
+        provider: "openai".into(),
+        model: "gpt-4o-mini".into(),
+        model_requested: "gpt-4o-mini".into(),
+        stream: false,
+        book: Book::builtin().hash(),
+        gateway: "g".into(),
+    }
+}
+
+fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mode: Mode) -> Limit {
+    Limit {
+        name: name.into(),
+        scope,
+        unit,
+        amount,
+        window,
+        zone: "UTC".into(),
+        mode,
+        unbounded: OnUnbounded::Hold,
+        values: Vec::new(),
+        max_instances: None,
+    }
+}
+
+fn of_acme() -> Scope {
+    vec![(Dimension::Tenant, Match::Is("acme".into()))]
+}
+
+fn wait_for(what: &str, mut until: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !until() {
+        assert!(since.elapsed() < Duration::from_secs(20), "waited too long for {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn used(tokens: u64) -> Usage {
+    Usage::exact(Vector { uncached_input: tokens, ..Vector::default() })
+}
+
+/// What is settled, held and leased of the only instance of a limit.
+fn settled(books: &[Instance], limit: &Limit) -> (i128, i128, i128) {
+    let instance = books.iter().find(|instance| instance.limit == limit.id()).unwrap();
+    (instance.settled(instance.current().unwrap()), instance.held(), instance.leased())
+}
+
+#[tokio::test]
+async fn a_hard_limit_under_200_concurrent_calls_is_used_up_and_never_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let month = limit("m", of_acme(), Unit::Tokens, 10_000, Window::Month, Mode::Hard);
+    let house = House::open(dir.path(), vec![month.clone()]);
+    let worker = async |number: u64| {
+        let mut spent = 0;
+        // Every call is bounded by 10 tokens and uses between 1 and 10.
+        while let Ok(call) = house.admit("u", 10).await {
+            tokio::task::yield_now().await;
+            let tokens = 1 + (number + spent) % 10;
+            house.settle(call, used(tokens), true);
+            spent += tokens;
+        }
+        spent
+    };
+    let spent: u64 = futures::future::join_all((0..200).map(worker)).await.into_iter().sum();
+    let (settled, held, _) = settled(&house.books(), &month);
+    assert_eq!(settled, i128::from(spent));
+    assert_eq!(held, 0);
+    assert!(settled <= month.amount, "{settled} is more than the limit");
+    assert!(month.amount - settled < 10, "{settled}: a call of 10 would still have fitted");
+}
+
+#[tokio::test]
+async fn a_vector_of_limits_is_held_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = limit("t", of_acme(), Unit::Tokens, 100_000, Window::Month, Mode::Hard);
+    let dollars = limit("d", of_acme(), Unit::Usd, 55, Window::Total, Mode::Hard);
+    let requests = limit("r", of_acme(), Unit::Requests, 1_000, Window::Day, Mode::Hard);
+    let house = House::open(dir.path(), vec![tokens.clone(), dollars.clone(), requests.clone()]);
+    let mut calls = Vec::new();
+    let refusal = loop {
+        match house.admit("u", 10).await {
+            Ok(call) => calls.push(call),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!((calls.len(), refusal.limit.as_str(), refusal.code), (5, "d", ErrorCode::HardLimitReached));
+    assert_eq!(refusal.held, 50);
+    for call in calls {
+        house.settle(call, used(10), true);
+    }
+    let books = house.books();
+    assert_eq!(settled(&books, &tokens).0, 50);
+    assert_eq!(settled(&books, &requests).0, 5);
+    assert_eq!((settled(&books, &tokens).1, settled(&books, &dollars).1, settled(&books, &requests).1), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn each_value_of_a_star_has_a_counter_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let scope = vec![(Dimension::Tenant, Match::Is("acme".into())), (Dimension::User, Match::Each)];
+    let house = House::open(dir.path(), vec![limit("u", scope, Unit::Requests, 2, Window::Month, Mode::Hard)]);
+    for user in ["a", "b"] {
+        for _ in 0..2 {
+            house.settle(house.admit(user, 1).await.unwrap(), used(1), true);
+        }
+        assert!(house.admit(user, 1).await.is_err());
+    }
+    assert!(house.admit("", 1).await.is_ok(), "a call without a user is not under a limit of users");
+}
+
+#[tokio::test]
+async fn what_is_not_known_stays_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let total = limit("t", of_acme(), Unit::Tokens, 100, Window::Total, Mode::Hard);
+    let house = House::open(dir.path(), vec![total.clone()]);
+    house.settle(house.admit("u", 40).await.unwrap(), Usage::missing(Doubt::NoAnswer), false);
+    let some = Usage { completeness: Completeness::LowerBound(Doubt::ClientLeft), ..used(15) };
+    house.settle(house.admit("u", 40).await.unwrap(), some, false);
+    let refusal = house.admit("u", 21).await.err().unwrap();
+    assert_eq!((refusal.settled, refusal.held), (15, 65));
+    assert_eq!(settled(&house.books(), &total), (15, 65, 80));
+    assert!(house.admit("u", 20).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_bill_beyond_its_bound_is_settled_in_full_and_then_nothing_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let total = limit("t", of_acme(), Unit::Tokens, 100, Window::Total, Mode::Hard);
+    let house = House::open(dir.path(), vec![total.clone()]);
+    house.settle(house.admit("u", 10).await.unwrap(), used(1_000), true);
+    assert_eq!(house.admit("u", 1).await.err().unwrap().code, ErrorCode::HardLimitReached);
+    assert_eq!(settled(&house.books(), &total).0, 1_000);
+}
+
+#[tokio::test]
+async fn a_soft_limit_refuses_once_it_is_reached_and_an_observed_one_only_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let soft = limit("s", of_acme(), Unit::Tokens, 100, Window::Month, Mode::Soft);
+    let observed = limit("o", of_acme(), Unit::Tokens, 50, Window::Month, Mode::Observe);
+    let house = House::open(dir.path(), vec![soft.clone(), observed.clone()]);
+    house.settle(house.admit("u", 60).await.unwrap(), used(60), true);
+    let call = house.admit("u", 60).await.unwrap();
+    assert_eq!(call.permit.observed.len(), 1);
+    house.settle(call, used(60), true);
+    assert_eq!(house.admit("u", 1).await.err().unwrap().code, ErrorCode::SoftLimitReached);
+    let books = house.books();
+    assert_eq!((settled(&books, &soft).0, settled(&books, &observed).0), (120, 120));
+}
+
+#[tokio::test]
+async fn a_restart_frees_what_was_leased_and_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let total = limit("t", of_acme(), Unit::Tokens, 100, Window::Total, Mode::Hard);
+    {
+        let house = House::open(dir.path(), vec![total.clone()]);
+        house.settle(house.admit("u", 30).await.unwrap(), used(30), true);
+        house.books();
+    }
+    let house = House::open(dir.path(), vec![total.clone()]);
+    house.settle(house.admit("u", 70).await.unwrap(), used(70), true);
+    assert!(house.admit("u", 1).await.is_err());
+    assert_eq!(settled(&house.books(), &total).0, 100);
+}
+
+#[tokio::test]
+async fn a_standing_lease_serves_every_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let second = limit("s", of_acme(), Unit::Requests, 5, Window::Second, Mode::Hard);
+    let house = House::open(dir.path(), vec![second]);
+    let (since, mut passed) = (Instant::now(), 0);
+    while since.elapsed() < Duration::from_millis(2_500) {
+        match house.admit("u", 1).await {
+            Ok(call) => {
+                house.settle(call, used(1), true);
+                passed += 1;
+            }
+            Err(refusal) => assert_eq!(refusal.code, ErrorCode::HardLimitReached),
+        }
+        tokio::task::yield_now().await;
+    }
+    // Two and a half seconds touch three or four windows of five requests.
+    assert!((10..=20).contains(&passed), "{passed} requests passed");
+}
