@@ -30,12 +30,15 @@ const KEPT: usize = 1 << 20;
 /// What takes the events: the journal, or in tests something that fails.
 pub(crate) type Append = dyn Fn(&[Draft<'_>]) -> Result<(), journal::Error> + Send + Sync;
 
+/// Who is told which flights are over, since their last event has been written.
+pub(crate) type OnWritten = dyn Fn(&[u32]) + Send + Sync;
+
 /// One worker's way to the journal.
 pub(crate) struct Emitter {
     queue: Mutex<Queue>,
     work: Notify,
     append: Box<Append>,
-    on_written: Box<dyn Fn(&[u32]) + Send + Sync>,
+    on_written: Box<OnWritten>,
 }
 
 #[derive(Default)]
@@ -65,7 +68,7 @@ pub(crate) struct Unwritten;
 
 impl Emitter {
     /// `on_written` is told the flights whose last event has been written.
-    pub(crate) fn new(append: Box<Append>, on_written: Box<dyn Fn(&[u32]) + Send + Sync>) -> Arc<Self> {
+    pub(crate) fn new(append: Box<Append>, on_written: Box<OnWritten>) -> Arc<Self> {
         Arc::new(Self { queue: Mutex::default(), work: Notify::new(), append, on_written })
     }
 
@@ -174,5 +177,67 @@ impl Future for Ticket {
             queue.waiters.push(cx.waker().clone());
             Poll::Pending
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use schemas::{event::Reported, time::Time};
+
+    use super::*;
+
+    fn event(at: i64) -> Event {
+        let at = Time::from_micros(at);
+        Event::Reported(Reported { at, low_watermark: at, counters: Vec::new() })
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_told_kept_in_order_and_written_later() {
+        let (full, appends) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+        let written: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let closed: Arc<Mutex<Vec<u32>>> = Arc::default();
+        let (is_full, count, kept, ended) = (full.clone(), appends.clone(), written.clone(), closed.clone());
+        let append = move |drafts: &[Draft<'_>]| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if is_full.load(Ordering::Relaxed) {
+                return Err(journal::Error::Closed);
+            }
+            kept.lock().unwrap().extend(drafts.iter().map(|draft| draft.body.to_vec()));
+            Ok(())
+        };
+        let on_written = move |flights: &[u32]| ended.lock().unwrap().extend_from_slice(flights);
+        let emitter = Emitter::new(Box::new(append), Box::new(on_written));
+        let flusher = tokio::spawn(Arc::clone(&emitter).run());
+        let (first, second) = (emitter.write(Lane(0), &event(1), Some(7)), emitter.write(Lane(0), &event(2), None));
+        assert_eq!((first.await, second.await), (Err(Unwritten), Err(Unwritten)));
+        assert!(emitter.failing() && closed.lock().unwrap().is_empty());
+        let third = emitter.write(Lane(0), &event(3), Some(8));
+        full.store(false, Ordering::Relaxed);
+        // It may be told of one more failure; its event is written all the same.
+        let _ = third.await;
+        assert_eq!(emitter.write(Lane(0), &event(4), None).await, Ok(()));
+        let wanted: Vec<Vec<u8>> = (1..=4).map(|at| wire::encode_event(&event(at))).collect();
+        assert_eq!(*written.lock().unwrap(), wanted);
+        assert_eq!(*closed.lock().unwrap(), [7, 8]);
+        assert!(!emitter.failing() && !emitter.behind());
+        flusher.abort();
+    }
+
+    #[tokio::test]
+    async fn one_append_takes_all_that_waits() {
+        let appends = Arc::new(AtomicUsize::new(0));
+        let count = appends.clone();
+        let append = move |_: &[Draft<'_>]| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        let emitter = Emitter::new(Box::new(append), Box::new(|_| {}));
+        let flusher = tokio::spawn(Arc::clone(&emitter).run());
+        let tickets: Vec<Ticket> = (0..100).map(|at| emitter.write(Lane(0), &event(at), None)).collect();
+        assert!(futures::future::join_all(tickets).await.iter().all(Result::is_ok));
+        assert_eq!(appends.load(Ordering::Relaxed), 1);
+        flusher.abort();
     }
 }

@@ -201,9 +201,7 @@ impl Flow {
                 self.attempt.watch.progress();
                 self.attempt.first_byte();
                 self.witness.take(data, &mut self.out);
-                if self.body.is_at_end() {
-                    self.end(self.at_end, None);
-                } else if self.witness.is_terminal() {
+                if self.body.is_at_end() || self.witness.is_terminal() {
                     self.end(self.at_end, None);
                 } else {
                     self.report();

@@ -54,8 +54,14 @@ pub(crate) struct Upstream {
 }
 
 enum Kind {
-    Http { client: Client<connect::Connector, Full<Bytes>>, base: Base, secret: Option<(HeaderName, HeaderValue)> },
+    Http(Box<Remote>),
     Sandbox,
+}
+
+struct Remote {
+    client: Client<connect::Connector, Full<Bytes>>,
+    base: Base,
+    secret: Option<(HeaderName, HeaderValue)>,
 }
 
 struct Base {
@@ -136,7 +142,7 @@ impl Upstream {
     /// Whether calls can be sent at all: a provider of the network needs a key.
     pub(crate) fn has_key(&self) -> bool {
         match &self.kind {
-            Kind::Http { secret, .. } => secret.is_some(),
+            Kind::Http(remote) => remote.secret.is_some(),
             Kind::Sandbox => true,
         }
     }
@@ -156,7 +162,8 @@ impl Upstream {
                 let answer = sandbox::answer(api, &body, self.provider.frame_delay, now());
                 Sending::Sandbox(Some(Box::new(answer)))
             }
-            Kind::Http { client, base, secret } => {
+            Kind::Http(remote) => {
+                let Remote { client, base, secret } = &**remote;
                 let mut request = Request::new(Full::new(body));
                 *request.method_mut() = Method::POST;
                 *request.uri_mut() = base.join(api, query);
@@ -187,7 +194,8 @@ impl Kind {
             builder.http2_only(true);
         }
         let client = builder.build(connect::connector(provider)?);
-        Ok(Self::Http { client, base: Base { scheme, authority, path }, secret: secret(provider, dialect)? })
+        let base = Base { scheme, authority, path };
+        Ok(Self::Http(Box::new(Remote { client, base, secret: secret(provider, dialect)? })))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Calls through a real gateway to a provider that replays, with real HTTP clients and a real journal on disk.
 
+#[cfg(test)]
 #[path = "calls/provider.rs"]
 mod provider;
+#[cfg(test)]
 #[path = "calls/stage.rs"]
 mod stage;
 
@@ -14,7 +16,7 @@ use schemas::{
     tokens::{Completeness, Doubt},
 };
 use serde_json::{Value, json};
-use stage::{KEY, SECRET, Setting, Stage, Written};
+use stage::{KEY, SECRET, Setting, Stage, Written, chat, post_with};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const WHOLE: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11},"service_tier":"default"}"#;
@@ -22,24 +24,6 @@ const TEXT: &str = "data: {\"id\":\"c\",\"model\":\"gpt-4o-mini\",\"choices\":[{
 const STOP: &str = "data: {\"id\":\"c\",\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
 const USAGE: &str = "data: {\"id\":\"c\",\"model\":\"gpt-4o-mini\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
-
-fn chat(more: Value) -> Value {
-    let mut body = json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "hi" }] });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    body
-}
-
-/// A call by hyper's own client, in either version of HTTP.
-async fn post_with(is_http2: bool, url: &str, body: &Value) -> String {
-    let mut builder = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
-    let client = builder.http2_only(is_http2).build_http();
-    let body = http_body_util::Full::new(bytes::Bytes::from(body.to_string()));
-    let request = http::Request::post(url).header("x-api-key", KEY).body(body).unwrap();
-    let answer = client.request(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
-    String::from_utf8(body.to_vec()).unwrap()
-}
 
 fn input_and_output(written: &Written) -> Option<(u64, u64)> {
     written.one().usage.total().map(|total| (total.input(), total.all_output()))

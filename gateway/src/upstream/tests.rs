@@ -35,8 +35,8 @@ async fn an_openai_base_ends_in_v1_and_an_anthropic_one_does_not() {
         ),
     ] {
         let upstream = Upstream::new(Arc::new(provider(url, dialect)), None).unwrap();
-        let Kind::Http { base, .. } = &upstream.kind else { panic!("not the network") };
-        assert_eq!(base.join(api, query).to_string(), wanted);
+        let Kind::Http(remote) = &upstream.kind else { panic!("not the network") };
+        assert_eq!(remote.base.join(api, query).to_string(), wanted);
         assert!(upstream.has_key());
     }
 }

@@ -26,6 +26,7 @@ use schemas::{
     subject::Subject,
     wire,
 };
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const KEY: &str = "tg-acme";
@@ -182,6 +183,25 @@ impl Stage {
 
 pub(crate) fn open(dir: &Path) -> Arc<Journal> {
     Journal::open(dir, &Options { lanes: LANES, segment_bytes: 1 << 20, ..Options::default() }).unwrap()
+}
+
+/// A chat request.
+pub(crate) fn chat(more: Value) -> Value {
+    let mut body = json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// A call by hyper's own client, in either version of HTTP.
+pub(crate) async fn post_with(is_http2: bool, url: &str, body: &Value) -> String {
+    let mut builder = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+    let client = builder.http2_only(is_http2).build_http();
+    let body = http_body_util::Full::new(bytes::Bytes::from(body.to_string()));
+    let request = http::Request::post(url).header("x-api-key", KEY).body(body).unwrap();
+    let answer = client.request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
 }
 
 /// What stands in a journal.
