@@ -13,13 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use gateway::meter::{Answer, End, Finish, Measured, Meter, Verdict};
+use gateway::{
+    meter::{Answer, End, Finish, Measured, Meter, Verdict},
+    request::{Cap, CapMember, Edits, parse},
+};
 use schemas::{
     event::Api,
     money::Pico,
     tokens::{Completeness, Doubt, Vector},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// Exchanges whose expectation is not followed, each with the reason.
 const EXPECTATION_IS_WRONG: &[(&str, &str)] = &[(
@@ -299,4 +302,43 @@ fn the_three_apis_are_metered_as_recorded() {
 #[test]
 fn others_who_speak_their_dialects_are_metered_as_recorded() {
     all_pass(true, 100);
+}
+
+/// The body of a recorded request; nothing where it was not recorded.
+fn request(corpus: &Path, id: &str) -> Option<Bytes> {
+    let file = fs::read(corpus.join(format!("{id}.request.json"))).expect("a request");
+    let request: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&file).expect("JSON");
+    let recorded = request.get("recorded").is_none_or(|recorded| recorded.get() == "true");
+    request.get("body").filter(|_| recorded).map(|body| Bytes::copy_from_slice(body.get().as_bytes()))
+}
+
+#[test]
+fn requests_are_read_as_recorded_and_edited_in_place() {
+    let Some(corpus) = corpus() else { return };
+    let mut read = 0;
+    for exchange in exchanges(&corpus, false) {
+        let Some(body) = request(&corpus, &exchange.id) else { continue };
+        let parsed = parse(exchange.api, &body).unwrap_or_else(|problem| panic!("{}: {problem}", exchange.id));
+        assert_eq!(parsed.model, exchange.text("model_requested"), "{}", exchange.id);
+        let streams = matches!(exchange.api, Api::OpenAiChat | Api::AnthropicMessages) && exchange.flag("stream");
+        assert_eq!(parsed.stream, streams, "{}", exchange.id);
+        assert_eq!(parsed.edit(&Edits::default()).as_ptr(), body.as_ptr(), "{}", exchange.id);
+        let cap = Some(Cap { member: CapMember::MaxTokens, tokens: 1 });
+        let edited = parsed.edit(&Edits { model: Some("another"), ask_usage: true, cap });
+        let mut wanted: Value = serde_json::from_slice(&body).expect("JSON");
+        wanted["model"] = "another".into();
+        let capped = ["max_tokens", "max_completion_tokens"].map(|name| wanted[name].is_number());
+        wanted[if capped == [false, true] { "max_completion_tokens" } else { "max_tokens" }] = 1.into();
+        wanted
+            .as_object_mut()
+            .expect("an object")
+            .retain(|name, value| name != "max_completion_tokens" || !value.is_null());
+        if exchange.api == Api::OpenAiChat && streams {
+            wanted["stream_options"]["include_usage"] = true.into();
+        }
+        let edited: Value = serde_json::from_slice(&edited).expect("JSON");
+        assert_eq!(edited, wanted, "{}", exchange.id);
+        read += 1;
+    }
+    assert!(read > 400, "only {read} requests");
 }
