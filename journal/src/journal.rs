@@ -309,7 +309,8 @@ impl Journal {
         self.log.behind()
     }
 
-    /// Whether new calls may be admitted: a sixteenth of the journal is for what settles the calls that are already open.
+    /// Whether new calls may be admitted. A sixteenth of the journal, or half a segment of a full disk, is for what settles
+    /// the calls that are already open.
     pub fn has_room(&self) -> bool {
         self.log.room() > self.most_bytes / 16
     }

@@ -82,6 +82,8 @@ struct Writer {
     /// Sealed, but not fsynced yet.
     unsealed: VecDeque<(Arc<Facts>, Arc<File>)>,
     spare: Option<File>,
+    /// The next segment could not be made in advance: what is left of this one is all there is.
+    starved: bool,
     /// The last sequence given out, by lane.
     last: Vec<u64>,
     buffer: Vec<u8>,
@@ -121,6 +123,7 @@ impl Log {
                 file: Arc::new(file),
                 unsealed: VecDeque::new(),
                 spare: None,
+                starved: false,
                 last: vec![0; usize::from(options.lanes)],
                 buffer: Vec::new(),
                 synced: end,
@@ -162,9 +165,13 @@ impl Log {
         writer.sealed_bytes + writer.active.bytes
     }
 
-    /// The bytes that may still be appended.
+    /// The bytes that may still be appended, as far as known; none once only half a segment is left on a full disk.
     pub(crate) fn room(&self) -> u64 {
-        self.options.most_bytes.saturating_sub(self.bytes())
+        let writer = held(&self.writer);
+        if writer.starved {
+            return 0;
+        }
+        self.options.most_bytes.saturating_sub(writer.sealed_bytes + writer.active.bytes)
     }
 
     /// The age of the oldest record that is not on the platter.

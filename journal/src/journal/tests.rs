@@ -183,6 +183,21 @@ fn a_full_journal_refuses_until_something_is_confirmed() {
 }
 
 #[test]
+fn a_full_disk_stops_admission_before_settlement() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Faults::default();
+    let journal = Journal::open(dir.path(), &Options { faults: faults.clone(), ..options() }).unwrap();
+    faults.plant(Point::Create, rustix::io::Errno::NOSPC);
+    append(&journal, 0, &"x".repeat(2500));
+    journal.sync().unwrap();
+    eventually("the warning", || !journal.has_room());
+    append(&journal, 0, "settled");
+    // The disk has room again.
+    journal.sync().unwrap();
+    eventually("room", || journal.has_room());
+}
+
+#[test]
 fn an_open_journal_is_locked() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());

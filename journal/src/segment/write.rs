@@ -139,6 +139,7 @@ impl Log {
             }
             None => make(&self.dir, &path, &self.options)?,
         };
+        writer.starved = false;
         let before = writer.active.heads();
         opening(&mut writer.buffer, base, writer.synced, &before, self.salt);
         let sealed = Arc::new(std::mem::replace(&mut writer.active, Facts::new(base, before)));
