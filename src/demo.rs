@@ -71,9 +71,12 @@ struct Seen {
 async fn demo(loaded: &Loaded, span: Duration) -> Result<(), String> {
     let (keys, token) = (first_keys(&loaded.clear.keys), loaded.clear.token.as_ref());
     let (false, Some(token)) = (keys.is_empty(), token) else {
-        return Err("the demo needs a configuration with development keys (`key:`) and a token (`token:`) in clear".into());
+        return Err(
+            "the demo needs a configuration with development keys (`key:`) and a token (`token:`) in clear".into()
+        );
     };
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().map_err(|error| error.to_string())?;
+    let client =
+        reqwest::Client::builder().timeout(Duration::from_secs(30)).build().map_err(|error| error.to_string())?;
     let (calls, questions) = (loaded.config.listen.gateway.to_string(), loaded.config.listen.query.to_string());
     let started = time::now();
     println!("driving {} tenants for {} seconds …", keys.len(), span.as_secs());
@@ -177,13 +180,24 @@ fn questions_of(started: Time) -> [(&'static str, String); 3] {
                  GROUP BY tenant, limit_name, code ORDER BY tenant, limit_name"
             ),
         ),
-        ("the limits now", "SELECT limit_name, instance, unit, amount, settled, held FROM balances ORDER BY limit_name, instance".to_owned()),
+        (
+            "the limits now",
+            "SELECT limit_name, instance, unit, amount, settled, held FROM balances ORDER BY limit_name, instance"
+                .to_owned(),
+        ),
     ]
 }
 
 /// Waits until every answered call is in the answers.
-async fn await_rows(client: &reqwest::Client, address: &str, token: &Secret, started: Time, answered: u64) -> Result<(), String> {
-    let sql = format!("SELECT count(*) AS calls FROM usage WHERE time >= TIMESTAMP '{started}' AND outcome = 'complete'");
+async fn await_rows(
+    client: &reqwest::Client,
+    address: &str,
+    token: &Secret,
+    started: Time,
+    answered: u64,
+) -> Result<(), String> {
+    let sql =
+        format!("SELECT count(*) AS calls FROM usage WHERE time >= TIMESTAMP '{started}' AND outcome = 'complete'");
     let since = Instant::now();
     loop {
         let answer = ask(client, address, token, &sql).await?;
@@ -192,7 +206,9 @@ async fn await_rows(client: &reqwest::Client, address: &str, token: &Secret, sta
             return Ok(());
         }
         if since.elapsed() > PATIENCE {
-            return Err(format!("{answered} calls were answered, but the query service shows {rows} after {PATIENCE:?}"));
+            return Err(format!(
+                "{answered} calls were answered, but the query service shows {rows} after {PATIENCE:?}"
+            ));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -213,16 +229,23 @@ async fn ask(client: &reqwest::Client, address: &str, token: &Secret, sql: &str)
 
 /// Prints rows under their names, as wide as the widest.
 fn print_table(answer: &Value) {
-    let names: Vec<&str> = answer["columns"].as_array().into_iter().flatten().filter_map(|column| column["name"].as_str()).collect();
+    let names: Vec<&str> =
+        answer["columns"].as_array().into_iter().flatten().filter_map(|column| column["name"].as_str()).collect();
     let cell = |row: &Value, name: &str| match &row[name] {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
-    let rows: Vec<Vec<String>> =
-        answer["rows"].as_array().into_iter().flatten().map(|row| names.iter().map(|name| cell(row, name)).collect()).collect();
+    let rows: Vec<Vec<String>> = answer["rows"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| names.iter().map(|name| cell(row, name)).collect())
+        .collect();
     let widths: Vec<usize> = (0..names.len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).chain([names[column].len()]).max().unwrap_or(0))
+        .map(|column| {
+            rows.iter().map(|row| row[column].chars().count()).chain([names[column].len()]).max().unwrap_or(0)
+        })
         .collect();
     let line = |cells: Vec<&str>| {
         let cells: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();

@@ -35,7 +35,10 @@ impl Source {
 
     fn is_test(&self) -> bool {
         let name = self.name();
-        name.contains("tests") || name.contains("benches") || name.ends_with("conformance.rs") || name.contains("conformance/")
+        name.contains("tests")
+            || name.contains("benches")
+            || name.ends_with("conformance.rs")
+            || name.contains("conformance/")
     }
 }
 
@@ -73,7 +76,9 @@ fn check(rule: &str, offences: impl Fn(&Source) -> Vec<String>) {
 fn mentions(source: &Source, word: &str) -> Vec<String> {
     let lines = source.text.lines().enumerate();
     let code = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
-    code.filter(|(_, line)| line.contains(word)).map(|(at, _)| format!("{}:{}: {word}", source.name(), at + 1)).collect()
+    code.filter(|(_, line)| line.contains(word))
+        .map(|(at, _)| format!("{}:{}: {word}", source.name(), at + 1))
+        .collect()
 }
 
 #[test]
@@ -83,7 +88,11 @@ fn every_file_says_what_it_is() {
             return Vec::new();
         }
         // A test module beside its file is told by the file.
-        if source.is_test() && source.path.file_name().is_some_and(|name| name == "tests.rs") { Vec::new() } else { vec![source.name()] }
+        if source.is_test() && source.path.file_name().is_some_and(|name| name == "tests.rs") {
+            Vec::new()
+        } else {
+            vec![source.name()]
+        }
     });
 }
 
@@ -91,7 +100,11 @@ fn every_file_says_what_it_is() {
 fn files_and_functions_are_short() {
     check(&format!("a file has at most {FILE_LINES} lines"), |source| {
         let lines = source.text.lines().count();
-        if lines > FILE_LINES && !source.is_test() { vec![format!("{}: {lines} lines", source.name())] } else { Vec::new() }
+        if lines > FILE_LINES && !source.is_test() {
+            vec![format!("{}: {lines} lines", source.name())]
+        } else {
+            Vec::new()
+        }
     });
     check(&format!("a function has at most {FUNCTION_LINES} lines"), |source| {
         if source.is_test() {
@@ -101,6 +114,12 @@ fn files_and_functions_are_short() {
         let starts = lines.iter().enumerate().filter(|(_, line)| is_function(line));
         starts
             .filter_map(|(at, line)| {
+                let signature = lines[at..]
+                    .iter()
+                    .find(|line| line.ends_with('{') || line.ends_with(';') || line.ends_with('}'))?;
+                if !signature.ends_with('{') {
+                    return None;
+                }
                 let indent = line.len() - line.trim_start().len();
                 let end = lines[at..].iter().position(|line| *line == format!("{}}}", " ".repeat(indent)))?;
                 let length = end + 1;
@@ -112,20 +131,31 @@ fn files_and_functions_are_short() {
 
 fn is_function(line: &str) -> bool {
     let code = line.trim_start();
-    let code = ["pub(crate) ", "pub(super) ", "pub ", "const ", "async "].iter().fold(code, |code, word| code.strip_prefix(word).unwrap_or(code));
+    let code = ["pub(crate) ", "pub(super) ", "pub ", "const ", "async "]
+        .iter()
+        .fold(code, |code, word| code.strip_prefix(word).unwrap_or(code));
     code.starts_with("fn ")
 }
 
 #[test]
 fn modules_are_files_of_their_own_name() {
-    check("there is no mod.rs", |source| {
-        if source.path.ends_with("mod.rs") { vec![source.name()] } else { Vec::new() }
-    });
+    check(
+        "there is no mod.rs",
+        |source| {
+            if source.path.ends_with("mod.rs") { vec![source.name()] } else { Vec::new() }
+        },
+    );
 }
 
 #[test]
 fn exceptions_say_why_and_nothing_is_left_for_later() {
-    for word in [concat!("#[", "allow("), concat!("#[", "ignore"), concat!("TO", "DO"), concat!("FIX", "ME"), concat!("un", "implemented!")] {
+    for word in [
+        concat!("#[", "allow("),
+        concat!("#[", "ignore"),
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("un", "implemented!"),
+    ] {
         check(&format!("no {word}"), |source| mentions(source, word));
     }
 }
@@ -139,7 +169,9 @@ fn roles_do_not_know_each_other() {
             assert!(!manifest.lines().any(|line| line.starts_with(&format!("{other}"))), "{role} depends on {other}");
         }
     }
-    for (below, above) in [("schemas", "journal"), ("journal", "gateway"), ("journal", "metering"), ("journal", "query")] {
+    for (below, above) in
+        [("schemas", "journal"), ("journal", "gateway"), ("journal", "metering"), ("journal", "query")]
+    {
         let manifest = fs::read_to_string(root().join(below).join("Cargo.toml")).unwrap();
         assert!(!manifest.lines().any(|line| line.starts_with(above)), "{below} depends on {above}");
     }
@@ -183,7 +215,9 @@ fn one_place_reads_the_wall_clock() {
 fn money_and_tokens_are_integers() {
     check("no floating point where money or tokens are counted", |source| {
         let name = source.name();
-        if !(name.starts_with("schemas/src") || name.starts_with("metering/src")) || source.is_test() {
+        // A request's JSON may write a count as 64.0; it is made an integer, or refused, where it is read.
+        let edge = name == "schemas/src/bound/json.rs";
+        if edge || !(name.starts_with("schemas/src") || name.starts_with("metering/src")) || source.is_test() {
             return Vec::new();
         }
         ["f32", "f64"].iter().flat_map(|word| mentions(source, word)).collect()
