@@ -177,10 +177,29 @@ impl Attempt {
     }
 
     /// Writes that it was admitted; before the ticket is good the provider is not called.
-    pub(crate) fn admitted(&self) -> Ticket {
+    pub(crate) fn admitted(&mut self) -> Ticket {
         let holds = self.permit.as_ref().map(|permit| permit.holds.clone()).unwrap_or_default();
-        let admitted = event::Admitted { attempt: self.facts.clone(), holds };
-        self.worker.write(self.flight.lane, &Event::Admitted(Box::new(admitted)), None)
+        // The facts go into the event and come back, since they are too many to be copied with every call.
+        let attempt = self.take_facts();
+        let event = Event::Admitted(Box::new(event::Admitted { attempt, holds }));
+        let ticket = self.worker.write(self.flight.lane, &event, None);
+        if let Event::Admitted(admitted) = event {
+            self.facts = admitted.attempt;
+        }
+        ticket
+    }
+
+    /// Takes the facts and leaves what is needed to call it by name.
+    fn take_facts(&mut self) -> event::Attempt {
+        let hollow = event::Attempt {
+            subject: Arc::clone(&self.facts.subject),
+            provider: String::new(),
+            model: String::new(),
+            model_requested: String::new(),
+            gateway: Arc::clone(&self.facts.gateway),
+            ..self.facts
+        };
+        std::mem::replace(&mut self.facts, hollow)
     }
 
     /// The first byte of the answer's body is here.
@@ -190,8 +209,11 @@ impl Attempt {
         }
     }
 
-    /// Writes where it stands. Nobody waits for that.
+    /// Writes where it stands, unless the journal is in trouble. Nobody waits for that.
     pub(crate) fn streamed(&self, so_far: Vector) {
+        if self.worker.emitter.failing() {
+            return;
+        }
         let streamed = Streamed { call: self.facts.call, attempt: self.facts.attempt, at: now(), so_far };
         drop(self.worker.write(self.flight.lane, &Event::Streamed(streamed), None));
     }
@@ -213,7 +235,7 @@ impl Attempt {
         let settled_at = now();
         self.worker.meters.settled(&self.facts, end.outcome(), &usage, settled_at, self.ttft_ms);
         let settled = Settled {
-            attempt: self.facts.clone(),
+            attempt: self.take_facts(),
             settled_at,
             outcome: end.outcome(),
             status: self.status,

@@ -53,6 +53,10 @@ impl Reporter {
     }
 
     fn report(&self, worker: &Worker) {
+        if worker.emitter.failing() {
+            // What is said later says it all: refusals are counted on, counters and watermarks are totals.
+            return;
+        }
         for refused in self.refusals.iter().flat_map(|refusals| refusals.take()) {
             let lane = worker.lane(&refused.subject.tenant);
             drop(worker.write(lane, &Event::Refused(Box::new(refused)), None));

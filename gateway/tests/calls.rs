@@ -454,3 +454,85 @@ async fn many_calls_at_once_are_each_settled_once() {
     assert_eq!(drained.cut, 0);
     assert_eq!((written.ends().len(), written.settled().len(), written.admitted().len()), (200, 200, 200));
 }
+
+#[tokio::test]
+async fn a_provider_that_speaks_http2_is_spoken_to_in_http2() {
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    let provider = Stage::new(nobody).await;
+    let setting = Setting { http2: true, api_key: KEY, ..Setting::default() };
+    let stage = Stage::with(provider.address, setting).await;
+    let message = json!({ "model": "claude-x", "max_tokens": 5, "messages": [{ "role": "user", "content": "hi" }] });
+    for (path, body) in [("/v1/chat/completions", chat(json!({ "model": "gpt-x" }))), ("/v1/messages", message)] {
+        let answer = stage.post(path, &body).send().await.unwrap();
+        // The other gateway refuses the model or has no such provider; that it said so came over HTTP/2.
+        assert_eq!(answer.status(), 502);
+        assert!(answer.text().await.unwrap().contains("TG4001"));
+    }
+    let (_, written) = stage.end().await;
+    assert!(written.settled().iter().all(|settled| settled.status == 502), "{:#?}", written.settled());
+    drop(provider.end().await);
+}
+
+#[tokio::test]
+async fn a_provider_has_no_more_connections_than_it_is_given() {
+    let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(USAGE), say(DONE)])).await;
+    let timeouts = Timeouts { connect: Duration::from_millis(100), ..Timeouts::default() };
+    let stage = Stage::with(replay.address, Setting { timeouts, max_connections: 1, ..Setting::default() }).await;
+    let mut first = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+    assert!(first.chunk().await.unwrap().is_some());
+    let second = stage.post("/v1/chat/completions", &chat(json!({}))).send().await.unwrap();
+    assert_eq!(second.status(), 503);
+    replay.go_on();
+    assert!(first.bytes().await.unwrap().ends_with(DONE.as_bytes()));
+    let (_, written) = stage.end().await;
+    assert_eq!((replay.asked().len(), written.settled().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn bodies_in_memory_are_bounded_over_all_calls() {
+    let replay = Replay::start(json("200 OK", WHOLE)).await;
+    let mut setting = Setting::default();
+    (setting.server.max_body, setting.server.max_body_in_flight) = (1_000, 1_500);
+    let stage = Stage::with(replay.address, setting).await;
+    let head =
+        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: 1000\r\n\r\n{{");
+    let mut slow = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let long = chat(json!({ "user": "x".repeat(800) }));
+    // The slow one's share is taken as soon as its head was read.
+    let mut status = 200;
+    while status == 200 {
+        status = stage.post("/v1/chat/completions", &long).send().await.unwrap().status().as_u16();
+    }
+    assert_eq!(status, 503);
+    drop(slow);
+    while status == 503 {
+        status = stage.post("/v1/chat/completions", &long).send().await.unwrap().status().as_u16();
+    }
+    assert_eq!(status, 200);
+    drop(stage.end().await);
+}
+
+#[tokio::test]
+async fn beyond_what_is_drained_a_client_that_leaves_is_settled_at_once() {
+    let replay = Replay::start(stream(vec![say(TEXT), Step::Hang])).await;
+    let mut setting = Setting::default();
+    setting.server.drain = Duration::from_millis(500);
+    let stage = Stage::with(replay.address, setting).await;
+    let body = chat(json!({ "stream": true })).to_string();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for number in 1..=105 {
+        let mut client = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        replay.was_asked(number).await;
+        client.shutdown().await.unwrap();
+        let _ = client.read_to_end(&mut Vec::new()).await;
+    }
+    let (drained, written) = stage.end().await;
+    let ended = |outcome| written.settled().iter().filter(|settled| settled.outcome == outcome).count();
+    assert_eq!((drained.cut, ended(Outcome::Cut), ended(Outcome::ClientGone)), (100, 100, 5));
+    assert!(written.ends().values().all(|ends| *ends == 1) && written.ends().len() == 105);
+}

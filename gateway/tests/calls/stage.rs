@@ -50,13 +50,17 @@ pub(crate) struct Setting {
     pub(crate) usage_in_stream: UsageInStream,
     pub(crate) api_key: &'static str,
     pub(crate) frame_delay: Duration,
+    pub(crate) http2: bool,
+    pub(crate) max_connections: usize,
 }
 
 impl Default for Setting {
     fn default() -> Self {
         let server = Server { drain: Duration::from_secs(2), ..Server::default() };
         let (timeouts, usage_in_stream) = (Timeouts::default(), UsageInStream::Ask);
-        Self { server, cors: Cors::default(), timeouts, usage_in_stream, api_key: SECRET, frame_delay: Duration::ZERO }
+        let (frame_delay, http2, max_connections) = (Duration::ZERO, false, 1_000);
+        let cors = Cors::default();
+        Self { server, cors, timeouts, usage_in_stream, api_key: SECRET, frame_delay, http2, max_connections }
     }
 }
 
@@ -76,8 +80,8 @@ fn provider(name: &str, dialect: Dialect, address: Option<SocketAddr>, setting: 
         base_url: address.map(|address| BaseUrl::parse(&format!("http://{address}{path}")).unwrap()),
         api_key: Secret::new(setting.api_key),
         timeouts: setting.timeouts,
-        http2: false,
-        max_connections: 100,
+        http2: setting.http2,
+        max_connections: setting.max_connections,
         allow_private: false,
         usage_in_stream: setting.usage_in_stream,
         forward: vec!["x-custom".into()],
