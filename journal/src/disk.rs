@@ -78,7 +78,8 @@ impl Disk {
     /// [`Error::Locked`] while another process has it; [`Error::Corrupt`] if anything that had been committed is damaged.
     pub fn open(dir: &Path, options: &Options) -> Result<Arc<Self>, Error> {
         let lock = files::lock(dir)?;
-        let store = Store::open(&dir.join("state.redb"))?;
+        let state = dir.join("state.redb");
+        let store = Store::open(&state, || refuse_orphans(dir, &state))?;
         let ends = store.ends()?;
         let exactly = |end| Bounds { floor: end, ceiling: Some(end) };
         let ledger = Log::open(&dir.join("ledger"), outputs(Topic::Ledger, options), exactly(ends.ledger))?;
@@ -109,6 +110,18 @@ impl Disk {
     pub fn ledger_bytes(&self) -> u64 {
         self.shared.ledger.bytes()
     }
+}
+
+/// Segments whose store is gone are not cut to nothing: that would take every charge with it.
+fn refuse_orphans(dir: &Path, state: &Path) -> Result<(), Error> {
+    for part in ["usage", "ledger", "policy"] {
+        let part = dir.join(part);
+        if part.is_dir() && !files::segments(&part)?.is_empty() {
+            let why = format!("it is missing or empty although {} is there", part.display());
+            return Err(Error::Corrupt { path: state.to_owned(), position: 0, why });
+        }
+    }
+    Ok(())
 }
 
 fn outputs(topic: Topic, options: &Options) -> segment::Options {

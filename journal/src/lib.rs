@@ -24,6 +24,7 @@ use schemas::{
     topics::Topic,
 };
 
+mod deadline;
 mod disk;
 mod error;
 mod fault;

@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use schemas::id::Lane;
 
 use crate::{
     Change, Follower,
+    deadline::Deadline,
     disk::{Shared, store::View},
     error::Error,
     segment::held,
@@ -61,7 +62,7 @@ impl Mailbox {
 
     /// Waits for changes and takes them all; `None` if it has overflowed.
     fn take(&self, wait: Duration) -> Result<Option<Vec<Change>>, Error> {
-        let deadline = Instant::now() + wait;
+        let deadline = Deadline::after(wait);
         let mut waiting = held(&self.waiting);
         loop {
             if waiting.overflowed {
@@ -74,7 +75,7 @@ impl Mailbox {
             if waiting.closed {
                 return Err(Error::Closed);
             }
-            let rest = deadline.saturating_duration_since(Instant::now());
+            let rest = deadline.rest();
             if rest.is_zero() {
                 return Ok(Some(Vec::new()));
             }

@@ -58,27 +58,26 @@ fn refused<E: Into<redb::Error>>(path: &Path) -> impl Fn(E) -> Error {
 }
 
 impl Store {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let fresh = !path.exists();
+    /// Opens the store; in a new one, `may_be_new` is asked first.
+    pub(super) fn open(path: &Path, may_be_new: impl FnOnce() -> Result<(), Error>) -> Result<Self, Error> {
         let db = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(refused(path))?;
         let store = Self { db, path: path.to_owned() };
-        if fresh {
+        let txn = store.db.begin_read().map_err(refused(path))?;
+        if matches!(txn.open_table(ENDS), Err(redb::TableError::TableDoesNotExist(_))) {
+            may_be_new()?;
+            path.parent().map_or(Ok(()), files::sync_dir)?;
             store.write(|txn| {
                 txn.open_table(DECISIONS)?;
                 txn.open_table(ENDS)?;
                 Ok(())
             })?;
-            path.parent().map_or(Ok(()), files::sync_dir)?;
         }
         Ok(store)
     }
 
     pub(super) fn ends(&self) -> Result<Ends, Error> {
         let read = || -> Result<Ends, redb::Error> {
-            let ends = match self.db.begin_read()?.open_table(ENDS) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Ends::default()),
-                table => table?,
-            };
+            let ends = self.db.begin_read()?.open_table(ENDS)?;
             let get = |name| Ok::<_, redb::Error>(ends.get(name)?.map_or(0, |end| end.value()));
             Ok(Ends { input: get("input")?, ledger: get("ledger")?, policy: get("policy")? })
         };
@@ -129,10 +128,7 @@ impl View {
     /// The keys after `last` and their states, about 1 MiB of them, and whether that is all there is.
     pub(super) fn after(&self, last: Option<&Bytes>) -> Result<(Vec<(Bytes, Bytes)>, bool), Error> {
         let read = || -> Result<(Vec<(Bytes, Bytes)>, bool), redb::Error> {
-            let table = match self.txn.open_table(DECISIONS) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok((Vec::new(), true)),
-                table => table?,
-            };
+            let table = self.txn.open_table(DECISIONS)?;
             let start = last.map_or(std::ops::Bound::Unbounded, |last| std::ops::Bound::Excluded(&last[..]));
             let (mut out, mut bytes) = (Vec::new(), 0);
             for entry in table.range::<&[u8]>((start, std::ops::Bound::Unbounded))? {

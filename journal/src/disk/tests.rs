@@ -219,6 +219,35 @@ fn lost_records_that_were_committed_are_damage() {
 }
 
 #[test]
+fn a_store_that_is_lost_or_of_an_earlier_day_is_damage() {
+    let dir = fresh();
+    let disk = open(dir.0.path());
+    let mut member = member(&disk);
+    member.commit(Lane(0), outputs(0, "one")).unwrap();
+    let early = crashed(dir.0.path());
+    member.commit(Lane(0), outputs(0, "two")).unwrap();
+    let between = crashed(dir.0.path());
+    member.commit(Lane(0), outputs(0, "three")).unwrap();
+    let check = |state: Option<&Path>, ok: bool| {
+        let copy = crashed(dir.0.path());
+        let path = copy.0.path().join("state.redb");
+        fs::remove_file(&path).unwrap();
+        if let Some(state) = state {
+            fs::copy(state.join("state.redb"), path).unwrap();
+        }
+        match Disk::open(copy.0.path(), &options()) {
+            Ok(_) => assert!(ok, "{state:?}"),
+            Err(error) => assert!(!ok && error.code() == ErrorCode::JournalCorrupt, "{state:?}: {error}"),
+        }
+    };
+    check(None, false);
+    check(Some(early.0.path()), false);
+    // One transaction behind is what a crash may leave.
+    check(Some(between.0.path()), true);
+    check(Some(dir.0.path()), true);
+}
+
+#[test]
 fn one_process_one_member() {
     let dir = fresh();
     let disk = open(dir.0.path());

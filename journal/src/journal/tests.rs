@@ -267,6 +267,32 @@ fn threads_share_a_journal() {
     }
 }
 
+#[test]
+fn a_reader_keeps_up_with_rolling_and_trimming() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), &Options { segment_bytes: 1024, ..options() }).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..3000 {
+                append(&journal, 0, &format!("{number:0100}"));
+            }
+        });
+        let mut reader = journal.read_from(Position(0)).unwrap();
+        let mut read = 0;
+        while read < 3000 {
+            for record in reader.poll(SOON).unwrap() {
+                assert_eq!(record.body, format!("{read:0100}"));
+                read += 1;
+                assert_eq!((record.offset.0 + 1, record.header.seq.0), (read, read));
+            }
+            journal.keep_from(reader.next());
+            journal.confirm(journal.producer(), Lane(0), Seq(read));
+        }
+    });
+    append(&journal, 0, "the last one");
+    eventually("the trim", || journal.first() > Position(2900));
+}
+
 /// The child: appends until it is killed, and says after each append that it returned.
 fn append_for_ever(dir: &Path) {
     let journal = open(dir);

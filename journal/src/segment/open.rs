@@ -84,9 +84,7 @@ fn look(dir: &Path, salt: u32, bounds: Bounds, listed: &[(u64, PathBuf)]) -> Res
             let why = format!("the segment after offset {} is missing", look.facts.end);
             return Err(Error::Corrupt { path: path.clone(), position: look.facts.bytes, why });
         }
-        if !reached {
-            refuse_damage(salt, &look, listed.get(index + 1..).unwrap_or_default())?;
-        }
+        refuse_damage(salt, &look, reached, listed.get(index + 1..).unwrap_or_default())?;
         if look.facts.bytes > 0 {
             looks.push(look);
         } else if looks.is_empty() && *base > 0 {
@@ -111,19 +109,23 @@ fn one(dir: &Path, salt: u32, bounds: Bounds, base: u64, path: &Path, next: Opti
     Ok(Look { facts, path: path.to_owned(), scanned: true })
 }
 
-/// The first bad frame of `look` is the end of the log, unless something later says that it had been durable.
-fn refuse_damage(salt: u32, look: &Look, later: &[(u64, PathBuf)]) -> Result<(), Error> {
-    if !look.scanned {
-        return Ok(());
-    }
-    let own = std::iter::once((&look.path, look.facts.bytes));
+/// The first bad frame of `look`, or its first that never counted, is the end of the log, unless something later says that
+/// more had been durable. Of what never counts there is at most one transaction, which nothing was written after.
+fn refuse_damage(salt: u32, look: &Look, reached: bool, later: &[(u64, PathBuf)]) -> Result<(), Error> {
+    let own = look.scanned.then_some((&look.path, look.facts.bytes)).into_iter();
     for (path, from) in own.chain(later.iter().map(|(_, path)| (path, 0))) {
         let durable = File::open(path)
             .and_then(|file| scan::was_durable(&file, from, look.facts.end, salt))
             .map_err(io("read", path))?;
         if durable {
-            let why =
-                format!("the batch at offset {} is not what was written, and later ones are whole", look.facts.end);
+            let end = look.facts.end;
+            let why = if reached {
+                format!(
+                    "there is more than one transaction after offset {end}: the store beside it is of an earlier day"
+                )
+            } else {
+                format!("the batch at offset {end} is not what was written, and later ones are whole")
+            };
             return Err(Error::Corrupt { path: look.path.clone(), position: look.facts.bytes, why });
         }
     }

@@ -9,13 +9,14 @@ use std::{
     os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{Arc, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 
 use crate::{
     Record,
+    deadline::Deadline,
     error::Error,
     segment::{
         Log, Writer,
@@ -78,10 +79,10 @@ impl Log {
 
     /// Waits up to `wait` until there is something to see at `offset`, or the log is closed.
     pub(crate) fn wait_visible(&self, offset: u64, wait: Duration) -> Visible {
-        let deadline = Instant::now() + wait;
+        let deadline = Deadline::after(wait);
         let mut visible = held(&self.visible);
         while visible.end <= offset && !visible.closed {
-            let rest = deadline.saturating_duration_since(Instant::now());
+            let rest = deadline.rest();
             if rest.is_zero() {
                 break;
             }
