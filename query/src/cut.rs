@@ -1,0 +1,117 @@
+//! One cut for each query: what all its tables are made of, and how complete that is.
+//!
+//! For every table the files of one version of the lake and the rows of the tail after it, up to one vector of offsets for
+//! all tables: a join of two of them never sees half of an entry. A cut keeps what it refers to.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use object_store::ObjectStore;
+use schemas::{
+    id::{Lane, Offset},
+    time::Time,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    access::Access,
+    error::Error,
+    lake::DataFile,
+    table::TableDef,
+    tail::Tail,
+    watermark::{Completeness, Watermark},
+};
+
+/// Where cuts come from.
+pub struct Cuts {
+    tail: Arc<Tail>,
+    store: Arc<dyn ObjectStore>,
+    watermark: Arc<Watermark>,
+    access: Arc<Access>,
+}
+
+/// What one query reads.
+#[derive(Debug)]
+pub struct Cut {
+    /// Every table.
+    pub slices: Vec<Slice>,
+    /// How complete it is.
+    pub as_of: AsOf,
+}
+
+/// What one query reads of one table.
+#[derive(Debug)]
+pub struct Slice {
+    /// The table.
+    pub table: &'static TableDef,
+    /// The files of its version.
+    pub files: Vec<Arc<DataFile>>,
+    /// The rows after them.
+    pub tail: Vec<RecordBatch>,
+    /// By lane, where the cut ends, for lanes in which the files go beyond it.
+    pub beyond: Vec<(Lane, Offset)>,
+}
+
+/// How complete an answer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsOf {
+    /// By lane, the first record of the ledger that the answer does not have.
+    pub offsets: Vec<Offset>,
+    /// Up to when every call is in it.
+    pub completeness: Completeness,
+}
+
+impl Cuts {
+    /// Cuts through what the tail and its versions of the lake hold.
+    pub fn new(tail: Arc<Tail>, store: Arc<dyn ObjectStore>, watermark: Arc<Watermark>, access: Arc<Access>) -> Self {
+        Self { tail, store, watermark, access }
+    }
+
+    /// Where the files are.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// How complete a cut would be now.
+    pub fn as_of(&self, now: Time) -> AsOf {
+        let completeness = self.watermark.at(now, self.access.abandon_after());
+        AsOf { offsets: self.tail.high(), completeness }
+    }
+
+    /// A cut.
+    pub fn cut(&self, now: Time) -> Result<Cut, Error> {
+        // Before the pin, so that it promises no more than the pin holds.
+        let completeness = self.watermark.at(now, self.access.abandon_after());
+        let pin = self.tail.pin();
+        let beyond = pin.beyond();
+        let slices = pin.tables().iter().map(|pinned| {
+            Ok(Slice {
+                table: pinned.table,
+                files: pinned.version.files.clone(),
+                tail: pinned.tail()?,
+                beyond: beyond.clone(),
+            })
+        });
+        Ok(Cut {
+            slices: slices.collect::<Result<_, Error>>()?,
+            as_of: AsOf { offsets: pin.high().to_vec(), completeness },
+        })
+    }
+}
+
+impl AsOf {
+    /// As answers show it.
+    pub fn json(&self) -> Value {
+        let waiting: Vec<_> = self
+            .completeness
+            .waiting_for
+            .iter()
+            .map(|waiting| json!({"gateway": waiting.gateway, "since": waiting.since.to_string(), "why": waiting.why}))
+            .collect();
+        json!({
+            "offsets": self.offsets.iter().map(|offset| offset.0).collect::<Vec<_>>(),
+            "complete_through": self.completeness.complete_through.map(|time| time.to_string()),
+            "waiting_for": waiting,
+        })
+    }
+}

@@ -1,0 +1,59 @@
+//! What the policy topic says, now and earlier: who may read what, and the limits and price books that entries name.
+//!
+//! Whoever reads the topic applies each record in order. Limits and books are kept for good: an old entry may name them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use schemas::{
+    id::{BookHash, LimitId},
+    limit::Limit,
+    policy::Record,
+    price::Book,
+};
+
+use crate::{access::Access, table::Policies};
+
+/// The policy topic as far as it was read.
+#[derive(Debug, Default)]
+pub struct PolicyLog {
+    /// The policy in force, as the query surfaces see it.
+    pub access: Arc<Access>,
+    named: RwLock<Named>,
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    books: HashMap<BookHash, Book>,
+    limits: HashMap<LimitId, Arc<Limit>>,
+}
+
+impl PolicyLog {
+    /// Takes the next record of the topic.
+    pub fn apply(&self, record: Record) {
+        let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+        match record {
+            Record::Book(book) => {
+                named.books.insert(book.hash(), *book);
+            }
+            Record::Policy(policy) => {
+                for limit in &policy.limits {
+                    named.limits.insert(limit.id(), Arc::new(limit.clone()));
+                }
+                self.access.apply(&policy);
+            }
+        }
+    }
+}
+
+impl Policies for PolicyLog {
+    fn book(&self, hash: BookHash) -> Option<Book> {
+        self.named.read().unwrap_or_else(PoisonError::into_inner).books.get(&hash).cloned()
+    }
+
+    fn limit(&self, id: LimitId) -> Option<Arc<Limit>> {
+        self.named.read().unwrap_or_else(PoisonError::into_inner).limits.get(&id).cloned()
+    }
+}

@@ -1,0 +1,308 @@
+//! The role: what it needs, how its loops are wired, in which order they end.
+//!
+//! Threads: one follows the policy, one the ledger ([`crate::shelve`]), one serves HTTP. Runtimes: one for the lake's store,
+//! one for queries, so that a query that takes all cores delays neither a commit nor an accept.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use journal::{Follower, Reader, Road};
+use schemas::{
+    decision::{Key, LaneState, State},
+    id::{Lane, Offset},
+    ledger::Fact,
+    topics::Topic,
+    wire,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::ShelveConfig,
+    cut::Cuts,
+    error::Error,
+    http::{self, Surface, listen},
+    lake::Lake,
+    policies::PolicyLog,
+    shelve::{self, Shelver},
+    sql::{Engine, QueryError},
+    watermark::Watermark,
+};
+
+/// How long one look at a topic waits.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long to wait after the log or the lake failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Threads for the lake's store; they mostly wait.
+const LAKE_THREADS: usize = 2;
+
+/// What the role needs.
+pub struct Deps {
+    /// Where the log is.
+    pub road: Arc<dyn Road>,
+    /// `lake.url`.
+    pub lake_url: String,
+    /// Whether this process writes the lake (role `lake`).
+    pub writes: bool,
+    /// Where questions are answered (role `query`).
+    pub listener: Option<TcpListener>,
+    /// How the lake is kept.
+    pub config: ShelveConfig,
+}
+
+/// Why the role ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The lake cannot be used as it is configured, or the last commit was not made.
+    #[error(transparent)]
+    Lake(#[from] Error),
+    /// The log cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] journal::Error),
+    /// A thread, a socket or a runtime could not be had.
+    #[error("the operating system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// The engine could not be set up.
+    #[error("the query engine cannot start: {0}")]
+    Engine(#[from] QueryError),
+}
+
+impl RunError {
+    /// Whether trying again cannot help.
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Lake(error) => {
+                matches!(error, Error::Url { .. } | Error::NoConditionalPut | Error::OtherSchema { .. })
+            }
+            Self::Log(_) => false,
+            Self::System(_) | Self::Engine(_) => true,
+        }
+    }
+}
+
+/// The roles `lake` and `query`; in one process they share the tail.
+pub struct Query {
+    deps: Deps,
+    readiness: Readiness,
+}
+
+/// Whether the role can answer; cheap to clone and to ask.
+#[derive(Clone)]
+pub struct Readiness {
+    why_not: Arc<Mutex<Vec<String>>>,
+}
+
+impl Readiness {
+    /// Why the role cannot answer now; empty when it can.
+    pub fn why_not(&self) -> Vec<String> {
+        self.why_not.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, why_not: Vec<String>) {
+        *self.why_not.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
+    }
+}
+
+impl Query {
+    /// The role; nothing runs yet.
+    pub fn new(deps: Deps) -> Self {
+        let why_not = Arc::new(Mutex::new(vec!["the lake has not been opened yet".to_owned()]));
+        Self { deps, readiness: Readiness { why_not } }
+    }
+
+    /// Whether it can answer.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Where it listens; nothing without the role `query`.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.deps.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Runs until `shutdown`; blocks. Then requests end, and what is not in the lake yet is committed. An error is a
+    /// configuration that cannot work, or a last commit that was not made, which loses nothing.
+    pub fn run(self, shutdown: &CancellationToken) -> Result<(), RunError> {
+        let Self { deps, readiness } = self;
+        let lakes = runtime("lake", LAKE_THREADS)?;
+        let queries = runtime("query", thread::available_parallelism().map_or(1, usize::from))?;
+        let policies = Arc::new(PolicyLog::default());
+        let watermark = Arc::new(Watermark::default());
+        let Some(parts) = open(&deps, &lakes, &policies, &watermark, &readiness, shutdown)? else { return Ok(()) };
+        let Opened { lake, shelver, policy, states } = parts;
+
+        let keeper = Keeper { policy, policies: policies.clone(), watermark: watermark.clone(), states, readiness };
+        let cuts = Arc::new(Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies.access)));
+        thread::scope(|scope| {
+            // Ends when the scope is left, also by an error.
+            let stop = shutdown.child_token();
+            let _guard = stop.clone().drop_guard();
+            let (watched, ended) = (&shelver, stop.clone());
+            scope.spawn(move || keeper.run(watched, &ended));
+            if let Some(listener) = deps.listener {
+                let engine = Arc::new(Engine::new(Arc::clone(&cuts))?);
+                let surface = Surface::new(engine, cuts, Arc::clone(&policies.access), queries.handle().clone());
+                let serving = Builder::new_current_thread().enable_all().build()?;
+                serving.block_on(listen::serve(listener, http::router(surface), stop.clone()))?;
+            } else {
+                lakes.block_on(shutdown.cancelled());
+            }
+            Ok::<(), RunError>(())
+        })?;
+        // Queries first: they read what the shelver keeps.
+        queries.shutdown_background();
+        Ok(shelver.stop()?)
+    }
+}
+
+struct Opened {
+    lake: Arc<Lake>,
+    shelver: Shelver,
+    policy: Box<dyn Reader>,
+    states: Vec<(Lane, LaneState)>,
+}
+
+/// Opens log and lake, again and again where that may help; nothing if the end was asked for before.
+fn open(
+    deps: &Deps,
+    lakes: &Runtime,
+    policies: &Arc<PolicyLog>,
+    watermark: &Arc<Watermark>,
+    readiness: &Readiness,
+    shutdown: &CancellationToken,
+) -> Result<Option<Opened>, RunError> {
+    while !shutdown.is_cancelled() {
+        match try_open(deps, lakes, policies, watermark) {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) if error.is_permanent() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the lake or the log cannot be opened; trying again");
+                readiness.set(vec![error.to_string()]);
+                lakes.block_on(async { tokio::time::timeout(PAUSE, shutdown.cancelled()).await.ok() });
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn try_open(
+    deps: &Deps,
+    lakes: &Runtime,
+    policies: &Arc<PolicyLog>,
+    watermark: &Arc<Watermark>,
+) -> Result<Opened, RunError> {
+    let lake = lakes.block_on(Lake::open(&deps.lake_url, deps.road.lanes()))?;
+    let mut policy = deps.road.reader(Topic::Policy, &[Offset(0)])?;
+    catch_up(policy.as_mut(), policies)?;
+    // Before the ledger's end is looked at: what metering remembered then is in the ledger up to that end.
+    let states = remembered(deps.road.follower()?.as_mut())?;
+    let observed = Arc::clone(watermark);
+    let shelver = Shelver::start(shelve::Deps {
+        road: Arc::clone(&deps.road),
+        lake: Arc::clone(&lake),
+        policies: policies.clone(),
+        observe: Box::new(move |entries| {
+            for (place, entry) in entries {
+                if let Fact::Heard(heard) = &entry.fact {
+                    observed.heard(place.lane, heard);
+                }
+            }
+        }),
+        runtime: lakes.handle().clone(),
+        writes: deps.writes,
+        config: deps.config,
+    })?;
+    Ok(Opened { lake, shelver, policy, states })
+}
+
+/// Reads the policy as far as it goes, so that the first entries find what they name.
+fn catch_up(policy: &mut dyn Reader, policies: &PolicyLog) -> Result<(), RunError> {
+    let end = policy.ends()?.first().copied().unwrap_or_default();
+    let mut next = Offset(0);
+    while next < end {
+        next = take(policy, policies, LOOK)?.unwrap_or(next);
+    }
+    Ok(())
+}
+
+/// Applies what comes within `wait`; gives the offset after it.
+fn take(policy: &mut dyn Reader, policies: &PolicyLog, wait: Duration) -> Result<Option<Offset>, RunError> {
+    let mut next = None;
+    for record in policy.poll(wait)? {
+        match wire::decode_policy(&record.body) {
+            Ok(known) => policies.apply(known),
+            Err(error) => {
+                tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; it is left out")
+            }
+        }
+        next = Some(Offset(record.offset.0 + 1));
+    }
+    Ok(next)
+}
+
+/// What metering remembers of each lane.
+fn remembered(decisions: &mut dyn Follower) -> Result<Vec<(Lane, LaneState)>, RunError> {
+    let mut states = Vec::new();
+    loop {
+        for change in decisions.poll(LOOK)? {
+            let Some(body) = change.state else { continue };
+            if let Ok(Key::Lane(lane)) = wire::decode_key(&change.key)
+                && let Ok(State::Lane(state)) = wire::decode_state(&Key::Lane(lane), &body)
+            {
+                states.push((lane, state));
+            }
+        }
+        if decisions.caught_up() {
+            return Ok(states);
+        }
+    }
+}
+
+/// Follows the policy, and says whether the role can answer.
+struct Keeper {
+    policy: Box<dyn Reader>,
+    policies: Arc<PolicyLog>,
+    watermark: Arc<Watermark>,
+    /// What metering remembered when the role began, until the tail is as far.
+    states: Vec<(Lane, LaneState)>,
+    readiness: Readiness,
+}
+
+impl Keeper {
+    fn run(mut self, shelver: &Shelver, stop: &CancellationToken) {
+        let mut restored = false;
+        while !stop.is_cancelled() {
+            let read = take(self.policy.as_mut(), &self.policies, LOOK);
+            let status = shelver.status();
+            if status.caught_up && !restored {
+                self.watermark.restore(&std::mem::take(&mut self.states));
+                restored = true;
+            }
+            let failed = read.err().map(|error| error.to_string());
+            if failed.is_some() {
+                thread::sleep(LOOK);
+            }
+            let mut why_not: Vec<String> = failed.into_iter().chain(status.degraded().map(str::to_owned)).collect();
+            if !self.policies.access.is_known() {
+                why_not.push("no policy has been published yet".into());
+            }
+            if !status.caught_up {
+                why_not.push("the ledger is still being read".into());
+            }
+            self.readiness.set(why_not);
+        }
+    }
+}
+
+fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().thread_name(name).worker_threads(threads.max(2)).enable_all().build()
+}
+
+#[cfg(test)]
+mod tests;

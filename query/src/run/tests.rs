@@ -1,0 +1,215 @@
+//! The role as a whole: a ledger on disk, rows that appear, move into the lake and are compacted while questions are asked.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    time::Instant,
+};
+
+use journal::{Disk, Member, Options, Outputs, Polled};
+use schemas::{ledger::Entry, policy::Record, price::Book};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sql::tests::world;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A role that runs until dropped, and metering's side of its ledger.
+struct House {
+    road: Arc<Disk>,
+    member: Box<dyn Member>,
+    folder: tempfile::TempDir,
+    role: Option<Running>,
+}
+
+struct Running {
+    address: SocketAddr,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+    thread: thread::JoinHandle<Result<(), RunError>>,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let road = Disk::open(&folder.path().join("log"), &Options::default()).unwrap();
+        let mut member = road.member().unwrap();
+        until("a lane", || matches!(member.poll(LOOK).unwrap(), Polled::Assigned(..)));
+        member.resume(Lane(0), Offset(0)).unwrap();
+        let policy = Record::Policy(Box::new(world::policy(&["acme"])));
+        let records =
+            [Record::Book(Box::new(Book::builtin())), policy].map(|record| wire::encode_policy(&record).into());
+        road.publish(&records).unwrap();
+        Self { road, member, folder, role: None }
+    }
+
+    fn start(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let role = Query::new(Deps {
+            road: self.road.clone(),
+            lake_url: self.folder.path().join("lake").to_str().unwrap().to_owned(),
+            writes: true,
+            listener: Some(listener),
+            config: ShelveConfig {
+                commit_age: Duration::from_millis(100),
+                refresh: Duration::from_millis(50),
+                compact: Some(Duration::from_millis(150)),
+                ..ShelveConfig::default()
+            },
+        });
+        let (address, readiness) = (role.local_addr().unwrap(), role.readiness());
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let thread = thread::spawn(move || role.run(&stop));
+        until("readiness", || readiness.why_not().is_empty());
+        self.role = Some(Running { address, readiness, shutdown, thread });
+    }
+
+    fn stop(&mut self) {
+        let role = self.role.take().unwrap();
+        role.shutdown.cancel();
+        role.thread.join().unwrap().unwrap();
+    }
+
+    fn commit(&mut self, entries: &[Entry]) {
+        let ledger = entries.iter().map(|entry| wire::encode_entry(entry).into()).collect();
+        self.member.commit(Lane(0), Outputs { input: Offset(0), ledger, decisions: Vec::new() }).unwrap();
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.role.as_ref().unwrap().address
+    }
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < DEADLINE, "no {what} in {DEADLINE:?}");
+        thread::yield_now();
+    }
+}
+
+/// Status, head and body of an answer.
+fn http(address: SocketAddr, request: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, head.to_lowercase(), body.to_owned())
+}
+
+fn request(method: &str, path: &str, token: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn ask(address: SocketAddr, sql: &str) -> Value {
+    let (status, _, body) = http(address, &request("POST", "/v1/sql", "tgq-all", &json!({ "sql": sql }).to_string()));
+    assert_eq!(status, 200, "{sql}: {body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+#[test]
+fn a_row_is_answered_once_however_the_cut_falls() {
+    const ROUNDS: u32 = 60;
+    const PER_ROUND: u32 = 20;
+    let mut house = House::new();
+    house.start();
+    let address = house.address();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut asked = 0;
+            while !done.load(SeqCst) || asked < 5 {
+                check_cut(address);
+                asked += 1;
+            }
+            asked
+        });
+        for round in 0..ROUNDS {
+            let numbers = (round * PER_ROUND)..((round + 1) * PER_ROUND);
+            let entries: Vec<_> =
+                numbers.map(|number| world::charged("acme", number, "alice", Some(100), 1_000_000)).collect();
+            house.commit(&entries);
+            let since = Instant::now();
+            let wanted = json!([{"n": (round + 1) * PER_ROUND}]);
+            until("row", || ask(address, "SELECT count(*) AS n FROM usage")["rows"] == wanted);
+            assert!(since.elapsed() < Duration::from_secs(5), "a row took {:?} to be in an answer", since.elapsed());
+        }
+        done.store(true, SeqCst);
+        assert!(asking.join().unwrap() >= 5);
+    });
+    house.stop();
+    house.start();
+    assert_eq!(check_cut(house.address()), u64::from(ROUNDS * PER_ROUND));
+    house.stop();
+}
+
+/// Every entry of the ledger so far is one attempt of 100 tokens for a millionth of a dollar: what an answer has to say
+/// follows from the offsets that it names.
+fn check_cut(address: SocketAddr) -> u64 {
+    let sql = "SELECT (SELECT count(*) FROM usage) AS u, (SELECT count(DISTINCT call_id) FROM calls) AS c, \
+               (SELECT coalesce(sum(input_tokens), 0) FROM usage) AS t, \
+               (SELECT coalesce(sum(cost_usd), 0) * 1000000 = count(*) FROM charges) AS money";
+    let answer = ask(address, sql);
+    let n = answer["as_of"]["offsets"][0].as_u64().unwrap();
+    assert_eq!(answer["rows"], json!([{"u": n, "c": n, "t": 100 * n, "money": true}]), "at {n}");
+    n
+}
+
+#[test]
+fn the_surface_says_what_it_says() {
+    let mut house = House::new();
+    house.start();
+    let address = house.address();
+    house.commit(&[
+        world::limits(0, &["acme"]),
+        world::charged("acme", 1, "alice", Some(100), 5),
+        world::balance("acme", 2, 5),
+    ]);
+    until("row", || ask(address, "SELECT count(*) AS n FROM usage")["rows"] == json!([{"n": 1}]));
+    let check = |method: &str, path: &str, token: &str, body: &str, wanted: u16, part: &str| {
+        let (status, head, text) = http(address, &request(method, path, token, body));
+        assert_eq!(status, wanted, "{method} {path} {body}: {text}");
+        assert!(text.contains(part) || head.contains(part), "{method} {path} {body}: {head} {text}");
+    };
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a"}"#, 200, r#""rows":[{"a":1}]"#);
+    check(
+        "POST",
+        "/v1/sql",
+        "tgq-all",
+        r#"{"sql":"SELECT 1 AS a"}"#,
+        200,
+        r#""columns":[{"name":"a","type":"BIGINT"}]"#,
+    );
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a, 'x' AS b","format":"csv"}"#, 200, "a,b\n1,x\n");
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a","format":"csv"}"#, 200, "x-tollgate-as-of: {");
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a","format":"parquet"}"#, 200, "PAR1");
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a","format":"arrow"}"#, 200, "arrow.stream");
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a","format":"xml"}"#, 400, "TG3004");
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELEC 1"}"#, 400, "TG6002");
+    check("POST", "/v1/sql", "tgq-all", r#"{"sql":"DROP TABLE usage"}"#, 400, "TG6001");
+    check("POST", "/v1/sql", "tgq-all", "nonsense", 400, "TG3004");
+    check("POST", "/v1/sql", "tgq-all", &"x".repeat(600_000), 413, "TG3007");
+    check("POST", "/v1/sql", "tgq-wrong", r#"{"sql":"SELECT 1"}"#, 401, "TG6003");
+    check("GET", "/v1/sql", "tgq-all", "", 405, "TG3010");
+    check("GET", "/v1/nothing", "tgq-all", "", 404, "TG3009");
+    check("GET", "/v1/tables", "tgq-all", "", 200, r#""name":"usage""#);
+    check("HEAD", "/v1/tables", "tgq-all", "", 200, "200 ok");
+    check("GET", "/v1/balances?tenant=acme", "tgq-acme", "", 200, r#""settled":"0.000000000005""#);
+    check("GET", "/v1/balances?tenant=globex", "tgq-acme", "", 200, r#""rows":[]"#);
+    check("GET", "/v1/balances?tenant=%27%20OR%201%3D1%20--", "tgq-all", "", 200, r#""rows":[]"#);
+    check("GET", "/v1/balances", "tgq-none", "", 200, r#""rows":[]"#);
+    check("GET", "/v1/watermark", "tgq-none", "", 200, r#""complete_through":null"#);
+    let (status, head, _) = http(address, "GET /v1/watermark HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert_eq!((status, head.contains("www-authenticate: bearer")), (401, true));
+    assert!(house.role.as_ref().unwrap().readiness.why_not().is_empty());
+    house.stop();
+}

@@ -1,0 +1,314 @@
+//! Answers as bytes: JSON, CSV, Arrow and Parquet.
+//!
+//! JSON is exact: integers are numbers, decimals strings, times RFC 3339 in UTC to the microsecond. An answer is bounded in
+//! rows and bytes, and encoded whole before the first byte of it is sent, so that whoever gets a 200 gets all of it.
+
+use std::fmt::Write as _;
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{
+        DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Float32Type, Float64Type, Int8Type,
+        Int16Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
+    error::ArrowError,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use schemas::time::Time;
+
+use super::QueryError;
+
+/// The most rows of an answer.
+pub const MAX_ROWS: usize = 1_000_000;
+
+/// The most bytes of an answer.
+pub const MAX_BYTES: usize = 64 << 20;
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `{"columns": […], "rows": […], "as_of": {…}}`.
+    #[default]
+    Json,
+    /// A header line and a line a row; NULL is empty.
+    Csv,
+    /// The Arrow IPC stream format.
+    Arrow,
+    /// One Parquet file.
+    Parquet,
+}
+
+impl Format {
+    /// Its media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+}
+
+/// Writes the rows of one answer.
+pub(crate) struct Encoder {
+    schema: SchemaRef,
+    rows: usize,
+    to: To,
+}
+
+enum To {
+    Json(String),
+    Csv(Vec<u8>),
+    Arrow(Box<arrow::ipc::writer::StreamWriter<Vec<u8>>>),
+    Parquet(Box<parquet::arrow::ArrowWriter<Vec<u8>>>),
+}
+
+impl Encoder {
+    /// Begins an answer with these columns.
+    pub(crate) fn new(format: Format, schema: &SchemaRef) -> Result<Self, QueryError> {
+        let to = match format {
+            Format::Json => {
+                let mut text = String::from("{\"columns\":[");
+                for (index, field) in schema.fields().iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    let kind = quoted(&sql_type(field.data_type()));
+                    push(&mut text, format_args!("{comma}{{\"name\":{},\"type\":{kind}}}", quoted(field.name())));
+                }
+                text.push_str("],\"rows\":[");
+                To::Json(text)
+            }
+            Format::Csv => {
+                let mut text = Vec::new();
+                // Writes the header even if no row follows.
+                csv_rows(&mut text, &RecordBatch::new_empty(schema.clone()), true).map_err(arrow_error)?;
+                To::Csv(text)
+            }
+            Format::Arrow => {
+                let writer = arrow::ipc::writer::StreamWriter::try_new(Vec::new(), schema);
+                To::Arrow(Box::new(writer.map_err(arrow_error)?))
+            }
+            Format::Parquet => {
+                let zstd = parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default());
+                let properties = parquet::file::properties::WriterProperties::builder().set_compression(zstd).build();
+                let writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties));
+                To::Parquet(Box::new(writer.map_err(ArrowError::from).map_err(arrow_error)?))
+            }
+        };
+        Ok(Self { schema: schema.clone(), rows: 0, to })
+    }
+
+    /// Writes some rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
+        let before = self.rows;
+        self.rows += batch.num_rows();
+        if self.rows > MAX_ROWS {
+            return Err(QueryError::TooLarge(format!(
+                "the answer has more than {MAX_ROWS} rows; ask for fewer with WHERE, GROUP BY or LIMIT"
+            )));
+        }
+        let size = match &mut self.to {
+            To::Json(text) => {
+                json_rows(text, &self.schema, batch, before == 0).map_err(arrow_error)?;
+                text.len()
+            }
+            To::Csv(text) => {
+                csv_rows(text, batch, false).map_err(arrow_error)?;
+                text.len()
+            }
+            To::Arrow(writer) => {
+                writer.write(batch).map_err(arrow_error)?;
+                writer.get_ref().len()
+            }
+            To::Parquet(writer) => {
+                writer.write(batch).map_err(ArrowError::from).map_err(arrow_error)?;
+                writer.bytes_written() + writer.memory_size()
+            }
+        };
+        bounded(size)
+    }
+
+    /// Ends the answer. `as_of` is part of JSON only.
+    pub(crate) fn finish(self, as_of: &serde_json::Value) -> Result<Vec<u8>, QueryError> {
+        let bytes = match self.to {
+            To::Json(mut text) => {
+                push(&mut text, format_args!("],\"as_of\":{as_of}}}"));
+                text.into_bytes()
+            }
+            To::Csv(text) => text,
+            To::Arrow(writer) => writer.into_inner().map_err(arrow_error)?,
+            To::Parquet(writer) => writer.into_inner().map_err(ArrowError::from).map_err(arrow_error)?,
+        };
+        bounded(bytes.len())?;
+        Ok(bytes)
+    }
+}
+
+fn bounded(size: usize) -> Result<(), QueryError> {
+    if size > MAX_BYTES {
+        let limit = MAX_BYTES >> 20;
+        return Err(QueryError::TooLarge(format!(
+            "the answer is longer than {limit} MiB; ask for fewer rows or columns, or read the files of the lake"
+        )));
+    }
+    Ok(())
+}
+
+fn arrow_error(error: ArrowError) -> QueryError {
+    datafusion::common::DataFusionError::from(error).into()
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let written = text.write_fmt(arguments);
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+}
+
+fn quoted(text: &str) -> serde_json::Value {
+    serde_json::Value::from(text)
+}
+
+/// The name of a type in SQL.
+pub(crate) fn sql_type(kind: &DataType) -> String {
+    match kind {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "SMALLINT".into(),
+        DataType::Int32 | DataType::UInt16 => "INTEGER".into(),
+        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => "BIGINT".into(),
+        DataType::Float16 | DataType::Float32 => "REAL".into(),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".into(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            format!("DECIMAL({precision}, {scale})")
+        }
+        DataType::Timestamp(..) => "TIMESTAMP".into(),
+        DataType::Date32 | DataType::Date64 => "DATE".into(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".into(),
+        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".into(),
+        DataType::Null => "NULL".into(),
+        DataType::Dictionary(_, value) => sql_type(value),
+        other => other.to_string(),
+    }
+}
+
+fn csv_rows(text: &mut Vec<u8>, batch: &RecordBatch, header: bool) -> Result<(), ArrowError> {
+    const MICROS: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+    let builder = arrow::csv::WriterBuilder::new()
+        .with_header(header)
+        .with_timestamp_format(MICROS.to_owned())
+        .with_timestamp_tz_format(MICROS.to_owned());
+    builder.build(text).write(&in_utc(batch)?)
+}
+
+fn json_rows(text: &mut String, schema: &SchemaRef, batch: &RecordBatch, mut first: bool) -> Result<(), ArrowError> {
+    let names: Vec<_> = schema.fields().iter().map(|field| format!("{}:", quoted(field.name()))).collect();
+    let cells = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>()?;
+    for row in 0..batch.num_rows() {
+        text.push_str(if first { "{" } else { ",{" });
+        first = false;
+        for (index, (name, cells)) in names.iter().zip(&cells).enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            text.push_str(name);
+            cells.push(text, row)?;
+        }
+        text.push('}');
+        bounded(text.len()).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+    }
+    Ok(())
+}
+
+/// A column, as JSON shows it.
+struct Cells<'a> {
+    array: &'a dyn Array,
+    /// For types without a JSON form of their own.
+    text: ArrayFormatter<'a>,
+}
+
+const PLAIN: FormatOptions<'static> = FormatOptions::new();
+
+impl<'a> Cells<'a> {
+    fn new(array: &'a dyn Array) -> Result<Self, ArrowError> {
+        Ok(Self { array, text: ArrayFormatter::try_new(array, &PLAIN)? })
+    }
+
+    fn push(&self, text: &mut String, row: usize) -> Result<(), ArrowError> {
+        let array = self.array;
+        if array.is_null(row) || *array.data_type() == DataType::Null {
+            text.push_str("null");
+            return Ok(());
+        }
+        macro_rules! number {
+            ($type:ty) => {
+                push(text, format_args!("{}", array.as_primitive::<$type>().value(row)))
+            };
+        }
+        match array.data_type() {
+            DataType::Boolean => push(text, format_args!("{}", array.as_boolean().value(row))),
+            DataType::Int8 => number!(Int8Type),
+            DataType::Int16 => number!(Int16Type),
+            DataType::Int32 => number!(Int32Type),
+            DataType::Int64 => number!(Int64Type),
+            DataType::UInt8 => number!(UInt8Type),
+            DataType::UInt16 => number!(UInt16Type),
+            DataType::UInt32 => number!(UInt32Type),
+            DataType::UInt64 => number!(UInt64Type),
+            DataType::Float32 => float(text, f64::from(array.as_primitive::<Float32Type>().value(row))),
+            DataType::Float64 => float(text, array.as_primitive::<Float64Type>().value(row)),
+            DataType::Utf8 => push(text, format_args!("{}", quoted(array.as_string::<i32>().value(row)))),
+            DataType::LargeUtf8 => push(text, format_args!("{}", quoted(array.as_string::<i64>().value(row)))),
+            DataType::Utf8View => push(text, format_args!("{}", quoted(array.as_string_view().value(row)))),
+            DataType::Decimal128(precision, scale) => {
+                let value = array.as_primitive::<Decimal128Type>().value(row);
+                push(text, format_args!("\"{}\"", Decimal128Type::format_decimal(value, *precision, *scale)));
+            }
+            DataType::Decimal256(precision, scale) => {
+                let value = array.as_primitive::<Decimal256Type>().value(row);
+                push(text, format_args!("\"{}\"", Decimal256Type::format_decimal(value, *precision, *scale)));
+            }
+            DataType::Timestamp(unit, _) => push(text, format_args!("\"{}\"", instant(array, *unit, row))),
+            DataType::Date32 => {
+                let days = array.as_primitive::<Date32Type>().value(row);
+                let day = Time::from_micros(i64::from(days).saturating_mul(86_400_000_000)).to_string();
+                push(text, format_args!("\"{}\"", day.get(..10).unwrap_or(&day)));
+            }
+            _ => push(text, format_args!("{}", quoted(&self.text.value(row).try_to_string()?))),
+        }
+        Ok(())
+    }
+}
+
+/// JSON has no number for what is not finite.
+fn float(text: &mut String, value: f64) {
+    if value.is_finite() {
+        push(text, format_args!("{}", serde_json::Value::from(value)));
+    } else {
+        push(text, format_args!("\"{value}\""));
+    }
+}
+
+/// Instants are in UTC whatever zone their type names.
+fn instant(array: &dyn Array, unit: TimeUnit, row: usize) -> Time {
+    let micros = match unit {
+        TimeUnit::Second => array.as_primitive::<TimestampSecondType>().value(row).saturating_mul(1_000_000),
+        TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row).saturating_mul(1_000),
+        TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value(row),
+        TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().value(row).div_euclid(1_000),
+    };
+    Time::from_micros(micros)
+}
+
+/// The same instants with UTC as their zone, so that the `Z` that CSV shows is true.
+fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().map(|column| match column.data_type() {
+        DataType::Timestamp(unit, Some(zone)) if zone.as_ref() != "UTC" => {
+            arrow::compute::cast(column, &DataType::Timestamp(*unit, Some("UTC".into())))
+        }
+        _ => Ok(column.clone()),
+    });
+    RecordBatch::try_from_iter(
+        batch.schema().fields().iter().map(|field| field.name()).zip(columns.collect::<Result<Vec<_>, _>>()?),
+    )
+}

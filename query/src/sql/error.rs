@@ -1,0 +1,112 @@
+//! Why a question is not answered, in words that say nothing about rows that the caller may not see.
+//!
+//! What the engine says about a statement, or about a value above the fence, goes out as it is. What it says about files,
+//! memory or itself is logged and goes out as a fixed text.
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, Result};
+use schemas::error_code::ErrorCode;
+
+/// A question that is not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// It asks for what no caller may do.
+    #[error("{0}")]
+    Refused(String),
+    /// It is not valid SQL over the caller's tables, or fails on one of the caller's own values.
+    #[error("{0}")]
+    Invalid(String),
+    /// Its answer is longer than an answer may be.
+    #[error("{0}")]
+    TooLarge(String),
+    /// It needs more memory or temporary space than a query may use.
+    #[error("the query needs more memory than it may use; ask for fewer rows, columns or groups")]
+    Memory,
+    /// Other queries take all places.
+    #[error("too many queries are running; try again in a moment")]
+    Busy,
+    /// It ran out of time.
+    #[error("the query took longer than {0} s; ask for less time or fewer columns")]
+    Timeout(u64),
+    /// The files of the lake cannot be read now.
+    #[error("the lake cannot be read at the moment; the server's log says why")]
+    Lake,
+    /// A fault of ours.
+    #[error("the query failed inside the server; its log says why")]
+    Internal,
+}
+
+impl QueryError {
+    /// The code that goes with it.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(_) => ErrorCode::QueryRefused,
+            Self::Invalid(_) => ErrorCode::SqlError,
+            Self::TooLarge(_) => ErrorCode::ResultTooLarge,
+            Self::Memory | Self::Busy => ErrorCode::QueryResources,
+            Self::Timeout(_) => ErrorCode::QueryTimeout,
+            Self::Lake | Self::Internal => ErrorCode::LakeUnreachable,
+        }
+    }
+}
+
+/// A refusal as the engine carries it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);
+
+/// Refuses from within the engine.
+pub(crate) fn refused<T>(why: impl Into<String>) -> Result<T> {
+    Err(DataFusionError::External(Box::new(Refusal(why.into()))))
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> Self {
+        match error.find_root() {
+            DataFusionError::External(inner) => match inner.downcast_ref::<Refusal>() {
+                Some(refusal) => Self::Refused(refusal.0.clone()),
+                None => internal(&error),
+            },
+            DataFusionError::ResourcesExhausted(why) => {
+                tracing::info!(why, "a query needs more than it may use");
+                Self::Memory
+            }
+            DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
+                lake(&error)
+            }
+            DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+                ArrowError::ParquetError(_) | ArrowError::IoError(..) | ArrowError::IpcError(_) => lake(&error),
+                ArrowError::ExternalError(_) | ArrowError::MemoryError(_) => internal(&error),
+                spoken => Self::Invalid(spoken.to_string()),
+            },
+            DataFusionError::SQL(..)
+            | DataFusionError::NotImplemented(_)
+            | DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::Execution(_) => Self::Invalid(error.find_root().strip_backtrace()),
+            DataFusionError::Collection(errors) => match errors.first() {
+                Some(DataFusionError::Plan(_) | DataFusionError::SchemaError(..)) => {
+                    Self::Invalid(errors.iter().map(DataFusionError::strip_backtrace).collect::<Vec<_>>().join("; "))
+                }
+                _ => internal(&error),
+            },
+            _ => internal(&error),
+        }
+    }
+}
+
+impl From<crate::error::Error> for QueryError {
+    fn from(error: crate::error::Error) -> Self {
+        lake(&error)
+    }
+}
+
+fn lake(error: &impl std::error::Error) -> QueryError {
+    tracing::error!(%error, "the lake could not be read");
+    QueryError::Lake
+}
+
+fn internal(error: &DataFusionError) -> QueryError {
+    tracing::error!(%error, "a query failed inside the engine");
+    QueryError::Internal
+}

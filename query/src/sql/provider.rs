@@ -1,0 +1,279 @@
+//! One table of one cut, as one caller may see it.
+//!
+//! Rows come from the files of the pinned version and from the tail after it. For a caller who may read only some tenants
+//! they pass a [`FenceExec`]; of the caller's conditions only comparisons of a bare column with a constant are known below
+//! it, where they serve to skip files and pages and cannot fail.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{
+        DFSchema, DataFusionError, Result, ScalarValue, ToDFSchema,
+        tree_node::{Transformed, TreeNode},
+    },
+    datasource::{
+        listing::PartitionedFile,
+        memory::MemorySourceConfig,
+        physical_plan::{
+            FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+            parquet::CachedParquetFileReaderFactory,
+        },
+        source::DataSourceExec,
+        table_schema::TableSchema,
+    },
+    execution::object_store::ObjectStoreUrl,
+    logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType, col, lit, utils::conjunction},
+    physical_expr::{PhysicalExpr, expressions::Column},
+    physical_plan::{ExecutionPlan, collect, union::UnionExec},
+};
+use schemas::policy::Tenants;
+
+use super::{fence::FenceExec, span::span};
+use crate::{
+    cut::Slice,
+    lake::DataFile,
+    table::{LOG_OFFSET, LOG_PARTITION, Resolve, TableDef},
+};
+
+/// The column that says whose a row is.
+const TENANT: &str = "tenant";
+
+/// The columns of a table that a caller sees. Places in the log count the records of every tenant, so they are shown only
+/// to callers who may read every tenant.
+pub(crate) fn shown(table: &TableDef, tenants: &Tenants) -> SchemaRef {
+    let fields = table.schema().fields().clone();
+    let place = |name: &str| [LOG_PARTITION, LOG_OFFSET, "policy_offset"].contains(&name);
+    let fields: Vec<_> =
+        fields.iter().filter(|field| *tenants == Tenants::All || !place(field.name())).map(Arc::clone).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct Fenced {
+    slice: Slice,
+    store: ObjectStoreUrl,
+    tenants: Tenants,
+    schema: SchemaRef,
+}
+
+impl Fenced {
+    /// The table of a slice for a caller who may read `tenants`.
+    pub(crate) fn new(slice: Slice, store: ObjectStoreUrl, tenants: Tenants) -> Self {
+        let schema = shown(slice.table, &tenants);
+        Self { slice, store, tenants, schema }
+    }
+
+    /// Whose rows the caller may see; nothing if everyone's.
+    fn visible(&self) -> Option<&[String]> {
+        match &self.tenants {
+            Tenants::Only(tenants) if !self.slice.table.shared => Some(tenants),
+            _ => None,
+        }
+    }
+
+    /// What a row has to satisfy to exist for this caller; nothing if every row does.
+    fn barrier(&self) -> Option<Expr> {
+        let tenants = self.visible()?.iter().map(|tenant| lit(tenant.as_str())).collect();
+        Some(col(TENANT).in_list(tenants, false))
+    }
+
+    /// What a stored row has to satisfy to be in this cut; nothing if every row is.
+    fn end(&self) -> Option<Expr> {
+        conjunction(self.slice.beyond.iter().map(|(lane, end)| {
+            let end = i64::try_from(end.0).unwrap_or(i64::MAX);
+            col(LOG_PARTITION).not_eq(lit(i32::from(lane.0))).or(col(LOG_OFFSET).lt(lit(end)))
+        }))
+    }
+
+    /// The files that can have rows for this caller and these conditions.
+    fn files(&self, conditions: &[Expr]) -> Vec<PartitionedFile> {
+        let span = self.slice.table.day.map(|column| span(conditions, column));
+        let timely = |file: &DataFile| match (&span, file.times()) {
+            (Some(span), Some((start, end))) => start.as_micros() <= *span.end() && end.as_micros() > *span.start(),
+            _ => true,
+        };
+        let visible = |file: &DataFile| match (self.visible(), &file.tenants) {
+            (Some(tenants), Some((least, greatest))) => {
+                tenants.iter().any(|tenant| (least..=greatest).contains(&tenant))
+            }
+            _ => true,
+        };
+        let wanted = self.slice.files.iter().filter(|file| timely(file) && visible(file));
+        wanted.map(|file| in_store(file)).collect()
+    }
+
+    /// Reads columns of the stored rows that pass `barrier`; `skip` may leave out rows that do not satisfy it.
+    fn stored(
+        &self,
+        state: &dyn Session,
+        columns: &[usize],
+        skip: &[Expr],
+        barrier: Option<Expr>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let files = self.files(skip);
+        let skip = conjunction(barrier.iter().chain(skip).cloned());
+        let Some(barrier) = barrier else { return self.rows(state, columns, files, skip) };
+        let (read, predicate) = barred(state, barrier, &self.slice.table.stored_schema(), columns)?;
+        Ok(FenceExec::new(self.rows(state, &read, files, skip)?, predicate, columns.len())?)
+    }
+
+    /// Reads columns of the tail and of these files.
+    fn rows(
+        &self,
+        state: &dyn Session,
+        columns: &[usize],
+        files: Vec<PartitionedFile>,
+        skip: Option<Expr>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = self.slice.table.stored_schema();
+        let tail: Arc<dyn ExecutionPlan> =
+            MemorySourceConfig::try_new_exec(&[self.slice.tail.clone()], Arc::clone(&schema), Some(columns.to_vec()))?;
+        if files.is_empty() {
+            return Ok(tail);
+        }
+        let store = state.runtime_env().object_store(&self.store)?;
+        let metadata = state.runtime_env().cache_manager.get_file_metadata_cache();
+        let reader: Arc<dyn ParquetFileReaderFactory> = Arc::new(CachedParquetFileReaderFactory::new(store, metadata));
+        let mut source = ParquetSource::new(TableSchema::from(Arc::clone(&schema)))
+            .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_parquet_file_reader_factory(reader);
+        if let Some(skip) = skip {
+            source = source.with_predicate(state.create_physical_expr(skip, &DFSchema::try_from(schema)?)?);
+        }
+        let groups = match state.config().target_partitions() {
+            // In the order of the table's log: splitting would sort by name, which is random.
+            1 => vec![FileGroup::new(files)],
+            partitions => FileGroup::new(files).split_files(partitions),
+        };
+        let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(Some(columns.to_vec()))?
+            .build();
+        UnionExec::try_new(vec![DataSourceExec::from_data_source(config), tail])
+    }
+
+    /// Reads all stored rows and makes what is shown of them. The rows of others are needed for it (a marker belongs to
+    /// nobody), so here the fence stands above.
+    async fn resolved(
+        &self,
+        state: &dyn Session,
+        resolve: Resolve,
+        columns: &[usize],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let table = self.slice.table;
+        let all: Vec<usize> = (0..table.stored_schema().fields().len()).collect();
+        let rows = collect(self.stored(state, &all, &[], self.end())?, state.task_ctx()).await?;
+        let rows = [vec![resolve(table, &rows).map_err(|error| DataFusionError::External(error.into()))?]];
+        let shown = |columns: Vec<usize>| MemorySourceConfig::try_new_exec(&rows, table.schema(), Some(columns));
+        let Some(barrier) = self.barrier() else { return Ok(shown(columns.to_vec())?) };
+        let (read, predicate) = barred(state, barrier, &table.schema(), columns)?;
+        Ok(FenceExec::new(shown(read)?, predicate, columns.len())?)
+    }
+}
+
+#[async_trait]
+impl TableProvider for Fenced {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let source = self.slice.table.schema();
+        let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let mut columns = Vec::with_capacity(wanted.len());
+        for index in wanted {
+            columns.push(source.index_of(self.schema.field(index).name())?);
+        }
+        match self.slice.table.resolve {
+            Some(resolve) => self.resolved(state, resolve, &columns).await,
+            None => self.stored(state, &columns, filters, conjunction(self.barrier().into_iter().chain(self.end()))),
+        }
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let resolved = self.slice.table.resolve.is_some();
+        Ok(filters
+            .iter()
+            .map(|filter| match !resolved && harmless(filter, &self.schema) {
+                true => TableProviderFilterPushDown::Inexact,
+                false => TableProviderFilterPushDown::Unsupported,
+            })
+            .collect())
+    }
+}
+
+/// A file as the engine names it. Built with its path as it is: a path made of text again would be escaped again.
+fn in_store(file: &DataFile) -> PartitionedFile {
+    let mut named = PartitionedFile::new("", file.size);
+    named.object_meta.location = file.path.clone();
+    named
+}
+
+/// The columns to read for a fence, those that only `barrier` needs last, and `barrier` over them.
+fn barred(
+    state: &dyn Session,
+    barrier: Expr,
+    schema: &SchemaRef,
+    columns: &[usize],
+) -> Result<(Vec<usize>, Arc<dyn PhysicalExpr>)> {
+    let named = barrier.column_refs();
+    let needed = named.iter().map(|column| schema.index_of(&column.name)).collect::<Result<Vec<_>, _>>()?;
+    let row = Schema::new(needed.iter().map(|index| schema.field(*index).clone()).collect::<Vec<_>>());
+    let predicate = state.create_physical_expr(barrier, &row.to_dfschema()?)?;
+    let by = columns.len();
+    let predicate = predicate.transform(|node| match node.downcast_ref::<Column>() {
+        Some(column) => Ok(Transformed::yes(Arc::new(Column::new(column.name(), column.index() + by)) as _)),
+        None => Ok(Transformed::no(node)),
+    })?;
+    Ok((columns.iter().chain(&needed).copied().collect(), predicate.data))
+}
+
+/// Whether an expression compares a bare column with constants of its own type: it cannot fail and calls nothing.
+fn harmless(expr: &Expr, schema: &Schema) -> bool {
+    let typed = |column: &Expr, constants: &[&Expr]| {
+        let Expr::Column(column) = column else { return false };
+        let Ok(field) = schema.field_with_name(&column.name) else { return false };
+        constants
+            .iter()
+            .all(|constant| constant_of(constant).is_some_and(|value| value.data_type() == *field.data_type()))
+    };
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+            matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq) && (typed(left, &[right]) || typed(right, &[left]))
+        }
+        Expr::Between(between) => typed(&between.expr, &[&between.low, &between.high]),
+        Expr::InList(list) => typed(&list.expr, &list.list.iter().collect::<Vec<_>>()),
+        Expr::IsNull(column) | Expr::IsNotNull(column) => typed(column, &[]),
+        _ => false,
+    }
+}
+
+fn constant_of(expr: &Expr) -> Option<&ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value),
+        _ => None,
+    }
+}
+
+/// All rows of one batch, for tables that are made and not read.
+pub(crate) fn in_memory(rows: RecordBatch) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(datafusion::datasource::MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+}

@@ -1,0 +1,166 @@
+//! A fresh session for each request: its own catalog with the caller's tables, the allowed functions, and limits.
+//!
+//! Sessions share only the runtime: memory pool, temporary files, metadata cache and object store. The engine's own
+//! information schema is off; ours names the caller's tables and nothing else.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Int32Array, RecordBatch, StringArray},
+    datatypes::{Schema, SchemaRef},
+};
+use datafusion::{
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+        SchemaProvider, TableProvider,
+    },
+    common::{DFSchema, Result},
+    execution::{
+        SessionStateBuilder,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::FairSpillPool,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+        session_state::SessionState,
+    },
+    functions, functions_aggregate, functions_window,
+    logical_expr::{
+        Expr,
+        expr::ScalarFunction,
+        planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
+    },
+    prelude::SessionConfig,
+    sql::sqlparser::ast::BinaryOperator,
+};
+use schemas::policy::Tenants;
+
+use super::{encode, functions as allowed, provider};
+
+const CATALOG: &str = "tollgate";
+const SCHEMA: &str = "public";
+
+/// The temporary space that all queries together may use.
+const SPILL_BYTES: u64 = 16 << 30;
+
+/// What sessions share.
+pub(crate) fn runtime(pool_bytes: usize) -> Result<Arc<RuntimeEnv>> {
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::OsTmpDirectory)
+        .with_max_temp_directory_size(SPILL_BYTES);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(pool_bytes)))
+        .with_disk_manager_builder(disk)
+        .build_arc()
+}
+
+/// A session in which only these tables exist.
+pub(crate) fn session(
+    runtime: &Arc<RuntimeEnv>,
+    tenants: &Tenants,
+    tables: HashMap<&'static str, Arc<dyn TableProvider>>,
+) -> Result<SessionState> {
+    let information = information_schema(&tables)?;
+    let public = MemorySchemaProvider::new();
+    for (name, table) in tables {
+        public.register_table(name.to_owned(), table)?;
+    }
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, Arc::new(public))?;
+    catalog.register_schema("information_schema", Arc::new(information))?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    Ok(SessionStateBuilder::new()
+        .with_config(config(tenants))
+        .with_runtime_env(Arc::clone(runtime))
+        .with_catalog_list(Arc::new(catalogs))
+        .with_scalar_functions(allowed::scalar())
+        .with_aggregate_functions(allowed::aggregate())
+        .with_window_functions(allowed::window())
+        .with_expr_planners(planners())
+        .build())
+}
+
+/// Callers behind the fence run in one partition, so that the order of rows, and which error is met first, do not depend
+/// on how the rows of others split the work.
+fn config(tenants: &Tenants) -> SessionConfig {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let partitions = if *tenants == Tenants::All { cores } else { 1 };
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_target_partitions(partitions);
+    let options = config.options_mut();
+    options.execution.enable_recursive_ctes = false;
+    // The newer aggregation fails where this one spills (measured with 55.2).
+    options.execution.enable_migration_aggregate = false;
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.explain.logical_plan_only = true;
+    config
+}
+
+/// How operators become functions. Arrays, maps and structs have no planner and so cannot be written.
+fn planners() -> Vec<Arc<dyn ExprPlanner>> {
+    vec![
+        Arc::new(Concat),
+        Arc::new(functions::datetime::planner::DatetimeFunctionPlanner),
+        Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),
+        Arc::new(functions_aggregate::planner::AggregateFunctionPlanner),
+        Arc::new(functions_window::planner::WindowFunctionPlanner),
+    ]
+}
+
+/// Plans `||` as a function with a bound; the engine's own operator has none.
+#[derive(Debug)]
+struct Concat;
+
+impl ExprPlanner for Concat {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, _: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if expr.op != BinaryOperator::StringConcat {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let concat = ScalarFunction::new_udf(allowed::strict_concat(), vec![expr.left, expr.right]);
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(concat)))
+    }
+}
+
+/// `information_schema.tables` and `.columns` of the caller's tables.
+fn information_schema(tables: &HashMap<&'static str, Arc<dyn TableProvider>>) -> Result<MemorySchemaProvider> {
+    let mut named: Vec<(&str, SchemaRef)> = tables.iter().map(|(name, table)| (*name, table.schema())).collect();
+    named.sort_by_key(|(name, _)| *name);
+    let columns: Vec<(&str, usize, &arrow::datatypes::Field)> = named
+        .iter()
+        .flat_map(|(name, schema)| schema.fields().iter().enumerate().map(|(at, field)| (*name, at, field.as_ref())))
+        .collect();
+    let same = |text: &str, rows: usize| -> ArrayRef { Arc::new(StringArray::from(vec![text; rows])) };
+    let tables = RecordBatch::try_from_iter([
+        ("table_catalog", same(CATALOG, named.len())),
+        ("table_schema", same(SCHEMA, named.len())),
+        ("table_name", Arc::new(StringArray::from_iter_values(named.iter().map(|(name, _)| *name))) as ArrayRef),
+        ("table_type", same("BASE TABLE", named.len())),
+    ])?;
+    let positions = columns.iter().map(|(_, at, _)| i32::try_from(*at).map_or(i32::MAX, |at| at.saturating_add(1)));
+    let columns = RecordBatch::try_from_iter([
+        ("table_catalog", same(CATALOG, columns.len())),
+        ("table_schema", same(SCHEMA, columns.len())),
+        ("table_name", Arc::new(StringArray::from_iter_values(columns.iter().map(|(name, ..)| *name))) as ArrayRef),
+        ("column_name", Arc::new(StringArray::from_iter_values(columns.iter().map(|(.., field)| field.name())))),
+        ("ordinal_position", Arc::new(Int32Array::from_iter_values(positions))),
+        ("is_nullable", same("YES", columns.len())),
+        (
+            "data_type",
+            Arc::new(StringArray::from_iter_values(
+                columns.iter().map(|(.., field)| encode::sql_type(field.data_type())),
+            )),
+        ),
+    ])?;
+    let provider = MemorySchemaProvider::new();
+    provider.register_table("tables".to_owned(), provider::in_memory(tables)?)?;
+    provider.register_table("columns".to_owned(), provider::in_memory(columns)?)?;
+    Ok(provider)
+}
+
+/// A schema without its metadata, as answers show it.
+pub(crate) fn plain(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().clone()))
+}

@@ -1,0 +1,208 @@
+//! What a caller may say: one query, or a plain `EXPLAIN` of one.
+//!
+//! Refuses by the parsed statement what could cost without bound before the engine counts anything: text, literals and the
+//! number of tables after common table expressions are put in. Puts the `tags` column into `tag('env')`.
+
+use std::{collections::HashMap, ops::ControlFlow};
+
+use datafusion::sql::{
+    parser::{DFParserBuilder, Statement},
+    sqlparser::{
+        ast::{
+            self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query,
+            TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
+        },
+        dialect::PostgreSqlDialect,
+    },
+};
+
+use super::{error::QueryError, functions::MAX_SCALAR_BYTES};
+
+/// The longest statement.
+const MAX_SQL_BYTES: usize = 64 << 10;
+
+/// The most tables that a statement may name, once common table expressions are put in where they are used.
+const MAX_TABLES: u64 = 128;
+
+/// How deep expressions and subqueries may be nested.
+const MAX_DEPTH: usize = 50;
+
+/// A statement that may be planned.
+pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
+    if sql.len() > MAX_SQL_BYTES {
+        return refuse(format!("a statement may be {MAX_SQL_BYTES} bytes long; this one is {}", sql.len()));
+    }
+    let dialect = PostgreSqlDialect {};
+    let mut statements = DFParserBuilder::new(sql)
+        .with_dialect(&dialect)
+        .with_recursion_limit(MAX_DEPTH)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())?;
+    let (Some(statement), true) = (statements.pop_front(), statements.is_empty()) else {
+        return refuse("a request holds exactly one statement");
+    };
+    match statement {
+        Statement::Statement(mut statement) => {
+            allow(&mut statement)?;
+            Ok(Statement::Statement(statement))
+        }
+        Statement::Explain(mut explain) => {
+            let options = &explain.options;
+            if options.analyze || options.verbose || options.format.is_some() {
+                return refuse("only a plain EXPLAIN is allowed, without ANALYZE, VERBOSE or FORMAT");
+            }
+            match explain.statement.as_mut() {
+                Statement::Statement(statement) => allow(statement)?,
+                _ => return only_queries(),
+            }
+            Ok(Statement::Explain(explain))
+        }
+        _ => only_queries(),
+    }
+}
+
+fn refuse<T>(why: impl Into<String>) -> Result<T, QueryError> {
+    Err(QueryError::Refused(why.into()))
+}
+
+fn only_queries<T>() -> Result<T, QueryError> {
+    refuse("only queries are allowed: SELECT, WITH, VALUES, and EXPLAIN of them")
+}
+
+fn allow(statement: &mut ast::Statement) -> Result<(), QueryError> {
+    let ast::Statement::Query(query) = statement else { return only_queries() };
+    let mut check = Check::default();
+    if let ControlFlow::Break(why) = Visit::visit(query.as_ref(), &mut check) {
+        return refuse(why);
+    }
+    if tables(query, &check.costs) > MAX_TABLES {
+        return refuse(format!(
+            "a statement may name {MAX_TABLES} tables, WITH queries counted wherever they are used"
+        ));
+    }
+    let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Tags);
+    Ok(())
+}
+
+/// What the statement names and how often it stands for how many tables.
+#[derive(Default)]
+struct Check {
+    /// How many tables each `WITH` query comes to.
+    costs: HashMap<String, u64>,
+}
+
+impl Visitor for Check {
+    type Break = String;
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        let Some(with) = &query.with else { return ControlFlow::Continue(()) };
+        if with.recursive {
+            return ControlFlow::Break("recursive queries are not allowed".into());
+        }
+        for cte in &with.cte_tables {
+            let cost = tables(&cte.query, &self.costs);
+            let known = self.costs.entry(cte.alias.name.value.to_lowercase()).or_default();
+            *known = cost.max(*known);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<String> {
+        if select.into.is_some() {
+            return ControlFlow::Break("SELECT INTO is not allowed".into());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
+        match factor {
+            TableFactor::Table { args: None, .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => {
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Break("table functions are not allowed".into()),
+        }
+    }
+
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
+        let length = value.value.clone().into_string().map_or(0, |text| text.len());
+        if length as u128 > MAX_SCALAR_BYTES {
+            return ControlFlow::Break(format!("a literal may be {MAX_SCALAR_BYTES} bytes long; one is {length}"));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many tables a query comes to.
+fn tables(query: &Query, costs: &HashMap<String, u64>) -> u64 {
+    let mut total = 0_u64;
+    let _: ControlFlow<()> = visit_relations(query, |name: &ObjectName| {
+        let cost =
+            name.0.last().and_then(|part| part.as_ident()).and_then(|ident| costs.get(&ident.value.to_lowercase()));
+        total = total.saturating_add(cost.copied().unwrap_or(1));
+        ControlFlow::Continue(())
+    });
+    total
+}
+
+/// `tag('env')` → `tag(tags, 'env')`.
+struct Tags;
+
+impl VisitorMut for Tags {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
+            && let [part] = name.0.as_slice()
+            && part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("tag"))
+            && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] = list.args.as_slice()
+            && matches!(value.value, Value::SingleQuotedString(_))
+        {
+            let column = Expr::Identifier(Ident::new("tags"));
+            list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(column)));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn queries_pass_and_everything_else_does_not() {
+        let check = |sql: &str, wanted: Result<&str, &str>| match (parse(sql), wanted) {
+            (Ok(statement), Ok(text)) => assert_eq!(statement.to_string(), text),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{sql}: {error}"),
+            (got, wanted) => panic!("{sql}: {got:?}, not {wanted:?}"),
+        };
+        check("SELECT tag('env') FROM usage", Ok("SELECT tag(tags, 'env') FROM usage"));
+        check("SELECT a FROM usage u WHERE TAG('x') = 'y'", Ok("SELECT a FROM usage AS u WHERE TAG(tags, 'x') = 'y'"));
+        check("SELECT tag(u.tags, 'env') FROM usage AS u", Ok("SELECT tag(u.tags, 'env') FROM usage AS u"));
+        check("SELECT 1; SELECT 2", Err("exactly one statement"));
+        check("", Err("exactly one statement"));
+        check("COPY usage TO 'x.csv'", Err("only queries"));
+        check("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'x'", Err("only queries"));
+        check("CREATE TABLE t AS SELECT 1", Err("only queries"));
+        check("DROP TABLE usage", Err("only queries"));
+        check("INSERT INTO usage VALUES (1)", Err("only queries"));
+        check("SET datafusion.execution.batch_size = 1", Err("only queries"));
+        check("EXPLAIN ANALYZE SELECT 1", Err("plain EXPLAIN"));
+        check("EXPLAIN VERBOSE SELECT 1", Err("plain EXPLAIN"));
+        check("EXPLAIN COPY usage TO 'x'", Err("only queries"));
+        check("SELECT * FROM generate_series(1, 1000000000000)", Err("table functions"));
+        check("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", Err("recursive"));
+        check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
+        check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("64"));
+    }
+
+    #[test]
+    fn tables_are_counted_where_they_are_used() {
+        let mut sql = String::from("WITH t0 AS (SELECT 1 AS a)");
+        for level in 1..30 {
+            let below = level - 1;
+            sql.push_str(&format!(", t{level} AS (SELECT x.a FROM t{below} x, t{below} y)"));
+        }
+        let error = parse(&format!("{sql} SELECT * FROM t29")).unwrap_err();
+        assert!(error.to_string().contains("128 tables"), "{error}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Questions to a small world: what is answered, what is refused, and that other tenants leave no trace in either.
+
+mod hostile;
+mod questions;
+pub(crate) mod world;

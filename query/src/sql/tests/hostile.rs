@@ -1,0 +1,186 @@
+//! What a caller might try: to read other tenants, to reach files or settings, to take the process down.
+
+use super::world::{self, World, charged, only};
+
+/// Statements whose answer, or error, could show something of other tenants.
+const NOSY: &[&str] = &[
+    "SELECT * FROM usage",
+    "SELECT * FROM usage LIMIT 2",
+    "SELECT * FROM usage ORDER BY cost_usd DESC LIMIT 1",
+    "SELECT count(*) FROM usage",
+    "SELECT count(*), min(user_id), max(user_id), min(time), max(cost_usd) FROM usage",
+    "SELECT count(*) FROM usage WHERE CAST(user_id AS BIGINT) >= 0",
+    "SELECT CAST(user_id AS BIGINT) FROM usage",
+    "SELECT count(*) FROM usage WHERE 1/(CASE WHEN tenant='globex' AND input_tokens=400 THEN 0 ELSE 1 END) = 1",
+    "SELECT 1/(CASE WHEN tenant='globex' THEN 0 ELSE 1 END) FROM usage",
+    "SELECT user_id FROM usage GROUP BY user_id HAVING 1/(CASE WHEN max(tenant)='globex' THEN 0 ELSE 1 END) = 1",
+    "SELECT user_id FROM usage ORDER BY 1/(CASE WHEN tenant='globex' THEN 0 ELSE 1 END)",
+    "SELECT u.user_id FROM usage u JOIN calls c ON CAST(u.user_id AS BIGINT) = c.input_tokens",
+    "SELECT u.user_id FROM usage u JOIN charges c ON u.call_id = c.call_id AND 1/(CASE WHEN c.tenant='globex' THEN 0 ELSE 1 END) = 1",
+    "SELECT * FROM calls WHERE call_id IN (SELECT call_id FROM usage WHERE tenant = 'globex')",
+    "SELECT (SELECT count(*) FROM usage WHERE tenant <> 'acme') AS others",
+    "SELECT EXISTS (SELECT 1 FROM usage WHERE tenant = 'globex') AS there",
+    "WITH t AS (SELECT CAST(user_id AS BIGINT) AS n, tenant FROM usage) SELECT n FROM t WHERE tenant = 'acme'",
+    "SELECT tenant, count(*) FROM usage GROUP BY tenant",
+    "SELECT DISTINCT tenant FROM usage",
+    "SELECT tenant FROM usage UNION SELECT tenant FROM refusals UNION SELECT tenant FROM balances",
+    "SELECT * FROM usage WHERE tenant = 'globex'",
+    "SELECT * FROM usage WHERE tenant >= 'b'",
+    "SELECT * FROM usage WHERE tenant IS NULL OR tenant NOT IN ('acme')",
+    "SELECT approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY input_tokens) AS p FROM usage",
+    "SELECT approx_distinct(user_id) AS n FROM usage",
+    "SELECT string_agg(user_id, ',') AS users FROM usage",
+    "SELECT first_value(user_id) AS f, last_value(user_id) AS l FROM usage",
+    "SELECT row_number() OVER () AS r, user_id FROM usage",
+    "SELECT user_id, lag(user_id) OVER (ORDER BY time) AS before FROM usage",
+    "SELECT avg(cost_usd), stddev(input_tokens) FROM usage",
+    "EXPLAIN SELECT * FROM usage WHERE tenant = 'globex'",
+    "EXPLAIN SELECT count(*) FROM usage",
+    "SELECT * FROM balances",
+    "SELECT * FROM limits",
+    "SELECT count(*) FROM prices",
+    "SELECT * FROM refusals",
+    "SELECT * FROM charges",
+    "SELECT log_offset FROM usage",
+    "SELECT * FROM information_schema.tables ORDER BY table_name",
+    "SELECT * FROM information_schema.columns ORDER BY table_name, ordinal_position",
+    "SELECT * FROM information_schema.df_settings",
+    "SELECT nothing FROM usage",
+    "SELECT * FROM nothing",
+    "SELECT sum(user_id) FROM usage",
+    "SELECT input_tokens + 9223372036854775807 FROM usage",
+    "SELECT CAST(cost_usd * 1000000000000 AS SMALLINT) FROM usage",
+    "SELECT to_timestamp(user_id) FROM usage",
+    "SELECT tag(user_id) FROM usage",
+];
+
+/// Statements that no caller may make.
+const FORBIDDEN: &[&str] = &[
+    "COPY usage TO 'x.parquet'",
+    "COPY (SELECT 1) TO 'x.csv'",
+    "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+    "CREATE TABLE t AS SELECT * FROM usage",
+    "CREATE VIEW v AS SELECT * FROM usage",
+    "DROP TABLE usage",
+    "INSERT INTO usage SELECT * FROM usage",
+    "DELETE FROM usage",
+    "UPDATE usage SET tenant = 'acme'",
+    "SET datafusion.execution.target_partitions = 64",
+    "SET datafusion.runtime.memory_limit = '100G'",
+    "SHOW ALL",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "EXPLAIN ANALYZE SELECT * FROM usage",
+    "EXPLAIN VERBOSE SELECT * FROM usage",
+    "EXPLAIN FORMAT TREE SELECT * FROM usage",
+    "SELECT 1; SELECT 2",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM \"/etc/passwd\"",
+    "SELECT * FROM 'lake://tables/usage'",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM generate_series(1, 10)",
+    "SELECT input_file_name() FROM usage",
+    "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT * FROM t",
+    "BEGIN",
+];
+
+/// Statements that would take much more than they may.
+const BOMBS: &[&str] = &[
+    "SELECT repeat('x', 4000000000)",
+    "SELECT length(repeat('x', 4000000000))",
+    "SELECT repeat(repeat(repeat('x', 1000), 1000), 1000)",
+    "SELECT repeat(user_id, 1000000000) FROM usage",
+    "SELECT lpad('x', 2000000000), rpad('x', 2000000000)",
+    "SELECT lpad(user_id, 2000000000) FROM usage",
+    "SELECT replace(repeat('x', 1000), 'x', repeat('y', 1000))",
+    "SELECT range(0, 1000000000000)",
+    "SELECT generate_series(0, 1000000000000)",
+    "SELECT array_repeat(1, 1000000000000)",
+    "SELECT array_resize(make_array(1), 1000000000000, 1)",
+    "SELECT unnest(range(0, 1000000000000))",
+    "SELECT [1, 2, 3]",
+];
+
+fn own() -> Vec<schemas::ledger::Entry> {
+    vec![
+        world::book(0),
+        world::limits(0, &["acme"]),
+        charged("acme", 1, "12", Some(100), 1_500_000),
+        charged("acme", 5, "34", Some(200), 2_000_000),
+        charged("acme", 9, "bob", Some(300), 3_000_000),
+        world::refused("acme", 11, 2),
+        world::balance("acme", 12, 5_000_000),
+    ]
+}
+
+fn mixed() -> Vec<schemas::ledger::Entry> {
+    let mut entries = vec![world::book(0), world::limits(0, &["acme", "globex"])];
+    for (number, entry) in (0_u32..).zip(own().into_iter().skip(2)) {
+        entries.push(charged("aaaa", 100 + number, "bob.secret@aaaa.com", Some(500), 123_456_789));
+        entries.push(entry);
+        entries.push(charged("globex", 120 + number, "eve.secret@globex.com", Some(400), 987_654_321));
+        entries.push(world::refused("globex", 140 + number, 77));
+        entries.push(world::balance("globex", 150 + number, 77_000));
+    }
+    entries
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_errors_are_the_same_whether_or_not_others_exist() {
+    let (own, mixed) = (own(), mixed());
+    for shelve in [false, true] {
+        let alone = World::new(&own, if shelve { own.len() - 1 } else { 0 }).await;
+        let among = World::new(&mixed, if shelve { mixed.len() - 3 } else { 0 }).await;
+        for sql in NOSY {
+            let acme = only(&["acme"]);
+            let (alone, among) = (alone.ask(&acme, sql).await, among.ask(&acme, sql).await);
+            assert_eq!(alone, among, "{sql}, shelved {shelve}");
+            let text = format!("{among:?}");
+            for secret in ["secret", "aaaa", "500", "987654321", "000987"] {
+                assert!(!text.contains(secret), "{sql} shows {secret}: {text}");
+            }
+            assert!(!text.contains("TG6005"), "{sql} fails inside: {text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_queries_is_allowed() {
+    let world = World::new(&mixed(), 4).await;
+    for caller in [only(&["acme"]), world::everyone()] {
+        for sql in FORBIDDEN {
+            let error = world.ask(&caller, sql).await.expect_err(sql);
+            assert!(error.starts_with("TG6001") || error.starts_with("TG6002"), "{sql}: {error}");
+            assert!(!error.contains("root:"), "{sql}: {error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_takes_more_than_it_may() {
+    let world = World::new(&mixed(), 4).await;
+    for sql in BOMBS {
+        let error = world.ask(&world::everyone(), sql).await.expect_err(sql);
+        assert!(error.starts_with("TG6001") || error.starts_with("TG6002"), "{sql}: {error}");
+    }
+    let mut doubling = String::from("WITH t0 AS (SELECT user_id AS x FROM usage)");
+    for level in 1..40 {
+        doubling.push_str(&format!(", t{level} AS (SELECT x || x AS x FROM t{})", level - 1));
+    }
+    let error = world.ask(&world::everyone(), &format!("{doubling} SELECT length(x) FROM t39")).await.unwrap_err();
+    assert!(error.starts_with("TG6001"), "{error}");
+    let window = "SELECT sum(p1.price_per_mtok_usd) OVER () AS s FROM prices p1, prices p2, prices p3";
+    let error = world.ask(&world::everyone(), window).await.unwrap_err();
+    assert!(error.starts_with("TG6004"), "{error}");
+    let crossed = "SELECT a.user_id FROM prices p1, prices p2, prices p3, prices p4, usage a";
+    let error = world.ask(&world::everyone(), crossed).await.unwrap_err();
+    assert!(error.starts_with("TG6007"), "{error}");
+}
+
+#[test]
+fn the_allow_list_names_only_what_exists() {
+    let known: Vec<_> = super::super::functions::scalar().iter().map(|function| function.name().to_owned()).collect();
+    for name in super::super::functions::names() {
+        assert!(known.iter().any(|known| known == name), "{name} is no function of this engine");
+    }
+}

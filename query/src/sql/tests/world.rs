@@ -1,0 +1,295 @@
+//! A small world to ask about: ledger entries by hand, in the tail or shelved in a lake on disk.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use object_store::ObjectStore;
+use schemas::{
+    decision::{Holder, Instance, WindowState},
+    error_code::ErrorCode,
+    event::{Api, Attempt, CallEnd, Outcome, Refused, Settled},
+    id::{BookHash, CallId, InstanceId, Lane, Offset, ProducerId},
+    ledger::{BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Rated, Unpriced},
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Unit, Window},
+    money::Pico,
+    policy::{Access as Token, Digest, Policy, Record, Tenants},
+    price::Book,
+    subject::Subject,
+    time::Time,
+    tokens::{Completeness, Doubt, Part, TokenClass, Usage, Vector},
+};
+
+use crate::{
+    cut::Cuts,
+    lake::{Lake, Version},
+    policies::PolicyLog,
+    shelve,
+    sql::{
+        Caller, Engine,
+        encode::{Encoder, Format},
+    },
+    table::{self, Place},
+    tail::{Bounds, Placed, Tail},
+    watermark::Watermark,
+};
+
+/// An instant of the test day, 2026-11-01, by second.
+pub(crate) fn second(second: i64) -> Time {
+    Time::from_micros((1_793_491_200 + second) * 1_000_000)
+}
+
+pub(crate) fn only(tenants: &[&str]) -> Caller {
+    Caller { tenants: Tenants::Only(tenants.iter().map(|tenant| (*tenant).to_owned()).collect()) }
+}
+
+pub(crate) fn everyone() -> Caller {
+    Caller { tenants: Tenants::All }
+}
+
+/// An attempt of `tenant` that cost `pico` for `input` tokens; `None` where nothing was reported.
+pub(crate) fn charged(tenant: &str, number: u32, user: &str, input: Option<u64>, pico: i128) -> Entry {
+    let subject = Subject {
+        tenant: tenant.into(),
+        team: "search".into(),
+        project: String::new(),
+        user: user.into(),
+        key: "ci".into(),
+        tags: vec![("env".into(), if number.is_multiple_of(2) { "prod" } else { "dev" }.into())],
+    };
+    let attempt = Attempt {
+        call: CallId::from_bytes(u128::from(number).to_be_bytes()),
+        attempt: 1,
+        admitted_at: second(i64::from(number)),
+        subject: Arc::new(subject),
+        api: Api::OpenAiChat,
+        provider: "openai".into(),
+        model: "gpt-5-mini".into(),
+        model_requested: "gpt-5-mini".into(),
+        stream: false,
+        book: Book::builtin().hash(),
+        gateway: "gw-1".into(),
+    };
+    let vector = Vector { uncached_input: input.unwrap_or(0), output: 10, ..Vector::default() };
+    let usage = match input {
+        Some(_) => Usage { parts: vec![Part { model: None, vector }], completeness: Completeness::Exact },
+        None => Usage::missing(Doubt::NoAnswer),
+    };
+    let priced = |quantity: u64, cost: i128| Rated::Priced {
+        unit_price: Pico(cost / i128::from(quantity.max(1))),
+        cost: Pico(cost),
+        price_id: "openai:gpt-5-mini:input".into(),
+        source: "builtin".into(),
+    };
+    let charges = input.map_or_else(Vec::new, |input| {
+        vec![Charge { model: None, class: TokenClass::UncachedInput, quantity: input, price: priced(input, pico) }]
+    });
+    let settled = Settled {
+        attempt,
+        settled_at: second(i64::from(number) + 2),
+        outcome: Outcome::Complete,
+        status: 200,
+        usage,
+        raw_usage: r#"{"prompt_tokens":1}"#.into(),
+        model_answered: String::new(),
+        service_tier: String::new(),
+        region: String::new(),
+        provider_cost: None,
+        response_id: format!("resp-{number}"),
+        ttft_ms: Some(100),
+        posted: Vec::new(),
+        counters: Vec::new(),
+        call: Some(CallEnd {
+            attempts: 1,
+            outcome: Outcome::Complete,
+            accepted_at: second(i64::from(number)),
+            balance_age_ms: 0,
+            session_id: String::new(),
+            earlier: Vector::default(),
+        }),
+    };
+    Entry { recorded_at: second(i64::from(number) + 3), fact: Fact::Charged(Box::new(Charged { settled, charges })) }
+}
+
+/// Calls of `tenant` that were refused.
+pub(crate) fn refused(tenant: &str, number: u32, count: u64) -> Entry {
+    let subject = Subject { tenant: tenant.into(), user: "bob".into(), key: "ci".into(), ..Subject::default() };
+    let refused = Refused {
+        at: second(i64::from(number)),
+        call: CallId::from_bytes(u128::from(number).to_be_bytes()),
+        subject: Arc::new(subject),
+        api: Api::OpenAiChat,
+        provider: "openai".into(),
+        model: "gpt-5-mini".into(),
+        model_requested: "gpt-5-mini".into(),
+        stream: false,
+        count,
+        code: ErrorCode::HardLimitReached,
+        observed: false,
+        limit: format!("{tenant}-month"),
+        unit: Unit::Usd,
+        amount: 100,
+        settled: 99,
+        held: 1,
+        estimated_cost: None,
+        balance_age_ms: 5,
+        gateway: "gw-1".into(),
+    };
+    Entry { recorded_at: second(i64::from(number)), fact: Fact::Refused(Box::new(refused)) }
+}
+
+pub(crate) fn limit(tenant: &str) -> Limit {
+    Limit {
+        name: format!("{tenant}-month"),
+        scope: vec![(Dimension::Tenant, Match::Is(tenant.into()))],
+        unit: Unit::Usd,
+        amount: 100 * schemas::money::PICO_PER_USD,
+        window: Window::Month,
+        zone: "UTC".into(),
+        mode: Mode::Hard,
+        unbounded: OnUnbounded::Hold,
+        values: Vec::new(),
+        max_instances: None,
+    }
+}
+
+/// How far the month of `tenant` is.
+pub(crate) fn balance(tenant: &str, number: u32, used: i128) -> Entry {
+    let limit = limit(tenant);
+    let (start, end) = (second(0), second(30 * 86_400));
+    let holder = Holder {
+        producer: ProducerId::from_bytes([1; 16]),
+        granted: 2 * used,
+        fresh: 0,
+        fresh_from: Time::ZERO,
+        returned: 0,
+        used: vec![(start, used)],
+        held: 1,
+        version: 1,
+        recall: 0,
+        denied: 0,
+    };
+    let instance = Instance {
+        id: InstanceId::of::<&str>(limit.id(), &[], Some(start)),
+        limit: limit.id(),
+        values: Vec::new(),
+        amount: limit.amount,
+        windows: vec![WindowState { start, end, adjusted: 0 }],
+        holders: vec![holder],
+        recall: 0,
+        share_from: Time::ZERO,
+        waiting: Vec::new(),
+    };
+    Entry { recorded_at: second(i64::from(number)), fact: Fact::Balance(Box::new(instance)) }
+}
+
+pub(crate) fn limits(number: u32, tenants: &[&str]) -> Entry {
+    let limits = tenants.iter().map(|tenant| limit(tenant)).collect();
+    Entry {
+        recorded_at: second(i64::from(number)),
+        fact: Fact::Limits(LimitsInForce { policy: Offset(u64::from(number)), limits }),
+    }
+}
+
+pub(crate) fn book(number: u32) -> Entry {
+    let book = Book::builtin().hash();
+    Entry { recorded_at: second(i64::from(number)), fact: Fact::Book(BookInForce { policy: Offset(0), book }) }
+}
+
+pub(crate) fn heard(at: i64) -> Entry {
+    let heard = Heard {
+        producer: ProducerId::from_bytes([1; 16]),
+        gateway: "gw-1".into(),
+        at: second(at),
+        low_watermark: second(at),
+        closed: false,
+    };
+    Entry { recorded_at: second(at), fact: Fact::Heard(heard) }
+}
+
+/// An attempt without a price.
+pub(crate) fn unpriced(tenant: &str, number: u32) -> Entry {
+    let mut entry = charged(tenant, number, "eve", Some(7), 0);
+    if let Fact::Charged(charged) = &mut entry.fact {
+        for charge in &mut charged.charges {
+            charge.price = Rated::Unpriced(Unpriced::UnknownModel);
+        }
+    }
+    entry
+}
+
+/// The policy that the entries go by: tokens `tgq-all` and `tgq-acme`.
+pub(crate) fn policy(tenants: &[&str]) -> Policy {
+    let token = |text: &str, tenants| Token { token_sha256: Digest::of(text), tenants };
+    Policy {
+        tenants: Vec::new(),
+        limits: tenants.iter().map(|tenant| limit(tenant)).collect(),
+        models: Vec::new(),
+        access: vec![
+            token("tgq-all", Tenants::All),
+            token("tgq-acme", Tenants::Only(vec!["acme".into()])),
+            token("tgq-none", Tenants::Only(vec![])),
+        ],
+        metering: schemas::config::MeteringConfig::default(),
+        book: Book::builtin().hash(),
+    }
+}
+
+/// A world, and the engine that answers about it.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) cuts: Arc<Cuts>,
+    pub(crate) policies: Arc<PolicyLog>,
+    /// Keeps the lake's folder.
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// A world of these entries. The first `shelved` of them are put into the lake, in several commits; the rest stands in
+    /// the tail.
+    pub(crate) async fn new(entries: &[Entry], shelved: usize) -> Self {
+        let policies = Arc::new(PolicyLog::default());
+        policies.apply(Record::Book(Box::new(Book::builtin())));
+        policies.apply(Record::Policy(Box::new(policy(&["acme", "globex"]))));
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::open(folder.path().to_str().unwrap(), 1).await.unwrap();
+        let tail = Arc::new(Tail::new(lake.pin(), 1, Bounds { rows: 1_000_000, bytes: 1 << 30 }));
+        let placed: Vec<Placed> =
+            (0..).map(|offset| Place { lane: Lane(0), offset: Offset(offset) }).zip(entries.iter().cloned()).collect();
+        let (first, rest) = placed.split_at(shelved);
+        for chunk in first.chunks(first.len().div_ceil(3).max(1)) {
+            tail.apply(chunk, policies.as_ref()).unwrap();
+            shelve::shelve(lake.clone(), tail.clone(), true).await.unwrap();
+        }
+        tail.apply(rest, policies.as_ref()).unwrap();
+        let watermark = Arc::new(Watermark::default());
+        for (place, entry) in &placed {
+            if let Fact::Heard(heard) = &entry.fact {
+                watermark.heard(place.lane, heard);
+            }
+        }
+        watermark.restore(&[]);
+        let cuts = Arc::new(Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)));
+        let engine = Engine::with_pool(Arc::clone(&cuts), 64 << 20).unwrap();
+        Self { engine, cuts, policies, _folder: folder }
+    }
+
+    /// The rows of an answer as JSON, or the text of the error.
+    pub(crate) async fn ask(&self, caller: &Caller, sql: &str) -> Result<serde_json::Value, String> {
+        let work = async {
+            let mut answer = self.engine.answer(caller, sql).await?;
+            let mut encoder = Encoder::new(Format::Json, &answer.schema)?;
+            while let Some(batch) = answer.rows.next().await {
+                encoder.write(&batch?)?;
+            }
+            encoder.finish(&serde_json::Value::Null)
+        };
+        let bytes = work.await.map_err(|error: crate::sql::QueryError| format!("{} {error}", error.code().code()))?;
+        let mut answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        Ok(answer["rows"].take())
+    }
+}
+
+/// The book hash that samples name.
+pub(crate) fn book_hash() -> BookHash {
+    Book::builtin().hash()
+}

@@ -1,0 +1,202 @@
+//! How complete an answer is: up to which moment every call that was admitted is in it, and who holds that back.
+//!
+//! Each gateway says every second, in every lane, before which moment nothing of it is still to come. The answer is complete
+//! through the least of what live gateways say. One that is silent holds it back until `abandon_after`; after that it does
+//! not any more, but stays listed as incomplete until its journal is recovered (its successor closes it).
+//!
+//! It must be read before the cut is pinned and told of entries after the tail has them, so that it never promises more than
+//! the cut holds. Pure: the moment is an input.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use schemas::{
+    decision::LaneState,
+    id::{Lane, ProducerId},
+    ledger::Heard,
+    time::Time,
+};
+use serde::Serialize;
+
+/// A gateway that was not heard for this long is called silent, and one whose oldest call is older is waited for. Gateways
+/// report every second; the rest is for the way to here.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What gateways said last.
+#[derive(Debug, Default)]
+pub struct Watermark {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    marks: BTreeMap<(Lane, ProducerId), Heard>,
+    /// Whether the gateways are known that were last heard before this process began.
+    restored: bool,
+}
+
+/// How complete an answer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completeness {
+    /// Every call admitted before this is in the answer; nothing while no gateway has ever been heard.
+    pub complete_through: Option<Time>,
+    /// Who holds it back.
+    pub waiting_for: Vec<Waiting>,
+}
+
+/// A gateway that an answer waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiting {
+    /// Its name.
+    pub gateway: String,
+    /// Since when: the admission of its oldest open call, or when it was last heard.
+    pub since: Time,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why an answer waits for a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// A call of it is still running, or was not shipped.
+    OpenCall,
+    /// It does not report.
+    Silent,
+    /// It has not reported for so long that the answer waits no more, though calls of it may be missing.
+    Incomplete,
+}
+
+impl Watermark {
+    /// Takes what a gateway said; the latest word of a producer in a lane counts.
+    pub fn heard(&self, lane: Lane, heard: &Heard) {
+        self.lock().heard(lane, heard);
+    }
+
+    /// Takes what metering remembers of every lane, for gateways that were last heard before this process began. The tail
+    /// has to be as far as the ledger was when that was read. Until then no answer is called complete.
+    pub fn restore(&self, states: &[(Lane, LaneState)]) {
+        let mut inner = self.lock();
+        for (lane, mark) in states.iter().flat_map(|(lane, state)| state.producers.iter().map(|mark| (*lane, mark))) {
+            let heard = Heard {
+                producer: mark.producer,
+                gateway: mark.gateway.clone(),
+                at: mark.heard_at,
+                low_watermark: mark.low_watermark,
+                closed: mark.closed,
+            };
+            inner.heard(lane, &heard);
+        }
+        inner.restored = true;
+    }
+
+    /// How complete an answer is whose cut is pinned after this call.
+    pub fn at(&self, now: Time, abandon_after: Duration) -> Completeness {
+        let inner = self.lock();
+        let live: Vec<_> = inner.marks.values().filter(|mark| !mark.closed).collect();
+        let counted = |mark: &&&Heard| now.since(mark.at) <= abandon_after;
+        let least = live.iter().filter(counted).map(|mark| mark.low_watermark).min();
+        let latest = || inner.marks.values().map(|mark| mark.low_watermark).max();
+        let mut waiting: Vec<_> = live.iter().filter_map(|mark| waiting(mark, now, abandon_after)).collect();
+        waiting.sort();
+        waiting.dedup_by(|later, first| later.gateway == first.gateway && later.why == first.why);
+        let complete_through = if inner.restored { least.or_else(latest) } else { None };
+        Completeness { complete_through, waiting_for: waiting }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn heard(&mut self, lane: Lane, heard: &Heard) {
+        let marks = &mut self.marks;
+        let mark = marks.entry((lane, heard.producer)).or_insert_with(|| heard.clone());
+        mark.closed |= heard.closed;
+        mark.at = mark.at.max(heard.at);
+        mark.low_watermark = mark.low_watermark.max(heard.low_watermark);
+        let closed: Vec<_> = marks.iter().filter(|(_, mark)| mark.closed).map(|(key, mark)| (mark.at, *key)).collect();
+        // Of closed producers only the latest word matters; a journal that is opened often leaves many.
+        if let Some((_, last)) = closed.iter().max() {
+            marks.retain(|key, mark| !mark.closed || key == last);
+        }
+    }
+}
+
+fn waiting(mark: &Heard, now: Time, abandon_after: Duration) -> Option<Waiting> {
+    let silence = now.since(mark.at);
+    let (since, why) = if silence > abandon_after {
+        (mark.at, Why::Incomplete)
+    } else if silence > PATIENCE {
+        (mark.at, Why::Silent)
+    } else if now.since(mark.low_watermark) > PATIENCE {
+        (mark.low_watermark, Why::OpenCall)
+    } else {
+        return None;
+    };
+    Some(Waiting { gateway: mark.gateway.clone(), since, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn second(second: i64) -> Time {
+        Time::from_micros(second * 1_000_000)
+    }
+
+    fn heard(producer: u8, at: i64, low: i64, closed: bool) -> Heard {
+        Heard {
+            producer: ProducerId::from_bytes([producer; 16]),
+            gateway: format!("gw-{producer}"),
+            at: second(at),
+            low_watermark: second(low),
+            closed,
+        }
+    }
+
+    #[test]
+    fn the_slowest_live_gateway_decides() {
+        let check = |said: &[Heard], now: i64, through: Option<i64>, waiting: &[(&str, i64, Why)]| {
+            let watermark = Watermark::default();
+            said.iter().for_each(|heard| watermark.heard(Lane(0), heard));
+            assert_eq!(watermark.at(second(now), DAY).complete_through, None);
+            watermark.restore(&[]);
+            let got = watermark.at(second(now), DAY);
+            assert_eq!(got.complete_through, through.map(second), "{said:?}");
+            let waiting: Vec<_> = waiting
+                .iter()
+                .map(|(gateway, since, why)| Waiting { gateway: (*gateway).into(), since: second(*since), why: *why })
+                .collect();
+            assert_eq!(got.waiting_for, waiting, "{said:?}");
+        };
+        check(&[], 100, None, &[]);
+        check(&[heard(1, 99, 99, false), heard(2, 99, 98, false)], 100, Some(98), &[]);
+        check(&[heard(1, 99, 99, false), heard(2, 99, 50, false)], 100, Some(50), &[("gw-2", 50, Why::OpenCall)]);
+        check(&[heard(1, 99, 99, false), heard(2, 60, 60, false)], 100, Some(60), &[("gw-2", 60, Why::Silent)]);
+        check(&[heard(1, 99, 99, false), heard(2, 98, 98, false), heard(2, 60, 60, false)], 100, Some(98), &[]);
+        check(&[heard(1, 90, 90, true), heard(2, 99, 99, false)], 100, Some(99), &[]);
+        check(&[heard(1, 90, 90, true), heard(3, 91, 91, true)], 100, Some(91), &[]);
+        check(
+            &[heard(1, 90_000, 90_000, false), heard(2, 60, 60, false)],
+            90_001,
+            Some(90_000),
+            &[("gw-2", 60, Why::Incomplete)],
+        );
+    }
+
+    #[test]
+    fn every_lane_counts() {
+        let watermark = Watermark::default();
+        watermark.restore(&[]);
+        watermark.heard(Lane(0), &heard(1, 99, 99, false));
+        watermark.heard(Lane(1), &heard(1, 97, 97, false));
+        assert_eq!(watermark.at(second(100), DAY).complete_through, Some(second(97)));
+    }
+}
