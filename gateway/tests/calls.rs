@@ -457,20 +457,15 @@ async fn many_calls_at_once_are_each_settled_once() {
 
 #[tokio::test]
 async fn a_provider_that_speaks_http2_is_spoken_to_in_http2() {
-    let nobody = "127.0.0.1:1".parse().unwrap();
-    let provider = Stage::new(nobody).await;
-    let setting = Setting { http2: true, api_key: KEY, ..Setting::default() };
-    let stage = Stage::with(provider.address, setting).await;
-    let message = json!({ "model": "claude-x", "max_tokens": 5, "messages": [{ "role": "user", "content": "hi" }] });
-    for (path, body) in [("/v1/chat/completions", chat(json!({ "model": "gpt-x" }))), ("/v1/messages", message)] {
-        let answer = stage.post(path, &body).send().await.unwrap();
-        // The other gateway refuses the model or has no such provider; that it said so came over HTTP/2.
-        assert_eq!(answer.status(), 502);
-        assert!(answer.text().await.unwrap().contains("TG4001"));
+    let provider = provider::http2_only(WHOLE).await;
+    for (http2, status) in [(true, 200), (false, 502)] {
+        let stage = Stage::with(provider, Setting { http2, ..Setting::default() }).await;
+        let answer = stage.post("/v1/chat/completions", &chat(json!({}))).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        let (_, written) = stage.end().await;
+        assert_eq!(written.one().outcome, if http2 { Outcome::Complete } else { Outcome::ProviderError });
+        assert!(!http2 || input_and_output(&written) == Some((9, 2)));
     }
-    let (_, written) = stage.end().await;
-    assert!(written.settled().iter().all(|settled| settled.status == 502), "{:#?}", written.settled());
-    drop(provider.end().await);
 }
 
 #[tokio::test]

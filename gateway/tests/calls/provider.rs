@@ -142,3 +142,24 @@ async fn request(socket: &mut TcpStream, seen: &mut Vec<u8>) -> Option<Asked> {
     *seen = rest;
     Some(Asked { head, body })
 }
+
+/// A provider that understands HTTP/2 only and answers everything with this JSON.
+pub(crate) async fn http2_only(answer: &'static str) -> SocketAddr {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(move |_: hyper::Request<hyper::body::Incoming>| async move {
+                let body = http_body_util::Full::new(bytes::Bytes::from_static(answer.as_bytes()));
+                let mut response = hyper::Response::new(body);
+                let kind = hyper::header::HeaderValue::from_static("application/json");
+                response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+                Ok::<_, std::convert::Infallible>(response)
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(socket), service));
+        }
+    });
+    address
+}

@@ -1,0 +1,173 @@
+//! The last bytes wait for the journal: shown with a journal buffer that is flushed by hand.
+
+use std::{collections::HashMap, sync::Mutex, task::Waker};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use schemas::{
+    config::{Cors, Server},
+    event::{self, Api, Event},
+    id::{CallId, Lane},
+    price::Book,
+    subject::Subject,
+    time::Time,
+    wire,
+};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    attempt::{Call, Flight},
+    drainer::Drainer,
+    emit::Emitter,
+    limits::{Limits, Permit},
+    sandbox,
+    sweep::Flights,
+    worker::{ByteBudget, Shared, Worker},
+};
+
+/// A worker whose events go to `written` when it is flushed, or nowhere while `full` is set.
+struct Bench {
+    worker: Arc<Worker>,
+    written: Arc<Mutex<Vec<Event>>>,
+    full: Arc<Mutex<bool>>,
+    _dir: tempfile::TempDir,
+}
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal::Journal::open(dir.path(), &journal::Options::default()).unwrap();
+    let (written, full): (Arc<Mutex<Vec<Event>>>, Arc<Mutex<bool>>) = Default::default();
+    let (kept, is_full) = (Arc::clone(&written), Arc::clone(&full));
+    let append = move |drafts: &[journal::Draft<'_>]| {
+        if *is_full.lock().unwrap() {
+            return Err(journal::Error::Closed);
+        }
+        kept.lock().unwrap().extend(drafts.iter().map(|draft| wire::decode_event(draft.body).unwrap()));
+        Ok(())
+    };
+    let shared = Arc::new(Shared {
+        gateway: "g".into(),
+        lanes: 1,
+        server: Server::default(),
+        cors: Cors::default(),
+        limits: Limits::new(Arc::clone(&journal), 1),
+        view: Arc::default(),
+        journal,
+        body_bytes: ByteBudget::new(1 << 20),
+        drain_slots: Arc::new(tokio::sync::Semaphore::new(1)),
+        connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
+        connections: 0.into(),
+    });
+    let flights = Arc::new(Flights::new());
+    let closing = Arc::clone(&flights);
+    let worker = Arc::new(Worker {
+        drainer: Drainer::new(Arc::clone(&shared.drain_slots), tokio::runtime::Handle::current()),
+        shared,
+        emitter: Emitter::new(Box::new(append), Box::new(move |closed| closing.close(closed))),
+        flights,
+        refusals: Arc::default(),
+        upstreams: HashMap::new(),
+        meters: crate::metrics::Meters::default(),
+        view: crate::worker::CachedView::default(),
+    });
+    Bench { worker, written, full, _dir: dir }
+}
+
+/// The answer of the sandbox to a chat request, on its way.
+fn flow(bench: &Bench, stream: bool) -> Flow {
+    let body = json!({ "model": "sandbox/8", "stream": stream, "messages": [{ "role": "user", "content": "hi" }],
+        "stream_options": { "include_usage": true } });
+    let body = Bytes::from(body.to_string());
+    let flight = Flight::open(&bench.worker, Lane(0));
+    let facts = event::Attempt {
+        call: CallId::fresh(),
+        attempt: 1,
+        admitted_at: flight.admitted_at,
+        subject: Arc::new(Subject::default()),
+        api: Api::OpenAiChat,
+        provider: "sandbox".into(),
+        model: "sandbox/8".into(),
+        model_requested: "sandbox/8".into(),
+        stream,
+        book: Book::builtin().hash(),
+        gateway: "g".into(),
+    };
+    let permit = Permit { holds: Vec::new(), balance_age_ms: 0, hard: false, observed: Vec::new() };
+    let book = Arc::new(Book::builtin());
+    let attempt = Attempt::new(Arc::clone(&bench.worker), flight, facts, permit, book, Call::default());
+    let answer = sandbox::answer(Api::OpenAiChat, &body, Duration::ZERO, Time::ZERO);
+    let mut headers = HeaderMap::new();
+    let kind = if stream { "text/event-stream" } else { "application/json" };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, false);
+    let pace = Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)) };
+    let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap());
+    Flow::new(attempt, AnswerBody::Sandbox(Box::new(answer.body)), witness, End::Complete, pace, (parsed, None))
+}
+
+/// All that comes out until it waits or ends; whether it ended.
+fn read(flow: &mut Flow) -> (String, Option<Result<(), Broken>>) {
+    let mut seen = String::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        match flow.poll_next(&mut cx) {
+            Poll::Ready(Some(Ok(bytes))) => seen.push_str(std::str::from_utf8(&bytes).unwrap()),
+            Poll::Ready(Some(Err(broken))) => return (seen, Some(Err(broken))),
+            Poll::Ready(None) => return (seen, Some(Ok(()))),
+            Poll::Pending => return (seen, None),
+        }
+    }
+}
+
+fn settled(bench: &Bench) -> usize {
+    bench.written.lock().unwrap().iter().filter(|event| matches!(event, Event::Settled(_))).count()
+}
+
+#[tokio::test]
+async fn the_last_bytes_are_released_by_the_journal_only() {
+    for stream in [true, false] {
+        let bench = bench();
+        let mut flow = flow(&bench, stream);
+        let (before, ended) = read(&mut flow);
+        assert_eq!((ended, settled(&bench)), (None, 0));
+        assert_eq!(before.is_empty(), !stream, "what cannot be the last is not held back");
+        assert!(!before.contains("[DONE]"));
+        bench.worker.emitter.flush().unwrap();
+        assert_eq!((settled(&bench), bench.worker.flights.count()), (1, 0));
+        let (after, ended) = read(&mut flow);
+        assert_eq!(ended, Some(Ok(())));
+        assert!(after.ends_with(if stream { "data: [DONE]\n\n" } else { "}" }), "{after}");
+        drop(flow);
+        bench.worker.emitter.flush().unwrap();
+        assert_eq!(settled(&bench), 1, "a flow that is over settles no second time");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_recorded_is_not_released() {
+    for stream in [true, false] {
+        let bench = bench();
+        *bench.full.lock().unwrap() = true;
+        let mut flow = flow(&bench, stream);
+        assert_eq!(read(&mut flow).1, None);
+        assert!(bench.worker.emitter.flush().is_err());
+        assert_eq!(read(&mut flow), (String::new(), Some(Err(Broken::Unrecorded))));
+        // Its record is not lost: it is written when there is room again.
+        *bench.full.lock().unwrap() = false;
+        bench.worker.emitter.flush().unwrap();
+        assert_eq!((settled(&bench), bench.worker.flights.count()), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_is_dropped_is_settled_as_a_client_that_left() {
+    let bench = bench();
+    let mut flow = flow(&bench, true);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(flow.poll_next(&mut cx), Poll::Ready(Some(Ok(_)))));
+    drop(flow);
+    bench.worker.emitter.flush().unwrap();
+    let written = bench.written.lock().unwrap();
+    let [Event::Settled(settled)] = &written[..] else { panic!("{written:?}") };
+    assert_eq!(settled.outcome, event::Outcome::ClientGone);
+}
