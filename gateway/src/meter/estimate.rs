@@ -25,6 +25,8 @@ mod tests;
 const MESSAGE_TOKENS: u64 = 3;
 /// What an image costs that says nothing of its size: one of 1024 × 1024 at OpenAI's full detail.
 const IMAGE_TOKENS: u64 = 765;
+/// What a token of plain English has, for text that cannot be had or read.
+const BYTES_PER_TOKEN: u64 = 4;
 /// The most text that is encoded at once.
 const SEGMENT: usize = 8 * 1024;
 
@@ -81,7 +83,7 @@ pub fn usage(api: Api, model: &str, request: &[u8], visible: &Visible) -> Usage 
 }
 
 fn output_tokens(encoding: Encoding, visible: &Visible) -> u64 {
-    let Some((text, of)) = visible.beginning() else { return visible.bytes().div_ceil(4) };
+    let Some((text, of)) = visible.beginning() else { return visible.bytes().div_ceil(BYTES_PER_TOKEN) };
     let tokens = u128::from(counted(encoding, &text));
     // What was not kept is taken to be like what was.
     let all = (tokens * u128::from(visible.bytes())).div_ceil(u128::from(of.max(1)));
@@ -89,7 +91,9 @@ fn output_tokens(encoding: Encoding, visible: &Visible) -> u64 {
 }
 
 fn input_tokens(api: Api, encoding: Encoding, request: &[u8]) -> u64 {
-    let Ok(Value::Object(request)) = serde_json::from_slice(request) else { return 0 };
+    let Ok(Value::Object(request)) = serde_json::from_slice(request) else {
+        return size(request.len()).div_ceil(BYTES_PER_TOKEN);
+    };
     if api == Api::OpenAiEmbeddings {
         return request.get("input").map_or(0, |input| embedded(encoding, input));
     }

@@ -17,6 +17,8 @@ use super::{Answer, Finish, Measured, Seen, anthropic_messages::Messages, openai
 const NAME_MAX: usize = 256;
 /// How many usage objects of one answer are kept; Anthropic sends two.
 const RAW_MAX: usize = 8;
+/// The largest usage object that is kept; one of a hundred passes has 25 kB.
+const RAW_BYTES_MAX: usize = 64 * 1024;
 
 /// What was learnt so far.
 #[derive(Debug)]
@@ -202,8 +204,11 @@ impl Facts {
         }
     }
 
-    /// Keeps a usage object beside those before it.
+    /// Keeps a usage object beside those before it, unless it is far larger than any known one.
     pub(super) fn raw(&mut self, usage: &str) {
+        if usage.len() > RAW_BYTES_MAX {
+            return;
+        }
         if self.raw.len() >= RAW_MAX {
             self.raw.pop();
         }

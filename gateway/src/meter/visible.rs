@@ -1,7 +1,8 @@
 //! The output that can be seen in a stream: how much text went by, and its beginning.
 //!
 //! Bytes of text bound its tokens from above. Reasoning out of sight, audio and what tools do are not in it, so it says
-//! nothing certain about the bill. The text is kept as it stands in the JSON, escaped, and only up to [`KEPT_MAX`] bytes.
+//! nothing certain about the bill. The text of a stream is kept as it stands in the JSON, escaped, up to [`KEPT_MAX`] bytes;
+//! that of a whole answer is taken only when it has come and reports nothing.
 
 use memchr::{memchr2, memmem::Finder};
 

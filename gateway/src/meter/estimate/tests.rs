@@ -58,12 +58,12 @@ fn odd_text_is_bounded_and_cut_short() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Never less than the encoding itself counts, in whatever mixture.
     #[test]
     fn a_measure_is_an_upper_bound(
-        pieces in prop::collection::vec(("\\PC{0,12}|[a-zA-Z' ,.\n\r\t=/-]{0,12}|[\u{4e00}-\u{4e20}\u{3002}\u{430}-\u{440}]{0,8}", 1_usize..600), 1..12),
+        pieces in prop::collection::vec(("\\PC{0,12}|[a-zA-Z' ,.\n\r\t=/-]{0,12}|[\u{4e00}-\u{4e20}\u{3002}\u{430}-\u{440}]{0,8}", 1_usize..250), 1..12),
     ) {
         let text: String = pieces.iter().map(|(piece, times)| piece.repeat(*times)).collect();
         for encoding in BOTH {
@@ -109,7 +109,7 @@ fn inputs_of_every_api_are_counted() {
             r#"{"system":"hello","messages":[{"role":"user","content":"hello world"}]}"#,
             2 * 3 + 1 + 1 + 2,
         ),
-        (Api::OpenAiChat, "not json", 0),
+        (Api::OpenAiChat, "not json", 2),
     ] {
         let vector = usage(api, "text-embedding-3-small", request.as_bytes(), &Visible::default()).total();
         assert_eq!(vector, Some(Vector { uncached_input: input, ..Vector::default() }), "{request}");
