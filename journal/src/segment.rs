@@ -84,6 +84,8 @@ struct Writer {
     spare: Option<File>,
     /// The next segment could not be made in advance: what is left of this one is all there is.
     starved: bool,
+    /// The active segment may not have the room that it needs.
+    cramped: bool,
     /// The last sequence given out, by lane.
     last: Vec<u64>,
     buffer: Vec<u8>,
@@ -107,8 +109,12 @@ impl Log {
         let salt = files::salt(dir)?;
         let found = open::open(dir, salt, bounds)?;
         files::sweep(dir)?;
+        let cramped = found.active.is_some();
         let (active, file) = match found.active {
-            Some(active) => write::reopen(dir, active, &options)?,
+            Some(active) => {
+                let file = write::reopen(dir, &active)?;
+                (active, file)
+            }
             None => write::create(dir, salt, 0, Heads::NONE, &options)?,
         };
         files::sync_dir(dir)?;
@@ -124,6 +130,7 @@ impl Log {
                 unsealed: VecDeque::new(),
                 spare: None,
                 starved: false,
+                cramped,
                 last: vec![0; usize::from(options.lanes)],
                 buffer: Vec::new(),
                 synced: end,

@@ -80,7 +80,10 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     match file.try_lock() {
         Ok(()) => {
             let me = format!("process {}\n", std::process::id());
-            file.set_len(0).and_then(|()| file.write_all(me.as_bytes())).map_err(io("write", &path))?;
+            // Only for the message that the next one gets, and no reason not to open on a full disk.
+            if let Err(error) = file.set_len(0).and_then(|()| file.write_all(me.as_bytes())) {
+                tracing::warn!(%error, "the lock file does not say whose it is");
+            }
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {

@@ -63,7 +63,9 @@ pub(crate) fn open(dir: &Path, salt: u32, bounds: Bounds) -> Result<Found, Error
     }
     for look in looks.iter().filter(|look| look.scanned) {
         File::open(&look.path).and_then(|file| file.sync_data()).map_err(io("fsync", &look.path))?;
-        files::write_whole(&files::sidecar(dir, look.facts.base), &look.facts.encode(salt))?;
+        if let Err(error) = files::write_whole(&files::sidecar(dir, look.facts.base), &look.facts.encode(salt)) {
+            tracing::warn!(%error, "a segment stays without its sidecar");
+        }
     }
     Ok(Found { sealed: looks.into_iter().map(|look| look.facts).collect(), active: active.map(|look| look.facts) })
 }

@@ -321,6 +321,20 @@ fn no_room_for_a_segment_refuses_and_passes() {
 }
 
 #[test]
+fn a_log_on_a_full_disk_is_opened_and_read() {
+    let (dir, _log, _) = three_batches();
+    let copy = crashed(dir.path());
+    let faults = Faults::default();
+    let log = Log::open(copy.path(), options(1 << 16, &faults), ANY).unwrap();
+    faults.plant(Point::Create, Errno::NOSPC);
+    assert_eq!(read(&log).unwrap().len(), 6);
+    assert!(matches!(append(&log, &["no room"]), Err(Error::Full { .. })));
+    append(&log, &["room"]).unwrap();
+    log.publish(log.sync().unwrap());
+    assert_eq!(read(&log).unwrap()[6..], ["room"]);
+}
+
+#[test]
 fn a_failed_write_or_fsync_is_final() {
     for point in [Point::Write, Point::Sync] {
         let faults = Faults::default();

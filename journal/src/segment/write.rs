@@ -56,16 +56,11 @@ pub(crate) fn create(
 }
 
 /// Opens the segment that was written last.
-pub(crate) fn reopen(dir: &Path, facts: Facts, options: &Options) -> Result<(Facts, File), Error> {
+pub(crate) fn reopen(dir: &Path, facts: &Facts) -> Result<File, Error> {
     let path = files::segment(dir, facts.base);
     let file = File::options().read(true).write(true).open(&path).map_err(refused("open", &path))?;
-    options
-        .faults
-        .hit(Point::Create)
-        .and_then(|()| files::preallocate(&file, options.segment_bytes))
-        .map_err(|error| no_room(dir, &path, error))?;
     file.sync_all().map_err(refused("fsync", &path))?;
-    Ok((facts, file))
+    Ok(file)
 }
 
 /// A new file at `path` with room for a segment; if there is no room, no file.
@@ -121,11 +116,24 @@ impl Log {
                 format!("{kept} of {} bytes are taken by records that are not confirmed", self.options.most_bytes);
             return Err(Error::Full { path: self.dir.clone(), why });
         }
+        self.make_room(&mut writer)?;
         writer.buffer.clear();
         let full = writer.active.bytes + frame::HEADER as u64 + payload > self.options.segment_bytes;
         let opening = if full && writer.active.end > writer.active.base { self.roll(&mut writer)? } else { 0 };
         self.write(&mut writer, drafts, opening)?;
         Ok(first)
+    }
+
+    /// Preallocates the segment that was opened again: at the first append, so that a log on a full disk can still be read,
+    /// shipped and trimmed.
+    fn make_room(&self, writer: &mut Writer) -> Result<(), Error> {
+        if writer.cramped {
+            let made = self.options.faults.hit(Point::Create);
+            made.and_then(|()| files::preallocate(&writer.file, self.options.segment_bytes))
+                .map_err(|error| no_room(&self.dir, &files::segment(&self.dir, writer.active.base), error))?;
+            writer.cramped = false;
+        }
+        Ok(())
     }
 
     /// Starts the next segment; the bytes that open it are put into the buffer, for the write that follows.
