@@ -242,6 +242,7 @@ impl Worker {
         let ended = self.deps.runtime.block_on(commit);
         let error = match ended {
             Ok(Ok(commits)) => {
+                metrics::counter!("tollgate_lake_commits_total").increment(commits);
                 self.status().commits += commits;
                 None
             }
@@ -249,6 +250,7 @@ impl Worker {
             Err(source) => Some(Error::Store(object_store::Error::JoinError { source })),
         };
         if error.is_some() {
+            metrics::counter!("tollgate_lake_failures_total").increment(1);
             self.waiting_since = Some(Instant::now());
             self.not_before = Instant::now() + PAUSE;
         }

@@ -36,6 +36,9 @@ use crate::{
     tail::{Bounds, Pin, Placed},
 };
 
+/// What takes longer than this hangs; a busy machine does not take that long.
+const HANGS: Duration = Duration::from_secs(300);
+
 /// A ledger of two lanes in memory.
 #[derive(Default)]
 struct Ledger(Mutex<[Vec<Record>; 2]>);
@@ -174,7 +177,7 @@ fn never() -> ShelveConfig {
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + HANGS;
     while !done() {
         assert!(Instant::now() < deadline, "{what} did not happen");
         thread::sleep(Duration::from_millis(2));
@@ -234,9 +237,9 @@ async fn every_row_is_in_an_answer_once(kind: Kind) {
     let enough = Arc::new(AtomicBool::new(false));
     let feeder = feed(house.ledger.clone(), enough.clone());
     let commits = || writer.status().commits + second.status().commits;
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + HANGS;
     let mut looks = 0;
-    while looks < 50 || commits() < 60 {
+    while looks < 20 || commits() < 20 {
         assert!(Instant::now() < deadline, "{kind:?}: {:?} {:?}", writer.status(), second.status());
         for (lake, shelver) in [(&lake, &writer), (&reading, &follower)] {
             let pin = shelver.tail().pin();
