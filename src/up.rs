@@ -147,7 +147,7 @@ fn greet(loaded: &Loaded, roles: &[Role]) {
             );
         }
     }
-    if roles.contains(&Role::Query) {
+    if cfg!(feature = "query") && roles.contains(&Role::Query) {
         eprintln!("query     http://{}", listen.query);
         if let Some(token) = &clear.token {
             println!(
