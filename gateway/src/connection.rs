@@ -1,4 +1,4 @@
-//! One client's connection: HTTP/1.1 or HTTP/2, told apart by its first bytes, with a time for each head.
+//! One client's connection: HTTP/1.1 or HTTP/2, told apart by its first bytes, with a time for each head and each write.
 //!
 //! `axum::serve` sets no timers, and hyper's automatic builder waits for the first byte for ever; both are why this is here.
 
@@ -14,11 +14,16 @@ use std::{
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use schemas::config::Server;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use crate::worker::Shared;
+
+mod patient;
+
+use patient::Patient;
 
 /// The most calls at once on one HTTP/2 connection.
 const STREAMS: u32 = 256;
@@ -55,9 +60,9 @@ impl Serving {
     /// Serves a connection until it ends.
     pub(crate) fn spawn(&self, socket: TcpStream, slot: OwnedSemaphorePermit) {
         let counted = Counted::new(&self.shared, &self.open, slot);
-        let (stack, shutdown, within) = (self.stack.clone(), self.shutdown.clone(), self.shared.server.header_timeout);
+        let (stack, shutdown, server) = (self.stack.clone(), self.shutdown.clone(), self.shared.server);
         tokio::spawn(async move {
-            let served = serve(socket, stack, shutdown, within).await;
+            let served = serve(socket, stack, shutdown, &server).await;
             if let Err(error) = served {
                 // Clients leave in the middle of things all the time.
                 tracing::debug!(%error, "a connection ended early");
@@ -84,12 +89,8 @@ impl Drop for Counted {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn serve(
-    socket: TcpStream,
-    stack: Router,
-    shutdown: CancellationToken,
-    within: Duration,
-) -> Result<(), BoxError> {
+async fn serve(socket: TcpStream, stack: Router, shutdown: CancellationToken, server: &Server) -> Result<(), BoxError> {
+    let within = server.header_timeout;
     socket.set_nodelay(true)?;
     let is_http2 = tokio::select! {
         version = tokio::time::timeout(within, is_http2(&socket)) => version??,
@@ -99,7 +100,8 @@ async fn serve(
         let mut stack = stack.clone();
         stack.call(request.map(Body::new))
     });
-    let io = TokioIo::new(socket);
+    // A client is given as much time to take bytes as to send them.
+    let io = TokioIo::new(Patient::new(socket, server.body_timeout));
     if is_http2 {
         let mut builder = conn::http2::Builder::new(TokioExecutor::new());
         builder

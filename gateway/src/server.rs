@@ -241,7 +241,7 @@ impl Desk {
     /// Serves and drains; says how many attempts were cut.
     fn run(self) -> std::io::Result<usize> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        let (worker, cut) = runtime.block_on(async {
             let Self { shared, providers, flights, refusals, mut sockets, shutdown, reporter } = self;
             let worker = Arc::new(worker(&shared, &providers, flights, refusals));
             tokio::spawn(Arc::clone(&worker.emitter).run());
@@ -263,8 +263,14 @@ impl Desk {
             if let Some(reports) = reports {
                 reports.abort();
             }
-            Ok(cut)
-        })
+            (worker, cut)
+        });
+        // What still hangs on a connection is dropped with the runtime, and settles by that.
+        drop(runtime);
+        if let Err(error) = worker.emitter.flush() {
+            tracing::error!(%error, "the last events of this worker could not be written; the next start will find their calls open");
+        }
+        Ok(cut)
     }
 }
 
@@ -332,9 +338,6 @@ async fn drain(worker: &Worker, serving: &connection::Serving) -> usize {
     for refused in worker.refusals.take() {
         let lane = worker.lane(&refused.subject.tenant);
         drop(worker.write(lane, &schemas::event::Event::Refused(Box::new(refused)), None));
-    }
-    if let Err(error) = worker.emitter.flush() {
-        tracing::error!(%error, "the last events of this worker could not be written");
     }
     cut
 }

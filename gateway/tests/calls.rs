@@ -531,3 +531,29 @@ async fn beyond_what_is_drained_a_client_that_leaves_is_settled_at_once() {
     assert_eq!((drained.cut, ended(Outcome::Cut), ended(Outcome::ClientGone)), (100, 100, 5));
     assert!(written.ends().values().all(|ends| *ends == 1) && written.ends().len() == 105);
 }
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_let_go_and_cannot_stop_a_shutdown() {
+    // 32 MB of answer: more than sockets buffer, and more than is drained.
+    let body = chat(json!({ "model": "sandbox/1000000", "stream": true })).to_string();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (short, long) = (Duration::from_millis(100), Duration::from_secs(60));
+    // Either the client's time is over, or the gateway's.
+    for (patience, drain, cut) in [(short, long, 0), (long, short, 1)] {
+        let mut setting = Setting::default();
+        (setting.server.body_timeout, setting.server.drain) = (patience, drain);
+        let stage = Stage::with("127.0.0.1:1".parse().unwrap(), setting).await;
+        let mut client = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.readable().await.unwrap();
+        let (drained, written) = stage.end().await;
+        assert_eq!(drained.cut, cut);
+        // Whether the cut or the end of the connection comes first depends on how much the sockets still took.
+        let outcome = written.one().outcome;
+        assert!(outcome == Outcome::ClientGone || (cut == 1 && outcome == Outcome::Cut), "{outcome:?}");
+        drop(client);
+    }
+}
