@@ -96,16 +96,14 @@ impl Tally {
         })
     }
 
-    /// Takes a whole answer, of which `text` has the members that matter.
-    pub(super) fn whole(&mut self, text: &str) {
+    /// Takes a whole answer, of which `text` has the members that matter. Returns whether it could be read.
+    pub(super) fn whole(&mut self, text: &str) -> bool {
         let read = match &mut self.dialect {
             Dialect::Free => Ok(()),
             Dialect::Chat(chat) => chat.whole(&mut self.facts, text),
             Dialect::Messages(messages) => messages.whole(&mut self.facts, text),
         };
-        if read.is_err() {
-            self.unreadable();
-        }
+        read.is_ok()
     }
 
     /// A frame went by that was too large to be looked at.

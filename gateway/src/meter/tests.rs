@@ -275,7 +275,9 @@ fn a_whole_answer_is_read_in_any_pieces() {
     let embeddings = Answer { api: Api::OpenAiEmbeddings, ..WHOLE };
     let body = r#" {"object":"list","data":[{"embedding":[0.1,-2e3],"usage":{"prompt_tokens":999}}],"a\"}":"\\\"usage\":{","model":"e1",
         "usage":{"prompt_tokens":8,"total_tokens":8},"id" : "x1"} "#;
-    for size in [1, 2, 3, 7, 50, body.len()] {
+    let large = body.replace("0.1,", &"0.12345678,".repeat(30_000));
+    let sizes = [1, 2, 3, 7, 50, body.len()].map(|size| (body, size));
+    for (body, size) in sizes.into_iter().chain([(large.as_str(), 1_000), (large.as_str(), large.len())]) {
         let run = run(embeddings, End::Closed, body.as_bytes().chunks(size));
         assert_eq!(run.measured.usage, Usage::exact(counts(8, 0)), "in {size}");
         assert_eq!((run.measured.model_answered.as_str(), run.measured.response_id.as_str()), ("e1", "x1"));
@@ -294,6 +296,8 @@ fn a_whole_answer_that_is_not_whole_says_so() {
     check("<html></html>", Doubt::Unreadable, Finish::Truncated);
     check("[1]", Doubt::Unreadable, Finish::Complete);
     check(r#"{"id":"x","usage":{"prompt_tokens":8,"#, Doubt::Truncated, Finish::Truncated);
+    let cut = once(WHOLE, r#"{"id":"x","usage":{"prompt_tokens":8,"completion_tokens":2},"choices":[{"mess"#);
+    assert_eq!((cut.usage, cut.finish, cut.response_id.as_str()), (Usage::exact(counts(8, 2)), Finish::Truncated, "x"));
     check(r#"{"id":"x","choices":[]}"#, Doubt::NotReported, Finish::Complete);
     check(r#"{"id":"x","usage":"many"}"#, Doubt::Unreadable, Finish::Complete);
     let kind = Finish::ErrorInStream { kind: "rate".to_owned() };

@@ -1,8 +1,8 @@
 //! An answer that is one JSON document, of any size, read once as it arrives.
 //!
-//! A scanner follows depth and strings only and copies out the top-level members that matter, so a document of 60 MB costs no
-//! memory. It does not check that the rest is valid JSON. One chunk is always held back, so that the attempt can be settled
-//! before the client has all of it. The beginning of the document is kept by reference for one that reports no usage.
+//! Up to [`KEPT_MAX`] it is kept by reference and parsed at its end. Beyond that, or where it breaks off, a scanner follows depth
+//! and strings only and copies out the top-level members that matter, so a document of 60 MB costs no memory; it does not check
+//! that the rest is valid JSON. One chunk is always held back, so that the attempt can be settled before the client has all of it.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ const WANTED: [&[u8]; 6] = [b"id", b"model", b"service_tier", b"usage", b"x_groq
 const KEY_MAX: usize = 32;
 /// The most that is copied out of a document.
 const COPIED_MAX: usize = 256 * 1024;
-/// How much of a document is kept to estimate from.
+/// The largest document that is kept until its end; most have a few kilobytes.
 const KEPT_MAX: usize = 256 * 1024;
 /// The members that hold output text, wherever they stand in the answer.
 const TEXT: [&str; 7] = ["content", "text", "arguments", "reasoning_content", "reasoning", "refusal", "thinking"];
@@ -26,28 +26,40 @@ const TEXT: [&str; 7] = ["content", "text", "arguments", "reasoning_content", "r
 #[derive(Debug)]
 pub(super) struct Whole {
     held: Option<Bytes>,
-    /// Nothing where the document is not looked at.
-    scanner: Option<Scanner>,
-    kept: Vec<Bytes>,
-    kept_bytes: usize,
-    closed: bool,
+    reading: Reading,
+}
+
+/// How a document is read.
+#[derive(Debug)]
+enum Reading {
+    /// Not at all, or not any more.
+    Not,
+    /// At its end: what has come, and how much that is.
+    Kept(Vec<Bytes>, usize),
+    /// As it comes, since it is large.
+    Scanned(Scanner),
 }
 
 impl Whole {
-    pub(super) fn new(look: bool) -> Self {
-        let scanner = look.then(Scanner::default);
-        Self { held: None, scanner, kept: Vec::new(), kept_bytes: 0, closed: false }
+    pub(super) const fn new(look: bool) -> Self {
+        Self { held: None, reading: if look { Reading::Kept(Vec::new(), 0) } else { Reading::Not } }
     }
 
     pub(super) fn push(&mut self, chunk: Bytes, out: &mut VecDeque<Frame>) {
         if chunk.is_empty() {
             return;
         }
-        if let Some(scanner) = &mut self.scanner {
-            scanner.scan(&chunk);
-            if self.kept_bytes <= KEPT_MAX {
-                self.kept_bytes = self.kept_bytes.saturating_add(chunk.len());
-                self.kept.push(chunk.clone());
+        match &mut self.reading {
+            Reading::Not => {}
+            Reading::Scanned(scanner) => scanner.scan(&chunk),
+            Reading::Kept(chunks, size) => {
+                *size = size.saturating_add(chunk.len());
+                chunks.push(chunk.clone());
+                if *size > KEPT_MAX {
+                    let mut scanner = Scanner::default();
+                    chunks.iter().for_each(|chunk| scanner.scan(chunk));
+                    self.reading = Reading::Scanned(scanner);
+                }
             }
         }
         if let Some(bytes) = self.held.replace(chunk) {
@@ -56,31 +68,43 @@ impl Whole {
     }
 
     pub(super) fn close(&mut self, tally: &mut Tally, out: &mut VecDeque<Frame>) {
-        if let Some(scanner) = self.scanner.take() {
-            if !scanner.is_readable() {
-                tally.unreadable();
-            }
-            if scanner.depth == 0 && scanner.begun {
-                tally.facts.ended = true;
-            }
-            tally.whole(&scanner.summary());
-            if tally.wants_text() && self.kept_bytes <= KEPT_MAX {
-                self.read_text(tally);
+        match std::mem::replace(&mut self.reading, Reading::Not) {
+            Reading::Not => {}
+            Reading::Scanned(scanner) => scanned(&scanner, tally),
+            Reading::Kept(chunks, _) => {
+                let document = match chunks.as_slice() {
+                    [one] => one.clone(),
+                    several => Bytes::from(several.concat()),
+                };
+                kept(&document, tally);
             }
         }
-        self.kept = Vec::new();
-        if let Some(bytes) = self.held.take() {
-            let verdict = if self.closed { Verdict::Pass } else { Verdict::Last };
-            self.closed = true;
-            out.push_back(Frame { bytes, verdict });
-        }
+        out.extend(self.held.take().map(|bytes| Frame { bytes, verdict: Verdict::Last }));
     }
+}
 
-    fn read_text(&self, tally: &mut Tally) {
-        let document = self.kept.concat();
-        if let Ok(document) = serde_json::from_slice::<serde_json::Value>(&document) {
-            collect(&document, tally);
-        }
+/// Reads a document that has come to its end.
+fn kept(document: &[u8], tally: &mut Tally) {
+    let read = std::str::from_utf8(document).is_ok_and(|text| tally.whole(text));
+    if read {
+        tally.facts.ended = true;
+    } else {
+        let mut scanner = Scanner::default();
+        scanner.scan(document);
+        scanned(&scanner, tally);
+    }
+    if tally.wants_text()
+        && let Ok(document) = serde_json::from_slice(document)
+    {
+        collect(&document, tally);
+    }
+}
+
+/// Takes what a scanner found.
+fn scanned(scanner: &Scanner, tally: &mut Tally) {
+    tally.facts.ended = scanner.depth == 0 && scanner.begun;
+    if !tally.whole(&scanner.summary()) || !scanner.is_readable() {
+        tally.unreadable();
     }
 }
 
