@@ -30,6 +30,9 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How long a cluster that did not answer is left alone.
 pub(super) const BREATH: Duration = Duration::from_millis(20);
 
+/// How often a producer is asked whether all is delivered.
+const GLANCE: Duration = Duration::from_millis(1);
+
 /// The largest record and batch. Price books are the largest records.
 pub(super) const MOST_BYTES: &str = "16777216";
 
@@ -307,8 +310,13 @@ impl ProducerContext for Failures {
     }
 }
 
-/// Waits until all is delivered; an error names the first record that was not.
-pub(super) fn deliver(producer: &BaseProducer<Failures>, wait: Duration) -> Result<(), Error> {
-    producer.flush(wait).map_err(unreachable)?;
-    producer.context().take().map_or(Ok(()), |error| Err(unreachable(error)))
+/// Waits until all is delivered or has failed. librdkafka's own flush looks only every 100 ms.
+pub(super) fn flush(producer: &BaseProducer<Failures>, deadline: Instant) -> Result<(), KafkaError> {
+    while producer.in_flight_count() > 0 {
+        if Instant::now() > deadline {
+            return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+        }
+        producer.poll(GLANCE);
+    }
+    producer.context().take().map_or(Ok(()), Err)
 }

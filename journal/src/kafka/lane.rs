@@ -12,7 +12,7 @@ use rdkafka::{
 };
 use schemas::{id::Lane, topics::Topic};
 
-use super::client::{Client, Failures, unreachable};
+use super::client::{Client, Failures, flush, unreachable};
 use crate::{Outputs, error::Error};
 
 /// After this the broker gives a transaction up. Readers wait for it as long, so it is short.
@@ -53,6 +53,7 @@ impl LaneProducer {
         for (key, state) in &outputs.decisions {
             self.send(&self.decisions, Some(key), state.as_ref(), deadline)?;
         }
+        flush(&self.producer, deadline)?;
         loop {
             match self.producer.commit_transaction(TRANSACTION) {
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}

@@ -2,11 +2,13 @@
 //!
 //! Policy is rare, so each call has a producer of its own: idempotent, all replicas, one partition, in order.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use rdkafka::producer::BaseRecord;
 use schemas::topics::Topic;
 
-use super::client::{ANSWER, Client, deliver, unreachable};
+use super::client::{ANSWER, Client, flush, unreachable};
 use crate::error::Error;
 
 /// Appends the bodies, durably.
@@ -21,5 +23,5 @@ pub(super) fn publish(client: &Client, bodies: &[Bytes]) -> Result<(), Error> {
         let record = BaseRecord::<(), [u8]>::to(&topic).partition(0).payload(body);
         producer.send(record).map_err(|(error, _)| unreachable(error))?;
     }
-    deliver(&producer, ANSWER * 2)
+    flush(&producer, Instant::now() + ANSWER * 2).map_err(unreachable)
 }
