@@ -34,6 +34,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long to wait after something failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Looks at entries.
+pub type Observe = Box<dyn FnMut(&[Placed]) + Send>;
+
 /// What shelving needs.
 pub struct Deps {
     /// Where the ledger is.
@@ -43,7 +46,7 @@ pub struct Deps {
     /// What the policy topic says.
     pub policies: Arc<dyn Policies>,
     /// Is shown every entry once it is in the tail, lane by lane in order.
-    pub observe: Box<dyn FnMut(&[Placed]) + Send>,
+    pub observe: Observe,
     /// A runtime with several threads, for the lake's store.
     pub runtime: Handle,
     /// Whether this process writes the lake, or only follows what another one writes.

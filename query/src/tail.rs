@@ -138,7 +138,7 @@ impl Tail {
         for lane in 0..high.len() {
             let start = high.get(lane).copied().unwrap_or_default();
             let new = || entries.iter().filter(|(place, _)| usize::from(place.lane.0) == lane && place.offset >= start);
-            let Some((last, _)) = new().last() else { continue };
+            let Some((last, _)) = new().next_back() else { continue };
             if let Some(next) = next.get_mut(lane) {
                 *next = Offset(last.offset.0 + 1);
             }

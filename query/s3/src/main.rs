@@ -1,5 +1,5 @@
 //! A real S3 server on loopback, for the tests of the lake: `s3 <directory>` prints its endpoint and serves the folders of
-//! the directory as buckets until its input ends, which it does when the test that started it does.
+//! the directory as buckets until its input ends, which it does when the test that started it does; then the directory goes.
 //!
 //! Access key and secret are `test`. Puts are let in one at a time: the file system behind looks whether an object is there
 //! and then writes it, which real stores do in one step.
@@ -18,7 +18,7 @@ use tokio::{
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let directory = PathBuf::from(std::env::args_os().nth(1).ok_or_else(|| Error::other("usage: s3 <directory>"))?);
-    let files = s3s_fs::FileSystem::new(directory).map_err(|error| Error::other(format!("{error:?}")))?;
+    let files = s3s_fs::FileSystem::new(&directory).map_err(|error| Error::other(format!("{error:?}")))?;
     let mut service = S3ServiceBuilder::new(files);
     service.set_auth(SimpleAuth::from_single("test", "test"));
     let service = service.build();
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
     let one_put = Arc::new(Mutex::new(()));
     tokio::select! {
         served = accept(listener, service, one_put) => served,
-        _ = ended() => Ok(()),
+        _ = ended() => std::fs::remove_dir_all(directory),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{
     fmt,
     io::{BufRead, BufReader},
-    process::{ChildStdin, Command, Stdio},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -57,7 +58,7 @@ async fn bucket() -> Place {
     let server =
         SERVER.get_or_init(|| async { tokio::task::spawn_blocking(Server::start).await.expect("started") }).await;
     let name = format!("bucket-{}", BUCKETS.fetch_add(1, Ordering::SeqCst));
-    std::fs::create_dir(server.directory.path().join(&name)).expect("a bucket");
+    std::fs::create_dir(server.directory.join(&name)).expect("a bucket");
     let store = AmazonS3Builder::new()
         .with_endpoint(&server.endpoint)
         .with_allow_http(true)
@@ -70,21 +71,22 @@ async fn bucket() -> Place {
     Place { store: Arc::new(store), url: Url::parse(&format!("s3://{name}/the/lake/")).expect("a url") }
 }
 
-/// A real S3 server: the program in `query/s3`, built when first needed. It ends when its input does, so with this process.
+/// A real S3 server: the program in `query/s3`, built when first needed. It ends when its input does, so with this process,
+/// and removes its directory.
 struct Server {
     endpoint: String,
-    directory: TempDir,
-    _input: ChildStdin,
+    directory: PathBuf,
+    _process: Child,
 }
 
 impl Server {
     fn start() -> Self {
-        let directory = TempDir::new().expect("a directory");
+        let directory = TempDir::new().expect("a directory").keep();
         let package = concat!(env!("CARGO_MANIFEST_DIR"), "/s3/Cargo.toml");
         let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/s3");
         let mut server = Command::new(env!("CARGO"))
             .args(["run", "--quiet", "--locked", "--manifest-path", package, "--target-dir", built, "--"])
-            .arg(directory.path())
+            .arg(&directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -92,7 +94,7 @@ impl Server {
         let mut endpoint = String::new();
         BufReader::new(server.stdout.take().expect("its output")).read_line(&mut endpoint).expect("its endpoint");
         assert!(endpoint.starts_with("http://"), "the S3 server did not start: {endpoint:?}");
-        Self { endpoint: endpoint.trim().into(), directory, _input: server.stdin.take().expect("its input") }
+        Self { endpoint: endpoint.trim().into(), directory, _process: server }
     }
 }
 

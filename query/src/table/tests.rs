@@ -22,8 +22,9 @@ fn shown(table: &TableDef, entries: &[Placed], columns: &[&str]) -> Vec<String> 
         (table.push)(&mut rows, entry, *place, &known).expect("rows");
     }
     let stored = rows.finish().expect("a batch");
-    let batch =
-        table.resolve.map_or_else(|| stored.clone(), |resolve| resolve(table, &[stored.clone()]).expect("resolved"));
+    let batch = table
+        .resolve
+        .map_or_else(|| stored.clone(), |resolve| resolve(table, std::slice::from_ref(&stored)).expect("resolved"));
     assert_eq!(batch.schema(), table.schema());
     texts(&batch, columns)
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use object_store::ObjectStore;
 use schemas::{
     decision::{Holder, Instance, WindowState},
     error_code::ErrorCode,
     event::{Api, Attempt, CallEnd, Outcome, Refused, Settled},
-    id::{BookHash, CallId, InstanceId, Lane, Offset, ProducerId},
+    id::{CallId, InstanceId, Lane, Offset, ProducerId},
     ledger::{BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Rated, Unpriced},
     limit::{Dimension, Limit, Match, Mode, OnUnbounded, Unit, Window},
     money::Pico,
@@ -21,14 +20,14 @@ use schemas::{
 
 use crate::{
     cut::Cuts,
-    lake::{Lake, Version},
+    lake::Lake,
     policies::PolicyLog,
     shelve,
     sql::{
         Caller, Engine,
         encode::{Encoder, Format},
     },
-    table::{self, Place},
+    table::Place,
     tail::{Bounds, Placed, Tail},
     watermark::Watermark,
 };
@@ -159,14 +158,12 @@ pub(crate) fn balance(tenant: &str, number: u32, used: i128) -> Entry {
     let holder = Holder {
         producer: ProducerId::from_bytes([1; 16]),
         granted: 2 * used,
-        fresh: 0,
-        fresh_from: Time::ZERO,
         returned: 0,
         used: vec![(start, used)],
         held: 1,
         version: 1,
         recall: 0,
-        denied: 0,
+        provisioned: 0,
     };
     let instance = Instance {
         id: InstanceId::of::<&str>(limit.id(), &[], Some(start)),
@@ -176,8 +173,6 @@ pub(crate) fn balance(tenant: &str, number: u32, used: i128) -> Entry {
         windows: vec![WindowState { start, end, adjusted: 0 }],
         holders: vec![holder],
         recall: 0,
-        share_from: Time::ZERO,
-        waiting: Vec::new(),
     };
     Entry { recorded_at: second(i64::from(number)), fact: Fact::Balance(Box::new(instance)) }
 }
@@ -287,9 +282,4 @@ impl World {
         let mut answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         Ok(answer["rows"].take())
     }
-}
-
-/// The book hash that samples name.
-pub(crate) fn book_hash() -> BookHash {
-    Book::builtin().hash()
 }
