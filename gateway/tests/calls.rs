@@ -489,22 +489,24 @@ async fn bodies_in_memory_are_bounded_over_all_calls() {
     let mut setting = Setting::default();
     (setting.server.max_body, setting.server.max_body_in_flight) = (1_000, 1_500);
     let stage = Stage::with(replay.address, setting).await;
-    let head =
-        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: 1000\r\n\r\n{{");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: 1000\r\n\
+         expect: 100-continue\r\n\r\n"
+    );
     let mut slow = tokio::net::TcpStream::connect(stage.address).await.unwrap();
     slow.write_all(head.as_bytes()).await.unwrap();
+    // The gateway asks for the body once it has taken the room for it.
+    let mut asked = [0; 12];
+    slow.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
     let long = chat(json!({ "user": "x".repeat(800) }));
-    // The slow one's share is taken as soon as its head was read.
-    let mut status = 200;
-    while status == 200 {
-        status = stage.post("/v1/chat/completions", &long).send().await.unwrap().status().as_u16();
-    }
-    assert_eq!(status, 503);
-    drop(slow);
-    while status == 503 {
-        status = stage.post("/v1/chat/completions", &long).send().await.unwrap().status().as_u16();
-    }
-    assert_eq!(status, 200);
+    let refused = stage.post("/v1/chat/completions", &long).send().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    // It closes its side once it has given up the slow body, and the room with it.
+    slow.shutdown().await.unwrap();
+    let _ = slow.read_to_end(&mut Vec::new()).await;
+    let taken = stage.post("/v1/chat/completions", &long).send().await.unwrap();
+    assert_eq!(taken.status(), 200);
     drop(stage.end().await);
 }
 
