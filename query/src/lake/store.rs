@@ -3,10 +3,10 @@
 //! The store has to refuse to overwrite (`If-None-Match: *`): commits of two writers are told apart by nothing else. It is
 //! asked at start, and refused if it does not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
     aws::{AmazonS3Builder, S3ConditionalPut},
     path::Path,
 };
@@ -15,6 +15,11 @@ use uuid::Uuid;
 
 use super::local::Durable;
 use crate::error::Error;
+
+/// How often one request to a bucket is tried again, and for how long: whoever asked tries again anyway, and says meanwhile
+/// that the lake is away.
+const RETRIES: usize = 4;
+const RETRIES_END: Duration = Duration::from_secs(15);
 
 /// A store and where in it the lake is.
 #[derive(Clone, Debug)]
@@ -53,6 +58,7 @@ fn bucket(url: &str) -> Result<Place, Error> {
     let store = AmazonS3Builder::from_env()
         .with_url(folder.as_str())
         .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_retry(RetryConfig { max_retries: RETRIES, retry_timeout: RETRIES_END, ..RetryConfig::default() })
         .build()
         .map_err(|error| refuse(error.to_string()))?;
     Ok(Place { store: Arc::new(store), url: folder })
