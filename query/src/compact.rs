@@ -45,7 +45,7 @@ pub(crate) async fn run(lake: Arc<Lake>, every: Duration, stop: CancellationToke
             if let Err(error) = compact(&lake, def, &version).await {
                 tracing::warn!(table = def.name, %error, "compaction failed and is tried again later");
             }
-            let last = tidied.entry(def.name).or_insert(version.number);
+            let last = tidied.entry(def.name).or_insert(0);
             if version.number >= *last + TIDY_VERSIONS {
                 *last = version.number;
                 if let Err(error) = lake.tidy(def).await {

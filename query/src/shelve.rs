@@ -151,7 +151,8 @@ struct Worker {
     stop: CancellationToken,
     /// Read, but naming a policy that has not been read yet.
     pending: Vec<Placed>,
-    commit: Option<task::JoinHandle<Result<u64, Error>>>,
+    /// The commit that runs, or the look for those of others, which gives no number.
+    commit: Option<task::JoinHandle<Result<Option<u64>, Error>>>,
     /// When the oldest row that no commit has taken came.
     waiting_since: Option<Instant>,
     /// After a failure, when the next commit is tried.
@@ -235,7 +236,7 @@ impl Worker {
                 self.last_idle = Instant::now();
             }
             let work = shelve(self.deps.lake.clone(), self.tail.clone(), idle);
-            self.commit = Some(self.deps.runtime.spawn(work));
+            self.commit = Some(self.deps.runtime.spawn(async move { work.await.map(Some) }));
         }
     }
 
@@ -244,7 +245,10 @@ impl Worker {
         let Some(commit) = self.commit.take_if(|commit| wait || commit.is_finished()) else { return };
         let ended = self.deps.runtime.block_on(commit);
         let error = match ended {
-            Ok(Ok(commits)) => {
+            // That the lake can be read says nothing about why it takes nothing.
+            Ok(Ok(None)) if self.deps.writes => return,
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(commits))) => {
                 metrics::counter!("tollgate_lake_commits_total").increment(commits);
                 self.status().commits += commits;
                 None
@@ -271,7 +275,7 @@ impl Worker {
             for def in table::ALL {
                 tail.loaded(def, lake.refresh(def).await?);
             }
-            Ok(0)
+            Ok(None)
         }));
     }
 
