@@ -136,3 +136,6 @@ pub(crate) fn decode(table: &TableDef, bytes: Bytes) -> Result<Vec<RecordBatch>,
 fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
     Ok(RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?)
 }
+
+#[cfg(test)]
+mod tests;

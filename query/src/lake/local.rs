@@ -182,3 +182,6 @@ fn make_directories(directory: &FsPath) -> io::Result<()> {
 fn sync(directory: &FsPath) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,6 @@ pub(super) struct Stats {
 pub(super) struct Ends {
     pub(super) tenant: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

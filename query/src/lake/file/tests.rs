@@ -1,0 +1,75 @@
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::TimestampMicrosecondType,
+};
+use parquet::{
+    basic::{Compression, Type},
+    file::{
+        metadata::ParquetMetaData,
+        reader::{FileReader, SerializedFileReader},
+    },
+};
+
+use super::{Encoded, ROW_GROUP, decode, encode};
+use crate::table::{
+    TableDef, by_name,
+    fixture::{self, Known},
+};
+
+fn usage() -> &'static TableDef {
+    by_name("usage").expect("usage")
+}
+
+fn rows(offsets: std::ops::Range<u64>) -> RecordBatch {
+    let mut rows = usage().builder();
+    for (place, entry) in fixture::calls(0, offsets) {
+        (usage().push)(&mut rows, &entry, place, &Known::default()).expect("rows");
+    }
+    rows.finish().expect("a batch")
+}
+
+fn metadata(file: &Encoded) -> ParquetMetaData {
+    SerializedFileReader::new(bytes::Bytes::from(file.bytes.clone())).expect("a file").metadata().clone()
+}
+
+#[test]
+fn rows_come_back_sorted_by_tenant_and_time() {
+    let files = encode(usage(), &[rows(5..9), rows(0..5)]).expect("encoded");
+    assert_eq!(files.len(), 1);
+    let back = decode(usage(), files[0].bytes.clone().into()).expect("decoded");
+    let row = |batch: &RecordBatch, row: usize| {
+        let tenant = batch.column_by_name("tenant").unwrap().as_string::<i32>().value(row).to_owned();
+        let time = batch.column_by_name("time").unwrap().as_primitive::<TimestampMicrosecondType>().value(row);
+        (tenant, time)
+    };
+    let keys: Vec<_> = back.iter().flat_map(|batch| (0..batch.num_rows()).map(|at| row(batch, at))).collect();
+    assert_eq!(keys.len(), 9);
+    assert!(keys.is_sorted(), "{keys:?}");
+    assert_eq!(keys[0], ("acme".into(), fixture::at(0).as_micros()));
+}
+
+#[test]
+fn a_file_is_laid_out_for_readers_that_skip() {
+    let file = encode(usage(), &[rows(0..100)]).expect("encoded").remove(0);
+    let metadata = metadata(&file);
+    let group = metadata.row_group(0);
+    assert_eq!(group.sorting_columns().map(Vec::len), Some(2));
+    let column = |name: &str| group.columns().iter().find(|column| column.column_path().string() == name).expect(name);
+    for (name, kind) in [("cost_usd", Type::INT64), ("time", Type::INT64), ("call_id", Type::BYTE_ARRAY)] {
+        assert_eq!(column(name).column_type(), kind, "{name}");
+        assert!(matches!(column(name).compression(), Compression::ZSTD(_)), "{name}");
+        assert!(column(name).column_index_offset().is_some(), "{name} has no page index");
+    }
+    assert!(column("call_id").bloom_filter_offset().is_some());
+    assert!(column("tenant").bloom_filter_offset().is_none());
+    assert!(file.bytes.len() < 40_000, "{} bytes for 100 rows", file.bytes.len());
+}
+
+#[test]
+fn a_row_group_has_131_072_rows_at_most() {
+    let batch = rows(0..2_048);
+    let many: Vec<_> = std::iter::repeat_n(batch, ROW_GROUP / 2_048 + 1).collect();
+    let files = encode(usage(), &many).expect("encoded");
+    let groups: Vec<_> = metadata(&files[0]).row_groups().iter().map(|group| group.num_rows()).collect();
+    assert_eq!(groups, [131_072, 2_048]);
+}
