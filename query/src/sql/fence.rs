@@ -1,8 +1,9 @@
 //! The fence: the last node that sees rows of other tenants.
 //!
 //! It holds the tenant filter itself, so no rule of the optimizer can move the filter away or an expression of the caller
-//! below it: it accepts no filter, limit, projection or sort from above and shows no statistics. What leaves it is cut into
-//! batches of one size, so that not even the shape of a batch depends on rows that the caller may not see.
+//! below it: it accepts no filter, limit, projection or sort from above and shows no statistics. What leaves it stands in
+//! the order of the ledger, and in batches of one size, so that neither the order of rows nor the shape of a batch depends
+//! on rows that the caller may not see.
 
 use std::{
     fmt,
@@ -12,39 +13,44 @@ use std::{
 };
 
 use arrow::{
-    array::{BooleanArray, RecordBatch},
-    compute::{BatchCoalescer, filter_record_batch},
+    array::RecordBatch,
+    compute::BatchCoalescer,
     datatypes::SchemaRef,
 };
 use datafusion::{
     common::{
-        Result, Statistics, cast::as_boolean_array, internal_datafusion_err, internal_err, tree_node::TreeNodeRecursion,
+        Result, Statistics, internal_datafusion_err, internal_err, tree_node::TreeNodeRecursion,
     },
     execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, RecordBatchStream,
         ReplaceChildrenOptions,
+        coalesce_partitions::CoalescePartitionsExec,
         execution_plan::{Boundedness, EmissionType},
+        filter::FilterExec,
+        sorts::sort::SortExec,
     },
 };
 use futures::{Stream, StreamExt};
 
-/// Lets through the rows that satisfy its predicate, and of them the first `width` columns.
+/// Lets through the rows that satisfy its predicate, in order, and of them the first `width` columns.
 #[derive(Debug)]
 pub(crate) struct FenceExec {
     input: Arc<dyn ExecutionPlan>,
     predicate: Arc<dyn PhysicalExpr>,
+    order: Vec<PhysicalSortExpr>,
     width: usize,
     properties: Arc<PlanProperties>,
 }
 
 impl FenceExec {
-    /// A fence over `input`, whose partitions it gives one after the other; the columns after the first `width` are for
-    /// the predicate only.
+    /// A fence over `input`. The columns after the first `width` are for the predicate and the order only; without an order
+    /// the partitions of the input are given one after the other.
     pub(crate) fn new(
         input: Arc<dyn ExecutionPlan>,
         predicate: Arc<dyn PhysicalExpr>,
+        order: Vec<PhysicalSortExpr>,
         width: usize,
     ) -> Result<Arc<Self>> {
         let columns: Vec<usize> = (0..width).collect();
@@ -55,7 +61,15 @@ impl FenceExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Ok(Arc::new(Self { input, predicate, width, properties }))
+        Ok(Arc::new(Self { input, predicate, order, width, properties }))
+    }
+
+    /// The rows that pass. Built here and not in the plan, where a rule could find that nobody asked for a filter or a sort.
+    fn passing(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let passing: Arc<dyn ExecutionPlan> =
+            Arc::new(FilterExec::try_new(Arc::clone(&self.predicate), Arc::clone(&self.input))?);
+        let Some(order) = LexOrdering::new(self.order.iter().cloned()) else { return Ok(passing) };
+        Ok(Arc::new(SortExec::new(order, Arc::new(CoalescePartitionsExec::new(passing)))))
     }
 }
 
@@ -89,7 +103,7 @@ impl ExecutionPlan for FenceExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] = <[_; 1]>::try_from(children)
             .map_err(|children| internal_datafusion_err!("a fence has one input, not {}", children.len()))?;
-        Ok(Self::new(input, Arc::clone(&self.predicate), self.width)?)
+        Ok(Self::new(input, Arc::clone(&self.predicate), self.order.clone(), self.width)?)
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -108,19 +122,14 @@ impl ExecutionPlan for FenceExec {
         if partition != 0 {
             return internal_err!("a fence has one partition, not {partition}");
         }
-        let inputs = (0..self.input.properties().partitioning.partition_count())
+        let passing = self.passing()?;
+        let inputs = (0..passing.properties().partitioning.partition_count())
             .rev()
-            .map(|partition| self.input.execute(partition, Arc::clone(&context)))
+            .map(|partition| passing.execute(partition, Arc::clone(&context)))
             .collect::<Result<Vec<_>>>()?;
-        let mut coalescer = BatchCoalescer::new(self.schema(), context.session_config().batch_size());
-        coalescer.set_biggest_coalesce_batch_size(None);
-        Ok(Box::pin(FenceStream {
-            inputs,
-            predicate: Arc::clone(&self.predicate),
-            columns: (0..self.width).collect(),
-            coalescer,
-            schema: self.schema(),
-        }))
+        let coalescer = BatchCoalescer::new(self.schema(), context.session_config().batch_size());
+        let columns = (0..self.width).collect();
+        Ok(Box::pin(FenceStream { inputs, columns, coalescer, schema: self.schema() }))
     }
 
     fn statistics_from_inputs(
@@ -135,22 +144,9 @@ impl ExecutionPlan for FenceExec {
 struct FenceStream {
     /// Those not read to their end; the last is read.
     inputs: Vec<SendableRecordBatchStream>,
-    predicate: Arc<dyn PhysicalExpr>,
     columns: Vec<usize>,
     coalescer: BatchCoalescer,
     schema: SchemaRef,
-}
-
-impl FenceStream {
-    fn admit(&mut self, batch: &RecordBatch) -> Result<()> {
-        let verdict = self.predicate.evaluate(batch)?.into_array(batch.num_rows())?;
-        let kept: &BooleanArray = as_boolean_array(&verdict)?;
-        let rows = filter_record_batch(&batch.project(&self.columns)?, kept)?;
-        if rows.num_rows() > 0 {
-            self.coalescer.push_batch(rows)?;
-        }
-        Ok(())
-    }
 }
 
 impl Stream for FenceStream {
@@ -170,8 +166,10 @@ impl Stream for FenceStream {
             };
             match futures::ready!(input.poll_next_unpin(context)) {
                 Some(batch) => {
-                    let batch = batch?;
-                    self.admit(&batch)?;
+                    let rows = batch?.project(&self.columns)?;
+                    if rows.num_rows() > 0 {
+                        self.coalescer.push_batch(rows)?;
+                    }
                 }
                 None => drop(self.inputs.pop()),
             }

@@ -29,7 +29,7 @@ use datafusion::{
     },
     execution::object_store::ObjectStoreUrl,
     logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType, col, lit, utils::conjunction},
-    physical_expr::{PhysicalExpr, expressions::Column},
+    physical_expr::{PhysicalExpr, PhysicalSortExpr, expressions::Column},
     physical_plan::{ExecutionPlan, collect, union::UnionExec},
 };
 use schemas::policy::Tenants;
@@ -120,8 +120,9 @@ impl Fenced {
         let files = self.files(skip);
         let skip = conjunction(barrier.iter().chain(skip).cloned());
         let Some(barrier) = barrier else { return self.rows(state, columns, files, skip) };
-        let (read, predicate) = barred(state, barrier, &self.slice.table.stored_schema(), columns)?;
-        Ok(FenceExec::new(self.rows(state, &read, files, skip)?, predicate, columns.len())?)
+        let schema = self.slice.table.stored_schema();
+        let Barred { read, predicate, order } = self.barred(state, barrier, &schema, columns)?;
+        Ok(FenceExec::new(self.rows(state, &read, files, skip)?, predicate, order, columns.len())?)
     }
 
     /// Reads columns of the tail and of these files.
@@ -173,9 +174,41 @@ impl Fenced {
         let rows = [vec![resolve(table, &rows).map_err(|error| DataFusionError::External(error.into()))?]];
         let shown = |columns: Vec<usize>| MemorySourceConfig::try_new_exec(&rows, table.schema(), Some(columns));
         let Some(barrier) = self.barrier() else { return Ok(shown(columns.to_vec())?) };
-        let (read, predicate) = barred(state, barrier, &table.schema(), columns)?;
-        Ok(FenceExec::new(shown(read)?, predicate, columns.len())?)
+        let Barred { read, predicate, order } = self.barred(state, barrier, &table.schema(), columns)?;
+        Ok(FenceExec::new(shown(read)?, predicate, order, columns.len())?)
     }
+
+    /// What a fence over these columns needs: `barrier`, and for callers who may not see every tenant the order.
+    fn barred(&self, state: &dyn Session, barrier: Expr, schema: &SchemaRef, columns: &[usize]) -> Result<Barred> {
+        let named = barrier.column_refs();
+        let needed = named.iter().map(|column| schema.index_of(&column.name)).collect::<Result<Vec<_>, _>>()?;
+        let row = Schema::new(needed.iter().map(|index| schema.field(*index).clone()).collect::<Vec<_>>());
+        let predicate = state.create_physical_expr(barrier, &row.to_dfschema()?)?;
+        let by = columns.len();
+        let predicate = predicate.transform(|node| match node.downcast_ref::<Column>() {
+            Some(column) => Ok(Transformed::yes(Arc::new(Column::new(column.name(), column.index() + by)) as _)),
+            None => Ok(Transformed::no(node)),
+        })?;
+        let mut read: Vec<usize> = columns.iter().chain(&needed).copied().collect();
+        let mut order = Vec::new();
+        for name in ORDER.iter().filter(|_| self.visible().is_some()) {
+            let Ok(index) = schema.index_of(name) else { continue };
+            order.push(PhysicalSortExpr::new_default(Arc::new(Column::new(name, read.len()))));
+            read.push(index);
+        }
+        Ok(Barred { read, predicate: predicate.data, order })
+    }
+}
+
+/// The order of the ledger, and of the rows of one entry; columns that a table does not have are left out.
+const ORDER: &[&str] = &[LOG_PARTITION, LOG_OFFSET, "token_class", "model", "window_start", "limit_name"];
+
+/// What a fence needs.
+struct Barred {
+    /// The columns to read: those that are asked for, then those of the barrier, then those of the order.
+    read: Vec<usize>,
+    predicate: Arc<dyn PhysicalExpr>,
+    order: Vec<PhysicalSortExpr>,
 }
 
 #[async_trait]
@@ -224,25 +257,6 @@ fn in_store(file: &DataFile) -> PartitionedFile {
     let mut named = PartitionedFile::new("", file.size);
     named.object_meta.location = file.path.clone();
     named
-}
-
-/// The columns to read for a fence, those that only `barrier` needs last, and `barrier` over them.
-fn barred(
-    state: &dyn Session,
-    barrier: Expr,
-    schema: &SchemaRef,
-    columns: &[usize],
-) -> Result<(Vec<usize>, Arc<dyn PhysicalExpr>)> {
-    let named = barrier.column_refs();
-    let needed = named.iter().map(|column| schema.index_of(&column.name)).collect::<Result<Vec<_>, _>>()?;
-    let row = Schema::new(needed.iter().map(|index| schema.field(*index).clone()).collect::<Vec<_>>());
-    let predicate = state.create_physical_expr(barrier, &row.to_dfschema()?)?;
-    let by = columns.len();
-    let predicate = predicate.transform(|node| match node.downcast_ref::<Column>() {
-        Some(column) => Ok(Transformed::yes(Arc::new(Column::new(column.name(), column.index() + by)) as _)),
-        None => Ok(Transformed::no(node)),
-    })?;
-    Ok((columns.iter().chain(&needed).copied().collect(), predicate.data))
 }
 
 /// Whether an expression compares a bare column with constants of its own type: it cannot fail and calls nothing.

@@ -192,7 +192,7 @@ mod tests {
         check("SELECT * FROM generate_series(1, 1000000000000)", Err("table functions"));
         check("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", Err("recursive"));
         check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
-        check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("64"));
+        check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
     }
 
     #[test]

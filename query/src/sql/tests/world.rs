@@ -233,7 +233,6 @@ pub(crate) fn policy(tenants: &[&str]) -> Policy {
 pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) cuts: Arc<Cuts>,
-    pub(crate) policies: Arc<PolicyLog>,
     /// Keeps the lake's folder.
     _folder: tempfile::TempDir,
 }
@@ -265,7 +264,7 @@ impl World {
         watermark.restore(&[]);
         let cuts = Arc::new(Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)));
         let engine = Engine::with_pool(Arc::clone(&cuts), 64 << 20).unwrap();
-        Self { engine, cuts, policies, _folder: folder }
+        Self { engine, cuts, _folder: folder }
     }
 
     /// The rows of an answer as JSON, or the text of the error.
