@@ -49,8 +49,8 @@ fn main() {
     consume(&options);
     let journal = kafka.journal().unwrap();
     journal.confirm(journal.producer(), Lane(0), Seq(EVENTS as u64));
-    let plain = rate(|| consume(&options));
-    let road = rate(|| metering(kafka, (Lane(0), Seq(EVENTS as u64))).join().unwrap());
+    let plain = rate(consume(&options));
+    let road = rate(metering(&kafka, (Lane(0), Seq(EVENTS as u64))).join().unwrap());
     println!("librdkafka's consumer: {plain} events/s of {EVENT_BYTES} bytes");
     println!("topic to committed ledger and decisions: {road} events/s, {:.2} of it", road as f64 / plain as f64);
 }
@@ -63,14 +63,18 @@ fn open(address: &str, outbox: &Path, lanes: u16) -> Arc<Kafka> {
     Kafka::open(options(address, outbox, lanes)).unwrap()
 }
 
-/// A metering that makes one entry of each record and one decision of each batch, until it has had the last record.
-fn metering(road: Arc<Kafka>, last: (Lane, Seq)) -> JoinHandle<()> {
+/// A metering that makes one entry of each record and one decision of each batch, until it has had the last record. Gives how
+/// long that took from its last assignment on.
+fn metering(road: &Kafka, last: (Lane, Seq)) -> JoinHandle<Duration> {
     let mut member = road.member().unwrap();
     thread::spawn(move || {
-        let mut done = false;
+        let (mut done, mut begun) = (false, Instant::now());
         while !done {
             match member.poll(WAIT).unwrap() {
-                Polled::Assigned(lane, _) => member.resume(lane, Offset(0)).unwrap(),
+                Polled::Assigned(lane, _) => {
+                    begun = Instant::now();
+                    member.resume(lane, Offset(0)).unwrap();
+                }
                 Polled::Records(lane, records) => {
                     done = records.iter().any(|record| (record.lane, record.header.seq) == last);
                     let newest = records.last().unwrap();
@@ -84,12 +88,13 @@ fn metering(road: Arc<Kafka>, last: (Lane, Seq)) -> JoinHandle<()> {
                 Polled::Idle | Polled::Revoked(_) => {}
             }
         }
+        begun.elapsed()
     })
 }
 
-fn circle(road: &Arc<Kafka>) -> Vec<Duration> {
+fn circle(road: &Kafka) -> Vec<Duration> {
     let journal = road.journal().unwrap();
-    let metering = metering(Arc::clone(road), place(CIRCLES, road.lanes()));
+    let metering = metering(road, place(CIRCLES, road.lanes()));
     let mut follower = road.follower().unwrap();
     let mut took = Vec::with_capacity(CIRCLES);
     for number in 0..=CIRCLES {
@@ -123,25 +128,26 @@ fn ship(road: &dyn Road) {
     assert!(journal.wait_synced(end, WAIT));
 }
 
-fn consume(options: &Options) {
+/// How long librdkafka's own consumer takes from its first record on.
+fn consume(options: &Options) -> Duration {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", options.brokers.join(",")).set("group.id", "plain");
     let consumer: BaseConsumer = config.create().unwrap();
     let mut partitions = TopicPartitionList::new();
     partitions.add_partition_offset(&format!("{}.usage", options.prefix), 0, rdkafka::Offset::Beginning).unwrap();
     consumer.assign(&partitions).unwrap();
-    let mut left = EVENTS;
+    let (mut left, mut begun) = (EVENTS, None);
     while left > 0 {
         if let Some(message) = consumer.poll(WAIT) {
+            begun.get_or_insert_with(Instant::now);
             left -= usize::from(message.unwrap().payload().is_some());
         }
     }
+    begun.map_or(Duration::ZERO, |begun| begun.elapsed())
 }
 
-fn rate(run: impl FnOnce()) -> u128 {
-    let begun = Instant::now();
-    run();
-    EVENTS as u128 * 1_000_000 / begun.elapsed().as_micros()
+fn rate(took: Duration) -> u128 {
+    EVENTS as u128 * 1_000_000 / took.as_micros().max(1)
 }
 
 fn percentiles(mut took: Vec<Duration>) -> (Duration, Duration) {

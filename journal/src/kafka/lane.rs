@@ -37,7 +37,7 @@ impl LaneProducer {
             ("transactional.id", &id),
             ("transaction.timeout.ms", &timeout),
             ("message.timeout.ms", &timeout),
-            ("linger.ms", "0"),
+            ("linger.ms", "1"),
         ])?;
         producer.init_transactions(TRANSACTION * 2).map_err(unreachable)?;
         Ok(Self { lane, producer, ledger: client.topic(Topic::Ledger), decisions: client.topic(Topic::Decisions) })

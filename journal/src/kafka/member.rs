@@ -105,20 +105,27 @@ impl KafkaMember {
         Ok(())
     }
 
-    /// Reads what there is into the lanes it is of.
+    /// Reads what there is into the lanes it is of; waits until there is something, or the group has decided something.
     fn read(&mut self, wait: Duration) -> Result<(), Error> {
         let Self { client, consumer, lanes, .. } = self;
+        let deadline = Instant::now() + wait;
         let mut bytes: usize = lanes.values().flat_map(|owned| &owned.input).map(|record| record.body.len()).sum();
-        client.drain(consumer, if bytes == 0 { wait } else { Duration::ZERO }, |read| {
-            if let Read::Message(message) = read
-                && let Some(owned) = lanes.get_mut(&client::lane(message.partition()))
-                && let Some(record) = record(message)
-            {
-                bytes += record.body.len();
-                owned.input.push(record);
+        loop {
+            let rest = if bytes == 0 { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            client.drain(consumer, rest.min(BREATH), |read| {
+                if let Read::Message(message) = read
+                    && let Some(owned) = lanes.get_mut(&client::lane(message.partition()))
+                    && let Some(record) = record(message)
+                {
+                    bytes += record.body.len();
+                    owned.input.push(record);
+                }
+                bytes >= MOST_BYTES
+            })?;
+            if bytes > 0 || rest <= BREATH || !held(&consumer.context().0).is_empty() {
+                return Ok(());
             }
-            bytes >= MOST_BYTES || !held(&consumer.context().0).is_empty()
-        })
+        }
     }
 
     /// Does what the group decided since the last time.
