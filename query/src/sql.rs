@@ -25,6 +25,7 @@ pub mod encode;
 pub mod error;
 mod fence;
 mod functions;
+mod growth;
 mod provider;
 mod session;
 mod span;
@@ -101,6 +102,7 @@ impl Engine {
 }
 
 async fn execute(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream, QueryError> {
+    growth::check(plan)?;
     let plan = state.optimize(plan)?;
     plan.apply_with_subqueries(|node| {
         let columns = node.schema().fields().len();

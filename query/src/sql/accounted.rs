@@ -1,7 +1,8 @@
-//! Counts what window functions keep against the memory that queries may use.
+//! Counts what the engine keeps without counting it against the memory that queries may use.
 //!
-//! The engine's window operators keep whole partitions and count none of it; a window over a cross join would take all
-//! memory there is. Under each of them stands a node that reserves what passes it until the query ends.
+//! Its window operators keep whole partitions and count none of it. Its joins keep one side and count its columns, but not
+//! the batches themselves: a cross join of tables of which no column is asked for has nothing but those. Under both stands
+//! a node that reserves what passes it until the query ends.
 
 use std::{
     fmt,
@@ -24,18 +25,39 @@ use datafusion::{
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, RecordBatchStream,
         ReplaceChildrenOptions,
+        joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec},
         windows::{BoundedWindowAggExec, WindowAggExec},
     },
 };
 use futures::{Stream, StreamExt};
 
-/// The same plan with the inputs of its window operators counted.
+/// What a batch takes beside its columns.
+const BATCH_BYTES: usize = 256;
+
+/// What is counted of a batch.
+#[derive(Clone, Copy, Debug)]
+enum Count {
+    /// All of it.
+    Whole,
+    /// All but its columns.
+    Frame,
+}
+
+/// The same plan with what its windows and joins keep counted.
 pub(crate) fn accounted(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
-        if !node.is::<WindowAggExec>() && !node.is::<BoundedWindowAggExec>() {
+        let count = if node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>() {
+            Count::Whole
+        } else if node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<HashJoinExec>() {
+            Count::Frame
+        } else {
             return Ok(Transformed::no(node));
+        };
+        let mut inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
+        // Of a join the first input is the one that is kept.
+        if let Some(kept) = inputs.first_mut() {
+            *kept = AccountedExec::over(Arc::clone(kept), count);
         }
-        let inputs = node.children().into_iter().map(|input| AccountedExec::over(Arc::clone(input))).collect();
         Ok(Transformed::yes(node.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))?))
     })
     .map(|changed| changed.data)
@@ -44,11 +66,12 @@ pub(crate) fn accounted(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executio
 #[derive(Debug)]
 struct AccountedExec {
     input: Arc<dyn ExecutionPlan>,
+    count: Count,
 }
 
 impl AccountedExec {
-    fn over(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self { input })
+    fn over(input: Arc<dyn ExecutionPlan>, count: Count) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { input, count })
     }
 }
 
@@ -84,7 +107,10 @@ impl ExecutionPlan for AccountedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        children.pop().map(Self::over).ok_or_else(|| internal_datafusion_err!("an input is missing"))
+        children
+            .pop()
+            .map(|input| Self::over(input, self.count))
+            .ok_or_else(|| internal_datafusion_err!("an input is missing"))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -99,13 +125,14 @@ impl ExecutionPlan for AccountedExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let kept = MemoryConsumer::new("window").register(context.memory_pool());
-        Ok(Box::pin(Accounted { input: self.input.execute(partition, context)?, kept }))
+        let kept = MemoryConsumer::new("kept").register(context.memory_pool());
+        Ok(Box::pin(Accounted { input: self.input.execute(partition, context)?, count: self.count, kept }))
     }
 }
 
 struct Accounted {
     input: SendableRecordBatchStream,
+    count: Count,
     kept: MemoryReservation,
 }
 
@@ -115,7 +142,11 @@ impl Stream for Accounted {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = futures::ready!(self.input.poll_next_unpin(context));
         if let Some(Ok(batch)) = &next {
-            self.kept.try_grow(batch.get_array_memory_size())?;
+            let columns = match self.count {
+                Count::Whole => batch.get_array_memory_size(),
+                Count::Frame => 0,
+            };
+            self.kept.try_grow(columns + BATCH_BYTES)?;
         }
         Poll::Ready(next)
     }

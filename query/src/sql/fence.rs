@@ -12,15 +12,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use arrow::{
-    array::RecordBatch,
-    compute::BatchCoalescer,
-    datatypes::SchemaRef,
-};
+use arrow::{array::RecordBatch, compute::BatchCoalescer, datatypes::SchemaRef};
 use datafusion::{
-    common::{
-        Result, Statistics, internal_datafusion_err, internal_err, tree_node::TreeNodeRecursion,
-    },
+    common::{Result, Statistics, internal_datafusion_err, internal_err, tree_node::TreeNodeRecursion},
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr},
     physical_plan::{
