@@ -2,6 +2,9 @@
 //!
 //! Prints nanoseconds and bytes for each kind of record, the best of some rounds. The records are those of `golden/v1`.
 
+#![expect(clippy::expect_used, reason = "a benchmark ends where it fails")]
+#![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},

@@ -92,15 +92,11 @@ pub(crate) struct Own {
 impl Own {
     /// Starts one; nothing if there cannot be one here, which has been said then.
     pub(crate) fn start(dir: &Path) -> Option<Self> {
-        let mut own = match Place::new(dir) {
-            Ok(place) => Self { place, child: None },
-            Err(why) => {
-                skip(&why);
-                return None;
-            }
-        };
-        own.restart();
-        Some(own)
+        let started = Place::new(dir).and_then(|place| {
+            let mut own = Self { place, child: None };
+            own.restart().map(|()| own)
+        });
+        started.map_err(|why| skip(&why)).ok()
     }
 
     /// Its address, the same after every restart.
@@ -109,10 +105,11 @@ impl Own {
     }
 
     /// Starts it again, with what it had.
-    pub(crate) fn restart(&mut self) {
-        let mut child = self.place.run(OWN, Stdio::piped()).expect("a broker");
-        wait_for(&self.place.address, &mut child, &self.place.dir).expect("a broker that listens");
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        let mut child = self.place.run(OWN, Stdio::piped())?;
+        wait_for(&self.place.address, &mut child, &self.place.dir)?;
         self.child = Some(child);
+        Ok(())
     }
 
     /// Stops it in an orderly way.

@@ -310,7 +310,7 @@ fn a_broker_that_goes_and_comes_back_loses_nothing() {
         gone(&mut broker);
         append(&*road, &journal, all.by_ref().take(20));
         books.step();
-        broker.restart();
+        broker.restart().unwrap();
         until("the events", || {
             books.step();
             books.staged() == 20
