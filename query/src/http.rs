@@ -92,7 +92,7 @@ struct Question {
     format: Format,
 }
 
-async fn sql(State(surface): State<Arc<Surface>>, request: Request) -> Result<Response, Response> {
+async fn sql(State(surface): State<Arc<Surface>>, request: Request) -> Result<Response, Failure> {
     let caller = surface.caller(request.headers())?;
     // After the token, so that a stranger's body is not even read.
     let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await;
@@ -117,7 +117,7 @@ async fn balances(
     State(surface): State<Arc<Surface>>,
     headers: HeaderMap,
     of: Result<Query<OfTenant>, QueryRejection>,
-) -> Result<Response, Response> {
+) -> Result<Response, Failure> {
     let caller = surface.caller(&headers)?;
     let Query(of) = of.map_err(|error| failure(ErrorCode::BadValue, &format!("say ?tenant=<name>: {error}")))?;
     let of = of.tenant.map_or_else(String::new, |tenant| format!("WHERE tenant = '{}' ", tenant.replace('\'', "''")));
@@ -125,7 +125,7 @@ async fn balances(
     surface.answer(caller, sql, Format::Json).await
 }
 
-async fn tables(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Response> {
+async fn tables(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
     let caller = surface.caller(&headers)?;
     let rows: Vec<_> = table::ALL.iter().map(|table| described(table, &caller.tenants)).collect();
     Ok(surface.rows(&[("name", "VARCHAR"), ("description", "VARCHAR"), ("columns", "JSON")], rows))
@@ -143,7 +143,7 @@ fn described(table: &table::TableDef, tenants: &Tenants) -> Value {
     json!({"name": table.name, "description": table.doc, "columns": columns})
 }
 
-async fn watermark(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Response> {
+async fn watermark(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
     surface.caller(&headers)?;
     let row = surface.cuts.as_of(time::now()).json();
     Ok(surface.rows(&[("offsets", "JSON"), ("complete_through", "TIMESTAMP"), ("waiting_for", "JSON")], vec![row]))
@@ -151,21 +151,19 @@ async fn watermark(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> R
 
 impl Surface {
     /// Who asks.
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Response> {
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
         if !self.access.is_known() {
             return Err(failure(ErrorCode::LogUnreachable, "the policy has not been read yet; try again in a moment"));
         }
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
         token.and_then(|token| self.access.caller(token)).ok_or_else(|| {
             let why = "send Authorization: Bearer <token> with a token that the configuration lists under access";
-            let mut refusal = failure(ErrorCode::UnknownToken, why);
-            refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            refusal
+            failure(ErrorCode::UnknownToken, why)
         })
     }
 
     /// Runs a statement on the queries' runtime and encodes its answer there.
-    async fn answer(&self, caller: Caller, sql: String, format: Format) -> Result<Response, Response> {
+    async fn answer(&self, caller: Caller, sql: String, format: Format) -> Result<Response, Failure> {
         let turn = tokio::time::timeout(TURN, Arc::clone(&self.running).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(refusal(&QueryError::Busy)) };
         let begun = Instant::now();
@@ -226,11 +224,28 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn refusal(error: &QueryError) -> Response {
+/// Why a request is not answered.
+struct Failure {
+    code: ErrorCode,
+    message: String,
+}
+
+fn refusal(error: &QueryError) -> Failure {
     failure(error.code(), &error.to_string())
 }
 
-fn failure(code: ErrorCode, message: &str) -> Response {
-    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, axum::Json(json!({"error": {"code": code.code(), "message": message}}))).into_response()
+fn failure(code: ErrorCode, message: &str) -> Failure {
+    Failure { code, message: message.to_owned() }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = json!({"error": {"code": self.code.code(), "message": self.message}});
+        let mut response = (status, axum::Json(body)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
 }

@@ -134,8 +134,11 @@ impl Fenced {
         skip: Option<Expr>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.slice.table.stored_schema();
-        let tail: Arc<dyn ExecutionPlan> =
-            MemorySourceConfig::try_new_exec(&[self.slice.tail.clone()], Arc::clone(&schema), Some(columns.to_vec()))?;
+        let tail: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(
+            std::slice::from_ref(&self.slice.tail),
+            Arc::clone(&schema),
+            Some(columns.to_vec()),
+        )?;
         if files.is_empty() {
             return Ok(tail);
         }
