@@ -14,7 +14,7 @@ use schemas::{
     bound::Bound,
     error_code::ErrorCode,
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Posting, Reported},
-    id::{InstanceId, Lane, ProducerId},
+    id::{InstanceId, Lane},
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
@@ -176,10 +176,6 @@ impl Limits {
     /// How long ago decisions of a lane were last seen; nothing if never.
     pub fn age(&self, lane: Lane) -> Option<Duration> {
         self.lock().seen(lane).map(|at| at.elapsed())
-    }
-
-    pub(crate) fn producer(&self) -> ProducerId {
-        self.journal.producer()
     }
 
     pub(crate) fn confirm(&self, lane: Lane, producer: ProducerId, seq: schemas::id::Seq) {

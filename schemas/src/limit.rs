@@ -255,7 +255,10 @@ impl Limit {
                 Match::Each => taken.next().map(AsRef::as_ref),
             };
             let plain = !value.is_some_and(|value| matches!(matcher, Match::Is(_)) && value.ends_with('*'));
-            if *dimension == Dimension::Tenant && plain && let Some(tenant) = value {
+            if *dimension == Dimension::Tenant
+                && plain
+                && let Some(tenant) = value
+            {
                 return Lane::of(tenant.as_bytes(), lanes);
             }
         }

@@ -41,7 +41,8 @@ pub fn parse_decimal(text: &str, scale: u32) -> Option<i128> {
     let fraction = fraction.trim_end_matches('0');
     let missing = scale.checked_sub(u32::try_from(fraction.len()).ok()?)?;
     let unit = 10_i128.checked_pow(scale)?;
-    let part = if fraction.is_empty() { 0 } else { fraction.parse::<i128>().ok()?.checked_mul(10_i128.pow(missing))? };
+    let part =
+        if fraction.is_empty() { 0 } else { fraction.parse::<i128>().ok()?.checked_mul(10_i128.pow(missing))? };
     let value = whole.parse::<i128>().ok()?.checked_mul(unit)?.checked_add(part)?;
     Some(if negative { -value } else { value })
 }
