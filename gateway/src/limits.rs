@@ -14,7 +14,7 @@ use schemas::{
     bound::Bound,
     error_code::ErrorCode,
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Posting, Reported},
-    id::{InstanceId, Lane},
+    id::{InstanceId, Lane, ProducerId},
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
