@@ -95,6 +95,8 @@ fn config(tenants: &Tenants) -> SessionConfig {
     options.execution.enable_migration_aggregate = false;
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
+    // `cost_usd * 1.1` stays exact.
+    options.sql_parser.parse_float_as_decimal = true;
     options.explain.logical_plan_only = true;
     config
 }

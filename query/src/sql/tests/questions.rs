@@ -75,10 +75,23 @@ async fn questions_are_answered_alike_from_lake_and_tail() {
             json!([{"limit_name": "acme-month", "now": true}]),
         )
         .await;
+        check(
+            "SELECT sum(cost_usd) * 1.1 AS c, count(*) AS n FROM charges WHERE cost_usd > 0.5",
+            json!([{"c": "2.2000000000011", "n": 1}]),
+        )
+        .await;
+        check(
+            "SELECT approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p, \
+             approx_percentile_cont(duration_ms, 0.95) AS q, \
+             percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS e, \
+             round(avg(duration_ms) / 1000.0, 1) AS s, median(duration_ms) AS m FROM usage",
+            json!([{"p": 2000.0, "q": 2000.0, "e": 2000.0, "s": 2.0, "m": 2000.0}]),
+        )
+        .await;
         check("SELECT count(*) > 40 AS many FROM prices", json!([{"many": true}])).await;
         check(
             "SELECT 1 AS one, 'x' || 'y' AS xy, 1.50 AS d, NULL AS n",
-            json!([{"one": 1, "xy": "xy", "d": 1.5, "n": null}]),
+            json!([{"one": 1, "xy": "xy", "d": "1.50", "n": null}]),
         )
         .await;
         check(
