@@ -152,7 +152,7 @@ fn sdk_python() -> PathBuf {
             "-q",
             "--disable-pip-version-check",
             "openai==2.54.0",
-            "anthropic",
+            "anthropic==2.12.0",
         ]));
         std::fs::write(venv.join("ready"), "").unwrap();
     }
