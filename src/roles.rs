@@ -125,7 +125,9 @@ impl Roles {
         if let Some(door) = self.door {
             door.close.cancel();
             left.cut = door.gateway.join().unwrap_or(0);
-            door.limits.return_all();
+            if let Err(error) = door.limits.return_all(schemas::time::now()) {
+                tracing::warn!(%error, "leases could not be returned; the next start does it");
+            }
             wait_confirmed(&door.journal, deadline);
             door.obey.stop();
             let unconfirmed = door.journal.unconfirmed();

@@ -168,9 +168,10 @@ impl Limits {
         Ok(())
     }
 
-    /// Returns every lease as far as nothing is held of it; the last thing that a gateway does.
-    pub fn return_all(&self) {
+    /// Returns every lease as far as nothing is held of it, and says so in the journal; the last thing that a gateway does.
+    pub fn return_all(&self, now: Time) -> Result<(), journal::Error> {
         self.lock().return_all();
+        self.report_dirty(now, now)
     }
 
     /// How long ago decisions of a lane were last seen; nothing if never.

@@ -12,6 +12,9 @@ use crate::error::Dialect;
 /// No list is longer.
 const MOST: usize = 5_000;
 
+/// The name under which the catalogue has the sandbox's models.
+const SANDBOX: &str = "sandbox/*";
+
 /// The models by name, each with its provider. `vendor` names the vendor whose dialect a provider speaks.
 pub(crate) fn names(
     routes: &[ModelRoute],
@@ -34,6 +37,10 @@ pub(crate) fn names(
             let goes_here = is_exact && ModelRoute::find(routes, name).is_some_and(|found| found.name == route.name);
             if is_theirs && goes_here && name.starts_with(prefix) && names.len() < MOST {
                 names.insert(name.to_owned(), target.provider.clone());
+            }
+            // The sandbox takes any number there; a few show what its names look like.
+            if is_theirs && name == SANDBOX && route.name == SANDBOX {
+                names.extend(["sandbox/64", "sandbox/1024"].map(|name| (name.to_owned(), target.provider.clone())));
             }
         }
     }

@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A Tollgate of a test.
-pub struct House {
+pub(crate) struct House {
     /// Where everything is kept.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// `127.0.0.1:port` of the gateway.
-    pub gateway: String,
+    pub(crate) gateway: String,
     /// Of the query service.
-    pub query: String,
+    pub(crate) query: String,
     ops: String,
     child: Option<Child>,
     client: reqwest::blocking::Client,
@@ -32,7 +32,7 @@ fn free_address() -> String {
 
 impl House {
     /// A house with these limits (a YAML list), not started.
-    pub fn new(dir: &Path, limits: &str) -> Self {
+    pub(crate) fn new(dir: &Path, limits: &str) -> Self {
         let (gateway, query, ops) = (free_address(), free_address(), free_address());
         let config = format!(
             "listen: {{ gateway: {gateway}, query: {query}, ops: {ops} }}\n\
@@ -50,7 +50,7 @@ impl House {
     }
 
     /// Starts it and waits until every role can answer.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
             .args(["up", "--config"])
@@ -66,7 +66,7 @@ impl House {
     }
 
     /// Waits until something is so; if it never is, shows what the process said.
-    pub fn wait_for(&self, what: &str, mut until: impl FnMut() -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, mut until: impl FnMut() -> bool) {
         let since = Instant::now();
         while !until() {
             assert!(
@@ -79,14 +79,14 @@ impl House {
     }
 
     /// Ends it without warning.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Ends it as an operator would; gives the exit code.
-    pub fn stop(&mut self) -> i32 {
+    pub(crate) fn stop(&mut self) -> i32 {
         let mut child = self.child.take().unwrap();
         let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         assert!(killed.success());
@@ -94,7 +94,7 @@ impl House {
     }
 
     /// A chat completion of so many tokens; gives status, call id and body, or nothing if the connection broke.
-    pub fn chat(&self, key: &str, tokens: u32) -> Option<(u16, String, Value)> {
+    pub(crate) fn chat(&self, key: &str, tokens: u32) -> Option<(u16, String, Value)> {
         let body =
             json!({ "model": format!("sandbox/{tokens}"), "messages": [{ "role": "user", "content": "hello" }] });
         let url = format!("http://{}/v1/chat/completions", self.gateway);
@@ -104,7 +104,7 @@ impl House {
     }
 
     /// The rows of a question asked with a token.
-    pub fn ask(&self, token: &str, sql: &str) -> Result<Vec<Value>, String> {
+    pub(crate) fn ask(&self, token: &str, sql: &str) -> Result<Vec<Value>, String> {
         let url = format!("http://{}/v1/sql", self.query);
         let answer = self.client.post(url).bearer_auth(token).json(&json!({ "sql": sql })).send();
         let answer: Value = answer.and_then(reqwest::blocking::Response::json).map_err(|error| error.to_string())?;
@@ -112,7 +112,7 @@ impl House {
     }
 
     /// The rows of a question asked with the token that reads everything.
-    pub fn rows(&self, sql: &str) -> Vec<Value> {
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Value> {
         self.ask("tgq-all", sql).unwrap()
     }
 }
