@@ -1,5 +1,7 @@
 //! The real binary, as far as it starts nothing: `check`, what it refuses, and the commands that are not built yet.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says where")]
+
 use std::{fs, path::Path, process::Command};
 
 /// Runs the binary in a directory; gives its exit code and what it printed to each side.

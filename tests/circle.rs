@@ -1,5 +1,7 @@
 //! The circle, by the real binary: a call becomes an event, a balance, a decision, a row and an answer, also across `kill -9`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::{
     collections::HashSet,
     path::PathBuf,

@@ -3,6 +3,8 @@
 //! Each test runs calls against a policy and adds up afterwards: what was admitted, what metering settled, and what a hard limit
 //! allowed must agree to the unit.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::{
     path::Path,
     sync::{

@@ -10,6 +10,9 @@ use super::*;
 
 const WINDOW: Time = Time::ZERO;
 
+/// Granted, returned, used, held.
+type Counts = (i128, i128, i128, i128);
+
 fn producer(number: u8) -> ProducerId {
     ProducerId::from_bytes([number; 16])
 }
@@ -19,7 +22,7 @@ fn id(number: u8) -> InstanceId {
 }
 
 /// An instance of `amount` with (granted, returned, used, held) for producers 1, 2, ….
-fn instances(amounts: &[(i128, &[(i128, i128, i128, i128)])]) -> Instances {
+fn instances(amounts: &[(i128, &[Counts])]) -> Instances {
     let mut all = Instances::default();
     for (number, (amount, holders)) in (1..).zip(amounts) {
         let holders = (1..).zip(*holders).map(|(number, (granted, returned, used, held))| Holder {
