@@ -88,7 +88,7 @@ mod tests {
         assert!(names.keys().any(|name| name.starts_with("claude-")), "{names:?}");
         assert!(names.keys().all(|name| !name.contains('*') && !name.starts_with("gpt")), "{names:?}");
         let anthropic = list(&names, Dialect::Anthropic);
-        assert_eq!(anthropic["last_id"], "mine");
+        assert_eq!(anthropic["last_id"], "sandbox/64");
         assert_eq!(list(&names, Dialect::OpenAi)["data"].as_array().map(Vec::len), Some(names.len()));
     }
 }
