@@ -193,22 +193,11 @@ fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
         Unit::Tokens => tokens(schemas::tokens::Vector::total),
         Unit::InputTokens => tokens(schemas::tokens::Vector::input),
         Unit::OutputTokens => tokens(schemas::tokens::Vector::all_output),
-        Unit::Usd if spent.usage.completeness_is_missing() => None,
+        Unit::Usd if matches!(spent.usage.completeness, Completeness::Missing(_)) => None,
         Unit::Usd => spent.cost.ok().map(|cost| cost.0),
     };
     let Some(used) = used else { return (0, held) };
     (used, if spent.whole { 0 } else { (held - used).max(0) })
-}
-
-/// A question that [`Usage`] answers for limits only.
-trait Doubtful {
-    fn completeness_is_missing(&self) -> bool;
-}
-
-impl Doubtful for Usage {
-    fn completeness_is_missing(&self) -> bool {
-        matches!(self.completeness, Completeness::Missing(_))
-    }
 }
 
 /// How old a balance is, in milliseconds.

@@ -403,7 +403,7 @@ impl Book {
             }
             if slot.dirty {
                 slot.dirty = false;
-                counters.extend(slot.counters(now));
+                counters.extend(slot.counters());
             }
         }
         counters

@@ -188,10 +188,11 @@ impl Slot {
         }
     }
 
-    /// One counter for each window in which something happened; one of nothing at `window` if none did.
-    pub(crate) fn counters(&self, window: Time) -> Vec<Counter> {
+    /// One counter for each window in which something happened; if none did, one of nothing in the newest that metering knows.
+    pub(crate) fn counters(&self) -> Vec<Counter> {
         if self.windows.is_empty() {
-            return vec![self.counter(window)];
+            let newest = self.view.as_ref().and_then(|view| view.current());
+            return newest.map(|window| self.counter(window.start)).into_iter().collect();
         }
         self.windows.iter().map(|spent| self.counter(spent.start)).collect()
     }
