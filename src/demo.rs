@@ -174,10 +174,10 @@ fn questions_of(started: Time) -> [(&'static str, String); 3] {
             ),
         ),
         (
-            "what was refused, and why",
+            "what was refused, or would have been (observed), and why",
             format!(
-                "SELECT tenant, limit_name, code, sum(count) AS calls FROM refusals WHERE time >= TIMESTAMP '{started}' \
-                 GROUP BY tenant, limit_name, code ORDER BY tenant, limit_name"
+                "SELECT tenant, limit_name, code, observed, sum(count) AS calls FROM refusals WHERE time >= TIMESTAMP '{started}' \
+                 GROUP BY tenant, limit_name, code, observed ORDER BY tenant, limit_name"
             ),
         ),
         (
