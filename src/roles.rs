@@ -54,6 +54,8 @@ pub(crate) struct Roles {
     metering: Option<Loop>,
     rooms: Option<Rooms>,
     drain: Duration,
+    /// Closes when it is dropped, so it stays until the last role has stopped.
+    _road: Arc<dyn Road>,
     /// What has to be true before the process is ready.
     pub(crate) checks: Vec<Check>,
 }
@@ -102,8 +104,14 @@ impl Roles {
         ended: &mpsc::UnboundedSender<Ended>,
     ) -> Result<Self, Failure> {
         let road = open_road(&loaded.config)?;
-        let mut started =
-            Self { door: None, metering: None, rooms: None, drain: loaded.config.server.drain, checks: Vec::new() };
+        let mut started = Self {
+            door: None,
+            metering: None,
+            rooms: None,
+            drain: loaded.config.server.drain,
+            _road: Arc::clone(&road),
+            checks: Vec::new(),
+        };
         if roles.contains(&Role::Metering) {
             publish(&*road, loaded.config.policy(loaded.book.hash()), &loaded.book)?;
             started.metering = Some(started_metering(&road, ended, &mut started.checks)?);

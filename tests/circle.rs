@@ -18,19 +18,15 @@ use serde_json::Value;
 #[path = "support/house.rs"]
 mod house;
 
-use house::House;
+use house::{Process, number};
 
 const MONTH: &str =
     "[ { name: acme-month, scope: { tenant: acme }, unit: tokens, amount: 100000000, window: month, mode: hard } ]";
 
-fn number(row: &Value, column: &str) -> i64 {
-    row[column].as_i64().unwrap_or_else(|| row[column].as_str().unwrap().split('.').next().unwrap().parse().unwrap())
-}
-
 #[test]
 fn a_call_is_in_an_answer_within_a_second_and_settles_its_limit() {
     let dir = tempfile::tempdir().unwrap();
-    let mut house = House::new(dir.path(), MONTH);
+    let mut house = Process::house(dir.path(), MONTH);
     house.start();
     let (status, id, body) = house.chat("tg-acme", 64).unwrap();
     assert_eq!((status, body["usage"]["completion_tokens"].as_i64()), (200, Some(64)));
@@ -65,7 +61,7 @@ fn a_call_is_in_an_answer_within_a_second_and_settles_its_limit() {
 fn a_refused_call_is_refused_in_its_dialect_and_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let limits = "[ { name: two, scope: { tenant: acme }, unit: requests, amount: 2, window: month, mode: hard } ]";
-    let mut house = House::new(dir.path(), limits);
+    let mut house = Process::house(dir.path(), limits);
     house.start();
     for _ in 0..2 {
         assert_eq!(house.chat("tg-acme", 8).unwrap().0, 200);
@@ -82,7 +78,7 @@ fn a_refused_call_is_refused_in_its_dialect_and_recorded() {
 #[test]
 fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
-    let mut house = House::new(dir.path(), MONTH);
+    let mut house = Process::house(dir.path(), MONTH);
     let answered = Mutex::new(HashSet::new());
     for round in 0..3 {
         house.start();
@@ -100,11 +96,10 @@ fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
             }
             let wanted = 100 * (round + 1);
             house.wait_for("calls", || answered.lock().unwrap().len() >= wanted);
-            let pid = house_pid(&house);
-            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+            house.kill_9();
             stop.store(true, Ordering::Relaxed);
         });
-        house.kill();
+        house.ended();
     }
     house.start();
     let answered = answered.into_inner().unwrap();
@@ -130,12 +125,6 @@ fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
         number(&balance[0], "settled") == tokens
     });
     assert_eq!(house.stop(), 0);
-}
-
-fn house_pid(house: &House) -> String {
-    let config = house.dir.join("tollgate.yaml");
-    let found = Command::new("pgrep").args(["-f", &format!("up --config {}", config.display())]).output().unwrap();
-    String::from_utf8(found.stdout).unwrap().lines().next().unwrap().to_owned()
 }
 
 /// The official OpenAI and Anthropic SDKs, installed once into a cache outside the target directory.
@@ -165,7 +154,7 @@ fn sdk_python() -> PathBuf {
 fn the_official_sdks_are_content() {
     let dir = tempfile::tempdir().unwrap();
     let limits = "[ { name: g, scope: { tenant: globex }, unit: requests, amount: 1, window: total, mode: hard } ]";
-    let mut house = House::new(dir.path(), limits);
+    let mut house = Process::house(dir.path(), limits);
     house.start();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdk/check.py");
     let done = Command::new(sdk_python()).arg(script).arg(format!("http://{}", house.gateway)).output().unwrap();

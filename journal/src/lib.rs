@@ -112,6 +112,11 @@ pub trait Member: Send {
 
     /// Commits what was made of the input of one lane: all of it or nothing.
     fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error>;
+
+    /// Commits lanes side by side, each by itself; says what became of each.
+    fn commit_each(&mut self, outputs: Vec<(Lane, Outputs)>) -> Vec<(Lane, Result<(), Error>)> {
+        outputs.into_iter().map(|(lane, outputs)| (lane, self.commit(lane, outputs))).collect()
+    }
 }
 
 /// What happened at a [`Member`].

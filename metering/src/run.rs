@@ -1,4 +1,4 @@
-//! The I/O loop: poll → step → one transaction.
+//! The I/O loop: poll what there is → step → one transaction a lane, all at once.
 //!
 //! One thread owns every lane that this member was assigned. What the engine is told of the world, it is told here: records,
 //! the policy as far as it was published, and the time.
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long a poll waits when nothing comes; also how soon a stop is seen.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How many records are taken in before what was made of them is committed.
+const TURN: usize = 10_000;
 
 /// How often the engine is told the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -68,16 +71,7 @@ impl Metering {
         };
         desk.read_policy(Duration::ZERO)?;
         while !stop.load(Ordering::Relaxed) {
-            match desk.member.poll(POLL)? {
-                Polled::Assigned(lane, states) => desk.assigned(lane, states)?,
-                Polled::Revoked(lane) => drop(desk.engines.remove(&lane)),
-                Polled::Records(lane, records) => desk.records(lane, records)?,
-                Polled::Idle => {}
-            }
-            desk.read_policy(Duration::ZERO)?;
-            if desk.ticked.elapsed() >= TICK {
-                desk.tick()?;
-            }
+            desk.turn()?;
             self.ready.store(desk.policy.is_some() && !desk.engines.is_empty(), Ordering::Relaxed);
         }
         Ok(())
@@ -96,6 +90,28 @@ struct Desk {
 }
 
 impl Desk {
+    /// Takes in what there is, of all lanes, and commits what was made of it.
+    fn turn(&mut self) -> Result<(), Error> {
+        let (mut wait, mut taken) = (POLL, 0);
+        while taken < TURN {
+            match self.member.poll(wait)? {
+                Polled::Assigned(lane, states) => self.assigned(lane, states)?,
+                Polled::Revoked(lane) => drop(self.engines.remove(&lane)),
+                Polled::Records(lane, records) => {
+                    taken += records.len();
+                    self.records(lane, records)?;
+                }
+                Polled::Idle => break,
+            }
+            wait = Duration::ZERO;
+        }
+        self.read_policy(Duration::ZERO)?;
+        if self.ticked.elapsed() >= TICK {
+            self.tick();
+        }
+        self.commit()
+    }
+
     fn assigned(&mut self, lane: Lane, states: Vec<(Bytes, Bytes)>) -> Result<(), Error> {
         let read = |(key, state): (Bytes, Bytes)| -> Result<(Key, State), wire::WireError> {
             let key = wire::decode_key(&key)?;
@@ -113,7 +129,7 @@ impl Desk {
         }
         self.member.resume(lane, engine.state().input)?;
         self.engines.insert(lane, engine);
-        self.commit(lane)
+        Ok(())
     }
 
     fn records(&mut self, lane: Lane, records: Vec<Record>) -> Result<(), Error> {
@@ -131,7 +147,7 @@ impl Desk {
         if let Some(engine) = self.engines.get_mut(&lane) {
             engine.read_to(next);
         }
-        self.commit(lane)
+        Ok(())
     }
 
     /// A gateway may have read a book that this member has not: it is in the policy by then, so a short wait finds it.
@@ -162,8 +178,7 @@ impl Desk {
                 }
             }
         }
-        let touched: Vec<Lane> = self.engines.keys().copied().collect();
-        touched.into_iter().try_for_each(|lane| self.commit(lane))
+        Ok(())
     }
 
     fn tell(&mut self, input: impl Fn() -> Input) {
@@ -172,33 +187,30 @@ impl Desk {
         }
     }
 
-    fn tick(&mut self) -> Result<(), Error> {
+    fn tick(&mut self) {
         self.ticked = Instant::now();
         self.tell(|| Input::Tick);
-        let lanes: Vec<Lane> = self.engines.keys().copied().collect();
-        for lane in lanes {
-            self.commit(lane)?;
-            if let Some(engine) = self.engines.get(&lane) {
-                publish(lane, engine.counts());
+        self.engines.iter().for_each(|(lane, engine)| publish(*lane, engine.counts()));
+    }
+
+    /// Commits what each lane has to say. A lane that went to another member in the meantime is dropped: its new owner reads the
+    /// state that was committed, and this one's is not.
+    fn commit(&mut self) -> Result<(), Error> {
+        let said = self.engines.iter_mut().filter_map(|(lane, engine)| {
+            let commit = engine.take()?;
+            Some((*lane, encode(engine.state().input, &commit)))
+        });
+        let said: Vec<(Lane, Outputs)> = said.collect();
+        for (lane, committed) in self.member.commit_each(said) {
+            match committed {
+                Err(journal::Error::Fenced(_)) => {
+                    tracing::warn!(lane = lane.0, "another member owns this lane now");
+                    self.engines.remove(&lane);
+                }
+                other => other?,
             }
         }
         Ok(())
-    }
-
-    /// Commits what a lane has to say. A lane that went to another member in the meantime is dropped: its new owner reads the
-    /// state that was committed, and this one's is not.
-    fn commit(&mut self, lane: Lane) -> Result<(), Error> {
-        let Some(engine) = self.engines.get_mut(&lane) else { return Ok(()) };
-        let Some(commit) = engine.take() else { return Ok(()) };
-        let outputs = encode(engine.state().input, &commit);
-        match self.member.commit(lane, outputs) {
-            Err(journal::Error::Fenced(_)) => {
-                tracing::warn!(lane = lane.0, "another member owns this lane now");
-                self.engines.remove(&lane);
-                Ok(())
-            }
-            other => Ok(other?),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The real binary, with every role, in a directory of its own; started, killed and started again.
+//! The real binary: processes of one role or of all, started, killed and started again; and a client for their surfaces.
 
 use std::{
     fs,
@@ -10,14 +10,25 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// How long a start may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a start, or the coming true of anything else, may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A Tollgate of a test.
-pub(crate) struct House {
-    /// Where everything is kept.
-    pub(crate) dir: PathBuf,
-    /// `127.0.0.1:port` of the gateway.
+/// What every configuration of a test says of providers, models, tenants and access.
+const COMMON: &str = "\
+    providers: [ { name: sandbox, dialect: sandbox, frame_delay: 2ms } ]\n\
+    models: [ { name: \"sandbox/*\", targets: [ { provider: sandbox } ] } ]\n\
+    tenants:\n\
+    \x20 - { name: acme, keys: [ { name: ci, key: tg-acme, team: t, user: u } ] }\n\
+    \x20 - { name: globex, keys: [ { name: ci, key: tg-globex } ] }\n\
+    access: [ { token: tgq-all, tenants: [\"*\"] }, { token: tgq-acme, tenants: [acme] } ]\n";
+
+/// A process of a test.
+pub(crate) struct Process {
+    /// What it is called, in the names of its files too.
+    name: String,
+    dir: PathBuf,
+    roles: Option<&'static str>,
+    /// `127.0.0.1:port` of the gateway, if that is one of its roles.
     pub(crate) gateway: String,
     /// Of the query service.
     pub(crate) query: String,
@@ -30,39 +41,50 @@ fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-impl House {
-    /// A house with these limits (a YAML list), not started.
-    pub(crate) fn new(dir: &Path, limits: &str) -> Self {
+impl Process {
+    /// A process with this log (a YAML map) and these limits (a YAML list), not started; every role where none are named.
+    pub(crate) fn new(name: &str, dir: &Path, log: &str, limits: &str, roles: Option<&'static str>) -> Self {
         let (gateway, query, ops) = (free_address(), free_address(), free_address());
         let config = format!(
             "listen: {{ gateway: {gateway}, query: {query}, ops: {ops} }}\n\
-             log: {{ kind: disk, dir: {0}/log }}\nlake: {{ url: {0}/lake }}\n\
-             providers: [ {{ name: sandbox, dialect: sandbox, frame_delay: 2ms }} ]\n\
-             models: [ {{ name: \"sandbox/*\", targets: [ {{ provider: sandbox }} ] }} ]\n\
-             tenants:\n  - {{ name: acme, keys: [ {{ name: ci, key: tg-acme, team: t, user: u }} ] }}\n  \
-             - {{ name: globex, keys: [ {{ name: ci, key: tg-globex }} ] }}\n\
-             limits: {limits}\naccess: [ {{ token: tgq-all, tenants: [\"*\"] }}, {{ token: tgq-acme, tenants: [acme] }} ]\n",
+             log: {log}\nlake: {{ url: {}/lake }}\nserver: {{ drain: 10s }}\n{COMMON}limits: {limits}\n",
             dir.display(),
         );
-        fs::write(dir.join("tollgate.yaml"), config).unwrap();
+        fs::write(dir.join(format!("{name}.yaml")), config).unwrap();
         let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { dir: dir.to_owned(), gateway, query, ops, child: None, client }
+        Self { name: name.to_owned(), dir: dir.to_owned(), roles, gateway, query, ops, child: None, client }
     }
 
-    /// Starts it and waits until every role can answer.
+    /// A process of all roles on a log on disk.
+    pub(crate) fn house(dir: &Path, limits: &str) -> Self {
+        Self::new("tollgate", dir, &format!("{{ kind: disk, dir: {}/log }}", dir.display()), limits, None)
+    }
+
+    /// Starts it and waits until every role of it can answer.
     pub(crate) fn start(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
-            .args(["up", "--config"])
-            .arg(self.dir.join("tollgate.yaml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-        let url = format!("http://{}/readyz", self.ops);
-        let ready = || self.client.get(&url).send().is_ok_and(|answer| answer.status().is_success());
-        self.wait_for("readiness", ready);
+        self.spawn();
+        self.wait_for("readiness", || self.is_ready());
+    }
+
+    /// Starts it.
+    pub(crate) fn spawn(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.said()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(["up", "--config"]).arg(self.dir.join(format!("{}.yaml", self.name)));
+        if let Some(roles) = self.roles {
+            command.args(["--roles", roles]);
+        }
+        self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    }
+
+    /// Whether every role of it can answer.
+    pub(crate) fn is_ready(&self) -> bool {
+        let answer = self.client.get(format!("http://{}/readyz", self.ops)).send();
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    fn said(&self) -> PathBuf {
+        self.dir.join(format!("{}.stderr", self.name))
     }
 
     /// Waits until something is so; if it never is, shows what the process said.
@@ -71,18 +93,23 @@ impl House {
         while !until() {
             assert!(
                 since.elapsed() < PATIENCE,
-                "waited too long for {what}; the process said:\n{}",
-                fs::read_to_string(self.dir.join("stderr.log")).unwrap_or_default()
+                "waited too long for {what}; {} said:\n{}",
+                self.name,
+                fs::read_to_string(self.said()).unwrap_or_default()
             );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Ends it without warning.
-    pub(crate) fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+    /// Ends it without warning; may be called by another thread than the one that uses it.
+    pub(crate) fn kill_9(&self) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    }
+
+    /// Takes note that it was ended.
+    pub(crate) fn ended(&mut self) {
+        self.child.take().unwrap().wait().unwrap();
     }
 
     /// Ends it as an operator would; gives the exit code.
@@ -117,7 +144,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Process {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself, which the test has noticed.
@@ -125,4 +152,9 @@ impl Drop for House {
             let _ = child.wait();
         }
     }
+}
+
+/// A whole number in a row; amounts in other units than dollars have zeros after the point.
+pub(crate) fn number(row: &Value, column: &str) -> i64 {
+    row[column].as_i64().unwrap_or_else(|| row[column].as_str().unwrap().split('.').next().unwrap().parse().unwrap())
 }

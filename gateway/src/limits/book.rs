@@ -1,6 +1,7 @@
-//! The gateway's local books: limits by tenant, instances by name, and the try to hold.
+//! The gateway's local books: limits by tenant, instances by name.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
@@ -8,20 +9,17 @@ use std::{
 
 use schemas::{
     decision::{Instance, LaneState},
-    error_code::ErrorCode,
     event::{Counter, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
-    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target},
+    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule},
     time::Time,
 };
 
-use super::{Ask, Permit, Refusal, age_ms, amount::amount, slot::Slot};
+use super::{Ask, slot::Slot};
 
-/// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
-const ASK_AGAIN: Duration = Duration::from_millis(1_000);
+mod hold;
 
-/// How long a refused caller should wait where others hold what it needs.
-const RETRY_SOON: Duration = Duration::from_secs(1);
+pub(crate) use hold::Tried;
 
 /// A limit with its id.
 #[derive(Clone, Debug)]
@@ -51,32 +49,14 @@ pub(crate) struct Book {
     lanes: u16,
     horizon: Duration,
     /// Limits whose scope names one tenant, by it.
-    of_tenant: HashMap<String, Vec<Rule>>,
+    of_tenant: HashMap<String, Arc<Vec<Rule>>>,
     /// All others.
-    of_all: Vec<Rule>,
+    of_all: Arc<Vec<Rule>>,
     schedules: HashMap<LimitId, Schedule>,
     names: HashMap<LimitId, HashMap<String, Named>>,
     slots: HashMap<InstanceId, Slot>,
     views: HashMap<InstanceId, Arc<Instance>>,
     heard: Vec<Heard>,
-}
-
-/// What came of a try to hold.
-pub(crate) enum Tried {
-    /// Everything is held.
-    Held(Permit),
-    /// It cannot be.
-    Refused(Box<Refusal>),
-    /// Something has to be leased first; the refusal says what if it does not come in time.
-    Short(Box<Refusal>),
-}
-
-/// One instance that a call falls under, and what of it.
-struct Need {
-    instance: InstanceId,
-    window: (Time, Time),
-    amount: i128,
-    mode: Mode,
 }
 
 impl Book {
@@ -86,7 +66,7 @@ impl Book {
             lanes,
             horizon: Duration::from_secs(60),
             of_tenant: HashMap::new(),
-            of_all: Vec::new(),
+            of_all: Arc::default(),
             schedules: HashMap::new(),
             names: HashMap::new(),
             slots: HashMap::new(),
@@ -99,19 +79,21 @@ impl Book {
     pub(crate) fn rule(&mut self, limits: &[Limit], horizon: Duration) {
         self.horizon = horizon;
         self.of_tenant.clear();
-        self.of_all.clear();
+        self.of_all = Arc::default();
+        let mut by_id = HashMap::with_capacity(limits.len());
         for limit in limits {
             let rule = Rule { id: limit.id(), limit: Arc::new(limit.clone()) };
             let tenant = limit.scope.iter().find_map(|(dimension, matcher)| match matcher {
                 Match::Is(value) if *dimension == Dimension::Tenant && !value.ends_with('*') => Some(value.clone()),
                 _ => None,
             });
-            for slot in self.slots.values_mut().filter(|slot| slot.limit_id == rule.id) {
-                slot.limit = Arc::clone(&rule.limit);
-            }
-            match tenant {
-                Some(tenant) => self.of_tenant.entry(tenant).or_default().push(rule),
-                None => self.of_all.push(rule),
+            let rules = tenant.map_or(&mut self.of_all, |tenant| self.of_tenant.entry(tenant).or_default());
+            by_id.insert(rule.id, Arc::clone(&rule.limit));
+            Arc::make_mut(rules).push(rule);
+        }
+        for slot in self.slots.values_mut() {
+            if let Some(limit) = by_id.get(&slot.limit_id) {
+                slot.limit = Arc::clone(limit);
             }
         }
     }
@@ -157,187 +139,21 @@ impl Book {
         self.heard.get(usize::from(lane.0))?.at
     }
 
-    /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
-    pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Vec<(Lane, LeaseRequested)>) -> Tried {
-        let (needs, mut observed) = match self.needs(ask, requests) {
-            Ok(needs) => needs,
-            Err(tried) => return tried,
-        };
-        let mut wants: Vec<(Lane, Want)> = Vec::new();
-        let mut late = None;
-        for need in &needs {
-            let Some(slot) = self.slots.get(&need.instance) else { continue };
-            let refusal = || self.refusal(slot, need, ask.now, ErrorCode::HardLimitReached, String::new());
-            match need.mode {
-                Mode::Hard => {
-                    let short = slot.short(self.me, need.window.0, need.amount);
-                    if short <= 0 {
-                        continue;
-                    }
-                    let known = slot.view.is_some();
-                    if known
-                        && short > slot.free(self.me, need.window.0)
-                        && !slot.others_may_return(self.me, need.window.0)
-                    {
-                        return Tried::Refused(Box::new(refusal()));
-                    }
-                    late.get_or_insert_with(|| {
-                        self.refusal(slot, need, ask.now, ErrorCode::LeaseNotObtained, String::new())
-                    });
-                    wants.extend(self.ask_for(need, short));
-                }
-                Mode::Soft if self.reached(slot, need) => {
-                    return Tried::Refused(Box::new(self.refusal(
-                        slot,
-                        need,
-                        ask.now,
-                        ErrorCode::SoftLimitReached,
-                        String::new(),
-                    )));
-                }
-                Mode::Observe if self.reached(slot, need) => observed.push(refusal()),
-                Mode::Soft | Mode::Observe => {}
-            }
-        }
-        if let Some(late) = late {
-            self.request(ask, wants, requests);
-            return Tried::Short(Box::new(late));
-        }
-        Tried::Held(self.hold(&needs, observed, ask, requests))
-    }
-
-    /// A limit that needs no lease is reached when what is known to be used and held leaves no room.
-    fn reached(&self, slot: &Slot, need: &Need) -> bool {
-        slot.settled(self.me, need.window.0) + slot.held(self.me) >= slot.limit.amount
-    }
-
-    fn hold(
-        &mut self,
-        needs: &[Need],
-        observed: Vec<Refusal>,
-        ask: &Ask<'_>,
-        requests: &mut Vec<(Lane, LeaseRequested)>,
-    ) -> Permit {
-        let mut permit = Permit { holds: Vec::with_capacity(needs.len()), balance_age_ms: 0, hard: false, observed };
-        let mut ahead = Vec::new();
-        for need in needs {
-            let Some(slot) = self.slots.get_mut(&need.instance) else { continue };
-            permit.holds.push(slot.take(need.window, need.amount));
-            permit.hard |= need.mode == Mode::Hard;
-            let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
-            permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen));
-            // Ask for more before it is needed, while there is plenty.
-            let left = -slot.short(self.me, need.window.0, 0);
-            if need.mode == Mode::Hard
-                && left < need.amount.saturating_mul(4)
-                && !under_way(slot, &self.heard)
-                && slot.free(self.me, need.window.0) > need.amount.saturating_mul(16)
-            {
-                ahead.push((slot.home, slot.want(need.window.0, 0, need.amount, self.horizon)));
-            }
-        }
-        self.request(ask, ahead, requests);
-        permit
-    }
-
-    /// The wants for one short instance, unless a request for it is under way.
-    fn ask_for(&self, need: &Need, short: i128) -> Option<(Lane, Want)> {
-        let slot = self.slots.get(&need.instance)?;
-        if under_way(slot, &self.heard) {
-            return None;
-        }
-        Some((
-            slot.home,
-            Want {
-                limit: slot.limit_id,
-                values: slot.values.clone(),
-                window: need.window.0,
-                need: short,
-                want: need.amount,
-                counter: slot.counter(need.window.0),
-            },
-        ))
-    }
-
-    /// Numbers the requests for some wants, the tenant's own lane first; of several lanes one is asked at a time, so that nothing
-    /// is leased in one that the call cannot use for want of another.
-    fn request(&mut self, ask: &Ask<'_>, mut wants: Vec<(Lane, Want)>, requests: &mut Vec<(Lane, LeaseRequested)>) {
-        let tenant = Lane::of(ask.attempt.subject.tenant.as_bytes(), self.lanes);
-        let Some(lane) = wants.iter().map(|(lane, _)| *lane).min_by_key(|lane| (*lane != tenant, *lane)) else {
-            return;
-        };
-        wants.retain(|(home, _)| *home == lane);
-        let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
-        heard.asked += 1;
-        let number = heard.asked;
-        let horizon = self.horizon;
-        let mut asked = Vec::with_capacity(wants.len());
-        for (_, want) in wants {
-            let Some(slot) = self.slots.get_mut(&want.counter.instance) else { continue };
-            slot.asked = Some((number, Instant::now()));
-            let more = slot.want(want.window, want.need, want.want, horizon);
-            asked.push(more);
-        }
-        requests.push((lane, LeaseRequested { at: ask.now, number, wants: asked }));
-    }
-
-    /// The instances a call falls under and what it needs of each; those met for the first time are made known to metering.
-    fn needs(
-        &mut self,
-        ask: &Ask<'_>,
-        requests: &mut Vec<(Lane, LeaseRequested)>,
-    ) -> Result<(Vec<Need>, Vec<Refusal>), Tried> {
-        let target =
-            Target { subject: &ask.attempt.subject, provider: &ask.attempt.provider, model: &ask.attempt.model };
-        let rules: Vec<(Rule, Vec<String>)> = self
-            .of_tenant
-            .get(&target.subject.tenant)
-            .into_iter()
-            .flatten()
-            .chain(&self.of_all)
-            .filter_map(|rule| {
-                let values = rule.limit.values_for(target)?;
-                Some((rule.clone(), values.into_iter().map(str::to_owned).collect()))
-            })
-            .collect();
-        let (mut needs, mut observed) = (Vec::with_capacity(rules.len()), Vec::new());
-        for (rule, values) in rules {
-            let Some((instance, window)) = self.instance(&rule, values, ask, requests) else {
-                return Err(Tried::Short(Box::new(unknown_window(&rule, ask.now))));
-            };
-            let need = Need { instance, window, amount: 0, mode: rule.limit.mode };
-            match amount(&rule.limit, ask.bound) {
-                Ok(amount) => needs.push(Need { amount, ..need }),
-                Err(_) if rule.limit.mode == Mode::Soft => needs.push(need),
-                Err((code, detail)) => {
-                    let Some(slot) = self.slots.get(&instance) else { continue };
-                    let refusal = self.refusal(slot, &need, ask.now, code, detail);
-                    if rule.limit.mode == Mode::Hard {
-                        return Err(Tried::Refused(Box::new(refusal)));
-                    }
-                    observed.push(refusal);
-                    needs.push(need);
-                }
-            }
-        }
-        Ok((needs, observed))
-    }
-
     /// Finds the instance for some values in the window of now, which never goes back; nothing if no window is published.
     fn instance(
         &mut self,
         rule: &Rule,
-        mut values: Vec<String>,
+        mut values: Vec<&str>,
         ask: &Ask<'_>,
         requests: &mut Vec<(Lane, LeaseRequested)>,
     ) -> Option<(InstanceId, (Time, Time))> {
         let names = self.names.entry(rule.id).or_default();
-        let mut name = values.join("\u{1f}");
-        if !names.contains_key(&name) && rule.limit.max_instances.is_some_and(|most| names.len() >= most as usize) {
+        let mut name = joined(&values);
+        if !names.contains_key(&*name) && rule.limit.max_instances.is_some_and(|most| names.len() >= most as usize) {
             share(&rule.limit, &mut values);
-            name = values.join("\u{1f}");
+            name = joined(&values);
         }
-        if let Some(named) = names.get(&name)
+        if let Some(named) = names.get(&*name)
             && ask.now < named.window.1
         {
             return Some((named.instance, named.window));
@@ -345,9 +161,10 @@ impl Book {
         let window = self.schedules.get(&rule.id)?.window(ask.now)?;
         let stands = rule.limit.window.stands();
         let instance = InstanceId::of(rule.id, &values, (!stands).then_some(window.0));
-        names.insert(name, Named { window, instance });
+        names.insert(name.into_owned(), Named { window, instance });
         if !self.slots.contains_key(&instance) {
             let home = rule.limit.home(&values, self.lanes);
+            let values = values.into_iter().map(str::to_owned).collect();
             let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home);
             slot.view = self.views.get(&instance).cloned();
             let unknown = slot.view.is_none() && rule.limit.mode != Mode::Hard;
@@ -362,33 +179,6 @@ impl Book {
             }
         }
         Some((instance, window))
-    }
-
-    fn refusal(&self, slot: &Slot, need: &Need, now: Time, code: ErrorCode, detail: String) -> Refusal {
-        let (start, end) = need.window;
-        let reset_at = (end != Time::MAX).then_some(end);
-        let retry_after = match code {
-            ErrorCode::LeaseNotObtained => Some(RETRY_SOON),
-            ErrorCode::HardLimitReached | ErrorCode::SoftLimitReached => {
-                // A call that is larger than the whole amount is refused in the next window as well.
-                reset_at.filter(|_| need.amount <= slot.limit.amount).map(|at| at.since(now))
-            }
-            _ => None,
-        };
-        Refusal {
-            code,
-            instance: slot.id,
-            limit: slot.limit.name.clone(),
-            unit: slot.limit.unit,
-            amount: slot.limit.amount,
-            settled: slot.settled(self.me, start),
-            held: slot.held(self.me),
-            needed: need.amount,
-            reset_at,
-            retry_after,
-            balance_age_ms: age_ms(self.seen(slot.home)),
-            detail,
-        }
     }
 
     pub(crate) fn dirty_lanes(&self) -> BTreeSet<Lane> {
@@ -425,36 +215,21 @@ impl Book {
     }
 }
 
-/// Whether a request for a slot was sent and is neither answered nor overdue.
-fn under_way(slot: &Slot, heard: &[Heard]) -> bool {
-    let answered = heard.get(usize::from(slot.home.0)).map_or(0, |heard| heard.answered);
-    slot.asked.is_some_and(|(number, at)| answered < number && at.elapsed() < ASK_AGAIN)
-}
-
-/// Client tags beyond those that have a counter of their own share one.
-fn share(limit: &Limit, values: &mut [String]) {
-    let each = limit.scope.iter().filter(|(_, matcher)| *matcher == Match::Each);
-    for ((dimension, _), value) in each.zip(values) {
-        if matches!(dimension, Dimension::Tag(_)) {
-            OTHER.clone_into(value);
-        }
+/// The values that name an instance, as one text. Most limits have none or one, and then nothing is allocated.
+fn joined<'a>(values: &[&'a str]) -> Cow<'a, str> {
+    match values {
+        [] => Cow::Borrowed(""),
+        [value] => Cow::Borrowed(value),
+        several => Cow::Owned(several.join("\u{1f}")),
     }
 }
 
-/// The refusal where metering has not published the windows of a limit in time.
-fn unknown_window(rule: &Rule, now: Time) -> Refusal {
-    Refusal {
-        code: ErrorCode::LeaseNotObtained,
-        instance: InstanceId::of::<&str>(rule.id, &[], None),
-        limit: rule.limit.name.clone(),
-        unit: rule.limit.unit,
-        amount: rule.limit.amount,
-        settled: 0,
-        held: 0,
-        needed: 0,
-        reset_at: Some(now.after(RETRY_SOON)),
-        retry_after: Some(RETRY_SOON),
-        balance_age_ms: u64::MAX,
-        detail: "metering has not published this limit's windows yet".to_owned(),
+/// Client tags beyond those that have a counter of their own share one.
+fn share(limit: &Limit, values: &mut [&str]) {
+    let each = limit.scope.iter().filter(|(_, matcher)| *matcher == Match::Each);
+    for ((dimension, _), value) in each.zip(values) {
+        if matches!(dimension, Dimension::Tag(_)) {
+            *value = OTHER;
+        }
     }
 }

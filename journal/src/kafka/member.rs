@@ -34,7 +34,7 @@ use super::{
 use crate::{Follower as _, Member, Outputs, Polled, Record, error::Error, segment::held};
 
 /// The most that one poll gives, about.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 4 << 20;
 
 /// How long reading the state of lanes may take before it is begun again.
 const RESTORE: Duration = Duration::from_secs(60);
@@ -261,14 +261,41 @@ impl Member for KafkaMember {
     }
 
     fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error> {
-        let Some(owned) = self.lanes.get(&lane) else { return Err(Error::Fenced(lane)) };
-        if let Err(error) = owned.producer.commit(&outputs) {
-            tracing::warn!(lane = lane.0, %error, "a transaction failed; the lane is read back");
-            self.lanes.remove(&lane);
-            self.rejoin = true;
-            return Err(Error::Fenced(lane));
+        self.commit_each(vec![(lane, outputs)]).pop().map_or(Err(Error::Fenced(lane)), |(_, committed)| committed)
+    }
+
+    /// A transaction is mostly waiting for the cluster, so each lane's has a thread.
+    fn commit_each(&mut self, outputs: Vec<(Lane, Outputs)>) -> Vec<(Lane, Result<(), Error>)> {
+        let lanes = &self.lanes;
+        let committed: Vec<(Lane, bool)> = thread::scope(|scope| {
+            let begun: Vec<_> = outputs
+                .iter()
+                .map(|(lane, outputs)| {
+                    (*lane, scope.spawn(move || lanes.get(lane).is_some_and(|owned| owned.commit(*lane, outputs))))
+                })
+                .collect();
+            begun.into_iter().map(|(lane, thread)| (lane, thread.join().unwrap_or(false))).collect()
+        });
+        let lost = committed.iter().filter(|(_, stands)| !stands);
+        for (lane, _) in lost {
+            // One that was not ours any more needs no new start.
+            self.rejoin |= self.lanes.remove(lane).is_some();
         }
-        Ok(())
+        committed
+            .into_iter()
+            .map(|(lane, stands)| (lane, if stands { Ok(()) } else { Err(Error::Fenced(lane)) }))
+            .collect()
+    }
+}
+
+impl Owned {
+    /// Whether the transaction stands. Where that is not known it is read back.
+    fn commit(&self, lane: Lane, outputs: &Outputs) -> bool {
+        let committed = self.producer.commit(outputs);
+        if let Err(error) = &committed {
+            tracing::warn!(lane = lane.0, %error, "a transaction failed; the lane is read back");
+        }
+        committed.is_ok()
     }
 }
 

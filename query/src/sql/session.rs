@@ -68,7 +68,7 @@ pub(crate) fn session(
     catalog.register_schema("information_schema", Arc::new(information))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-    Ok(SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config(tenants))
         .with_runtime_env(Arc::clone(runtime))
         .with_catalog_list(Arc::new(catalogs))
@@ -76,7 +76,10 @@ pub(crate) fn session(
         .with_aggregate_functions(allowed::aggregate())
         .with_window_functions(allowed::window())
         .with_expr_planners(planners())
-        .build())
+        .build();
+    // The instant that `now()` and `current_date` stand for; without it they fail.
+    state.mark_start_execution();
+    Ok(state)
 }
 
 /// Callers behind the fence run in one partition, so that the order of rows, and which error is met first, do not depend

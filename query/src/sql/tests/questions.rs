@@ -114,6 +114,33 @@ async fn questions_are_answered_alike_from_lake_and_tail() {
     }
 }
 
+/// The first question a reader pastes is one of the README's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_questions_of_the_readme_are_answered() {
+    let readme = include_str!("../../../../README.md");
+    let blocks = readme.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let questions: Vec<_> =
+        blocks.flat_map(|block| block.split(';')).map(str::trim).filter(|q| !q.is_empty()).collect();
+    assert!(questions.len() >= 3, "{questions:?}");
+    let world = World::new(&entries(), 5).await;
+    for question in questions {
+        let answer = world.ask(&everyone(), question).await;
+        assert!(answer.is_ok(), "{question}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instant_is_now_through_a_whole_question() {
+    let world = World::new(&entries(), 5).await;
+    let check = async |sql: &str| {
+        assert_eq!(world.ask(&only(&["acme"]), sql).await, Ok(json!([{"n": 4}])), "{sql}");
+    };
+    check("SELECT count(*) AS n FROM usage WHERE time < now() AND now() = current_timestamp").await;
+    check("SELECT count(*) AS n FROM usage WHERE time <= date_trunc('month', now()) + INTERVAL '1 month'").await;
+    check("SELECT count(*) AS n FROM usage WHERE CAST(time AS DATE) <= current_date AND current_time IS NOT NULL")
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_says_how_complete_it_is() {
     let all = entries();

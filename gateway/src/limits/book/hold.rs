@@ -1,0 +1,255 @@
+//! The try to hold: everything that a call needs, or nothing and a request for what is short.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use schemas::{
+    error_code::ErrorCode,
+    event::{LeaseRequested, Want},
+    id::{InstanceId, Lane},
+    limit::{Mode, Target},
+    time::Time,
+};
+
+use super::{Book, Heard, Rule};
+use crate::limits::{Ask, Permit, Refusal, age_ms, amount::amount, slot::Slot};
+
+/// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
+const ASK_AGAIN: Duration = Duration::from_millis(1_000);
+
+/// How long a refused caller should wait where others hold what it needs.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// Room for the limits of most calls.
+const NEEDS: usize = 8;
+
+/// What came of a try to hold.
+pub(crate) enum Tried {
+    /// Everything is held.
+    Held(Permit),
+    /// It cannot be.
+    Refused(Box<Refusal>),
+    /// Something has to be leased first; the refusal says what if it does not come in time.
+    Short(Box<Refusal>),
+}
+
+/// One instance that a call falls under, and what of it.
+struct Need {
+    instance: InstanceId,
+    window: (Time, Time),
+    amount: i128,
+    mode: Mode,
+}
+
+impl Book {
+    /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
+    pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Vec<(Lane, LeaseRequested)>) -> Tried {
+        let (needs, mut observed) = match self.needs(ask, requests) {
+            Ok(needs) => needs,
+            Err(tried) => return tried,
+        };
+        let mut wants: Vec<(Lane, Want)> = Vec::new();
+        let mut late = None;
+        for need in &needs {
+            let Some(slot) = self.slots.get(&need.instance) else { continue };
+            let refusal = || self.refusal(slot, need, ask.now, ErrorCode::HardLimitReached, String::new());
+            match need.mode {
+                Mode::Hard => {
+                    let short = slot.short(self.me, need.window.0, need.amount);
+                    if short <= 0 {
+                        continue;
+                    }
+                    let known = slot.view.is_some();
+                    if known
+                        && short > slot.free(self.me, need.window.0)
+                        && !slot.others_may_return(self.me, need.window.0)
+                    {
+                        return Tried::Refused(Box::new(refusal()));
+                    }
+                    late.get_or_insert_with(|| {
+                        self.refusal(slot, need, ask.now, ErrorCode::LeaseNotObtained, String::new())
+                    });
+                    wants.extend(self.ask_for(need, short));
+                }
+                Mode::Soft if self.reached(slot, need) => {
+                    return Tried::Refused(Box::new(self.refusal(
+                        slot,
+                        need,
+                        ask.now,
+                        ErrorCode::SoftLimitReached,
+                        String::new(),
+                    )));
+                }
+                Mode::Observe if self.reached(slot, need) => observed.push(refusal()),
+                Mode::Soft | Mode::Observe => {}
+            }
+        }
+        if let Some(late) = late {
+            self.request(ask, wants, requests);
+            return Tried::Short(Box::new(late));
+        }
+        Tried::Held(self.hold(&needs, observed, ask, requests))
+    }
+
+    /// A limit that needs no lease is reached when what is known to be used and held leaves no room.
+    fn reached(&self, slot: &Slot, need: &Need) -> bool {
+        slot.settled(self.me, need.window.0) + slot.held(self.me) >= slot.limit.amount
+    }
+
+    fn hold(
+        &mut self,
+        needs: &[Need],
+        observed: Vec<Refusal>,
+        ask: &Ask<'_>,
+        requests: &mut Vec<(Lane, LeaseRequested)>,
+    ) -> Permit {
+        let mut permit = Permit { holds: Vec::with_capacity(needs.len()), balance_age_ms: 0, hard: false, observed };
+        let mut ahead = Vec::new();
+        for need in needs {
+            let Some(slot) = self.slots.get_mut(&need.instance) else { continue };
+            permit.holds.push(slot.take(need.window, need.amount));
+            permit.hard |= need.mode == Mode::Hard;
+            let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
+            permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen));
+            // Ask for more before it is needed, while there is plenty.
+            let left = -slot.short(self.me, need.window.0, 0);
+            if need.mode == Mode::Hard
+                && left < need.amount.saturating_mul(4)
+                && !under_way(slot, &self.heard)
+                && slot.free(self.me, need.window.0) > need.amount.saturating_mul(16)
+            {
+                ahead.push((slot.home, slot.want(need.window.0, 0, need.amount, self.horizon)));
+            }
+        }
+        self.request(ask, ahead, requests);
+        permit
+    }
+
+    /// The wants for one short instance, unless a request for it is under way.
+    fn ask_for(&self, need: &Need, short: i128) -> Option<(Lane, Want)> {
+        let slot = self.slots.get(&need.instance)?;
+        if under_way(slot, &self.heard) {
+            return None;
+        }
+        Some((
+            slot.home,
+            Want {
+                limit: slot.limit_id,
+                values: slot.values.clone(),
+                window: need.window.0,
+                need: short,
+                want: need.amount,
+                counter: slot.counter(need.window.0),
+            },
+        ))
+    }
+
+    /// Numbers the requests for some wants, the tenant's own lane first; of several lanes one is asked at a time, so that nothing
+    /// is leased in one that the call cannot use for want of another.
+    fn request(&mut self, ask: &Ask<'_>, mut wants: Vec<(Lane, Want)>, requests: &mut Vec<(Lane, LeaseRequested)>) {
+        let tenant = Lane::of(ask.attempt.subject.tenant.as_bytes(), self.lanes);
+        let Some(lane) = wants.iter().map(|(lane, _)| *lane).min_by_key(|lane| (*lane != tenant, *lane)) else {
+            return;
+        };
+        wants.retain(|(home, _)| *home == lane);
+        let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
+        heard.asked += 1;
+        let number = heard.asked;
+        let horizon = self.horizon;
+        let mut asked = Vec::with_capacity(wants.len());
+        for (_, want) in wants {
+            let Some(slot) = self.slots.get_mut(&want.counter.instance) else { continue };
+            slot.asked = Some((number, Instant::now()));
+            let more = slot.want(want.window, want.need, want.want, horizon);
+            asked.push(more);
+        }
+        requests.push((lane, LeaseRequested { at: ask.now, number, wants: asked }));
+    }
+
+    /// The instances a call falls under and what it needs of each; those met for the first time are made known to metering.
+    fn needs(
+        &mut self,
+        ask: &Ask<'_>,
+        requests: &mut Vec<(Lane, LeaseRequested)>,
+    ) -> Result<(Vec<Need>, Vec<Refusal>), Tried> {
+        let target =
+            Target { subject: &ask.attempt.subject, provider: &ask.attempt.provider, model: &ask.attempt.model };
+        // The rules are shared, so that going through them leaves the rest of the books free to change.
+        let rules = [self.of_tenant.get(&target.subject.tenant).cloned(), Some(Arc::clone(&self.of_all))];
+        let (mut needs, mut observed) = (Vec::with_capacity(NEEDS), Vec::new());
+        for rule in rules.iter().flatten().flat_map(|rules| rules.iter()) {
+            let Some(values) = rule.limit.values_for(target) else { continue };
+            let Some((instance, window)) = self.instance(rule, values, ask, requests) else {
+                return Err(Tried::Short(Box::new(unknown_window(rule, ask.now))));
+            };
+            let need = Need { instance, window, amount: 0, mode: rule.limit.mode };
+            match amount(&rule.limit, ask.bound) {
+                Ok(amount) => needs.push(Need { amount, ..need }),
+                Err(_) if rule.limit.mode == Mode::Soft => needs.push(need),
+                Err((code, detail)) => {
+                    let Some(slot) = self.slots.get(&instance) else { continue };
+                    let refusal = self.refusal(slot, &need, ask.now, code, detail);
+                    if rule.limit.mode == Mode::Hard {
+                        return Err(Tried::Refused(Box::new(refusal)));
+                    }
+                    observed.push(refusal);
+                    needs.push(need);
+                }
+            }
+        }
+        Ok((needs, observed))
+    }
+
+    fn refusal(&self, slot: &Slot, need: &Need, now: Time, code: ErrorCode, detail: String) -> Refusal {
+        let (start, end) = need.window;
+        let reset_at = (end != Time::MAX).then_some(end);
+        let retry_after = match code {
+            ErrorCode::LeaseNotObtained => Some(RETRY_SOON),
+            ErrorCode::HardLimitReached | ErrorCode::SoftLimitReached => {
+                // A call that is larger than the whole amount is refused in the next window as well.
+                reset_at.filter(|_| need.amount <= slot.limit.amount).map(|at| at.since(now))
+            }
+            _ => None,
+        };
+        Refusal {
+            code,
+            instance: slot.id,
+            limit: slot.limit.name.clone(),
+            unit: slot.limit.unit,
+            amount: slot.limit.amount,
+            settled: slot.settled(self.me, start),
+            held: slot.held(self.me),
+            needed: need.amount,
+            reset_at,
+            retry_after,
+            balance_age_ms: age_ms(self.seen(slot.home)),
+            detail,
+        }
+    }
+}
+
+/// Whether a request for a slot was sent and is neither answered nor overdue.
+fn under_way(slot: &Slot, heard: &[Heard]) -> bool {
+    let answered = heard.get(usize::from(slot.home.0)).map_or(0, |heard| heard.answered);
+    slot.asked.is_some_and(|(number, at)| answered < number && at.elapsed() < ASK_AGAIN)
+}
+
+/// The refusal where metering has not published the windows of a limit in time.
+fn unknown_window(rule: &Rule, now: Time) -> Refusal {
+    Refusal {
+        code: ErrorCode::LeaseNotObtained,
+        instance: InstanceId::of::<&str>(rule.id, &[], None),
+        limit: rule.limit.name.clone(),
+        unit: rule.limit.unit,
+        amount: rule.limit.amount,
+        settled: 0,
+        held: 0,
+        needed: 0,
+        reset_at: Some(now.after(RETRY_SOON)),
+        retry_after: Some(RETRY_SOON),
+        balance_age_ms: u64::MAX,
+        detail: "metering has not published this limit's windows yet".to_owned(),
+    }
+}
