@@ -18,13 +18,16 @@ fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn the_default_configuration_is_ok() {
+fn the_configurations_that_come_along_are_ok() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (code, out, err) = run(root, &["check"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("ok: 4 tenants, 5 keys, 6 limits, "), "{out}");
     assert!(err.starts_with("warning: tollgate.yaml:") && err.contains("TG1013"), "{err}");
     assert!(!err.contains("tg-acme") && !out.contains("tg-acme"), "{out}{err}");
+    let (code, out, err) = run(root, &["check", "--config", "docker/tollgate.yaml"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.ends_with("lake s3://lake/tollgate\n"), "{out}");
 }
 
 #[test]
