@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Histogram, counter, histogram};
+use journal::Journal;
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 use schemas::{
     error_code::ErrorCode,
     event::{Api, Attempt, Outcome},
@@ -103,14 +104,13 @@ pub(crate) fn refused(code: ErrorCode) {
     counter!("tollgate.refusals", "code" => code.code()).increment(1);
 }
 
-/// How many connections of clients are open.
-pub(crate) fn connections(open: usize) {
-    metrics::gauge!("tollgate.connections").set(count(open as u64));
-}
-
-/// How many attempts are open.
-pub(crate) fn open_attempts(open: usize) {
-    metrics::gauge!("tollgate.open.attempts").set(count(open as u64));
+/// How the gateway stands: what is open, and what its journal still has to get rid of.
+pub(crate) fn standing(open_attempts: usize, connections: usize, journal: &Journal) {
+    gauge!("tollgate.open.attempts").set(count(open_attempts as u64));
+    gauge!("tollgate.connections").set(count(connections as u64));
+    gauge!("tollgate.journal.unconfirmed.events").set(count(journal.unconfirmed()));
+    gauge!("tollgate.journal.retained.bytes").set(count(journal.bytes_retained() / 1024) * 1024.0);
+    gauge!("tollgate.journal.behind.seconds").set(journal.behind().as_secs_f64());
 }
 
 /// A count as the metrics library takes it; above 2^32 the exact value does not matter any more.

@@ -18,6 +18,7 @@ use schemas::{
 };
 
 use crate::{
+    metrics,
     refusals::Refusals,
     sweep::Flights,
     worker::{Shared, Worker},
@@ -53,6 +54,8 @@ impl Reporter {
     }
 
     fn report(&self, worker: &Worker) {
+        let open = self.flights.iter().map(|flights| flights.count()).sum();
+        metrics::standing(open, self.shared.connections.load(Ordering::Relaxed), &self.shared.journal);
         if worker.emitter.failing() {
             // What is said later says it all: refusals are counted on, counters and watermarks are totals.
             return;

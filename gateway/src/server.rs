@@ -4,13 +4,7 @@
 //! in turn. Going down: no new connections, open calls may end until `server.drain`, what is left is cut and settled, what
 //! is buffered is written, the journal is synced.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use journal::Journal;
 use schemas::config::{Cors, Provider, Server};
@@ -28,7 +22,7 @@ use crate::{
     emit::Emitter,
     http,
     limits::Limits,
-    metrics::{self, Meters},
+    metrics::Meters,
     obey::View,
     recover,
     refusals::Refusals,
@@ -317,8 +311,6 @@ async fn sweeps(worker: Arc<Worker>) {
     loop {
         ticks.tick().await;
         worker.flights.sweep();
-        metrics::open_attempts(worker.flights.count());
-        metrics::connections(worker.shared.connections.load(Ordering::Relaxed));
     }
 }
 
