@@ -76,6 +76,46 @@ fn a_refused_call_is_refused_in_its_dialect_and_recorded() {
 }
 
 #[test]
+fn two_hundred_callers_use_a_limit_up_and_never_pass_it() {
+    const AMOUNT: i64 = 40_000;
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: all, scope: { tenant: acme }, unit: tokens, amount: 40000, window: total, mode: hard } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    let (spent, needed) = (Mutex::new(0), Mutex::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                loop {
+                    let (status, _, body) = house.chat("tg-acme", 64).unwrap();
+                    if status == 200 {
+                        *spent.lock().unwrap() += body["usage"]["total_tokens"].as_i64().unwrap();
+                        continue;
+                    }
+                    assert_eq!(status, 429, "{body}");
+                    let message = body["error"]["message"].as_str().unwrap();
+                    let held: i64 =
+                        message.split(" settled, ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+                    if held == 0 {
+                        let may_need = message.split("may need ").nth(1).unwrap();
+                        *needed.lock().unwrap() =
+                            may_need.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let (spent, needed) = (spent.into_inner().unwrap(), needed.into_inner().unwrap());
+    assert!(spent <= AMOUNT, "{spent} were spent of {AMOUNT}");
+    assert!(spent + needed > AMOUNT, "{spent} were spent, and {needed} more were refused, of {AMOUNT}");
+    house.wait_for("the balance", || {
+        let balance = house.rows("SELECT settled, held FROM balances WHERE limit_name = 'all'");
+        (number(&balance[0], "settled"), number(&balance[0], "held")) == (spent, 0)
+    });
+}
+
+#[test]
 fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let mut house = Process::house(dir.path(), MONTH);

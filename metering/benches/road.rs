@@ -1,8 +1,8 @@
 //! The role on a real road: how many events a second from the log to committed decisions, and how long a settlement takes from
 //! the gateway's journal to the decision that a gateway holds.
 //!
-//! `cargo bench -p metering --bench road` on the embedded log, beside `fdatasync` of a plain file in the same run; with
-//! `--features kafka` on a real Kafka as well, which works on the same cores. One lane, one member.
+//! `cargo bench -p metering --bench road` on the embedded log, beside `fdatasync` of a plain file in the same run; and on a real
+//! Kafka, if there can be one, which works on the same cores. One lane, one member.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark ends where it fails")]
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
@@ -36,7 +36,6 @@ mod calls;
 
 use calls::Desk;
 
-#[cfg(feature = "kafka")]
 #[path = "../../tests/support/kafka.rs"]
 #[expect(dead_code, reason = "tests stop and start brokers; a benchmark does not")]
 mod broker;
@@ -49,8 +48,7 @@ fn main() {
     let dir = tempfile::tempdir_in(".").unwrap();
     measure("disk", &disk(&dir.path().join("flood")), &disk(&dir.path().join("circle")));
     fsyncs(dir.path());
-    #[cfg(feature = "kafka")]
-    if let Some(address) = broker::shared() {
+        if let Some(address) = broker::shared() {
         measure("Kafka", &kafka(address, &dir.path().join("flooded")), &kafka(address, &dir.path().join("circled")));
     }
 }
@@ -59,7 +57,6 @@ fn disk(dir: &Path) -> Arc<dyn Road> {
     Disk::open(dir, &Options::default()).unwrap()
 }
 
-#[cfg(feature = "kafka")]
 fn kafka(address: &str, outbox: &Path) -> Arc<dyn Road> {
     let prefix = format!("bench-{}", ProducerId::fresh());
     let options = journal::kafka::Options::new(vec![address.to_owned()], prefix, 1, outbox.to_owned());
