@@ -109,6 +109,18 @@ pub enum PushError {
 }
 
 impl TableDef {
+    /// A table whose rows stand for what happened, by day: none is replaced or ended by a later one.
+    const fn of_facts(
+        name: &'static str,
+        doc: &'static str,
+        stored: &'static [&'static [Column]],
+        sums: &'static [&'static str],
+        push: Push,
+    ) -> Self {
+        let (sort, day) = (&["tenant", "time"], Some("time"));
+        Self { name, doc, stored, shown: None, resolve: None, condense: None, push, sort, day, sums, shared: false }
+    }
+
     /// The columns in files and in the tail.
     pub fn stored_columns(&self) -> impl Iterator<Item = &'static Column> + use<> {
         self.stored.iter().flat_map(|group| group.iter())

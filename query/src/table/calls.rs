@@ -11,7 +11,7 @@ use super::{
     Builder, Place, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
     usage,
-    who::{LOG, Stated, WHAT, WHO, log, tags_json, what, who},
+    who::{Alike, LOG, WHAT, WHO},
 };
 
 const COLUMNS: &[Column] = &[
@@ -41,33 +41,20 @@ const COLUMNS: &[Column] = &[
     Column { name: "requests", kind: Kind::Int, doc: "1, or -1 on a reversal: sum it to count calls." },
 ];
 
-pub(super) const TABLE: TableDef = TableDef {
-    name: "calls",
-    doc: "One row for each client call that was admitted.",
-    stored: &[WHO, WHAT, COLUMNS, LOG],
-    shown: None,
-    resolve: None,
-    condense: None,
+pub(super) const TABLE: TableDef = TableDef::of_facts(
+    "calls",
+    "One row for each client call that was admitted.",
+    &[WHO, WHAT, COLUMNS, LOG],
+    &["cost_usd", "input_tokens", "output_tokens", "requests"],
     push,
-    sort: &["tenant", "time"],
-    day: Some("time"),
-    sums: &["cost_usd", "input_tokens", "output_tokens", "requests"],
-    shared: false,
-};
+);
 
 fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
     let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
     let settled = &charged.settled;
     let Some(end) = &settled.call else { return Ok(()) };
     let attempt = &settled.attempt;
-    let (tags, call) = (tags_json(&attempt.subject.tags), attempt.call.to_string());
-    let stated = Stated {
-        time: end.accepted_at,
-        settled_at: settled.settled_at,
-        recorded_at: entry.recorded_at,
-        service_tier: &settled.service_tier,
-        region: &settled.region,
-    };
+    let alike = Alike::new(settled, end.accepted_at, entry.recorded_at);
     let total = settled.usage.total().map(|vector| vector + end.earlier);
     let tokens = |of: fn(&Vector) -> u64| Value::or_null(total.as_ref().map(|vector| Value::count(of(vector))));
     let own = [
@@ -84,7 +71,7 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Re
         Value::Null,
         Value::Int(1),
     ];
-    rows.row(&[&who(&attempt.subject, &tags), &what(attempt, &call, &attempt.model, &stated), &own, &log(place)])
+    alike.row(rows, &attempt.model, &own, place)
 }
 
 /// What the whole call cost. The record has the tokens of earlier attempts but not their price, so a call whose earlier

@@ -8,7 +8,7 @@ use schemas::{
 use super::{
     Builder, Place, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
-    who::{LOG, Stated, WHAT, WHO, log, tags_json, what, who},
+    who::{Alike, LOG, WHAT, WHO},
 };
 
 const COLUMNS: &[Column] = &[
@@ -36,33 +36,20 @@ const COLUMNS: &[Column] = &[
     },
 ];
 
-pub(super) const TABLE: TableDef = TableDef {
-    name: "charges",
-    doc: "One row for each attempt and token class that it used.",
-    stored: &[WHO, WHAT, COLUMNS, LOG],
-    shown: None,
-    resolve: None,
-    condense: None,
+pub(super) const TABLE: TableDef = TableDef::of_facts(
+    "charges",
+    "One row for each attempt and token class that it used.",
+    &[WHO, WHAT, COLUMNS, LOG],
+    &["cost_usd", "list_cost_usd", "quantity", "requests"],
     push,
-    sort: &["tenant", "time"],
-    day: Some("time"),
-    sums: &["cost_usd", "list_cost_usd", "quantity", "requests"],
-    shared: false,
-};
+);
 
 fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
     let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
     let settled = &charged.settled;
     let attempt = &settled.attempt;
-    let (tags, call) = (tags_json(&attempt.subject.tags), attempt.call.to_string());
+    let alike = Alike::new(settled, attempt.admitted_at, entry.recorded_at);
     let (book, period) = (attempt.book.to_string(), billing_period(attempt.admitted_at));
-    let stated = Stated {
-        time: attempt.admitted_at,
-        settled_at: settled.settled_at,
-        recorded_at: entry.recorded_at,
-        service_tier: &settled.service_tier,
-        region: &settled.region,
-    };
     for (index, charge) in charged.charges.iter().enumerate() {
         let model = charge.model.as_deref().unwrap_or(&attempt.model);
         let [price, cost, id, source, why] = match &charge.price {
@@ -87,7 +74,7 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Re
             Value::Null,
             Value::Int(i64::from(index == 0)),
         ];
-        rows.row(&[&who(&attempt.subject, &tags), &what(attempt, &call, model, &stated), &own, &log(place)])?;
+        alike.row(rows, model, &own, place)?;
     }
     Ok(())
 }

@@ -25,19 +25,13 @@ const COLUMNS: &[Column] = &[
     Column { name: "balance_age_ms", kind: Kind::Long, doc: "The age of the balance that the decision used." },
 ];
 
-pub(super) const TABLE: TableDef = TableDef {
-    name: "refusals",
-    doc: "Calls that were refused, or would have been: one row for each limit instance, key and second.",
-    stored: &[WHO, WHAT, COLUMNS, LOG],
-    shown: None,
-    resolve: None,
-    condense: None,
+pub(super) const TABLE: TableDef = TableDef::of_facts(
+    "refusals",
+    "Calls that were refused, or would have been: one row for each limit instance, key and second.",
+    &[WHO, WHAT, COLUMNS, LOG],
+    &["count", "estimated_cost_usd"],
     push,
-    sort: &["tenant", "time"],
-    day: Some("time"),
-    sums: &["count", "estimated_cost_usd"],
-    shared: false,
-};
+);
 
 fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
     let Fact::Refused(refused) = &entry.fact else { return Ok(()) };

@@ -9,7 +9,7 @@ use schemas::{
 use super::{
     Builder, Place, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
-    who::{LOG, Stated, WHAT, WHO, log, tags_json, what, who},
+    who::{Alike, LOG, WHAT, WHO},
 };
 
 const COLUMNS: &[Column] = &[
@@ -61,32 +61,19 @@ const COLUMNS: &[Column] = &[
     Column { name: "raw_usage", kind: Kind::Text, doc: "The provider's own usage object, verbatim." },
 ];
 
-pub(super) const TABLE: TableDef = TableDef {
-    name: "usage",
-    doc: "One row for each attempt at a provider.",
-    stored: &[WHO, WHAT, COLUMNS, LOG],
-    shown: None,
-    resolve: None,
-    condense: None,
+pub(super) const TABLE: TableDef = TableDef::of_facts(
+    "usage",
+    "One row for each attempt at a provider.",
+    &[WHO, WHAT, COLUMNS, LOG],
+    &["cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "requests"],
     push,
-    sort: &["tenant", "time"],
-    day: Some("time"),
-    sums: &["cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "requests"],
-    shared: false,
-};
+);
 
 fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
     let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
     let settled = &charged.settled;
     let attempt = &settled.attempt;
-    let (tags, call) = (tags_json(&attempt.subject.tags), attempt.call.to_string());
-    let stated = Stated {
-        time: attempt.admitted_at,
-        settled_at: settled.settled_at,
-        recorded_at: entry.recorded_at,
-        service_tier: &settled.service_tier,
-        region: &settled.region,
-    };
+    let alike = Alike::new(settled, attempt.admitted_at, entry.recorded_at);
     let total = settled.usage.total();
     let tokens = |of: fn(&Vector) -> u64| Value::or_null(total.as_ref().map(|vector| Value::count(of(vector))));
     let (cost, unpriced) = cost(charged);
@@ -119,7 +106,7 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Re
         Value::Int(1),
         Value::text(&settled.raw_usage),
     ];
-    rows.row(&[&who(&attempt.subject, &tags), &what(attempt, &call, &attempt.model, &stated), &own, &log(place)])
+    alike.row(rows, &attempt.model, &own, place)
 }
 
 pub(super) fn millis(span: std::time::Duration) -> u64 {

@@ -1,9 +1,13 @@
 //! The columns that tables share: who called, what was called, and where in the ledger the row comes from.
 
-use schemas::{event::Attempt, event::Refused, subject::Subject, time::Time};
+use schemas::{
+    event::{Refused, Settled},
+    subject::Subject,
+    time::Time,
+};
 
 use super::{
-    Place,
+    Builder, Place, PushError,
     column::{Column, Kind, Value},
 };
 
@@ -62,32 +66,48 @@ pub(super) fn tags_json(tags: &[(String, String)]) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-/// When an attempt or a call happened, and what its answer stated.
-pub(super) struct Stated<'a> {
-    pub(super) time: Time,
-    pub(super) settled_at: Time,
-    pub(super) recorded_at: Time,
-    pub(super) service_tier: &'a str,
-    pub(super) region: &'a str,
+/// What all rows of one settlement say alike.
+pub(super) struct Alike<'a> {
+    settled: &'a Settled,
+    time: Time,
+    recorded_at: Time,
+    tags: String,
+    call: String,
 }
 
-/// Values of [`WHAT`] for an attempt; `call` is its id as text.
-pub(super) fn what<'a>(attempt: &'a Attempt, call: &'a str, model: &'a str, stated: &Stated<'a>) -> [Value<'a>; 13] {
-    [
-        Value::Time(stated.time),
-        Value::Time(stated.settled_at),
-        Value::Time(stated.recorded_at),
-        Value::Text(call),
-        Value::Text(attempt.api.name()),
-        Value::text(&attempt.provider),
-        Value::Null,
-        Value::text(model),
-        Value::text(&attempt.model_requested),
-        Value::Flag(attempt.stream),
-        Value::text(stated.service_tier),
-        Value::text(stated.region),
-        Value::text(&attempt.gateway),
-    ]
+impl<'a> Alike<'a> {
+    /// `time` is the admission of the attempt, or the arrival of the call.
+    pub(super) fn new(settled: &'a Settled, time: Time, recorded_at: Time) -> Self {
+        let (tags, call) = (tags_json(&settled.attempt.subject.tags), settled.attempt.call.to_string());
+        Self { settled, time, recorded_at, tags, call }
+    }
+
+    /// Adds a row with the columns [`WHO`], [`WHAT`], those that the table has for itself, and [`LOG`].
+    pub(super) fn row(
+        &self,
+        rows: &mut Builder,
+        model: &str,
+        own: &[Value<'_>],
+        place: Place,
+    ) -> Result<(), PushError> {
+        let attempt = &self.settled.attempt;
+        let what = [
+            Value::Time(self.time),
+            Value::Time(self.settled.settled_at),
+            Value::Time(self.recorded_at),
+            Value::Text(&self.call),
+            Value::Text(attempt.api.name()),
+            Value::text(&attempt.provider),
+            Value::Null,
+            Value::text(model),
+            Value::text(&attempt.model_requested),
+            Value::Flag(attempt.stream),
+            Value::text(&self.settled.service_tier),
+            Value::text(&self.settled.region),
+            Value::text(&attempt.gateway),
+        ];
+        rows.row(&[&who(&attempt.subject, &self.tags), &what, own, &log(place)])
+    }
 }
 
 /// Values of [`WHAT`] for refused calls: they ended when they came.
