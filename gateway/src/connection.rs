@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
+use futures::future::{Either, ready};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use schemas::config::Server;
@@ -19,7 +20,7 @@ use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use crate::worker::Shared;
+use crate::{head, worker::Shared};
 
 mod patient;
 
@@ -96,9 +97,9 @@ async fn serve(socket: TcpStream, stack: Router, shutdown: CancellationToken, se
         version = tokio::time::timeout(within, is_http2(&socket)) => version??,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut stack = stack.clone();
-        stack.call(request.map(Body::new))
+    let service = service_fn(move |request: hyper::Request<Incoming>| match head::refusal(&request) {
+        Some(refusal) => Either::Left(ready(Ok(refusal))),
+        None => Either::Right(stack.clone().call(request.map(Body::new))),
     });
     // A client is given as much time to take bytes as to send them.
     let io = TokioIo::new(Patient::new(socket, server.body_timeout));

@@ -1,7 +1,8 @@
 //! The door: a call passes, byte for byte, and is witnessed.
 //!
 //! The life of a call, in travel order:
-//! 1. `server` accepts a connection and deals it to a worker; `connection` speaks HTTP/1.1 or HTTP/2 with it; `http` is the stack.
+//! 1. `server` accepts a connection and deals it to a worker; `connection` speaks HTTP/1.1 or HTTP/2 with it; `head`
+//!    refuses what has no one meaning; `http` is the stack.
 //! 2. `authenticate` finds whose key it is; `body` reads and decodes what was sent, within bounds.
 //! 3. [`request`] reads what is acted on; `route` chooses the target, and with it the price; `schemas::bound` bounds the call.
 //! 4. `admit` takes a hold on every limit ([`limits`]), or the call is refused; `refusals` counts those.
@@ -23,6 +24,7 @@ mod connection;
 mod drainer;
 mod emit;
 mod error;
+mod head;
 mod heading;
 mod http;
 mod json;

@@ -26,11 +26,13 @@ pub(crate) const fn dialect(api: Api) -> Dialect {
 
 /// The dialect in which a path that has no API of its own is answered.
 pub(crate) fn dialect_of_path(path: &str, headers: &HeaderMap) -> Dialect {
+    let is_openai = path.ends_with("/v1/chat/completions") || path.ends_with("/v1/embeddings");
     let is_anthropic = path == "/anthropic"
         || path.starts_with("/anthropic/")
         || path.starts_with("/v1/messages")
+        || path.starts_with("/openai/v1/messages")
         || headers.contains_key("anthropic-version");
-    if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi }
+    if is_anthropic && !is_openai { Dialect::Anthropic } else { Dialect::OpenAi }
 }
 
 /// The target of a model. The first of a route's targets is taken.
@@ -78,5 +80,6 @@ mod tests {
         assert_eq!(dialect_of_path("/anthropic/v1/x", &headers), Dialect::Anthropic);
         headers.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
         assert_eq!(dialect_of_path("/v1/models", &headers), Dialect::Anthropic);
+        assert_eq!(dialect_of_path("/v1/chat/completions", &headers), Dialect::OpenAi);
     }
 }

@@ -79,6 +79,7 @@ error_codes! {
     UnsupportedEncoding = "TG3012", 400, "The body's encoding is not supported";
     BadTags = "TG3013", 400, "The tags are not valid";
     TooBusy = "TG3014", 503, "The gateway is too busy";
+    BadHeaders = "TG3015", 400, "The request's headers are not valid";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";
