@@ -118,7 +118,8 @@ impl Messages {
         Facts::rename(&mut facts.service_tier, named.text(8));
         Facts::rename(&mut facts.region, named.text(9).filter(|region| region != "not_available"));
         facts.raw(usage);
-        Ok(())
+        let states = (0..=1).any(|place| named.value(place).is_some());
+        if states && !self.reported { Err(Unreadable) } else { Ok(()) }
     }
 
     pub(super) fn counts(&self, facts: &Facts) -> Counts {

@@ -101,9 +101,8 @@ impl Chat {
         self.finished |= finishes;
         let x_groq = named.value(X_GROQ).and_then(|x_groq| json::members(x_groq, &["usage"]).ok());
         let usage = named.value(USAGE).or_else(|| x_groq.as_ref()?.value(0));
-        let Some((usage, reported)) = usage.and_then(|usage| Some((usage, openai_usage::read(usage, true)?))) else {
-            return Ok(Seen::Ordinary);
-        };
+        let Some(usage) = usage else { return Ok(Seen::Ordinary) };
+        let Some(reported) = openai_usage::read(usage, true)? else { return Ok(Seen::Ordinary) };
         let alone = choices.is_none_or(|choices| choices.trim_start_matches('[').trim_start() == "]");
         self.is_last |= alone || finishes;
         self.finished |= alone;
@@ -124,9 +123,10 @@ impl Chat {
         }
         let x_groq = named.value(X_GROQ).and_then(|x_groq| json::members(x_groq, &["usage"]).ok());
         let Some(usage) = named.value(USAGE).or_else(|| x_groq.as_ref()?.value(0)) else { return Ok(()) };
-        let reported = openai_usage::read(usage, !self.embeds).ok_or(Unreadable)?;
-        self.is_last = true;
-        self.take(facts, usage, reported);
+        if let Some(reported) = openai_usage::read(usage, !self.embeds)? {
+            self.is_last = true;
+            self.take(facts, usage, reported);
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 use schemas::{money::Pico, tokens::Vector};
 
+use super::openai_chat::Unreadable;
 use crate::json::{self, number};
 
 /// What a usage object says.
@@ -37,15 +38,17 @@ const NAMES: [&str; 13] = [
 /// One of xAI's ticks: 1e-10 USD.
 const PICO_PER_TICK: i128 = 100;
 
-/// Reads a usage object; nothing if it states no count. `output` says whether this API has output.
-pub(super) fn read(usage: &str, output: bool) -> Option<Reported> {
-    let named = json::members(usage, &NAMES).ok()?;
+/// Reads a usage object; nothing if it states no count. `output` says whether this API has output. Errors: it is no object, or
+/// what stands for its counts are none.
+pub(super) fn read(usage: &str, output: bool) -> Result<Option<Reported>, Unreadable> {
+    let named = json::members(usage, &NAMES).map_err(|_| Unreadable)?;
     let count = |place| named.value(place).and_then(|value| number::count(value).ok());
     let (prompt, completion, total) = (count(0), count(1), count(2));
     let whole = match (prompt, completion, total) {
         (Some(_), Some(_), _) => true,
         (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => true,
-        (None, None, None) => return None,
+        (None, None, None) if (0..=2).all(|place| named.value(place).is_none()) => return Ok(None),
+        (None, None, None) => return Err(Unreadable),
         _ => !output && (prompt.is_some() || total.is_some()),
     };
     let prompt = prompt.or_else(|| total?.checked_sub(completion.unwrap_or(0))).unwrap_or(0);
@@ -65,7 +68,7 @@ pub(super) fn read(usage: &str, output: bool) -> Option<Reported> {
     let (audio_output, text) = take(detail(&out, AUDIO), completion);
     let stated = detail(&out, REASONING).max(count(12).unwrap_or(0));
     let output = text.saturating_add(unlisted);
-    Some(Reported {
+    Ok(Some(Reported {
         vector: Vector {
             uncached_input,
             cache_read,
@@ -79,7 +82,7 @@ pub(super) fn read(usage: &str, output: bool) -> Option<Reported> {
         },
         whole,
         cost: cost(named.value(8), named.value(9)),
-    })
+    }))
 }
 
 const DETAILS: [&str; 4] = ["cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens"];

@@ -25,18 +25,31 @@ pub(super) struct Splitter {
     /// Whether the unfinished frame is too large to be looked at.
     oversize: bool,
     first: bool,
+    /// Whether the frame before was withheld.
+    stripped: bool,
 }
 
 impl Splitter {
     pub(super) const fn new(hold: bool) -> Self {
-        Self { hold, lines: Lines { empty: true, after_cr: false }, carry: Vec::new(), oversize: false, first: true }
+        let lines = Lines { empty: true, after_cr: false };
+        Self { hold, lines, carry: Vec::new(), oversize: false, first: true, stripped: false }
     }
 
     pub(super) fn push(&mut self, chunk: &Bytes, tally: &mut Tally, out: &mut VecDeque<Frame>) {
         // What is before `given` has come out or is carried; `start` is where the frame begins, or goes on.
         let (mut given, mut start) = (0, 0);
+        if self.is_behind_cr() && chunk.first() == Some(&b'\n') {
+            // It still belongs to the frame before, and shares its fate.
+            self.lines.after_cr = false;
+            start = 1;
+            if self.stripped {
+                out.push_back(Frame { bytes: chunk.slice(..start), verdict: Verdict::Strip });
+                given = start;
+            }
+        }
         while let Some(end) = self.lines.frame_end(chunk, start) {
             let (seen, carried) = self.finish(chunk.get(start..end).unwrap_or_default(), tally);
+            self.stripped = self.verdict(seen) == Verdict::Strip;
             if let Some(bytes) = carried {
                 out.push_back(Frame { bytes, verdict: self.verdict(seen) });
                 given = end;
@@ -66,6 +79,11 @@ impl Splitter {
     /// Whether what came out ends between two frames.
     pub(super) const fn between_frames(&self) -> bool {
         !self.oversize && (self.hold || (self.carry.is_empty() && self.lines.empty))
+    }
+
+    /// Whether what came ends between two frames with a `\r`, to which a `\n` would still belong.
+    const fn is_behind_cr(&self) -> bool {
+        self.lines.after_cr && self.carry.is_empty() && !self.oversize
     }
 
     const fn verdict(&self, seen: Seen) -> Verdict {

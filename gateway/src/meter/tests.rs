@@ -100,6 +100,19 @@ fn the_last_frame_comes_out_apart() {
     assert_eq!(run.measured.usage, Usage::missing(Doubt::NotReported));
 }
 
+#[test]
+fn a_line_feed_that_comes_a_chunk_late_belongs_to_the_frame_before() {
+    let (hello, usage) = (format!("data: {HELLO}\r\r"), format!("data: {USAGE}\r\r"));
+    for (chunks, passes, withheld) in [
+        ([&*hello, "\n", &*usage], format!("{hello}\n"), usage.clone()),
+        ([&*hello, &*format!("\n{usage}"), "\ndata: x\n\n"], format!("{hello}\ndata: x\n\n"), format!("{usage}\n")),
+    ] {
+        let run = run(STRIP, End::Closed, chunks.map(str::as_bytes));
+        assert_eq!(String::from_utf8_lossy(&run.bytes(&[Verdict::Pass])), passes);
+        assert_eq!(String::from_utf8_lossy(&run.bytes(&[Verdict::Strip])), withheld);
+    }
+}
+
 /// A frame of usage is withheld only if it says nothing else.
 fn check_strip(frame: &str, withheld: bool) {
     let body = stream(&[HELLO, frame, STOP, "[DONE]"]);
@@ -287,6 +300,32 @@ fn a_whole_answer_is_read_in_any_pieces() {
 }
 
 #[test]
+fn usage_without_a_count_is_not_reported_and_counts_that_are_none_are_unreadable() {
+    let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":USAGE}"#;
+    let start = r#"{"type":"message_start","message":{"id":"a1","model":"m1","usage":USAGE}}"#;
+    for (usage, doubt) in [
+        ("{}", Doubt::NotReported),
+        (r#"{"note":"no counts"}"#, Doubt::NotReported),
+        (r#"{"prompt_tokens":null,"input_tokens":null}"#, Doubt::NotReported),
+        (r#"{"prompt_tokens":"many","input_tokens":"many"}"#, Doubt::Unreadable),
+        (r#"{"prompt_tokens":-1,"input_tokens":-1}"#, Doubt::Unreadable),
+    ] {
+        let whole = |answer, body: &str| once(answer, &body.replace("USAGE", usage));
+        let chat = r#"{"id":"x","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":USAGE}"#;
+        let message = r#"{"id":"x","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":USAGE}"#;
+        for measured in [
+            whole(WHOLE, chat),
+            whole(Answer { api: Api::OpenAiEmbeddings, ..WHOLE }, r#"{"data":[],"usage":USAGE}"#),
+            whole(Answer { stream: false, ..MESSAGES }, message),
+            whole(CHAT, &stream(&[HELLO, STOP, r#"{"choices":[],"usage":USAGE}"#, "[DONE]"])),
+            whole(MESSAGES, &stream(&[start, delta, r#"{"type":"message_stop"}"#])),
+        ] {
+            assert_eq!((measured.usage, measured.finish), (Usage::missing(doubt), Finish::Complete), "{usage}");
+        }
+    }
+}
+
+#[test]
 fn a_whole_answer_that_is_not_whole_says_so() {
     let check = |body: &str, doubt, finish: Finish| {
         let measured = once(WHOLE, body);
@@ -363,9 +402,10 @@ proptest! {
         chunks.push(&body.as_bytes()[from..]);
         let (cut, whole) = (run(answer, End::Closed, chunks), run(answer, End::Closed, [body.as_bytes()]));
         prop_assert_eq!(&cut.measured, &whole.measured);
-        // A line feed that belongs to a carriage return of the chunk before is an empty line of its own, which says nothing.
-        let strip = |run: &Run| String::from_utf8_lossy(&run.bytes(&[Verdict::Strip])).replace(['\r', '\n'], "");
-        prop_assert_eq!(strip(&cut), strip(&whole));
+        for verdicts in [&[Verdict::Strip][..], &[Verdict::Pass, Verdict::Last]] {
+            let (cut, whole) = (cut.bytes(verdicts), whole.bytes(verdicts));
+            prop_assert_eq!(String::from_utf8_lossy(&cut), String::from_utf8_lossy(&whole));
+        }
         let all: Vec<u8> = cut.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
         prop_assert_eq!(all, body.as_bytes());
     }
