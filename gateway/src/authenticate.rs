@@ -70,7 +70,8 @@ fn credential<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<
         }
     }
     for pair in query.unwrap_or_default().split('&') {
-        if let Some(secret) = pair.strip_prefix("key=").filter(|secret| !secret.is_empty()) {
+        let Some((name, secret)) = pair.split_once('=') else { continue };
+        if unescaped(name) == "key" && !secret.is_empty() {
             take(unescaped(secret))?;
         }
     }
@@ -108,10 +109,12 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 
 /// The query without the key, as it may go on to a provider; nothing if nothing is left.
 pub(crate) fn without_key(query: &str) -> Option<Cow<'_, str>> {
-    if !query.split('&').any(|pair| pair.starts_with("key=")) {
+    // A provider reads the name of a parameter unescaped, as we do.
+    let is_key = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| unescaped(name) == "key");
+    if !query.split('&').any(is_key) {
         return if query.is_empty() { None } else { Some(Cow::Borrowed(query)) };
     }
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("key=") && !pair.is_empty()).collect();
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair) && !pair.is_empty()).collect();
     if kept.is_empty() { None } else { Some(Cow::Owned(kept.join("&"))) }
 }
 

@@ -27,7 +27,9 @@ fn a_key_is_taken_wherever_an_sdk_puts_it() {
     ] {
         assert_eq!(check(&headers, None).unwrap().tenant, "acme", "{headers:?}");
     }
-    assert_eq!(check(&[], Some("beta=true&key=tg%2dacme")).unwrap().tenant, "acme");
+    for query in ["beta=true&key=tg%2dacme", "%6bey=tg-acme", "a%3d=b&k%65%79=tg-acme"] {
+        assert_eq!(check(&[], Some(query)).unwrap().tenant, "acme", "{query}");
+    }
     assert_eq!(check(&[("authorization", "Bearer tg-acme"), ("x-api-key", "tg-acme")], None).unwrap().key, "ci");
 }
 
@@ -43,6 +45,7 @@ fn no_key_a_wrong_key_and_two_keys_are_told_apart() {
     );
     assert_eq!(check(&[("x-api-key", "tg-acme"), ("x-api-key", "other")], None), Err(ErrorCode::KeysDisagree));
     assert_eq!(check(&[("x-api-key", "tg-acme")], Some("key=other")), Err(ErrorCode::KeysDisagree));
+    assert_eq!(check(&[("x-api-key", "tg-acme")], Some("ke%79=other")), Err(ErrorCode::KeysDisagree));
 }
 
 #[test]
@@ -61,6 +64,8 @@ fn tags_are_added_but_never_replace_the_keys_own() {
 fn the_key_never_goes_on_in_the_query() {
     assert_eq!(without_key("beta=true&key=secret").as_deref(), Some("beta=true"));
     assert_eq!(without_key("key=secret"), None);
+    assert_eq!(without_key("%6bey=secret&a=%6bey&k%65y=b").as_deref(), Some("a=%6bey"));
+    assert_eq!(without_key("monkey=1&%zz=2").as_deref(), Some("monkey=1&%zz=2"));
     assert_eq!(without_key("beta=true").as_deref(), Some("beta=true"));
     assert_eq!(without_key(""), None);
 }

@@ -3,8 +3,12 @@
 use schemas::{
     bound::{AtMost, Bound},
     error_code::ErrorCode,
+    ledger::Unpriced,
     limit::{Limit, OnUnbounded, Unit},
 };
+
+/// The price is known; what it is multiplied by has no end.
+const TOO_LARGE: &str = "it could cost more than can be counted; state a smaller `max_tokens` or `n`";
 
 /// What a call takes of a limit at most, in its unit, or why that cannot be said.
 pub(crate) fn amount(limit: &Limit, bound: &Bound) -> Result<i128, (ErrorCode, String)> {
@@ -31,6 +35,45 @@ fn in_unit(unit: Unit, at_most: &AtMost) -> Result<i128, (ErrorCode, String)> {
         Unit::Tokens => Ok(i128::from(at_most.input) + i128::from(at_most.output)),
         Unit::InputTokens => Ok(i128::from(at_most.input)),
         Unit::OutputTokens => Ok(i128::from(at_most.output)),
-        Unit::Usd => at_most.cost.map(|cost| cost.0).map_err(|why| (ErrorCode::PriceUnknown, why.name().to_owned())),
+        Unit::Usd => at_most.cost.map(|cost| cost.0).map_err(|why| match why {
+            Unpriced::TooLarge => (ErrorCode::BoundUnknown, TOO_LARGE.to_owned()),
+            _ => (ErrorCode::PriceUnknown, why.name().to_owned()),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{
+        bound::OutputCap,
+        limit::{Mode, Window},
+        money::Pico,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_a_call_takes_is_in_the_limits_unit_or_says_why_not() {
+        let usd = Limit {
+            name: "usd".into(),
+            scope: Vec::new(),
+            unit: Unit::Usd,
+            amount: 1,
+            window: Window::Total,
+            zone: "UTC".into(),
+            mode: Mode::Hard,
+            unbounded: OnUnbounded::Refuse,
+            values: Vec::new(),
+            max_instances: None,
+        };
+        let check = |cost, wanted| {
+            let most = AtMost { input: 1, output: u64::MAX, requests: 1, cost, output_cap: OutputCap::Stated(1) };
+            let got =
+                amount(&usd, &Bound::AtMost(most)).map_err(|(code, detail)| (code, detail.contains("max_tokens")));
+            assert_eq!(got, wanted, "{cost:?}");
+        };
+        check(Ok(Pico(7)), Ok(7));
+        check(Err(Unpriced::UnknownModel), Err((ErrorCode::PriceUnknown, false)));
+        check(Err(Unpriced::TooLarge), Err((ErrorCode::BoundUnknown, true)));
     }
 }

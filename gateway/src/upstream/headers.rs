@@ -1,7 +1,8 @@
 //! Which headers pass: requests by a list of what may, answers by a list of what may not.
 //!
 //! Credentials, cookies, organisation and project of a client never reach a provider; a provider's cookies, transport
-//! promises, organisation and rate limits, which belong to the gateway's own account, never reach a client.
+//! promises, organisation and rate limits, which belong to the gateway's own account, never reach a client. Nor does what a
+//! browser would take for the word of this gateway's origin: who may read answers is said by `cors` alone.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -78,8 +79,25 @@ fn is_private_answer(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
         || matches!(
             name,
-            "set-cookie" | "alt-svc" | "strict-transport-security" | "request-id" | "x-request-id" | "location"
+            "set-cookie"
+                | "set-cookie2"
+                | "alt-svc"
+                | "strict-transport-security"
+                | "request-id"
+                | "x-request-id"
+                | "location"
+                | "www-authenticate"
+                | "authorization"
+                | "authentication-info"
+                | "proxy-authentication-info"
+                | "nel"
+                | "report-to"
+                | "reporting-endpoints"
+                | "clear-site-data"
+                | "timing-allow-origin"
         )
+        || name.starts_with("access-control-")
+        || name.starts_with("cross-origin-")
         || name.starts_with("openai-organization")
         || name.starts_with("openai-project")
         || name.starts_with("anthropic-organization")
@@ -132,6 +150,19 @@ mod tests {
         let mut headers = map(&[
             ("content-type", "text/event-stream"),
             ("set-cookie", "__cf_bm=1"),
+            ("set-cookie2", "a=b"),
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-credentials", "true"),
+            ("timing-allow-origin", "*"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("www-authenticate", "Bearer realm=\"api\""),
+            ("authorization", "Bearer sk-secret"),
+            ("authentication-info", "nextnonce=\"1\""),
+            ("nel", "{}"),
+            ("report-to", "{}"),
+            ("reporting-endpoints", "a=\"b\""),
+            ("clear-site-data", "\"*\""),
+            ("server-timing", "total;dur=12"),
             ("x-ratelimit-remaining-tokens", "1"),
             ("anthropic-ratelimit-tokens-limit", "1"),
             ("anthropic-organization-id", "x"),
@@ -144,6 +175,6 @@ mod tests {
         answer_headers(&mut headers);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-type", "openai-processing-ms", "retry-after"]);
+        assert_eq!(names, ["content-type", "openai-processing-ms", "retry-after", "server-timing"]);
     }
 }
