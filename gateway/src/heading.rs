@@ -15,7 +15,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, request};
-use schemas::{config::TokenEvents, error_code::ErrorCode, id::CallId};
+use schemas::{config::TokenEvents, error_code::ErrorCode, event::Api, id::CallId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -49,7 +49,7 @@ pub(crate) struct Heading {
 
 impl Plan {
     pub(crate) fn new(worker: &Worker, upstream: &Upstream, view: &PolicyView, parsed: Arc<Parsed>) -> Self {
-        let strips_usage = parsed.stream && !parsed.wants_usage;
+        let strips_usage = parsed.api() == Api::OpenAiChat && parsed.stream && !parsed.wants_usage;
         Self {
             parsed,
             strips_usage,

@@ -85,6 +85,8 @@ enum Phase {
     Recording(Ticket, Option<Broken>),
     /// Recorded: what was held back goes out.
     Releasing(Option<Broken>),
+    /// All that came was given out; the connection is cut once what was given had a turn to be written.
+    Breaking(Broken),
     /// The end was seen and settled; what upstream still sends goes on.
     Lingering(Option<Pin<Box<Sleep>>>),
     Done,
@@ -167,11 +169,21 @@ impl Flow {
                     if let Some(bytes) = self.out.pop_front() {
                         return Poll::Ready(Some(Ok(bytes)));
                     }
-                    self.phase =
-                        if broken.is_none() && !self.body.is_at_end() { Phase::Lingering(None) } else { Phase::Done };
-                    if let Some(broken) = broken {
-                        return Poll::Ready(Some(Err(broken)));
-                    }
+                    self.phase = match broken {
+                        Some(broken) => {
+                            // With the error hyper drops what it has not written yet; it writes when a body has to wait.
+                            self.phase = Phase::Breaking(broken);
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                        None if self.body.is_at_end() => Phase::Done,
+                        None => Phase::Lingering(None),
+                    };
+                }
+                Phase::Breaking(broken) => {
+                    let broken = *broken;
+                    self.phase = Phase::Done;
+                    return Poll::Ready(Some(Err(broken)));
                 }
                 Phase::Lingering(_) => return self.poll_rest(cx),
                 Phase::Done => return Poll::Ready(None),
@@ -221,9 +233,7 @@ impl Flow {
 
     /// Ends the attempt, with an estimate where a whole answer states no usage.
     fn end(&mut self, end: End, broken: Option<Broken>) {
-        if !self.witness.is_terminal() {
-            self.witness.close(&mut self.out);
-        }
+        self.witness.close(&mut self.out);
         let measured = self.witness.measured(end.of_body());
         let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
         let end = match &measured {

@@ -1,6 +1,9 @@
 //! Calls through a real gateway to a provider that replays, with real HTTP clients and a real journal on disk.
 
 #[cfg(test)]
+#[path = "calls/edges.rs"]
+mod edges;
+#[cfg(test)]
 #[path = "calls/provider.rs"]
 mod provider;
 #[cfg(test)]

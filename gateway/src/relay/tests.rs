@@ -151,6 +151,7 @@ async fn an_end_that_cannot_be_recorded_is_not_released() {
         let mut flow = flow(&bench, stream);
         assert_eq!(read(&mut flow).1, None);
         assert!(bench.worker.emitter.flush().is_err());
+        assert_eq!(read(&mut flow), (String::new(), None), "what went before has a turn to be written");
         assert_eq!(read(&mut flow), (String::new(), Some(Err(Broken::Unrecorded))));
         // Its record is not lost: it is written when there is room again.
         *bench.full.lock().unwrap() = false;
