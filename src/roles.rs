@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{load::Loaded, ops::Check, publish::publish, up::Role};
 
+/// How long a gateway that has shipped everything waits for metering's word.
+const CONFIRMING: Duration = Duration::from_secs(2);
+
 /// A role ended although nobody asked it to.
 pub(crate) struct Ended {
     /// Which.
@@ -41,9 +44,10 @@ pub(crate) struct Ended {
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What stayed behind when all roles had stopped.
+#[derive(Default)]
 pub(crate) struct Left {
-    /// Events in the journal that metering has not confirmed, and the directory that keeps them.
-    pub(crate) unconfirmed: Option<(u64, String)>,
+    /// Events in the journal that the log could not be given, and the directory that keeps them.
+    pub(crate) unshipped: Option<(u64, String)>,
     /// Attempts that had to be cut.
     pub(crate) cut: usize,
 }
@@ -81,8 +85,17 @@ struct Rooms {
     thread: JoinHandle<()>,
 }
 
-/// Opens the log that the configuration names.
-pub(crate) fn open_road(config: &Config) -> Result<Arc<dyn Road>, Failure> {
+/// Opens the log that the configuration names, and publishes the policy if metering is among the roles. Nothing runs yet, so that
+/// this can be tried again while the log is away.
+pub(crate) fn prepare(loaded: &Loaded, roles: &[Role]) -> Result<Arc<dyn Road>, Failure> {
+    let road = open_road(&loaded.config)?;
+    if roles.contains(&Role::Metering) {
+        publish(&*road, loaded.config.policy(loaded.book.hash()), &loaded.book)?;
+    }
+    Ok(road)
+}
+
+fn open_road(config: &Config) -> Result<Arc<dyn Road>, Failure> {
     match &config.log {
         Log::Disk { dir, .. } => Ok(Disk::open(dir, &journal::Options::default())?),
         #[cfg(feature = "kafka")]
@@ -97,23 +110,17 @@ pub(crate) fn open_road(config: &Config) -> Result<Arc<dyn Road>, Failure> {
 }
 
 impl Roles {
-    /// Starts the roles, those that others depend on first.
+    /// Starts the roles on their road, those that others depend on first.
     pub(crate) fn start(
         loaded: &Loaded,
         roles: &[Role],
+        road: Arc<dyn Road>,
         ended: &mpsc::UnboundedSender<Ended>,
     ) -> Result<Self, Failure> {
-        let road = open_road(&loaded.config)?;
-        let mut started = Self {
-            door: None,
-            metering: None,
-            rooms: None,
-            drain: loaded.config.server.drain,
-            _road: Arc::clone(&road),
-            checks: Vec::new(),
-        };
+        let drain = loaded.config.server.drain;
+        let mut started =
+            Self { door: None, metering: None, rooms: None, drain, _road: Arc::clone(&road), checks: Vec::new() };
         if roles.contains(&Role::Metering) {
-            publish(&*road, loaded.config.policy(loaded.book.hash()), &loaded.book)?;
             started.metering = Some(started_metering(&road, ended, &mut started.checks)?);
         }
         if roles.contains(&Role::Lake) || roles.contains(&Role::Query) {
@@ -128,18 +135,18 @@ impl Roles {
 
     /// Stops all roles in order.
     pub(crate) fn stop(self) -> Left {
-        let mut left = Left { unconfirmed: None, cut: 0 };
+        let mut left = Left { unshipped: None, cut: 0 };
         let deadline = Instant::now() + self.drain.max(Duration::from_secs(5));
         if let Some(door) = self.door {
             door.close.cancel();
             left.cut = door.gateway.join().unwrap_or(0);
-            if let Err(error) = door.limits.return_all(schemas::time::now()) {
+            if let Err(error) = door.limits.leave(schemas::time::now()) {
                 tracing::warn!(%error, "leases could not be returned; the next start does it");
             }
             wait_confirmed(&door.journal, deadline);
             door.obey.stop();
-            let unconfirmed = door.journal.unconfirmed();
-            left.unconfirmed = (unconfirmed > 0).then(|| (unconfirmed, door.journal.dir().display().to_string()));
+            let dir = || door.journal.dir().display().to_string();
+            left.unshipped = (!door.journal.is_shipped()).then(|| (door.journal.unconfirmed(), dir()));
         }
         if let Some(metering) = self.metering {
             metering.stop();
@@ -153,12 +160,17 @@ impl Roles {
     }
 }
 
-/// Waits until metering has confirmed everything, or nothing more can be hoped for.
+/// Waits until the log has everything, and then a while for metering, which may be going down as well, to confirm it. What it
+/// does not confirm now is sent once more by the next start.
 fn wait_confirmed(journal: &Journal, deadline: Instant) {
     if journal.sync().is_err() {
         return;
     }
-    while journal.unconfirmed() > 0 && Instant::now() < deadline {
+    let mut last = deadline;
+    while journal.unconfirmed() > 0 && Instant::now() < last {
+        if last == deadline && journal.is_shipped() {
+            last = deadline.min(Instant::now() + CONFIRMING);
+        }
         thread::sleep(Duration::from_millis(5));
     }
 }

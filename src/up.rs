@@ -1,6 +1,6 @@
 //! `tollgate up`: the roles, in one process.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, thread};
 
 use schemas::{
     config::{Dialect, Log},
@@ -9,15 +9,14 @@ use schemas::{
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     EXIT_USAGE,
     load::{Loaded, load},
-    ops::Ops,
-    roles::{Ended, Failure, Left, Roles},
+    ops::{Ops, Readiness},
+    roles::{Ended, Failure, Left, Roles, prepare},
 };
 
 /// Events had to stay in the journal.
@@ -72,7 +71,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         eprintln!("error: {code}: a log of kind disk has one process with every role; leave --roles out, or use kafka");
         return ExitCode::from(EXIT_USAGE);
     }
-    match serve(&loaded, &roles) {
+    match serve(Arc::new(loaded), roles) {
         Ok(left) => say(&left),
         Err(error) => {
             eprintln!("error: {error}");
@@ -82,33 +81,63 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// Runs the roles until a signal, or until one of them fails.
-fn serve(loaded: &Loaded, roles: &[Role]) -> Result<Left, Failure> {
+fn serve(loaded: Arc<Loaded>, roles: Vec<Role>) -> Result<Left, Failure> {
     start_tracing();
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let ops = runtime.block_on(Ops::bind(loaded.config.listen.ops))?;
+    let readiness = Readiness::starting();
+    runtime.spawn(ops.serve(Arc::clone(&readiness)));
     let (sender, mut ended) = mpsc::unbounded_channel();
-    let mut started = Roles::start(loaded, roles, &sender)?;
-    let closed = CancellationToken::new();
-    let failed: Option<Ended> = runtime.block_on(async {
-        let serving = tokio::spawn(ops.serve(std::mem::take(&mut started.checks), closed.clone()));
+    let starting = start(Arc::clone(&loaded), roles.clone(), sender, Arc::clone(&readiness))?;
+    let up = runtime.block_on(async {
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        greet(loaded, roles);
+        let mut started = tokio::select! {
+            _ = term.recv() => return Ok(None),
+            _ = interrupt.recv() => return Ok(None),
+            started = starting => started.map_err(|_| "the roles could not be started")??,
+        };
+        readiness.up(std::mem::take(&mut started.checks));
+        greet(&loaded, &roles);
         let failed = tokio::select! {
             _ = term.recv() => None,
             _ = interrupt.recv() => None,
             failed = ended.recv() => failed,
         };
-        closed.cancel();
-        // The listener is gone either way; its own error was logged.
-        let _ = serving.await;
-        Ok::<_, Failure>(failed)
+        Ok::<_, Failure>(Some((started, failed)))
     })?;
+    readiness.stopping();
+    let Some((started, failed)) = up else { return Ok(Left::default()) };
     eprintln!("stopping: open calls may end, then the log and the tables are brought up to date");
     let left = started.stop();
     match failed {
         Some(Ended { role, why }) => Err(format!("{role} stopped: {why}").into()),
         None => Ok(left),
     }
+}
+
+/// Starts the roles on a thread of their own; while the log is away they are not ready, and it is tried again.
+fn start(
+    loaded: Arc<Loaded>,
+    roles: Vec<Role>,
+    ended: mpsc::UnboundedSender<Ended>,
+    readiness: Arc<Readiness>,
+) -> Result<oneshot::Receiver<Result<Roles, Failure>>, Failure> {
+    let (sender, started) = oneshot::channel();
+    let run = move || {
+        let road = loop {
+            match prepare(&loaded, &roles) {
+                Err(error) if matches!(error.downcast_ref(), Some(journal::Error::Unreachable(_))) => {
+                    tracing::warn!(%error, "the roles wait for the log");
+                    readiness.waiting(error.to_string());
+                }
+                done => break done,
+            }
+        };
+        // Nobody waits any more if a signal came first.
+        let _ = sender.send(road.and_then(|road| Roles::start(&loaded, &roles, road, &ended)));
+    };
+    thread::Builder::new().name("start".into()).spawn(run)?;
+    Ok(started)
 }
 
 fn start_tracing() {
@@ -122,7 +151,7 @@ fn say(left: &Left) -> ExitCode {
     if left.cut > 0 {
         eprintln!("{} open calls had to be cut; each is settled with what was known of it", left.cut);
     }
-    match &left.unconfirmed {
+    match &left.unshipped {
         None => ExitCode::SUCCESS,
         Some((events, journal)) => {
             eprintln!("{events} events remain in {journal}: the log could not be reached; start again to ship them");

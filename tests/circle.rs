@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashSet,
+    io::Read as _,
     path::PathBuf,
     process::Command,
     sync::{
@@ -165,6 +166,35 @@ fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
         number(&balance[0], "settled") == tokens
     });
     assert_eq!(house.stop(), 0);
+}
+
+#[test]
+fn a_crash_settles_what_the_provider_had_reported_and_holds_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: hard, scope: { tenant: acme }, unit: tokens, amount: 1000000, window: total, mode: hard }, \
+        { name: soft, scope: { tenant: acme }, unit: tokens, amount: 1000000, window: total, mode: soft } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    // The first call of this process: nothing was ever settled under its limits.
+    let mut stream = house.stream("tg-acme", 20_000);
+    let mut seen = vec![0; 64 * 1024];
+    stream.read_exact(&mut seen).unwrap();
+    assert!(seen.starts_with(b"event: message_start"));
+    house.kill_9();
+    house.ended();
+    house.start();
+    let mut rows = Vec::new();
+    house.wait_for("the row", || {
+        rows = house.rows("SELECT outcome, completeness, input_tokens, output_tokens FROM usage");
+        rows.len() == 1
+    });
+    assert_eq!((rows[0]["outcome"].as_str(), rows[0]["completeness"].as_str()), (Some("unknown"), Some("lower_bound")));
+    let used = number(&rows[0], "input_tokens") + number(&rows[0], "output_tokens");
+    assert!(used > 0);
+    house.wait_for("both balances", || {
+        let balances = house.rows("SELECT settled, held FROM balances ORDER BY limit_name");
+        balances.len() == 2 && balances.iter().all(|row| number(row, "settled") == used && number(row, "held") > 19_000)
+    });
 }
 
 /// The official OpenAI and Anthropic SDKs, installed once into a cache outside the target directory.

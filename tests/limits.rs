@@ -68,6 +68,7 @@ impl House {
             producer: before.producer,
             last: before.last.get(&Lane(0)).copied().unwrap_or_default(),
             provisions: Vec::new(),
+            used: Vec::new(),
         });
         let opened = Event::Opened(Opened { gateway: "g".into(), at: time::now(), predecessor });
         append(&journal, &opened);

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use schemas::{
-    event::{self, Api, CallEnd, Event, Outcome, Settled, Streamed},
+    event::{self, Api, CallEnd, Event, Outcome, Posting, Settled, Streamed},
     id::Lane,
     money::Pico,
     price::{self, Book, Key},
     time::{Time, now},
-    tokens::{Completeness, Doubt, Usage, Vector},
+    tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
 
 use crate::{
@@ -210,12 +210,22 @@ impl Attempt {
     }
 
     /// Writes where it stands, unless the journal is in trouble. Nobody waits for that.
-    pub(crate) fn streamed(&self, so_far: Vector) {
+    pub(crate) fn streamed(&self, so_far: Vector, reported: Vec<Part>) {
         if self.worker.emitter.failing() {
             return;
         }
-        let streamed = Streamed { call: self.facts.call, attempt: self.facts.attempt, at: now(), so_far };
+        let posted = if reported.is_empty() { Vec::new() } else { self.would_post(&reported) };
+        let streamed =
+            Streamed { call: self.facts.call, attempt: self.facts.attempt, at: now(), so_far, reported, posted };
         drop(self.worker.write(self.flight.lane, &Event::Streamed(streamed), None));
+    }
+
+    /// What its limits would be settled with if nothing more were heard of it.
+    fn would_post(&self, reported: &[Part]) -> Vec<Posting> {
+        let Some(permit) = &self.permit else { return Vec::new() };
+        let usage = Usage { parts: reported.to_vec(), completeness: Completeness::LowerBound(Doubt::Crashed) };
+        let spent = Spent { usage: &usage, cost: self.cost(&Said::default(), &usage), whole: false };
+        self.worker.shared.limits.would_post(&permit.holds, &spent)
     }
 
     /// Whether it has been settled.

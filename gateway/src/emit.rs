@@ -190,7 +190,7 @@ mod tests {
 
     fn event(at: i64) -> Event {
         let at = Time::from_micros(at);
-        Event::Reported(Reported { at, low_watermark: at, counters: Vec::new() })
+        Event::Reported(Reported { at, low_watermark: at, counters: Vec::new(), last: false })
     }
 
     #[tokio::test]

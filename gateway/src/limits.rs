@@ -151,6 +151,16 @@ impl Limits {
         (posted, counters)
     }
 
+    /// What ending an attempt with these holds would post, without ending it.
+    pub(crate) fn would_post(&self, holds: &[Hold], spent: &Spent<'_>) -> Vec<Posting> {
+        let book = self.lock();
+        let posted = holds.iter().filter_map(|hold| {
+            let (used, provision) = split(book.slot(hold.instance)?.limit.unit, hold.amount, spent);
+            Some(Posting { instance: hold.instance, window: hold.window, used, provision })
+        });
+        posted.collect()
+    }
+
     /// Counters that have to travel in a report to this lane, since no record of a call carries them there.
     pub fn report(&self, lane: Lane, now: Time) -> Vec<Counter> {
         self.lock().report(lane, now)
@@ -161,17 +171,24 @@ impl Limits {
     /// `low_watermark` is what the last full report said, which is still true.
     pub(crate) fn report_dirty(&self, now: Time, low_watermark: Time) -> Result<(), journal::Error> {
         let lanes = self.lock().dirty_lanes();
-        for lane in lanes {
+        lanes.into_iter().try_for_each(|lane| {
             let counters = self.report(lane, now);
-            self.append(lane, &Event::Reported(Reported { at: now, low_watermark, counters }))?;
-        }
-        Ok(())
+            self.append(lane, &Event::Reported(Reported { at: now, low_watermark, counters, last: false }))
+        })
     }
 
-    /// Returns every lease as far as nothing is held of it, and says so in the journal; the last thing that a gateway does.
-    pub fn return_all(&self, now: Time) -> Result<(), journal::Error> {
-        self.lock().return_all();
-        self.report_dirty(now, now)
+    /// The last thing that a gateway does, when every attempt is settled: returns every lease as far as nothing is held of it, and
+    /// says in every lane that nothing more comes.
+    pub fn leave(&self, now: Time) -> Result<(), journal::Error> {
+        let lanes = {
+            let mut book = self.lock();
+            book.return_all();
+            book.lanes()
+        };
+        (0..lanes).map(Lane).try_for_each(|lane| {
+            let counters = self.report(lane, now);
+            self.append(lane, &Event::Reported(Reported { at: now, low_watermark: now, counters, last: true }))
+        })
     }
 
     /// How long ago decisions of a lane were last seen; nothing if never.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use schemas::{
     event::Api,
     money::Pico,
-    tokens::{Doubt, Usage, Vector},
+    tokens::{Doubt, Part, Usage, Vector},
 };
 
 mod anthropic_messages;
@@ -181,6 +181,11 @@ impl Meter {
     /// The least that was used so far: what was reported, and a careful count of the text seen. Never to be settled.
     pub fn so_far(&self) -> Vector {
         self.tally.so_far()
+    }
+
+    /// What was reported so far; empty where nothing was.
+    pub fn reported(&self) -> Vec<Part> {
+        self.tally.reported()
     }
 
     /// The bytes of output text seen so far, which bound its tokens from above. Output that is not shown is not in it.

@@ -1,17 +1,18 @@
 //! What a journal's earlier owners left open: found at start, settled as unknown, and told to metering.
 //!
 //! An attempt that was admitted and not settled when its process ended may have been billed in full, and nobody knows. It
-//! settles with outcome `unknown` and no counts, and all that it held stays held. The leases of the producer before this one
-//! die with it; the first event in each lane names it and what stays held of them.
+//! settles with outcome `unknown` and what its provider had reported by its last record, if anything; the rest of what it held
+//! stays held. The leases of the producer before this one die with it; the first event in each lane names it, what stays held
+//! of them and what is known to be used.
 
 use std::collections::BTreeMap;
 
 use journal::{Draft, Journal};
 use schemas::{
-    event::{Admitted, CallEnd, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled},
+    event::{Admitted, CallEnd, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
     id::{CallId, Lane, ProducerId, Seq},
     time::{Time, now},
-    tokens::{Doubt, Usage, Vector},
+    tokens::{Completeness, Doubt, Usage, Vector},
     wire,
 };
 
@@ -23,6 +24,22 @@ struct Open {
     producer: ProducerId,
     lane: Lane,
     admitted: Box<Admitted>,
+    /// Where it stood when it was last heard of.
+    streamed: Option<Streamed>,
+}
+
+impl Open {
+    /// What it is known to have used of each instance it held, and what stays held.
+    fn postings(&self) -> Vec<Posting> {
+        let posted = self.streamed.as_ref().map_or(&[][..], |streamed| &streamed.posted);
+        let holds = self.admitted.holds.iter();
+        holds
+            .map(|hold| {
+                let unknown = Posting { instance: hold.instance, window: hold.window, used: 0, provision: hold.amount };
+                posted.iter().find(|posting| posting.instance == hold.instance).copied().unwrap_or(unknown)
+            })
+            .collect()
+    }
 }
 
 /// Settles what predecessors left open and opens every lane for this producer. Its first events are these.
@@ -38,7 +55,7 @@ pub(crate) fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<us
     let found = open.len();
     drafts.extend(open.into_values().map(|open| {
         let lane = open.lane;
-        (lane, wire::encode_event(&Event::Settled(Box::new(unknown(*open.admitted, at)))))
+        (lane, wire::encode_event(&Event::Settled(Box::new(unknown(open, at)))))
     }));
     for batch in drafts.chunks(BATCH.max(usize::from(lanes))) {
         let list: Vec<Draft<'_>> = batch.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
@@ -55,7 +72,13 @@ fn left_open(journal: &Journal) -> Result<BTreeMap<(CallId, u16), Open>, journal
         match wire::decode_event(&record.body) {
             Ok(Event::Admitted(admitted)) => {
                 let key = (admitted.attempt.call, admitted.attempt.attempt);
-                open.insert(key, Open { producer: record.header.producer, lane: record.lane, admitted });
+                let (producer, lane) = (record.header.producer, record.lane);
+                open.insert(key, Open { producer, lane, admitted, streamed: None });
+            }
+            Ok(Event::Streamed(streamed)) => {
+                if let Some(open) = open.get_mut(&(streamed.call, streamed.attempt)) {
+                    open.streamed = Some(streamed);
+                }
             }
             Ok(Event::Settled(settled)) => {
                 open.remove(&(settled.attempt.call, settled.attempt.attempt));
@@ -75,19 +98,33 @@ fn predecessor(journal: &Journal, lane: Lane, open: &BTreeMap<(CallId, u16), Ope
     let before = journal.predecessor()?;
     let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
     let theirs = open.values().filter(|open| open.producer == before.producer);
-    let provisions: Vec<Hold> = theirs.flat_map(|open| open.admitted.holds.iter().copied()).collect();
-    Some(Predecessor { producer: before.producer, last, provisions })
+    let postings: Vec<Posting> = theirs.flat_map(Open::postings).collect();
+    let holds = |amount: fn(&Posting) -> i128| {
+        let holds = postings.iter().map(|posting| Hold {
+            instance: posting.instance,
+            window: posting.window,
+            amount: amount(posting),
+        });
+        holds.filter(|hold| hold.amount != 0).collect()
+    };
+    let (provisions, used) = (holds(|posting| posting.provision), holds(|posting| posting.used));
+    Some(Predecessor { producer: before.producer, last, provisions, used })
 }
 
-fn unknown(admitted: Admitted, at: Time) -> Settled {
-    let Admitted { attempt, holds } = admitted;
-    let posted =
-        |hold: &Hold| Posting { instance: hold.instance, window: hold.window, used: 0, provision: hold.amount };
+fn unknown(open: Open, at: Time) -> Settled {
+    let posted = open.postings();
+    let reported = open.streamed.map(|streamed| streamed.reported).unwrap_or_default();
+    let usage = if reported.is_empty() {
+        Usage::missing(Doubt::Crashed)
+    } else {
+        Usage { parts: reported, completeness: Completeness::LowerBound(Doubt::Crashed) }
+    };
+    let attempt = open.admitted.attempt;
     Settled {
         settled_at: at,
         outcome: Outcome::Unknown,
         status: 0,
-        usage: Usage::missing(Doubt::Crashed),
+        usage,
         raw_usage: String::new(),
         model_answered: String::new(),
         service_tier: String::new(),
@@ -95,7 +132,7 @@ fn unknown(admitted: Admitted, at: Time) -> Settled {
         provider_cost: None,
         response_id: String::new(),
         ttft_ms: None,
-        posted: holds.iter().map(posted).collect(),
+        posted,
         counters: Vec::new(),
         call: Some(CallEnd {
             attempts: attempt.attempt,

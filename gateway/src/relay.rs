@@ -313,7 +313,7 @@ impl Flow {
         if is_due {
             self.reported_at = Instant::now();
             self.reported_bytes = self.witness.seen_bytes();
-            self.attempt.streamed(self.witness.so_far());
+            self.attempt.streamed(self.witness.so_far(), self.witness.reported());
         }
     }
 }

@@ -75,7 +75,7 @@ impl Reporter {
         }
         for (lane, low_watermark) in (0..self.shared.lanes).map(Lane).zip(lows) {
             let counters = self.shared.limits.report(lane, at);
-            drop(worker.write(lane, &Event::Reported(Reported { at, low_watermark, counters }), None));
+            drop(worker.write(lane, &Event::Reported(Reported { at, low_watermark, counters, last: false }), None));
         }
     }
 }

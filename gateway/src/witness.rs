@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use schemas::{
     event::Api,
-    tokens::{Completeness, Doubt, Usage, Vector},
+    tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
 
 use crate::{
@@ -125,6 +125,11 @@ impl Witness {
     /// The bytes of output text seen so far.
     pub(crate) fn seen_bytes(&self) -> u64 {
         self.meter.as_ref().map_or(0, Meter::visible_output_bytes)
+    }
+
+    /// What was reported so far.
+    pub(crate) fn reported(&self) -> Vec<Part> {
+        self.meter.as_ref().map(Meter::reported).unwrap_or_default()
     }
 
     /// The least that was used so far.

@@ -141,6 +141,8 @@ struct Shared {
     /// Metering's watermarks.
     confirmed: Mutex<HashMap<(ProducerId, Lane), u64>>,
     keep_from: AtomicU64,
+    /// The log has the records before this one. On disk the journal is the log.
+    shipped: AtomicU64,
 }
 
 impl Journal {
@@ -169,7 +171,11 @@ impl Journal {
         });
         let mut ancestors = HashSet::new();
         log.inspect(|facts| ancestors.extend(facts.spans.iter().map(|span| span.producer)));
-        let shared = Arc::new(Shared { confirmed: Mutex::default(), keep_from: AtomicU64::new(log.first()) });
+        let shared = Arc::new(Shared {
+            confirmed: Mutex::default(),
+            keep_from: AtomicU64::new(log.first()),
+            shipped: AtomicU64::new(u64::MAX),
+        });
         let flusher = flusher::start(&log, &shared)?;
         Ok(Arc::new(Self {
             opened_at: log.end(),
@@ -252,6 +258,23 @@ impl Journal {
         let end = self.log.sync()?;
         self.log.publish(end);
         Ok(Position(end))
+    }
+
+    /// Whether everything that was appended is in the log: on disk it always is, on Kafka once brokers have taken it.
+    pub fn is_shipped(&self) -> bool {
+        self.shared.shipped.load(Relaxed) >= self.position().0
+    }
+
+    /// The log is elsewhere: nothing is there until [`Self::shipped`] says so.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn ships(&self) {
+        self.shared.shipped.store(0, Relaxed);
+    }
+
+    /// The log has all records before `position`.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn shipped(&self, position: Position) {
+        self.shared.shipped.fetch_max(position.0, Relaxed);
     }
 
     /// Forbids trimming the record at `position` and those after it: those of attempts that are still open, and those that a

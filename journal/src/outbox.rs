@@ -64,6 +64,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn start(journal: Arc<Journal>, client: Arc<Client>) -> Result<Self, Error> {
         let stopping = Arc::new(AtomicBool::new(false));
+        journal.ships();
         let mut shipper = Shipper {
             reader: journal.read_from(journal.first())?,
             producer: client.producer(SETTINGS)?,
@@ -148,7 +149,18 @@ impl Shipper {
             }
         }
         self.producer.poll(Duration::ZERO);
-        self.producer.context().take().map_or(Ok(()), |error| Err(Error::Unreachable(error.to_string())))
+        self.delivered()
+    }
+
+    /// Takes note of what brokers have taken, if all that was read so far is.
+    fn delivered(&self) -> Result<(), Error> {
+        if let Some(error) = self.producer.context().take() {
+            return Err(Error::Unreachable(error.to_string()));
+        }
+        if self.producer.in_flight_count() == 0 {
+            self.journal.shipped(self.reader.next());
+        }
+        Ok(())
     }
 
     fn send(&self, record: &Record) -> Result<(), Error> {

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use schemas::{
-    decision::{Instance, Waiting},
+    decision::{Holder, Instance, Waiting},
     event::Want,
     id::{InstanceId, ProducerId},
     time::Time,
@@ -50,7 +50,7 @@ pub struct Wanted<'a> {
 impl Instances {
     /// Answers a request. `blocked` are the instances that older requests wait for; nothing of those is granted.
     pub fn answer(&mut self, asker: ProducerId, wants: &[Wanted<'_>], blocked: &HashSet<InstanceId>) -> Answer {
-        let short: Vec<&Wanted<'_>> = wants.iter().filter(|wanted| self.short(wanted, blocked)).collect();
+        let short: Vec<&Wanted<'_>> = wants.iter().filter(|wanted| self.short(asker, wanted, blocked)).collect();
         if short.is_empty() {
             for wanted in wants {
                 self.grant(asker, wanted);
@@ -66,17 +66,17 @@ impl Instances {
         Answer::Wait
     }
 
-    fn short(&self, wanted: &Wanted<'_>, blocked: &HashSet<InstanceId>) -> bool {
+    fn short(&self, asker: ProducerId, wanted: &Wanted<'_>, blocked: &HashSet<InstanceId>) -> bool {
         let Some(instance) = self.all.get(&wanted.instance) else { return true };
-        wanted.want.need > 0
-            && (blocked.contains(&wanted.instance) || wanted.want.need > invariant::free(instance, wanted.want.window))
+        let lacking = wanted.want.need - lease(instance, asker);
+        lacking > 0 && (blocked.contains(&wanted.instance) || lacking > invariant::free(instance, wanted.want.window))
     }
 
     fn grant(&mut self, asker: ProducerId, wanted: &Wanted<'_>) {
         let Some(instance) = self.all.get_mut(&wanted.instance) else { return };
-        let free = invariant::free(instance, wanted.want.window);
-        let generous = if recalled(instance) { 0 } else { wanted.want.want.min(free / SHARE) };
-        let granted = wanted.want.need.max(generous).max(0);
+        let (free, lease) = (invariant::free(instance, wanted.want.window), lease(instance, asker));
+        let generous = if recalled(instance) { 0 } else { (wanted.want.want - lease).min(free / SHARE) };
+        let granted = (wanted.want.need - lease).max(generous).max(0);
         post::holder_mut(instance, asker).granted += granted;
         debug_assert!(granted == 0 || invariant::l1(instance, wanted.want.window), "L-1 after a grant");
         self.dirty.insert(wanted.instance);
@@ -125,6 +125,11 @@ impl Instances {
         });
         answered
     }
+}
+
+/// What a producer has leased.
+fn lease(instance: &Instance, of: ProducerId) -> i128 {
+    instance.holders.iter().find(|holder| holder.producer == of).map_or(0, Holder::lease)
 }
 
 /// Whether a recall is out that somebody with a lease has not obeyed.

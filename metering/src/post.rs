@@ -75,12 +75,20 @@ pub fn forget_old_windows(instance: &mut Instance) {
 
 /// Closes the lease of a producer that is gone: what it used and what nobody knows stays taken, the rest is free.
 ///
-/// `unknown` is held for attempts that it left open. Its use is final, because every event of it was accepted.
-pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold]) -> bool {
-    let Some(holder) = instance.holders.iter_mut().find(|holder| holder.producer == producer) else { return false };
-    for hold in unknown {
-        if holder.used_in(hold.window) == 0 {
-            holder.used.push((hold.window, 0));
+/// `unknown` stays held for attempts that it left open, and `used` is what these are known to have used. Its use is final,
+/// because every event of it was accepted.
+pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], used: &[Hold]) -> bool {
+    let none = unknown.is_empty() && used.is_empty();
+    if none && instance.holders.iter().all(|holder| holder.producer != producer) {
+        return false;
+    }
+    // Where no lease is needed, the first that is heard of a holder may be its end.
+    let holder = holder_mut(instance, producer);
+    let unknown_here = unknown.iter().map(|hold| Hold { amount: 0, ..*hold });
+    for hold in unknown_here.chain(used.iter().copied()) {
+        match holder.used.iter_mut().find(|(window, _)| *window == hold.window) {
+            Some((_, total)) => *total += hold.amount,
+            None => holder.used.push((hold.window, hold.amount)),
         }
     }
     let provisioned = holder.provisioned + unknown.iter().map(|hold| hold.amount).sum::<i128>();

@@ -11,7 +11,7 @@ use crate::{
     money::Pico,
     subject::Subject,
     time::Time,
-    tokens::{Usage, Vector},
+    tokens::{Part, Usage, Vector},
 };
 
 /// One record of the `usage` topic.
@@ -51,8 +51,10 @@ pub struct Predecessor {
     pub producer: ProducerId,
     /// The last sequence it wrote in this lane; 0 for none. If metering has seen more, the journal is a copy.
     pub last: Seq,
-    /// What it had held of instances at home in this lane for attempts whose end is unknown; it stays held.
+    /// What it had held of instances at home in this lane for attempts whose end is unknown, less `used`; it stays held.
     pub provisions: Vec<Hold>,
+    /// What those attempts are known to have used of them; it counts as used.
+    pub used: Vec<Hold>,
 }
 
 /// The facts of an attempt that every record of it repeats.
@@ -169,8 +171,12 @@ pub struct Streamed {
     pub attempt: u16,
     /// When.
     pub at: Time,
-    /// The least it has used so far.
+    /// The least it has used so far: what was reported, and a careful count of the text seen.
     pub so_far: Vector,
+    /// What the provider has reported so far. If nothing more is ever heard of the attempt, this settles, and nothing else.
+    pub reported: Vec<Part>,
+    /// What that makes of each instance it holds; empty where nothing was reported.
+    pub posted: Vec<Posting>,
 }
 
 /// How an attempt or a call ended.
@@ -328,7 +334,7 @@ pub struct LeaseRequested {
     pub wants: Vec<Want>,
 }
 
-/// More of one instance.
+/// A larger lease of one instance. It names totals, so a request that comes twice is granted once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
     /// The limit.
@@ -337,9 +343,9 @@ pub struct Want {
     pub values: Vec<String>,
     /// The window; where leases stand, the one that the gateway is in.
     pub window: Time,
-    /// The least that helps.
+    /// The least lease that helps, in all; 0 if none is needed.
     pub need: i128,
-    /// What would last for a while.
+    /// The lease that would last for a while, in all.
     pub want: i128,
     /// What the producer has used and held when it asks.
     pub counter: Counter,
@@ -354,6 +360,8 @@ pub struct Reported {
     pub low_watermark: Time,
     /// The counters that changed since the last report.
     pub counters: Vec<Counter>,
+    /// Whether the gateway has gone down in order: nothing more comes of this producer.
+    pub last: bool,
 }
 
 impl Event {

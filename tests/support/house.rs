@@ -130,6 +130,14 @@ impl Process {
         Some((status, id.map(|id| id.to_str().unwrap().to_owned()).unwrap_or_default(), answer.json().ok()?))
     }
 
+    /// A message of so many tokens, streamed.
+    pub(crate) fn stream(&self, key: &str, tokens: u32) -> reqwest::blocking::Response {
+        let body = json!({ "model": format!("sandbox/{tokens}"), "max_tokens": tokens, "stream": true,
+            "messages": [{ "role": "user", "content": "hello" }] });
+        let url = format!("http://{}/v1/messages", self.gateway);
+        self.client.post(url).bearer_auth(key).header("anthropic-version", "2023-06-01").json(&body).send().unwrap()
+    }
+
     /// The rows of a question asked with a token.
     pub(crate) fn ask(&self, token: &str, sql: &str) -> Result<Vec<Value>, String> {
         let url = format!("http://{}/v1/sql", self.query);

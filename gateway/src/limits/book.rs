@@ -131,6 +131,10 @@ impl Book {
         }
     }
 
+    pub(crate) fn slot(&self, id: InstanceId) -> Option<&Slot> {
+        self.slots.get(&id)
+    }
+
     pub(crate) fn slot_mut(&mut self, id: InstanceId) -> Option<&mut Slot> {
         self.slots.get_mut(&id)
     }
@@ -168,7 +172,7 @@ impl Book {
             let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home);
             slot.view = self.views.get(&instance).cloned();
             let unknown = slot.view.is_none() && rule.limit.mode != Mode::Hard;
-            let opening = unknown.then(|| (home, Want { want: 0, ..slot.want(window.0, 0, 0, Duration::ZERO) }));
+            let opening = unknown.then(|| (home, Want { want: 0, ..slot.want(window.0, 0, false, Duration::ZERO) }));
             self.slots.insert(instance, slot);
             if let Some((lane, want)) = opening {
                 let number = self.heard.get_mut(usize::from(lane.0)).map_or(0, |heard| {
@@ -191,12 +195,15 @@ impl Book {
             if slot.limit.window.stands() {
                 slot.expire(now);
             }
-            if slot.dirty {
-                slot.dirty = false;
-                counters.extend(slot.counters());
+            if slot.dirty || slot.is_untold() {
+                counters.extend(slot.tell());
             }
         }
         counters
+    }
+
+    pub(crate) const fn lanes(&self) -> u16 {
+        self.lanes
     }
 
     pub(crate) fn return_all(&mut self) {

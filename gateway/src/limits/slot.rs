@@ -40,6 +40,8 @@ pub(crate) struct Slot {
     pub(crate) asked: Option<(u64, Instant)>,
     /// Whether its home has to be told of a change in a report of its own.
     pub(crate) dirty: bool,
+    /// What metering was last told to be held.
+    told: i128,
     /// The windows in which something happened, by start.
     windows: Vec<Spent>,
     returned: i128,
@@ -78,6 +80,7 @@ impl Slot {
             view: None,
             asked: None,
             dirty: false,
+            told: 0,
             windows: Vec::new(),
             returned: 0,
             version: 0,
@@ -111,8 +114,7 @@ impl Slot {
 
     /// Held by everybody, as far as is known here.
     pub(crate) fn held(&self, me: ProducerId) -> i128 {
-        self.windows.iter().map(|spent| spent.held + spent.provisioned).sum::<i128>()
-            + self.others(me, |holder| holder.held)
+        self.all_held() + self.others(me, |holder| holder.held)
     }
 
     /// What metering could still grant us in `window` as far as is known here.
@@ -169,6 +171,7 @@ impl Slot {
         spent.used += used;
         spent.provisioned += provision;
         self.version += 1;
+        self.told = self.all_held();
         (Posting { instance: self.id, window: hold.window, used, provision }, self.counter(hold.window))
     }
 
@@ -195,6 +198,22 @@ impl Slot {
             return newest.map(|window| self.counter(window.start)).into_iter().collect();
         }
         self.windows.iter().map(|spent| self.counter(spent.start)).collect()
+    }
+
+    /// Whether what is held has changed since metering was told.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.told != self.all_held()
+    }
+
+    /// The counters to report, once.
+    pub(crate) fn tell(&mut self) -> Vec<Counter> {
+        self.dirty = false;
+        self.told = self.all_held();
+        self.counters()
+    }
+
+    fn all_held(&self) -> i128 {
+        self.windows.iter().map(|spent| spent.held + spent.provisioned).sum()
     }
 
     /// Takes over a decision; says whether it calls for something to be returned and reported.
@@ -238,15 +257,17 @@ impl Slot {
         !self.dirty && self.windows.iter().all(|spent| spent.end <= now && spent.held == 0)
     }
 
-    /// What to ask for: at least `need`, and what recent demand says would last for `horizon`.
-    pub(crate) fn want(&mut self, window: Time, need: i128, call: i128, horizon: Duration) -> Want {
+    /// What to ask for: the lease with which `call` fits, if it is short of that, and the one that recent demand says would last
+    /// for `horizon`.
+    pub(crate) fn want(&mut self, window: Time, call: i128, is_short: bool, horizon: Duration) -> Want {
         let demand = self.demand.over(horizon).max(call.saturating_mul(FIRST_WANT));
+        let (used, held) = self.spent(window);
         Want {
             limit: self.limit_id,
             values: self.values.clone(),
             window,
-            need,
-            want: demand.max(need),
+            need: if is_short { used + held + call } else { 0 },
+            want: used + held + demand,
             counter: self.counter(window),
         }
     }

@@ -138,6 +138,13 @@ impl Tally {
         }
     }
 
+    pub(super) fn reported(&self) -> Vec<Part> {
+        match self.counts() {
+            Counts::Whole(parts) | Counts::Part(parts) => parts,
+            Counts::None => Vec::new(),
+        }
+    }
+
     pub(super) fn so_far(&self) -> Vector {
         let sum = |parts: Vec<Part>| parts.iter().fold(Vector::default(), |sum, part| sum + part.vector);
         match self.counts() {

@@ -264,7 +264,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the cluster did not answer");
+        complain(&error, reason);
     }
 }
 
@@ -276,6 +276,13 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::warn!(facility, message, "librdkafka");
         }
         _ => tracing::debug!(facility, message, "librdkafka"),
+    }
+}
+
+/// What librdkafka holds to be an error. The end of a partition is none: readers ask to be told of it.
+pub(super) fn complain(error: &KafkaError, reason: &str) {
+    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+        tracing::warn!(%error, reason, "the cluster did not answer");
     }
 }
 
@@ -296,7 +303,7 @@ impl ClientContext for Failures {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the cluster did not answer");
+        complain(&error, reason);
     }
 }
 

@@ -319,7 +319,7 @@ impl ClientContext for Group {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the cluster did not answer");
+        client::complain(&error, reason);
     }
 }
 

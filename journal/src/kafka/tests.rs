@@ -226,15 +226,21 @@ fn topics_that_are_not_as_they_have_to_be_are_refused() {
         (Topic::Decisions, "cleanup.policy", "delete"),
         (Topic::Decisions, "cleanup.policy", "compact,delete"),
         (Topic::Ledger, "cleanup.policy", "compact"),
+        (Topic::Usage, "retention.ms", "1000"),
+        (Topic::Ledger, "max.message.bytes", "1000000"),
     ] {
         let cluster = Cluster::at(&cluster.options.brokers[0]);
         let client = Client::new(&cluster.options);
         let admin: AdminClient<Quiet> = client.config().create_with_context(Quiet).unwrap();
         let (name, lanes) = (client.topic(topic), i32::from(client.partitions(topic)));
-        let new = NewTopic::new(&name, lanes, TopicReplication::Fixed(1)).set(setting, value);
+        let mut new = NewTopic::new(&name, lanes, TopicReplication::Fixed(1)).set(setting, value);
+        if setting != "max.message.bytes" {
+            new = new.set("max.message.bytes", "16777216");
+        }
         block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
         let refused = Kafka::open(cluster.options.clone()).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::TopicConfiguration, "{topic:?} {setting} {value}: {refused}");
+        assert!(refused.to_string().contains(setting), "{topic:?} {setting} {value}: {refused}");
     }
 }
 

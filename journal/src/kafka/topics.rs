@@ -31,12 +31,52 @@ fn settings(topic: Topic) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// What a topic that is there must have: a setting, and what it may be.
-fn demands(topic: Topic) -> &'static [(&'static str, &'static str)] {
-    match topic {
-        Topic::Usage | Topic::Ledger => &[("cleanup.policy", "delete")],
-        Topic::Decisions => &[("cleanup.policy", "compact")],
-        Topic::Policy => &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")],
+/// What a setting of a topic that is there has to be.
+#[derive(Clone, Copy)]
+enum Demand {
+    Is(&'static str),
+    /// A number, or -1, which is without end.
+    AtLeast(&'static str),
+}
+
+/// The least time for which events and facts are kept: who reads them may be away for a day.
+const A_DAY: &str = "86400000";
+
+/// What a topic that is there must have.
+fn demands(topic: Topic) -> [(&'static str, Demand); 4] {
+    use Demand::{AtLeast, Is};
+    let (cleanup, bytes, retention) = match topic {
+        Topic::Usage | Topic::Ledger => (Is("delete"), AtLeast("1"), AtLeast(A_DAY)),
+        // What is compacted does not go by age.
+        Topic::Decisions => (Is("compact"), AtLeast("1"), AtLeast("0")),
+        Topic::Policy => (Is("delete"), Is("-1"), Is("-1")),
+    };
+    [
+        ("max.message.bytes", AtLeast(MOST_BYTES)),
+        ("cleanup.policy", cleanup),
+        ("retention.bytes", bytes),
+        ("retention.ms", retention),
+    ]
+}
+
+impl Demand {
+    fn is_met(self, value: &str) -> bool {
+        match self {
+            Self::Is(wanted) => value == wanted,
+            Self::AtLeast(least) => {
+                let number = |text: &str| text.parse::<i64>().ok();
+                number(value).is_some_and(|value| value == -1 || Some(value) >= number(least))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Demand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Is(wanted) => write!(f, "{wanted:?}"),
+            Self::AtLeast(least) => write!(f, "at least {least}, or -1"),
+        }
     }
 }
 
@@ -92,16 +132,16 @@ fn check(client: &Client, admin: &AdminClient<Quiet>) -> Result<(), Error> {
     let answers = block_on(admin.describe_configs(&asked, &patience())).map_err(unreachable)?;
     for (topic, answer) in TOPICS.iter().zip(answers) {
         let answer = answer.map_err(|code| Error::Unreachable(code.to_string()))?;
-        check_settings(&client.topic(*topic), demands(*topic), &answer)?;
+        check_settings(&client.topic(*topic), &demands(*topic), &answer)?;
     }
     Ok(())
 }
 
-fn check_settings(name: &str, demands: &[(&str, &str)], found: &ConfigResource) -> Result<(), Error> {
-    for (setting, wanted) in demands {
+fn check_settings(name: &str, demands: &[(&str, Demand)], found: &ConfigResource) -> Result<(), Error> {
+    for (setting, demand) in demands {
         let value = found.get(setting).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
-        if value != *wanted {
-            let why = format!("{setting} is {value:?} and has to be {wanted:?}");
+        if !demand.is_met(value) {
+            let why = format!("{setting} is {value:?} and has to be {demand}");
             return Err(Error::Topic { topic: name.to_owned(), why });
         }
     }

@@ -55,9 +55,9 @@ impl Engine {
     fn close_leases(&mut self, predecessor: &Predecessor) {
         let producer: ProducerId = predecessor.producer;
         for (id, instance) in &mut self.instances.all {
-            let unknown: Vec<Hold> =
-                predecessor.provisions.iter().filter(|hold| hold.instance == *id).copied().collect();
-            if post::close(instance, producer, &unknown) {
+            let here =
+                |holds: &[Hold]| -> Vec<Hold> { holds.iter().filter(|hold| hold.instance == *id).copied().collect() };
+            if post::close(instance, producer, &here(&predecessor.provisions), &here(&predecessor.used)) {
                 self.instances.dirty.insert(*id);
             }
         }

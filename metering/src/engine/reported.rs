@@ -23,7 +23,7 @@ impl Engine {
                 gateway: mark.gateway.clone(),
                 at: reported.at,
                 low_watermark: reported.low_watermark,
-                closed: false,
+                closed: reported.last,
             };
             self.write(Fact::Heard(heard));
         }

@@ -67,6 +67,7 @@ impl Bench {
             producer: producer(before),
             last: Seq(last),
             provisions,
+            used: Vec::new(),
         });
         self.event(from, Event::Opened(Opened { gateway: format!("g{from}"), at: self.at, predecessor }));
     }
@@ -82,13 +83,15 @@ impl Bench {
         Counter { instance, window, used, returned: 0, held, provisioned: 0, version, recall: 0 }
     }
 
-    fn ask(&mut self, from: u8, limit: &Limit, number: u64, need: i128, counter: Counter) {
+    /// Asks for so much more than it has.
+    fn ask(&mut self, from: u8, limit: &Limit, number: u64, more: i128, counter: Counter) {
+        let need = more + if self.engine.instances.all.is_empty() { 0 } else { self.lease(from) };
         let want = Want { limit: limit.id(), values: Vec::new(), window: counter.window, need, want: need, counter };
         self.event(from, Event::LeaseRequested(LeaseRequested { at: self.at, number, wants: vec![want] }));
     }
 
     fn report(&mut self, from: u8, counters: Vec<Counter>) {
-        self.event(from, Event::Reported(Reported { at: self.at, low_watermark: self.at, counters }));
+        self.event(from, Event::Reported(Reported { at: self.at, low_watermark: self.at, counters, last: false }));
     }
 
     fn instance(&self) -> &Instance {
@@ -211,12 +214,47 @@ fn a_restored_engine_goes_on_as_the_one_that_committed() {
         at: bench.at,
         low_watermark: bench.at,
         counters: vec![bench.counter(&limit, 20, 0, 2)],
+        last: false,
     });
     let origin = Origin { producer: producer(1), seq: Seq(3), hash: 3 };
     restored.apply(Input::Event(origin, Ok(event.clone())), bench.at);
     bench.event(1, event);
     assert_eq!(restored.state, bench.engine.state);
     assert_eq!(restored.instances.all, bench.engine.instances.all);
+}
+
+#[test]
+fn what_a_crash_leaves_is_kept_although_its_producer_never_asked_or_reported() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    let opening = Want {
+        limit: limit.id(),
+        values: Vec::new(),
+        window: bench.window(&limit),
+        need: 0,
+        want: 0,
+        counter: bench.counter(&limit, 0, 0, 0),
+    };
+    bench.engine.open(&opening).unwrap();
+    let hold = |amount| Hold { instance: opening.counter.instance, window: opening.window, amount };
+    bench.event(
+        2,
+        Event::Opened(Opened {
+            gateway: "g".into(),
+            at: bench.at,
+            predecessor: Some(Predecessor {
+                producer: producer(1),
+                last: Seq(1),
+                provisions: vec![hold(30)],
+                used: vec![hold(12)],
+            }),
+        }),
+    );
+    let instance = bench.instance();
+    let window = instance.current().unwrap();
+    assert_eq!((instance.settled(window), instance.holders[0].held), (12, 30));
+    assert_eq!(instance.taken(window), 42);
 }
 
 #[test]

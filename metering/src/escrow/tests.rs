@@ -63,9 +63,15 @@ fn want(number: u8, need: i128, want: i128) -> Want {
     Want { limit: LimitId([0; 16]), values: Vec::new(), window: WINDOW, need, want, counter }
 }
 
+/// Asks for so much more than there is: (instance, need, want).
 fn ask(instances: &mut Instances, asker: u8, wants: &[(u8, i128, i128)]) -> Answer {
-    let wants: Vec<(u8, Want)> =
-        wants.iter().map(|(number, need, more)| (*number, want(*number, *need, *more))).collect();
+    let wants: Vec<(u8, Want)> = wants
+        .iter()
+        .map(|(number, need, more)| {
+            let leased = lease(instances, *number, asker);
+            (*number, want(*number, leased + need, leased + more))
+        })
+        .collect();
     let wanted: Vec<Wanted<'_>> = wants.iter().map(|(number, want)| Wanted { instance: id(*number), want }).collect();
     instances.answer(producer(asker), &wanted, &HashSet::new())
 }
@@ -80,6 +86,16 @@ fn far_from_the_end_a_lease_covers_what_is_wanted() {
     let mut all = instances(&[(1_000, &[])]);
     assert_eq!(ask(&mut all, 1, &[(1, 10, 100)]), Answer::Granted);
     assert_eq!(lease(&all, 1, 1), 100);
+}
+
+#[test]
+fn a_request_that_comes_twice_is_granted_once() {
+    let mut all = instances(&[(1_000, &[(30, 0, 10, 5)])]);
+    for _ in 0..3 {
+        let wanted = want(1, 40, 100);
+        let answer = all.answer(producer(1), &[Wanted { instance: id(1), want: &wanted }], &HashSet::new());
+        assert_eq!((answer, lease(&all, 1, 1)), (Answer::Granted, 100));
+    }
 }
 
 #[test]

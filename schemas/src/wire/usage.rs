@@ -27,7 +27,7 @@ choice!(Event {
 
 message!(Opened { 1 gateway, 2 at, 3 predecessor });
 
-message!(Predecessor { 1 producer, 2 last, 3 provisions });
+message!(Predecessor { 1 producer, 2 last, 3 provisions, 4 used });
 
 message!(Attempt {
     1 call,
@@ -51,7 +51,7 @@ message!(Counter { 1 instance, 2 window, 3 used, 4 returned, 5 held, 6 provision
 
 message!(Admitted { 1 attempt, 2 holds });
 
-message!(Streamed { 1 call, 2 attempt, 3 at, 4 so_far });
+message!(Streamed { 1 call, 2 attempt, 3 at, 4 so_far, 5 reported, 6 posted });
 
 message!(Settled {
     1 attempt,
@@ -117,7 +117,7 @@ message!(LeaseRequested { 1 at, 2 number, 3 wants });
 
 message!(Want { 1 limit, 2 values, 3 window, 4 need, 5 want, 6 counter });
 
-message!(Reported { 1 at, 2 low_watermark, 3 counters });
+message!(Reported { 1 at, 2 low_watermark, 3 counters, 4 last });
 
 enumeration!(Api { 1 OpenAiChat, 2 OpenAiEmbeddings, 3 AnthropicMessages, 4 AnthropicCountTokens });
 

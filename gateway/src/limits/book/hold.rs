@@ -7,7 +7,7 @@ use std::{
 
 use schemas::{
     error_code::ErrorCode,
-    event::{LeaseRequested, Want},
+    event::LeaseRequested,
     id::{InstanceId, Lane},
     limit::{Mode, Target},
     time::Time,
@@ -43,6 +43,23 @@ struct Need {
     mode: Mode,
 }
 
+/// An instance whose lease should be larger.
+struct Lack {
+    home: Lane,
+    instance: InstanceId,
+    window: Time,
+    /// What one call needs.
+    call: i128,
+    /// Whether the call cannot be made before.
+    is_short: bool,
+}
+
+impl Need {
+    const fn lack(&self, slot: &Slot, is_short: bool) -> Lack {
+        Lack { home: slot.home, instance: self.instance, window: self.window.0, call: self.amount, is_short }
+    }
+}
+
 impl Book {
     /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
     pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Vec<(Lane, LeaseRequested)>) -> Tried {
@@ -50,7 +67,7 @@ impl Book {
             Ok(needs) => needs,
             Err(tried) => return tried,
         };
-        let mut wants: Vec<(Lane, Want)> = Vec::new();
+        let mut lacks = Vec::new();
         let mut late = None;
         for need in &needs {
             let Some(slot) = self.slots.get(&need.instance) else { continue };
@@ -71,7 +88,9 @@ impl Book {
                     late.get_or_insert_with(|| {
                         self.refusal(slot, need, ask.now, ErrorCode::LeaseNotObtained, String::new())
                     });
-                    wants.extend(self.ask_for(need, short));
+                    if !under_way(slot, &self.heard) {
+                        lacks.push(need.lack(slot, true));
+                    }
                 }
                 Mode::Soft if self.reached(slot, need) => {
                     return Tried::Refused(Box::new(self.refusal(
@@ -87,7 +106,7 @@ impl Book {
             }
         }
         if let Some(late) = late {
-            self.request(ask, wants, requests);
+            self.request(ask, &lacks, requests);
             return Tried::Short(Box::new(late));
         }
         Tried::Held(self.hold(&needs, observed, ask, requests))
@@ -120,52 +139,30 @@ impl Book {
                 && !under_way(slot, &self.heard)
                 && slot.free(self.me, need.window.0) > need.amount.saturating_mul(16)
             {
-                ahead.push((slot.home, slot.want(need.window.0, 0, need.amount, self.horizon)));
+                ahead.push(need.lack(slot, false));
             }
         }
-        self.request(ask, ahead, requests);
+        self.request(ask, &ahead, requests);
         permit
     }
 
-    /// The wants for one short instance, unless a request for it is under way.
-    fn ask_for(&self, need: &Need, short: i128) -> Option<(Lane, Want)> {
-        let slot = self.slots.get(&need.instance)?;
-        if under_way(slot, &self.heard) {
-            return None;
-        }
-        Some((
-            slot.home,
-            Want {
-                limit: slot.limit_id,
-                values: slot.values.clone(),
-                window: need.window.0,
-                need: short,
-                want: need.amount,
-                counter: slot.counter(need.window.0),
-            },
-        ))
-    }
-
-    /// Numbers the requests for some wants, the tenant's own lane first; of several lanes one is asked at a time, so that nothing
-    /// is leased in one that the call cannot use for want of another.
-    fn request(&mut self, ask: &Ask<'_>, mut wants: Vec<(Lane, Want)>, requests: &mut Vec<(Lane, LeaseRequested)>) {
+    /// Asks for what is lacking, in the tenant's own lane first; of several lanes one is asked at a time, so that nothing is leased
+    /// in one that the call cannot use for want of another.
+    fn request(&mut self, ask: &Ask<'_>, lacks: &[Lack], requests: &mut Vec<(Lane, LeaseRequested)>) {
         let tenant = Lane::of(ask.attempt.subject.tenant.as_bytes(), self.lanes);
-        let Some(lane) = wants.iter().map(|(lane, _)| *lane).min_by_key(|lane| (*lane != tenant, *lane)) else {
+        let Some(lane) = lacks.iter().map(|lack| lack.home).min_by_key(|lane| (*lane != tenant, *lane)) else {
             return;
         };
-        wants.retain(|(home, _)| *home == lane);
         let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
         heard.asked += 1;
-        let number = heard.asked;
-        let horizon = self.horizon;
-        let mut asked = Vec::with_capacity(wants.len());
-        for (_, want) in wants {
-            let Some(slot) = self.slots.get_mut(&want.counter.instance) else { continue };
+        let (number, horizon) = (heard.asked, self.horizon);
+        let mut wants = Vec::with_capacity(lacks.len());
+        for lack in lacks.iter().filter(|lack| lack.home == lane) {
+            let Some(slot) = self.slots.get_mut(&lack.instance) else { continue };
             slot.asked = Some((number, Instant::now()));
-            let more = slot.want(want.window, want.need, want.want, horizon);
-            asked.push(more);
+            wants.push(slot.want(lack.window, lack.call, lack.is_short, horizon));
         }
-        requests.push((lane, LeaseRequested { at: ask.now, number, wants: asked }));
+        requests.push((lane, LeaseRequested { at: ask.now, number, wants }));
     }
 
     /// The instances a call falls under and what it needs of each; those met for the first time are made known to metering.

@@ -119,7 +119,7 @@ fn completeness() -> BoxedStrategy<Completeness> {
 any_of! {
     hold = Hold { instance: instance_id(), window: time(), amount: amount() }
 
-    predecessor = Predecessor { producer: producer(), last: seq(), provisions: some(hold()) }
+    predecessor = Predecessor { producer: producer(), last: seq(), provisions: some(hold()), used: some(hold()) }
 
     opened = Opened { gateway: text(), at: time(), predecessor: option::of(predecessor()) }
 
@@ -140,9 +140,11 @@ any_of! {
         audio_input: count(), audio_output: count(), web_searches: count(), reasoning: count(),
     }
 
-    streamed = Streamed { call: call_id(), attempt: any::<u16>(), at: time(), so_far: vector() }
-
     part = Part { model: option::of(text()), vector: vector() }
+
+    streamed = Streamed {
+        call: call_id(), attempt: any::<u16>(), at: time(), so_far: vector(), reported: some(part()), posted: some(posting()),
+    }
 
     usage = Usage { parts: some(part()), completeness: completeness() }
 
@@ -179,7 +181,7 @@ any_of! {
 
     lease_requested = LeaseRequested { at: time(), number: count(), wants: some(want()) }
 
-    reported = Reported { at: time(), low_watermark: time(), counters: some(counter()) }
+    reported = Reported { at: time(), low_watermark: time(), counters: some(counter()), last: any::<bool>() }
 
     charge = Charge {
         model: option::of(text()), class: select(TokenClass::ALL.to_vec()), quantity: count(), price: rated(),
