@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use object_store::ObjectStore;
 use schemas::{
     id::{Lane, Offset},
+    policy::Tenants,
     time::Time,
 };
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::{
     lake::DataFile,
     table::TableDef,
     tail::Tail,
-    watermark::{Completeness, Watermark},
+    watermark::{Completeness, Waiting, Watermark},
 };
 
 /// Where cuts come from.
@@ -72,6 +73,11 @@ impl Cuts {
         Arc::clone(&self.store)
     }
 
+    /// Whether a cut has everything that was in the ledger when this process began.
+    pub fn is_caught_up(&self) -> bool {
+        self.watermark.is_restored()
+    }
+
     /// How complete a cut would be now.
     pub fn as_of(&self, now: Time) -> AsOf {
         let completeness = self.watermark.at(now, self.access.abandon_after());
@@ -100,18 +106,21 @@ impl Cuts {
 }
 
 impl AsOf {
-    /// As answers show it.
-    pub fn json(&self) -> Value {
-        let waiting: Vec<_> = self
-            .completeness
-            .waiting_for
-            .iter()
-            .map(|waiting| json!({"gateway": waiting.gateway, "since": waiting.since.to_string(), "why": waiting.why}))
-            .collect();
-        json!({
-            "offsets": self.offsets.iter().map(|offset| offset.0).collect::<Vec<_>>(),
+    /// As answers show it to a caller who may read `tenants`. Places in the log count the records of every tenant, and the
+    /// gateways serve all of them: whoever may not read every tenant sees neither.
+    pub fn json(&self, tenants: &Tenants) -> Value {
+        let all = *tenants == Tenants::All;
+        let waiting = |waiting: &Waiting| match all {
+            true => json!({"gateway": waiting.gateway, "since": waiting.since.to_string(), "why": waiting.why}),
+            false => json!({"why": waiting.why}),
+        };
+        let mut as_of = json!({
             "complete_through": self.completeness.complete_through.map(|time| time.to_string()),
-            "waiting_for": waiting,
-        })
+            "waiting_for": self.completeness.waiting_for.iter().map(waiting).collect::<Vec<_>>(),
+        });
+        if all {
+            as_of["offsets"] = self.offsets.iter().map(|offset| offset.0).collect();
+        }
+        as_of
     }
 }

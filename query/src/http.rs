@@ -1,8 +1,8 @@
 //! The query surface over HTTP: `POST /v1/sql` and the ready-made questions, behind tokens.
 //!
-//! Connections are served by one thread, queries by a runtime of their own, so that a long query delays no other request.
-//! Bounded: connections, bodies, queries at a time, how long one may take, and the bytes of an answer. A client that goes
-//! away takes its query with it.
+//! Connections are served by one thread, each query by threads of its own, so that a long query delays no other request.
+//! Bounded: connections, bodies, and by the engine the queries at a time, how long one may take, and the bytes of an
+//! answer. A client that goes away takes its query with it.
 
 use std::{
     sync::Arc,
@@ -17,18 +17,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures::StreamExt;
 use schemas::{error_code::ErrorCode, policy::Tenants, time};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 
 use crate::{
     access::Access,
     cut::Cuts,
     sql::{
-        Caller, Engine, QueryError,
-        encode::{Encoder, Format, sql_type},
+        Answer, Caller, Engine, QueryError,
+        encode::{Format, sql_type},
     },
     table,
 };
@@ -41,28 +39,17 @@ const MAX_BODY: usize = 512 << 10;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Queries that run at once; each has its share of memory.
-const RUNNING: usize = 8;
-
-/// How long a query may take, waiting included.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long a query waits for its turn.
-const TURN: Duration = Duration::from_secs(10);
-
 /// What the handlers share.
 pub(crate) struct Surface {
     engine: Arc<Engine>,
     cuts: Arc<Cuts>,
     access: Arc<Access>,
-    running: Arc<Semaphore>,
-    queries: Handle,
 }
 
 impl Surface {
-    /// A surface that runs its queries on `queries`.
-    pub(crate) fn new(engine: Arc<Engine>, cuts: Arc<Cuts>, access: Arc<Access>, queries: Handle) -> Arc<Self> {
-        Arc::new(Self { engine, cuts, access, running: Arc::new(Semaphore::new(RUNNING)), queries })
+    /// A surface over an engine and what it reads.
+    pub(crate) fn new(engine: Arc<Engine>, cuts: Arc<Cuts>, access: Arc<Access>) -> Arc<Self> {
+        Arc::new(Self { engine, cuts, access })
     }
 }
 
@@ -109,6 +96,7 @@ async fn sql(State(surface): State<Arc<Surface>>, request: Request) -> Result<Re
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OfTenant {
     tenant: Option<String>,
 }
@@ -128,7 +116,7 @@ async fn balances(
 async fn tables(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
     let caller = surface.caller(&headers)?;
     let rows: Vec<_> = table::ALL.iter().map(|table| described(table, &caller.tenants)).collect();
-    Ok(surface.rows(&[("name", "VARCHAR"), ("description", "VARCHAR"), ("columns", "JSON")], rows))
+    Ok(surface.rows(&caller, &[("name", "VARCHAR"), ("description", "VARCHAR"), ("columns", "JSON")], rows))
 }
 
 fn described(table: &table::TableDef, tenants: &Tenants) -> Value {
@@ -144,9 +132,13 @@ fn described(table: &table::TableDef, tenants: &Tenants) -> Value {
 }
 
 async fn watermark(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
-    surface.caller(&headers)?;
-    let row = surface.cuts.as_of(time::now()).json();
-    Ok(surface.rows(&[("offsets", "JSON"), ("complete_through", "TIMESTAMP"), ("waiting_for", "JSON")], vec![row]))
+    let caller = surface.caller(&headers)?;
+    let row = surface.cuts.as_of(time::now()).json(&caller.tenants);
+    let mut columns = vec![("complete_through", "TIMESTAMP"), ("waiting_for", "JSON")];
+    if caller.tenants == Tenants::All {
+        columns.insert(0, ("offsets", "JSON"));
+    }
+    Ok(surface.rows(&caller, &columns, vec![row]))
 }
 
 impl Surface {
@@ -156,36 +148,26 @@ impl Surface {
             return Err(failure(ErrorCode::LogUnreachable, "the policy has not been read yet; try again in a moment"));
         }
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
-        token.and_then(|token| self.access.caller(token)).ok_or_else(|| {
+        let caller = token.and_then(|token| self.access.caller(token)).ok_or_else(|| {
             let why = "send Authorization: Bearer <token> with a token that the configuration lists under access";
             failure(ErrorCode::UnknownToken, why)
-        })
+        })?;
+        if !self.cuts.is_caught_up() {
+            let why = "the ledger is still being read, and rows would be missing; try again in a moment";
+            return Err(failure(ErrorCode::LogUnreachable, why));
+        }
+        Ok(caller)
     }
 
-    /// Runs a statement on the queries' runtime and encodes its answer there.
+    /// Runs a statement. Whoever drops this ends it.
     async fn answer(&self, caller: Caller, sql: String, format: Format) -> Result<Response, Failure> {
-        let turn = tokio::time::timeout(TURN, Arc::clone(&self.running).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(refusal(&QueryError::Busy)) };
         let begun = Instant::now();
-        let engine = Arc::clone(&self.engine);
-        let work = async move {
-            let _turn = turn;
-            encoded(&engine, &caller, &sql, format).await
-        };
-        let mut query = Running(self.queries.spawn(tokio::time::timeout(TIMEOUT, work)));
-        let answer = match (&mut query.0).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(QueryError::Timeout(TIMEOUT.as_secs())),
-            Err(panic) => {
-                tracing::error!(%panic, "a query ended in a panic");
-                Err(QueryError::Internal)
-            }
-        };
+        let answer = self.engine.answer(&caller, &sql, format).await;
         let outcome = answer.as_ref().map_or_else(|error| error.code().code(), |_| "ok");
         metrics::counter!("tollgate_queries_total", "outcome" => outcome).increment(1);
         metrics::histogram!("tollgate_query_seconds").record(begun.elapsed());
-        let (body, as_of) = answer.map_err(|error| refusal(&error))?;
-        let mut response = ([(header::CONTENT_TYPE, format.media_type())], body).into_response();
+        let Answer { bytes, as_of } = answer.map_err(|error| refusal(&error))?;
+        let mut response = ([(header::CONTENT_TYPE, format.media_type())], bytes).into_response();
         if let (true, Ok(as_of)) = (format != Format::Json, HeaderValue::from_str(&as_of)) {
             response.headers_mut().insert("x-tollgate-as-of", as_of);
         }
@@ -193,30 +175,11 @@ impl Surface {
     }
 
     /// An answer that needs no query.
-    fn rows(&self, columns: &[(&str, &str)], rows: Vec<Value>) -> Response {
+    fn rows(&self, caller: &Caller, columns: &[(&str, &str)], rows: Vec<Value>) -> Response {
         let columns: Vec<_> = columns.iter().map(|(name, kind)| json!({"name": name, "type": kind})).collect();
-        let as_of = self.cuts.as_of(time::now()).json();
+        let as_of = self.cuts.as_of(time::now()).json(&caller.tenants);
         axum::Json(json!({"columns": columns, "rows": rows, "as_of": as_of})).into_response()
     }
-}
-
-/// A query that ends when whoever waits for it is gone.
-struct Running<T>(JoinHandle<T>);
-
-impl<T> Drop for Running<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn encoded(engine: &Engine, caller: &Caller, sql: &str, format: Format) -> Result<(Vec<u8>, String), QueryError> {
-    let mut answer = engine.answer(caller, sql).await?;
-    let mut encoder = Encoder::new(format, &answer.schema)?;
-    while let Some(batch) = answer.rows.next().await {
-        encoder.write(&batch?)?;
-    }
-    let as_of = answer.as_of.json();
-    Ok((encoder.finish(&as_of)?, as_of.to_string()))
 }
 
 fn bearer(value: &str) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! The role: what it needs, how its loops are wired, in which order they end.
 //!
-//! Threads: one follows the policy, one the ledger ([`crate::shelve`]), one serves HTTP. Runtimes: one for the lake's store,
-//! one for queries, so that a query that takes all cores delays neither a commit nor an accept.
+//! Threads: one follows the policy, one the ledger ([`crate::shelve`]), one serves HTTP; each
+//! query has threads of its own, and the lake's store a runtime, so that a query delays neither a commit nor an accept.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -130,8 +130,8 @@ impl Query {
     /// configuration that cannot work, or a last commit that was not made, which loses nothing.
     pub fn run(self, shutdown: &CancellationToken) -> Result<(), RunError> {
         let Self { deps, readiness } = self;
-        let lakes = runtime("lake", LAKE_THREADS)?;
-        let queries = runtime("query", thread::available_parallelism().map_or(1, usize::from))?;
+        let lakes =
+            Builder::new_multi_thread().thread_name("lake").worker_threads(LAKE_THREADS).enable_all().build()?;
         let policies = Arc::new(PolicyLog::default());
         let watermark = Arc::new(Watermark::default());
         let Some(parts) = open(&deps, &lakes, &policies, &watermark, &readiness, shutdown)? else { return Ok(()) };
@@ -147,7 +147,7 @@ impl Query {
             scope.spawn(move || keeper.run(watched, &ended));
             if let Some(listener) = deps.listener {
                 let engine = Arc::new(Engine::new(Arc::clone(&cuts))?);
-                let surface = Surface::new(engine, cuts, Arc::clone(&policies.access), queries.handle().clone());
+                let surface = Surface::new(engine, cuts, Arc::clone(&policies.access));
                 let serving = Builder::new_current_thread().enable_all().build()?;
                 serving.block_on(listen::serve(listener, http::router(surface), stop.clone()))?;
             } else {
@@ -155,8 +155,6 @@ impl Query {
             }
             Ok::<(), RunError>(())
         })?;
-        // Queries first: they read what the shelver keeps.
-        queries.shutdown_background();
         Ok(shelver.stop()?)
     }
 }
@@ -298,10 +296,6 @@ impl Keeper {
             self.readiness.set(why_not);
         }
     }
-}
-
-fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().thread_name(name).worker_threads(threads.max(2)).enable_all().build()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The one function that all query surfaces go through: [`Engine::answer`].
 //!
-//! A question becomes an answer in this order: [`statement`] (what may be said) → a cut (`crate::cut`) → [`provider`] (the
-//! caller's tables, behind the [`fence`]) → [`session`] (a fresh one) → plan, checked again → a stream of rows.
+//! A question becomes an answer in this order: its turn → [`threads`] of its own → [`statement`] (what may be said) → a cut
+//! (`crate::cut`) → [`provider`] (the caller's tables, behind the [`fence`]) → [`session`] (a fresh one) → plan, checked
+//! again → a stream of rows → [`encode`]. Whoever drops the answer ends the query.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
@@ -16,13 +17,18 @@ use datafusion::{
     logical_expr::LogicalPlan,
     physical_plan::execute_stream,
 };
+use futures::StreamExt;
 use schemas::{policy::Tenants, time};
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::sync::CancellationToken;
 
+use self::encode::{Encoder, Format};
 use crate::cut::{AsOf, Cut, Cuts};
 
 mod accounted;
 pub mod encode;
 pub mod error;
+mod exact;
 mod fence;
 mod functions;
 mod growth;
@@ -31,6 +37,7 @@ mod session;
 mod span;
 mod statement;
 mod tag;
+mod threads;
 
 pub use error::QueryError;
 pub(crate) use provider::shown;
@@ -42,14 +49,12 @@ pub struct Caller {
     pub tenants: Tenants,
 }
 
-/// The rows of an answer, and how complete they are.
+/// An answer, whole.
 pub struct Answer {
-    /// Its columns.
-    pub schema: SchemaRef,
-    /// Its rows, and what they are read from.
-    pub rows: SendableRecordBatchStream,
-    /// The cut they are of.
-    pub as_of: AsOf,
+    /// Its rows, as its format has them.
+    pub bytes: Vec<u8>,
+    /// How complete it is, as JSON.
+    pub as_of: String,
 }
 
 /// Answers questions.
@@ -57,7 +62,18 @@ pub struct Engine {
     cuts: Arc<Cuts>,
     runtime: Arc<RuntimeEnv>,
     store: ObjectStoreUrl,
+    turns: Arc<Semaphore>,
+    time: Duration,
 }
+
+/// Queries that run at once; each has its share of memory.
+const RUNNING: usize = 8;
+
+/// How long a query may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a query waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
 
 /// The memory that all queries together may use for groups, sorts, joins and windows; beyond it they spill or end.
 const POOL_BYTES: usize = 1 << 30;
@@ -68,18 +84,51 @@ const MAX_COLUMNS: usize = 256;
 impl Engine {
     /// An engine over the tables of `cuts`.
     pub fn new(cuts: Arc<Cuts>) -> Result<Self, QueryError> {
-        Self::with_pool(cuts, POOL_BYTES)
+        Self::with(cuts, POOL_BYTES, TIMEOUT)
     }
 
-    fn with_pool(cuts: Arc<Cuts>, pool_bytes: usize) -> Result<Self, QueryError> {
+    fn with(cuts: Arc<Cuts>, pool_bytes: usize, time: Duration) -> Result<Self, QueryError> {
         let runtime = session::runtime(pool_bytes)?;
         let store = ObjectStoreUrl::parse("lake://tables")?;
         runtime.register_object_store(store.as_ref(), cuts.store());
-        Ok(Self { cuts, runtime, store })
+        Ok(Self { cuts, runtime, store, turns: Arc::new(Semaphore::new(RUNNING)), time })
     }
 
     /// Answers one statement with what the caller may see.
-    pub async fn answer(&self, caller: &Caller, sql: &str) -> Result<Answer, QueryError> {
+    pub async fn answer(self: &Arc<Self>, caller: &Caller, sql: &str, format: Format) -> Result<Answer, QueryError> {
+        let turn = timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(QueryError::Busy) };
+        let (engine, caller, sql) = (Arc::clone(self), caller.clone(), sql.to_owned());
+        let workers = session::partitions(&caller.tenants);
+        let work = move |gone| async move { engine.encoded(&caller, &sql, format, &gone).await };
+        let answer = timeout(self.time, threads::run(workers, turn, work)).await;
+        answer.unwrap_or_else(|_| Err(QueryError::Timeout(self.time.as_secs())))
+    }
+
+    async fn encoded(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        format: Format,
+        gone: &CancellationToken,
+    ) -> Result<Answer, QueryError> {
+        let (mut rows, as_of) = self.rows(caller, sql, gone).await?;
+        let schema = session::plain(&rows.schema());
+        unique(&schema)?;
+        let mut encoder = Encoder::new(format, &schema)?;
+        while let Some(batch) = rows.next().await {
+            encoder.write(&batch?)?;
+        }
+        let as_of = as_of.json(&caller.tenants);
+        Ok(Answer { bytes: encoder.finish(&as_of)?, as_of: as_of.to_string() })
+    }
+
+    async fn rows(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        gone: &CancellationToken,
+    ) -> Result<(SendableRecordBatchStream, AsOf), QueryError> {
         let statement = statement::parse(sql)?;
         let Cut { slices, as_of } = self.cuts.cut(time::now())?;
         let tables = slices.into_iter().map(|slice| {
@@ -94,14 +143,23 @@ impl Engine {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
-        let rows = execute(&state, &plan).await?;
-        let schema = session::plain(&rows.schema());
-        unique(&schema)?;
-        Ok(Answer { schema, rows, as_of })
+        Ok((execute(&state, &plan, gone).await?, as_of))
     }
 }
 
-async fn execute(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream, QueryError> {
+#[cfg(test)]
+impl Engine {
+    /// How many queries could begin now.
+    pub(crate) fn idle_turns(&self) -> usize {
+        self.turns.available_permits()
+    }
+}
+
+async fn execute(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    gone: &CancellationToken,
+) -> Result<SendableRecordBatchStream, QueryError> {
     growth::check(plan)?;
     let plan = state.optimize(plan)?;
     plan.apply_with_subqueries(|node| {
@@ -112,7 +170,7 @@ async fn execute(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRec
         Ok(TreeNodeRecursion::Continue)
     })?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
-    Ok(execute_stream(accounted::accounted(physical)?, state.task_ctx())?)
+    Ok(execute_stream(accounted::accounted(physical, gone)?, state.task_ctx())?)
 }
 
 /// Refuses two columns of one name: an answer in JSON could show only one of them.

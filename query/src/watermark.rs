@@ -93,6 +93,11 @@ impl Watermark {
         inner.restored = true;
     }
 
+    /// Whether what was in the ledger when this process began is known. Until then an answer may lack any of its rows.
+    pub fn is_restored(&self) -> bool {
+        self.lock().restored
+    }
+
     /// How complete an answer is whose cut is pinned after this call.
     pub fn at(&self, now: Time, abandon_after: Duration) -> Completeness {
         let inner = self.lock();

@@ -62,6 +62,11 @@ pub(crate) fn refused<T>(why: impl Into<String>) -> Result<T> {
 
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
+        let text = error.to_string();
+        // The engine hands on in several wrappings what is wrong with the caller's regular expression.
+        if ["regex parse error", "Compiled regex exceeds", "CompiledTooBig"].iter().any(|part| text.contains(part)) {
+            return Self::Invalid("the regular expression is not valid, or too large".into());
+        }
         match error.find_root() {
             DataFusionError::External(inner) => match inner.downcast_ref::<Refusal>() {
                 Some(refusal) => Self::Refused(refusal.0.clone()),

@@ -15,12 +15,12 @@ use datafusion::{
     common::{Result, ScalarValue},
     functions, functions_aggregate, functions_window,
     logical_expr::{
-        AggregateUDF, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        AggregateUDF, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
         WindowUDF,
     },
 };
 
-use super::{error::refused, tag};
+use super::{error::refused, exact, tag};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -99,7 +99,8 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The aggregate functions of a session.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let mut allowed = functions_aggregate::all_default_aggregate_functions();
-    allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name()));
+    allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && known != "sum"));
+    allowed.push(exact::sum());
     allowed
 }
 
@@ -186,8 +187,12 @@ struct StrictConcat {
 }
 
 impl ScalarUDFImpl for StrictConcat {
-    fn name(&self) -> &str {
-        "concat_strict"
+    fn name(&self) -> &'static str {
+        "||"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(chain_name(self.name(), args))
     }
 
     fn signature(&self) -> &Signature {
@@ -219,6 +224,28 @@ impl ScalarUDFImpl for StrictConcat {
             Ok(ColumnarValue::Array(joined))
         }
     }
+}
+
+/// The name of a column `a + b + c`, where the operators are functions. The engine asks for it at each step of the chain,
+/// so it is written in one go.
+pub(crate) fn chain_name(operator: &str, args: &[Expr]) -> String {
+    let (mut operator, mut args, mut rights) = (operator, args, Vec::new());
+    while let [left, right] = args {
+        rights.push((operator, right));
+        match left {
+            Expr::ScalarFunction(below) if ["+", "-", "*", "||"].contains(&below.name()) => {
+                (operator, args) = (below.name(), &below.args);
+            }
+            _ => {
+                args = std::slice::from_ref(left);
+            }
+        }
+    }
+    let mut name: String = args.iter().map(|first| first.schema_name().to_string()).collect();
+    for (operator, right) in rights.iter().rev() {
+        name.push_str(&format!(" {operator} {}", right.schema_name()));
+    }
+    name
 }
 
 /// The bytes of text in an argument over all rows; a value of another type is at most as long as 64 bytes of text.

@@ -33,7 +33,7 @@ use datafusion::{
 };
 use schemas::policy::Tenants;
 
-use super::{encode, functions as allowed, provider};
+use super::{encode, exact, functions as allowed, provider};
 
 const CATALOG: &str = "tollgate";
 const SCHEMA: &str = "public";
@@ -82,16 +82,19 @@ pub(crate) fn session(
     Ok(state)
 }
 
-/// Callers behind the fence run in one partition, so that the order of rows, and which error is met first, do not depend
-/// on how the rows of others split the work.
-fn config(tenants: &Tenants) -> SessionConfig {
+/// In how many parts a query is run. Those of callers behind the fence run in one, so that the order of rows, and which
+/// error is met first, do not depend on how the rows of others split the work.
+pub(crate) fn partitions(tenants: &Tenants) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let partitions = if *tenants == Tenants::All { cores } else { 1 };
+    if *tenants == Tenants::All { cores } else { 1 }
+}
+
+fn config(tenants: &Tenants) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(false)
-        .with_target_partitions(partitions);
+        .with_target_partitions(partitions(tenants));
     let options = config.options_mut();
     options.execution.enable_recursive_ctes = false;
     // The newer aggregation fails where this one spills (measured with 55.2).
@@ -108,6 +111,7 @@ fn config(tenants: &Tenants) -> SessionConfig {
 fn planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(Concat),
+        Arc::new(exact::Checked),
         Arc::new(functions::datetime::planner::DatetimeFunctionPlanner),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),
         Arc::new(functions_aggregate::planner::AggregateFunctionPlanner),

@@ -13,6 +13,8 @@ use datafusion::sql::{
             TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
         },
         dialect::PostgreSqlDialect,
+        keywords::Keyword,
+        tokenizer::{Token, Tokenizer},
     },
 };
 
@@ -27,12 +29,38 @@ const MAX_TABLES: u64 = 256;
 /// How deep expressions and subqueries may be nested.
 const MAX_DEPTH: usize = 50;
 
+/// The most operators of a statement. A chain of them, as `a + b + c`, is as deep as it is long, for the parser, the engine
+/// and whoever drops it.
+const MAX_OPERATORS: usize = 400;
+
+/// How many of them may be `+ - * ||`, which are functions: the engine asks each for its type again and again, which takes
+/// the third power of their number.
+const MAX_CALCULATIONS: usize = 100;
+
+/// How deep calls of functions may be nested: the time that the engine plans them for grows with a power of it.
+const MAX_CALLS_DEEP: usize = 12;
+
 /// A statement that may be planned.
 pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
     if sql.len() > MAX_SQL_BYTES {
         return refuse(format!("a statement may be {MAX_SQL_BYTES} bytes long; this one is {}", sql.len()));
     }
     let dialect = PostgreSqlDialect {};
+    // What is no token is an error that the parser says.
+    let tokens = Tokenizer::new(&dialect, sql).tokenize().unwrap_or_default();
+    let (operators, calculations) = operators(&tokens);
+    if calls_deep(&tokens) > MAX_CALLS_DEEP {
+        return refuse(format!("calls of functions may be nested {MAX_CALLS_DEEP} deep"));
+    }
+    if operators > MAX_OPERATORS {
+        return refuse(format!(
+            "a statement may have {MAX_OPERATORS} operators; this one has {operators}: write a IN (…) in place of \
+             a = … OR a = …"
+        ));
+    }
+    if calculations > MAX_CALCULATIONS {
+        return refuse(format!("a statement may have {MAX_CALCULATIONS} of + - * ||; this one has {calculations}"));
+    }
     let mut statements = DFParserBuilder::new(sql)
         .with_dialect(&dialect)
         .with_recursion_limit(MAX_DEPTH)
@@ -59,6 +87,75 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
         }
         _ => only_queries(),
     }
+}
+
+/// How many operators a statement has, or more: everything that is not a name, a constant, a comma or a parenthesis; and
+/// how many of them are `+ - * ||`.
+fn operators(tokens: &[Token]) -> (usize, usize) {
+    use Keyword::{
+        AND, AT, BETWEEN, CASE, COLLATE, EXCEPT, ILIKE, INTERSECT, IS, LIKE, NOT, OR, OVERLAPS, SIMILAR, UNION,
+    };
+    let chained = |token: &Token| match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            AND | AT
+                | BETWEEN
+                | CASE
+                | COLLATE
+                | EXCEPT
+                | ILIKE
+                | INTERSECT
+                | IS
+                | LIKE
+                | NOT
+                | OR
+                | OVERLAPS
+                | SIMILAR
+                | UNION
+        ),
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::Whitespace(_) | Token::EOF => false,
+        Token::Comma | Token::LParen | Token::RParen | Token::Period | Token::SemiColon => false,
+        _ => true,
+    };
+    let calculations =
+        tokens.iter().filter(|token| matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::StringConcat));
+    (tokens.iter().filter(|token| chained(token)).count(), calculations.count())
+}
+
+/// Words after which a parenthesis opens no call.
+const NO_CALL: &[Keyword] = &[
+    Keyword::SELECT,
+    Keyword::FROM,
+    Keyword::JOIN,
+    Keyword::AS,
+    Keyword::IN,
+    Keyword::EXISTS,
+    Keyword::WHERE,
+    Keyword::ON,
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::NOT,
+    Keyword::WHEN,
+    Keyword::THEN,
+    Keyword::ELSE,
+    Keyword::BY,
+    Keyword::UNION,
+    Keyword::ALL,
+];
+
+/// How deep parentheses that follow a name are in each other.
+fn calls_deep(tokens: &[Token]) -> usize {
+    let (mut open, mut deepest, mut named) = (Vec::new(), 0, false);
+    for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
+        match token {
+            Token::LParen => open.push(named),
+            Token::RParen => drop(open.pop()),
+            _ => {}
+        }
+        named = matches!(token, Token::Word(word) if !NO_CALL.contains(&word.keyword));
+        deepest = deepest.max(open.iter().filter(|call| **call).count());
+    }
+    deepest
 }
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, QueryError> {
@@ -120,6 +217,14 @@ impl Visitor for Check {
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Break("table functions are not allowed".into()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
+        match expr {
+            // The engine reads it as a regular expression of another kind, and finds other rows.
+            Expr::SimilarTo { .. } => ControlFlow::Break("SIMILAR TO is not supported; write LIKE or ~".into()),
+            _ => ControlFlow::Continue(()),
         }
     }
 
@@ -191,6 +296,7 @@ mod tests {
         check("EXPLAIN COPY usage TO 'x'", Err("only queries"));
         check("SELECT * FROM generate_series(1, 1000000000000)", Err("table functions"));
         check("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", Err("recursive"));
+        check("SELECT 'ab' SIMILAR TO 'a%'", Err("SIMILAR TO"));
         check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
         check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
     }

@@ -1,5 +1,7 @@
 //! Questions to a small world: what is answered, what is refused, and that other tenants leave no trace in either.
 
+mod alive;
+mod exact;
 mod hostile;
 mod questions;
 pub(crate) mod world;

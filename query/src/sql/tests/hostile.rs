@@ -99,6 +99,11 @@ const BOMBS: &[&str] = &[
     "SELECT array_resize(make_array(1), 1000000000000, 1)",
     "SELECT unnest(range(0, 1000000000000))",
     "SELECT [1, 2, 3]",
+    "SELECT regexp_replace(user_id, '((a{100}){100}){100}', 'x') FROM usage",
+    "SELECT regexp_like(user_id, '((a{100}){100}){100}') FROM usage",
+    "SELECT regexp_count(user_id, '((a{100}){100}){100}') FROM usage",
+    "SELECT count(*) FROM usage WHERE user_id ~ '((a{100}){100}){100}'",
+    "SELECT user_id SIMILAR TO 'a%' FROM usage",
 ];
 
 fn own() -> Vec<schemas::ledger::Entry> {
@@ -133,7 +138,7 @@ async fn answers_and_errors_are_the_same_whether_or_not_others_exist() {
         let among = World::new(&mixed, if shelve { mixed.len() - 3 } else { 0 }).await;
         for sql in NOSY {
             let acme = only(&["acme"]);
-            let (alone, among) = (alone.ask(&acme, sql).await, among.ask(&acme, sql).await);
+            let (alone, among) = (nosy(&alone, &acme, sql).await, nosy(&among, &acme, sql).await);
             assert_eq!(alone, among, "{sql}, shelved {shelve}");
             let text = format!("{among:?}");
             for secret in ["secret", "aaaa", "987654321", "000987", "123456789", "0.000000077"] {
@@ -142,6 +147,13 @@ async fn answers_and_errors_are_the_same_whether_or_not_others_exist() {
             assert!(!text.contains("TG6005"), "{sql} fails inside: {text}");
         }
     }
+}
+
+/// A whole answer, but for the moment that it is complete through.
+async fn nosy(world: &World, caller: &world::Caller, sql: &str) -> Result<serde_json::Value, String> {
+    let mut answer = world.answer(caller, sql).await?;
+    answer["as_of"]["complete_through"].take();
+    Ok(answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]

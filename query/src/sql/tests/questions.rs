@@ -145,11 +145,11 @@ async fn one_instant_is_now_through_a_whole_question() {
 async fn an_answer_says_how_complete_it_is() {
     let all = entries();
     let world = World::new(&all, 4).await;
-    let as_of = world.cuts.as_of(world::second(12)).json();
-    assert_eq!(as_of["offsets"], json!([all.len()]));
-    assert_eq!(as_of["complete_through"], json!("2026-11-01T00:00:11.000000Z"));
-    assert_eq!(as_of["waiting_for"], json!([]));
-    let silent = world.cuts.as_of(world::second(100)).json();
-    assert_eq!(silent["waiting_for"][0]["gateway"], json!("gw-1"));
-    assert_eq!(silent["waiting_for"][0]["why"], json!("silent"));
+    let as_of = |at, caller: world::Caller| world.cuts.as_of(world::second(at)).json(&caller.tenants);
+    let through = "2026-11-01T00:00:11.000000Z";
+    let check = |at, caller, wanted| assert_eq!(as_of(at, caller), wanted);
+    check(12, everyone(), json!({"offsets": [all.len()], "complete_through": through, "waiting_for": []}));
+    let silent = json!([{"gateway": "gw-1", "since": through, "why": "silent"}]);
+    check(100, everyone(), json!({"offsets": [all.len()], "complete_through": through, "waiting_for": silent}));
+    check(100, only(&["acme"]), json!({"complete_through": through, "waiting_for": [{"why": "silent"}]}));
 }

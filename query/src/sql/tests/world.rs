@@ -1,8 +1,7 @@
 //! A small world to ask about: ledger entries by hand, in the tail or shelved in a lake on disk.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt;
 use schemas::{
     decision::{Holder, Instance, WindowState},
     error_code::ErrorCode,
@@ -23,14 +22,13 @@ use crate::{
     lake::Lake,
     policies::PolicyLog,
     shelve,
-    sql::{
-        Caller, Engine,
-        encode::{Encoder, Format},
-    },
+    sql::{Engine, encode::Format},
     table::Place,
     tail::{Bounds, Placed, Tail},
     watermark::Watermark,
 };
+
+pub(crate) use crate::sql::Caller;
 
 /// An instant of the test day, 2026-11-01, by second.
 pub(crate) fn second(second: i64) -> Time {
@@ -231,7 +229,7 @@ pub(crate) fn policy(tenants: &[&str]) -> Policy {
 
 /// A world, and the engine that answers about it.
 pub(crate) struct World {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) cuts: Arc<Cuts>,
     /// Keeps the lake's folder.
     _folder: tempfile::TempDir,
@@ -263,22 +261,25 @@ impl World {
         }
         watermark.restore(&[]);
         let cuts = Arc::new(Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)));
-        let engine = Engine::with_pool(Arc::clone(&cuts), 64 << 20).unwrap();
-        Self { engine, cuts, _folder: folder }
+        let engine = Engine::with(Arc::clone(&cuts), 64 << 20, Duration::from_secs(60)).unwrap();
+        Self { engine: Arc::new(engine), cuts, _folder: folder }
+    }
+
+    /// The same world, where a query may take only so long.
+    pub(crate) fn within(self, time: Duration) -> Self {
+        let engine = Engine::with(Arc::clone(&self.cuts), 64 << 20, time).unwrap();
+        Self { engine: Arc::new(engine), ..self }
+    }
+
+    /// An answer as JSON, or the text of the error.
+    pub(crate) async fn answer(&self, caller: &Caller, sql: &str) -> Result<serde_json::Value, String> {
+        let answer = self.engine.answer(caller, sql, Format::Json).await;
+        let answer = answer.map_err(|error| format!("{} {error}", error.code().code()))?;
+        Ok(serde_json::from_slice(&answer.bytes).unwrap())
     }
 
     /// The rows of an answer as JSON, or the text of the error.
     pub(crate) async fn ask(&self, caller: &Caller, sql: &str) -> Result<serde_json::Value, String> {
-        let work = async {
-            let mut answer = self.engine.answer(caller, sql).await?;
-            let mut encoder = Encoder::new(Format::Json, &answer.schema)?;
-            while let Some(batch) = answer.rows.next().await {
-                encoder.write(&batch?)?;
-            }
-            encoder.finish(&serde_json::Value::Null)
-        };
-        let bytes = work.await.map_err(|error: crate::sql::QueryError| format!("{} {error}", error.code().code()))?;
-        let mut answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        Ok(answer["rows"].take())
+        Ok(self.answer(caller, sql).await?["rows"].take())
     }
 }

@@ -1,0 +1,64 @@
+//! Each query on threads of its own, with stacks of a known size.
+//!
+//! A query that computes for long without a pause keeps only its own threads: others go on, and whoever waits for it can
+//! give up. Its runtime is bounded by the number of queries at a time, which the caller's `turn` stands for: it is given
+//! back when the last of the query's threads has ended, not when the answer is there.
+
+use std::{io, thread};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::QueryError;
+
+/// The stack of each thread. Measured in a debug build: the deepest statement that is parsed takes less than half of it.
+/// The operating system gives what is touched.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Runs `work` on `workers` threads. It is cancelled when this future is dropped: at its next pause, or where it looks at
+/// the token.
+pub(crate) async fn run<W, F, T>(workers: usize, turn: impl Send + 'static, work: W) -> Result<T, QueryError>
+where
+    W: FnOnce(CancellationToken) -> F + Send + 'static,
+    F: Future<Output = Result<T, QueryError>>,
+    T: Send + 'static,
+{
+    let gone = CancellationToken::new();
+    let _guard = gone.clone().drop_guard();
+    let (sender, receiver) = oneshot::channel();
+    let main = move || {
+        let runtime = match runtime(workers) {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(sender.send(Err(no_thread(&error)))),
+        };
+        if let Some(answer) = runtime.block_on(gone.run_until_cancelled(work(gone.clone()))) {
+            // Nobody waits for it if this fails.
+            drop(sender.send(answer));
+        }
+        // Waits for the other threads of the query.
+        drop(runtime);
+        drop(turn);
+    };
+    let thread = thread::Builder::new().name("query".into()).stack_size(STACK_BYTES).spawn(main);
+    thread.map_err(|error| no_thread(&error))?;
+    receiver.await.unwrap_or_else(|_| {
+        tracing::error!("a query ended in a panic");
+        Err(QueryError::Internal)
+    })
+}
+
+fn runtime(workers: usize) -> io::Result<Runtime> {
+    let mut builder = match workers {
+        0 | 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(workers.max(1)).thread_stack_size(STACK_BYTES).thread_name("query").enable_all().build()
+}
+
+fn no_thread(error: &io::Error) -> QueryError {
+    tracing::error!(%error, "no thread can be had for a query");
+    QueryError::Busy
+}
