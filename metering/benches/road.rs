@@ -48,7 +48,7 @@ fn main() {
     let dir = tempfile::tempdir_in(".").unwrap();
     measure("disk", &disk(&dir.path().join("flood")), &disk(&dir.path().join("circle")));
     fsyncs(dir.path());
-        if let Some(address) = broker::shared() {
+    if let Some(address) = broker::shared() {
         measure("Kafka", &kafka(address, &dir.path().join("flooded")), &kafka(address, &dir.path().join("circled")));
     }
 }

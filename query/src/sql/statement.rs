@@ -24,7 +24,7 @@ use super::{error::QueryError, functions::MAX_SCALAR_BYTES};
 const MAX_SQL_BYTES: usize = 64 << 10;
 
 /// The most tables that a statement may name, once common table expressions are put in where they are used.
-const MAX_TABLES: u64 = 256;
+const MAX_TABLES: u64 = 32;
 
 /// How deep expressions and subqueries may be nested.
 const MAX_DEPTH: usize = 50;
