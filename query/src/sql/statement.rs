@@ -309,6 +309,6 @@ mod tests {
             sql.push_str(&format!(", t{level} AS (SELECT x.a FROM t{below} x, t{below} y)"));
         }
         let error = parse(&format!("{sql} SELECT * FROM t29")).unwrap_err();
-        assert!(error.to_string().contains("256 tables"), "{error}");
+        assert!(error.to_string().contains("32 tables"), "{error}");
     }
 }
