@@ -88,7 +88,7 @@ async fn demo(loaded: &Loaded, span: Duration) -> Result<(), String> {
         println!("  {tenant:<8} {:>5} answered   {why}", seen.answered);
     }
     let answered = seen.values().map(|seen| seen.answered).sum();
-    await_rows(&client, &questions, token, started, answered).await?;
+    await_answers(&client, &questions, token, (started, time::now()), answered).await?;
     for (title, sql) in questions_of(started) {
         println!("\n{title}");
         print_table(&ask(&client, &questions, token, &sql).await?);
@@ -182,18 +182,19 @@ fn questions_of(started: Time) -> [(&'static str, String); 3] {
         ),
         (
             "the limits now",
-            "SELECT limit_name, instance, unit, amount, settled, held FROM balances ORDER BY limit_name, instance"
+            "SELECT limit_name, instance, unit, amount, settled, held FROM balances \
+             WHERE window_end IS NULL OR window_end > now() ORDER BY limit_name, instance"
                 .to_owned(),
         ),
     ]
 }
 
-/// Waits until every answered call is in the answers.
-async fn await_rows(
+/// Waits until every answered call is in the answers, and they are complete up to the end: refusals are told once a second.
+async fn await_answers(
     client: &reqwest::Client,
     address: &str,
     token: &Secret,
-    started: Time,
+    (started, ended): (Time, Time),
     answered: u64,
 ) -> Result<(), String> {
     let sql =
@@ -202,12 +203,14 @@ async fn await_rows(
     loop {
         let answer = ask(client, address, token, &sql).await?;
         let rows = answer.pointer("/rows/0/calls").and_then(Value::as_u64).unwrap_or(0);
-        if rows >= answered {
+        let through = answer.pointer("/as_of/complete_through").and_then(Value::as_str).unwrap_or("never");
+        if rows >= answered && *through >= *ended.to_string() {
             return Ok(());
         }
         if since.elapsed() > PATIENCE {
             return Err(format!(
-                "{answered} calls were answered, but the query service shows {rows} after {PATIENCE:?}"
+                "{answered} calls were answered until {ended}, but after {PATIENCE:?} the query service shows {rows} and is \
+                 complete through {through}"
             ));
         }
         tokio::time::sleep(PAUSE).await;
@@ -227,12 +230,18 @@ async fn ask(client: &reqwest::Client, address: &str, token: &Secret, sql: &str)
     if status.is_success() { Ok(answer) } else { Err(format!("the query service answered {status}: {answer}")) }
 }
 
+/// A decimal without the zeros at its end.
+fn trimmed(text: &str) -> &str {
+    let decimal = text.contains('.') && text.chars().all(|char| char.is_ascii_digit() || "-.".contains(char));
+    if decimal { text.trim_end_matches('0').trim_end_matches('.') } else { text }
+}
+
 /// Prints rows under their names, as wide as the widest.
 fn print_table(answer: &Value) {
     let names: Vec<&str> =
         answer["columns"].as_array().into_iter().flatten().filter_map(|column| column["name"].as_str()).collect();
     let cell = |row: &Value, name: &str| match &row[name] {
-        Value::String(text) => text.clone(),
+        Value::String(text) => trimmed(text).to_owned(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };

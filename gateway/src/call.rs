@@ -3,7 +3,7 @@
 //! Nothing is sent to a provider before it is admitted and written down; from then on the attempt belongs to something that
 //! outlives this future, so that a client that leaves changes nothing about what is known.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use crate::{
     attempt::{Attempt, Call, End, Flight},
     authenticate::authenticate,
     body,
-    error::{AtLimit, Dialect, Fault},
+    error::{AtLimit, Dialect, Fault, RATE},
     heading::{self, Plan},
     limits::{Ask, Permit, Refusal},
     meter::estimate::measure,
@@ -40,8 +40,6 @@ use crate::{
 
 /// Bodies above this are looked at off the async threads.
 const OFFLOAD: usize = 1 << 20;
-/// A limit that comes round within this is a rate to clients, not a budget.
-const RATE: Duration = Duration::from_secs(3_600);
 /// The header in which a client names its session.
 const SESSION: &str = "x-tollgate-session-id";
 
@@ -141,8 +139,8 @@ async fn aim<'a>(worker: &'a Worker, arrival: &Arrival, parsed: &Arc<Parsed>) ->
         return Err(Fault::new(ErrorCode::UnknownModel, message));
     }
     if !upstream.has_key() {
-        let message = format!("provider `{}` has no `api_key` in this gateway's configuration", target.provider);
-        return Err(Fault::new(ErrorCode::ProviderRefusedCredentials, message).never());
+        let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
+        return Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never());
     }
     let facts = arrival.view.book.facts(target.provider, arrival.api.vendor(), target.model);
     let model = target.model.to_owned();

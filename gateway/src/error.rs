@@ -107,7 +107,8 @@ impl Fault {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
             }
             Retry::After(wait) => {
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static("true"));
+                let worth = if wait <= RATE { "true" } else { "false" };
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static(worth));
                 let ms = wait.as_millis().max(1);
                 headers.insert(header::RETRY_AFTER, number(ms.div_ceil(1_000)));
                 headers.insert(HeaderName::from_static("retry-after-ms"), number(ms));
@@ -132,6 +133,9 @@ impl Fault {
         }
     }
 }
+
+/// A limit that comes round within this is a rate to clients, and worth waiting for; beyond it, it is a budget.
+pub(crate) const RATE: Duration = Duration::from_secs(3_600);
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -211,6 +215,9 @@ mod tests {
         assert_eq!(value["error"]["limit"]["amount"], "100.00");
         assert_eq!(value["error"]["limit"]["settled"], "99.50");
         assert_eq!([&headers["retry-after"], &headers["retry-after-ms"]], ["2", "1500"]);
+        let fault = fault.after(Duration::from_secs(86_400));
+        let (_, headers) = check(&fault, Dialect::OpenAi, 429, "insufficient_quota");
+        assert_eq!([&headers["retry-after"], &headers["x-should-retry"]], ["86400", "false"]);
         let (_, headers) = check(&fault.never(), Dialect::Anthropic, 429, "rate_limit_error");
         assert_eq!(headers["x-should-retry"], "false");
     }

@@ -86,6 +86,7 @@ error_codes! {
     ProviderTimeout = "TG4003", 502, "The provider did not answer in time";
     ProviderBrokeOff = "TG4004", 502, "The provider's answer broke off";
     ProviderUnreadable = "TG4005", 502, "The provider's answer cannot be passed on";
+    ProviderHasNoKey = "TG4006", 502, "The gateway has no key for the provider";
 
     LogUnreachable = "TG5001", 503, "The log cannot be reached";
     JournalFull = "TG5002", 503, "The journal has no room";

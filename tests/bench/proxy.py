@@ -6,7 +6,7 @@ are on core 1. Subject and baselines take turns and the medians count. Cost is t
 the kernel counts it for each thread, so that other work on the machine disturbs it little; latency is on the wall, and is only
 worth something on a quiet machine.
 
-    cargo build --release --no-default-features
+    cargo build --release -p tollgate --no-default-features
     cargo bench -p gateway --bench bare --no-run
     tests/bench/proxy.py --tollgate target/release/tollgate --bare target/release/deps/bare-*
 
