@@ -146,7 +146,9 @@ impl Roles {
             wait_confirmed(&door.journal, deadline);
             door.obey.stop();
             let dir = || door.journal.dir().display().to_string();
-            left.unshipped = (!door.journal.is_shipped()).then(|| (door.journal.unconfirmed(), dir()));
+            // What metering has confirmed was shipped, even if the outbox has not heard of it yet.
+            let unconfirmed = door.journal.unconfirmed();
+            left.unshipped = (unconfirmed > 0 && !door.journal.is_shipped()).then(|| (unconfirmed, dir()));
         }
         if let Some(metering) = self.metering {
             metering.stop();
