@@ -19,7 +19,7 @@ use serde_json::Value;
 #[path = "support/house.rs"]
 mod house;
 
-use house::{Process, number};
+use house::{Process, Stop, number};
 
 const MONTH: &str =
     "[ { name: acme-month, scope: { tenant: acme }, unit: tokens, amount: 100000000, window: month, mode: hard } ]";
@@ -135,10 +135,10 @@ fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
                     }
                 });
             }
+            let _stop = Stop(&stop);
             let wanted = 100 * (round + 1);
             house.wait_for("calls", || answered.lock().unwrap().len() >= wanted);
             house.kill_9();
-            stop.store(true, Ordering::Relaxed);
         });
         house.ended();
     }

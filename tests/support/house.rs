@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,6 +36,15 @@ pub(crate) struct Process {
     ops: String,
     child: Option<Child>,
     client: reqwest::blocking::Client,
+}
+
+/// Ends the load that looks at its flag when it goes, so that a wait that fails leaves no scope waiting for ever.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn free_address() -> String {

@@ -257,6 +257,11 @@ impl Slot {
         !self.dirty && self.windows.iter().all(|spent| spent.end <= now && spent.held == 0)
     }
 
+    /// What may be left before more is asked for: half of what recent demand says would last for `horizon`, and some calls.
+    pub(crate) fn enough(&self, call: i128, horizon: Duration) -> i128 {
+        (self.demand.known(horizon) / 2).max(call.saturating_mul(4))
+    }
+
     /// What to ask for: the lease with which `call` fits, if it is short of that, and the one that recent demand says would last
     /// for `horizon`.
     pub(crate) fn want(&mut self, window: Time, call: i128, is_short: bool, horizon: Duration) -> Want {
@@ -290,6 +295,11 @@ impl Demand {
 
     fn over(&mut self, horizon: Duration) -> i128 {
         self.roll();
+        self.known(horizon)
+    }
+
+    /// The same as of the last hold.
+    fn known(&self, horizon: Duration) -> i128 {
         let spans = i128::from(horizon.as_secs() / DEMAND_SPAN.as_secs().max(1)).max(1);
         self.now.max(self.before).saturating_mul(spans)
     }

@@ -132,10 +132,10 @@ impl Book {
             permit.hard |= need.mode == Mode::Hard;
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
             permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen));
-            // Ask for more before it is needed, while there is plenty.
+            // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.
             let left = -slot.short(self.me, need.window.0, 0);
             if need.mode == Mode::Hard
-                && left < need.amount.saturating_mul(4)
+                && left < slot.enough(need.amount, self.horizon)
                 && !under_way(slot, &self.heard)
                 && slot.free(self.me, need.window.0) > need.amount.saturating_mul(16)
             {
