@@ -3,12 +3,12 @@
 //! A key may stand in several places, since each SDK has its own; two that differ are refused, because nobody could say who
 //! pays. Only the SHA-256 of a key is ever compared or kept. This file reads heads and knows no policy.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, header};
-use schemas::{error_code::ErrorCode, policy::Digest, subject::Subject};
+use schemas::{error_code::ErrorCode, map::Map, policy::Digest, subject::Subject};
 
-use crate::error::Fault;
+use crate::{error::Fault, obey::Caller};
 
 /// The most tags a request may state, and the most bytes of a tag's name and value.
 const MAX_TAGS: usize = 16;
@@ -21,24 +21,24 @@ pub(crate) const TAGS: &str = "x-tollgate-tags";
 /// Where clients put a bare key.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 
-/// The subject of a request: its key looked up in `keys`, with the tags of the request that the key does not set.
-pub(crate) fn authenticate<S: std::hash::BuildHasher>(
+/// Who calls: the key of a request looked up in `keys`, with the tags of the request that the key does not set.
+pub(crate) fn authenticate(
     headers: &HeaderMap,
     query: Option<&str>,
-    keys: &HashMap<[u8; 32], Arc<Subject>, S>,
-) -> Result<Arc<Subject>, Fault> {
+    keys: &Map<[u8; 32], Caller>,
+) -> Result<Caller, Fault> {
     let secret = credential(headers, query)?;
-    let Some(subject) = keys.get(&Digest::of(&secret).0) else {
+    let Some(caller) = keys.get(&Digest::of(&secret).0) else {
         return Err(Fault::new(ErrorCode::UnknownKey, "check the key that the client sends"));
     };
     let mut values = headers.get_all(TAGS).iter();
-    let Some(first) = values.next() else { return Ok(Arc::clone(subject)) };
-    let mut merged = Subject::clone(subject);
+    let Some(first) = values.next() else { return Ok(caller.clone()) };
+    let mut merged = Subject::clone(&caller.subject);
     for value in std::iter::once(first).chain(values) {
-        add_tags(&mut merged, subject, value)?;
+        add_tags(&mut merged, &caller.subject, value)?;
     }
     merged.tags.sort();
-    Ok(Arc::new(merged))
+    Ok(Caller { subject: Arc::new(merged), lane: caller.lane })
 }
 
 /// The one credential of a request.

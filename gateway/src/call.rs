@@ -13,7 +13,7 @@ use schemas::{
     config::UsageInStream,
     error_code::ErrorCode,
     event::{self, Api, Refused},
-    id::CallId,
+    id::{CallId, Lane},
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
@@ -31,7 +31,7 @@ use crate::{
     limits::{Ask, Permit, Refusal},
     meter::estimate::measure,
     metrics,
-    obey::PolicyView,
+    obey::{Caller, PolicyView},
     request::{Cap, CapMember, Edits, Parsed, parse},
     route::{self, short},
     upstream::Upstream,
@@ -50,6 +50,7 @@ struct Arrival {
     api: Api,
     view: Arc<PolicyView>,
     subject: Arc<Subject>,
+    lane: Lane,
     head: request::Parts,
 }
 
@@ -76,8 +77,8 @@ pub(crate) async fn serve(worker: Arc<Worker>, api: Api, request: Request<Body>)
 async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body>) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let subject = authenticate(&head.headers, head.uri.query(), &view.keys)?;
-    let arrival = Arrival { call, accepted_at: now(), api, view, subject, head };
+    let Caller { subject, lane } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
+    let arrival = Arrival { call, accepted_at: now(), api, view, subject, lane, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let parsed = Arc::new(parsed(api, bytes).await?);
     let aim = aim(worker, &arrival, &parsed).await?;
@@ -93,7 +94,7 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
         Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
     let plan = Plan::new(worker, aim.upstream, &arrival.view, Arc::clone(&parsed));
     let heading = heading::send(aim.upstream, attempt, plan, &arrival.head, parsed.edit(&edits)).await?;
-    let mut response = heading::answer(heading, call).await?;
+    let mut response = heading::answer(heading, call, &aim.upstream.provider.name).await?;
     drop(taken);
     if let Some(cap) = cap {
         response.headers_mut().insert(HeaderName::from_static("x-tollgate-capped"), HeaderValue::from(cap.tokens));
@@ -195,8 +196,7 @@ async fn admit(
     if worker.emitter.failing() {
         return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
     }
-    let lane = worker.lane(&arrival.subject.tenant);
-    let flight = Flight::open(worker, lane);
+    let flight = Flight::open(worker, arrival.lane);
     let admitted_at = flight.admitted_at;
     let facts = facts(worker, arrival, parsed, aim, admitted_at);
     let mut tight = None;

@@ -23,7 +23,7 @@ use crate::{
     authenticate::without_key,
     error::{Fault, stamp},
     obey::PolicyView,
-    relay::{Flow, Pace, Relay},
+    relay::{Broken, Flow, Pace, Relay},
     request::Parsed,
     sweep::Fired,
     upstream::{Answer, NoSlot, SendError, Sending, Upstream, answer_headers},
@@ -96,16 +96,16 @@ pub(crate) async fn send(
 }
 
 /// The answer for the client.
-pub(crate) async fn answer(heading: Heading, call: CallId) -> Result<Response<Body>, Fault> {
+pub(crate) async fn answer(heading: Heading, call: CallId, provider: &str) -> Result<Response<Body>, Fault> {
     let (mut attempt, plan, outcome) = heading.await;
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err((end, why)) => {
-            let fault = no_answer(end, &why, &attempt.facts.provider);
+            let fault = no_answer(end, &why, provider);
             return Err(ended(attempt, end, fault).await);
         }
     };
-    if let Some(fault) = not_for_clients(answer.status, &attempt.facts.provider) {
+    if let Some(fault) = not_for_clients(answer.status, provider) {
         attempt.status = answer.status.as_u16();
         return Err(ended(attempt, End::Refused, fault).await);
     }
@@ -118,7 +118,8 @@ pub(crate) async fn answer(heading: Heading, call: CallId) -> Result<Response<Bo
         headers.remove(header::CONTENT_LENGTH);
     }
     stamp(&mut headers, call);
-    let mut response = Response::new(Body::new(Relay::new(flow)));
+    let relay = Relay::new(flow).begun().await.map_err(|broken| broke(broken, provider))?;
+    let mut response = Response::new(Body::new(relay));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
@@ -160,6 +161,17 @@ fn no_answer(end: End, why: &str, provider: &str) -> Fault {
         _ => ErrorCode::ProviderUnreachable,
     };
     Fault::new(code, format!("provider `{provider}`: {why}"))
+}
+
+/// An answer that ended before any of it could go to the client. It has been settled.
+fn broke(broken: Broken, provider: &str) -> Fault {
+    let code = match broken {
+        Broken::Upstream => ErrorCode::ProviderBrokeOff,
+        Broken::TimedOut => ErrorCode::ProviderTimeout,
+        Broken::Cut => ErrorCode::TooBusy,
+        Broken::Unrecorded => ErrorCode::JournalFull,
+    };
+    Fault::new(code, format!("provider `{provider}`: {broken}"))
 }
 
 /// Settles an attempt that has no answer for the client, and waits until that is written down.

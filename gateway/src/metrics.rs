@@ -4,7 +4,6 @@
 //! that clients cannot make series without end. Nothing here is part of any decision, nor of any bill.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +13,7 @@ use metrics::{Counter, Histogram, counter, gauge, histogram};
 use schemas::{
     error_code::ErrorCode,
     event::{Api, Attempt, Outcome},
+    map::Map,
     time::Time,
     tokens::Usage,
 };
@@ -23,10 +23,10 @@ const MODELS: usize = 500;
 
 /// The handles of one worker.
 #[derive(Default)]
-pub(crate) struct Meters(Mutex<HashMap<String, HashMap<String, ByApi>>>);
+pub(crate) struct Meters(Mutex<Map<String, Map<String, ByApi>>>);
 
 /// The series of one model.
-type ByApi = HashMap<Api, Arc<Series>>;
+type ByApi = Map<Api, Arc<Series>>;
 
 struct Series {
     input: Histogram,
@@ -59,7 +59,7 @@ impl Meters {
         if let Some(known) = known(&facts.model) {
             return Arc::clone(known);
         }
-        let total: usize = map.values().map(HashMap::len).sum();
+        let total: usize = map.values().map(Map::len).sum();
         let model = if total < MODELS { facts.model.as_str() } else { "other" };
         let models = map.entry(facts.provider.clone()).or_default();
         let apis = models.entry(model.to_owned()).or_default();

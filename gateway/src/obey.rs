@@ -15,7 +15,8 @@ use std::{
 use journal::{Change, Follower, Reader, Road};
 use schemas::{
     decision::{Key, State},
-    id::{BookHash, Offset},
+    id::{BookHash, Lane, Offset},
+    map::Map,
     policy::{Policy, Record},
     price::Book,
     subject::Subject,
@@ -39,7 +40,37 @@ pub struct PolicyView {
     /// The price book in force.
     pub book: Arc<Book>,
     /// Whose key it is, by the SHA-256 of the key.
-    pub keys: HashMap<[u8; 32], Arc<Subject>>,
+    pub keys: Map<[u8; 32], Caller>,
+}
+
+/// Whose key it is, and the lane of that tenant.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub subject: Arc<Subject>,
+    /// Where what they do is told.
+    pub lane: Lane,
+}
+
+impl PolicyView {
+    /// A policy and the book that it names, for a log of so many lanes.
+    pub fn new(policy: Policy, book: Arc<Book>, lanes: u16) -> Self {
+        let callers = policy.tenants.iter().flat_map(|tenant| {
+            let lane = Lane::of(tenant.name.as_bytes(), lanes);
+            tenant.keys.iter().map(move |key| {
+                let subject = Subject {
+                    tenant: tenant.name.clone(),
+                    team: key.team.clone(),
+                    project: key.project.clone(),
+                    user: key.user.clone(),
+                    key: key.name.clone(),
+                    tags: key.tags.clone(),
+                };
+                (key.sha256.0, Caller { subject: Arc::new(subject), lane })
+            })
+        });
+        Self { keys: callers.collect(), policy, book }
+    }
 }
 
 /// The current policy, shared by all workers; swapped whole.
@@ -146,21 +177,12 @@ impl Obey {
             tracing::error!(book = %policy.book, "the policy names a price book that was not published; the one before it stays in force");
             return;
         };
-        self.limits.lock().rule(&policy.limits, policy.metering.outage_budget);
-        let keys = policy.tenants.iter().flat_map(|tenant| {
-            tenant.keys.iter().map(|key| {
-                let subject = Subject {
-                    tenant: tenant.name.clone(),
-                    team: key.team.clone(),
-                    project: key.project.clone(),
-                    user: key.user.clone(),
-                    key: key.name.clone(),
-                    tags: key.tags.clone(),
-                };
-                (key.sha256.0, Arc::new(subject))
-            })
-        });
-        self.view.store(PolicyView { keys: keys.collect(), book: Arc::clone(book), policy });
+        let lanes = {
+            let mut limits = self.limits.lock();
+            limits.rule(&policy.limits, policy.metering.outage_budget);
+            limits.lanes()
+        };
+        self.view.store(PolicyView::new(policy, Arc::clone(book), lanes));
         self.limits.changed();
     }
 

@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -325,11 +325,23 @@ impl Drop for Flow {
 }
 
 /// The body that the client reads.
-pub(crate) struct Relay(Option<Box<Flow>>);
+pub(crate) struct Relay {
+    flow: Option<Box<Flow>>,
+    /// The first bytes of it, if they were waited for.
+    first: Option<Bytes>,
+}
 
 impl Relay {
     pub(crate) fn new(flow: Flow) -> Self {
-        Self(Some(Box::new(flow)))
+        Self { flow: Some(Box::new(flow)), first: None }
+    }
+
+    /// Waits, unless the answer is a stream, for the first bytes that may go: they go with the head then, in one write, and
+    /// what breaks before them can still be answered with an error.
+    pub(crate) async fn begun(mut self) -> Result<Self, Broken> {
+        let Some(flow) = self.flow.as_mut().filter(|flow| !flow.witness.is_stream()) else { return Ok(self) };
+        self.first = poll_fn(|cx| flow.poll_next(cx)).await.transpose()?;
+        Ok(self)
     }
 }
 
@@ -338,12 +350,15 @@ impl Body for Relay {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Some(flow) = &mut self.0 else { return Poll::Ready(None) };
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let Some(flow) = &mut self.flow else { return Poll::Ready(None) };
         flow.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|flow| matches!(flow.phase, Phase::Done))
+        self.first.is_none() && self.flow.as_ref().is_none_or(|flow| matches!(flow.phase, Phase::Done))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -353,7 +368,7 @@ impl Body for Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if let Some(flow) = self.0.take().filter(|flow| flow.is_open()) {
+        if let Some(flow) = self.flow.take().filter(|flow| flow.is_open()) {
             let drainer = flow.attempt.worker.drainer.clone();
             drainer.take(flow);
         }

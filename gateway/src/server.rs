@@ -4,10 +4,13 @@
 //! in turn. Going down: no new connections, open calls may end until `server.drain`, what is left is cut and settled, what
 //! is buffered is written, the journal is synced.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use journal::Journal;
-use schemas::config::{Cors, Provider, Server};
+use schemas::{
+    config::{Cors, Provider, Server},
+    map::Map,
+};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::{Builder, Runtime},
@@ -281,7 +284,7 @@ fn worker(
     flights: Arc<Flights>,
     refusals: Arc<Refusals>,
 ) -> Worker {
-    let upstreams: HashMap<String, Upstream> = providers
+    let upstreams: Map<String, Upstream> = providers
         .iter()
         .filter_map(|(provider, slots)| {
             let upstream = Upstream::new(Arc::clone(provider), Some(Arc::clone(slots)));

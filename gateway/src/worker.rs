@@ -2,12 +2,9 @@
 //!
 //! A call stays with the worker that accepted its connection, so nothing here is contended but by the reports, once a second.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use journal::Journal;
@@ -15,6 +12,7 @@ use schemas::{
     config::{Cors, Server},
     event::Event,
     id::Lane,
+    map::Map,
 };
 
 use crate::{
@@ -49,7 +47,7 @@ pub(crate) struct Worker {
     pub(crate) emitter: Arc<Emitter>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) refusals: Arc<Refusals>,
-    pub(crate) upstreams: HashMap<String, Upstream>,
+    pub(crate) upstreams: Map<String, Upstream>,
     pub(crate) drainer: Drainer,
     pub(crate) meters: Meters,
     pub(crate) view: CachedView,

@@ -14,6 +14,7 @@ pub mod event;
 pub mod id;
 pub mod ledger;
 pub mod limit;
+pub mod map;
 pub mod money;
 pub mod policy;
 pub mod price;

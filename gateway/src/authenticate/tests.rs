@@ -1,11 +1,13 @@
 //! Keys and tags by example.
 
+use schemas::id::Lane;
+
 use super::*;
 
-fn keys() -> HashMap<[u8; 32], Arc<Subject>> {
+fn keys() -> Map<[u8; 32], Caller> {
     let tags = vec![("env".to_owned(), "prod".to_owned())];
     let acme = Subject { tenant: "acme".into(), key: "ci".into(), tags, ..Subject::default() };
-    HashMap::from([(Digest::of("tg-acme").0, Arc::new(acme))])
+    Map::from_iter([(Digest::of("tg-acme").0, Caller { subject: Arc::new(acme), lane: Lane(0) })])
 }
 
 fn check(headers: &[(&'static str, &str)], query: Option<&str>) -> Result<Arc<Subject>, ErrorCode> {
@@ -13,7 +15,7 @@ fn check(headers: &[(&'static str, &str)], query: Option<&str>) -> Result<Arc<Su
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    authenticate(&map, query, &keys()).map_err(|fault| fault.code)
+    authenticate(&map, query, &keys()).map(|caller| caller.subject).map_err(|fault| fault.code)
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub(crate) enum NotACount {
 
 /// Reads a count. What does not fit is the largest count.
 pub(crate) fn count(text: &str) -> Result<u64, NotACount> {
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(value) = text.parse()
+    {
+        return Ok(value);
+    }
     let number = Number::parse(text).ok_or(NotACount::NotANumber)?;
     if number.mantissa == 0 {
         return Ok(0);

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,6 +12,7 @@ use schemas::{
     event::{Counter, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Dimension, Limit, Match, Mode, OTHER, Schedule},
+    map::Map,
     time::Time,
 };
 
@@ -49,13 +50,13 @@ pub(crate) struct Book {
     lanes: u16,
     horizon: Duration,
     /// Limits whose scope names one tenant, by it.
-    of_tenant: HashMap<String, Arc<Vec<Rule>>>,
+    of_tenant: Map<String, Arc<Vec<Rule>>>,
     /// All others.
     of_all: Arc<Vec<Rule>>,
-    schedules: HashMap<LimitId, Schedule>,
-    names: HashMap<LimitId, HashMap<String, Named>>,
-    slots: HashMap<InstanceId, Slot>,
-    views: HashMap<InstanceId, Arc<Instance>>,
+    schedules: Map<LimitId, Schedule>,
+    names: Map<LimitId, Map<String, Named>>,
+    slots: Map<InstanceId, Slot>,
+    views: Map<InstanceId, Arc<Instance>>,
     heard: Vec<Heard>,
 }
 
@@ -65,12 +66,12 @@ impl Book {
             me,
             lanes,
             horizon: Duration::from_secs(60),
-            of_tenant: HashMap::new(),
+            of_tenant: Map::default(),
             of_all: Arc::default(),
-            schedules: HashMap::new(),
-            names: HashMap::new(),
-            slots: HashMap::new(),
-            views: HashMap::new(),
+            schedules: Map::default(),
+            names: Map::default(),
+            slots: Map::default(),
+            views: Map::default(),
             heard: vec![Heard::default(); usize::from(lanes)],
         }
     }
@@ -80,7 +81,7 @@ impl Book {
         self.horizon = horizon;
         self.of_tenant.clear();
         self.of_all = Arc::default();
-        let mut by_id = HashMap::with_capacity(limits.len());
+        let mut by_id = Map::default();
         for limit in limits {
             let rule = Rule { id: limit.id(), limit: Arc::new(limit.clone()) };
             let tenant = limit.scope.iter().find_map(|(dimension, matcher)| match matcher {

@@ -1,6 +1,6 @@
 //! The last bytes wait for the journal: shown with a journal buffer that is flushed by hand.
 
-use std::{collections::HashMap, sync::Mutex, task::Waker};
+use std::{sync::Mutex, task::Waker};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemas::{
@@ -66,7 +66,7 @@ fn bench() -> Bench {
         emitter: Emitter::new(Box::new(append), Box::new(move |closed| closing.close(closed))),
         flights,
         refusals: Arc::default(),
-        upstreams: HashMap::new(),
+        upstreams: schemas::map::Map::default(),
         meters: crate::metrics::Meters::default(),
         view: crate::worker::CachedView::default(),
     });

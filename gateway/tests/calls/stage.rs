@@ -1,7 +1,7 @@
 //! A gateway on a real journal, with a policy and no metering, for tests of what passes it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::SocketAddr,
     path::Path,
     sync::Arc,
@@ -21,9 +21,8 @@ use schemas::{
         UsageInStream,
     },
     event::{Admitted, Event, Settled},
-    policy::{Digest, Policy},
+    policy::{ApiKey, Digest, Policy, Tenant},
     price::Book,
-    subject::Subject,
     wire,
 };
 use serde_json::{Value, json};
@@ -95,25 +94,29 @@ fn policy() -> PolicyView {
         targets: vec![Target { provider: provider.into(), model: model.map(Into::into) }],
     };
     let book = Book::builtin();
-    let subject = Subject { tenant: "acme".into(), key: "ci".into(), ..Subject::default() };
-    PolicyView {
-        policy: Policy {
-            tenants: Vec::new(),
-            limits: Vec::new(),
-            models: vec![
-                route("gpt-*", "openai", None),
-                route("alias", "openai", Some("gpt-4o-mini")),
-                route("claude-*", "anthropic", None),
-                route("sandbox/*", "sandbox", None),
-                route("nowhere", "gone", None),
-            ],
-            access: Vec::new(),
-            metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
-            book: book.hash(),
-        },
-        keys: HashMap::from([(Digest::of(KEY).0, Arc::new(subject))]),
-        book: Arc::new(book),
-    }
+    let key = ApiKey {
+        name: "ci".into(),
+        sha256: Digest::of(KEY),
+        team: String::new(),
+        project: String::new(),
+        user: String::new(),
+        tags: Vec::new(),
+    };
+    let policy = Policy {
+        tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
+        limits: Vec::new(),
+        models: vec![
+            route("gpt-*", "openai", None),
+            route("alias", "openai", Some("gpt-4o-mini")),
+            route("claude-*", "anthropic", None),
+            route("sandbox/*", "sandbox", None),
+            route("nowhere", "gone", None),
+        ],
+        access: Vec::new(),
+        metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
+        book: book.hash(),
+    };
+    PolicyView::new(policy, Arc::new(book), 1)
 }
 
 impl Stage {

@@ -3,10 +3,10 @@
 //!
 //! A lookup is a few hashes and a binary search, and allocates nothing: metering rates every event through it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{Model, ModelFacts, Row, model};
-use crate::{ledger::Unpriced, money::Pico, time::Time, tokens::TokenClass};
+use crate::{ledger::Unpriced, map::Map, money::Pico, time::Time, tokens::TokenClass};
 
 /// What a price is looked up by.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +27,14 @@ pub struct Key<'a> {
 const LAYERS: usize = 2;
 
 /// The index of a book.
-pub(crate) struct Shelf(HashMap<Arc<str>, Provider>);
+pub(crate) struct Shelf(Map<Arc<str>, Provider>);
 
 /// The rows of one provider.
 #[derive(Default)]
 struct Provider {
     /// Which layers it has rows in.
     layers: [bool; LAYERS],
-    exact: HashMap<Arc<str>, Entry>,
+    exact: Map<Arc<str>, Entry>,
     /// By prefix, so that the longest prefix of a name is the last one before it, or an ancestor of that.
     patterns: Vec<Prefix>,
 }
@@ -47,12 +47,18 @@ struct Prefix {
     entry: Entry,
 }
 
-/// The rows of one name or pattern, as places in the book.
+/// The rows of one name or pattern.
 #[derive(Default)]
 struct Entry {
     /// By layer, then by class, since every lookup is of one.
-    rows: [[Vec<usize>; TokenClass::ALL.len()]; LAYERS],
+    rows: [[Vec<Tier>; TokenClass::ALL.len()]; LAYERS],
     model: Option<usize>,
+}
+
+/// The rows of one class in one tier, as places in the book.
+struct Tier {
+    name: Arc<str>,
+    rows: Vec<usize>,
 }
 
 /// The rows that apply to one model, by layer, the most specific first.
@@ -84,12 +90,16 @@ impl<'a> Iterator for Chain<'a> {
 
 impl Shelf {
     pub(super) fn new(rows: &[Row], models: &[Model]) -> Self {
-        let mut shelf: HashMap<Arc<str>, Provider> = HashMap::new();
+        let mut shelf: Map<Arc<str>, Provider> = Map::default();
         for (place, row) in rows.iter().enumerate() {
             let provider = shelf.entry(row.provider.clone()).or_default();
             let layer = usize::from(!row.layered);
             provider.layers[layer] = true;
-            provider.entry(&row.model).rows[layer][row.class as usize].push(place);
+            let tiers = &mut provider.entry(&row.model).rows[layer][row.class as usize];
+            match tiers.iter_mut().find(|tier| tier.name == row.tier) {
+                Some(tier) => tier.rows.push(place),
+                None => tiers.push(Tier { name: row.tier.clone(), rows: vec![place] }),
+            }
         }
         for (place, model) in models.iter().enumerate() {
             shelf.entry(model.provider.clone()).or_default().entry(&model.model).model = Some(place);
@@ -116,8 +126,13 @@ impl Shelf {
 }
 
 impl Entry {
-    fn of(&self, layer: usize, class: TokenClass) -> &[usize] {
-        self.rows.get(layer).map_or(&[], |classes| &classes[class as usize])
+    fn of(&self, layer: usize, class: TokenClass, tier: &str) -> Option<&[usize]> {
+        let tiers = &self.rows.get(layer)?[class as usize];
+        tiers.iter().find(|known| *known.name == *tier).map(|known| &known.rows[..])
+    }
+
+    fn has(&self, layer: usize, class: TokenClass) -> bool {
+        self.rows.get(layer).is_some_and(|classes| !classes[class as usize].is_empty())
     }
 }
 
@@ -160,7 +175,7 @@ impl Provider {
         }
         let chains = models.iter().filter(|model| !model.is_empty()).map(|model| self.chain(model));
         let has_rows =
-            |entry: &Entry| entry.rows.get(layer).is_some_and(|classes| classes.iter().any(|rows| !rows.is_empty()));
+            |entry: &Entry| entry.rows.get(layer).is_some_and(|classes| classes.iter().any(|tiers| !tiers.is_empty()));
         { chains }.find(|chain| { *chain }.any(has_rows))
     }
 
@@ -187,13 +202,15 @@ impl<'a> Rates<'a> {
         let mut why = Unpriced::UnknownClass;
         for (layer, chain) in self.chains.into_iter().enumerate() {
             for entry in chain.into_iter().flatten() {
+                let Some(places) = entry.of(layer, class, tier) else {
+                    if why == Unpriced::UnknownClass && entry.has(layer, class) {
+                        why = Unpriced::UnknownTier;
+                    }
+                    continue;
+                };
                 let mut best: Option<&Row> = None;
-                for row in entry.of(layer, class).iter().filter_map(|place| self.rows.get(*place)) {
-                    if *row.tier != *tier {
-                        if why == Unpriced::UnknownClass {
-                            why = Unpriced::UnknownTier;
-                        }
-                    } else if at < row.valid_from || at >= row.valid_to {
+                for row in places.iter().filter_map(|place| self.rows.get(*place)) {
+                    if at < row.valid_from || at >= row.valid_to {
                         why = Unpriced::OutsideValidity;
                     } else if row.applies(input) && best.is_none_or(|best| best.rank() < row.rank()) {
                         best = Some(row);
@@ -209,12 +226,13 @@ impl<'a> Rates<'a> {
 
     /// The highest price of a class for a request with at most so many input tokens.
     pub(crate) fn dearest(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<Pico, Unpriced> {
-        let mut dearest = self.find(class, tier, 0, at).map(|row| row.unit_price);
+        let tier = standard(tier);
+        let mut dearest = self.search(class, tier, 0, at).map(|row| row.unit_price);
         for (layer, chain) in self.chains.into_iter().enumerate() {
-            let places = chain.into_iter().flatten().flat_map(|entry| entry.of(layer, class));
-            for row in places.filter_map(|place| self.rows.get(*place)) {
+            let tiers = chain.into_iter().flatten().filter_map(|entry| entry.of(layer, class, tier));
+            for row in tiers.flatten().filter_map(|place| self.rows.get(*place)) {
                 let reached = row.above > 0 && row.above < input;
-                if reached && let Ok(found) = self.find(class, tier, row.above.saturating_add(1), at) {
+                if reached && let Ok(found) = self.search(class, tier, row.above.saturating_add(1), at) {
                     dearest = Ok(dearest.map_or(found.unit_price, |known| known.max(found.unit_price)));
                 }
             }

@@ -149,6 +149,9 @@ impl Book {
     /// Asks for what is lacking, in the tenant's own lane first; of several lanes one is asked at a time, so that nothing is leased
     /// in one that the call cannot use for want of another.
     fn request(&mut self, ask: &Ask<'_>, lacks: &[Lack], requests: &mut Vec<(Lane, LeaseRequested)>) {
+        if lacks.is_empty() {
+            return;
+        }
         let tenant = Lane::of(ask.attempt.subject.tenant.as_bytes(), self.lanes);
         let Some(lane) = lacks.iter().map(|lack| lack.home).min_by_key(|lane| (*lane != tenant, *lane)) else {
             return;
