@@ -131,6 +131,18 @@ async fn what_had_come_of_an_answer_that_breaks_off_reaches_the_client() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_before_its_first_byte_is_an_error_and_not_half_an_answer() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n";
+    let replay = Replay::start(vec![say(head)]).await;
+    let stage = Stage::new(replay.address).await;
+    let answer = stage.post("/v1/chat/completions", &chat(json!({}))).send().await.unwrap();
+    assert_eq!(answer.status(), 502);
+    assert!(answer.text().await.unwrap().contains("TG4004"));
+    let (_, written) = stage.end().await;
+    assert_eq!(written.one().outcome, Outcome::ProviderError);
+}
+
+#[tokio::test]
 async fn a_head_that_can_be_read_in_two_ways_is_refused_before_anything_is_read() {
     let replay = Replay::start(json("200 OK", WHOLE)).await;
     let stage = Stage::new(replay.address).await;

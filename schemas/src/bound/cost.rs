@@ -35,24 +35,26 @@ pub(super) fn dearest(
         return Ok(Pico(0));
     }
     let rates = book.rates(key, &[key.model])?;
-    let mut taken = vec![(UncachedInput, true), (CacheRead, false)];
-    taken.extend(reach.writes.0.then_some((CacheWrite5m, false)));
-    taken.extend(reach.writes.1.then_some((CacheWrite1h, false)));
-    taken.extend(reach.audio.then_some((AudioInput, false)));
-    let mut given = vec![(Output, true)];
-    given.extend(reach.audio.then_some((AudioOutput, false)));
+    let taken = [
+        (UncachedInput, true),
+        (CacheRead, true),
+        (CacheWrite5m, reach.writes.0),
+        (CacheWrite1h, reach.writes.1),
+        (AudioInput, reach.audio),
+    ];
+    let given = [(Output, true), (AudioOutput, reach.audio)];
 
     let mut total = Pico(0);
-    for (tokens, classes) in [(input, taken), (output, given)] {
+    for (tokens, classes) in [(input, &taken[..]), (output, &given[..])] {
         if tokens > 0 {
-            let price = of_classes(rates, key, reach, input, &classes)?;
+            let price = of_classes(rates, key, reach, input, classes)?;
             total += Pico(price.0.checked_mul(i128::from(tokens)).ok_or(Unpriced::TooLarge)?);
         }
     }
     total.row().map(|_| total).ok_or(Unpriced::TooLarge)
 }
 
-/// The dearest price of these classes, of which the marked ones have to have one.
+/// The dearest price of those of these classes that are marked as reached, of which the first has to have one.
 fn of_classes(
     rates: Rates<'_>,
     key: &Key<'_>,
@@ -62,11 +64,11 @@ fn of_classes(
 ) -> Result<Pico, Unpriced> {
     let mut dearest = Pico(0);
     let named = reach.named.as_deref();
-    for (class, required) in classes {
+    for (place, (class, _)) in classes.iter().enumerate().filter(|(_, (_, reached))| *reached) {
         for tier in [""].iter().chain(reach.tiers).copied().chain(named) {
             match rates.dearest(*class, tier, input, key.at) {
                 Ok(price) => dearest = dearest.max(price),
-                Err(why) if *required && (tier.is_empty() || Some(tier) == named) => return Err(why),
+                Err(why) if place == 0 && (tier.is_empty() || Some(tier) == named) => return Err(why),
                 // A class or tier without a price cannot be reached at one; if an answer states it, it is unpriced.
                 Err(_) => {}
             }

@@ -47,45 +47,26 @@ struct Prefix {
     entry: Entry,
 }
 
-/// The rows of one name or pattern.
-#[derive(Default)]
+/// The rows of one name or pattern, and behind its own those of every shorter pattern that it falls under.
+#[derive(Clone, Default)]
 struct Entry {
     /// By layer, then by class, since every lookup is of one.
     rows: [[Vec<Tier>; TokenClass::ALL.len()]; LAYERS],
-    model: Option<usize>,
+    models: Vec<usize>,
 }
 
-/// The rows of one class in one tier, as places in the book.
+/// The rows of one class in one tier, as places in the book: those of the most specific name first.
+#[derive(Clone)]
 struct Tier {
     name: Arc<str>,
-    rows: Vec<usize>,
+    groups: Vec<Vec<usize>>,
 }
 
-/// The rows that apply to one model, by layer, the most specific first.
+/// The rows that apply to one model, by layer.
 #[derive(Clone, Copy)]
 pub(crate) struct Rates<'a> {
     rows: &'a [Row],
-    chains: [Option<Chain<'a>>; LAYERS],
-}
-
-#[derive(Clone, Copy)]
-struct Chain<'a> {
-    exact: Option<&'a Entry>,
-    patterns: &'a [Prefix],
-    next: Option<usize>,
-}
-
-impl<'a> Iterator for Chain<'a> {
-    type Item = &'a Entry;
-
-    fn next(&mut self) -> Option<&'a Entry> {
-        if let Some(entry) = self.exact.take() {
-            return Some(entry);
-        }
-        let prefix = self.patterns.get(self.next?)?;
-        self.next = prefix.parent;
-        Some(&prefix.entry)
-    }
+    entries: [Option<&'a Entry>; LAYERS],
 }
 
 impl Shelf {
@@ -97,12 +78,12 @@ impl Shelf {
             provider.layers[layer] = true;
             let tiers = &mut provider.entry(&row.model).rows[layer][row.class as usize];
             match tiers.iter_mut().find(|tier| tier.name == row.tier) {
-                Some(tier) => tier.rows.push(place),
-                None => tiers.push(Tier { name: row.tier.clone(), rows: vec![place] }),
+                Some(tier) => tier.groups.iter_mut().for_each(|own| own.push(place)),
+                None => tiers.push(Tier { name: row.tier.clone(), groups: vec![vec![place]] }),
             }
         }
         for (place, model) in models.iter().enumerate() {
-            shelf.entry(model.provider.clone()).or_default().entry(&model.model).model = Some(place);
+            shelf.entry(model.provider.clone()).or_default().entry(&model.model).models.push(place);
         }
         for provider in shelf.values_mut() {
             provider.link();
@@ -114,25 +95,35 @@ impl Shelf {
     pub(crate) fn rates<'a>(&'a self, rows: &'a [Row], key: &Key<'_>, models: &[&str]) -> Option<Rates<'a>> {
         let vendor = (key.provider != key.vendor).then_some(key.vendor);
         let owners = || [Some(key.provider), vendor].into_iter().flatten().filter_map(|owner| self.0.get(owner));
-        let chains = [0, 1].map(|layer| owners().find_map(|owner| owner.priced(layer, models)));
-        chains.iter().any(Option::is_some).then_some(Rates { rows, chains })
+        let entries = [0, 1].map(|layer| owners().find_map(|owner| owner.priced(layer, models)));
+        entries.iter().any(Option::is_some).then_some(Rates { rows, entries })
     }
 
     pub(super) fn facts(&self, models: &[Model], provider: &str, vendor: &str, model: &str) -> ModelFacts {
-        let rows = [provider, vendor].into_iter().filter_map(|owner| self.0.get(owner));
-        let rows = rows.flat_map(|owner| owner.chain(model)).filter_map(|entry| models.get(entry.model?));
+        let entries = [provider, vendor].into_iter().filter_map(|owner| self.0.get(owner)?.find(model));
+        let rows = entries.flat_map(|entry| &entry.models).filter_map(|place| models.get(*place));
         model::facts(rows, model)
     }
 }
 
 impl Entry {
-    fn of(&self, layer: usize, class: TokenClass, tier: &str) -> Option<&[usize]> {
-        let tiers = &self.rows.get(layer)?[class as usize];
-        tiers.iter().find(|known| *known.name == *tier).map(|known| &known.rows[..])
+    fn of(&self, layer: usize, class: TokenClass) -> &[Tier] {
+        self.rows.get(layer).map_or(&[], |classes| &classes[class as usize])
     }
 
-    fn has(&self, layer: usize, class: TokenClass) -> bool {
-        self.rows.get(layer).is_some_and(|classes| !classes[class as usize].is_empty())
+    /// Puts what a shorter pattern says behind what this one says.
+    fn inherit(&mut self, parent: &Self) {
+        for (own, classes) in self.rows.iter_mut().zip(&parent.rows) {
+            for (own, tiers) in own.iter_mut().zip(classes) {
+                for tier in tiers {
+                    match own.iter_mut().find(|known| known.name == tier.name) {
+                        Some(known) => known.groups.extend(tier.groups.iter().cloned()),
+                        None => own.push(tier.clone()),
+                    }
+                }
+            }
+        }
+        self.models.extend(&parent.models);
     }
 }
 
@@ -149,11 +140,24 @@ impl Provider {
         &mut self.patterns[place].entry
     }
 
+    /// Lets each entry inherit: a parent stands before its children, and so is complete when they take from it.
     fn link(&mut self) {
         for place in 0..self.patterns.len() {
             let prefix = self.patterns[place].prefix.clone();
-            self.patterns[place].parent = self.longest(place, &prefix);
+            let parent = self.longest(place, &prefix);
+            self.patterns[place].parent = parent;
+            if let Some(parent) = parent {
+                let inherited = self.patterns[parent].entry.clone();
+                self.patterns[place].entry.inherit(&inherited);
+            }
         }
+        let mut exact = std::mem::take(&mut self.exact);
+        for (name, entry) in &mut exact {
+            if let Some(parent) = self.pattern(name) {
+                entry.inherit(&parent.entry);
+            }
+        }
+        self.exact = exact;
     }
 
     /// The longest prefix of `name` among the first `count`, whose parents are linked.
@@ -168,20 +172,25 @@ impl Provider {
         None
     }
 
+    fn pattern(&self, name: &str) -> Option<&Prefix> {
+        let before = self.patterns.partition_point(|known| *known.prefix <= *name);
+        self.patterns.get(self.longest(before, name)?)
+    }
+
+    /// What is known of a model: by its name, or else by the longest pattern that it falls under.
+    fn find(&self, model: &str) -> Option<&Entry> {
+        self.exact.get(model).or_else(|| self.pattern(model).map(|pattern| &pattern.entry))
+    }
+
     /// The rows for the first of these models that has any in this layer.
-    fn priced(&self, layer: usize, models: &[&str]) -> Option<Chain<'_>> {
+    fn priced(&self, layer: usize, models: &[&str]) -> Option<&Entry> {
         if !*self.layers.get(layer)? {
             return None;
         }
-        let chains = models.iter().filter(|model| !model.is_empty()).map(|model| self.chain(model));
+        let found = models.iter().filter(|model| !model.is_empty()).filter_map(|model| self.find(model));
         let has_rows =
-            |entry: &Entry| entry.rows.get(layer).is_some_and(|classes| classes.iter().any(|tiers| !tiers.is_empty()));
-        { chains }.find(|chain| { *chain }.any(has_rows))
-    }
-
-    fn chain(&self, model: &str) -> Chain<'_> {
-        let before = self.patterns.partition_point(|known| *known.prefix <= *model);
-        Chain { exact: self.exact.get(model), patterns: &self.patterns, next: self.longest(before, model) }
+            |entry: &&Entry| entry.rows.get(layer).is_some_and(|classes| classes.iter().any(|tiers| !tiers.is_empty()));
+        { found }.find(has_rows)
     }
 }
 
@@ -200,16 +209,17 @@ impl<'a> Rates<'a> {
     /// Looks in each layer, and tells why in the words of the one that knows most.
     fn search(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<&'a Row, Unpriced> {
         let mut why = Unpriced::UnknownClass;
-        for (layer, chain) in self.chains.into_iter().enumerate() {
-            for entry in chain.into_iter().flatten() {
-                let Some(places) = entry.of(layer, class, tier) else {
-                    if why == Unpriced::UnknownClass && entry.has(layer, class) {
-                        why = Unpriced::UnknownTier;
-                    }
-                    continue;
-                };
+        for (layer, entry) in self.layers() {
+            let tiers = entry.of(layer, class);
+            let Some(of_tier) = tiers.iter().find(|known| *known.name == *tier) else {
+                if why == Unpriced::UnknownClass && !tiers.is_empty() {
+                    why = Unpriced::UnknownTier;
+                }
+                continue;
+            };
+            for group in &of_tier.groups {
                 let mut best: Option<&Row> = None;
-                for row in places.iter().filter_map(|place| self.rows.get(*place)) {
+                for row in group.iter().filter_map(|place| self.rows.get(*place)) {
                     if at < row.valid_from || at >= row.valid_to {
                         why = Unpriced::OutsideValidity;
                     } else if row.applies(input) && best.is_none_or(|best| best.rank() < row.rank()) {
@@ -228,9 +238,10 @@ impl<'a> Rates<'a> {
     pub(crate) fn dearest(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<Pico, Unpriced> {
         let tier = standard(tier);
         let mut dearest = self.search(class, tier, 0, at).map(|row| row.unit_price);
-        for (layer, chain) in self.chains.into_iter().enumerate() {
-            let tiers = chain.into_iter().flatten().filter_map(|entry| entry.of(layer, class, tier));
-            for row in tiers.flatten().filter_map(|place| self.rows.get(*place)) {
+        for (layer, entry) in self.layers() {
+            let groups =
+                entry.of(layer, class).iter().filter(|known| *known.name == *tier).flat_map(|tier| &tier.groups);
+            for row in groups.flatten().filter_map(|place| self.rows.get(*place)) {
                 let reached = row.above > 0 && row.above < input;
                 if reached && let Ok(found) = self.search(class, tier, row.above.saturating_add(1), at) {
                     dearest = Ok(dearest.map_or(found.unit_price, |known| known.max(found.unit_price)));
@@ -238,6 +249,10 @@ impl<'a> Rates<'a> {
             }
         }
         dearest
+    }
+
+    fn layers(self) -> impl Iterator<Item = (usize, &'a Entry)> {
+        self.entries.into_iter().enumerate().filter_map(|(layer, entry)| Some((layer, entry?)))
     }
 }
 
