@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use schemas::{error_code::ErrorCode, map::Map, policy::Digest, subject::Subject};
 
 use crate::{error::Fault, obey::Caller};
@@ -16,10 +16,14 @@ const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 256;
 
 /// The header that states tags: `feature=search,env=prod`.
-pub(crate) const TAGS: &str = "x-tollgate-tags";
+pub(crate) const TAGS: HeaderName = HeaderName::from_static("x-tollgate-tags");
 
 /// Where clients put a bare key.
-const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+const KEY_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
 
 /// Who calls: the key of a request looked up in `keys`, with the tags of the request that the key does not set.
 pub(crate) fn authenticate(

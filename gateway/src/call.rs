@@ -41,7 +41,9 @@ use crate::{
 /// Bodies above this are looked at off the async threads.
 const OFFLOAD: usize = 1 << 20;
 /// The header in which a client names its session.
-const SESSION: &str = "x-tollgate-session-id";
+const SESSION: HeaderName = HeaderName::from_static("x-tollgate-session-id");
+/// The header that tells a client that the output of its call was capped.
+const CAPPED: HeaderName = HeaderName::from_static("x-tollgate-capped");
 
 /// What is known of a call before its body is read.
 struct Arrival {
@@ -97,7 +99,7 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     let mut response = heading::answer(heading, call, &aim.upstream.provider.name).await?;
     drop(taken);
     if let Some(cap) = cap {
-        response.headers_mut().insert(HeaderName::from_static("x-tollgate-capped"), HeaderValue::from(cap.tokens));
+        response.headers_mut().insert(CAPPED, HeaderValue::from(cap.tokens));
     }
     Ok(response)
 }

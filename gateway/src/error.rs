@@ -111,7 +111,7 @@ impl Fault {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static(worth));
                 let ms = wait.as_millis().max(1);
                 headers.insert(header::RETRY_AFTER, number(ms.div_ceil(1_000)));
-                headers.insert(HeaderName::from_static("retry-after-ms"), number(ms));
+                headers.insert(RETRY_AFTER_MS, number(ms));
             }
         }
     }
@@ -137,7 +137,12 @@ impl Fault {
 /// A limit that comes round within this is a rate to clients, and worth waiting for; beyond it, it is a budget.
 pub(crate) const RATE: Duration = Duration::from_secs(3_600);
 
+// Made once: a name that is made of its text with every call is read byte by byte.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CALL_ID: HeaderName = HeaderName::from_static("x-tollgate-call-id");
 
 impl AtLimit {
     fn to_json(&self) -> Value {
@@ -159,9 +164,9 @@ impl AtLimit {
 /// The headers that every answer carries, so that a client can name its call.
 pub(crate) fn stamp(headers: &mut HeaderMap, call: CallId) {
     let Ok(id) = HeaderValue::from_str(&call.to_string()) else { return };
-    headers.insert(HeaderName::from_static("request-id"), id.clone());
-    headers.insert(HeaderName::from_static("x-request-id"), id.clone());
-    headers.insert(HeaderName::from_static("x-tollgate-call-id"), id);
+    headers.insert(REQUEST_ID, id.clone());
+    headers.insert(X_REQUEST_ID, id.clone());
+    headers.insert(CALL_ID, id);
 }
 
 fn number(value: u128) -> HeaderValue {

@@ -52,13 +52,17 @@ fn no_key_a_wrong_key_and_two_keys_are_told_apart() {
 
 #[test]
 fn tags_are_added_but_never_replace_the_keys_own() {
-    let subject = check(&[("x-api-key", "tg-acme"), (TAGS, "feature=search, env=dev")], None).unwrap();
+    let subject = check(&[("x-api-key", "tg-acme"), ("x-tollgate-tags", "feature=search, env=dev")], None).unwrap();
     let tag = |name| subject.tag(name);
     assert_eq!((tag("feature"), tag("env")), (Some("search"), Some("prod")));
     let many = (0..17).map(|n| format!("t{n}=x")).collect::<Vec<_>>().join(",");
     let long = format!("{}=x", "n".repeat(65));
     for bad in ["feature", "=x", "a=1,a=2", &many, &long] {
-        assert_eq!(check(&[("x-api-key", "tg-acme"), (TAGS, bad)], None), Err(ErrorCode::BadTags), "{bad}");
+        assert_eq!(
+            check(&[("x-api-key", "tg-acme"), ("x-tollgate-tags", bad)], None),
+            Err(ErrorCode::BadTags),
+            "{bad}"
+        );
     }
 }
 
