@@ -14,6 +14,7 @@ use schemas::{
     error_code::ErrorCode,
     event::{self, Api, Refused},
     id::{CallId, Lane},
+    json::Tree,
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
@@ -56,9 +57,10 @@ struct Arrival {
     head: request::Parts,
 }
 
-/// Where a call goes, and the most it can use there.
-struct Aim<'a> {
-    upstream: &'a Upstream,
+/// What a call asks for, where it goes, and the most it can use there.
+struct Aim {
+    parsed: Arc<Parsed>,
+    upstream: Arc<Upstream>,
     model: String,
     facts: ModelFacts,
     bound: Bound,
@@ -82,9 +84,8 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     let Caller { subject, lane } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
     let arrival = Arrival { call, accepted_at: now(), api, view, subject, lane, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
-    let parsed = Arc::new(parsed(api, bytes).await?);
-    let aim = aim(worker, &arrival, &parsed).await?;
-    let (mut attempt, cap) = admit(worker, &arrival, &parsed, &aim).await?;
+    let aim = aim(worker, &arrival, bytes).await?;
+    let (mut attempt, cap) = admit(worker, &arrival, &aim).await?;
     if attempt.admitted().await.is_err() {
         drop(attempt.settle(End::NotSent, None));
         return Err(Fault::new(
@@ -94,8 +95,8 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     }
     let edits =
         Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
-    let plan = Plan::new(worker, aim.upstream, &arrival.view, Arc::clone(&parsed));
-    let heading = heading::send(aim.upstream, attempt, plan, &arrival.head, parsed.edit(&edits)).await?;
+    let plan = Plan::new(worker, &aim.upstream, &arrival.view, Arc::clone(&aim.parsed));
+    let heading = heading::send(&aim.upstream, attempt, plan, &arrival.head, aim.parsed.edit(&edits)).await?;
     let mut response = heading::answer(heading, call, &aim.upstream.provider.name).await?;
     drop(taken);
     if let Some(cap) = cap {
@@ -113,22 +114,38 @@ impl Worker {
     }
 }
 
-async fn parsed(api: Api, bytes: Bytes) -> Result<Parsed, Fault> {
-    let parsed = if bytes.len() > OFFLOAD {
-        tokio::task::spawn_blocking(move || parse(api, &bytes)).await.map_err(|_| off_thread())?
-    } else {
-        parse(api, &bytes)
-    };
-    parsed.map_err(|problem| Fault::new(problem.code, problem.message))
-}
-
 fn off_thread() -> Fault {
     Fault::new(ErrorCode::TooBusy, "the body could not be looked at; try again")
 }
 
-/// Chooses the provider, and with it the price, and bounds the call there.
-async fn aim<'a>(worker: &'a Worker, arrival: &Arrival, parsed: &Arc<Parsed>) -> Result<Aim<'a>, Fault> {
-    let target = route::target(&arrival.view.policy.models, &parsed.model)?;
+/// Looks at a body, on this thread if it is short.
+async fn aim(worker: &Arc<Worker>, arrival: &Arrival, body: Bytes) -> Result<Aim, Fault> {
+    let (api, at) = (arrival.api, arrival.accepted_at);
+    if body.len() <= OFFLOAD {
+        return look(worker, &arrival.view, api, at, &body);
+    }
+    let (worker, view) = (Arc::clone(worker), Arc::clone(&arrival.view));
+    let work = move || look(&worker, &view, api, at, &body);
+    tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
+}
+
+/// Reads a body once for all that is asked of it: what is acted on, where it goes, and with that its bound.
+fn look(worker: &Worker, view: &PolicyView, api: Api, at: Time, body: &Bytes) -> Result<Aim, Fault> {
+    let (parsed, tree) = parse(api, body).map_err(|problem| Fault::new(problem.code, problem.message))?;
+    let (upstream, model) = destination(worker, view, api, &parsed)?;
+    let facts = view.book.facts(&upstream.provider.name, api.vendor(), &model);
+    let bound = bound_of(api, &tree, &view.book, (&upstream.provider.name, &model, at), &facts, Encoding::None)?;
+    Ok(Aim { parsed: Arc::new(parsed), upstream, model, facts, bound })
+}
+
+/// Chooses the provider, and the model there.
+fn destination(
+    worker: &Worker,
+    view: &PolicyView,
+    api: Api,
+    parsed: &Parsed,
+) -> Result<(Arc<Upstream>, String), Fault> {
+    let target = route::target(&view.policy.models, &parsed.model)?;
     let Some(upstream) = worker.upstreams.get(target.provider) else {
         return Err(Fault::new(
             ErrorCode::ProviderUnreachable,
@@ -136,8 +153,8 @@ async fn aim<'a>(worker: &'a Worker, arrival: &Arrival, parsed: &Arc<Parsed>) ->
         )
         .never());
     };
-    if !upstream.speaks(route::dialect(arrival.api)) {
-        let other = if route::dialect(arrival.api) == Dialect::OpenAi { "Anthropic" } else { "OpenAI" };
+    if !upstream.speaks(route::dialect(api)) {
+        let other = if route::dialect(api) == Dialect::OpenAi { "Anthropic" } else { "OpenAI" };
         let message = format!("`{}` is served in the dialect of {other} only", short(&parsed.model));
         return Err(Fault::new(ErrorCode::UnknownModel, message));
     }
@@ -145,42 +162,34 @@ async fn aim<'a>(worker: &'a Worker, arrival: &Arrival, parsed: &Arc<Parsed>) ->
         let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
         return Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never());
     }
-    let facts = arrival.view.book.facts(target.provider, arrival.api.vendor(), target.model);
-    let model = target.model.to_owned();
-    let bound = bounded(arrival, &upstream.provider.name, &model, parsed, facts, Encoding::None).await?;
-    Ok(Aim { upstream, model, facts, bound })
+    Ok((Arc::clone(upstream), target.model.to_owned()))
 }
 
-/// The bound of a call: by bytes, or by tokens where the encoding is known.
-async fn bounded(
-    arrival: &Arrival,
-    provider: &str,
-    model: &str,
-    parsed: &Arc<Parsed>,
-    facts: ModelFacts,
-    encoding: Encoding,
-) -> Result<Bound, Fault> {
+/// The bound of a call in tokens, counted off the async threads. The body is read again for it: keeping every call's tree until
+/// it is admitted would take several times the memory of its body, and counting takes far longer than reading.
+async fn tightened(arrival: &Arrival, aim: &Aim) -> Result<Bound, Fault> {
     let (api, at, book) = (arrival.api, arrival.accepted_at, Arc::clone(&arrival.view.book));
-    if encoding == Encoding::None && parsed.body().len() <= OFFLOAD {
-        return bound_of(api, &book, parsed.body(), (provider, model, at), &facts, encoding);
-    }
-    let (provider, model, parsed) = (provider.to_owned(), model.to_owned(), Arc::clone(parsed));
-    let work = move || bound_of(api, &book, parsed.body(), (&provider, &model, at), &facts, encoding);
+    let (parsed, upstream) = (Arc::clone(&aim.parsed), Arc::clone(&aim.upstream));
+    let (model, facts) = (aim.model.clone(), aim.facts);
+    let work = move || {
+        let tree = Tree::read(parsed.body()).map_err(|_| off_thread())?;
+        bound_of(api, &tree, &book, (&upstream.provider.name, &model, at), &facts, facts.encoding)
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
 }
 
 fn bound_of(
     api: Api,
+    tree: &Tree<'_>,
     book: &Book,
-    body: &[u8],
     (provider, model, at): (&str, &str, Time),
     facts: &ModelFacts,
     encoding: Encoding,
 ) -> Result<Bound, Fault> {
     let key = Key { provider, vendor: api.vendor(), model, tier: "", at };
-    bound::bound(api, body, facts, book, &key, &measure(encoding)).map_err(|error| {
+    bound::bound(api, tree, facts, book, &key, measure(encoding)).map_err(|error| {
         let code = match error {
-            BoundError::NotJson(_) | BoundError::NotAnObject => ErrorCode::MalformedJson,
+            BoundError::NotAnObject => ErrorCode::MalformedJson,
             BoundError::Duplicate(_) => ErrorCode::DuplicateJsonKey,
             BoundError::NotACount(_) => ErrorCode::BadValue,
         };
@@ -189,25 +198,18 @@ fn bound_of(
 }
 
 /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
-async fn admit(
-    worker: &Arc<Worker>,
-    arrival: &Arrival,
-    parsed: &Arc<Parsed>,
-    aim: &Aim<'_>,
-) -> Result<(Attempt, Option<Cap>), Fault> {
+async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<(Attempt, Option<Cap>), Fault> {
     if worker.emitter.failing() {
         return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
     }
     let flight = Flight::open(worker, arrival.lane);
     let admitted_at = flight.admitted_at;
-    let facts = facts(worker, arrival, parsed, aim, admitted_at);
+    let facts = facts(worker, arrival, aim, admitted_at);
     let mut tight = None;
     let first = worker.shared.limits.admit(Ask { attempt: &facts, bound: &aim.bound, now: admitted_at }).await;
     let admitted = match first {
         Err(refusal) if may_fit(&refusal, aim) => {
-            let encoding = aim.facts.encoding;
-            let bound = bounded(arrival, &facts.provider, &facts.model, parsed, aim.facts, encoding).await?;
-            let bound = tight.insert(bound);
+            let bound = tight.insert(tightened(arrival, aim).await?);
             worker.shared.limits.admit(Ask { attempt: &facts, bound, now: admitted_at }).await
         }
         other => other,
@@ -236,7 +238,7 @@ async fn admit(
 }
 
 /// Whether counting tokens instead of bytes could make it fit.
-fn may_fit(refusal: &Refusal, aim: &Aim<'_>) -> bool {
+fn may_fit(refusal: &Refusal, aim: &Aim) -> bool {
     let of_tokens = matches!(refusal.unit, Unit::Tokens | Unit::InputTokens | Unit::Usd);
     let for_want = matches!(refusal.code, ErrorCode::HardLimitReached | ErrorCode::LeaseNotObtained);
     of_tokens && for_want && aim.facts.encoding != Encoding::None && matches!(aim.bound, Bound::AtMost(_))
@@ -254,7 +256,7 @@ fn give_back(worker: &Worker, permit: Permit) {
     }
 }
 
-fn facts(worker: &Worker, arrival: &Arrival, parsed: &Parsed, aim: &Aim<'_>, admitted_at: Time) -> event::Attempt {
+fn facts(worker: &Worker, arrival: &Arrival, aim: &Aim, admitted_at: Time) -> event::Attempt {
     event::Attempt {
         call: arrival.call,
         attempt: 1,
@@ -263,8 +265,8 @@ fn facts(worker: &Worker, arrival: &Arrival, parsed: &Parsed, aim: &Aim<'_>, adm
         api: arrival.api,
         provider: aim.upstream.provider.name.clone(),
         model: aim.model.clone(),
-        model_requested: parsed.model.clone(),
-        stream: parsed.stream,
+        model_requested: aim.parsed.model.clone(),
+        stream: aim.parsed.stream,
         book: arrival.view.policy.book,
         gateway: Arc::clone(&worker.shared.gateway),
     }

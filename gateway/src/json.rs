@@ -1,4 +1,5 @@
-//! JSON that is looked at and never changed: the named members of an object, as spans of the text that holds them.
+//! JSON of an answer, looked at and never changed: the named members of an object, as spans of the text that holds them. A
+//! request, of which everything counts, is read by `schemas::json`.
 //!
 //! Keys are compared decoded, so `"mod\u0065l"` is `model`. Values are not interpreted here; the text around them is only
 //! checked to be JSON. Nothing is copied. Numbers are read by [`number`] without floating point.
@@ -18,8 +19,6 @@ pub(crate) mod number;
 pub(crate) struct Members<'a, const N: usize> {
     /// The value of each name, in the order asked; the last one where a name stands twice. `null` is a value.
     values: [Option<&'a RawValue>; N],
-    /// A name that stands twice, by its place in the order asked.
-    pub(crate) twice: Option<usize>,
     /// Whether a member that was not asked for has a value other than `null`.
     pub(crate) others: bool,
 }
@@ -68,15 +67,10 @@ impl<'de, const N: usize> Visitor<'de> for Object<'_, N> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Members { values: [None; N], twice: None, others: false };
+        let mut found = Members { values: [None; N], others: false };
         while let Some(place) = map.next_key_seed(Key(self.0))? {
-            match place.and_then(|place| found.values.get_mut(place).map(|slot| (place, slot))) {
-                Some((place, slot)) => {
-                    if slot.is_some() {
-                        found.twice = Some(place);
-                    }
-                    *slot = Some(map.next_value()?);
-                }
+            match place.and_then(|place| found.values.get_mut(place)) {
+                Some(slot) => *slot = Some(map.next_value()?),
                 None if found.others => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -110,11 +104,6 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// The offset of `part` in `whole`, of which it is a piece.
-pub(crate) fn offset(whole: &str, part: &str) -> usize {
-    (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,14 +116,13 @@ mod tests {
         assert_eq!(found.value(1), Some(r#"{"x":[1, 2]}"#));
         assert_eq!((found.value(2), found.span(2)), (None, Some("null")));
         assert_eq!(found.text(3).as_deref(), Some("e\n"));
-        assert_eq!((found.value(4), found.twice, found.others), (None, None, false));
-        assert_eq!(text.get(offset(text, found.span(1).expect("b"))..).map(|rest| &rest[..4]), Some("{\"x\""));
+        assert_eq!((found.value(4), found.others), (None, false));
     }
 
     #[test]
-    fn what_was_not_asked_for_and_what_stands_twice_is_said() {
+    fn what_was_not_asked_for_is_said_and_of_what_stands_twice_the_last_is_taken() {
         let found = members(r#"{"a":1,"z":null,"\u0061":2}"#, &["a"]).expect("an object");
-        assert_eq!((found.value(0), found.twice, found.others), (Some("2"), Some(0), false));
+        assert_eq!((found.value(0), found.others), (Some("2"), false));
         assert!(members(r#"{"z":0,"y":null}"#, &["a"]).expect("an object").others);
     }
 

@@ -2,15 +2,19 @@
 //!
 //! A member that matters may stand once, or the gateway could meter one and the provider run the other. Integral floats and
 //! `null` are accepted where the providers accept them. The body is never written anew: [`Parsed::edit`] splices bytes into a
-//! copy where something has to change, and hands on the very same bytes where nothing has. What bounds the input is not read
-//! here but by `schemas::bound`; `user` and `metadata` say nothing that is trusted.
+//! copy where something has to change, and hands on the very same bytes where nothing has. What bounds the input is not looked at
+//! here but by `schemas::bound`, in the same tree; `user` and `metadata` say nothing that is trusted.
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use schemas::{error_code::ErrorCode, event::Api};
+use schemas::{
+    error_code::ErrorCode,
+    event::Api,
+    json::{Kind, Malformed, Tree, Value, Why},
+};
 
-use crate::json::{self, Members, number};
+use crate::json::number;
 
 mod edit;
 #[cfg(test)]
@@ -67,6 +71,8 @@ const STREAM_OPTIONS: usize = 2;
 const MAX_TOKENS: usize = 3;
 const MAX_COMPLETION_TOKENS: usize = 4;
 const CHOICES: usize = 5;
+/// How many of the names are acted on.
+const ACTED_ON: usize = 6;
 
 /// A request, as far as it is acted on.
 #[derive(Clone, Debug)]
@@ -110,6 +116,9 @@ struct Options {
     include_usage: Option<Range<usize>>,
 }
 
+/// The values of the members that are acted on, in the order of their names.
+type Acted<'t> = [Option<Value<'t>>; ACTED_ON];
+
 /// What to change in a body on its way to a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Edits<'a> {
@@ -149,32 +158,33 @@ impl CapMember {
     }
 }
 
-/// Reads a request. Pure and synchronous: about 0.8 ms for a megabyte of dense text, so above that call it off the async threads.
-pub fn parse(api: Api, body: &Bytes) -> Result<Parsed, Problem> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        problem(ErrorCode::MalformedJson, format!("it is not UTF-8 from byte {} on", error.valid_up_to()))
-    })?;
-    let named = json::members(text, &NAMES).map_err(|error| malformed(text, &error))?;
-    if let Some(name) = named.twice.and_then(|place| NAMES.get(place)) {
-        return Err(problem(ErrorCode::DuplicateJsonKey, format!("`{name}` may stand once")));
-    }
+/// Reads a request, and gives the tree that it was read from, so that nobody reads it again. Pure and synchronous: up to a
+/// millisecond for a megabyte, so above that call it off the async threads.
+pub fn parse(api: Api, body: &Bytes) -> Result<(Parsed, Tree<'_>), Problem> {
+    let tree = Tree::read(body).map_err(|error| malformed(body, error))?;
+    let parsed = parsed(api, body, &tree)?;
+    Ok((parsed, tree))
+}
+
+fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>) -> Result<Parsed, Problem> {
+    let acted = acted(tree)?;
     let chat = api == Api::OpenAiChat;
-    let span = |place| named.span(place).map(|value| span(text, value));
-    let (options, wants_usage) = match named.span(STREAM_OPTIONS).filter(|_| chat) {
-        Some(value) => options(text, value).map(|(options, wants)| (Some(options), wants))?,
+    let span = |place: usize| acted.get(place).copied().flatten().map(Value::span);
+    let (options, wants_usage) = match acted[STREAM_OPTIONS].filter(|_| chat) {
+        Some(value) => options(value).map(|(options, wants)| (Some(options), wants))?,
         None => (None, false),
     };
     Ok(Parsed {
-        model: model(&named)?,
-        stream: matches!(api, Api::OpenAiChat | Api::AnthropicMessages) && flag("stream", named.value(STREAM))?,
+        model: model(acted[MODEL])?,
+        stream: matches!(api, Api::OpenAiChat | Api::AnthropicMessages) && flag("stream", acted[STREAM])?,
         wants_usage,
-        max_tokens: if api == Api::OpenAiEmbeddings { None } else { count(&named, MAX_TOKENS)? },
-        max_completion_tokens: if chat { count(&named, MAX_COMPLETION_TOKENS)? } else { None },
-        n: if chat { count(&named, CHOICES)?.unwrap_or(1) } else { 1 },
+        max_tokens: if api == Api::OpenAiEmbeddings { None } else { count(&acted, MAX_TOKENS)? },
+        max_completion_tokens: if chat { count(&acted, MAX_COMPLETION_TOKENS)? } else { None },
+        n: if chat { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
         api,
         body: body.clone(),
         spans: Spans {
-            open: text.find('{').map_or(0, |brace| brace + 1),
+            open: tree.root().span().start + 1,
             model: span(MODEL).unwrap_or_default(),
             max_tokens: span(MAX_TOKENS),
             max_completion_tokens: span(MAX_COMPLETION_TOKENS).filter(|_| chat),
@@ -204,42 +214,66 @@ fn problem(code: ErrorCode, message: String) -> Problem {
     Problem { code, message }
 }
 
-fn malformed(text: &str, error: &serde_json::Error) -> Problem {
-    let message = if text.starts_with('\u{feff}') {
-        "it begins with a byte order mark".to_owned()
-    } else if error.is_data() {
-        "it is not an object".to_owned()
-    } else {
-        let what = if error.is_eof() { "it ends too early" } else { "it is not JSON" };
-        format!("{what}, at line {} column {}", error.line(), error.column())
+fn malformed(body: &[u8], error: Malformed) -> Problem {
+    let what = match error.why {
+        _ if body.starts_with("\u{feff}".as_bytes()) => "it begins with a byte order mark".to_owned(),
+        Why::NotUtf8 => format!("it is not UTF-8 from byte {} on", error.at),
+        Why::TooLong => "it is longer than 2 GiB".to_owned(),
+        Why::EndsEarly => format!("it ends too early, {}", place(body, error.at)),
+        Why::NotJson => format!("it is not JSON, {}", place(body, error.at)),
+        Why::TooDeep => format!("it is nested too deep, {}", place(body, error.at)),
+        Why::TooLarge => format!("a number is too large, {}", place(body, error.at)),
     };
-    problem(ErrorCode::MalformedJson, message)
+    problem(ErrorCode::MalformedJson, what)
 }
 
-fn span(text: &str, value: &str) -> Range<usize> {
-    let start = json::offset(text, value);
-    start..start + value.len()
+/// Where the byte at an offset stands, or the last one where there is none.
+fn place(body: &[u8], at: usize) -> String {
+    let before = body.get(..at).unwrap_or(body);
+    let line = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
+    let lines = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("at line {lines} column {}", line + usize::from(at < body.len()))
 }
 
-fn model<const N: usize>(named: &Members<'_, N>) -> Result<String, Problem> {
-    let Some(_) = named.value(MODEL) else {
+/// The values that are acted on; none of the names may stand twice.
+fn acted<'t>(tree: &'t Tree<'_>) -> Result<Acted<'t>, Problem> {
+    let members = tree.root().members();
+    let members = members.ok_or_else(|| problem(ErrorCode::MalformedJson, "it is not an object".to_owned()))?;
+    let (mut values, mut seen, mut twice) = (Acted::default(), 0_u32, None);
+    for (name, value) in members {
+        let Some((place, known)) = NAMES.iter().enumerate().find(|(_, known)| name == ***known) else { continue };
+        if seen & (1 << place) != 0 {
+            twice = Some(*known);
+        }
+        seen |= 1 << place;
+        values.get_mut(place).into_iter().for_each(|slot| *slot = Some(value));
+    }
+    match twice {
+        Some(name) => Err(problem(ErrorCode::DuplicateJsonKey, format!("`{name}` may stand once"))),
+        None => Ok(values),
+    }
+}
+
+fn model(value: Option<Value<'_>>) -> Result<String, Problem> {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
         return Err(problem(ErrorCode::BadValue, "`model` is missing".to_owned()));
     };
-    let model = named.text(MODEL).filter(|model| !model.is_empty());
-    model.ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))
+    let model = value.word().filter(|model| !model.is_empty());
+    model.map(String::from).ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))
 }
 
-fn flag(name: &str, value: Option<&str>) -> Result<bool, Problem> {
-    match value {
-        Some("true") => Ok(true),
-        Some("false") | None => Ok(false),
+fn flag(name: &str, value: Option<Value<'_>>) -> Result<bool, Problem> {
+    match value.map(Value::kind) {
+        Some(Kind::Bool(value)) => Ok(value),
+        Some(Kind::Null) | None => Ok(false),
         Some(_) => Err(problem(ErrorCode::BadValue, format!("`{name}` must be true or false"))),
     }
 }
 
-fn count<const N: usize>(named: &Members<'_, N>, place: usize) -> Result<Option<u64>, Problem> {
-    let Some(value) = named.value(place) else { return Ok(None) };
-    number::count(value).map(Some).map_err(|why| {
+fn count(acted: &Acted<'_>, place: usize) -> Result<Option<u64>, Problem> {
+    let given = acted.get(place).copied().flatten().filter(|value| !value.is_null());
+    let Some(value) = given else { return Ok(None) };
+    number::count(value.raw()).map(Some).map_err(|why| {
         let name = NAMES.get(place).copied().unwrap_or_default();
         let rule = match why {
             number::NotACount::Negative => "may not be negative",
@@ -251,18 +285,20 @@ fn count<const N: usize>(named: &Members<'_, N>, place: usize) -> Result<Option<
 }
 
 /// Reads `stream_options`, and whether it asks for usage.
-fn options(text: &str, value: &str) -> Result<(Options, bool), Problem> {
-    let whole = span(text, value);
-    if value == "null" {
+fn options(value: Value<'_>) -> Result<(Options, bool), Problem> {
+    let whole = value.span();
+    if value.is_null() {
         return Ok((Options { whole, null: true, empty: true, include_usage: None }, false));
     }
-    let inner = json::members(value, &["include_usage"])
-        .map_err(|_| problem(ErrorCode::BadValue, "`stream_options` must be an object".to_owned()))?;
-    if inner.twice.is_some() {
+    let members = value.members();
+    let members =
+        members.ok_or_else(|| problem(ErrorCode::BadValue, "`stream_options` must be an object".to_owned()))?;
+    let empty = members.clone().next().is_none();
+    let mut asks = members.filter(|(name, _)| *name == *"include_usage").map(|(_, value)| value);
+    let ask = asks.next();
+    if asks.next().is_some() {
         return Err(problem(ErrorCode::DuplicateJsonKey, "`stream_options.include_usage` may stand once".to_owned()));
     }
-    let wants = flag("stream_options.include_usage", inner.value(0))?;
-    let empty = value.trim_start_matches('{').trim_start().starts_with('}');
-    let include_usage = inner.span(0).map(|flag| span(text, flag));
-    Ok((Options { whole, null: false, empty, include_usage }, wants))
+    let wants = flag("stream_options.include_usage", ask)?;
+    Ok((Options { whole, null: false, empty, include_usage: ask.map(Value::span) }, wants))
 }

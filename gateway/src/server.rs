@@ -284,11 +284,11 @@ fn worker(
     flights: Arc<Flights>,
     refusals: Arc<Refusals>,
 ) -> Worker {
-    let upstreams: Map<String, Upstream> = providers
+    let upstreams: Map<String, Arc<Upstream>> = providers
         .iter()
         .filter_map(|(provider, slots)| {
             let upstream = Upstream::new(Arc::clone(provider), Some(Arc::clone(slots)));
-            upstream.ok().map(|upstream| (provider.name.clone(), upstream))
+            upstream.ok().map(|upstream| (provider.name.clone(), Arc::new(upstream)))
         })
         .collect();
     let journal = Arc::clone(&shared.journal);

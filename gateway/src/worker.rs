@@ -47,7 +47,7 @@ pub(crate) struct Worker {
     pub(crate) emitter: Arc<Emitter>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) refusals: Arc<Refusals>,
-    pub(crate) upstreams: Map<String, Upstream>,
+    pub(crate) upstreams: Map<String, Arc<Upstream>>,
     pub(crate) drainer: Drainer,
     pub(crate) meters: Meters,
     pub(crate) view: CachedView,

@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::{
     event::Api,
+    json::Tree,
     ledger::Unpriced,
     money::Pico,
     price::{Book, Key, ModelFacts},
@@ -21,8 +22,17 @@ mod openai;
 mod tally;
 mod text;
 
-use json::{Path, parse};
+use json::Path;
 use tally::Tally;
+
+/// How many tokens a text is at most.
+#[derive(Clone, Copy, Debug)]
+pub enum Measure {
+    /// Its bytes, of which every known tokenizer makes no more tokens.
+    Bytes,
+    /// What this says, where the model's encoding is known.
+    Tokens(fn(&str) -> u64),
+}
 
 /// What a request can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +108,6 @@ pub enum Why {
 /// Why a request cannot be bounded at all: the client's mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BoundError {
-    /// It is not JSON.
-    #[error("the body is not JSON: {0}")]
-    NotJson(String),
     /// It is no object.
     #[error("the body is not a JSON object")]
     NotAnObject,
@@ -165,22 +172,21 @@ impl Bound {
 
 /// The most that a request of `api` with this body can use of the model that `facts` and `key` are about.
 ///
-/// `measure` says how many tokens a text is at most: its length in bytes, or the exact count where the model's encoding is known.
 /// `key.tier` is not used: the tier is the dearest that the request can reach.
 pub fn bound(
     api: Api,
-    body: &[u8],
+    body: &Tree<'_>,
     facts: &ModelFacts,
     book: &Book,
     key: &Key<'_>,
-    measure: &dyn Fn(&str) -> u64,
+    measure: Measure,
 ) -> Result<Bound, BoundError> {
     let mut tally = Tally::new(facts, measure);
     let reach = match api {
         Api::AnthropicCountTokens => return Ok(Bound::AtMost(AtMost::NOTHING)),
-        Api::OpenAiChat => openai::chat(&parse(body)?, &mut tally)?,
-        Api::OpenAiEmbeddings => openai::embeddings(&parse(body)?, &mut tally)?,
-        Api::AnthropicMessages => anthropic::messages(&parse(body)?, &mut tally)?,
+        Api::OpenAiChat => openai::chat(body.root(), &mut tally)?,
+        Api::OpenAiEmbeddings => openai::embeddings(body.root(), &mut tally)?,
+        Api::AnthropicMessages => anthropic::messages(body.root(), &mut tally)?,
     };
     if facts.runs_own_tools {
         tally.unbounded(&Path::Body, Why::ModelRunsTools);

@@ -12,6 +12,7 @@ pub mod decision;
 pub mod error_code;
 pub mod event;
 pub mod id;
+pub mod json;
 pub mod ledger;
 pub mod limit;
 pub mod map;

@@ -12,8 +12,9 @@ use std::{
 };
 
 use schemas::{
-    bound::{AtMost, Bound, bound},
+    bound::{AtMost, Bound, Measure, bound},
     event::Api,
+    json::Tree,
     price::{Book, Encoding, Key, ModelFacts, cost, rate},
     time::Time,
     tokens::{Part, Vector},
@@ -105,15 +106,17 @@ impl Exchange {
 
     fn bound(&self, book: &Book, facts: &ModelFacts, tightened: bool) -> Bound {
         let body = serde_json::to_vec(&self.body).unwrap();
-        let measure = |text: &str| match facts.encoding {
-            Encoding::O200kBase if tightened => tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len() as u64,
-            Encoding::Cl100kBase if tightened => {
-                tiktoken_rs::cl100k_base_singleton().encode_ordinary(text).len() as u64
+        let measure = match facts.encoding {
+            Encoding::O200kBase if tightened => {
+                Measure::Tokens(|text| tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len() as u64)
             }
-            _ => text.len() as u64,
+            Encoding::Cl100kBase if tightened => {
+                Measure::Tokens(|text| tiktoken_rs::cl100k_base_singleton().encode_ordinary(text).len() as u64)
+            }
+            _ => Measure::Bytes,
         };
-        bound(self.api, &body, facts, book, &self.key(), &measure)
-            .unwrap_or_else(|error| panic!("{}: {error}", self.id))
+        let tree = Tree::read(&body).unwrap();
+        bound(self.api, &tree, facts, book, &self.key(), measure).unwrap_or_else(|error| panic!("{}: {error}", self.id))
     }
 
     /// Whether the request is nothing but texts, sampling parameters and a cap.

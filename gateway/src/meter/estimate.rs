@@ -6,6 +6,7 @@
 //! as its bytes, which also keeps one endless word from taking seconds.
 
 use schemas::{
+    bound::Measure,
     event::Api,
     price::Encoding,
     tokens::{Completeness, Doubt, Part, Usage, Vector},
@@ -56,12 +57,12 @@ pub fn tokens(encoding: Encoding, text: &str) -> Option<u64> {
     Some(segments(text).map(count).fold(0, u64::saturating_add))
 }
 
-/// Counts the tokens of a text, or more; never less. Where the encoding is not known, its bytes.
-pub fn measure(encoding: Encoding) -> fn(&str) -> u64 {
+/// How to count the tokens of a text, or more; never less. Where the encoding is not known, its bytes.
+pub fn measure(encoding: Encoding) -> Measure {
     match encoding {
-        Encoding::None => |text| size(text.len()),
-        Encoding::O200kBase => |text| counted(Encoding::O200kBase, text),
-        Encoding::Cl100kBase => |text| counted(Encoding::Cl100kBase, text),
+        Encoding::None => Measure::Bytes,
+        Encoding::O200kBase => Measure::Tokens(|text| counted(Encoding::O200kBase, text)),
+        Encoding::Cl100kBase => Measure::Tokens(|text| counted(Encoding::Cl100kBase, text)),
     }
 }
 

@@ -101,7 +101,7 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, false);
     let pace = Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)) };
-    let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap());
+    let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap().0);
     Flow::new(attempt, AnswerBody::Sandbox(Box::new(answer.body)), witness, End::Complete, pace, (parsed, None))
 }
 

@@ -5,8 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
+fn read(api: Api, body: &Bytes) -> Result<Parsed, Problem> {
+    parse(api, body).map(|(parsed, _)| parsed)
+}
+
 fn chat(body: &str) -> Result<Parsed, Problem> {
-    parse(Api::OpenAiChat, &Bytes::copy_from_slice(body.as_bytes()))
+    read(Api::OpenAiChat, &Bytes::copy_from_slice(body.as_bytes()))
 }
 
 #[test]
@@ -20,10 +24,10 @@ fn what_is_acted_on_is_read() {
         (Some(64), Some(100), Some(100))
     );
     let message = Bytes::from_static(br#"{"model":"claude","max_tokens":5,"stream":null,"n":"x","stream_options":3}"#);
-    let parsed = parse(Api::AnthropicMessages, &message).expect("a request");
+    let parsed = read(Api::AnthropicMessages, &message).expect("a request");
     assert_eq!((parsed.max_tokens, parsed.stream, parsed.wants_usage), (Some(5), false, false));
     let input = Bytes::from_static(br#"{"model":"e","input":"x","max_tokens":-1,"stream":7}"#);
-    assert!(parse(Api::OpenAiEmbeddings, &input).is_ok());
+    assert!(read(Api::OpenAiEmbeddings, &input).is_ok());
 }
 
 #[test]
@@ -34,6 +38,9 @@ fn what_is_wrong_is_refused_by_name() {
         ("{\"model\":\n  nope}", ErrorCode::MalformedJson, "it is not JSON, at line 2 column 4"),
         ("{\"model\":\"x\"", ErrorCode::MalformedJson, "it ends too early, at line 1 column 12"),
         ("{\"model\":\"x\"} x", ErrorCode::MalformedJson, "it is not JSON, at line 1 column 15"),
+        ("{\"model\":\"x\n\"}", ErrorCode::MalformedJson, "it is not JSON, at line 1 column 12"),
+        ("{\"model\":\"\\u12\"}", ErrorCode::MalformedJson, "it is not JSON, at line 1 column 15"),
+        ("{\"n\":1,\n\"seed\":1e400}", ErrorCode::MalformedJson, "a number is too large, at line 2 column 8"),
         ("\u{feff}{\"model\":\"x\"}", ErrorCode::MalformedJson, "it begins with a byte order mark"),
         ("{}", ErrorCode::BadValue, "`model` is missing"),
         (r#"{"model":null}"#, ErrorCode::BadValue, "`model` is missing"),
@@ -65,7 +72,9 @@ fn what_is_wrong_is_refused_by_name() {
         let problem = chat(body).expect_err(body);
         assert_eq!((problem.code, problem.message.as_str()), (code, message), "{body}");
     }
-    let problem = parse(Api::OpenAiChat, &Bytes::from_static(b"{\"model\":\"\xff\"}")).expect_err("no UTF-8");
+    let deep = format!("{{\"model\":{}", "[".repeat(127));
+    assert_eq!(chat(&deep).expect_err("deep").message, "it is nested too deep, at line 1 column 136");
+    let problem = read(Api::OpenAiChat, &Bytes::from_static(b"{\"model\":\"\xff\"}")).expect_err("no UTF-8");
     assert_eq!((problem.code, problem.message.as_str()), (ErrorCode::MalformedJson, "it is not UTF-8 from byte 10 on"));
 }
 
@@ -81,7 +90,7 @@ fn an_edit_that_changes_nothing_hands_on_the_same_bytes() {
         Bytes::from_static(br#"{"model":"a","stream":true,"stream_options":{"include_usage":true},"max_tokens":5}"#);
     let cap = Some(Cap { member: CapMember::MaxCompletionTokens, tokens: 5 });
     let edited =
-        parse(Api::OpenAiChat, &body).expect("a request").edit(&Edits { model: Some("a"), ask_usage: true, cap });
+        read(Api::OpenAiChat, &body).expect("a request").edit(&Edits { model: Some("a"), ask_usage: true, cap });
     assert_eq!(edited.as_ptr(), body.as_ptr());
 }
 
@@ -114,7 +123,7 @@ fn usage_is_asked_for_beside_what_else_is_asked() {
     );
     check(r#"{"model":"a"}"#, ask, r#"{"model":"a"}"#);
     let message = Bytes::from_static(br#"{"model":"a","stream":true}"#);
-    assert_eq!(parse(Api::AnthropicMessages, &message).expect("a request").edit(&ask), message);
+    assert_eq!(read(Api::AnthropicMessages, &message).expect("a request").edit(&ask), message);
 }
 
 #[test]
@@ -268,13 +277,13 @@ proptest! {
 
     #[test]
     fn nothing_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), api in 0_usize..4) {
-        let _ = parse(Api::ALL[api], &Bytes::from(body));
+        let _ = read(Api::ALL[api], &Bytes::from(body));
     }
 
     #[test]
     fn nothing_like_json_makes_it_panic(body in "[{}\\[\\]:,\"a-z\\\\0-9eu.+ -]{0,80}", api in 0_usize..4) {
-        let _ = parse(Api::ALL[api], &Bytes::from(format!("{{\"model\":\"m\",{body}}}")));
-        let _ = parse(Api::ALL[api], &Bytes::from(body));
+        let _ = read(Api::ALL[api], &Bytes::from(format!("{{\"model\":\"m\",{body}}}")));
+        let _ = read(Api::ALL[api], &Bytes::from(body));
     }
 
     #[test]

@@ -6,9 +6,10 @@
 use super::{
     BoundError, Why,
     cost::Reach,
-    json::{Node, Path},
-    tally::{Tally, count, member},
+    json::{self, Path},
+    tally::{Tally, count},
 };
+use crate::json::Value;
 
 /// Tokens that a request is framed by. Recordings of plain text show at most 13 for this, one message and its block together.
 const PER_REQUEST: u64 = 32;
@@ -31,15 +32,15 @@ const PER_THINKING: u64 = 128;
 const CLIENT_TOOLS: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
 
 /// Counts a messages request.
-pub(super) fn messages(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+pub(super) fn messages(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
     let root = Path::Body;
-    let fields = super::json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    let fields = json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
     tally.add(PER_REQUEST);
-    for (name, value) in &fields {
-        let path = Path::Field(&root, name);
-        match *name {
+    for (name, value) in fields.clone() {
+        let path = Path::Field(&root, &name);
+        match &*name {
             "messages" => {
-                for (place, message) in tally.items(value, &path).iter().enumerate() {
+                for (place, message) in tally.items(value, &path).enumerate() {
                     self::message(message, &Path::Item(&path, place), tally)?;
                 }
             }
@@ -50,7 +51,7 @@ pub(super) fn messages(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'
             "output_config" => output_config(value, &path, tally)?,
             "output_format" => format(value, &path, tally)?,
             "cache_control" => cache_control(value, &path, tally)?,
-            "service_tier" => match value.text() {
+            "service_tier" => match value.word().as_deref() {
                 Some("auto" | "standard_only") => {}
                 _ => tally.unbounded(&path, Why::UnknownShape),
             },
@@ -62,12 +63,12 @@ pub(super) fn messages(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'
     Ok(Reach { writes: tally.writes, ..Reach::default() })
 }
 
-fn message(message: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn message(message: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     tally.add(PER_MESSAGE);
     for (name, value) in tally.members(message, path)? {
-        let path = Path::Field(path, name);
-        match name {
-            "role" => match value.text() {
+        let path = Path::Field(path, &name);
+        match &*name {
+            "role" => match value.word().as_deref() {
                 Some("user" | "assistant" | "system") => {}
                 _ => tally.unbounded(&path, Why::UnknownShape),
             },
@@ -79,27 +80,28 @@ fn message(message: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result
 }
 
 /// A text, or a list of blocks.
-fn content(content: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
-    if let Node::Text(text) = content {
+fn content(content: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    if let Some(text) = content.text() {
         tally.text(text);
         return Ok(());
     }
-    for (place, item) in tally.items(content, path).iter().enumerate() {
+    for (place, item) in tally.items(content, path).enumerate() {
         block(item, &Path::Item(path, place), tally)?;
     }
     Ok(())
 }
 
-fn block(block: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn block(block: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     tally.add(PER_BLOCK);
     let fields = tally.members(block, path)?;
-    let kind = member(&fields, "type").and_then(Node::text).unwrap_or_default();
+    let kind = fields.get("type").and_then(Value::word).unwrap_or_default();
+    let kind = &*kind;
     if kind == "document" {
         tally.add(PER_DOCUMENT);
     }
-    for (name, value) in &fields {
-        let path = Path::Field(path, name);
-        match (kind, *name) {
+    for (name, value) in fields.clone() {
+        let path = Path::Field(path, &name);
+        match (kind, &*name) {
             (_, "type") => {}
             (_, "cache_control") => cache_control(value, &path, tally)?,
             ("text", "text")
@@ -127,29 +129,29 @@ fn block(block: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(),
 }
 
 /// A tool that the model calls itself. One that code at the provider calls runs there.
-fn only_direct(caller: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn only_direct(caller: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     let fields = tally.members(caller, path)?;
-    if member(&fields, "type").and_then(Node::text) != Some("direct") {
+    if fields.get("type").and_then(Value::text).is_none_or(|kind| kind != *"direct") {
         tally.unbounded(path, Why::ServerTool);
     }
     Ok(())
 }
 
 /// Where the bytes of an image or a document come from.
-fn source(source: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn source(source: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     let fields = tally.members(source, path)?;
-    let kind = member(&fields, "type").and_then(Node::text).unwrap_or_default();
-    let media = member(&fields, "media_type").and_then(Node::text).unwrap_or_default();
-    match kind {
+    let word = |name| fields.get(name).and_then(Value::word).unwrap_or_default();
+    let (kind, media) = (word("type"), word("media_type"));
+    match &*kind {
         "base64" if media.starts_with("image/") => tally.image(path),
         "base64" => tally.unbounded(path, Why::Document),
         "text" => {
-            if let Some(data) = member(&fields, "data") {
+            if let Some(data) = fields.get("data") {
                 tally.text_at(data, &Path::Field(path, "data"));
             }
         }
         "content" => {
-            if let Some(inner) = member(&fields, "content") {
+            if let Some(inner) = fields.get("content") {
                 content(inner, &Path::Field(path, "content"), tally)?;
             }
         }
@@ -160,10 +162,10 @@ fn source(source: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(
 }
 
 /// What a request asks to be written to the cache, which costs more than plain input.
-fn cache_control(control: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn cache_control(control: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     for (name, value) in tally.members(control, path)? {
-        let path = Path::Field(path, name);
-        match (name, value.text()) {
+        let path = Path::Field(path, &name);
+        match (&*name, value.word().as_deref()) {
             ("type", Some("ephemeral")) => tally.writes.0 = true,
             ("ttl", Some("5m")) => {}
             ("ttl", Some("1h")) => tally.writes.1 = true,
@@ -173,19 +175,19 @@ fn cache_control(control: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> 
     Ok(())
 }
 
-fn tools(list: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
-    let tools = tally.items(list, path);
-    if !tools.is_empty() {
+fn tools(list: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let mut tools = tally.items(list, path).enumerate().peekable();
+    if tools.peek().is_some() {
         tally.add(PER_TOOLS);
     }
-    for (place, tool) in tools.iter().enumerate() {
+    for (place, tool) in tools {
         let path = Path::Item(path, place);
         tally.add(PER_TOOL);
         tally.value(tool);
         for (name, value) in tally.members(tool, &path)? {
-            let path = Path::Field(&path, name);
-            match name {
-                "type" => match value.text() {
+            let path = Path::Field(&path, &name);
+            match &*name {
+                "type" => match value.word().as_deref() {
                     Some("custom") => {}
                     Some(kind) if CLIENT_TOOLS.iter().any(|known| kind.starts_with(known)) => {
                         tally.unbounded(&path, Why::HiddenToolPrompt);
@@ -195,7 +197,7 @@ fn tools(list: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), 
                 "cache_control" => cache_control(value, &path, tally)?,
                 "allowed_callers" => {
                     for caller in tally.items(value, &path) {
-                        if caller.text() != Some("direct") {
+                        if caller.text().is_none_or(|caller| caller != *"direct") {
                             tally.unbounded(&path, Why::ServerTool);
                         }
                     }
@@ -209,11 +211,11 @@ fn tools(list: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), 
     Ok(())
 }
 
-fn thinking(thinking: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn thinking(thinking: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     tally.add(PER_THINKING);
     for (name, value) in tally.members(thinking, path)? {
-        let path = Path::Field(path, name);
-        match (name, value.text()) {
+        let path = Path::Field(path, &name);
+        match (&*name, value.word().as_deref()) {
             ("type", Some("enabled" | "adaptive" | "disabled")) => {}
             // A budget is part of `max_tokens`.
             ("budget_tokens" | "display", _) => {}
@@ -223,10 +225,10 @@ fn thinking(thinking: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Resu
     Ok(())
 }
 
-fn output_config(config: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn output_config(config: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     for (name, value) in tally.members(config, path)? {
-        let path = Path::Field(path, name);
-        match name {
+        let path = Path::Field(path, &name);
+        match &*name {
             // The budget is told to the model in the prompt.
             "effort" | "task_budget" => tally.add(PER_THINKING),
             "format" => format(value, &path, tally)?,
@@ -237,11 +239,11 @@ fn output_config(config: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> R
 }
 
 /// The schema of the answer.
-fn format(format: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn format(format: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     tally.add(PER_FORMAT);
     for (name, value) in tally.members(format, path)? {
-        let path = Path::Field(path, name);
-        match (name, value.text()) {
+        let path = Path::Field(path, &name);
+        match (&*name, value.word().as_deref()) {
             ("type", Some("json_schema")) => {}
             ("schema" | "name", _) => tally.value(value),
             _ => tally.unbounded(&path, Why::UnknownShape),

@@ -6,9 +6,10 @@
 use super::{
     BoundError, Why,
     cost::Reach,
-    json::{Node, Path},
-    tally::{Tally, count, member},
+    json::{self, Path},
+    tally::{Tally, count},
 };
+use crate::json::{Kind, Value};
 
 /// Tokens that a request is framed by: the published three that prime the answer, and room for a model that frames more. Recordings
 /// of plain text show 7 for a request of one message, where this and the next allow 24.
@@ -61,15 +62,15 @@ const SILENT: [&str; 29] = [
 ];
 
 /// Counts a chat completion.
-pub(super) fn chat(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+pub(super) fn chat(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
     let root = Path::Body;
-    let fields = super::json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    let fields = json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
     tally.add(PER_REQUEST);
-    for (name, value) in &fields {
-        let path = Path::Field(&root, name);
-        match *name {
+    for (name, value) in fields.clone() {
+        let path = Path::Field(&root, &name);
+        match &*name {
             "messages" => {
-                for (place, message) in tally.items(value, &path).iter().enumerate() {
+                for (place, message) in tally.items(value, &path).enumerate() {
                     self::message(message, &Path::Item(&path, place), tally)?;
                 }
             }
@@ -89,7 +90,7 @@ pub(super) fn chat(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'stat
             "response_format" => response_format(value, &path, tally)?,
             "modalities" => {
                 for modality in tally.items(value, &path) {
-                    if modality.text() != Some("text") {
+                    if modality.text().is_none_or(|modality| modality != *"text") {
                         tally.unbounded(&path, Why::Audio);
                     }
                 }
@@ -100,7 +101,7 @@ pub(super) fn chat(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'stat
             _ => tally.unbounded(&path, Why::UnknownField),
         }
     }
-    Ok(reach(member(&fields, "service_tier").and_then(Node::text)))
+    Ok(reach(fields.get("service_tier").and_then(Value::word).as_deref()))
 }
 
 /// The tiers that a request which names this one can be charged at. A request for a better tier may be served by the standard one;
@@ -115,19 +116,19 @@ fn reach(named: Option<&str>) -> Reach<'static> {
     }
 }
 
-fn message(message: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn message(message: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     tally.add(PER_MESSAGE);
     for (name, value) in tally.members(message, path)? {
-        let path = Path::Field(path, name);
-        match name {
-            "role" => match value.text() {
+        let path = Path::Field(path, &name);
+        match &*name {
+            "role" => match value.word().as_deref() {
                 Some("system" | "developer" | "user" | "assistant" | "tool" | "function") => {}
                 _ => tally.unbounded(&path, Why::UnknownShape),
             },
-            "content" => match value {
-                Node::Text(text) => tally.text(text),
-                _ => {
-                    for (place, part) in tally.items(value, &path).iter().enumerate() {
+            "content" => match value.text() {
+                Some(text) => tally.text(text),
+                None => {
+                    for (place, part) in tally.items(value, &path).enumerate() {
                         self::part(part, &Path::Item(&path, place), tally)?;
                     }
                 }
@@ -135,7 +136,7 @@ fn message(message: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result
             "name" | "refusal" | "tool_call_id" | "reasoning_content" => tally.text_at(value, &path),
             "annotations" => tally.value(value),
             "tool_calls" => {
-                for (place, call) in tally.items(value, &path).iter().enumerate() {
+                for (place, call) in tally.items(value, &path).enumerate() {
                     tool_call(call, &Path::Item(&path, place), tally)?;
                 }
             }
@@ -151,16 +152,16 @@ fn message(message: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result
 }
 
 /// A call that the model made earlier. Its parts are texts, counted apart: arguments are JSON in a string.
-fn tool_call(call: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn tool_call(call: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     tally.add(PER_PART);
     for (name, value) in tally.members(call, path)? {
-        let path = Path::Field(path, name);
-        match name {
+        let path = Path::Field(path, &name);
+        match &*name {
             "id" | "type" => tally.text_at(value, &path),
             "index" => {}
             "function" | "custom" => {
                 for (name, value) in tally.members(value, &path)? {
-                    tally.text_at(value, &Path::Field(&path, name));
+                    tally.text_at(value, &Path::Field(&path, &name));
                 }
             }
             _ => tally.unbounded(&path, Why::UnknownField),
@@ -169,12 +170,12 @@ fn tool_call(call: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<
     Ok(())
 }
 
-fn part(part: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn part(part: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     tally.add(PER_PART);
     for (name, value) in tally.members(part, path)? {
-        let path = Path::Field(path, name);
-        match name {
-            "type" => match value.text() {
+        let path = Path::Field(path, &name);
+        match &*name {
+            "type" => match value.word().as_deref() {
                 Some("text" | "refusal" | "image_url" | "input_audio" | "file") => {}
                 _ => tally.unbounded(&path, Why::UnknownShape),
             },
@@ -183,7 +184,7 @@ fn part(part: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), B
             "input_audio" => tally.unbounded(&path, Why::Audio),
             "file" => {
                 let fields = tally.members(value, &path)?;
-                let why = if member(&fields, "file_data").is_some() { Why::Document } else { Why::Reference };
+                let why = if fields.get("file_data").is_some() { Why::Document } else { Why::Reference };
                 tally.unbounded(&path, why);
             }
             _ => tally.unbounded(&path, Why::UnknownField),
@@ -193,17 +194,17 @@ fn part(part: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), B
 }
 
 /// An image: its bytes as a `data:` URL, or a reference.
-fn image(image: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
-    let url = match image {
-        Node::Text(url) => Some(&**url),
-        _ => {
+fn image(image: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let url = match image.text() {
+        Some(url) => Some(url),
+        None => {
             let fields = tally.members(image, path)?;
-            for (name, _) in &fields {
-                if !matches!(*name, "url" | "detail") {
-                    tally.unbounded(&Path::Field(path, name), Why::UnknownField);
+            for (name, _) in fields.clone() {
+                if !matches!(&*name, "url" | "detail") {
+                    tally.unbounded(&Path::Field(path, &name), Why::UnknownField);
                 }
             }
-            member(&fields, "url").and_then(Node::text)
+            fields.get("url").and_then(Value::text)
         }
     };
     match url {
@@ -213,18 +214,18 @@ fn image(image: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(),
     Ok(())
 }
 
-fn tools(list: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
-    let tools = tally.items(list, path);
-    if !tools.is_empty() {
+fn tools(list: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+    let mut tools = tally.items(list, path).enumerate().peekable();
+    if tools.peek().is_some() {
         tally.add(PER_TOOLS);
     }
-    for (place, tool) in tools.iter().enumerate() {
+    for (place, tool) in tools {
         let path = Path::Item(path, place);
         tally.add(PER_TOOL);
         for (name, value) in tally.members(tool, &path)? {
-            let path = Path::Field(&path, name);
-            match name {
-                "type" => match value.text() {
+            let path = Path::Field(&path, &name);
+            match &*name {
+                "type" => match value.word().as_deref() {
                     Some("function" | "custom") => {}
                     _ => tally.unbounded(&path, Why::ServerTool),
                 },
@@ -236,11 +237,11 @@ fn tools(list: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), 
     Ok(())
 }
 
-fn response_format(format: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
+fn response_format(format: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
     for (name, value) in tally.members(format, path)? {
-        let path = Path::Field(path, name);
-        match name {
-            "type" => match value.text() {
+        let path = Path::Field(path, &name);
+        match &*name {
+            "type" => match value.word().as_deref() {
                 Some("text" | "json_object") => {}
                 Some("json_schema") => tally.add(PER_FORMAT),
                 _ => tally.unbounded(&path, Why::UnknownShape),
@@ -253,16 +254,16 @@ fn response_format(format: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) ->
 }
 
 /// Counts an embeddings request: every text of it, or the tokens themselves.
-pub(super) fn embeddings(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+pub(super) fn embeddings(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
     let root = Path::Body;
-    let fields = super::json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
-    for (name, value) in &fields {
-        let path = Path::Field(&root, name);
-        match *name {
-            "input" => match value {
-                Node::List(items) if matches!(items.first(), Some(Node::Count(_))) => input(value, &path, tally),
-                Node::List(items) => {
-                    for (place, item) in items.iter().enumerate() {
+    let fields = json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    for (name, value) in fields.clone() {
+        let path = Path::Field(&root, &name);
+        match &*name {
+            "input" => match value.items() {
+                // A list whose first item is a count is a text as its tokens.
+                Some(items) if items.clone().next().and_then(json::count).is_none() => {
+                    for (place, item) in items.enumerate() {
                         input(item, &Path::Item(&path, place), tally);
                     }
                 }
@@ -276,12 +277,12 @@ pub(super) fn embeddings(body: &Node<'_>, tally: &mut Tally<'_>) -> Result<Reach
 }
 
 /// One thing to embed: a text, or its tokens.
-fn input(item: &Node<'_>, path: &Path<'_>, tally: &mut Tally<'_>) {
+fn input(item: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) {
     tally.add(PER_INPUT);
-    match item {
-        Node::Text(text) => tally.text(text),
-        Node::List(tokens) if tokens.iter().all(|token| matches!(token, Node::Count(_))) => {
-            tally.add(tokens.len() as u64);
+    match item.kind() {
+        Kind::Text(text) => tally.text(text),
+        Kind::List(tokens) if tokens.clone().all(|token| json::count(token).is_some()) => {
+            tally.add(tokens.count() as u64);
         }
         _ => tally.unbounded(path, Why::UnknownShape),
     }

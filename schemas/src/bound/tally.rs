@@ -4,16 +4,19 @@
 //! stop the count, so that a client's mistake further on is still found.
 
 use super::{
-    BoundError, Why,
-    json::{Node, Path, members},
+    BoundError, Measure, Why,
+    json::{self, Fields, Path},
     text::growth,
 };
-use crate::price::{Encoding, ModelFacts};
+use crate::{
+    json::{Piece, Text, Value},
+    price::{Encoding, ModelFacts},
+};
 
 /// The sum so far.
 pub(super) struct Tally<'m> {
     facts: &'m ModelFacts,
-    measure: &'m dyn Fn(&str) -> u64,
+    measure: Measure,
     /// Tokens of input.
     pub(super) input: u64,
     /// The first thing that nothing bounds.
@@ -27,7 +30,7 @@ pub(super) struct Tally<'m> {
 }
 
 impl<'m> Tally<'m> {
-    pub(super) fn new(facts: &'m ModelFacts, measure: &'m dyn Fn(&str) -> u64) -> Self {
+    pub(super) fn new(facts: &'m ModelFacts, measure: Measure) -> Self {
         Self { facts, measure, input: 0, unbounded: None, cap: None, answers: 1, writes: (false, false) }
     }
 
@@ -36,19 +39,32 @@ impl<'m> Tally<'m> {
         self.input = self.input.saturating_add(tokens);
     }
 
-    /// Counts a text.
-    pub(super) fn text(&mut self, text: &str) {
-        self.add((self.measure)(text));
-        if self.facts.encoding == Encoding::None {
-            self.add(growth(text));
+    /// Counts a text. Its bytes are known without decoding it.
+    pub(super) fn text(&mut self, text: Text<'_>) {
+        self.add(match self.measure {
+            Measure::Bytes => text.len() as u64,
+            Measure::Tokens(measure) => measure(&text.decoded()),
+        });
+        if self.facts.encoding == Encoding::None && !text.is_ascii() {
+            let grown = text.pieces().map(|piece| match piece {
+                Piece::Plain(part) => growth(part),
+                Piece::Escape(char) => growth(char.encode_utf8(&mut [0; 4])),
+            });
+            self.add(grown.fold(0, u64::saturating_add));
         }
     }
 
     /// Counts a value that the provider shows the model in some written form: as its JSON.
-    pub(super) fn value(&mut self, node: &Node<'_>) {
-        let mut written = String::new();
-        node.write(&mut written);
-        self.text(&written);
+    pub(super) fn value(&mut self, value: Value<'_>) {
+        let mut written = String::with_capacity(value.span().len());
+        json::write(value, &mut written);
+        self.add(match self.measure {
+            Measure::Bytes => written.len() as u64,
+            Measure::Tokens(measure) => measure(&written),
+        });
+        if self.facts.encoding == Encoding::None {
+            self.add(growth(&written));
+        }
     }
 
     /// Counts an image whose bytes are in the request.
@@ -68,53 +84,33 @@ impl<'m> Tally<'m> {
     }
 
     /// The members of an object; something else is not understood.
-    pub(super) fn members<'n, 'a>(
-        &mut self,
-        node: &'n Node<'a>,
-        path: &Path<'_>,
-    ) -> Result<Vec<(&'n str, &'n Node<'a>)>, BoundError> {
-        let found = members(node, path)?;
+    pub(super) fn members<'t>(&mut self, value: Value<'t>, path: &Path<'_>) -> Result<Fields<'t>, BoundError> {
+        let found = json::members(value, path)?;
         if found.is_none() {
             self.unbounded(path, Why::UnknownShape);
         }
-        Ok(found.unwrap_or_default())
+        Ok(found.unwrap_or(Fields::NONE))
     }
 
     /// The items of a list; something else is not understood.
-    pub(super) fn items<'n, 'a>(&mut self, node: &'n Node<'a>, path: &Path<'_>) -> &'n [Node<'a>] {
-        match node {
-            Node::List(items) => items,
-            _ => {
-                self.unbounded(path, Why::UnknownShape);
-                &[]
-            }
-        }
-    }
-
-    /// A text; something else is not understood.
-    pub(super) fn word<'n>(&mut self, node: &'n Node<'_>, path: &Path<'_>) -> &'n str {
-        node.text().unwrap_or_else(|| {
+    pub(super) fn items<'t>(&mut self, value: Value<'t>, path: &Path<'_>) -> impl Iterator<Item = Value<'t>> + use<'t> {
+        let items = value.items();
+        if items.is_none() {
             self.unbounded(path, Why::UnknownShape);
-            ""
-        })
+        }
+        items.into_iter().flatten()
     }
 
     /// Counts a text; something else is not understood.
-    pub(super) fn text_at(&mut self, node: &Node<'_>, path: &Path<'_>) {
-        let text = self.word(node, path);
-        self.text(text);
+    pub(super) fn text_at(&mut self, value: Value<'_>, path: &Path<'_>) {
+        match value.text() {
+            Some(text) => self.text(text),
+            None => self.unbounded(path, Why::UnknownShape),
+        }
     }
 }
 
 /// A count: what is no whole number or below zero is the client's mistake.
-pub(super) fn count(node: &Node<'_>, path: &Path<'_>) -> Result<u64, BoundError> {
-    match node {
-        Node::Count(value) => Ok(*value),
-        _ => Err(BoundError::NotACount(path.to_string())),
-    }
-}
-
-/// The member called `name`.
-pub(super) fn member<'n, 'a>(members: &[(&'n str, &'n Node<'a>)], name: &str) -> Option<&'n Node<'a>> {
-    members.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+pub(super) fn count(value: Value<'_>, path: &Path<'_>) -> Result<u64, BoundError> {
+    json::count(value).ok_or_else(|| BoundError::NotACount(path.to_string()))
 }

@@ -19,7 +19,7 @@ fn known_texts_have_their_known_counts() {
     {
         assert_eq!(tokens(Encoding::Cl100kBase, text), Some(cl100k), "{text}");
         assert_eq!(tokens(Encoding::O200kBase, text), Some(o200k), "{text}");
-        assert_eq!((tokens(Encoding::None, text), measure(Encoding::None)(text)), (None, size(text.len())));
+        assert_eq!((tokens(Encoding::None, text), counted(Encoding::None, text)), (None, size(text.len())));
     }
     assert_eq!(encoding_of("gpt-4-0613"), Encoding::Cl100kBase);
     assert_eq!(encoding_of("text-embedding-3-small"), Encoding::Cl100kBase);
@@ -51,7 +51,7 @@ fn odd_text_is_bounded_and_cut_short() {
         let encoded = segments(&text).map(|segment| if let Segment::Encode(text) = segment { text.len() } else { 0 });
         assert!(encoded.max() <= Some(SEGMENT), "{piece:?}");
         for encoding in BOTH {
-            let counted = measure(encoding)(&text);
+            let counted = counted(encoding, &text);
             assert!(counted <= size(text.len()) && counted >= exactly(encoding, &text), "{piece:?}");
         }
     }
@@ -67,7 +67,7 @@ proptest! {
     ) {
         let text: String = pieces.iter().map(|(piece, times)| piece.repeat(*times)).collect();
         for encoding in BOTH {
-            let (measured, exact) = (measure(encoding)(&text), exactly(encoding, &text));
+            let (measured, exact) = (counted(encoding, &text), exactly(encoding, &text));
             prop_assert!(measured >= exact);
             if segments(&text).all(|segment| matches!(segment, Segment::Encode(_))) {
                 prop_assert_eq!(measured, exact);
