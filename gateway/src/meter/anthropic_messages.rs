@@ -7,14 +7,17 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use schemas::tokens::{Part, Vector};
+use schemas::{
+    json::{Tree, Value},
+    tokens::{Part, Vector},
+};
 
 use super::{
     Seen,
     openai_chat::{Unreadable, has_object, kind},
     tally::{Counts, Facts},
 };
-use crate::json::{self, number};
+use crate::json;
 
 /// What is known of a message.
 #[derive(Debug, Default)]
@@ -70,12 +73,12 @@ impl Messages {
         if says && !has_object(data, &USAGE_KEY) {
             return Ok(Seen::Ordinary);
         }
-        let data = std::str::from_utf8(data).map_err(|_| Unreadable)?;
-        let named = json::members(data, &FRAME).map_err(|_| Unreadable)?;
+        let tree = Tree::read(data).map_err(|_| Unreadable)?;
+        let named = json::members(tree.root(), &FRAME).ok_or(Unreadable)?;
         match named.text(0).as_deref() {
             Some("message_start") => self.message(facts, named.value(1).ok_or(Unreadable)?)?,
             Some("message_delta") => {
-                let delta = named.value(3).and_then(|delta| json::members(delta, &["stop_reason"]).ok());
+                let delta = named.value(3).and_then(|delta| json::members(delta, &["stop_reason"]));
                 self.stopped |= delta.is_some_and(|delta| delta.value(0).is_some());
                 if let Some(usage) = named.value(2) {
                     self.take(facts, usage)?;
@@ -92,15 +95,15 @@ impl Messages {
     }
 
     /// Takes a whole answer.
-    pub(super) fn whole(&mut self, facts: &mut Facts, text: &str) -> Result<(), Unreadable> {
-        self.message(facts, text)?;
+    pub(super) fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
+        self.message(facts, document)?;
         self.stopped = true;
         Ok(())
     }
 
     /// Takes a message: the whole answer, or what a stream begins with.
-    fn message(&mut self, facts: &mut Facts, message: &str) -> Result<(), Unreadable> {
-        let named = json::members(message, &MESSAGE).map_err(|_| Unreadable)?;
+    fn message(&mut self, facts: &mut Facts, message: Value<'_>) -> Result<(), Unreadable> {
+        let named = json::members(message, &MESSAGE).ok_or(Unreadable)?;
         Facts::name(&mut facts.id, named.text(0));
         Facts::name(&mut facts.model, named.text(1));
         self.stopped |= named.value(3).is_some();
@@ -111,13 +114,13 @@ impl Messages {
     }
 
     /// Takes a usage object, over those before it.
-    fn take(&mut self, facts: &mut Facts, usage: &str) -> Result<(), Unreadable> {
-        let named = json::members(usage, &USAGE).map_err(|_| Unreadable)?;
+    fn take(&mut self, facts: &mut Facts, usage: Value<'_>) -> Result<(), Unreadable> {
+        let named = json::members(usage, &USAGE).ok_or(Unreadable)?;
         self.fields.merge(&named);
         self.reported |= self.fields.input.is_some() || self.fields.output.is_some();
         Facts::rename(&mut facts.service_tier, named.text(8));
         Facts::rename(&mut facts.region, named.text(9).filter(|region| region != "not_available"));
-        facts.raw(usage);
+        facts.raw(usage.raw());
         let states = (0..=1).any(|place| named.value(place).is_some());
         if states && !self.reported { Err(Unreadable) } else { Ok(()) }
     }
@@ -134,15 +137,11 @@ impl Messages {
 
 impl Fields {
     fn merge(&mut self, named: &json::Members<'_, 10>) {
-        let count = |place| named.value(place).and_then(|value| number::count(value).ok());
-        let inner = |place, name: &str| {
-            let found = json::members(named.value(place)?, &[name]).ok()?;
-            number::count(found.value(0)?).ok()
-        };
-        self.input = count(0).or(self.input);
-        self.output = count(1).or(self.output);
-        self.cache_read = count(2).or(self.cache_read);
-        self.cache_write = count(3).or(self.cache_write);
+        let inner = |place, name: &str| json::members(named.value(place)?, &[name])?.count(0);
+        self.input = named.count(0).or(self.input);
+        self.output = named.count(1).or(self.output);
+        self.cache_read = named.count(2).or(self.cache_read);
+        self.cache_write = named.count(3).or(self.cache_write);
         let split = (inner(4, "ephemeral_5m_input_tokens"), inner(4, "ephemeral_1h_input_tokens"));
         if split != (None, None) {
             self.split = Some((split.0.unwrap_or(0), split.1.unwrap_or(0)));
@@ -150,7 +149,7 @@ impl Fields {
         self.thinking = inner(5, "thinking_tokens").or(self.thinking);
         self.web_searches = inner(6, "web_search_requests").or(self.web_searches);
         if let Some(iterations) = named.value(7) {
-            self.iterations = Some(iterations.to_owned());
+            self.iterations = Some(iterations.raw().to_owned());
         }
     }
 
@@ -193,12 +192,12 @@ impl Fields {
     /// The billed passes; nothing where they are not listed. A pass of another model that put nothing out, such as a fallback
     /// that failed, is not billed.
     fn passes(&self, answered: &str) -> Option<Vec<Part>> {
-        let listed = json::elements(self.iterations.as_deref()?)?;
-        let mut passes = Vec::with_capacity(listed.len());
-        for pass in &listed {
+        let tree = Tree::read(self.iterations.as_deref()?.as_bytes()).ok()?;
+        let mut passes = Vec::new();
+        for pass in tree.root().items()? {
             let mut fields = Self::default();
-            fields.merge(&json::members(pass, &USAGE).ok()?);
-            let model = json::members(pass, &["model"]).ok()?.text(0).filter(|model| model != answered);
+            fields.merge(&json::members(pass, &USAGE)?);
+            let model = json::members(pass, &["model"])?.text(0).filter(|model| model != answered);
             if model.is_none() || fields.output.is_some_and(|output| output > 0) {
                 passes.push(Part { model, vector: fields.vector() });
             }

@@ -6,7 +6,10 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use schemas::tokens::Part;
+use schemas::{
+    json::{Tree, Value},
+    tokens::Part,
+};
 
 use super::{
     Seen,
@@ -84,12 +87,13 @@ impl Chat {
             return Ok(Seen::Ordinary);
         }
         self.introduced = self.introduced.saturating_add(1);
-        self.parsed(facts, std::str::from_utf8(data).map_err(|_| Unreadable)?)
+        self.parsed(facts, data)
     }
 
     /// Takes a frame that is worth parsing.
-    fn parsed(&mut self, facts: &mut Facts, data: &str) -> Result<Seen, Unreadable> {
-        let named = json::members(data, &NAMES).map_err(|_| Unreadable)?;
+    fn parsed(&mut self, facts: &mut Facts, data: &[u8]) -> Result<Seen, Unreadable> {
+        let tree = Tree::read(data).map_err(|_| Unreadable)?;
+        let named = json::members(tree.root(), &NAMES).ok_or(Unreadable)?;
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));
         Facts::rename(&mut facts.service_tier, named.text(SERVICE_TIER));
@@ -97,13 +101,11 @@ impl Chat {
             facts.fail(kind(error));
         }
         let choices = named.value(CHOICES);
-        let finishes = choices.is_some_and(|choices| says_why(choices.as_bytes()));
+        let finishes = choices.is_some_and(|choices| says_why(choices.raw().as_bytes()));
         self.finished |= finishes;
-        let x_groq = named.value(X_GROQ).and_then(|x_groq| json::members(x_groq, &["usage"]).ok());
-        let usage = named.value(USAGE).or_else(|| x_groq.as_ref()?.value(0));
-        let Some(usage) = usage else { return Ok(Seen::Ordinary) };
+        let Some(usage) = usage(&named) else { return Ok(Seen::Ordinary) };
         let Some(reported) = openai_usage::read(usage, true)? else { return Ok(Seen::Ordinary) };
-        let alone = choices.is_none_or(|choices| choices.trim_start_matches('[').trim_start() == "]");
+        let alone = choices.is_none_or(|choices| choices.items().is_some_and(|mut items| items.next().is_none()));
         self.is_last |= alone || finishes;
         self.finished |= alone;
         self.take(facts, usage, reported);
@@ -113,16 +115,15 @@ impl Chat {
     }
 
     /// Takes a whole answer.
-    pub(super) fn whole(&mut self, facts: &mut Facts, text: &str) -> Result<(), Unreadable> {
-        let named = json::members(text, &NAMES).map_err(|_| Unreadable)?;
+    pub(super) fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
+        let named = json::members(document, &NAMES).ok_or(Unreadable)?;
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));
         Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
         if let Some(error) = named.value(ERROR) {
             facts.fail(kind(error));
         }
-        let x_groq = named.value(X_GROQ).and_then(|x_groq| json::members(x_groq, &["usage"]).ok());
-        let Some(usage) = named.value(USAGE).or_else(|| x_groq.as_ref()?.value(0)) else { return Ok(()) };
+        let Some(usage) = usage(&named) else { return Ok(()) };
         if let Some(reported) = openai_usage::read(usage, !self.embeds)? {
             self.is_last = true;
             self.take(facts, usage, reported);
@@ -130,9 +131,9 @@ impl Chat {
         Ok(())
     }
 
-    fn take(&mut self, facts: &mut Facts, usage: &str, reported: Reported) {
+    fn take(&mut self, facts: &mut Facts, usage: Value<'_>, reported: Reported) {
         facts.raw.clear();
-        facts.raw(usage);
+        facts.raw(usage.raw());
         facts.cost = reported.cost.or(facts.cost);
         self.reported = Some(reported);
     }
@@ -166,8 +167,13 @@ fn says_why(choices: &[u8]) -> bool {
     FINISH_KEY.find_iter(choices).any(|at| after_colon(choices, at + FINISH_KEY.needle().len()).starts_with(b"\""))
 }
 
+/// The usage that an answer or a frame carries, at Groq under `x_groq`.
+fn usage<'t>(named: &json::Members<'t, 13>) -> Option<Value<'t>> {
+    named.value(USAGE).or_else(|| json::members(named.value(X_GROQ)?, &["usage"])?.value(0))
+}
+
 /// A provider's name for an error: its code where that is text, else its type.
-pub(super) fn kind(error: &str) -> Option<String> {
-    let named = json::members(error, &["code", "type"]).ok()?;
+pub(super) fn kind(error: Value<'_>) -> Option<String> {
+    let named = json::members(error, &["code", "type"])?;
     named.text(0).or_else(|| named.text(1))
 }

@@ -4,7 +4,7 @@
 //! predictions. Where `total_tokens` exceeds their sum, the rest is reasoning that is billed as output but not listed there
 //! (xAI, Gemini's endpoint of this dialect). Cached tokens have five names; where an answer has two, they say the same.
 
-use schemas::{money::Pico, tokens::Vector};
+use schemas::{json::Value, money::Pico, tokens::Vector};
 
 use super::openai_chat::Unreadable;
 use crate::json::{self, number};
@@ -40,10 +40,10 @@ const PICO_PER_TICK: i128 = 100;
 
 /// Reads a usage object; nothing if it states no count. `output` says whether this API has output. Errors: it is no object, or
 /// what stands for its counts are none.
-pub(super) fn read(usage: &str, output: bool) -> Result<Option<Reported>, Unreadable> {
-    let named = json::members(usage, &NAMES).map_err(|_| Unreadable)?;
-    let count = |place| named.value(place).and_then(|value| number::count(value).ok());
-    let (prompt, completion, total) = (count(0), count(1), count(2));
+pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, Unreadable> {
+    let named = json::members(usage, &NAMES).ok_or(Unreadable)?;
+    let count = |place| named.count(place).unwrap_or(0);
+    let (prompt, completion, total) = (named.count(0), named.count(1), named.count(2));
     let whole = match (prompt, completion, total) {
         (Some(_), Some(_), _) => true,
         (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => true,
@@ -55,18 +55,18 @@ pub(super) fn read(usage: &str, output: bool) -> Result<Option<Reported>, Unread
     let completion = completion.or_else(|| total?.checked_sub(prompt)).unwrap_or(0);
     let unlisted = total.map_or(0, |total| total.saturating_sub(prompt.saturating_add(completion)));
 
-    let details = |place| named.value(place).and_then(|details| json::members(details, &DETAILS).ok());
+    let details = |place| json::members(named.value(place)?, &DETAILS);
     let (input, out) = (details(3).or_else(|| details(10)), details(4).or_else(|| details(11)));
     let detail = |details: &Option<json::Members<'_, 4>>, place| {
-        details.as_ref().and_then(|named| number::count(named.value(place)?).ok()).unwrap_or(0)
+        details.as_ref().and_then(|named| named.count(place)).unwrap_or(0)
     };
-    let cached = [detail(&input, CACHED), count(5).unwrap_or(0), count(6).unwrap_or(0), count(7).unwrap_or(0)];
+    let cached = [detail(&input, CACHED), count(5), count(6), count(7)];
     // Each is taken out of what is left, so that the classes stay disjoint and add up whatever a provider sends.
     let (cache_read, rest) = take(cached.into_iter().max().unwrap_or(0), prompt);
     let (cache_write_5m, rest) = take(detail(&input, WRITTEN), rest);
     let (audio_input, uncached_input) = take(detail(&input, AUDIO), rest);
     let (audio_output, text) = take(detail(&out, AUDIO), completion);
-    let stated = detail(&out, REASONING).max(count(12).unwrap_or(0));
+    let stated = detail(&out, REASONING).max(count(12));
     let output = text.saturating_add(unlisted);
     Ok(Some(Reported {
         vector: Vector {
@@ -81,7 +81,7 @@ pub(super) fn read(usage: &str, output: bool) -> Result<Option<Reported>, Unread
             reasoning: stated.max(unlisted).min(output),
         },
         whole,
-        cost: cost(named.value(8), named.value(9)),
+        cost: cost(named.value(8).map(Value::raw), named.value(9).map(Value::raw)),
     }))
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use schemas::{
     event::Api,
+    json::Tree,
     money::Pico,
     tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
@@ -96,12 +97,13 @@ impl Tally {
         })
     }
 
-    /// Takes a whole answer, of which `text` has the members that matter. Returns whether it could be read.
-    pub(super) fn whole(&mut self, text: &str) -> bool {
+    /// Takes a whole answer, of which `document` has the members that matter. Returns whether it could be read.
+    pub(super) fn whole(&mut self, document: &[u8]) -> bool {
+        let Ok(tree) = Tree::read(document) else { return matches!(self.dialect, Dialect::Free) };
         let read = match &mut self.dialect {
             Dialect::Free => Ok(()),
-            Dialect::Chat(chat) => chat.whole(&mut self.facts, text),
-            Dialect::Messages(messages) => messages.whole(&mut self.facts, text),
+            Dialect::Chat(chat) => chat.whole(&mut self.facts, tree.root()),
+            Dialect::Messages(messages) => messages.whole(&mut self.facts, tree.root()),
         };
         read.is_ok()
     }

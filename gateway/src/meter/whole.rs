@@ -85,8 +85,7 @@ impl Whole {
 
 /// Reads a document that has come to its end.
 fn kept(document: &[u8], tally: &mut Tally) {
-    let read = std::str::from_utf8(document).is_ok_and(|text| tally.whole(text));
-    if read {
+    if tally.whole(document) {
         tally.facts.ended = true;
     } else {
         let mut scanner = Scanner::default();
@@ -103,7 +102,7 @@ fn kept(document: &[u8], tally: &mut Tally) {
 /// Takes what a scanner found.
 fn scanned(scanner: &Scanner, tally: &mut Tally) {
     tally.facts.ended = scanner.depth == 0 && scanner.begun;
-    if !tally.whole(&scanner.summary()) || !scanner.is_readable() {
+    if !tally.whole(scanner.summary().as_bytes()) || !scanner.is_readable() {
         tally.unreadable();
     }
 }
