@@ -46,7 +46,7 @@ fn main() {
         ask_usage: true,
         cap: Some(Cap { member: CapMember::MaxCompletionTokens, tokens: 512 }),
     };
-    let read = parse(Api::OpenAiChat, &request).expect("a request");
+    let (read, _) = parse(Api::OpenAiChat, &request).expect("a request");
     line("a request of 1 kB, edited thrice", median(1, || drop(black_box(read.edit(&edits)))), baseline);
     let text = "The quick brown fox jumps over the lazy dog, again and again. ".repeat(16);
     black_box(tokens(Encoding::O200kBase, &text));

@@ -318,7 +318,8 @@ fn requests_are_read_as_recorded_and_edited_in_place() {
     let mut read = 0;
     for exchange in exchanges(&corpus, false) {
         let Some(body) = request(&corpus, &exchange.id) else { continue };
-        let parsed = parse(exchange.api, &body).unwrap_or_else(|problem| panic!("{}: {problem}", exchange.id));
+        let request = parse(exchange.api, &body);
+        let (parsed, _) = request.unwrap_or_else(|problem| panic!("{}: {problem}", exchange.id));
         assert_eq!(parsed.model, exchange.text("model_requested"), "{}", exchange.id);
         let streams = matches!(exchange.api, Api::OpenAiChat | Api::AnthropicMessages) && exchange.flag("stream");
         assert_eq!(parsed.stream, streams, "{}", exchange.id);

@@ -1,7 +1,7 @@
 //! The reader against `serde_json`: the same documents are accepted, and they say the same.
 
 use proptest::prelude::*;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::*;
 
