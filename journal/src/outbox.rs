@@ -48,7 +48,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// What librdkafka holds at most: 32 MiB, 50,000 records, never dropped by time.
 const SETTINGS: &[(&str, &str)] = &[
     ("message.timeout.ms", "0"),
-    ("linger.ms", "2"),
+    // What comes has waited for its fsync with others; under load a batch fills while another is on its way.
+    ("linger.ms", "0"),
     ("queue.buffering.max.kbytes", "32768"),
     ("queue.buffering.max.messages", "50000"),
 ];

@@ -24,6 +24,10 @@ mod calls;
 
 use calls::Desk;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NOW: Time = Time::from_micros(1_795_000_000_000_000);
 const BATCH: usize = 1_000;
 const ROUNDS: usize = 5;

@@ -44,6 +44,10 @@ const WAIT: Duration = Duration::from_secs(60);
 const EVENTS: usize = 200_000;
 const CIRCLES: usize = 500;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let dir = tempfile::tempdir_in(".").unwrap();
     measure("disk", &disk(&dir.path().join("flood")), &disk(&dir.path().join("circle")));
