@@ -81,9 +81,12 @@ def burst():
     return text + "data: [DONE]\n\n"
 
 
-def request(model, stream=False, size=0):
+def request(model, stream=False, size=0, image=False):
     content = "Say something about gates, please, in a few words and without a list."
-    if size:
+    if image:
+        url = "data:image/png;base64," + "iVBORw0KGgo" * (size // 11 - 24)
+        content = [{"type": "text", "text": content}, {"type": "image_url", "image_url": {"url": url}}]
+    elif size:
         line = 'It is said that the gate counts each token that passes, and writes "it" down.\n'
         content = (line * (size // len(line) + 1))[:size * 96 // 100]
     body = {"model": model, "messages": [{"role": "user", "content": content}], "max_tokens": 4096}
@@ -411,7 +414,9 @@ def run(bench, only):
     if "large" in only and bench.args.bare:
         bare = bench.start(0, bench.args.bare, "--listen", f"{HOST}:{BARE}", "--to", f"{HOST}:{UPSTREAM}")
         time.sleep(1)
-        compare(bench, "requests of 1 MB", ("bare hyper", bare, BARE), gate, chat, request("gpt-4o-mini", size=1_000_000), 8)
+        for what, image in (("an image", True), ("text with an escape every 26 bytes", False)):
+            compare(bench, f"requests of 1 MB, {what}", ("bare hyper", bare, BARE), gate, chat,
+                    request("gpt-4o-mini", size=1_000_000, image=image), 8)
     if "latency" in only:
         latency(bench, nginx, gate)
 

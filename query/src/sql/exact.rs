@@ -118,6 +118,17 @@ fn wide(field: &FieldRef) -> Option<FieldRef> {
     field.data_type().is_integer().then(|| Arc::new(Field::new(field.name(), WIDE, true)))
 }
 
+/// What adds up wide where the result is an integer, and what is made of `args` as they are where it is none.
+fn exact(
+    args: AccumulatorArgs,
+    make: impl Fn(AccumulatorArgs) -> Result<Box<dyn Accumulator>>,
+) -> Result<Box<dyn Accumulator>> {
+    let Some(return_field) = wide(&args.return_field) else { return make(args) };
+    let kind = args.return_field.data_type().clone();
+    let inner = make(AccumulatorArgs { return_field, ..args })?;
+    Ok(Box::new(Exact { inner, kind }))
+}
+
 impl AggregateUDFImpl for ExactSum {
     fn name(&self) -> &str {
         self.inner.name()
@@ -132,17 +143,11 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let Some(return_field) = wide(&args.return_field) else { return self.inner.accumulator(args) };
-        let kind = args.return_field.data_type().clone();
-        let inner = self.inner.accumulator(AccumulatorArgs { return_field, ..args })?;
-        Ok(Box::new(Exact { inner, kind }))
+        exact(args, |args| self.inner.accumulator(args))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let Some(return_field) = wide(&args.return_field) else { return self.inner.create_sliding_accumulator(args) };
-        let kind = args.return_field.data_type().clone();
-        let inner = self.inner.create_sliding_accumulator(AccumulatorArgs { return_field, ..args })?;
-        Ok(Box::new(Exact { inner, kind }))
+        exact(args, |args| self.inner.create_sliding_accumulator(args))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {

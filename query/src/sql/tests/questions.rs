@@ -22,18 +22,12 @@ fn entries() -> Vec<schemas::ledger::Entry> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn questions_are_answered_alike_from_lake_and_tail() {
-    let all = entries();
-    for shelved in [0, 5, all.len()] {
-        let world = World::new(&all, shelved).await;
-        let check = async |sql: &str, wanted: serde_json::Value| {
-            let got = world.ask(&only(&["acme"]), sql).await;
-            assert_eq!(got, Ok(wanted), "{sql} with {shelved} shelved");
-        };
-        check("SELECT count(*) AS n, sum(input_tokens) AS t FROM usage", json!([{"n": 4, "t": 307}])).await;
-        check("SELECT sum(cost_usd) AS c FROM usage", json!([{"c": "2.000001500001"}])).await;
-        check(
+/// What acme asks, and what it is answered.
+fn questions() -> Vec<(&'static str, serde_json::Value)> {
+    vec![
+        ("SELECT count(*) AS n, sum(input_tokens) AS t FROM usage", json!([{"n": 4, "t": 307}])),
+        ("SELECT sum(cost_usd) AS c FROM usage", json!([{"c": "2.000001500001"}])),
+        (
             "SELECT user_id, cost_usd, input_tokens, completeness FROM usage ORDER BY time",
             json!([
                 {"user_id": "alice", "cost_usd": "0.000001500000", "input_tokens": 100, "completeness": "exact"},
@@ -41,70 +35,68 @@ async fn questions_are_answered_alike_from_lake_and_tail() {
                 {"user_id": "alice", "cost_usd": null, "input_tokens": null, "completeness": "missing"},
                 {"user_id": "eve", "cost_usd": null, "input_tokens": 7, "completeness": "exact"},
             ]),
-        )
-        .await;
-        check(
+        ),
+        (
             "SELECT tag('env') AS env, count(*) AS n FROM usage GROUP BY tag('env') ORDER BY 1",
             json!([{"env": "dev", "n": 1}, {"env": "prod", "n": 3}]),
-        )
-        .await;
-        check("SELECT count(*) AS n FROM usage WHERE tag('env') = 'dev'", json!([{"n": 1}])).await;
-        check("SELECT time FROM usage WHERE user_id = 'bob'", json!([{"time": "2026-11-01T00:00:02.000000Z"}])).await;
-        check(
+        ),
+        ("SELECT count(*) AS n FROM usage WHERE tag('env') = 'dev'", json!([{"n": 1}])),
+        ("SELECT time FROM usage WHERE user_id = 'bob'", json!([{"time": "2026-11-01T00:00:02.000000Z"}])),
+        (
             "SELECT date_trunc('day', time) AS day, count(*) AS n FROM calls GROUP BY 1",
             json!([{"day": "2026-11-01T00:00:00.000000Z", "n": 4}]),
-        )
-        .await;
-        check(
+        ),
+        (
             "SELECT u.user_id, c.quantity, c.cost_usd FROM usage u JOIN charges c ON u.call_id = c.call_id ORDER BY c.time",
             json!([
                 {"user_id": "alice", "quantity": 100, "cost_usd": "0.000001500000"},
                 {"user_id": "bob", "quantity": 200, "cost_usd": "2.000000000001"},
                 {"user_id": "eve", "quantity": 7, "cost_usd": null},
             ]),
-        )
-        .await;
-        check("SELECT count, code FROM refusals", json!([{"count": 3, "code": "TG2001"}])).await;
-        check(
+        ),
+        ("SELECT count, code FROM refusals", json!([{"count": 3, "code": "TG2001"}])),
+        (
             "SELECT limit_name, settled, amount FROM balances",
             json!([{"limit_name": "acme-month", "settled": "2.000000000000", "amount": "100.000000000000"}]),
-        )
-        .await;
-        check(
-            "SELECT limit_name, valid_to IS NULL AS now FROM limits",
-            json!([{"limit_name": "acme-month", "now": true}]),
-        )
-        .await;
-        check(
+        ),
+        ("SELECT limit_name, valid_to IS NULL AS now FROM limits", json!([{"limit_name": "acme-month", "now": true}])),
+        (
             "SELECT sum(cost_usd) * 1.1 AS c, count(*) AS n FROM charges WHERE cost_usd > 0.5",
             json!([{"c": "2.2000000000011", "n": 1}]),
-        )
-        .await;
-        check(
+        ),
+        (
             "SELECT approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p, \
              approx_percentile_cont(duration_ms, 0.95) AS q, \
              percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS e, \
              round(avg(duration_ms) / 1000.0, 1) AS s, median(duration_ms) AS m FROM usage",
             json!([{"p": 2000.0, "q": 2000.0, "e": 2000.0, "s": 2.0, "m": 2000.0}]),
-        )
-        .await;
-        check("SELECT count(*) > 40 AS many FROM prices", json!([{"many": true}])).await;
-        check(
+        ),
+        ("SELECT count(*) > 40 AS many FROM prices", json!([{"many": true}])),
+        (
             "SELECT 1 AS one, 'x' || 'y' AS xy, 1.50 AS d, NULL AS n",
             json!([{"one": 1, "xy": "xy", "d": "1.50", "n": null}]),
-        )
-        .await;
-        check(
+        ),
+        (
             "SELECT table_name FROM information_schema.tables ORDER BY 1 LIMIT 2",
             json!([{"table_name": "balances"}, {"table_name": "calls"}]),
-        )
-        .await;
-        check(
+        ),
+        (
             "WITH t AS (SELECT user_id, sum(input_tokens) AS n FROM usage GROUP BY user_id) \
              SELECT user_id, rank() OVER (ORDER BY n DESC) AS r FROM t WHERE n > 1 ORDER BY r",
             json!([{"user_id": "bob", "r": 1}, {"user_id": "alice", "r": 2}, {"user_id": "eve", "r": 3}]),
-        )
-        .await;
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_answered_alike_from_lake_and_tail() {
+    let all = entries();
+    for shelved in [0, 5, all.len()] {
+        let world = World::new(&all, shelved).await;
+        for (sql, wanted) in questions() {
+            let got = world.ask(&only(&["acme"]), sql).await;
+            assert_eq!(got, Ok(wanted), "{sql} with {shelved} shelved");
+        }
         let n = world.ask(&everyone(), "SELECT count(*) AS n, count(DISTINCT tenant) AS t FROM usage").await;
         assert_eq!(n, Ok(json!([{"n": 5, "t": 2}])));
         let ended = world.ask(&everyone(), "SELECT limit_name FROM limits WHERE valid_to IS NOT NULL").await;
