@@ -10,9 +10,6 @@ use crate::EXIT_USAGE;
 /// Commands that are not built yet; hidden from the help, since they cannot help.
 #[derive(Subcommand)]
 pub(crate) enum Later {
-    /// Rebuild every balance from the log and prove it equal.
-    #[command(hide = true, disable_help_flag = true)]
-    Replay(Rest),
     /// Price past calls by another book.
     #[command(hide = true, disable_help_flag = true)]
     Rerate(Rest),
@@ -39,7 +36,6 @@ pub(crate) struct Rest {
 
 pub(crate) fn run(later: &Later) -> ExitCode {
     let name = match later {
-        Later::Replay(_) => "replay",
         Later::Rerate(_) => "rerate",
         Later::Backtest(_) => "backtest",
         Later::Export(_) => "export",

@@ -12,6 +12,7 @@ mod later;
 mod load;
 mod ops;
 mod publish;
+mod replay;
 mod roles;
 mod up;
 
@@ -34,6 +35,7 @@ enum Command {
     Up(up::Args),
     Check(check::Args),
     Demo(demo::Args),
+    Replay(replay::Args),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Later(later) => later::run(&later),
     }
 }

@@ -95,7 +95,8 @@ pub(crate) fn prepare(loaded: &Loaded, roles: &[Role]) -> Result<Arc<dyn Road>, 
     Ok(road)
 }
 
-fn open_road(config: &Config) -> Result<Arc<dyn Road>, Failure> {
+/// Opens the log that the configuration names.
+pub(crate) fn open_road(config: &Config) -> Result<Arc<dyn Road>, Failure> {
     match &config.log {
         Log::Disk { dir, .. } => Ok(Disk::open(dir, &journal::Options::default())?),
         #[cfg(feature = "kafka")]

@@ -66,7 +66,7 @@ fn wrong_arguments_exit_with_64() {
         (&["check", "--config", "nowhere.yaml"], "TG1001"),
         (&["up", "--roles", "gateway"], "TG1011"),
         (&["up", "--roles", "barista"], "barista"),
-        (&["replay"], "TG1008"),
+        (&["rerate"], "TG1008"),
         (&["rerate", "--prices", "x", "--from", "y"], "TG1008"),
         (&["export", "focus", "--help"], "TG1008"),
     ];
@@ -87,5 +87,5 @@ fn version_and_help_are_answers() {
     for command in ["up", "check", "demo"] {
         assert!(out.contains(&format!("\n  {command} ")), "{out}");
     }
-    assert!(!out.contains("replay"), "what is not built is not offered: {out}");
+    assert!(!out.contains("rerate"), "what is not built is not offered: {out}");
 }

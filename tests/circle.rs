@@ -166,6 +166,7 @@ fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
         number(&balance[0], "settled") == tokens
     });
     assert_eq!(house.stop(), 0);
+    house.prove();
 }
 
 #[test]
@@ -195,6 +196,8 @@ fn a_crash_settles_what_the_provider_had_reported_and_holds_the_rest() {
         let balances = house.rows("SELECT settled, held FROM balances ORDER BY limit_name");
         balances.len() == 2 && balances.iter().all(|row| number(row, "settled") == used && number(row, "held") > 19_000)
     });
+    assert_eq!(house.stop(), 0);
+    house.prove();
 }
 
 /// The official OpenAI and Anthropic SDKs, installed once into a cache outside the target directory.

@@ -6,6 +6,7 @@
 //! 3. `engine` opens the one `match`; `engine/<kind>` says what each kind of event means.
 //! 4. `post` takes over the gateway's counters; `escrow` grants, recalls and refuses leases; `window` knows the calendar.
 //! 5. `run` commits ledger entries, changed states and the next offset in one transaction.
+//! 6. `replay` makes the books anew from the ledger alone, whenever somebody wants the proof.
 //!
 //! What always holds (the predicates are in `invariant`):
 //! M-1. Each event is accepted once: per producer and lane, sequences are accepted without a gap.
@@ -21,6 +22,7 @@ pub mod error;
 pub mod escrow;
 pub mod invariant;
 pub mod post;
+pub mod replay;
 pub mod run;
 pub mod window;
 

@@ -3,11 +3,10 @@
 use schemas::{
     event::Settled,
     ledger::{Charged, Fact},
-    price::{self, Key},
 };
 
 use super::Engine;
-use crate::dedup::Origin;
+use crate::{dedup::Origin, replay::charges};
 
 impl Engine {
     pub(super) fn settled(&mut self, origin: Origin, settled: Box<Settled>) {
@@ -15,16 +14,8 @@ impl Engine {
             // A counter at home in another lane travels there in a report of its own.
             self.take_counter(origin.producer, counter);
         }
-        let attempt = &settled.attempt;
-        let key = Key {
-            provider: &attempt.provider,
-            vendor: attempt.api.vendor(),
-            model: &attempt.model,
-            tier: &settled.service_tier,
-            at: attempt.admitted_at,
-        };
-        let book = self.books.get(&attempt.book).map(AsRef::as_ref);
-        let charges = price::rate(book, &key, &settled.model_answered, &settled.usage.parts);
+        let book = self.books.get(&settled.attempt.book).map(AsRef::as_ref);
+        let charges = charges(&settled, book);
         self.write(Fact::Charged(Box::new(Charged { settled: *settled, charges })));
     }
 }

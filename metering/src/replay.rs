@@ -1,0 +1,203 @@
+//! The books made anew from the ledger alone, and what they do not agree with.
+//!
+//! Two things are computed again from the facts. Every charge: the attempt's usage rated by the book that it was stamped with. Every
+//! balance: what an instance has settled in a window is what the attempts that name it used. Both have to be equal to what metering
+//! wrote, to the unit. Grants are facts and are taken as such: nothing is decided again. Of a window that metering has let go of, what
+//! was settled since is in no balance, so there the sum may be larger than what was last shown, and never smaller.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use schemas::{
+    decision::{Instance, WindowState},
+    event::Settled,
+    id::{BookHash, CallId, InstanceId, LimitId},
+    ledger::{Charge, Charged, Entry, Fact, Rated, Unpriced},
+    price::{self, Book, Key},
+    time::Time,
+};
+
+/// The charges of an attempt by a book; without one nothing has a price.
+pub fn charges(settled: &Settled, book: Option<&Book>) -> Vec<Charge> {
+    let attempt = &settled.attempt;
+    let key = Key {
+        provider: &attempt.provider,
+        vendor: attempt.api.vendor(),
+        model: &attempt.model,
+        tier: &settled.service_tier,
+        at: attempt.admitted_at,
+    };
+    price::rate(book, &key, &settled.model_answered, &settled.usage.parts)
+}
+
+/// The books as the entries so far make them.
+#[derive(Debug, Default)]
+pub struct Replay {
+    books: HashMap<BookHash, Arc<Book>>,
+    /// What attempts used, by instance and the start of the window.
+    used: BTreeMap<(InstanceId, Time), i128>,
+    /// What metering showed last.
+    shown: BTreeMap<(InstanceId, Time), Shown>,
+    /// Those that metering has not let go of.
+    live: BTreeSet<(InstanceId, Time)>,
+    names: HashMap<LimitId, String>,
+    first: Option<Difference>,
+    /// What was gone through.
+    pub counts: Counts,
+}
+
+/// What was gone through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries of the ledger.
+    pub entries: u64,
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// Charges that were computed again.
+    pub charges: u64,
+    /// Balances that were added up again: an instance in a window each.
+    pub balances: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    limit: LimitId,
+    adjusted: i128,
+    settled: i128,
+}
+
+/// What does not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// The charges of an attempt.
+    Charges {
+        /// The call.
+        call: CallId,
+        /// The attempt at it.
+        attempt: u16,
+        /// As the ledger has them.
+        ledger: Vec<Charge>,
+        /// As they come out now.
+        replay: Vec<Charge>,
+    },
+    /// What is settled of an instance in a window, in the limit's unit.
+    Balance {
+        /// The name of the limit, or its id where no name is known.
+        limit: String,
+        /// The instance.
+        instance: InstanceId,
+        /// The start of the window.
+        window: Time,
+        /// As metering shows it.
+        shown: i128,
+        /// As the attempts add up.
+        replay: i128,
+    },
+}
+
+impl Replay {
+    /// Makes a price book of the policy known.
+    pub fn book(&mut self, book: Arc<Book>) {
+        self.books.insert(book.hash(), book);
+    }
+
+    /// Takes the next entry of a lane.
+    pub fn take(&mut self, entry: Entry) {
+        self.counts.entries += 1;
+        match entry.fact {
+            Fact::Charged(charged) => self.charged(&charged),
+            Fact::Balance(instance) => self.show(&instance),
+            Fact::Limits(limits) => {
+                self.names.extend(limits.limits.into_iter().map(|limit| (limit.id(), limit.name)));
+            }
+            _ => {}
+        }
+    }
+
+    fn charged(&mut self, charged: &Charged) {
+        self.counts.attempts += 1;
+        for posting in &charged.settled.posted {
+            *self.used.entry((posting.instance, posting.window)).or_default() += posting.used;
+        }
+        let unknown = |charge: &Charge| charge.price == Rated::Unpriced(Unpriced::UnknownBook);
+        let attempt = &charged.settled.attempt;
+        // What metering could not know then is a fact, whatever is known now.
+        let book = self.books.get(&attempt.book).filter(|_| !charged.charges.iter().any(unknown));
+        let replay = charges(&charged.settled, book.map(AsRef::as_ref));
+        self.counts.charges += replay.len() as u64;
+        if replay != charged.charges {
+            let (call, attempt) = (attempt.call, attempt.attempt);
+            self.differs(Difference::Charges { call, attempt, ledger: charged.charges.clone(), replay });
+        }
+    }
+
+    fn show(&mut self, instance: &Instance) {
+        for window in &instance.windows {
+            self.shown.insert((instance.id, window.start), Shown::of(instance, window));
+        }
+    }
+
+    /// Compares what was shown last with the live state of an instance, when its lane's ledger has been read to the end.
+    pub fn live(&mut self, instance: &Instance) {
+        for window in &instance.windows {
+            self.live.insert((instance.id, window.start));
+            let (live, limit) = (instance.settled(window), self.name(instance.limit));
+            let shown = self.shown.get(&(instance.id, window.start)).map_or(0, |shown| shown.settled);
+            if live != shown {
+                let (instance, window) = (instance.id, window.start);
+                self.differs(Difference::Balance { limit, instance, window, shown: live, replay: shown });
+            }
+        }
+    }
+
+    /// Adds everything up: the first difference, if there is one.
+    pub fn end(mut self) -> (Counts, Option<Difference>) {
+        for (key, shown) in std::mem::take(&mut self.shown) {
+            self.counts.balances += 1;
+            let replay = shown.adjusted + self.used.get(&key).copied().unwrap_or(0);
+            let agrees = if self.live.contains(&key) { replay == shown.settled } else { replay >= shown.settled };
+            if !agrees {
+                let (limit, (instance, window)) = (self.name(shown.limit), key);
+                self.differs(Difference::Balance { limit, instance, window, shown: shown.settled, replay });
+            }
+        }
+        (self.counts, self.first)
+    }
+
+    fn differs(&mut self, difference: Difference) {
+        self.first.get_or_insert(difference);
+    }
+
+    fn name(&self, limit: LimitId) -> String {
+        self.names.get(&limit).cloned().unwrap_or_else(|| limit.to_string())
+    }
+}
+
+impl Shown {
+    fn of(instance: &Instance, window: &WindowState) -> Self {
+        Self { limit: instance.limit, adjusted: window.adjusted, settled: instance.settled(window) }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Charges { call, attempt, ledger, replay } => {
+                write!(
+                    f,
+                    "the charges of attempt {attempt} of call {call}: the ledger has {ledger:?}, replay {replay:?}"
+                )
+            }
+            Self::Balance { limit, instance, window, shown, replay } => write!(
+                f,
+                "limit `{limit}`, instance {instance}, window from {window}: metering shows {shown} settled, the ledger adds up to {replay}"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
