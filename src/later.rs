@@ -10,9 +10,6 @@ use crate::EXIT_USAGE;
 /// Commands that are not built yet; hidden from the help, since they cannot help.
 #[derive(Subcommand)]
 pub(crate) enum Later {
-    /// Price past calls by another book.
-    #[command(hide = true, disable_help_flag = true)]
-    Rerate(Rest),
     /// Say which past calls other limits would have refused.
     #[command(hide = true, disable_help_flag = true)]
     Backtest(Rest),
@@ -36,7 +33,6 @@ pub(crate) struct Rest {
 
 pub(crate) fn run(later: &Later) -> ExitCode {
     let name = match later {
-        Later::Rerate(_) => "rerate",
         Later::Backtest(_) => "backtest",
         Later::Export(_) => "export",
         Later::Report(_) => "report",

@@ -76,7 +76,8 @@ fn read(file: &Path) -> Result<Loaded, Vec<String>> {
     }
 }
 
-fn price_file(path: &PathBuf) -> Result<PriceFile, Vec<String>> {
+/// Reads a price file, or gives every mistake as a line.
+pub(crate) fn price_file(path: &PathBuf) -> Result<PriceFile, Vec<String>> {
     let (name, code) = (path.display(), ErrorCode::BadPriceFile);
     let text = fs::read_to_string(path).map_err(|error| {
         vec![format!(

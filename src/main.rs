@@ -8,11 +8,13 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod demo;
+mod history;
 mod later;
 mod load;
 mod ops;
 mod publish;
 mod replay;
+mod rerate;
 mod roles;
 mod up;
 
@@ -36,6 +38,7 @@ enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Replay(replay::Args),
+    Rerate(rerate::Args),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Rerate(args) => rerate::run(&args),
         Command::Later(later) => later::run(&later),
     }
 }

@@ -1,28 +1,24 @@
 //! `tollgate replay`: the books made anew from the log, and proved equal to those in force.
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use journal::{Reader, Record, Road};
+use journal::Road;
 use metering::replay::{Counts, Difference, Replay};
-use schemas::{decision::State, id::Offset, policy, topics::Topic, wire};
+use schemas::{decision::State, wire};
 
 use crate::{
+    history::{self, LOOK, PATIENCE},
     load::load,
     roles::{Failure, open_road},
 };
 
 /// The books do not agree.
 const EXIT_DIFFERENT: u8 = 1;
-/// How long one look at the log may take.
-const LOOK: Duration = Duration::from_millis(200);
-/// How long the log may give nothing before it counts as away.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Rebuild every balance from the log and prove it equal to the live one.
 ///
 /// Rates every attempt again by the book that it was stamped with, adds up what attempts used of every limit, and compares both with
@@ -54,19 +50,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn replay(road: &dyn Road) -> Result<(Counts, Option<Difference>), Failure> {
     let mut replay = Replay::default();
-    let mut policies = road.reader(Topic::Policy, &[Offset(0)])?;
-    read(&mut *policies, |record| {
-        if let policy::Record::Book(book) = wire::decode_policy(&record.body)? {
-            replay.book(Arc::new(*book));
-        }
-        Ok(())
-    })?;
+    history::books(road, |book| replay.book(book))?;
     let states = states(road)?;
-    let mut ledger = road.reader(Topic::Ledger, &vec![Offset(0); usize::from(road.lanes())])?;
-    read(&mut *ledger, |record| {
-        replay.take(wire::decode_entry(&record.body)?);
-        Ok(())
-    })?;
+    history::entries(road, |entry| replay.take(entry))?;
     for state in &states {
         if let State::Instance(instance) = state {
             replay.live(instance);
@@ -77,7 +63,7 @@ fn replay(road: &dyn Road) -> Result<(Counts, Option<Difference>), Failure> {
 
 /// Everything that gateways obey.
 fn states(road: &dyn Road) -> Result<Vec<State>, Failure> {
-    let (mut follower, mut found) = (road.follower()?, std::collections::HashMap::new());
+    let (mut follower, mut found) = (road.follower()?, HashMap::new());
     let mut heard = Instant::now();
     while !follower.caught_up() {
         for change in follower.poll(LOOK)? {
@@ -93,27 +79,6 @@ fn states(road: &dyn Road) -> Result<Vec<State>, Failure> {
         }
     }
     Ok(found.into_values().collect())
-}
-
-/// Reads a topic up to where it ended at the call.
-fn read(reader: &mut dyn Reader, mut take: impl FnMut(Record) -> Result<(), wire::WireError>) -> Result<(), Failure> {
-    let ends = reader.ends()?;
-    let mut next = vec![Offset(0); ends.len()];
-    let mut heard = Instant::now();
-    while ends.iter().zip(&next).any(|(end, next)| next < end) {
-        for record in reader.poll(LOOK)? {
-            heard = Instant::now();
-            let (lane, offset) = (usize::from(record.lane.0), record.offset);
-            if ends.get(lane).is_some_and(|end| offset < *end) {
-                take(record).map_err(|error| format!("lane {lane} offset {}: {error}", offset.0))?;
-            }
-            next.get_mut(lane).into_iter().for_each(|next| *next = Offset(offset.0 + 1));
-        }
-        if heard.elapsed() > PATIENCE {
-            return Err("the log cannot be read to its end; is it away?".into());
-        }
-    }
-    Ok(())
 }
 
 fn say(counts: Counts, difference: Option<&Difference>, took: Duration) -> ExitCode {

@@ -66,8 +66,10 @@ fn wrong_arguments_exit_with_64() {
         (&["check", "--config", "nowhere.yaml"], "TG1001"),
         (&["up", "--roles", "gateway"], "TG1011"),
         (&["up", "--roles", "barista"], "barista"),
-        (&["rerate"], "TG1008"),
-        (&["rerate", "--prices", "x", "--from", "y"], "TG1008"),
+        (&["backtest"], "TG1008"),
+        (&["backtest", "--limits", "x", "--from", "y"], "TG1008"),
+        (&["rerate", "--prices", "x", "--from", "yesterday"], "2026-11-01T12:00:00Z"),
+        (&["rerate", "--prices", "nowhere.yaml"], "nowhere.yaml"),
         (&["export", "focus", "--help"], "TG1008"),
     ];
     for (args, says) in cases {
@@ -84,8 +86,8 @@ fn version_and_help_are_answers() {
     assert_eq!((code, out), (0, format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, out, _) = run(dir.path(), &["--help"]);
     assert_eq!(code, 0);
-    for command in ["up", "check", "demo"] {
+    for command in ["up", "check", "demo", "replay", "rerate"] {
         assert!(out.contains(&format!("\n  {command} ")), "{out}");
     }
-    assert!(!out.contains("rerate"), "what is not built is not offered: {out}");
+    assert!(!out.contains("backtest"), "what is not built is not offered: {out}");
 }

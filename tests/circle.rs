@@ -5,7 +5,7 @@
 use std::{
     collections::HashSet,
     io::Read as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Mutex,
@@ -167,6 +167,22 @@ fn kill_9_under_load_loses_nothing_and_charges_nothing_twice() {
     });
     assert_eq!(house.stop(), 0);
     house.prove();
+    costs_twice_as_much_at_twice_the_price(&house, dir.path());
+}
+
+fn costs_twice_as_much_at_twice_the_price(house: &Process, dir: &Path) {
+    let prices = dir.join("prices.yaml");
+    let double = "models: [ { provider: sandbox, names: [\"sandbox/*\"], source: a test, source_date: 2026-11-22, \
+        prices: [ { per_million: { input: 2.00, output: 4.00 } } ] } ]";
+    std::fs::write(&prices, double).unwrap();
+    let said = house.command(&["rerate", "--prices", prices.to_str().unwrap()]);
+    let sums: Vec<&str> = said.lines().last().unwrap().split_whitespace().collect();
+    let [all, _attempts, before, after, delta] = sums[..] else { unreachable!("{said}") };
+    let usd = |text: &str| text.parse::<f64>().unwrap();
+    assert_eq!((all, delta), ("all", before), "{said}");
+    assert!(usd(before) > 0.0 && (usd(after) - 2.0 * usd(before)).abs() < 1e-12, "{said}");
+    let none = house.command(&["rerate", "--prices", prices.to_str().unwrap(), "--to", "2026-01-01"]);
+    assert_eq!(none.lines().count(), 2, "{none}");
 }
 
 #[test]

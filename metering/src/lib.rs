@@ -23,6 +23,7 @@ pub mod escrow;
 pub mod invariant;
 pub mod post;
 pub mod replay;
+pub mod rerate;
 pub mod run;
 pub mod window;
 

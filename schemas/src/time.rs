@@ -37,6 +37,18 @@ impl Time {
         Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// Reads an instant in RFC 3339, or a day, which begins at its midnight in UTC. The error says what is wanted.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let instant = text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_microsecond()));
+        instant.or_else(|| Self::of_day(text)).ok_or("write 2026-11-01, or 2026-11-01T12:00:00Z")
+    }
+
+    /// Midnight in UTC of a day such as `2026-11-01`.
+    pub(crate) fn of_day(text: &str) -> Option<Self> {
+        let day: jiff::civil::Date = text.parse().ok()?;
+        Some(Self(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond()))
+    }
+
     /// How long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -56,5 +68,26 @@ impl fmt::Display for Time {
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_its_midnight_and_an_instant_is_itself() {
+        let check = |text: &str, shown: Result<&str, ()>| {
+            assert_eq!(
+                Time::parse(text).map(|time| time.to_string()).map_err(drop),
+                shown.map(str::to_owned),
+                "{text}"
+            );
+        };
+        check("2026-11-01", Ok("2026-11-01T00:00:00.000000Z"));
+        check("2026-11-01T12:30:00.5+02:00", Ok("2026-11-01T10:30:00.500000Z"));
+        for bad in ["", "yesterday", "2026-13-01", "2026-11-01T12:00:00"] {
+            check(bad, Err(()));
+        }
     }
 }

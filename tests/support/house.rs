@@ -132,14 +132,17 @@ impl Process {
 
     /// Rebuilds the books from its log, which nothing may be using, and holds them against the live ones.
     pub(crate) fn prove(&self) {
+        let said = self.command(&["replay"]);
+        assert!(said.contains("equal, to the unit") && !said.contains(" 0 balances"), "{said}");
+    }
+
+    /// What a command that reads its log prints, which must succeed.
+    pub(crate) fn command(&self, args: &[&str]) -> String {
+        let config = self.dir.join(format!("{}.yaml", self.name));
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command.args(["replay", "--config"]).arg(self.dir.join(format!("{}.yaml", self.name)));
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && said.contains("equal, to the unit") && !said.contains(" 0 balances"),
-            "{output:?}"
-        );
+        let output = command.args(args).arg("--config").arg(config).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// A chat completion of so many tokens; gives status, call id and body, or nothing if the connection broke.

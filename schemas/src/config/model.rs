@@ -232,10 +232,9 @@ fn amounts(reader: &mut Reader, node: &Node, decimals: u32, blank: &Row, rows: &
 
 fn day(reader: &mut Reader, node: &Node) -> Option<Time> {
     let scalar = reader.scalar(node)?;
-    let midnight = scalar.text.parse::<jiff::civil::Date>().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC));
-    match midnight {
-        Ok(midnight) => Some(Time::from_micros(midnight.timestamp().as_microsecond())),
-        Err(_) => {
+    match Time::of_day(&scalar.text) {
+        Some(midnight) => Some(midnight),
+        None => {
             reader.bad(node.at, format!("{} is not a day such as 2026-11-20", shown(scalar)), "");
             None
         }

@@ -282,11 +282,7 @@ impl Reader {
     }
 
     fn day(&mut self, node: &Node<'_>) -> Option<Time> {
-        self.value(node, "a day such as 2026-11-20", |text| {
-            let day: jiff::civil::Date = text.parse().ok()?;
-            let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-            Some(Time::from_micros(midnight.timestamp().as_microsecond()))
-        })
+        self.value(node, "a day such as 2026-11-20", Time::of_day)
     }
 
     fn day_text(&mut self, node: &Node<'_>) -> Arc<str> {

@@ -1,0 +1,67 @@
+//! The log from its beginning, for the commands that look back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use journal::Road;
+use schemas::{
+    id::Offset,
+    ledger::Entry,
+    policy,
+    price::Book,
+    topics::Topic,
+    wire::{self, WireError},
+};
+
+use crate::roles::Failure;
+
+/// How long one look at the log may take.
+pub(crate) const LOOK: Duration = Duration::from_millis(200);
+/// How long the log may give nothing before it counts as away.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Every entry of the ledger, of each lane in order, up to where it ended at the call.
+pub(crate) fn entries(road: &dyn Road, mut take: impl FnMut(Entry)) -> Result<(), Failure> {
+    read(road, Topic::Ledger, road.lanes(), |body| {
+        take(wire::decode_entry(body)?);
+        Ok(())
+    })
+}
+
+/// Every price book that was published.
+pub(crate) fn books(road: &dyn Road, mut take: impl FnMut(Arc<Book>)) -> Result<(), Failure> {
+    read(road, Topic::Policy, 1, |body| {
+        if let policy::Record::Book(book) = wire::decode_policy(body)? {
+            take(Arc::new(*book));
+        }
+        Ok(())
+    })
+}
+
+fn read(
+    road: &dyn Road,
+    topic: Topic,
+    lanes: u16,
+    mut take: impl FnMut(&[u8]) -> Result<(), WireError>,
+) -> Result<(), Failure> {
+    let mut next = vec![Offset(0); usize::from(lanes)];
+    let mut reader = road.reader(topic, &next)?;
+    let ends = reader.ends()?;
+    let mut heard = Instant::now();
+    while ends.iter().zip(&next).any(|(end, next)| next < end) {
+        for record in reader.poll(LOOK)? {
+            heard = Instant::now();
+            let (lane, offset) = (usize::from(record.lane.0), record.offset);
+            if ends.get(lane).is_some_and(|end| offset < *end) {
+                take(&record.body).map_err(|error| format!("{topic:?}, lane {lane}, offset {}: {error}", offset.0))?;
+            }
+            next.get_mut(lane).into_iter().for_each(|next| *next = Offset(offset.0 + 1));
+        }
+        if heard.elapsed() > PATIENCE {
+            return Err("the log cannot be read to its end; is it away?".into());
+        }
+    }
+    Ok(())
+}
