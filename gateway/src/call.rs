@@ -23,7 +23,7 @@ use schemas::{
 };
 
 use crate::{
-    attempt::{Attempt, Call, End, Flight},
+    attempt::{Attempt, Call, Flight},
     authenticate::authenticate,
     body,
     error::{AtLimit, Dialect, Fault, RATE},
@@ -34,6 +34,7 @@ use crate::{
     obey::PolicyView,
     request::{Cap, CapMember, Edits, Parsed, parse},
     route::{self, short},
+    settlement::End,
     upstream::Upstream,
     worker::Worker,
 };

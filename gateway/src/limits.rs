@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use journal::Journal;
+use journal::{Draft, Journal};
 use schemas::{
     bound::Bound,
     error_code::ErrorCode,
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Posting, Reported},
-    id::{InstanceId, Lane, ProducerId},
+    id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
@@ -28,7 +28,8 @@ mod amount;
 mod book;
 mod slot;
 
-pub(crate) use book::{Book, Tried};
+pub use book::Tried;
+pub(crate) use book::{Book, Requests};
 
 /// What is asked before an attempt may be made.
 #[derive(Clone, Copy, Debug)]
@@ -95,18 +96,49 @@ pub struct Spent<'a> {
     pub whole: bool,
 }
 
+/// Where the limits say what they ask for and how far they are, and who lets go of what metering has. The gateway's journal.
+pub trait Outlet: Send + Sync {
+    /// Writes events, all or none.
+    fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error>;
+
+    /// Metering has committed all events of a producer in a lane up to this one.
+    fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq);
+}
+
+impl Outlet for Journal {
+    fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error> {
+        Self::append(self, drafts).map(drop)
+    }
+
+    fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq) {
+        Self::confirm(self, producer, lane, seq);
+    }
+}
+
 /// The limits of one gateway.
 pub struct Limits {
     book: Mutex<Book>,
-    journal: Arc<Journal>,
+    outlet: Arc<dyn Outlet>,
     changes: watch::Sender<u64>,
 }
 
 impl Limits {
     /// The limits of the gateway that writes this journal.
     pub fn new(journal: Arc<Journal>, lanes: u16) -> Arc<Self> {
-        let book = Mutex::new(Book::new(journal.producer(), lanes));
-        Arc::new(Self { book, journal, changes: watch::Sender::new(0) })
+        Self::over(journal.producer(), journal, lanes)
+    }
+
+    /// The limits of this producer, with its journal behind them.
+    pub fn over(me: ProducerId, outlet: Arc<dyn Outlet>, lanes: u16) -> Arc<Self> {
+        Arc::new(Self { book: Mutex::new(Book::new(me, lanes)), outlet, changes: watch::Sender::new(0) })
+    }
+
+    /// One try to hold everything that an attempt needs; what is short of it has been asked for. An error says that the journal
+    /// did not take what was asked.
+    pub fn try_admit(&self, ask: &Ask<'_>, at: Instant) -> (Tried, Result<(), journal::Error>) {
+        let mut requests = Requests { at, sent: Vec::new() };
+        let tried = self.lock().try_hold(ask, &mut requests);
+        (tried, self.send(requests.sent))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
@@ -123,13 +155,13 @@ impl Limits {
     }
 
     /// Sends lease requests, each to its lane.
-    pub(crate) fn send(&self, requests: Vec<(Lane, LeaseRequested)>) -> Result<(), journal::Error> {
+    fn send(&self, requests: Vec<(Lane, LeaseRequested)>) -> Result<(), journal::Error> {
         requests.into_iter().try_for_each(|(lane, request)| self.append(lane, &Event::LeaseRequested(request)))
     }
 
     fn append(&self, lane: Lane, event: &Event) -> Result<(), journal::Error> {
         let body = wire::encode_event(event);
-        self.journal.append(&[journal::Draft { lane, body: &body }]).map(drop)
+        self.outlet.append(&[Draft { lane, body: &body }])
     }
 
     /// Ends an attempt. The counters are those to be written with it: of instances at home in its tenant's lane.
@@ -166,6 +198,15 @@ impl Limits {
         self.lock().report(lane, now)
     }
 
+    /// What every lane is told each second: the counters that changed, and the low watermark of the lane.
+    pub fn reports(&self, at: Time, low_watermarks: &[Time]) -> Vec<(Lane, Event)> {
+        let report = |(lane, low_watermark): (Lane, &Time)| {
+            let counters = self.report(lane, at);
+            (lane, Event::Reported(Reported { at, low_watermark: *low_watermark, counters, last: false }))
+        };
+        (0..).map(Lane).zip(low_watermarks).map(report).collect()
+    }
+
     /// Sends what others wait for at once: leases that were called back, and use of instances at home in other lanes.
     ///
     /// `low_watermark` is what the last full report said, which is still true.
@@ -196,8 +237,8 @@ impl Limits {
         self.lock().seen(lane).map(|at| at.elapsed())
     }
 
-    pub(crate) fn confirm(&self, lane: Lane, producer: ProducerId, seq: schemas::id::Seq) {
-        self.journal.confirm(producer, lane, seq);
+    pub(crate) fn confirm(&self, lane: Lane, producer: ProducerId, seq: Seq) {
+        self.outlet.confirm(producer, lane, seq);
     }
 }
 
@@ -218,6 +259,6 @@ fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
 }
 
 /// How old a balance is, in milliseconds.
-pub(crate) fn age_ms(seen: Option<Instant>) -> u64 {
-    seen.map_or(u64::MAX, |at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
+pub(crate) fn age_ms(seen: Option<Instant>, at: Instant) -> u64 {
+    seen.map_or(u64::MAX, |seen| u64::try_from(at.duration_since(seen).as_millis()).unwrap_or(u64::MAX))
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use journal::{Draft, Journal};
+use journal::{Draft, Journal, Record};
 use schemas::{
     event::{Admitted, CallEnd, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
     id::{CallId, Lane, ProducerId, Seq},
@@ -44,30 +44,39 @@ impl Open {
 
 /// Settles what predecessors left open and opens every lane for this producer. Its first events are these.
 pub(crate) fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<usize, journal::Error> {
-    let open = left_open(journal)?;
-    let at = now();
-    let mut drafts: Vec<(Lane, Vec<u8>)> = Vec::new();
-    for lane in (0..lanes).map(Lane) {
-        let predecessor = predecessor(journal, lane, &open);
-        let opened = Opened { gateway: gateway.to_owned(), at, predecessor };
-        drafts.push((lane, wire::encode_event(&Event::Opened(opened))));
-    }
-    let found = open.len();
-    drafts.extend(open.into_values().map(|open| {
-        let lane = open.lane;
-        (lane, wire::encode_event(&Event::Settled(Box::new(unknown(open, at)))))
-    }));
+    let events = first_events(journal.recovered(), journal.predecessor(), lanes, gateway, now())?;
+    let drafts: Vec<(Lane, Vec<u8>)> = events.iter().map(|(lane, event)| (*lane, wire::encode_event(event))).collect();
     for batch in drafts.chunks(BATCH.max(usize::from(lanes))) {
         let list: Vec<Draft<'_>> = batch.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
         journal.append(&list)?;
     }
-    Ok(found)
+    Ok(events.len() - usize::from(lanes))
+}
+
+/// The first events of a producer, from what its journal holds: `Opened` in every lane, then the ends of what was left open.
+pub fn first_events(
+    recovered: impl Iterator<Item = Result<Record, journal::Error>>,
+    before: Option<&journal::Predecessor>,
+    lanes: u16,
+    gateway: &str,
+    at: Time,
+) -> Result<Vec<(Lane, Event)>, journal::Error> {
+    let open = left_open(recovered)?;
+    let mut events = Vec::with_capacity(open.len() + usize::from(lanes));
+    for lane in (0..lanes).map(Lane) {
+        let predecessor = before.map(|before| predecessor(before, lane, &open));
+        events.push((lane, Event::Opened(Opened { gateway: gateway.to_owned(), at, predecessor })));
+    }
+    events.extend(open.into_values().map(|open| (open.lane, Event::Settled(Box::new(unknown(open, at))))));
+    Ok(events)
 }
 
 /// Every attempt of any predecessor that was admitted and not settled by the same or a later one.
-fn left_open(journal: &Journal) -> Result<BTreeMap<(CallId, u16), Open>, journal::Error> {
+fn left_open(
+    recovered: impl Iterator<Item = Result<Record, journal::Error>>,
+) -> Result<BTreeMap<(CallId, u16), Open>, journal::Error> {
     let mut open = BTreeMap::new();
-    for record in journal.recovered() {
+    for record in recovered {
         let record = record?;
         match wire::decode_event(&record.body) {
             Ok(Event::Admitted(admitted)) => {
@@ -94,8 +103,7 @@ fn left_open(journal: &Journal) -> Result<BTreeMap<(CallId, u16), Open>, journal
 }
 
 /// What is known of the producer before this one, in one lane. Metering takes of the provisions those that are at home there.
-fn predecessor(journal: &Journal, lane: Lane, open: &BTreeMap<(CallId, u16), Open>) -> Option<Predecessor> {
-    let before = journal.predecessor()?;
+fn predecessor(before: &journal::Predecessor, lane: Lane, open: &BTreeMap<(CallId, u16), Open>) -> Predecessor {
     let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
     let theirs = open.values().filter(|open| open.producer == before.producer);
     let postings: Vec<Posting> = theirs.flat_map(Open::postings).collect();
@@ -108,7 +116,7 @@ fn predecessor(journal: &Journal, lane: Lane, open: &BTreeMap<(CallId, u16), Ope
         holds.filter(|hold| hold.amount != 0).collect()
     };
     let (provisions, used) = (holds(|posting| posting.provision), holds(|posting| posting.used));
-    Some(Predecessor { producer: before.producer, last, provisions, used })
+    Predecessor { producer: before.producer, last, provisions, used }
 }
 
 fn unknown(open: Open, at: Time) -> Settled {

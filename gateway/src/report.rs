@@ -11,11 +11,7 @@ use std::{
     time::Duration,
 };
 
-use schemas::{
-    event::{Event, Reported},
-    id::Lane,
-    time::now,
-};
+use schemas::{event::Event, time::now};
 
 use crate::{
     metrics,
@@ -73,9 +69,8 @@ impl Reporter {
         if let Some(lowest) = lows.iter().min() {
             self.low_watermark.store(lowest.as_micros(), Ordering::Relaxed);
         }
-        for (lane, low_watermark) in (0..self.shared.lanes).map(Lane).zip(lows) {
-            let counters = self.shared.limits.report(lane, at);
-            drop(worker.write(lane, &Event::Reported(Reported { at, low_watermark, counters, last: false }), None));
+        for (lane, report) in self.shared.limits.reports(at, &lows) {
+            drop(worker.write(lane, &report, None));
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{Ask, slot::Slot};
 
 mod hold;
 
-pub(crate) use hold::Tried;
+pub use hold::Tried;
 
 /// A limit with its id.
 #[derive(Clone, Debug)]
@@ -33,6 +33,14 @@ struct Rule {
 struct Named {
     window: (Time, Time),
     instance: InstanceId,
+}
+
+/// What a try to hold asks metering for.
+pub(crate) struct Requests {
+    /// Now, by the clock that only goes forward.
+    pub(crate) at: Instant,
+    /// Each goes to its lane.
+    pub(crate) sent: Vec<(Lane, LeaseRequested)>,
 }
 
 /// What was heard of a lane.
@@ -108,9 +116,9 @@ impl Book {
         }
     }
 
-    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState) {
+    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, at: Instant) {
         let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
-        heard.at = Some(Instant::now());
+        heard.at = Some(at);
         if let Some(mark) = state.producers.iter().find(|mark| mark.producer == self.me) {
             heard.answered = mark.answered;
         }
@@ -149,7 +157,7 @@ impl Book {
         rule: &Rule,
         mut values: Vec<&str>,
         ask: &Ask<'_>,
-        requests: &mut Vec<(Lane, LeaseRequested)>,
+        requests: &mut Requests,
     ) -> Option<(InstanceId, (Time, Time))> {
         let names = self.names.entry(rule.id).or_default();
         let mut name = joined(&values);
@@ -169,17 +177,20 @@ impl Book {
         if !self.slots.contains_key(&instance) {
             let home = rule.limit.home(&values, self.lanes);
             let values = values.into_iter().map(str::to_owned).collect();
-            let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home);
+            let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, requests.at);
             slot.view = self.views.get(&instance).cloned();
             let unknown = slot.view.is_none() && rule.limit.mode != Mode::Hard;
-            let opening = unknown.then(|| (home, Want { want: 0, ..slot.want(window.0, 0, false, Duration::ZERO) }));
+            let opening = unknown.then(|| {
+                let want = slot.want(window.0, 0, false, (Duration::ZERO, requests.at));
+                (home, Want { want: 0, ..want })
+            });
             self.slots.insert(instance, slot);
             if let Some((lane, want)) = opening {
                 let number = self.heard.get_mut(usize::from(lane.0)).map_or(0, |heard| {
                     heard.asked += 1;
                     heard.asked
                 });
-                requests.push((lane, LeaseRequested { at: ask.now, number, wants: vec![want] }));
+                requests.sent.push((lane, LeaseRequested { at: ask.now, number, wants: vec![want] }));
             }
         }
         Some((instance, window))

@@ -70,7 +70,14 @@ struct Demand {
 
 impl Slot {
     /// An instance that this gateway meets for the first time.
-    pub(crate) fn new(limit: Arc<Limit>, limit_id: LimitId, id: InstanceId, values: Vec<String>, home: Lane) -> Self {
+    pub(crate) fn new(
+        limit: Arc<Limit>,
+        limit_id: LimitId,
+        id: InstanceId,
+        values: Vec<String>,
+        home: Lane,
+        at: Instant,
+    ) -> Self {
         Self {
             limit,
             limit_id,
@@ -85,7 +92,7 @@ impl Slot {
             returned: 0,
             version: 0,
             recall: 0,
-            demand: Demand { since: Instant::now(), now: 0, before: 0 },
+            demand: Demand { since: at, now: 0, before: 0 },
         }
     }
 
@@ -142,10 +149,10 @@ impl Slot {
     }
 
     /// Takes a hold. The caller has seen that L-2 allows it, or the limit needs no lease.
-    pub(crate) fn take(&mut self, (start, end): (Time, Time), amount: i128) -> Hold {
+    pub(crate) fn take(&mut self, (start, end): (Time, Time), amount: i128, at: Instant) -> Hold {
         self.open(start, end).held += amount;
         self.version += 1;
-        self.demand.add(amount);
+        self.demand.add(amount, at);
         Hold { instance: self.id, window: start, amount }
     }
 
@@ -264,8 +271,14 @@ impl Slot {
 
     /// What to ask for: the lease with which `call` fits, if it is short of that, and the one that recent demand says would last
     /// for `horizon`.
-    pub(crate) fn want(&mut self, window: Time, call: i128, is_short: bool, horizon: Duration) -> Want {
-        let demand = self.demand.over(horizon).max(call.saturating_mul(FIRST_WANT));
+    pub(crate) fn want(
+        &mut self,
+        window: Time,
+        call: i128,
+        is_short: bool,
+        (horizon, at): (Duration, Instant),
+    ) -> Want {
+        let demand = self.demand.over(horizon, at).max(call.saturating_mul(FIRST_WANT));
         let (used, held) = self.spent(window);
         Want {
             limit: self.limit_id,
@@ -279,22 +292,22 @@ impl Slot {
 }
 
 impl Demand {
-    fn add(&mut self, amount: i128) {
-        self.roll();
+    fn add(&mut self, amount: i128, at: Instant) {
+        self.roll(at);
         self.now += amount;
     }
 
-    fn roll(&mut self) {
-        let spans = self.since.elapsed().as_secs() / DEMAND_SPAN.as_secs();
+    fn roll(&mut self, at: Instant) {
+        let spans = at.duration_since(self.since).as_secs() / DEMAND_SPAN.as_secs();
         if spans > 0 {
             self.before = if spans == 1 { self.now } else { 0 };
             self.now = 0;
-            self.since = Instant::now();
+            self.since = at;
         }
     }
 
-    fn over(&mut self, horizon: Duration) -> i128 {
-        self.roll();
+    fn over(&mut self, horizon: Duration, at: Instant) -> i128 {
+        self.roll(at);
         self.known(horizon)
     }
 
