@@ -220,7 +220,7 @@ async fn admit(
         drop(refused(worker, arrival, &facts, bound, refusal, true));
     }
     if permit.hard && worker.is_behind() {
-        give_back(worker, permit);
+        worker.shared.limits.give_back(permit);
         return Err(Fault::new(
             ErrorCode::JournalBehind,
             "calls under a hard limit wait until it has caught up; try again",
@@ -239,18 +239,6 @@ fn may_fit(refusal: &Refusal, aim: &Aim<'_>) -> bool {
     let of_tokens = matches!(refusal.unit, Unit::Tokens | Unit::InputTokens | Unit::Usd);
     let for_want = matches!(refusal.code, ErrorCode::HardLimitReached | ErrorCode::LeaseNotObtained);
     of_tokens && for_want && aim.facts.encoding != Encoding::None && matches!(aim.bound, Bound::AtMost(_))
-}
-
-/// Returns a permit of which nothing was used: not even the request itself counts.
-fn give_back(worker: &Worker, permit: Permit) {
-    let mut book = worker.shared.limits.lock();
-    for hold in permit.holds {
-        if let Some(slot) = book.slot_mut(hold.instance) {
-            let _ = slot.settle(hold, 0, 0);
-            // No record of a call will carry its counters.
-            slot.dirty = true;
-        }
-    }
 }
 
 fn facts(worker: &Worker, arrival: &Arrival, parsed: &Parsed, aim: &Aim<'_>, admitted_at: Time) -> event::Attempt {

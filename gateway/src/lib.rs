@@ -24,6 +24,7 @@ mod connection;
 mod drainer;
 mod emit;
 mod error;
+pub mod fault;
 mod head;
 mod heading;
 mod http;

@@ -24,6 +24,8 @@ use schemas::{
 };
 use tokio::sync::watch;
 
+use crate::fault::{self, Fault};
+
 mod amount;
 mod book;
 mod slot;
@@ -183,6 +185,18 @@ impl Limits {
         (posted, counters)
     }
 
+    /// Takes back a permit of which nothing was used: not even the request itself counts.
+    pub fn give_back(&self, permit: Permit) {
+        let mut book = self.lock();
+        for hold in permit.holds {
+            if let Some(slot) = book.slot_mut(hold.instance) {
+                let _ = slot.settle(hold, 0, 0);
+                // No record of a call will carry its counters.
+                slot.dirty = true;
+            }
+        }
+    }
+
     /// What ending an attempt with these holds would post, without ending it.
     pub(crate) fn would_post(&self, holds: &[Hold], spent: &Spent<'_>) -> Vec<Posting> {
         let book = self.lock();
@@ -254,8 +268,9 @@ fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
         Unit::Usd if matches!(spent.usage.completeness, Completeness::Missing(_)) => None,
         Unit::Usd => spent.cost.ok().map(|cost| cost.0),
     };
-    let Some(used) = used else { return (0, held) };
-    (used, if spent.whole { 0 } else { (held - used).max(0) })
+    let Some(used) = used else { return (0, if fault::is(Fault::UnknownReleased) { 0 } else { held }) };
+    let used = if fault::is(Fault::SettlementClipped) { used.min(held) } else { used };
+    (used, if spent.whole || fault::is(Fault::UnknownReleased) { 0 } else { (held - used).max(0) })
 }
 
 /// How old a balance is, in milliseconds.

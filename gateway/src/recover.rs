@@ -16,6 +16,8 @@ use schemas::{
     wire,
 };
 
+use crate::fault::{self, Fault};
+
 /// Events in one append.
 const BATCH: usize = 1_000;
 
@@ -35,7 +37,8 @@ impl Open {
         let holds = self.admitted.holds.iter();
         holds
             .map(|hold| {
-                let unknown = Posting { instance: hold.instance, window: hold.window, used: 0, provision: hold.amount };
+                let provision = if fault::is(Fault::CrashSettlesZero) { 0 } else { hold.amount };
+                let unknown = Posting { instance: hold.instance, window: hold.window, used: 0, provision };
                 posted.iter().find(|posting| posting.instance == hold.instance).copied().unwrap_or(unknown)
             })
             .collect()

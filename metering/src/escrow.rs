@@ -13,7 +13,10 @@ use schemas::{
     time::Time,
 };
 
-use crate::{invariant, post};
+use crate::{
+    fault::{self, Fault},
+    invariant, post,
+};
 
 /// A grant leaves at least this part of what is free to the other gateways.
 const SHARE: i128 = 2;
@@ -97,7 +100,7 @@ impl Instances {
     /// Asks all holders to return what they do not hold, unless they are being asked already.
     fn recall(&mut self, id: InstanceId) {
         let Some(instance) = self.all.get_mut(&id) else { return };
-        if !recalled(instance) {
+        if !recalled(instance) && !fault::is(Fault::NothingRecalled) {
             instance.recall += 1;
             self.dirty.insert(id);
         }

@@ -10,6 +10,8 @@ use schemas::{
     time::Time,
 };
 
+use crate::fault::{self, Fault};
+
 /// How many windows of an instance whose leases stand are kept: the newest, and those that calls of it may still settle in.
 const WINDOWS_KEPT: usize = 4;
 
@@ -95,6 +97,7 @@ pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], us
     let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
     // Use counts by itself (see `Holder::taken`); only where something stays unknown must the lease cover both.
     let keep = if provisioned == 0 { used.min(holder.lease()) } else { used + provisioned };
+    let keep = if fault::is(Fault::LeaseFreedAtRestart) { 0 } else { keep };
     holder.returned = holder.granted - keep;
     holder.held = provisioned;
     holder.provisioned = provisioned;

@@ -17,6 +17,8 @@ use schemas::{
     time::Time,
 };
 
+use crate::fault::{self, Fault};
+
 /// How many windows of an instance whose leases stand are remembered, so that a late settlement finds its own.
 const WINDOWS_KEPT: usize = 4;
 
@@ -174,7 +176,7 @@ impl Slot {
     pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
         let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);
         let spent = self.open(hold.window, end);
-        spent.held -= hold.amount;
+        spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * hold.amount } else { hold.amount };
         spent.used += used;
         spent.provisioned += provision;
         self.version += 1;
@@ -236,7 +238,8 @@ impl Slot {
 
     /// Returns everything that is not used or held in any window.
     pub(crate) fn give_back(&mut self, me: ProducerId) {
-        let busy = self.windows.iter().map(|spent| spent.used + spent.held + spent.provisioned).max().unwrap_or(0);
+        let used = |spent: &Spent| if fault::is(Fault::UsedIsReturned) { 0 } else { spent.used };
+        let busy = self.windows.iter().map(|spent| used(spent) + spent.held + spent.provisioned).max().unwrap_or(0);
         let idle = self.lease(me) - busy;
         if idle > 0 {
             self.returned += idle;

@@ -9,6 +9,7 @@ use schemas::{
 use super::Engine;
 use crate::{
     dedup::{self, Origin},
+    fault::{self, Fault},
     post,
 };
 
@@ -28,7 +29,7 @@ impl Engine {
     /// or restored, its lease may be spent by the other copy, and stays counted as spent.
     fn succeed(&mut self, origin: Origin, predecessor: &Predecessor) {
         let seen = dedup::mark(&self.state, predecessor.producer).map_or(0, |mark| mark.seq.0);
-        if seen != predecessor.last.0 {
+        if seen != predecessor.last.0 && !fault::is(Fault::ForkAccepted) {
             let detail = format!(
                 "the journal of producer {} ends at {} here, but {seen} of it are accepted: it was copied or restored; \
                  its lease stays counted as spent",
