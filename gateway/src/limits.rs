@@ -166,7 +166,8 @@ impl Limits {
         self.outlet.append(&[Draft { lane, body: &body }])
     }
 
-    /// Ends an attempt. The counters are those to be written with it: of instances at home in its tenant's lane.
+    /// Ends an attempt. The counters are to be written with it; those of instances at home in another lane than its tenant's are
+    /// reported there as well, and stand here for a successor, should this process die before that.
     pub fn settle(&self, tenant: Lane, permit: Permit, spent: &Spent<'_>) -> (Vec<Posting>, Vec<Counter>) {
         let mut book = self.lock();
         let (mut posted, mut counters) =
@@ -176,11 +177,8 @@ impl Limits {
             let (used, provision) = split(slot.limit.unit, hold.amount, spent);
             let (posting, counter) = slot.settle(hold, used, provision);
             posted.push(posting);
-            if slot.home == tenant {
-                counters.push(counter);
-            } else {
-                slot.dirty = true;
-            }
+            counters.push(counter);
+            slot.dirty |= slot.home != tenant;
         }
         (posted, counters)
     }

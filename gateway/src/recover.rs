@@ -5,12 +5,12 @@
 //! stays held. The leases of the producer before this one die with it; the first event in each lane names it, what stays held
 //! of them and what is known to be used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use journal::{Draft, Journal, Record};
 use schemas::{
-    event::{Admitted, CallEnd, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
-    id::{CallId, Lane, ProducerId, Seq},
+    event::{Admitted, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
+    id::{CallId, InstanceId, Lane, ProducerId, Seq},
     time::{Time, now},
     tokens::{Completeness, Doubt, Usage, Vector},
     wire,
@@ -64,24 +64,70 @@ pub fn first_events(
     gateway: &str,
     at: Time,
 ) -> Result<Vec<(Lane, Event)>, journal::Error> {
-    let open = left_open(recovered)?;
+    let (open, last) = read(recovered, before.map(|before| before.producer))?;
     let mut events = Vec::with_capacity(open.len() + usize::from(lanes));
     for lane in (0..lanes).map(Lane) {
-        let predecessor = before.map(|before| predecessor(before, lane, &open));
+        let predecessor = before.map(|before| predecessor(before, lane, &open, &last));
         events.push((lane, Event::Opened(Opened { gateway: gateway.to_owned(), at, predecessor })));
     }
     events.extend(open.into_values().map(|open| (open.lane, Event::Settled(Box::new(unknown(open, at))))));
     Ok(events)
 }
 
-/// Every attempt of any predecessor that was admitted and not settled by the same or a later one.
-fn left_open(
+/// The last counters of one producer, as its journal has them.
+#[derive(Default)]
+struct Last {
+    counters: BTreeMap<(InstanceId, Time), (Lane, Counter)>,
+    /// Where instances are known to be at home: nothing but lease requests and reports travels there alone.
+    homes: HashMap<InstanceId, Lane>,
+}
+
+impl Last {
+    fn note(&mut self, lane: Lane, event: &Event) {
+        match event {
+            Event::Settled(settled) => {
+                for counter in &settled.counters {
+                    let known = self.counters.entry((counter.instance, counter.window)).or_insert((lane, *counter));
+                    if counter.version >= known.1.version {
+                        *known = (lane, *counter);
+                    }
+                }
+            }
+            Event::Reported(reported) => {
+                self.homes.extend(reported.counters.iter().map(|counter| (counter.instance, lane)));
+            }
+            Event::LeaseRequested(request) => {
+                self.homes.extend(request.wants.iter().map(|want| (want.counter.instance, lane)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Those that may be at home in a lane and were written in another. What was written in the lane itself is accepted there before
+    /// anything that comes later.
+    fn of(&self, here: Lane) -> Vec<Counter> {
+        let may_be = |(lane, counter): &&(Lane, Counter)| {
+            *lane != here && self.homes.get(&counter.instance).is_none_or(|home| *home == here)
+        };
+        self.counters.values().filter(may_be).map(|(_, counter)| *counter).collect()
+    }
+}
+
+/// Every attempt of any predecessor that was admitted and not settled by the same or a later one, and the last counters of `before`.
+fn read(
     recovered: impl Iterator<Item = Result<Record, journal::Error>>,
-) -> Result<BTreeMap<(CallId, u16), Open>, journal::Error> {
-    let mut open = BTreeMap::new();
+    before: Option<ProducerId>,
+) -> Result<(BTreeMap<(CallId, u16), Open>, Last), journal::Error> {
+    let (mut open, mut last) = (BTreeMap::new(), Last::default());
     for record in recovered {
         let record = record?;
-        match wire::decode_event(&record.body) {
+        let event = wire::decode_event(&record.body);
+        if let Ok(event) = &event
+            && before == Some(record.header.producer)
+        {
+            last.note(record.lane, event);
+        }
+        match event {
             Ok(Event::Admitted(admitted)) => {
                 let key = (admitted.attempt.call, admitted.attempt.attempt);
                 let (producer, lane) = (record.header.producer, record.lane);
@@ -102,11 +148,16 @@ fn left_open(
             }
         }
     }
-    Ok(open)
+    Ok((open, last))
 }
 
 /// What is known of the producer before this one, in one lane. Metering takes of the provisions those that are at home there.
-fn predecessor(before: &journal::Predecessor, lane: Lane, open: &BTreeMap<(CallId, u16), Open>) -> Predecessor {
+fn predecessor(
+    before: &journal::Predecessor,
+    lane: Lane,
+    open: &BTreeMap<(CallId, u16), Open>,
+    counters: &Last,
+) -> Predecessor {
     let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
     let theirs = open.values().filter(|open| open.producer == before.producer);
     let postings: Vec<Posting> = theirs.flat_map(Open::postings).collect();
@@ -119,7 +170,7 @@ fn predecessor(before: &journal::Predecessor, lane: Lane, open: &BTreeMap<(CallI
         holds.filter(|hold| hold.amount != 0).collect()
     };
     let (provisions, used) = (holds(|posting| posting.provision), holds(|posting| posting.used));
-    Predecessor { producer: before.producer, last, provisions, used }
+    Predecessor { producer: before.producer, last, provisions, used, counters: counters.of(lane) }
 }
 
 fn unknown(open: Open, at: Time) -> Settled {

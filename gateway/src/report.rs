@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use journal::Position;
 use schemas::{event::Event, time::now};
 
 use crate::{
@@ -29,6 +30,8 @@ pub(crate) struct Reporter {
     flights: Vec<Arc<Flights>>,
     refusals: Vec<Arc<Refusals>>,
     low_watermark: Arc<AtomicI64>,
+    /// Where the journal ended at the last report: what was used by then has been reported.
+    reported_to: Position,
 }
 
 impl Reporter {
@@ -38,10 +41,10 @@ impl Reporter {
         refusals: Vec<Arc<Refusals>>,
         low_watermark: Arc<AtomicI64>,
     ) -> Self {
-        Self { shared, flights, refusals, low_watermark }
+        Self { shared, flights, refusals, low_watermark, reported_to: Position::default() }
     }
 
-    pub(crate) async fn run(self, worker: Arc<Worker>) {
+    pub(crate) async fn run(mut self, worker: Arc<Worker>) {
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             ticks.tick().await;
@@ -49,7 +52,7 @@ impl Reporter {
         }
     }
 
-    fn report(&self, worker: &Worker) {
+    fn report(&mut self, worker: &Worker) {
         let open = self.flights.iter().map(|flights| flights.count()).sum();
         metrics::standing(open, self.shared.connections.load(Ordering::Relaxed), &self.shared.journal);
         if worker.emitter.failing() {
@@ -61,8 +64,11 @@ impl Reporter {
             drop(worker.write(lane, &Event::Refused(Box::new(refused)), None));
         }
         let end = self.shared.journal.position();
+        // What was written since the last report may have used instances at home in other lanes, which nothing but this journal tells
+        // of yet.
         let needed = self.flights.iter().map(|flights| flights.needed_from(end)).min();
-        self.shared.journal.keep_from(needed.unwrap_or(end));
+        self.shared.journal.keep_from(needed.unwrap_or(end).min(self.reported_to));
+        self.reported_to = end;
         let at = now();
         let mut lows = vec![at; usize::from(self.shared.lanes)];
         self.flights.iter().for_each(|flights| flights.oldest(&mut lows));

@@ -76,6 +76,7 @@ pub fn accept(state: &mut LaneState, origin: Origin) {
             heard_at: Time::ZERO,
             answered: 0,
             closed: false,
+            forked: false,
         }),
     }
 }

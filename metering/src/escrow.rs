@@ -64,7 +64,7 @@ impl Instances {
             return Answer::Denied;
         }
         for wanted in &short {
-            self.recall(wanted.instance);
+            self.recall(wanted.instance, asker);
         }
         Answer::Wait
     }
@@ -97,10 +97,16 @@ impl Instances {
         })
     }
 
-    /// Asks all holders to return what they do not hold, unless they are being asked already.
-    fn recall(&mut self, id: InstanceId) {
+    /// Asks all holders to return what they do not hold, unless all that have some are being asked already. One that does not answer
+    /// (it is cut off, or gone for good) is no reason not to ask the others again.
+    fn recall(&mut self, id: InstanceId, asker: ProducerId) {
         let Some(instance) = self.all.get_mut(&id) else { return };
-        if !recalled(instance) && !fault::is(Fault::NothingRecalled) {
+        let idle_again = instance.holders.iter().any(|holder| {
+            let answered = holder.producer != asker && !holder.closed() && holder.recall >= instance.recall;
+            let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
+            answered && holder.lease() > used + holder.held
+        });
+        if (!recalled(instance) || idle_again) && !fault::is(Fault::NothingRecalled) {
             instance.recall += 1;
             self.dirty.insert(id);
         }

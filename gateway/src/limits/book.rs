@@ -62,6 +62,8 @@ pub(crate) struct Book {
     /// All others.
     of_all: Arc<Vec<Rule>>,
     schedules: HashMap<LimitId, Schedule>,
+    /// By limit, the first instant that may still be spent in: what was known of the time before has been let go of.
+    floors: HashMap<LimitId, Time>,
     names: HashMap<LimitId, HashMap<String, Named>>,
     slots: HashMap<InstanceId, Slot>,
     views: HashMap<InstanceId, Arc<Instance>>,
@@ -77,6 +79,7 @@ impl Book {
             of_tenant: HashMap::new(),
             of_all: Arc::default(),
             schedules: HashMap::new(),
+            floors: HashMap::new(),
             names: HashMap::new(),
             slots: HashMap::new(),
             views: HashMap::new(),
@@ -172,7 +175,9 @@ impl Book {
         {
             return Some((named.instance, named.window));
         }
-        let mut window = self.schedules.get(&rule.id)?.window(ask.now)?;
+        // The clock may have gone back since something was let go of; the window does not.
+        let floor = self.floors.get(&rule.id).copied().unwrap_or(Time::ZERO);
+        let mut window = self.schedules.get(&rule.id)?.window(ask.now.max(floor))?;
         if fault::is(Fault::OwnCalendar) && window.1 != Time::MAX {
             let off = |at: Time| at.after(Duration::from_secs(1_800));
             window = (off(window.0), off(window.1));
@@ -183,7 +188,7 @@ impl Book {
         if !self.slots.contains_key(&instance) {
             let home = rule.limit.home(&values, self.lanes);
             let values = values.into_iter().map(str::to_owned).collect();
-            let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, requests.at);
+            let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, (window.1, requests.at));
             slot.view = self.views.get(&instance).cloned();
             let unknown = slot.view.is_none() && rule.limit.mode != Mode::Hard;
             let opening = unknown.then(|| {
@@ -209,8 +214,14 @@ impl Book {
     pub(crate) fn report(&mut self, lane: Lane, now: Time) -> Vec<Counter> {
         let mut counters = Vec::new();
         for slot in self.slots.values_mut().filter(|slot| slot.home == lane) {
-            if slot.limit.window.stands() {
-                slot.expire(now);
+            if slot.limit.window.stands()
+                && let Some(end) = slot.expire(now)
+            {
+                let floor = self.floors.entry(slot.limit_id).or_insert(end);
+                *floor = end.max(*floor);
+                if let Some(names) = self.names.get_mut(&slot.limit_id) {
+                    names.retain(|_, named| named.window.1 > end);
+                }
             }
             if slot.dirty || slot.is_untold() {
                 counters.extend(slot.tell());
@@ -232,7 +243,15 @@ impl Book {
 
     /// Forgets instances of windows that are over.
     pub(crate) fn sweep(&mut self, now: Time) {
-        self.slots.retain(|_, slot| slot.limit.window.stands() || !slot.idle(now));
+        let floors = &mut self.floors;
+        self.slots.retain(|_, slot| {
+            let keep = slot.limit.window.stands() || !slot.idle(now);
+            if !keep {
+                let floor = floors.entry(slot.limit_id).or_insert(slot.until());
+                *floor = slot.until().max(*floor);
+            }
+            keep
+        });
         let slots = &self.slots;
         self.names.retain(|_, names| {
             names.retain(|_, named| slots.contains_key(&named.instance));

@@ -42,6 +42,8 @@ pub(crate) struct Slot {
     pub(crate) asked: Option<(u64, Instant)>,
     /// Whether its home has to be told of a change in a report of its own.
     pub(crate) dirty: bool,
+    /// The end of the window that it was made for.
+    until: Time,
     /// What metering was last told to be held.
     told: i128,
     /// The windows in which something happened, by start.
@@ -78,7 +80,7 @@ impl Slot {
         id: InstanceId,
         values: Vec<String>,
         home: Lane,
-        at: Instant,
+        (until, at): (Time, Instant),
     ) -> Self {
         Self {
             limit,
@@ -89,6 +91,7 @@ impl Slot {
             view: None,
             asked: None,
             dirty: false,
+            until,
             told: 0,
             windows: Vec::new(),
             returned: 0,
@@ -248,23 +251,29 @@ impl Slot {
         self.dirty = true;
     }
 
-    /// Lets go of provisions whose window is over, where leases stand; says whether there were any.
-    pub(crate) fn expire(&mut self, now: Time) -> bool {
-        let mut expired = false;
+    /// Lets go of provisions whose window is over, where leases stand; gives the end of the last such window.
+    pub(crate) fn expire(&mut self, now: Time) -> Option<Time> {
+        let mut expired = None;
         for spent in self.windows.iter_mut().filter(|spent| spent.end <= now && spent.provisioned > 0) {
             spent.provisioned = 0;
-            expired = true;
+            expired = expired.max(Some(spent.end));
         }
-        if expired {
+        if expired.is_some() {
             self.version += 1;
             self.dirty = true;
         }
         expired
     }
 
-    /// Whether it can be forgotten: its windows are over and nothing is held.
+    /// Whether it can be forgotten, where leases do not stand: its window is over, used or not, and nothing is held. Before that it
+    /// knows what was returned of its lease, and that has to stay known.
     pub(crate) fn idle(&self, now: Time) -> bool {
-        !self.dirty && self.windows.iter().all(|spent| spent.end <= now && spent.held == 0)
+        !self.dirty && self.until <= now && self.windows.iter().all(|spent| spent.held == 0)
+    }
+
+    /// The end of the window that it was made for.
+    pub(crate) const fn until(&self) -> Time {
+        self.until
     }
 
     /// What may be left before more is asked for: half of what recent demand says would last for `horizon`, and some calls.

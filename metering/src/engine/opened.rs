@@ -35,6 +35,9 @@ impl Engine {
                  its lease stays counted as spent",
                 predecessor.producer, predecessor.last.0,
             );
+            if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
+                mark.forked = true;
+            }
             return self.alarm(origin, AlarmKind::Forked, detail);
         }
         let Some(mark) = dedup::mark_mut(&mut self.state, predecessor.producer).filter(|mark| !mark.closed) else {
@@ -50,6 +53,10 @@ impl Engine {
         };
         self.write(Fact::Heard(heard));
         self.state.waiting.retain(|waiting| waiting.producer != predecessor.producer);
+        for counter in &predecessor.counters {
+            // Most of them are not of this lane.
+            self.take_counter(predecessor.producer, counter);
+        }
         self.close_leases(predecessor);
     }
 

@@ -68,6 +68,7 @@ impl Bench {
             last: Seq(last),
             provisions,
             used: Vec::new(),
+            counters: Vec::new(),
         });
         self.event(from, Event::Opened(Opened { gateway: format!("g{from}"), at: self.at, predecessor }));
     }
@@ -248,6 +249,7 @@ fn what_a_crash_leaves_is_kept_although_its_producer_never_asked_or_reported() {
                 last: Seq(1),
                 provisions: vec![hold(30)],
                 used: vec![hold(12)],
+                counters: Vec::new(),
             }),
         }),
     );

@@ -16,7 +16,7 @@ use gateway::{
 };
 use journal::{Draft, Record, shipping::Shipping};
 use schemas::{
-    event::Event,
+    event::{Event, Settled},
     id::{Lane, ProducerId},
     time::Time,
     wire,
@@ -59,6 +59,7 @@ pub(crate) struct Process {
     next: u64,
     way: Vec<VecDeque<Record>>,
     pub(crate) reported: std::time::Instant,
+    reported_to: u64,
 }
 
 impl Door {
@@ -94,6 +95,7 @@ impl Door {
             next: self.platter.lock().unwrap().first(),
             way: vec![VecDeque::new(); usize::from(lanes)],
             reported: self.clock.at(),
+            reported_to: 0,
         };
         for (lane, event) in &events {
             process.write(*lane, event);
@@ -120,6 +122,13 @@ impl Process {
         written
     }
 
+    /// Settlements that are not written yet.
+    pub(crate) fn unwritten(&self) -> Vec<Settled> {
+        let events = self.buffer.iter().filter_map(|(_, body)| wire::decode_event(body).ok());
+        let settled = events.filter_map(|event| if let Event::Settled(settled) = event { Some(*settled) } else { None });
+        settled.collect()
+    }
+
     /// Follows the log.
     pub(crate) fn obey(&mut self, clock: &Clock) {
         self.obey.turn(clock.now(), clock.at()).unwrap();
@@ -137,7 +146,8 @@ impl Process {
         {
             let mut platter = self.pen.platter.lock().unwrap();
             let end = platter.end();
-            platter.keep_from(needed.map_or(end, |needed| needed.min(end)));
+            platter.keep_from(needed.unwrap_or(end).min(self.reported_to));
+            self.reported_to = end;
         }
         for (lane, event) in self.limits.reports(at, &lows) {
             self.write(lane, &event);

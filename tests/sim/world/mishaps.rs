@@ -1,6 +1,8 @@
 //! What goes wrong: deaths, power failures, restored disks, partitions, rebalances, clocks, and changes of policy.
 
-use schemas::id::Lane;
+use std::collections::BTreeMap;
+
+use schemas::id::{Lane, ProducerId};
 
 use super::{
     LANES, Plant, World,
@@ -45,6 +47,7 @@ impl World {
     pub(super) fn kill(&mut self, place: usize) {
         self.read(place);
         if let Some(mut process) = self.doors[place].process.take() {
+            process.unwritten().iter().for_each(|settled| self.oracle.unwritten(settled));
             for lane in 0..usize::from(LANES) {
                 let some = self.dice.index(40);
                 process.deliver(&self.road, lane, some);
@@ -120,20 +123,22 @@ impl World {
             *platter = copy.clone();
             gone
         };
-        let last = copy.heads();
-        let (mut forked, mut lost) = (Vec::new(), Vec::new());
-        let mut delivered = std::collections::BTreeMap::new();
-        let writers: std::collections::BTreeSet<_> =
-            gone.iter().map(|record| record.header.producer).chain(last.iter().map(|heads| heads.producer)).collect();
-        for producer in writers {
-            for lane in (0..LANES).map(Lane) {
-                let seen = self.road.lock().delivered(producer, lane).max(self.oracle.accepted(producer, lane));
-                let known = last.as_ref().filter(|heads| heads.producer == producer).and_then(|heads| heads.last.get(&lane)).map_or(0, |seq| seq.0);
-                if seen > known {
-                    forked.push((producer, lane));
-                }
-                delivered.insert((producer, lane), seen);
+        let heads = copy.heads();
+        let (mut forked, mut lost, mut delivered) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut writers: Vec<ProducerId> = heads.iter().map(|heads| heads.producer).collect();
+        writers.extend(gone.iter().map(|record| record.header.producer));
+        writers.dedup();
+        for lane in (0..LANES).map(Lane) {
+            // Whoever wrote later has named those before it; only the last of whom anything arrived is out of reach.
+            let mut last = None;
+            for producer in &writers {
+                let seen = self.road.lock().delivered(*producer, lane).max(self.oracle.accepted(*producer, lane));
+                let its = heads.as_ref().filter(|heads| heads.producer == *producer);
+                let known = its.and_then(|heads| heads.last.get(&lane)).map_or(0, |seq| seq.0);
+                last = if seen > 0 { Some((*producer, seen > known)) } else { last };
+                delivered.insert((*producer, lane), seen);
             }
+            forked.extend(last.filter(|(_, more)| *more).map(|(producer, _)| (producer, lane)));
         }
         for record in &gone {
             if record.header.seq.0 > delivered[&(record.header.producer, record.lane)] {

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use schemas::{
-    event::{Event, Hold},
+    event::{Event, Hold, Settled},
     id::{CallId, InstanceId, Lane, LimitId, ProducerId},
     limit::{Dimension, Limit, Match, Mode, Unit, Window},
     time::Time,
@@ -120,6 +120,8 @@ struct Spent {
     /// What the ledger says was used, and what stays unknown.
     used: i128,
     unknown: i128,
+    /// What died on its way to the journal and may be in counters that came there first.
+    overtaken: i128,
 }
 
 /// What one producer has of one counter.
@@ -152,6 +154,10 @@ impl Oracle {
 
     pub(crate) fn broken(&mut self, obligation: Obligation, detail: impl Into<String>) {
         self.violations.push(Violation { obligation, detail: detail.into() });
+    }
+
+    pub(crate) fn show(&self) -> String {
+        format!("{:#?}\nforked {:?}", self.books.instances.values().filter(|(_, i)| i.holders.len() > 0).collect::<Vec<_>>(), self.forked)
     }
 
     /// A process of a gateway began.
@@ -254,6 +260,19 @@ impl Oracle {
         }
     }
 
+    /// The process died before the settlement was written. Counters that were written first count it, and its holds stay: too much
+    /// is counted then, never too little.
+    pub(crate) fn unwritten(&mut self, settled: &Settled) {
+        let key = (settled.attempt.call, settled.attempt.attempt);
+        let Some(seen) = self.attempts.get(&key) else { return };
+        let known = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
+        for (hold, place) in &seen.holds {
+            let unit = self.rules[*place].limit.unit;
+            let used = known.map_or(1, |known| amount(unit, &seen.wish, seen.book, known));
+            self.spent.entry((hold.instance, hold.window)).or_default().overtaken += used;
+        }
+    }
+
     fn let_go(&mut self, producer: ProducerId, hold: &Hold, keep: i128) {
         if let Some(busy) = self.mine.get_mut(&(producer, hold.instance)).and_then(|mine| mine.busy.get_mut(&hold.window)) {
             *busy += keep - hold.amount;
@@ -277,8 +296,10 @@ impl Oracle {
     /// Records that a failing disk took before anybody else had them.
     pub(crate) fn lost(&mut self, bodies: &[Bytes]) {
         for body in bodies {
-            if let Ok(Event::Admitted(admitted)) = wire::decode_event(body) {
-                self.excuse((admitted.attempt.call, admitted.attempt.attempt));
+            match wire::decode_event(body) {
+                Ok(Event::Admitted(admitted)) => self.excuse((admitted.attempt.call, admitted.attempt.attempt)),
+                Ok(Event::Settled(settled)) => self.unwritten(&settled),
+                _ => {}
             }
         }
     }

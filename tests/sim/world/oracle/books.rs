@@ -60,10 +60,13 @@ impl Oracle {
         self.books.rows += 1;
         self.books.tokens += total.map_or(0, |total| u128::from(total.total()));
         self.books.cost += cost;
+        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && !self.forked.is_empty();
         let Some(seen) = self.attempts.get_mut(&key) else {
+            if again {
+                return;
+            }
             return self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} is charged and was never made, or is over"));
         };
-        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && !self.forked.is_empty();
         let rows_before = seen.rows;
         seen.rows += u32::from(!again || rows_before == 0);
         seen.charges += u32::from(!charged.charges.is_empty());
