@@ -96,7 +96,8 @@ pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], us
     let provisioned = holder.provisioned + unknown.iter().map(|hold| hold.amount).sum::<i128>();
     let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
     // Use counts by itself (see `Holder::taken`); only where something stays unknown must the lease cover both.
-    let keep = if provisioned == 0 { used.min(holder.lease()) } else { used + provisioned };
+    // Never more than was leased: what a report counted and its record did not survive would count twice.
+    let keep = (used + provisioned).min(holder.lease());
     let keep = if fault::is(Fault::LeaseFreedAtRestart) { 0 } else { keep };
     holder.returned = holder.granted - keep;
     holder.held = provisioned;

@@ -25,13 +25,15 @@ impl Engine {
         }
     }
 
-    /// Closes the predecessor's leases, unless metering has seen more of it than its successor has: then the journal was copied
-    /// or restored, its lease may be spent by the other copy, and stays counted as spent.
+    /// Closes the predecessor's leases, unless metering has seen more of it than its successor has, or another successor: then the
+    /// journal was copied or restored, its lease may be spent by the other copy, and stays counted as spent.
     fn succeed(&mut self, origin: Origin, predecessor: &Predecessor) {
-        let seen = dedup::mark(&self.state, predecessor.producer).map_or(0, |mark| mark.seq.0);
-        if seen != predecessor.last.0 && !fault::is(Fault::ForkAccepted) {
+        let mark = dedup::mark(&self.state, predecessor.producer);
+        let (seen, succeeded) = mark.map_or((0, false), |mark| (mark.seq.0, mark.closed));
+        if (seen != predecessor.last.0 || succeeded) && !fault::is(Fault::ForkAccepted) {
+            let more = if succeeded { " and another has succeeded it" } else { "" };
             let detail = format!(
-                "the journal of producer {} ends at {} here, but {seen} of it are accepted: it was copied or restored; \
+                "the journal of producer {} ends at {} here, but {seen} of it are accepted{more}: it was copied or restored; \
                  its lease stays counted as spent",
                 predecessor.producer, predecessor.last.0,
             );

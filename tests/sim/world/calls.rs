@@ -147,6 +147,7 @@ impl World {
         } else {
             call.book.clone()
         };
+        let position = call.position;
         let (wish, again) = (call.wish, self.dice.one_in(2));
         let ended = Ended {
             attempt: call.facts,
@@ -163,7 +164,7 @@ impl World {
         let settled = settlement::settle(&process.limits, lane, permit, &book, ended);
         let known = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
         self.oracle.settled(key, known, settled.usage.completeness == Completeness::Exact);
-        process.write(lane, &Event::Settled(Box::new(settled)));
+        process.close(lane, position, &Event::Settled(Box::new(settled)));
         let failed = matches!(end, End::NoAnswer | End::Refused | End::TimedOut);
         if failed && again && facts.attempt == 1 {
             self.retry(place, wish, &facts, holds);

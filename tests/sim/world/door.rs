@@ -60,6 +60,8 @@ pub(crate) struct Process {
     way: Vec<VecDeque<Record>>,
     pub(crate) reported: std::time::Instant,
     reported_to: u64,
+    /// Where calls began whose last record is in the buffer.
+    closing: Vec<u64>,
 }
 
 impl Door {
@@ -96,6 +98,7 @@ impl Door {
             way: vec![VecDeque::new(); usize::from(lanes)],
             reported: self.clock.at(),
             reported_to: 0,
+            closing: Vec::new(),
         };
         for (lane, event) in &events {
             process.write(*lane, event);
@@ -112,12 +115,19 @@ impl Process {
         self.buffer.push((lane, wire::encode_event(event)));
     }
 
+    /// Puts the last event of a call into the buffer; until that is written the journal keeps its first.
+    pub(crate) fn close(&mut self, lane: Lane, position: u64, event: &Event) {
+        self.closing.push(position);
+        self.write(lane, event);
+    }
+
     /// Hands the buffer to the operating system; then calls whose admission is written are sent.
     pub(crate) fn flush(&mut self) -> bool {
         let drafts: Vec<Draft<'_>> = self.buffer.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
         let written = drafts.is_empty() || self.pen.append(&drafts).is_ok();
         if written {
             self.buffer.clear();
+            self.closing.clear();
         }
         written
     }
@@ -142,7 +152,7 @@ impl Process {
             self.calls.iter().filter(here).map(|call| call.facts.admitted_at).min().map_or(at, |low| low.min(at))
         };
         let lows: Vec<Time> = (0..lanes).map(low).collect();
-        let needed = self.calls.iter().map(|call| call.position).min();
+        let needed = self.calls.iter().map(|call| call.position).chain(self.closing.iter().copied()).min();
         {
             let mut platter = self.pen.platter.lock().unwrap();
             let end = platter.end();

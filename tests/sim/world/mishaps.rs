@@ -135,10 +135,10 @@ impl World {
                 let seen = self.road.lock().delivered(*producer, lane).max(self.oracle.accepted(*producer, lane));
                 let its = heads.as_ref().filter(|heads| heads.producer == *producer);
                 let known = its.and_then(|heads| heads.last.get(&lane)).map_or(0, |seq| seq.0);
-                last = if seen > 0 { Some((*producer, seen > known)) } else { last };
+                last = if seen > 0 { Some((*producer, seen > known, seen)) } else { last };
                 delivered.insert((*producer, lane), seen);
             }
-            forked.extend(last.filter(|(_, more)| *more).map(|(producer, _)| (producer, lane)));
+            forked.extend(last.filter(|(_, more, _)| *more).map(|(producer, _, seen)| ((producer, lane), seen)));
         }
         for record in &gone {
             if record.header.seq.0 > delivered[&(record.header.producer, record.lane)] {

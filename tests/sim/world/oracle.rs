@@ -80,7 +80,9 @@ pub(crate) struct Oracle {
     mine: BTreeMap<(ProducerId, InstanceId), Mine>,
     books: books::Books,
     /// Producers whose journal was restored behind what was delivered of them, by lane.
-    forked: BTreeSet<(ProducerId, Lane)>,
+    forked: BTreeMap<(ProducerId, Lane), u64>,
+    /// Those of them of whom nothing more is to come.
+    away: BTreeSet<(ProducerId, Lane)>,
     pub(crate) violations: Vec<Violation>,
 }
 
@@ -122,6 +124,10 @@ struct Spent {
     unknown: i128,
     /// What died on its way to the journal and may be in counters that came there first.
     overtaken: i128,
+    /// The same of what is not known of them.
+    doubted: i128,
+    /// What a restored disk may have kept from being reported in another lane; the lease is out of reach instead.
+    short: i128,
 }
 
 /// What one producer has of one counter.
@@ -269,7 +275,10 @@ impl Oracle {
         for (hold, place) in &seen.holds {
             let unit = self.rules[*place].limit.unit;
             let used = known.map_or(1, |known| amount(unit, &seen.wish, seen.book, known));
-            self.spent.entry((hold.instance, hold.window)).or_default().overtaken += used;
+            let spent = self.spent.entry((hold.instance, hold.window)).or_default();
+            spent.rule = *place;
+            spent.overtaken += used;
+            spent.doubted += (hold.amount - used).max(0);
         }
     }
 
@@ -319,13 +328,21 @@ impl Oracle {
 
     /// A journal was put back to a copy: what it had since, as far as nobody else has it, is gone. Of what is at home in another
     /// lane than the call, a copy takes more than metering can see.
-    pub(crate) fn restored(&mut self, gone: &[Bytes], lost: &[Bytes], forked: Vec<(ProducerId, Lane)>) {
+    pub(crate) fn restored(&mut self, gone: &[Bytes], lost: &[Bytes], forked: Vec<((ProducerId, Lane), u64)>) {
         self.forked.extend(forked);
         for body in gone {
-            if let Ok(Event::Admitted(admitted)) = wire::decode_event(body)
-                && let Some(seen) = self.attempts.get_mut(&(admitted.attempt.call, admitted.attempt.attempt))
-            {
-                seen.gone = true;
+            let (key, admitted) = match wire::decode_event(body) {
+                Ok(Event::Admitted(admitted)) => ((admitted.attempt.call, admitted.attempt.attempt), true),
+                Ok(Event::Settled(settled)) => ((settled.attempt.call, settled.attempt.attempt), false),
+                _ => continue,
+            };
+            let Some(seen) = self.attempts.get_mut(&key) else { continue };
+            seen.gone |= admitted;
+            for (hold, place) in &seen.holds {
+                let bill = amount(self.rules[*place].limit.unit, &seen.wish, seen.book, seen.wish.bill);
+                let spent = self.spent.entry((hold.instance, hold.window)).or_default();
+                spent.rule = *place;
+                spent.short += bill;
             }
         }
         self.lost(lost);
@@ -333,6 +350,11 @@ impl Oracle {
 
     /// A transaction was committed.
     pub(crate) fn committed(&mut self, committed: &Committed) {
+        let marks = &self.books.marks;
+        let done = |((producer, lane), delivered): (&(ProducerId, Lane), &u64)| {
+            (marks.get(&(*lane, *producer)).map_or(0, |seq| seq.0) >= *delivered).then_some((*producer, *lane))
+        };
+        self.away = self.forked.iter().filter_map(done).collect();
         for body in &committed.ledger {
             self.entry(body);
         }

@@ -5,7 +5,7 @@
 //! which member has a lane. It knows no meaning.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -257,20 +257,23 @@ struct Owned {
 impl SimMember {
     fn obey(&mut self, cluster: &mut Cluster) {
         let decided = cluster.group.get_mut(&self.id).map(std::mem::take).unwrap_or_default();
+        let mut given = BTreeSet::new();
         for decided in decided {
             match decided {
                 Decided::Taken(lane) => {
+                    given.remove(&lane);
                     if self.lanes.remove(&lane).is_some() {
                         self.told.push_back(Polled::Revoked(lane));
                     }
                 }
-                Decided::Given(lane) => {
-                    let log = &mut cluster.lanes[usize::from(lane.0)];
-                    log.epoch += 1;
-                    self.lanes.insert(lane, Owned { epoch: log.epoch, next: None });
-                    self.told.push_back(Polled::Assigned(lane, cluster.restore(lane)));
-                }
+                Decided::Given(lane) => drop(given.insert(lane)),
             }
+        }
+        for lane in given {
+            let log = &mut cluster.lanes[usize::from(lane.0)];
+            log.epoch += 1;
+            self.lanes.insert(lane, Owned { epoch: log.epoch, next: None });
+            self.told.push_back(Polled::Assigned(lane, cluster.restore(lane)));
         }
     }
 

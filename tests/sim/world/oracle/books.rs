@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use schemas::{
-    decision::{Instance, Key, State},
+    decision::{Holder, Instance, Key, State},
     event::Outcome,
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::{AlarmKind, Charged, Entry, Fact, Rated},
@@ -65,7 +65,8 @@ impl Oracle {
             if again {
                 return;
             }
-            return self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} is charged and was never made, or is over"));
+            let detail = format!("{key:?} is charged and was never made, or is over: {:?} {:?}", settled.outcome, settled.usage);
+            return self.broken(Obligation::NothingIsChargedTwice, detail);
         };
         let rows_before = seen.rows;
         seen.rows += u32::from(!again || rows_before == 0);
@@ -136,7 +137,7 @@ impl Oracle {
             if holder.granted < granted {
                 broken.push((Obligation::TheLogIsSane, format!("what {} was granted of {id} goes down", holder.producer)));
             }
-            if self.forked.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
+            if self.away.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
                 broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
             }
@@ -147,10 +148,16 @@ impl Oracle {
             let leases: i128 = new.holders.iter().map(|holder| holder.granted - holder.returned).sum();
             let newest = new.windows.iter().max_by_key(|window| window.start);
             let taken: i128 = newest.map_or(leases, |window| {
-                let used = |uses: &[(schemas::time::Time, i128)]| uses.iter().find(|(start, _)| *start == window.start).map_or(0, |(_, used)| *used);
-                window.adjusted + new.holders.iter().map(|holder| (holder.granted - holder.returned).max(used(&holder.used))).sum::<i128>()
+                // What was used beyond a lease after the grant, in the same transaction, was not known when it was made.
+                let used = |holder: &Holder| {
+                    let known = before(holder.producer).into_iter().flat_map(|old| &old.used);
+                    known.filter(|(start, _)| *start == window.start).map(|(_, used)| *used).sum::<i128>()
+                };
+                let taken = |holder: &Holder| (holder.granted - holder.returned).max(used(holder));
+                window.adjusted + new.holders.iter().map(taken).sum::<i128>()
             });
-            if leases.max(taken) > new.amount || !rule.amounts.contains(&new.amount) {
+            let amount = old.as_ref().map_or(new.amount, |old| old.amount.max(new.amount));
+            if leases.max(taken) > amount || !rule.amounts.contains(&new.amount) {
                 let detail = format!("{taken} of {} is taken after a grant, of {}", rule.limit.name, new.amount);
                 broken.push((Obligation::NoGrantBeyondTheAmount, detail));
             }

@@ -48,7 +48,7 @@ impl Oracle {
                 holder.used.iter().find(|(start, _)| start == window).map_or(0, |(_, used)| *used)
             };
             let settled: i128 = instance.holders.iter().map(used).sum();
-            if settled < spent.used || settled > spent.used + spent.overtaken {
+            if settled < spent.used - spent.short || settled > spent.used + spent.overtaken {
                 broken.push(format!(
                     "{} from {window}: the balance is {settled}, the ledger says {}",
                     rule.limit.name, spent.used
@@ -93,7 +93,7 @@ impl Oracle {
             });
             let away = known.map_or(0, |(lane, instance)| self.out_of_reach(*lane, instance, *window));
             let away = if over && !standing { return None } else { away };
-            let gone = if over { 0 } else { spent.used + spent.unknown + spent.overtaken };
+            let gone = if over { 0 } else { spent.used + spent.unknown + spent.overtaken + spent.doubted };
             Some(rule.limit.amount - gone - away)
         });
         left.min().unwrap_or(rule.limit.amount)
@@ -101,7 +101,7 @@ impl Oracle {
 
     /// What is leased to producers whose journal was restored, beyond what they are known to have used and held.
     fn out_of_reach(&self, lane: Lane, instance: &schemas::decision::Instance, window: Time) -> i128 {
-        let forked = instance.holders.iter().filter(|holder| self.forked.contains(&(holder.producer, lane)));
+        let forked = instance.holders.iter().filter(|holder| self.forked.contains_key(&(holder.producer, lane)));
         forked
             .map(|holder| {
                 let used = holder.used.iter().find(|(start, _)| *start == window).map_or(0, |(_, used)| *used);
