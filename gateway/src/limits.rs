@@ -226,7 +226,8 @@ impl Limits {
         let lanes = self.lock().dirty_lanes();
         lanes.into_iter().try_for_each(|lane| {
             let counters = self.report(lane, now);
-            self.append(lane, &Event::Reported(Reported { at: now, low_watermark, counters, last: false }))
+            let reported = Reported { at: now, low_watermark, counters, last: false };
+            self.say(lane, reported)
         })
     }
 
@@ -240,8 +241,23 @@ impl Limits {
         };
         (0..lanes).map(Lane).try_for_each(|lane| {
             let counters = self.report(lane, now);
-            self.append(lane, &Event::Reported(Reported { at: now, low_watermark: now, counters, last: true }))
+            self.say(lane, Reported { at: now, low_watermark: now, counters, last: true })
         })
+    }
+
+    /// Appends a report; counters that could not be said stay to be said.
+    fn say(&self, lane: Lane, reported: Reported) -> Result<(), journal::Error> {
+        let event = Event::Reported(reported);
+        let said = self.append(lane, &event);
+        if let (Err(_), Event::Reported(reported)) = (&said, &event) {
+            let mut book = self.lock();
+            for counter in &reported.counters {
+                if let Some(slot) = book.slot_mut(counter.instance) {
+                    slot.dirty = true;
+                }
+            }
+        }
+        said
     }
 
     /// How long ago decisions of a lane were last seen; nothing if never.

@@ -128,6 +128,8 @@ struct Spent {
     doubted: i128,
     /// What a restored disk may have kept from being reported in another lane; the lease is out of reach instead.
     short: i128,
+    /// What the ledger says was used, by who held it.
+    by: BTreeMap<ProducerId, i128>,
 }
 
 /// What one producer has of one counter.
@@ -331,13 +333,13 @@ impl Oracle {
     pub(crate) fn restored(&mut self, gone: &[Bytes], lost: &[Bytes], forked: Vec<((ProducerId, Lane), u64)>) {
         self.forked.extend(forked);
         for body in gone {
-            let (key, admitted) = match wire::decode_event(body) {
-                Ok(Event::Admitted(admitted)) => ((admitted.attempt.call, admitted.attempt.attempt), true),
-                Ok(Event::Settled(settled)) => ((settled.attempt.call, settled.attempt.attempt), false),
+            let key = match wire::decode_event(body) {
+                Ok(Event::Admitted(admitted)) => (admitted.attempt.call, admitted.attempt.attempt),
+                Ok(Event::Settled(settled)) => (settled.attempt.call, settled.attempt.attempt),
                 _ => continue,
             };
             let Some(seen) = self.attempts.get_mut(&key) else { continue };
-            seen.gone |= admitted;
+            seen.gone = true;
             for (hold, place) in &seen.holds {
                 let bill = amount(self.rules[*place].limit.unit, &seen.wish, seen.book, seen.wish.bill);
                 let spent = self.spent.entry((hold.instance, hold.window)).or_default();

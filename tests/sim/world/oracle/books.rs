@@ -72,6 +72,7 @@ impl Oracle {
         seen.rows += u32::from(!again || rows_before == 0);
         seen.charges += u32::from(!charged.charges.is_empty());
         let (rows, charges, wish, book, holds) = (seen.rows, seen.charges, seen.wish, seen.book, seen.holds.clone());
+        let producer = seen.producer;
         if rows > 1 || charges > 1 {
             self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} has {rows} rows and {charges} charges"));
         }
@@ -98,6 +99,7 @@ impl Oracle {
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
             spent.rule = place;
             spent.used += used;
+            *spent.by.entry(producer).or_default() += used;
             spent.unknown += if whole || counted { 0 } else { (hold.amount - used).max(0) };
         }
     }

@@ -49,9 +49,10 @@ impl Oracle {
             };
             let settled: i128 = instance.holders.iter().map(used).sum();
             if settled < spent.used - spent.short || settled > spent.used + spent.overtaken {
+                let known: Vec<_> = instance.holders.iter().map(|holder| (holder.producer, used(holder))).collect();
                 broken.push(format!(
-                    "{} from {window}: the balance is {settled}, the ledger says {}",
-                    rule.limit.name, spent.used
+                    "{} from {window}: the balance is {settled}, {known:?}, the ledger says {}, {:?}",
+                    rule.limit.name, spent.used, spent.by
                 ));
             }
         }
