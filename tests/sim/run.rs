@@ -3,6 +3,7 @@
 //! Runs one world and says what it did. A failure names the obligation, the seed and the step, and replays exactly.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a simulation that cannot go on says where")]
+#![expect(clippy::indexing_slicing, reason = "the places of a world are its own")]
 #![expect(clippy::print_stdout, reason = "it says what it did")]
 
 mod world;

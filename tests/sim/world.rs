@@ -130,6 +130,11 @@ impl World {
         world
     }
 
+    /// Where everything stands, as a number: equal runs have equal ones.
+    pub(crate) fn trace(&self) -> u64 {
+        self.dice.clone().throw() ^ self.road.lock().trace()
+    }
+
     /// One throw of the dice.
     fn step(&mut self) {
         self.steps += 1;

@@ -74,7 +74,7 @@ impl Door {
     }
 
     /// Starts the process: a new producer, which first settles what its journal left open.
-    pub(crate) fn start(&mut self, road: &Road, lanes: u16, dice: &mut Dice, plant: Option<Plant>) -> ProducerId {
+    pub(crate) fn start(&mut self, road: &Road, lanes: u16, dice: &mut Dice, plant: Option<Plant>) {
         let fresh = ProducerId::from_bytes(dice.bytes());
         let me = self.last.filter(|_| plant == Some(Plant::ProducerReused)).unwrap_or(fresh);
         self.last = Some(me);
@@ -105,7 +105,6 @@ impl Door {
         }
         process.flush();
         self.process = Some(process);
-        me
     }
 }
 
@@ -187,6 +186,18 @@ impl Process {
             let Some(record) = self.way[lane].pop_front() else { return };
             road.take(record.lane, record.header, record.body);
         }
+    }
+
+    /// The lane with most on its way.
+    pub(crate) fn longest(&self) -> usize {
+        (0..self.way.len()).max_by_key(|lane| self.way[*lane].len()).unwrap_or(0)
+    }
+
+    /// Of what is on its way in a lane the first part is lost and the rest arrives.
+    pub(crate) fn lose_first(&mut self, road: &Road, lane: usize, most: usize) {
+        let lost = most.min(self.way[lane].len());
+        self.way[lane].drain(..lost);
+        self.deliver(road, lane, usize::MAX);
     }
 
     /// A delivery failed: of what was on its way nobody knows what arrived.

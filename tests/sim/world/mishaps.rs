@@ -13,11 +13,7 @@ use super::{
 impl World {
     pub(super) fn mishap(&mut self) {
         let (place, member) = (self.dice.index(self.doors.len()), self.dice.index(self.members.len()));
-        let what = self.dice.weighted(&[8, 6, 10, 10, 10, 6, 8, 6, 6, 6, 4, 6, 3]);
-        if std::env::var("T").is_ok() {
-            eprintln!("{} mishap {what} door {place} {:?} copy {}", self.steps, self.doors[place].process.as_ref().map(|p| p.me), self.doors[place].copy.is_some());
-        }
-        match what {
+        match self.dice.weighted(&[8, 6, 10, 10, 10, 6, 8, 10, 6, 6, 4, 6, 3]) {
             0 => self.kill(place),
             1 => self.power_failure(place),
             2 => self.start_door(place),
@@ -36,8 +32,7 @@ impl World {
 
     pub(super) fn start_door(&mut self, place: usize) {
         if self.doors[place].process.is_none() {
-            let me = self.doors[place].start(&self.road, LANES, &mut self.dice, self.plant);
-            self.oracle.opened(me);
+            self.doors[place].start(&self.road, LANES, &mut self.dice, self.plant);
             self.doors[place].read = 0;
             self.read(place);
         }
@@ -89,8 +84,13 @@ impl World {
         let door = &mut self.doors[place];
         if let Some(process) = &mut door.process {
             if self.dice.one_in(2) {
-                let lane = self.dice.index(usize::from(LANES));
-                process.deliver(&self.road, lane, self.dice.index(20));
+                let lane = process.longest();
+                let some = 1 + self.dice.index(4);
+                if self.dice.one_in(2) {
+                    process.deliver(&self.road, lane, some);
+                } else {
+                    process.lose_first(&self.road, lane, some);
+                }
             }
             process.lose_way(&door.clock);
         }

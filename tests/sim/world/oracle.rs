@@ -53,6 +53,10 @@ pub(crate) enum Obligation {
     TheLastUnitIsUsable,
     /// What is out of reach stays counted.
     LeasesOutOfReachStayCounted,
+    /// What nobody knows stays held.
+    TheUnknownStaysHeld,
+    /// A gateway does not go back to an earlier window.
+    WindowsDoNotGoBack,
     /// Totals only grow, and alarms have a cause.
     TheLogIsSane,
     /// Everything is shipped, confirmed and read once faults heal.
@@ -78,6 +82,8 @@ pub(crate) struct Oracle {
     attempts: BTreeMap<(CallId, u16), Seen>,
     spent: BTreeMap<(InstanceId, Time), Spent>,
     mine: BTreeMap<(ProducerId, InstanceId), Mine>,
+    /// By producer, limit and values, the last window that was entered.
+    entered: BTreeMap<(ProducerId, usize, Vec<&'static str>), Time>,
     books: books::Books,
     /// Producers whose journal was restored behind what was delivered of them, by lane.
     forked: BTreeMap<(ProducerId, Lane), u64>,
@@ -164,13 +170,6 @@ impl Oracle {
         self.violations.push(Violation { obligation, detail: detail.into() });
     }
 
-    pub(crate) fn show(&self) -> String {
-        format!("{:#?}\nforked {:?}", self.books.instances.values().filter(|(_, i)| i.holders.len() > 0).collect::<Vec<_>>(), self.forked)
-    }
-
-    /// A process of a gateway began.
-    pub(crate) fn opened(&mut self, _: ProducerId) {}
-
     /// How far metering has accepted a producer in a lane.
     pub(crate) fn accepted(&self, producer: ProducerId, lane: Lane) -> u64 {
         self.books.marks.get(&(lane, producer)).map_or(0, |seq| seq.0)
@@ -180,7 +179,7 @@ impl Oracle {
     pub(crate) fn held(&mut self, producer: ProducerId, call: &Call, wish: Wish, book: usize) {
         let key = (call.facts.call, call.facts.attempt);
         let holds = call.permit.as_ref().map(|permit| permit.holds.clone()).unwrap_or_default();
-        let (mut matched, mut broken) = (Vec::new(), Vec::new());
+        let (mut matched, mut broken, mut back) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in self.rules.iter().enumerate() {
             let Some(values) = values(&rule.limit, &wish) else { continue };
             let is_its = |hold: &&Hold| {
@@ -188,7 +187,14 @@ impl Oracle {
                 InstanceId::of(rule.id, &values, window) == hold.instance
             };
             match holds.iter().find(is_its) {
-                Some(hold) => matched.push((*hold, place)),
+                Some(hold) => {
+                    matched.push((*hold, place));
+                    let last = self.entered.entry((producer, place, values)).or_insert(hold.window);
+                    if hold.window < *last {
+                        back.push(format!("{} at {producer} goes back to {}", rule.limit.name, hold.window));
+                    }
+                    *last = hold.window.max(*last);
+                }
                 None => broken.push(format!("{key:?} holds nothing of {}", rule.limit.name)),
             }
         }
@@ -196,6 +202,7 @@ impl Oracle {
             broken.push(format!("{key:?} holds {} counters, of which {} are its own", holds.len(), matched.len()));
         }
         broken.into_iter().for_each(|detail| self.broken(Obligation::EveryLimitIsHeld, detail));
+        back.into_iter().for_each(|detail| self.broken(Obligation::WindowsDoNotGoBack, detail));
         for (hold, place) in &matched {
             let mine = self.mine.entry((producer, hold.instance)).or_default();
             let busy = mine.busy.entry(hold.window).or_default();

@@ -145,6 +145,7 @@ impl World {
             }
         }
         let (tenant, door) = (super::policy::TENANTS[tenant], &self.doors[place].name);
+        let (tenant, door) = (super::policy::TENANTS[tenant], &self.doors[place].name);
         if std::env::var("T").is_ok() {
             eprintln!("{}", self.oracle.show());
             for door in &self.doors { eprintln!("{} {:?}", door.name, door.process.as_ref().map(|p| p.me)); }

@@ -143,6 +143,12 @@ impl Oracle {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
                 broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
             }
+            let closes = holder.closed() && before(holder.producer).is_some_and(|old| !old.closed());
+            let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
+            if closes && holder.granted - holder.returned < lease.min(used + holder.provisioned) {
+                let detail = format!("{} is gone, and what it held of {id} is free", holder.producer);
+                broken.push((Obligation::TheUnknownStaysHeld, detail));
+            }
             self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;
         }
         let hard = self.rules.iter().find(|rule| rule.id == new.limit).filter(|rule| rule.limit.mode == super::Mode::Hard);

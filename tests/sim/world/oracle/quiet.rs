@@ -7,7 +7,7 @@ use schemas::{
     time::Time,
 };
 
-use super::{Obligation, Oracle, Spent, amount, stands, values};
+use super::{Obligation, Oracle, amount, stands, values};
 use crate::world::call::{Bill, Wish};
 
 impl Oracle {
@@ -57,7 +57,24 @@ impl Oracle {
             }
         }
         broken.into_iter().for_each(|detail| self.broken(Obligation::BalancesAreTheLedger, detail));
-        self.spent.retain(|_, spent| !spent.is_over(now, &self.rules[spent.rule].limit));
+        self.provisions();
+    }
+
+    /// What the ledger does not know the use of is held, as long as its window lasts.
+    fn provisions(&mut self) {
+        let mut broken = Vec::new();
+        for ((id, window), spent) in &self.spent {
+            let rule = &self.rules[spent.rule];
+            let Some((lane, instance)) = self.books.instances.get(id).filter(|_| !stands(rule.limit.window)) else {
+                continue;
+            };
+            let held: i128 = instance.holders.iter().map(|holder| holder.provisioned).sum();
+            let away = instance.holders.iter().any(|holder| self.forked.contains_key(&(holder.producer, *lane)));
+            if held < spent.unknown && !away && spent.short == 0 {
+                broken.push(format!("{} from {window}: {held} is held, {} is unknown", rule.limit.name, spent.unknown));
+            }
+        }
+        broken.into_iter().for_each(|detail| self.broken(Obligation::TheUnknownStaysHeld, detail));
     }
 
     /// What is left of every hard limit of a call, in tokens of input; nothing if it falls under none.
@@ -110,13 +127,6 @@ impl Oracle {
             })
             .map(|away| away.max(0))
             .sum()
-    }
-}
-
-impl Spent {
-    fn is_over(&self, now: Time, limit: &schemas::limit::Limit) -> bool {
-        let _ = (now, limit);
-        false
     }
 }
 
