@@ -36,10 +36,8 @@ struct Sent {
 impl Shipping {
     /// Whether a record that was read has to be sent; then it counts as sent.
     pub fn wants(&mut self, record: &Record, confirmed: impl FnOnce() -> Seq, at: Instant) -> bool {
-        let sent = self
-            .lanes
-            .entry((record.header.producer, record.lane))
-            .or_insert_with(|| Sent::new(confirmed().0, at));
+        let sent =
+            self.lanes.entry((record.header.producer, record.lane)).or_insert_with(|| Sent::new(confirmed().0, at));
         let wanted = record.header.seq.0 > sent.sent;
         if wanted {
             sent.sent = record.header.seq.0;

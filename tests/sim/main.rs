@@ -38,7 +38,8 @@ fn every_obligation_holds_whatever_else_goes_wrong() {
 #[test]
 fn a_seed_replays_exactly() {
     let told = |world: &world::World| (world.passed, world.trace());
-    let [first, second] = [7, 7].map(|seed| told(&world::run(seed, STEPS, None).unwrap_or_else(|failure| panic!("{failure}"))));
+    let [first, second] =
+        [7, 7].map(|seed| told(&world::run(seed, STEPS, None).unwrap_or_else(|failure| panic!("{failure}"))));
     assert_eq!(first, second);
 }
 

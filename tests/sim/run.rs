@@ -22,7 +22,9 @@ fn main() {
         println!("planted: {}", plant.schedule());
     }
     match world::run(seed, steps, plant) {
-        Ok(world) => println!("seed {seed}: {} steps, {} attempts passed, every obligation held", world.steps, world.passed),
+        Ok(world) => {
+            println!("seed {seed}: {} steps, {} attempts passed, every obligation held", world.steps, world.passed)
+        }
         Err(failure) => {
             println!("{failure}");
             std::process::exit(1);

@@ -21,8 +21,8 @@ use std::time::Duration;
 use metering::run::Desk;
 use schemas::{limit::Limit, price::Book};
 
-pub(crate) use self::{oracle::Violation, plant::Plant};
 use self::{clock::Clock, dice::Dice, door::Door, oracle::Oracle, road::Road};
+pub(crate) use self::{oracle::Violation, plant::Plant};
 
 /// How many lanes the log has.
 const LANES: u16 = 3;
@@ -103,7 +103,8 @@ impl World {
         let clock = Clock::new();
         let road = Road::new(LANES, dice.another(), plant);
         let (limits, books) = (policy::limits(), [policy::book(0), policy::book(1)]);
-        for body in [policy::book_record(&books[0]), policy::book_record(&books[1]), policy::record(&limits, &books[0])] {
+        for body in [policy::book_record(&books[0]), policy::book_record(&books[1]), policy::record(&limits, &books[0])]
+        {
             road.publish(body);
         }
         let mut oracle = Oracle::default();

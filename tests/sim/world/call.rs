@@ -103,7 +103,13 @@ impl Wish {
             provider: dice.index(2),
             model: usize::from(dice.one_in(6)),
             bound,
-            bill: if beyond { Bill { input: 100 * bound.input, output: bill.output } } else if whole { bound } else { bill },
+            bill: if beyond {
+                Bill { input: 100 * bound.input, output: bill.output }
+            } else if whole {
+                bound
+            } else {
+                bill
+            },
         }
     }
 

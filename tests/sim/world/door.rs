@@ -134,7 +134,8 @@ impl Process {
     /// Settlements that are not written yet.
     pub(crate) fn unwritten(&self) -> Vec<Settled> {
         let events = self.buffer.iter().filter_map(|(_, body)| wire::decode_event(body).ok());
-        let settled = events.filter_map(|event| if let Event::Settled(settled) = event { Some(*settled) } else { None });
+        let settled =
+            events.filter_map(|event| if let Event::Settled(settled) = event { Some(*settled) } else { None });
         settled.collect()
     }
 
@@ -147,7 +148,9 @@ impl Process {
     pub(crate) fn report(&mut self, clock: &Clock, lanes: u16) {
         let at = clock.now();
         let low = |lane: u16| {
-            let here = |call: &&Call| call.stage != Stage::Waiting && Lane::of(call.facts.subject.tenant.as_bytes(), lanes) == Lane(lane);
+            let here = |call: &&Call| {
+                call.stage != Stage::Waiting && Lane::of(call.facts.subject.tenant.as_bytes(), lanes) == Lane(lane)
+            };
             self.calls.iter().filter(here).map(|call| call.facts.admitted_at).min().map_or(at, |low| low.min(at))
         };
         let lows: Vec<Time> = (0..lanes).map(low).collect();
@@ -214,7 +217,9 @@ impl Process {
 
     /// Whether nothing of it is on its way any more.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.buffer.is_empty() && self.way.iter().all(VecDeque::is_empty) && self.pen.platter.lock().unwrap().unconfirmed() == 0
+        self.buffer.is_empty()
+            && self.way.iter().all(VecDeque::is_empty)
+            && self.pen.platter.lock().unwrap().unconfirmed() == 0
     }
 }
 

@@ -209,11 +209,26 @@ impl Oracle {
             *busy += hold.amount;
             let (busy, lease) = (*busy, mine.granted - mine.returned);
             if self.rules[*place].limit.mode == Mode::Hard && busy > lease {
-                let detail = format!("{} of {} is used and held at {producer} with a lease of {lease}", busy, self.rules[*place].limit.name);
+                let detail = format!(
+                    "{} of {} is used and held at {producer} with a lease of {lease}",
+                    busy, self.rules[*place].limit.name
+                );
                 self.broken(Obligation::NoHoldBeyondTheLease, detail);
             }
         }
-        let seen = Seen { producer, wish, book, holds: matched, sent: false, lost: false, gone: false, admitted: false, rows: 0, charges: 0, done: false };
+        let seen = Seen {
+            producer,
+            wish,
+            book,
+            holds: matched,
+            sent: false,
+            lost: false,
+            gone: false,
+            admitted: false,
+            rows: 0,
+            charges: 0,
+            done: false,
+        };
         self.attempts.insert(key, seen);
     }
 
@@ -292,7 +307,9 @@ impl Oracle {
     }
 
     fn let_go(&mut self, producer: ProducerId, hold: &Hold, keep: i128) {
-        if let Some(busy) = self.mine.get_mut(&(producer, hold.instance)).and_then(|mine| mine.busy.get_mut(&hold.window)) {
+        if let Some(busy) =
+            self.mine.get_mut(&(producer, hold.instance)).and_then(|mine| mine.busy.get_mut(&hold.window))
+        {
             *busy += keep - hold.amount;
         }
     }

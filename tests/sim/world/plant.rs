@@ -74,7 +74,9 @@ impl Plant {
         match self {
             Self::HoldReleasedTwice => "a hold is released twice",
             Self::ReturnBeforeSettlement => "a return reaches metering before the settlements that used the lease",
-            Self::SettlementClipped => "a provider bills a hundred times the bound, and the settlement is clipped to the hold",
+            Self::SettlementClipped => {
+                "a provider bills a hundred times the bound, and the settlement is clipped to the hold"
+            }
             Self::UnknownReleased => "an attempt whose usage is not known frees its hold",
             Self::CrashSettlesZero => "a crash loop, with usage that nobody knows settled as zero",
             Self::TwoTimeZoneDatabases => "a gateway computes windows by another time zone database",

@@ -77,7 +77,11 @@ impl World {
                 return false;
             }
         }
-        let left: Vec<String> = self.doors.iter().map(|door| format!("{} {:?}", door.name, door.platter.lock().unwrap().unconfirmed())).collect();
+        let left: Vec<String> = self
+            .doors
+            .iter()
+            .map(|door| format!("{} {:?}", door.name, door.platter.lock().unwrap().unconfirmed()))
+            .collect();
         self.oracle.broken(Obligation::ItComesToRest, format!("what is not confirmed: {left:?}"));
         false
     }
@@ -136,7 +140,11 @@ impl World {
             }
             self.round();
             (0..self.doors[place].process.as_ref().map_or(0, |process| process.calls.len())).for_each(|at| {
-                if self.doors[place].process.as_ref().is_some_and(|process| process.calls.get(at).is_some_and(|call| call.stage == Stage::Waiting)) {
+                if self.doors[place]
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| process.calls.get(at).is_some_and(|call| call.stage == Stage::Waiting))
+                {
                     self.admit(place, at);
                 }
             });
@@ -146,10 +154,6 @@ impl World {
         }
         let (tenant, door) = (super::policy::TENANTS[tenant], &self.doors[place].name);
         let (tenant, door) = (super::policy::TENANTS[tenant], &self.doors[place].name);
-        if std::env::var("T").is_ok() {
-            eprintln!("{}", self.oracle.show());
-            for door in &self.doors { eprintln!("{} {:?}", door.name, door.process.as_ref().map(|p| p.me)); }
-        }
         let detail = format!("{least} tokens of {tenant} are left and do not pass at {door}: {}", self.refused);
         self.oracle.broken(Obligation::TheLastUnitIsUsable, detail);
     }

@@ -65,7 +65,8 @@ impl Oracle {
             if again {
                 return;
             }
-            let detail = format!("{key:?} is charged and was never made, or is over: {:?} {:?}", settled.outcome, settled.usage);
+            let detail =
+                format!("{key:?} is charged and was never made, or is over: {:?} {:?}", settled.outcome, settled.usage);
             return self.broken(Obligation::NothingIsChargedTwice, detail);
         };
         let rows_before = seen.rows;
@@ -81,7 +82,10 @@ impl Oracle {
         }
         let whole = settled.usage.completeness == Completeness::Exact;
         if settled.outcome == Outcome::Complete && usage != Some(wish.bill) {
-            self.broken(Obligation::ChargesAreExact, format!("{key:?} was billed {:?} and is charged {usage:?}", wish.bill));
+            self.broken(
+                Obligation::ChargesAreExact,
+                format!("{key:?} was billed {:?} and is charged {usage:?}", wish.bill),
+            );
         }
         if again && rows_before > 0 {
             return;
@@ -130,14 +134,19 @@ impl Oracle {
             let detail = format!("{id} is kept in lane {} and in lane {}", elsewhere.0, lane.0);
             self.broken(Obligation::TheLogIsSane, detail);
         }
-        let before = |producer| old.as_ref().and_then(|old| old.holders.iter().find(|holder| holder.producer == producer));
+        let before =
+            |producer| old.as_ref().and_then(|old| old.holders.iter().find(|holder| holder.producer == producer));
         let mut broken = Vec::new();
         let mut grew = false;
         for holder in &new.holders {
-            let (granted, lease) = before(holder.producer).map_or((0, 0), |old| (old.granted, old.granted - old.returned));
+            let (granted, lease) =
+                before(holder.producer).map_or((0, 0), |old| (old.granted, old.granted - old.returned));
             grew |= holder.granted > granted;
             if holder.granted < granted {
-                broken.push((Obligation::TheLogIsSane, format!("what {} was granted of {id} goes down", holder.producer)));
+                broken.push((
+                    Obligation::TheLogIsSane,
+                    format!("what {} was granted of {id} goes down", holder.producer),
+                ));
             }
             if self.away.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
@@ -151,7 +160,8 @@ impl Oracle {
             }
             self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;
         }
-        let hard = self.rules.iter().find(|rule| rule.id == new.limit).filter(|rule| rule.limit.mode == super::Mode::Hard);
+        let hard =
+            self.rules.iter().find(|rule| rule.id == new.limit).filter(|rule| rule.limit.mode == super::Mode::Hard);
         if let Some(rule) = hard.filter(|_| grew) {
             let leases: i128 = new.holders.iter().map(|holder| holder.granted - holder.returned).sum();
             let newest = new.windows.iter().max_by_key(|window| window.start);
