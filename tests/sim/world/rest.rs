@@ -139,20 +139,14 @@ impl World {
                 self.call(place, Wish { bound: bill, bill, ..wish }, 1);
             }
             self.round();
-            (0..self.doors[place].process.as_ref().map_or(0, |process| process.calls.len())).for_each(|at| {
-                if self.doors[place]
-                    .process
-                    .as_ref()
-                    .is_some_and(|process| process.calls.get(at).is_some_and(|call| call.stage == Stage::Waiting))
-                {
-                    self.admit(place, at);
-                }
-            });
+            let waits = |call: &super::call::Call| call.stage == Stage::Waiting;
+            if self.doors[place].process.as_ref().is_some_and(|process| process.calls.first().is_some_and(waits)) {
+                self.admit(place, 0);
+            }
             if self.passed > before {
                 return;
             }
         }
-        let (tenant, door) = (super::policy::TENANTS[tenant], &self.doors[place].name);
         let (tenant, door) = (super::policy::TENANTS[tenant], &self.doors[place].name);
         let detail = format!("{least} tokens of {tenant} are left and do not pass at {door}: {}", self.refused);
         self.oracle.broken(Obligation::TheLastUnitIsUsable, detail);
