@@ -29,6 +29,8 @@ use crate::fault::{self, Fault};
 mod amount;
 mod book;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 pub use book::Tried;
 pub(crate) use book::{Book, Requests};

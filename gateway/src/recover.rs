@@ -207,3 +207,66 @@ fn unknown(open: Open, at: Time) -> Settled {
         attempt,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use schemas::{
+        event::Reported,
+        id::{InstanceId, Offset},
+    };
+
+    use super::*;
+
+    fn counter(instance: u8, used: i128, version: u64) -> Counter {
+        let (instance, window) = (InstanceId([instance; 16]), Time::ZERO);
+        Counter { instance, window, used, returned: 0, held: 0, provisioned: 0, version, recall: 0 }
+    }
+
+    #[test]
+    fn a_successor_tells_each_lane_what_its_predecessor_used_in_calls_of_others() {
+        let producer = ProducerId::from_bytes([1; 16]);
+        let settled = |counters| {
+            let attempt = schemas::event::Attempt {
+                call: CallId::from_bytes([1; 16]),
+                attempt: 1,
+                admitted_at: Time::ZERO,
+                subject: std::sync::Arc::default(),
+                api: schemas::event::Api::OpenAiChat,
+                provider: String::new(),
+                model: String::new(),
+                model_requested: String::new(),
+                stream: false,
+                book: schemas::id::BookHash([0; 32]),
+                gateway: "g".into(),
+            };
+            let admitted = Box::new(Admitted { attempt, holds: Vec::new() });
+            let open = Open { producer, lane: Lane(0), admitted, streamed: None };
+            Event::Settled(Box::new(Settled { counters, ..unknown(open, Time::ZERO) }))
+        };
+        // Instance 7 was last reported in lane 1, its home, before it was used again; of instance 8 nobody knows where it lives.
+        let reported =
+            Reported { at: Time::ZERO, low_watermark: Time::ZERO, counters: vec![counter(7, 3, 1)], last: false };
+        let events = [
+            (0, settled(vec![counter(7, 3, 1)])),
+            (1, Event::Reported(reported)),
+            (0, settled(vec![counter(7, 9, 4), counter(8, 2, 2)])),
+        ];
+        let records = events.iter().enumerate().map(|(place, (lane, event))| {
+            let header = journal::Header { producer, seq: Seq(place as u64 + 1), hash: 0 };
+            let body = Bytes::from(wire::encode_event(event));
+            Ok(Record { lane: Lane(*lane), offset: Offset(place as u64), header, body })
+        });
+        let before = journal::Predecessor { producer, last: [(Lane(0), Seq(3))].into() };
+        let first = first_events(records, Some(&before), 3, "g", Time::ZERO).unwrap();
+        let told: Vec<Vec<i128>> = first
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Opened(opened) => opened.predecessor.as_ref(),
+                _ => None,
+            })
+            .map(|predecessor| predecessor.counters.iter().map(|counter| counter.used).collect())
+            .collect();
+        assert_eq!(told, [vec![], vec![9, 2], vec![2]]);
+    }
+}

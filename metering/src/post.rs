@@ -96,8 +96,10 @@ pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], us
     let provisioned = holder.provisioned + unknown.iter().map(|hold| hold.amount).sum::<i128>();
     let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
     // Use counts by itself (see `Holder::taken`); only where something stays unknown must the lease cover both.
-    // Never more than was leased: what a report counted and its record did not survive would count twice.
-    let keep = (used + provisioned).min(holder.lease());
+    // And never more than was leased, where a lease was needed: what a report counted and its record did not survive would count
+    // twice.
+    let unleased = holder.granted == 0 && provisioned > 0;
+    let keep = if unleased { used + provisioned } else { (used + provisioned).min(holder.lease()) };
     let keep = if fault::is(Fault::LeaseFreedAtRestart) { 0 } else { keep };
     holder.returned = holder.granted - keep;
     holder.held = provisioned;
