@@ -15,6 +15,8 @@ mod platter;
 mod policy;
 mod rest;
 mod road;
+#[cfg(feature = "query")]
+mod shelf;
 
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub(crate) struct World {
     road: Road,
     doors: Vec<Door>,
     members: Vec<Option<Member>>,
+    #[cfg(feature = "query")]
+    shelf: shelf::Shelf,
     oracle: Oracle,
     limits: Vec<Limit>,
     books: [Book; 2],
@@ -116,6 +120,8 @@ impl World {
             road,
             doors,
             members: vec![None, None],
+            #[cfg(feature = "query")]
+            shelf: shelf::Shelf::new(LANES, &limits, plant),
             oracle,
             limits,
             books,
@@ -203,6 +209,12 @@ impl World {
         }
     }
 
+    #[cfg(feature = "query")]
+    fn shelve(&mut self) {
+        self.shelf.step(&self.road, &mut self.dice, &mut self.oracle);
+    }
+
+    #[cfg(not(feature = "query"))]
     fn shelve(&mut self) {
         // Without the lake nobody reads the ledger but the oracle, which has seen it.
         for log in &mut self.road.lock().lanes {

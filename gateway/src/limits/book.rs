@@ -243,14 +243,19 @@ impl Book {
 
     /// Forgets instances of windows that are over.
     pub(crate) fn sweep(&mut self, now: Time) {
-        let floors = &mut self.floors;
+        let (floors, me) = (&mut self.floors, self.me);
         self.slots.retain(|_, slot| {
-            let keep = slot.limit.window.stands() || !slot.idle(now);
-            if !keep {
-                let floor = floors.entry(slot.limit_id).or_insert(slot.until());
-                *floor = slot.until().max(*floor);
+            if slot.limit.window.stands() || !slot.idle(now) {
+                return true;
             }
-            keep
+            if slot.spare(me) > 0 {
+                // By the clocks of others the window may last, and what is forgotten here could be used there.
+                slot.give_back(me);
+                return true;
+            }
+            let floor = floors.entry(slot.limit_id).or_insert(slot.until());
+            *floor = slot.until().max(*floor);
+            false
         });
         let slots = &self.slots;
         self.names.retain(|_, names| {

@@ -239,14 +239,16 @@ impl Slot {
         }
     }
 
-    /// Returns everything that is not used or held in any window.
-    pub(crate) fn give_back(&mut self, me: ProducerId) {
+    /// What of its lease is neither used nor held in any window.
+    pub(crate) fn spare(&self, me: ProducerId) -> i128 {
         let used = |spent: &Spent| if fault::is(Fault::UsedIsReturned) { 0 } else { spent.used };
         let busy = self.windows.iter().map(|spent| used(spent) + spent.held + spent.provisioned).max().unwrap_or(0);
-        let idle = self.lease(me) - busy;
-        if idle > 0 {
-            self.returned += idle;
-        }
+        self.lease(me) - busy
+    }
+
+    /// Returns everything that is not used or held in any window.
+    pub(crate) fn give_back(&mut self, me: ProducerId) {
+        self.returned += self.spare(me).max(0);
         self.version += 1;
         self.dirty = true;
     }

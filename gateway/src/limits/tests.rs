@@ -156,6 +156,9 @@ fn a_clock_that_goes_back_leads_into_no_window_that_was_let_go_of() {
     other.limits.give_back(permit);
     other.limits.report_dirty(time(DAY), time(DAY)).unwrap();
     other.limits.lock().sweep(time(DAY));
+    other.limits.report_dirty(time(DAY), time(DAY)).unwrap();
+    assert_eq!(other.reported().last().map(|counter| counter.returned), Some(50), "others may use it");
+    other.limits.lock().sweep(time(DAY));
     other.decide(time(DAY), 50, 0);
     assert_eq!(window_of(&other.hold(time(2), 10)), Some(time(DAY)), "the first day was forgotten");
 }

@@ -170,6 +170,24 @@ impl Oracle {
         self.violations.push(Violation { obligation, detail: detail.into() });
     }
 
+    /// Where in the ledger its charges stand.
+    #[cfg(feature = "query")]
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.books.charged.iter().copied()
+    }
+
+    /// Whether so many tokens, at this cost, are what the ledger charges.
+    #[cfg(feature = "query")]
+    pub(crate) fn is_the_ledger(&self, tokens: i64, cost: i128) -> bool {
+        self.books.tokens == i128::from(tokens) && self.books.cost == cost
+    }
+
+    #[cfg(feature = "query")]
+    pub(crate) fn ledger(&self) -> String {
+        let books = &self.books;
+        format!("{} rows, {} tokens and {} in the ledger", books.charged.len(), books.tokens, books.cost)
+    }
+
     /// How far metering has accepted a producer in a lane.
     pub(crate) fn accepted(&self, producer: ProducerId, lane: Lane) -> u64 {
         self.books.marks.get(&(lane, producer)).map_or(0, |seq| seq.0)
@@ -382,7 +400,10 @@ impl Oracle {
         };
         self.away = self.forked.iter().filter_map(done).collect();
         for body in &committed.ledger {
-            self.entry(body);
+            let end = self.books.ends.entry(committed.lane).or_default();
+            let place = (usize::from(committed.lane.0), *end);
+            *end += 1;
+            self.entry(place, body);
         }
         for (key, state) in &committed.decisions {
             self.decision(committed.lane, key, state.as_ref());

@@ -24,6 +24,8 @@ impl World {
             return;
         }
         self.oracle.quiet(self.clock.now());
+        #[cfg(feature = "query")]
+        self.shelf.add_up(&self.road, &mut self.oracle);
         // The third is under a soft limit, which refuses by what it knows.
         for tenant in 0..2 {
             let user = self.dice.index(2);

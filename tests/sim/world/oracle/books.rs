@@ -1,6 +1,6 @@
 //! What the oracle reads in committed messages: each charge once and exact, totals that only grow, grants within the amount.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use schemas::{
@@ -21,14 +21,15 @@ use crate::world::call::Bill;
 pub(crate) struct Books {
     pub(crate) instances: BTreeMap<InstanceId, (Lane, Instance)>,
     pub(crate) marks: BTreeMap<(Lane, ProducerId), Seq>,
-    /// Rows of attempts, their tokens and their cost.
-    pub(crate) rows: u64,
-    pub(crate) tokens: u128,
+    /// Where the ledger ends, by lane, and where in it the charges stand.
+    pub(crate) ends: BTreeMap<Lane, u64>,
+    pub(crate) charged: BTreeSet<(usize, u64)>,
+    pub(crate) tokens: i128,
     pub(crate) cost: i128,
 }
 
 impl Oracle {
-    pub(super) fn entry(&mut self, body: &Bytes) {
+    pub(super) fn entry(&mut self, place: (usize, u64), body: &Bytes) {
         let Ok(Entry { fact, .. }) = wire::decode_entry(body) else {
             return self.broken(Obligation::TheLogIsSane, "an entry cannot be read");
         };
@@ -40,7 +41,10 @@ impl Oracle {
                     self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} is admitted twice, or by nobody"));
                 }
             }
-            Fact::Charged(charged) => self.charged(&charged),
+            Fact::Charged(charged) => {
+                self.books.charged.insert(place);
+                self.charged(&charged);
+            }
             Fact::Alarm(alarm) => {
                 let known = alarm.kind == AlarmKind::Forked && !self.forked.is_empty();
                 if !known {
@@ -57,8 +61,7 @@ impl Oracle {
         let total = settled.usage.total();
         let usage = total.map(|total| Bill { input: total.uncached_input, output: total.output });
         let cost: i128 = charged.charges.iter().map(|charge| cost(&charge.price)).sum();
-        self.books.rows += 1;
-        self.books.tokens += total.map_or(0, |total| u128::from(total.total()));
+        self.books.tokens += total.map_or(0, |total| i128::from(total.total()));
         self.books.cost += cost;
         let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && !self.forked.is_empty();
         let Some(seen) = self.attempts.get_mut(&key) else {
