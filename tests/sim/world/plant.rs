@@ -33,13 +33,12 @@ pub(crate) enum Plant {
     ReExecutedDecision,
     ClaimedBeforeCommit,
     StoreCommitLost,
-    ZombieMemberNotFenced,
     ZombieLakeWriter,
     TailEvictedUnderQuery,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -64,7 +63,6 @@ impl Plant {
         Self::ReExecutedDecision,
         Self::ClaimedBeforeCommit,
         Self::StoreCommitLost,
-        Self::ZombieMemberNotFenced,
         Self::ZombieLakeWriter,
         Self::TailEvictedUnderQuery,
     ];
@@ -98,7 +96,6 @@ impl Plant {
             Self::ReExecutedDecision => "a new owner re-executes decisions instead of reading them",
             Self::ClaimedBeforeCommit => "a sequence is claimed before the commit",
             Self::StoreCommitLost => "outputs are fsynced and the commit of the store is lost",
-            Self::ZombieMemberNotFenced => "a member that lost its lane commits all the same",
             Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
         }

@@ -328,7 +328,7 @@ impl Member for SimMember {
         let mut cluster = road.lock();
         let epoch = self.lanes.get(&lane).map(|owned| owned.epoch);
         let fenced = epoch != Some(cluster.lanes[usize::from(lane.0)].epoch);
-        if fenced && cluster.plant != Some(Plant::ZombieMemberNotFenced) || epoch.is_none() {
+        if fenced {
             self.lanes.remove(&lane);
             return Err(Error::Fenced(lane));
         }
