@@ -69,6 +69,7 @@ impl House {
             last: before.last.get(&Lane(0)).copied().unwrap_or_default(),
             provisions: Vec::new(),
             used: Vec::new(),
+            counters: Vec::new(),
         });
         let opened = Event::Opened(Opened { gateway: "g".into(), at: time::now(), predecessor });
         append(&journal, &opened);

@@ -6,114 +6,21 @@
 use std::sync::Arc;
 
 use schemas::{
-    event::{self, Api, CallEnd, Event, Outcome, Posting, Settled, Streamed},
+    event::{self, Event, Settled, Streamed},
     id::Lane,
-    money::Pico,
-    price::{self, Book, Key},
+    price::Book,
     time::{Time, now},
-    tokens::{Completeness, Doubt, Part, Usage, Vector},
+    tokens::{Part, Vector},
 };
 
 use crate::{
     emit::Ticket,
-    limits::{Permit, Spent},
-    meter::{self, Measured},
+    limits::Permit,
+    meter::Measured,
+    settlement::{self, End, Ended},
     sweep::{Flights, Watch},
     worker::Worker,
 };
-
-/// The ways in which an attempt ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The answer came to its end.
-    Complete,
-    /// The provider answered with an error, which costs nothing.
-    Refused,
-    /// The provider never saw the request.
-    NotSent,
-    /// It may have seen it; no answer came.
-    NoAnswer,
-    /// Its answer broke off.
-    Truncated,
-    /// A deadline passed.
-    TimedOut,
-    /// The client went away before the request was sent.
-    ClientGoneBefore,
-    /// The client went away, and the answer was read to its end without it.
-    ClientGoneDrained,
-    /// The client went away, and so did we.
-    ClientGone,
-    /// We ended it.
-    Cut,
-}
-
-impl End {
-    /// What the row of the attempt says.
-    pub(crate) const fn outcome(self) -> Outcome {
-        match self {
-            Self::Complete => Outcome::Complete,
-            Self::Refused | Self::NotSent | Self::NoAnswer | Self::Truncated => Outcome::ProviderError,
-            Self::TimedOut => Outcome::Timeout,
-            Self::ClientGoneBefore | Self::ClientGoneDrained | Self::ClientGone => Outcome::ClientGone,
-            Self::Cut => Outcome::Cut,
-        }
-    }
-
-    /// Why usage is not known, where there is no answer to say it.
-    const fn doubt(self) -> Doubt {
-        match self {
-            Self::NoAnswer | Self::NotSent | Self::Refused => Doubt::NoAnswer,
-            Self::Truncated | Self::Cut => Doubt::Truncated,
-            Self::TimedOut => Doubt::TimedOut,
-            Self::ClientGone | Self::ClientGoneBefore => Doubt::ClientLeft,
-            Self::Complete | Self::ClientGoneDrained => Doubt::NotReported,
-        }
-    }
-
-    /// How the body of the answer came to its end, for its meter.
-    pub(crate) const fn of_body(self) -> meter::End {
-        match self {
-            Self::Complete | Self::ClientGoneDrained | Self::Refused => meter::End::Closed,
-            Self::Truncated | Self::Cut | Self::NoAnswer | Self::NotSent => meter::End::Broken,
-            Self::TimedOut => meter::End::TimedOut,
-            Self::ClientGone | Self::ClientGoneBefore => meter::End::ClientLeft,
-        }
-    }
-}
-
-/// What an attempt used, by how it ended and what its meter read.
-fn usage(end: End, measured: Option<Usage>) -> Usage {
-    match (end, measured) {
-        (End::Refused | End::NotSent | End::ClientGoneBefore, _) => Usage::none(),
-        (_, Some(usage)) => usage,
-        (_, None) => Usage::missing(end.doubt()),
-    }
-}
-
-/// What an answer says of itself, beside what it used.
-#[derive(Default)]
-struct Said {
-    raw_usage: String,
-    model: String,
-    service_tier: String,
-    region: String,
-    cost: Option<Pico>,
-    response_id: String,
-}
-
-impl Said {
-    fn of(measured: Measured) -> (Option<Usage>, Self) {
-        let said = Self {
-            raw_usage: measured.raw_usage,
-            model: measured.model_answered,
-            service_tier: measured.service_tier,
-            region: measured.region,
-            cost: measured.provider_cost,
-            response_id: measured.response_id,
-        };
-        (Some(measured.usage), said)
-    }
-}
 
 /// What belongs to the call rather than to the attempt.
 #[derive(Clone, Debug, Default)]
@@ -214,18 +121,11 @@ impl Attempt {
         if self.worker.emitter.failing() {
             return;
         }
-        let posted = if reported.is_empty() { Vec::new() } else { self.would_post(&reported) };
+        let holds = self.permit.as_ref().map_or(&[][..], |permit| &permit.holds);
+        let posted = settlement::so_far(&self.worker.shared.limits, holds, &self.book, &self.facts, &reported);
         let streamed =
             Streamed { call: self.facts.call, attempt: self.facts.attempt, at: now(), so_far, reported, posted };
         drop(self.worker.write(self.flight.lane, &Event::Streamed(streamed), None));
-    }
-
-    /// What its limits would be settled with if nothing more were heard of it.
-    fn would_post(&self, reported: &[Part]) -> Vec<Posting> {
-        let Some(permit) = &self.permit else { return Vec::new() };
-        let usage = Usage { parts: reported.to_vec(), completeness: Completeness::LowerBound(Doubt::Crashed) };
-        let spent = Spent { usage: &usage, cost: self.cost(&Said::default(), &usage), whole: false };
-        self.worker.shared.limits.would_post(&permit.holds, &spent)
     }
 
     /// Whether it has been settled.
@@ -236,52 +136,22 @@ impl Attempt {
     /// Ends it: its limits are settled and its last record is written. A second time it does nothing.
     pub(crate) fn settle(&mut self, end: End, measured: Option<Measured>) -> Option<Ticket> {
         let permit = self.permit.take()?;
-        let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
-        let usage = if self.facts.api == Api::AnthropicCountTokens { Usage::none() } else { usage(end, read) };
-        let cost = self.cost(&said, &usage);
-        let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
-        let spent = Spent { usage: &usage, cost, whole };
-        let (posted, counters) = self.worker.shared.limits.settle(self.flight.lane, permit, &spent);
-        let settled_at = now();
-        self.worker.meters.settled(&self.facts, end.outcome(), &usage, settled_at, self.ttft_ms);
-        let settled = Settled {
+        let ended = Ended {
             attempt: self.take_facts(),
-            settled_at,
-            outcome: end.outcome(),
+            end,
+            measured,
             status: self.status,
-            usage,
-            raw_usage: said.raw_usage,
-            model_answered: said.model,
-            service_tier: said.service_tier,
-            region: said.region,
-            provider_cost: said.cost,
-            response_id: said.response_id,
             ttft_ms: self.ttft_ms,
-            posted,
-            counters,
-            call: Some(CallEnd {
-                attempts: self.facts.attempt,
-                outcome: end.outcome(),
-                accepted_at: self.call.accepted_at,
-                balance_age_ms: self.call.balance_age_ms,
-                session_id: std::mem::take(&mut self.call.session_id),
-                earlier: Vector::default(),
-            }),
+            settled_at: now(),
+            accepted_at: self.call.accepted_at,
+            balance_age_ms: self.call.balance_age_ms,
+            session_id: std::mem::take(&mut self.call.session_id),
         };
+        let settled = settlement::settle(&self.worker.shared.limits, self.flight.lane, permit, &self.book, ended);
+        let Settled { attempt, outcome, usage, settled_at, .. } = &settled;
+        self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
         self.flight.closes_with_record = true;
         Some(self.worker.write(self.flight.lane, &Event::Settled(Box::new(settled)), Some(self.flight.index)))
-    }
-
-    /// What metering will charge: the same function of the same book.
-    fn cost(&self, said: &Said, usage: &Usage) -> Result<Pico, schemas::ledger::Unpriced> {
-        let key = Key {
-            provider: &self.facts.provider,
-            vendor: self.facts.api.vendor(),
-            model: &self.facts.model,
-            tier: &said.service_tier,
-            at: self.facts.admitted_at,
-        };
-        price::cost(&price::rate(Some(&self.book), &key, &said.model, &usage.parts))
     }
 }
 
@@ -294,33 +164,4 @@ impl Drop for Attempt {
 
 fn millis(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {
-        assert_eq!(usage(end, read.cloned()).completeness, *wanted, "{end:?}");
-    }
-
-    #[test]
-    fn what_is_not_known_is_never_zero() {
-        let known = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
-        for end in [End::Refused, End::NotSent, End::ClientGoneBefore] {
-            check(end, None, &Completeness::Exact);
-            assert_eq!(usage(end, Some(known.clone())), Usage::none());
-        }
-        for (end, why) in [
-            (End::NoAnswer, Doubt::NoAnswer),
-            (End::Truncated, Doubt::Truncated),
-            (End::Cut, Doubt::Truncated),
-            (End::TimedOut, Doubt::TimedOut),
-            (End::ClientGone, Doubt::ClientLeft),
-            (End::Complete, Doubt::NotReported),
-        ] {
-            check(end, None, &Completeness::Missing(why));
-            check(end, Some(&known), &Completeness::Exact);
-        }
-    }
 }

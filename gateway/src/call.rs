@@ -24,7 +24,7 @@ use schemas::{
 };
 
 use crate::{
-    attempt::{Attempt, Call, End, Flight},
+    attempt::{Attempt, Call, Flight},
     authenticate::authenticate,
     body,
     error::{AtLimit, Dialect, Fault, RATE},
@@ -35,6 +35,7 @@ use crate::{
     obey::{Caller, PolicyView},
     request::{Cap, CapMember, Edits, Parsed, parse},
     route::{self, short},
+    settlement::End,
     upstream::Upstream,
     worker::Worker,
 };
@@ -223,7 +224,7 @@ async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<(At
         drop(refused(worker, arrival, &facts, bound, refusal, true));
     }
     if permit.hard && worker.is_behind() {
-        give_back(worker, permit);
+        worker.shared.limits.give_back(permit);
         return Err(Fault::new(
             ErrorCode::JournalBehind,
             "calls under a hard limit wait until it has caught up; try again",
@@ -242,18 +243,6 @@ fn may_fit(refusal: &Refusal, aim: &Aim) -> bool {
     let of_tokens = matches!(refusal.unit, Unit::Tokens | Unit::InputTokens | Unit::Usd);
     let for_want = matches!(refusal.code, ErrorCode::HardLimitReached | ErrorCode::LeaseNotObtained);
     of_tokens && for_want && aim.facts.encoding != Encoding::None && matches!(aim.bound, Bound::AtMost(_))
-}
-
-/// Returns a permit of which nothing was used: not even the request itself counts.
-fn give_back(worker: &Worker, permit: Permit) {
-    let mut book = worker.shared.limits.lock();
-    for hold in permit.holds {
-        if let Some(slot) = book.slot_mut(hold.instance) {
-            let _ = slot.settle(hold, 0, 0);
-            // No record of a call will carry its counters.
-            slot.dirty = true;
-        }
-    }
 }
 
 fn facts(worker: &Worker, arrival: &Arrival, aim: &Aim, admitted_at: Time) -> event::Attempt {

@@ -14,9 +14,10 @@ use std::{
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
-    attempt::{Attempt, End},
+    attempt::Attempt,
     heading::Plan,
     relay::Flow,
+    settlement::End,
     sweep::Fired,
     upstream::{Answer, SendError, Sending},
 };

@@ -19,12 +19,13 @@ use schemas::{config::TokenEvents, error_code::ErrorCode, event::Api, id::CallId
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    attempt::{Attempt, End},
+    attempt::Attempt,
     authenticate::without_key,
     error::{Fault, stamp},
     obey::PolicyView,
     relay::{Broken, Flow, Pace, Relay},
     request::Parsed,
+    settlement::End,
     sweep::Fired,
     upstream::{Answer, NoSlot, SendError, Sending, Upstream, answer_headers},
     witness::Witness,

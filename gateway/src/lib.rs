@@ -9,7 +9,7 @@
 //! 5. `attempt` writes `Admitted` through `emit` into the journal, before the provider is called.
 //! 6. `upstream` (or the `sandbox` behind the same seam) sends it; `heading` waits for the head of the answer.
 //! 7. `relay` passes each frame as it comes and shows it, through `witness`, to the [`meter`].
-//! 8. `attempt` settles, exactly once, whatever ended it, before the last frame is released. If the client left, `drainer` has
+//! 8. `attempt` settles ([`settlement`]), exactly once, whatever ended it, before the last frame is released. If the client left, `drainer` has
 //!    taken over; if the process dies, `recover` settles at the next start.
 //! 9. `sweep` keeps deadlines and watermarks, `report` tells metering each second, [`obey`] follows what metering decides.
 //!
@@ -24,6 +24,7 @@ mod connection;
 mod drainer;
 mod emit;
 mod error;
+pub mod fault;
 mod head;
 mod heading;
 mod http;
@@ -33,7 +34,7 @@ pub mod meter;
 mod metrics;
 mod models;
 pub mod obey;
-mod recover;
+pub mod recover;
 mod refusals;
 mod relay;
 mod report;
@@ -41,6 +42,7 @@ pub mod request;
 mod route;
 mod sandbox;
 mod server;
+pub mod settlement;
 mod sweep;
 mod upstream;
 mod witness;

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use journal::Journal;
+use journal::{Draft, Journal};
 use schemas::{
     bound::Bound,
     error_code::ErrorCode,
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Posting, Reported},
-    id::{InstanceId, Lane, ProducerId},
+    id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
@@ -24,11 +24,16 @@ use schemas::{
 };
 use tokio::sync::watch;
 
+use crate::fault::{self, Fault};
+
 mod amount;
 mod book;
 mod slot;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use book::{Book, Tried};
+pub use book::Tried;
+pub(crate) use book::{Book, Requests};
 
 /// What is asked before an attempt may be made.
 #[derive(Clone, Copy, Debug)]
@@ -95,18 +100,49 @@ pub struct Spent<'a> {
     pub whole: bool,
 }
 
+/// Where the limits say what they ask for and how far they are, and who lets go of what metering has. The gateway's journal.
+pub trait Outlet: Send + Sync {
+    /// Writes events, all or none.
+    fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error>;
+
+    /// Metering has committed all events of a producer in a lane up to this one.
+    fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq);
+}
+
+impl Outlet for Journal {
+    fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error> {
+        Self::append(self, drafts).map(drop)
+    }
+
+    fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq) {
+        Self::confirm(self, producer, lane, seq);
+    }
+}
+
 /// The limits of one gateway.
 pub struct Limits {
     book: Mutex<Book>,
-    journal: Arc<Journal>,
+    outlet: Arc<dyn Outlet>,
     changes: watch::Sender<u64>,
 }
 
 impl Limits {
     /// The limits of the gateway that writes this journal.
     pub fn new(journal: Arc<Journal>, lanes: u16) -> Arc<Self> {
-        let book = Mutex::new(Book::new(journal.producer(), lanes));
-        Arc::new(Self { book, journal, changes: watch::Sender::new(0) })
+        Self::over(journal.producer(), journal, lanes)
+    }
+
+    /// The limits of this producer, with its journal behind them.
+    pub fn over(me: ProducerId, outlet: Arc<dyn Outlet>, lanes: u16) -> Arc<Self> {
+        Arc::new(Self { book: Mutex::new(Book::new(me, lanes)), outlet, changes: watch::Sender::new(0) })
+    }
+
+    /// One try to hold everything that an attempt needs; what is short of it has been asked for. An error says that the journal
+    /// did not take what was asked.
+    pub fn try_admit(&self, ask: &Ask<'_>, at: Instant) -> (Tried, Result<(), journal::Error>) {
+        let mut requests = Requests { at, sent: Vec::new() };
+        let tried = self.lock().try_hold(ask, &mut requests);
+        (tried, self.send(requests.sent))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
@@ -123,16 +159,17 @@ impl Limits {
     }
 
     /// Sends lease requests, each to its lane.
-    pub(crate) fn send(&self, requests: Vec<(Lane, LeaseRequested)>) -> Result<(), journal::Error> {
+    fn send(&self, requests: Vec<(Lane, LeaseRequested)>) -> Result<(), journal::Error> {
         requests.into_iter().try_for_each(|(lane, request)| self.append(lane, &Event::LeaseRequested(request)))
     }
 
     fn append(&self, lane: Lane, event: &Event) -> Result<(), journal::Error> {
         let body = wire::encode_event(event);
-        self.journal.append(&[journal::Draft { lane, body: &body }]).map(drop)
+        self.outlet.append(&[Draft { lane, body: &body }])
     }
 
-    /// Ends an attempt. The counters are those to be written with it: of instances at home in its tenant's lane.
+    /// Ends an attempt. The counters are to be written with it; those of instances at home in another lane than its tenant's are
+    /// reported there as well, and stand here for a successor, should this process die before that.
     pub fn settle(&self, tenant: Lane, permit: Permit, spent: &Spent<'_>) -> (Vec<Posting>, Vec<Counter>) {
         let mut book = self.lock();
         let (mut posted, mut counters) =
@@ -142,13 +179,22 @@ impl Limits {
             let (used, provision) = split(slot.limit.unit, hold.amount, spent);
             let (posting, counter) = slot.settle(hold, used, provision);
             posted.push(posting);
-            if slot.home == tenant {
-                counters.push(counter);
-            } else {
+            counters.push(counter);
+            slot.dirty |= slot.home != tenant;
+        }
+        (posted, counters)
+    }
+
+    /// Takes back a permit of which nothing was used: not even the request itself counts.
+    pub fn give_back(&self, permit: Permit) {
+        let mut book = self.lock();
+        for hold in permit.holds {
+            if let Some(slot) = book.slot_mut(hold.instance) {
+                let _ = slot.settle(hold, 0, 0);
+                // No record of a call will carry its counters.
                 slot.dirty = true;
             }
         }
-        (posted, counters)
     }
 
     /// What ending an attempt with these holds would post, without ending it.
@@ -166,6 +212,15 @@ impl Limits {
         self.lock().report(lane, now)
     }
 
+    /// What every lane is told each second: the counters that changed, and the low watermark of the lane.
+    pub fn reports(&self, at: Time, low_watermarks: &[Time]) -> Vec<(Lane, Event)> {
+        let report = |(lane, low_watermark): (Lane, &Time)| {
+            let counters = self.report(lane, at);
+            (lane, Event::Reported(Reported { at, low_watermark: *low_watermark, counters, last: false }))
+        };
+        (0..).map(Lane).zip(low_watermarks).map(report).collect()
+    }
+
     /// Sends what others wait for at once: leases that were called back, and use of instances at home in other lanes.
     ///
     /// `low_watermark` is what the last full report said, which is still true.
@@ -173,7 +228,8 @@ impl Limits {
         let lanes = self.lock().dirty_lanes();
         lanes.into_iter().try_for_each(|lane| {
             let counters = self.report(lane, now);
-            self.append(lane, &Event::Reported(Reported { at: now, low_watermark, counters, last: false }))
+            let reported = Reported { at: now, low_watermark, counters, last: false };
+            self.say(lane, reported)
         })
     }
 
@@ -187,8 +243,23 @@ impl Limits {
         };
         (0..lanes).map(Lane).try_for_each(|lane| {
             let counters = self.report(lane, now);
-            self.append(lane, &Event::Reported(Reported { at: now, low_watermark: now, counters, last: true }))
+            self.say(lane, Reported { at: now, low_watermark: now, counters, last: true })
         })
+    }
+
+    /// Appends a report; counters that could not be said stay to be said.
+    fn say(&self, lane: Lane, reported: Reported) -> Result<(), journal::Error> {
+        let event = Event::Reported(reported);
+        let said = self.append(lane, &event);
+        if let (Err(_), Event::Reported(reported)) = (&said, &event) {
+            let mut book = self.lock();
+            for counter in &reported.counters {
+                if let Some(slot) = book.slot_mut(counter.instance) {
+                    slot.dirty = true;
+                }
+            }
+        }
+        said
     }
 
     /// How long ago decisions of a lane were last seen; nothing if never.
@@ -196,8 +267,8 @@ impl Limits {
         self.lock().seen(lane).map(|at| at.elapsed())
     }
 
-    pub(crate) fn confirm(&self, lane: Lane, producer: ProducerId, seq: schemas::id::Seq) {
-        self.journal.confirm(producer, lane, seq);
+    pub(crate) fn confirm(&self, lane: Lane, producer: ProducerId, seq: Seq) {
+        self.outlet.confirm(producer, lane, seq);
     }
 }
 
@@ -213,11 +284,12 @@ fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
         Unit::Usd if matches!(spent.usage.completeness, Completeness::Missing(_)) => None,
         Unit::Usd => spent.cost.ok().map(|cost| cost.0),
     };
-    let Some(used) = used else { return (0, held) };
-    (used, if spent.whole { 0 } else { (held - used).max(0) })
+    let Some(used) = used else { return (0, if fault::is(Fault::UnknownReleased) { 0 } else { held }) };
+    let used = if fault::is(Fault::SettlementClipped) { used.min(held) } else { used };
+    (used, if spent.whole || fault::is(Fault::UnknownReleased) { 0 } else { (held - used).max(0) })
 }
 
 /// How old a balance is, in milliseconds.
-pub(crate) fn age_ms(seen: Option<Instant>) -> u64 {
-    seen.map_or(u64::MAX, |at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
+pub(crate) fn age_ms(seen: Option<Instant>, at: Instant) -> u64 {
+    seen.map_or(u64::MAX, |seen| u64::try_from(at.duration_since(seen).as_millis()).unwrap_or(u64::MAX))
 }

@@ -107,20 +107,27 @@ pub struct Obey {
     books: HashMap<BookHash, Arc<Book>>,
     ready: Arc<AtomicBool>,
     low_watermark: Arc<AtomicI64>,
+    swept: Option<Instant>,
 }
 
 impl Obey {
     /// Follows a road for these limits and this view.
     pub fn new(road: &dyn Road, limits: Arc<Limits>, view: Arc<View>) -> Result<Self, journal::Error> {
-        Ok(Self {
+        Ok(Self::over(road.follower()?, road.reader(Topic::Policy, &[Offset(0)])?, limits, view))
+    }
+
+    /// Follows these decisions and, from the first, these policies.
+    pub fn over(follower: Box<dyn Follower>, policies: Box<dyn Reader>, limits: Arc<Limits>, view: Arc<View>) -> Self {
+        Self {
             limits,
             view,
-            follower: road.follower()?,
-            policies: road.reader(Topic::Policy, &[Offset(0)])?,
+            follower,
+            policies,
             books: HashMap::new(),
             ready: Arc::new(AtomicBool::new(false)),
             low_watermark: Arc::new(AtomicI64::new(0)),
-        })
+            swept: None,
+        }
     }
 
     /// True once policy and decisions were read to the end.
@@ -135,26 +142,38 @@ impl Obey {
 
     /// Follows until told to stop.
     pub fn run(mut self, stop: &AtomicBool) -> Result<(), journal::Error> {
-        let mut swept = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             self.read_policy()?;
             let changes = self.follower.poll(POLL)?;
-            if !changes.is_empty() {
-                self.decide(changes);
-                self.limits.changed();
-            }
-            let low_watermark = Time::from_micros(self.low_watermark.load(Ordering::Relaxed));
-            if let Err(error) = self.limits.report_dirty(time::now(), low_watermark) {
-                tracing::warn!(%error, "counters cannot be reported now; they will be with the next report");
-            }
-            if swept.elapsed() >= SWEEP {
-                swept = Instant::now();
-                self.limits.lock().sweep(time::now());
-            }
-            let ready = self.follower.caught_up() && self.view.load().is_some();
-            self.ready.store(ready, Ordering::Relaxed);
+            self.take(changes, time::now(), Instant::now());
         }
         Ok(())
+    }
+
+    /// Takes in what there is, without waiting.
+    pub fn turn(&mut self, now: Time, at: Instant) -> Result<(), journal::Error> {
+        self.read_policy()?;
+        let changes = self.follower.poll(Duration::ZERO)?;
+        self.take(changes, now, at);
+        Ok(())
+    }
+
+    /// Obeys, and answers what it calls for.
+    fn take(&mut self, changes: Vec<Change>, now: Time, at: Instant) {
+        if !changes.is_empty() {
+            self.decide(changes, at);
+            self.limits.changed();
+        }
+        let low_watermark = Time::from_micros(self.low_watermark.load(Ordering::Relaxed));
+        if let Err(error) = self.limits.report_dirty(now, low_watermark) {
+            tracing::warn!(%error, "counters cannot be reported now; they will be with the next report");
+        }
+        if at.duration_since(*self.swept.get_or_insert(at)) >= SWEEP {
+            self.swept = Some(at);
+            self.limits.lock().sweep(now);
+        }
+        let ready = self.follower.caught_up() && self.view.load().is_some();
+        self.ready.store(ready, Ordering::Relaxed);
     }
 
     fn read_policy(&mut self) -> Result<(), journal::Error> {
@@ -186,7 +205,7 @@ impl Obey {
         self.limits.changed();
     }
 
-    fn decide(&self, changes: Vec<Change>) {
+    fn decide(&self, changes: Vec<Change>, at: Instant) {
         let mut confirmed = Vec::new();
         let mut book = self.limits.lock();
         for change in changes {
@@ -197,7 +216,7 @@ impl Obey {
             let state = change.state.map(|state| wire::decode_state(&key, &state)).transpose();
             match (key, state) {
                 (Key::Lane(lane), Ok(Some(State::Lane(state)))) => {
-                    book.lane(lane, &state);
+                    book.lane(lane, &state, at);
                     confirmed.push((lane, state));
                 }
                 (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(Arc::new(*instance))),

@@ -5,16 +5,18 @@
 //! stays held. The leases of the producer before this one die with it; the first event in each lane names it, what stays held
 //! of them and what is known to be used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use journal::{Draft, Journal};
+use journal::{Draft, Journal, Record};
 use schemas::{
-    event::{Admitted, CallEnd, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
-    id::{CallId, Lane, ProducerId, Seq},
+    event::{Admitted, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
+    id::{CallId, InstanceId, Lane, ProducerId, Seq},
     time::{Time, now},
     tokens::{Completeness, Doubt, Usage, Vector},
     wire,
 };
+
+use crate::fault::{self, Fault};
 
 /// Events in one append.
 const BATCH: usize = 1_000;
@@ -35,7 +37,8 @@ impl Open {
         let holds = self.admitted.holds.iter();
         holds
             .map(|hold| {
-                let unknown = Posting { instance: hold.instance, window: hold.window, used: 0, provision: hold.amount };
+                let provision = if fault::is(Fault::CrashSettlesZero) { 0 } else { hold.amount };
+                let unknown = Posting { instance: hold.instance, window: hold.window, used: 0, provision };
                 posted.iter().find(|posting| posting.instance == hold.instance).copied().unwrap_or(unknown)
             })
             .collect()
@@ -44,32 +47,87 @@ impl Open {
 
 /// Settles what predecessors left open and opens every lane for this producer. Its first events are these.
 pub(crate) fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<usize, journal::Error> {
-    let open = left_open(journal)?;
-    let at = now();
-    let mut drafts: Vec<(Lane, Vec<u8>)> = Vec::new();
-    for lane in (0..lanes).map(Lane) {
-        let predecessor = predecessor(journal, lane, &open);
-        let opened = Opened { gateway: gateway.to_owned(), at, predecessor };
-        drafts.push((lane, wire::encode_event(&Event::Opened(opened))));
-    }
-    let found = open.len();
-    drafts.extend(open.into_values().map(|open| {
-        let lane = open.lane;
-        (lane, wire::encode_event(&Event::Settled(Box::new(unknown(open, at)))))
-    }));
+    let events = first_events(journal.recovered(), journal.predecessor(), lanes, gateway, now())?;
+    let drafts: Vec<(Lane, Vec<u8>)> = events.iter().map(|(lane, event)| (*lane, wire::encode_event(event))).collect();
     for batch in drafts.chunks(BATCH.max(usize::from(lanes))) {
         let list: Vec<Draft<'_>> = batch.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
         journal.append(&list)?;
     }
-    Ok(found)
+    Ok(events.len() - usize::from(lanes))
 }
 
-/// Every attempt of any predecessor that was admitted and not settled by the same or a later one.
-fn left_open(journal: &Journal) -> Result<BTreeMap<(CallId, u16), Open>, journal::Error> {
-    let mut open = BTreeMap::new();
-    for record in journal.recovered() {
+/// The first events of a producer, from what its journal holds: `Opened` in every lane, then the ends of what was left open.
+pub fn first_events(
+    recovered: impl Iterator<Item = Result<Record, journal::Error>>,
+    before: Option<&journal::Predecessor>,
+    lanes: u16,
+    gateway: &str,
+    at: Time,
+) -> Result<Vec<(Lane, Event)>, journal::Error> {
+    let (open, last) = read(recovered, before.map(|before| before.producer))?;
+    let mut events = Vec::with_capacity(open.len() + usize::from(lanes));
+    for lane in (0..lanes).map(Lane) {
+        let predecessor = before.map(|before| predecessor(before, lane, &open, &last));
+        events.push((lane, Event::Opened(Opened { gateway: gateway.to_owned(), at, predecessor })));
+    }
+    events.extend(open.into_values().map(|open| (open.lane, Event::Settled(Box::new(unknown(open, at))))));
+    Ok(events)
+}
+
+/// The last counters of one producer, as its journal has them.
+#[derive(Default)]
+struct Last {
+    counters: BTreeMap<(InstanceId, Time), (Lane, Counter)>,
+    /// Where instances are known to be at home: nothing but lease requests and reports travels there alone.
+    homes: HashMap<InstanceId, Lane>,
+}
+
+impl Last {
+    fn note(&mut self, lane: Lane, event: &Event) {
+        match event {
+            Event::Settled(settled) => {
+                for counter in &settled.counters {
+                    let known = self.counters.entry((counter.instance, counter.window)).or_insert((lane, *counter));
+                    if counter.version >= known.1.version {
+                        *known = (lane, *counter);
+                    }
+                }
+            }
+            Event::Reported(reported) => {
+                self.homes.extend(reported.counters.iter().map(|counter| (counter.instance, lane)));
+            }
+            Event::LeaseRequested(request) => {
+                self.homes.extend(request.wants.iter().map(|want| (want.counter.instance, lane)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Those that may be at home in a lane and were written in another. What was written in the lane itself is accepted there before
+    /// anything that comes later.
+    fn of(&self, here: Lane) -> Vec<Counter> {
+        let may_be = |(lane, counter): &&(Lane, Counter)| {
+            *lane != here && self.homes.get(&counter.instance).is_none_or(|home| *home == here)
+        };
+        self.counters.values().filter(may_be).map(|(_, counter)| *counter).collect()
+    }
+}
+
+/// Every attempt of any predecessor that was admitted and not settled by the same or a later one, and the last counters of `before`.
+fn read(
+    recovered: impl Iterator<Item = Result<Record, journal::Error>>,
+    before: Option<ProducerId>,
+) -> Result<(BTreeMap<(CallId, u16), Open>, Last), journal::Error> {
+    let (mut open, mut last) = (BTreeMap::new(), Last::default());
+    for record in recovered {
         let record = record?;
-        match wire::decode_event(&record.body) {
+        let event = wire::decode_event(&record.body);
+        if let Ok(event) = &event
+            && before == Some(record.header.producer)
+        {
+            last.note(record.lane, event);
+        }
+        match event {
             Ok(Event::Admitted(admitted)) => {
                 let key = (admitted.attempt.call, admitted.attempt.attempt);
                 let (producer, lane) = (record.header.producer, record.lane);
@@ -90,12 +148,16 @@ fn left_open(journal: &Journal) -> Result<BTreeMap<(CallId, u16), Open>, journal
             }
         }
     }
-    Ok(open)
+    Ok((open, last))
 }
 
 /// What is known of the producer before this one, in one lane. Metering takes of the provisions those that are at home there.
-fn predecessor(journal: &Journal, lane: Lane, open: &BTreeMap<(CallId, u16), Open>) -> Option<Predecessor> {
-    let before = journal.predecessor()?;
+fn predecessor(
+    before: &journal::Predecessor,
+    lane: Lane,
+    open: &BTreeMap<(CallId, u16), Open>,
+    counters: &Last,
+) -> Predecessor {
     let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
     let theirs = open.values().filter(|open| open.producer == before.producer);
     let postings: Vec<Posting> = theirs.flat_map(Open::postings).collect();
@@ -108,7 +170,7 @@ fn predecessor(journal: &Journal, lane: Lane, open: &BTreeMap<(CallId, u16), Ope
         holds.filter(|hold| hold.amount != 0).collect()
     };
     let (provisions, used) = (holds(|posting| posting.provision), holds(|posting| posting.used));
-    Some(Predecessor { producer: before.producer, last, provisions, used })
+    Predecessor { producer: before.producer, last, provisions, used, counters: counters.of(lane) }
 }
 
 fn unknown(open: Open, at: Time) -> Settled {
@@ -143,5 +205,68 @@ fn unknown(open: Open, at: Time) -> Settled {
             earlier: Vector::default(),
         }),
         attempt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use schemas::{
+        event::Reported,
+        id::{InstanceId, Offset},
+    };
+
+    use super::*;
+
+    fn counter(instance: u8, used: i128, version: u64) -> Counter {
+        let (instance, window) = (InstanceId([instance; 16]), Time::ZERO);
+        Counter { instance, window, used, returned: 0, held: 0, provisioned: 0, version, recall: 0 }
+    }
+
+    #[test]
+    fn a_successor_tells_each_lane_what_its_predecessor_used_in_calls_of_others() {
+        let producer = ProducerId::from_bytes([1; 16]);
+        let settled = |counters| {
+            let attempt = schemas::event::Attempt {
+                call: CallId::from_bytes([1; 16]),
+                attempt: 1,
+                admitted_at: Time::ZERO,
+                subject: std::sync::Arc::default(),
+                api: schemas::event::Api::OpenAiChat,
+                provider: String::new(),
+                model: String::new(),
+                model_requested: String::new(),
+                stream: false,
+                book: schemas::id::BookHash([0; 32]),
+                gateway: "g".into(),
+            };
+            let admitted = Box::new(Admitted { attempt, holds: Vec::new() });
+            let open = Open { producer, lane: Lane(0), admitted, streamed: None };
+            Event::Settled(Box::new(Settled { counters, ..unknown(open, Time::ZERO) }))
+        };
+        // Instance 7 was last reported in lane 1, its home, before it was used again; of instance 8 nobody knows where it lives.
+        let reported =
+            Reported { at: Time::ZERO, low_watermark: Time::ZERO, counters: vec![counter(7, 3, 1)], last: false };
+        let events = [
+            (0, settled(vec![counter(7, 3, 1)])),
+            (1, Event::Reported(reported)),
+            (0, settled(vec![counter(7, 9, 4), counter(8, 2, 2)])),
+        ];
+        let records = events.iter().enumerate().map(|(place, (lane, event))| {
+            let header = journal::Header { producer, seq: Seq(place as u64 + 1), hash: 0 };
+            let body = Bytes::from(wire::encode_event(event));
+            Ok(Record { lane: Lane(*lane), offset: Offset(place as u64), header, body })
+        });
+        let before = journal::Predecessor { producer, last: [(Lane(0), Seq(3))].into() };
+        let first = first_events(records, Some(&before), 3, "g", Time::ZERO).unwrap();
+        let told: Vec<Vec<i128>> = first
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Opened(opened) => opened.predecessor.as_ref(),
+                _ => None,
+            })
+            .map(|predecessor| predecessor.counters.iter().map(|counter| counter.used).collect())
+            .collect();
+        assert_eq!(told, [vec![], vec![9, 2], vec![2]]);
     }
 }

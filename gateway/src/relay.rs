@@ -19,10 +19,11 @@ use schemas::config::TokenEvents;
 use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::Sleep};
 
 use crate::{
-    attempt::{Attempt, End},
+    attempt::Attempt,
     emit::Ticket,
     meter::{Finish, Measured},
     request::Parsed,
+    settlement::End,
     sweep::Fired,
     upstream::AnswerBody,
     witness::{Estimable, Witness},

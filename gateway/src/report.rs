@@ -11,11 +11,8 @@ use std::{
     time::Duration,
 };
 
-use schemas::{
-    event::{Event, Reported},
-    id::Lane,
-    time::now,
-};
+use journal::Position;
+use schemas::{event::Event, time::now};
 
 use crate::{
     metrics,
@@ -33,6 +30,8 @@ pub(crate) struct Reporter {
     flights: Vec<Arc<Flights>>,
     refusals: Vec<Arc<Refusals>>,
     low_watermark: Arc<AtomicI64>,
+    /// Where the journal ended at the last report: what was used by then has been reported.
+    reported_to: Position,
 }
 
 impl Reporter {
@@ -42,10 +41,10 @@ impl Reporter {
         refusals: Vec<Arc<Refusals>>,
         low_watermark: Arc<AtomicI64>,
     ) -> Self {
-        Self { shared, flights, refusals, low_watermark }
+        Self { shared, flights, refusals, low_watermark, reported_to: Position::default() }
     }
 
-    pub(crate) async fn run(self, worker: Arc<Worker>) {
+    pub(crate) async fn run(mut self, worker: Arc<Worker>) {
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             ticks.tick().await;
@@ -53,7 +52,7 @@ impl Reporter {
         }
     }
 
-    fn report(&self, worker: &Worker) {
+    fn report(&mut self, worker: &Worker) {
         let open = self.flights.iter().map(|flights| flights.count()).sum();
         metrics::standing(open, self.shared.connections.load(Ordering::Relaxed), &self.shared.journal);
         if worker.emitter.failing() {
@@ -65,17 +64,19 @@ impl Reporter {
             drop(worker.write(lane, &Event::Refused(Box::new(refused)), None));
         }
         let end = self.shared.journal.position();
+        // What was written since the last report may have used instances at home in other lanes, which nothing but this journal tells
+        // of yet.
         let needed = self.flights.iter().map(|flights| flights.needed_from(end)).min();
-        self.shared.journal.keep_from(needed.unwrap_or(end));
+        self.shared.journal.keep_from(needed.unwrap_or(end).min(self.reported_to));
+        self.reported_to = end;
         let at = now();
         let mut lows = vec![at; usize::from(self.shared.lanes)];
         self.flights.iter().for_each(|flights| flights.oldest(&mut lows));
         if let Some(lowest) = lows.iter().min() {
             self.low_watermark.store(lowest.as_micros(), Ordering::Relaxed);
         }
-        for (lane, low_watermark) in (0..self.shared.lanes).map(Lane).zip(lows) {
-            let counters = self.shared.limits.report(lane, at);
-            drop(worker.write(lane, &Event::Reported(Reported { at, low_watermark, counters, last: false }), None));
+        for (lane, report) in self.shared.limits.reports(at, &lows) {
+            drop(worker.write(lane, &report, None));
         }
     }
 }

@@ -34,6 +34,7 @@ pub mod kafka;
 #[cfg(feature = "kafka")]
 mod outbox;
 mod segment;
+pub mod shipping;
 
 #[cfg(test)]
 mod conformance;

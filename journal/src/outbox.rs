@@ -1,13 +1,10 @@
 //! Ships a gateway's journal to Kafka: in order, everything that is on the platter, until metering has confirmed it.
 //!
-//! Go-back-N: a record counts as done when metering's watermark passed it ([`Journal::confirm`]), not when a broker took it.
-//! Of each producer and lane the outbox knows how far it has sent; it begins behind what is confirmed when it starts, after
-//! a failed delivery, and when a lane does not move for a while. Metering drops what it has.
+//! What to send, and when to go back, is [`Shipping`]'s; here it is done. Metering drops what it has.
 //!
 //! A broker that is away stops nothing but the shipping: what is not sent stands in the journal, whose bound is the only one.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -20,16 +17,14 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use schemas::{
-    id::{Lane, ProducerId},
-    topics::Topic,
-};
+use schemas::topics::Topic;
 
 use crate::{
     Record,
     error::Error,
     journal::{Journal, JournalReader},
     kafka::{Client, Failures, of_record},
+    shipping::Shipping,
 };
 
 /// How long the journal is waited for before the lanes are looked at.
@@ -37,10 +32,6 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How long a full queue, or a cluster that failed, is waited for at a time.
 const BREATH: Duration = Duration::from_millis(50);
-
-/// How long metering may take to confirm before a lane is sent again; doubled each time up to the most.
-const PATIENCE: Duration = Duration::from_secs(5);
-const MOST_PATIENCE: Duration = Duration::from_secs(320);
 
 /// How long stopping waits for brokers to take the rest. What they do not take is shipped after the next start.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -73,7 +64,7 @@ impl Outbox {
             journal: Arc::clone(&journal),
             client,
             stopping: Arc::clone(&stopping),
-            lanes: HashMap::new(),
+            shipping: Shipping::default(),
         };
         let thread = thread::Builder::new().name("outbox".into()).spawn(move || shipper.run());
         let failed = |source| Error::Io { doing: "start the outbox of", path: journal.dir().to_owned(), source };
@@ -94,16 +85,6 @@ impl Outbox {
     }
 }
 
-/// How far a producer's records in a lane are sent.
-#[derive(Debug)]
-struct Sent {
-    sent: u64,
-    confirmed: u64,
-    /// When the lane last moved, or had no reason to.
-    since: Instant,
-    patience: Duration,
-}
-
 struct Shipper {
     journal: Arc<Journal>,
     reader: JournalReader,
@@ -111,7 +92,7 @@ struct Shipper {
     producer: BaseProducer<Failures>,
     topic: String,
     stopping: Arc<AtomicBool>,
-    lanes: HashMap<(ProducerId, Lane), Sent>,
+    shipping: Shipping,
 }
 
 impl Shipper {
@@ -141,11 +122,8 @@ impl Shipper {
     /// Sends what has come to the platter.
     fn ship(&mut self) -> Result<(), Error> {
         for record in self.reader.poll(LOOK)? {
-            let key = (record.header.producer, record.lane);
-            let journal = &self.journal;
-            let sent = self.lanes.entry(key).or_insert_with(|| Sent::new(journal.confirmed(key.0, key.1).0));
-            if record.header.seq.0 > sent.sent {
-                sent.sent = record.header.seq.0;
+            let confirmed = || self.journal.confirmed(record.header.producer, record.lane);
+            if self.shipping.wants(&record, confirmed, Instant::now()) {
                 self.send(&record)?;
             }
         }
@@ -187,23 +165,8 @@ impl Shipper {
     /// Goes back to what is not confirmed in lanes that do not move although brokers have taken all that was sent.
     fn look(&mut self) {
         let away = self.producer.in_flight_count() > 0;
-        let mut stuck = false;
-        for ((producer, lane), sent) in &mut self.lanes {
-            let confirmed = self.journal.confirmed(*producer, *lane).0;
-            if confirmed > sent.confirmed {
-                sent.patience = PATIENCE;
-            }
-            if away || confirmed > sent.confirmed || confirmed >= sent.sent {
-                sent.since = Instant::now();
-            }
-            sent.confirmed = confirmed;
-            if sent.since.elapsed() > sent.patience {
-                tracing::warn!(lane = lane.0, sent = sent.sent, confirmed, "metering does not confirm; sending again");
-                *sent = Sent { patience: (sent.patience * 2).min(MOST_PATIENCE), ..Sent::new(confirmed) };
-                stuck = true;
-            }
-        }
-        if stuck {
+        let confirmed = |producer, lane| self.journal.confirmed(producer, lane);
+        if self.shipping.look(away, confirmed, Instant::now()) {
             self.go_back();
         }
     }
@@ -214,9 +177,8 @@ impl Shipper {
             Ok(producer) => self.producer = producer,
             Err(error) => tracing::error!(%error, "there is no new producer"),
         }
-        for ((producer, lane), sent) in &mut self.lanes {
-            *sent = Sent::new(self.journal.confirmed(*producer, *lane).0);
-        }
+        let confirmed = |producer, lane| self.journal.confirmed(producer, lane);
+        self.shipping.start_over(confirmed, Instant::now());
         self.go_back();
     }
 
@@ -225,11 +187,5 @@ impl Shipper {
             Ok(reader) => self.reader = reader,
             Err(error) => tracing::error!(%error, "the journal cannot be read again"),
         }
-    }
-}
-
-impl Sent {
-    fn new(confirmed: u64) -> Self {
-        Self { sent: confirmed, confirmed, since: Instant::now(), patience: PATIENCE }
     }
 }

@@ -199,13 +199,13 @@ impl Engine {
     /// Gives everything that changed since the last call; nothing if nothing did.
     pub fn take(&mut self) -> Option<Commit> {
         self.answer_waiting();
-        let dirty = std::mem::take(&mut self.instances.dirty);
+        let dirty = sorted(std::mem::take(&mut self.instances.dirty));
         if !self.touched && dirty.is_empty() && self.changed.is_empty() && self.gone.is_empty() {
             return None;
         }
         self.touched = false;
         let mut decisions = vec![(Key::Lane(self.lane), Some(State::Lane(self.state.clone())))];
-        for id in std::mem::take(&mut self.changed) {
+        for id in sorted(std::mem::take(&mut self.changed)) {
             let state = self.schedules.get(&id).cloned().map(State::Schedule);
             decisions.push((Key::Schedule(self.lane, id), state));
         }
@@ -215,9 +215,17 @@ impl Engine {
                 decisions.push((Key::Instance(id), Some(State::Instance(Box::new(instance)))));
             }
         }
+        self.gone.sort_unstable();
         decisions.extend(self.gone.drain(..).map(|key| (key, None)));
         Some(Commit { ledger: std::mem::take(&mut self.ledger), decisions })
     }
+}
+
+/// The order of a set is another one in every process; what is committed is a function of what was put in.
+fn sorted<T: Ord>(set: HashSet<T>) -> Vec<T> {
+    let mut list: Vec<T> = set.into_iter().collect();
+    list.sort_unstable();
+    list
 }
 
 #[cfg(test)]

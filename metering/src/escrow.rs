@@ -13,7 +13,10 @@ use schemas::{
     time::Time,
 };
 
-use crate::{invariant, post};
+use crate::{
+    fault::{self, Fault},
+    invariant, post,
+};
 
 /// A grant leaves at least this part of what is free to the other gateways.
 const SHARE: i128 = 2;
@@ -61,7 +64,7 @@ impl Instances {
             return Answer::Denied;
         }
         for wanted in &short {
-            self.recall(wanted.instance);
+            self.recall(wanted.instance, asker);
         }
         Answer::Wait
     }
@@ -94,10 +97,16 @@ impl Instances {
         })
     }
 
-    /// Asks all holders to return what they do not hold, unless they are being asked already.
-    fn recall(&mut self, id: InstanceId) {
+    /// Asks all holders to return what they do not hold, unless all that have some are being asked already. One that does not answer
+    /// (it is cut off, or gone for good) is no reason not to ask the others again.
+    fn recall(&mut self, id: InstanceId, asker: ProducerId) {
         let Some(instance) = self.all.get_mut(&id) else { return };
-        if !recalled(instance) {
+        let idle_again = instance.holders.iter().any(|holder| {
+            let answered = holder.producer != asker && !holder.closed() && holder.recall >= instance.recall;
+            let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
+            answered && holder.lease() > used + holder.held
+        });
+        if (!recalled(instance) || idle_again) && !fault::is(Fault::NothingRecalled) {
             instance.recall += 1;
             self.dirty.insert(id);
         }

@@ -20,6 +20,7 @@ pub mod dedup;
 pub mod engine;
 pub mod error;
 pub mod escrow;
+pub mod fault;
 pub mod invariant;
 pub mod post;
 pub mod replay;

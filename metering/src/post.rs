@@ -10,6 +10,8 @@ use schemas::{
     time::Time,
 };
 
+use crate::fault::{self, Fault};
+
 /// How many windows of an instance whose leases stand are kept: the newest, and those that calls of it may still settle in.
 const WINDOWS_KEPT: usize = 4;
 
@@ -94,7 +96,11 @@ pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], us
     let provisioned = holder.provisioned + unknown.iter().map(|hold| hold.amount).sum::<i128>();
     let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
     // Use counts by itself (see `Holder::taken`); only where something stays unknown must the lease cover both.
-    let keep = if provisioned == 0 { used.min(holder.lease()) } else { used + provisioned };
+    // And never more than was leased, where a lease was needed: what a report counted and its record did not survive would count
+    // twice.
+    let unleased = holder.granted == 0 && provisioned > 0;
+    let keep = if unleased { used + provisioned } else { (used + provisioned).min(holder.lease()) };
+    let keep = if fault::is(Fault::LeaseFreedAtRestart) { 0 } else { keep };
     holder.returned = holder.granted - keep;
     holder.held = provisioned;
     holder.provisioned = provisioned;

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use schemas::{
     decision::{Key, State},
     event::Event,
     id::{BookHash, Lane, Offset},
-    policy, time,
+    policy,
+    time::{self, Time},
     topics::Topic,
     wire,
 };
@@ -60,16 +61,8 @@ impl Metering {
 
     /// Keeps the books until told to stop; what was polled by then is committed.
     pub fn run(self, stop: &AtomicBool) -> Result<(), Error> {
-        let mut desk = Desk {
-            member: self.road.member()?,
-            policies: self.road.reader(Topic::Policy, &[Offset(0)])?,
-            lanes: self.road.lanes(),
-            engines: BTreeMap::new(),
-            books: Vec::new(),
-            policy: None,
-            ticked: Instant::now(),
-        };
-        desk.read_policy(Duration::ZERO)?;
+        let policies = self.road.reader(Topic::Policy, &[Offset(0)])?;
+        let mut desk = Desk::new(self.road.member()?, policies, self.road.lanes(), Box::new(time::now))?;
         while !stop.load(Ordering::Relaxed) {
             desk.turn()?;
             self.ready.store(desk.policy.is_some() && !desk.engines.is_empty(), Ordering::Relaxed);
@@ -78,20 +71,37 @@ impl Metering {
     }
 }
 
-/// What the loop works on.
-struct Desk {
+/// Tells the time. Engines are told it with every input, so that what they do is a function of what they are told.
+pub type Clock = Box<dyn Fn() -> Time + Send>;
+
+/// What the loop works on: one member of metering, with the engines of the lanes it has.
+pub struct Desk {
     member: Box<dyn Member>,
     policies: Box<dyn Reader>,
     lanes: u16,
     engines: BTreeMap<Lane, Engine>,
     books: Vec<Arc<schemas::price::Book>>,
     policy: Option<(Arc<policy::Policy>, Offset)>,
-    ticked: Instant,
+    clock: Clock,
+    ticked: Time,
 }
 
 impl Desk {
+    /// A desk for a member, which has read the policy from its first record as far as it goes.
+    pub fn new(member: Box<dyn Member>, policies: Box<dyn Reader>, lanes: u16, clock: Clock) -> Result<Self, Error> {
+        let (engines, ticked) = (BTreeMap::new(), clock());
+        let mut desk = Self { member, policies, lanes, engines, books: Vec::new(), policy: None, clock, ticked };
+        desk.read_policy(Duration::ZERO)?;
+        Ok(desk)
+    }
+
+    /// The engines of the lanes it has.
+    pub fn engines(&self) -> &BTreeMap<Lane, Engine> {
+        &self.engines
+    }
+
     /// Takes in what there is, of all lanes, and commits what was made of it.
-    fn turn(&mut self) -> Result<(), Error> {
+    pub fn turn(&mut self) -> Result<(), Error> {
         let (mut wait, mut taken) = (POLL, 0);
         while taken < TURN {
             match self.member.poll(wait)? {
@@ -106,8 +116,10 @@ impl Desk {
             wait = Duration::ZERO;
         }
         self.read_policy(Duration::ZERO)?;
-        if self.ticked.elapsed() >= TICK {
-            self.tick();
+        let now = (self.clock)();
+        // A clock that is set back would else stop the ticks until it is where it was.
+        if now.since(self.ticked) >= TICK || now < self.ticked {
+            self.tick(now);
         }
         self.commit()
     }
@@ -120,7 +132,7 @@ impl Desk {
         let states: Result<Vec<_>, _> = states.into_iter().map(read).collect();
         let states = states.map_err(|source| Error::State { lane: lane.0, source })?;
         let mut engine = Engine::new(lane, self.lanes, states);
-        let now = time::now();
+        let now = (self.clock)();
         for book in &self.books {
             engine.apply(Input::Book(Arc::clone(book)), now);
         }
@@ -141,7 +153,7 @@ impl Desk {
                 self.await_book(lane, settled.attempt.book)?;
             }
             if let Some(engine) = self.engines.get_mut(&lane) {
-                engine.apply(Input::Event(origin, event), time::now());
+                engine.apply(Input::Event(origin, event), (self.clock)());
             }
         }
         if let Some(engine) = self.engines.get_mut(&lane) {
@@ -152,8 +164,11 @@ impl Desk {
 
     /// A gateway may have read a book that this member has not: it is in the policy by then, so a short wait finds it.
     fn await_book(&mut self, lane: Lane, book: BookHash) -> Result<(), Error> {
-        let since = Instant::now();
-        while self.engines.get(&lane).is_some_and(|engine| !engine.knows(book)) && since.elapsed() < BOOK_PATIENCE {
+        let looks = BOOK_PATIENCE.as_millis() / POLL.as_millis();
+        for _ in 0..looks {
+            if self.engines.get(&lane).is_none_or(|engine| engine.knows(book)) {
+                break;
+            }
             self.read_policy(POLL)?;
         }
         Ok(())
@@ -183,12 +198,12 @@ impl Desk {
 
     fn tell(&mut self, input: impl Fn() -> Input) {
         for engine in self.engines.values_mut() {
-            engine.apply(input(), time::now());
+            engine.apply(input(), (self.clock)());
         }
     }
 
-    fn tick(&mut self) {
-        self.ticked = Instant::now();
+    fn tick(&mut self, now: Time) {
+        self.ticked = now;
         self.tell(|| Input::Tick);
         self.engines.iter().for_each(|(lane, engine)| publish(*lane, engine.counts()));
     }

@@ -13,6 +13,7 @@ mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod local;
+pub mod shelving;
 mod stats;
 mod store;
 
@@ -31,6 +32,7 @@ use uuid::Uuid;
 pub(crate) use self::file::{Encoded, decode, encode};
 use self::{
     delta::{Change, Listed, Snapshot, TableLog, Written},
+    shelving::{Shelving, Step},
     store::Place,
 };
 use crate::{
@@ -267,20 +269,17 @@ impl Table {
 
     async fn shelve(&self, place: &Place, source: &Pinned, to: &[Offset]) -> Result<Arc<Version>, Error> {
         let mut head = self.head.lock().await;
-        let mut written: Option<(Vec<Offset>, Vec<Written>)> = None;
+        let mut shelving = Shelving::new(to.to_vec());
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let from = head.positions.clone();
-            let positions = furthest(&from, to);
-            if positions == from {
-                return Ok(self.newest());
-            }
-            let files = match written.take() {
-                // The positions are as before, so the commit did not land and its files are still right.
-                Some((same, files)) if same == from => files,
-                other => {
-                    self.discard(place, other.map(|(_, files)| files).unwrap_or_default()).await;
-                    self.write(place, source, &from, &positions).await?
+            let (positions, files) = match shelving.next(&from) {
+                Step::Done => return Ok(self.newest()),
+                Step::Commit { to, files } => (to, files),
+                Step::Write { to, unused } => {
+                    self.discard(place, unused.unwrap_or_default()).await;
+                    let files = self.write(place, source, &from, &to).await?;
+                    (to, files)
                 }
             };
             match self.log.commit(&head.snapshot, Change::Shelved { files: &files, positions: &positions }).await {
@@ -295,9 +294,7 @@ impl Table {
                     self.reload(&mut head).await?;
                 }
             }
-            if head.positions != positions {
-                written = Some((from, files));
-            }
+            shelving.failed(from, files);
         }
         Err(last.unwrap_or(Error::Shape))
     }
@@ -382,11 +379,6 @@ impl Written {
     fn of(file: &DataFile) -> Self {
         Self { path: file.below.clone(), size: file.size, day: file.day.clone(), stats: String::new() }
     }
-}
-
-/// By lane, the further of two positions.
-fn furthest(from: &[Offset], to: &[Offset]) -> Vec<Offset> {
-    from.iter().enumerate().map(|(lane, from)| to.get(lane).map_or(*from, |to| *from.max(to))).collect()
 }
 
 impl std::fmt::Debug for Table {

@@ -306,7 +306,7 @@ impl Pinned {
     }
 
     /// The rows of each lane from an offset to before another.
-    pub(crate) fn between(
+    pub fn between(
         &self,
         lanes: impl Iterator<Item = (usize, Offset, Option<Offset>)>,
     ) -> Result<Vec<RecordBatch>, Error> {

@@ -70,6 +70,9 @@ pub struct ProducerMark {
     pub answered: u64,
     /// Whether its successor has taken over.
     pub closed: bool,
+    /// Whether its journal was copied or restored when it opened it: what it says of attempts that it found open may be known
+    /// better from the other copy, and charges nothing.
+    pub forked: bool,
 }
 
 /// The state of one counter of a limit.

@@ -55,6 +55,9 @@ pub struct Predecessor {
     pub provisions: Vec<Hold>,
     /// What those attempts are known to have used of them; it counts as used.
     pub used: Vec<Hold>,
+    /// Its last counters of instances at home in this lane that it used in calls of other lanes: it may have died before it
+    /// reported them here.
+    pub counters: Vec<Counter>,
 }
 
 /// The facts of an attempt that every record of it repeats.
@@ -243,7 +246,8 @@ pub struct Settled {
     pub ttft_ms: Option<u64>,
     /// What it used of each instance it held.
     pub posted: Vec<Posting>,
-    /// The counters of those instances after it.
+    /// The counters of those instances after it. Metering takes those that are at home in this lane; the others are for a
+    /// successor, should this producer die before it has reported them.
     pub counters: Vec<Counter>,
     /// The call, if this was its last attempt.
     pub call: Option<CallEnd>,

@@ -45,7 +45,8 @@ impl Time {
 
     /// Midnight in UTC of a day such as `2026-11-01`.
     pub(crate) fn of_day(text: &str) -> Option<Self> {
-        let day: jiff::civil::Date = text.parse().ok()?;
+        // Of a date with a time the library would take the date alone.
+        let day: jiff::civil::Date = text.parse().ok().filter(|_| !text.contains(['T', 't', ' ']))?;
         Some(Self(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond()))
     }
 

@@ -17,10 +17,11 @@ use schemas::{
 };
 
 use super::{Ask, slot::Slot};
+use crate::fault::{self, Fault};
 
 mod hold;
 
-pub(crate) use hold::Tried;
+pub use hold::Tried;
 
 /// A limit with its id.
 #[derive(Clone, Debug)]
@@ -34,6 +35,14 @@ struct Rule {
 struct Named {
     window: (Time, Time),
     instance: InstanceId,
+}
+
+/// What a try to hold asks metering for.
+pub(crate) struct Requests {
+    /// Now, by the clock that only goes forward.
+    pub(crate) at: Instant,
+    /// Each goes to its lane.
+    pub(crate) sent: Vec<(Lane, LeaseRequested)>,
 }
 
 /// What was heard of a lane.
@@ -54,6 +63,8 @@ pub(crate) struct Book {
     /// All others.
     of_all: Arc<Vec<Rule>>,
     schedules: Map<LimitId, Schedule>,
+    /// By limit, the first instant that may still be spent in: what was known of the time before has been let go of.
+    floors: Map<LimitId, Time>,
     names: Map<LimitId, Map<String, Named>>,
     slots: Map<InstanceId, Slot>,
     views: Map<InstanceId, Arc<Instance>>,
@@ -69,6 +80,7 @@ impl Book {
             of_tenant: Map::default(),
             of_all: Arc::default(),
             schedules: Map::default(),
+            floors: Map::default(),
             names: Map::default(),
             slots: Map::default(),
             views: Map::default(),
@@ -109,9 +121,9 @@ impl Book {
         }
     }
 
-    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState) {
+    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, at: Instant) {
         let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
-        heard.at = Some(Instant::now());
+        heard.at = Some(at);
         if let Some(mark) = state.producers.iter().find(|mark| mark.producer == self.me) {
             heard.answered = mark.answered;
         }
@@ -150,7 +162,7 @@ impl Book {
         rule: &Rule,
         mut values: Vec<&str>,
         ask: &Ask<'_>,
-        requests: &mut Vec<(Lane, LeaseRequested)>,
+        requests: &mut Requests,
     ) -> Option<(InstanceId, (Time, Time))> {
         let names = self.names.entry(rule.id).or_default();
         let mut name = joined(&values);
@@ -160,27 +172,37 @@ impl Book {
         }
         if let Some(named) = names.get(&*name)
             && ask.now < named.window.1
+            && (ask.now >= named.window.0 || !fault::is(Fault::WindowGoesBack))
         {
             return Some((named.instance, named.window));
         }
-        let window = self.schedules.get(&rule.id)?.window(ask.now)?;
+        // The clock may have gone back since something was let go of; the window does not.
+        let floor = self.floors.get(&rule.id).copied().unwrap_or(Time::ZERO);
+        let mut window = self.schedules.get(&rule.id)?.window(ask.now.max(floor))?;
+        if fault::is(Fault::OwnCalendar) && window.1 != Time::MAX {
+            let off = |at: Time| at.after(Duration::from_secs(1_800));
+            window = (off(window.0), off(window.1));
+        }
         let stands = rule.limit.window.stands();
         let instance = InstanceId::of(rule.id, &values, (!stands).then_some(window.0));
         names.insert(name.into_owned(), Named { window, instance });
         if !self.slots.contains_key(&instance) {
             let home = rule.limit.home(&values, self.lanes);
             let values = values.into_iter().map(str::to_owned).collect();
-            let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home);
+            let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, (window.1, requests.at));
             slot.view = self.views.get(&instance).cloned();
             let unknown = slot.view.is_none() && rule.limit.mode != Mode::Hard;
-            let opening = unknown.then(|| (home, Want { want: 0, ..slot.want(window.0, 0, false, Duration::ZERO) }));
+            let opening = unknown.then(|| {
+                let want = slot.want(window.0, 0, false, (Duration::ZERO, requests.at));
+                (home, Want { want: 0, ..want })
+            });
             self.slots.insert(instance, slot);
             if let Some((lane, want)) = opening {
                 let number = self.heard.get_mut(usize::from(lane.0)).map_or(0, |heard| {
                     heard.asked += 1;
                     heard.asked
                 });
-                requests.push((lane, LeaseRequested { at: ask.now, number, wants: vec![want] }));
+                requests.sent.push((lane, LeaseRequested { at: ask.now, number, wants: vec![want] }));
             }
         }
         Some((instance, window))
@@ -193,13 +215,21 @@ impl Book {
     pub(crate) fn report(&mut self, lane: Lane, now: Time) -> Vec<Counter> {
         let mut counters = Vec::new();
         for slot in self.slots.values_mut().filter(|slot| slot.home == lane) {
-            if slot.limit.window.stands() {
-                slot.expire(now);
+            if slot.limit.window.stands()
+                && let Some(end) = slot.expire(now)
+            {
+                let floor = self.floors.entry(slot.limit_id).or_insert(end);
+                *floor = end.max(*floor);
+                if let Some(names) = self.names.get_mut(&slot.limit_id) {
+                    names.retain(|_, named| named.window.1 > end);
+                }
             }
             if slot.dirty || slot.is_untold() {
                 counters.extend(slot.tell());
             }
         }
+        // The map has another order in every process, and what is written should be a function of what happened.
+        counters.sort_unstable_by_key(|counter| (counter.instance, counter.window));
         counters
     }
 
@@ -214,7 +244,20 @@ impl Book {
 
     /// Forgets instances of windows that are over.
     pub(crate) fn sweep(&mut self, now: Time) {
-        self.slots.retain(|_, slot| slot.limit.window.stands() || !slot.idle(now));
+        let (floors, me) = (&mut self.floors, self.me);
+        self.slots.retain(|_, slot| {
+            if slot.limit.window.stands() || !slot.idle(now) {
+                return true;
+            }
+            if slot.spare(me) > 0 {
+                // By the clocks of others the window may last, and what is forgotten here could be used there.
+                slot.give_back(me);
+                return true;
+            }
+            let floor = floors.entry(slot.limit_id).or_insert(slot.until());
+            *floor = slot.until().max(*floor);
+            false
+        });
         let slots = &self.slots;
         self.names.retain(|_, names| {
             names.retain(|_, named| slots.contains_key(&named.instance));

@@ -17,6 +17,8 @@ use schemas::{
     time::Time,
 };
 
+use crate::fault::{self, Fault};
+
 /// How many windows of an instance whose leases stand are remembered, so that a late settlement finds its own.
 const WINDOWS_KEPT: usize = 4;
 
@@ -40,6 +42,8 @@ pub(crate) struct Slot {
     pub(crate) asked: Option<(u64, Instant)>,
     /// Whether its home has to be told of a change in a report of its own.
     pub(crate) dirty: bool,
+    /// The end of the window that it was made for.
+    until: Time,
     /// What metering was last told to be held.
     told: i128,
     /// The windows in which something happened, by start.
@@ -70,7 +74,14 @@ struct Demand {
 
 impl Slot {
     /// An instance that this gateway meets for the first time.
-    pub(crate) fn new(limit: Arc<Limit>, limit_id: LimitId, id: InstanceId, values: Vec<String>, home: Lane) -> Self {
+    pub(crate) fn new(
+        limit: Arc<Limit>,
+        limit_id: LimitId,
+        id: InstanceId,
+        values: Vec<String>,
+        home: Lane,
+        (until, at): (Time, Instant),
+    ) -> Self {
         Self {
             limit,
             limit_id,
@@ -80,12 +91,13 @@ impl Slot {
             view: None,
             asked: None,
             dirty: false,
+            until,
             told: 0,
             windows: Vec::new(),
             returned: 0,
             version: 0,
             recall: 0,
-            demand: Demand { since: Instant::now(), now: 0, before: 0 },
+            demand: Demand { since: at, now: 0, before: 0 },
         }
     }
 
@@ -142,10 +154,10 @@ impl Slot {
     }
 
     /// Takes a hold. The caller has seen that L-2 allows it, or the limit needs no lease.
-    pub(crate) fn take(&mut self, (start, end): (Time, Time), amount: i128) -> Hold {
+    pub(crate) fn take(&mut self, (start, end): (Time, Time), amount: i128, at: Instant) -> Hold {
         self.open(start, end).held += amount;
         self.version += 1;
-        self.demand.add(amount);
+        self.demand.add(amount, at);
         Hold { instance: self.id, window: start, amount }
     }
 
@@ -167,7 +179,7 @@ impl Slot {
     pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
         let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);
         let spent = self.open(hold.window, end);
-        spent.held -= hold.amount;
+        spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * hold.amount } else { hold.amount };
         spent.used += used;
         spent.provisioned += provision;
         self.version += 1;
@@ -227,34 +239,43 @@ impl Slot {
         }
     }
 
+    /// What of its lease is neither used nor held in any window.
+    pub(crate) fn spare(&self, me: ProducerId) -> i128 {
+        let used = |spent: &Spent| if fault::is(Fault::UsedIsReturned) { 0 } else { spent.used };
+        let busy = self.windows.iter().map(|spent| used(spent) + spent.held + spent.provisioned).max().unwrap_or(0);
+        self.lease(me) - busy
+    }
+
     /// Returns everything that is not used or held in any window.
     pub(crate) fn give_back(&mut self, me: ProducerId) {
-        let busy = self.windows.iter().map(|spent| spent.used + spent.held + spent.provisioned).max().unwrap_or(0);
-        let idle = self.lease(me) - busy;
-        if idle > 0 {
-            self.returned += idle;
-        }
+        self.returned += self.spare(me).max(0);
         self.version += 1;
         self.dirty = true;
     }
 
-    /// Lets go of provisions whose window is over, where leases stand; says whether there were any.
-    pub(crate) fn expire(&mut self, now: Time) -> bool {
-        let mut expired = false;
+    /// Lets go of provisions whose window is over, where leases stand; gives the end of the last such window.
+    pub(crate) fn expire(&mut self, now: Time) -> Option<Time> {
+        let mut expired = None;
         for spent in self.windows.iter_mut().filter(|spent| spent.end <= now && spent.provisioned > 0) {
             spent.provisioned = 0;
-            expired = true;
+            expired = expired.max(Some(spent.end));
         }
-        if expired {
+        if expired.is_some() {
             self.version += 1;
             self.dirty = true;
         }
         expired
     }
 
-    /// Whether it can be forgotten: its windows are over and nothing is held.
+    /// Whether it can be forgotten, where leases do not stand: its window is over, used or not, and nothing is held. Before that it
+    /// knows what was returned of its lease, and that has to stay known.
     pub(crate) fn idle(&self, now: Time) -> bool {
-        !self.dirty && self.windows.iter().all(|spent| spent.end <= now && spent.held == 0)
+        !self.dirty && self.until <= now && self.windows.iter().all(|spent| spent.held == 0)
+    }
+
+    /// The end of the window that it was made for.
+    pub(crate) const fn until(&self) -> Time {
+        self.until
     }
 
     /// What may be left before more is asked for: half of what recent demand says would last for `horizon`, and some calls.
@@ -264,8 +285,14 @@ impl Slot {
 
     /// What to ask for: the lease with which `call` fits, if it is short of that, and the one that recent demand says would last
     /// for `horizon`.
-    pub(crate) fn want(&mut self, window: Time, call: i128, is_short: bool, horizon: Duration) -> Want {
-        let demand = self.demand.over(horizon).max(call.saturating_mul(FIRST_WANT));
+    pub(crate) fn want(
+        &mut self,
+        window: Time,
+        call: i128,
+        is_short: bool,
+        (horizon, at): (Duration, Instant),
+    ) -> Want {
+        let demand = self.demand.over(horizon, at).max(call.saturating_mul(FIRST_WANT));
         let (used, held) = self.spent(window);
         Want {
             limit: self.limit_id,
@@ -279,22 +306,22 @@ impl Slot {
 }
 
 impl Demand {
-    fn add(&mut self, amount: i128) {
-        self.roll();
+    fn add(&mut self, amount: i128, at: Instant) {
+        self.roll(at);
         self.now += amount;
     }
 
-    fn roll(&mut self) {
-        let spans = self.since.elapsed().as_secs() / DEMAND_SPAN.as_secs();
+    fn roll(&mut self, at: Instant) {
+        let spans = at.duration_since(self.since).as_secs() / DEMAND_SPAN.as_secs();
         if spans > 0 {
             self.before = if spans == 1 { self.now } else { 0 };
             self.now = 0;
-            self.since = Instant::now();
+            self.since = at;
         }
     }
 
-    fn over(&mut self, horizon: Duration) -> i128 {
-        self.roll();
+    fn over(&mut self, horizon: Duration, at: Instant) -> i128 {
+        self.roll(at);
         self.known(horizon)
     }
 

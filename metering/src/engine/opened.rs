@@ -9,6 +9,7 @@ use schemas::{
 use super::Engine;
 use crate::{
     dedup::{self, Origin},
+    fault::{self, Fault},
     post,
 };
 
@@ -24,16 +25,21 @@ impl Engine {
         }
     }
 
-    /// Closes the predecessor's leases, unless metering has seen more of it than its successor has: then the journal was copied
-    /// or restored, its lease may be spent by the other copy, and stays counted as spent.
+    /// Closes the predecessor's leases, unless metering has seen more of it than its successor has, or another successor: then the
+    /// journal was copied or restored, its lease may be spent by the other copy, and stays counted as spent.
     fn succeed(&mut self, origin: Origin, predecessor: &Predecessor) {
-        let seen = dedup::mark(&self.state, predecessor.producer).map_or(0, |mark| mark.seq.0);
-        if seen != predecessor.last.0 {
+        let mark = dedup::mark(&self.state, predecessor.producer);
+        let (seen, succeeded) = mark.map_or((0, false), |mark| (mark.seq.0, mark.closed));
+        if (seen != predecessor.last.0 || succeeded) && !fault::is(Fault::ForkAccepted) {
+            let more = if succeeded { " and another has succeeded it" } else { "" };
             let detail = format!(
-                "the journal of producer {} ends at {} here, but {seen} of it are accepted: it was copied or restored; \
+                "the journal of producer {} ends at {} here, but {seen} of it are accepted{more}: it was copied or restored; \
                  its lease stays counted as spent",
                 predecessor.producer, predecessor.last.0,
             );
+            if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
+                mark.forked = true;
+            }
             return self.alarm(origin, AlarmKind::Forked, detail);
         }
         let Some(mark) = dedup::mark_mut(&mut self.state, predecessor.producer).filter(|mark| !mark.closed) else {
@@ -49,6 +55,10 @@ impl Engine {
         };
         self.write(Fact::Heard(heard));
         self.state.waiting.retain(|waiting| waiting.producer != predecessor.producer);
+        for counter in &predecessor.counters {
+            // Most of them are not of this lane.
+            self.take_counter(predecessor.producer, counter);
+        }
         self.close_leases(predecessor);
     }
 

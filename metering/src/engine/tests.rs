@@ -68,6 +68,7 @@ impl Bench {
             last: Seq(last),
             provisions,
             used: Vec::new(),
+            counters: Vec::new(),
         });
         self.event(from, Event::Opened(Opened { gateway: format!("g{from}"), at: self.at, predecessor }));
     }
@@ -248,6 +249,7 @@ fn what_a_crash_leaves_is_kept_although_its_producer_never_asked_or_reported() {
                 last: Seq(1),
                 provisions: vec![hold(30)],
                 used: vec![hold(12)],
+                counters: Vec::new(),
             }),
         }),
     );
@@ -283,4 +285,110 @@ fn a_body_that_cannot_be_read_takes_its_place() {
     let origin = Origin { producer: producer(1), seq: Seq(2), hash: 9 };
     bench.engine.apply(Input::Event(origin, Err("truncated".into())), bench.at);
     assert_eq!(bench.engine.state.producers[0].seq, Seq(2));
+}
+
+/// Opens a journal whose predecessor is said to have ended at `last`, and settles an attempt that it left open.
+fn succeed(bench: &mut Bench, from: u8, before: u8, last: u64) -> Vec<Entry> {
+    bench.opened(from, Some((before, last, Vec::new())));
+    let usage = schemas::tokens::Usage::exact(schemas::tokens::Vector { uncached_input: 5, ..Default::default() });
+    bench.event(from, Event::Settled(Box::new(calls::unknown(usage))));
+    bench.engine.take().unwrap().ledger
+}
+
+fn charges(ledger: &[Entry]) -> Vec<usize> {
+    let charged = ledger.iter().filter_map(|entry| match &entry.fact {
+        Fact::Charged(charged) => Some(charged.charges.len()),
+        _ => None,
+    });
+    charged.collect()
+}
+
+#[test]
+fn what_a_copied_journal_left_open_is_a_row_that_charges_nothing() {
+    let mut bench = Bench::new(Vec::new());
+    bench.opened(1, None);
+    assert_eq!(charges(&succeed(&mut bench, 2, 1, 1)), [1], "nobody else can have settled it");
+    assert_eq!(charges(&succeed(&mut bench, 3, 2, 1)), [0], "more of the predecessor was accepted");
+    assert_eq!(charges(&succeed(&mut bench, 4, 1, 1)), [0], "another has succeeded it");
+    let alarms = |engine: &Engine| engine.state.producers.iter().filter(|mark| mark.forked).count();
+    assert_eq!(alarms(&bench.engine), 2);
+}
+
+#[test]
+fn what_a_producer_used_elsewhere_and_never_reported_is_told_by_its_successor() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
+    let counters = vec![bench.counter(&limit, 25, 0, 4)];
+    let predecessor =
+        Predecessor { producer: producer(1), last: Seq(2), provisions: Vec::new(), used: Vec::new(), counters };
+    let opened = Opened { gateway: "g".into(), at: bench.at, predecessor: Some(predecessor) };
+    bench.event(2, Event::Opened(opened));
+    assert_eq!((bench.instance().settled(bench.instance().current().unwrap()), bench.lease(1)), (25, 25));
+}
+
+#[test]
+fn one_that_does_not_answer_a_recall_is_no_reason_not_to_ask_the_others_again() {
+    let limit = limit(Window::Month, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    for gateway in [1, 2, 3] {
+        bench.opened(gateway, None);
+    }
+    bench.ask(1, &limit, 1, 30, bench.counter(&limit, 0, 0, 1));
+    bench.ask(2, &limit, 1, 30, bench.counter(&limit, 0, 0, 1));
+    bench.ask(3, &limit, 1, 50, bench.counter(&limit, 0, 0, 1));
+    assert_eq!(bench.instance().recall, 1);
+    // The second returns what it can, and gets some again; the first is silent for good.
+    let returned = Counter { returned: 10, recall: 1, ..bench.counter(&limit, 0, 20, 2) };
+    bench.report(2, vec![returned]);
+    bench.engine.take();
+    assert_eq!(bench.lease(3), 50);
+    let free = Counter { returned: 10, recall: 1, ..bench.counter(&limit, 0, 0, 3) };
+    bench.report(2, vec![free]);
+    bench.ask(3, &limit, 2, 20, bench.counter(&limit, 0, 50, 2));
+    assert_eq!(bench.instance().recall, 2, "the second has 20 that it does not hold");
+}
+
+mod calls {
+    //! A settlement of an attempt that was found open.
+
+    use schemas::{
+        event::{Api, Attempt, Outcome, Settled},
+        id::{BookHash, CallId},
+        tokens::Usage,
+    };
+
+    pub(super) fn unknown(usage: Usage) -> Settled {
+        let attempt = Attempt {
+            call: CallId::from_bytes([1; 16]),
+            attempt: 1,
+            admitted_at: super::NOW,
+            subject: std::sync::Arc::default(),
+            api: Api::OpenAiChat,
+            provider: "openai".into(),
+            model: "m".into(),
+            model_requested: "m".into(),
+            stream: false,
+            book: BookHash([0; 32]),
+            gateway: "g".into(),
+        };
+        Settled {
+            attempt,
+            settled_at: super::NOW,
+            outcome: Outcome::Unknown,
+            status: 0,
+            usage,
+            raw_usage: String::new(),
+            model_answered: String::new(),
+            service_tier: String::new(),
+            region: String::new(),
+            provider_cost: None,
+            response_id: String::new(),
+            ttft_ms: None,
+            posted: Vec::new(),
+            counters: Vec::new(),
+            call: None,
+        }
+    }
 }

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use schemas::{
-    decision::{Instance, Key},
+    decision::{Instance, Key, ProducerMark},
     id::InstanceId,
     time::Time,
 };
 
 use super::Engine;
-use crate::{post, window};
+use crate::{
+    fault::{self, Fault},
+    post, window,
+};
 
 /// How long a counter is kept after its window ended: a settlement that comes later is a row of the ledger only.
 const KEPT: Duration = Duration::from_secs(2 * 24 * 3_600);
@@ -20,6 +23,9 @@ const PRODUCER_KEPT: Duration = Duration::from_secs(35 * 24 * 3_600);
 impl Engine {
     pub(super) fn tick(&mut self) {
         let now = self.state.recorded_at;
+        if fault::is(Fault::SilentLeaseFreed) {
+            self.free_silent(now);
+        }
         for (id, limit) in &self.limits {
             let known = self.schedules.get(id);
             let stale = known.is_none_or(|schedule| window::runs_out(schedule, now, self.ahead));
@@ -38,6 +44,18 @@ impl Engine {
         if self.swept != minute {
             self.swept = minute;
             self.forget(now);
+        }
+    }
+
+    /// What no engine may do: a planted fault.
+    fn free_silent(&mut self, now: Time) {
+        let silent = |mark: &&ProducerMark| now.since(mark.heard_at) > Duration::from_secs(10);
+        for mark in self.state.producers.iter().filter(silent) {
+            for instance in self.instances.all.values_mut() {
+                if post::close(instance, mark.producer, &[], &[]) {
+                    self.instances.dirty.insert(instance.id);
+                }
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use schemas::{
     time::Time,
 };
 
-use super::{Book, Heard, Rule};
+use super::{Book, Heard, Requests, Rule};
 use crate::limits::{Ask, Permit, Refusal, age_ms, amount::amount, slot::Slot};
 
 /// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
@@ -26,7 +26,8 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 const NEEDS: usize = 8;
 
 /// What came of a try to hold.
-pub(crate) enum Tried {
+#[derive(Debug)]
+pub enum Tried {
     /// Everything is held.
     Held(Permit),
     /// It cannot be.
@@ -62,7 +63,7 @@ impl Need {
 
 impl Book {
     /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
-    pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Vec<(Lane, LeaseRequested)>) -> Tried {
+    pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Tried {
         let (needs, mut observed) = match self.needs(ask, requests) {
             Ok(needs) => needs,
             Err(tried) => return tried,
@@ -71,7 +72,7 @@ impl Book {
         let mut late = None;
         for need in &needs {
             let Some(slot) = self.slots.get(&need.instance) else { continue };
-            let refusal = || self.refusal(slot, need, ask.now, ErrorCode::HardLimitReached, String::new());
+            let refusal = |code| Box::new(self.refusal(slot, need, (ask.now, requests.at), code, String::new()));
             match need.mode {
                 Mode::Hard => {
                     let short = slot.short(self.me, need.window.0, need.amount);
@@ -83,31 +84,25 @@ impl Book {
                         && short > slot.free(self.me, need.window.0)
                         && !slot.others_may_return(self.me, need.window.0)
                     {
-                        return Tried::Refused(Box::new(refusal()));
+                        return Tried::Refused(refusal(ErrorCode::HardLimitReached));
                     }
-                    late.get_or_insert_with(|| {
-                        self.refusal(slot, need, ask.now, ErrorCode::LeaseNotObtained, String::new())
-                    });
-                    if !under_way(slot, &self.heard) {
+                    late.get_or_insert_with(|| refusal(ErrorCode::LeaseNotObtained));
+                    if !under_way(slot, &self.heard, requests.at) {
                         lacks.push(need.lack(slot, true));
                     }
                 }
                 Mode::Soft if self.reached(slot, need) => {
-                    return Tried::Refused(Box::new(self.refusal(
-                        slot,
-                        need,
-                        ask.now,
-                        ErrorCode::SoftLimitReached,
-                        String::new(),
-                    )));
+                    return Tried::Refused(refusal(ErrorCode::SoftLimitReached));
                 }
-                Mode::Observe if self.reached(slot, need) => observed.push(refusal()),
+                Mode::Observe if self.reached(slot, need) => {
+                    observed.push(*refusal(ErrorCode::HardLimitReached));
+                }
                 Mode::Soft | Mode::Observe => {}
             }
         }
         if let Some(late) = late {
             self.request(ask, &lacks, requests);
-            return Tried::Short(Box::new(late));
+            return Tried::Short(late);
         }
         Tried::Held(self.hold(&needs, observed, ask, requests))
     }
@@ -117,26 +112,20 @@ impl Book {
         slot.settled(self.me, need.window.0) + slot.held(self.me) >= slot.limit.amount
     }
 
-    fn hold(
-        &mut self,
-        needs: &[Need],
-        observed: Vec<Refusal>,
-        ask: &Ask<'_>,
-        requests: &mut Vec<(Lane, LeaseRequested)>,
-    ) -> Permit {
+    fn hold(&mut self, needs: &[Need], observed: Vec<Refusal>, ask: &Ask<'_>, requests: &mut Requests) -> Permit {
         let mut permit = Permit { holds: Vec::with_capacity(needs.len()), balance_age_ms: 0, hard: false, observed };
         let mut ahead = Vec::new();
         for need in needs {
             let Some(slot) = self.slots.get_mut(&need.instance) else { continue };
-            permit.holds.push(slot.take(need.window, need.amount));
+            permit.holds.push(slot.take(need.window, need.amount, requests.at));
             permit.hard |= need.mode == Mode::Hard;
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
-            permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen));
+            permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen, requests.at));
             // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.
             let left = -slot.short(self.me, need.window.0, 0);
             if need.mode == Mode::Hard
                 && left < slot.enough(need.amount, self.horizon)
-                && !under_way(slot, &self.heard)
+                && !under_way(slot, &self.heard, requests.at)
                 && slot.free(self.me, need.window.0) > need.amount.saturating_mul(16)
             {
                 ahead.push(need.lack(slot, false));
@@ -148,7 +137,7 @@ impl Book {
 
     /// Asks for what is lacking, in the tenant's own lane first; of several lanes one is asked at a time, so that nothing is leased
     /// in one that the call cannot use for want of another.
-    fn request(&mut self, ask: &Ask<'_>, lacks: &[Lack], requests: &mut Vec<(Lane, LeaseRequested)>) {
+    fn request(&mut self, ask: &Ask<'_>, lacks: &[Lack], requests: &mut Requests) {
         if lacks.is_empty() {
             return;
         }
@@ -162,18 +151,14 @@ impl Book {
         let mut wants = Vec::with_capacity(lacks.len());
         for lack in lacks.iter().filter(|lack| lack.home == lane) {
             let Some(slot) = self.slots.get_mut(&lack.instance) else { continue };
-            slot.asked = Some((number, Instant::now()));
-            wants.push(slot.want(lack.window, lack.call, lack.is_short, horizon));
+            slot.asked = Some((number, requests.at));
+            wants.push(slot.want(lack.window, lack.call, lack.is_short, (horizon, requests.at)));
         }
-        requests.push((lane, LeaseRequested { at: ask.now, number, wants }));
+        requests.sent.push((lane, LeaseRequested { at: ask.now, number, wants }));
     }
 
     /// The instances a call falls under and what it needs of each; those met for the first time are made known to metering.
-    fn needs(
-        &mut self,
-        ask: &Ask<'_>,
-        requests: &mut Vec<(Lane, LeaseRequested)>,
-    ) -> Result<(Vec<Need>, Vec<Refusal>), Tried> {
+    fn needs(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Result<(Vec<Need>, Vec<Refusal>), Tried> {
         let target =
             Target { subject: &ask.attempt.subject, provider: &ask.attempt.provider, model: &ask.attempt.model };
         // The rules are shared, so that going through them leaves the rest of the books free to change.
@@ -190,7 +175,7 @@ impl Book {
                 Err(_) if rule.limit.mode == Mode::Soft => needs.push(need),
                 Err((code, detail)) => {
                     let Some(slot) = self.slots.get(&instance) else { continue };
-                    let refusal = self.refusal(slot, &need, ask.now, code, detail);
+                    let refusal = self.refusal(slot, &need, (ask.now, requests.at), code, detail);
                     if rule.limit.mode == Mode::Hard {
                         return Err(Tried::Refused(Box::new(refusal)));
                     }
@@ -202,7 +187,14 @@ impl Book {
         Ok((needs, observed))
     }
 
-    fn refusal(&self, slot: &Slot, need: &Need, now: Time, code: ErrorCode, detail: String) -> Refusal {
+    fn refusal(
+        &self,
+        slot: &Slot,
+        need: &Need,
+        (now, at): (Time, Instant),
+        code: ErrorCode,
+        detail: String,
+    ) -> Refusal {
         let (start, end) = need.window;
         let reset_at = (end != Time::MAX).then_some(end);
         let retry_after = match code {
@@ -224,16 +216,16 @@ impl Book {
             needed: need.amount,
             reset_at,
             retry_after,
-            balance_age_ms: age_ms(self.seen(slot.home)),
+            balance_age_ms: age_ms(self.seen(slot.home), at),
             detail,
         }
     }
 }
 
 /// Whether a request for a slot was sent and is neither answered nor overdue.
-fn under_way(slot: &Slot, heard: &[Heard]) -> bool {
+fn under_way(slot: &Slot, heard: &[Heard], at: Instant) -> bool {
     let answered = heard.get(usize::from(slot.home.0)).map_or(0, |heard| heard.answered);
-    slot.asked.is_some_and(|(number, at)| answered < number && at.elapsed() < ASK_AGAIN)
+    slot.asked.is_some_and(|(number, since)| answered < number && at.duration_since(since) < ASK_AGAIN)
 }
 
 /// The refusal where metering has not published the windows of a limit in time.

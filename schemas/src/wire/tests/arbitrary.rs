@@ -119,7 +119,9 @@ fn completeness() -> BoxedStrategy<Completeness> {
 any_of! {
     hold = Hold { instance: instance_id(), window: time(), amount: amount() }
 
-    predecessor = Predecessor { producer: producer(), last: seq(), provisions: some(hold()), used: some(hold()) }
+    predecessor = Predecessor {
+        producer: producer(), last: seq(), provisions: some(hold()), used: some(hold()), counters: some(counter()),
+    }
 
     opened = Opened { gateway: text(), at: time(), predecessor: option::of(predecessor()) }
 
@@ -211,7 +213,7 @@ any_of! {
 
     mark = ProducerMark {
         producer: producer(), seq: seq(), hash: any::<u64>(), gateway: text(), low_watermark: time(), heard_at: time(),
-        answered: count(), closed: any::<bool>(),
+        answered: count(), closed: any::<bool>(), forked: any::<bool>(),
     }
 
     waiting = Waiting { producer: producer(), number: count(), since: time(), wants: some(want()) }

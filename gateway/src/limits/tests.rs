@@ -1,0 +1,189 @@
+//! What a gateway knows of its leases outlives sweeps, clocks that go back, and a journal that takes nothing for a while.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use schemas::{
+    bound::{AtMost, OutputCap},
+    decision::{Holder, Instance, WindowState},
+    event::Api,
+    id::{BookHash, CallId},
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Schedule, Window},
+    subject::Subject,
+};
+
+use super::*;
+
+const DAY: i64 = 86_400_000_000;
+
+/// A journal that may be full, and what it has.
+#[derive(Default)]
+struct Paper {
+    full: AtomicBool,
+    written: Mutex<Vec<Event>>,
+}
+
+impl Outlet for Paper {
+    fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error> {
+        if self.full.load(Relaxed) {
+            return Err(journal::Error::Closed);
+        }
+        self.written.lock().unwrap().extend(drafts.iter().map(|draft| wire::decode_event(draft.body).unwrap()));
+        Ok(())
+    }
+
+    fn confirm(&self, _: ProducerId, _: Lane, _: Seq) {}
+}
+
+struct Bench {
+    limits: Arc<Limits>,
+    paper: Arc<Paper>,
+    limit: Limit,
+    at: Instant,
+}
+
+fn time(micros: i64) -> Time {
+    Time::from_micros(10 * DAY + micros)
+}
+
+impl Bench {
+    fn new(window: Window) -> Self {
+        let limit = Limit {
+            name: "l".into(),
+            scope: vec![(Dimension::Tenant, Match::Is("acme".into()))],
+            unit: Unit::Tokens,
+            amount: 100,
+            window,
+            zone: "UTC".into(),
+            mode: Mode::Hard,
+            unbounded: OnUnbounded::Hold,
+            values: Vec::new(),
+            max_instances: None,
+        };
+        let paper = Arc::new(Paper::default());
+        let limits = Limits::over(me(), Arc::clone(&paper) as Arc<dyn Outlet>, 1);
+        limits.lock().rule(std::slice::from_ref(&limit), Duration::from_secs(60));
+        let boundaries = (0..5).map(|day| time(day * DAY)).collect();
+        limits.lock().schedule(Schedule { limit: limit.id(), boundaries });
+        Self { limits, paper, limit, at: Instant::now() }
+    }
+
+    fn hold(&self, now: Time, tokens: u64) -> Tried {
+        let attempt = Attempt {
+            call: CallId::from_bytes([1; 16]),
+            attempt: 1,
+            admitted_at: now,
+            subject: Arc::new(Subject { tenant: "acme".into(), ..Subject::default() }),
+            api: Api::OpenAiChat,
+            provider: "p".into(),
+            model: "m".into(),
+            model_requested: "m".into(),
+            stream: false,
+            book: BookHash([0; 32]),
+            gateway: "g".into(),
+        };
+        let output_cap = OutputCap::NoOutput;
+        let bound = Bound::AtMost(AtMost { input: tokens, output: 0, requests: 1, cost: Ok(Pico(0)), output_cap });
+        self.limits.try_admit(&Ask { attempt: &attempt, bound: &bound, now }, self.at).0
+    }
+
+    fn decide(&self, start: Time, granted: i128, recall: u64) {
+        let named = (!self.limit.window.stands()).then_some(start);
+        let id = InstanceId::of::<&str>(self.limit.id(), &[], named);
+        let holder = Holder {
+            producer: me(),
+            granted,
+            returned: 0,
+            used: Vec::new(),
+            held: 0,
+            provisioned: 0,
+            version: 0,
+            recall: 0,
+        };
+        let instance = Instance {
+            id,
+            limit: self.limit.id(),
+            values: Vec::new(),
+            amount: 100,
+            windows: vec![WindowState { start, end: Time::from_micros(start.as_micros() + DAY), adjusted: 0 }],
+            holders: vec![holder],
+            recall,
+        };
+        self.limits.lock().view(id, Some(Arc::new(instance)));
+    }
+
+    /// The counters in reports so far.
+    fn reported(&self) -> Vec<Counter> {
+        let written = self.paper.written.lock().unwrap();
+        let reports = written.iter().filter_map(|event| match event {
+            Event::Reported(reported) => Some(reported.counters.clone()),
+            _ => None,
+        });
+        reports.flatten().collect()
+    }
+}
+
+fn me() -> ProducerId {
+    ProducerId::from_bytes([1; 16])
+}
+
+fn window_of(tried: &Tried) -> Option<Time> {
+    if let Tried::Held(permit) = tried { permit.holds.first().map(|hold| hold.window) } else { None }
+}
+
+#[test]
+fn what_was_returned_of_a_lease_that_nobody_used_stays_returned() {
+    let bench = Bench::new(Window::Day);
+    assert!(matches!(bench.hold(time(1), 10), Tried::Short(_)));
+    bench.decide(time(0), 10, 1);
+    bench.limits.report_dirty(time(2), time(2)).unwrap();
+    assert_eq!(bench.reported().iter().map(|counter| counter.returned).collect::<Vec<_>>(), [10]);
+    bench.limits.lock().sweep(time(3));
+    assert!(matches!(bench.hold(time(4), 10), Tried::Short(_)), "the lease was given back");
+}
+
+#[test]
+fn a_clock_that_goes_back_leads_into_no_window_that_was_let_go_of() {
+    let bench = Bench::new(Window::Day);
+    for day in [0, 1] {
+        drop(bench.hold(time(day * DAY), 10));
+        bench.decide(time(day * DAY), 50, 0);
+    }
+    assert_eq!(window_of(&bench.hold(time(DAY - 2), 10)), Some(time(DAY)), "it is in the next day already");
+    let other = Bench::new(Window::Day);
+    drop(other.hold(time(0), 10));
+    other.decide(time(0), 50, 0);
+    let Tried::Held(permit) = other.hold(time(1), 10) else { panic!("it is leased") };
+    other.limits.give_back(permit);
+    other.limits.report_dirty(time(DAY), time(DAY)).unwrap();
+    other.limits.lock().sweep(time(DAY));
+    other.limits.report_dirty(time(DAY), time(DAY)).unwrap();
+    assert_eq!(other.reported().last().map(|counter| counter.returned), Some(50), "others may use it");
+    other.limits.lock().sweep(time(DAY));
+    other.decide(time(DAY), 50, 0);
+    assert_eq!(window_of(&other.hold(time(2), 10)), Some(time(DAY)), "the first day was forgotten");
+}
+
+#[test]
+fn a_provision_that_was_let_go_of_keeps_its_window_closed() {
+    let bench = Bench::new(Window::Hour);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 10, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+    let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
+    let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: false };
+    drop(bench.limits.settle(Lane(0), permit, &spent));
+    drop(bench.limits.report(Lane(0), time(DAY)));
+    assert_eq!(window_of(&bench.hold(time(2), 10)), Some(time(DAY)), "the provision of the first window is gone");
+}
+
+#[test]
+fn counters_that_the_journal_did_not_take_are_said_again() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 10, 1);
+    bench.paper.full.store(true, Relaxed);
+    assert!(bench.limits.report_dirty(time(2), time(2)).is_err());
+    bench.paper.full.store(false, Relaxed);
+    bench.limits.report_dirty(time(3), time(3)).unwrap();
+    assert_eq!(bench.reported().len(), 1);
+}

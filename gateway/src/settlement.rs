@@ -1,0 +1,223 @@
+//! What an attempt ends with: its usage, what that is of its limits, and its last record.
+//!
+//! Pure but for the limits, which it settles; `attempt` says when, and writes what this gives. Whatever the end, the permit is
+//! consumed here and nowhere else. What is not known is never called zero: it stays held. It charges nobody: metering does, by the
+//! same function of the same price book.
+
+use schemas::{
+    event::{Attempt, CallEnd, Hold, Outcome, Posting, Settled},
+    id::Lane,
+    ledger::Unpriced,
+    money::Pico,
+    price::{self, Book, Key},
+    time::Time,
+    tokens::{Completeness, Doubt, Part, Usage, Vector},
+};
+
+use crate::{
+    limits::{Limits, Permit, Spent},
+    meter::{self, Measured},
+};
+
+/// The ways in which an attempt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The answer came to its end.
+    Complete,
+    /// The provider answered with an error, which costs nothing.
+    Refused,
+    /// The provider never saw the request.
+    NotSent,
+    /// It may have seen it; no answer came.
+    NoAnswer,
+    /// Its answer broke off.
+    Truncated,
+    /// A deadline passed.
+    TimedOut,
+    /// The client went away before the request was sent.
+    ClientGoneBefore,
+    /// The client went away, and the answer was read to its end without it.
+    ClientGoneDrained,
+    /// The client went away, and so did we.
+    ClientGone,
+    /// We ended it.
+    Cut,
+}
+
+impl End {
+    /// What the row of the attempt says.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Complete => Outcome::Complete,
+            Self::Refused | Self::NotSent | Self::NoAnswer | Self::Truncated => Outcome::ProviderError,
+            Self::TimedOut => Outcome::Timeout,
+            Self::ClientGoneBefore | Self::ClientGoneDrained | Self::ClientGone => Outcome::ClientGone,
+            Self::Cut => Outcome::Cut,
+        }
+    }
+
+    /// Why usage is not known, where there is no answer to say it.
+    const fn doubt(self) -> Doubt {
+        match self {
+            Self::NoAnswer | Self::NotSent | Self::Refused => Doubt::NoAnswer,
+            Self::Truncated | Self::Cut => Doubt::Truncated,
+            Self::TimedOut => Doubt::TimedOut,
+            Self::ClientGone | Self::ClientGoneBefore => Doubt::ClientLeft,
+            Self::Complete | Self::ClientGoneDrained => Doubt::NotReported,
+        }
+    }
+
+    /// How the body of the answer came to its end, for its meter.
+    pub(crate) const fn of_body(self) -> meter::End {
+        match self {
+            Self::Complete | Self::ClientGoneDrained | Self::Refused => meter::End::Closed,
+            Self::Truncated | Self::Cut | Self::NoAnswer | Self::NotSent => meter::End::Broken,
+            Self::TimedOut => meter::End::TimedOut,
+            Self::ClientGone | Self::ClientGoneBefore => meter::End::ClientLeft,
+        }
+    }
+}
+
+/// An attempt that has ended, as its last record will tell it.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its facts.
+    pub attempt: Attempt,
+    /// How it ended.
+    pub end: End,
+    /// What its meter read, if there was an answer.
+    pub measured: Option<Measured>,
+    /// The provider's HTTP status; 0 if it never answered.
+    pub status: u16,
+    /// Milliseconds to the first byte of the answer.
+    pub ttft_ms: Option<u64>,
+    /// When it ended.
+    pub settled_at: Time,
+    /// When the call was accepted.
+    pub accepted_at: Time,
+    /// The age of the oldest balance that admitted it.
+    pub balance_age_ms: u64,
+    /// The session that the client named.
+    pub session_id: String,
+}
+
+/// Ends an attempt: settles its limits and makes its last record. `lane` is its tenant's, `book` the one it was admitted under.
+pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: Ended) -> Settled {
+    let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
+    let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
+    let metered = attempt.api != schemas::event::Api::AnthropicCountTokens;
+    let usage = if metered { usage(end, read) } else { Usage::none() };
+    let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
+    let spent = Spent { usage: &usage, cost: cost(book, &attempt, &said, &usage), whole };
+    let (posted, counters) = limits.settle(lane, permit, &spent);
+    let call = CallEnd {
+        attempts: attempt.attempt,
+        outcome: end.outcome(),
+        accepted_at: ended.accepted_at,
+        balance_age_ms: ended.balance_age_ms,
+        session_id: ended.session_id,
+        earlier: Vector::default(),
+    };
+    Settled {
+        attempt,
+        settled_at,
+        outcome: end.outcome(),
+        status,
+        usage,
+        raw_usage: said.raw_usage,
+        model_answered: said.model,
+        service_tier: said.service_tier,
+        region: said.region,
+        provider_cost: said.cost,
+        response_id: said.response_id,
+        ttft_ms,
+        posted,
+        counters,
+        call: Some(call),
+    }
+}
+
+/// What these holds would be settled with if nothing more were heard of the attempt; nothing where nothing was reported.
+pub fn so_far(limits: &Limits, holds: &[Hold], book: &Book, attempt: &Attempt, reported: &[Part]) -> Vec<Posting> {
+    if reported.is_empty() {
+        return Vec::new();
+    }
+    let usage = Usage { parts: reported.to_vec(), completeness: Completeness::LowerBound(Doubt::Crashed) };
+    let cost = cost(book, attempt, &Said::default(), &usage);
+    limits.would_post(holds, &Spent { usage: &usage, cost, whole: false })
+}
+
+/// What an attempt used, by how it ended and what its meter read.
+fn usage(end: End, measured: Option<Usage>) -> Usage {
+    match (end, measured) {
+        (End::Refused | End::NotSent | End::ClientGoneBefore, _) => Usage::none(),
+        (_, Some(usage)) => usage,
+        (_, None) => Usage::missing(end.doubt()),
+    }
+}
+
+/// What metering will charge: the same function of the same book.
+fn cost(book: &Book, attempt: &Attempt, said: &Said, usage: &Usage) -> Result<Pico, Unpriced> {
+    let key = Key {
+        provider: &attempt.provider,
+        vendor: attempt.api.vendor(),
+        model: &attempt.model,
+        tier: &said.service_tier,
+        at: attempt.admitted_at,
+    };
+    price::cost(&price::rate(Some(book), &key, &said.model, &usage.parts))
+}
+
+/// What an answer says of itself, beside what it used.
+#[derive(Default)]
+struct Said {
+    raw_usage: String,
+    model: String,
+    service_tier: String,
+    region: String,
+    cost: Option<Pico>,
+    response_id: String,
+}
+
+impl Said {
+    fn of(measured: Measured) -> (Option<Usage>, Self) {
+        let said = Self {
+            raw_usage: measured.raw_usage,
+            model: measured.model_answered,
+            service_tier: measured.service_tier,
+            region: measured.region,
+            cost: measured.provider_cost,
+            response_id: measured.response_id,
+        };
+        (Some(measured.usage), said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {
+        assert_eq!(usage(end, read.cloned()).completeness, *wanted, "{end:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_never_zero() {
+        let known = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
+        for end in [End::Refused, End::NotSent, End::ClientGoneBefore] {
+            check(end, None, &Completeness::Exact);
+            assert_eq!(usage(end, Some(known.clone())), Usage::none());
+        }
+        for (end, why) in [
+            (End::NoAnswer, Doubt::NoAnswer),
+            (End::Truncated, Doubt::Truncated),
+            (End::Cut, Doubt::Truncated),
+            (End::TimedOut, Doubt::TimedOut),
+            (End::ClientGone, Doubt::ClientLeft),
+            (End::Complete, Doubt::NotReported),
+        ] {
+            check(end, None, &Completeness::Missing(why));
+            check(end, Some(&known), &Completeness::Exact);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The simulation from the command line: `cargo run -p tollgate --example sim -- --seed 7 --steps 1000000`.
+//!
+//! Runs one world and says what it did. A failure names the obligation, the seed and the step, and replays exactly.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a simulation that cannot go on says where")]
+#![expect(clippy::indexing_slicing, reason = "the places of a world are its own")]
+#![expect(clippy::print_stdout, reason = "it says what it did")]
+
+mod world;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str, otherwise: u64| {
+        let place = arguments.iter().position(|argument| argument == name);
+        place.map_or(otherwise, |place| arguments[place + 1].parse().unwrap())
+    };
+    let (seed, steps) = (number("--seed", 1), number("--steps", 100_000));
+    // A planted fault is named as the list of them names it.
+    let planted = arguments.iter().position(|argument| argument == "--plant").map(|place| &arguments[place + 1]);
+    let plant = planted.map(|name| world::Plant::ALL.into_iter().find(|plant| format!("{plant:?}") == *name).unwrap());
+    if let Some(plant) = plant {
+        println!("planted: {}", plant.schedule());
+    }
+    match world::run(seed, steps, plant) {
+        Ok(world) => {
+            println!("seed {seed}: {} steps, {} attempts passed, every obligation held", world.steps, world.passed)
+        }
+        Err(failure) => {
+            println!("{failure}");
+            std::process::exit(1);
+        }
+    }
+}

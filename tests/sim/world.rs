@@ -1,0 +1,225 @@
+//! A world: gateways, metering, the log and the lake on one seeded clock, with everything going wrong that may.
+//!
+//! One thread, no sleeps, no real clock: a step is one throw of the dice, so a seed replays exactly. Now and then the world comes
+//! to rest: faults heal, everything is shipped, read and followed, the oracle adds up, and the last affordable unit is asked for.
+
+mod call;
+mod calls;
+mod clock;
+mod dice;
+mod door;
+mod mishaps;
+mod oracle;
+mod plant;
+mod platter;
+mod policy;
+mod rest;
+mod road;
+#[cfg(feature = "query")]
+mod shelf;
+
+use std::time::Duration;
+
+use metering::run::Desk;
+use schemas::{limit::Limit, price::Book};
+
+use self::{clock::Clock, dice::Dice, door::Door, oracle::Oracle, road::Road};
+pub(crate) use self::{oracle::Violation, plant::Plant};
+
+/// How many lanes the log has.
+const LANES: u16 = 3;
+
+/// How many steps there are between rests.
+const REST: u64 = 1_500;
+
+/// A world.
+pub(crate) struct World {
+    dice: Dice,
+    clock: Clock,
+    road: Road,
+    doors: Vec<Door>,
+    members: Vec<Option<Member>>,
+    #[cfg(feature = "query")]
+    shelf: shelf::Shelf,
+    oracle: Oracle,
+    limits: Vec<Limit>,
+    books: [Book; 2],
+    plant: Option<Plant>,
+    /// The number of the next member, since none comes back.
+    next_member: u32,
+    /// Why the last call that did not pass did not.
+    refused: String,
+    /// Steps made.
+    pub(crate) steps: u64,
+    /// Calls that passed.
+    pub(crate) passed: u64,
+}
+
+/// A process of metering.
+struct Member {
+    id: u32,
+    desk: Desk,
+}
+
+/// Where and how a world broke an obligation.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) seed: u64,
+    pub(crate) step: u64,
+    pub(crate) violation: Violation,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, step, violation } = self;
+        write!(
+            f,
+            "seed {seed}, step {step}: {violation}\nreplay: cargo run -p tollgate --example sim -- --seed {seed} --steps {}",
+            step + 1
+        )
+    }
+}
+
+/// Runs a world from a seed; `plant` is the fault to be caught.
+pub(crate) fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Result<World, Box<Failure>> {
+    Plant::switch(plant);
+    let mut world = World::new(seed, plant);
+    let failed = |world: &mut World| {
+        let violation = world.oracle.violations.drain(..).next()?;
+        Some(Box::new(Failure { seed, step: world.steps, violation }))
+    };
+    let mut failure = None;
+    while world.steps < steps && failure.is_none() {
+        world.step();
+        failure = failed(&mut world);
+    }
+    if failure.is_none() {
+        world.rest();
+        failure = failed(&mut world);
+    }
+    Plant::switch(None);
+    failure.map_or(Ok(world), Err)
+}
+
+impl World {
+    fn new(seed: u64, plant: Option<Plant>) -> Self {
+        let mut dice = Dice::new(seed);
+        let clock = Clock::new();
+        let road = Road::new(LANES, dice.another(), plant);
+        let (limits, books) = (policy::limits(), [policy::book(0), policy::book(1)]);
+        for body in [policy::book_record(&books[0]), policy::book_record(&books[1]), policy::record(&limits, &books[0])]
+        {
+            road.publish(body);
+        }
+        let mut oracle = Oracle::default();
+        oracle.published(&limits);
+        let doors = (0..3).map(|number| Door::new(number, &clock)).collect();
+        let mut world = Self {
+            dice,
+            clock,
+            road,
+            doors,
+            members: vec![None, None],
+            #[cfg(feature = "query")]
+            shelf: shelf::Shelf::new(LANES, &limits, plant),
+            oracle,
+            limits,
+            books,
+            plant,
+            next_member: 0,
+            refused: String::new(),
+            steps: 0,
+            passed: 0,
+        };
+        (0..world.members.len()).for_each(|place| world.start_member(place));
+        (0..world.doors.len()).for_each(|place| world.start_door(place));
+        world.road.lock().trouble = 60;
+        world
+    }
+
+    /// Where everything stands, as a number: equal runs have equal ones.
+    pub(crate) fn trace(&self) -> u64 {
+        self.dice.clone().throw() ^ self.road.lock().trace()
+    }
+
+    /// One throw of the dice.
+    fn step(&mut self) {
+        self.steps += 1;
+        let micros = if self.dice.one_in(150) { self.dice.below(3_000_000) } else { self.dice.below(4_000) };
+        self.clock.pass(Duration::from_micros(micros));
+        let door = self.dice.index(self.doors.len());
+        match self.dice.weighted(&[14, 46, 16, 8, 10, 16, 14, 14, 2, 4]) {
+            0 => self.new_call(door),
+            1 => self.go_on(door),
+            2 => self.flush(door),
+            3 => self.doors[door].platter.lock().unwrap().sync(),
+            4 => self.ship(door),
+            5 => self.deliver(door),
+            6 => self.obey(door),
+            7 => {
+                let place = self.dice.index(self.members.len());
+                self.turn(place);
+            }
+            8 => self.mishap(),
+            _ => self.shelve(),
+        }
+        for place in 0..self.doors.len() {
+            self.report(place);
+        }
+        if self.steps.is_multiple_of(REST) && self.oracle.violations.is_empty() {
+            self.rest();
+        }
+    }
+
+    fn start_member(&mut self, place: usize) {
+        let id = self.next_member;
+        self.next_member += 1;
+        let clock = self.clock.of_machine();
+        clock.set_skew(self.dice.below(4_000_000) as i64 - 2_000_000);
+        let (member, policies) = (self.road.member(id), self.road.policies());
+        let desk = Desk::new(member, policies, LANES, Box::new(move || clock.now())).unwrap();
+        self.members[place] = Some(Member { id, desk });
+    }
+
+    /// A process of metering does what there is to do.
+    fn turn(&mut self, place: usize) {
+        {
+            let mut cluster = self.road.lock();
+            let members = cluster.members();
+            for lane in cluster.ownerless() {
+                if !members.is_empty() {
+                    let to = members[self.dice.index(members.len())];
+                    cluster.give(lane, to);
+                }
+            }
+        }
+        if let Some(member) = &mut self.members[place]
+            && let Err(error) = member.desk.turn()
+        {
+            panic!("metering failed: {error}");
+        }
+        self.look();
+    }
+
+    /// The oracle, and the lake, look at what was committed.
+    fn look(&mut self) {
+        let committed = std::mem::take(&mut self.road.lock().committed);
+        for committed in &committed {
+            self.oracle.committed(committed);
+        }
+    }
+
+    #[cfg(feature = "query")]
+    fn shelve(&mut self) {
+        self.shelf.step(&self.road, &mut self.dice, &mut self.oracle);
+    }
+
+    #[cfg(not(feature = "query"))]
+    fn shelve(&mut self) {
+        // Without the lake nobody reads the ledger but the oracle, which has seen it.
+        for log in &mut self.road.lock().lanes {
+            log.ledger_first += log.ledger.len() as u64;
+            log.ledger.clear();
+        }
+    }
+}

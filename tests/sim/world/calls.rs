@@ -1,0 +1,258 @@
+//! What happens at a gateway without anything going wrong: calls come, wait, are sent and end; records go their way.
+
+use gateway::{
+    limits::{Ask, Tried},
+    settlement::{self, End, Ended},
+};
+use schemas::{
+    event::{Admitted, Event, Streamed},
+    id::Lane,
+    tokens::Completeness,
+};
+
+use super::{
+    LANES, World,
+    call::{Bill, Call, PATIENCE, Stage, Wish, ending},
+    plant::Plant,
+};
+
+/// The most calls that are open at a gateway.
+const MOST_OPEN: usize = 24;
+
+impl World {
+    pub(super) fn new_call(&mut self, door: usize) {
+        let wish = Wish::any(&mut self.dice);
+        self.call(door, wish, 1);
+    }
+
+    /// Somebody calls; says whether a gateway took it up.
+    pub(super) fn call(&mut self, place: usize, wish: Wish, number: u16) -> bool {
+        let door = &mut self.doors[place];
+        let Some(process) = &mut door.process else { return false };
+        let Some(view) = process.view.load().filter(|_| process.calls.len() < MOST_OPEN) else { return false };
+        let book = usize::from(view.policy.book == self.books[1].hash());
+        let facts = wish.facts(&mut self.dice, number, &door.name, view.policy.book, door.clock.now());
+        // Half of the slice is what a gateway would hold that takes hidden output for none.
+        let slice = Bill { output: wish.bound.output / 8, ..wish.bound };
+        let bound = if self.plant == Some(Plant::HiddenOutputNotHeld) { slice } else { wish.bound };
+        process.calls.push(Call {
+            facts,
+            bound: wish.at_most(book, bound),
+            wish,
+            book: book_of(&view.book),
+            priced: book,
+            stage: Stage::Waiting,
+            permit: None,
+            bill: wish.bill,
+            reported: Bill::default(),
+            position: process.position(),
+            patience: door.clock.at() + PATIENCE,
+        });
+        let last = process.calls.len() - 1;
+        self.admit(place, last);
+        true
+    }
+
+    /// One try to take its holds.
+    pub(super) fn admit(&mut self, place: usize, at: usize) {
+        let door = &mut self.doors[place];
+        let Some(process) = &mut door.process else { return };
+        let call = &mut process.calls[at];
+        let ask = Ask { attempt: &call.facts, bound: &call.bound, now: call.facts.admitted_at };
+        let (tried, _) = process.limits.try_admit(&ask, door.clock.at());
+        match tried {
+            Tried::Held(permit) => {
+                call.permit = Some(permit);
+                self.oracle.held(process.me, call, call.wish, call.priced);
+                if self.dice.one_in(200) {
+                    // The journal has fallen behind since.
+                    let call = process.calls.swap_remove(at);
+                    self.oracle.given_back(&call);
+                    process.limits.give_back(call.permit.unwrap());
+                    return;
+                }
+                call.stage = Stage::Admitted;
+                let (lane, holds) = (lane_of(call), call.permit.as_ref().unwrap().holds.clone());
+                let admitted = Event::Admitted(Box::new(Admitted { attempt: call.facts.clone(), holds }));
+                process.write(lane, &admitted);
+                self.passed += 1;
+            }
+            Tried::Short(why) if door.clock.at() < call.patience => self.refused = format!("{why:?}"),
+            Tried::Refused(why) | Tried::Short(why) => {
+                self.refused = format!("{why:?}");
+                drop(process.calls.swap_remove(at));
+            }
+        }
+    }
+
+    /// Something happens to one of the calls of a gateway.
+    pub(super) fn go_on(&mut self, place: usize) {
+        let Some(process) = &mut self.doors[place].process else { return };
+        if process.calls.is_empty() {
+            return;
+        }
+        let at = self.dice.index(process.calls.len());
+        match process.calls[at].stage {
+            Stage::Waiting => self.admit(place, at),
+            Stage::Admitted if self.dice.one_in(60) => self.end(place, at, End::ClientGoneBefore),
+            Stage::Admitted => {}
+            Stage::Sent if self.dice.one_in(2) => self.stream(place, at),
+            Stage::Sent => {
+                let end = ending(&mut self.dice);
+                self.end(place, at, end);
+            }
+        }
+    }
+
+    /// The provider reports, and the gateway writes it down now and then.
+    fn stream(&mut self, place: usize, at: usize) {
+        let door = &mut self.doors[place];
+        let Some(process) = &mut door.process else { return };
+        let call = &mut process.calls[at];
+        call.report(&mut self.dice);
+        let parts = call.parts();
+        if parts.is_empty() || self.dice.one_in(2) {
+            return;
+        }
+        let holds = &call.permit.as_ref().unwrap().holds;
+        let streamed = Streamed {
+            call: call.facts.call,
+            attempt: call.facts.attempt,
+            at: door.clock.now(),
+            so_far: call.reported.vector(),
+            posted: settlement::so_far(&process.limits, holds, &call.book, &call.facts, &parts),
+            reported: parts,
+        };
+        let lane = lane_of(call);
+        process.write(lane, &Event::Streamed(streamed));
+    }
+
+    /// An attempt ends.
+    pub(super) fn end(&mut self, place: usize, at: usize, end: End) {
+        let door = &mut self.doors[place];
+        let Some(process) = &mut door.process else { return };
+        let mut call = process.calls.swap_remove(at);
+        let (key, lane) = ((call.facts.call, call.facts.attempt), lane_of(&call));
+        if matches!(end, End::Refused | End::NotSent) {
+            self.oracle.not_billed(key);
+        }
+        if self.plant == Some(Plant::SettleLostOnCancel) && matches!(end, End::ClientGone | End::ClientGoneBefore) {
+            return;
+        }
+        let measured = call.measured(end);
+        let Some(permit) = call.permit.take() else { return };
+        let holds = permit.holds.clone();
+        let book = if self.plant == Some(Plant::PriceChangedBetweenHoldAndCharge) {
+            book_of(&process.view.load().unwrap().book)
+        } else {
+            call.book.clone()
+        };
+        let position = call.position;
+        let (wish, again) = (call.wish, self.dice.one_in(2));
+        let ended = Ended {
+            attempt: call.facts,
+            end,
+            measured,
+            status: 200,
+            ttft_ms: None,
+            settled_at: door.clock.now(),
+            accepted_at: door.clock.now(),
+            balance_age_ms: 0,
+            session_id: String::new(),
+        };
+        let facts = ended.attempt.clone();
+        let settled = settlement::settle(&process.limits, lane, permit, &book, ended);
+        let known = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
+        self.oracle.settled(key, known, settled.usage.completeness == Completeness::Exact);
+        process.close(lane, position, &Event::Settled(Box::new(settled)));
+        let failed = matches!(end, End::NoAnswer | End::Refused | End::TimedOut);
+        if failed && again && facts.attempt == 1 {
+            self.retry(place, wish, &facts, holds);
+        }
+    }
+
+    /// A failed attempt is made again, perhaps with a dearer model, under holds of its own.
+    fn retry(&mut self, place: usize, wish: Wish, first: &schemas::event::Attempt, holds: Vec<schemas::event::Hold>) {
+        let wish = Wish { model: usize::from(self.dice.one_in(3)).max(wish.model), ..wish };
+        if !self.call(place, wish, 2) {
+            return;
+        }
+        let Some(process) = &mut self.doors[place].process else { return };
+        if self.plant == Some(Plant::RetryUnderFirstHold)
+            && let Some(call) = process.calls.last_mut()
+            && call.facts.attempt == 2
+            && call.stage == Stage::Waiting
+            && call.facts.subject == first.subject
+        {
+            call.permit = Some(gateway::limits::Permit { holds, balance_age_ms: 0, hard: true, observed: Vec::new() });
+            call.stage = Stage::Admitted;
+            self.oracle.held(process.me, call, call.wish, call.priced);
+            let holds = call.permit.as_ref().unwrap().holds.clone();
+            let (lane, facts) = (lane_of(call), call.facts.clone());
+            process.write(lane, &Event::Admitted(Box::new(Admitted { attempt: facts, holds })));
+        }
+    }
+
+    /// The buffer goes to the journal; calls whose admission is there are sent.
+    pub(super) fn flush(&mut self, place: usize) {
+        let Some(process) = &mut self.doors[place].process else { return };
+        if process.flush() {
+            for call in process.calls.iter_mut().filter(|call| call.stage == Stage::Admitted) {
+                call.stage = Stage::Sent;
+                self.oracle.sent((call.facts.call, call.facts.attempt));
+            }
+        }
+        self.read(place);
+    }
+
+    /// The oracle reads what a gateway has written since.
+    pub(super) fn read(&mut self, place: usize) {
+        let door = &mut self.doors[place];
+        let platter = door.platter.lock().unwrap();
+        for record in platter.readable(door.read, true) {
+            self.oracle.wrote(record.header.producer, &record.body);
+        }
+        door.read = platter.end();
+    }
+
+    pub(super) fn ship(&mut self, place: usize) {
+        let door = &mut self.doors[place];
+        let early = self.plant == Some(Plant::ShippedBeforeFsync);
+        if let Some(process) = door.process.as_mut().filter(|_| !door.cut_off) {
+            process.ship(&door.clock, early);
+        }
+    }
+
+    pub(super) fn deliver(&mut self, place: usize) {
+        let (lane, most) = (self.dice.index(usize::from(LANES)), 1 + self.dice.index(30));
+        let door = &mut self.doors[place];
+        if let Some(process) = door.process.as_mut().filter(|_| !door.cut_off) {
+            process.deliver(&self.road, lane, most);
+        }
+    }
+
+    pub(super) fn obey(&mut self, place: usize) {
+        let door = &mut self.doors[place];
+        if let Some(process) = door.process.as_mut().filter(|_| !door.cut_off) {
+            process.obey(&door.clock);
+            self.read(place);
+        }
+    }
+
+    /// Each second a gateway says how far it is.
+    pub(super) fn report(&mut self, place: usize) {
+        let door = &mut self.doors[place];
+        let Some(process) = &mut door.process else { return };
+        if door.clock.at().duration_since(process.reported).as_millis() >= 1_000 {
+            process.report(&door.clock, LANES);
+        }
+    }
+}
+
+pub(super) fn lane_of(call: &Call) -> Lane {
+    Lane::of(call.facts.subject.tenant.as_bytes(), LANES)
+}
+
+fn book_of(book: &std::sync::Arc<schemas::price::Book>) -> schemas::price::Book {
+    (**book).clone()
+}

@@ -1,0 +1,229 @@
+//! A gateway of the world: its machine, its journal, and its process while it runs.
+//!
+//! The limits, the obeying, the settling, the recovery and the order of shipping are the gateway's own code. What is here is
+//! what stands around them: the buffer that goes to the journal, the way of the records to the brokers, and death.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use gateway::{
+    limits::{Limits, Outlet},
+    obey::{Obey, View},
+    recover,
+};
+use journal::{Draft, Record, shipping::Shipping};
+use schemas::{
+    event::{Event, Settled},
+    id::{Lane, ProducerId},
+    time::Time,
+    wire,
+};
+
+use super::{
+    call::{Call, Stage},
+    clock::Clock,
+    dice::Dice,
+    plant::Plant,
+    platter::{Pen, Platter},
+    road::Road,
+};
+
+/// A gateway's machine.
+pub(crate) struct Door {
+    pub(crate) name: String,
+    pub(crate) clock: Clock,
+    pub(crate) platter: Arc<Mutex<Platter>>,
+    pub(crate) process: Option<Process>,
+    /// A copy of the journal's directory that somebody made.
+    pub(crate) copy: Option<Platter>,
+    /// How far the oracle has read the journal.
+    pub(crate) read: u64,
+    /// Whether the log cannot be reached.
+    pub(crate) cut_off: bool,
+    last: Option<ProducerId>,
+}
+
+/// A gateway's process.
+pub(crate) struct Process {
+    pub(crate) me: ProducerId,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) view: Arc<View>,
+    pub(crate) calls: Vec<Call>,
+    obey: Obey,
+    pen: Pen,
+    buffer: Vec<(Lane, Vec<u8>)>,
+    shipping: Shipping,
+    next: u64,
+    way: Vec<VecDeque<Record>>,
+    pub(crate) reported: std::time::Instant,
+    reported_to: u64,
+    /// Where calls began whose last record is in the buffer.
+    closing: Vec<u64>,
+}
+
+impl Door {
+    pub(crate) fn new(number: usize, clock: &Clock) -> Self {
+        let mut platter = Platter::default();
+        platter.fsync_always = number == 0;
+        let platter = Arc::new(Mutex::new(platter));
+        let (name, clock) = (format!("g{number}"), clock.of_machine());
+        Self { name, clock, platter, process: None, copy: None, read: 0, cut_off: false, last: None }
+    }
+
+    /// Starts the process: a new producer, which first settles what its journal left open.
+    pub(crate) fn start(&mut self, road: &Road, lanes: u16, dice: &mut Dice, plant: Option<Plant>) {
+        let fresh = ProducerId::from_bytes(dice.bytes());
+        let me = self.last.filter(|_| plant == Some(Plant::ProducerReused)).unwrap_or(fresh);
+        self.last = Some(me);
+        let (before, records) = self.platter.lock().unwrap().open(me);
+        let records = records.into_iter().map(Ok);
+        let events = recover::first_events(records, before.as_ref(), lanes, &self.name, self.clock.now()).unwrap();
+        let pen = Pen { platter: Arc::clone(&self.platter), me };
+        let seen = if plant == Some(Plant::LanesDiffer) && self.name == "g1" { lanes - 1 } else { lanes };
+        let limits = Limits::over(me, Arc::new(pen.clone()), seen);
+        let view = Arc::new(View::default());
+        let mut process = Process {
+            me,
+            obey: Obey::over(road.follower(), road.policies(), Arc::clone(&limits), Arc::clone(&view)),
+            limits,
+            view,
+            calls: Vec::new(),
+            pen,
+            buffer: Vec::new(),
+            shipping: Shipping::default(),
+            next: self.platter.lock().unwrap().first(),
+            way: vec![VecDeque::new(); usize::from(lanes)],
+            reported: self.clock.at(),
+            reported_to: 0,
+            closing: Vec::new(),
+        };
+        for (lane, event) in &events {
+            process.write(*lane, event);
+        }
+        process.flush();
+        self.process = Some(process);
+    }
+}
+
+impl Process {
+    /// Puts an event into the buffer.
+    pub(crate) fn write(&mut self, lane: Lane, event: &Event) {
+        self.buffer.push((lane, wire::encode_event(event)));
+    }
+
+    /// Puts the last event of a call into the buffer; until that is written the journal keeps its first.
+    pub(crate) fn close(&mut self, lane: Lane, position: u64, event: &Event) {
+        self.closing.push(position);
+        self.write(lane, event);
+    }
+
+    /// Hands the buffer to the operating system; then calls whose admission is written are sent.
+    pub(crate) fn flush(&mut self) -> bool {
+        let drafts: Vec<Draft<'_>> = self.buffer.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
+        let written = drafts.is_empty() || self.pen.append(&drafts).is_ok();
+        if written {
+            self.buffer.clear();
+            self.closing.clear();
+        }
+        written
+    }
+
+    /// Settlements that are not written yet.
+    pub(crate) fn unwritten(&self) -> Vec<Settled> {
+        let events = self.buffer.iter().filter_map(|(_, body)| wire::decode_event(body).ok());
+        let settled =
+            events.filter_map(|event| if let Event::Settled(settled) = event { Some(*settled) } else { None });
+        settled.collect()
+    }
+
+    /// Follows the log.
+    pub(crate) fn obey(&mut self, clock: &Clock) {
+        self.obey.turn(clock.now(), clock.at()).unwrap();
+    }
+
+    /// What it says each second.
+    pub(crate) fn report(&mut self, clock: &Clock, lanes: u16) {
+        let at = clock.now();
+        let low = |lane: u16| {
+            let here = |call: &&Call| {
+                call.stage != Stage::Waiting && Lane::of(call.facts.subject.tenant.as_bytes(), lanes) == Lane(lane)
+            };
+            self.calls.iter().filter(here).map(|call| call.facts.admitted_at).min().map_or(at, |low| low.min(at))
+        };
+        let lows: Vec<Time> = (0..lanes).map(low).collect();
+        let needed = self.calls.iter().map(|call| call.position).chain(self.closing.iter().copied()).min();
+        {
+            let mut platter = self.pen.platter.lock().unwrap();
+            let end = platter.end();
+            platter.keep_from(needed.unwrap_or(end).min(self.reported_to));
+            self.reported_to = end;
+        }
+        for (lane, event) in self.limits.reports(at, &lows) {
+            self.write(lane, &event);
+        }
+        self.reported = clock.at();
+    }
+
+    /// Sends what is on the platter on its way.
+    pub(crate) fn ship(&mut self, clock: &Clock, unsynced_too: bool) {
+        let platter = self.pen.platter.lock().unwrap();
+        for record in platter.readable(self.next, unsynced_too) {
+            self.next = record.offset.0 + 1;
+            let confirmed = || platter.confirmed(record.header.producer, record.lane);
+            if self.shipping.wants(record, confirmed, clock.at()) {
+                self.way[usize::from(record.lane.0)].push_back(record.clone());
+            }
+        }
+        let away = self.way.iter().any(|way| !way.is_empty());
+        if self.shipping.look(away, |producer, lane| platter.confirmed(producer, lane), clock.at()) {
+            self.next = platter.first();
+        }
+    }
+
+    /// Brokers take some of what is on its way in a lane.
+    pub(crate) fn deliver(&mut self, road: &Road, lane: usize, most: usize) {
+        for _ in 0..most {
+            let Some(record) = self.way[lane].pop_front() else { return };
+            road.take(record.lane, record.header, record.body);
+        }
+    }
+
+    /// The lane with most on its way.
+    pub(crate) fn longest(&self) -> usize {
+        (0..self.way.len()).max_by_key(|lane| self.way[*lane].len()).unwrap_or(0)
+    }
+
+    /// Of what is on its way in a lane the first part is lost and the rest arrives.
+    pub(crate) fn lose_first(&mut self, road: &Road, lane: usize, most: usize) {
+        let lost = most.min(self.way[lane].len());
+        self.way[lane].drain(..lost);
+        self.deliver(road, lane, usize::MAX);
+    }
+
+    /// A delivery failed: of what was on its way nobody knows what arrived.
+    pub(crate) fn lose_way(&mut self, clock: &Clock) {
+        self.way.iter_mut().for_each(VecDeque::clear);
+        let platter = self.pen.platter.lock().unwrap();
+        self.shipping.start_over(|producer, lane| platter.confirmed(producer, lane), clock.at());
+        self.next = platter.first();
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.pen.platter.lock().unwrap().end()
+    }
+
+    /// Whether nothing of it is on its way any more.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.buffer.is_empty()
+            && self.way.iter().all(VecDeque::is_empty)
+            && self.pen.platter.lock().unwrap().unconfirmed() == 0
+    }
+}
+
+/// Bodies of records, for the oracle.
+pub(crate) fn bodies(records: &[Record]) -> Vec<Bytes> {
+    records.iter().map(|record| record.body.clone()).collect()
+}

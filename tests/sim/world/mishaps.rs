@@ -1,0 +1,165 @@
+//! What goes wrong: deaths, power failures, restored disks, partitions, rebalances, clocks, and changes of policy.
+
+use std::collections::BTreeMap;
+
+use schemas::id::{Lane, ProducerId};
+
+use super::{
+    LANES, Plant, World,
+    door::{Door, bodies},
+    policy,
+};
+
+impl World {
+    pub(super) fn mishap(&mut self) {
+        let (place, member) = (self.dice.index(self.doors.len()), self.dice.index(self.members.len()));
+        match self.dice.weighted(&[8, 6, 10, 10, 10, 6, 8, 10, 6, 6, 4, 6, 3]) {
+            0 => self.kill(place),
+            1 => self.power_failure(place),
+            2 => self.start_door(place),
+            3 => self.members[member] = None,
+            4 => self.start_again(member),
+            5 => self.rebalance(),
+            6 => self.doors[place].cut_off = self.dice.one_in(2),
+            7 => self.lose_way(place),
+            8 => self.compact(),
+            9 => self.set_clock(place),
+            10 => self.copy_or_restore(place),
+            11 => self.change_policy(),
+            _ => self.doors[place].platter.lock().unwrap().full = self.dice.one_in(2),
+        }
+    }
+
+    pub(super) fn start_door(&mut self, place: usize) {
+        if self.doors[place].process.is_none() {
+            self.doors[place].start(&self.road, LANES, &mut self.dice, self.plant);
+            self.doors[place].read = 0;
+            self.read(place);
+        }
+    }
+
+    /// A process of a gateway dies. What it handed to the operating system stays; of what is on its way some arrives.
+    pub(super) fn kill(&mut self, place: usize) {
+        self.read(place);
+        if let Some(mut process) = self.doors[place].process.take() {
+            process.unwritten().iter().for_each(|settled| self.oracle.unwritten(settled));
+            for lane in 0..usize::from(LANES) {
+                let some = self.dice.index(40);
+                process.deliver(&self.road, lane, some);
+            }
+        }
+    }
+
+    fn power_failure(&mut self, place: usize) {
+        self.kill(place);
+        let torn = 1 + self.dice.below(12);
+        let lost = self.doors[place].platter.lock().unwrap().tear(torn);
+        self.oracle.lost(&bodies(&lost));
+    }
+
+    pub(super) fn start_again(&mut self, place: usize) {
+        if let Some(before) = self.members[place].take() {
+            self.road.lock().leave(before.id);
+        }
+        // Those whose processes died earlier have been forgotten by the group as well.
+        let alive: Vec<u32> = self.members.iter().flatten().map(|member| member.id).collect();
+        let mut cluster = self.road.lock();
+        for dead in cluster.members().into_iter().filter(|id| !alive.contains(id)) {
+            cluster.leave(dead);
+        }
+        drop(cluster);
+        self.start_member(place);
+    }
+
+    fn rebalance(&mut self) {
+        let mut cluster = self.road.lock();
+        let members = cluster.members();
+        if !members.is_empty() {
+            let lane = self.dice.index(usize::from(LANES));
+            cluster.give(lane, members[self.dice.index(members.len())]);
+        }
+    }
+
+    fn lose_way(&mut self, place: usize) {
+        let door = &mut self.doors[place];
+        if let Some(process) = &mut door.process {
+            if self.dice.one_in(2) {
+                let lane = process.longest();
+                let some = 1 + self.dice.index(4);
+                if self.dice.one_in(2) {
+                    process.deliver(&self.road, lane, some);
+                } else {
+                    process.lose_first(&self.road, lane, some);
+                }
+            }
+            process.lose_way(&door.clock);
+        }
+    }
+
+    fn compact(&mut self) {
+        let unread = self.plant == Some(Plant::GrantCompactedUnread);
+        self.road.lock().compact(unread);
+    }
+
+    fn set_clock(&mut self, place: usize) {
+        let wide = if self.dice.one_in(4) { 7_200_000_000 } else { 3_000_000 };
+        self.doors[place].clock.set_skew(self.dice.below(2 * wide) as i64 - wide as i64);
+    }
+
+    /// Somebody copies a journal's directory, or puts the copy in the place of a dead gateway's journal.
+    fn copy_or_restore(&mut self, place: usize) {
+        if self.doors[place].copy.is_none() {
+            let copy = self.doors[place].platter.lock().unwrap().clone();
+            self.doors[place].copy = Some(copy);
+            return;
+        }
+        self.kill(place);
+        let Door { copy, platter, .. } = &mut self.doors[place];
+        let Some(mut copy) = copy.take() else { return };
+        copy.revive();
+        let gone = {
+            let mut platter = platter.lock().unwrap();
+            let gone: Vec<_> = platter.readable(copy.end(), true).cloned().collect();
+            *platter = copy.clone();
+            gone
+        };
+        let heads = copy.heads();
+        let (mut forked, mut lost, mut delivered) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut writers: Vec<ProducerId> = heads.iter().map(|heads| heads.producer).collect();
+        writers.extend(gone.iter().map(|record| record.header.producer));
+        writers.dedup();
+        for lane in (0..LANES).map(Lane) {
+            // Whoever wrote later has named those before it; only the last of whom anything arrived is out of reach.
+            let mut last = None;
+            for producer in &writers {
+                let seen = self.road.lock().delivered(*producer, lane).max(self.oracle.accepted(*producer, lane));
+                let its = heads.as_ref().filter(|heads| heads.producer == *producer);
+                let known = its.and_then(|heads| heads.last.get(&lane)).map_or(0, |seq| seq.0);
+                last = if seen > 0 { Some((*producer, seen > known, seen)) } else { last };
+                delivered.insert((*producer, lane), seen);
+            }
+            forked.extend(last.filter(|(_, more, _)| *more).map(|(producer, _, seen)| ((producer, lane), seen)));
+        }
+        for record in &gone {
+            if record.header.seq.0 > delivered[&(record.header.producer, record.lane)] {
+                lost.push(record.body.clone());
+            }
+        }
+        self.oracle.restored(&bodies(&gone), &lost, forked);
+    }
+
+    /// Amounts go up or down, or prices change.
+    fn change_policy(&mut self) {
+        let place = self.dice.index(self.limits.len());
+        let (first, dice) = (policy::limits()[place].amount, &mut self.dice);
+        let amount = &mut self.limits[place].amount;
+        *amount = if dice.one_in(4) { (*amount * 9 / 10).max(1) } else { *amount + first / 4 };
+        let book = dice.index(2);
+        self.publish(book);
+    }
+
+    pub(super) fn publish(&mut self, book: usize) {
+        self.oracle.published(&self.limits);
+        self.road.publish(policy::record(&self.limits, &self.books[book]));
+    }
+}

@@ -1,0 +1,196 @@
+//! What the oracle reads in committed messages: each charge once and exact, totals that only grow, grants within the amount.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use schemas::{
+    decision::{Holder, Instance, Key, State},
+    event::Outcome,
+    id::{InstanceId, Lane, ProducerId, Seq},
+    ledger::{AlarmKind, Charged, Entry, Fact, Rated},
+    limit::Unit,
+    tokens::Completeness,
+    wire,
+};
+
+use super::{Obligation, Oracle, amount};
+use crate::world::call::Bill;
+
+/// What was committed.
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) instances: BTreeMap<InstanceId, (Lane, Instance)>,
+    pub(crate) marks: BTreeMap<(Lane, ProducerId), Seq>,
+    /// Where the ledger ends, by lane, and where in it the charges stand.
+    pub(crate) ends: BTreeMap<Lane, u64>,
+    pub(crate) charged: BTreeSet<(usize, u64)>,
+    pub(crate) tokens: i128,
+    pub(crate) cost: i128,
+}
+
+impl Oracle {
+    pub(super) fn entry(&mut self, place: (usize, u64), body: &Bytes) {
+        let Ok(Entry { fact, .. }) = wire::decode_entry(body) else {
+            return self.broken(Obligation::TheLogIsSane, "an entry cannot be read");
+        };
+        match fact {
+            Fact::Admitted(admitted) => {
+                let key = (admitted.attempt.call, admitted.attempt.attempt);
+                let twice = self.attempts.get_mut(&key).is_none_or(|seen| std::mem::replace(&mut seen.admitted, true));
+                if twice {
+                    self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} is admitted twice, or by nobody"));
+                }
+            }
+            Fact::Charged(charged) => {
+                self.books.charged.insert(place);
+                self.charged(&charged);
+            }
+            Fact::Alarm(alarm) => {
+                let known = alarm.kind == AlarmKind::Forked && !self.forked.is_empty();
+                if !known {
+                    self.broken(Obligation::TheLogIsSane, format!("an alarm without a cause: {alarm:?}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn charged(&mut self, charged: &Charged) {
+        let settled = &charged.settled;
+        let key = (settled.attempt.call, settled.attempt.attempt);
+        let total = settled.usage.total();
+        let usage = total.map(|total| Bill { input: total.uncached_input, output: total.output });
+        let cost: i128 = charged.charges.iter().map(|charge| cost(&charge.price)).sum();
+        self.books.tokens += total.map_or(0, |total| i128::from(total.total()));
+        self.books.cost += cost;
+        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && !self.forked.is_empty();
+        let Some(seen) = self.attempts.get_mut(&key) else {
+            if again {
+                return;
+            }
+            let detail =
+                format!("{key:?} is charged and was never made, or is over: {:?} {:?}", settled.outcome, settled.usage);
+            return self.broken(Obligation::NothingIsChargedTwice, detail);
+        };
+        let rows_before = seen.rows;
+        seen.rows += u32::from(!again || rows_before == 0);
+        seen.charges += u32::from(!charged.charges.is_empty());
+        let (rows, charges, wish, book, holds) = (seen.rows, seen.charges, seen.wish, seen.book, seen.holds.clone());
+        let producer = seen.producer;
+        if rows > 1 || charges > 1 {
+            self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} has {rows} rows and {charges} charges"));
+        }
+        if usage.is_some_and(|usage| amount(Unit::Usd, &wish, book, usage) != cost) {
+            self.broken(Obligation::ChargesAreExact, format!("{key:?} of {usage:?} costs {cost}"));
+        }
+        let whole = settled.usage.completeness == Completeness::Exact;
+        if settled.outcome == Outcome::Complete && usage != Some(wish.bill) {
+            self.broken(
+                Obligation::ChargesAreExact,
+                format!("{key:?} was billed {:?} and is charged {usage:?}", wish.bill),
+            );
+        }
+        if again && rows_before > 0 {
+            return;
+        }
+        for (hold, place) in holds {
+            let unit = self.rules[place].limit.unit;
+            let requests = unit == Unit::Requests;
+            // Of an attempt that a crash left open and of which nothing was heard the request stays held, like all else.
+            let counted = requests && (settled.outcome != Outcome::Unknown || usage.is_some());
+            let used = match usage {
+                _ if requests => i128::from(counted),
+                Some(usage) => amount(unit, &wish, book, usage),
+                None => 0,
+            };
+            let spent = self.spent.entry((hold.instance, hold.window)).or_default();
+            spent.rule = place;
+            spent.used += used;
+            *spent.by.entry(producer).or_default() += used;
+            spent.unknown += if whole || counted { 0 } else { (hold.amount - used).max(0) };
+        }
+    }
+
+    pub(super) fn decision(&mut self, lane: Lane, key: &Bytes, state: Option<&Bytes>) {
+        let Ok(key) = wire::decode_key(key) else {
+            return self.broken(Obligation::TheLogIsSane, "a key cannot be read");
+        };
+        match (key, state.map(|state| wire::decode_state(&key, state))) {
+            (Key::Instance(id), Some(Ok(State::Instance(instance)))) => self.instance(lane, id, *instance),
+            (Key::Instance(id), None) => drop(self.books.instances.remove(&id)),
+            (Key::Lane(lane), Some(Ok(State::Lane(state)))) => {
+                for mark in state.producers {
+                    let known = self.books.marks.insert((lane, mark.producer), mark.seq);
+                    if known.is_some_and(|known| known > mark.seq) {
+                        self.broken(Obligation::TheLogIsSane, format!("the watermark of {} goes back", mark.producer));
+                    }
+                }
+            }
+            (_, Some(Err(error))) => self.broken(Obligation::TheLogIsSane, format!("a state cannot be read: {error}")),
+            _ => {}
+        }
+    }
+
+    fn instance(&mut self, lane: Lane, id: InstanceId, new: Instance) {
+        let old = self.books.instances.get(&id).map(|(_, old)| old.clone());
+        if let Some((elsewhere, _)) = self.books.instances.get(&id).filter(|(known, _)| *known != lane) {
+            let detail = format!("{id} is kept in lane {} and in lane {}", elsewhere.0, lane.0);
+            self.broken(Obligation::TheLogIsSane, detail);
+        }
+        let before =
+            |producer| old.as_ref().and_then(|old| old.holders.iter().find(|holder| holder.producer == producer));
+        let mut broken = Vec::new();
+        let mut grew = false;
+        for holder in &new.holders {
+            let (granted, lease) =
+                before(holder.producer).map_or((0, 0), |old| (old.granted, old.granted - old.returned));
+            grew |= holder.granted > granted;
+            if holder.granted < granted {
+                broken.push((
+                    Obligation::TheLogIsSane,
+                    format!("what {} was granted of {id} goes down", holder.producer),
+                ));
+            }
+            if self.away.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
+                let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
+                broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
+            }
+            let closes = holder.closed() && before(holder.producer).is_some_and(|old| !old.closed());
+            let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
+            if closes && holder.granted - holder.returned < lease.min(used + holder.provisioned) {
+                let detail = format!("{} is gone, and what it held of {id} is free", holder.producer);
+                broken.push((Obligation::TheUnknownStaysHeld, detail));
+            }
+            self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;
+        }
+        let hard =
+            self.rules.iter().find(|rule| rule.id == new.limit).filter(|rule| rule.limit.mode == super::Mode::Hard);
+        if let Some(rule) = hard.filter(|_| grew) {
+            let leases: i128 = new.holders.iter().map(|holder| holder.granted - holder.returned).sum();
+            let newest = new.windows.iter().max_by_key(|window| window.start);
+            let taken: i128 = newest.map_or(leases, |window| {
+                // What was used beyond a lease after the grant, in the same transaction, was not known when it was made.
+                let used = |holder: &Holder| {
+                    let known = before(holder.producer).into_iter().flat_map(|old| &old.used);
+                    known.filter(|(start, _)| *start == window.start).map(|(_, used)| *used).sum::<i128>()
+                };
+                let taken = |holder: &Holder| (holder.granted - holder.returned).max(used(holder));
+                window.adjusted + new.holders.iter().map(taken).sum::<i128>()
+            });
+            let amount = old.as_ref().map_or(new.amount, |old| old.amount.max(new.amount));
+            if leases.max(taken) > amount || !rule.amounts.contains(&new.amount) {
+                let detail = format!("{taken} of {} is taken after a grant, of {}", rule.limit.name, new.amount);
+                broken.push((Obligation::NoGrantBeyondTheAmount, detail));
+            }
+        }
+        broken.into_iter().for_each(|(obligation, detail)| self.broken(obligation, detail));
+        self.books.instances.insert(id, (lane, new));
+    }
+}
+
+const fn cost(rated: &Rated) -> i128 {
+    match rated {
+        Rated::Priced { cost, .. } => cost.0,
+        Rated::Unpriced(_) => 0,
+    }
+}

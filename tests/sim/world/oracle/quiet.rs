@@ -1,0 +1,145 @@
+//! What the oracle adds up when nothing is under way: every call has its row, the ledger is the balances, and what is left of
+//! a limit is left.
+
+use schemas::{
+    id::{InstanceId, Lane},
+    limit::{Mode, Unit, Window},
+    time::Time,
+};
+
+use super::{Obligation, Oracle, amount, stands, values};
+use crate::world::call::{Bill, Wish};
+
+impl Oracle {
+    /// Everything is shipped, read and followed, and no call is open.
+    pub(crate) fn quiet(&mut self, now: Time) {
+        let missing: Vec<_> = self
+            .attempts
+            .iter()
+            .filter(|(_, seen)| (seen.sent || seen.admitted) && !seen.lost && !seen.gone && seen.rows == 0)
+            .map(|(key, seen)| format!("{key:?} at {} has no row", seen.producer))
+            .collect();
+        missing.into_iter().for_each(|detail| self.broken(Obligation::NoCallIsUnaccounted, detail));
+        self.balances(now);
+        // What is accounted for is over: it is looked at no more, but a late message of it is a second charge.
+        let done: Vec<_> = self.attempts.iter().filter(|(_, seen)| seen.done).map(|(key, _)| *key).collect();
+        for key in done {
+            self.attempts.remove(&key);
+        }
+        self.attempts.values_mut().for_each(|seen| seen.done = true);
+        self.mine.retain(|_, mine| mine.granted != mine.returned);
+    }
+
+    fn balances(&mut self, now: Time) {
+        let mut broken = Vec::new();
+        for ((id, window), spent) in &self.spent {
+            let rule = &self.rules[spent.rule];
+            let Some((_, instance)) = self.books.instances.get(id) else {
+                if spent.used > 0 && !is_old(*window, rule.limit.window, now) {
+                    broken.push(format!("{} has no balance", rule.limit.name));
+                }
+                continue;
+            };
+            let known = instance.windows.iter().any(|known| known.start == *window);
+            if !known || is_old(*window, rule.limit.window, now) {
+                continue;
+            }
+            let used = |holder: &schemas::decision::Holder| {
+                holder.used.iter().find(|(start, _)| start == window).map_or(0, |(_, used)| *used)
+            };
+            let settled: i128 = instance.holders.iter().map(used).sum();
+            if settled < spent.used - spent.short || settled > spent.used + spent.overtaken {
+                let known: Vec<_> = instance.holders.iter().map(|holder| (holder.producer, used(holder))).collect();
+                broken.push(format!(
+                    "{} from {window}: the balance is {settled}, {known:?}, the ledger says {}, {:?}",
+                    rule.limit.name, spent.used, spent.by
+                ));
+            }
+        }
+        broken.into_iter().for_each(|detail| self.broken(Obligation::BalancesAreTheLedger, detail));
+        self.provisions();
+    }
+
+    /// What the ledger does not know the use of is held, as long as its window lasts.
+    fn provisions(&mut self) {
+        let mut broken = Vec::new();
+        for ((id, window), spent) in &self.spent {
+            let rule = &self.rules[spent.rule];
+            let Some((lane, instance)) = self.books.instances.get(id).filter(|_| !stands(rule.limit.window)) else {
+                continue;
+            };
+            let held: i128 = instance.holders.iter().map(|holder| holder.provisioned).sum();
+            let away = instance.holders.iter().any(|holder| self.forked.contains_key(&(holder.producer, *lane)));
+            if held < spent.unknown && !away && spent.short == 0 {
+                broken.push(format!("{} from {window}: {held} is held, {} is unknown", rule.limit.name, spent.unknown));
+            }
+        }
+        broken.into_iter().for_each(|detail| self.broken(Obligation::TheUnknownStaysHeld, detail));
+    }
+
+    /// What is left of every hard limit of a call, in tokens of input; nothing if it falls under none.
+    pub(crate) fn affordable(&self, wish: &Wish, book: usize, now: Time) -> Option<i128> {
+        let mut least: Option<i128> = None;
+        let one = Bill { input: 1, output: 0 };
+        for rule in self.rules.iter().filter(|rule| rule.limit.mode == Mode::Hard) {
+            let Some(values) = values(&rule.limit, wish) else { continue };
+            let price = amount(rule.limit.unit, wish, book, one);
+            let left = self.left(rule, &values, now);
+            let tokens = match rule.limit.unit {
+                Unit::Requests if left >= 1 => continue,
+                Unit::Requests => 0,
+                // Only output counts, and the probe has none.
+                Unit::OutputTokens => continue,
+                _ => left.max(0) / price,
+            };
+            least = Some(least.map_or(tokens, |least| least.min(tokens)));
+        }
+        least
+    }
+
+    fn left(&self, rule: &super::Rule, values: &[&str], now: Time) -> i128 {
+        let standing = stands(rule.limit.window);
+        let counters = self.spent.iter().filter(|((id, window), spent)| {
+            let wanted = InstanceId::of(rule.id, values, (!standing).then_some(*window));
+            self.rules[spent.rule].id == rule.id && wanted == *id
+        });
+        // A gateway whose clock was fast stays in the window that it opened, so the probe may fall into any that is not over.
+        let left = counters.filter_map(|((id, window), spent)| {
+            let known = self.books.instances.get(id);
+            let over = known.is_some_and(|(_, instance)| {
+                instance.windows.iter().any(|known| known.start == *window && known.end <= now)
+            });
+            let away = known.map_or(0, |(lane, instance)| self.out_of_reach(*lane, instance, *window));
+            let away = if over && !standing { return None } else { away };
+            let gone = if over { 0 } else { spent.used + spent.unknown + spent.overtaken + spent.doubted };
+            Some(rule.limit.amount - gone - away)
+        });
+        left.min().unwrap_or(rule.limit.amount)
+    }
+
+    /// What is leased to producers whose journal was restored, beyond what they are known to have used and held.
+    fn out_of_reach(&self, lane: Lane, instance: &schemas::decision::Instance, window: Time) -> i128 {
+        let forked = instance.holders.iter().filter(|holder| self.forked.contains_key(&(holder.producer, lane)));
+        forked
+            .map(|holder| {
+                let used = holder.used.iter().find(|(start, _)| *start == window).map_or(0, |(_, used)| *used);
+                holder.granted - holder.returned - used
+            })
+            .map(|away| away.max(0))
+            .sum()
+    }
+}
+
+/// Whether a window began so long ago that nobody can settle in it any more, or what is known of it may be forgotten.
+fn is_old(start: Time, window: Window, now: Time) -> bool {
+    let span = match window {
+        Window::Second => 1,
+        Window::Minute => 60,
+        Window::Hour => 3_600,
+        Window::Day => 86_400,
+        Window::Week => 7 * 86_400,
+        Window::Month => 31 * 86_400,
+        Window::Total => return false,
+    };
+    now.as_micros() - start.as_micros() > span * 1_000_000
+}

@@ -1,0 +1,128 @@
+//! The deliberate faults: each is planted alone, in the code or in the world, and has to be caught.
+//!
+//! Each names the schedule that it stands for. Those of a role are planted in its code by a switch that only tests compile in;
+//! those of the log, the disk and the lake are planted in the world's own log, disk and lake.
+
+use gateway::fault::Fault as G;
+use metering::fault::Fault as M;
+
+/// A deliberate fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plant {
+    HoldReleasedTwice,
+    ReturnBeforeSettlement,
+    SettlementClipped,
+    UnknownReleased,
+    CrashSettlesZero,
+    TwoTimeZoneDatabases,
+    ClockBackAcrossWindows,
+    RestoredJournalAccepted,
+    SilentLeaseFreed,
+    GapAccepted,
+    LastUnitsNotRecalled,
+    LeaseFreedAtRestart,
+    SettleLostOnCancel,
+    RetryUnderFirstHold,
+    HiddenOutputNotHeld,
+    PriceChangedBetweenHoldAndCharge,
+    LanesDiffer,
+    ShippedBeforeFsync,
+    ProducerReused,
+    GrantCompactedUnread,
+    RestoreToLastStable,
+    ReExecutedDecision,
+    ClaimedBeforeCommit,
+    StoreCommitLost,
+    ZombieLakeWriter,
+    TailEvictedUnderQuery,
+}
+
+impl Plant {
+    pub(crate) const ALL: [Self; 26] = [
+        Self::HoldReleasedTwice,
+        Self::ReturnBeforeSettlement,
+        Self::SettlementClipped,
+        Self::UnknownReleased,
+        Self::CrashSettlesZero,
+        Self::TwoTimeZoneDatabases,
+        Self::ClockBackAcrossWindows,
+        Self::RestoredJournalAccepted,
+        Self::SilentLeaseFreed,
+        Self::GapAccepted,
+        Self::LastUnitsNotRecalled,
+        Self::LeaseFreedAtRestart,
+        Self::SettleLostOnCancel,
+        Self::RetryUnderFirstHold,
+        Self::HiddenOutputNotHeld,
+        Self::PriceChangedBetweenHoldAndCharge,
+        Self::LanesDiffer,
+        Self::ShippedBeforeFsync,
+        Self::ProducerReused,
+        Self::GrantCompactedUnread,
+        Self::RestoreToLastStable,
+        Self::ReExecutedDecision,
+        Self::ClaimedBeforeCommit,
+        Self::StoreCommitLost,
+        Self::ZombieLakeWriter,
+        Self::TailEvictedUnderQuery,
+    ];
+
+    /// The schedule it stands for.
+    pub(crate) const fn schedule(self) -> &'static str {
+        match self {
+            Self::HoldReleasedTwice => "a hold is released twice",
+            Self::ReturnBeforeSettlement => "a return reaches metering before the settlements that used the lease",
+            Self::SettlementClipped => {
+                "a provider bills a hundred times the bound, and the settlement is clipped to the hold"
+            }
+            Self::UnknownReleased => "an attempt whose usage is not known frees its hold",
+            Self::CrashSettlesZero => "a crash loop, with usage that nobody knows settled as zero",
+            Self::TwoTimeZoneDatabases => "a gateway computes windows by another time zone database",
+            Self::ClockBackAcrossWindows => "a clock goes back across the end of a window, and the gateway with it",
+            Self::RestoredJournalAccepted => "a journal is restored from a copy, and its successor believed",
+            Self::SilentLeaseFreed => "the lease of a partitioned live gateway is freed because it is silent",
+            Self::GapAccepted => "a gap is accepted, and the late events dropped",
+            Self::LastUnitsNotRecalled => "the last units lie on several gateways and nobody calls them back",
+            Self::LeaseFreedAtRestart => "a lease is freed at restart although holds of it are open",
+            Self::SettleLostOnCancel => "a client cancels and the settlement is lost",
+            Self::RetryUnderFirstHold => "a second attempt runs under the hold of the first",
+            Self::HiddenOutputNotHeld => "output that nobody sees is billed, and only a slice was held",
+            Self::PriceChangedBetweenHoldAndCharge => "a price changes between the hold and the settlement",
+            Self::LanesDiffer => "a gateway counts another number of lanes",
+            Self::ShippedBeforeFsync => "events leave the machine before the fsync, and the power fails",
+            Self::ProducerReused => "a journal is opened again under the same producer",
+            Self::GrantCompactedUnread => "a grant is compacted away before its reader saw it",
+            Self::RestoreToLastStable => "state is restored only to the last stable offset",
+            Self::ReExecutedDecision => "a new owner re-executes decisions instead of reading them",
+            Self::ClaimedBeforeCommit => "a sequence is claimed before the commit",
+            Self::StoreCommitLost => "outputs are fsynced and the commit of the store is lost",
+            Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
+            Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
+        }
+    }
+
+    /// Puts the fault in the code of a role, if it is one of a role's; else there is none there.
+    pub(crate) fn switch(plant: Option<Self>) {
+        let (gateway, metering) = plant.map_or((None, None), Self::in_code);
+        gateway::fault::plant(gateway);
+        metering::fault::plant(metering);
+    }
+
+    const fn in_code(self) -> (Option<G>, Option<M>) {
+        match self {
+            Self::HoldReleasedTwice => (Some(G::HoldReleasedTwice), None),
+            Self::ReturnBeforeSettlement => (Some(G::UsedIsReturned), None),
+            Self::SettlementClipped => (Some(G::SettlementClipped), None),
+            Self::UnknownReleased => (Some(G::UnknownReleased), None),
+            Self::CrashSettlesZero => (Some(G::CrashSettlesZero), None),
+            Self::TwoTimeZoneDatabases => (Some(G::OwnCalendar), None),
+            Self::ClockBackAcrossWindows => (Some(G::WindowGoesBack), None),
+            Self::RestoredJournalAccepted => (None, Some(M::ForkAccepted)),
+            Self::SilentLeaseFreed => (None, Some(M::SilentLeaseFreed)),
+            Self::GapAccepted => (None, Some(M::GapAccepted)),
+            Self::LastUnitsNotRecalled => (None, Some(M::NothingRecalled)),
+            Self::LeaseFreedAtRestart => (None, Some(M::LeaseFreedAtRestart)),
+            _ => (None, None),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The policy of a world: who calls, what it costs, and the limits, small enough that calls meet them all the time.
+//!
+//! The oracle prices by the numbers here, not by the book that is made of them.
+
+use bytes::Bytes;
+use schemas::{
+    config::MeteringConfig,
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    policy::{Policy, Record, Tenant},
+    price::Book,
+    wire,
+};
+
+pub(crate) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+pub(crate) const USERS: [&str; 2] = ["alice", "bob"];
+pub(crate) const MODELS: [&str; 2] = ["cheap", "dear"];
+
+/// Pico-dollars for a token of input; output costs twice that. Books differ in the first.
+pub(crate) const fn price(book: usize, model: usize) -> i128 {
+    let cheap = if book == 0 { 1_000_000 } else { 7_000_000 };
+    if model == 0 { cheap } else { 10_000_000 }
+}
+
+pub(crate) fn book(number: usize) -> Book {
+    let model = |model: usize| {
+        let input = price(number, model) / 1_000_000;
+        format!(
+            "  - provider: openai\n    names: [{}]\n    context_window: 100000\n    max_output_tokens: 10000\n    source: sim\n    \
+             source_date: 2026-10-30\n    prices:\n      - {{ per_million: {{ input: {input}.00, output: {}.00 }} }}\n",
+            MODELS[model],
+            2 * input
+        )
+    };
+    let text = format!("models:\n{}{}", model(0), model(1));
+    Book::of(&[Book::parse(&text, "sim").unwrap()])
+}
+
+fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mode: Mode) -> Limit {
+    let (name, zone) = (name.to_owned(), if window == Window::Day { "Europe/Berlin" } else { "UTC" }.to_owned());
+    let (unbounded, values, max_instances) = (OnUnbounded::Hold, Vec::new(), None);
+    Limit { name, scope, unit, amount, window, zone, mode, unbounded, values, max_instances }
+}
+
+/// The limits at first. Later only amounts change.
+pub(crate) fn limits() -> Vec<Limit> {
+    use Dimension::{Model, Provider, Tenant, User};
+    let is = |value: &str| Match::Is(value.to_owned());
+    vec![
+        limit("acme-total", vec![(Tenant, is("acme"))], Unit::Tokens, 20_000, Window::Total, Mode::Hard),
+        limit("house-month", Vec::new(), Unit::Usd, 150_000_000_000, Window::Month, Mode::Hard),
+        limit("each-minute", vec![(Tenant, Match::Each)], Unit::Requests, 60, Window::Minute, Mode::Hard),
+        limit(
+            "user-day",
+            vec![(Tenant, is("globex")), (User, Match::Each)],
+            Unit::Tokens,
+            9_000,
+            Window::Day,
+            Mode::Hard,
+        ),
+        limit("p2-hour", vec![(Provider, is("p2"))], Unit::OutputTokens, 8_000, Window::Hour, Mode::Hard),
+        limit("initech-soft", vec![(Tenant, is("initech"))], Unit::Tokens, 30_000, Window::Month, Mode::Soft),
+        limit("dear-seen", vec![(Model, is("dear"))], Unit::Requests, 10, Window::Hour, Mode::Observe),
+    ]
+}
+
+pub(crate) fn record(limits: &[Limit], book: &Book) -> Bytes {
+    let tenants = TENANTS.iter().map(|name| Tenant { name: (*name).to_owned(), keys: Vec::new() });
+    let policy = Policy {
+        tenants: tenants.collect(),
+        limits: limits.to_vec(),
+        models: Vec::new(),
+        access: Vec::new(),
+        metering: MeteringConfig::default(),
+        book: book.hash(),
+    };
+    wire::encode_policy(&Record::Policy(Box::new(policy))).into()
+}
+
+pub(crate) fn book_record(book: &Book) -> Bytes {
+    wire::encode_policy(&Record::Book(Box::new(book.clone()))).into()
+}
