@@ -64,7 +64,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Fault> {
 }
 
 async fn collect(mut body: Body, stated: u64, most: u64, taken: &mut Taken) -> Result<Bytes, Fault> {
-    grow(taken, usize::try_from(stated).unwrap_or(usize::MAX))?;
+    // Only what has come counts against the budget: a length is stated in a moment, and its bytes may never come.
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut size = 0_u64;
@@ -75,9 +75,7 @@ async fn collect(mut body: Body, stated: u64, most: u64, taken: &mut Taken) -> R
         if size > most {
             return Err(too_large(most));
         }
-        if size > stated {
-            grow(taken, data.len())?;
-        }
+        grow(taken, data.len())?;
         match first.take() {
             None if rest.is_empty() => first = Some(data),
             None => rest.extend_from_slice(&data),

@@ -24,6 +24,8 @@ use tokio::sync::Notify;
 pub(crate) const BEHIND: Duration = Duration::from_secs(1);
 /// How long a failed append waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(50);
+/// The most bytes of one append, or one event that is larger: far less than the journal takes, and records are bounded.
+const BATCH: usize = 8 << 20;
 /// The most bytes that the buffer keeps for later after a burst.
 const KEPT: usize = 1 << 20;
 
@@ -45,8 +47,8 @@ pub(crate) struct Emitter {
 struct Queue {
     bytes: Vec<u8>,
     drafts: Vec<(Lane, Range<usize>)>,
-    /// Flights that are over once this is written.
-    closing: Vec<u32>,
+    /// Flights, each over once its last event, of this number, is written.
+    closing: Vec<(u64, u32)>,
     last: u64,
     written: u64,
     failed: u64,
@@ -79,8 +81,9 @@ impl Emitter {
         wire::encode_event_into(event, &mut queue.bytes);
         let end = queue.bytes.len();
         queue.drafts.push((lane, start..end));
-        queue.closing.extend(closes);
         queue.last += 1;
+        let last = queue.last;
+        queue.closing.extend(closes.map(|flight| (last, flight)));
         let number = queue.last;
         drop(queue);
         self.work.notify_one();
@@ -102,21 +105,24 @@ impl Emitter {
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             self.work.notified().await;
-            while self.flush().is_err() {
-                tokio::time::sleep(RETRY).await;
+            loop {
+                match self.flush() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(_) => tokio::time::sleep(RETRY).await,
+                }
             }
         }
     }
 
-    /// One append of all that waits.
-    pub(crate) fn flush(&self) -> Result<(), journal::Error> {
+    /// One append of what waits, up to a batch; says whether more does.
+    pub(crate) fn flush(&self) -> Result<bool, journal::Error> {
         let (bytes, drafts, last) = {
             let mut queue = self.lock();
             if queue.drafts.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
-            let spare = std::mem::take(&mut queue.spare);
-            (std::mem::replace(&mut queue.bytes, spare), std::mem::take(&mut queue.drafts), queue.last)
+            queue.batch()
         };
         let started = Instant::now();
         let list: Vec<Draft<'_>> = drafts
@@ -134,7 +140,8 @@ impl Emitter {
                 queue.spare = bytes;
                 queue.spare.clear();
             }
-            std::mem::take(&mut queue.closing)
+            let done = queue.closing.partition_point(|(number, _)| *number <= last);
+            queue.closing.drain(..done).map(|(_, flight)| flight).collect()
         } else {
             queue.failed = last;
             queue.failing_since.get_or_insert(started);
@@ -142,10 +149,11 @@ impl Emitter {
             Vec::new()
         };
         let waiters = std::mem::take(&mut queue.waiters);
+        let more = !queue.drafts.is_empty();
         drop(queue);
         (self.on_written)(&closed);
         waiters.into_iter().for_each(Waker::wake);
-        result
+        result.map(|()| more)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -153,7 +161,23 @@ impl Emitter {
     }
 }
 
+/// Events on their way: their bytes, where each is, and the number of the last.
+type Batch = (Vec<u8>, Vec<(Lane, Range<usize>)>, u64);
+
 impl Queue {
+    /// Takes what waits, up to a batch: what piled up while nothing could be written may be more than the journal takes at once.
+    fn batch(&mut self) -> Batch {
+        let fits = self.drafts.partition_point(|(_, range)| range.end <= BATCH).max(1);
+        let later = self.drafts.split_off(fits.min(self.drafts.len()));
+        let at = later.first().map_or(self.bytes.len(), |(_, range)| range.start);
+        let mut rest = std::mem::take(&mut self.spare);
+        rest.extend_from_slice(self.bytes.get(at..).unwrap_or_default());
+        self.bytes.truncate(at);
+        let number = self.last - later.len() as u64;
+        let later = later.into_iter().map(|(lane, range)| (lane, range.start - at..range.end - at)).collect();
+        (std::mem::replace(&mut self.bytes, rest), std::mem::replace(&mut self.drafts, later), number)
+    }
+
     /// Puts events that could not be written before those that came since.
     fn put_back(&mut self, mut bytes: Vec<u8>, mut drafts: Vec<(Lane, Range<usize>)>) {
         let shift = bytes.len();
@@ -223,6 +247,32 @@ mod tests {
         assert_eq!(*closed.lock().unwrap(), [7, 8]);
         assert!(!emitter.failing() && !emitter.behind());
         flusher.abort();
+    }
+
+    #[tokio::test]
+    async fn what_piled_up_is_written_in_batches() {
+        let written: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let closed: Arc<Mutex<Vec<u32>>> = Arc::default();
+        let (kept, ended) = (written.clone(), closed.clone());
+        let append = move |drafts: &[Draft<'_>]| {
+            kept.lock().unwrap().push(drafts.iter().map(|draft| draft.body.len()).sum());
+            Ok(())
+        };
+        let on_written = move |flights: &[u32]| ended.lock().unwrap().extend_from_slice(flights);
+        let emitter = Emitter::new(Box::new(append), Box::new(on_written));
+        let large = |gateway: usize| {
+            let opened = schemas::event::Opened { gateway: "g".repeat(gateway), at: Time::ZERO, predecessor: None };
+            Event::Opened(opened)
+        };
+        let tickets = [3 << 20, 3 << 20, 3 << 20, 9 << 20, 1].map(large);
+        let tickets: Vec<Ticket> =
+            tickets.iter().zip(1..).map(|(event, flight)| emitter.write(Lane(0), event, Some(flight))).collect();
+        assert!(emitter.flush().unwrap());
+        assert_eq!(*closed.lock().unwrap(), [1, 2]);
+        while emitter.flush().unwrap() {}
+        assert!(futures::future::join_all(tickets).await.iter().all(Result::is_ok));
+        let sizes: Vec<usize> = written.lock().unwrap().iter().map(|size| size >> 20).collect();
+        assert_eq!((sizes, closed.lock().unwrap().clone()), (vec![6, 3, 9, 0], vec![1, 2, 3, 4, 5]));
     }
 
     #[tokio::test]

@@ -7,6 +7,9 @@ use schemas::json::Value;
 
 pub(crate) mod number;
 
+/// The largest count that is taken for one: far above what any answer has, far below what sums of rows can hold.
+const COUNT_MAX: u64 = 1 << 50;
+
 /// The members of an object that were asked for.
 #[derive(Debug)]
 pub(crate) struct Members<'t, const N: usize> {
@@ -27,9 +30,14 @@ impl<'t, const N: usize> Members<'t, N> {
         Some(self.value(place)?.word()?.into_owned())
     }
 
-    /// A member that is a count.
+    /// A member that is a count. What no answer can have is none: a row and a balance could not both hold it.
     pub(crate) fn count(&self, place: usize) -> Option<u64> {
-        number::count(self.value(place)?.raw()).ok()
+        number::count(self.value(place)?.raw()).ok().filter(|count| *count <= COUNT_MAX)
+    }
+
+    /// Whether there is something in a count's place that is none.
+    pub(crate) fn miscounts(&self, place: usize) -> bool {
+        self.value(place).is_some() && self.count(place).is_none()
     }
 }
 

@@ -113,11 +113,14 @@ impl Last {
     }
 }
 
+/// Attempts that are open.
+type Attempts = BTreeMap<(CallId, u16), Open>;
+
 /// Every attempt of any predecessor that was admitted and not settled by the same or a later one, and the last counters of `before`.
 fn read(
     recovered: impl Iterator<Item = Result<Record, journal::Error>>,
     before: Option<ProducerId>,
-) -> Result<(BTreeMap<(CallId, u16), Open>, Last), journal::Error> {
+) -> Result<(Attempts, Last), journal::Error> {
     let (mut open, mut last) = (BTreeMap::new(), Last::default());
     for record in recovered {
         let record = record?;

@@ -65,6 +65,8 @@ const NAMES: [&str; 32] = [
     "container",
     "context_management",
 ];
+/// The longest name of a model: it stands in every record of its call, in labels and in messages.
+const MODEL_MAX: usize = 256;
 const MODEL: usize = 0;
 const STREAM: usize = 1;
 const STREAM_OPTIONS: usize = 2;
@@ -258,8 +260,12 @@ fn model(value: Option<Value<'_>>) -> Result<String, Problem> {
     let Some(value) = value.filter(|value| !value.is_null()) else {
         return Err(problem(ErrorCode::BadValue, "`model` is missing".to_owned()));
     };
-    let model = value.word().filter(|model| !model.is_empty());
-    model.map(String::from).ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))
+    let model = value.text().filter(|model| !model.is_empty());
+    let model = model.ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))?;
+    if model.len() > MODEL_MAX {
+        return Err(problem(ErrorCode::BadValue, format!("`model` may have {MODEL_MAX} bytes")));
+    }
+    Ok(model.decoded().into_owned())
 }
 
 fn flag(name: &str, value: Option<Value<'_>>) -> Result<bool, Problem> {

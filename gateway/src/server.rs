@@ -264,7 +264,11 @@ impl Desk {
         });
         // What still hangs on a connection is dropped with the runtime, and settles by that.
         drop(runtime);
-        if let Err(error) = worker.emitter.flush() {
+        let mut flushed = Ok(true);
+        while let Ok(true) = flushed {
+            flushed = worker.emitter.flush();
+        }
+        if let Err(error) = flushed {
             tracing::error!(%error, "the last events of this worker could not be written; the next start will find their calls open");
         }
         Ok(cut)

@@ -498,13 +498,15 @@ async fn bodies_in_memory_are_bounded_over_all_calls() {
     );
     let mut slow = tokio::net::TcpStream::connect(stage.address).await.unwrap();
     slow.write_all(head.as_bytes()).await.unwrap();
-    // The gateway asks for the body once it has taken the room for it.
     let mut asked = [0; 12];
     slow.read_exact(&mut asked).await.unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100");
     let long = chat(json!({ "user": "x".repeat(800) }));
-    let refused = stage.post("/v1/chat/completions", &long).send().await.unwrap();
-    assert_eq!(refused.status(), 503);
+    let post = async || stage.post("/v1/chat/completions", &long).send().await.unwrap().status();
+    assert_eq!(post().await, 200, "a length that is only stated takes no room");
+    slow.write_all(&[b' '; 900]).await.unwrap();
+    let refused = async { while post().await != 503 {} };
+    tokio::time::timeout(Duration::from_secs(5), refused).await.expect("what has come of a body takes room");
     // It closes its side once it has given up the slow body, and the room with it.
     slow.shutdown().await.unwrap();
     let _ = slow.read_to_end(&mut Vec::new()).await;

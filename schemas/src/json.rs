@@ -109,12 +109,21 @@ struct Values<'t> {
 impl<'a> Tree<'a> {
     /// Reads a document.
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        Self::of(body, false)
+    }
+
+    /// Reads what a provider sent: a text may have half a character, where a stream was cut into pieces without regard to them.
+    pub fn read_answer(body: &'a [u8]) -> Result<Self, Malformed> {
+        Self::of(body, true)
+    }
+
+    fn of(body: &'a [u8], halves: bool) -> Result<Self, Malformed> {
         if body.len() > LENGTH_MAX {
             return Err(Malformed { why: Why::TooLong, at: LENGTH_MAX });
         }
         let text =
             std::str::from_utf8(body).map_err(|error| Malformed { why: Why::NotUtf8, at: error.valid_up_to() })?;
-        read::nodes(body).map(|nodes| Self { text, nodes })
+        read::nodes(body, halves).map(|nodes| Self { text, nodes })
     }
 
     /// The value that the document is.

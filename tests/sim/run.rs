@@ -23,7 +23,8 @@ fn main() {
     }
     match world::run(seed, steps, plant) {
         Ok(world) => {
-            println!("seed {seed}: {} steps, {} attempts passed, every obligation held", world.steps, world.passed)
+            let (steps, passed, trace) = (world.steps, world.passed, world.trace());
+            println!("seed {seed}: {steps} steps, {passed} attempts passed, every obligation held, trace {trace:016x}");
         }
         Err(failure) => {
             println!("{failure}");

@@ -129,6 +129,12 @@ impl Slot {
         self.all_held() + self.others(me, |holder| holder.held)
     }
 
+    /// The part of what is held that stays so until its window ends.
+    pub(crate) fn provisioned(&self, me: ProducerId) -> i128 {
+        let ours: i128 = self.windows.iter().map(|spent| spent.provisioned).sum();
+        ours + self.others(me, |holder| holder.provisioned)
+    }
+
     /// What metering could still grant us in `window` as far as is known here.
     pub(crate) fn free(&self, me: ProducerId, window: Time) -> i128 {
         let ours = self.lease(me).max(self.spent(window).0);

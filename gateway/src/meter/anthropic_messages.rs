@@ -73,7 +73,7 @@ impl Messages {
         if says && !has_object(data, &USAGE_KEY) {
             return Ok(Seen::Ordinary);
         }
-        let tree = Tree::read(data).map_err(|_| Unreadable)?;
+        let tree = Tree::read_answer(data).map_err(|_| Unreadable)?;
         let named = json::members(tree.root(), &FRAME).ok_or(Unreadable)?;
         match named.text(0).as_deref() {
             Some("message_start") => self.message(facts, named.value(1).ok_or(Unreadable)?)?,
@@ -192,7 +192,7 @@ impl Fields {
     /// The billed passes; nothing where they are not listed. A pass of another model that put nothing out, such as a fallback
     /// that failed, is not billed.
     fn passes(&self, answered: &str) -> Option<Vec<Part>> {
-        let tree = Tree::read(self.iterations.as_deref()?.as_bytes()).ok()?;
+        let tree = Tree::read_answer(self.iterations.as_deref()?.as_bytes()).ok()?;
         let mut passes = Vec::new();
         for pass in tree.root().items()? {
             let mut fields = Self::default();

@@ -92,7 +92,7 @@ impl Chat {
 
     /// Takes a frame that is worth parsing.
     fn parsed(&mut self, facts: &mut Facts, data: &[u8]) -> Result<Seen, Unreadable> {
-        let tree = Tree::read(data).map_err(|_| Unreadable)?;
+        let tree = Tree::read_answer(data).map_err(|_| Unreadable)?;
         let named = json::members(tree.root(), &NAMES).ok_or(Unreadable)?;
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));

@@ -44,6 +44,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let named = json::members(usage, &NAMES).ok_or(Unreadable)?;
     let count = |place| named.count(place).unwrap_or(0);
     let (prompt, completion, total) = (named.count(0), named.count(1), named.count(2));
+    let exact = !(0..=2).any(|place| named.miscounts(place));
     let whole = match (prompt, completion, total) {
         (Some(_), Some(_), _) => true,
         (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => true,
@@ -80,7 +81,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             web_searches: 0,
             reasoning: stated.max(unlisted).min(output),
         },
-        whole,
+        whole: whole && exact,
         cost: cost(named.value(8).map(Value::raw), named.value(9).map(Value::raw)),
     }))
 }

@@ -99,7 +99,7 @@ impl Tally {
 
     /// Takes a whole answer, of which `document` has the members that matter. Returns whether it could be read.
     pub(super) fn whole(&mut self, document: &[u8]) -> bool {
-        let Ok(tree) = Tree::read(document) else { return matches!(self.dialect, Dialect::Free) };
+        let Ok(tree) = Tree::read_answer(document) else { return matches!(self.dialect, Dialect::Free) };
         let read = match &mut self.dialect {
             Dialect::Free => Ok(()),
             Dialect::Chat(chat) => chat.whole(&mut self.facts, tree.root()),

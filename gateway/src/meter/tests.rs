@@ -427,3 +427,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn half_a_character_hides_no_usage() {
+    let half = r#"{"id":"c","model":"m1","choices":[{"delta":{"content":"x \ud83d"}}],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
+    let body = stream(&[half, STOP, "[DONE]"]);
+    assert_eq!(once(CHAT, &body).usage, Usage::exact(counts(7, 3)));
+}
+
+#[test]
+fn what_no_answer_can_have_is_no_count() {
+    for usage in [
+        r#"{"prompt_tokens":-5,"completion_tokens":7,"total_tokens":2}"#,
+        r#"{"prompt_tokens":99999999999999999999,"completion_tokens":7,"total_tokens":9}"#,
+    ] {
+        let body = stream(&[HELLO, STOP, &format!(r#"{{"choices":[],"usage":{usage}}}"#), "[DONE]"]);
+        let usage = once(CHAT, &body).usage;
+        assert!(matches!(usage.completeness, Completeness::LowerBound(_)), "{usage:?}");
+    }
+}
+
+/// An answer that is too large to be kept, or that nobody can read, has no text to estimate from: it is not known, and never zero.
+#[test]
+fn a_whole_answer_without_usage_or_text_is_not_estimated() {
+    let large = "x".repeat(300 * 1024);
+    let whole = Answer { stream: false, ..CHAT };
+    for body in [
+        format!(r#"{{"id":"c","model":"m1","choices":[{{"message":{{"content":"{large}"}}}}]}}"#),
+        r#"{"id":"c","model":"m1","choices":[{"message":{"content":"x"}}],}"#.to_owned(),
+    ] {
+        assert_eq!(once(whole, &body).usage, Usage::missing(Doubt::Unreadable), "{} bytes", body.len());
+    }
+    let half = r#"{"id":"c","model":"m1","choices":[{"message":{"content":"some words \ud83d"}}]}"#;
+    let measured = once(whole, half);
+    assert_eq!(measured.usage, Usage::missing(Doubt::NotReported));
+    assert!(measured.visible.tokens_at_least() > 0);
+}

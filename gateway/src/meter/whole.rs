@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use memchr::memchr2;
+use schemas::json::{Kind, Tree, Value};
 
 use super::{Frame, Tally, Verdict};
 
@@ -93,27 +94,29 @@ fn kept(document: &[u8], tally: &mut Tally) {
         scanned(&scanner, tally);
     }
     if tally.wants_text()
-        && let Ok(document) = serde_json::from_slice(document)
+        && let Ok(tree) = Tree::read_answer(document)
     {
-        collect(&document, tally);
+        collect(tree.root(), tally);
     }
 }
 
 /// Takes what a scanner found.
 fn scanned(scanner: &Scanner, tally: &mut Tally) {
     tally.facts.ended = scanner.depth == 0 && scanner.begun;
-    if !tally.whole(scanner.summary().as_bytes()) || !scanner.is_readable() {
+    // Of what was only scanned there is no text to estimate usage from: if it is not reported, it is not known.
+    let read = tally.whole(scanner.summary().as_bytes()) && scanner.is_readable();
+    if !read || tally.facts.ended && tally.wants_text() {
         tally.unreadable();
     }
 }
 
-fn collect(value: &serde_json::Value, tally: &mut Tally) {
-    match value {
-        serde_json::Value::Array(elements) => elements.iter().for_each(|element| collect(element, tally)),
-        serde_json::Value::Object(members) => {
-            for (key, member) in members {
-                match member {
-                    serde_json::Value::String(text) if TEXT.contains(&key.as_str()) => tally.text(text),
+fn collect(value: Value<'_>, tally: &mut Tally) {
+    match value.kind() {
+        Kind::List(items) => items.for_each(|item| collect(item, tally)),
+        Kind::Object(members) => {
+            for (name, member) in members {
+                match member.text() {
+                    Some(text) if TEXT.iter().any(|known| name == **known) => tally.text(&text.decoded()),
                     _ => collect(member, tally),
                 }
             }

@@ -132,13 +132,13 @@ async fn the_last_bytes_are_released_by_the_journal_only() {
         assert_eq!((ended, settled(&bench)), (None, 0));
         assert_eq!(before.is_empty(), !stream, "what cannot be the last is not held back");
         assert!(!before.contains("[DONE]"));
-        bench.worker.emitter.flush().unwrap();
+        assert!(!bench.worker.emitter.flush().unwrap());
         assert_eq!((settled(&bench), bench.worker.flights.count()), (1, 0));
         let (after, ended) = read(&mut flow);
         assert_eq!(ended, Some(Ok(())));
         assert!(after.ends_with(if stream { "data: [DONE]\n\n" } else { "}" }), "{after}");
         drop(flow);
-        bench.worker.emitter.flush().unwrap();
+        assert!(!bench.worker.emitter.flush().unwrap());
         assert_eq!(settled(&bench), 1, "a flow that is over settles no second time");
     }
 }
@@ -155,7 +155,7 @@ async fn an_end_that_cannot_be_recorded_is_not_released() {
         assert_eq!(read(&mut flow), (String::new(), Some(Err(Broken::Unrecorded))));
         // Its record is not lost: it is written when there is room again.
         *bench.full.lock().unwrap() = false;
-        bench.worker.emitter.flush().unwrap();
+        assert!(!bench.worker.emitter.flush().unwrap());
         assert_eq!((settled(&bench), bench.worker.flights.count()), (1, 0));
     }
 }
@@ -167,7 +167,7 @@ async fn a_flow_that_is_dropped_is_settled_as_a_client_that_left() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(matches!(flow.poll_next(&mut cx), Poll::Ready(Some(Ok(_)))));
     drop(flow);
-    bench.worker.emitter.flush().unwrap();
+    assert!(!bench.worker.emitter.flush().unwrap());
     let written = bench.written.lock().unwrap();
     let [Event::Settled(settled)] = &written[..] else { panic!("{written:?}") };
     assert_eq!(settled.outcome, event::Outcome::ClientGone);

@@ -46,6 +46,17 @@ fn what_is_wrong_is_refused_by_name() {
         (r#"{"model":null}"#, ErrorCode::BadValue, "`model` is missing"),
         (r#"{"model":""}"#, ErrorCode::BadValue, "`model` must be a name"),
         (r#"{"model":["x"]}"#, ErrorCode::BadValue, "`model` must be a name"),
+        (
+            concat!(
+                "{\"model\":\"",
+                "0123456789012345678901234567890123456789012345678901234567890123\\u0041\\u0041",
+                "0123456789012345678901234567890123456789012345678901234567890123",
+                "0123456789012345678901234567890123456789012345678901234567890123",
+                "0123456789012345678901234567890123456789012345678901234567890123\"}"
+            ),
+            ErrorCode::BadValue,
+            "`model` may have 256 bytes",
+        ),
         (r#"{"model":"a","model":"b"}"#, ErrorCode::DuplicateJsonKey, "`model` may stand once"),
         (r#"{"model":"a","n":1,"\u006e":9}"#, ErrorCode::DuplicateJsonKey, "`n` may stand once"),
         (r#"{"model":"a","messages":[],"messages":[]}"#, ErrorCode::DuplicateJsonKey, "`messages` may stand once"),

@@ -6,7 +6,10 @@
 
 use memchr::memchr2;
 
-use super::{Malformed, Node, WIDE, Why, text::escape};
+use super::{
+    Malformed, Node, WIDE, Why,
+    text::{escape, half},
+};
 
 /// One more than lists and objects may be nested, as in `serde_json`.
 const DEPTH: u32 = 128;
@@ -20,6 +23,8 @@ const ROOM: usize = 2_048;
 struct Reader<'a> {
     body: &'a [u8],
     depth: u32,
+    /// Whether a text may have half a character.
+    halves: bool,
     nodes: Vec<Node>,
     /// What is wrong, where a function gave nothing: so an offset is given in a register.
     wrong: Malformed,
@@ -31,13 +36,13 @@ struct Reader<'a> {
 }
 
 /// The nodes of the document that `body` is. It is UTF-8 and shorter than 2 GiB.
-pub(super) fn nodes(body: &[u8]) -> Result<Vec<Node>, Malformed> {
+pub(super) fn nodes(body: &[u8], halves: bool) -> Result<Vec<Node>, Malformed> {
     let (blocks, rest) = body.as_chunks();
     let mut last = [b' '; BLOCK];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     let nodes = Vec::with_capacity((body.len() / 8 + 2).min(ROOM));
     let wrong = Malformed { why: Why::NotJson, at: 0 };
-    let mut reader = Reader { body, depth: 0, nodes, wrong, blocks, last, seen: (usize::MAX, 0) };
+    let mut reader = Reader { body, depth: 0, halves, nodes, wrong, blocks, last, seen: (usize::MAX, 0) };
     let end = reader.value(reader.space(0)).map(|end| reader.space(end));
     match end.and_then(|end| if end < body.len() { reader.wrong(end) } else { Some(end) }) {
         Some(_) => Ok(reader.nodes),
@@ -109,7 +114,7 @@ impl Reader<'_> {
                     saved += 1;
                     at + 2
                 }
-                _ => match escape(self.body, at) {
+                _ => match escape(self.body, at).or_else(|wrong| self.half(at).ok_or(wrong)) {
                     Ok((char, end)) => {
                         saved += end - at - char.len_utf8();
                         wide |= if char.is_ascii() { 0 } else { WIDE };
@@ -123,6 +128,10 @@ impl Reader<'_> {
         let node = node(start, at + 1, at - start - 1 - saved);
         self.nodes.push(Node { more: node.more | wide, ..node });
         Some(at + 1)
+    }
+
+    fn half(&self, at: usize) -> Option<(char, usize)> {
+        if self.halves { half(self.body, at) } else { None }
     }
 
     /// The offset of the first byte from `at` on that is a quote, a backslash or a control character; else one behind the body.

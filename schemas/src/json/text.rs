@@ -1,7 +1,7 @@
 //! A text as it was sent, escapes and all, and what it says.
 //!
-//! The reader has checked it, so every escape in it is one, and a lone surrogate is not among them. It is decoded piece by piece;
-//! only [`Text::decoded`] makes a copy, and only if there is an escape.
+//! The reader has checked it, so every escape in it is one. Half a character, which only an answer may have, reads as U+FFFD. It is
+//! decoded piece by piece; only [`Text::decoded`] makes a copy, and only if there is an escape.
 
 use std::borrow::Cow;
 
@@ -86,7 +86,10 @@ impl<'t> Text<'t> {
             }
             let plain = memchr(b'\\', rest.as_bytes()).unwrap_or(rest.len());
             let (piece, end) = match plain {
-                0 => escape(rest.as_bytes(), 0).map(|(char, end)| (Piece::Escape(char), end)).ok()?,
+                0 => {
+                    let (char, end) = escape(rest.as_bytes(), 0).ok().or_else(|| half(rest.as_bytes(), 0))?;
+                    (Piece::Escape(char), end)
+                }
                 _ => (Piece::Plain(rest.get(..plain)?), plain),
             };
             rest = rest.get(end..)?;
@@ -145,6 +148,12 @@ fn unicode(text: &[u8], at: usize) -> Result<(char, usize), usize> {
         code => (code, end),
     };
     char::from_u32(code).map(|char| (char, end)).ok_or(at)
+}
+
+/// Half a character at `at`, as what stands for it, and where it ends.
+pub(super) fn half(text: &[u8], at: usize) -> Option<(char, usize)> {
+    let (code, end) = hex(text, at + 2).ok().filter(|_| text.get(at + 1) == Some(&b'u'))?;
+    (0xd800..=0xdfff).contains(&code).then_some((char::REPLACEMENT_CHARACTER, end))
 }
 
 /// The number that the four digits at `at` are, and where they end.

@@ -66,7 +66,8 @@ struct Tier {
 #[derive(Clone, Copy)]
 pub(crate) struct Rates<'a> {
     rows: &'a [Row],
-    entries: [Option<&'a Entry>; LAYERS],
+    /// In a layer of the user's the provider's, then its vendor's; of the built-in book the first of them that has any.
+    entries: [[Option<&'a Entry>; 2]; LAYERS],
 }
 
 impl Shelf {
@@ -95,8 +96,12 @@ impl Shelf {
     pub(crate) fn rates<'a>(&'a self, rows: &'a [Row], key: &Key<'_>, models: &[&str]) -> Option<Rates<'a>> {
         let vendor = (key.provider != key.vendor).then_some(key.vendor);
         let owners = || [Some(key.provider), vendor].into_iter().flatten().filter_map(|owner| self.0.get(owner));
-        let entries = [0, 1].map(|layer| owners().find_map(|owner| owner.priced(layer, models)));
-        entries.iter().any(Option::is_some).then_some(Rates { rows, entries })
+        let mut entries = [0, 1].map(|layer| {
+            let mut found = owners().filter_map(|owner| owner.priced(layer, models));
+            [found.next(), found.next()]
+        });
+        entries[1][1] = None;
+        entries.iter().flatten().any(Option::is_some).then_some(Rates { rows, entries })
     }
 
     pub(super) fn facts(&self, models: &[Model], provider: &str, vendor: &str, model: &str) -> ModelFacts {
@@ -252,7 +257,8 @@ impl<'a> Rates<'a> {
     }
 
     fn layers(self) -> impl Iterator<Item = (usize, &'a Entry)> {
-        self.entries.into_iter().enumerate().filter_map(|(layer, entry)| Some((layer, entry?)))
+        let entries = self.entries.into_iter().enumerate();
+        entries.flat_map(|(layer, owners)| owners.into_iter().flatten().map(move |entry| (layer, entry)))
     }
 }
 

@@ -302,3 +302,18 @@ fn mistakes_are_told_with_their_lines() {
     }
     assert_eq!(Book::parse("", "f"), Ok(PriceFile::default()));
 }
+
+#[test]
+fn a_row_of_the_users_beats_the_built_in_ones_whoever_it_names() {
+    let file = "models:\n- { provider: openai, names: [\"gpt-4*\"], source: s, source_date: 2026-01-02, prices: [ { per_million: { input: 99 } } ] }\n\
+        - { provider: mine, names: [gpt-4o-mini], source: s, source_date: 2026-01-02, prices: [ { per_million: { output: 55 } } ] }\n";
+    let book = Book::layered(&[Book::parse(file, "f").unwrap()]);
+    let check = |provider, class, per_million: i128| {
+        let key = Key { provider, vendor: "openai", model: "gpt-4o-mini", tier: "", at: AFTER };
+        let row = book.rates(&key, &[key.model]).unwrap().find(class, "", 10, AFTER).unwrap();
+        assert_eq!(row.unit_price, Pico(per_million * 1_000_000), "{provider} {class:?}");
+    };
+    check("mine", TokenClass::Output, 55);
+    check("mine", TokenClass::UncachedInput, 99);
+    check("openai", TokenClass::UncachedInput, 99);
+}

@@ -199,6 +199,12 @@ impl Book {
         let reset_at = (end != Time::MAX).then_some(end);
         let retry_after = match code {
             ErrorCode::LeaseNotObtained => Some(RETRY_SOON),
+            // What others hold they may not use: the call fits once enough of them have settled.
+            ErrorCode::HardLimitReached
+                if slot.settled(self.me, start) + slot.provisioned(self.me) + need.amount <= slot.limit.amount =>
+            {
+                Some(RETRY_SOON)
+            }
             ErrorCode::HardLimitReached | ErrorCode::SoftLimitReached => {
                 // A call that is larger than the whole amount is refused in the next window as well.
                 reset_at.filter(|_| need.amount <= slot.limit.amount).map(|at| at.since(now))
