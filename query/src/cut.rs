@@ -107,15 +107,17 @@ impl Cuts {
 
 impl AsOf {
     /// As answers show it to a caller who may read `tenants`. Places in the log count the records of every tenant, and the
-    /// gateways serve all of them: whoever may not read every tenant sees neither.
+    /// gateways serve all of them: whoever may not read every tenant sees neither, and the time to the second before it only,
+    /// since it is often that of a call.
     pub fn json(&self, tenants: &Tenants) -> Value {
         let all = *tenants == Tenants::All;
         let waiting = |waiting: &Waiting| match all {
             true => json!({"gateway": waiting.gateway, "since": waiting.since.to_string(), "why": waiting.why}),
             false => json!({"why": waiting.why}),
         };
+        let through = self.completeness.complete_through.map(|time| if all { time } else { time.second() });
         let mut as_of = json!({
-            "complete_through": self.completeness.complete_through.map(|time| time.to_string()),
+            "complete_through": through.map(|time| time.to_string()),
             "waiting_for": self.completeness.waiting_for.iter().map(waiting).collect::<Vec<_>>(),
         });
         if all {

@@ -1,57 +1,76 @@
-//! Whole numbers that are right or an error, never wrapped.
+//! Integers and decimals that are right or an error, never wrapped.
 //!
-//! The engine's own `+ - *` and `sum` of integers go round at 2⁶³. Here the operators are functions that fail, and a sum is
-//! kept as a decimal of 38 digits and made an integer again at its end, or fails. Names and types of columns stay.
+//! The engine's own operators and `sum` go round at 2⁶³, those of decimals at 2¹²⁷, beyond the digits of their type. Here the
+//! operators are functions that fail, and a sum is kept in a wider type and given in its own at the end, or fails. Names of
+//! columns stay, and types but for those of small integers, which are calculated as `BIGINT`.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, BooleanArray},
+    array::{ArrayRef, AsArray, BooleanArray},
     compute::{cast, cast_with_options, kernels::numeric},
-    datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef},
+    datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef},
 };
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, exec_err, format::DEFAULT_CAST_OPTIONS},
+    common::{
+        DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, format::DEFAULT_CAST_OPTIONS,
+        internal_datafusion_err, tree_node::Transformed,
+    },
     functions_aggregate::sum::sum_udaf,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, Expr, ExprSchemable, GroupsAccumulator,
-        ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        expr::ScalarFunction,
+        Operator, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        expr_rewriter::FunctionRewrite,
         function::{AccumulatorArgs, StateFieldsArgs},
-        planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
+        lit,
+        type_coercion::binary::BinaryTypeCoercer,
         utils::AggregateOrderSensitivity,
     },
     physical_expr_common::datum::apply,
-    sql::sqlparser::ast::BinaryOperator,
 };
 
 use super::functions::chain_name;
 
-/// What a sum of integers is kept as: room for 10¹⁹ of the largest.
-const WIDE: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
-
-/// Plans `+ - *` of integers as functions that fail where the result is none.
+/// Puts checked functions in the place of operators that would go round.
 #[derive(Debug)]
 pub(crate) struct Checked;
 
-impl ExprPlanner for Checked {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let operator = match expr.op {
-            BinaryOperator::Plus => Arithmetic::Plus,
-            BinaryOperator::Minus => Arithmetic::Minus,
-            BinaryOperator::Multiply => Arithmetic::Times,
-            _ => return Ok(PlannerResult::Original(expr)),
-        };
-        let known =
-            |side: &Expr| matches!(side, Expr::ScalarFunction(below) if below.func.inner().is::<CheckedFunction>());
-        let integer = |side: &Expr| known(side) || side.get_type(schema).is_ok_and(|kind| kind.is_integer());
-        if !integer(&expr.left) || !integer(&expr.right) {
-            return Ok(PlannerResult::Original(expr));
+impl FunctionRewrite for Checked {
+    fn name(&self) -> &'static str {
+        "checked"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        match expr {
+            Expr::Negative(of) if kind(&of, schema)?.is_integer() => Ok(call(Arithmetic::Minus, vec![lit(0_i64), *of])),
+            Expr::BinaryExpr(of) if of.op.is_numerical_operators() => {
+                let (left, right) = (kind(&of.left, schema)?, kind(&of.right, schema)?);
+                let kind = BinaryTypeCoercer::new(&left, &of.op, &right).get_result_type()?;
+                // The engine makes decimals of a signed and an unsigned one.
+                let integer = kind.is_integer() || left.is_integer() && right.is_integer();
+                match (kind, Arithmetic::of(of.op)) {
+                    (_, Some(operator)) if integer => Ok(call(operator, vec![*of.left, *of.right])),
+                    (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), _) => {
+                        Ok(Transformed::yes(ScalarUDF::from(Within::default()).call(vec![Expr::BinaryExpr(of)])))
+                    }
+                    _ => Ok(Transformed::no(Expr::BinaryExpr(of))),
+                }
+            }
+            _ => Ok(Transformed::no(expr)),
         }
-        let signature = Signature::exact(vec![DataType::Int64, DataType::Int64], Volatility::Immutable);
-        let function = Arc::new(ScalarUDF::from(CheckedFunction { operator, signature }));
-        let call = ScalarFunction::new_udf(function, vec![expr.left, expr.right]);
-        Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+    }
+}
+
+fn call(operator: Arithmetic, args: Vec<Expr>) -> Transformed<Expr> {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    Transformed::yes(ScalarUDF::from(CheckedFunction { operator, signature }).call(args))
+}
+
+/// Asks what is below a checked function only once: a chain of them is deep.
+fn kind(expr: &Expr, schema: &DFSchema) -> Result<DataType> {
+    match expr {
+        Expr::ScalarFunction(below) if below.func.inner().is::<CheckedFunction>() => Ok(DataType::Int64),
+        _ => expr.get_type(schema),
     }
 }
 
@@ -60,6 +79,17 @@ enum Arithmetic {
     Plus,
     Minus,
     Times,
+}
+
+impl Arithmetic {
+    fn of(operator: Operator) -> Option<Self> {
+        match operator {
+            Operator::Plus => Some(Self::Plus),
+            Operator::Minus => Some(Self::Minus),
+            Operator::Multiply => Some(Self::Times),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -85,6 +115,10 @@ impl ScalarUDFImpl for CheckedFunction {
         &self.signature
     }
 
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(vec![DataType::Int64; types.len()])
+    }
+
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::Int64)
     }
@@ -103,6 +137,45 @@ impl ScalarUDFImpl for CheckedFunction {
     }
 }
 
+/// Passes decimals on that have no more digits than their type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Within {
+    signature: Signature,
+}
+
+impl Default for Within {
+    fn default() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Within {
+    fn name(&self) -> &'static str {
+        "within"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.first().cloned().ok_or_else(|| internal_datafusion_err!("a decimal is missing"))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else { return exec_err!("{} takes a decimal", self.name()) };
+        let rows = value.to_array(1)?;
+        if let Some(decimals) = rows.as_primitive_opt::<Decimal128Type>() {
+            decimals.validate_decimal_precision(DECIMAL128_MAX_PRECISION)?;
+        }
+        Ok(value.clone())
+    }
+}
+
 /// `sum`.
 pub(crate) fn sum() -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(ExactSum { inner: sum_udaf() }))
@@ -113,20 +186,25 @@ struct ExactSum {
     inner: Arc<AggregateUDF>,
 }
 
-/// The same with a wide result, where it is an integer.
+/// The same with a wide result, in which no sum goes round, where it has none: room for 10¹⁹ of the largest.
 fn wide(field: &FieldRef) -> Option<FieldRef> {
-    field.data_type().is_integer().then(|| Arc::new(Field::new(field.name(), WIDE, true)))
+    let kind = match *field.data_type() {
+        DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale) => DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale),
+        ref kind if kind.is_integer() => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
+        _ => return None,
+    };
+    Some(Arc::new(Field::new(field.name(), kind, true)))
 }
 
-/// What adds up wide where the result is an integer, and what is made of `args` as they are where it is none.
+/// What adds up wide where the result may go round, and what is made of `args` as they are where it cannot.
 fn exact(
     args: AccumulatorArgs,
     make: impl Fn(AccumulatorArgs) -> Result<Box<dyn Accumulator>>,
 ) -> Result<Box<dyn Accumulator>> {
     let Some(return_field) = wide(&args.return_field) else { return make(args) };
-    let kind = args.return_field.data_type().clone();
+    let (kind, wide) = (args.return_field.data_type().clone(), return_field.data_type().clone());
     let inner = make(AccumulatorArgs { return_field, ..args })?;
-    Ok(Box::new(Exact { inner, kind }))
+    Ok(Box::new(Exact { inner, wide, kind }))
 }
 
 impl AggregateUDFImpl for ExactSum {
@@ -161,9 +239,9 @@ impl AggregateUDFImpl for ExactSum {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         let Some(return_field) = wide(&args.return_field) else { return self.inner.create_groups_accumulator(args) };
-        let kind = args.return_field.data_type().clone();
+        let (kind, wide) = (args.return_field.data_type().clone(), return_field.data_type().clone());
         let inner = self.inner.create_groups_accumulator(AccumulatorArgs { return_field, ..args })?;
-        Ok(Box::new(Exact { inner, kind }))
+        Ok(Box::new(Exact { inner, wide, kind }))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -179,17 +257,22 @@ impl AggregateUDFImpl for ExactSum {
 #[derive(Debug)]
 struct Exact<A> {
     inner: A,
+    /// What it is kept as.
+    wide: DataType,
     /// Of the result.
     kind: DataType,
 }
 
-fn widened(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-    Ok(values.iter().map(|values| cast(values, &WIDE)).collect::<Result<_, _>>()?)
+impl<A> Exact<A> {
+    fn widened(&self, values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        Ok(values.iter().map(|values| cast(values, &self.wide)).collect::<Result<_, _>>()?)
+    }
 }
 
 impl Accumulator for Exact<Box<dyn Accumulator>> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.update_batch(&widened(values)?)
+        let values = self.widened(values)?;
+        self.inner.update_batch(&values)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -209,7 +292,8 @@ impl Accumulator for Exact<Box<dyn Accumulator>> {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.retract_batch(&widened(values)?)
+        let values = self.widened(values)?;
+        self.inner.retract_batch(&values)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -225,7 +309,8 @@ impl GroupsAccumulator for Exact<Box<dyn GroupsAccumulator>> {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.inner.update_batch(&widened(values)?, groups, filter, total)
+        let values = self.widened(values)?;
+        self.inner.update_batch(&values, groups, filter, total)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -241,7 +326,8 @@ impl GroupsAccumulator for Exact<Box<dyn GroupsAccumulator>> {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.inner.convert_to_state(&widened(values)?, filter)
+        let values = self.widened(values)?;
+        self.inner.convert_to_state(&values, filter)
     }
 
     fn size(&self) -> usize {

@@ -16,7 +16,7 @@ use datafusion::{
     },
     common::{DFSchema, Result},
     execution::{
-        SessionStateBuilder,
+        FunctionRegistry, SessionStateBuilder,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::FairSpillPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
@@ -77,6 +77,7 @@ pub(crate) fn session(
         .with_window_functions(allowed::window())
         .with_expr_planners(planners())
         .build();
+    state.register_function_rewrite(Arc::new(exact::Checked))?;
     // The instant that `now()` and `current_date` stand for; without it they fail.
     state.mark_start_execution();
     Ok(state)
@@ -111,7 +112,6 @@ fn config(tenants: &Tenants) -> SessionConfig {
 fn planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(Concat),
-        Arc::new(exact::Checked),
         Arc::new(functions::datetime::planner::DatetimeFunctionPlanner),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),
         Arc::new(functions_aggregate::planner::AggregateFunctionPlanner),

@@ -37,6 +37,10 @@ async fn integers_are_exact_or_an_error() {
     check(&format!("SELECT {MAX} + 1 AS a"), Err("verflow")).await;
     check(&format!("SELECT -{MAX} - 2 AS a"), Err("verflow")).await;
     check(&format!("SELECT {MAX} * 2 AS a"), Err("verflow")).await;
+    check("SELECT -x AS a FROM (VALUES (-9223372036854775808)) t(x)", Err("verflow")).await;
+    check("SELECT -x AS a FROM (VALUES (5), (NULL)) t(x)", Ok(json!([{"a": -5}, {"a": null}]))).await;
+    check("SELECT row_number() OVER () - 5 AS a", Ok(json!([{"a": -4}]))).await;
+    check("SELECT 9223372036854775808 + 1 AS a", Err("9223372036854775808")).await;
     check("SELECT sum(output_tokens * 9000000000000000) AS a FROM usage", Err("17910000000000000000")).await;
     check("SELECT sum(output_tokens * 9000000000000000000) AS a FROM usage", Err("verflow")).await;
     check(
@@ -53,10 +57,46 @@ async fn integers_are_exact_or_an_error() {
     check("SELECT sum(input_tokens) AS a FROM usage WHERE user_id = 'x'", Ok(json!([{"a": null}]))).await;
     check("SELECT 2 + 3 * 4 - NULL AS n, 7 - 2 * 3 AS a, 1 + 0.5 AS d", Ok(json!([{"n": null, "a": 1, "d": "1.5"}])))
         .await;
-    let answer = world.answer(&everyone(), "SELECT sum(output_tokens), max(attempt) + 1 FROM usage").await.unwrap();
+    let named =
+        "SELECT sum(output_tokens), max(attempt) + 1, -min(attempt), sum(cost_usd) * 2, 9223372036854775808 FROM usage";
+    let answer = world.answer(&everyone(), named).await.unwrap();
     let columns = json!([
         {"name": "sum(usage.output_tokens)", "type": "BIGINT"},
         {"name": "max(usage.attempt) + Int64(1)", "type": "BIGINT"},
+        {"name": "(- min(usage.attempt))", "type": "BIGINT"},
+        {"name": "sum(usage.cost_usd) * Int64(2)", "type": "DECIMAL(38, 12)"},
+        {"name": "UInt64(9223372036854775808)", "type": "UBIGINT"},
     ]);
     assert_eq!(answer["columns"], columns);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decimals_are_exact_or_an_error() {
+    let world = World::new(&[world::limits(0, &["acme"])], 0).await;
+    let nines = "9".repeat(38);
+    let check = async |sql: &str, wanted: Result<Value, &str>| {
+        let got = world.answer(&everyone(), &sql.replace("MAX", &format!("CAST('{nines}' AS DECIMAL(38, 0))"))).await;
+        match (&got, &wanted) {
+            (Ok(answer), Ok(value)) => assert_eq!(answer["rows"], json!([{ "a": value }]), "{sql}"),
+            (Err(error), Err(part)) => assert!(error.starts_with("TG6002") && error.contains(part), "{sql}: {error}"),
+            _ => panic!("{sql}: {got:?}, not {wanted:?}"),
+        }
+    };
+    check("SELECT MAX AS a", Ok(json!(nines))).await;
+    check("SELECT MAX + 1 AS a", Err("precision 38")).await;
+    check("SELECT -MAX - 1 AS a", Err("precision 38")).await;
+    check("SELECT MAX * 1.5 AS a", Err("")).await;
+    check("SELECT MAX / 0.6 AS a", Err("")).await;
+    check("SELECT MAX - 1 AS a", Ok(json!(format!("{}8", "9".repeat(37))))).await;
+    check("SELECT sum(x) AS a FROM (VALUES (MAX), (1)) t(x)", Err("")).await;
+    check("SELECT sum(x) AS a FROM (VALUES (MAX), (MAX)) t(x)", Err("")).await;
+    check("SELECT sum(x) AS a FROM (VALUES (MAX), (MAX), (1 - MAX)) t(x)", Err("")).await;
+    check("SELECT sum(x) AS a FROM (VALUES (MAX), (1), (-2)) t(x)", Ok(json!(format!("{}8", "9".repeat(37))))).await;
+    check("SELECT sum(x) AS a FROM (VALUES (1, MAX), (1, 1)) t(g, x) GROUP BY g", Err("")).await;
+    check(
+        "SELECT sum(x) AS a FROM (VALUES (1, MAX), (1, -1)) t(g, x) GROUP BY g",
+        Ok(json!(format!("{}8", "9".repeat(37)))),
+    )
+    .await;
+    check("SELECT 1.10 * 3 AS a", Ok(json!("3.30"))).await;
 }
