@@ -85,12 +85,15 @@ struct Rooms {
     thread: JoinHandle<()>,
 }
 
-/// Opens the log that the configuration names, and publishes the policy if metering is among the roles. Nothing runs yet, so that
-/// this can be tried again while the log is away.
+/// Opens the log that the configuration names with the gateway's journal, and publishes the policy if metering is among the
+/// roles. Nothing runs yet, so that this can be tried again while the log is away or the disk is full.
 pub(crate) fn prepare(loaded: &Loaded, roles: &[Role]) -> Result<Arc<dyn Road>, Failure> {
     let road = open_road(&loaded.config)?;
     if roles.contains(&Role::Metering) {
         publish(&*road, loaded.config.policy(loaded.book.hash()), &loaded.book)?;
+    }
+    if roles.contains(&Role::Gateway) {
+        road.journal()?;
     }
     Ok(road)
 }
@@ -212,7 +215,7 @@ fn started_metering(
     let metering = Metering::new(Arc::clone(road));
     let (stop, ready) = (Arc::new(AtomicBool::new(false)), metering.ready());
     checks.push(Box::new(move || {
-        let reason = "metering has not read the policy and its lanes yet";
+        let reason = "metering has not read the policy and its lanes yet, or waits for room in its log";
         if ready.load(Ordering::Relaxed) { Vec::new() } else { vec![reason.to_owned()] }
     }));
     let flag = Arc::clone(&stop);

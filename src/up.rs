@@ -1,6 +1,6 @@
 //! `tollgate up`: the roles, in one process.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, thread};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use schemas::{
     config::{Dialect, Log},
@@ -21,6 +21,9 @@ use crate::{
 
 /// Events had to stay in the journal.
 const EXIT_UNSHIPPED: u8 = 75;
+
+/// How long to wait before the log is opened again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Start Tollgate: every role in this process, or those named.
 ///
@@ -126,9 +129,10 @@ fn start(
     let run = move || {
         let road = loop {
             match prepare(&loaded, &roles) {
-                Err(error) if matches!(error.downcast_ref(), Some(journal::Error::Unreachable(_))) => {
+                Err(error) if error.downcast_ref().is_some_and(journal::Error::may_pass) => {
                     tracing::warn!(%error, "the roles wait for the log");
                     readiness.waiting(error.to_string());
+                    thread::sleep(RETRY);
                 }
                 done => break done,
             }

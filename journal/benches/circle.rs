@@ -47,7 +47,7 @@ fn circle(dir: &Path, circles: usize) -> Vec<Duration> {
                             ledger: records.iter().map(|record| record.body.clone()).collect(),
                             decisions: vec![(Bytes::from_static(b"key"), records.last().map(|last| last.body.clone()))],
                         };
-                        member.commit(lane, outputs).unwrap();
+                        member.commit(lane, &outputs).unwrap();
                     }
                     Polled::Idle | Polled::Revoked(_) => {}
                 }

@@ -83,7 +83,7 @@ fn metering(road: &Kafka, last: (Lane, Seq)) -> JoinHandle<Duration> {
                         decisions: vec![(Bytes::from_static(b"key"), Some(newest.body.clone()))],
                         ledger: records.into_iter().map(|record| record.body).collect(),
                     };
-                    member.commit(lane, outputs).unwrap();
+                    member.commit(lane, &outputs).unwrap();
                 }
                 Polled::Idle | Polled::Revoked(_) => {}
             }

@@ -191,7 +191,7 @@ impl Books {
                 None => self.state.remove(&(lane, key.clone())),
             };
         }
-        self.member.commit(lane, outputs).unwrap();
+        self.member.commit(lane, &outputs).unwrap();
     }
 
     /// Polls until the member has all lanes.

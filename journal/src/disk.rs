@@ -171,11 +171,19 @@ impl Road for Disk {
     fn publish(&self, bodies: &[Bytes]) -> Result<(), Error> {
         let shared = &self.shared;
         let _alone = held(&shared.publishing);
-        shared.policy.append_bodies(bodies)?;
-        let end = shared.policy.sync()?;
-        shared.store.commit_policy(end).inspect_err(|error| shared.policy.break_with(&error.to_string()))?;
-        shared.policy.publish(end);
-        Ok(())
+        let mut done = 0;
+        let mut publish = || {
+            shared.policy.append_bodies(bodies, &mut done)?;
+            let end = shared.policy.sync()?;
+            shared.store.commit_policy(end)?;
+            shared.policy.publish(end);
+            Ok(())
+        };
+        publish().inspect_err(|error: &Error| {
+            if done > 0 {
+                shared.policy.break_with(&error.to_string());
+            }
+        })
     }
 
     fn close(&self) -> Result<(), Error> {

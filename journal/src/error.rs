@@ -1,7 +1,7 @@
 //! What can go wrong on the road, whose fault it is and whether to try again.
 //!
-//! Users see [`Error::code`]; roles look at the variant only to tell "wait" ([`Error::Full`], [`Error::Unreachable`]) from
-//! "stop" (all others). No error carries a record's body.
+//! Users see [`Error::code`]; roles look at the variant only to tell "wait" ([`Error::may_pass`]) from "stop" (all others).
+//! No error carries a record's body.
 
 use std::{io, path::PathBuf};
 
@@ -125,6 +125,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether to wait and try again: there is no room, or the cluster is away.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unreachable(_))
+    }
+
     /// The code that users see.
     pub fn code(&self) -> ErrorCode {
         match self {

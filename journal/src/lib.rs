@@ -111,12 +111,13 @@ pub trait Member: Send {
     /// After [`Polled::Assigned`], says where the state that was restored wants `usage` read from.
     fn resume(&mut self, lane: Lane, from: Offset) -> Result<(), Error>;
 
-    /// Commits what was made of the input of one lane: all of it or nothing.
-    fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error>;
+    /// Commits what was made of the input of one lane: all of it or nothing. After [`Error::Full`] nothing stands yet, and
+    /// the next commit of that lane has to be of the same outputs.
+    fn commit(&mut self, lane: Lane, outputs: &Outputs) -> Result<(), Error>;
 
     /// Commits lanes side by side, each by itself; says what became of each.
-    fn commit_each(&mut self, outputs: Vec<(Lane, Outputs)>) -> Vec<(Lane, Result<(), Error>)> {
-        outputs.into_iter().map(|(lane, outputs)| (lane, self.commit(lane, outputs))).collect()
+    fn commit_each(&mut self, outputs: &[(Lane, Outputs)]) -> Vec<(Lane, Result<(), Error>)> {
+        outputs.iter().map(|(lane, outputs)| (*lane, self.commit(*lane, outputs))).collect()
     }
 }
 
@@ -134,7 +135,7 @@ pub enum Polled {
 }
 
 /// One transaction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Outputs {
     /// The next record of `usage` to read in this lane.
     pub input: Offset,

@@ -65,7 +65,8 @@ impl Metering {
         let mut desk = Desk::new(self.road.member()?, policies, self.road.lanes(), Box::new(time::now))?;
         while !stop.load(Ordering::Relaxed) {
             desk.turn()?;
-            self.ready.store(desk.policy.is_some() && !desk.engines.is_empty(), Ordering::Relaxed);
+            let ready = desk.policy.is_some() && !desk.engines.is_empty() && desk.unsaid.is_empty();
+            self.ready.store(ready, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -82,6 +83,8 @@ pub struct Desk {
     engines: BTreeMap<Lane, Engine>,
     books: Vec<Arc<schemas::price::Book>>,
     policy: Option<(Arc<policy::Policy>, Offset)>,
+    /// What lanes have to say and the log has no room for; nothing more is taken in until it has.
+    unsaid: Vec<(Lane, Outputs)>,
     clock: Clock,
     ticked: Time,
 }
@@ -90,7 +93,8 @@ impl Desk {
     /// A desk for a member, which has read the policy from its first record as far as it goes.
     pub fn new(member: Box<dyn Member>, policies: Box<dyn Reader>, lanes: u16, clock: Clock) -> Result<Self, Error> {
         let (engines, ticked) = (BTreeMap::new(), clock());
-        let mut desk = Self { member, policies, lanes, engines, books: Vec::new(), policy: None, clock, ticked };
+        let (books, unsaid) = (Vec::new(), Vec::new());
+        let mut desk = Self { member, policies, lanes, engines, books, policy: None, unsaid, clock, ticked };
         desk.read_policy(Duration::ZERO)?;
         Ok(desk)
     }
@@ -102,6 +106,11 @@ impl Desk {
 
     /// Takes in what there is, of all lanes, and commits what was made of it.
     pub fn turn(&mut self) -> Result<(), Error> {
+        if !self.unsaid.is_empty() {
+            std::thread::sleep(POLL);
+            let again = std::mem::take(&mut self.unsaid);
+            return self.say(again, true);
+        }
         let (mut wait, mut taken) = (POLL, 0);
         while taken < TURN {
             match self.member.poll(wait)? {
@@ -121,7 +130,12 @@ impl Desk {
         if now.since(self.ticked) >= TICK || now < self.ticked {
             self.tick(now);
         }
-        self.commit()
+        let said = self.engines.iter_mut().filter_map(|(lane, engine)| {
+            let commit = engine.take()?;
+            Some((*lane, encode(engine.state().input, &commit)))
+        });
+        let said = said.collect();
+        self.say(said, false)
     }
 
     fn assigned(&mut self, lane: Lane, states: Vec<(Bytes, Bytes)>) -> Result<(), Error> {
@@ -210,21 +224,27 @@ impl Desk {
 
     /// Commits what each lane has to say. A lane that went to another member in the meantime is dropped: its new owner reads the
     /// state that was committed, and this one's is not.
-    fn commit(&mut self) -> Result<(), Error> {
-        let said = self.engines.iter_mut().filter_map(|(lane, engine)| {
-            let commit = engine.take()?;
-            Some((*lane, encode(engine.state().input, &commit)))
-        });
-        let said: Vec<(Lane, Outputs)> = said.collect();
-        for (lane, committed) in self.member.commit_each(said) {
+    fn say(&mut self, mut said: Vec<(Lane, Outputs)>, again: bool) -> Result<(), Error> {
+        let mut full = None;
+        for (lane, committed) in self.member.commit_each(&said) {
+            if !matches!(committed, Err(journal::Error::Full { .. })) {
+                said.retain(|(waiting, _)| *waiting != lane);
+            }
             match committed {
                 Err(journal::Error::Fenced(_)) => {
                     tracing::warn!(lane = lane.0, "another member owns this lane now");
                     self.engines.remove(&lane);
                 }
+                Err(error @ journal::Error::Full { .. }) => full = Some(error),
                 other => other?,
             }
         }
+        match full {
+            Some(error) if !again => tracing::error!(%error, "the books wait until there is room"),
+            None if again => tracing::warn!("the books go on: there is room again"),
+            _ => {}
+        }
+        self.unsaid = said;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Metering's side of the log on disk: reads the journal in place, commits what it made of it.
 //!
-//! There is one at a time. After a commit that failed in its middle nothing more is committed until the log is opened again,
-//! which cuts what the failed one left.
+//! There is one at a time. A commit that has no room is made again and goes on where it stopped. After one that failed for
+//! another reason nothing more is committed until the log is opened again, which cuts what the failed one left.
 
 use std::{
     sync::{Arc, atomic::Ordering::Release},
@@ -28,11 +28,13 @@ pub(super) struct DiskMember {
     input: Option<JournalReader>,
     /// The input offset last committed.
     committed: u64,
+    /// How many ledger entries are appended of a transaction that has had no room yet.
+    appended: usize,
 }
 
 impl DiskMember {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), assigned: false, input: None, committed: 0 }
+        Self { shared: Arc::clone(shared), assigned: false, input: None, committed: 0, appended: 0 }
     }
 
     fn assign(&mut self) -> Result<Polled, Error> {
@@ -61,18 +63,24 @@ impl DiskMember {
         Ok(())
     }
 
-    /// Appends and fsyncs the ledger entries, then commits the store. Gives the end of the ledger.
-    fn write(&self, outputs: &Outputs) -> Result<u64, Error> {
+    /// Appends and fsyncs the ledger entries, then commits the store. Gives the end of the ledger. Where there is no room for
+    /// all of it, what has been appended is not appended again.
+    fn write(&mut self, outputs: &Outputs) -> Result<u64, Error> {
         let Shared { ledger, store, options, .. } = &*self.shared;
-        ledger.append_bodies(&outputs.ledger)?;
-        let end = ledger.sync()?;
         let fault = |error| files::io("commit", ledger.dir())(error);
-        options
-            .faults()
-            .hit(Point::Commit)
-            .map_err(fault)
-            .and_then(|()| store.commit(outputs, end))
-            .inspect_err(|error| ledger.break_with(&error.to_string()))?;
+        let mut write = || {
+            ledger.append_bodies(&outputs.ledger, &mut self.appended)?;
+            let end = ledger.sync()?;
+            options.faults().hit(Point::Commit).map_err(fault)?;
+            store.commit(outputs, end)?;
+            Ok(end)
+        };
+        let end = write().inspect_err(|error| {
+            if !matches!(error, Error::Full { .. }) {
+                ledger.break_with(&error.to_string());
+            }
+        })?;
+        self.appended = 0;
         options.faults().hit(Point::Committed).map_err(fault)?;
         Ok(end)
     }
@@ -99,14 +107,14 @@ impl Member for DiskMember {
         Ok(())
     }
 
-    fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error> {
+    fn commit(&mut self, lane: Lane, outputs: &Outputs) -> Result<(), Error> {
         self.check(lane, outputs.input)?;
-        let shared = &self.shared;
+        let shared = Arc::clone(&self.shared);
         let followers = held(&shared.followers);
-        let end = self.write(&outputs)?;
+        let end = self.write(outputs)?;
         self.committed = outputs.input.0;
         shared.ledger.publish(end);
-        let changes = outputs.decisions.into_iter().map(|(key, state)| Change { lane, key, state });
+        let changes = outputs.decisions.iter().cloned().map(|(key, state)| Change { lane, key, state });
         super::follower::tell(followers, changes);
         Ok(())
     }

@@ -4,14 +4,19 @@
 //! [`Store::commit`] and [`Store::commit_policy`].
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase as _, TableDefinition, WriteTransaction};
 
-use crate::{Outputs, error::Error, segment::files};
+use crate::{
+    Outputs,
+    error::Error,
+    segment::{files, held},
+};
 
 const DECISIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
 const ENDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ends");
@@ -31,7 +36,8 @@ pub(super) struct Ends {
 }
 
 pub(super) struct Store {
-    db: Database,
+    /// None from a change for which there was no room to the next that is tried: redb takes nothing after a failed write.
+    db: Mutex<Option<Database>>,
     path: PathBuf,
 }
 
@@ -54,34 +60,57 @@ impl fmt::Debug for View {
 }
 
 fn refused<E: Into<redb::Error>>(path: &Path) -> impl Fn(E) -> Error {
-    move |error| Error::Store { path: path.to_owned(), why: error.into().to_string() }
+    move |error| match error.into() {
+        redb::Error::Io(error) => files::io("write", path)(error),
+        error => Error::Store { path: path.to_owned(), why: error.to_string() },
+    }
+}
+
+fn database(path: &Path) -> Result<Database, Error> {
+    Database::builder().set_cache_size(CACHE_BYTES).open(path).map_err(refused(path))
 }
 
 impl Store {
-    /// Opens the store; in a new one, `may_be_new` is asked first.
+    /// Opens the store. If there is none, `may_be_new` is asked, and one is made elsewhere and put in place whole: half of one
+    /// would be damage for ever.
     pub(super) fn open(path: &Path, may_be_new: impl FnOnce() -> Result<(), Error>) -> Result<Self, Error> {
-        let db = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(refused(path))?;
-        let store = Self { db, path: path.to_owned() };
-        let txn = store.db.begin_read().map_err(refused(path))?;
-        if matches!(txn.open_table(ENDS), Err(redb::TableError::TableDoesNotExist(_))) {
+        if !path.try_exists().map_err(files::io("look for", path))? {
             may_be_new()?;
-            path.parent().map_or(Ok(()), files::sync_dir)?;
-            store.write(|txn| {
+            let draft = path.with_extension("tmp");
+            files::remove(&draft)?;
+            let make = || -> Result<(), redb::Error> {
+                let txn = Database::create(&draft)?.begin_write()?;
                 txn.open_table(DECISIONS)?;
                 txn.open_table(ENDS)?;
-                Ok(())
-            })?;
+                Ok(txn.commit()?)
+            };
+            make().map_err(refused(&draft))?;
+            fs::rename(&draft, path).map_err(files::io("rename", &draft))?;
+            path.parent().map_or(Ok(()), files::sync_dir)?;
         }
-        Ok(store)
+        Ok(Self { db: Mutex::new(Some(database(path)?)), path: path.to_owned() })
+    }
+
+    /// Does something with the database, which is opened again if need be.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Error> {
+        let mut db = held(&self.db);
+        let open = match db.take() {
+            Some(open) => open,
+            None => database(&self.path)?,
+        };
+        let done = work(&open).map_err(refused(&self.path));
+        if !matches!(done, Err(Error::Full { .. })) {
+            *db = Some(open);
+        }
+        done
     }
 
     pub(super) fn ends(&self) -> Result<Ends, Error> {
-        let read = || -> Result<Ends, redb::Error> {
-            let ends = self.db.begin_read()?.open_table(ENDS)?;
+        self.with(|db| {
+            let ends = db.begin_read()?.open_table(ENDS)?;
             let get = |name| Ok::<_, redb::Error>(ends.get(name)?.map_or(0, |end| end.value()));
             Ok(Ends { input: get("input")?, ledger: get("ledger")?, policy: get("policy")? })
-        };
-        read().map_err(refused(&self.path))
+        })
     }
 
     /// Commits one transaction whose ledger entries end before `ledger`.
@@ -110,16 +139,15 @@ impl Store {
     }
 
     fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), Error> {
-        let write = || -> Result<(), redb::Error> {
-            let txn = self.db.begin_write()?;
+        self.with(|db| {
+            let txn = db.begin_write()?;
             change(&txn)?;
             Ok(txn.commit()?)
-        };
-        write().map_err(refused(&self.path))
+        })
     }
 
     pub(super) fn view(&self) -> Result<View, Error> {
-        let txn = self.db.begin_read().map_err(refused(&self.path))?;
+        let txn = self.with(|db| Ok(db.begin_read()?))?;
         Ok(View { txn, path: self.path.clone() })
     }
 }

@@ -163,11 +163,11 @@ fn a_transaction_that_failed_in_its_middle_is_the_last() {
     let disk = Disk::open(dir.0.path(), &Options { faults: faults.clone(), ..options() }).unwrap();
     let mut member = member(&disk);
     faults.plant(Point::Commit, Errno::IO);
-    assert!(member.commit(Lane(0), outputs(0, "lost")).is_err());
-    assert!(matches!(member.commit(Lane(0), outputs(0, "more")), Err(Error::Broken { .. })));
+    assert!(member.commit(Lane(0), &outputs(0, "lost")).is_err());
+    assert!(matches!(member.commit(Lane(0), &outputs(0, "more")), Err(Error::Broken { .. })));
     drop((member, disk));
     let disk = open(dir.0.path());
-    self::member(&disk).commit(Lane(0), outputs(0, "kept")).unwrap();
+    self::member(&disk).commit(Lane(0), &outputs(0, "kept")).unwrap();
     let entries = read(&mut *from_start(&*disk, Topic::Ledger), 3);
     assert!(entries.iter().all(|entry| &entry.body[..] == b"kept"));
 }
@@ -179,15 +179,35 @@ fn a_full_disk_refuses_a_transaction_whole() {
     let disk = Disk::open(dir.0.path(), &Options { faults: faults.clone(), ..options() }).unwrap();
     let mut member = member(&disk);
     let large = || Outputs { ledger: vec![Bytes::from(vec![b'x'; 3000])], ..Outputs::default() };
-    member.commit(Lane(0), large()).unwrap();
+    member.commit(Lane(0), &large()).unwrap();
     // The segment made in advance, and the one that is then needed at once.
     faults.plant(Point::Create, Errno::NOSPC);
     faults.plant(Point::Create, Errno::NOSPC);
-    until("a refusal", || member.commit(Lane(0), large()).is_err_and(|error| matches!(error, Error::Full { .. })));
+    until("a refusal", || member.commit(Lane(0), &large()).is_err_and(|error| matches!(error, Error::Full { .. })));
     let before = from_start(&*disk, Topic::Ledger).ends().unwrap()[0].0;
     while faults.hit(Point::Create).is_err() {}
-    member.commit(Lane(0), large()).unwrap();
+    member.commit(Lane(0), &large()).unwrap();
     read(&mut *from_start(&*disk, Topic::Ledger), usize::try_from(before + 1).unwrap());
+}
+
+#[test]
+fn a_store_without_room_takes_the_same_transaction_later() {
+    let dir = fresh();
+    let faults = Faults::default();
+    let disk = Disk::open(dir.0.path(), &Options { faults: faults.clone(), ..options() }).unwrap();
+    let mut member = member(&disk);
+    member.commit(Lane(0), &outputs(0, "before")).unwrap();
+    let mut ledger = from_start(&*disk, Topic::Ledger);
+    read(&mut *ledger, 3);
+    for _ in 0..2 {
+        faults.plant(Point::Commit, Errno::NOSPC);
+        assert!(matches!(member.commit(Lane(0), &outputs(0, "kept")), Err(Error::Full { .. })));
+        assert_eq!(ledger.poll(Duration::ZERO).unwrap().len(), 0);
+    }
+    member.commit(Lane(0), &outputs(0, "kept")).unwrap();
+    let entries = read(&mut *ledger, 3);
+    assert!(entries.iter().all(|entry| &entry.body[..] == b"kept"));
+    assert_eq!(ledger.poll(Duration::ZERO).unwrap().len(), 0);
 }
 
 #[test]
@@ -223,11 +243,11 @@ fn a_store_that_is_lost_or_of_an_earlier_day_is_damage() {
     let dir = fresh();
     let disk = open(dir.0.path());
     let mut member = member(&disk);
-    member.commit(Lane(0), outputs(0, "one")).unwrap();
+    member.commit(Lane(0), &outputs(0, "one")).unwrap();
     let early = crashed(dir.0.path());
-    member.commit(Lane(0), outputs(0, "two")).unwrap();
+    member.commit(Lane(0), &outputs(0, "two")).unwrap();
     let between = crashed(dir.0.path());
-    member.commit(Lane(0), outputs(0, "three")).unwrap();
+    member.commit(Lane(0), &outputs(0, "three")).unwrap();
     let check = |state: Option<&Path>, ok: bool| {
         let copy = crashed(dir.0.path());
         let path = copy.0.path().join("state.redb");
@@ -270,11 +290,11 @@ fn a_transaction_names_input_that_is_there() {
     journal.append(&[Draft { lane: Lane(0), body: b"one" }; 5]).unwrap();
     journal.sync().unwrap();
     let mut member = member(&disk);
-    member.commit(Lane(0), outputs(4, "four")).unwrap();
+    member.commit(Lane(0), &outputs(4, "four")).unwrap();
     for (lane, input) in [(0, 3), (0, 6), (1, 5)] {
-        assert!(member.commit(Lane(lane), outputs(input, "wrong")).is_err(), "{lane} {input}");
+        assert!(member.commit(Lane(lane), &outputs(input, "wrong")).is_err(), "{lane} {input}");
     }
-    member.commit(Lane(0), outputs(5, "five")).unwrap();
+    member.commit(Lane(0), &outputs(5, "five")).unwrap();
     read(&mut *from_start(&*disk, Topic::Ledger), 6);
 }
 
@@ -325,7 +345,7 @@ fn the_ledger_is_trimmed_by_offset_and_age() {
     let mut member = member(&disk);
     for _ in 0..50 {
         let ledger = vec![Bytes::from(vec![b'x'; 500])];
-        member.commit(Lane(0), Outputs { ledger, ..Outputs::default() }).unwrap();
+        member.commit(Lane(0), &Outputs { ledger, ..Outputs::default() }).unwrap();
     }
     let bytes = disk.ledger_bytes();
     disk.trim_ledger(Offset(50), Time::ZERO).unwrap();

@@ -260,12 +260,12 @@ impl Member for KafkaMember {
         self.seek(lane, to)
     }
 
-    fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error> {
-        self.commit_each(vec![(lane, outputs)]).pop().map_or(Err(Error::Fenced(lane)), |(_, committed)| committed)
+    fn commit(&mut self, lane: Lane, outputs: &Outputs) -> Result<(), Error> {
+        self.commit_each(&[(lane, outputs.clone())]).pop().map_or(Err(Error::Fenced(lane)), |(_, committed)| committed)
     }
 
     /// A transaction is mostly waiting for the cluster, so each lane's has a thread.
-    fn commit_each(&mut self, outputs: Vec<(Lane, Outputs)>) -> Vec<(Lane, Result<(), Error>)> {
+    fn commit_each(&mut self, outputs: &[(Lane, Outputs)]) -> Vec<(Lane, Result<(), Error>)> {
         let lanes = &self.lanes;
         let committed: Vec<(Lane, bool)> = thread::scope(|scope| {
             let begun: Vec<_> = outputs

@@ -172,8 +172,8 @@ fn an_owner_that_comes_too_late_commits_nothing() {
     // It does not poll any more, as if it were stopped; the group gives its lanes away.
     let mut next = road.member().unwrap();
     let in_time = outputs(&mut *next, lane, 20);
-    next.commit(lane, in_time).unwrap();
-    let fenced = late.commit(lane, too_late);
+    next.commit(lane, &in_time).unwrap();
+    let fenced = late.commit(lane, &too_late);
     assert!(matches!(fenced, Err(Error::Fenced(of)) if of == lane), "{fenced:?}");
     check_once(&*road, 20);
     // Once it polls, it is a member like any other again.

@@ -16,7 +16,10 @@ use crate::error::Error;
 /// Turns the system's refusal into ours.
 pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io { doing, path, source }
+    move |source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path, why: source.to_string() },
+        _ => Error::Io { doing, path, source },
+    }
 }
 
 /// Puts the names in a directory on the platter.

@@ -105,7 +105,7 @@ impl Log {
             }
         }
         if wants_spare {
-            let made = write::make(&self.dir, &self.dir.join("next"), &self.options);
+            let made = write::make(&self.dir.join("next"), &self.options);
             let mut writer = held(&self.writer);
             writer.starved = made.is_err();
             if let Ok(file) = made

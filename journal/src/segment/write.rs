@@ -5,14 +5,12 @@
 
 use std::{
     fs::{self, File},
-    io,
     os::unix::fs::FileExt as _,
     path::Path,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use rustix::io::Errno;
 use schemas::{
     id::{Lane, ProducerId, Seq},
     time, wire,
@@ -46,7 +44,7 @@ pub(crate) fn create(
     options: &Options,
 ) -> Result<(Facts, File), Error> {
     let path = files::segment(dir, base);
-    let file = make(dir, &path, options)?;
+    let file = make(&path, options)?;
     let mut bytes = Vec::new();
     opening(&mut bytes, base, base, &before, salt);
     file.write_all_at(&bytes, 0).and_then(|()| file.sync_all()).map_err(refused("write", &path))?;
@@ -64,7 +62,7 @@ pub(crate) fn reopen(dir: &Path, facts: &Facts) -> Result<File, Error> {
 }
 
 /// A new file at `path` with room for a segment; if there is no room, no file.
-pub(super) fn make(dir: &Path, path: &Path, options: &Options) -> Result<File, Error> {
+pub(super) fn make(path: &Path, options: &Options) -> Result<File, Error> {
     let made = options.faults.hit(Point::Create).and_then(|()| {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
         files::preallocate(&file, options.segment_bytes)?;
@@ -73,15 +71,8 @@ pub(super) fn make(dir: &Path, path: &Path, options: &Options) -> Result<File, E
     made.map_err(|error| {
         // If it cannot be removed either, the next opening does it.
         let _ = files::remove(path);
-        no_room(dir, path, error)
+        refused("create", path)(error)
     })
-}
-
-fn no_room(dir: &Path, path: &Path, error: io::Error) -> Error {
-    match Errno::from_io_error(&error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => Error::Full { path: dir.to_owned(), why: error.to_string() },
-        _ => refused("create", path)(error),
-    }
 }
 
 fn opening(buffer: &mut Vec<u8>, base: u64, synced: u64, before: &Heads, salt: u32) {
@@ -130,7 +121,7 @@ impl Log {
         if writer.cramped {
             let made = self.options.faults.hit(Point::Create);
             made.and_then(|()| files::preallocate(&writer.file, self.options.segment_bytes))
-                .map_err(|error| no_room(&self.dir, &files::segment(&self.dir, writer.active.base), error))?;
+                .map_err(refused("preallocate", &files::segment(&self.dir, writer.active.base)))?;
             writer.cramped = false;
         }
         Ok(())
@@ -145,7 +136,7 @@ impl Log {
                 fs::rename(self.dir.join("next"), &path).map_err(refused("rename", &path))?;
                 file
             }
-            None => make(&self.dir, &path, &self.options)?,
+            None => make(&path, &self.options)?,
         };
         writer.starved = false;
         let before = writer.active.heads();
@@ -193,23 +184,18 @@ impl Log {
         Ok(())
     }
 
-    /// Appends all bodies to lane 0, in batches of a bounded size. If it fails after the first batch, the log is broken.
-    pub(crate) fn append_bodies(&self, bodies: &[Bytes]) -> Result<(), Error> {
-        let mut rest = bodies;
-        while !rest.is_empty() {
+    /// Appends the bodies that are not yet `done` to lane 0, in batches of a bounded size, each of which counts as done.
+    pub(crate) fn append_bodies(&self, bodies: &[Bytes], done: &mut usize) -> Result<(), Error> {
+        while let Some(rest) = bodies.get(*done..).filter(|rest| !rest.is_empty()) {
             let mut bytes = 0;
             let fits = |body: &&Bytes| {
                 bytes += body.len();
                 bytes <= BATCH_BYTES
             };
-            let (batch, later) = rest.split_at(rest.iter().take_while(fits).count().max(1).min(rest.len()));
-            let drafts: Vec<_> = batch.iter().map(|body| Draft { lane: Lane(0), body }).collect();
-            self.append(&drafts).inspect_err(|error| {
-                if rest.len() < bodies.len() {
-                    self.break_with(&format!("a part of a transaction could not be written: {error}"));
-                }
-            })?;
-            rest = later;
+            let batch = rest.iter().take_while(fits).count().max(1);
+            let drafts: Vec<_> = rest.iter().take(batch).map(|body| Draft { lane: Lane(0), body }).collect();
+            self.append(&drafts)?;
+            *done += batch;
         }
         Ok(())
     }

@@ -323,7 +323,7 @@ impl Member for SimMember {
         Ok(())
     }
 
-    fn commit(&mut self, lane: Lane, outputs: Outputs) -> Result<(), Error> {
+    fn commit(&mut self, lane: Lane, outputs: &Outputs) -> Result<(), Error> {
         let road = self.road.clone();
         let mut cluster = road.lock();
         let epoch = self.lanes.get(&lane).map(|owned| owned.epoch);
@@ -341,13 +341,13 @@ impl Member for SimMember {
                 _ => stands.then_some(Half::Whole),
             };
             if let Some(half) = half {
-                cluster.commit(lane, outputs, half);
+                cluster.commit(lane, outputs.clone(), half);
             }
             self.lanes.remove(&lane);
             cluster.lanes[usize::from(lane.0)].owner = None;
             return Err(Error::Fenced(lane));
         }
-        cluster.commit(lane, outputs, Half::Whole);
+        cluster.commit(lane, outputs.clone(), Half::Whole);
         Ok(())
     }
 }
