@@ -98,7 +98,7 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
         Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
     let plan = Plan::new(worker, &aim.upstream, &arrival.view, Arc::clone(&aim.parsed));
     let heading = heading::send(&aim.upstream, attempt, plan, &arrival.head, aim.parsed.edit(&edits)).await?;
-    let mut response = heading::answer(heading, call, &aim.upstream.provider.name).await?;
+    let mut response = heading::answer(heading, call, &aim.upstream.provider).await?;
     drop(taken);
     if let Some(cap) = cap {
         response.headers_mut().insert(CAPPED, HeaderValue::from(cap.tokens));

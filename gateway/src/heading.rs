@@ -14,8 +14,15 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header, request};
-use schemas::{config::TokenEvents, error_code::ErrorCode, event::Api, id::CallId};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
+use http_body_util::{BodyExt as _, Limited};
+use memchr::memmem;
+use schemas::{
+    config::{Provider, TokenEvents},
+    error_code::ErrorCode,
+    event::Api,
+    id::CallId,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -31,6 +38,9 @@ use crate::{
     witness::Witness,
     worker::Worker,
 };
+
+/// The longest error of a provider that is passed on.
+const ERROR_MAX: usize = 1 << 20;
 
 /// What is needed to relay an answer, once it comes.
 pub(crate) struct Plan {
@@ -97,7 +107,8 @@ pub(crate) async fn send(
 }
 
 /// The answer for the client.
-pub(crate) async fn answer(heading: Heading, call: CallId, provider: &str) -> Result<Response<Body>, Fault> {
+pub(crate) async fn answer(heading: Heading, call: CallId, from: &Provider) -> Result<Response<Body>, Fault> {
+    let provider = from.name.as_str();
     let (mut attempt, plan, outcome) = heading.await;
     let mut answer = match outcome {
         Ok(answer) => answer,
@@ -120,10 +131,36 @@ pub(crate) async fn answer(heading: Heading, call: CallId, provider: &str) -> Re
     }
     stamp(&mut headers, call);
     let relay = Relay::new(flow).begun().await.map_err(|broken| broke(broken, provider))?;
-    let mut response = Response::new(Body::new(relay));
+    let body = match status.is_success() {
+        true => Body::new(relay),
+        false => Body::from(without_secret(relay, &mut headers, from).await?),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// What a provider says of an error, where it says what it was sent without the key in that.
+async fn without_secret(relay: Relay, headers: &mut HeaderMap, from: &Provider) -> Result<Vec<u8>, Fault> {
+    let whole = Limited::new(relay, ERROR_MAX).collect().await.map_err(|error| match error.downcast_ref() {
+        Some(broken) => broke(*broken, &from.name),
+        None => Fault::new(ErrorCode::ProviderUnreadable, format!("provider `{}`: its error is endless", from.name)),
+    })?;
+    let mut body = Vec::from(whole.to_bytes());
+    let secret = from.api_key.expose().as_bytes();
+    if !secret.is_empty() {
+        let places: Vec<usize> = memmem::find_iter(&body, secret).collect();
+        for place in places {
+            body.iter_mut().skip(place).take(secret.len()).for_each(|byte| *byte = b'*');
+        }
+        for value in headers.values_mut() {
+            if memmem::find(value.as_bytes(), secret).is_some() {
+                *value = HeaderValue::from_static("***");
+            }
+        }
+    }
+    Ok(body)
 }
 
 /// The headers that say how the body has to be read.

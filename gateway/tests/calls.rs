@@ -121,6 +121,23 @@ async fn the_record_is_in_the_journal_before_the_client_has_the_end() {
 }
 
 #[tokio::test]
+async fn an_error_that_repeats_the_secret_is_passed_on_without_it() {
+    let says = |secret: &str| format!("{{\"error\":{{\"message\":\"got 'Bearer {secret}' and {secret}\"}}}}");
+    let error = says(SECRET);
+    let size = error.len();
+    let script = say(&format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-got: Bearer {SECRET}\r\ncontent-length: {size}\r\n\r\n{error}"
+    ));
+    let replay = Replay::start(vec![script]).await;
+    let stage = Stage::new(replay.address).await;
+    let answer = stage.post("/v1/chat/completions", &chat(json!({}))).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.headers()["x-got"], "***");
+    assert_eq!(answer.text().await.unwrap(), says(&"*".repeat(SECRET.len())));
+    drop(stage.end().await);
+}
+
+#[tokio::test]
 async fn what_a_provider_refuses_costs_nothing() {
     let error = r#"{"error":{"message":"too long","type":"invalid_request_error","param":null,"code":null}}"#;
     for (status, ours, passes) in [

@@ -192,6 +192,11 @@ impl Visitor for Check {
     type Break = String;
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        if !query.locks.is_empty() {
+            return ControlFlow::Break(
+                "FOR UPDATE and FOR SHARE are not supported: nothing is ever changed here".into(),
+            );
+        }
         let Some(with) = &query.with else { return ControlFlow::Continue(()) };
         if with.recursive {
             return ControlFlow::Break("recursive queries are not allowed".into());
@@ -213,6 +218,8 @@ impl Visitor for Check {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
         match factor {
+            // The engine would leave the sample out and answer with all rows.
+            TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break("TABLESAMPLE is not supported".into()),
             TableFactor::Table { args: None, .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => {
                 ControlFlow::Continue(())
             }
@@ -297,6 +304,8 @@ mod tests {
         check("SELECT * FROM generate_series(1, 1000000000000)", Err("table functions"));
         check("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", Err("recursive"));
         check("SELECT 'ab' SIMILAR TO 'a%'", Err("SIMILAR TO"));
+        check("SELECT * FROM usage TABLESAMPLE BERNOULLI (10)", Err("TABLESAMPLE"));
+        check("SELECT * FROM usage FOR UPDATE", Err("FOR UPDATE"));
         check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
         check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
     }
