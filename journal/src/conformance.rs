@@ -116,11 +116,7 @@ impl Books {
     pub(crate) fn step(&mut self) {
         match self.member.poll(POLL).unwrap() {
             Polled::Idle => {}
-            Polled::Revoked(lane) => {
-                self.state.retain(|(of, _), _| *of != lane);
-                self.staged.remove(&lane);
-                self.next.remove(&lane);
-            }
+            Polled::Revoked(lane) => self.forget(lane),
             Polled::Assigned(lane, state) => {
                 self.state.extend(state.into_iter().map(|(key, value)| ((lane, key), value)));
                 let from = Offset(self.number(lane, &Bytes::from_static(b"input")));
@@ -129,6 +125,12 @@ impl Books {
             }
             Polled::Records(lane, records) => records.into_iter().for_each(|record| self.accept(lane, record)),
         }
+    }
+
+    fn forget(&mut self, lane: Lane) {
+        self.state.retain(|(of, _), _| *of != lane);
+        self.staged.remove(&lane);
+        self.next.remove(&lane);
     }
 
     fn accept(&mut self, lane: Lane, record: Record) {
@@ -177,6 +179,25 @@ impl Books {
         self.staged.clear();
     }
 
+    /// Polls once and commits what is staged, of the lanes that are still ours; says how many records stand by that.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn step_and_commit(&mut self) -> usize {
+        self.step();
+        let lanes: Vec<_> = self.staged.keys().copied().collect();
+        let committed = lanes.into_iter().map(|lane| match self.member.commit(lane, &self.outputs(lane)) {
+            Ok(()) => {
+                self.note(lane, &self.outputs(lane));
+                self.staged.remove(&lane).map_or(0, |records| records.len())
+            }
+            Err(crate::Error::Fenced(lane)) => {
+                self.forget(lane);
+                0
+            }
+            Err(error) => panic!("{error}"),
+        });
+        committed.sum()
+    }
+
     /// Commits decisions alone.
     pub(crate) fn decide(&mut self, lane: Lane, decisions: Vec<(Bytes, Option<Bytes>)>) {
         let mut outputs = self.outputs(lane);
@@ -185,13 +206,17 @@ impl Books {
     }
 
     fn commit_outputs(&mut self, lane: Lane, outputs: Outputs) {
+        self.note(lane, &outputs);
+        self.member.commit(lane, &outputs).unwrap();
+    }
+
+    fn note(&mut self, lane: Lane, outputs: &Outputs) {
         for (key, value) in &outputs.decisions {
             match value {
                 Some(value) => self.state.insert((lane, key.clone()), value.clone()),
                 None => self.state.remove(&(lane, key.clone())),
             };
         }
-        self.member.commit(lane, &outputs).unwrap();
     }
 
     /// Polls until the member has all lanes.

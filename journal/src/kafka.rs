@@ -10,7 +10,8 @@
 //!
 //! What always holds: readers, followers and members see committed records only; a member reads where the state says, not
 //! where the group does; each lane has one producer with a stable transactional id, and whoever initialises it last fences
-//! all before it. A broker that is away is no error to those that read or ship: they go on when it is back.
+//! all before it. A broker that is away is no error to those that read or ship: they go on when it is back, with new clients
+//! (`lost`) if the old ones have forgotten it.
 
 use std::{
     path::PathBuf,
@@ -30,19 +31,23 @@ use crate::{
 };
 
 mod client;
+mod cursor;
 mod follower;
 mod headers;
 mod lane;
+mod lost;
 mod member;
 mod publish;
 mod reader;
 mod topics;
+mod voice;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use client::{Client, Failures};
+pub(crate) use client::{Client, Deliveries};
 pub(crate) use headers::of_record;
+pub(crate) use lost::Watch;
 
 /// How to reach the cluster, and what is ours in it.
 #[derive(Clone, Debug)]
@@ -63,6 +68,8 @@ pub struct Options {
     pub session: Duration,
     /// After how long a member that does not poll loses its lanes; not less than `session`.
     pub stall: Duration,
+    /// After how long a client that hears nothing is asked whether it still knows the cluster.
+    pub silence: Duration,
 }
 
 impl Options {
@@ -77,6 +84,7 @@ impl Options {
             patience: Duration::from_secs(30),
             session: Duration::from_secs(6),
             stall: Duration::from_secs(60),
+            silence: lost::SILENCE,
         }
     }
 }

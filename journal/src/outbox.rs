@@ -23,7 +23,7 @@ use crate::{
     Record,
     error::Error,
     journal::{Journal, JournalReader},
-    kafka::{Client, Failures, of_record},
+    kafka::{Client, Deliveries, Watch, of_record},
     shipping::Shipping,
 };
 
@@ -60,6 +60,7 @@ impl Outbox {
         let mut shipper = Shipper {
             reader: journal.read_from(journal.first())?,
             producer: client.producer(SETTINGS)?,
+            watch: client.watch(),
             topic: client.topic(Topic::Usage),
             journal: Arc::clone(&journal),
             client,
@@ -89,7 +90,8 @@ struct Shipper {
     journal: Arc<Journal>,
     reader: JournalReader,
     client: Arc<Client>,
-    producer: BaseProducer<Failures>,
+    producer: BaseProducer<Deliveries>,
+    watch: Watch,
     topic: String,
     stopping: Arc<AtomicBool>,
     shipping: Shipping,
@@ -99,13 +101,13 @@ impl Shipper {
     fn run(&mut self) {
         let mut looked = Instant::now();
         loop {
-            let shipped = self.ship();
+            let mut shipped = self.ship();
+            if shipped.is_ok() && looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                shipped = self.look();
+            }
             match shipped {
-                Ok(()) if looked.elapsed() < LOOK => {}
-                Ok(()) => {
-                    looked = Instant::now();
-                    self.look();
-                }
+                Ok(()) => {}
                 Err(Error::Closed) => break,
                 Err(error) => {
                     tracing::warn!(%error, "the outbox starts over");
@@ -133,7 +135,7 @@ impl Shipper {
 
     /// Takes note of what brokers have taken, if all that was read so far is.
     fn delivered(&self) -> Result<(), Error> {
-        if let Some(error) = self.producer.context().take() {
+        if let Some(error) = self.producer.context().failure() {
             return Err(Error::Unreachable(error.to_string()));
         }
         if self.producer.in_flight_count() == 0 {
@@ -142,19 +144,21 @@ impl Shipper {
         Ok(())
     }
 
-    fn send(&self, record: &Record) -> Result<(), Error> {
-        let mut draft: BaseRecord<'_, (), [u8]> = BaseRecord::to(&self.topic)
+    fn send(&mut self, record: &Record) -> Result<(), Error> {
+        let Self { client, producer, watch, topic, stopping, .. } = self;
+        let mut draft: BaseRecord<'_, (), [u8]> = BaseRecord::to(topic)
             .partition(i32::from(record.lane.0))
             .headers(of_record(&record.header, record.lane))
             .payload(&record.body);
         loop {
-            match self.producer.send(draft) {
+            match producer.send(draft) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
-                    if self.stopping.load(SeqCst) {
+                    if stopping.load(SeqCst) {
                         return Err(Error::Closed);
                     }
-                    self.producer.poll(BREATH);
+                    producer.poll(BREATH);
+                    in_reach(client, producer, watch)?;
                     draft = again;
                 }
                 Err((error, _)) => return Err(Error::Unreachable(error.to_string())),
@@ -163,15 +167,17 @@ impl Shipper {
     }
 
     /// Goes back to what is not confirmed in lanes that do not move although brokers have taken all that was sent.
-    fn look(&mut self) {
+    fn look(&mut self) -> Result<(), Error> {
+        in_reach(&self.client, &self.producer, &mut self.watch)?;
         let away = self.producer.in_flight_count() > 0;
         let confirmed = |producer, lane| self.journal.confirmed(producer, lane);
         if self.shipping.look(away, confirmed, Instant::now()) {
             self.go_back();
         }
+        Ok(())
     }
 
-    /// After a failed delivery: nobody knows what arrived.
+    /// After a failed delivery, or with a producer that gets no answer any more: nobody knows what arrived.
     fn start_over(&mut self) {
         match self.client.producer(SETTINGS) {
             Ok(producer) => self.producer = producer,
@@ -188,4 +194,14 @@ impl Shipper {
             Err(error) => tracing::error!(%error, "the journal cannot be read again"),
         }
     }
+}
+
+/// Fails if nothing will come any more of what the producer has on its way.
+fn in_reach(client: &Client, producer: &BaseProducer<Deliveries>, watch: &mut Watch) -> Result<(), Error> {
+    let heard = producer.context().heard();
+    let waits = heard || producer.in_flight_count() > 0;
+    if waits && client.has_lost(producer.client(), Topic::Usage, watch, heard) {
+        return Err(Error::Unreachable("no broker has answered for long".into()));
+    }
+    Ok(())
 }

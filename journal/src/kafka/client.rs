@@ -1,15 +1,19 @@
 //! What every client of the cluster has in common: its configuration, its errors, and how it reads.
 //!
-//! librdkafka connects again by itself and for ever. So what only says that a broker is away is logged and is no error.
+//! librdkafka connects again by itself. So what only says that a broker is away is no error; `lost` tells when it does not.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, TopicPartitionList,
+    ClientConfig, ClientContext,
+    client::Client as Native,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
@@ -21,8 +25,8 @@ use schemas::{
     topics::Topic,
 };
 
-use super::Options;
-use crate::error::Error;
+use super::{Options, lost::Watch, voice::Voice};
+use crate::{error::Error, segment::held};
 
 /// How long a poll waits at most before it looks whether the road was closed.
 const SLICE: Duration = Duration::from_millis(100);
@@ -39,16 +43,20 @@ pub(super) const MOST_BYTES: &str = "16777216";
 /// How long a question to the cluster may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
+/// How long a client that heard nothing for long is waited for; a cluster that is well answers in some milliseconds.
+const PROBE: Duration = Duration::from_secs(2);
+
 /// The cluster, and what is ours in it.
 #[derive(Debug)]
 pub(crate) struct Client {
     options: Options,
+    voice: Voice,
     closed: AtomicBool,
 }
 
 impl Client {
     pub(super) fn new(options: &Options) -> Self {
-        Self { options: options.clone(), closed: AtomicBool::new(false) }
+        Self { options: options.clone(), voice: Voice::default(), closed: AtomicBool::new(false) }
     }
 
     pub(super) fn lanes(&self) -> u16 {
@@ -77,6 +85,36 @@ impl Client {
         self.closed.load(SeqCst)
     }
 
+    /// The voice of all clients.
+    pub(super) fn voice(&self) -> Voice {
+        self.voice.clone()
+    }
+
+    /// Begins to watch a client.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(self.options.silence, Instant::now())
+    }
+
+    /// Whether a client that may have heard something since the last time is to be replaced: it has heard nothing for long,
+    /// and asked now, it has no answer that lists a broker.
+    pub(crate) fn has_lost<C: ClientContext>(
+        &self,
+        native: &Native<C>,
+        topic: Topic,
+        watch: &mut Watch,
+        heard: bool,
+    ) -> bool {
+        let ask = watch.look(heard, Instant::now());
+        let answers = || native.fetch_metadata(Some(&self.topic(topic)), PROBE);
+        let lost = ask && !answers().is_ok_and(|metadata| !metadata.brokers().is_empty());
+        if lost {
+            tracing::info!(topic = topic.name(), "a client has lost the cluster; another takes its place");
+        } else if heard || ask {
+            self.voice.heard();
+        }
+        lost
+    }
+
     /// What all clients are configured with.
     pub(super) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -92,11 +130,6 @@ impl Client {
             .set("log.connection.close", "false")
             .set_log_level(RDKafkaLogLevel::Warning);
         config
-    }
-
-    /// A consumer of committed records that belongs to no group: it reads what it is assigned.
-    pub(super) fn consumer(&self) -> Result<BaseConsumer<Quiet>, Error> {
-        self.reading("reader").create_with_context(Quiet).map_err(unreachable)
     }
 
     /// The configuration of a consumer of committed records.
@@ -117,7 +150,7 @@ impl Client {
     }
 
     /// A producer. Nothing that it was given is dropped before it is told so; `settings` are added to the usual ones.
-    pub(crate) fn producer(&self, settings: &[(&str, &str)]) -> Result<BaseProducer<Failures>, Error> {
+    pub(crate) fn producer(&self, settings: &[(&str, &str)]) -> Result<BaseProducer<Deliveries>, Error> {
         let mut config = self.config();
         config
             .set("enable.idempotence", "true")
@@ -127,7 +160,8 @@ impl Client {
         for (name, value) in settings {
             config.set(*name, *value);
         }
-        config.create_with_context(Failures::default()).map_err(unreachable)
+        let deliveries = Deliveries { voice: self.voice(), heard: AtomicBool::default(), failure: Mutex::default() };
+        config.create_with_context(deliveries).map_err(unreachable)
     }
 
     /// The first offset kept of a partition, and the one after the last that is committed. Of a topic that was just made, not
@@ -148,28 +182,32 @@ impl Client {
         }
     }
 
-    /// Polls for what comes within `wait` and then for what is there, and hands each to `take` until it has enough.
+    /// Polls for what comes within `wait` and then for what is there, and hands each to `take` until it has enough; says
+    /// whether there was any.
     pub(super) fn drain<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
         wait: Duration,
         mut take: impl FnMut(Polled<'_, '_>) -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let deadline = Instant::now() + wait;
-        let mut any = false;
+        let (mut any, mut heard) = (false, false);
         loop {
             if self.is_closed() {
-                return if any { Ok(()) } else { Err(Error::Closed) };
+                return if any { Ok(heard) } else { Err(Error::Closed) };
             }
             let rest = if any { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
             let enough = match consumer.poll(rest.min(SLICE)) {
-                None if rest <= SLICE => return Ok(()),
+                None if rest <= SLICE => return Ok(heard),
                 None => false,
                 Some(Ok(message)) => {
-                    any = true;
+                    (any, heard) = (true, true);
                     take(Polled::Message(&message))
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => take(Polled::End(lane(partition))),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    heard = true;
+                    take(Polled::End(lane(partition)))
+                }
                 Some(Err(error)) if is_passing(&error) => {
                     tracing::debug!(%error, "the cluster did not answer; trying again");
                     false
@@ -177,7 +215,7 @@ impl Client {
                 Some(Err(error)) => return Err(unreachable(error)),
             };
             if enough {
-                return Ok(());
+                return Ok(heard);
             }
         }
     }
@@ -189,19 +227,6 @@ pub(super) enum Polled<'p, 'm> {
     Message(&'p BorrowedMessage<'m>),
     /// All that was committed in this partition when it was asked for has been polled.
     End(Lane),
-}
-
-/// Assigns partitions of a topic, each from an offset.
-pub(super) fn assign<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topic: &str,
-    from: impl IntoIterator<Item = (Lane, rdkafka::Offset)>,
-) -> Result<(), Error> {
-    let mut partitions = TopicPartitionList::new();
-    for (lane, offset) in from {
-        partitions.add_partition_offset(topic, i32::from(lane.0), offset).map_err(unreachable)?;
-    }
-    consumer.assign(&partitions).map_err(unreachable)
 }
 
 /// A place as librdkafka says it.
@@ -254,76 +279,54 @@ pub(super) fn is_passing(error: &KafkaError) -> bool {
     )
 }
 
-/// Sends what librdkafka says to where we say it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        complain(&error, reason);
-    }
+/// What a producer was told of its records.
+#[derive(Debug)]
+pub(crate) struct Deliveries {
+    voice: Voice,
+    heard: AtomicBool,
+    failure: Mutex<Option<KafkaError>>,
 }
 
-impl ConsumerContext for Quiet {}
-
-pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-            tracing::warn!(facility, message, "librdkafka");
-        }
-        _ => tracing::debug!(facility, message, "librdkafka"),
-    }
-}
-
-/// What librdkafka holds to be an error. The end of a partition is none: readers ask to be told of it.
-pub(super) fn complain(error: &KafkaError, reason: &str) {
-    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-        tracing::warn!(%error, reason, "the cluster did not answer");
-    }
-}
-
-/// Remembers whether a record was not delivered.
-#[derive(Debug, Default)]
-pub(crate) struct Failures(std::sync::Mutex<Option<KafkaError>>);
-
-impl Failures {
+impl Deliveries {
     /// The first failure since the last call.
-    pub(crate) fn take(&self) -> Option<KafkaError> {
-        crate::segment::held(&self.0).take()
+    pub(crate) fn failure(&self) -> Option<KafkaError> {
+        held(&self.failure).take()
+    }
+
+    /// Whether there was any report since the last call.
+    pub(crate) fn heard(&self) -> bool {
+        self.heard.swap(false, SeqCst)
     }
 }
 
-impl ClientContext for Failures {
+impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        self.voice.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        complain(&error, reason);
+        self.voice.error(error, reason);
     }
 }
 
-impl ProducerContext for Failures {
+impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.heard.store(true, SeqCst);
         if let Err((error, _)) = result {
-            crate::segment::held(&self.0).get_or_insert_with(|| error.clone());
+            held(&self.failure).get_or_insert_with(|| error.clone());
         }
     }
 }
 
 /// Waits until all is delivered or has failed. librdkafka's own flush looks only every 100 ms.
-pub(super) fn flush(producer: &BaseProducer<Failures>, deadline: Instant) -> Result<(), KafkaError> {
+pub(super) fn flush(producer: &BaseProducer<Deliveries>, deadline: Instant) -> Result<(), KafkaError> {
     while producer.in_flight_count() > 0 {
         if Instant::now() > deadline {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
         producer.poll(GLANCE);
     }
-    producer.context().take().map_or(Ok(()), Err)
+    producer.context().failure().map_or(Ok(()), Err)
 }

@@ -5,18 +5,20 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rdkafka::{consumer::BaseConsumer, message::Message as _};
+use rdkafka::message::Message as _;
 use schemas::{id::Lane, topics::Topic};
 
-use super::client::{Client, Polled, Quiet, assign, lane};
+use super::{
+    client::{Client, Polled, lane},
+    cursor::Cursor,
+};
 use crate::{Change, Follower, error::Error};
 
 /// The most that one poll gives, about.
 const MOST_BYTES: usize = 1 << 20;
 
 pub(super) struct KafkaFollower {
-    client: Arc<Client>,
-    consumer: BaseConsumer<Quiet>,
+    cursor: Cursor,
     /// The lanes of which the state has not been read to its end yet.
     behind: BTreeSet<Lane>,
 }
@@ -28,10 +30,9 @@ impl KafkaFollower {
 
     /// Follows these lanes only.
     pub(super) fn of(client: &Arc<Client>, lanes: BTreeSet<Lane>) -> Result<Self, Error> {
-        let consumer = client.consumer()?;
-        let from = lanes.iter().map(|lane| (*lane, rdkafka::Offset::Beginning));
-        assign(&consumer, &client.topic(Topic::Decisions), from)?;
-        Ok(Self { client: Arc::clone(client), consumer, behind: lanes })
+        let mut cursor = Cursor::new(client, Topic::Decisions)?;
+        cursor.go(lanes.iter().map(|lane| (*lane, rdkafka::Offset::Beginning)).collect())?;
+        Ok(Self { cursor, behind: lanes })
     }
 }
 
@@ -40,7 +41,7 @@ impl Follower for KafkaFollower {
         let mut changes = Vec::new();
         let mut bytes = 0;
         let behind = &mut self.behind;
-        self.client.drain(&self.consumer, wait, |polled| match polled {
+        self.cursor.drain(wait, |polled| match polled {
             Polled::Message(message) => {
                 let key = Bytes::copy_from_slice(message.key().unwrap_or_default());
                 let state = message.payload().map(Bytes::copy_from_slice);

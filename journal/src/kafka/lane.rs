@@ -12,7 +12,7 @@ use rdkafka::{
 };
 use schemas::{id::Lane, topics::Topic};
 
-use super::client::{Client, Failures, flush, unreachable};
+use super::client::{Client, Deliveries, flush, unreachable};
 use crate::{Outputs, error::Error};
 
 /// After this the broker gives a transaction up. Readers wait for it as long, so it is short.
@@ -23,7 +23,7 @@ const BREATH: Duration = Duration::from_millis(10);
 
 pub(super) struct LaneProducer {
     lane: Lane,
-    producer: BaseProducer<Failures>,
+    producer: BaseProducer<Deliveries>,
     ledger: String,
     decisions: String,
 }

@@ -2,7 +2,8 @@
 //!
 //! The group says who should have a lane; the transactional producer of the lane says who has it. A lane is taken in this
 //! order: assigned by the group, earlier producers fenced, `decisions` read to its end, resumed where that state says.
-//! A commit that failed in any way loses the lane, since nobody knows what stands; the member joins anew and reads it back.
+//! A commit that failed in any way loses the lane, since nobody knows what stands; the member joins anew and reads it back,
+//! as it does when its consumer has lost the cluster.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,6 +31,8 @@ use super::{
     follower::KafkaFollower,
     headers,
     lane::LaneProducer,
+    lost::Watch,
+    voice::Voice,
 };
 use crate::{Follower as _, Member, Outputs, Polled, Record, error::Error, segment::held};
 
@@ -42,6 +45,7 @@ const RESTORE: Duration = Duration::from_secs(60);
 pub(super) struct KafkaMember {
     client: Arc<Client>,
     consumer: BaseConsumer<Group>,
+    watch: Watch,
     topic: String,
     /// The lanes that are ours and restored.
     lanes: BTreeMap<Lane, Owned>,
@@ -67,8 +71,11 @@ enum Decided {
 }
 
 /// The member's callbacks; they run within its polls.
-#[derive(Debug, Default)]
-struct Group(Mutex<Vec<Decided>>);
+#[derive(Debug)]
+struct Group {
+    voice: Voice,
+    decided: Mutex<Vec<Decided>>,
+}
 
 impl KafkaMember {
     pub(super) fn join(client: &Arc<Client>) -> Result<Self, Error> {
@@ -82,12 +89,14 @@ impl KafkaMember {
             .set("max.poll.interval.ms", millis(options.stall))
             // A lane that lost its beginning to time goes on at what there is; `resume` has said so.
             .set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer<Group> = config.create_with_context(Group::default()).map_err(unreachable)?;
+        let group = Group { voice: client.voice(), decided: Mutex::default() };
+        let consumer: BaseConsumer<Group> = config.create_with_context(group).map_err(unreachable)?;
         let topic = client.topic(Topic::Usage);
         consumer.subscribe(&[&topic]).map_err(unreachable)?;
         Ok(Self {
             client: Arc::clone(client),
             consumer,
+            watch: client.watch(),
             topic,
             lanes: BTreeMap::new(),
             given: BTreeSet::new(),
@@ -97,22 +106,23 @@ impl KafkaMember {
         })
     }
 
-    /// Leaves the group and joins it again: whatever it holds to be ours is looked at anew.
+    /// Leaves the group and joins it as a new member, which has no lane until the group gives it one.
     fn join_again(&mut self) -> Result<(), Error> {
         self.consumer.unsubscribe();
-        self.consumer.subscribe(&[&self.topic]).map_err(unreachable)?;
-        self.rejoin = false;
+        let told = std::mem::take(&mut self.lanes).into_keys().map(Polled::Revoked).collect();
+        *self = Self { told, ..Self::join(&self.client)? };
         Ok(())
     }
 
     /// Reads what there is into the lanes it is of; waits until there is something, or the group has decided something.
     fn read(&mut self, wait: Duration) -> Result<(), Error> {
-        let Self { client, consumer, lanes, .. } = self;
+        let Self { client, consumer, watch, lanes, rejoin, .. } = self;
         let deadline = Instant::now() + wait;
+        let mut heard = false;
         let mut bytes: usize = lanes.values().flat_map(|owned| &owned.input).map(|record| record.body.len()).sum();
         loop {
             let rest = if bytes == 0 { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            client.drain(consumer, rest.min(BREATH), |read| {
+            heard |= client.drain(consumer, rest.min(BREATH), |read| {
                 if let Read::Message(message) = read
                     && let Some(owned) = lanes.get_mut(&client::lane(message.partition()))
                     && let Some(record) = record(message)
@@ -122,15 +132,19 @@ impl KafkaMember {
                 }
                 bytes >= MOST_BYTES
             })?;
-            if bytes > 0 || rest <= BREATH || !held(&consumer.context().0).is_empty() {
-                return Ok(());
+            let decided = !held(&consumer.context().decided).is_empty();
+            heard |= decided;
+            if bytes > 0 || rest <= BREATH || decided {
+                break;
             }
         }
+        *rejoin |= client.has_lost(consumer.client(), Topic::Usage, watch, heard);
+        Ok(())
     }
 
     /// Does what the group decided since the last time.
     fn obey(&mut self) {
-        let decided = std::mem::take(&mut *held(&self.consumer.context().0));
+        let decided = std::mem::take(&mut *held(&self.consumer.context().decided));
         for decided in decided {
             match decided {
                 Decided::Given(lanes) => self.given.extend(lanes),
@@ -199,6 +213,23 @@ impl KafkaMember {
         Some(Polled::Records(lane, std::mem::take(&mut owned.input)))
     }
 
+    /// Reads on from where the state wants it, or from the first record kept.
+    fn read_from(&self, lane: Lane, from: Offset) -> Result<(), Error> {
+        let (first, end) = self.client.bounds(&self.consumer, Topic::Usage, lane)?;
+        let to = if from < first || from > end { first } else { from };
+        if to != from {
+            // What is missing was confirmed, or its outbox still has it and sends it again.
+            tracing::error!(
+                lane = lane.0,
+                from = from.0,
+                first = first.0,
+                end = end.0,
+                "usage is not kept from where the state wants it"
+            );
+        }
+        self.seek(lane, to)
+    }
+
     fn seek(&self, lane: Lane, to: Offset) -> Result<(), Error> {
         let deadline = Instant::now() + ANSWER;
         let partition = i32::from(lane.0);
@@ -245,19 +276,11 @@ impl Member for KafkaMember {
         if !self.lanes.contains_key(&lane) {
             return Err(Error::Fenced(lane));
         }
-        let (first, end) = self.client.bounds(&self.consumer, Topic::Usage, lane)?;
-        let to = if from < first || from > end { first } else { from };
-        if to != from {
-            // What is missing was confirmed, or its outbox still has it and sends it again.
-            tracing::error!(
-                lane = lane.0,
-                from = from.0,
-                first = first.0,
-                end = end.0,
-                "usage is not kept from where the state wants it"
-            );
+        if let Err(error) = self.read_from(lane, from) {
+            tracing::warn!(lane = lane.0, %error, "a lane cannot be read yet; the member joins anew");
+            self.rejoin = true;
         }
-        self.seek(lane, to)
+        Ok(())
     }
 
     fn commit(&mut self, lane: Lane, outputs: &Outputs) -> Result<(), Error> {
@@ -315,11 +338,11 @@ fn record(message: &BorrowedMessage<'_>) -> Option<Record> {
 
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(level, facility, message);
+        self.voice.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        client::complain(&error, reason);
+        self.voice.error(error, reason);
     }
 }
 
@@ -339,6 +362,6 @@ impl ConsumerContext for Group {
         if let Err(error) = done {
             tracing::warn!(%error, "what the group decided cannot be done");
         }
-        held(&self.0).push(decided);
+        held(&self.decided).push(decided);
     }
 }

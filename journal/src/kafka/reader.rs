@@ -2,23 +2,21 @@
 //!
 //! Offsets grow but have gaps: the marks that end a transaction take places too, and so do records that were not committed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rdkafka::{
-    consumer::BaseConsumer,
-    message::{BorrowedMessage, Message as _},
-};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use schemas::{
     id::{Lane, Offset, ProducerId, Seq},
     topics::Topic,
     wire::hash,
 };
 
-use super::client::{self, Client, Polled, Quiet, assign, place};
+use super::{
+    client::{self, Client, Polled, place},
+    cursor::Cursor,
+};
 use crate::{Header, Reader, Record, error::Error};
-
-use std::sync::Arc;
 
 /// The most that one poll gives, about.
 const MOST_BYTES: usize = 1 << 20;
@@ -28,25 +26,25 @@ const LOOK_BACK: u64 = 64;
 
 pub(super) struct KafkaReader {
     client: Arc<Client>,
-    consumer: BaseConsumer<Quiet>,
+    cursor: Cursor,
     topic: Topic,
 }
 
 impl KafkaReader {
     /// Reads `topic` from these offsets on, by lane; lanes that have none are read from the first.
     pub(super) fn open(client: &Arc<Client>, topic: Topic, from: &[Offset]) -> Result<Self, Error> {
-        let consumer = client.consumer()?;
-        let mut places = Vec::new();
+        let mut cursor = Cursor::new(client, topic)?;
+        let mut places = BTreeMap::new();
         for lane in (0..client.partitions(topic)).map(Lane) {
             let from = from.get(usize::from(lane.0)).copied().unwrap_or_default();
-            let (first, end) = client.bounds(&consumer, topic, lane)?;
+            let (first, end) = cursor.bounds(lane)?;
             if from < first || from > end {
                 return Err(Error::NotKept { topic, asked: from.0, first: first.0, end: end.0 });
             }
-            places.push((lane, place(from)));
+            places.insert(lane, place(from));
         }
-        assign(&consumer, &client.topic(topic), places)?;
-        Ok(Self { client: Arc::clone(client), consumer, topic })
+        cursor.go(places)?;
+        Ok(Self { client: Arc::clone(client), cursor, topic })
     }
 }
 
@@ -54,7 +52,7 @@ impl Reader for KafkaReader {
     fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, Error> {
         let mut records: Vec<Record> = Vec::new();
         let mut bytes = 0;
-        self.client.drain(&self.consumer, wait, |polled| {
+        self.cursor.drain(wait, |polled| {
             if let Polled::Message(message) = polled {
                 let record = record(message);
                 bytes += record.body.len();
@@ -66,26 +64,24 @@ impl Reader for KafkaReader {
     }
 
     fn ends(&mut self) -> Result<Vec<Offset>, Error> {
-        let consumer = self.client.consumer()?;
-        (0..self.client.partitions(self.topic))
-            .map(|lane| end(&self.client, &consumer, self.topic, Lane(lane)))
-            .collect()
+        let mut cursor = Cursor::new(&self.client, self.topic)?;
+        (0..self.client.partitions(self.topic)).map(|lane| end(&mut cursor, Lane(lane))).collect()
     }
 }
 
 /// The offset after the last committed record of a lane. The end of the partition is not it: a mark mostly stands there.
-fn end(client: &Client, consumer: &BaseConsumer<Quiet>, topic: Topic, lane: Lane) -> Result<Offset, Error> {
-    let (first, end) = client.bounds(consumer, topic, lane)?;
+fn end(cursor: &mut Cursor, lane: Lane) -> Result<Offset, Error> {
+    let (first, end) = cursor.bounds(lane)?;
     let mut back = LOOK_BACK;
     loop {
         let from = end.0.saturating_sub(back).max(first.0);
         if from == end.0 {
             return Ok(first);
         }
-        assign(consumer, &client.topic(topic), [(lane, place(Offset(from)))])?;
+        cursor.go(BTreeMap::from([(lane, place(Offset(from)))]))?;
         let (mut last, mut done) = (None, false);
         while !done {
-            client.drain(consumer, client::ANSWER, |polled| {
+            cursor.drain(client::ANSWER, |polled| {
                 match polled {
                     Polled::Message(message) => last = Some(client::offset(message.offset())),
                     Polled::End(_) => done = true,

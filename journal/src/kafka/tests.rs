@@ -18,16 +18,19 @@ use tempfile::TempDir;
 
 use super::{
     Kafka, Options,
-    client::{Client, Polled as Read, Quiet, assign},
+    client::{Client, Polled as Read},
+    cursor::Cursor,
+    voice::Voice,
 };
 use crate::{
     Draft, Error, Member, Outputs, Polled, Record, Road,
-    conformance::{Books, Ground, append, from_start, read, until},
+    conformance::{Books, Ground, View, append, from_start, read, until},
     journal,
 };
 
 #[path = "../../../tests/support/kafka.rs"]
 mod broker;
+mod proxy;
 
 /// The lanes of the tests: more than one, and few enough for a busy machine.
 const LANES: u16 = 3;
@@ -231,7 +234,7 @@ fn topics_that_are_not_as_they_have_to_be_are_refused() {
     ] {
         let cluster = Cluster::at(&cluster.options.brokers[0]);
         let client = Client::new(&cluster.options);
-        let admin: AdminClient<Quiet> = client.config().create_with_context(Quiet).unwrap();
+        let admin: AdminClient<Voice> = client.config().create_with_context(client.voice()).unwrap();
         let (name, lanes) = (client.topic(topic), i32::from(client.partitions(topic)));
         let mut new = NewTopic::new(&name, lanes, TopicReplication::Fixed(1)).set(setting, value);
         if setting != "max.message.bytes" {
@@ -253,10 +256,9 @@ fn a_cluster_that_is_not_there_is_said_to_be_so() {
 }
 
 /// All records of `usage`, as anybody's consumer sees them: lane, header by name, and times seen.
-fn raw_usage(client: &Client, done: impl Fn(&[(Lane, BTreeMap<String, Vec<u8>>)]) -> bool) {
-    let consumer = client.consumer().unwrap();
-    let lanes = (0..LANES).map(|lane| (Lane(lane), rdkafka::Offset::Beginning));
-    assign(&consumer, &client.topic(Topic::Usage), lanes).unwrap();
+fn raw_usage(client: &Arc<Client>, done: impl Fn(&[(Lane, BTreeMap<String, Vec<u8>>)]) -> bool) {
+    let mut cursor = Cursor::new(client, Topic::Usage).unwrap();
+    cursor.go((0..LANES).map(|lane| (Lane(lane), rdkafka::Offset::Beginning)).collect()).unwrap();
     let mut seen = Vec::new();
     until("the records of usage", || {
         let take = |read: Read<'_, '_>| {
@@ -267,7 +269,7 @@ fn raw_usage(client: &Client, done: impl Fn(&[(Lane, BTreeMap<String, Vec<u8>>)]
             }
             false
         };
-        client.drain(&consumer, POLL, take).unwrap();
+        cursor.drain(POLL, take).unwrap();
         done(&seen)
     });
 }
@@ -276,7 +278,7 @@ fn raw_usage(client: &Client, done: impl Fn(&[(Lane, BTreeMap<String, Vec<u8>>)]
 fn what_metering_does_not_confirm_is_sent_again_and_says_what_it_is() {
     let Some(cluster) = Cluster::new() else { return };
     let road = cluster.kafka();
-    let client = Client::new(&cluster.options);
+    let client = Arc::new(Client::new(&cluster.options));
     let journal = road.journal().unwrap();
     append_to(&journal, Lane(0), 4);
     append_to(&journal, Lane(2), 4);
@@ -303,7 +305,9 @@ fn what_metering_does_not_confirm_is_sent_again_and_says_what_it_is() {
 fn a_broker_that_goes_and_comes_back_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut broker) = broker::Own::start(dir.path()) else { return };
-    let cluster = Cluster::at(broker.address());
+    let mut cluster = Cluster::at(broker.address());
+    // So that clients are replaced while the broker is away, too.
+    cluster.options.silence = Duration::from_secs(1);
     let road = cluster.kafka();
     let journal = road.journal().unwrap();
     let mut books = Books::open(&*road);
@@ -315,7 +319,7 @@ fn a_broker_that_goes_and_comes_back_loses_nothing() {
     for gone in [broker::Own::stop, broker::Own::kill] {
         gone(&mut broker);
         append(&*road, &journal, all.by_ref().take(20));
-        books.step();
+        (0..8).for_each(|_| books.step());
         broker.restart().unwrap();
         until("the events", || {
             books.step();
@@ -324,4 +328,43 @@ fn a_broker_that_goes_and_comes_back_loses_nothing() {
         books.commit();
     }
     check_once(&*road, 60);
+}
+
+#[test]
+fn clients_that_are_told_of_no_broker_find_the_cluster_again() {
+    let Some(broker) = broker::shared() else { return };
+    let proxy = proxy::Proxy::before(broker);
+    let mut cluster = Cluster::at(proxy.address());
+    cluster.options.silence = Duration::from_secs(1);
+    let road = cluster.kafka();
+    let journal = road.journal().unwrap();
+    let mut books = Books::open(&*road);
+    let (mut reader, mut view) = (from_start(&*road, Topic::Ledger), View::open(&*road));
+    books.settle_in(&*road);
+    let mut all = events(40);
+    append(&*road, &journal, all.by_ref().take(20));
+    books.stage(20);
+    books.commit();
+    read(&mut *reader, 20);
+    view.reach(&books.state);
+
+    // Whether a client loses its brokers over it is a race within librdkafka, so they are told some times.
+    for nobody in [true, false].repeat(6) {
+        proxy.list_nobody(nobody);
+        proxy.cut();
+        let answers = proxy.answers();
+        until("clients that ask for brokers", || {
+            books.step();
+            proxy.answers() > answers + 4
+        });
+    }
+    append(&*road, &journal, all);
+    let mut committed = 0;
+    until("the events", || {
+        committed += books.step_and_commit();
+        committed == 20
+    });
+    read(&mut *reader, 20);
+    view.reach(&books.state);
+    check_once(&*road, 40);
 }

@@ -11,7 +11,10 @@ use rdkafka::{
 };
 use schemas::topics::Topic;
 
-use super::client::{ANSWER, Client, MOST_BYTES, Quiet, unreachable};
+use super::{
+    client::{ANSWER, Client, MOST_BYTES, unreachable},
+    voice::Voice,
+};
 use crate::error::Error;
 
 const TOPICS: [Topic; 4] = [Topic::Usage, Topic::Ledger, Topic::Decisions, Topic::Policy];
@@ -82,10 +85,10 @@ impl std::fmt::Display for Demand {
 
 /// Creates and checks the topics; tries again while no broker answers, up to `patience`.
 pub(super) fn ensure(client: &Client, patience: Duration) -> Result<(), Error> {
-    let admin: AdminClient<Quiet> = client.config().create_with_context(Quiet).map_err(unreachable)?;
     let deadline = Instant::now() + patience;
     loop {
-        match create(client, &admin).and_then(|()| check(client, &admin)) {
+        let admin = client.config().create_with_context(client.voice()).map_err(unreachable);
+        match admin.and_then(|admin| create(client, &admin).and_then(|()| check(client, &admin))) {
             Err(Error::Unreachable(why)) if Instant::now() < deadline => {
                 tracing::warn!(why, "the cluster does not answer; trying again");
                 std::thread::sleep(Duration::from_millis(200));
@@ -95,7 +98,7 @@ pub(super) fn ensure(client: &Client, patience: Duration) -> Result<(), Error> {
     }
 }
 
-fn create(client: &Client, admin: &AdminClient<Quiet>) -> Result<(), Error> {
+fn create(client: &Client, admin: &AdminClient<Voice>) -> Result<(), Error> {
     let names = TOPICS.map(|topic| (topic, client.topic(topic)));
     let topics = names.each_ref().map(|(topic, name)| {
         let mut new = NewTopic::new(name, i32::from(client.partitions(*topic)), TopicReplication::Fixed(-1))
@@ -115,7 +118,7 @@ fn create(client: &Client, admin: &AdminClient<Quiet>) -> Result<(), Error> {
     Ok(())
 }
 
-fn check(client: &Client, admin: &AdminClient<Quiet>) -> Result<(), Error> {
+fn check(client: &Client, admin: &AdminClient<Voice>) -> Result<(), Error> {
     let names = TOPICS.map(|topic| client.topic(topic));
     for (topic, name) in TOPICS.iter().zip(&names) {
         let metadata = admin.inner().fetch_metadata(Some(name), ANSWER).map_err(unreachable)?;
