@@ -1,6 +1,8 @@
 //! What the oracle adds up when nothing is under way: every call has its row, the ledger is the balances, and what is left of
 //! a limit is left.
 
+use std::collections::BTreeSet;
+
 use schemas::{
     id::{InstanceId, Lane},
     limit::{Mode, Unit, Window},
@@ -99,19 +101,25 @@ impl Oracle {
 
     fn left(&self, rule: &super::Rule, values: &[&str], now: Time) -> i128 {
         let standing = stands(rule.limit.window);
-        let counters = self.spent.iter().filter(|((id, window), spent)| {
+        let spent = self.spent.iter().filter(|((id, window), spent)| {
             let wanted = InstanceId::of(rule.id, values, (!standing).then_some(*window));
             self.rules[spent.rule].id == rule.id && wanted == *id
         });
+        // Of a counter that nobody has spent anything of, a lease may be out of reach all the same.
+        let known = self.books.instances.values().map(|(_, instance)| instance);
+        let known = known.filter(|instance| instance.limit == rule.id && instance.values == values);
+        let known = known.flat_map(|instance| instance.windows.iter().map(|window| (instance.id, window.start)));
+        let windows: BTreeSet<(InstanceId, Time)> = spent.map(|(place, _)| *place).chain(known).collect();
         // A gateway whose clock was fast stays in the window that it opened, so the probe may fall into any that is not over.
-        let left = counters.filter_map(|((id, window), spent)| {
+        let left = windows.iter().filter_map(|(id, window)| {
             let known = self.books.instances.get(id);
             let over = known.is_some_and(|(_, instance)| {
                 instance.windows.iter().any(|known| known.start == *window && known.end <= now)
             });
             let away = known.map_or(0, |(lane, instance)| self.out_of_reach(*lane, instance, *window));
             let away = if over && !standing { return None } else { away };
-            let gone = if over { 0 } else { spent.used + spent.unknown + spent.overtaken + spent.doubted };
+            let gone = self.spent.get(&(*id, *window)).filter(|_| !over);
+            let gone = gone.map_or(0, |spent| spent.used + spent.unknown + spent.overtaken + spent.doubted);
             Some(rule.limit.amount - gone - away)
         });
         left.min().unwrap_or(rule.limit.amount)
