@@ -135,10 +135,10 @@ impl Slot {
         ours + self.others(me, |holder| holder.provisioned)
     }
 
-    /// What metering could still grant us in `window` as far as is known here.
+    /// What metering could still grant us in `window` as far as is known here. What we used beyond our lease is not taken from it:
+    /// a grant has to cover that first.
     pub(crate) fn free(&self, me: ProducerId, window: Time) -> i128 {
-        let ours = self.lease(me).max(self.spent(window).0);
-        self.limit.amount - self.adjusted(window) - ours - self.others(me, |holder| holder.taken(window))
+        self.limit.amount - self.adjusted(window) - self.lease(me) - self.others(me, |holder| holder.taken(window))
     }
 
     /// Whether another gateway may have some of it that it does not use.

@@ -187,3 +187,15 @@ fn counters_that_the_journal_did_not_take_are_said_again() {
     bench.limits.report_dirty(time(3), time(3)).unwrap();
     assert_eq!(bench.reported().len(), 1);
 }
+
+#[test]
+fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 10, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+    let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 95, ..Default::default() });
+    drop(bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true }));
+    assert!(matches!(bench.hold(time(2), 5), Tried::Short(_)));
+    assert!(matches!(bench.hold(time(2), 6), Tried::Refused(_)));
+}
