@@ -1,7 +1,7 @@
 //! A journal was opened: its producer begins, and the one before it, if there was one, is closed.
 
 use schemas::{
-    event::{Hold, Opened, Predecessor},
+    event::{Counter, Hold, Opened, Predecessor},
     id::ProducerId,
     ledger::{AlarmKind, Fact, Heard},
 };
@@ -39,6 +39,10 @@ impl Engine {
             );
             if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
                 mark.forked = true;
+            }
+            for counter in &predecessor.counters {
+                // What it says to have used, before it was copied or since, it has used, though no report of it may come.
+                self.take_counter(predecessor.producer, &Counter { returned: 0, version: 0, ..*counter });
             }
             return self.alarm(origin, AlarmKind::Forked, detail);
         }
