@@ -2,7 +2,7 @@
 
 use schemas::{
     event::{Counter, Hold, Opened, Predecessor},
-    id::ProducerId,
+    id::{ProducerId, Seq},
     ledger::{AlarmKind, Fact, Heard},
 };
 
@@ -14,6 +14,14 @@ use crate::{
 };
 
 impl Engine {
+    /// Whether events of the predecessor are still to come: they were lost on their way and are sent again, and so is this.
+    pub(super) fn is_early(&self, opened: &Opened) -> bool {
+        opened.predecessor.as_ref().is_some_and(|predecessor| {
+            let seen = dedup::mark(&self.state, predecessor.producer).map_or(Seq(0), |mark| mark.seq);
+            seen < predecessor.last
+        })
+    }
+
     pub(super) fn opened(&mut self, origin: Origin, opened: Opened) {
         if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
             mark.gateway = opened.gateway;

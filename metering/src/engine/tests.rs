@@ -303,6 +303,22 @@ fn a_body_that_cannot_be_read_takes_its_place() {
     assert_eq!(bench.engine.state.producers[0].seq, Seq(2));
 }
 
+#[test]
+fn a_successor_whose_predecessor_is_still_under_way_waits_and_one_that_is_succeeded_is_set_aside() {
+    let mut bench = Bench::new(Vec::new());
+    bench.opened(1, None);
+    bench.opened(2, Some((1, 2, Vec::new())));
+    assert_eq!(bench.engine.counts().gaps, 1, "the second event of the first was lost and comes again");
+    bench.report(1, Vec::new());
+    bench.next.insert(2, 0);
+    bench.opened(2, Some((1, 2, Vec::new())));
+    bench.engine.take();
+    bench.report(1, Vec::new());
+    let ledger = bench.engine.take().unwrap().ledger;
+    assert!(matches!(&ledger[..], [Entry { fact: Fact::Alarm(_), .. }]), "{ledger:?}");
+    assert_eq!(bench.engine.state.producers[0].seq, Seq(3));
+}
+
 /// Opens a journal whose predecessor is said to have ended at `last`, and settles an attempt that it left open.
 fn succeed(bench: &mut Bench, from: u8, before: u8, last: u64) -> Vec<Entry> {
     bench.opened(from, Some((before, last, Vec::new())));
