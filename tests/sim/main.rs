@@ -46,8 +46,11 @@ fn a_seed_replays_exactly() {
 /// Every planted fault breaks an obligation within a few seeds. Without one none is broken: the other tests say so.
 #[test]
 fn every_planted_fault_is_caught() {
+    // Without the lake nobody sees what is planted there.
+    let lake = |plant: &Plant| matches!(plant, Plant::ZombieLakeWriter | Plant::TailEvictedUnderQuery);
     let missed: Vec<&str> = Plant::ALL
         .into_iter()
+        .filter(|plant| cfg!(feature = "query") || !lake(plant))
         .filter(|plant| (1..=SEEDS).all(|seed| world::run(seed, STEPS, Some(*plant)).is_ok()))
         .map(Plant::schedule)
         .collect();

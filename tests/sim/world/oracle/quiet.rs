@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use schemas::{
-    id::{InstanceId, Lane},
-    limit::{Mode, Unit, Window},
+    id::{InstanceId, Lane, ProducerId},
+    limit::{Limit, Mode, Unit, Window},
     time::Time,
 };
 
@@ -29,7 +29,12 @@ impl Oracle {
             self.attempts.remove(&key);
         }
         self.attempts.values_mut().for_each(|seen| seen.done = true);
-        self.mine.retain(|_, mine| mine.granted != mine.returned);
+        let books = &self.books.instances;
+        let lives = |producer: ProducerId, id: &InstanceId| {
+            let holders = books.get(id).into_iter().flat_map(|(_, instance)| &instance.holders);
+            holders.filter(|holder| !holder.closed()).any(|holder| holder.producer == producer)
+        };
+        self.mine.retain(|(producer, id), mine| mine.granted != mine.returned || lives(*producer, id));
     }
 
     fn balances(&mut self, now: Time) {
@@ -77,6 +82,11 @@ impl Oracle {
             }
         }
         broken.into_iter().for_each(|detail| self.broken(Obligation::TheUnknownStaysHeld, detail));
+    }
+
+    /// What is left of a limit with one counter.
+    pub(crate) fn left_of(&self, limit: &Limit, now: Time) -> i128 {
+        self.rules.iter().find(|rule| rule.id == limit.id()).map_or(0, |rule| self.left(rule, &[], now))
     }
 
     /// What is left of every hard limit of a call, in tokens of input; nothing if it falls under none.
