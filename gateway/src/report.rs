@@ -30,8 +30,8 @@ pub(crate) struct Reporter {
     flights: Vec<Arc<Flights>>,
     refusals: Vec<Arc<Refusals>>,
     low_watermark: Arc<AtomicI64>,
-    /// Where the journal ended at the last report: what was used by then has been reported.
-    reported_to: Position,
+    /// What was needed of the journal at the last report, and where it ended: what was used by then has been reported.
+    reported: (Position, Position),
 }
 
 impl Reporter {
@@ -41,7 +41,7 @@ impl Reporter {
         refusals: Vec<Arc<Refusals>>,
         low_watermark: Arc<AtomicI64>,
     ) -> Self {
-        Self { shared, flights, refusals, low_watermark, reported_to: Position::default() }
+        Self { shared, flights, refusals, low_watermark, reported: <(Position, Position)>::default() }
     }
 
     pub(crate) async fn run(mut self, worker: Arc<Worker>) {
@@ -67,8 +67,12 @@ impl Reporter {
         // What was written since the last report may have used instances at home in other lanes, which nothing but this journal tells
         // of yet.
         let needed = self.flights.iter().map(|flights| flights.needed_from(end)).min();
-        self.shared.journal.keep_from(needed.unwrap_or(end).min(self.reported_to));
-        self.reported_to = end;
+        let (before, written) = self.reported;
+        // A power failure may take the last record of a call and must not find the first one trimmed.
+        if self.shared.journal.synced() >= written {
+            self.shared.journal.keep_from(before);
+        }
+        self.reported = (needed.unwrap_or(end).min(written), end);
         let at = now();
         let mut lows = vec![at; usize::from(self.shared.lanes)];
         self.flights.iter().for_each(|flights| flights.oldest(&mut lows));

@@ -156,7 +156,11 @@ impl Engine {
     }
 
     fn event(&mut self, origin: Origin, event: Result<Event, String>) {
-        match dedup::judge(dedup::mark(&self.state, origin.producer), origin) {
+        let verdict = match &event {
+            Ok(Event::Opened(opened)) if self.is_early(opened) => Verdict::Gap,
+            _ => dedup::judge(dedup::mark(&self.state, origin.producer), origin),
+        };
+        match verdict {
             Verdict::Accept => {}
             Verdict::Duplicate => return self.counts.duplicates += 1,
             Verdict::Gap => return self.counts.gaps += 1,
@@ -166,10 +170,17 @@ impl Engine {
                 return self.alarm(origin, AlarmKind::Conflict, detail);
             }
         }
+        let succeeded = dedup::mark(&self.state, origin.producer).is_some_and(|mark| mark.closed);
         dedup::accept(&mut self.state, origin);
         self.counts.accepted += 1;
         self.touched = true;
         match event {
+            // Its successor has settled what it left open, and its leases are others': who still speaks for it is a copy.
+            _ if succeeded => {
+                let detail =
+                    "its producer has been succeeded: the journal was copied or restored; it is set aside".to_owned();
+                self.alarm(origin, AlarmKind::Forked, detail);
+            }
             Ok(Event::Opened(opened)) => self.opened(origin, opened),
             Ok(Event::Admitted(admitted)) => self.write(Fact::Admitted(admitted)),
             Ok(Event::Streamed(streamed)) => self.write(Fact::Streamed(streamed)),

@@ -72,12 +72,13 @@ impl Instances {
     fn short(&self, asker: ProducerId, wanted: &Wanted<'_>, blocked: &HashSet<InstanceId>) -> bool {
         let Some(instance) = self.all.get(&wanted.instance) else { return true };
         let lacking = wanted.want.need - lease(instance, asker);
-        lacking > 0 && (blocked.contains(&wanted.instance) || lacking > invariant::free(instance, wanted.want.window))
+        let grantable = || invariant::grantable(instance, wanted.want.window, asker);
+        lacking > 0 && (blocked.contains(&wanted.instance) || lacking > grantable())
     }
 
     fn grant(&mut self, asker: ProducerId, wanted: &Wanted<'_>) {
         let Some(instance) = self.all.get_mut(&wanted.instance) else { return };
-        let (free, lease) = (invariant::free(instance, wanted.want.window), lease(instance, asker));
+        let (free, lease) = (invariant::grantable(instance, wanted.want.window, asker), lease(instance, asker));
         let generous = if recalled(instance) { 0 } else { (wanted.want.want - lease).min(free / SHARE) };
         let granted = (wanted.want.need - lease).max(generous).max(0);
         post::holder_mut(instance, asker).granted += granted;

@@ -1,6 +1,10 @@
 //! The invariants as predicates: the same ones run in tests, in the simulation and, counted, in production.
 
-use schemas::{decision::Instance, time::Time};
+use schemas::{
+    decision::{Holder, Instance},
+    id::ProducerId,
+    time::Time,
+};
 
 /// L-1 in one window: what is taken is at most the amount.
 ///
@@ -12,9 +16,24 @@ pub fn l1(instance: &Instance, from: Time) -> bool {
 
 /// What is left to grant of an instance for windows that start at or after `from`; negative where it is overdrawn.
 pub fn free(instance: &Instance, from: Time) -> i128 {
-    let ahead = instance.leased();
-    let taken = instance.windows.iter().filter(|window| window.start >= from).map(|window| instance.taken(window));
-    // A window that nobody has used yet is taken by the leases alone, so they bound what may be granted as well.
+    left(instance, from, None)
+}
+
+/// What may be granted to a producer so that L-1 holds afterwards; negative where it does not hold now. What a producer used beyond
+/// its lease is taken already, so a grant that covers it takes nothing more.
+pub fn grantable(instance: &Instance, from: Time, to: ProducerId) -> i128 {
+    let (free, holder) = (free(instance, from), instance.holders.iter().find(|holder| holder.producer == to));
+    holder.filter(|_| free >= 0).map_or(free, |holder| left(instance, from, Some(to)) - holder.lease())
+}
+
+/// What is left beside what everybody takes, or everybody but one.
+fn left(instance: &Instance, from: Time, but: Option<ProducerId>) -> i128 {
+    let holders = || instance.holders.iter().filter(|holder| Some(holder.producer) != but);
+    // A window that nobody has used yet is taken by the live leases alone, so they bound what may be granted as well.
+    let ahead = holders().filter(|holder| !holder.closed()).map(Holder::lease).sum();
+    let windows = instance.windows.iter().filter(|window| window.start >= from);
+    let taken =
+        windows.map(|window| window.adjusted + holders().map(|holder| holder.taken(window.start)).sum::<i128>());
     instance.amount - taken.chain([ahead]).max().unwrap_or(ahead)
 }
 

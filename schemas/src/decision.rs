@@ -158,9 +158,14 @@ impl Holder {
         self.used.iter().find(|(start, _)| *start == window).map_or(0, |(_, used)| *used)
     }
 
-    /// What it takes of a window's amount: its lease, or its use where a bill ran past it.
+    /// What it takes of a window's amount: its lease, or its use where a bill ran past it. One that is gone enters no window any
+    /// more, and of those it was in it takes what it used there and what nobody knows.
     pub fn taken(&self, window: Time) -> i128 {
-        self.lease().max(self.used_in(window))
+        let used = self.used.iter().find(|(start, _)| *start == window).map(|(_, used)| *used);
+        if self.closed() {
+            return used.map_or(0, |used| used.max((used + self.provisioned).min(self.lease())));
+        }
+        self.lease().max(used.unwrap_or(0))
     }
 }
 

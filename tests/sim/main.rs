@@ -27,12 +27,12 @@ fn hold(seeds: std::ops::Range<u64>) {
 
 #[test]
 fn every_obligation_holds_whatever_goes_wrong() {
-    hold(1..31);
+    hold(1..33);
 }
 
 #[test]
 fn every_obligation_holds_whatever_else_goes_wrong() {
-    hold(32..61);
+    hold(33..65);
 }
 
 #[test]
@@ -46,8 +46,11 @@ fn a_seed_replays_exactly() {
 /// Every planted fault breaks an obligation within a few seeds. Without one none is broken: the other tests say so.
 #[test]
 fn every_planted_fault_is_caught() {
+    // Without the lake nobody sees what is planted there.
+    let lake = |plant: &Plant| matches!(plant, Plant::ZombieLakeWriter | Plant::TailEvictedUnderQuery);
     let missed: Vec<&str> = Plant::ALL
         .into_iter()
+        .filter(|plant| cfg!(feature = "query") || !lake(plant))
         .filter(|plant| (1..=SEEDS).all(|seed| world::run(seed, STEPS, Some(*plant)).is_ok()))
         .map(Plant::schedule)
         .collect();

@@ -213,10 +213,10 @@ impl Book {
     }
 
     pub(crate) fn report(&mut self, lane: Lane, now: Time) -> Vec<Counter> {
-        let mut counters = Vec::new();
+        let (me, mut counters) = (self.me, Vec::new());
         for slot in self.slots.values_mut().filter(|slot| slot.home == lane) {
             if slot.limit.window.stands()
-                && let Some(end) = slot.expire(now)
+                && let Some(end) = slot.expire(me, now)
             {
                 let floor = self.floors.entry(slot.limit_id).or_insert(end);
                 *floor = end.max(*floor);

@@ -51,6 +51,9 @@ pub(crate) struct Slot {
     returned: i128,
     version: u64,
     recall: u64,
+    /// What was said last of the two before. They go out with the use of every window or not at all: use that is not known yet must
+    /// not look free.
+    said: (i128, u64),
     demand: Demand,
 }
 
@@ -62,6 +65,8 @@ struct Spent {
     used: i128,
     held: i128,
     provisioned: i128,
+    /// Whether it has ended, where leases stand: then its use needs no lease any more.
+    over: bool,
 }
 
 /// What was held in this span and the one before.
@@ -97,6 +102,7 @@ impl Slot {
             returned: 0,
             version: 0,
             recall: 0,
+            said: (0, 0),
             demand: Demand { since: at, now: 0, before: 0 },
         }
     }
@@ -135,10 +141,10 @@ impl Slot {
         ours + self.others(me, |holder| holder.provisioned)
     }
 
-    /// What metering could still grant us in `window` as far as is known here.
+    /// What metering could still grant us in `window` as far as is known here. What we used beyond our lease is not taken from it:
+    /// a grant has to cover that first.
     pub(crate) fn free(&self, me: ProducerId, window: Time) -> i128 {
-        let ours = self.lease(me).max(self.spent(window).0);
-        self.limit.amount - self.adjusted(window) - ours - self.others(me, |holder| holder.taken(window))
+        self.limit.amount - self.adjusted(window) - self.lease(me) - self.others(me, |holder| holder.taken(window))
     }
 
     /// Whether another gateway may have some of it that it does not use.
@@ -175,7 +181,7 @@ impl Slot {
             {
                 self.windows.remove(over);
             }
-            self.windows.push(Spent { start, end, used: 0, held: 0, provisioned: 0 });
+            self.windows.push(Spent { start, end, used: 0, held: 0, provisioned: 0, over: false });
             self.windows.len() - 1
         });
         &mut self.windows[place]
@@ -201,11 +207,11 @@ impl Slot {
             instance: self.id,
             window,
             used: self.spent(window).0,
-            returned: self.returned,
+            returned: self.said.0,
             held: held + provisioned,
             provisioned,
             version: self.version,
-            recall: self.recall,
+            recall: self.said.1,
         }
     }
 
@@ -226,6 +232,7 @@ impl Slot {
     /// The counters to report, once.
     pub(crate) fn tell(&mut self) -> Vec<Counter> {
         self.dirty = false;
+        self.said = (self.returned, self.recall);
         self.told = self.all_held();
         self.counters()
     }
@@ -245,10 +252,11 @@ impl Slot {
         }
     }
 
-    /// What of its lease is neither used nor held in any window.
+    /// What of its lease is neither used nor held in any window that lasts, nor held in another.
     pub(crate) fn spare(&self, me: ProducerId) -> i128 {
         let used = |spent: &Spent| if fault::is(Fault::UsedIsReturned) { 0 } else { spent.used };
-        let busy = self.windows.iter().map(|spent| used(spent) + spent.held + spent.provisioned).max().unwrap_or(0);
+        let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held + spent.provisioned > 0);
+        let busy = lasting.map(|spent| used(spent) + spent.held + spent.provisioned).max().unwrap_or(0);
         self.lease(me) - busy
     }
 
@@ -259,16 +267,22 @@ impl Slot {
         self.dirty = true;
     }
 
-    /// Lets go of provisions whose window is over, where leases stand; gives the end of the last such window.
-    pub(crate) fn expire(&mut self, now: Time) -> Option<Time> {
-        let mut expired = None;
-        for spent in self.windows.iter_mut().filter(|spent| spent.end <= now && spent.provisioned > 0) {
-            spent.provisioned = 0;
-            expired = expired.max(Some(spent.end));
+    /// Lets go of provisions whose window is over, where leases stand, and of the lease that its use needed if others have asked for
+    /// it; gives the end of the last window with provisions.
+    pub(crate) fn expire(&mut self, me: ProducerId, now: Time) -> Option<Time> {
+        let (mut expired, mut ended) = (None, false);
+        for spent in self.windows.iter_mut().filter(|spent| spent.end <= now) {
+            ended |= !std::mem::replace(&mut spent.over, true);
+            if std::mem::take(&mut spent.provisioned) > 0 {
+                expired = expired.max(Some(spent.end));
+            }
         }
         if expired.is_some() {
             self.version += 1;
             self.dirty = true;
+        }
+        if ended && self.recall > 0 && self.spare(me) > 0 {
+            self.give_back(me);
         }
         expired
     }

@@ -187,3 +187,31 @@ fn counters_that_the_journal_did_not_take_are_said_again() {
     bench.limits.report_dirty(time(3), time(3)).unwrap();
     assert_eq!(bench.reported().len(), 1);
 }
+
+#[test]
+fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 10, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+    let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 95, ..Default::default() });
+    drop(bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true }));
+    assert!(matches!(bench.hold(time(2), 5), Tried::Short(_)));
+    assert!(matches!(bench.hold(time(2), 6), Tried::Refused(_)));
+}
+
+#[test]
+fn what_was_used_in_a_window_that_is_over_needs_no_lease_where_others_ask_for_it() {
+    let bench = Bench::new(Window::Hour);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 50, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+    bench.decide(time(0), 50, 1);
+    let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 10, ..Default::default() });
+    let (_, counters) = bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true });
+    let said =
+        |counters: &[Counter]| counters.iter().map(|counter| (counter.used, counter.returned)).collect::<Vec<_>>();
+    assert_eq!(said(&counters), [(10, 0)], "a return is said with the use of every window");
+    assert_eq!(said(&bench.limits.report(Lane(0), time(2))), [(10, 40)]);
+    assert_eq!(said(&bench.limits.report(Lane(0), time(DAY))), [(10, 50)]);
+}

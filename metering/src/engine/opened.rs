@@ -1,8 +1,8 @@
 //! A journal was opened: its producer begins, and the one before it, if there was one, is closed.
 
 use schemas::{
-    event::{Hold, Opened, Predecessor},
-    id::ProducerId,
+    event::{Counter, Hold, Opened, Predecessor},
+    id::{ProducerId, Seq},
     ledger::{AlarmKind, Fact, Heard},
 };
 
@@ -14,6 +14,14 @@ use crate::{
 };
 
 impl Engine {
+    /// Whether events of the predecessor are still to come: they were lost on their way and are sent again, and so is this.
+    pub(super) fn is_early(&self, opened: &Opened) -> bool {
+        opened.predecessor.as_ref().is_some_and(|predecessor| {
+            let seen = dedup::mark(&self.state, predecessor.producer).map_or(Seq(0), |mark| mark.seq);
+            seen < predecessor.last
+        })
+    }
+
     pub(super) fn opened(&mut self, origin: Origin, opened: Opened) {
         if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
             mark.gateway = opened.gateway;
@@ -39,6 +47,10 @@ impl Engine {
             );
             if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
                 mark.forked = true;
+            }
+            for counter in &predecessor.counters {
+                // What it says to have used, before it was copied or since, it has used, though no report of it may come.
+                self.take_counter(predecessor.producer, &Counter { returned: 0, version: 0, ..*counter });
             }
             return self.alarm(origin, AlarmKind::Forked, detail);
         }

@@ -204,6 +204,22 @@ fn a_standing_lease_is_good_for_the_next_window_without_a_message() {
 }
 
 #[test]
+fn who_is_gone_takes_nothing_of_a_window_it_was_not_in() {
+    let limit = limit(Window::Minute, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
+    bench.report(1, vec![bench.counter(&limit, 60, 0, 2)]);
+    bench.opened(2, Some((1, 3, Vec::new())));
+    bench.ask(2, &limit, 1, 41, bench.counter(&limit, 0, 0, 1));
+    assert_eq!(bench.lease(2), 0);
+    bench.at = bench.at.after(Duration::from_secs(60));
+    bench.engine.apply(Input::Tick, bench.at);
+    bench.ask(2, &limit, 2, 100, bench.counter(&limit, 0, 0, 2));
+    assert_eq!(bench.lease(2), 100);
+}
+
+#[test]
 fn a_restored_engine_goes_on_as_the_one_that_committed() {
     let limit = limit(Window::Month, 100);
     let mut bench = Bench::new(vec![limit.clone()]);
@@ -287,6 +303,22 @@ fn a_body_that_cannot_be_read_takes_its_place() {
     assert_eq!(bench.engine.state.producers[0].seq, Seq(2));
 }
 
+#[test]
+fn a_successor_whose_predecessor_is_still_under_way_waits_and_one_that_is_succeeded_is_set_aside() {
+    let mut bench = Bench::new(Vec::new());
+    bench.opened(1, None);
+    bench.opened(2, Some((1, 2, Vec::new())));
+    assert_eq!(bench.engine.counts().gaps, 1, "the second event of the first was lost and comes again");
+    bench.report(1, Vec::new());
+    bench.next.insert(2, 0);
+    bench.opened(2, Some((1, 2, Vec::new())));
+    bench.engine.take();
+    bench.report(1, Vec::new());
+    let ledger = bench.engine.take().unwrap().ledger;
+    assert!(matches!(&ledger[..], [Entry { fact: Fact::Alarm(_), .. }]), "{ledger:?}");
+    assert_eq!(bench.engine.state.producers[0].seq, Seq(3));
+}
+
 /// Opens a journal whose predecessor is said to have ended at `last`, and settles an attempt that it left open.
 fn succeed(bench: &mut Bench, from: u8, before: u8, last: u64) -> Vec<Entry> {
     bench.opened(from, Some((before, last, Vec::new())));
@@ -316,16 +348,19 @@ fn what_a_copied_journal_left_open_is_a_row_that_charges_nothing() {
 
 #[test]
 fn what_a_producer_used_elsewhere_and_never_reported_is_told_by_its_successor() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
-    let counters = vec![bench.counter(&limit, 25, 0, 4)];
-    let predecessor =
-        Predecessor { producer: producer(1), last: Seq(2), provisions: Vec::new(), used: Vec::new(), counters };
-    let opened = Opened { gateway: "g".into(), at: bench.at, predecessor: Some(predecessor) };
-    bench.event(2, Event::Opened(opened));
-    assert_eq!((bench.instance().settled(bench.instance().current().unwrap()), bench.lease(1)), (25, 25));
+    // Of one that was copied the use is believed and the lease stays.
+    for (last, leased) in [(2, 25), (1, 60)] {
+        let limit = limit(Window::Month, 100);
+        let mut bench = Bench::new(vec![limit.clone()]);
+        bench.opened(1, None);
+        bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
+        let counters = vec![Counter { returned: 10, ..bench.counter(&limit, 25, 0, 4) }];
+        let (provisions, used) = (Vec::new(), Vec::new());
+        let predecessor = Predecessor { producer: producer(1), last: Seq(last), provisions, used, counters };
+        let opened = Opened { gateway: "g".into(), at: bench.at, predecessor: Some(predecessor) };
+        bench.event(2, Event::Opened(opened));
+        assert_eq!((bench.instance().settled(bench.instance().current().unwrap()), bench.lease(1)), (25, leased));
+    }
 }
 
 #[test]

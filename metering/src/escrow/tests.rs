@@ -144,6 +144,14 @@ fn debt_beyond_a_lease_is_not_forgotten() {
 }
 
 #[test]
+fn a_grant_that_covers_a_debt_takes_it_from_nobody_else() {
+    let mut all = instances(&[(100, &[(10, 0, 60, 0), (20, 0, 0, 0)])]);
+    assert_eq!(ask(&mut all, 1, &[(1, 71, 71)]), Answer::Wait, "the second has the rest");
+    assert_eq!(ask(&mut all, 1, &[(1, 70, 70)]), Answer::Granted);
+    assert_eq!(lease(&all, 1, 1), 80);
+}
+
+#[test]
 fn older_requests_are_answered_first_for_an_instance() {
     let mut all = instances(&[(100, &[(100, 0, 0, 0)])]);
     let waiting = |asker: u8, number: u64, need: i128| Waiting {

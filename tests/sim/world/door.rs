@@ -59,7 +59,7 @@ pub(crate) struct Process {
     next: u64,
     way: Vec<VecDeque<Record>>,
     pub(crate) reported: std::time::Instant,
-    reported_to: u64,
+    reported_to: (u64, u64),
     /// Where calls began whose last record is in the buffer.
     closing: Vec<u64>,
 }
@@ -97,7 +97,7 @@ impl Door {
             next: self.platter.lock().unwrap().first(),
             way: vec![VecDeque::new(); usize::from(lanes)],
             reported: self.clock.at(),
-            reported_to: 0,
+            reported_to: (0, 0),
             closing: Vec::new(),
         };
         for (lane, event) in &events {
@@ -158,8 +158,11 @@ impl Process {
         {
             let mut platter = self.pen.platter.lock().unwrap();
             let end = platter.end();
-            platter.keep_from(needed.unwrap_or(end).min(self.reported_to));
-            self.reported_to = end;
+            let (before, written) = self.reported_to;
+            if platter.synced() >= written {
+                platter.keep_from(before);
+            }
+            self.reported_to = (needed.unwrap_or(end).min(written), end);
         }
         for (lane, event) in self.limits.reports(at, &lows) {
             self.write(lane, &event);

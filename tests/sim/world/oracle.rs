@@ -48,6 +48,7 @@ pub(crate) enum Obligation {
     /// Ledger = balances.
     BalancesAreTheLedger,
     /// Ledger = rows of the lake.
+    #[cfg(feature = "query")]
     RowsAreTheLedger,
     /// The last affordable unit is usable once faults heal.
     TheLastUnitIsUsable,

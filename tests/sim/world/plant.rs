@@ -33,12 +33,13 @@ pub(crate) enum Plant {
     ReExecutedDecision,
     ClaimedBeforeCommit,
     StoreCommitLost,
+    ZombieMember,
     ZombieLakeWriter,
     TailEvictedUnderQuery,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -63,6 +64,7 @@ impl Plant {
         Self::ReExecutedDecision,
         Self::ClaimedBeforeCommit,
         Self::StoreCommitLost,
+        Self::ZombieMember,
         Self::ZombieLakeWriter,
         Self::TailEvictedUnderQuery,
     ];
@@ -96,6 +98,7 @@ impl Plant {
             Self::ReExecutedDecision => "a new owner re-executes decisions instead of reading them",
             Self::ClaimedBeforeCommit => "a sequence is claimed before the commit",
             Self::StoreCommitLost => "outputs are fsynced and the commit of the store is lost",
+            Self::ZombieMember => "a metering member that lost a lane goes on, and is not fenced",
             Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
         }

@@ -66,6 +66,10 @@ impl Platter {
         self.first + self.records.len() as u64
     }
 
+    pub(crate) const fn synced(&self) -> u64 {
+        self.synced
+    }
+
     pub(crate) fn sync(&mut self) {
         self.synced = self.end();
     }

@@ -158,12 +158,12 @@ impl World {
         self.oracle.affordable(wish, book, now).unwrap_or(1)
     }
 
-    /// So that calls go on passing: what is nearly used up is raised.
+    /// So that calls go on passing, however long the world lasts: of what does not come back there is as much left as at first.
     fn give_more(&mut self) {
-        let first = super::policy::limits();
+        let (first, now) = (super::policy::limits(), self.clock.now());
         for (limit, first) in self.limits.iter_mut().zip(&first) {
             if limit.window == schemas::limit::Window::Total || limit.window == schemas::limit::Window::Month {
-                limit.amount += first.amount / 2;
+                limit.amount += (first.amount - self.oracle.left_of(limit, now)).max(0);
             } else {
                 limit.amount = first.amount;
             }

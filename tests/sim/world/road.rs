@@ -118,6 +118,9 @@ impl Road {
     }
 }
 
+/// Records of the policy before the first that is not a price book.
+const BOOKS: u64 = 2;
+
 const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
 
 impl Cluster {
@@ -178,8 +181,15 @@ impl Cluster {
                 // The last word under a key goes as well, whoever has not read it yet.
                 log.decisions.clear();
             }
-            let latest = &log.latest;
-            log.decisions.retain(|offset, (key, _)| latest.get(key) == Some(offset));
+            let latest = &mut log.latest;
+            log.decisions.retain(|offset, (key, state)| {
+                let last = latest.get(key) == Some(offset);
+                // A key that is gone is forgotten altogether, as a broker does after a while.
+                if last && state.is_none() {
+                    latest.remove(key);
+                }
+                last && state.is_some()
+            });
             while log.usage_first < log.input && log.usage.pop_front().is_some() {
                 log.usage_first += 1;
             }
@@ -262,7 +272,10 @@ struct Owned {
 
 impl SimMember {
     fn obey(&mut self, cluster: &mut Cluster) {
-        let decided = cluster.group.get_mut(&self.id).map(std::mem::take).unwrap_or_default();
+        let mut decided = cluster.group.get_mut(&self.id).map(std::mem::take).unwrap_or_default();
+        if cluster.plant == Some(Plant::ZombieMember) {
+            decided.retain(|decided| matches!(decided, Decided::Given(_)));
+        }
         let mut given = BTreeSet::new();
         for decided in decided {
             match decided {
@@ -327,7 +340,8 @@ impl Member for SimMember {
         let road = self.road.clone();
         let mut cluster = road.lock();
         let epoch = self.lanes.get(&lane).map(|owned| owned.epoch);
-        let fenced = epoch != Some(cluster.lanes[usize::from(lane.0)].epoch);
+        let zombie = cluster.plant == Some(Plant::ZombieMember) && epoch.is_some();
+        let fenced = !zombie && epoch != Some(cluster.lanes[usize::from(lane.0)].epoch);
         if fenced {
             self.lanes.remove(&lane);
             return Err(Error::Fenced(lane));
@@ -363,11 +377,14 @@ impl Reader for PolicyReader {
     fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, Error> {
         let cluster = self.road.lock();
         let there = cluster.policy.len() - self.next;
-        let all = cluster.calm || !wait.is_zero() || self.next == 0;
+        let first = self.next == 0;
+        let all = cluster.calm || !wait.is_zero() || first;
         let count = if all { there } else { self.dice.index(there + 1) };
-        let records = cluster.policy[self.next..self.next + count].to_vec();
+        let records = cluster.policy[self.next..self.next + count].iter();
         self.next += count;
-        Ok(records)
+        // Who reads from the beginning obeys only the last policy, so those between it and the books are left out.
+        let wanted = |record: &&Record| !first || record.offset.0 < BOOKS || record.offset.0 + 1 == self.next as u64;
+        Ok(records.filter(wanted).cloned().collect())
     }
 
     fn ends(&mut self) -> Result<Vec<Offset>, Error> {

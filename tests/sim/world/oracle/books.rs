@@ -103,9 +103,14 @@ impl Oracle {
                 Some(usage) => amount(unit, &wish, book, usage),
                 None => 0,
             };
+            // What a copy of a journal left open, its successor is believed only in lanes that have not heard more of it.
+            let home = self.books.instances.get(&hold.instance).map(|(home, _)| *home);
+            let refused = settled.outcome == Outcome::Unknown
+                && home.is_some_and(|home| self.forked.contains_key(&(producer, home)));
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
             spent.rule = place;
             spent.used += used;
+            spent.short += if refused { used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
             spent.unknown += if whole || counted { 0 } else { (hold.amount - used).max(0) };
         }
@@ -157,24 +162,34 @@ impl Oracle {
             }
             let closes = holder.closed() && before(holder.producer).is_some_and(|old| !old.closed());
             let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
+            // What it returned in the same transaction it did not hold.
+            let mine = self.mine.entry((holder.producer, id)).or_default();
+            mine.granted = holder.granted;
+            let lease = lease.min(holder.granted - mine.returned);
             if closes && holder.granted - holder.returned < lease.min(used + holder.provisioned) {
                 let detail = format!("{} is gone, and what it held of {id} is free", holder.producer);
                 broken.push((Obligation::TheUnknownStaysHeld, detail));
             }
-            self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;
         }
         let hard =
             self.rules.iter().find(|rule| rule.id == new.limit).filter(|rule| rule.limit.mode == super::Mode::Hard);
         if let Some(rule) = hard.filter(|_| grew) {
-            let leases: i128 = new.holders.iter().map(|holder| holder.granted - holder.returned).sum();
+            // Who is gone enters no window any more; of those that he was in he has what he used and what nobody knows.
+            let lease = |holder: &Holder| holder.granted - holder.returned;
+            let live = new.holders.iter().filter(|holder| !holder.closed());
+            let leases: i128 = live.map(lease).sum();
             let newest = new.windows.iter().max_by_key(|window| window.start);
             let taken: i128 = newest.map_or(leases, |window| {
-                // What was used beyond a lease after the grant, in the same transaction, was not known when it was made.
                 let used = |holder: &Holder| {
-                    let known = before(holder.producer).into_iter().flat_map(|old| &old.used);
-                    known.filter(|(start, _)| *start == window.start).map(|(_, used)| *used).sum::<i128>()
+                    holder.used.iter().find(|(start, _)| *start == window.start).map(|(_, used)| *used)
                 };
-                let taken = |holder: &Holder| (holder.granted - holder.returned).max(used(holder));
+                // What was used beyond a lease after the grant, in the same transaction, was not known when it was made.
+                let known = |holder: &Holder| before(holder.producer).and_then(used).unwrap_or(0);
+                let taken = |holder: &Holder| match (holder.closed(), used(holder)) {
+                    (false, _) => lease(holder).max(known(holder)),
+                    (true, Some(used)) => lease(holder).min(used + holder.provisioned).max(known(holder)),
+                    (true, None) => 0,
+                };
                 window.adjusted + new.holders.iter().map(taken).sum::<i128>()
             });
             let amount = old.as_ref().map_or(new.amount, |old| old.amount.max(new.amount));

@@ -1,9 +1,11 @@
 //! What the oracle adds up when nothing is under way: every call has its row, the ledger is the balances, and what is left of
 //! a limit is left.
 
+use std::collections::BTreeSet;
+
 use schemas::{
-    id::{InstanceId, Lane},
-    limit::{Mode, Unit, Window},
+    id::{InstanceId, Lane, ProducerId},
+    limit::{Limit, Mode, Unit, Window},
     time::Time,
 };
 
@@ -27,7 +29,12 @@ impl Oracle {
             self.attempts.remove(&key);
         }
         self.attempts.values_mut().for_each(|seen| seen.done = true);
-        self.mine.retain(|_, mine| mine.granted != mine.returned);
+        let books = &self.books.instances;
+        let lives = |producer: ProducerId, id: &InstanceId| {
+            let holders = books.get(id).into_iter().flat_map(|(_, instance)| &instance.holders);
+            holders.filter(|holder| !holder.closed()).any(|holder| holder.producer == producer)
+        };
+        self.mine.retain(|(producer, id), mine| mine.granted != mine.returned || lives(*producer, id));
     }
 
     fn balances(&mut self, now: Time) {
@@ -77,6 +84,11 @@ impl Oracle {
         broken.into_iter().for_each(|detail| self.broken(Obligation::TheUnknownStaysHeld, detail));
     }
 
+    /// What is left of a limit with one counter.
+    pub(crate) fn left_of(&self, limit: &Limit, now: Time) -> i128 {
+        self.rules.iter().find(|rule| rule.id == limit.id()).map_or(0, |rule| self.left(rule, &[], now))
+    }
+
     /// What is left of every hard limit of a call, in tokens of input; nothing if it falls under none.
     pub(crate) fn affordable(&self, wish: &Wish, book: usize, now: Time) -> Option<i128> {
         let mut least: Option<i128> = None;
@@ -99,19 +111,25 @@ impl Oracle {
 
     fn left(&self, rule: &super::Rule, values: &[&str], now: Time) -> i128 {
         let standing = stands(rule.limit.window);
-        let counters = self.spent.iter().filter(|((id, window), spent)| {
+        let spent = self.spent.iter().filter(|((id, window), spent)| {
             let wanted = InstanceId::of(rule.id, values, (!standing).then_some(*window));
             self.rules[spent.rule].id == rule.id && wanted == *id
         });
+        // Of a counter that nobody has spent anything of, a lease may be out of reach all the same.
+        let known = self.books.instances.values().map(|(_, instance)| instance);
+        let known = known.filter(|instance| instance.limit == rule.id && instance.values == values);
+        let known = known.flat_map(|instance| instance.windows.iter().map(|window| (instance.id, window.start)));
+        let windows: BTreeSet<(InstanceId, Time)> = spent.map(|(place, _)| *place).chain(known).collect();
         // A gateway whose clock was fast stays in the window that it opened, so the probe may fall into any that is not over.
-        let left = counters.filter_map(|((id, window), spent)| {
+        let left = windows.iter().filter_map(|(id, window)| {
             let known = self.books.instances.get(id);
             let over = known.is_some_and(|(_, instance)| {
                 instance.windows.iter().any(|known| known.start == *window && known.end <= now)
             });
             let away = known.map_or(0, |(lane, instance)| self.out_of_reach(*lane, instance, *window));
             let away = if over && !standing { return None } else { away };
-            let gone = if over { 0 } else { spent.used + spent.unknown + spent.overtaken + spent.doubted };
+            let gone = self.spent.get(&(*id, *window)).filter(|_| !over);
+            let gone = gone.map_or(0, |spent| spent.used + spent.unknown + spent.overtaken + spent.doubted);
             Some(rule.limit.amount - gone - away)
         });
         left.min().unwrap_or(rule.limit.amount)
