@@ -41,6 +41,9 @@ pub(crate) struct World {
     members: Vec<Option<Member>>,
     #[cfg(feature = "query")]
     shelf: shelf::Shelf,
+    /// The lake's own, so that a seed is the same world in a build without it.
+    #[cfg(feature = "query")]
+    lake: Dice,
     oracle: Oracle,
     limits: Vec<Limit>,
     books: [Book; 2],
@@ -122,6 +125,8 @@ impl World {
             members: vec![None, None],
             #[cfg(feature = "query")]
             shelf: shelf::Shelf::new(LANES, &limits, plant),
+            #[cfg(feature = "query")]
+            lake: Dice::new(!seed),
             oracle,
             limits,
             books,
@@ -211,7 +216,7 @@ impl World {
 
     #[cfg(feature = "query")]
     fn shelve(&mut self) {
-        self.shelf.step(&self.road, &mut self.dice, &mut self.oracle);
+        self.shelf.step(&self.road, &mut self.lake, &mut self.oracle);
     }
 
     #[cfg(not(feature = "query"))]
