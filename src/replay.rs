@@ -14,7 +14,7 @@ use schemas::{decision::State, wire};
 use crate::{
     history::{self, LOOK, PATIENCE},
     load::load,
-    roles::{Failure, open_road},
+    roles::{Failure, open_road, told},
 };
 
 /// The books do not agree.
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match proof {
         Ok((counts, difference)) => say(counts, difference.as_ref(), begun.elapsed()),
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", told(&error));
             ExitCode::from(EXIT_DIFFERENT)
         }
     }

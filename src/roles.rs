@@ -43,6 +43,14 @@ pub(crate) struct Ended {
 /// Why the roles could not be started.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// A failure in words, with its code where it has one.
+pub(crate) fn told(failure: &Failure) -> String {
+    match failure.downcast_ref::<journal::Error>() {
+        Some(error) => format!("{}: {error}", error.code()),
+        None => failure.to_string(),
+    }
+}
+
 /// What stayed behind when all roles had stopped.
 #[derive(Default)]
 pub(crate) struct Left {

@@ -16,7 +16,7 @@ use crate::{
     EXIT_USAGE,
     load::{Loaded, load},
     ops::{Ops, Readiness},
-    roles::{Ended, Failure, Left, Roles, prepare},
+    roles::{Ended, Failure, Left, Roles, prepare, told},
 };
 
 /// Events had to stay in the journal.
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match serve(Arc::new(loaded), roles) {
         Ok(left) => say(&left),
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }

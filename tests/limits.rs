@@ -307,7 +307,9 @@ async fn a_soft_limit_refuses_once_it_is_reached_and_an_observed_one_only_tells(
     let soft = limit("s", of_acme(), Unit::Tokens, 100, Window::Month, Mode::Soft);
     let observed = limit("o", of_acme(), Unit::Tokens, 50, Window::Month, Mode::Observe);
     let house = House::open(dir.path(), vec![soft.clone(), observed.clone()]);
+    let open = house.admit("u", 500).await.unwrap();
     house.settle(house.admit("u", 60).await.unwrap(), used(60), true);
+    house.settle(open, used(0), true);
     let call = house.admit("u", 60).await.unwrap();
     assert_eq!(call.permit.observed.len(), 1);
     house.settle(call, used(60), true);

@@ -106,7 +106,7 @@ pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: E
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
     let metered = attempt.api != schemas::event::Api::AnthropicCountTokens;
-    let usage = if metered { usage(end, read) } else { Usage::none() };
+    let usage = if metered { usage(end, status, read) } else { Usage::none() };
     let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
     let spent = Spent { usage: &usage, cost: cost(book, &attempt, &said, &usage), whole };
     let (posted, counters) = limits.settle(lane, permit, &spent);
@@ -148,8 +148,10 @@ pub fn so_far(limits: &Limits, holds: &[Hold], book: &Book, attempt: &Attempt, r
 }
 
 /// What an attempt used, by how it ended and what its meter read.
-fn usage(end: End, measured: Option<Usage>) -> Usage {
+fn usage(end: End, status: u16, measured: Option<Usage>) -> Usage {
     match (end, measured) {
+        // That is not the provider's word, but that of a proxy which waited for it.
+        (End::Refused, _) if matches!(status, 502 | 504) => Usage::missing(Doubt::NoAnswer),
         (End::Refused | End::NotSent | End::ClientGoneBefore, _) => Usage::none(),
         (_, Some(usage)) => usage,
         (_, None) => Usage::missing(end.doubt()),
@@ -198,7 +200,7 @@ mod tests {
     use super::*;
 
     fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {
-        assert_eq!(usage(end, read.cloned()).completeness, *wanted, "{end:?}");
+        assert_eq!(usage(end, 200, read.cloned()).completeness, *wanted, "{end:?}");
     }
 
     #[test]
@@ -206,7 +208,10 @@ mod tests {
         let known = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
         for end in [End::Refused, End::NotSent, End::ClientGoneBefore] {
             check(end, None, &Completeness::Exact);
-            assert_eq!(usage(end, Some(known.clone())), Usage::none());
+            assert_eq!(usage(end, 500, Some(known.clone())), Usage::none());
+        }
+        for between in [502, 504] {
+            assert_eq!(usage(End::Refused, between, None), Usage::missing(Doubt::NoAnswer));
         }
         for (end, why) in [
             (End::NoAnswer, Doubt::NoAnswer),

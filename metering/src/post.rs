@@ -108,9 +108,11 @@ pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], us
     true
 }
 
-/// Where leases stand: forgets closed producers that were in no window that `live` says may still be spent in.
+/// Where leases stand: forgets closed producers that were in no window that is still shown, or that `live` says may still be spent in.
 pub fn forget_closed(instance: &mut Instance, live: impl Fn(Time) -> bool) -> bool {
     let known = instance.holders.len();
-    instance.holders.retain(|holder| !holder.closed() || holder.used.iter().any(|(window, _)| live(*window)));
+    let Instance { holders, windows, .. } = instance;
+    let needed = |window: Time| live(window) || windows.iter().any(|shown| shown.start == window);
+    holders.retain(|holder| !holder.closed() || holder.used.iter().any(|(window, _)| needed(*window)));
     instance.holders.len() != known
 }

@@ -84,6 +84,7 @@ impl Chat {
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
         let known = !facts.model.is_empty() && !facts.id.is_empty();
         if says && !reports && (known || self.introduced >= INTRODUCTION) {
+            self.finished |= says_why(data);
             return Ok(Seen::Ordinary);
         }
         self.introduced = self.introduced.saturating_add(1);

@@ -304,6 +304,20 @@ fn a_body_that_cannot_be_read_takes_its_place() {
 }
 
 #[test]
+fn what_was_used_in_a_window_that_is_shown_is_never_forgotten() {
+    let limit = limit(Window::Minute, 100);
+    let mut bench = Bench::new(vec![limit.clone()]);
+    bench.opened(1, None);
+    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
+    bench.report(1, vec![bench.counter(&limit, 60, 0, 2)]);
+    bench.opened(2, Some((1, 3, Vec::new())));
+    bench.at = bench.at.after(Duration::from_secs(3_600));
+    bench.engine.apply(Input::Tick, bench.at);
+    let instance = bench.instance();
+    assert_eq!(instance.windows.iter().map(|window| instance.settled(window)).sum::<i128>(), 60);
+}
+
+#[test]
 fn a_successor_whose_predecessor_is_still_under_way_waits_and_one_that_is_succeeded_is_set_aside() {
     let mut bench = Bench::new(Vec::new());
     bench.opened(1, None);

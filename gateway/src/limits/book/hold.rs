@@ -9,7 +9,7 @@ use schemas::{
     error_code::ErrorCode,
     event::LeaseRequested,
     id::{InstanceId, Lane},
-    limit::{Mode, Target},
+    limit::{Mode, Target, Unit},
     time::Time,
 };
 
@@ -107,9 +107,11 @@ impl Book {
         Tried::Held(self.hold(&needs, observed, ask, requests))
     }
 
-    /// A limit that needs no lease is reached when what is known to be used and held leaves no room.
+    /// A limit that needs no lease is reached when what is known to be used, or stays held, leaves no room. What an open call may
+    /// use is not known yet, but that it is a request is.
     fn reached(&self, slot: &Slot, need: &Need) -> bool {
-        slot.settled(self.me, need.window.0) + slot.held(self.me) >= slot.limit.amount
+        let certain = if slot.limit.unit == Unit::Requests { slot.held(self.me) } else { slot.provisioned(self.me) };
+        slot.settled(self.me, need.window.0) + certain >= slot.limit.amount
     }
 
     fn hold(&mut self, needs: &[Need], observed: Vec<Refusal>, ask: &Ask<'_>, requests: &mut Requests) -> Permit {
@@ -202,6 +204,11 @@ impl Book {
             // What others hold they may not use: the call fits once enough of them have settled.
             ErrorCode::HardLimitReached
                 if slot.settled(self.me, start) + slot.provisioned(self.me) + need.amount <= slot.limit.amount =>
+            {
+                Some(RETRY_SOON)
+            }
+            ErrorCode::SoftLimitReached
+                if slot.settled(self.me, start) + slot.provisioned(self.me) < slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }
