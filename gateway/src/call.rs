@@ -309,14 +309,17 @@ fn refused(
 fn fault_of(refusal: &Refusal, at: Time) -> Fault {
     let shown = |amount: i128| if refusal.unit == Unit::Usd { Pico(amount).to_string() } else { amount.to_string() };
     let mut message = format!(
-        "limit `{}` of {} {}: {} settled, {} held, and this call may need {}",
+        "limit `{}` of {} {}: {} settled, {} held",
         refusal.limit,
         shown(refusal.amount),
         refusal.unit.name(),
         shown(refusal.settled),
         shown(refusal.held),
-        shown(refusal.needed),
     );
+    // Where that is not known the detail says why.
+    if refusal.needed > 0 {
+        message = format!("{message}, and this call may need {}", shown(refusal.needed));
+    }
     if !refusal.detail.is_empty() {
         message = format!("{message}; {}", refusal.detail);
     }
