@@ -29,7 +29,6 @@ const NOSY: &[&str] = &[
     "SELECT * FROM usage WHERE tenant IS NULL OR tenant NOT IN ('acme')",
     "SELECT approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY input_tokens) AS p FROM usage",
     "SELECT approx_distinct(user_id) AS n FROM usage",
-    "SELECT string_agg(user_id, ',') AS users FROM usage",
     "SELECT first_value(user_id) AS f, last_value(user_id) AS l FROM usage",
     "SELECT row_number() OVER () AS r, user_id FROM usage",
     "SELECT user_id, lag(user_id) OVER (ORDER BY time) AS before FROM usage",
