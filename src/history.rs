@@ -15,7 +15,7 @@ use schemas::{
     wire::{self, WireError},
 };
 
-use crate::roles::Failure;
+use crate::failure::Failure;
 
 /// How long one look at the log may take.
 pub(crate) const LOOK: Duration = Duration::from_millis(200);

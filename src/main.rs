@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod demo;
+mod failure;
 mod history;
 mod later;
 mod load;

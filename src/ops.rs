@@ -18,6 +18,8 @@ use axum::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
+use crate::failure::Failure;
+
 /// Says why a role cannot answer now; nothing when it can.
 pub(crate) type Check = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
@@ -72,9 +74,8 @@ pub(crate) struct Ops {
 
 impl Ops {
     /// Takes the address, and makes this process's metrics count from here on.
-    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, String> {
-        let listener =
-            TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(address).await.map_err(|error| Failure::listen(address, &error))?;
         let metrics = PrometheusBuilder::new().install_recorder().map_err(|error| error.to_string())?;
         Ok(Self { listener, metrics })
     }

@@ -12,9 +12,10 @@ use metering::replay::{Counts, Difference, Replay};
 use schemas::{decision::State, wire};
 
 use crate::{
+    failure::Failure,
     history::{self, LOOK, PATIENCE},
     load::load,
-    roles::{Failure, open_road, told},
+    roles::open_road,
 };
 
 /// The books do not agree.
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match proof {
         Ok((counts, difference)) => say(counts, difference.as_ref(), begun.elapsed()),
         Err(error) => {
-            eprintln!("error: {}", told(&error));
+            eprintln!("error: {error}");
             ExitCode::from(EXIT_DIFFERENT)
         }
     }

@@ -8,7 +8,7 @@ use schemas::{money::Pico, price::Book, time::Time};
 use crate::{
     EXIT_USAGE, history,
     load::{self, load},
-    roles::{open_road, told},
+    roles::open_road,
 };
 
 /// Recompute past charges by other prices and report the difference, by tenant and model. Nothing is changed.
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {}", told(&error));
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

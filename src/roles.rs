@@ -27,7 +27,7 @@ use schemas::config::{Config, Log};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{load::Loaded, ops::Check, publish::publish, up::Role};
+use crate::{failure::Failure, load::Loaded, ops::Check, publish::publish, up::Role};
 
 /// How long a gateway that has shipped everything waits for metering's word.
 const CONFIRMING: Duration = Duration::from_secs(2);
@@ -37,18 +37,7 @@ pub(crate) struct Ended {
     /// Which.
     pub(crate) role: &'static str,
     /// Why.
-    pub(crate) why: String,
-}
-
-/// Why the roles could not be started.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// A failure in words, with its code where it has one.
-pub(crate) fn told(failure: &Failure) -> String {
-    match failure.downcast_ref::<journal::Error>() {
-        Some(error) => format!("{}: {error}", error.code()),
-        None => failure.to_string(),
-    }
+    pub(crate) why: Failure,
 }
 
 /// What stayed behind when all roles had stopped.
@@ -201,7 +190,7 @@ impl Loop {
 fn spawn<T: Default + Send + 'static>(
     role: &'static str,
     ended: &mpsc::UnboundedSender<Ended>,
-    run: impl FnOnce() -> Result<T, String> + Send + 'static,
+    run: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     let ended = ended.clone();
     thread::Builder::new().name(role.to_owned()).spawn(move || match run() {
@@ -227,7 +216,7 @@ fn started_metering(
         if ready.load(Ordering::Relaxed) { Vec::new() } else { vec![reason.to_owned()] }
     }));
     let flag = Arc::clone(&stop);
-    let thread = spawn("metering", ended, move || metering.run(&flag).map_err(|error| error.to_string()))?;
+    let thread = spawn("metering", ended, move || Ok(metering.run(&flag)?))?;
     Ok(Loop { stop, thread })
 }
 
@@ -264,10 +253,8 @@ fn door(
     })?;
     let (stop, close) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
     let (flag, closed) = (Arc::clone(&stop), close.clone());
-    let thread = spawn("obey", ended, move || obey.run(&flag).map_err(|error| error.to_string()))?;
-    let gateway = spawn("gateway", ended, move || {
-        gateway.run(&closed).map(|drained| drained.cut).map_err(|error| error.to_string())
-    })?;
+    let thread = spawn("obey", ended, move || Ok(obey.run(&flag)?))?;
+    let gateway = spawn("gateway", ended, move || Ok(gateway.run(&closed)?.cut))?;
     Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread } })
 }
 
@@ -281,8 +268,7 @@ fn rooms(
 ) -> Result<Option<Rooms>, Failure> {
     let listener = if roles.contains(&Role::Query) {
         let address = config.listen.query;
-        let bound = TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        Some(bound)
+        Some(TcpListener::bind(address).map_err(|error| Failure::listen(address, &error))?)
     } else {
         None
     };
@@ -296,7 +282,7 @@ fn rooms(
     let (readiness, close) = (query.readiness(), CancellationToken::new());
     checks.push(Box::new(move || readiness.why_not()));
     let closed = close.clone();
-    let thread = spawn("query", ended, move || query.run(&closed).map_err(|error| error.to_string()))?;
+    let thread = spawn("query", ended, move || Ok(query.run(&closed)?))?;
     Ok(Some(Rooms { close, thread }))
 }
 

@@ -14,9 +14,10 @@ use tokio::{
 
 use crate::{
     EXIT_USAGE,
+    failure::Failure,
     load::{Loaded, load},
     ops::{Ops, Readiness},
-    roles::{Ended, Failure, Left, Roles, prepare, told},
+    roles::{Ended, Left, Roles, prepare},
 };
 
 /// Events had to stay in the journal.
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match serve(Arc::new(loaded), roles) {
         Ok(left) => say(&left),
         Err(error) => {
-            eprintln!("error: {}", told(&error));
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -129,7 +130,7 @@ fn start(
     let run = move || {
         let road = loop {
             match prepare(&loaded, &roles) {
-                Err(error) if error.downcast_ref().is_some_and(journal::Error::may_pass) => {
+                Err(error) if error.may_pass => {
                     tracing::warn!(%error, "the roles wait for the log");
                     readiness.waiting(error.to_string());
                     thread::sleep(RETRY);

@@ -9,6 +9,7 @@ use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 use journal::Journal;
 use schemas::{
     config::{Cors, Provider, Server},
+    error_code::ErrorCode,
     map::Map,
 };
 use tokio::{
@@ -88,6 +89,18 @@ pub enum GatewayError {
     /// The system gave no thread or no event loop.
     #[error("a worker cannot start: {0}")]
     Worker(std::io::Error),
+}
+
+impl GatewayError {
+    /// The code that users see, where it has one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Listen { .. } => Some(ErrorCode::CannotListen),
+            Self::Provider(_) => Some(ErrorCode::BadConfigValue),
+            Self::Journal(error) => Some(error.code()),
+            Self::Worker(_) => None,
+        }
+    }
 }
 
 /// What was left when the gateway had drained.

@@ -1,5 +1,7 @@
 //! What can stop metering. Nothing that a gateway sends can: that is accepted, dropped or set aside with an alarm.
 
+use schemas::error_code::ErrorCode;
+
 /// Why metering stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,4 +21,15 @@ pub enum Error {
     /// The thread could not be started.
     #[error("metering cannot start its thread: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The code that users see, where it has one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Log(error) => Some(error.code()),
+            Self::State { .. } => Some(ErrorCode::JournalCorrupt),
+            Self::Thread(_) => None,
+        }
+    }
 }

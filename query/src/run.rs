@@ -13,6 +13,7 @@ use std::{
 use journal::{Follower, Reader, Road};
 use schemas::{
     decision::{Key, LaneState, State},
+    error_code::ErrorCode,
     id::{Lane, Offset},
     ledger::Fact,
     topics::Topic,
@@ -74,6 +75,15 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// The code that users see, where it has one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Lake(error) => Some(error.code()),
+            Self::Log(error) => Some(error.code()),
+            Self::System(_) | Self::Engine(_) => None,
+        }
+    }
+
     /// Whether trying again cannot help.
     fn is_permanent(&self) -> bool {
         match self {
@@ -181,7 +191,7 @@ fn open(
             Err(error) if error.is_permanent() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "the lake or the log cannot be opened; trying again");
-                readiness.set(vec![error.to_string()]);
+                readiness.set(vec![error.code().map_or_else(|| error.to_string(), |code| format!("{code}: {error}"))]);
                 lakes.block_on(async { tokio::time::timeout(PAUSE, shutdown.cancelled()).await.ok() });
             }
         }

@@ -281,7 +281,7 @@ impl Worker {
 
     /// Writes down how it went, and tells the log of changes.
     fn note(&self, which: fn(&mut Status) -> &mut Option<String>, error: Option<Error>) {
-        let text = error.map(|error| error.to_string());
+        let text = error.map(|error| format!("{}: {error}", error.code()));
         let mut status = self.status();
         let known = which(&mut status);
         if *known != text {

@@ -1,12 +1,15 @@
 //! Counts what the engine keeps without counting it against the memory that queries may use, and ends a query for whose
 //! answer nobody waits any more.
 //!
-//! Its window operators keep whole partitions and count none of it. Its joins keep one side and count its columns, but not
-//! the batches themselves: a cross join of tables of which no column is asked for has nothing but those. Under both stands
-//! a node that reserves what passes it until the query ends.
+//! Its window operators keep whole partitions and count none of it, nor what they add to each row. Its joins keep one side
+//! and count its columns, but not the batches themselves: a cross join of tables of which no column is asked for has nothing
+//! but those. Under both stands a node that reserves what passes it until the query ends.
+//!
+//! Joins and subqueries that stand for a value also copy text into as many rows as a batch has, before anybody can count it.
+//! The same node bounds the text of a row that goes into them: 8,192 rows × 16 KiB = 128 MiB for each side of a join.
 //!
 //! A join can make rows for hours of one batch of its inputs, and what stands over it takes them without a pause: the
-//! engine itself pauses only where tables are read. So the same node stands over joins and tables too, and there it looks
+//! engine itself pauses only where tables are read. So the node stands over joins and tables too, and there it looks
 //! whether to go on.
 
 use std::{
@@ -26,62 +29,133 @@ use datafusion::{
         SendableRecordBatchStream, TaskContext,
         memory_pool::{MemoryConsumer, MemoryReservation},
     },
-    physical_expr::PhysicalExpr,
+    physical_expr::{
+        PhysicalExpr,
+        expressions::{Column, Literal},
+        window::WindowExpr,
+    },
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, RecordBatchStream,
         ReplaceChildrenOptions,
         coop::make_cooperative,
         joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec},
+        scalar_subquery::ScalarSubqueryExec,
         windows::{BoundedWindowAggExec, WindowAggExec},
     },
 };
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    error::refused,
+    functions::{MAX_SCALAR_BYTES, longest},
+};
+
 /// What a batch takes beside its columns.
 const BATCH_BYTES: usize = 256;
 
-/// What is counted of a batch.
+/// The most text of a row that is copied into other rows.
+const MAX_ROW_TEXT: u64 = 16 << 10;
+
+/// Why a node stands where it does.
 #[derive(Clone, Copy, Debug)]
-enum Count {
-    /// All of it.
-    Whole,
-    /// All but its columns.
-    Frame,
-    /// Nothing: it is not kept.
-    Nothing,
+enum Place {
+    /// Below a window, which keeps every row and adds so many texts to each.
+    Window { texts: usize },
+    /// Below a join, on the side that is kept.
+    Kept,
+    /// Below a join, on another side.
+    Joined,
+    /// Over a query that stands for one value.
+    Value,
+    /// Where rows only pass.
+    Passing,
+}
+
+impl Place {
+    /// The most text that a row may have here.
+    const fn widest(self) -> u64 {
+        match self {
+            Self::Kept | Self::Joined => MAX_ROW_TEXT,
+            Self::Value => MAX_SCALAR_BYTES as u64,
+            Self::Window { .. } | Self::Passing => u64::MAX,
+        }
+    }
 }
 
 /// The same plan with what its windows and joins keep counted, which ends when `gone` is cancelled.
 pub(crate) fn accounted(plan: Arc<dyn ExecutionPlan>, gone: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
     let over =
-        |input, count| -> Arc<dyn ExecutionPlan> { Arc::new(AccountedExec { input, count, gone: gone.clone() }) };
+        |input, place| -> Arc<dyn ExecutionPlan> { Arc::new(AccountedExec { input, place, gone: gone.clone() }) };
     plan.transform_up(|node| {
-        let window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
-        let join = node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<HashJoinExec>();
-        let mut inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
-        let table = inputs.is_empty();
-        let mut node = node;
-        if window || join {
-            // Of a join the first input is the one that is kept.
-            if let Some(kept) = inputs.first_mut() {
-                *kept = over(Arc::clone(kept), if window { Count::Whole } else { Count::Frame });
-            }
-            node = node.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))?;
-        }
-        Ok(if join || table || node.is::<SortMergeJoinExec>() {
-            Transformed::yes(over(node, Count::Nothing))
-        } else {
-            Transformed::new_transformed(node, window)
-        })
+        let inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
+        // Of a join the first input is the one that is kept.
+        let (first, others) = match kind(&node)? {
+            Kind::Window { texts } => (Place::Window { texts }, Place::Passing),
+            Kind::Join => (Place::Kept, Place::Joined),
+            Kind::SortedJoin => (Place::Joined, Place::Joined),
+            Kind::Values => (Place::Passing, Place::Value),
+            Kind::Other if inputs.is_empty() => return Ok(Transformed::yes(over(node, Place::Passing))),
+            Kind::Other => return Ok(Transformed::no(node)),
+        };
+        let places = std::iter::once(first).chain(std::iter::repeat(others));
+        let inputs = inputs.into_iter().zip(places).map(|(input, place)| over(input, place)).collect();
+        let node = node.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))?;
+        Ok(Transformed::yes(over(node, Place::Passing)))
     })
     .map(|changed| changed.data)
+}
+
+/// What a step of a plan does with rows.
+enum Kind {
+    Window {
+        texts: usize,
+    },
+    Join,
+    SortedJoin,
+    /// All its inputs but the first stand for one value each.
+    Values,
+    Other,
+}
+
+fn kind(node: &Arc<dyn ExecutionPlan>) -> Result<Kind> {
+    let windows = node.downcast_ref::<WindowAggExec>().map(WindowAggExec::window_expr);
+    let windows =
+        windows.or_else(|| node.downcast_ref::<BoundedWindowAggExec>().map(BoundedWindowAggExec::window_expr));
+    Ok(if let Some(windows) = windows {
+        Kind::Window { texts: texts(windows)? }
+    } else if node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<HashJoinExec>() {
+        Kind::Join
+    } else if node.is::<SortMergeJoinExec>() {
+        Kind::SortedJoin
+    } else if node.is::<ScalarSubqueryExec>() {
+        Kind::Values
+    } else {
+        Kind::Other
+    })
+}
+
+/// How many texts windows add to a row. Each is one that a row below has, so that its length is known before it is copied.
+fn texts(windows: &[Arc<dyn WindowExpr>]) -> Result<usize> {
+    let mut texts = 0;
+    for window in windows {
+        if !window.field()?.data_type().is_string() {
+            continue;
+        }
+        texts += 1;
+        if !window.expressions().iter().all(|of| of.is::<Column>() || of.is::<Literal>()) {
+            return refused(
+                "a window function takes no text that is calculated in its call: calculate it in a subquery",
+            );
+        }
+    }
+    Ok(texts)
 }
 
 #[derive(Debug)]
 struct AccountedExec {
     input: Arc<dyn ExecutionPlan>,
-    count: Count,
+    place: Place,
     gone: CancellationToken,
 }
 
@@ -119,7 +193,7 @@ impl ExecutionPlan for AccountedExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         children
             .pop()
-            .map(|input| Arc::new(Self { input, count: self.count, gone: self.gone.clone() }) as _)
+            .map(|input| Arc::new(Self { input, place: self.place, gone: self.gone.clone() }) as _)
             .ok_or_else(|| internal_datafusion_err!("an input is missing"))
     }
 
@@ -137,15 +211,53 @@ impl ExecutionPlan for AccountedExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let kept = MemoryConsumer::new("kept").register(context.memory_pool());
         let input = self.input.execute(partition, context)?;
-        Ok(make_cooperative(Box::pin(Accounted { input, count: self.count, kept, gone: self.gone.clone() })))
+        let (place, gone) = (self.place, self.gone.clone());
+        Ok(make_cooperative(Box::pin(Accounted { input, place, kept, bytes: 0, rows: 0, widest: 0, gone })))
     }
 }
 
 struct Accounted {
     input: SendableRecordBatchStream,
-    count: Count,
+    place: Place,
     kept: MemoryReservation,
+    /// Of the batches that passed.
+    bytes: usize,
+    /// In them.
+    rows: usize,
+    /// The most text that one of them has.
+    widest: u64,
     gone: CancellationToken,
+}
+
+impl Accounted {
+    /// Takes note of what passes, or says why it may not.
+    fn take_note(&mut self, batch: &RecordBatch) -> Result<()> {
+        if matches!(self.place, Place::Passing) {
+            return Ok(());
+        }
+        let columns = batch.columns().iter();
+        self.widest = self.widest.max(columns.map(longest).fold(0, u64::saturating_add));
+        let most = self.place.widest();
+        if self.widest > most {
+            return refused(format!(
+                "text of {} bytes would be copied into many rows, and {most} are allowed: shorten it before it is joined \
+                 or compared, as left(raw_usage, 1000) does",
+                self.widest
+            ));
+        }
+        self.rows = self.rows.saturating_add(batch.num_rows());
+        self.bytes = self.bytes.saturating_add(BATCH_BYTES);
+        let added = match self.place {
+            Place::Window { texts } => {
+                self.bytes = self.bytes.saturating_add(batch.get_array_memory_size());
+                let widest = usize::try_from(self.widest).unwrap_or(usize::MAX);
+                self.rows.saturating_mul(texts).saturating_mul(widest)
+            }
+            Place::Kept => 0,
+            Place::Joined | Place::Value | Place::Passing => return Ok(()),
+        };
+        self.kept.try_resize(self.bytes.saturating_add(added))
+    }
 }
 
 impl Stream for Accounted {
@@ -157,12 +269,7 @@ impl Stream for Accounted {
         }
         let next = futures::ready!(self.input.poll_next_unpin(context));
         if let Some(Ok(batch)) = &next {
-            let bytes = match self.count {
-                Count::Whole => batch.get_array_memory_size() + BATCH_BYTES,
-                Count::Frame => BATCH_BYTES,
-                Count::Nothing => 0,
-            };
-            self.kept.try_grow(bytes)?;
+            self.take_note(batch)?;
         }
         Poll::Ready(next)
     }

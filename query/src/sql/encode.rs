@@ -52,6 +52,18 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Whether what is written of this type can be read by others.
+    const fn holds(self, kind: &DataType) -> bool {
+        match (self, kind) {
+            (Self::Json | Self::Csv, _) => true,
+            (_, DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => *scale >= 0,
+            (Self::Parquet, DataType::Interval(_) | DataType::Duration(_)) => false,
+            _ => true,
+        }
+    }
+}
+
 /// Writes the rows of one answer.
 pub(crate) struct Encoder {
     schema: SchemaRef,
@@ -69,6 +81,12 @@ enum To {
 impl Encoder {
     /// Begins an answer with these columns.
     pub(crate) fn new(format: Format, schema: &SchemaRef) -> Result<Self, QueryError> {
+        if let Some(field) = schema.fields().iter().find(|field| !format.holds(field.data_type())) {
+            let (name, kind) = (field.name(), sql_type(field.data_type()));
+            return Err(QueryError::Invalid(format!(
+                "column {name} is of type {kind}, which this format does not have: cast it, or ask for json or csv"
+            )));
+        }
         let to = match format {
             Format::Json => {
                 let mut text = String::from("{\"columns\":[");
@@ -111,7 +129,7 @@ impl Encoder {
         }
         let size = match &mut self.to {
             To::Json(text) => {
-                json_rows(text, &self.schema, batch, before == 0).map_err(arrow_error)?;
+                json_rows(text, &self.schema, batch, before == 0)?;
                 text.len()
             }
             To::Csv(text) => {
@@ -202,9 +220,10 @@ fn csv_rows(text: &mut Vec<u8>, batch: &RecordBatch, header: bool) -> Result<(),
     builder.build(text).write(&in_utc(batch)?)
 }
 
-fn json_rows(text: &mut String, schema: &SchemaRef, batch: &RecordBatch, mut first: bool) -> Result<(), ArrowError> {
+fn json_rows(text: &mut String, schema: &SchemaRef, batch: &RecordBatch, mut first: bool) -> Result<(), QueryError> {
     let names: Vec<_> = schema.fields().iter().map(|field| format!("{}:", quoted(field.name()))).collect();
-    let cells = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>()?;
+    let cells = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>();
+    let cells = cells.map_err(arrow_error)?;
     for row in 0..batch.num_rows() {
         text.push_str(if first { "{" } else { ",{" });
         first = false;
@@ -213,10 +232,10 @@ fn json_rows(text: &mut String, schema: &SchemaRef, batch: &RecordBatch, mut fir
                 text.push(',');
             }
             text.push_str(name);
-            cells.push(text, row)?;
+            cells.push(text, row).map_err(arrow_error)?;
         }
         text.push('}');
-        bounded(text.len()).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+        bounded(text.len())?;
     }
     Ok(())
 }

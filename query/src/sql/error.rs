@@ -88,16 +88,22 @@ impl From<DataFusionError> for QueryError {
             | DataFusionError::NotImplemented(_)
             | DataFusionError::Plan(_)
             | DataFusionError::SchemaError(..)
-            | DataFusionError::Execution(_) => Self::Invalid(error.find_root().strip_backtrace()),
+            | DataFusionError::Execution(_) => Self::Invalid(said(error.find_root())),
             DataFusionError::Collection(errors) => match errors.first() {
                 Some(DataFusionError::Plan(_) | DataFusionError::SchemaError(..)) => {
-                    Self::Invalid(errors.iter().map(DataFusionError::strip_backtrace).collect::<Vec<_>>().join("; "))
+                    Self::Invalid(errors.iter().map(said).collect::<Vec<_>>().join("; "))
                 }
                 _ => internal(&error),
             },
             _ => internal(&error),
         }
     }
+}
+
+/// What the engine says, without its guess at what was meant: it takes another one each time.
+fn said(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    text.split_once(" Did you mean ").map_or(text.as_str(), |(said, _)| said).to_owned()
 }
 
 impl From<crate::error::Error> for QueryError {

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray},
-    compute::{cast, cast_with_options, kernels::numeric},
+    compute::{
+        cast, cast_with_options,
+        kernels::{cast_utils::parse_decimal, numeric},
+    },
     datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef},
 };
 use datafusion::{
@@ -56,9 +59,48 @@ impl FunctionRewrite for Checked {
                     _ => Ok(Transformed::no(Expr::BinaryExpr(of))),
                 }
             }
-            _ => Ok(Transformed::no(expr)),
+            expr => compared(expr, schema),
         }
     }
+}
+
+/// Reads a quoted number that is compared with a decimal as it is written. The engine would round it to the decimals of the
+/// column first, and `cost_usd > '0.0000000000009'` would find other rows.
+fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let sides: Vec<&mut Expr> = match &mut expr {
+        Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
+        Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
+        Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
+        _ => return Ok(Transformed::no(expr)),
+    };
+    if !sides.iter().any(|side| matches!(kind(side, schema), Ok(DataType::Decimal128(..)))) {
+        return Ok(Transformed::no(expr));
+    }
+    let mut changed = false;
+    for side in sides {
+        if let Expr::Literal(literal, _) = side
+            && let Some(decimal) = literal.try_as_str().flatten().and_then(written)
+        {
+            (*side, changed) = (lit(decimal), true);
+        }
+    }
+    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+}
+
+const fn is_comparison(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// A number with as many decimals as it is written with.
+fn written(text: &str) -> Option<ScalarValue> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = whole.trim_start_matches(['-', '+']).len() + decimals.len();
+    let (precision, scale) = (u8::try_from(digits).ok()?, i8::try_from(decimals.len()).ok()?);
+    let fits =
+        (1..=DECIMAL128_MAX_PRECISION).contains(&precision) && decimals.bytes().all(|byte| byte.is_ascii_digit());
+    let number = parse_decimal::<Decimal128Type>(text, precision, scale).ok().filter(|_| fits)?;
+    Some(ScalarValue::Decimal128(Some(number), precision, scale))
 }
 
 fn call(operator: Arithmetic, args: Vec<Expr>) -> Transformed<Expr> {

@@ -8,7 +8,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::{
-    array::{Array, AsArray},
+    array::{Array, ArrayRef, AsArray},
     datatypes::{DataType, FieldRef},
 };
 use datafusion::{
@@ -260,8 +260,14 @@ fn text_bytes(arg: &ColumnarValue, rows: u128) -> u128 {
 fn longest_text(arg: &ColumnarValue) -> u128 {
     match arg {
         ColumnarValue::Scalar(scalar) => scalar_bytes(scalar),
-        ColumnarValue::Array(array) => lengths(array).map_or(64, |all| all.max().unwrap_or(0).into()),
+        ColumnarValue::Array(array) if array.data_type().is_string() => longest(array).into(),
+        ColumnarValue::Array(_) => 64,
     }
+}
+
+/// The longest text in an array, in bytes; 0 where it holds none.
+pub(crate) fn longest(array: &ArrayRef) -> u64 {
+    lengths(array).and_then(Iterator::max).unwrap_or(0)
 }
 
 fn scalar_bytes(scalar: &ScalarValue) -> u128 {

@@ -99,4 +99,17 @@ async fn decimals_are_exact_or_an_error() {
     )
     .await;
     check("SELECT 1.10 * 3 AS a", Ok(json!("3.30"))).await;
+    // A quoted number is not rounded to the decimals of what it is compared with.
+    for (condition, wanted) in [
+        ("x = '0.5000000000001'", false),
+        ("'0.4999999999999' < x", true),
+        ("x BETWEEN '0.49999999' AND '0.50'", true),
+        ("x IN ('0.50000001', '0.4')", false),
+        ("x IN ('0.500')", true),
+        ("x <> '+0.5'", false),
+        ("x > '-1'", true),
+    ] {
+        check(&format!("SELECT {condition} AS a FROM (VALUES (0.5)) t(x)"), Ok(json!(wanted))).await;
+    }
+    check("SELECT x > '0.5x' AS a FROM (VALUES (0.5)) t(x)", Err("0.5x")).await;
 }

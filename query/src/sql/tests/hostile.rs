@@ -186,6 +186,20 @@ async fn no_statement_takes_more_than_it_may() {
     let crossed = "SELECT a.user_id FROM prices p1, prices p2, prices p3, prices p4, usage a";
     let error = world.ask(&world::everyone(), crossed).await.unwrap_err();
     assert!(error.starts_with("TG6004"), "{error}");
+    for copied in [
+        "SELECT max(length(u.t)) FROM (SELECT repeat(user_id, 5000) AS t FROM usage) u, prices p1, prices p2",
+        "SELECT count(*) FROM usage a JOIN (SELECT user_id, repeat(user_id, 5000) AS t FROM usage) u ON a.user_id = u.user_id \
+         WHERE a.team || u.t <> ''",
+        "SELECT (SELECT max(repeat(user_id, 500)) FROM usage) || price_id FROM prices",
+        "SELECT first_value(repeat(price_id, 100)) OVER () FROM prices",
+    ] {
+        let error = world.ask(&world::everyone(), copied).await.unwrap_err();
+        assert!(error.starts_with("TG6001"), "{copied}: {error}");
+    }
+    let said = "SELECT count(f) FROM (SELECT first_value(t) OVER () AS f FROM (SELECT repeat(user_id, 10000) AS t FROM usage \
+                UNION ALL SELECT p1.price_id FROM prices p1, prices p2))";
+    let error = world.ask(&world::everyone(), said).await.unwrap_err();
+    assert!(error.starts_with("TG6004"), "{error}");
     let long = "SELECT p1.price_id FROM prices p1, prices p2, prices p3";
     let error = world.ask(&world::everyone(), long).await.unwrap_err();
     assert!(error.starts_with("TG6007"), "{error}");
