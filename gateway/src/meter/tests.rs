@@ -300,6 +300,17 @@ fn a_whole_answer_is_read_in_any_pieces() {
 }
 
 #[test]
+fn what_is_too_large_to_be_copied_is_unreadable_in_any_pieces() {
+    let long = "x".repeat(300 * 1024);
+    let body = format!(r#"{{"id":"{long}","model":"m1","usage":{{"prompt_tokens":8,"completion_tokens":2}}}}"#);
+    for size in [7, 1_000, 100_000, body.len()] {
+        let run = run(WHOLE, End::Closed, body.as_bytes().chunks(size));
+        assert_eq!(run.measured.usage, Usage::missing(Doubt::Unreadable), "in {size}");
+        assert_eq!(run.measured.model_answered, "", "in {size}");
+    }
+}
+
+#[test]
 fn usage_without_a_count_is_not_reported_and_counts_that_are_none_are_unreadable() {
     let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":USAGE}"#;
     let start = r#"{"type":"message_start","message":{"id":"a1","model":"m1","usage":USAGE}}"#;

@@ -230,7 +230,7 @@ impl Scanner {
     }
 
     fn begin_value(&mut self) {
-        let wanted = WANTED.contains(&self.key.as_slice());
+        let wanted = !self.too_large && WANTED.contains(&self.key.as_slice());
         self.place = Place::Value { wanted };
         if wanted {
             self.copied.push(b'"');
@@ -252,7 +252,11 @@ impl Scanner {
     fn copy(&mut self, piece: Option<&[u8]>) {
         if let (Place::Value { wanted: true }, Some(piece)) = (self.place, piece) {
             if self.copied.len() + piece.len() > COPIED_MAX {
+                // Of what was copied of it nothing is used: how much that is depends on the pieces in which it came.
                 self.too_large = true;
+                self.place = Place::Value { wanted: false };
+                self.copied.clear();
+                self.whole = 0;
             } else {
                 self.copied.extend_from_slice(piece);
             }
