@@ -18,7 +18,7 @@ pub const ROW_MAX: Pico = Pico(999_999_999_999_999_999);
 impl Pico {
     /// The value as one row of the lake stores it, or nothing where the row cannot hold it.
     pub fn row(self) -> Option<i64> {
-        if self.0.abs() <= ROW_MAX.0 { i64::try_from(self.0).ok() } else { None }
+        if self.0.unsigned_abs() <= ROW_MAX.0.unsigned_abs() { i64::try_from(self.0).ok() } else { None }
     }
 
     /// Reads a decimal number of dollars, such as `100.00`; nothing if it is not one or has more than twelve decimals.
@@ -82,5 +82,19 @@ impl ops::Sub for Pico {
 impl Sum for Pico {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
         amounts.fold(Self::default(), ops::Add::add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_holds_what_fits_it_and_no_other_amount() {
+        for (amount, row) in [(0, Some(0)), (-1, Some(-1)), (i128::MIN, None), (i128::MAX, None), (ROW_MAX.0 + 1, None)]
+        {
+            assert_eq!(Pico(amount).row(), row, "{amount}");
+        }
+        assert_eq!(Pico(-ROW_MAX.0).row().map(i128::from), Some(-ROW_MAX.0));
     }
 }

@@ -52,7 +52,7 @@ impl Time {
 
     /// The second that this instant is in.
     pub fn second(self) -> Self {
-        Self(self.0 - self.0.rem_euclid(1_000_000))
+        Self(self.0.saturating_sub(self.0.rem_euclid(1_000_000)))
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -80,6 +80,13 @@ impl fmt::Debug for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_second_of_any_instant_is_not_after_it() {
+        for (micros, second) in [(1_999_999, 1_000_000), (-1, -1_000_000), (i64::MIN, i64::MIN)] {
+            assert_eq!(Time::from_micros(micros).second(), Time::from_micros(second));
+        }
+    }
 
     #[test]
     fn a_day_is_its_midnight_and_an_instant_is_itself() {
