@@ -46,16 +46,13 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Copies what may go on to a provider.
 pub(crate) fn copy_allowed(from: &HeaderMap, forward: &[String], to: &mut HeaderMap) {
-    let mut named: Vec<&str> = Vec::new();
-    for value in from.get_all(header::CONNECTION) {
-        named.extend(value.to_str().unwrap_or_default().split(',').map(str::trim));
-    }
+    let named: Vec<HeaderName> = hops(from).collect();
     for (name, value) in from {
         let text = name.as_str();
         let may = ALLOWED.contains(&text)
             || text.starts_with("x-stainless-")
             || (forward.iter().any(|wanted| wanted.eq_ignore_ascii_case(text)) && !SECRET.contains(&text));
-        let hops = HOP_BY_HOP.contains(&text) || named.iter().any(|other| other.eq_ignore_ascii_case(text));
+        let hops = HOP_BY_HOP.contains(&text) || named.contains(name);
         if may && !hops {
             to.append(name.clone(), value.clone());
         }
@@ -64,15 +61,18 @@ pub(crate) fn copy_allowed(from: &HeaderMap, forward: &[String], to: &mut Header
 
 /// Removes from an answer's head what is not for the client.
 pub(crate) fn answer_headers(headers: &mut HeaderMap) {
-    let mut gone: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        let names = value.to_str().unwrap_or_default().split(',');
-        gone.extend(names.filter_map(|name| name.trim().parse::<HeaderName>().ok()));
-    }
+    let mut gone: Vec<HeaderName> = hops(headers).collect();
     gone.extend(headers.keys().filter(|name| is_private_answer(name.as_str())).cloned());
     for name in gone {
         headers.remove(name);
     }
+}
+
+/// The headers that `connection` names for one hop. What is no name, which may be any bytes, does not hide those beside it.
+fn hops(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let named =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
 fn is_private_answer(name: &str) -> bool {
@@ -143,6 +143,17 @@ mod tests {
         let mut names: Vec<&str> = to.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["anthropic-version", "content-type", "x-custom", "x-stainless-lang"]);
+    }
+
+    #[test]
+    fn what_is_no_name_hides_no_name_beside_it() {
+        let mut headers = map(&[("x-hop", "1"), ("x-custom", "1")]);
+        headers.insert("connection", HeaderValue::from_bytes(b"X-Hop, \xe9").unwrap());
+        let mut to = HeaderMap::new();
+        copy_allowed(&headers, &["x-hop".into(), "x-custom".into()], &mut to);
+        assert_eq!(to, map(&[("x-custom", "1")]));
+        answer_headers(&mut headers);
+        assert_eq!(headers, to);
     }
 
     #[test]
