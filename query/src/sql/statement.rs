@@ -145,15 +145,18 @@ const NO_CALL: &[Keyword] = &[
 
 /// How deep parentheses that follow a name are in each other.
 fn calls_deep(tokens: &[Token]) -> usize {
-    let (mut open, mut deepest, mut named) = (Vec::new(), 0, false);
+    let (mut open, mut calls, mut deepest, mut named) = (Vec::new(), 0, 0, false);
     for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
         match token {
-            Token::LParen => open.push(named),
-            Token::RParen => drop(open.pop()),
+            Token::LParen => {
+                open.push(named);
+                calls += usize::from(named);
+            }
+            Token::RParen => calls -= usize::from(open.pop() == Some(true)),
             _ => {}
         }
         named = matches!(token, Token::Word(word) if !NO_CALL.contains(&word.keyword));
-        deepest = deepest.max(open.iter().filter(|call| **call).count());
+        deepest = deepest.max(calls);
     }
     deepest
 }
@@ -278,7 +281,7 @@ impl VisitorMut for Tags {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{MAX_SQL_BYTES, parse};
 
     #[test]
     fn queries_pass_and_everything_else_does_not() {
@@ -308,6 +311,14 @@ mod tests {
         check("SELECT * FROM usage FOR UPDATE", Err("FOR UPDATE"));
         check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
         check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
+    }
+
+    /// Each parenthesis is looked at once: with the square of their number this would take minutes.
+    #[test]
+    fn many_parentheses_are_refused_at_once() {
+        for text in ["(", "f(", "()", ")"] {
+            assert!(parse(&text.repeat(MAX_SQL_BYTES / text.len())).is_err(), "{text}");
+        }
     }
 
     #[test]
