@@ -50,7 +50,7 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for room in ["src", "schemas", "journal", "gateway", "metering", "query", "tests"] {
+    for room in ["src", "schemas", "journal", "gateway", "metering", "query", "tests", "fuzz"] {
         collect(&root().join(room), &mut found);
     }
     assert!(found.len() > 50, "the source was not found");

@@ -22,7 +22,7 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     Some(response)
 }
 
-fn check(headers: &HeaderMap, version: Version) -> Result<(), &'static str> {
+pub(crate) fn check(headers: &HeaderMap, version: Version) -> Result<(), &'static str> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         if !is_only(headers, header::TRANSFER_ENCODING, b"chunked") {
             return Err("`transfer-encoding` is `chunked`, once, or absent");

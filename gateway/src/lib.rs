@@ -25,6 +25,9 @@ mod drainer;
 mod emit;
 mod error;
 pub mod fault;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod heading;
 mod http;

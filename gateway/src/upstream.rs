@@ -39,6 +39,8 @@ mod connect;
 mod headers;
 
 pub(crate) use headers::answer_headers;
+#[cfg(feature = "fuzz")]
+pub(crate) use headers::copy_allowed;
 
 /// How long an idle connection is kept: less than providers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(45);

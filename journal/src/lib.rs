@@ -39,6 +39,10 @@ pub mod shipping;
 #[cfg(test)]
 mod conformance;
 
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub use crate::segment::fuzz;
+
 pub use crate::{
     disk::Disk,
     error::Error,

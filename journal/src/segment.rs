@@ -29,6 +29,8 @@ pub(crate) mod facts;
 pub(crate) mod files;
 mod flush;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub(crate) mod open;
 mod read;
 mod scan;

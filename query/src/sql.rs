@@ -147,6 +147,13 @@ impl Engine {
     }
 }
 
+/// The text of a statement that may be planned, or why it may not: for the target of fuzz/, which is nobody else's. No feature
+/// hides it, because only the root package's own tests could turn one on, and they may be built without this crate.
+#[doc(hidden)]
+pub fn understood(sql: &str) -> Result<String, QueryError> {
+    statement::parse(sql).map(|statement| statement.to_string())
+}
+
 #[cfg(test)]
 impl Engine {
     /// How many queries could begin now.

@@ -20,7 +20,7 @@ mod server;
 mod store;
 mod tenant;
 mod unique;
-mod unit;
+pub(crate) mod unit;
 mod yaml;
 
 pub use base_url::{BaseUrl, is_loopback, is_private};

@@ -11,6 +11,9 @@ pub mod config;
 pub mod decision;
 pub mod error_code;
 pub mod event;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod id;
 pub mod json;
 pub mod ledger;

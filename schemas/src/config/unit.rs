@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// Reads a time: a whole number and `ms`, `s`, `m`, `h` or `d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let factor = match unit {
         "ms" => 1,
@@ -20,7 +20,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Reads a size: a whole number of bytes, or one with `B`, `KiB`, `MiB`, `GiB`, `TiB`, `KB`, `MB`, `GB` or `TB`.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
         "" | "B" => 1,

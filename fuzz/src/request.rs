@@ -1,0 +1,73 @@
+//! Bodies of requests: edits change what they name and nothing else, and what is edited reads as it was meant.
+//!
+//! The first byte of an input chooses the API and the edits. The bound of the request is taken in passing: it may refuse or say that
+//! nothing bounds it, but where it gives one that is at least the cap that the request states.
+
+use bytes::Bytes;
+use gateway::request::{Cap, CapMember, Edits, Parsed, parse};
+use schemas::{
+    bound::{Bound, Measure, bound},
+    error_code::ErrorCode,
+    event::Api,
+    price::{Book, Key, ModelFacts},
+    time::Time,
+};
+use serde_json::Value;
+
+/// The members that edits write.
+const EDITED: [&str; 4] = ["model", "max_tokens", "max_completion_tokens", "stream_options"];
+
+/// Reads and edits a request.
+pub fn check(input: &[u8]) {
+    let Some((choice, body)) = input.split_first() else { return };
+    let api = Api::ALL[usize::from(*choice) % Api::ALL.len()];
+    let body = Bytes::copy_from_slice(body);
+    let (parsed, tree) = match parse(api, &body) {
+        Ok(read) => read,
+        Err(problem) => {
+            let known = [ErrorCode::MalformedJson, ErrorCode::DuplicateJsonKey, ErrorCode::BadValue];
+            return assert!(known.contains(&problem.code), "{problem}");
+        }
+    };
+    assert!(!parsed.model.is_empty() && parsed.model.len() <= 256);
+    assert_eq!(parsed.edit(&Edits::default()).as_ptr(), body.as_ptr());
+    let facts = ModelFacts { context_window: Some(8_192), max_output_tokens: Some(4_096), ..ModelFacts::default() };
+    let key = Key { provider: "openai", vendor: "openai", model: &parsed.model, tier: "", at: Time::ZERO };
+    if let Ok(Bound::AtMost(most)) = bound(api, &tree, &facts, &Book::builtin(), &key, Measure::Bytes) {
+        let least = parsed.output_cap().unwrap_or(0);
+        assert!(matches!(api, Api::OpenAiEmbeddings | Api::AnthropicCountTokens) || most.output >= least, "{most:?}");
+    }
+    let capped = matches!(api, Api::OpenAiChat | Api::AnthropicMessages) && choice & 0x10 != 0;
+    let member = if api == Api::OpenAiChat && choice & 0x20 != 0 {
+        CapMember::MaxCompletionTokens
+    } else {
+        CapMember::MaxTokens
+    };
+    let cap = Some(Cap { member, tokens: u64::from(choice >> 6) }).filter(|_| capped);
+    edited(&parsed, &Edits { model: Some("a \"new\" one"), ask_usage: choice & 4 != 0, cap });
+}
+
+fn edited(parsed: &Parsed, edits: &Edits<'_>) {
+    let (before, after) = (parsed.body().clone(), parsed.edit(edits));
+    let shown = String::from_utf8_lossy(&after).into_owned();
+    let (again, _) = parse(parsed.api(), &after).unwrap_or_else(|problem| panic!("{problem}: {shown}"));
+    assert_eq!(edits.model, Some(again.model.as_str()), "{shown}");
+    assert_eq!((again.stream, again.n), (parsed.stream, parsed.n), "{shown}");
+    let asks = edits.ask_usage && parsed.stream && parsed.api() == Api::OpenAiChat;
+    assert_eq!(again.wants_usage, parsed.wants_usage || asks, "{shown}");
+    let lowered = |tokens: Option<u64>| tokens.map(|tokens| edits.cap.map_or(tokens, |cap| tokens.min(cap.tokens)));
+    if parsed.output_cap().is_some() || edits.cap.is_none() {
+        assert_eq!(again.max_tokens, lowered(parsed.max_tokens), "{shown}");
+        assert_eq!(again.max_completion_tokens, lowered(parsed.max_completion_tokens), "{shown}");
+    } else {
+        assert_eq!(again.output_cap(), edits.cap.map(|cap| cap.tokens), "{shown}");
+    }
+    assert_eq!(again.edit(edits), after, "edited twice is edited once");
+    // Everything else says what it said.
+    let rest = |body: &[u8]| {
+        let Ok(Value::Object(mut members)) = serde_json::from_slice(body) else { panic!("not an object: {shown}") };
+        EDITED.iter().for_each(|name| drop(members.remove(*name)));
+        members
+    };
+    assert_eq!(rest(&after), rest(&before));
+}

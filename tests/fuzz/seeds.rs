@@ -1,0 +1,342 @@
+//! What fuzzing begins from: inputs that are good, or nearly, and the words of their grammars.
+//!
+//! They are the repository's own (golden records, the configuration, the price book's form) and, where the corpus of recorded
+//! exchanges stands beside it, answers and requests of providers, the shortest ones of each kind.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use schemas::event::Api;
+use serde_json::{Value, value::RawValue};
+
+use super::bodies;
+
+/// How many recorded exchanges of each API, streamed or not, are taken, and how long they are at most.
+const RECORDED: usize = 4;
+const RECORDED_MAX: usize = 6 * 1024;
+
+const CHAT: &str = r#"data: {"id":"c1","object":"chat.completion.chunk","model":"gpt-4o","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi \u00e9"}}],"usage":null}
+
+: a comment
+data: {"id":"c1","model":"gpt-4o","choices":[{"index":0,"delta":{"content":" there"},"finish_reason":"stop"}]}
+
+data: {"id":"c1","model":"gpt-4o","choices":[],"usage":{"prompt_tokens":12,"completion_tokens":7,"total_tokens":19,"prompt_tokens_details":{"cached_tokens":3}}}
+
+data: [DONE]
+
+"#;
+
+const MESSAGES: &str = "event: message_start\r\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m1\",\"model\":\"claude-opus-4\",\
+\"usage\":{\"input_tokens\":9,\"cache_creation\":{\"ephemeral_5m_input_tokens\":2},\"output_tokens\":1,\"service_tier\":\"standard\"}}}\r\n\r\n\
+event: content_block_delta\r\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\r\n\r\n\
+event: message_delta\r\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\r\ndata: \"usage\":{\"output_tokens\":11}}\r\n\r\n\
+event: message_stop\r\ndata: {\"type\":\"message_stop\"}\r\n\r\n";
+
+const WHOLE: &str = r#"{"id":"c1","model":"gpt-4o","choices":[{"message":{"role":"assistant","content":"Hello"}}],"service_tier":"default","usage":{"prompt_tokens":8,"completion_tokens":2,"total_tokens":10}}"#;
+
+const REQUEST: &str = r#"{"model":"gpt-4o","stream":true,"stream_options":{"x":1},"max_tokens":64.0,"n":2,"messages":[{"role":"user","content":[{"type":"text","text":"caf\u00e9 \ud83d\ude00"}]}],"tools":[{"type":"function","function":{"name":"f","parameters":{}}}]}"#;
+
+const HEAD: &str = "?model=gpt&k%65y=tg-fuzz-key&alt=sse
++X-Custom
++authorization
+host: api.example
+authorization: Bearer tg-fuzz-key
+x-api-key: tg-fuzz-key
+x-tollgate-tags: feature=search, team=a
+connection: close, x-custom
+x-custom: 1
+cookie: a=b
+content-type: application/json
+set-cookie: a=b
+transfer-encoding: chunked
+x-ratelimit-limit-requests: 1";
+
+const PRICES: &str = "models:
+  - provider: openai
+    names: [gpt-4o, \"gpt-4o-2024-*\"]
+    context_window: 128000
+    source: https://prices.example
+    source_date: 2026-11-20
+    prices:
+      - { per_million: { input: 2.50, output: 10 }, per_unit: { web_search: 0.01 }, above: 200000, from: 2026-01-01 }
+";
+
+fn owned(seeds: &[&str]) -> Vec<Vec<u8>> {
+    seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
+}
+
+/// A seed behind the byte that says how it is to be taken.
+fn behind(choice: u8, seed: &[u8]) -> Vec<u8> {
+    [&[choice], seed].concat()
+}
+
+pub(crate) fn amounts() -> Vec<Vec<u8>> {
+    let amounts =
+        ["100.00", "-0.000000000001", "6.4e1", "640E-1", "1e999999999999999999999", "0.00019325", "4e-05", "-0.0"];
+    let spans = ["90s", "15 m", "24h", "366000000d", "512KiB", "9223372036854775807", "8388607TiB", "1 GB"];
+    let instants = ["2026-11-01", "2026-11-01T12:30:00.5+02:00", "9999-12-31T23:59:59Z", "-009999-01-01T00:00:00Z"];
+    let names = [
+        "0123456789abcdefABCDEF0123456789",
+        "https://api.example:8443/v1/",
+        "http://[::1]:80/a%20b",
+        "https://127.0.0.1",
+        "https://a.b.example./",
+    ];
+    let edges = [i128::MIN, i128::MAX, -1, i128::from(i64::MIN)];
+    let edges = edges.iter().map(|edge| edge.to_le_bytes().to_vec());
+    [&amounts[..], &spans, &instants, &names].iter().flat_map(|seeds| owned(seeds)).chain(edges).collect()
+}
+
+pub(crate) fn config() -> Vec<Vec<u8>> {
+    let own = fs::read_to_string(root().join("tollgate.yaml")).unwrap();
+    let few = "tenants: &t [ { name: \"a${UNSET:-b}\", keys: [ { name: k, key: \"${KEY}\", tags: { env: prod } } ] } ]\nlisten: { gateway: \"127.0.0.1:${PORT}\" }\nlimits: *t\n";
+    let json = r#"{"limits":[{"name":"l","scope":{"tenant":"a","tag.env":"*"},"unit":"usd","amount":"1.5","window":"day","mode":"hard"}]}"#;
+    // A section by itself is read to its end more often than the whole.
+    let mut seeds = owned(&[&own, few, json, PRICES]);
+    let mut section = String::new();
+    for line in own.lines().filter(|line| !line.starts_with('#')) {
+        if line.starts_with(|first: char| first.is_ascii_lowercase()) && !section.is_empty() {
+            seeds.push(std::mem::take(&mut section).into_bytes());
+        }
+        section.push_str(line);
+        section.push('\n');
+    }
+    seeds.push(section.into_bytes());
+    seeds
+}
+
+pub(crate) fn headers() -> Vec<Vec<u8>> {
+    owned(&[
+        HEAD,
+        "authorization: bearer tg-fuzz-key\nx-tollgate-tags: a=b,c=\u{e9}\nhost: a\ncontent-length: 1",
+        "?key=tg-fuzz-key",
+        "connection: \u{e9}, x-custom\nx-custom: 1\n+x-custom",
+    ])
+}
+
+pub(crate) fn json() -> Vec<Vec<u8>> {
+    let odd = [
+        r#" { "a" : [1, -0.0e-5, 1.7976931348623157e308, true, null], "\u0061\ud83d\ude00" : "\/\b\n\"\\", "a":{} } "#,
+        r#"["\ud83d", "\ude00\ud83d x", "é\u00e9", "plain text that is longer than one block of sixty-four bytes, by some"]"#,
+        r#"[[[[[[[[[[{"a":[[[[{"b":[]}]]]]}]]]]]]]]]]"#,
+    ];
+    let recorded = exchanges().into_iter().filter(|exchange| !exchange.stream).map(|exchange| exchange.answer);
+    owned(&odd).into_iter().chain(owned(&[WHOLE, REQUEST])).chain(recorded).collect()
+}
+
+pub(crate) fn meter() -> Vec<Vec<u8>> {
+    let stream = bodies::meter::STREAM;
+    let mut seeds = vec![
+        behind(stream | 8, CHAT.as_bytes()),
+        behind(stream | 2, MESSAGES.as_bytes()),
+        behind(0, WHOLE.as_bytes()),
+        behind(1, WHOLE.as_bytes()),
+        behind(16, br#"{"error":{"type":"rate_limit"}}"#),
+    ];
+    // Documents and frames of a size at which they are read otherwise: too large to be kept, and a member too large to be copied.
+    let long = "x".repeat(300 * 1024);
+    seeds.push(behind(0, WHOLE.replace("Hello", &long).as_bytes()));
+    seeds.push(behind(0, WHOLE.replace("c1", &long).as_bytes()));
+    seeds.push(behind(stream | 8, CHAT.replace("there", &long.repeat(4)).as_bytes()));
+    for exchange in exchanges() {
+        let place = Api::ALL.iter().position(|api| *api == exchange.api).unwrap();
+        let kind = if exchange.stream { stream | 8 } else { 0 };
+        seeds.push(behind(kind | u8::try_from(place).unwrap(), &exchange.answer));
+    }
+    seeds
+}
+
+pub(crate) fn request() -> Vec<Vec<u8>> {
+    let mut seeds = vec![behind(0x74, REQUEST.as_bytes()), behind(0x12, REQUEST.as_bytes())];
+    seeds.push(behind(1, br#"{"model":"text-embedding-3-small","input":["a","b"]}"#));
+    for exchange in exchanges() {
+        let place = Api::ALL.iter().position(|api| *api == exchange.api).unwrap();
+        seeds.extend(exchange.request.map(|body| behind(0x54 | u8::try_from(place).unwrap(), &body)));
+    }
+    seeds
+}
+
+pub(crate) fn segment() -> Vec<Vec<u8>> {
+    let golden = golden().into_values().collect::<Vec<_>>().concat();
+    vec![golden, b"\x01\x02\x03\x04\x02a few records of a journal, of which one is empty".to_vec(), [9; 40].to_vec()]
+}
+
+pub(crate) fn sse() -> Vec<Vec<u8>> {
+    let crs = CHAT.replace('\n', "\r");
+    let marked = format!("\u{feff}{}", MESSAGES.replace("\r\n\r\n", "\r\n\n"));
+    let odd = "data\ndata:\ndata:  a\nid: 1\n\ndata: {\"usage\":{}}\n\n\r\n\r\r\n: only a comment\n\ndata: cut";
+    let recorded = exchanges().into_iter().filter(|exchange| exchange.stream).map(|exchange| exchange.answer);
+    owned(&[CHAT, MESSAGES, &crs, &marked, odd, ""]).into_iter().chain(recorded).collect()
+}
+
+#[cfg(feature = "query")]
+pub(crate) fn sql() -> Vec<Vec<u8>> {
+    owned(&[
+        "SELECT tenant, sum(cost_usd) AS cost FROM usage WHERE tag('env') = 'prod' AND time > now() - INTERVAL '1 day' GROUP BY 1",
+        "WITH t AS (SELECT CAST(user_id AS BIGINT) AS n FROM usage u JOIN calls c ON u.call_id = c.call_id) SELECT n FROM t ORDER BY 1 LIMIT 2",
+        "EXPLAIN SELECT row_number() OVER (PARTITION BY tenant ORDER BY time) FROM usage",
+        "SELECT CASE WHEN a IS NULL THEN 1 ELSE -2.5e3 END, \"Odd\"\"name\", E'a\\n', $$x$$ FROM (VALUES (1, 'é')) v(a, b) /* a comment */",
+        "SELECT 1 UNION ALL (SELECT 2 EXCEPT SELECT 3) -- the end",
+        "COPY usage TO 'x.csv'; DROP TABLE usage",
+        "SELECT f(g(h((((1))))))[1:2], ARRAY[1,2], a::INT, x LIKE '%' ESCAPE '!' FROM usage",
+    ])
+}
+
+pub(crate) fn wire() -> Vec<Vec<u8>> {
+    let golden = golden();
+    let mut seeds = Vec::new();
+    for (name, body) in &golden {
+        let (kind, which) = name.split_once('-').unwrap();
+        let place = bodies::wire::KINDS.iter().position(|known| *known == kind).unwrap();
+        let place = u8::try_from(place).unwrap();
+        // A state stands behind its key.
+        seeds.push(match golden.get(&format!("key-{which}")).filter(|_| kind == "state") {
+            Some(key) => [&[place, u8::try_from(key.len()).unwrap()], key.as_slice(), body].concat(),
+            None => behind(place, body),
+        });
+    }
+    seeds
+}
+
+/// The words of a target's grammar.
+pub(crate) fn words(target: &str) -> &'static [&'static str] {
+    match target {
+        "amounts" => &["e", "E-", ".", "-", "00", "KiB", "ms", "T00:00", "Z", "+02:00", "https://", "[::1]", ":0"],
+        "config" => &[
+            "${KEY}",
+            "${UNSET}",
+            "${PORT:-x}",
+            "$${",
+            "&a ",
+            "*a",
+            "\n  - ",
+            ": ",
+            "{ ",
+            " }",
+            "[",
+            "]",
+            "|\n",
+            "? ",
+            "---\n",
+            "!!str ",
+        ],
+        "headers" => &[
+            "\nconnection: ",
+            "\n+",
+            "\n?",
+            "key=",
+            "%6bey=",
+            "%6B%65%79=",
+            "&",
+            "tg-fuzz-key",
+            "Bearer ",
+            "\ncookie: ",
+            "env=",
+            "\u{e9}",
+        ],
+        "json" | "request" => &[
+            "null",
+            "\\u00e9",
+            "\\ud83d",
+            "\\ude00",
+            "\"model\":",
+            "{\"a\":",
+            "[[",
+            "]]",
+            "1e400",
+            "\"\"",
+            "\"stream\":true,",
+            "\"max_tokens\":9,",
+        ],
+        "meter" | "sse" => &[
+            "\n\n",
+            "\r\n\r\n",
+            "\r",
+            "data: ",
+            "data:",
+            "[DONE]",
+            "\"usage\":{",
+            "\u{feff}",
+            "\"choices\":[]",
+            ": x\n",
+            "event: message_stop\n",
+            "\"error\":{}",
+        ],
+        "sql" => &[
+            "SELECT ",
+            "(",
+            ")",
+            "((((((((",
+            "'",
+            "$$",
+            "/*",
+            "--",
+            " UNION ",
+            " FROM usage ",
+            "tag('env')",
+            "EXPLAIN ",
+            ";",
+            " OR ",
+            "WITH t AS ",
+            "NOT ",
+            "f(",
+        ],
+        _ => &[],
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The golden records, by name.
+fn golden() -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(root().join("schemas/golden/v1")).unwrap().map(|file| file.unwrap().path());
+    let records = files.filter(|path| path.extension().is_some_and(|end| end == "bin"));
+    records.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())).collect()
+}
+
+/// A recorded exchange.
+struct Exchange {
+    api: Api,
+    stream: bool,
+    answer: Vec<u8>,
+    request: Option<Vec<u8>>,
+}
+
+/// The shortest recorded exchanges of each API, streamed or not; none where there is no corpus.
+fn exchanges() -> Vec<Exchange> {
+    let beside = || root().join("../shared/corpus");
+    let corpus = env::var_os("TOLLGATE_CORPUS").map_or_else(beside, PathBuf::from);
+    let Ok(files) = fs::read_dir(&corpus) else { return Vec::new() };
+    let mut found: Vec<_> = files.filter_map(|file| recorded(&corpus, file.unwrap().file_name().to_str()?)).collect();
+    found.sort_by(|a, b| (a.answer.len(), &a.answer).cmp(&(b.answer.len(), &b.answer)));
+    let kinds = Api::ALL.into_iter().flat_map(|api| [(api, false), (api, true)]);
+    let place = |exchange: &Exchange| kinds.clone().position(|kind| kind == (exchange.api, exchange.stream));
+    let mut taken = [0; 2 * Api::ALL.len()];
+    found.retain(|exchange| {
+        let count = &mut taken[place(exchange).unwrap()];
+        *count += 1;
+        *count <= RECORDED
+    });
+    found
+}
+
+fn recorded(corpus: &Path, name: &str) -> Option<Exchange> {
+    let id = name.strip_suffix(".meta.json")?;
+    let meta: Value = serde_json::from_slice(&fs::read(corpus.join(name)).unwrap()).unwrap();
+    let api = Api::ALL.into_iter().find(|api| meta["api"] == api.name()).filter(|_| meta["status"] == 200)?;
+    let of = |end: &str| fs::read(corpus.join(format!("{id}.{end}"))).ok().filter(|body| body.len() <= RECORDED_MAX);
+    let (stream, answer) = match of("response.sse") {
+        Some(answer) => (true, answer),
+        None => (false, of("response.json")?),
+    };
+    let request = of("request.json").and_then(|file| {
+        let request: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&file).ok()?;
+        Some(request.get("body")?.get().as_bytes().to_vec())
+    });
+    Some(Exchange { api, stream, answer, request })
+}
