@@ -313,7 +313,7 @@ mod tests {
         check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
     }
 
-    /// Each parenthesis is looked at once: with the square of their number this would take minutes.
+    /// Each parenthesis is looked at once: with the square of their number there would be two thousand million steps.
     #[test]
     fn many_parentheses_are_refused_at_once() {
         for text in ["(", "f(", "()", ")"] {
