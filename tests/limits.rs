@@ -24,14 +24,14 @@ use journal::{Disk, Road};
 use metering::Metering;
 use schemas::{
     bound::{AtMost, Bound, OutputCap},
-    config::MeteringConfig,
     decision::{Instance, Key, State},
     error_code::ErrorCode,
-    event::{Api, Attempt, Event, Opened, Outcome, Settled},
+    event::{Attempt, Event, Opened, Outcome, Settled},
+    fixture::{self, of_acme},
     id::{CallId, Lane},
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, Scope, Unit, Window},
     money::Pico,
-    policy::{Policy, Record, Tenant},
+    policy::Record,
     price::Book,
     subject::Subject,
     time,
@@ -52,24 +52,13 @@ impl House {
     fn open(dir: &Path, limits: Vec<Limit>) -> Self {
         let road = Disk::open(dir, &journal::Options::default()).unwrap();
         let book = Book::builtin();
-        let policy = Policy {
-            tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }],
-            limits,
-            models: Vec::new(),
-            access: Vec::new(),
-            metering: MeteringConfig::default(),
-            book: book.hash(),
-        };
+        let policy = fixture::policy(limits, book.hash());
         let records = [Record::Book(Box::new(book)), Record::Policy(Box::new(policy))];
         let bodies: Vec<Bytes> = records.iter().map(|record| wire::encode_policy(record).into()).collect();
         road.publish(&bodies).unwrap();
         let journal = road.journal().unwrap();
-        let predecessor = journal.predecessor().map(|before| schemas::event::Predecessor {
-            producer: before.producer,
-            last: before.last.get(&Lane(0)).copied().unwrap_or_default(),
-            provisions: Vec::new(),
-            used: Vec::new(),
-            counters: Vec::new(),
+        let predecessor = journal.predecessor().map(|before| {
+            fixture::predecessor(before.producer, before.last.get(&Lane(0)).copied().unwrap_or_default())
         });
         let opened = Event::Opened(Opened { gateway: "g".into(), at: time::now(), predecessor });
         append(&journal, &opened);
@@ -103,24 +92,8 @@ impl House {
     fn settle(&self, call: Call, usage: Usage, whole: bool) {
         let cost = Ok(Pico(usage.total().map_or(0, |total| i128::from(total.total()))));
         let (posted, counters) = self.limits.settle(Lane(0), call.permit, &Spent { usage: &usage, cost, whole });
-        let settled = Settled {
-            settled_at: time::now(),
-            attempt: call.attempt,
-            outcome: Outcome::Complete,
-            status: 200,
-            usage,
-            raw_usage: String::new(),
-            model_answered: String::new(),
-            service_tier: String::new(),
-            region: String::new(),
-            provider_cost: None,
-            response_id: String::new(),
-            ttft_ms: None,
-            posted,
-            counters,
-            call: None,
-        };
-        append(&self.journal, &Event::Settled(Box::new(settled)));
+        let bare = Settled::bare(call.attempt, time::now(), Outcome::Complete, usage);
+        append(&self.journal, &Event::Settled(Box::new(Settled { status: 200, posted, counters, ..bare })));
     }
 
     /// Every instance, once metering has accepted all that was written.
@@ -163,37 +136,14 @@ fn append(journal: &journal::Journal, event: &Event) {
 
 fn attempt(user: &str) -> Attempt {
     Attempt {
-        call: CallId::fresh(),
-        attempt: 1,
-        admitted_at: time::now(),
         subject: Arc::new(Subject { tenant: "acme".into(), user: user.into(), ..Subject::default() }),
-        api: Api::OpenAiChat,
-        provider: "openai".into(),
-        model: "gpt-4o-mini".into(),
-        model_requested: "gpt-4o-mini".into(),
-        stream: false,
         book: Book::builtin().hash(),
-        gateway: "g".into(),
+        ..fixture::attempt(CallId::fresh(), time::now())
     }
 }
 
 fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mode: Mode) -> Limit {
-    Limit {
-        name: name.into(),
-        scope,
-        unit,
-        amount,
-        window,
-        zone: "UTC".into(),
-        mode,
-        unbounded: OnUnbounded::Hold,
-        values: Vec::new(),
-        max_instances: None,
-    }
-}
-
-fn of_acme() -> Scope {
-    vec![(Dimension::Tenant, Match::Is("acme".into()))]
+    Limit { name: name.into(), scope, unit, mode, ..fixture::limit(amount, window) }
 }
 
 fn wait_for(what: &str, mut until: impl FnMut() -> bool) {

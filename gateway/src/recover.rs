@@ -185,30 +185,15 @@ fn unknown(open: Open, at: Time) -> Settled {
         Usage { parts: reported, completeness: Completeness::LowerBound(Doubt::Crashed) }
     };
     let attempt = open.admitted.attempt;
-    Settled {
-        settled_at: at,
+    let call = CallEnd {
+        attempts: attempt.attempt,
         outcome: Outcome::Unknown,
-        status: 0,
-        usage,
-        raw_usage: String::new(),
-        model_answered: String::new(),
-        service_tier: String::new(),
-        region: String::new(),
-        provider_cost: None,
-        response_id: String::new(),
-        ttft_ms: None,
-        posted,
-        counters: Vec::new(),
-        call: Some(CallEnd {
-            attempts: attempt.attempt,
-            outcome: Outcome::Unknown,
-            accepted_at: attempt.admitted_at,
-            balance_age_ms: 0,
-            session_id: String::new(),
-            earlier: Vector::default(),
-        }),
-        attempt,
-    }
+        accepted_at: attempt.admitted_at,
+        balance_age_ms: 0,
+        session_id: String::new(),
+        earlier: Vector::default(),
+    };
+    Settled { posted, call: Some(call), ..Settled::bare(attempt, at, Outcome::Unknown, usage) }
 }
 
 #[cfg(test)]
@@ -216,36 +201,24 @@ mod tests {
     use bytes::Bytes;
     use schemas::{
         event::Reported,
+        fixture,
         id::{InstanceId, Offset},
     };
 
     use super::*;
 
     fn counter(instance: u8, used: i128, version: u64) -> Counter {
-        let (instance, window) = (InstanceId([instance; 16]), Time::ZERO);
-        Counter { instance, window, used, returned: 0, held: 0, provisioned: 0, version, recall: 0 }
+        Counter { used, version, ..Counter::unused(InstanceId([instance; 16]), Time::ZERO) }
     }
 
     #[test]
     fn a_successor_tells_each_lane_what_its_predecessor_used_in_calls_of_others() {
         let producer = ProducerId::from_bytes([1; 16]);
         let settled = |counters| {
-            let attempt = schemas::event::Attempt {
-                call: CallId::from_bytes([1; 16]),
-                attempt: 1,
-                admitted_at: Time::ZERO,
-                subject: std::sync::Arc::default(),
-                api: schemas::event::Api::OpenAiChat,
-                provider: String::new(),
-                model: String::new(),
-                model_requested: String::new(),
-                stream: false,
-                book: schemas::id::BookHash([0; 32]),
-                gateway: "g".into(),
-            };
-            let admitted = Box::new(Admitted { attempt, holds: Vec::new() });
-            let open = Open { producer, lane: Lane(0), admitted, streamed: None };
-            Event::Settled(Box::new(Settled { counters, ..unknown(open, Time::ZERO) }))
+            let attempt = fixture::attempt(CallId::from_bytes([1; 16]), Time::ZERO);
+            let usage = Usage::missing(Doubt::Crashed);
+            let bare = Settled::bare(attempt, Time::ZERO, Outcome::Unknown, usage);
+            Event::Settled(Box::new(Settled { counters, ..bare }))
         };
         // Instance 7 was last reported in lane 1, its home, before it was used again; of instance 8 nobody knows where it lives.
         let reported =

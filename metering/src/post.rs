@@ -50,16 +50,7 @@ fn grow(total: &mut i128, reported: i128) -> bool {
 pub fn holder_mut(instance: &mut Instance, producer: ProducerId) -> &mut Holder {
     let known = instance.holders.iter().position(|holder| holder.producer == producer);
     let place = known.unwrap_or_else(|| {
-        instance.holders.push(Holder {
-            producer,
-            granted: 0,
-            returned: 0,
-            used: Vec::new(),
-            held: 0,
-            provisioned: 0,
-            version: 0,
-            recall: 0,
-        });
+        instance.holders.push(Holder::new(producer));
         instance.holders.len() - 1
     });
     &mut instance.holders[place]

@@ -143,6 +143,11 @@ impl Holder {
     /// The version of a holder whose producer is gone: no report of it can come any more.
     pub const CLOSED: u64 = u64::MAX;
 
+    /// A producer that has nothing yet.
+    pub const fn new(producer: ProducerId) -> Self {
+        Self { producer, granted: 0, returned: 0, used: Vec::new(), held: 0, provisioned: 0, version: 0, recall: 0 }
+    }
+
     /// Whether its producer is gone.
     pub const fn closed(&self) -> bool {
         self.version == Self::CLOSED

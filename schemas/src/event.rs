@@ -156,6 +156,13 @@ pub struct Counter {
     pub recall: u64,
 }
 
+impl Counter {
+    /// Nothing used, returned or held, and no version yet.
+    pub const fn unused(instance: InstanceId, window: Time) -> Self {
+        Self { instance, window, used: 0, returned: 0, held: 0, provisioned: 0, version: 0, recall: 0 }
+    }
+}
+
 /// An attempt was admitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admitted {
@@ -251,6 +258,29 @@ pub struct Settled {
     pub counters: Vec<Counter>,
     /// The call, if this was its last attempt.
     pub call: Option<CallEnd>,
+}
+
+impl Settled {
+    /// An end without more: no answer said anything, nothing was held, and the call goes on.
+    pub const fn bare(attempt: Attempt, settled_at: Time, outcome: Outcome, usage: Usage) -> Self {
+        Self {
+            attempt,
+            settled_at,
+            outcome,
+            status: 0,
+            usage,
+            raw_usage: String::new(),
+            model_answered: String::new(),
+            service_tier: String::new(),
+            region: String::new(),
+            provider_cost: None,
+            response_id: String::new(),
+            ttft_ms: None,
+            posted: Vec::new(),
+            counters: Vec::new(),
+            call: None,
+        }
+    }
 }
 
 /// What an attempt used of one instance, and what stays held because it is not known.

@@ -11,6 +11,9 @@ pub mod config;
 pub mod decision;
 pub mod error_code;
 pub mod event;
+pub mod fault;
+#[cfg(feature = "fixture")]
+pub mod fixture;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;

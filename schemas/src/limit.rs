@@ -285,6 +285,20 @@ impl Dimension {
         }
     }
 
+    /// The dimension that [`Self::name`] names.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "tenant" => Self::Tenant,
+            "team" => Self::Team,
+            "project" => Self::Project,
+            "user" => Self::User,
+            "key" => Self::Key,
+            "model" => Self::Model,
+            "provider" => Self::Provider,
+            _ => Self::Tag(name.strip_prefix("tag.")?.to_owned()),
+        })
+    }
+
     fn of<'a>(&self, target: Target<'a>) -> Option<&'a str> {
         Some(match self {
             Self::Tenant => &target.subject.tenant,

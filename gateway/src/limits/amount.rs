@@ -44,28 +44,14 @@ fn in_unit(unit: Unit, at_most: &AtMost) -> Result<i128, (ErrorCode, String)> {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{
-        bound::OutputCap,
-        limit::{Mode, Window},
-        money::Pico,
-    };
+    use schemas::{bound::OutputCap, fixture, limit::Window, money::Pico};
 
     use super::*;
 
     #[test]
     fn what_a_call_takes_is_in_the_limits_unit_or_says_why_not() {
-        let usd = Limit {
-            name: "usd".into(),
-            scope: Vec::new(),
-            unit: Unit::Usd,
-            amount: 1,
-            window: Window::Total,
-            zone: "UTC".into(),
-            mode: Mode::Hard,
-            unbounded: OnUnbounded::Refuse,
-            values: Vec::new(),
-            max_instances: None,
-        };
+        let unbounded = OnUnbounded::Refuse;
+        let usd = Limit { unit: Unit::Usd, unbounded, ..fixture::limit(1, Window::Total) };
         let check = |cost, wanted| {
             let most = AtMost { input: 1, output: u64::MAX, requests: 1, cost, output_cap: OutputCap::Stated(1) };
             let got =

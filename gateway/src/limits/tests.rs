@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use schemas::{
     bound::{AtMost, OutputCap},
     decision::{Holder, Instance, WindowState},
-    event::Api,
-    id::{BookHash, CallId},
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Schedule, Window},
-    subject::Subject,
+    fixture,
+    id::CallId,
+    limit::{Limit, Schedule, Window},
 };
 
 use super::*;
@@ -47,18 +46,7 @@ fn time(micros: i64) -> Time {
 
 impl Bench {
     fn new(window: Window) -> Self {
-        let limit = Limit {
-            name: "l".into(),
-            scope: vec![(Dimension::Tenant, Match::Is("acme".into()))],
-            unit: Unit::Tokens,
-            amount: 100,
-            window,
-            zone: "UTC".into(),
-            mode: Mode::Hard,
-            unbounded: OnUnbounded::Hold,
-            values: Vec::new(),
-            max_instances: None,
-        };
+        let limit = fixture::limit(100, window);
         let paper = Arc::new(Paper::default());
         let limits = Limits::over(me(), Arc::clone(&paper) as Arc<dyn Outlet>, 1);
         limits.lock().rule(std::slice::from_ref(&limit), Duration::from_secs(60));
@@ -68,19 +56,7 @@ impl Bench {
     }
 
     fn hold(&self, now: Time, tokens: u64) -> Tried {
-        let attempt = Attempt {
-            call: CallId::from_bytes([1; 16]),
-            attempt: 1,
-            admitted_at: now,
-            subject: Arc::new(Subject { tenant: "acme".into(), ..Subject::default() }),
-            api: Api::OpenAiChat,
-            provider: "p".into(),
-            model: "m".into(),
-            model_requested: "m".into(),
-            stream: false,
-            book: BookHash([0; 32]),
-            gateway: "g".into(),
-        };
+        let attempt = fixture::attempt(CallId::from_bytes([1; 16]), now);
         let output_cap = OutputCap::NoOutput;
         let bound = Bound::AtMost(AtMost { input: tokens, output: 0, requests: 1, cost: Ok(Pico(0)), output_cap });
         self.limits.try_admit(&Ask { attempt: &attempt, bound: &bound, now }, self.at).0
@@ -89,16 +65,7 @@ impl Bench {
     fn decide(&self, start: Time, granted: i128, recall: u64) {
         let named = (!self.limit.window.stands()).then_some(start);
         let id = InstanceId::of::<&str>(self.limit.id(), &[], named);
-        let holder = Holder {
-            producer: me(),
-            granted,
-            returned: 0,
-            used: Vec::new(),
-            held: 0,
-            provisioned: 0,
-            version: 0,
-            recall: 0,
-        };
+        let holder = Holder { granted, ..Holder::new(me()) };
         let instance = Instance {
             id,
             limit: self.limit.id(),

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemas::{
     config::{Cors, Server},
     event::{self, Api, Event},
+    fixture,
     id::{CallId, Lane},
     price::Book,
-    subject::Subject,
     time::Time,
     wire,
 };
@@ -80,17 +80,12 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
     let body = Bytes::from(body.to_string());
     let flight = Flight::open(&bench.worker, Lane(0));
     let facts = event::Attempt {
-        call: CallId::fresh(),
-        attempt: 1,
-        admitted_at: flight.admitted_at,
-        subject: Arc::new(Subject::default()),
-        api: Api::OpenAiChat,
         provider: "sandbox".into(),
         model: "sandbox/8".into(),
         model_requested: "sandbox/8".into(),
         stream,
         book: Book::builtin().hash(),
-        gateway: "g".into(),
+        ..fixture::attempt(CallId::fresh(), flight.admitted_at)
     };
     let permit = Permit { holds: Vec::new(), balance_age_ms: 0, hard: false, observed: Vec::new() };
     let book = Arc::new(Book::builtin());

@@ -21,6 +21,7 @@ use schemas::{
         UsageInStream,
     },
     event::{Admitted, Event, Settled},
+    fixture,
     policy::{ApiKey, Digest, Policy, Tenant},
     price::Book,
     wire,
@@ -104,7 +105,6 @@ fn policy() -> PolicyView {
     };
     let policy = Policy {
         tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
-        limits: Vec::new(),
         models: vec![
             route("gpt-*", "openai", None),
             route("alias", "openai", Some("gpt-4o-mini")),
@@ -112,9 +112,8 @@ fn policy() -> PolicyView {
             route("sandbox/*", "sandbox", None),
             route("nowhere", "gone", None),
         ],
-        access: Vec::new(),
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
-        book: book.hash(),
+        ..fixture::policy(Vec::new(), book.hash())
     };
     PolicyView::new(policy, Arc::new(book), 1)
 }

@@ -7,14 +7,14 @@ use metering::{
     engine::{Engine, Input},
 };
 use schemas::{
-    config::MeteringConfig,
     decision::State,
     event::{
-        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, LeaseRequested, Opened, Outcome, Posting, Settled, Want,
+        Admitted, Attempt, CallEnd, Counter, Event, Hold, LeaseRequested, Opened, Outcome, Posting, Settled, Want,
     },
+    fixture,
     id::{CallId, Lane, Offset, ProducerId, Seq},
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Unit, Window},
-    policy::{Policy, Tenant},
+    limit::{Limit, Mode, Unit, Window},
+    policy::Policy,
     price::Book,
     subject::Subject,
     time::Time,
@@ -72,14 +72,7 @@ impl Desk {
     }
 
     pub(crate) fn policy(&self) -> Policy {
-        Policy {
-            tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }],
-            limits: self.limits.clone(),
-            models: Vec::new(),
-            access: Vec::new(),
-            metering: MeteringConfig::default(),
-            book: self.book.hash(),
-        }
+        fixture::policy(self.limits.clone(), self.book.hash())
     }
 
     /// An engine under the policy.
@@ -116,48 +109,27 @@ impl Desk {
     }
 
     fn counter(&self, hold: &Hold, calls: u64) -> Counter {
-        Counter {
-            instance: hold.instance,
-            window: hold.window,
-            used: i128::from(calls) * 1_000,
-            returned: 0,
-            held: 64_000,
-            provisioned: 0,
-            version: calls + 1,
-            recall: 0,
-        }
+        let used = i128::from(calls) * 1_000;
+        Counter { used, held: 64_000, version: calls + 1, ..Counter::unused(hold.instance, hold.window) }
     }
 
     /// The two events of a call.
     pub(crate) fn call(&self, number: usize) -> [Event; 2] {
         let at = Time::from_micros(self.at.as_micros() + number as i64);
         let attempt = Attempt {
-            call: CallId::fresh(),
-            attempt: 1,
-            admitted_at: at,
             subject: Arc::clone(&self.subject),
-            api: Api::OpenAiChat,
-            provider: "openai".into(),
-            model: "gpt-4o-mini".into(),
-            model_requested: "gpt-4o-mini".into(),
-            stream: false,
             book: self.book.hash(),
             gateway: Arc::clone(&self.gateway),
+            ..fixture::attempt(CallId::fresh(), at)
         };
         let vector =
             Vector { uncached_input: 420, cache_read: 1_024, output: 300, reasoning: 128, ..Vector::default() };
         let posting = |hold: &Hold| Posting { instance: hold.instance, window: hold.window, used: 1_000, provision: 0 };
         let settled = Settled {
-            attempt: attempt.clone(),
-            settled_at: at,
-            outcome: Outcome::Complete,
             status: 200,
-            usage: Usage::exact(vector),
             raw_usage: USAGE.into(),
             model_answered: "gpt-4o-mini-2024-07-18".into(),
             service_tier: "default".into(),
-            region: String::new(),
-            provider_cost: None,
             response_id: format!("chatcmpl-{number:029}"),
             ttft_ms: Some(312),
             posted: self.holds.iter().map(posting).collect(),
@@ -170,6 +142,7 @@ impl Desk {
                 session_id: String::new(),
                 earlier: Vector::default(),
             }),
+            ..Settled::bare(attempt.clone(), at, Outcome::Complete, Usage::exact(vector))
         };
         [Event::Admitted(Box::new(Admitted { attempt, holds: self.holds.clone() })), Event::Settled(Box::new(settled))]
     }
@@ -178,16 +151,5 @@ impl Desk {
 const USAGE: &str = r#"{"prompt_tokens":1444,"completion_tokens":300,"total_tokens":1744,"prompt_tokens_details":{"cached_tokens":1024,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":128,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#;
 
 fn limit(name: &str, unit: Unit, window: Window, mode: Mode) -> Limit {
-    Limit {
-        name: name.into(),
-        scope: vec![(Dimension::Tenant, Match::Is("acme".into()))],
-        unit,
-        amount: HUGE,
-        window,
-        zone: "UTC".into(),
-        mode,
-        unbounded: OnUnbounded::Hold,
-        values: Vec::new(),
-        max_instances: None,
-    }
+    Limit { name: name.into(), unit, mode, ..fixture::limit(HUGE, window) }
 }

@@ -80,15 +80,6 @@ impl Engine {
 
 /// A want that asks for nothing.
 fn nothing_of(limit: LimitId, window: Time) -> Want {
-    let counter = Counter {
-        instance: InstanceId::of::<&str>(limit, &[], None),
-        window,
-        used: 0,
-        returned: 0,
-        held: 0,
-        provisioned: 0,
-        version: 0,
-        recall: 0,
-    };
+    let counter = Counter::unused(InstanceId::of::<&str>(limit, &[], None), window);
     Want { limit, values: Vec::new(), window, need: 0, want: 0, counter }
 }

@@ -2,19 +2,24 @@ use std::sync::Arc;
 
 use schemas::{
     decision::{Holder, Instance},
-    event::{Counter, Hold, LeaseRequested, Opened, Predecessor, Reported, Want},
-    id::{InstanceId, ProducerId, Seq},
-    limit::{Dimension, Match, Mode, OnUnbounded, Unit, Window},
-    policy::Tenant,
+    event::{Counter, Hold, LeaseRequested, Opened, Outcome, Predecessor, Reported, Settled, Want},
+    fixture,
+    id::{CallId, InstanceId, ProducerId, Seq},
+    limit::Window,
+    tokens::{Usage, Vector},
 };
 
 use super::*;
 
 const NOW: Time = Time::from_micros(1_795_000_000_000_000);
 
+/// An engine under policy, and what gateways say to it.
 struct Bench {
     engine: Engine,
-    next: HashMap<u8, u64>,
+    /// The limit that it starts with and that they speak of.
+    limit: Limit,
+    /// Events and lease requests of each gateway so far.
+    said: HashMap<u8, (u64, u64)>,
     at: Time,
 }
 
@@ -22,73 +27,70 @@ fn producer(number: u8) -> schemas::id::ProducerId {
     ProducerId::from_bytes([number; 16])
 }
 
-fn limit(window: Window, amount: i128) -> Limit {
-    Limit {
-        name: "l".into(),
-        scope: vec![(Dimension::Tenant, Match::Is("acme".into()))],
-        unit: Unit::Tokens,
-        amount,
-        window,
-        zone: "UTC".into(),
-        mode: Mode::Hard,
-        unbounded: OnUnbounded::Hold,
-        values: Vec::new(),
-        max_instances: None,
-    }
+fn policy(limit: &Limit, next: u64) -> Input {
+    Input::Policy(Arc::new(fixture::policy(vec![limit.clone()], BookHash([0; 32]))), Offset(next))
 }
 
-fn policy(limits: Vec<Limit>) -> Arc<Policy> {
-    Arc::new(Policy {
-        tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }],
-        limits,
-        models: Vec::new(),
-        access: Vec::new(),
-        metering: schemas::config::MeteringConfig::default(),
-        book: BookHash([0; 32]),
-    })
+/// What a successor says of the one before it.
+fn gone(before: u8, last: u64) -> Predecessor {
+    fixture::predecessor(producer(before), Seq(last))
 }
 
 impl Bench {
-    fn new(limits: Vec<Limit>) -> Self {
+    /// An engine under a limit of 100, and the first gateway.
+    fn new(window: Window) -> Self {
         let mut engine = Engine::new(Lane(0), 1, Vec::new());
-        engine.apply(Input::Policy(policy(limits), Offset(1)), NOW);
-        Self { engine, next: HashMap::new(), at: NOW }
+        let limit = fixture::limit(100, window);
+        engine.apply(policy(&limit, 1), NOW);
+        let mut bench = Self { engine, limit, said: HashMap::new(), at: NOW };
+        bench.opened(1, None);
+        bench
+    }
+
+    /// The same, and the first gateway has a lease.
+    fn leased(window: Window, lease: i128) -> Self {
+        let mut bench = Self::new(window);
+        bench.ask(1, lease, bench.counter(0, 0, 1));
+        bench
     }
 
     fn event(&mut self, from: u8, event: Event) {
-        let seq = self.next.entry(from).or_default();
+        let (seq, _) = self.said.entry(from).or_default();
         *seq += 1;
         let origin = Origin { producer: producer(from), seq: Seq(*seq), hash: *seq };
         self.engine.apply(Input::Event(origin, Ok(event)), self.at);
     }
 
-    fn opened(&mut self, from: u8, predecessor: Option<(u8, u64, Vec<Hold>)>) {
-        let predecessor = predecessor.map(|(before, last, provisions)| Predecessor {
-            producer: producer(before),
-            last: Seq(last),
-            provisions,
-            used: Vec::new(),
-            counters: Vec::new(),
-        });
+    fn opened(&mut self, from: u8, predecessor: Option<Predecessor>) {
         self.event(from, Event::Opened(Opened { gateway: format!("g{from}"), at: self.at, predecessor }));
     }
 
-    fn window(&self, limit: &Limit) -> Time {
-        self.engine.schedules[&limit.id()].window(self.at).unwrap().0
+    fn window(&self) -> Time {
+        self.engine.schedules[&self.limit.id()].window(self.at).unwrap().0
     }
 
-    fn counter(&self, limit: &Limit, used: i128, held: i128, version: u64) -> Counter {
-        let window = self.window(limit);
-        let named = (!limit.window.stands()).then_some(window);
-        let instance = InstanceId::of::<&str>(limit.id(), &[], named);
-        Counter { instance, window, used, returned: 0, held, provisioned: 0, version, recall: 0 }
+    fn counter(&self, used: i128, held: i128, version: u64) -> Counter {
+        let window = self.window();
+        let named = (!self.limit.window.stands()).then_some(window);
+        let instance = InstanceId::of::<&str>(self.limit.id(), &[], named);
+        Counter { used, held, version, ..Counter::unused(instance, window) }
     }
 
     /// Asks for so much more than it has.
-    fn ask(&mut self, from: u8, limit: &Limit, number: u64, more: i128, counter: Counter) {
+    fn ask(&mut self, from: u8, more: i128, counter: Counter) {
         let need = more + if self.engine.instances.all.is_empty() { 0 } else { self.lease(from) };
-        let want = Want { limit: limit.id(), values: Vec::new(), window: counter.window, need, want: need, counter };
-        self.event(from, Event::LeaseRequested(LeaseRequested { at: self.at, number, wants: vec![want] }));
+        let (limit, values, window) = (self.limit.id(), Vec::new(), counter.window);
+        let want = Want { limit, values, window, need, want: need, counter };
+        let (_, number) = self.said.entry(from).or_default();
+        *number += 1;
+        let asked = LeaseRequested { at: self.at, number: *number, wants: vec![want] };
+        self.event(from, Event::LeaseRequested(asked));
+    }
+
+    /// Time passes.
+    fn wait(&mut self, seconds: u64) {
+        self.at = self.at.after(Duration::from_secs(seconds));
+        self.engine.apply(Input::Tick, self.at);
     }
 
     fn report(&mut self, from: u8, counters: Vec<Counter>) {
@@ -120,7 +122,7 @@ impl Bench {
 
 #[test]
 fn a_limit_with_one_counter_has_it_as_soon_as_it_is_in_force() {
-    let mut bench = Bench::new(vec![limit(Window::Month, 100)]);
+    let mut bench = Bench::new(Window::Month);
     let commit = bench.engine.take().unwrap();
     assert!(commit.ledger.iter().any(|entry| matches!(&entry.fact, Fact::Balance(balance) if balance.amount == 100)));
     assert!(commit.decisions.iter().any(|(key, _)| matches!(key, Key::Schedule(..))));
@@ -129,22 +131,17 @@ fn a_limit_with_one_counter_has_it_as_soon_as_it_is_in_force() {
 
 #[test]
 fn a_lease_is_granted_up_to_the_amount_and_answered() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 100, bench.counter(&limit, 0, 0, 1));
+    let mut bench = Bench::leased(Window::Month, 100);
     assert_eq!(bench.lease(1), 100);
-    bench.ask(1, &limit, 2, 1, bench.counter(&limit, 100, 0, 2));
+    bench.ask(1, 1, bench.counter(100, 0, 2));
     assert_eq!(bench.lease(1), 100);
     assert_eq!(bench.engine.state.producers[0].answered, 2);
 }
 
 #[test]
 fn reports_in_any_order_give_the_same_balance() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    let (early, late) = (bench.counter(&limit, 10, 5, 1), bench.counter(&limit, 30, 0, 2));
+    let mut bench = Bench::new(Window::Month);
+    let (early, late) = (bench.counter(10, 5, 1), bench.counter(30, 0, 2));
     bench.report(1, vec![late]);
     bench.report(1, vec![early, early]);
     let instance = bench.instance();
@@ -153,29 +150,23 @@ fn reports_in_any_order_give_the_same_balance() {
 
 #[test]
 fn the_successor_frees_what_is_known_and_keeps_what_is_not() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 100, bench.counter(&limit, 0, 0, 1));
-    bench.report(1, vec![bench.counter(&limit, 30, 40, 2)]);
-    let open = Hold { instance: bench.instance().id, window: bench.window(&limit), amount: 40 };
-    bench.opened(2, Some((1, 3, vec![open])));
+    let mut bench = Bench::leased(Window::Month, 100);
+    bench.report(1, vec![bench.counter(30, 40, 2)]);
+    let open = Hold { instance: bench.instance().id, window: bench.window(), amount: 40 };
+    bench.opened(2, Some(Predecessor { provisions: vec![open], ..gone(1, 3) }));
     assert_eq!(bench.lease(1), 70, "30 used and 40 unknown");
     assert_eq!(bench.instance().held(), 40);
-    bench.ask(2, &limit, 1, 31, bench.counter(&limit, 0, 0, 1));
+    bench.ask(2, 31, bench.counter(0, 0, 1));
     assert_eq!(bench.lease(2), 0);
-    bench.ask(2, &limit, 2, 30, bench.counter(&limit, 0, 0, 1));
+    bench.ask(2, 30, bench.counter(0, 0, 1));
     assert_eq!(bench.lease(2), 30);
 }
 
 #[test]
 fn the_successor_of_a_copied_journal_frees_nothing() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 100, bench.counter(&limit, 0, 0, 1));
-    bench.report(1, vec![bench.counter(&limit, 30, 0, 2)]);
-    bench.opened(2, Some((1, 2, Vec::new())));
+    let mut bench = Bench::leased(Window::Month, 100);
+    bench.report(1, vec![bench.counter(30, 0, 2)]);
+    bench.opened(2, Some(gone(1, 2)));
     assert_eq!(bench.lease(1), 100);
     let commit = bench.engine.take().unwrap();
     let alarms = commit
@@ -187,50 +178,39 @@ fn the_successor_of_a_copied_journal_frees_nothing() {
 
 #[test]
 fn a_standing_lease_is_good_for_the_next_window_without_a_message() {
-    let limit = limit(Window::Minute, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
-    bench.report(1, vec![bench.counter(&limit, 60, 0, 2)]);
-    bench.at = bench.at.after(Duration::from_secs(60));
-    bench.engine.apply(Input::Tick, bench.at);
-    bench.report(1, vec![bench.counter(&limit, 50, 0, 3)]);
+    let mut bench = Bench::leased(Window::Minute, 60);
+    bench.report(1, vec![bench.counter(60, 0, 2)]);
+    bench.wait(60);
+    bench.report(1, vec![bench.counter(50, 0, 3)]);
     let instance = bench.instance();
     assert_eq!(instance.settled(instance.current().unwrap()), 50);
     assert_eq!(bench.lease(1), 60);
     bench.opened(2, None);
-    bench.ask(2, &limit, 1, 40, bench.counter(&limit, 0, 0, 1));
+    bench.ask(2, 40, bench.counter(0, 0, 1));
     assert_eq!(bench.lease(2), 40);
 }
 
 #[test]
 fn who_is_gone_takes_nothing_of_a_window_it_was_not_in() {
-    let limit = limit(Window::Minute, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
-    bench.report(1, vec![bench.counter(&limit, 60, 0, 2)]);
-    bench.opened(2, Some((1, 3, Vec::new())));
-    bench.ask(2, &limit, 1, 41, bench.counter(&limit, 0, 0, 1));
+    let mut bench = Bench::leased(Window::Minute, 60);
+    bench.report(1, vec![bench.counter(60, 0, 2)]);
+    bench.opened(2, Some(gone(1, 3)));
+    bench.ask(2, 41, bench.counter(0, 0, 1));
     assert_eq!(bench.lease(2), 0);
-    bench.at = bench.at.after(Duration::from_secs(60));
-    bench.engine.apply(Input::Tick, bench.at);
-    bench.ask(2, &limit, 2, 100, bench.counter(&limit, 0, 0, 2));
+    bench.wait(60);
+    bench.ask(2, 100, bench.counter(0, 0, 2));
     assert_eq!(bench.lease(2), 100);
 }
 
 #[test]
 fn a_restored_engine_goes_on_as_the_one_that_committed() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
+    let mut bench = Bench::leased(Window::Month, 60);
     let mut restored = bench.restored();
-    restored.apply(Input::Policy(policy(vec![limit.clone()]), Offset(1)), bench.at);
+    restored.apply(policy(&bench.limit, 1), bench.at);
     let event = Event::Reported(Reported {
         at: bench.at,
         low_watermark: bench.at,
-        counters: vec![bench.counter(&limit, 20, 0, 2)],
+        counters: vec![bench.counter(20, 0, 2)],
         last: false,
     });
     let origin = Origin { producer: producer(1), seq: Seq(3), hash: 3 };
@@ -242,33 +222,13 @@ fn a_restored_engine_goes_on_as_the_one_that_committed() {
 
 #[test]
 fn what_a_crash_leaves_is_kept_although_its_producer_never_asked_or_reported() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    let opening = Want {
-        limit: limit.id(),
-        values: Vec::new(),
-        window: bench.window(&limit),
-        need: 0,
-        want: 0,
-        counter: bench.counter(&limit, 0, 0, 0),
-    };
+    let mut bench = Bench::new(Window::Month);
+    let counter = bench.counter(0, 0, 0);
+    let (limit, values, window) = (bench.limit.id(), Vec::new(), counter.window);
+    let opening = Want { limit, values, window, need: 0, want: 0, counter };
     bench.engine.open(&opening).unwrap();
-    let hold = |amount| Hold { instance: opening.counter.instance, window: opening.window, amount };
-    bench.event(
-        2,
-        Event::Opened(Opened {
-            gateway: "g".into(),
-            at: bench.at,
-            predecessor: Some(Predecessor {
-                producer: producer(1),
-                last: Seq(1),
-                provisions: vec![hold(30)],
-                used: vec![hold(12)],
-                counters: Vec::new(),
-            }),
-        }),
-    );
+    let hold = |amount| Hold { instance: counter.instance, window, amount };
+    bench.opened(2, Some(Predecessor { provisions: vec![hold(30)], used: vec![hold(12)], ..gone(1, 1) }));
     let instance = bench.instance();
     let window = instance.current().unwrap();
     assert_eq!((instance.settled(window), instance.holders[0].held), (12, 30));
@@ -277,27 +237,22 @@ fn what_a_crash_leaves_is_kept_although_its_producer_never_asked_or_reported() {
 
 #[test]
 fn a_lowered_amount_grants_nothing_until_l1_holds() {
-    let before = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![before.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &before, 1, 90, bench.counter(&before, 0, 0, 1));
-    let after = limit(Window::Month, 50);
-    assert_eq!(before.id(), after.id());
-    bench.engine.apply(Input::Policy(policy(vec![after.clone()]), Offset(2)), bench.at);
+    let mut bench = Bench::leased(Window::Month, 90);
+    let after = Limit { amount: 50, ..bench.limit.clone() };
+    assert_eq!(bench.limit.id(), after.id());
+    bench.engine.apply(policy(&after, 2), bench.at);
     assert_eq!((bench.instance().amount, bench.instance().recall), (50, 1));
     bench.opened(2, None);
-    bench.ask(2, &after, 1, 1, bench.counter(&after, 0, 0, 1));
+    bench.ask(2, 1, bench.counter(0, 0, 1));
     assert_eq!(bench.lease(2), 0);
-    let returned = Counter { returned: 80, recall: 1, ..bench.counter(&after, 10, 0, 2) };
-    bench.report(1, vec![returned]);
+    bench.report(1, vec![Counter { returned: 80, recall: 1, ..bench.counter(10, 0, 2) }]);
     bench.engine.take();
     assert_eq!(bench.lease(2), 1, "the request that waited is granted");
 }
 
 #[test]
 fn a_body_that_cannot_be_read_takes_its_place() {
-    let mut bench = Bench::new(Vec::new());
-    bench.opened(1, None);
+    let mut bench = Bench::new(Window::Month);
     let origin = Origin { producer: producer(1), seq: Seq(2), hash: 9 };
     bench.engine.apply(Input::Event(origin, Err("truncated".into())), bench.at);
     assert_eq!(bench.engine.state.producers[0].seq, Seq(2));
@@ -305,27 +260,22 @@ fn a_body_that_cannot_be_read_takes_its_place() {
 
 #[test]
 fn what_was_used_in_a_window_that_is_shown_is_never_forgotten() {
-    let limit = limit(Window::Minute, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    bench.opened(1, None);
-    bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
-    bench.report(1, vec![bench.counter(&limit, 60, 0, 2)]);
-    bench.opened(2, Some((1, 3, Vec::new())));
-    bench.at = bench.at.after(Duration::from_secs(3_600));
-    bench.engine.apply(Input::Tick, bench.at);
+    let mut bench = Bench::leased(Window::Minute, 60);
+    bench.report(1, vec![bench.counter(60, 0, 2)]);
+    bench.opened(2, Some(gone(1, 3)));
+    bench.wait(3_600);
     let instance = bench.instance();
     assert_eq!(instance.windows.iter().map(|window| instance.settled(window)).sum::<i128>(), 60);
 }
 
 #[test]
 fn a_successor_whose_predecessor_is_still_under_way_waits_and_one_that_is_succeeded_is_set_aside() {
-    let mut bench = Bench::new(Vec::new());
-    bench.opened(1, None);
-    bench.opened(2, Some((1, 2, Vec::new())));
+    let mut bench = Bench::new(Window::Month);
+    bench.opened(2, Some(gone(1, 2)));
     assert_eq!(bench.engine.counts().gaps, 1, "the second event of the first was lost and comes again");
     bench.report(1, Vec::new());
-    bench.next.insert(2, 0);
-    bench.opened(2, Some((1, 2, Vec::new())));
+    bench.said.insert(2, (0, 0));
+    bench.opened(2, Some(gone(1, 2)));
     bench.engine.take();
     bench.report(1, Vec::new());
     let ledger = bench.engine.take().unwrap().ledger;
@@ -335,9 +285,10 @@ fn a_successor_whose_predecessor_is_still_under_way_waits_and_one_that_is_succee
 
 /// Opens a journal whose predecessor is said to have ended at `last`, and settles an attempt that it left open.
 fn succeed(bench: &mut Bench, from: u8, before: u8, last: u64) -> Vec<Entry> {
-    bench.opened(from, Some((before, last, Vec::new())));
-    let usage = schemas::tokens::Usage::exact(schemas::tokens::Vector { uncached_input: 5, ..Default::default() });
-    bench.event(from, Event::Settled(Box::new(calls::unknown(usage))));
+    bench.opened(from, Some(gone(before, last)));
+    let attempt = fixture::attempt(CallId::from_bytes([1; 16]), NOW);
+    let usage = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
+    bench.event(from, Event::Settled(Box::new(Settled::bare(attempt, NOW, Outcome::Unknown, usage))));
     bench.engine.take().unwrap().ledger
 }
 
@@ -351,8 +302,7 @@ fn charges(ledger: &[Entry]) -> Vec<usize> {
 
 #[test]
 fn what_a_copied_journal_left_open_is_a_row_that_charges_nothing() {
-    let mut bench = Bench::new(Vec::new());
-    bench.opened(1, None);
+    let mut bench = Bench::new(Window::Month);
     assert_eq!(charges(&succeed(&mut bench, 2, 1, 1)), [1], "nobody else can have settled it");
     assert_eq!(charges(&succeed(&mut bench, 3, 2, 1)), [0], "more of the predecessor was accepted");
     assert_eq!(charges(&succeed(&mut bench, 4, 1, 1)), [0], "another has succeeded it");
@@ -364,80 +314,28 @@ fn what_a_copied_journal_left_open_is_a_row_that_charges_nothing() {
 fn what_a_producer_used_elsewhere_and_never_reported_is_told_by_its_successor() {
     // Of one that was copied the use is believed and the lease stays.
     for (last, leased) in [(2, 25), (1, 60)] {
-        let limit = limit(Window::Month, 100);
-        let mut bench = Bench::new(vec![limit.clone()]);
-        bench.opened(1, None);
-        bench.ask(1, &limit, 1, 60, bench.counter(&limit, 0, 0, 1));
-        let counters = vec![Counter { returned: 10, ..bench.counter(&limit, 25, 0, 4) }];
-        let (provisions, used) = (Vec::new(), Vec::new());
-        let predecessor = Predecessor { producer: producer(1), last: Seq(last), provisions, used, counters };
-        let opened = Opened { gateway: "g".into(), at: bench.at, predecessor: Some(predecessor) };
-        bench.event(2, Event::Opened(opened));
+        let mut bench = Bench::leased(Window::Month, 60);
+        let counters = vec![Counter { returned: 10, ..bench.counter(25, 0, 4) }];
+        bench.opened(2, Some(Predecessor { counters, ..gone(1, last) }));
         assert_eq!((bench.instance().settled(bench.instance().current().unwrap()), bench.lease(1)), (25, leased));
     }
 }
 
 #[test]
 fn one_that_does_not_answer_a_recall_is_no_reason_not_to_ask_the_others_again() {
-    let limit = limit(Window::Month, 100);
-    let mut bench = Bench::new(vec![limit.clone()]);
-    for gateway in [1, 2, 3] {
-        bench.opened(gateway, None);
-    }
-    bench.ask(1, &limit, 1, 30, bench.counter(&limit, 0, 0, 1));
-    bench.ask(2, &limit, 1, 30, bench.counter(&limit, 0, 0, 1));
-    bench.ask(3, &limit, 1, 50, bench.counter(&limit, 0, 0, 1));
+    let mut bench = Bench::leased(Window::Month, 30);
+    bench.opened(2, None);
+    bench.opened(3, None);
+    bench.ask(2, 30, bench.counter(0, 0, 1));
+    bench.ask(3, 50, bench.counter(0, 0, 1));
     assert_eq!(bench.instance().recall, 1);
     // The second returns what it can, and gets some again; the first is silent for good.
-    let returned = Counter { returned: 10, recall: 1, ..bench.counter(&limit, 0, 20, 2) };
+    let returned = Counter { returned: 10, recall: 1, ..bench.counter(0, 20, 2) };
     bench.report(2, vec![returned]);
     bench.engine.take();
     assert_eq!(bench.lease(3), 50);
-    let free = Counter { returned: 10, recall: 1, ..bench.counter(&limit, 0, 0, 3) };
+    let free = Counter { returned: 10, recall: 1, ..bench.counter(0, 0, 3) };
     bench.report(2, vec![free]);
-    bench.ask(3, &limit, 2, 20, bench.counter(&limit, 0, 50, 2));
+    bench.ask(3, 20, bench.counter(0, 50, 2));
     assert_eq!(bench.instance().recall, 2, "the second has 20 that it does not hold");
-}
-
-mod calls {
-    //! A settlement of an attempt that was found open.
-
-    use schemas::{
-        event::{Api, Attempt, Outcome, Settled},
-        id::{BookHash, CallId},
-        tokens::Usage,
-    };
-
-    pub(super) fn unknown(usage: Usage) -> Settled {
-        let attempt = Attempt {
-            call: CallId::from_bytes([1; 16]),
-            attempt: 1,
-            admitted_at: super::NOW,
-            subject: std::sync::Arc::default(),
-            api: Api::OpenAiChat,
-            provider: "openai".into(),
-            model: "m".into(),
-            model_requested: "m".into(),
-            stream: false,
-            book: BookHash([0; 32]),
-            gateway: "g".into(),
-        };
-        Settled {
-            attempt,
-            settled_at: super::NOW,
-            outcome: Outcome::Unknown,
-            status: 0,
-            usage,
-            raw_usage: String::new(),
-            model_answered: String::new(),
-            service_tier: String::new(),
-            region: String::new(),
-            provider_cost: None,
-            response_id: String::new(),
-            ttft_ms: None,
-            posted: Vec::new(),
-            counters: Vec::new(),
-            call: None,
-        }
-    }
 }

@@ -26,14 +26,12 @@ fn instances(amounts: &[(i128, &[Counts])]) -> Instances {
     let mut all = Instances::default();
     for (number, (amount, holders)) in (1..).zip(amounts) {
         let holders = (1..).zip(*holders).map(|(number, (granted, returned, used, held))| Holder {
-            producer: producer(number),
             granted: *granted,
             returned: *returned,
             used: vec![(WINDOW, *used)],
             held: *held,
-            provisioned: 0,
             version: 1,
-            recall: 0,
+            ..Holder::new(producer(number))
         });
         let instance = Instance {
             id: id(number),
@@ -50,16 +48,7 @@ fn instances(amounts: &[(i128, &[Counts])]) -> Instances {
 }
 
 fn want(number: u8, need: i128, want: i128) -> Want {
-    let counter = Counter {
-        instance: id(number),
-        window: WINDOW,
-        used: 0,
-        returned: 0,
-        held: 0,
-        provisioned: 0,
-        version: 0,
-        recall: 0,
-    };
+    let counter = Counter::unused(id(number), WINDOW);
     Want { limit: LimitId([0; 16]), values: Vec::new(), window: WINDOW, need, want, counter }
 }
 

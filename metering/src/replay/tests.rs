@@ -1,13 +1,11 @@
 //! A ledger that the engine wrote proves itself; one in which anything was changed is told from it.
 
 use schemas::{
-    config::MeteringConfig,
     decision::{Key as StateKey, State},
-    event::{Api, Attempt, Counter, Event, Opened, Outcome, Posting},
+    event::{Attempt, Counter, Event, Opened, Outcome, Posting},
+    fixture,
     id::{Lane, Offset, ProducerId, Seq},
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Unit, Window},
-    policy::Policy,
-    subject::Subject,
+    limit::{Limit, Mode, Window},
     tokens::{Usage, Vector},
 };
 
@@ -20,48 +18,14 @@ use crate::{
 const NOW: Time = Time::from_micros(1_795_000_000_000_000);
 
 fn limit() -> Limit {
-    Limit {
-        name: "month".into(),
-        scope: vec![(Dimension::Tenant, Match::Is("acme".into()))],
-        unit: Unit::Tokens,
-        amount: 1_000_000,
-        window: Window::Month,
-        zone: "UTC".into(),
-        mode: Mode::Soft,
-        unbounded: OnUnbounded::Hold,
-        values: Vec::new(),
-        max_instances: None,
-    }
-}
-
-fn attempt(number: u8, book: BookHash) -> Attempt {
-    Attempt {
-        call: CallId::from_bytes([number; 16]),
-        attempt: 1,
-        admitted_at: NOW,
-        subject: Arc::new(Subject { tenant: "acme".into(), ..Subject::default() }),
-        api: Api::OpenAiChat,
-        provider: "openai".into(),
-        model: "gpt-4o-mini".into(),
-        model_requested: "gpt-4o-mini".into(),
-        stream: false,
-        book,
-        gateway: "g".into(),
-    }
+    Limit { name: "month".into(), mode: Mode::Soft, ..fixture::limit(1_000_000, Window::Month) }
 }
 
 /// What the engine commits of three attempts of 10 tokens each, the book that prices them, and the limit's counter as it stands.
 fn committed() -> (Vec<Entry>, Arc<Book>, Instance) {
     let book = Arc::new(Book::builtin());
     let mut engine = Engine::new(Lane(0), 1, Vec::new());
-    let policy = Policy {
-        tenants: Vec::new(),
-        limits: vec![limit()],
-        models: Vec::new(),
-        access: Vec::new(),
-        metering: MeteringConfig::default(),
-        book: book.hash(),
-    };
+    let policy = fixture::policy(vec![limit()], book.hash());
     engine.apply(Input::Book(Arc::clone(&book)), NOW);
     engine.apply(Input::Policy(Arc::new(policy), Offset(1)), NOW);
     let Commit { mut ledger, decisions } = engine.take().unwrap();
@@ -79,25 +43,15 @@ fn committed() -> (Vec<Entry>, Arc<Book>, Instance) {
     event(1, Event::Opened(Opened { gateway: "g".into(), at: NOW, predecessor: None }));
     for number in 1..=3_u8 {
         let used = i128::from(number) * 10;
-        let counter =
-            Counter { instance, window, used, returned: 0, held: 0, provisioned: 0, version: number.into(), recall: 0 };
-        let vector = Vector { uncached_input: 7, output: 3, ..Vector::default() };
+        let counter = Counter { used, version: number.into(), ..Counter::unused(instance, window) };
+        let usage = Usage::exact(Vector { uncached_input: 7, output: 3, ..Vector::default() });
+        let call = CallId::from_bytes([number; 16]);
+        let attempt = Attempt { book: book.hash(), ..fixture::attempt(call, NOW) };
         let settled = Settled {
-            attempt: attempt(number, book.hash()),
-            settled_at: NOW,
-            outcome: Outcome::Complete,
             status: 200,
-            usage: Usage::exact(vector),
-            raw_usage: String::new(),
-            model_answered: String::new(),
-            service_tier: String::new(),
-            region: String::new(),
-            provider_cost: None,
-            response_id: String::new(),
-            ttft_ms: None,
             posted: vec![Posting { instance, window, used: 10, provision: 0 }],
             counters: vec![counter],
-            call: None,
+            ..Settled::bare(attempt, NOW, Outcome::Complete, usage)
         };
         event(u64::from(number) + 1, Event::Settled(Box::new(settled)));
     }

@@ -1,4 +1,4 @@
-use schemas::limit::{Mode, OnUnbounded, Unit};
+use schemas::fixture;
 
 use super::*;
 
@@ -7,18 +7,7 @@ fn time(text: &str) -> Time {
 }
 
 fn limit(window: Window, zone: &str) -> Limit {
-    Limit {
-        name: "l".into(),
-        scope: Vec::new(),
-        unit: Unit::Requests,
-        amount: 1,
-        window,
-        zone: zone.into(),
-        mode: Mode::Hard,
-        unbounded: OnUnbounded::Hold,
-        values: Vec::new(),
-        max_instances: None,
-    }
+    Limit { zone: zone.into(), ..fixture::limit(1, window) }
 }
 
 fn check(window: Window, zone: &str, now: &str, start: &str, end: &str) {

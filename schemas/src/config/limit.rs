@@ -228,16 +228,7 @@ fn matcher(reader: &mut Reader, scope: &mut Scope, at: Place, name: &str, node: 
 }
 
 fn dimension(name: &str) -> Option<Dimension> {
-    Some(match name {
-        "tenant" => Dimension::Tenant,
-        "team" => Dimension::Team,
-        "project" => Dimension::Project,
-        "user" => Dimension::User,
-        "key" => Dimension::Key,
-        "model" => Dimension::Model,
-        "provider" => Dimension::Provider,
-        _ => Dimension::Tag(name.strip_prefix("tag.").filter(|tag| is_tag_name(tag))?.into()),
-    })
+    Dimension::parse(name).filter(|known| !matches!(known, Dimension::Tag(tag) if !is_tag_name(tag)))
 }
 
 /// What the contract names and this version cannot do. Saying what is the case anyway is no mistake.

@@ -49,7 +49,7 @@ impl Message for (Dimension, Match) {
             match tag {
                 1 => {
                     let name = String::get(value, "Matcher.dimension")?;
-                    dimension = Some(parse_dimension(&name).ok_or(WireError::BadText("Matcher.dimension"))?);
+                    dimension = Some(Dimension::parse(&name).ok_or(WireError::BadText("Matcher.dimension"))?);
                 }
                 2 => matcher = Some(Match::Is(String::get(value, "Matcher.is")?)),
                 3 => matcher = Some(Match::Each),
@@ -64,19 +64,6 @@ impl Message for (Dimension, Match) {
 }
 
 message_field!((Dimension, Match));
-
-fn parse_dimension(name: &str) -> Option<Dimension> {
-    Some(match name {
-        "tenant" => Dimension::Tenant,
-        "team" => Dimension::Team,
-        "project" => Dimension::Project,
-        "user" => Dimension::User,
-        "key" => Dimension::Key,
-        "model" => Dimension::Model,
-        "provider" => Dimension::Provider,
-        _ => Dimension::Tag(name.strip_prefix("tag.")?.to_owned()),
-    })
-}
 
 /// Appends a policy record.
 pub(super) fn write(record: &Record) -> Vec<u8> {

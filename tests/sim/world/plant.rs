@@ -3,8 +3,11 @@
 //! Each names the schedule that it stands for. Those of a role are planted in its code by a switch that only tests compile in;
 //! those of the log, the disk and the lake are planted in the world's own log, disk and lake.
 
+use std::any::Any;
+
 use gateway::fault::Fault as G;
 use metering::fault::Fault as M;
+use schemas::fault;
 
 /// A deliberate fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,26 +109,24 @@ impl Plant {
 
     /// Puts the fault in the code of a role, if it is one of a role's; else there is none there.
     pub(crate) fn switch(plant: Option<Self>) {
-        let (gateway, metering) = plant.map_or((None, None), Self::in_code);
-        gateway::fault::plant(gateway);
-        metering::fault::plant(metering);
+        fault::plant(plant.and_then(Self::in_code));
     }
 
-    const fn in_code(self) -> (Option<G>, Option<M>) {
-        match self {
-            Self::HoldReleasedTwice => (Some(G::HoldReleasedTwice), None),
-            Self::ReturnBeforeSettlement => (Some(G::UsedIsReturned), None),
-            Self::SettlementClipped => (Some(G::SettlementClipped), None),
-            Self::UnknownReleased => (Some(G::UnknownReleased), None),
-            Self::CrashSettlesZero => (Some(G::CrashSettlesZero), None),
-            Self::TwoTimeZoneDatabases => (Some(G::OwnCalendar), None),
-            Self::ClockBackAcrossWindows => (Some(G::WindowGoesBack), None),
-            Self::RestoredJournalAccepted => (None, Some(M::ForkAccepted)),
-            Self::SilentLeaseFreed => (None, Some(M::SilentLeaseFreed)),
-            Self::GapAccepted => (None, Some(M::GapAccepted)),
-            Self::LastUnitsNotRecalled => (None, Some(M::NothingRecalled)),
-            Self::LeaseFreedAtRestart => (None, Some(M::LeaseFreedAtRestart)),
-            _ => (None, None),
-        }
+    fn in_code(self) -> Option<&'static dyn Any> {
+        Some(match self {
+            Self::HoldReleasedTwice => &G::HoldReleasedTwice,
+            Self::ReturnBeforeSettlement => &G::UsedIsReturned,
+            Self::SettlementClipped => &G::SettlementClipped,
+            Self::UnknownReleased => &G::UnknownReleased,
+            Self::CrashSettlesZero => &G::CrashSettlesZero,
+            Self::TwoTimeZoneDatabases => &G::OwnCalendar,
+            Self::ClockBackAcrossWindows => &G::WindowGoesBack,
+            Self::RestoredJournalAccepted => &M::ForkAccepted,
+            Self::SilentLeaseFreed => &M::SilentLeaseFreed,
+            Self::GapAccepted => &M::GapAccepted,
+            Self::LastUnitsNotRecalled => &M::NothingRecalled,
+            Self::LeaseFreedAtRestart => &M::LeaseFreedAtRestart,
+            _ => return None,
+        })
     }
 }

@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use schemas::{
-    config::MeteringConfig,
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    fixture,
+    limit::{Dimension, Limit, Match, Mode, Scope, Unit, Window},
     policy::{Policy, Record, Tenant},
     price::Book,
     wire,
@@ -37,8 +37,7 @@ pub(crate) fn book(number: usize) -> Book {
 
 fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mode: Mode) -> Limit {
     let (name, zone) = (name.to_owned(), if window == Window::Day { "Europe/Berlin" } else { "UTC" }.to_owned());
-    let (unbounded, values, max_instances) = (OnUnbounded::Hold, Vec::new(), None);
-    Limit { name, scope, unit, amount, window, zone, mode, unbounded, values, max_instances }
+    Limit { name, scope, unit, zone, mode, ..fixture::limit(amount, window) }
 }
 
 /// The limits at first. Later only amounts change.
@@ -65,14 +64,7 @@ pub(crate) fn limits() -> Vec<Limit> {
 
 pub(crate) fn record(limits: &[Limit], book: &Book) -> Bytes {
     let tenants = TENANTS.iter().map(|name| Tenant { name: (*name).to_owned(), keys: Vec::new() });
-    let policy = Policy {
-        tenants: tenants.collect(),
-        limits: limits.to_vec(),
-        models: Vec::new(),
-        access: Vec::new(),
-        metering: MeteringConfig::default(),
-        book: book.hash(),
-    };
+    let policy = Policy { tenants: tenants.collect(), ..fixture::policy(limits.to_vec(), book.hash()) };
     wire::encode_policy(&Record::Policy(Box::new(policy))).into()
 }
 

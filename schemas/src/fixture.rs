@@ -1,0 +1,70 @@
+//! What the tests of several crates begin with: a limit, a policy, an attempt. A test says only what it is about.
+//!
+//! Compiled under the feature `fixture` alone, which only tests turn on. A new field gets its plain value here, once.
+
+use std::sync::Arc;
+
+use crate::{
+    config::MeteringConfig,
+    event::{Api, Attempt, Predecessor},
+    id::{BookHash, CallId, ProducerId, Seq},
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    policy::{Policy, Tenant},
+    subject::Subject,
+    time::Time,
+};
+
+/// Everything that the tenant `acme` does.
+pub fn of_acme() -> Scope {
+    vec![(Dimension::Tenant, Match::Is("acme".into()))]
+}
+
+/// A hard limit of acme's tokens.
+pub fn limit(amount: i128, window: Window) -> Limit {
+    Limit {
+        name: "l".into(),
+        scope: of_acme(),
+        unit: Unit::Tokens,
+        amount,
+        window,
+        zone: "UTC".into(),
+        mode: Mode::Hard,
+        unbounded: OnUnbounded::Hold,
+        values: Vec::new(),
+        max_instances: None,
+    }
+}
+
+/// A policy of nothing but these limits and the tenant `acme`, which has no keys.
+pub fn policy(limits: Vec<Limit>, book: BookHash) -> Policy {
+    Policy {
+        tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }],
+        limits,
+        models: Vec::new(),
+        access: Vec::new(),
+        metering: MeteringConfig::default(),
+        book,
+    }
+}
+
+/// The first attempt of a call of acme's, under no book.
+pub fn attempt(call: CallId, admitted_at: Time) -> Attempt {
+    Attempt {
+        call,
+        attempt: 1,
+        admitted_at,
+        subject: Arc::new(Subject { tenant: "acme".into(), ..Subject::default() }),
+        api: Api::OpenAiChat,
+        provider: "openai".into(),
+        model: "gpt-4o-mini".into(),
+        model_requested: "gpt-4o-mini".into(),
+        stream: false,
+        book: BookHash([0; 32]),
+        gateway: "g".into(),
+    }
+}
+
+/// A producer that left nothing open.
+pub const fn predecessor(producer: ProducerId, last: Seq) -> Predecessor {
+    Predecessor { producer, last, provisions: Vec::new(), used: Vec::new(), counters: Vec::new() }
+}
