@@ -110,13 +110,25 @@ fn serve(loaded: Arc<Loaded>, roles: Vec<Role>) -> Result<Left, Failure> {
         Ok::<_, Failure>(Some((started, failed)))
     })?;
     readiness.stopping();
-    let Some((started, failed)) = up else { return Ok(Left::default()) };
+    let Some((started, failed)) = up else { return Ok(unshipped(&loaded, &roles)) };
     eprintln!("stopping: open calls may end, then the log and the tables are brought up to date");
     let left = started.stop();
     match failed {
         Some(Ended { role, why }) => Err(format!("{role} stopped: {why}").into()),
         None => Ok(left),
     }
+}
+
+/// What an earlier process left in the outbox, when a signal came before this one could open the log.
+fn unshipped(loaded: &Loaded, roles: &[Role]) -> Left {
+    let Log::Kafka(kafka) = &loaded.config.log else { return Left::default() };
+    let dir = &kafka.outbox;
+    if !roles.contains(&Role::Gateway) || !dir.exists() {
+        return Left::default();
+    }
+    let options = journal::Options { lanes: kafka.lanes, ..journal::Options::default() };
+    let events = journal::Journal::open(dir, &options).map_or(0, |journal| journal.unconfirmed());
+    Left { unshipped: (events > 0).then(|| (events, dir.display().to_string())), cut: 0 }
 }
 
 /// Starts the roles on a thread of their own; while the log is away they are not ready, and it is tried again.

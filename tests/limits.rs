@@ -161,7 +161,8 @@ fn used(tokens: u64) -> Usage {
 /// What is settled, held and leased of the only instance of a limit.
 fn settled(books: &[Instance], limit: &Limit) -> (i128, i128, i128) {
     let instance = books.iter().find(|instance| instance.limit == limit.id()).unwrap();
-    (instance.settled(instance.current().unwrap()), instance.held(), instance.leased())
+    let window = instance.current().unwrap();
+    (instance.settled(window), instance.held(window), instance.leased(window))
 }
 
 #[tokio::test]

@@ -145,9 +145,9 @@ impl Query {
         let policies = Arc::new(PolicyLog::default());
         let watermark = Arc::new(Watermark::default());
         let Some(parts) = open(&deps, &lakes, &policies, &watermark, &readiness, shutdown)? else { return Ok(()) };
-        let Opened { lake, shelver, policy, states } = parts;
+        let Opened { lake, shelver, policy } = parts;
 
-        let keeper = Keeper { policy, policies: policies.clone(), watermark: watermark.clone(), states, readiness };
+        let keeper = Keeper { policy, policies: policies.clone(), watermark: watermark.clone(), readiness };
         let cuts = Arc::new(Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies.access)));
         thread::scope(|scope| {
             // Ends when the scope is left, also by an error.
@@ -173,7 +173,6 @@ struct Opened {
     lake: Arc<Lake>,
     shelver: Shelver,
     policy: Box<dyn Reader>,
-    states: Vec<(Lane, LaneState)>,
 }
 
 /// Opens log and lake, again and again where that may help; nothing if the end was asked for before.
@@ -209,7 +208,7 @@ fn try_open(
     let mut policy = deps.road.reader(Topic::Policy, &[Offset(0)])?;
     catch_up(policy.as_mut(), policies)?;
     // Before the ledger's end is looked at: what metering remembered then is in the ledger up to that end.
-    let states = remembered(deps.road.follower()?.as_mut())?;
+    watermark.remember(&remembered(deps.road.follower()?.as_mut())?);
     let observed = Arc::clone(watermark);
     let shelver = Shelver::start(shelve::Deps {
         road: Arc::clone(&deps.road),
@@ -226,7 +225,7 @@ fn try_open(
         writes: deps.writes,
         config: deps.config,
     })?;
-    Ok(Opened { lake, shelver, policy, states })
+    Ok(Opened { lake, shelver, policy })
 }
 
 /// Reads the policy as far as it goes, so that the first entries find what they name.
@@ -277,20 +276,16 @@ struct Keeper {
     policy: Box<dyn Reader>,
     policies: Arc<PolicyLog>,
     watermark: Arc<Watermark>,
-    /// What metering remembered when the role began, until the tail is as far.
-    states: Vec<(Lane, LaneState)>,
     readiness: Readiness,
 }
 
 impl Keeper {
     fn run(mut self, shelver: &Shelver, stop: &CancellationToken) {
-        let mut restored = false;
         while !stop.is_cancelled() {
             let read = take(self.policy.as_mut(), &self.policies, LOOK);
             let status = shelver.status();
-            if status.caught_up && !restored {
-                self.watermark.restore(&std::mem::take(&mut self.states));
-                restored = true;
+            if status.caught_up {
+                self.watermark.restored();
             }
             let failed = read.err().map(|error| error.to_string());
             if failed.is_some() {

@@ -169,6 +169,7 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream, QueryError> {
     growth::check(plan)?;
     let plan = state.optimize(plan)?;
+    growth::calls(&plan)?;
     plan.apply_with_subqueries(|node| {
         let columns = node.schema().fields().len();
         if columns > MAX_COLUMNS {

@@ -76,9 +76,9 @@ impl Watermark {
         self.lock().heard(lane, heard);
     }
 
-    /// Takes what metering remembers of every lane, for gateways that were last heard before this process began. The tail
-    /// has to be as far as the ledger was when that was read. Until then no answer is called complete.
-    pub fn restore(&self, states: &[(Lane, LaneState)]) {
+    /// Takes what metering remembers of every lane, for gateways that were last heard before this process began. It comes before
+    /// anything that the ledger says: what was true when it was read is older than that.
+    pub fn remember(&self, states: &[(Lane, LaneState)]) {
         let mut inner = self.lock();
         for (lane, mark) in states.iter().flat_map(|(lane, state)| state.producers.iter().map(|mark| (*lane, mark))) {
             let heard = Heard {
@@ -90,7 +90,11 @@ impl Watermark {
             };
             inner.heard(lane, &heard);
         }
-        inner.restored = true;
+    }
+
+    /// The tail is as far as the ledger was when what metering remembers was read. Until then no answer is called complete.
+    pub fn restored(&self) {
+        self.lock().restored = true;
     }
 
     /// Whether what was in the ledger when this process began is known. Until then an answer may lack any of its rows.
@@ -148,6 +152,8 @@ fn waiting(mark: &Heard, now: Time, abandon_after: Duration) -> Option<Waiting> 
 
 #[cfg(test)]
 mod tests {
+    use schemas::{decision::ProducerMark, id::Seq};
+
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -172,7 +178,7 @@ mod tests {
             let watermark = Watermark::default();
             said.iter().for_each(|heard| watermark.heard(Lane(0), heard));
             assert_eq!(watermark.at(second(now), DAY).complete_through, None);
-            watermark.restore(&[]);
+            watermark.restored();
             let got = watermark.at(second(now), DAY);
             assert_eq!(got.complete_through, through.map(second), "{said:?}");
             let waiting: Vec<_> = waiting
@@ -197,9 +203,33 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_that_ends_while_the_ledger_is_read_is_not_waited_for() {
+        let watermark = Watermark::default();
+        let state = |producer: u8, at: i64| ProducerMark {
+            producer: ProducerId::from_bytes([producer; 16]),
+            seq: Seq(1),
+            hash: 0,
+            gateway: format!("gw-{producer}"),
+            low_watermark: second(at),
+            heard_at: second(at),
+            answered: 0,
+            closed: false,
+            forked: false,
+        };
+        let state = LaneState { producers: vec![state(1, 50), state(2, 50)], ..LaneState::default() };
+        watermark.remember(&[(Lane(0), state)]);
+        watermark.heard(Lane(0), &heard(1, 50, 50, true));
+        watermark.heard(Lane(0), &heard(3, 99, 99, false));
+        watermark.heard(Lane(0), &heard(2, 51, 51, true));
+        watermark.restored();
+        let got = watermark.at(second(100), DAY);
+        assert_eq!((got.complete_through, got.waiting_for), (Some(second(99)), Vec::new()));
+    }
+
+    #[test]
     fn every_lane_counts() {
         let watermark = Watermark::default();
-        watermark.restore(&[]);
+        watermark.restored();
         watermark.heard(Lane(0), &heard(1, 99, 99, false));
         watermark.heard(Lane(1), &heard(1, 97, 97, false));
         assert_eq!(watermark.at(second(100), DAY).complete_through, Some(second(97)));

@@ -163,14 +163,20 @@ impl Holder {
         self.used.iter().find(|(start, _)| *start == window).map_or(0, |(_, used)| *used)
     }
 
-    /// What it takes of a window's amount: its lease, or its use where a bill ran past it. One that is gone enters no window any
-    /// more, and of those it was in it takes what it used there and what nobody knows.
+    /// What it takes of a window's amount: its lease, or its use where a bill ran past it. Of one that is gone it is what it used
+    /// and what nobody knows.
     pub fn taken(&self, window: Time) -> i128 {
-        let used = self.used.iter().find(|(start, _)| *start == window).map(|(_, used)| *used);
-        if self.closed() {
-            return used.map_or(0, |used| used.max((used + self.provisioned).min(self.lease())));
+        let used = self.used_in(window);
+        match (self.may_be_in(window), self.closed()) {
+            (false, _) => 0,
+            (true, true) => used.max((used + self.provisioned).min(self.lease())),
+            (true, false) => self.lease().max(used),
         }
-        self.lease().max(used.unwrap_or(0))
+    }
+
+    /// Whether it may spend in a window, or did: one that is gone enters no other than those that it was in.
+    pub fn may_be_in(&self, window: Time) -> bool {
+        !self.closed() || self.used.iter().any(|(start, _)| *start == window)
     }
 }
 
@@ -185,18 +191,56 @@ impl Instance {
         window.adjusted + self.holders.iter().map(|holder| holder.used_in(window.start)).sum::<i128>()
     }
 
-    /// What is held, as last reported.
-    pub fn held(&self) -> i128 {
-        self.holders.iter().map(|holder| holder.held).sum()
+    /// What is held in a window, as last reported.
+    pub fn held(&self, window: &WindowState) -> i128 {
+        self.in_window(window).map(|holder| holder.held).sum()
     }
 
-    /// What is leased and not returned.
-    pub fn leased(&self) -> i128 {
-        self.holders.iter().map(Holder::lease).sum()
+    /// What is leased for a window and not returned.
+    pub fn leased(&self, window: &WindowState) -> i128 {
+        self.in_window(window).map(Holder::lease).sum()
+    }
+
+    fn in_window(&self, window: &WindowState) -> impl Iterator<Item = &Holder> {
+        self.holders.iter().filter(|holder| holder.may_be_in(window.start))
     }
 
     /// Its newest window.
     pub fn current(&self) -> Option<&WindowState> {
         self.windows.last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_producer_left_behind_counts_in_the_windows_it_was_in() {
+        let at = Time::from_micros;
+        let window = |start: i64| WindowState { start: at(start), end: at(start + 60), adjusted: 0 };
+        let gone = Holder {
+            granted: 100,
+            returned: 30,
+            used: vec![(at(60), 20)],
+            held: 50,
+            provisioned: 50,
+            version: Holder::CLOSED,
+            ..Holder::new(ProducerId::from_bytes([1; 16]))
+        };
+        let live = Holder { granted: 10, held: 4, ..Holder::new(ProducerId::from_bytes([2; 16])) };
+        let instance = Instance {
+            id: InstanceId([0; 16]),
+            limit: LimitId([0; 16]),
+            values: Vec::new(),
+            amount: 1_000,
+            windows: vec![window(60), window(120)],
+            holders: vec![gone, live],
+            recall: 0,
+        };
+        let shown: Vec<_> = (instance.windows.iter())
+            .map(|window| (instance.held(window), instance.leased(window), instance.taken(window)))
+            .collect();
+        assert_eq!(shown, [(54, 80, 80), (4, 10, 10)]);
     }
 }

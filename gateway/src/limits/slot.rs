@@ -130,15 +130,15 @@ impl Slot {
         self.spent(window).0 + self.others(me, |holder| holder.used_in(window)) + self.adjusted(window)
     }
 
-    /// Held by everybody, as far as is known here.
-    pub(crate) fn held(&self, me: ProducerId) -> i128 {
-        self.all_held() + self.others(me, |holder| holder.held)
+    /// Held by everybody in one window, as far as is known here.
+    pub(crate) fn held(&self, me: ProducerId, window: Time) -> i128 {
+        self.all_held() + self.others(me, |holder| if holder.may_be_in(window) { holder.held } else { 0 })
     }
 
     /// The part of what is held that stays so until its window ends.
-    pub(crate) fn provisioned(&self, me: ProducerId) -> i128 {
+    pub(crate) fn provisioned(&self, me: ProducerId, window: Time) -> i128 {
         let ours: i128 = self.windows.iter().map(|spent| spent.provisioned).sum();
-        ours + self.others(me, |holder| holder.provisioned)
+        ours + self.others(me, |holder| if holder.may_be_in(window) { holder.provisioned } else { 0 })
     }
 
     /// What metering could still grant us in `window` as far as is known here. What we used beyond our lease is not taken from it:

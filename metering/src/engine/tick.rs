@@ -95,5 +95,5 @@ fn is_over(instance: &Instance, now: Time) -> bool {
     let named_by_window = || instance.id == InstanceId::of(instance.limit, &instance.values, Some(window.start));
     ended
         && instance.holders.iter().all(|holder| holder.closed() || holder.held == holder.provisioned)
-        && (instance.leased() == 0 || named_by_window())
+        && (instance.holders.iter().all(|holder| holder.lease() == 0) || named_by_window())
 }

@@ -1,7 +1,7 @@
 //! Counts what the engine keeps without counting it against the memory that queries may use, and ends a query for whose
 //! answer nobody waits any more.
 //!
-//! Its window operators keep whole partitions and count none of it, nor what they add to each row. Its joins keep one side
+//! Its window operators keep whole partitions twice and count none of it, nor what they add to each row. Its joins keep one side
 //! and count its columns, but not the batches themselves: a cross join of tables of which no column is asked for has nothing
 //! but those. Under both stands a node that reserves what passes it until the query ends.
 //!
@@ -54,14 +54,18 @@ use super::{
 /// What a batch takes beside its columns.
 const BATCH_BYTES: usize = 256;
 
+/// What a window's value takes while it is one by itself, and what it takes in a column, text aside.
+const SCALAR_BYTES: usize = 64;
+const VALUE_BYTES: usize = 16;
+
 /// The most text of a row that is copied into other rows.
 const MAX_ROW_TEXT: u64 = 16 << 10;
 
 /// Why a node stands where it does.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// Below a window, which keeps every row and adds so many texts to each.
-    Window { texts: usize },
+    /// Below windows, which keep every row and add so many values to each, some of them texts.
+    Window { values: usize, texts: usize },
     /// Below a join, on the side that is kept.
     Kept,
     /// Below a join, on another side.
@@ -91,7 +95,7 @@ pub(crate) fn accounted(plan: Arc<dyn ExecutionPlan>, gone: &CancellationToken) 
         let inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
         // Of a join the first input is the one that is kept.
         let (first, others) = match kind(&node)? {
-            Kind::Window { texts } => (Place::Window { texts }, Place::Passing),
+            Kind::Window { values, texts } => (Place::Window { values, texts }, Place::Passing),
             Kind::Join => (Place::Kept, Place::Joined),
             Kind::SortedJoin => (Place::Joined, Place::Joined),
             Kind::Values => (Place::Passing, Place::Value),
@@ -109,6 +113,7 @@ pub(crate) fn accounted(plan: Arc<dyn ExecutionPlan>, gone: &CancellationToken) 
 /// What a step of a plan does with rows.
 enum Kind {
     Window {
+        values: usize,
         texts: usize,
     },
     Join,
@@ -123,7 +128,7 @@ fn kind(node: &Arc<dyn ExecutionPlan>) -> Result<Kind> {
     let windows =
         windows.or_else(|| node.downcast_ref::<BoundedWindowAggExec>().map(BoundedWindowAggExec::window_expr));
     Ok(if let Some(windows) = windows {
-        Kind::Window { texts: texts(windows)? }
+        Kind::Window { values: windows.len(), texts: texts(windows)? }
     } else if node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<HashJoinExec>() {
         Kind::Join
     } else if node.is::<SortMergeJoinExec>() {
@@ -248,10 +253,11 @@ impl Accounted {
         self.rows = self.rows.saturating_add(batch.num_rows());
         self.bytes = self.bytes.saturating_add(BATCH_BYTES);
         let added = match self.place {
-            Place::Window { texts } => {
-                self.bytes = self.bytes.saturating_add(batch.get_array_memory_size());
+            Place::Window { values, texts } => {
+                self.bytes = self.bytes.saturating_add(batch.get_array_memory_size().saturating_mul(2));
                 let widest = usize::try_from(self.widest).unwrap_or(usize::MAX);
-                self.rows.saturating_mul(texts).saturating_mul(widest)
+                let row = SCALAR_BYTES + values.saturating_mul(VALUE_BYTES) + texts.saturating_mul(widest);
+                self.rows.saturating_mul(row)
             }
             Place::Kept => 0,
             Place::Joined | Place::Value | Place::Passing => return Ok(()),

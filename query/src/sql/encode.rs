@@ -25,6 +25,9 @@ pub const MAX_ROWS: usize = 1_000_000;
 /// The most bytes of an answer.
 pub const MAX_BYTES: usize = 64 << 20;
 
+/// The rows that are written at a time.
+const STEP: usize = 512;
+
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -118,8 +121,13 @@ impl Encoder {
         Ok(Self { schema: schema.clone(), rows: 0, to })
     }
 
-    /// Writes some rows.
+    /// Writes some rows, a few at a time, so that an answer that is too long is noticed before it is written.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
+        let starts = (0..batch.num_rows()).step_by(STEP);
+        starts.into_iter().try_for_each(|start| self.step(&batch.slice(start, STEP.min(batch.num_rows() - start))))
+    }
+
+    fn step(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
         let before = self.rows;
         self.rows += batch.num_rows();
         if self.rows > MAX_ROWS {
@@ -288,10 +296,10 @@ impl<'a> Cells<'a> {
                 let value = array.as_primitive::<Decimal256Type>().value(row);
                 push(text, format_args!("\"{}\"", Decimal256Type::format_decimal(value, *precision, *scale)));
             }
-            DataType::Timestamp(unit, _) => push(text, format_args!("\"{}\"", instant(array, *unit, row))),
+            DataType::Timestamp(unit, _) => push(text, format_args!("\"{}\"", instant(array, *unit, row)?)),
             DataType::Date32 => {
                 let days = array.as_primitive::<Date32Type>().value(row);
-                let day = Time::from_micros(i64::from(days).saturating_mul(86_400_000_000)).to_string();
+                let day = within_years(i64::from(days).saturating_mul(86_400_000_000))?.to_string();
                 push(text, format_args!("\"{}\"", day.get(..10).unwrap_or(&day)));
             }
             _ => push(text, format_args!("{}", quoted(&self.text.value(row).try_to_string()?))),
@@ -309,15 +317,26 @@ fn float(text: &mut String, value: f64) {
     }
 }
 
+/// What RFC 3339 can say, in microseconds: from the year 0 to the end of 9999.
+const YEARS: std::ops::Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
+
 /// Instants are in UTC whatever zone their type names.
-fn instant(array: &dyn Array, unit: TimeUnit, row: usize) -> Time {
+fn instant(array: &dyn Array, unit: TimeUnit, row: usize) -> Result<Time, ArrowError> {
     let micros = match unit {
         TimeUnit::Second => array.as_primitive::<TimestampSecondType>().value(row).saturating_mul(1_000_000),
         TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row).saturating_mul(1_000),
         TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value(row),
         TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().value(row).div_euclid(1_000),
     };
-    Time::from_micros(micros)
+    within_years(micros)
+}
+
+fn within_years(micros: i64) -> Result<Time, ArrowError> {
+    if !YEARS.contains(&micros) {
+        let why = "a time outside of the years 0 to 9999 has no form in JSON; cast it to BIGINT";
+        return Err(ArrowError::InvalidArgumentError(why.into()));
+    }
+    Ok(Time::from_micros(micros))
 }
 
 /// The same instants with UTC as their zone, so that the `Z` that CSV shows is true.

@@ -103,7 +103,7 @@ impl From<DataFusionError> for QueryError {
 /// What the engine says, without its guess at what was meant: it takes another one each time.
 fn said(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
-    text.split_once(" Did you mean ").map_or(text.as_str(), |(said, _)| said).to_owned()
+    text.split_once("Did you mean ").map_or(text.as_str(), |(said, _)| said).trim_end().to_owned()
 }
 
 impl From<crate::error::Error> for QueryError {

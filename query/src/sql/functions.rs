@@ -116,6 +116,11 @@ pub(crate) fn strict_concat() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(StrictConcat { inner: Bounded { inner, growth: Growth::Sum } }))
 }
 
+/// Whether what a function makes can be longer than what it was given.
+pub(crate) fn grows(function: &ScalarUDF) -> bool {
+    function.inner().is::<Bounded>() || function.inner().is::<StrictConcat>()
+}
+
 /// A function that refuses what would become too long.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded {

@@ -1,16 +1,15 @@
 //! What a caller may say: one query, or a plain `EXPLAIN` of one.
 //!
-//! Refuses by the parsed statement what could cost without bound before the engine counts anything: text, literals and the
-//! number of tables after common table expressions are put in. Puts the `tags` column into `tag('env')`.
+//! Refuses by its tokens what could cost without bound before the engine counts anything; [`check`] refuses what the parsed
+//! statement says. Puts the `tags` column into `tag('env')`.
 
-use std::{collections::HashMap, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use datafusion::sql::{
     parser::{DFParserBuilder, Statement},
     sqlparser::{
         ast::{
-            self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query,
-            TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
+            self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value, VisitMut, VisitorMut,
         },
         dialect::PostgreSqlDialect,
         keywords::Keyword,
@@ -18,13 +17,12 @@ use datafusion::sql::{
     },
 };
 
-use super::{error::QueryError, functions::MAX_SCALAR_BYTES};
+use super::error::QueryError;
+
+mod check;
 
 /// The longest statement.
 const MAX_SQL_BYTES: usize = 64 << 10;
-
-/// The most tables that a statement may name, once common table expressions are put in where they are used.
-const MAX_TABLES: u64 = 32;
 
 /// How deep expressions and subqueries may be nested.
 const MAX_DEPTH: usize = 50;
@@ -171,92 +169,9 @@ fn only_queries<T>() -> Result<T, QueryError> {
 
 fn allow(statement: &mut ast::Statement) -> Result<(), QueryError> {
     let ast::Statement::Query(query) = statement else { return only_queries() };
-    let mut check = Check::default();
-    if let ControlFlow::Break(why) = Visit::visit(query.as_ref(), &mut check) {
-        return refuse(why);
-    }
-    if tables(query, &check.costs) > MAX_TABLES {
-        return refuse(format!(
-            "a statement may name {MAX_TABLES} tables, WITH queries counted wherever they are used"
-        ));
-    }
+    check::check(query)?;
     let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Tags);
     Ok(())
-}
-
-/// What the statement names and how often it stands for how many tables.
-#[derive(Default)]
-struct Check {
-    /// How many tables each `WITH` query comes to.
-    costs: HashMap<String, u64>,
-}
-
-impl Visitor for Check {
-    type Break = String;
-
-    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
-        if !query.locks.is_empty() {
-            return ControlFlow::Break(
-                "FOR UPDATE and FOR SHARE are not supported: nothing is ever changed here".into(),
-            );
-        }
-        let Some(with) = &query.with else { return ControlFlow::Continue(()) };
-        if with.recursive {
-            return ControlFlow::Break("recursive queries are not allowed".into());
-        }
-        for cte in &with.cte_tables {
-            let cost = tables(&cte.query, &self.costs);
-            let known = self.costs.entry(cte.alias.name.value.to_lowercase()).or_default();
-            *known = cost.max(*known);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<String> {
-        if select.into.is_some() {
-            return ControlFlow::Break("SELECT INTO is not allowed".into());
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
-        match factor {
-            // The engine would leave the sample out and answer with all rows.
-            TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break("TABLESAMPLE is not supported".into()),
-            TableFactor::Table { args: None, .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => {
-                ControlFlow::Continue(())
-            }
-            _ => ControlFlow::Break("table functions are not allowed".into()),
-        }
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
-        match expr {
-            // The engine reads it as a regular expression of another kind, and finds other rows.
-            Expr::SimilarTo { .. } => ControlFlow::Break("SIMILAR TO is not supported; write LIKE or ~".into()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
-
-    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
-        let length = value.value.clone().into_string().map_or(0, |text| text.len());
-        if length as u128 > MAX_SCALAR_BYTES {
-            return ControlFlow::Break(format!("a literal may be {MAX_SCALAR_BYTES} bytes long; one is {length}"));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// How many tables a query comes to, itself counted as one: a query over no table is work too when it is put in often.
-fn tables(query: &Query, costs: &HashMap<String, u64>) -> u64 {
-    let mut total = 1_u64;
-    let _: ControlFlow<()> = visit_relations(query.body.as_ref(), |name: &ObjectName| {
-        let cost =
-            name.0.last().and_then(|part| part.as_ident()).and_then(|ident| costs.get(&ident.value.to_lowercase()));
-        total = total.saturating_add(cost.copied().unwrap_or(1));
-        ControlFlow::Continue(())
-    });
-    total
 }
 
 /// `tag('env')` → `tag(tags, 'env')`.
@@ -309,6 +224,21 @@ mod tests {
         check("SELECT 'ab' SIMILAR TO 'a%'", Err("SIMILAR TO"));
         check("SELECT * FROM usage TABLESAMPLE BERNOULLI (10)", Err("TABLESAMPLE"));
         check("SELECT * FROM usage FOR UPDATE", Err("FOR UPDATE"));
+        check("SELECT sum(a) OVER (w) FROM t WINDOW w AS (ORDER BY b)", Err("OVER w"));
+        check("SELECT sum(a) OVER v FROM t WINDOW w AS (ORDER BY b), v AS (w)", Err("OVER w"));
+        check("SELECT a FROM t INTERSECT ALL SELECT a FROM u", Err("INTERSECT ALL"));
+        check("SELECT 1 UNION (SELECT a FROM t EXCEPT ALL SELECT a FROM u)", Err("EXCEPT ALL"));
+        let framed =
+            "SELECT sum(a) OVER (ORDER BY b ROWS BETWEEN CURRENT ROW AND 18446744073709551615 FOLLOWING) FROM t";
+        check(framed, Err("a frame"));
+        check("SELECT 1 << 63", Err("<<"));
+        let crossed: Vec<_> = (0..40).map(|number| format!("(SELECT 1) a{number}")).collect();
+        check(&format!("SELECT count(*) FROM {}", crossed.join(",")), Err("32 tables"));
+        let parted = format!("SELECT sum(a) OVER (PARTITION BY {}) FROM t", vec!["a"; 65].join(","));
+        check(&parted, Err("64"));
+        check(&format!("SELECT 1 FROM t GROUP BY {}", vec!["a"; 65].join(",")), Err("64"));
+        check(&format!("SELECT 1 FROM t ORDER BY {}", vec!["a"; 65].join(",")), Err("64"));
+        check("SELECT 1 FROM t GROUP BY CUBE (a,b,c,d,e,f,g)", Err("CUBE"));
         check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
         check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
     }

@@ -4,7 +4,7 @@
 //! snapshot is shown, so what a query reads is the state at its cut.
 
 use schemas::{
-    decision::Instance,
+    decision::{Instance, WindowState},
     ledger::{Entry, Fact},
     limit::{Dimension, Limit, Match},
     time::Time,
@@ -69,8 +69,9 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, policies: &dyn Policies
     let readable = readable(&limit, &dimensions);
     for (index, window) in instance.windows.iter().enumerate() {
         let newest = index + 1 == instance.windows.len();
-        let now =
-            |of: fn(&Instance) -> i128| if newest { Value::amount(limit.unit, of(instance)) } else { Value::Null };
+        let now = |of: fn(&Instance, &WindowState) -> i128| {
+            if newest { Value::amount(limit.unit, of(instance, window)) } else { Value::Null }
+        };
         let own = [
             Value::Text(&limit.name),
             Value::Text(&readable),

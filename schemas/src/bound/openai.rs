@@ -7,15 +7,16 @@ use super::{
     BoundError, Why,
     cost::Reach,
     json::{self, Path},
-    tally::{Tally, count},
+    tally::{Framing, Tally, count},
 };
 use crate::json::{Kind, Value};
 
-/// Tokens that a request is framed by: the published three that prime the answer, and room for a model that frames more. Recordings
-/// of plain text show 7 for a request of one message, where this and the next allow 24.
-const PER_REQUEST: u64 = 16;
-/// Tokens that a message is framed by: the published three, its role and a name's separator, and room.
-const PER_MESSAGE: u64 = 8;
+/// Tokens that a request is framed by: three that prime the answer are published, and there is room for a model that frames more.
+/// Recordings of plain text show 7 for a request of one message and at most 20 for one of four, where this and the next allow 13
+/// and 28.
+const PER_REQUEST: Framing = Framing { published: 8, other: 16 };
+/// Tokens that a message is framed by: three and its role are published; a name's separator, and room.
+const PER_MESSAGE: Framing = Framing { published: 5, other: 8 };
 /// Tokens that a part of a message, or a call of a tool in it, is framed by.
 const PER_PART: u64 = 8;
 /// Tokens that the presence of any tool adds: the namespace around them and the instruction to use them. Recordings show about 10
@@ -65,7 +66,7 @@ const SILENT: [&str; 29] = [
 pub(super) fn chat(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
     let root = Path::Body;
     let fields = json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
-    tally.add(PER_REQUEST);
+    tally.frame(PER_REQUEST);
     for (name, value) in fields.clone() {
         let path = Path::Field(&root, &name);
         match &*name {
@@ -117,7 +118,7 @@ fn reach(named: Option<&str>) -> Reach<'static> {
 }
 
 fn message(message: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {
-    tally.add(PER_MESSAGE);
+    tally.frame(PER_MESSAGE);
     for (name, value) in tally.members(message, path)? {
         let path = Path::Field(path, &name);
         match &*name {

@@ -29,6 +29,13 @@ pub(super) struct Tally<'m> {
     pub(super) writes: (bool, bool),
 }
 
+/// Tokens around what a request spells out: for models whose encoding is published, and for others.
+#[derive(Clone, Copy)]
+pub(super) struct Framing {
+    pub(super) published: u64,
+    pub(super) other: u64,
+}
+
 impl<'m> Tally<'m> {
     pub(super) fn new(facts: &'m ModelFacts, measure: Measure) -> Self {
         Self { facts, measure, input: 0, unbounded: None, cap: None, answers: 1, writes: (false, false) }
@@ -37,6 +44,11 @@ impl<'m> Tally<'m> {
     /// Counts tokens that the request does not spell out.
     pub(super) fn add(&mut self, tokens: u64) {
         self.input = self.input.saturating_add(tokens);
+    }
+
+    /// Counts what the model's format puts around something.
+    pub(super) fn frame(&mut self, framing: Framing) {
+        self.add(if self.facts.encoding == Encoding::None { framing.other } else { framing.published });
     }
 
     /// Counts a text. Its bytes are known without decoding it.

@@ -110,8 +110,10 @@ impl Book {
     /// A limit that needs no lease is reached when what is known to be used, or stays held, leaves no room. What an open call may
     /// use is not known yet, but that it is a request is.
     fn reached(&self, slot: &Slot, need: &Need) -> bool {
-        let certain = if slot.limit.unit == Unit::Requests { slot.held(self.me) } else { slot.provisioned(self.me) };
-        slot.settled(self.me, need.window.0) + certain >= slot.limit.amount
+        let (me, window) = (self.me, need.window.0);
+        let certain =
+            if slot.limit.unit == Unit::Requests { slot.held(me, window) } else { slot.provisioned(me, window) };
+        slot.settled(me, window) + certain >= slot.limit.amount
     }
 
     fn hold(&mut self, needs: &[Need], observed: Vec<Refusal>, ask: &Ask<'_>, requests: &mut Requests) -> Permit {
@@ -203,12 +205,13 @@ impl Book {
             ErrorCode::LeaseNotObtained => Some(RETRY_SOON),
             // What others hold they may not use: the call fits once enough of them have settled.
             ErrorCode::HardLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me) + need.amount <= slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.provisioned(self.me, start) + need.amount
+                    <= slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }
             ErrorCode::SoftLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me) < slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.provisioned(self.me, start) < slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }
@@ -225,7 +228,7 @@ impl Book {
             unit: slot.limit.unit,
             amount: slot.limit.amount,
             settled: slot.settled(self.me, start),
-            held: slot.held(self.me),
+            held: slot.held(self.me, start),
             needed: need.amount,
             reset_at,
             retry_after,

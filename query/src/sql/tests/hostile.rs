@@ -103,6 +103,10 @@ const BOMBS: &[&str] = &[
     "SELECT regexp_count(user_id, '((a{100}){100}){100}') FROM usage",
     "SELECT count(*) FROM usage WHERE user_id ~ '((a{100}){100}){100}'",
     "SELECT user_id SIMILAR TO 'a%' FROM usage",
+    "SELECT approx_percentile_cont(0.5, 1000000000000000) WITHIN GROUP (ORDER BY output_tokens) FROM usage",
+    "SELECT approx_percentile_cont_with_weight(output_tokens, 0.5, 1000000000) WITHIN GROUP (ORDER BY input_tokens) FROM usage",
+    "SELECT CAST(NULL AS BIGINT[2147483647]) AS a FROM usage",
+    "SELECT TRY_CAST(NULL AS BIGINT[]) AS a FROM usage",
 ];
 
 fn own() -> Vec<schemas::ledger::Entry> {
@@ -180,6 +184,13 @@ async fn no_statement_takes_more_than_it_may() {
     }
     let error = world.ask(&world::everyone(), &format!("{doubling} SELECT length(x) FROM t39")).await.unwrap_err();
     assert!(error.starts_with("TG6001"), "{error}");
+    let texts: Vec<_> = (0..65).map(|number| format!("concat(user_id, '{number}') AS c{number}")).collect();
+    let error = world.ask(&world::everyone(), &format!("SELECT {} FROM usage", texts.join(","))).await.unwrap_err();
+    assert!(error.starts_with("TG6001"), "{error}");
+    let parts: Vec<_> = (1..200).map(|number| format!("ntile({number}) OVER () AS n{number}")).collect();
+    let windows = format!("SELECT {} FROM prices p1, prices p2", parts.join(","));
+    let error = world.ask(&world::everyone(), &windows).await.unwrap_err();
+    assert!(error.starts_with("TG6004") || error.starts_with("TG6007"), "{error}");
     let window = "SELECT sum(p1.price_per_mtok_usd) OVER () AS s FROM prices p1, prices p2, prices p3";
     let error = world.ask(&world::everyone(), window).await.unwrap_err();
     assert!(error.starts_with("TG6004"), "{error}");

@@ -259,7 +259,7 @@ impl World {
                 watermark.heard(place.lane, heard);
             }
         }
-        watermark.restore(&[]);
+        watermark.restored();
         let cuts = Arc::new(Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)));
         let engine = Engine::with(Arc::clone(&cuts), 64 << 20, Duration::from_secs(60)).unwrap();
         Self { engine: Arc::new(engine), cuts, _folder: folder }
