@@ -19,7 +19,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use datafusion::{
     common::{
         Result, exec_err, internal_datafusion_err,
@@ -127,8 +130,9 @@ fn kind(node: &Arc<dyn ExecutionPlan>) -> Result<Kind> {
     let windows = node.downcast_ref::<WindowAggExec>().map(WindowAggExec::window_expr);
     let windows =
         windows.or_else(|| node.downcast_ref::<BoundedWindowAggExec>().map(BoundedWindowAggExec::window_expr));
+    let below = node.children().first().map_or_else(|| node.schema(), |below| below.schema());
     Ok(if let Some(windows) = windows {
-        Kind::Window { values: windows.len(), texts: texts(windows)? }
+        Kind::Window { values: windows.len(), texts: texts(windows, &below)? }
     } else if node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<HashJoinExec>() {
         Kind::Join
     } else if node.is::<SortMergeJoinExec>() {
@@ -140,11 +144,14 @@ fn kind(node: &Arc<dyn ExecutionPlan>) -> Result<Kind> {
     })
 }
 
-/// How many texts windows add to a row. Each is one that a row below has, so that its length is known before it is copied.
-fn texts(windows: &[Arc<dyn WindowExpr>]) -> Result<usize> {
+/// How many texts windows add to a row, or keep for it. Each is one that a row below has, so that its length is known before it is
+/// copied.
+fn texts(windows: &[Arc<dyn WindowExpr>], below: &Schema) -> Result<usize> {
     let mut texts = 0;
     for window in windows {
-        if !window.field()?.data_type().is_string() {
+        let is_text = |of: &Arc<dyn PhysicalExpr>| Ok(of.data_type(below)?.is_string());
+        let takes = window.expressions().iter().map(is_text).collect::<Result<Vec<_>>>()?;
+        if !window.field()?.data_type().is_string() && !takes.contains(&true) {
             continue;
         }
         texts += 1;

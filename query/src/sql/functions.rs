@@ -25,6 +25,9 @@ use super::{error::refused, exact, tag};
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
 
+/// The longest that a letter of a time's format becomes: `%+` is a whole time.
+const FORMATTED_BYTES: u128 = 20;
+
 /// The longest text that is the same for every row.
 pub(crate) const MAX_SCALAR_BYTES: u128 = 1 << 10;
 
@@ -35,7 +38,7 @@ const PLAIN: &str = "\
     factorial find_in_set floor from_unixtime gcd greatest initcap isnan iszero lcm least left ln log log10 log2 \
     lower ltrim make_date nanvl now nullif nvl nvl2 octet_length pi power radians random regexp_count regexp_instr \
     regexp_like reverse right round rtrim signum sin sinh split_part sqrt starts_with strpos substr substr_index \
-    tan tanh to_char to_date to_hex to_local_time to_timestamp to_timestamp_micros to_timestamp_millis \
+    tan tanh to_date to_hex to_local_time to_timestamp to_timestamp_micros to_timestamp_millis \
     to_timestamp_nanos to_timestamp_seconds to_unixtime translate trunc upper";
 
 /// Scalar functions that can make text longer, and how.
@@ -44,6 +47,7 @@ const GROWING: &[(&str, Growth)] = &[
     ("concat_ws", Growth::Joined),
     ("overlay", Growth::Sum),
     ("repeat", Growth::Times),
+    ("to_char", Growth::Formatted),
     ("lpad", Growth::Padded),
     ("rpad", Growth::Padded),
     ("replace", Growth::Replaced),
@@ -68,6 +72,8 @@ enum Growth {
     Times,
     /// As many characters as the second argument says.
     Padded,
+    /// As the second argument, with up to so many bytes for each of its letters.
+    Formatted,
     /// As the first argument with the third put in before and after each of its characters.
     Replaced,
 }
@@ -140,6 +146,7 @@ impl Bounded {
             Growth::Sum => all,
             Growth::Joined => all.saturating_add(bytes(0).saturating_mul(args.args.len() as u128)),
             Growth::Times => bytes(0).saturating_mul(count(1)),
+            Growth::Formatted => bytes(1).saturating_mul(FORMATTED_BYTES),
             Growth::Padded => rows.saturating_mul(count(1)).saturating_mul(4),
             Growth::Replaced => bytes(0).saturating_add(bytes(0).saturating_add(rows).saturating_mul(longest(2))),
         };

@@ -107,6 +107,7 @@ const BOMBS: &[&str] = &[
     "SELECT approx_percentile_cont_with_weight(output_tokens, 0.5, 1000000000) WITHIN GROUP (ORDER BY input_tokens) FROM usage",
     "SELECT CAST(NULL AS BIGINT[2147483647]) AS a FROM usage",
     "SELECT TRY_CAST(NULL AS BIGINT[]) AS a FROM usage",
+    "SELECT to_char(p1.valid_from, repeat('%+', 500)) FROM prices p1, prices p2",
 ];
 
 fn own() -> Vec<schemas::ledger::Entry> {
@@ -203,6 +204,7 @@ async fn no_statement_takes_more_than_it_may() {
          WHERE a.team || u.t <> ''",
         "SELECT (SELECT max(repeat(user_id, 500)) FROM usage) || price_id FROM prices",
         "SELECT first_value(repeat(price_id, 100)) OVER () FROM prices",
+        "SELECT count(DISTINCT price_id || model) OVER (ORDER BY price_id) FROM prices",
     ] {
         let error = world.ask(&world::everyone(), copied).await.unwrap_err();
         assert!(error.starts_with("TG6001"), "{copied}: {error}");
