@@ -118,7 +118,8 @@ pub(super) fn tag_name(reader: &mut Reader, node: &Node) -> Option<String> {
     if is_tag_name(&name) {
         return Some(name);
     }
-    reader.bad(node.at, format!("{name:?} is not the name of a tag"), TAG_NAME);
+    // What it is may come from the environment, and is not said.
+    reader.bad(node.at, "this is not the name of a tag", TAG_NAME);
     None
 }
 
