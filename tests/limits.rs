@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use gateway::{
-    limits::{Ask, Limits, Permit, Refusal, Spent},
+    limits::{Ask, Limits, Permit, Refusal, SLICE, Spent},
     obey::{Obey, View},
 };
 use journal::{Disk, Road};
@@ -76,17 +76,32 @@ impl House {
     }
 
     async fn admit(&self, user: &str, bound: u64) -> Result<Call, Box<Refusal>> {
+        self.admit_of(user, bound, 0).await
+    }
+
+    async fn admit_of(&self, user: &str, bound: u64, output: u64) -> Result<Call, Box<Refusal>> {
         let at_most = AtMost {
             input: bound,
-            output: 0,
+            output,
             requests: 1,
             cost: Ok(Pico(i128::from(bound))),
+            output_price: Pico(0),
             output_cap: OutputCap::NoOutput,
         };
         let attempt = attempt(user);
-        let ask = Ask { attempt: &attempt, bound: &Bound::AtMost(at_most), now: attempt.admitted_at };
+        let ask =
+            Ask { attempt: &attempt, bound: &Bound::AtMost(at_most), slice: Some(SLICE), now: attempt.admitted_at };
         let permit = self.limits.admit(ask).await?;
         Ok(Call { attempt, permit })
+    }
+
+    /// Holds for so much output of a call that is under way.
+    async fn extend(&self, call: &mut Call, room: u64) -> Result<(), Box<Refusal>> {
+        let now = time::now();
+        let extension = self.limits.extension(&call.permit, &call.attempt.subject, room, now).unwrap();
+        let more = self.limits.extend(&extension).await?;
+        call.permit.grow(more, room);
+        Ok(())
     }
 
     fn settle(&self, call: Call, usage: Usage, whole: bool) {
@@ -302,4 +317,46 @@ async fn a_standing_lease_serves_every_window() {
     }
     // Two and a half seconds touch three or four windows of five requests.
     assert!((10..=20).contains(&passed), "{passed} requests passed");
+}
+
+#[tokio::test]
+async fn so_many_calls_are_open_at_a_time_and_no_more_however_they_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let hard = limit("h", of_acme(), Unit::Concurrent, 2, Window::Total, Mode::Hard);
+    let soft = limit("s", of_acme(), Unit::Concurrent, 3, Window::Total, Mode::Soft);
+    let house = House::open(dir.path(), vec![hard.clone(), soft.clone()]);
+    let (first, second) = (house.admit("u", 1).await.unwrap(), house.admit("u", 1).await.unwrap());
+    let refusal = house.admit("u", 1).await.err().unwrap();
+    assert_eq!((refusal.code, refusal.held, refusal.settled), (ErrorCode::HardLimitReached, 2, 0));
+    assert!(refusal.retry_after.is_some_and(|wait| wait <= Duration::from_secs(1)), "{refusal:?}");
+    house.settle(first, Usage::missing(Doubt::ClientLeft), false);
+    let third = house.admit("u", 1).await.unwrap();
+    house.settle(second, used(5), true);
+    house.settle(third, Usage::missing(Doubt::NoAnswer), false);
+    let books = house.books();
+    assert_eq!((settled(&books, &hard).0, settled(&books, &hard).1, settled(&books, &soft).1), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_held_by_the_slice_takes_more_as_long_as_there_is_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let sliced = Limit { slices: true, ..limit("s", of_acme(), Unit::Tokens, 2_000, Window::Month, Mode::Hard) };
+    let house = House::open(dir.path(), vec![sliced.clone()]);
+    // All that it can be would never fit.
+    let mut call = house.admit_of("u", 100, 50_000).await.unwrap();
+    assert_eq!((call.permit.whole, call.permit.holds[0].amount), (false, 100 + i128::from(SLICE)));
+    let mut room = SLICE;
+    let refusal = loop {
+        match house.extend(&mut call, room + SLICE).await {
+            Ok(()) => room += SLICE,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!((room, refusal.code), (3 * SLICE, ErrorCode::HardLimitReached));
+    assert_eq!(call.permit.holds[0].amount, 100 + i128::from(room));
+    assert!(house.admit("u", 400).await.is_err(), "what it holds is not free");
+    let some = Usage { completeness: Completeness::LowerBound(Doubt::Truncated), ..used(101) };
+    house.settle(call, some, false);
+    let (settled, held, _) = settled(&house.books(), &sliced);
+    assert_eq!((settled, held), (101, i128::from(room) - 1));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use schemas::{
     event::{self, Event, Settled, Streamed},
-    id::Lane,
+    id::{InstanceId, Lane},
     price::Book,
     time::{Time, now},
     tokens::{Part, Vector},
@@ -15,7 +15,7 @@ use schemas::{
 
 use crate::{
     emit::Ticket,
-    limits::Permit,
+    limits::{Extension, Permit, Sliced},
     meter::Measured,
     settlement::{self, End, Ended},
     sweep::{Flights, Watch},
@@ -40,6 +40,8 @@ pub(crate) struct Attempt {
     ttft_ms: Option<u64>,
     flight: Flight,
     permit: Option<Permit>,
+    /// Whether it holds more than it was admitted with.
+    has_grown: bool,
     book: Arc<Book>,
     call: Call,
 }
@@ -80,7 +82,19 @@ impl Attempt {
         call: Call,
     ) -> Self {
         let (watch, permit) = (Arc::clone(&flight.watch), Some(permit));
-        Self { worker, watch, facts, status: 0, was_sent: false, ttft_ms: None, flight, permit, book, call }
+        Self {
+            worker,
+            watch,
+            facts,
+            status: 0,
+            was_sent: false,
+            ttft_ms: None,
+            flight,
+            permit,
+            has_grown: false,
+            book,
+            call,
+        }
     }
 
     /// Writes that it was admitted; before the ticket is good the provider is not called.
@@ -118,14 +132,45 @@ impl Attempt {
 
     /// Writes where it stands, unless the journal is in trouble. Nobody waits for that.
     pub(crate) fn streamed(&self, so_far: Vector, reported: Vec<Part>) {
-        if self.worker.emitter.failing() {
-            return;
+        if !self.worker.emitter.failing() {
+            drop(self.record(so_far, reported));
         }
+    }
+
+    /// Writes where it stands, and what it holds if that is more than it was admitted with.
+    pub(crate) fn record(&self, so_far: Vector, reported: Vec<Part>) -> Ticket {
         let holds = self.permit.as_ref().map_or(&[][..], |permit| &permit.holds);
         let posted = settlement::so_far(&self.worker.shared.limits, holds, &self.book, &self.facts, &reported);
-        let streamed =
-            Streamed { call: self.facts.call, attempt: self.facts.attempt, at: now(), so_far, reported, posted };
-        drop(self.worker.write(self.flight.lane, &Event::Streamed(streamed), None));
+        let holds = if self.has_grown { holds.to_vec() } else { Vec::new() };
+        let (call, attempt) = (self.facts.call, self.facts.attempt);
+        let streamed = Streamed { call, attempt, at: now(), so_far, reported, posted, holds };
+        self.worker.write(self.flight.lane, &Event::Streamed(streamed), None)
+    }
+
+    /// What is held slice by slice, if anything is.
+    pub(crate) fn sliced(&self) -> Option<&Sliced> {
+        self.permit.as_ref()?.sliced.as_deref()
+    }
+
+    /// What it needs to hold for so much output; nothing where nothing is held slice by slice any more.
+    pub(crate) fn extension(&self, room: u64) -> Option<Extension> {
+        let permit = self.permit.as_ref()?;
+        self.worker.shared.limits.extension(permit, &self.facts.subject, room, now())
+    }
+
+    /// Takes over what more is held, for so much output.
+    pub(crate) fn grow(&mut self, more: Permit, room: u64) {
+        self.has_grown = true;
+        if let Some(permit) = &mut self.permit {
+            permit.grow(more, room);
+        }
+    }
+
+    /// It goes on whatever this limit says.
+    pub(crate) fn hold_no_more(&mut self, of: InstanceId) {
+        if let Some(sliced) = self.permit.as_mut().and_then(|permit| permit.sliced.as_mut()) {
+            sliced.of.retain(|instance| *instance != of);
+        }
     }
 
     /// Whether it has been settled.

@@ -16,7 +16,7 @@ use schemas::{
     id::{CallId, Lane},
     json::Tree,
     ledger::Unpriced,
-    limit::Unit,
+    limit::{OnExceed, Unit},
     money::Pico,
     price::{Book, CapField, Encoding, Key, ModelFacts},
     subject::Subject,
@@ -29,7 +29,7 @@ use crate::{
     body,
     error::{AtLimit, Dialect, Fault, RATE},
     heading::{self, Plan},
-    limits::{Ask, Permit, Refusal},
+    limits::{Ask, Permit, Refusal, SLICE},
     meter::estimate::measure,
     metrics,
     obey::{Caller, PolicyView},
@@ -46,6 +46,9 @@ const OFFLOAD: usize = 1 << 20;
 const SESSION: HeaderName = HeaderName::from_static("x-tollgate-session-id");
 /// The header that tells a client that the output of its call was capped.
 const CAPPED: HeaderName = HeaderName::from_static("x-tollgate-capped");
+/// The headers that tell a client which model its call was made with instead, and which limit said so.
+const DOWNGRADED: HeaderName = HeaderName::from_static("x-tollgate-downgraded");
+const DOWNGRADED_BY: HeaderName = HeaderName::from_static("x-tollgate-downgraded-by");
 
 /// What is known of a call before its body is read.
 struct Arrival {
@@ -85,8 +88,8 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     let Caller { subject, lane } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
     let arrival = Arrival { call, accepted_at: now(), api, view, subject, lane, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
-    let aim = aim(worker, &arrival, bytes).await?;
-    let (mut attempt, cap) = admit(worker, &arrival, &aim).await?;
+    let aim = aim(worker, &arrival, bytes, None).await?;
+    let Passed { mut attempt, cap, aim, instead } = pass(worker, &arrival, aim).await?;
     if attempt.admitted().await.is_err() {
         drop(attempt.settle(End::NotSent, None));
         return Err(Fault::new(
@@ -96,14 +99,76 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     }
     let edits =
         Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
-    let plan = Plan::new(worker, &aim.upstream, &arrival.view, Arc::clone(&aim.parsed));
+    let plan = Plan::new(worker, &aim.upstream, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
     let heading = heading::send(&aim.upstream, attempt, plan, &arrival.head, aim.parsed.edit(&edits)).await?;
     let mut response = heading::answer(heading, call, &aim.upstream.provider).await?;
     drop(taken);
     if let Some(cap) = cap {
         response.headers_mut().insert(CAPPED, HeaderValue::from(cap.tokens));
     }
+    for (name, value) in
+        instead.iter().flat_map(|instead| [(DOWNGRADED, &instead.model), (DOWNGRADED_BY, &instead.limit)])
+    {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
     Ok(response)
+}
+
+/// A call that may be made.
+struct Passed {
+    attempt: Attempt,
+    cap: Option<Cap>,
+    aim: Aim,
+    /// What it is made with instead of what was asked for.
+    instead: Option<Instead>,
+}
+
+/// The model that a limit names for calls that do not fit.
+struct Instead {
+    model: String,
+    limit: String,
+}
+
+/// Admits a call as it is, or, where a limit that is reached says so, once as if another model had been asked for.
+async fn pass(worker: &Arc<Worker>, arrival: &Arrival, aim: Aim) -> Result<Passed, Fault> {
+    let refused = match admit(worker, arrival, &aim).await? {
+        Ok((attempt, cap)) => return Ok(Passed { attempt, cap, aim, instead: None }),
+        Err(refused) => refused,
+    };
+    let reached = matches!(refused.refusal.code, ErrorCode::HardLimitReached | ErrorCode::SoftLimitReached);
+    let OnExceed::Downgrade(model) = &refused.refusal.on_exceed else { return Err(refused.tell(worker, arrival)) };
+    // Where that model cannot be asked this call, the client is told why its own could not.
+    let Some(other) = self::aim(worker, arrival, aim.parsed.body().clone(), Some(model)).await.ok().filter(|_| reached)
+    else {
+        return Err(refused.tell(worker, arrival));
+    };
+    // The call was not refused, and would have been.
+    drop(self::refused(worker, arrival, &refused.facts, &refused.bound, &refused.refusal, true));
+    match admit(worker, arrival, &other).await? {
+        Ok((attempt, cap)) => {
+            let instead = Some(Instead { model: model.clone(), limit: refused.refusal.limit.clone() });
+            Ok(Passed { attempt, cap, aim: other, instead })
+        }
+        Err(refused) => Err(refused.tell(worker, arrival)),
+    }
+}
+
+/// What becomes of an attempt at its limits: it may be made, with this cap, or they refuse it.
+type Admission = Result<(Attempt, Option<Cap>), Box<NotAdmitted>>;
+
+/// An attempt that a limit refuses.
+struct NotAdmitted {
+    refusal: Box<Refusal>,
+    facts: event::Attempt,
+    bound: Bound,
+}
+
+impl NotAdmitted {
+    fn tell(&self, worker: &Worker, arrival: &Arrival) -> Fault {
+        refused(worker, arrival, &self.facts, &self.bound, &self.refusal, false)
+    }
 }
 
 impl Worker {
@@ -119,34 +184,35 @@ fn off_thread() -> Fault {
     Fault::new(ErrorCode::TooBusy, "the body could not be looked at; try again")
 }
 
-/// Looks at a body, on this thread if it is short.
-async fn aim(worker: &Arc<Worker>, arrival: &Arrival, body: Bytes) -> Result<Aim, Fault> {
+/// Looks at a body, on this thread if it is short, as if `model` had been asked for, if one is given.
+async fn aim(worker: &Arc<Worker>, arrival: &Arrival, body: Bytes, model: Option<&str>) -> Result<Aim, Fault> {
     let (api, at) = (arrival.api, arrival.accepted_at);
     if body.len() <= OFFLOAD {
-        return look(worker, &arrival.view, api, at, &body);
+        return look(worker, &arrival.view, (api, at), &body, model);
     }
-    let (worker, view) = (Arc::clone(worker), Arc::clone(&arrival.view));
-    let work = move || look(&worker, &view, api, at, &body);
+    let (worker, view, model) = (Arc::clone(worker), Arc::clone(&arrival.view), model.map(str::to_owned));
+    let work = move || look(&worker, &view, (api, at), &body, model.as_deref());
     tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
 }
 
 /// Reads a body once for all that is asked of it: what is acted on, where it goes, and with that its bound.
-fn look(worker: &Worker, view: &PolicyView, api: Api, at: Time, body: &Bytes) -> Result<Aim, Fault> {
+fn look(
+    worker: &Worker,
+    view: &PolicyView,
+    (api, at): (Api, Time),
+    body: &Bytes,
+    model: Option<&str>,
+) -> Result<Aim, Fault> {
     let (parsed, tree) = parse(api, body).map_err(|problem| Fault::new(problem.code, problem.message))?;
-    let (upstream, model) = destination(worker, view, api, &parsed)?;
+    let (upstream, model) = destination(worker, view, api, model.unwrap_or(&parsed.model))?;
     let facts = view.book.facts(&upstream.provider.name, api.vendor(), &model);
     let bound = bound_of(api, &tree, &view.book, (&upstream.provider.name, &model, at), &facts, Encoding::None)?;
     Ok(Aim { parsed: Arc::new(parsed), upstream, model, facts, bound })
 }
 
 /// Chooses the provider, and the model there.
-fn destination(
-    worker: &Worker,
-    view: &PolicyView,
-    api: Api,
-    parsed: &Parsed,
-) -> Result<(Arc<Upstream>, String), Fault> {
-    let target = route::target(&view.policy.models, &parsed.model)?;
+fn destination(worker: &Worker, view: &PolicyView, api: Api, name: &str) -> Result<(Arc<Upstream>, String), Fault> {
+    let target = route::target(&view.policy.models, name)?;
     let Some(upstream) = worker.upstreams.get(target.provider) else {
         return Err(Fault::new(
             ErrorCode::ProviderUnreachable,
@@ -156,7 +222,7 @@ fn destination(
     };
     if !upstream.speaks(route::dialect(api)) {
         let other = if route::dialect(api) == Dialect::OpenAi { "Anthropic" } else { "OpenAI" };
-        let message = format!("`{}` is served in the dialect of {other} only", short(&parsed.model));
+        let message = format!("`{}` is served in the dialect of {other} only", short(name));
         return Err(Fault::new(ErrorCode::UnknownModel, message));
     }
     if !upstream.has_key() {
@@ -199,7 +265,7 @@ fn bound_of(
 }
 
 /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
-async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<(Attempt, Option<Cap>), Fault> {
+async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<Admission, Fault> {
     if worker.emitter.failing() {
         return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
     }
@@ -207,18 +273,21 @@ async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<(At
     let admitted_at = flight.admitted_at;
     let facts = facts(worker, arrival, aim, admitted_at);
     let mut tight = None;
-    let first = worker.shared.limits.admit(Ask { attempt: &facts, bound: &aim.bound, now: admitted_at }).await;
+    let slice = (facts.stream && aim.facts.all_output_visible).then_some(SLICE);
+    let first = worker.shared.limits.admit(Ask { attempt: &facts, bound: &aim.bound, slice, now: admitted_at }).await;
     let admitted = match first {
         Err(refusal) if may_fit(&refusal, aim) => {
             let bound = tight.insert(tightened(arrival, aim).await?);
-            worker.shared.limits.admit(Ask { attempt: &facts, bound, now: admitted_at }).await
+            worker.shared.limits.admit(Ask { attempt: &facts, bound, slice, now: admitted_at }).await
         }
         other => other,
     };
     let bound = tight.as_ref().unwrap_or(&aim.bound);
     let permit = match admitted {
         Ok(permit) => permit,
-        Err(refusal) => return Err(refused(worker, arrival, &facts, bound, &refusal, false)),
+        Err(refusal) => {
+            return Ok(Err(Box::new(NotAdmitted { refusal, facts, bound: bound.clone() })));
+        }
     };
     for refusal in &permit.observed {
         drop(refused(worker, arrival, &facts, bound, refusal, true));
@@ -235,7 +304,7 @@ async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<(At
         arrival.head.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(short).unwrap_or_default();
     let call = Call { accepted_at: arrival.accepted_at, balance_age_ms: permit.balance_age_ms, session_id };
     let book = Arc::clone(&arrival.view.book);
-    Ok((Attempt::new(Arc::clone(worker), flight, facts, permit, book, call), cap))
+    Ok(Ok((Attempt::new(Arc::clone(worker), flight, facts, permit, book, call), cap)))
 }
 
 /// Whether counting tokens instead of bytes could make it fit.
@@ -263,7 +332,7 @@ fn facts(worker: &Worker, arrival: &Arrival, aim: &Aim, admitted_at: Time) -> ev
 
 /// The cap that has to be written into the request, so that the hold is the most that can be billed.
 fn cap(permit: &Permit, bound: &Bound, facts: &ModelFacts) -> Option<Cap> {
-    let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.hard)?.output_cap else { return None };
+    let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.whole)?.output_cap else { return None };
     let member = match facts.cap_field {
         CapField::MaxTokens => CapMember::MaxTokens,
         CapField::MaxCompletionTokens => CapMember::MaxCompletionTokens,
@@ -306,7 +375,8 @@ fn refused(
     fault_of(refusal, facts.admitted_at)
 }
 
-fn fault_of(refusal: &Refusal, at: Time) -> Fault {
+/// What a client is told of a refusal.
+pub(crate) fn fault_of(refusal: &Refusal, at: Time) -> Fault {
     let shown = |amount: i128| if refusal.unit == Unit::Usd { Pico(amount).to_string() } else { amount.to_string() };
     let mut message = format!(
         "limit `{}` of {} {}: {} settled, {} held",
@@ -338,7 +408,7 @@ fn fault_of(refusal: &Refusal, at: Time) -> Fault {
         settled: refusal.settled,
         held: refusal.held,
         reset_at: refusal.reset_at,
-        is_rate: refusal.reset_at.is_some_and(|reset| reset.since(at) <= RATE),
+        is_rate: refusal.unit == Unit::Concurrent || refusal.reset_at.is_some_and(|reset| reset.since(at) <= RATE),
     }));
     fault
 }

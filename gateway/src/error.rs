@@ -100,6 +100,15 @@ impl Fault {
         response
     }
 
+    /// The same as a member of an answer that is cut.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "code": self.code.code(),
+            "message": format!("{}: {}", self.code.title(), self.message),
+            "limit": self.limit.as_ref().map(|limit| limit.to_json()),
+        })
+    }
+
     fn say_when(&self, headers: &mut HeaderMap) {
         match self.retry {
             Retry::AsUsual => {}

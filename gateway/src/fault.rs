@@ -21,4 +21,10 @@ pub enum Fault {
     OwnCalendar,
     /// The window follows a clock that goes back.
     WindowGoesBack,
+    /// An attempt that ends without its usage being known goes on counting as open.
+    ConcurrentKept,
+    /// A gateway that metering has not heard goes on with what it has leased of what is open at a time.
+    ConcurrentUnheard,
+    /// What a crash left open held what it was admitted with, and no more.
+    ExtensionForgotten,
 }

@@ -22,6 +22,7 @@ use schemas::{
     error_code::ErrorCode,
     event::Api,
     id::CallId,
+    price::Encoding,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -29,9 +30,12 @@ use crate::{
     attempt::Attempt,
     authenticate::without_key,
     error::{Fault, stamp},
+    gate::Gate,
+    meter::estimate,
     obey::PolicyView,
     relay::{Broken, Flow, Pace, Relay},
     request::Parsed,
+    script::Script,
     settlement::End,
     sweep::Fired,
     upstream::{Answer, NoSlot, SendError, Sending, Upstream, answer_headers},
@@ -50,6 +54,7 @@ pub(crate) struct Plan {
     comment: Duration,
     token_events: TokenEvents,
     idle: Duration,
+    encoding: Encoding,
     slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -59,7 +64,13 @@ pub(crate) struct Heading {
 }
 
 impl Plan {
-    pub(crate) fn new(worker: &Worker, upstream: &Upstream, view: &PolicyView, parsed: Arc<Parsed>) -> Self {
+    pub(crate) fn new(
+        worker: &Worker,
+        upstream: &Upstream,
+        view: &PolicyView,
+        parsed: Arc<Parsed>,
+        encoding: Encoding,
+    ) -> Self {
         let strips_usage = parsed.api() == Api::OpenAiChat && parsed.stream && !parsed.wants_usage;
         Self {
             parsed,
@@ -67,6 +78,7 @@ impl Plan {
             comment: worker.shared.server.keepalive_comment,
             token_events: view.policy.metering.token_events,
             idle: upstream.provider.timeouts.idle,
+            encoding,
             slot: None,
         }
     }
@@ -75,10 +87,17 @@ impl Plan {
     pub(crate) fn flow(self, mut attempt: Attempt, answer: Answer) -> Flow {
         attempt.status = answer.status.as_u16();
         attempt.watch.allow(self.idle);
-        let witness = Witness::new(attempt.facts.api, &answer.headers, answer.status, self.strips_usage);
+        let mut witness = Witness::new(attempt.facts.api, &answer.headers, answer.status, self.strips_usage);
+        // What is refused costs nothing, and may be long.
+        let sliced = attempt.sliced().filter(|_| answer.status.is_success());
+        let gate = sliced.map(|sliced| {
+            estimate::load(self.encoding);
+            let script = witness.by_frame().then(|| Script::new(attempt.facts.api, self.encoding));
+            Gate::new(sliced, script)
+        });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
         let pace = Pace { comment: witness.is_stream().then_some(self.comment), token_events: self.token_events };
-        Flow::new(attempt, answer.body, witness, at_end, pace, (self.parsed, self.slot))
+        Flow::new(attempt, answer.body, (witness, gate), at_end, pace, (self.parsed, self.slot))
     }
 }
 

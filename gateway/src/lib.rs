@@ -28,6 +28,7 @@ pub mod fault;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod gate;
 mod head;
 mod heading;
 mod http;
@@ -44,6 +45,7 @@ mod report;
 pub mod request;
 mod route;
 mod sandbox;
+mod script;
 mod server;
 pub mod settlement;
 mod sweep;

@@ -11,13 +11,14 @@ use std::{
 
 use journal::{Draft, Journal};
 use schemas::{
-    bound::Bound,
+    bound::{AtMost, Bound},
     error_code::ErrorCode,
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::Unit,
+    limit::{OnExceed, Unit},
     money::Pico,
+    subject::Subject,
     time::Time,
     tokens::{Completeness, Usage},
     wire,
@@ -32,6 +33,9 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+/// How many tokens of output are held at a time. Half of it lasts a fast model for some seconds, and asking metering takes less.
+pub const SLICE: u64 = 512;
+
 pub use book::Tried;
 pub(crate) use book::{Book, Requests};
 
@@ -42,12 +46,14 @@ pub struct Ask<'a> {
     pub attempt: &'a Attempt,
     /// The most it can use.
     pub bound: &'a Bound,
+    /// How much of its output is held at a time where a limit says so; nothing where not all of it will be seen.
+    pub slice: Option<u64>,
     /// Now.
     pub now: Time,
 }
 
 /// The right to make one attempt: a hold on every limit that it falls under. Settling it consumes it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "a permit that is dropped keeps its holds until their windows end"]
 pub struct Permit {
     /// What is held.
@@ -56,8 +62,48 @@ pub struct Permit {
     pub balance_age_ms: u64,
     /// Whether a hard limit applies.
     pub hard: bool,
+    /// Whether a hard limit holds all that it can use.
+    pub whole: bool,
+    /// What is held slice by slice, if anything is.
+    pub sliced: Option<Box<Sliced>>,
     /// What limits that only observe would have refused.
     pub observed: Vec<Refusal>,
+}
+
+impl Permit {
+    /// Takes over what more is held, for so much output.
+    pub fn grow(&mut self, more: Self, room: u64) {
+        for hold in more.holds {
+            if let Some(held) = self.holds.iter_mut().find(|held| held.instance == hold.instance) {
+                held.amount += hold.amount;
+            }
+        }
+        if let Some(sliced) = &mut self.sliced {
+            sliced.room = room;
+        }
+    }
+}
+
+/// What an attempt holds slice by slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sliced {
+    /// The most that it can use.
+    pub most: AtMost,
+    /// So much of its output is held for.
+    pub room: u64,
+    /// The instances of which a slice is held, and not all.
+    pub of: Vec<InstanceId>,
+}
+
+/// More of what is held slice by slice: everything or nothing, in the windows of the admission.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    /// Who calls.
+    pub subject: Arc<Subject>,
+    /// By how much each hold grows.
+    pub growth: Vec<Hold>,
+    /// Now.
+    pub now: Time,
 }
 
 /// Why an attempt may not be made.
@@ -87,6 +133,8 @@ pub struct Refusal {
     pub balance_age_ms: u64,
     /// What is not known about the request, where that is the reason.
     pub detail: String,
+    /// What the limit does with a call that does not fit.
+    pub on_exceed: OnExceed,
 }
 
 /// How an attempt ended, for its limits.
@@ -143,6 +191,26 @@ impl Limits {
         let mut requests = Requests { at, sent: Vec::new() };
         let tried = self.lock().try_hold(ask, &mut requests);
         (tried, self.send(requests.sent))
+    }
+
+    /// One try to hold more for an attempt that is under way.
+    pub fn try_extend(&self, extension: &Extension, at: Instant) -> (Tried, Result<(), journal::Error>) {
+        let mut requests = Requests { at, sent: Vec::new() };
+        let tried = self.lock().try_extend(extension, &mut requests);
+        (tried, self.send(requests.sent))
+    }
+
+    /// By how much the holds grow with so much output; nothing where nothing is held slice by slice any more.
+    pub fn extension(&self, permit: &Permit, subject: &Arc<Subject>, room: u64, now: Time) -> Option<Extension> {
+        let sliced = permit.sliced.as_ref().filter(|sliced| !sliced.of.is_empty())?;
+        let book = self.lock();
+        let of = permit.holds.iter().filter(|hold| sliced.of.contains(&hold.instance));
+        let grown = of.filter_map(|hold| {
+            let unit = book.slot(hold.instance)?.limit.unit;
+            let held = |output| amount::in_unit(unit, &sliced.most.with_output(output)).ok();
+            Some(Hold { amount: held(room)? - held(sliced.room)?, ..*hold })
+        });
+        Some(Extension { subject: Arc::clone(subject), growth: grown.collect(), now })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
@@ -278,6 +346,8 @@ fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
         |count: fn(&schemas::tokens::Vector) -> u64| spent.usage.total().map(|total| i128::from(count(&total)));
     let used = match unit {
         Unit::Requests => return (1, 0),
+        // Whatever is not known of an attempt that is over, it is over.
+        Unit::Concurrent => return (0, if fault::is(Fault::ConcurrentKept) && !spent.whole { held } else { 0 }),
         Unit::Tokens => tokens(schemas::tokens::Vector::total),
         Unit::InputTokens => tokens(schemas::tokens::Vector::input),
         Unit::OutputTokens => tokens(schemas::tokens::Vector::all_output),

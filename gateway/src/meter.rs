@@ -27,6 +27,7 @@ mod whole;
 
 pub use estimate::tokens;
 use sse::Splitter;
+pub(crate) use sse::data as data_of;
 use tally::Tally;
 use visible::Visible;
 use whole::Whole;
@@ -147,6 +148,13 @@ impl Meter {
             Body::Whole(Box::new(Whole::new(answer.status < 400)))
         };
         Self { tally: Tally::new(answer), body, out: VecDeque::new() }
+    }
+
+    /// From now on each frame of a stream comes out by itself and whole.
+    pub(crate) const fn by_frame(&mut self) {
+        if let Body::Stream(splitter) = &mut self.body {
+            splitter.by_frame();
+        }
     }
 
     /// Takes the next piece of the body.

@@ -161,7 +161,7 @@ impl Obey {
     /// Obeys, and answers what it calls for.
     fn take(&mut self, changes: Vec<Change>, now: Time, at: Instant) {
         if !changes.is_empty() {
-            self.decide(changes, at);
+            self.decide(changes, now, at);
             self.limits.changed();
         }
         let low_watermark = Time::from_micros(self.low_watermark.load(Ordering::Relaxed));
@@ -205,7 +205,7 @@ impl Obey {
         self.limits.changed();
     }
 
-    fn decide(&self, changes: Vec<Change>, at: Instant) {
+    fn decide(&self, changes: Vec<Change>, now: Time, at: Instant) {
         let mut confirmed = Vec::new();
         let mut book = self.limits.lock();
         for change in changes {
@@ -216,7 +216,7 @@ impl Obey {
             let state = change.state.map(|state| wire::decode_state(&key, &state)).transpose();
             match (key, state) {
                 (Key::Lane(lane), Ok(Some(State::Lane(state)))) => {
-                    book.lane(lane, &state, at);
+                    book.lane(lane, &state, (now, at));
                     confirmed.push((lane, state));
                 }
                 (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(Arc::new(*instance))),

@@ -138,6 +138,9 @@ fn read(
             }
             Ok(Event::Streamed(streamed)) => {
                 if let Some(open) = open.get_mut(&(streamed.call, streamed.attempt)) {
+                    if !streamed.holds.is_empty() && !fault::is(Fault::ExtensionForgotten) {
+                        open.admitted.holds.clone_from(&streamed.holds);
+                    }
                     open.streamed = Some(streamed);
                 }
             }

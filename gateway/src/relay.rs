@@ -21,6 +21,8 @@ use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::Sleep};
 use crate::{
     attempt::Attempt,
     emit::Ticket,
+    error::Fault,
+    gate::{Gate, Gated},
     meter::{Finish, Measured},
     request::Parsed,
     settlement::End,
@@ -63,6 +65,10 @@ pub(crate) struct Flow {
     attempt: Attempt,
     body: AnswerBody,
     witness: Witness,
+    /// What lets through no more than is held for, where an answer is held slice by slice.
+    gate: Option<Box<Gate>>,
+    /// Whether the answer has come to its end, and waits at the gate.
+    all_came: bool,
     phase: Phase,
     out: VecDeque<Bytes>,
     pace: Pace,
@@ -97,7 +103,7 @@ impl Flow {
     pub(crate) fn new(
         attempt: Attempt,
         body: AnswerBody,
-        witness: Witness,
+        (witness, gate): (Witness, Option<Gate>),
         at_end: End,
         pace: Pace,
         (parsed, slot): (Arc<Parsed>, Option<OwnedSemaphorePermit>),
@@ -110,6 +116,8 @@ impl Flow {
             attempt,
             body,
             witness,
+            gate: gate.map(Box::new),
+            all_came: false,
             phase: Phase::Open,
             out: VecDeque::new(),
             pace,
@@ -135,6 +143,8 @@ impl Flow {
     /// The client has gone: if the answer comes to its end, it was read without it.
     pub(crate) fn leave_client(&mut self) {
         self.pace.comment = None;
+        // Nothing more goes to anybody.
+        self.gate = None;
         if self.at_end == End::Complete {
             self.at_end = End::ClientGoneDrained;
         }
@@ -205,6 +215,22 @@ impl Flow {
             }
             None => {}
         }
+        if let Some(gate) = &mut self.gate {
+            match gate.poll(cx, &mut self.attempt, &self.witness, &mut self.out) {
+                Gated::Full if self.out.is_empty() => return Poll::Pending,
+                Gated::Refused(why) if self.out.is_empty() => {
+                    self.cut(&why);
+                    return Poll::Ready(None);
+                }
+                Gated::Open if self.all_came => {}
+                _ if !self.out.is_empty() => return Poll::Ready(None),
+                _ => {}
+            }
+        }
+        if self.all_came {
+            self.end(self.at_end, None);
+            return Poll::Ready(None);
+        }
         match self.body.poll_data(cx) {
             Poll::Pending => match self.comment_due() {
                 true => Poll::Ready(Some(COMMENT)),
@@ -213,9 +239,9 @@ impl Flow {
             Poll::Ready(Some(Ok(data))) => {
                 self.attempt.watch.progress();
                 self.attempt.first_byte();
-                self.witness.take(data, &mut self.out);
+                self.take(data);
                 if self.body.is_at_end() || self.witness.is_terminal() {
-                    self.end(self.at_end, None);
+                    self.came_to_its_end();
                 } else {
                     self.report();
                 }
@@ -226,15 +252,53 @@ impl Flow {
                 Poll::Ready(None)
             }
             Poll::Ready(None) => {
-                self.end(self.at_end, None);
+                self.came_to_its_end();
                 Poll::Ready(None)
             }
         }
     }
 
+    fn take(&mut self, data: Bytes) {
+        match &mut self.gate {
+            Some(gate) => {
+                self.witness.take(data, &mut gate.came);
+                gate.look();
+            }
+            None => self.witness.take(data, &mut self.out),
+        }
+    }
+
+    fn came_to_its_end(&mut self) {
+        match &mut self.gate {
+            Some(gate) => {
+                self.witness.close(&mut gate.came);
+                gate.look();
+                self.all_came = true;
+            }
+            None => self.end(self.at_end, None),
+        }
+    }
+
+    /// Ends a stream whose limit gives no more: for the client as one that reached its cap.
+    fn cut(&mut self, why: &Fault) {
+        let mut rest = VecDeque::new();
+        self.witness.close(&mut rest);
+        let measured = self.witness.measured(End::Cut.of_body());
+        let wants_usage = self.parsed.wants_usage;
+        let ending = self.gate.as_ref().and_then(|gate| gate.ending(why, measured.as_ref(), wants_usage));
+        let broken = if ending.is_some() { None } else { Some(Broken::Cut) };
+        self.out.extend(ending);
+        self.body = AnswerBody::Closed;
+        self.settle(End::Cut, measured, broken);
+    }
+
     /// Ends the attempt, with an estimate where a whole answer states no usage.
     fn end(&mut self, end: End, broken: Option<Broken>) {
-        self.witness.close(&mut self.out);
+        let mut rest = VecDeque::new();
+        self.witness.close(&mut rest);
+        if self.gate.is_none() {
+            self.out.append(&mut rest);
+        }
         let measured = self.witness.measured(end.of_body());
         let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
         let end = match &measured {

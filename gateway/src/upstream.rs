@@ -101,6 +101,8 @@ pub(crate) struct Answer {
 pub(crate) enum AnswerBody {
     Http(Incoming),
     Sandbox(Box<sandbox::Body>),
+    /// It is not read any further.
+    Closed,
 }
 
 /// Why there is no answer.
@@ -296,6 +298,7 @@ impl AnswerBody {
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
         match self {
             Self::Sandbox(body) => body.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Closed => Poll::Ready(None),
             Self::Http(body) => loop {
                 return Poll::Ready(match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                     None => None,
@@ -314,6 +317,7 @@ impl AnswerBody {
     pub(crate) fn is_at_end(&self) -> bool {
         match self {
             Self::Sandbox(_) => false,
+            Self::Closed => true,
             Self::Http(body) => body.is_end_stream(),
         }
     }

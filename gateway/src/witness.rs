@@ -59,6 +59,15 @@ impl Witness {
         Self { meter: Some(meter), copy, held: None, is_stream, is_terminal: false }
     }
 
+    /// From now on each frame of a stream comes out by itself and whole; says whether that is possible.
+    pub(crate) fn by_frame(&mut self) -> bool {
+        let possible = self.is_stream && matches!(self.copy, Copy::Plain);
+        if let Some(meter) = self.meter.as_mut().filter(|_| possible) {
+            meter.by_frame();
+        }
+        possible
+    }
+
     /// Takes a piece of the body; what may go on comes into `out`.
     pub(crate) fn take(&mut self, data: Bytes, out: &mut VecDeque<Bytes>) {
         let Some(meter) = &mut self.meter else { return out.push_back(data) };

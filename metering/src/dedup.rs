@@ -62,10 +62,12 @@ pub fn mark_mut(state: &mut LaneState, producer: ProducerId) -> Option<&mut Prod
 
 /// Records that an event was accepted.
 pub fn accept(state: &mut LaneState, origin: Origin) {
+    let accepted_at = state.recorded_at;
     match mark_mut(state, origin.producer) {
         Some(mark) => {
             mark.seq = origin.seq;
             mark.hash = origin.hash;
+            mark.accepted_at = accepted_at;
         }
         None => state.producers.push(ProducerMark {
             producer: origin.producer,
@@ -77,6 +79,7 @@ pub fn accept(state: &mut LaneState, origin: Origin) {
             answered: 0,
             closed: false,
             forked: false,
+            accepted_at,
         }),
     }
 }

@@ -81,6 +81,7 @@ pub struct Engine {
     limits: HashMap<LimitId, Limit>,
     books: HashMap<BookHash, Arc<Book>>,
     ahead: Duration,
+    abandon_after: Duration,
     changed: HashSet<LimitId>,
     gone: Vec<Key>,
     ledger: Vec<Entry>,
@@ -101,6 +102,7 @@ impl Engine {
             limits: HashMap::new(),
             books: HashMap::new(),
             ahead: Duration::from_secs(60),
+            abandon_after: Duration::MAX,
             changed: HashSet::new(),
             gone: Vec::new(),
             ledger: Vec::new(),
@@ -215,7 +217,7 @@ impl Engine {
             return None;
         }
         self.touched = false;
-        let mut decisions = vec![(Key::Lane(self.lane), Some(State::Lane(self.state.clone())))];
+        let mut decisions = Vec::with_capacity(1 + dirty.len());
         for id in sorted(std::mem::take(&mut self.changed)) {
             let state = self.schedules.get(&id).cloned().map(State::Schedule);
             decisions.push((Key::Schedule(self.lane, id), state));
@@ -228,6 +230,8 @@ impl Engine {
         }
         self.gone.sort_unstable();
         decisions.extend(self.gone.drain(..).map(|key| (key, None)));
+        // Who reads that it was heard has read before what it lost for not being heard.
+        decisions.push((Key::Lane(self.lane), Some(State::Lane(self.state.clone()))));
         Some(Commit { ledger: std::mem::take(&mut self.ledger), decisions })
     }
 }

@@ -54,6 +54,8 @@ pub struct AtMost {
     pub requests: u64,
     /// What that costs at the dearest rates that it can be charged at, or why that is not known.
     pub cost: Result<Pico, Unpriced>,
+    /// What a token of output costs at the dearest rate; nothing where that is not known.
+    pub output_price: Pico,
     /// What `output` comes from.
     pub output_cap: OutputCap,
 }
@@ -201,12 +203,10 @@ pub fn bound(
             (0, OutputCap::NoOutput)
         }
     };
-    let at_most = |input, reach: &cost::Reach<'_>| AtMost {
-        input,
-        output,
-        requests: 1,
-        cost: cost::dearest(book, key, reach, input, output),
-        output_cap,
+    let at_most = |input, reach: &cost::Reach<'_>| {
+        let dearest = cost::dearest(book, key, reach, input, output);
+        let output_price = dearest.map_or(Pico(0), |(_, price)| price);
+        AtMost { input, output, requests: 1, cost: dearest.map(|(cost, _)| cost), output_price, output_cap }
     };
     let Some((field, why)) = tally.unbounded.take() else {
         return Ok(Bound::AtMost(at_most(tally.input, &reach)));
@@ -218,7 +218,22 @@ pub fn bound(
 
 impl AtMost {
     /// A request that uses no tokens.
-    const NOTHING: Self = Self { input: 0, output: 0, requests: 1, cost: Ok(Pico(0)), output_cap: OutputCap::NoOutput };
+    const NOTHING: Self = Self {
+        input: 0,
+        output: 0,
+        requests: 1,
+        cost: Ok(Pico(0)),
+        output_price: Pico(0),
+        output_cap: OutputCap::NoOutput,
+    };
+
+    /// The same with at most so much output.
+    #[must_use]
+    pub fn with_output(self, output: u64) -> Self {
+        let output = output.min(self.output);
+        let less = self.output_price.0 * i128::from(self.output - output);
+        Self { output, cost: self.cost.map(|cost| Pico(cost.0 - less)), ..self }
+    }
 }
 
 #[cfg(test)]

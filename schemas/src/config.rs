@@ -35,13 +35,14 @@ pub use tenant::is_tag_name;
 
 use self::{
     model::Models,
-    reader::Reader,
+    reader::{Fields, Reader},
     tenant::InClear,
     yaml::{Node, Value},
 };
 use crate::{
+    error_code::ErrorCode,
     id::BookHash,
-    limit::Limit,
+    limit::{Limit, Unit},
     policy::{Access, Policy, Tenant},
     price::PriceFile,
 };
@@ -149,6 +150,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let sections = reader.fields(root, "the configuration", SECTIONS)?;
     let mut in_clear = InClear::default();
     let (known_providers, known_tenants) = (names(sections.get("providers")), names(sections.get("tenants")));
+    let known_models = names(sections.get("models"));
 
     let listen = reader.or(&sections, "listen", Listen::default(), store::listen);
     let log = reader.or(&sections, "log", Log::default(), store::log);
@@ -159,10 +161,8 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let Models { routes, book } =
         sections.get("models").map(|node| model::read(reader, node, &known_providers, &log)).unwrap_or_default();
     let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut in_clear)).unwrap_or_default();
-    let limits = sections
-        .get("limits")
-        .map(|node| limit::read(reader, node, &known_tenants, &known_providers))
-        .unwrap_or_default();
+    let known = limit::Known { tenants: &known_tenants, providers: &known_providers, models: &known_models };
+    let limits = sections.get("limits").map(|node| limit::read(reader, node, known)).unwrap_or_default();
     let metering = reader.or(&sections, "metering", MeteringConfig::default(), server::metering);
     let cors = reader.or(&sections, "cors", Cors::default(), server::cors);
     let access = sections
@@ -170,6 +170,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .map(|node| tenant::access(reader, node, &known_tenants, &mut in_clear))
         .unwrap_or_default();
     in_clear.warn(reader);
+    outlasting(reader, &sections, &metering, &providers, &limits);
     Some(Config {
         listen,
         log,
@@ -185,6 +186,27 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         cors,
         access,
     })
+}
+
+/// What is open at a time is let go of when its gateway has been silent for `abandon_after`; calls have to be over by then.
+fn outlasting(
+    reader: &mut Reader,
+    sections: &Fields<'_>,
+    metering: &MeteringConfig,
+    providers: &[Provider],
+    limits: &[Limit],
+) {
+    let most = metering.abandon_after.saturating_sub(metering.outage_budget);
+    let longer = providers.iter().find(|provider| provider.timeouts.total > most);
+    if let Some(provider) = longer.filter(|_| limits.iter().any(|limit| limit.unit == Unit::Concurrent)) {
+        let what = format!(
+            "calls to provider {:?} may last longer than abandon_after less outage_budget, and then no longer count as concurrent \
+             if their gateway is cut off",
+            provider.name
+        );
+        let at = sections.place("metering").or(sections.place("providers")).unwrap_or_default();
+        reader.warn(at, ErrorCode::BadConfigValue, what, "raise abandon_after or lower timeouts.total");
+    }
 }
 
 /// The names that a section defines, those of entries with mistakes too, so that one mistake is reported once.

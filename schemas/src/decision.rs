@@ -66,6 +66,8 @@ pub struct ProducerMark {
     pub low_watermark: Time,
     /// When it was last heard, by its own clock.
     pub heard_at: Time,
+    /// When something of it was last accepted, by metering's clock.
+    pub accepted_at: Time,
     /// The number of the last lease request that was answered: granted or denied.
     pub answered: u64,
     /// Whether its successor has taken over.

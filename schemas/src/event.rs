@@ -187,6 +187,8 @@ pub struct Streamed {
     pub reported: Vec<Part>,
     /// What that makes of each instance it holds; empty where nothing was reported.
     pub posted: Vec<Posting>,
+    /// What it holds by now, as totals, once that is more than it was admitted with; empty before.
+    pub holds: Vec<Hold>,
 }
 
 /// How an attempt or a call ended.

@@ -8,7 +8,7 @@ use crate::{
     config::MeteringConfig,
     event::{Api, Attempt, Predecessor},
     id::{BookHash, CallId, ProducerId, Seq},
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Scope, Unit, Window},
     policy::{Policy, Tenant},
     subject::Subject,
     time::Time,
@@ -32,6 +32,8 @@ pub fn limit(amount: i128, window: Window) -> Limit {
         unbounded: OnUnbounded::Hold,
         values: Vec::new(),
         max_instances: None,
+        on_exceed: OnExceed::Refuse,
+        slices: false,
     }
 }
 

@@ -37,6 +37,12 @@ pub struct Limit {
     pub values: Vec<String>,
     /// The most counters that a client tag may make; beyond it all share `other`.
     pub max_instances: Option<u32>,
+    /// What happens to a call that does not fit.
+    #[serde(default)]
+    pub on_exceed: OnExceed,
+    /// Whether of a streamed answer a slice is held at a time, and not the most that it can be.
+    #[serde(default)]
+    pub slices: bool,
 }
 
 /// The matchers of a limit, by dimension, sorted; a dimension that is not named matches everything.
@@ -88,6 +94,8 @@ pub enum Unit {
     OutputTokens,
     /// Pico-dollars.
     Usd,
+    /// Attempts that are open at a time. Nothing of it is ever used up: what is held is all there is.
+    Concurrent,
 }
 
 impl Unit {
@@ -99,6 +107,7 @@ impl Unit {
             Self::InputTokens => "input_tokens",
             Self::OutputTokens => "output_tokens",
             Self::Usd => "usd",
+            Self::Concurrent => "concurrent",
         }
     }
 }
@@ -186,6 +195,19 @@ pub enum OnUnbounded {
     Refuse,
     /// Let it pass with what is known held.
     Admit,
+}
+
+/// What happens to a call that does not fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExceed {
+    /// It is refused; a stream that is under way is ended.
+    #[default]
+    Refuse,
+    /// A stream that is under way goes on to its end; what it uses beyond the amount is settled and said.
+    Finish,
+    /// It is made with this model instead.
+    Downgrade(String),
 }
 
 /// The value shared by all client tags beyond those that have a counter of their own.

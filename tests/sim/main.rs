@@ -15,7 +15,7 @@ use world::Plant;
 const STEPS: u64 = 4_500;
 
 /// Seeds within which a planted fault has to be caught.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 32;
 
 fn hold(seeds: std::ops::Range<u64>) {
     for seed in seeds {

@@ -170,6 +170,7 @@ impl World {
         }
         for place in 0..self.doors.len() {
             self.report(place);
+            self.time_out(place);
         }
         if self.steps.is_multiple_of(REST) && self.oracle.violations.is_empty() {
             self.rest();

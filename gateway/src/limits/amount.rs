@@ -12,7 +12,7 @@ const TOO_LARGE: &str = "it could cost more than can be counted; state a smaller
 
 /// What a call takes of a limit at most, in its unit, or why that cannot be said.
 pub(crate) fn amount(limit: &Limit, bound: &Bound) -> Result<i128, (ErrorCode, String)> {
-    if limit.unit == Unit::Requests {
+    if matches!(limit.unit, Unit::Requests | Unit::Concurrent) {
         return Ok(1);
     }
     match bound {
@@ -29,9 +29,9 @@ pub(crate) fn amount(limit: &Limit, bound: &Bound) -> Result<i128, (ErrorCode, S
     }
 }
 
-fn in_unit(unit: Unit, at_most: &AtMost) -> Result<i128, (ErrorCode, String)> {
+pub(super) fn in_unit(unit: Unit, at_most: &AtMost) -> Result<i128, (ErrorCode, String)> {
     match unit {
-        Unit::Requests => Ok(1),
+        Unit::Requests | Unit::Concurrent => Ok(1),
         Unit::Tokens => Ok(i128::from(at_most.input) + i128::from(at_most.output)),
         Unit::InputTokens => Ok(i128::from(at_most.input)),
         Unit::OutputTokens => Ok(i128::from(at_most.output)),
@@ -53,7 +53,14 @@ mod tests {
         let unbounded = OnUnbounded::Refuse;
         let usd = Limit { unit: Unit::Usd, unbounded, ..fixture::limit(1, Window::Total) };
         let check = |cost, wanted| {
-            let most = AtMost { input: 1, output: u64::MAX, requests: 1, cost, output_cap: OutputCap::Stated(1) };
+            let most = AtMost {
+                input: 1,
+                output: u64::MAX,
+                requests: 1,
+                cost,
+                output_price: Pico(0),
+                output_cap: OutputCap::Stated(1),
+            };
             let got =
                 amount(&usd, &Bound::AtMost(most)).map_err(|(code, detail)| (code, detail.contains("max_tokens")));
             assert_eq!(got, wanted, "{cost:?}");

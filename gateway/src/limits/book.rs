@@ -49,6 +49,8 @@ pub(crate) struct Requests {
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
     at: Option<Instant>,
+    /// What metering has accepted last of the reports of this gateway: when it was written, by either clock.
+    told: Option<(Time, Instant)>,
     answered: u64,
     asked: u64,
 }
@@ -121,11 +123,14 @@ impl Book {
         }
     }
 
-    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, at: Instant) {
+    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, (now, at): (Time, Instant)) {
         let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
         heard.at = Some(at);
         if let Some(mark) = state.producers.iter().find(|mark| mark.producer == self.me) {
             heard.answered = mark.answered;
+            if heard.told.is_none_or(|(last, _)| last != mark.heard_at) {
+                heard.told = at.checked_sub(now.since(mark.heard_at)).map(|written| (mark.heard_at, written));
+            }
         }
     }
 
@@ -154,6 +159,14 @@ impl Book {
 
     pub(crate) fn seen(&self, lane: Lane) -> Option<Instant> {
         self.heard.get(usize::from(lane.0))?.at
+    }
+
+    /// Whether metering has heard this gateway within the outage budget, so that it will not think that it is gone before its calls
+    /// are over.
+    fn is_heard(&self, lane: Lane, at: Instant) -> bool {
+        let told = self.heard.get(usize::from(lane.0)).and_then(|heard| heard.told);
+        let recent = told.is_some_and(|(_, written)| at.duration_since(written) <= self.horizon);
+        recent || fault::is(Fault::ConcurrentUnheard)
     }
 
     /// Finds the instance for some values in the window of now, which never goes back; nothing if no window is published.

@@ -13,7 +13,7 @@ use schemas::{
     decision::Instance,
     event::{Counter, Hold, Posting, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
-    limit::Limit,
+    limit::{Limit, Unit},
     time::Time,
 };
 
@@ -187,6 +187,12 @@ impl Slot {
         &mut self.windows[place]
     }
 
+    /// The window that starts then, as far as something is held in it.
+    pub(crate) fn window(&self, start: Time) -> (Time, Time) {
+        let known = self.windows.iter().find(|spent| spent.start == start);
+        (start, known.map_or(Time::MAX, |spent| spent.end))
+    }
+
     /// Ends a hold: what was used counts, what is not known stays held, the rest is free again.
     pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
         let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);
@@ -243,6 +249,9 @@ impl Slot {
 
     /// Takes over a decision; says whether it calls for something to be returned and reported.
     pub(crate) fn obey(&mut self, view: Arc<Instance>, me: ProducerId) -> bool {
+        // Metering lets go of what a gateway has of what is open at a time once it thinks that it is gone.
+        let holder = view.holders.iter().find(|holder| holder.producer == me);
+        self.returned = holder.map_or(self.returned, |holder| holder.returned.max(self.returned));
         let recalled = view.recall > self.recall;
         self.recall = self.recall.max(view.recall);
         self.view = Some(view);
@@ -300,7 +309,12 @@ impl Slot {
 
     /// What may be left before more is asked for: half of what recent demand says would last for `horizon`, and some calls.
     pub(crate) fn enough(&self, call: i128, horizon: Duration) -> i128 {
-        (self.demand.known(horizon) / 2).max(call.saturating_mul(4))
+        (self.expected(horizon) / 2).max(call.saturating_mul(4))
+    }
+
+    /// What recent demand says would last for `horizon`; of what is open at a time it is as much again as is open.
+    fn expected(&self, horizon: Duration) -> i128 {
+        if self.limit.unit == Unit::Concurrent { self.all_held() } else { self.demand.known(horizon) }
     }
 
     /// What to ask for: the lease with which `call` fits, if it is short of that, and the one that recent demand says would last
@@ -312,7 +326,8 @@ impl Slot {
         is_short: bool,
         (horizon, at): (Duration, Instant),
     ) -> Want {
-        let demand = self.demand.over(horizon, at).max(call.saturating_mul(FIRST_WANT));
+        self.demand.roll(at);
+        let demand = self.expected(horizon).max(call.saturating_mul(FIRST_WANT));
         let (used, held) = self.spent(window);
         Want {
             limit: self.limit_id,
@@ -340,12 +355,7 @@ impl Demand {
         }
     }
 
-    fn over(&mut self, horizon: Duration, at: Instant) -> i128 {
-        self.roll(at);
-        self.known(horizon)
-    }
-
-    /// The same as of the last hold.
+    /// What would last for `horizon`, as of the last hold.
     fn known(&self, horizon: Duration) -> i128 {
         let spans = i128::from(horizon.as_secs() / DEMAND_SPAN.as_secs().max(1)).max(1);
         self.now.max(self.before).saturating_mul(spans)

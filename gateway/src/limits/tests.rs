@@ -58,8 +58,15 @@ impl Bench {
     fn hold(&self, now: Time, tokens: u64) -> Tried {
         let attempt = fixture::attempt(CallId::from_bytes([1; 16]), now);
         let output_cap = OutputCap::NoOutput;
-        let bound = Bound::AtMost(AtMost { input: tokens, output: 0, requests: 1, cost: Ok(Pico(0)), output_cap });
-        self.limits.try_admit(&Ask { attempt: &attempt, bound: &bound, now }, self.at).0
+        let bound = Bound::AtMost(AtMost {
+            input: tokens,
+            output: 0,
+            requests: 1,
+            cost: Ok(Pico(0)),
+            output_price: Pico(0),
+            output_cap,
+        });
+        self.limits.try_admit(&Ask { attempt: &attempt, bound: &bound, slice: None, now }, self.at).0
     }
 
     fn decide(&self, start: Time, granted: i128, recall: u64) {

@@ -5,6 +5,8 @@
 //! it is one. [`measure`] never counts less than the encoding does: text without a place where it certainly divides is counted
 //! as its bytes, which also keeps one endless word from taking seconds.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use schemas::{
     bound::Measure,
     event::Api,
@@ -45,6 +47,36 @@ fn table(encoding: Encoding) -> Option<&'static CoreBPE> {
         Encoding::O200kBase => Some(o200k_base_singleton()),
         Encoding::Cl100kBase => Some(cl100k_base_singleton()),
     }
+}
+
+/// Whether the table of each encoding is there.
+static LOADED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+
+fn loaded(encoding: Encoding) -> Option<&'static AtomicBool> {
+    match encoding {
+        Encoding::None => None,
+        Encoding::O200kBase => LOADED.first(),
+        Encoding::Cl100kBase => LOADED.last(),
+    }
+}
+
+/// Sees to it that the table of an encoding will be there, off the async threads.
+pub(crate) fn load(encoding: Encoding) {
+    if let Some(flag) = loaded(encoding)
+        && !flag.load(Ordering::Relaxed)
+    {
+        drop(tokio::task::spawn_blocking(move || {
+            table(encoding);
+            flag.store(true, Ordering::Relaxed);
+        }));
+    }
+}
+
+/// The tokens of a short text, or more: counted if that can be done at once, else its bytes.
+pub(crate) fn at_once(encoding: Encoding, text: &str) -> u64 {
+    let ready = loaded(encoding).is_some_and(|flag| flag.load(Ordering::Relaxed));
+    let counted = if ready { tokens(encoding, text) } else { None };
+    counted.unwrap_or_else(|| size(text.len()))
 }
 
 /// The tokens of a text, or more; nothing where the encoding is not known.

@@ -19,6 +19,10 @@ pub(super) const FRAME_MAX: usize = 1024 * 1024;
 pub(super) struct Splitter {
     /// Whether an unfinished frame is held back.
     hold: bool,
+    /// Whether a frame of usage alone is withheld.
+    strip: bool,
+    /// Whether each frame comes out by itself.
+    each: bool,
     lines: Lines,
     /// The beginning of a frame that is not finished.
     carry: Vec<u8>,
@@ -30,9 +34,23 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    pub(super) const fn new(hold: bool) -> Self {
+    pub(super) const fn new(strip: bool) -> Self {
         let lines = Lines { empty: true, after_cr: false };
-        Self { hold, lines, carry: Vec::new(), oversize: false, first: true, stripped: false }
+        Self {
+            hold: strip,
+            strip,
+            each: false,
+            lines,
+            carry: Vec::new(),
+            oversize: false,
+            first: true,
+            stripped: false,
+        }
+    }
+
+    /// From now on each frame comes out by itself and whole.
+    pub(super) const fn by_frame(&mut self) {
+        (self.hold, self.each) = (true, true);
     }
 
     pub(super) fn push(&mut self, chunk: &Bytes, tally: &mut Tally, out: &mut VecDeque<Frame>) {
@@ -53,7 +71,7 @@ impl Splitter {
             if let Some(bytes) = carried {
                 out.push_back(Frame { bytes, verdict: self.verdict(seen) });
                 given = end;
-            } else if self.verdict(seen) != Verdict::Pass {
+            } else if self.each || self.verdict(seen) != Verdict::Pass {
                 pass(chunk, given, start, out);
                 out.push_back(Frame { bytes: chunk.slice(start..end), verdict: self.verdict(seen) });
                 given = end;
@@ -89,7 +107,7 @@ impl Splitter {
     const fn verdict(&self, seen: Seen) -> Verdict {
         match seen {
             Seen::Ordinary => Verdict::Pass,
-            Seen::UsageOnly if self.hold => Verdict::Strip,
+            Seen::UsageOnly if self.strip => Verdict::Strip,
             Seen::UsageOnly => Verdict::Pass,
             Seen::End => Verdict::Last,
         }
@@ -197,7 +215,7 @@ impl Lines {
 }
 
 /// The data of a frame: its `data` lines, joined by line feeds.
-fn data(frame: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn data(frame: &[u8]) -> Cow<'_, [u8]> {
     let mut found: Option<Cow<'_, [u8]>> = None;
     let mut rest = frame;
     while !rest.is_empty() {

@@ -87,7 +87,7 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
         book: Book::builtin().hash(),
         ..fixture::attempt(CallId::fresh(), flight.admitted_at)
     };
-    let permit = Permit { holds: Vec::new(), balance_age_ms: 0, hard: false, observed: Vec::new() };
+    let permit = Permit::default();
     let book = Arc::new(Book::builtin());
     let attempt = Attempt::new(Arc::clone(&bench.worker), flight, facts, permit, book, Call::default());
     let answer = sandbox::answer(Api::OpenAiChat, &body, Duration::ZERO, Time::ZERO);
@@ -97,7 +97,7 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
     let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, false);
     let pace = Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)) };
     let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap().0);
-    Flow::new(attempt, AnswerBody::Sandbox(Box::new(answer.body)), witness, End::Complete, pace, (parsed, None))
+    Flow::new(attempt, AnswerBody::Sandbox(Box::new(answer.body)), (witness, None), End::Complete, pace, (parsed, None))
 }
 
 /// All that comes out until it waits or ends; whether it ended.

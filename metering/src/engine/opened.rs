@@ -4,6 +4,7 @@ use schemas::{
     event::{Counter, Hold, Opened, Predecessor},
     id::{ProducerId, Seq},
     ledger::{AlarmKind, Fact, Heard},
+    limit::Unit,
 };
 
 use super::Engine;
@@ -79,7 +80,10 @@ impl Engine {
         for (id, instance) in &mut self.instances.all {
             let here =
                 |holds: &[Hold]| -> Vec<Hold> { holds.iter().filter(|hold| hold.instance == *id).copied().collect() };
-            if post::close(instance, producer, &here(&predecessor.provisions), &here(&predecessor.used)) {
+            // The calls of a process that is gone are not open any more.
+            let concurrent = self.limits.get(&instance.limit).is_some_and(|limit| limit.unit == Unit::Concurrent);
+            let unknown = if concurrent { Vec::new() } else { here(&predecessor.provisions) };
+            if post::close(instance, producer, &unknown, &here(&predecessor.used)) {
                 self.instances.dirty.insert(*id);
             }
         }

@@ -17,6 +17,7 @@ impl Engine {
     pub(super) fn policy(&mut self, policy: &Arc<Policy>, next: Offset) {
         self.limits = policy.limits.iter().map(|limit| (limit.id(), limit.clone())).collect();
         self.ahead = policy.metering.outage_budget;
+        self.abandon_after = policy.metering.abandon_after;
         if next > self.state.policy {
             self.touched = true;
             self.state.policy = next;

@@ -39,8 +39,12 @@ fn gone(before: u8, last: u64) -> Predecessor {
 impl Bench {
     /// An engine under a limit of 100, and the first gateway.
     fn new(window: Window) -> Self {
+        Self::under(fixture::limit(100, window))
+    }
+
+    /// An engine under a limit, and the first gateway.
+    fn under(limit: Limit) -> Self {
         let mut engine = Engine::new(Lane(0), 1, Vec::new());
-        let limit = fixture::limit(100, window);
         engine.apply(policy(&limit, 1), NOW);
         let mut bench = Self { engine, limit, said: HashMap::new(), at: NOW };
         bench.opened(1, None);
@@ -340,4 +344,37 @@ fn one_that_does_not_answer_a_recall_is_no_reason_not_to_ask_the_others_again() 
     bench.report(2, vec![free]);
     bench.ask(3, 20, bench.counter(0, 50, 2));
     assert_eq!(bench.instance().recall, 2, "the second has 20 that it does not hold");
+}
+
+/// What is leased after a gateway that leased 3 of 10 and holds 2 was silent for so long, or was succeeded.
+fn concurrent(silence: Duration, successor: bool, wanted: i128) {
+    let mut bench = Bench::under(Limit { unit: Unit::Concurrent, ..fixture::limit(10, Window::Total) });
+    bench.opened(2, None);
+    bench.ask(1, 3, bench.counter(0, 2, 1));
+    bench.at = bench.at.after(silence);
+    bench.report(2, Vec::new());
+    if successor {
+        let counter = bench.counter(0, 2, 1);
+        let provisions = vec![Hold { instance: counter.instance, window: counter.window, amount: 2 }];
+        bench.opened(3, Some(Predecessor { provisions, ..gone(1, 2) }));
+    }
+    bench.engine.apply(Input::Tick, bench.at);
+    assert_eq!(bench.instance().leased(), wanted, "after {silence:?}");
+    let free = wanted == 0;
+    assert_eq!(bench.instance().held(), if free { 0 } else { 2 });
+    // Who was given up and speaks again has nothing, and can ask for it.
+    if free && !successor {
+        bench.report(1, vec![bench.counter(0, 0, 5)]);
+        assert_eq!(bench.lease(1), 0);
+        bench.ask(1, 4, bench.counter(0, 0, 6));
+        assert_eq!(bench.lease(1), 4);
+    }
+}
+
+#[test]
+fn what_is_open_at_a_time_is_over_when_its_gateway_is_gone_or_long_silent() {
+    let day = schemas::config::MeteringConfig::default().abandon_after;
+    concurrent(day, false, 3);
+    concurrent(day + Duration::from_secs(1), false, 0);
+    concurrent(Duration::ZERO, true, 0);
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use schemas::{
     decision::{Instance, Key, ProducerMark},
-    id::InstanceId,
+    id::{InstanceId, ProducerId},
+    limit::Unit,
     time::Time,
 };
 
 use super::Engine;
 use crate::{
+    dedup,
     fault::{self, Fault},
     post, window,
 };
@@ -39,11 +41,38 @@ impl Engine {
             }
         }
         self.open_fixed(now);
+        self.free_abandoned(now);
         // Forgetting looks at every counter, so it is done once a minute.
         let minute = now.as_micros() / 60_000_000;
         if self.swept != minute {
             self.swept = minute;
             self.forget(now);
+        }
+    }
+
+    /// Frees what producers that have long been silent have of what is open at a time: by now their calls are over, and they take no
+    /// new ones before they are heard. The only safety rule with a clock; it is metering's own.
+    fn free_abandoned(&mut self, now: Time) {
+        let is_silent = |producer: ProducerId| {
+            let mark = dedup::mark(&self.state, producer);
+            mark.is_none_or(|mark| mark.closed || now.since(mark.accepted_at) > self.abandon_after)
+        };
+        for instance in self.instances.all.values_mut() {
+            if !self.limits.get(&instance.limit).is_some_and(|limit| limit.unit == Unit::Concurrent) {
+                continue;
+            }
+            // Who is gone has nothing of it, and is forgotten with all else of him.
+            let known = instance.holders.len();
+            instance.holders.retain(|holder| !holder.closed() || dedup::mark(&self.state, holder.producer).is_some());
+            let mut freed = instance.holders.len() != known;
+            for holder in instance.holders.iter_mut().filter(|holder| is_silent(holder.producer)) {
+                freed |= holder.lease() > 0 || holder.held > 0;
+                holder.returned = holder.granted;
+                (holder.held, holder.provisioned) = (0, 0);
+            }
+            if freed {
+                self.instances.dirty.insert(instance.id);
+            }
         }
     }
 

@@ -184,6 +184,8 @@ pub(crate) fn limit(name: &str, unit: Unit, scope: Vec<(Dimension, Match)>, wind
         unbounded: OnUnbounded::Hold,
         values: Vec::new(),
         max_instances: None,
+        on_exceed: schemas::limit::OnExceed::Refuse,
+        slices: false,
     }
 }
 

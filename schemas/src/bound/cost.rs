@@ -23,16 +23,17 @@ pub(super) struct Reach<'a> {
     pub(super) audio: bool,
 }
 
+/// The cost, and what of it is for each token of output.
 pub(super) fn dearest(
     book: &Book,
     key: &Key<'_>,
     reach: &Reach<'_>,
     input: u64,
     output: u64,
-) -> Result<Pico, Unpriced> {
+) -> Result<(Pico, Pico), Unpriced> {
     use TokenClass::{AudioInput, AudioOutput, CacheRead, CacheWrite1h, CacheWrite5m, Output, UncachedInput};
     if input == 0 && output == 0 {
-        return Ok(Pico(0));
+        return Ok((Pico(0), Pico(0)));
     }
     let rates = book.rates(key, &[key.model])?;
     let taken = [
@@ -44,14 +45,16 @@ pub(super) fn dearest(
     ];
     let given = [(Output, true), (AudioOutput, reach.audio)];
 
-    let mut total = Pico(0);
+    let (mut total, mut last) = (Pico(0), Pico(0));
     for (tokens, classes) in [(input, &taken[..]), (output, &given[..])] {
+        last = Pico(0);
         if tokens > 0 {
             let price = of_classes(rates, key, reach, input, classes)?;
             total += Pico(price.0.checked_mul(i128::from(tokens)).ok_or(Unpriced::TooLarge)?);
+            last = price;
         }
     }
-    total.row().map(|_| total).ok_or(Unpriced::TooLarge)
+    total.row().map(|_| (total, last)).ok_or(Unpriced::TooLarge)
 }
 
 /// The dearest price of those of these classes that are marked as reached, of which the first has to have one.

@@ -1,6 +1,7 @@
 //! Limits: amounts into integers, scopes into sorted matchers, zones into their one name.
 //!
-//! What a later version adds is refused by name: a limit that is silently weaker than it reads would be a lie.
+//! What a later version adds is refused by name: a limit that is silently weaker than it reads would be a lie. What is written and
+//! changes nothing is said, and read as if it were not there.
 
 use jiff::tz::TimeZone;
 
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     error_code::ErrorCode,
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Scope, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Scope, Unit, Window},
     money::Pico,
 };
 
@@ -39,30 +40,37 @@ const KNOWN: &[&str] = &[
     "backfill",
 ];
 
-/// Reads the section; the names are those that the configuration defines.
-pub(super) fn read(reader: &mut Reader, node: &Node, tenants: &[String], providers: &[String]) -> Vec<Limit> {
+/// The names that the configuration defines.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) tenants: &'a [String],
+    pub(super) providers: &'a [String],
+    pub(super) models: &'a [String],
+}
+
+/// Reads the section.
+pub(super) fn read(reader: &mut Reader, node: &Node, known: Known<'_>) -> Vec<Limit> {
     let mut names = Unique::new("limit");
-    let limits = reader.list(node, "limits", |reader, item| limit(reader, item, &mut names, tenants, providers));
+    let limits = reader.list(node, "limits", |reader, item| limit(reader, item, &mut names, known));
     limits.unwrap_or_default()
 }
 
-fn limit(
-    reader: &mut Reader,
-    node: &Node,
-    names: &mut Unique,
-    tenants: &[String],
-    providers: &[String],
-) -> Option<Limit> {
+fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>) -> Option<Limit> {
     let fields = reader.fields(node, "a limit", KNOWN)?;
     let name = reader.need(&fields, "name", |reader, node| {
         let name = reader.text(node)?;
         names.add(reader, node.at, &name);
         Some(name)
     });
-    let scope = reader.or(&fields, "scope", Scope::new(), |reader, node| scope(reader, node, tenants, providers));
+    let scope = reader.or(&fields, "scope", Scope::new(), |reader, node| scope(reader, node, known));
     let unit = reader.need(&fields, "unit", unit);
     let amount = reader.need(&fields, "amount", |reader, node| amount(reader, node, unit));
-    let window = reader.need(&fields, "window", window);
+    let window = if unit == Some(Unit::Concurrent) {
+        no_window(reader, &fields);
+        Some(Window::Total)
+    } else {
+        reader.need(&fields, "window", window)
+    };
     let mode = reader.need(&fields, "mode", mode);
     let unbounded = reader.maybe(&fields, "unbounded", |reader, node| {
         let choices = [("hold", OnUnbounded::Hold), ("refuse", OnUnbounded::Refuse), ("admit", OnUnbounded::Admit)];
@@ -75,8 +83,12 @@ fn limit(
     let max_instances = reader.maybe(&fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
     client_tags(reader, &fields, &scope);
     later(reader, &fields);
+    let on_exceed =
+        reader.or(&fields, "on_exceed", OnExceed::Refuse, |reader, node| on_exceed(reader, node, known.models));
+    let slices =
+        reader.or(&fields, "stream", false, |reader, node| reader.one_of(node, &[("whole", false), ("slices", true)]));
     let zone = reader.or(&fields, "zone", "UTC".into(), zone);
-    Some(Limit {
+    let mut limit = Limit {
         name: name?,
         scope,
         unit: unit?,
@@ -87,7 +99,66 @@ fn limit(
         unbounded: unbounded.unwrap_or_default(),
         values,
         max_instances,
-    })
+        on_exceed,
+        slices,
+    };
+    ineffective(reader, &fields, &mut limit);
+    Some(limit)
+}
+
+/// What is open at a time has no window.
+fn no_window(reader: &mut Reader, fields: &Fields<'_>) {
+    let written = fields.get("window").and_then(|node| window(reader, node));
+    if written.is_some_and(|window| window != Window::Total) {
+        no_effect(reader, fields.place("window"), "\"window\" has no effect on calls that are open at a time");
+    }
+}
+
+/// Takes out what changes nothing, and says so.
+fn ineffective(reader: &mut Reader, fields: &Fields<'_>, limit: &mut Limit) {
+    let grows = matches!(limit.unit, Unit::Tokens | Unit::OutputTokens | Unit::Usd);
+    if limit.slices && (limit.window.stands() || !grows || limit.mode == Mode::Observe) {
+        let what =
+            "\"stream: slices\" has an effect only on limits of output, tokens or usd of a day and longer that refuse";
+        no_effect(reader, fields.place("stream"), what);
+        limit.slices = false;
+    }
+    let idle = match &limit.on_exceed {
+        OnExceed::Refuse => None,
+        OnExceed::Finish => (!limit.slices).then_some("\"on_exceed: finish\" has no effect without \"stream: slices\""),
+        OnExceed::Downgrade(_) => {
+            (limit.mode == Mode::Observe).then_some("\"on_exceed\" has no effect on a limit that only observes")
+        }
+    };
+    if let Some(what) = idle {
+        no_effect(reader, fields.place("on_exceed"), what);
+        limit.on_exceed = OnExceed::Refuse;
+    }
+}
+
+fn on_exceed(reader: &mut Reader, node: &Node, models: &[String]) -> Option<OnExceed> {
+    match &node.value {
+        Value::Scalar(choice) if choice.text == "refuse" => Some(OnExceed::Refuse),
+        Value::Scalar(choice) if choice.text == "finish" => Some(OnExceed::Finish),
+        Value::Map(entries) if matches!(entries.as_slice(), [(key, _)] if key.name == "downgrade") => {
+            let (_, node) = entries.first()?;
+            let model = reader.text(node)?;
+            let serves =
+                |name: &String| name.strip_suffix('*').map_or(*name == model, |start| model.starts_with(start));
+            if !models.iter().any(serves) {
+                let what = format!("no model serves {model:?}");
+                let remedy = "name one that stands under models, or add it there";
+                reader.mistake(node.at, ErrorCode::DanglingReference, what, remedy);
+            }
+            Some(OnExceed::Downgrade(model))
+        }
+        Value::Broken => None,
+        _ => {
+            let remedy = "write refuse, finish or { downgrade: MODEL }";
+            reader.bad(node.at, "on_exceed is none of the choices", remedy);
+            None
+        }
+    }
 }
 
 /// Clients choose the values of tags, so that a `*` over one needs an end.
@@ -114,10 +185,11 @@ fn no_effect(reader: &mut Reader, at: Option<Place>, what: &str) {
 }
 
 fn unit(reader: &mut Reader, node: &Node) -> Option<Unit> {
-    let all = [Unit::Requests, Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::Usd];
-    let name = &reader.scalar(node)?.text;
-    if matches!(name.as_str(), "concurrent" | "tool_calls") {
-        reader.not_built(node.at, &format!("unit {name}"), "use requests, tokens, input_tokens, output_tokens or usd");
+    use Unit::{Concurrent, InputTokens, OutputTokens, Requests, Tokens, Usd};
+    let all = [Requests, Tokens, InputTokens, OutputTokens, Usd, Concurrent];
+    if reader.scalar(node)?.text == "tool_calls" {
+        let remedy = "use requests, tokens, input_tokens, output_tokens, usd or concurrent";
+        reader.not_built(node.at, "unit tool_calls", remedy);
         return None;
     }
     reader.one_of(node, &all.map(|unit| (unit.name(), unit)))
@@ -159,7 +231,7 @@ fn values(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {
     })
 }
 
-fn scope(reader: &mut Reader, node: &Node, tenants: &[String], providers: &[String]) -> Option<Scope> {
+fn scope(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Scope> {
     let fields = reader.any_fields(node, "a scope")?;
     let mut scope = Scope::new();
     for (key, node) in fields.entries() {
@@ -173,7 +245,7 @@ fn scope(reader: &mut Reader, node: &Node, tenants: &[String], providers: &[Stri
             matcher(reader, &mut scope, key.at, &key.name, node);
         }
     }
-    let named = [(Dimension::Tenant, tenants), (Dimension::Provider, providers)];
+    let named = [(Dimension::Tenant, known.tenants), (Dimension::Provider, known.providers)];
     for (dimension, known) in named {
         let value = scope.iter().find(|(other, _)| *other == dimension).map(|(_, matcher)| matcher);
         if let Some(Match::Is(value)) = value
@@ -233,27 +305,6 @@ fn dimension(name: &str) -> Option<Dimension> {
 
 /// What the contract names and this version cannot do. Saying what is the case anyway is no mistake.
 fn later(reader: &mut Reader, fields: &Fields<'_>) {
-    if let Some(node) = fields.get("on_exceed") {
-        match &node.value {
-            Value::Scalar(choice) if choice.text == "refuse" => {}
-            Value::Scalar(choice) if choice.text == "finish" => {
-                reader.not_built(node.at, "on_exceed: finish", "write refuse");
-            }
-            Value::Map(entries) if entries.iter().all(|(key, _)| key.name == "downgrade") && !entries.is_empty() => {
-                reader.not_built(node.at, "on_exceed: { downgrade: … }", "write refuse");
-            }
-            Value::Broken => {}
-            _ => {
-                reader.bad(node.at, "on_exceed is none of the choices", "write refuse, finish or { downgrade: MODEL }")
-            }
-        }
-    }
-    if let Some(node) = fields.get("stream")
-        && let Some(slices) = reader.one_of(node, &[("whole", false), ("slices", true)])
-        && slices
-    {
-        reader.not_built(node.at, "stream: slices", "write whole: the whole cap of a stream is held");
-    }
     if let Some(node) = fields.get("alerts") {
         match &node.value {
             Value::List(items) if items.is_empty() => {}

@@ -159,7 +159,6 @@ fn one_mistake_in_a_limit() {
         ("unit: ~", MissingConfigKey, "lacks \"unit\""),
         ("mode: medium", BadConfigValue, "hard or soft or observe"),
         ("unit: dollars", BadConfigValue, "requests or tokens"),
-        ("unit: concurrent", NotBuilt, "unit concurrent"),
         ("unit: tool_calls", NotBuilt, "unit tool_calls"),
         ("window: year", BadConfigValue, "month or total"),
         ("amount: -1", BadConfigValue, "dollars"),
@@ -168,10 +167,11 @@ fn one_mistake_in_a_limit() {
         ("amount: 10000000000", BadConfigValue, "1000000000"),
         ("zone: Mars/Base", BadConfigValue, "time zone"),
         ("unbounded: maybe", BadConfigValue, "hold or refuse or admit"),
-        ("on_exceed: finish", NotBuilt, "on_exceed: finish"),
-        ("on_exceed: { downgrade: gpt-5-mini }", NotBuilt, "downgrade"),
+        ("on_exceed: { downgrade: gpt-5-mini }", DanglingReference, "no model serves"),
+        ("on_exceed: { downgrade: ~ }", BadConfigValue, "single value"),
+        ("on_exceed: { downgrade: a, upgrade: b }", BadConfigValue, "none of the choices"),
+        ("stream: thin", BadConfigValue, "whole or slices"),
         ("on_exceed: explode", BadConfigValue, "none of the choices"),
-        ("stream: slices", NotBuilt, "stream: slices"),
         ("alerts: [0.8]", NotBuilt, "alerts"),
         ("backfill: true", NotBuilt, "backfill"),
         ("scope: { tennant: a }", UnknownConfigKey, "did you mean \"tenant\"?"),
@@ -301,7 +301,7 @@ tenants:
       - { name: ci, sha256: short }   # 15
   - name: acme                     # 16
 limits:
-  - { name: l, unit: concurrent, amount: 1, window: day, mode: hard }   # 18
+  - { name: l, unit: tool_calls, amount: 1, window: day, mode: hard }   # 18
   - name: m
     unit: tokens
     amount: 5.5                    # 21
@@ -347,6 +347,33 @@ fn warnings_do_not_refuse() {
             ConfigHasNoEffect,
         ),
         ("limits: [ { name: l, unit: usd, amount: 1, window: day, mode: soft, values: [a] } ]", 1, ConfigHasNoEffect),
+        ("limits: [ { name: l, unit: concurrent, amount: 1, window: day, mode: hard } ]", 1, ConfigHasNoEffect),
+        (
+            "limits: [ { name: l, unit: usd, amount: 1, window: hour, mode: hard, stream: slices } ]",
+            1,
+            ConfigHasNoEffect,
+        ),
+        (
+            "limits: [ { name: l, unit: requests, amount: 1, window: day, mode: hard, stream: slices } ]",
+            1,
+            ConfigHasNoEffect,
+        ),
+        (
+            "limits: [ { name: l, unit: usd, amount: 1, window: day, mode: observe, stream: slices } ]",
+            1,
+            ConfigHasNoEffect,
+        ),
+        (
+            "limits: [ { name: l, unit: usd, amount: 1, window: day, mode: hard, on_exceed: finish } ]",
+            1,
+            ConfigHasNoEffect,
+        ),
+        (
+            "providers: [ { name: sandbox } ]\nmetering: { abandon_after: 1h }\n\
+             limits: [ { name: l, unit: concurrent, amount: 1, mode: hard } ]",
+            2,
+            BadConfigValue,
+        ),
         (
             "log: { kind: kafka, brokers: \"h:1\" }\nmodels: [ { name: m, targets: [ { provider: p } ] } ]",
             2,

@@ -5,10 +5,10 @@
 use super::{
     WireError,
     field::{Field, put_bytes},
-    message::{Fields, Message, Value, enumeration, message, message_field},
+    message::{Fields, Message, Value, enumeration, message, message_field, put_message},
 };
 use crate::{
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Window},
     policy::Record,
     price::Book,
 };
@@ -24,6 +24,8 @@ message!(Limit {
     8 unbounded,
     9 values,
     10 max_instances,
+    11 on_exceed,
+    12 slices,
 });
 
 enumeration!(Window { 1 Second, 2 Minute, 3 Hour, 4 Day, 5 Week, 6 Month, 7 Total });
@@ -64,6 +66,38 @@ impl Message for (Dimension, Match) {
 }
 
 message_field!((Dimension, Match));
+
+/// A refusal is not written.
+impl Field for OnExceed {
+    fn stands(&self) -> bool {
+        *self != Self::Refuse
+    }
+
+    fn put(&self, tag: u32, out: &mut Vec<u8>) {
+        put_message(tag, out, |out| match self {
+            Self::Refuse => {}
+            Self::Finish => true.put(1, out),
+            Self::Downgrade(model) => model.put(2, out),
+        });
+    }
+
+    fn get(value: Value<'_>, field: &'static str) -> Result<Self, WireError> {
+        let Value::Bytes(body) = value else { return Err(WireError::WrongType(field)) };
+        let (mut fields, mut otherwise) = (Fields::of(body, "OnExceed"), Self::Refuse);
+        while let Some((tag, value)) = fields.next()? {
+            otherwise = match tag {
+                1 => Self::Finish,
+                2 => Self::Downgrade(String::get(value, "OnExceed.downgrade")?),
+                _ => otherwise,
+            };
+        }
+        Ok(otherwise)
+    }
+
+    fn absent(_: &'static str) -> Result<Self, WireError> {
+        Ok(Self::Refuse)
+    }
+}
 
 /// Appends a policy record.
 pub(super) fn write(record: &Record) -> Vec<u8> {

@@ -51,7 +51,7 @@ message!(Counter { 1 instance, 2 window, 3 used, 4 returned, 5 held, 6 provision
 
 message!(Admitted { 1 attempt, 2 holds });
 
-message!(Streamed { 1 call, 2 attempt, 3 at, 4 so_far, 5 reported, 6 posted });
+message!(Streamed { 1 call, 2 attempt, 3 at, 4 so_far, 5 reported, 6 posted, 7 holds });
 
 message!(Settled {
     1 attempt,
@@ -145,7 +145,7 @@ enumeration!(TokenClass {
     8 WebSearch,
 });
 
-enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd });
+enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent });
 
 impl Message for Completeness {
     fn write(&self, out: &mut Vec<u8>) {

@@ -42,6 +42,12 @@ pub(crate) struct Call {
     pub(crate) position: u64,
     /// When it gives up waiting for a lease.
     pub(crate) patience: std::time::Instant,
+    /// Whether what it holds more is on its way to the journal.
+    pub(crate) growing: bool,
+    /// Whether it holds more than it was admitted with.
+    pub(crate) has_grown: bool,
+    /// When it has to be over.
+    pub(crate) deadline: std::time::Instant,
 }
 
 /// Where a call stands.
@@ -143,6 +149,7 @@ impl Wish {
             output: bound.output,
             requests: 1,
             cost: Ok(Pico(cost)),
+            output_price: Pico(2 * price(book, self.model)),
             output_cap: OutputCap::Stated(bound.output),
         })
     }
@@ -201,6 +208,12 @@ impl Call {
             return Vec::new();
         }
         vec![Part { model: None, vector: self.reported.vector() }]
+    }
+
+    /// Whether all its output may be relayed.
+    pub(crate) fn has_room(&self) -> bool {
+        let sliced = self.permit.as_ref().and_then(|permit| permit.sliced.as_ref());
+        sliced.is_none_or(|sliced| self.bill.output <= sliced.room)
     }
 
     /// The provider reports a little more.

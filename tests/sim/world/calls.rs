@@ -1,7 +1,7 @@
 //! What happens at a gateway without anything going wrong: calls come, wait, are sent and end; records go their way.
 
 use gateway::{
-    limits::{Ask, Tried},
+    limits::{Ask, Permit, Tried},
     settlement::{self, End, Ended},
 };
 use schemas::{
@@ -14,6 +14,7 @@ use super::{
     LANES, World,
     call::{Bill, Call, PATIENCE, Stage, Wish, ending},
     plant::Plant,
+    policy::{LONGEST, SLICE},
 };
 
 /// The most calls that are open at a gateway.
@@ -45,8 +46,11 @@ impl World {
             permit: None,
             bill: wish.bill,
             reported: Bill::default(),
+            growing: false,
+            has_grown: false,
             position: process.position(),
             patience: door.clock.at() + PATIENCE,
+            deadline: door.clock.at() + PATIENCE + LONGEST,
         });
         let last = process.calls.len() - 1;
         self.admit(place, last);
@@ -58,11 +62,12 @@ impl World {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
         let call = &mut process.calls[at];
-        let ask = Ask { attempt: &call.facts, bound: &call.bound, now: call.facts.admitted_at };
+        let ask = Ask { attempt: &call.facts, bound: &call.bound, slice: Some(SLICE), now: call.facts.admitted_at };
         let (tried, _) = process.limits.try_admit(&ask, door.clock.at());
         match tried {
             Tried::Held(permit) => {
                 call.permit = Some(permit);
+                call.deadline = door.clock.at() + LONGEST;
                 self.oracle.held(process.me, call, call.wish, call.priced);
                 if self.dice.one_in(200) {
                     // The journal has fallen behind since.
@@ -99,7 +104,13 @@ impl World {
             Stage::Sent if self.dice.one_in(2) => self.stream(place, at),
             Stage::Sent => {
                 let end = ending(&mut self.dice);
-                self.end(place, at, end);
+                let call = &process.calls[at];
+                if end == End::Complete && (call.growing || !call.has_room()) {
+                    let output = call.bill.output;
+                    self.grow(place, at, output);
+                } else {
+                    self.end(place, at, end);
+                }
             }
         }
     }
@@ -109,7 +120,14 @@ impl World {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
         let call = &mut process.calls[at];
+        let before = call.reported;
         call.report(&mut self.dice);
+        let sliced = call.permit.as_ref().and_then(|permit| permit.sliced.as_ref());
+        if call.growing || sliced.is_some_and(|sliced| call.reported.output > sliced.room) {
+            let output = std::mem::replace(&mut call.reported, before).output;
+            return self.grow(place, at, output);
+        }
+        self.oracle.relayed((call.facts.call, call.facts.attempt), call.reported.output);
         let parts = call.parts();
         if parts.is_empty() || self.dice.one_in(2) {
             return;
@@ -122,9 +140,48 @@ impl World {
             so_far: call.reported.vector(),
             posted: settlement::so_far(&process.limits, holds, &call.book, &call.facts, &parts),
             reported: parts,
+            holds: if call.has_grown { holds.clone() } else { Vec::new() },
         };
         let lane = lane_of(call);
         process.write(lane, &Event::Streamed(streamed));
+    }
+
+    /// More has to be held before so much output may be relayed.
+    fn grow(&mut self, place: usize, at: usize, output: u64) {
+        let door = &mut self.doors[place];
+        let Some(process) = &mut door.process else { return };
+        let call = &mut process.calls[at];
+        let parts = call.parts();
+        let Some(permit) = call.permit.as_mut().filter(|_| !call.growing) else { return };
+        let Some(sliced) = &permit.sliced else { return };
+        let room = output.saturating_add(SLICE).min(sliced.most.output);
+        let Some(extension) = process.limits.extension(permit, &call.facts.subject, room, door.clock.now()) else {
+            return;
+        };
+        match process.limits.try_extend(&extension, door.clock.at()).0 {
+            Tried::Held(more) => {
+                let key = (call.facts.call, call.facts.attempt);
+                self.oracle.extended(key, &more.holds);
+                permit.grow(more, room);
+                (call.growing, call.has_grown) = (true, true);
+                let holds = permit.holds.clone();
+                let streamed = Streamed {
+                    call: key.0,
+                    attempt: key.1,
+                    at: door.clock.now(),
+                    so_far: call.reported.vector(),
+                    posted: settlement::so_far(&process.limits, &holds, &call.book, &call.facts, &parts),
+                    reported: parts,
+                    holds,
+                };
+                if self.plant != Some(Plant::ExtensionNotRecorded) {
+                    let lane = lane_of(call);
+                    process.write(lane, &Event::Streamed(streamed));
+                }
+            }
+            Tried::Short(_) if self.dice.one_in(2) => {}
+            Tried::Refused(_) | Tried::Short(_) => self.end(place, at, End::Cut),
+        }
     }
 
     /// An attempt ends.
@@ -138,6 +195,9 @@ impl World {
         }
         if self.plant == Some(Plant::SettleLostOnCancel) && matches!(end, End::ClientGone | End::ClientGoneBefore) {
             return;
+        }
+        if end == End::Complete {
+            self.oracle.relayed(key, call.bill.output);
         }
         let measured = call.measured(end);
         let Some(permit) = call.permit.take() else { return };
@@ -184,7 +244,7 @@ impl World {
             && call.stage == Stage::Waiting
             && call.facts.subject == first.subject
         {
-            call.permit = Some(gateway::limits::Permit { holds, balance_age_ms: 0, hard: true, observed: Vec::new() });
+            call.permit = Some(Permit { holds, ..Permit::default() });
             call.stage = Stage::Admitted;
             self.oracle.held(process.me, call, call.wish, call.priced);
             let holds = call.permit.as_ref().unwrap().holds.clone();
@@ -200,6 +260,10 @@ impl World {
             for call in process.calls.iter_mut().filter(|call| call.stage == Stage::Admitted) {
                 call.stage = Stage::Sent;
                 self.oracle.sent((call.facts.call, call.facts.attempt));
+            }
+            for call in process.calls.iter_mut().filter(|call| call.growing) {
+                call.growing = false;
+                self.oracle.recorded((call.facts.call, call.facts.attempt));
             }
         }
         self.read(place);
@@ -236,6 +300,20 @@ impl World {
         if let Some(process) = door.process.as_mut().filter(|_| !door.cut_off) {
             process.obey(&door.clock);
             self.read(place);
+        }
+    }
+
+    /// No call lasts for ever.
+    pub(super) fn time_out(&mut self, place: usize) {
+        let door = &self.doors[place];
+        let Some(process) = &door.process else { return };
+        let at = door.clock.at();
+        let over = |call: &Call| call.permit.is_some() && call.deadline <= at;
+        let over: Vec<usize> = (0..process.calls.len()).rev().filter(|at| over(&process.calls[*at])).collect();
+        for at in over {
+            let was_sent =
+                self.doors[place].process.as_ref().is_some_and(|process| process.calls[at].stage == Stage::Sent);
+            self.end(place, at, if was_sent { End::TimedOut } else { End::ClientGoneBefore });
         }
     }
 

@@ -42,6 +42,7 @@ impl World {
     pub(super) fn kill(&mut self, place: usize) {
         self.read(place);
         if let Some(mut process) = self.doors[place].process.take() {
+            self.oracle.died(process.me);
             process.unwritten().iter().for_each(|settled| self.oracle.unwritten(settled));
             for lane in 0..usize::from(LANES) {
                 let some = self.dice.index(40);

@@ -6,6 +6,7 @@
 //! under way.
 
 mod books;
+mod open;
 mod quiet;
 
 use std::{
@@ -56,6 +57,10 @@ pub(crate) enum Obligation {
     LeasesOutOfReachStayCounted,
     /// What nobody knows stays held.
     TheUnknownStaysHeld,
+    /// No more calls are open at a time than may be.
+    NoMoreAreOpen,
+    /// No more of a stream is relayed than is held and written down.
+    NothingIsRelayedUnheld,
     /// A gateway does not go back to an earlier window.
     WindowsDoNotGoBack,
     /// Totals only grow, and alarms have a cause.
@@ -83,6 +88,8 @@ pub(crate) struct Oracle {
     attempts: BTreeMap<(CallId, u16), Seen>,
     spent: BTreeMap<(InstanceId, Time), Spent>,
     mine: BTreeMap<(ProducerId, InstanceId), Mine>,
+    /// The attempts that are open, by who makes them, and the counters of what is open at a time that they hold.
+    open: BTreeMap<(CallId, u16), (ProducerId, Vec<(InstanceId, usize)>)>,
     /// By producer, limit and values, the last window that was entered.
     entered: BTreeMap<(ProducerId, usize, Vec<&'static str>), Time>,
     books: books::Books,
@@ -107,7 +114,13 @@ struct Seen {
     producer: ProducerId,
     wish: Wish,
     book: usize,
+    /// What it holds as far as that is written down, and in all.
     holds: Vec<(Hold, usize)>,
+    taken: Vec<(Hold, usize)>,
+    /// What it held at first.
+    first: Vec<(Hold, usize)>,
+    /// So much output was given to its client.
+    relayed: u64,
     sent: bool,
     lost: bool,
     /// A restored disk took its records; whoever has some of them cannot know its end.
@@ -235,11 +248,15 @@ impl Oracle {
                 self.broken(Obligation::NoHoldBeyondTheLease, detail);
             }
         }
+        self.opened(key, producer, &matched);
         let seen = Seen {
             producer,
             wish,
             book,
+            taken: matched.clone(),
+            first: matched.clone(),
             holds: matched,
+            relayed: 0,
             sent: false,
             lost: false,
             gone: false,
@@ -253,8 +270,9 @@ impl Oracle {
 
     /// The hold was given back unused.
     pub(crate) fn given_back(&mut self, call: &Call) {
+        self.open.remove(&(call.facts.call, call.facts.attempt));
         if let Some(seen) = self.attempts.remove(&(call.facts.call, call.facts.attempt)) {
-            for (hold, _) in &seen.holds {
+            for (hold, _) in &seen.taken {
                 self.let_go(seen.producer, hold, 0);
             }
         }
@@ -267,8 +285,7 @@ impl Oracle {
         let seen = &self.attempts[&key];
         let (holds, wish, book) = (seen.holds.clone(), seen.wish, seen.book);
         for (hold, place) in holds {
-            let unit = self.rules[place].limit.unit;
-            let (bill, bound) = (amount(unit, &wish, book, wish.bill), amount(unit, &wish, book, wish.bound));
+            let (bill, bound) = self.billable(place, &wish, book, 0);
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
             spent.rule = place;
             spent.billed += bill;
@@ -284,11 +301,11 @@ impl Oracle {
     /// It turns out that the provider bills nothing.
     pub(crate) fn not_billed(&mut self, key: (CallId, u16)) {
         let Some(seen) = self.attempts.get_mut(&key) else { return };
-        let (holds, wish, book) = (seen.holds.clone(), seen.wish, seen.book);
+        let (holds, wish, book, relayed) = (seen.holds.clone(), seen.wish, seen.book, seen.relayed);
         seen.wish.bill = Bill::default();
         for (hold, place) in holds {
             let unit = self.rules[place].limit.unit;
-            let (bill, bound) = (amount(unit, &wish, book, wish.bill), amount(unit, &wish, book, wish.bound));
+            let (bill, bound) = self.billable(place, &wish, book, relayed);
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
             if unit != Unit::Requests {
                 spent.billed -= bill;
@@ -299,12 +316,13 @@ impl Oracle {
 
     /// The gateway has settled an attempt, of which this is known.
     pub(crate) fn settled(&mut self, key: (CallId, u16), known: Option<Bill>, whole: bool) {
+        self.open.remove(&key);
         let Some(seen) = self.attempts.get(&key) else { return };
-        let (producer, wish, book, holds) = (seen.producer, seen.wish, seen.book, seen.holds.clone());
+        let (producer, wish, book, holds) = (seen.producer, seen.wish, seen.book, seen.taken.clone());
         for (hold, place) in holds {
             let unit = self.rules[place].limit.unit;
             let used = known.map_or(i128::from(unit == Unit::Requests), |known| amount(unit, &wish, book, known));
-            let keeps = !whole && unit != Unit::Requests;
+            let keeps = !whole && !matches!(unit, Unit::Requests | Unit::Concurrent);
             self.let_go(producer, &hold, used + if keeps { (hold.amount - used).max(0) } else { 0 });
         }
     }
@@ -315,7 +333,8 @@ impl Oracle {
         let key = (settled.attempt.call, settled.attempt.attempt);
         let Some(seen) = self.attempts.get(&key) else { return };
         let known = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
-        for (hold, place) in &seen.holds {
+        let counted = |(_, place): &&(Hold, usize)| self.rules[*place].limit.unit != Unit::Concurrent;
+        for (hold, place) in seen.taken.iter().filter(counted) {
             let unit = self.rules[*place].limit.unit;
             let used = known.map_or(1, |known| amount(unit, &seen.wish, seen.book, known));
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
@@ -353,6 +372,7 @@ impl Oracle {
             match wire::decode_event(body) {
                 Ok(Event::Admitted(admitted)) => self.excuse((admitted.attempt.call, admitted.attempt.attempt)),
                 Ok(Event::Settled(settled)) => self.unwritten(&settled),
+                Ok(Event::Streamed(streamed)) => self.forgotten((streamed.call, streamed.attempt)),
                 _ => {}
             }
         }
@@ -362,10 +382,9 @@ impl Oracle {
         let Some(seen) = self.attempts.get_mut(&key).filter(|seen| !seen.lost) else { return };
         seen.lost = true;
         if seen.sent {
-            let (holds, wish, book) = (seen.holds.clone(), seen.wish, seen.book);
+            let (holds, wish, book, relayed) = (seen.holds.clone(), seen.wish, seen.book, seen.relayed);
             for (hold, place) in holds {
-                let unit = self.rules[place].limit.unit;
-                let (bill, bound) = (amount(unit, &wish, book, wish.bill), amount(unit, &wish, book, wish.bound));
+                let (bill, bound) = self.billable(place, &wish, book, relayed);
                 self.spent.entry((hold.instance, hold.window)).or_default().excused += bill.min(bound);
             }
         }
@@ -379,6 +398,10 @@ impl Oracle {
             let key = match wire::decode_event(body) {
                 Ok(Event::Admitted(admitted)) => (admitted.attempt.call, admitted.attempt.attempt),
                 Ok(Event::Settled(settled)) => (settled.attempt.call, settled.attempt.attempt),
+                Ok(Event::Streamed(streamed)) => {
+                    self.forgotten((streamed.call, streamed.attempt));
+                    continue;
+                }
                 _ => continue,
             };
             let Some(seen) = self.attempts.get_mut(&key) else { continue };
@@ -442,6 +465,8 @@ fn amount(unit: Unit, wish: &Wish, book: usize, bill: Bill) -> i128 {
     let (input, output) = (i128::from(bill.input), i128::from(bill.output));
     match unit {
         Unit::Requests => 1,
+        // Nothing of it is ever used up.
+        Unit::Concurrent => 0,
         Unit::Tokens => input + output,
         Unit::InputTokens => input,
         Unit::OutputTokens => output,

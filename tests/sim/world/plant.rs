@@ -37,12 +37,16 @@ pub(crate) enum Plant {
     ClaimedBeforeCommit,
     StoreCommitLost,
     ZombieMember,
+    ConcurrentHoldLost,
+    ConcurrentUnheard,
+    ExtensionNotRecorded,
+    ExtensionForgotten,
     ZombieLakeWriter,
     TailEvictedUnderQuery,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -68,6 +72,10 @@ impl Plant {
         Self::ClaimedBeforeCommit,
         Self::StoreCommitLost,
         Self::ZombieMember,
+        Self::ConcurrentHoldLost,
+        Self::ConcurrentUnheard,
+        Self::ExtensionNotRecorded,
+        Self::ExtensionForgotten,
         Self::ZombieLakeWriter,
         Self::TailEvictedUnderQuery,
     ];
@@ -102,6 +110,10 @@ impl Plant {
             Self::ClaimedBeforeCommit => "a sequence is claimed before the commit",
             Self::StoreCommitLost => "outputs are fsynced and the commit of the store is lost",
             Self::ZombieMember => "a metering member that lost a lane goes on, and is not fenced",
+            Self::ConcurrentHoldLost => "a client cancels and its call counts as open for ever",
+            Self::ConcurrentUnheard => "a gateway goes on with what is open at a time after metering has given it up",
+            Self::ExtensionNotRecorded => "more is held for a stream and not written down before it is relayed",
+            Self::ExtensionForgotten => "a crash leaves a stream open, and only what it held at first stays held",
             Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
         }
@@ -121,6 +133,9 @@ impl Plant {
             Self::CrashSettlesZero => &G::CrashSettlesZero,
             Self::TwoTimeZoneDatabases => &G::OwnCalendar,
             Self::ClockBackAcrossWindows => &G::WindowGoesBack,
+            Self::ConcurrentHoldLost => &G::ConcurrentKept,
+            Self::ConcurrentUnheard => &G::ConcurrentUnheard,
+            Self::ExtensionForgotten => &G::ExtensionForgotten,
             Self::RestoredJournalAccepted => &M::ForkAccepted,
             Self::SilentLeaseFreed => &M::SilentLeaseFreed,
             Self::GapAccepted => &M::GapAccepted,

@@ -2,8 +2,11 @@
 //!
 //! The oracle prices by the numbers here, not by the book that is made of them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use schemas::{
+    config::MeteringConfig,
     fixture,
     limit::{Dimension, Limit, Match, Mode, Scope, Unit, Window},
     policy::{Policy, Record, Tenant},
@@ -14,6 +17,12 @@ use schemas::{
 pub(crate) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 pub(crate) const USERS: [&str; 2] = ["alice", "bob"];
 pub(crate) const MODELS: [&str; 2] = ["cheap", "dear"];
+
+/// After what silence a gateway's calls are over: those of this world last for half a minute, and it counts on being heard for a
+/// minute.
+pub(crate) const ABANDON_AFTER: Duration = Duration::from_secs(90);
+/// How long calls last at most.
+pub(crate) const LONGEST: Duration = Duration::from_secs(25);
 
 /// Pico-dollars for a token of input; output costs twice that. Books differ in the first.
 pub(crate) const fn price(book: usize, model: usize) -> i128 {
@@ -40,6 +49,13 @@ fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mod
     Limit { name, scope, unit, zone, mode, ..fixture::limit(amount, window) }
 }
 
+/// How much of a stream is held at a time.
+pub(crate) const SLICE: u64 = 40;
+
+fn sliced(limit: Limit) -> Limit {
+    Limit { slices: true, ..limit }
+}
+
 /// The limits at first. Later only amounts change.
 pub(crate) fn limits() -> Vec<Limit> {
     use Dimension::{Model, Provider, Tenant, User};
@@ -58,13 +74,17 @@ pub(crate) fn limits() -> Vec<Limit> {
         ),
         limit("p2-hour", vec![(Provider, is("p2"))], Unit::OutputTokens, 8_000, Window::Hour, Mode::Hard),
         limit("initech-soft", vec![(Tenant, is("initech"))], Unit::Tokens, 30_000, Window::Month, Mode::Soft),
+        limit("acme-at-once", vec![(Tenant, is("acme"))], Unit::Concurrent, 8, Window::Total, Mode::Hard),
+        limit("dear-at-once", vec![(Model, is("dear"))], Unit::Concurrent, 1, Window::Total, Mode::Hard),
+        sliced(limit("initech-slices", vec![(Tenant, is("initech"))], Unit::Tokens, 9_000, Window::Month, Mode::Hard)),
         limit("dear-seen", vec![(Model, is("dear"))], Unit::Requests, 10, Window::Hour, Mode::Observe),
     ]
 }
 
 pub(crate) fn record(limits: &[Limit], book: &Book) -> Bytes {
     let tenants = TENANTS.iter().map(|name| Tenant { name: (*name).to_owned(), keys: Vec::new() });
-    let policy = Policy { tenants: tenants.collect(), ..fixture::policy(limits.to_vec(), book.hash()) };
+    let metering = MeteringConfig { abandon_after: ABANDON_AFTER, ..MeteringConfig::default() };
+    let policy = Policy { tenants: tenants.collect(), metering, ..fixture::policy(limits.to_vec(), book.hash()) };
     wire::encode_policy(&Record::Policy(Box::new(policy))).into()
 }
 

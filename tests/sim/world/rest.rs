@@ -9,6 +9,7 @@ use super::{
     World,
     call::{Bill, Stage, Wish},
     oracle::Obligation,
+    policy::ABANDON_AFTER,
 };
 
 /// Rounds until everything has to have come to rest: a minute of 20 ms each.
@@ -16,6 +17,9 @@ const ROUNDS: usize = 3_000;
 
 /// Rounds that a caller tries for what it can afford, again and again: what is out waits for a recall and a return.
 const TRIES: usize = 1_500;
+
+/// Rounds that a caller tries who may be refused for other reasons.
+const INSISTENCE: usize = 150;
 
 impl World {
     pub(super) fn rest(&mut self) {
@@ -37,6 +41,7 @@ impl World {
         }
         if self.come_to_rest() {
             self.oracle.quiet(self.clock.now());
+            self.give_one_up();
         }
         self.give_more();
         self.road.lock().calm = false;
@@ -111,7 +116,9 @@ impl World {
         for at in (0..count(self)).rev() {
             let Some(process) = &mut self.doors[place].process else { return };
             match process.calls[at].stage {
-                Stage::Sent => self.end(place, at, End::Complete),
+                Stage::Sent if process.calls[at].growing => {}
+                Stage::Sent if process.calls[at].has_room() => self.end(place, at, End::Complete),
+                Stage::Sent => self.end(place, at, End::Cut),
                 Stage::Waiting => drop(process.calls.swap_remove(at)),
                 Stage::Admitted => {}
             }
@@ -154,6 +161,43 @@ impl World {
         self.oracle.broken(Obligation::TheLastUnitIsUsable, detail);
     }
 
+    /// A gateway that has leased what may be open at a time is cut off for longer than metering waits for it. Then others want it.
+    fn give_one_up(&mut self) {
+        let place = self.dice.index(self.doors.len());
+        let other = (place + 1) % self.doors.len();
+        let bill = Bill { input: 1, output: 0 };
+        let wish = Wish { tenant: 0, user: 0, provider: 0, model: 1, bound: bill, bill };
+        if !self.insist(place, wish) || !self.come_to_rest() {
+            return;
+        }
+        self.doors[place].cut_off = true;
+        self.clock.pass(ABANDON_AFTER + Duration::from_secs(1));
+        if self.insist(other, wish) {
+            self.call(place, wish, 1);
+        }
+        self.doors[place].cut_off = false;
+        if self.come_to_rest() {
+            self.oracle.quiet(self.clock.now());
+        }
+    }
+
+    /// Calls until the call is open, for a while.
+    fn insist(&mut self, place: usize, wish: Wish) -> bool {
+        let before = self.passed;
+        for _ in 0..INSISTENCE {
+            let calls = |world: &Self| world.doors[place].process.as_ref().map(|process| process.calls.len());
+            match calls(self) {
+                Some(0) => drop(self.call(place, wish, 1)),
+                _ => self.admit(place, 0),
+            }
+            if self.passed > before {
+                return true;
+            }
+            self.round();
+        }
+        false
+    }
+
     fn affordable(&self, wish: &Wish, book: usize, now: Time) -> i128 {
         self.oracle.affordable(wish, book, now).unwrap_or(1)
     }
@@ -162,7 +206,9 @@ impl World {
     fn give_more(&mut self) {
         let (first, now) = (super::policy::limits(), self.clock.now());
         for (limit, first) in self.limits.iter_mut().zip(&first) {
-            if limit.window == schemas::limit::Window::Total || limit.window == schemas::limit::Window::Month {
+            if limit.unit == schemas::limit::Unit::Concurrent {
+                limit.amount = first.amount;
+            } else if limit.window == schemas::limit::Window::Total || limit.window == schemas::limit::Window::Month {
                 limit.amount += (first.amount - self.oracle.left_of(limit, now)).max(0);
             } else {
                 limit.amount = first.amount;

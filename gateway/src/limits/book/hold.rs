@@ -6,6 +6,7 @@ use std::{
 };
 
 use schemas::{
+    bound::Bound,
     error_code::ErrorCode,
     event::LeaseRequested,
     id::{InstanceId, Lane},
@@ -14,7 +15,7 @@ use schemas::{
 };
 
 use super::{Book, Heard, Requests, Rule};
-use crate::limits::{Ask, Permit, Refusal, age_ms, amount::amount, slot::Slot};
+use crate::limits::{Ask, Extension, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot};
 
 /// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
 const ASK_AGAIN: Duration = Duration::from_millis(1_000);
@@ -42,6 +43,8 @@ struct Need {
     window: (Time, Time),
     amount: i128,
     mode: Mode,
+    /// Whether it is a slice of what the call can use.
+    sliced: bool,
 }
 
 /// An instance whose lease should be larger.
@@ -64,18 +67,52 @@ impl Need {
 impl Book {
     /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
     pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Tried {
-        let (needs, mut observed) = match self.needs(ask, requests) {
+        let (needs, observed) = match self.needs(ask, requests) {
             Ok(needs) => needs,
             Err(tried) => return tried,
         };
+        let tried = self.hold_all(&needs, observed, (&ask.attempt.subject.tenant, ask.now), requests);
+        let of: Vec<InstanceId> = needs.iter().filter(|need| need.sliced).map(|need| need.instance).collect();
+        match (tried, ask.slice, ask.bound) {
+            (Tried::Held(permit), Some(slice), Bound::AtMost(most)) if !of.is_empty() => {
+                let sliced = Some(Box::new(Sliced { most: *most, room: slice.min(most.output), of }));
+                Tried::Held(Permit { sliced, ..permit })
+            }
+            (tried, ..) => tried,
+        }
+    }
+
+    /// Tries to hold more for an attempt that is under way.
+    pub(crate) fn try_extend(&mut self, extension: &Extension, requests: &mut Requests) -> Tried {
+        let needs = extension.growth.iter().filter_map(|hold| {
+            let slot = self.slots.get(&hold.instance)?;
+            let window = slot.window(hold.window);
+            Some(Need { instance: hold.instance, window, amount: hold.amount, mode: slot.limit.mode, sliced: true })
+        });
+        let needs: Vec<Need> = needs.collect();
+        self.hold_all(&needs, Vec::new(), (&extension.subject.tenant, extension.now), requests)
+    }
+
+    /// Holds everything or nothing, and asks for what is short.
+    fn hold_all(
+        &mut self,
+        needs: &[Need],
+        mut observed: Vec<Refusal>,
+        (tenant, now): (&str, Time),
+        requests: &mut Requests,
+    ) -> Tried {
         let mut lacks = Vec::new();
         let mut late = None;
-        for need in &needs {
+        for need in needs {
             let Some(slot) = self.slots.get(&need.instance) else { continue };
-            let refusal = |code| Box::new(self.refusal(slot, need, (ask.now, requests.at), code, String::new()));
+            let refusal = |code| Box::new(self.refusal(slot, need, (now, requests.at), code, String::new()));
             match need.mode {
                 Mode::Hard => {
                     let short = slot.short(self.me, need.window.0, need.amount);
+                    if slot.limit.unit == Unit::Concurrent && !self.is_heard(slot.home, requests.at) {
+                        late.get_or_insert_with(|| refusal(ErrorCode::LeaseNotObtained));
+                        continue;
+                    }
                     if short <= 0 {
                         continue;
                     }
@@ -101,28 +138,31 @@ impl Book {
             }
         }
         if let Some(late) = late {
-            self.request(ask, &lacks, requests);
+            self.request((tenant, now), &lacks, requests);
             return Tried::Short(late);
         }
-        Tried::Held(self.hold(&needs, observed, ask, requests))
+        Tried::Held(self.hold(needs, observed, (tenant, now), requests))
     }
 
     /// A limit that needs no lease is reached when what is known to be used, or stays held, leaves no room. What an open call may
     /// use is not known yet, but that it is a request is.
     fn reached(&self, slot: &Slot, need: &Need) -> bool {
         let (me, window) = (self.me, need.window.0);
-        let certain =
-            if slot.limit.unit == Unit::Requests { slot.held(me, window) } else { slot.provisioned(me, window) };
+        let certain = match slot.limit.unit {
+            Unit::Requests | Unit::Concurrent => slot.held(me, window),
+            _ => slot.provisioned(me, window),
+        };
         slot.settled(me, window) + certain >= slot.limit.amount
     }
 
-    fn hold(&mut self, needs: &[Need], observed: Vec<Refusal>, ask: &Ask<'_>, requests: &mut Requests) -> Permit {
-        let mut permit = Permit { holds: Vec::with_capacity(needs.len()), balance_age_ms: 0, hard: false, observed };
+    fn hold(&mut self, needs: &[Need], observed: Vec<Refusal>, ask: (&str, Time), requests: &mut Requests) -> Permit {
+        let mut permit = Permit { holds: Vec::with_capacity(needs.len()), observed, ..Permit::default() };
         let mut ahead = Vec::new();
         for need in needs {
             let Some(slot) = self.slots.get_mut(&need.instance) else { continue };
             permit.holds.push(slot.take(need.window, need.amount, requests.at));
             permit.hard |= need.mode == Mode::Hard;
+            permit.whole |= need.mode == Mode::Hard && !need.sliced;
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
             permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen, requests.at));
             // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.
@@ -141,11 +181,11 @@ impl Book {
 
     /// Asks for what is lacking, in the tenant's own lane first; of several lanes one is asked at a time, so that nothing is leased
     /// in one that the call cannot use for want of another.
-    fn request(&mut self, ask: &Ask<'_>, lacks: &[Lack], requests: &mut Requests) {
+    fn request(&mut self, (tenant, now): (&str, Time), lacks: &[Lack], requests: &mut Requests) {
         if lacks.is_empty() {
             return;
         }
-        let tenant = Lane::of(ask.attempt.subject.tenant.as_bytes(), self.lanes);
+        let tenant = Lane::of(tenant.as_bytes(), self.lanes);
         let Some(lane) = lacks.iter().map(|lack| lack.home).min_by_key(|lane| (*lane != tenant, *lane)) else {
             return;
         };
@@ -158,7 +198,7 @@ impl Book {
             slot.asked = Some((number, requests.at));
             wants.push(slot.want(lack.window, lack.call, lack.is_short, (horizon, requests.at)));
         }
-        requests.sent.push((lane, LeaseRequested { at: ask.now, number, wants }));
+        requests.sent.push((lane, LeaseRequested { at: now, number, wants }));
     }
 
     /// The instances a call falls under and what it needs of each; those met for the first time are made known to metering.
@@ -168,13 +208,18 @@ impl Book {
         // The rules are shared, so that going through them leaves the rest of the books free to change.
         let rules = [self.of_tenant.get(&target.subject.tenant).cloned(), Some(Arc::clone(&self.of_all))];
         let (mut needs, mut observed) = (Vec::with_capacity(NEEDS), Vec::new());
+        let slice = match (ask.slice, ask.bound) {
+            (Some(slice), Bound::AtMost(most)) => Some(Bound::AtMost(most.with_output(slice))),
+            _ => None,
+        };
         for rule in rules.iter().flatten().flat_map(|rules| rules.iter()) {
             let Some(values) = rule.limit.values_for(target) else { continue };
             let Some((instance, window)) = self.instance(rule, values, ask, requests) else {
                 return Err(Tried::Short(Box::new(unknown_window(rule, ask.now))));
             };
-            let need = Need { instance, window, amount: 0, mode: rule.limit.mode };
-            match amount(&rule.limit, ask.bound) {
+            let slice = slice.as_ref().filter(|_| rule.limit.slices);
+            let need = Need { instance, window, amount: 0, mode: rule.limit.mode, sliced: slice.is_some() };
+            match amount(&rule.limit, slice.unwrap_or(ask.bound)) {
                 Ok(amount) => needs.push(Need { amount, ..need }),
                 Err(_) if rule.limit.mode == Mode::Soft => needs.push(need),
                 Err((code, detail)) => {
@@ -234,6 +279,7 @@ impl Book {
             retry_after,
             balance_age_ms: age_ms(self.seen(slot.home), at),
             detail,
+            on_exceed: slot.limit.on_exceed.clone(),
         }
     }
 }
@@ -259,5 +305,6 @@ fn unknown_window(rule: &Rule, now: Time) -> Refusal {
         retry_after: Some(RETRY_SOON),
         balance_age_ms: u64::MAX,
         detail: "metering has not published this limit's windows yet".to_owned(),
+        on_exceed: rule.limit.on_exceed.clone(),
     }
 }

@@ -146,6 +146,8 @@ pub(crate) fn limit(tenant: &str) -> Limit {
         unbounded: OnUnbounded::Hold,
         values: Vec::new(),
         max_instances: None,
+        on_exceed: schemas::limit::OnExceed::Refuse,
+        slices: false,
     }
 }
 

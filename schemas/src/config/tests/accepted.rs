@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{super::*, good, parse};
 use crate::{
     error_code::ErrorCode::{self, *},
-    limit::{Dimension, Match, Mode, OnUnbounded, Unit, Window},
+    limit::{Dimension, Match, Mode, OnExceed, OnUnbounded, Unit, Window},
     money::Pico,
     policy::{Digest, Tenants},
     time::Time,
@@ -66,6 +66,8 @@ limits:
       on_exceed: refuse, unbounded: admit, stream: whole, alerts: [], backfill: false }
   - { name: per-user-tpm, scope: { user: "*", tenant: acme }, unit: tokens, amount: 200000, window: minute, mode: soft }
   - { name: by-env, scope: { tags: { env: "*" }, model: "gpt-*" }, unit: requests, amount: "5", window: total, mode: observe, values: [prod], max_instances: 3 }
+  - { name: at-once, unit: concurrent, amount: 8, mode: hard, on_exceed: { downgrade: claude-haiku } }
+  - { name: sliced, unit: tokens, amount: 8, window: day, mode: hard, stream: slices, on_exceed: finish }
 metering: { outage_budget: 90s, abandon_after: 1d, dedup_days: 7, token_events: every, promoted_tags: [] }
 cors:     { origins: [https://app.example.com, "http://localhost:3000"] }
 access:
@@ -108,7 +110,7 @@ fn the_contract_says_what_is_metered() {
     assert_eq!((row.unit_price, row.valid_from), (Pico(2_500_000), Time::from_micros(1_767_225_600_000_000)));
     assert_eq!((config.model_book.rows.len(), config.model_book.models.len()), (3, 1));
 
-    let [month, tpm, by_env] = config.limits.as_slice() else { panic!("{:?}", config.limits) };
+    let [month, tpm, by_env, at_once, sliced] = config.limits.as_slice() else { panic!("{:?}", config.limits) };
     assert_eq!(
         (month.amount, month.zone.as_str(), month.unbounded),
         (100_000_000_000_000, "Europe/Berlin", OnUnbounded::Admit)
@@ -120,6 +122,9 @@ fn the_contract_says_what_is_metered() {
         [(Dimension::Model, Match::Is("gpt-*".into())), (Dimension::Tag("env".into()), Match::Each)]
     );
     assert_eq!((by_env.values.as_slice(), by_env.max_instances), (&["prod".to_owned()][..], Some(3)));
+    assert_eq!((at_once.unit, at_once.window), (Unit::Concurrent, Window::Total));
+    assert_eq!(at_once.on_exceed, OnExceed::Downgrade("claude-haiku".into()));
+    assert_eq!((&sliced.on_exceed, sliced.slices), (&OnExceed::Finish, true));
     assert_eq!(config.tenants[0].keys[0].tags, [("app".into(), "7".into()), ("env".into(), "prod".into())]);
     assert_eq!(config.metering.token_events, TokenEvents::Every);
     assert_eq!(config.access[1].token_sha256, Digest::of("tgq-acme"));

@@ -15,7 +15,7 @@ use crate::{
     ledger::{
         Alarm, AlarmKind, BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Overrun, Rated, Unpriced,
     },
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Schedule, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Schedule, Unit, Window},
     money::Pico,
     subject::Subject,
     time::Time,
@@ -102,7 +102,12 @@ fn some<T: Clone + std::fmt::Debug + 'static>(strategy: BoxedStrategy<T>) -> Box
 }
 
 fn unit() -> BoxedStrategy<Unit> {
-    select(vec![Unit::Requests, Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::Usd]).boxed()
+    select(vec![Unit::Requests, Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::Usd, Unit::Concurrent])
+        .boxed()
+}
+
+fn on_exceed() -> BoxedStrategy<OnExceed> {
+    prop_oneof![Just(OnExceed::Refuse), Just(OnExceed::Finish), text().prop_map(OnExceed::Downgrade)].boxed()
 }
 
 fn completeness() -> BoxedStrategy<Completeness> {
@@ -146,6 +151,7 @@ any_of! {
 
     streamed = Streamed {
         call: call_id(), attempt: any::<u16>(), at: time(), so_far: vector(), reported: some(part()), posted: some(posting()),
+        holds: some(hold()),
     }
 
     usage = Usage { parts: some(part()), completeness: completeness() }
@@ -198,7 +204,7 @@ any_of! {
         ]),
         zone: text(), mode: select(vec![Mode::Hard, Mode::Soft, Mode::Observe]),
         unbounded: select(vec![OnUnbounded::Hold, OnUnbounded::Refuse, OnUnbounded::Admit]), values: some(text()),
-        max_instances: option::of(any::<u32>()),
+        max_instances: option::of(any::<u32>()), on_exceed: on_exceed(), slices: any::<bool>(),
     }
 
     limits = LimitsInForce { policy: offset(), limits: some(limit()) }
@@ -213,7 +219,7 @@ any_of! {
 
     mark = ProducerMark {
         producer: producer(), seq: seq(), hash: any::<u64>(), gateway: text(), low_watermark: time(), heard_at: time(),
-        answered: count(), closed: any::<bool>(), forked: any::<bool>(),
+        answered: count(), closed: any::<bool>(), forked: any::<bool>(), accepted_at: time(),
     }
 
     waiting = Waiting { producer: producer(), number: count(), since: time(), wants: some(want()) }

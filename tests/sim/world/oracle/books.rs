@@ -75,7 +75,10 @@ impl Oracle {
         let rows_before = seen.rows;
         seen.rows += u32::from(!again || rows_before == 0);
         seen.charges += u32::from(!charged.charges.is_empty());
-        let (rows, charges, wish, book, holds) = (seen.rows, seen.charges, seen.wish, seen.book, seen.holds.clone());
+        let (rows, charges, wish, book) = (seen.rows, seen.charges, seen.wish, seen.book);
+        // Who finds it open knows what was written down.
+        let found = settled.outcome == Outcome::Unknown;
+        let holds = if found { seen.holds.clone() } else { seen.taken.clone() };
         let producer = seen.producer;
         if rows > 1 || charges > 1 {
             self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} has {rows} rows and {charges} charges"));
@@ -95,6 +98,10 @@ impl Oracle {
         }
         for (hold, place) in holds {
             let unit = self.rules[place].limit.unit;
+            if unit == Unit::Concurrent {
+                // An attempt that has its row is over, however it ended.
+                continue;
+            }
             let requests = unit == Unit::Requests;
             // Of an attempt that a crash left open and of which nothing was heard the request stays held, like all else.
             let counted = requests && (settled.outcome != Outcome::Unknown || usage.is_some());
@@ -156,7 +163,8 @@ impl Oracle {
                     format!("what {} was granted of {id} goes down", holder.producer),
                 ));
             }
-            if self.away.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
+            let given_up = self.rules.iter().any(|rule| rule.id == new.limit && rule.limit.unit == Unit::Concurrent);
+            if !given_up && self.away.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
                 broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
             }

@@ -23,6 +23,7 @@ impl Oracle {
             .collect();
         missing.into_iter().for_each(|detail| self.broken(Obligation::NoCallIsUnaccounted, detail));
         self.balances(now);
+        self.nobody_calls();
         // What is accounted for is over: it is looked at no more, but a late message of it is a second charge.
         let done: Vec<_> = self.attempts.iter().filter(|(_, seen)| seen.done).map(|(key, _)| *key).collect();
         for key in done {
@@ -35,6 +36,23 @@ impl Oracle {
             holders.filter(|holder| !holder.closed()).any(|holder| holder.producer == producer)
         };
         self.mine.retain(|(producer, id), mine| mine.granted != mine.returned || lives(*producer, id));
+    }
+
+    /// No call is open, so none is said to be.
+    fn nobody_calls(&mut self) {
+        let concurrent = |rule: &&super::Rule| rule.limit.unit == Unit::Concurrent;
+        let mut broken = Vec::new();
+        for rule in self.rules.iter().filter(concurrent) {
+            for (lane, instance) in self.books.instances.values().filter(|(_, instance)| instance.limit == rule.id) {
+                let known =
+                    instance.holders.iter().filter(|holder| !self.forked.contains_key(&(holder.producer, *lane)));
+                let open: i128 = known.map(|holder| holder.held).sum();
+                if open != 0 {
+                    broken.push(format!("{open} calls of {} are said to be open", rule.limit.name));
+                }
+            }
+        }
+        broken.into_iter().for_each(|detail| self.broken(Obligation::NoMoreAreOpen, detail));
     }
 
     fn balances(&mut self, now: Time) {
@@ -98,8 +116,8 @@ impl Oracle {
             let price = amount(rule.limit.unit, wish, book, one);
             let left = self.left(rule, &values, now);
             let tokens = match rule.limit.unit {
-                Unit::Requests if left >= 1 => continue,
-                Unit::Requests => 0,
+                Unit::Requests | Unit::Concurrent if left >= 1 => continue,
+                Unit::Requests | Unit::Concurrent => 0,
                 // Only output counts, and the probe has none.
                 Unit::OutputTokens => continue,
                 _ => left.max(0) / price,

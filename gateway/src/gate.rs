@@ -1,0 +1,167 @@
+//! The gate of a stream that is held slice by slice: no more goes to the client than is held for and written down.
+//!
+//! When less than half a slice is left, more is asked for while relaying goes on. Only when a frame does not fit what is held, and more
+//! is refused or does not come in time, the stream is over; what it was by then `Script` ends properly. What cannot be looked at frame
+//! by frame passes only when all that it can be is held.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use schemas::{error_code::ErrorCode, limit::OnExceed};
+
+use crate::{
+    attempt::Attempt,
+    call::fault_of,
+    emit::Ticket,
+    error::Fault,
+    limits::{Permit, Refusal, SLICE, Sliced},
+    meter::Measured,
+    script::{Brings, Script},
+    witness::Witness,
+};
+
+/// What stands between a sliced stream and its client.
+pub(crate) struct Gate {
+    script: Option<Script>,
+    /// The most output that the request allows.
+    cap: u64,
+    /// For so much output holds are taken and written down.
+    room: u64,
+    /// So much has come, at most.
+    seen: u64,
+    /// What has come since the last look.
+    pub(crate) came: VecDeque<Bytes>,
+    /// What was looked at and not let through, with how much output there is up to its end.
+    waiting: VecDeque<(Bytes, u64, Brings)>,
+    growth: Growth,
+    refused: Option<Fault>,
+}
+
+/// How far an extension is.
+enum Growth {
+    None,
+    Asking(Pin<Box<dyn Future<Output = Result<Permit, Box<Refusal>>> + Send>>, u64),
+    Recording(Ticket, u64),
+}
+
+/// Whether a stream may go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Gated {
+    /// All that came went through.
+    Open,
+    /// What came waits for more to be held.
+    Full,
+    /// It has to end.
+    Refused(Fault),
+}
+
+impl Gate {
+    /// A gate for an attempt with these holds; without a script nothing can be looked at.
+    pub(crate) const fn new(sliced: &Sliced, script: Option<Script>) -> Self {
+        Self {
+            script,
+            cap: sliced.most.output,
+            room: sliced.room,
+            seen: 0,
+            came: VecDeque::new(),
+            waiting: VecDeque::new(),
+            growth: Growth::None,
+            refused: None,
+        }
+    }
+
+    /// Looks at what has come.
+    pub(crate) fn look(&mut self) {
+        for frame in self.came.drain(..) {
+            let unread = Brings { output: self.cap, ..Brings::default() };
+            let brings = self.script.as_mut().map_or(unread, |script| script.look(&frame));
+            self.seen = self.seen.saturating_add(brings.output);
+            self.waiting.push_back((frame, self.seen, brings));
+        }
+    }
+
+    /// Lets through what is held for, and sees to it that more is.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        attempt: &mut Attempt,
+        witness: &Witness,
+        out: &mut VecDeque<Bytes>,
+    ) -> Gated {
+        while self.grow(cx, attempt, witness) {}
+        while let Some((frame, _, brings)) =
+            self.waiting.pop_front_if(|(_, upto, _)| *upto <= self.room || self.room >= self.cap)
+        {
+            if let Some(script) = &mut self.script {
+                script.pass(&brings);
+            }
+            out.push_back(frame);
+        }
+        match (&self.growth, &self.refused) {
+            _ if self.waiting.is_empty() => Gated::Open,
+            (Growth::None, Some(fault)) => Gated::Refused(fault.clone()),
+            _ => Gated::Full,
+        }
+    }
+
+    /// One step of an extension; false if there is nothing to do but to wait.
+    fn grow(&mut self, cx: &mut Context<'_>, attempt: &mut Attempt, witness: &Witness) -> bool {
+        match &mut self.growth {
+            Growth::None => {
+                let enough = self.room >= self.cap || self.seen.saturating_add(SLICE / 2) <= self.room;
+                if enough || self.refused.is_some() {
+                    return false;
+                }
+                let room = self.room.max(self.seen).saturating_add(SLICE).min(self.cap);
+                let Some(extension) = attempt.extension(room) else {
+                    // Whatever it uses, no limit ends it.
+                    self.room = self.cap;
+                    return false;
+                };
+                let limits = Arc::clone(&attempt.worker.shared.limits);
+                self.growth = Growth::Asking(Box::pin(async move { limits.extend(&extension).await }), room);
+            }
+            Growth::Asking(asking, room) => {
+                let Poll::Ready(asked) = asking.as_mut().poll(cx) else { return false };
+                self.growth = match asked {
+                    Ok(more) => {
+                        attempt.grow(more, *room);
+                        Growth::Recording(attempt.record(witness.so_far(), witness.reported()), *room)
+                    }
+                    Err(refusal) => {
+                        if refusal.on_exceed == OnExceed::Finish {
+                            attempt.hold_no_more(refusal.instance);
+                        } else {
+                            self.refused = Some(fault_of(&refusal, attempt.facts.admitted_at));
+                        }
+                        Growth::None
+                    }
+                };
+            }
+            Growth::Recording(ticket, room) => {
+                let Poll::Ready(written) = Pin::new(ticket).poll(cx) else { return false };
+                match written {
+                    Ok(()) => self.room = *room,
+                    Err(_) => {
+                        self.refused =
+                            Some(Fault::new(ErrorCode::JournalFull, "what more is held cannot be written down"))
+                    }
+                }
+                self.growth = Growth::None;
+            }
+        }
+        true
+    }
+
+    /// The end of the stream in the client's own dialect; nothing where that is not known.
+    pub(crate) fn ending(&self, why: &Fault, measured: Option<&Measured>, wants_usage: bool) -> Option<Bytes> {
+        let why = why.to_json();
+        self.script.as_ref().map(|script| Bytes::from(script.ending(&why, measured, wants_usage)))
+    }
+}

@@ -1,0 +1,322 @@
+//! Streams against limits, by a real gateway, its journal, metering and the sandbox provider, over HTTP.
+//!
+//! Each test sends calls, reads what the client gets, and then what the ledger says of them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gateway::{
+    Drained, Gateway, GatewayDeps,
+    limits::Limits,
+    obey::{Obey, View},
+};
+use journal::{Disk, Road};
+use metering::Metering;
+use schemas::{
+    config::{
+        Cors, Dialect, MeteringConfig, ModelRoute, Provider, Secret, Server, Target, Timeouts, TokenEvents,
+        UsageInStream,
+    },
+    event::{Outcome, Settled},
+    id::Offset,
+    ledger::Fact,
+    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Unit, Window},
+    policy::{ApiKey, Digest, Policy, Record, Tenant},
+    price::Book,
+    tokens::Completeness,
+    topics::Topic,
+    wire,
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// A gateway, metering, and the log between them.
+struct House {
+    address: SocketAddr,
+    http: reqwest::Client,
+    road: Arc<Disk>,
+    stop: Arc<AtomicBool>,
+    shutdown: CancellationToken,
+    gateway: Option<JoinHandle<Drained>>,
+    threads: Vec<JoinHandle<()>>,
+    _dir: tempfile::TempDir,
+}
+
+fn limit(name: &str, unit: Unit, amount: i128) -> Limit {
+    Limit {
+        name: name.into(),
+        scope: vec![(Dimension::Tenant, Match::Is("acme".into()))],
+        unit,
+        amount,
+        window: Window::Total,
+        zone: "UTC".into(),
+        mode: Mode::Hard,
+        unbounded: OnUnbounded::Hold,
+        values: Vec::new(),
+        max_instances: None,
+        on_exceed: OnExceed::Refuse,
+        slices: false,
+    }
+}
+
+fn sliced(amount: i128) -> Limit {
+    Limit { slices: true, ..limit("sliced", Unit::Tokens, amount) }
+}
+
+fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
+    let key = ApiKey {
+        name: "ci".into(),
+        sha256: Digest::of("tg-acme"),
+        team: String::new(),
+        project: String::new(),
+        user: String::new(),
+        tags: Vec::new(),
+    };
+    Policy {
+        tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
+        limits,
+        models: vec![ModelRoute {
+            name: "sandbox/*".into(),
+            targets: vec![Target { provider: "sandbox".into(), model: None }],
+        }],
+        access: Vec::new(),
+        metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
+        book: book.hash(),
+    }
+}
+
+fn sandbox() -> Provider {
+    Provider {
+        name: "sandbox".into(),
+        dialect: Dialect::Sandbox,
+        base_url: None,
+        api_key: Secret::new(""),
+        timeouts: Timeouts::default(),
+        http2: false,
+        max_connections: 100,
+        allow_private: false,
+        usage_in_stream: UsageInStream::Ask,
+        forward: Vec::new(),
+        frame_delay: Duration::from_millis(1),
+    }
+}
+
+impl House {
+    async fn open(limits: Vec<Limit>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let road = Disk::open(dir.path(), &journal::Options::default()).unwrap();
+        let book = Book::builtin();
+        let policy = policy(limits, &book);
+        let records = [Record::Book(Box::new(book)), Record::Policy(Box::new(policy))];
+        road.publish(&records.iter().map(|record| wire::encode_policy(record).into()).collect::<Vec<Bytes>>()).unwrap();
+        let (journal, view) = (road.journal().unwrap(), Arc::new(View::default()));
+        let limits = Limits::new(Arc::clone(&journal), 1);
+        let obey = Obey::new(&*road, Arc::clone(&limits), Arc::clone(&view)).unwrap();
+        let (ready, low_watermark) = (obey.ready(), obey.low_watermark());
+        let deps = GatewayDeps {
+            name: "g".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            workers: 1,
+            server: Server { drain: Duration::from_secs(2), ..Server::default() },
+            cors: Cors::default(),
+            providers: vec![sandbox()],
+            limits,
+            journal,
+            lanes: 1,
+            view,
+            low_watermark,
+        };
+        let metering = Metering::new(Arc::clone(&road) as Arc<dyn Road>);
+        let (stop, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let (first, second, going) = (Arc::clone(&stop), Arc::clone(&stop), shutdown.clone());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let gateway = std::thread::spawn(move || {
+            let gateway = Gateway::new(deps).unwrap();
+            tell.send(gateway.address()).unwrap();
+            gateway.run(&going).unwrap()
+        });
+        let threads = vec![
+            std::thread::spawn(move || metering.run(&first).unwrap()),
+            std::thread::spawn(move || obey.run(&second).unwrap()),
+        ];
+        let address = told.await.unwrap();
+        eventually("the policy", || ready.load(Ordering::Relaxed)).await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, http, road, stop, shutdown, gateway: Some(gateway), threads, _dir: dir }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.address);
+        self.http.post(url).bearer_auth("tg-acme").json(&body).send().await.unwrap()
+    }
+
+    async fn chat(&self, model: &str, more: Value) -> reqwest::Response {
+        let mut body = json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post("/v1/chat/completions", body).await
+    }
+
+    /// What the ledger says, once so many attempts are in it.
+    async fn ledger(&self, attempts: usize) -> Ledger {
+        let mut reader = self.road.reader(Topic::Ledger, &[Offset(0)]).unwrap();
+        let mut ledger = Ledger::default();
+        eventually("the ledger", || {
+            for record in reader.poll(Duration::ZERO).unwrap() {
+                match wire::decode_entry(&record.body).unwrap().fact {
+                    Fact::Charged(charged) => ledger.settled.push(charged.settled),
+                    Fact::Streamed(streamed) => ledger.held.extend(streamed.holds.first().map(|hold| hold.amount)),
+                    Fact::Overrun(overrun) => ledger.overrun = ledger.overrun.max(overrun.settled),
+                    Fact::Refused(refused) => ledger.refused.push((refused.limit.clone(), refused.observed)),
+                    _ => {}
+                }
+            }
+            ledger.settled.len() >= attempts
+        })
+        .await;
+        ledger
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        self.gateway.take().unwrap().join().unwrap();
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ledger {
+    settled: Vec<Settled>,
+    held: Vec<i128>,
+    overrun: i128,
+    refused: Vec<(String, bool)>,
+}
+
+async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(30), "{what}: not after 30 seconds");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The data of the events of a stream.
+fn data(stream: &str) -> Vec<Value> {
+    let lines = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| Value::from(line))).collect()
+}
+
+/// A stream of 20,000 tokens under a limit of 2,000 is ended in its dialect: these are the types or reasons of its last events.
+async fn is_cut(path: &str, more: Value, wanted: [&str; 2]) {
+    let house = House::open(vec![sliced(2_000)]).await;
+    let mut body =
+        json!({ "model": "sandbox/20000", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let answer = house.post(path, body).await;
+    assert_eq!((answer.status().as_u16(), answer.headers().get("x-tollgate-capped")), (200, None));
+    let events = data(&answer.text().await.unwrap());
+    let last: Vec<String> = events[events.len() - 2..].iter().map(ToString::to_string).collect();
+    assert!(last.iter().zip(wanted).all(|(last, wanted)| last.contains(wanted)), "{last:?}");
+    let why = events.iter().find_map(|event| event.get("tollgate")).unwrap();
+    assert_eq!((why["code"].as_str(), why["limit"]["name"].as_str()), (Some("TG2001"), Some("sliced")), "{why}");
+    let ledger = house.ledger(1).await;
+    let settled = &ledger.settled[0];
+    assert_eq!(settled.outcome, Outcome::Cut);
+    assert!(!matches!(settled.usage.completeness, Completeness::Exact), "{:?}", settled.usage);
+    let text: usize = events
+        .iter()
+        .filter_map(|event| {
+            event["choices"][0]["delta"]["content"].as_str().or(event["delta"]["text"].as_str()).map(str::len)
+        })
+        .sum();
+    let (held, posted) = (*ledger.held.last().unwrap(), settled.posted[0]);
+    assert!(text as i128 <= held && text > 1_000, "{text} bytes were relayed, {held} is held");
+    assert!(held <= 2_000 && ledger.held.is_sorted(), "{:?}", ledger.held);
+    assert_eq!(posted.used + posted.provision, held, "what is not known stays held");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_money_in_the_dialect_of_its_client() {
+    is_cut("/v1/chat/completions", json!({}), [r#""finish_reason":"length""#, "[DONE]"]).await;
+    is_cut("/v1/messages", json!({ "max_tokens": 20_000 }), [r#""stop_reason":"max_tokens""#, "message_stop"]).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_fits_or_may_finish_comes_whole() {
+    let finishing = Limit { on_exceed: OnExceed::Finish, ..sliced(2_000) };
+    // All is counted by the byte, so that holds grow far beyond the 300 tokens of the first.
+    for (limit, tokens, overrun) in [(sliced(100_000), 300_u64, false), (finishing, 3_000, true)] {
+        let house = House::open(vec![limit]).await;
+        let more = json!({ "stream": true, "stream_options": { "include_usage": true } });
+        let answer = house.chat(&format!("sandbox/{tokens}"), more).await.text().await.unwrap();
+        let events = data(&answer);
+        let usage = events.iter().find_map(|event| event["usage"]["completion_tokens"].as_u64());
+        assert_eq!((usage, events.last()), (Some(tokens), Some(&Value::from("[DONE]"))));
+        let settled = &house.ledger(1).await.settled[0];
+        assert_eq!((settled.outcome, &settled.usage.completeness), (Outcome::Complete, &Completeness::Exact));
+        eventually("the balance", || true).await;
+        let ledger = house.ledger(1).await;
+        assert_eq!(ledger.overrun > 2_000, overrun, "{}", ledger.overrun);
+    }
+}
+
+#[tokio::test]
+async fn what_a_limit_refuses_is_made_with_the_model_that_it_names() {
+    let only = |name: &str, model: &str, on_exceed| Limit {
+        scope: vec![(Dimension::Model, Match::Is(model.into()))],
+        on_exceed,
+        ..limit(name, Unit::Requests, 1)
+    };
+    let large = only("large", "sandbox/30", OnExceed::Downgrade("sandbox/3".into()));
+    let house = House::open(vec![large, only("small", "sandbox/3", OnExceed::Refuse)]).await;
+    let header = |answer: &reqwest::Response, name: &str| {
+        answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    };
+    for (status, tokens, instead) in [(200, Some(30), None), (200, Some(3), Some("sandbox/3")), (429, None, None)] {
+        let answer = house.chat("sandbox/30", json!({})).await;
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(header(&answer, "x-tollgate-downgraded").as_deref(), instead);
+        assert_eq!(header(&answer, "x-tollgate-downgraded-by").as_deref(), instead.map(|_| "large"));
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body["usage"]["completion_tokens"].as_u64(), tokens, "{body}");
+        let limit = body["error"]["limit"]["name"].as_str();
+        assert_eq!(limit, (status == 429).then_some("small"), "the client is told of the limit of the other model");
+    }
+    let ledger = house.ledger(2).await;
+    let models: Vec<_> =
+        ledger.settled.iter().map(|settled| (&*settled.attempt.model, &*settled.attempt.model_requested)).collect();
+    assert_eq!(models, [("sandbox/30", "sandbox/30"), ("sandbox/3", "sandbox/30")]);
+}
+
+#[tokio::test]
+async fn a_call_is_open_until_it_is_over() {
+    let house = House::open(vec![limit("at-once", Unit::Concurrent, 1)]).await;
+    let mut open = house.chat("sandbox/4000", json!({ "stream": true })).await;
+    assert!(open.chunk().await.unwrap().is_some());
+    let refused = house.chat("sandbox/1", json!({})).await;
+    assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (429, true));
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!((&body["error"]["type"], &body["error"]["limit"]["held"]), (&json!("rate_limit_exceeded"), &json!(1)));
+    drop(open);
+    // The drainer reads it to its end, or closes it: either way it is over.
+    let started = Instant::now();
+    while house.chat("sandbox/1", json!({})).await.status() != 200 {
+        assert!(started.elapsed() < Duration::from_secs(90), "it still counts as open");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
