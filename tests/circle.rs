@@ -242,7 +242,8 @@ fn sdk_python() -> PathBuf {
 #[test]
 fn the_official_sdks_are_content() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = "[ { name: g, scope: { tenant: globex }, unit: requests, amount: 1, window: total, mode: hard } ]";
+    let limits = "[ { name: g, scope: { tenant: globex }, unit: requests, amount: 1, window: total, mode: hard }, \
+        { name: each-model, scope: { tenant: acme, model: \"*\" }, unit: tokens, amount: 4000, window: day, mode: hard, stream: slices } ]";
     let mut house = Process::house(dir.path(), limits);
     house.start();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdk/check.py");

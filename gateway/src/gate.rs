@@ -40,8 +40,13 @@ pub(crate) struct Gate {
     /// What was looked at and not let through, with how much output there is up to its end.
     waiting: VecDeque<(Bytes, u64, Brings)>,
     growth: Growth,
+    /// How much more is asked for: less where a whole slice is not to be had.
+    step: u64,
     refused: Option<Fault>,
 }
+
+/// Less than this is not asked for.
+const LEAST: u64 = 16;
 
 /// How far an extension is.
 enum Growth {
@@ -72,6 +77,7 @@ impl Gate {
             came: VecDeque::new(),
             waiting: VecDeque::new(),
             growth: Growth::None,
+            step: SLICE,
             refused: None,
         }
     }
@@ -114,11 +120,11 @@ impl Gate {
     fn grow(&mut self, cx: &mut Context<'_>, attempt: &mut Attempt, witness: &Witness) -> bool {
         match &mut self.growth {
             Growth::None => {
-                let enough = self.room >= self.cap || self.seen.saturating_add(SLICE / 2) <= self.room;
+                let enough = self.room >= self.cap || self.seen.saturating_add(self.step / 2) <= self.room;
                 if enough || self.refused.is_some() {
                     return false;
                 }
-                let room = self.room.max(self.seen).saturating_add(SLICE).min(self.cap);
+                let room = self.room.max(self.seen).saturating_add(self.step).min(self.cap);
                 let Some(extension) = attempt.extension(room) else {
                     // Whatever it uses, no limit ends it.
                     self.room = self.cap;
@@ -137,6 +143,8 @@ impl Gate {
                     Err(refusal) => {
                         if refusal.on_exceed == OnExceed::Finish {
                             attempt.hold_no_more(refusal.instance);
+                        } else if self.step > LEAST && refusal.code != ErrorCode::LeaseNotObtained {
+                            self.step /= 2;
                         } else {
                             self.refused = Some(fault_of(&refusal, attempt.facts.admitted_at));
                         }

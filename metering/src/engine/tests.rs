@@ -5,7 +5,7 @@ use schemas::{
     event::{Counter, Hold, LeaseRequested, Opened, Outcome, Predecessor, Reported, Settled, Want},
     fixture,
     id::{CallId, InstanceId, ProducerId, Seq},
-    limit::Window,
+    limit::{Unit, Window},
     tokens::{Usage, Vector},
 };
 
@@ -359,9 +359,9 @@ fn concurrent(silence: Duration, successor: bool, wanted: i128) {
         bench.opened(3, Some(Predecessor { provisions, ..gone(1, 2) }));
     }
     bench.engine.apply(Input::Tick, bench.at);
-    assert_eq!(bench.instance().leased(), wanted, "after {silence:?}");
-    let free = wanted == 0;
-    assert_eq!(bench.instance().held(), if free { 0 } else { 2 });
+    let (free, window) = (wanted == 0, *bench.instance().current().unwrap());
+    let (leased, held) = (bench.instance().leased(&window), bench.instance().held(&window));
+    assert_eq!((leased, held), (wanted, if free { 0 } else { 2 }), "after {silence:?}");
     // Who was given up and speaks again has nothing, and can ask for it.
     if free && !successor {
         bench.report(1, vec![bench.counter(0, 0, 5)]);

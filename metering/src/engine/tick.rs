@@ -41,11 +41,11 @@ impl Engine {
             }
         }
         self.open_fixed(now);
-        self.free_abandoned(now);
         // Forgetting looks at every counter, so it is done once a minute.
         let minute = now.as_micros() / 60_000_000;
         if self.swept != minute {
             self.swept = minute;
+            self.free_abandoned(now);
             self.forget(now);
         }
     }

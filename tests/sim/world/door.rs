@@ -103,8 +103,8 @@ impl Door {
         for (lane, event) in &events {
             process.write(*lane, event);
         }
-        process.flush();
-        self.process = Some(process);
+        // Where there is no room for that it does not start, and is started again.
+        self.process = process.flush().then_some(process);
     }
 }
 

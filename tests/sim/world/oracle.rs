@@ -89,7 +89,7 @@ pub(crate) struct Oracle {
     spent: BTreeMap<(InstanceId, Time), Spent>,
     mine: BTreeMap<(ProducerId, InstanceId), Mine>,
     /// The attempts that are open, by who makes them, and the counters of what is open at a time that they hold.
-    open: BTreeMap<(CallId, u16), (ProducerId, Vec<(InstanceId, usize)>)>,
+    open: BTreeMap<(CallId, u16), (ProducerId, Counted)>,
     /// By producer, limit and values, the last window that was entered.
     entered: BTreeMap<(ProducerId, usize, Vec<&'static str>), Time>,
     books: books::Books,
@@ -99,6 +99,9 @@ pub(crate) struct Oracle {
     away: BTreeSet<(ProducerId, Lane)>,
     pub(crate) violations: Vec<Violation>,
 }
+
+/// Counters, each with the place of its rule.
+type Counted = Vec<(InstanceId, usize)>;
 
 /// A limit as the oracle knows it.
 struct Rule {

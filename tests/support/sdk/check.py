@@ -40,6 +40,20 @@ assert claude.messages.count_tokens(model="sandbox/9", messages=question).input_
 assert any(model.id.startswith("sandbox/") for model in client.models.list()), "no sandbox model is listed"
 assert any(model.id.startswith("sandbox/") for model in claude.models.list()), "no sandbox model is listed"
 
+# A stream that its limit ends is one that reached its cap: the text is there, and the reason beside it.
+text, reasons, why = "", [], None
+for chunk in client.chat.completions.create(model="sandbox/20000", messages=question, stream=True):
+    why = why or getattr(chunk, "tollgate", None)
+    for choice in chunk.choices:
+        text += choice.delta.content or ""
+        reasons += [choice.finish_reason] if choice.finish_reason else []
+assert len(text) > 1000 and reasons == ["length"] and why["code"] == "TG2001", (len(text), reasons, why)
+with claude.messages.stream(model="sandbox/19999", max_tokens=19999, messages=question) as stream:
+    ends = [event for event in stream if event.type == "message_delta"]
+    final = stream.get_final_message()
+assert final.stop_reason == "max_tokens" and len(final.content[0].text) > 1000, final
+assert ends[0].tollgate["limit"]["name"] == "each-model" and final.usage.input_tokens > 0, (ends, final.usage)
+
 # Mistakes and refusals are the SDK's own exceptions.
 def fails(kind, call):
     try:
