@@ -42,6 +42,8 @@ pub(crate) struct Gate {
     growth: Growth,
     /// How much more is asked for: less where a whole slice is not to be had.
     step: u64,
+    /// Whether what came had to wait when that was asked for.
+    was_full: bool,
     refused: Option<Fault>,
 }
 
@@ -78,6 +80,7 @@ impl Gate {
             waiting: VecDeque::new(),
             growth: Growth::None,
             step: SLICE,
+            was_full: false,
             refused: None,
         }
     }
@@ -100,7 +103,18 @@ impl Gate {
         witness: &Witness,
         out: &mut VecDeque<Bytes>,
     ) -> Gated {
+        self.let_through(out);
         while self.grow(cx, attempt, witness) {}
+        self.let_through(out);
+        match (&self.growth, &self.refused) {
+            _ if self.waiting.is_empty() => Gated::Open,
+            (Growth::None, Some(fault)) => Gated::Refused(fault.clone()),
+            _ => Gated::Full,
+        }
+    }
+
+    /// What is held for goes on.
+    fn let_through(&mut self, out: &mut VecDeque<Bytes>) {
         while let Some((frame, _, brings)) =
             self.waiting.pop_front_if(|(_, upto, _)| *upto <= self.room || self.room >= self.cap)
         {
@@ -109,11 +123,6 @@ impl Gate {
             }
             out.push_back(frame);
         }
-        match (&self.growth, &self.refused) {
-            _ if self.waiting.is_empty() => Gated::Open,
-            (Growth::None, Some(fault)) => Gated::Refused(fault.clone()),
-            _ => Gated::Full,
-        }
     }
 
     /// One step of an extension; false if there is nothing to do but to wait.
@@ -121,9 +130,12 @@ impl Gate {
         match &mut self.growth {
             Growth::None => {
                 let enough = self.room >= self.cap || self.seen.saturating_add(self.step / 2) <= self.room;
-                if enough || self.refused.is_some() {
+                let is_full = !self.waiting.is_empty();
+                // What was refused while there was room is asked for once more when there is none.
+                if enough || self.refused.is_some() && (!is_full || self.was_full) {
                     return false;
                 }
+                self.was_full = is_full;
                 let room = self.room.max(self.seen).saturating_add(self.step).min(self.cap);
                 let Some(extension) = attempt.extension(room) else {
                     // Whatever it uses, no limit ends it.
@@ -155,7 +167,7 @@ impl Gate {
             Growth::Recording(ticket, room) => {
                 let Poll::Ready(written) = Pin::new(ticket).poll(cx) else { return false };
                 match written {
-                    Ok(()) => self.room = *room,
+                    Ok(()) => (self.room, self.refused) = (*room, None),
                     Err(_) => {
                         self.refused =
                             Some(Fault::new(ErrorCode::JournalFull, "what more is held cannot be written down"))

@@ -91,7 +91,10 @@ impl Plan {
         // What is refused costs nothing, and may be long.
         let sliced = attempt.sliced().filter(|_| answer.status.is_success());
         let gate = sliced.map(|sliced| {
-            estimate::load(self.encoding);
+            let encoding = self.encoding;
+            if estimate::is_to_load(encoding) {
+                drop(tokio::task::spawn_blocking(move || estimate::load(encoding)));
+            }
             let script = witness.by_frame().then(|| Script::new(attempt.facts.api, self.encoding));
             Gate::new(sliced, script)
         });

@@ -60,15 +60,16 @@ fn loaded(encoding: Encoding) -> Option<&'static AtomicBool> {
     }
 }
 
-/// Sees to it that the table of an encoding will be there, off the async threads.
+/// Whether the table of an encoding is to be loaded before texts of it can be counted at once.
+pub(crate) fn is_to_load(encoding: Encoding) -> bool {
+    loaded(encoding).is_some_and(|flag| !flag.load(Ordering::Relaxed))
+}
+
+/// Loads the table of an encoding: not for an async thread.
 pub(crate) fn load(encoding: Encoding) {
-    if let Some(flag) = loaded(encoding)
-        && !flag.load(Ordering::Relaxed)
-    {
-        drop(tokio::task::spawn_blocking(move || {
-            table(encoding);
-            flag.store(true, Ordering::Relaxed);
-        }));
+    table(encoding);
+    if let Some(flag) = loaded(encoding) {
+        flag.store(true, Ordering::Relaxed);
     }
 }
 
