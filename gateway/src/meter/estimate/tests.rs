@@ -115,3 +115,12 @@ fn inputs_of_every_api_are_counted() {
         assert_eq!(vector, Some(Vector { uncached_input: input, ..Vector::default() }), "{request}");
     }
 }
+
+#[test]
+fn a_short_text_is_counted_at_once_only_when_its_table_is_there() {
+    let text = "each token that passes";
+    let bytes = size(text.len());
+    assert_eq!((is_to_load(Encoding::None), at_once(Encoding::None, text)), (false, bytes));
+    load(Encoding::Cl100kBase);
+    assert_eq!((is_to_load(Encoding::Cl100kBase), at_once(Encoding::Cl100kBase, text)), (false, 4));
+}
