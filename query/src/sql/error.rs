@@ -20,7 +20,7 @@ pub enum QueryError {
     #[error("{0}")]
     TooLarge(String),
     /// It needs more memory or temporary space than a query may use.
-    #[error("the query needs more memory than it may use; ask for fewer rows, columns or groups")]
+    #[error("the query needs more memory or temporary space than there is for it; ask for fewer rows, columns or groups")]
     Memory,
     /// Other queries take all places.
     #[error("too many queries are running; try again in a moment")]
@@ -76,10 +76,16 @@ impl From<DataFusionError> for QueryError {
                 tracing::info!(why, "a query needs more than it may use");
                 Self::Memory
             }
+            // What a query writes is temporary.
+            DataFusionError::IoError(io) if io.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::warn!("a query found no temporary space");
+                Self::Memory
+            }
             DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
                 lake(&error)
             }
             DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+                ArrowError::IoError(_, io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Memory,
                 ArrowError::ParquetError(_) | ArrowError::IoError(..) | ArrowError::IpcError(_) => lake(&error),
                 ArrowError::ExternalError(_) | ArrowError::MemoryError(_) => internal(&error),
                 spoken => Self::Invalid(spoken.to_string()),

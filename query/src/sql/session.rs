@@ -39,7 +39,7 @@ const CATALOG: &str = "tollgate";
 const SCHEMA: &str = "public";
 
 /// The temporary space that all queries together may use.
-const SPILL_BYTES: u64 = 16 << 30;
+const SPILL_BYTES: u64 = 4 << 30;
 
 /// What sessions share.
 pub(crate) fn runtime(pool_bytes: usize) -> Result<Arc<RuntimeEnv>> {
