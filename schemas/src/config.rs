@@ -131,10 +131,12 @@ impl Config {
         let mut reader = Reader::default();
         let tenants: Vec<String> = self.tenants.iter().map(|tenant| tenant.name.clone()).collect();
         let providers: Vec<String> = self.providers.iter().map(|provider| provider.name.clone()).collect();
+        let models: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
+        let known = limit::Known { tenants: &tenants, providers: &providers, models: &models };
         let root = yaml::parse(text, env, &mut reader.mistakes);
         let limits = root.and_then(|root| {
             let fields = reader.fields(&root, "a file of limits", &["limits"])?;
-            reader.need(&fields, "limits", |reader, node| Some(limit::read(reader, node, &tenants, &providers)))
+            reader.need(&fields, "limits", |reader, node| Some(limit::read(reader, node, known)))
         });
         let Reader { mut mistakes, mut warnings } = reader;
         sort(file, [&mut mistakes, &mut warnings]);
