@@ -7,7 +7,7 @@ use std::{
 
 use journal::Road;
 use schemas::{
-    id::Offset,
+    id::{Lane, Offset},
     ledger::Entry,
     policy,
     price::Book,
@@ -23,16 +23,16 @@ pub(crate) const LOOK: Duration = Duration::from_millis(200);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every entry of the ledger, of each lane in order, up to where it ended at the call.
-pub(crate) fn entries(road: &dyn Road, mut take: impl FnMut(Entry)) -> Result<(), Failure> {
-    read(road, Topic::Ledger, road.lanes(), |body| {
-        take(wire::decode_entry(body)?);
+pub(crate) fn entries(road: &dyn Road, mut take: impl FnMut(Lane, Entry)) -> Result<(), Failure> {
+    read(road, Topic::Ledger, road.lanes(), |lane, body| {
+        take(lane, wire::decode_entry(body)?);
         Ok(())
     })
 }
 
 /// Every price book that was published.
 pub(crate) fn books(road: &dyn Road, mut take: impl FnMut(Arc<Book>)) -> Result<(), Failure> {
-    read(road, Topic::Policy, 1, |body| {
+    read(road, Topic::Policy, 1, |_, body| {
         if let policy::Record::Book(book) = wire::decode_policy(body)? {
             take(Arc::new(*book));
         }
@@ -44,7 +44,7 @@ fn read(
     road: &dyn Road,
     topic: Topic,
     lanes: u16,
-    mut take: impl FnMut(&[u8]) -> Result<(), WireError>,
+    mut take: impl FnMut(Lane, &[u8]) -> Result<(), WireError>,
 ) -> Result<(), Failure> {
     let mut next = vec![Offset(0); usize::from(lanes)];
     let mut reader = road.reader(topic, &next)?;
@@ -55,7 +55,8 @@ fn read(
             heard = Instant::now();
             let (lane, offset) = (usize::from(record.lane.0), record.offset);
             if ends.get(lane).is_some_and(|end| offset < *end) {
-                take(&record.body).map_err(|error| format!("{topic:?}, lane {lane}, offset {}: {error}", offset.0))?;
+                take(record.lane, &record.body)
+                    .map_err(|error| format!("{topic:?}, lane {lane}, offset {}: {error}", offset.0))?;
             }
             next.get_mut(lane).into_iter().for_each(|next| *next = Offset(offset.0 + 1));
         }

@@ -10,9 +10,6 @@ use crate::EXIT_USAGE;
 /// Commands that are not built yet; hidden from the help, since they cannot help.
 #[derive(Subcommand)]
 pub(crate) enum Later {
-    /// Say which past calls other limits would have refused.
-    #[command(hide = true, disable_help_flag = true)]
-    Backtest(Rest),
     /// Write FOCUS or plain Parquet.
     #[command(hide = true, disable_help_flag = true)]
     Export(Rest),
@@ -33,7 +30,6 @@ pub(crate) struct Rest {
 
 pub(crate) fn run(later: &Later) -> ExitCode {
     let name = match later {
-        Later::Backtest(_) => "backtest",
         Later::Export(_) => "export",
         Later::Report(_) => "report",
         Later::Reconcile(_) => "reconcile",

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod backtest;
 mod check;
 mod demo;
 mod failure;
@@ -17,6 +18,7 @@ mod publish;
 mod replay;
 mod rerate;
 mod roles;
+mod scribe;
 mod up;
 
 #[global_allocator]
@@ -40,6 +42,7 @@ enum Command {
     Demo(demo::Args),
     Replay(replay::Args),
     Rerate(rerate::Args),
+    Backtest(backtest::Args),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Rerate(args) => rerate::run(&args),
+        Command::Backtest(args) => backtest::run(&args),
         Command::Later(later) => later::run(&later),
     }
 }

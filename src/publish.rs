@@ -34,6 +34,15 @@ pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bo
     Ok(true)
 }
 
+/// Publishes a price book that nothing is charged by unless it is named; says whether it was new.
+pub(crate) fn publish_book(road: &dyn Road, book: &Book) -> Result<bool, journal::Error> {
+    if published(road)?.1.contains(&book.hash()) {
+        return Ok(false);
+    }
+    road.publish(&[wire::encode_policy(&Record::Book(Box::new(book.clone()))).into()])?;
+    Ok(true)
+}
+
 /// The policy in force and every book that was published.
 fn published(road: &dyn Road) -> Result<(Option<Policy>, Vec<BookHash>), journal::Error> {
     let mut reader = road.reader(Topic::Policy, &[Offset(0)])?;

@@ -1,20 +1,30 @@
-//! `tollgate rerate`: what past calls would have cost by other prices.
+//! `tollgate rerate`: what past calls would have cost by other prices, and with `--apply` the corrections that make it so.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
-use metering::rerate::{Rerate, Side, Sums};
-use schemas::{money::Pico, price::Book, time::Time};
-
-use crate::{
-    EXIT_USAGE, history,
-    load::{self, load},
-    roles::open_road,
+use journal::Road;
+use metering::rerate::{MOST, Rerate, Side, Sums};
+use schemas::{
+    event::Event,
+    money::Pico,
+    price::Book,
+    time::{self, Time},
 };
 
-/// Recompute past charges by other prices and report the difference, by tenant and model. Nothing is changed.
+use crate::{
+    EXIT_USAGE,
+    failure::Failure,
+    history,
+    load::{self, load},
+    publish::publish_book,
+    roles::open_road,
+    scribe::Scribe,
+};
+
+/// Recompute past charges by other prices and report the difference, by tenant and model.
 ///
-/// The prices are those of the file over the built-in book; a call is rated at the time of its admission. Reads the log only: one
-/// on disk has one process, so stop that first.
+/// The prices are those of the file over the built-in book; a call is rated at the time of its admission, and compared with what it is
+/// charged now, corrections included. Without --apply the log is only read. One on disk has one process, so stop that first.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A price file, as `prices` in the configuration names them.
@@ -26,6 +36,10 @@ pub(crate) struct Args {
     /// Up to when, exclusive.
     #[arg(long, value_name = "TIME", value_parser = Time::parse)]
     to: Option<Time>,
+    /// Append the corrections: what was charged is taken back and charged anew, and the difference counts in the limits that the
+    /// calls fell under. Nothing is edited, and a second time there is no difference. On Kafka metering has to run.
+    #[arg(long)]
+    apply: bool,
     /// The configuration file; only its `log` is used.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
@@ -43,16 +57,55 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let mut rerate = Rerate::new(&book, args.from.unwrap_or(Time::ZERO), args.to.unwrap_or(Time::MAX));
-    let read = open_road(&loaded.config).and_then(|road| history::entries(&*road, |entry| rerate.take(&entry)));
-    match read {
-        Ok(()) => {
-            show(&rerate);
-            ExitCode::SUCCESS
-        }
+    let done = if args.apply {
+        Scribe::open(&loaded.config).and_then(|scribe| apply(args, &book, scribe))
+    } else {
+        open_road(&loaded.config).and_then(|road| look(args, &book, &*road)).map(|rerate| show(&rerate))
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn look<'b>(args: &Args, book: &'b Book, road: &dyn Road) -> Result<Rerate<'b>, Failure> {
+    let mut rerate = Rerate::new(book, args.from.unwrap_or(Time::ZERO), args.to.unwrap_or(Time::MAX));
+    history::entries(road, |lane, entry| rerate.take(lane, entry))?;
+    Ok(rerate)
+}
+
+/// Writes the corrections that are missing, and looks again.
+fn apply(args: &Args, book: &Book, mut scribe: Scribe) -> Result<(), Failure> {
+    let rerate = look(args, book, scribe.road())?;
+    show(&rerate);
+    if rerate.differing() > MOST {
+        return Err(format!(
+            "more than {MOST} attempts differ; apply a part of the time at once, with --from and --to"
+        )
+        .into());
+    }
+    publish_book(scribe.road(), book)?;
+    let corrections = rerate.corrections(time::now());
+    let ids: BTreeSet<String> = corrections.iter().map(|learned| learned.id.clone()).collect();
+    for learned in corrections {
+        let lanes = learned.lanes(scribe.road().lanes());
+        scribe.write(&lanes, &Event::Learned(Box::new(learned)))?;
+    }
+    scribe.confirmed()?;
+    let after = look(args, book, scribe.road())?;
+    scribe.leave()?;
+    println!("{} attempts corrected", ids.len());
+    match after.gone(&ids) {
+        0 => {}
+        gone => println!("{gone} counters of limits are not moved: their windows are over and no longer kept"),
+    }
+    match after.differing() {
+        0 => Ok(()),
+        left => {
+            Err(format!("{left} attempts still differ: they were corrected otherwise meanwhile; run it again").into())
         }
     }
 }

@@ -60,14 +60,20 @@ fn mistakes_of_the_file_and_of_price_files_are_one_report() {
 fn wrong_arguments_exit_with_64() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("tollgate.yaml"), "").expect("it is written");
+    let limits =
+        "limits:\n  - { name: x, scope: { tenant: nobody }, unit: barrels, amount: 1, window: day, mode: hard }\n";
+    fs::write(dir.path().join("limits.yaml"), limits).expect("it is written");
     let cases: &[(&[&str], &str)] = &[
         (&["frobnicate"], "frobnicate"),
         (&["check", "--conf", "x"], "--config"),
         (&["check", "--config", "nowhere.yaml"], "TG1001"),
         (&["up", "--roles", "gateway"], "TG1011"),
         (&["up", "--roles", "barista"], "barista"),
-        (&["backtest"], "TG1008"),
-        (&["backtest", "--limits", "x", "--from", "y"], "TG1008"),
+        (&["backtest"], "--limits"),
+        (&["backtest", "--limits", "x", "--from", "y"], "2026-11-01T12:00:00Z"),
+        (&["backtest", "--limits", "nowhere.yaml"], "nowhere.yaml"),
+        (&["backtest", "--limits", "limits.yaml"], "error: limits.yaml:2:"),
+        (&["report"], "TG1008"),
         (&["rerate", "--prices", "x", "--from", "yesterday"], "2026-11-01T12:00:00Z"),
         (&["rerate", "--prices", "nowhere.yaml"], "nowhere.yaml"),
         (&["export", "focus", "--help"], "TG1008"),
@@ -86,8 +92,8 @@ fn version_and_help_are_answers() {
     assert_eq!((code, out), (0, format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, out, _) = run(dir.path(), &["--help"]);
     assert_eq!(code, 0);
-    for command in ["up", "check", "demo", "replay", "rerate"] {
+    for command in ["up", "check", "demo", "replay", "rerate", "backtest"] {
         assert!(out.contains(&format!("\n  {command} ")), "{out}");
     }
-    assert!(!out.contains("backtest"), "what is not built is not offered: {out}");
+    assert!(!out.contains("export"), "what is not built is not offered: {out}");
 }

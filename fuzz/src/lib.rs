@@ -7,6 +7,7 @@
 pub mod amounts;
 pub mod config;
 pub mod dice;
+pub mod events;
 pub mod headers;
 pub mod json;
 pub mod meter;

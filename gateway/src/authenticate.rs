@@ -89,7 +89,7 @@ fn text(value: &HeaderValue) -> Result<&str, Fault> {
 }
 
 /// Undoes percent escapes; what is not one stays as it is.
-fn unescaped(text: &str) -> Cow<'_, str> {
+pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }

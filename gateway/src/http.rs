@@ -20,7 +20,7 @@ use crate::{
     authenticate::authenticate,
     call,
     error::{Dialect, Fault, stamp},
-    metrics, models, route,
+    metrics, models, route, tell,
     worker::Worker,
 };
 
@@ -42,6 +42,8 @@ pub(crate) fn stack(worker: &Arc<Worker>) -> Router {
             .route(&path("/v1/models"), listing(worker))
             .route(&path("/v1/models/{*id}"), one(worker));
     }
+    // Usage that passed elsewhere, as CloudEvents.
+    router = router.route("/v1/events", events(worker));
     // Routes that later versions serve, and everything else.
     router.fallback(unknown)
 }
@@ -60,6 +62,12 @@ fn api(worker: &Arc<Worker>, api: Api) -> MethodRouter {
     })
     .options(move |request: Request<Body>| async move { preflight(&browsers, &request, "POST, OPTIONS") })
     .fallback(|request: Request<Body>| async move { not_allowed(&request, "POST") })
+}
+
+fn events(worker: &Arc<Worker>) -> MethodRouter {
+    let serving = Arc::clone(worker);
+    post(move |request: Request<Body>| async move { Box::pin(tell::serve(&serving, request)).await })
+        .fallback(|request: Request<Body>| async move { not_allowed(&request, "POST") })
 }
 
 fn listing(worker: &Arc<Worker>) -> MethodRouter {

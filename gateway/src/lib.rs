@@ -13,6 +13,8 @@
 //!    taken over; if the process dies, `recover` settles at the next start.
 //! 9. `sweep` keeps deadlines and watermarks, `report` tells metering each second, [`obey`] follows what metering decides.
 //!
+//! Beside calls: `tell` takes usage that passed elsewhere, as [`external`] reads it.
+//!
 //! `call` is steps 2 to 6 in order; `error` makes answers of what goes wrong; `models` lists what a key may use; `metrics` counts.
 
 mod admit;
@@ -24,6 +26,7 @@ mod connection;
 mod drainer;
 mod emit;
 mod error;
+pub mod external;
 pub mod fault;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
@@ -49,6 +52,7 @@ mod script;
 mod server;
 pub mod settlement;
 mod sweep;
+mod tell;
 mod upstream;
 mod witness;
 mod worker;

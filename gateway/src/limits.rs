@@ -12,8 +12,9 @@ use std::{
 use journal::{Draft, Journal};
 use schemas::{
     bound::{AtMost, Bound},
+    decision::Claim,
     error_code::ErrorCode,
-    event::{Attempt, Counter, Event, Hold, LeaseRequested, Posting, Reported},
+    event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
     limit::{OnExceed, Unit},
@@ -234,6 +235,22 @@ impl Limits {
     fn append(&self, lane: Lane, event: &Event) -> Result<(), journal::Error> {
         let body = wire::encode_event(event);
         self.outlet.append(&[Draft { lane, body: &body }])
+    }
+
+    /// What an attempt that passed elsewhere moves of every limit that it falls under: what `of` makes of the limit's unit.
+    pub fn moves(&self, attempt: &Attempt, of: impl Fn(Unit) -> i128) -> Vec<Move> {
+        let book = self.lock();
+        let touched = book.touched(attempt).into_iter();
+        let moves = touched.map(|(id, limit, values)| {
+            let (home, amount) = (limit.home(&values, book.lanes()), of(limit.unit));
+            Move { home, limit: id, values, window: attempt.admitted_at, amount }
+        });
+        moves.filter(|moved| moved.amount != 0).collect()
+    }
+
+    /// Whether a lane remembers as many external events as it can.
+    pub(crate) fn remembers_enough(&self, lane: Lane) -> bool {
+        self.lock().claims(lane) >= Claim::MOST
     }
 
     /// Ends an attempt. The counters are to be written with it; those of instances at home in another lane than its tenant's are

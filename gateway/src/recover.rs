@@ -45,8 +45,8 @@ impl Open {
     }
 }
 
-/// Settles what predecessors left open and opens every lane for this producer. Its first events are these.
-pub(crate) fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<usize, journal::Error> {
+/// Settles what predecessors left open and opens every lane for this producer. Its first events are these; says how many were left.
+pub fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<usize, journal::Error> {
     let events = first_events(journal.recovered(), journal.predecessor(), lanes, gateway, now())?;
     let drafts: Vec<(Lane, Vec<u8>)> = events.iter().map(|(lane, event)| (*lane, wire::encode_event(event))).collect();
     for batch in drafts.chunks(BATCH.max(usize::from(lanes))) {

@@ -160,14 +160,24 @@ fn usage(end: End, status: u16, measured: Option<Usage>) -> Usage {
 
 /// What metering will charge: the same function of the same book.
 fn cost(book: &Book, attempt: &Attempt, said: &Said, usage: &Usage) -> Result<Pico, Unpriced> {
+    rated(book, attempt, (&said.service_tier, &said.model), usage)
+}
+
+/// What usage costs that was answered in a tier by a model.
+pub(crate) fn rated(
+    book: &Book,
+    attempt: &Attempt,
+    (tier, answered): (&str, &str),
+    usage: &Usage,
+) -> Result<Pico, Unpriced> {
     let key = Key {
         provider: &attempt.provider,
         vendor: attempt.api.vendor(),
         model: &attempt.model,
-        tier: &said.service_tier,
+        tier,
         at: attempt.admitted_at,
     };
-    price::cost(&price::rate(Some(book), &key, &said.model, &usage.parts))
+    price::cost(&price::rate(Some(book), &key, answered, &usage.parts))
 }
 
 /// What an answer says of itself, beside what it used.

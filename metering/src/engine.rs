@@ -11,9 +11,9 @@ use std::{
 };
 
 use schemas::{
-    decision::{Key, LaneState, State},
+    decision::{Claim, Key, LaneState, State},
     event::Event,
-    id::{BookHash, Lane, LimitId, Offset},
+    id::{BookHash, ClaimId, Lane, LimitId, Offset},
     ledger::{Alarm, AlarmKind, Entry, Fact},
     limit::{Limit, Schedule},
     policy::Policy,
@@ -26,6 +26,7 @@ use crate::{
     escrow::Instances,
 };
 
+mod learned;
 mod lease;
 mod opened;
 mod policy;
@@ -68,6 +69,8 @@ pub struct Counts {
     pub conflicts: u64,
     /// Counters of instances that are gone.
     pub strays: u64,
+    /// Things learned before.
+    pub relearned: u64,
 }
 
 /// One lane's books.
@@ -82,6 +85,10 @@ pub struct Engine {
     books: HashMap<BookHash, Arc<Book>>,
     ahead: Duration,
     abandon_after: Duration,
+    /// What was learned, and what of it is new since the last commit.
+    claims: HashMap<ClaimId, Claim>,
+    claimed: HashSet<ClaimId>,
+    remembers: Duration,
     changed: HashSet<LimitId>,
     gone: Vec<Key>,
     ledger: Vec<Entry>,
@@ -103,6 +110,9 @@ impl Engine {
             books: HashMap::new(),
             ahead: Duration::from_secs(60),
             abandon_after: Duration::MAX,
+            claims: HashMap::new(),
+            claimed: HashSet::new(),
+            remembers: Duration::MAX,
             changed: HashSet::new(),
             gone: Vec::new(),
             ledger: Vec::new(),
@@ -110,7 +120,7 @@ impl Engine {
             swept: 0,
             counts: Counts::default(),
         };
-        for (_, state) in states {
+        for (key, state) in states {
             match state {
                 State::Lane(state) => engine.state = state,
                 State::Instance(instance) => {
@@ -118,6 +128,11 @@ impl Engine {
                 }
                 State::Schedule(schedule) => {
                     engine.schedules.insert(schedule.limit, schedule);
+                }
+                State::Claim(claim) => {
+                    if let Key::Claim(_, id) = key {
+                        engine.claims.insert(id, claim);
+                    }
                 }
             }
         }
@@ -190,6 +205,7 @@ impl Engine {
             Ok(Event::Refused(refused)) => self.write(Fact::Refused(refused)),
             Ok(Event::LeaseRequested(request)) => self.lease_requested(origin, request),
             Ok(Event::Reported(reported)) => self.reported(origin, reported),
+            Ok(Event::Learned(learned)) => self.learned(origin, *learned),
             Err(reason) => self.alarm(origin, AlarmKind::Poisoned, reason),
         }
     }
@@ -221,6 +237,9 @@ impl Engine {
         for id in sorted(std::mem::take(&mut self.changed)) {
             let state = self.schedules.get(&id).cloned().map(State::Schedule);
             decisions.push((Key::Schedule(self.lane, id), state));
+        }
+        for id in sorted(std::mem::take(&mut self.claimed)) {
+            decisions.push((Key::Claim(self.lane, id), self.claims.get(&id).copied().map(State::Claim)));
         }
         for id in dirty {
             if let Some(instance) = self.instances.all.get(&id).cloned() {

@@ -17,4 +17,6 @@ pub enum Fault {
     NothingRecalled,
     /// A producer that is gone leaves nothing held.
     LeaseFreedAtRestart,
+    /// Something that was learned is remembered, and what it does is lost.
+    ClaimWithoutEffect,
 }

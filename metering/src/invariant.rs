@@ -2,7 +2,7 @@
 
 use schemas::{
     decision::{Holder, Instance},
-    id::ProducerId,
+    id::{InstanceId, ProducerId},
     time::Time,
 };
 
@@ -30,11 +30,18 @@ pub fn grantable(instance: &Instance, from: Time, to: ProducerId) -> i128 {
 fn left(instance: &Instance, from: Time, but: Option<ProducerId>) -> i128 {
     let holders = || instance.holders.iter().filter(|holder| Some(holder.producer) != but);
     // A window that nobody has used yet is taken by the live leases alone, so they bound what may be granted as well.
-    let ahead = holders().filter(|holder| !holder.closed()).map(Holder::lease).sum();
+    let leases = holders().filter(|holder| !holder.closed()).map(Holder::lease).sum();
+    let ahead = if has_its_own_window(instance) { None } else { Some(leases) };
     let windows = instance.windows.iter().filter(|window| window.start >= from);
     let taken =
         windows.map(|window| window.adjusted + holders().map(|holder| holder.taken(window.start)).sum::<i128>());
-    instance.amount - taken.chain([ahead]).max().unwrap_or(ahead)
+    instance.amount - taken.chain(ahead).max().unwrap_or(leases)
+}
+
+/// Whether there is no window ahead, where that matters: only what a correction gave back makes a window less than its leases.
+fn has_its_own_window(instance: &Instance) -> bool {
+    let [window] = instance.windows.as_slice() else { return false };
+    window.adjusted < 0 && instance.id == InstanceId::of(instance.limit, &instance.values, Some(window.start))
 }
 
 /// L-2: what a producer used and holds in a window is within its lease.

@@ -6,7 +6,8 @@
 //! 3. `engine` opens the one `match`; `engine/<kind>` says what each kind of event means.
 //! 4. `post` takes over the gateway's counters; `escrow` grants, recalls and refuses leases; `window` knows the calendar.
 //! 5. `run` commits ledger entries, changed states and the next offset in one transaction.
-//! 6. `replay` makes the books anew from the ledger alone, whenever somebody wants the proof.
+//! 6. `replay` makes the books anew from the ledger alone, whenever somebody wants the proof; `rerate` asks what other prices would make
+//!    of it, and `backtest` what other limits would.
 //!
 //! What always holds (the predicates are in `invariant`):
 //! M-1. Each event is accepted once: per producer and lane, sequences are accepted without a gap.
@@ -16,6 +17,7 @@
 //!
 //! The engine is pure: no clock, no I/O, no randomness. Money is charged here and nowhere else.
 
+pub mod backtest;
 pub mod dedup;
 pub mod engine;
 pub mod error;

@@ -3,7 +3,8 @@
 //! Two things are computed again from the facts. Every charge: the attempt's usage rated by the book that it was stamped with. Every
 //! balance: what an instance has settled in a window is what the attempts that name it used. Both have to be equal to what metering
 //! wrote, to the unit. Grants are facts and are taken as such: nothing is decided again. Of a window that metering has let go of, what
-//! was settled since is in no balance, so there the sum may be larger than what was last shown, and never smaller.
+//! was settled since is in no balance, so there the sum may be larger than what was last shown, and never smaller. Corrections are
+//! rated again like charges and what they moved is added up; that each takes back what stood is looked at by itself ([`Chain`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,13 +16,18 @@ use schemas::{
     decision::{Instance, WindowState},
     event::Settled,
     id::{BookHash, CallId, InstanceId, LimitId},
-    ledger::{Charge, Charged, Entry, Fact, Rated, Unpriced},
+    ledger::{Charge, Charged, Corrected, Entry, Fact, Rated, Unpriced},
     price::{self, Book, Key},
     time::Time,
+    tokens::Usage,
 };
 
-/// The charges of an attempt by a book; without one nothing has a price.
-pub fn charges(settled: &Settled, book: Option<&Book>) -> Vec<Charge> {
+mod chain;
+
+pub use chain::Chain;
+
+/// The charges of some usage of an attempt by a book; without one nothing has a price.
+pub fn charges(settled: &Settled, usage: &Usage, book: Option<&Book>) -> Vec<Charge> {
     let attempt = &settled.attempt;
     let key = Key {
         provider: &attempt.provider,
@@ -30,7 +36,7 @@ pub fn charges(settled: &Settled, book: Option<&Book>) -> Vec<Charge> {
         tier: &settled.service_tier,
         at: attempt.admitted_at,
     };
-    price::rate(book, &key, &settled.model_answered, &settled.usage.parts)
+    price::rate(book, &key, &settled.model_answered, &usage.parts)
 }
 
 /// The books as the entries so far make them.
@@ -39,6 +45,10 @@ pub struct Replay {
     books: HashMap<BookHash, Arc<Book>>,
     /// What attempts used, by instance and the start of the window.
     used: BTreeMap<(InstanceId, Time), i128>,
+    /// What was added to them by anything else.
+    moved: BTreeMap<(InstanceId, Time), i128>,
+    /// Attempts that were corrected.
+    corrected: BTreeSet<(CallId, u16)>,
     /// What metering showed last.
     shown: BTreeMap<(InstanceId, Time), Shown>,
     /// Those that metering has not let go of.
@@ -58,6 +68,8 @@ pub struct Counts {
     pub attempts: u64,
     /// Charges that were computed again.
     pub charges: u64,
+    /// Corrections.
+    pub corrections: u64,
     /// Balances that were added up again: an instance in a window each.
     pub balances: u64,
 }
@@ -109,6 +121,12 @@ impl Replay {
         self.counts.entries += 1;
         match entry.fact {
             Fact::Charged(charged) => self.charged(&charged),
+            Fact::Corrected(corrected) => self.correction(&corrected),
+            Fact::Adjusted(adjusted) => {
+                for posting in &adjusted.posted {
+                    *self.moved.entry((posting.instance, posting.window)).or_default() += posting.used;
+                }
+            }
             Fact::Balance(instance) => self.show(&instance),
             Fact::Limits(limits) => {
                 self.names.extend(limits.limits.into_iter().map(|limit| (limit.id(), limit.name)));
@@ -122,16 +140,33 @@ impl Replay {
         for posting in &charged.settled.posted {
             *self.used.entry((posting.instance, posting.window)).or_default() += posting.used;
         }
+        self.rate_again(&charged.settled, &charged.settled.usage, charged.settled.attempt.book, &charged.charges);
+    }
+
+    fn correction(&mut self, corrected: &Corrected) {
+        let Corrected { was, reversed, charged, .. } = corrected;
+        let settled = &charged.settled;
+        self.counts.corrections += 1;
+        self.corrected.insert((settled.attempt.call, settled.attempt.attempt));
+        self.rate_again(settled, &was.usage, was.book, reversed);
+        self.rate_again(settled, &settled.usage, settled.attempt.book, &charged.charges);
+    }
+
+    fn rate_again(&mut self, settled: &Settled, usage: &Usage, book: BookHash, ledger: &[Charge]) {
         let unknown = |charge: &Charge| charge.price == Rated::Unpriced(Unpriced::UnknownBook);
-        let attempt = &charged.settled.attempt;
         // What metering could not know then is a fact, whatever is known now.
-        let book = self.books.get(&attempt.book).filter(|_| !charged.charges.iter().any(unknown));
-        let replay = charges(&charged.settled, book.map(AsRef::as_ref));
+        let book = self.books.get(&book).filter(|_| !ledger.iter().any(unknown));
+        let replay = charges(settled, usage, book.map(AsRef::as_ref));
         self.counts.charges += replay.len() as u64;
-        if replay != charged.charges {
-            let (call, attempt) = (attempt.call, attempt.attempt);
-            self.differs(Difference::Charges { call, attempt, ledger: charged.charges.clone(), replay });
+        if replay != ledger {
+            let (call, attempt) = (settled.attempt.call, settled.attempt.attempt);
+            self.differs(Difference::Charges { call, attempt, ledger: ledger.to_vec(), replay });
         }
+    }
+
+    /// What has to be looked at in a second pass: whether every correction took back what stood. Nothing without corrections.
+    pub fn chain(&self) -> Option<Chain> {
+        Some(Chain::of(&self.corrected)).filter(|_| !self.corrected.is_empty())
     }
 
     fn show(&mut self, instance: &Instance) {
@@ -157,8 +192,13 @@ impl Replay {
     pub fn end(mut self) -> (Counts, Option<Difference>) {
         for (key, shown) in std::mem::take(&mut self.shown) {
             self.counts.balances += 1;
-            let replay = shown.adjusted + self.used.get(&key).copied().unwrap_or(0);
-            let agrees = if self.live.contains(&key) { replay == shown.settled } else { replay >= shown.settled };
+            let [used, moved] = [&self.used, &self.moved].map(|sums| sums.get(&key).copied().unwrap_or(0));
+            let agrees = if self.live.contains(&key) {
+                moved == shown.adjusted && used + moved == shown.settled
+            } else {
+                used >= shown.settled - shown.adjusted
+            };
+            let replay = used + moved;
             if !agrees {
                 let (limit, (instance, window)) = (self.name(shown.limit), key);
                 self.differs(Difference::Balance { limit, instance, window, shown: shown.settled, replay });

@@ -1,18 +1,29 @@
-//! What past attempts would have cost by another book. Nothing is written: the ledger stays as it is.
+//! What past attempts would have cost by another book, and the corrections that make it so.
 //!
-//! An attempt is rated as it was then, by the class, tier and time of its own facts; only the book is another. What has no price in
-//! one of the books is counted apart and never as nothing.
+//! An attempt is rated as it was then, by the class, tier and time of its own facts; only the book is another. What it costs now is
+//! what the ledger says with all its corrections, so what was applied once makes no difference a second time. What has no price in
+//! one of the books is counted apart and never as nothing. The ledger stays as it is: a correction is another event, numbered within
+//! its attempt, so that however often and from wherever it is sent, there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemas::{
-    ledger::{Charge, Entry, Fact, Rated},
+    event::{Learned, Move, Settled, Was, Why},
+    id::{BookHash, CallId, InstanceId, Lane, LimitId},
+    ledger::{Charge, Charged, Corrected, Entry, Fact, Rated, Unpriced},
+    limit::Unit,
     money::Pico,
-    price::Book,
+    price::{self, Book},
     time::Time,
 };
 
 use crate::replay::charges;
+
+/// The source of the corrections that are made here.
+pub const SOURCE: &str = "tollgate:rerate";
+
+/// The most attempts that are corrected at once: some 2 KB each are 1 GB.
+pub const MOST: usize = 500_000;
 
 /// The sums of the attempts of one tenant and model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +42,7 @@ pub struct Side {
     /// What those that have a price cost.
     pub cost: Pico,
     /// How many have none.
-    pub unpriced: u64,
+    pub unpriced: i64,
 }
 
 /// Attempts of a time, rated again.
@@ -42,35 +53,200 @@ pub struct Rerate<'b> {
     to: Time,
     /// By tenant and model.
     pub sums: BTreeMap<(String, String), Sums>,
+    /// Attempts that cost something else by the book, as they stand.
+    differ: BTreeMap<Key, Standing>,
+    /// How often attempts were corrected.
+    corrected: BTreeMap<Key, u32>,
+    /// Counters that were moved for attempts, beside those that their gateways posted to.
+    moved: BTreeMap<Key, BTreeSet<(InstanceId, Time)>>,
+    counters: HashMap<InstanceId, (Lane, LimitId, Vec<String>)>,
+    in_dollars: BTreeSet<LimitId>,
+    /// Corrections that were made here, and how many counters each of them found gone.
+    made: BTreeMap<String, usize>,
+}
+
+type Key = (CallId, u16);
+
+/// An attempt and what it is charged now.
+#[derive(Clone, Debug)]
+struct Standing {
+    settled: Settled,
+    charges: Vec<Charge>,
 }
 
 impl<'b> Rerate<'b> {
     /// Rates what was admitted at `from` or later and before `to`.
-    pub const fn new(book: &'b Book, from: Time, to: Time) -> Self {
-        Self { book, from, to, sums: BTreeMap::new() }
+    pub fn new(book: &'b Book, from: Time, to: Time) -> Self {
+        Self {
+            book,
+            from,
+            to,
+            sums: BTreeMap::new(),
+            differ: BTreeMap::new(),
+            corrected: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            counters: HashMap::new(),
+            in_dollars: BTreeSet::new(),
+            made: BTreeMap::new(),
+        }
     }
 
-    /// Takes the next entry of the ledger.
-    pub fn take(&mut self, entry: &Entry) {
-        let Fact::Charged(charged) = &entry.fact else { return };
-        let attempt = &charged.settled.attempt;
-        if attempt.admitted_at < self.from || attempt.admitted_at >= self.to || charged.charges.is_empty() {
+    /// Takes the next entry of a lane of the ledger.
+    pub fn take(&mut self, lane: Lane, entry: Entry) {
+        match entry.fact {
+            Fact::Charged(charged) => self.charged(*charged),
+            Fact::Corrected(corrected) => self.correction(*corrected),
+            Fact::Adjusted(adjusted) => {
+                let known = self.moved.entry((adjusted.call, adjusted.attempt)).or_default();
+                known.extend(adjusted.posted.iter().map(|posting| (posting.instance, posting.window)));
+                if adjusted.source == SOURCE {
+                    *self.made.entry(adjusted.id).or_default() += adjusted.gone.len();
+                }
+            }
+            Fact::Balance(instance) => {
+                self.counters.entry(instance.id).or_insert((lane, instance.limit, instance.values));
+            }
+            Fact::Limits(limits) => {
+                let dollars = limits.limits.iter().filter(|limit| limit.unit == Unit::Usd);
+                self.in_dollars.extend(dollars.map(schemas::limit::Limit::id));
+            }
+            _ => {}
+        }
+    }
+
+    fn charged(&mut self, charged: Charged) {
+        if !self.is_meant(&charged.settled) || charged.charges.is_empty() {
             return;
         }
-        let sums = self.sums.entry((attempt.subject.tenant.clone(), attempt.model.clone())).or_default();
+        let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
+        let sums = self.sums_of(&charged.settled);
         sums.attempts += 1;
-        sums.before.add(&charged.charges);
-        sums.after.add(&charges(&charged.settled, Some(self.book)));
+        sums.before.add(&charged.charges, 1);
+        sums.after.add(&after, 1);
+        self.stands(charged, &after);
+    }
+
+    fn correction(&mut self, corrected: Corrected) {
+        let Corrected { was, reversed, charged, .. } = corrected;
+        if !self.is_meant(&charged.settled) {
+            return;
+        }
+        let before = charges(&charged.settled, &was.usage, Some(self.book));
+        let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
+        let sums = self.sums_of(&charged.settled);
+        sums.before.add(&reversed, -1);
+        sums.before.add(&charged.charges, 1);
+        sums.after.add(&before, -1);
+        sums.after.add(&after, 1);
+        *self.corrected.entry(key(&charged.settled)).or_default() += 1;
+        self.stands(charged, &after);
+    }
+
+    /// Remembers an attempt that would cost something else; what was known of it is over.
+    fn stands(&mut self, charged: Charged, after: &[Charge]) {
+        let Charged { mut settled, charges } = charged;
+        let known = self.differ.remove(&key(&settled));
+        if is_same(&charges, after) {
+            return;
+        }
+        if let Some(known) = known {
+            settled.posted = known.settled.posted;
+        }
+        (settled.raw_usage, settled.counters, settled.call) = (String::new(), Vec::new(), None);
+        // One too many says that there are too many.
+        if self.differ.len() <= MOST {
+            self.differ.insert(key(&settled), Standing { settled, charges });
+        }
+    }
+
+    fn is_meant(&self, settled: &Settled) -> bool {
+        (self.from..self.to).contains(&settled.attempt.admitted_at)
+    }
+
+    fn sums_of(&mut self, settled: &Settled) -> &mut Sums {
+        let attempt = &settled.attempt;
+        self.sums.entry((attempt.subject.tenant.clone(), attempt.model.clone())).or_default()
+    }
+
+    /// How many attempts cost something else.
+    pub fn differing(&self) -> usize {
+        self.differ.len()
+    }
+
+    /// Of these corrections, how many counters were gone when they came.
+    pub fn gone(&self, ids: &BTreeSet<String>) -> usize {
+        self.made.iter().filter(|(id, _)| ids.contains(*id)).map(|(_, gone)| gone).sum()
+    }
+
+    /// The corrections that are missing, made at a time.
+    pub fn corrections(&self, at: Time) -> Vec<Learned> {
+        self.differ.iter().map(|(key, standing)| self.correct(*key, standing, at)).collect()
+    }
+
+    fn correct(&self, key: Key, standing: &Standing, at: Time) -> Learned {
+        let (call, attempt) = key;
+        let number = self.corrected.get(&key).copied().unwrap_or(0);
+        let Standing { settled, charges: before } = standing;
+        let book = if is_unknown(before) { BookHash::NONE } else { settled.attempt.book };
+        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book };
+        let after = charges(settled, &settled.usage, Some(self.book));
+        let amount = counted(&after) - counted(before);
+        let posted = settled.posted.iter().map(|posting| (posting.instance, posting.window));
+        let named: BTreeSet<(InstanceId, Time)> =
+            posted.chain(self.moved.get(&key).into_iter().flatten().copied()).collect();
+        let moves = named.into_iter().filter_map(|(instance, window)| {
+            let (home, limit, values) = self.counters.get(&instance)?;
+            let dollars = self.in_dollars.contains(limit) && amount != 0;
+            dollars.then(|| Move { home: *home, limit: *limit, values: values.clone(), window, amount })
+        });
+        let hash = self.book.hash();
+        let mut is = Settled { posted: Vec::new(), ..settled.clone() };
+        is.attempt.book = hash;
+        Learned {
+            source: SOURCE.into(),
+            id: format!("{call}/{attempt}/{number}"),
+            at,
+            content: schemas::wire::hash(&hash.0),
+            was: Some(was),
+            moves: moves.collect(),
+            is,
+        }
     }
 }
 
+fn key(settled: &Settled) -> Key {
+    (settled.attempt.call, settled.attempt.attempt)
+}
+
+/// What a limit in dollars counts of charges: nothing where one of them has no price.
+fn counted(charges: &[Charge]) -> i128 {
+    price::cost(charges).map_or(0, |cost| cost.0)
+}
+
+/// Whether they were made without a book.
+fn is_unknown(charges: &[Charge]) -> bool {
+    charges.iter().any(|charge| charge.price == Rated::Unpriced(Unpriced::UnknownBook))
+}
+
+/// Whether they come to the same money; where a price was read makes no difference.
+fn is_same(one: &[Charge], other: &[Charge]) -> bool {
+    let price = |charge: &Charge| match &charge.price {
+        Rated::Priced { unit_price, .. } => Ok(*unit_price),
+        Rated::Unpriced(_) => Err(()),
+    };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| price(one) == price(other))
+}
+
 impl Side {
-    fn add(&mut self, charges: &[Charge]) {
+    fn add(&mut self, charges: &[Charge], times: i64) {
         for charge in charges {
             match charge.price {
-                Rated::Priced { cost, .. } => self.cost += cost,
-                Rated::Unpriced(_) => self.unpriced += 1,
+                Rated::Priced { cost, .. } => self.cost += Pico(cost.0 * i128::from(times)),
+                Rated::Unpriced(_) => self.unpriced += times,
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

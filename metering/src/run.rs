@@ -163,8 +163,8 @@ impl Desk {
         for record in records {
             let origin = Origin { producer: record.header.producer, seq: record.header.seq, hash: record.header.hash };
             let event = wire::decode_event(&record.body).map_err(|error| error.to_string());
-            if let Ok(Event::Settled(settled)) = &event {
-                self.await_book(lane, settled.attempt.book)?;
+            for book in books_of(&event) {
+                self.await_book(lane, book)?;
             }
             if let Some(engine) = self.engines.get_mut(&lane) {
                 engine.apply(Input::Event(origin, event), (self.clock)());
@@ -249,6 +249,16 @@ impl Desk {
     }
 }
 
+/// The price books that an event is charged by.
+fn books_of(event: &Result<Event, String>) -> impl Iterator<Item = BookHash> + use<> {
+    let books = match event {
+        Ok(Event::Settled(settled)) => [Some(settled.attempt.book), None],
+        Ok(Event::Learned(learned)) => [Some(learned.is.attempt.book), learned.was.as_ref().map(|was| was.book)],
+        _ => [None, None],
+    };
+    books.into_iter().flatten().filter(|book| *book != BookHash::NONE)
+}
+
 fn encode(input: Offset, commit: &Commit) -> Outputs {
     Outputs {
         input,
@@ -272,6 +282,7 @@ fn publish(lane: Lane, counts: Counts) {
         ("tollgate_metering_events_gap", counts.gaps),
         ("tollgate_metering_events_conflict", counts.conflicts),
         ("tollgate_metering_counters_stray", counts.strays),
+        ("tollgate_metering_events_relearned", counts.relearned),
     ];
     for (name, count) in counters {
         metrics::counter!(name, "lane" => lane.clone()).absolute(count);

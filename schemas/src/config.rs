@@ -110,12 +110,38 @@ impl Config {
         let root = yaml::parse(text, env, &mut reader.mistakes);
         let config = root.and_then(|root| read(&mut reader, &root));
         let Reader { mut mistakes, mut warnings } = reader;
-        for remarks in [&mut mistakes, &mut warnings] {
-            remarks.sort_by_key(|remark| remark.at);
-            remarks.iter_mut().for_each(|remark| remark.file = file.into());
-        }
+        sort(file, [&mut mistakes, &mut warnings]);
         match config {
             Some(config) if mistakes.is_empty() => Ok((config, warnings)),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// Reads a file that has a list of `limits` and nothing else, as this configuration would take them: over its own tenants and
+    /// providers.
+    ///
+    /// # Errors
+    /// Every mistake, at least one.
+    pub fn other_limits(
+        &self,
+        text: &str,
+        file: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Vec<Limit>, Vec<Warning>), Vec<Mistake>> {
+        let mut reader = Reader::default();
+        let tenants: Vec<String> = self.tenants.iter().map(|tenant| tenant.name.clone()).collect();
+        let providers: Vec<String> = self.providers.iter().map(|provider| provider.name.clone()).collect();
+        let models: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
+        let known = limit::Known { tenants: &tenants, providers: &providers, models: &models };
+        let root = yaml::parse(text, env, &mut reader.mistakes);
+        let limits = root.and_then(|root| {
+            let fields = reader.fields(&root, "a file of limits", &["limits"])?;
+            reader.need(&fields, "limits", |reader, node| Some(limit::read(reader, node, known)))
+        });
+        let Reader { mut mistakes, mut warnings } = reader;
+        sort(file, [&mut mistakes, &mut warnings]);
+        match limits {
+            Some(limits) if mistakes.is_empty() => Ok((limits, warnings)),
             _ => Err(mistakes),
         }
     }
@@ -130,6 +156,14 @@ impl Config {
             metering: self.metering.clone(),
             book,
         }
+    }
+}
+
+/// Puts remarks into the order of their file.
+fn sort(file: &str, remarks: [&mut Vec<Remark>; 2]) {
+    for remarks in remarks {
+        remarks.sort_by_key(|remark| remark.at);
+        remarks.iter_mut().for_each(|remark| remark.file = file.into());
     }
 }
 

@@ -7,9 +7,11 @@
 //! L-1, before every grant: `adjusted + Σ max(granted − returned, used) ≤ amount`.
 //! L-2, before every hold: `used + held ≤ granted − returned`.
 
+use std::time::Duration;
+
 use crate::{
     event::Want,
-    id::{InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
+    id::{ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     limit::Schedule,
     time::Time,
 };
@@ -23,6 +25,8 @@ pub enum Key {
     Instance(InstanceId),
     /// The windows of a limit, as the lane of this record published them.
     Schedule(Lane, LimitId),
+    /// What this lane has learned once and takes no second time.
+    Claim(Lane, ClaimId),
 }
 
 /// The state under a key.
@@ -34,6 +38,29 @@ pub enum State {
     Instance(Box<Instance>),
     /// Under [`Key::Schedule`].
     Schedule(Schedule),
+    /// Under [`Key::Claim`].
+    Claim(Claim),
+}
+
+/// Something that was learned, for as long as it could be told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// When it was taken.
+    pub at: Time,
+    /// The hash of what was said.
+    pub content: u64,
+}
+
+impl Claim {
+    /// The most that a lane remembers before gateways take no more: some 75 bytes each in the memory of metering are 150 MB.
+    pub const MOST: u64 = 2_000_000;
+
+    /// How much later than its source's time something may be taken, beside `dedup_days`: what a gateway took may wait in its
+    /// journal. Claims are remembered so much longer.
+    pub const GRACE: Duration = Duration::from_secs(24 * 3_600);
+
+    /// How far the clock of a source may be ahead.
+    pub const SKEW: Duration = Duration::from_secs(300);
 }
 
 /// How far a lane is.
@@ -49,6 +76,8 @@ pub struct LaneState {
     pub producers: Vec<ProducerMark>,
     /// Lease requests that wait for returns, oldest first.
     pub waiting: Vec<Waiting>,
+    /// How many claims are remembered.
+    pub claims: u64,
 }
 
 /// How far a producer is accepted in a lane. Only this word confirms an event and lets a journal trim it.

@@ -80,6 +80,8 @@ error_codes! {
     BadTags = "TG3013", 400, "The tags are not valid";
     TooBusy = "TG3014", 503, "The gateway is too busy";
     BadHeaders = "TG3015", 400, "The request's headers are not valid";
+    BadEvent = "TG3016", 400, "A usage event is not valid";
+    EventLowers = "TG3017", 403, "An amendment would lower what was used";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";

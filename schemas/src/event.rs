@@ -14,6 +14,10 @@ use crate::{
     tokens::{Part, Usage, Vector},
 };
 
+mod learned;
+
+pub use learned::{Learned, Move, Was, Why};
+
 /// One record of the `usage` topic.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -31,6 +35,8 @@ pub enum Event {
     LeaseRequested(LeaseRequested),
     /// A gateway's counters and its low watermark.
     Reported(Reported),
+    /// Something beside the life of a call: use that another system tells, or a correction.
+    Learned(Box<Learned>),
 }
 
 /// A journal was opened.
@@ -407,7 +413,9 @@ impl Event {
             Self::Admitted(admitted) => &admitted.attempt.subject.tenant,
             Self::Settled(settled) => &settled.attempt.subject.tenant,
             Self::Refused(refused) => &refused.subject.tenant,
-            Self::Opened(_) | Self::Streamed(_) | Self::LeaseRequested(_) | Self::Reported(_) => return None,
+            Self::Opened(_) | Self::Streamed(_) | Self::LeaseRequested(_) | Self::Reported(_) | Self::Learned(_) => {
+                return None;
+            }
         };
         Some(Lane::of(tenant.as_bytes(), lanes))
     }

@@ -58,6 +58,27 @@ impl CallId {
     }
 }
 
+impl CallId {
+    /// The id of a call of that time that is named by these words: the same words have the same id.
+    pub fn of(time: Time, words: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for word in words {
+            hash.update((word.len() as u64).to_be_bytes());
+            hash.update(word.as_bytes());
+        }
+        let millis = u64::try_from(time.as_micros() / 1_000).unwrap_or_default();
+        let digest = first_16(&hash.finalize());
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&digest[..10]);
+        Self(Builder::from_unix_timestamp_millis(millis, &tail).into_uuid())
+    }
+
+    /// Reads what its `Display` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 36).then(|| Uuid::parse_str(text).ok()).flatten().map(Self)
+    }
+}
+
 impl ProducerId {
     /// A fresh id for a journal that opens now.
     pub fn fresh() -> Self {
@@ -93,6 +114,11 @@ pub struct Offset(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BookHash(pub [u8; 32]);
 
+impl BookHash {
+    /// Names no book: what is rated by it has no price.
+    pub const NONE: Self = Self([0; 32]);
+}
+
 /// The name, scope, unit, window and zone of a limit: what may not change in place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimitId(pub [u8; 16]);
@@ -100,6 +126,22 @@ pub struct LimitId(pub [u8; 16]);
 /// One counter of a limit: the limit, the values its `*` took and, unless its leases stand, its window.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub [u8; 16]);
+
+/// What somebody said once: a tenant, whether it is its own word or the operator's, the source and its id there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClaimId(pub [u8; 16]);
+
+impl ClaimId {
+    /// Names what these words say together.
+    pub fn of(words: [&str; 4]) -> Self {
+        let mut hash = Sha256::new();
+        for word in words {
+            hash.update((word.len() as u64).to_be_bytes());
+            hash.update(word.as_bytes());
+        }
+        Self(first_16(&hash.finalize()))
+    }
+}
 
 impl InstanceId {
     /// Names the counter of `limit` for `values` (one for each `*`, in scope order); `window` is its start, absent where
@@ -165,6 +207,7 @@ pub(crate) use hex_id;
 hex_id!(BookHash);
 hex_id!(LimitId);
 hex_id!(InstanceId);
+hex_id!(ClaimId);
 
 pub(crate) fn from_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
     let digits = hex.as_bytes();

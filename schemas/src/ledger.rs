@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::{
     decision::Instance,
-    event::{Admitted, Refused, Settled, Streamed},
-    id::{BookHash, InstanceId, Offset, ProducerId, Seq},
+    event::{Admitted, Move, Posting, Refused, Settled, Streamed, Was},
+    id::{BookHash, CallId, InstanceId, Offset, ProducerId, Seq},
     limit::Limit,
     money::Pico,
     time::Time,
@@ -46,6 +46,10 @@ pub enum Fact {
     Overrun(Overrun),
     /// Something that an operator has to look at.
     Alarm(Alarm),
+    /// An attempt was corrected: what it was charged is taken back, and it is charged anew.
+    Corrected(Box<Corrected>),
+    /// Counters of this lane were moved by something other than a gateway's own use.
+    Adjusted(Adjusted),
 }
 
 /// An attempt and what it costs: one charge for each class that is not zero.
@@ -55,6 +59,38 @@ pub struct Charged {
     pub settled: Settled,
     /// Its charges.
     pub charges: Vec<Charge>,
+}
+
+/// An attempt that is corrected. The original stays where it is: the sum of all is what is so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corrected {
+    /// Who says so.
+    pub source: String,
+    /// What they call it.
+    pub id: String,
+    /// What it was.
+    pub was: Was,
+    /// The charges that are taken back, as they were made.
+    pub reversed: Vec<Charge>,
+    /// What it is from here on.
+    pub charged: Charged,
+}
+
+/// Counters that were moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjusted {
+    /// Who says why.
+    pub source: String,
+    /// What they call it.
+    pub id: String,
+    /// The call that it is of.
+    pub call: CallId,
+    /// The attempt at it.
+    pub attempt: u16,
+    /// What was added to each counter, in its unit; nothing of it is a provision.
+    pub posted: Vec<Posting>,
+    /// What could be added nowhere, because its window is not kept any more.
+    pub gone: Vec<Move>,
 }
 
 /// What one class of one attempt costs.
@@ -197,9 +233,11 @@ pub enum AlarmKind {
     Conflict,
     /// Its journal was copied or restored: metering had seen more of it than its successor.
     Forked,
+    /// It was said so long ago that nobody remembers whether it was learned before; it is set aside.
+    Stale,
 }
 
 impl AlarmKind {
     /// Every kind, in wire order.
-    pub const ALL: [Self; 3] = [Self::Poisoned, Self::Conflict, Self::Forked];
+    pub const ALL: [Self; 4] = [Self::Poisoned, Self::Conflict, Self::Forked, Self::Stale];
 }

@@ -10,8 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     id::{InstanceId, Lane, LimitId, first_16},
+    money::Pico,
     subject::Subject,
     time::Time,
+    tokens::Vector,
 };
 
 /// A bound on the use of a unit, in a window, over a scope.
@@ -108,6 +110,21 @@ impl Unit {
             Self::OutputTokens => "output_tokens",
             Self::Usd => "usd",
             Self::Concurrent => "concurrent",
+        }
+    }
+}
+
+impl Unit {
+    /// How much usage is in this unit; nothing where it is money and the cost is not known.
+    pub fn amount(self, used: &Vector, cost: Option<Pico>) -> Option<i128> {
+        match self {
+            Self::Requests => Some(1),
+            Self::Tokens => Some(used.total().into()),
+            Self::InputTokens => Some(used.input().into()),
+            Self::OutputTokens => Some(used.all_output().into()),
+            Self::Usd => cost.map(|cost| cost.0),
+            // What was open somewhere is over when it is told.
+            Self::Concurrent => Some(0),
         }
     }
 }

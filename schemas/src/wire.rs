@@ -113,6 +113,7 @@ pub fn decode_state(key: &Key, body: &[u8]) -> Result<State, WireError> {
     let fits = match (key, &state) {
         (Key::Lane(_), State::Lane(_)) => true,
         (Key::Instance(id), State::Instance(instance)) => *id == instance.id,
+        (Key::Claim(..), State::Claim(_)) => true,
         (Key::Schedule(_, limit), State::Schedule(schedule)) => *limit == schedule.limit,
         _ => false,
     };

@@ -70,6 +70,7 @@ macro_rules! targets {
 targets! {
     amounts: 2_000,
     config: 500,
+    events: 500,
     headers: 1_000,
     json: 1_000,
     meter: 300,

@@ -201,10 +201,24 @@ pub(crate) fn wire() -> Vec<Vec<u8>> {
     seeds
 }
 
+pub(crate) fn events() -> Vec<Vec<u8>> {
+    let head =
+        r#"{"specversion":"1.0","id":"job/1","source":"urn:x","time":"2026-11-20T11:00:00Z","type":"tollgate.usage"#;
+    let told = r#".v1","data":{"provider":"openai","model":"gpt-4o-mini","api":"openai.chat","tokens":{"input":1000,"cache_read":5,
+        "output":2e1,"reasoning":5},"tags":{"env":"x","job":"7"},"cost_usd":"0.01","response_id":"r\u00e9","service_tier":"batch"}}"#;
+    let amended = r#".amended.v1","traceparent":"00","data":{"provider":"anthropic","model":"claude-haiku-4-5","call_id":
+        "01890a5d-ac96-774b-bcce-b302099a8057","attempt":2,"time":"2026-11-02T00:00:00+02:00","was":{"input":7},
+        "tokens":{"input":9,"cache_write_1h":3,"web_search":1}}}"#;
+    [told, amended].iter().map(|rest| format!("{head}{rest}").into_bytes()).collect()
+}
+
 /// The words of a target's grammar.
 pub(crate) fn words(target: &str) -> &'static [&'static str] {
     match target {
         "amounts" => &["e", "E-", ".", "-", "00", "KiB", "ms", "T00:00", "Z", "+02:00", "https://", "[::1]", ":0"],
+        "events" => {
+            &["\"was\":", "\"tokens\":", "\"call_id\":", "\"id\":", "\"time\":", "{}", "null", ".v1", "\"input\":9,"]
+        }
         "config" => &[
             "${KEY}",
             "${UNSET}",

@@ -17,11 +17,13 @@ mod rest;
 mod road;
 #[cfg(feature = "query")]
 mod shelf;
+mod told;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use metering::run::Desk;
-use schemas::{limit::Limit, price::Book};
+use schemas::{id::Lane, limit::Limit, price::Book};
 
 use self::{clock::Clock, dice::Dice, door::Door, oracle::Oracle, road::Road};
 pub(crate) use self::{oracle::Violation, plant::Plant};
@@ -45,6 +47,12 @@ pub(crate) struct World {
     #[cfg(feature = "query")]
     lake: Dice,
     oracle: Oracle,
+    /// What other systems tell has chance of its own, and is repeated.
+    outside: Dice,
+    tellings: Vec<told::Telling>,
+    told: u64,
+    /// The ledger since the last rest.
+    recent: Vec<(Lane, Bytes)>,
     limits: Vec<Limit>,
     books: [Book; 2],
     plant: Option<Plant>,
@@ -128,6 +136,10 @@ impl World {
             #[cfg(feature = "query")]
             lake: Dice::new(!seed),
             oracle,
+            outside: Dice::new(seed.rotate_left(32)),
+            tellings: Vec::new(),
+            told: 0,
+            recent: Vec::new(),
             limits,
             books,
             plant,
@@ -167,6 +179,10 @@ impl World {
             }
             8 => self.mishap(),
             _ => self.shelve(),
+        }
+        if self.outside.one_in(120) {
+            let place = self.outside.index(self.doors.len());
+            self.tell(place);
         }
         for place in 0..self.doors.len() {
             self.report(place);
@@ -212,6 +228,7 @@ impl World {
         let committed = std::mem::take(&mut self.road.lock().committed);
         for committed in &committed {
             self.oracle.committed(committed);
+            self.recent.extend(committed.ledger.iter().map(|body| (committed.lane, body.clone())));
         }
     }
 

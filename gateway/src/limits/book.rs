@@ -9,10 +9,11 @@ use std::{
 
 use schemas::{
     decision::{Instance, LaneState},
-    event::{Counter, LeaseRequested, Want},
+    event::{Attempt, Counter, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
-    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule},
+    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target},
     map::Map,
+    subject::Subject,
     time::Time,
 };
 
@@ -53,6 +54,7 @@ struct Heard {
     told: Option<(Time, Instant)>,
     answered: u64,
     asked: u64,
+    claims: u64,
 }
 
 /// The local books.
@@ -126,6 +128,7 @@ impl Book {
     pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, (now, at): (Time, Instant)) {
         let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
         heard.at = Some(at);
+        heard.claims = state.claims;
         if let Some(mark) = state.producers.iter().find(|mark| mark.producer == self.me) {
             heard.answered = mark.answered;
             if heard.told.is_none_or(|(last, _)| last != mark.heard_at) {
@@ -147,6 +150,28 @@ impl Book {
                 self.views.remove(&id);
             }
         }
+    }
+
+    /// The limits that an attempt falls under, with the values of their `*`.
+    pub(crate) fn touched(&self, attempt: &Attempt) -> Vec<(LimitId, Arc<Limit>, Vec<String>)> {
+        let subject: &Subject = &attempt.subject;
+        let target = Target { subject, provider: &attempt.provider, model: &attempt.model };
+        let own = self.of_tenant.get(&subject.tenant).into_iter().flat_map(|rules| rules.iter());
+        let touched = own.chain(self.of_all.iter()).filter_map(|rule| {
+            let mut values = rule.limit.values_for(target)?;
+            let names = self.names.get(&rule.id);
+            let known = names.is_some_and(|names| names.contains_key(&*joined(&values)));
+            let full = rule.limit.max_instances.is_some_and(|most| names.map_or(0, Map::len) >= most as usize);
+            if !known && full {
+                share(&rule.limit, &mut values);
+            }
+            Some((rule.id, Arc::clone(&rule.limit), values.into_iter().map(str::to_owned).collect()))
+        });
+        touched.collect()
+    }
+
+    pub(crate) fn claims(&self, lane: Lane) -> u64 {
+        self.heard.get(usize::from(lane.0)).map_or(0, |heard| heard.claims)
     }
 
     pub(crate) fn slot(&self, id: InstanceId) -> Option<&Slot> {

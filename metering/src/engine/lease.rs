@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use schemas::{
     decision::{Instance, Waiting, WindowState},
     event::{LeaseRequested, Want},
-    id::{InstanceId, ProducerId},
+    id::{InstanceId, LimitId, ProducerId},
     time::Time,
 };
 
@@ -24,7 +24,8 @@ const PATIENCE_MICROS: i64 = 5_000_000;
 
 impl Engine {
     pub(super) fn lease_requested(&mut self, origin: Origin, request: LeaseRequested) {
-        let opened: Option<Vec<InstanceId>> = request.wants.iter().map(|want| self.open(want)).collect();
+        let opened: Option<Vec<InstanceId>> =
+            request.wants.iter().map(|want| self.open(want.limit, &want.values, want.window)).collect();
         let Some(opened) = opened else {
             // A limit or a window that this lane does not have: the gateway follows another policy and will see ours soon.
             return self.answered(origin.producer, request.number);
@@ -52,7 +53,7 @@ impl Engine {
     /// The instances that older requests wait for.
     fn blocked(&self) -> HashSet<InstanceId> {
         let wants = self.state.waiting.iter().flat_map(|waiting| &waiting.wants);
-        wants.filter(|want| want.need > 0).map(|want| self.name(want)).collect()
+        wants.filter(|want| want.need > 0).map(|want| self.name_of(want)).collect()
     }
 
     /// Answers what waits for returns, as far as it can be answered now.
@@ -66,7 +67,7 @@ impl Engine {
         let names: std::collections::HashMap<_, _> = waiting
             .iter()
             .flat_map(|request| &request.wants)
-            .map(|want| ((want.limit, want.values.clone(), want.window), self.name(want)))
+            .map(|want| ((want.limit, want.values.clone(), want.window), self.name_of(want)))
             .collect();
         let resolve = |want: &Want| {
             let known = names.get(&(want.limit, want.values.clone(), want.window)).copied();
@@ -85,30 +86,25 @@ impl Engine {
         }
     }
 
-    /// The id of the counter that a want means.
-    fn name(&self, want: &Want) -> InstanceId {
-        let stands = self.limits.get(&want.limit).is_some_and(|limit| limit.window.stands());
-        InstanceId::of(want.limit, &want.values, (!stands).then_some(want.window))
+    fn name_of(&self, want: &Want) -> InstanceId {
+        self.name(want.limit, &want.values, want.window)
     }
 
-    /// Finds the counter that a want means, or opens it; nothing if the limit or the window is not one of ours.
-    pub(super) fn open(&mut self, want: &Want) -> Option<InstanceId> {
-        let limit = self.limits.get(&want.limit)?;
-        let (start, end) =
-            self.schedules.get(&want.limit)?.window(want.window).filter(|(start, _)| *start == want.window)?;
-        let amount = limit.amount;
-        let id = self.name(want);
+    /// The id of the counter of a limit for these values in the window that starts there.
+    pub(super) fn name(&self, limit: LimitId, values: &[String], window: Time) -> InstanceId {
+        let stands = self.limits.get(&limit).is_some_and(|limit| limit.window.stands());
+        InstanceId::of(limit, values, (!stands).then_some(window))
+    }
+
+    /// Finds that counter, or opens it; nothing if the limit or the window is not one of ours.
+    pub(super) fn open(&mut self, limit: LimitId, values: &[String], window: Time) -> Option<InstanceId> {
+        let amount = self.limits.get(&limit)?.amount;
+        let (start, end) = self.schedules.get(&limit)?.window(window).filter(|(start, _)| *start == window)?;
+        let id = self.name(limit, values, window);
         let instance = self.instances.all.entry(id).or_insert_with(|| {
             self.instances.dirty.insert(id);
-            Instance {
-                id,
-                limit: want.limit,
-                values: want.values.clone(),
-                amount,
-                windows: Vec::new(),
-                holders: Vec::new(),
-                recall: 0,
-            }
+            let (windows, holders) = (Vec::new(), Vec::new());
+            Instance { id, limit, values: values.to_vec(), amount, windows, holders, recall: 0 }
         });
         if instance.windows.iter().all(|window| window.start != start) {
             instance.windows.push(WindowState { start, end, adjusted: 0 });

@@ -1,9 +1,8 @@
 //! The policy changed: limits, amounts and the price book in force from here on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemas::{
-    event::{Counter, Want},
     id::{InstanceId, LimitId, Offset},
     ledger::{BookInForce, Fact, LimitsInForce},
     limit::{Limit, Match},
@@ -18,6 +17,7 @@ impl Engine {
         self.limits = policy.limits.iter().map(|limit| (limit.id(), limit.clone())).collect();
         self.ahead = policy.metering.outage_budget;
         self.abandon_after = policy.metering.abandon_after;
+        self.remembers = Duration::from_secs(u64::from(policy.metering.dedup_days) * 24 * 3_600);
         if next > self.state.policy {
             self.touched = true;
             self.state.policy = next;
@@ -63,7 +63,7 @@ impl Engine {
             let Some((window, _)) = self.schedules.get(&id).and_then(|schedule| schedule.window(now)) else { continue };
             let exists = self.instances.all.contains_key(&InstanceId::of::<&str>(id, &[], None));
             if !exists {
-                self.open(&nothing_of(id, window));
+                self.open(id, &[], window);
             }
         }
     }
@@ -77,10 +77,4 @@ impl Engine {
     pub(super) fn may_be_home(&self, limit: &Limit) -> bool {
         limit.scope.iter().any(|(_, matcher)| *matcher == Match::Each) || self.fixed_here(limit)
     }
-}
-
-/// A want that asks for nothing.
-fn nothing_of(limit: LimitId, window: Time) -> Want {
-    let counter = Counter::unused(InstanceId::of::<&str>(limit, &[], None), window);
-    Want { limit, values: Vec::new(), window, need: 0, want: 0, counter }
 }

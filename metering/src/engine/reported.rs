@@ -2,9 +2,10 @@
 
 use schemas::{
     event::{Counter, Reported},
-    id::ProducerId,
+    id::{InstanceId, ProducerId},
     ledger::{Fact, Heard, Overrun},
     limit::Mode,
+    time::Time,
 };
 
 use super::Engine;
@@ -49,15 +50,15 @@ impl Engine {
             return true;
         }
         self.instances.dirty.insert(counter.instance);
-        self.note_overrun(counter);
+        self.note_overrun(counter.instance, counter.window);
         true
     }
 
     /// A hard limit that was passed becomes a fact of the ledger, once for each report that carried it further.
-    fn note_overrun(&mut self, counter: &Counter) {
-        let Some(instance) = self.instances.all.get(&counter.instance) else { return };
+    pub(super) fn note_overrun(&mut self, id: InstanceId, start: Time) {
+        let Some(instance) = self.instances.all.get(&id) else { return };
         let hard = self.limits.get(&instance.limit).is_some_and(|limit| limit.mode == Mode::Hard);
-        let Some(window) = instance.windows.iter().find(|window| window.start == counter.window) else { return };
+        let Some(window) = instance.windows.iter().find(|window| window.start == start) else { return };
         let settled = instance.settled(window);
         if hard && settled > instance.amount {
             let overrun = Overrun { instance: instance.id, window: window.start, amount: instance.amount, settled };

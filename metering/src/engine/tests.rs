@@ -231,8 +231,7 @@ fn what_a_crash_leaves_is_kept_although_its_producer_never_asked_or_reported() {
     let mut bench = Bench::new(Window::Month);
     let counter = bench.counter(0, 0, 0);
     let (limit, values, window) = (bench.limit.id(), Vec::new(), counter.window);
-    let opening = Want { limit, values, window, need: 0, want: 0, counter };
-    bench.engine.open(&opening).unwrap();
+    bench.engine.open(limit, &values, window).unwrap();
     let hold = |amount| Hold { instance: counter.instance, window, amount };
     bench.opened(2, Some(Predecessor { provisions: vec![hold(30)], used: vec![hold(12)], ..gone(1, 1) }));
     let instance = bench.instance();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long a counter is kept after its window ended: a settlement that comes later is a row of the ledger only.
-const KEPT: Duration = Duration::from_secs(2 * 24 * 3_600);
+pub(super) const KEPT: Duration = Duration::from_secs(2 * 24 * 3_600);
 
 /// How long a closed producer is remembered: longer than any journal keeps what it could send again.
 const PRODUCER_KEPT: Duration = Duration::from_secs(35 * 24 * 3_600);
@@ -100,7 +100,8 @@ impl Engine {
             {
                 self.instances.dirty.insert(instance.id);
             }
-            if is_over(instance, now) {
+            // What was moved a moment ago is shown once before it goes.
+            if is_over(instance, now) && !self.instances.dirty.contains(&instance.id) {
                 over.push(instance.id);
             }
         }
@@ -109,6 +110,7 @@ impl Engine {
             self.instances.dirty.remove(&id);
             self.gone.push(Key::Instance(id));
         }
+        self.forget_claims(now);
         let known = self.state.producers.len();
         self.state.producers.retain(|mark| !mark.closed || now.since(mark.heard_at) < PRODUCER_KEPT);
         self.touched |= self.state.producers.len() != known;

@@ -73,7 +73,7 @@ fn what_the_engine_wrote_is_proved_equal() {
     let (entries, book, live) = committed();
     let (counts, difference) = proof(entries.clone(), &book, &live);
     assert_eq!(difference, None);
-    assert_eq!(counts, Counts { entries: entries.len() as u64, attempts: 3, charges: 6, balances: 1 });
+    assert_eq!(counts, Counts { entries: entries.len() as u64, attempts: 3, charges: 6, corrections: 0, balances: 1 });
 }
 
 #[test]

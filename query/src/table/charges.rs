@@ -1,8 +1,12 @@
-//! `charges`: one row for each token class that an attempt used, priced or not.
+//! `charges`: one row for each token class that an attempt used, priced or not; and of each correction one that takes it back and one
+//! that charges it anew. The sum of all is what is so.
 
 use schemas::{
-    ledger::{Entry, Fact, Rated},
+    event::Settled,
+    id::BookHash,
+    ledger::{Charge, Entry, Fact, Rated},
     money::Pico,
+    time::Time,
 };
 
 use super::{
@@ -18,7 +22,7 @@ const COLUMNS: &[Column] = &[
         kind: Kind::Text,
         doc: "What was used, such as input, cache_read or output; disjoint.",
     },
-    Column { name: "quantity", kind: Kind::Long, doc: "How many tokens or units." },
+    Column { name: "quantity", kind: Kind::Long, doc: "How many tokens or units; less than none on a reversal." },
     Column { name: "price_per_mtok_usd", kind: Kind::Price, doc: "Dollars per million; NULL if it has no price." },
     Column { name: "price_id", kind: Kind::Text, doc: "The row of the price book." },
     Column { name: "price_source", kind: Kind::Text, doc: "Where that row comes from." },
@@ -28,11 +32,15 @@ const COLUMNS: &[Column] = &[
     Column { name: "unpriced_reason", kind: Kind::Text, doc: "Why it has no price." },
     Column { name: "billing_period", kind: Kind::Text, doc: "The month it is billed in, as YYYY-MM in UTC." },
     Column { name: "entry", kind: Kind::Text, doc: "original, reversal or correction." },
-    Column { name: "corrects", kind: Kind::Text, doc: "The attempt that a reversal or correction is of." },
+    Column {
+        name: "corrects",
+        kind: Kind::Text,
+        doc: "The attempt that a reversal or correction is of, as call_id/attempt.",
+    },
     Column {
         name: "requests",
         kind: Kind::Int,
-        doc: "1 on the first charge of an attempt, else 0; -1 on its reversal: sum it to count attempts.",
+        doc: "1 on the first charge of an attempt or correction, else 0; -1 on a reversal: sum it to count attempts.",
     },
 ];
 
@@ -45,38 +53,76 @@ pub(super) const TABLE: TableDef = TableDef::of_facts(
 );
 
 fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
-    let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
-    let settled = &charged.settled;
-    let attempt = &settled.attempt;
-    let alike = Alike::new(settled, attempt.admitted_at, entry.recorded_at);
-    let (book, period) = (attempt.book.to_string(), billing_period(attempt.admitted_at));
-    for (index, charge) in charged.charges.iter().enumerate() {
-        let model = charge.model.as_deref().unwrap_or(&attempt.model);
-        let [price, cost, id, source, why] = match &charge.price {
-            Rated::Priced { unit_price, cost, price_id, source } => {
-                [per_million(*unit_price), Value::usd(*cost), Value::text(price_id), Value::text(source), Value::Null]
-            }
-            Rated::Unpriced(why) => [Value::Null, Value::Null, Value::Null, Value::Null, Value::Text(why.name())],
-        };
-        let own = [
-            Value::Int(i64::from(attempt.attempt)),
-            Value::Text(charge.class.name()),
-            Value::count(charge.quantity),
-            price,
-            id,
-            source,
-            Value::Text(&book),
-            cost,
-            cost,
-            why,
-            Value::Text(&period),
-            Value::Text("original"),
-            Value::Null,
-            Value::Int(i64::from(index == 0)),
-        ];
-        alike.row(rows, model, &own, place)?;
+    match &entry.fact {
+        Fact::Charged(charged) => {
+            let settled = &charged.settled;
+            let original =
+                Posted { entry: "original", sign: 1, book: settled.attempt.book, period: settled.attempt.admitted_at };
+            original.rows(rows, (entry, place), settled, &charged.charges)
+        }
+        Fact::Corrected(corrected) => {
+            // What is corrected is billed when it becomes known: the month of the original may be closed.
+            let (settled, period) = (&corrected.charged.settled, entry.recorded_at);
+            let reversal = Posted { entry: "reversal", sign: -1, book: corrected.was.book, period };
+            reversal.rows(rows, (entry, place), settled, &corrected.reversed)?;
+            let correction = Posted { entry: "correction", sign: 1, book: settled.attempt.book, period };
+            correction.rows(rows, (entry, place), settled, &corrected.charged.charges)
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// One side of what is posted.
+struct Posted {
+    entry: &'static str,
+    /// 1, or -1 where it is taken back.
+    sign: i64,
+    book: BookHash,
+    /// An instant of the month that it is billed in.
+    period: Time,
+}
+
+impl Posted {
+    fn rows(
+        &self,
+        rows: &mut Builder,
+        (entry, place): (&Entry, Place),
+        settled: &Settled,
+        charges: &[Charge],
+    ) -> Result<(), PushError> {
+        let attempt = &settled.attempt;
+        let alike = Alike::new(settled, attempt.admitted_at, entry.recorded_at);
+        let (book, period) = (self.book.to_string(), billing_period(self.period));
+        let corrects = format!("{}/{}", attempt.call, attempt.attempt);
+        let signed = |amount: Pico| Value::usd(Pico(amount.0 * i128::from(self.sign)));
+        for (index, charge) in charges.iter().enumerate() {
+            let model = charge.model.as_deref().unwrap_or(&attempt.model);
+            let [price, cost, id, source, why] = match &charge.price {
+                Rated::Priced { unit_price, cost, price_id, source } => {
+                    [per_million(*unit_price), signed(*cost), Value::text(price_id), Value::text(source), Value::Null]
+                }
+                Rated::Unpriced(why) => [Value::Null, Value::Null, Value::Null, Value::Null, Value::Text(why.name())],
+            };
+            let own = [
+                Value::Int(i64::from(attempt.attempt)),
+                Value::Text(charge.class.name()),
+                Value::Int(self.sign * i64::try_from(charge.quantity).unwrap_or(i64::MAX)),
+                price,
+                id,
+                source,
+                Value::Text(&book),
+                cost,
+                cost,
+                why,
+                Value::Text(&period),
+                Value::Text(self.entry),
+                if self.entry == "original" { Value::Null } else { Value::Text(&corrects) },
+                Value::Int(if index == 0 { self.sign } else { 0 }),
+            ];
+            alike.row(rows, model, &own, place)?;
+        }
+        Ok(())
+    }
 }
 
 /// A pico-dollar for one is a millionth of a dollar for a million, so the integer is the same at six decimals.
@@ -84,6 +130,6 @@ pub(super) fn per_million(unit_price: Pico) -> Value<'static> {
     if unit_price.0.unsigned_abs() < 10_u128.pow(18) { Value::Decimal(unit_price.0) } else { Value::Null }
 }
 
-fn billing_period(time: schemas::time::Time) -> String {
+fn billing_period(time: Time) -> String {
     time.to_string().chars().take(7).collect()
 }

@@ -3,7 +3,8 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use schemas::{
-    ledger::Fact,
+    event::{Was, Why},
+    ledger::{Corrected, Fact},
     limit::{Dimension, Match, Unit, Window},
     tokens::Vector,
 };
@@ -147,6 +148,36 @@ fn what_is_not_known_is_null_and_says_why() {
         &["token_class", "quantity", "cost_usd", "unpriced_reason"],
         &["input | 5 | 0.000000000005 | -", "output | 1 | - | unknown_model"],
     );
+}
+
+#[test]
+fn a_correction_takes_back_what_was_charged_and_charges_anew() {
+    let (was, now) = (fixture::charged(10, "acme"), fixture::charged(25, "acme"));
+    let (usage, book) = (was.settled.usage.clone(), was.settled.attempt.book);
+    let corrected = Corrected {
+        source: "s".into(),
+        id: "1".into(),
+        was: Was { why: Why::Amended, usage, book },
+        reversed: was.charges.clone(),
+        charged: now,
+    };
+    let entries = [fact(0, Fact::Charged(Box::new(was))), fact(1, Fact::Corrected(Box::new(corrected)))];
+    check(
+        "charges",
+        &entries,
+        &["token_class", "quantity", "cost_usd", "entry", "requests"],
+        &[
+            "input | 10 | 0.000000000010 | original | 1",
+            "output | 1 | 0.000000000001 | original | 0",
+            "input | -10 | -0.000000000010 | reversal | -1",
+            "output | -1 | -0.000000000001 | reversal | 0",
+            "input | 25 | 0.000000000025 | correction | 1",
+            "output | 1 | 0.000000000001 | correction | 0",
+        ],
+    );
+    // What an attempt was when it ended stays what it was.
+    check("usage", &entries, &["input_tokens", "entry"], &["10 | original"]);
+    check("calls", &entries, &["input_tokens", "entry"], &["10 | original"]);
 }
 
 #[test]

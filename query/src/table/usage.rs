@@ -1,4 +1,4 @@
-//! `usage`: one row an attempt.
+//! `usage`: one row an attempt, as it was when it ended. Corrections are rows of `charges`, where the sum of all is what is so.
 
 use schemas::{
     ledger::{Charge, Charged, Entry, Fact, Rated},
@@ -40,7 +40,7 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "cost_usd",
         kind: Kind::Usd,
-        doc: "The sum of its charges; NULL if any of it has no price or is not known.",
+        doc: "The sum of its original charges; NULL if any of it has no price or is not known. Corrections are in charges.",
     },
     Column { name: "unpriced_reason", kind: Kind::Text, doc: "Why cost_usd is NULL." },
     Column { name: "provider_cost_usd", kind: Kind::Usd, doc: "The cost that the provider states." },

@@ -6,15 +6,17 @@ use super::{
     message::{Fields, Message, choice, message, message_field, put_message},
 };
 use crate::{
-    decision::{Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
-    id::{InstanceId, Lane, LimitId},
+    decision::{Claim, Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
+    id::{ClaimId, InstanceId, Lane, LimitId},
     limit::Schedule,
     time::Time,
 };
 
-choice!(State { 1 Lane, 2 Instance, 3 Schedule });
+choice!(State { 1 Lane, 2 Instance, 3 Schedule, 4 Claim });
 
-message!(LaneState { 1 input, 2 policy, 3 recorded_at, 4 producers, 5 waiting });
+message!(LaneState { 1 input, 2 policy, 3 recorded_at, 4 producers, 5 waiting, 6 claims });
+
+message!(Claim { 1 at, 2 content });
 
 message!(Instance { 1 id, 2 limit, 3 values, 4 amount, 5 windows, 6 holders, 7 recall });
 
@@ -46,6 +48,10 @@ impl Message for Key {
                 put(lane, 1, out);
                 put(limit, 2, out);
             }),
+            Self::Claim(lane, claim) => put_message(4, out, |out| {
+                put(lane, 1, out);
+                put(claim, 2, out);
+            }),
         }
     }
 
@@ -60,6 +66,10 @@ impl Message for Key {
                     let ScheduleKey { lane, limit } = ScheduleKey::get(value, "Key.schedule")?;
                     Some(Self::Schedule(lane, limit))
                 }
+                4 => {
+                    let ClaimKey { lane, claim } = ClaimKey::get(value, "Key.claim")?;
+                    Some(Self::Claim(lane, claim))
+                }
                 _ => chosen,
             };
         }
@@ -73,6 +83,13 @@ struct ScheduleKey {
 }
 
 message!(ScheduleKey { 1 lane, 2 limit });
+
+struct ClaimKey {
+    lane: Lane,
+    claim: ClaimId,
+}
+
+message!(ClaimKey { 1 lane, 2 claim });
 
 /// What was used of one window.
 impl Message for (Time, i128) {

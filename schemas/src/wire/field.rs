@@ -10,7 +10,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use super::{WireError, message::Value};
 use crate::{
     error_code::ErrorCode,
-    id::{BookHash, CallId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
+    id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     money::Pico,
     time::Time,
 };
@@ -258,6 +258,7 @@ id! {
     BookHash: id => &id.0, Self;
     LimitId: id => &id.0, Self;
     InstanceId: id => &id.0, Self;
+    ClaimId: id => &id.0, Self;
 }
 
 impl Field for ErrorCode {

@@ -10,7 +10,8 @@ use super::{
 
 use crate::{
     ledger::{
-        Alarm, AlarmKind, BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Overrun, Rated, Unpriced,
+        Adjusted, Alarm, AlarmKind, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
+        Overrun, Rated, Unpriced,
     },
     money::Pico,
 };
@@ -28,9 +29,15 @@ choice!(Fact {
     8 Heard,
     9 Overrun,
     10 Alarm,
+    11 Corrected,
+    12 Adjusted,
 });
 
 message!(Charged { 1 settled, 2 charges });
+
+message!(Corrected { 1 source, 2 id, 3 was, 4 reversed, 5 charged });
+
+message!(Adjusted { 1 source, 2 id, 3 call, 4 attempt, 5 posted, 6 gone });
 
 message!(Charge { 1 model, 2 class, 3 quantity, 4 price });
 
@@ -53,7 +60,7 @@ enumeration!(Unpriced {
     6 UnknownBook,
 });
 
-enumeration!(AlarmKind { 1 Poisoned, 2 Conflict, 3 Forked });
+enumeration!(AlarmKind { 1 Poisoned, 2 Conflict, 3 Forked, 4 Stale });
 
 struct Priced {
     unit_price: Pico,

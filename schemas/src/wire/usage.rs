@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     event::{
-        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, LeaseRequested, Opened, Outcome, Posting, Predecessor,
-        Refused, Reported, Settled, Streamed, Want,
+        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome, Posting,
+        Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     limit::Unit,
     subject::Subject,
@@ -23,6 +23,7 @@ choice!(Event {
     5 Refused,
     6 LeaseRequested,
     7 Reported,
+    8 Learned,
 });
 
 message!(Opened { 1 gateway, 2 at, 3 predecessor });
@@ -118,6 +119,14 @@ message!(LeaseRequested { 1 at, 2 number, 3 wants });
 message!(Want { 1 limit, 2 values, 3 window, 4 need, 5 want, 6 counter });
 
 message!(Reported { 1 at, 2 low_watermark, 3 counters, 4 last });
+
+message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves });
+
+message!(Was { 1 why, 2 usage, 3 book });
+
+message!(Move { 1 home, 2 limit, 3 values, 4 window, 5 amount });
+
+enumeration!(Why { 1 Rerated, 2 Amended });
 
 enumeration!(Api { 1 OpenAiChat, 2 OpenAiEmbeddings, 3 AnthropicMessages, 4 AnthropicCountTokens });
 

@@ -8,6 +8,7 @@
 mod books;
 mod open;
 mod quiet;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -93,6 +94,7 @@ pub(crate) struct Oracle {
     /// By producer, limit and values, the last window that was entered.
     entered: BTreeMap<(ProducerId, usize, Vec<&'static str>), Time>,
     books: books::Books,
+    told: told::Told,
     /// Producers whose journal was restored behind what was delivered of them, by lane.
     forked: BTreeMap<(ProducerId, Lane), u64>,
     /// Those of them of whom nothing more is to come.
@@ -191,6 +193,12 @@ impl Oracle {
     #[cfg(feature = "query")]
     pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, u64)> {
         self.books.charged.iter().copied()
+    }
+
+    /// What corrections add to what the originals cost.
+    #[cfg(feature = "query")]
+    pub(crate) fn corrected_by(&self) -> i128 {
+        self.books.corrected
     }
 
     /// Whether so many tokens, at this cost, are what the ledger charges.
@@ -293,7 +301,9 @@ impl Oracle {
             spent.rule = place;
             spent.billed += bill;
             spent.excused += (bill - bound).max(0);
-            let (billed, most) = (spent.billed - spent.excused, self.rules[place].most);
+            let told = |sums: &BTreeMap<_, i128>| sums.get(&(hold.instance, hold.window)).copied().unwrap_or(0);
+            let billed = spent.billed - spent.excused + told(&self.told.moved);
+            let most = self.rules[place].most.max(told(&self.told.overdrawn));
             if self.rules[place].limit.mode == Mode::Hard && billed > most {
                 let detail = format!("{billed} of {} is billed of {most}", self.rules[place].limit.name);
                 self.broken(Obligation::HardLimitsAreNotBilledPast, detail);
@@ -361,6 +371,7 @@ impl Oracle {
             Ok(Event::Reported(reported)) => reported.counters,
             Ok(Event::LeaseRequested(request)) => request.wants.iter().map(|want| want.counter).collect(),
             Ok(Event::Settled(settled)) => settled.counters,
+            Ok(Event::Learned(learned)) => return self.told_written(&learned, true),
             _ => return,
         };
         for counter in counters {
@@ -376,6 +387,7 @@ impl Oracle {
                 Ok(Event::Admitted(admitted)) => self.excuse((admitted.attempt.call, admitted.attempt.attempt)),
                 Ok(Event::Settled(settled)) => self.unwritten(&settled),
                 Ok(Event::Streamed(streamed)) => self.forgotten((streamed.call, streamed.attempt)),
+                Ok(Event::Learned(learned)) => self.told_written(&learned, false),
                 _ => {}
             }
         }
@@ -403,6 +415,10 @@ impl Oracle {
                 Ok(Event::Settled(settled)) => (settled.attempt.call, settled.attempt.attempt),
                 Ok(Event::Streamed(streamed)) => {
                     self.forgotten((streamed.call, streamed.attempt));
+                    continue;
+                }
+                Ok(Event::Learned(learned)) => {
+                    self.told_written(&learned, false);
                     continue;
                 }
                 _ => continue,

@@ -43,10 +43,11 @@ pub(crate) enum Plant {
     ExtensionForgotten,
     ZombieLakeWriter,
     TailEvictedUnderQuery,
+    ClaimWithoutEffect,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -78,6 +79,7 @@ impl Plant {
         Self::ExtensionForgotten,
         Self::ZombieLakeWriter,
         Self::TailEvictedUnderQuery,
+        Self::ClaimWithoutEffect,
     ];
 
     /// The schedule it stands for.
@@ -116,6 +118,7 @@ impl Plant {
             Self::ExtensionForgotten => "a crash leaves a stream open, and only what it held at first stays held",
             Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
+            Self::ClaimWithoutEffect => "the claim of an external event is committed without its effect",
         }
     }
 
@@ -141,6 +144,7 @@ impl Plant {
             Self::GapAccepted => &M::GapAccepted,
             Self::LastUnitsNotRecalled => &M::NothingRecalled,
             Self::LeaseFreedAtRestart => &M::LeaseFreedAtRestart,
+            Self::ClaimWithoutEffect => &M::ClaimWithoutEffect,
             _ => return None,
         })
     }

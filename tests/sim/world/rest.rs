@@ -30,6 +30,9 @@ impl World {
         self.oracle.quiet(self.clock.now());
         #[cfg(feature = "query")]
         self.shelf.add_up(&self.road, &mut self.oracle);
+        if !self.correct() {
+            return;
+        }
         // The third is under a soft limit, which refuses by what it knows.
         for tenant in 0..2 {
             let user = self.dice.index(2);
@@ -43,6 +46,7 @@ impl World {
             self.oracle.quiet(self.clock.now());
             self.give_one_up();
         }
+        self.recent.clear();
         self.give_more();
         self.road.lock().calm = false;
         let away = if self.dice.one_in(3) { self.dice.below(7_200) } else { self.dice.below(60) };
@@ -65,7 +69,7 @@ impl World {
         self.road.lock().calm = true;
     }
 
-    fn come_to_rest(&mut self) -> bool {
+    pub(super) fn come_to_rest(&mut self) -> bool {
         for _ in 0..ROUNDS {
             self.round();
             for place in 0..self.doors.len() {

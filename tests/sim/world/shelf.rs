@@ -219,8 +219,11 @@ impl Shelf {
         }
         let charges = table::by_name("charges").unwrap();
         let charged: i128 = self.stores[charges.index()].as_of(u64::MAX).map(|rows| money(rows, "cost_usd")).sum();
-        if charged != cost {
-            oracle.broken(Obligation::RowsAreTheLedger, format!("charges of {charged} make usage of {cost}"));
+        if charged != cost + oracle.corrected_by() {
+            oracle.broken(
+                Obligation::RowsAreTheLedger,
+                format!("charges of {charged} make usage of {cost} and its corrections"),
+            );
         }
     }
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
-    decision::{Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
+    decision::{Claim, Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
     error_code::ErrorCode,
     event::{
-        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, LeaseRequested, Opened, Outcome, Posting, Predecessor,
-        Refused, Reported, Settled, Streamed, Want,
+        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome, Posting,
+        Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
-    id::{BookHash, CallId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
+    id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
-        Alarm, AlarmKind, BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Overrun, Rated, Unpriced,
+        Adjusted, Alarm, AlarmKind, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
+        Overrun, Rated, Unpriced,
     },
     limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Schedule, Unit, Window},
     money::Pico,
@@ -191,6 +192,25 @@ any_of! {
 
     reported = Reported { at: time(), low_watermark: time(), counters: some(counter()), last: any::<bool>() }
 
+    was = Was { why: select(Why::ALL.to_vec()), usage: usage(), book: book() }
+
+    moved = Move { home: lane(), limit: limit_id(), values: some(text()), window: time(), amount: amount() }
+
+    learned = Learned {
+        source: text(), id: text(), at: time(), content: any::<u64>(), was: option::of(was()), is: settled(),
+        moves: some(moved()),
+    }
+
+    corrected = Corrected {
+        source: text(), id: text(), was: was(), reversed: some(charge()), charged: charged(),
+    }
+
+    adjusted = Adjusted {
+        source: text(), id: text(), call: call_id(), attempt: any::<u16>(), posted: some(posting()), gone: some(moved()),
+    }
+
+    claim = Claim { at: time(), content: any::<u64>() }
+
     charge = Charge {
         model: option::of(text()), class: select(TokenClass::ALL.to_vec()), quantity: count(), price: rated(),
     }
@@ -226,6 +246,7 @@ any_of! {
 
     lane_state = LaneState {
         input: offset(), policy: offset(), recorded_at: time(), producers: some(mark()), waiting: some(waiting()),
+        claims: count(),
     }
 
     window_state = WindowState { start: time(), end: time(), adjusted: amount() }
@@ -279,6 +300,7 @@ pub(super) fn event() -> BoxedStrategy<Event> {
         refused().prop_map(|it| Event::Refused(Box::new(it))),
         lease_requested().prop_map(Event::LeaseRequested),
         reported().prop_map(Event::Reported),
+        learned().prop_map(|it| Event::Learned(Box::new(it))),
     ]
     .boxed()
 }
@@ -295,6 +317,8 @@ pub(super) fn entry() -> BoxedStrategy<Entry> {
         heard().prop_map(Fact::Heard),
         overrun().prop_map(Fact::Overrun),
         alarm().prop_map(Fact::Alarm),
+        corrected().prop_map(|it| Fact::Corrected(Box::new(it))),
+        adjusted().prop_map(Fact::Adjusted),
     ];
     (time(), fact).prop_map(|(recorded_at, fact)| Entry { recorded_at, fact }).boxed()
 }
@@ -304,6 +328,8 @@ pub(super) fn decision() -> BoxedStrategy<(Key, State)> {
         (lane(), lane_state()).prop_map(|(lane, state)| (Key::Lane(lane), State::Lane(state))),
         instance().prop_map(|state| (Key::Instance(state.id), State::Instance(Box::new(state)))),
         (lane(), schedule()).prop_map(|(lane, state)| (Key::Schedule(lane, state.limit), State::Schedule(state))),
+        (lane(), any::<[u8; 16]>(), claim())
+            .prop_map(|(lane, id, claim)| (Key::Claim(lane, ClaimId(id)), State::Claim(claim))),
     ]
     .boxed()
 }

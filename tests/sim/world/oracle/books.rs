@@ -13,7 +13,7 @@ use schemas::{
     wire,
 };
 
-use super::{Obligation, Oracle, amount};
+use super::{Obligation, Oracle, amount, stands};
 use crate::world::call::Bill;
 
 /// What was committed.
@@ -26,6 +26,8 @@ pub(crate) struct Books {
     pub(crate) charged: BTreeSet<(usize, u64)>,
     pub(crate) tokens: i128,
     pub(crate) cost: i128,
+    /// What corrections add to it.
+    pub(crate) corrected: i128,
 }
 
 impl Oracle {
@@ -45,6 +47,8 @@ impl Oracle {
                 self.books.charged.insert(place);
                 self.charged(&charged);
             }
+            Fact::Corrected(corrected) => self.corrected(&corrected),
+            Fact::Adjusted(adjusted) => self.adjusted(Lane(u16::try_from(place.0).unwrap_or(u16::MAX)), &adjusted),
             Fact::Alarm(alarm) => {
                 let known = alarm.kind == AlarmKind::Forked && !self.forked.is_empty();
                 if !known {
@@ -63,6 +67,9 @@ impl Oracle {
         let cost: i128 = charged.charges.iter().map(|charge| cost(&charge.price)).sum();
         self.books.tokens += total.map_or(0, |total| i128::from(total.total()));
         self.books.cost += cost;
+        if self.told_row(charged) {
+            return;
+        }
         let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && !self.forked.is_empty();
         let Some(seen) = self.attempts.get_mut(&key) else {
             if again {
@@ -118,6 +125,8 @@ impl Oracle {
             spent.rule = place;
             spent.used += used;
             spent.short += if refused { used } else { 0 };
+            // Where only the lane of its row has heard more than its successor, its home believes what the stream had reported.
+            spent.overtaken += if again { hold.amount - used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
             spent.unknown += if whole || counted { 0 } else { (hold.amount - used).max(0) };
         }
@@ -198,20 +207,26 @@ impl Oracle {
                     (true, Some(used)) => lease(holder).min(used + holder.provisioned).max(known(holder)),
                     (true, None) => 0,
                 };
-                window.adjusted + new.holders.iter().map(taken).sum::<i128>()
+                // What was added after the grant, in the same transaction, was not known either.
+                let old = old.iter().flat_map(|old| &old.windows).find(|old| old.start == window.start);
+                let adjusted = window.adjusted.min(old.map_or(0, |old| old.adjusted));
+                adjusted + new.holders.iter().map(taken).sum::<i128>()
             });
             let amount = old.as_ref().map_or(new.amount, |old| old.amount.max(new.amount));
-            if leases.max(taken) > amount || !rule.amounts.contains(&new.amount) {
+            // A lease that stands is a share of windows to come, which nothing was given back in.
+            let most = if stands(rule.limit.window) { leases.max(taken) } else { taken };
+            if most > amount || !rule.amounts.contains(&new.amount) {
                 let detail = format!("{taken} of {} is taken after a grant, of {}", rule.limit.name, new.amount);
                 broken.push((Obligation::NoGrantBeyondTheAmount, detail));
             }
         }
         broken.into_iter().for_each(|(obligation, detail)| self.broken(obligation, detail));
+        self.overdraws(old.as_ref(), &new);
         self.books.instances.insert(id, (lane, new));
     }
 }
 
-const fn cost(rated: &Rated) -> i128 {
+pub(super) const fn cost(rated: &Rated) -> i128 {
     match rated {
         Rated::Priced { cost, .. } => cost.0,
         Rated::Unpriced(_) => 0,

@@ -24,6 +24,7 @@ impl Oracle {
         missing.into_iter().for_each(|detail| self.broken(Obligation::NoCallIsUnaccounted, detail));
         self.balances(now);
         self.nobody_calls();
+        self.told_is_done();
         // What is accounted for is over: it is looked at no more, but a late message of it is a second charge.
         let done: Vec<_> = self.attempts.iter().filter(|(_, seen)| seen.done).map(|(key, _)| *key).collect();
         for key in done {
@@ -148,7 +149,8 @@ impl Oracle {
             let away = if over && !standing { return None } else { away };
             let gone = self.spent.get(&(*id, *window)).filter(|_| !over);
             let gone = gone.map_or(0, |spent| spent.used + spent.unknown + spent.overtaken + spent.doubted);
-            Some(rule.limit.amount - gone - away)
+            let moved = self.told.moved.get(&(*id, *window)).filter(|_| !over).copied().unwrap_or(0);
+            Some(rule.limit.amount - gone - moved - away)
         });
         left.min().unwrap_or(rule.limit.amount)
     }

@@ -1,0 +1,306 @@
+//! Which past attempts other limits would have refused.
+//!
+//! The ledger's attempts are gone through in the order of their admission, over limits that are empty at first, and each is judged by
+//! what it used in the end: a gateway has to hold the most that a call can use, so it may have refused a little earlier. All corrections
+//! count as if they had been known. What is refused uses nothing of any limit. What passed elsewhere and was only told of uses, and is
+//! not judged. Windows are those of metering's own calendar.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use schemas::{
+    event::{Outcome, Settled},
+    id::{CallId, LimitId},
+    ledger::{Charge, Entry, Fact},
+    limit::{Limit, Mode, Schedule, Target},
+    money::Pico,
+    price,
+    subject::Subject,
+    time::Time,
+    tokens::Vector,
+};
+
+use crate::window;
+
+/// The most attempts that are gone through: some 250 bytes each are 1 GB.
+pub const MOST: usize = 4_000_000;
+
+/// What one limit would have done to one tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Attempts that fall under it.
+    pub attempts: u64,
+    /// Of those, refused by it.
+    pub refused: u64,
+    /// What they used.
+    pub tokens: u128,
+    /// What they cost, as far as that is known.
+    pub cost: Pico,
+    /// Attempts whose use is not known in its unit, so that nobody can say.
+    pub unknown: u64,
+    /// The first that was refused.
+    pub first: Option<(Time, CallId)>,
+}
+
+/// Attempts of a time, under other limits.
+#[derive(Debug)]
+pub struct Backtest {
+    limits: Vec<Limit>,
+    from: Time,
+    to: Time,
+    past: Vec<Past>,
+    corrected: HashMap<(CallId, u16), (Option<Vector>, Option<Pico>)>,
+    subjects: HashSet<Arc<Subject>>,
+}
+
+/// An attempt that was made.
+#[derive(Debug)]
+struct Past {
+    at: Time,
+    call: CallId,
+    attempt: u16,
+    subject: Arc<Subject>,
+    provider: String,
+    model: String,
+    used: Option<Vector>,
+    cost: Option<Pico>,
+    elsewhere: bool,
+}
+
+/// What would have happened.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// By limit and tenant.
+    pub verdicts: BTreeMap<(String, String), Verdict>,
+    /// What was refused, in order, and by which limits.
+    pub refused: Vec<(Time, CallId, u16, Vec<String>)>,
+}
+
+/// Where the counters stand: by the place of the limit and the values of its `*`, the window and what is used of it.
+type Counters = HashMap<(usize, Vec<String>), (Time, i128)>;
+
+impl Backtest {
+    /// Judges what was admitted at `from` or later and before `to`.
+    pub fn new(limits: Vec<Limit>, from: Time, to: Time) -> Self {
+        Self { limits, from, to, past: Vec::new(), corrected: HashMap::new(), subjects: HashSet::new() }
+    }
+
+    /// Takes the next entry of the ledger; false if there are too many.
+    pub fn take(&mut self, entry: Entry) -> bool {
+        match entry.fact {
+            Fact::Charged(charged) if self.is_meant(&charged.settled) => {
+                let (used, cost) = sums(&charged.settled, &charged.charges);
+                let elsewhere = charged.settled.outcome == Outcome::Complete && charged.settled.status == 0;
+                let attempt = charged.settled.attempt;
+                let known = self.subjects.get(&attempt.subject).cloned();
+                let subject = known.unwrap_or_else(|| {
+                    self.subjects.insert(Arc::clone(&attempt.subject));
+                    attempt.subject
+                });
+                self.past.push(Past {
+                    at: attempt.admitted_at,
+                    call: attempt.call,
+                    attempt: attempt.attempt,
+                    subject,
+                    provider: attempt.provider,
+                    model: attempt.model,
+                    used,
+                    cost,
+                    elsewhere,
+                });
+            }
+            Fact::Corrected(corrected) if self.is_meant(&corrected.charged.settled) => {
+                let attempt = &corrected.charged.settled.attempt;
+                let sums = sums(&corrected.charged.settled, &corrected.charged.charges);
+                self.corrected.insert((attempt.call, attempt.attempt), sums);
+            }
+            _ => {}
+        }
+        self.past.len() <= MOST
+    }
+
+    fn is_meant(&self, settled: &Settled) -> bool {
+        (self.from..self.to).contains(&settled.attempt.admitted_at)
+    }
+
+    /// Goes through them.
+    pub fn judge(mut self) -> Findings {
+        for past in &mut self.past {
+            if let Some((used, cost)) = self.corrected.get(&(past.call, past.attempt)) {
+                (past.used, past.cost) = (*used, *cost);
+            }
+        }
+        self.past.sort_by_key(|past| (past.at, past.call, past.attempt));
+        let (mut findings, mut counters, mut calendars) = (Findings::default(), Counters::new(), HashMap::new());
+        for past in &self.past {
+            judge(&self.limits, past, &mut findings, &mut counters, &mut calendars);
+        }
+        findings
+    }
+}
+
+/// What an attempt used and cost; nothing where that is not known.
+fn sums(settled: &Settled, charges: &[Charge]) -> (Option<Vector>, Option<Pico>) {
+    let used = settled.usage.total();
+    (used, used.and_then(|_| price::cost(charges).ok()))
+}
+
+fn judge(
+    limits: &[Limit],
+    past: &Past,
+    findings: &mut Findings,
+    counters: &mut Counters,
+    calendars: &mut HashMap<LimitId, Schedule>,
+) {
+    let target = Target { subject: &past.subject, provider: &past.provider, model: &past.model };
+    let (mut uses, mut refusing) = (Vec::new(), Vec::new());
+    for (place, limit) in limits.iter().enumerate() {
+        let Some(values) = limit.values_for(target) else { continue };
+        let Some(start) = start(limit, past.at, calendars) else { continue };
+        let key = (place, values.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        let counter = counters.entry(key.clone()).or_insert((start, 0));
+        if counter.0 != start {
+            *counter = (start, 0);
+        }
+        let amount = past.used.and_then(|used| limit.unit.amount(&used, past.cost));
+        let verdict = findings.verdicts.entry((limit.name.clone(), past.subject.tenant.clone())).or_default();
+        let judged = !past.elsewhere;
+        verdict.attempts += u64::from(judged);
+        verdict.unknown += u64::from(amount.is_none());
+        let over = match limit.mode {
+            Mode::Hard => counter.1 + amount.unwrap_or(0) > limit.amount,
+            Mode::Soft | Mode::Observe => counter.1 >= limit.amount,
+        };
+        if judged && over {
+            verdict.refused += 1;
+            verdict.tokens += past.used.map_or(0, |used| u128::from(used.total()));
+            verdict.cost += past.cost.unwrap_or_default();
+            verdict.first.get_or_insert((past.at, past.call));
+            if limit.mode != Mode::Observe {
+                refusing.push(limit.name.clone());
+            }
+        }
+        uses.push((key, amount.unwrap_or(0)));
+    }
+    if !refusing.is_empty() {
+        return findings.refused.push((past.at, past.call, past.attempt, refusing));
+    }
+    for (key, amount) in uses {
+        if let Some((_, used)) = counters.get_mut(&key) {
+            *used += amount;
+        }
+    }
+}
+
+/// The start of the window of a limit that an instant is in.
+fn start(limit: &Limit, at: Time, calendars: &mut HashMap<LimitId, Schedule>) -> Option<Time> {
+    let id = limit.id();
+    if let Some((start, _)) = calendars.get(&id).and_then(|schedule| schedule.window(at)) {
+        return Some(start);
+    }
+    let schedule = window::schedule(limit, at, std::time::Duration::ZERO)?;
+    let (start, _) = schedule.window(at)?;
+    calendars.insert(id, schedule);
+    Some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{
+        event::{Attempt, Was, Why},
+        fixture,
+        id::BookHash,
+        ledger::{Charged, Corrected, Rated},
+        limit::{Dimension, Match, Unit, Window},
+        tokens::{TokenClass, Usage},
+    };
+
+    use super::*;
+
+    const DAY: i64 = 86_400_000_000;
+
+    fn limit(unit: Unit, amount: i128, window: Window, mode: Mode) -> Limit {
+        Limit { scope: vec![(Dimension::Tenant, Match::Each)], unit, mode, ..fixture::limit(amount, window) }
+    }
+
+    fn charged(number: u8, tenant: &str, at: i64, tokens: u64) -> Charged {
+        let vector = Vector { output: tokens, ..Vector::default() };
+        let price = Rated::Priced {
+            unit_price: Pico(2),
+            cost: Pico(2 * i128::from(tokens)),
+            price_id: "p".into(),
+            source: "s".into(),
+        };
+        let at = Time::from_micros(20_000 * DAY + at);
+        let subject = Arc::new(Subject { tenant: tenant.into(), ..Subject::default() });
+        let settled = Settled {
+            attempt: Attempt { subject, ..fixture::attempt(CallId::from_bytes([number; 16]), at) },
+            settled_at: Time::ZERO,
+            outcome: Outcome::Complete,
+            status: 200,
+            usage: Usage::exact(vector),
+            raw_usage: String::new(),
+            model_answered: String::new(),
+            service_tier: String::new(),
+            region: String::new(),
+            provider_cost: None,
+            response_id: String::new(),
+            ttft_ms: None,
+            posted: Vec::new(),
+            counters: Vec::new(),
+            call: None,
+        };
+        Charged { settled, charges: vec![Charge { model: None, class: TokenClass::Output, quantity: tokens, price }] }
+    }
+
+    /// Goes through attempts (number, tenant, time, tokens), in any order; gives the numbers of those refused.
+    fn check(limit: Limit, attempts: &[(u8, &str, i64, u64)], refused: &[u8]) -> Findings {
+        let mut backtest = Backtest::new(vec![limit], Time::ZERO, Time::MAX);
+        for (number, tenant, at, tokens) in attempts {
+            let fact = Fact::Charged(Box::new(charged(*number, tenant, *at, *tokens)));
+            assert!(backtest.take(Entry { recorded_at: Time::ZERO, fact }));
+        }
+        let findings = backtest.judge();
+        let found: Vec<u8> = findings.refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect();
+        assert_eq!(found, refused, "{attempts:?}");
+        findings
+    }
+
+    #[test]
+    fn calls_are_judged_in_the_order_of_their_admission_window_by_window() {
+        let day = |mode| limit(Unit::Tokens, 10, Window::Day, mode);
+        let three = [(3, "a", 30, 5), (1, "a", 10, 4), (2, "a", 20, 6)];
+        let findings = check(day(Mode::Hard), &three, &[3]);
+        let verdict = &findings.verdicts[&("l".to_owned(), "a".to_owned())];
+        assert_eq!((verdict.attempts, verdict.refused, verdict.tokens, verdict.cost), (3, 1, 5, Pico(10)));
+        assert_eq!(verdict.first.map(|(_, call)| call), Some(CallId::from_bytes([3; 16])));
+        // What is refused uses nothing, so that a smaller one passes.
+        check(day(Mode::Hard), &[(1, "a", 1, 8), (2, "a", 2, 5), (3, "a", 3, 2)], &[2]);
+        check(day(Mode::Hard), &[(1, "a", 1, 10), (2, "a", DAY, 10), (3, "b", 2, 10)], &[]);
+        // A soft limit refuses once it is reached, and an observed one never.
+        check(day(Mode::Soft), &[(1, "a", 1, 9), (2, "a", 2, 9), (3, "a", 3, 1)], &[3]);
+        let seen = check(day(Mode::Observe), &[(1, "a", 1, 10), (2, "a", 2, 1)], &[]);
+        assert_eq!(seen.verdicts[&("l".to_owned(), "a".to_owned())].refused, 1);
+        check(limit(Unit::Usd, 20, Window::Total, Mode::Hard), &[(1, "a", 1, 10), (2, "a", 2 * DAY, 1)], &[2]);
+    }
+
+    #[test]
+    fn corrections_count_and_what_passed_elsewhere_is_not_judged() {
+        let mut backtest = Backtest::new(vec![limit(Unit::Tokens, 10, Window::Day, Mode::Hard)], Time::ZERO, Time::MAX);
+        let mut elsewhere = charged(1, "a", 1, 8);
+        elsewhere.settled.status = 0;
+        let late = charged(2, "a", 2, 1);
+        let was = Was { why: Why::Amended, usage: late.settled.usage.clone(), book: BookHash::NONE };
+        let (source, id, reversed) = ("s".to_owned(), "1".to_owned(), Vec::new());
+        let corrected = Corrected { source, id, was, reversed, charged: charged(2, "a", 2, 3) };
+        for fact in
+            [Fact::Charged(Box::new(elsewhere)), Fact::Charged(Box::new(late)), Fact::Corrected(Box::new(corrected))]
+        {
+            assert!(backtest.take(Entry { recorded_at: Time::ZERO, fact }));
+        }
+        let findings = backtest.judge();
+        assert_eq!(findings.refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect::<Vec<_>>(), [2]);
+    }
+}

@@ -1,0 +1,128 @@
+//! Something is learned beside the life of a call: use that another system tells of, or a correction.
+//!
+//! It comes any number of times, on any way, and has its effect in each lane once: the claim of its source and id is committed with
+//! what it does. It is never refused, because it has happened; a hard limit that it overdraws grants nothing until L-1 holds again. A
+//! claim is remembered for longer than the same could be told again; what is too old to know that is set aside with an alarm.
+
+use std::time::Duration;
+
+use schemas::{
+    decision::{Claim, WindowState},
+    event::{Learned, Move, Posting},
+    id::{ClaimId, InstanceId, Lane},
+    ledger::{Adjusted, AlarmKind, Fact},
+    limit::Mode,
+    time::Time,
+};
+
+use super::{Engine, tick::KEPT};
+use crate::{
+    dedup::Origin,
+    fault::{self, Fault},
+    invariant, window,
+};
+
+impl Engine {
+    pub(super) fn learned(&mut self, origin: Origin, learned: Learned) {
+        let (now, claim) = (self.state.recorded_at, learned.claim());
+        if now.since(learned.at) > self.remembers.saturating_add(Claim::GRACE) {
+            let detail =
+                format!("event {} of {} is of {}: too old to be taken", learned.id, learned.source, learned.at);
+            return self.alarm(origin, AlarmKind::Stale, detail);
+        }
+        match self.claims.get(&claim) {
+            Some(known) if known.content == learned.content => return self.counts.relearned += 1,
+            Some(_) => {
+                self.counts.conflicts += 1;
+                let detail =
+                    format!("{} said something else as {} before; the first stands", learned.source, learned.id);
+                return self.alarm(origin, AlarmKind::Conflict, detail);
+            }
+            None => {}
+        }
+        self.claims.insert(claim, Claim { at: now, content: learned.content });
+        self.claimed.insert(claim);
+        self.state.claims = self.claims.len() as u64;
+        if fault::is(Fault::ClaimWithoutEffect) && self.state.claims.is_multiple_of(3) {
+            return;
+        }
+        let adjusted = self.adjust(&learned);
+        if Lane::of(learned.is.attempt.subject.tenant.as_bytes(), self.lanes) == self.lane {
+            self.charge(learned);
+        }
+        if !adjusted.posted.is_empty() || !adjusted.gone.is_empty() {
+            self.write(Fact::Adjusted(adjusted));
+        }
+    }
+
+    /// Moves the counters of this lane.
+    fn adjust(&mut self, learned: &Learned) -> Adjusted {
+        let (source, id, attempt) = (learned.source.clone(), learned.id.clone(), &learned.is.attempt);
+        let (call, attempt) = (attempt.call, attempt.attempt);
+        let mut adjusted = Adjusted { source, id, call, attempt, posted: Vec::new(), gone: Vec::new() };
+        let here = self.lane;
+        for moved in learned.moves.iter().filter(|moved| moved.home == here) {
+            match self.add(moved) {
+                Some(posting) => adjusted.posted.push(posting),
+                None => adjusted.gone.push(moved.clone()),
+            }
+        }
+        adjusted
+    }
+
+    fn add(&mut self, moved: &Move) -> Option<Posting> {
+        let (instance, start) = self.find(moved)?;
+        let counter = self.instances.all.get_mut(&instance)?;
+        let window = counter.windows.iter_mut().find(|window| window.start == start)?;
+        window.adjusted = window.adjusted.checked_add(moved.amount)?;
+        self.instances.dirty.insert(instance);
+        let hard = self.limits.get(&moved.limit).is_some_and(|limit| limit.mode == Mode::Hard);
+        if hard && !invariant::l1(counter, start) {
+            // What is leased and not held can still come back before it is spent.
+            counter.recall += 1;
+        }
+        if moved.amount > 0 {
+            self.note_overrun(instance, start);
+        }
+        Some(Posting { instance, window: start, used: moved.amount, provision: 0 })
+    }
+
+    /// The counter and the start of the window that are meant. One that nobody has opened is opened, if it is not over for so long
+    /// that it may have been known and forgotten.
+    fn find(&mut self, moved: &Move) -> Option<(InstanceId, Time)> {
+        let Move { limit, values, window: at, .. } = moved;
+        let of = |window| InstanceId::of(*limit, values, window);
+        // What a limit counted that is in force no more is found by the start of its window.
+        let known = [of(Some(*at)), of(None)].into_iter().find_map(|id| Some((id, self.window_in(id, *at)?.start)));
+        if known.is_some() {
+            return known;
+        }
+        let rule = self.limits.get(limit).filter(|rule| rule.home(values, self.lanes) == self.lane)?;
+        let published = self.schedules.get(limit).and_then(|schedule| schedule.window(*at));
+        let (start, end) = published.or_else(|| window::schedule(rule, *at, Duration::ZERO)?.window(*at))?;
+        let id = self.name(*limit, values, start);
+        if self.window_in(id, *at).is_none() {
+            let forgotten = end != Time::MAX && self.state.recorded_at.since(end) > KEPT;
+            self.open(*limit, values, start).filter(|_| !forgotten)?;
+        }
+        Some((id, self.window_in(id, *at)?.start))
+    }
+
+    fn window_in(&self, id: InstanceId, at: Time) -> Option<&WindowState> {
+        let windows = &self.instances.all.get(&id)?.windows;
+        windows.iter().find(|window| window.start <= at && at < window.end)
+    }
+
+    /// Forgets claims that nothing can be told of again: what is as old is too old.
+    pub(super) fn forget_claims(&mut self, now: Time) {
+        let kept = self.remembers.saturating_add(Claim::GRACE).saturating_add(Claim::SKEW);
+        let old: Vec<ClaimId> =
+            self.claims.iter().filter(|(_, claim)| now.since(claim.at) > kept).map(|(id, _)| *id).collect();
+        for id in old {
+            self.claims.remove(&id);
+            self.claimed.insert(id);
+            self.touched = true;
+        }
+        self.state.claims = self.claims.len() as u64;
+    }
+}

@@ -1,0 +1,319 @@
+//! What is learned has its effect once in each lane, exactly, and the ledger proves it.
+
+use std::sync::Arc;
+
+use schemas::{
+    event::{Attempt, Counter, Event, LeaseRequested, Opened, Outcome, Posting, Reported, Want},
+    fixture,
+    id::{Offset, ProducerId, Seq},
+    ledger::AlarmKind,
+    limit::{Limit, Window},
+    tokens::{Usage, Vector},
+};
+
+use super::*;
+use crate::{
+    dedup::Origin,
+    engine::{Engine, Input},
+    replay::Replay,
+};
+
+const NOW: Time = Time::from_micros(1_795_000_000_000_000);
+const LANES: u16 = 3;
+
+/// Metering of all lanes, and the ledger it wrote.
+struct Bench {
+    engines: Vec<Engine>,
+    ledger: Vec<(Lane, Entry)>,
+    books: Vec<Arc<Book>>,
+    limits: Vec<Limit>,
+    seqs: Vec<u64>,
+    at: Time,
+}
+
+fn prices(input: &str) -> Arc<Book> {
+    let text = format!(
+        "models:\n  - provider: openai\n    names: [m]\n    context_window: 100\n    max_output_tokens: 10\n    source: test\n    \
+         source_date: 2026-10-30\n    prices:\n      - {{ per_million: {{ input: {input}, output: 2.00 }} }}\n"
+    );
+    Arc::new(Book::of(&[Book::parse(&text, "test").unwrap()]))
+}
+
+fn limit(name: &str, tenant: bool, unit: Unit, window: Window, amount: i128) -> Limit {
+    let scope = if tenant { fixture::of_acme() } else { Vec::new() };
+    Limit { name: name.into(), scope, unit, ..fixture::limit(amount, window) }
+}
+
+fn attempt(number: u8, at: Time, book: &Book) -> Attempt {
+    let of_call = fixture::attempt(CallId::from_bytes([number; 16]), at);
+    Attempt { model: "m".into(), book: book.hash(), ..of_call }
+}
+
+fn settled(attempt: Attempt, input: u64) -> Settled {
+    Settled {
+        settled_at: attempt.admitted_at,
+        attempt,
+        outcome: Outcome::Complete,
+        status: 200,
+        usage: Usage::exact(Vector { uncached_input: input, ..Vector::default() }),
+        raw_usage: String::new(),
+        model_answered: String::new(),
+        service_tier: String::new(),
+        region: String::new(),
+        provider_cost: None,
+        response_id: String::new(),
+        ttft_ms: None,
+        posted: Vec::new(),
+        counters: Vec::new(),
+        call: None,
+    }
+}
+
+impl Bench {
+    fn new(limits: Vec<Limit>) -> Self {
+        let mut bench = Self {
+            engines: (0..LANES).map(|lane| Engine::new(Lane(lane), LANES, Vec::new())).collect(),
+            ledger: Vec::new(),
+            books: vec![prices("1.00"), prices("3.00")],
+            limits,
+            seqs: vec![0; usize::from(LANES)],
+            at: NOW,
+        };
+        let policy = Arc::new(fixture::policy(bench.limits.clone(), bench.books[0].hash()));
+        for engine in &mut bench.engines {
+            bench.books.iter().for_each(|book| engine.apply(Input::Book(Arc::clone(book)), NOW));
+            engine.apply(Input::Policy(Arc::clone(&policy), Offset(1)), NOW);
+        }
+        for lane in 0..LANES {
+            bench.event(Lane(lane), Event::Opened(Opened { gateway: "g".into(), at: NOW, predecessor: None }));
+        }
+        bench
+    }
+
+    fn event(&mut self, lane: Lane, event: Event) {
+        let place = usize::from(lane.0);
+        self.seqs[place] += 1;
+        let seq = self.seqs[place];
+        let origin = Origin { producer: ProducerId::from_bytes([1; 16]), seq: Seq(seq), hash: seq };
+        self.engines[place].apply(Input::Event(origin, Ok(event)), self.at);
+        if let Some(commit) = self.engines[place].take() {
+            self.ledger.extend(commit.ledger.into_iter().map(|entry| (lane, entry)));
+        }
+    }
+
+    fn learn(&mut self, learned: &Learned) {
+        for lane in learned.lanes(LANES) {
+            self.event(lane, Event::Learned(Box::new(learned.clone())));
+        }
+    }
+
+    /// A move of the limit at a place of the list.
+    fn moves(&self, place: usize, window: Time, amount: i128) -> Move {
+        let limit = &self.limits[place];
+        Move { home: limit.home::<&str>(&[], LANES), limit: limit.id(), values: Vec::new(), window, amount }
+    }
+
+    /// An attempt of a gateway that counted its cost in a limit.
+    fn call(&mut self, number: u8, input: u64, place: usize, used: i128) {
+        let limit = &self.limits[place];
+        let home = limit.home::<&str>(&[], LANES);
+        let start =
+            self.engines[usize::from(home.0)].instances().all.values().find(|it| it.limit == limit.id()).unwrap();
+        let (instance, window) = (start.id, start.windows[0].start);
+        let mut end = settled(attempt(number, NOW, &self.books[0]), input);
+        end.posted = vec![Posting { instance, window, used, provision: 0 }];
+        self.event(Lane::of(b"acme", LANES), Event::Settled(Box::new(end)));
+        let total = start_used(&self.ledger, instance);
+        let counter = Counter { used: total, version: number.into(), ..Counter::unused(instance, window) };
+        let report = Reported { at: NOW, low_watermark: NOW, counters: vec![counter], last: false };
+        self.event(home, Event::Reported(report));
+    }
+
+    /// What is adjusted of a limit with one counter, by window.
+    fn adjusted(&self, place: usize) -> Vec<i128> {
+        let id = self.limits[place].id();
+        let all = self.engines.iter().flat_map(|engine| engine.instances().all.values());
+        all.filter(|it| it.limit == id).flat_map(|it| it.windows.iter().map(|window| window.adjusted)).collect()
+    }
+
+    fn facts(&self, of: impl Fn(&Fact) -> bool) -> usize {
+        self.ledger.iter().filter(|(_, entry)| of(&entry.fact)).count()
+    }
+
+    fn prove(&self) {
+        let mut replay = Replay::default();
+        self.books.iter().for_each(|book| replay.book(Arc::clone(book)));
+        self.ledger.iter().for_each(|(_, entry)| replay.take(entry.clone()));
+        self.engines.iter().flat_map(|engine| engine.instances().all.values()).for_each(|it| replay.live(it));
+        if let Some(mut chain) = replay.chain() {
+            self.ledger.iter().for_each(|(_, entry)| chain.take(entry.clone()));
+            assert_eq!(chain.end(), None);
+        }
+        assert_eq!(replay.end().1, None);
+    }
+
+    fn rerate<'b>(&self, book: &'b Book) -> Rerate<'b> {
+        let mut rerate = Rerate::new(book, Time::ZERO, Time::MAX);
+        self.ledger.iter().for_each(|(lane, entry)| rerate.take(*lane, entry.clone()));
+        rerate
+    }
+}
+
+/// What the ledger says that attempts used of a counter.
+fn start_used(ledger: &[(Lane, Entry)], instance: InstanceId) -> i128 {
+    let charged = ledger.iter().filter_map(|(_, entry)| match &entry.fact {
+        Fact::Charged(charged) => Some(&charged.settled.posted),
+        _ => None,
+    });
+    charged.flatten().filter(|posting| posting.instance == instance).map(|posting| posting.used).sum()
+}
+
+/// Use that another system tells of: 10 tokens of the tenant.
+fn told(bench: &Bench, id: &str, at: Time, moves: Vec<Move>) -> Learned {
+    let is = settled(attempt(99, at, &bench.books[0]), 10);
+    Learned { source: "urn:x".into(), id: id.into(), at, content: 7, was: None, is, moves }
+}
+
+#[test]
+fn corrections_are_made_once_and_count_where_the_original_does() {
+    // The second spans tenants, and is at home wherever it is.
+    let limits = vec![
+        limit("acme", true, Unit::Usd, Window::Month, 1_000_000_000),
+        limit("house", false, Unit::Usd, Window::Month, 1_000_000_000),
+    ];
+    for place in 0..2 {
+        let mut bench = Bench::new(limits.clone());
+        bench.call(1, 10, place, 10_000_000);
+        bench.call(2, 5, place, 5_000_000);
+        let dearer = Arc::clone(&bench.books[1]);
+        let rerate = bench.rerate(&dearer);
+        let sums = rerate.sums[&("acme".to_owned(), "m".to_owned())];
+        assert_eq!((sums.before.cost, sums.after.cost), (Pico(15_000_000), Pico(45_000_000)));
+        let corrections = rerate.corrections(NOW);
+        assert_eq!(corrections.len(), 2);
+        for learned in corrections.iter().chain(&corrections) {
+            bench.learn(learned);
+        }
+        assert_eq!(bench.adjusted(place), [30_000_000]);
+        assert_eq!(bench.facts(|fact| matches!(fact, Fact::Corrected(_))), 2);
+        let again = bench.rerate(&dearer);
+        assert_eq!((again.differing(), again.sums[&("acme".to_owned(), "m".to_owned())].before), (0, sums.after));
+        bench.prove();
+        // And back again, which is another correction.
+        let first = Arc::clone(&bench.books[0]);
+        let back = bench.rerate(&first).corrections(NOW);
+        assert!(back.iter().all(|learned| learned.id.ends_with("/1/1")), "{back:?}");
+        back.iter().for_each(|learned| bench.learn(learned));
+        assert_eq!(bench.adjusted(place), [0]);
+        bench.prove();
+    }
+}
+
+#[test]
+fn what_is_told_twice_counts_once_in_every_lane() {
+    let limits = vec![
+        limit("acme", true, Unit::Tokens, Window::Month, 100),
+        limit("house", false, Unit::Tokens, Window::Month, 100),
+        limit("minute", false, Unit::Tokens, Window::Minute, 100),
+    ];
+    let mut bench = Bench::new(limits);
+    let moves = (0..3).map(|place| bench.moves(place, NOW, 10)).collect();
+    let learned = told(&bench, "1", NOW, moves);
+    for _ in 0..3 {
+        bench.learn(&learned);
+    }
+    assert_eq!((0..3).map(|place| bench.adjusted(place).iter().sum::<i128>()).collect::<Vec<_>>(), [10; 3]);
+    assert_eq!(bench.facts(|fact| matches!(fact, Fact::Charged(_))), 1);
+    bench.prove();
+    // A new owner of a lane knows what was claimed.
+    for engine in &mut bench.engines {
+        engine.apply(Input::Tick, NOW);
+    }
+    bench.learn(&Learned { content: 8, ..learned.clone() });
+    let conflicts = |fact: &Fact| matches!(fact, Fact::Alarm(alarm) if alarm.kind == AlarmKind::Conflict);
+    assert_eq!(bench.facts(conflicts), learned.lanes(LANES).len());
+    // An id of another source is another.
+    bench.learn(&Learned { source: "urn:y".into(), ..learned });
+    assert_eq!(bench.adjusted(0), [20]);
+    bench.prove();
+}
+
+#[test]
+fn what_was_over_long_ago_moves_nothing_and_says_so() {
+    let mut bench = Bench::new(vec![limit("day", true, Unit::Tokens, Window::Day, 100)]);
+    let day = 86_400_000_000;
+    let check = |bench: &mut Bench, id: &str, days: i64, adjusted: &[i128], gone: usize| {
+        let at = Time::from_micros(NOW.as_micros() - days * day);
+        let learned = told(bench, id, at, vec![bench.moves(0, at, 7)]);
+        bench.learn(&learned);
+        let mut found = bench.adjusted(0);
+        found.sort_unstable();
+        assert_eq!(found, adjusted, "{days} days ago");
+        let all = |fact: &Fact| matches!(fact, Fact::Adjusted(adjusted) if !adjusted.gone.is_empty());
+        assert_eq!(bench.facts(all), gone, "{days} days ago");
+        bench.prove();
+    };
+    check(&mut bench, "today", 0, &[7], 0);
+    check(&mut bench, "yesterday", 1, &[7, 7], 0);
+    check(&mut bench, "last week", 7, &[7, 7], 1);
+    // Older than anybody remembers: set aside, and no row.
+    let rows = bench.facts(|fact| matches!(fact, Fact::Charged(_)));
+    check(&mut bench, "long ago", 40, &[7, 7], 1);
+    assert_eq!(bench.facts(|fact| matches!(fact, Fact::Charged(_))), rows);
+    assert_eq!(bench.facts(|fact| matches!(fact, Fact::Alarm(alarm) if alarm.kind == AlarmKind::Stale)), 1);
+}
+
+#[test]
+fn claims_are_forgotten_when_nothing_as_old_is_taken() {
+    let mut bench = Bench::new(vec![limit("acme", true, Unit::Tokens, Window::Total, 100)]);
+    let learned = told(&bench, "1", NOW, vec![bench.moves(0, NOW, 1)]);
+    bench.learn(&learned);
+    let own = usize::from(Lane::of(b"acme", LANES).0);
+    let check = |bench: &mut Bench, days: u64, claims: u64| {
+        bench.at = NOW.after(std::time::Duration::from_secs(days * 86_400));
+        let at = bench.at;
+        bench.engines[own].apply(Input::Tick, at);
+        bench.learn(&learned);
+        assert_eq!((bench.engines[own].state().claims, bench.adjusted(0)), (claims, vec![1]), "after {days} days");
+    };
+    check(&mut bench, 35, 1);
+    check(&mut bench, 36, 1);
+    check(&mut bench, 37, 0);
+}
+
+#[test]
+fn a_limit_that_is_overdrawn_grants_nothing_more() {
+    let mut bench = Bench::new(vec![limit("acme", true, Unit::Tokens, Window::Month, 100)]);
+    let learned = told(&bench, "1", NOW, vec![bench.moves(0, NOW, 150)]);
+    bench.learn(&learned);
+    let own = &bench.engines[usize::from(Lane::of(b"acme", LANES).0)];
+    let instance = own.instances().all.values().next().unwrap();
+    assert!(!crate::invariant::l1(instance, instance.windows[0].start) && instance.recall == 1);
+    assert_eq!(bench.facts(|fact| matches!(fact, Fact::Overrun(_))), 1);
+    bench.prove();
+}
+
+#[test]
+fn what_a_correction_gives_back_can_be_leased() {
+    let mut bench = Bench::new(vec![limit("acme", true, Unit::Tokens, Window::Month, 100)]);
+    let own = Lane::of(b"acme", LANES);
+    let (instance, window) = {
+        let instance = bench.engines[usize::from(own.0)].instances().all.values().next().unwrap();
+        (instance.id, instance.windows[0].start)
+    };
+    let mut check = |number: u64, adjust: i128, need: i128, granted: i128| {
+        let learned = told(&bench, &number.to_string(), NOW, vec![bench.moves(0, NOW, adjust)]);
+        bench.learn(&learned);
+        let counter = Counter { used: 60, version: number, ..Counter::unused(instance, window) };
+        let limit = bench.limits[0].id();
+        let want = Want { limit, values: Vec::new(), window, need, want: need, counter };
+        bench.event(own, Event::LeaseRequested(LeaseRequested { at: NOW, number, wants: vec![want] }));
+        let holder = &bench.engines[usize::from(own.0)].instances().all[&instance].holders[0];
+        assert_eq!(holder.granted, granted, "after {adjust}");
+    };
+    check(1, 0, 60, 60);
+    check(2, 0, 140, 60);
+    check(3, -50, 151, 60);
+    check(4, 0, 150, 150);
+    check(5, 1, 151, 150);
+}

@@ -1,0 +1,203 @@
+//! What the oracle knows of usage that was told and of corrections: each has its effect once, in every lane, and exactly.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{
+    decision::{Holder, Instance},
+    event::Learned,
+    id::{CallId, InstanceId, Lane},
+    ledger::{Adjusted, Charge, Charged, Corrected},
+    limit::Unit,
+    time::Time,
+};
+
+use super::{Obligation, Oracle, amount, books::cost, stands, values};
+use crate::world::call::{Bill, Wish};
+
+/// What was told, and what became of it.
+#[derive(Default)]
+pub(crate) struct Told {
+    calls: BTreeMap<CallId, Tale>,
+    /// Corrections by id: the call, the attempt and the number of the book; and how often they stand in the ledger.
+    corrections: BTreeMap<String, (Tale, usize)>,
+    /// Which lanes have adjusted for which source and id.
+    adjusted: BTreeSet<(Lane, String, String)>,
+    /// What was added to counters.
+    pub(super) moved: BTreeMap<(InstanceId, Time), i128>,
+    /// How far counters may be overdrawn: by what was added, and what was leased of them then.
+    pub(super) overdrawn: BTreeMap<(InstanceId, Time), i128>,
+}
+
+/// One thing that was told.
+struct Tale {
+    wish: Wish,
+    written: bool,
+    excused: bool,
+    rows: u32,
+    /// Counters that were moved, or gone.
+    moves: usize,
+}
+
+impl Tale {
+    const fn of(wish: Wish) -> Self {
+        Self { wish, written: false, excused: false, rows: 0, moves: 0 }
+    }
+}
+
+impl Oracle {
+    /// Another system tells of this.
+    pub(crate) fn told(&mut self, call: CallId, wish: Wish) {
+        self.told.calls.entry(call).or_insert_with(|| Tale::of(wish));
+    }
+
+    /// An attempt is to cost what another book says.
+    pub(crate) fn corrects(&mut self, learned: &Learned, book: usize) {
+        let attempt = &learned.is.attempt;
+        let known = self.attempts.get(&(attempt.call, attempt.attempt)).map(|seen| seen.wish);
+        let Some(wish) = known.or_else(|| Some(self.told.calls.get(&attempt.call)?.wish)) else {
+            return self.broken(Obligation::ChargesAreExact, format!("{} corrects nothing known", learned.id));
+        };
+        self.told.corrections.insert(learned.id.clone(), (Tale::of(wish), book));
+    }
+
+    /// It is in a journal, or no longer.
+    pub(super) fn told_written(&mut self, learned: &Learned, written: bool) {
+        let tale = match &learned.was {
+            Some(_) => self.told.corrections.get_mut(&learned.id).map(|(tale, _)| tale),
+            None => self.told.calls.get_mut(&learned.is.attempt.call),
+        };
+        if let Some(tale) = tale {
+            tale.written |= written;
+            tale.excused |= !written;
+        }
+    }
+
+    /// A row of something that was told; false if it is none.
+    pub(super) fn told_row(&mut self, charged: &Charged) -> bool {
+        let settled = &charged.settled;
+        let Some(tale) = self.told.calls.get_mut(&settled.attempt.call) else { return false };
+        tale.rows += 1;
+        let (rows, wish) = (tale.rows, tale.wish);
+        if rows > 1 {
+            self.broken(Obligation::NothingIsChargedTwice, format!("{} is told in {rows} rows", settled.attempt.call));
+        }
+        let usage = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
+        let fits = |book| amount(Unit::Usd, &wish, book, wish.bill) == sum(&charged.charges);
+        if usage != Some(wish.bill) || !(fits(0) || fits(1)) {
+            let detail = format!("{:?} was told and {usage:?} is charged, {}", wish.bill, sum(&charged.charges));
+            self.broken(Obligation::ChargesAreExact, detail);
+        }
+        true
+    }
+
+    pub(super) fn corrected(&mut self, corrected: &Corrected) {
+        let Corrected { id, reversed, charged, .. } = corrected;
+        let Some((tale, book)) = self.told.corrections.get_mut(id) else {
+            return self.broken(Obligation::NothingIsChargedTwice, format!("{id} is corrected by nobody"));
+        };
+        tale.rows += 1;
+        let (rows, wish, book) = (tale.rows, tale.wish, *book);
+        if rows > 1 {
+            self.broken(Obligation::NothingIsChargedTwice, format!("{id} corrects {rows} times"));
+        }
+        let total = charged.settled.usage.total().unwrap_or_default();
+        let bill = Bill { input: total.uncached_input, output: total.output };
+        let was = |book| amount(Unit::Usd, &wish, book, bill) == sum(reversed);
+        if sum(&charged.charges) != amount(Unit::Usd, &wish, book, bill) || !(was(0) || was(1)) {
+            self.broken(Obligation::ChargesAreExact, format!("{id} takes back {} wrongly", sum(reversed)));
+        }
+        self.books.corrected += sum(&charged.charges) - sum(reversed);
+    }
+
+    pub(super) fn adjusted(&mut self, lane: Lane, adjusted: &Adjusted) {
+        let Adjusted { source, id, call, posted, gone, .. } = adjusted;
+        if !self.told.adjusted.insert((lane, source.clone(), id.clone())) {
+            self.broken(Obligation::NothingIsChargedTwice, format!("{id} of {source} moves lane {} twice", lane.0));
+        }
+        let corrects = self.told.corrections.get_mut(id).map(|(tale, _)| (true, tale));
+        let told = corrects.or_else(|| self.told.calls.get_mut(call).map(|tale| (false, tale)));
+        let Some((corrects, tale)) = told else {
+            return self.broken(Obligation::BalancesAreTheLedger, format!("{id} of {source} was told by nobody"));
+        };
+        tale.moves += posted.len() + gone.len();
+        let wish = tale.wish;
+        let mut wrong = Vec::new();
+        for posting in posted {
+            let place = (posting.instance, posting.window);
+            *self.told.moved.entry(place).or_default() += posting.used;
+            let means = |rule: &&super::Rule| {
+                values(&rule.limit, &wish).is_some_and(|values| {
+                    let window = (!stands(rule.limit.window)).then_some(posting.window);
+                    InstanceId::of(rule.id, &values, window) == posting.instance
+                })
+            };
+            let Some(rule) = self.rules.iter().find(means) else {
+                wrong.push(format!("{id} moves a counter that is not its own"));
+                continue;
+            };
+            let fits = |book| amount(rule.limit.unit, &wish, book, wish.bill) == posting.used;
+            if !corrects && !fits(0) && !fits(1) || corrects && rule.limit.unit != Unit::Usd {
+                wrong.push(format!("{id} moves {} of {}", posting.used, rule.limit.name));
+            }
+        }
+        wrong.into_iter().for_each(|detail| self.broken(Obligation::BalancesAreTheLedger, detail));
+    }
+
+    /// What has happened elsewhere is added whatever is left, and what is leased by then may still be spent.
+    pub(super) fn overdraws(&mut self, old: Option<&Instance>, new: &Instance) {
+        for window in &new.windows {
+            let before = old.and_then(|old| old.windows.iter().find(|before| before.start == window.start));
+            if window.adjusted > before.map_or(0, |before| before.adjusted) {
+                let used = |holder: &Holder| {
+                    holder.used.iter().find(|(start, _)| *start == window.start).map_or(0, |(_, used)| *used)
+                };
+                let taken = new.holders.iter().map(|holder| used(holder).max(holder.granted - holder.returned));
+                let reached = window.adjusted + taken.sum::<i128>();
+                let known = self.told.overdrawn.entry((new.id, window.start)).or_default();
+                *known = reached.max(*known);
+            }
+        }
+    }
+
+    /// At rest: what is in a journal for good has a row and has moved every counter that it is about, and the counters are moved by
+    /// that and nothing else.
+    pub(super) fn told_is_done(&mut self) {
+        let mut broken = Vec::new();
+        for (call, tale) in &mut self.told.calls {
+            if !tale.written || tale.excused {
+                continue;
+            }
+            let about = self.rules.iter().filter(|rule| {
+                let counts = amount(rule.limit.unit, &tale.wish, 0, tale.wish.bill) != 0;
+                counts && values(&rule.limit, &tale.wish).is_some()
+            });
+            let about = about.count();
+            if tale.rows != 1 || tale.moves != about {
+                broken.push(format!("{call} was told: {} rows, {} of {about} counters", tale.rows, tale.moves));
+            }
+            tale.excused = true;
+        }
+        for (id, (tale, _)) in &mut self.told.corrections {
+            if tale.written && !tale.excused && tale.rows != 1 {
+                broken.push(format!("{id} was told and corrects {} times", tale.rows));
+            }
+            tale.excused = true;
+        }
+        broken.into_iter().for_each(|detail| self.broken(Obligation::NoCallIsUnaccounted, detail));
+        let mut broken = Vec::new();
+        for (_, instance) in self.books.instances.values() {
+            for window in &instance.windows {
+                let moved = self.told.moved.get(&(instance.id, window.start)).copied().unwrap_or(0);
+                if moved != window.adjusted {
+                    let known = (instance.id, window.start);
+                    broken.push(format!("{known:?} is adjusted by {}, the ledger says {moved}", window.adjusted));
+                }
+            }
+        }
+        broken.into_iter().for_each(|detail| self.broken(Obligation::BalancesAreTheLedger, detail));
+    }
+}
+
+fn sum(charges: &[Charge]) -> i128 {
+    charges.iter().map(|charge| cost(&charge.price)).sum()
+}
