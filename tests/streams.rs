@@ -257,6 +257,17 @@ async fn a_stream_ends_with_the_money_in_the_dialect_of_its_client() {
 }
 
 #[tokio::test]
+async fn where_less_than_a_slice_is_left_a_stream_begins_with_that() {
+    for (amount, status, last) in [(200, 200, "length"), (20, 429, "insufficient_quota")] {
+        let house = House::open(vec![sliced(amount)]).await;
+        let answer = house.chat("sandbox/20000", json!({ "stream": true })).await;
+        assert_eq!(answer.status().as_u16(), status, "{amount}");
+        let answer = answer.text().await.unwrap();
+        assert!(answer.contains(last), "{amount}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_fits_or_may_finish_comes_whole() {
     let finishing = Limit { on_exceed: OnExceed::Finish, ..sliced(2_000) };
     // All is counted by the byte, so that holds grow far beyond the 300 tokens of the first.
@@ -269,7 +280,6 @@ async fn a_stream_that_fits_or_may_finish_comes_whole() {
         assert_eq!((usage, events.last()), (Some(tokens), Some(&Value::from("[DONE]"))));
         let settled = &house.ledger(1).await.settled[0];
         assert_eq!((settled.outcome, &settled.usage.completeness), (Outcome::Complete, &Completeness::Exact));
-        eventually("the balance", || true).await;
         let ledger = house.ledger(1).await;
         assert_eq!(ledger.overrun > 2_000, overrun, "{}", ledger.overrun);
     }

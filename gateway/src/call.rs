@@ -40,6 +40,8 @@ use crate::{
     worker::Worker,
 };
 
+/// What a stream begins with where a whole slice is not to be had.
+const SMALL_SLICES: [u64; 2] = [SLICE / 4, SLICE / 32];
 /// Bodies above this are looked at off the async threads.
 const OFFLOAD: usize = 1 << 20;
 /// The header in which a client names its session.
@@ -274,15 +276,22 @@ async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<Adm
     let facts = facts(worker, arrival, aim, admitted_at);
     let mut tight = None;
     let slice = (facts.stream && aim.facts.all_output_visible).then_some(SLICE);
-    let first = worker.shared.limits.admit(Ask { attempt: &facts, bound: &aim.bound, slice, now: admitted_at }).await;
-    let admitted = match first {
-        Err(refusal) if may_fit(&refusal, aim) => {
-            let bound = tight.insert(tightened(arrival, aim).await?);
-            worker.shared.limits.admit(Ask { attempt: &facts, bound, slice, now: admitted_at }).await
-        }
-        other => other,
-    };
+    let limits = &worker.shared.limits;
+    let mut admitted = limits.admit(Ask { attempt: &facts, bound: &aim.bound, slice, now: admitted_at }).await;
+    if let Err(refusal) = &admitted
+        && may_fit(refusal, aim)
+    {
+        let bound = tight.insert(tightened(arrival, aim).await?);
+        admitted = limits.admit(Ask { attempt: &facts, bound, slice, now: admitted_at }).await;
+    }
     let bound = tight.as_ref().unwrap_or(&aim.bound);
+    // Near the end a stream begins with what is left, and ends there.
+    for slice in SMALL_SLICES {
+        let is_reached = |refusal: &Refusal| refusal.code == ErrorCode::HardLimitReached;
+        if facts.stream && aim.facts.all_output_visible && admitted.as_ref().is_err_and(|refusal| is_reached(refusal)) {
+            admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now: admitted_at }).await;
+        }
+    }
     let permit = match admitted {
         Ok(permit) => permit,
         Err(refusal) => {

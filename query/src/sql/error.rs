@@ -20,7 +20,9 @@ pub enum QueryError {
     #[error("{0}")]
     TooLarge(String),
     /// It needs more memory or temporary space than a query may use.
-    #[error("the query needs more memory or temporary space than there is for it; ask for fewer rows, columns or groups")]
+    #[error(
+        "the query needs more memory or temporary space than there is for it; ask for fewer rows, columns or groups"
+    )]
     Memory,
     /// Other queries take all places.
     #[error("too many queries are running; try again in a moment")]
