@@ -13,7 +13,7 @@ use std::{
 use schemas::{
     decision::{Claim, Key, LaneState, State},
     event::Event,
-    id::{BookHash, ClaimId, Lane, LimitId, Offset},
+    id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset},
     ledger::{Alarm, AlarmKind, Entry, Fact},
     limit::{Limit, Schedule},
     policy::Policy,
@@ -80,6 +80,8 @@ pub struct Engine {
     lanes: u16,
     state: LaneState,
     instances: Instances,
+    /// How many counters client tags have made, by the id of the one that the others share.
+    seats: HashMap<InstanceId, u32>,
     schedules: HashMap<LimitId, Schedule>,
     limits: HashMap<LimitId, Limit>,
     books: HashMap<BookHash, Arc<Book>>,
@@ -105,6 +107,7 @@ impl Engine {
             lanes,
             state: LaneState::default(),
             instances: Instances::default(),
+            seats: HashMap::new(),
             schedules: HashMap::new(),
             limits: HashMap::new(),
             books: HashMap::new(),

@@ -19,4 +19,6 @@ pub enum Fault {
     LeaseFreedAtRestart,
     /// Something that was learned is remembered, and what it does is lost.
     ClaimWithoutEffect,
+    /// Client tags make as many counters as they like.
+    TagsUncounted,
 }

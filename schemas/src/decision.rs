@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::{
     event::Want,
     id::{ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
-    limit::Schedule,
+    limit::{Limit, Schedule},
     time::Time,
 };
 
@@ -234,6 +234,14 @@ impl Instance {
 
     fn in_window(&self, window: &WindowState) -> impl Iterator<Item = &Holder> {
         self.holders.iter().filter(|holder| holder.may_be_in(window.start))
+    }
+
+    /// The counter of this limit that client tags share which have none of their own as this one; nothing if this is it. Such a
+    /// counter has one window in its name, or none.
+    pub fn shared(&self, limit: &Limit) -> Option<InstanceId> {
+        limit.max_instances?;
+        let window = self.windows.first().filter(|_| !limit.window.stands()).map(|window| window.start);
+        Some(InstanceId::of(self.limit, &limit.shared(&self.values), window)).filter(|shared| *shared != self.id)
     }
 
     /// Its newest window.

@@ -37,7 +37,8 @@ pub struct Limit {
     pub unbounded: OnUnbounded,
     /// The values that a client tag may take with a counter of its own; any other value shares `other`.
     pub values: Vec<String>,
-    /// The most counters that a client tag may make; beyond it all share `other`.
+    /// The most counters that client tags may make in a window, for each value of what else is counted by itself; metering makes
+    /// them, and beyond it all share `other`.
     pub max_instances: Option<u32>,
     /// What happens to a call that does not fit.
     #[serde(default)]
@@ -285,7 +286,25 @@ impl Limit {
         if free || self.values.iter().any(|known| known == value) { value } else { OTHER }
     }
 
-    /// The lane in which the leases of an instance travel: its tenant's where the scope names one, else a hash of the instance.
+    /// The places of client tags among the values that `*` takes.
+    pub fn tag_places(&self) -> impl Iterator<Item = usize> {
+        let each = self.scope.iter().filter(|(_, matcher)| *matcher == Match::Each);
+        each.enumerate().filter(|(_, (dimension, _))| matches!(dimension, Dimension::Tag(_))).map(|(place, _)| place)
+    }
+
+    /// The values of the counter that is shared by all client tags that have none of their own.
+    pub fn shared<S: AsRef<str>>(&self, values: &[S]) -> Vec<String> {
+        let mut shared: Vec<String> = values.iter().map(|value| value.as_ref().to_owned()).collect();
+        for place in self.tag_places() {
+            if let Some(value) = shared.get_mut(place) {
+                OTHER.clone_into(value);
+            }
+        }
+        shared
+    }
+
+    /// The lane in which the leases of an instance travel: its tenant's where the scope names one, else a hash of the instance, so
+    /// that counters of which there may only be so many are all in one.
     pub fn home<S: AsRef<str>>(&self, values: &[S], lanes: u16) -> Lane {
         let mut taken = values.iter();
         for (dimension, matcher) in &self.scope {
@@ -301,7 +320,11 @@ impl Limit {
                 return Lane::of(tenant.as_bytes(), lanes);
             }
         }
-        Lane::of(&InstanceId::of(self.id(), values, None).0, lanes)
+        let instance = match self.max_instances {
+            Some(_) => InstanceId::of(self.id(), &self.shared(values), None),
+            None => InstanceId::of(self.id(), values, None),
+        };
+        Lane::of(&instance.0, lanes)
     }
 }
 

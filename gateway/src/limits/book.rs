@@ -38,6 +38,17 @@ struct Named {
     instance: InstanceId,
 }
 
+/// What a value of client tags has of a limit of which there may only be so many counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seat {
+    /// A counter of its own.
+    Own,
+    /// None, and it may get one.
+    Free,
+    /// None, and there may be no more.
+    None,
+}
+
 /// What a try to hold asks metering for.
 pub(crate) struct Requests {
     /// Now, by the clock that only goes forward.
@@ -72,6 +83,10 @@ pub(crate) struct Book {
     names: Map<LimitId, Map<String, Named>>,
     slots: Map<InstanceId, Slot>,
     views: Map<InstanceId, Arc<Instance>>,
+    /// The limits of which there may only be so many counters.
+    capped: Map<LimitId, Arc<Limit>>,
+    /// How many counters client tags have made, by the id of the one that the others share.
+    seats: Map<InstanceId, u32>,
     heard: Vec<Heard>,
 }
 
@@ -88,6 +103,8 @@ impl Book {
             names: Map::default(),
             slots: Map::default(),
             views: Map::default(),
+            capped: Map::default(),
+            seats: Map::default(),
             heard: vec![Heard::default(); usize::from(lanes)],
         }
     }
@@ -111,6 +128,13 @@ impl Book {
         for slot in self.slots.values_mut() {
             if let Some(limit) = by_id.get(&slot.limit_id) {
                 slot.limit = Arc::clone(limit);
+            }
+        }
+        self.capped = by_id.into_iter().filter(|(_, limit)| limit.max_instances.is_some()).collect();
+        self.seats.clear();
+        for view in self.views.values() {
+            if let Some(shared) = self.capped.get(&view.limit).and_then(|limit| view.shared(limit)) {
+                *self.seats.entry(shared).or_default() += 1;
             }
         }
     }
@@ -138,18 +162,27 @@ impl Book {
     }
 
     pub(crate) fn view(&mut self, id: InstanceId, view: Option<Arc<Instance>>) {
-        match (view, self.slots.get_mut(&id)) {
-            (Some(view), Some(slot)) => {
-                slot.obey(Arc::clone(&view), self.me);
-                self.views.insert(id, view);
+        let Some(view) = view else {
+            let gone = self.views.remove(&id).and_then(|gone| self.shared(&gone));
+            if let Some(seats) = gone.and_then(|shared| self.seats.get_mut(&shared)) {
+                *seats = seats.saturating_sub(1);
             }
-            (Some(view), None) => {
-                self.views.insert(id, view);
-            }
-            (None, _) => {
-                self.views.remove(&id);
-            }
+            return;
+        };
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.obey(Arc::clone(&view), self.me);
         }
+        let shared = self.shared(&view);
+        if self.views.insert(id, view).is_none()
+            && let Some(shared) = shared
+        {
+            *self.seats.entry(shared).or_default() += 1;
+        }
+    }
+
+    /// The counter that client tags share which have none of their own as this one.
+    fn shared(&self, view: &Instance) -> Option<InstanceId> {
+        view.shared(self.capped.get(&view.limit)?)
     }
 
     /// The limits that an attempt falls under, with the values of their `*`.
@@ -158,13 +191,7 @@ impl Book {
         let target = Target { subject, provider: &attempt.provider, model: &attempt.model };
         let own = self.of_tenant.get(&subject.tenant).into_iter().flat_map(|rules| rules.iter());
         let touched = own.chain(self.of_all.iter()).filter_map(|rule| {
-            let mut values = rule.limit.values_for(target)?;
-            let names = self.names.get(&rule.id);
-            let known = names.is_some_and(|names| names.contains_key(&*joined(&values)));
-            let full = rule.limit.max_instances.is_some_and(|most| names.map_or(0, Map::len) >= most as usize);
-            if !known && full {
-                share(&rule.limit, &mut values);
-            }
+            let values = rule.limit.values_for(target)?;
             Some((rule.id, Arc::clone(&rule.limit), values.into_iter().map(str::to_owned).collect()))
         });
         touched.collect()
@@ -202,12 +229,46 @@ impl Book {
         ask: &Ask<'_>,
         requests: &mut Requests,
     ) -> Option<(InstanceId, (Time, Time))> {
-        let names = self.names.entry(rule.id).or_default();
-        let mut name = joined(&values);
-        if !names.contains_key(&*name) && rule.limit.max_instances.is_some_and(|most| names.len() >= most as usize) {
-            share(&rule.limit, &mut values);
-            name = joined(&values);
+        if let Some(most) = rule.limit.max_instances {
+            // Only who leases waits until metering has made a counter; any other call counts in the shared one meanwhile.
+            let (seat, waits) = (self.seat(rule, &values, most, ask.now), rule.limit.mode == Mode::Hard);
+            if seat == Seat::Free && !waits {
+                self.counter(rule, &values, ask, requests)?;
+            }
+            if seat == Seat::None || (seat == Seat::Free && !waits) {
+                for place in rule.limit.tag_places() {
+                    values[place] = OTHER;
+                }
+            }
         }
+        self.counter(rule, &values, ask, requests)
+    }
+
+    /// Whether values have a counter of their own where there may be `most` of them. Metering makes them, and its word counts.
+    fn seat(&self, rule: &Rule, values: &[&str], most: u32, now: Time) -> Seat {
+        let named = self.names.get(&rule.id).and_then(|names| names.get(&*joined(values)));
+        let window = named.map(|named| named.window).filter(|window| now < window.1).or_else(|| {
+            let floor = self.floors.get(&rule.id).copied().unwrap_or(Time::ZERO);
+            self.schedules.get(&rule.id)?.window(now.max(floor))
+        });
+        let start = window.filter(|_| !rule.limit.window.stands()).map(|(start, _)| start);
+        if self.views.contains_key(&InstanceId::of(rule.id, values, start)) {
+            return Seat::Own;
+        }
+        let made = self.seats.get(&InstanceId::of(rule.id, &rule.limit.shared(values), start));
+        if made.is_none_or(|made| *made < most) { Seat::Free } else { Seat::None }
+    }
+
+    /// The counter of these very values.
+    fn counter(
+        &mut self,
+        rule: &Rule,
+        values: &[&str],
+        ask: &Ask<'_>,
+        requests: &mut Requests,
+    ) -> Option<(InstanceId, (Time, Time))> {
+        let names = self.names.entry(rule.id).or_default();
+        let name = joined(values);
         if let Some(named) = names.get(&*name)
             && ask.now < named.window.1
             && (ask.now >= named.window.0 || !fault::is(Fault::WindowGoesBack))
@@ -222,11 +283,11 @@ impl Book {
             window = (off(window.0), off(window.1));
         }
         let stands = rule.limit.window.stands();
-        let instance = InstanceId::of(rule.id, &values, (!stands).then_some(window.0));
+        let instance = InstanceId::of(rule.id, values, (!stands).then_some(window.0));
         names.insert(name.into_owned(), Named { window, instance });
         if !self.slots.contains_key(&instance) {
-            let home = rule.limit.home(&values, self.lanes);
-            let values = values.into_iter().map(str::to_owned).collect();
+            let home = rule.limit.home(values, self.lanes);
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
             let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, (window.1, requests.at));
             slot.view = self.views.get(&instance).cloned();
             let unknown = slot.view.is_none() && rule.limit.mode != Mode::Hard;
@@ -310,15 +371,5 @@ fn joined<'a>(values: &[&'a str]) -> Cow<'a, str> {
         [] => Cow::Borrowed(""),
         [value] => Cow::Borrowed(value),
         several => Cow::Owned(several.join("\u{1f}")),
-    }
-}
-
-/// Client tags beyond those that have a counter of their own share one.
-fn share(limit: &Limit, values: &mut [&str]) {
-    let each = limit.scope.iter().filter(|(_, matcher)| *matcher == Match::Each);
-    for ((dimension, _), value) in each.zip(values) {
-        if matches!(dimension, Dimension::Tag(_)) {
-            *value = OTHER;
-        }
     }
 }

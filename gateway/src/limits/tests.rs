@@ -7,7 +7,7 @@ use schemas::{
     decision::{Holder, Instance, WindowState},
     fixture,
     id::CallId,
-    limit::{Limit, Schedule, Window},
+    limit::{Dimension, Limit, Match, Schedule, Window},
 };
 
 use super::*;
@@ -46,7 +46,10 @@ fn time(micros: i64) -> Time {
 
 impl Bench {
     fn new(window: Window) -> Self {
-        let limit = fixture::limit(100, window);
+        Self::under(fixture::limit(100, window))
+    }
+
+    fn under(limit: Limit) -> Self {
         let paper = Arc::new(Paper::default());
         let limits = Limits::over(me(), Arc::clone(&paper) as Arc<dyn Outlet>, 1);
         limits.lock().rule(std::slice::from_ref(&limit), Duration::from_secs(60));
@@ -56,7 +59,12 @@ impl Bench {
     }
 
     fn hold(&self, now: Time, tokens: u64) -> Tried {
-        let attempt = fixture::attempt(CallId::from_bytes([1; 16]), now);
+        self.hold_of(now, tokens, "")
+    }
+
+    fn hold_of(&self, now: Time, tokens: u64, feature: &str) -> Tried {
+        let mut attempt = fixture::attempt(CallId::from_bytes([1; 16]), now);
+        Arc::make_mut(&mut attempt.subject).tags = vec![("feature".into(), feature.into())];
         let output_cap = OutputCap::NoOutput;
         let bound = Bound::AtMost(AtMost {
             input: tokens,
@@ -70,19 +78,34 @@ impl Bench {
     }
 
     fn decide(&self, start: Time, granted: i128, recall: u64) {
+        self.decide_of(start, granted, recall, &[]);
+    }
+
+    fn decide_of(&self, start: Time, granted: i128, recall: u64, values: &[&str]) -> InstanceId {
         let named = (!self.limit.window.stands()).then_some(start);
-        let id = InstanceId::of::<&str>(self.limit.id(), &[], named);
+        let id = InstanceId::of(self.limit.id(), values, named);
         let holder = Holder { granted, ..Holder::new(me()) };
         let instance = Instance {
             id,
             limit: self.limit.id(),
-            values: Vec::new(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
             amount: 100,
             windows: vec![WindowState { start, end: Time::from_micros(start.as_micros() + DAY), adjusted: 0 }],
             holders: vec![holder],
             recall,
         };
         self.limits.lock().view(id, Some(Arc::new(instance)));
+        id
+    }
+
+    /// The values of the counters that were asked for so far.
+    fn asked(&self) -> Vec<String> {
+        let written = self.paper.written.lock().unwrap();
+        let wants = written.iter().filter_map(|event| match event {
+            Event::LeaseRequested(request) => Some(request.wants.iter().map(|want| want.values.concat())),
+            _ => None,
+        });
+        wants.flatten().collect()
     }
 
     /// The counters in reports so far.
@@ -188,4 +211,32 @@ fn what_was_used_in_a_window_that_is_over_needs_no_lease_where_others_ask_for_it
     assert_eq!(said(&counters), [(10, 0)], "a return is said with the use of every window");
     assert_eq!(said(&bench.limits.report(Lane(0), time(2))), [(10, 40)]);
     assert_eq!(said(&bench.limits.report(Lane(0), time(DAY))), [(10, 50)]);
+}
+
+#[test]
+fn metering_says_which_client_tags_have_a_counter_of_their_own() {
+    let scope = vec![(Dimension::Tag("feature".into()), Match::Each)];
+    let hard = Limit { scope, max_instances: Some(1), ..fixture::limit(100, Window::Day) };
+    let bench = Bench::under(hard.clone());
+    assert!(matches!(bench.hold_of(time(1), 10, "a"), Tried::Short(_)));
+    assert_eq!(bench.asked(), ["a"], "there may be one");
+    let taken = bench.decide_of(time(0), 50, 0, &["b"]);
+    assert!(matches!(bench.hold_of(time(1), 10, "a"), Tried::Short(_)));
+    assert_eq!(bench.asked(), ["a", "other"], "another gateway was first");
+    let shared = bench.decide_of(time(0), 50, 0, &["other"]);
+    let held = |bench: &Bench, feature| match bench.hold_of(time(1), 10, feature) {
+        Tried::Held(permit) => permit.holds[0].instance,
+        tried => panic!("{tried:?}"),
+    };
+    assert_eq!(["a", "b", "c"].map(|feature| held(&bench, feature)), [shared, taken, shared]);
+    bench.limits.lock().view(taken, None);
+    assert!(matches!(bench.hold_of(time(1), 10, "c"), Tried::Short(_)), "its place is free again");
+
+    // What waits for nothing counts in the shared counter until there is one of its own.
+    let soft = Bench::under(Limit { mode: schemas::limit::Mode::Soft, ..hard });
+    assert_eq!(held(&soft, "a"), shared);
+    assert_eq!(soft.asked(), ["a", "other"]);
+    let own = soft.decide_of(time(0), 0, 0, &["a"]);
+    assert_eq!((held(&soft, "a"), held(&soft, "b")), (own, shared));
+    assert_eq!(soft.asked(), ["a", "other"], "there is no place for another");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemas::{
     decision::{Claim, WindowState},
     event::{Learned, Move, Posting},
-    id::{ClaimId, InstanceId, Lane},
+    id::{ClaimId, InstanceId, Lane, LimitId},
     ledger::{Adjusted, AlarmKind, Fact},
     limit::Mode,
     time::Time,
@@ -87,25 +87,33 @@ impl Engine {
         Some(Posting { instance, window: start, used: moved.amount, provision: 0 })
     }
 
-    /// The counter and the start of the window that are meant. One that nobody has opened is opened, if it is not over for so long
-    /// that it may have been known and forgotten.
-    fn find(&mut self, moved: &Move) -> Option<(InstanceId, Time)> {
-        let Move { limit, values, window: at, .. } = moved;
-        let of = |window| InstanceId::of(*limit, values, window);
+    /// The counter and the start of the window that are meant: of these values, or, where there may be no more of them, the shared
+    /// one.
+    pub(super) fn find(&mut self, moved: &Move) -> Option<(InstanceId, Time)> {
+        self.find_of(moved.limit, &moved.values, moved.window).or_else(|| {
+            let shared = self.limits.get(&moved.limit)?.shared(&moved.values);
+            self.find_of(moved.limit, &shared, moved.window).filter(|_| shared != moved.values)
+        })
+    }
+
+    /// The counter of these values. One that nobody has opened is opened, if it is not over for so long that it may have been known
+    /// and forgotten.
+    fn find_of(&mut self, limit: LimitId, values: &[String], at: Time) -> Option<(InstanceId, Time)> {
+        let of = |window| InstanceId::of(limit, values, window);
         // What a limit counted that is in force no more is found by the start of its window.
-        let known = [of(Some(*at)), of(None)].into_iter().find_map(|id| Some((id, self.window_in(id, *at)?.start)));
+        let known = [of(Some(at)), of(None)].into_iter().find_map(|id| Some((id, self.window_in(id, at)?.start)));
         if known.is_some() {
             return known;
         }
-        let rule = self.limits.get(limit).filter(|rule| rule.home(values, self.lanes) == self.lane)?;
-        let published = self.schedules.get(limit).and_then(|schedule| schedule.window(*at));
-        let (start, end) = published.or_else(|| window::schedule(rule, *at, Duration::ZERO)?.window(*at))?;
-        let id = self.name(*limit, values, start);
-        if self.window_in(id, *at).is_none() {
+        let rule = self.limits.get(&limit).filter(|rule| rule.home(values, self.lanes) == self.lane)?;
+        let published = self.schedules.get(&limit).and_then(|schedule| schedule.window(at));
+        let (start, end) = published.or_else(|| window::schedule(rule, at, Duration::ZERO)?.window(at))?;
+        let id = self.name(limit, values, start);
+        if self.window_in(id, at).is_none() {
             let forgotten = end != Time::MAX && self.state.recorded_at.since(end) > KEPT;
-            self.open(*limit, values, start).filter(|_| !forgotten)?;
+            self.open(limit, values, start).filter(|_| !forgotten)?;
         }
-        Some((id, self.window_in(id, *at)?.start))
+        Some((id, self.window_in(id, at)?.start))
     }
 
     fn window_in(&self, id: InstanceId, at: Time) -> Option<&WindowState> {

@@ -13,6 +13,7 @@ use super::Engine;
 use crate::{
     dedup::{self, Origin},
     escrow::{Answer, Wanted},
+    fault::{self, Fault},
     post,
 };
 
@@ -96,11 +97,24 @@ impl Engine {
         InstanceId::of(limit, values, (!stands).then_some(window))
     }
 
-    /// Finds that counter, or opens it; nothing if the limit or the window is not one of ours.
+    /// Finds that counter, or opens it; nothing if the limit or the window is not one of ours, or there may be no more of them.
     pub(super) fn open(&mut self, limit: LimitId, values: &[String], window: Time) -> Option<InstanceId> {
-        let amount = self.limits.get(&limit)?.amount;
+        let rule = self.limits.get(&limit)?;
+        let amount = rule.amount;
         let (start, end) = self.schedules.get(&limit)?.window(window).filter(|(start, _)| *start == window)?;
         let id = self.name(limit, values, window);
+        if let Some(most) = rule.max_instances
+            && !self.instances.all.contains_key(&id)
+        {
+            let shared = self.name(limit, &rule.shared(values), window);
+            if shared != id {
+                let seats = self.seats.entry(shared).or_default();
+                if *seats >= most && !fault::is(Fault::TagsUncounted) {
+                    return None;
+                }
+                *seats += 1;
+            }
+        }
         let instance = self.instances.all.entry(id).or_insert_with(|| {
             self.instances.dirty.insert(id);
             let (windows, holders) = (Vec::new(), Vec::new());

@@ -15,6 +15,12 @@ use super::Engine;
 impl Engine {
     pub(super) fn policy(&mut self, policy: &Arc<Policy>, next: Offset) {
         self.limits = policy.limits.iter().map(|limit| (limit.id(), limit.clone())).collect();
+        self.seats.clear();
+        for instance in self.instances.all.values() {
+            if let Some(shared) = self.limits.get(&instance.limit).and_then(|limit| instance.shared(limit)) {
+                *self.seats.entry(shared).or_default() += 1;
+            }
+        }
         self.ahead = policy.metering.outage_budget;
         self.abandon_after = policy.metering.abandon_after;
         self.remembers = Duration::from_secs(u64::from(policy.metering.dedup_days) * 24 * 3_600);

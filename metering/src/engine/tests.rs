@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use schemas::{
     decision::{Holder, Instance},
-    event::{Counter, Hold, LeaseRequested, Opened, Outcome, Predecessor, Reported, Settled, Want},
+    event::{Counter, Hold, LeaseRequested, Move, Opened, Outcome, Predecessor, Reported, Settled, Want},
     fixture,
     id::{CallId, InstanceId, ProducerId, Seq},
-    limit::{Unit, Window},
+    limit::{Dimension, Match, Unit, Window},
     tokens::{Usage, Vector},
 };
 
@@ -376,4 +376,25 @@ fn what_is_open_at_a_time_is_over_when_its_gateway_is_gone_or_long_silent() {
     concurrent(day, false, 3);
     concurrent(day + Duration::from_secs(1), false, 0);
     concurrent(Duration::ZERO, true, 0);
+}
+
+#[test]
+fn client_tags_make_as_many_counters_as_they_may_in_a_window() {
+    let scope = vec![(Dimension::Tag("feature".into()), Match::Each)];
+    let limit = Limit { scope, max_instances: Some(2), ..fixture::limit(10, Window::Day) };
+    let mut bench = Bench::under(limit.clone());
+    let start = bench.window();
+    let open = |engine: &mut Engine, value: &str, start| engine.open(limit.id(), &[value.to_owned()], start).is_some();
+    let made = ["a", "b", "c", "other", "a"].map(|value| open(&mut bench.engine, value, start));
+    assert_eq!(made, [true, true, false, true, true]);
+    let (mut restored, at) = (bench.restored(), bench.at);
+    restored.apply(policy(&limit, 1), at);
+    assert!(!open(&mut restored, "c", start), "another member knows how many there are");
+    let moved =
+        |value: &str| Move { home: Lane(0), limit: limit.id(), values: vec![value.to_owned()], window: at, amount: 3 };
+    let of = |window: Time| InstanceId::of(limit.id(), &["other"], Some(window));
+    assert_eq!(restored.find(&moved("c")), Some((of(start), start)), "what passed elsewhere counts in the shared one");
+    bench.wait(24 * 3_600);
+    let next = bench.window();
+    assert!(next > start && open(&mut bench.engine, "c", next), "a new window has none yet");
 }

@@ -106,7 +106,11 @@ impl Engine {
             }
         }
         for id in over {
-            self.instances.all.remove(&id);
+            let gone = self.instances.all.remove(&id);
+            let shared = gone.and_then(|gone| gone.shared(self.limits.get(&gone.limit)?));
+            if let Some(seats) = shared.and_then(|shared| self.seats.get_mut(&shared)) {
+                *seats = seats.saturating_sub(1);
+            }
             self.instances.dirty.remove(&id);
             self.gone.push(Key::Instance(id));
         }

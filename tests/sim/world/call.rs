@@ -22,7 +22,7 @@ use schemas::{
 
 use super::{
     dice::Dice,
-    policy::{MODELS, TENANTS, USERS, price},
+    policy::{FEATURES, MODELS, TENANTS, USERS, price},
 };
 
 /// A call that is open at a gateway.
@@ -75,6 +75,8 @@ pub(crate) struct Wish {
     pub(crate) user: usize,
     pub(crate) provider: usize,
     pub(crate) model: usize,
+    /// What its client says in a tag, if it says so.
+    pub(crate) feature: Option<usize>,
     pub(crate) bound: Bill,
     pub(crate) bill: Bill,
 }
@@ -108,6 +110,7 @@ impl Wish {
             user: dice.index(USERS.len()),
             provider: dice.index(2),
             model: usize::from(dice.one_in(6)),
+            feature: Some(dice.index(FEATURES.len())),
             bound,
             bill: if beyond {
                 Bill { input: 100 * bound.input, output: bill.output }
@@ -129,6 +132,11 @@ impl Wish {
                 tenant: TENANTS[self.tenant].into(),
                 user: USERS[self.user].into(),
                 key: "ci".into(),
+                tags: self
+                    .feature
+                    .map(|feature| ("feature".to_owned(), FEATURES[feature].to_owned()))
+                    .into_iter()
+                    .collect(),
                 ..Subject::default()
             }),
             api: Api::OpenAiChat,

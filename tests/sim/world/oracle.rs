@@ -60,6 +60,8 @@ pub(crate) enum Obligation {
     TheUnknownStaysHeld,
     /// No more calls are open at a time than may be.
     NoMoreAreOpen,
+    /// Client tags make no more counters than they may.
+    NoMoreAreCounted,
     /// No more of a stream is relayed than is held and written down.
     NothingIsRelayedUnheld,
     /// A gateway does not go back to an earlier window.
@@ -225,9 +227,12 @@ impl Oracle {
         let (mut matched, mut broken, mut back) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in self.rules.iter().enumerate() {
             let Some(values) = values(&rule.limit, &wish) else { continue };
+            let shared: Vec<&str> = values.iter().map(|_| "other").collect();
             let is_its = |hold: &&Hold| {
                 let window = (!stands(rule.limit.window)).then_some(hold.window);
-                InstanceId::of(rule.id, &values, window) == hold.instance
+                let shared =
+                    rule.limit.max_instances.is_some() && InstanceId::of(rule.id, &shared, window) == hold.instance;
+                shared || InstanceId::of(rule.id, &values, window) == hold.instance
             };
             match holds.iter().find(is_its) {
                 Some(hold) => {
@@ -468,6 +473,7 @@ fn values(limit: &Limit, wish: &Wish) -> Option<Vec<&'static str>> {
             Dimension::User => USERS[wish.user],
             Dimension::Provider => ["p1", "p2"][wish.provider],
             Dimension::Model => super::policy::MODELS[wish.model],
+            Dimension::Tag(_) => super::policy::FEATURES[wish.feature?],
             _ => return None,
         };
         match matcher {

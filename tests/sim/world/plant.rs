@@ -44,10 +44,11 @@ pub(crate) enum Plant {
     ZombieLakeWriter,
     TailEvictedUnderQuery,
     ClaimWithoutEffect,
+    TagsUncounted,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -80,6 +81,7 @@ impl Plant {
         Self::ZombieLakeWriter,
         Self::TailEvictedUnderQuery,
         Self::ClaimWithoutEffect,
+        Self::TagsUncounted,
     ];
 
     /// The schedule it stands for.
@@ -119,6 +121,7 @@ impl Plant {
             Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
             Self::ClaimWithoutEffect => "the claim of an external event is committed without its effect",
+            Self::TagsUncounted => "each gateway counts for itself how many counters client tags have made",
         }
     }
 
@@ -145,6 +148,7 @@ impl Plant {
             Self::LastUnitsNotRecalled => &M::NothingRecalled,
             Self::LeaseFreedAtRestart => &M::LeaseFreedAtRestart,
             Self::ClaimWithoutEffect => &M::ClaimWithoutEffect,
+            Self::TagsUncounted => &M::TagsUncounted,
             _ => return None,
         })
     }

@@ -17,6 +17,9 @@ use schemas::{
 pub(crate) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 pub(crate) const USERS: [&str; 2] = ["alice", "bob"];
 pub(crate) const MODELS: [&str; 2] = ["cheap", "dear"];
+/// What clients say in a tag; only so many of them have a counter of their own.
+pub(crate) const FEATURES: [&str; 4] = ["search", "chat", "batch", "eval"];
+pub(crate) const FEATURES_COUNTED: u32 = 2;
 
 /// After what silence a gateway's calls are over: those of this world last for half a minute, and it counts on being heard for a
 /// minute.
@@ -56,9 +59,13 @@ fn sliced(limit: Limit) -> Limit {
     Limit { slices: true, ..limit }
 }
 
+fn counted(limit: Limit) -> Limit {
+    Limit { max_instances: Some(FEATURES_COUNTED), ..limit }
+}
+
 /// The limits at first. Later only amounts change.
 pub(crate) fn limits() -> Vec<Limit> {
-    use Dimension::{Model, Provider, Tenant, User};
+    use Dimension::{Model, Provider, Tag, Tenant, User};
     let is = |value: &str| Match::Is(value.to_owned());
     vec![
         limit("acme-total", vec![(Tenant, is("acme"))], Unit::Tokens, 20_000, Window::Total, Mode::Hard),
@@ -77,6 +84,14 @@ pub(crate) fn limits() -> Vec<Limit> {
         limit("acme-at-once", vec![(Tenant, is("acme"))], Unit::Concurrent, 8, Window::Total, Mode::Hard),
         limit("dear-at-once", vec![(Model, is("dear"))], Unit::Concurrent, 1, Window::Total, Mode::Hard),
         sliced(limit("initech-slices", vec![(Tenant, is("initech"))], Unit::Tokens, 9_000, Window::Month, Mode::Hard)),
+        counted(limit(
+            "feature-day",
+            vec![(Tag("feature".into()), Match::Each)],
+            Unit::Tokens,
+            12_000,
+            Window::Day,
+            Mode::Hard,
+        )),
         limit("dear-seen", vec![(Model, is("dear"))], Unit::Requests, 10, Window::Hour, Mode::Observe),
     ]
 }

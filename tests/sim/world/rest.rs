@@ -133,7 +133,7 @@ impl World {
     fn ask_for_the_last(&mut self, tenant: usize, user: usize) {
         let nothing = Bill::default();
         let (model, provider) = (0, self.dice.index(2));
-        let wish = Wish { tenant, user, provider, model, bound: nothing, bill: nothing };
+        let wish = Wish { tenant, user, provider, model, feature: None, bound: nothing, bill: nothing };
         let place = self.dice.index(self.doors.len());
         let before = self.passed;
         let mut least = i128::MAX;
@@ -170,7 +170,7 @@ impl World {
         let place = self.dice.index(self.doors.len());
         let other = (place + 1) % self.doors.len();
         let bill = Bill { input: 1, output: 0 };
-        let wish = Wish { tenant: 0, user: 0, provider: 0, model: 1, bound: bill, bill };
+        let wish = Wish { tenant: 0, user: 0, provider: 0, model: 1, feature: None, bound: bill, bill };
         if !self.insist(place, wish) || !self.come_to_rest() {
             return;
         }

@@ -48,7 +48,8 @@ impl World {
             let ago = if self.outside.one_in(4) { self.outside.below(90_000) } else { self.outside.below(3) };
             let time = Time::from_micros(now.as_micros() - ago as i64 * 1_000_000);
             self.told += 1;
-            let telling = Telling { id: self.told, wish: Wish::any(&mut self.outside), time };
+            let wish = Wish { feature: None, ..Wish::any(&mut self.outside) };
+            let telling = Telling { id: self.told, wish, time };
             self.tellings.push(telling.clone());
             let surplus = self.tellings.len().saturating_sub(REMEMBERED);
             self.tellings.drain(..surplus);

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use schemas::{
     decision::{Holder, Instance, Key, State},
     event::Outcome,
-    id::{InstanceId, Lane, ProducerId, Seq},
+    id::{InstanceId, Lane, LimitId, ProducerId, Seq},
     ledger::{AlarmKind, Charged, Entry, Fact, Rated},
     limit::Unit,
+    time::Time,
     tokens::Completeness,
     wire,
 };
@@ -222,7 +223,27 @@ impl Oracle {
         }
         broken.into_iter().for_each(|(obligation, detail)| self.broken(obligation, detail));
         self.overdraws(old.as_ref(), &new);
+        let (limit, start) = (new.limit, new.windows.first().map(|window| window.start));
         self.books.instances.insert(id, (lane, new));
+        if old.is_none() {
+            self.counted(limit, start);
+        }
+    }
+
+    /// A counter was made: are there as many as there may be of the limit in its window, beside the one that all others share?
+    fn counted(&mut self, limit: LimitId, start: Option<Time>) {
+        let rule = self.rules.iter().find(|rule| rule.id == limit);
+        let Some((rule, most)) = rule.and_then(|rule| Some((rule, rule.limit.max_instances?))) else { return };
+        let of = |known: &&(Lane, Instance)| {
+            let (_, known) = known;
+            let other = known.values.iter().any(|value| value == "other");
+            known.limit == limit && !other && known.windows.first().map(|window| window.start) == start
+        };
+        let counters = self.books.instances.values().filter(of).count();
+        if counters > most as usize {
+            let detail = format!("{} has {counters} counters of {most}", rule.limit.name);
+            self.broken(Obligation::NoMoreAreCounted, detail);
+        }
     }
 }
 
