@@ -15,6 +15,7 @@ mod later;
 mod load;
 mod ops;
 mod publish;
+mod reload;
 mod replay;
 mod rerate;
 mod roles;

@@ -56,7 +56,7 @@ pub(crate) struct Roles {
     rooms: Option<Rooms>,
     drain: Duration,
     /// Closes when it is dropped, so it stays until the last role has stopped.
-    _road: Arc<dyn Road>,
+    road: Arc<dyn Road>,
     /// What has to be true before the process is ready.
     pub(crate) checks: Vec<Check>,
 }
@@ -87,12 +87,17 @@ struct Rooms {
 pub(crate) fn prepare(loaded: &Loaded, roles: &[Role]) -> Result<Arc<dyn Road>, Failure> {
     let road = open_road(&loaded.config)?;
     if roles.contains(&Role::Metering) {
-        publish(&*road, loaded.config.policy(loaded.book.hash()), &loaded.book)?;
+        publish_policy(&*road, loaded)?;
     }
     if roles.contains(&Role::Gateway) {
         road.journal()?;
     }
     Ok(road)
+}
+
+/// Publishes the policy that a configuration makes; says whether anything was new.
+fn publish_policy(road: &dyn Road, loaded: &Loaded) -> Result<bool, journal::Error> {
+    publish(road, loaded.config.policy(loaded.book.hash()), &loaded.book)
 }
 
 /// Opens the log that the configuration names.
@@ -120,7 +125,7 @@ impl Roles {
     ) -> Result<Self, Failure> {
         let drain = loaded.config.server.drain;
         let mut started =
-            Self { door: None, metering: None, rooms: None, drain, _road: Arc::clone(&road), checks: Vec::new() };
+            Self { door: None, metering: None, rooms: None, drain, road: Arc::clone(&road), checks: Vec::new() };
         if roles.contains(&Role::Metering) {
             started.metering = Some(started_metering(&road, ended, &mut started.checks)?);
         }
@@ -132,6 +137,11 @@ impl Roles {
             started.door = Some(door(&loaded.config, &road, alone, ended, &mut started.checks)?);
         }
         Ok(started)
+    }
+
+    /// Puts the policy of another configuration in force, where metering runs; says whether anything was new.
+    pub(crate) fn publish(&self, loaded: &Loaded) -> Result<Option<bool>, journal::Error> {
+        self.metering.as_ref().map(|_| publish_policy(&*self.road, loaded)).transpose()
     }
 
     /// Stops all roles in order.

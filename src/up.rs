@@ -1,6 +1,12 @@
 //! `tollgate up`: the roles, in one process.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use schemas::{
     config::{Dialect, Log},
@@ -17,6 +23,7 @@ use crate::{
     failure::Failure,
     load::{Loaded, load},
     ops::{Ops, Readiness},
+    reload::reload,
     roles::{Ended, Left, Roles, prepare},
 };
 
@@ -28,7 +35,8 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Start Tollgate: every role in this process, or those named.
 ///
-/// Stops on SIGTERM or Ctrl-C: no new calls, open streams end or are settled at the deadline, the log is brought up to date.
+/// Stops on SIGTERM or Ctrl-C: no new calls, open streams end or are settled at the deadline, the log is brought up to date. On
+/// SIGHUP the configuration is read again, and its tenants, limits, models and prices are in force from then on.
 /// Exits with 0; with 64 if the configuration is wrong; with 75 if events had to stay in the journal.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -75,7 +83,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         eprintln!("error: {code}: a log of kind disk has one process with every role; leave --roles out, or use kafka");
         return ExitCode::from(EXIT_USAGE);
     }
-    match serve(Arc::new(loaded), roles) {
+    match serve(&args.config, Arc::new(loaded), roles) {
         Ok(left) => say(&left),
         Err(error) => {
             eprintln!("error: {error}");
@@ -85,7 +93,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// Runs the roles until a signal, or until one of them fails.
-fn serve(loaded: Arc<Loaded>, roles: Vec<Role>) -> Result<Left, Failure> {
+fn serve(file: &Path, loaded: Arc<Loaded>, roles: Vec<Role>) -> Result<Left, Failure> {
     start_tracing();
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let ops = runtime.block_on(Ops::bind(loaded.config.listen.ops))?;
@@ -95,6 +103,7 @@ fn serve(loaded: Arc<Loaded>, roles: Vec<Role>) -> Result<Left, Failure> {
     let starting = start(Arc::clone(&loaded), roles.clone(), sender, Arc::clone(&readiness))?;
     let up = runtime.block_on(async {
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut started = tokio::select! {
             _ = term.recv() => return Ok(None),
             _ = interrupt.recv() => return Ok(None),
@@ -102,10 +111,14 @@ fn serve(loaded: Arc<Loaded>, roles: Vec<Role>) -> Result<Left, Failure> {
         };
         readiness.up(std::mem::take(&mut started.checks));
         greet(&loaded, &roles);
-        let failed = tokio::select! {
-            _ = term.recv() => None,
-            _ = interrupt.recv() => None,
-            failed = ended.recv() => failed,
+        let failed = loop {
+            tokio::select! {
+                _ = term.recv() => break None,
+                _ = interrupt.recv() => break None,
+                failed = ended.recv() => break failed,
+                // Nothing else waits on this thread, so it may take as long as the log does.
+                _ = hangup.recv() => reload(file, &loaded, &started),
+            }
         };
         Ok::<_, Failure>(Some((started, failed)))
     })?;

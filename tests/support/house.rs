@@ -65,6 +65,14 @@ impl Process {
         Self { name: name.to_owned(), dir: dir.to_owned(), roles, gateway, query, ops, child: None, client }
     }
 
+    /// Puts something else in the place of a part of its configuration.
+    pub(crate) fn edit(&self, part: &str, with: &str) {
+        let path = self.dir.join(format!("{}.yaml", self.name));
+        let config = fs::read_to_string(&path).unwrap();
+        assert!(config.contains(part), "{config}");
+        fs::write(path, config.replace(part, with)).unwrap();
+    }
+
     /// A process of all roles on a log on disk.
     pub(crate) fn house(dir: &Path, limits: &str) -> Self {
         Self::new("tollgate", dir, &format!("{{ kind: disk, dir: {}/log }}", dir.display()), limits, None)
@@ -95,6 +103,14 @@ impl Process {
 
     fn said(&self) -> PathBuf {
         self.dir.join(format!("{}.stderr", self.name))
+    }
+
+    /// Has it read its configuration again, and waits until it says this of it.
+    pub(crate) fn reload(&self, until: &str) {
+        let count = || fs::read_to_string(self.said()).unwrap_or_default().matches(until).count();
+        let (pid, before) = (self.child.as_ref().unwrap().id().to_string(), count());
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        self.wait_for(until, || count() > before);
     }
 
     /// Waits until something is so; if it never is, shows what the process said.
