@@ -80,15 +80,10 @@ impl House {
     }
 
     async fn admit_of(&self, user: &str, bound: u64, output: u64) -> Result<Call, Box<Refusal>> {
-        let at_most = AtMost {
-            input: bound,
-            output,
-            requests: 1,
-            cost: Ok(Pico(i128::from(bound))),
-            output_price: Pico(0),
-            output_cap: OutputCap::NoOutput,
-        };
-        let attempt = attempt(user);
+        self.admit_as(attempt(user), at_most(bound, output)).await
+    }
+
+    async fn admit_as(&self, attempt: Attempt, at_most: AtMost) -> Result<Call, Box<Refusal>> {
         let ask =
             Ask { attempt: &attempt, bound: &Bound::AtMost(at_most), slice: Some(SLICE), now: attempt.admitted_at };
         let permit = self.limits.admit(ask).await?;
@@ -155,6 +150,11 @@ fn attempt(user: &str) -> Attempt {
         book: Book::builtin().hash(),
         ..fixture::attempt(CallId::fresh(), time::now())
     }
+}
+
+fn at_most(input: u64, output: u64) -> AtMost {
+    let cost = Ok(Pico(i128::from(input)));
+    AtMost { input, output, requests: 1, cost, output_price: Pico(0), output_cap: OutputCap::NoOutput }
 }
 
 fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mode: Mode) -> Limit {
@@ -227,6 +227,92 @@ async fn a_vector_of_limits_is_held_whole_or_not_at_all() {
     assert_eq!(settled(&books, &tokens).0, 50);
     assert_eq!(settled(&books, &requests).0, 5);
     assert_eq!((settled(&books, &tokens).1, settled(&books, &dollars).1, settled(&books, &requests).1), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_hierarchy_is_held_whole_and_leaks_nothing_however_its_calls_end() {
+    use Dimension::{Key, Model, Project, Tag, Team, Tenant, User};
+    let dir = tempfile::tempdir().unwrap();
+    let level = |(dimension, unit, amount): (Dimension, Unit, i128)| {
+        let scope = vec![(dimension.clone(), Match::Each)];
+        Limit {
+            max_instances: matches!(dimension, Tag(_)).then_some(2),
+            ..limit(&dimension.name(), scope, unit, amount, Window::Month, Mode::Hard)
+        }
+    };
+    let levels = [
+        (Tenant, Unit::Tokens, 9_000),
+        (Team, Unit::Usd, 4_000),
+        (Project, Unit::Requests, 260),
+        (User, Unit::InputTokens, 2_500),
+        (Key, Unit::Tokens, 7_000),
+        (Model, Unit::Concurrent, 40),
+        (Tag("feature".into()), Unit::Tokens, 3_500),
+    ];
+    let limits: Vec<Limit> = levels.into_iter().map(level).collect();
+    let house = House::open(dir.path(), limits.clone());
+    let who = |number: usize| {
+        let of = |name: &str, count: usize| format!("{name}-{}", number % count);
+        let tags = vec![("feature".to_owned(), of("f", 5))];
+        let (team, project, user) = (of("t", 2), of("p", 3), of("u", 4));
+        Subject { tenant: "acme".into(), team, project, user, key: of("k", 2), tags }
+    };
+    // A third of the calls ends well, a third without anybody knowing, and of the rest the client leaves while it waits or before
+    // anything is sent.
+    let caller =
+        async |number: usize| {
+            let (mut used_up, mut unknown, mut last) = (0, 0, None);
+            for turn in number..number + 12 {
+                let attempt = Attempt { subject: Arc::new(who(turn)), ..attempt("") };
+                let waiting = house.admit_as(attempt, at_most(10, 0));
+                let call =
+                    match tokio::time::timeout(Duration::from_millis(if turn % 3 == 2 { 1 } else { 10_000 }), waiting)
+                        .await
+                    {
+                        Ok(Ok(call)) => call,
+                        Ok(Err(refusal)) => {
+                            last = Some(refusal.code);
+                            continue;
+                        }
+                        Err(_) => continue,
+                    };
+                assert_eq!(call.permit.holds.len(), 7, "all or nothing");
+                tokio::task::yield_now().await;
+                match turn % 3 {
+                    0 => {
+                        house.settle(call, used(7), true);
+                        used_up += 7;
+                    }
+                    1 => {
+                        house.settle(call, Usage::missing(Doubt::NoAnswer), false);
+                        unknown += 10;
+                    }
+                    _ => house.limits.give_back(call.permit),
+                }
+            }
+            (used_up, unknown, last)
+        };
+    let ends = futures::future::join_all((0..200).map(caller)).await;
+    let (used_up, unknown): (i128, i128) = ends.iter().fold((0, 0), |sum, end| (sum.0 + end.0, sum.1 + end.1));
+    assert!(ends.iter().any(|end| end.2 == Some(ErrorCode::HardLimitReached)), "nothing was ever refused");
+    house.limits.reports(time::now(), &[time::now()]).into_iter().for_each(|(_, event)| append(&house.journal, &event));
+    let books = house.books();
+    for limit in &limits {
+        let (mut settled, mut held) = (0, 0);
+        for instance in books.iter().filter(|instance| instance.limit == limit.id()) {
+            let window = instance.current().unwrap();
+            let (used, open) = (instance.settled(window), instance.held(window));
+            assert!(used + open <= limit.amount, "{}: {used} + {open}", limit.name);
+            settled += used;
+            held += open;
+        }
+        let wanted = match limit.unit {
+            Unit::Requests => (used_up / 7 + unknown / 10, 0),
+            Unit::Concurrent => (0, 0),
+            _ => (used_up, unknown),
+        };
+        assert_eq!((settled, held), wanted, "{}", limit.name);
+    }
 }
 
 #[tokio::test]
