@@ -28,9 +28,11 @@ use crate::{
     limits::Limits,
     metrics::Meters,
     obey::View,
+    proxy::Checks,
     recover,
     refusals::Refusals,
     report::Reporter,
+    settlement::End,
     sweep::{self, Flights},
     upstream::{BadProvider, Upstream},
     worker::{ByteBudget, CachedView, Shared, Worker},
@@ -195,6 +197,7 @@ fn shared(deps: &GatewayDeps) -> Shared {
         drain_slots: Arc::new(Semaphore::new(drainer::MOST)),
         connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
         connections: 0.into(),
+        checks: Checks::default(),
     }
 }
 
@@ -331,11 +334,18 @@ async fn sweeps(worker: Arc<Worker>) {
     loop {
         ticks.tick().await;
         worker.flights.sweep();
+        for mut attempt in worker.shared.checks.expired(std::time::Instant::now()) {
+            drop(attempt.settle(End::TimedOut, None));
+        }
     }
 }
 
 /// Lets open calls end, then ends them; says how many had to be.
-async fn drain(worker: &Worker, serving: &connection::Serving) -> usize {
+async fn drain(worker: &Arc<Worker>, serving: &connection::Serving) -> usize {
+    // Nobody can settle them any more.
+    let checks = worker.shared.checks.close(worker);
+    let closed = checks.len();
+    checks.into_iter().for_each(|mut attempt| drop(attempt.settle(End::Cut, None)));
     let deadline = Instant::now() + worker.shared.server.drain;
     let is_idle = || serving.open() == 0 && worker.flights.count() == 0;
     while !is_idle() && Instant::now() < deadline {
@@ -351,5 +361,5 @@ async fn drain(worker: &Worker, serving: &connection::Serving) -> usize {
         let lane = worker.lane(&refused.subject.tenant);
         drop(worker.write(lane, &schemas::event::Event::Refused(Box::new(refused)), None));
     }
-    cut
+    cut + closed
 }

@@ -133,7 +133,9 @@ impl Why {
             | Self::Document
             | Self::ImageMaximumUnknown
             | Self::OutputMaximumUnknown => true,
-            Self::UnknownField | Self::UnknownShape | Self::ServerTool | Self::ModelRunsTools | Self::NotStated => false,
+            Self::UnknownField | Self::UnknownShape | Self::ServerTool | Self::ModelRunsTools | Self::NotStated => {
+                false
+            }
         }
     }
 
