@@ -275,3 +275,6 @@ impl Units {
         Ok(Told { status, tokens: Some(tokens), completeness: Some(completeness), ..Told::default() })
     }
 }
+
+#[cfg(test)]
+mod tests;

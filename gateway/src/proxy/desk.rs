@@ -104,7 +104,9 @@ fn settle_as(attempt: &mut Attempt, told: Told) -> Option<Ticket> {
 /// Waits until a settlement is in the journal. If it cannot be written now it stays to be written; only the answer is in doubt.
 async fn written(ticket: Option<Ticket>) -> Result<(), Fault> {
     let Some(ticket) = ticket else { return Ok(()) };
-    ticket.await.map_err(|_| Fault::new(ErrorCode::JournalFull, "it may not have been written down; send the same again"))
+    ticket
+        .await
+        .map_err(|_| Fault::new(ErrorCode::JournalFull, "it may not have been written down; send the same again"))
 }
 
 /// What is asked of a model.

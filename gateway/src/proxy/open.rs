@@ -122,7 +122,7 @@ impl Checks {
     }
 
     /// Takes out what is open at its deadline, and forgets what was settled by then.
-    pub(crate) fn expired(&self, at: Instant) -> Vec<Box<Attempt>> {
+    pub(crate) fn expired(&self, at: Instant) -> Vec<Attempt> {
         let mut table = self.lock();
         while let Some((_, call)) = table.settled.first().copied().filter(|(deadline, _)| *deadline <= at) {
             table.settled.pop_first();
@@ -137,7 +137,7 @@ impl Checks {
     }
 
     /// Takes out what is open of a worker's, which goes down; nothing opens any more.
-    pub(crate) fn close(&self, worker: &Arc<Worker>) -> Vec<Box<Attempt>> {
+    pub(crate) fn close(&self, worker: &Arc<Worker>) -> Vec<Attempt> {
         let mut table = self.lock();
         table.is_closed = true;
         let is_its = |kept: &Kept| matches!(&kept.state, State::Open(attempt) if Arc::ptr_eq(&attempt.worker, worker));
@@ -158,12 +158,12 @@ impl Checks {
 
 impl Table {
     /// Forgets a check; gives its attempt, if it is open.
-    fn forget(&mut self, call: CallId) -> Option<Box<Attempt>> {
+    fn forget(&mut self, call: CallId) -> Option<Attempt> {
         let Kept { owner, name, state, .. } = self.checks.remove(&call)?;
         if let Some(name) = name {
             self.named.remove(&(owner, name));
         }
-        if let State::Open(attempt) = state { Some(attempt) } else { None }
+        if let State::Open(attempt) = state { Some(*attempt) } else { None }
     }
 }
 

@@ -182,3 +182,6 @@ fn choice<T: Copy, const N: usize>(name: &str, value: Value<'_>, choices: [(&str
         wrong(format!("`{name}` is one of {}", names.join(", ")))
     })
 }
+
+#[cfg(test)]
+mod tests;
