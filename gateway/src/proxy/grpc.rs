@@ -22,9 +22,10 @@ use schemas::{
 };
 
 use super::{
+    Wrong,
     asker::{Asker, fault},
     descriptors::{Question, question},
-    desk, envoy,
+    desk, envoy, wrong,
 };
 use crate::{
     body,
@@ -94,27 +95,31 @@ async fn ask(worker: &Arc<Worker>, request: Request<Body>) -> Result<envoy::Resp
     if bytes.len() > MESSAGE_MAX + PREFIX {
         return Err(too_large());
     }
-    let message =
-        message(&bytes).ok_or_else(|| Fault::new(ErrorCode::BadCheck, "one frame, not compressed, is taken"))?;
-    let request = envoy::Request::decode(message)
-        .map_err(|_| Fault::new(ErrorCode::BadCheck, "the message is no RateLimitRequest"))?;
     let call = CallId::fresh();
-    let held = match question(&request, message).map_err(fault)? {
+    let (question, descriptors) = question_of(&bytes).map_err(fault)?;
+    let held = match question {
         Question::Check(check) => desk::check(worker, &view, &asker, call, check).await.map(|passed| passed.holds),
         Question::Final(check, told) => desk::take(worker, &view, &asker, call, (check, told)).await,
         Question::Settle(settlement) => {
             let call = desk::settle(worker, &asker, settlement).await?;
-            return Ok(passed(call, request.descriptors.len(), None));
+            return Ok(passed(call, descriptors, None));
         }
     };
     match held {
-        Ok(holds) => Ok(passed(call, request.descriptors.len(), worker.shared.limits.tightest(&holds))),
+        Ok(holds) => Ok(passed(call, descriptors, worker.shared.limits.tightest(&holds))),
         Err(fault) if is_refusal(&fault) => {
             metrics::refused(fault.code);
-            Ok(refused(&fault, call, request.descriptors.len(), &view.policy).await)
+            Ok(refused(&fault, call, descriptors, &view.policy).await)
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// Reads the body of a request: what it asks, in how many descriptors.
+pub(crate) fn question_of(body: &[u8]) -> Result<(Question, usize), Wrong> {
+    let message = message(body).ok_or_else(|| wrong("one frame, not compressed, is taken"))?;
+    let request = envoy::Request::decode(message).map_err(|_| wrong("the message is no RateLimitRequest"))?;
+    Ok((question(&request, message)?, request.descriptors.len()))
 }
 
 /// Whether the call may not be made, and not: whether the question can be answered.
