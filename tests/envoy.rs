@@ -75,9 +75,14 @@ fn serve(mut socket: &TcpStream, count: &AtomicUsize) -> Option<()> {
         "sandbox/silent" => ("200 OK", json!({ "choices": [] })),
         _ => ("200 OK", json!({ "choices": [], "usage": usage })),
     };
-    let answer = answer.to_string();
-    let head =
-        format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
+    let (kind, answer) = if asked["stream"] == true {
+        let chunk = |data: &dyn std::fmt::Display| format!("data: {data}\n\n");
+        ("text/event-stream", chunk(&json!({ "choices": [], "usage": null })) + &chunk(&answer) + &chunk(&"[DONE]"))
+    } else {
+        ("application/json", answer.to_string())
+    };
+    let size = answer.len();
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {size}\r\n\r\n");
     socket.write_all(format!("{head}{answer}").as_bytes()).ok()
 }
 
@@ -120,7 +125,7 @@ impl Envoy {
 
     /// A call through it.
     fn chat(&self, key: &str, model: &str, max_tokens: u32) -> (u16, reqwest::header::HeaderMap, Value) {
-        let body = json!({ "model": format!("sandbox/{model}"), "max_tokens": max_tokens,
+        let body = json!({ "model": format!("sandbox/{model}"), "max_tokens": max_tokens, "stream": model == "stream",
             "messages": [{ "role": "user", "content": "hello there, how are you?" }] });
         let url = format!("http://{}/v1/chat/completions", self.address);
         // The name that a client gives its call is not taken.
@@ -135,6 +140,16 @@ impl Drop for Envoy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What is answered once it is not that a busy machine did not decide in time.
+fn decided<T>(call: impl Fn() -> (u16, T, Value)) -> (u16, T, Value) {
+    loop {
+        let answer = call();
+        if answer.2["error"]["code"] != "TG2004" {
+            return answer;
+        }
     }
 }
 
@@ -153,13 +168,13 @@ fn two_envoys_and_tollgate_pass_a_limit_exactly_together() {
             scope.spawn(move || {
                 for _ in 0..8 {
                     let Some(envoy) = envoys.get(lane % 3) else {
-                        let (status, ..) = house.chat("tg-acme", 4).unwrap();
+                        let (status, ..) = decided(|| house.chat("tg-acme", 4).unwrap());
                         let counter = if status == 200 { here } else { refused };
                         assert!(status == 200 || status == 429, "{status}");
                         counter.fetch_add(1, Ordering::SeqCst);
                         continue;
                     };
-                    let (status, headers, body) = envoy.chat("tg-acme", "x", 64);
+                    let (status, headers, body) = decided(|| envoy.chat("tg-acme", "x", 64));
                     if status == 200 {
                         passed.fetch_add(1, Ordering::SeqCst);
                         assert!(headers.contains_key("x-ratelimit-remaining"), "{headers:?}");
@@ -205,8 +220,8 @@ fn what_envoy_saw_is_settled_to_the_unit() {
         house.wait_for("the settlement", || rows().len() == calls);
         rows()
     };
-    for (place, most) in [2_000, 64, 10].into_iter().enumerate() {
-        assert_eq!(envoy.chat("tg-acme", "x", most).0, 200);
+    for (place, (model, most)) in [("x", 2_000), ("stream", 64), ("x", 10)].into_iter().enumerate() {
+        assert_eq!(envoy.chat("tg-acme", model, most).0, 200);
         settled(place + 1);
     }
     assert_eq!(envoy.chat("tg-acme", "broken", 64).0, 500);

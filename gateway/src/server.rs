@@ -1,8 +1,8 @@
 //! The gateway as a role: an acceptor, workers with a runtime each, and a drain in a stated order.
 //!
 //! Each worker is one thread with a runtime, clients and a journal buffer of its own; the acceptor deals connections to them
-//! in turn. Going down: no new connections, open calls may end until `server.drain`, what is left is cut and settled, what
-//! is buffered is written, the journal is synced.
+//! in turn. Going down: the open checks of other proxies may be settled, if there are any; no new connections; open calls may end
+//! until `server.drain`; what is left is cut and settled; what is buffered is written; the journal is synced.
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
@@ -152,6 +152,7 @@ impl Gateway {
             .collect();
         let flights: Vec<Arc<Flights>> = (0..count).map(|_| Arc::new(Flights::new())).collect();
         let refusals: Vec<Arc<Refusals>> = (0..count).map(|_| Arc::default()).collect();
+        let closing = CancellationToken::new();
         let mut reporter =
             Some(Reporter::new(Arc::clone(&shared), flights.clone(), refusals.clone(), deps.low_watermark));
         let mut senders = Vec::with_capacity(count);
@@ -165,13 +166,20 @@ impl Gateway {
                 flights: Arc::clone(flights),
                 refusals: Arc::clone(refusals),
                 sockets,
-                shutdown: shutdown.clone(),
+                shutdown: closing.clone(),
                 reporter: reporter.take(),
             };
             let thread = thread::Builder::new().name(format!("gateway-{index}")).spawn(move || desk.run());
             threads.push(thread.map_err(GatewayError::Worker)?);
         }
-        acceptor.block_on(accept(listener, &senders, &shared, shutdown));
+        acceptor.block_on(async {
+            let close = async {
+                shutdown.cancelled().await;
+                last_settlements(&shared).await;
+                closing.cancel();
+            };
+            tokio::join!(accept(listener, &senders, &shared, &closing), close);
+        });
         drop(senders);
         let mut drained = Drained::default();
         for thread in threads {
@@ -206,6 +214,15 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Lets the checks that are open be settled while there is a door to do it at; what is not by then stays held as unknown.
+async fn last_settlements(shared: &Shared) {
+    shared.checks.refuse();
+    let deadline = Instant::now() + shared.server.drain / 2;
+    while shared.checks.are_open() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A connection on its way to a worker, with its place among those that may be open.

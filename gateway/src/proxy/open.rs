@@ -136,10 +136,19 @@ impl Checks {
         expired
     }
 
-    /// Takes out what is open of a worker's, which goes down; nothing opens any more.
+    /// The gateway goes down: nothing opens any more, and what is open may be settled yet.
+    pub(crate) fn refuse(&self) {
+        self.lock().is_closed = true;
+    }
+
+    /// Whether any is open.
+    pub(crate) fn are_open(&self) -> bool {
+        !self.lock().open.is_empty()
+    }
+
+    /// Takes out what is open of a worker's, which goes down.
     pub(crate) fn close(&self, worker: &Arc<Worker>) -> Vec<Attempt> {
         let mut table = self.lock();
-        table.is_closed = true;
         let is_its = |kept: &Kept| matches!(&kept.state, State::Open(attempt) if Arc::ptr_eq(&attempt.worker, worker));
         let its = table.checks.iter().filter(|(_, kept)| is_its(kept)).map(|(call, kept)| (kept.deadline, *call));
         let its: Vec<(Instant, CallId)> = its.collect();

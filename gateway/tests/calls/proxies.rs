@@ -6,12 +6,13 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use schemas::{
+    config::Server,
     event::{Event, Outcome},
     tokens::{Completeness, Doubt},
 };
 use serde_json::{Value, json};
 
-use crate::stage::{KEY, PROXY, Stage, Written, eventually};
+use crate::stage::{KEY, PROXY, Setting, Stage, Written, eventually};
 
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
@@ -103,6 +104,29 @@ async fn what_is_not_settled_is_not_known() {
     }
     let cut = written.settled().into_iter().find(|settled| settled.outcome == Outcome::Cut).unwrap();
     assert_eq!(cut.attempt.call.to_string(), lost["call_id"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_gateway_that_goes_down_waits_for_settlements_and_opens_nothing() {
+    let server = Server { drain: Duration::from_secs(60), ..Server::default() };
+    let stage = Stage::with(NOBODY, Setting { server, ..Setting::default() }).await;
+    let mut open = vec![post(&stage, "/v1/check", KEY, &check(json!({}))).await.1];
+    stage.close();
+    let refused = loop {
+        let answer = post(&stage, "/v1/check", KEY, &check(json!({}))).await;
+        if answer.0 != 200 {
+            break answer;
+        }
+        open.push(answer.1);
+    };
+    assert_eq!(code(&refused), (503, "TG2009"));
+    for check in &open {
+        let told = json!({ "call_id": check["call_id"], "tokens": { "input": 1 } });
+        assert_eq!(post(&stage, "/v1/settle", KEY, &told).await.0, 200);
+    }
+    let (drained, written) = stage.end().await;
+    let complete = written.settled().iter().filter(|settled| settled.outcome == Outcome::Complete).count();
+    assert_eq!((drained.cut, complete), (0, open.len()));
 }
 
 /// What stands in a journal that is in use.

@@ -183,6 +183,11 @@ impl Stage {
         self.http.post(self.url(path)).bearer_auth(KEY).json(body)
     }
 
+    /// Begins to shut the gateway down.
+    pub(crate) fn close(&self) {
+        self.shutdown.cancel();
+    }
+
     /// Shuts the gateway down and says what it wrote.
     pub(crate) async fn end(mut self) -> (Drained, Written) {
         let (drained, dir) = self.stop().await;
