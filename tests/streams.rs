@@ -90,6 +90,7 @@ fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
             targets: vec![Target { provider: "sandbox".into(), model: None }],
         }],
         access: Vec::new(),
+        proxies: Vec::new(),
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
         book: book.hash(),
     }

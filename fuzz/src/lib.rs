@@ -5,6 +5,7 @@
 //! at apart from the answer itself is reached by the feature `fuzz` of the crates. Nothing here keeps state between two inputs.
 
 pub mod amounts;
+pub mod checks;
 pub mod config;
 pub mod dice;
 pub mod events;

@@ -1,16 +1,74 @@
 //! Admission: every limit that a call falls under is held, or the call is refused.
 //!
 //! Where what is leased does not suffice, metering is asked and the call waits a bounded time for its decision. Nothing is held
-//! while it waits, so calls cannot block each other.
+//! while it waits, so calls cannot block each other. A call that passes here and one that another proxy asks for are the same.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
+use schemas::{
+    bound::{self, Bound, BoundError, OutputCap},
+    error_code::ErrorCode,
+    event::{self, Api, Refused},
+    id::{CallId, Lane},
+    json::Tree,
+    ledger::Unpriced,
+    limit::Unit,
+    money::Pico,
+    price::{Book, CapField, Encoding, Key, ModelFacts},
+    subject::Subject,
+    time::Time,
+};
 use tokio::time;
 
-use crate::limits::{Ask, Extension, Limits, Permit, Refusal, Tried};
+use crate::{
+    attempt::{Attempt, Call, Flight},
+    error::{AtLimit, Fault, RATE},
+    limits::{Ask, Extension, Limits, Permit, Refusal, SLICE, Tried},
+    meter::estimate::measure,
+    obey::PolicyView,
+    request::{Cap, CapMember},
+    worker::Worker,
+};
 
 /// The longest that a call waits for a lease.
 const PATIENCE: Duration = Duration::from_millis(2_000);
+/// What a stream begins with where a whole slice is not to be had.
+const SMALL_SLICES: [u64; 2] = [SLICE / 4, SLICE / 32];
+
+/// An attempt that is to be made: who, where to, and the most that it can use.
+pub(crate) struct Candidate<'a> {
+    pub(crate) call: CallId,
+    pub(crate) accepted_at: Time,
+    pub(crate) view: &'a PolicyView,
+    pub(crate) subject: &'a Arc<Subject>,
+    pub(crate) lane: Lane,
+    pub(crate) api: Api,
+    pub(crate) provider: &'a str,
+    pub(crate) model: &'a str,
+    pub(crate) model_requested: &'a str,
+    pub(crate) stream: bool,
+    pub(crate) facts: ModelFacts,
+    pub(crate) bound: &'a Bound,
+    /// What is sent, so that its bound can be tightened; nothing where only the bound is known.
+    pub(crate) body: Option<&'a Bytes>,
+    /// Whether its output can be held slice by slice.
+    pub(crate) may_slice: bool,
+    pub(crate) session_id: String,
+}
+
+/// What becomes of an attempt at its limits: it may be made, with this cap, or they refuse it.
+pub(crate) type Admission = Result<(Attempt, Option<Cap>), Box<NotAdmitted>>;
+
+/// An attempt that a limit refuses.
+pub(crate) struct NotAdmitted {
+    pub(crate) refusal: Box<Refusal>,
+    facts: event::Attempt,
+    bound: Bound,
+}
 
 impl Limits {
     /// Takes a hold on every limit that the attempt falls under.
@@ -46,4 +104,200 @@ impl Limits {
             }
         }
     }
+}
+
+impl Candidate<'_> {
+    /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
+    pub(crate) async fn admit(self, worker: &Arc<Worker>) -> Result<Admission, Fault> {
+        if worker.emitter.failing() {
+            return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
+        }
+        let flight = Flight::open(worker, self.lane);
+        let now = flight.admitted_at;
+        let facts = self.attempt(worker, now);
+        let mut tight = None;
+        let slice = self.may_slice.then_some(SLICE);
+        let limits = &worker.shared.limits;
+        let mut admitted = limits.admit(Ask { attempt: &facts, bound: self.bound, slice, now }).await;
+        if let (Err(refusal), Some(body)) = (&admitted, self.body)
+            && self.may_fit(refusal)
+        {
+            let bound = tight.insert(self.tightened(body.clone()).await?);
+            admitted = limits.admit(Ask { attempt: &facts, bound, slice, now }).await;
+        }
+        let bound = tight.as_ref().unwrap_or(self.bound);
+        // Near the end a stream begins with what is left, and ends there.
+        for slice in SMALL_SLICES {
+            let is_reached = |refusal: &Refusal| refusal.code == ErrorCode::HardLimitReached;
+            if self.may_slice && admitted.as_ref().is_err_and(|refusal| is_reached(refusal)) {
+                admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now }).await;
+            }
+        }
+        let permit = match admitted {
+            Ok(permit) => permit,
+            Err(refusal) => return Ok(Err(Box::new(NotAdmitted { refusal, facts, bound: bound.clone() }))),
+        };
+        for refusal in &permit.observed {
+            count(worker, &facts, bound, refusal, true);
+        }
+        if permit.hard && worker.is_behind() {
+            worker.shared.limits.give_back(permit);
+            return Err(Fault::new(
+                ErrorCode::JournalBehind,
+                "calls under a hard limit wait until it has caught up; try again",
+            ));
+        }
+        let cap = cap(&permit, bound, &self.facts);
+        let Self { accepted_at, session_id, .. } = self;
+        let call = Call { accepted_at, balance_age_ms: permit.balance_age_ms, session_id };
+        let book = Arc::clone(&self.view.book);
+        Ok(Ok((Attempt::new(Arc::clone(worker), flight, facts, permit, book, call), cap)))
+    }
+
+    fn attempt(&self, worker: &Worker, admitted_at: Time) -> event::Attempt {
+        event::Attempt {
+            call: self.call,
+            attempt: 1,
+            admitted_at,
+            subject: Arc::clone(self.subject),
+            api: self.api,
+            provider: self.provider.to_owned(),
+            model: self.model.to_owned(),
+            model_requested: self.model_requested.to_owned(),
+            stream: self.stream,
+            book: self.view.policy.book,
+            gateway: Arc::clone(&worker.shared.gateway),
+        }
+    }
+
+    /// Whether counting tokens instead of bytes could make it fit.
+    fn may_fit(&self, refusal: &Refusal) -> bool {
+        let of_tokens = matches!(refusal.unit, Unit::Tokens | Unit::InputTokens | Unit::Usd);
+        let for_want = matches!(refusal.code, ErrorCode::HardLimitReached | ErrorCode::LeaseNotObtained);
+        of_tokens && for_want && self.facts.encoding != Encoding::None && matches!(self.bound, Bound::AtMost(_))
+    }
+
+    /// The bound in tokens, counted off the async threads. The body is read again for it: keeping every call's tree until it is
+    /// admitted would take several times the memory of its body, and counting takes far longer than reading.
+    async fn tightened(&self, body: Bytes) -> Result<Bound, Fault> {
+        let (api, at, book) = (self.api, self.accepted_at, Arc::clone(&self.view.book));
+        let (provider, model, facts) = (self.provider.to_owned(), self.model.to_owned(), self.facts);
+        let work = move || {
+            let tree = Tree::read(&body).map_err(|_| off_thread())?;
+            bound_of(api, &tree, &book, (&provider, &model, at), &facts, facts.encoding)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
+    }
+}
+
+impl NotAdmitted {
+    /// Counts the refusal, and says it to the client.
+    pub(crate) fn tell(&self, worker: &Worker) -> Fault {
+        count(worker, &self.facts, &self.bound, &self.refusal, false);
+        fault_of(&self.refusal, self.facts.admitted_at)
+    }
+
+    /// Counts it as one that would have been: the call is made otherwise.
+    pub(crate) fn observe(&self, worker: &Worker) {
+        count(worker, &self.facts, &self.bound, &self.refusal, true);
+    }
+}
+
+pub(crate) fn off_thread() -> Fault {
+    Fault::new(ErrorCode::TooBusy, "the body could not be looked at; try again")
+}
+
+/// The most that a body can make a model use.
+pub(crate) fn bound_of(
+    api: Api,
+    tree: &Tree<'_>,
+    book: &Book,
+    (provider, model, at): (&str, &str, Time),
+    facts: &ModelFacts,
+    encoding: Encoding,
+) -> Result<Bound, Fault> {
+    let key = Key { provider, vendor: api.vendor(), model, tier: "", at };
+    bound::bound(api, tree, facts, book, &key, measure(encoding)).map_err(|error| {
+        let code = match error {
+            BoundError::NotAnObject => ErrorCode::MalformedJson,
+            BoundError::Duplicate(_) => ErrorCode::DuplicateJsonKey,
+            BoundError::NotACount(_) => ErrorCode::BadValue,
+        };
+        Fault::new(code, error.to_string())
+    })
+}
+
+/// The cap that has to be written into the request, so that the hold is the most that can be billed.
+fn cap(permit: &Permit, bound: &Bound, facts: &ModelFacts) -> Option<Cap> {
+    let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.whole)?.output_cap else { return None };
+    let member = match facts.cap_field {
+        CapField::MaxTokens => CapMember::MaxTokens,
+        CapField::MaxCompletionTokens => CapMember::MaxCompletionTokens,
+    };
+    Some(Cap { member, tokens })
+}
+
+/// Counts a refusal.
+fn count(worker: &Worker, facts: &event::Attempt, bound: &Bound, refusal: &Refusal, observed: bool) {
+    let estimated_cost = bound.most().map_or(Err(Unpriced::UnknownModel), |most| most.cost).ok();
+    let record = Refused {
+        at: facts.admitted_at,
+        call: facts.call,
+        subject: Arc::clone(&facts.subject),
+        api: facts.api,
+        provider: facts.provider.clone(),
+        model: facts.model.clone(),
+        model_requested: facts.model_requested.clone(),
+        stream: facts.stream,
+        count: 1,
+        code: refusal.code,
+        observed,
+        limit: refusal.limit.clone(),
+        unit: refusal.unit,
+        amount: refusal.amount,
+        settled: refusal.settled,
+        held: refusal.held,
+        estimated_cost,
+        balance_age_ms: refusal.balance_age_ms,
+        gateway: Arc::clone(&worker.shared.gateway),
+    };
+    worker.refusals.count(refusal.instance, record);
+}
+
+/// What a client is told of a refusal.
+pub(crate) fn fault_of(refusal: &Refusal, at: Time) -> Fault {
+    let shown = |amount: i128| if refusal.unit == Unit::Usd { Pico(amount).to_string() } else { amount.to_string() };
+    let mut message = format!(
+        "limit `{}` of {} {}: {} settled, {} held",
+        refusal.limit,
+        shown(refusal.amount),
+        refusal.unit.name(),
+        shown(refusal.settled),
+        shown(refusal.held),
+    );
+    // Where that is not known the detail says why.
+    if refusal.needed > 0 {
+        message = format!("{message}, and this call may need {}", shown(refusal.needed));
+    }
+    if !refusal.detail.is_empty() {
+        message = format!("{message}; {}", refusal.detail);
+    }
+    if let Some(reset) = refusal.reset_at.filter(|reset| *reset < Time::MAX) {
+        message = format!("{message}; it resets at {reset}");
+    }
+    let fault = Fault::new(refusal.code, message);
+    let mut fault = match refusal.retry_after {
+        Some(wait) => fault.after(wait),
+        None => fault.never(),
+    };
+    fault.limit = Some(Box::new(AtLimit {
+        name: refusal.limit.clone(),
+        unit: refusal.unit,
+        amount: refusal.amount,
+        settled: refusal.settled,
+        held: refusal.held,
+        reset_at: refusal.reset_at,
+        is_rate: refusal.unit == Unit::Concurrent || refusal.reset_at.is_some_and(|reset| reset.since(at) <= RATE),
+    }));
+    fault
 }

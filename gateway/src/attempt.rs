@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use schemas::{
-    event::{self, Event, Settled, Streamed},
+    event::{self, Event, Hold, Settled, Streamed},
     id::{InstanceId, Lane},
     price::Book,
     time::{Time, now},
@@ -171,6 +171,11 @@ impl Attempt {
         if let Some(sliced) = self.permit.as_mut().and_then(|permit| permit.sliced.as_mut()) {
             sliced.of.retain(|instance| *instance != of);
         }
+    }
+
+    /// What it holds.
+    pub(crate) fn holds(&self) -> &[Hold] {
+        self.permit.as_ref().map_or(&[], |permit| &permit.holds)
     }
 
     /// Whether it has been settled.

@@ -46,7 +46,7 @@ pub(crate) fn authenticate(
 }
 
 /// The one credential of a request.
-fn credential<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<'a, str>, Fault> {
+pub(crate) fn credential<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<'a, str>, Fault> {
     let mut found: Option<Cow<'a, str>> = None;
     let mut take = |secret: Cow<'a, str>| match &found {
         Some(other) if *other != secret => Err(Fault::new(

@@ -9,41 +9,35 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, request};
 use schemas::{
-    bound::{self, Bound, BoundError, OutputCap},
+    bound::Bound,
     config::UsageInStream,
     error_code::ErrorCode,
-    event::{self, Api, Refused},
+    event::Api,
     id::{CallId, Lane},
-    json::Tree,
-    ledger::Unpriced,
-    limit::{OnExceed, Unit},
-    money::Pico,
-    price::{Book, CapField, Encoding, Key, ModelFacts},
+    limit::OnExceed,
+    price::{Encoding, ModelFacts},
     subject::Subject,
     time::{Time, now},
 };
 
 use crate::{
-    attempt::{Attempt, Call, Flight},
+    admit::{Candidate, bound_of, off_thread},
+    attempt::Attempt,
     authenticate::authenticate,
     body,
-    error::{AtLimit, Dialect, Fault, RATE},
+    error::{Dialect, Fault},
     heading::{self, Plan},
-    limits::{Ask, Permit, Refusal, SLICE},
-    meter::estimate::measure,
     metrics,
     obey::{Caller, PolicyView},
-    request::{Cap, CapMember, Edits, Parsed, parse},
+    request::{Cap, Edits, Parsed, parse},
     route::{self, short},
     settlement::End,
     upstream::Upstream,
     worker::Worker,
 };
 
-/// What a stream begins with where a whole slice is not to be had.
-const SMALL_SLICES: [u64; 2] = [SLICE / 4, SLICE / 32];
 /// Bodies above this are looked at off the async threads.
-const OFFLOAD: usize = 1 << 20;
+pub(crate) const OFFLOAD: usize = 1 << 20;
 /// The header in which a client names its session.
 const SESSION: HeaderName = HeaderName::from_static("x-tollgate-session-id");
 /// The header that tells a client that the output of its call was capped.
@@ -135,41 +129,50 @@ struct Instead {
 
 /// Admits a call as it is, or, where a limit that is reached says so, once as if another model had been asked for.
 async fn pass(worker: &Arc<Worker>, arrival: &Arrival, aim: Aim) -> Result<Passed, Fault> {
-    let refused = match admit(worker, arrival, &aim).await? {
+    let candidate = arrival.candidate(&aim);
+    let refused = match candidate.admit(worker).await? {
         Ok((attempt, cap)) => return Ok(Passed { attempt, cap, aim, instead: None }),
         Err(refused) => refused,
     };
     let reached = matches!(refused.refusal.code, ErrorCode::HardLimitReached | ErrorCode::SoftLimitReached);
-    let OnExceed::Downgrade(model) = &refused.refusal.on_exceed else { return Err(refused.tell(worker, arrival)) };
+    let OnExceed::Downgrade(model) = &refused.refusal.on_exceed else { return Err(refused.tell(worker)) };
     // Where that model cannot be asked this call, the client is told why its own could not.
     let Some(other) = self::aim(worker, arrival, aim.parsed.body().clone(), Some(model)).await.ok().filter(|_| reached)
     else {
-        return Err(refused.tell(worker, arrival));
+        return Err(refused.tell(worker));
     };
     // The call was not refused, and would have been.
-    drop(self::refused(worker, arrival, &refused.facts, &refused.bound, &refused.refusal, true));
-    match admit(worker, arrival, &other).await? {
+    refused.observe(worker);
+    match arrival.candidate(&other).admit(worker).await? {
         Ok((attempt, cap)) => {
             let instead = Some(Instead { model: model.clone(), limit: refused.refusal.limit.clone() });
             Ok(Passed { attempt, cap, aim: other, instead })
         }
-        Err(refused) => Err(refused.tell(worker, arrival)),
+        Err(refused) => Err(refused.tell(worker)),
     }
 }
 
-/// What becomes of an attempt at its limits: it may be made, with this cap, or they refuse it.
-type Admission = Result<(Attempt, Option<Cap>), Box<NotAdmitted>>;
-
-/// An attempt that a limit refuses.
-struct NotAdmitted {
-    refusal: Box<Refusal>,
-    facts: event::Attempt,
-    bound: Bound,
-}
-
-impl NotAdmitted {
-    fn tell(&self, worker: &Worker, arrival: &Arrival) -> Fault {
-        refused(worker, arrival, &self.facts, &self.bound, &self.refusal, false)
+impl Arrival {
+    /// What is asked of the limits for this call.
+    fn candidate<'a>(&'a self, aim: &'a Aim) -> Candidate<'a> {
+        let session_id = self.head.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(short);
+        Candidate {
+            call: self.call,
+            accepted_at: self.accepted_at,
+            view: &self.view,
+            subject: &self.subject,
+            lane: self.lane,
+            api: self.api,
+            provider: &aim.upstream.provider.name,
+            model: &aim.model,
+            model_requested: &aim.parsed.model,
+            stream: aim.parsed.stream,
+            facts: aim.facts,
+            bound: &aim.bound,
+            body: Some(aim.parsed.body()),
+            may_slice: aim.parsed.stream && aim.facts.all_output_visible,
+            session_id: session_id.unwrap_or_default(),
+        }
     }
 }
 
@@ -180,10 +183,6 @@ impl Worker {
             .load(&self.shared.view)
             .ok_or_else(|| Fault::new(ErrorCode::LogUnreachable, "the policy has not been read yet; try again"))
     }
-}
-
-fn off_thread() -> Fault {
-    Fault::new(ErrorCode::TooBusy, "the body could not be looked at; try again")
 }
 
 /// Looks at a body, on this thread if it is short, as if `model` had been asked for, if one is given.
@@ -232,192 +231,4 @@ fn destination(worker: &Worker, view: &PolicyView, api: Api, name: &str) -> Resu
         return Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never());
     }
     Ok((Arc::clone(upstream), target.model.to_owned()))
-}
-
-/// The bound of a call in tokens, counted off the async threads. The body is read again for it: keeping every call's tree until
-/// it is admitted would take several times the memory of its body, and counting takes far longer than reading.
-async fn tightened(arrival: &Arrival, aim: &Aim) -> Result<Bound, Fault> {
-    let (api, at, book) = (arrival.api, arrival.accepted_at, Arc::clone(&arrival.view.book));
-    let (parsed, upstream) = (Arc::clone(&aim.parsed), Arc::clone(&aim.upstream));
-    let (model, facts) = (aim.model.clone(), aim.facts);
-    let work = move || {
-        let tree = Tree::read(parsed.body()).map_err(|_| off_thread())?;
-        bound_of(api, &tree, &book, (&upstream.provider.name, &model, at), &facts, facts.encoding)
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
-}
-
-fn bound_of(
-    api: Api,
-    tree: &Tree<'_>,
-    book: &Book,
-    (provider, model, at): (&str, &str, Time),
-    facts: &ModelFacts,
-    encoding: Encoding,
-) -> Result<Bound, Fault> {
-    let key = Key { provider, vendor: api.vendor(), model, tier: "", at };
-    bound::bound(api, tree, facts, book, &key, measure(encoding)).map_err(|error| {
-        let code = match error {
-            BoundError::NotAnObject => ErrorCode::MalformedJson,
-            BoundError::Duplicate(_) => ErrorCode::DuplicateJsonKey,
-            BoundError::NotACount(_) => ErrorCode::BadValue,
-        };
-        Fault::new(code, error.to_string())
-    })
-}
-
-/// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
-async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<Admission, Fault> {
-    if worker.emitter.failing() {
-        return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
-    }
-    let flight = Flight::open(worker, arrival.lane);
-    let admitted_at = flight.admitted_at;
-    let facts = facts(worker, arrival, aim, admitted_at);
-    let mut tight = None;
-    let slice = (facts.stream && aim.facts.all_output_visible).then_some(SLICE);
-    let limits = &worker.shared.limits;
-    let mut admitted = limits.admit(Ask { attempt: &facts, bound: &aim.bound, slice, now: admitted_at }).await;
-    if let Err(refusal) = &admitted
-        && may_fit(refusal, aim)
-    {
-        let bound = tight.insert(tightened(arrival, aim).await?);
-        admitted = limits.admit(Ask { attempt: &facts, bound, slice, now: admitted_at }).await;
-    }
-    let bound = tight.as_ref().unwrap_or(&aim.bound);
-    // Near the end a stream begins with what is left, and ends there.
-    for slice in SMALL_SLICES {
-        let is_reached = |refusal: &Refusal| refusal.code == ErrorCode::HardLimitReached;
-        if facts.stream && aim.facts.all_output_visible && admitted.as_ref().is_err_and(|refusal| is_reached(refusal)) {
-            admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now: admitted_at }).await;
-        }
-    }
-    let permit = match admitted {
-        Ok(permit) => permit,
-        Err(refusal) => {
-            return Ok(Err(Box::new(NotAdmitted { refusal, facts, bound: bound.clone() })));
-        }
-    };
-    for refusal in &permit.observed {
-        drop(refused(worker, arrival, &facts, bound, refusal, true));
-    }
-    if permit.hard && worker.is_behind() {
-        worker.shared.limits.give_back(permit);
-        return Err(Fault::new(
-            ErrorCode::JournalBehind,
-            "calls under a hard limit wait until it has caught up; try again",
-        ));
-    }
-    let cap = cap(&permit, bound, &aim.facts);
-    let session_id =
-        arrival.head.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(short).unwrap_or_default();
-    let call = Call { accepted_at: arrival.accepted_at, balance_age_ms: permit.balance_age_ms, session_id };
-    let book = Arc::clone(&arrival.view.book);
-    Ok(Ok((Attempt::new(Arc::clone(worker), flight, facts, permit, book, call), cap)))
-}
-
-/// Whether counting tokens instead of bytes could make it fit.
-fn may_fit(refusal: &Refusal, aim: &Aim) -> bool {
-    let of_tokens = matches!(refusal.unit, Unit::Tokens | Unit::InputTokens | Unit::Usd);
-    let for_want = matches!(refusal.code, ErrorCode::HardLimitReached | ErrorCode::LeaseNotObtained);
-    of_tokens && for_want && aim.facts.encoding != Encoding::None && matches!(aim.bound, Bound::AtMost(_))
-}
-
-fn facts(worker: &Worker, arrival: &Arrival, aim: &Aim, admitted_at: Time) -> event::Attempt {
-    event::Attempt {
-        call: arrival.call,
-        attempt: 1,
-        admitted_at,
-        subject: Arc::clone(&arrival.subject),
-        api: arrival.api,
-        provider: aim.upstream.provider.name.clone(),
-        model: aim.model.clone(),
-        model_requested: aim.parsed.model.clone(),
-        stream: aim.parsed.stream,
-        book: arrival.view.policy.book,
-        gateway: Arc::clone(&worker.shared.gateway),
-    }
-}
-
-/// The cap that has to be written into the request, so that the hold is the most that can be billed.
-fn cap(permit: &Permit, bound: &Bound, facts: &ModelFacts) -> Option<Cap> {
-    let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.whole)?.output_cap else { return None };
-    let member = match facts.cap_field {
-        CapField::MaxTokens => CapMember::MaxTokens,
-        CapField::MaxCompletionTokens => CapMember::MaxCompletionTokens,
-    };
-    Some(Cap { member, tokens })
-}
-
-/// Counts a refusal and says it to the client.
-fn refused(
-    worker: &Worker,
-    arrival: &Arrival,
-    facts: &event::Attempt,
-    bound: &Bound,
-    refusal: &Refusal,
-    observed: bool,
-) -> Fault {
-    let estimated_cost = bound.most().map_or(Err(Unpriced::UnknownModel), |most| most.cost).ok();
-    let record = Refused {
-        at: facts.admitted_at,
-        call: arrival.call,
-        subject: Arc::clone(&arrival.subject),
-        api: arrival.api,
-        provider: facts.provider.clone(),
-        model: facts.model.clone(),
-        model_requested: facts.model_requested.clone(),
-        stream: facts.stream,
-        count: 1,
-        code: refusal.code,
-        observed,
-        limit: refusal.limit.clone(),
-        unit: refusal.unit,
-        amount: refusal.amount,
-        settled: refusal.settled,
-        held: refusal.held,
-        estimated_cost,
-        balance_age_ms: refusal.balance_age_ms,
-        gateway: Arc::clone(&worker.shared.gateway),
-    };
-    worker.refusals.count(refusal.instance, record);
-    fault_of(refusal, facts.admitted_at)
-}
-
-/// What a client is told of a refusal.
-pub(crate) fn fault_of(refusal: &Refusal, at: Time) -> Fault {
-    let shown = |amount: i128| if refusal.unit == Unit::Usd { Pico(amount).to_string() } else { amount.to_string() };
-    let mut message = format!(
-        "limit `{}` of {} {}: {} settled, {} held",
-        refusal.limit,
-        shown(refusal.amount),
-        refusal.unit.name(),
-        shown(refusal.settled),
-        shown(refusal.held),
-    );
-    // Where that is not known the detail says why.
-    if refusal.needed > 0 {
-        message = format!("{message}, and this call may need {}", shown(refusal.needed));
-    }
-    if !refusal.detail.is_empty() {
-        message = format!("{message}; {}", refusal.detail);
-    }
-    if let Some(reset) = refusal.reset_at.filter(|reset| *reset < Time::MAX) {
-        message = format!("{message}; it resets at {reset}");
-    }
-    let fault = Fault::new(refusal.code, message);
-    let mut fault = match refusal.retry_after {
-        Some(wait) => fault.after(wait),
-        None => fault.never(),
-    };
-    fault.limit = Some(Box::new(AtLimit {
-        name: refusal.limit.clone(),
-        unit: refusal.unit,
-        amount: refusal.amount,
-        settled: refusal.settled,
-        held: refusal.held,
-        reset_at: refusal.reset_at,
-        is_rate: refusal.unit == Unit::Concurrent || refusal.reset_at.is_some_and(|reset| reset.since(at) <= RATE),
-    }));
-    fault
 }

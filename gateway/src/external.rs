@@ -312,7 +312,7 @@ fn wrong(what: impl Into<String>) -> Wrong {
     (ErrorCode::BadEvent, what.into())
 }
 
-fn text(name: &str, value: Value<'_>) -> Result<String, Wrong> {
+pub(crate) fn text(name: &str, value: Value<'_>) -> Result<String, Wrong> {
     let text = value.word().ok_or_else(|| wrong(format!("`{name}` is a text")))?;
     if text.len() > TEXT_MAX || text.chars().any(char::is_control) {
         return Err(wrong(format!("`{name}` has at most {TEXT_MAX} bytes and no control characters")));
@@ -320,7 +320,7 @@ fn text(name: &str, value: Value<'_>) -> Result<String, Wrong> {
     Ok(text.into_owned())
 }
 
-fn count(name: &str, value: Value<'_>) -> Result<u64, Wrong> {
+pub(crate) fn count(name: &str, value: Value<'_>) -> Result<u64, Wrong> {
     let count = match value.kind() {
         Kind::Number(digits) => number::count(digits).ok().filter(|count| *count <= COUNT_MAX),
         _ => None,
@@ -335,7 +335,7 @@ fn instant(name: &str, text: &str) -> Result<Time, Wrong> {
         .ok_or_else(|| wrong(format!("`{name}` is an instant such as 2026-11-01T12:00:00Z")))
 }
 
-fn dollars(value: Value<'_>) -> Result<Pico, Wrong> {
+pub(crate) fn dollars(value: Value<'_>) -> Result<Pico, Wrong> {
     let stated = match value.kind() {
         Kind::Number(digits) => number::scaled(digits, 12).map(Pico),
         Kind::Text(text) => Pico::parse_usd(&text.decoded()),
@@ -346,7 +346,7 @@ fn dollars(value: Value<'_>) -> Result<Pico, Wrong> {
 }
 
 /// The counts of disjoint classes; a class that is not named has none.
-fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
+pub(crate) fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
     let members = value.members().ok_or_else(|| wrong(format!("`{name}` is an object of counts")))?;
     let (mut vector, mut seen) = (Vector::default(), Vec::new());
     for (class, value) in members {
@@ -375,7 +375,7 @@ fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
     Ok(vector)
 }
 
-fn tags(value: Value<'_>) -> Result<Vec<(String, String)>, Wrong> {
+pub(crate) fn tags(value: Value<'_>) -> Result<Vec<(String, String)>, Wrong> {
     let members = value.members().ok_or_else(|| wrong("`tags` is an object of texts"))?;
     let mut tags: Vec<(String, String)> = Vec::new();
     for (name, value) in members {

@@ -3,9 +3,17 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, Version};
-use schemas::{error_code::ErrorCode, id::Lane, map::Map, policy::Digest, subject::Subject};
+use schemas::{
+    error_code::ErrorCode, id::Lane, json::Tree, map::Map, policy::Digest, subject::Subject, tokens::Vector,
+};
 
-use crate::{authenticate, head, json::number, obey::Caller, upstream};
+use crate::{
+    authenticate, head,
+    json::number,
+    obey::Caller,
+    proxy::{Check, Name, Settlement, Told, Who, descriptors::Question, grpc, stated},
+    upstream,
+};
 
 /// Reads a count of an answer.
 pub fn count(text: &str) -> Option<u64> {
@@ -45,4 +53,32 @@ pub fn caller(headers: &HeaderMap, query: Option<&str>, key: &str, owner: &Subje
 /// Whether the head of a request can be read in one way only.
 pub fn is_clear(headers: &HeaderMap, version: Version) -> bool {
     head::check(headers, version).is_ok()
+}
+
+/// What another proxy says, as far as all of it has that: each text that is kept, and what was used. The first byte says whether the
+/// rest is a check or a settlement in JSON, or a frame of Envoy's.
+pub fn question(input: &[u8]) -> Option<(Vec<String>, Option<Vector>)> {
+    let (form, input) = input.split_first()?;
+    let of_check = |check: Check| {
+        assert!(!check.expires_in.is_zero() && check.expires_in.as_secs() <= 3_600);
+        let subject = if let Who::Stated(subject) = check.who { subject } else { Subject::default() };
+        let Subject { tenant, team, project, user, key, tags } = subject;
+        let tags = tags.into_iter().chain(check.tags).flat_map(|(name, value)| [name, value]);
+        tags.chain([tenant, team, project, user, key, check.provider]).chain(check.call).collect()
+    };
+    let of_settlement = |settlement: Settlement| {
+        let Told { model, service_tier, response_id, tokens, .. } = settlement.told;
+        let name = if let Name::Call(name) = settlement.name { Some(name) } else { None };
+        ([model, service_tier, response_id].into_iter().chain(name).collect(), tokens)
+    };
+    let json = || Tree::read(input).ok();
+    match form % 3 {
+        0 => Some((of_check(stated::check(json()?.root()).ok()?), None)),
+        1 => Some(of_settlement(stated::settlement(json()?.root()).ok()?)),
+        _ => match grpc::question_of(input).ok()?.0 {
+            Question::Check(check) => Some((of_check(check), None)),
+            Question::Final(check, told) => Some((of_check(check), told.tokens)),
+            Question::Settle(settlement) => Some(of_settlement(settlement)),
+        },
+    }
 }

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use schemas::{error_code::ErrorCode, limit::OnExceed};
 
 use crate::{
+    admit::fault_of,
     attempt::Attempt,
-    call::fault_of,
     emit::Ticket,
     error::Fault,
     limits::{Permit, Refusal, SLICE, Sliced},

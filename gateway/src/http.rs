@@ -20,7 +20,9 @@ use crate::{
     authenticate::authenticate,
     call,
     error::{Dialect, Fault, stamp},
-    metrics, models, route, tell,
+    metrics, models,
+    proxy::{self, grpc, http::Asking},
+    route, tell,
     worker::Worker,
 };
 
@@ -44,6 +46,12 @@ pub(crate) fn stack(worker: &Arc<Worker>) -> Router {
     }
     // Usage that passed elsewhere, as CloudEvents.
     router = router.route("/v1/events", events(worker));
+    // The questions of other proxies, as JSON and as Envoy's rate limit service; Envoy looks whether that is healthy.
+    router = router
+        .route("/v1/check", asking(worker, Asking::Check))
+        .route("/v1/settle", asking(worker, Asking::Settle))
+        .route(grpc::SHOULD_RATE_LIMIT, rate_limit(worker))
+        .route(grpc::HEALTH, health(worker));
     // Routes that later versions serve, and everything else.
     router.fallback(unknown)
 }
@@ -67,6 +75,24 @@ fn api(worker: &Arc<Worker>, api: Api) -> MethodRouter {
 fn events(worker: &Arc<Worker>) -> MethodRouter {
     let serving = Arc::clone(worker);
     post(move |request: Request<Body>| async move { Box::pin(tell::serve(&serving, request)).await })
+        .fallback(|request: Request<Body>| async move { not_allowed(&request, "POST") })
+}
+
+fn asking(worker: &Arc<Worker>, asking: Asking) -> MethodRouter {
+    let serving = Arc::clone(worker);
+    post(move |request: Request<Body>| async move { Box::pin(proxy::http::serve(&serving, asking, request)).await })
+        .fallback(|request: Request<Body>| async move { not_allowed(&request, "POST") })
+}
+
+fn rate_limit(worker: &Arc<Worker>) -> MethodRouter {
+    let serving = Arc::clone(worker);
+    post(move |request: Request<Body>| async move { Box::pin(grpc::should_rate_limit(&serving, request)).await })
+        .fallback(|request: Request<Body>| async move { not_allowed(&request, "POST") })
+}
+
+fn health(worker: &Arc<Worker>) -> MethodRouter {
+    let serving = Arc::clone(worker);
+    post(move |request: Request<Body>| async move { grpc::health(&serving, &request) })
         .fallback(|request: Request<Body>| async move { not_allowed(&request, "POST") })
 }
 

@@ -13,7 +13,7 @@
 //!    taken over; if the process dies, `recover` settles at the next start.
 //! 9. `sweep` keeps deadlines and watermarks, `report` tells metering each second, [`obey`] follows what metering decides.
 //!
-//! Beside calls: `tell` takes usage that passed elsewhere, as [`external`] reads it.
+//! Beside calls: `tell` takes usage that passed elsewhere, as [`external`] reads it; other proxies ask for calls of theirs through `proxy`.
 //!
 //! `call` is steps 2 to 6 in order; `error` makes answers of what goes wrong; `models` lists what a key may use; `metrics` counts.
 
@@ -41,6 +41,7 @@ pub mod meter;
 mod metrics;
 mod models;
 pub mod obey;
+mod proxy;
 pub mod recover;
 mod refusals;
 mod relay;

@@ -17,7 +17,7 @@ use schemas::{
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::{OnExceed, Unit},
+    limit::{Limit, OnExceed, Unit},
     money::Pico,
     subject::Subject,
     time::Time,
@@ -136,6 +136,23 @@ pub struct Refusal {
     pub detail: String,
     /// What the limit does with a call that does not fit.
     pub on_exceed: OnExceed,
+}
+
+/// How a limit stands in one window, as far as is known here.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) limit: Arc<Limit>,
+    pub(crate) settled: i128,
+    pub(crate) held: i128,
+    /// When the window ends, if it ends.
+    pub(crate) reset_at: Option<Time>,
+}
+
+impl Standing {
+    /// What is neither settled nor held.
+    pub(crate) fn left(&self) -> i128 {
+        (self.limit.amount - self.settled - self.held).max(0)
+    }
 }
 
 /// How an attempt ended, for its limits.
@@ -290,6 +307,17 @@ impl Limits {
             Some(Posting { instance: hold.instance, window: hold.window, used, provision })
         });
         posted.collect()
+    }
+
+    /// How the limit stands of which the smallest part is left, among those that are held.
+    pub(crate) fn tightest(&self, holds: &[Hold]) -> Option<Standing> {
+        let book = self.lock();
+        let standings = holds.iter().filter_map(|hold| book.standing(hold));
+        // a/b is less than c/d where ad is less than cb.
+        standings.min_by(|one, other| {
+            let part = |of: &Standing, with: &Standing| of.left().saturating_mul(with.limit.amount);
+            part(one, other).cmp(&part(other, one))
+        })
     }
 
     /// Counters that have to travel in a report to this lane, since no record of a call carries them there.

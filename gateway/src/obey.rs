@@ -17,7 +17,7 @@ use schemas::{
     decision::{Key, State},
     id::{BookHash, Lane, Offset},
     map::Map,
-    policy::{Policy, Record},
+    policy::{Policy, Proxy, Record},
     price::Book,
     subject::Subject,
     time::{self, Time},
@@ -41,6 +41,10 @@ pub struct PolicyView {
     pub book: Arc<Book>,
     /// Whose key it is, by the SHA-256 of the key.
     pub keys: Map<[u8; 32], Caller>,
+    /// The other proxies, by the SHA-256 of their tokens.
+    pub proxies: Map<[u8; 32], Arc<Proxy>>,
+    /// The tenants, and the lane of each.
+    pub tenants: Map<String, Lane>,
 }
 
 /// Whose key it is, and the lane of that tenant.
@@ -55,6 +59,11 @@ pub struct Caller {
 impl PolicyView {
     /// A policy and the book that it names, for a log of so many lanes.
     pub fn new(policy: Policy, book: Arc<Book>, lanes: u16) -> Self {
+        let tenants = policy.tenants.iter().map(|tenant| {
+            let lane = Lane::of(tenant.name.as_bytes(), lanes);
+            (tenant.name.clone(), lane)
+        });
+        let proxies = policy.proxies.iter().map(|proxy| (proxy.token_sha256.0, Arc::new(proxy.clone())));
         let callers = policy.tenants.iter().flat_map(|tenant| {
             let lane = Lane::of(tenant.name.as_bytes(), lanes);
             tenant.keys.iter().map(move |key| {
@@ -69,7 +78,7 @@ impl PolicyView {
                 (key.sha256.0, Caller { subject: Arc::new(subject), lane })
             })
         });
-        Self { keys: callers.collect(), policy, book }
+        Self { keys: callers.collect(), proxies: proxies.collect(), tenants: tenants.collect(), policy, book }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The gateway as a role: an acceptor, workers with a runtime each, and a drain in a stated order.
 //!
 //! Each worker is one thread with a runtime, clients and a journal buffer of its own; the acceptor deals connections to them
-//! in turn. Going down: no new connections, open calls may end until `server.drain`, what is left is cut and settled, what
-//! is buffered is written, the journal is synced.
+//! in turn. Going down: the open checks of other proxies may be settled, if there are any; no new connections; open calls may end
+//! until `server.drain`; what is left is cut and settled; what is buffered is written; the journal is synced.
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
@@ -28,9 +28,11 @@ use crate::{
     limits::Limits,
     metrics::Meters,
     obey::View,
+    proxy::Checks,
     recover,
     refusals::Refusals,
     report::Reporter,
+    settlement::End,
     sweep::{self, Flights},
     upstream::{BadProvider, Upstream},
     worker::{ByteBudget, CachedView, Shared, Worker},
@@ -150,6 +152,7 @@ impl Gateway {
             .collect();
         let flights: Vec<Arc<Flights>> = (0..count).map(|_| Arc::new(Flights::new())).collect();
         let refusals: Vec<Arc<Refusals>> = (0..count).map(|_| Arc::default()).collect();
+        let closing = CancellationToken::new();
         let mut reporter =
             Some(Reporter::new(Arc::clone(&shared), flights.clone(), refusals.clone(), deps.low_watermark));
         let mut senders = Vec::with_capacity(count);
@@ -163,13 +166,20 @@ impl Gateway {
                 flights: Arc::clone(flights),
                 refusals: Arc::clone(refusals),
                 sockets,
-                shutdown: shutdown.clone(),
+                shutdown: closing.clone(),
                 reporter: reporter.take(),
             };
             let thread = thread::Builder::new().name(format!("gateway-{index}")).spawn(move || desk.run());
             threads.push(thread.map_err(GatewayError::Worker)?);
         }
-        acceptor.block_on(accept(listener, &senders, &shared, shutdown));
+        acceptor.block_on(async {
+            let close = async {
+                shutdown.cancelled().await;
+                last_settlements(&shared).await;
+                closing.cancel();
+            };
+            tokio::join!(accept(listener, &senders, &shared, &closing), close);
+        });
         drop(senders);
         let mut drained = Drained::default();
         for thread in threads {
@@ -195,6 +205,7 @@ fn shared(deps: &GatewayDeps) -> Shared {
         drain_slots: Arc::new(Semaphore::new(drainer::MOST)),
         connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
         connections: 0.into(),
+        checks: Checks::default(),
     }
 }
 
@@ -203,6 +214,15 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Lets the checks that are open be settled while there is a door to do it at; what is not by then stays held as unknown.
+async fn last_settlements(shared: &Shared) {
+    shared.checks.refuse();
+    let deadline = Instant::now() + shared.server.drain / 2;
+    while shared.checks.are_open() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A connection on its way to a worker, with its place among those that may be open.
@@ -331,11 +351,18 @@ async fn sweeps(worker: Arc<Worker>) {
     loop {
         ticks.tick().await;
         worker.flights.sweep();
+        for mut attempt in worker.shared.checks.expired(std::time::Instant::now()) {
+            drop(attempt.settle(End::TimedOut, None));
+        }
     }
 }
 
 /// Lets open calls end, then ends them; says how many had to be.
-async fn drain(worker: &Worker, serving: &connection::Serving) -> usize {
+async fn drain(worker: &Arc<Worker>, serving: &connection::Serving) -> usize {
+    // Nobody can settle them any more.
+    let checks = worker.shared.checks.close(worker);
+    let closed = checks.len();
+    checks.into_iter().for_each(|mut attempt| drop(attempt.settle(End::Cut, None)));
     let deadline = Instant::now() + worker.shared.server.drain;
     let is_idle = || serving.open() == 0 && worker.flights.count() == 0;
     while !is_idle() && Instant::now() < deadline {
@@ -351,5 +378,5 @@ async fn drain(worker: &Worker, serving: &connection::Serving) -> usize {
         let lane = worker.lane(&refused.subject.tenant);
         drop(worker.write(lane, &schemas::event::Event::Refused(Box::new(refused)), None));
     }
-    cut
+    cut + closed
 }

@@ -21,6 +21,7 @@ use crate::{
     limits::Limits,
     metrics::Meters,
     obey::{PolicyView, View},
+    proxy::Checks,
     refusals::Refusals,
     sweep::Flights,
     upstream::Upstream,
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) drain_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connection_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connections: AtomicUsize,
+    /// The checks of other proxies.
+    pub(crate) checks: Checks,
 }
 
 /// One worker.

@@ -7,6 +7,9 @@ mod edges;
 #[path = "calls/provider.rs"]
 mod provider;
 #[cfg(test)]
+#[path = "calls/proxies.rs"]
+mod proxies;
+#[cfg(test)]
 #[path = "calls/stage.rs"]
 mod stage;
 

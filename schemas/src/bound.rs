@@ -105,6 +105,8 @@ pub enum Why {
     ImageMaximumUnknown,
     /// The request states no cap of the output, and the catalogue no maximum.
     OutputMaximumUnknown,
+    /// Another proxy asks for the request and does not say.
+    NotStated,
 }
 
 /// Why a request cannot be bounded at all: the client's mistake.
@@ -131,7 +133,9 @@ impl Why {
             | Self::Document
             | Self::ImageMaximumUnknown
             | Self::OutputMaximumUnknown => true,
-            Self::UnknownField | Self::UnknownShape | Self::ServerTool | Self::ModelRunsTools => false,
+            Self::UnknownField | Self::UnknownShape | Self::ServerTool | Self::ModelRunsTools | Self::NotStated => {
+                false
+            }
         }
     }
 
@@ -148,6 +152,7 @@ impl Why {
             Self::Document => "is a document, which its size does not bound",
             Self::ImageMaximumUnknown => "is an image, and how many tokens one can be is not known for this model",
             Self::OutputMaximumUnknown => "caps no output, and the maximum of this model is not known",
+            Self::NotStated => "is not stated, so nothing bounds it",
         }
     }
 }
@@ -204,9 +209,7 @@ pub fn bound(
         }
     };
     let at_most = |input, reach: &cost::Reach<'_>| {
-        let dearest = cost::dearest(book, key, reach, input, output);
-        let output_price = dearest.map_or(Pico(0), |(_, price)| price);
-        AtMost { input, output, requests: 1, cost: dearest.map(|(cost, _)| cost), output_price, output_cap }
+        AtMost::of(cost::dearest(book, key, reach, input, output), (input, output), output_cap)
     };
     let Some((field, why)) = tally.unbounded.take() else {
         return Ok(Bound::AtMost(at_most(tally.input, &reach)));
@@ -216,7 +219,34 @@ pub fn bound(
     Ok(Bound::Unbounded(Unbounded { field, why, most }))
 }
 
+/// The most that a request can use of which only that is said: tokens of input, cached ones included, and of output. What is not
+/// said is not known. Nor is its tier: it may be any that has a price.
+pub fn stated(api: Api, most: (Option<u64>, Option<u64>), book: &Book, key: &Key<'_>) -> Bound {
+    let (input, output, output_cap) = match (api, most) {
+        (Api::AnthropicCountTokens, _) => return Bound::AtMost(AtMost::NOTHING),
+        (Api::OpenAiEmbeddings, (Some(input), None)) => (input, 0, OutputCap::NoOutput),
+        (_, (Some(input), Some(output))) => (input, output, OutputCap::Stated(output)),
+        (_, (None, _)) => return Bound::not_stated("input"),
+        (_, (_, None)) => return Bound::not_stated("output"),
+    };
+    let tiers: Vec<&str> = book.rates(key, &[key.model]).map_or_else(|_| Vec::new(), |rates| rates.tiers().collect());
+    let reach = cost::Reach { tiers: &tiers, writes: (true, true), audio: true, ..cost::Reach::default() };
+    Bound::AtMost(AtMost::of(cost::dearest(book, key, &reach, input, output), (input, output), output_cap))
+}
+
+impl Bound {
+    fn not_stated(field: &str) -> Self {
+        Self::Unbounded(Unbounded { field: field.to_owned(), why: Why::NotStated, most: None })
+    }
+}
+
 impl AtMost {
+    /// A request of so many tokens of input and output.
+    fn of(dearest: Result<(Pico, Pico), Unpriced>, (input, output): (u64, u64), output_cap: OutputCap) -> Self {
+        let output_price = dearest.map_or(Pico(0), |(_, price)| price);
+        Self { input, output, requests: 1, cost: dearest.map(|(cost, _)| cost), output_price, output_cap }
+    }
+
     /// A request that uses no tokens.
     const NOTHING: Self = Self {
         input: 0,

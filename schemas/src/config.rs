@@ -43,7 +43,7 @@ use crate::{
     error_code::ErrorCode,
     id::BookHash,
     limit::{Limit, Unit},
-    policy::{Access, Policy, Tenant},
+    policy::{Access, Policy, Proxy, Tenant},
     price::PriceFile,
 };
 
@@ -76,6 +76,8 @@ pub struct Config {
     pub cors: Cors,
     /// Who may read what.
     pub access: Vec<Access>,
+    /// The other proxies that may ask.
+    pub proxies: Vec<Proxy>,
 }
 
 const SECTIONS: &[&str] = &[
@@ -91,6 +93,7 @@ const SECTIONS: &[&str] = &[
     "metering",
     "cors",
     "access",
+    "proxies",
 ];
 
 impl Config {
@@ -153,6 +156,7 @@ impl Config {
             limits: self.limits.clone(),
             models: self.models.clone(),
             access: self.access.clone(),
+            proxies: self.proxies.clone(),
             metering: self.metering.clone(),
             book,
         }
@@ -203,6 +207,8 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .get("access")
         .map(|node| tenant::access(reader, node, &known_tenants, &mut in_clear))
         .unwrap_or_default();
+    let proxies =
+        sections.get("proxies").map(|node| tenant::proxies(reader, node, &tenants, &mut in_clear)).unwrap_or_default();
     in_clear.warn(reader);
     outlasting(reader, &sections, &metering, &providers, &limits);
     Some(Config {
@@ -219,6 +225,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         metering,
         cors,
         access,
+        proxies,
     })
 }
 

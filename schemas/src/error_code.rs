@@ -64,6 +64,9 @@ error_codes! {
     LeaseNotObtained = "TG2004", 429, "The gateway could not get enough of a hard limit in time";
     JournalBehind = "TG2005", 503, "The journal is behind";
     SoftLimitReached = "TG2006", 429, "A soft limit is reached";
+    CheckNotOpen = "TG2007", 404, "No such check is open here";
+    CheckConflict = "TG2008", 409, "The check is already open or settled otherwise";
+    TooManyChecks = "TG2009", 503, "Too many checks are open";
 
     MissingKey = "TG3001", 401, "The request has no key";
     UnknownKey = "TG3002", 401, "The key is not known";
@@ -82,6 +85,8 @@ error_codes! {
     BadHeaders = "TG3015", 400, "The request's headers are not valid";
     BadEvent = "TG3016", 400, "A usage event is not valid";
     EventLowers = "TG3017", 403, "An amendment would lower what was used";
+    BadCheck = "TG3018", 400, "A check or settlement is not valid";
+    NotItsTenant = "TG3019", 403, "The proxy may not speak for this tenant";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";

@@ -44,6 +44,7 @@ pub fn policy(limits: Vec<Limit>, book: BookHash) -> Policy {
         limits,
         models: Vec::new(),
         access: Vec::new(),
+        proxies: Vec::new(),
         metering: MeteringConfig::default(),
         book,
     }

@@ -1,4 +1,5 @@
-//! What metering publishes for all roles to obey: tenants and keys, limits, models, who may read what, and price books.
+//! What metering publishes for all roles to obey: tenants and keys, limits, models, who may read what, who may ask for others, and price
+//! books.
 //!
 //! A policy record is whole: the last one is all of it. Keys and tokens are in it as SHA-256 only.
 
@@ -31,6 +32,9 @@ pub struct Policy {
     pub models: Vec<ModelRoute>,
     /// Who may read what on the query surfaces.
     pub access: Vec<Access>,
+    /// The other proxies that may ask for tenants.
+    #[serde(default)]
+    pub proxies: Vec<Proxy>,
     /// How metering works.
     pub metering: MeteringConfig,
     /// The price book in force.
@@ -63,6 +67,17 @@ pub struct ApiKey {
     pub tags: Vec<(String, String)>,
 }
 
+/// Another proxy, which may ask what its callers may spend, and tell what they spent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Its name.
+    pub name: String,
+    /// The SHA-256 of its token.
+    pub token_sha256: Digest,
+    /// The tenants that it may speak for.
+    pub tenants: Tenants,
+}
+
 /// A token that reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
@@ -72,7 +87,7 @@ pub struct Access {
     pub tenants: Tenants,
 }
 
-/// Which tenants a token may read.
+/// The tenants that a token is good for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tenants {
@@ -80,6 +95,16 @@ pub enum Tenants {
     All,
     /// These.
     Only(Vec<String>),
+}
+
+impl Tenants {
+    /// Whether this tenant is among them.
+    pub fn has(&self, tenant: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|name| name == tenant),
+        }
+    }
 }
 
 /// A SHA-256, as 64 hexadecimal digits in text.

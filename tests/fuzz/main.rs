@@ -69,6 +69,7 @@ macro_rules! targets {
 // How often each is fed: what an unoptimised build does in a second or two of one core.
 targets! {
     amounts: 2_000,
+    checks: 30_000,
     config: 500,
     events: 500,
     headers: 1_000,

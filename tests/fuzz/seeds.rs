@@ -212,10 +212,38 @@ pub(crate) fn events() -> Vec<Vec<u8>> {
     [told, amended].iter().map(|rest| format!("{head}{rest}").into_bytes()).collect()
 }
 
+pub(crate) fn checks() -> Vec<Vec<u8>> {
+    let check = r#"{"call":"r1","subject":{"tenant":"acme","team":"t","user":"u","tags":{"b":"1"}},"provider":"openai","model":"gpt-4o",
+        "api":"openai.chat","stream":true,"tags":{"env":"x"},"most":{"input":30,"output":6.4e1},"expires_in":60}"#;
+    let request = r#"{"client_key":"k","provider":"p","request":{"model":"m","messages":[]}}"#;
+    let settled = r#"{"call_id":"01890a5d-ac96-774b-bcce-b302099a8057","tokens":{"input":5,"output":7,"reasoning":3},"status":200,
+        "outcome":"cut","completeness":"lower_bound","model":"m","service_tier":"batch","response_id":"r","cost_usd":"0.01"}"#;
+    let part = |tag: u8, part: &[u8]| [&[tag, u8::try_from(part.len()).unwrap()], part].concat();
+    let entry = |key: &str, value: &str| part(10, &[part(10, key.as_bytes()), part(18, value.as_bytes())].concat());
+    let who = [entry("tenant", "acme"), entry("provider", "p"), entry("model", "m")].concat();
+    let unit = |name: &str| [entry("unit", name), part(26, &[8, 200, 1])].concat();
+    let frame = |descriptors: &[Vec<u8>]| {
+        let message: Vec<u8> = descriptors.iter().flat_map(|descriptor| part(18, descriptor)).collect();
+        [&[2, 0, 0, 0, 0, u8::try_from(message.len()).unwrap()], message.as_slice()].concat()
+    };
+    let settle = [entry("call", "r1"), entry("settle", "y")].concat();
+    vec![
+        behind(0, check.as_bytes()),
+        behind(0, request.as_bytes()),
+        behind(1, settled.as_bytes()),
+        frame(&[who.clone(), unit("input_tokens"), unit("output_tokens")]),
+        frame(&[[who, entry("call", "r1"), entry("tag.env", "x")].concat()]),
+        frame(&[settle, unit("status"), unit("cache_read"), unit("reasoning")]),
+    ]
+}
+
 /// The words of a target's grammar.
 pub(crate) fn words(target: &str) -> &'static [&'static str] {
     match target {
         "amounts" => &["e", "E-", ".", "-", "00", "KiB", "ms", "T00:00", "Z", "+02:00", "https://", "[::1]", ":0"],
+        "checks" => {
+            &["\"call\":", "\"most\":", "{}", "\"input\":9,", "unit", "output", "input_tokens", "settle", "\u{0}"]
+        }
         "events" => {
             &["\"was\":", "\"tokens\":", "\"call_id\":", "\"id\":", "\"time\":", "{}", "null", ".v1", "\"input\":9,"]
         }

@@ -21,7 +21,8 @@ const COMMON: &str = "\
     tenants:\n\
     \x20 - { name: acme, keys: [ { name: ci, key: tg-acme, team: t, user: u } ] }\n\
     \x20 - { name: globex, keys: [ { name: ci, key: tg-globex } ] }\n\
-    access: [ { token: tgq-all, tenants: [\"*\"] }, { token: tgq-acme, tenants: [acme] } ]\n";
+    access: [ { token: tgq-all, tenants: [\"*\"] }, { token: tgq-acme, tenants: [acme] } ]\n\
+    proxies: [ { name: edge, token: tgp-edge, tenants: [\"*\"] }, { name: narrow, token: tgp-narrow, tenants: [globex] } ]\n";
 
 /// A process of a test.
 pub(crate) struct Process {
@@ -47,7 +48,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-fn free_address() -> String {
+/// An address of this machine that nothing listens on.
+pub(crate) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use schemas::{
     decision::{Instance, LaneState},
-    event::{Attempt, Counter, LeaseRequested, Want},
+    event::{Attempt, Counter, Hold, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target},
     map::Map,
@@ -17,7 +17,7 @@ use schemas::{
     time::Time,
 };
 
-use super::{Ask, slot::Slot};
+use super::{Ask, Standing, slot::Slot};
 use crate::fault::{self, Fault};
 
 mod hold;
@@ -199,6 +199,14 @@ impl Book {
 
     pub(crate) fn claims(&self, lane: Lane) -> u64 {
         self.heard.get(usize::from(lane.0)).map_or(0, |heard| heard.claims)
+    }
+
+    /// How the limit of a hold stands in the hold's window.
+    pub(super) fn standing(&self, hold: &Hold) -> Option<Standing> {
+        let slot = self.slots.get(&hold.instance)?;
+        let (start, end) = slot.window(hold.window);
+        let (settled, held) = (slot.settled(self.me, start), slot.held(self.me, start));
+        Some(Standing { limit: Arc::clone(&slot.limit), settled, held, reset_at: (end != Time::MAX).then_some(end) })
     }
 
     pub(crate) fn slot(&self, id: InstanceId) -> Option<&Slot> {

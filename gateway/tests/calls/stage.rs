@@ -22,7 +22,7 @@ use schemas::{
     },
     event::{Admitted, Event, Settled},
     fixture,
-    policy::{ApiKey, Digest, Policy, Tenant},
+    policy::{ApiKey, Digest, Policy, Proxy, Tenant, Tenants},
     price::Book,
     wire,
 };
@@ -30,6 +30,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const KEY: &str = "tg-acme";
+/// The token of a proxy that may speak for every tenant.
+pub(crate) const PROXY: &str = "tgp-edge";
 pub(crate) const SECRET: &str = "sk-provider-secret";
 const LANES: u16 = 2;
 
@@ -94,6 +96,8 @@ fn policy() -> PolicyView {
         name: name.into(),
         targets: vec![Target { provider: provider.into(), model: model.map(Into::into) }],
     };
+    let proxy =
+        |name: &str, token: &str, tenants| Proxy { name: name.into(), token_sha256: Digest::of(token), tenants };
     let book = Book::builtin();
     let key = ApiKey {
         name: "ci".into(),
@@ -104,7 +108,14 @@ fn policy() -> PolicyView {
         tags: Vec::new(),
     };
     let policy = Policy {
-        tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
+        tenants: vec![
+            Tenant { name: "acme".into(), keys: vec![key] },
+            Tenant { name: "globex".into(), keys: Vec::new() },
+        ],
+        proxies: vec![
+            proxy("edge", PROXY, Tenants::All),
+            proxy("narrow", "tgp-narrow", Tenants::Only(vec!["globex".into()])),
+        ],
         models: vec![
             route("gpt-*", "openai", None),
             route("alias", "openai", Some("gpt-4o-mini")),
@@ -170,6 +181,11 @@ impl Stage {
     /// A call with the key of the tests.
     pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> reqwest::RequestBuilder {
         self.http.post(self.url(path)).bearer_auth(KEY).json(body)
+    }
+
+    /// Begins to shut the gateway down.
+    pub(crate) fn close(&self) {
+        self.shutdown.cancel();
     }
 
     /// Shuts the gateway down and says what it wrote.

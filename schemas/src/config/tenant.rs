@@ -1,4 +1,4 @@
-//! Tenants and their keys, and the tokens that read.
+//! Tenants and their keys, the tokens that read, and the other proxies that may ask.
 //!
 //! A key or token in clear becomes its SHA-256 here and is dropped; no message quotes one.
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error_code::ErrorCode,
-    policy::{Access, ApiKey, Digest, Tenant, Tenants},
+    policy::{Access, ApiKey, Digest, Proxy, Tenant, Tenants},
 };
 
 /// The most tags of a key, as of a call.
@@ -175,30 +175,56 @@ pub(super) fn access(reader: &mut Reader, node: &Node, known: &[String], in_clea
     let access = reader.list(node, "access", |reader, item| {
         let fields = reader.fields(item, "an access token", &["token_sha256", "token", "tenants"])?;
         let token_sha256 = digest(reader, &fields, ["token_sha256", "token"], &mut hashes, in_clear);
-        let tenants = reader.need(&fields, "tenants", |reader, node| readable(reader, node, known));
+        let tenants = reader.need(&fields, "tenants", |reader, node| some_tenants(reader, node, known, &READS));
         Some(Access { token_sha256: token_sha256?, tenants: tenants? })
     });
     access.unwrap_or_default()
 }
 
-fn readable(reader: &mut Reader, node: &Node, known: &[String]) -> Option<Tenants> {
+/// Reads the section `proxies`; `tenants` are those that the configuration defines.
+pub(super) fn proxies(reader: &mut Reader, node: &Node, tenants: &[Tenant], in_clear: &mut InClear) -> Vec<Proxy> {
+    let known: Vec<String> = tenants.iter().map(|tenant| tenant.name.clone()).collect();
+    let (mut names, mut hashes) = (Unique::new("proxy"), Unique::new("token"));
+    let proxies = reader.list(node, "proxies", |reader, item| {
+        let fields = reader.fields(item, "a proxy", &["name", "token_sha256", "token", "tenants"])?;
+        let name = reader.need(&fields, "name", |reader, node| own_name(reader, node, &mut names));
+        let token_sha256 = digest(reader, &fields, ["token_sha256", "token"], &mut hashes, in_clear)?;
+        if tenants.iter().flat_map(|tenant| &tenant.keys).any(|key| key.sha256 == token_sha256) {
+            let remedy = "give the proxy a token of its own: a key speaks for its owner only";
+            reader.mistake(item.at, ErrorCode::DuplicateConfig, "the token is also a tenant's key", remedy);
+        }
+        let tenants = reader.need(&fields, "tenants", |reader, node| some_tenants(reader, node, &known, &SPEAKS));
+        Some(Proxy { name: name?, token_sha256, tenants: tenants? })
+    });
+    proxies.unwrap_or_default()
+}
+
+/// What the tenants of a token are for: said of one that has none, and of a tenant that is not defined.
+struct Purpose {
+    nobody: &'static str,
+    gone: &'static str,
+}
+
+const READS: Purpose =
+    Purpose { nobody: "a token that may read no tenant", gone: "its rows can be read all the same, if there are any" };
+const SPEAKS: Purpose = Purpose {
+    nobody: "a proxy that may speak for no tenant",
+    gone: "the proxy can speak for it once the tenant is defined",
+};
+
+fn some_tenants(reader: &mut Reader, node: &Node, known: &[String], purpose: &Purpose) -> Option<Tenants> {
     let names = reader.list(node, "tenants", |reader, item| {
         let name = reader.text(item)?;
         if name != "*" && name.contains('*') {
             reader.bad(item.at, format!("{name:?} is not a tenant"), "name tenants, or write \"*\" alone for all");
         } else if name != "*" && !known.contains(&name) {
             let what = format!("no tenant is called {name:?} in this file");
-            reader.warn(
-                item.at,
-                ErrorCode::DanglingReference,
-                what,
-                "its rows can be read all the same, if there are any",
-            );
+            reader.warn(item.at, ErrorCode::DanglingReference, what, purpose.gone);
         }
         Some(name)
     })?;
     if names.is_empty() {
-        reader.bad(node.at, "a token that may read no tenant", "name tenants, or write [\"*\"] for all");
+        reader.bad(node.at, purpose.nobody, "name tenants, or write [\"*\"] for all");
         return None;
     }
     if names.iter().any(|name| name == "*") {

@@ -271,6 +271,21 @@ const MODELS_TENANTS_TOKENS: &[(&str, usize, ErrorCode, &str)] = &[
     ("access: [ { token: very } ]", 1, MissingConfigKey, "tenants"),
     ("access: [ { token: very, tenants: [\"*\", a] } ]", 1, BadConfigValue, "beside other tenants"),
     ("access: [ { token: very, tenants: [\"*\"] }, { token: very, tenants: [\"*\"] } ]", 1, DuplicateConfig, "line 1"),
+    ("proxies: [ { name: e, token: very, tenants: [] } ]", 1, BadConfigValue, "may speak for no tenant"),
+    ("proxies: [ { token: very, tenants: [\"*\"] } ]", 1, MissingConfigKey, "name"),
+    ("proxies: [ { name: e, tenants: [\"*\"] } ]", 1, MissingConfigKey, "token_sha256"),
+    (
+        "proxies: [ { name: e, token: very, tenants: [\"*\"] }, { name: e, token: very2, tenants: [\"*\"] } ]",
+        1,
+        DuplicateConfig,
+        "line 1",
+    ),
+    (
+        "tenants: [ { name: a, keys: [ { name: k, key: very } ] } ]\nproxies: [ { name: e, token: very, tenants: [a] } ]",
+        2,
+        DuplicateConfig,
+        "tenant's key",
+    ),
 ];
 
 #[test]
@@ -335,6 +350,8 @@ fn warnings_do_not_refuse() {
         ("listen: { postgres: 127.0.0.1:5433 }", 1, NotBuilt),
         ("listen: { flight: 127.0.0.1:8082 }", 1, NotBuilt),
         ("access: [ { token_sha256: \"${EMPTY:-HASH}\", tenants: [gone] } ]", 1, DanglingReference),
+        ("proxies: [ { name: e, token_sha256: \"${EMPTY:-HASH}\", tenants: [gone] } ]", 1, DanglingReference),
+        ("proxies: [ { name: e, token: very, tenants: [\"*\"] } ]", 1, ClearSecret),
         ("tenants: [ { name: a, keys: [ { name: k, key: very } ] } ]", 1, ClearSecret),
         (
             "limits: [ { name: l, scope: { tenant: gone }, unit: usd, amount: 1, window: day, mode: soft } ]",

@@ -256,6 +256,12 @@ impl<'a> Rates<'a> {
         dearest
     }
 
+    /// Every tier that any class has a price in.
+    pub(crate) fn tiers(self) -> impl Iterator<Item = &'a str> {
+        let classes = self.layers().flat_map(|(layer, entry)| entry.rows.get(layer).into_iter().flatten());
+        classes.flatten().map(|tier| &*tier.name)
+    }
+
     fn layers(self) -> impl Iterator<Item = (usize, &'a Entry)> {
         let entries = self.entries.into_iter().enumerate();
         entries.flat_map(|(layer, owners)| owners.into_iter().flatten().map(move |entry| (layer, entry)))

@@ -224,6 +224,7 @@ pub(crate) fn policy(tenants: &[&str]) -> Policy {
             token("tgq-acme", Tenants::Only(vec!["acme".into()])),
             token("tgq-none", Tenants::Only(vec![])),
         ],
+        proxies: Vec::new(),
         metering: schemas::config::MeteringConfig::default(),
         book: Book::builtin().hash(),
     }

@@ -73,6 +73,9 @@ cors:     { origins: [https://app.example.com, "http://localhost:3000"] }
 access:
   - { token_sha256: "HASH", tenants: ["*"] }
   - { token: tgq-acme, tenants: [acme] }
+proxies:
+  - { name: edge, token_sha256: "HASH", tenants: ["*"] }
+  - { name: batch, token: tgp-batch, tenants: [acme] }
 "#;
 
 fn contract() -> Config {
@@ -129,6 +132,9 @@ fn the_contract_says_what_is_metered() {
     assert_eq!(config.metering.token_events, TokenEvents::Every);
     assert_eq!(config.access[1].token_sha256, Digest::of("tgq-acme"));
     assert_eq!(config.access[1].tenants, Tenants::Only(vec!["acme".into()]));
+    assert_eq!((&*config.proxies[0].name, &config.proxies[0].tenants), ("edge", &Tenants::All));
+    assert_eq!(config.proxies[1].token_sha256, Digest::of("tgp-batch"));
+    assert!(config.proxies[1].tenants.has("acme") && !config.proxies[1].tenants.has("globex"));
 
     let policy = config.policy(BookHash([7; 32]));
     let json = serde_json::to_string(&policy).expect("a policy is text");

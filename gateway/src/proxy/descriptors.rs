@@ -1,0 +1,280 @@
+//! What Envoy's rate limit filter says: descriptors, which together describe one call.
+//!
+//! An entry says who calls, of which provider and model, and what the call is named; a descriptor with a `unit` states how much of it:
+//! in a check the most that the call can use, in a settlement what it used. Envoy leaves a descriptor out when it does not know a
+//! value of it, so what is not stated is never taken for none. Pure; it looks nobody up.
+
+use schemas::{config::is_tag_name, policy::Digest, subject::Subject, tokens::Vector, wire};
+
+use super::{
+    Check, EXPIRES_IN, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
+    envoy::{Descriptor, Request},
+    is_text, wrong,
+};
+use crate::route::short;
+
+/// The most descriptors, and entries of one: more than any route has.
+const MOST: usize = 64;
+/// The most of a unit that Envoy can state.
+const HITS_MAX: u64 = 1_000_000_000;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Question {
+    /// Whether a call may be made that will be settled.
+    Check(Check),
+    /// Whether a call may be made of which nothing more is heard: what it says is what it uses.
+    Final(Check, Told),
+    /// What became of a call.
+    Settle(Settlement),
+}
+
+/// Reads a request; `body` is what it was decoded from.
+pub(crate) fn question(request: &Request, body: &[u8]) -> Result<Question, Wrong> {
+    let mut said = Said::default();
+    if request.descriptors.is_empty() || request.descriptors.len() > MOST {
+        return Err(wrong(format!("a request has 1 to {MOST} descriptors")));
+    }
+    let mut takes_all = false;
+    for descriptor in &request.descriptors {
+        takes_all |= said.take(descriptor, request.hits_addend)?;
+    }
+    if request.hits_addend > 1 && !takes_all {
+        return Err(one_request());
+    }
+    match (said.settles, said.call.take()) {
+        (true, Some(call)) => {
+            let told = said.units.told()?;
+            Ok(Question::Settle(Settlement { name: Name::Call(call), told, content: wire::hash(body) }))
+        }
+        (true, None) => Err(wrong("`settle` stands without the `call` that it is about")),
+        (false, call) => {
+            if said.units.status.is_some() {
+                return Err(wrong("the unit `status` belongs to a settlement"));
+            }
+            let is_final = call.is_none();
+            let told = said.units.told()?;
+            let check = said.check(call)?;
+            Ok(if is_final { Question::Final(check, told) } else { Question::Check(check) })
+        }
+    }
+}
+
+fn one_request() -> Wrong {
+    wrong("a call is one request: `hits_addend` is 1, but in descriptors with a `unit`")
+}
+
+/// What the descriptors say so far.
+#[derive(Default)]
+struct Said {
+    subject: Subject,
+    key: Option<Digest>,
+    provider: String,
+    model: String,
+    api: String,
+    call: Option<String>,
+    settles: bool,
+    tags: Vec<(String, String)>,
+    units: Units,
+}
+
+/// How much is said of each unit.
+#[derive(Default)]
+struct Units {
+    /// All input, cached or not; and all output.
+    all: [Option<u64>; 2],
+    /// The classes, in the order of their names.
+    classes: [Option<u64>; CLASSES.len()],
+    status: Option<u64>,
+}
+
+/// The classes of tokens as units, each with what it is a part of: input, output, or neither.
+const CLASSES: [(&str, Option<usize>); 9] = [
+    ("input", Some(0)),
+    ("cache_read", Some(0)),
+    ("cache_write_5m", Some(0)),
+    ("cache_write_1h", Some(0)),
+    ("audio_input", Some(0)),
+    ("output", Some(1)),
+    ("audio_output", Some(1)),
+    ("reasoning", None),
+    ("web_search", None),
+];
+
+impl Said {
+    /// Takes a descriptor in; says whether its number is that of the whole request.
+    fn take(&mut self, descriptor: &Descriptor, of_request: u32) -> Result<bool, Wrong> {
+        if descriptor.limit.is_some() {
+            return Err(wrong("a descriptor has a `limit` of its own; limits stand in Tollgate's configuration"));
+        }
+        if descriptor.is_negative_hits {
+            return Err(wrong("hits cannot be taken back; settle the call with what it used"));
+        }
+        if descriptor.entries.is_empty() || descriptor.entries.len() > MOST {
+            return Err(wrong(format!("a descriptor has 1 to {MOST} entries")));
+        }
+        let mut unit = None;
+        for entry in &descriptor.entries {
+            if !is_text(&entry.value) {
+                let what = "has 1 to 256 bytes and no control characters";
+                return Err(wrong(format!("the value of `{}` {what}", short(&entry.key))));
+            }
+            if entry.key != "unit" {
+                self.entry(&entry.key, &entry.value)?;
+            } else if unit.replace(entry.value.as_str()).is_some_and(|other| other != entry.value) {
+                return Err(wrong("a descriptor has two units"));
+            }
+        }
+        let stated = descriptor.hits_addend.map(|number| number.value);
+        let Some(unit) = unit else {
+            return if stated.unwrap_or(1) == 1 { Ok(false) } else { Err(one_request()) };
+        };
+        let number = stated.or((of_request > 0).then_some(of_request.into()));
+        let number = number.ok_or_else(|| wrong(format!("`{}` has no `hits_addend`", short(unit))))?;
+        self.units.take(unit, number)?;
+        Ok(stated.is_none())
+    }
+
+    fn entry(&mut self, key: &str, value: &str) -> Result<(), Wrong> {
+        let slot = match key {
+            "tenant" => &mut self.subject.tenant,
+            "team" => &mut self.subject.team,
+            "project" => &mut self.subject.project,
+            "user" => &mut self.subject.user,
+            "key" => &mut self.subject.key,
+            "provider" => &mut self.provider,
+            "model" => &mut self.model,
+            "api" => &mut self.api,
+            "call" => self.call.get_or_insert_default(),
+            "settle" => {
+                self.settles = true;
+                return Ok(());
+            }
+            "authorization" => {
+                let bare = match value.split_once(' ') {
+                    Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
+                    _ => value,
+                };
+                let digest = Digest::of(bare);
+                return if *self.key.get_or_insert(digest) == digest { Ok(()) } else { Err(disagree(key)) };
+            }
+            _ => self.tag(key)?,
+        };
+        if slot.is_empty() {
+            value.clone_into(slot);
+        }
+        if slot == value { Ok(()) } else { Err(disagree(key)) }
+    }
+
+    fn tag(&mut self, key: &str) -> Result<&mut String, Wrong> {
+        let name = key.strip_prefix("tag.").filter(|name| is_tag_name(name));
+        let name = name.ok_or_else(|| wrong(format!("`{}` is no entry that is known", short(key))))?;
+        let place = self.tags.iter().position(|(known, _)| known == name);
+        if place.is_none() {
+            self.tags.push((name.to_owned(), String::new()));
+        }
+        if self.tags.len() > TAGS_MAX {
+            return Err(wrong(format!("a call has at most {TAGS_MAX} tags")));
+        }
+        let place = place.unwrap_or(self.tags.len() - 1);
+        self.tags.get_mut(place).map(|(_, value)| value).ok_or_else(|| disagree(key))
+    }
+
+    fn check(self, call: Option<String>) -> Result<Check, Wrong> {
+        let Self { subject, key, provider, model, api: named, tags, units, .. } = self;
+        let is_stated = subject != Subject::default();
+        let who = match key {
+            Some(_) if is_stated => return Err(wrong("`authorization` says who calls; state nobody beside it")),
+            Some(digest) => Who::Key(digest),
+            None if is_stated && subject.tenant.is_empty() => return Err(wrong("`tenant` is missing")),
+            None if is_stated => Who::Stated(subject),
+            None => Who::Asker,
+        };
+        for (name, value) in [("provider", &provider), ("model", &model)] {
+            if value.is_empty() {
+                return Err(wrong(format!("`{name}` is missing")));
+            }
+        }
+        let api = if named.is_empty() { api_of(&provider) } else { api(&named)? };
+        let [input, output] = units.sides()?.map(|(sum, is_whole)| is_whole.then_some(sum));
+        let most = Most::Tokens(input, output);
+        Ok(Check { call, who, provider, model, api, stream: false, tags, most, expires_in: EXPIRES_IN })
+    }
+}
+
+/// The most tags of a call.
+const TAGS_MAX: usize = 16;
+
+fn disagree(key: &str) -> Wrong {
+    wrong(format!("two values of `{}` disagree", short(key)))
+}
+
+impl Units {
+    fn take(&mut self, unit: &str, number: u64) -> Result<(), Wrong> {
+        let class = CLASSES.iter().position(|(name, _)| *name == unit);
+        let slot = match unit {
+            "input_tokens" => self.all.get_mut(0),
+            "output_tokens" => self.all.get_mut(1),
+            "status" => Some(&mut self.status),
+            _ => class.and_then(|class| self.classes.get_mut(class)),
+        };
+        let slot = slot.ok_or_else(|| wrong(format!("`{}` is no unit that is known", short(unit))))?;
+        if number > HITS_MAX {
+            return Err(wrong(format!("of `{unit}` at most {HITS_MAX} can be stated")));
+        }
+        if *slot.get_or_insert(number) == number { Ok(()) } else { Err(disagree(unit)) }
+    }
+
+    fn class(&self, name: &str) -> Option<u64> {
+        let place = CLASSES.iter().position(|(known, _)| *known == name)?;
+        self.classes.get(place).copied().flatten()
+    }
+
+    /// How much input and output is stated, and whether that is all of it.
+    fn sides(&self) -> Result<[(u64, bool); 2], Wrong> {
+        let side = |place: usize, rest: &str, all: &str| {
+            let parts = CLASSES.iter().zip(&self.classes).filter(|((_, side), _)| *side == Some(place));
+            let parts: u64 = parts.filter_map(|(_, count)| *count).sum();
+            match (self.all.get(place).copied().flatten(), self.class(rest)) {
+                (Some(_), Some(_)) => Err(wrong(format!("`{all}` has `{rest}` in it; state one of them"))),
+                (Some(sum), None) if sum < parts => Err(wrong(format!("`{all}` is less than its parts"))),
+                (Some(sum), None) => Ok((sum, true)),
+                (None, rest) => Ok((parts, rest.is_some())),
+            }
+        };
+        Ok([side(0, "input", "input_tokens")?, side(1, "output", "output_tokens")?])
+    }
+
+    /// What a settlement by these says.
+    fn told(&self) -> Result<Told, Wrong> {
+        let status = self.status.map_or(Ok(0), u16::try_from).ok().filter(|status| (0..=599).contains(status));
+        let status = status.ok_or_else(|| wrong("`status` is the provider's HTTP status"))?;
+        let [(input, has_input), (output, has_output)] = self.sides()?;
+        if self.all.iter().chain(&self.classes).all(Option::is_none) {
+            return Ok(Told { status, ..Told::default() });
+        }
+        let of = |name| self.class(name).unwrap_or(0);
+        let parts = of("cache_read") + of("cache_write_5m") + of("cache_write_1h") + of("audio_input");
+        // What is known of a part is known of the whole.
+        let output = if has_output { output } else { output.max(of("reasoning").saturating_add(of("audio_output"))) };
+        let tokens = Vector {
+            uncached_input: input.saturating_sub(parts),
+            cache_read: of("cache_read"),
+            cache_write_5m: of("cache_write_5m"),
+            cache_write_1h: of("cache_write_1h"),
+            output: output.saturating_sub(of("audio_output")),
+            audio_input: of("audio_input"),
+            audio_output: of("audio_output"),
+            web_searches: of("web_search"),
+            reasoning: of("reasoning"),
+        };
+        if tokens.reasoning > tokens.output {
+            return Err(wrong("`reasoning` is a part of `output`"));
+        }
+        let completeness = if has_input && has_output { Stating::Exact } else { Stating::LowerBound };
+        Ok(Told { status, tokens: Some(tokens), completeness: Some(completeness), ..Told::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

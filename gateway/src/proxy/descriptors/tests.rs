@@ -1,0 +1,164 @@
+use proptest::prelude::*;
+use schemas::tokens::Completeness;
+
+use super::*;
+use crate::{
+    proxy::envoy::{Entry, Number, Skipped},
+    settlement::End,
+};
+
+/// A request of descriptors written as `key=value,key=value #hits`.
+fn request(descriptors: &[&str], hits_addend: u32) -> Request {
+    let descriptors = descriptors.iter().map(|text| {
+        let (entries, hits) = text.split_once('#').map_or((*text, None), |(entries, hits)| (entries, Some(hits)));
+        let entries = entries.trim().split(',').filter_map(|pair| pair.split_once('='));
+        Descriptor {
+            entries: entries.map(|(key, value)| Entry { key: key.into(), value: value.into() }).collect(),
+            hits_addend: hits.map(|hits| Number { value: hits.parse().unwrap() }),
+            ..Descriptor::default()
+        }
+    });
+    Request { descriptors: descriptors.collect(), hits_addend }
+}
+
+fn ask(descriptors: &[&str], hits_addend: u32) -> Result<Question, Wrong> {
+    question(&request(descriptors, hits_addend), b"body")
+}
+
+const WHO: &str = "tenant=acme,provider=openai,model=gpt-4o";
+
+#[test]
+fn descriptors_together_describe_one_call() {
+    let asked = ask(
+        &[
+            "tenant=acme,user=u,tag.env=prod",
+            "provider=anthropic,model=claude-opus-4,tag.app=x,user=u",
+            "call=r1",
+            "unit=input_tokens #30",
+            "unit=output_tokens,tenant=acme #64",
+        ],
+        0,
+    );
+    let Ok(Question::Check(check)) = asked else { panic!("{asked:?}") };
+    let subject = Subject { tenant: "acme".into(), user: "u".into(), ..Subject::default() };
+    assert_eq!((check.who, check.call.as_deref()), (Who::Stated(subject), Some("r1")));
+    assert_eq!(
+        (&*check.provider, &*check.model, check.api.name()),
+        ("anthropic", "claude-opus-4", "anthropic.messages")
+    );
+    assert_eq!(check.tags, [("env".into(), "prod".into()), ("app".into(), "x".into())]);
+    assert_eq!(check.most, Most::Tokens(Some(30), Some(64)));
+
+    let asked = ask(&["authorization=Bearer tg-acme,provider=openai,model=m", "authorization=tg-acme,call=r"], 1);
+    let Ok(Question::Check(check)) = asked else { panic!("{asked:?}") };
+    assert_eq!((check.who, check.most), (Who::Key(Digest::of("tg-acme")), Most::Tokens(None, None)));
+    let asked = ask(&["provider=openai,model=m,call=r"], 0);
+    assert!(matches!(asked, Ok(Question::Check(Check { who: Who::Asker, .. }))), "{asked:?}");
+}
+
+/// What a settlement, or a call that is final, says it used.
+fn told(more: &[&str], hits_addend: u32) -> Result<Told, String> {
+    let all: Vec<&str> = [WHO].iter().chain(more).copied().collect();
+    match ask(&all, hits_addend) {
+        Ok(Question::Final(_, told) | Question::Settle(Settlement { told, .. })) => Ok(told),
+        Ok(other) => Err(format!("{other:?}")),
+        Err((code, what)) => Err(format!("{code}: {what}")),
+    }
+}
+
+#[test]
+fn units_are_what_was_used_and_what_is_not_stated_is_not_none() {
+    let check = |more: &[&str], hits, wanted: (u64, u64, u64, u64), stating| {
+        let told = told(more, hits).unwrap();
+        let tokens = told.tokens.unwrap();
+        let got = (tokens.uncached_input, tokens.cache_read, tokens.output, tokens.reasoning);
+        assert_eq!((got, told.completeness), (wanted, Some(stating)), "{more:?}");
+    };
+    let settle = "call=r,settle=yes";
+    check(&[settle, "unit=input_tokens #30", "unit=output_tokens #7"], 0, (30, 0, 7, 0), Stating::Exact);
+    check(
+        &["unit=input_tokens #30", "unit=cache_read #10", "unit=output_tokens #0"],
+        0,
+        (20, 10, 0, 0),
+        Stating::Exact,
+    );
+    check(
+        &["unit=input #20", "unit=cache_read #10", "unit=output #9", "unit=reasoning #4"],
+        0,
+        (20, 10, 9, 4),
+        Stating::Exact,
+    );
+    check(&[settle, "unit=cache_read #10", "unit=output_tokens #7"], 0, (0, 10, 7, 0), Stating::LowerBound);
+    check(&[settle, "unit=reasoning #4"], 0, (0, 0, 4, 4), Stating::LowerBound);
+    check(&["unit=output_tokens"], 12, (0, 0, 12, 0), Stating::LowerBound);
+    let told = told(&[settle, "unit=status #503"], 0).unwrap();
+    assert_eq!((told.status, told.tokens, told.ended().0), (503, None, End::NoAnswer));
+}
+
+#[test]
+fn a_provider_that_refused_charged_nothing_and_one_that_may_have_worked_is_not_known() {
+    for (status, end) in [(200, End::Complete), (400, End::Refused), (429, End::Refused), (500, End::Refused)] {
+        assert_eq!(Told { status, ..Told::default() }.ended().0, end, "{status}");
+    }
+    for status in 502..=504 {
+        assert_eq!(Told { status, ..Told::default() }.ended().0, End::NoAnswer);
+    }
+    let (end, measured) = Told { status: 500, tokens: Some(Vector::default()), ..Told::default() }.ended();
+    assert_eq!((end, measured.unwrap().usage.completeness), (End::Truncated, Completeness::Exact));
+}
+
+#[test]
+fn one_mistake_is_one_answer() {
+    let check = |descriptors: &[&str], hits, wanted: &str| {
+        let got = ask(descriptors, hits).expect_err(wanted).1;
+        assert!(got.contains(wanted), "{got:?} does not say {wanted:?}");
+    };
+    check(&[], 0, "1 to 64 descriptors");
+    check(&[""], 0, "1 to 64 entries");
+    check(&[WHO, "tenant=globex"], 0, "two values of `tenant` disagree");
+    check(&[WHO, "authorization=Bearer a"], 0, "state nobody beside it");
+    check(&["authorization=a", "authorization=b"], 0, "disagree");
+    check(&["user=u,provider=p,model=m"], 0, "`tenant` is missing");
+    check(&["tenant=acme,model=m"], 0, "`provider` is missing");
+    check(&["tenant=acme,provider=p"], 0, "`model` is missing");
+    check(&[WHO, "generic_key=x"], 0, "`generic_key` is no entry");
+    check(&[WHO, "tag.a b=x"], 0, "no entry that is known");
+    check(&[WHO, "api=grpc"], 0, "`api`");
+    check(&[WHO, "user="], 0, "the value of `user`");
+    check(&["tenant=acme,provider=openai,model=gpt-4o #3"], 0, "a call is one request");
+    check(&["tenant=acme,provider=openai,model=gpt-4o #0"], 0, "a call is one request");
+    check(&[WHO], 2, "a call is one request");
+    check(&[WHO, "unit=input_tokens #4"], 2, "a call is one request");
+    check(&[WHO, "unit=input_tokens"], 0, "no `hits_addend`");
+    check(&[WHO, "unit=barrels #1"], 0, "`barrels` is no unit");
+    check(&[WHO, "unit=input,unit=output #1"], 0, "two units");
+    check(&[WHO, "unit=input #1", "unit=input #2"], 0, "disagree");
+    check(&[WHO, "unit=input #1", "unit=input_tokens #2"], 0, "state one of them");
+    check(&[WHO, "unit=input_tokens #1", "unit=cache_read #2"], 0, "less than its parts");
+    check(&[WHO, "unit=output #1", "unit=reasoning #2"], 0, "a part of");
+    check(&[WHO, "unit=input #1000000001"], 0, "at most 1000000000");
+    check(&[WHO, "unit=status #200"], 0, "belongs to a settlement");
+    check(&[WHO, "settle=yes"], 0, "without the `call`");
+    let mut negative = request(&[WHO], 0);
+    negative.descriptors[0].is_negative_hits = true;
+    assert!(question(&negative, b"").unwrap_err().1.contains("taken back"));
+    let mut limited = request(&[WHO], 0);
+    limited.descriptors[0].limit = Some(Skipped {});
+    assert!(question(&limited, b"").unwrap_err().1.contains("a `limit` of its own"));
+}
+
+proptest! {
+    #[test]
+    fn what_is_stated_adds_up(input in 0..1_000_u64, cached in 0..1_000_u64, output in 0..1_000_u64, hidden in 0..1_000_u64) {
+        let units = [
+            format!("unit=input_tokens #{}", input + cached),
+            format!("unit=cache_read #{cached}"),
+            format!("unit=output_tokens #{}", output + hidden),
+            format!("unit=reasoning #{hidden}"),
+        ];
+        let units: Vec<&str> = units.iter().map(String::as_str).collect();
+        let tokens = told(&units, 0).unwrap().tokens.unwrap();
+        prop_assert_eq!((tokens.input(), tokens.all_output()), (input + cached, output + hidden));
+        prop_assert_eq!((tokens.uncached_input, tokens.reasoning), (input, hidden));
+    }
+}

@@ -1,0 +1,190 @@
+//! What becomes of a question: the same limits, journal and price book as for a call that passes here.
+//!
+//! A check is in the journal before it is answered. What is asked about a body is bounded by the same function that bounds our own
+//! calls' bodies, which has to see the very bytes that are sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::{
+    bound::{self, Bound},
+    error_code::ErrorCode,
+    event::{Api, Hold},
+    id::CallId,
+    price::{Encoding, Key},
+    time::{Time, now},
+};
+
+use super::{
+    Check, Most, Settlement, Told,
+    asker::{Asker, fault},
+    open::Found,
+    wrong,
+};
+use crate::{
+    admit::{Candidate, bound_of, off_thread},
+    attempt::Attempt,
+    call::OFFLOAD,
+    emit::Ticket,
+    error::Fault,
+    obey::{Caller, PolicyView},
+    request::{Cap, Parsed, parse},
+    settlement::End,
+    worker::Worker,
+};
+
+/// A check that passed.
+pub(super) struct Passed {
+    pub(super) expires_at: Time,
+    /// The cap that has to be written into the request.
+    pub(super) cap: Option<Cap>,
+    pub(super) holds: Vec<Hold>,
+}
+
+/// Opens a check, or says why the call may not be made.
+pub(super) async fn check(
+    worker: &Arc<Worker>,
+    view: &Arc<PolicyView>,
+    asker: &Asker,
+    call: CallId,
+    mut check: Check,
+) -> Result<Passed, Fault> {
+    let place = worker.shared.checks.place(call, asker.owner(), check.call.take())?;
+    let expires_in = check.expires_in;
+    let (mut attempt, cap) = admit(worker, view, asker, call, check).await?;
+    let holds = attempt.holds().to_vec();
+    // From here on a proxy may make the call, whatever we hear of it.
+    attempt.was_sent = true;
+    let expires_at = now().after(expires_in);
+    if let Err(mut attempt) = place.open(Box::new(attempt), expires_in) {
+        drop(attempt.settle(End::NotSent, None));
+        return Err(Fault::new(ErrorCode::TooManyChecks, "this gateway is going down; ask another"));
+    }
+    Ok(Passed { expires_at, cap, holds })
+}
+
+/// Takes a call that is made whatever else is heard of it, and used what it says.
+pub(super) async fn take(
+    worker: &Arc<Worker>,
+    view: &Arc<PolicyView>,
+    asker: &Asker,
+    call: CallId,
+    (check, told): (Check, Told),
+) -> Result<Vec<Hold>, Fault> {
+    let (mut attempt, _) = admit(worker, view, asker, call, check).await?;
+    let holds = attempt.holds().to_vec();
+    written(settle_as(&mut attempt, told)).await?;
+    Ok(holds)
+}
+
+/// Settles a check.
+pub(super) async fn settle(worker: &Worker, asker: &Asker, settlement: Settlement) -> Result<CallId, Fault> {
+    match worker.shared.checks.settle(&asker.owner(), &settlement)? {
+        Some((call, Found::Open(mut attempt))) => {
+            written(settle_as(&mut attempt, settlement.told)).await?;
+            Ok(call)
+        }
+        Some((call, Found::Again)) => Ok(call),
+        None => {
+            let gateway = &worker.shared.gateway;
+            let what = format!(
+                "it was refused, or it expired and what it held stays held, or another gateway than this one, `{gateway}`, answered it"
+            );
+            Err(Fault::new(ErrorCode::CheckNotOpen, what))
+        }
+    }
+}
+
+fn settle_as(attempt: &mut Attempt, told: Told) -> Option<Ticket> {
+    attempt.status = told.status;
+    let (end, measured) = told.ended();
+    attempt.settle(end, measured)
+}
+
+/// Waits until a settlement is in the journal. If it cannot be written now it stays to be written; only the answer is in doubt.
+async fn written(ticket: Option<Ticket>) -> Result<(), Fault> {
+    let Some(ticket) = ticket else { return Ok(()) };
+    ticket
+        .await
+        .map_err(|_| Fault::new(ErrorCode::JournalFull, "it may not have been written down; send the same again"))
+}
+
+/// What is asked of a model.
+struct Aim {
+    model: String,
+    stream: bool,
+    bound: Bound,
+}
+
+/// Looks at the body that will be sent, off this thread if it is long.
+async fn look(
+    view: &Arc<PolicyView>,
+    (api, at): (Api, Time),
+    (provider, model): (&str, String),
+    body: Bytes,
+) -> Result<Aim, Fault> {
+    let (view, provider, is_long) = (Arc::clone(view), provider.to_owned(), body.len() > OFFLOAD);
+    let work = move || {
+        let (parsed, tree) = parse(api, &body).map_err(|problem| Fault::new(problem.code, problem.message))?;
+        if !model.is_empty() && model != parsed.model {
+            return Err(fault(wrong("`model` and that of the `request` differ")));
+        }
+        let Parsed { model, stream, .. } = parsed;
+        let facts = view.book.facts(&provider, api.vendor(), &model);
+        let bound = bound_of(api, &tree, &view.book, (&provider, &model, at), &facts, Encoding::None)?;
+        Ok(Aim { model, stream, bound })
+    };
+    if is_long { tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())? } else { work() }
+}
+
+/// Takes every hold of a call and writes down that it may be made.
+async fn admit(
+    worker: &Arc<Worker>,
+    view: &Arc<PolicyView>,
+    asker: &Asker,
+    call: CallId,
+    check: Check,
+) -> Result<(Attempt, Option<Cap>), Fault> {
+    let accepted_at = now();
+    let Check { who, provider, model, api, stream, tags, most, .. } = check;
+    let Caller { subject, lane } = asker.speaks_for(who, tags, view)?;
+    let (body, aim) = match most {
+        Most::Tokens(input, output) => {
+            let key = Key { provider: &provider, vendor: api.vendor(), model: &model, tier: "", at: accepted_at };
+            let bound = bound::stated(api, (input, output), &view.book, &key);
+            (None, Aim { model, stream, bound })
+        }
+        Most::Request(body) => {
+            let aim = look(view, (api, accepted_at), (&provider, model), body.clone()).await?;
+            (Some(body), aim)
+        }
+    };
+    let facts = view.book.facts(&provider, api.vendor(), &aim.model);
+    let candidate = Candidate {
+        call,
+        accepted_at,
+        view,
+        subject: &subject,
+        lane,
+        api,
+        provider: &provider,
+        model: &aim.model,
+        model_requested: &aim.model,
+        stream: aim.stream,
+        facts,
+        bound: &aim.bound,
+        body: body.as_ref(),
+        // Only who sees the output can stop it.
+        may_slice: false,
+        session_id: String::new(),
+    };
+    let (mut attempt, cap) = candidate.admit(worker).await?.map_err(|refused| refused.tell(worker))?;
+    if attempt.admitted().await.is_err() {
+        drop(attempt.settle(End::NotSent, None));
+        return Err(Fault::new(
+            ErrorCode::JournalFull,
+            "the call cannot be written down, so it may not be made; try again",
+        ));
+    }
+    Ok((attempt, cap))
+}

