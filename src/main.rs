@@ -15,6 +15,7 @@ mod later;
 mod load;
 mod ops;
 mod publish;
+mod release;
 mod replay;
 mod rerate;
 mod roles;
@@ -43,6 +44,7 @@ enum Command {
     Replay(replay::Args),
     Rerate(rerate::Args),
     Backtest(backtest::Args),
+    Release(release::Args),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Rerate(args) => rerate::run(&args),
         Command::Backtest(args) => backtest::run(&args),
+        Command::Release(args) => release::run(&args),
         Command::Later(later) => later::run(&later),
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     body,
     error::{AtLimit, Dialect, Fault, RATE},
     heading::{self, Plan},
-    limits::{Ask, Permit, Refusal, SLICE},
+    limits::{Ask, Permit, Refusal, SLICE, SUCCEEDED},
     meter::estimate::measure,
     metrics,
     obey::{Caller, PolicyView},
@@ -174,8 +174,11 @@ impl NotAdmitted {
 }
 
 impl Worker {
-    /// The policy in force. Without one nobody can be let in, nor refused.
+    /// The policy in force. Without one nobody can be let in, nor refused; and nobody by a gateway whose records do not count.
     pub(crate) fn view(&self) -> Result<Arc<PolicyView>, Fault> {
+        if self.shared.limits.is_succeeded() {
+            return Err(Fault::new(ErrorCode::JournalCopied, SUCCEEDED));
+        }
         self.view
             .load(&self.shared.view)
             .ok_or_else(|| Fault::new(ErrorCode::LogUnreachable, "the policy has not been read yet; try again"))

@@ -12,9 +12,9 @@ use std::{
 
 use schemas::{
     decision::{Claim, Key, LaneState, State},
-    event::Event,
+    event::{Admitted, Event},
     id::{BookHash, ClaimId, Lane, LimitId, Offset},
-    ledger::{Alarm, AlarmKind, Entry, Fact},
+    ledger::{Alarm, AlarmKind, Begun, Entry, Fact},
     limit::{Limit, Schedule},
     policy::Policy,
     price::Book,
@@ -199,7 +199,10 @@ impl Engine {
                 self.alarm(origin, AlarmKind::Forked, detail);
             }
             Ok(Event::Opened(opened)) => self.opened(origin, opened),
-            Ok(Event::Admitted(admitted)) => self.write(Fact::Admitted(admitted)),
+            Ok(Event::Admitted(admitted)) => {
+                let (Admitted { attempt, holds }, producer) = (*admitted, Some(origin.producer));
+                self.write(Fact::Admitted(Box::new(Begun { attempt, holds, producer })));
+            }
             Ok(Event::Streamed(streamed)) => self.write(Fact::Streamed(streamed)),
             Ok(Event::Settled(settled)) => self.settled(origin, settled),
             Ok(Event::Refused(refused)) => self.write(Fact::Refused(refused)),

@@ -57,6 +57,7 @@ error_codes! {
     CannotListen = "TG1012", 500, "An address cannot be listened on";
     ClearSecret = "TG1013", 500, "A secret stands in clear in the configuration";
     ConfigHasNoEffect = "TG1014", 500, "A part of the configuration has no effect";
+    NothingToRelease = "TG1015", 500, "There is no such gateway to release";
 
     HardLimitReached = "TG2001", 429, "A hard limit is reached";
     BoundUnknown = "TG2002", 429, "A hard limit cannot hold a call whose bound is not known";
@@ -64,6 +65,7 @@ error_codes! {
     LeaseNotObtained = "TG2004", 429, "The gateway could not get enough of a hard limit in time";
     JournalBehind = "TG2005", 503, "The journal is behind";
     SoftLimitReached = "TG2006", 429, "A soft limit is reached";
+    GatewayHeard = "TG2010", 409, "A gateway that is heard keeps what it has leased";
 
     MissingKey = "TG3001", 401, "The request has no key";
     UnknownKey = "TG3002", 401, "The key is not known";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     decision::Instance,
-    event::{Admitted, Move, Posting, Refused, Settled, Streamed, Was},
+    event::{Attempt, Hold, Move, Posting, Refused, Settled, Streamed, Was},
     id::{BookHash, CallId, InstanceId, Offset, ProducerId, Seq},
     limit::Limit,
     money::Pico,
@@ -27,7 +27,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
     /// An attempt was admitted.
-    Admitted(Box<Admitted>),
+    Admitted(Box<Begun>),
     /// An attempt is running.
     Streamed(Streamed),
     /// An attempt ended and was charged.
@@ -50,6 +50,17 @@ pub enum Fact {
     Corrected(Box<Corrected>),
     /// Counters of this lane were moved by something other than a gateway's own use.
     Adjusted(Adjusted),
+}
+
+/// An attempt that was admitted, as the gateway reported it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Begun {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What it holds.
+    pub holds: Vec<Hold>,
+    /// In whose journal its end will stand: should that be lost, this tells what it left open. Earlier versions did not write it.
+    pub producer: Option<ProducerId>,
 }
 
 /// An attempt and what it costs: one charge for each class that is not zero.

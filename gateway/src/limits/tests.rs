@@ -70,8 +70,7 @@ impl Bench {
     }
 
     fn decide(&self, start: Time, granted: i128, recall: u64) {
-        let named = (!self.limit.window.stands()).then_some(start);
-        let id = InstanceId::of::<&str>(self.limit.id(), &[], named);
+        let id = self.instance(start);
         let holder = Holder { granted, ..Holder::new(me()) };
         let instance = Instance {
             id,
@@ -83,6 +82,10 @@ impl Bench {
             recall,
         };
         self.limits.lock().view(id, Some(Arc::new(instance)));
+    }
+
+    fn instance(&self, start: Time) -> InstanceId {
+        InstanceId::of::<&str>(self.limit.id(), &[], (!self.limit.window.stands()).then_some(start))
     }
 
     /// The counters in reports so far.
@@ -188,4 +191,34 @@ fn what_was_used_in_a_window_that_is_over_needs_no_lease_where_others_ask_for_it
     assert_eq!(said(&counters), [(10, 0)], "a return is said with the use of every window");
     assert_eq!(said(&bench.limits.report(Lane(0), time(2))), [(10, 40)]);
     assert_eq!(said(&bench.limits.report(Lane(0), time(DAY))), [(10, 50)]);
+}
+
+#[test]
+fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_it_is_out() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(0), 10));
+    bench.decide(time(0), 60, 0);
+    let Tried::Held(_open) = bench.hold(time(1), 20) else { panic!("it is leased") };
+    let mark = |closed| ProducerMark {
+        producer: me(),
+        seq: Seq(7),
+        hash: 0,
+        gateway: "g".into(),
+        low_watermark: time(1),
+        heard_at: time(1),
+        answered: 0,
+        closed,
+        forked: false,
+        accepted_at: time(1),
+    };
+    bench.limits.heed(Lane(0), &mark(false));
+    assert!(!bench.limits.is_succeeded());
+    // Metering knows of the open call, which stays held, and of nothing else.
+    let mut released = Instance::clone(bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.as_ref().unwrap());
+    let holder = &mut released.holders[0];
+    (holder.returned, holder.held, holder.provisioned, holder.version) = (40, 20, 20, Holder::CLOSED);
+    bench.limits.lock().view(released.id, Some(Arc::new(released)));
+    bench.limits.heed(Lane(0), &mark(true));
+    assert!(bench.limits.is_succeeded());
+    assert!(matches!(bench.hold(time(2), 1), Tried::Short(_)));
 }

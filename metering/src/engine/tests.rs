@@ -288,6 +288,49 @@ fn a_successor_whose_predecessor_is_still_under_way_waits_and_one_that_is_succee
     assert_eq!(bench.engine.state.producers[0].seq, Seq(3));
 }
 
+#[test]
+fn what_an_operator_releases_is_free_and_its_gateway_is_not_listened_to_any_more() {
+    let mut bench = Bench::leased(Window::Month, 100);
+    bench.report(1, vec![bench.counter(30, 20, 2)]);
+    let open = Hold { instance: bench.instance().id, window: bench.window(), amount: 20 };
+    // The operator's own producer, which has opened the lane before and takes the place of a second one.
+    bench.opened(9, None);
+    bench.opened(2, None);
+    bench.opened(9, Some(Predecessor { provisions: vec![open], ..gone(1, 3) }));
+    bench.opened(9, Some(gone(2, 1)));
+    assert_eq!((bench.lease(1), bench.engine.state.producers.iter().filter(|mark| mark.closed).count()), (50, 2));
+    let ledger = bench.engine.take().unwrap().ledger;
+    let closed = ledger.iter().filter(|entry| matches!(&entry.fact, Fact::Heard(heard) if heard.closed));
+    assert_eq!(closed.count(), 2, "no watermark waits for them");
+    bench.opened(3, None);
+    bench.ask(3, 51, bench.counter(0, 0, 1));
+    assert_eq!(bench.lease(3), 0);
+    bench.ask(3, 50, bench.counter(0, 0, 1));
+    assert_eq!(bench.lease(3), 50);
+    // It was only cut off, and has spent on: nothing of that counts, and it gets nothing.
+    bench.engine.take();
+    bench.report(1, vec![bench.counter(90, 0, 7)]);
+    bench.ask(1, 10, bench.counter(90, 0, 8));
+    let ledger = bench.engine.take().unwrap().ledger;
+    assert!(ledger.iter().all(|entry| matches!(entry.fact, Fact::Alarm(_))), "{ledger:?}");
+    assert_eq!((bench.lease(1), bench.instance().settled(bench.instance().current().unwrap())), (50, 30));
+}
+
+#[test]
+fn events_that_are_lost_for_good_are_waited_for_until_an_operator_releases_their_producer() {
+    let mut bench = Bench::new(Window::Month);
+    bench.opened(2, Some(gone(1, 5)));
+    bench.report(2, Vec::new());
+    assert_eq!(bench.engine.counts().gaps, 2, "it is not heard while four of the first are missing");
+    bench.opened(9, None);
+    bench.opened(9, Some(gone(1, 1)));
+    bench.said.insert(2, (0, 0));
+    bench.opened(2, Some(gone(1, 5)));
+    bench.report(2, Vec::new());
+    let mark = bench.engine.state.producers.iter().find(|mark| mark.producer == producer(2)).unwrap();
+    assert_eq!((mark.seq, bench.engine.counts().gaps), (Seq(2), 2));
+}
+
 /// Opens a journal whose predecessor is said to have ended at `last`, and settles an attempt that it left open.
 fn succeed(bench: &mut Bench, from: u8, before: u8, last: u64) -> Vec<Entry> {
     bench.opened(from, Some(gone(before, last)));

@@ -10,7 +10,7 @@ use super::{
 
 use crate::{
     ledger::{
-        Adjusted, Alarm, AlarmKind, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
+        Adjusted, Alarm, AlarmKind, Begun, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
         Overrun, Rated, Unpriced,
     },
     money::Pico,
@@ -32,6 +32,8 @@ choice!(Fact {
     11 Corrected,
     12 Adjusted,
 });
+
+message!(Begun { 1 attempt, 2 holds, 3 producer });
 
 message!(Charged { 1 settled, 2 charges });
 

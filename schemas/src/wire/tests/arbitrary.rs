@@ -13,7 +13,7 @@ use crate::{
     },
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
-        Adjusted, Alarm, AlarmKind, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
+        Adjusted, Alarm, AlarmKind, Begun, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
         Overrun, Rated, Unpriced,
     },
     limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Schedule, Unit, Window},
@@ -307,7 +307,9 @@ pub(super) fn event() -> BoxedStrategy<Event> {
 
 pub(super) fn entry() -> BoxedStrategy<Entry> {
     let fact = prop_oneof![
-        admitted().prop_map(|it| Fact::Admitted(Box::new(it))),
+        (admitted(), option::of(producer())).prop_map(|(Admitted { attempt, holds }, producer)| {
+            Fact::Admitted(Box::new(Begun { attempt, holds, producer }))
+        }),
         streamed().prop_map(Fact::Streamed),
         charged().prop_map(|it| Fact::Charged(Box::new(it))),
         refused().prop_map(|it| Fact::Refused(Box::new(it))),
