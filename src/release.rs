@@ -176,8 +176,7 @@ impl Standing {
         let is_meant = |(producer, run): &(&ProducerId, &Run)| {
             args.producer == Some(**producer) || args.gateway.as_ref() == Some(&run.gateway)
         };
-        let meant: Vec<_> =
-            self.runs.iter().filter(is_meant).filter(|(_, run)| run.gateway != scribe::NAME).collect();
+        let meant: Vec<_> = self.runs.iter().filter(is_meant).filter(|(_, run)| run.gateway != scribe::NAME).collect();
         if meant.is_empty() {
             let text = "metering knows no such gateway; `tollgate release` without a name lists those that it knows";
             return Err(Failure::coded(ErrorCode::NothingToRelease, text));
@@ -195,7 +194,10 @@ impl Standing {
 }
 
 fn heard_lately(budget: Duration) -> Failure {
-    let text = format!("it was heard within {} s, so it keeps its leases; stop it, or wait until it is silent", budget.as_secs());
+    let text = format!(
+        "it was heard within {} s, so it keeps its leases; stop it, or wait until it is silent",
+        budget.as_secs()
+    );
     Failure::coded(ErrorCode::GatewayHeard, text)
 }
 
@@ -223,7 +225,9 @@ fn release(args: &Args, mut scribe: Scribe) -> Result<(), Failure> {
         now.show(producer);
         let untold = now.untold(producer, &left);
         if untold > 0 {
-            println!("  {untold} of these counters count calls that are lost with its journal: `tollgate replay` will name them");
+            println!(
+                "  {untold} of these counters count calls that are lost with its journal: `tollgate replay` will name them"
+            );
         }
         let unknown = succeed(&mut scribe, &Predecessor { producer, last: run.last.clone() }, left)?;
         println!("  {unknown} attempts without an end are settled as unknown");

@@ -10,12 +10,7 @@ use journal::Road;
 use metering::replay::{Counts, Difference, Replay};
 use schemas::decision::State;
 
-use crate::{
-    failure::Failure,
-    history,
-    load::load,
-    roles::open_road,
-};
+use crate::{failure::Failure, history, load::load, roles::open_road};
 
 /// The books do not agree.
 const EXIT_DIFFERENT: u8 = 1;

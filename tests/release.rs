@@ -76,7 +76,8 @@ fn what_a_gateway_leaves_that_is_gone_for_good_is_released_and_proved() {
     let dir = dir.path();
     let mut metering = process(dir, brokers, "metering", "metering");
     metering.start();
-    let [mut lost, mut cut_off, other] = ["lost", "cut-off", "other"].map(|name| process(dir, brokers, name, "gateway"));
+    let [mut lost, mut cut_off, other] =
+        ["lost", "cut-off", "other"].map(|name| process(dir, brokers, name, "gateway"));
     for gateway in [&mut lost, &mut cut_off] {
         gateway.start();
     }
@@ -123,4 +124,23 @@ fn what_a_gateway_leaves_that_is_gone_for_good_is_released_and_proved() {
     }
     metering.prove();
     assert_eq!(metering.stop(), 0);
+}
+
+#[test]
+fn on_the_embedded_log_the_command_opens_the_journal_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: all, scope: { tenant: acme }, unit: tokens, amount: 1000000, window: total, mode: hard } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    let mut stream = house.stream("tg-acme", 20_000);
+    stream.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+    house.kill_9();
+    house.ended();
+    let list = house.command(&["release"]);
+    let name = list.split(' ').next().unwrap();
+    assert!(list.contains("\n  all ") && list.contains(" tokens leased ") && !list.contains(", silent"), "{list}");
+    let said = house.command(&["release", "--gateway", name]);
+    assert!(said.contains("it has nothing any more"), "{said}");
+    assert!(!house.command(&["release"]).contains(name));
+    house.prove();
 }

@@ -214,7 +214,8 @@ fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_i
     bench.limits.heed(Lane(0), &mark(false));
     assert!(!bench.limits.is_succeeded());
     // Metering knows of the open call, which stays held, and of nothing else.
-    let mut released = Instance::clone(bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.as_ref().unwrap());
+    let mut released =
+        Instance::clone(bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.as_ref().unwrap());
     let holder = &mut released.holders[0];
     (holder.returned, holder.held, holder.provisioned, holder.version) = (40, 20, 20, Holder::CLOSED);
     bench.limits.lock().view(released.id, Some(Arc::new(released)));
