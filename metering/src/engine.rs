@@ -26,6 +26,7 @@ use crate::{
     escrow::Instances,
 };
 
+mod alerted;
 mod learned;
 mod lease;
 mod opened;
@@ -245,6 +246,7 @@ impl Engine {
             decisions.push((Key::Claim(self.lane, id), self.claims.get(&id).copied().map(State::Claim)));
         }
         for id in dirty {
+            self.alert(id);
             if let Some(instance) = self.instances.all.get(&id).cloned() {
                 self.write(Fact::Balance(Box::new(instance.clone())));
                 decisions.push((Key::Instance(id), Some(State::Instance(Box::new(instance)))));

@@ -18,6 +18,8 @@ use schemas::{
     decision::{Key, State},
     event::Event,
     id::{BookHash, Lane, Offset},
+    ledger::{Alerted, Fact},
+    limit::Share,
     policy,
     time::{self, Time},
     topics::Topic,
@@ -130,8 +132,10 @@ impl Desk {
         if now.since(self.ticked) >= TICK || now < self.ticked {
             self.tick(now);
         }
+        let policy = self.policy.as_ref().map(|(policy, _)| Arc::clone(policy));
         let said = self.engines.iter_mut().filter_map(|(lane, engine)| {
             let commit = engine.take()?;
+            say_alerts(&commit, policy.as_deref());
             Some((*lane, encode(engine.state().input, &commit)))
         });
         let said = said.collect();
@@ -271,6 +275,19 @@ fn encode(input: Offset, commit: &Commit) -> Outputs {
                 (Bytes::from(wire::encode_key(key)), state)
             })
             .collect(),
+    }
+}
+
+/// Tells who looks at the log or the metrics what becomes a row of `alerts`.
+fn say_alerts(commit: &Commit, policy: Option<&policy::Policy>) {
+    for entry in &commit.ledger {
+        if let Fact::Alerted(alerted) = &entry.fact {
+            let Alerted { limit, values, window, share: Share(percent), amount, settled, held, .. } = &**alerted;
+            let named = policy.and_then(|policy| policy.limits.iter().find(|known| known.id() == *limit));
+            let name = named.map_or("", |limit| &limit.name);
+            tracing::warn!(name, ?values, %window, percent, amount, settled, held, "a limit's counter has reached a share of it");
+            metrics::counter!("tollgate_metering_alerts", "limit" => name.to_owned()).increment(1);
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::{
     decision::Instance,
     event::{Attempt, Hold, Move, Posting, Refused, Settled, Streamed, Was},
-    id::{BookHash, CallId, InstanceId, Offset, ProducerId, Seq},
-    limit::Limit,
+    id::{BookHash, CallId, InstanceId, LimitId, Offset, ProducerId, Seq},
+    limit::{Limit, Share},
     money::Pico,
     time::Time,
     tokens::TokenClass,
@@ -50,6 +50,8 @@ pub enum Fact {
     Corrected(Box<Corrected>),
     /// Counters of this lane were moved by something other than a gateway's own use.
     Adjusted(Adjusted),
+    /// A counter reached a share of its amount that its limit names.
+    Alerted(Box<Alerted>),
 }
 
 /// An attempt that was admitted, as the gateway reported it.
@@ -220,6 +222,29 @@ pub struct Overrun {
     pub amount: i128,
     /// What was settled of it.
     pub settled: i128,
+}
+
+/// A counter reached a share of its amount that its limit names; said once for each window and share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerted {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its limit.
+    pub limit: LimitId,
+    /// The values of the limit's `*`.
+    pub values: Vec<String>,
+    /// The start of the window.
+    pub window: Time,
+    /// Its end.
+    pub until: Time,
+    /// The share.
+    pub share: Share,
+    /// The amount.
+    pub amount: i128,
+    /// What was settled of it.
+    pub settled: i128,
+    /// What was held of it.
+    pub held: i128,
 }
 
 /// Something that an operator has to look at.

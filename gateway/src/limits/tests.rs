@@ -77,7 +77,7 @@ impl Bench {
             limit: self.limit.id(),
             values: Vec::new(),
             amount: 100,
-            windows: vec![WindowState { start, end: Time::from_micros(start.as_micros() + DAY), adjusted: 0 }],
+            windows: vec![WindowState::new(start, Time::from_micros(start.as_micros() + DAY))],
             holders: vec![holder],
             recall,
         };

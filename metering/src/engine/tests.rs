@@ -5,7 +5,7 @@ use schemas::{
     event::{Counter, Hold, LeaseRequested, Opened, Outcome, Predecessor, Reported, Settled, Want},
     fixture,
     id::{CallId, InstanceId, ProducerId, Seq},
-    limit::{Unit, Window},
+    limit::{Share, Unit, Window},
     tokens::{Usage, Vector},
 };
 
@@ -419,4 +419,43 @@ fn what_is_open_at_a_time_is_over_when_its_gateway_is_gone_or_long_silent() {
     concurrent(day, false, 3);
     concurrent(day + Duration::from_secs(1), false, 0);
     concurrent(Duration::ZERO, true, 0);
+}
+
+#[test]
+fn a_share_is_said_once_for_each_window_whatever_is_given_back_and_who_goes_on() {
+    fn said(engine: &mut Engine) -> Vec<(u32, i128, i128)> {
+        let ledger = engine.take().map(|commit| commit.ledger).unwrap_or_default();
+        let alerts = ledger.iter().filter_map(|entry| match &entry.fact {
+            Fact::Alerted(alerted) => Some((alerted.share.0, alerted.settled, alerted.held)),
+            _ => None,
+        });
+        alerts.collect()
+    }
+    let alerts = vec![Share(50), Share(80), Share(100)];
+    let mut bench = Bench::under(Limit { alerts, ..fixture::limit(100, Window::Month) });
+    bench.ask(1, 100, bench.counter(0, 0, 1));
+    assert_eq!(said(&mut bench.engine), [], "what is leased is not taken");
+    for (used, held, wanted) in
+        [(30, 19, vec![]), (30, 50, vec![(50, 30, 50), (80, 30, 50)]), (40, 0, vec![]), (50, 40, vec![])]
+    {
+        let version = bench.said[&1].0 + 10;
+        bench.report(1, vec![bench.counter(used, held, version)]);
+        assert_eq!(said(&mut bench.engine), wanted, "{used} used and {held} held");
+    }
+    let (seq, full) = (bench.said[&1].0 + 1, bench.counter(100, 0, 99));
+    let report =
+        |counter| Event::Reported(Reported { at: NOW, low_watermark: NOW, counters: vec![counter], last: false });
+    // The same by an engine that was restored.
+    bench.report(1, vec![bench.counter(51, 0, 98)]);
+    let mut restored = bench.restored();
+    restored.apply(policy(&bench.limit, 1), bench.at);
+    let origin = Origin { producer: producer(1), seq: Seq(seq + 1), hash: 7 };
+    restored.apply(Input::Event(origin, Ok(report(full))), bench.at);
+    assert_eq!(said(&mut restored), [(100, 100, 0)]);
+    // The next month begins anew.
+    bench.at = bench.at.after(Duration::from_secs(31 * 86_400));
+    bench.engine.apply(Input::Tick, bench.at);
+    bench.ask(1, 60, bench.counter(0, 0, 1));
+    bench.report(1, vec![bench.counter(55, 0, 2)]);
+    assert_eq!(said(&mut bench.engine), [(50, 55, 0)]);
 }
