@@ -67,6 +67,7 @@ fn limit(name: &str, unit: Unit, amount: i128) -> Limit {
         on_exceed: OnExceed::Refuse,
         slices: false,
         alerts: Vec::new(),
+        backfill: false,
     }
 }
 

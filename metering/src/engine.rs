@@ -22,6 +22,7 @@ use schemas::{
 };
 
 use crate::{
+    backfill::Fold,
     dedup::{self, Origin, Verdict},
     escrow::Instances,
 };
@@ -30,6 +31,7 @@ mod alerted;
 mod learned;
 mod lease;
 mod opened;
+mod past;
 mod policy;
 mod reported;
 mod settled;
@@ -44,6 +46,8 @@ pub enum Input {
     Book(Arc<Book>),
     /// A change of policy and the record after it.
     Policy(Arc<Policy>, Offset),
+    /// What the committed ledger of the lane says of limits that the policy before it has brought.
+    Past(Fold),
     /// Time passed.
     Tick,
 }
@@ -84,6 +88,8 @@ pub struct Engine {
     schedules: HashMap<LimitId, Schedule>,
     limits: HashMap<LimitId, Limit>,
     books: HashMap<BookHash, Arc<Book>>,
+    /// Limits that count also what was admitted without them.
+    late: Fold,
     ahead: Duration,
     abandon_after: Duration,
     /// What was learned, and what of it is new since the last commit.
@@ -109,6 +115,7 @@ impl Engine {
             schedules: HashMap::new(),
             limits: HashMap::new(),
             books: HashMap::new(),
+            late: Fold::default(),
             ahead: Duration::from_secs(60),
             abandon_after: Duration::MAX,
             claims: HashMap::new(),
@@ -164,11 +171,16 @@ impl Engine {
     pub fn apply(&mut self, input: Input, at: Time) {
         self.state.recorded_at = self.state.recorded_at.max(at);
         match input {
-            Input::Event(origin, event) => self.event(origin, event),
+            Input::Event(origin, event) => {
+                let from = self.ledger.len();
+                self.event(origin, event);
+                self.count_late(from);
+            }
             Input::Book(book) => {
                 self.books.insert(book.hash(), book);
             }
             Input::Policy(policy, next) => self.policy(&policy, next),
+            Input::Past(fold) => self.past(fold),
             Input::Tick => self.tick(),
         }
     }

@@ -35,6 +35,7 @@ pub fn limit(amount: i128, window: Window) -> Limit {
         on_exceed: OnExceed::Refuse,
         slices: false,
         alerts: Vec::new(),
+        backfill: false,
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Limit {
     /// The shares of its amount that are said when a counter reaches them, sorted.
     #[serde(default)]
     pub alerts: Vec<Share>,
+    /// Whether, when it is new, it counts what was used before in the window that lasts.
+    #[serde(default)]
+    pub backfill: bool,
 }
 
 /// A share of an amount, in hundredths: 80 is four fifths.

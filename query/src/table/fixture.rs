@@ -187,6 +187,7 @@ pub(crate) fn limit(name: &str, unit: Unit, scope: Vec<(Dimension, Match)>, wind
         on_exceed: schemas::limit::OnExceed::Refuse,
         slices: false,
         alerts: Vec::new(),
+        backfill: false,
     }
 }
 

@@ -85,7 +85,6 @@ fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>)
     let values = reader.or(&fields, "values", Vec::new(), values);
     let max_instances = reader.maybe(&fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
     client_tags(reader, &fields, &scope);
-    later(reader, &fields);
     let on_exceed =
         reader.or(&fields, "on_exceed", OnExceed::Refuse, |reader, node| on_exceed(reader, node, known.models));
     let slices =
@@ -106,7 +105,9 @@ fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>)
         on_exceed,
         slices,
         alerts,
+        backfill: false,
     };
+    limit.backfill = reader.or(&fields, "backfill", false, |reader, node| backfill(reader, node, &limit));
     ineffective(reader, &fields, &mut limit);
     Some(limit)
 }
@@ -327,13 +328,30 @@ fn alerts(reader: &mut Reader, node: &Node) -> Option<Vec<Share>> {
     Some(shares)
 }
 
-/// What the contract names and this version cannot do. Saying what is the case anyway is no mistake.
-fn later(reader: &mut Reader, fields: &Fields<'_>) {
-    if let Some(node) = fields.get("backfill") {
-        match &node.value {
-            Value::Scalar(choice) if choice.text == "false" => {}
-            Value::Broken => {}
-            _ => reader.not_built(node.at, "backfill", "take it out; a new limit counts from when it is in force"),
-        }
+/// Whether a new limit counts what was used before it. It can be said exactly only where all of that is of one lane, and kept.
+fn backfill(reader: &mut Reader, node: &Node, limit: &Limit) -> Option<bool> {
+    let wanted = reader.boolean(node)?;
+    let by_tenant = limit.scope.iter().any(|(dimension, matcher)| {
+        let is_one = !matches!(matcher, Match::Is(value) if value.ends_with('*'));
+        *dimension == Dimension::Tenant && is_one
+    });
+    let why = if !matches!(limit.window, Window::Day | Window::Week | Window::Month) {
+        "its window is not a day, week or month"
+    } else if !by_tenant {
+        "its scope names no tenant, nor \"*\" of them"
+    } else if limit.max_instances.is_some() {
+        "which values of a tag have a counter of their own is not known of the past"
+    } else {
+        return Some(wanted);
+    };
+    if wanted {
+        let what = format!("what was used before limit {:?} cannot be counted exactly: {why}", limit.name);
+        reader.mistake(
+            node.at,
+            ErrorCode::CannotBackfill,
+            what,
+            "take backfill out; it then counts from when it is in force",
+        );
     }
+    Some(false)
 }

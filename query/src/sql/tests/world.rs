@@ -149,6 +149,7 @@ pub(crate) fn limit(tenant: &str) -> Limit {
         on_exceed: schemas::limit::OnExceed::Refuse,
         slices: false,
         alerts: Vec::new(),
+        backfill: false,
     }
 }
 

@@ -229,7 +229,7 @@ any_of! {
         zone: text(), mode: select(vec![Mode::Hard, Mode::Soft, Mode::Observe]),
         unbounded: select(vec![OnUnbounded::Hold, OnUnbounded::Refuse, OnUnbounded::Admit]), values: some(text()),
         max_instances: option::of(any::<u32>()), on_exceed: on_exceed(), slices: any::<bool>(),
-        alerts: some(share()),
+        alerts: some(share()), backfill: any::<bool>(),
     }
 
     limits = LimitsInForce { policy: offset(), limits: some(limit()) }
