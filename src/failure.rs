@@ -14,6 +14,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// A failure that has a page.
+    pub(crate) fn coded(code: ErrorCode, text: impl fmt::Display) -> Self {
+        Self::new(Some(code), &text)
+    }
+
     fn new(code: Option<ErrorCode>, error: &impl fmt::Display) -> Self {
         Self { code, text: error.to_string(), may_pass: false }
     }

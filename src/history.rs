@@ -1,12 +1,14 @@
-//! The log from its beginning, for the commands that look back.
+//! The log from its beginning, and the decisions as they stand, for the commands that look back.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use journal::Road;
 use schemas::{
+    decision::State,
     id::{Lane, Offset},
     ledger::Entry,
     policy,
@@ -38,6 +40,26 @@ pub(crate) fn books(road: &dyn Road, mut take: impl FnMut(Arc<Book>)) -> Result<
         }
         Ok(())
     })
+}
+
+/// Everything that gateways obey, and the lane that it is of.
+pub(crate) fn states(road: &dyn Road) -> Result<Vec<(Lane, State)>, Failure> {
+    let (mut follower, mut found) = (road.follower()?, HashMap::new());
+    let mut heard = Instant::now();
+    while !follower.caught_up() {
+        for change in follower.poll(LOOK)? {
+            heard = Instant::now();
+            let key = wire::decode_key(&change.key)?;
+            match change.state {
+                Some(state) => drop(found.insert(key, (change.lane, wire::decode_state(&key, &state)?))),
+                None => drop(found.remove(&key)),
+            }
+        }
+        if heard.elapsed() > PATIENCE {
+            return Err("the decisions cannot be read to their end; is the log away?".into());
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 fn read(

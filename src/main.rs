@@ -16,6 +16,7 @@ mod load;
 mod ops;
 mod publish;
 mod reload;
+mod release;
 mod replay;
 mod rerate;
 mod roles;
@@ -44,6 +45,7 @@ enum Command {
     Replay(replay::Args),
     Rerate(rerate::Args),
     Backtest(backtest::Args),
+    Release(release::Args),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Rerate(args) => rerate::run(&args),
         Command::Backtest(args) => backtest::run(&args),
+        Command::Release(args) => release::run(&args),
         Command::Later(later) => later::run(&later),
     }
 }

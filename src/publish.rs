@@ -44,7 +44,7 @@ pub(crate) fn publish_book(road: &dyn Road, book: &Book) -> Result<bool, journal
 }
 
 /// The policy in force and every book that was published.
-fn published(road: &dyn Road) -> Result<(Option<Policy>, Vec<BookHash>), journal::Error> {
+pub(crate) fn published(road: &dyn Road) -> Result<(Option<Policy>, Vec<BookHash>), journal::Error> {
     let mut reader = road.reader(Topic::Policy, &[Offset(0)])?;
     let end = reader.ends()?.first().copied().unwrap_or_default();
     let (mut next, mut last, mut books) = (Offset(0), None, Vec::new());

@@ -1,7 +1,6 @@
 //! `tollgate replay`: the books made anew from the log, and proved equal to those in force.
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
@@ -9,14 +8,9 @@ use std::{
 
 use journal::Road;
 use metering::replay::{Counts, Difference, Replay};
-use schemas::{decision::State, wire};
+use schemas::decision::State;
 
-use crate::{
-    failure::Failure,
-    history::{self, LOOK, PATIENCE},
-    load::load,
-    roles::open_road,
-};
+use crate::{failure::Failure, history, load::load, roles::open_road};
 
 /// The books do not agree.
 const EXIT_DIFFERENT: u8 = 1;
@@ -53,9 +47,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn replay(road: &dyn Road) -> Result<(Counts, Option<Difference>), Failure> {
     let mut replay = Replay::default();
     history::books(road, |book| replay.book(book))?;
-    let states = states(road)?;
+    let states = history::states(road)?;
     history::entries(road, |_, entry| replay.take(entry))?;
-    for state in &states {
+    for (_, state) in &states {
         if let State::Instance(instance) = state {
             replay.live(instance);
         }
@@ -67,26 +61,6 @@ fn replay(road: &dyn Road) -> Result<(Counts, Option<Difference>), Failure> {
         difference = difference.or_else(|| chain.end());
     }
     Ok((counts, difference))
-}
-
-/// Everything that gateways obey.
-fn states(road: &dyn Road) -> Result<Vec<State>, Failure> {
-    let (mut follower, mut found) = (road.follower()?, HashMap::new());
-    let mut heard = Instant::now();
-    while !follower.caught_up() {
-        for change in follower.poll(LOOK)? {
-            heard = Instant::now();
-            let key = wire::decode_key(&change.key)?;
-            match change.state {
-                Some(state) => drop(found.insert(key, wire::decode_state(&key, &state)?)),
-                None => drop(found.remove(&key)),
-            }
-        }
-        if heard.elapsed() > PATIENCE {
-            return Err("the decisions cannot be read to their end; is the log away?".into());
-        }
-    }
-    Ok(found.into_values().collect())
 }
 
 fn say(counts: Counts, difference: Option<&Difference>, took: Duration) -> ExitCode {

@@ -18,7 +18,7 @@ use std::{
 
 use gateway::{
     Gateway, GatewayDeps,
-    limits::Limits,
+    limits::{Limits, SUCCEEDED},
     obey::{Obey, View},
 };
 use journal::{Disk, Journal, Road};
@@ -246,6 +246,8 @@ fn door(
         let reason = "the gateway has not read policy and decisions to their ends yet";
         if ready.load(Ordering::Relaxed) { Vec::new() } else { vec![reason.to_owned()] }
     }));
+    let own = Arc::clone(&limits);
+    checks.push(Box::new(move || if own.is_succeeded() { vec![SUCCEEDED.to_owned()] } else { Vec::new() }));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let gateway = Gateway::new(GatewayDeps {
         name: format!("{}:{}", host(), config.listen.gateway.port()),

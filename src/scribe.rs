@@ -32,6 +32,9 @@ use crate::{
 /// The bytes of events that wait to be appended together; the journal takes far more at once.
 const BATCH: usize = 1 << 20;
 
+/// What stands for a gateway's name where a command tells something.
+pub(crate) const NAME: &str = "tollgate command";
+
 /// A command's way to metering.
 pub(crate) struct Scribe {
     road: Arc<dyn Road>,
@@ -59,7 +62,7 @@ impl Scribe {
         }
         let road = open_road(&config)?;
         let journal = road.journal()?;
-        gateway::recover::recover(&journal, road.lanes(), "tollgate command")?;
+        gateway::recover::recover(&journal, road.lanes(), NAME)?;
         let books = match config.log {
             Log::Disk { .. } => Some(Books::keep(&road)?),
             Log::Kafka(_) => None,

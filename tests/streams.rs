@@ -66,6 +66,8 @@ fn limit(name: &str, unit: Unit, amount: i128) -> Limit {
         max_instances: None,
         on_exceed: OnExceed::Refuse,
         slices: false,
+        alerts: Vec::new(),
+        backfill: false,
     }
 }
 

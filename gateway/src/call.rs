@@ -27,6 +27,7 @@ use crate::{
     body,
     error::{Dialect, Fault},
     heading::{self, Plan},
+    limits::SUCCEEDED,
     metrics,
     obey::{Caller, PolicyView},
     request::{Cap, Edits, Parsed, parse},
@@ -177,8 +178,11 @@ impl Arrival {
 }
 
 impl Worker {
-    /// The policy in force. Without one nobody can be let in, nor refused.
+    /// The policy in force. Without one nobody can be let in, nor refused; and nobody by a gateway whose records do not count.
     pub(crate) fn view(&self) -> Result<Arc<PolicyView>, Fault> {
+        if self.shared.limits.is_succeeded() {
+            return Err(Fault::new(ErrorCode::JournalCopied, SUCCEEDED));
+        }
         self.view
             .load(&self.shared.view)
             .ok_or_else(|| Fault::new(ErrorCode::LogUnreachable, "the policy has not been read yet; try again"))

@@ -5,14 +5,17 @@
 //! goes out in the records of its calls and, for instances at home in another lane, in reports.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use journal::{Draft, Journal};
 use schemas::{
     bound::{AtMost, Bound},
-    decision::Claim,
+    decision::{Claim, ProducerMark},
     error_code::ErrorCode,
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
@@ -36,6 +39,10 @@ mod tests;
 
 /// How many tokens of output are held at a time. Half of it lasts a fast model for some seconds, and asking metering takes less.
 pub const SLICE: u64 = 512;
+
+/// What a gateway says whose producer has been succeeded while it lives.
+pub const SUCCEEDED: &str =
+    "an operator released this gateway, or its journal was copied: nothing that it writes counts; start it again";
 
 pub use book::Tried;
 pub(crate) use book::{Book, Requests};
@@ -187,9 +194,11 @@ impl Outlet for Journal {
 
 /// The limits of one gateway.
 pub struct Limits {
+    me: ProducerId,
     book: Mutex<Book>,
     outlet: Arc<dyn Outlet>,
     changes: watch::Sender<u64>,
+    succeeded: AtomicBool,
 }
 
 impl Limits {
@@ -200,7 +209,9 @@ impl Limits {
 
     /// The limits of this producer, with its journal behind them.
     pub fn over(me: ProducerId, outlet: Arc<dyn Outlet>, lanes: u16) -> Arc<Self> {
-        Arc::new(Self { book: Mutex::new(Book::new(me, lanes)), outlet, changes: watch::Sender::new(0) })
+        let (book, changes, succeeded) =
+            (Mutex::new(Book::new(me, lanes)), watch::Sender::new(0), AtomicBool::new(false));
+        Arc::new(Self { me, book, outlet, changes, succeeded })
     }
 
     /// One try to hold everything that an attempt needs; what is short of it has been asked for. An error says that the journal
@@ -380,8 +391,17 @@ impl Limits {
         self.lock().seen(lane).map(|at| at.elapsed())
     }
 
-    pub(crate) fn confirm(&self, lane: Lane, producer: ProducerId, seq: Seq) {
-        self.outlet.confirm(producer, lane, seq);
+    /// Heeds metering's word on a producer: what it has of it, and whether another speaks for it now.
+    pub(crate) fn heed(&self, lane: Lane, mark: &ProducerMark) {
+        self.outlet.confirm(mark.producer, lane, mark.seq);
+        if mark.closed && mark.producer == self.me && !self.succeeded.swap(true, Ordering::Relaxed) {
+            tracing::error!("{}: {SUCCEEDED}", ErrorCode::JournalCopied);
+        }
+    }
+
+    /// Whether another has taken this gateway's place in the books: whatever it writes from then on is set aside.
+    pub fn is_succeeded(&self) -> bool {
+        self.succeeded.load(Ordering::Relaxed)
     }
 }
 

@@ -237,9 +237,7 @@ impl Obey {
         }
         drop(book);
         for (lane, state) in confirmed {
-            for mark in state.producers {
-                self.limits.confirm(lane, mark.producer, mark.seq);
-            }
+            state.producers.iter().for_each(|mark| self.limits.heed(lane, mark));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What a journal's earlier owners left open: found at start, settled as unknown, and told to metering.
+//! What producers that are gone left open: found at start in the journal, settled as unknown, and told to metering.
 //!
 //! An attempt that was admitted and not settled when its process ended may have been billed in full, and nobody knows. It
 //! settles with outcome `unknown` and what its provider had reported by its last record, if anything; the rest of what it held
 //! stays held. The leases of the producer before this one die with it; the first event in each lane names it, what stays held
-//! of them and what is known to be used.
+//! of them and what is known to be used. Where a journal is lost for good, the ledger tells the same ([`Left`]), to an operator.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -64,13 +64,13 @@ pub fn first_events(
     gateway: &str,
     at: Time,
 ) -> Result<Vec<(Lane, Event)>, journal::Error> {
-    let (open, last) = read(recovered, before.map(|before| before.producer))?;
-    let mut events = Vec::with_capacity(open.len() + usize::from(lanes));
+    let left = read(recovered, before.map(|before| before.producer))?;
+    let mut events = Vec::with_capacity(left.open.len() + usize::from(lanes));
     for lane in (0..lanes).map(Lane) {
-        let predecessor = before.map(|before| predecessor(before, lane, &open, &last));
+        let predecessor = before.map(|before| left.predecessor(before, lane));
         events.push((lane, Event::Opened(Opened { gateway: gateway.to_owned(), at, predecessor })));
     }
-    events.extend(open.into_values().map(|open| (open.lane, Event::Settled(Box::new(unknown(open, at))))));
+    events.extend(left.ends(at));
     Ok(events)
 }
 
@@ -83,7 +83,7 @@ struct Last {
 }
 
 impl Last {
-    fn note(&mut self, lane: Lane, event: &Event) {
+    fn take(&mut self, lane: Lane, event: &Event) {
         match event {
             Event::Settled(settled) => {
                 for counter in &settled.counters {
@@ -113,70 +113,101 @@ impl Last {
     }
 }
 
-/// Attempts that are open.
-type Attempts = BTreeMap<(CallId, u16), Open>;
+/// What producers left open, and the last counters of one of them, as far as what they wrote tells.
+#[derive(Default)]
+pub struct Left {
+    open: BTreeMap<(CallId, u16), Open>,
+    last: Last,
+    /// Whose counters are the last.
+    of: Option<ProducerId>,
+}
 
-/// Every attempt of any predecessor that was admitted and not settled by the same or a later one, and the last counters of `before`.
-fn read(
-    recovered: impl Iterator<Item = Result<Record, journal::Error>>,
-    before: Option<ProducerId>,
-) -> Result<(Attempts, Last), journal::Error> {
-    let (mut open, mut last) = (BTreeMap::new(), Last::default());
-    for record in recovered {
-        let record = record?;
-        let event = wire::decode_event(&record.body);
-        if let Ok(event) = &event
-            && before == Some(record.header.producer)
-        {
-            last.note(record.lane, event);
+impl Left {
+    /// Nothing yet; the counters are to be those of this producer.
+    pub fn of(producer: Option<ProducerId>) -> Self {
+        Self { of: producer, ..Self::default() }
+    }
+
+    /// Takes the next of what a producer wrote to a lane.
+    pub fn take(&mut self, producer: ProducerId, lane: Lane, event: Event) {
+        if self.of == Some(producer) {
+            self.last.take(lane, &event);
         }
         match event {
-            Ok(Event::Admitted(admitted)) => {
+            Event::Admitted(admitted) => {
                 let key = (admitted.attempt.call, admitted.attempt.attempt);
-                let (producer, lane) = (record.header.producer, record.lane);
-                open.insert(key, Open { producer, lane, admitted, streamed: None });
+                self.open.insert(key, Open { producer, lane, admitted, streamed: None });
             }
-            Ok(Event::Streamed(streamed)) => {
-                if let Some(open) = open.get_mut(&(streamed.call, streamed.attempt)) {
+            Event::Streamed(streamed) => {
+                if let Some(open) = self.open.get_mut(&(streamed.call, streamed.attempt)) {
                     if !streamed.holds.is_empty() && !fault::is(Fault::ExtensionForgotten) {
                         open.admitted.holds.clone_from(&streamed.holds);
                     }
                     open.streamed = Some(streamed);
                 }
             }
-            Ok(Event::Settled(settled)) => {
-                open.remove(&(settled.attempt.call, settled.attempt.attempt));
+            Event::Settled(settled) => {
+                self.open.remove(&(settled.attempt.call, settled.attempt.attempt));
             }
-            Ok(_) => {}
+            _ => {}
+        }
+    }
+
+    /// Whether an attempt was admitted and has not ended.
+    pub fn is_open(&self, call: CallId, attempt: u16) -> bool {
+        self.open.contains_key(&(call, attempt))
+    }
+
+    /// What the counted producer used of an instance in a window, as far as its attempts say.
+    pub fn used(&self, instance: InstanceId, window: Time) -> i128 {
+        self.last.counters.get(&(instance, window)).map_or(0, |(_, counter)| counter.used)
+    }
+
+    /// Takes the lane that an instance is at home in.
+    pub fn lives(&mut self, instance: InstanceId, home: Lane) {
+        self.last.homes.insert(instance, home);
+    }
+
+    /// What is known of the producer before, in one lane. Metering takes of the provisions those that are at home there.
+    pub fn predecessor(&self, before: &journal::Predecessor, lane: Lane) -> Predecessor {
+        let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
+        let theirs = self.open.values().filter(|open| open.producer == before.producer);
+        let postings: Vec<Posting> = theirs.flat_map(Open::postings).collect();
+        let holds = |amount: fn(&Posting) -> i128| {
+            let holds = postings.iter().map(|posting| Hold {
+                instance: posting.instance,
+                window: posting.window,
+                amount: amount(posting),
+            });
+            holds.filter(|hold| hold.amount != 0).collect()
+        };
+        let (provisions, used) = (holds(|posting| posting.provision), holds(|posting| posting.used));
+        Predecessor { producer: before.producer, last, provisions, used, counters: self.last.of(lane) }
+    }
+
+    /// The ends of what is open, each in its lane.
+    pub fn ends(self, at: Time) -> impl ExactSizeIterator<Item = (Lane, Event)> {
+        self.open.into_values().map(move |open| (open.lane, Event::Settled(Box::new(unknown(open, at)))))
+    }
+}
+
+/// Every attempt of any predecessor that was admitted and not settled by the same or a later one, and the last counters of `before`.
+fn read(
+    recovered: impl Iterator<Item = Result<Record, journal::Error>>,
+    before: Option<ProducerId>,
+) -> Result<Left, journal::Error> {
+    let mut left = Left::of(before);
+    for record in recovered {
+        let record = record?;
+        match wire::decode_event(&record.body) {
+            Ok(event) => left.take(record.header.producer, record.lane, event),
+            // It keeps its place in the lane, where metering takes it as poisoned.
             Err(error) => {
-                // It keeps its place in the lane, where metering takes it as poisoned.
                 tracing::error!(offset = record.offset.0, %error, "an event of an earlier process cannot be read");
             }
         }
     }
-    Ok((open, last))
-}
-
-/// What is known of the producer before this one, in one lane. Metering takes of the provisions those that are at home there.
-fn predecessor(
-    before: &journal::Predecessor,
-    lane: Lane,
-    open: &BTreeMap<(CallId, u16), Open>,
-    counters: &Last,
-) -> Predecessor {
-    let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
-    let theirs = open.values().filter(|open| open.producer == before.producer);
-    let postings: Vec<Posting> = theirs.flat_map(Open::postings).collect();
-    let holds = |amount: fn(&Posting) -> i128| {
-        let holds = postings.iter().map(|posting| Hold {
-            instance: posting.instance,
-            window: posting.window,
-            amount: amount(posting),
-        });
-        holds.filter(|hold| hold.amount != 0).collect()
-    };
-    let (provisions, used) = (holds(|posting| posting.provision), holds(|posting| posting.used));
-    Predecessor { producer: before.producer, last, provisions, used, counters: counters.of(lane) }
+    Ok(left)
 }
 
 fn unknown(open: Open, at: Time) -> Settled {

@@ -61,6 +61,8 @@ pub enum Error {
     NotKept {
         /// The topic.
         topic: Topic,
+        /// The lane of it; the first, where lanes stand together.
+        lane: Lane,
         /// The offset asked for.
         asked: u64,
         /// The first one kept.

@@ -13,8 +13,8 @@ use std::{fs, hint::black_box, time::Duration};
 use metering::engine::{Commit, Input};
 use schemas::{
     decision::{Key, State},
-    event::Event,
-    ledger::{Charged, Entry, Fact},
+    event::{Admitted, Event},
+    ledger::{Begun, Charged, Entry, Fact},
     time::Time,
     wire,
 };
@@ -122,7 +122,10 @@ fn coding_alone(bodies: &[Vec<u8>]) -> Duration {
                     Event::Settled(settled) => {
                         Fact::Charged(Box::new(Charged { settled: *settled, charges: Vec::new() }))
                     }
-                    Event::Admitted(admitted) => Fact::Admitted(admitted),
+                    Event::Admitted(admitted) => {
+                        let Admitted { attempt, holds } = *admitted;
+                        Fact::Admitted(Box::new(Begun { attempt, holds, producer: None }))
+                    }
                     other => unreachable!("{other:?}"),
                 };
                 wire::encode_entry(&Entry { recorded_at: NOW, fact })

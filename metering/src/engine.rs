@@ -12,9 +12,9 @@ use std::{
 
 use schemas::{
     decision::{Claim, Key, LaneState, State},
-    event::Event,
+    event::{Admitted, Event},
     id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset},
-    ledger::{Alarm, AlarmKind, Entry, Fact},
+    ledger::{Alarm, AlarmKind, Begun, Entry, Fact},
     limit::{Limit, Schedule},
     policy::Policy,
     price::Book,
@@ -22,13 +22,16 @@ use schemas::{
 };
 
 use crate::{
+    backfill::Fold,
     dedup::{self, Origin, Verdict},
     escrow::Instances,
 };
 
+mod alerted;
 mod learned;
 mod lease;
 mod opened;
+mod past;
 mod policy;
 mod reported;
 mod settled;
@@ -43,6 +46,8 @@ pub enum Input {
     Book(Arc<Book>),
     /// A change of policy and the record after it.
     Policy(Arc<Policy>, Offset),
+    /// What the committed ledger of the lane says of limits that the policy before it has brought.
+    Past(Fold),
     /// Time passed.
     Tick,
 }
@@ -85,6 +90,8 @@ pub struct Engine {
     schedules: HashMap<LimitId, Schedule>,
     limits: HashMap<LimitId, Limit>,
     books: HashMap<BookHash, Arc<Book>>,
+    /// Limits that count also what was admitted without them.
+    late: Fold,
     ahead: Duration,
     abandon_after: Duration,
     /// What was learned, and what of it is new since the last commit.
@@ -111,6 +118,7 @@ impl Engine {
             schedules: HashMap::new(),
             limits: HashMap::new(),
             books: HashMap::new(),
+            late: Fold::default(),
             ahead: Duration::from_secs(60),
             abandon_after: Duration::MAX,
             claims: HashMap::new(),
@@ -166,11 +174,16 @@ impl Engine {
     pub fn apply(&mut self, input: Input, at: Time) {
         self.state.recorded_at = self.state.recorded_at.max(at);
         match input {
-            Input::Event(origin, event) => self.event(origin, event),
+            Input::Event(origin, event) => {
+                let from = self.ledger.len();
+                self.event(origin, event);
+                self.count_late(from);
+            }
             Input::Book(book) => {
                 self.books.insert(book.hash(), book);
             }
             Input::Policy(policy, next) => self.policy(&policy, next),
+            Input::Past(fold) => self.past(fold),
             Input::Tick => self.tick(),
         }
     }
@@ -202,7 +215,10 @@ impl Engine {
                 self.alarm(origin, AlarmKind::Forked, detail);
             }
             Ok(Event::Opened(opened)) => self.opened(origin, opened),
-            Ok(Event::Admitted(admitted)) => self.write(Fact::Admitted(admitted)),
+            Ok(Event::Admitted(admitted)) => {
+                let (Admitted { attempt, holds }, producer) = (*admitted, Some(origin.producer));
+                self.write(Fact::Admitted(Box::new(Begun { attempt, holds, producer })));
+            }
             Ok(Event::Streamed(streamed)) => self.write(Fact::Streamed(streamed)),
             Ok(Event::Settled(settled)) => self.settled(origin, settled),
             Ok(Event::Refused(refused)) => self.write(Fact::Refused(refused)),
@@ -245,6 +261,7 @@ impl Engine {
             decisions.push((Key::Claim(self.lane, id), self.claims.get(&id).copied().map(State::Claim)));
         }
         for id in dirty {
+            self.alert(id);
             if let Some(instance) = self.instances.all.get(&id).cloned() {
                 self.write(Fact::Balance(Box::new(instance.clone())));
                 decisions.push((Key::Instance(id), Some(State::Instance(Box::new(instance)))));

@@ -18,6 +18,16 @@ pub enum Error {
         /// What is wrong with it.
         source: schemas::wire::WireError,
     },
+    /// The ledger could not be read for a limit that counts what was used before it.
+    #[error("lane {lane} of `ledger` gives nothing from offset {read} on, and ends at {end}: is the log away?")]
+    Past {
+        /// The lane.
+        lane: u16,
+        /// How far it was read.
+        read: u64,
+        /// Where it ends.
+        end: u64,
+    },
     /// The thread could not be started.
     #[error("metering cannot start its thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -28,6 +38,7 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Log(error) => Some(error.code()),
+            Self::Past { .. } => Some(ErrorCode::LogUnreachable),
             Self::State { .. } => Some(ErrorCode::JournalCorrupt),
             Self::Thread(_) => None,
         }

@@ -17,6 +17,7 @@
 //!
 //! The engine is pure: no clock, no I/O, no randomness. Money is charged here and nowhere else.
 
+pub mod backfill;
 pub mod backtest;
 pub mod dedup;
 pub mod engine;

@@ -18,6 +18,8 @@ use schemas::{
     decision::{Key, State},
     event::Event,
     id::{BookHash, Lane, Offset},
+    ledger::{Alerted, Fact},
+    limit::Share,
     policy,
     time::{self, Time},
     topics::Topic,
@@ -26,6 +28,7 @@ use schemas::{
 
 use crate::{
     Error,
+    backfill::Fold,
     dedup::Origin,
     engine::{Commit, Counts, Engine, Input},
 };
@@ -41,6 +44,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long an event waits for a price book that has not been read yet, before it is written down as not priced.
 const BOOK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the ledger may give nothing while it is read for new limits.
+const PAST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The role that keeps the books.
 pub struct Metering {
@@ -62,7 +68,9 @@ impl Metering {
     /// Keeps the books until told to stop; what was polled by then is committed.
     pub fn run(self, stop: &AtomicBool) -> Result<(), Error> {
         let policies = self.road.reader(Topic::Policy, &[Offset(0)])?;
-        let mut desk = Desk::new(self.road.member()?, policies, self.road.lanes(), Box::new(time::now))?;
+        let desk = Desk::new(self.road.member()?, policies, self.road.lanes(), Box::new(time::now))?;
+        let road = Arc::clone(&self.road);
+        let mut desk = desk.with_past(Box::new(move |from| road.reader(Topic::Ledger, from)));
         while !stop.load(Ordering::Relaxed) {
             desk.turn()?;
             let ready = desk.policy.is_some() && !desk.engines.is_empty() && desk.unsaid.is_empty();
@@ -74,6 +82,9 @@ impl Metering {
 
 /// Tells the time. Engines are told it with every input, so that what they do is a function of what they are told.
 pub type Clock = Box<dyn Fn() -> Time + Send>;
+
+/// Opens the ledger at these offsets, by lane.
+pub type Past = Box<dyn Fn(&[Offset]) -> Result<Box<dyn Reader>, journal::Error> + Send>;
 
 /// What the loop works on: one member of metering, with the engines of the lanes it has.
 pub struct Desk {
@@ -87,6 +98,7 @@ pub struct Desk {
     unsaid: Vec<(Lane, Outputs)>,
     clock: Clock,
     ticked: Time,
+    past: Option<Past>,
 }
 
 impl Desk {
@@ -94,9 +106,15 @@ impl Desk {
     pub fn new(member: Box<dyn Member>, policies: Box<dyn Reader>, lanes: u16, clock: Clock) -> Result<Self, Error> {
         let (engines, ticked) = (BTreeMap::new(), clock());
         let (books, unsaid) = (Vec::new(), Vec::new());
-        let mut desk = Self { member, policies, lanes, engines, books, policy: None, unsaid, clock, ticked };
+        let mut desk =
+            Self { member, policies, lanes, engines, books, policy: None, unsaid, clock, ticked, past: None };
         desk.read_policy(Duration::ZERO)?;
         Ok(desk)
+    }
+
+    /// The same, where limits may count what was used before they came.
+    pub fn with_past(self, past: Past) -> Self {
+        Self { past: Some(past), ..self }
     }
 
     /// The engines of the lanes it has.
@@ -130,8 +148,10 @@ impl Desk {
         if now.since(self.ticked) >= TICK || now < self.ticked {
             self.tick(now);
         }
+        let policy = self.policy.as_ref().map(|(policy, _)| Arc::clone(policy));
         let said = self.engines.iter_mut().filter_map(|(lane, engine)| {
             let commit = engine.take()?;
+            say_alerts(&commit, policy.as_deref());
             Some((*lane, encode(engine.state().input, &commit)))
         });
         let said = said.collect();
@@ -151,7 +171,9 @@ impl Desk {
             engine.apply(Input::Book(Arc::clone(book)), now);
         }
         if let Some((policy, next)) = &self.policy {
+            let past = self.fold(lane, &engine, policy, *next)?;
             engine.apply(Input::Policy(Arc::clone(policy), *next), now);
+            past.into_iter().for_each(|fold| engine.apply(Input::Past(fold), now));
         }
         self.member.resume(lane, engine.state().input)?;
         self.engines.insert(lane, engine);
@@ -200,7 +222,16 @@ impl Desk {
                 Ok(policy::Record::Policy(policy)) => {
                     let policy = Arc::new(*policy);
                     self.policy = Some((Arc::clone(&policy), next));
+                    let mut past = Vec::new();
+                    for (lane, engine) in &self.engines {
+                        past.extend(self.fold(*lane, engine, &policy, next)?.map(|fold| (*lane, fold)));
+                    }
                     self.tell(|| Input::Policy(Arc::clone(&policy), next));
+                    for (lane, fold) in past {
+                        if let Some(engine) = self.engines.get_mut(&lane) {
+                            engine.apply(Input::Past(fold), (self.clock)());
+                        }
+                    }
                 }
                 Err(error) => {
                     tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; the one before it stays in force")
@@ -208,6 +239,27 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// What the ledger of a lane says of limits that a policy brings there. Metering waits for that: what they may grant depends on it.
+    fn fold(&self, lane: Lane, engine: &Engine, policy: &policy::Policy, next: Offset) -> Result<Option<Fold>, Error> {
+        let lacking = engine.lacking(policy, next, (self.clock)());
+        let (Some(open), Some(mut fold)) = (&self.past, lacking) else { return Ok(None) };
+        let (mut reader, mut read, end) = past(open, lane, self.lanes)?;
+        let mut silent = Duration::ZERO;
+        while read < end {
+            let records = reader.poll(POLL)?;
+            silent = if records.is_empty() { silent + POLL } else { Duration::ZERO };
+            if silent > PAST_PATIENCE {
+                return Err(Error::Past { lane: lane.0, read: read.0, end: end.0 });
+            }
+            for record in records.iter().filter(|record| record.lane == lane && record.offset < end) {
+                let entry = wire::decode_entry(&record.body);
+                fold.take(&entry.map_err(|source| Error::State { lane: lane.0, source })?);
+                read = Offset(record.offset.0 + 1);
+            }
+        }
+        Ok(Some(fold))
     }
 
     fn tell(&mut self, input: impl Fn() -> Input) {
@@ -249,6 +301,28 @@ impl Desk {
     }
 }
 
+/// Opens the ledger of one lane from the first entry that is kept; gives that offset and the end.
+fn past(open: &Past, lane: Lane, lanes: u16) -> Result<(Box<dyn Reader>, Offset, Offset), Error> {
+    let mut from = vec![Offset(0); usize::from(lanes)];
+    let mut reader = loop {
+        match open(&from) {
+            Err(journal::Error::NotKept { lane, first, .. })
+                if from.get(usize::from(lane.0)).is_some_and(|from| from.0 < first) =>
+            {
+                from.get_mut(usize::from(lane.0)).into_iter().for_each(|from| *from = Offset(first));
+            }
+            opened => break opened?,
+        }
+    };
+    let (place, mut ends) = (usize::from(lane.0), reader.ends()?);
+    let (Some(first), Some(end)) = (from.get(place).copied(), ends.get_mut(place)) else {
+        return Ok((reader, Offset(0), Offset(0)));
+    };
+    // Of the others nothing is wanted.
+    let end = std::mem::replace(end, first);
+    Ok((open(&ends)?, first, end))
+}
+
 /// The price books that an event is charged by.
 fn books_of(event: &Result<Event, String>) -> impl Iterator<Item = BookHash> + use<> {
     let books = match event {
@@ -271,6 +345,19 @@ fn encode(input: Offset, commit: &Commit) -> Outputs {
                 (Bytes::from(wire::encode_key(key)), state)
             })
             .collect(),
+    }
+}
+
+/// Tells who looks at the log or the metrics what becomes a row of `alerts`.
+fn say_alerts(commit: &Commit, policy: Option<&policy::Policy>) {
+    for entry in &commit.ledger {
+        if let Fact::Alerted(alerted) = &entry.fact {
+            let Alerted { limit, values, window, share: Share(percent), amount, settled, held, .. } = &**alerted;
+            let named = policy.and_then(|policy| policy.limits.iter().find(|known| known.id() == *limit));
+            let name = named.map_or("", |limit| &limit.name);
+            tracing::warn!(name, ?values, %window, percent, amount, settled, held, "a limit's counter has reached a share of it");
+            metrics::counter!("tollgate_metering_alerts", "limit" => name.to_owned()).increment(1);
+        }
     }
 }
 

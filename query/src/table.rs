@@ -7,6 +7,7 @@
 //!
 //! This file does no I/O. `lake` stores the rows, `tail` holds those that are not stored yet.
 
+mod alerts;
 mod balances;
 mod calls;
 mod charges;
@@ -41,8 +42,16 @@ pub const LOG_PARTITION: &str = "log_partition";
 pub const LOG_OFFSET: &str = "log_offset";
 
 /// Every table.
-pub const ALL: &[TableDef] =
-    &[usage::TABLE, calls::TABLE, charges::TABLE, refusals::TABLE, balances::TABLE, limits::TABLE, prices::TABLE];
+pub const ALL: &[TableDef] = &[
+    usage::TABLE,
+    calls::TABLE,
+    charges::TABLE,
+    refusals::TABLE,
+    alerts::TABLE,
+    balances::TABLE,
+    limits::TABLE,
+    prices::TABLE,
+];
 
 /// A table.
 pub struct TableDef {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::{
     event::Want,
     id::{ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
-    limit::{Limit, Schedule},
+    limit::{Limit, Schedule, Share},
     time::Time,
 };
 
@@ -134,6 +134,15 @@ pub struct WindowState {
     pub end: Time,
     /// Corrections and external use.
     pub adjusted: i128,
+    /// The highest share of the amount that was said to be reached.
+    pub alerted: Share,
+}
+
+impl WindowState {
+    /// A window in which nothing has happened.
+    pub const fn new(start: Time, end: Time) -> Self {
+        Self { start, end, adjusted: 0, alerted: Share(0) }
+    }
 }
 
 /// What one producer has of an instance.
@@ -257,7 +266,7 @@ mod tests {
     #[test]
     fn what_a_producer_left_behind_counts_in_the_windows_it_was_in() {
         let at = Time::from_micros;
-        let window = |start: i64| WindowState { start: at(start), end: at(start + 60), adjusted: 0 };
+        let window = |start: i64| WindowState::new(at(start), at(start + 60));
         let gone = Holder {
             granted: 100,
             returned: 30,

@@ -57,6 +57,8 @@ error_codes! {
     CannotListen = "TG1012", 500, "An address cannot be listened on";
     ClearSecret = "TG1013", 500, "A secret stands in clear in the configuration";
     ConfigHasNoEffect = "TG1014", 500, "A part of the configuration has no effect";
+    NothingToRelease = "TG1015", 500, "There is no such gateway to release";
+    CannotBackfill = "TG1016", 500, "A limit cannot count what was used before it";
 
     HardLimitReached = "TG2001", 429, "A hard limit is reached";
     BoundUnknown = "TG2002", 429, "A hard limit cannot hold a call whose bound is not known";
@@ -67,6 +69,7 @@ error_codes! {
     CheckNotOpen = "TG2007", 404, "No such check is open here";
     CheckConflict = "TG2008", 409, "The check is already open or settled otherwise";
     TooManyChecks = "TG2009", 503, "Too many checks are open";
+    GatewayHeard = "TG2010", 409, "A gateway that is heard keeps what it has leased";
 
     MissingKey = "TG3001", 401, "The request has no key";
     UnknownKey = "TG3002", 401, "The key is not known";

@@ -34,6 +34,8 @@ pub fn limit(amount: i128, window: Window) -> Limit {
         max_instances: None,
         on_exceed: OnExceed::Refuse,
         slices: false,
+        alerts: Vec::new(),
+        backfill: false,
     }
 }
 

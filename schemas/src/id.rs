@@ -23,6 +23,11 @@ macro_rules! uuid_id {
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
+
+            /// Reads what its `Display` writes.
+            pub fn parse(text: &str) -> Option<Self> {
+                (text.len() == 36).then(|| Uuid::parse_str(text).ok()).flatten().map(Self)
+            }
         }
 
         impl fmt::Display for $name {
@@ -71,11 +76,6 @@ impl CallId {
         let mut tail = [0; 10];
         tail.copy_from_slice(&digest[..10]);
         Self(Builder::from_unix_timestamp_millis(millis, &tail).into_uuid())
-    }
-
-    /// Reads what its `Display` writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 36).then(|| Uuid::parse_str(text).ok()).flatten().map(Self)
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::{
     decision::Instance,
-    event::{Admitted, Move, Posting, Refused, Settled, Streamed, Was},
-    id::{BookHash, CallId, InstanceId, Offset, ProducerId, Seq},
-    limit::Limit,
+    event::{Attempt, Hold, Move, Posting, Refused, Settled, Streamed, Was},
+    id::{BookHash, CallId, InstanceId, LimitId, Offset, ProducerId, Seq},
+    limit::{Limit, Share},
     money::Pico,
     time::Time,
     tokens::TokenClass,
@@ -27,7 +27,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
     /// An attempt was admitted.
-    Admitted(Box<Admitted>),
+    Admitted(Box<Begun>),
     /// An attempt is running.
     Streamed(Streamed),
     /// An attempt ended and was charged.
@@ -50,6 +50,19 @@ pub enum Fact {
     Corrected(Box<Corrected>),
     /// Counters of this lane were moved by something other than a gateway's own use.
     Adjusted(Adjusted),
+    /// A counter reached a share of its amount that its limit names.
+    Alerted(Box<Alerted>),
+}
+
+/// An attempt that was admitted, as the gateway reported it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Begun {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What it holds.
+    pub holds: Vec<Hold>,
+    /// In whose journal its end will stand: should that be lost, this tells what it left open. Earlier versions did not write it.
+    pub producer: Option<ProducerId>,
 }
 
 /// An attempt and what it costs: one charge for each class that is not zero.
@@ -209,6 +222,29 @@ pub struct Overrun {
     pub amount: i128,
     /// What was settled of it.
     pub settled: i128,
+}
+
+/// A counter reached a share of its amount that its limit names; said once for each window and share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerted {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its limit.
+    pub limit: LimitId,
+    /// The values of the limit's `*`.
+    pub values: Vec<String>,
+    /// The start of the window.
+    pub window: Time,
+    /// Its end.
+    pub until: Time,
+    /// The share.
+    pub share: Share,
+    /// The amount.
+    pub amount: i128,
+    /// What was settled of it.
+    pub settled: i128,
+    /// What was held of it.
+    pub held: i128,
 }
 
 /// Something that an operator has to look at.

@@ -46,6 +46,40 @@ pub struct Limit {
     /// Whether of a streamed answer a slice is held at a time, and not the most that it can be.
     #[serde(default)]
     pub slices: bool,
+    /// The shares of its amount that are said when a counter reaches them, sorted.
+    #[serde(default)]
+    pub alerts: Vec<Share>,
+    /// Whether, when it is new, it counts what was used before in the window that lasts.
+    #[serde(default)]
+    pub backfill: bool,
+}
+
+/// A share of an amount, in hundredths: 80 is four fifths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Share(pub u32);
+
+impl Share {
+    /// The largest that a limit may name: ten times its amount.
+    pub const MOST: Self = Self(1_000);
+
+    /// Reads a share of more than nothing, such as `0.8` or `1`, of at most two digits after the point.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let is_number =
+            |digits: &str| (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(whole) || !is_number(part) {
+            return None;
+        }
+        let part = part.parse::<u32>().ok()? * if part.len() == 1 { 10 } else { 1 };
+        let share = Self(whole.parse::<u32>().ok()? * 100 + part);
+        (Self::default() < share && share <= Self::MOST).then_some(share)
+    }
+
+    /// Whether so much of an amount is this share of it; nothing never is.
+    pub fn is_reached(self, taken: i128, amount: i128) -> bool {
+        taken > 0 && taken.saturating_mul(100) >= amount.saturating_mul(self.0.into())
+    }
 }
 
 /// The matchers of a limit, by dimension, sorted; a dimension that is not named matches everything.
@@ -391,5 +425,21 @@ impl Schedule {
     pub fn window(&self, at: Time) -> Option<(Time, Time)> {
         let next = self.boundaries.partition_point(|start| *start <= at);
         Some((*self.boundaries.get(next.checked_sub(1)?)?, *self.boundaries.get(next)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_read_exactly_and_reached_exactly() {
+        let shares = ["0.8", "1", "1.0", "0.05", "10", "0", "0.0", "10.01", "0.801", "-1", ".5", "1.", "1e1", "80%"];
+        let read: Vec<Option<u32>> = shares.iter().map(|text| Share::parse(text).map(|share| share.0)).collect();
+        let none = [None; 9];
+        assert_eq!(read, [&[Some(80), Some(100), Some(100), Some(5), Some(1_000)][..], &none].concat());
+        let reached =
+            [(79, 100), (80, 100), (4, 5), (3, 5), (0, 0), (1, 0)].map(|(taken, of)| Share(80).is_reached(taken, of));
+        assert_eq!(reached, [false, true, true, false, false, true]);
     }
 }

@@ -131,8 +131,13 @@ impl Process {
 
     /// Ends it without warning; may be called by another thread than the one that uses it.
     pub(crate) fn kill_9(&self) {
+        self.signal("-9");
+    }
+
+    /// Sends it a signal, as `kill` names it.
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Takes note that it was ended.

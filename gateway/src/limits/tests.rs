@@ -90,7 +90,7 @@ impl Bench {
             limit: self.limit.id(),
             values: values.iter().map(|value| (*value).to_owned()).collect(),
             amount: 100,
-            windows: vec![WindowState { start, end: Time::from_micros(start.as_micros() + DAY), adjusted: 0 }],
+            windows: vec![WindowState::new(start, Time::from_micros(start.as_micros() + DAY))],
             holders: vec![holder],
             recall,
         };
@@ -106,6 +106,10 @@ impl Bench {
             _ => None,
         });
         wants.flatten().collect()
+    }
+
+    fn instance(&self, start: Time) -> InstanceId {
+        InstanceId::of::<&str>(self.limit.id(), &[], (!self.limit.window.stands()).then_some(start))
     }
 
     /// The counters in reports so far.
@@ -239,4 +243,35 @@ fn metering_says_which_client_tags_have_a_counter_of_their_own() {
     let own = soft.decide_of(time(0), 0, 0, &["a"]);
     assert_eq!((held(&soft, "a"), held(&soft, "b")), (own, shared));
     assert_eq!(soft.asked(), ["a", "other"], "there is no place for another");
+}
+
+#[test]
+fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_it_is_out() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(0), 10));
+    bench.decide(time(0), 60, 0);
+    let Tried::Held(_open) = bench.hold(time(1), 20) else { panic!("it is leased") };
+    let mark = |closed| ProducerMark {
+        producer: me(),
+        seq: Seq(7),
+        hash: 0,
+        gateway: "g".into(),
+        low_watermark: time(1),
+        heard_at: time(1),
+        answered: 0,
+        closed,
+        forked: false,
+        accepted_at: time(1),
+    };
+    bench.limits.heed(Lane(0), &mark(false));
+    assert!(!bench.limits.is_succeeded());
+    // Metering knows of the open call, which stays held, and of nothing else.
+    let mut released =
+        Instance::clone(bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.as_ref().unwrap());
+    let holder = &mut released.holders[0];
+    (holder.returned, holder.held, holder.provisioned, holder.version) = (40, 20, 20, Holder::CLOSED);
+    bench.limits.lock().view(released.id, Some(Arc::new(released)));
+    bench.limits.heed(Lane(0), &mark(true));
+    assert!(bench.limits.is_succeeded());
+    assert!(matches!(bench.hold(time(2), 1), Tried::Short(_)));
 }

@@ -39,7 +39,7 @@ impl KafkaReader {
             let from = from.get(usize::from(lane.0)).copied().unwrap_or_default();
             let (first, end) = cursor.bounds(lane)?;
             if from < first || from > end {
-                return Err(Error::NotKept { topic, asked: from.0, first: first.0, end: end.0 });
+                return Err(Error::NotKept { topic, lane, asked: from.0, first: first.0, end: end.0 });
             }
             places.insert(lane, place(from));
         }

@@ -102,7 +102,13 @@ impl Log {
     }
 
     fn not_kept(&self, asked: u64, writer: &Writer) -> Error {
-        Error::NotKept { topic: self.options.topic, asked, first: writer.first(), end: writer.active.end }
+        Error::NotKept {
+            topic: self.options.topic,
+            lane: schemas::id::Lane(0),
+            asked,
+            first: writer.first(),
+            end: writer.active.end,
+        }
     }
 
     /// The segment that holds `offset`, and a byte of it at or before which its frame starts.

@@ -70,7 +70,7 @@ impl Engine {
         adjusted
     }
 
-    fn add(&mut self, moved: &Move) -> Option<Posting> {
+    pub(super) fn add(&mut self, moved: &Move) -> Option<Posting> {
         let (instance, start) = self.find(moved)?;
         let counter = self.instances.all.get_mut(&instance)?;
         let window = counter.windows.iter_mut().find(|window| window.start == start)?;

@@ -121,7 +121,7 @@ impl Engine {
             Instance { id, limit, values: values.to_vec(), amount, windows, holders, recall: 0 }
         });
         if instance.windows.iter().all(|window| window.start != start) {
-            instance.windows.push(WindowState { start, end, adjusted: 0 });
+            instance.windows.push(WindowState::new(start, end));
             instance.windows.sort_by_key(|window| window.start);
             post::forget_old_windows(instance);
             self.instances.dirty.insert(id);

@@ -15,11 +15,13 @@ use crate::{
 };
 
 impl Engine {
-    /// Whether events of the predecessor are still to come: they were lost on their way and are sent again, and so is this.
+    /// Whether events of the predecessor are still to come: they were lost on their way and are sent again, and so is this. Of one that
+    /// has been succeeded none is waited for: they would be set aside, and may be lost for good.
     pub(super) fn is_early(&self, opened: &Opened) -> bool {
         opened.predecessor.as_ref().is_some_and(|predecessor| {
-            let seen = dedup::mark(&self.state, predecessor.producer).map_or(Seq(0), |mark| mark.seq);
-            seen < predecessor.last
+            let mark = dedup::mark(&self.state, predecessor.producer);
+            let (seen, succeeded) = mark.map_or((Seq(0), false), |mark| (mark.seq, mark.closed));
+            !succeeded && seen < predecessor.last
         })
     }
 

@@ -42,7 +42,7 @@ impl Engine {
             && instance.windows.iter().all(|window| window.start != counter.window)
             && let Some((start, end)) = schedule.window(counter.window).filter(|(start, _)| *start == counter.window)
         {
-            instance.windows.push(schemas::decision::WindowState { start, end, adjusted: 0 });
+            instance.windows.push(schemas::decision::WindowState::new(start, end));
             instance.windows.sort_by_key(|window| window.start);
             post::forget_old_windows(instance);
         }

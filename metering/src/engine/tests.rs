@@ -5,7 +5,7 @@ use schemas::{
     event::{Counter, Hold, LeaseRequested, Move, Opened, Outcome, Predecessor, Reported, Settled, Want},
     fixture,
     id::{CallId, InstanceId, ProducerId, Seq},
-    limit::{Dimension, Match, Unit, Window},
+    limit::{Dimension, Match, Share, Unit, Window},
     tokens::{Usage, Vector},
 };
 
@@ -288,6 +288,49 @@ fn a_successor_whose_predecessor_is_still_under_way_waits_and_one_that_is_succee
     assert_eq!(bench.engine.state.producers[0].seq, Seq(3));
 }
 
+#[test]
+fn what_an_operator_releases_is_free_and_its_gateway_is_not_listened_to_any_more() {
+    let mut bench = Bench::leased(Window::Month, 100);
+    bench.report(1, vec![bench.counter(30, 20, 2)]);
+    let open = Hold { instance: bench.instance().id, window: bench.window(), amount: 20 };
+    // The operator's own producer, which has opened the lane before and takes the place of a second one.
+    bench.opened(9, None);
+    bench.opened(2, None);
+    bench.opened(9, Some(Predecessor { provisions: vec![open], ..gone(1, 3) }));
+    bench.opened(9, Some(gone(2, 1)));
+    assert_eq!((bench.lease(1), bench.engine.state.producers.iter().filter(|mark| mark.closed).count()), (50, 2));
+    let ledger = bench.engine.take().unwrap().ledger;
+    let closed = ledger.iter().filter(|entry| matches!(&entry.fact, Fact::Heard(heard) if heard.closed));
+    assert_eq!(closed.count(), 2, "no watermark waits for them");
+    bench.opened(3, None);
+    bench.ask(3, 51, bench.counter(0, 0, 1));
+    assert_eq!(bench.lease(3), 0);
+    bench.ask(3, 50, bench.counter(0, 0, 1));
+    assert_eq!(bench.lease(3), 50);
+    // It was only cut off, and has spent on: nothing of that counts, and it gets nothing.
+    bench.engine.take();
+    bench.report(1, vec![bench.counter(90, 0, 7)]);
+    bench.ask(1, 10, bench.counter(90, 0, 8));
+    let ledger = bench.engine.take().unwrap().ledger;
+    assert!(ledger.iter().all(|entry| matches!(entry.fact, Fact::Alarm(_))), "{ledger:?}");
+    assert_eq!((bench.lease(1), bench.instance().settled(bench.instance().current().unwrap())), (50, 30));
+}
+
+#[test]
+fn events_that_are_lost_for_good_are_waited_for_until_an_operator_releases_their_producer() {
+    let mut bench = Bench::new(Window::Month);
+    bench.opened(2, Some(gone(1, 5)));
+    bench.report(2, Vec::new());
+    assert_eq!(bench.engine.counts().gaps, 2, "it is not heard while four of the first are missing");
+    bench.opened(9, None);
+    bench.opened(9, Some(gone(1, 1)));
+    bench.said.insert(2, (0, 0));
+    bench.opened(2, Some(gone(1, 5)));
+    bench.report(2, Vec::new());
+    let mark = bench.engine.state.producers.iter().find(|mark| mark.producer == producer(2)).unwrap();
+    assert_eq!((mark.seq, bench.engine.counts().gaps), (Seq(2), 2));
+}
+
 /// Opens a journal whose predecessor is said to have ended at `last`, and settles an attempt that it left open.
 fn succeed(bench: &mut Bench, from: u8, before: u8, last: u64) -> Vec<Entry> {
     bench.opened(from, Some(gone(before, last)));
@@ -397,4 +440,43 @@ fn client_tags_make_as_many_counters_as_they_may_in_a_window() {
     bench.wait(24 * 3_600);
     let next = bench.window();
     assert!(next > start && open(&mut bench.engine, "c", next), "a new window has none yet");
+}
+
+#[test]
+fn a_share_is_said_once_for_each_window_whatever_is_given_back_and_who_goes_on() {
+    fn said(engine: &mut Engine) -> Vec<(u32, i128, i128)> {
+        let ledger = engine.take().map(|commit| commit.ledger).unwrap_or_default();
+        let alerts = ledger.iter().filter_map(|entry| match &entry.fact {
+            Fact::Alerted(alerted) => Some((alerted.share.0, alerted.settled, alerted.held)),
+            _ => None,
+        });
+        alerts.collect()
+    }
+    let alerts = vec![Share(50), Share(80), Share(100)];
+    let mut bench = Bench::under(Limit { alerts, ..fixture::limit(100, Window::Month) });
+    bench.ask(1, 100, bench.counter(0, 0, 1));
+    assert_eq!(said(&mut bench.engine), [], "what is leased is not taken");
+    for (used, held, wanted) in
+        [(30, 19, vec![]), (30, 50, vec![(50, 30, 50), (80, 30, 50)]), (40, 0, vec![]), (50, 40, vec![])]
+    {
+        let version = bench.said[&1].0 + 10;
+        bench.report(1, vec![bench.counter(used, held, version)]);
+        assert_eq!(said(&mut bench.engine), wanted, "{used} used and {held} held");
+    }
+    let (seq, full) = (bench.said[&1].0 + 1, bench.counter(100, 0, 99));
+    let report =
+        |counter| Event::Reported(Reported { at: NOW, low_watermark: NOW, counters: vec![counter], last: false });
+    // The same by an engine that was restored.
+    bench.report(1, vec![bench.counter(51, 0, 98)]);
+    let mut restored = bench.restored();
+    restored.apply(policy(&bench.limit, 1), bench.at);
+    let origin = Origin { producer: producer(1), seq: Seq(seq + 1), hash: 7 };
+    restored.apply(Input::Event(origin, Ok(report(full))), bench.at);
+    assert_eq!(said(&mut restored), [(100, 100, 0)]);
+    // The next month begins anew.
+    bench.at = bench.at.after(Duration::from_secs(31 * 86_400));
+    bench.engine.apply(Input::Tick, bench.at);
+    bench.ask(1, 60, bench.counter(0, 0, 1));
+    bench.report(1, vec![bench.counter(55, 0, 2)]);
+    assert_eq!(said(&mut bench.engine), [(50, 55, 0)]);
 }

@@ -40,6 +40,7 @@ impl Engine {
                 self.changed.insert(*id);
             }
         }
+        self.refresh_late();
         self.open_fixed(now);
         // Forgetting looks at every counter, so it is done once a minute.
         let minute = now.as_micros() / 60_000_000;

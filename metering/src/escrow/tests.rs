@@ -38,7 +38,7 @@ fn instances(amounts: &[(i128, &[Counts])]) -> Instances {
             limit: LimitId([0; 16]),
             values: Vec::new(),
             amount: *amount,
-            windows: vec![WindowState { start: WINDOW, end: Time::MAX, adjusted: 0 }],
+            windows: vec![WindowState::new(WINDOW, Time::MAX)],
             holders: holders.collect(),
             recall: 0,
         };

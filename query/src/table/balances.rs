@@ -101,7 +101,7 @@ pub(super) fn dimensions<'a>(limit: &'a Limit, values: &'a [String]) -> Vec<(&'a
     limit.scope.iter().zip(values).filter_map(|((dimension, _), value)| Some((dimension, value?))).collect()
 }
 
-fn readable(limit: &Limit, dimensions: &[(&Dimension, &str)]) -> String {
+pub(super) fn readable(limit: &Limit, dimensions: &[(&Dimension, &str)]) -> String {
     if limit.scope.iter().all(|(_, matcher)| *matcher != Match::Each) {
         return limit.name.clone();
     }

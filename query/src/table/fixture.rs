@@ -186,6 +186,8 @@ pub(crate) fn limit(name: &str, unit: Unit, scope: Vec<(Dimension, Match)>, wind
         max_instances: None,
         on_exceed: schemas::limit::OnExceed::Refuse,
         slices: false,
+        alerts: Vec::new(),
+        backfill: false,
     }
 }
 
@@ -200,7 +202,7 @@ pub(crate) fn limits() -> Vec<Limit> {
 
 /// A counter of a limit, with this much used in each of the windows that begin at these seconds.
 pub(crate) fn balance(limit: &Limit, values: &[&str], used: &[(i64, i128)]) -> Instance {
-    let windows = used.iter().map(|(start, _)| WindowState { start: at(*start), end: at(start + 60), adjusted: 0 });
+    let windows = used.iter().map(|(start, _)| WindowState::new(at(*start), at(start + 60)));
     let holder = Holder {
         producer: ProducerId::from_bytes([7; 16]),
         granted: 50,

@@ -4,8 +4,8 @@ use arrow::{
 };
 use schemas::{
     event::{Was, Why},
-    ledger::{Corrected, Fact},
-    limit::{Dimension, Match, Unit, Window},
+    ledger::{Alerted, Corrected, Fact},
+    limit::{Dimension, Match, Share, Unit, Window},
     tokens::Vector,
 };
 
@@ -80,6 +80,7 @@ fn the_columns_that_outside_tests_rely_on_are_there() {
             "attempt token_class quantity price_per_mtok_usd price_id price_source cost_usd list_cost_usd unpriced_reason billing_period entry corrects requests",
         ),
         ("refusals", "count limit_name unit amount settled held code estimated_cost_usd balance_age_ms"),
+        ("alerts", "time limit_name instance share_percent unit amount settled held window_start window_end"),
         ("balances", "limit_name instance unit amount settled held leased window_start window_end"),
         ("limits", "limit_name unit amount mode valid_from valid_to"),
         ("prices", "provider model token_class price_per_mtok_usd price_id valid_from valid_to"),
@@ -197,6 +198,43 @@ fn refusals_are_in_the_unit_of_their_limit() {
         &entries,
         &["count", "limit_name", "unit", "amount", "settled", "held", "code", "estimated_cost_usd"],
         &["3 | acme-month | usd | 100.000000000000 | 0.500000000000 | 0.000000000000 | TG2001 | 0.000000000005"],
+    );
+}
+
+#[test]
+fn a_share_that_is_reached_is_a_row_of_whose_counter_it_is() {
+    let minutes = fixture::balance(&fixture::limits()[1], &["bob"], &[(60, 150_000)]);
+    let window = minutes.windows[0];
+    let alerted = Alerted {
+        instance: minutes.id,
+        limit: minutes.limit,
+        values: minutes.values.clone(),
+        window: window.start,
+        until: window.end,
+        share: Share(80),
+        amount: minutes.amount,
+        settled: 150_000,
+        held: 10_000,
+    };
+    check(
+        "alerts",
+        &[fact(61, Fact::Alerted(Box::new(alerted)))],
+        &[
+            "time",
+            "tenant",
+            "user_id",
+            "limit_name",
+            "instance",
+            "share_percent",
+            "unit",
+            "amount",
+            "settled",
+            "held",
+            "window_start",
+        ],
+        &[
+            "2026-11-20T12:01:01Z | acme | bob | per-user-tpm | tenant=acme,user=bob | 80 | tokens | 200000.000000000000 | 150000.000000000000 | 10000.000000000000 | 2026-11-20T12:01:00Z",
+        ],
     );
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error_code::ErrorCode,
-    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Scope, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Scope, Share, Unit, Window},
     money::Pico,
 };
 
@@ -22,6 +22,9 @@ use crate::{
 const MAX_COUNT: i128 = 1_000_000_000_000_000;
 /// The most that an amount of dollars may be.
 const MAX_USD: Pico = Pico(1_000_000_000 * crate::money::PICO_PER_USD);
+
+/// The most shares that a limit names: each is a row for each counter and window.
+const MOST_ALERTS: usize = 16;
 
 const KNOWN: &[&str] = &[
     "name",
@@ -82,11 +85,11 @@ fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>)
     let values = reader.or(&fields, "values", Vec::new(), values);
     let max_instances = reader.maybe(&fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
     client_tags(reader, &fields, &scope);
-    later(reader, &fields);
     let on_exceed =
         reader.or(&fields, "on_exceed", OnExceed::Refuse, |reader, node| on_exceed(reader, node, known.models));
     let slices =
         reader.or(&fields, "stream", false, |reader, node| reader.one_of(node, &[("whole", false), ("slices", true)]));
+    let alerts = reader.or(&fields, "alerts", Vec::new(), alerts);
     let zone = reader.or(&fields, "zone", "UTC".into(), zone);
     let mut limit = Limit {
         name: name?,
@@ -101,7 +104,10 @@ fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>)
         max_instances,
         on_exceed,
         slices,
+        alerts,
+        backfill: false,
     };
+    limit.backfill = reader.or(&fields, "backfill", false, |reader, node| backfill(reader, node, &limit));
     ineffective(reader, &fields, &mut limit);
     Some(limit)
 }
@@ -303,21 +309,49 @@ fn dimension(name: &str) -> Option<Dimension> {
     Dimension::parse(name).filter(|known| !matches!(known, Dimension::Tag(tag) if !is_tag_name(tag)))
 }
 
-/// What the contract names and this version cannot do. Saying what is the case anyway is no mistake.
-fn later(reader: &mut Reader, fields: &Fields<'_>) {
-    if let Some(node) = fields.get("alerts") {
-        match &node.value {
-            Value::List(items) if items.is_empty() => {}
-            Value::List(_) => reader.not_built(node.at, "alerts", "take it out"),
-            Value::Broken => {}
-            _ => reader.bad(node.at, "alerts is not a list", "write a list of shares, such as [0.8, 1.0]"),
+/// Shares of the amount, each once, from the least.
+fn alerts(reader: &mut Reader, node: &Node) -> Option<Vec<Share>> {
+    let mut shares = reader.list(node, "alerts", |reader, item| {
+        let text = &reader.scalar(item)?.text;
+        let share = Share::parse(text);
+        if share.is_none() {
+            let what = format!("{text:?} is no share of an amount");
+            reader.bad(item.at, what, "write 0.8 for four fifths, 1.0 for all of it, and at most 10");
         }
+        share
+    })?;
+    shares.sort_unstable();
+    shares.dedup();
+    if shares.len() > MOST_ALERTS {
+        reader.bad(node.at, format!("more than {MOST_ALERTS} alerts"), "name fewer shares");
     }
-    if let Some(node) = fields.get("backfill") {
-        match &node.value {
-            Value::Scalar(choice) if choice.text == "false" => {}
-            Value::Broken => {}
-            _ => reader.not_built(node.at, "backfill", "take it out; a new limit counts from when it is in force"),
-        }
+    Some(shares)
+}
+
+/// Whether a new limit counts what was used before it. It can be said exactly only where all of that is of one lane, and kept.
+fn backfill(reader: &mut Reader, node: &Node, limit: &Limit) -> Option<bool> {
+    let wanted = reader.boolean(node)?;
+    let by_tenant = limit.scope.iter().any(|(dimension, matcher)| {
+        let is_one = !matches!(matcher, Match::Is(value) if value.ends_with('*'));
+        *dimension == Dimension::Tenant && is_one
+    });
+    let why = if !matches!(limit.window, Window::Day | Window::Week | Window::Month) {
+        "its window is not a day, week or month"
+    } else if !by_tenant {
+        "its scope names no tenant, nor \"*\" of them"
+    } else if limit.max_instances.is_some() {
+        "which values of a tag have a counter of their own is not known of the past"
+    } else {
+        return Some(wanted);
+    };
+    if wanted {
+        let what = format!("what was used before limit {:?} cannot be counted exactly: {why}", limit.name);
+        reader.mistake(
+            node.at,
+            ErrorCode::CannotBackfill,
+            what,
+            "take backfill out; it then counts from when it is in force",
+        );
     }
+    Some(false)
 }

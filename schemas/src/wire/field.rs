@@ -11,6 +11,7 @@ use super::{WireError, message::Value};
 use crate::{
     error_code::ErrorCode,
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
+    limit::Share,
     money::Pico,
     time::Time,
 };
@@ -126,6 +127,7 @@ number! {
     u16: value => u64::from(*value), number => Self::try_from(number).ok();
     u32: value => u64::from(*value), number => Self::try_from(number).ok();
     bool: value => u64::from(*value), number => Some(number != 0);
+    Share: value => u64::from(value.0), number => u32::try_from(number).ok().map(Self);
     Lane: value => u64::from(value.0), number => u16::try_from(number).ok().map(Self);
     Seq: value => value.0, number => Some(Self(number));
     Offset: value => value.0, number => Some(Self(number));

@@ -10,8 +10,8 @@ use super::{
 
 use crate::{
     ledger::{
-        Adjusted, Alarm, AlarmKind, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
-        Overrun, Rated, Unpriced,
+        Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard,
+        LimitsInForce, Overrun, Rated, Unpriced,
     },
     money::Pico,
 };
@@ -31,7 +31,10 @@ choice!(Fact {
     10 Alarm,
     11 Corrected,
     12 Adjusted,
+    13 Alerted,
 });
+
+message!(Begun { 1 attempt, 2 holds, 3 producer });
 
 message!(Charged { 1 settled, 2 charges });
 
@@ -48,6 +51,8 @@ message!(BookInForce { 1 policy, 2 book });
 message!(Heard { 1 producer, 2 gateway, 3 at, 4 low_watermark, 5 closed });
 
 message!(Overrun { 1 instance, 2 window, 3 amount, 4 settled });
+
+message!(Alerted { 1 instance, 2 limit, 3 values, 4 window, 5 until, 6 share, 7 amount, 8 settled, 9 held });
 
 message!(Alarm { 1 producer, 2 seq, 3 kind, 4 detail });
 

@@ -26,6 +26,8 @@ message!(Limit {
     10 max_instances,
     11 on_exceed,
     12 slices,
+    13 alerts,
+    14 backfill,
 });
 
 enumeration!(Window { 1 Second, 2 Minute, 3 Hour, 4 Day, 5 Week, 6 Month, 7 Total });

@@ -39,6 +39,7 @@ const NOSY: &[&str] = &[
     "SELECT * FROM limits",
     "SELECT count(*) FROM prices",
     "SELECT * FROM refusals",
+    "SELECT * FROM alerts",
     "SELECT * FROM charges",
     "SELECT log_offset FROM usage",
     "SELECT * FROM information_schema.tables ORDER BY table_name",
@@ -119,6 +120,7 @@ fn own() -> Vec<schemas::ledger::Entry> {
         charged("acme", 9, "bob", Some(300), 3_000_000),
         world::refused("acme", 11, 2),
         world::balance("acme", 12, 5_000_000),
+        world::alerted("acme", 12, 80),
     ]
 }
 
@@ -130,6 +132,7 @@ fn mixed() -> Vec<schemas::ledger::Entry> {
         entries.push(charged("globex", 120 + number, "eve.secret@globex.com", Some(400), 987_654_321));
         entries.push(world::refused("globex", 140 + number, 77));
         entries.push(world::balance("globex", 150 + number, 77_000));
+        entries.push(world::alerted("globex", 150 + number, 77));
     }
     entries
 }

@@ -17,6 +17,7 @@ fn entries() -> Vec<schemas::ledger::Entry> {
         world::balance("acme", 8, 1_000_000_000_000),
         world::balance("acme", 9, 2_000_000_000_000),
         world::balance("globex", 9, 5),
+        world::alerted("acme", 9, 80_000_000_000_000),
         world::limits(10, &["acme"]),
         world::heard(11),
     ]
@@ -54,6 +55,7 @@ fn questions() -> Vec<(&'static str, serde_json::Value)> {
                 {"user_id": "eve", "quantity": 7, "cost_usd": null},
             ]),
         ),
+        ("SELECT share_percent, settled FROM alerts", json!([{"share_percent": 80, "settled": "80.000000000000"}])),
         ("SELECT count, code FROM refusals", json!([{"count": 3, "code": "TG2001"}])),
         (
             "SELECT limit_name, settled, amount FROM balances",

@@ -7,8 +7,8 @@ use schemas::{
     error_code::ErrorCode,
     event::{Api, Attempt, CallEnd, Outcome, Refused, Settled},
     id::{CallId, InstanceId, Lane, Offset, ProducerId},
-    ledger::{BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Rated, Unpriced},
-    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Unit, Window},
+    ledger::{Alerted, BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Rated, Unpriced},
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Share, Unit, Window},
     money::Pico,
     policy::{Access as Token, Digest, Policy, Record, Tenants},
     price::Book,
@@ -148,6 +148,8 @@ pub(crate) fn limit(tenant: &str) -> Limit {
         max_instances: None,
         on_exceed: schemas::limit::OnExceed::Refuse,
         slices: false,
+        alerts: Vec::new(),
+        backfill: false,
     }
 }
 
@@ -170,11 +172,20 @@ pub(crate) fn balance(tenant: &str, number: u32, used: i128) -> Entry {
         limit: limit.id(),
         values: Vec::new(),
         amount: limit.amount,
-        windows: vec![WindowState { start, end, adjusted: 0 }],
+        windows: vec![WindowState::new(start, end)],
         holders: vec![holder],
         recall: 0,
     };
     Entry { recorded_at: second(i64::from(number)), fact: Fact::Balance(Box::new(instance)) }
+}
+
+/// The month of `tenant` has reached four fifths.
+pub(crate) fn alerted(tenant: &str, number: u32, settled: i128) -> Entry {
+    let (limit, window, until) = (limit(tenant), second(0), second(30 * 86_400));
+    let instance = InstanceId::of::<&str>(limit.id(), &[], Some(window));
+    let (share, amount, limit) = (Share(80), limit.amount, limit.id());
+    let alerted = Alerted { instance, limit, values: Vec::new(), window, until, share, amount, settled, held: 1 };
+    Entry { recorded_at: second(i64::from(number)), fact: Fact::Alerted(Box::new(alerted)) }
 }
 
 pub(crate) fn limits(number: u32, tenants: &[&str]) -> Entry {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{super::*, good, parse};
 use crate::{
     error_code::ErrorCode::{self, *},
-    limit::{Dimension, Match, Mode, OnExceed, OnUnbounded, Unit, Window},
+    limit::{Dimension, Match, Mode, OnExceed, OnUnbounded, Share, Unit, Window},
     money::Pico,
     policy::{Digest, Tenants},
     time::Time,
@@ -63,7 +63,7 @@ tenants:
     keys: [ { name: ci, sha256: "HASH", team: search, project: bot, user: alice, tags: { env: prod, app: 7 } } ]
 limits:
   - { name: acme-month, scope: { tenant: acme }, unit: usd, amount: "100.00", window: month, mode: hard, zone: europe/berlin,
-      on_exceed: refuse, unbounded: admit, stream: whole, alerts: [], backfill: false }
+      on_exceed: refuse, unbounded: admit, stream: whole, alerts: [1.0, 0.8, 1], backfill: false }
   - { name: per-user-tpm, scope: { user: "*", tenant: acme }, unit: tokens, amount: 200000, window: minute, mode: soft }
   - { name: by-env, scope: { tags: { env: "*" }, model: "gpt-*" }, unit: requests, amount: "5", window: total, mode: observe, values: [prod], max_instances: 3 }
   - { name: at-once, unit: concurrent, amount: 8, mode: hard, on_exceed: { downgrade: claude-haiku } }
@@ -127,6 +127,7 @@ fn the_contract_says_what_is_metered() {
     assert_eq!((by_env.values.as_slice(), by_env.max_instances), (&["prod".to_owned()][..], Some(3)));
     assert_eq!((at_once.unit, at_once.window), (Unit::Concurrent, Window::Total));
     assert_eq!(at_once.on_exceed, OnExceed::Downgrade("claude-haiku".into()));
+    assert_eq!(month.alerts, [Share(80), Share(100)]);
     assert_eq!((&sliced.on_exceed, sliced.slices), (&OnExceed::Finish, true));
     assert_eq!(config.tenants[0].keys[0].tags, [("app".into(), "7".into()), ("env".into(), "prod".into())]);
     assert_eq!(config.metering.token_events, TokenEvents::Every);

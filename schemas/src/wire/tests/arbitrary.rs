@@ -13,10 +13,10 @@ use crate::{
     },
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
-        Adjusted, Alarm, AlarmKind, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard, LimitsInForce,
-        Overrun, Rated, Unpriced,
+        Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard,
+        LimitsInForce, Overrun, Rated, Unpriced,
     },
-    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Schedule, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Schedule, Share, Unit, Window},
     money::Pico,
     subject::Subject,
     time::Time,
@@ -64,6 +64,10 @@ fn count() -> BoxedStrategy<u64> {
 
 fn time() -> BoxedStrategy<Time> {
     prop_oneof![Just(Time::ZERO), Just(Time::MAX), any::<i64>().prop_map(Time::from_micros)].boxed()
+}
+
+fn share() -> BoxedStrategy<Share> {
+    prop_oneof![Just(0), any::<u32>()].prop_map(Share).boxed()
 }
 
 fn seq() -> BoxedStrategy<Seq> {
@@ -225,6 +229,7 @@ any_of! {
         zone: text(), mode: select(vec![Mode::Hard, Mode::Soft, Mode::Observe]),
         unbounded: select(vec![OnUnbounded::Hold, OnUnbounded::Refuse, OnUnbounded::Admit]), values: some(text()),
         max_instances: option::of(any::<u32>()), on_exceed: on_exceed(), slices: any::<bool>(),
+        alerts: some(share()), backfill: any::<bool>(),
     }
 
     limits = LimitsInForce { policy: offset(), limits: some(limit()) }
@@ -234,6 +239,11 @@ any_of! {
     heard = Heard { producer: producer(), gateway: text(), at: time(), low_watermark: time(), closed: any::<bool>() }
 
     overrun = Overrun { instance: instance_id(), window: time(), amount: amount(), settled: amount() }
+
+    alerted = Alerted {
+        instance: instance_id(), limit: limit_id(), values: some(text()), window: time(), until: time(), share: share(),
+        amount: amount(), settled: amount(), held: amount(),
+    }
 
     alarm = Alarm { producer: producer(), seq: seq(), kind: select(AlarmKind::ALL.to_vec()), detail: text() }
 
@@ -249,7 +259,7 @@ any_of! {
         claims: count(),
     }
 
-    window_state = WindowState { start: time(), end: time(), adjusted: amount() }
+    window_state = WindowState { start: time(), end: time(), adjusted: amount(), alerted: share() }
 
     holder = Holder {
         producer: producer(), granted: amount(), returned: amount(), used: some((time(), amount()).boxed()),
@@ -307,7 +317,9 @@ pub(super) fn event() -> BoxedStrategy<Event> {
 
 pub(super) fn entry() -> BoxedStrategy<Entry> {
     let fact = prop_oneof![
-        admitted().prop_map(|it| Fact::Admitted(Box::new(it))),
+        (admitted(), option::of(producer())).prop_map(|(Admitted { attempt, holds }, producer)| {
+            Fact::Admitted(Box::new(Begun { attempt, holds, producer }))
+        }),
         streamed().prop_map(Fact::Streamed),
         charged().prop_map(|it| Fact::Charged(Box::new(it))),
         refused().prop_map(|it| Fact::Refused(Box::new(it))),
@@ -319,6 +331,7 @@ pub(super) fn entry() -> BoxedStrategy<Entry> {
         alarm().prop_map(Fact::Alarm),
         corrected().prop_map(|it| Fact::Corrected(Box::new(it))),
         adjusted().prop_map(Fact::Adjusted),
+        alerted().prop_map(|it| Fact::Alerted(Box::new(it))),
     ];
     (time(), fact).prop_map(|(recorded_at, fact)| Entry { recorded_at, fact }).boxed()
 }

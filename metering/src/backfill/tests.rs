@@ -1,0 +1,167 @@
+//! A limit that comes late counts what it would have counted, once, whatever is open, corrected, or taken out and put back.
+
+use std::sync::Arc;
+
+use schemas::{
+    decision::Instance,
+    event::{Attempt, Event, Learned, Move, Opened, Outcome, Posting, Settled, Was, Why},
+    fixture,
+    id::{BookHash, CallId, InstanceId, Lane, Offset, ProducerId, Seq},
+    ledger::{Entry, Fact},
+    limit::{Limit, Window},
+    policy::Policy,
+    time::Time,
+    tokens::{Doubt, Usage, Vector},
+};
+
+use crate::{
+    dedup::Origin,
+    engine::{Engine, Input},
+    replay::Replay,
+};
+
+/// Noon of some day in UTC.
+const NOON: Time = Time::from_micros(20_000 * DAY + DAY / 2);
+const DAY: i64 = 86_400_000_000;
+
+/// An engine, and what it has committed.
+struct Bench {
+    engine: Engine,
+    committed: Vec<Entry>,
+    seq: u64,
+    policies: u64,
+}
+
+fn limit() -> Limit {
+    Limit { backfill: true, ..fixture::limit(1_000, Window::Day) }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut bench =
+            Self { engine: Engine::new(Lane(0), 1, Vec::new()), committed: Vec::new(), seq: 0, policies: 0 };
+        bench.policy(Vec::new());
+        bench.event(Event::Opened(Opened { gateway: "g".into(), at: NOON, predecessor: None }));
+        bench
+    }
+
+    fn event(&mut self, event: Event) {
+        self.seq += 1;
+        let origin = Origin { producer: ProducerId::from_bytes([1; 16]), seq: Seq(self.seq), hash: self.seq };
+        self.engine.apply(Input::Event(origin, Ok(event)), NOON);
+    }
+
+    /// A policy comes, as the loop brings it.
+    fn policy(&mut self, limits: Vec<Limit>) {
+        self.policies += 1;
+        let (policy, next) = (fixture::policy(limits, BookHash([0; 32])), Offset(self.policies));
+        let past = self.engine.lacking(&policy, next, NOON).map(|mut fold| {
+            self.committed.iter().for_each(|entry| fold.take(entry));
+            fold
+        });
+        let policy: Arc<Policy> = Arc::new(policy);
+        self.engine.apply(Input::Policy(policy, next), NOON);
+        past.into_iter().for_each(|fold| self.engine.apply(Input::Past(fold), NOON));
+    }
+
+    fn commit(&mut self) {
+        self.committed.extend(self.engine.take().into_iter().flat_map(|commit| commit.ledger));
+    }
+
+    /// An attempt ends that was admitted so many hours from noon.
+    fn settled(&mut self, call: u8, hours: i64, usage: Usage, posted: Vec<Posting>) {
+        let settled = Settled { posted, ..settled(call, hours, usage) };
+        self.event(Event::Settled(Box::new(settled)));
+    }
+
+    fn today(&self) -> Option<&Instance> {
+        self.engine.instances().all.get(&instance())
+    }
+
+    fn settles(&self, wanted: i128) {
+        let today = self.today().expect("the counter of today");
+        assert_eq!(today.settled(today.current().expect("its window")), wanted);
+    }
+}
+
+fn instance() -> InstanceId {
+    InstanceId::of::<&str>(limit().id(), &[], Some(Time::from_micros(20_000 * DAY)))
+}
+
+fn tokens(count: u64) -> Usage {
+    Usage::exact(Vector { output: count, ..Vector::default() })
+}
+
+fn settled(call: u8, hours: i64, usage: Usage) -> Settled {
+    let at = Time::from_micros(NOON.as_micros() + hours * DAY / 24);
+    let attempt: Attempt = fixture::attempt(CallId::from_bytes([call; 16]), at);
+    Settled::bare(attempt, NOON, Outcome::Complete, usage)
+}
+
+/// Somebody says that a call of 10 tokens had 15.
+fn amended(call: u8, moves: Vec<Move>) -> Event {
+    let was = Some(Was { why: Why::Amended, usage: tokens(10), book: BookHash([0; 32]) });
+    let is = settled(call, -1, tokens(15));
+    let (source, id) = ("s".to_owned(), call.to_string());
+    Event::Learned(Box::new(Learned { source, id, at: NOON, content: 1, was, is, moves }))
+}
+
+#[test]
+fn a_late_limit_counts_what_was_before_it_and_what_was_open() {
+    let mut bench = Bench::new();
+    bench.settled(1, -1, tokens(10), Vec::new());
+    bench.settled(2, -2, tokens(20), Vec::new());
+    bench.settled(3, -30, tokens(400), Vec::new());
+    bench.settled(4, -3, Usage::missing(Doubt::Crashed), Vec::new());
+    bench.event(amended(1, Vec::new()));
+    bench.commit();
+    // Not committed yet when the policy comes.
+    bench.settled(5, -1, tokens(3), Vec::new());
+    bench.policy(vec![limit()]);
+    bench.settles(10 + 20 + 5 + 3);
+    bench.commit();
+    assert_eq!(bench.engine.instances().all.len(), 1, "yesterday is over");
+    // Open when the limit came, and admitted by a gateway that knows it.
+    bench.settled(6, 0, tokens(100), Vec::new());
+    let window = Time::from_micros(20_000 * DAY);
+    let known = Posting { instance: instance(), window, used: 7, provision: 0 };
+    bench.settled(7, 0, tokens(7), vec![known]);
+    bench.settles(138);
+    // Corrected by one that does not know the limit, and by one that moves it.
+    bench.settled(8, -1, tokens(10), Vec::new());
+    bench.event(amended(8, Vec::new()));
+    bench.settles(138 + 15);
+    let moved = Move { home: Lane(0), limit: limit().id(), values: Vec::new(), window, amount: 5 };
+    bench.settled(9, -1, tokens(10), Vec::new());
+    bench.event(amended(9, vec![moved]));
+    bench.settles(153 + 15);
+    // Taken out, and put back: only what was used in between is new.
+    bench.commit();
+    bench.policy(Vec::new());
+    bench.settled(10, 0, tokens(50), Vec::new());
+    bench.commit();
+    bench.settles(168);
+    bench.policy(vec![limit()]);
+    bench.settles(168 + 50);
+    bench.commit();
+    let mut replay = Replay::default();
+    // What the gateway says of the seventh would come in its counters, which are not what this is about.
+    let all = bench.committed.iter().filter(
+        |entry| !matches!(&entry.fact, Fact::Charged(c) if c.settled.attempt.call == CallId::from_bytes([7; 16])),
+    );
+    all.cloned().for_each(|entry| replay.take(entry));
+    replay.live(bench.today().expect("the counter of today"));
+    assert_eq!(replay.end().1, None);
+}
+
+#[test]
+fn a_limit_counts_what_was_before_it_only_where_it_says_so_and_only_when_it_is_new() {
+    let mut bench = Bench::new();
+    bench.settled(1, -1, tokens(10), Vec::new());
+    bench.commit();
+    bench.policy(vec![Limit { backfill: false, ..limit() }]);
+    bench.settles(0);
+    // It is the same limit, and not new.
+    bench.policy(vec![limit()]);
+    bench.settles(0);
+}

@@ -1,0 +1,146 @@
+//! A gateway's disk is lost for good, and an operator releases what it had leased; by the real binary, on a real Kafka.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::{
+    fs,
+    io::Read as _,
+    path::Path,
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+#[path = "support/house.rs"]
+#[expect(dead_code, reason = "each test of the real binary uses a part of it")]
+mod house;
+#[path = "support/kafka.rs"]
+#[expect(dead_code, reason = "this test needs no broker of its own")]
+mod kafka;
+
+use house::Process;
+
+/// Ten calls for all, and tokens enough for any. Who is silent for two seconds may be released.
+const LIMITS: &str = "[ \
+    { name: calls, scope: { tenant: acme }, unit: requests, amount: 10, window: total, mode: hard }, \
+    { name: everybody, scope: {}, unit: tokens, amount: 1000000, window: total, mode: hard } ]\n\
+    metering: { outage_budget: 2s }";
+
+fn process(dir: &Path, brokers: &str, name: &str, role: &'static str) -> Process {
+    let log = format!(
+        "{{ kind: kafka, brokers: \"{brokers}\", outbox: {}, prefix: release-{}, lanes: 4 }}",
+        dir.join(format!("{name}-outbox")).display(),
+        std::process::id()
+    );
+    Process::new(name, dir, &log, LIMITS, Some(role))
+}
+
+/// Runs the command with a gateway's name and gives what it said, and whether it did it.
+fn release(dir: &Path, name: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    let config = dir.join("metering.yaml");
+    let Output { status, stdout, stderr } =
+        command.args(["release", "--gateway", name, "--config"]).arg(config).output().unwrap();
+    let said = [stdout, stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+    (status.success(), said)
+}
+
+/// The names of the gateways in the list, and whether each is called silent.
+fn listed(metering: &Process) -> Vec<(String, bool)> {
+    let said = metering.command(&["release"]);
+    let gateways = said.lines().filter(|line| line.contains("last heard"));
+    gateways.map(|line| (line.split(' ').next().unwrap().to_owned(), line.contains(", silent"))).collect()
+}
+
+/// The name of a gateway, once it is silent or as long as it is not.
+fn name_of(metering: &Process, gateway: &Process, silent: bool) -> String {
+    let port = gateway.gateway.rsplit(':').next().unwrap().to_owned();
+    let mut found = None;
+    metering.wait_for("the list", || {
+        found = listed(metering).into_iter().find(|(name, is)| name.ends_with(&port) && *is == silent);
+        found.is_some()
+    });
+    found.unwrap().0
+}
+
+/// How many calls pass until one is refused.
+fn pass(gateway: &Process) -> usize {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let calls = std::iter::from_fn(|| gateway.chat("tg-acme", 8)).take_while(|_| Instant::now() < deadline);
+    calls.take_while(|(status, ..)| *status == 200).count()
+}
+
+#[test]
+fn what_a_gateway_leaves_that_is_gone_for_good_is_released_and_proved() {
+    let Some(brokers) = kafka::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut metering = process(dir, brokers, "metering", "metering");
+    metering.start();
+    let [mut lost, mut cut_off, other] =
+        ["lost", "cut-off", "other"].map(|name| process(dir, brokers, name, "gateway"));
+    for gateway in [&mut lost, &mut cut_off] {
+        gateway.start();
+    }
+    let mut other = other;
+    other.start();
+    assert_eq!(lost.chat("tg-acme", 8).unwrap().0, 200);
+    let mut stream = lost.stream("tg-acme", 20_000);
+    stream.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+    let name = name_of(&metering, &lost, false);
+    let (done, said) = release(dir, &name);
+    assert!(!done && said.contains("TG2010"), "{said}");
+    assert!(release(dir, "nobody:1").1.contains("TG1015"));
+    lost.kill_9();
+    lost.ended();
+    fs::remove_dir_all(dir.join("lost-outbox")).unwrap();
+    let before = pass(&other);
+    assert!((1..8).contains(&before), "{before} calls passed: the one that is gone has leased some of the ten");
+
+    assert_eq!(name_of(&metering, &lost, true), name);
+    let (done, said) = release(dir, &name);
+    assert!(done && said.contains("\n  1 attempts without an end are settled as unknown\n"), "{said}");
+    assert!(release(dir, &name).0, "and once more");
+    assert!(listed(&metering).iter().all(|(listed, _)| *listed != name));
+    metering.prove();
+    assert_eq!(pass(&other), 8 - before, "two were used by the one that is gone");
+
+    // One that was only cut off finds that it is out, until it is started again.
+    cut_off.signal("-STOP");
+    let (done, said) = release(dir, &name_of(&metering, &cut_off, true));
+    assert!(done, "{said}");
+    cut_off.signal("-CONT");
+    cut_off.wait_for("the word that it is out", || {
+        let (status, _, body) = cut_off.chat("tg-globex", 8).unwrap();
+        (status, body["error"]["code"].as_str()) == (503, Some("TG5007")) && !cut_off.is_ready()
+    });
+    assert_eq!(cut_off.stop(), 0);
+    cut_off.start();
+    assert_eq!(cut_off.chat("tg-globex", 8).unwrap().0, 200);
+    // The machine whose disk was lost has a new one, and its old name.
+    lost.start();
+    assert_eq!(lost.chat("tg-globex", 8).unwrap().0, 200);
+    for gateway in [&mut lost, &mut cut_off, &mut other] {
+        assert_eq!(gateway.stop(), 0);
+    }
+    metering.prove();
+    assert_eq!(metering.stop(), 0);
+}
+
+#[test]
+fn on_the_embedded_log_the_command_opens_the_journal_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: all, scope: { tenant: acme }, unit: tokens, amount: 1000000, window: total, mode: hard } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    let mut stream = house.stream("tg-acme", 20_000);
+    stream.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+    house.kill_9();
+    house.ended();
+    let list = house.command(&["release"]);
+    let name = list.split(' ').next().unwrap();
+    assert!(list.contains("\n  all ") && list.contains(" tokens leased ") && !list.contains(", silent"), "{list}");
+    let said = house.command(&["release", "--gateway", name]);
+    assert!(said.contains("it has nothing any more"), "{said}");
+    assert!(!house.command(&["release"]).contains(name));
+    house.prove();
+}
