@@ -95,7 +95,7 @@ fn what_the_log_let_go_of_is_proved_priced_and_judged_as_before() {
     assert!(applied.contains("\n12 attempts corrected"), "{applied}");
     trimmed.start();
     call(&trimmed, 20..22);
-    assert_eq!(trimmed.rows("SELECT count(*) AS n FROM usage")[0]["n"], 16);
+    trimmed.wait_for("the rows", || trimmed.rows("SELECT count(*) AS n FROM usage")[0]["n"] == 16);
     assert!(trimmed.ask("tgq-all", "SELECT * FROM ledger").is_err(), "no query sees the archive");
     assert_eq!(trimmed.stop(), 0);
     assert!(first(dir) > gone);
