@@ -8,7 +8,7 @@ use schemas::{error_code::ErrorCode, limit::Limit, time::Time};
 use crate::{
     EXIT_USAGE,
     failure::Failure,
-    history,
+    history::History,
     load::{Loaded, load},
     roles::open_road,
 };
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// List every attempt that would have been refused.
     #[arg(long)]
     calls: bool,
-    /// The configuration file; its `log`, tenants and providers are used.
+    /// The configuration file; its `log`, `lake`, tenants and providers are used.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
 }
@@ -76,7 +76,7 @@ fn limits(args: &Args, loaded: &Loaded) -> Result<Vec<Limit>, Vec<String>> {
 fn judge(args: &Args, loaded: &Loaded, limits: Vec<Limit>) -> Result<Findings, Failure> {
     let mut backtest = Backtest::new(limits, args.from.unwrap_or(Time::ZERO), args.to.unwrap_or(Time::MAX));
     let (road, mut fits) = (open_road(&loaded.config)?, true);
-    history::entries(&*road, |_, entry| {
+    History::new(&*road, &loaded.config).entries(|_, entry| {
         if fits {
             fits = backtest.take(entry);
         }

@@ -3,6 +3,8 @@
 use std::{fmt, io, net::SocketAddr};
 
 use schemas::error_code::ErrorCode;
+#[cfg(not(feature = "query"))]
+use schemas::id::Offset;
 
 /// Why something could not be done.
 #[derive(Debug)]
@@ -21,6 +23,23 @@ impl Failure {
 
     fn new(code: Option<ErrorCode>, error: &impl fmt::Display) -> Self {
         Self { code, text: error.to_string(), may_pass: false }
+    }
+
+    /// A past that is in the lake only, which this build cannot read.
+    #[cfg(not(feature = "query"))]
+    pub(crate) fn trimmed(lake: &str, to: &[Offset]) -> Self {
+        let (lane, first) = to.iter().enumerate().find(|(_, first)| first.0 > 0).unwrap_or((0, &Offset(0)));
+        let what = format_args!(
+            "the log has let go of the offsets before {} of lane {lane}, which are in the lake {lake}, and this build has none: use one with \
+             the feature `query`",
+            first.0
+        );
+        Self::new(Some(ErrorCode::HistoryGap), &what)
+    }
+
+    /// The code of its page.
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        self.code
     }
 
     /// An address that cannot be listened on.
@@ -52,6 +71,13 @@ impl From<gateway::GatewayError> for Failure {
 
 impl From<metering::Error> for Failure {
     fn from(error: metering::Error) -> Self {
+        Self::new(error.code(), &error)
+    }
+}
+
+#[cfg(feature = "query")]
+impl From<query::archive::ArchiveError> for Failure {
+    fn from(error: query::archive::ArchiveError) -> Self {
         Self::new(error.code(), &error)
     }
 }

@@ -1,4 +1,8 @@
-//! The log from its beginning, and the decisions as they stand, for the commands that look back.
+//! The past, for the commands that look back: every entry of the ledger, every price book, and the decisions as they stand.
+//!
+//! What the log has let go of comes from the archive in the lake, up to the first record that the log has; then the log goes on. So
+//! the entries are the same, in the same order, whatever was trimmed; where something is in neither place there is an error that names
+//! it, and never less of the past. It writes nothing.
 
 use std::{
     collections::HashMap,
@@ -8,6 +12,7 @@ use std::{
 
 use journal::Road;
 use schemas::{
+    config::Config,
     decision::State,
     id::{Lane, Offset},
     ledger::Entry,
@@ -24,22 +29,55 @@ pub(crate) const LOOK: Duration = Duration::from_millis(200);
 /// How long the log may give nothing before it counts as away.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Every entry of the ledger, of each lane in order, up to where it ended at the call.
-pub(crate) fn entries(road: &dyn Road, mut take: impl FnMut(Lane, Entry)) -> Result<(), Failure> {
-    read(road, Topic::Ledger, road.lanes(), |lane, body| {
-        take(lane, wire::decode_entry(body)?);
-        Ok(())
-    })
+/// The past of a log.
+pub(crate) struct History<'r> {
+    road: &'r dyn Road,
+    lake: String,
 }
 
-/// Every price book that was published.
-pub(crate) fn books(road: &dyn Road, mut take: impl FnMut(Arc<Book>)) -> Result<(), Failure> {
-    read(road, Topic::Policy, 1, |_, body| {
-        if let policy::Record::Book(book) = wire::decode_policy(body)? {
-            take(Arc::new(*book));
+impl<'r> History<'r> {
+    /// That of a road and of the lake that a configuration names.
+    pub(crate) fn new(road: &'r dyn Road, config: &Config) -> Self {
+        Self { road, lake: config.lake.to_string() }
+    }
+
+    /// Every entry of the ledger, of each lane in order, up to where it ended at the call.
+    pub(crate) fn entries(&self, mut take: impl FnMut(Lane, Entry)) -> Result<(), Failure> {
+        let kept = self.road.kept()?;
+        if kept.iter().any(|first| first.0 > 0) {
+            archived(&self.lake, &kept, &mut take)?;
         }
+        read(self.road, Topic::Ledger, kept, |lane, body| {
+            take(lane, wire::decode_entry(body)?);
+            Ok(())
+        })
+    }
+
+    /// Every price book that was published.
+    pub(crate) fn books(&self, mut take: impl FnMut(Arc<Book>)) -> Result<(), Failure> {
+        read(self.road, Topic::Policy, vec![Offset(0)], |_, body| {
+            if let policy::Record::Book(book) = wire::decode_policy(body)? {
+                take(Arc::new(*book));
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The entries before these offsets, by lane, from the lake.
+#[cfg(feature = "query")]
+fn archived(lake: &str, to: &[Offset], take: &mut impl FnMut(Lane, Entry)) -> Result<(), Failure> {
+    let lanes = u16::try_from(to.len()).unwrap_or(u16::MAX);
+    query::archive::Archive::open(lake, lanes)?.read(to, |lane, body| {
+        take(lane, wire::decode_entry(body).map_err(|error| error.to_string())?);
         Ok(())
-    })
+    })?;
+    Ok(())
+}
+
+#[cfg(not(feature = "query"))]
+fn archived(lake: &str, to: &[Offset], _: &mut impl FnMut(Lane, Entry)) -> Result<(), Failure> {
+    Err(Failure::trimmed(lake, to))
 }
 
 /// Everything that gateways obey, and the lane that it is of.
@@ -65,10 +103,9 @@ pub(crate) fn states(road: &dyn Road) -> Result<Vec<(Lane, State)>, Failure> {
 fn read(
     road: &dyn Road,
     topic: Topic,
-    lanes: u16,
+    mut next: Vec<Offset>,
     mut take: impl FnMut(Lane, &[u8]) -> Result<(), WireError>,
 ) -> Result<(), Failure> {
-    let mut next = vec![Offset(0); usize::from(lanes)];
     let mut reader = road.reader(topic, &next)?;
     let ends = reader.ends()?;
     let mut heard = Instant::now();

@@ -15,6 +15,7 @@ use std::{
 use gateway::recover::Left;
 use journal::{Predecessor, Road};
 use schemas::{
+    config::Config,
     decision::{Instance, State},
     error_code::ErrorCode,
     event::{Admitted, Counter, Event, Opened},
@@ -28,7 +29,7 @@ use schemas::{
 
 use crate::{
     failure::Failure,
-    history,
+    history::{self, History},
     load::load,
     publish::published,
     roles::open_road,
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let done = if args.gateway.is_none() && args.producer.is_none() {
         open_road(&loaded.config).and_then(|road| Standing::read(&*road)).map(|standing| standing.list(time::now()))
     } else {
-        Scribe::open(&loaded.config).and_then(|scribe| release(args, scribe))
+        Scribe::open(&loaded.config).and_then(|scribe| release(args, &loaded.config, scribe))
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -201,7 +202,7 @@ fn heard_lately(budget: Duration) -> Failure {
     Failure::coded(ErrorCode::GatewayHeard, text)
 }
 
-fn release(args: &Args, mut scribe: Scribe) -> Result<(), Failure> {
+fn release(args: &Args, config: &Config, mut scribe: Scribe) -> Result<(), Failure> {
     let standing = Standing::read(scribe.road())?;
     let silent = standing.silent(args)?;
     if silent.is_empty() {
@@ -211,7 +212,7 @@ fn release(args: &Args, mut scribe: Scribe) -> Result<(), Failure> {
     let mut left: Vec<(ProducerId, Left)> =
         silent.iter().map(|producer| (*producer, Left::of(Some(*producer)))).collect();
     let kept = standing.kept();
-    history::entries(scribe.road(), |lane, entry| {
+    History::new(scribe.road(), config).entries(|lane, entry| {
         left.iter_mut().for_each(|(producer, left)| tell(left, *producer, lane, &entry, &kept));
     })?;
     // To read the ledger takes a while, and whoever spoke in it is alive.

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
-use journal::Road;
 use metering::rerate::{MOST, Rerate, Side, Sums};
 use schemas::{
+    config::Config,
     event::Event,
     money::Pico,
     price::Book,
@@ -14,7 +14,7 @@ use schemas::{
 use crate::{
     EXIT_USAGE,
     failure::Failure,
-    history,
+    history::History,
     load::{self, load},
     publish::publish_book,
     roles::open_road,
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// calls fell under. Nothing is edited, and a second time there is no difference. On Kafka metering has to run.
     #[arg(long)]
     apply: bool,
-    /// The configuration file; only its `log` is used.
+    /// The configuration file; only its `log` and `lake` are used.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
 }
@@ -58,9 +58,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
     };
     let done = if args.apply {
-        Scribe::open(&loaded.config).and_then(|scribe| apply(args, &book, scribe))
+        Scribe::open(&loaded.config).and_then(|scribe| apply(args, &book, scribe, &loaded.config))
     } else {
-        open_road(&loaded.config).and_then(|road| look(args, &book, &*road)).map(|rerate| show(&rerate))
+        open_road(&loaded.config)
+            .and_then(|road| look(args, &book, &History::new(&*road, &loaded.config)))
+            .map(|rerate| show(&rerate))
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,15 +73,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn look<'b>(args: &Args, book: &'b Book, road: &dyn Road) -> Result<Rerate<'b>, Failure> {
+fn look<'b>(args: &Args, book: &'b Book, history: &History<'_>) -> Result<Rerate<'b>, Failure> {
     let mut rerate = Rerate::new(book, args.from.unwrap_or(Time::ZERO), args.to.unwrap_or(Time::MAX));
-    history::entries(road, |lane, entry| rerate.take(lane, entry))?;
+    history.entries(|lane, entry| rerate.take(lane, entry))?;
     Ok(rerate)
 }
 
 /// Writes the corrections that are missing, and looks again.
-fn apply(args: &Args, book: &Book, mut scribe: Scribe) -> Result<(), Failure> {
-    let rerate = look(args, book, scribe.road())?;
+fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Result<(), Failure> {
+    let rerate = look(args, book, &History::new(scribe.road(), config))?;
     show(&rerate);
     if rerate.differing() > MOST {
         return Err(format!(
@@ -95,7 +97,7 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe) -> Result<(), Failure> {
         scribe.write(&lanes, &Event::Learned(Box::new(learned)))?;
     }
     scribe.confirmed()?;
-    let after = look(args, book, scribe.road())?;
+    let after = look(args, book, &History::new(scribe.road(), config))?;
     scribe.leave()?;
     println!("{} attempts corrected", ids.len());
     match after.gone(&ids) {

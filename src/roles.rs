@@ -289,13 +289,22 @@ fn rooms(
         lake_url: config.lake.to_string(),
         writes: roles.contains(&Role::Lake),
         listener,
-        config: query::config::ShelveConfig::default(),
+        config: query::config::ShelveConfig { keep: kept(&config.log), ..query::config::ShelveConfig::default() },
     });
     let (readiness, close) = (query.readiness(), CancellationToken::new());
     checks.push(Box::new(move || readiness.why_not()));
     let closed = close.clone();
     let thread = spawn("query", ended, move || Ok(query.run(&closed)?))?;
     Ok(Some(Rooms { close, thread }))
+}
+
+/// How long the log is to keep what the lake has; nothing for as long as it does by itself.
+#[cfg(feature = "query")]
+fn kept(log: &Log) -> Option<Duration> {
+    match log {
+        Log::Disk { keep, .. } => *keep,
+        Log::Kafka(_) => None,
+    }
 }
 
 #[cfg(not(feature = "query"))]
@@ -310,7 +319,7 @@ fn rooms(
         // There the process always has every role, so it goes on with those that it was built with.
         Log::Disk { .. } => {
             tracing::warn!(
-                "this build has no lake and no query service, so nothing is shelved or answered; the feature `query` has both"
+                "this build has no lake and no query service, so nothing is shelved or answered, and the ledger is kept; the feature `query` has both"
             );
             Ok(None)
         }

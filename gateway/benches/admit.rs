@@ -126,7 +126,7 @@ impl Stage {
                 limit: id,
                 values: values.into_iter().map(str::to_owned).collect(),
                 amount: limit.amount,
-                windows: vec![WindowState { start, end, adjusted: 0 }],
+                windows: vec![WindowState::new(start, end)],
                 holders: vec![Holder { granted: limit.amount, ..Holder::new(ME) }],
                 recall: 0,
             };

@@ -30,6 +30,9 @@ const POLL: Duration = Duration::from_millis(200);
 pub(crate) trait Ground {
     /// Opens the road; its journal has small segments, so that there is something to trim.
     fn open(&mut self) -> Arc<dyn Road>;
+
+    /// Has the log let go of what the ledger has before these offsets, by lane.
+    fn trim(&self, road: &dyn Road, below: &[Offset]);
 }
 
 /// Makes one test of each case, on fresh ground each.
@@ -45,6 +48,7 @@ macro_rules! suite {
             readers_do_not_disturb_each_other
             a_crash_loop_is_recovered_whole
             metering_s_word_lets_the_journal_go
+            what_the_ledger_let_go_of_is_not_passed_over
             idleness_is_not_an_error
             closing_wakes_all_that_wait
         }

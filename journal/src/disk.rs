@@ -33,7 +33,7 @@ use crate::{
     Follower, Member, Reader, Record, Road,
     error::Error,
     journal::{Journal, Options},
-    segment::{self, Cursor, Log, files, held, open::Bounds},
+    segment::{self, Cursor, Log, facts::Facts, files, held, open::Bounds},
 };
 
 mod follower;
@@ -100,12 +100,6 @@ impl Disk {
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
     }
 
-    /// Lets go of ledger entries before `below`, in whole segments that were last written before `before`. The caller knows
-    /// that nobody will ask for them: the lake has them, and so does every replay that is to be.
-    pub fn trim_ledger(&self, below: Offset, before: Time) -> Result<(), Error> {
-        self.shared.ledger.trim(|facts| facts.end <= below.0 && facts.at < before)
-    }
-
     /// The bytes that the ledger takes.
     pub fn ledger_bytes(&self) -> u64 {
         self.shared.ledger.bytes()
@@ -150,6 +144,18 @@ impl Road for Disk {
             return Err(Error::Misused("there is one member of a log on disk, and it is taken"));
         }
         Ok(Box::new(DiskMember::new(&self.shared)))
+    }
+
+    fn kept(&self) -> Result<Vec<Offset>, Error> {
+        Ok(vec![Offset(self.shared.ledger.first())])
+    }
+
+    /// In whole segments. The one that is written is sealed if all of it may go, so that what is old goes also where little is written.
+    fn trim(&self, below: &[Offset], before: Time) -> Result<(), Error> {
+        let (ledger, below) = (&self.shared.ledger, below.first().copied().unwrap_or_default());
+        let done = |facts: &Facts| facts.end <= below.0 && facts.at < before;
+        ledger.trim(done)?;
+        if ledger.seal(done)? { ledger.trim(done) } else { Ok(()) }
     }
 
     fn reader(&self, topic: Topic, from: &[Offset]) -> Result<Box<dyn Reader>, Error> {

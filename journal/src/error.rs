@@ -57,7 +57,7 @@ pub enum Error {
         holder: String,
     },
     /// The records asked for have been trimmed, or never were. The reader came too late, or its offset is of another log.
-    #[error("{topic} holds offsets {first} to {end}; {asked} was asked for", topic = topic.name())]
+    #[error("the log has offsets {first} to {end} of {topic}; {asked} was asked for", topic = topic.name())]
     NotKept {
         /// The topic.
         topic: Topic,
@@ -138,10 +138,10 @@ impl Error {
             Self::Full { .. } | Self::Broken { .. } => ErrorCode::JournalFull,
             Self::Corrupt { .. } => ErrorCode::JournalCorrupt,
             Self::Locked { .. } => ErrorCode::DirectoryLocked,
+            Self::NotKept { .. } => ErrorCode::LogTrimmed,
             Self::NoSuchLane { .. } | Self::Lanes { .. } => ErrorCode::LanesDiffer,
             Self::Topic { .. } => ErrorCode::TopicConfiguration,
             Self::Io { .. }
-            | Self::NotKept { .. }
             | Self::TooLarge { .. }
             | Self::Misused(_)
             | Self::Closed

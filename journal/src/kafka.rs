@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use schemas::{id::Offset, topics::Topic};
+use schemas::{id::Offset, time::Time, topics::Topic};
 
 use crate::{
     Follower, Member, Reader, Road,
@@ -132,6 +132,14 @@ impl Road for Kafka {
 
     fn member(&self) -> Result<Box<dyn Member>, Error> {
         Ok(Box::new(member::KafkaMember::join(&self.client)?))
+    }
+
+    fn kept(&self) -> Result<Vec<Offset>, Error> {
+        reader::kept(&self.client, Topic::Ledger)
+    }
+
+    fn trim(&self, _: &[Offset], _: Time) -> Result<(), Error> {
+        Ok(())
     }
 
     fn reader(&self, topic: Topic, from: &[Offset]) -> Result<Box<dyn Reader>, Error> {

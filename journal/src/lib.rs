@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use schemas::{
     id::{Lane, Offset, ProducerId, Seq},
+    time::Time,
     topics::Topic,
 };
 
@@ -93,7 +94,15 @@ pub trait Road: Send + Sync {
     /// Joins metering, the only reader of `usage`.
     fn member(&self) -> Result<Box<dyn Member>, Error>;
 
-    /// Reads `ledger` or `policy` from the given offsets, by lane. `policy` has one lane.
+    /// By lane, the first record of the ledger that is kept; where none is, the one to come.
+    fn kept(&self) -> Result<Vec<Offset>, Error>;
+
+    /// Lets go of what the ledger has before these offsets, by lane, and was written before a time: whoever asks knows that nobody
+    /// will read it here. Only the disk does; a cluster keeps what it was told to, whoever asks.
+    fn trim(&self, below: &[Offset], before: Time) -> Result<(), Error>;
+
+    /// Reads `ledger` or `policy` from the given offsets, by lane. `policy` has one lane. [`Error::NotKept`] if one of them is before
+    /// the first record kept.
     fn reader(&self, topic: Topic, from: &[Offset]) -> Result<Box<dyn Reader>, Error>;
 
     /// Follows `decisions`: first the whole state, then every change.

@@ -8,7 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark ends where it fails")]
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
 
-use std::{fs, hint::black_box, time::Duration};
+use std::{hint::black_box, time::Duration};
 
 use metering::engine::{Commit, Input};
 use schemas::{
@@ -21,8 +21,11 @@ use schemas::{
 
 #[path = "desk/calls.rs"]
 mod calls;
+#[path = "desk/clock.rs"]
+mod clock;
 
 use calls::Desk;
+use clock::{median, timed};
 
 /// As in the binary.
 #[global_allocator]
@@ -53,23 +56,6 @@ fn main() {
         "bytes to bytes: {whole:.0}; the same bytes read and written without the engine: {wire_alone:.0}; ratio {:.2}",
         whole / wire_alone
     );
-}
-
-/// The time that this thread has been on a processor.
-fn on_cpu() -> Duration {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
-}
-
-fn timed(run: impl FnOnce()) -> Duration {
-    let begun = on_cpu();
-    run();
-    on_cpu() - begun
-}
-
-fn median(mut took: Vec<Duration>) -> Duration {
-    took.sort_unstable();
-    took[took.len() / 2]
 }
 
 /// The engine alone: values in, values out.

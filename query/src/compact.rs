@@ -11,6 +11,7 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{DataType, Decimal128Type, Int32Type, Int64Type},
 };
+use schemas::wire;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -152,6 +153,9 @@ fn sum_of(column: &dyn Array) -> Result<i128, Error> {
     match column.data_type() {
         DataType::Decimal128(..) => Ok(column.as_primitive::<Decimal128Type>().iter().flatten().fold(0, add)),
         DataType::Int64 => Ok(column.as_primitive::<Int64Type>().iter().flatten().map(i128::from).fold(0, add)),
+        DataType::Binary => {
+            Ok(column.as_binary::<i32>().iter().flatten().map(|bytes| i128::from(wire::hash(bytes))).fold(0, add))
+        }
         DataType::Int32 => Ok(column.as_primitive::<Int32Type>().iter().flatten().map(i128::from).fold(0, add)),
         _ => Err(Error::Shape),
     }

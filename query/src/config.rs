@@ -19,6 +19,8 @@ pub struct ShelveConfig {
     pub refresh: Duration,
     /// How often small files are joined; nothing for never.
     pub compact: Option<Duration>,
+    /// How old what the log has of the ledger is, once every table has it, before the log may let go of it; nothing for never.
+    pub keep: Option<Duration>,
     /// How old a file that no version needs is before it is deleted. Longer than the longest query and never under a day,
     /// because files of a commit that is being made look the same.
     pub keep_unused: Duration,
@@ -33,6 +35,7 @@ impl Default for ShelveConfig {
             tail: Bounds { rows: 2_000_000, bytes: 512 << 20 },
             refresh: Duration::from_secs(30),
             compact: Some(Duration::from_secs(60)),
+            keep: None,
             keep_unused: Duration::from_secs(24 * 3_600),
         }
     }

@@ -90,7 +90,7 @@ impl Cuts {
         let completeness = self.watermark.at(now, self.access.abandon_after());
         let pin = self.tail.pin();
         let beyond = pin.beyond();
-        let slices = pin.tables().iter().map(|pinned| {
+        let slices = pin.tables().iter().filter(|pinned| !pinned.table.hidden).map(|pinned| {
             Ok(Slice {
                 table: pinned.table,
                 files: pinned.version.files.clone(),

@@ -115,7 +115,7 @@ async fn balances(
 
 async fn tables(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
     let caller = surface.caller(&headers)?;
-    let rows: Vec<_> = table::ALL.iter().map(|table| described(table, &caller.tenants)).collect();
+    let rows: Vec<_> = table::TableDef::shown().map(|table| described(table, &caller.tenants)).collect();
     Ok(surface.rows(&caller, &[("name", "VARCHAR"), ("description", "VARCHAR"), ("columns", "JSON")], rows))
 }
 

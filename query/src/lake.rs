@@ -92,6 +92,8 @@ pub struct DataFile {
     pub rows: u64,
     /// The UTC day of all its rows, as `YYYY-MM-DD`; nothing for tables without days.
     pub day: Option<String>,
+    /// A time at or before that at which the first of its rows was recorded; nothing if that is not known.
+    pub recorded_from: Option<Time>,
     /// The least and the greatest tenant in it; nothing if that is not known.
     pub tenants: Option<(String, String)>,
     /// Its path from the table's folder.
@@ -127,6 +129,29 @@ impl Lake {
             tables.push(Table::open(&place, def, lanes, keep_unused).await?);
         }
         Ok(Arc::new(Self { place, tables }))
+    }
+
+    /// Tables that have nothing yet begin where the log does, by lane: what it let go of before is in none of them. Where a table has
+    /// something, what it does not have has to come from the log.
+    pub async fn begin(&self, kept: &[Offset]) -> Result<(), Error> {
+        for table in &self.tables {
+            table.begin(kept).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest version of one table of a lake, and the store that has its files; nothing where there is no such table. Writes
+    /// nothing.
+    pub(crate) async fn find(
+        url: &str,
+        def: &'static TableDef,
+        lanes: u16,
+    ) -> Result<Option<(Arc<Version>, Arc<dyn ObjectStore>)>, Error> {
+        let place = store::place(url)?;
+        let log = TableLog::new(&place, def, KEEP_UNUSED_SECONDS)?;
+        let Some(snapshot) = log.find().await? else { return Ok(None) };
+        let table = Table::of(&place, def, log, snapshot, lanes).await?;
+        Ok(Some((table.newest(), place.store)))
     }
 
     /// The store; paths of [`DataFile`]s are paths in it.
@@ -206,6 +231,16 @@ impl Table {
     async fn open(place: &Place, def: &'static TableDef, lanes: u16, keep_unused: u64) -> Result<Self, Error> {
         let log = TableLog::new(place, def, keep_unused)?;
         let snapshot = log.open().await?;
+        Self::of(place, def, log, snapshot, lanes).await
+    }
+
+    async fn of(
+        place: &Place,
+        def: &'static TableDef,
+        log: TableLog,
+        snapshot: Snapshot,
+        lanes: u16,
+    ) -> Result<Self, Error> {
         let positions = log.positions(&snapshot, lanes).await?;
         let head = Mutex::new(Head { snapshot, positions });
         let table = Self {
@@ -251,9 +286,32 @@ impl Table {
             size,
             rows: stats.num_records,
             day,
+            recorded_from: stats.min_values.recorded_at.as_deref().and_then(|time| Time::parse(time).ok()),
             tenants: stats.min_values.tenant.zip(stats.max_values.tenant),
             below: path,
         }
+    }
+
+    async fn begin(&self, kept: &[Offset]) -> Result<(), Error> {
+        let mut head = self.head.lock().await;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let nothing = |positions: &[Offset]| positions.iter().all(|position| position.0 == 0);
+            if nothing(kept) || !nothing(&head.positions) {
+                return Ok(());
+            }
+            match self.log.commit(&head.snapshot, Change::Shelved { files: &[], positions: kept }).await {
+                Ok(snapshot) => {
+                    *head = Head { snapshot, positions: kept.to_vec() };
+                    self.publish(&head)?;
+                }
+                Err(error) => {
+                    last = Some(error);
+                    self.reload(&mut head).await?;
+                }
+            }
+        }
+        Err(last.unwrap_or(Error::Shape))
     }
 
     /// Loads the newest version with its positions.

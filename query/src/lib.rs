@@ -3,7 +3,7 @@
 //! The life of a row. Metering commits an entry to the `ledger` → it is read and given to each [`table`], which makes its
 //! rows of it → the rows stand in the [`tail`], and are in the next answer → [`shelve`] writes them as Parquet and commits
 //! them to the [`lake`], together with how far the ledger was read → [`compact`] joins them with others into larger, sorted
-//! files. What gateways say on the way of how complete the ledger is goes to the [`watermark`].
+//! files. What the log has let go of is read back from the [`archive`], the one table that no query sees. What gateways say on the way of how complete the ledger is goes to the [`watermark`].
 //!
 //! The life of a question. A request comes in by [`http`] with a token → [`access`] knows whose rows it may read → a [`cut`]
 //! is taken: one version of each table and the tail after it, up to one vector of offsets → [`sql`] checks the statement,
@@ -14,6 +14,7 @@
 //! text of an error are the same whether or not the rows of other tenants exist; nothing here writes to the log.
 
 pub mod access;
+pub mod archive;
 pub mod compact;
 pub mod config;
 pub mod cut;

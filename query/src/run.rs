@@ -205,6 +205,9 @@ fn try_open(
     watermark: &Arc<Watermark>,
 ) -> Result<Opened, RunError> {
     let lake = lakes.block_on(Lake::open(&deps.lake_url, deps.road.lanes()))?;
+    if deps.writes {
+        lakes.block_on(lake.begin(&deps.road.kept()?))?;
+    }
     let mut policy = deps.road.reader(Topic::Policy, &[Offset(0)])?;
     catch_up(policy.as_mut(), policies)?;
     // Before the ledger's end is looked at: what metering remembered then is in the ledger up to that end.
@@ -215,9 +218,9 @@ fn try_open(
         lake: Arc::clone(&lake),
         policies: policies.clone(),
         observe: Box::new(move |entries| {
-            for (place, entry) in entries {
-                if let Fact::Heard(heard) = &entry.fact {
-                    observed.heard(place.lane, heard);
+            for placed in entries {
+                if let Fact::Heard(heard) = &placed.entry.fact {
+                    observed.heard(placed.place.lane, heard);
                 }
             }
         }),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use journal::{Reader, Record, Road};
-use schemas::{id::Offset, topics::Topic, wire};
+use schemas::{id::Offset, time, topics::Topic, wire};
 use tokio::{runtime::Handle, task};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,9 @@ use crate::{
 
 /// How long one look at the ledger waits for records.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How often the log is asked to let go of what is old: a small part of the shortest time that anybody keeps it.
+const TRIM: Duration = Duration::from_secs(10);
 
 /// How long to wait after something failed.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -86,8 +89,10 @@ impl Status {
 impl Shelver {
     /// Starts the loop.
     pub fn start(deps: Deps) -> Result<Self, Error> {
-        let tail = Arc::new(Tail::new(deps.lake.pin(), deps.road.lanes(), deps.config.tail));
-        let mut reader = deps.road.reader(Topic::Ledger, &tail.high())?;
+        let tail = Tail::new(deps.lake.pin(), deps.road.lanes(), deps.config.tail);
+        let tail = Arc::new(if deps.writes { tail } else { tail.for_queries() });
+        let next = tail.high();
+        let mut reader = deps.road.reader(Topic::Ledger, &next)?;
         let ends = reader.ends()?;
         let status = Arc::new(Mutex::new(Status::default()));
         let stop = CancellationToken::new();
@@ -97,15 +102,18 @@ impl Shelver {
         let worker = Worker {
             tail: tail.clone(),
             reader,
+            next,
             ends,
             status: status.clone(),
             stop: stop.clone(),
+            unread: Vec::new(),
             pending: Vec::new(),
             commit: None,
             waiting_since: None,
             not_before: Instant::now(),
             last_idle: Instant::now(),
             last_refresh: Instant::now(),
+            last_trim: Instant::now(),
             deps,
         };
         let thread = thread::Builder::new().name("shelve".into()).spawn(move || worker.run());
@@ -145,20 +153,26 @@ struct Worker {
     deps: Deps,
     tail: Arc<Tail>,
     reader: Box<dyn Reader>,
+    /// By lane, the offset after the last record that was read.
+    next: Vec<Offset>,
     /// Where the ledger ended when shelving started.
     ends: Vec<Offset>,
     status: Arc<Mutex<Status>>,
     stop: CancellationToken,
+    /// Polled, but not read.
+    unread: Vec<Record>,
     /// Read, but naming a policy that has not been read yet.
     pending: Vec<Placed>,
     /// The commit that runs, or the look for those of others, which gives no number.
     commit: Option<task::JoinHandle<Result<Option<u64>, Error>>>,
-    /// When the oldest row that no commit has taken came.
+    /// When the oldest row that a query sees and no commit has taken came. The archive alone waits until all is committed: what
+    /// gateways say every second would else be a commit every half minute.
     waiting_since: Option<Instant>,
     /// After a failure, when the next commit is tried.
     not_before: Instant,
     last_idle: Instant,
     last_refresh: Instant,
+    last_trim: Instant,
 }
 
 impl Worker {
@@ -172,11 +186,13 @@ impl Worker {
             self.note(|status| &mut status.ledger, advanced.err());
             self.start_commit();
             self.refresh();
+            self.trim(TRIM);
         }
         self.reap(true);
         if self.deps.writes {
             let last = shelve(self.deps.lake.clone(), self.tail.clone(), true);
             self.deps.runtime.block_on(last)?;
+            self.trim(Duration::ZERO);
         }
         Ok(())
     }
@@ -188,8 +204,14 @@ impl Worker {
                 thread::sleep(LOOK);
                 return Ok(());
             }
-            let records = self.reader.poll(LOOK)?;
-            self.pending = records.iter().map(read).collect::<Result<_, _>>()?;
+            if self.unread.is_empty() {
+                self.unread = self.reader.poll(LOOK)?;
+            }
+            // What cannot be read is not passed over: it is tried again, and said, until it can.
+            let mut next = self.next.clone();
+            self.pending = self.unread.iter().map(|record| read(record, &mut next)).collect::<Result<_, _>>()?;
+            self.next = next;
+            self.unread.clear();
         }
         self.take()
     }
@@ -201,7 +223,7 @@ impl Worker {
                 if !taken.is_empty() {
                     (self.deps.observe)(&taken);
                 }
-                if self.tail.held().rows > 0 {
+                if self.tail.has_shown() {
                     self.waiting_since.get_or_insert_with(Instant::now);
                 }
                 self.check_caught_up();
@@ -279,6 +301,20 @@ impl Worker {
         }));
     }
 
+    /// Has the log let go of what every table has, the archive among them, and is old enough; at most so often.
+    fn trim(&mut self, often: Duration) {
+        let Some(keep) = self.deps.config.keep.filter(|_| self.deps.writes && self.last_trim.elapsed() >= often) else {
+            return;
+        };
+        self.last_trim = Instant::now();
+        let versions = self.deps.lake.pin();
+        let covered = |lane| versions.iter().map(|version| version.covered_of(lane)).min().unwrap_or_default();
+        let below: Vec<Offset> = (0..self.next.len()).map(covered).collect();
+        if let Err(error) = self.deps.road.trim(&below, time::now().earlier(keep)) {
+            tracing::warn!(%error, "the ledger could not be trimmed; it is tried again");
+        }
+    }
+
     /// Writes down how it went, and tells the log of changes.
     fn note(&self, which: fn(&mut Status) -> &mut Option<String>, error: Option<Error>) {
         let text = error.map(|error| format!("{}: {error}", error.code()));
@@ -298,12 +334,13 @@ impl Worker {
     }
 }
 
-fn read(record: &Record) -> Result<Placed, Error> {
-    let place = Place { lane: record.lane, offset: record.offset };
-    match wire::decode_entry(&record.body) {
-        Ok(entry) => Ok((place, entry)),
-        Err(error) => Err(Error::Record { lane: record.lane, offset: record.offset.0, why: error.to_string() }),
-    }
+/// Reads a record; `next` has, by lane, the offset after the last one.
+fn read(record: &Record, next: &mut [Offset]) -> Result<Placed, Error> {
+    let Record { lane, offset, body, .. } = record;
+    let next = next.get_mut(usize::from(lane.0)).ok_or(Error::Shape)?;
+    let follows = mem::replace(next, Offset(offset.0 + 1));
+    let unreadable = |error: wire::WireError| Error::Record { lane: *lane, offset: offset.0, why: error.to_string() };
+    Placed::read(Place { lane: *lane, offset: *offset }, follows, body.clone()).map_err(unreadable)
 }
 
 /// Commits what the tail holds to every table that has rows in it; with `all`, the positions of the others too. Gives how

@@ -14,6 +14,7 @@ mod charges;
 mod column;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod ledger;
 mod limits;
 mod newest;
 mod prices;
@@ -26,14 +27,14 @@ use std::{fmt, sync::Arc};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use schemas::{
     id::{BookHash, Lane, LimitId, Offset},
-    ledger::Entry,
     limit::Limit,
     price::Book,
 };
 
 pub use column::{Builder, Column, Kind};
+pub(crate) use ledger::checksum;
 
-use crate::error::Error;
+use crate::{error::Error, tail::Placed};
 
 /// The column that says which lane of the ledger a row comes from.
 pub const LOG_PARTITION: &str = "log_partition";
@@ -51,7 +52,11 @@ pub const ALL: &[TableDef] = &[
     balances::TABLE,
     limits::TABLE,
     prices::TABLE,
+    ledger::TABLE,
 ];
+
+/// The archive: the table that holds the ledger itself.
+pub const ARCHIVE: &TableDef = &ledger::TABLE;
 
 /// A table.
 pub struct TableDef {
@@ -77,6 +82,8 @@ pub struct TableDef {
     pub sums: &'static [&'static str],
     /// Whether its rows belong to no tenant and every token may read them.
     pub shared: bool,
+    /// Whether no query sees it.
+    pub hidden: bool,
 }
 
 /// Makes what queries see of all the rows of a table, in any order.
@@ -86,7 +93,7 @@ pub type Resolve = fn(&TableDef, &[RecordBatch]) -> Result<RecordBatch, Error>;
 pub type Condense = fn(&[RecordBatch]) -> Result<Vec<RecordBatch>, Error>;
 
 /// Makes the rows of an entry.
-pub type Push = fn(&mut Builder, &Entry, Place, &dyn Policies) -> Result<(), PushError>;
+pub type Push = fn(&mut Builder, &Placed, &dyn Policies) -> Result<(), PushError>;
 
 /// Where in the ledger an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +134,25 @@ impl TableDef {
         push: Push,
     ) -> Self {
         let (sort, day) = (&["tenant", "time"], Some("time"));
-        Self { name, doc, stored, shown: None, resolve: None, condense: None, push, sort, day, sums, shared: false }
+        Self {
+            name,
+            doc,
+            stored,
+            shown: None,
+            resolve: None,
+            condense: None,
+            push,
+            sort,
+            day,
+            sums,
+            shared: false,
+            hidden: false,
+        }
+    }
+
+    /// Those that queries see.
+    pub fn shown() -> impl Iterator<Item = &'static Self> {
+        ALL.iter().filter(|table| !table.hidden)
     }
 
     /// The columns in files and in the tail.

@@ -18,9 +18,11 @@ use arrow::{
     compute::concat_batches,
     datatypes::Int64Type,
 };
+use bytes::Bytes;
 use schemas::{
     id::{Lane, Offset},
     ledger::Entry,
+    wire::{self, WireError},
 };
 
 use crate::{
@@ -46,6 +48,7 @@ pub struct Bounds {
 pub struct Tail {
     inner: Mutex<Inner>,
     bounds: Bounds,
+    shelves: bool,
 }
 
 #[derive(Debug)]
@@ -74,8 +77,25 @@ struct Chunk {
     bytes: usize,
 }
 
-/// An entry of the ledger and its place.
-pub type Placed = (Place, Entry);
+/// A record of the ledger: an entry and its place.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Where it stands.
+    pub place: Place,
+    /// The offset from which on it was looked for: after the record before it. On Kafka there may be marks between them.
+    pub follows: Offset,
+    /// What it says.
+    pub entry: Entry,
+    /// What it says, byte for byte.
+    pub body: Bytes,
+}
+
+impl Placed {
+    /// Reads a record.
+    pub fn read(place: Place, follows: Offset, body: Bytes) -> Result<Self, WireError> {
+        Ok(Self { place, follows, entry: wire::decode_entry(&body)?, body })
+    }
+}
 
 /// Why entries were not applied. None of them was.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +127,12 @@ impl Tail {
             .map(|version| TableTail { version, lanes: (0..lanes).map(|_| VecDeque::new()).collect() })
             .collect();
         let held = Bounds { rows: 0, bytes: 0 };
-        Self { inner: Mutex::new(Inner { high, tables, held }), bounds }
+        Self { inner: Mutex::new(Inner { high, tables, held }), bounds, shelves: true }
+    }
+
+    /// Of a process that writes no lake: without the rows of tables that no query sees.
+    pub fn for_queries(self) -> Self {
+        Self { shelves: false, ..self }
     }
 
     /// By lane, the next record of the ledger that is not in the tail.
@@ -118,6 +143,13 @@ impl Tail {
     /// What it holds.
     pub fn held(&self) -> Bounds {
         self.lock().held
+    }
+
+    /// Whether it holds rows that queries see.
+    pub fn has_shown(&self) -> bool {
+        let inner = self.lock();
+        let tables = inner.tables.iter().zip(table::ALL).filter(|(_, table)| !table.hidden);
+        tables.flat_map(|(tail, _)| &tail.lanes).any(|chunks| !chunks.is_empty())
     }
 
     /// Whether nothing more should be read until the lake has taken some of it.
@@ -137,14 +169,18 @@ impl Tail {
         let mut made = Vec::new();
         for lane in 0..high.len() {
             let start = high.get(lane).copied().unwrap_or_default();
-            let new = || entries.iter().filter(|(place, _)| usize::from(place.lane.0) == lane && place.offset >= start);
-            let Some((last, _)) = new().next_back() else { continue };
+            let is_new = |place: &Place| usize::from(place.lane.0) == lane && place.offset >= start;
+            let new = || entries.iter().filter(|placed| is_new(&placed.place));
+            let Some(Placed { place: last, .. }) = new().next_back() else { continue };
             if let Some(next) = next.get_mut(lane) {
                 *next = Offset(last.offset.0 + 1);
             }
             for (index, (def, version)) in table::ALL.iter().zip(&covered).enumerate() {
+                if def.hidden && !self.shelves {
+                    continue;
+                }
                 let from = version.covered_of(lane);
-                let rows = rows_of(def, new().filter(|(place, _)| place.offset >= from), policies)?;
+                let rows = rows_of(def, new().filter(|placed| placed.place.offset >= from), policies)?;
                 if let Some(chunk) = rows.map(Chunk::of).transpose()? {
                     made.push((index, lane, chunk));
                 }
@@ -203,8 +239,8 @@ fn rows_of<'a>(
     policies: &dyn Policies,
 ) -> Result<Option<RecordBatch>, ApplyError> {
     let mut rows: Option<Builder> = None;
-    for (place, entry) in entries {
-        (def.push)(rows.get_or_insert_with(|| def.builder()), entry, *place, policies)?;
+    for placed in entries {
+        (def.push)(rows.get_or_insert_with(|| def.builder()), placed, policies)?;
     }
     match rows {
         Some(mut rows) if rows.rows() > 0 => Ok(Some(rows.finish()?)),

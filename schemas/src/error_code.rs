@@ -105,6 +105,7 @@ error_codes! {
     LanesDiffer = "TG5005", 503, "The number of lanes differs";
     TopicConfiguration = "TG5006", 503, "A topic is not configured as it has to be";
     JournalCopied = "TG5007", 503, "The journal was copied or restored";
+    LogTrimmed = "TG5008", 503, "The log no longer has what is to be read";
 
     QueryRefused = "TG6001", 400, "The query is not allowed";
     SqlError = "TG6002", 400, "The query is not valid";
@@ -114,6 +115,8 @@ error_codes! {
     QueryTimeout = "TG6006", 503, "The query took too long";
     ResultTooLarge = "TG6007", 422, "The answer is larger than an answer may be";
     LakeUnusable = "TG6008", 503, "The lake cannot be used as it is";
+    HistoryGap = "TG6009", 503, "A part of the ledger is neither in the log nor in the lake";
+    ArchiveDamaged = "TG6010", 503, "The archive of the ledger is damaged";
 }
 
 impl ErrorCode {

@@ -37,6 +37,11 @@ impl Time {
         Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// This instant, earlier by `span`; saturates.
+    pub fn earlier(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// Reads an instant in RFC 3339, or a day, which begins at its midnight in UTC. The error says what is wanted.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let instant = text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_microsecond()));

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use schemas::{
+    error_code::ErrorCode,
     id::{Lane, Offset},
     topics::Topic,
 };
@@ -258,6 +259,58 @@ pub(crate) fn metering_s_word_lets_the_journal_go(ground: &mut dyn Ground) {
     assert_eq!(bodies(&recovered[recovered.len() - 50..]), expected.iter().map(String::as_bytes).collect::<Vec<_>>());
     let mut books = Books::open(&*road);
     books.stage(50);
+}
+
+pub(crate) fn what_the_ledger_let_go_of_is_not_passed_over(ground: &mut dyn Ground) {
+    let road = ground.open();
+    let journal = road.journal().unwrap();
+    let mut books = Books::open(&*road);
+    for _ in 0..10 {
+        append(&*road, &journal, events(60));
+        books.stage(60);
+        books.commit();
+    }
+    let lanes = usize::from(road.lanes());
+    let start = vec![Offset(0); lanes];
+    assert_eq!(road.kept().unwrap(), start);
+    let mut reader = from_start(&*road, Topic::Ledger);
+    let (records, ends) = (read(&mut *reader, 600), reader.ends().unwrap());
+    let middle: Vec<Offset> = ends.iter().map(|end| Offset(end.0 / 2)).collect();
+    ground.trim(&*road, &middle);
+    let kept = road.kept().unwrap();
+    assert!(kept.iter().zip(&middle).all(|(kept, middle)| kept.0 > 0 && kept <= middle), "{kept:?} of {middle:?}");
+    drop((reader, road, journal, books));
+
+    let road = ground.open();
+    assert_eq!(road.kept().unwrap(), kept);
+    let refused = road.reader(Topic::Ledger, &start).err().unwrap();
+    assert!(matches!(refused, Error::NotKept { topic: Topic::Ledger, asked: 0, first, .. } if first == kept[0].0));
+    assert_eq!(refused.code(), ErrorCode::LogTrimmed);
+    let left: Vec<&Record> =
+        records.iter().filter(|record| record.offset >= kept[usize::from(record.lane.0)]).collect();
+    let mut reader = road.reader(Topic::Ledger, &kept).unwrap();
+    assert_eq!(reader.ends().unwrap(), ends);
+    let by_lane = |records: &[&Record], lane| -> Vec<Bytes> {
+        records.iter().filter(|record| record.lane == lane).map(|record| record.body.clone()).collect()
+    };
+    let read_on = read(&mut *reader, left.len());
+    let read_on: Vec<&Record> = read_on.iter().collect();
+    for lane in (0..road.lanes()).map(Lane) {
+        assert_eq!(by_lane(&read_on, lane), by_lane(&left, lane));
+    }
+
+    // All of it goes, and metering goes on.
+    ground.trim(&*road, &ends);
+    assert_eq!(road.kept().unwrap(), ends);
+    let mut reader = road.reader(Topic::Ledger, &ends).unwrap();
+    assert_eq!(reader.ends().unwrap(), ends);
+    let journal = road.journal().unwrap();
+    let mut books = Books::open(&*road);
+    append(&*road, &journal, events(20));
+    books.stage(20);
+    books.commit();
+    let more = read(&mut *reader, 20);
+    assert!(more.iter().all(|record| record.offset >= ends[usize::from(record.lane.0)]));
 }
 
 pub(crate) fn idleness_is_not_an_error(ground: &mut dyn Ground) {

@@ -17,6 +17,7 @@ use crate::{
     Draft, Error, Member, Options, Outputs, Polled, Road,
     conformance::{self, Books, Ground, View, append, from_start, read, until},
     fault::{Faults, Point},
+    segment::files,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -34,6 +35,10 @@ struct Dir(TempDir);
 impl Ground for Dir {
     fn open(&mut self) -> Arc<dyn Road> {
         open(self.0.path())
+    }
+
+    fn trim(&self, road: &dyn Road, below: &[Offset]) {
+        road.trim(below, Time::MAX).unwrap();
     }
 }
 
@@ -348,9 +353,9 @@ fn the_ledger_is_trimmed_by_offset_and_age() {
         member.commit(Lane(0), &Outputs { ledger, ..Outputs::default() }).unwrap();
     }
     let bytes = disk.ledger_bytes();
-    disk.trim_ledger(Offset(50), Time::ZERO).unwrap();
+    disk.trim(&[Offset(50)], Time::ZERO).unwrap();
     assert_eq!(disk.ledger_bytes(), bytes);
-    disk.trim_ledger(Offset(20), Time::MAX).unwrap();
+    disk.trim(&[Offset(20)], Time::MAX).unwrap();
     assert!(disk.ledger_bytes() < bytes);
     let Some(Error::NotKept { first, end: 50, .. }) = disk.reader(Topic::Ledger, &[Offset(0)]).err() else { panic!() };
     assert!((1..=20).contains(&first));
@@ -358,4 +363,32 @@ fn the_ledger_is_trimmed_by_offset_and_age() {
     let disk = open(dir.0.path());
     let mut reader = disk.reader(Topic::Ledger, &[Offset(first)]).unwrap();
     read(&mut *reader, usize::try_from(50 - first).unwrap());
+}
+
+#[test]
+fn what_is_old_goes_also_where_little_is_written() {
+    let dir = fresh();
+    let disk = open(dir.0.path());
+    let mut member = member(&disk);
+    let mut commit = |disk: &Disk, text| {
+        member.commit(Lane(0), &outputs(0, text)).unwrap();
+        disk.shared.ledger.end()
+    };
+    assert_eq!(commit(&disk, "old"), 3);
+    disk.trim(&[Offset(2)], Time::MAX).unwrap();
+    assert_eq!(disk.kept().unwrap(), [Offset(0)], "one of them may not go, and a segment goes whole");
+    disk.trim(&[Offset(3)], Time::ZERO).unwrap();
+    assert_eq!(disk.kept().unwrap(), [Offset(0)], "it is not old");
+    disk.trim(&[Offset(3)], Time::MAX).unwrap();
+    disk.trim(&[Offset(3)], Time::MAX).unwrap();
+    assert_eq!(disk.kept().unwrap(), [Offset(3)]);
+    let ledger = |dir: &Path| files::segments(&dir.join("ledger")).unwrap().len();
+    assert_eq!(ledger(dir.0.path()), 1, "what is empty is not ended again");
+    // A crash now: the empty segment is where the log goes on.
+    let copy = crashed(dir.0.path());
+    let again = open(copy.0.path());
+    assert_eq!((again.kept().unwrap(), again.shared.ledger.end()), (vec![Offset(3)], 3));
+    assert_eq!(commit(&disk, "new"), 6);
+    let mut reader = disk.reader(Topic::Ledger, &[Offset(3)]).unwrap();
+    assert_eq!(read(&mut *reader, 3).len(), 3);
 }

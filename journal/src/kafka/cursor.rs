@@ -52,16 +52,28 @@ impl Cursor {
         self.client.bounds(&self.consumer, self.topic, lane)
     }
 
-    /// As [`Client::drain`].
+    /// That the cluster has let go of what was to be read next; nothing if it has not.
+    fn trimmed(&self) -> Option<Error> {
+        self.next.iter().find_map(|(lane, next)| {
+            let rdkafka::Offset::Offset(next) = next else { return None };
+            let (asked, (first, end)) = (client::offset(*next), self.bounds(*lane).ok()?);
+            let not_kept =
+                Error::NotKept { topic: self.topic, lane: *lane, asked: asked.0, first: first.0, end: end.0 };
+            (asked < first).then_some(not_kept)
+        })
+    }
+
+    /// As [`Client::drain`]; [`Error::NotKept`] where that comes of the cluster's letting go of what is to be read.
     pub(super) fn drain(&mut self, wait: Duration, mut take: impl FnMut(Polled<'_, '_>) -> bool) -> Result<(), Error> {
         let next = &mut self.next;
-        let heard = self.client.drain(&self.consumer, wait, |polled| {
+        let drained = self.client.drain(&self.consumer, wait, |polled| {
             if let Polled::Message(message) = &polled {
                 let after = Offset(client::offset(message.offset()).0 + 1);
                 next.insert(client::lane(message.partition()), place(after));
             }
             take(polled)
-        })?;
+        });
+        let heard = drained.map_err(|error| self.trimmed().unwrap_or(error))?;
         if self.client.has_lost(self.consumer.client(), self.topic, &mut self.watch, heard) {
             let next = std::mem::take(&mut self.next);
             *self = Self::new(&self.client, self.topic)?;

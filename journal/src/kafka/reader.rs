@@ -48,6 +48,12 @@ impl KafkaReader {
     }
 }
 
+/// By lane, the first offset kept.
+pub(super) fn kept(client: &Arc<Client>, topic: Topic) -> Result<Vec<Offset>, Error> {
+    let cursor = Cursor::new(client, topic)?;
+    (0..client.partitions(topic)).map(|lane| Ok(cursor.bounds(Lane(lane))?.0)).collect()
+}
+
 impl Reader for KafkaReader {
     fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, Error> {
         let mut records: Vec<Record> = Vec::new();

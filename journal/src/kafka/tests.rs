@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::executor::block_on;
 use rdkafka::{
+    TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     message::{Headers as _, Message as _},
     producer::{BaseRecord, Producer as _},
@@ -12,13 +13,14 @@ use rdkafka::{
 use schemas::{
     error_code::ErrorCode,
     id::{Lane, Offset, ProducerId, Seq},
+    time::Time,
     topics::Topic,
 };
 use tempfile::TempDir;
 
 use super::{
     Kafka, Options,
-    client::{Client, Polled as Read},
+    client::{Client, Polled as Read, place},
     cursor::Cursor,
     voice::Voice,
 };
@@ -66,6 +68,20 @@ impl Cluster {
 impl Ground for Cluster {
     fn open(&mut self) -> Arc<dyn Road> {
         self.kafka()
+    }
+
+    fn trim(&self, road: &dyn Road, below: &[Offset]) {
+        // Who keeps what is the cluster's business.
+        let kept = road.kept().unwrap();
+        road.trim(below, Time::MAX).unwrap();
+        assert_eq!(road.kept().unwrap(), kept);
+        let client = Client::new(&self.options);
+        let admin: AdminClient<Voice> = client.config().create_with_context(client.voice()).unwrap();
+        let (name, mut places) = (client.topic(Topic::Ledger), TopicPartitionList::new());
+        for (lane, below) in below.iter().enumerate() {
+            places.add_partition_offset(&name, i32::try_from(lane).unwrap(), place(*below)).unwrap();
+        }
+        block_on(admin.delete_records(&places, &AdminOptions::new())).unwrap();
     }
 }
 
@@ -214,6 +230,28 @@ fn a_transaction_that_its_owner_left_open_is_nothing() {
     books.stage(9);
     books.commit();
     check_once(&*road, 9);
+}
+
+#[test]
+fn what_goes_before_it_is_read_is_said_to_have_gone() {
+    let Some(mut cluster) = Cluster::new() else { return };
+    let road = cluster.open();
+    let journal = road.journal().unwrap();
+    let mut books = Books::open(&*road);
+    append(&*road, &journal, events(30));
+    books.stage(30);
+    books.commit();
+    let ends = from_start(&*road, Topic::Ledger).ends().unwrap();
+    cluster.trim(&*road, &ends);
+    // As a reader that the cluster overtook.
+    let mut cursor = Cursor::new(&Arc::new(Client::new(&cluster.options)), Topic::Ledger).unwrap();
+    cursor.go(BTreeMap::from([(Lane(0), place(Offset(0)))])).unwrap();
+    let mut said = None;
+    until("the error", || {
+        said = cursor.drain(POLL, |_| false).err();
+        said.is_some()
+    });
+    assert!(matches!(said, Some(Error::NotKept { asked: 0, first, .. }) if first == ends[0].0), "{said:?}");
 }
 
 #[test]

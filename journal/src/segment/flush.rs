@@ -57,7 +57,8 @@ impl Log {
         let work = {
             let mut writer = held(&self.writer);
             self.check(&writer)?;
-            if writer.synced >= asked {
+            // A segment that was ended has a next one to be put there, although no record waits.
+            if writer.synced >= asked && writer.unsealed.is_empty() {
                 return Ok(writer.synced);
             }
             writer.syncing_since = writer.dirty_since.take();
@@ -149,8 +150,12 @@ impl Log {
     pub(crate) fn trim(&self, done: impl Fn(&Facts) -> bool) -> Result<(), Error> {
         while let Some(facts) = self.oldest_sealed().filter(|facts| done(facts)) {
             {
+                // While nobody fsyncs, what waits for no fsync any more is on the platter, and its successor with it.
+                let _still = held(&self.syncing);
                 let mut writer = held(&self.writer);
-                if facts.end >= writer.synced || writer.sealed.remove(&facts.base).is_none() {
+                let sealed = writer.unsealed.is_empty() && writer.broken.is_none();
+                let has_successor = facts.end < writer.synced || (facts.end == writer.synced && sealed);
+                if !has_successor || writer.sealed.remove(&facts.base).is_none() {
                     return Ok(());
                 }
                 writer.sealed_bytes -= facts.bytes;
@@ -160,6 +165,21 @@ impl Log {
             files::sync_dir(&self.dir)?;
         }
         Ok(())
+    }
+
+    /// Ends the segment that is written, if it has records and `done` says so of it; then the next one is on the platter, empty, when
+    /// this returns. Says whether it did.
+    pub(crate) fn seal(&self, done: impl Fn(&Facts) -> bool) -> Result<bool, Error> {
+        {
+            let mut writer = held(&self.writer);
+            self.check(&writer)?;
+            if writer.closed || writer.active.end == writer.active.base || !done(&writer.active) {
+                return Ok(false);
+            }
+            self.begin_next(&mut writer)?;
+        }
+        self.sync()?;
+        Ok(true)
     }
 
     /// Takes no more, puts what there is on the platter, and leaves the mark that spares the next opening a scan. Gives the

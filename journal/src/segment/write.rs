@@ -149,6 +149,18 @@ impl Log {
         Ok(writer.buffer.len() as u64)
     }
 
+    /// Starts the next segment before there is a record for it.
+    pub(super) fn begin_next(&self, writer: &mut Writer) -> Result<(), Error> {
+        writer.buffer.clear();
+        let opening = self.roll(writer)?;
+        let written = self.options.faults.hit(Point::Write).and_then(|()| writer.file.write_all_at(&writer.buffer, 0));
+        if let Err(error) = written {
+            return Err(self.break_off(writer, "a write failed", &error));
+        }
+        writer.active.bytes += opening;
+        Ok(())
+    }
+
     fn write(&self, writer: &mut Writer, drafts: &[Draft<'_>], opening: u64) -> Result<(), Error> {
         let producer = self.options.producer;
         let (first, at) = (writer.active.end, time::now());

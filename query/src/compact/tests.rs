@@ -18,8 +18,8 @@ use crate::{
 fn rows(table: &'static TableDef, entries: &[Placed]) -> arrow::array::RecordBatch {
     let known = Known::with(&fixture::limits());
     let mut rows = table.builder();
-    for (place, entry) in entries {
-        (table.push)(&mut rows, entry, *place, &known).expect("rows");
+    for placed in entries {
+        (table.push)(&mut rows, placed, &known).expect("rows");
     }
     rows.finish().expect("a batch")
 }
@@ -30,7 +30,7 @@ fn a_difference_in_rows_or_sums_is_seen() {
     let measure = |entries: &[Placed]| Measure::of(usage, &[rows(usage, entries)]).expect("measured");
     let same = measure(&fixture::calls(0, 0..10));
     let mut cheaper = fixture::calls(0, 0..10);
-    let Fact::Charged(charged) = &mut cheaper[3].1.fact else { panic!("a charge") };
+    let Fact::Charged(charged) = &mut cheaper[3].entry.fact else { panic!("a charge") };
     charged.charges.clear();
     assert_eq!(same.difference(&measure(&fixture::calls(0, 0..10))), None);
     assert_eq!(same.difference(&measure(&fixture::calls(0, 0..9))), Some("rows from 10 to 9".into()));

@@ -104,9 +104,17 @@ impl TableLog {
                 return Err(DeltaTableError::from(error).into());
             }
         }
+        self.find().await?.ok_or(Error::Shape)
+    }
+
+    /// The newest version, where there is a table; nothing is made or written.
+    pub(super) async fn find(&self) -> Result<Option<Snapshot>, Error> {
+        if !self.store.is_delta_table_location().await? {
+            return Ok(None);
+        }
         let snapshot = Snapshot(DeltaTableState::try_new(self.store.as_ref(), None).await?);
         self.check_schema(&snapshot)?;
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 
     /// The newest version.
@@ -278,5 +286,6 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Usd => "decimal(18,12)",
         Kind::Price => "decimal(18,6)",
         Kind::Amount => "decimal(38,12)",
+        Kind::Bytes => "binary",
     }
 }

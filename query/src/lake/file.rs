@@ -102,6 +102,7 @@ fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Resu
     for column in table.stored_columns() {
         let path = ColumnPath::from(column.name);
         let distinct = matches!(column.kind, Kind::Time | Kind::Usd)
+            || (table.hidden && column.kind == Kind::Long)
             || column.name.ends_with("_ms")
             || column.name.ends_with("_tokens");
         if distinct {
@@ -114,8 +115,13 @@ fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Resu
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_bloom_filter_enabled(path.clone(), true)
                 .set_column_bloom_filter_max_ndv(path, ids);
-        } else if column.name == "raw_usage" {
+        } else if column.name == "raw_usage" || column.name == "checksum" {
             properties = properties.set_column_dictionary_enabled(path, false);
+        } else if column.kind == Kind::Bytes {
+            // Nobody looks for bytes by their order.
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_statistics_enabled(path, EnabledStatistics::None);
         }
     }
     Ok(properties.build())

@@ -75,6 +75,7 @@ pub(super) struct Stats {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Ends {
     pub(super) tenant: Option<String>,
+    pub(super) recorded_at: Option<String>,
 }
 
 #[cfg(test)]

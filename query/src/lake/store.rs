@@ -33,9 +33,14 @@ pub(crate) struct Place {
 /// Finds the place that `lake.url` names and proves that it can be used. Credentials, region and endpoint of S3 come from
 /// the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and so on).
 pub(super) async fn open(url: &str) -> Result<Place, Error> {
-    let place = if url.starts_with("s3://") { bucket(url)? } else { directory(url)? };
+    let place = place(url)?;
     probe(&place).await?;
     Ok(place)
+}
+
+/// Finds the place and touches nothing.
+pub(super) fn place(url: &str) -> Result<Place, Error> {
+    if url.starts_with("s3://") { bucket(url) } else { directory(url) }
 }
 
 pub(super) fn directory(url: &str) -> Result<Place, Error> {

@@ -16,8 +16,8 @@ use journal::{Error as LogError, Follower, Header, Journal, Member, Reader, Reco
 use schemas::{
     id::{Lane, Offset, ProducerId, Seq},
     ledger::Fact,
+    time::Time,
     topics::Topic,
-    wire,
 };
 use tokio::runtime::Handle;
 
@@ -46,10 +46,10 @@ struct Ledger(Mutex<[Vec<Record>; 2]>);
 impl Ledger {
     fn append(&self, entries: &[Placed]) {
         let mut lanes = self.0.lock().unwrap();
-        for (place, entry) in entries {
+        for Placed { place, body, .. } in entries {
             let header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
-            let body = Bytes::from(wire::encode_entry(entry));
-            lanes[usize::from(place.lane.0)].push(Record { lane: place.lane, offset: place.offset, header, body });
+            let record = Record { lane: place.lane, offset: place.offset, header, body: body.clone() };
+            lanes[usize::from(place.lane.0)].push(record);
         }
     }
 }
@@ -59,6 +59,19 @@ struct Memory(Arc<Ledger>);
 impl Road for Memory {
     fn lanes(&self) -> u16 {
         2
+    }
+
+    fn kept(&self) -> Result<Vec<Offset>, LogError> {
+        let lanes = self.0.0.lock().unwrap();
+        Ok(lanes.iter().map(|lane| lane.first().map_or(Offset(0), |first| first.offset)).collect())
+    }
+
+    fn trim(&self, below: &[Offset], _: Time) -> Result<(), LogError> {
+        let mut lanes = self.0.0.lock().unwrap();
+        for (lane, below) in lanes.iter_mut().zip(below) {
+            lane.retain(|record| record.offset >= *below);
+        }
+        Ok(())
     }
 
     fn reader(&self, _: Topic, from: &[Offset]) -> Result<Box<dyn Reader>, LogError> {
@@ -142,7 +155,7 @@ impl House {
             lake: lake.clone(),
             policies,
             observe: Box::new(move |entries| {
-                seen.lock().unwrap().extend(entries.iter().map(|(place, _)| place.offset.0))
+                seen.lock().unwrap().extend(entries.iter().map(|placed| placed.place.offset.0))
             }),
             runtime: Handle::current(),
             writes,
@@ -361,4 +374,33 @@ async fn compaction_leaves_a_pinned_reader_its_files() {
     assert_eq!(read(&lake, &pin).await, upto(&[Offset(12), Offset(0)]));
     until("the new version", || shelver.tail().pin().table("usage").unwrap().version.files.len() == 1);
     assert_eq!(read(&lake, &shelver.tail().pin()).await, upto(&[Offset(12), Offset(0)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_lets_go_of_what_every_table_has() {
+    let house = House::new(Kind::Local).await;
+    let kept =
+        |lane: usize| house.ledger.0.lock().unwrap()[lane].iter().map(|record| record.offset.0).collect::<Vec<_>>();
+    let stop = |shelver: Shelver| tokio::task::spawn_blocking(move || shelver.stop());
+    house.ledger.append(&fixture::calls(0, 0..5));
+    house.ledger.append(&fixture::calls(1, 0..2));
+    let config = ShelveConfig { keep: Some(Duration::ZERO), ..never() };
+    // Who does not write the lake does not have the log trimmed, and who was not told to does not either.
+    for (writes, config) in [(false, config), (true, never())] {
+        let (_, shelver) = house.start(writes, Arc::new(Known::default()), config).await;
+        until("reading", || shelver.tail().high() == [Offset(5), Offset(2)]);
+        stop(shelver).await.expect("no panic").expect("stopped");
+        assert_eq!((kept(0).len(), kept(1).len()), (5, 2));
+    }
+    let (_, shelver) = house.start(true, Arc::new(Known::default()), config).await;
+    house.ledger.append(&fixture::calls(0, 5..8));
+    until("reading", || shelver.tail().high() == [Offset(8), Offset(2)]);
+    assert_eq!(kept(0).len(), 8, "what a table does not have stays");
+    stop(shelver).await.expect("no panic").expect("stopped");
+    assert_eq!((kept(0), kept(1)), (Vec::new(), Vec::new()));
+
+    house.ledger.append(&fixture::calls(0, 8..9));
+    let (lake, shelver) = house.start(true, Arc::new(Known::default()), config).await;
+    until("reading", || shelver.tail().high() == [Offset(9), Offset(2)]);
+    assert_eq!(read(&lake, &shelver.tail().pin()).await, upto(&[Offset(9), Offset(2)]));
 }

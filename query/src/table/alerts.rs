@@ -1,12 +1,9 @@
 //! `alerts`: which counters have reached a share of their limit that its `alerts` name, once for each window and share.
 
-use schemas::{
-    ledger::{Entry, Fact},
-    time::Time,
-};
+use schemas::{ledger::Fact, time::Time};
 
 use super::{
-    Builder, Place, Policies, PushError, TableDef,
+    Builder, Placed, Policies, PushError, TableDef,
     balances::{Owner, dimensions, readable},
     column::{Column, Kind, Value},
     who::{LOG, WHO, log},
@@ -36,7 +33,8 @@ pub(super) const TABLE: TableDef = TableDef::of_facts(
     push,
 );
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, policies: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     let Fact::Alerted(alerted) = &entry.fact else { return Ok(()) };
     let limit = policies.limit(alerted.limit).ok_or(PushError::PolicyBehind)?;
     let dimensions = dimensions(&limit, &alerted.values);
@@ -58,5 +56,5 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, policies: &dyn Policies
         Value::Text(&id),
         Value::Text(&limit_id),
     ];
-    rows.row(&[&Owner::of(&dimensions).values(), &own, &log(place)])
+    rows.row(&[&Owner::of(&dimensions).values(), &own, &log(*place)])
 }

@@ -5,13 +5,13 @@
 
 use schemas::{
     decision::{Instance, WindowState},
-    ledger::{Entry, Fact},
+    ledger::Fact,
     limit::{Dimension, Limit, Match},
     time::Time,
 };
 
 use super::{
-    Builder, Place, Policies, PushError, TableDef,
+    Builder, Placed, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
     newest,
     who::{LOG, WHO, log, tags_json},
@@ -54,15 +54,17 @@ pub(super) const TABLE: TableDef = TableDef {
     day: None,
     sums: &["settled"],
     shared: false,
+    hidden: false,
 };
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, policies: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     let Fact::Balance(instance) = &entry.fact else { return Ok(()) };
     let limit = policies.limit(instance.limit).ok_or(PushError::PolicyBehind)?;
     let (id, limit_id) = (instance.id.to_string(), instance.limit.to_string());
     let ids = [Value::Time(entry.recorded_at), Value::Text(&id), Value::Text(&limit_id)];
     if instance.windows.is_empty() {
-        return rows.row(&[&[Value::Null; 6], &[Value::Null; 11], &ids, &log(place)]);
+        return rows.row(&[&[Value::Null; 6], &[Value::Null; 11], &ids, &log(*place)]);
     }
     let dimensions = dimensions(&limit, &instance.values);
     let owner = Owner::of(&dimensions);
@@ -85,7 +87,7 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, policies: &dyn Policies
             Value::Text(limit.window.name()),
             Value::Text(limit.mode.name()),
         ];
-        rows.row(&[&owner.values(), &own, &ids, &log(place)])?;
+        rows.row(&[&owner.values(), &own, &ids, &log(*place)])?;
     }
     Ok(())
 }

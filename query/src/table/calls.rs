@@ -2,13 +2,13 @@
 
 use schemas::{
     event::CallEnd,
-    ledger::{Charged, Entry, Fact},
+    ledger::{Charged, Fact},
     money::Pico,
     tokens::Vector,
 };
 
 use super::{
-    Builder, Place, Policies, PushError, TableDef,
+    Builder, Placed, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
     usage,
     who::{Alike, LOG, WHAT, WHO},
@@ -49,7 +49,8 @@ pub(super) const TABLE: TableDef = TableDef::of_facts(
     push,
 );
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
     let settled = &charged.settled;
     let Some(end) = &settled.call else { return Ok(()) };
@@ -71,7 +72,7 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Re
         Value::Null,
         Value::Int(1),
     ];
-    alike.row(rows, &attempt.model, &own, place)
+    alike.row(rows, &attempt.model, &own, *place)
 }
 
 /// What the whole call cost. The record has the tokens of earlier attempts but not their price, so a call whose earlier

@@ -10,7 +10,7 @@ use schemas::{
 };
 
 use super::{
-    Builder, Place, Policies, PushError, TableDef,
+    Builder, Place, Placed, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
     who::{Alike, LOG, WHAT, WHO},
 };
@@ -52,21 +52,22 @@ pub(super) const TABLE: TableDef = TableDef::of_facts(
     push,
 );
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     match &entry.fact {
         Fact::Charged(charged) => {
             let settled = &charged.settled;
             let original =
                 Posted { entry: "original", sign: 1, book: settled.attempt.book, period: settled.attempt.admitted_at };
-            original.rows(rows, (entry, place), settled, &charged.charges)
+            original.rows(rows, (entry, *place), settled, &charged.charges)
         }
         Fact::Corrected(corrected) => {
             // What is corrected is billed when it becomes known: the month of the original may be closed.
             let (settled, period) = (&corrected.charged.settled, entry.recorded_at);
             let reversal = Posted { entry: "reversal", sign: -1, book: corrected.was.book, period };
-            reversal.rows(rows, (entry, place), settled, &corrected.reversed)?;
+            reversal.rows(rows, (entry, *place), settled, &corrected.reversed)?;
             let correction = Posted { entry: "correction", sign: 1, book: settled.attempt.book, period };
-            correction.rows(rows, (entry, place), settled, &corrected.charged.charges)
+            correction.rows(rows, (entry, *place), settled, &corrected.charged.charges)
         }
         _ => Ok(()),
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayBuilder, ArrayRef, BooleanBuilder, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch,
-        StringBuilder, TimestampMicrosecondBuilder,
+        ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Int32Builder, Int64Builder,
+        RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
@@ -49,6 +49,8 @@ pub enum Kind {
     Price,
     /// An amount in a limit's own unit: DECIMAL(38, 12).
     Amount,
+    /// Bytes.
+    Bytes,
 }
 
 impl Kind {
@@ -63,6 +65,7 @@ impl Kind {
             Self::Usd => DataType::Decimal128(18, 12),
             Self::Price => DataType::Decimal128(18, 6),
             Self::Amount => DataType::Decimal128(38, 12),
+            Self::Bytes => DataType::Binary,
         }
     }
 }
@@ -89,6 +92,8 @@ pub(super) enum Value<'a> {
     Time(Time),
     /// For [`Kind::Usd`], [`Kind::Price`] and [`Kind::Amount`]: the integer of the last decimal.
     Decimal(i128),
+    /// For [`Kind::Bytes`].
+    Bytes(&'a [u8]),
 }
 
 impl<'a> Value<'a> {
@@ -135,6 +140,7 @@ enum Cells {
     Flag(BooleanBuilder),
     Time(TimestampMicrosecondBuilder),
     Decimal(Decimal128Builder),
+    Bytes(BinaryBuilder),
 }
 
 impl Cells {
@@ -145,6 +151,7 @@ impl Cells {
             Kind::Long => Self::Long(Int64Builder::with_capacity(0)),
             Kind::Flag => Self::Flag(BooleanBuilder::with_capacity(0)),
             Kind::Time => Self::Time(TimestampMicrosecondBuilder::with_capacity(0).with_data_type(kind.data_type())),
+            Kind::Bytes => Self::Bytes(BinaryBuilder::with_capacity(0, 0)),
             Kind::Usd | Kind::Price | Kind::Amount => {
                 Self::Decimal(Decimal128Builder::with_capacity(0).with_data_type(kind.data_type()))
             }
@@ -168,6 +175,8 @@ impl Cells {
             (Self::Time(cells), Value::Null) => cells.append_null(),
             (Self::Decimal(cells), Value::Decimal(integer)) => cells.append_value(integer),
             (Self::Decimal(cells), Value::Null) => cells.append_null(),
+            (Self::Bytes(cells), Value::Bytes(bytes)) => cells.append_value(bytes),
+            (Self::Bytes(cells), Value::Null) => cells.append_null(),
             _ => return false,
         }
         true
@@ -181,6 +190,7 @@ impl Cells {
             Self::Flag(cells) => ArrayBuilder::finish(cells),
             Self::Time(cells) => ArrayBuilder::finish(cells),
             Self::Decimal(cells) => ArrayBuilder::finish(cells),
+            Self::Bytes(cells) => ArrayBuilder::finish(cells),
         }
     }
 }

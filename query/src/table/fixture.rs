@@ -14,6 +14,7 @@ use schemas::{
     subject::Subject,
     time::Time,
     tokens::{Doubt, TokenClass, Usage, Vector},
+    wire,
 };
 
 use super::{Place, Policies};
@@ -58,7 +59,8 @@ pub(crate) fn entry(seconds: i64, fact: Fact) -> Entry {
 }
 
 pub(crate) fn placed(lane: u16, offset: u64, entry: Entry) -> Placed {
-    (Place { lane: Lane(lane), offset: Offset(offset) }, entry)
+    let body = wire::encode_entry(&entry).into();
+    Placed { place: Place { lane: Lane(lane), offset: Offset(offset) }, follows: Offset(offset), entry, body }
 }
 
 pub(crate) fn subject(tenant: &str) -> Subject {

@@ -3,13 +3,10 @@
 //! Each change of the policy is a marker row and a row for each limit of it. A limit that stayed the same over several
 //! changes is shown as one row.
 
-use schemas::{
-    id::Lane,
-    ledger::{Entry, Fact},
-};
+use schemas::{id::Lane, ledger::Fact};
 
 use super::{
-    Builder, Column, Kind, Place, Policies, PushError, TableDef,
+    Builder, Column, Kind, Placed, Policies, PushError, TableDef,
     balances::{Owner, dimensions},
     column::Value,
     newest,
@@ -50,16 +47,18 @@ pub(super) const TABLE: TableDef = TableDef {
     day: None,
     sums: &["amount"],
     shared: false,
+    hidden: false,
 };
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     let Fact::Limits(in_force) = &entry.fact else { return Ok(()) };
     // Every lane of metering follows the policy; one history is enough.
     if place.lane != Lane(0) {
         return Ok(());
     }
     let since = [Value::count(in_force.policy.0), Value::Time(entry.recorded_at)];
-    rows.row(&[&[Value::Null; 6], &[Value::Null; 9], &since, &log(place)])?;
+    rows.row(&[&[Value::Null; 6], &[Value::Null; 9], &since, &log(*place)])?;
     for limit in &in_force.limits {
         let (scope, id) = (scope(limit), limit.id().to_string());
         let definition = serde_json::to_string(limit).map_err(|_| PushError::Misfit("definition"))?;
@@ -75,7 +74,7 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Re
             Value::Text(&definition),
             Value::Text(&id),
         ];
-        rows.row(&[&owner.values(), &own, &since, &log(place)])?;
+        rows.row(&[&owner.values(), &own, &since, &log(*place)])?;
     }
     Ok(())
 }

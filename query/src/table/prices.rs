@@ -2,15 +2,10 @@
 //!
 //! Each change of the book is a marker row and the rows of the book.
 
-use schemas::{
-    id::Lane,
-    ledger::{Entry, Fact},
-    price::Row,
-    time::Time,
-};
+use schemas::{id::Lane, ledger::Fact, price::Row, time::Time};
 
 use super::{
-    Builder, Column, Kind, Place, Policies, PushError, TableDef,
+    Builder, Column, Kind, Placed, Policies, PushError, TableDef,
     charges::per_million,
     column::Value,
     newest,
@@ -55,9 +50,11 @@ pub(super) const TABLE: TableDef = TableDef {
     day: None,
     sums: &["price_per_mtok_usd"],
     shared: true,
+    hidden: false,
 };
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, policies: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     let Fact::Book(in_force) = &entry.fact else { return Ok(()) };
     // Every lane of metering follows the policy; one history is enough.
     if place.lane != Lane(0) {
@@ -66,8 +63,8 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, policies: &dyn Policies
     let book = policies.book(in_force.book).ok_or(PushError::PolicyBehind)?;
     let hash = in_force.book.to_string();
     let since = [Value::Text(&hash), Value::count(in_force.policy.0), Value::Time(entry.recorded_at)];
-    rows.row(&[&[Value::Null; 11], &since, &log(place)])?;
-    book.rows().iter().try_for_each(|row| rows.row(&[&price(row), &since, &log(place)]))
+    rows.row(&[&[Value::Null; 11], &since, &log(*place)])?;
+    book.rows().iter().try_for_each(|row| rows.row(&[&price(row), &since, &log(*place)]))
 }
 
 fn price(row: &Row) -> [Value<'_>; 11] {

@@ -1,9 +1,9 @@
 //! `refusals`: calls that a limit refused, or would have refused.
 
-use schemas::ledger::{Entry, Fact};
+use schemas::ledger::Fact;
 
 use super::{
-    Builder, Place, Policies, PushError, TableDef,
+    Builder, Placed, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
     who::{LOG, WHAT, WHO, log, tags_json, what_refused, who},
 };
@@ -33,7 +33,8 @@ pub(super) const TABLE: TableDef = TableDef::of_facts(
     push,
 );
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     let Fact::Refused(refused) = &entry.fact else { return Ok(()) };
     let (tags, call) = (tags_json(&refused.subject.tags), refused.call.to_string());
     let limited = !refused.limit.is_empty();
@@ -51,5 +52,5 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Re
         Value::count(refused.balance_age_ms),
     ];
     let what = what_refused(refused, &call, entry.recorded_at);
-    rows.row(&[&who(&refused.subject, &tags), &what, &own, &log(place)])
+    rows.row(&[&who(&refused.subject, &tags), &what, &own, &log(*place)])
 }

@@ -19,8 +19,8 @@ use crate::tail::Placed;
 fn shown(table: &TableDef, entries: &[Placed], columns: &[&str]) -> Vec<String> {
     let known = Known::with(&fixture::limits());
     let mut rows = table.builder();
-    for (place, entry) in entries {
-        (table.push)(&mut rows, entry, *place, &known).expect("rows");
+    for placed in entries {
+        (table.push)(&mut rows, placed, &known).expect("rows");
     }
     let stored = rows.finish().expect("a batch");
     let batch = table
@@ -307,8 +307,8 @@ fn prices_are_the_rows_of_the_books_in_force() {
 #[test]
 fn an_entry_that_names_an_unknown_limit_waits() {
     let stranger = fixture::limit("other", Unit::Tokens, vec![(Dimension::Tenant, Match::Each)], Window::Day);
-    let (place, entry) = fact(0, Fact::Balance(Box::new(fixture::balance(&stranger, &["acme"], &[(0, 1)]))));
+    let placed = fact(0, Fact::Balance(Box::new(fixture::balance(&stranger, &["acme"], &[(0, 1)]))));
     let table = by_name("balances").expect("balances");
-    let pushed = (table.push)(&mut table.builder(), &entry, place, &Known::default());
+    let pushed = (table.push)(&mut table.builder(), &placed, &Known::default());
     assert_eq!(pushed, Err(super::PushError::PolicyBehind));
 }

@@ -1,13 +1,13 @@
 //! `usage`: one row an attempt, as it was when it ended. Corrections are rows of `charges`, where the sum of all is what is so.
 
 use schemas::{
-    ledger::{Charge, Charged, Entry, Fact, Rated},
+    ledger::{Charge, Charged, Fact, Rated},
     money::Pico,
     tokens::{Completeness, Vector},
 };
 
 use super::{
-    Builder, Place, Policies, PushError, TableDef,
+    Builder, Placed, Policies, PushError, TableDef,
     column::{Column, Kind, Value},
     who::{Alike, LOG, WHAT, WHO},
 };
@@ -69,7 +69,8 @@ pub(super) const TABLE: TableDef = TableDef::of_facts(
     push,
 );
 
-fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), PushError> {
+    let Placed { entry, place, .. } = placed;
     let Fact::Charged(charged) = &entry.fact else { return Ok(()) };
     let settled = &charged.settled;
     let attempt = &settled.attempt;
@@ -106,7 +107,7 @@ fn push(rows: &mut Builder, entry: &Entry, place: Place, _: &dyn Policies) -> Re
         Value::Int(1),
         Value::text(&settled.raw_usage),
     ];
-    alike.row(rows, &attempt.model, &own, place)
+    alike.row(rows, &attempt.model, &own, *place)
 }
 
 pub(super) fn millis(span: std::time::Duration) -> u64 {

@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use schemas::id::Offset;
+use schemas::{
+    id::{Offset, ProducerId},
+    ledger::{Fact, Heard},
+};
 
 use super::{Bounds, Pinned, Tail};
 use crate::{
@@ -86,12 +89,32 @@ fn what_the_lake_has_is_dropped_and_counted_back() {
     for offset in 0..200 {
         apply(&tail, 0, offset..offset + 1);
     }
-    assert_eq!(tail.held().rows, 200 + 200 + 400);
+    assert_eq!(tail.held().rows, 200 + 200 + 400 + 200);
     for table in ALL {
         tail.loaded(table, version(1, [200, 0]));
     }
     assert_eq!(tail.held(), Bounds { rows: 0, bytes: 0 });
     assert!(offsets(&tail.pin()).is_empty());
+}
+
+#[test]
+fn the_archive_is_held_by_writers_and_asks_for_no_commit() {
+    let heard = Heard {
+        producer: ProducerId::NONE,
+        gateway: "gw-1".into(),
+        at: fixture::NOON,
+        low_watermark: fixture::NOON,
+        closed: false,
+    };
+    let heard = fixture::placed(0, 0, fixture::entry(0, Fact::Heard(heard)));
+    let held = |tail: Tail| {
+        tail.apply(std::slice::from_ref(&heard), &Known::default()).expect("applied");
+        let quiet = (tail.held().rows, tail.has_shown());
+        apply(&tail, 0, 1..2);
+        (quiet, tail.held().rows, tail.has_shown())
+    };
+    assert_eq!(held(tail([0, 0])), ((1, false), 2 + 4, true));
+    assert_eq!(held(tail([0, 0]).for_queries()), ((0, false), 4, true));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Paths are as written. Nothing here looks whether a directory, a broker or a bucket exists.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     reader::{Fields, Reader, shown},
@@ -41,6 +41,8 @@ pub enum Log {
         dir: PathBuf,
         /// When records reach the platter.
         fsync: Fsync,
+        /// How long entries of the ledger are kept once the lake has them; nothing for ever.
+        keep: Option<Duration>,
     },
     /// On Kafka.
     Kafka(Kafka),
@@ -133,10 +135,11 @@ pub(super) fn log(reader: &mut Reader, node: &Node) -> Option<Log> {
     let all = reader.any_fields(node, "log")?;
     let kafka = reader.need(&all, "kind", |reader, node| reader.one_of(node, &[("disk", false), ("kafka", true)]))?;
     if !kafka {
-        let fields = reader.fields(node, "a log of kind disk", &["kind", "dir", "fsync"])?;
+        let fields = reader.fields(node, "a log of kind disk", &["kind", "dir", "fsync", "keep"])?;
         let fsync =
             reader.or(&fields, "fsync", Fsync::Group, |reader, node| reader.one_of(node, &[("group", Fsync::Group)]));
-        return Some(Log::Disk { dir: reader.or(&fields, "dir", default_dir(), path), fsync });
+        let keep = reader.maybe(&fields, "keep", Reader::duration_or_zero);
+        return Some(Log::Disk { dir: reader.or(&fields, "dir", default_dir(), path), fsync, keep });
     }
     let known = ["kind", "brokers", "outbox", "prefix", "lanes"];
     let fields = reader.fields(node, "a log of kind kafka", &known)?;
@@ -153,7 +156,7 @@ fn default_dir() -> PathBuf {
 
 impl Default for Log {
     fn default() -> Self {
-        Self::Disk { dir: default_dir(), fsync: Fsync::Group }
+        Self::Disk { dir: default_dir(), fsync: Fsync::Group, keep: None }
     }
 }
 

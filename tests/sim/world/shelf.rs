@@ -22,7 +22,6 @@ use schemas::{
     id::{BookHash, Lane, LimitId, Offset},
     limit::Limit,
     price::Book,
-    wire,
 };
 
 use super::{
@@ -118,7 +117,7 @@ impl Shelf {
             let from = high.0 - log.ledger_first;
             for (body, offset) in log.ledger.iter().skip(from as usize).take(most).zip(high.0..) {
                 let place = Place { lane: Lane(lane as u16), offset: Offset(offset) };
-                entries.push((place, wire::decode_entry(body).unwrap()));
+                entries.push(Placed::read(place, place.offset, body.clone()).unwrap());
             }
         }
         drop(cluster);

@@ -22,8 +22,8 @@ fn usage() -> &'static TableDef {
 
 fn rows(offsets: std::ops::Range<u64>) -> RecordBatch {
     let mut rows = usage().builder();
-    for (place, entry) in fixture::calls(0, offsets) {
-        (usage().push)(&mut rows, &entry, place, &Known::default()).expect("rows");
+    for placed in fixture::calls(0, offsets) {
+        (usage().push)(&mut rows, &placed, &Known::default()).expect("rows");
     }
     rows.finish().expect("a batch")
 }

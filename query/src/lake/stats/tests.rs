@@ -13,7 +13,7 @@ fn stats(tenants: &[&str]) -> Value {
         let mut charged = fixture::charged(number, tenant);
         charged.settled.attempt.admitted_at = schemas::time::Time::from_micros(fixture::NOON.as_micros() + 1_501);
         let entry = fixture::entry(0, schemas::ledger::Fact::Charged(Box::new(charged)));
-        (usage.push)(&mut rows, &entry, fixture::placed(0, number, entry.clone()).0, &Known::default()).expect("a row");
+        (usage.push)(&mut rows, &fixture::placed(0, number, entry), &Known::default()).expect("a row");
     }
     serde_json::from_str(&of(usage, &rows.finish().expect("a batch")).expect("statistics")).expect("JSON")
 }

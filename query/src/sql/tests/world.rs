@@ -6,7 +6,7 @@ use schemas::{
     decision::{Holder, Instance, WindowState},
     error_code::ErrorCode,
     event::{Api, Attempt, CallEnd, Outcome, Refused, Settled},
-    id::{CallId, InstanceId, Lane, Offset, ProducerId},
+    id::{CallId, InstanceId, Offset, ProducerId},
     ledger::{Alerted, BookInForce, Charge, Charged, Entry, Fact, Heard, LimitsInForce, Rated, Unpriced},
     limit::{Dimension, Limit, Match, Mode, OnUnbounded, Share, Unit, Window},
     money::Pico,
@@ -23,7 +23,7 @@ use crate::{
     policies::PolicyLog,
     shelve,
     sql::{Engine, encode::Format},
-    table::Place,
+    table::fixture,
     tail::{Bounds, Placed, Tail},
     watermark::Watermark,
 };
@@ -260,7 +260,7 @@ impl World {
         let lake = Lake::open(folder.path().to_str().unwrap(), 1).await.unwrap();
         let tail = Arc::new(Tail::new(lake.pin(), 1, Bounds { rows: 1_000_000, bytes: 1 << 30 }));
         let placed: Vec<Placed> =
-            (0..).map(|offset| Place { lane: Lane(0), offset: Offset(offset) }).zip(entries.iter().cloned()).collect();
+            (0..).zip(entries).map(|(offset, entry)| fixture::placed(0, offset, entry.clone())).collect();
         let (first, rest) = placed.split_at(shelved);
         for chunk in first.chunks(first.len().div_ceil(3).max(1)) {
             tail.apply(chunk, policies.as_ref()).unwrap();
@@ -268,9 +268,9 @@ impl World {
         }
         tail.apply(rest, policies.as_ref()).unwrap();
         let watermark = Arc::new(Watermark::default());
-        for (place, entry) in &placed {
-            if let Fact::Heard(heard) = &entry.fact {
-                watermark.heard(place.lane, heard);
+        for placed in &placed {
+            if let Fact::Heard(heard) = &placed.entry.fact {
+                watermark.heard(placed.place.lane, heard);
             }
         }
         watermark.restored();

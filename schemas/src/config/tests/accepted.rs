@@ -20,7 +20,7 @@ fn an_empty_file_is_all_defaults() {
     for text in ["", "# nothing\n", "{}", "listen:\nlog:\nlimits: ~\n"] {
         let config = good(text);
         assert_eq!(config.listen, Listen::default());
-        assert_eq!(config.log, Log::Disk { dir: "./data/log".into(), fsync: Fsync::Group });
+        assert_eq!(config.log, Log::Disk { dir: "./data/log".into(), fsync: Fsync::Group, keep: None });
         assert_eq!(config.lake, LakeUrl::Local("./data/lake".into()));
         assert_eq!(config.server, Server::default());
         assert_eq!(config.metering, MeteringConfig::default());
@@ -147,8 +147,18 @@ fn the_contract_says_what_is_metered() {
 fn json_is_yaml() {
     let text = "{\n\t\"log\": {\"kind\": \"disk\", \"dir\": \"/tmp/x\"},\n\t\"limits\": [],\n\t\"server\": {\"drain\": \"1s\"}\n}\n";
     let config = good(text);
-    assert_eq!(config.log, Log::Disk { dir: "/tmp/x".into(), fsync: Fsync::Group });
+    assert_eq!(config.log, Log::Disk { dir: "/tmp/x".into(), fsync: Fsync::Group, keep: None });
     assert_eq!(config.server.drain, Duration::from_secs(1));
+}
+
+#[test]
+fn the_ledger_is_kept_for_ever_or_as_long_as_is_said() {
+    for (written, expected) in
+        [("", None), (", keep: 30d", Some(Duration::from_secs(30 * 86_400))), (", keep: 0s", Some(Duration::ZERO))]
+    {
+        let config = good(&format!("log: {{ kind: disk, dir: x{written} }}"));
+        assert_eq!(config.log, Log::Disk { dir: "x".into(), fsync: Fsync::Group, keep: expected }, "{written}");
+    }
 }
 
 #[test]
@@ -164,7 +174,7 @@ fn variables_expand_inside_values() {
     ];
     for (written, expected) in cases {
         let config = good(&format!("log: {{ kind: disk, dir: \"{written}\" }}"));
-        assert_eq!(config.log, Log::Disk { dir: expected.into(), fsync: Fsync::Group }, "{written}");
+        assert_eq!(config.log, Log::Disk { dir: expected.into(), fsync: Fsync::Group, keep: None }, "{written}");
     }
 }
 
