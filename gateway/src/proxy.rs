@@ -215,6 +215,13 @@ fn api(name: &str) -> Result<Api, Wrong> {
     known.ok_or_else(|| wrong("`api` is none that is metered; write openai.chat or anthropic.messages"))
 }
 
+/// How long a check that states so many seconds stays open.
+fn expiry(seconds: Option<u64>) -> Result<Duration, Wrong> {
+    let most = EXPIRES_MAX.as_secs();
+    let seconds = seconds.filter(|seconds| (1..=most).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| wrong(format!("`expires_in` is 1 to {most} seconds")))
+}
+
 /// A text that may stand in records and messages.
 fn is_text(text: &str) -> bool {
     (1..=TEXT_MAX).contains(&text.len()) && !text.chars().any(char::is_control)

@@ -9,7 +9,7 @@ use schemas::{config::is_tag_name, policy::Digest, subject::Subject, tokens::Vec
 use super::{
     Check, EXPIRES_IN, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
     envoy::{Descriptor, Request},
-    is_text, wrong,
+    expiry, is_text, wrong,
 };
 use crate::route::short;
 
@@ -74,6 +74,7 @@ struct Said {
     api: String,
     call: Option<String>,
     settles: bool,
+    expires_in: String,
     tags: Vec<(String, String)>,
     units: Units,
 }
@@ -145,6 +146,7 @@ impl Said {
             "provider" => &mut self.provider,
             "model" => &mut self.model,
             "api" => &mut self.api,
+            "expires_in" => &mut self.expires_in,
             "call" => self.call.get_or_insert_default(),
             "settle" => {
                 self.settles = true;
@@ -181,7 +183,7 @@ impl Said {
     }
 
     fn check(self, call: Option<String>) -> Result<Check, Wrong> {
-        let Self { subject, key, provider, model, api: named, tags, units, .. } = self;
+        let Self { subject, key, provider, model, api: named, expires_in, tags, units, .. } = self;
         let is_stated = subject != Subject::default();
         let who = match key {
             Some(_) if is_stated => return Err(wrong("`authorization` says who calls; state nobody beside it")),
@@ -198,7 +200,8 @@ impl Said {
         let api = if named.is_empty() { api_of(&provider) } else { api(&named)? };
         let [input, output] = units.sides()?.map(|(sum, is_whole)| is_whole.then_some(sum));
         let most = Most::Tokens(input, output);
-        Ok(Check { call, who, provider, model, api, stream: false, tags, most, expires_in: EXPIRES_IN })
+        let expires_in = if expires_in.is_empty() { EXPIRES_IN } else { expiry(expires_in.parse().ok())? };
+        Ok(Check { call, who, provider, model, api, stream: false, tags, most, expires_in })
     }
 }
 

@@ -84,6 +84,8 @@ pub(super) async fn settle(worker: &Worker, asker: &Asker, settlement: Settlemen
             written(settle_as(&mut attempt, settlement.told)).await?;
             Ok(call)
         }
+        // It waits in the journal's buffer, where what was said first may be waiting as well.
+        Some((_, Found::Again)) if worker.emitter.failing() => Err(unwritten()),
         Some((call, Found::Again)) => Ok(call),
         None => {
             let gateway = &worker.shared.gateway;
@@ -104,9 +106,11 @@ fn settle_as(attempt: &mut Attempt, told: Told) -> Option<Ticket> {
 /// Waits until a settlement is in the journal. If it cannot be written now it stays to be written; only the answer is in doubt.
 async fn written(ticket: Option<Ticket>) -> Result<(), Fault> {
     let Some(ticket) = ticket else { return Ok(()) };
-    ticket
-        .await
-        .map_err(|_| Fault::new(ErrorCode::JournalFull, "it may not have been written down; send the same again"))
+    ticket.await.map_err(|_| unwritten())
+}
+
+fn unwritten() -> Fault {
+    Fault::new(ErrorCode::JournalFull, "it may not have been written down; send the same again")
 }
 
 /// What is asked of a model.

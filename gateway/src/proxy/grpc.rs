@@ -1,8 +1,8 @@
 //! Envoy's rate limit service, and gRPC's health service, on the gateway's own address: unary calls over HTTP/2, framed here.
 //!
-//! What may not be made because of the call (a limit, a client's key that is nobody's, a name that is in use) is `OVER_LIMIT` with
-//! the refusal as its body, so that no failure mode of Envoy lets it pass. A question that is wrong, or cannot be answered now, is
-//! an error, of which Envoy's failure mode makes what its operator said.
+//! A call that may not be made (a limit, a client's key that is nobody's or not this proxy's, a name that is in use) is `OVER_LIMIT`
+//! with the refusal as its body, so that no failure mode of Envoy lets it pass. A question that is wrong, or cannot be answered
+//! now, is an error, of which Envoy's failure mode makes what its operator said.
 
 use std::sync::Arc;
 
@@ -57,7 +57,6 @@ enum Code {
     InvalidArgument = 3,
     NotFound = 5,
     AlreadyExists = 6,
-    PermissionDenied = 7,
     Unavailable = 14,
     Unauthenticated = 16,
 }
@@ -124,7 +123,8 @@ pub(crate) fn question_of(body: &[u8]) -> Result<(Question, usize), Wrong> {
 
 /// Whether the call may not be made, and not: whether the question can be answered.
 fn is_refusal(fault: &Fault) -> bool {
-    fault.code.status() == 429 || matches!(fault.code, ErrorCode::UnknownKey | ErrorCode::CheckConflict)
+    let of_call = matches!(fault.code, ErrorCode::UnknownKey | ErrorCode::NotItsTenant | ErrorCode::CheckConflict);
+    fault.code.status() == 429 || of_call
 }
 
 fn passed(call: CallId, descriptors: usize, standing: Option<Standing>) -> envoy::Response {
@@ -194,7 +194,6 @@ fn status(code: i32, limit: &Limit, left: i128, reset_at: Option<Time>) -> envoy
 fn code(code: ErrorCode) -> Code {
     match code {
         ErrorCode::MissingKey | ErrorCode::UnknownKey | ErrorCode::KeysDisagree => Code::Unauthenticated,
-        ErrorCode::NotItsTenant => Code::PermissionDenied,
         ErrorCode::CheckNotOpen => Code::NotFound,
         ErrorCode::CheckConflict => Code::AlreadyExists,
         _ if code.status() >= 500 => Code::Unavailable,

@@ -200,3 +200,31 @@ impl Drop for Place<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_are_open_than_the_table_takes() {
+        let checks = Checks::default();
+        let place = || checks.place(CallId::fresh(), "o".into(), None);
+        let places: Vec<_> = (0..OPEN_MAX).map(|_| place().ok().unwrap()).collect();
+        assert_eq!(place().err().map(|fault| fault.code), Some(ErrorCode::TooManyChecks));
+        drop(places);
+        assert!(place().is_ok());
+        checks.refuse();
+        assert_eq!(place().err().map(|fault| fault.code), Some(ErrorCode::TooManyChecks));
+    }
+
+    #[test]
+    fn a_name_is_free_again_where_nothing_was_opened_and_is_its_owners_only() {
+        let checks = Checks::default();
+        let place = |owner: &str| checks.place(CallId::fresh(), owner.into(), Some("r".into()));
+        let asked = place("one");
+        assert_eq!(place("one").err().map(|fault| fault.code), Some(ErrorCode::CheckConflict));
+        assert!(asked.is_ok() && place("other").is_ok());
+        drop(asked);
+        assert!(place("one").is_ok());
+    }
+}

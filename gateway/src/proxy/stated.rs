@@ -2,8 +2,6 @@
 //!
 //! Counts are those of `POST /v1/events`: disjoint classes, of which one that is not named has none. Pure; it looks nobody up.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use schemas::{
     error_code::ErrorCode,
@@ -15,8 +13,7 @@ use schemas::{
 };
 
 use super::{
-    Check, EXPIRES_IN, EXPIRES_MAX, Ending, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of, is_text,
-    wrong,
+    Check, EXPIRES_IN, Ending, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of, expiry, is_text, wrong,
 };
 use crate::{
     external::{count, dollars, tags, text, vector},
@@ -57,7 +54,7 @@ fn read_check(value: Value<'_>) -> Result<Check, Wrong> {
             "most" | "request" if most.is_some() => return Err(wrong("state `most` or `request`, not both")),
             "most" => most = Some(tokens(value)?),
             "request" => most = Some(Most::Request(Bytes::copy_from_slice(value.raw().as_bytes()))),
-            "expires_in" => expires_in = seconds(&name, value)?,
+            "expires_in" => expires_in = expiry(count(&name, value).ok())?,
             _ => return Err(wrong(format!("`{}` is no member of a check", short(&name)))),
         }
     }
@@ -163,15 +160,6 @@ fn tokens(value: Value<'_>) -> Result<Most, Wrong> {
         }
     }
     Ok(Most::Tokens(input, output))
-}
-
-fn seconds(name: &str, value: Value<'_>) -> Result<Duration, Wrong> {
-    let span = Duration::from_secs(count(name, value)?);
-    let most = EXPIRES_MAX.as_secs();
-    if span.is_zero() || span > EXPIRES_MAX {
-        return Err(wrong(format!("`{name}` is 1 to {most} seconds")));
-    }
-    Ok(span)
 }
 
 fn choice<T: Copy, const N: usize>(name: &str, value: Value<'_>, choices: [(&str, T); N]) -> Result<T, Wrong> {

@@ -32,7 +32,7 @@ fn descriptors_together_describe_one_call() {
     let asked = ask(
         &[
             "tenant=acme,user=u,tag.env=prod",
-            "provider=anthropic,model=claude-opus-4,tag.app=x,user=u",
+            "provider=anthropic,model=claude-opus-4,tag.app=x,user=u,expires_in=90",
             "call=r1",
             "unit=input_tokens #30",
             "unit=output_tokens,tenant=acme #64",
@@ -47,7 +47,7 @@ fn descriptors_together_describe_one_call() {
         ("anthropic", "claude-opus-4", "anthropic.messages")
     );
     assert_eq!(check.tags, [("env".into(), "prod".into()), ("app".into(), "x".into())]);
-    assert_eq!(check.most, Most::Tokens(Some(30), Some(64)));
+    assert_eq!((check.most, check.expires_in.as_secs()), (Most::Tokens(Some(30), Some(64)), 90));
 
     let asked = ask(&["authorization=Bearer tg-acme,provider=openai,model=m", "authorization=tg-acme,call=r"], 1);
     let Ok(Question::Check(check)) = asked else { panic!("{asked:?}") };
@@ -124,6 +124,8 @@ fn one_mistake_is_one_answer() {
     check(&[WHO, "generic_key=x"], 0, "`generic_key` is no entry");
     check(&[WHO, "tag.a b=x"], 0, "no entry that is known");
     check(&[WHO, "api=grpc"], 0, "`api`");
+    check(&[WHO, "expires_in=soon"], 0, "1 to 3600 seconds");
+    check(&[WHO, "expires_in=0"], 0, "1 to 3600 seconds");
     check(&[WHO, "user="], 0, "the value of `user`");
     check(&["tenant=acme,provider=openai,model=gpt-4o #3"], 0, "a call is one request");
     check(&["tenant=acme,provider=openai,model=gpt-4o #0"], 0, "a call is one request");

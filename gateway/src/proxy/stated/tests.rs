@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use schemas::{event::Api, json::Tree};
 
 use super::*;
