@@ -268,7 +268,7 @@ fn bound_of(
 
 /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
 async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<Admission, Fault> {
-    if worker.emitter.failing() {
+    if worker.is_full() {
         return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
     }
     let flight = Flight::open(worker, arrival.lane);

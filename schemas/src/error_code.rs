@@ -97,6 +97,7 @@ error_codes! {
     LanesDiffer = "TG5005", 503, "The number of lanes differs";
     TopicConfiguration = "TG5006", 503, "A topic is not configured as it has to be";
     JournalCopied = "TG5007", 503, "The journal was copied or restored";
+    LogReplaced = "TG5008", 503, "The log lacks what the journal has let go of";
 
     QueryRefused = "TG6001", 400, "The query is not allowed";
     SqlError = "TG6002", 400, "The query is not valid";
