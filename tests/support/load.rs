@@ -29,7 +29,7 @@ pub(crate) const TENANTS: [&str; 4] = ["acme", "birch", "cedar", "dune"];
 const BULK: usize = 60_000;
 
 /// How long a client that was refused, or not answered, waits before it calls again.
-const REST: Duration = Duration::from_millis(250);
+const REST: Duration = Duration::from_millis(1_000);
 
 /// A call, in [`UNIT`]s: what it may use at most, and what it will be billed.
 #[derive(Clone, Copy, Debug)]
@@ -138,10 +138,10 @@ impl Load {
         self.desk.calls.lock().unwrap().iter().filter(|call| call.gateway == gateway && is(&call.end)).count()
     }
 
-    /// Whether the last call of every client ended so.
-    pub(crate) fn all(&self, is: impl Fn(&End) -> bool) -> bool {
-        let last = self.desk.last.lock().unwrap();
-        last.len() == CLIENTS && last.values().all(is)
+    /// How many clients were refused with this code the last time they called; the others were answered, or not even refused.
+    pub(crate) fn refused_last(&self, code: &str) -> usize {
+        let is = |end: &&End| matches!(end, End::Refused(_, refused) if refused == code);
+        self.desk.last.lock().unwrap().values().filter(is).count()
     }
 
     /// Ends the load, with the calls that are open.
@@ -183,7 +183,7 @@ impl Desk {
                 marker: marker.clone(),
                 input: frame,
                 output: size.bill * UNIT - frame,
-                pace: if bulky { Duration::ZERO } else { Duration::from_millis(200 + 100 * (number as u64 % 10)) },
+                pace: if bulky { Duration::ZERO } else { Duration::from_millis(400 + 200 * (number as u64 % 10)) },
                 bulk: if bulky { BULK } else { 0 },
             };
             let bound = size.bound * UNIT;
