@@ -52,10 +52,13 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
         let call = calls[marker.as_str()];
         let seen = truth.seen.get(marker);
         if row["outcome"] == "unknown" {
-            // Its gateway died with it. It may have reached the provider; no more than its bound can be billed, and that stays held.
-            assert_eq!((&row["completeness"], &row["tokens"]), (&"missing".into(), &Value::Null), "{row}");
+            // Its gateway died with it. It may have reached the provider; no more than its bound can be billed, and what of that was not
+            // reported stays held.
             assert_eq!(call.end, End::Broken, "{call:?}");
-            (unknown, held) = (unknown + 1, held + call.bound as i64);
+            let reported = if row["completeness"] == "missing" { 0 } else { number(row, "tokens") };
+            let bill = seen.map_or(0, |(_, bill)| *bill as i64);
+            assert!(row["completeness"] == "missing" && row["tokens"] == Value::Null || reported == bill, "{row} {bill}");
+            (unknown, settled, held) = (unknown + 1, settled + reported, held + call.bound as i64 - reported);
             continue;
         }
         let (_, bill) = seen.unwrap_or_else(|| panic!("the provider never saw {row}, {call:?}"));
