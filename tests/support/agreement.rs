@@ -57,7 +57,10 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
             assert_eq!(call.end, End::Broken, "{call:?}");
             let reported = if row["completeness"] == "missing" { 0 } else { number(row, "tokens") };
             let bill = seen.map_or(0, |(_, bill)| *bill as i64);
-            assert!(row["completeness"] == "missing" && row["tokens"] == Value::Null || reported == bill, "{row} {bill}");
+            assert!(
+                row["completeness"] == "missing" && row["tokens"] == Value::Null || reported == bill,
+                "{row} {bill}"
+            );
             (unknown, settled, held) = (unknown + 1, settled + reported, held + call.bound as i64 - reported);
             continue;
         }
@@ -69,7 +72,9 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
     }
     for call in truth.calls {
         match &call.end {
-            End::Answered(id) => assert_eq!(rows.get(&call.marker).map(|row| &row["call_id"]), Some(&id.as_str().into())),
+            End::Answered(id) => {
+                assert_eq!(rows.get(&call.marker).map(|row| &row["call_id"]), Some(&id.as_str().into()))
+            }
             End::Refused(..) => {
                 assert!(!rows.contains_key(&call.marker) && !truth.seen.contains_key(&call.marker), "{call:?}");
             }

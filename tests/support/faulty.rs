@@ -1,9 +1,6 @@
 //! What happens to the processes of a test, and how it shows: signals, the reasons for not being ready, metrics, what was said.
 
-use std::{
-    os::unix::process::ExitStatusExt as _,
-    process::Command,
-};
+use std::{os::unix::process::ExitStatusExt as _, process::Command};
 
 use serde_json::Value;
 

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, body::Body, extract::State, http::header, response::IntoResponse, response::Response, routing::post};
+use axum::{
+    Json, Router, body::Body, extract::State, http::header, response::IntoResponse, response::Response, routing::post,
+};
 use futures::stream;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -81,7 +83,8 @@ async fn answer(State(seen): State<Arc<Mutex<Seen>>>, Json(body): Json<Value>) -
     let id = format!("chatcmpl-{}", order.marker);
     if body["stream"] != true {
         tokio::time::sleep(order.pace).await;
-        let choice = json!({ "index": 0, "finish_reason": "stop", "message": { "role": "assistant", "content": "ok" } });
+        let choice =
+            json!({ "index": 0, "finish_reason": "stop", "message": { "role": "assistant", "content": "ok" } });
         let answer = json!({ "id": id, "object": "chat.completion", "created": 1, "model": "m",
             "choices": [choice], "usage": usage });
         return Json(answer).into_response();

@@ -123,7 +123,9 @@ fn what_is_torn_is_counted_to_its_last_byte() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(3 << 20).unwrap();
     assert_eq!(super::scan::written(&file, 100).unwrap(), 0);
-    for (at, from, expected) in [(99, 100, 0), (100, 100, 1), (4_195, 100, 4_096), (1 << 20, 100, (1 << 20) - 99), (1 << 20, 1 << 20, 1)] {
+    for (at, from, expected) in
+        [(99, 100, 0), (100, 100, 1), (4_195, 100, 4_096), (1 << 20, 100, (1 << 20) - 99), (1 << 20, 1 << 20, 1)]
+    {
         file.write_all_at(&[7], at).unwrap();
         assert_eq!(super::scan::written(&file, from).unwrap(), expected, "{at} {from}");
     }
