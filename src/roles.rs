@@ -21,9 +21,12 @@ use gateway::{
     limits::{Limits, SUCCEEDED},
     obey::{Obey, View},
 };
-use journal::{Disk, Journal, Road};
+use journal::{Disk, Gap, Journal, Road};
 use metering::Metering;
-use schemas::config::{Config, Log};
+use schemas::{
+    config::{Config, Log},
+    error_code::ErrorCode,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -82,17 +85,16 @@ struct Rooms {
     thread: JoinHandle<()>,
 }
 
-/// Opens the log that the configuration names with the gateway's journal, and publishes the policy if metering is among the
-/// roles. Nothing runs yet, so that this can be tried again while the log is away or the disk is full.
-pub(crate) fn prepare(loaded: &Loaded, roles: &[Role]) -> Result<Arc<dyn Road>, Failure> {
-    let road = open_road(&loaded.config)?;
+/// Publishes the policy if metering is among the roles, and makes sure of the journal and its room if the gateway is. Nothing runs
+/// yet, so that this can be tried again while the log is away or the disk is full.
+pub(crate) fn prepare(road: &dyn Road, loaded: &Loaded, roles: &[Role]) -> Result<(), Failure> {
     if roles.contains(&Role::Metering) {
-        publish_policy(&*road, loaded)?;
+        publish_policy(road, loaded)?;
     }
     if roles.contains(&Role::Gateway) {
-        road.journal()?;
+        road.journal()?.make_room()?;
     }
-    Ok(road)
+    Ok(())
 }
 
 /// Publishes the policy that a configuration makes; says whether anything was new.
@@ -241,10 +243,12 @@ fn door(
     let limits = Limits::new(Arc::clone(&journal), road.lanes());
     let view = Arc::new(View::default());
     let obey = Obey::new(&**road, Arc::clone(&limits), Arc::clone(&view))?;
-    let ready = obey.ready();
+    let (ready, kept) = (obey.ready(), Arc::clone(&journal));
     checks.push(Box::new(move || {
-        let reason = "the gateway has not read policy and decisions to their ends yet";
-        if ready.load(Ordering::Relaxed) { Vec::new() } else { vec![reason.to_owned()] }
+        if !ready.load(Ordering::Relaxed) {
+            return vec!["the gateway has not read policy and decisions to their ends yet".to_owned()];
+        }
+        kept.gap().map(|gap| lacking(&kept, gap)).into_iter().collect()
     }));
     let own = Arc::clone(&limits);
     checks.push(Box::new(move || if own.is_succeeded() { vec![SUCCEEDED.to_owned()] } else { Vec::new() }));
@@ -268,6 +272,18 @@ fn door(
     let thread = spawn("obey", ended, move || Ok(obey.run(&flag)?))?;
     let gateway = spawn("gateway", ended, move || Ok(gateway.run(&closed)?.cut))?;
     Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread } })
+}
+
+/// Why a gateway whose journal and log do not meet cannot be used.
+fn lacking(journal: &Journal, Gap { lane, confirmed, kept }: Gap) -> String {
+    format!(
+        "{}: in lane {} the journal in {} begins at event {} and the log ends at {}: topics that were made anew, or another cluster",
+        ErrorCode::LogReplaced,
+        lane.0,
+        journal.dir().display(),
+        kept.0,
+        confirmed.0,
+    )
 }
 
 #[cfg(feature = "query")]

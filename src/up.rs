@@ -24,13 +24,13 @@ use crate::{
     load::{Loaded, load},
     ops::{Ops, Readiness},
     reload::reload,
-    roles::{Ended, Left, Roles, prepare},
+    roles::{Ended, Left, Roles, open_road, prepare},
 };
 
 /// Events had to stay in the journal.
 const EXIT_UNSHIPPED: u8 = 75;
 
-/// How long to wait before the log is opened again.
+/// How long to wait before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Start Tollgate: every role in this process, or those named.
@@ -144,7 +144,7 @@ fn unshipped(loaded: &Loaded, roles: &[Role]) -> Left {
     Left { unshipped: (events > 0).then(|| (events, dir.display().to_string())), cut: 0 }
 }
 
-/// Starts the roles on a thread of their own; while the log is away they are not ready, and it is tried again.
+/// Starts the roles on a thread of their own; while the log is away or the disk is full they are not ready, and it is tried again.
 fn start(
     loaded: Arc<Loaded>,
     roles: Vec<Role>,
@@ -153,21 +153,30 @@ fn start(
 ) -> Result<oneshot::Receiver<Result<Roles, Failure>>, Failure> {
     let (sender, started) = oneshot::channel();
     let run = move || {
-        let road = loop {
-            match prepare(&loaded, &roles) {
-                Err(error) if error.may_pass => {
-                    tracing::warn!(%error, "the roles wait for the log");
-                    readiness.waiting(error.to_string());
-                    thread::sleep(RETRY);
-                }
-                done => break done,
-            }
-        };
+        let started = persist(&readiness, || open_road(&loaded.config)).and_then(|road| {
+            // The road stays open meanwhile: on Kafka its outbox ships, which may be what makes room.
+            persist(&readiness, || prepare(&*road, &loaded, &roles))?;
+            Roles::start(&loaded, &roles, road, &ended)
+        });
         // Nobody waits any more if a signal came first.
-        let _ = sender.send(road.and_then(|road| Roles::start(&loaded, &roles, road, &ended)));
+        let _ = sender.send(started);
     };
     thread::Builder::new().name("start".into()).spawn(run)?;
     Ok(started)
+}
+
+/// Tries until it is done or will never be, and says meanwhile what is waited for.
+fn persist<T>(readiness: &Readiness, attempt: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    loop {
+        match attempt() {
+            Err(error) if error.may_pass => {
+                tracing::warn!(%error, "the roles wait");
+                readiness.waiting(error.to_string());
+                thread::sleep(RETRY);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn start_tracing() {

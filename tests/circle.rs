@@ -16,6 +16,7 @@ use std::{
 
 use serde_json::Value;
 
+#[expect(dead_code, reason = "each test of the real binary uses a part of it")]
 #[path = "support/house.rs"]
 mod house;
 #[path = "support/python.rs"]

@@ -109,7 +109,7 @@ impl Limits {
 impl Candidate<'_> {
     /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
     pub(crate) async fn admit(self, worker: &Arc<Worker>) -> Result<Admission, Fault> {
-        if worker.emitter.failing() {
+        if worker.is_full() {
             return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
         }
         let flight = Flight::open(worker, self.lane);

@@ -148,7 +148,7 @@ fn binary<'t>(headers: &HeaderMap, data: Value<'t>) -> Result<Envelope<'t>, Wron
 
 /// What the books learn of events.
 fn learn(worker: &Worker, view: &PolicyView, caller: &Caller, events: Vec<External>) -> Result<Vec<Learned>, Fault> {
-    if worker.emitter.failing() || worker.is_behind() {
+    if worker.is_full() || worker.is_behind() {
         return Err(Fault::new(ErrorCode::JournalFull, "events cannot be written down now; try again"));
     }
     let limits = &worker.shared.limits;

@@ -62,6 +62,11 @@ impl Worker {
         self.emitter.write(lane, event, closes)
     }
 
+    /// Whether nothing new can be written down: the last append failed, or what room is left is for calls that are open.
+    pub(crate) fn is_full(&self) -> bool {
+        self.emitter.failing() || !self.shared.journal.has_room()
+    }
+
     /// Whether what calls do cannot be recorded in time.
     pub(crate) fn is_behind(&self) -> bool {
         self.emitter.behind() || self.shared.journal.behind() > crate::emit::BEHIND

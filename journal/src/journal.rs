@@ -109,6 +109,17 @@ pub struct Predecessor {
     pub last: BTreeMap<Lane, Seq>,
 }
 
+/// A hole between what metering has of a journal and what the journal still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// In which lane.
+    pub lane: Lane,
+    /// The last that metering has.
+    pub confirmed: Seq,
+    /// The first that is kept.
+    pub kept: Seq,
+}
+
 /// What [`Journal::append`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -336,6 +347,28 @@ impl Journal {
     /// the calls that are already open.
     pub fn has_room(&self) -> bool {
         self.log.room() > self.most_bytes / 16
+    }
+
+    /// Makes sure of the room for what is appended next. [`Error::Full`] may pass: ask again.
+    pub fn make_room(&self) -> Result<(), Error> {
+        self.log.make_room()
+    }
+
+    /// Records of the producer before this one that metering does not have and nobody can send any more: they were let go of because
+    /// metering had them, so the log is another one now. To be asked when all of metering's word is here.
+    pub fn gap(&self) -> Option<Gap> {
+        let before = self.predecessor.as_ref()?;
+        let mut kept: BTreeMap<Lane, u64> = before.last.iter().map(|(lane, last)| (*lane, last.0 + 1)).collect();
+        self.log.inspect(|facts| {
+            for span in facts.spans.iter().filter(|span| span.producer == before.producer) {
+                kept.entry(span.lane).and_modify(|first| *first = span.first.min(*first));
+            }
+        });
+        let confirmed = held(&self.shared.confirmed);
+        kept.into_iter().find_map(|(lane, first)| {
+            let confirmed = confirmed.get(&(before.producer, lane)).copied().unwrap_or(0);
+            (first > confirmed + 1).then_some(Gap { lane, confirmed: Seq(confirmed), kept: Seq(first) })
+        })
     }
 
     /// The bytes of all records kept.

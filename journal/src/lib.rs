@@ -47,7 +47,7 @@ pub use crate::segment::fuzz;
 pub use crate::{
     disk::Disk,
     error::Error,
-    journal::{Appended, Fsync, Journal, JournalReader, Options, Position, Predecessor},
+    journal::{Appended, Fsync, Gap, Journal, JournalReader, Options, Position, Predecessor},
 };
 
 /// Who wrote a record, and its place among theirs. Outside `usage`, `producer` is [`ProducerId::NONE`] and `seq` is 0.

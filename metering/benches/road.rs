@@ -1,5 +1,5 @@
-//! The role on a real road: how many events a second from the log to committed decisions, and how long a settlement takes from
-//! the gateway's journal to the decision that a gateway holds.
+//! The role on a real road: how many events a second from the log to committed decisions, and how long a settlement, or a request
+//! for a lease, takes from the gateway's journal to the decision that a gateway holds.
 //!
 //! `cargo bench -p metering --bench road` on the embedded log, beside `fdatasync` of a plain file in the same run; and on a real
 //! Kafka, if there can be one, which works on the same cores. One lane, one member.
@@ -50,10 +50,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let dir = tempfile::tempdir_in(".").unwrap();
-    measure("disk", &disk(&dir.path().join("flood")), &disk(&dir.path().join("circle")));
+    measure("disk", ["flood", "circle", "lease"].map(|name| disk(&dir.path().join(name))));
     fsyncs(dir.path());
     if let Some(address) = broker::shared() {
-        measure("Kafka", &kafka(address, &dir.path().join("flooded")), &kafka(address, &dir.path().join("circled")));
+        measure("Kafka", ["flooded", "circled", "leased"].map(|name| kafka(address, &dir.path().join(name))));
     }
 }
 
@@ -67,11 +67,18 @@ fn kafka(address: &str, outbox: &Path) -> Arc<dyn Road> {
     journal::kafka::Kafka::open(options).unwrap()
 }
 
-fn measure(name: &str, flood: &Arc<dyn Road>, circle: &Arc<dyn Road>) {
-    let rate = flooded(flood);
+fn measure(name: &str, [flood, circle, lease]: [Arc<dyn Road>; 3]) {
+    let rate = flooded(&flood);
     println!("{name}: {rate:.0} events a second from the log to committed ledger and decisions");
-    let (p50, p99) = percentiles(circled(circle));
+    let settle = |gateway: &Gateway, number: usize| {
+        let [_, settled] = gateway.desk.call(number);
+        settled
+    };
+    let (p50, p99) = percentiles(circled(&circle, settle));
     println!("{name}: from a settlement in the journal to the decision: p50 {p50:?}, p99 {p99:?}");
+    let ask = |gateway: &Gateway, number: usize| gateway.desk.ask(number as u64 + 1, 1_000 * (number as i128 + 1));
+    let (p50, p99) = percentiles(circled(&lease, ask));
+    println!("{name}: from a request for two leases in the journal to their grant: p50 {p50:?}, p99 {p99:?}");
 }
 
 /// Metering on a road, until told to stop.
@@ -160,14 +167,15 @@ fn flooded(road: &Arc<dyn Road>) -> f64 {
     (last - first) as f64 / took.as_secs_f64()
 }
 
-fn circled(road: &Arc<dyn Road>) -> Vec<Duration> {
+/// How long each of so many events takes to its decision, one after the other.
+fn circled(road: &Arc<dyn Road>, event: impl Fn(&Gateway, usize) -> Event) -> Vec<Duration> {
     let mut gateway = Gateway::new(road);
     let metering = Running::start(road);
     let mut took = Vec::with_capacity(CIRCLES);
     for number in 0..=CIRCLES {
-        let [_, settled] = gateway.desk.call(number);
+        let event = event(&gateway, number);
         let begun = Instant::now();
-        gateway.write(&[settled]);
+        gateway.write(&[event]);
         while gateway.accepted() <= number as u64 {}
         took.push(begun.elapsed());
     }

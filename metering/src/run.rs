@@ -18,7 +18,7 @@ use schemas::{
     decision::{Key, State},
     event::Event,
     id::{BookHash, Lane, Offset},
-    ledger::{Alerted, Fact},
+    ledger::{Alarm, Alerted, Entry, Fact},
     limit::Share,
     policy,
     time::{self, Time},
@@ -152,6 +152,7 @@ impl Desk {
         let said = self.engines.iter_mut().filter_map(|(lane, engine)| {
             let commit = engine.take()?;
             say_alerts(&commit, policy.as_deref());
+            raise(*lane, &commit.ledger);
             Some((*lane, encode(engine.state().input, &commit)))
         });
         let said = said.collect();
@@ -331,6 +332,15 @@ fn books_of(event: &Result<Event, String>) -> impl Iterator<Item = BookHash> + u
         _ => [None, None],
     };
     books.into_iter().flatten().filter(|book| *book != BookHash::NONE)
+}
+
+/// Tells the operator of what was set aside: in the ledger nobody looks for it.
+fn raise(lane: Lane, ledger: &[Entry]) {
+    for entry in ledger {
+        let Fact::Alarm(Alarm { producer, seq, kind, detail }) = &entry.fact else { continue };
+        tracing::error!(lane = lane.0, %producer, seq = seq.0, kind = kind.name(), detail, "an alarm of the books");
+        metrics::counter!("tollgate_metering_alarms", "kind" => kind.name()).increment(1);
+    }
 }
 
 fn encode(input: Offset, commit: &Commit) -> Outputs {

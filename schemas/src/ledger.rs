@@ -276,4 +276,14 @@ pub enum AlarmKind {
 impl AlarmKind {
     /// Every kind, in wire order.
     pub const ALL: [Self; 4] = [Self::Poisoned, Self::Conflict, Self::Forked, Self::Stale];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Poisoned => "poisoned",
+            Self::Conflict => "conflict",
+            Self::Forked => "forked",
+            Self::Stale => "stale",
+        }
+    }
 }

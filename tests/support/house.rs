@@ -27,16 +27,16 @@ const COMMON: &str = "\
 /// A process of a test.
 pub(crate) struct Process {
     /// What it is called, in the names of its files too.
-    name: String,
+    pub(crate) name: String,
     dir: PathBuf,
     roles: Option<&'static str>,
     /// `127.0.0.1:port` of the gateway, if that is one of its roles.
     pub(crate) gateway: String,
     /// Of the query service.
     pub(crate) query: String,
-    ops: String,
-    child: Option<Child>,
-    client: reqwest::blocking::Client,
+    pub(crate) ops: String,
+    pub(crate) child: Option<Child>,
+    pub(crate) client: reqwest::blocking::Client,
 }
 
 /// Ends the load that looks at its flag when it goes, so that a wait that fails leaves no scope waiting for ever.
@@ -56,10 +56,15 @@ pub(crate) fn free_address() -> String {
 impl Process {
     /// A process with this log (a YAML map) and these limits (a YAML list), not started; every role where none are named.
     pub(crate) fn new(name: &str, dir: &Path, log: &str, limits: &str, roles: Option<&'static str>) -> Self {
+        Self::of(name, dir, log, &format!("{COMMON}limits: {limits}\n"), roles)
+    }
+
+    /// The same with all that its configuration says beside where things are.
+    pub(crate) fn of(name: &str, dir: &Path, log: &str, rest: &str, roles: Option<&'static str>) -> Self {
         let (gateway, query, ops) = (free_address(), free_address(), free_address());
         let config = format!(
             "listen: {{ gateway: {gateway}, query: {query}, ops: {ops} }}\n\
-             log: {log}\nlake: {{ url: {}/lake }}\nserver: {{ drain: 10s }}\n{COMMON}limits: {limits}\n",
+             log: {log}\nlake: {{ url: {}/lake }}\nserver: {{ drain: 10s }}\n{rest}",
             dir.display(),
         );
         fs::write(dir.join(format!("{name}.yaml")), config).unwrap();
@@ -103,15 +108,15 @@ impl Process {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    fn said(&self) -> PathBuf {
+    pub(crate) fn said(&self) -> PathBuf {
         self.dir.join(format!("{}.stderr", self.name))
     }
 
     /// Has it read its configuration again, and waits until it says this of it.
     pub(crate) fn reload(&self, until: &str) {
         let count = || fs::read_to_string(self.said()).unwrap_or_default().matches(until).count();
-        let (pid, before) = (self.child.as_ref().unwrap().id().to_string(), count());
-        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        let before = count();
+        self.signal("-HUP");
         self.wait_for(until, || count() > before);
     }
 

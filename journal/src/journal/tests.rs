@@ -15,7 +15,7 @@ use schemas::{
     wire,
 };
 
-use super::{Fsync, Journal, Options, Position};
+use super::{Fsync, Gap, Journal, Options, Position};
 use crate::{
     Draft, Record,
     error::Error,
@@ -127,6 +127,36 @@ fn the_last_sequences_outlive_the_records() {
     drop(journal);
     let last = BTreeMap::from([(Lane(0), Seq(200)), (Lane(1), Seq(1))]);
     assert_eq!(open(dir.path()).predecessor().unwrap().last, last);
+}
+
+#[test]
+fn a_log_that_lacks_what_was_let_go_of_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    append(&journal, 1, "the only one of its lane");
+    for number in 0..100 {
+        append(&journal, 0, &format!("{number:0100}"));
+    }
+    journal.sync().unwrap();
+    journal.keep_from(journal.position());
+    let (before, confirmed) = (journal.producer(), [(0, 60), (1, 1)]);
+    confirmed.iter().for_each(|(lane, seq)| journal.confirm(before, Lane(*lane), Seq(*seq)));
+    eventually("the trim", || journal.first() > Position(1));
+    assert_eq!(journal.gap(), None, "a new journal has nothing behind it");
+    let first = journal.first().0;
+    drop(journal);
+    let check = |confirmed: &[(u16, u64)], gap| {
+        let journal = open(dir.path());
+        confirmed.iter().for_each(|(lane, seq)| journal.confirm(before, Lane(*lane), Seq(*seq)));
+        assert_eq!(journal.gap(), gap, "{confirmed:?}");
+    };
+    let gap = |lane, confirmed, kept| Some(Gap { lane: Lane(lane), confirmed: Seq(confirmed), kept: Seq(kept) });
+    check(&[(0, 60), (1, 1)], None);
+    // All of it is kept that metering lacks.
+    check(&[(0, first - 1), (1, 1)], None);
+    check(&[(0, first - 2), (1, 1)], gap(0, first - 2, first));
+    check(&[(0, 60)], gap(1, 0, 2));
+    check(&[], gap(0, 0, first));
 }
 
 #[test]

@@ -140,7 +140,12 @@ fn cut(dir: &Path, last: &Look) -> Result<(), Error> {
     files::remove(&sidecar)?;
     files::sync_dir(dir)?;
     if last.scanned {
-        let file = File::options().write(true).open(&last.path).map_err(io("open", &last.path))?;
+        let file = File::options().read(true).write(true).open(&last.path).map_err(io("open", &last.path))?;
+        let torn = scan::written(&file, last.facts.bytes).map_err(io("read", &last.path))?;
+        if torn > 0 {
+            let (file, position, end) = (last.path.display(), last.facts.bytes, last.facts.end);
+            tracing::warn!(%file, position, torn, end, "what a crash left torn is cut: bytes after the last whole batch");
+        }
         file.set_len(last.facts.bytes).and_then(|()| file.sync_all()).map_err(io("cut", &last.path))?;
     }
     Ok(())

@@ -95,6 +95,27 @@ fn opening(window: &mut Window<'_>, base: u64, salt: u32) -> io::Result<Option<F
     Ok(Some(facts))
 }
 
+/// How many bytes there are from byte `from` to the last that is not zero, as a preallocated byte is that was never written.
+pub(crate) fn written(file: &File, from: u64) -> io::Result<u64> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let (mut window, mut position, mut written) = (Window::new(file), from, 0);
+    loop {
+        let block = window.get(position, BLOCK)?;
+        for (index, piece) in block.chunks(ZEROS.len()).enumerate() {
+            // Nearly all of up to a segment is zero, and is compared whole.
+            if Some(piece) != ZEROS.get(..piece.len())
+                && let Some(last) = piece.iter().rposition(|byte| *byte != 0)
+            {
+                written = position - from + (index * ZEROS.len() + last) as u64 + 1;
+            }
+        }
+        position += block.len() as u64;
+        if block.len() < BLOCK {
+            return Ok(written);
+        }
+    }
+}
+
 /// Whether a frame at or after byte `from` says that more than the records before `offset` had been on the platter.
 pub(crate) fn was_durable(file: &File, from: u64, offset: u64, salt: u32) -> io::Result<bool> {
     let mut window = Window::new(file);

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -115,6 +116,21 @@ fn a_tail_cut_at_any_byte_is_cut_off() {
         check_cut(dir.path(), |bytes| bytes.truncate(len), &["a", "b", "c", "d"], &format!("cut at {len}"));
     }
     check_cut(dir.path(), |bytes| bytes.truncate(end), &["a", "b", "c", "d", "torn", "too"], "whole");
+}
+
+#[test]
+fn what_is_torn_is_counted_to_its_last_byte() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(3 << 20).unwrap();
+    assert_eq!(super::scan::written(&file, 100).unwrap(), 0);
+    for (at, from, expected) in
+        [(99, 100, 0), (100, 100, 1), (4_195, 100, 4_096), (1 << 20, 100, (1 << 20) - 99), (1 << 20, 1 << 20, 1)]
+    {
+        file.write_all_at(&[7], at).unwrap();
+        assert_eq!(super::scan::written(&file, from).unwrap(), expected, "{at} {from}");
+    }
+    file.write_all_at(&[7], (3 << 20) - 1).unwrap();
+    assert_eq!(super::scan::written(&file, 0).unwrap(), 3 << 20);
 }
 
 #[test]

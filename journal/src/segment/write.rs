@@ -107,7 +107,7 @@ impl Log {
                 format!("{kept} of {} bytes are taken by records that are not confirmed", self.options.most_bytes);
             return Err(Error::Full { path: self.dir.clone(), why });
         }
-        self.make_room(&mut writer)?;
+        self.preallocate(&mut writer)?;
         writer.buffer.clear();
         let full = writer.active.bytes + frame::HEADER as u64 + payload > self.options.segment_bytes;
         let opening = if full && writer.active.end > writer.active.base { self.roll(&mut writer)? } else { 0 };
@@ -115,9 +115,16 @@ impl Log {
         Ok(first)
     }
 
-    /// Preallocates the segment that was opened again: at the first append, so that a log on a full disk can still be read,
+    /// Preallocates the segment that was opened again, as the first append would.
+    pub(crate) fn make_room(&self) -> Result<(), Error> {
+        let mut writer = held(&self.writer);
+        self.check(&writer)?;
+        self.preallocate(&mut writer)
+    }
+
+    /// Preallocates the segment that was opened again: not when it is opened, so that a log on a full disk can still be read,
     /// shipped and trimmed.
-    fn make_room(&self, writer: &mut Writer) -> Result<(), Error> {
+    fn preallocate(&self, writer: &mut Writer) -> Result<(), Error> {
         if writer.cramped {
             let made = self.options.faults.hit(Point::Create);
             made.and_then(|()| files::preallocate(&writer.file, self.options.segment_bytes))

@@ -86,22 +86,24 @@ impl Desk {
     /// An engine that knows the gateway and has given it leases.
     pub(crate) fn leased(&self) -> Engine {
         let mut engine = self.engine();
-        let want = |(limit, hold): (&Limit, &Hold)| Want {
-            limit: limit.id(),
-            values: Vec::new(),
-            window: hold.window,
-            need: if limit.mode == Mode::Hard { HUGE / 2 } else { 0 },
-            want: if limit.mode == Mode::Hard { HUGE / 2 } else { 0 },
-            counter: self.counter(hold, 0),
-        };
-        let wants = self.limits.iter().zip(&self.holds).map(want).collect();
         let opened = Opened { gateway: self.gateway.to_string(), at: self.at, predecessor: None };
-        let asked = LeaseRequested { at: self.at, number: 1, wants };
-        for (number, event) in [Event::Opened(opened), Event::LeaseRequested(asked)].into_iter().enumerate() {
+        let asked = self.ask(1, HUGE / 2);
+        for (number, event) in [Event::Opened(opened), asked].into_iter().enumerate() {
             engine.apply(Input::Event(self.origin(number), Ok(event)), self.at);
         }
         engine.take().unwrap();
         engine
+    }
+
+    /// Asks for a lease of so much of each hard limit.
+    pub(crate) fn ask(&self, number: u64, need: i128) -> Event {
+        let want = |(limit, hold): (&Limit, &Hold)| {
+            let need = if limit.mode == Mode::Hard { need } else { 0 };
+            let (limit, counter) = (limit.id(), self.counter(hold, 0));
+            Want { limit, values: Vec::new(), window: hold.window, need, want: need, counter }
+        };
+        let wants = self.limits.iter().zip(&self.holds).map(want).collect();
+        Event::LeaseRequested(LeaseRequested { at: self.at, number, wants })
     }
 
     pub(crate) fn origin(&self, number: usize) -> Origin {

@@ -1,6 +1,7 @@
 //! A gateway reports its counters and how far it is.
 
 use schemas::{
+    decision::Holder,
     event::{Counter, Reported},
     id::{InstanceId, ProducerId},
     ledger::{Fact, Heard, Overrun},
@@ -31,6 +32,21 @@ impl Engine {
         for counter in &reported.counters {
             if !self.take_counter(origin.producer, counter) {
                 self.counts.strays += 1;
+            }
+        }
+        if reported.last {
+            self.left(origin.producer);
+        }
+    }
+
+    /// A gateway has left in order, and has returned what it knew to have. What was granted since it said so it will never see, and no
+    /// successor may ever come: so that is closed here, unless an attempt of it is open, which a successor settles.
+    fn left(&mut self, producer: ProducerId) {
+        self.state.waiting.retain(|waiting| waiting.producer != producer);
+        for (id, instance) in &mut self.instances.all {
+            let over = |holder: &Holder| holder.producer == producer && holder.held == holder.provisioned;
+            if instance.holders.iter().any(over) && post::close(instance, producer, &[], &[]) {
+                self.instances.dirty.insert(*id);
             }
         }
     }

@@ -169,6 +169,19 @@ fn the_successor_frees_what_is_known_and_keeps_what_is_not() {
 }
 
 #[test]
+fn what_is_granted_to_one_that_is_leaving_is_free_again() {
+    // It was asked for before it left, so it is granted after all that it returned; a hold that is not a provision is still open.
+    for (held, provisioned, leased) in [(0, 0, 30), (20, 20, 50), (20, 0, 60)] {
+        let mut bench = Bench::leased(Window::Month, 60);
+        let counters = vec![Counter { provisioned, ..bench.counter(30, held, 2) }];
+        bench.event(1, Event::Reported(Reported { at: NOW, low_watermark: NOW, counters, last: true }));
+        assert_eq!(bench.lease(1), leased, "{held} held");
+        bench.opened(2, Some(gone(1, 3)));
+        assert_eq!(bench.lease(1), 30 + provisioned, "its successor changes nothing of that");
+    }
+}
+
+#[test]
 fn the_successor_of_a_copied_journal_frees_nothing() {
     let mut bench = Bench::leased(Window::Month, 100);
     bench.report(1, vec![bench.counter(30, 0, 2)]);
