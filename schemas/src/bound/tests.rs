@@ -225,3 +225,25 @@ fn text_that_a_tokenizer_may_lengthen_counts_as_lengthened() {
         }
     }
 }
+
+#[test]
+fn what_another_proxy_states_is_bounded_at_the_dearest_tier_and_what_it_does_not_is_not() {
+    let book = Book::builtin();
+    let of = |api: Api, model, most| {
+        let key = Key { provider: "openai", vendor: "openai", model, tier: "", at: TODAY };
+        stated(api, most, &book, &key)
+    };
+    let Bound::AtMost(most) = of(Api::OpenAiChat, "gpt-4.1", (Some(1_000), Some(100))) else { panic!("it is stated") };
+    assert_eq!((most.input, most.output, most.output_cap), (1_000, 100, OutputCap::Stated(100)));
+    // The priority tier: 3.50 and 14.00 dollars a million tokens.
+    assert_eq!(most.cost, Ok(Pico(1_000 * 3_500_000 + 100 * 14_000_000)));
+    assert_eq!(most.with_output(0).cost, Ok(Pico(3_500_000_000)));
+    for (most, field) in [((None, Some(1)), "input"), ((Some(1), None), "output"), ((None, None), "input")] {
+        let Bound::Unbounded(unbounded) = of(Api::OpenAiChat, "gpt-4.1", most) else {
+            panic!("{most:?} bounds nothing")
+        };
+        assert_eq!((&*unbounded.field, unbounded.why, unbounded.most), (field, Why::NotStated, None));
+    }
+    assert!(matches!(of(Api::OpenAiEmbeddings, "text-embedding-3-small", (Some(5), None)), Bound::AtMost(_)));
+    assert!(matches!(of(Api::AnthropicCountTokens, "claude", (None, None)), Bound::AtMost(_)));
+}

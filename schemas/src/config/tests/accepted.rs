@@ -74,7 +74,7 @@ access:
   - { token_sha256: "HASH", tenants: ["*"] }
   - { token: tgq-acme, tenants: [acme] }
 proxies:
-  - { name: edge, token_sha256: "HASH", tenants: ["*"] }
+  - { name: edge, token_sha256: "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd", tenants: ["*"] }
   - { name: batch, token: tgp-batch, tenants: [acme] }
 "#;
 
