@@ -13,6 +13,8 @@
 //!    taken over; if the process dies, `recover` settles at the next start.
 //! 9. `sweep` keeps deadlines and watermarks, `report` tells metering each second, [`obey`] follows what metering decides.
 //!
+//! [`translate`] carries a call to a provider of another dialect, and its answer back.
+//!
 //! Beside calls: `tell` takes usage that passed elsewhere, as [`external`] reads it.
 //!
 //! `call` is steps 2 to 6 in order; `error` makes answers of what goes wrong; `models` lists what a key may use; `metrics` counts.
@@ -53,6 +55,7 @@ mod server;
 pub mod settlement;
 mod sweep;
 mod tell;
+pub mod translate;
 mod upstream;
 mod witness;
 mod worker;

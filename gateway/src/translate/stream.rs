@@ -1,0 +1,150 @@
+//! A streamed answer, translated event by event: what a provider's event says is written at once, and what its end depends on, the
+//! usage that the meter finds, is written when the caller says that it is over.
+//!
+//! It keeps which block is open and what was not carried; only the Responses writer keeps the text, since its dialect repeats it.
+
+use schemas::tokens::Vector;
+
+use crate::translate::{
+    Client, Provider, Reader, Refused, Told, anthropic,
+    fields::Ledger,
+    hub::{Block, Event, Fault, Stop},
+    json::{Json, object},
+    kind_of, openai_chat, openai_responses,
+};
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The provider's stream was read to its end.
+    Complete,
+    /// It is ended here, as one that reached its cap; the reason is JSON.
+    Cut(String),
+    /// It broke off, or could not be read.
+    Broken(String),
+}
+
+#[derive(Debug)]
+enum Writer {
+    Chat(openai_chat::answer_out::Writer),
+    Responses(openai_responses::answer_out::Writer),
+    Messages(anthropic::answer_out::Writer),
+}
+
+/// A stream that is translated.
+#[derive(Debug)]
+pub struct Stream {
+    to: Client,
+    reader: Reader,
+    writer: Writer,
+    block: Option<Block>,
+    stop: Option<Stop>,
+    ledger: Ledger,
+    is_over: bool,
+}
+
+impl Stream {
+    /// A stream of `model` that has not begun.
+    pub fn new(from: Provider, model: &str, to: Client, told: Told) -> Self {
+        let reader = Reader::new(from, &told, model);
+        let writer = match to {
+            Client::OpenAiChat => Writer::Chat(openai_chat::answer_out::Writer::new(told)),
+            Client::OpenAiResponses => Writer::Responses(openai_responses::answer_out::Writer::new(told)),
+            Client::AnthropicMessages => Writer::Messages(anthropic::answer_out::Writer::new(told)),
+        };
+        Self { to, reader, writer, block: None, stop: None, ledger: Ledger::default(), is_over: false }
+    }
+
+    /// Takes an event's data, and its name where that is not in the data (Bedrock), and gives the frames for the client.
+    ///
+    /// # Errors
+    ///
+    /// If it is no event of the provider's dialect: then the stream is to be ended as [`End::Broken`].
+    pub fn push(&mut self, name: &str, data: &[u8]) -> Result<String, Refused> {
+        let (mut out, data) = (String::new(), data.trim_ascii());
+        if data.is_empty() || data == b"[DONE]" || self.is_over {
+            return Ok(out);
+        }
+        for event in self.reader.event(name, data, &mut self.ledger)? {
+            self.write(event, &mut out);
+        }
+        Ok(out)
+    }
+
+    fn write(&mut self, event: Event, out: &mut String) {
+        if self.is_over {
+            return;
+        }
+        match &event {
+            Event::Open(block) => self.block = Some(block.clone()),
+            Event::Stop(stop) => self.stop = Some(stop.clone()),
+            Event::Fault(fault) => return self.fail(fault, out),
+            _ => {}
+        }
+        let closes = event == Event::Close;
+        match &mut self.writer {
+            Writer::Chat(writer) => writer.event(event, self.block.as_ref(), out),
+            Writer::Responses(writer) => writer.event(event, out),
+            Writer::Messages(writer) => writer.event(event, self.block.as_ref(), out),
+        }
+        if closes {
+            self.block = None;
+        }
+    }
+
+    /// The frames that end it. Usage is what the meter knows by now; unknown usage is not written as none.
+    pub fn end(&mut self, end: End, usage: Option<&Vector>) -> String {
+        let mut out = String::new();
+        if self.is_over {
+            return out;
+        }
+        let (stop, why) = match (end, self.stop.take()) {
+            (End::Complete, Some(stop)) => (stop, None),
+            (End::Cut(why), _) => (Stop::Length, Some(why)),
+            (End::Complete, None) => {
+                self.break_off("the provider's answer ended before its end".to_owned(), &mut out);
+                return out;
+            }
+            (End::Broken(why), _) => {
+                self.break_off(why, &mut out);
+                return out;
+            }
+        };
+        if self.block.is_some() {
+            self.write(Event::Close, &mut out);
+        }
+        self.is_over = true;
+        let aside = self.aside(why.as_deref());
+        match &mut self.writer {
+            Writer::Chat(writer) => writer.end(&stop, usage, aside, &mut out),
+            Writer::Responses(writer) => writer.end(&stop, usage, aside, &mut out),
+            Writer::Messages(writer) => writer.end(&stop, usage, aside, &mut out),
+        }
+        out
+    }
+
+    /// What the last frame says in a member of ours: why it was cut, and what of the answer was not carried.
+    fn aside(&mut self, why: Option<&str>) -> Option<Json> {
+        let lines = std::mem::take(&mut self.ledger).lines();
+        let mut aside = why.and_then(Json::raw_object).unwrap_or_else(|| object! {});
+        if let Json::Raw(_) = aside {
+            return Some(aside);
+        }
+        aside.put_full("not_carried", lines.into_iter().map(Json::from).collect());
+        (!aside.is_bare()).then_some(aside)
+    }
+
+    fn break_off(&mut self, message: String, out: &mut String) {
+        self.fail(&Fault { message, code: None, status: Some(502) }, out);
+    }
+
+    fn fail(&mut self, fault: &Fault, out: &mut String) {
+        self.is_over = true;
+        let kind = kind_of(fault.status.unwrap_or(500), self.to);
+        match &mut self.writer {
+            Writer::Chat(writer) => writer.fail(fault, kind, out),
+            Writer::Responses(writer) => writer.fail(fault, out),
+            Writer::Messages(writer) => writer.fail(fault, kind, out),
+        }
+    }
+}
