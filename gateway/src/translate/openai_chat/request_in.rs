@@ -275,7 +275,8 @@ fn read_call(call: Item<'_>) -> Read<Part> {
 
 fn read_tool(tool: Item<'_>) -> Read<Tool> {
     let mut fields = tool.clone().object()?;
-    if fields.need_text("type")? != "function" {
+    // Some servers of the dialect take a function that does not say so.
+    if fields.text("type")?.is_some_and(|kind| kind != "function") {
         return Err(tool.refuse("only functions can be carried to another provider"));
     }
     let cache = Cache::read(&mut fields)?;
@@ -298,7 +299,7 @@ fn read_choice(choice: Item<'_>) -> Read<Choice> {
         return match word.as_str() {
             "auto" => Ok(Choice::Auto),
             "none" => Ok(Choice::None),
-            "required" => Ok(Choice::Required),
+            "required" | "any" => Ok(Choice::Required),
             _ => Err(Refused::form(choice.at, "no such choice is known")),
         };
     }

@@ -1,0 +1,10 @@
+//! Translation, over what was recorded and over golden matrices: nothing is lost on the way, or it is said.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
+
+#[path = "translate/accumulate.rs"]
+mod accumulate;
+#[path = "translate/corpus.rs"]
+mod corpus;
+#[path = "translate/golden.rs"]
+mod golden;
