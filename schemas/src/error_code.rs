@@ -82,6 +82,9 @@ error_codes! {
     BadHeaders = "TG3015", 400, "The request's headers are not valid";
     BadEvent = "TG3016", 400, "A usage event is not valid";
     EventLowers = "TG3017", 403, "An amendment would lower what was used";
+    NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
+    NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
+    AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";

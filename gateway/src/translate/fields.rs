@@ -6,7 +6,10 @@
 
 use std::borrow::Cow;
 
-use schemas::json::{Tree, Value};
+use schemas::{
+    error_code::ErrorCode,
+    json::{Tree, Value},
+};
 
 use crate::{json::number, translate::json::Json};
 
@@ -29,6 +32,16 @@ pub enum Blame {
     Form,
     /// There is no place for a part of it at the target.
     Target,
+}
+
+impl Refused {
+    /// The code of the error that a client gets whose request it is.
+    pub const fn code(&self) -> ErrorCode {
+        match self.blame {
+            Blame::Form => ErrorCode::NotOfDialect,
+            Blame::Target => ErrorCode::NotCarried,
+        }
+    }
 }
 
 pub(crate) type Read<T> = Result<T, Refused>;

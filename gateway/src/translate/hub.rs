@@ -134,7 +134,10 @@ pub(crate) enum Choice {
     Required,
     Named(String),
     /// Only these, and at least one of them if `required`.
-    Among { names: Vec<String>, required: bool },
+    Among {
+        names: Vec<String>,
+        required: bool,
+    },
 }
 
 /// A setting of the sampler, as the number that was sent.
@@ -159,7 +162,12 @@ pub(crate) enum Setting {
 pub(crate) enum Format {
     /// JSON of any shape.
     Object,
-    Schema { name: Option<String>, description: Option<String>, schema: Json, strict: Option<bool> },
+    Schema {
+        name: Option<String>,
+        description: Option<String>,
+        schema: Json,
+        strict: Option<bool>,
+    },
 }
 
 #[derive(Clone, Debug, Default)]

@@ -62,6 +62,10 @@ impl Stream {
     /// If it is no event of the provider's dialect: then the stream is to be ended as [`End::Broken`].
     pub fn push(&mut self, name: &str, data: &[u8]) -> Result<String, Refused> {
         let (mut out, data) = (String::new(), data.trim_ascii());
+        if data == b"[DONE]" && self.stop.is_none() {
+            self.ledger.note("the reason for its end, which was not given");
+            self.stop = Some(Stop::End);
+        }
         if data.is_empty() || data == b"[DONE]" || self.is_over {
             return Ok(out);
         }

@@ -115,12 +115,25 @@ pub(crate) fn completion(chunks: &[Value]) -> Value {
                 whole[name] = chunk[name].clone();
             }
         }
-        let Some(choice) = chunk["choices"].as_array().and_then(|choices| choices.first()) else { continue };
+        let mut choices = chunk["choices"].as_array().into_iter().flatten();
+        let Some(choice) = choices.find(|choice| choice["index"] == 0) else { continue };
         for (name, value) in choice["delta"].as_object().into_iter().flatten() {
             match name.as_str() {
                 "tool_calls" => value.as_array().into_iter().flatten().for_each(|call| add_call(&mut calls, call)),
                 "reasoning_details" => {
                     value.as_array().unwrap().iter().for_each(|detail| add_detail(&mut details, detail));
+                }
+                // Mistral's form of reasoning.
+                "content" if value.is_array() => {
+                    for part in value.as_array().unwrap() {
+                        push(message.entry("content").or_insert(Value::Null), &part["text"]);
+                        let thoughts = message.entry("reasoning_content").or_insert(Value::Null);
+                        part["thinking"]
+                            .as_array()
+                            .into_iter()
+                            .flatten()
+                            .for_each(|part| push(thoughts, &part["text"]));
+                    }
                 }
                 "role" => drop(message.insert(name.clone(), value.clone())),
                 _ => push(message.entry(name.clone()).or_insert(Value::Null), value),
@@ -143,9 +156,9 @@ pub(crate) fn completion(chunks: &[Value]) -> Value {
 fn add_call(calls: &mut Vec<Value>, call: &Value) {
     let place = call["index"].as_u64().map_or(calls.len(), |place| place as usize);
     // One index for several calls happens; then the ids tell them apart.
-    let is_new = calls.get(place).is_none_or(|known| {
-        call["id"].as_str().is_some_and(|id| !id.is_empty()) && known["id"] != call["id"]
-    });
+    let is_new = calls
+        .get(place)
+        .is_none_or(|known| call["id"].as_str().is_some_and(|id| !id.is_empty()) && known["id"] != call["id"]);
     if is_new {
         let mut call = call.clone();
         call.as_object_mut().unwrap().remove("index");
@@ -179,7 +192,9 @@ pub(crate) fn response(events: &[Value]) -> Value {
             items.push(event["item"].clone());
         }
     }
-    let Some(last) = events.last().filter(|last| last["response"]["status"] != "in_progress") else { return Value::Null };
+    let Some(last) = events.last().filter(|last| last["response"]["status"] != "in_progress") else {
+        return Value::Null;
+    };
     assert_eq!(last["response"]["output"], Value::from(items));
     last["response"].clone()
 }

@@ -136,7 +136,10 @@ fn every_recorded_request_is_carried_or_refused_by_name() {
                 }
                 Err(why) => {
                     // Others than OpenAI and Anthropic take what is not in their form.
-                    if why.blame == Blame::Form && exchange.meta["status"] == 200 && exchange.meta["api"] == exchange.dialect {
+                    if why.blame == Blame::Form
+                        && exchange.meta["status"] == 200
+                        && exchange.meta["api"] == exchange.dialect
+                    {
                         wrong.push(format!("{} to {name}: {why}", exchange.id));
                     }
                     let places = why.at.split(|char: char| char.is_ascii_digit()).collect::<String>();
@@ -209,7 +212,11 @@ impl Said {
             }
             "gemini.generateContent" => {
                 for part in list(&whole["candidates"][0]["content"]["parts"]) {
-                    if part["thought"] == true { said.think(&part["text"]) } else { said.say(&part["text"]) }
+                    if part["thought"] == true {
+                        said.think(&part["text"])
+                    } else {
+                        said.say(&part["text"])
+                    }
                     if part["functionCall"].is_object() {
                         said.call(&part["functionCall"]["name"], &part["functionCall"]["args"]);
                     }
@@ -384,7 +391,8 @@ fn every_recorded_answer_reaches_every_client() {
                 // Streamed or whole, the client ends up with the same.
                 let at_once: Value =
                     serde_json::from_str(&whole(&exchange, client, rebuilt.to_string().as_bytes()).unwrap()).unwrap();
-                let (streamed, at_once) = (essence(client, &assembled(client, &frames.unwrap())), essence(client, &at_once));
+                let (streamed, at_once) =
+                    (essence(client, &assembled(client, &frames.unwrap())), essence(client, &at_once));
                 if streamed != at_once {
                     wrong.push(format!("{} {dialect} to {name}:\n  {streamed}\n  {at_once}", exchange.id));
                 }
@@ -414,7 +422,24 @@ fn essence(client: Client, whole: &Value) -> Value {
         message.retain(|name, value| !(value.is_null() || name == "content" && value == ""));
         whole["choices"][0].as_object_mut().unwrap().remove("logprobs");
     }
+    plain(&mut whole);
     whole
+}
+
+/// Arguments mean the same with other white space.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::Object(members) => {
+            if let Some(Value::String(arguments)) = members.get_mut("arguments")
+                && let Ok(parsed) = serde_json::from_str::<Value>(arguments)
+            {
+                *arguments = parsed.to_string();
+            }
+            members.values_mut().for_each(plain);
+        }
+        _ => {}
+    }
 }
 
 #[test]

@@ -19,8 +19,7 @@ impl Reader {
     }
 
     pub(crate) fn whole(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
-        self.start(&mut body, out, ledger)?;
-        self.stop(&mut body, out, ledger)
+        self.start(&mut body, out, ledger)
     }
 
     pub(crate) fn read(&mut self, mut event: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -44,7 +43,8 @@ impl Reader {
             self.block(block, out, ledger)?;
             self.close(out);
         }
-        Ok(())
+        // A stream that goes on from a program's call can say all of it at its start.
+        self.stop(message, out, ledger)
     }
 
     fn block(&mut self, block: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {

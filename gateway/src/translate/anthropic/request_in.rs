@@ -3,8 +3,8 @@
 use crate::translate::{
     fields::{Fields, Item, Ledger, Read, Refused},
     hub::{
-        Cache, Call, Choice, Conversation, Effort, Format, Knob, Media, Outcome, Part, Reasoning, Role, Setting, Source,
-        Tool, What,
+        Cache, Call, Choice, Conversation, Effort, Format, Knob, Media, Outcome, Part, Reasoning, Role, Setting,
+        Source, Tool, What,
     },
     seal::{Kind, Maker, Seal},
 };
@@ -94,9 +94,7 @@ fn read_block(block: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
             let said = fields.need_text("thinking")?;
             What::Thinking(said, Seal::unpack(signature, Maker::Anthropic, Kind::Thinking))
         }
-        "redacted_thinking" => {
-            What::Sealed(Seal::unpack(fields.need_text("data")?, Maker::Anthropic, Kind::Redacted))
-        }
+        "redacted_thinking" => What::Sealed(Seal::unpack(fields.need_text("data")?, Maker::Anthropic, Kind::Redacted)),
         _ => return Err(block.refuse("what Anthropic's own tools and stores make has no place at another provider")),
     };
     fields.done()?;

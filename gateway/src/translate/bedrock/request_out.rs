@@ -1,8 +1,7 @@
 //! A Converse request, written for a target. The model and whether it streams stand in the path.
 
 use crate::translate::{
-    To,
-    anthropic,
+    To, anthropic,
     fields::{Ledger, Read},
     hub::{Cache, Choice, Conversation, Effort, Format, Media, Outcome, Part, Role, Setting, Source, What},
     ids::fit,

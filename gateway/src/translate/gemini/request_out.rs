@@ -3,9 +3,7 @@
 use crate::translate::{
     To,
     fields::{Ledger, Read},
-    hub::{
-        Choice, Conversation, Effort, Format, Outcome, Part, Reasoning, Role, Setting, Source, What,
-    },
+    hub::{Choice, Conversation, Effort, Format, Outcome, Part, Reasoning, Role, Setting, Source, What},
     json::{Json, object},
     media,
     seal::{Kind, Maker, Seal},
@@ -173,7 +171,11 @@ fn write_result(
     let text = texts.join("\n");
     // JSON stays JSON, so that the model sees members and not one text.
     let said = Json::raw_object(&text).filter(|_| !text.is_empty()).unwrap_or_else(|| text.into());
-    let response = if outcome.is_error { object! { "error": said } } else { object! { "output": said } };
+    let response = if outcome.is_error {
+        object! { "error": said }
+    } else {
+        object! { "output": said }
+    };
     let function = object! { "name": name, "id": outcome.id.as_str(), "response": response };
     written.push(object! { "functionResponse": function });
     written.extend(media);
@@ -200,7 +202,8 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
         Source::Text(text) => object! { "text": text },
         Source::Url(url) => {
             let media = media::of_name(url);
-            let media = media.ok_or_else(|| part.refuse("the provider wants the type of a URL, and its ending tells none"))?;
+            let media =
+                media.ok_or_else(|| part.refuse("the provider wants the type of a URL, and its ending tells none"))?;
             object! { "fileData": object! { "mimeType": media, "fileUri": url } }
         }
     })
@@ -214,7 +217,9 @@ fn write_reasoning(reasoning: &Reasoning, model: &str) -> Json {
         (true, true) => config.put("thinkingBudget", 0_u64),
         (true, false) => config.put("thinkingLevel", "minimal"),
         (false, true) => config.put_some("thinkingBudget", reasoning.budget()),
-        (false, false) => config.put_some("thinkingLevel", reasoning.effort().map(|effort| effort.min(Effort::High).name())),
+        (false, false) => {
+            config.put_some("thinkingLevel", reasoning.effort().map(|effort| effort.min(Effort::High).name()))
+        }
     }
     if reasoning.shown {
         config.put("includeThoughts", true);

@@ -53,7 +53,9 @@ impl Reader {
     }
 
     fn choice(&mut self, choice: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
-        if let Some(mut said) = choice.object("delta")?.map_or_else(|| choice.object("message"), |said| Ok(Some(said)))? {
+        if let Some(mut said) =
+            choice.object("delta")?.map_or_else(|| choice.object("message"), |said| Ok(Some(said)))?
+        {
             for name in ["reasoning_content", "reasoning"] {
                 let more = said.text(name)?.unwrap_or_default();
                 self.blocks.more(Block::Thinking, more, out);

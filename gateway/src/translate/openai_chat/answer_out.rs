@@ -123,15 +123,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(told: Told) -> Self {
-        Self {
-            told,
-            model: None,
-            has_begun: false,
-            thoughts: 0,
-            calls: 0,
-            is_calling: false,
-            proof: None,
-        }
+        Self { told, model: None, has_begun: false, thoughts: 0, calls: 0, is_calling: false, proof: None }
     }
 
     fn chunk(&self, choices: Vec<Json>) -> Json {
@@ -143,7 +135,8 @@ impl Writer {
     }
 
     fn delta(&mut self, delta: Json, out: &mut String) {
-        let choice = |delta| object! { "index": 0_u64, "delta": delta, "logprobs": Json::Null, "finish_reason": Json::Null };
+        let choice =
+            |delta| object! { "index": 0_u64, "delta": delta, "logprobs": Json::Null, "finish_reason": Json::Null };
         if !self.has_begun {
             self.has_begun = true;
             let first = object! { "role": "assistant", "content": "", "refusal": Json::Null };

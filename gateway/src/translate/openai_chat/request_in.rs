@@ -3,8 +3,8 @@
 use crate::translate::{
     fields::{Fields, Item, Ledger, Read, Refused},
     hub::{
-        Cache, Call, Choice, Conversation, Effort, Format, Knob, Media, Outcome, Part, Reasoning, Role, Setting, Source,
-        Tool, What,
+        Cache, Call, Choice, Conversation, Effort, Format, Knob, Media, Outcome, Part, Reasoning, Role, Setting,
+        Source, Tool, What,
     },
     media,
     seal::{Kind, Maker, Seal},
@@ -23,8 +23,13 @@ const HINTS: [&str; 8] = [
 ];
 
 /// Members that only this dialect has, and the value that is the same as none.
-const NEUTRAL: [(&str, &str); 5] =
-    [("n", "1"), ("logprobs", "false"), ("top_logprobs", "0"), ("modalities", "[\"text\"]"), ("verbosity", "\"medium\"")];
+const NEUTRAL: [(&str, &str); 5] = [
+    ("n", "1"),
+    ("logprobs", "false"),
+    ("top_logprobs", "0"),
+    ("modalities", "[\"text\"]"),
+    ("verbosity", "\"medium\""),
+];
 
 /// The settings of the dialects of OpenAI.
 pub(crate) const SETTINGS: [(Setting, &str); 5] = [
@@ -144,7 +149,8 @@ fn read_result(mut fields: Fields<'_>, asked: &mut Conversation) -> Read<()> {
 /// The reasoning of a message that this gateway, or a provider that shows it, gave earlier.
 fn read_reasoning(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<()> {
     let at = fields.path("reasoning_content");
-    let said = fields.text("reasoning_content")?;
+    let other = fields.text("reasoning")?;
+    let said = fields.text("reasoning_content")?.or(other);
     let has_details = fields.clone().take("reasoning_details").is_some();
     if let Some(said) = said.filter(|said| !said.is_empty() && !has_details) {
         parts.push(Part::new(at, What::Thinking(said, Seal::none())));
