@@ -20,9 +20,10 @@ pub(crate) struct Conversation {
     pub(crate) turns: Vec<Turn>,
     pub(crate) tools: Vec<Tool>,
     pub(crate) choice: Option<(String, Choice)>,
-    pub(crate) parallel: Option<bool>,
+    pub(crate) parallel: Option<(String, bool)>,
     pub(crate) max_tokens: Option<u64>,
-    pub(crate) stop: Vec<String>,
+    /// What ends an answer, and its path.
+    pub(crate) stop: (&'static str, Vec<String>),
     pub(crate) knobs: Vec<Knob>,
     pub(crate) format: Option<(String, Format)>,
     pub(crate) reasoning: Option<Reasoning>,
@@ -258,6 +259,30 @@ impl Conversation {
 
     pub(crate) fn refuse_at(&self, at: &str, why: &'static str) -> Refused {
         Refused::target(at, why)
+    }
+
+    /// Whether there are tools, and one may be called at a time.
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self.parallel, Some((_, false))) && !self.tools.is_empty()
+    }
+
+    /// Refuses to have one call at a time, for a target that cannot promise it.
+    pub(crate) fn must_be_parallel(&self) -> Read<()> {
+        match &self.parallel {
+            Some((at, false)) if self.is_single() => {
+                Err(self.refuse_at(at, "the provider has no way to forbid parallel calls"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The sequences that stop an answer, for a target that takes at most so many.
+    pub(crate) fn stops(&self, max: usize) -> Read<Vec<Json>> {
+        let (at, stop) = &self.stop;
+        if stop.len() > max {
+            return Err(self.refuse_at(at, "the provider takes fewer sequences"));
+        }
+        Ok(stop.iter().map(Json::from).collect())
     }
 
     /// Writes the settings that the target has, as it names them. One that it lacks is refused, but a seed, which no provider

@@ -57,7 +57,7 @@ fn lines(body: &str) -> String {
         in_text ^= char == '"' && !escaped;
         escaped = char == '\\' && !escaped;
         match char {
-            '{' | '[' if is_mark && chars.peek().is_some_and(|next| !matches!(next, '}' | ']')) => {
+            '{' | '[' if is_mark && !is_empty(&chars) => {
                 depth += 1;
                 out.push(char);
                 out.push_str(&format!("\n{}", "  ".repeat(depth)));
@@ -68,10 +68,16 @@ fn lines(body: &str) -> String {
             }
             ',' if is_mark => out.push_str(&format!(",\n{}", "  ".repeat(depth))),
             ':' if is_mark => out.push_str(": "),
+            ' ' | '\n' if is_mark => {}
             _ => out.push(char),
         }
     }
     out + "\n"
+}
+
+/// Whether what has just been opened is closed at once.
+fn is_empty(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> bool {
+    rest.clone().find(|char| !char.is_ascii_whitespace()).is_some_and(|next| matches!(next, '}' | ']'))
 }
 
 fn requests(case: &Path, client: Client, wrong: &mut Vec<String>) {

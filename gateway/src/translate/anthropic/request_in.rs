@@ -41,7 +41,8 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
         read_choice(choice, &mut asked)?;
     }
     asked.max_tokens = body.count("max_tokens")?;
-    asked.stop = body.list("stop_sequences")?.into_iter().map(Item::text).collect::<Read<_>>()?;
+    let stop = body.list("stop_sequences")?.into_iter().map(Item::text).collect::<Read<_>>()?;
+    asked.stop = ("stop_sequences", stop);
     for (setting, name) in SETTINGS {
         if let Some(item) = body.take(name) {
             asked.knobs.push(Knob { at: item.at.clone(), setting, value: item.json() });
@@ -153,7 +154,8 @@ fn read_choice(mut fields: Fields<'_>, asked: &mut Conversation) -> Read<()> {
         "tool" => Choice::Named(fields.need_text("name")?),
         _ => return Err(Refused::form(fields.path("type"), "no such choice is known")),
     };
-    asked.parallel = fields.flag("disable_parallel_tool_use")?.map(|disable| !disable);
+    let at = fields.path("disable_parallel_tool_use");
+    asked.parallel = fields.flag("disable_parallel_tool_use")?.map(|disable| (at, !disable));
     asked.choice = Some((fields.at.clone(), choice));
     fields.done()
 }

@@ -50,7 +50,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     });
     body.put_full("tools", tools.collect());
     body.put_some("tool_choice", write_choice(asked));
-    body.put_full("stop_sequences", asked.stop.iter().map(Json::from).collect());
+    body.put_full("stop_sequences", asked.stops(usize::MAX)?);
     write_settings(asked, &mut body, ledger)?;
     let mut config = object! {};
     if let Some((thinking, effort)) = reasoning {
@@ -158,7 +158,7 @@ pub(crate) fn write_cache(cache: Cache) -> Json {
 
 fn write_choice(asked: &Conversation) -> Option<Json> {
     let kind = |kind: &'static str| object! { "type": kind };
-    let is_single = asked.parallel == Some(false) && !asked.tools.is_empty();
+    let is_single = asked.is_single();
     let unsaid = is_single.then_some(&Choice::Auto);
     let mut written = match asked.choice.as_ref().map(|(_, choice)| choice).or(unsaid)? {
         Choice::Auto | Choice::Among { required: false, .. } => kind("auto"),
@@ -205,6 +205,10 @@ pub(crate) fn write_reasoning(
     }
     if is_led_by_another(asked) {
         ledger.note(format!("{} (the last calls have no reasoning of this provider)", reasoning.at));
+        return None;
+    }
+    if matches!(&asked.choice, Some((_, Choice::Required | Choice::Named(_) | Choice::Among { required: true, .. }))) {
+        ledger.note(format!("{} (it does not go with a call that has to be made)", reasoning.at));
         return None;
     }
     if !by_budget(to.model) {

@@ -39,10 +39,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     body.put("messages", messages);
     let (mut config, mut more) = (object! {}, object! {});
     config.put_some("maxTokens", asked.max_tokens);
-    if asked.stop.len() > STOP_MAX {
-        return Err(asked.refuse_at("stop", "the provider takes at most 4 sequences"));
-    }
-    config.put_full("stopSequences", asked.stop.iter().map(Json::from).collect());
+    config.put_full("stopSequences", asked.stops(STOP_MAX)?);
     let mut common = Conversation { knobs: asked.knobs.clone(), ..Conversation::default() };
     if is_claude(to.model)
         && let Some(place) = common.knobs.iter().position(|knob| knob.setting == Setting::TopK)
@@ -192,10 +189,7 @@ fn write_tools(asked: &Conversation, body: &mut Json) -> Read<()> {
         Some(Choice::None) | None => {}
     }
     body.put("toolConfig", config);
-    if asked.parallel == Some(false) {
-        return Err(asked.refuse_at("parallel_tool_calls", "the provider has no way to forbid parallel calls"));
-    }
-    Ok(())
+    asked.must_be_parallel()
 }
 
 fn write_format(asked: &Conversation, body: &mut Json) -> Read<()> {

@@ -28,10 +28,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     body.put("messages", messages);
     write_tools(asked, &mut body, ledger)?;
     body.put_some("max_tokens", asked.max_tokens);
-    if asked.stop.len() > STOP_MAX {
-        return Err(asked.refuse_at("stop", "the provider takes at most 5 sequences"));
-    }
-    body.put_full("stop_sequences", asked.stop.iter().map(Json::from).collect());
+    body.put_full("stop_sequences", asked.stops(STOP_MAX)?);
     asked.settings(&SETTINGS, &mut body, ledger)?;
     if let Some((at, format)) = &asked.format {
         let mut written = object! { "type": "json_object" };
@@ -148,8 +145,5 @@ fn write_tools(asked: &Conversation, body: &mut Json, ledger: &mut Ledger) -> Re
         }
         _ => {}
     }
-    if asked.parallel == Some(false) {
-        return Err(asked.refuse_at("parallel_tool_calls", "the provider has no way to forbid parallel calls"));
-    }
-    Ok(())
+    asked.must_be_parallel()
 }

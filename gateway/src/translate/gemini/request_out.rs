@@ -41,10 +41,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     write_tools(asked, &mut body, ledger)?;
     let mut config = object! {};
     config.put_some("maxOutputTokens", asked.max_tokens);
-    if asked.stop.len() > STOP_MAX {
-        return Err(asked.refuse_at("stop", "the provider takes at most 5 sequences"));
-    }
-    config.put_full("stopSequences", asked.stop.iter().map(Json::from).collect());
+    config.put_full("stopSequences", asked.stops(STOP_MAX)?);
     asked.settings(&SETTINGS, &mut config, ledger)?;
     if let Some((at, format)) = &asked.format {
         config.put("responseMimeType", "application/json");
@@ -85,9 +82,7 @@ fn write_tools(asked: &Conversation, body: &mut Json, ledger: &mut Ledger) -> Re
         return Ok(());
     }
     body.put("tools", vec![object! { "functionDeclarations": declarations }]);
-    if asked.parallel == Some(false) {
-        return Err(asked.refuse_at("parallel_tool_calls", "the provider has no way to forbid parallel calls"));
-    }
+    asked.must_be_parallel()?;
     let names = |names: &[String]| -> Vec<Json> { names.iter().map(Json::from).collect() };
     let calling = match asked.choice.as_ref().map(|(_, choice)| choice) {
         None => return Ok(()),

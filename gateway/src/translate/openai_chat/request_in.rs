@@ -56,10 +56,11 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
     if let Some(choice) = body.take("tool_choice") {
         asked.choice = Some((choice.at.clone(), read_choice(choice)?));
     }
-    asked.parallel = body.flag("parallel_tool_calls")?;
+    let at = body.path("parallel_tool_calls");
+    asked.parallel = body.flag("parallel_tool_calls")?.map(|parallel| (at, parallel));
     let capped = body.count("max_tokens")?;
     asked.max_tokens = body.count("max_completion_tokens")?.or(capped);
-    asked.stop = read_stop(&mut body)?;
+    asked.stop = ("stop", read_stop(&mut body)?);
     knobs(&mut body, &mut asked);
     if let Some(format) = body.take("response_format") {
         asked.format = read_format(format)?;

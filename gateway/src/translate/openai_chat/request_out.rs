@@ -11,6 +11,8 @@ use crate::translate::{
     seal::{Kind, Maker},
 };
 
+/// The most sequences that stop an answer.
+const STOP_MAX: usize = 4;
 const NO_AUDIO: &str = "this kind of content has no place in a message to the provider";
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
@@ -34,9 +36,12 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     if let Some((_, choice)) = &asked.choice {
         body.put("tool_choice", write_choice(choice));
     }
-    body.put_some("parallel_tool_calls", asked.parallel.filter(|_| !asked.tools.is_empty()));
+    body.put_some(
+        "parallel_tool_calls",
+        asked.parallel.as_ref().map(|(_, parallel)| *parallel).filter(|_| !asked.tools.is_empty()),
+    );
     body.put_some(if to.old_cap { "max_tokens" } else { "max_completion_tokens" }, asked.max_tokens);
-    body.put_full("stop", asked.stop.iter().map(Json::from).collect());
+    body.put_full("stop", asked.stops(STOP_MAX)?);
     asked.settings(&SETTINGS, &mut body, ledger)?;
     if let Some((_, format)) = &asked.format {
         body.put("response_format", write_format(format));
@@ -50,8 +55,8 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     }
     body.put_some("user", asked.user.as_ref().map(|(_, user)| user));
     if asked.stream {
+        // Usage is asked for as in any other request, where the provider's configuration says so.
         body.put("stream", true);
-        body.put("stream_options", object! { "include_usage": true });
     }
     Ok(body)
 }

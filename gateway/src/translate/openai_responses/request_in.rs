@@ -47,6 +47,13 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
     if let Some(text) = body.text("instructions")? {
         asked.say(at.clone(), Role::System, vec![Part::new(at, What::Text(text))]);
     }
+    for name in ["previous_response_id", "conversation", "prompt"] {
+        if let Some(stored) = body.take(name) {
+            return Err(
+                stored.refuse("what is stored with one provider is not known to another: send the conversation whole")
+            );
+        }
+    }
     let input = body.need("input")?;
     if let Some(text) = input.as_text() {
         asked.say(input.at.clone(), Role::User, vec![Part::new(input.at, What::Text(text))]);
@@ -61,7 +68,8 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
     if let Some(choice) = body.take("tool_choice") {
         asked.choice = Some((choice.at.clone(), read_choice(choice)?));
     }
-    asked.parallel = body.flag("parallel_tool_calls")?;
+    let at = body.path("parallel_tool_calls");
+    asked.parallel = body.flag("parallel_tool_calls")?.map(|parallel| (at, parallel));
     asked.max_tokens = body.count("max_output_tokens")?;
     knobs(&mut body, &mut asked);
     if let Some(mut text) = body.object("text")? {
