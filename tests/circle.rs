@@ -5,7 +5,7 @@
 use std::{
     collections::HashSet,
     io::Read as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{
         Mutex,
@@ -18,6 +18,8 @@ use serde_json::Value;
 
 #[path = "support/house.rs"]
 mod house;
+#[path = "support/sdk.rs"]
+mod sdk;
 
 use house::{Process, Stop, number};
 
@@ -216,29 +218,6 @@ fn a_crash_settles_what_the_provider_had_reported_and_holds_the_rest() {
     house.prove();
 }
 
-/// The official OpenAI and Anthropic SDKs, installed once into a cache outside the target directory.
-fn sdk_python() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let venv = cache.join("tollgate/sdk-1");
-    let python = venv.join("bin/python");
-    if !venv.join("ready").exists() {
-        let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-        run(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "openai==2.54.0",
-            "anthropic==2.12.0",
-        ]));
-        std::fs::write(venv.join("ready"), "").unwrap();
-    }
-    python
-}
-
 #[test]
 fn the_official_sdks_are_content() {
     let dir = tempfile::tempdir().unwrap();
@@ -247,7 +226,7 @@ fn the_official_sdks_are_content() {
     let mut house = Process::house(dir.path(), limits);
     house.start();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdk/check.py");
-    let done = Command::new(sdk_python()).arg(script).arg(format!("http://{}", house.gateway)).output().unwrap();
+    let done = Command::new(sdk::python()).arg(script).arg(format!("http://{}", house.gateway)).output().unwrap();
     assert!(
         done.status.success(),
         "{}\n{}",

@@ -8,3 +8,5 @@ mod accumulate;
 mod corpus;
 #[path = "translate/golden.rs"]
 mod golden;
+#[path = "translate/recorded.rs"]
+mod recorded;

@@ -96,9 +96,10 @@ impl Seal {
         Self::new(Maker::Chat, Kind::Thinking, String::new())
     }
 
-    /// The proof in a field that `home` has for its own: plain if it is one of those.
+    /// The proof in a field that `home` has for its own: plain if it is one of those. Where there is none the field still says whose
+    /// reasoning it is, since clients take an empty one for a fault.
     pub(crate) fn pack(&self, home: Maker, plain: Kind) -> String {
-        if self.maker == home && self.kind == plain {
+        if self.maker == home && self.kind == plain && !self.data.is_empty() {
             self.data.clone()
         } else {
             format!("{}:{}:{}", self.maker.name(), self.kind.name(), self.data)

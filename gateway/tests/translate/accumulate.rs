@@ -182,23 +182,6 @@ fn add_detail(details: &mut Vec<Value>, detail: &Value) {
     }
 }
 
-/// A response: the last event has it whole, and what came before must say the same.
-pub(crate) fn response(events: &[Value]) -> Value {
-    let mut items = Vec::new();
-    for (place, event) in events.iter().enumerate() {
-        assert_eq!(event["sequence_number"], place, "sequence numbers count up");
-        if event["type"] == "response.output_item.done" {
-            assert_eq!(event["output_index"], items.len());
-            items.push(event["item"].clone());
-        }
-    }
-    let Some(last) = events.last().filter(|last| last["response"]["status"] != "in_progress") else {
-        return Value::Null;
-    };
-    assert_eq!(last["response"]["output"], Value::from(items));
-    last["response"].clone()
-}
-
 /// An answer of Gemini's: the parts of every chunk, and the rest of the last.
 pub(crate) fn candidates(chunks: &[Value]) -> Value {
     let mut whole = chunks.last().cloned().unwrap_or_default();

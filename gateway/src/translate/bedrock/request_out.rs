@@ -167,7 +167,8 @@ fn write_tools(asked: &Conversation, body: &mut Json) -> Read<()> {
     let mut tools = Vec::new();
     for tool in asked.allowed() {
         let mut spec = object! { "name": tool.name.as_str() };
-        spec.put_some("description", tool.description.as_ref());
+        // An empty description is none here, and not valid.
+        spec.put_some("description", tool.description.as_ref().filter(|text| !text.is_empty()));
         let empty = || object! { "type": "object", "properties": object! {} };
         spec.put("inputSchema", object! { "json": tool.schema.clone().unwrap_or_else(empty) });
         spec.put_some("strict", tool.strict.filter(|strict| *strict));

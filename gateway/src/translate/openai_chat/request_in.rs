@@ -256,7 +256,8 @@ pub(crate) fn read_file(mut file: Fields<'_>) -> Read<Media> {
         return Err(id.refuse("a file that lies with one provider is not known to another: send its data"));
     }
     let (data, name) = (file.need_text("file_data")?, file.text("filename")?);
-    let source = if data.starts_with("data:") {
+    // Some servers of the dialect take a URL in place of data.
+    let source = if ["data:", "http:", "https:"].iter().any(|scheme| data.starts_with(scheme)) {
         Source::of_url(data, &file.path("file_data"))?
     } else {
         let media = name.as_deref().and_then(media::of_name).unwrap_or("application/pdf");
