@@ -1,6 +1,6 @@
 //! Translation, over what was recorded and over golden matrices: nothing is lost on the way, or it is said.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[path = "translate/accumulate.rs"]
 mod accumulate;
