@@ -27,7 +27,7 @@ use crate::{
     attempt::{Attempt, Call, Flight},
     authenticate::authenticate,
     body,
-    error::{AtLimit, Dialect, Fault, RATE},
+    error::{AtLimit, Fault, RATE},
     heading::{self, Plan},
     limits::{Ask, Permit, Refusal, SLICE},
     meter::estimate::measure,
@@ -223,7 +223,7 @@ fn destination(worker: &Worker, view: &PolicyView, api: Api, name: &str) -> Resu
         .never());
     };
     if !upstream.speaks(route::dialect(api)) {
-        let other = if route::dialect(api) == Dialect::OpenAi { "Anthropic" } else { "OpenAI" };
+        let other = upstream.provider.dialect.name();
         let message = format!("`{}` is served in the dialect of {other} only", short(name));
         return Err(Fault::new(ErrorCode::UnknownModel, message));
     }

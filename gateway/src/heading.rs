@@ -14,7 +14,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use http_body_util::{BodyExt as _, Limited};
 use memchr::memmem;
 use schemas::{
@@ -185,15 +185,13 @@ async fn without_secret(relay: Relay, headers: &mut HeaderMap, from: &Provider) 
     Ok(body)
 }
 
-/// The headers that say how the body has to be read.
+/// The headers that say how the body has to be read, and those that report.
 fn kept_for_meter(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(2);
-    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
-        if let Some(value) = headers.get(&name) {
-            kept.insert(name, value.clone());
-        }
-    }
-    kept
+    let reports = |name: &HeaderName| name.as_str().starts_with("x-amzn-bedrock-");
+    let kept = headers
+        .iter()
+        .filter(|(name, _)| [header::CONTENT_TYPE, header::CONTENT_ENCODING].contains(name) || reports(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// What a provider says to us and not to its client.

@@ -17,10 +17,13 @@ pub(crate) struct Target<'a> {
 }
 
 /// The dialect of an API.
-pub(crate) const fn dialect(api: Api) -> Dialect {
-    match api {
-        Api::OpenAiChat | Api::OpenAiEmbeddings => Dialect::OpenAi,
-        Api::AnthropicMessages | Api::AnthropicCountTokens => Dialect::Anthropic,
+pub(crate) fn dialect(api: Api) -> Dialect {
+    match api.vendor() {
+        "anthropic" => Dialect::Anthropic,
+        "gemini" => Dialect::Gemini,
+        "bedrock" => Dialect::Bedrock,
+        "cohere" => Dialect::Cohere,
+        _ => Dialect::OpenAi,
     }
 }
 

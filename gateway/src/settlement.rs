@@ -105,8 +105,7 @@ pub struct Ended {
 pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: Ended) -> Settled {
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
-    let metered = attempt.api != schemas::event::Api::AnthropicCountTokens;
-    let usage = if metered { usage(end, status, read) } else { Usage::none() };
+    let usage = if attempt.api.is_free() { Usage::none() } else { usage(end, status, read) };
     let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
     let spent = Spent { usage: &usage, cost: cost(book, &attempt, &said, &usage), whole };
     let (posted, counters) = limits.settle(lane, permit, &spent);

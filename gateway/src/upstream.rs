@@ -121,6 +121,10 @@ impl Upstream {
             schemas::config::Dialect::OpenAi => Some(Dialect::OpenAi),
             schemas::config::Dialect::Anthropic => Some(Dialect::Anthropic),
             schemas::config::Dialect::Sandbox => None,
+            schemas::config::Dialect::Gemini | schemas::config::Dialect::Vertex => Some(Dialect::Gemini),
+            schemas::config::Dialect::Bedrock => Some(Dialect::Bedrock),
+            schemas::config::Dialect::Cohere => Some(Dialect::Cohere),
+            schemas::config::Dialect::Azure => Some(Dialect::OpenAi),
         };
         let kind = match (&provider.base_url, dialect) {
             (Some(url), Some(dialect)) => Kind::http(&provider, dialect, url)
@@ -140,6 +144,9 @@ impl Upstream {
         self.dialect.map(|dialect| match dialect {
             Dialect::OpenAi => "openai",
             Dialect::Anthropic => "anthropic",
+            Dialect::Gemini => "gemini",
+            Dialect::Bedrock => "bedrock",
+            Dialect::Cohere => "cohere",
         })
     }
 
@@ -211,6 +218,8 @@ fn secret(provider: &Provider, dialect: Dialect) -> Result<Option<(HeaderName, H
     let (name, text) = match dialect {
         Dialect::OpenAi => (header::AUTHORIZATION, format!("Bearer {key}")),
         Dialect::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+        Dialect::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
+        Dialect::Bedrock | Dialect::Cohere => (header::AUTHORIZATION, format!("Bearer {key}")),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| "api_key has characters that no header can carry")?;
     value.set_sensitive(true);
@@ -225,6 +234,7 @@ impl Base {
             Api::OpenAiEmbeddings => "/embeddings",
             Api::AnthropicMessages => "/v1/messages",
             Api::AnthropicCountTokens => "/v1/messages/count_tokens",
+            _ => "",
         };
         let mut text = String::with_capacity(self.path.len() + path.len() + query.map_or(0, |query| query.len() + 1));
         text.push_str(&self.path);

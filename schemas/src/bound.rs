@@ -185,17 +185,21 @@ pub fn bound(
 ) -> Result<Bound, BoundError> {
     let mut tally = Tally::new(facts, measure);
     let reach = match api {
-        Api::AnthropicCountTokens => return Ok(Bound::AtMost(AtMost::NOTHING)),
+        api if api.is_free() => return Ok(Bound::AtMost(AtMost::NOTHING)),
         Api::OpenAiChat => openai::chat(body.root(), &mut tally)?,
         Api::OpenAiEmbeddings => openai::embeddings(body.root(), &mut tally)?,
         Api::AnthropicMessages => anthropic::messages(body.root(), &mut tally)?,
+        _ => {
+            tally.unbounded(&Path::Body, Why::UnknownShape);
+            cost::Reach::default()
+        }
     };
     if facts.runs_own_tools {
         tally.unbounded(&Path::Body, Why::ModelRunsTools);
     }
     let answers = tally.answers;
     let (output, output_cap) = match (api, tally.cap, facts.max_output_tokens) {
-        (Api::OpenAiEmbeddings, ..) => (0, OutputCap::NoOutput),
+        (api, ..) if !api.operation().has_output() => (0, OutputCap::NoOutput),
         (_, Some(cap), _) => (cap.saturating_mul(answers), OutputCap::Stated(cap)),
         (_, None, Some(most)) => (most.saturating_mul(answers), OutputCap::Absent(most)),
         (_, None, None) => {
