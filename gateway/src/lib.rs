@@ -54,6 +54,7 @@ pub mod settlement;
 mod sweep;
 mod tell;
 mod upstream;
+mod way;
 mod witness;
 mod worker;
 

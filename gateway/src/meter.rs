@@ -149,8 +149,9 @@ pub struct Measured {
     pub finish: Finish,
     /// The output seen, for estimates and provisions.
     pub visible: Visible,
-    /// Whether it is worked on apart from this answer, so that its usage is known by its id and may be told more than once.
-    pub background: bool,
+    /// When it was begun, in seconds since 1970, if it is worked on apart from this answer: its usage is then known by its id, and may
+    /// be told more than once.
+    pub background: Option<u64>,
 }
 
 /// The meter of one attempt.

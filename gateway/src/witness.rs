@@ -26,7 +26,7 @@ pub(crate) struct Witness {
     copy: Copy,
     /// A piece of an encoded answer that may be its last.
     held: Option<Bytes>,
-    is_stream: bool,
+    framing: Framing,
     is_terminal: bool,
 }
 
@@ -53,7 +53,6 @@ impl Witness {
     pub(crate) fn new(api: Api, headers: &HeaderMap, status: StatusCode, strip_usage: bool) -> Self {
         let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let framing = if status.is_success() { Framing::of(kind) } else { Framing::Whole };
-        let is_stream = framing != Framing::Whole;
         let copy = Copy::of(headers);
         let strip_usage = strip_usage && matches!(copy, Copy::Plain);
         let mut meter = Meter::new(Answer { api, status: status.as_u16(), framing, strip_usage });
@@ -62,12 +61,12 @@ impl Witness {
                 meter.header(name.as_str(), value);
             }
         }
-        Self { meter: Some(meter), copy, held: None, is_stream, is_terminal: false }
+        Self { meter: Some(meter), copy, held: None, framing, is_terminal: false }
     }
 
     /// From now on each frame of a stream comes out by itself and whole; says whether that is possible.
     pub(crate) fn by_frame(&mut self) -> bool {
-        let possible = self.is_stream && matches!(self.copy, Copy::Plain);
+        let possible = self.is_stream() && matches!(self.copy, Copy::Plain);
         if let Some(meter) = self.meter.as_mut().filter(|_| possible) {
             meter.by_frame();
         }
@@ -129,7 +128,12 @@ impl Witness {
 
     /// Whether the answer is a stream of events.
     pub(crate) const fn is_stream(&self) -> bool {
-        self.is_stream
+        !matches!(self.framing, Framing::Whole)
+    }
+
+    /// Whether a comment between two frames means nothing to who reads them.
+    pub(crate) const fn takes_comments(&self) -> bool {
+        matches!(self.framing, Framing::Events)
     }
 
     /// Whether something may be put into the stream here.

@@ -12,6 +12,7 @@ use super::{
     openai_usage,
     shape::{Mark, Shape, at, verbatim},
 };
+use crate::json;
 
 /// A response, whole or within the events of a stream.
 pub(super) static RESPONSE: Shape = Shape {
@@ -31,7 +32,9 @@ pub(super) static RESPONSE: Shape = Shape {
         _ => Mark::None,
     },
     background: |event| {
-        let of = at(event, &["response", "background"]).or_else(|| at(event, &["background"]));
-        of.is_some_and(|value| matches!(value.kind(), Kind::Bool(true)))
+        let response = at(event, &["response"]).unwrap_or(event);
+        let named = json::members(response, &["background", "created_at"])?;
+        let apart = named.value(0).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
+        apart.then(|| named.count(1).unwrap_or(0))
     },
 };

@@ -38,8 +38,8 @@ pub(super) struct Shape {
     pub(super) raw: fn(Value<'_>) -> String,
     /// What a document says of the end of the answer, by its name and what is in it.
     pub(super) mark: fn(&str, Value<'_>) -> Mark,
-    /// Whether what it tells of is worked on apart from this exchange.
-    pub(super) background: fn(Value<'_>) -> bool,
+    /// When what it tells of was begun, if it is worked on apart from this exchange.
+    pub(super) background: fn(Value<'_>) -> Option<u64>,
 }
 
 /// The names of members in quotes, to be searched for.
@@ -59,8 +59,8 @@ pub(super) enum Mark {
 }
 
 /// No document says that it is of the background.
-pub(super) const fn in_front(_: Value<'_>) -> bool {
-    false
+pub(super) const fn in_front(_: Value<'_>) -> Option<u64> {
+    None
 }
 
 /// What was found of an answer of some shape.
@@ -104,7 +104,7 @@ impl Shaped {
         if whole || usage.is_some() || mark != Mark::None {
             Facts::rename(&mut facts.service_tier, text(self.shape.tier));
         }
-        facts.background |= (self.shape.background)(document);
+        facts.background = (self.shape.background)(document).or(facts.background);
         if let Some(error) = first(document, self.shape.error) {
             facts.fail(kind(error));
         }

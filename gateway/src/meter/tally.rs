@@ -47,8 +47,8 @@ pub(super) struct Facts {
     pub(super) error: Option<String>,
     /// Whether the mark that ends the answer came.
     pub(super) ended: bool,
-    /// Whether the answer is worked on apart from this exchange.
-    pub(super) background: bool,
+    /// When it was begun, if the answer is worked on apart from this exchange.
+    pub(super) background: Option<u64>,
     /// Whether usage may have gone by unread.
     unread: Option<Doubt>,
 }
@@ -137,7 +137,9 @@ impl Tally {
                 Counts::Whole(vec![Part::default()])
             }
             // It is being worked on, and reported where it is asked for.
-            Some(Counts::None) if self.facts.background && self.facts.ended => Counts::Whole(vec![Part::default()]),
+            Some(Counts::None) if self.facts.background.is_some() && self.facts.ended => {
+                Counts::Whole(vec![Part::default()])
+            }
             Some(counts) => counts,
         }
     }

@@ -53,6 +53,8 @@ pub struct More {
     pub api_version: Option<String>,
     /// What signs requests to Amazon, where there is no `api_key`.
     pub aws: Option<AwsKeys>,
+    /// Whether calls of APIs that are not known here pass to it.
+    pub passthrough: bool,
 }
 
 /// What signs requests to Amazon.
@@ -158,12 +160,22 @@ const KNOWN: &[&str] = &[
     "access_key_id",
     "secret_access_key",
     "session_token",
+    "passthrough",
 ];
 /// What goes with Amazon only.
 const ONLY_BEDROCK: &[&str] = &["region", "access_key_id", "secret_access_key", "session_token"];
 /// What means nothing to a provider that is part of the gateway.
-const ONLY_REMOTE: &[&str] =
-    &["base_url", "api_key", "timeouts", "http2", "max_connections", "allow_private", "usage_in_stream", "forward"];
+const ONLY_REMOTE: &[&str] = &[
+    "base_url",
+    "api_key",
+    "timeouts",
+    "http2",
+    "max_connections",
+    "allow_private",
+    "usage_in_stream",
+    "forward",
+    "passthrough",
+];
 /// What goes with Azure only.
 const ONLY_AZURE: &[&str] = &["api_version"];
 
@@ -243,6 +255,7 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
             keyless: spoken.is_some_and(|spoken| spoken.keyless),
             api_version: reader.or(&fields, "api_version", None, |reader, node| reader.text(node).map(Some)),
             aws: if dialect == Some(Dialect::Bedrock) { aws(reader, &fields) } else { None },
+            passthrough: reader.or(&fields, "passthrough", false, Reader::boolean),
         },
         name: name?,
         dialect: dialect?,
