@@ -20,7 +20,7 @@ pub(crate) struct Target<'a> {
 pub(crate) fn dialect(api: Api) -> Dialect {
     match api.vendor() {
         "anthropic" => Dialect::Anthropic,
-        "gemini" => Dialect::Gemini,
+        "google" => Dialect::Gemini,
         "bedrock" => Dialect::Bedrock,
         "cohere" => Dialect::Cohere,
         _ => Dialect::OpenAi,

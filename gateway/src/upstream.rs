@@ -160,7 +160,7 @@ impl Upstream {
         self.dialect.map(|dialect| match dialect {
             Dialect::OpenAi => "openai",
             Dialect::Anthropic => "anthropic",
-            Dialect::Gemini => "gemini",
+            Dialect::Gemini => "google",
             Dialect::Bedrock => "bedrock",
             Dialect::Cohere => "cohere",
         })

@@ -126,22 +126,34 @@ mod tests {
         assert_eq!(text, wanted);
     }
 
+    /// Signed by Amazon's own library for the same request, keys and time.
     #[test]
-    fn a_session_is_signed_and_named() {
-        let keys = AwsKeys {
-            region: "eu-west-1".into(),
-            access_key_id: Secret::new("AKID"),
-            secret_access_key: Secret::new("secret"),
-            session_token: Secret::new("token"),
-        };
-        let (method, mut headers) = (Method::POST, HeaderMap::new());
-        let signed = Signed { method: &method, host: "h", path: "/", query: None, body: b"{}", at: Time::ZERO };
-        sign(&keys, signed, &mut headers).unwrap();
-        let authorization = headers["authorization"].to_str().unwrap();
-        assert!(authorization.starts_with(
-            "AWS4-HMAC-SHA256 Credential=AKID/19700101/eu-west-1/bedrock/aws4_request, \
-             SignedHeaders=host;x-amz-date;x-amz-security-token, Signature="
-        ));
-        assert!(headers["x-amz-security-token"].is_sensitive() && headers["x-amz-date"] == "19700101T000000Z");
+    fn signatures_are_those_of_amazons_own_library() {
+        for (token, names, signature) in [
+            ("", "host;x-amz-date", "eb29460b08ec69f13224e46e542441566775d44628c3fd83c2823cbc38d3f812"),
+            (
+                "session-token",
+                "host;x-amz-date;x-amz-security-token",
+                "435acee5c41d4e7f1e1c87afbfd758baba70ce44394efb22749d51430fd45c57",
+            ),
+        ] {
+            let keys = AwsKeys {
+                region: "us-east-1".into(),
+                access_key_id: Secret::new("AKIDEXAMPLE"),
+                secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+                session_token: Secret::new(token),
+            };
+            let (host, path) =
+                ("bedrock-runtime.us-east-1.amazonaws.com", "/model/us.anthropic.claude-v1%3A0/converse");
+            let (method, mut headers) = (Method::POST, HeaderMap::new());
+            let at = Time::parse("2026-11-28T18:15:00Z").unwrap();
+            let signed = Signed { method: &method, host, path, query: None, body: br#"{"messages":[]}"#, at };
+            sign(&keys, signed, &mut headers).unwrap();
+            let scope = "AKIDEXAMPLE/20261128/us-east-1/bedrock/aws4_request";
+            let wanted = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}");
+            assert_eq!(headers["authorization"], wanted.as_str());
+            assert!(headers["authorization"].is_sensitive() && headers["x-amz-date"] == "20261128T181500Z");
+            assert_eq!(headers.contains_key("x-amz-security-token"), !token.is_empty());
+        }
     }
 }
