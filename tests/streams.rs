@@ -24,7 +24,7 @@ use journal::{Disk, Road};
 use metering::Metering;
 use schemas::{
     config::{
-        Cors, Dialect, MeteringConfig, ModelRoute, Provider, Secret, Server, Target, Timeouts, TokenEvents,
+        Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts, TokenEvents,
         UsageInStream,
     },
     event::{Outcome, Settled},
@@ -108,6 +108,7 @@ fn sandbox() -> Provider {
         usage_in_stream: UsageInStream::Ask,
         forward: Vec::new(),
         frame_delay: Duration::from_millis(1),
+        more: More::default(),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod amounts;
 pub mod config;
 pub mod dice;
 pub mod events;
+pub mod eventstream;
 pub mod headers;
 pub mod json;
 pub mod meter;

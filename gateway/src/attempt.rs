@@ -15,6 +15,7 @@ use schemas::{
 
 use crate::{
     emit::Ticket,
+    external::{External, Scene},
     limits::{Extension, Permit, Sliced},
     meter::Measured,
     settlement::{self, End, Ended},
@@ -181,6 +182,9 @@ impl Attempt {
     /// Ends it: its limits are settled and its last record is written. A second time it does nothing.
     pub(crate) fn settle(&mut self, end: End, measured: Option<Measured>) -> Option<Ticket> {
         let permit = self.permit.take()?;
+        if let Some(measured) = measured.as_ref().filter(|measured| measured.background.is_some()) {
+            self.tell(measured);
+        }
         let ended = Ended {
             attempt: self.take_facts(),
             end,
@@ -197,6 +201,22 @@ impl Attempt {
         self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
         self.flight.closes_with_record = true;
         Some(self.worker.write(self.flight.lane, &Event::Settled(Box::new(settled)), Some(self.flight.index)))
+    }
+}
+
+impl Attempt {
+    /// Tells what was worked on apart from this answer, if the answer says what that has used. Before the attempt's own record, so that
+    /// who has the end of the answer finds it in the journal.
+    fn tell(&self, measured: &Measured) {
+        let Some(told) = External::of_response(&self.facts, measured) else { return };
+        let shared = &self.worker.shared;
+        let scene = Scene { subject: &self.facts.subject, book: &self.book, gateway: &shared.gateway };
+        let learned = told.learn(scene, &shared.limits);
+        let lanes = learned.lanes(shared.lanes);
+        let event = Event::Learned(Box::new(learned));
+        for lane in lanes {
+            drop(self.worker.write(lane, &event, None));
+        }
     }
 }
 

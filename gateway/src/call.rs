@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, request};
+use http::{HeaderName, HeaderValue, Request, Response, header, request};
 use schemas::{
     bound::{self, Bound, BoundError, OutputCap},
     config::UsageInStream,
@@ -27,16 +27,18 @@ use crate::{
     attempt::{Attempt, Call, Flight},
     authenticate::authenticate,
     body,
-    error::{AtLimit, Dialect, Fault, RATE},
+    error::{AtLimit, Fault, RATE},
     heading::{self, Plan},
     limits::{Ask, Permit, Refusal, SLICE},
     meter::estimate::measure,
     metrics,
     obey::{Caller, PolicyView},
-    request::{Cap, CapMember, Edits, Parsed, parse},
+    request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, short},
+    script::Script,
     settlement::End,
     upstream::Upstream,
+    way::Way,
     worker::Worker,
 };
 
@@ -56,7 +58,7 @@ const DOWNGRADED_BY: HeaderName = HeaderName::from_static("x-tollgate-downgraded
 struct Arrival {
     call: CallId,
     accepted_at: Time,
-    api: Api,
+    way: Way,
     view: Arc<PolicyView>,
     subject: Arc<Subject>,
     lane: Lane,
@@ -73,22 +75,22 @@ struct Aim {
 }
 
 /// Answers a call to an API.
-pub(crate) async fn serve(worker: Arc<Worker>, api: Api, request: Request<Body>) -> Response<Body> {
-    let call = CallId::fresh();
-    match run(&worker, api, call, request).await {
+pub(crate) async fn serve(worker: Arc<Worker>, way: Way, request: Request<Body>) -> Response<Body> {
+    let (call, dialect) = (CallId::fresh(), way.dialect());
+    match run(&worker, way, call, request).await {
         Ok(response) => response,
         Err(fault) => {
             metrics::refused(fault.code);
-            fault.response(route::dialect(api), call)
+            fault.response(dialect, call)
         }
     }
 }
 
-async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body>) -> Result<Response<Body>, Fault> {
+async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body>) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
     let Caller { subject, lane } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
-    let arrival = Arrival { call, accepted_at: now(), api, view, subject, lane, head };
+    let arrival = Arrival { call, accepted_at: now(), way, view, subject, lane, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let aim = aim(worker, &arrival, bytes, None).await?;
     let Passed { mut attempt, cap, aim, instead } = pass(worker, &arrival, aim).await?;
@@ -102,7 +104,8 @@ async fn run(worker: &Arc<Worker>, api: Api, call: CallId, request: Request<Body
     let edits =
         Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
     let plan = Plan::new(worker, &aim.upstream, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
-    let heading = heading::send(&aim.upstream, attempt, plan, &arrival.head, aim.parsed.edit(&edits)).await?;
+    let heading =
+        heading::send(&aim.upstream, attempt, plan, (&arrival.way, &arrival.head), aim.parsed.edit(&edits)).await?;
     let mut response = heading::answer(heading, call, &aim.upstream.provider).await?;
     drop(taken);
     if let Some(cap) = cap {
@@ -188,12 +191,15 @@ fn off_thread() -> Fault {
 
 /// Looks at a body, on this thread if it is short, as if `model` had been asked for, if one is given.
 async fn aim(worker: &Arc<Worker>, arrival: &Arrival, body: Bytes, model: Option<&str>) -> Result<Aim, Fault> {
-    let (api, at) = (arrival.api, arrival.accepted_at);
+    let (way, at) = (&arrival.way, arrival.accepted_at);
+    let stated =
+        arrival.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if body.len() <= OFFLOAD {
-        return look(worker, &arrival.view, (api, at), &body, model);
+        return look(worker, &arrival.view, (way, stated, at), &body, model);
     }
     let (worker, view, model) = (Arc::clone(worker), Arc::clone(&arrival.view), model.map(str::to_owned));
-    let work = move || look(&worker, &view, (api, at), &body, model.as_deref());
+    let (way, stated) = (way.clone(), stated.to_owned());
+    let work = move || look(&worker, &view, (&way, &stated, at), &body, model.as_deref());
     tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
 }
 
@@ -201,43 +207,57 @@ async fn aim(worker: &Arc<Worker>, arrival: &Arrival, body: Bytes, model: Option
 fn look(
     worker: &Worker,
     view: &PolicyView,
-    (api, at): (Api, Time),
+    (way, content_type, at): (&Way, &str, Time),
     body: &Bytes,
     model: Option<&str>,
 ) -> Result<Aim, Fault> {
-    let (parsed, tree) = parse(api, body).map_err(|problem| Fault::new(problem.code, problem.message))?;
-    let (upstream, model) = destination(worker, view, api, model.unwrap_or(&parsed.model))?;
-    let facts = view.book.facts(&upstream.provider.name, api.vendor(), &model);
-    let bound = bound_of(api, &tree, &view.book, (&upstream.provider.name, &model, at), &facts, Encoding::None)?;
+    let given = Given { model: way.model.as_deref(), streams: way.streams, content_type };
+    let read = read(way.api, body, &given);
+    let (parsed, tree) = read.map_err(|problem| Fault::new(problem.code, problem.message))?;
+    let (upstream, model) = destination(worker, view, way, model.unwrap_or(&parsed.model))?;
+    let facts = view.book.facts(&upstream.provider.name, way.api.vendor(), &model);
+    let bound = bound_of(way.api, &tree, &view.book, (&upstream.provider.name, &model, at), &facts, Encoding::None)?;
     Ok(Aim { parsed: Arc::new(parsed), upstream, model, facts, bound })
 }
 
 /// Chooses the provider, and the model there.
-fn destination(worker: &Worker, view: &PolicyView, api: Api, name: &str) -> Result<(Arc<Upstream>, String), Fault> {
-    let target = route::target(&view.policy.models, name)?;
-    let Some(upstream) = worker.upstreams.get(target.provider) else {
-        return Err(Fault::new(
-            ErrorCode::ProviderUnreachable,
-            format!("this gateway has no provider `{}`", target.provider),
-        )
-        .never());
+fn destination(worker: &Worker, view: &PolicyView, way: &Way, name: &str) -> Result<(Arc<Upstream>, String), Fault> {
+    let named = match way.api {
+        Api::Passthrough => route::named(way.provider.as_deref().unwrap_or_default(), name),
+        // A response is where it was made; it names no model.
+        Api::OpenAiResponsesRetrieve => {
+            let serves =
+                |provider: &str| worker.upstreams.get(provider).is_some_and(|upstream| upstream.serves(way.dialect()));
+            route::any(&view.policy.models, serves)?
+        }
+        _ => route::target(&view.policy.models, name)?,
     };
-    if !upstream.speaks(route::dialect(api)) {
-        let other = if route::dialect(api) == Dialect::OpenAi { "Anthropic" } else { "OpenAI" };
+    let Some(upstream) = worker.upstreams.get(named.provider) else {
+        let message = format!("this gateway has no provider `{}`", short(named.provider));
+        let code = if way.api == Api::Passthrough { ErrorCode::NoPassthrough } else { ErrorCode::ProviderUnreachable };
+        return Err(Fault::new(code, message).never());
+    };
+    if way.api == Api::Passthrough && !upstream.provider.more.passthrough {
+        let message =
+            format!("say `passthrough: true` at provider `{}` in this gateway's configuration", named.provider);
+        return Err(Fault::new(ErrorCode::NoPassthrough, message));
+    }
+    if way.api != Api::Passthrough && !upstream.speaks(way.dialect()) {
+        let other = upstream.provider.dialect.name();
         let message = format!("`{}` is served in the dialect of {other} only", short(name));
         return Err(Fault::new(ErrorCode::UnknownModel, message));
     }
     if !upstream.has_key() {
-        let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
+        let message = format!("set `api_key` of provider `{}` in this gateway's configuration", named.provider);
         return Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never());
     }
-    Ok((Arc::clone(upstream), target.model.to_owned()))
+    Ok((Arc::clone(upstream), named.model.to_owned()))
 }
 
 /// The bound of a call in tokens, counted off the async threads. The body is read again for it: keeping every call's tree until
 /// it is admitted would take several times the memory of its body, and counting takes far longer than reading.
 async fn tightened(arrival: &Arrival, aim: &Aim) -> Result<Bound, Fault> {
-    let (api, at, book) = (arrival.api, arrival.accepted_at, Arc::clone(&arrival.view.book));
+    let (api, at, book) = (arrival.way.api, arrival.accepted_at, Arc::clone(&arrival.view.book));
     let (parsed, upstream) = (Arc::clone(&aim.parsed), Arc::clone(&aim.upstream));
     let (model, facts) = (aim.model.clone(), aim.facts);
     let work = move || {
@@ -275,7 +295,8 @@ async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<Adm
     let admitted_at = flight.admitted_at;
     let facts = facts(worker, arrival, aim, admitted_at);
     let mut tight = None;
-    let slice = (facts.stream && aim.facts.all_output_visible).then_some(SLICE);
+    let can_slice = facts.stream && aim.facts.all_output_visible && Script::is_of(facts.api);
+    let slice = can_slice.then_some(SLICE);
     let limits = &worker.shared.limits;
     let mut admitted = limits.admit(Ask { attempt: &facts, bound: &aim.bound, slice, now: admitted_at }).await;
     if let Err(refusal) = &admitted
@@ -288,7 +309,7 @@ async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<Adm
     // Near the end a stream begins with what is left, and ends there.
     for slice in SMALL_SLICES {
         let is_reached = |refusal: &Refusal| refusal.code == ErrorCode::HardLimitReached;
-        if facts.stream && aim.facts.all_output_visible && admitted.as_ref().is_err_and(|refusal| is_reached(refusal)) {
+        if can_slice && admitted.as_ref().is_err_and(|refusal| is_reached(refusal)) {
             admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now: admitted_at }).await;
         }
     }
@@ -308,7 +329,7 @@ async fn admit(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Result<Adm
             "calls under a hard limit wait until it has caught up; try again",
         ));
     }
-    let cap = cap(&permit, bound, &aim.facts);
+    let cap = cap(&permit, bound, facts.api, &aim.facts);
     let session_id =
         arrival.head.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(short).unwrap_or_default();
     let call = Call { accepted_at: arrival.accepted_at, balance_age_ms: permit.balance_age_ms, session_id };
@@ -329,7 +350,7 @@ fn facts(worker: &Worker, arrival: &Arrival, aim: &Aim, admitted_at: Time) -> ev
         attempt: 1,
         admitted_at,
         subject: Arc::clone(&arrival.subject),
-        api: arrival.api,
+        api: arrival.way.api,
         provider: aim.upstream.provider.name.clone(),
         model: aim.model.clone(),
         model_requested: aim.parsed.model.clone(),
@@ -340,11 +361,12 @@ fn facts(worker: &Worker, arrival: &Arrival, aim: &Aim, admitted_at: Time) -> ev
 }
 
 /// The cap that has to be written into the request, so that the hold is the most that can be billed.
-fn cap(permit: &Permit, bound: &Bound, facts: &ModelFacts) -> Option<Cap> {
+fn cap(permit: &Permit, bound: &Bound, api: Api, facts: &ModelFacts) -> Option<Cap> {
     let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.whole)?.output_cap else { return None };
-    let member = match facts.cap_field {
-        CapField::MaxTokens => CapMember::MaxTokens,
-        CapField::MaxCompletionTokens => CapMember::MaxCompletionTokens,
+    let member = match (CapMember::of(api), facts.cap_field) {
+        (Some(own), _) => own,
+        (None, CapField::MaxCompletionTokens) if api == Api::OpenAiChat => CapMember::MaxCompletionTokens,
+        (None, _) => CapMember::MaxTokens,
     };
     Some(Cap { member, tokens })
 }
@@ -363,7 +385,7 @@ fn refused(
         at: facts.admitted_at,
         call: arrival.call,
         subject: Arc::clone(&arrival.subject),
-        api: arrival.api,
+        api: arrival.way.api,
         provider: facts.provider.clone(),
         model: facts.model.clone(),
         model_requested: facts.model_requested.clone(),

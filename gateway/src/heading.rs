@@ -14,7 +14,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use http_body_util::{BodyExt as _, Limited};
 use memchr::memmem;
 use schemas::{
@@ -39,6 +39,7 @@ use crate::{
     settlement::End,
     sweep::Fired,
     upstream::{Answer, NoSlot, SendError, Sending, Upstream, answer_headers},
+    way::Way,
     witness::Witness,
     worker::Worker,
 };
@@ -71,7 +72,8 @@ impl Plan {
         parsed: Arc<Parsed>,
         encoding: Encoding,
     ) -> Self {
-        let strips_usage = parsed.api() == Api::OpenAiChat && parsed.stream && !parsed.wants_usage;
+        let asks = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
+        let strips_usage = asks && parsed.stream && !parsed.wants_usage;
         Self {
             parsed,
             strips_usage,
@@ -95,11 +97,12 @@ impl Plan {
             if estimate::is_to_load(encoding) {
                 drop(tokio::task::spawn_blocking(move || estimate::load(encoding)));
             }
-            let script = witness.by_frame().then(|| Script::new(attempt.facts.api, self.encoding));
+            let can = Script::is_of(attempt.facts.api) && witness.by_frame();
+            let script = can.then(|| Script::new(attempt.facts.api, self.encoding));
             Gate::new(sliced, script)
         });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
-        let pace = Pace { comment: witness.is_stream().then_some(self.comment), token_events: self.token_events };
+        let pace = Pace { comment: witness.takes_comments().then_some(self.comment), token_events: self.token_events };
         Flow::new(attempt, answer.body, (witness, gate), at_end, pace, (self.parsed, self.slot))
     }
 }
@@ -109,7 +112,7 @@ pub(crate) async fn send(
     upstream: &Upstream,
     mut attempt: Attempt,
     mut plan: Plan,
-    head: &request::Parts,
+    (way, head): (&Way, &request::Parts),
     body: Bytes,
 ) -> Result<Heading, Fault> {
     let timeouts = &upstream.provider.timeouts;
@@ -124,7 +127,7 @@ pub(crate) async fn send(
     };
     attempt.was_sent = true;
     let query = head.uri.query().and_then(without_key);
-    let sending = upstream.send(attempt.facts.api, &head.headers, query.as_deref(), body);
+    let sending = upstream.send(way, &attempt.facts.model, &head.headers, query.as_deref(), body);
     Ok(Heading { waiting: Some((sending, attempt, plan)) })
 }
 
@@ -185,15 +188,13 @@ async fn without_secret(relay: Relay, headers: &mut HeaderMap, from: &Provider) 
     Ok(body)
 }
 
-/// The headers that say how the body has to be read.
+/// The headers that say how the body has to be read, and those that report.
 fn kept_for_meter(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(2);
-    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
-        if let Some(value) = headers.get(&name) {
-            kept.insert(name, value.clone());
-        }
-    }
-    kept
+    let reports = |name: &HeaderName| name.as_str().starts_with("x-amzn-bedrock-");
+    let kept = headers
+        .iter()
+        .filter(|(name, _)| [header::CONTENT_TYPE, header::CONTENT_ENCODING].contains(name) || reports(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// What a provider says to us and not to its client.

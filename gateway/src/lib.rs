@@ -57,6 +57,7 @@ mod sweep;
 mod tell;
 pub mod translate;
 mod upstream;
+mod way;
 mod witness;
 mod worker;
 

@@ -307,7 +307,7 @@ impl Flow {
             _ => end,
         };
         match measured {
-            Some(measured) if is_whole && Estimable::is_needed(&measured) => {
+            Some(measured) if is_whole && Estimable::is_needed(self.attempt.facts.api, &measured) => {
                 let facts = &self.attempt.facts;
                 let estimable = Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured);
                 self.phase = Phase::Estimating(tokio::task::spawn_blocking(|| estimable.estimate()), end);

@@ -17,22 +17,30 @@ pub(crate) struct Target<'a> {
 }
 
 /// The dialect of an API.
-pub(crate) const fn dialect(api: Api) -> Dialect {
-    match api {
-        Api::OpenAiChat | Api::OpenAiEmbeddings => Dialect::OpenAi,
-        Api::AnthropicMessages | Api::AnthropicCountTokens => Dialect::Anthropic,
+pub(crate) fn dialect(api: Api) -> Dialect {
+    match api.vendor() {
+        "anthropic" => Dialect::Anthropic,
+        "google" => Dialect::Gemini,
+        "bedrock" => Dialect::Bedrock,
+        "cohere" => Dialect::Cohere,
+        _ => Dialect::OpenAi,
     }
 }
 
 /// The dialect in which a path that has no API of its own is answered.
 pub(crate) fn dialect_of_path(path: &str, headers: &HeaderMap) -> Dialect {
+    let begins =
+        |prefixes: &[&str]| prefixes.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}/")));
     let is_openai = path.ends_with("/v1/chat/completions") || path.ends_with("/v1/embeddings");
-    let is_anthropic = path == "/anthropic"
-        || path.starts_with("/anthropic/")
-        || path.starts_with("/v1/messages")
-        || path.starts_with("/openai/v1/messages")
-        || headers.contains_key("anthropic-version");
-    if is_anthropic && !is_openai { Dialect::Anthropic } else { Dialect::OpenAi }
+    let is_anthropic = begins(&["/anthropic", "/v1/messages", "/openai/v1/messages"]);
+    match () {
+        () if is_openai => Dialect::OpenAi,
+        () if is_anthropic || headers.contains_key("anthropic-version") => Dialect::Anthropic,
+        () if begins(&["/gemini", "/v1beta", "/v1beta1", "/v1alpha"]) => Dialect::Gemini,
+        () if begins(&["/bedrock", "/model"]) => Dialect::Bedrock,
+        () if begins(&["/cohere", "/v2"]) => Dialect::Cohere,
+        () => Dialect::OpenAi,
+    }
 }
 
 /// The target of a model. The first of a route's targets is taken.
@@ -45,6 +53,20 @@ pub(crate) fn target<'a>(models: &'a [ModelRoute], name: &'a str) -> Result<Targ
         ));
     };
     Ok(Target { provider: &target.provider, model: target.model.as_deref().unwrap_or(name) })
+}
+
+/// A provider that is named, and not a model.
+pub(crate) const fn named<'a>(provider: &'a str, model: &'a str) -> Target<'a> {
+    Target { provider, model }
+}
+
+/// The first provider of the routes that serves what names no model.
+pub(crate) fn any(models: &[ModelRoute], serves: impl Fn(&str) -> bool) -> Result<Target<'_>, Fault> {
+    let targets = models.iter().filter_map(|route| route.targets.first());
+    let found = targets.map(|target| target.provider.as_str()).find(|provider| serves(provider));
+    found
+        .map(|provider| named(provider, ""))
+        .ok_or_else(|| Fault::new(ErrorCode::UnknownModel, "no provider of this gateway serves this API"))
 }
 
 /// A client's text as it may stand in a message.
@@ -78,6 +100,9 @@ mod tests {
         assert_eq!(dialect_of_path("/v1/whatever", &headers), Dialect::OpenAi);
         assert_eq!(dialect_of_path("/v1/messages/batches", &headers), Dialect::Anthropic);
         assert_eq!(dialect_of_path("/anthropic/v1/x", &headers), Dialect::Anthropic);
+        assert_eq!(dialect_of_path("/v1beta/models/x:fly", &headers), Dialect::Gemini);
+        assert_eq!(dialect_of_path("/model/x/fly", &headers), Dialect::Bedrock);
+        assert_eq!(dialect_of_path("/v2/fly", &headers), Dialect::Cohere);
         headers.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
         assert_eq!(dialect_of_path("/v1/models", &headers), Dialect::Anthropic);
         assert_eq!(dialect_of_path("/v1/chat/completions", &headers), Dialect::OpenAi);

@@ -17,6 +17,8 @@ use schemas::{event::Api, time::Time, wire};
 use serde_json::{Value, json};
 use tokio::time::Sleep;
 
+use crate::{error::Dialect, route};
+
 /// Tokens in one frame of a stream.
 const GROUP: u64 = 4;
 /// The longest answer.
@@ -100,6 +102,7 @@ fn script(api: Api, body: &[u8], at: Time) -> Result<(bool, Script), (StatusCode
         Api::AnthropicMessages if cap.is_none() => Err(bad("max_tokens: Field required")),
         Api::AnthropicMessages if is_stream => Ok((true, Script::Messages(reply))),
         Api::AnthropicMessages => Ok((false, Script::Whole(json_bytes(&reply.message(true))))),
+        other => Err((StatusCode::NOT_FOUND, format!("the sandbox does not serve {}", other.name()))),
     }
 }
 
@@ -123,13 +126,9 @@ fn input_tokens(request: &Value) -> u64 {
 
 fn refusal(api: Api, status: StatusCode, message: &str) -> Bytes {
     let kind = if status == StatusCode::NOT_FOUND { "not_found_error" } else { "invalid_request_error" };
-    json_bytes(&match api {
-        Api::OpenAiChat | Api::OpenAiEmbeddings => {
-            json!({ "error": { "message": message, "type": kind, "param": null, "code": null } })
-        }
-        Api::AnthropicMessages | Api::AnthropicCountTokens => {
-            json!({ "type": "error", "error": { "type": kind, "message": message } })
-        }
+    json_bytes(&match route::dialect(api) {
+        Dialect::Anthropic => json!({ "type": "error", "error": { "type": kind, "message": message } }),
+        _ => json!({ "error": { "message": message, "type": kind, "param": null, "code": null } }),
     })
 }
 

@@ -105,9 +105,11 @@ pub struct Ended {
 pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: Ended) -> Settled {
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
-    let metered = attempt.api != schemas::event::Api::AnthropicCountTokens;
-    let usage = if metered { usage(end, status, read) } else { Usage::none() };
-    let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
+    // What is worked on apart is told by its id, once, and not with any of the answers that it stands in.
+    let usage = if attempt.api.is_free() || said.apart { Usage::none() } else { usage(end, status, read) };
+    let known = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
+    // Until it has been told nobody knows what it uses, so what was held for it stays held.
+    let whole = known && (attempt.api.is_free() || !said.apart);
     let spent = Spent { usage: &usage, cost: cost(book, &attempt, &said, &usage), whole };
     let (posted, counters) = limits.settle(lane, permit, &spent);
     let call = CallEnd {
@@ -189,16 +191,20 @@ struct Said {
     region: String,
     cost: Option<Pico>,
     response_id: String,
+    /// Whether it is worked on apart from this answer.
+    apart: bool,
 }
 
 impl Said {
     fn of(measured: Measured) -> (Option<Usage>, Self) {
+        let apart = measured.background.is_some();
         let said = Self {
+            apart,
             raw_usage: measured.raw_usage,
             model: measured.model_answered,
             service_tier: measured.service_tier,
             region: measured.region,
-            cost: measured.provider_cost,
+            cost: measured.provider_cost.filter(|_| !apart),
             response_id: measured.response_id,
         };
         (Some(measured.usage), said)

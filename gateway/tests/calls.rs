@@ -1,6 +1,9 @@
 //! Calls through a real gateway to a provider that replays, with real HTTP clients and a real journal on disk.
 
 #[cfg(test)]
+#[path = "calls/dialects.rs"]
+mod dialects;
+#[cfg(test)]
 #[path = "calls/edges.rs"]
 mod edges;
 #[cfg(test)]
@@ -318,7 +321,7 @@ async fn bad_requests_get_a_clear_error_and_change_nothing() {
     check("/v1/chat/completions", key, "{\"model\":\"unheard-of\",\"messages\":[]}", 404, "TG3006").await;
     check("/v1/messages", key, &good, 404, "TG3006").await;
     check("/v1/chat/completions", key, &long, 413, "TG3007").await;
-    check("/v1/responses", key, &good, 404, "TG3009").await;
+    check("/v1/files", key, &good, 404, "TG3009").await;
     check("/anthropic/v1/messages/batches", key, &good, 404, "TG3009").await;
     let nowhere = chat(json!({ "model": "nowhere" })).to_string();
     check("/v1/chat/completions", key, &nowhere, 502, "TG4001").await;

@@ -82,6 +82,8 @@ error_codes! {
     BadHeaders = "TG3015", 400, "The request's headers are not valid";
     BadEvent = "TG3016", 400, "A usage event is not valid";
     EventLowers = "TG3017", 403, "An amendment would lower what was used";
+    MalformedForm = "TG3020", 400, "The body is not a form that can be read";
+    NoPassthrough = "TG3021", 404, "The provider takes no calls of APIs that are not known here";
     NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
     NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
     AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";

@@ -14,8 +14,10 @@ use crate::{
     tokens::{Part, Usage, Vector},
 };
 
+mod api;
 mod learned;
 
+pub use api::{Api, Operation};
 pub use learned::{Learned, Move, Was, Why};
 
 /// One record of the `usage` topic.
@@ -91,43 +93,6 @@ pub struct Attempt {
     pub book: BookHash,
     /// The gateway that served it.
     pub gateway: Arc<str>,
-}
-
-/// An API that is metered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Api {
-    /// OpenAI chat completions.
-    OpenAiChat,
-    /// OpenAI embeddings.
-    OpenAiEmbeddings,
-    /// Anthropic messages.
-    AnthropicMessages,
-    /// Anthropic token counting: a request, never a charge.
-    AnthropicCountTokens,
-}
-
-impl Api {
-    /// Every API, in wire order.
-    pub const ALL: [Self; 4] =
-        [Self::OpenAiChat, Self::OpenAiEmbeddings, Self::AnthropicMessages, Self::AnthropicCountTokens];
-
-    /// The name in the `api` column.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OpenAiChat => "openai.chat",
-            Self::OpenAiEmbeddings => "openai.embeddings",
-            Self::AnthropicMessages => "anthropic.messages",
-            Self::AnthropicCountTokens => "anthropic.count_tokens",
-        }
-    }
-
-    /// Whose dialect it is: the name of its prices where the provider has none of its own.
-    pub const fn vendor(self) -> &'static str {
-        match self {
-            Self::OpenAiChat | Self::OpenAiEmbeddings => "openai",
-            Self::AnthropicMessages | Self::AnthropicCountTokens => "anthropic",
-        }
-    }
 }
 
 /// An amount of one instance that an attempt holds, in the limit's unit.

@@ -71,6 +71,7 @@ targets! {
     amounts: 2_000,
     config: 500,
     events: 500,
+    eventstream: 200,
     headers: 1_000,
     json: 1_000,
     meter: 300,

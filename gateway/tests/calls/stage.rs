@@ -17,8 +17,8 @@ use gateway::{
 use journal::{Journal, Options};
 use schemas::{
     config::{
-        BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, Provider, Secret, Server, Target, Timeouts, TokenEvents,
-        UsageInStream,
+        AwsKeys, BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts,
+        TokenEvents, UsageInStream,
     },
     event::{Admitted, Event, Settled},
     fixture,
@@ -86,7 +86,24 @@ fn provider(name: &str, dialect: Dialect, address: Option<SocketAddr>, setting: 
         usage_in_stream: setting.usage_in_stream,
         forward: vec!["x-custom".into()],
         frame_delay: setting.frame_delay,
+        more: More {
+            passthrough: dialect == Dialect::OpenAi,
+            api_version: (dialect == Dialect::Azure).then(|| "2026-01-01".to_owned()),
+            ..More::default()
+        },
     }
+}
+
+/// A provider whose requests are signed.
+fn bedrock(address: SocketAddr, setting: &Setting) -> Provider {
+    let aws = AwsKeys {
+        region: "us-east-1".into(),
+        access_key_id: Secret::new("AKIDEXAMPLE"),
+        secret_access_key: Secret::new(SECRET),
+        session_token: Secret::default(),
+    };
+    let plain = provider("bedrock", Dialect::Bedrock, Some(address), setting);
+    Provider { api_key: Secret::default(), more: More { aws: Some(aws), ..More::default() }, ..plain }
 }
 
 fn policy() -> PolicyView {
@@ -111,6 +128,15 @@ fn policy() -> PolicyView {
             route("claude-*", "anthropic", None),
             route("sandbox/*", "sandbox", None),
             route("nowhere", "gone", None),
+            route("gemini-*", "gemini", None),
+            route("fast", "gemini", Some("gemini-2.5-flash")),
+            route("us.anthropic.*", "bedrock", None),
+            route("command-*", "cohere", None),
+            route("rerank-*", "cohere", None),
+            route("deployed", "azure", Some("my-gpt")),
+            route("whisper-*", "openai", None),
+            route("heard", "openai", Some("whisper-1")),
+            route("tts-*", "openai", None),
         ],
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
         ..fixture::policy(Vec::new(), book.hash())
@@ -142,6 +168,10 @@ impl Stage {
             providers: vec![
                 provider("openai", Dialect::OpenAi, Some(upstream), &setting),
                 provider("anthropic", Dialect::Anthropic, Some(upstream), &setting),
+                provider("gemini", Dialect::Gemini, Some(upstream), &setting),
+                provider("cohere", Dialect::Cohere, Some(upstream), &setting),
+                provider("azure", Dialect::Azure, Some(upstream), &setting),
+                bedrock(upstream, &setting),
                 provider("sandbox", Dialect::Sandbox, None, &setting),
             ],
             limits: Limits::new(Arc::clone(&journal), LANES),

@@ -195,6 +195,7 @@ impl Call {
             provider_cost: None,
             finish: Finish::Complete,
             visible: Visible::default(),
+            background: None,
         })
     }
 

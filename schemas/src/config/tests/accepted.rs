@@ -243,3 +243,27 @@ fn the_default_file_works_with_nothing_else() {
         assert!(config.limits.iter().any(|limit| limit.mode == mode), "{mode:?}");
     }
 }
+
+#[test]
+fn a_preset_says_what_is_known_of_a_provider() {
+    let config = good(
+        "providers:
+  - { name: g, dialect: groq, api_key: k }
+  - { name: m, dialect: mistral, base_url: \"https://proxy.example/v1\", usage_in_stream: never }
+  - { name: o, dialect: ollama }
+  - { name: v, dialect: gemini, api_key: k, passthrough: true }
+  - { name: b, dialect: bedrock, base_url: \"https://bedrock-runtime.eu-west-1.amazonaws.com\", access_key_id: id, secret_access_key: very }
+  - { name: a, dialect: azure, base_url: \"https://x.openai.azure.com\", api_key: k, api_version: \"2026-01-01\" }
+",
+    );
+    let [groq, mistral, ollama, gemini, bedrock, azure] = config.providers.as_slice() else { panic!("{config:?}") };
+    let url = |provider: &Provider| provider.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert_eq!((groq.dialect, url(groq).as_str()), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
+    assert_eq!((url(mistral).as_str(), mistral.usage_in_stream), ("https://proxy.example/v1", UsageInStream::Never));
+    assert!(ollama.more.keyless && !groq.more.keyless && url(ollama).starts_with("http://127.0.0.1"));
+    assert_eq!((gemini.dialect, gemini.more.passthrough, groq.more.passthrough), (Dialect::Gemini, true, false));
+    let aws = bedrock.more.aws.as_ref().unwrap();
+    assert_eq!((aws.region.as_str(), aws.session_token.is_empty()), ("eu-west-1", true));
+    assert!(!format!("{bedrock:?}").contains("very"));
+    assert_eq!(azure.more.api_version.as_deref(), Some("2026-01-01"));
+}
