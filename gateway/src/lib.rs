@@ -13,7 +13,8 @@
 //!    taken over; if the process dies, `recover` settles at the next start.
 //! 9. `sweep` keeps deadlines and watermarks, `report` tells metering each second, [`obey`] follows what metering decides.
 //!
-//! [`translate`] carries a call to a provider of another dialect, and its answer back.
+//! [`translate`] says a call in the dialect of a provider that speaks another, and its answer in the client's; `carry` is where it meets
+//! steps 3 and 7.
 //!
 //! Beside calls: `tell` takes usage that passed elsewhere, as [`external`] reads it.
 //!
@@ -24,6 +25,7 @@ mod attempt;
 mod authenticate;
 mod body;
 mod call;
+mod carry;
 mod connection;
 mod drainer;
 mod emit;

@@ -70,6 +70,8 @@ pub struct To<'a> {
     pub max_output: Option<u64>,
     /// Whether the cap of a chat is `max_tokens`, as most but OpenAI name it.
     pub old_cap: bool,
+    /// Whether a chat has to ask for usage in its stream.
+    pub ask_usage: bool,
 }
 
 /// A client's request, read.

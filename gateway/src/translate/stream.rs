@@ -18,8 +18,6 @@ use crate::translate::{
 pub enum End {
     /// The provider's stream was read to its end.
     Complete,
-    /// It is ended here, as one that reached its cap; the reason is JSON.
-    Cut(String),
     /// It broke off, or could not be read.
     Broken(String),
 }
@@ -39,6 +37,8 @@ pub struct Stream {
     writer: Writer,
     block: Option<Block>,
     stop: Option<Stop>,
+    /// Why it was cut, as JSON.
+    why: Option<String>,
     ledger: Ledger,
     is_over: bool,
 }
@@ -52,7 +52,7 @@ impl Stream {
             Client::OpenAiResponses => Writer::Responses(openai_responses::answer_out::Writer::new(told)),
             Client::AnthropicMessages => Writer::Messages(anthropic::answer_out::Writer::new(told)),
         };
-        Self { to, reader, writer, block: None, stop: None, ledger: Ledger::default(), is_over: false }
+        Self { to, reader, writer, block: None, stop: None, why: None, ledger: Ledger::default(), is_over: false }
     }
 
     /// Takes an event's data, and its name where that is not in the data (Bedrock), and gives the frames for the client.
@@ -83,6 +83,7 @@ impl Stream {
             Event::Open(block) => self.block = Some(block.clone()),
             Event::Stop(stop) => self.stop = Some(stop.clone()),
             Event::Fault(fault) => return self.fail(fault, out),
+            Event::Aside(aside) => self.why = Some(aside.clone()),
             _ => {}
         }
         let closes = event == Event::Close;
@@ -102,9 +103,8 @@ impl Stream {
         if self.is_over {
             return out;
         }
-        let (stop, why) = match (end, self.stop.take()) {
-            (End::Complete, Some(stop)) => (stop, None),
-            (End::Cut(why), _) => (Stop::Length, Some(why)),
+        let stop = match (end, self.stop.take()) {
+            (End::Complete, Some(stop)) => stop,
             (End::Complete, None) => {
                 self.break_off("the provider's answer ended before its end".to_owned(), &mut out);
                 return out;
@@ -118,7 +118,7 @@ impl Stream {
             self.write(Event::Close, &mut out);
         }
         self.is_over = true;
-        let aside = self.aside(why.as_deref());
+        let aside = self.aside();
         match &mut self.writer {
             Writer::Chat(writer) => writer.end(&stop, usage, aside, &mut out),
             Writer::Responses(writer) => writer.end(&stop, usage, aside, &mut out),
@@ -128,12 +128,12 @@ impl Stream {
     }
 
     /// What the last frame says in a member of ours: why it was cut, and what of the answer was not carried.
-    fn aside(&mut self, why: Option<&str>) -> Option<Json> {
+    fn aside(&mut self) -> Option<Json> {
         let lines = std::mem::take(&mut self.ledger).lines();
-        let mut aside = why.and_then(Json::raw_object).unwrap_or_else(|| object! {});
-        if let Json::Raw(_) = aside {
-            return Some(aside);
+        if let Some(why) = self.why.take().and_then(|why| Json::raw_object(&why)) {
+            return Some(why);
         }
+        let mut aside = object! {};
         aside.put_full("not_carried", lines.into_iter().map(Json::from).collect());
         (!aside.is_bare()).then_some(aside)
     }

@@ -28,7 +28,10 @@ impl Reader {
             Some("content_block_start") => self.block(event.need("content_block")?, out, ledger)?,
             Some("content_block_delta") => self.delta(event.need("delta")?, out, ledger)?,
             Some("content_block_stop") => self.close(out),
-            Some("message_delta") => self.stop(&mut event.need("delta")?.object()?, out, ledger)?,
+            Some("message_delta") => {
+                self.stop(&mut event.need("delta")?.object()?, out, ledger)?;
+                out.extend(event.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
+            }
             Some("error") => out.push(Event::Fault(fault(event.need("error")?)?)),
             _ => {}
         }

@@ -148,7 +148,7 @@ impl Writer {
     }
 
     pub(crate) fn event(&mut self, event: Event, block: Option<&Block>, out: &mut String) {
-        if !matches!(event, Event::Model(_) | Event::Stop(_) | Event::Fault(_)) {
+        if !matches!(event, Event::Model(_) | Event::Stop(_) | Event::Fault(_) | Event::Aside(_)) {
             self.begin(out);
         }
         match event {
@@ -181,7 +181,7 @@ impl Writer {
                 self.start(redacted(&seal), out);
                 self.stop(out);
             }
-            Event::Stop(_) | Event::Fault(_) => {}
+            Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) enum Event {
     Sealed(Seal),
     Stop(Stop),
     Fault(Fault),
+    /// What this gateway says beside an answer that it has cut.
+    Aside(String),
 }
 
 /// What opens and closes blocks for a reader, so that they do not overlap and every thinking ends with its proof.
@@ -138,7 +140,7 @@ impl Answer {
                     *seal = proof;
                 }
             }
-            Event::Close => {}
+            Event::Close | Event::Aside(_) => {}
             Event::Sealed(seal) => self.parts.push(What::Sealed(seal)),
             Event::Stop(stop) => self.stop = Some(stop),
             Event::Fault(fault) => self.fault = Some(fault),

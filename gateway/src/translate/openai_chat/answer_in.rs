@@ -49,6 +49,7 @@ impl Reader {
             self.choice(&mut choice, out, ledger)?;
         }
         body.skip(&ASIDE);
+        out.extend(body.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
         Ok(())
     }
 

@@ -178,7 +178,7 @@ impl Writer {
                 self.detail(hidden(self.thoughts, &seal, None), out);
                 self.thoughts += 1;
             }
-            Event::Stop(_) | Event::Fault(_) => {}
+            Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
         }
     }
 

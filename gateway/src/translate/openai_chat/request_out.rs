@@ -55,8 +55,10 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     }
     body.put_some("user", asked.user.as_ref().map(|(_, user)| user));
     if asked.stream {
-        // Usage is asked for as in any other request, where the provider's configuration says so.
         body.put("stream", true);
+        if to.ask_usage {
+            body.put("stream_options", object! { "include_usage": true });
+        }
     }
     Ok(body)
 }

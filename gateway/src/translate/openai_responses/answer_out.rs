@@ -197,7 +197,7 @@ impl Writer {
                 self.model = Some(model);
                 return;
             }
-            Event::Stop(_) | Event::Fault(_) => return,
+            Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => return,
             _ => self.begin(out),
         }
         match event {
@@ -215,7 +215,7 @@ impl Writer {
                 self.added(item.clone(), out);
                 self.done(item, out);
             }
-            Event::Model(_) | Event::Stop(_) | Event::Fault(_) => {}
+            Event::Model(_) | Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
         }
     }
 
