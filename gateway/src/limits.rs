@@ -17,7 +17,7 @@ use schemas::{
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::{OnExceed, Unit},
+    limit::{OnExceed, Target, Unit},
     money::Pico,
     subject::Subject,
     time::Time,
@@ -246,6 +246,12 @@ impl Limits {
             Move { home, limit: id, values, window: attempt.admitted_at, amount }
         });
         moves.filter(|moved| moved.amount != 0).collect()
+    }
+
+    /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall
+    /// under it.
+    pub(crate) fn left(&self, limit: &str, of: Target<'_>, now: Time) -> Option<u8> {
+        self.lock().left(limit, of, now)
     }
 
     /// Whether a lane remembers as many external events as it can.

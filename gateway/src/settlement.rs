@@ -11,7 +11,7 @@ use schemas::{
     money::Pico,
     price::{self, Book, Key},
     time::Time,
-    tokens::{Completeness, Doubt, Part, Usage, Vector},
+    tokens::{Completeness, Doubt, Part, Usage},
 };
 
 use crate::{
@@ -45,6 +45,11 @@ pub enum End {
 }
 
 impl End {
+    /// Whether the provider failed, so that another may be asked.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Refused | Self::NotSent | Self::NoAnswer | Self::Truncated | Self::TimedOut)
+    }
+
     /// What the row of the attempt says.
     pub const fn outcome(self) -> Outcome {
         match self {
@@ -93,15 +98,12 @@ pub struct Ended {
     pub ttft_ms: Option<u64>,
     /// When it ended.
     pub settled_at: Time,
-    /// When the call was accepted.
-    pub accepted_at: Time,
-    /// The age of the oldest balance that admitted it.
-    pub balance_age_ms: u64,
-    /// The session that the client named.
-    pub session_id: String,
+    /// What is known of the call, and of its attempts before this one.
+    pub call: CallEnd,
 }
 
-/// Ends an attempt: settles its limits and makes its last record. `lane` is its tenant's, `book` the one it was admitted under.
+/// Ends an attempt: settles its limits and makes its last record, which ends the call too. `lane` is its tenant's, `book` the one it
+/// was admitted under.
 pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: Ended) -> Settled {
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
@@ -110,14 +112,7 @@ pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: E
     let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
     let spent = Spent { usage: &usage, cost: cost(book, &attempt, &said, &usage), whole };
     let (posted, counters) = limits.settle(lane, permit, &spent);
-    let call = CallEnd {
-        attempts: attempt.attempt,
-        outcome: end.outcome(),
-        accepted_at: ended.accepted_at,
-        balance_age_ms: ended.balance_age_ms,
-        session_id: ended.session_id,
-        earlier: Vector::default(),
-    };
+    let call = CallEnd { attempts: attempt.attempt, outcome: end.outcome(), ..ended.call };
     Settled {
         attempt,
         settled_at,
@@ -135,6 +130,13 @@ pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: E
         counters,
         call: Some(call),
     }
+}
+
+/// Says that a call goes on after this attempt: its record does not end the call. Gives what the next attempt has to know.
+pub fn go_on(settled: &mut Settled, book: &Book) -> Option<CallEnd> {
+    let answered = (settled.service_tier.as_str(), settled.model_answered.as_str());
+    let cost = rated(book, &settled.attempt, answered, &settled.usage).ok();
+    Some(settled.call.take()?.goes_on(&settled.usage, cost))
 }
 
 /// What these holds would be settled with if nothing more were heard of the attempt; nothing where nothing was reported.
@@ -207,6 +209,8 @@ impl Said {
 
 #[cfg(test)]
 mod tests {
+    use schemas::tokens::Vector;
+
     use super::*;
 
     fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {

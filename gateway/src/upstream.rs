@@ -23,7 +23,10 @@ use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, Error as ClientError, ResponseFuture},
+    client::legacy::{
+        Client, Error as ClientError, ResponseFuture,
+        connect::{CaptureConnection, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use schemas::{
@@ -159,12 +162,20 @@ impl Upstream {
         slot.ok().and_then(Result::ok).map(Some).ok_or(NoSlot)
     }
 
-    /// Sends a request of a client on. `headers` and `query` are the client's own.
-    pub(crate) fn send(&self, api: Api, headers: &HeaderMap, query: Option<&str>, body: Bytes) -> Sending {
+    /// Sends a request of a client on. `headers` and `query` are the client's own. Where `captures` is said, it tells when there is a
+    /// connection for it.
+    pub(crate) fn send(
+        &self,
+        api: Api,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        body: Bytes,
+        captures: bool,
+    ) -> (Sending, Option<CaptureConnection>) {
         match &self.kind {
             Kind::Sandbox => {
                 let answer = sandbox::answer(api, &body, self.provider.frame_delay, now());
-                Sending::Sandbox(Some(Box::new(answer)))
+                (Sending::Sandbox(Some(Box::new(answer))), None)
             }
             Kind::Http(remote) => {
                 let Remote { client, base, secret } = &**remote;
@@ -177,7 +188,8 @@ impl Upstream {
                 if let Some((name, value)) = secret {
                     head.insert(name.clone(), value.clone());
                 }
-                Sending::Http(client.request(request))
+                let captured = captures.then(|| capture_connection(&mut request));
+                (Sending::Http(client.request(request)), captured)
             }
         }
     }

@@ -15,6 +15,7 @@ mod model;
 mod provider;
 mod reader;
 mod remark;
+mod routing;
 mod secret;
 mod server;
 mod store;
@@ -28,6 +29,7 @@ pub use clear::{ClearKey, InTheClear, in_the_clear};
 pub use model::{ModelRoute, Target};
 pub use provider::{Dialect, Provider, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};
+pub use routing::{By, Cause, MOST_TARGETS, MOST_WEIGHT, Patience, Retry, Strategy, When};
 pub use secret::Secret;
 pub use server::{Cors, MeteringConfig, Server, TokenEvents};
 pub use store::{Fsync, Kafka, LakeUrl, Listen, Log};
@@ -192,8 +194,10 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let prices = reader.or(&sections, "prices", Vec::new(), |reader, node| reader.list(node, "prices", store::path));
     let providers = sections.get("providers").map(|node| provider::read(reader, node)).unwrap_or_default();
     let server = reader.or(&sections, "server", Server::default(), server::server);
+    let known_limits = names(sections.get("limits"));
+    let known = model::Known { providers: &known_providers, limits: &known_limits, log: &log };
     let Models { routes, book } =
-        sections.get("models").map(|node| model::read(reader, node, &known_providers, &log)).unwrap_or_default();
+        sections.get("models").map(|node| model::read(reader, node, known)).unwrap_or_default();
     let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut in_clear)).unwrap_or_default();
     let known = limit::Known { tenants: &known_tenants, providers: &known_providers, models: &known_models };
     let limits = sections.get("limits").map(|node| limit::read(reader, node, known)).unwrap_or_default();

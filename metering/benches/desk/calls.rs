@@ -137,10 +137,7 @@ impl Desk {
             call: Some(CallEnd {
                 attempts: 1,
                 outcome: Outcome::Complete,
-                accepted_at: at,
-                balance_age_ms: 40,
-                session_id: String::new(),
-                earlier: Vector::default(),
+                ..CallEnd::begun(at, 40, String::new())
             }),
             ..Settled::bare(attempt.clone(), at, Outcome::Complete, Usage::exact(vector))
         };

@@ -5,7 +5,7 @@ use gateway::{
     settlement::{self, End, Ended},
 };
 use schemas::{
-    event::{Admitted, Event, Streamed},
+    event::{Admitted, CallEnd, Event, Streamed},
     id::Lane,
     tokens::Completeness,
 };
@@ -216,9 +216,7 @@ impl World {
             status: 200,
             ttft_ms: None,
             settled_at: door.clock.now(),
-            accepted_at: door.clock.now(),
-            balance_age_ms: 0,
-            session_id: String::new(),
+            call: CallEnd::begun(door.clock.now(), 0, String::new()),
         };
         let facts = ended.attempt.clone();
         let settled = settlement::settle(&process.limits, lane, permit, &book, ended);

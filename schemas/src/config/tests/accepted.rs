@@ -163,7 +163,7 @@ fn variables_expand_inside_values() {
 
 #[test]
 fn the_most_exact_route_is_found_in_any_order() {
-    let route = |name: &str| ModelRoute { name: name.into(), targets: Vec::new() };
+    let route = |name: &str| ModelRoute { name: name.into(), ..ModelRoute::default() };
     let names = ["*", "gpt-*", "gpt-5*", "gpt-5-mini", "claude-*"];
     let cases = [
         ("gpt-5-mini", Some("gpt-5-mini")),
