@@ -3,9 +3,9 @@
 //! Whatever happens (an answer, a refusal, a deadline, a client that left, a shutdown) ends in [`Attempt::settle`], which
 //! consumes the permit; an attempt that is dropped settles itself. What is not known is never called zero: it stays held.
 //!
-//! Where another attempt may follow a failure, its limits are settled at once and its record is kept back until that is decided: it
-//! says whether the call ends with it. The next attempt's admission is written before it, so that a crash at any moment finds the
-//! call open or ended, once. An attempt that nobody follows up writes its record when it is dropped.
+//! Where another attempt may follow a failure, what is not needed of its holds is let go of and its record is kept back until that is
+//! decided: it says whether the call ends with it. The next attempt's admission is written before it, so that a crash at any moment
+//! finds the call open or ended, once. An attempt that nobody follows up settles and writes its record when it is dropped.
 
 use std::{
     sync::Arc,
@@ -25,7 +25,7 @@ use crate::{
     health::Ride,
     limits::{Extension, Permit, Sliced},
     meter::Measured,
-    settlement::{self, End, Ended},
+    settlement::{self, Account, End, Ended},
     sweep::{Flights, Watch},
     worker::Worker,
 };
@@ -49,13 +49,16 @@ pub(crate) struct Attempt {
     call: Option<CallEnd>,
     /// Whether another attempt may follow if it fails.
     may_go_on: bool,
-    /// Its last record, kept back until it is decided whether the call goes on.
-    kept: Option<Box<Settled>>,
-    /// The last record of the attempt before, to be written after the admission of this one.
-    before: Option<Box<Settled>>,
+    /// What it came to, kept back until it is decided whether the call goes on.
+    kept: Option<Box<Kept>>,
+    /// What the attempt before came to, to be settled and written after the admission of this one.
+    before: Option<Box<Kept>>,
     /// Its place at a target that is one of several.
     ride: Option<Ride>,
 }
+
+/// What an attempt came to, and what it still holds for that.
+type Kept = (Account, Permit);
 
 /// The place of an attempt among those open at its worker, from before its admission. It closes with the attempt's last
 /// record, or, if there never was a first one, when it is dropped.
@@ -127,7 +130,7 @@ impl Attempt {
     /// The next attempt of the call, which goes on with it; nothing if it ended with this one.
     pub(crate) fn next(&mut self, facts: event::Attempt, permit: Permit, balance_age_ms: u64) -> Result<Self, Permit> {
         let Some((mut kept, flight)) = self.kept.take().zip(self.flight.take()) else { return Err(permit) };
-        let Some(mut call) = settlement::go_on(&mut kept, &self.book) else { return Err(permit) };
+        let Some(mut call) = kept.0.go_on() else { return Err(permit) };
         call.balance_age_ms = call.balance_age_ms.max(balance_age_ms);
         let book = Arc::clone(&self.book);
         let mut next = Self::new(Arc::clone(&self.worker), (flight, self.lane), facts, permit, book, call);
@@ -178,7 +181,7 @@ impl Attempt {
             self.facts = admitted.attempt;
         }
         if let Some(before) = self.before.take() {
-            drop(self.worker.write(self.lane, &Event::Settled(before), None));
+            drop(self.write_end(*before, false));
         }
         ticket
     }
@@ -273,28 +276,32 @@ impl Attempt {
             settled_at: now(),
             call: self.call.take().unwrap_or_else(|| CallEnd::begun(Time::ZERO, 0, String::new())),
         };
-        let settled = Box::new(settlement::settle(&self.worker.shared.limits, self.lane, permit, &self.book, ended));
-        let Settled { attempt, outcome, usage, settled_at, .. } = &*settled;
+        let account = settlement::account(&self.book, ended);
+        let Settled { attempt, outcome, usage, settled_at, .. } = account.settled();
         self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
         if self.may_go_on && end.is_failure() {
-            self.kept = Some(settled);
+            let mut permit = permit;
+            account.let_go(&self.worker.shared.limits, &mut permit);
+            self.kept = Some(Box::new((account, permit)));
             return None;
         }
-        Some(self.write_end(settled))
+        Some(self.write_end((account, permit), true))
     }
 
     /// The call ends with this attempt after all: its record is written, if it was kept back.
     pub(crate) fn conclude(&mut self) -> Option<Ticket> {
         let kept = self.kept.take()?;
-        Some(self.write_end(kept))
+        Some(self.write_end(*kept, true))
     }
 
-    fn write_end(&mut self, settled: Box<Settled>) -> Ticket {
-        let closes = self.flight.as_mut().map(|flight| {
+    /// Settles the limits and writes the record, at once one after the other.
+    fn write_end(&mut self, (account, permit): Kept, is_last: bool) -> Ticket {
+        let settled = account.post(&self.worker.shared.limits, self.lane, permit);
+        let closes = self.flight.as_mut().filter(|_| is_last).map(|flight| {
             flight.closes_with_record = true;
             flight.index
         });
-        self.worker.write(self.lane, &Event::Settled(settled), closes)
+        self.worker.write(self.lane, &Event::Settled(Box::new(settled)), closes)
     }
 }
 
@@ -303,7 +310,7 @@ impl Drop for Attempt {
         let end = if self.was_sent { End::ClientGone } else { End::ClientGoneBefore };
         drop(self.settle(end, None));
         // Nobody waited for what would have come next.
-        if let Some(call) = self.kept.as_mut().and_then(|kept| kept.call.as_mut()) {
+        if let Some(call) = self.kept.as_mut().and_then(|kept| kept.0.call()) {
             call.outcome = Outcome::ClientGone;
         }
         drop(self.conclude());

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
-use memchr::memmem;
 use hyper_util::client::legacy::connect::CaptureConnection;
+use memchr::memmem;
 use schemas::{
     config::{Cause, Provider, Retry, Timeouts, TokenEvents},
     error_code::ErrorCode,
@@ -80,6 +80,8 @@ pub(crate) struct Failed {
     pub(crate) cause: Option<Cause>,
     /// How long the provider asks to be left alone.
     pub(crate) retry_after: Option<Duration>,
+    /// What the client is told beside, if it is told the provider's answer.
+    pub(crate) beside: HeaderMap,
 }
 
 /// Where the attempt is.
@@ -224,7 +226,8 @@ pub(crate) async fn answer(
 
 impl Failed {
     fn of(held: Option<Held>, said: Said, from: &Arc<Upstream>) -> Box<Self> {
-        Box::new(Self { held, said, from: Arc::clone(from), status: 0, cause: None, retry_after: None })
+        let (from, beside) = (Arc::clone(from), HeaderMap::new());
+        Box::new(Self { held, said, from, status: 0, cause: None, retry_after: None, beside })
     }
 
     /// An attempt that is over for a reason of ours.
@@ -279,6 +282,7 @@ impl Failed {
                 let Answer { status, mut headers, body } = *answer;
                 let body = whole(Unmetered(body), &from.name).await?;
                 answer_headers(&mut headers);
+                headers.extend(self.beside);
                 stamp(&mut headers, call);
                 let mut response = Response::new(Body::from(without_secret(body, &mut headers, from)));
                 *response.status_mut() = status;
@@ -391,13 +395,7 @@ fn broke(broken: Broken, provider: &str) -> Fault {
 }
 
 /// Settles an attempt that has no answer for the client, and waits until that is written down, unless another one may follow.
-async fn failed(
-    mut attempt: Attempt,
-    end: End,
-    said: Said,
-    cause: Option<Cause>,
-    from: &Arc<Upstream>,
-) -> Box<Failed> {
+async fn failed(mut attempt: Attempt, end: End, said: Said, cause: Option<Cause>, from: &Arc<Upstream>) -> Box<Failed> {
     if let Some(ticket) = attempt.settle(end, None) {
         // Whether or not it could be written now, the client is told the same; the record stays in the buffer.
         let _ = ticket.await;

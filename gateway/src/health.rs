@@ -169,7 +169,8 @@ impl Ride {
             Some(false) => {
                 state.failures = state.failures.saturating_add(1);
                 if !cooldown.is_zero() && (self.is_trial || state.failures >= FAILURES) {
-                    let wait = cooldown.saturating_mul(1 << state.opened.min(MOST_DOUBLINGS)).min(LONGEST.max(cooldown));
+                    let wait =
+                        cooldown.saturating_mul(1 << state.opened.min(MOST_DOUBLINGS)).min(LONGEST.max(cooldown));
                     state.until = at.checked_add(wait).max(state.until);
                     (state.opened, state.failures) = (state.opened.saturating_add(1), 0);
                 }

@@ -276,6 +276,18 @@ impl Limits {
         (posted, counters)
     }
 
+    /// Lets go of what an attempt that is over will not need of its holds. The rest stays held, not used, until it is settled: what is
+    /// used counts from the moment when a record says so.
+    pub(crate) fn let_go(&self, permit: &mut Permit, spent: &Spent<'_>) {
+        let mut book = self.lock();
+        for hold in &mut permit.holds {
+            if let Some(slot) = book.slot_mut(hold.instance) {
+                let (used, provision) = split(slot.limit.unit, hold.amount, spent);
+                slot.let_go(hold, used + provision);
+            }
+        }
+    }
+
     /// Takes back a permit of which nothing was used: not even the request itself counts.
     pub fn give_back(&self, permit: Permit) {
         let mut book = self.lock();

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use journal::{Draft, Journal, Record};
 use schemas::{
-    event::{Admitted, Attempt, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
+    event::{
+        Admitted, Attempt, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed,
+    },
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
     time::{Time, now},
     tokens::{Completeness, Doubt, Usage},
@@ -235,6 +237,7 @@ mod tests {
         event::Reported,
         fixture,
         id::{InstanceId, Offset},
+        tokens::Vector,
     };
 
     use super::*;
@@ -276,5 +279,51 @@ mod tests {
             .map(|predecessor| predecessor.counters.iter().map(|counter| counter.used).collect())
             .collect();
         assert_eq!(told, [vec![], vec![9, 2], vec![2]]);
+    }
+
+    fn records(events: Vec<Event>) -> Vec<Result<Record, journal::Error>> {
+        let record = |(place, event): (usize, Event)| {
+            let header =
+                journal::Header { producer: ProducerId::from_bytes([1; 16]), seq: Seq(place as u64 + 1), hash: 0 };
+            let body = Bytes::from(wire::encode_event(&event));
+            Ok(Record { lane: Lane(0), offset: Offset(place as u64), header, body })
+        };
+        events.into_iter().enumerate().map(record).collect()
+    }
+
+    #[test]
+    fn a_call_ends_once_wherever_between_its_attempts_the_process_died() {
+        let attempt = |attempt: u16| {
+            let at = Time::from_micros(i64::from(attempt));
+            Attempt { attempt, ..fixture::attempt(CallId::from_bytes([1; 16]), at) }
+        };
+        let admitted = |number| Event::Admitted(Box::new(Admitted { attempt: attempt(number), holds: Vec::new() }));
+        let used = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
+        let goes_on = |number| {
+            let bare = Settled::bare(attempt(number), Time::ZERO, Outcome::ProviderError, used.clone());
+            Event::Settled(Box::new(bare))
+        };
+        // What was written, and what is found: the attempts that are open, what is known of those before, and when the call began.
+        for (written, open, known, earlier) in [
+            (vec![admitted(1)], vec![1], true, 0),
+            (vec![admitted(1), admitted(2)], vec![1, 2], false, 0),
+            (vec![admitted(1), admitted(2), goes_on(1)], vec![2], true, 5),
+            (vec![admitted(1), admitted(2), goes_on(1), admitted(3)], vec![2, 3], false, 5),
+            (vec![admitted(1), admitted(2), goes_on(1), admitted(3), goes_on(2)], vec![3], true, 10),
+            (vec![admitted(3)], vec![3], false, 0),
+        ] {
+            let (events, last) = (written.len(), *open.last().unwrap());
+            let first = first_events(records(written).into_iter(), None, 1, "g", Time::ZERO).unwrap();
+            let ends: Vec<&Settled> = first
+                .iter()
+                .filter_map(|(_, event)| if let Event::Settled(settled) = event { Some(&**settled) } else { None })
+                .collect();
+            assert_eq!(ends.iter().map(|end| end.attempt.attempt).collect::<Vec<_>>(), open, "{events}");
+            assert!(ends.iter().all(|end| end.call.is_some() == (end.attempt.attempt == last)));
+            let end = ends.last().unwrap().call.as_ref().unwrap();
+            assert_eq!((end.attempts, end.outcome, end.earlier_cost), (last, Outcome::Unknown, None));
+            assert_eq!((!end.earlier_unknown, end.earlier.uncached_input), (known, earlier), "{events}");
+            assert_eq!(end.accepted_at, attempt(if events > 1 { 1 } else { last }).admitted_at);
+        }
     }
 }

@@ -83,7 +83,8 @@ pub(crate) fn dialect_of_path(path: &str, headers: &HeaderMap) -> Dialect {
 
 /// Whether all that a target asks of a call is so. `left` says how much of a limit is left, in percent.
 pub(crate) fn takes(target: &Target, asker: &Asker<'_>, left: impl Fn(&str) -> Option<u8>) -> bool {
-    let is = |wanted: &str, value: &str| wanted.strip_suffix('*').map_or(wanted == value, |start| value.starts_with(start));
+    let is =
+        |wanted: &str, value: &str| wanted.strip_suffix('*').map_or(wanted == value, |start| value.starts_with(start));
     target.when.iter().all(|when| match when {
         When::Is(dimension, wanted) => {
             dimension.of_caller(asker.subject).is_some_and(|value| !value.is_empty() && is(wanted, value))
@@ -175,7 +176,8 @@ fn sticky_key(by: &By, asker: &Asker<'_>) -> Option<u64> {
 /// How much a caller is drawn to a target: the largest of as many draws as it has weight, so that the share of each is its weight, and
 /// a target that comes or goes moves no callers but its own (rendezvous hashing).
 fn affinity(key: u64, target: &Target) -> u64 {
-    let own = seed(target.provider.as_bytes()) ^ seed(target.model.as_deref().unwrap_or_default().as_bytes()).rotate_left(1);
+    let own =
+        seed(target.provider.as_bytes()) ^ seed(target.model.as_deref().unwrap_or_default().as_bytes()).rotate_left(1);
     let draws = (1..=u64::from(target.weight)).map(|draw| mix(key ^ mix(own ^ draw)));
     draws.max().unwrap_or(0)
 }

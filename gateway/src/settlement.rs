@@ -102,18 +102,30 @@ pub struct Ended {
     pub call: CallEnd,
 }
 
-/// Ends an attempt: settles its limits and makes its last record, which ends the call too. `lane` is its tenant's, `book` the one it
-/// was admitted under.
+/// What an attempt came to, before its limits are settled: its last record without what that moves.
+#[derive(Debug)]
+pub struct Account {
+    settled: Settled,
+    cost: Result<Pico, Unpriced>,
+    whole: bool,
+}
+
+/// Ends an attempt, and its call: settles its limits and makes its last record. `lane` is its tenant's, `book` the one it was admitted
+/// under.
 pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: Ended) -> Settled {
+    account(book, ended).post(limits, lane, permit)
+}
+
+/// What an attempt came to. Its call ends with it unless it is said to go on.
+pub fn account(book: &Book, ended: Ended) -> Account {
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
     let metered = attempt.api != schemas::event::Api::AnthropicCountTokens;
     let usage = if metered { usage(end, status, read) } else { Usage::none() };
     let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
-    let spent = Spent { usage: &usage, cost: cost(book, &attempt, &said, &usage), whole };
-    let (posted, counters) = limits.settle(lane, permit, &spent);
+    let cost = cost(book, &attempt, &said, &usage);
     let call = CallEnd { attempts: attempt.attempt, outcome: end.outcome(), ..ended.call };
-    Settled {
+    let settled = Settled {
         attempt,
         settled_at,
         outcome: end.outcome(),
@@ -126,17 +138,40 @@ pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: E
         provider_cost: said.cost,
         response_id: said.response_id,
         ttft_ms,
-        posted,
-        counters,
+        posted: Vec::new(),
+        counters: Vec::new(),
         call: Some(call),
-    }
+    };
+    Account { settled, cost, whole }
 }
 
-/// Says that a call goes on after this attempt: its record does not end the call. Gives what the next attempt has to know.
-pub fn go_on(settled: &mut Settled, book: &Book) -> Option<CallEnd> {
-    let answered = (settled.service_tier.as_str(), settled.model_answered.as_str());
-    let cost = rated(book, &settled.attempt, answered, &settled.usage).ok();
-    Some(settled.call.take()?.goes_on(&settled.usage, cost))
+impl Account {
+    /// The record so far.
+    pub const fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    /// The end of the call, as long as that ends with it.
+    pub const fn call(&mut self) -> Option<&mut CallEnd> {
+        self.settled.call.as_mut()
+    }
+
+    /// The call goes on after this attempt. Gives what the next one has to know.
+    pub fn go_on(&mut self) -> Option<CallEnd> {
+        Some(self.settled.call.take()?.goes_on(&self.settled.usage, self.cost.ok()))
+    }
+
+    /// Lets go of what will not be needed of the holds; the rest stays held until the record is made.
+    pub fn let_go(&self, limits: &Limits, permit: &mut Permit) {
+        limits.let_go(permit, &Spent { usage: &self.settled.usage, cost: self.cost, whole: self.whole });
+    }
+
+    /// Settles the limits, and gives the last record.
+    pub fn post(mut self, limits: &Limits, lane: Lane, permit: Permit) -> Settled {
+        let spent = Spent { usage: &self.settled.usage, cost: self.cost, whole: self.whole };
+        (self.settled.posted, self.settled.counters) = limits.settle(lane, permit, &spent);
+        self.settled
+    }
 }
 
 /// What these holds would be settled with if nothing more were heard of the attempt; nothing where nothing was reported.

@@ -208,7 +208,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .map(|node| tenant::access(reader, node, &known_tenants, &mut in_clear))
         .unwrap_or_default();
     in_clear.warn(reader);
-    outlasting(reader, &sections, &metering, &providers, &limits);
+    outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
     Some(Config {
         listen,
         log,
@@ -231,16 +231,18 @@ fn outlasting(
     reader: &mut Reader,
     sections: &Fields<'_>,
     metering: &MeteringConfig,
-    providers: &[Provider],
+    (providers, models): (&[Provider], &[ModelRoute]),
     limits: &[Limit],
 ) {
     let most = metering.abandon_after.saturating_sub(metering.outage_budget);
-    let longer = providers.iter().find(|provider| provider.timeouts.total > most);
+    let longer = providers.iter().find(|provider| provider.timeouts.total > most).map(|provider| &provider.name);
+    let targets = || models.iter().flat_map(|model| &model.targets);
+    let at_target = || targets().find(|target| target.timeouts.total.is_some_and(|total| total > most));
+    let longer = longer.or_else(|| at_target().map(|target| &target.provider));
     if let Some(provider) = longer.filter(|_| limits.iter().any(|limit| limit.unit == Unit::Concurrent)) {
         let what = format!(
-            "calls to provider {:?} may last longer than abandon_after less outage_budget, and then no longer count as concurrent \
-             if their gateway is cut off",
-            provider.name
+            "calls to provider {provider:?} may last longer than abandon_after less outage_budget, and then no longer count as \
+             concurrent if their gateway is cut off"
         );
         let at = sections.place("metering").or(sections.place("providers")).unwrap_or_default();
         reader.warn(at, ErrorCode::BadConfigValue, what, "raise abandon_after or lower timeouts.total");

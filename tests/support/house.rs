@@ -16,8 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What every configuration of a test says of providers, models, tenants and access.
 const COMMON: &str = "\
-    providers: [ { name: sandbox, dialect: sandbox, frame_delay: 2ms } ]\n\
-    models: [ { name: \"sandbox/*\", targets: [ { provider: sandbox } ] } ]\n\
+    providers:\n\
+    \x20 - { name: sandbox, dialect: sandbox, frame_delay: 2ms }\n\
+    \x20 - { name: spare, dialect: sandbox, frame_delay: 2ms }\n\
+    \x20 - { name: dead, dialect: openai, base_url: \"http://127.0.0.1:1/v1\", api_key: sk }\n\
+    models:\n\
+    \x20 - { name: \"sandbox/*\", targets: [ { provider: sandbox } ] }\n\
+    \x20 - { name: lame, targets: [ { provider: dead }, { provider: sandbox, model: sandbox/8 } ] }\n\
+    \x20 - { name: full, targets: [ { provider: spare, model: sandbox/8 }, { provider: sandbox, model: sandbox/8 } ],\n\
+    \x20     retry: { on: [ limit ] } }\n\
     tenants:\n\
     \x20 - { name: acme, keys: [ { name: ci, key: tg-acme, team: t, user: u } ] }\n\
     \x20 - { name: globex, keys: [ { name: ci, key: tg-globex } ] }\n\

@@ -111,7 +111,8 @@ fn look(worker: &Worker, arrival: &Arrival, body: &Bytes, instead: Option<String
 /// The order of the targets of a model for a call; there is at least one.
 fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Result<Order, Fault> {
     let models = &arrival.view.policy.models;
-    let Some((place, route)) = ModelRoute::place(models, name).and_then(|place| Some((place, models.get(place)?))) else {
+    let Some((place, route)) = ModelRoute::place(models, name).and_then(|place| Some((place, models.get(place)?)))
+    else {
         let message = format!("`{}` is not among the models of this gateway", short(name));
         return Err(Fault::new(ErrorCode::UnknownModel, message));
     };

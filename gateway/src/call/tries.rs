@@ -101,14 +101,17 @@ async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Orde
     loop {
         match admit(worker, arrival, &aim, failed.as_mut().and_then(|failed| failed.attempt())).await {
             Ok(Ok((attempt, cap))) => {
+                // With it goes the answer that nobody will be told.
+                drop(failed.take());
                 if let Some(not) = first_refusal.take() {
                     would_have_been(worker, arrival, &not);
                 }
                 tries.made += 1;
                 match attempt_at(worker, arrival, &aim, (attempt, cap), &tries).await {
                     Ok(response) => return Ok(Came::Answered(response)),
-                    Err(next) => {
+                    Err(mut next) => {
                         tries.note(&next);
+                        served_by(&mut next.beside, &aim.upstream.provider.name, &aim.model, tries.made);
                         let follows = failed.insert(next).may_be_followed(tries.retry);
                         if !follows {
                             break;
@@ -152,8 +155,7 @@ async fn attempt_at(
 ) -> Result<Response<Body>, Box<Failed>> {
     if attempt.admitted().await.is_err() {
         drop(attempt.settle(End::NotSent, None));
-        let fault =
-            Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again");
+        let fault = Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again");
         return Err(Failed::ours(attempt, fault, &aim.upstream));
     }
     if tries.may_go_on() {

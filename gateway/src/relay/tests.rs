@@ -96,7 +96,8 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
     let kind = if stream { "text/event-stream" } else { "application/json" };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, false);
-    let pace = Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)), idle: Duration::MAX };
+    let pace =
+        Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)), idle: Duration::MAX };
     let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap().0);
     Flow::new(attempt, AnswerBody::Sandbox(Box::new(answer.body)), (witness, None), End::Complete, pace, (parsed, None))
 }

@@ -130,11 +130,7 @@ fn sessions_of_two_tenants_are_not_one() {
 
 #[test]
 fn a_target_takes_what_all_of_its_conditions_are_true_of() {
-    let subject = Subject {
-        tenant: "acme".into(),
-        tags: vec![("env".into(), "prod-eu".into())],
-        ..Subject::default()
-    };
+    let subject = Subject { tenant: "acme".into(), tags: vec![("env".into(), "prod-eu".into())], ..Subject::default() };
     let mut headers = HeaderMap::new();
     headers.insert("x-tier", HeaderValue::from_static("gold"));
     let asker = Asker { call: call(1), subject: &subject, headers: &headers };

@@ -131,8 +131,7 @@ impl Default for Retry {
 impl Retry {
     /// Whether another attempt may follow a failure for this reason; `status` is the provider's, or 0.
     pub fn follows(&self, cause: Option<Cause>, status: u16) -> bool {
-        cause.is_some_and(|cause| self.on.contains(&cause))
-            || (status != 0 && self.on.contains(&Cause::Status(status)))
+        cause.is_some_and(|cause| self.on.contains(&cause)) || (status != 0 && self.on.contains(&Cause::Status(status)))
     }
 }
 
@@ -185,8 +184,7 @@ fn patience(reader: &mut Reader, node: &Node) -> Option<Patience> {
 }
 
 /// What `when` may name.
-const CONDITIONS: &[&str] =
-    &["tenant", "team", "project", "user", "key", "tag.NAME", "header.NAME", "left.LIMIT"];
+const CONDITIONS: &[&str] = &["tenant", "team", "project", "user", "key", "tag.NAME", "header.NAME", "left.LIMIT"];
 
 fn when(reader: &mut Reader, node: &Node, limits: &[String]) -> Option<Vec<When>> {
     let fields = reader.any_fields(node, "when")?;
@@ -251,7 +249,12 @@ pub(super) fn strategy(reader: &mut Reader, fields: &Fields<'_>, targets: &[Targ
     };
     if !is_sticky {
         let at = fields.place("sticky").unwrap_or(fields.at);
-        reader.warn(at, ErrorCode::ConfigHasNoEffect, "\"sticky\" has no effect beside another strategy", "take it out");
+        reader.warn(
+            at,
+            ErrorCode::ConfigHasNoEffect,
+            "\"sticky\" has no effect beside another strategy",
+            "take it out",
+        );
     }
     let at = fields.place("strategy").or(fields.place("sticky"));
     if let Some(at) = at.filter(|_| targets.len() == 1) {

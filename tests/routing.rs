@@ -1,0 +1,81 @@
+//! Routing by the real binary: every attempt is charged by itself, a call is one row, and the sums of both are what limits count.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use serde_json::{Value, json};
+
+#[expect(dead_code, reason = "each test of the real binary uses a part of it")]
+#[path = "support/house.rs"]
+mod house;
+
+use house::{Process, number};
+
+const LIMITS: &str = "[ { name: requests, scope: { tenant: acme }, unit: requests, amount: 100, window: total, mode: hard },\
+    { name: tokens, scope: { tenant: acme }, unit: tokens, amount: 1000000, window: total, mode: hard },\
+    { name: spare, scope: { provider: spare }, unit: requests, amount: 2, window: total, mode: hard } ]";
+
+/// Who answered, and at the how manieth attempt.
+fn call(house: &Process, model: &str) -> (String, String) {
+    let body = json!({ "model": model, "messages": [{ "role": "user", "content": "hello" }] });
+    let request = reqwest::blocking::Client::new().post(format!("http://{}/v1/chat/completions", house.gateway));
+    let answer = request.bearer_auth("tg-acme").json(&body).send().unwrap();
+    assert_eq!(answer.status(), 200, "{:?}", answer.text());
+    let header = |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    (header("x-tollgate-served-by"), header("x-tollgate-attempts"))
+}
+
+fn one(house: &Process, sql: &str) -> Value {
+    house.rows(sql).remove(0)
+}
+
+#[test]
+fn each_attempt_is_charged_by_itself_and_a_call_is_one_row() {
+    // A build without the lake has no other TLS that would do it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), LIMITS);
+    house.start();
+    // Nobody listens there. After three failures in a row it is not asked any more.
+    for attempts in ["2", "2", "2", ""] {
+        assert_eq!(call(&house, "lame"), ("sandbox/sandbox/8".into(), attempts.into()));
+    }
+    // Two requests are all that the limit of that provider has.
+    for provider in ["spare", "spare", "sandbox"] {
+        assert_eq!(call(&house, "full"), (format!("{provider}/sandbox/8"), String::new()));
+    }
+    let count = |table: &str| number(&one(&house, &format!("SELECT count(*) AS n FROM {table}")), "n");
+    house.wait_for("all rows", || count("calls") == 7 && count("usage") == 10);
+    let sums = "count(DISTINCT call_id) AS calls, sum(input_tokens) AS input, sum(output_tokens) AS output, sum(cost_usd) AS usd";
+    let of = |table: &str| one(&house, &format!("SELECT {sums} FROM {table}"));
+    assert_eq!(of("usage"), of("calls"));
+    let rows = house.rows("SELECT attempts, outcome, count(*) AS n FROM calls GROUP BY 1, 2 ORDER BY 1");
+    assert_eq!(
+        rows,
+        [
+            json!({ "attempts": 1, "outcome": "complete", "n": 4 }),
+            json!({ "attempts": 2, "outcome": "complete", "n": 3 })
+        ]
+    );
+    let rows = house.rows("SELECT provider, attempt, outcome, count(*) AS n FROM usage GROUP BY 1, 2, 3 ORDER BY 1, 2");
+    let row = |provider: &str, attempt: u8, outcome: &str, n: u8| json!({ "provider": provider, "attempt": attempt, "outcome": outcome, "n": n });
+    let wanted = [
+        row("dead", 1, "provider_error", 3),
+        row("sandbox", 1, "complete", 2),
+        row("sandbox", 2, "complete", 3),
+        row("spare", 1, "complete", 2),
+    ];
+    assert_eq!(rows, wanted);
+    let tokens = number(&one(&house, "SELECT sum(input_tokens + output_tokens) AS n FROM usage"), "n");
+    let settled = |limit: &str| {
+        number(&one(&house, &format!("SELECT settled FROM balances WHERE limit_name = '{limit}'")), "settled")
+    };
+    house.wait_for("the balances", || settled("tokens") == tokens);
+    assert_eq!((settled("requests"), settled("spare")), (10, 2), "a request is an attempt");
+    let held = "SELECT sum(held) AS n FROM balances";
+    house.wait_for("nothing to be held", || number(&one(&house, held), "n") == 0);
+    // The third call was not refused, and would have been.
+    let refused = house.rows("SELECT limit_name, count, observed FROM refusals");
+    assert_eq!(refused, [json!({ "limit_name": "spare", "count": 1, "observed": true })]);
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}
