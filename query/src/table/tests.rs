@@ -191,7 +191,7 @@ fn a_call_sums_its_attempts_and_says_nothing_of_what_is_not_known_of_any() {
         (end.earlier_cost, end.earlier_unknown) = (cost.map(Pico), unknown);
         check("calls", &[fact(0, Fact::Charged(Box::new(charged)))], &columns, &[row]);
     };
-    calls(Some(7_000_000_000_000), false, "2 | 40 | 5 | 7.000000000012");
+    calls(Some(7_000_000_000_000), false, "2 | 40 | 5 | 7.000000000011");
     calls(None, false, "2 | 40 | 5 | -");
     calls(None, true, "2 | - | - | -");
 }
