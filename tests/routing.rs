@@ -74,8 +74,9 @@ fn each_attempt_is_charged_by_itself_and_a_call_is_one_row() {
     let held = "SELECT sum(held) AS n FROM balances";
     house.wait_for("nothing to be held", || number(&one(&house, held), "n") == 0);
     // The third call was not refused, and would have been.
-    let refused = house.rows("SELECT limit_name, count, observed FROM refusals");
-    assert_eq!(refused, [json!({ "limit_name": "small", "count": 1, "observed": true })]);
+    let refused = || house.rows("SELECT limit_name, count, observed FROM refusals");
+    house.wait_for("the refusal", || !refused().is_empty());
+    assert_eq!(refused(), [json!({ "limit_name": "small", "count": 1, "observed": true })]);
     assert_eq!(house.stop(), 0);
     house.prove();
 }
