@@ -87,7 +87,8 @@ fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
         limits,
         models: vec![ModelRoute {
             name: "sandbox/*".into(),
-            targets: vec![Target { provider: "sandbox".into(), model: None }],
+            targets: vec![Target::new("sandbox".into(), None)],
+            ..ModelRoute::default()
         }],
         access: Vec::new(),
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },

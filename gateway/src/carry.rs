@@ -13,7 +13,7 @@ use std::{
 
 use axum::{BoxError, body::Body};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use http::{HeaderName, HeaderValue, Method, Response, Uri, header, request};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
 use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time};
@@ -88,6 +88,17 @@ const fn provider(dialect: config::Dialect) -> Option<Provider> {
     }
 }
 
+/// The API of a provider that takes what is carried to it.
+pub(crate) const fn api(to: config::Dialect) -> Api {
+    match provider(to) {
+        Some(Provider::AnthropicMessages) => Api::AnthropicMessages,
+        Some(Provider::Gemini) => Api::GeminiGenerateContent,
+        Some(Provider::BedrockConverse) => Api::BedrockConverse,
+        Some(Provider::CohereChat) => Api::CohereChat,
+        Some(Provider::OpenAiChat) | None => Api::OpenAiChat,
+    }
+}
+
 /// Whether calls of an API can be carried to a dialect.
 pub(crate) const fn can(api: Api, to: config::Dialect) -> bool {
     client(api).is_some() && provider(to).is_some()
@@ -132,9 +143,11 @@ fn not_carried(refused: &Refused) -> Fault {
 }
 
 impl Back {
-    /// The headers of the client's request as they go to the provider: what speaks of the client's dialect stays here.
-    pub(crate) fn headers(&self, headers: &HeaderMap) -> HeaderMap {
-        let mut headers = headers.clone();
+    /// The head of the client's request as it goes to the provider: what speaks of the client's dialect stays here.
+    pub(crate) fn head(&self, head: &request::Parts) -> request::Parts {
+        let mut head = head.clone();
+        head.uri = Uri::from_static("/");
+        let headers = &mut head.headers;
         for name in ["anthropic-beta", "anthropic-version", "openai-beta", "accept"] {
             headers.remove(name);
         }
@@ -142,7 +155,7 @@ impl Back {
         if self.provider == Provider::AnthropicMessages {
             headers.insert("anthropic-version", ANTHROPIC_VERSION);
         }
-        headers
+        head
     }
 
     /// The answer in the client's dialect.

@@ -4,7 +4,8 @@
 //! 1. `server` accepts a connection and deals it to a worker; `connection` speaks HTTP/1.1 or HTTP/2 with it; `head`
 //!    refuses what has no one meaning; `http` is the stack.
 //! 2. `authenticate` finds whose key it is; `body` reads and decodes what was sent, within bounds.
-//! 3. [`request`] reads what is acted on; `route` chooses the target, and with it the price; `schemas::bound` bounds the call.
+//! 3. [`request`] reads what is acted on; `route` orders the targets, by what `health` knows of them, and the one whose turn it is has a
+//!    price; `schemas::bound` bounds the call there. `call::tries` takes steps 4 to 6 at one target after the other, until one answers.
 //! 4. `admit` takes a hold on every limit ([`limits`]), or the call is refused; `refusals` counts those.
 //! 5. `attempt` writes `Admitted` through `emit` into the journal, before the provider is called.
 //! 6. `upstream` (or the `sandbox` behind the same seam) sends it; `heading` waits for the head of the answer.
@@ -38,6 +39,7 @@ pub mod fuzz;
 mod gate;
 mod head;
 mod heading;
+mod health;
 mod http;
 mod json;
 pub mod limits;

@@ -84,7 +84,8 @@ mod tests {
     fn patterns_stand_for_what_the_catalogue_knows() {
         let route = |name: &str, provider: &str| ModelRoute {
             name: name.into(),
-            targets: vec![Target { provider: provider.into(), model: None }],
+            targets: vec![Target::new(provider.into(), None)],
+            ..ModelRoute::default()
         };
         let routes = [route("mine", "openai"), route("claude-*", "anthropic"), route("sandbox/*", "sandbox")];
         let vendor = |provider: &str| ["openai", "anthropic"].into_iter().find(|vendor| *vendor == provider);

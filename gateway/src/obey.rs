@@ -25,7 +25,10 @@ use schemas::{
     wire,
 };
 
-use crate::limits::Limits;
+use crate::{
+    health::{Health, Standings},
+    limits::Limits,
+};
 
 /// How long the thread waits for decisions before it looks at the policy and for a stop.
 const POLL: Duration = Duration::from_millis(50);
@@ -41,6 +44,8 @@ pub struct PolicyView {
     pub book: Arc<Book>,
     /// Whose key it is, by the SHA-256 of the key.
     pub keys: Map<[u8; 32], Caller>,
+    /// How the targets of each model are doing; empty until the policy is in force.
+    pub(crate) standings: Standings,
 }
 
 /// Whose key it is, and the lane of that tenant.
@@ -69,7 +74,7 @@ impl PolicyView {
                 (key.sha256.0, Caller { subject: Arc::new(subject), lane })
             })
         });
-        Self { keys: callers.collect(), policy, book }
+        Self { keys: callers.collect(), policy, book, standings: Standings::new() }
     }
 }
 
@@ -78,6 +83,7 @@ impl PolicyView {
 pub struct View {
     current: Mutex<Option<Arc<PolicyView>>>,
     generation: AtomicU64,
+    health: Health,
 }
 
 impl View {
@@ -91,8 +97,9 @@ impl View {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Puts a policy in force.
-    pub fn store(&self, view: PolicyView) {
+    /// Puts a policy in force. What is known of targets that it still names stays known.
+    pub fn store(&self, mut view: PolicyView) {
+        view.standings = self.health.of(&view.policy.models);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
         self.generation.fetch_add(1, Ordering::Release);
     }

@@ -2,17 +2,20 @@
 //!
 //! An attempt that was admitted and not settled when its process ended may have been billed in full, and nobody knows. It
 //! settles with outcome `unknown` and what its provider had reported by its last record, if anything; the rest of what it held
-//! stays held. The leases of the producer before this one die with it; the first event in each lane names it, what stays held
+//! stays held. Its call ends with it, unless a later attempt of the call is open too: a next attempt is recorded before the record that
+//! says of the one before that the call goes on, so that a call is never left between the two. The leases of the producer before this one die with it; the first event in each lane names it, what stays held
 //! of them and what is known to be used.
 
 use std::collections::{BTreeMap, HashMap};
 
 use journal::{Draft, Journal, Record};
 use schemas::{
-    event::{Admitted, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
+    event::{
+        Admitted, Attempt, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed,
+    },
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
     time::{Time, now},
-    tokens::{Completeness, Doubt, Usage, Vector},
+    tokens::{Completeness, Doubt, Usage},
     wire,
 };
 
@@ -64,13 +67,13 @@ pub fn first_events(
     gateway: &str,
     at: Time,
 ) -> Result<Vec<(Lane, Event)>, journal::Error> {
-    let (open, last) = read(recovered, before.map(|before| before.producer))?;
+    let (open, earlier, last) = read(recovered, before.map(|before| before.producer))?;
     let mut events = Vec::with_capacity(open.len() + usize::from(lanes));
     for lane in (0..lanes).map(Lane) {
         let predecessor = before.map(|before| predecessor(before, lane, &open, &last));
         events.push((lane, Event::Opened(Opened { gateway: gateway.to_owned(), at, predecessor })));
     }
-    events.extend(open.into_values().map(|open| (open.lane, Event::Settled(Box::new(unknown(open, at))))));
+    events.extend(ends(open, earlier, at).map(|(lane, settled)| (lane, Event::Settled(Box::new(settled)))));
     Ok(events)
 }
 
@@ -116,12 +119,16 @@ impl Last {
 /// Attempts that are open.
 type Attempts = BTreeMap<(CallId, u16), Open>;
 
-/// Every attempt of any predecessor that was admitted and not settled by the same or a later one, and the last counters of `before`.
+/// What settled attempts of calls that went on used; its cost nobody knows here.
+type Earlier = BTreeMap<CallId, CallEnd>;
+
+/// Every attempt of any predecessor that was admitted and not settled by the same or a later one, what attempts before them used, and
+/// the last counters of `before`.
 fn read(
     recovered: impl Iterator<Item = Result<Record, journal::Error>>,
     before: Option<ProducerId>,
-) -> Result<(Attempts, Last), journal::Error> {
-    let (mut open, mut last) = (BTreeMap::new(), Last::default());
+) -> Result<(Attempts, Earlier, Last), journal::Error> {
+    let (mut open, mut earlier, mut last) = (BTreeMap::new(), Earlier::new(), Last::default());
     for record in recovered {
         let record = record?;
         let event = wire::decode_event(&record.body);
@@ -146,6 +153,10 @@ fn read(
             }
             Ok(Event::Settled(settled)) => {
                 open.remove(&(settled.attempt.call, settled.attempt.attempt));
+                match settled.call {
+                    Some(_) => drop(earlier.remove(&settled.attempt.call)),
+                    None => goes_on(&mut earlier, &settled.attempt, &settled.usage),
+                }
             }
             Ok(_) => {}
             Err(error) => {
@@ -154,7 +165,35 @@ fn read(
             }
         }
     }
-    Ok((open, last))
+    Ok((open, earlier, last))
+}
+
+/// A call goes on after an attempt of it.
+fn goes_on(earlier: &mut Earlier, attempt: &Attempt, usage: &Usage) {
+    let known = earlier.remove(&attempt.call);
+    let end = known.unwrap_or_else(|| CallEnd::begun(attempt.admitted_at, 0, String::new()));
+    let attempts = end.attempts + 1;
+    earlier.insert(attempt.call, CallEnd { attempts, ..end.goes_on(usage, None) });
+}
+
+/// How the open attempts end, in order: the last one of a call ends that too.
+fn ends(open: Attempts, mut earlier: Earlier, at: Time) -> impl Iterator<Item = (Lane, Settled)> {
+    let mut rest = open.into_values().peekable();
+    std::iter::from_fn(move || {
+        let open = rest.next()?;
+        let (lane, mut settled) = (open.lane, unknown(open, at));
+        let (call, number) = (settled.attempt.call, settled.attempt.attempt);
+        if rest.peek().is_some_and(|next| next.admitted.attempt.call == call) {
+            goes_on(&mut earlier, &settled.attempt, &settled.usage);
+        } else {
+            let end = earlier.remove(&call);
+            let mut end = end.unwrap_or_else(|| CallEnd::begun(settled.attempt.admitted_at, 0, String::new()));
+            // Of attempts whose records are gone from the journal nothing is known here.
+            end.earlier_unknown |= end.attempts + 1 < number;
+            settled.call = Some(CallEnd { attempts: number, outcome: Outcome::Unknown, ..end });
+        }
+        Some((lane, settled))
+    })
 }
 
 /// What is known of the producer before this one, in one lane. Metering takes of the provisions those that are at home there.
@@ -188,15 +227,7 @@ fn unknown(open: Open, at: Time) -> Settled {
         Usage { parts: reported, completeness: Completeness::LowerBound(Doubt::Crashed) }
     };
     let attempt = open.admitted.attempt;
-    let call = CallEnd {
-        attempts: attempt.attempt,
-        outcome: Outcome::Unknown,
-        accepted_at: attempt.admitted_at,
-        balance_age_ms: 0,
-        session_id: String::new(),
-        earlier: Vector::default(),
-    };
-    Settled { posted, call: Some(call), ..Settled::bare(attempt, at, Outcome::Unknown, usage) }
+    Settled { posted, ..Settled::bare(attempt, at, Outcome::Unknown, usage) }
 }
 
 #[cfg(test)]
@@ -206,6 +237,7 @@ mod tests {
         event::Reported,
         fixture,
         id::{InstanceId, Offset},
+        tokens::Vector,
     };
 
     use super::*;
@@ -247,5 +279,51 @@ mod tests {
             .map(|predecessor| predecessor.counters.iter().map(|counter| counter.used).collect())
             .collect();
         assert_eq!(told, [vec![], vec![9, 2], vec![2]]);
+    }
+
+    fn records(events: Vec<Event>) -> Vec<Result<Record, journal::Error>> {
+        let record = |(place, event): (usize, Event)| {
+            let header =
+                journal::Header { producer: ProducerId::from_bytes([1; 16]), seq: Seq(place as u64 + 1), hash: 0 };
+            let body = Bytes::from(wire::encode_event(&event));
+            Ok(Record { lane: Lane(0), offset: Offset(place as u64), header, body })
+        };
+        events.into_iter().enumerate().map(record).collect()
+    }
+
+    #[test]
+    fn a_call_ends_once_wherever_between_its_attempts_the_process_died() {
+        let attempt = |attempt: u16| {
+            let at = Time::from_micros(i64::from(attempt));
+            Attempt { attempt, ..fixture::attempt(CallId::from_bytes([1; 16]), at) }
+        };
+        let admitted = |number| Event::Admitted(Box::new(Admitted { attempt: attempt(number), holds: Vec::new() }));
+        let used = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
+        let goes_on = |number| {
+            let bare = Settled::bare(attempt(number), Time::ZERO, Outcome::ProviderError, used.clone());
+            Event::Settled(Box::new(bare))
+        };
+        // What was written, and what is found: the attempts that are open, what is known of those before, and when the call began.
+        for (written, open, known, earlier) in [
+            (vec![admitted(1)], vec![1], true, 0),
+            (vec![admitted(1), admitted(2)], vec![1, 2], false, 0),
+            (vec![admitted(1), admitted(2), goes_on(1)], vec![2], true, 5),
+            (vec![admitted(1), admitted(2), goes_on(1), admitted(3)], vec![2, 3], false, 5),
+            (vec![admitted(1), admitted(2), goes_on(1), admitted(3), goes_on(2)], vec![3], true, 10),
+            (vec![admitted(3)], vec![3], false, 0),
+        ] {
+            let (events, last) = (written.len(), *open.last().unwrap());
+            let first = first_events(records(written).into_iter(), None, 1, "g", Time::ZERO).unwrap();
+            let ends: Vec<&Settled> = first
+                .iter()
+                .filter_map(|(_, event)| if let Event::Settled(settled) = event { Some(&**settled) } else { None })
+                .collect();
+            assert_eq!(ends.iter().map(|end| end.attempt.attempt).collect::<Vec<_>>(), open, "{events}");
+            assert!(ends.iter().all(|end| end.call.is_some() == (end.attempt.attempt == last)));
+            let end = ends.last().unwrap().call.as_ref().unwrap();
+            assert_eq!((end.attempts, end.outcome, end.earlier_cost), (last, Outcome::Unknown, None));
+            assert_eq!((!end.earlier_unknown, end.earlier.uncached_input), (known, earlier), "{events}");
+            assert_eq!(end.accepted_at, attempt(if events > 1 { 1 } else { last }).admitted_at);
+        }
     }
 }

@@ -23,7 +23,10 @@ use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, Error as ClientError, ResponseFuture},
+    client::legacy::{
+        Client, Error as ClientError, ResponseFuture,
+        connect::{CaptureConnection, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use schemas::{
@@ -182,7 +185,8 @@ impl Upstream {
         slot.ok().and_then(Result::ok).map(Some).ok_or(NoSlot)
     }
 
-    /// Sends a request of a client on, to a model by the name that it has there. `headers` and `query` are the client's own.
+    /// Sends a request of a client on, to a model by the name that it has there. `headers` and `query` are the client's own. Where
+    /// `captures` is said, it tells when there is a connection for it.
     pub(crate) fn send(
         &self,
         way: &Way,
@@ -190,11 +194,12 @@ impl Upstream {
         headers: &HeaderMap,
         query: Option<&str>,
         body: Bytes,
-    ) -> Sending {
+        captures: bool,
+    ) -> (Sending, Option<CaptureConnection>) {
         match &self.kind {
             Kind::Sandbox => {
                 let answer = sandbox::answer(way.api, &body, self.provider.frame_delay, now());
-                Sending::Sandbox(Some(Box::new(answer)))
+                (Sending::Sandbox(Some(Box::new(answer))), None)
             }
             Kind::Http(remote) => {
                 let Remote { client, base, credential } = &**remote;
@@ -220,7 +225,8 @@ impl Upstream {
                     }
                     Some(Credential::None) | None => {}
                 }
-                Sending::Http(client.request(request))
+                let captured = captures.then(|| capture_connection(&mut request));
+                (Sending::Http(client.request(request)), captured)
             }
         }
     }

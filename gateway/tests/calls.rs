@@ -10,6 +10,9 @@ mod edges;
 #[path = "calls/provider.rs"]
 mod provider;
 #[cfg(test)]
+#[path = "calls/routing.rs"]
+mod routing;
+#[cfg(test)]
 #[path = "calls/stage.rs"]
 mod stage;
 

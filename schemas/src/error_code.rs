@@ -94,6 +94,7 @@ error_codes! {
     ProviderBrokeOff = "TG4004", 502, "The provider's answer broke off";
     ProviderUnreadable = "TG4005", 502, "The provider's answer cannot be passed on";
     ProviderHasNoKey = "TG4006", 502, "The gateway has no key for the provider";
+    NoTarget = "TG4007", 404, "No target of the model takes this call";
 
     LogUnreachable = "TG5001", 503, "The log cannot be reached";
     JournalFull = "TG5002", 503, "The journal has no room";

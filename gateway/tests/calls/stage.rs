@@ -52,6 +52,9 @@ pub(crate) struct Setting {
     pub(crate) frame_delay: Duration,
     pub(crate) http2: bool,
     pub(crate) max_connections: usize,
+    /// More providers of OpenAI's dialect, and the models that go to them.
+    pub(crate) others: Vec<(&'static str, SocketAddr)>,
+    pub(crate) models: Vec<ModelRoute>,
 }
 
 impl Default for Setting {
@@ -59,8 +62,9 @@ impl Default for Setting {
         let server = Server { drain: Duration::from_secs(2), ..Server::default() };
         let (timeouts, usage_in_stream) = (Timeouts::default(), UsageInStream::Ask);
         let (frame_delay, http2, max_connections) = (Duration::ZERO, false, 1_000);
-        let cors = Cors::default();
-        Self { server, cors, timeouts, usage_in_stream, api_key: SECRET, frame_delay, http2, max_connections }
+        let (cors, others, models) = (Cors::default(), Vec::new(), Vec::new());
+        let api_key = SECRET;
+        Self { server, cors, timeouts, usage_in_stream, api_key, frame_delay, http2, max_connections, others, models }
     }
 }
 
@@ -106,10 +110,11 @@ fn bedrock(address: SocketAddr, setting: &Setting) -> Provider {
     Provider { api_key: Secret::default(), more: More { aws: Some(aws), ..More::default() }, ..plain }
 }
 
-fn policy() -> PolicyView {
+fn policy(models: &[ModelRoute]) -> PolicyView {
     let route = |name: &str, provider: &str, model: Option<&str>| ModelRoute {
         name: name.into(),
-        targets: vec![Target { provider: provider.into(), model: model.map(Into::into) }],
+        targets: vec![Target::new(provider.into(), model.map(Into::into))],
+        ..ModelRoute::default()
     };
     let book = Book::builtin();
     let key = ApiKey {
@@ -122,7 +127,7 @@ fn policy() -> PolicyView {
     };
     let policy = Policy {
         tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
-        models: vec![
+        models: [
             route("gpt-*", "openai", None),
             route("alias", "openai", Some("gpt-4o-mini")),
             route("claude-*", "anthropic", None),
@@ -137,7 +142,10 @@ fn policy() -> PolicyView {
             route("whisper-*", "openai", None),
             route("heard", "openai", Some("whisper-1")),
             route("tts-*", "openai", None),
-        ],
+        ]
+        .into_iter()
+        .chain(models.iter().cloned())
+        .collect(),
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
         ..fixture::policy(Vec::new(), book.hash())
     };
@@ -158,14 +166,16 @@ impl Stage {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let journal = open(dir.path());
         let view = Arc::new(View::default());
-        view.store(policy());
+        view.store(policy(&setting.models));
+        let others = setting.others.iter();
+        let others = others.map(|(name, address)| provider(name, Dialect::OpenAi, Some(*address), &setting));
         let deps = GatewayDeps {
             name: "g1".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             workers: 2,
             server: setting.server,
             cors: setting.cors.clone(),
-            providers: vec![
+            providers: [
                 provider("openai", Dialect::OpenAi, Some(upstream), &setting),
                 provider("anthropic", Dialect::Anthropic, Some(upstream), &setting),
                 provider("gemini", Dialect::Gemini, Some(upstream), &setting),
@@ -173,7 +183,10 @@ impl Stage {
                 provider("azure", Dialect::Azure, Some(upstream), &setting),
                 bedrock(upstream, &setting),
                 provider("sandbox", Dialect::Sandbox, None, &setting),
-            ],
+            ]
+            .into_iter()
+            .chain(others)
+            .collect(),
             limits: Limits::new(Arc::clone(&journal), LANES),
             journal,
             lanes: LANES,

@@ -90,7 +90,16 @@ message!(Vector {
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
 
-message!(CallEnd { 1 attempts, 2 outcome, 3 accepted_at, 4 balance_age_ms, 5 session_id, 6 earlier });
+message!(CallEnd {
+    1 attempts,
+    2 outcome,
+    3 accepted_at,
+    4 balance_age_ms,
+    5 session_id,
+    6 earlier,
+    7 earlier_cost,
+    8 earlier_unknown,
+});
 
 message!(Refused {
     1 at,

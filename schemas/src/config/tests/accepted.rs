@@ -163,7 +163,7 @@ fn variables_expand_inside_values() {
 
 #[test]
 fn the_most_exact_route_is_found_in_any_order() {
-    let route = |name: &str| ModelRoute { name: name.into(), targets: Vec::new() };
+    let route = |name: &str| ModelRoute { name: name.into(), ..ModelRoute::default() };
     let names = ["*", "gpt-*", "gpt-5*", "gpt-5-mini", "claude-*"];
     let cases = [
         ("gpt-5-mini", Some("gpt-5-mini")),
@@ -182,6 +182,41 @@ fn the_most_exact_route_is_found_in_any_order() {
         assert_eq!(ModelRoute::find(&routes, "gpt-5-mini").map(|route| route.name.as_str()), Some("gpt-5-mini"));
     }
     assert_eq!(ModelRoute::find(&[route("a")], "b"), None);
+}
+
+#[test]
+fn routing_is_complete_once_it_is_read() {
+    let config = good(
+        "providers: [ { name: s, dialect: sandbox } ]
+limits: [ { name: l, unit: usd, amount: 1, window: day, mode: soft } ]
+models:
+  - { name: one, targets: [ { provider: s } ] }
+  - { name: two, targets: [ { provider: s }, { provider: s, model: b } ] }
+  - name: all
+    targets:
+      - { provider: s, weight: 70, priority: 1, cooldown: 0s, timeouts: { first_byte: 5s },
+          when: { tenant: acme, tag.env: prod-*, header.X-Tier: gold, left.l: 20% } }
+    sticky: { by: header:X-Session }
+    retry: { attempts: 4, on: [ rate_limit, limit, 529 ], backoff: 1s, within: 30s }",
+    );
+    let [one, two, all] = config.models.as_slice() else { panic!("three models") };
+    assert_eq!((one.retry.attempts, two.retry.attempts), (1, 3));
+    assert_eq!((&two.strategy, &two.targets[0]), (&Strategy::Priority, &Target::new("s".into(), None)));
+    assert_eq!(all.strategy, Strategy::Sticky(By::Header("x-session".into())));
+    let on = vec![Cause::RateLimit, Cause::Limit, Cause::Status(529)];
+    let (backoff, within) = (Duration::from_secs(1), Duration::from_secs(30));
+    assert_eq!(all.retry, Retry { attempts: 4, on, backoff, within });
+    let target = &all.targets[0];
+    assert_eq!((target.weight, target.priority, target.cooldown), (70, 1, Some(Duration::ZERO)));
+    assert_eq!(target.timeouts.over(&Timeouts::default()).first_byte, Duration::from_secs(5));
+    assert_eq!(target.timeouts.over(&Timeouts::default()).idle, Timeouts::default().idle);
+    assert_eq!(target.when[2], When::Header("x-tier".into(), "gold".into()));
+    assert_eq!(target.when[3], When::Left("l".into(), 20));
+    // A policy of a version that knew one target only is still one.
+    let old = r#"{"name":"m","targets":[{"provider":"s","model":null}]}"#;
+    let old: ModelRoute = serde_json::from_str(old).expect("an old route");
+    assert_eq!((old.retry.attempts, old.targets[0].weight), (1, 1));
+    assert!(!old.retry.follows(None, 0) && old.retry.follows(Cause::of_status(503), 503));
 }
 
 #[test]
