@@ -101,8 +101,8 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
             "the call cannot be written down, so it is not made; try again",
         ));
     }
-    let edits =
-        Edits { model: Some(&aim.model), ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
+    let model = aim.upstream.is_named_in_body(&arrival.way).then_some(aim.model.as_str());
+    let edits = Edits { model, ask_usage: aim.upstream.provider.usage_in_stream == UsageInStream::Ask, cap };
     let plan = Plan::new(worker, &aim.upstream, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
     let heading =
         heading::send(&aim.upstream, attempt, plan, (&arrival.way, &arrival.head), aim.parsed.edit(&edits)).await?;
