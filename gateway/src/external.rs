@@ -235,7 +235,13 @@ impl Data {
             }
             (true, ..) => return Err(wrong("an amendment names `data.call_id`, and `data.was` beside `data.tokens`")),
         };
-        let of_provider = if self.provider == "anthropic" { Api::AnthropicMessages } else { Api::OpenAiChat };
+        let of_provider = match self.provider.as_str() {
+            "anthropic" => Api::AnthropicMessages,
+            "google" | "gemini" | "vertex" => Api::GeminiGenerateContent,
+            "bedrock" => Api::BedrockConverse,
+            "cohere" => Api::CohereChat,
+            _ => Api::OpenAiChat,
+        };
         let Self { api, provider, model, tags, service_tier, cost, response_id, raw, .. } = self;
         let api = api.unwrap_or(of_provider);
         Ok(External {

@@ -32,6 +32,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     attempt::Attempt,
     authenticate::without_key,
+    carry::Back,
     error::{Fault, stamp},
     gate::Gate,
     meter::estimate,
@@ -83,6 +84,8 @@ pub(crate) struct Failed {
     pub(crate) retry_after: Option<Duration>,
     /// What the client is told beside, if it is told the provider's answer.
     pub(crate) beside: HeaderMap,
+    /// How that comes back, if the provider speaks another dialect.
+    back: Option<Back>,
 }
 
 /// Where the attempt is.
@@ -230,7 +233,13 @@ pub(crate) async fn answer(
 impl Failed {
     fn of(held: Option<Held>, said: Said, from: &Arc<Upstream>) -> Box<Self> {
         let (from, beside) = (Arc::clone(from), HeaderMap::new());
-        Box::new(Self { held, said, from, status: 0, cause: None, retry_after: None, beside })
+        Box::new(Self { held, said, from, status: 0, cause: None, retry_after: None, beside, back: None })
+    }
+
+    /// What the provider says comes back this way.
+    pub(crate) fn carried(mut self: Box<Self>, back: Option<Back>) -> Box<Self> {
+        self.back = back;
+        self
     }
 
     /// An answer whose attempt is settled, and that cannot be given to the client.
@@ -295,7 +304,10 @@ impl Failed {
                 let mut response = Response::new(Body::from(without_secret(body, &mut headers, from)));
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
-                Ok(response)
+                match self.back {
+                    Some(back) => back.answer(response).await,
+                    None => Ok(response),
+                }
             }
         }
     }

@@ -126,6 +126,8 @@ pub struct Parsed {
     pub n: u64,
     /// The cap that stands under another name than these two, if the API has one and it is given.
     pub other_cap: Option<u64>,
+    /// Whether the model was read from the body.
+    named_in_body: bool,
     api: Api,
     body: Bytes,
     spans: Spans,
@@ -136,15 +138,28 @@ pub struct Parsed {
 struct Spans {
     /// The offset behind the `{` that opens the body.
     open: usize,
-    model: Range<usize>,
+    /// The model, if the body names one; where the path does it may be another.
+    model: Option<Range<usize>>,
     max_tokens: Option<Range<usize>>,
     max_completion_tokens: Option<Range<usize>>,
     stream_options: Option<Options>,
     /// The cap under another name, and what it stands in.
     other_cap: Option<Range<usize>>,
     around: Option<Around>,
-    /// Whether the body is a form, where a text stands without quotes.
-    form: bool,
+    /// Whether the body is an object, or a form, where a text stands without quotes, or nothing that is written into.
+    kind: BodyKind,
+}
+
+/// What a body is to whom writes into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum BodyKind {
+    /// Nothing is written into it.
+    #[default]
+    Unread,
+    /// A JSON object.
+    Object,
+    /// A form, where a text stands without quotes.
+    Form,
 }
 
 /// An object in the body that something may be put into.
@@ -170,7 +185,7 @@ type Acted<'t> = [Option<Value<'t>>; ACTED_ON];
 /// What to change in a body on its way to a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Edits<'a> {
-    /// The model's name at the target; the same name changes nothing.
+    /// The model's name at the target, where that stands in the body; the same name changes nothing.
     pub model: Option<&'a str>,
     /// Ask for usage in the stream, where there is one and the client did not ask.
     pub ask_usage: bool,
@@ -278,18 +293,18 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
         max_completion_tokens: if chat { count(&acted, MAX_COMPLETION_TOKENS)? } else { None },
         n: if chooses { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
         other_cap,
+        named_in_body: given.model.is_none(),
         api,
         body: body.clone(),
         spans: Spans {
             open: tree.root().span().start + 1,
-            // A model in the path is changed there, and one that the body has too is not looked at.
-            model: if given.model.is_some() { 0..0 } else { span(MODEL).unwrap_or_default() },
+            model: span(MODEL),
             max_tokens: span(MAX_TOKENS),
             max_completion_tokens: span(MAX_COMPLETION_TOKENS).filter(|_| chat),
             stream_options: options,
             other_cap: cap_span,
             around,
-            form: false,
+            kind: BodyKind::Object,
         },
     })
 }
@@ -361,6 +376,7 @@ impl Parsed {
             max_completion_tokens: None,
             n: 1,
             other_cap: None,
+            named_in_body: true,
             api,
             body: body.clone(),
             spans: Spans::default(),

@@ -158,6 +158,11 @@ impl Upstream {
         self.dialect == Some(dialect) && self.has_key()
     }
 
+    /// Whether the body of a call to it names the model, or its path.
+    pub(crate) fn is_named_in_body(&self, way: &Way) -> bool {
+        !address::names_model(&self.provider, way)
+    }
+
     /// The vendor whose dialect it speaks, whose models it is taken to have.
     pub(crate) fn vendor(&self) -> Option<&'static str> {
         self.dialect.map(|dialect| match dialect {

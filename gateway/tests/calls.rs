@@ -390,13 +390,18 @@ async fn the_sandbox_answers_in_both_dialects_over_both_versions() {
             assert!(text.contains("\"length\"") || text.contains("\"max_tokens\""), "{text}");
         }
     }
+    for stream in [false, true] {
+        let body = json!({ "model": "sandbox/20", "max_output_tokens": 15, "stream": stream, "input": "12345678" });
+        let text = stage.post("/v1/responses", &body).send().await.unwrap().text().await.unwrap();
+        assert!(text.contains("\"incomplete\""), "{text}");
+    }
     let answer = stage.post("/v1/embeddings", &json!({ "model": "sandbox/4", "input": "abcd" })).send().await.unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap()["data"][0]["embedding"].as_array().unwrap().len(), 4);
     let count = json!({ "model": "sandbox/4", "messages": [{ "role": "user", "content": "abcdefgh" }] });
     let answer = stage.post("/v1/messages/count_tokens?beta=true", &count).send().await.unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "input_tokens": 2 }));
     let (_, written) = stage.end().await;
-    assert_eq!((written.ends().len(), written.settled().len()), (10, 10));
+    assert_eq!((written.ends().len(), written.settled().len()), (12, 12));
     for settled in written.settled() {
         let total = settled.usage.total().unwrap();
         let wanted = match settled.attempt.api {

@@ -199,6 +199,10 @@ pub fn bound(
         Api::OpenAiCompletions => openai::completion(body.root(), &mut tally)?,
         Api::OpenAiResponses => responses::response(body.root(), &mut tally)?,
         Api::AnthropicMessages => anthropic::messages(body.root(), &mut tally)?,
+        // What is invoked is of its maker's form, and only Anthropic's is known here; it says that it is.
+        Api::BedrockInvoke | Api::BedrockInvokeStream if is_anthropic(body) => {
+            anthropic::messages(body.root(), &mut tally)?
+        }
         api => {
             match form_of(api) {
                 Some(form) => form::request(body.root(), form, &mut tally)?,
@@ -232,6 +236,10 @@ pub fn bound(
     let known = facts.context_window.filter(|_| why.is_one_pass() && output != u64::MAX);
     let most = known.map(|window| at_most(window, &cost::Reach { audio: true, ..reach }));
     Ok(Bound::Unbounded(Unbounded { field, why, most }))
+}
+
+fn is_anthropic(body: &Tree<'_>) -> bool {
+    body.root().members().is_some_and(|mut members| members.any(|(name, _)| name == *"anthropic_version"))
 }
 
 /// The form of the requests of an API; nothing where they are not known.

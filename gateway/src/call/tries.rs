@@ -163,14 +163,17 @@ async fn attempt_at(
     }
     attempt.rides(aim.standing.as_ref().map(|standing| standing.ride(aim.parsed.stream, std::time::Instant::now())));
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
-    let edits = Edits { model: Some(&aim.model), ask_usage, cap };
+    let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
+    let edits = Edits { model, ask_usage, cap };
     let plan = Plan::new(worker, &aim.timeouts, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let head = carried.map(|(_, back)| back.head(&arrival.head));
     let to = (aim.way(arrival), head.as_ref().unwrap_or(&arrival.head));
-    let heading = heading::send(&aim.upstream, attempt, plan, to, body).await?;
-    let mut response = heading::answer(heading, arrival.call, &aim.upstream, tries.retry).await?;
+    let comes_back = |failed: Box<Failed>| failed.carried(carried.map(|(_, back)| back.clone()));
+    let heading = heading::send(&aim.upstream, attempt, plan, to, body).await.map_err(comes_back)?;
+    let answered = heading::answer(heading, arrival.call, &aim.upstream, tries.retry).await;
+    let mut response = answered.map_err(comes_back)?;
     if let Some((_, back)) = carried {
         // Its attempt is over, or goes on by itself: what cannot be translated is told, and not tried again.
         let carried = back.clone().answer(response).await;

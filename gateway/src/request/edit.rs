@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use schemas::event::Api;
 
-use super::{Around, Cap, CapMember, Edits, Parsed};
+use super::{Around, BodyKind, Cap, CapMember, Edits, Parsed};
 
 /// A piece of the body to replace; an empty range inserts.
 type Splice = (Range<usize>, String);
@@ -14,15 +14,7 @@ impl Parsed {
     /// The body with `edits`; the very same bytes if nothing changes.
     pub fn edit(&self, edits: &Edits<'_>) -> Bytes {
         let mut splices = Vec::new();
-        if let Some(model) = edits.model.filter(|model| *model != self.model) {
-            let span = self.spans.model.clone();
-            match (span.is_empty(), self.spans.form) {
-                // It stands in the path.
-                (true, _) => {}
-                (false, true) => splices.push((span, model.to_owned())),
-                (false, false) => splices.push((span, quoted(model))),
-            }
-        }
+        splices.extend(edits.model.and_then(|model| self.name(model)));
         let can_ask = matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions);
         if edits.ask_usage && self.stream && !self.wants_usage && can_ask {
             splices.push(self.ask_usage());
@@ -31,6 +23,21 @@ impl Parsed {
             self.lower(cap, &mut splices);
         }
         if splices.is_empty() { self.body.clone() } else { apply(&self.body, splices) }
+    }
+
+    /// Names the model in the body, unless it is named so there.
+    fn name(&self, model: &str) -> Option<Splice> {
+        let named = match self.spans.kind {
+            BodyKind::Unread => return None,
+            BodyKind::Object => quoted(model),
+            BodyKind::Form => model.to_owned(),
+        };
+        match &self.spans.model {
+            // The name may be written in another way that means the same.
+            Some(_) if *model == self.model && self.named_in_body => None,
+            Some(span) => (self.body.get(span.clone()) != Some(named.as_bytes())).then(|| (span.clone(), named)),
+            None => Some(self.insert(format!("\"model\":{named}"))),
+        }
     }
 
     fn ask_usage(&self) -> Splice {

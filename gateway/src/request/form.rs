@@ -9,7 +9,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use schemas::{error_code::ErrorCode, event::Api};
 
-use super::{Parsed, Problem, bounded, problem};
+use super::{BodyKind, Parsed, Problem, bounded, problem};
 
 /// The most parts of a form: more files than any API takes.
 const PARTS_MAX: usize = 128;
@@ -59,7 +59,7 @@ pub(super) fn parse(api: Api, body: &Bytes, boundary: &str) -> Result<Parsed, Pr
     let name = name.ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))?;
     let mut parsed = Parsed::plain(api, body, bounded(name)?);
     parsed.stream = stream.as_ref().and_then(text).is_some_and(|flag| flag.trim() == "true");
-    (parsed.spans.model, parsed.spans.form) = (span, true);
+    (parsed.spans.model, parsed.spans.kind) = (Some(span), BodyKind::Form);
     Ok(parsed)
 }
 

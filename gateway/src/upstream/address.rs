@@ -40,6 +40,15 @@ pub(super) fn of(provider: &Provider, way: &Way, model: &str, query: Option<&str
     address
 }
 
+/// Whether the path of a call names the model.
+pub(super) const fn names_model(provider: &Provider, way: &Way) -> bool {
+    match provider.dialect {
+        Dialect::Gemini | Dialect::Vertex | Dialect::Bedrock => true,
+        Dialect::Azure => !is_newer(way.api),
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Cohere | Dialect::Sandbox => false,
+    }
+}
+
 /// Whether Azure has it in its API without versions.
 const fn is_newer(api: Api) -> bool {
     matches!(

@@ -198,6 +198,15 @@ async fn cohere_azure_and_openais_other_apis_are_served() {
     })
     .await;
     check(Case {
+        path: "/openai/deployments/gpt-4o-mini/chat/completions?api-version=1",
+        body: json!({ "messages": [] }),
+        asked: &["post /v1/chat/completions?api-version=1 http/1.1", "{\"model\":\"gpt-4o-mini\",\"messages\":[]}"],
+        api: Api::OpenAiChat,
+        answer: json("200 OK", chat),
+        used: used(9, 2),
+    })
+    .await;
+    check(Case {
         path: "/v1/responses",
         body: json!({ "model": "gpt-5-mini", "input": "hi" }),
         asked: &["post /v1/responses http/1.1"],
