@@ -16,6 +16,9 @@ mod routing;
 #[path = "calls/stage.rs"]
 mod stage;
 
+#[path = "calls/translated.rs"]
+mod translated;
+
 use std::time::Duration;
 
 use provider::{Replay, Step, json, say, stream};

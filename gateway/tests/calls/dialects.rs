@@ -25,18 +25,18 @@ struct Case {
     used: Vector,
 }
 
-fn used(input: u64, output: u64) -> Vector {
+pub(crate) fn used(input: u64, output: u64) -> Vector {
     Vector { uncached_input: input, output, ..Vector::default() }
 }
 
 /// An answer of a type, of which the connection closes behind it.
-fn typed(kind: &str, body: &[u8]) -> Vec<Step> {
+pub(crate) fn typed(kind: &str, body: &[u8]) -> Vec<Step> {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
     vec![say(&head), Step::Say(body.to_vec())]
 }
 
 /// A message of an event stream, as Bedrock sends it.
-fn message(kind: &str, payload: &Value) -> Vec<u8> {
+pub(crate) fn message(kind: &str, payload: &Value) -> Vec<u8> {
     let headers: Vec<u8> = [(":message-type", "event"), (":event-type", kind)]
         .iter()
         .flat_map(|(name, value)| {
@@ -75,10 +75,10 @@ async fn check(case: Case) {
     assert_eq!(settled.usage.completeness, Completeness::Exact, "{}", case.path);
 }
 
-const GEMINI: &str = r#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":12},"modelVersion":"gemini-2.5-flash","responseId":"g1"}"#;
-const CONVERSE: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":4,"outputTokens":2,"totalTokens":6}}"#;
+pub(crate) const GEMINI: &str = r#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":12},"modelVersion":"gemini-2.5-flash","responseId":"g1"}"#;
+pub(crate) const CONVERSE: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":4,"outputTokens":2,"totalTokens":6}}"#;
 const RESPONSE: &str = r#"{"id":"resp_1","object":"response","created_at":1795880000,"status":"completed","background":false,"model":"gpt-5-mini-2025-08-07","output":[],"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"total_tokens":14}}"#;
-const COHERE: &str = r#"{"id":"c1","finish_reason":"COMPLETE","message":{"content":[{"type":"text","text":"hi"}]},"usage":{"billed_units":{"input_tokens":3,"output_tokens":1},"tokens":{"input_tokens":60,"output_tokens":2}}}"#;
+pub(crate) const COHERE: &str = r#"{"id":"c1","finish_reason":"COMPLETE","message":{"content":[{"type":"text","text":"hi"}]},"usage":{"billed_units":{"input_tokens":3,"output_tokens":1},"tokens":{"input_tokens":60,"output_tokens":2}}}"#;
 
 #[tokio::test]
 async fn gemini_is_asked_by_path_and_read_by_its_last_chunk() {
