@@ -363,9 +363,8 @@ async fn errors_have_the_shape_of_the_clients_dialect() {
     assert!(body["message"].is_string());
     let (status, _, body) = refused("/v2/chat", json!({ "model": "unknown", "messages": [] })).await;
     assert!(status == 404 && body["message"].is_string() && body["code"] == "TG3006");
-    // A model is served in the dialect of its provider.
-    let (status, _, body) =
-        refused("/v1/chat/completions", json!({ "model": "gemini-2.5-flash", "messages": [] })).await;
+    // What is no conversation is served in the dialect of its provider.
+    let (status, _, body) = refused("/v1/completions", json!({ "model": "gemini-2.5-flash", "prompt": "hi" })).await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("TG3006")));
     assert!(replay.asked().is_empty());
     let _ = stage.end().await;

@@ -1,6 +1,7 @@
 //! Calls to providers of other dialects: what the provider is asked, what the client gets, and that it is settled as the provider's own.
 
 use schemas::{
+    config::{ModelRoute, Retry, Strategy, Target},
     event::{Api, Outcome},
     tokens::Vector,
 };
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     dialects::{COHERE, CONVERSE, GEMINI, message, typed, used},
     provider::{Replay, Step, json},
-    stage::Stage,
+    stage::{Setting, Stage},
 };
 
 const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"text","text":"hi"},{"type":"tool_use","id":"toolu_1","name":"f","input":{"b":1,"a":2}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":4,"output_tokens":2}}"#;
@@ -211,6 +212,34 @@ async fn what_cannot_be_carried_is_refused_before_anything_is_sent() {
     assert!(replay.asked().is_empty());
     let (_, written) = stage.end().await;
     assert!(written.settled().is_empty());
+}
+
+#[tokio::test]
+async fn a_call_goes_on_at_a_provider_of_another_dialect() {
+    let replay = Replay::in_turn(vec![json("500 Internal Server Error", "{}"), json("200 OK", MESSAGE)]).await;
+    let target = |provider: &str, model: &str| Target::new(provider.into(), Some(model.into()));
+    let model = ModelRoute {
+        name: "either".into(),
+        targets: vec![target("openai", "gpt-5-mini"), target("anthropic", "claude-x")],
+        strategy: Strategy::Priority,
+        retry: Retry { attempts: 2, ..Retry::default() },
+        ..ModelRoute::default()
+    };
+    let stage = Stage::with(replay.address, Setting { models: vec![model], ..Setting::default() }).await;
+    let body = json!({ "model": "either", "messages": [{ "role": "user", "content": "hi" }] });
+    let answer = stage.post("/v1/chat/completions", &body).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["x-tollgate-served-by"]),
+        (200, &"anthropic/claude-x".parse().unwrap())
+    );
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(told["choices"][0]["message"]["tool_calls"][0]["id"], "toolu_1");
+    let asked = replay.asked();
+    assert!(asked[0].head.starts_with("post /v1/chat/completions") && asked[1].head.starts_with("post /v1/messages"));
+    let (_, written) = stage.end().await;
+    let apis: Vec<Api> = written.settled().iter().map(|settled| settled.attempt.api).collect();
+    assert_eq!(apis, [Api::OpenAiChat, Api::AnthropicMessages]);
+    assert!(written.settled().iter().all(|settled| settled.attempt.model_requested == "either"));
 }
 
 #[tokio::test]
