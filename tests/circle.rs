@@ -19,8 +19,8 @@ use serde_json::Value;
 #[expect(dead_code, reason = "each test of the real binary uses a part of it")]
 #[path = "support/house.rs"]
 mod house;
-#[path = "support/python.rs"]
-mod python;
+#[path = "support/sdk.rs"]
+mod sdk;
 
 use house::{Process, Stop, number};
 
@@ -227,9 +227,7 @@ fn the_official_sdks_are_content() {
     let mut house = Process::house(dir.path(), limits);
     house.start();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdk/check.py");
-    let sdks = python::environment("sdk-1", &["openai==2.54.0", "anthropic==2.12.0"]);
-    let done =
-        Command::new(sdks.join("bin/python")).arg(script).arg(format!("http://{}", house.gateway)).output().unwrap();
+    let done = Command::new(sdk::python()).arg(script).arg(format!("http://{}", house.gateway)).output().unwrap();
     assert!(
         done.status.success(),
         "{}\n{}",

@@ -24,7 +24,7 @@ use journal::{Disk, Road};
 use metering::Metering;
 use schemas::{
     config::{
-        Cors, Dialect, MeteringConfig, ModelRoute, Provider, Secret, Server, Target, Timeouts, TokenEvents,
+        Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts, TokenEvents,
         UsageInStream,
     },
     event::{Outcome, Settled},
@@ -89,7 +89,8 @@ fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
         limits,
         models: vec![ModelRoute {
             name: "sandbox/*".into(),
-            targets: vec![Target { provider: "sandbox".into(), model: None }],
+            targets: vec![Target::new("sandbox".into(), None)],
+            ..ModelRoute::default()
         }],
         access: Vec::new(),
         proxies: Vec::new(),
@@ -111,6 +112,7 @@ fn sandbox() -> Provider {
         usage_in_stream: UsageInStream::Ask,
         forward: Vec::new(),
         frame_delay: Duration::from_millis(1),
+        more: More::default(),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod checks;
 pub mod config;
 pub mod dice;
 pub mod events;
+pub mod eventstream;
 pub mod headers;
 pub mod json;
 pub mod meter;

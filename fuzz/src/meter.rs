@@ -1,10 +1,11 @@
 //! Meters: however an answer arrives, it passes byte for byte and is measured as the same.
 //!
-//! The first byte of an input chooses API, stream or whole, and whether usage is withheld; the rest is the body. How each byte of a
-//! stream is to be treated does not depend on the pieces either, and what is withheld changes nothing in what is measured.
+//! The first byte of an input chooses the API, the second how the body is cut into frames and whether usage is withheld; the rest is
+//! the body. How each byte of a stream is to be treated does not depend on the pieces either, and what is withheld changes nothing in
+//! what is measured.
 
 use bytes::Bytes;
-use gateway::meter::{Answer, End, Measured, Meter, Verdict};
+use gateway::meter::{Answer, End, Framing, Measured, Meter, Verdict};
 use schemas::{
     event::Api,
     tokens::{Part, Vector},
@@ -12,10 +13,11 @@ use schemas::{
 
 use super::dice::arrivals;
 
-/// The bit of the first byte that says that an answer is a stream, and the one that says that it is refused.
-pub const STREAM: u8 = 4;
+/// How a body can be cut, by the lowest bits of the second byte.
+pub const FRAMINGS: [Framing; 4] = [Framing::Whole, Framing::Events, Framing::Lines, Framing::Messages];
+/// The bit that says that usage is withheld, and the one that says that the answer is refused.
+pub const STRIPS: u8 = 8;
 const REFUSED: u8 = 16;
-const STRIPS: u8 = 8;
 
 /// What became of an answer.
 #[derive(Debug, PartialEq)]
@@ -32,11 +34,11 @@ pub struct Outcome {
 
 /// Meters an answer in every way that it can arrive.
 pub fn check(input: &[u8]) {
-    let Some((choice, body)) = input.split_first() else { return };
+    let Some(([api, choice], body)) = input.split_first_chunk::<2>() else { return };
     let answer = Answer {
-        api: Api::ALL[usize::from(choice & 3)],
+        api: Api::ALL[usize::from(*api) % Api::ALL.len()],
         status: if choice & REFUSED == 0 { 200 } else { 429 },
-        stream: choice & STREAM != 0,
+        framing: FRAMINGS[usize::from(choice & 3)],
         strip_usage: choice & STRIPS != 0,
     };
     let mut ways = arrivals(body).into_iter();
@@ -52,7 +54,7 @@ pub fn check(input: &[u8]) {
 /// Meters an answer that comes in these pieces.
 pub fn run(answer: Answer, pieces: &[&[u8]]) -> Outcome {
     let body = pieces.concat();
-    let streams = answer.stream && answer.status < 400;
+    let streams = answer.framing != Framing::Whole && answer.status < 400;
     let mut meter = Meter::new(answer);
     let (mut passed, mut withheld, mut last) = (Vec::new(), Vec::<(usize, usize)>::new(), Vec::new());
     let mut take = |meter: &mut Meter| {
@@ -80,7 +82,8 @@ pub fn run(answer: Answer, pieces: &[&[u8]]) -> Outcome {
     assert_eq!(passed, body, "what came out is what went in");
     for end in &mut last {
         // A line may end in both marks, and the second may come with another piece.
-        *end -= usize::from(streams && *end > 1 && body[..*end].ends_with(b"\r\n"));
+        let events = streams && answer.framing == Framing::Events;
+        *end -= usize::from(events && *end > 1 && body[..*end].ends_with(b"\r\n"));
     }
     if !streams {
         assert!(body.is_empty() || last == [body.len()], "the last piece of a whole answer is the last: {last:?}");

@@ -1,10 +1,10 @@
 //! Bodies of requests: edits change what they name and nothing else, and what is edited reads as it was meant.
 //!
-//! The first byte of an input chooses the API and the edits. The bound of the request is taken in passing: it may refuse or say that
+//! The first byte of an input chooses the API, the second the edits. The bound of the request is taken in passing: it may refuse or say that
 //! nothing bounds it, but where it gives one that is at least the cap that the request states.
 
 use bytes::Bytes;
-use gateway::request::{Cap, CapMember, Edits, Parsed, parse};
+use gateway::request::{Cap, CapMember, Edits, Given, Parsed, parse, read};
 use schemas::{
     bound::{Bound, Measure, bound},
     error_code::ErrorCode,
@@ -15,13 +15,22 @@ use schemas::{
 use serde_json::Value;
 
 /// The members that edits write.
-const EDITED: [&str; 4] = ["model", "max_tokens", "max_completion_tokens", "stream_options"];
+const EDITED: [&str; 7] = [
+    "model",
+    "max_tokens",
+    "max_completion_tokens",
+    "stream_options",
+    "max_output_tokens",
+    "generationConfig",
+    "inferenceConfig",
+];
 
 /// Reads and edits a request.
 pub fn check(input: &[u8]) {
-    let Some((choice, body)) = input.split_first() else { return };
-    let api = Api::ALL[usize::from(*choice) % Api::ALL.len()];
+    let Some(([api, choice], body)) = input.split_first_chunk::<2>() else { return };
+    let api = Api::ALL[usize::from(*api) % Api::ALL.len()];
     let body = Bytes::copy_from_slice(body);
+    form(api, &body);
     let (parsed, tree) = match parse(api, &body) {
         Ok(read) => read,
         Err(problem) => {
@@ -29,22 +38,40 @@ pub fn check(input: &[u8]) {
             return assert!(known.contains(&problem.code), "{problem}");
         }
     };
+    if matches!(api, Api::Passthrough | Api::OpenAiResponsesRetrieve) {
+        let edits = Edits { model: Some("other"), ask_usage: true, cap: None };
+        return assert_eq!(parsed.edit(&edits), body, "what is not read is not edited");
+    }
     assert!(!parsed.model.is_empty() && parsed.model.len() <= 256);
     assert_eq!(parsed.edit(&Edits::default()).as_ptr(), body.as_ptr());
     let facts = ModelFacts { context_window: Some(8_192), max_output_tokens: Some(4_096), ..ModelFacts::default() };
     let key = Key { provider: "openai", vendor: "openai", model: &parsed.model, tier: "", at: Time::ZERO };
     if let Ok(Bound::AtMost(most)) = bound(api, &tree, &facts, &Book::builtin(), &key, Measure::Bytes) {
         let least = parsed.output_cap().unwrap_or(0);
-        assert!(matches!(api, Api::OpenAiEmbeddings | Api::AnthropicCountTokens) || most.output >= least, "{most:?}");
+        assert!(!api.operation().has_output() || most.output >= least, "{most:?}");
     }
-    let capped = matches!(api, Api::OpenAiChat | Api::AnthropicMessages) && choice & 0x10 != 0;
-    let member = if api == Api::OpenAiChat && choice & 0x20 != 0 {
-        CapMember::MaxCompletionTokens
-    } else {
-        CapMember::MaxTokens
+    let own = CapMember::of(api);
+    let plain = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::AnthropicMessages | Api::CohereChat);
+    let capped = (plain || own.is_some()) && choice & 0x10 != 0;
+    let member = match own {
+        Some(own) => own,
+        None if api == Api::OpenAiChat && choice & 0x20 != 0 => CapMember::MaxCompletionTokens,
+        None => CapMember::MaxTokens,
     };
     let cap = Some(Cap { member, tokens: u64::from(choice >> 6) }).filter(|_| capped);
     edited(&parsed, &Edits { model: Some("a \"new\" one"), ask_usage: choice & 4 != 0, cap });
+}
+
+/// Reads and edits a form.
+fn form(api: Api, body: &Bytes) {
+    let given = Given { content_type: "multipart/form-data; boundary=b", ..Given::default() };
+    let Ok((parsed, _)) = read(api, body, &given) else { return };
+    if parsed.model.is_empty() || matches!(api, Api::Passthrough | Api::OpenAiResponsesRetrieve) {
+        return;
+    }
+    let edited = parsed.edit(&Edits { model: Some("other"), ask_usage: true, cap: None });
+    let (again, _) = read(api, &edited, &given).unwrap_or_else(|problem| panic!("{problem}"));
+    assert_eq!((again.model.as_str(), again.stream), ("other", parsed.stream));
 }
 
 fn edited(parsed: &Parsed, edits: &Edits<'_>) {
@@ -53,12 +80,14 @@ fn edited(parsed: &Parsed, edits: &Edits<'_>) {
     let (again, _) = parse(parsed.api(), &after).unwrap_or_else(|problem| panic!("{problem}: {shown}"));
     assert_eq!(edits.model, Some(again.model.as_str()), "{shown}");
     assert_eq!((again.stream, again.n), (parsed.stream, parsed.n), "{shown}");
-    let asks = edits.ask_usage && parsed.stream && parsed.api() == Api::OpenAiChat;
+    let can_ask = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
+    let asks = edits.ask_usage && parsed.stream && can_ask;
     assert_eq!(again.wants_usage, parsed.wants_usage || asks, "{shown}");
     let lowered = |tokens: Option<u64>| tokens.map(|tokens| edits.cap.map_or(tokens, |cap| tokens.min(cap.tokens)));
     if parsed.output_cap().is_some() || edits.cap.is_none() {
         assert_eq!(again.max_tokens, lowered(parsed.max_tokens), "{shown}");
         assert_eq!(again.max_completion_tokens, lowered(parsed.max_completion_tokens), "{shown}");
+        assert_eq!(again.other_cap, lowered(parsed.other_cap), "{shown}");
     } else {
         assert_eq!(again.output_cap(), edits.cap.map(|cap| cap.tokens), "{shown}");
     }

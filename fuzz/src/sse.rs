@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use gateway::meter::{Answer, Meter};
+use gateway::meter::{Answer, Framing, Meter};
 use schemas::event::Api;
 
 use super::{
@@ -29,7 +29,7 @@ pub fn check(input: &[u8]) {
     let plain: Vec<&[u8]> = plain.iter().map(Vec::as_slice).collect();
     for api in [Api::OpenAiChat, Api::AnthropicMessages] {
         for strip_usage in [false, true] {
-            let answer = Answer { api, status: 200, stream: true, strip_usage };
+            let answer = Answer { api, status: 200, framing: Framing::Events, strip_usage };
             let (outcome, again) = (run(answer, &[input]), run(answer, &plain));
             assert_eq!(outcome.measured, again.measured, "frame by frame");
             whole_frames(&outcome, &frames, input);
@@ -92,7 +92,7 @@ fn whole_frames(outcome: &Outcome, frames: &[Frame], stream: &[u8]) {
 
 /// Nothing is held back here, so what came out is what arrived.
 fn stands_between(api: Api, pieces: &[&[u8]], frames: &[Frame], stream: &[u8]) {
-    let mut meter = Meter::new(Answer { api, status: 200, stream: true, strip_usage: false });
+    let mut meter = Meter::new(Answer { api, status: 200, framing: Framing::Events, strip_usage: false });
     let mut arrived = 0;
     for piece in pieces {
         meter.push(Bytes::copy_from_slice(piece));

@@ -9,7 +9,7 @@ use std::{hint::black_box, time::Instant};
 
 use bytes::Bytes;
 use gateway::{
-    meter::{Answer, End, Meter, tokens},
+    meter::{Answer, End, Framing, Meter, tokens},
     request::{Cap, CapMember, Edits, parse},
 };
 use schemas::{event::Api, price::Encoding};
@@ -28,12 +28,12 @@ fn main() {
             ("all in one chunk", &whole, false),
             ("usage withheld", &chunks, true),
         ] {
-            let answer = Answer { api, status: 200, stream: true, strip_usage };
+            let answer = Answer { api, status: 200, framing: Framing::Events, strip_usage };
             line(&format!("{name}: a frame, metered, {how}"), median(frames, || metered(answer, chunks)), baseline);
         }
     }
     let document = [Bytes::from(document())];
-    let answer = Answer { api: Api::OpenAiChat, status: 200, stream: false, strip_usage: false };
+    let answer = Answer { api: Api::OpenAiChat, status: 200, framing: Framing::Whole, strip_usage: false };
     let baseline = median(1, || parsed(&document[0]));
     line("a document of 1 kB, parsed by serde_json", baseline, baseline);
     line("a document of 1 kB, metered", median(1, || metered(answer, &document)), baseline);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use schemas::{
     bound::{self, Bound, BoundError, OutputCap},
     error_code::ErrorCode,
-    event::{self, Api, Refused},
+    event::{self, Api, CallEnd, Refused},
     id::{CallId, Lane},
     json::Tree,
     ledger::Unpriced,
@@ -25,7 +25,7 @@ use schemas::{
 use tokio::time;
 
 use crate::{
-    attempt::{Attempt, Call, Flight},
+    attempt::{Attempt, Flight},
     error::{AtLimit, Fault, RATE},
     limits::{Ask, Extension, Limits, Permit, Refusal, SLICE, Tried},
     meter::estimate::measure,
@@ -107,14 +107,16 @@ impl Limits {
 }
 
 impl Candidate<'_> {
-    /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens.
-    pub(crate) async fn admit(self, worker: &Arc<Worker>) -> Result<Admission, Fault> {
+    /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens. `failed` is the
+    /// attempt before, which goes on with this one if it is admitted.
+    pub(crate) async fn admit(self, worker: &Arc<Worker>, failed: Option<&mut Attempt>) -> Result<Admission, Fault> {
+        worker.counts()?;
         if worker.is_full() {
             return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
         }
-        let flight = Flight::open(worker, self.lane);
-        let now = flight.admitted_at;
-        let facts = self.attempt(worker, now);
+        let place = Place::of(worker, self.lane, failed);
+        let now = place.admitted_at();
+        let facts = self.attempt(worker, place.number(), now);
         let mut tight = None;
         let slice = self.may_slice.then_some(SLICE);
         let limits = &worker.shared.limits;
@@ -147,17 +149,14 @@ impl Candidate<'_> {
                 "calls under a hard limit wait until it has caught up; try again",
             ));
         }
-        let cap = cap(&permit, bound, &self.facts);
-        let Self { accepted_at, session_id, .. } = self;
-        let call = Call { accepted_at, balance_age_ms: permit.balance_age_ms, session_id };
-        let book = Arc::clone(&self.view.book);
-        Ok(Ok((Attempt::new(Arc::clone(worker), flight, facts, permit, book, call), cap)))
+        let cap = cap(&permit, bound, self.api, &self.facts);
+        Ok(Ok((place.take(worker, self, facts, permit)?, cap)))
     }
 
-    fn attempt(&self, worker: &Worker, admitted_at: Time) -> event::Attempt {
+    fn attempt(&self, worker: &Worker, number: u16, admitted_at: Time) -> event::Attempt {
         event::Attempt {
             call: self.call,
-            attempt: 1,
+            attempt: number,
             admitted_at,
             subject: Arc::clone(self.subject),
             api: self.api,
@@ -182,11 +181,61 @@ impl Candidate<'_> {
     async fn tightened(&self, body: Bytes) -> Result<Bound, Fault> {
         let (api, at, book) = (self.api, self.accepted_at, Arc::clone(&self.view.book));
         let (provider, model, facts) = (self.provider.to_owned(), self.model.to_owned(), self.facts);
-        let work = move || {
-            let tree = Tree::read(&body).map_err(|_| off_thread())?;
+        off_thread(move || {
+            let tree = tree_of(api, &body)?;
             bound_of(api, &tree, &book, (&provider, &model, at), &facts, facts.encoding)
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())?
+        })
+        .await
+    }
+}
+
+/// Where an attempt stands in its call: it is the first one, or follows one that failed.
+enum Place<'a> {
+    First(Flight),
+    After(&'a mut Attempt, Time),
+}
+
+impl<'a> Place<'a> {
+    fn of(worker: &Worker, lane: Lane, failed: Option<&'a mut Attempt>) -> Self {
+        match failed.and_then(|failed| failed.next_admission().map(|at| (failed, at))) {
+            Some((failed, at)) => Self::After(failed, at),
+            None => Self::First(Flight::open(worker, lane)),
+        }
+    }
+
+    const fn admitted_at(&self) -> Time {
+        match self {
+            Self::First(flight) => flight.admitted_at,
+            Self::After(_, at) => *at,
+        }
+    }
+
+    const fn number(&self) -> u16 {
+        match self {
+            Self::First(_) => 1,
+            Self::After(failed, _) => failed.facts.attempt.saturating_add(1),
+        }
+    }
+
+    fn take(
+        self,
+        worker: &Arc<Worker>,
+        of: Candidate<'_>,
+        facts: event::Attempt,
+        permit: Permit,
+    ) -> Result<Attempt, Fault> {
+        let age = permit.balance_age_ms;
+        match self {
+            Self::First(flight) => {
+                let call = CallEnd::begun(of.accepted_at, age, of.session_id);
+                let book = Arc::clone(&of.view.book);
+                Ok(Attempt::new(Arc::clone(worker), (flight, of.lane), facts, permit, book, call))
+            }
+            Self::After(failed, _) => failed.next(facts, permit, age).map_err(|permit| {
+                worker.shared.limits.give_back(permit);
+                Fault::new(ErrorCode::TooBusy, "the call is over; try again")
+            }),
+        }
     }
 }
 
@@ -203,8 +252,21 @@ impl NotAdmitted {
     }
 }
 
-pub(crate) fn off_thread() -> Fault {
+/// Looks at a body off the async threads.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| busy())?
+}
+
+fn busy() -> Fault {
     Fault::new(ErrorCode::TooBusy, "the body could not be looked at; try again")
+}
+
+/// The body of a request as it was read before; of what is not read there is none.
+pub(crate) fn tree_of(api: Api, body: &Bytes) -> Result<Tree<'_>, Fault> {
+    let is_read = !matches!(api, Api::Passthrough | Api::OpenAiResponsesRetrieve);
+    Tree::read(if is_read { body } else { b"{}" }).map_err(|_| busy())
 }
 
 /// The most that a body can make a model use.
@@ -228,11 +290,12 @@ pub(crate) fn bound_of(
 }
 
 /// The cap that has to be written into the request, so that the hold is the most that can be billed.
-fn cap(permit: &Permit, bound: &Bound, facts: &ModelFacts) -> Option<Cap> {
+fn cap(permit: &Permit, bound: &Bound, api: Api, facts: &ModelFacts) -> Option<Cap> {
     let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.whole)?.output_cap else { return None };
-    let member = match facts.cap_field {
-        CapField::MaxTokens => CapMember::MaxTokens,
-        CapField::MaxCompletionTokens => CapMember::MaxCompletionTokens,
+    let member = match (CapMember::of(api), facts.cap_field) {
+        (Some(own), _) => own,
+        (None, CapField::MaxCompletionTokens) if api == Api::OpenAiChat => CapMember::MaxCompletionTokens,
+        (None, _) => CapMember::MaxTokens,
     };
     Some(Cap { member, tokens })
 }

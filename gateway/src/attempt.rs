@@ -2,11 +2,18 @@
 //!
 //! Whatever happens (an answer, a refusal, a deadline, a client that left, a shutdown) ends in [`Attempt::settle`], which
 //! consumes the permit; an attempt that is dropped settles itself. What is not known is never called zero: it stays held.
+//!
+//! Where another attempt may follow a failure, what is not needed of its holds is let go of and its record is kept back until that is
+//! decided: it says whether the call ends with it. The next attempt's admission is written before it, so that a crash at any moment
+//! finds the call open or ended, once. An attempt that nobody follows up settles and writes its record when it is dropped.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use schemas::{
-    event::{self, Event, Hold, Settled, Streamed},
+    event::{self, CallEnd, Event, Hold, Outcome, Settled, Streamed},
     id::{InstanceId, Lane},
     price::Book,
     time::{Time, now},
@@ -15,20 +22,14 @@ use schemas::{
 
 use crate::{
     emit::Ticket,
+    external::{External, Scene},
+    health::Ride,
     limits::{Extension, Permit, Sliced},
     meter::Measured,
-    settlement::{self, End, Ended},
+    settlement::{self, Account, End, Ended},
     sweep::{Flights, Watch},
     worker::Worker,
 };
-
-/// What belongs to the call rather than to the attempt.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Call {
-    pub(crate) accepted_at: Time,
-    pub(crate) balance_age_ms: u64,
-    pub(crate) session_id: String,
-}
 
 /// An attempt that has been admitted and not settled.
 pub(crate) struct Attempt {
@@ -38,13 +39,27 @@ pub(crate) struct Attempt {
     pub(crate) status: u16,
     pub(crate) was_sent: bool,
     ttft_ms: Option<u64>,
-    flight: Flight,
+    lane: Lane,
+    /// Nothing once the next attempt of the call has it.
+    flight: Option<Flight>,
     permit: Option<Permit>,
     /// Whether it holds more than it was admitted with.
     has_grown: bool,
     book: Arc<Book>,
-    call: Call,
+    /// What is known of the call; nothing once it is in a record.
+    call: Option<CallEnd>,
+    /// Whether another attempt may follow if it fails.
+    may_go_on: bool,
+    /// What it came to, kept back until it is decided whether the call goes on.
+    kept: Option<Box<Kept>>,
+    /// What the attempt before came to, to be settled and written after the admission of this one.
+    before: Option<Box<Kept>>,
+    /// Its place at a target that is one of several.
+    ride: Option<Ride>,
 }
+
+/// What an attempt came to, and what it still holds for that.
+type Kept = (Account, Permit);
 
 /// The place of an attempt among those open at its worker, from before its admission. It closes with the attempt's last
 /// record, or, if there never was a first one, when it is dropped.
@@ -53,14 +68,18 @@ pub(crate) struct Flight {
     flights: Arc<Flights>,
     watch: Arc<Watch>,
     index: u32,
-    lane: Lane,
     closes_with_record: bool,
 }
 
 impl Flight {
     pub(crate) fn open(worker: &Worker, lane: Lane) -> Self {
         let (index, admitted_at, watch) = worker.flights.open(lane, worker.shared.journal.position());
-        Self { admitted_at, flights: Arc::clone(&worker.flights), watch, index, lane, closes_with_record: false }
+        Self { admitted_at, flights: Arc::clone(&worker.flights), watch, index, closes_with_record: false }
+    }
+
+    /// The same for another attempt of the call, from before its admission.
+    fn go_on(&mut self) {
+        (self.admitted_at, self.watch) = self.flights.go_on(self.index);
     }
 }
 
@@ -75,11 +94,11 @@ impl Drop for Flight {
 impl Attempt {
     pub(crate) fn new(
         worker: Arc<Worker>,
-        flight: Flight,
+        (flight, lane): (Flight, Lane),
         facts: event::Attempt,
         permit: Permit,
         book: Arc<Book>,
-        call: Call,
+        call: CallEnd,
     ) -> Self {
         let (watch, permit) = (Arc::clone(&flight.watch), Some(permit));
         Self {
@@ -89,11 +108,66 @@ impl Attempt {
             status: 0,
             was_sent: false,
             ttft_ms: None,
-            flight,
+            lane,
+            flight: Some(flight),
             permit,
             has_grown: false,
             book,
-            call,
+            call: Some(call),
+            may_go_on: false,
+            kept: None,
+            before: None,
+            ride: None,
+        }
+    }
+
+    /// When the next attempt of the call is admitted, should it be: now. This one has failed.
+    pub(crate) fn next_admission(&mut self) -> Option<Time> {
+        let flight = self.flight.as_mut()?;
+        flight.go_on();
+        Some(flight.admitted_at)
+    }
+
+    /// The next attempt of the call, which goes on with it; nothing if it ended with this one.
+    pub(crate) fn next(&mut self, facts: event::Attempt, permit: Permit, balance_age_ms: u64) -> Result<Self, Permit> {
+        let Some((mut kept, flight)) = self.kept.take().zip(self.flight.take()) else { return Err(permit) };
+        let Some(mut call) = kept.0.go_on() else { return Err(permit) };
+        call.balance_age_ms = call.balance_age_ms.max(balance_age_ms);
+        let book = Arc::clone(&self.book);
+        let mut next = Self::new(Arc::clone(&self.worker), (flight, self.lane), facts, permit, book, call);
+        next.before = Some(kept);
+        Ok(next)
+    }
+
+    /// Another attempt may follow if this one fails.
+    pub(crate) fn may_go_on(&mut self) {
+        self.may_go_on = true;
+    }
+
+    /// However it ends, the call ends with it.
+    pub(crate) fn is_last(&mut self) {
+        self.may_go_on = false;
+    }
+
+    /// Whether another attempt may follow if it fails.
+    pub(crate) const fn goes_on(&self) -> bool {
+        self.may_go_on
+    }
+
+    /// Whether it has failed and it is not decided yet whether the call goes on.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Its place at a target that is one of several.
+    pub(crate) fn rides(&mut self, ride: Option<Ride>) {
+        self.ride = ride;
+    }
+
+    /// Its target is to be left alone for a while: for so long, if it says how long.
+    pub(crate) fn back_off(&mut self, wait: Option<Duration>) {
+        if let Some(ride) = &mut self.ride {
+            ride.back_off(wait, Instant::now());
         }
     }
 
@@ -103,9 +177,12 @@ impl Attempt {
         // The facts go into the event and come back, since they are too many to be copied with every call.
         let attempt = self.take_facts();
         let event = Event::Admitted(Box::new(event::Admitted { attempt, holds }));
-        let ticket = self.worker.write(self.flight.lane, &event, None);
+        let ticket = self.worker.write(self.lane, &event, None);
         if let Event::Admitted(admitted) = event {
             self.facts = admitted.attempt;
+        }
+        if let Some(before) = self.before.take() {
+            drop(self.write_end(*before, false));
         }
         ticket
     }
@@ -123,11 +200,17 @@ impl Attempt {
         std::mem::replace(&mut self.facts, hollow)
     }
 
-    /// The first byte of the answer's body is here.
-    pub(crate) fn first_byte(&mut self) {
-        if self.ttft_ms.is_none() {
-            self.ttft_ms = Some(millis(now().since(self.facts.admitted_at).as_millis()));
+    /// Something of the answer's body is here; says whether it is the first of it.
+    pub(crate) fn came(&mut self) -> bool {
+        if self.ttft_ms.is_some() {
+            return false;
         }
+        let ttft_ms = millis(now().since(self.facts.admitted_at).as_millis());
+        self.ttft_ms = Some(ttft_ms);
+        if let Some(ride) = &mut self.ride {
+            ride.came(ttft_ms, Instant::now());
+        }
+        true
     }
 
     /// Writes where it stands, unless the journal is in trouble. Nobody waits for that.
@@ -144,7 +227,7 @@ impl Attempt {
         let holds = if self.has_grown { holds.to_vec() } else { Vec::new() };
         let (call, attempt) = (self.facts.call, self.facts.attempt);
         let streamed = Streamed { call, attempt, at: now(), so_far, reported, posted, holds };
-        self.worker.write(self.flight.lane, &Event::Streamed(streamed), None)
+        self.worker.write(self.lane, &Event::Streamed(streamed), None)
     }
 
     /// What is held slice by slice, if anything is.
@@ -183,9 +266,16 @@ impl Attempt {
         self.permit.is_none()
     }
 
-    /// Ends it: its limits are settled and its last record is written. A second time it does nothing.
+    /// Ends it: its limits are settled and its last record is written, or kept back if another attempt may follow. A second time it
+    /// does nothing.
     pub(crate) fn settle(&mut self, end: End, measured: Option<Measured>) -> Option<Ticket> {
         let permit = self.permit.take()?;
+        if let Some(measured) = measured.as_ref().filter(|measured| measured.background.is_some()) {
+            self.tell(measured);
+        }
+        if let Some(ride) = &mut self.ride {
+            ride.ended(end, self.status, Instant::now());
+        }
         let ended = Ended {
             attempt: self.take_facts(),
             end,
@@ -193,15 +283,50 @@ impl Attempt {
             status: self.status,
             ttft_ms: self.ttft_ms,
             settled_at: now(),
-            accepted_at: self.call.accepted_at,
-            balance_age_ms: self.call.balance_age_ms,
-            session_id: std::mem::take(&mut self.call.session_id),
+            call: self.call.take().unwrap_or_else(|| CallEnd::begun(Time::ZERO, 0, String::new())),
         };
-        let settled = settlement::settle(&self.worker.shared.limits, self.flight.lane, permit, &self.book, ended);
-        let Settled { attempt, outcome, usage, settled_at, .. } = &settled;
+        let account = settlement::account(&self.book, ended);
+        let Settled { attempt, outcome, usage, settled_at, .. } = account.settled();
         self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
-        self.flight.closes_with_record = true;
-        Some(self.worker.write(self.flight.lane, &Event::Settled(Box::new(settled)), Some(self.flight.index)))
+        if self.may_go_on && end.is_failure() {
+            let mut permit = permit;
+            account.let_go(&self.worker.shared.limits, &mut permit);
+            self.kept = Some(Box::new((account, permit)));
+            return None;
+        }
+        Some(self.write_end((account, permit), true))
+    }
+
+    /// The call ends with this attempt after all: its record is written, if it was kept back.
+    pub(crate) fn conclude(&mut self) -> Option<Ticket> {
+        let kept = self.kept.take()?;
+        Some(self.write_end(*kept, true))
+    }
+
+    /// Settles the limits and writes the record, at once one after the other.
+    fn write_end(&mut self, (account, permit): Kept, is_last: bool) -> Ticket {
+        let settled = account.post(&self.worker.shared.limits, self.lane, permit);
+        let closes = self.flight.as_mut().filter(|_| is_last).map(|flight| {
+            flight.closes_with_record = true;
+            flight.index
+        });
+        self.worker.write(self.lane, &Event::Settled(Box::new(settled)), closes)
+    }
+}
+
+impl Attempt {
+    /// Tells what was worked on apart from this answer, if the answer says what that has used. Before the attempt's own record, so that
+    /// who has the end of the answer finds it in the journal.
+    fn tell(&self, measured: &Measured) {
+        let Some(told) = External::of_response(&self.facts, measured) else { return };
+        let shared = &self.worker.shared;
+        let scene = Scene { subject: &self.facts.subject, book: &self.book, gateway: &shared.gateway };
+        let learned = told.learn(scene, &shared.limits);
+        let lanes = learned.lanes(shared.lanes);
+        let event = Event::Learned(Box::new(learned));
+        for lane in lanes {
+            drop(self.worker.write(lane, &event, None));
+        }
     }
 }
 
@@ -209,6 +334,11 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         let end = if self.was_sent { End::ClientGone } else { End::ClientGoneBefore };
         drop(self.settle(end, None));
+        // Nobody waited for what would have come next.
+        if let Some(call) = self.kept.as_mut().and_then(|kept| kept.0.call()) {
+            call.outcome = Outcome::ClientGone;
+        }
+        drop(self.conclude());
     }
 }
 

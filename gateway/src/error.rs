@@ -9,13 +9,16 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use schemas::{error_code::ErrorCode, id::CallId, limit::Unit, money::Pico, time::Time};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The shape of requests, answers and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     OpenAi,
     Anthropic,
+    Gemini,
+    Bedrock,
+    Cohere,
 }
 
 /// Whether the same call can succeed later.
@@ -73,31 +76,43 @@ impl Fault {
 
     /// The answer in a dialect.
     pub(crate) fn response(&self, dialect: Dialect, call: CallId) -> Response<Body> {
-        let id = call.to_string();
-        let mut error = Map::new();
-        error.insert("message".into(), Value::from(format!("{}: {}", self.code.title(), self.message)));
-        error.insert("type".into(), Value::from(self.kind(dialect)));
-        if dialect == Dialect::OpenAi {
-            error.insert("param".into(), Value::Null);
-        }
-        error.insert("code".into(), Value::from(self.code.code()));
-        if let Some(limit) = &self.limit {
-            error.insert("limit".into(), limit.to_json());
-        }
-        let body = match dialect {
-            Dialect::OpenAi => json!({ "error": error }),
-            Dialect::Anthropic => json!({ "type": "error", "error": error, "request_id": id }),
-        };
+        let body = self.body(dialect, call);
         let mut response = Response::new(Body::from(Bytes::from(body.to_string())));
         *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if dialect == Dialect::Bedrock {
+            headers.insert(ERROR_TYPE, HeaderValue::from_static(self.kind(dialect)));
+        }
         self.say_when(headers);
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         stamp(headers, call);
         response
+    }
+
+    /// The body of the answer in a dialect: in each our code, and the limit if there is one, where its clients look for neither.
+    fn body(&self, dialect: Dialect, call: CallId) -> Value {
+        let message = format!("{}: {}", self.code.title(), self.message);
+        let (kind, code) = (self.kind(dialect), self.code.code());
+        let mut error = match dialect {
+            Dialect::OpenAi => json!({ "message": message, "type": kind, "param": null, "code": code }),
+            Dialect::Anthropic => json!({ "message": message, "type": kind, "code": code }),
+            Dialect::Gemini => json!({
+                "code": self.code.status(), "message": message, "status": kind,
+                "details": [{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code, "domain": "tollgate" }],
+            }),
+            Dialect::Bedrock | Dialect::Cohere => json!({ "message": message, "code": code }),
+        };
+        if let (Some(limit), Some(members)) = (&self.limit, error.as_object_mut()) {
+            members.insert("limit".into(), limit.to_json());
+        }
+        match dialect {
+            Dialect::OpenAi | Dialect::Gemini => json!({ "error": error }),
+            Dialect::Anthropic => json!({ "type": "error", "error": error, "request_id": call.to_string() }),
+            Dialect::Bedrock | Dialect::Cohere => error,
+        }
     }
 
     /// The same as a member of an answer that is cut.
@@ -139,6 +154,20 @@ impl Fault {
             (Dialect::Anthropic, 503) => "overloaded_error",
             (Dialect::Anthropic, 500..) => "api_error",
             (Dialect::Anthropic, _) => "invalid_request_error",
+            (Dialect::Gemini, 401) => "UNAUTHENTICATED",
+            (Dialect::Gemini, 404) => "NOT_FOUND",
+            (Dialect::Gemini, 429) => "RESOURCE_EXHAUSTED",
+            (Dialect::Gemini, 500) => "INTERNAL",
+            (Dialect::Gemini, 501..) => "UNAVAILABLE",
+            (Dialect::Gemini, _) => "INVALID_ARGUMENT",
+            (Dialect::Bedrock, 401) => "AccessDeniedException",
+            (Dialect::Bedrock, 404) => "ResourceNotFoundException",
+            (Dialect::Bedrock, 429) if is_rate => "ThrottlingException",
+            (Dialect::Bedrock, 429) => "ServiceQuotaExceededException",
+            (Dialect::Bedrock, 500) => "InternalServerException",
+            (Dialect::Bedrock, 501..) => "ServiceUnavailableException",
+            (Dialect::Bedrock, _) => "ValidationException",
+            (Dialect::Cohere, _) => "",
         }
     }
 }
@@ -147,6 +176,7 @@ impl Fault {
 pub(crate) const RATE: Duration = Duration::from_secs(3_600);
 
 // Made once: a name that is made of its text with every call is read byte by byte.
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -188,16 +218,20 @@ mod tests {
 
     use super::*;
 
-    fn check(fault: &Fault, dialect: Dialect, status: u16, kind: &str) -> (Value, HeaderMap) {
+    fn read(fault: &Fault, dialect: Dialect) -> (Value, HeaderMap) {
         let response = fault.response(dialect, CallId::from_bytes([7; 16]));
-        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(response.status().as_u16(), fault.code.status());
         let (head, body) = response.into_parts();
         let bytes = futures::executor::block_on(body.collect()).unwrap().to_bytes();
-        let value: Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(value["error"]["type"], kind);
-        assert_eq!(value["error"]["code"], fault.code.code());
         assert!(head.headers.contains_key("x-tollgate-call-id") && head.headers.contains_key("request-id"));
-        (value, head.headers)
+        (serde_json::from_slice(&bytes).unwrap(), head.headers)
+    }
+
+    fn check(fault: &Fault, dialect: Dialect, status: u16, kind: &str) -> (Value, HeaderMap) {
+        let (value, headers) = read(fault, dialect);
+        assert_eq!((fault.code.status(), &value["error"]["type"]), (status, &json!(kind)));
+        assert_eq!(value["error"]["code"], fault.code.code());
+        (value, headers)
     }
 
     #[test]
@@ -210,6 +244,19 @@ mod tests {
         assert_eq!(value["type"], "error");
         assert_eq!(value["request_id"], headers["request-id"].to_str().unwrap());
         check(&Fault::new(ErrorCode::ProviderUnreachable, "gone"), Dialect::Anthropic, 502, "api_error");
+    }
+
+    #[test]
+    fn the_younger_dialects_have_theirs() {
+        let limited = Fault::new(ErrorCode::HardLimitReached, "no");
+        let (value, _) = read(&limited, Dialect::Gemini);
+        assert_eq!((&value["error"]["code"], &value["error"]["status"]), (&json!(429), &json!("RESOURCE_EXHAUSTED")));
+        assert_eq!(value["error"]["details"][0]["reason"], limited.code.code());
+        let (value, headers) = read(&limited, Dialect::Bedrock);
+        assert_eq!(headers["x-amzn-errortype"], "ThrottlingException");
+        assert!(value["message"].as_str().unwrap().ends_with("no") && value["code"] == limited.code.code());
+        let (value, _) = read(&limited, Dialect::Cohere);
+        assert!(value["message"].is_string() && value.get("error").is_none());
     }
 
     #[test]

@@ -19,11 +19,11 @@ use schemas::{
     price::Book,
     subject::Subject,
     time::Time,
-    tokens::{TokenClass, Usage, Vector},
+    tokens::{Completeness, TokenClass, Usage, Vector},
     wire,
 };
 
-use crate::{json::number, limits::Limits, settlement};
+use crate::{json::number, limits::Limits, meter::Measured, settlement};
 
 /// The longest text of an attribute or a member.
 const TEXT_MAX: usize = 256;
@@ -31,6 +31,8 @@ const TEXT_MAX: usize = 256;
 const COUNT_MAX: u64 = 1 << 50;
 /// The most tags of an event.
 const TAGS_MAX: usize = 16;
+/// What the sources of this gateway's own events begin with: who could tell one first could make it cost nothing.
+const OURS: &str = "urn:tollgate:";
 
 /// Why an event is not taken.
 pub type Wrong = (ErrorCode, String);
@@ -120,6 +122,9 @@ impl<'t> Envelope<'t> {
             "tollgate.usage.amended.v1" => true,
             _ => return Err(wrong("`type` is tollgate.usage.v1 or tollgate.usage.amended.v1")),
         };
+        if self.source.starts_with(OURS) {
+            return Err(wrong(format!("a `source` that begins with {OURS} is the gateway's own")));
+        }
         for (name, value) in [("id", &self.id), ("source", &self.source)] {
             if value.is_empty() || value.len() > TEXT_MAX {
                 return Err(wrong(format!("`{name}` has 1 to {TEXT_MAX} bytes")));
@@ -230,7 +235,13 @@ impl Data {
             }
             (true, ..) => return Err(wrong("an amendment names `data.call_id`, and `data.was` beside `data.tokens`")),
         };
-        let of_provider = if self.provider == "anthropic" { Api::AnthropicMessages } else { Api::OpenAiChat };
+        let of_provider = match self.provider.as_str() {
+            "anthropic" => Api::AnthropicMessages,
+            "google" | "gemini" | "vertex" => Api::GeminiGenerateContent,
+            "bedrock" => Api::BedrockConverse,
+            "cohere" => Api::CohereChat,
+            _ => Api::OpenAiChat,
+        };
         let Self { api, provider, model, tags, service_tier, cost, response_id, raw, .. } = self;
         let api = api.unwrap_or(of_provider);
         Ok(External {
@@ -254,6 +265,32 @@ impl Data {
 }
 
 impl External {
+    /// What a response has used that is worked on apart from every answer that it stands in. However often it is read, and at whichever
+    /// gateway, it is the same event. Nothing where the answer does not say it yet.
+    pub(crate) fn of_response(attempt: &Attempt, measured: &Measured) -> Option<Self> {
+        let begun = i64::try_from(measured.background?).ok()?.checked_mul(1_000_000).filter(|begun| *begun > 0)?;
+        let begun = Time::from_micros(begun);
+        let says = !measured.raw_usage.is_empty() && measured.usage.completeness == Completeness::Exact;
+        let id = Some(&measured.response_id).filter(|id| says && !id.is_empty())?.clone();
+        Some(Self {
+            source: format!("{OURS}response:{}", attempt.provider),
+            content: wire::hash(format!("{id}\n{:?}", measured.usage).as_bytes()),
+            id,
+            said_at: begun,
+            amends: None,
+            time: begun,
+            api: Api::OpenAiResponses,
+            provider: attempt.provider.clone(),
+            model: measured.model_answered.clone(),
+            tokens: measured.usage.total()?,
+            tags: Vec::new(),
+            service_tier: measured.service_tier.clone(),
+            cost: measured.provider_cost,
+            response_id: measured.response_id.clone(),
+            raw: measured.raw_usage.clone(),
+        })
+    }
+
     /// What the books learn of it: the same call, whoever is told how often.
     pub fn learn(self, scene: Scene<'_>, limits: &Limits) -> Learned {
         let mut subject = scene.subject.clone();

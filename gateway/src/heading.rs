@@ -2,7 +2,8 @@
 //!
 //! The request on its way and its attempt are one future; dropped before the head came, which happens when the client
 //! leaves, it hands both to the drainer. What the client must not see of an answer (redirects, refused credentials) becomes
-//! our own error here.
+//! our own error here. Where another attempt may follow, an answer counts only with its first token: until then it can fail, and
+//! what the client would be told is kept until it is known whether another attempt is made.
 
 use std::{
     future::Future,
@@ -14,11 +15,13 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
+use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
+use hyper_util::client::legacy::connect::CaptureConnection;
 use memchr::memmem;
 use schemas::{
-    config::{Provider, TokenEvents},
+    config::{Cause, Provider, Retry, Timeouts, TokenEvents},
     error_code::ErrorCode,
     event::Api,
     id::CallId,
@@ -29,6 +32,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     attempt::Attempt,
     authenticate::without_key,
+    carry::Back,
     error::{Fault, stamp},
     gate::Gate,
     meter::estimate,
@@ -38,13 +42,16 @@ use crate::{
     script::Script,
     settlement::End,
     sweep::Fired,
-    upstream::{Answer, NoSlot, SendError, Sending, Upstream, answer_headers},
+    upstream::{Answer, AnswerBody, NoSlot, SendError, Sending, Upstream, answer_headers},
+    way::Way,
     witness::Witness,
     worker::Worker,
 };
 
 /// The longest error of a provider that is passed on.
 const ERROR_MAX: usize = 1 << 20;
+/// And the longest that it may take to come.
+const ERROR_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is needed to relay an answer, once it comes.
 pub(crate) struct Plan {
@@ -53,7 +60,7 @@ pub(crate) struct Plan {
     strips_usage: bool,
     comment: Duration,
     token_events: TokenEvents,
-    idle: Duration,
+    timeouts: Timeouts,
     encoding: Encoding,
     slot: Option<OwnedSemaphorePermit>,
 }
@@ -61,23 +68,54 @@ pub(crate) struct Plan {
 /// The request is on its way, or there is an answer, or the reason why there is none.
 pub(crate) struct Heading {
     waiting: Option<(Sending, Attempt, Plan)>,
+    /// Tells when there is a connection, where the patience for that is the target's own.
+    connecting: Option<CaptureConnection>,
+}
+
+/// An attempt that failed before its first token.
+pub(crate) struct Failed {
+    held: Option<Held>,
+    said: Said,
+    from: Arc<Upstream>,
+    status: u16,
+    /// Why, if the reason is one after which another attempt may follow.
+    pub(crate) cause: Option<Cause>,
+    /// How long the provider asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+    /// What the client is told beside, if it is told the provider's answer.
+    pub(crate) beside: HeaderMap,
+    /// How that comes back, if the provider speaks another dialect.
+    back: Option<Back>,
+}
+
+/// Where the attempt is.
+enum Held {
+    Alone(Attempt),
+    InFlow(Box<Flow>),
+}
+
+/// What the client is told if nothing better comes.
+enum Said {
+    Fault(Fault),
+    Answer(Box<Answer>),
 }
 
 impl Plan {
     pub(crate) fn new(
         worker: &Worker,
-        upstream: &Upstream,
+        timeouts: &Timeouts,
         view: &PolicyView,
         parsed: Arc<Parsed>,
         encoding: Encoding,
     ) -> Self {
-        let strips_usage = parsed.api() == Api::OpenAiChat && parsed.stream && !parsed.wants_usage;
+        let asks = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
+        let strips_usage = asks && parsed.stream && !parsed.wants_usage;
         Self {
             parsed,
             strips_usage,
             comment: worker.shared.server.keepalive_comment,
             token_events: view.policy.metering.token_events,
-            idle: upstream.provider.timeouts.idle,
+            timeouts: *timeouts,
             encoding,
             slot: None,
         }
@@ -86,7 +124,6 @@ impl Plan {
     /// The answer as it will be read.
     pub(crate) fn flow(self, mut attempt: Attempt, answer: Answer) -> Flow {
         attempt.status = answer.status.as_u16();
-        attempt.watch.allow(self.idle);
         let mut witness = Witness::new(attempt.facts.api, &answer.headers, answer.status, self.strips_usage);
         // What is refused costs nothing, and may be long.
         let sliced = attempt.sliced().filter(|_| answer.status.is_success());
@@ -95,67 +132,97 @@ impl Plan {
             if estimate::is_to_load(encoding) {
                 drop(tokio::task::spawn_blocking(move || estimate::load(encoding)));
             }
-            let script = witness.by_frame().then(|| Script::new(attempt.facts.api, self.encoding));
+            let can = Script::is_of(attempt.facts.api) && witness.by_frame();
+            let script = can.then(|| Script::new(attempt.facts.api, self.encoding));
             Gate::new(sliced, script)
         });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
-        let pace = Pace { comment: witness.is_stream().then_some(self.comment), token_events: self.token_events };
+        let comment = witness.takes_comments().then_some(self.comment);
+        let pace = Pace { comment, token_events: self.token_events, idle: self.timeouts.idle };
         Flow::new(attempt, answer.body, (witness, gate), at_end, pace, (self.parsed, self.slot))
     }
 }
 
 /// Sends a request whose attempt has been admitted and written down.
 pub(crate) async fn send(
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
     mut attempt: Attempt,
     mut plan: Plan,
-    head: &request::Parts,
+    (way, head): (&Way, &request::Parts),
     body: Bytes,
-) -> Result<Heading, Fault> {
-    let timeouts = &upstream.provider.timeouts;
-    attempt.watch.allow(timeouts.first_byte);
+) -> Result<Heading, Box<Failed>> {
+    let timeouts = &plan.timeouts;
+    let own_connect = timeouts.connect != upstream.provider.timeouts.connect;
+    attempt.watch.allow(if own_connect { timeouts.connect } else { timeouts.first_byte });
     attempt.watch.end_within(timeouts.total);
     plan.slot = match upstream.slot().await {
         Ok(slot) => slot,
         Err(NoSlot) => {
             let message = format!("all connections to provider `{}` are in use; try again", attempt.facts.provider);
-            return Err(ended(attempt, End::NotSent, Fault::new(ErrorCode::TooBusy, message)).await);
+            let said = Said::Fault(Fault::new(ErrorCode::TooBusy, message));
+            return Err(failed(attempt, End::NotSent, said, Some(Cause::Connection), upstream).await);
         }
     };
     attempt.was_sent = true;
     let query = head.uri.query().and_then(without_key);
-    let sending = upstream.send(attempt.facts.api, &head.headers, query.as_deref(), body);
-    Ok(Heading { waiting: Some((sending, attempt, plan)) })
+    let (model, query) = (&attempt.facts.model, query.as_deref());
+    let (sending, connecting) = upstream.send(way, model, &head.headers, query, body, own_connect);
+    Ok(Heading { waiting: Some((sending, attempt, plan)), connecting })
 }
 
 /// The answer for the client.
-pub(crate) async fn answer(heading: Heading, call: CallId, from: &Provider) -> Result<Response<Body>, Fault> {
-    let provider = from.name.as_str();
+pub(crate) async fn answer(
+    heading: Heading,
+    call: CallId,
+    upstream: &Arc<Upstream>,
+    retry: &Retry,
+) -> Result<Response<Body>, Box<Failed>> {
+    let (from, provider) = (&*upstream.provider, upstream.provider.name.as_str());
     let (mut attempt, plan, outcome) = heading.await;
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err((end, why)) => {
-            let fault = no_answer(end, &why, provider);
-            return Err(ended(attempt, end, fault).await);
+            let (fault, cause) = no_answer(end, &why, provider);
+            return Err(failed(attempt, end, Said::Fault(fault), cause, upstream).await);
         }
     };
-    if let Some(fault) = not_for_clients(answer.status, provider) {
-        attempt.status = answer.status.as_u16();
-        return Err(ended(attempt, End::Refused, fault).await);
+    let status = answer.status;
+    attempt.status = status.as_u16();
+    let cause = Cause::of_status(attempt.status);
+    let retry_after = retry_after(&answer.headers).filter(|_| matches!(attempt.status, 429 | 503));
+    if retry_after.is_some() || cause == Some(Cause::Credentials) {
+        attempt.back_off(retry_after);
+    }
+    if let Some(fault) = not_for_clients(status, provider) {
+        return Err(failed(attempt, End::Refused, Said::Fault(fault), cause, upstream).await);
+    }
+    if !status.is_success() {
+        if attempt.goes_on() && retry.follows(cause, attempt.status) {
+            let mut failed = failed(attempt, End::Refused, Said::Answer(Box::new(answer)), cause, upstream).await;
+            failed.retry_after = retry_after;
+            return Err(failed);
+        }
+        attempt.is_last();
     }
     let mut headers = std::mem::take(&mut answer.headers);
     answer.headers = kept_for_meter(&headers);
-    let status = answer.status;
     let flow = plan.flow(attempt, answer);
     answer_headers(&mut headers);
     if flow.changes_bytes() {
         headers.remove(header::CONTENT_LENGTH);
     }
     stamp(&mut headers, call);
-    let relay = Relay::new(flow).begun().await.map_err(|broken| broke(broken, provider))?;
+    let relay = match Relay::new(flow).begun().await {
+        Ok(relay) => relay,
+        Err((broken, flow)) => return Err(Failed::broke(flow, broken, upstream)),
+    };
     let body = match status.is_success() {
         true => Body::new(relay),
-        false => Body::from(without_secret(relay, &mut headers, from).await?),
+        false => match whole(relay, provider).await {
+            Ok(body) => Body::from(without_secret(body, &mut headers, from)),
+            // Its attempt was settled when it broke.
+            Err(fault) => return Err(Failed::of(None, Said::Fault(fault), upstream)),
+        },
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -163,13 +230,119 @@ pub(crate) async fn answer(heading: Heading, call: CallId, from: &Provider) -> R
     Ok(response)
 }
 
+impl Failed {
+    fn of(held: Option<Held>, said: Said, from: &Arc<Upstream>) -> Box<Self> {
+        let (from, beside) = (Arc::clone(from), HeaderMap::new());
+        Box::new(Self { held, said, from, status: 0, cause: None, retry_after: None, beside, back: None })
+    }
+
+    /// What the provider says comes back this way.
+    pub(crate) fn carried(mut self: Box<Self>, back: Option<Back>) -> Box<Self> {
+        self.back = back;
+        self
+    }
+
+    /// An answer whose attempt is settled, and that cannot be given to the client.
+    pub(crate) fn after(fault: Fault, from: &Arc<Upstream>) -> Box<Self> {
+        Self::of(None, Said::Fault(fault), from)
+    }
+
+    /// An attempt that is over for a reason of ours.
+    pub(crate) fn ours(attempt: Attempt, fault: Fault, from: &Arc<Upstream>) -> Box<Self> {
+        Self::of(Some(Held::Alone(attempt)), Said::Fault(fault), from)
+    }
+
+    /// An answer that ended before any of it could go to the client. It has been settled.
+    fn broke(flow: Option<Box<Flow>>, broken: Broken, from: &Arc<Upstream>) -> Box<Self> {
+        let held = flow.map(|mut flow| {
+            flow.close();
+            Held::InFlow(flow)
+        });
+        let cause = match broken {
+            Broken::Upstream => Some(Cause::Connection),
+            Broken::TimedOut => Some(Cause::Timeout),
+            Broken::Cut | Broken::Unrecorded => None,
+        };
+        let failed = Self::of(held, Said::Fault(broke(broken, &from.provider.name)), from);
+        Box::new(Self { cause, ..*failed })
+    }
+
+    /// The attempt, unless nothing is to be decided of it any more.
+    pub(crate) fn attempt(&mut self) -> Option<&mut Attempt> {
+        match self.held.as_mut()? {
+            Held::Alone(attempt) => Some(attempt),
+            Held::InFlow(flow) => Some(flow.attempt()),
+        }
+    }
+
+    /// Whether another attempt may follow it.
+    pub(crate) fn may_be_followed(&mut self, retry: &Retry) -> bool {
+        let follows = retry.follows(self.cause, self.status);
+        self.attempt().is_some_and(|attempt| attempt.is_kept()) && follows
+    }
+
+    /// What the client is told, since no other attempt is made. The end of the call is written down first.
+    pub(crate) async fn told(mut self: Box<Self>, call: CallId) -> Result<Response<Body>, Fault> {
+        let attempts = self.attempt().map_or(1, |attempt| attempt.facts.attempt);
+        if let Some(ticket) = self.attempt().and_then(Attempt::conclude) {
+            // Whether or not it could be written now, the client is told the same; the record stays in the buffer.
+            let _ = ticket.await;
+        }
+        let from = &*self.from.provider;
+        match self.said {
+            Said::Fault(fault) if attempts > 1 => Err(Fault {
+                message: format!("{}; it was the last of {attempts} attempts", fault.message).into(),
+                ..fault
+            }),
+            Said::Fault(fault) => Err(fault),
+            Said::Answer(answer) => {
+                let Answer { status, mut headers, body } = *answer;
+                let body = whole(Unmetered(body), &from.name).await?;
+                answer_headers(&mut headers);
+                headers.extend(self.beside);
+                stamp(&mut headers, call);
+                let mut response = Response::new(Body::from(without_secret(body, &mut headers, from)));
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                match self.back {
+                    Some(back) => back.answer(response).await,
+                    None => Ok(response),
+                }
+            }
+        }
+    }
+}
+
+/// An answer of which nothing is read but what it says: its attempt has been settled.
+struct Unmetered(AnswerBody);
+
+impl http_body::Body for Unmetered {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.0.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data).map_err(|_| Broken::Upstream)))
+    }
+}
+
+/// The whole of an error, within bounds.
+async fn whole<B>(body: B, provider: &str) -> Result<Vec<u8>, Fault>
+where
+    B: http_body::Body<Data = Bytes, Error = Broken> + Send,
+{
+    let whole = tokio::time::timeout(ERROR_WITHIN, Limited::new(body, ERROR_MAX).collect()).await;
+    match whole {
+        Ok(Ok(whole)) => Ok(Vec::from(whole.to_bytes())),
+        Ok(Err(error)) => Err(match error.downcast_ref() {
+            Some(broken) => broke(*broken, provider),
+            None => Fault::new(ErrorCode::ProviderUnreadable, format!("provider `{provider}`: its error is endless")),
+        }),
+        Err(_) => Err(broke(Broken::TimedOut, provider)),
+    }
+}
+
 /// What a provider says of an error, where it says what it was sent without the key in that.
-async fn without_secret(relay: Relay, headers: &mut HeaderMap, from: &Provider) -> Result<Vec<u8>, Fault> {
-    let whole = Limited::new(relay, ERROR_MAX).collect().await.map_err(|error| match error.downcast_ref() {
-        Some(broken) => broke(*broken, &from.name),
-        None => Fault::new(ErrorCode::ProviderUnreadable, format!("provider `{}`: its error is endless", from.name)),
-    })?;
-    let mut body = Vec::from(whole.to_bytes());
+fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Provider) -> Vec<u8> {
     let secret = from.api_key.expose().as_bytes();
     if !secret.is_empty() {
         let places: Vec<usize> = memmem::find_iter(&body, secret).collect();
@@ -182,18 +355,23 @@ async fn without_secret(relay: Relay, headers: &mut HeaderMap, from: &Provider) 
             }
         }
     }
-    Ok(body)
+    body
 }
 
-/// The headers that say how the body has to be read.
+/// How long the provider asks to be left alone; its seconds, or its milliseconds where it says those too.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let ms = number("retry-after-ms").map(Duration::from_millis);
+    ms.or_else(|| number("retry-after").map(Duration::from_secs))
+}
+
+/// The headers that say how the body has to be read, and those that report.
 fn kept_for_meter(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(2);
-    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
-        if let Some(value) = headers.get(&name) {
-            kept.insert(name, value.clone());
-        }
-    }
-    kept
+    let reports = |name: &HeaderName| name.as_str().starts_with("x-amzn-bedrock-");
+    let kept = headers
+        .iter()
+        .filter(|(name, _)| [header::CONTENT_TYPE, header::CONTENT_ENCODING].contains(name) || reports(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// What a provider says to us and not to its client.
@@ -214,16 +392,16 @@ fn not_for_clients(status: StatusCode, provider: &str) -> Option<Fault> {
     }
 }
 
-fn no_answer(end: End, why: &str, provider: &str) -> Fault {
-    let code = match end {
-        End::TimedOut => ErrorCode::ProviderTimeout,
-        End::Cut => ErrorCode::TooBusy,
-        _ => ErrorCode::ProviderUnreachable,
+fn no_answer(end: End, why: &str, provider: &str) -> (Fault, Option<Cause>) {
+    let (code, cause) = match end {
+        End::TimedOut => (ErrorCode::ProviderTimeout, Some(Cause::Timeout)),
+        End::Cut => (ErrorCode::TooBusy, None),
+        _ => (ErrorCode::ProviderUnreachable, Some(Cause::Connection)),
     };
-    Fault::new(code, format!("provider `{provider}`: {why}"))
+    (Fault::new(code, format!("provider `{provider}`: {why}")), cause)
 }
 
-/// An answer that ended before any of it could go to the client. It has been settled.
+/// What a client is told of an answer that ended before any of it could go to it.
 fn broke(broken: Broken, provider: &str) -> Fault {
     let code = match broken {
         Broken::Upstream => ErrorCode::ProviderBrokeOff,
@@ -234,25 +412,38 @@ fn broke(broken: Broken, provider: &str) -> Fault {
     Fault::new(code, format!("provider `{provider}`: {broken}"))
 }
 
-/// Settles an attempt that has no answer for the client, and waits until that is written down.
-async fn ended(mut attempt: Attempt, end: End, fault: Fault) -> Fault {
+/// Settles an attempt that has no answer for the client, and waits until that is written down, unless another one may follow.
+async fn failed(mut attempt: Attempt, end: End, said: Said, cause: Option<Cause>, from: &Arc<Upstream>) -> Box<Failed> {
     if let Some(ticket) = attempt.settle(end, None) {
         // Whether or not it could be written now, the client is told the same; the record stays in the buffer.
         let _ = ticket.await;
     }
-    fault
+    let status = attempt.status;
+    let failed = Failed::of(Some(Held::Alone(attempt)), said, from);
+    Box::new(Failed { cause, status, ..*failed })
 }
 
 impl Future for Heading {
     type Output = (Attempt, Plan, Result<Answer, (End, String)>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some((sending, attempt, _)) = &mut self.waiting else { return Poll::Pending };
+        let this = &mut *self;
+        let Some((sending, attempt, plan)) = &mut this.waiting else { return Poll::Pending };
         let outcome = match attempt.watch.fired(cx.waker()) {
+            Some(Fired::TimedOut) if this.connecting.is_some() => {
+                Err((End::NotSent, "no connection within the target's connect timeout".to_owned()))
+            }
             Some(Fired::TimedOut) => Err((End::TimedOut, "no answer came in time".to_owned())),
             Some(Fired::Cut) => Err((End::Cut, "this gateway is going down; try again".to_owned())),
             None => match Pin::new(sending).poll(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // Whatever made the connection woke this up.
+                    let connected = |capture: &mut CaptureConnection| capture.connection_metadata().is_some();
+                    if this.connecting.take_if(connected).is_some() {
+                        attempt.watch.allow(plan.timeouts.first_byte);
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(answer)) => Ok(answer),
                 Poll::Ready(Err(SendError::NotSent(why))) => Err((End::NotSent, why)),
                 Poll::Ready(Err(SendError::NoAnswer(why))) => Err((End::NoAnswer, why)),
@@ -267,7 +458,8 @@ impl Future for Heading {
 
 impl Drop for Heading {
     fn drop(&mut self) {
-        if let Some((sending, attempt, plan)) = self.waiting.take() {
+        if let Some((sending, mut attempt, plan)) = self.waiting.take() {
+            attempt.is_last();
             let drainer = attempt.worker.drainer.clone();
             drainer.take_sending(sending, attempt, plan);
         }

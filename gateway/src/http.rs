@@ -1,7 +1,8 @@
 //! The stack: which request goes to which handler, one reason a layer.
 //!
 //! There are no layers around the metered routes: what every call needs is in `call`, in order, and what it does not need
-//! costs nothing. Everything that is not served is answered in the dialect that it looks like.
+//! costs nothing. Which they are `way` says, for every method and path that nothing else has. Everything that is not served is
+//! answered in the dialect that it looks like.
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use schemas::{config::ModelRoute, error_code::ErrorCode, event::Api, id::CallId};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use schemas::{config::ModelRoute, error_code::ErrorCode, id::CallId};
 use serde_json::Value;
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     metrics, models,
     proxy::{self, grpc, http::Asking},
     route, tell,
+    way::Way,
     worker::Worker,
 };
 
@@ -35,14 +37,14 @@ pub(crate) fn stack(worker: &Arc<Worker>) -> Router {
     for prefix in PREFIXES {
         let path = |path: &str| format!("{prefix}{path}");
         router = router
-            // The metered APIs: each passes to a provider of its own dialect.
-            .route(&path("/v1/chat/completions"), api(worker, Api::OpenAiChat))
-            .route(&path("/v1/embeddings"), api(worker, Api::OpenAiEmbeddings))
-            .route(&path("/v1/messages"), api(worker, Api::AnthropicMessages))
-            .route(&path("/v1/messages/count_tokens"), api(worker, Api::AnthropicCountTokens))
             // What a key may use. Ids may have slashes.
             .route(&path("/v1/models"), listing(worker))
             .route(&path("/v1/models/{*id}"), one(worker));
+    }
+    for prefix in ["", "/gemini"] {
+        let path = |path: &str| format!("{prefix}{path}");
+        router =
+            router.route(&path("/v1beta/models"), listing(worker)).route(&path("/v1beta/models/{*id}"), one(worker));
     }
     // Usage that passed elsewhere, as CloudEvents.
     router = router.route("/v1/events", events(worker));
@@ -52,24 +54,29 @@ pub(crate) fn stack(worker: &Arc<Worker>) -> Router {
         .route("/v1/settle", asking(worker, Asking::Settle))
         .route(grpc::SHOULD_RATE_LIMIT, rate_limit(worker))
         .route(grpc::HEALTH, health(worker));
-    // Routes that later versions serve, and everything else.
-    router.fallback(unknown)
+    // The metered APIs: each passes to a provider of its own dialect. And everything that is not served.
+    let (any, worker) = (Router::new(), Arc::clone(worker));
+    let metered = any.fallback(move |request: Request<Body>| metered(Arc::clone(&worker), request));
+    router.fallback_service(metered)
 }
 
-fn api(worker: &Arc<Worker>, api: Api) -> MethodRouter {
-    let serving = Arc::clone(worker);
-    let browsers = Arc::clone(worker);
-    post(move |request: Request<Body>| async move {
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let shared = Arc::clone(&serving.shared);
-        let mut response = Box::pin(call::serve(serving, api, request)).await;
-        if let Some(origin) = origin {
-            allow_origin(&shared.cors.origins, &origin, response.headers_mut());
-        }
-        response
-    })
-    .options(move |request: Request<Body>| async move { preflight(&browsers, &request, "POST, OPTIONS") })
-    .fallback(|request: Request<Body>| async move { not_allowed(&request, "POST") })
+/// A call to a metered API, if it is one.
+async fn metered(worker: Arc<Worker>, request: Request<Body>) -> Response<Body> {
+    let path = request.uri().path();
+    let Some(way) = Way::of(request.method(), path) else {
+        return match Way::allow(path) {
+            None => unknown(&request),
+            Some(_) if request.method() == Method::OPTIONS => preflight(&worker, &request, "POST, OPTIONS"),
+            Some(allow) => not_allowed(&request, allow),
+        };
+    };
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let shared = Arc::clone(&worker.shared);
+    let mut response = Box::pin(call::serve(worker, way, request)).await;
+    if let Some(origin) = origin {
+        allow_origin(&shared.cors.origins, &origin, response.headers_mut());
+    }
+    response
 }
 
 fn events(worker: &Arc<Worker>) -> MethodRouter {
@@ -107,9 +114,16 @@ fn listing(worker: &Arc<Worker>) -> MethodRouter {
 fn one(worker: &Arc<Worker>) -> MethodRouter {
     let serving = Arc::clone(worker);
     let browsers = Arc::clone(worker);
+    let calls = Arc::clone(worker);
     get(move |Path(id): Path<String>, request: Request<Body>| async move { models_answer(&serving, &request, Some(&id)) })
         .options(move |request: Request<Body>| async move { preflight(&browsers, &request, "GET, HEAD, OPTIONS") })
-        .fallback(|request: Request<Body>| async move { not_allowed(&request, "GET,HEAD") })
+        // Gemini's verbs stand behind the names of its models.
+        .fallback(move |request: Request<Body>| async move {
+            match Way::of(request.method(), request.uri().path()) {
+                Some(_) => metered(calls, request).await,
+                None => not_allowed(&request, "GET,HEAD"),
+            }
+        })
 }
 
 /// The list of models, or one of them.
@@ -148,7 +162,7 @@ fn models_json(worker: &Worker, request: &Request<Body>, id: Option<&str>, diale
     }
 }
 
-async fn unknown(request: Request<Body>) -> Response<Body> {
+fn unknown(request: &Request<Body>) -> Response<Body> {
     let dialect = route::dialect_of_path(request.uri().path(), request.headers());
     let message = format!("{} {} is not served", request.method(), route::short(request.uri().path()));
     fault_answer(&Fault::new(ErrorCode::UnknownRoute, message), dialect, CallId::fresh())
@@ -193,7 +207,8 @@ fn allow_origin(origins: &[String], origin: &HeaderValue, headers: &mut HeaderMa
     if is_allowed(origins, origin) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.append(header::VARY, HeaderValue::from_static("origin"));
-        let exposed = "x-request-id, request-id, x-tollgate-call-id, x-tollgate-capped, retry-after, retry-after-ms";
+        let exposed = "x-request-id, request-id, x-tollgate-call-id, x-tollgate-capped, x-tollgate-served-by, \
+            x-tollgate-attempts, retry-after, retry-after-ms";
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
     }
 }

@@ -4,7 +4,8 @@
 //! 1. `server` accepts a connection and deals it to a worker; `connection` speaks HTTP/1.1 or HTTP/2 with it; `head`
 //!    refuses what has no one meaning; `http` is the stack.
 //! 2. `authenticate` finds whose key it is; `body` reads and decodes what was sent, within bounds.
-//! 3. [`request`] reads what is acted on; `route` chooses the target, and with it the price; `schemas::bound` bounds the call.
+//! 3. [`request`] reads what is acted on; `route` orders the targets, by what `health` knows of them, and the one whose turn it is has a
+//!    price; `schemas::bound` bounds the call there. `call::tries` takes steps 4 to 6 at one target after the other, until one answers.
 //! 4. `admit` takes a hold on every limit ([`limits`]), or the call is refused; `refusals` counts those.
 //! 5. `attempt` writes `Admitted` through `emit` into the journal, before the provider is called.
 //! 6. `upstream` (or the `sandbox` behind the same seam) sends it; `heading` waits for the head of the answer.
@@ -12,6 +13,9 @@
 //! 8. `attempt` settles ([`settlement`]), exactly once, whatever ended it, before the last frame is released. If the client left, `drainer` has
 //!    taken over; if the process dies, `recover` settles at the next start.
 //! 9. `sweep` keeps deadlines and watermarks, `report` tells metering each second, [`obey`] follows what metering decides.
+//!
+//! [`translate`] says a call in the dialect of a provider that speaks another, and its answer in the client's; `carry` is where it meets
+//! steps 3 and 7.
 //!
 //! Beside calls: `tell` takes usage that passed elsewhere, as [`external`] reads it; other proxies ask for calls of theirs through `proxy`.
 //!
@@ -22,6 +26,7 @@ mod attempt;
 mod authenticate;
 mod body;
 mod call;
+mod carry;
 mod connection;
 mod drainer;
 mod emit;
@@ -34,6 +39,7 @@ pub mod fuzz;
 mod gate;
 mod head;
 mod heading;
+mod health;
 mod http;
 mod json;
 pub mod limits;
@@ -54,7 +60,9 @@ mod server;
 pub mod settlement;
 mod sweep;
 mod tell;
+pub mod translate;
 mod upstream;
+mod way;
 mod witness;
 mod worker;
 

@@ -20,7 +20,7 @@ use schemas::{
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::{Limit, OnExceed, Unit},
+    limit::{Limit, OnExceed, Target, Unit},
     money::Pico,
     subject::Subject,
     time::Time,
@@ -276,6 +276,12 @@ impl Limits {
         moves.filter(|moved| moved.amount != 0).collect()
     }
 
+    /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall
+    /// under it.
+    pub(crate) fn left(&self, limit: &str, of: Target<'_>, now: Time) -> Option<u8> {
+        self.lock().left(limit, of, now)
+    }
+
     /// Whether a lane remembers as many external events as it can.
     pub(crate) fn remembers_enough(&self, lane: Lane) -> bool {
         self.lock().claims(lane) >= Claim::MOST
@@ -296,6 +302,18 @@ impl Limits {
             slot.dirty |= slot.home != tenant;
         }
         (posted, counters)
+    }
+
+    /// Lets go of what an attempt that is over will not need of its holds. The rest stays held, not used, until it is settled: what is
+    /// used counts from the moment when a record says so.
+    pub(crate) fn let_go(&self, permit: &mut Permit, spent: &Spent<'_>) {
+        let mut book = self.lock();
+        for hold in &mut permit.holds {
+            if let Some(slot) = book.slot_mut(hold.instance) {
+                let (used, provision) = split(slot.limit.unit, hold.amount, spent);
+                slot.let_go(hold, used + provision);
+            }
+        }
     }
 
     /// Takes back a permit of which nothing was used: not even the request itself counts.

@@ -3,7 +3,8 @@
 //! Feed it with [`Meter::push`] and send on what [`Meter::pop`] gives: the same bytes in the same order, but for the one frame
 //! of usage that the client did not ask for. A frame is looked into only where a cheap search says that it matters. The piece
 //! that ends the answer comes out apart as [`Verdict::Last`], so that the attempt can be settled before the client has it.
-//! Nothing here does I/O, reads a clock or knows a price; what was not reported is said to be missing, not zero.
+//! How a body is cut into documents (`whole`, `split`) and what a document says (`fold`, and a file for each dialect) meet only in
+//! `tally`. Nothing here does I/O, reads a clock or knows a price; what was not reported is said to be missing, not zero.
 
 use std::collections::VecDeque;
 
@@ -15,10 +16,18 @@ use schemas::{
 };
 
 mod anthropic_messages;
+mod bedrock;
+mod cohere;
 pub mod estimate;
+mod fold;
+mod gemini;
+mod guess;
+mod ollama;
 mod openai_chat;
+mod openai_responses;
 mod openai_usage;
-mod sse;
+mod shape;
+mod split;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -26,8 +35,9 @@ pub mod visible;
 mod whole;
 
 pub use estimate::tokens;
-use sse::Splitter;
-pub(crate) use sse::data as data_of;
+use split::Splitter;
+pub use split::eventstream;
+pub(crate) use split::sse::data as data_of;
 use tally::Tally;
 use visible::Visible;
 use whole::Whole;
@@ -39,10 +49,36 @@ pub struct Answer {
     pub api: Api,
     /// The HTTP status.
     pub status: u16,
-    /// Whether the body is a stream of server-sent events.
-    pub stream: bool,
+    /// How the body is cut into frames.
+    pub framing: Framing,
     /// Whether to withhold the frame of usage, since we asked for it and the client did not.
     pub strip_usage: bool,
+}
+
+/// How a body is cut into frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Not at all: it is one document.
+    Whole,
+    /// Server-sent events.
+    Events,
+    /// Lines, each a document.
+    Lines,
+    /// Amazon's binary messages.
+    Messages,
+}
+
+impl Framing {
+    /// The framing of bodies of this content type.
+    pub fn of(content_type: &[u8]) -> Self {
+        let end = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
+        match content_type.get(..end).unwrap_or_default().trim_ascii().to_ascii_lowercase().as_slice() {
+            b"text/event-stream" => Self::Events,
+            b"application/x-ndjson" | b"application/ndjson" | b"application/stream+json" => Self::Lines,
+            b"application/vnd.amazon.eventstream" => Self::Messages,
+            _ => Self::Whole,
+        }
+    }
 }
 
 /// A piece of the answer.
@@ -113,6 +149,9 @@ pub struct Measured {
     pub finish: Finish,
     /// The output seen, for estimates and provisions.
     pub visible: Visible,
+    /// When it was begun, in seconds since 1970, if it is worked on apart from this answer: its usage is then known by its id, and may
+    /// be told more than once.
+    pub background: Option<u64>,
 }
 
 /// The meter of one attempt.
@@ -142,12 +181,17 @@ enum Seen {
 impl Meter {
     /// A meter for an answer whose head has come.
     pub fn new(answer: Answer) -> Self {
-        let body = if answer.stream && answer.status < 400 {
-            Body::Stream(Splitter::new(answer.strip_usage))
-        } else {
-            Body::Whole(Box::new(Whole::new(answer.status < 400)))
+        let body = match answer.framing {
+            _ if answer.status >= 400 => Body::Whole(Box::new(Whole::new(false))),
+            Framing::Whole => Body::Whole(Box::new(Whole::new(true))),
+            framing => Body::Stream(Splitter::new(framing, answer.strip_usage)),
         };
         Self { tally: Tally::new(answer), body, out: VecDeque::new() }
+    }
+
+    /// Takes a header of the answer, since some report there. Before the body.
+    pub fn header(&mut self, name: &str, value: &str) {
+        self.tally.header(name, value);
     }
 
     /// From now on each frame of a stream comes out by itself and whole.

@@ -69,13 +69,8 @@ impl Meters {
 
 impl Series {
     fn new(facts: &Attempt, model: &str) -> Self {
-        let operation = match facts.api {
-            Api::OpenAiChat | Api::AnthropicMessages => "chat",
-            Api::OpenAiEmbeddings => "embeddings",
-            Api::AnthropicCountTokens => "count_tokens",
-        };
         let labels = [
-            ("gen_ai.operation.name", operation.to_owned()),
+            ("gen_ai.operation.name", facts.api.operation().name().to_owned()),
             ("gen_ai.provider.name", facts.provider.clone()),
             ("gen_ai.request.model", model.to_owned()),
         ];

@@ -1,4 +1,4 @@
-//! The list of models that a key may use, in the shape of either dialect.
+//! The list of models that a key may use, in the shape of the client's dialect.
 //!
 //! Names with `*` stand for what the price book's catalogue knows of their provider. Pure.
 
@@ -51,7 +51,8 @@ pub(crate) fn names(
 pub(crate) fn list(names: &BTreeMap<String, String>, dialect: Dialect) -> Value {
     let data: Vec<Value> = names.iter().map(|(name, provider)| one(name, provider, dialect)).collect();
     match dialect {
-        Dialect::OpenAi => json!({ "object": "list", "data": data }),
+        Dialect::Gemini | Dialect::Cohere => json!({ "models": data }),
+        Dialect::OpenAi | Dialect::Bedrock => json!({ "object": "list", "data": data }),
         Dialect::Anthropic => json!({
             "data": data, "has_more": false,
             "first_id": names.keys().next(), "last_id": names.keys().next_back(),
@@ -62,7 +63,11 @@ pub(crate) fn list(names: &BTreeMap<String, String>, dialect: Dialect) -> Value 
 /// One of them. When a model was made is not known here; the shapes need a time, so it is the first one there is.
 pub(crate) fn one(name: &str, provider: &str, dialect: Dialect) -> Value {
     match dialect {
-        Dialect::OpenAi => json!({ "id": name, "object": "model", "created": 0, "owned_by": provider }),
+        Dialect::OpenAi | Dialect::Bedrock => {
+            json!({ "id": name, "object": "model", "created": 0, "owned_by": provider })
+        }
+        Dialect::Gemini => json!({ "name": format!("models/{name}"), "displayName": name }),
+        Dialect::Cohere => json!({ "name": name }),
         Dialect::Anthropic => {
             json!({ "type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z" })
         }
@@ -79,7 +84,8 @@ mod tests {
     fn patterns_stand_for_what_the_catalogue_knows() {
         let route = |name: &str, provider: &str| ModelRoute {
             name: name.into(),
-            targets: vec![Target { provider: provider.into(), model: None }],
+            targets: vec![Target::new(provider.into(), None)],
+            ..ModelRoute::default()
         };
         let routes = [route("mine", "openai"), route("claude-*", "anthropic"), route("sandbox/*", "sandbox")];
         let vendor = |provider: &str| ["openai", "anthropic"].into_iter().find(|vendor| *vendor == provider);

@@ -25,7 +25,10 @@ use schemas::{
     wire,
 };
 
-use crate::limits::Limits;
+use crate::{
+    health::{Health, Standings},
+    limits::Limits,
+};
 
 /// How long the thread waits for decisions before it looks at the policy and for a stop.
 const POLL: Duration = Duration::from_millis(50);
@@ -45,6 +48,8 @@ pub struct PolicyView {
     pub proxies: Map<[u8; 32], Arc<Proxy>>,
     /// The tenants, and the lane of each.
     pub tenants: Map<String, Lane>,
+    /// How the targets of each model are doing; empty until the policy is in force.
+    pub(crate) standings: Standings,
 }
 
 /// Whose key it is, and the lane of that tenant.
@@ -78,7 +83,14 @@ impl PolicyView {
                 (key.sha256.0, Caller { subject: Arc::new(subject), lane })
             })
         });
-        Self { keys: callers.collect(), proxies: proxies.collect(), tenants: tenants.collect(), policy, book }
+        Self {
+            keys: callers.collect(),
+            proxies: proxies.collect(),
+            tenants: tenants.collect(),
+            policy,
+            book,
+            standings: Standings::new(),
+        }
     }
 }
 
@@ -87,6 +99,7 @@ impl PolicyView {
 pub struct View {
     current: Mutex<Option<Arc<PolicyView>>>,
     generation: AtomicU64,
+    health: Health,
 }
 
 impl View {
@@ -100,8 +113,9 @@ impl View {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Puts a policy in force.
-    pub fn store(&self, view: PolicyView) {
+    /// Puts a policy in force. What is known of targets that it still names stays known.
+    pub fn store(&self, mut view: PolicyView) {
+        view.standings = self.health.of(&view.policy.models);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
         self.generation.fetch_add(1, Ordering::Release);
     }

@@ -195,6 +195,7 @@ impl Told {
             provider_cost: self.cost,
             finish: Finish::Complete,
             visible: Visible::default(),
+            background: None,
         };
         (end, Some(measured))
     }
@@ -206,13 +207,19 @@ fn wrong(what: impl Into<String>) -> Wrong {
 
 /// The API of calls to a provider, where nobody says.
 fn api_of(provider: &str) -> Api {
-    if provider == "anthropic" { Api::AnthropicMessages } else { Api::OpenAiChat }
+    match provider {
+        "anthropic" => Api::AnthropicMessages,
+        "gemini" | "vertex" => Api::GeminiGenerateContent,
+        "bedrock" => Api::BedrockConverse,
+        "cohere" => Api::CohereChat,
+        _ => Api::OpenAiChat,
+    }
 }
 
 /// The API with this name.
 fn api(name: &str) -> Result<Api, Wrong> {
     let known = Api::ALL.into_iter().find(|known| known.name() == name);
-    known.ok_or_else(|| wrong("`api` is none that is metered; write openai.chat or anthropic.messages"))
+    known.ok_or_else(|| wrong("`api` is none that is metered; write one such as openai.chat or anthropic.messages"))
 }
 
 /// How long a check that states so many seconds stays open.

@@ -2,17 +2,21 @@
 //!
 //! An attempt that was admitted and not settled when its process ended may have been billed in full, and nobody knows. It
 //! settles with outcome `unknown` and what its provider had reported by its last record, if anything; the rest of what it held
-//! stays held. The leases of the producer before this one die with it; the first event in each lane names it, what stays held
-//! of them and what is known to be used. Where a journal is lost for good, the ledger tells the same ([`Left`]), to an operator.
+//! stays held. Its call ends with it, unless a later attempt of the call is open too: a next attempt is recorded before the record that
+//! says of the one before that the call goes on, so that a call is never left between the two. The leases of the producer before this one
+//! die with it; the first event in each lane names it, what stays held of them and what is known to be used. Where a journal is lost
+//! for good, the ledger tells the same ([`Left`]), to an operator.
 
 use std::collections::{BTreeMap, HashMap};
 
 use journal::{Draft, Journal, Record};
 use schemas::{
-    event::{Admitted, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed},
+    event::{
+        Admitted, Attempt, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed,
+    },
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
     time::{Time, now},
-    tokens::{Completeness, Doubt, Usage, Vector},
+    tokens::{Completeness, Doubt, Usage},
     wire,
 };
 
@@ -117,6 +121,8 @@ impl Last {
 #[derive(Default)]
 pub struct Left {
     open: BTreeMap<(CallId, u16), Open>,
+    /// What settled attempts of calls that went on used; its cost nobody knows here.
+    earlier: BTreeMap<CallId, CallEnd>,
     last: Last,
     /// Whose counters are the last.
     of: Option<ProducerId>,
@@ -148,6 +154,10 @@ impl Left {
             }
             Event::Settled(settled) => {
                 self.open.remove(&(settled.attempt.call, settled.attempt.attempt));
+                match settled.call {
+                    Some(_) => drop(self.earlier.remove(&settled.attempt.call)),
+                    None => self.goes_on(&settled.attempt, &settled.usage),
+                }
             }
             _ => {}
         }
@@ -185,10 +195,37 @@ impl Left {
         Predecessor { producer: before.producer, last, provisions, used, counters: self.last.of(lane) }
     }
 
-    /// The ends of what is open, each in its lane.
-    pub fn ends(self, at: Time) -> impl ExactSizeIterator<Item = (Lane, Event)> {
-        self.open.into_values().map(move |open| (open.lane, Event::Settled(Box::new(unknown(open, at)))))
+    /// The ends of what is open, each in its lane: the last open attempt of a call ends that too.
+    pub fn ends(mut self, at: Time) -> Vec<(Lane, Event)> {
+        let mut ends = Vec::with_capacity(self.open.len());
+        let mut rest = std::mem::take(&mut self.open).into_values().peekable();
+        while let Some(open) = rest.next() {
+            let (lane, mut settled) = (open.lane, unknown(open, at));
+            let (call, number) = (settled.attempt.call, settled.attempt.attempt);
+            if rest.peek().is_some_and(|next| next.admitted.attempt.call == call) {
+                self.goes_on(&settled.attempt, &settled.usage);
+            } else {
+                let mut end = self.earlier.remove(&call).unwrap_or_else(|| begun(&settled.attempt));
+                // Of attempts whose records are gone nothing is known here.
+                end.earlier_unknown |= end.attempts + 1 < number;
+                settled.call = Some(CallEnd { attempts: number, outcome: Outcome::Unknown, ..end });
+            }
+            ends.push((lane, Event::Settled(Box::new(settled))));
+        }
+        ends
     }
+
+    /// A call goes on after an attempt of it.
+    fn goes_on(&mut self, attempt: &Attempt, usage: &Usage) {
+        let end = self.earlier.remove(&attempt.call).unwrap_or_else(|| begun(attempt));
+        let attempts = end.attempts + 1;
+        self.earlier.insert(attempt.call, CallEnd { attempts, ..end.goes_on(usage, None) });
+    }
+}
+
+/// A call of which the first that is known is this attempt.
+fn begun(attempt: &Attempt) -> CallEnd {
+    CallEnd::begun(attempt.admitted_at, 0, String::new())
 }
 
 /// Every attempt of any predecessor that was admitted and not settled by the same or a later one, and the last counters of `before`.
@@ -219,15 +256,7 @@ fn unknown(open: Open, at: Time) -> Settled {
         Usage { parts: reported, completeness: Completeness::LowerBound(Doubt::Crashed) }
     };
     let attempt = open.admitted.attempt;
-    let call = CallEnd {
-        attempts: attempt.attempt,
-        outcome: Outcome::Unknown,
-        accepted_at: attempt.admitted_at,
-        balance_age_ms: 0,
-        session_id: String::new(),
-        earlier: Vector::default(),
-    };
-    Settled { posted, call: Some(call), ..Settled::bare(attempt, at, Outcome::Unknown, usage) }
+    Settled { posted, ..Settled::bare(attempt, at, Outcome::Unknown, usage) }
 }
 
 #[cfg(test)]
@@ -237,6 +266,7 @@ mod tests {
         event::Reported,
         fixture,
         id::{InstanceId, Offset},
+        tokens::Vector,
     };
 
     use super::*;
@@ -278,5 +308,51 @@ mod tests {
             .map(|predecessor| predecessor.counters.iter().map(|counter| counter.used).collect())
             .collect();
         assert_eq!(told, [vec![], vec![9, 2], vec![2]]);
+    }
+
+    fn records(events: Vec<Event>) -> Vec<Result<Record, journal::Error>> {
+        let record = |(place, event): (usize, Event)| {
+            let header =
+                journal::Header { producer: ProducerId::from_bytes([1; 16]), seq: Seq(place as u64 + 1), hash: 0 };
+            let body = Bytes::from(wire::encode_event(&event));
+            Ok(Record { lane: Lane(0), offset: Offset(place as u64), header, body })
+        };
+        events.into_iter().enumerate().map(record).collect()
+    }
+
+    #[test]
+    fn a_call_ends_once_wherever_between_its_attempts_the_process_died() {
+        let attempt = |attempt: u16| {
+            let at = Time::from_micros(i64::from(attempt));
+            Attempt { attempt, ..fixture::attempt(CallId::from_bytes([1; 16]), at) }
+        };
+        let admitted = |number| Event::Admitted(Box::new(Admitted { attempt: attempt(number), holds: Vec::new() }));
+        let used = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
+        let goes_on = |number| {
+            let bare = Settled::bare(attempt(number), Time::ZERO, Outcome::ProviderError, used.clone());
+            Event::Settled(Box::new(bare))
+        };
+        // What was written, and what is found: the attempts that are open, what is known of those before, and when the call began.
+        for (written, open, known, earlier) in [
+            (vec![admitted(1)], vec![1], true, 0),
+            (vec![admitted(1), admitted(2)], vec![1, 2], false, 0),
+            (vec![admitted(1), admitted(2), goes_on(1)], vec![2], true, 5),
+            (vec![admitted(1), admitted(2), goes_on(1), admitted(3)], vec![2, 3], false, 5),
+            (vec![admitted(1), admitted(2), goes_on(1), admitted(3), goes_on(2)], vec![3], true, 10),
+            (vec![admitted(3)], vec![3], false, 0),
+        ] {
+            let (events, last) = (written.len(), *open.last().unwrap());
+            let first = first_events(records(written).into_iter(), None, 1, "g", Time::ZERO).unwrap();
+            let ends: Vec<&Settled> = first
+                .iter()
+                .filter_map(|(_, event)| if let Event::Settled(settled) = event { Some(&**settled) } else { None })
+                .collect();
+            assert_eq!(ends.iter().map(|end| end.attempt.attempt).collect::<Vec<_>>(), open, "{events}");
+            assert!(ends.iter().all(|end| end.call.is_some() == (end.attempt.attempt == last)));
+            let end = ends.last().unwrap().call.as_ref().unwrap();
+            assert_eq!((end.attempts, end.outcome, end.earlier_cost), (last, Outcome::Unknown, None));
+            assert_eq!((!end.earlier_unknown, end.earlier.uncached_input), (known, earlier), "{events}");
+            assert_eq!(end.accepted_at, attempt(if events > 1 { 1 } else { last }).admitted_at);
+        }
     }
 }

@@ -35,6 +35,8 @@ use crate::{
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// A running attempt is reported after so much text, about 500 tokens, whatever the clock says.
 const BYTES_BETWEEN_REPORTS: u64 = 2_000;
+/// What is held back of a stream until its first token comes, where another attempt may follow. A role, an id and a ping are a tenth.
+const MOST_TRIED: usize = 4_096;
 /// How long an upstream that has said all may take to close its answer.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,8 @@ pub(crate) struct Pace {
     pub(crate) comment: Option<Duration>,
     /// How often a running attempt is reported.
     pub(crate) token_events: TokenEvents,
+    /// How long a silence may be once it has begun.
+    pub(crate) idle: Duration,
 }
 
 /// An answer that is open: the attempt, its upstream body and its meter.
@@ -140,11 +144,22 @@ impl Flow {
         !self.attempt.is_settled()
     }
 
+    /// The attempt.
+    pub(crate) fn attempt(&mut self) -> &mut Attempt {
+        &mut self.attempt
+    }
+
+    /// Nothing more is read of it.
+    pub(crate) fn close(&mut self) {
+        self.body = AnswerBody::Closed;
+    }
+
     /// The client has gone: if the answer comes to its end, it was read without it.
     pub(crate) fn leave_client(&mut self) {
         self.pace.comment = None;
         // Nothing more goes to anybody.
         self.gate = None;
+        self.attempt.is_last();
         if self.at_end == End::Complete {
             self.at_end = End::ClientGoneDrained;
         }
@@ -237,8 +252,10 @@ impl Flow {
                 false => Poll::Pending,
             },
             Poll::Ready(Some(Ok(data))) => {
-                self.attempt.watch.progress();
-                self.attempt.first_byte();
+                match self.attempt.came() {
+                    true => self.attempt.watch.allow(self.pace.idle),
+                    false => self.attempt.watch.progress(),
+                }
                 self.take(data);
                 if self.body.is_at_end() || self.witness.is_terminal() {
                     self.came_to_its_end();
@@ -307,7 +324,7 @@ impl Flow {
             _ => end,
         };
         match measured {
-            Some(measured) if is_whole && Estimable::is_needed(&measured) => {
+            Some(measured) if is_whole && Estimable::is_needed(self.attempt.facts.api, &measured) => {
                 let facts = &self.attempt.facts;
                 let estimable = Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured);
                 self.phase = Phase::Estimating(tokio::task::spawn_blocking(|| estimable.estimate()), end);
@@ -402,10 +419,33 @@ impl Relay {
     }
 
     /// Waits, unless the answer is a stream, for the first bytes that may go: they go with the head then, in one write, and
-    /// what breaks before them can still be answered with an error.
-    pub(crate) async fn begun(mut self) -> Result<Self, Broken> {
-        let Some(flow) = self.flow.as_mut().filter(|flow| !flow.witness.is_stream()) else { return Ok(self) };
-        self.first = poll_fn(|cx| flow.poll_next(cx)).await.transpose()?;
+    /// what breaks before them can still be answered with an error. Where another attempt may follow it waits for the first token of a
+    /// stream too: what breaks before that is given back with its flow.
+    pub(crate) async fn begun(mut self) -> Result<Self, (Broken, Option<Box<Flow>>)> {
+        let Some(flow) = &mut self.flow else { return Ok(self) };
+        let (is_stream, on_trial) = (flow.witness.is_stream(), flow.attempt.goes_on());
+        while on_trial || (!is_stream && self.first.is_none()) {
+            let next = poll_fn(|cx| flow.poll_next(cx)).await;
+            if let Some(Err(broken)) = next {
+                return Err((broken, self.flow.take()));
+            }
+            if flow.attempt.is_kept() {
+                return Err((Broken::Upstream, self.flow.take()));
+            }
+            let Some(Ok(bytes)) = next else { break };
+            if on_trial && bytes == COMMENT {
+                continue;
+            }
+            self.first = Some(match self.first.take() {
+                Some(before) => [before, bytes].concat().into(),
+                None => bytes,
+            });
+            let tried = self.first.as_ref().is_some_and(|first| first.len() >= MOST_TRIED);
+            if !is_stream || tried || flow.witness.seen_bytes() > 0 || flow.attempt.is_settled() {
+                break;
+            }
+        }
+        flow.attempt.is_last();
         Ok(self)
     }
 }

@@ -17,6 +17,7 @@ use schemas::{
 use crate::json::number;
 
 mod edit;
+mod form;
 #[cfg(test)]
 mod tests;
 
@@ -31,13 +32,16 @@ pub struct Problem {
 }
 
 /// The members that are acted on, then those that bound the call and so may not stand twice either.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 50] = [
     "model",
     "stream",
     "stream_options",
     "max_tokens",
     "max_completion_tokens",
     "n",
+    "max_output_tokens",
+    "generationConfig",
+    "inferenceConfig",
     "messages",
     "input",
     "prompt",
@@ -64,6 +68,21 @@ const NAMES: [&str; 32] = [
     "mcp_servers",
     "container",
     "context_management",
+    "instructions",
+    "background",
+    "previous_response_id",
+    "conversation",
+    "include",
+    "text",
+    "contents",
+    "systemInstruction",
+    "toolConfig",
+    "cachedContent",
+    "requests",
+    "content",
+    "documents",
+    "texts",
+    "query",
 ];
 /// The longest name of a model: it stands in every record of its call, in labels and in messages.
 const MODEL_MAX: usize = 256;
@@ -73,8 +92,22 @@ const STREAM_OPTIONS: usize = 2;
 const MAX_TOKENS: usize = 3;
 const MAX_COMPLETION_TOKENS: usize = 4;
 const CHOICES: usize = 5;
+const MAX_OUTPUT_TOKENS: usize = 6;
+const GENERATION_CONFIG: usize = 7;
+const INFERENCE_CONFIG: usize = 8;
 /// How many of the names are acted on.
-const ACTED_ON: usize = 6;
+const ACTED_ON: usize = 9;
+
+/// What is known of a request before its body is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// The model, where the path names it; the body is then not asked.
+    pub model: Option<&'a str>,
+    /// Whether the answer streams, where the path says it.
+    pub streams: Option<bool>,
+    /// The content type.
+    pub content_type: &'a str,
+}
 
 /// A request, as far as it is acted on.
 #[derive(Clone, Debug)]
@@ -89,8 +122,12 @@ pub struct Parsed {
     pub max_tokens: Option<u64>,
     /// `max_completion_tokens`, if it is given; OpenAI chat only.
     pub max_completion_tokens: Option<u64>,
-    /// How many answers are asked for; 1 if it does not say. OpenAI chat only.
+    /// How many answers are asked for; 1 if it does not say. OpenAI chat and completions only.
     pub n: u64,
+    /// The cap that stands under another name than these two, if the API has one and it is given.
+    pub other_cap: Option<u64>,
+    /// Whether the model was read from the body.
+    named_in_body: bool,
     api: Api,
     body: Bytes,
     spans: Spans,
@@ -101,20 +138,44 @@ pub struct Parsed {
 struct Spans {
     /// The offset behind the `{` that opens the body.
     open: usize,
-    model: Range<usize>,
+    /// The model, if the body names one; where the path does it may be another.
+    model: Option<Range<usize>>,
     max_tokens: Option<Range<usize>>,
     max_completion_tokens: Option<Range<usize>>,
     stream_options: Option<Options>,
+    /// The cap under another name, and what it stands in.
+    other_cap: Option<Range<usize>>,
+    around: Option<Around>,
+    /// Whether the body is an object, or a form, where a text stands without quotes, or nothing that is written into.
+    kind: BodyKind,
 }
 
-/// `stream_options` in the body.
+/// What a body is to whom writes into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum BodyKind {
+    /// Nothing is written into it.
+    #[default]
+    Unread,
+    /// A JSON object.
+    Object,
+    /// A form, where a text stands without quotes.
+    Form,
+}
+
+/// An object in the body that something may be put into.
 #[derive(Clone, Debug)]
-struct Options {
+struct Around {
     whole: Range<usize>,
     /// Whether it is `null`, so that there is nothing to keep in it.
     null: bool,
     /// Whether it has no member.
     empty: bool,
+}
+
+/// `stream_options` in the body.
+#[derive(Clone, Debug)]
+struct Options {
+    around: Around,
     include_usage: Option<Range<usize>>,
 }
 
@@ -124,7 +185,7 @@ type Acted<'t> = [Option<Value<'t>>; ACTED_ON];
 /// What to change in a body on its way to a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Edits<'a> {
-    /// The model's name at the target; the same name changes nothing.
+    /// The model's name at the target, where that stands in the body; the same name changes nothing.
     pub model: Option<&'a str>,
     /// Ask for usage in the stream, where there is one and the client did not ask.
     pub ask_usage: bool,
@@ -148,6 +209,12 @@ pub enum CapMember {
     MaxTokens,
     /// `max_completion_tokens`: OpenAI's models that reason.
     MaxCompletionTokens,
+    /// `max_output_tokens`: OpenAI's responses.
+    MaxOutputTokens,
+    /// `generationConfig.maxOutputTokens`: Gemini.
+    GenerationConfig,
+    /// `inferenceConfig.maxTokens`: Bedrock Converse.
+    InferenceConfig,
 }
 
 impl CapMember {
@@ -156,43 +223,124 @@ impl CapMember {
         match self {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxOutputTokens => "max_output_tokens",
+            Self::GenerationConfig => "maxOutputTokens",
+            Self::InferenceConfig => "maxTokens",
+        }
+    }
+
+    /// The object in the body that it stands in; nothing where that is the body.
+    pub const fn within(self) -> Option<&'static str> {
+        match self {
+            Self::GenerationConfig => Some("generationConfig"),
+            Self::InferenceConfig => Some("inferenceConfig"),
+            Self::MaxTokens | Self::MaxCompletionTokens | Self::MaxOutputTokens => None,
+        }
+    }
+
+    /// The member of an API that has one under a name of its own.
+    pub const fn of(api: Api) -> Option<Self> {
+        match api {
+            Api::OpenAiResponses => Some(Self::MaxOutputTokens),
+            Api::GeminiGenerateContent => Some(Self::GenerationConfig),
+            Api::BedrockConverse | Api::BedrockConverseStream => Some(Self::InferenceConfig),
+            _ => None,
         }
     }
 }
 
-/// Reads a request, and gives the tree that it was read from, so that nobody reads it again. Pure and synchronous: up to a
-/// millisecond for a megabyte, so above that call it off the async threads.
+/// Reads a request whose body says all, and gives the tree that it was read from.
 pub fn parse(api: Api, body: &Bytes) -> Result<(Parsed, Tree<'_>), Problem> {
+    read(api, body, &Given::default())
+}
+
+/// Reads a request, and gives the tree that it was read from, so that nobody reads it again; of what is no JSON, an empty one. Pure
+/// and synchronous: up to a millisecond for a megabyte, so above that call it off the async threads.
+pub fn read<'b>(api: Api, body: &'b Bytes, given: &Given<'_>) -> Result<(Parsed, Tree<'b>), Problem> {
+    let nothing = || Tree::read(b"{}").map_err(|error| malformed(body, error));
+    if api == Api::Passthrough || api == Api::OpenAiResponsesRetrieve {
+        return Ok((Parsed::unread(api, body, given), nothing()?));
+    }
+    if let Some(boundary) = form::boundary(given.content_type) {
+        return Ok((form::parse(api, body, &boundary)?, nothing()?));
+    }
     let tree = Tree::read(body).map_err(|error| malformed(body, error))?;
-    let parsed = parsed(api, body, &tree)?;
+    let parsed = parsed(api, body, &tree, given)?;
     Ok((parsed, tree))
 }
 
-fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>) -> Result<Parsed, Problem> {
+fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<Parsed, Problem> {
     let acted = acted(tree)?;
-    let chat = api == Api::OpenAiChat;
+    let (chat, chooses) = (api == Api::OpenAiChat, matches!(api, Api::OpenAiChat | Api::OpenAiCompletions));
     let span = |place: usize| acted.get(place).copied().flatten().map(Value::span);
-    let (options, wants_usage) = match acted[STREAM_OPTIONS].filter(|_| chat) {
+    let (options, wants_usage) = match acted[STREAM_OPTIONS].filter(|_| chooses) {
         Some(value) => options(value).map(|(options, wants)| (Some(options), wants))?,
         None => (None, false),
     };
+    let streams = match given.streams {
+        Some(streams) => streams,
+        None => api.operation().has_output() && flag("stream", acted[STREAM])?,
+    };
+    let (other_cap, cap_span, around) = other_cap(api, &acted)?;
     Ok(Parsed {
-        model: model(acted[MODEL])?,
-        stream: matches!(api, Api::OpenAiChat | Api::AnthropicMessages) && flag("stream", acted[STREAM])?,
+        model: match given.model {
+            Some(model) => bounded(model)?,
+            None => model(acted[MODEL])?,
+        },
+        stream: streams,
         wants_usage,
-        max_tokens: if api == Api::OpenAiEmbeddings { None } else { count(&acted, MAX_TOKENS)? },
+        max_tokens: if api.operation().has_output() { count(&acted, MAX_TOKENS)? } else { None },
         max_completion_tokens: if chat { count(&acted, MAX_COMPLETION_TOKENS)? } else { None },
-        n: if chat { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
+        n: if chooses { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
+        other_cap,
+        named_in_body: given.model.is_none(),
         api,
         body: body.clone(),
         spans: Spans {
             open: tree.root().span().start + 1,
-            model: span(MODEL).unwrap_or_default(),
+            model: span(MODEL),
             max_tokens: span(MAX_TOKENS),
             max_completion_tokens: span(MAX_COMPLETION_TOKENS).filter(|_| chat),
             stream_options: options,
+            other_cap: cap_span,
+            around,
+            kind: BodyKind::Object,
         },
     })
+}
+
+/// The cap that an API has under a name of its own, where it stands, and what it stands in.
+type OtherCap = (Option<u64>, Option<Range<usize>>, Option<Around>);
+
+fn other_cap(api: Api, acted: &Acted<'_>) -> Result<OtherCap, Problem> {
+    let Some(member) = CapMember::of(api) else { return Ok((None, None, None)) };
+    let place = match member {
+        CapMember::GenerationConfig => GENERATION_CONFIG,
+        CapMember::InferenceConfig => INFERENCE_CONFIG,
+        _ => return Ok((count(acted, MAX_OUTPUT_TOKENS)?, acted[MAX_OUTPUT_TOKENS].map(Value::span), None)),
+    };
+    let Some(value) = acted.get(place).copied().flatten() else { return Ok((None, None, None)) };
+    let within = member.within().unwrap_or_default();
+    let (around, caps) = inside(value, within, member.name())?;
+    let tokens = caps.filter(|cap| !cap.is_null()).map(|cap| counted(member.name(), cap)).transpose()?;
+    Ok((tokens, caps.map(Value::span), Some(around)))
+}
+
+/// An object in the body, and its member of this name, which may stand once.
+fn inside<'t>(value: Value<'t>, name: &str, member: &str) -> Result<(Around, Option<Value<'t>>), Problem> {
+    let whole = value.span();
+    if value.is_null() {
+        return Ok((Around { whole, null: true, empty: true }, None));
+    }
+    let members = value.members();
+    let members = members.ok_or_else(|| problem(ErrorCode::BadValue, format!("`{name}` must be an object")))?;
+    let empty = members.clone().next().is_none();
+    let mut found = members.filter(|(found, _)| *found == *member).map(|(_, value)| value);
+    let first = found.next();
+    if found.next().is_some() {
+        return Err(problem(ErrorCode::DuplicateJsonKey, format!("`{name}.{member}` may stand once")));
+    }
+    Ok((Around { whole, null: false, empty }, first))
 }
 
 impl Parsed {
@@ -208,7 +356,31 @@ impl Parsed {
 
     /// The most output that the request allows for each answer; the larger one where it gives two.
     pub fn output_cap(&self) -> Option<u64> {
-        self.max_tokens.max(self.max_completion_tokens)
+        self.max_tokens.max(self.max_completion_tokens).max(self.other_cap)
+    }
+
+    /// A request whose body is not acted on. What it says of a model is believed for the record only.
+    fn unread(api: Api, body: &Bytes, given: &Given<'_>) -> Self {
+        let said = || Tree::read(body).ok().and_then(|tree| model(acted(&tree).ok()?[MODEL]).ok());
+        let model = given.model.map(str::to_owned).or_else(said).unwrap_or_default();
+        Self::plain(api, body, model)
+    }
+
+    /// A request of which nothing but the model is known.
+    fn plain(api: Api, body: &Bytes, model: String) -> Self {
+        Self {
+            model,
+            stream: false,
+            wants_usage: false,
+            max_tokens: None,
+            max_completion_tokens: None,
+            n: 1,
+            other_cap: None,
+            named_in_body: true,
+            api,
+            body: body.clone(),
+            spans: Spans::default(),
+        }
     }
 }
 
@@ -241,7 +413,7 @@ fn place(body: &[u8], at: usize) -> String {
 fn acted<'t>(tree: &'t Tree<'_>) -> Result<Acted<'t>, Problem> {
     let members = tree.root().members();
     let members = members.ok_or_else(|| problem(ErrorCode::MalformedJson, "it is not an object".to_owned()))?;
-    let (mut values, mut seen, mut twice) = (Acted::default(), 0_u32, None);
+    let (mut values, mut seen, mut twice) = (Acted::default(), 0_u64, None);
     for (name, value) in members {
         let Some((place, known)) = NAMES.iter().enumerate().find(|(_, known)| name == ***known) else { continue };
         if seen & (1 << place) != 0 {
@@ -262,10 +434,15 @@ fn model(value: Option<Value<'_>>) -> Result<String, Problem> {
     };
     let model = value.text().filter(|model| !model.is_empty());
     let model = model.ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))?;
+    bounded(&model.decoded())
+}
+
+/// The name of a model, if it is not too long.
+fn bounded(model: &str) -> Result<String, Problem> {
     if model.len() > MODEL_MAX {
         return Err(problem(ErrorCode::BadValue, format!("`model` may have {MODEL_MAX} bytes")));
     }
-    Ok(model.decoded().into_owned())
+    Ok(model.to_owned())
 }
 
 fn flag(name: &str, value: Option<Value<'_>>) -> Result<bool, Problem> {
@@ -278,9 +455,11 @@ fn flag(name: &str, value: Option<Value<'_>>) -> Result<bool, Problem> {
 
 fn count(acted: &Acted<'_>, place: usize) -> Result<Option<u64>, Problem> {
     let given = acted.get(place).copied().flatten().filter(|value| !value.is_null());
-    let Some(value) = given else { return Ok(None) };
-    number::count(value.raw()).map(Some).map_err(|why| {
-        let name = NAMES.get(place).copied().unwrap_or_default();
+    given.map(|value| counted(NAMES.get(place).copied().unwrap_or_default(), value)).transpose()
+}
+
+fn counted(name: &str, value: Value<'_>) -> Result<u64, Problem> {
+    number::count(value.raw()).map_err(|why| {
         let rule = match why {
             number::NotACount::Negative => "may not be negative",
             number::NotACount::Fraction => "must be a whole number",
@@ -292,19 +471,7 @@ fn count(acted: &Acted<'_>, place: usize) -> Result<Option<u64>, Problem> {
 
 /// Reads `stream_options`, and whether it asks for usage.
 fn options(value: Value<'_>) -> Result<(Options, bool), Problem> {
-    let whole = value.span();
-    if value.is_null() {
-        return Ok((Options { whole, null: true, empty: true, include_usage: None }, false));
-    }
-    let members = value.members();
-    let members =
-        members.ok_or_else(|| problem(ErrorCode::BadValue, "`stream_options` must be an object".to_owned()))?;
-    let empty = members.clone().next().is_none();
-    let mut asks = members.filter(|(name, _)| *name == *"include_usage").map(|(_, value)| value);
-    let ask = asks.next();
-    if asks.next().is_some() {
-        return Err(problem(ErrorCode::DuplicateJsonKey, "`stream_options.include_usage` may stand once".to_owned()));
-    }
+    let (around, ask) = inside(value, "stream_options", "include_usage")?;
     let wants = flag("stream_options.include_usage", ask)?;
-    Ok((Options { whole, null: false, empty, include_usage: ask.map(Value::span) }, wants))
+    Ok((Options { around, include_usage: ask.map(Value::span) }, wants))
 }

@@ -17,6 +17,10 @@ use schemas::{event::Api, time::Time, wire};
 use serde_json::{Value, json};
 use tokio::time::Sleep;
 
+use crate::{error::Dialect, route};
+
+mod responses;
+
 /// Tokens in one frame of a stream.
 const GROUP: u64 = 4;
 /// The longest answer.
@@ -48,9 +52,10 @@ enum Script {
     Whole(Bytes),
     Chat(Reply),
     Messages(Reply),
+    Responses(Reply),
 }
 
-/// What a chat or messages answer says.
+/// What an answer says.
 struct Reply {
     id: String,
     model: String,
@@ -78,7 +83,8 @@ fn script(api: Api, body: &[u8], at: Time) -> Result<(bool, Script), (StatusCode
         return Err((StatusCode::NOT_FOUND, format!("the sandbox has no model `{model}`; ask for `sandbox/<tokens>`")));
     };
     let is_stream = request["stream"].as_bool().unwrap_or(false);
-    let cap = ["max_completion_tokens", "max_tokens"].iter().find_map(|name| request[*name].as_u64());
+    let cap =
+        ["max_completion_tokens", "max_tokens", "max_output_tokens"].iter().find_map(|name| request[*name].as_u64());
     let wanted = size.min(MAX_TOKENS);
     let reply = Reply {
         id: format!("{:016x}", wire::hash(body)),
@@ -97,9 +103,12 @@ fn script(api: Api, body: &[u8], at: Time) -> Result<(bool, Script), (StatusCode
         }
         Api::OpenAiChat if is_stream => Ok((true, Script::Chat(reply))),
         Api::OpenAiChat => Ok((false, Script::Whole(json_bytes(&reply.chat())))),
+        Api::OpenAiResponses if is_stream => Ok((true, Script::Responses(reply))),
+        Api::OpenAiResponses => Ok((false, Script::Whole(json_bytes(&reply.response(true))))),
         Api::AnthropicMessages if cap.is_none() => Err(bad("max_tokens: Field required")),
         Api::AnthropicMessages if is_stream => Ok((true, Script::Messages(reply))),
         Api::AnthropicMessages => Ok((false, Script::Whole(json_bytes(&reply.message(true))))),
+        other => Err((StatusCode::NOT_FOUND, format!("the sandbox does not serve {}", other.name()))),
     }
 }
 
@@ -118,18 +127,14 @@ fn input_tokens(request: &Value) -> u64 {
             Value::Bool(_) | Value::Null => 0,
         }
     }
-    ["messages", "system", "input"].iter().map(|name| bytes(&request[*name])).sum::<u64>().div_ceil(4)
+    ["messages", "system", "input", "instructions"].iter().map(|name| bytes(&request[*name])).sum::<u64>().div_ceil(4)
 }
 
 fn refusal(api: Api, status: StatusCode, message: &str) -> Bytes {
     let kind = if status == StatusCode::NOT_FOUND { "not_found_error" } else { "invalid_request_error" };
-    json_bytes(&match api {
-        Api::OpenAiChat | Api::OpenAiEmbeddings => {
-            json!({ "error": { "message": message, "type": kind, "param": null, "code": null } })
-        }
-        Api::AnthropicMessages | Api::AnthropicCountTokens => {
-            json!({ "type": "error", "error": { "type": kind, "message": message } })
-        }
+    json_bytes(&match route::dialect(api) {
+        Dialect::Anthropic => json!({ "type": "error", "error": { "type": kind, "message": message } }),
+        _ => json!({ "error": { "message": message, "type": kind, "param": null, "code": null } }),
     })
 }
 
@@ -273,6 +278,7 @@ impl Body {
             Script::Whole(body) => (self.next == 0).then(|| body.clone()),
             Script::Chat(reply) => reply.chat_frame(self.next),
             Script::Messages(reply) => reply.message_frame(self.next),
+            Script::Responses(reply) => reply.response_frame(self.next),
         }
     }
 
@@ -295,7 +301,7 @@ impl Body {
     pub(crate) fn len(&self) -> Option<usize> {
         match &self.script {
             Script::Whole(body) => Some(body.len()),
-            Script::Chat(_) | Script::Messages(_) => None,
+            Script::Chat(_) | Script::Messages(_) | Script::Responses(_) => None,
         }
     }
 }

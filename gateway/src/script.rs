@@ -42,6 +42,11 @@ pub(crate) struct Brings {
 }
 
 impl Script {
+    /// Whether streams of an API can be looked into, and ended in the middle.
+    pub(crate) const fn is_of(api: Api) -> bool {
+        matches!(api, Api::OpenAiChat | Api::AnthropicMessages)
+    }
+
     pub(crate) const fn new(api: Api, encoding: Encoding) -> Self {
         Self { api, encoding, names: [None, None, None], open: BTreeSet::new() }
     }

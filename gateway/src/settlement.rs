@@ -11,7 +11,7 @@ use schemas::{
     money::Pico,
     price::{self, Book, Key},
     time::Time,
-    tokens::{Completeness, Doubt, Part, Usage, Vector},
+    tokens::{Completeness, Doubt, Part, Usage},
 };
 
 use crate::{
@@ -45,6 +45,11 @@ pub enum End {
 }
 
 impl End {
+    /// Whether the provider failed, so that another may be asked.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Refused | Self::NotSent | Self::NoAnswer | Self::Truncated | Self::TimedOut)
+    }
+
     /// What the row of the attempt says.
     pub const fn outcome(self) -> Outcome {
         match self {
@@ -93,32 +98,36 @@ pub struct Ended {
     pub ttft_ms: Option<u64>,
     /// When it ended.
     pub settled_at: Time,
-    /// When the call was accepted.
-    pub accepted_at: Time,
-    /// The age of the oldest balance that admitted it.
-    pub balance_age_ms: u64,
-    /// The session that the client named.
-    pub session_id: String,
+    /// What is known of the call, and of its attempts before this one.
+    pub call: CallEnd,
 }
 
-/// Ends an attempt: settles its limits and makes its last record. `lane` is its tenant's, `book` the one it was admitted under.
+/// What an attempt came to, before its limits are settled: its last record without what that moves.
+#[derive(Debug)]
+pub struct Account {
+    settled: Settled,
+    cost: Result<Pico, Unpriced>,
+    whole: bool,
+}
+
+/// Ends an attempt, and its call: settles its limits and makes its last record. `lane` is its tenant's, `book` the one it was admitted
+/// under.
 pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: Ended) -> Settled {
+    account(book, ended).post(limits, lane, permit)
+}
+
+/// What an attempt came to. Its call ends with it unless it is said to go on.
+pub fn account(book: &Book, ended: Ended) -> Account {
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
-    let metered = attempt.api != schemas::event::Api::AnthropicCountTokens;
-    let usage = if metered { usage(end, status, read) } else { Usage::none() };
-    let whole = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
-    let spent = Spent { usage: &usage, cost: cost(book, &attempt, &said, &usage), whole };
-    let (posted, counters) = limits.settle(lane, permit, &spent);
-    let call = CallEnd {
-        attempts: attempt.attempt,
-        outcome: end.outcome(),
-        accepted_at: ended.accepted_at,
-        balance_age_ms: ended.balance_age_ms,
-        session_id: ended.session_id,
-        earlier: Vector::default(),
-    };
-    Settled {
+    // What is worked on apart is told by its id, once, and not with any of the answers that it stands in.
+    let usage = if attempt.api.is_free() || said.apart { Usage::none() } else { usage(end, status, read) };
+    let known = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
+    // Until it has been told nobody knows what it uses, so what was held for it stays held.
+    let whole = known && (attempt.api.is_free() || !said.apart);
+    let cost = cost(book, &attempt, &said, &usage);
+    let call = CallEnd { attempts: attempt.attempt, outcome: end.outcome(), ..ended.call };
+    let settled = Settled {
         attempt,
         settled_at,
         outcome: end.outcome(),
@@ -131,9 +140,39 @@ pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: E
         provider_cost: said.cost,
         response_id: said.response_id,
         ttft_ms,
-        posted,
-        counters,
+        posted: Vec::new(),
+        counters: Vec::new(),
         call: Some(call),
+    };
+    Account { settled, cost, whole }
+}
+
+impl Account {
+    /// The record so far.
+    pub const fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    /// The end of the call, as long as that ends with it.
+    pub const fn call(&mut self) -> Option<&mut CallEnd> {
+        self.settled.call.as_mut()
+    }
+
+    /// The call goes on after this attempt. Gives what the next one has to know.
+    pub fn go_on(&mut self) -> Option<CallEnd> {
+        Some(self.settled.call.take()?.goes_on(&self.settled.usage, self.cost.ok()))
+    }
+
+    /// Lets go of what will not be needed of the holds; the rest stays held until the record is made.
+    pub fn let_go(&self, limits: &Limits, permit: &mut Permit) {
+        limits.let_go(permit, &Spent { usage: &self.settled.usage, cost: self.cost, whole: self.whole });
+    }
+
+    /// Settles the limits, and gives the last record.
+    pub fn post(mut self, limits: &Limits, lane: Lane, permit: Permit) -> Settled {
+        let spent = Spent { usage: &self.settled.usage, cost: self.cost, whole: self.whole };
+        (self.settled.posted, self.settled.counters) = limits.settle(lane, permit, &spent);
+        self.settled
     }
 }
 
@@ -189,16 +228,20 @@ struct Said {
     region: String,
     cost: Option<Pico>,
     response_id: String,
+    /// Whether it is worked on apart from this answer.
+    apart: bool,
 }
 
 impl Said {
     fn of(measured: Measured) -> (Option<Usage>, Self) {
+        let apart = measured.background.is_some();
         let said = Self {
+            apart,
             raw_usage: measured.raw_usage,
             model: measured.model_answered,
             service_tier: measured.service_tier,
             region: measured.region,
-            cost: measured.provider_cost,
+            cost: measured.provider_cost.filter(|_| !apart),
             response_id: measured.response_id,
         };
         (Some(measured.usage), said)
@@ -207,6 +250,8 @@ impl Said {
 
 #[cfg(test)]
 mod tests {
+    use schemas::tokens::Vector;
+
     use super::*;
 
     fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {

@@ -88,6 +88,17 @@ impl Flights {
         (index, admitted_at, watch)
     }
 
+    /// A flight goes on with another attempt, whose admission is now. Its own stays the first one's: until the call is over nothing
+    /// newer than that is complete.
+    pub(crate) fn go_on(&self, index: u32) -> (Time, Arc<Watch>) {
+        let watch = Arc::new(Watch::new(self.epoch));
+        let mut slots = self.lock();
+        if let Some(Some(flight)) = slots.flights.get_mut(index as usize) {
+            flight.watch = Arc::clone(&watch);
+        }
+        (now(), watch)
+    }
+
     /// Forgets flights.
     pub(crate) fn close(&self, indexes: &[u32]) {
         if indexes.is_empty() {

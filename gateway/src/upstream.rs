@@ -16,27 +16,31 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, response,
+    HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header, response,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, Error as ClientError, ResponseFuture},
+    client::legacy::{
+        Client, Error as ClientError, ResponseFuture,
+        connect::{CaptureConnection, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use schemas::{
-    config::{BaseUrl, Provider, is_private},
-    event::Api,
+    config::{AwsKeys, BaseUrl, Dialect as Spoken, Provider, is_private},
     time::now,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{error::Dialect, sandbox};
+use crate::{error::Dialect, sandbox, way::Way};
 
+mod address;
 mod connect;
 mod headers;
+mod sigv4;
 
 pub(crate) use headers::answer_headers;
 #[cfg(feature = "fuzz")]
@@ -63,7 +67,17 @@ enum Kind {
 struct Remote {
     client: Client<connect::Connector, Full<Bytes>>,
     base: Base,
-    secret: Option<(HeaderName, HeaderValue)>,
+    credential: Option<Credential>,
+}
+
+/// What says to a provider that it is us.
+enum Credential {
+    /// A header of every request.
+    Header(HeaderName, HeaderValue),
+    /// A signature over each.
+    Aws(AwsKeys),
+    /// Nothing is asked for.
+    None,
 }
 
 struct Base {
@@ -118,13 +132,17 @@ impl Upstream {
     /// Makes the client of a provider, in the runtime that will use it. `slots` is shared by all workers.
     pub(crate) fn new(provider: Arc<Provider>, slots: Option<Arc<Semaphore>>) -> Result<Self, BadProvider> {
         let dialect = match provider.dialect {
-            schemas::config::Dialect::OpenAi => Some(Dialect::OpenAi),
-            schemas::config::Dialect::Anthropic => Some(Dialect::Anthropic),
-            schemas::config::Dialect::Sandbox => None,
+            Spoken::OpenAi | Spoken::Azure => Some(Dialect::OpenAi),
+            Spoken::Anthropic => Some(Dialect::Anthropic),
+            Spoken::Gemini | Spoken::Vertex => Some(Dialect::Gemini),
+            Spoken::Bedrock => Some(Dialect::Bedrock),
+            Spoken::Cohere => Some(Dialect::Cohere),
+            Spoken::Sandbox => None,
         };
         let kind = match (&provider.base_url, dialect) {
-            (Some(url), Some(dialect)) => Kind::http(&provider, dialect, url)
-                .map_err(|why| BadProvider { provider: provider.name.clone(), why })?,
+            (Some(url), Some(_)) => {
+                Kind::http(&provider, url).map_err(|why| BadProvider { provider: provider.name.clone(), why })?
+            }
             _ => Kind::Sandbox,
         };
         Ok(Self { provider, dialect, kind, slots })
@@ -135,18 +153,31 @@ impl Upstream {
         self.dialect.is_none_or(|own| own == dialect)
     }
 
+    /// Whether it is of the network, takes calls of a dialect, and can be called.
+    pub(crate) fn serves(&self, dialect: Dialect) -> bool {
+        self.dialect == Some(dialect) && self.has_key()
+    }
+
+    /// Whether the body of a call to it names the model, or its path.
+    pub(crate) fn is_named_in_body(&self, way: &Way) -> bool {
+        !address::names_model(&self.provider, way)
+    }
+
     /// The vendor whose dialect it speaks, whose models it is taken to have.
     pub(crate) fn vendor(&self) -> Option<&'static str> {
         self.dialect.map(|dialect| match dialect {
             Dialect::OpenAi => "openai",
             Dialect::Anthropic => "anthropic",
+            Dialect::Gemini => "google",
+            Dialect::Bedrock => "bedrock",
+            Dialect::Cohere => "cohere",
         })
     }
 
     /// Whether calls can be sent at all: a provider of the network needs a key.
     pub(crate) fn has_key(&self) -> bool {
         match &self.kind {
-            Kind::Http(remote) => remote.secret.is_some(),
+            Kind::Http(remote) => remote.credential.is_some(),
             Kind::Sandbox => true,
         }
     }
@@ -159,32 +190,55 @@ impl Upstream {
         slot.ok().and_then(Result::ok).map(Some).ok_or(NoSlot)
     }
 
-    /// Sends a request of a client on. `headers` and `query` are the client's own.
-    pub(crate) fn send(&self, api: Api, headers: &HeaderMap, query: Option<&str>, body: Bytes) -> Sending {
+    /// Sends a request of a client on, to a model by the name that it has there. `headers` and `query` are the client's own. Where
+    /// `captures` is said, it tells when there is a connection for it.
+    pub(crate) fn send(
+        &self,
+        way: &Way,
+        model: &str,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        body: Bytes,
+        captures: bool,
+    ) -> (Sending, Option<CaptureConnection>) {
         match &self.kind {
             Kind::Sandbox => {
-                let answer = sandbox::answer(api, &body, self.provider.frame_delay, now());
-                Sending::Sandbox(Some(Box::new(answer)))
+                let answer = sandbox::answer(way.api, &body, self.provider.frame_delay, now());
+                (Sending::Sandbox(Some(Box::new(answer))), None)
             }
             Kind::Http(remote) => {
-                let Remote { client, base, secret } = &**remote;
-                let mut request = Request::new(Full::new(body));
-                *request.method_mut() = Method::POST;
-                *request.uri_mut() = base.join(api, query);
+                let Remote { client, base, credential } = &**remote;
+                let target = address::of(&self.provider, way, model, query);
+                let mut request = Request::new(Full::new(body.clone()));
+                *request.method_mut() = way.method.clone();
+                *request.uri_mut() = base.join(&target);
                 let head = request.headers_mut();
                 headers::copy_allowed(headers, &self.provider.forward, head);
                 head.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-                if let Some((name, value)) = secret {
-                    head.insert(name.clone(), value.clone());
+                match credential {
+                    Some(Credential::Header(name, value)) => {
+                        head.insert(name.clone(), value.clone());
+                    }
+                    Some(Credential::Aws(keys)) => {
+                        let whole = format!("{}{}", base.path, target);
+                        let (path, query) =
+                            whole.split_once('?').map_or((&*whole, None), |(path, query)| (path, Some(query)));
+                        let host = base.authority.as_str();
+                        let signed = sigv4::Signed { method: &way.method, host, path, query, body: &body, at: now() };
+                        // Keys that no header can carry are refused with the configuration.
+                        let _ = sigv4::sign(keys, signed, head);
+                    }
+                    Some(Credential::None) | None => {}
                 }
-                Sending::Http(client.request(request))
+                let captured = captures.then(|| capture_connection(&mut request));
+                (Sending::Http(client.request(request)), captured)
             }
         }
     }
 }
 
 impl Kind {
-    fn http(provider: &Provider, dialect: Dialect, url: &BaseUrl) -> Result<Self, &'static str> {
+    fn http(provider: &Provider, url: &BaseUrl) -> Result<Self, &'static str> {
         let scheme = if url.https { Scheme::HTTPS } else { Scheme::HTTP };
         let host = url.port.map_or_else(|| url.host.clone(), |port| format!("{}:{port}", url.host));
         let authority = Authority::try_from(host).map_err(|_| "base_url has no valid host")?;
@@ -199,40 +253,36 @@ impl Kind {
         }
         let client = builder.build(connect::connector(provider)?);
         let base = Base { scheme, authority, path };
-        Ok(Self::Http(Box::new(Remote { client, base, secret: secret(provider, dialect)? })))
+        Ok(Self::Http(Box::new(Remote { client, base, credential: credential(provider)? })))
     }
 }
 
-fn secret(provider: &Provider, dialect: Dialect) -> Result<Option<(HeaderName, HeaderValue)>, &'static str> {
+/// The credential of a provider; nothing where one is needed and none is configured.
+fn credential(provider: &Provider) -> Result<Option<Credential>, &'static str> {
     let key = provider.api_key.expose();
     if key.is_empty() {
-        return Ok(None);
+        let signs = provider.more.aws.clone().map(Credential::Aws);
+        return Ok(signs.or_else(|| provider.more.keyless.then_some(Credential::None)));
     }
-    let (name, text) = match dialect {
-        Dialect::OpenAi => (header::AUTHORIZATION, format!("Bearer {key}")),
-        Dialect::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+    let bearer = || (header::AUTHORIZATION, format!("Bearer {key}"));
+    let (name, text) = match provider.dialect {
+        Spoken::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+        Spoken::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
+        Spoken::Azure => (HeaderName::from_static("api-key"), key.to_owned()),
+        // Vertex and Bedrock take tokens; without one Bedrock takes a signature.
+        Spoken::OpenAi | Spoken::Vertex | Spoken::Bedrock | Spoken::Cohere | Spoken::Sandbox => bearer(),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| "api_key has characters that no header can carry")?;
     value.set_sensitive(true);
-    Ok(Some((name, value)))
+    Ok(Some(Credential::Header(name, value)))
 }
 
 impl Base {
-    /// The address of an API: an `openai` base ends in `/v1`, an `anthropic` one does not.
-    fn join(&self, api: Api, query: Option<&str>) -> Uri {
-        let path = match api {
-            Api::OpenAiChat => "/chat/completions",
-            Api::OpenAiEmbeddings => "/embeddings",
-            Api::AnthropicMessages => "/v1/messages",
-            Api::AnthropicCountTokens => "/v1/messages/count_tokens",
-        };
-        let mut text = String::with_capacity(self.path.len() + path.len() + query.map_or(0, |query| query.len() + 1));
+    /// The address of what stands at `target`, a path and a query behind the base.
+    fn join(&self, target: &str) -> Uri {
+        let mut text = String::with_capacity(self.path.len() + target.len());
         text.push_str(&self.path);
-        text.push_str(path);
-        if let Some(query) = query {
-            text.push('?');
-            text.push_str(query);
-        }
+        text.push_str(target);
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

@@ -8,12 +8,12 @@ use std::{collections::VecDeque, io::Write, mem, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use schemas::{
-    event::Api,
+    event::{Api, Operation},
     tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
 
 use crate::{
-    meter::{self, Answer, Finish, Measured, Meter, Verdict, estimate},
+    meter::{self, Answer, Finish, Framing, Measured, Meter, Verdict, estimate},
     request::Parsed,
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Witness {
     copy: Copy,
     /// A piece of an encoded answer that may be its last.
     held: Option<Bytes>,
-    is_stream: bool,
+    framing: Framing,
     is_terminal: bool,
 }
 
@@ -52,16 +52,21 @@ impl Witness {
     /// A witness for an answer whose head has come.
     pub(crate) fn new(api: Api, headers: &HeaderMap, status: StatusCode, strip_usage: bool) -> Self {
         let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let is_stream = kind.to_ascii_lowercase().starts_with(b"text/event-stream") && status.is_success();
+        let framing = if status.is_success() { Framing::of(kind) } else { Framing::Whole };
         let copy = Copy::of(headers);
         let strip_usage = strip_usage && matches!(copy, Copy::Plain);
-        let meter = Meter::new(Answer { api, status: status.as_u16(), stream: is_stream, strip_usage });
-        Self { meter: Some(meter), copy, held: None, is_stream, is_terminal: false }
+        let mut meter = Meter::new(Answer { api, status: status.as_u16(), framing, strip_usage });
+        for (name, value) in headers {
+            if let Ok(value) = value.to_str() {
+                meter.header(name.as_str(), value);
+            }
+        }
+        Self { meter: Some(meter), copy, held: None, framing, is_terminal: false }
     }
 
     /// From now on each frame of a stream comes out by itself and whole; says whether that is possible.
     pub(crate) fn by_frame(&mut self) -> bool {
-        let possible = self.is_stream && matches!(self.copy, Copy::Plain);
+        let possible = self.is_stream() && matches!(self.copy, Copy::Plain);
         if let Some(meter) = self.meter.as_mut().filter(|_| possible) {
             meter.by_frame();
         }
@@ -123,7 +128,12 @@ impl Witness {
 
     /// Whether the answer is a stream of events.
     pub(crate) const fn is_stream(&self) -> bool {
-        self.is_stream
+        !matches!(self.framing, Framing::Whole)
+    }
+
+    /// Whether a comment between two frames means nothing to who reads them.
+    pub(crate) const fn takes_comments(&self) -> bool {
+        matches!(self.framing, Framing::Events)
     }
 
     /// Whether something may be put into the stream here.
@@ -148,9 +158,14 @@ impl Witness {
 }
 
 impl Estimable {
-    /// Whether a whole answer has to be estimated, since it came to its end and states no usage.
-    pub(crate) fn is_needed(measured: &Measured) -> bool {
-        measured.finish == Finish::Complete && measured.usage.completeness == Completeness::Missing(Doubt::NotReported)
+    /// Whether a whole answer has to be estimated, since it came to its end and states no usage, and whether it can be: by text.
+    pub(crate) fn is_needed(api: Api, measured: &Measured) -> bool {
+        let speaks = matches!(
+            api.operation(),
+            Operation::Chat | Operation::TextCompletion | Operation::GenerateContent | Operation::Embeddings
+        );
+        let unsaid = measured.usage.completeness == Completeness::Missing(Doubt::NotReported);
+        speaks && unsaid && measured.finish == Finish::Complete
     }
 
     pub(crate) const fn new(api: Api, model: String, parsed: Arc<Parsed>, measured: Measured) -> Self {

@@ -1,6 +1,9 @@
 //! Calls through a real gateway to a provider that replays, with real HTTP clients and a real journal on disk.
 
 #[cfg(test)]
+#[path = "calls/dialects.rs"]
+mod dialects;
+#[cfg(test)]
 #[path = "calls/edges.rs"]
 mod edges;
 #[cfg(test)]
@@ -10,8 +13,14 @@ mod provider;
 #[path = "calls/proxies.rs"]
 mod proxies;
 #[cfg(test)]
+#[path = "calls/routing.rs"]
+mod routing;
+#[cfg(test)]
 #[path = "calls/stage.rs"]
 mod stage;
+
+#[path = "calls/translated.rs"]
+mod translated;
 
 use std::time::Duration;
 
@@ -319,9 +328,10 @@ async fn bad_requests_get_a_clear_error_and_change_nothing() {
     check("/v1/chat/completions", key, "[]", 400, "TG3004").await;
     check("/v1/chat/completions", key, "{\"model\":\"gpt-4o\",\"model\":\"gpt-5\"}", 400, "TG3005").await;
     check("/v1/chat/completions", key, "{\"model\":\"unheard-of\",\"messages\":[]}", 404, "TG3006").await;
-    check("/v1/messages", key, &good, 404, "TG3006").await;
+    // It is answered in the dialect of its provider, and only conversations are carried over.
+    check("/v1/messages/count_tokens", key, &good, 404, "TG3006").await;
     check("/v1/chat/completions", key, &long, 413, "TG3007").await;
-    check("/v1/responses", key, &good, 404, "TG3009").await;
+    check("/v1/files", key, &good, 404, "TG3009").await;
     check("/anthropic/v1/messages/batches", key, &good, 404, "TG3009").await;
     let nowhere = chat(json!({ "model": "nowhere" })).to_string();
     check("/v1/chat/completions", key, &nowhere, 502, "TG4001").await;
@@ -387,13 +397,18 @@ async fn the_sandbox_answers_in_both_dialects_over_both_versions() {
             assert!(text.contains("\"length\"") || text.contains("\"max_tokens\""), "{text}");
         }
     }
+    for stream in [false, true] {
+        let body = json!({ "model": "sandbox/20", "max_output_tokens": 15, "stream": stream, "input": "12345678" });
+        let text = stage.post("/v1/responses", &body).send().await.unwrap().text().await.unwrap();
+        assert!(text.contains("\"incomplete\""), "{text}");
+    }
     let answer = stage.post("/v1/embeddings", &json!({ "model": "sandbox/4", "input": "abcd" })).send().await.unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap()["data"][0]["embedding"].as_array().unwrap().len(), 4);
     let count = json!({ "model": "sandbox/4", "messages": [{ "role": "user", "content": "abcdefgh" }] });
     let answer = stage.post("/v1/messages/count_tokens?beta=true", &count).send().await.unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "input_tokens": 2 }));
     let (_, written) = stage.end().await;
-    assert_eq!((written.ends().len(), written.settled().len()), (10, 10));
+    assert_eq!((written.ends().len(), written.settled().len()), (12, 12));
     for settled in written.settled() {
         let total = settled.usage.total().unwrap();
         let wanted = match settled.attempt.api {

@@ -16,14 +16,22 @@ use crate::{
 };
 
 mod anthropic;
+mod bedrock;
+mod cohere;
 mod cost;
+mod form;
+mod gemini;
 mod json;
 mod openai;
+mod responses;
 mod tally;
 mod text;
 
 use json::Path;
 use tally::Tally;
+
+/// The most tokens of a completion that states no cap, by its API.
+const DEFAULT_CAP: u64 = 16;
 
 /// How many tokens a text is at most.
 #[derive(Clone, Copy, Debug)]
@@ -190,22 +198,36 @@ pub fn bound(
 ) -> Result<Bound, BoundError> {
     let mut tally = Tally::new(facts, measure);
     let reach = match api {
-        Api::AnthropicCountTokens => return Ok(Bound::AtMost(AtMost::NOTHING)),
+        api if api.is_free() => return Ok(Bound::AtMost(AtMost::NOTHING)),
         Api::OpenAiChat => openai::chat(body.root(), &mut tally)?,
         Api::OpenAiEmbeddings => openai::embeddings(body.root(), &mut tally)?,
+        Api::OpenAiCompletions => openai::completion(body.root(), &mut tally)?,
+        Api::OpenAiResponses => responses::response(body.root(), &mut tally)?,
         Api::AnthropicMessages => anthropic::messages(body.root(), &mut tally)?,
+        // What is invoked is of its maker's form, and only Anthropic's is known here; it says that it is.
+        Api::BedrockInvoke | Api::BedrockInvokeStream if is_anthropic(body) => {
+            anthropic::messages(body.root(), &mut tally)?
+        }
+        api => {
+            match form_of(api) {
+                Some(form) => form::request(body.root(), form, &mut tally)?,
+                None => tally.unbounded(&Path::Body, Why::UnknownShape),
+            }
+            cost::Reach { writes: tally.writes, ..cost::Reach::default() }
+        }
     };
     if facts.runs_own_tools {
         tally.unbounded(&Path::Body, Why::ModelRunsTools);
     }
     let answers = tally.answers;
     let (output, output_cap) = match (api, tally.cap, facts.max_output_tokens) {
-        (Api::OpenAiEmbeddings, ..) => (0, OutputCap::NoOutput),
+        (api, ..) if !api.operation().has_output() => (0, OutputCap::NoOutput),
         (_, Some(cap), _) => (cap.saturating_mul(answers), OutputCap::Stated(cap)),
+        (Api::OpenAiCompletions, None, _) => (DEFAULT_CAP.saturating_mul(answers), OutputCap::Absent(DEFAULT_CAP)),
         (_, None, Some(most)) => (most.saturating_mul(answers), OutputCap::Absent(most)),
         (_, None, None) => {
             tally.unbounded(&Path::Field(&Path::Body, facts.cap_field.name()), Why::OutputMaximumUnknown);
-            (0, OutputCap::NoOutput)
+            (u64::MAX, OutputCap::NoOutput)
         }
     };
     let at_most = |input, reach: &cost::Reach<'_>| {
@@ -214,17 +236,33 @@ pub fn bound(
     let Some((field, why)) = tally.unbounded.take() else {
         return Ok(Bound::AtMost(at_most(tally.input, &reach)));
     };
-    let known = facts.context_window.filter(|_| why.is_one_pass() && why != Why::OutputMaximumUnknown);
+    let known = facts.context_window.filter(|_| why.is_one_pass() && output != u64::MAX);
     let most = known.map(|window| at_most(window, &cost::Reach { audio: true, ..reach }));
     Ok(Bound::Unbounded(Unbounded { field, why, most }))
+}
+
+fn is_anthropic(body: &Tree<'_>) -> bool {
+    body.root().members().is_some_and(|mut members| members.any(|(name, _)| name == *"anthropic_version"))
+}
+
+/// The form of the requests of an API; nothing where they are not known.
+const fn form_of(api: Api) -> Option<&'static form::Form> {
+    Some(match api {
+        Api::GeminiGenerateContent => &gemini::CONTENT,
+        Api::GeminiEmbeddings => &gemini::EMBEDDINGS,
+        Api::BedrockConverse | Api::BedrockConverseStream => &bedrock::CONVERSE,
+        Api::CohereChat => &cohere::CHAT,
+        Api::CohereEmbed | Api::CohereRerank => &cohere::UNITS,
+        _ => return None,
+    })
 }
 
 /// The most that a request can use of which only that is said: tokens of input, cached ones included, and of output. What is not
 /// said is not known. Nor is its tier: it may be any that has a price.
 pub fn stated(api: Api, most: (Option<u64>, Option<u64>), book: &Book, key: &Key<'_>) -> Bound {
     let (input, output, output_cap) = match (api, most) {
-        (Api::AnthropicCountTokens, _) => return Bound::AtMost(AtMost::NOTHING),
-        (Api::OpenAiEmbeddings, (Some(input), None)) => (input, 0, OutputCap::NoOutput),
+        (api, _) if api.is_free() => return Bound::AtMost(AtMost::NOTHING),
+        (api, (Some(input), None)) if !api.operation().has_output() => (input, 0, OutputCap::NoOutput),
         (_, (Some(input), Some(output))) => (input, output, OutputCap::Stated(output)),
         (_, (None, _)) => return Bound::not_stated("input"),
         (_, (_, None)) => return Bound::not_stated("output"),

@@ -12,9 +12,11 @@ mod base_url;
 mod clear;
 mod limit;
 mod model;
+mod preset;
 mod provider;
 mod reader;
 mod remark;
+mod routing;
 mod secret;
 mod server;
 mod store;
@@ -26,8 +28,9 @@ mod yaml;
 pub use base_url::{BaseUrl, is_loopback, is_private};
 pub use clear::{ClearKey, InTheClear, in_the_clear};
 pub use model::{ModelRoute, Target};
-pub use provider::{Dialect, Provider, Timeouts, UsageInStream};
+pub use provider::{AwsKeys, Dialect, More, Provider, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};
+pub use routing::{By, Cause, MOST_TARGETS, MOST_WEIGHT, Patience, Retry, Strategy, When};
 pub use secret::Secret;
 pub use server::{Cors, MeteringConfig, Server, TokenEvents};
 pub use store::{Fsync, Kafka, LakeUrl, Listen, Log};
@@ -196,8 +199,10 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let prices = reader.or(&sections, "prices", Vec::new(), |reader, node| reader.list(node, "prices", store::path));
     let providers = sections.get("providers").map(|node| provider::read(reader, node)).unwrap_or_default();
     let server = reader.or(&sections, "server", Server::default(), server::server);
+    let known_limits = names(sections.get("limits"));
+    let known = model::Known { providers: &known_providers, limits: &known_limits, log: &log };
     let Models { routes, book } =
-        sections.get("models").map(|node| model::read(reader, node, &known_providers, &log)).unwrap_or_default();
+        sections.get("models").map(|node| model::read(reader, node, known)).unwrap_or_default();
     let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut in_clear)).unwrap_or_default();
     let known = limit::Known { tenants: &known_tenants, providers: &known_providers, models: &known_models };
     let limits = sections.get("limits").map(|node| limit::read(reader, node, known)).unwrap_or_default();
@@ -210,7 +215,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let proxies =
         sections.get("proxies").map(|node| tenant::proxies(reader, node, &tenants, &mut in_clear)).unwrap_or_default();
     in_clear.warn(reader);
-    outlasting(reader, &sections, &metering, &providers, &limits);
+    outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
     Some(Config {
         listen,
         log,
@@ -234,16 +239,18 @@ fn outlasting(
     reader: &mut Reader,
     sections: &Fields<'_>,
     metering: &MeteringConfig,
-    providers: &[Provider],
+    (providers, models): (&[Provider], &[ModelRoute]),
     limits: &[Limit],
 ) {
     let most = metering.abandon_after.saturating_sub(metering.outage_budget);
-    let longer = providers.iter().find(|provider| provider.timeouts.total > most);
+    let longer = providers.iter().find(|provider| provider.timeouts.total > most).map(|provider| &provider.name);
+    let targets = || models.iter().flat_map(|model| &model.targets);
+    let at_target = || targets().find(|target| target.timeouts.total.is_some_and(|total| total > most));
+    let longer = longer.or_else(|| at_target().map(|target| &target.provider));
     if let Some(provider) = longer.filter(|_| limits.iter().any(|limit| limit.unit == Unit::Concurrent)) {
         let what = format!(
-            "calls to provider {:?} may last longer than abandon_after less outage_budget, and then no longer count as concurrent \
-             if their gateway is cut off",
-            provider.name
+            "calls to provider {provider:?} may last longer than abandon_after less outage_budget, and then no longer count as \
+             concurrent if their gateway is cut off"
         );
         let at = sections.place("metering").or(sections.place("providers")).unwrap_or_default();
         reader.warn(at, ErrorCode::BadConfigValue, what, "raise abandon_after or lower timeouts.total");

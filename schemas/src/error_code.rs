@@ -90,6 +90,11 @@ error_codes! {
     EventLowers = "TG3017", 403, "An amendment would lower what was used";
     BadCheck = "TG3018", 400, "A check or settlement is not valid";
     NotItsTenant = "TG3019", 403, "The proxy may not speak for this tenant";
+    MalformedForm = "TG3020", 400, "The body is not a form that can be read";
+    NoPassthrough = "TG3021", 404, "The provider takes no calls of APIs that are not known here";
+    NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
+    NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
+    AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";
@@ -97,6 +102,7 @@ error_codes! {
     ProviderBrokeOff = "TG4004", 502, "The provider's answer broke off";
     ProviderUnreadable = "TG4005", 502, "The provider's answer cannot be passed on";
     ProviderHasNoKey = "TG4006", 502, "The gateway has no key for the provider";
+    NoTarget = "TG4007", 404, "No target of the model takes this call";
 
     LogUnreachable = "TG5001", 503, "The log cannot be reached";
     JournalFull = "TG5002", 503, "The journal has no room";

@@ -14,8 +14,10 @@ use crate::{
     tokens::{Part, Usage, Vector},
 };
 
+mod api;
 mod learned;
 
+pub use api::{Api, Operation};
 pub use learned::{Learned, Move, Was, Why};
 
 /// One record of the `usage` topic.
@@ -91,43 +93,6 @@ pub struct Attempt {
     pub book: BookHash,
     /// The gateway that served it.
     pub gateway: Arc<str>,
-}
-
-/// An API that is metered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Api {
-    /// OpenAI chat completions.
-    OpenAiChat,
-    /// OpenAI embeddings.
-    OpenAiEmbeddings,
-    /// Anthropic messages.
-    AnthropicMessages,
-    /// Anthropic token counting: a request, never a charge.
-    AnthropicCountTokens,
-}
-
-impl Api {
-    /// Every API, in wire order.
-    pub const ALL: [Self; 4] =
-        [Self::OpenAiChat, Self::OpenAiEmbeddings, Self::AnthropicMessages, Self::AnthropicCountTokens];
-
-    /// The name in the `api` column.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OpenAiChat => "openai.chat",
-            Self::OpenAiEmbeddings => "openai.embeddings",
-            Self::AnthropicMessages => "anthropic.messages",
-            Self::AnthropicCountTokens => "anthropic.count_tokens",
-        }
-    }
-
-    /// Whose dialect it is: the name of its prices where the provider has none of its own.
-    pub const fn vendor(self) -> &'static str {
-        match self {
-            Self::OpenAiChat | Self::OpenAiEmbeddings => "openai",
-            Self::AnthropicMessages | Self::AnthropicCountTokens => "anthropic",
-        }
-    }
 }
 
 /// An amount of one instance that an attempt holds, in the limit's unit.
@@ -317,8 +282,51 @@ pub struct CallEnd {
     pub balance_age_ms: u64,
     /// The session that the client named.
     pub session_id: String,
-    /// What its attempts before this one used, and cost.
+    /// What its attempts before this one used, as far as that is known.
     pub earlier: Vector,
+    /// What those cost; nothing if the cost of any is not known, or if there were none.
+    pub earlier_cost: Option<Pico>,
+    /// Whether it is not known of any of them what it used.
+    pub earlier_unknown: bool,
+}
+
+impl CallEnd {
+    /// A call before its first attempt has ended.
+    pub fn begun(accepted_at: Time, balance_age_ms: u64, session_id: String) -> Self {
+        Self {
+            attempts: 0,
+            outcome: Outcome::Unknown,
+            accepted_at,
+            balance_age_ms,
+            session_id,
+            earlier: Vector::default(),
+            earlier_cost: None,
+            earlier_unknown: false,
+        }
+    }
+
+    /// The call, should another attempt follow the one that ended it with this use and cost.
+    #[must_use]
+    pub fn goes_on(self, usage: &Usage, cost: Option<Pico>) -> Self {
+        let used = usage.total();
+        let before = if self.attempts <= 1 { Some(Pico(0)) } else { self.earlier_cost };
+        Self {
+            earlier: self.earlier + used.unwrap_or_default(),
+            earlier_cost: before.zip(cost.filter(|_| used.is_some())).map(|(before, cost)| before + cost),
+            earlier_unknown: self.earlier_unknown || used.is_none(),
+            ..self
+        }
+    }
+
+    /// What all its attempts used, if the last used so much; nothing where any of it is not known.
+    pub fn used(&self, last: &Usage) -> Option<Vector> {
+        last.total().filter(|_| !self.earlier_unknown).map(|last| last + self.earlier)
+    }
+
+    /// What all its attempts cost, if the last cost so much; nothing where any of it is not known.
+    pub fn cost(&self, last: Option<Pico>) -> Option<Pico> {
+        if self.attempts <= 1 { last } else { last.zip(self.earlier_cost).map(|(last, earlier)| last + earlier) }
+    }
 }
 
 /// Calls refused by one instance with one key in one second.

@@ -396,15 +396,23 @@ impl Dimension {
     }
 
     fn of<'a>(&self, target: Target<'a>) -> Option<&'a str> {
+        match self {
+            Self::Model => Some(target.model),
+            Self::Provider => Some(target.provider),
+            _ => self.of_caller(target.subject),
+        }
+    }
+
+    /// Its value for who calls; nothing for what is chosen only then.
+    pub fn of_caller<'a>(&self, subject: &'a Subject) -> Option<&'a str> {
         Some(match self {
-            Self::Tenant => &target.subject.tenant,
-            Self::Team => &target.subject.team,
-            Self::Project => &target.subject.project,
-            Self::User => &target.subject.user,
-            Self::Key => &target.subject.key,
-            Self::Model => target.model,
-            Self::Provider => target.provider,
-            Self::Tag(name) => target.subject.tag(name)?,
+            Self::Tenant => &subject.tenant,
+            Self::Team => &subject.team,
+            Self::Project => &subject.project,
+            Self::User => &subject.user,
+            Self::Key => &subject.key,
+            Self::Tag(name) => subject.tag(name)?,
+            Self::Model | Self::Provider => return None,
         })
     }
 }

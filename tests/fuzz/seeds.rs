@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use gateway::meter::Framing;
 use schemas::event::Api;
 use serde_json::{Value, value::RawValue};
 
@@ -68,9 +69,9 @@ fn owned(seeds: &[&str]) -> Vec<Vec<u8>> {
     seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
 }
 
-/// A seed behind the byte that says how it is to be taken.
-fn behind(choice: u8, seed: &[u8]) -> Vec<u8> {
-    [&[choice], seed].concat()
+/// A seed behind the bytes that say how it is to be taken.
+fn behind(choice: [u8; 2], seed: &[u8]) -> Vec<u8> {
+    [&choice, seed].concat()
 }
 
 pub(crate) fn amounts() -> Vec<Vec<u8>> {
@@ -123,38 +124,60 @@ pub(crate) fn json() -> Vec<Vec<u8>> {
         r#"["\ud83d", "\ude00\ud83d x", "é\u00e9", "plain text that is longer than one block of sixty-four bytes, by some"]"#,
         r#"[[[[[[[[[[{"a":[[[[{"b":[]}]]]]}]]]]]]]]]]"#,
     ];
-    let recorded = exchanges().into_iter().filter(|exchange| !exchange.stream).map(|exchange| exchange.answer);
+    let recorded =
+        exchanges().into_iter().filter(|exchange| exchange.framing == Framing::Whole).map(|exchange| exchange.answer);
     owned(&odd).into_iter().chain(owned(&[WHOLE, REQUEST])).chain(recorded).collect()
 }
 
 pub(crate) fn meter() -> Vec<Vec<u8>> {
-    let stream = bodies::meter::STREAM;
+    let (chat, strips) = (place(Api::OpenAiChat), bodies::meter::STRIPS);
+    let (whole, events) = (place_of(Framing::Whole), place_of(Framing::Events));
     let mut seeds = vec![
-        behind(stream | 8, CHAT.as_bytes()),
-        behind(stream | 2, MESSAGES.as_bytes()),
-        behind(0, WHOLE.as_bytes()),
-        behind(1, WHOLE.as_bytes()),
-        behind(16, br#"{"error":{"type":"rate_limit"}}"#),
+        behind([chat, events | strips], CHAT.as_bytes()),
+        behind([place(Api::AnthropicMessages), events], MESSAGES.as_bytes()),
+        behind([chat, whole], WHOLE.as_bytes()),
+        behind([place(Api::OpenAiEmbeddings), whole], WHOLE.as_bytes()),
+        behind([place(Api::Passthrough), whole], WHOLE.as_bytes()),
+        behind([chat, 16], br#"{"error":{"type":"rate_limit"}}"#),
     ];
     // Documents and frames of a size at which they are read otherwise: too large to be kept, and a member too large to be copied.
     let long = "x".repeat(300 * 1024);
-    seeds.push(behind(0, WHOLE.replace("Hello", &long).as_bytes()));
-    seeds.push(behind(0, WHOLE.replace("c1", &long).as_bytes()));
-    seeds.push(behind(stream | 8, CHAT.replace("there", &long.repeat(4)).as_bytes()));
+    seeds.push(behind([chat, whole], WHOLE.replace("Hello", &long).as_bytes()));
+    seeds.push(behind([chat, whole], WHOLE.replace("c1", &long).as_bytes()));
+    seeds.push(behind([chat, events | strips], CHAT.replace("there", &long.repeat(4)).as_bytes()));
     for exchange in exchanges() {
-        let place = Api::ALL.iter().position(|api| *api == exchange.api).unwrap();
-        let kind = if exchange.stream { stream | 8 } else { 0 };
-        seeds.push(behind(kind | u8::try_from(place).unwrap(), &exchange.answer));
+        let strips = if exchange.framing == Framing::Events { strips } else { 0 };
+        seeds.push(behind([place(exchange.api), place_of(exchange.framing) | strips], &exchange.answer));
     }
     seeds
 }
 
+pub(crate) fn eventstream() -> Vec<Vec<u8>> {
+    let recorded = exchanges().into_iter().filter(|exchange| exchange.framing == Framing::Messages);
+    let written = gateway::meter::eventstream::write(&[(":message-type", "event"), (":event-type", "metadata")], b"{}");
+    recorded.map(|exchange| exchange.answer).chain([written]).collect()
+}
+
+/// The place of an API, and of a framing.
+fn place(api: Api) -> u8 {
+    u8::try_from(Api::ALL.iter().position(|known| *known == api).unwrap()).unwrap()
+}
+
+fn place_of(framing: Framing) -> u8 {
+    u8::try_from(bodies::meter::FRAMINGS.iter().position(|known| *known == framing).unwrap()).unwrap()
+}
+
 pub(crate) fn request() -> Vec<Vec<u8>> {
-    let mut seeds = vec![behind(0x74, REQUEST.as_bytes()), behind(0x12, REQUEST.as_bytes())];
-    seeds.push(behind(1, br#"{"model":"text-embedding-3-small","input":["a","b"]}"#));
+    let (chat, form) = (place(Api::OpenAiChat), place(Api::OpenAiTranscriptions));
+    let mut seeds = vec![behind([chat, 0x74], REQUEST.as_bytes()), behind([chat, 0x10], REQUEST.as_bytes())];
+    seeds.push(behind([place(Api::OpenAiEmbeddings), 0], br#"{"model":"text-embedding-3-small","input":["a","b"]}"#));
+    seeds.push(behind([place(Api::OpenAiResponses), 0x50], br#"{"model":"gpt-5","input":"a","max_output_tokens":9}"#));
+    seeds.push(behind(
+        [form, 0],
+        b"--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n",
+    ));
     for exchange in exchanges() {
-        let place = Api::ALL.iter().position(|api| *api == exchange.api).unwrap();
-        seeds.extend(exchange.request.map(|body| behind(0x54 | u8::try_from(place).unwrap(), &body)));
+        seeds.extend(exchange.request.map(|body| behind([place(exchange.api), 0x54], &body)));
     }
     seeds
 }
@@ -168,7 +191,8 @@ pub(crate) fn sse() -> Vec<Vec<u8>> {
     let crs = CHAT.replace('\n', "\r");
     let marked = format!("\u{feff}{}", MESSAGES.replace("\r\n\r\n", "\r\n\n"));
     let odd = "data\ndata:\ndata:  a\nid: 1\n\ndata: {\"usage\":{}}\n\n\r\n\r\r\n: only a comment\n\ndata: cut";
-    let recorded = exchanges().into_iter().filter(|exchange| exchange.stream).map(|exchange| exchange.answer);
+    let recorded =
+        exchanges().into_iter().filter(|exchange| exchange.framing == Framing::Events).map(|exchange| exchange.answer);
     owned(&[CHAT, MESSAGES, &crs, &marked, odd, ""]).into_iter().chain(recorded).collect()
 }
 
@@ -195,7 +219,7 @@ pub(crate) fn wire() -> Vec<Vec<u8>> {
         // A state stands behind its key.
         seeds.push(match golden.get(&format!("key-{which}")).filter(|_| kind == "state") {
             Some(key) => [&[place, u8::try_from(key.len()).unwrap()], key.as_slice(), body].concat(),
-            None => behind(place, body),
+            None => [&[place], body.as_slice()].concat(),
         });
     }
     seeds
@@ -344,7 +368,7 @@ fn golden() -> BTreeMap<String, Vec<u8>> {
 /// A recorded exchange.
 struct Exchange {
     api: Api,
-    stream: bool,
+    framing: Framing,
     answer: Vec<u8>,
     request: Option<Vec<u8>>,
 }
@@ -356,11 +380,9 @@ fn exchanges() -> Vec<Exchange> {
     let Ok(files) = fs::read_dir(&corpus) else { return Vec::new() };
     let mut found: Vec<_> = files.filter_map(|file| recorded(&corpus, file.unwrap().file_name().to_str()?)).collect();
     found.sort_by(|a, b| (a.answer.len(), &a.answer).cmp(&(b.answer.len(), &b.answer)));
-    let kinds = Api::ALL.into_iter().flat_map(|api| [(api, false), (api, true)]);
-    let place = |exchange: &Exchange| kinds.clone().position(|kind| kind == (exchange.api, exchange.stream));
-    let mut taken = [0; 2 * Api::ALL.len()];
+    let mut taken = BTreeMap::new();
     found.retain(|exchange| {
-        let count = &mut taken[place(exchange).unwrap()];
+        let count = taken.entry((place(exchange.api), place_of(exchange.framing))).or_insert(0);
         *count += 1;
         *count <= RECORDED
     });
@@ -372,13 +394,16 @@ fn recorded(corpus: &Path, name: &str) -> Option<Exchange> {
     let meta: Value = serde_json::from_slice(&fs::read(corpus.join(name)).unwrap()).unwrap();
     let api = Api::ALL.into_iter().find(|api| meta["api"] == api.name()).filter(|_| meta["status"] == 200)?;
     let of = |end: &str| fs::read(corpus.join(format!("{id}.{end}"))).ok().filter(|body| body.len() <= RECORDED_MAX);
-    let (stream, answer) = match of("response.sse") {
-        Some(answer) => (true, answer),
-        None => (false, of("response.json")?),
-    };
+    let kinds = [
+        ("response.sse", Framing::Events),
+        ("response.eventstream", Framing::Messages),
+        ("response.ndjson", Framing::Lines),
+        ("response.json", Framing::Whole),
+    ];
+    let (answer, framing) = kinds.into_iter().find_map(|(end, framing)| Some((of(end)?, framing)))?;
     let request = of("request.json").and_then(|file| {
         let request: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&file).ok()?;
         Some(request.get("body")?.get().as_bytes().to_vec())
     });
-    Some(Exchange { api, stream, answer, request })
+    Some(Exchange { api, framing, answer, request })
 }

@@ -16,8 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What every configuration of a test says of providers, models, tenants and access.
 const COMMON: &str = "\
-    providers: [ { name: sandbox, dialect: sandbox, frame_delay: 2ms } ]\n\
-    models: [ { name: \"sandbox/*\", targets: [ { provider: sandbox } ] } ]\n\
+    providers:\n\
+    \x20 - { name: sandbox, dialect: sandbox, frame_delay: 2ms }\n\
+    \x20 - { name: dead, dialect: openai, base_url: \"http://127.0.0.1:1/v1\", api_key: sk }\n\
+    models:\n\
+    \x20 - { name: \"sandbox/*\", targets: [ { provider: sandbox } ] }\n\
+    \x20 - { name: lame, targets: [ { provider: dead, model: gpt-4o-mini }, { provider: sandbox, model: sandbox/8 } ] }\n\
+    \x20 - { name: full, targets: [ { provider: sandbox, model: sandbox/4 }, { provider: sandbox, model: sandbox/8 } ],\n\
+    \x20     retry: { on: [ limit ] } }\n\
+    \x20 - { name: slow, targets: [ { provider: dead, model: gpt-4o-mini } ], retry: { attempts: 2, backoff: 5s } }\n\
     tenants:\n\
     \x20 - { name: acme, keys: [ { name: ci, key: tg-acme, team: t, user: u } ] }\n\
     \x20 - { name: globex, keys: [ { name: ci, key: tg-globex } ] }\n\
@@ -106,6 +113,12 @@ impl Process {
     pub(crate) fn is_ready(&self) -> bool {
         let answer = self.client.get(format!("http://{}/readyz", self.ops)).send();
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// A gauge or counter without labels, as its metrics show it now.
+    pub(crate) fn metric(&self, name: &str) -> Option<String> {
+        let text = self.client.get(format!("http://{}/metrics", self.ops)).send().ok()?.text().ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned))
     }
 
     pub(crate) fn said(&self) -> PathBuf {

@@ -197,6 +197,30 @@ impl Book {
         touched.collect()
     }
 
+    /// How much of a limit is left to a target, in percent of its amount; nothing where the limit does not match it.
+    pub(crate) fn left(&self, name: &str, target: Target<'_>, now: Time) -> Option<u8> {
+        let own = self.of_tenant.get(&target.subject.tenant).into_iter().flat_map(|rules| rules.iter());
+        let rule = own.chain(self.of_all.iter()).find(|rule| rule.limit.name == name)?;
+        let mut values = rule.limit.values_for(target)?;
+        if rule.limit.max_instances.is_some_and(|most| self.seat(rule, &values, most, now) == Seat::None) {
+            rule.limit.tag_places().for_each(|place| values[place] = OTHER);
+        }
+        let window = self.schedules.get(&rule.id)?.window(now)?;
+        let instance = InstanceId::of(rule.id, &values, (!rule.limit.window.stands()).then_some(window.0));
+        let taken = match (self.slots.get(&instance), self.views.get(&instance)) {
+            (Some(slot), _) => slot.settled(self.me, window.0) + slot.held(self.me, window.0),
+            (None, Some(view)) => view
+                .windows
+                .iter()
+                .find(|known| known.start == window.0)
+                .map_or(0, |known| view.settled(known) + view.held(known)),
+            (None, None) => 0,
+        };
+        let left = (rule.limit.amount - taken).max(0);
+        let percent = left.saturating_mul(100).checked_div(rule.limit.amount).unwrap_or(0);
+        Some(u8::try_from(percent).unwrap_or(100))
+    }
+
     pub(crate) fn claims(&self, lane: Lane) -> u64 {
         self.heard.get(usize::from(lane.0)).map_or(0, |heard| heard.claims)
     }

@@ -193,6 +193,16 @@ impl Slot {
         (start, known.map_or(Time::MAX, |spent| spent.end))
     }
 
+    /// Makes a hold as small as this, if it is larger.
+    pub(crate) fn let_go(&mut self, hold: &mut Hold, amount: i128) {
+        let spare = hold.amount - amount;
+        if let Some(window) = self.windows.iter_mut().find(|spent| spent.start == hold.window).filter(|_| spare > 0) {
+            window.held -= spare;
+            hold.amount = amount;
+            self.version += 1;
+        }
+    }
+
     /// Ends a hold: what was used counts, what is not known stays held, the rest is free again.
     pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
         let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);

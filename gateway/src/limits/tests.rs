@@ -275,3 +275,44 @@ fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_i
     assert!(bench.limits.is_succeeded());
     assert!(matches!(bench.hold(time(2), 1), Tried::Short(_)));
 }
+
+#[test]
+fn what_an_attempt_will_not_need_is_free_before_it_is_settled_and_nothing_is_used_before() {
+    for (usage, whole, kept) in [
+        (Usage::none(), true, 0),
+        (Usage::exact(schemas::tokens::Vector { uncached_input: 4, ..Default::default() }), true, 4),
+        (Usage::missing(schemas::tokens::Doubt::NoAnswer), false, 10),
+    ] {
+        let bench = Bench::new(Window::Day);
+        drop(bench.hold(time(1), 10));
+        bench.decide(time(0), 10, 0);
+        let Tried::Held(mut permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+        let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole };
+        bench.limits.let_go(&mut permit, &spent);
+        let counters = bench.limits.report(Lane(0), time(2));
+        assert!(counters.iter().all(|counter| (counter.used, counter.held) == (0, kept)), "{counters:?}");
+        let free = 10 - u64::try_from(kept).unwrap();
+        assert!(!matches!(bench.hold(time(2), free + 1), Tried::Held(_)));
+        assert!(free == 0 || matches!(bench.hold(time(2), free), Tried::Held(_)));
+        let (posted, _) = bench.limits.settle(Lane(0), permit, &spent);
+        assert_eq!(posted[0].used + posted[0].provision, kept, "{usage:?}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_limit_is_known_as_far_as_it_was_heard() {
+    let bench = Bench::new(Window::Day);
+    let attempt = fixture::attempt(CallId::from_bytes([1; 16]), time(1));
+    let left = |tenant: &str| {
+        let subject = Subject { tenant: tenant.into(), ..Subject::clone(&attempt.subject) };
+        bench.limits.left("l", Target { subject: &subject, provider: "p", model: "m" }, time(1))
+    };
+    assert_eq!((left("acme"), left("globex")), (Some(100), None));
+    bench.decide(time(0), 60, 0);
+    assert_eq!(left("acme"), Some(100), "what is leased is not taken");
+    drop(bench.hold(time(1), 10));
+    let Tried::Held(permit) = bench.hold(time(1), 33) else { panic!("it is leased") };
+    assert_eq!(left("acme"), Some(57));
+    bench.limits.give_back(permit);
+    assert_eq!(left("acme"), Some(90), "ten are held");
+}

@@ -14,7 +14,8 @@ use schemas::{
 
 use super::{
     Seen,
-    openai_chat::{Unreadable, has_object, kind},
+    fold::{Fold, Unreadable, has_object, kind},
+    shape::{Mark, Shape, at, in_front, verbatim},
     tally::{Counts, Facts},
 };
 use crate::json;
@@ -65,9 +66,23 @@ static USAGE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"us
 static TEXT_KEYS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["\"text\"", "\"partial_json\"", "\"thinking\""].map(Finder::new));
 
-impl Messages {
-    /// Takes the data of a frame.
-    pub(super) fn frame(&mut self, facts: &mut Facts, data: &[u8]) -> Result<Seen, Unreadable> {
+/// The completions of before, which report no usage.
+pub(super) static COMPLETION: Shape = Shape {
+    text: LazyLock::new(|| vec![Finder::new("\"completion\"")]),
+    sign: None,
+    id: &[&["id"]],
+    model: &[&["model"]],
+    tier: &[],
+    usage: &[],
+    error: &[&["error"]],
+    read: |_| Ok(None),
+    raw: verbatim,
+    mark: |_, piece| if at(piece, &["stop_reason"]).is_some() { Mark::Finished } else { Mark::None },
+    background: in_front,
+};
+
+impl Fold for Messages {
+    fn event(&mut self, facts: &mut Facts, _: &str, data: &[u8]) -> Result<Seen, Unreadable> {
         let keep = !self.reported;
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
         if says && !has_object(data, &USAGE_KEY) {
@@ -94,13 +109,23 @@ impl Messages {
         Ok(Seen::Ordinary)
     }
 
-    /// Takes a whole answer.
-    pub(super) fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
+    fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
         self.message(facts, document)?;
         self.stopped = true;
         Ok(())
     }
 
+    fn counts(&self, facts: &Facts) -> Counts {
+        if !self.reported {
+            return Counts::None;
+        }
+        let parts = self.fields.parts(&facts.model);
+        let whole = self.stopped && self.fields.input.is_some() && self.fields.output.is_some();
+        if whole { Counts::Whole(parts) } else { Counts::Part(parts) }
+    }
+}
+
+impl Messages {
     /// Takes a message: the whole answer, or what a stream begins with.
     fn message(&mut self, facts: &mut Facts, message: Value<'_>) -> Result<(), Unreadable> {
         let named = json::members(message, &MESSAGE).ok_or(Unreadable)?;
@@ -123,15 +148,6 @@ impl Messages {
         facts.raw(usage.raw());
         let states = (0..=1).any(|place| named.value(place).is_some());
         if states && !self.reported { Err(Unreadable) } else { Ok(()) }
-    }
-
-    pub(super) fn counts(&self, facts: &Facts) -> Counts {
-        if !self.reported {
-            return Counts::None;
-        }
-        let parts = self.fields.parts(&facts.model);
-        let whole = self.stopped && self.fields.input.is_some() && self.fields.output.is_some();
-        if whole { Counts::Whole(parts) } else { Counts::Part(parts) }
     }
 }
 

@@ -111,8 +111,8 @@ fn size(length: usize) -> u64 {
 /// reasoning out of sight are not in it.
 pub fn usage(api: Api, model: &str, request: &[u8], visible: &Visible) -> Usage {
     let encoding = encoding_of(model);
-    let output = if api == Api::OpenAiEmbeddings { 0 } else { output_tokens(encoding, visible) };
-    let vector = Vector { uncached_input: input_tokens(api, encoding, request), output, ..Vector::default() };
+    let output = if api.operation().has_output() { output_tokens(encoding, visible) } else { 0 };
+    let vector = Vector { uncached_input: input_tokens(encoding, request), output, ..Vector::default() };
     Usage { parts: vec![Part { model: None, vector }], completeness: Completeness::Estimated(Doubt::NotReported) }
 }
 
@@ -124,20 +124,38 @@ fn output_tokens(encoding: Encoding, visible: &Visible) -> u64 {
     u64::try_from(all).unwrap_or(u64::MAX)
 }
 
-fn input_tokens(api: Api, encoding: Encoding, request: &[u8]) -> u64 {
+/// The members that hold the messages of a conversation, in any dialect.
+const MESSAGES: [&str; 2] = ["messages", "contents"];
+/// The members that hold texts beside them, or what is embedded.
+const TEXTS: [&str; 11] = [
+    "system",
+    "systemInstruction",
+    "instructions",
+    "prompt",
+    "inputText",
+    "message",
+    "chat_history",
+    "preamble",
+    "content",
+    "requests",
+    "texts",
+];
+/// The members that are shown to the model as they are written.
+const FORMS: [&str; 4] = ["tools", "functions", "response_format", "toolConfig"];
+
+fn input_tokens(encoding: Encoding, request: &[u8]) -> u64 {
     let Ok(Value::Object(request)) = serde_json::from_slice(request) else {
         return size(request.len()).div_ceil(BYTES_PER_TOKEN);
     };
-    if api == Api::OpenAiEmbeddings {
-        return request.get("input").map_or(0, |input| embedded(encoding, input));
-    }
-    let messages = request.get("messages").and_then(Value::as_array).map_or(0, |messages| {
+    let all = |names: &'static [&'static str]| names.iter().filter_map(|name| request.get(*name));
+    let messages = all(&MESSAGES).filter_map(Value::as_array).map(|messages| {
         let of = |message| MESSAGE_TOKENS.saturating_add(spoken(encoding, message));
         messages.iter().map(of).fold(MESSAGE_TOKENS, u64::saturating_add)
     });
-    let system = request.get("system").map_or(0, |system| spoken(encoding, system));
-    let tools = ["tools", "functions", "response_format"].into_iter().filter_map(|name| request.get(name));
-    tools.map(|tool| counted(encoding, &tool.to_string())).fold(messages.saturating_add(system), u64::saturating_add)
+    let inputs = request.get("input").into_iter().map(|input| embedded(encoding, input));
+    let texts = all(&TEXTS).map(|text| spoken(encoding, text));
+    let forms = all(&FORMS).map(|form| counted(encoding, &form.to_string()));
+    messages.chain(inputs).chain(texts).chain(forms).fold(0, u64::saturating_add)
 }
 
 /// Texts, or texts that are tokens already.
@@ -146,6 +164,7 @@ fn embedded(encoding: Encoding, input: &Value) -> u64 {
         Value::String(text) => counted(encoding, text),
         Value::Number(_) => 1,
         Value::Array(inputs) => inputs.iter().map(|input| embedded(encoding, input)).fold(0, u64::saturating_add),
+        Value::Object(_) => spoken(encoding, input),
         _ => 0,
     }
 }

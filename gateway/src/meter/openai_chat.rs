@@ -1,4 +1,4 @@
-//! OpenAI's chat completions and embeddings, and what others send in that dialect.
+//! OpenAI's chat completions, and whatever else of its APIs, or in its dialect, has its usage in `usage`.
 //!
 //! Usage comes in one frame, mostly with `choices: []` before `[DONE]`, at some beside the last choice, at Groq under `x_groq`;
 //! every other frame may carry `usage: null`. Broken off before it, nothing is known. Ordinary frames are searched, not parsed.
@@ -13,7 +13,8 @@ use schemas::{
 
 use super::{
     Seen,
-    openai_usage::{self, Reported},
+    fold::{Fold, Reported, Unreadable, has_object, kind},
+    openai_usage,
     tally::{Counts, Facts},
     visible::after_colon,
 };
@@ -22,8 +23,10 @@ use crate::json;
 /// What is known of a chat completion.
 #[derive(Debug, Default)]
 pub(super) struct Chat {
-    /// Whether these are embeddings, which have no output.
+    /// Whether there is no output, as with embeddings.
     embeds: bool,
+    /// Whether the output is sound.
+    sounds: bool,
     /// What was reported last.
     reported: Option<Reported>,
     /// Whether what was reported is the count at the end and not one on the way.
@@ -64,17 +67,13 @@ const INTRODUCTION: u8 = 3;
 static USAGE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static FINISH_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
 /// The members that hold output text, the usual one first.
-static TEXT_KEYS: LazyLock<[Finder<'static>; 5]> = LazyLock::new(|| {
-    ["\"content\"", "\"arguments\"", "\"reasoning_content\"", "\"reasoning\"", "\"refusal\""].map(Finder::new)
+static TEXT_KEYS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
+    ["\"content\"", "\"arguments\"", "\"reasoning_content\"", "\"reasoning\"", "\"refusal\"", "\"text\""]
+        .map(Finder::new)
 });
 
-impl Chat {
-    pub(super) fn embeddings() -> Self {
-        Self { embeds: true, ..Self::default() }
-    }
-
-    /// Takes the data of a frame.
-    pub(super) fn frame(&mut self, facts: &mut Facts, data: &[u8]) -> Result<Seen, Unreadable> {
+impl Fold for Chat {
+    fn event(&mut self, facts: &mut Facts, _: &str, data: &[u8]) -> Result<Seen, Unreadable> {
         if data == b"[DONE]" {
             facts.ended = true;
             return Ok(Seen::End);
@@ -89,6 +88,48 @@ impl Chat {
         }
         self.introduced = self.introduced.saturating_add(1);
         self.parsed(facts, data)
+    }
+
+    fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
+        let named = json::members(document, &NAMES).ok_or(Unreadable)?;
+        Facts::name(&mut facts.id, named.text(ID));
+        Facts::name(&mut facts.model, named.text(MODEL));
+        Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
+        if let Some(error) = named.value(ERROR) {
+            facts.fail(kind(error));
+        }
+        let Some(usage) = usage(&named) else { return Ok(()) };
+        if let Some(reported) = openai_usage::read(usage, !self.embeds)? {
+            self.is_last = true;
+            self.take(facts, usage, reported);
+        }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.finished
+    }
+
+    fn counts(&self, facts: &Facts) -> Counts {
+        let Some(reported) = self.reported else { return Counts::None };
+        let parts = vec![Part { model: None, vector: reported.vector }];
+        if reported.whole && (self.is_last || self.finished || facts.ended) {
+            Counts::Whole(parts)
+        } else {
+            Counts::Part(parts)
+        }
+    }
+}
+
+impl Chat {
+    /// For an API that has no output.
+    pub(super) fn without_output() -> Self {
+        Self { embeds: true, ..Self::default() }
+    }
+
+    /// For an API whose output is sound.
+    pub(super) fn of_sound() -> Self {
+        Self { sounds: true, ..Self::default() }
     }
 
     /// Takes a frame that is worth parsing.
@@ -115,53 +156,12 @@ impl Chat {
         Ok(if bare && silent { Seen::UsageOnly } else { Seen::Ordinary })
     }
 
-    /// Takes a whole answer.
-    pub(super) fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
-        let named = json::members(document, &NAMES).ok_or(Unreadable)?;
-        Facts::name(&mut facts.id, named.text(ID));
-        Facts::name(&mut facts.model, named.text(MODEL));
-        Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
-        if let Some(error) = named.value(ERROR) {
-            facts.fail(kind(error));
-        }
-        let Some(usage) = usage(&named) else { return Ok(()) };
-        if let Some(reported) = openai_usage::read(usage, !self.embeds)? {
-            self.is_last = true;
-            self.take(facts, usage, reported);
-        }
-        Ok(())
-    }
-
     fn take(&mut self, facts: &mut Facts, usage: Value<'_>, reported: Reported) {
         facts.raw.clear();
         facts.raw(usage.raw());
         facts.cost = reported.cost.or(facts.cost);
-        self.reported = Some(reported);
+        self.reported = Some(if self.sounds { reported.as_sound() } else { reported });
     }
-
-    /// Whether all of a stream came.
-    pub(super) const fn has_ended(&self) -> bool {
-        self.finished
-    }
-
-    pub(super) fn counts(&self, facts: &Facts) -> Counts {
-        let Some(reported) = self.reported else { return Counts::None };
-        let parts = vec![Part { model: None, vector: reported.vector }];
-        if reported.whole && (self.is_last || self.finished || facts.ended) {
-            Counts::Whole(parts)
-        } else {
-            Counts::Part(parts)
-        }
-    }
-}
-
-/// A frame or body that is not what this dialect sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable;
-
-/// Whether `key` has an object for a value anywhere. What is within text has its quotes escaped and is not found.
-pub(super) fn has_object(json: &[u8], key: &Finder<'_>) -> bool {
-    key.find_iter(json).any(|at| after_colon(json, at + key.needle().len()).starts_with(b"{"))
 }
 
 fn says_why(choices: &[u8]) -> bool {
@@ -171,10 +171,4 @@ fn says_why(choices: &[u8]) -> bool {
 /// The usage that an answer or a frame carries, at Groq under `x_groq`.
 fn usage<'t>(named: &json::Members<'t, 13>) -> Option<Value<'t>> {
     named.value(USAGE).or_else(|| json::members(named.value(X_GROQ)?, &["usage"])?.value(0))
-}
-
-/// A provider's name for an error: its code where that is text, else its type.
-pub(super) fn kind(error: Value<'_>) -> Option<String> {
-    let named = json::members(error, &["code", "type"])?;
-    named.text(0).or_else(|| named.text(1))
 }

@@ -1,25 +1,15 @@
 //! The usage object of OpenAI and those who speak its dialect, made disjoint.
 //!
-//! `prompt_tokens` includes cached, cache-written and audio tokens, `completion_tokens` reasoning, audio and rejected
+//! Input and output have two names each, those of chat and those of everything newer. `prompt_tokens` includes cached, cache-written and audio tokens, `completion_tokens` reasoning, audio and rejected
 //! predictions. Where `total_tokens` exceeds their sum, the rest is reasoning that is billed as output but not listed there
 //! (xAI, Gemini's endpoint of this dialect). Cached tokens have five names; where an answer has two, they say the same.
 
 use schemas::{json::Value, money::Pico, tokens::Vector};
 
-use super::openai_chat::Unreadable;
+use super::fold::{Reported, Unreadable, take};
 use crate::json::{self, number};
 
-/// What a usage object says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reported {
-    pub(super) vector: Vector,
-    /// Whether it says all that it should.
-    pub(super) whole: bool,
-    /// What the provider says it costs.
-    pub(super) cost: Option<Pico>,
-}
-
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 18] = [
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
@@ -33,7 +23,18 @@ const NAMES: [&str; 13] = [
     "prompt_token_details",
     "completion_token_details",
     "reasoning_tokens",
+    "input_tokens",
+    "output_tokens",
+    "input_tokens_details",
+    "output_tokens_details",
+    "input_token_details",
 ];
+/// Where input, output and their details stand.
+const INPUT: [usize; 2] = [0, 13];
+const OUTPUT: [usize; 2] = [1, 14];
+const TOTAL: usize = 2;
+const INPUT_DETAILS: [usize; 4] = [3, 10, 15, 17];
+const OUTPUT_DETAILS: [usize; 3] = [4, 11, 16];
 
 /// One of xAI's ticks: 1e-10 USD.
 const PICO_PER_TICK: i128 = 100;
@@ -43,12 +44,14 @@ const PICO_PER_TICK: i128 = 100;
 pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, Unreadable> {
     let named = json::members(usage, &NAMES).ok_or(Unreadable)?;
     let count = |place| named.count(place).unwrap_or(0);
-    let (prompt, completion, total) = (named.count(0), named.count(1), named.count(2));
-    let exact = !(0..=2).any(|place| named.miscounts(place));
+    let first = |places: [usize; 2]| places.into_iter().find_map(|place| named.count(place));
+    let (prompt, completion, total) = (first(INPUT), first(OUTPUT), named.count(TOTAL));
+    let mut counted = INPUT.into_iter().chain(OUTPUT).chain([TOTAL]);
+    let exact = !counted.clone().any(|place| named.miscounts(place));
     let whole = match (prompt, completion, total) {
         (Some(_), Some(_), _) => true,
         (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => true,
-        (None, None, None) if (0..=2).all(|place| named.value(place).is_none()) => return Ok(None),
+        (None, None, None) if counted.all(|place| named.value(place).is_none()) => return Ok(None),
         (None, None, None) => return Err(Unreadable),
         _ => !output && (prompt.is_some() || total.is_some()),
     };
@@ -57,7 +60,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let unlisted = total.map_or(0, |total| total.saturating_sub(prompt.saturating_add(completion)));
 
     let details = |place| json::members(named.value(place)?, &DETAILS);
-    let (input, out) = (details(3).or_else(|| details(10)), details(4).or_else(|| details(11)));
+    let (input, out) = (INPUT_DETAILS.into_iter().find_map(details), OUTPUT_DETAILS.into_iter().find_map(details));
     let detail = |details: &Option<json::Members<'_, 4>>, place| {
         details.as_ref().and_then(|named| named.count(place)).unwrap_or(0)
     };
@@ -91,12 +94,6 @@ const CACHED: usize = 0;
 const WRITTEN: usize = 1;
 const AUDIO: usize = 2;
 const REASONING: usize = 3;
-
-/// As much of `wanted` as there is, and what is left.
-fn take(wanted: u64, available: u64) -> (u64, u64) {
-    let taken = wanted.min(available);
-    (taken, available - taken)
-}
 
 fn cost(usd: Option<&str>, ticks: Option<&str>) -> Option<Pico> {
     let usd = usd.and_then(|usd| number::scaled(usd, 12)).map(Pico);

@@ -3,16 +3,18 @@
 //! The dialects say what a frame or a body means; this file keeps what they found, decides whether a count is whole, and why
 //! it is not. Every text that is kept is bounded.
 
-use std::borrow::Cow;
-
 use schemas::{
-    event::Api,
+    event::Operation,
     json::Tree,
     money::Pico,
     tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
 
-use super::{Answer, Finish, Measured, Seen, anthropic_messages::Messages, openai_chat::Chat, visible::Visible};
+use super::{
+    Answer, Finish, Measured, Seen,
+    fold::{self, Fold},
+    visible::Visible,
+};
 
 /// The longest name, id or tier that is kept.
 const NAME_MAX: usize = 256;
@@ -25,7 +27,9 @@ const RAW_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) facts: Facts,
-    dialect: Dialect,
+    /// What the answer is read with; nothing where it costs nothing: a refusal, or tokens counted.
+    fold: Option<Box<dyn Fold>>,
+    operation: Operation,
 }
 
 /// What every dialect may find.
@@ -43,6 +47,8 @@ pub(super) struct Facts {
     pub(super) error: Option<String>,
     /// Whether the mark that ends the answer came.
     pub(super) ended: bool,
+    /// When it was begun, if the answer is worked on apart from this exchange.
+    pub(super) background: Option<u64>,
     /// Whether usage may have gone by unread.
     unread: Option<Doubt>,
 }
@@ -58,38 +64,25 @@ pub(super) enum Counts {
     Part(Vec<Part>),
 }
 
-#[derive(Debug)]
-enum Dialect {
-    /// Nothing is charged: a refusal, or tokens counted.
-    Free,
-    Chat(Chat),
-    Messages(Box<Messages>),
-}
-
 impl Tally {
     pub(super) fn new(answer: Answer) -> Self {
-        let dialect = match answer.api {
-            _ if answer.status >= 400 => Dialect::Free,
-            Api::AnthropicCountTokens => Dialect::Free,
-            Api::OpenAiChat => Dialect::Chat(Chat::default()),
-            Api::OpenAiEmbeddings => Dialect::Chat(Chat::embeddings()),
-            Api::AnthropicMessages => Dialect::Messages(Box::default()),
-        };
-        Self { facts: Facts::default(), dialect }
+        let fold = if answer.status < 400 { fold::of(answer.api) } else { None };
+        Self { facts: Facts::default(), fold, operation: answer.api.operation() }
     }
 
-    /// Takes the data of a frame. `tail` says that the stream ended before the frame did, so that it may be cut.
-    pub(super) fn frame(&mut self, data: Cow<'_, [u8]>, tail: bool) -> Seen {
-        let data = data.trim_ascii();
-        if data.is_empty() {
-            return Seen::Ordinary;
+    /// Takes a header of the answer.
+    pub(super) fn header(&mut self, name: &str, value: &str) {
+        if let Some(fold) = &mut self.fold {
+            fold.header(name, value);
         }
-        let seen = match &mut self.dialect {
-            Dialect::Free => Ok(Seen::Ordinary),
-            Dialect::Chat(chat) => chat.frame(&mut self.facts, data),
-            Dialect::Messages(messages) => messages.frame(&mut self.facts, data),
-        };
-        seen.unwrap_or_else(|_| {
+    }
+
+    /// Takes the data of a frame, and what its framing calls it. `tail` says that the stream ended before the frame did, so that
+    /// it may be cut.
+    pub(super) fn frame(&mut self, name: &str, data: &[u8], tail: bool) -> Seen {
+        let data = data.trim_ascii();
+        let Some(fold) = self.fold.as_mut().filter(|_| !data.is_empty()) else { return Seen::Ordinary };
+        fold.event(&mut self.facts, name, data).unwrap_or_else(|_| {
             if !tail {
                 self.facts.unread = self.facts.unread.or(Some(Doubt::Unreadable));
             }
@@ -97,15 +90,19 @@ impl Tally {
         })
     }
 
+    /// The framing says that the answer ends with an error.
+    pub(super) fn fail(&mut self, kind: &str) -> Seen {
+        self.facts.fail(Some(kind.to_owned()));
+        Seen::End
+    }
+
     /// Takes a whole answer, of which `document` has the members that matter. Returns whether it could be read.
     pub(super) fn whole(&mut self, document: &[u8]) -> bool {
-        let Ok(tree) = Tree::read_answer(document) else { return matches!(self.dialect, Dialect::Free) };
-        let read = match &mut self.dialect {
-            Dialect::Free => Ok(()),
-            Dialect::Chat(chat) => chat.whole(&mut self.facts, tree.root()),
-            Dialect::Messages(messages) => messages.whole(&mut self.facts, tree.root()),
-        };
-        read.is_ok()
+        let Some(fold) = &mut self.fold else { return true };
+        match Tree::read_answer(document) {
+            Ok(tree) => fold.whole(&mut self.facts, tree.root()).is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// A frame went by that was too large to be looked at.
@@ -133,10 +130,17 @@ impl Tally {
     }
 
     fn counts(&self) -> Counts {
-        match &self.dialect {
-            Dialect::Free => Counts::Whole(vec![Part::default()]),
-            Dialect::Chat(chat) => chat.counts(&self.facts),
-            Dialect::Messages(messages) => messages.counts(&self.facts),
+        match self.fold.as_ref().map(|fold| fold.counts(&self.facts)) {
+            None => Counts::Whole(vec![Part::default()]),
+            // OpenAI moderates for nothing; who charges for it reports.
+            Some(Counts::None) if self.operation == Operation::Moderation && self.facts.ended => {
+                Counts::Whole(vec![Part::default()])
+            }
+            // It is being worked on, and reported where it is asked for.
+            Some(Counts::None) if self.facts.background.is_some() && self.facts.ended => {
+                Counts::Whole(vec![Part::default()])
+            }
+            Some(counts) => counts,
         }
     }
 
@@ -161,8 +165,8 @@ impl Tally {
 
     /// The result. `doubt` is why the body was not read to its end, if it was not.
     pub(super) fn measured(mut self, doubt: Option<Doubt>) -> Measured {
-        let free = matches!(self.dialect, Dialect::Free);
-        self.facts.ended |= matches!(&self.dialect, Dialect::Chat(chat) if chat.has_ended());
+        let free = self.fold.is_none();
+        self.facts.ended |= self.fold.as_ref().is_some_and(|fold| fold.has_ended());
         let broken = if self.facts.ended { Doubt::NotReported } else { Doubt::Truncated };
         let doubt = self.facts.unread.or(doubt).unwrap_or(broken);
         let usage = match self.counts() {
@@ -192,6 +196,7 @@ impl Tally {
                 None => Finish::Truncated,
             },
             visible: facts.visible,
+            background: facts.background,
         }
     }
 }

@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 use schemas::tokens::{Completeness, Part};
 
-use super::{sse::FRAME_MAX, *};
+use super::{split::FRAME_MAX, *};
 
-const CHAT: Answer = Answer { api: Api::OpenAiChat, status: 200, stream: true, strip_usage: false };
+const CHAT: Answer = Answer { api: Api::OpenAiChat, status: 200, framing: Framing::Events, strip_usage: false };
 const STRIP: Answer = Answer { strip_usage: true, ..CHAT };
 const MESSAGES: Answer = Answer { api: Api::AnthropicMessages, ..CHAT };
-const WHOLE: Answer = Answer { stream: false, ..CHAT };
+const WHOLE: Answer = Answer { framing: Framing::Whole, ..CHAT };
 
 const HELLO: &str = r#"{"id":"c1","model":"m1","choices":[{"index":0,"delta":{"content":"Hello"}}],"usage":null}"#;
 const STOP: &str = r#"{"id":"c1","model":"m1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
@@ -47,6 +47,10 @@ fn run<'a>(answer: Answer, end: End, chunks: impl IntoIterator<Item = &'a [u8]>)
 
 fn once(answer: Answer, body: &str) -> Measured {
     run(answer, End::Closed, [body.as_bytes()]).measured
+}
+
+fn framings() -> impl Strategy<Value = Framing> {
+    prop::sample::select(vec![Framing::Whole, Framing::Events, Framing::Lines, Framing::Messages])
 }
 
 fn counts(input: u64, output: u64) -> Vector {
@@ -255,7 +259,7 @@ fn passes_are_summed_by_model_and_a_failed_fallback_is_free() {
     let main = Vector { cache_read: 5, web_searches: 3, reasoning: 1, ..counts(11, 6) };
     let other = Vector { cache_write_5m: 8, ..counts(7, 6) };
     let parts = vec![Part { model: None, vector: main }, Part { model: Some("m2".into()), vector: other }];
-    let answer = Answer { stream: false, ..MESSAGES };
+    let answer = Answer { framing: Framing::Whole, ..MESSAGES };
     assert_eq!(once(answer, body).usage, Usage { parts, completeness: Completeness::Exact });
     let none = body.replace("\"iterations\":[", "\"iterations\":[],\"x\":[");
     assert_eq!(once(answer, &none).usage.total().map(|vector| vector.total()), Some(3));
@@ -327,7 +331,7 @@ fn usage_without_a_count_is_not_reported_and_counts_that_are_none_are_unreadable
         for measured in [
             whole(WHOLE, chat),
             whole(Answer { api: Api::OpenAiEmbeddings, ..WHOLE }, r#"{"data":[],"usage":USAGE}"#),
-            whole(Answer { stream: false, ..MESSAGES }, message),
+            whole(Answer { framing: Framing::Whole, ..MESSAGES }, message),
             whole(CHAT, &stream(&[HELLO, STOP, r#"{"choices":[],"usage":USAGE}"#, "[DONE]"])),
             whole(MESSAGES, &stream(&[start, delta, r#"{"type":"message_stop"}"#])),
         ] {
@@ -422,9 +426,8 @@ proptest! {
     }
 
     #[test]
-    fn nothing_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..300), stream: bool, messages: bool, size in 1_usize..40) {
-        let api = if messages { Api::AnthropicMessages } else { Api::OpenAiChat };
-        let run = run(Answer { api, stream, ..STRIP }, End::Closed, body.chunks(size));
+    fn nothing_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..300), api in prop::sample::select(&Api::ALL[..]), framing in framings(), size in 1_usize..40) {
+        let run = run(Answer { api, framing, ..STRIP }, End::Closed, body.chunks(size));
         let all: Vec<u8> = run.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
         prop_assert_eq!(all, body);
     }
@@ -462,7 +465,7 @@ fn what_no_answer_can_have_is_no_count() {
 #[test]
 fn a_whole_answer_without_usage_or_text_is_not_estimated() {
     let large = "x".repeat(300 * 1024);
-    let whole = Answer { stream: false, ..CHAT };
+    let whole = Answer { framing: Framing::Whole, ..CHAT };
     for body in [
         format!(r#"{{"id":"c","model":"m1","choices":[{{"message":{{"content":"{large}"}}}}]}}"#),
         r#"{"id":"c","model":"m1","choices":[{"message":{"content":"x"}}],}"#.to_owned(),

@@ -13,7 +13,32 @@ use schemas::json::{Kind, Tree, Value};
 use super::{Frame, Tally, Verdict};
 
 /// The top-level members that any dialect reads.
-const WANTED: [&[u8]; 6] = [b"id", b"model", b"service_tier", b"usage", b"x_groq", b"error"];
+const WANTED: [&[u8]; 24] = [
+    b"id",
+    b"model",
+    b"service_tier",
+    b"usage",
+    b"x_groq",
+    b"error",
+    b"type",
+    b"object",
+    b"status",
+    b"background",
+    b"stop_reason",
+    b"usageMetadata",
+    b"modelVersion",
+    b"responseId",
+    b"meta",
+    b"response_id",
+    b"generation_id",
+    b"prompt_eval_count",
+    b"eval_count",
+    b"done",
+    b"prompt_token_count",
+    b"generation_token_count",
+    b"inputTextTokenCount",
+    b"totalTokens",
+];
 /// The longest of them is shorter than this; a longer key is none of them.
 const KEY_MAX: usize = 32;
 /// The most that is copied out of a document.

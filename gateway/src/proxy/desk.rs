@@ -26,9 +26,10 @@ use crate::{
     attempt::Attempt,
     call::OFFLOAD,
     emit::Ticket,
-    error::Fault,
+    error::{Dialect, Fault},
     obey::{Caller, PolicyView},
-    request::{Cap, Parsed, parse},
+    request::{Cap, Given, Parsed, read},
+    route,
     settlement::End,
     worker::Worker,
 };
@@ -124,12 +125,19 @@ struct Aim {
 async fn look(
     view: &Arc<PolicyView>,
     (api, at): (Api, Time),
-    (provider, model): (&str, String),
+    (provider, model, stream): (&str, String, bool),
     body: Bytes,
 ) -> Result<Aim, Fault> {
     let (view, provider, is_long) = (Arc::clone(view), provider.to_owned(), body.len() > OFFLOAD);
     let work = move || {
-        let (parsed, tree) = parse(api, &body).map_err(|problem| Fault::new(problem.code, problem.message))?;
+        // Where the path names the model, and says whether the answer streams, the check has to.
+        let in_path = matches!(route::dialect(api), Dialect::Gemini | Dialect::Bedrock);
+        let given = Given {
+            model: Some(model.as_str()).filter(|model| in_path && !model.is_empty()),
+            streams: in_path.then_some(stream),
+            content_type: "application/json",
+        };
+        let (parsed, tree) = read(api, &body, &given).map_err(|problem| Fault::new(problem.code, problem.message))?;
         if !model.is_empty() && model != parsed.model {
             return Err(fault(wrong("`model` and that of the `request` differ")));
         }
@@ -138,7 +146,7 @@ async fn look(
         let bound = bound_of(api, &tree, &view.book, (&provider, &model, at), &facts, Encoding::None)?;
         Ok(Aim { model, stream, bound })
     };
-    if is_long { tokio::task::spawn_blocking(work).await.map_err(|_| off_thread())? } else { work() }
+    if is_long { off_thread(work).await } else { work() }
 }
 
 /// Takes every hold of a call and writes down that it may be made.
@@ -159,7 +167,7 @@ async fn admit(
             (None, Aim { model, stream, bound })
         }
         Most::Request(body) => {
-            let aim = look(view, (api, accepted_at), (&provider, model), body.clone()).await?;
+            let aim = look(view, (api, accepted_at), (&provider, model, stream), body.clone()).await?;
             (Some(body), aim)
         }
     };
@@ -182,7 +190,7 @@ async fn admit(
         may_slice: false,
         session_id: String::new(),
     };
-    let (mut attempt, cap) = candidate.admit(worker).await?.map_err(|refused| refused.tell(worker))?;
+    let (mut attempt, cap) = candidate.admit(worker, None).await?.map_err(|refused| refused.tell(worker))?;
     if attempt.admitted().await.is_err() {
         drop(attempt.settle(End::NotSent, None));
         return Err(Fault::new(

@@ -63,7 +63,8 @@ async fn check(worker: &Arc<Worker>, call: CallId, request: Request<Body>) -> Re
         "gateway": &*worker.shared.gateway,
     });
     if let (Some(cap), Some(members)) = (passed.cap, answer.as_object_mut()) {
-        members.insert("cap".into(), json!({ "member": cap.member.name(), "tokens": cap.tokens }));
+        let member: Vec<&str> = cap.member.within().into_iter().chain([cap.member.name()]).collect();
+        members.insert("cap".into(), json!({ "member": member.join("."), "tokens": cap.tokens }));
     }
     Ok(answer)
 }

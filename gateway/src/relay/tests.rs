@@ -5,7 +5,7 @@ use std::{sync::Mutex, task::Waker};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemas::{
     config::{Cors, Server},
-    event::{self, Api, Event},
+    event::{self, Api, CallEnd, Event},
     fixture,
     id::{CallId, Lane},
     price::Book,
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    attempt::{Call, Flight},
+    attempt::Flight,
     drainer::Drainer,
     emit::Emitter,
     limits::{Limits, Permit},
@@ -90,13 +90,15 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
     };
     let permit = Permit::default();
     let book = Arc::new(Book::builtin());
-    let attempt = Attempt::new(Arc::clone(&bench.worker), flight, facts, permit, book, Call::default());
+    let call = CallEnd::begun(Time::ZERO, 0, String::new());
+    let attempt = Attempt::new(Arc::clone(&bench.worker), (flight, Lane(0)), facts, permit, book, call);
     let answer = sandbox::answer(Api::OpenAiChat, &body, Duration::ZERO, Time::ZERO);
     let mut headers = HeaderMap::new();
     let kind = if stream { "text/event-stream" } else { "application/json" };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, false);
-    let pace = Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)) };
+    let pace =
+        Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)), idle: Duration::MAX };
     let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap().0);
     Flow::new(attempt, AnswerBody::Sandbox(Box::new(answer.body)), (witness, None), End::Complete, pace, (parsed, None))
 }

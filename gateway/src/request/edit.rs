@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use schemas::event::Api;
 
-use super::{Cap, CapMember, Edits, Parsed};
+use super::{Around, BodyKind, Cap, CapMember, Edits, Parsed};
 
 /// A piece of the body to replace; an empty range inserts.
 type Splice = (Range<usize>, String);
@@ -14,10 +14,9 @@ impl Parsed {
     /// The body with `edits`; the very same bytes if nothing changes.
     pub fn edit(&self, edits: &Edits<'_>) -> Bytes {
         let mut splices = Vec::new();
-        if let Some(model) = edits.model.filter(|model| *model != self.model) {
-            splices.push((self.spans.model.clone(), quoted(model)));
-        }
-        if edits.ask_usage && self.stream && !self.wants_usage && self.api == Api::OpenAiChat {
+        splices.extend(edits.model.and_then(|model| self.name(model)));
+        let can_ask = matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions);
+        if edits.ask_usage && self.stream && !self.wants_usage && can_ask {
             splices.push(self.ask_usage());
         }
         if let Some(cap) = edits.cap {
@@ -26,17 +25,28 @@ impl Parsed {
         if splices.is_empty() { self.body.clone() } else { apply(&self.body, splices) }
     }
 
+    /// Names the model in the body, unless it is named so there.
+    fn name(&self, model: &str) -> Option<Splice> {
+        let named = match self.spans.kind {
+            BodyKind::Unread => return None,
+            BodyKind::Object => quoted(model),
+            BodyKind::Form => model.to_owned(),
+        };
+        match &self.spans.model {
+            // The name may be written in another way that means the same.
+            Some(_) if *model == self.model && self.named_in_body => None,
+            Some(span) => (self.body.get(span.clone()) != Some(named.as_bytes())).then(|| (span.clone(), named)),
+            None => Some(self.insert(format!("\"model\":{named}"))),
+        }
+    }
+
     fn ask_usage(&self) -> Splice {
         const ASK: &str = "\"include_usage\":true";
         match &self.spans.stream_options {
             None => self.insert(format!("\"stream_options\":{{{ASK}}}")),
             Some(options) => match &options.include_usage {
                 Some(flag) => (flag.clone(), "true".to_owned()),
-                None if options.null => (options.whole.clone(), format!("{{{ASK}}}")),
-                None => {
-                    let inside = options.whole.start + 1;
-                    (inside..inside, if options.empty { ASK.to_owned() } else { format!("{ASK},") })
-                }
+                None => options.around.put(ASK),
             },
         }
     }
@@ -44,8 +54,9 @@ impl Parsed {
     /// Lowers the caps that the body has; if it has none, writes one.
     fn lower(&self, cap: Cap, splices: &mut Vec<Splice>) {
         let given = [
-            (CapMember::MaxTokens, self.max_tokens, &self.spans.max_tokens),
-            (CapMember::MaxCompletionTokens, self.max_completion_tokens, &self.spans.max_completion_tokens),
+            (Some(CapMember::MaxTokens), self.max_tokens, &self.spans.max_tokens),
+            (Some(CapMember::MaxCompletionTokens), self.max_completion_tokens, &self.spans.max_completion_tokens),
+            (CapMember::of(self.api), self.other_cap, &self.spans.other_cap),
         ];
         for (_, tokens, span) in &given {
             if let (Some(tokens), Some(span)) = (tokens, span)
@@ -55,19 +66,38 @@ impl Parsed {
             }
         }
         if self.output_cap().is_none() {
-            let null = given.into_iter().find_map(|(member, _, span)| span.clone().filter(|_| member == cap.member));
-            splices.push(match null {
-                Some(span) => (span, cap.tokens.to_string()),
-                None => self.insert(format!("\"{}\":{}", cap.member.name(), cap.tokens)),
+            let mut own = given.into_iter().filter(|(member, ..)| *member == Some(cap.member));
+            let null = own.find_map(|(_, _, span)| span.clone());
+            let member = format!("\"{}\":{}", cap.member.name(), cap.tokens);
+            splices.push(match (null, &self.spans.around, cap.member.within()) {
+                (Some(span), ..) => (span, cap.tokens.to_string()),
+                (None, Some(around), Some(_)) => around.put(&member),
+                (None, None, Some(within)) => self.insert(format!("\"{within}\":{{{member}}}")),
+                (None, _, None) => self.insert(member),
             });
         }
     }
 
-    /// A new first member. There is always one behind it, since a request names a model.
+    /// A new first member.
     fn insert(&self, member: String) -> Splice {
         let mut member = member;
-        member.push(',');
+        // Where the path names the model there may be none behind it.
+        let rest = self.body.get(self.spans.open..).unwrap_or_default().trim_ascii_start();
+        if !rest.starts_with(b"}") {
+            member.push(',');
+        }
         (self.spans.open..self.spans.open, member)
+    }
+}
+
+impl Around {
+    /// A new first member of the object.
+    fn put(&self, member: &str) -> Splice {
+        if self.null {
+            return (self.whole.clone(), format!("{{{member}}}"));
+        }
+        let inside = self.whole.start + 1;
+        (inside..inside, if self.empty { member.to_owned() } else { format!("{member},") })
     }
 }
 

@@ -98,3 +98,30 @@ fn what_it_cannot_answer_it_refuses_in_the_dialect() {
     let (answer, _) = ask(Api::AnthropicCountTokens, &chat(1, &json!({})));
     assert_eq!(answer.status.as_u16(), 200);
 }
+
+#[test]
+fn a_response_says_the_same_whole_and_in_events() {
+    for (tokens, cap) in [(0, 9), (10, 9), (9, 9)] {
+        let body = json!({ "model": format!("sandbox/{tokens}"), "input": "12345", "max_output_tokens": cap });
+        let (_, whole) = ask(Api::OpenAiResponses, &body);
+        let whole: Value = serde_json::from_str(&whole[0]).unwrap();
+        assert_eq!(whole["status"], if tokens > cap { "incomplete" } else { "completed" });
+        assert_eq!(
+            (&whole["usage"]["input_tokens"], &whole["usage"]["output_tokens"]),
+            (&json!(2), &json!(tokens.min(cap)))
+        );
+        let mut streamed = body.clone();
+        streamed["stream"] = true.into();
+        let (answer, frames) = ask(Api::OpenAiResponses, &streamed);
+        assert!(answer.is_stream);
+        let events: Vec<Value> = frames.iter().map(|frame| data(frame)).collect();
+        let said: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+        assert_eq!(whole["output"][0]["content"][0]["text"], said);
+        let last = events.last().unwrap();
+        assert_eq!(last["type"], format!("response.{}", whole["status"].as_str().unwrap()));
+        assert_eq!(
+            (&last["response"]["usage"], &last["response"]["output"][0]["content"]),
+            (&whole["usage"], &whole["output"][0]["content"])
+        );
+    }
+}

@@ -51,6 +51,8 @@ pub(crate) fn copy_allowed(from: &HeaderMap, forward: &[String], to: &mut Header
         let text = name.as_str();
         let may = ALLOWED.contains(&text)
             || text.starts_with("x-stainless-")
+            // Guardrails, tracing, tiers: what is asked of Bedrock beside the body.
+            || text.starts_with("x-amzn-bedrock-")
             || (forward.iter().any(|wanted| wanted.eq_ignore_ascii_case(text)) && !SECRET.contains(&text));
         let hops = HOP_BY_HOP.contains(&text) || named.contains(name);
         if may && !hops {
@@ -101,7 +103,9 @@ fn is_private_answer(name: &str) -> bool {
         || name.starts_with("openai-organization")
         || name.starts_with("openai-project")
         || name.starts_with("anthropic-organization")
-        || name.starts_with("x-ratelimit-")
+        || name.starts_with("x-ratelimit")
+        || name.starts_with("x-trial-endpoint-")
+        || name.starts_with("x-endpoint-monthly-")
         || name.starts_with("ratelimit")
         || name.starts_with("anthropic-ratelimit-")
         || name.starts_with("anthropic-priority-")

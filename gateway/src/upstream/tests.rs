@@ -1,5 +1,6 @@
 //! How addresses are joined, and which providers can be used.
 
+use http::Method;
 use schemas::config::{Secret, Timeouts, UsageInStream};
 
 use super::*;
@@ -17,27 +18,90 @@ fn provider(url: &str, dialect: schemas::config::Dialect) -> Provider {
         usage_in_stream: UsageInStream::Ask,
         forward: Vec::new(),
         frame_delay: Duration::ZERO,
+        more: schemas::config::More::default(),
     }
 }
 
 #[tokio::test]
-async fn an_openai_base_ends_in_v1_and_an_anthropic_one_does_not() {
-    use schemas::config::Dialect::{Anthropic, OpenAi};
-    for (url, dialect, api, query, wanted) in [
-        ("https://api.openai.com/v1", OpenAi, Api::OpenAiChat, None, "https://api.openai.com/v1/chat/completions"),
-        ("http://127.0.0.1:9/v1/", OpenAi, Api::OpenAiEmbeddings, Some("a=b"), "http://127.0.0.1:9/v1/embeddings?a=b"),
+async fn every_dialect_has_its_addresses() {
+    use schemas::config::Dialect::{Anthropic, Azure, Bedrock, Cohere, Gemini, OpenAi, Vertex};
+    let gemini = "/v1beta/models/g:generateContent";
+    for (url, dialect, path, query, wanted) in [
+        (
+            "https://api.openai.com/v1",
+            OpenAi,
+            "/v1/chat/completions",
+            None,
+            "https://api.openai.com/v1/chat/completions",
+        ),
+        ("http://127.0.0.1:9/v1/", OpenAi, "/v1/embeddings", Some("a=b"), "http://127.0.0.1:9/v1/embeddings?a=b"),
         (
             "https://api.anthropic.com",
             Anthropic,
-            Api::AnthropicCountTokens,
+            "/v1/messages/count_tokens",
             Some("beta=true"),
             "https://api.anthropic.com/v1/messages/count_tokens?beta=true",
         ),
+        (
+            "https://g.test",
+            Gemini,
+            gemini,
+            Some("alt=sse"),
+            "https://g.test/v1beta/models/m:1/2:generateContent?alt=sse",
+        ),
+        (
+            "https://v.test/v1/projects/p/locations/l",
+            Vertex,
+            gemini,
+            None,
+            "https://v.test/v1/projects/p/locations/l/publishers/google/models/m:1/2:generateContent",
+        ),
+        ("https://b.test", Bedrock, "/model/x/converse", None, "https://b.test/model/m%3A1%2F2/converse"),
+        ("https://c.test", Cohere, "/v2/rerank", None, "https://c.test/v2/rerank"),
+        (
+            "https://a.test",
+            Azure,
+            "/v1/chat/completions",
+            None,
+            "https://a.test/openai/deployments/m%3A1%2F2/chat/completions?api-version=2026-01-01",
+        ),
+        ("https://a.test", Azure, "/v1/responses", None, "https://a.test/openai/v1/responses"),
+        (
+            "https://a.test",
+            Azure,
+            "/v1/embeddings",
+            Some("api-version=1"),
+            "https://a.test/openai/deployments/m%3A1%2F2/embeddings?api-version=1",
+        ),
+        ("https://o.test/v1", OpenAi, "/passthrough/p/files", None, "https://o.test/v1/files"),
     ] {
-        let upstream = Upstream::new(Arc::new(provider(url, dialect)), None).unwrap();
+        let mut provider = provider(url, dialect);
+        provider.more.api_version = (dialect == Azure).then(|| "2026-01-01".to_owned());
+        let upstream = Upstream::new(Arc::new(provider), None).unwrap();
         let Kind::Http(remote) = &upstream.kind else { panic!("not the network") };
-        assert_eq!(remote.base.join(api, query).to_string(), wanted);
+        let way = Way::of(&Method::POST, path).unwrap();
+        let found = remote.base.join(&address::of(&upstream.provider, &way, "m:1/2", query)).to_string();
+        assert_eq!(found.replace("m:1%2F2", "m:1/2"), wanted);
         assert!(upstream.has_key());
+    }
+}
+
+#[tokio::test]
+async fn a_provider_is_called_with_a_key_a_signature_or_nothing_if_it_wants_nothing() {
+    use schemas::config::{AwsKeys, Dialect};
+    let keys = AwsKeys {
+        region: "us-east-1".into(),
+        access_key_id: Secret::new("id"),
+        secret_access_key: Secret::new("key"),
+        session_token: Secret::default(),
+    };
+    for (key, keyless, aws, has) in
+        [("", false, None, false), ("", true, None, true), ("", false, Some(keys), true), ("sk", false, None, true)]
+    {
+        let mut provider = provider("https://b.test", Dialect::Bedrock);
+        provider.api_key = Secret::new(key);
+        (provider.more.keyless, provider.more.aws) = (keyless, aws);
+        assert_eq!(Upstream::new(Arc::new(provider), None).unwrap().has_key(), has);
     }
 }
 

@@ -57,6 +57,11 @@ pub(crate) fn stream(steps: Vec<Step>) -> Vec<Step> {
 impl Replay {
     /// Answers every request with the same script.
     pub(crate) async fn start(script: Vec<Step>) -> Self {
+        Self::in_turn(vec![script]).await
+    }
+
+    /// Answers each request with the next script, and all that come later with the last one.
+    pub(crate) async fn in_turn(scripts: Vec<Vec<Step>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -64,7 +69,7 @@ impl Replay {
         let (heard, gate) = (Arc::clone(&asked), Arc::clone(&go));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(answer(socket, script.clone(), Arc::clone(&heard), Arc::clone(&gate)));
+                tokio::spawn(answer(socket, scripts.clone(), Arc::clone(&heard), Arc::clone(&gate)));
             }
         });
         Self { address, asked, go }
@@ -86,14 +91,18 @@ impl Replay {
 
 async fn answer(
     mut socket: TcpStream,
-    script: Vec<Step>,
+    scripts: Vec<Vec<Step>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     go: Arc<tokio::sync::Semaphore>,
 ) {
     let mut seen = Vec::new();
     loop {
         let Some(request) = request(&mut socket, &mut seen).await else { return };
-        asked.lock().unwrap().push(request);
+        let script = {
+            let mut asked = asked.lock().unwrap();
+            asked.push(request);
+            scripts[asked.len().min(scripts.len()) - 1].clone()
+        };
         for step in &script {
             match step {
                 Step::Say(bytes) => {

@@ -17,8 +17,8 @@ use gateway::{
 use journal::{Journal, Options};
 use schemas::{
     config::{
-        BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, Provider, Secret, Server, Target, Timeouts, TokenEvents,
-        UsageInStream,
+        AwsKeys, BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts,
+        TokenEvents, UsageInStream,
     },
     event::{Admitted, Event, Settled},
     fixture,
@@ -54,6 +54,9 @@ pub(crate) struct Setting {
     pub(crate) frame_delay: Duration,
     pub(crate) http2: bool,
     pub(crate) max_connections: usize,
+    /// More providers of OpenAI's dialect, and the models that go to them.
+    pub(crate) others: Vec<(&'static str, SocketAddr)>,
+    pub(crate) models: Vec<ModelRoute>,
 }
 
 impl Default for Setting {
@@ -61,8 +64,9 @@ impl Default for Setting {
         let server = Server { drain: Duration::from_secs(2), ..Server::default() };
         let (timeouts, usage_in_stream) = (Timeouts::default(), UsageInStream::Ask);
         let (frame_delay, http2, max_connections) = (Duration::ZERO, false, 1_000);
-        let cors = Cors::default();
-        Self { server, cors, timeouts, usage_in_stream, api_key: SECRET, frame_delay, http2, max_connections }
+        let (cors, others, models) = (Cors::default(), Vec::new(), Vec::new());
+        let api_key = SECRET;
+        Self { server, cors, timeouts, usage_in_stream, api_key, frame_delay, http2, max_connections, others, models }
     }
 }
 
@@ -88,13 +92,31 @@ fn provider(name: &str, dialect: Dialect, address: Option<SocketAddr>, setting: 
         usage_in_stream: setting.usage_in_stream,
         forward: vec!["x-custom".into()],
         frame_delay: setting.frame_delay,
+        more: More {
+            passthrough: dialect == Dialect::OpenAi,
+            api_version: (dialect == Dialect::Azure).then(|| "2026-01-01".to_owned()),
+            ..More::default()
+        },
     }
 }
 
-fn policy() -> PolicyView {
+/// A provider whose requests are signed.
+fn bedrock(address: SocketAddr, setting: &Setting) -> Provider {
+    let aws = AwsKeys {
+        region: "us-east-1".into(),
+        access_key_id: Secret::new("AKIDEXAMPLE"),
+        secret_access_key: Secret::new(SECRET),
+        session_token: Secret::default(),
+    };
+    let plain = provider("bedrock", Dialect::Bedrock, Some(address), setting);
+    Provider { api_key: Secret::default(), more: More { aws: Some(aws), ..More::default() }, ..plain }
+}
+
+fn policy(models: &[ModelRoute]) -> PolicyView {
     let route = |name: &str, provider: &str, model: Option<&str>| ModelRoute {
         name: name.into(),
-        targets: vec![Target { provider: provider.into(), model: model.map(Into::into) }],
+        targets: vec![Target::new(provider.into(), model.map(Into::into))],
+        ..ModelRoute::default()
     };
     let proxy =
         |name: &str, token: &str, tenants| Proxy { name: name.into(), token_sha256: Digest::of(token), tenants };
@@ -116,13 +138,25 @@ fn policy() -> PolicyView {
             proxy("edge", PROXY, Tenants::All),
             proxy("narrow", "tgp-narrow", Tenants::Only(vec!["globex".into()])),
         ],
-        models: vec![
+        models: [
             route("gpt-*", "openai", None),
             route("alias", "openai", Some("gpt-4o-mini")),
             route("claude-*", "anthropic", None),
             route("sandbox/*", "sandbox", None),
             route("nowhere", "gone", None),
-        ],
+            route("gemini-*", "gemini", None),
+            route("fast", "gemini", Some("gemini-2.5-flash")),
+            route("us.anthropic.*", "bedrock", None),
+            route("command-*", "cohere", None),
+            route("rerank-*", "cohere", None),
+            route("deployed", "azure", Some("my-gpt")),
+            route("whisper-*", "openai", None),
+            route("heard", "openai", Some("whisper-1")),
+            route("tts-*", "openai", None),
+        ]
+        .into_iter()
+        .chain(models.iter().cloned())
+        .collect(),
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
         ..fixture::policy(Vec::new(), book.hash())
     };
@@ -143,18 +177,27 @@ impl Stage {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let journal = open(dir.path());
         let view = Arc::new(View::default());
-        view.store(policy());
+        view.store(policy(&setting.models));
+        let others = setting.others.iter();
+        let others = others.map(|(name, address)| provider(name, Dialect::OpenAi, Some(*address), &setting));
         let deps = GatewayDeps {
             name: "g1".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             workers: 2,
             server: setting.server,
             cors: setting.cors.clone(),
-            providers: vec![
+            providers: [
                 provider("openai", Dialect::OpenAi, Some(upstream), &setting),
                 provider("anthropic", Dialect::Anthropic, Some(upstream), &setting),
+                provider("gemini", Dialect::Gemini, Some(upstream), &setting),
+                provider("cohere", Dialect::Cohere, Some(upstream), &setting),
+                provider("azure", Dialect::Azure, Some(upstream), &setting),
+                bedrock(upstream, &setting),
                 provider("sandbox", Dialect::Sandbox, None, &setting),
-            ],
+            ]
+            .into_iter()
+            .chain(others)
+            .collect(),
             limits: Limits::new(Arc::clone(&journal), LANES),
             journal,
             lanes: LANES,

@@ -136,14 +136,7 @@ impl Desk {
             ttft_ms: Some(312),
             posted: self.holds.iter().map(posting).collect(),
             counters: self.holds.iter().map(|hold| self.counter(hold, number as u64 + 1)).collect(),
-            call: Some(CallEnd {
-                attempts: 1,
-                outcome: Outcome::Complete,
-                accepted_at: at,
-                balance_age_ms: 40,
-                session_id: String::new(),
-                earlier: Vector::default(),
-            }),
+            call: Some(CallEnd { attempts: 1, outcome: Outcome::Complete, ..CallEnd::begun(at, 40, String::new()) }),
             ..Settled::bare(attempt.clone(), at, Outcome::Complete, Usage::exact(vector))
         };
         [Event::Admitted(Box::new(Admitted { attempt, holds: self.holds.clone() })), Event::Settled(Box::new(settled))]

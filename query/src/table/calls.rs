@@ -1,11 +1,6 @@
 //! `calls`: one row a client call, written with its last attempt.
 
-use schemas::{
-    event::CallEnd,
-    ledger::{Charged, Fact},
-    money::Pico,
-    tokens::Vector,
-};
+use schemas::{ledger::Fact, tokens::Vector};
 
 use super::{
     Builder, Placed, Policies, PushError, TableDef,
@@ -56,14 +51,14 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
     let Some(end) = &settled.call else { return Ok(()) };
     let attempt = &settled.attempt;
     let alike = Alike::new(settled, end.accepted_at, entry.recorded_at);
-    let total = settled.usage.total().map(|vector| vector + end.earlier);
+    let total = end.used(&settled.usage);
     let tokens = |of: fn(&Vector) -> u64| Value::or_null(total.as_ref().map(|vector| Value::count(of(vector))));
     let own = [
         Value::Int(i64::from(end.attempts)),
         Value::Text(end.outcome.name()),
         tokens(Vector::input),
         tokens(Vector::all_output),
-        Value::or_null(cost(charged, end).map(Value::usd)),
+        Value::or_null(end.cost(usage::cost(charged).0).filter(|cost| cost.row().is_some()).map(Value::usd)),
         Value::count(usage::millis(settled.settled_at.since(end.accepted_at))),
         Value::or_null(settled.ttft_ms.map(Value::count)),
         Value::count(end.balance_age_ms),
@@ -73,10 +68,4 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         Value::Int(1),
     ];
     alike.row(rows, &attempt.model, &own, *place)
-}
-
-/// What the whole call cost. The record has the tokens of earlier attempts but not their price, so a call whose earlier
-/// attempts used something has a cost only in `usage`.
-fn cost(charged: &Charged, end: &CallEnd) -> Option<Pico> {
-    if end.earlier == Vector::default() { usage::cost(charged).0 } else { None }
 }

@@ -123,10 +123,7 @@ pub(crate) fn charged(number: u64, tenant: &str) -> Charged {
             call: Some(CallEnd {
                 attempts: 1,
                 outcome: Outcome::Complete,
-                accepted_at: attempt.admitted_at,
-                balance_age_ms: 7,
-                session_id: String::new(),
-                earlier: Vector::default(),
+                ..CallEnd::begun(attempt.admitted_at, 7, String::new())
             }),
             attempt,
         },

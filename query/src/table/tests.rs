@@ -6,6 +6,7 @@ use schemas::{
     event::{Was, Why},
     ledger::{Alerted, Corrected, Fact},
     limit::{Dimension, Match, Share, Unit, Window},
+    money::Pico,
     tokens::Vector,
 };
 
@@ -182,12 +183,18 @@ fn a_correction_takes_back_what_was_charged_and_charges_anew() {
 }
 
 #[test]
-fn a_call_sums_its_attempts_and_has_no_cost_where_an_earlier_one_is_not_in_the_record() {
-    let mut charged = fixture::charged(10, "acme");
-    let end = charged.settled.call.as_mut().expect("the end of a call");
-    (end.attempts, end.earlier) = (2, Vector { uncached_input: 30, output: 4, ..Vector::default() });
-    let entries = [fact(0, Fact::Charged(Box::new(charged)))];
-    check("calls", &entries, &["attempts", "input_tokens", "output_tokens", "cost_usd"], &["2 | 40 | 5 | -"]);
+fn a_call_sums_its_attempts_and_says_nothing_of_what_is_not_known_of_any() {
+    let columns = ["attempts", "input_tokens", "output_tokens", "cost_usd"];
+    let calls = |cost: Option<i128>, unknown: bool, row: &str| {
+        let mut charged = fixture::charged(10, "acme");
+        let end = charged.settled.call.as_mut().expect("the end of a call");
+        (end.attempts, end.earlier) = (2, Vector { uncached_input: 30, output: 4, ..Vector::default() });
+        (end.earlier_cost, end.earlier_unknown) = (cost.map(Pico), unknown);
+        check("calls", &[fact(0, Fact::Charged(Box::new(charged)))], &columns, &[row]);
+    };
+    calls(Some(7_000_000_000_000), false, "2 | 40 | 5 | 7.000000000011");
+    calls(None, false, "2 | 40 | 5 | -");
+    calls(None, true, "2 | - | - | -");
 }
 
 #[test]

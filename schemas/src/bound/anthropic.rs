@@ -55,7 +55,9 @@ pub(super) fn messages(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'
                 Some("auto" | "standard_only") => {}
                 _ => tally.unbounded(&path, Why::UnknownShape),
             },
-            "model" | "stream" | "metadata" | "stop_sequences" | "temperature" | "top_p" | "top_k" | "tool_choice" => {}
+            // The version stands there at Bedrock, where the model does not.
+            "model" | "anthropic_version" | "stream" | "metadata" | "stop_sequences" | "temperature" | "top_p"
+            | "top_k" | "tool_choice" => {}
             "mcp_servers" => tally.unbounded(&path, Why::ServerTool),
             _ => tally.unbounded(&path, Why::UnknownField),
         }

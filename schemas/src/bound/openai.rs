@@ -107,7 +107,7 @@ pub(super) fn chat(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'stat
 
 /// The tiers that a request which names this one can be charged at. A request for a better tier may be served by the standard one;
 /// one for none, by what the project is set to.
-fn reach(named: Option<&str>) -> Reach<'static> {
+pub(super) fn reach(named: Option<&str>) -> Reach<'static> {
     // Newer models write their cache unasked, and have a price for it.
     let plain = Reach { writes: (true, true), ..Reach::default() };
     match named {
@@ -274,6 +274,56 @@ pub(super) fn embeddings(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach
             _ => tally.unbounded(&path, Why::UnknownField),
         }
     }
+    Ok(Reach::default())
+}
+
+/// Fields of a completion that put nothing into the input.
+const SILENT_COMPLETION: [&str; 17] = [
+    "model",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "echo",
+    "user",
+    "dimensions",
+];
+
+/// Counts a completion: each of its prompts is gone on with as often as it says.
+pub(super) fn completion(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+    let root = Path::Body;
+    let fields = json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    let mut prompts = 1;
+    for (name, value) in fields {
+        let path = Path::Field(&root, &name);
+        match &*name {
+            "prompt" => match value.items() {
+                Some(items) if items.clone().next().and_then(json::count).is_none() => {
+                    for (place, item) in items.enumerate() {
+                        input(item, &Path::Item(&path, place), tally);
+                        prompts = prompts.max(place as u64 + 1);
+                    }
+                }
+                _ => input(value, &path, tally),
+            },
+            "suffix" => tally.text_at(value, &path),
+            "max_tokens" => tally.cap = Some(count(value, &path)?),
+            // The best of so many are chosen, and all are charged.
+            "n" | "best_of" => tally.answers = tally.answers.max(count(value, &path)?),
+            name if SILENT_COMPLETION.contains(&name) => {}
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    tally.answers = tally.answers.saturating_mul(prompts);
     Ok(Reach::default())
 }
 

@@ -1,14 +1,15 @@
 //! Models: what clients may ask for, where it goes, and what the configuration says of it on top of the price book.
 //!
-//! A route has one target in this version; several are refused by name. What a model says of its window, its encoding and its
-//! prices becomes rows of the price book, so that gateways and metering read it from one place.
+//! What it says of its targets' shares and of retries is read by [`super::routing`]. What it says of its window, its encoding and
+//! its prices becomes rows of the price book, so that gateways and metering read it from one place.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     reader::{Fields, Reader, shown},
+    routing::{self, KNOWN_OF_TARGET, MOST_TARGETS, Patience, Retry, Strategy, When},
     store::Log,
     unique::Unique,
     yaml::Node,
@@ -22,12 +23,18 @@ use crate::{
 };
 
 /// What clients may ask for, and where it goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRoute {
     /// The name that clients use: exact, or a beginning and `*`, or `*` alone.
     pub name: String,
-    /// Where it goes; at least one.
+    /// Where it goes; at least one, and at most [`MOST_TARGETS`].
     pub targets: Vec<Target>,
+    /// In which order they are tried.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// What follows when one fails.
+    #[serde(default)]
+    pub retry: Retry,
 }
 
 /// One place that a model's calls go to.
@@ -37,22 +44,64 @@ pub struct Target {
     pub provider: String,
     /// The model asked of it; nothing keeps the client's name.
     pub model: Option<String>,
+    /// Its share, of all shares, where they count; without one it is the last resort.
+    #[serde(default = "one")]
+    pub weight: u8,
+    /// The lower it is, the earlier its turn.
+    #[serde(default)]
+    pub priority: u16,
+    /// What all has to be so for it to take a call.
+    #[serde(default)]
+    pub when: Vec<When>,
+    /// The patience with it, where it is another than with its provider.
+    #[serde(default)]
+    pub timeouts: Patience,
+    /// How long it is passed over after failures; nothing is the gateway's own default.
+    #[serde(default)]
+    pub cooldown: Option<Duration>,
+}
+
+const fn one() -> u8 {
+    1
+}
+
+impl Target {
+    /// A target that takes every call.
+    pub const fn new(provider: String, model: Option<String>) -> Self {
+        let timeouts = Patience { connect: None, first_byte: None, idle: None, total: None };
+        Self { provider, model, weight: 1, priority: 0, when: Vec::new(), timeouts, cooldown: None }
+    }
 }
 
 impl ModelRoute {
-    /// The route of a model: the one of its very name, else of the longest beginning, whatever the order.
-    pub fn find<'a>(routes: &'a [Self], name: &str) -> Option<&'a Self> {
+    /// The place of a model's route: the one of its very name, else of the longest beginning, whatever the order.
+    pub fn place(routes: &[Self], name: &str) -> Option<usize> {
         let rank = |route: &Self| match route.name.strip_suffix('*') {
             None => (route.name == name).then_some(usize::MAX),
             Some(prefix) => name.starts_with(prefix).then_some(prefix.len()),
         };
-        let ranked = routes.iter().filter_map(|route| Some((rank(route)?, route)));
-        ranked.max_by_key(|(rank, _)| *rank).map(|(_, route)| route)
+        let ranked = routes.iter().enumerate().filter_map(|(place, route)| Some((rank(route)?, place)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, place)| place)
+    }
+
+    /// The route of a model.
+    pub fn find<'a>(routes: &'a [Self], name: &str) -> Option<&'a Self> {
+        routes.get(Self::place(routes, name)?)
     }
 }
 
-const KNOWN: &[&str] =
-    &["name", "targets", "context_window", "max_output_tokens", "encoding", "all_output_visible", "prices"];
+const KNOWN: &[&str] = &[
+    "name",
+    "targets",
+    "strategy",
+    "sticky",
+    "retry",
+    "context_window",
+    "max_output_tokens",
+    "encoding",
+    "all_output_visible",
+    "prices",
+];
 const KNOWN_OF_PRICE: &[&str] = &["per_million", "per_unit", "tier", "above", "from", "to", "source", "source_date"];
 
 /// What the section says: routes, and rows for the price book.
@@ -62,21 +111,31 @@ pub(super) struct Models {
     pub(super) book: PriceFile,
 }
 
-/// Reads the section; `providers` are the names that the configuration defines.
-pub(super) fn read(reader: &mut Reader, node: &Node, providers: &[String], log: &Log) -> Models {
+/// The names that the configuration defines.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) providers: &'a [String],
+    pub(super) limits: &'a [String],
+    pub(super) log: &'a Log,
+}
+
+/// Reads the section.
+pub(super) fn read(reader: &mut Reader, node: &Node, known: Known<'_>) -> Models {
     let mut names = Unique::new("model");
     let mut models = Models::default();
     let routes = reader.list(node, "models", |reader, item| {
         let fields = reader.fields(item, "a model", KNOWN)?;
         let name = reader.need(&fields, "name", |reader, node| pattern(reader, node, &mut names));
-        let targets = reader.need(&fields, "targets", |reader, node| targets(reader, node, providers, log));
+        let targets = reader.need(&fields, "targets", |reader, node| targets(reader, node, known));
         let rows = overlay(reader, &fields);
+        let strategy = routing::strategy(reader, &fields, targets.as_deref().unwrap_or_default());
+        let retry = routing::retry(reader, &fields, targets.as_ref().map_or(0, Vec::len));
         let (pattern, targets) = (name?, targets?);
         for target in &targets {
             let model = target.model.as_deref().and_then(Pattern::parse).unwrap_or_else(|| pattern.clone());
             rows.put(&target.provider, &model, &mut models.book);
         }
-        Some(ModelRoute { name: pattern.as_str().into(), targets })
+        Some(ModelRoute { name: pattern.as_str().into(), targets, strategy, retry })
     });
     models.routes = routes.unwrap_or_default();
     models
@@ -92,8 +151,8 @@ fn pattern(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Patte
     pattern
 }
 
-fn targets(reader: &mut Reader, node: &Node, providers: &[String], log: &Log) -> Option<Vec<Target>> {
-    let targets = reader.list(node, "targets", |reader, item| target(reader, item, providers, log))?;
+fn targets(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Vec<Target>> {
+    let targets = reader.list(node, "targets", |reader, item| target(reader, item, known))?;
     let all = match &node.value {
         super::yaml::Value::List(items) => items.len(),
         _ => 0,
@@ -101,19 +160,19 @@ fn targets(reader: &mut Reader, node: &Node, providers: &[String], log: &Log) ->
     if all == 0 {
         reader.bad(node.at, "a model without a target goes nowhere", "name a provider: targets: [ { provider: … } ]");
     }
-    if all > 1 {
-        reader.not_built(node.at, "routing a model to several targets", "keep one target");
+    if all > MOST_TARGETS {
+        reader.bad(node.at, format!("a model with {all} targets"), format!("keep {MOST_TARGETS} at most"));
     }
     if targets.is_empty() { None } else { Some(targets) }
 }
 
-fn target(reader: &mut Reader, node: &Node, providers: &[String], log: &Log) -> Option<Target> {
-    let fields = reader.fields(node, "a target", &["provider", "model"])?;
+fn target(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Target> {
+    let fields = reader.fields(node, "a target", KNOWN_OF_TARGET)?;
     let provider = reader.need(&fields, "provider", |reader, node| {
         let name = reader.text(node)?;
-        if !providers.contains(&name) {
+        if !known.providers.contains(&name) {
             let what = format!("no provider is called {name:?}");
-            match log {
+            match known.log {
                 Log::Disk { .. } => {
                     let remedy = "name one that stands under providers, or add it there";
                     reader.mistake(node.at, ErrorCode::DanglingReference, what, remedy);
@@ -135,7 +194,9 @@ fn target(reader: &mut Reader, node: &Node, providers: &[String], log: &Log) -> 
         }
         Some(name)
     });
-    Some(Target { provider: provider?, model })
+    let mut target = Target::new(provider.clone().unwrap_or_default(), model);
+    routing::target(reader, &fields, known.limits, &mut target);
+    provider.map(|_| target)
 }
 
 /// What a model says for the price book, before it is known of which provider and model.

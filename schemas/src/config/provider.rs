@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     base_url::{BaseUrl, is_private},
+    preset::{SPOKEN, Spoken},
     reader::{Fields, Reader, shown},
     secret::Secret,
     unique::Unique,
@@ -39,6 +40,34 @@ pub struct Provider {
     pub forward: Vec<String>,
     /// The sandbox's time between frames.
     pub frame_delay: Duration,
+    /// What only some dialects need.
+    pub more: More,
+}
+
+/// What a provider needs that only some dialects have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct More {
+    /// Whether it is called without a key.
+    pub keyless: bool,
+    /// Azure's `api-version`, where a client states none.
+    pub api_version: Option<String>,
+    /// What signs requests to Amazon, where there is no `api_key`.
+    pub aws: Option<AwsKeys>,
+    /// Whether calls of APIs that are not known here pass to it.
+    pub passthrough: bool,
+}
+
+/// What signs requests to Amazon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsKeys {
+    /// The region that is called.
+    pub region: String,
+    /// The id of the key.
+    pub access_key_id: Secret,
+    /// The key.
+    pub secret_access_key: Secret,
+    /// The token of a session; empty if the keys are a user's own.
+    pub session_token: Secret,
 }
 
 /// What a provider speaks.
@@ -50,6 +79,16 @@ pub enum Dialect {
     Anthropic,
     /// Both: the built-in provider that answers `sandbox/<output_tokens>` without a network.
     Sandbox,
+    /// Gemini's, at Google AI.
+    Gemini,
+    /// Gemini's, at Vertex AI.
+    Vertex,
+    /// Amazon Bedrock's.
+    Bedrock,
+    /// Cohere's.
+    Cohere,
+    /// OpenAI's, as Azure has it: a deployment in the path, an `api-key`, an `api-version`.
+    Azure,
 }
 
 impl Dialect {
@@ -59,6 +98,11 @@ impl Dialect {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
             Self::Sandbox => "sandbox",
+            Self::Gemini => "gemini",
+            Self::Vertex => "vertex",
+            Self::Bedrock => "bedrock",
+            Self::Cohere => "cohere",
+            Self::Azure => "azure",
         }
     }
 }
@@ -111,10 +155,29 @@ const KNOWN: &[&str] = &[
     "usage_in_stream",
     "forward",
     "frame_delay",
+    "api_version",
+    "region",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "passthrough",
 ];
+/// What goes with Amazon only.
+const ONLY_BEDROCK: &[&str] = &["region", "access_key_id", "secret_access_key", "session_token"];
 /// What means nothing to a provider that is part of the gateway.
-const ONLY_REMOTE: &[&str] =
-    &["base_url", "api_key", "timeouts", "http2", "max_connections", "allow_private", "usage_in_stream", "forward"];
+const ONLY_REMOTE: &[&str] = &[
+    "base_url",
+    "api_key",
+    "timeouts",
+    "http2",
+    "max_connections",
+    "allow_private",
+    "usage_in_stream",
+    "forward",
+    "passthrough",
+];
+/// What goes with Azure only.
+const ONLY_AZURE: &[&str] = &["api_version"];
 
 /// Headers that are the gateway's own business: credentials, identity, framing.
 const NEVER_FORWARDED: &[&str] = &[
@@ -155,7 +218,8 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
     });
     let built_in =
         fields.get("dialect").is_none() && fields.get("base_url").is_none() && name.as_deref() == Some("sandbox");
-    let dialect = if built_in { Some(Dialect::Sandbox) } else { reader.need(&fields, "dialect", dialect) };
+    let spoken = if built_in { Some(Spoken::SANDBOX) } else { reader.need(&fields, "dialect", spoken) };
+    let dialect = spoken.map(|spoken| spoken.dialect);
     if dialect == Some(Dialect::Sandbox) {
         for (key, _) in fields.entries().filter(|(key, _)| ONLY_REMOTE.contains(&key.name.as_str())) {
             let what = format!("{:?} does not go with a sandbox provider, which calls nobody", key.name);
@@ -164,9 +228,12 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
     } else if let Some(at) = fields.place("frame_delay") {
         reader.bad(at, "\"frame_delay\" goes only with a sandbox provider", "take it out");
     }
+    misplaced(reader, &fields, dialect);
     let allow_private = reader.or(&fields, "allow_private", false, Reader::boolean);
-    let base_url = match dialect {
-        Some(Dialect::Sandbox) => None,
+    let known = spoken.and_then(|spoken| spoken.base_url).filter(|_| fields.get("base_url").is_none());
+    let base_url = match (dialect, known) {
+        (Some(Dialect::Sandbox), _) => None,
+        (_, Some(known)) => Some(BaseUrl::parse(known).ok()),
         _ => Some(reader.need(&fields, "base_url", |reader, node| base_url(reader, node, dialect, allow_private))),
     };
     let provider = Provider {
@@ -176,9 +243,20 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
         max_connections: reader
             .or(&fields, "max_connections", 20_000, |reader, node| reader.number(node, 1..=1_000_000)),
         allow_private,
-        usage_in_stream: reader.or(&fields, "usage_in_stream", UsageInStream::default(), usage_in_stream),
+        usage_in_stream: reader.or(
+            &fields,
+            "usage_in_stream",
+            spoken.map_or(UsageInStream::Ask, |spoken| spoken.usage_in_stream),
+            usage_in_stream,
+        ),
         forward: reader.or(&fields, "forward", Vec::new(), forward),
         frame_delay: reader.or(&fields, "frame_delay", Duration::from_millis(20), Reader::duration_or_zero),
+        more: More {
+            keyless: spoken.is_some_and(|spoken| spoken.keyless),
+            api_version: reader.or(&fields, "api_version", None, |reader, node| reader.text(node).map(Some)),
+            aws: if dialect == Some(Dialect::Bedrock) { aws(reader, &fields) } else { None },
+            passthrough: reader.or(&fields, "passthrough", false, Reader::boolean),
+        },
         name: name?,
         dialect: dialect?,
         base_url: match base_url {
@@ -189,9 +267,39 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
     Some(provider)
 }
 
-fn dialect(reader: &mut Reader, node: &Node) -> Option<Dialect> {
-    let all = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Sandbox];
-    reader.one_of(node, &all.map(|dialect| (dialect.name(), dialect)))
+fn spoken(reader: &mut Reader, node: &Node) -> Option<Spoken> {
+    reader.one_of(node, &SPOKEN.map(|spoken| (spoken.name, spoken)))
+}
+
+/// Says which keys mean nothing to a dialect.
+fn misplaced(reader: &mut Reader, fields: &Fields<'_>, dialect: Option<Dialect>) {
+    for (owner, keys) in [(Dialect::Bedrock, ONLY_BEDROCK), (Dialect::Azure, ONLY_AZURE)] {
+        let theirs = fields.entries().filter(|(key, _)| keys.contains(&key.name.as_str()));
+        for (key, _) in theirs.filter(|_| dialect.is_some_and(|dialect| dialect != owner)) {
+            reader.bad(key.at, format!("{:?} goes only with a {} provider", key.name, owner.name()), "take it out");
+        }
+    }
+}
+
+/// What signs requests to Amazon: nothing where no key is given, since `api_key` may be one of Bedrock's own.
+fn aws(reader: &mut Reader, fields: &Fields<'_>) -> Option<AwsKeys> {
+    let access_key_id = reader.or(fields, "access_key_id", Secret::default(), secret);
+    let secret_access_key = reader.or(fields, "secret_access_key", Secret::default(), secret);
+    let session_token = reader.or(fields, "session_token", Secret::default(), secret);
+    let region = reader.or(fields, "region", None, |reader, node| reader.text(node).map(Some));
+    if access_key_id.expose().is_empty() || secret_access_key.expose().is_empty() {
+        return None;
+    }
+    let url = fields.get("base_url").and_then(|node| BaseUrl::parse(&reader.scalar(node)?.text).ok());
+    // Addresses are such as bedrock-runtime.us-east-1.amazonaws.com.
+    let named = url.and_then(|url| url.host.split('.').nth(1).map(str::to_owned));
+    let region = region.or(named).filter(|region| !region.is_empty());
+    if region.is_none()
+        && let Some(at) = fields.place("access_key_id")
+    {
+        reader.bad(at, "requests are signed for a region, and none is named", "say region: us-east-1, or which it is");
+    }
+    Some(AwsKeys { region: region?, access_key_id, secret_access_key, session_token })
 }
 
 fn usage_in_stream(reader: &mut Reader, node: &Node) -> Option<UsageInStream> {
@@ -253,6 +361,9 @@ fn base_url(reader: &mut Reader, node: &Node, dialect: Option<Dialect>, allow_pr
         }
     };
     let versioned = url.path.ends_with("/v1");
+    if matches!(dialect, Some(Dialect::Gemini | Dialect::Cohere)) && !url.path.is_empty() {
+        reader.bad(node.at, "the base_url of this provider has no path", "take the path out; the gateway adds it");
+    }
     if dialect == Some(Dialect::OpenAi) && !versioned {
         reader.bad(node.at, "the base_url of an openai provider does not end in /v1", "add /v1");
     }

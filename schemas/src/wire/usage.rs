@@ -90,7 +90,16 @@ message!(Vector {
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
 
-message!(CallEnd { 1 attempts, 2 outcome, 3 accepted_at, 4 balance_age_ms, 5 session_id, 6 earlier });
+message!(CallEnd {
+    1 attempts,
+    2 outcome,
+    3 accepted_at,
+    4 balance_age_ms,
+    5 session_id,
+    6 earlier,
+    7 earlier_cost,
+    8 earlier_unknown,
+});
 
 message!(Refused {
     1 at,
@@ -128,7 +137,37 @@ message!(Move { 1 home, 2 limit, 3 values, 4 window, 5 amount });
 
 enumeration!(Why { 1 Rerated, 2 Amended });
 
-enumeration!(Api { 1 OpenAiChat, 2 OpenAiEmbeddings, 3 AnthropicMessages, 4 AnthropicCountTokens });
+enumeration!(Api {
+    1 OpenAiChat,
+    2 OpenAiEmbeddings,
+    3 AnthropicMessages,
+    4 AnthropicCountTokens,
+    5 OpenAiCompletions,
+    6 OpenAiResponses,
+    7 OpenAiResponsesCompact,
+    8 OpenAiResponsesInputTokens,
+    9 OpenAiResponsesRetrieve,
+    10 OpenAiImages,
+    11 OpenAiSpeech,
+    12 OpenAiTranscriptions,
+    13 OpenAiModerations,
+    14 OpenAiRerank,
+    15 AnthropicComplete,
+    16 GeminiGenerateContent,
+    17 GeminiEmbeddings,
+    18 GeminiCountTokens,
+    19 BedrockConverse,
+    20 BedrockConverseStream,
+    21 BedrockInvoke,
+    22 BedrockInvokeStream,
+    23 BedrockCountTokens,
+    24 CohereChat,
+    25 CohereEmbed,
+    26 CohereRerank,
+    27 CohereV1Chat,
+    28 OllamaChat,
+    29 Passthrough,
+});
 
 enumeration!(Outcome { 1 Complete, 2 ProviderError, 3 Timeout, 4 ClientGone, 5 Cut, 6 Unknown });
 

@@ -7,12 +7,12 @@ use std::{sync::Arc, time::Duration};
 use gateway::{
     limits::Permit,
     meter::{Finish, Measured, visible::Visible},
-    settlement::End,
+    settlement::{Account, End},
 };
 use schemas::{
     bound::{AtMost, Bound, OutputCap},
     event::{Api, Attempt},
-    id::{BookHash, CallId},
+    id::{BookHash, CallId, Lane},
     money::Pico,
     price::Book,
     subject::Subject,
@@ -48,6 +48,18 @@ pub(crate) struct Call {
     pub(crate) has_grown: bool,
     /// When it has to be over.
     pub(crate) deadline: std::time::Instant,
+    /// What the attempt before it came to, if it follows one, until its own admission is written.
+    pub(crate) before: Option<Box<Before>>,
+    /// When the first attempt was admitted.
+    pub(crate) since: Time,
+}
+
+/// An attempt that failed and of which it is not decided whether its call goes on.
+pub(crate) struct Before {
+    pub(crate) lane: Lane,
+    pub(crate) position: u64,
+    pub(crate) account: Account,
+    pub(crate) permit: Permit,
 }
 
 /// Where a call stands.
@@ -203,6 +215,7 @@ impl Call {
             provider_cost: None,
             finish: Finish::Complete,
             visible: Visible::default(),
+            background: None,
         })
     }
 

@@ -5,14 +5,15 @@ use gateway::{
     settlement::{self, End, Ended},
 };
 use schemas::{
-    event::{Admitted, Event, Streamed},
+    event::{Admitted, CallEnd, Event, Streamed},
     id::Lane,
+    time::Time,
     tokens::Completeness,
 };
 
 use super::{
     LANES, World,
-    call::{Bill, Call, PATIENCE, Stage, Wish, ending},
+    call::{Before, Bill, Call, PATIENCE, Stage, Wish, ending},
     plant::Plant,
     policy::{LONGEST, SLICE},
 };
@@ -23,16 +24,26 @@ const MOST_OPEN: usize = 24;
 impl World {
     pub(super) fn new_call(&mut self, door: usize) {
         let wish = Wish::any(&mut self.dice);
-        self.call(door, wish, 1);
+        self.call(door, wish, None);
     }
 
-    /// Somebody calls; says whether a gateway took it up.
-    pub(super) fn call(&mut self, place: usize, wish: Wish, number: u16) -> bool {
+    /// Somebody calls, or a call goes on after an attempt; says whether a gateway took it up.
+    pub(super) fn call(&mut self, place: usize, wish: Wish, after: Option<(Box<Before>, Time)>) -> bool {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return false };
-        let Some(view) = process.view.load().filter(|_| process.calls.len() < MOST_OPEN) else { return false };
+        let Some(view) = process.view.load().filter(|_| process.calls.len() < MOST_OPEN) else {
+            process.finish(after.map(|(before, _)| before), false);
+            return false;
+        };
         let book = usize::from(view.policy.book == self.books[1].hash());
-        let facts = wish.facts(&mut self.dice, number, &door.name, view.policy.book, door.clock.now());
+        let number = 1 + u16::from(after.is_some());
+        let mut facts = wish.facts(&mut self.dice, number, &door.name, view.policy.book, door.clock.now());
+        let mut since = facts.admitted_at;
+        if let Some((before, first)) = &after {
+            (facts.call, since) = (before.account.settled().attempt.call, *first);
+        }
+        let before = after.map(|(before, _)| before);
+        let position = before.as_ref().map_or_else(|| process.position(), |before| before.position);
         // Half of the slice is what a gateway would hold that takes hidden output for none.
         let slice = Bill { output: wish.bound.output / 8, ..wish.bound };
         let bound = if self.plant == Some(Plant::HiddenOutputNotHeld) { slice } else { wish.bound };
@@ -48,9 +59,11 @@ impl World {
             reported: Bill::default(),
             growing: false,
             has_grown: false,
-            position: process.position(),
+            position,
             patience: door.clock.at() + PATIENCE,
             deadline: door.clock.at() + PATIENCE + LONGEST,
+            before,
+            since,
         });
         let last = process.calls.len() - 1;
         self.admit(place, last);
@@ -74,18 +87,22 @@ impl World {
                     let call = process.calls.swap_remove(at);
                     self.oracle.given_back(&call);
                     process.limits.give_back(call.permit.unwrap());
+                    process.finish(call.before, false);
                     return;
                 }
                 call.stage = Stage::Admitted;
                 let (lane, holds) = (lane_of(call), call.permit.as_ref().unwrap().holds.clone());
                 let admitted = Event::Admitted(Box::new(Admitted { attempt: call.facts.clone(), holds }));
+                let before = call.before.take();
                 process.write(lane, &admitted);
+                process.finish(before, true);
                 self.passed += 1;
             }
             Tried::Short(why) if door.clock.at() < call.patience => self.refused = format!("{why:?}"),
             Tried::Refused(why) | Tried::Short(why) => {
                 self.refused = format!("{why:?}");
-                drop(process.calls.swap_remove(at));
+                let call = process.calls.swap_remove(at);
+                process.finish(call.before, false);
             }
         }
     }
@@ -200,14 +217,14 @@ impl World {
             self.oracle.relayed(key, call.bill.output);
         }
         let measured = call.measured(end);
-        let Some(permit) = call.permit.take() else { return };
+        let Some(mut permit) = call.permit.take() else { return };
         let holds = permit.holds.clone();
         let book = if self.plant == Some(Plant::PriceChangedBetweenHoldAndCharge) {
             book_of(&process.view.load().unwrap().book)
         } else {
             call.book.clone()
         };
-        let position = call.position;
+        let (position, since) = (call.position, call.since);
         let (wish, again) = (call.wish, self.dice.one_in(2));
         let ended = Ended {
             attempt: call.facts,
@@ -216,25 +233,37 @@ impl World {
             status: 200,
             ttft_ms: None,
             settled_at: door.clock.now(),
-            accepted_at: door.clock.now(),
-            balance_age_ms: 0,
-            session_id: String::new(),
+            call: CallEnd::begun(door.clock.now(), 0, String::new()),
         };
         let facts = ended.attempt.clone();
-        let settled = settlement::settle(&process.limits, lane, permit, &book, ended);
-        let known = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
-        self.oracle.settled(key, known, settled.usage.completeness == Completeness::Exact);
-        process.close(lane, position, &Event::Settled(Box::new(settled)));
+        let account = settlement::account(&book, ended);
+        let usage = &account.settled().usage;
+        let known = usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
+        self.oracle.settled(key, known, usage.completeness == Completeness::Exact);
         let failed = matches!(end, End::NoAnswer | End::Refused | End::TimedOut);
-        if failed && again && facts.attempt == 1 {
-            self.retry(place, wish, &facts, holds);
+        let goes_on = failed && again && facts.attempt == 1;
+        if goes_on {
+            account.let_go(&process.limits, &mut permit);
+        }
+        let before = Box::new(Before { lane, position, account, permit });
+        if goes_on {
+            self.retry(place, wish, &facts, (before, since), holds);
+        } else {
+            process.finish(Some(before), false);
         }
     }
 
     /// A failed attempt is made again, perhaps with a dearer model, under holds of its own.
-    fn retry(&mut self, place: usize, wish: Wish, first: &schemas::event::Attempt, holds: Vec<schemas::event::Hold>) {
+    fn retry(
+        &mut self,
+        place: usize,
+        wish: Wish,
+        first: &schemas::event::Attempt,
+        before: (Box<Before>, Time),
+        holds: Vec<schemas::event::Hold>,
+    ) {
         let wish = Wish { model: usize::from(self.dice.one_in(3)).max(wish.model), ..wish };
-        if !self.call(place, wish, 2) {
+        if !self.call(place, wish, Some(before)) {
             return;
         }
         let Some(process) = &mut self.doors[place].process else { return };
@@ -242,14 +271,15 @@ impl World {
             && let Some(call) = process.calls.last_mut()
             && call.facts.attempt == 2
             && call.stage == Stage::Waiting
-            && call.facts.subject == first.subject
+            && call.facts.call == first.call
         {
             call.permit = Some(Permit { holds, ..Permit::default() });
             call.stage = Stage::Admitted;
             self.oracle.held(process.me, call, call.wish, call.priced);
             let holds = call.permit.as_ref().unwrap().holds.clone();
-            let (lane, facts) = (lane_of(call), call.facts.clone());
+            let (lane, facts, before) = (lane_of(call), call.facts.clone(), call.before.take());
             process.write(lane, &Event::Admitted(Box::new(Admitted { attempt: facts, holds })));
+            process.finish(before, true);
         }
     }
 

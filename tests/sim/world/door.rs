@@ -23,7 +23,7 @@ use schemas::{
 };
 
 use super::{
-    call::{Call, Stage},
+    call::{Before, Call, Stage},
     clock::Clock,
     dice::Dice,
     plant::Plant,
@@ -120,6 +120,19 @@ impl Process {
         self.write(lane, event);
     }
 
+    /// Settles an attempt whose record was kept back, and writes it: its call goes on, or ends with it.
+    pub(crate) fn finish(&mut self, before: Option<Box<Before>>, goes_on: bool) {
+        let Some(before) = before else { return };
+        let Before { lane, position, mut account, permit } = *before;
+        if goes_on {
+            account.go_on();
+            let settled = account.post(&self.limits, lane, permit);
+            return self.write(lane, &Event::Settled(Box::new(settled)));
+        }
+        let settled = account.post(&self.limits, lane, permit);
+        self.close(lane, position, &Event::Settled(Box::new(settled)));
+    }
+
     /// Hands the buffer to the operating system; then calls whose admission is written are sent.
     pub(crate) fn flush(&mut self) -> bool {
         let drafts: Vec<Draft<'_>> = self.buffer.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
@@ -149,9 +162,10 @@ impl Process {
         let at = clock.now();
         let low = |lane: u16| {
             let here = |call: &&Call| {
-                call.stage != Stage::Waiting && Lane::of(call.facts.subject.tenant.as_bytes(), lanes) == Lane(lane)
+                let is_open = call.stage != Stage::Waiting || call.before.is_some();
+                is_open && Lane::of(call.facts.subject.tenant.as_bytes(), lanes) == Lane(lane)
             };
-            self.calls.iter().filter(here).map(|call| call.facts.admitted_at).min().map_or(at, |low| low.min(at))
+            self.calls.iter().filter(here).map(|call| call.since).min().map_or(at, |low| low.min(at))
         };
         let lows: Vec<Time> = (0..lanes).map(low).collect();
         let needed = self.calls.iter().map(|call| call.position).chain(self.closing.iter().copied()).min();

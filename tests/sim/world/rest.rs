@@ -123,7 +123,10 @@ impl World {
                 Stage::Sent if process.calls[at].growing => {}
                 Stage::Sent if process.calls[at].has_room() => self.end(place, at, End::Complete),
                 Stage::Sent => self.end(place, at, End::Cut),
-                Stage::Waiting => drop(process.calls.swap_remove(at)),
+                Stage::Waiting => {
+                    let call = process.calls.swap_remove(at);
+                    process.finish(call.before, false);
+                }
                 Stage::Admitted => {}
             }
         }
@@ -149,7 +152,7 @@ impl World {
             let input = u64::try_from(tokens).unwrap_or(u64::MAX).min(1_000_000);
             let bill = Bill { input, output: 0 };
             if self.doors[place].process.as_ref().is_some_and(|process| process.calls.is_empty()) {
-                self.call(place, Wish { bound: bill, bill, ..wish }, 1);
+                self.call(place, Wish { bound: bill, bill, ..wish }, None);
             }
             self.round();
             let waits = |call: &super::call::Call| call.stage == Stage::Waiting;
@@ -177,7 +180,7 @@ impl World {
         self.doors[place].cut_off = true;
         self.clock.pass(ABANDON_AFTER + Duration::from_secs(1));
         if self.insist(other, wish) {
-            self.call(place, wish, 1);
+            self.call(place, wish, None);
         }
         self.doors[place].cut_off = false;
         if self.come_to_rest() {
@@ -191,7 +194,7 @@ impl World {
         for _ in 0..INSISTENCE {
             let calls = |world: &Self| world.doors[place].process.as_ref().map(|process| process.calls.len());
             match calls(self) {
-                Some(0) => drop(self.call(place, wish, 1)),
+                Some(0) => drop(self.call(place, wish, None)),
                 _ => self.admit(place, 0),
             }
             if self.passed > before {

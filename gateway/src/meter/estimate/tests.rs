@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use schemas::tokens::Completeness;
 
 use super::*;
-use crate::meter::{Answer, End, Meter};
+use crate::meter::{Answer, End, Framing, Meter};
 
 const BOTH: [Encoding; 2] = [Encoding::Cl100kBase, Encoding::O200kBase];
 
@@ -78,7 +78,7 @@ proptest! {
 
 #[test]
 fn an_unreported_answer_is_estimated_from_both_sides() {
-    let answer = Answer { api: Api::OpenAiChat, status: 200, stream: true, strip_usage: false };
+    let answer = Answer { api: Api::OpenAiChat, status: 200, framing: Framing::Events, strip_usage: false };
     let mut meter = Meter::new(answer);
     for word in ["Hello", ",", " world", "!"] {
         let frame = format!(

@@ -98,10 +98,7 @@ pub(crate) fn charged(tenant: &str, number: u32, user: &str, input: Option<u64>,
         call: Some(CallEnd {
             attempts: 1,
             outcome: Outcome::Complete,
-            accepted_at: second(i64::from(number)),
-            balance_age_ms: 0,
-            session_id: String::new(),
-            earlier: Vector::default(),
+            ..CallEnd::begun(second(i64::from(number)), 0, String::new())
         }),
     };
     Entry { recorded_at: second(i64::from(number) + 3), fact: Fact::Charged(Box::new(Charged { settled, charges })) }

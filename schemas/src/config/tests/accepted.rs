@@ -180,7 +180,7 @@ fn variables_expand_inside_values() {
 
 #[test]
 fn the_most_exact_route_is_found_in_any_order() {
-    let route = |name: &str| ModelRoute { name: name.into(), targets: Vec::new() };
+    let route = |name: &str| ModelRoute { name: name.into(), ..ModelRoute::default() };
     let names = ["*", "gpt-*", "gpt-5*", "gpt-5-mini", "claude-*"];
     let cases = [
         ("gpt-5-mini", Some("gpt-5-mini")),
@@ -199,6 +199,41 @@ fn the_most_exact_route_is_found_in_any_order() {
         assert_eq!(ModelRoute::find(&routes, "gpt-5-mini").map(|route| route.name.as_str()), Some("gpt-5-mini"));
     }
     assert_eq!(ModelRoute::find(&[route("a")], "b"), None);
+}
+
+#[test]
+fn routing_is_complete_once_it_is_read() {
+    let config = good(
+        "providers: [ { name: s, dialect: sandbox } ]
+limits: [ { name: l, unit: usd, amount: 1, window: day, mode: soft } ]
+models:
+  - { name: one, targets: [ { provider: s } ] }
+  - { name: two, targets: [ { provider: s }, { provider: s, model: b } ] }
+  - name: all
+    targets:
+      - { provider: s, weight: 70, priority: 1, cooldown: 0s, timeouts: { first_byte: 5s },
+          when: { tenant: acme, tag.env: prod-*, header.X-Tier: gold, left.l: 20% } }
+    sticky: { by: header:X-Session }
+    retry: { attempts: 4, on: [ rate_limit, limit, 529 ], backoff: 1s, within: 30s }",
+    );
+    let [one, two, all] = config.models.as_slice() else { panic!("three models") };
+    assert_eq!((one.retry.attempts, two.retry.attempts), (1, 3));
+    assert_eq!((&two.strategy, &two.targets[0]), (&Strategy::Priority, &Target::new("s".into(), None)));
+    assert_eq!(all.strategy, Strategy::Sticky(By::Header("x-session".into())));
+    let on = vec![Cause::RateLimit, Cause::Limit, Cause::Status(529)];
+    let (backoff, within) = (Duration::from_secs(1), Duration::from_secs(30));
+    assert_eq!(all.retry, Retry { attempts: 4, on, backoff, within });
+    let target = &all.targets[0];
+    assert_eq!((target.weight, target.priority, target.cooldown), (70, 1, Some(Duration::ZERO)));
+    assert_eq!(target.timeouts.over(&Timeouts::default()).first_byte, Duration::from_secs(5));
+    assert_eq!(target.timeouts.over(&Timeouts::default()).idle, Timeouts::default().idle);
+    assert_eq!(target.when[2], When::Header("x-tier".into(), "gold".into()));
+    assert_eq!(target.when[3], When::Left("l".into(), 20));
+    // A policy of a version that knew one target only is still one.
+    let old = r#"{"name":"m","targets":[{"provider":"s","model":null}]}"#;
+    let old: ModelRoute = serde_json::from_str(old).expect("an old route");
+    assert_eq!((old.retry.attempts, old.targets[0].weight), (1, 1));
+    assert!(!old.retry.follows(None, 0) && old.retry.follows(Cause::of_status(503), 503));
 }
 
 #[test]
@@ -259,4 +294,28 @@ fn the_default_file_works_with_nothing_else() {
     for mode in [Mode::Hard, Mode::Soft, Mode::Observe] {
         assert!(config.limits.iter().any(|limit| limit.mode == mode), "{mode:?}");
     }
+}
+
+#[test]
+fn a_preset_says_what_is_known_of_a_provider() {
+    let config = good(
+        "providers:
+  - { name: g, dialect: groq, api_key: k }
+  - { name: m, dialect: mistral, base_url: \"https://proxy.example/v1\", usage_in_stream: never }
+  - { name: o, dialect: ollama }
+  - { name: v, dialect: gemini, api_key: k, passthrough: true }
+  - { name: b, dialect: bedrock, base_url: \"https://bedrock-runtime.eu-west-1.amazonaws.com\", access_key_id: id, secret_access_key: very }
+  - { name: a, dialect: azure, base_url: \"https://x.openai.azure.com\", api_key: k, api_version: \"2026-01-01\" }
+",
+    );
+    let [groq, mistral, ollama, gemini, bedrock, azure] = config.providers.as_slice() else { panic!("{config:?}") };
+    let url = |provider: &Provider| provider.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert_eq!((groq.dialect, url(groq).as_str()), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
+    assert_eq!((url(mistral).as_str(), mistral.usage_in_stream), ("https://proxy.example/v1", UsageInStream::Never));
+    assert!(ollama.more.keyless && !groq.more.keyless && url(ollama).starts_with("http://127.0.0.1"));
+    assert_eq!((gemini.dialect, gemini.more.passthrough, groq.more.passthrough), (Dialect::Gemini, true, false));
+    let aws = bedrock.more.aws.as_ref().unwrap();
+    assert_eq!((aws.region.as_str(), aws.session_token.is_empty()), ("eu-west-1", true));
+    assert!(!format!("{bedrock:?}").contains("very"));
+    assert_eq!(azure.more.api_version.as_deref(), Some("2026-01-01"));
 }

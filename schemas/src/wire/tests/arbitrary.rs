@@ -170,7 +170,7 @@ any_of! {
 
     call_end = CallEnd {
         attempts: any::<u16>(), outcome: select(Outcome::ALL.to_vec()), accepted_at: time(), balance_age_ms: count(),
-        session_id: text(), earlier: vector(),
+        session_id: text(), earlier: vector(), earlier_cost: option::of(pico()), earlier_unknown: any::<bool>(),
     }
 
     settled = Settled {

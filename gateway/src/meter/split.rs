@@ -1,15 +1,21 @@
-//! Server-sent events, cut at blank lines and otherwise untouched.
+//! A stream, cut into its frames and otherwise untouched.
 //!
-//! Lines end in `\n`, `\r\n` or `\r`, mixed as they come. Only a frame that crosses chunks is copied, to be looked at; it is held
-//! back only where a frame may have to be withheld, else its pieces pass as they arrive. Above [`FRAME_MAX`] a frame passes
-//! without being looked at. Frames that follow each other in one chunk come out as one piece.
+//! What a frame is, the framing says: an event, a line, a binary message. Only a frame that crosses chunks is copied, to be looked
+//! at; it is held back only where a frame may have to be withheld, else its pieces pass as they arrive. Above [`FRAME_MAX`] a frame
+//! passes without being looked at. Frames that follow each other in one chunk come out as one piece.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
-use memchr::memchr2;
+use memchr::memchr;
 
-use super::{Frame, Seen, Tally, Verdict};
+use super::{Frame, Framing, Seen, Tally, Verdict};
+
+pub mod eventstream;
+pub(crate) mod sse;
+
+use eventstream::Lengths;
+use sse::Lines;
 
 /// The largest frame that is looked into.
 pub(super) const FRAME_MAX: usize = 1024 * 1024;
@@ -23,7 +29,7 @@ pub(super) struct Splitter {
     strip: bool,
     /// Whether each frame comes out by itself.
     each: bool,
-    lines: Lines,
+    cutter: Cutter,
     /// The beginning of a frame that is not finished.
     carry: Vec<u8>,
     /// Whether the unfinished frame is too large to be looked at.
@@ -33,14 +39,29 @@ pub(super) struct Splitter {
     stripped: bool,
 }
 
+/// Finds where frames end, across chunks.
+#[derive(Debug)]
+enum Cutter {
+    /// At blank lines.
+    Events(Lines),
+    /// At line feeds.
+    Lines,
+    /// Where their lengths say.
+    Messages(Lengths),
+}
+
 impl Splitter {
-    pub(super) const fn new(strip: bool) -> Self {
-        let lines = Lines { empty: true, after_cr: false };
+    pub(super) const fn new(framing: Framing, strip: bool) -> Self {
+        let cutter = match framing {
+            Framing::Lines => Cutter::Lines,
+            Framing::Messages => Cutter::Messages(Lengths::START),
+            Framing::Events | Framing::Whole => Cutter::Events(Lines::START),
+        };
         Self {
             hold: strip,
             strip,
             each: false,
-            lines,
+            cutter,
             carry: Vec::new(),
             oversize: false,
             first: true,
@@ -58,14 +79,16 @@ impl Splitter {
         let (mut given, mut start) = (0, 0);
         if self.is_behind_cr() && chunk.first() == Some(&b'\n') {
             // It still belongs to the frame before, and shares its fate.
-            self.lines.after_cr = false;
+            if let Cutter::Events(lines) = &mut self.cutter {
+                lines.after_cr = false;
+            }
             start = 1;
             if self.stripped {
                 out.push_back(Frame { bytes: chunk.slice(..start), verdict: Verdict::Strip });
                 given = start;
             }
         }
-        while let Some(end) = self.lines.frame_end(chunk, start) {
+        while let Some(end) = self.cutter.frame_end(chunk, start) {
             let (seen, carried) = self.finish(chunk.get(start..end).unwrap_or_default(), tally);
             self.stripped = self.verdict(seen) == Verdict::Strip;
             if let Some(bytes) = carried {
@@ -78,6 +101,11 @@ impl Splitter {
             }
             start = end;
         }
+        if self.cutter.is_lost() && !self.oversize {
+            tally.unreadable();
+            self.oversize = true;
+            self.release(out);
+        }
         let end = self.keep(chunk, start, tally, out);
         pass(chunk, given, end, out);
     }
@@ -88,7 +116,7 @@ impl Splitter {
         }
         let carry = std::mem::take(&mut self.carry);
         // A frame may lack its blank line at the very end; one that is cut says nothing.
-        let seen = tally.frame(self.data(&carry), true);
+        let seen = self.look(&carry, tally, true);
         if self.hold {
             out.push_back(Frame { bytes: Bytes::from(carry), verdict: self.verdict(seen) });
         }
@@ -96,12 +124,14 @@ impl Splitter {
 
     /// Whether what came out ends between two frames.
     pub(super) const fn between_frames(&self) -> bool {
-        !self.oversize && (self.hold || (self.carry.is_empty() && self.lines.empty))
+        let Cutter::Events(lines) = &self.cutter else { return false };
+        !self.oversize && (self.hold || (self.carry.is_empty() && lines.empty))
     }
 
     /// Whether what came ends between two frames with a `\r`, to which a `\n` would still belong.
     const fn is_behind_cr(&self) -> bool {
-        self.lines.after_cr && self.carry.is_empty() && !self.oversize
+        let Cutter::Events(lines) = &self.cutter else { return false };
+        lines.after_cr && self.carry.is_empty() && !self.oversize
     }
 
     const fn verdict(&self, seen: Seen) -> Verdict {
@@ -126,13 +156,13 @@ impl Splitter {
             return (Seen::Ordinary, held);
         }
         if self.carry.is_empty() {
-            let seen = tally.frame(self.data(piece), false);
+            let seen = self.look(piece, tally, false);
             self.first = false;
             return (seen, None);
         }
         self.carry.extend_from_slice(piece);
         let carry = std::mem::take(&mut self.carry);
-        let seen = tally.frame(self.data(&carry), false);
+        let seen = self.look(&carry, tally, false);
         self.first = false;
         if self.hold {
             return (seen, Some(Bytes::from(carry)));
@@ -151,20 +181,57 @@ impl Splitter {
         if self.carry.len() + tail.len() > FRAME_MAX {
             tally.too_large();
             self.oversize = true;
-            let carry = std::mem::take(&mut self.carry);
             // With something carried the frame began before this chunk, so nothing else of the chunk waits to come out.
-            if self.hold && !carry.is_empty() {
-                out.push_back(Frame { bytes: Bytes::from(carry), verdict: Verdict::Pass });
-            }
+            self.release(out);
             return chunk.len();
         }
         self.carry.extend_from_slice(tail);
         if self.hold { start } else { chunk.len() }
     }
 
-    /// The data of a frame.
-    fn data<'a>(&self, frame: &'a [u8]) -> Cow<'a, [u8]> {
-        data(if self.first { frame.strip_prefix(b"\xef\xbb\xbf").unwrap_or(frame) } else { frame })
+    /// Shows a frame to the tally. `tail` says that the stream ended before the frame did.
+    fn look(&self, frame: &[u8], tally: &mut Tally, tail: bool) -> Seen {
+        match &self.cutter {
+            Cutter::Events(_) => {
+                let first = self.first.then(|| frame.strip_prefix(b"\xef\xbb\xbf")).flatten();
+                tally.frame("", &sse::data(first.unwrap_or(frame)), tail)
+            }
+            Cutter::Lines => tally.frame("", frame, tail),
+            Cutter::Messages(_) => match eventstream::read(frame) {
+                Ok(message) if message.is_event() => tally.frame(message.kind, message.payload, tail),
+                Ok(message) => tally.fail(message.kind),
+                Err(_) => {
+                    if !tail {
+                        tally.unreadable();
+                    }
+                    Seen::Ordinary
+                }
+            },
+        }
+    }
+
+    /// Lets go of what was held back.
+    fn release(&mut self, out: &mut VecDeque<Frame>) {
+        let carry = std::mem::take(&mut self.carry);
+        if self.hold && !carry.is_empty() {
+            out.push_back(Frame { bytes: Bytes::from(carry), verdict: Verdict::Pass });
+        }
+    }
+}
+
+impl Cutter {
+    /// The end of the frame that goes on at `from`; nothing if it is not in this chunk.
+    fn frame_end(&mut self, chunk: &[u8], from: usize) -> Option<usize> {
+        match self {
+            Self::Events(lines) => lines.frame_end(chunk, from),
+            Self::Lines => memchr(b'\n', chunk.get(from..)?).map(|at| from + at + 1),
+            Self::Messages(lengths) => lengths.frame_end(chunk, from),
+        }
+    }
+
+    /// Whether nobody can say any more where frames end.
+    const fn is_lost(&self) -> bool {
+        matches!(self, Self::Messages(lengths) if lengths.lost)
     }
 }
 
@@ -172,66 +239,4 @@ fn pass(chunk: &Bytes, from: usize, to: usize, out: &mut VecDeque<Frame>) {
     if from < to {
         out.push_back(Frame { bytes: chunk.slice(from..to), verdict: Verdict::Pass });
     }
-}
-
-/// Where the lines of a stream end, across chunks.
-#[derive(Debug)]
-struct Lines {
-    /// Whether the line so far has no character.
-    empty: bool,
-    /// Whether the byte before was `\r`, to which a `\n` would still belong.
-    after_cr: bool,
-}
-
-impl Lines {
-    /// The end of the frame that goes on at `from`, behind its blank line; nothing if it is not in this chunk.
-    fn frame_end(&mut self, chunk: &[u8], from: usize) -> Option<usize> {
-        let mut at = from;
-        loop {
-            let rest = chunk.get(at..).unwrap_or_default();
-            let Some(next) = memchr2(b'\n', b'\r', rest) else {
-                if !rest.is_empty() {
-                    (self.empty, self.after_cr) = (false, false);
-                }
-                return None;
-            };
-            let cr = rest.get(next) == Some(&b'\r');
-            at += next + 1;
-            if next == 0 && !cr && self.after_cr {
-                self.after_cr = false;
-                continue;
-            }
-            let blank = next == 0 && self.empty;
-            (self.empty, self.after_cr) = (true, cr);
-            if blank {
-                if cr && chunk.get(at) == Some(&b'\n') {
-                    self.after_cr = false;
-                    at += 1;
-                }
-                return Some(at);
-            }
-        }
-    }
-}
-
-/// The data of a frame: its `data` lines, joined by line feeds.
-pub(crate) fn data(frame: &[u8]) -> Cow<'_, [u8]> {
-    let mut found: Option<Cow<'_, [u8]>> = None;
-    let mut rest = frame;
-    while !rest.is_empty() {
-        let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-        let (line, after) = rest.split_at(end);
-        rest = after.get(1..).unwrap_or_default();
-        let Some(value) = line.strip_prefix(b"data") else { continue };
-        let value = match value.split_first() {
-            Some((b':', value)) => value.strip_prefix(b" ").unwrap_or(value),
-            Some(_) => continue,
-            None => value,
-        };
-        found = Some(match found {
-            None => Cow::Borrowed(value),
-            Some(before) => Cow::Owned([before.as_ref(), b"\n", value].concat()),
-        });
-    }
-    found.unwrap_or_default()
 }

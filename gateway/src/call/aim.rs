@@ -1,0 +1,280 @@
+//! What a call is aimed at: the targets that take it, in order, and what it can use at most at the one whose turn it is.
+//!
+//! A body is read once for the first target, and again for a further one: keeping every call's tree until it is answered would take
+//! several times the memory of its body. Nothing is held, recorded or sent here.
+
+use std::{borrow::Cow, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::header;
+use schemas::{
+    bound::Bound,
+    config::{MOST_TARGETS, ModelRoute, Strategy, Target, Timeouts, UsageInStream},
+    error_code::ErrorCode,
+    event::Api,
+    json::Tree,
+    limit,
+    price::{self, CapField, Encoding, Key, ModelFacts},
+    tokens::{Part, Vector},
+};
+
+use super::{Arrival, OFFLOAD};
+use crate::{
+    admit::{bound_of, off_thread, tree_of},
+    carry::{self, Back, Going},
+    error::Fault,
+    health::Standing,
+    request::{Given, Parsed, read},
+    route::{self, Asker, Chance, Order, short},
+    upstream::Upstream,
+    way::Way,
+    worker::Worker,
+};
+
+/// What costs are compared by: a quarter of the body's bytes as input, and as much output as the call allows, up to this.
+const OUTPUT: u64 = 1_024;
+
+/// What a call asks for, where it goes, and the most it can use there.
+pub(super) struct Aim {
+    /// What the client asked for.
+    pub(super) asked: Arc<Parsed>,
+    /// What the provider is asked: the same, unless it speaks another dialect.
+    pub(super) parsed: Arc<Parsed>,
+    /// Where that goes and how its answer comes back, if the provider speaks another dialect.
+    pub(super) carried: Option<Box<(Way, Back)>>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) model: String,
+    pub(super) facts: ModelFacts,
+    pub(super) bound: Bound,
+    pub(super) timeouts: Timeouts,
+    /// Where what happens there is noted, if it is one of several targets.
+    pub(super) standing: Option<Arc<Standing>>,
+    /// The model that it is made with instead of the one that was asked for.
+    instead: Option<String>,
+}
+
+impl Aim {
+    /// The way of what the provider is asked.
+    pub(super) fn way<'a>(&'a self, arrival: &'a Arrival) -> &'a Way {
+        self.carried.as_ref().map_or(&arrival.way, |carried| &carried.0)
+    }
+}
+
+/// Where a target of a model is to be found: the place of the route among the models, and its own in the route.
+type Spot = (usize, usize);
+
+/// Looks at a body, on this thread if it is short, as if `instead` had been asked for, if that is given.
+pub(super) async fn aim(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    body: Bytes,
+    instead: Option<String>,
+) -> Result<(Aim, Order), Fault> {
+    if body.len() <= OFFLOAD {
+        return look(worker, arrival, &body, instead);
+    }
+    let (worker, arrival) = (Arc::clone(worker), arrival.clone());
+    off_thread(move || look(&worker, &arrival, &body, instead)).await
+}
+
+/// The same call at another of its targets.
+pub(super) async fn further(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim, spot: Spot) -> Result<Aim, Fault> {
+    let (asked, instead) = (Arc::clone(&aim.asked), aim.instead.clone());
+    let again = move |worker: &Worker, arrival: &Arrival| {
+        let tree = tree_of(arrival.way.api, asked.body())?;
+        there(worker, arrival, (&asked, &tree), instead, spot)
+    };
+    if aim.asked.body().len() <= OFFLOAD {
+        return again(worker, arrival);
+    }
+    let (worker, arrival) = (Arc::clone(worker), arrival.clone());
+    off_thread(move || again(&worker, &arrival)).await
+}
+
+/// Reads a body once for all that is asked of it: what is acted on, where it goes, and with that its bound.
+fn look(worker: &Worker, arrival: &Arrival, body: &Bytes, instead: Option<String>) -> Result<(Aim, Order), Fault> {
+    let stated =
+        arrival.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (parsed, tree) = parse(&arrival.way, body, stated)?;
+    let order = order(worker, arrival, &parsed, instead.as_deref().unwrap_or(&parsed.model))?;
+    let spot = (order.route, order.turn(0).unwrap_or_default());
+    let aim = there(worker, arrival, (&Arc::new(parsed), &tree), instead, spot)?;
+    Ok((aim, order))
+}
+
+fn parse<'b>(way: &Way, body: &'b Bytes, content_type: &str) -> Result<(Parsed, Tree<'b>), Fault> {
+    let given = Given { model: way.model.as_deref(), streams: way.streams, content_type };
+    read(way.api, body, &given).map_err(|problem| Fault::new(problem.code, problem.message))
+}
+
+/// The order of the targets of a model for a call; there is at least one.
+fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Result<Order, Fault> {
+    // What names no model goes where `target` says, and there is one such place.
+    if matches!(arrival.way.api, Api::Passthrough | Api::OpenAiResponsesRetrieve) {
+        return Ok(Order::one(usize::MAX));
+    }
+    let models = &arrival.view.policy.models;
+    let Some((place, route)) = ModelRoute::place(models, name).and_then(|place| Some((place, models.get(place)?)))
+    else {
+        let message = format!("`{}` is not among the models of this gateway", short(name));
+        return Err(Fault::new(ErrorCode::UnknownModel, message));
+    };
+    // What cannot be asked is told when it is aimed at.
+    if let [only] = route.targets.as_slice()
+        && only.when.is_empty()
+    {
+        return Ok(Order::one(place));
+    }
+    let asker = Asker { call: arrival.call, subject: &arrival.subject, headers: &arrival.head.headers };
+    let serves = |target: &Target| destination(worker, &arrival.way, target, name).is_ok();
+    let at = Instant::now();
+    let mut chances = [Chance::default(); MOST_TARGETS];
+    for ((spot, target), chance) in route.targets.iter().enumerate().zip(&mut chances) {
+        let model = target.model.as_deref().unwrap_or(name);
+        let left = |limit: &str| {
+            let of = limit::Target { subject: &arrival.subject, provider: &target.provider, model };
+            worker.shared.limits.left(limit, of, arrival.accepted_at)
+        };
+        chance.serves = serves(target) && route::takes(target, &asker, left);
+        let standing = arrival.view.standings.get(place).and_then(|standings| standings.get(spot));
+        chance.seen = standing.map(|standing| standing.seen(parsed.stream, at)).unwrap_or_default();
+        if matches!(route.strategy, Strategy::LeastCost) {
+            chance.cost = cost(arrival, parsed, &target.provider, model);
+        }
+    }
+    let order = route::order(place, route, &asker, &chances);
+    match route.targets.first() {
+        _ if order.len() > 0 => Ok(order),
+        Some(first) if !route.targets.iter().any(serves) => {
+            destination(worker, &arrival.way, first, name).map(|_| Order::one(place))
+        }
+        _ => {
+            let message = format!("`{}` is served here, but not to this call", short(name));
+            Err(Fault::new(ErrorCode::NoTarget, message))
+        }
+    }
+}
+
+/// What a call of about this size costs, to compare targets by.
+fn cost(arrival: &Arrival, parsed: &Parsed, provider: &str, model: &str) -> Option<i128> {
+    let key = Key { provider, vendor: arrival.way.api.vendor(), model, tier: "", at: arrival.accepted_at };
+    let vector = Vector {
+        uncached_input: parsed.body().len() as u64 / 4 + 1,
+        output: parsed.output_cap().unwrap_or(OUTPUT).min(OUTPUT),
+        ..Vector::default()
+    };
+    let charges = price::rate(Some(&arrival.view.book), &key, "", &[Part { model: None, vector }]);
+    price::cost(&charges).ok().map(|cost| cost.0)
+}
+
+/// A call at one target.
+fn there(
+    worker: &Worker,
+    arrival: &Arrival,
+    (parsed, tree): (&Arc<Parsed>, &Tree<'_>),
+    instead: Option<String>,
+    (place, spot): Spot,
+) -> Result<Aim, Fault> {
+    let view = &arrival.view;
+    let name = instead.as_deref().unwrap_or(&parsed.model);
+    let target = target_of(worker, arrival, name, (place, spot))?;
+    let upstream = Arc::clone(destination(worker, &arrival.way, &target, name)?);
+    let model = target.model.as_deref().unwrap_or(name).to_owned();
+    let (asked, mut parsed, mut carried) = (Arc::clone(parsed), Arc::clone(parsed), None);
+    let at = (upstream.provider.name.as_str(), model.as_str(), arrival.accepted_at);
+    let facts = |api: Api| view.book.facts(&upstream.provider.name, api.vendor(), &model);
+    let (facts, bound) = if speaks(&arrival.way, &upstream) {
+        let (api, facts) = (arrival.way.api, facts(arrival.way.api));
+        (facts, bound_of(api, tree, &view.book, at, &facts, Encoding::None)?)
+    } else {
+        let (way, sent, back) = carry(arrival, &asked, &upstream, &model, facts)?;
+        let (read, tree) = parse(&way, &sent, "application/json")?;
+        let facts = facts(way.api);
+        let bound = bound_of(way.api, &tree, &view.book, at, &facts, Encoding::None)?;
+        (parsed, carried) = (Arc::new(read), Some(Box::new((way, back))));
+        (facts, bound)
+    };
+    let timeouts = target.timeouts.over(&upstream.provider.timeouts);
+    let standing = view.standings.get(place).and_then(|standings| standings.get(spot)).map(Arc::clone);
+    Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, standing, instead })
+}
+
+/// The request as it goes to a provider of another dialect.
+fn carry(
+    arrival: &Arrival,
+    asked: &Parsed,
+    upstream: &Upstream,
+    model: &str,
+    facts: impl Fn(Api) -> ModelFacts,
+) -> Result<(Way, Bytes, Back), Fault> {
+    let provider = &upstream.provider;
+    let api = carry::api(provider.dialect);
+    let known = facts(api);
+    let going = Going {
+        dialect: provider.dialect,
+        model,
+        max_output: known.max_output_tokens,
+        old_cap: known.cap_field == CapField::MaxTokens,
+        ask_usage: provider.usage_in_stream == UsageInStream::Ask,
+        call: arrival.call,
+        at: arrival.accepted_at,
+    };
+    let carried = carry::over(asked, &going).ok_or_else(|| other_dialect(upstream, model))??;
+    Ok((carried.way, carried.body, carried.back))
+}
+
+/// The target that a call goes to: of its model, or the one that it names, or the one that has what it asks for.
+fn target_of<'v>(
+    worker: &Worker,
+    arrival: &'v Arrival,
+    name: &str,
+    (place, spot): Spot,
+) -> Result<Cow<'v, Target>, Fault> {
+    let (way, models) = (&arrival.way, &arrival.view.policy.models);
+    match way.api {
+        Api::Passthrough => Ok(Cow::Owned(Target::new(way.provider.clone().unwrap_or_default(), None))),
+        // A response is where it was made; it names no model.
+        Api::OpenAiResponsesRetrieve => {
+            let serves =
+                |provider: &str| worker.upstreams.get(provider).is_some_and(|upstream| upstream.serves(way.dialect()));
+            Ok(Cow::Owned(Target::new(route::any(models, serves)?.to_owned(), Some(String::new()))))
+        }
+        _ => models
+            .get(place)
+            .and_then(|route| route.targets.get(spot))
+            .map(Cow::Borrowed)
+            .ok_or_else(|| Fault::new(ErrorCode::UnknownModel, format!("`{}` goes nowhere", short(name)))),
+    }
+}
+
+/// The provider of a target, or why it cannot be asked.
+fn destination<'w>(worker: &'w Worker, way: &Way, target: &Target, name: &str) -> Result<&'w Arc<Upstream>, Fault> {
+    let Some(upstream) = worker.upstreams.get(&target.provider) else {
+        let message = format!("this gateway has no provider `{}`", short(&target.provider));
+        let code = if way.api == Api::Passthrough { ErrorCode::NoPassthrough } else { ErrorCode::ProviderUnreachable };
+        return Err(Fault::new(code, message).never());
+    };
+    if way.api == Api::Passthrough && !upstream.provider.more.passthrough {
+        let message =
+            format!("say `passthrough: true` at provider `{}` in this gateway's configuration", target.provider);
+        return Err(Fault::new(ErrorCode::NoPassthrough, message));
+    }
+    if !speaks(way, upstream) && !carry::can(way.api, upstream.provider.dialect) {
+        return Err(other_dialect(upstream, name));
+    }
+    if !upstream.has_key() {
+        let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
+        return Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never());
+    }
+    Ok(upstream)
+}
+
+fn other_dialect(upstream: &Upstream, name: &str) -> Fault {
+    let other = upstream.provider.dialect.name();
+    Fault::new(ErrorCode::UnknownModel, format!("`{}` is served in the dialect of {other} only", short(name)))
+}
+
+/// Whether a provider takes calls of an API as they come.
+fn speaks(way: &Way, upstream: &Upstream) -> bool {
+    way.api == Api::Passthrough || upstream.speaks(way.dialect())
+}

@@ -1,0 +1,284 @@
+//! The attempts of a call: one target after the other, until one answers or none is left to be tried.
+//!
+//! Each attempt is admitted, recorded, sent and charged by itself; a next one takes its own holds or is not made. It follows only
+//! before the first token, for the causes that the model names, so often and so long as it says. To another target it goes at once, to
+//! the same one again after a pause, which is as long as the target asked for if that is short. What the client is told in the end is
+//! what the last attempt came to, or the first refusal if there was none.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use schemas::{
+    config::{Cause, Retry, UsageInStream},
+    error_code::ErrorCode,
+    id::CallId,
+    limit::OnExceed,
+    time::now,
+};
+
+use super::{
+    Arrival,
+    aim::{self, Aim},
+};
+use crate::{
+    admit::NotAdmitted,
+    attempt::Attempt,
+    error::Fault,
+    heading::{self, Failed, Plan},
+    request::{Cap, Edits},
+    route::{self, Order},
+    settlement::End,
+    worker::Worker,
+};
+
+/// The header that tells a client that the output of its call was capped.
+const CAPPED: HeaderName = HeaderName::from_static("x-tollgate-capped");
+/// The headers that tell a client which model its call was made with instead, and which limit said so.
+const DOWNGRADED: HeaderName = HeaderName::from_static("x-tollgate-downgraded");
+const DOWNGRADED_BY: HeaderName = HeaderName::from_static("x-tollgate-downgraded-by");
+/// The headers that say who answered, and at the how manieth attempt, if not at the first.
+const SERVED_BY: HeaderName = HeaderName::from_static("x-tollgate-served-by");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+
+/// The longest that a call waits because a target asks it to; one that asks for more is not tried again.
+const MOST_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// The longest pause before a target is asked again.
+const MOST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What came of the targets of a model.
+enum Came {
+    Answered(Response<Body>),
+    /// The last attempt failed.
+    Failed(Box<Failed>),
+    /// Not one was admitted.
+    Refused(Box<NotAdmitted>),
+}
+
+/// Makes a call, or, where a limit that is reached says so, once as if another model had been asked for.
+pub(super) async fn answer(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    aim: Aim,
+    order: Order,
+) -> Result<Response<Body>, Fault> {
+    let body = aim.asked.body().clone();
+    let first = match over(worker, arrival, aim, order).await? {
+        Came::Answered(response) => return Ok(response),
+        Came::Failed(failed) => return failed.told(arrival.call).await,
+        Came::Refused(first) => first,
+    };
+    let reached = matches!(first.refusal.code, ErrorCode::HardLimitReached | ErrorCode::SoftLimitReached);
+    let OnExceed::Downgrade(model) = &first.refusal.on_exceed else { return Err(first.tell(worker)) };
+    // Where that model cannot be asked this call, the client is told why its own could not.
+    let other = aim::aim(worker, arrival, body, Some(model.clone())).await.ok().filter(|_| reached);
+    let Some((aim, order)) = other else { return Err(first.tell(worker)) };
+    // The call was not refused, and would have been.
+    first.observe(worker);
+    match over(worker, arrival, aim, order).await? {
+        Came::Answered(mut response) => {
+            set(response.headers_mut(), DOWNGRADED, model);
+            set(response.headers_mut(), DOWNGRADED_BY, &first.refusal.limit);
+            Ok(response)
+        }
+        Came::Failed(failed) => failed.told(arrival.call).await,
+        Came::Refused(second) => Err(second.tell(worker)),
+    }
+}
+
+/// Tries the targets of a model in their order.
+async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Order) -> Result<Came, Fault> {
+    // What goes to no model's targets is tried once.
+    let once = Retry::default();
+    let retry = arrival.view.policy.models.get(order.route).map_or(&once, |route| &route.retry);
+    let mut tries = Tries { retry, order, turn: 0, made: 0, left_out: 0, rest: Duration::ZERO };
+    let mut failed: Option<Box<Failed>> = None;
+    let mut first_refusal: Option<Box<NotAdmitted>> = None;
+    loop {
+        let before = failed.as_mut().and_then(|failed| failed.attempt());
+        match arrival.candidate(&aim).admit(worker, before).await {
+            Ok(Ok((attempt, cap))) => {
+                // With it goes the answer that nobody will be told.
+                drop(failed.take());
+                if let Some(not) = first_refusal.take() {
+                    not.observe(worker);
+                }
+                tries.made += 1;
+                match attempt_at(worker, arrival, &aim, (attempt, cap), &tries).await {
+                    Ok(response) => return Ok(Came::Answered(response)),
+                    Err(mut next) => {
+                        tries.note(&next);
+                        served_by(&mut next.beside, &aim.upstream.provider.name, &aim.model, tries.made);
+                        let follows = failed.insert(next).may_be_followed(tries.retry);
+                        if !follows {
+                            break;
+                        }
+                    }
+                }
+            }
+            Ok(Err(not)) if failed.is_some() => {
+                tries.leave_out();
+                not.observe(worker);
+            }
+            Ok(Err(not)) => {
+                tries.leave_out();
+                first_refusal.get_or_insert(not);
+                if !tries.retry.on.contains(&Cause::Limit) {
+                    break;
+                }
+            }
+            Err(fault) if failed.is_none() => return Err(fault),
+            Err(_) => break,
+        }
+        match tries.next(worker, arrival, &aim).await {
+            Some(next) => aim = next,
+            None => break,
+        }
+    }
+    match (failed, first_refusal) {
+        (Some(failed), _) => Ok(Came::Failed(failed)),
+        (None, Some(first)) => Ok(Came::Refused(first)),
+        (None, None) => Err(Fault::new(ErrorCode::TooBusy, "the call could not be made; try again")),
+    }
+}
+
+/// Makes one attempt that has been admitted.
+async fn attempt_at(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    aim: &Aim,
+    (mut attempt, cap): (Attempt, Option<Cap>),
+    tries: &Tries<'_>,
+) -> Result<Response<Body>, Box<Failed>> {
+    if attempt.admitted().await.is_err() {
+        drop(attempt.settle(End::NotSent, None));
+        let fault = Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again");
+        return Err(Failed::ours(attempt, fault, &aim.upstream));
+    }
+    if tries.may_go_on() {
+        attempt.may_go_on();
+    }
+    attempt.rides(aim.standing.as_ref().map(|standing| standing.ride(aim.parsed.stream, std::time::Instant::now())));
+    let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
+    let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
+    let edits = Edits { model, ask_usage, cap };
+    let plan = Plan::new(worker, &aim.timeouts, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
+    let body = aim.parsed.edit(&edits);
+    let carried = aim.carried.as_deref();
+    let head = carried.map(|(_, back)| back.head(&arrival.head));
+    let to = (aim.way(arrival), head.as_ref().unwrap_or(&arrival.head));
+    let comes_back = |failed: Box<Failed>| failed.carried(carried.map(|(_, back)| back.clone()));
+    let heading = heading::send(&aim.upstream, attempt, plan, to, body).await.map_err(comes_back)?;
+    let answered = heading::answer(heading, arrival.call, &aim.upstream, tries.retry).await;
+    let mut response = answered.map_err(comes_back)?;
+    if let Some((_, back)) = carried {
+        // Its attempt is over, or goes on by itself: what cannot be translated is told, and not tried again.
+        let carried = back.clone().answer(response).await;
+        response = carried.map_err(|fault| Failed::after(fault, &aim.upstream))?;
+    }
+    let headers = response.headers_mut();
+    if let Some(cap) = cap {
+        headers.insert(CAPPED, HeaderValue::from(cap.tokens));
+    }
+    served_by(headers, &aim.upstream.provider.name, &aim.model, tries.made);
+    Ok(response)
+}
+
+/// Says who answered.
+fn served_by(headers: &mut HeaderMap, provider: &str, model: &str, attempts: u16) {
+    let mut who = String::with_capacity(provider.len() + 1 + model.len());
+    who.extend([provider, "/", model]);
+    if let Ok(value) = HeaderValue::try_from(who) {
+        headers.insert(SERVED_BY, value);
+    }
+    if attempts > 1 {
+        headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// How far a call is with the targets of its model. There are at most `retry.attempts` attempts, and each target is left out once.
+struct Tries<'a> {
+    retry: &'a Retry,
+    order: Order,
+    /// Whose turn it is, counted over all rounds.
+    turn: usize,
+    made: u16,
+    /// The places that are not tried again, a bit each.
+    left_out: u16,
+    /// How long the targets asked to be left alone.
+    rest: Duration,
+}
+
+impl Tries<'_> {
+    /// Whether another attempt could follow the one that is made.
+    fn may_go_on(&self) -> bool {
+        self.made < self.retry.attempts
+    }
+
+    /// The target whose turn it is is not asked again.
+    fn leave_out(&mut self) {
+        if let Some(place) = self.order.turn(self.turn) {
+            self.left_out |= 1 << place;
+        }
+    }
+
+    /// Takes note of how an attempt failed.
+    fn note(&mut self, failed: &Failed) {
+        match failed.retry_after {
+            Some(wait) if wait > MOST_RETRY_AFTER => self.leave_out(),
+            Some(wait) => self.rest = self.rest.max(wait),
+            // Nothing changes before somebody changes our key there.
+            None if failed.cause == Some(Cause::Credentials) => self.leave_out(),
+            None => {}
+        }
+    }
+
+    /// The next target and what the call can use there, when it may be asked; nothing if no other attempt is made.
+    async fn next(&mut self, worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim) -> Option<Aim> {
+        while let Some((place, wait)) = self.next_turn(arrival.call) {
+            let spent = now().since(arrival.accepted_at);
+            if spent.saturating_add(wait) > self.retry.within {
+                return None;
+            }
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            match aim::further(worker, arrival, aim, (self.order.route, place)).await {
+                Ok(aim) => return Some(aim),
+                Err(_) => self.leave_out(),
+            }
+        }
+        None
+    }
+
+    /// The place of the next target, and how long to wait for it.
+    fn next_turn(&mut self, call: CallId) -> Option<(usize, Duration)> {
+        if self.made >= self.retry.attempts {
+            return None;
+        }
+        let len = self.order.len();
+        for turn in self.turn + 1..=self.turn + len {
+            let place = self.order.turn(turn)?;
+            if self.left_out & (1 << place) != 0 {
+                continue;
+            }
+            self.turn = turn;
+            let round = u32::try_from(turn / len).unwrap_or(u32::MAX);
+            if round == 0 {
+                return Some((place, Duration::ZERO));
+            }
+            let longest = self.retry.backoff.saturating_mul(1 << (round - 1).min(8)).min(MOST_BACKOFF);
+            let half = u64::try_from(longest.as_millis() / 2).unwrap_or(u64::MAX);
+            // Half of it by lot, so that calls that failed together do not come again together.
+            let backoff = Duration::from_millis(half + route::drawn(call, self.made, half + 1));
+            return Some((place, backoff.max(std::mem::take(&mut self.rest))));
+        }
+        None
+    }
+}

@@ -1,0 +1,67 @@
+//! Cohere's chat, of both versions, its embeddings and its reranking.
+//!
+//! What is charged are the billed units, which can be far less than the tokens beside them. Search units are no tokens and are kept
+//! in the raw usage.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use schemas::{
+    json::{Kind, Value},
+    tokens::Vector,
+};
+
+use super::{
+    fold::{Reported, Unreadable},
+    shape::{Mark, Shape, at, in_front, verbatim},
+};
+use crate::json;
+
+/// An answer, or the last event of a streamed one, of either version.
+pub(super) static CHAT: Shape = Shape {
+    text: LazyLock::new(|| vec![Finder::new("\"text\""), Finder::new("\"arguments\""), Finder::new("\"thinking\"")]),
+    sign: Some("\"billed_units\""),
+    id: &[&["id"], &["response_id"], &["generation_id"]],
+    model: &[],
+    tier: &[],
+    usage: &[&["delta", "usage"], &["usage"], &["response", "meta"], &["meta"]],
+    error: &[],
+    read,
+    raw: verbatim,
+    mark: |_, event| {
+        let is = |name: &str, value: &str| {
+            at(event, &[name]).is_some_and(|found| found.text().is_some_and(|text| text == *value))
+        };
+        let ends = at(event, &["is_finished"]).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
+        if is("type", "message-end") || ends { Mark::Last } else { Mark::None }
+    },
+    background: in_front,
+};
+
+/// Vectors and rankings.
+pub(super) static UNITS: Shape = Shape {
+    text: LazyLock::new(Vec::new),
+    sign: None,
+    id: &[&["id"]],
+    model: &[],
+    tier: &[],
+    usage: &[&["meta", "billed_units"]],
+    error: &[],
+    read,
+    raw: verbatim,
+    mark: |_, _| Mark::None,
+    background: in_front,
+};
+
+fn read(usage: Value<'_>) -> Result<Option<Reported>, Unreadable> {
+    let named = json::members(usage, &["billed_units", "tokens"]).ok_or(Unreadable)?;
+    let units = named.value(0).or_else(|| named.value(1)).unwrap_or(usage);
+    let named =
+        json::members(units, &["input_tokens", "output_tokens", "image_tokens", "search_units"]).ok_or(Unreadable)?;
+    if (0..=3).all(|place| named.value(place).is_none()) {
+        return Ok(None);
+    }
+    let count = |place| named.count(place).unwrap_or(0);
+    let vector = Vector { uncached_input: count(0).saturating_add(count(2)), output: count(1), ..Vector::default() };
+    Ok(Some(Reported::of(vector, !(0..=3).any(|place| named.miscounts(place)))))
+}

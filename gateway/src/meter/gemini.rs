@@ -1,0 +1,125 @@
+//! Gemini's `generateContent` and embeddings, at Google AI and at Vertex.
+//!
+//! Every document of a stream has all counts so far; the last one counts, and what is absent there is none. The prompt includes what
+//! was cached and leaves out what tools added; the output leaves out thoughts, which are billed as output. Some servers send
+//! enums as numbers, so a modality is a name or its number.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use schemas::{
+    json::{Kind, Value},
+    tokens::Vector,
+};
+
+use super::{
+    fold::{Reported, Unreadable, take},
+    shape::{Mark, Shape, at, in_front, verbatim},
+};
+use crate::json;
+
+/// An answer, or a document of a streamed one.
+pub(super) static CONTENT: Shape = Shape {
+    text: LazyLock::new(|| vec![Finder::new("\"text\"")]),
+    sign: None,
+    id: &[&["responseId"]],
+    model: &[&["modelVersion"]],
+    tier: &[&["usageMetadata", "trafficType"], &["usageMetadata", "serviceTier"]],
+    usage: &[&["usageMetadata"]],
+    error: &[&["error"]],
+    read: |usage| read(usage, true),
+    raw: verbatim,
+    mark: |_, document| if is_final(document) { Mark::Finished } else { Mark::None },
+    background: in_front,
+};
+
+/// Vectors. Vertex's `predict` counts the tokens of each text apart; some models report nothing.
+pub(super) static EMBEDDINGS: Shape = Shape {
+    text: LazyLock::new(Vec::new),
+    sign: None,
+    id: &[],
+    model: &[],
+    tier: &[&["usageMetadata", "trafficType"]],
+    usage: &[&["usageMetadata"], &["predictions"]],
+    error: &[&["error"]],
+    read: |usage| if usage.items().is_some() { predictions(usage) } else { read(usage, false) },
+    raw: |usage| match predictions(usage) {
+        Ok(Some(reported)) => format!("{{\"token_count\":{}}}", reported.vector.uncached_input),
+        _ => verbatim(usage),
+    },
+    mark: |_, _| Mark::None,
+    background: in_front,
+};
+
+/// Whether a document says why the answer ends, or why there is none.
+fn is_final(document: Value<'_>) -> bool {
+    let ends = |candidate: Value<'_>| at(candidate, &["finishReason"]).is_some();
+    let candidates = at(document, &["candidates"]).and_then(Value::items);
+    candidates.is_some_and(|mut candidates| candidates.any(ends))
+        || at(document, &["promptFeedback", "blockReason"]).is_some()
+}
+
+const NAMES: [&str; 10] = [
+    "promptTokenCount",
+    "toolUsePromptTokenCount",
+    "cachedContentTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "promptTokensDetails",
+    "toolUsePromptTokensDetails",
+    "cacheTokensDetails",
+    "candidatesTokensDetails",
+    "totalTokenCount",
+];
+
+fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, Unreadable> {
+    let named = json::members(usage, &NAMES).ok_or(Unreadable)?;
+    if (0..=4).chain([9]).all(|place| named.value(place).is_none()) {
+        return Ok(None);
+    }
+    let exact = !(0..=4).any(|place| named.miscounts(place));
+    let count = |place| named.count(place).unwrap_or(0);
+    let sound = |place| named.value(place).map_or(0, audio);
+    let (prompt, tools, cached) = (count(0), count(1), count(2));
+    let thoughts = count(4);
+    let (cache_read, rest) = take(cached, prompt);
+    // What of the sound was cached is counted there.
+    let heard = sound(5).saturating_sub(sound(7)).saturating_add(sound(6));
+    let (audio_input, uncached_input) = take(heard, rest.saturating_add(tools));
+    let (audio_output, text) = take(sound(8), count(3));
+    let vector = Vector {
+        uncached_input,
+        cache_read,
+        audio_input,
+        audio_output,
+        output: text.saturating_add(thoughts),
+        reasoning: thoughts,
+        ..Vector::default()
+    };
+    let says = named.value(0).is_some() || !output && named.value(9).is_some();
+    Ok(Some(Reported::of(vector, says && exact)))
+}
+
+/// The tokens of sound in a list of counts by modality.
+fn audio(details: Value<'_>) -> u64 {
+    let is_audio = |value: Value<'_>| match value.kind() {
+        Kind::Text(name) => name == *"AUDIO",
+        Kind::Number(number) => number == "4",
+        _ => false,
+    };
+    let count = |item: Value<'_>| {
+        let named = json::members(item, &["modality", "tokenCount"])?;
+        named.value(0).filter(|modality| is_audio(*modality)).and_then(|_| named.count(1))
+    };
+    details.items().into_iter().flatten().filter_map(count).fold(0, u64::saturating_add)
+}
+
+fn predictions(list: Value<'_>) -> Result<Option<Reported>, Unreadable> {
+    let mut sum = None;
+    for prediction in list.items().ok_or(Unreadable)? {
+        let statistics = at(prediction, &["embeddings", "statistics"]);
+        let count = statistics.and_then(|statistics| json::members(statistics, &["token_count"])?.count(0));
+        sum = count.map(|count| sum.unwrap_or(0_u64).saturating_add(count)).or(sum);
+    }
+    Ok(sum.map(|uncached_input| Reported::of(Vector { uncached_input, ..Vector::default() }, true)))
+}

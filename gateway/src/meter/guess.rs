@@ -1,0 +1,84 @@
+//! An answer of an API that is not known: its usage, where it comes in an envelope that is.
+//!
+//! The first document whose members are those of a known dialect decides how the rest is read. What is not recognised is not
+//! reported, and never nothing.
+
+use schemas::json::{Tree, Value};
+
+use super::{
+    Seen,
+    anthropic_messages::Messages,
+    bedrock, cohere,
+    fold::{Fold, Unreadable},
+    gemini, ollama,
+    openai_chat::Chat,
+    openai_responses,
+    shape::{Shaped, at},
+    tally::{Counts, Facts},
+};
+
+/// What was recognised so far.
+#[derive(Debug, Default)]
+pub(super) struct Guess(Option<Box<dyn Fold>>);
+
+impl Guess {
+    fn look(&mut self, document: Value<'_>) {
+        if self.0.is_none() {
+            self.0 = recognised(document);
+        }
+    }
+}
+
+impl Fold for Guess {
+    fn event(&mut self, facts: &mut Facts, name: &str, data: &[u8]) -> Result<Seen, Unreadable> {
+        if self.0.is_none()
+            && let Ok(tree) = Tree::read_answer(data)
+        {
+            self.look(tree.root());
+        }
+        match &mut self.0 {
+            Some(fold) => fold.event(facts, name, data),
+            None => Ok(Seen::Ordinary),
+        }
+    }
+
+    fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
+        self.look(document);
+        self.0.as_mut().map_or(Ok(()), |fold| fold.whole(facts, document))
+    }
+
+    fn counts(&self, facts: &Facts) -> Counts {
+        self.0.as_ref().map_or(Counts::None, |fold| fold.counts(facts))
+    }
+
+    fn has_ended(&self) -> bool {
+        // Where nothing says how an answer ends, that its body ended is all that can be known.
+        self.0.as_ref().is_none_or(|fold| fold.has_ended())
+    }
+}
+
+/// Who reads documents like this one.
+fn recognised(document: Value<'_>) -> Option<Box<dyn Fold>> {
+    let has = |path: &[&str]| at(document, path).is_some();
+    let kind = at(document, &["type"]).and_then(Value::word);
+    let fold: Box<dyn Fold> = if has(&["usageMetadata"]) {
+        Box::new(Shaped::new(&gemini::CONTENT))
+    } else if has(&["response", "usage"]) || kind.as_deref().is_some_and(|kind| kind.starts_with("response.")) {
+        Box::new(Shaped::new(&openai_responses::RESPONSE))
+    } else if matches!(kind.as_deref(), Some("message_start" | "message")) {
+        Box::new(Messages::default())
+    } else if has(&["usage", "inputTokens"]) {
+        Box::new(Shaped::new(&bedrock::CONVERSE))
+    } else if has(&["usage", "billed_units"]) || has(&["delta", "usage", "billed_units"]) {
+        Box::new(Shaped::new(&cohere::CHAT))
+    } else if has(&["meta", "billed_units"]) {
+        Box::new(Shaped::new(&cohere::UNITS))
+    } else if has(&["prompt_eval_count"]) || has(&["eval_count"]) {
+        Box::new(Shaped::new(&ollama::CHAT))
+    } else if has(&["usage"]) || has(&["choices"]) || has(&["x_groq"]) {
+        Box::new(Chat::default())
+    } else {
+        return None;
+    };
+    Some(fold)
+}

@@ -1,0 +1,51 @@
+//! Ollama's own chat and generate: one document, or a line for each piece.
+//!
+//! The counts stand in the document itself, in the last one of a stream. A prompt that was still in memory is not counted, so an answer
+//! without its count says only what it put out.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use schemas::{
+    json::{Kind, Value},
+    tokens::Vector,
+};
+
+use super::{
+    fold::{Reported, Unreadable},
+    shape::{Mark, Shape, WHOLE, at, in_front},
+};
+use crate::json;
+
+const NAMES: [&str; 2] = ["prompt_eval_count", "eval_count"];
+
+/// An answer, or a piece of it.
+pub(super) static CHAT: Shape = Shape {
+    text: LazyLock::new(|| ["\"content\"", "\"thinking\"", "\"response\""].map(Finder::new).into()),
+    sign: None,
+    id: &[],
+    model: &[&["model"]],
+    tier: &[],
+    usage: &[WHOLE],
+    error: &[&["error"]],
+    read,
+    raw: |document| {
+        let named = NAMES.iter().filter_map(|name| Some(format!("\"{name}\":{}", at(document, &[name])?.raw())));
+        format!("{{{}}}", named.collect::<Vec<_>>().join(","))
+    },
+    mark: |_, piece| {
+        let done = at(piece, &["done"]).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
+        if done { Mark::Last } else { Mark::None }
+    },
+    background: in_front,
+};
+
+fn read(document: Value<'_>) -> Result<Option<Reported>, Unreadable> {
+    let named = json::members(document, &NAMES).ok_or(Unreadable)?;
+    let (input, output) = (named.count(0), named.count(1));
+    if input.is_none() && output.is_none() {
+        return Ok(None);
+    }
+    let vector = Vector { uncached_input: input.unwrap_or(0), output: output.unwrap_or(0), ..Vector::default() };
+    Ok(Some(Reported::of(vector, input.is_some() && output.is_some())))
+}

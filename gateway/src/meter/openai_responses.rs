@@ -1,0 +1,40 @@
+//! OpenAI's responses, and what others send in that dialect.
+//!
+//! Usage stands in the response object, which a stream repeats within its events and which is final in the last one. A response
+//! that is worked on in the background has none at first; whoever asks for it later is told, as often as he asks.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use schemas::json::{Kind, Value};
+
+use super::{
+    openai_usage,
+    shape::{Mark, Shape, at, verbatim},
+};
+use crate::json;
+
+/// A response, whole or within the events of a stream.
+pub(super) static RESPONSE: Shape = Shape {
+    // Whole texts are repeated at the end of each part, so only what is new is text.
+    text: LazyLock::new(|| vec![Finder::new("\"delta\"")]),
+    sign: Some("\"usage\""),
+    id: &[&["response", "id"], &["id"]],
+    model: &[&["response", "model"], &["model"]],
+    tier: &[&["response", "service_tier"], &["service_tier"]],
+    usage: &[&["response", "usage"], &["usage"]],
+    error: &[&["response", "error"], &["error"]],
+    read: |usage| openai_usage::read(usage, true),
+    raw: verbatim,
+    mark: |_, event| match at(event, &["type"]).and_then(Value::word).as_deref() {
+        Some("response.completed" | "response.incomplete") => Mark::Last,
+        Some("response.failed" | "error") => Mark::Failed,
+        _ => Mark::None,
+    },
+    background: |event| {
+        let response = at(event, &["response"]).unwrap_or(event);
+        let named = json::members(response, &["background", "created_at"])?;
+        let apart = named.value(0).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
+        apart.then(|| named.count(1).unwrap_or(0))
+    },
+};

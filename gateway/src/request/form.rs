@@ -1,0 +1,136 @@
+//! What is acted on of a form: the model, and whether the answer streams; files in it are not looked at.
+//!
+//! A form goes on as it came but for the name of the model. A field that matters may stand once, as in JSON, and a form whose parts
+//! cannot be told apart is refused, since nobody could say which model it asks for.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memmem;
+use schemas::{error_code::ErrorCode, event::Api};
+
+use super::{BodyKind, Parsed, Problem, bounded, problem};
+
+/// The most parts of a form: more files than any API takes.
+const PARTS_MAX: usize = 128;
+/// The longest boundary, as the format has it.
+const BOUNDARY_MAX: usize = 70;
+
+/// The boundary of a form's content type; nothing for what is no form.
+pub(super) fn boundary(content_type: &str) -> Option<String> {
+    let mut pieces = content_type.split(';');
+    if !pieces.next()?.trim().eq_ignore_ascii_case("multipart/form-data") {
+        return None;
+    }
+    let stated = parameter(pieces, "boundary");
+    // Without one nothing can be found in it, which is said when it is read.
+    Some(stated.filter(|boundary| boundary.len() <= BOUNDARY_MAX).unwrap_or_default())
+}
+
+/// The value of a parameter that stands once.
+fn parameter<'a>(pieces: impl Iterator<Item = &'a str>, wanted: &str) -> Option<String> {
+    let mut stated = pieces.filter_map(|piece| {
+        let (name, value) = piece.trim().split_once('=')?;
+        name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"').to_owned())
+    });
+    stated.next().filter(|_| stated.next().is_none())
+}
+
+/// Reads a form.
+pub(super) fn parse(api: Api, body: &Bytes, boundary: &str) -> Result<Parsed, Problem> {
+    let bad = |what: &str| problem(ErrorCode::MalformedForm, what.to_owned());
+    if boundary.is_empty() {
+        return Err(bad("its content type states no boundary"));
+    }
+    let (mut model, mut stream) = (None, None);
+    for (name, span) in fields(body, boundary).ok_or_else(|| bad("its parts cannot be told apart"))? {
+        let kept = match name.as_str() {
+            "model" => &mut model,
+            "stream" => &mut stream,
+            _ => continue,
+        };
+        if kept.replace(span).is_some() {
+            return Err(problem(ErrorCode::DuplicateJsonKey, format!("`{name}` may stand once")));
+        }
+    }
+    let text = |span: &Range<usize>| body.get(span.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let span = model.ok_or_else(|| problem(ErrorCode::BadValue, "`model` is missing".to_owned()))?;
+    let name = text(&span).map(str::trim).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))?;
+    let mut parsed = Parsed::plain(api, body, bounded(name)?);
+    parsed.stream = stream.as_ref().and_then(text).is_some_and(|flag| flag.trim() == "true");
+    (parsed.spans.model, parsed.spans.kind) = (Some(span), BodyKind::Form);
+    Ok(parsed)
+}
+
+/// The fields of a form by name, each with where its value stands.
+fn fields(body: &[u8], boundary: &str) -> Option<Vec<(String, Range<usize>)>> {
+    let mark = format!("--{boundary}");
+    let mut at = if body.starts_with(mark.as_bytes()) {
+        mark.len()
+    } else {
+        memmem::find(body, format!("\r\n{mark}").as_bytes())? + 2 + mark.len()
+    };
+    let between = format!("\r\n{mark}");
+    let finder = memmem::Finder::new(between.as_bytes());
+    let mut found = Vec::new();
+    for _ in 0..PARTS_MAX {
+        let rest = body.get(at..)?;
+        if rest.starts_with(b"--") {
+            return Some(found);
+        }
+        let head = at + memmem::find(rest, b"\r\n")? + 2;
+        let end = head + finder.find(body.get(head..)?)?;
+        let part = body.get(head..end)?;
+        let value = memmem::find(part, b"\r\n\r\n")?;
+        let name = name(std::str::from_utf8(part.get(..value)?).ok()?)?;
+        found.push((name, head + value + 4..end));
+        at = end + between.len();
+    }
+    None
+}
+
+/// The name in the head of a part.
+fn name(head: &str) -> Option<String> {
+    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
+    parameter(line.split(';').skip(1), "name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Edits;
+
+    fn form(fields: &[(&str, &str)]) -> Bytes {
+        let part =
+            |(name, value): &(&str, &str)| format!("--b\r\nContent-Disposition: form-data; {name}\r\n\r\n{value}\r\n");
+        Bytes::from(fields.iter().map(part).collect::<String>() + "--b--\r\n")
+    }
+
+    #[test]
+    fn model_and_stream_are_found_and_the_model_is_changed_in_place() {
+        let body = form(&[
+            ("name=\"file\"; filename=\"a.wav\"", "RIFF\r\n\r\n--x"),
+            ("name=\"model\"", "whisper-1"),
+            ("name=\"stream\"", "true"),
+        ]);
+        let parsed = parse(Api::OpenAiTranscriptions, &body, "b").unwrap();
+        assert_eq!((parsed.model.as_str(), parsed.stream), ("whisper-1", true));
+        let edited = parsed.edit(&Edits { model: Some("other"), ..Edits::default() });
+        assert_eq!(edited, String::from_utf8_lossy(&body).replace("whisper-1", "other").as_bytes());
+    }
+
+    #[test]
+    fn a_form_that_can_be_read_in_two_ways_is_refused() {
+        let code =
+            |body: &Bytes, boundary| parse(Api::OpenAiImages, body, boundary).map(drop).map_err(|problem| problem.code);
+        let twice = form(&[("name=\"model\"", "a"), ("name=\"model\"", "b")]);
+        assert_eq!(code(&twice, "b"), Err(ErrorCode::DuplicateJsonKey));
+        assert_eq!(code(&form(&[("name=\"file\"", "x")]), "b"), Err(ErrorCode::BadValue));
+        for (body, boundary) in [(&twice, "c"), (&twice, ""), (&twice.slice(..twice.len() - 6), "b")] {
+            assert_eq!(code(body, boundary), Err(ErrorCode::MalformedForm));
+        }
+        assert_eq!(boundary("multipart/form-data; boundary=\"x y\""), Some("x y".into()));
+        assert_eq!(boundary("application/json"), None);
+    }
+}

@@ -1,0 +1,201 @@
+//! An answer as a client of Anthropic's messages gets it, whole or event by event.
+//!
+//! What the input amounts to is not known when a stream of another provider begins, and `message_start` has to say a number: the
+//! gateway's estimate, which the usage of `message_delta` replaces.
+
+use schemas::tokens::Vector;
+
+use crate::translate::{
+    Told,
+    hub::{Answer, Block, Event, Fault, Stop, What},
+    json::{Json, object},
+    seal::{Kind, Maker, Seal},
+};
+
+pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Json {
+    let content = answer.parts.iter().filter_map(write_block).collect::<Vec<_>>();
+    let mut message = head(told, answer.model.as_deref(), content);
+    let stop = answer.stop.clone().unwrap_or(Stop::End);
+    message.put("stop_reason", reason(&stop, answer.has_calls()));
+    message.put("stop_sequence", sequence(&stop));
+    message.put("usage", write_usage(usage));
+    message
+}
+
+fn head(told: &Told, model: Option<&str>, content: Vec<Json>) -> Json {
+    object! {
+        "id": format!("msg_{}", told.id), "type": "message", "role": "assistant",
+        "model": model.unwrap_or(&told.model), "content": content,
+    }
+}
+
+fn write_block(part: &What) -> Option<Json> {
+    Some(match part {
+        What::Text(text) | What::Refusal(text) => object! { "type": "text", "text": text },
+        What::Thinking(text, seal) => {
+            object! { "type": "thinking", "thinking": text, "signature": seal.pack(Maker::Anthropic, Kind::Thinking) }
+        }
+        What::Sealed(seal) => redacted(seal),
+        What::Call(call) => object! {
+            "type": "tool_use", "id": call.id.as_str(), "name": call.name.as_str(),
+            "input": input(&call.arguments),
+        },
+        _ => return None,
+    })
+}
+
+/// Arguments as an object. A model can write what is none; then they are one with the text in it, since a client expects an object.
+fn input(arguments: &str) -> Json {
+    Json::raw_object(arguments).unwrap_or_else(|| object! { "arguments": arguments })
+}
+
+fn redacted(seal: &Seal) -> Json {
+    object! { "type": "redacted_thinking", "data": seal.pack(Maker::Anthropic, Kind::Redacted) }
+}
+
+fn reason(stop: &Stop, has_calls: bool) -> &'static str {
+    match stop {
+        Stop::Length => "max_tokens",
+        Stop::Filter | Stop::Refusal => "refusal",
+        Stop::Sequence(_) => "stop_sequence",
+        Stop::End | Stop::Tool if has_calls => "tool_use",
+        Stop::End | Stop::Tool => "end_turn",
+    }
+}
+
+fn sequence(stop: &Stop) -> Option<&str> {
+    if let Stop::Sequence(sequence) = stop { sequence.as_deref() } else { None }
+}
+
+fn write_usage(usage: Option<&Vector>) -> Json {
+    let Some(usage) = usage else {
+        return object! { "input_tokens": Json::Null, "output_tokens": Json::Null };
+    };
+    object! {
+        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input),
+        "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
+        "cache_read_input_tokens": usage.cache_read,
+        "cache_creation": object! {
+            "ephemeral_5m_input_tokens": usage.cache_write_5m, "ephemeral_1h_input_tokens": usage.cache_write_1h,
+        },
+        "output_tokens": usage.all_output(),
+    }
+}
+
+/// What goes with a stream's end; `cache_creation` has no place there.
+fn write_delta_usage(usage: Option<&Vector>) -> Json {
+    let Some(usage) = usage else {
+        return object! { "output_tokens": Json::Null };
+    };
+    object! {
+        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input),
+        "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.all_output(),
+    }
+}
+
+pub(crate) fn error(fault: &Fault, kind: &str, id: &str) -> Json {
+    let error = object! { "type": kind, "message": fault.message.as_str() };
+    object! { "type": "error", "error": error, "request_id": id }
+}
+
+/// Writes the events of a stream.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    told: Told,
+    model: Option<String>,
+    has_begun: bool,
+    has_calls: bool,
+    index: usize,
+}
+
+impl Writer {
+    pub(crate) const fn new(told: Told) -> Self {
+        Self { told, model: None, has_begun: false, has_calls: false, index: 0 }
+    }
+
+    fn send(&self, name: &'static str, mut rest: Json, out: &mut String) {
+        let mut event = object! { "type": name };
+        if let (Json::Object(event), Json::Object(rest)) = (&mut event, &mut rest) {
+            event.append(rest);
+        }
+        out.push_str(&format!("event: {name}\ndata: {event}\n\n"));
+    }
+
+    fn begin(&mut self, out: &mut String) {
+        if !self.has_begun {
+            self.has_begun = true;
+            let mut message = head(&self.told, self.model.as_deref(), Vec::new());
+            message.put("stop_reason", Json::Null);
+            message.put("stop_sequence", Json::Null);
+            message.put("usage", object! { "input_tokens": self.told.expected_input, "output_tokens": 1_u64 });
+            self.send("message_start", object! { "message": message }, out);
+        }
+    }
+
+    fn start(&self, block: Json, out: &mut String) {
+        self.send("content_block_start", object! { "index": self.index, "content_block": block }, out);
+    }
+
+    fn delta(&self, delta: Json, out: &mut String) {
+        self.send("content_block_delta", object! { "index": self.index, "delta": delta }, out);
+    }
+
+    fn stop(&mut self, out: &mut String) {
+        self.send("content_block_stop", object! { "index": self.index }, out);
+        self.index += 1;
+    }
+
+    pub(crate) fn event(&mut self, event: Event, block: Option<&Block>, out: &mut String) {
+        if !matches!(event, Event::Model(_) | Event::Stop(_) | Event::Fault(_) | Event::Aside(_)) {
+            self.begin(out);
+        }
+        match event {
+            Event::Model(model) => self.model = Some(model),
+            Event::Open(block) => {
+                let block = match block {
+                    Block::Text | Block::Refusal => object! { "type": "text", "text": "" },
+                    Block::Thinking => object! { "type": "thinking", "thinking": "", "signature": "" },
+                    Block::Call { id, name } => {
+                        self.has_calls = true;
+                        object! { "type": "tool_use", "id": id, "name": name, "input": object! {} }
+                    }
+                };
+                self.start(block, out);
+            }
+            Event::More(text) => self.delta(
+                match block {
+                    Some(Block::Thinking) => object! { "type": "thinking_delta", "thinking": text },
+                    Some(Block::Call { .. }) => object! { "type": "input_json_delta", "partial_json": text },
+                    _ => object! { "type": "text_delta", "text": text },
+                },
+                out,
+            ),
+            Event::Seal(seal) => {
+                let signature = seal.pack(Maker::Anthropic, Kind::Thinking);
+                self.delta(object! { "type": "signature_delta", "signature": signature }, out);
+            }
+            Event::Close => self.stop(out),
+            Event::Sealed(seal) => {
+                self.start(redacted(&seal), out);
+                self.stop(out);
+            }
+            Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
+        }
+    }
+
+    pub(crate) fn end(&mut self, stop: &Stop, usage: Option<&Vector>, aside: Option<Json>, out: &mut String) {
+        self.begin(out);
+        let delta = object! { "stop_reason": reason(stop, self.has_calls), "stop_sequence": sequence(stop) };
+        let mut last = object! { "delta": delta, "usage": write_delta_usage(usage) };
+        last.put_some("tollgate", aside);
+        self.send("message_delta", last, out);
+        self.send("message_stop", object! {}, out);
+    }
+
+    pub(crate) fn fail(&self, fault: &Fault, kind: &str, out: &mut String) {
+        let error = object! { "type": kind, "message": fault.message.as_str() };
+        self.send("error", object! { "error": error }, out);
+    }
+}

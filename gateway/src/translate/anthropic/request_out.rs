@@ -1,0 +1,249 @@
+//! A messages request, written for a target.
+//!
+//! Models before Claude 4.6 reason by a budget, later ones by themselves with an effort. A turn of tool calls that another
+//! provider's reasoning led to could not be gone on with in thinking, so then thinking is left away and listed.
+
+use crate::translate::{
+    To,
+    anthropic::request_in::SETTINGS,
+    fields::{Ledger, Read},
+    hub::{Cache, Choice, Conversation, Effort, Format, Media, Outcome, Part, Reasoning, Role, Setting, Source, What},
+    ids::fit,
+    json::{Json, object},
+    seal::{Kind, Maker},
+};
+
+/// The least that Anthropic takes as a budget.
+const BUDGET_MIN: u64 = 1_024;
+/// The cap where neither the client nor the catalogue states one: what the oldest models served can answer.
+const CAP: u64 = 4_096;
+/// Names of models that reason by a budget.
+const BY_BUDGET: [&str; 7] = ["claude-3", "sonnet-4-2", "opus-4-2", "opus-4-0", "sonnet-4-0", "opus-4-1", "-4-5"];
+
+pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
+    let mut body = object! { "model": to.model };
+    let reasoning = write_reasoning(asked, to, ledger);
+    let cap = asked.max_tokens.or(to.max_output);
+    if asked.max_tokens.is_none() {
+        ledger.note(format!("max_tokens (none was asked for; {} is sent)", cap.unwrap_or(CAP)));
+    }
+    body.put("max_tokens", cap.unwrap_or(CAP));
+    let (instructions, turns) = asked.apart(ledger);
+    body.put_full("system", write_parts(&instructions, ledger)?);
+    let mut messages = Vec::new();
+    for (role, parts) in turns {
+        let content = write_parts(&parts, ledger)?;
+        if !content.is_empty() {
+            let role = if role == Role::Assistant { "assistant" } else { "user" };
+            messages.push(object! { "role": role, "content": content });
+        }
+    }
+    body.put("messages", messages);
+    let tools = asked.allowed().into_iter().map(|tool| {
+        let mut written = object! { "name": tool.name.as_str() };
+        written.put_some("description", tool.description.as_ref());
+        let empty = || object! { "type": "object", "properties": object! {} };
+        written.put("input_schema", tool.schema.clone().unwrap_or_else(empty));
+        written.put_some("strict", tool.strict.filter(|strict| *strict));
+        written.put_some("cache_control", tool.cache.map(write_cache));
+        written
+    });
+    body.put_full("tools", tools.collect());
+    body.put_some("tool_choice", write_choice(asked));
+    body.put_full("stop_sequences", asked.stops(usize::MAX)?);
+    write_settings(asked, &mut body, ledger)?;
+    let mut config = object! {};
+    if let Some((thinking, effort)) = reasoning {
+        body.put("thinking", thinking);
+        config.put_some("effort", effort);
+    }
+    write_format(asked, &mut config, ledger)?;
+    if !config.is_bare() {
+        body.put("output_config", config);
+    }
+    body.put_some("metadata", asked.user.as_ref().map(|(_, user)| object! { "user_id": user }));
+    if asked.stream {
+        body.put("stream", true);
+    }
+    Ok(body)
+}
+
+fn write_settings(asked: &Conversation, body: &mut Json, ledger: &mut Ledger) -> Read<()> {
+    let temperature = asked.knobs.iter().find(|knob| knob.setting == Setting::Temperature);
+    if let Some(knob) = temperature.filter(|knob| knob.value.to_string().parse().is_ok_and(|value: f64| value > 1.0)) {
+        return Err(asked.refuse_at(&knob.at, "the provider takes no temperature above 1"));
+    }
+    asked.settings(&SETTINGS, body, ledger)
+}
+
+fn write_parts(parts: &[&Part], ledger: &mut Ledger) -> Read<Vec<Json>> {
+    let mut written = Vec::new();
+    for part in parts {
+        let Some(mut block) = write_part(part, ledger)? else { continue };
+        block.put_some("cache_control", part.cache.map(write_cache));
+        written.push(block);
+    }
+    Ok(written)
+}
+
+/// A block; nothing for an empty text, which Anthropic refuses, and for reasoning of somebody else.
+fn write_part(part: &Part, ledger: &mut Ledger) -> Read<Option<Json>> {
+    Ok(Some(match &part.what {
+        What::Text(text) | What::Refusal(text) if text.is_empty() => return Ok(None),
+        What::Text(text) | What::Refusal(text) => object! { "type": "text", "text": text },
+        What::Image(image) => {
+            if image.detail.as_deref().is_some_and(|detail| detail != "auto") {
+                ledger.note(format!("{}.detail", part.at));
+            }
+            object! { "type": "image", "source": write_source(part, &image.source)? }
+        }
+        What::File(file) => write_file(part, file)?,
+        What::Audio(_) => return Err(part.refuse("the provider's models take no audio")),
+        What::Call(call) => object! {
+            "type": "tool_use", "id": fit(&call.id, 64), "name": call.name.as_str(),
+            "input": Json::raw_object(&call.arguments)
+                .ok_or_else(|| part.refuse("the provider takes a JSON object as the arguments of a call, and this is none"))?,
+        },
+        What::Result(outcome) => write_result(outcome, ledger)?,
+        What::Thinking(text, seal) if seal.maker == Maker::Anthropic => {
+            object! { "type": "thinking", "thinking": text, "signature": seal.data.as_str() }
+        }
+        What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Anthropic, Kind::Redacted) => {
+            object! { "type": "redacted_thinking", "data": seal.data.as_str() }
+        }
+        What::Thinking(..) | What::Sealed(_) => {
+            ledger.note(format!("{} (reasoning)", part.at));
+            return Ok(None);
+        }
+    }))
+}
+
+fn write_result(outcome: &Outcome, ledger: &mut Ledger) -> Read<Json> {
+    let content = write_parts(&outcome.parts.iter().collect::<Vec<_>>(), ledger)?;
+    let mut block = object! { "type": "tool_result", "tool_use_id": fit(&outcome.id, 64) };
+    block.put_full("content", content);
+    if outcome.is_error {
+        block.put("is_error", true);
+    }
+    Ok(block)
+}
+
+fn write_file(part: &Part, file: &Media) -> Read<Json> {
+    let mut block = object! { "type": "document", "source": write_source(part, &file.source)? };
+    block.put_some("title", file.name.as_ref());
+    Ok(block)
+}
+
+fn write_source(part: &Part, source: &Source) -> Read<Json> {
+    let is_image = matches!(part.what, What::Image(_));
+    Ok(match source {
+        Source::Base64 { media, data } if is_image || media == "application/pdf" => {
+            object! { "type": "base64", "media_type": media, "data": data }
+        }
+        Source::Base64 { .. } => return Err(part.refuse("the provider takes files only as PDF or text")),
+        Source::Url(url) => object! { "type": "url", "url": url },
+        Source::Text(text) => object! { "type": "text", "media_type": "text/plain", "data": text },
+    })
+}
+
+pub(crate) fn write_cache(cache: Cache) -> Json {
+    let mut control = object! { "type": "ephemeral" };
+    match cache {
+        Cache::Unsaid => {}
+        Cache::Minutes5 => control.put("ttl", "5m"),
+        Cache::Hour => control.put("ttl", "1h"),
+    }
+    control
+}
+
+fn write_choice(asked: &Conversation) -> Option<Json> {
+    let kind = |kind: &'static str| object! { "type": kind };
+    let is_single = asked.is_single();
+    let unsaid = is_single.then_some(&Choice::Auto);
+    let mut written = match asked.choice.as_ref().map(|(_, choice)| choice).or(unsaid)? {
+        Choice::Auto | Choice::Among { required: false, .. } => kind("auto"),
+        Choice::Required | Choice::Among { required: true, .. } => kind("any"),
+        Choice::None => return Some(kind("none")),
+        Choice::Named(name) => object! { "type": "tool", "name": name },
+    };
+    if is_single {
+        written.put("disable_parallel_tool_use", true);
+    }
+    Some(written)
+}
+
+fn write_format(asked: &Conversation, config: &mut Json, ledger: &mut Ledger) -> Read<()> {
+    match &asked.format {
+        None => {}
+        Some((at, Format::Object)) => {
+            return Err(asked.refuse_at(at, "the provider knows JSON only with a schema: give a json_schema"));
+        }
+        Some((at, Format::Schema { name, description, schema, .. })) => {
+            if name.is_some() || description.is_some() {
+                ledger.note(format!("{at} (its name and description)"));
+            }
+            config.put("format", object! { "type": "json_schema", "schema": schema.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a model reasons by a budget.
+pub(crate) fn by_budget(model: &str) -> bool {
+    BY_BUDGET.iter().any(|name| model.contains(name))
+}
+
+/// `thinking`, and the effort beside it.
+pub(crate) fn write_reasoning(
+    asked: &Conversation,
+    to: &To<'_>,
+    ledger: &mut Ledger,
+) -> Option<(Json, Option<&'static str>)> {
+    let reasoning = asked.reasoning.as_ref()?;
+    if reasoning.off {
+        return Some((object! { "type": "disabled" }, None));
+    }
+    if is_led_by_another(asked) {
+        ledger.note(format!("{} (the last calls have no reasoning of this provider)", reasoning.at));
+        return None;
+    }
+    if matches!(&asked.choice, Some((_, Choice::Required | Choice::Named(_) | Choice::Among { required: true, .. }))) {
+        ledger.note(format!("{} (it does not go with a call that has to be made)", reasoning.at));
+        return None;
+    }
+    if !by_budget(to.model) {
+        let mut thinking = object! { "type": "adaptive" };
+        if reasoning.shown {
+            thinking.put("display", "summarized");
+        }
+        return Some((thinking, reasoning.effort().map(|effort| effort.max(Effort::Low).name())));
+    }
+    budget(reasoning, asked.max_tokens.or(to.max_output).unwrap_or(CAP), ledger)
+        .map(|budget| (object! { "type": "enabled", "budget_tokens": budget }, None))
+}
+
+/// A budget leaves half of the cap for the answer, where it was not stated itself.
+fn budget(reasoning: &Reasoning, cap: u64, ledger: &mut Ledger) -> Option<u64> {
+    if let Some(stated) = reasoning.budget {
+        return Some(stated);
+    }
+    let budget = reasoning.budget()?.min(cap / 2);
+    if budget < BUDGET_MIN {
+        ledger.note(format!("{} (the cap leaves no room for it)", reasoning.at));
+        return None;
+    }
+    Some(budget)
+}
+
+/// Whether the conversation goes on from calls whose turn has no reasoning that Anthropic proves.
+fn is_led_by_another(asked: &Conversation) -> bool {
+    let Some(last) = asked.turns.iter().rposition(|turn| turn.role == Role::Assistant) else { return false };
+    let turn = asked.turns.get(last);
+    let parts = || turn.into_iter().flat_map(|turn| &turn.parts);
+    let has_calls = parts().any(|part| matches!(part.what, What::Call(_)));
+    let is_proved = parts().any(|part| match &part.what {
+        What::Thinking(_, seal) | What::Sealed(seal) => seal.maker == Maker::Anthropic,
+        _ => false,
+    });
+    has_calls && !is_proved
+}

@@ -1,0 +1,137 @@
+//! An answer of generateContent, whole or chunk by chunk: both are the same thing, a list of parts.
+//!
+//! Vertex AI can give enumerations as numbers. A prompt that was blocked is an answer without candidates.
+
+use crate::translate::{
+    fields::{Fields, Item, Ledger, Read, Refused},
+    hub::{Block, Blocks, Event, Fault, Stop},
+    ids::Ids,
+    seal::{Kind, Maker, Seal},
+};
+
+/// Members of a candidate that are about the answer and no part of it.
+const ASIDE: [&str; 5] = ["index", "avgLogprobs", "finishMessage", "safetyRatings", "tokenCount"];
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    blocks: Blocks,
+    ids: Ids,
+    has_model: bool,
+    is_over: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self { blocks: Blocks::new(Maker::Google), ids, has_model: false, is_over: false }
+    }
+
+    pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        if let Some(error) = body.take("error") {
+            out.push(Event::Fault(fault(error)?));
+            return Ok(());
+        }
+        if let Some(model) = body.text("modelVersion")?.filter(|_| !self.has_model) {
+            self.has_model = true;
+            out.push(Event::Model(model));
+        }
+        if let Some(mut feedback) = body.object("promptFeedback")?
+            && feedback.take("blockReason").is_some()
+            && !self.is_over
+        {
+            self.is_over = true;
+            out.push(Event::Stop(Stop::Filter));
+        }
+        for (place, candidate) in body.list("candidates")?.into_iter().enumerate() {
+            let at = candidate.at.clone();
+            let mut candidate = candidate.object()?;
+            if place > 0 || candidate.count("index")?.unwrap_or(0) > 0 {
+                ledger.note(at);
+                continue;
+            }
+            self.candidate(candidate, out, ledger)?;
+        }
+        Ok(())
+    }
+
+    fn candidate(&mut self, mut candidate: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        if let Some(mut content) = candidate.object("content")? {
+            for part in content.list("parts")? {
+                self.part(part, out, ledger)?;
+            }
+        }
+        if let Some(reason) = candidate.take("finishReason") {
+            let reason = reason.as_text().unwrap_or_else(|| reason.raw().to_owned());
+            self.blocks.close(out);
+            if !self.is_over {
+                self.is_over = true;
+                out.push(Event::Stop(stop(&reason, ledger)));
+            }
+        }
+        candidate.skip(&ASIDE);
+        candidate.rest(ledger);
+        Ok(())
+    }
+
+    fn part(&mut self, part: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        let mut part = part.object()?;
+        let proof = part.text("thoughtSignature")?.filter(|proof| !proof.is_empty());
+        let seal = |kind| proof.as_ref().map(|proof| Seal::new(Maker::Google, kind, proof.clone()));
+        if let Some(text) = part.text("text")? {
+            if part.flag("thought")?.unwrap_or(false) {
+                self.blocks.more(Block::Thinking, text, out);
+                if let (Some(proof), Some(Block::Thinking)) = (&proof, self.blocks.is_open()) {
+                    self.blocks.prove(Kind::Thinking, proof);
+                }
+                return Ok(());
+            }
+            self.blocks.more(Block::Text, text, out);
+            if let Some(seal) = seal(Kind::Text) {
+                self.blocks.close(out);
+                out.push(Event::Sealed(seal));
+            }
+        } else if let Some(call) = part.object("functionCall")? {
+            self.call(call, seal(Kind::Call), out)?;
+        } else {
+            self.blocks.close(out);
+            if let Some(seal) = seal(Kind::Text) {
+                out.push(Event::Sealed(seal));
+            }
+        }
+        part.rest(ledger);
+        Ok(())
+    }
+
+    fn call(&mut self, mut call: Fields<'_>, seal: Option<Seal>, out: &mut Vec<Event>) -> Read<()> {
+        if call.take("partialArgs").is_some() || call.flag("willContinue")?.unwrap_or(false) {
+            return Err(Refused::form(call.at, "arguments come in pieces, which nobody asked for"));
+        }
+        let id = call.text("id")?.unwrap_or_else(|| self.ids.make());
+        self.blocks.close(out);
+        out.extend(seal.map(Event::Sealed));
+        self.blocks.open(Block::Call { id, name: call.need_text("name")? }, out);
+        out.push(Event::More(call.take("args").map_or_else(|| "{}".to_owned(), |args| args.raw().to_owned())));
+        self.blocks.close(out);
+        Ok(())
+    }
+}
+
+/// Why it ended, by name or by number.
+fn stop(reason: &str, ledger: &mut Ledger) -> Stop {
+    match reason {
+        "STOP" | "1" => Stop::End,
+        "MAX_TOKENS" | "2" => Stop::Length,
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "LANGUAGE"
+        | "MODEL_ARMOR" | "3" | "4" | "6" | "7" | "8" => Stop::Filter,
+        other => {
+            ledger.note(format!("finishReason {other}"));
+            Stop::End
+        }
+    }
+}
+
+pub(crate) fn fault(error: Item<'_>) -> Read<Fault> {
+    let mut error = error.object()?;
+    let message = error.text("message")?.unwrap_or_default();
+    let status = error.count("code")?.and_then(|code| u16::try_from(code).ok());
+    Ok(Fault { message, code: error.text("status")?, status })
+}

@@ -1,0 +1,223 @@
+//! A generateContent request, written for a target. The model and whether it streams stand in the path.
+
+use crate::translate::{
+    To,
+    fields::{Ledger, Read},
+    hub::{Choice, Conversation, Effort, Format, Outcome, Part, Reasoning, Role, Setting, Source, What},
+    json::{Json, object},
+    media,
+    seal::{Kind, Maker, Seal},
+};
+
+const SETTINGS: [(Setting, &str); 6] = [
+    (Setting::Temperature, "temperature"),
+    (Setting::TopP, "topP"),
+    (Setting::TopK, "topK"),
+    (Setting::Seed, "seed"),
+    (Setting::FrequencyPenalty, "frequencyPenalty"),
+    (Setting::PresencePenalty, "presencePenalty"),
+];
+/// What Google says to send as the proof of a call that its models did not make.
+const NOT_OURS: &str = "skip_thought_signature_validator";
+/// The most sequences that stop an answer.
+const STOP_MAX: usize = 5;
+
+pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
+    let mut body = object! {};
+    let (instructions, turns) = asked.apart(ledger);
+    let mut contents = Vec::new();
+    for (role, parts) in turns {
+        let role_name = if role == Role::Assistant { "model" } else { "user" };
+        let parts = write_parts(asked, &parts, to, ledger)?;
+        if !parts.is_empty() {
+            contents.push(object! { "role": role_name, "parts": parts });
+        }
+    }
+    let instructions = write_parts(asked, &instructions, to, ledger)?;
+    if !instructions.is_empty() {
+        body.put("systemInstruction", object! { "parts": instructions });
+    }
+    body.put("contents", contents);
+    write_tools(asked, &mut body, ledger)?;
+    let mut config = object! {};
+    config.put_some("maxOutputTokens", asked.max_tokens);
+    config.put_full("stopSequences", asked.stops(STOP_MAX)?);
+    asked.settings(&SETTINGS, &mut config, ledger)?;
+    if let Some((at, format)) = &asked.format {
+        config.put("responseMimeType", "application/json");
+        if let Format::Schema { name, description, schema, .. } = format {
+            if name.is_some() || description.is_some() {
+                ledger.note(format!("{at} (its name and description)"));
+            }
+            config.put("responseJsonSchema", schema.clone());
+        }
+    }
+    if let Some(reasoning) = &asked.reasoning {
+        config.put("thinkingConfig", write_reasoning(reasoning, to.model));
+    }
+    if !config.is_bare() {
+        body.put("generationConfig", config);
+    }
+    if let Some((at, _)) = &asked.user {
+        ledger.note(at.clone());
+    }
+    Ok(body)
+}
+
+fn write_tools(asked: &Conversation, body: &mut Json, ledger: &mut Ledger) -> Read<()> {
+    let declarations = asked.tools.iter().map(|tool| {
+        let mut written = object! { "name": tool.name.as_str() };
+        written.put_some("description", tool.description.as_ref());
+        written.put_some("parametersJsonSchema", tool.schema.clone());
+        if tool.strict == Some(true) {
+            ledger.note(format!("{}.strict", tool.at));
+        }
+        if tool.cache.is_some() {
+            ledger.note(format!("{}.cache_control", tool.at));
+        }
+        written
+    });
+    let declarations: Vec<Json> = declarations.collect();
+    if declarations.is_empty() {
+        return Ok(());
+    }
+    body.put("tools", vec![object! { "functionDeclarations": declarations }]);
+    asked.must_be_parallel()?;
+    let names = |names: &[String]| -> Vec<Json> { names.iter().map(Json::from).collect() };
+    let calling = match asked.choice.as_ref().map(|(_, choice)| choice) {
+        None => return Ok(()),
+        Some(Choice::Auto) => object! { "mode": "AUTO" },
+        Some(Choice::None) => object! { "mode": "NONE" },
+        Some(Choice::Required) => object! { "mode": "ANY" },
+        Some(Choice::Named(name)) => object! { "mode": "ANY", "allowedFunctionNames": vec![Json::from(name)] },
+        Some(Choice::Among { names: some, required: true }) => {
+            object! { "mode": "ANY", "allowedFunctionNames": names(some) }
+        }
+        // Without having to call one, a choice among some is the mode in which calls keep to their schemas.
+        Some(Choice::Among { names: some, required: false }) => {
+            object! { "mode": "VALIDATED", "allowedFunctionNames": names(some) }
+        }
+    };
+    body.put("toolConfig", object! { "functionCallingConfig": calling });
+    Ok(())
+}
+
+fn write_parts(asked: &Conversation, parts: &[&Part], to: &To<'_>, ledger: &mut Ledger) -> Read<Vec<Json>> {
+    let (mut written, mut proof, mut has_call) = (Vec::<Json>::new(), None::<&Seal>, false);
+    for part in parts {
+        if part.cache.is_some() {
+            ledger.note(format!("{}.cache_control", part.at));
+        }
+        match &part.what {
+            What::Text(text) | What::Refusal(text) if text.is_empty() => {}
+            What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Google, Kind::Call) => proof = Some(seal),
+            What::Sealed(seal) if seal.maker == Maker::Google => written.push(prove(object! { "text": "" }, seal)),
+            What::Thinking(text, seal) if seal.maker == Maker::Google => {
+                let thought = object! { "text": text, "thought": true };
+                written.push(if seal.data.is_empty() { thought } else { prove(thought, seal) });
+            }
+            What::Thinking(..) | What::Sealed(_) => ledger.note(format!("{} (reasoning)", part.at)),
+            What::Call(call) => {
+                let args = Json::raw_object(&call.arguments).ok_or_else(|| {
+                    part.refuse("the provider takes a JSON object as the arguments of a call, and this is none")
+                })?;
+                let function = object! { "name": call.name.as_str(), "args": args, "id": call.id.as_str() };
+                let mut written_call = object! { "functionCall": function };
+                // One proof stands for the calls of a turn that are made at once: it is with the first.
+                let foreign = (!has_call && needs_proof(to.model)).then_some(NOT_OURS);
+                written_call.put_some("thoughtSignature", proof.take().map(|seal| seal.data.as_str()).or(foreign));
+                has_call = true;
+                written.push(written_call);
+            }
+            What::Result(outcome) => write_result(asked, part, outcome, &mut written, ledger)?,
+            _ => written.push(write_media(part, ledger)?),
+        }
+    }
+    Ok(written)
+}
+
+fn prove(mut part: Json, seal: &Seal) -> Json {
+    part.put("thoughtSignature", seal.data.as_str());
+    part
+}
+
+/// Whether a model refuses a call without a proof.
+fn needs_proof(model: &str) -> bool {
+    !["gemini-1", "gemini-2"].iter().any(|old| model.contains(old))
+}
+
+fn write_result(
+    asked: &Conversation,
+    part: &Part,
+    outcome: &Outcome,
+    written: &mut Vec<Json>,
+    ledger: &mut Ledger,
+) -> Read<()> {
+    let name = outcome.name.as_deref().or_else(|| asked.name_of(&outcome.id));
+    let name = name.ok_or_else(|| part.refuse("the provider wants the name of the tool, and no call has this id"))?;
+    let (mut texts, mut media) = (Vec::new(), Vec::new());
+    for part in &outcome.parts {
+        if let What::Text(text) = &part.what {
+            texts.push(text.as_str());
+        } else {
+            media.push(write_media(part, ledger)?);
+        }
+    }
+    let text = texts.join("\n");
+    // JSON stays JSON, so that the model sees members and not one text.
+    let said = Json::raw_object(&text).filter(|_| !text.is_empty()).unwrap_or_else(|| text.into());
+    let response = if outcome.is_error {
+        object! { "error": said }
+    } else {
+        object! { "output": said }
+    };
+    let function = object! { "name": name, "id": outcome.id.as_str(), "response": response };
+    written.push(object! { "functionResponse": function });
+    written.extend(media);
+    Ok(())
+}
+
+fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
+    let (What::Image(given) | What::File(given) | What::Audio(given)) = &part.what else {
+        return match &part.what {
+            What::Text(text) | What::Refusal(text) => Ok(object! { "text": text }),
+            _ => Err(part.refuse("this kind of content has no place here")),
+        };
+    };
+    if given.detail.as_deref().is_some_and(|detail| detail != "auto") {
+        ledger.note(format!("{}.detail", part.at));
+    }
+    Ok(match &given.source {
+        Source::Base64 { media, data } => {
+            if given.name.is_some() {
+                ledger.note(format!("{}.filename", part.at));
+            }
+            object! { "inlineData": object! { "mimeType": media, "data": data } }
+        }
+        Source::Text(text) => object! { "text": text },
+        Source::Url(url) => {
+            let media = media::of_name(url);
+            let media =
+                media.ok_or_else(|| part.refuse("the provider wants the type of a URL, and its ending tells none"))?;
+            object! { "fileData": object! { "mimeType": media, "fileUri": url } }
+        }
+    })
+}
+
+/// From Gemini 3 on models take a level, those before it a budget.
+fn write_reasoning(reasoning: &Reasoning, model: &str) -> Json {
+    let mut config = object! {};
+    let by_budget = model.contains("gemini-2");
+    match (reasoning.off, by_budget) {
+        (true, true) => config.put("thinkingBudget", 0_u64),
+        (true, false) => config.put("thinkingLevel", "minimal"),
+        (false, true) => config.put_some("thinkingBudget", reasoning.budget()),
+        (false, false) => {
+            config.put_some("thinkingLevel", reasoning.effort().map(|effort| effort.min(Effort::High).name()))
+        }
+    }
+    if reasoning.shown {
+        config.put("includeThoughts", true);
+    }
+    config
+}

@@ -1,0 +1,364 @@
+//! What every dialect can be read into and written from: a conversation, and the events of an answer ([`Event`]).
+//!
+//! The hub is the union of what at least two dialects can say; what only one of them can is refused or listed where it is read.
+//! Texts are decoded; arguments, schemas and numbers stay as they were written. Every part knows its path in the client's
+//! request, so that a target that has no place for it can say which part it was.
+
+use crate::translate::{
+    fields::{Ledger, Read, Refused},
+    json::Json,
+    seal::Seal,
+};
+
+mod answer;
+
+pub(crate) use answer::{Answer, Block, Blocks, Event, Fault, Stop};
+
+/// A conversation to go on with, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Conversation {
+    pub(crate) model: String,
+    pub(crate) stream: bool,
+    /// Whether a stream is to end with its usage.
+    pub(crate) wants_usage: bool,
+    pub(crate) turns: Vec<Turn>,
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) choice: Option<(String, Choice)>,
+    pub(crate) parallel: Option<(String, bool)>,
+    pub(crate) max_tokens: Option<u64>,
+    /// What ends an answer, and its path.
+    pub(crate) stop: (&'static str, Vec<String>),
+    pub(crate) knobs: Vec<Knob>,
+    pub(crate) format: Option<(String, Format)>,
+    pub(crate) reasoning: Option<Reasoning>,
+    /// An opaque name of the end user.
+    pub(crate) user: Option<(String, String)>,
+    /// What was listed when it was read.
+    pub(crate) ledger: Ledger,
+    /// Members of the request that the answer repeats.
+    pub(crate) echo: Vec<(&'static str, Json)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    System,
+    Developer,
+    User,
+    Assistant,
+}
+
+impl Role {
+    pub(crate) const fn instructs(self) -> bool {
+        matches!(self, Self::System | Self::Developer)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    pub(crate) at: String,
+    pub(crate) role: Role,
+    pub(crate) parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) at: String,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) what: What,
+}
+
+/// For how long a provider is asked to keep what stands up to here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    Unsaid,
+    Minutes5,
+    Hour,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Text(String),
+    Image(Media),
+    File(Media),
+    Audio(Media),
+    Call(Call),
+    Result(Outcome),
+    /// Reasoning that was shown, with what proves it to who made it.
+    Thinking(String, Seal),
+    /// Reasoning that was not shown, or a proof that stands by itself.
+    Sealed(Seal),
+    Refusal(String),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Media {
+    pub(crate) source: Source,
+    pub(crate) name: Option<String>,
+    pub(crate) detail: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Base64 { media: String, data: String },
+    Url(String),
+    Text(String),
+}
+
+/// The call of a tool; its arguments are the text that the model wrote, which should be a JSON object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+}
+
+/// What a tool gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) id: String,
+    /// The tool, if the client says so.
+    pub(crate) name: Option<String>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) is_error: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tool {
+    pub(crate) at: String,
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) schema: Option<Json>,
+    pub(crate) strict: Option<bool>,
+    pub(crate) cache: Option<Cache>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Auto,
+    None,
+    Required,
+    Named(String),
+    /// Only these, and at least one of them if `required`.
+    Among {
+        names: Vec<String>,
+        required: bool,
+    },
+}
+
+/// A setting of the sampler, as the number that was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Knob {
+    pub(crate) at: String,
+    pub(crate) setting: Setting,
+    pub(crate) value: Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    Temperature,
+    TopP,
+    TopK,
+    Seed,
+    FrequencyPenalty,
+    PresencePenalty,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Format {
+    /// JSON of any shape.
+    Object,
+    Schema {
+        name: Option<String>,
+        description: Option<String>,
+        schema: Json,
+        strict: Option<bool>,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reasoning {
+    pub(crate) at: String,
+    pub(crate) effort: Option<Effort>,
+    /// The most tokens to reason with.
+    pub(crate) budget: Option<u64>,
+    pub(crate) off: bool,
+    /// Whether the client is shown it.
+    pub(crate) shown: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effort {
+    Minimal,
+    Low,
+    Medium,
+    High,
+    Xhigh,
+    Max,
+}
+
+impl Effort {
+    const ALL: [Self; 6] = [Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh, Self::Max];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|effort| effort.name() == name)
+    }
+
+    /// The budget for an API that has no efforts: those which Google states for its OpenAI-compatible endpoint, and twice as much above.
+    pub(crate) const fn budget(self) -> u64 {
+        match self {
+            Self::Minimal | Self::Low => 1_024,
+            Self::Medium => 8_192,
+            Self::High => 24_576,
+            Self::Xhigh | Self::Max => 49_152,
+        }
+    }
+
+    /// The effort that has such a budget, for an API that has no budgets.
+    pub(crate) fn of_budget(tokens: u64) -> Self {
+        [Self::Low, Self::Medium].into_iter().find(|effort| tokens <= effort.budget()).unwrap_or(Self::High)
+    }
+}
+
+impl Reasoning {
+    /// The effort, stated or by its budget.
+    pub(crate) fn effort(&self) -> Option<Effort> {
+        self.effort.or_else(|| self.budget.map(Effort::of_budget))
+    }
+
+    /// The budget, stated or by its effort.
+    pub(crate) fn budget(&self) -> Option<u64> {
+        self.budget.or_else(|| self.effort.map(Effort::budget))
+    }
+}
+
+impl Part {
+    pub(crate) fn new(at: impl Into<String>, what: What) -> Self {
+        Self { at: at.into(), cache: None, what }
+    }
+
+    pub(crate) fn refuse(&self, why: &'static str) -> Refused {
+        Refused::target(self.at.clone(), why)
+    }
+
+    pub(crate) fn text(&self) -> Option<&String> {
+        if let What::Text(text) = &self.what { Some(text) } else { None }
+    }
+}
+
+impl Conversation {
+    pub(crate) fn say(&mut self, at: impl Into<String>, role: Role, parts: Vec<Part>) {
+        self.turns.push(Turn { at: at.into(), role, parts });
+    }
+
+    pub(crate) fn refuse_at(&self, at: &str, why: &'static str) -> Refused {
+        Refused::target(at, why)
+    }
+
+    /// Whether there are tools, and one may be called at a time.
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self.parallel, Some((_, false))) && !self.tools.is_empty()
+    }
+
+    /// Refuses to have one call at a time, for a target that cannot promise it.
+    pub(crate) fn must_be_parallel(&self) -> Read<()> {
+        match &self.parallel {
+            Some((at, false)) if self.is_single() => {
+                Err(self.refuse_at(at, "the provider has no way to forbid parallel calls"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The sequences that stop an answer, for a target that takes at most so many.
+    pub(crate) fn stops(&self, max: usize) -> Read<Vec<Json>> {
+        let (at, stop) = &self.stop;
+        if stop.len() > max {
+            return Err(self.refuse_at(at, "the provider takes fewer sequences"));
+        }
+        Ok(stop.iter().map(Json::from).collect())
+    }
+
+    /// Writes the settings that the target has, as it names them. One that it lacks is refused, but a seed, which no provider
+    /// promises to follow, is listed, and what is the same as saying nothing is left away.
+    pub(crate) fn settings(
+        &self,
+        names: &[(Setting, &'static str)],
+        to: &mut Json,
+        ledger: &mut Ledger,
+    ) -> Result<(), Refused> {
+        for knob in &self.knobs {
+            let value = knob.value.to_string();
+            let is_penalty = matches!(knob.setting, Setting::FrequencyPenalty | Setting::PresencePenalty);
+            if let Some((_, name)) = names.iter().find(|(setting, _)| *setting == knob.setting) {
+                to.put(*name, knob.value.clone());
+            } else if knob.setting == Setting::Seed {
+                ledger.note(knob.at.clone());
+            } else if !(is_penalty && matches!(value.as_str(), "0" | "0.0")) {
+                return Err(Refused::target(knob.at.clone(), "the provider's models have no such setting"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of the tool that was called with this id.
+    pub(crate) fn name_of(&self, id: &str) -> Option<&str> {
+        let parts = self.turns.iter().flat_map(|turn| &turn.parts);
+        parts.into_iter().find_map(|part| match &part.what {
+            What::Call(call) if call.id == id => Some(call.name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The tools that may be called: what a choice rules out need not be there.
+    pub(crate) fn allowed(&self) -> Vec<&Tool> {
+        let among = |tool: &&Tool| match &self.choice {
+            Some((_, Choice::Among { names, .. })) => names.contains(&tool.name),
+            _ => true,
+        };
+        self.tools.iter().filter(among).collect()
+    }
+
+    /// The instructions, and the turns between user and assistant with each run of one role as one turn: for targets that
+    /// take instructions apart and want the roles to alternate. Instructions that come later are listed, since they move to the front.
+    pub(crate) fn apart(&self, ledger: &mut Ledger) -> (Vec<&Part>, Vec<(Role, Vec<&Part>)>) {
+        let (mut instructions, mut turns) = (Vec::new(), Vec::<(Role, Vec<&Part>)>::new());
+        for turn in &self.turns {
+            if turn.role.instructs() {
+                if !turns.is_empty() {
+                    ledger.note(format!("{} (its place: it joins the system prompt)", turn.at));
+                }
+                instructions.extend(&turn.parts);
+                continue;
+            }
+            match turns.last_mut() {
+                Some((role, parts)) if *role == turn.role => parts.extend(&turn.parts),
+                _ => turns.push((turn.role, turn.parts.iter().collect())),
+            }
+        }
+        for (_, parts) in &mut turns {
+            // What tools gave comes first: the targets want it right behind the calls.
+            parts.sort_by_key(|part| !matches!(part.what, What::Result(_)));
+        }
+        (instructions, turns)
+    }
+}
+
+/// Text of parts that can only be text, as one.
+pub(crate) fn plain(parts: &[Part], why: &'static str) -> Read<String> {
+    let texts = parts.iter().map(|part| match &part.what {
+        What::Text(text) | What::Refusal(text) => Ok(text.as_str()),
+        _ => Err(part.refuse(why)),
+    });
+    Ok(texts.collect::<Read<Vec<_>>>()?.join("\n"))
+}

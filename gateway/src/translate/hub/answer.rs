@@ -1,0 +1,153 @@
+//! An answer as its events, which are the same whether it comes whole or streamed, so that both say the same.
+//!
+//! Blocks do not overlap, and thinking ends with its proof: [`Blocks`] sees to it for every reader.
+
+use crate::translate::{
+    hub::{Call, What},
+    seal::{Kind, Maker, Seal},
+};
+
+/// Why an answer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    End,
+    Length,
+    Tool,
+    Sequence(Option<String>),
+    Filter,
+    Refusal,
+}
+
+/// An answer that a provider gave instead of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    /// The provider's own word for it.
+    pub(crate) code: Option<String>,
+    /// The HTTP status that it goes with, if it says.
+    pub(crate) status: Option<u16>,
+}
+
+/// What is opened in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Block {
+    Text,
+    Refusal,
+    Thinking,
+    Call { id: String, name: String },
+}
+
+/// What happens in an answer. Blocks do not overlap: a reader closes one before it opens another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The model that answers.
+    Model(String),
+    Open(Block),
+    /// More of the open block.
+    More(String),
+    /// What proves the open block, which is thinking.
+    Seal(Seal),
+    Close,
+    /// A block that is a proof and nothing else.
+    Sealed(Seal),
+    Stop(Stop),
+    Fault(Fault),
+    /// What this gateway says beside an answer that it has cut.
+    Aside(String),
+}
+
+/// What opens and closes blocks for a reader, so that they do not overlap and every thinking ends with its proof.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    open: Option<Block>,
+    maker: Maker,
+    seal: Option<Seal>,
+}
+
+impl Blocks {
+    pub(crate) const fn new(maker: Maker) -> Self {
+        Self { open: None, maker, seal: None }
+    }
+
+    pub(crate) fn open(&mut self, block: Block, out: &mut Vec<Event>) {
+        if self.open.as_ref() != Some(&block) {
+            self.close(out);
+            out.push(Event::Open(block.clone()));
+            self.open = Some(block);
+        }
+    }
+
+    pub(crate) fn close(&mut self, out: &mut Vec<Event>) {
+        let seal = self.seal.take();
+        match self.open.take() {
+            None => return,
+            Some(Block::Thinking) => out.push(Event::Seal(seal.unwrap_or_else(|| self.proof(Kind::Thinking, "")))),
+            Some(_) => {}
+        }
+        out.push(Event::Close);
+    }
+
+    /// More of the proof of the thinking that is open.
+    pub(crate) fn prove(&mut self, kind: Kind, more: &str) {
+        let seal = self.seal.take().unwrap_or_else(|| self.proof(kind, ""));
+        self.seal = Some(self.proof(kind, &(seal.data + more)));
+    }
+
+    /// A proof that the provider made.
+    pub(crate) fn proof(&self, kind: Kind, data: &str) -> Seal {
+        Seal::new(self.maker, kind, data.to_owned())
+    }
+
+    /// Says more of a block, which is opened if it is not.
+    pub(crate) fn more(&mut self, block: Block, text: String, out: &mut Vec<Event>) {
+        if !text.is_empty() {
+            self.open(block, out);
+            out.push(Event::More(text));
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> Option<&Block> {
+        self.open.as_ref()
+    }
+}
+
+/// An answer, as far as it has come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) model: Option<String>,
+    pub(crate) parts: Vec<What>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Answer {
+    pub(crate) fn apply(&mut self, event: Event) {
+        match event {
+            Event::Model(model) => self.model = Some(model),
+            Event::Open(block) => self.parts.push(match block {
+                Block::Text => What::Text(String::new()),
+                Block::Refusal => What::Refusal(String::new()),
+                Block::Thinking => What::Thinking(String::new(), Seal::none()),
+                Block::Call { id, name } => What::Call(Call { id, name, arguments: String::new() }),
+            }),
+            Event::More(more) => match self.parts.last_mut() {
+                Some(What::Text(text) | What::Refusal(text) | What::Thinking(text, _)) => text.push_str(&more),
+                Some(What::Call(call)) => call.arguments.push_str(&more),
+                _ => {}
+            },
+            Event::Seal(proof) => {
+                if let Some(What::Thinking(_, seal)) = self.parts.last_mut() {
+                    *seal = proof;
+                }
+            }
+            Event::Close | Event::Aside(_) => {}
+            Event::Sealed(seal) => self.parts.push(What::Sealed(seal)),
+            Event::Stop(stop) => self.stop = Some(stop),
+            Event::Fault(fault) => self.fault = Some(fault),
+        }
+    }
+
+    pub(crate) fn has_calls(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, What::Call(_)))
+    }
+}

@@ -1,0 +1,172 @@
+//! JSON that is written: members stay in the order in which they were put, and what was read raw goes out as it came.
+//!
+//! The order of a schema's members is the order in which a model writes them, and a prompt cache goes by bytes, so neither may pass
+//! through a map that sorts. A raw text is JSON that was checked when it was taken; nothing here reads JSON.
+
+use std::{borrow::Cow, fmt};
+
+use schemas::json::Tree;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+/// A value to write.
+#[derive(Clone, Debug)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Count(u64),
+    Text(String),
+    Raw(Box<RawValue>),
+    List(Vec<Self>),
+    Object(Vec<(Cow<'static, str>, Self)>),
+}
+
+impl Json {
+    /// A text that is JSON itself; nothing if it is not.
+    pub(crate) fn raw(text: &str) -> Option<Self> {
+        Tree::read_answer(text.as_bytes()).ok()?;
+        RawValue::from_string(text.trim().to_owned()).ok().map(Self::Raw)
+    }
+
+    /// A text that is a JSON object; the empty text is one without members.
+    pub(crate) fn raw_object(text: &str) -> Option<Self> {
+        match text.trim() {
+            "" => Some(object! {}),
+            text if text.starts_with('{') => Self::raw(text),
+            _ => None,
+        }
+    }
+
+    /// Adds a member to an object.
+    pub(crate) fn put(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Self>) {
+        if let Self::Object(members) = self {
+            members.push((name.into(), value.into()));
+        }
+    }
+
+    /// Adds a member if there is a value for it.
+    pub(crate) fn put_some(&mut self, name: &'static str, value: Option<impl Into<Self>>) {
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+
+    /// Adds a member if the list is not empty.
+    pub(crate) fn put_full(&mut self, name: &'static str, list: Vec<Self>) {
+        if !list.is_empty() {
+            self.put(name, list);
+        }
+    }
+
+    /// Whether it is an object without members.
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(self, Self::Object(members) if members.is_empty())
+    }
+}
+
+impl From<bool> for Json {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<u64> for Json {
+    fn from(value: u64) -> Self {
+        Self::Count(value)
+    }
+}
+
+impl From<usize> for Json {
+    fn from(value: usize) -> Self {
+        Self::Count(u64::try_from(value).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<&str> for Json {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl From<&String> for Json {
+    fn from(value: &String) -> Self {
+        Self::Text(value.clone())
+    }
+}
+
+impl From<String> for Json {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<Vec<Self>> for Json {
+    fn from(value: Vec<Self>) -> Self {
+        Self::List(value)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Json {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => to.serialize_unit(),
+            Self::Bool(value) => to.serialize_bool(*value),
+            Self::Count(value) => to.serialize_u64(*value),
+            Self::Text(value) => to.serialize_str(value),
+            Self::Raw(value) => value.serialize(to),
+            Self::List(values) => to.collect_seq(values),
+            Self::Object(members) => {
+                let mut map = to.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// An object of members in this order.
+macro_rules! object {
+    ($($name:literal: $value:expr),* $(,)?) => {
+        $crate::translate::json::Json::Object(vec![
+            $((std::borrow::Cow::Borrowed($name), $crate::translate::json::Json::from($value))),*
+        ])
+    };
+}
+pub(crate) use object;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_order_and_raw_text_its_bytes() {
+        let schema = Json::raw(r#" {"z": 1.50, "a": "\u00e9"} "#).unwrap();
+        let mut written = object! { "b": "x\n", "a": 1_u64, "n": None::<u64>, "list": vec![schema] };
+        written.put_some("gone", None::<bool>);
+        written.put("last", true);
+        let text = r#"{"b":"x\n","a":1,"n":null,"list":[{"z": 1.50, "a": "\u00e9"}],"last":true}"#;
+        assert_eq!(written.to_string(), text);
+    }
+
+    #[test]
+    fn arguments_are_an_object_or_nothing() {
+        let check = |text: &str| Json::raw_object(text).map(|json| json.to_string());
+        assert_eq!(check(""), Some("{}".into()));
+        assert_eq!(check(" {\"a\":1}"), Some("{\"a\":1}".into()));
+        assert_eq!([check("[]"), check("{\"a\":"), check("no")], [None, None, None]);
+    }
+}

@@ -1,0 +1,172 @@
+//! A provider's chat completion, whole or chunk by chunk: a chunk's `delta` is a piece of what `message` is at once.
+
+use std::collections::BTreeMap;
+
+use crate::translate::{
+    fields::{Fields, Item, Ledger, Read, Refused},
+    hub::{Block, Blocks, Event, Fault, Stop},
+    ids::Ids,
+    seal::Maker,
+};
+
+/// Members that say nothing of the answer itself, or repeat what is said elsewhere.
+const ASIDE: [&str; 9] =
+    ["id", "object", "created", "usage", "system_fingerprint", "service_tier", "obfuscation", "p", "x_groq"];
+/// Members of a message that providers have put in beside what is read.
+const BESIDE: [&str; 5] = ["role", "index", "channel", "token_ids", "reasoning_details"];
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    blocks: Blocks,
+    /// The ids of calls, by the provider's index.
+    known: BTreeMap<u64, Option<String>>,
+    ids: Ids,
+    has_model: bool,
+    calls: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self { blocks: Blocks::new(Maker::Chat), known: BTreeMap::new(), ids, has_model: false, calls: 0 }
+    }
+
+    pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        if let Some(error) = body.take("error") {
+            out.push(Event::Fault(fault(error)?));
+            return Ok(());
+        }
+        if let Some(model) = body.text("model")?.filter(|model| !self.has_model && !model.is_empty()) {
+            self.has_model = true;
+            out.push(Event::Model(model));
+        }
+        for choice in body.list("choices")? {
+            let at = choice.at.clone();
+            let mut choice = choice.object()?;
+            if choice.count("index")?.unwrap_or(0) > 0 {
+                ledger.note(at);
+                continue;
+            }
+            self.choice(&mut choice, out, ledger)?;
+        }
+        body.skip(&ASIDE);
+        out.extend(body.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
+        Ok(())
+    }
+
+    fn choice(&mut self, choice: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        if let Some(mut said) =
+            choice.object("delta")?.map_or_else(|| choice.object("message"), |said| Ok(Some(said)))?
+        {
+            for name in ["reasoning_content", "reasoning"] {
+                let more = said.text(name)?.unwrap_or_default();
+                self.blocks.more(Block::Thinking, more, out);
+            }
+            if let Some(content) = said.take("content") {
+                self.content(content, out, ledger)?;
+            }
+            let refusal = said.text("refusal")?.unwrap_or_default();
+            self.blocks.more(Block::Refusal, refusal, out);
+            for call in said.list("tool_calls")? {
+                self.call(call, out, ledger)?;
+            }
+            if let Some(call) = said.object("function_call")?
+                && let Some(name) = call.clone().text("name")?.filter(|name| !name.is_empty())
+            {
+                self.begin(None, name, out);
+                self.more(call, out)?;
+            }
+            said.skip(&BESIDE);
+            said.rest(ledger);
+        }
+        if let Some(reason) = choice.text("finish_reason")?.filter(|reason| !reason.is_empty()) {
+            self.blocks.close(out);
+            out.push(Event::Stop(stop(&reason, ledger)));
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, content: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        if let Some(text) = content.as_text() {
+            self.blocks.more(Block::Text, text, out);
+            return Ok(());
+        }
+        // Mistral gives a list where there is reasoning.
+        for part in content.list()? {
+            let mut part = part.object()?;
+            match part.need_text("type")?.as_str() {
+                "text" => self.blocks.more(Block::Text, part.need_text("text")?, out),
+                "thinking" => {
+                    for thought in part.list("thinking")? {
+                        let text = thought.object()?.text("text")?.unwrap_or_default();
+                        self.blocks.more(Block::Thinking, text, out);
+                    }
+                }
+                _ => ledger.note(part.at.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        let mut call = call.object()?;
+        let id = call.text("id")?.filter(|id| !id.is_empty());
+        let place = call.count("index")?.unwrap_or(self.calls);
+        let Some(function) = call.object("function")? else {
+            ledger.note(call.at.clone());
+            return Ok(());
+        };
+        let name = function.clone().text("name")?.filter(|name| !name.is_empty());
+        let known = self.known.get(&place);
+        let is_new = known.is_none_or(|known| id.is_some() && *known != id);
+        if is_new {
+            // Some servers number every call 0, so it is the id that tells them apart.
+            let name = name.ok_or_else(|| Refused::form(function.path("name"), "a call begins without a name"))?;
+            self.known.insert(place, id.clone());
+            self.begin(id, name, out);
+        } else if place + 1 != self.calls && self.known.len() > 1 {
+            return Err(Refused::form(call.at, "a call goes on after another has begun"));
+        }
+        self.more(function, out)
+    }
+
+    fn begin(&mut self, id: Option<String>, name: String, out: &mut Vec<Event>) {
+        let id = id.unwrap_or_else(|| self.ids.make());
+        self.calls += 1;
+        self.blocks.close(out);
+        self.blocks.open(Block::Call { id, name }, out);
+    }
+
+    fn more(&self, mut function: Fields<'_>, out: &mut Vec<Event>) -> Read<()> {
+        let arguments = function.text("arguments")?.unwrap_or_default();
+        if !arguments.is_empty() && matches!(self.blocks.is_open(), Some(Block::Call { .. })) {
+            out.push(Event::More(arguments));
+        }
+        Ok(())
+    }
+}
+
+fn stop(reason: &str, ledger: &mut Ledger) -> Stop {
+    match reason {
+        "stop" | "eos" | "end_turn" => Stop::End,
+        "length" | "max_tokens" => Stop::Length,
+        "tool_calls" | "function_call" => Stop::Tool,
+        "content_filter" => Stop::Filter,
+        other => {
+            ledger.note(format!("finish_reason {other}"));
+            Stop::End
+        }
+    }
+}
+
+/// What a provider says is wrong, in the form that the dialects of OpenAI have for it.
+pub(crate) fn fault(error: Item<'_>) -> Read<Fault> {
+    if let Some(message) = error.as_text() {
+        return Ok(Fault { message, ..Fault::default() });
+    }
+    let mut error = error.object()?;
+    let message = error.text("message")?.unwrap_or_default();
+    let word = |item: Item<'_>| item.as_text().unwrap_or_else(|| item.raw().to_owned());
+    let code = error.take("code").map(word).or(error.take("type").map(word));
+    let status = error.count("status_code")?.and_then(|status| u16::try_from(status).ok());
+    Ok(Fault { message, code, status })
+}

@@ -1,0 +1,222 @@
+//! An answer as a client of chat completions gets it, whole or chunk by chunk.
+
+use schemas::tokens::Vector;
+
+use crate::translate::{
+    Told,
+    hub::{Answer, Block, Event, Fault, Stop, What},
+    json::{Json, object},
+    seal::{Kind, Maker, Seal},
+};
+
+pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Json {
+    let (mut text, mut refusal, mut thoughts) = (None::<String>, None::<String>, String::new());
+    let (mut details, mut calls, mut proof) = (Vec::new(), Vec::new(), None);
+    for part in &answer.parts {
+        match part {
+            What::Text(more) => text.get_or_insert_default().push_str(more),
+            What::Refusal(more) => refusal.get_or_insert_default().push_str(more),
+            What::Thinking(more, seal) => {
+                thoughts.push_str(more);
+                details.push(shown(details.len(), Some(more), Some(seal)));
+            }
+            What::Sealed(seal) if seal.kind == Kind::Call => proof = Some(seal),
+            What::Sealed(seal) => details.push(hidden(details.len(), seal, None)),
+            What::Call(call) => {
+                details.extend(proof.take().map(|seal| hidden(details.len(), seal, Some(&call.id))));
+                calls.push(object! {
+                    "id": call.id.as_str(), "type": "function",
+                    "function": object! { "name": call.name.as_str(), "arguments": whole_arguments(&call.arguments) },
+                });
+            }
+            _ => {}
+        }
+    }
+    let mut message = object! { "role": "assistant", "content": text, "refusal": refusal };
+    if !thoughts.is_empty() {
+        message.put("reasoning_content", thoughts);
+    }
+    message.put_full("reasoning_details", details);
+    message.put_full("tool_calls", calls);
+    let reason = reason(answer.stop.as_ref(), answer.has_calls());
+    let choice = object! { "index": 0_u64, "message": message, "logprobs": Json::Null, "finish_reason": reason };
+    let mut body = head(told, "chat.completion", answer.model.as_deref(), vec![choice]);
+    body.put_some("usage", usage.map(write_usage));
+    body
+}
+
+/// A call without arguments has an empty object, which clients parse.
+fn whole_arguments(arguments: &str) -> &str {
+    if arguments.is_empty() { "{}" } else { arguments }
+}
+
+fn head(told: &Told, object: &'static str, model: Option<&str>, choices: Vec<Json>) -> Json {
+    object! {
+        "id": format!("chatcmpl-{}", told.id), "object": object, "created": told.created,
+        "model": model.unwrap_or(&told.model), "choices": choices,
+    }
+}
+
+fn shown(place: usize, text: Option<&str>, seal: Option<&Seal>) -> Json {
+    let mut detail = object! { "type": "reasoning.text", "index": place };
+    detail.put_some("text", text);
+    if let Some(seal) = seal {
+        if !seal.data.is_empty() {
+            detail.put("signature", seal.data.as_str());
+        }
+        if seal.kind == Kind::Plan {
+            detail.put("id", "plan");
+        }
+        detail.put("format", seal.maker.format());
+    }
+    detail
+}
+
+fn hidden(place: usize, seal: &Seal, call: Option<&str>) -> Json {
+    let mut detail = object! { "type": "reasoning.encrypted", "index": place, "data": seal.data.as_str() };
+    detail.put("format", seal.maker.format());
+    // What is proved is told by the id: a call, or with none the text.
+    if seal.maker == Maker::Google {
+        detail.put("id", call);
+    }
+    detail
+}
+
+fn reason(stop: Option<&Stop>, has_calls: bool) -> &'static str {
+    match stop {
+        Some(Stop::Length) => "length",
+        Some(Stop::Filter | Stop::Refusal) => "content_filter",
+        _ if has_calls => "tool_calls",
+        _ => "stop",
+    }
+}
+
+pub(crate) fn write_usage(usage: &Vector) -> Json {
+    object! {
+        "prompt_tokens": usage.input(), "completion_tokens": usage.all_output(), "total_tokens": usage.total(),
+        "prompt_tokens_details": object! {
+            "cached_tokens": usage.cache_read, "audio_tokens": usage.audio_input,
+            "cache_write_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
+        },
+        "completion_tokens_details": object! {
+            "reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output,
+        },
+    }
+}
+
+pub(crate) fn error(fault: &Fault, kind: &str) -> Json {
+    let code = fault.code.as_deref();
+    object! { "error": object! { "message": fault.message.as_str(), "type": kind, "param": Json::Null, "code": code } }
+}
+
+/// Writes the chunks of a stream.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    told: Told,
+    model: Option<String>,
+    has_begun: bool,
+    thoughts: usize,
+    calls: usize,
+    is_calling: bool,
+    proof: Option<Seal>,
+}
+
+impl Writer {
+    pub(crate) fn new(told: Told) -> Self {
+        Self { told, model: None, has_begun: false, thoughts: 0, calls: 0, is_calling: false, proof: None }
+    }
+
+    fn chunk(&self, choices: Vec<Json>) -> Json {
+        head(&self.told, "chat.completion.chunk", self.model.as_deref(), choices)
+    }
+
+    fn send(&self, chunk: &Json, out: &mut String) {
+        out.push_str(&format!("data: {chunk}\n\n"));
+    }
+
+    fn delta(&mut self, delta: Json, out: &mut String) {
+        let choice =
+            |delta| object! { "index": 0_u64, "delta": delta, "logprobs": Json::Null, "finish_reason": Json::Null };
+        if !self.has_begun {
+            self.has_begun = true;
+            let first = object! { "role": "assistant", "content": "", "refusal": Json::Null };
+            self.send(&self.chunk(vec![choice(first)]), out);
+        }
+        if !delta.is_bare() {
+            self.send(&self.chunk(vec![choice(delta)]), out);
+        }
+    }
+
+    fn detail(&mut self, detail: Json, out: &mut String) {
+        self.delta(object! { "reasoning_details": vec![detail] }, out);
+    }
+
+    pub(crate) fn event(&mut self, event: Event, block: Option<&Block>, out: &mut String) {
+        match event {
+            Event::Model(model) => self.model = Some(model),
+            Event::Open(Block::Call { id, name }) => {
+                if let Some(seal) = self.proof.take() {
+                    self.detail(hidden(self.thoughts, &seal, Some(&id)), out);
+                    self.thoughts += 1;
+                }
+                let function = object! { "name": name, "arguments": "" };
+                let call = object! { "index": self.calls, "id": id, "type": "function", "function": function };
+                self.calls += 1;
+                self.is_calling = false;
+                self.delta(object! { "tool_calls": vec![call] }, out);
+            }
+            Event::Open(_) => self.delta(object! {}, out),
+            Event::More(text) => self.more(text, block, out),
+            Event::Seal(seal) => self.detail(shown(self.thoughts, None, Some(&seal)), out),
+            Event::Close => match block {
+                Some(Block::Thinking) => self.thoughts += 1,
+                Some(Block::Call { .. }) if !self.is_calling => self.more("{}".to_owned(), block, out),
+                _ => {}
+            },
+            Event::Sealed(seal) if seal.kind == Kind::Call => self.proof = Some(seal),
+            Event::Sealed(seal) => {
+                self.detail(hidden(self.thoughts, &seal, None), out);
+                self.thoughts += 1;
+            }
+            Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
+        }
+    }
+
+    fn more(&mut self, text: String, block: Option<&Block>, out: &mut String) {
+        match block {
+            Some(Block::Text) => self.delta(object! { "content": text }, out),
+            Some(Block::Refusal) => self.delta(object! { "refusal": text }, out),
+            Some(Block::Thinking) => {
+                let detail = shown(self.thoughts, Some(&text), None);
+                self.delta(object! { "reasoning_content": text, "reasoning_details": vec![detail] }, out);
+            }
+            Some(Block::Call { .. }) => {
+                self.is_calling = true;
+                let place = self.calls.saturating_sub(1);
+                let call = object! { "index": place, "function": object! { "arguments": text } };
+                self.delta(object! { "tool_calls": vec![call] }, out);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn end(&mut self, stop: &Stop, usage: Option<&Vector>, aside: Option<Json>, out: &mut String) {
+        self.delta(object! {}, out);
+        let reason = reason(Some(stop), self.calls > 0);
+        let choice = object! { "index": 0_u64, "delta": object! {}, "logprobs": Json::Null, "finish_reason": reason };
+        let mut last = self.chunk(vec![choice]);
+        last.put_some("tollgate", aside);
+        self.send(&last, out);
+        if let Some(usage) = usage.filter(|_| self.told.wants_usage) {
+            let mut chunk = self.chunk(Vec::new());
+            chunk.put("usage", write_usage(usage));
+            self.send(&chunk, out);
+        }
+        out.push_str("data: [DONE]\n\n");
+    }
+
+    pub(crate) fn fail(&self, fault: &Fault, kind: &str, out: &mut String) {
+        out.push_str(&format!("data: {}\n\n", error(fault, kind)));
+        out.push_str("data: [DONE]\n\n");
+    }
+}

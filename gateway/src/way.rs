@@ -1,0 +1,266 @@
+//! The ways in: which API a request asks for, by its method and path, and where that API stands at a provider.
+//!
+//! One table has every API with its paths; what has a name in its path is read from the path itself. A path says all that it says
+//! before a body is looked at: the model, if it stands there, and whether the answer streams. To serve another path is a line here.
+
+use std::borrow::Cow;
+
+use http::Method;
+use schemas::event::Api;
+
+use crate::{authenticate::unescaped, error::Dialect, route};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) api: Api,
+    pub(crate) method: Method,
+    /// The model that the path names.
+    pub(crate) model: Option<String>,
+    /// Whether the path, and not the body, says that the answer streams.
+    pub(crate) streams: Option<bool>,
+    /// Where at the provider: behind the model, if the path names one, else behind the root of the dialect.
+    pub(crate) path: Cow<'static, str>,
+    /// The provider that the path names.
+    pub(crate) provider: Option<String>,
+}
+
+/// The paths that name nothing, and where they stand at a provider: OpenAI's base ends in `/v1` already.
+const FIXED: [(&str, Api, &str); 24] = [
+    ("/v1/chat/completions", Api::OpenAiChat, "/chat/completions"),
+    ("/v1/completions", Api::OpenAiCompletions, "/completions"),
+    ("/v1/embeddings", Api::OpenAiEmbeddings, "/embeddings"),
+    ("/v1/responses", Api::OpenAiResponses, "/responses"),
+    ("/v1/responses/compact", Api::OpenAiResponsesCompact, "/responses/compact"),
+    ("/v1/responses/input_tokens", Api::OpenAiResponsesInputTokens, "/responses/input_tokens"),
+    ("/v1/images/generations", Api::OpenAiImages, "/images/generations"),
+    ("/v1/images/edits", Api::OpenAiImages, "/images/edits"),
+    ("/v1/images/variations", Api::OpenAiImages, "/images/variations"),
+    ("/v1/audio/speech", Api::OpenAiSpeech, "/audio/speech"),
+    ("/v1/audio/transcriptions", Api::OpenAiTranscriptions, "/audio/transcriptions"),
+    ("/v1/audio/translations", Api::OpenAiTranscriptions, "/audio/translations"),
+    ("/v1/moderations", Api::OpenAiModerations, "/moderations"),
+    ("/v1/rerank", Api::OpenAiRerank, "/rerank"),
+    ("/v1/messages", Api::AnthropicMessages, "/v1/messages"),
+    ("/v1/messages/count_tokens", Api::AnthropicCountTokens, "/v1/messages/count_tokens"),
+    ("/v1/complete", Api::AnthropicComplete, "/v1/complete"),
+    ("/v2/chat", Api::CohereChat, "/v2/chat"),
+    ("/v2/embed", Api::CohereEmbed, "/v2/embed"),
+    ("/v2/rerank", Api::CohereRerank, "/v2/rerank"),
+    ("/v1/chat", Api::CohereV1Chat, "/v1/chat"),
+    ("/v1/generate", Api::CohereV1Chat, "/v1/generate"),
+    ("/v1/embed", Api::CohereEmbed, "/v1/embed"),
+    ("/cohere/v1/rerank", Api::CohereRerank, "/v1/rerank"),
+];
+
+/// Gemini's verbs, and what they stream.
+const GEMINI: [(&str, Api, bool); 6] = [
+    (":generateContent", Api::GeminiGenerateContent, false),
+    (":streamGenerateContent", Api::GeminiGenerateContent, true),
+    (":countTokens", Api::GeminiCountTokens, false),
+    (":embedContent", Api::GeminiEmbeddings, false),
+    (":batchEmbedContents", Api::GeminiEmbeddings, false),
+    (":predict", Api::GeminiEmbeddings, false),
+];
+
+/// Bedrock's verbs.
+const BEDROCK: [(&str, Api, bool); 5] = [
+    ("/converse", Api::BedrockConverse, false),
+    ("/converse-stream", Api::BedrockConverseStream, true),
+    ("/invoke", Api::BedrockInvoke, false),
+    ("/invoke-with-response-stream", Api::BedrockInvokeStream, true),
+    ("/count-tokens", Api::BedrockCountTokens, false),
+];
+
+/// The names that a path may begin with, each for the dialects of whose clients it is the base.
+const PREFIXES: [&str; 5] = ["/openai", "/anthropic", "/gemini", "/bedrock", "/cohere"];
+
+impl Way {
+    /// The way that a request asks for; nothing where it is not served. `path` is as it was sent.
+    pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
+        if let Some(rest) = path.strip_prefix("/passthrough/") {
+            return Self::through(method, rest);
+        }
+        let bare =
+            PREFIXES.into_iter().find_map(|prefix| path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')));
+        Self::served(method, path).or_else(|| Self::served(method, bare?))
+    }
+
+    /// Which methods a path takes, where it is one of a way in.
+    pub(crate) fn allow(path: &str) -> Option<&'static str> {
+        match (Self::of(&Method::POST, path), Self::of(&Method::GET, path)) {
+            (Some(way), _) if way.api == Api::Passthrough => None,
+            (Some(_), None) => Some("POST"),
+            (None, Some(_)) if Self::of(&Method::DELETE, path).is_some() => Some("GET, DELETE"),
+            (None, Some(_)) => Some("GET"),
+            _ => None,
+        }
+    }
+
+    fn served(method: &Method, path: &str) -> Option<Self> {
+        let fixed = FIXED.iter().find(|(served, ..)| *served == path).filter(|_| method == Method::POST);
+        if let Some((_, api, at)) = fixed {
+            return Some(Self::new(*api, method, Cow::Borrowed(*at)));
+        }
+        Self::response(method, path)
+            .or_else(|| Self::gemini(method, path))
+            .or_else(|| Self::bedrock(method, path))
+            .or_else(|| Self::deployment(method, path))
+    }
+
+    fn new(api: Api, method: &Method, path: impl Into<Cow<'static, str>>) -> Self {
+        Self { api, method: method.clone(), model: None, streams: None, path: path.into(), provider: None }
+    }
+
+    /// A response that exists already.
+    fn response(method: &Method, path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/v1/responses/")?;
+        let (id, verb) = rest.split_once('/').map_or((rest, ""), |(id, verb)| (id, verb));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if id.is_empty() || !id.bytes().all(plain) {
+            return None;
+        }
+        let served = match verb {
+            "" => method == Method::GET || method == Method::DELETE,
+            "cancel" => method == Method::POST,
+            "input_items" => method == Method::GET,
+            _ => false,
+        };
+        served.then(|| Self::new(Api::OpenAiResponsesRetrieve, method, format!("/responses/{rest}")))
+    }
+
+    /// `/v1beta/models/{model}:verb`, and the same at Vertex, behind project and place.
+    fn gemini(method: &Method, path: &str) -> Option<Self> {
+        let rest = ["/v1beta/", "/v1/", "/v1beta1/", "/v1alpha/"]
+            .into_iter()
+            .find_map(|version| path.strip_prefix(version))?;
+        let rest = match rest.strip_prefix("models/") {
+            Some(rest) => rest,
+            None => rest.strip_prefix("projects/")?.split_once("/publishers/google/models/")?.1,
+        };
+        let found =
+            GEMINI.iter().find_map(|(verb, api, streams)| Some((rest.strip_suffix(verb)?, *verb, *api, *streams)));
+        let (model, verb, api, streams) = found.filter(|_| method == Method::POST)?;
+        let model = named(model)?;
+        Some(Self { model: Some(model), streams: Some(streams), ..Self::new(api, method, verb) })
+    }
+
+    /// `/model/{id}/verb`.
+    fn bedrock(method: &Method, path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/model/")?;
+        let found =
+            BEDROCK.iter().find_map(|(verb, api, streams)| Some((rest.strip_suffix(verb)?, *verb, *api, *streams)));
+        let (model, verb, api, streams) = found.filter(|_| method == Method::POST)?;
+        let model = named(model)?;
+        Some(Self { model: Some(model), streams: Some(streams), ..Self::new(api, method, verb) })
+    }
+
+    /// `/openai/deployments/{model}/…`, as Azure's clients ask.
+    fn deployment(method: &Method, path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/openai/deployments/").or_else(|| path.strip_prefix("/deployments/"))?;
+        let (model, rest) = rest.split_at_checked(rest.find('/')?)?;
+        let (_, api, at) = FIXED.iter().find(|(_, api, at)| *at == rest && api.vendor() == "openai")?;
+        let way = Self::new(*api, method, *at);
+        (method == Method::POST).then_some(Self { model: named(model), ..way })
+    }
+
+    /// `/passthrough/{provider}/…`: whatever it is, at a provider that is named.
+    fn through(method: &Method, rest: &str) -> Option<Self> {
+        let (provider, _) = rest.split_once('/')?;
+        let at = rest.get(provider.len()..)?.to_owned();
+        // A path that climbs is not the one that it seems.
+        let climbs = unescaped(&at).split(['/', '\\']).any(|step| step == ".." || step == ".");
+        let way = Self { provider: named(provider), ..Self::new(Api::Passthrough, method, at) };
+        Some(way).filter(|way| way.provider.is_some() && !climbs)
+    }
+
+    /// The dialect in which it is answered.
+    pub(crate) fn dialect(&self) -> Dialect {
+        route::dialect(self.api)
+    }
+}
+
+/// A name in a path, unescaped; nothing where it is none.
+fn named(text: &str) -> Option<String> {
+    let name = unescaped(text).into_owned();
+    (!name.is_empty() && !name.chars().any(char::is_control)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_which_api_and_which_model() {
+        for (method, path, api, model, streams, at) in [
+            ("POST", "/v1/chat/completions", Api::OpenAiChat, None, None, "/chat/completions"),
+            ("POST", "/openai/v1/responses", Api::OpenAiResponses, None, None, "/responses"),
+            ("POST", "/v1/responses/compact", Api::OpenAiResponsesCompact, None, None, "/responses/compact"),
+            ("GET", "/v1/responses/resp_1", Api::OpenAiResponsesRetrieve, None, None, "/responses/resp_1"),
+            ("DELETE", "/openai/v1/responses/resp_1", Api::OpenAiResponsesRetrieve, None, None, "/responses/resp_1"),
+            (
+                "POST",
+                "/v1/responses/resp_1/cancel",
+                Api::OpenAiResponsesRetrieve,
+                None,
+                None,
+                "/responses/resp_1/cancel",
+            ),
+            ("POST", "/anthropic/v1/messages", Api::AnthropicMessages, None, None, "/v1/messages"),
+            (
+                "POST",
+                "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+                Api::GeminiGenerateContent,
+                Some("gemini-2.5-flash"),
+                Some(true),
+                ":streamGenerateContent",
+            ),
+            (
+                "POST",
+                "/gemini/v1beta1/projects/p/locations/global/publishers/google/models/g:countTokens",
+                Api::GeminiCountTokens,
+                Some("g"),
+                Some(false),
+                ":countTokens",
+            ),
+            ("POST", "/model/a.b-v1%3A0/converse", Api::BedrockConverse, Some("a.b-v1:0"), Some(false), "/converse"),
+            ("POST", "/v2/chat", Api::CohereChat, None, None, "/v2/chat"),
+            (
+                "POST",
+                "/openai/deployments/gpt/chat/completions",
+                Api::OpenAiChat,
+                Some("gpt"),
+                None,
+                "/chat/completions",
+            ),
+            ("PUT", "/passthrough/p/x/y", Api::Passthrough, None, None, "/x/y"),
+        ] {
+            let method: Method = method.parse().unwrap();
+            let way = Way::of(&method, path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!((way.api, way.model.as_deref(), way.streams, &*way.path), (api, model, streams, at), "{path}");
+            assert_eq!(way.provider.is_some(), api == Api::Passthrough);
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_has_no_way() {
+        for (method, path) in [
+            ("GET", "/v1/chat/completions"),
+            ("POST", "/v1/responses/resp_1"),
+            ("POST", "/v1/responses/../x/cancel"),
+            ("GET", "/v1beta/models/gemini:generateContent"),
+            ("POST", "/v1beta/models/:generateContent"),
+            ("POST", "/v1beta/models/gemini:fly"),
+            ("POST", "/model//converse"),
+            ("GET", "/passthrough/p"),
+            ("GET", "/passthrough/p/a/../b"),
+            ("GET", "/passthrough/p/a/%2e%2E/b"),
+            ("POST", "/openaiv1/chat/completions"),
+        ] {
+            assert_eq!(Way::of(&method.parse().unwrap(), path), None, "{path}");
+        }
+        assert_eq!(Way::allow("/v1/messages"), Some("POST"));
+        assert_eq!(Way::allow("/v1/responses/resp_1"), Some("GET, DELETE"));
+        assert_eq!(Way::allow("/v1/other"), None);
+    }
+}

@@ -1,0 +1,371 @@
+//! Every dialect as its clients speak it: where a call goes and with which credential, what passes, and what is settled.
+
+use base64::Engine as _;
+use schemas::{
+    event::{Api, Event, Learned, Outcome},
+    tokens::{Completeness, Doubt, Vector},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    provider::{Replay, Step, json, say},
+    stage::{KEY, SECRET, Stage, Written},
+};
+
+const SIGNED: &str = "authorization: aws4-hmac-sha256 credential=akidexample/";
+
+/// A call, what the provider must have been asked, and what it answers with.
+struct Case {
+    path: &'static str,
+    body: Value,
+    /// What the head and the body of the provider's request have to contain, in lower case.
+    asked: &'static [&'static str],
+    api: Api,
+    answer: Vec<Step>,
+    used: Vector,
+}
+
+pub(crate) fn used(input: u64, output: u64) -> Vector {
+    Vector { uncached_input: input, output, ..Vector::default() }
+}
+
+/// An answer of a type, of which the connection closes behind it.
+pub(crate) fn typed(kind: &str, body: &[u8]) -> Vec<Step> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
+    vec![say(&head), Step::Say(body.to_vec())]
+}
+
+/// A message of an event stream, as Bedrock sends it.
+pub(crate) fn message(kind: &str, payload: &Value) -> Vec<u8> {
+    let headers: Vec<u8> = [(":message-type", "event"), (":event-type", kind)]
+        .iter()
+        .flat_map(|(name, value)| {
+            let size = u16::try_from(value.len()).unwrap().to_be_bytes();
+            [&[u8::try_from(name.len()).unwrap()], name.as_bytes(), &[7], &size, value.as_bytes()].concat()
+        })
+        .collect();
+    let payload = payload.to_string().into_bytes();
+    let number = |size: usize| u32::try_from(size).unwrap().to_be_bytes();
+    let mut bytes = [number(16 + headers.len() + payload.len()), number(headers.len())].concat();
+    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+    bytes.extend([headers, payload].concat());
+    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+    bytes
+}
+
+async fn check(case: Case) {
+    let replay = Replay::start(case.answer.clone()).await;
+    let stage = Stage::new(replay.address).await;
+    let answer = stage.post(case.path, &case.body).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", case.path);
+    let bytes = answer.bytes().await.unwrap();
+    let sent = case.answer.iter().map(|step| if let Step::Say(bytes) = step { bytes.clone() } else { Vec::new() });
+    let sent = sent.collect::<Vec<_>>().concat();
+    assert!(sent.ends_with(&bytes) && !bytes.is_empty(), "{}: every byte passes", case.path);
+    let asked = replay.asked().remove(0);
+    let text = format!("{}{}", asked.head, String::from_utf8_lossy(&asked.body).to_lowercase());
+    for wanted in case.asked {
+        assert!(text.contains(wanted), "{}: {wanted} is not in {text}", case.path);
+    }
+    assert!(!text.contains(KEY), "{}", case.path);
+    let (_, written) = stage.end().await;
+    let settled = written.one();
+    assert_eq!((settled.attempt.api, settled.outcome), (case.api, Outcome::Complete), "{}", case.path);
+    assert_eq!(settled.usage.total(), Some(case.used), "{}", case.path);
+    assert_eq!(settled.usage.completeness, Completeness::Exact, "{}", case.path);
+}
+
+pub(crate) const GEMINI: &str = r#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":12},"modelVersion":"gemini-2.5-flash","responseId":"g1"}"#;
+pub(crate) const CONVERSE: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":4,"outputTokens":2,"totalTokens":6}}"#;
+const RESPONSE: &str = r#"{"id":"resp_1","object":"response","created_at":1795880000,"status":"completed","background":false,"model":"gpt-5-mini-2025-08-07","output":[],"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"total_tokens":14}}"#;
+pub(crate) const COHERE: &str = r#"{"id":"c1","finish_reason":"COMPLETE","message":{"content":[{"type":"text","text":"hi"}]},"usage":{"billed_units":{"input_tokens":3,"output_tokens":1},"tokens":{"input_tokens":60,"output_tokens":2}}}"#;
+
+#[tokio::test]
+async fn gemini_is_asked_by_path_and_read_by_its_last_chunk() {
+    let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] });
+    check(Case {
+        path: "/v1beta/models/gemini-2.5-flash:generateContent",
+        body: contents.clone(),
+        asked: &["post /v1beta/models/gemini-2.5-flash:generatecontent http/1.1", "x-goog-api-key: sk-provider-secret"],
+        api: Api::GeminiGenerateContent,
+        answer: json("200 OK", GEMINI),
+        used: Vector { reasoning: 3, ..used(7, 5) },
+    })
+    .await;
+    let first = r#"data: {"candidates":[{"content":{"parts":[{"text":"h"}]}}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":9}}"#;
+    let stream = format!("{first}\r\n\r\ndata: {GEMINI}\r\n\r\n");
+    check(Case {
+        path: "/gemini/v1beta/models/fast:streamGenerateContent?alt=sse",
+        body: contents,
+        asked: &["post /v1beta/models/gemini-2.5-flash:streamgeneratecontent?alt=sse http/1.1"],
+        api: Api::GeminiGenerateContent,
+        answer: typed("text/event-stream", stream.as_bytes()),
+        used: Vector { reasoning: 3, ..used(7, 5) },
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bedrock_is_signed_and_its_binary_stream_is_read() {
+    let body = json!({ "messages": [{ "role": "user", "content": [{ "text": "hi" }] }] });
+    check(Case {
+        path: "/model/us.anthropic.claude-v1%3A0/converse",
+        body: body.clone(),
+        asked: &[
+            "post /model/us.anthropic.claude-v1%3a0/converse http/1.1",
+            SIGNED,
+            "/us-east-1/bedrock/aws4_request",
+            "x-amz-date: ",
+        ],
+        api: Api::BedrockConverse,
+        answer: json("200 OK", CONVERSE),
+        used: used(4, 2),
+    })
+    .await;
+    let stream = [
+        message("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": "hi" } })),
+        message("messageStop", &json!({ "stopReason": "end_turn" })),
+        message(
+            "metadata",
+            &json!({ "usage": { "inputTokens": 4, "outputTokens": 2, "cacheReadInputTokens": 8, "cacheReadInputTokenCount": 8 } }),
+        ),
+    ];
+    check(Case {
+        path: "/bedrock/model/us.anthropic.claude-v1%3A0/converse-stream",
+        body: body.clone(),
+        asked: &["/converse-stream http/1.1", SIGNED],
+        api: Api::BedrockConverseStream,
+        answer: typed("application/vnd.amazon.eventstream", &stream.concat()),
+        used: Vector { cache_read: 8, ..used(4, 2) },
+    })
+    .await;
+    let metrics = json!({ "type": "message_stop", "amazon-bedrock-invocationMetrics": { "inputTokenCount": 4, "outputTokenCount": 2 } });
+    let chunk = json!({ "bytes": base64::engine::general_purpose::STANDARD.encode(metrics.to_string()) });
+    check(Case {
+        path: "/model/us.anthropic.claude-v1%3A0/invoke-with-response-stream",
+        body: json!({ "anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [] }),
+        asked: &["/invoke-with-response-stream http/1.1"],
+        api: Api::BedrockInvokeStream,
+        answer: typed("application/vnd.amazon.eventstream", &message("chunk", &chunk)),
+        used: used(4, 2),
+    })
+    .await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-bedrock-input-token-count: 4\r\n\
+                x-amzn-bedrock-output-token-count: 2\r\nconnection: close\r\n\r\n";
+    check(Case {
+        path: "/model/us.anthropic.claude-v1%3A0/invoke",
+        body: json!({ "prompt": "hi" }),
+        asked: &["/invoke http/1.1"],
+        api: Api::BedrockInvoke,
+        answer: vec![say(head), say(r#"{"completion":"hi"}"#)],
+        used: used(4, 2),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cohere_azure_and_openais_other_apis_are_served() {
+    check(Case {
+        path: "/v2/chat",
+        body: json!({ "model": "command-r", "messages": [] }),
+        asked: &["post /v2/chat http/1.1", "authorization: bearer sk-provider-secret"],
+        api: Api::CohereChat,
+        answer: json("200 OK", COHERE),
+        used: used(3, 1),
+    })
+    .await;
+    check(Case {
+        path: "/v2/rerank",
+        body: json!({ "model": "rerank-v3.5", "query": "a", "documents": ["b"] }),
+        asked: &["post /v2/rerank http/1.1"],
+        api: Api::CohereRerank,
+        answer: json("200 OK", r#"{"results":[],"meta":{"billed_units":{"search_units":1}}}"#),
+        used: used(0, 0),
+    })
+    .await;
+    let chat =
+        r#"{"id":"c","model":"gpt","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
+    check(Case {
+        path: "/openai/deployments/deployed/chat/completions",
+        body: json!({ "messages": [] }),
+        asked: &[
+            "post /openai/deployments/my-gpt/chat/completions?api-version=2026-01-01 http/1.1",
+            "api-key: sk-provider-secret",
+        ],
+        api: Api::OpenAiChat,
+        answer: json("200 OK", chat),
+        used: used(9, 2),
+    })
+    .await;
+    check(Case {
+        path: "/openai/deployments/gpt-4o-mini/chat/completions?api-version=1",
+        body: json!({ "messages": [] }),
+        asked: &["post /v1/chat/completions?api-version=1 http/1.1", "{\"model\":\"gpt-4o-mini\",\"messages\":[]}"],
+        api: Api::OpenAiChat,
+        answer: json("200 OK", chat),
+        used: used(9, 2),
+    })
+    .await;
+    check(Case {
+        path: "/v1/responses",
+        body: json!({ "model": "gpt-5-mini", "input": "hi" }),
+        asked: &["post /v1/responses http/1.1"],
+        api: Api::OpenAiResponses,
+        answer: json("200 OK", RESPONSE),
+        used: Vector { cache_read: 4, ..used(5, 5) },
+    })
+    .await;
+    let text = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"text\":\"hi\",\"finish_reason\":\"stop\"}]}\n\n";
+    check(Case {
+        path: "/v1/completions",
+        body: json!({ "model": "gpt-3.5-turbo-instruct", "prompt": "hi", "stream": true, "stream_options": { "include_usage": true } }),
+        asked: &["post /v1/completions http/1.1"],
+        api: Api::OpenAiCompletions,
+        answer: typed("text/event-stream", format!("{text}data: {chat}\n\ndata: [DONE]\n\n").as_bytes()),
+        used: used(9, 2),
+    })
+    .await;
+    check(Case {
+        path: "/v1/moderations",
+        body: json!({ "model": "gpt-mod", "input": "hi" }),
+        asked: &["post /v1/moderations http/1.1"],
+        api: Api::OpenAiModerations,
+        answer: json("200 OK", r#"{"id":"m","model":"omni-moderation","results":[]}"#),
+        used: used(0, 0),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_form_goes_to_the_model_that_it_names() {
+    let heard = r#"{"text":"hi","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":4,"audio_tokens":10},"output_tokens":5,"total_tokens":19}}"#;
+    let replay = Replay::start(json("200 OK", heard)).await;
+    let stage = Stage::new(replay.address).await;
+    let body = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nheard\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b--\r\n";
+    let call = stage.http.post(stage.url("/v1/audio/transcriptions")).bearer_auth(KEY);
+    let call = call.header("content-type", "multipart/form-data; boundary=b").body(body);
+    assert_eq!(call.send().await.unwrap().text().await.unwrap(), heard);
+    let asked = replay.asked().remove(0);
+    assert_eq!(String::from_utf8(asked.body).unwrap(), body.replace("heard", "whisper-1"));
+    assert!(asked.head.contains("content-type: multipart/form-data; boundary=b"));
+    let (_, written) = stage.end().await;
+    assert_eq!(written.one().usage.total(), Some(Vector { audio_input: 10, ..used(4, 5) }));
+}
+
+#[tokio::test]
+async fn sound_passes_and_what_it_used_is_said_to_be_missing() {
+    let replay = Replay::start(typed("audio/mpeg", &[0, 159, 146, 150, 255])).await;
+    let stage = Stage::new(replay.address).await;
+    let answer = stage
+        .post("/v1/audio/speech", &json!({ "model": "tts-1", "input": "hi", "voice": "alloy" }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.bytes().await.unwrap(), &[0, 159, 146, 150, 255][..]);
+    let (_, written) = stage.end().await;
+    assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::Unreadable));
+}
+
+fn learned(written: &Written) -> Vec<&Learned> {
+    let told = written
+        .events
+        .iter()
+        .filter_map(|event| if let Event::Learned(learned) = event { Some(&**learned) } else { None });
+    told.collect()
+}
+
+#[tokio::test]
+async fn a_background_response_is_counted_by_its_id_however_often_it_is_asked_for() {
+    let begun = time_ago(60);
+    let unfinished = RESPONSE.replace("completed", "queued").replace("\"background\":false", "\"background\":true");
+    let unfinished = unfinished.replace("1795880000", &begun.to_string());
+    let queued = unfinished.split_once("\"usage\":").map(|(head, _)| format!("{head}\"usage\":null}}")).unwrap();
+    let finished = unfinished.replace("queued", "completed");
+    let mut claims = Vec::new();
+    for (asks, answer, told) in [(0, queued, 0), (3, finished, 3)] {
+        let replay = Replay::start(json("200 OK", &answer)).await;
+        let stage = Stage::new(replay.address).await;
+        if asks == 0 {
+            let body = json!({ "model": "gpt-5-mini", "input": "hi", "background": true });
+            assert_eq!(stage.post("/v1/responses", &body).send().await.unwrap().text().await.unwrap(), answer);
+        }
+        for _ in 0..asks {
+            let asked = stage.http.get(stage.url("/v1/responses/resp_1")).bearer_auth(KEY).send().await.unwrap();
+            assert_eq!(asked.text().await.unwrap(), answer);
+        }
+        let (_, written) = stage.end().await;
+        for settled in written.settled() {
+            assert_eq!(settled.usage.total(), Some(Vector::default()), "it is not counted with an answer");
+        }
+        let learned = learned(&written);
+        // Two lanes, and no limits: it goes to its tenant's lane alone.
+        assert_eq!(learned.len(), told);
+        claims.extend(learned.iter().map(|learned| (learned.claim(), learned.content, learned.is.attempt.call)));
+        for learned in learned {
+            assert_eq!(learned.is.usage.total(), Some(Vector { cache_read: 4, ..used(5, 5) }));
+            assert_eq!(
+                (learned.is.attempt.api, learned.is.attempt.admitted_at.as_micros()),
+                (Api::OpenAiResponses, begun * 1_000_000)
+            );
+        }
+        if told > 0 {
+            assert!(replay.asked()[0].head.starts_with("get /v1/responses/resp_1 http/1.1"));
+        }
+    }
+    assert!(claims.windows(2).all(|pair| pair[0] == pair[1]), "the same is told each time");
+}
+
+fn time_ago(seconds: i64) -> i64 {
+    schemas::time::now().as_micros() / 1_000_000 - seconds
+}
+
+#[tokio::test]
+async fn what_is_not_known_passes_where_it_is_open_and_says_what_it_can() {
+    let answer = r#"{"object":"thing","usage":{"input_tokens":3,"output_tokens":4}}"#;
+    let replay = Replay::start(json("200 OK", answer)).await;
+    let stage = Stage::new(replay.address).await;
+    let call = stage.http.put(stage.url("/passthrough/openai/things/1?a=b")).bearer_auth(KEY).json(&json!({ "x": 1 }));
+    assert_eq!(call.send().await.unwrap().text().await.unwrap(), answer);
+    let asked = replay.asked().remove(0);
+    assert!(asked.head.starts_with("put /v1/things/1?a=b http/1.1") && asked.head.contains(SECRET));
+    let call = stage.http.get(stage.url("/passthrough/gemini/v1beta/files")).bearer_auth(KEY);
+    let refused = call.send().await.unwrap();
+    assert_eq!(refused.status(), 404);
+    assert_eq!(refused.json::<Value>().await.unwrap()["error"]["code"], "TG3021");
+    let (_, written) = stage.end().await;
+    let settled = written.one();
+    assert_eq!((settled.attempt.api, settled.usage.total()), (Api::Passthrough, Some(used(3, 4))));
+}
+
+#[tokio::test]
+async fn what_is_not_recognised_is_missing_and_not_nothing() {
+    let replay = Replay::start(json("200 OK", r#"{"object":"thing"}"#)).await;
+    let stage = Stage::new(replay.address).await;
+    let call = stage.http.post(stage.url("/passthrough/openai/things")).bearer_auth(KEY).body("not json");
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    let (_, written) = stage.end().await;
+    assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::NotReported));
+}
+
+#[tokio::test]
+async fn errors_have_the_shape_of_the_clients_dialect() {
+    let replay = Replay::start(json("200 OK", GEMINI)).await;
+    let stage = Stage::new(replay.address).await;
+    let refused = async |path: &str, body: Value| {
+        let answer = stage.post(path, &body).send().await.unwrap();
+        let (status, kind) = (answer.status().as_u16(), answer.headers().get("x-amzn-errortype").cloned());
+        (status, kind, answer.json::<Value>().await.unwrap())
+    };
+    let (status, _, body) = refused("/v1beta/models/unknown:generateContent", json!({ "contents": [] })).await;
+    assert_eq!((status, &body["error"]["code"], &body["error"]["status"]), (404, &json!(404), &json!("NOT_FOUND")));
+    let (status, kind, body) = refused("/model/unknown/converse", json!({ "messages": [] })).await;
+    assert_eq!((status, kind.unwrap().to_str().unwrap()), (404, "ResourceNotFoundException"));
+    assert!(body["message"].is_string());
+    let (status, _, body) = refused("/v2/chat", json!({ "model": "unknown", "messages": [] })).await;
+    assert!(status == 404 && body["message"].is_string() && body["code"] == "TG3006");
+    // What is no conversation is served in the dialect of its provider.
+    let (status, _, body) = refused("/v1/completions", json!({ "model": "gemini-2.5-flash", "prompt": "hi" })).await;
+    assert_eq!((status, &body["error"]["code"]), (404, &json!("TG3006")));
+    assert!(replay.asked().is_empty());
+    let _ = stage.end().await;
+}

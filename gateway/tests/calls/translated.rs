@@ -1,0 +1,266 @@
+//! Calls to providers of other dialects: what the provider is asked, what the client gets, and that it is settled as the provider's own.
+
+use schemas::{
+    config::{ModelRoute, Retry, Strategy, Target},
+    event::{Api, Outcome},
+    tokens::Vector,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    dialects::{COHERE, CONVERSE, GEMINI, message, typed, used},
+    provider::{Replay, Step, json},
+    stage::{Setting, Stage},
+};
+
+const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"text","text":"hi"},{"type":"tool_use","id":"toolu_1","name":"f","input":{"b":1,"a":2}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":4,"output_tokens":2}}"#;
+
+/// A call of a client, and what becomes of it.
+struct Case {
+    path: &'static str,
+    body: Value,
+    /// What the head and the body of the provider's request have to contain, in lower case.
+    asked: &'static [&'static str],
+    api: Api,
+    answer: Vec<Step>,
+    /// What the client's answer has to contain.
+    told: &'static [&'static str],
+    not_carried: Option<&'static str>,
+    used: Vector,
+}
+
+async fn check(case: Case) {
+    let replay = Replay::start(case.answer).await;
+    let stage = Stage::new(replay.address).await;
+    let answer = stage.post(case.path, &case.body).send().await.unwrap();
+    let status = answer.status();
+    let listed = answer.headers().get("x-tollgate-not-carried").map(|value| value.to_str().unwrap().to_owned());
+    let streams = case.body["stream"] == true;
+    let kind = if streams { "text/event-stream" } else { "application/json" };
+    assert_eq!(answer.headers()["content-type"], kind, "{}", case.path);
+    let told = answer.text().await.unwrap();
+    assert_eq!(status, 200, "{}: {told}", case.path);
+    assert_eq!(listed.as_deref(), case.not_carried, "{}", case.path);
+    for wanted in case.told {
+        assert!(told.contains(wanted), "{}: {wanted} is not in {told}", case.path);
+    }
+    let asked = replay.asked().remove(0);
+    let text = format!("{}{}", asked.head, String::from_utf8_lossy(&asked.body).to_lowercase());
+    for wanted in case.asked {
+        assert!(text.contains(wanted), "{}: {wanted} is not in {text}", case.path);
+    }
+    let (_, written) = stage.end().await;
+    let settled = written.one();
+    assert_eq!((settled.attempt.api, settled.outcome), (case.api, Outcome::Complete), "{}", case.path);
+    assert_eq!(settled.usage.total(), Some(case.used), "{}", case.path);
+}
+
+#[tokio::test]
+async fn a_chat_reaches_gemini_and_bedrock() {
+    let question = |model: &str, stream: bool| {
+        json!({ "model": model, "stream": stream, "stream_options": { "include_usage": true }, "user": "u",
+            "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "hi" }] })
+    };
+    check(Case {
+        path: "/v1/chat/completions",
+        body: question("gemini-2.5-flash", false),
+        asked: &[
+            "post /v1beta/models/gemini-2.5-flash:generatecontent http/1.1",
+            r#"{"systeminstruction":{"parts":[{"text":"be brief."}]},"contents":[{"role":"user","parts":[{"text":"hi"}]}]"#,
+        ],
+        api: Api::GeminiGenerateContent,
+        answer: json("200 OK", GEMINI),
+        told: &[r#""content":"hi""#, r#""finish_reason":"stop""#, r#""prompt_tokens":7,"completion_tokens":5"#],
+        not_carried: Some("user"),
+        used: Vector { reasoning: 3, ..used(7, 5) },
+    })
+    .await;
+    let stream = [
+        message("messageStart", &json!({ "role": "assistant" })),
+        message("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": "hi" } })),
+        message("contentBlockStop", &json!({ "contentBlockIndex": 0 })),
+        message("messageStop", &json!({ "stopReason": "max_tokens" })),
+        message("metadata", &json!({ "usage": { "inputTokens": 4, "outputTokens": 2, "cacheReadInputTokens": 8 } })),
+    ];
+    check(Case {
+        path: "/v1/chat/completions",
+        body: question("us.anthropic.claude-v1:0", true),
+        asked: &["post /model/us.anthropic.claude-v1%3a0/converse-stream http/1.1", "authorization: aws4-hmac-sha256"],
+        api: Api::BedrockConverseStream,
+        answer: typed("application/vnd.amazon.eventstream", &stream.concat()),
+        told: &[
+            r#""delta":{"content":"hi"}"#,
+            r#""finish_reason":"length""#,
+            r#""prompt_tokens":12,"completion_tokens":2,"total_tokens":14"#,
+            "data: [DONE]\n\n",
+        ],
+        not_carried: Some("user"),
+        used: Vector { cache_read: 8, ..used(4, 2) },
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_reach_gemini_cohere_and_openai() {
+    let question = |model: &str, stream: bool| json!({ "model": model, "stream": stream, "max_tokens": 99, "messages": [{ "role": "user", "content": "hi" }] });
+    check(Case {
+        path: "/v1/messages?beta=true",
+        body: question("fast", true),
+        asked: &[
+            "post /v1beta/models/gemini-2.5-flash:streamgeneratecontent?alt=sse http/1.1",
+            r#""maxoutputtokens":99"#,
+        ],
+        api: Api::GeminiGenerateContent,
+        answer: typed("text/event-stream", format!("data: {GEMINI}\r\n\r\n").as_bytes()),
+        told: &[
+            "event: message_start\n",
+            r#""delta":{"type":"text_delta","text":"hi"}"#,
+            r#""stop_reason":"end_turn""#,
+            r#""usage":{"input_tokens":7,"#,
+            "event: message_stop\n",
+        ],
+        not_carried: None,
+        used: Vector { reasoning: 3, ..used(7, 5) },
+    })
+    .await;
+    check(Case {
+        path: "/v1/messages",
+        body: question("command-a", false),
+        asked: &["post /v2/chat http/1.1", r#""model":"command-a""#, r#""max_tokens":99"#],
+        api: Api::CohereChat,
+        answer: json("200 OK", COHERE),
+        told: &[r#""content":[{"type":"text","text":"hi"}]"#, r#""stop_reason":"end_turn""#, r#""input_tokens":3"#],
+        not_carried: None,
+        used: used(3, 1),
+    })
+    .await;
+    let chunk = |rest: &str| format!("data: {{\"id\":\"c\",\"model\":\"gpt-5-mini\",\"choices\":{rest}}}\n\n");
+    let frames = [
+        chunk(r#"[{"index":0,"delta":{"role":"assistant","content":"hi"},"finish_reason":null}]"#),
+        chunk(r#"[{"index":0,"delta":{},"finish_reason":"stop"}]"#),
+        chunk(r#"[],"usage":{"prompt_tokens":6,"completion_tokens":1,"total_tokens":7}"#),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    check(Case {
+        path: "/v1/messages",
+        body: question("gpt-5-mini", true),
+        asked: &["post /v1/chat/completions http/1.1", r#""max_completion_tokens":99"#, r#""include_usage":true"#],
+        api: Api::OpenAiChat,
+        answer: typed("text/event-stream", frames.concat().as_bytes()),
+        told: &[r#""text":"hi""#, r#""stop_reason":"end_turn""#, r#""input_tokens":6"#, r#""output_tokens":1"#],
+        not_carried: None,
+        used: used(6, 1),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn responses_reach_anthropic_and_bedrock() {
+    let question = |model: &str| {
+        json!({ "model": model, "input": "hi", "instructions": "Be brief.", "max_output_tokens": 99,
+            "tools": [{ "type": "function", "name": "f", "parameters": { "type": "object", "properties": { "b": {}, "a": {} } } }] })
+    };
+    check(Case {
+        path: "/v1/responses",
+        body: question("claude-x"),
+        asked: &[
+            "post /v1/messages http/1.1",
+            "anthropic-version: 2023-06-01",
+            r#""system":[{"type":"text","text":"be brief."}]"#,
+        ],
+        api: Api::AnthropicMessages,
+        answer: json("200 OK", MESSAGE),
+        told: &[
+            r#""object":"response""#,
+            r#""status":"completed""#,
+            r#""type":"function_call""#,
+            r#""arguments":"{\"b\":1,\"a\":2}""#,
+            r#""instructions":"Be brief.""#,
+            r#""total_tokens":6"#,
+        ],
+        not_carried: None,
+        used: used(4, 2),
+    })
+    .await;
+    check(Case {
+        path: "/openai/v1/responses",
+        body: question("us.anthropic.claude-v1:0"),
+        asked: &["/converse http/1.1", r#""inferenceconfig":{"maxtokens":99}"#],
+        api: Api::BedrockConverse,
+        answer: json("200 OK", CONVERSE),
+        told: &[r#""type":"output_text","text":"hi""#, r#""total_tokens":6"#],
+        not_carried: None,
+        used: used(4, 2),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_carried_is_refused_before_anything_is_sent() {
+    let replay = Replay::start(json("200 OK", MESSAGE)).await;
+    let stage = Stage::new(replay.address).await;
+    let sound = json!({ "type": "input_audio", "input_audio": { "data": "aGk=", "format": "wav" } });
+    let body = json!({ "model": "claude-x", "messages": [{ "role": "user", "content": [sound] }] });
+    let answer = stage.post("/v1/chat/completions", &body).send().await.unwrap();
+    assert_eq!(
+        (answer.status(), answer.headers()["x-should-retry"].to_str().unwrap()),
+        (400.try_into().unwrap(), "false")
+    );
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(told["error"]["code"], "TG3025");
+    assert!(told["error"]["message"].as_str().unwrap().contains("messages[0].content[0]"), "{told}");
+    assert!(replay.asked().is_empty());
+    let (_, written) = stage.end().await;
+    assert!(written.settled().is_empty());
+}
+
+#[tokio::test]
+async fn a_call_goes_on_at_a_provider_of_another_dialect() {
+    let replay = Replay::in_turn(vec![json("500 Internal Server Error", "{}"), json("200 OK", MESSAGE)]).await;
+    let target = |provider: &str, model: &str| Target::new(provider.into(), Some(model.into()));
+    let model = ModelRoute {
+        name: "either".into(),
+        targets: vec![target("openai", "gpt-5-mini"), target("anthropic", "claude-x")],
+        strategy: Strategy::Priority,
+        retry: Retry { attempts: 2, ..Retry::default() },
+        ..ModelRoute::default()
+    };
+    let stage = Stage::with(replay.address, Setting { models: vec![model], ..Setting::default() }).await;
+    let body = json!({ "model": "either", "messages": [{ "role": "user", "content": "hi" }] });
+    let answer = stage.post("/v1/chat/completions", &body).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["x-tollgate-served-by"]),
+        (200, &"anthropic/claude-x".parse().unwrap())
+    );
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(told["choices"][0]["message"]["tool_calls"][0]["id"], "toolu_1");
+    let asked = replay.asked();
+    assert!(asked[0].head.starts_with("post /v1/chat/completions") && asked[1].head.starts_with("post /v1/messages"));
+    let (_, written) = stage.end().await;
+    let apis: Vec<Api> = written.settled().iter().map(|settled| settled.attempt.api).collect();
+    assert_eq!(apis, [Api::OpenAiChat, Api::AnthropicMessages]);
+    assert!(written.settled().iter().all(|settled| settled.attempt.model_requested == "either"));
+}
+
+#[tokio::test]
+async fn errors_and_cut_streams_are_told_in_the_clients_dialect() {
+    let error = r#"{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too many"}}"#;
+    let replay = Replay::start(json("400 Bad Request", error)).await;
+    let stage = Stage::new(replay.address).await;
+    let body = json!({ "model": "claude-x", "messages": [{ "role": "user", "content": "hi" }] });
+    let answer = stage.post("/v1/chat/completions", &body).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(told["error"]["message"], "max_tokens: too many");
+    assert_eq!(told["error"]["param"], Value::Null);
+    drop(stage);
+
+    let cut = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ha\"},\"finish_reason\":null}]}\n\n";
+    let replay = Replay::start(typed("text/event-stream", cut.as_bytes())).await;
+    let stage = Stage::new(replay.address).await;
+    let body = json!({ "model": "gpt-5-mini", "max_tokens": 9, "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    let told = stage.post("/v1/messages", &body).send().await.unwrap().text().await.unwrap();
+    assert!(told.contains("\"text\":\"ha\"") && told.contains("event: error\n"), "{told}");
+    let (_, written) = stage.end().await;
+    assert_eq!(written.one().attempt.api, Api::OpenAiChat);
+}

@@ -1,0 +1,113 @@
+//! Routing by the real binary: every attempt is charged by itself, a call is one row, and the sums of both are what limits count.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use serde_json::{Value, json};
+
+#[expect(dead_code, reason = "each test of the real binary uses a part of it")]
+#[path = "support/house.rs"]
+mod house;
+
+use house::{Process, number};
+
+const LIMITS: &str = "[ { name: requests, scope: { tenant: acme }, unit: requests, amount: 100, window: total, mode: hard },\
+    { name: tokens, scope: { tenant: acme }, unit: tokens, amount: 1000000, window: total, mode: hard },\
+    { name: small, scope: { model: sandbox/4 }, unit: requests, amount: 2, window: total, mode: hard } ]";
+
+/// Who answered, and at the how manieth attempt.
+fn call(house: &Process, model: &str) -> (String, String) {
+    let body = json!({ "model": model, "messages": [{ "role": "user", "content": "hello" }] });
+    let request = reqwest::blocking::Client::new().post(format!("http://{}/v1/chat/completions", house.gateway));
+    let answer = request.bearer_auth("tg-acme").json(&body).send().unwrap();
+    assert_eq!(answer.status(), 200, "{:?}", answer.text());
+    let header = |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    (header("x-tollgate-served-by"), header("x-tollgate-attempts"))
+}
+
+fn one(house: &Process, sql: &str) -> Value {
+    house.rows(sql).remove(0)
+}
+
+#[test]
+fn each_attempt_is_charged_by_itself_and_a_call_is_one_row() {
+    // A build without the lake has no other TLS that would do it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), LIMITS);
+    house.start();
+    // Nobody listens there. After three failures in a row it is not asked any more.
+    for attempts in ["2", "2", "2", ""] {
+        assert_eq!(call(&house, "lame"), ("sandbox/sandbox/8".into(), attempts.into()));
+    }
+    // Two requests are all that the limit of the first model has.
+    for model in ["sandbox/4", "sandbox/4", "sandbox/8"] {
+        assert_eq!(call(&house, "full"), (format!("sandbox/{model}"), String::new()));
+    }
+    let count = |table: &str| number(&one(&house, &format!("SELECT count(*) AS n FROM {table}")), "n");
+    house.wait_for("all rows", || count("calls") == 7 && count("usage") == 10);
+    let sums = "count(DISTINCT call_id) AS calls, sum(input_tokens) AS input, sum(output_tokens) AS output, sum(cost_usd) AS usd";
+    let of = |table: &str| one(&house, &format!("SELECT {sums} FROM {table}"));
+    assert_eq!(of("usage"), of("calls"));
+    let rows = house.rows("SELECT attempts, outcome, count(*) AS n FROM calls GROUP BY 1, 2 ORDER BY 1");
+    assert_eq!(
+        rows,
+        [
+            json!({ "attempts": 1, "outcome": "complete", "n": 4 }),
+            json!({ "attempts": 2, "outcome": "complete", "n": 3 })
+        ]
+    );
+    let rows = house.rows("SELECT model, attempt, outcome, count(*) AS n FROM usage GROUP BY 1, 2, 3 ORDER BY 1, 2");
+    let row = |model: &str, attempt: u8, outcome: &str, n: u8| json!({ "model": model, "attempt": attempt, "outcome": outcome, "n": n });
+    let wanted = [
+        row("gpt-4o-mini", 1, "provider_error", 3),
+        row("sandbox/4", 1, "complete", 2),
+        row("sandbox/8", 1, "complete", 2),
+        row("sandbox/8", 2, "complete", 3),
+    ];
+    assert_eq!(rows, wanted);
+    let tokens = number(&one(&house, "SELECT sum(input_tokens + output_tokens) AS n FROM usage"), "n");
+    let settled = |limit: &str| {
+        number(&one(&house, &format!("SELECT settled FROM balances WHERE limit_name = '{limit}'")), "settled")
+    };
+    house.wait_for("the balances", || settled("tokens") == tokens);
+    assert_eq!((settled("requests"), settled("small")), (10, 2), "a request is an attempt");
+    let held = "SELECT sum(held) AS n FROM balances";
+    house.wait_for("nothing to be held", || number(&one(&house, held), "n") == 0);
+    // The third call was not refused, and would have been.
+    let refused = || house.rows("SELECT limit_name, count, observed FROM refusals");
+    house.wait_for("the refusal", || !refused().is_empty());
+    assert_eq!(refused(), [json!({ "limit_name": "small", "count": 1, "observed": true })]);
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}
+
+#[test]
+fn a_call_between_two_attempts_survives_the_death_of_its_gateway_as_one_row() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), LIMITS);
+    house.start();
+    // Nobody listens there, so that the first attempt is over at once, and the second one follows after seconds.
+    let url = format!("http://{}/v1/chat/completions", house.gateway);
+    let client = std::thread::spawn(move || {
+        let body = json!({ "model": "slow", "messages": [{ "role": "user", "content": "hello" }] });
+        let call = reqwest::blocking::Client::new().post(url).bearer_auth("tg-acme").json(&body);
+        assert!(call.send().is_err(), "nobody is left to answer");
+    });
+    house.wait_for("the call", || house.metric("tollgate_open_attempts").is_some_and(|open| open == "1"));
+    house.kill_9();
+    house.ended();
+    client.join().unwrap();
+    house.start();
+    let rows = |sql: &str| house.rows(sql);
+    house.wait_for("the row", || !rows("SELECT call_id FROM calls").is_empty());
+    assert_eq!(rows("SELECT attempts, outcome FROM calls"), [json!({ "attempts": 1, "outcome": "unknown" })]);
+    let usage = rows("SELECT provider, attempt, outcome, completeness FROM usage");
+    let wanted = json!({ "provider": "dead", "attempt": 1, "outcome": "unknown", "completeness": "missing" });
+    assert_eq!(usage, [wanted]);
+    // What nobody knows stays held: a request, and once.
+    let requests = one(&house, "SELECT settled, held FROM balances WHERE limit_name = 'requests'");
+    assert_eq!((number(&requests, "settled"), number(&requests, "held")), (0, 1));
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}
