@@ -61,6 +61,7 @@ fn vector(class: TokenClass, quantity: u64) -> Vector {
         TokenClass::AudioInput => vector.audio_input = quantity,
         TokenClass::AudioOutput => vector.audio_output = quantity,
         TokenClass::WebSearch => vector.web_searches = quantity,
+        TokenClass::SearchUnit => vector.search_units = quantity,
     }
     vector
 }
@@ -74,7 +75,7 @@ fn the_built_in_book_is_whole() {
     assert!(models("openai") > 60 && models("anthropic") > 20 && models("google") > 15, "{book:?}");
     for row in book.rows() {
         assert!(!row.source.is_empty() && row.source_date.len() == 10, "{} has no source", row.price_id);
-        assert!(row.class == TokenClass::WebSearch || row.unit_price.0 < 1_000_000_000, "{} is too dear", row.price_id);
+        assert!(row.class.is_unit() || row.unit_price.0 < 1_000_000_000, "{} is too dear", row.price_id);
     }
     let mut ids: Vec<_> = book.rows().iter().map(|row| &row.price_id).collect();
     ids.sort();
