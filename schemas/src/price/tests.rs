@@ -208,7 +208,8 @@ fn a_book_keeps_its_hash_and_a_later_file_wins() {
     let builtin = Book::builtin();
     let read = Book::from_bytes(&builtin.to_bytes()).unwrap();
     assert_eq!((read.rows(), read.models(), read.hash()), (builtin.rows(), builtin.models(), builtin.hash()));
-    assert!(builtin.to_bytes().len() < 250_000, "a book has to fit a record of the log");
+    let size = builtin.to_bytes().len();
+    assert!(size < 250_000, "a book has to fit a record of the log: {size}");
 
     let file = |price: &str, source: &str| {
         let text = format!(
