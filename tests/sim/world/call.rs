@@ -103,6 +103,7 @@ impl Bill {
             audio_output: 0,
             web_searches: 0,
             reasoning: 0,
+            search_units: 0,
         }
     }
 }
