@@ -86,7 +86,7 @@ pub(crate) struct Failed {
 
 /// Where the attempt is.
 enum Held {
-    Alone(Attempt),
+    Alone(Box<Attempt>),
     InFlow(Box<Flow>),
 }
 
@@ -232,7 +232,7 @@ impl Failed {
 
     /// An attempt that is over for a reason of ours.
     pub(crate) fn ours(attempt: Attempt, fault: Fault, from: &Arc<Upstream>) -> Box<Self> {
-        Self::of(Some(Held::Alone(attempt)), Said::Fault(fault), from)
+        Self::of(Some(Held::Alone(Box::new(attempt))), Said::Fault(fault), from)
     }
 
     /// An answer that ended before any of it could go to the client. It has been settled.
@@ -401,7 +401,7 @@ async fn failed(mut attempt: Attempt, end: End, said: Said, cause: Option<Cause>
         let _ = ticket.await;
     }
     let status = attempt.status;
-    let failed = Failed::of(Some(Held::Alone(attempt)), said, from);
+    let failed = Failed::of(Some(Held::Alone(Box::new(attempt))), said, from);
     Box::new(Failed { cause, status, ..*failed })
 }
 
