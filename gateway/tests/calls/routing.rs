@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use schemas::{
-    config::{Cause, ModelRoute, Patience, Retry, Target},
+    config::{By, Cause, ModelRoute, Patience, Retry, Strategy, Target},
     event::{CallEnd, Event, Outcome, Settled},
     tokens::{Completeness, Doubt, Vector},
 };
@@ -363,4 +363,43 @@ async fn a_target_has_its_own_patience_for_a_connection() {
     let (settled, end) = attempts(&written);
     assert_eq!((settled[0].outcome, &settled[0].usage), (Outcome::ProviderError, &schemas::tokens::Usage::none()));
     assert_eq!(end.earlier_cost.map(|cost| cost.0), Some(0), "it was never asked");
+}
+
+#[tokio::test]
+async fn the_cheaper_the_less_busy_and_the_callers_own_come_first() {
+    let one = Replay::start(answers("200 OK", WHOLE)).await;
+    let served = async |stage: &Stage, session: &str| {
+        let answer = ask(stage, json!({})).header("x-tollgate-session-id", session).send().await.unwrap();
+        answer.headers()["x-tollgate-served-by"].to_str().unwrap().to_owned()
+    };
+    let route = |strategy| ModelRoute {
+        targets: vec![target("one", "gpt-4o"), target("two", "gpt-4o-mini")],
+        strategy,
+        ..ModelRoute::default()
+    };
+    let cheap = with(&one, &one, route(Strategy::LeastCost)).await;
+    assert_eq!(served(&cheap, "s").await, "two/gpt-4o-mini");
+    drop(cheap.end().await);
+
+    // Whichever the first call goes to, it stays there, and all others go to the other.
+    let slow = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;
+    let busy = with(&slow, &slow, route(Strategy::LeastBusy)).await;
+    let first = ask(&busy, json!({ "stream": true })).send().await.unwrap();
+    let second = ask(&busy, json!({ "stream": true })).send().await.unwrap();
+    let by = |answer: &reqwest::Response| answer.headers()["x-tollgate-served-by"].clone();
+    assert_ne!(by(&first), by(&second));
+    slow.go_on();
+    slow.go_on();
+    assert!(first.text().await.unwrap().ends_with(DONE) && second.text().await.unwrap().ends_with(DONE));
+    drop(busy.end().await);
+
+    let sticky = with(&one, &one, route(Strategy::Sticky(By::Session))).await;
+    let mut homes = std::collections::BTreeSet::new();
+    for session in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let home = served(&sticky, session).await;
+        assert_eq!(served(&sticky, session).await, home, "{session}");
+        homes.insert(home);
+    }
+    assert_eq!(homes.len(), 2);
+    drop(sticky.end().await);
 }
