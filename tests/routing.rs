@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 #[expect(dead_code, reason = "each test of the real binary uses a part of it")]
@@ -110,4 +112,22 @@ fn a_call_between_two_attempts_survives_the_death_of_its_gateway_as_one_row() {
     assert_eq!((number(&requests, "settled"), number(&requests, "held")), (0, 1));
     assert_eq!(house.stop(), 0);
     house.prove();
+}
+
+#[test]
+fn a_target_is_left_to_others_before_its_limit_is_used_up() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), LIMITS);
+    let file = dir.path().join("tollgate.yaml");
+    let model = "models:\n  - name: frugal\n    targets: [ { provider: sandbox, model: sandbox/4, when: { left.small: 60% } }, \
+                 { provider: sandbox, model: sandbox/8 } ]\n";
+    let config = fs::read_to_string(&file).unwrap().replacen("models:\n", model, 1);
+    fs::write(&file, config).unwrap();
+    house.start();
+    // Of two requests half is left after the first.
+    for model in ["sandbox/4", "sandbox/8", "sandbox/8"] {
+        assert_eq!(call(&house, "frugal"), (format!("sandbox/{model}"), String::new()));
+    }
+    assert_eq!(house.stop(), 0);
 }

@@ -3,7 +3,11 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use std::{fs, io::Write as _, process::Command};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Output},
+};
 
 use gateway::translate::{Client, Provider, Request, To};
 use serde_json::{Value, json};
@@ -16,6 +20,22 @@ mod corpus;
 mod sdk;
 
 use corpus::{CLIENTS, Exchange, PROVIDERS, Said};
+
+const NODE_PACKAGES: [&str; 2] = ["openai@7.59.0", "@anthropic-ai/sdk@1.14.0"];
+
+/// The folder of the SDKs for Node; nothing where there is none.
+fn node() -> Option<PathBuf> {
+    Command::new("node").arg("--version").output().ok()?;
+    let folder = sdk::python::cache().join("sdk-node-1");
+    if !folder.join("ready").exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("package.json"), "{}").unwrap();
+        let mut npm = Command::new("npm");
+        sdk::python::run(npm.args(["install", "--silent", "--no-audit", "--no-fund"]).args(NODE_PACKAGES).current_dir(&folder));
+        std::fs::write(folder.join("ready"), "").unwrap();
+    }
+    Some(folder)
+}
 
 /// An answer as a client gets it, with what is said in it.
 fn answers(place: &std::path::Path, exchange: &Exchange) -> Vec<Value> {
@@ -81,6 +101,13 @@ fn the_official_sdks_read_what_is_translated() {
     assert!(count > 4_000, "only {count} cases");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdk/translated.py");
     let done = Command::new(sdk::python()).arg(script).arg(&file).output().expect("python");
+    content(&done);
+    let Some(folder) = node() else { return eprintln!("SKIPPED: there is no Node, so its SDKs read nothing") };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdk/translated.mjs");
+    content(&Command::new("node").arg(script).arg(folder).arg(&file).output().unwrap());
+}
+
+fn content(done: &Output) {
     let (said, wrong) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{said}\n{wrong}");
     println!("{said}");

@@ -26,6 +26,7 @@ use crate::{
     health::Ride,
     limits::{Extension, Permit, Sliced},
     meter::Measured,
+    metrics,
     settlement::{self, Account, End, Ended},
     sweep::{Flights, Watch},
     worker::Worker,
@@ -166,8 +167,8 @@ impl Attempt {
 
     /// Its target is to be left alone for a while: for so long, if it says how long.
     pub(crate) fn back_off(&mut self, wait: Option<Duration>) {
-        if let Some(ride) = &mut self.ride {
-            ride.back_off(wait, Instant::now());
+        if self.ride.as_mut().is_some_and(|ride| ride.back_off(wait, Instant::now())) {
+            metrics::circuit_opened(&self.facts.provider);
         }
     }
 
@@ -273,8 +274,8 @@ impl Attempt {
         if let Some(measured) = measured.as_ref().filter(|measured| measured.background.is_some()) {
             self.tell(measured);
         }
-        if let Some(ride) = &mut self.ride {
-            ride.ended(end, self.status, Instant::now());
+        if self.ride.as_mut().is_some_and(|ride| ride.ended(end, self.status, Instant::now())) {
+            metrics::circuit_opened(&self.facts.provider);
         }
         let ended = Ended {
             attempt: self.take_facts(),

@@ -90,7 +90,7 @@ pub(crate) struct Failed {
 
 /// Where the attempt is.
 enum Held {
-    Alone(Attempt),
+    Alone(Box<Attempt>),
     InFlow(Box<Flow>),
 }
 
@@ -166,7 +166,7 @@ pub(crate) async fn send(
     attempt.was_sent = true;
     let query = head.uri.query().and_then(without_key);
     let (model, query) = (&attempt.facts.model, query.as_deref());
-    let (sending, connecting) = upstream.send(way, model, &head.headers, query, body, own_connect);
+    let (sending, connecting) = upstream.send((way, model), &head.headers, query, body, own_connect);
     Ok(Heading { waiting: Some((sending, attempt, plan)), connecting })
 }
 
@@ -249,7 +249,7 @@ impl Failed {
 
     /// An attempt that is over for a reason of ours.
     pub(crate) fn ours(attempt: Attempt, fault: Fault, from: &Arc<Upstream>) -> Box<Self> {
-        Self::of(Some(Held::Alone(attempt)), Said::Fault(fault), from)
+        Self::of(Some(Held::Alone(Box::new(attempt))), Said::Fault(fault), from)
     }
 
     /// An answer that ended before any of it could go to the client. It has been settled.
@@ -419,7 +419,7 @@ async fn failed(mut attempt: Attempt, end: End, said: Said, cause: Option<Cause>
         let _ = ticket.await;
     }
     let status = attempt.status;
-    let failed = Failed::of(Some(Held::Alone(attempt)), said, from);
+    let failed = Failed::of(Some(Held::Alone(Box::new(attempt))), said, from);
     Box::new(Failed { cause, status, ..*failed })
 }
 

@@ -151,19 +151,23 @@ impl Ride {
         *known = Some(Latency { ms: (before.saturating_mul(3).saturating_add(ttft_ms)) / 4, at });
     }
 
-    /// The target wants to be left alone: for so long, or as long as is usual.
-    pub(crate) fn back_off(&mut self, wait: Option<Duration>, at: Instant) {
+    /// The target wants to be left alone: for so long, or as long as is usual. Says whether that opens its circuit.
+    pub(crate) fn back_off(&mut self, wait: Option<Duration>, at: Instant) -> bool {
         let wait = wait.unwrap_or(self.standing.cooldown).min(LONGEST);
         let mut state = self.standing.lock();
+        let before = state.until;
         state.until = at.checked_add(wait).max(state.until).filter(|_| !self.standing.cooldown.is_zero());
+        let opened = state.until.is_some() && before.is_none_or(|before| before <= at);
         drop(state);
         self.release();
+        opened
     }
 
-    /// It is over, and says something of the target, or nothing.
-    pub(crate) fn ended(&mut self, end: End, status: u16, at: Instant) {
+    /// It is over, and says something of the target, or nothing. Says whether that opens its circuit.
+    pub(crate) fn ended(&mut self, end: End, status: u16, at: Instant) -> bool {
         let cooldown = self.standing.cooldown;
         let mut state = self.standing.lock();
+        let before = state.until;
         match good(end, status) {
             Some(true) => (state.failures, state.opened, state.until) = (0, 0, None),
             Some(false) => {
@@ -177,8 +181,10 @@ impl Ride {
             }
             None => {}
         }
+        let opened = state.until.is_some_and(|until| until > at) && before.is_none_or(|before| before <= at);
         drop(state);
         self.release();
+        opened
     }
 
     /// What it tried is known, or will not be.
@@ -223,7 +229,7 @@ mod tests {
     }
 
     fn fail(standing: &Arc<Standing>, at: Instant) {
-        standing.ride(false, at).ended(End::NoAnswer, 0, at);
+        let _ = standing.ride(false, at).ended(End::NoAnswer, 0, at);
     }
 
     fn cools(standing: &Standing, at: Instant) -> Option<u64> {
@@ -239,7 +245,8 @@ mod tests {
         fail(&standing, at);
         fail(&standing, at);
         assert_eq!(cools(&standing, at), None, "two are not three");
-        fail(&standing, at);
+        assert!(standing.ride(false, at).ended(End::NoAnswer, 0, at), "it opens");
+        assert!(!standing.ride(false, at).ended(End::NoAnswer, 0, at), "it is open");
         assert_eq!(cools(&standing, at), Some(30_000));
         let later = at + 30 * SECOND;
         assert_eq!(cools(&standing, later), None);
@@ -269,14 +276,14 @@ mod tests {
     #[test]
     fn a_target_is_left_alone_for_as_long_as_it_asks_and_within_bounds() {
         let (standing, at) = standing();
-        standing.ride(false, at).back_off(Some(7 * SECOND), at);
+        assert!(standing.ride(false, at).back_off(Some(7 * SECOND), at));
         assert_eq!(cools(&standing, at), Some(7_000));
-        standing.ride(false, at).back_off(Some(SECOND), at);
+        assert!(!standing.ride(false, at).back_off(Some(SECOND), at));
         assert_eq!(cools(&standing, at), Some(7_000), "the longer word counts");
-        standing.ride(false, at).back_off(Some(86_400 * SECOND), at);
+        assert!(!standing.ride(false, at).back_off(Some(86_400 * SECOND), at));
         assert_eq!(cools(&standing, at), Some(600_000));
         let never = Arc::new(Standing::new(Duration::ZERO));
-        never.ride(false, at).back_off(Some(SECOND), at);
+        assert!(!never.ride(false, at).back_off(Some(SECOND), at));
         (0..9).for_each(|_| fail(&never, at));
         assert_eq!(cools(&never, at), None, "a cooldown of nothing is none");
     }

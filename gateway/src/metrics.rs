@@ -99,6 +99,11 @@ pub(crate) fn refused(code: ErrorCode) {
     counter!("tollgate.refusals", "code" => code.code()).increment(1);
 }
 
+/// A target of this provider is passed over for a while.
+pub(crate) fn circuit_opened(provider: &str) {
+    counter!("tollgate.circuits.opened", "provider" => provider.to_owned()).increment(1);
+}
+
 /// How the gateway stands: what is open, and what its journal still has to get rid of.
 pub(crate) fn standing(open_attempts: usize, connections: usize, journal: &Journal) {
     gauge!("tollgate.open.attempts").set(count(open_attempts as u64));

@@ -194,8 +194,7 @@ impl Upstream {
     /// `captures` is said, it tells when there is a connection for it.
     pub(crate) fn send(
         &self,
-        way: &Way,
-        model: &str,
+        (way, model): (&Way, &str),
         headers: &HeaderMap,
         query: Option<&str>,
         body: Bytes,

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use gateway::{
     meter::{Answer, End, Finish, Framing, Measured, Meter, Verdict},
-    request::{Cap, CapMember, Edits, parse},
+    request::{Cap, CapMember, Edits, Given, read},
 };
 use schemas::{
     event::Api,
@@ -212,6 +212,7 @@ fn vector(counts: &Value) -> Vector {
         audio_output: count("audio_output"),
         web_searches: count("web_searches"),
         reasoning: count("reasoning"),
+        search_units: 0,
     }
 }
 
@@ -220,7 +221,10 @@ fn expected(exchange: &Exchange) -> (Option<Vector>, &str) {
     let usage = &exchange.meta["expected_usage"];
     match usage["completeness"].as_str() {
         Some("missing") => (None, "missing"),
-        Some(completeness) => (Some(vector(usage)), completeness),
+        Some(completeness) => {
+            let search_units = exchange.meta["other_units"]["search_units"].as_u64().unwrap_or(0);
+            (Some(Vector { search_units, ..vector(usage) }), completeness)
+        }
         // An error, or tokens counted: nothing is billed.
         None => (Some(Vector::default()), "exact"),
     }
@@ -371,37 +375,64 @@ fn request(corpus: &Path, id: &str) -> Option<Bytes> {
     request.get("body").filter(|_| recorded).map(|body| Bytes::copy_from_slice(body.get().as_bytes()))
 }
 
+/// The APIs whose requests name the model in their path.
+const IN_PATH: [Api; 8] = [
+    Api::GeminiGenerateContent,
+    Api::GeminiEmbeddings,
+    Api::GeminiCountTokens,
+    Api::BedrockConverse,
+    Api::BedrockConverseStream,
+    Api::BedrockInvoke,
+    Api::BedrockInvokeStream,
+    Api::BedrockCountTokens,
+];
+
+/// What a body has to be with a cap of one token.
+fn capped(api: Api, mut body: Value) -> Value {
+    let own = CapMember::of(api);
+    let given = ["max_tokens", "max_completion_tokens"].map(|name| body[name].is_number());
+    match own.map(|own| (own.within(), own.name())) {
+        Some((Some(within), name)) => body[within][name] = 1.into(),
+        Some((None, name)) => body[name] = 1.into(),
+        None if given == [false, true] => body["max_completion_tokens"] = 1.into(),
+        None => body["max_tokens"] = 1.into(),
+    }
+    body.as_object_mut().expect("an object").retain(|name, value| name != "max_completion_tokens" || !value.is_null());
+    body
+}
+
 #[test]
 fn requests_are_read_as_recorded_and_edited_in_place() {
     let Some(corpus) = corpus() else { return };
-    let mut read = 0;
-    // Those whose requests name the model in the body and are edited there.
-    let bodies = [Api::OpenAiChat, Api::OpenAiEmbeddings, Api::AnthropicMessages, Api::AnthropicCountTokens];
-    let own = |exchange: &Exchange| bodies.contains(&exchange.api) && exchange.text("api") == exchange.api.name();
+    let mut count = 0;
+    let own = |exchange: &Exchange| {
+        let is_read = exchange.api != Api::OpenAiResponsesRetrieve && exchange.status() < 400;
+        exchange.text("api") == exchange.api.name() && is_read
+    };
     for exchange in exchanges(&corpus).into_iter().filter(own) {
-        let Some(body) = request(&corpus, &exchange.id) else { continue };
-        let request = parse(exchange.api, &body);
-        let (parsed, _) = request.unwrap_or_else(|problem| panic!("{}: {problem}", exchange.id));
-        assert_eq!(parsed.model, exchange.text("model_requested"), "{}", exchange.id);
-        let streams = matches!(exchange.api, Api::OpenAiChat | Api::AnthropicMessages) && exchange.flag("stream");
-        assert_eq!(parsed.stream, streams, "{}", exchange.id);
-        assert_eq!(parsed.edit(&Edits::default()).as_ptr(), body.as_ptr(), "{}", exchange.id);
-        let cap = Some(Cap { member: CapMember::MaxTokens, tokens: 1 });
-        let edited = parsed.edit(&Edits { model: Some("another"), ask_usage: true, cap });
-        let mut wanted: Value = serde_json::from_slice(&body).expect("JSON");
-        wanted["model"] = "another".into();
-        let capped = ["max_tokens", "max_completion_tokens"].map(|name| wanted[name].is_number());
-        wanted[if capped == [false, true] { "max_completion_tokens" } else { "max_tokens" }] = 1.into();
-        wanted
-            .as_object_mut()
-            .expect("an object")
-            .retain(|name, value| name != "max_completion_tokens" || !value.is_null());
-        if exchange.api == Api::OpenAiChat && streams {
+        let (api, id) = (exchange.api, &exchange.id);
+        let Some(body) = request(&corpus, id) else { continue };
+        let (in_path, asked) = (IN_PATH.contains(&api), exchange.text("model_requested"));
+        let given = match in_path {
+            true => Given { model: Some(asked), streams: Some(exchange.flag("stream")), ..Given::default() },
+            false => Given::default(),
+        };
+        let (parsed, _) = read(api, &body, &given).unwrap_or_else(|problem| panic!("{id}: {problem}"));
+        assert_eq!(parsed.model, asked, "{id}");
+        assert_eq!(parsed.stream, api.operation().has_output() && exchange.flag("stream"), "{id}");
+        assert_eq!(parsed.edit(&Edits::default()).as_ptr(), body.as_ptr(), "{id}");
+        let cap = Some(Cap { member: CapMember::of(api).unwrap_or(CapMember::MaxTokens), tokens: 1 });
+        let edits = Edits { model: Some("another").filter(|_| !in_path), ask_usage: true, cap };
+        let mut wanted = capped(api, serde_json::from_slice(&body).expect("JSON"));
+        if !in_path {
+            wanted["model"] = "another".into();
+        }
+        if matches!(api, Api::OpenAiChat | Api::OpenAiCompletions) && parsed.stream {
             wanted["stream_options"]["include_usage"] = true.into();
         }
-        let edited: Value = serde_json::from_slice(&edited).expect("JSON");
-        assert_eq!(edited, wanted, "{}", exchange.id);
-        read += 1;
+        let edited: Value = serde_json::from_slice(&parsed.edit(&edits)).expect("JSON");
+        assert_eq!(edited, wanted, "{id}");
+        count += 1;
     }
-    assert!(read > 400, "only {read} requests");
+    assert!(count > 1_100, "only {count} requests");
 }

@@ -21,11 +21,13 @@ pub enum TokenClass {
     AudioOutput,
     /// Searches that the provider ran.
     WebSearch,
+    /// Searches that a ranking is billed by: one for so many documents.
+    SearchUnit,
 }
 
 impl TokenClass {
     /// Every class, in the order of [`Vector`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::UncachedInput,
         Self::CacheRead,
         Self::CacheWrite5m,
@@ -34,6 +36,7 @@ impl TokenClass {
         Self::AudioInput,
         Self::AudioOutput,
         Self::WebSearch,
+        Self::SearchUnit,
     ];
 
     /// The name in the `token_class` column and in price books.
@@ -47,12 +50,18 @@ impl TokenClass {
             Self::AudioInput => "audio_input",
             Self::AudioOutput => "audio_output",
             Self::WebSearch => "web_search",
+            Self::SearchUnit => "search_unit",
         }
     }
 
     /// The class that [`Self::name`] names.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// Whether it is counted in units that have a price each, and not in tokens.
+    pub const fn is_unit(self) -> bool {
+        matches!(self, Self::WebSearch | Self::SearchUnit)
     }
 }
 
@@ -77,6 +86,8 @@ pub struct Vector {
     pub web_searches: u64,
     /// The part of `output` that is reasoning.
     pub reasoning: u64,
+    /// Searches that a ranking is billed by, which are units and not tokens.
+    pub search_units: u64,
 }
 
 impl Vector {
@@ -91,6 +102,7 @@ impl Vector {
             TokenClass::AudioInput => self.audio_input,
             TokenClass::AudioOutput => self.audio_output,
             TokenClass::WebSearch => self.web_searches,
+            TokenClass::SearchUnit => self.search_units,
         }
     }
 
@@ -127,6 +139,7 @@ impl ops::Add for Vector {
             audio_output: self.audio_output.saturating_add(other.audio_output),
             web_searches: self.web_searches.saturating_add(other.web_searches),
             reasoning: self.reasoning.saturating_add(other.reasoning),
+            search_units: self.search_units.saturating_add(other.search_units),
         }
     }
 }

@@ -81,6 +81,7 @@ fn exchange(place: &Path, id: &str) -> Option<Exchange> {
         audio_output: count("audio_output"),
         web_searches: count("web_searches"),
         reasoning: count("reasoning"),
+        search_units: 0,
     };
     Some(Exchange {
         id: id.to_owned(),

@@ -2,13 +2,21 @@
 
 use std::{path::PathBuf, process::Command};
 
+/// Where they are kept.
+pub(crate) fn cache() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME");
+    let cache = cache.map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
+    cache.join("tollgate")
+}
+
+pub(crate) fn run(command: &mut Command) {
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
 /// The environment of this name, with these packages in it.
 pub(crate) fn environment(name: &str, packages: &[&str]) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let venv = cache.join("tollgate").join(name);
+    let venv = cache().join(name);
     if !venv.join("ready").exists() {
-        let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
         let mut install = Command::new(venv.join("bin/python"));
         run(install.args(["-m", "pip", "install", "-q", "--disable-pip-version-check"]).args(packages));

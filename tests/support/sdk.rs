@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 #[path = "python.rs"]
-mod python;
+pub(crate) mod python;
 
 const PACKAGES: [&str; 5] =
     ["openai==2.54.0", "anthropic==2.12.0", "google-genai==3.6.1", "botocore==1.44.8", "cohere==7.3.1"];

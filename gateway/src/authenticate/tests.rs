@@ -26,6 +26,10 @@ fn a_key_is_taken_wherever_an_sdk_puts_it() {
         [("x-api-key", "tg-acme")],
         [("api-key", "tg-acme")],
         [("x-goog-api-key", "tg-acme")],
+        [(
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=tg-acme/20261128/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=0",
+        )],
     ] {
         assert_eq!(check(&headers, None).unwrap().tenant, "acme", "{headers:?}");
     }
@@ -40,6 +44,12 @@ fn no_key_a_wrong_key_and_two_keys_are_told_apart() {
     assert_eq!(check(&[], None), Err(ErrorCode::MissingKey));
     assert_eq!(check(&[("authorization", "Bearer ")], None), Err(ErrorCode::MissingKey));
     assert_eq!(check(&[("authorization", "Basic tg-acme")], None), Err(ErrorCode::MissingKey));
+    for signed in
+        ["Signature=tg-acme", "Credential=tg-acme", "Credential=tg-acme/a/b/c/d", "Credential=/a/b/c/aws4_request"]
+    {
+        let signed = format!("AWS4-HMAC-SHA256 {signed}");
+        assert_eq!(check(&[("authorization", &signed)], None), Err(ErrorCode::MissingKey), "{signed}");
+    }
     assert_eq!(check(&[("x-api-key", "tg-acm")], None), Err(ErrorCode::UnknownKey));
     assert_eq!(
         check(&[("x-api-key", "tg-acme"), ("authorization", "Bearer other")], None),

@@ -215,7 +215,7 @@ fn carry(
         model,
         max_output: known.max_output_tokens,
         old_cap: known.cap_field == CapField::MaxTokens,
-        ask_usage: provider.usage_in_stream == UsageInStream::Ask,
+        ask_usage: provider.usage_in_stream != UsageInStream::Never,
         call: arrival.call,
         at: arrival.accepted_at,
     };

@@ -1,7 +1,7 @@
 //! Cohere's chat, of both versions, its embeddings and its reranking.
 //!
-//! What is charged are the billed units, which can be far less than the tokens beside them. Search units are no tokens and are kept
-//! in the raw usage.
+//! What is charged are the billed units, which can be far less than the tokens beside them; a ranking is charged by its searches, which
+//! are no tokens.
 
 use std::sync::LazyLock;
 
@@ -62,6 +62,11 @@ fn read(usage: Value<'_>) -> Result<Option<Reported>, Unreadable> {
         return Ok(None);
     }
     let count = |place| named.count(place).unwrap_or(0);
-    let vector = Vector { uncached_input: count(0).saturating_add(count(2)), output: count(1), ..Vector::default() };
+    let vector = Vector {
+        uncached_input: count(0).saturating_add(count(2)),
+        output: count(1),
+        search_units: count(3),
+        ..Vector::default()
+    };
     Ok(Some(Reported::of(vector, !(0..=3).any(|place| named.miscounts(place)))))
 }

@@ -83,6 +83,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             audio_output,
             web_searches: 0,
             reasoning: stated.max(unlisted).min(output),
+            search_units: 0,
         },
         whole: whole && exact,
         cost: cost(named.value(8).map(Value::raw), named.value(9).map(Value::raw)),

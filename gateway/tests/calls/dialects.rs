@@ -180,7 +180,7 @@ async fn cohere_azure_and_openais_other_apis_are_served() {
         asked: &["post /v2/rerank http/1.1"],
         api: Api::CohereRerank,
         answer: json("200 OK", r#"{"results":[],"meta":{"billed_units":{"search_units":1}}}"#),
-        used: used(0, 0),
+        used: Vector { search_units: 1, ..used(0, 0) },
     })
     .await;
     let chat =

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use schemas::{
-    config::{Cause, ModelRoute, Patience, Retry, Target},
+    config::{By, Cause, ModelRoute, Patience, Retry, Strategy, Target},
     event::{CallEnd, Event, Outcome, Settled},
     tokens::{Completeness, Doubt, Vector},
 };
@@ -173,6 +173,8 @@ async fn where_all_fail_the_client_has_the_last_answer_and_the_call_its_end() {
     let two = Replay::start(answers("503 Service Unavailable", ERROR)).await;
     let stage = stage(&one, &two, 2).await;
     let answer = ask(&stage, json!({})).send().await.unwrap();
+    assert_eq!(answer.headers()["x-tollgate-served-by"], "two/gpt-4.1-mini");
+    assert_eq!(answer.headers()["x-tollgate-attempts"], "2");
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (503, ERROR));
     let (_, written) = stage.end().await;
     let (settled, end) = attempts(&written);
@@ -294,4 +296,110 @@ async fn a_call_that_no_target_takes_is_told_so() {
         assert_eq!(answer.headers()["x-tollgate-served-by"], model);
     }
     drop(stage.end().await);
+}
+
+#[tokio::test]
+async fn an_error_in_place_of_the_first_token_is_no_answer_yet() {
+    let frame = |kind: &str, more: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{more}}}\n\n");
+    let start = frame(
+        "message_start",
+        r#""message":{"id":"m","model":"claude-x","usage":{"input_tokens":9,"output_tokens":1}}"#,
+    );
+    let overloaded = frame("error", r#""error":{"type":"overloaded_error","message":"Overloaded"}"#);
+    let rest = [
+        frame("content_block_start", r#""index":0,"content_block":{"type":"text","text":""}"#),
+        frame("content_block_delta", r#""index":0,"delta":{"type":"text_delta","text":"hello"}"#),
+        frame("content_block_stop", r#""index":0"#),
+        frame("message_delta", r#""delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}"#),
+        "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n".to_owned(),
+    ]
+    .concat();
+    let good = format!("{start}{rest}");
+    let bad = stream(vec![say(&start), say(&overloaded)]);
+    let replay = Replay::in_turn(vec![bad, stream(vec![say(&good)])]).await;
+    let targets = vec![target("anthropic", "claude-x")];
+    let stage = with(&replay, &replay, ModelRoute { targets, retry: retry(2), ..ModelRoute::default() }).await;
+    let body =
+        json!({ "model": "m", "max_tokens": 9, "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    let answer = stage.post("/v1/messages", &body).send().await.unwrap();
+    assert_eq!(answer.headers()["x-tollgate-attempts"], "2");
+    assert_eq!(answer.text().await.unwrap(), good, "nothing of the first attempt");
+    let (_, written) = stage.end().await;
+    let (settled, end) = attempts(&written);
+    assert_eq!((settled[0].outcome, settled[1].outcome), (Outcome::ProviderError, Outcome::Complete));
+    // What the first one had reported is charged, and part of the call.
+    assert!(
+        matches!(settled[0].usage.completeness, Completeness::LowerBound(Doubt::Truncated)),
+        "{:?}",
+        settled[0].usage
+    );
+    assert_eq!((end.earlier, end.earlier_unknown), (settled[0].usage.total().unwrap(), false));
+    assert_eq!(end.used(&settled[1].usage).map(|used| used.input()), Some(18));
+}
+
+#[tokio::test]
+async fn a_target_has_its_own_patience_for_a_connection() {
+    // Its queue is full, so that whoever comes is not answered.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(Ok(waits)) =
+        tokio::time::timeout(Duration::from_millis(200), tokio::net::TcpStream::connect(address)).await
+    {
+        queued.push(waits);
+        assert!(queued.len() < 100, "the queue has no end");
+    }
+    let two = Replay::start(answers("200 OK", WHOLE)).await;
+    let timeouts = Patience { connect: Some(Duration::from_millis(100)), ..Patience::default() };
+    let targets = vec![Target { timeouts, ..target("one", "gpt-4o-mini") }, target("two", "gpt-4o-mini")];
+    let models = vec![ModelRoute { name: "m".into(), targets, retry: retry(2), ..ModelRoute::default() }];
+    let others = vec![("one", address), ("two", two.address)];
+    let stage = Stage::with(two.address, Setting { models, others, ..Setting::default() }).await;
+    let answer = ask(&stage, json!({})).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["x-tollgate-attempts"]), (200, &"2".parse().unwrap()));
+    let (_, written) = stage.end().await;
+    let (settled, end) = attempts(&written);
+    assert_eq!((settled[0].outcome, &settled[0].usage), (Outcome::ProviderError, &schemas::tokens::Usage::none()));
+    assert_eq!(end.earlier_cost.map(|cost| cost.0), Some(0), "it was never asked");
+}
+
+#[tokio::test]
+async fn the_cheaper_the_less_busy_and_the_callers_own_come_first() {
+    let one = Replay::start(answers("200 OK", WHOLE)).await;
+    let served = async |stage: &Stage, session: &str| {
+        let answer = ask(stage, json!({})).header("x-tollgate-session-id", session).send().await.unwrap();
+        answer.headers()["x-tollgate-served-by"].to_str().unwrap().to_owned()
+    };
+    let route = |strategy| ModelRoute {
+        targets: vec![target("one", "gpt-4o"), target("two", "gpt-4o-mini")],
+        strategy,
+        ..ModelRoute::default()
+    };
+    let cheap = with(&one, &one, route(Strategy::LeastCost)).await;
+    assert_eq!(served(&cheap, "s").await, "two/gpt-4o-mini");
+    drop(cheap.end().await);
+
+    // Whichever the first call goes to, it stays there, and all others go to the other.
+    let slow = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;
+    let busy = with(&slow, &slow, route(Strategy::LeastBusy)).await;
+    let first = ask(&busy, json!({ "stream": true })).send().await.unwrap();
+    let second = ask(&busy, json!({ "stream": true })).send().await.unwrap();
+    let by = |answer: &reqwest::Response| answer.headers()["x-tollgate-served-by"].clone();
+    assert_ne!(by(&first), by(&second));
+    slow.go_on();
+    slow.go_on();
+    assert!(first.text().await.unwrap().ends_with(DONE) && second.text().await.unwrap().ends_with(DONE));
+    drop(busy.end().await);
+
+    let sticky = with(&one, &one, route(Strategy::Sticky(By::Session))).await;
+    let mut homes = std::collections::BTreeSet::new();
+    for session in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let home = served(&sticky, session).await;
+        assert_eq!(served(&sticky, session).await, home, "{session}");
+        homes.insert(home);
+    }
+    assert_eq!(homes.len(), 2);
+    drop(sticky.end().await);
 }

@@ -108,7 +108,6 @@ pub(crate) fn message(events: &[Value]) -> Value {
 pub(crate) fn completion(chunks: &[Value]) -> Value {
     let mut whole = json!({});
     let (mut message, mut finish, mut calls) = (Map::new(), Value::Null, Vec::<Value>::new());
-    let mut details = Vec::<Value>::new();
     for chunk in chunks {
         for name in ["id", "created", "model", "usage", "tollgate"] {
             if !chunk[name].is_null() {
@@ -120,9 +119,7 @@ pub(crate) fn completion(chunks: &[Value]) -> Value {
         for (name, value) in choice["delta"].as_object().into_iter().flatten() {
             match name.as_str() {
                 "tool_calls" => value.as_array().into_iter().flatten().for_each(|call| add_call(&mut calls, call)),
-                "reasoning_details" => {
-                    value.as_array().unwrap().iter().for_each(|detail| add_detail(&mut details, detail));
-                }
+                "reasoning_details" => drop(message.insert(name.clone(), value.clone())),
                 // Mistral's form of reasoning.
                 "content" if value.is_array() => {
                     for part in value.as_array().unwrap() {
@@ -146,9 +143,6 @@ pub(crate) fn completion(chunks: &[Value]) -> Value {
     if !calls.is_empty() {
         message.insert("tool_calls".into(), Value::from(calls));
     }
-    if !details.is_empty() {
-        message.insert("reasoning_details".into(), Value::from(details));
-    }
     whole["choices"] = json!([{ "index": 0, "message": message, "finish_reason": finish }]);
     whole
 }
@@ -166,20 +160,6 @@ fn add_call(calls: &mut Vec<Value>, call: &Value) {
     }
     let known = &mut calls[place];
     push(&mut known["function"]["arguments"], &call["function"]["arguments"]);
-}
-
-fn add_detail(details: &mut Vec<Value>, detail: &Value) {
-    match details.last_mut().filter(|last| last["index"] == detail["index"] && last["type"] == detail["type"]) {
-        None => details.push(detail.clone()),
-        Some(last) => {
-            for (name, value) in detail.as_object().unwrap() {
-                match name.as_str() {
-                    "text" | "signature" => push(&mut last[name], value),
-                    _ => last[name] = value.clone(),
-                }
-            }
-        }
-    }
 }
 
 /// An answer of Gemini's: the parts of every chunk, and the rest of the last.

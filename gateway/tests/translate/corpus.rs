@@ -187,6 +187,7 @@ const USAGE: Vector = Vector {
     audio_input: 0,
     audio_output: 0,
     web_searches: 0,
+    search_units: 0,
     reasoning: 7,
 };
 

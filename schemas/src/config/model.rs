@@ -277,7 +277,7 @@ fn price(reader: &mut Reader, node: &Node) -> Option<Vec<Row>> {
 fn amounts(reader: &mut Reader, node: &Node, decimals: u32, blank: &Row, rows: &mut Vec<Row>) {
     // Six decimals of a dollar per million tokens are whole pico-dollars per token, as are twelve of a dollar per unit.
     let by_unit = decimals == 12;
-    let classes = TokenClass::ALL.into_iter().filter(|class| (*class == TokenClass::WebSearch) == by_unit);
+    let classes = TokenClass::ALL.into_iter().filter(|class| class.is_unit() == by_unit);
     let known: Vec<&str> = classes.map(TokenClass::name).collect();
     let Some(fields) = reader.fields(node, "a list of prices by class", &known) else { return };
     for (key, node) in fields.entries().filter(|(key, _)| known.contains(&key.name.as_str())) {

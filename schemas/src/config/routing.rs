@@ -261,6 +261,12 @@ pub(super) fn strategy(reader: &mut Reader, fields: &Fields<'_>, targets: &[Targ
         let what = "a strategy has no effect on a model with one target";
         reader.warn(at, ErrorCode::ConfigHasNoEffect, what, "take it out, or add a target");
     }
+    if let [only] = targets
+        && (only.weight, only.priority, only.cooldown) != (1, 0, None)
+    {
+        let what = "weight, priority and cooldown have no effect on the only target of a model";
+        reader.warn(fields.at, ErrorCode::ConfigHasNoEffect, what, "take them out, or add a target");
+    }
     if matches!(chosen, Weighted) && targets.iter().all(|target| target.weight == 0) {
         let at = at.unwrap_or(fields.at);
         reader.bad(at, "no target has a weight above 0", "give one a weight");

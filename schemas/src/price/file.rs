@@ -266,7 +266,7 @@ impl Reader {
 
     fn amounts(&mut self, price: &mut Price, node: &Node<'_>, decimals: u32) {
         for (name, value) in self.fields(node) {
-            let class = TokenClass::parse(name).filter(|class| (*class == TokenClass::WebSearch) == (decimals == 12));
+            let class = TokenClass::parse(name).filter(|class| class.is_unit() == (decimals == 12));
             let expected = format!("a decimal number of dollars with at most {decimals} decimals, not negative");
             let amount = self.value(value, &expected, |text| {
                 let amount = Pico(parse_decimal(text, decimals)?);

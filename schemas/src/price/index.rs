@@ -206,7 +206,7 @@ impl<'a> Rates<'a> {
         let found = self.search(class, tier, input, at);
         // Searches are priced by the call, whatever tier the tokens are in.
         match found {
-            Err(Unpriced::UnknownTier) if class == TokenClass::WebSearch => self.search(class, "", input, at),
+            Err(Unpriced::UnknownTier) if class.is_unit() => self.search(class, "", input, at),
             _ => found,
         }
     }

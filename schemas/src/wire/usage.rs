@@ -86,6 +86,7 @@ message!(Vector {
     7 audio_output,
     8 web_searches,
     9 reasoning,
+    10 search_units,
 });
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
@@ -191,6 +192,7 @@ enumeration!(TokenClass {
     6 AudioInput,
     7 AudioOutput,
     8 WebSearch,
+    9 SearchUnit,
 });
 
 enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent });

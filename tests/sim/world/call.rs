@@ -105,6 +105,7 @@ impl Bill {
             audio_output: 0,
             web_searches: 0,
             reasoning: 0,
+            search_units: 0,
         }
     }
 }

@@ -95,7 +95,7 @@ impl World {
                 let admitted = Event::Admitted(Box::new(Admitted { attempt: call.facts.clone(), holds }));
                 let before = call.before.take();
                 process.write(lane, &admitted);
-                process.finish(before, true);
+                process.finish(before, self.plant != Some(Plant::EndedWithEachAttempt));
                 self.passed += 1;
             }
             Tried::Short(why) if door.clock.at() < call.patience => self.refused = format!("{why:?}"),
@@ -246,7 +246,9 @@ impl World {
             account.let_go(&process.limits, &mut permit);
         }
         let before = Box::new(Before { lane, position, account, permit });
-        if goes_on {
+        if goes_on && self.plant == Some(Plant::CallLeftOpen) {
+            process.finish(Some(before), true);
+        } else if goes_on {
             self.retry(place, wish, &facts, (before, since), holds);
         } else {
             process.finish(Some(before), false);

@@ -47,6 +47,8 @@ pub(crate) enum Obligation {
     ChargesAreExact,
     /// No admitted call is unaccounted for.
     NoCallIsUnaccounted,
+    /// Of the rows of a call's attempts one ends the call.
+    ACallEndsOnce,
     /// Ledger = balances.
     BalancesAreTheLedger,
     /// Ledger = rows of the lake.
@@ -134,6 +136,8 @@ struct Seen {
     gone: bool,
     admitted: bool,
     rows: u32,
+    /// How many of them end the call.
+    ends: u32,
     charges: u32,
     done: bool,
 }
@@ -278,6 +282,7 @@ impl Oracle {
             gone: false,
             admitted: false,
             rows: 0,
+            ends: 0,
             charges: 0,
             done: false,
         };

@@ -26,6 +26,8 @@ pub(crate) enum Plant {
     LeaseFreedAtRestart,
     SettleLostOnCancel,
     RetryUnderFirstHold,
+    CallLeftOpen,
+    EndedWithEachAttempt,
     HiddenOutputNotHeld,
     PriceChangedBetweenHoldAndCharge,
     LanesDiffer,
@@ -48,7 +50,7 @@ pub(crate) enum Plant {
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -63,6 +65,8 @@ impl Plant {
         Self::LeaseFreedAtRestart,
         Self::SettleLostOnCancel,
         Self::RetryUnderFirstHold,
+        Self::CallLeftOpen,
+        Self::EndedWithEachAttempt,
         Self::HiddenOutputNotHeld,
         Self::PriceChangedBetweenHoldAndCharge,
         Self::LanesDiffer,
@@ -103,6 +107,8 @@ impl Plant {
             Self::LeaseFreedAtRestart => "a lease is freed at restart although holds of it are open",
             Self::SettleLostOnCancel => "a client cancels and the settlement is lost",
             Self::RetryUnderFirstHold => "a second attempt runs under the hold of the first",
+            Self::CallLeftOpen => "a failed attempt says that its call goes on, and no other one is made",
+            Self::EndedWithEachAttempt => "a call ends with each of its attempts",
             Self::HiddenOutputNotHeld => "output that nobody sees is billed, and only a slice was held",
             Self::PriceChangedBetweenHoldAndCharge => "a price changes between the hold and the settlement",
             Self::LanesDiffer => "a gateway counts another number of lanes",

@@ -18,7 +18,7 @@ pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Jso
             What::Refusal(more) => refusal.get_or_insert_default().push_str(more),
             What::Thinking(more, seal) => {
                 thoughts.push_str(more);
-                details.push(shown(details.len(), Some(more), Some(seal)));
+                details.push(shown(details.len(), more, seal));
             }
             What::Sealed(seal) if seal.kind == Kind::Call => proof = Some(seal),
             What::Sealed(seal) => details.push(hidden(details.len(), seal, None)),
@@ -57,18 +57,15 @@ fn head(told: &Told, object: &'static str, model: Option<&str>, choices: Vec<Jso
     }
 }
 
-fn shown(place: usize, text: Option<&str>, seal: Option<&Seal>) -> Json {
-    let mut detail = object! { "type": "reasoning.text", "index": place };
-    detail.put_some("text", text);
-    if let Some(seal) = seal {
-        if !seal.data.is_empty() {
-            detail.put("signature", seal.data.as_str());
-        }
-        if seal.kind == Kind::Plan {
-            detail.put("id", "plan");
-        }
-        detail.put("format", seal.maker.format());
+fn shown(place: usize, text: &str, seal: &Seal) -> Json {
+    let mut detail = object! { "type": "reasoning.text", "index": place, "text": text };
+    if !seal.data.is_empty() {
+        detail.put("signature", seal.data.as_str());
     }
+    if seal.kind == Kind::Plan {
+        detail.put("id", "plan");
+    }
+    detail.put("format", seal.maker.format());
     detail
 }
 
@@ -115,7 +112,11 @@ pub(crate) struct Writer {
     told: Told,
     model: Option<String>,
     has_begun: bool,
-    thoughts: usize,
+    /// The thinking that is open.
+    thought: String,
+    /// The reasoning and its proofs. They go out at once, before the end: SDKs that put a stream together keep the last that came of a member
+    /// which they do not know.
+    details: Vec<Json>,
     calls: usize,
     is_calling: bool,
     proof: Option<Seal>,
@@ -123,7 +124,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(told: Told) -> Self {
-        Self { told, model: None, has_begun: false, thoughts: 0, calls: 0, is_calling: false, proof: None }
+        Self {
+            told,
+            model: None,
+            has_begun: false,
+            thought: String::new(),
+            details: Vec::new(),
+            calls: 0,
+            is_calling: false,
+            proof: None,
+        }
     }
 
     fn chunk(&self, choices: Vec<Json>) -> Json {
@@ -147,17 +157,12 @@ impl Writer {
         }
     }
 
-    fn detail(&mut self, detail: Json, out: &mut String) {
-        self.delta(object! { "reasoning_details": vec![detail] }, out);
-    }
-
     pub(crate) fn event(&mut self, event: Event, block: Option<&Block>, out: &mut String) {
         match event {
             Event::Model(model) => self.model = Some(model),
             Event::Open(Block::Call { id, name }) => {
                 if let Some(seal) = self.proof.take() {
-                    self.detail(hidden(self.thoughts, &seal, Some(&id)), out);
-                    self.thoughts += 1;
+                    self.details.push(hidden(self.details.len(), &seal, Some(&id)));
                 }
                 let function = object! { "name": name, "arguments": "" };
                 let call = object! { "index": self.calls, "id": id, "type": "function", "function": function };
@@ -167,17 +172,16 @@ impl Writer {
             }
             Event::Open(_) => self.delta(object! {}, out),
             Event::More(text) => self.more(text, block, out),
-            Event::Seal(seal) => self.detail(shown(self.thoughts, None, Some(&seal)), out),
+            Event::Seal(seal) => {
+                let thought = std::mem::take(&mut self.thought);
+                self.details.push(shown(self.details.len(), &thought, &seal));
+            }
             Event::Close => match block {
-                Some(Block::Thinking) => self.thoughts += 1,
                 Some(Block::Call { .. }) if !self.is_calling => self.more("{}".to_owned(), block, out),
                 _ => {}
             },
             Event::Sealed(seal) if seal.kind == Kind::Call => self.proof = Some(seal),
-            Event::Sealed(seal) => {
-                self.detail(hidden(self.thoughts, &seal, None), out);
-                self.thoughts += 1;
-            }
+            Event::Sealed(seal) => self.details.push(hidden(self.details.len(), &seal, None)),
             Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
         }
     }
@@ -187,8 +191,8 @@ impl Writer {
             Some(Block::Text) => self.delta(object! { "content": text }, out),
             Some(Block::Refusal) => self.delta(object! { "refusal": text }, out),
             Some(Block::Thinking) => {
-                let detail = shown(self.thoughts, Some(&text), None);
-                self.delta(object! { "reasoning_content": text, "reasoning_details": vec![detail] }, out);
+                self.thought.push_str(&text);
+                self.delta(object! { "reasoning_content": text }, out);
             }
             Some(Block::Call { .. }) => {
                 self.is_calling = true;
@@ -201,7 +205,9 @@ impl Writer {
     }
 
     pub(crate) fn end(&mut self, stop: &Stop, usage: Option<&Vector>, aside: Option<Json>, out: &mut String) {
-        self.delta(object! {}, out);
+        let mut details = object! {};
+        details.put_full("reasoning_details", std::mem::take(&mut self.details));
+        self.delta(details, out);
         let reason = reason(Some(stop), self.calls > 0);
         let choice = object! { "index": 0_u64, "delta": object! {}, "logprobs": Json::Null, "finish_reason": reason };
         let mut last = self.chunk(vec![choice]);

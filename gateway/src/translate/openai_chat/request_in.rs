@@ -161,38 +161,20 @@ fn read_reasoning(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<()> {
 
 /// The entries of `reasoning_details`; proofs of calls are given back with the id of their call.
 fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<Vec<(String, Seal)>> {
-    let (mut proofs, mut first, mut merged) = (Vec::new(), Vec::new(), None::<(u64, String, String, Seal)>);
-    let close = |merged: &mut Option<(u64, String, String, Seal)>, first: &mut Vec<Part>| {
-        if let Some((_, at, text, seal)) = merged.take() {
-            first.push(Part::new(at, What::Thinking(text, seal)));
-        }
-    };
-    for (place, detail) in (0_u64..).zip(fields.list("reasoning_details")?) {
+    let (mut proofs, mut first) = (Vec::new(), Vec::new());
+    for detail in fields.list("reasoning_details")? {
         let mut detail = detail.object()?;
         let at = detail.at.clone();
-        let format = detail.text("format")?.unwrap_or_default();
-        let maker = Maker::of_format(&format).unwrap_or(Maker::Chat);
-        let (id, index) = (detail.text("id")?, detail.count("index")?.unwrap_or(place));
+        let maker = detail.text("format")?.as_deref().and_then(Maker::of_format).unwrap_or(Maker::Chat);
+        let id = detail.text("id")?;
+        detail.skip(&["index", "summary"]);
         match detail.need_text("type")?.as_str() {
             "reasoning.text" => {
-                let (text, signature) = (detail.text("text")?.unwrap_or_default(), detail.text("signature")?);
-                let (mut whole, mut data) = (text, signature.unwrap_or_default());
-                // Streamed entries of one index are pieces of one.
-                match merged.take() {
-                    Some((same, _, text, seal)) if same == index => {
-                        whole = text + &whole;
-                        data = seal.data + &data;
-                    }
-                    other => {
-                        merged = other;
-                        close(&mut merged, &mut first);
-                    }
-                }
+                let (text, data) = (detail.text("text")?.unwrap_or_default(), detail.text("signature")?);
                 let kind = if id.as_deref() == Some("plan") { Kind::Plan } else { Kind::Thinking };
-                merged = Some((index, at, whole, Seal::new(maker, kind, data)));
+                first.push(Part::new(at, What::Thinking(text, Seal::new(maker, kind, data.unwrap_or_default()))));
             }
             "reasoning.encrypted" => {
-                close(&mut merged, &mut first);
                 let data = detail.need_text("data")?;
                 match (maker, id) {
                     (Maker::Google, Some(id)) => proofs.push((id, Seal::new(maker, Kind::Call, data))),
@@ -202,14 +184,11 @@ fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<Vec<(Stri
                     _ => first.push(Part::new(at, What::Sealed(Seal::new(maker, Kind::Redacted, data)))),
                 }
             }
-            _ => {
-                close(&mut merged, &mut first);
-                detail.skip(&["summary"]);
-            }
+            // A summary is only shown.
+            _ => {}
         }
         detail.done()?;
     }
-    close(&mut merged, &mut first);
     parts.splice(0..0, first);
     Ok(proofs)
 }

@@ -82,6 +82,7 @@ impl Oracle {
         };
         let rows_before = seen.rows;
         seen.rows += u32::from(!again || rows_before == 0);
+        seen.ends += u32::from(settled.call.is_some() && (!again || rows_before == 0));
         seen.charges += u32::from(!charged.charges.is_empty());
         let (rows, charges, wish, book) = (seen.rows, seen.charges, seen.wish, seen.book);
         // Who finds it open knows what was written down.

@@ -1,10 +1,10 @@
 //! What the oracle adds up when nothing is under way: every call has its row, the ledger is the balances, and what is left of
 //! a limit is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
-    id::{InstanceId, Lane, ProducerId},
+    id::{CallId, InstanceId, Lane, ProducerId},
     limit::{Limit, Mode, Unit, Window},
     time::Time,
 };
@@ -22,6 +22,7 @@ impl Oracle {
             .map(|(key, seen)| format!("{key:?} at {} has no row", seen.producer))
             .collect();
         missing.into_iter().for_each(|detail| self.broken(Obligation::NoCallIsUnaccounted, detail));
+        self.calls_end();
         self.balances(now);
         self.nobody_calls();
         self.told_is_done();
@@ -37,6 +38,21 @@ impl Oracle {
             holders.filter(|holder| !holder.closed()).any(|holder| holder.producer == producer)
         };
         self.mine.retain(|(producer, id), mine| mine.granted != mine.returned || lives(*producer, id));
+    }
+
+    /// No call is open, so each that has rows has its end, unless a disk that was restored has taken of them.
+    fn calls_end(&mut self) {
+        let mut ends: BTreeMap<CallId, (u32, u32, bool)> = BTreeMap::new();
+        for ((call, _), seen) in &self.attempts {
+            let (rows, ended, torn) = ends.entry(*call).or_default();
+            *rows += seen.rows;
+            *ended += seen.ends;
+            *torn |= seen.gone || self.forked.keys().any(|(producer, _)| *producer == seen.producer);
+        }
+        let wrong = ends.into_iter().filter(|(_, (rows, ended, torn))| *rows > 0 && *ended != 1 && !torn);
+        let wrong: Vec<_> =
+            wrong.map(|(call, (rows, ended, _))| format!("{call} ends {ended} times in {rows} rows")).collect();
+        wrong.into_iter().for_each(|detail| self.broken(Obligation::ACallEndsOnce, detail));
     }
 
     /// No call is open, so none is said to be.
