@@ -31,7 +31,9 @@ fn node() -> Option<PathBuf> {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("package.json"), "{}").unwrap();
         let mut npm = Command::new("npm");
-        sdk::python::run(npm.args(["install", "--silent", "--no-audit", "--no-fund"]).args(NODE_PACKAGES).current_dir(&folder));
+        sdk::python::run(
+            npm.args(["install", "--silent", "--no-audit", "--no-fund"]).args(NODE_PACKAGES).current_dir(&folder),
+        );
         std::fs::write(folder.join("ready"), "").unwrap();
     }
     Some(folder)

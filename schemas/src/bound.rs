@@ -262,6 +262,8 @@ const fn form_of(api: Api) -> Option<&'static form::Form> {
 pub fn stated(api: Api, most: (Option<u64>, Option<u64>), book: &Book, key: &Key<'_>) -> Bound {
     let (input, output, output_cap) = match (api, most) {
         (api, _) if api.is_free() => return Bound::AtMost(AtMost::NOTHING),
+        // Tokens do not bound what is billed by searches.
+        (Api::CohereRerank | Api::OpenAiRerank, _) => return Bound::not_stated("search_unit"),
         (api, (Some(input), None)) if !api.operation().has_output() => (input, 0, OutputCap::NoOutput),
         (_, (Some(input), Some(output))) => (input, output, OutputCap::Stated(output)),
         (_, (None, _)) => return Bound::not_stated("input"),

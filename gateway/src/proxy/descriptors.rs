@@ -90,7 +90,7 @@ struct Units {
 }
 
 /// The classes of tokens as units, each with what it is a part of: input, output, or neither.
-const CLASSES: [(&str, Option<usize>); 9] = [
+const CLASSES: [(&str, Option<usize>); 10] = [
     ("input", Some(0)),
     ("cache_read", Some(0)),
     ("cache_write_5m", Some(0)),
@@ -100,6 +100,7 @@ const CLASSES: [(&str, Option<usize>); 9] = [
     ("audio_output", Some(1)),
     ("reasoning", None),
     ("web_search", None),
+    ("search_unit", None),
 ];
 
 impl Said {
@@ -269,6 +270,7 @@ impl Units {
             audio_input: of("audio_input"),
             audio_output: of("audio_output"),
             web_searches: of("web_search"),
+            search_units: of("search_unit"),
             reasoning: of("reasoning"),
         };
         if tokens.reasoning > tokens.output {

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use schemas::{
     config::Server,
-    event::{Event, Outcome},
+    event::{Admitted, Api, Event, Outcome},
     tokens::{Completeness, Doubt},
 };
 use serde_json::{Value, json};
@@ -170,9 +170,17 @@ async fn a_body_is_bounded_as_it_would_be_here() {
     assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], "TG3005");
     let differs = json!({ "provider": "openai", "model": "gpt-4o", "request": request });
     assert_eq!(code(&post(&stage, "/v1/check", KEY, &differs).await), (400, "TG3018"));
+    // Where the path names the model, the check does.
+    let gemini = json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] });
+    let nameless = json!({ "provider": "gemini", "stream": true, "request": gemini });
+    assert_eq!(post(&stage, "/v1/check", KEY, &nameless).await.0, 400);
+    let named = json!({ "provider": "gemini", "model": "gemini-2.5-flash", "stream": true, "request": gemini });
+    assert_eq!(post(&stage, "/v1/check", KEY, &named).await.0, 200);
     let (_, written) = stage.end().await;
-    let admitted = written.admitted();
-    assert_eq!((&*admitted[0].attempt.model, admitted[0].attempt.stream, admitted.len()), ("gpt-4o-mini", true, 1));
+    let facts = |admitted: &Admitted| (admitted.attempt.model.clone(), admitted.attempt.stream, admitted.attempt.api);
+    let chat = ("gpt-4o-mini".to_owned(), true, Api::OpenAiChat);
+    let other = ("gemini-2.5-flash".to_owned(), true, Api::GeminiGenerateContent);
+    assert_eq!(written.admitted().into_iter().map(facts).collect::<Vec<_>>(), [chat, other]);
 }
 
 #[tokio::test]

@@ -246,4 +246,7 @@ fn what_another_proxy_states_is_bounded_at_the_dearest_tier_and_what_it_does_not
     }
     assert!(matches!(of(Api::OpenAiEmbeddings, "text-embedding-3-small", (Some(5), None)), Bound::AtMost(_)));
     assert!(matches!(of(Api::AnthropicCountTokens, "claude", (None, None)), Bound::AtMost(_)));
+    assert!(matches!(of(Api::GeminiCountTokens, "gemini", (None, None)), Bound::AtMost(_)));
+    assert!(matches!(of(Api::GeminiEmbeddings, "gemini", (Some(5), None)), Bound::AtMost(_)));
+    assert!(matches!(of(Api::CohereRerank, "rerank", (Some(5), None)), Bound::Unbounded(_)));
 }
