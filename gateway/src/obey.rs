@@ -33,6 +33,10 @@ use crate::{
 /// How long the thread waits for decisions before it looks at the policy and for a stop.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long calls that wait here have the first go at a lease that is called back as it comes, or nobody would ever use it where many
+/// gateways ask.
+const FIRST_GO: Duration = Duration::from_millis(5);
+
 /// How often instances of windows that are over are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -167,7 +171,8 @@ impl Obey {
     pub fn run(mut self, stop: &AtomicBool) -> Result<(), journal::Error> {
         while !stop.load(Ordering::Relaxed) {
             self.read_policy()?;
-            let changes = self.follower.poll(POLL)?;
+            let wait = if self.limits.lock().is_recalled() { FIRST_GO } else { POLL };
+            let changes = self.follower.poll(wait)?;
             self.take(changes, time::now(), Instant::now());
         }
         Ok(())
@@ -183,6 +188,7 @@ impl Obey {
 
     /// Obeys, and answers what it calls for.
     fn take(&mut self, changes: Vec<Change>, now: Time, at: Instant) {
+        self.limits.lock().return_recalled();
         if !changes.is_empty() {
             self.decide(changes, now, at);
             self.limits.changed();

@@ -190,7 +190,8 @@ impl Desk {
                 bulk: if bulky { BULK } else { 0 },
             };
             let bound = size.bound * UNIT;
-            let (end, _) = self.send(gateway, number % TENANTS.len(), &order, bound - frame, number % 2 == 0).await;
+            let (end, _) =
+                self.send(gateway, number % TENANTS.len(), &order, bound - frame, number.is_multiple_of(2)).await;
             self.calls.lock().unwrap().push(Call { marker, gateway, bound, end: end.clone() });
             let rests = !matches!(end, End::Answered(_));
             self.last.lock().unwrap().insert(number, end);

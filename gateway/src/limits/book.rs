@@ -88,6 +88,8 @@ pub(crate) struct Book {
     /// How many counters client tags have made, by the id of the one that the others share.
     seats: Map<InstanceId, u32>,
     heard: Vec<Heard>,
+    /// Instances of which something was called back and not returned yet.
+    recalled: Vec<InstanceId>,
 }
 
 impl Book {
@@ -106,6 +108,7 @@ impl Book {
             capped: Map::default(),
             seats: Map::default(),
             heard: vec![Heard::default(); usize::from(lanes)],
+            recalled: Vec::new(),
         }
     }
 
@@ -169,14 +172,29 @@ impl Book {
             }
             return;
         };
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.obey(Arc::clone(&view), self.me);
+        if let Some(slot) = self.slots.get_mut(&id)
+            && slot.obey(Arc::clone(&view), self.me)
+        {
+            self.recalled.push(id);
         }
         let shared = self.shared(&view);
         if self.views.insert(id, view).is_none()
             && let Some(shared) = shared
         {
             *self.seats.entry(shared).or_default() += 1;
+        }
+    }
+
+    pub(crate) const fn is_recalled(&self) -> bool {
+        !self.recalled.is_empty()
+    }
+
+    /// Returns what was called back, as far as nobody here has taken it.
+    pub(crate) fn return_recalled(&mut self) {
+        for id in std::mem::take(&mut self.recalled) {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.give_back_recalled(self.me);
+            }
         }
     }
 

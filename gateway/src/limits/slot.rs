@@ -51,6 +51,8 @@ pub(crate) struct Slot {
     returned: i128,
     version: u64,
     recall: u64,
+    /// A recall that was heard and is obeyed next.
+    due: Option<u64>,
     /// What was said last of the two before. They go out with the use of every window or not at all: use that is not known yet must
     /// not look free.
     said: (i128, u64),
@@ -102,6 +104,7 @@ impl Slot {
             returned: 0,
             version: 0,
             recall: 0,
+            due: None,
             said: (0, 0),
             demand: Demand { since: at, now: 0, before: 0 },
         }
@@ -257,17 +260,24 @@ impl Slot {
         self.windows.iter().map(|spent| spent.held + spent.provisioned).sum()
     }
 
-    /// Takes over a decision; says whether it calls for something to be returned and reported.
+    /// Takes over a decision; says whether it calls for something to be returned.
     pub(crate) fn obey(&mut self, view: Arc<Instance>, me: ProducerId) -> bool {
         // Metering lets go of what a gateway has of what is open at a time once it thinks that it is gone.
         let holder = view.holders.iter().find(|holder| holder.producer == me);
         self.returned = holder.map_or(self.returned, |holder| holder.returned.max(self.returned));
-        let recalled = view.recall > self.recall;
-        self.recall = self.recall.max(view.recall);
+        let recalled = view.recall > self.recall.max(self.due.unwrap_or(0));
+        if recalled {
+            self.due = Some(view.recall);
+        }
         self.view = Some(view);
-        recalled && {
+        recalled
+    }
+
+    /// Returns what it was asked for and nobody here has taken meanwhile.
+    pub(crate) fn give_back_recalled(&mut self, me: ProducerId) {
+        if let Some(recall) = self.due.take() {
+            self.recall = self.recall.max(recall);
             self.give_back(me);
-            true
         }
     }
 

@@ -136,10 +136,28 @@ fn what_was_returned_of_a_lease_that_nobody_used_stays_returned() {
     let bench = Bench::new(Window::Day);
     assert!(matches!(bench.hold(time(1), 10), Tried::Short(_)));
     bench.decide(time(0), 10, 1);
+    bench.limits.lock().return_recalled();
     bench.limits.report_dirty(time(2), time(2)).unwrap();
     assert_eq!(bench.reported().iter().map(|counter| counter.returned).collect::<Vec<_>>(), [10]);
     bench.limits.lock().sweep(time(3));
     assert!(matches!(bench.hold(time(4), 10), Tried::Short(_)), "the lease was given back");
+}
+
+/// Where many gateways ask for the last of a limit, each grant is called back for the next as it comes. Were it returned at once,
+/// nobody would ever use it.
+#[test]
+fn calls_that_wait_here_have_the_first_go_at_what_is_called_back_as_it_comes() {
+    let bench = Bench::new(Window::Day);
+    assert!(matches!(bench.hold(time(1), 10), Tried::Short(_)));
+    bench.decide(time(0), 15, 1);
+    assert!(bench.limits.lock().is_recalled());
+    assert!(matches!(bench.hold(time(1), 10), Tried::Held(_)));
+    bench.limits.lock().return_recalled();
+    assert!(!bench.limits.lock().is_recalled());
+    bench.limits.report_dirty(time(2), time(2)).unwrap();
+    let said: Vec<_> =
+        bench.reported().iter().map(|counter| (counter.held, counter.returned, counter.recall)).collect();
+    assert_eq!(said, [(10, 5, 1)]);
 }
 
 #[test]
@@ -182,6 +200,7 @@ fn counters_that_the_journal_did_not_take_are_said_again() {
     let bench = Bench::new(Window::Day);
     drop(bench.hold(time(1), 10));
     bench.decide(time(0), 10, 1);
+    bench.limits.lock().return_recalled();
     bench.paper.full.store(true, Relaxed);
     assert!(bench.limits.report_dirty(time(2), time(2)).is_err());
     bench.paper.full.store(false, Relaxed);
@@ -208,6 +227,7 @@ fn what_was_used_in_a_window_that_is_over_needs_no_lease_where_others_ask_for_it
     bench.decide(time(0), 50, 0);
     let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
     bench.decide(time(0), 50, 1);
+    bench.limits.lock().return_recalled();
     let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 10, ..Default::default() });
     let (_, counters) = bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true });
     let said =
