@@ -18,7 +18,7 @@ mod routing;
 #[cfg(test)]
 #[path = "calls/stage.rs"]
 mod stage;
-
+#[cfg(test)]
 #[path = "calls/translated.rs"]
 mod translated;
 
