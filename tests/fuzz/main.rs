@@ -71,7 +71,7 @@ targets! {
     amounts: 2_000,
     config: 500,
     events: 500,
-    eventstream: 200,
+    eventstream: 60,
     headers: 1_000,
     json: 1_000,
     meter: 300,
