@@ -55,9 +55,8 @@ pub(crate) fn stack(worker: &Arc<Worker>) -> Router {
         .route(grpc::SHOULD_RATE_LIMIT, rate_limit(worker))
         .route(grpc::HEALTH, health(worker));
     // The metered APIs: each passes to a provider of its own dialect. And everything that is not served.
-    let (any, worker) = (Router::new(), Arc::clone(worker));
-    let metered = any.fallback(move |request: Request<Body>| metered(Arc::clone(&worker), request));
-    router.fallback_service(metered)
+    let worker = Arc::clone(worker);
+    router.fallback(move |request: Request<Body>| metered(Arc::clone(&worker), request))
 }
 
 /// A call to a metered API, if it is one.

@@ -72,7 +72,7 @@ targets! {
     checks: 30_000,
     config: 500,
     events: 500,
-    eventstream: 200,
+    eventstream: 60,
     headers: 1_000,
     json: 1_000,
     meter: 300,
