@@ -192,7 +192,7 @@ fn the_broker_goes_and_a_journal_is_torn(fleet: &mut Fleet, load: &Load, broker:
         answers(fleet, load, gateway, 30);
     }
     let journal = dir.join("gateway-1");
-    let unshipped = fleet.gateways[0].metric("tollgate_journal_unconfirmed_events", "");
+    let unshipped = fleet.gateways[0].sum_of("tollgate_journal_unconfirmed_events", "");
     assert!(unshipped > 60, "{unshipped} events wait for the broker");
     fleet.gateways[0].kill();
     tear(&journal);
@@ -304,7 +304,7 @@ fn a_disk_is_full(fleet: &mut Fleet, load: &Load, disk: &Cramped) {
 fn a_journal_is_sent_twice_and_restored(fleet: &mut Fleet, load: &Load, dir: &Path) {
     const GATEWAY: usize = 2;
     let of_metering = |fleet: &Fleet, name: &str, label: &str| -> u64 {
-        fleet.metering.iter().map(|member| member.metric(name, label)).sum()
+        fleet.metering.iter().map(|member| member.sum_of(name, label)).sum()
     };
     let twice = |fleet: &Fleet| of_metering(fleet, "tollgate_metering_events_duplicate", "");
     let before = twice(fleet);

@@ -261,6 +261,21 @@ async fn a_stream_ends_with_the_money_in_the_dialect_of_its_client() {
     is_cut("/v1/messages", json!({ "max_tokens": 20_000 }), [r#""stop_reason":"max_tokens""#, "message_stop"]).await;
 }
 
+/// A client that goes away does not buy what it could not have bought by staying: where only a slice is held, nobody asks for the rest.
+#[tokio::test]
+async fn a_stream_of_which_a_slice_is_held_ends_when_its_client_leaves() {
+    let house = House::open(vec![sliced(2_000)]).await;
+    let mut answer = house.chat("sandbox/20000", json!({ "stream": true })).await;
+    assert!(answer.chunk().await.unwrap().is_some());
+    drop(answer);
+    let ledger = house.ledger(1).await;
+    let (settled, posted) = (&ledger.settled[0], ledger.settled[0].posted[0]);
+    assert_eq!(settled.outcome, Outcome::ClientGone);
+    assert!(!matches!(settled.usage.completeness, Completeness::Exact), "{:?}", settled.usage);
+    assert!(posted.used + posted.provision <= 2_000 && posted.provision > 0, "{posted:?}");
+    assert_eq!(ledger.overrun, 0);
+}
+
 #[tokio::test]
 async fn where_less_than_a_slice_is_left_a_stream_begins_with_that() {
     for (amount, status, last) in [(200, 200, "length"), (20, 429, "insufficient_quota")] {

@@ -236,6 +236,11 @@ impl Attempt {
         self.permit.as_ref()?.sliced.as_deref()
     }
 
+    /// Whether it may use more than it holds, because only a slice of it is held.
+    pub(crate) fn may_outgrow(&self) -> bool {
+        self.sliced().is_some_and(|sliced| !sliced.of.is_empty() && sliced.room < sliced.most.output)
+    }
+
     /// What it needs to hold for so much output; nothing where nothing is held slice by slice any more.
     pub(crate) fn extension(&self, room: u64) -> Option<Extension> {
         let permit = self.permit.as_ref()?;

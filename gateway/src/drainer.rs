@@ -1,7 +1,7 @@
 //! Answers whose client went away: read to their end, so that what they cost is known.
 //!
-//! Bounded in number, time and bytes. Beyond that the upstream connection is closed and the attempt settles with what was
-//! seen; the rest of its hold stays held.
+//! Bounded in number, time and bytes. Beyond that, and where only a slice is held of what could still come, the upstream connection is
+//! closed and the attempt settles with what was seen; the rest of its hold stays held.
 
 use std::{
     future::{Future, poll_fn},
@@ -44,8 +44,9 @@ impl Drainer {
 
     /// Reads an answer to its end without its client.
     pub(crate) fn take(&self, mut flow: Box<Flow>) {
+        let may_outgrow = flow.attempt().may_outgrow();
         flow.leave_client();
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let Some(slot) = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !may_outgrow) else {
             flow.abandon(End::ClientGone);
             return;
         };
@@ -57,7 +58,8 @@ impl Drainer {
 
     /// Waits for the head of an answer without its client, and then reads it to its end.
     pub(crate) fn take_sending(&self, sending: Sending, mut attempt: Attempt, plan: Plan) {
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let may_outgrow = attempt.may_outgrow();
+        let Some(slot) = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !may_outgrow) else {
             drop(attempt.settle(End::ClientGone, None));
             return;
         };

@@ -252,9 +252,9 @@ pub(crate) fn checks() -> Vec<Vec<u8>> {
     };
     let settle = [entry("call", "r1"), entry("settle", "y")].concat();
     vec![
-        behind(0, check.as_bytes()),
-        behind(0, request.as_bytes()),
-        behind(1, settled.as_bytes()),
+        [&[0], check.as_bytes()].concat(),
+        [&[0], request.as_bytes()].concat(),
+        [&[1], settled.as_bytes()].concat(),
         frame(&[who.clone(), unit("input_tokens"), unit("output_tokens")]),
         frame(&[[who, entry("call", "r1"), entry("tag.env", "x")].concat()]),
         frame(&[settle, unit("status"), unit("cache_read"), unit("reasoning")]),

@@ -21,7 +21,7 @@ impl Process {
     }
 
     /// The sum over the series of a metric, or over those with this label.
-    pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
+    pub(crate) fn sum_of(&self, name: &str, label: &str) -> u64 {
         let metrics = self.client.get(format!("http://{}/metrics", self.ops)).send().unwrap().text().unwrap();
         let series = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
         let values = series.filter_map(|line| line.rsplit(' ').next()?.split('.').next()?.parse::<u64>().ok());
