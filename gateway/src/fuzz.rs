@@ -77,7 +77,7 @@ pub fn question(input: &[u8]) -> Option<(Vec<String>, Option<Vector>)> {
         1 => Some(of_settlement(stated::settlement(json()?.root()).ok()?)),
         _ => match grpc::question_of(input).ok()?.0 {
             Question::Check(check) => Some((of_check(check), None)),
-            Question::Final(check, told) => Some((of_check(check), told.tokens)),
+            Question::Final(both) => Some((of_check(both.0), both.1.tokens)),
             Question::Settle(settlement) => Some(of_settlement(settlement)),
         },
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use crate::{
     id::{InstanceId, Lane, LimitId, first_16},
@@ -276,6 +277,9 @@ pub struct Target<'a> {
     pub model: &'a str,
 }
 
+/// The values that `*` takes for a target, in scope order. Hardly any limit has more than four, so that hardly any allocates.
+pub type Values<'a> = SmallVec<[&'a str; 4]>;
+
 impl Limit {
     /// Its identity: name, scope, unit, window and zone.
     pub fn id(&self) -> LimitId {
@@ -302,8 +306,8 @@ impl Limit {
     }
 
     /// The values that `*` takes for this target, in scope order; nothing if the limit does not match it.
-    pub fn values_for<'a>(&self, target: Target<'a>) -> Option<Vec<&'a str>> {
-        let mut values = Vec::new();
+    pub fn values_for<'a>(&self, target: Target<'a>) -> Option<Values<'a>> {
+        let mut values = Values::new();
         for (dimension, matcher) in &self.scope {
             let value = dimension.of(target).filter(|value| !value.is_empty())?;
             match matcher {

@@ -76,17 +76,19 @@ struct Member {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) seed: u64,
-    pub(crate) step: u64,
+    /// After so many steps, and, if they were all, the rest that closes a world.
+    pub(crate) steps: u64,
+    pub(crate) plant: Option<Plant>,
     pub(crate) violation: Violation,
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { seed, step, violation } = self;
+        let Self { seed, steps, plant, violation } = self;
+        let plant = plant.map(|plant| format!(" --plant {plant:?}")).unwrap_or_default();
         write!(
             f,
-            "seed {seed}, step {step}: {violation}\nreplay: cargo run -p tollgate --example sim -- --seed {seed} --steps {}",
-            step + 1
+            "seed {seed}, {steps} steps: {violation}\nreplay: cargo run -p tollgate --example sim -- --seed {seed} --steps {steps}{plant}"
         )
     }
 }
@@ -97,7 +99,7 @@ pub(crate) fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Result<World, 
     let mut world = World::new(seed, plant);
     let failed = |world: &mut World| {
         let violation = world.oracle.violations.drain(..).next()?;
-        Some(Box::new(Failure { seed, step: world.steps, violation }))
+        Some(Box::new(Failure { seed, steps: world.steps, plant, violation }))
     };
     let mut failure = None;
     while world.steps < steps && failure.is_none() {

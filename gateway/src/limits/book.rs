@@ -1,7 +1,6 @@
 //! The gateway's local books: limits by tenant, instances by name.
 
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,11 +10,12 @@ use schemas::{
     decision::{Instance, LaneState},
     event::{Attempt, Counter, Hold, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
-    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target},
+    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target, Values},
     map::Map,
     subject::Subject,
     time::Time,
 };
+use smallvec::SmallVec;
 
 use super::{Ask, Standing, slot::Slot};
 use crate::fault::{self, Fault};
@@ -80,7 +80,7 @@ pub(crate) struct Book {
     schedules: Map<LimitId, Schedule>,
     /// By limit, the first instant that may still be spent in: what was known of the time before has been let go of.
     floors: Map<LimitId, Time>,
-    names: Map<LimitId, Map<String, Named>>,
+    names: Map<LimitId, Map<Vec<u8>, Named>>,
     slots: Map<InstanceId, Slot>,
     views: Map<InstanceId, Arc<Instance>>,
     /// The limits of which there may only be so many counters.
@@ -275,7 +275,7 @@ impl Book {
     fn instance(
         &mut self,
         rule: &Rule,
-        mut values: Vec<&str>,
+        mut values: Values<'_>,
         ask: &Ask<'_>,
         requests: &mut Requests,
     ) -> Option<(InstanceId, (Time, Time))> {
@@ -296,7 +296,7 @@ impl Book {
 
     /// Whether values have a counter of their own where there may be `most` of them. Metering makes them, and its word counts.
     fn seat(&self, rule: &Rule, values: &[&str], most: u32, now: Time) -> Seat {
-        let named = self.names.get(&rule.id).and_then(|names| names.get(&*joined(values)));
+        let named = self.names.get(&rule.id).and_then(|names| names.get(&joined(values)[..]));
         let window = named.map(|named| named.window).filter(|window| now < window.1).or_else(|| {
             let floor = self.floors.get(&rule.id).copied().unwrap_or(Time::ZERO);
             self.schedules.get(&rule.id)?.window(now.max(floor))
@@ -319,7 +319,7 @@ impl Book {
     ) -> Option<(InstanceId, (Time, Time))> {
         let names = self.names.entry(rule.id).or_default();
         let name = joined(values);
-        if let Some(named) = names.get(&*name)
+        if let Some(named) = names.get(&name[..])
             && ask.now < named.window.1
             && (ask.now >= named.window.0 || !fault::is(Fault::WindowGoesBack))
         {
@@ -334,7 +334,7 @@ impl Book {
         }
         let stands = rule.limit.window.stands();
         let instance = InstanceId::of(rule.id, values, (!stands).then_some(window.0));
-        names.insert(name.into_owned(), Named { window, instance });
+        names.insert(name.into_vec(), Named { window, instance });
         if !self.slots.contains_key(&instance) {
             let home = rule.limit.home(values, self.lanes);
             let values = values.iter().map(|value| (*value).to_owned()).collect();
@@ -415,11 +415,14 @@ impl Book {
     }
 }
 
-/// The values that name an instance, as one text. Most limits have none or one, and then nothing is allocated.
-fn joined<'a>(values: &[&'a str]) -> Cow<'a, str> {
-    match values {
-        [] => Cow::Borrowed(""),
-        [value] => Cow::Borrowed(value),
-        several => Cow::Owned(several.join("\u{1f}")),
+/// The values that name an instance, as one text: on the stack, but for very long ones.
+fn joined(values: &[&str]) -> SmallVec<[u8; 128]> {
+    let mut name = SmallVec::new();
+    for (place, value) in values.iter().enumerate() {
+        if place > 0 {
+            name.push(0x1f);
+        }
+        name.extend_from_slice(value.as_bytes());
     }
+    name
 }

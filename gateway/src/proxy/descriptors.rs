@@ -24,7 +24,7 @@ pub(crate) enum Question {
     /// Whether a call may be made that will be settled.
     Check(Check),
     /// Whether a call may be made of which nothing more is heard: what it says is what it uses.
-    Final(Check, Told),
+    Final(Box<(Check, Told)>),
     /// What became of a call.
     Settle(Settlement),
 }
@@ -55,7 +55,7 @@ pub(crate) fn question(request: &Request, body: &[u8]) -> Result<Question, Wrong
             let is_final = call.is_none();
             let told = said.units.told()?;
             let check = said.check(call)?;
-            Ok(if is_final { Question::Final(check, told) } else { Question::Check(check) })
+            Ok(if is_final { Question::Final(Box::new((check, told))) } else { Question::Check(check) })
         }
     }
 }

@@ -98,7 +98,7 @@ async fn ask(worker: &Arc<Worker>, request: Request<Body>) -> Result<envoy::Resp
     let (question, descriptors) = question_of(&bytes).map_err(fault)?;
     let held = match question {
         Question::Check(check) => desk::check(worker, &view, &asker, call, check).await.map(|passed| passed.holds),
-        Question::Final(check, told) => desk::take(worker, &view, &asker, call, (check, told)).await,
+        Question::Final(both) => desk::take(worker, &view, &asker, call, *both).await,
         Question::Settle(settlement) => {
             let call = desk::settle(worker, &asker, settlement).await?;
             return Ok(passed(call, descriptors, None));

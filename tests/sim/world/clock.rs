@@ -13,8 +13,8 @@ use std::{
 
 use schemas::time::Time;
 
-/// 2026-10-30T23:58:00Z: the turn of a day is near, and that of a month and of summer time not far.
-const START: i64 = 1_793_404_680_000_000;
+/// 2026-10-31T22:58:00Z, two minutes to midnight in Berlin: the turn of a day is near, and that of a month not far.
+const START: i64 = 1_793_487_480_000_000;
 
 /// A clock. Clones share the world's time; a skewed one has its own error.
 #[derive(Clone, Debug)]

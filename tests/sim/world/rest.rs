@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gateway::settlement::End;
-use schemas::time::Time;
+use schemas::{limit::Unit, time::Time};
 
 use super::{
     World,
@@ -209,16 +209,15 @@ impl World {
         self.oracle.affordable(wish, book, now).unwrap_or(1)
     }
 
-    /// So that calls go on passing, however long the world lasts: of what does not come back there is as much left as at first.
+    /// So that calls go on passing, however long the world lasts: of what does not come back between two rests there is as much left
+    /// as at first.
     fn give_more(&mut self) {
         let (first, now) = (super::policy::limits(), self.clock.now());
         for (limit, first) in self.limits.iter_mut().zip(&first) {
-            if limit.unit == schemas::limit::Unit::Concurrent {
+            if limit.unit == Unit::Concurrent || limit.window.stands() {
                 limit.amount = first.amount;
-            } else if limit.window == schemas::limit::Window::Total || limit.window == schemas::limit::Window::Month {
-                limit.amount += (first.amount - self.oracle.left_of(limit, now)).max(0);
             } else {
-                limit.amount = first.amount;
+                limit.amount += (first.amount - self.oracle.left_of(limit, now)).max(0);
             }
         }
         let book = self.dice.index(2);

@@ -23,9 +23,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(1_000);
 /// How long a refused caller should wait where others hold what it needs.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// Room for the limits of most calls.
-const NEEDS: usize = 8;
-
 /// What came of a try to hold.
 #[derive(Debug)]
 pub enum Tried {
@@ -207,7 +204,8 @@ impl Book {
             Target { subject: &ask.attempt.subject, provider: &ask.attempt.provider, model: &ask.attempt.model };
         // The rules are shared, so that going through them leaves the rest of the books free to change.
         let rules = [self.of_tenant.get(&target.subject.tenant).cloned(), Some(Arc::clone(&self.of_all))];
-        let (mut needs, mut observed) = (Vec::with_capacity(NEEDS), Vec::new());
+        let most = rules.iter().flatten().map(|rules| rules.len()).sum();
+        let (mut needs, mut observed) = (Vec::with_capacity(most), Vec::new());
         let slice = match (ask.slice, ask.bound) {
             (Some(slice), Bound::AtMost(most)) => Some(Bound::AtMost(most.with_output(slice))),
             _ => None,

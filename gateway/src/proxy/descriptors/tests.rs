@@ -60,7 +60,8 @@ fn descriptors_together_describe_one_call() {
 fn told(more: &[&str], hits_addend: u32) -> Result<Told, String> {
     let all: Vec<&str> = [WHO].iter().chain(more).copied().collect();
     match ask(&all, hits_addend) {
-        Ok(Question::Final(_, told) | Question::Settle(Settlement { told, .. })) => Ok(told),
+        Ok(Question::Final(both)) => Ok(both.1),
+        Ok(Question::Settle(Settlement { told, .. })) => Ok(told),
         Ok(other) => Err(format!("{other:?}")),
         Err((code, what)) => Err(format!("{code}: {what}")),
     }

@@ -119,9 +119,12 @@ impl Oracle {
         broken.into_iter().for_each(|detail| self.broken(Obligation::TheUnknownStaysHeld, detail));
     }
 
-    /// What is left of a limit with one counter.
+    /// What is left of a limit, in the counter that has the least.
     pub(crate) fn left_of(&self, limit: &Limit, now: Time) -> i128 {
-        self.rules.iter().find(|rule| rule.id == limit.id()).map_or(0, |rule| self.left(rule, &[], now))
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == limit.id()) else { return 0 };
+        let counters = self.books.instances.values().filter(|(_, instance)| instance.limit == rule.id);
+        let values = counters.map(|(_, instance)| instance.values.iter().map(String::as_str).collect::<Vec<_>>());
+        values.map(|values| self.left(rule, &values, now)).min().unwrap_or(limit.amount)
     }
 
     /// What is left of every hard limit of a call, in tokens of input; nothing if it falls under none.
