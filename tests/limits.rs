@@ -265,42 +265,45 @@ async fn a_hierarchy_is_held_whole_and_leaks_nothing_however_its_calls_end() {
     };
     // A third of the calls ends well, a third without anybody knowing, and of the rest the client leaves while it waits or before
     // anything is sent.
-    let caller =
-        async |number: usize| {
-            let (mut used_up, mut unknown, mut last) = (0, 0, None);
-            for turn in number..number + 12 {
+    let caller = async |number: usize| {
+        let (mut used_up, mut unknown, mut last) = (0, 0, None);
+        for turn in number..number + 12 {
+            let patience = Duration::from_millis(if turn % 3 == 2 { 1 } else { 10_000 });
+            let admitted = loop {
                 let attempt = Attempt { subject: Arc::new(who(turn)), ..attempt("") };
-                let waiting = house.admit_as(attempt, at_most(10, 0));
-                let call =
-                    match tokio::time::timeout(Duration::from_millis(if turn % 3 == 2 { 1 } else { 10_000 }), waiting)
-                        .await
-                    {
-                        Ok(Ok(call)) => call,
-                        Ok(Err(refusal)) => {
-                            last = Some(refusal.code);
-                            continue;
-                        }
-                        Err(_) => continue,
-                    };
-                assert_eq!(call.permit.holds.len(), 7, "all or nothing");
-                tokio::task::yield_now().await;
-                match turn % 3 {
-                    0 => {
-                        house.settle(call, used(7), true);
-                        used_up += 7;
-                    }
-                    1 => {
-                        house.settle(call, Usage::missing(Doubt::NoAnswer), false);
-                        unknown += 10;
-                    }
-                    _ => house.limits.give_back(call.permit),
+                match tokio::time::timeout(patience, house.admit_as(attempt, at_most(10, 0))).await {
+                    // Metering is slow on a busy machine; no limit is reached yet.
+                    Ok(Err(refusal)) if refusal.code == ErrorCode::LeaseNotObtained => {}
+                    ended => break ended,
                 }
+            };
+            let call = match admitted {
+                Ok(Ok(call)) => call,
+                Ok(Err(refusal)) => {
+                    last = Some(refusal.code);
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            assert_eq!(call.permit.holds.len(), 7, "all or nothing");
+            tokio::task::yield_now().await;
+            match turn % 3 {
+                0 => {
+                    house.settle(call, used(7), true);
+                    used_up += 7;
+                }
+                1 => {
+                    house.settle(call, Usage::missing(Doubt::NoAnswer), false);
+                    unknown += 10;
+                }
+                _ => house.limits.give_back(call.permit),
             }
-            (used_up, unknown, last)
-        };
+        }
+        (used_up, unknown, last)
+    };
     let ends = futures::future::join_all((0..200).map(caller)).await;
     let (used_up, unknown): (i128, i128) = ends.iter().fold((0, 0), |sum, end| (sum.0 + end.0, sum.1 + end.1));
-    assert!(ends.iter().any(|end| end.2.is_some()), "nothing was ever refused");
+    assert!(ends.iter().any(|end| end.2 == Some(ErrorCode::HardLimitReached)), "nothing was ever refused");
     house.limits.reports(time::now(), &[time::now()]).into_iter().for_each(|(_, event)| append(&house.journal, &event));
     let books = house.books();
     for limit in &limits {
