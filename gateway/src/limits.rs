@@ -235,7 +235,7 @@ impl Limits {
         let book = self.lock();
         let of = permit.holds.iter().filter(|hold| sliced.of.contains(&hold.instance));
         let grown = of.filter_map(|hold| {
-            let unit = book.slot(hold.instance)?.limit.unit;
+            let unit = book.slot(hold.instance)?.terms.unit;
             let held = |output| amount::in_unit(unit, &sliced.most.with_output(output)).ok();
             Some(Hold { amount: held(room)? - held(sliced.room)?, ..*hold })
         });
@@ -276,6 +276,11 @@ impl Limits {
         moves.filter(|moved| moved.amount != 0).collect()
     }
 
+    /// A limit by its name.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Limit>> {
+        self.lock().named(name).cloned()
+    }
+
     /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall
     /// under it.
     pub(crate) fn left(&self, limit: &str, of: Target<'_>, now: Time) -> Option<u8> {
@@ -295,11 +300,14 @@ impl Limits {
             (Vec::with_capacity(permit.holds.len()), Vec::with_capacity(permit.holds.len()));
         for hold in permit.holds {
             let Some(slot) = book.slot_mut(hold.instance) else { continue };
-            let (used, provision) = split(slot.limit.unit, hold.amount, spent);
+            let (used, provision) = split(slot.terms.unit, hold.amount, spent);
             let (posting, counter) = slot.settle(hold, used, provision);
             posted.push(posting);
             counters.push(counter);
-            slot.dirty |= slot.home != tenant;
+            if slot.home != tenant {
+                let home = slot.mark();
+                book.hurry(home);
+            }
         }
         (posted, counters)
     }
@@ -310,7 +318,7 @@ impl Limits {
         let mut book = self.lock();
         for hold in &mut permit.holds {
             if let Some(slot) = book.slot_mut(hold.instance) {
-                let (used, provision) = split(slot.limit.unit, hold.amount, spent);
+                let (used, provision) = split(slot.terms.unit, hold.amount, spent);
                 slot.let_go(hold, used + provision);
             }
         }
@@ -323,7 +331,8 @@ impl Limits {
             if let Some(slot) = book.slot_mut(hold.instance) {
                 let _ = slot.settle(hold, 0, 0);
                 // No record of a call will carry its counters.
-                slot.dirty = true;
+                let home = slot.mark();
+                book.hurry(home);
             }
         }
     }
@@ -332,7 +341,7 @@ impl Limits {
     pub(crate) fn would_post(&self, holds: &[Hold], spent: &Spent<'_>) -> Vec<Posting> {
         let book = self.lock();
         let posted = holds.iter().filter_map(|hold| {
-            let (used, provision) = split(book.slot(hold.instance)?.limit.unit, hold.amount, spent);
+            let (used, provision) = split(book.slot(hold.instance)?.terms.unit, hold.amount, spent);
             Some(Posting { instance: hold.instance, window: hold.window, used, provision })
         });
         posted.collect()
@@ -397,7 +406,8 @@ impl Limits {
             let mut book = self.lock();
             for counter in &reported.counters {
                 if let Some(slot) = book.slot_mut(counter.instance) {
-                    slot.dirty = true;
+                    let home = slot.mark();
+                    book.hurry(home);
                 }
             }
         }

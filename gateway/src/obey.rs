@@ -14,7 +14,7 @@ use std::{
 
 use journal::{Change, Follower, Reader, Road};
 use schemas::{
-    decision::{Key, State},
+    decision::{Instance, Key, State},
     id::{BookHash, Lane, Offset},
     map::Map,
     policy::{Policy, Proxy, Record},
@@ -42,7 +42,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// The policy as a gateway uses it.
 pub struct PolicyView {
-    /// The policy.
+    /// The policy. Once it is in force its limits are in the books, and not here as well.
     pub policy: Policy,
     /// The price book in force.
     pub book: Arc<Book>,
@@ -220,14 +220,14 @@ impl Obey {
         Ok(())
     }
 
-    fn enforce(&mut self, policy: Policy) {
+    fn enforce(&mut self, mut policy: Policy) {
         let Some(book) = self.books.get(&policy.book) else {
             tracing::error!(book = %policy.book, "the policy names a price book that was not published; the one before it stays in force");
             return;
         };
         let lanes = {
             let mut limits = self.limits.lock();
-            limits.rule(&policy.limits, policy.metering.outage_budget);
+            limits.rule(std::mem::take(&mut policy.limits), policy.metering.outage_budget);
             limits.lanes()
         };
         self.view.store(PolicyView::new(policy, Arc::clone(book), lanes));
@@ -248,7 +248,7 @@ impl Obey {
                     book.lane(lane, &state, (now, at));
                     confirmed.push((lane, state));
                 }
-                (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(Arc::new(*instance))),
+                (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(kept(*instance))),
                 (Key::Instance(id), Ok(None)) => book.view(id, None),
                 (Key::Schedule(..), Ok(Some(State::Schedule(schedule)))) => book.schedule(schedule),
                 (_, Ok(_)) => {}
@@ -260,4 +260,13 @@ impl Obey {
             state.producers.iter().for_each(|mark| self.limits.heed(lane, mark));
         }
     }
+}
+
+/// A decision as it is kept until the next one: in no more memory than it needs. There are as many as there are counters.
+fn kept(mut instance: Instance) -> Arc<Instance> {
+    instance.values.shrink_to_fit();
+    instance.windows.shrink_to_fit();
+    instance.holders.iter_mut().for_each(|holder| holder.used.shrink_to_fit());
+    instance.holders.shrink_to_fit();
+    Arc::new(instance)
 }

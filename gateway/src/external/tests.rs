@@ -39,7 +39,7 @@ fn read(text: &str) -> Result<External, Wrong> {
 
 fn learn(text: &str) -> Learned {
     let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
-    limits_of.lock().rule(&limits(), Duration::from_secs(60));
+    limits_of.lock().rule(limits(), Duration::from_secs(60));
     let subject = Subject { tenant: "acme".into(), tags: vec![("env".into(), "prod".into())], ..Subject::default() };
     let scene = Scene { subject: &subject, book: &Book::builtin(), gateway: &"g".into() };
     read(text).unwrap().learn(scene, &limits_of)
