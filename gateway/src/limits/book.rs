@@ -10,7 +10,7 @@ use schemas::{
     decision::{Instance, LaneState},
     event::{Attempt, Counter, Hold, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
-    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target, Values},
+    limit::{Limit, Mode, OTHER, Schedule, Target, Values},
     map::Map,
     subject::Subject,
     time::Time,
@@ -18,6 +18,7 @@ use schemas::{
 
 use self::{
     hold::Need,
+    rules::{Rule, Rules},
     slab::{Place, Slab},
     ways::Ways,
     windows::Windows,
@@ -26,26 +27,14 @@ use super::{Ask, Standing, slot::Slot};
 use crate::fault::{self, Fault};
 
 mod hold;
+mod rules;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod ways;
 mod windows;
 
 pub use hold::Tried;
-
-/// A limit with its id.
-#[derive(Clone, Debug)]
-struct Rule {
-    id: LimitId,
-    limit: Arc<Limit>,
-}
-
-/// The rules that name one tenant, or those that name none.
-#[derive(Clone, Debug, Default)]
-struct Rules {
-    rules: Vec<Rule>,
-    /// Beside the tenant, the dimensions on whose values it depends what a call of such a tenant falls under. Many have the same.
-    dimensions: Arc<[Dimension]>,
-}
 
 /// What a value of client tags has of a limit of which there may only be so many counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +71,7 @@ pub(crate) struct Book {
     me: ProducerId,
     lanes: u16,
     horizon: Duration,
-    /// Limits whose scope names one tenant, by it.
-    of_tenant: Map<String, Arc<Rules>>,
-    /// All others.
-    of_all: Arc<Rules>,
+    rules: Rules,
     windows: Windows,
     slots: Slab,
     places: Map<InstanceId, Place>,
@@ -114,8 +100,7 @@ impl Book {
             me,
             lanes,
             horizon: Duration::from_secs(60),
-            of_tenant: Map::default(),
-            of_all: Arc::default(),
+            rules: Rules::default(),
             windows: Windows::default(),
             slots: Slab::default(),
             places: Map::default(),
@@ -135,25 +120,7 @@ impl Book {
     /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.
     pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, horizon: Duration) {
         self.horizon = horizon;
-        let (mut of_tenant, mut of_all, mut by_id) =
-            (Map::<String, Rules>::default(), Rules::default(), Map::default());
-        for mut limit in limits.into() {
-            limit.scope.shrink_to_fit();
-            let rule = Rule { id: limit.id(), limit: Arc::new(limit) };
-            by_id.insert(rule.id, Arc::clone(&rule.limit));
-            let tenant = rule.limit.scope.iter().find_map(|(dimension, matcher)| match matcher {
-                Match::Is(value) if *dimension == Dimension::Tenant && !value.ends_with('*') => Some(value.clone()),
-                _ => None,
-            });
-            tenant.map_or(&mut of_all, |tenant| of_tenant.entry(tenant).or_default()).rules.push(rule);
-        }
-        let mut known = BTreeSet::new();
-        of_all.look(&[], &mut known);
-        for rules in of_tenant.values_mut() {
-            rules.look(&of_all.dimensions, &mut known);
-        }
-        self.of_tenant = of_tenant.into_iter().map(|(tenant, rules)| (tenant, Arc::new(rules))).collect();
-        self.of_all = Arc::new(of_all);
+        let by_id = self.rules.replace(limits.into());
         self.ways.clear();
         for (_, slot) in self.slots.iter_mut() {
             if let Some(limit) = by_id.get(&slot.limit_id) {
@@ -230,7 +197,7 @@ impl Book {
     pub(crate) fn touched(&self, attempt: &Attempt) -> Vec<(LimitId, Arc<Limit>, Vec<String>)> {
         let subject: &Subject = &attempt.subject;
         let target = Target { subject, provider: &attempt.provider, model: &attempt.model };
-        let touched = self.rules(&subject.tenant).filter_map(|rule| {
+        let touched = self.rules.of(&subject.tenant).filter_map(|rule| {
             let values = rule.limit.values_for(target)?;
             Some((rule.id, Arc::clone(&rule.limit), values.into_iter().map(str::to_owned).collect()))
         });
@@ -239,7 +206,7 @@ impl Book {
 
     /// How much of a limit is left to a target, in percent of its amount; nothing where the limit does not match it.
     pub(crate) fn left(&self, name: &str, target: Target<'_>, now: Time) -> Option<u8> {
-        let rule = self.rules(&target.subject.tenant).find(|rule| rule.limit.name == name)?;
+        let rule = self.rules.of(&target.subject.tenant).find(|rule| rule.limit.name == name)?;
         let mut values = rule.limit.values_for(target)?;
         if rule.limit.max_instances.is_some_and(|most| self.seat(rule, &values, most, now) == Seat::None) {
             rule.limit.tag_places().for_each(|place| values[place] = OTHER);
@@ -272,16 +239,9 @@ impl Book {
         Some(Standing { limit: Arc::clone(&slot.limit), settled, held, reset_at: (end != Time::MAX).then_some(end) })
     }
 
-    /// The limits that calls of a tenant can fall under.
-    fn rules(&self, tenant: &str) -> impl Iterator<Item = &Rule> {
-        let own = self.of_tenant.get(tenant).into_iter().flat_map(|own| &own.rules);
-        own.chain(&self.of_all.rules)
-    }
-
     /// A limit by its name.
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Limit>> {
-        let all = self.of_tenant.values().flat_map(|own| &own.rules).chain(&self.of_all.rules);
-        all.map(|rule| &rule.limit).find(|limit| limit.name == name)
+        self.rules.all().map(|rule| &rule.limit).find(|limit| limit.name == name)
     }
 
     pub(crate) fn slot(&self, id: InstanceId) -> Option<&Slot> {
@@ -475,18 +435,6 @@ impl Book {
             self.names.retain(|_, place| slots.get(*place).is_some());
             self.ways.clear();
         }
-    }
-}
-
-impl Rules {
-    /// Finds the dimensions that count, beside some others.
-    fn look(&mut self, others: &[Dimension], known: &mut BTreeSet<Arc<[Dimension]>>) {
-        self.rules.shrink_to_fit();
-        let own = self.rules.iter().flat_map(|rule| rule.limit.scope.iter().map(|(dimension, _)| dimension));
-        let all: BTreeSet<&Dimension> = own.chain(others).filter(|named| **named != Dimension::Tenant).collect();
-        let all: Arc<[Dimension]> = all.into_iter().cloned().collect();
-        self.dimensions = known.get(&all).cloned().unwrap_or_else(|| Arc::clone(&all));
-        known.insert(all);
     }
 }
 

@@ -1,9 +1,6 @@
 //! The try to hold: everything that a call needs, or nothing and a request for what is short.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use schemas::{
     bound::Bound,
@@ -215,8 +212,7 @@ impl Book {
     fn needs(&mut self, ask: &Ask<'_>, requests: &mut Requests, needs: &mut Vec<Need>) -> Result<Vec<Refusal>, Tried> {
         let attempt = ask.attempt;
         let target = Target { subject: &attempt.subject, provider: &attempt.provider, model: &attempt.model };
-        let rules = self.of_tenant.get(&target.subject.tenant).unwrap_or(&self.of_all);
-        let way = ways::name(target, &rules.dimensions);
+        let way = ways::name(target, self.rules.dimensions(&target.subject.tenant));
         let (slots, windows) = (&mut self.slots, &self.windows);
         let known = self.ways.get(&way).is_some_and(|places| {
             places.iter().all(|place| {
@@ -241,10 +237,9 @@ impl Book {
         (ask, requests): (&Ask<'_>, &mut Requests),
         needs: &mut Vec<Need>,
     ) -> Result<(), Tried> {
-        // The rules are shared, so that going through them leaves the rest of the books free to change.
-        let rules = [self.of_tenant.get(&target.subject.tenant).cloned(), Some(Arc::clone(&self.of_all))];
+        let groups = self.rules.groups(&target.subject.tenant);
         let (mut places, mut fixed) = (Vec::new(), true);
-        for rule in rules.iter().flatten().flat_map(|rules| &rules.rules) {
+        for rule in groups.iter().flatten().flat_map(|group| &group.rules) {
             let Some(values) = rule.limit.values_for(target) else { continue };
             // Which counter a value has changes with each decision where there may only be so many.
             fixed &= rule.limit.max_instances.is_none();
