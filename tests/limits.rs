@@ -177,7 +177,7 @@ fn used(tokens: u64) -> Usage {
 fn settled(books: &[Instance], limit: &Limit) -> (i128, i128, i128) {
     let instance = books.iter().find(|instance| instance.limit == limit.id()).unwrap();
     let window = instance.current().unwrap();
-    (instance.settled(window), instance.held(window), instance.leased(window))
+    (instance.settled(window), instance.held(window), instance.leased())
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
         project: String::new(),
         user: String::new(),
         tags: Vec::new(),
+        corrects: false,
     };
     Policy {
         tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
@@ -138,6 +139,7 @@ impl House {
             providers: vec![sandbox()],
             limits,
             journal,
+            road: Some(Arc::clone(&road) as Arc<dyn Road>),
             lanes: 1,
             view,
             low_watermark,

@@ -22,6 +22,7 @@ use schemas::{
     ledger::Unpriced,
     limit::{Limit, OnExceed, Target, Unit},
     money::Pico,
+    standing::Named,
     subject::Subject,
     time::Time,
     tokens::{Completeness, Usage},
@@ -271,9 +272,14 @@ impl Limits {
         let touched = book.touched(attempt).into_iter();
         let moves = touched.map(|(id, limit, values)| {
             let (home, amount) = (limit.home(&values, book.lanes()), of(limit.unit));
-            Move { home, limit: id, values, window: attempt.admitted_at, amount }
+            Move { home, limit: id, values, window: attempt.admitted_at, amount, clears: 0 }
         });
         moves.filter(|moved| moved.amount != 0).collect()
+    }
+
+    /// The counter that an attempt of a tenant has posted to, if it counts still.
+    pub fn named(&self, tenant: &str, posting: &Posting) -> Option<Named> {
+        self.lock().named(tenant, posting.instance)
     }
 
     /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall

@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
-use journal::Journal;
+use journal::{Journal, Road};
 use schemas::{
     config::{Cors, Provider, Server},
     error_code::ErrorCode,
@@ -26,6 +26,7 @@ use crate::{
     emit::Emitter,
     http,
     limits::Limits,
+    lookup::Ledger,
     metrics::Meters,
     obey::View,
     proxy::Checks,
@@ -61,6 +62,8 @@ pub struct GatewayDeps {
     pub providers: Vec<Provider>,
     /// Its journal.
     pub journal: Arc<Journal>,
+    /// The log that attempts are looked up in which are amended; without one none is.
+    pub road: Option<Arc<dyn Road>>,
     /// How many lanes the log has.
     pub lanes: u16,
     /// Its limits, over the same journal.
@@ -206,6 +209,7 @@ fn shared(deps: &GatewayDeps) -> Shared {
         connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
         connections: 0.into(),
         checks: Checks::default(),
+        ledger: Ledger::new(deps.road.clone()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! `POST /v1/events`: usage that passed elsewhere, as CloudEvents over HTTP in binary, structured and batch mode.
 //!
 //! All events of a request are taken or none. What is taken is in the journal when it is answered, and has its effect once, however
-//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused for a limit.
+//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused for a limit. What amendments
+//! amend is looked up in the ledger first, for all of a request at once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use schemas::{
     event::{Event, Learned},
     id::CallId,
     json::{Tree, Value},
+    standing::Key,
     time::now,
 };
 use serde_json::json;
@@ -22,7 +24,8 @@ use crate::{
     authenticate::{authenticate, unescaped},
     body,
     error::{Fault, stamp},
-    external::{Envelope, External, Scene, Wrong},
+    external::{Amended, Corrector, Envelope, External, Scene, Wrong},
+    lookup::Found,
     metrics,
     obey::{Caller, PolicyView},
     route,
@@ -74,10 +77,13 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
         return Err(too_large());
     }
     let events = events(&view, &mode, &head.headers, &bytes)?;
-    let learned = learn(worker, &view, &caller, events)?;
-    let answer: Vec<serde_json::Value> = learned.iter().map(receipt).collect();
+    let amended = events.iter().filter_map(External::amends).collect();
+    let found = worker.shared.ledger.look_up(caller.lane, amended).await?;
+    let told = learn(worker, &view, &caller, events, &found)?;
+    let answer: Vec<&serde_json::Value> = told.iter().map(|(receipt, _)| receipt).collect();
+    let answer = json!({ "accepted": answer.len(), "events": answer });
     let mut last = None;
-    for learned in learned {
+    for learned in told.into_iter().filter_map(|(_, learned)| learned) {
         let lanes = learned.lanes(worker.shared.lanes);
         let event = Event::Learned(Box::new(learned));
         for lane in lanes {
@@ -91,7 +97,7 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
         let what = "the events may not have been written down; send the same again, each counts once";
         return Err(Fault::new(ErrorCode::JournalFull, what));
     }
-    Ok(json!({ "accepted": answer.len(), "events": answer }))
+    Ok(answer)
 }
 
 fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
@@ -146,22 +152,54 @@ fn binary<'t>(headers: &HeaderMap, data: Value<'t>) -> Result<Envelope<'t>, Wron
     })
 }
 
-/// What the books learn of events.
-fn learn(worker: &Worker, view: &PolicyView, caller: &Caller, events: Vec<External>) -> Result<Vec<Learned>, Fault> {
+/// What is told of each event, and what the books learn of it, if that is anything new.
+type Told = (serde_json::Value, Option<Learned>);
+
+/// What the books learn of events; `found` is what the ledger says of attempts that they amend.
+fn learn(
+    worker: &Worker,
+    view: &PolicyView,
+    caller: &Caller,
+    events: Vec<External>,
+    found: &Found,
+) -> Result<Vec<Told>, Fault> {
     if worker.is_full() || worker.is_behind() {
         return Err(Fault::new(ErrorCode::JournalFull, "events cannot be written down now; try again"));
     }
     let limits = &worker.shared.limits;
     let scene = Scene { subject: &caller.subject, book: &view.book, gateway: &worker.shared.gateway };
-    let learned: Vec<Learned> = events.into_iter().map(|event| event.learn(scene, limits)).collect();
-    let lanes = learned.iter().flat_map(|learned| learned.lanes(worker.shared.lanes));
-    if lanes.into_iter().any(|lane| limits.remembers_enough(lane)) {
+    let corrector = Corrector { subject: &caller.subject, corrects: caller.corrects, books: &view.books };
+    let at = |place: usize, (code, what): Wrong| Fault::new(code, format!("event {place}: {what}"));
+    let (mut told, mut amended) = (Vec::with_capacity(events.len()), BTreeMap::<Key, External>::new());
+    for (event, place) in events.into_iter().zip(1..) {
+        let Some(key) = event.amends() else {
+            let learned = event.learn(scene, limits);
+            told.push((receipt(&learned.source, &learned.id, learned.is.attempt.call), Some(learned)));
+            continue;
+        };
+        let receipt = receipt(event.source(), event.id(), key.0);
+        if let Some(first) = amended.get(&key) {
+            if !event.is_again(first) {
+                return Err(at(place, (ErrorCode::BadEvent, "a batch amends an attempt once".into())));
+            }
+            told.push((receipt, None));
+            continue;
+        }
+        let standing = found.standings.all.get(&key).and_then(Option::as_ref);
+        amended.insert(key, event.clone());
+        match event.amend(corrector, standing, found.begins, limits).map_err(|wrong| at(place, wrong))? {
+            Amended::Now(learned) => told.push((receipt, Some(*learned))),
+            Amended::Before => told.push((receipt, None)),
+        }
+    }
+    let lanes = told.iter().filter_map(|(_, learned)| learned.as_ref());
+    if lanes.flat_map(|learned| learned.lanes(worker.shared.lanes)).any(|lane| limits.remembers_enough(lane)) {
         let what = "as many events are remembered as can be; send more in one, or lower `metering.dedup_days`";
         return Err(Fault::new(ErrorCode::TooBusy, what));
     }
-    Ok(learned)
+    Ok(told)
 }
 
-fn receipt(learned: &Learned) -> serde_json::Value {
-    json!({ "source": learned.source, "id": learned.id, "call_id": learned.is.attempt.call.to_string() })
+fn receipt(source: &str, id: &str, call: CallId) -> serde_json::Value {
+    json!({ "source": source, "id": id, "call_id": call.to_string() })
 }

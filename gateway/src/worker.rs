@@ -19,6 +19,7 @@ use crate::{
     drainer::Drainer,
     emit::{Emitter, Ticket},
     limits::Limits,
+    lookup::Ledger,
     metrics::Meters,
     obey::{PolicyView, View},
     proxy::Checks,
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// The checks of other proxies.
     pub(crate) checks: Checks,
+    /// What is read of it is read once at a time.
+    pub(crate) ledger: Ledger,
 }
 
 /// One worker.

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemas::{
     event::{Learned, Move, Settled, Was, Why},
-    id::{BookHash, CallId, InstanceId, Lane, LimitId},
-    ledger::{Charge, Charged, Corrected, Entry, Fact, Rated, Unpriced},
+    id::{BookHash, InstanceId, Lane, LimitId},
+    ledger::{Charge, Charged, Corrected, Entry, Fact, Rated},
     limit::Unit,
     money::Pico,
     price::{self, Book},
+    standing::{Key, is_of_unknown_book, key},
     time::Time,
 };
 
@@ -64,8 +65,6 @@ pub struct Rerate<'b> {
     /// Corrections that were made here, and how many counters each of them found gone.
     made: BTreeMap<String, usize>,
 }
-
-type Key = (CallId, u16);
 
 /// An attempt and what it is charged now.
 #[derive(Clone, Debug)]
@@ -145,12 +144,9 @@ impl<'b> Rerate<'b> {
     /// Remembers an attempt that would cost something else; what was known of it is over.
     fn stands(&mut self, charged: Charged, after: &[Charge]) {
         let Charged { mut settled, charges } = charged;
-        let known = self.differ.remove(&key(&settled));
+        self.differ.remove(&key(&settled));
         if is_same(&charges, after) {
             return;
-        }
-        if let Some(known) = known {
-            settled.posted = known.settled.posted;
         }
         (settled.raw_usage, settled.counters, settled.call) = (String::new(), Vec::new(), None);
         // One too many says that there are too many.
@@ -187,21 +183,27 @@ impl<'b> Rerate<'b> {
         let (call, attempt) = key;
         let number = self.corrected.get(&key).copied().unwrap_or(0);
         let Standing { settled, charges: before } = standing;
-        let book = if is_unknown(before) { BookHash::NONE } else { settled.attempt.book };
-        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book };
+        let book = if before.iter().any(is_of_unknown_book) { BookHash::NONE } else { settled.attempt.book };
+        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book, number };
         let after = charges(settled, &settled.usage, Some(self.book));
         let amount = counted(&after) - counted(before);
         let posted = settled.posted.iter().map(|posting| (posting.instance, posting.window));
         let named: BTreeSet<(InstanceId, Time)> =
             posted.chain(self.moved.get(&key).into_iter().flatten().copied()).collect();
-        let moves = named.into_iter().filter_map(|(instance, window)| {
+        let moved = |instance| {
             let (home, limit, values) = self.counters.get(&instance)?;
-            let dollars = self.in_dollars.contains(limit) && amount != 0;
-            dollars.then(|| Move { home: *home, limit: *limit, values: values.clone(), window, amount })
+            (self.in_dollars.contains(limit) && amount != 0).then_some((home, limit, values))
+        };
+        let moves = named.into_iter().filter_map(|(instance, window)| {
+            let (home, limit, values) = moved(instance)?;
+            Some(Move { home: *home, limit: *limit, values: values.clone(), window, amount, clears: 0 })
         });
         let hash = self.book.hash();
-        let mut is = Settled { posted: Vec::new(), ..settled.clone() };
+        let mut is = settled.clone();
         is.attempt.book = hash;
+        for posting in is.posted.iter_mut().filter(|posting| moved(posting.instance).is_some()) {
+            posting.used += amount;
+        }
         Learned {
             source: SOURCE.into(),
             id: format!("{call}/{attempt}/{number}"),
@@ -214,18 +216,9 @@ impl<'b> Rerate<'b> {
     }
 }
 
-fn key(settled: &Settled) -> Key {
-    (settled.attempt.call, settled.attempt.attempt)
-}
-
 /// What a limit in dollars counts of charges: nothing where one of them has no price.
 fn counted(charges: &[Charge]) -> i128 {
     price::cost(charges).map_or(0, |cost| cost.0)
-}
-
-/// Whether they were made without a book.
-fn is_unknown(charges: &[Charge]) -> bool {
-    charges.iter().any(|charge| charge.price == Rated::Unpriced(Unpriced::UnknownBook))
 }
 
 /// Whether they come to the same money; where a price was read makes no difference.

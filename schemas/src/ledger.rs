@@ -100,7 +100,7 @@ pub struct Adjusted {
     pub call: CallId,
     /// The attempt at it.
     pub attempt: u16,
-    /// What was added to each counter, in its unit; nothing of it is a provision.
+    /// What was added to each counter, in its unit; a provision that was cleared is less than nothing.
     pub posted: Vec<Posting>,
     /// What could be added nowhere, because its window is not kept any more.
     pub gone: Vec<Move>,

@@ -12,6 +12,7 @@ use schemas::{
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target, Values},
     map::Map,
+    standing,
     subject::Subject,
     time::Time,
 };
@@ -215,6 +216,15 @@ impl Book {
         touched.collect()
     }
 
+    /// What a counter of a tenant's calls is called; nothing where metering keeps it no more, or its limit is not in force.
+    pub(crate) fn named(&self, tenant: &str, id: InstanceId) -> Option<standing::Named> {
+        let view = self.views.get(&id)?;
+        let own = self.of_tenant.get(tenant).into_iter().flat_map(|rules| rules.iter());
+        let rule = own.chain(self.of_all.iter()).find(|rule| rule.id == view.limit)?;
+        let home = rule.limit.home(&view.values, self.lanes);
+        Some(standing::Named { home, limit: view.limit, values: view.values.clone(), unit: rule.limit.unit })
+    }
+
     /// How much of a limit is left to a target, in percent of its amount; nothing where the limit does not match it.
     pub(crate) fn left(&self, name: &str, target: Target<'_>, now: Time) -> Option<u8> {
         let own = self.of_tenant.get(&target.subject.tenant).into_iter().flat_map(|rules| rules.iter());
@@ -364,14 +374,8 @@ impl Book {
     pub(crate) fn report(&mut self, lane: Lane, now: Time) -> Vec<Counter> {
         let (me, mut counters) = (self.me, Vec::new());
         for slot in self.slots.values_mut().filter(|slot| slot.home == lane) {
-            if slot.limit.window.stands()
-                && let Some(end) = slot.expire(me, now)
-            {
-                let floor = self.floors.entry(slot.limit_id).or_insert(end);
-                *floor = end.max(*floor);
-                if let Some(names) = self.names.get_mut(&slot.limit_id) {
-                    names.retain(|_, named| named.window.1 > end);
-                }
+            if slot.limit.window.stands() {
+                slot.expire(me, now);
             }
             if slot.dirty || slot.is_untold() {
                 counters.extend(slot.tell());

@@ -183,7 +183,7 @@ fn a_clock_that_goes_back_leads_into_no_window_that_was_let_go_of() {
 }
 
 #[test]
-fn a_provision_that_was_let_go_of_keeps_its_window_closed() {
+fn a_provision_stays_in_its_window_and_takes_nothing_of_the_next() {
     let bench = Bench::new(Window::Hour);
     drop(bench.hold(time(1), 10));
     bench.decide(time(0), 10, 0);
@@ -191,8 +191,12 @@ fn a_provision_that_was_let_go_of_keeps_its_window_closed() {
     let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
     let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: false };
     drop(bench.limits.settle(Lane(0), permit, &spent));
+    let counters = bench.limits.report(Lane(0), time(2));
+    let said: Vec<_> = counters.iter().map(|counter| (counter.used, counter.unknown, counter.held)).collect();
+    assert_eq!(said, Vec::new(), "the record of the attempt has said it");
     drop(bench.limits.report(Lane(0), time(DAY)));
-    assert_eq!(window_of(&bench.hold(time(2), 10)), Some(time(DAY)), "the provision of the first window is gone");
+    assert!(matches!(bench.hold(time(2), 10), Tried::Short(_)), "the clock went back, and it is there still");
+    assert_eq!(window_of(&bench.hold(time(DAY), 10)), Some(time(DAY)));
 }
 
 #[test]
@@ -289,7 +293,7 @@ fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_i
     let mut released =
         Instance::clone(bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.as_ref().unwrap());
     let holder = &mut released.holders[0];
-    (holder.returned, holder.held, holder.provisioned, holder.version) = (40, 20, 20, Holder::CLOSED);
+    (holder.returned, holder.unknown, holder.version) = (60, vec![(time(0), 20)], Holder::CLOSED);
     bench.limits.lock().view(released.id, Some(Arc::new(released)));
     bench.limits.heed(Lane(0), &mark(true));
     assert!(bench.limits.is_succeeded());
@@ -335,4 +339,27 @@ fn what_is_left_of_a_limit_is_known_as_far_as_it_was_heard() {
     assert_eq!(left("acme"), Some(57));
     bench.limits.give_back(permit);
     assert_eq!(left("acme"), Some(90), "ten are held");
+}
+
+#[test]
+fn what_a_correction_cleared_of_a_provision_can_be_held_again_once_it_is_granted() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 100));
+    bench.decide(time(0), 100, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 100) else { panic!("it is leased") };
+    let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
+    let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: false };
+    let (posted, counters) = bench.limits.settle(Lane(0), permit, &spent);
+    assert_eq!((posted[0].provision, counters[0].unknown, counters[0].held), (100, 100, 0));
+    assert!(matches!(bench.hold(time(2), 1), Tried::Refused(refusal) if (refusal.settled, refusal.held) == (0, 100)));
+    // It used 30; metering has cleared the rest and grants it.
+    let view = bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.clone().unwrap();
+    let mut corrected = Instance::clone(&view);
+    (corrected.windows[0].adjusted, corrected.windows[0].cleared) = (30, 100);
+    bench.limits.lock().view(corrected.id, Some(Arc::new(corrected.clone())));
+    assert!(matches!(bench.hold(time(3), 70), Tried::Short(_)), "it is free");
+    assert!(matches!(bench.hold(time(3), 71), Tried::Refused(refusal) if (refusal.settled, refusal.held) == (30, 0)));
+    corrected.holders[0].granted = 170;
+    bench.limits.lock().view(corrected.id, Some(Arc::new(corrected)));
+    assert!(matches!(bench.hold(time(4), 70), Tried::Held(_)));
 }

@@ -58,7 +58,7 @@ impl Asker {
                 known.ok_or_else(|| Fault::new(ErrorCode::UnknownKey, "the client's key is nobody's"))?
             }
             (Self::Proxy(_), Who::Stated(subject)) => match view.tenants.get(&subject.tenant) {
-                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane },
+                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane, corrects: false },
                 None => return Err(Fault::new(ErrorCode::NotItsTenant, "no such tenant is defined")),
             },
         };

@@ -159,7 +159,7 @@ async fn admit(
 ) -> Result<(Attempt, Option<Cap>), Fault> {
     let accepted_at = now();
     let Check { who, provider, model, api, stream, tags, most, .. } = check;
-    let Caller { subject, lane } = asker.speaks_for(who, tags, view)?;
+    let Caller { subject, lane, .. } = asker.speaks_for(who, tags, view)?;
     let (body, aim) = match most {
         Most::Tokens(input, output) => {
             let key = Key { provider: &provider, vendor: api.vendor(), model: &model, tier: "", at: accepted_at };

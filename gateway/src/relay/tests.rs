@@ -58,6 +58,7 @@ fn bench() -> Bench {
         connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connections: 0.into(),
         checks: crate::proxy::Checks::default(),
+        ledger: crate::lookup::Ledger::new(None),
     });
     let flights = Arc::new(Flights::new());
     let closing = Arc::clone(&flights);

@@ -44,7 +44,7 @@ impl Engine {
     fn left(&mut self, producer: ProducerId) {
         self.state.waiting.retain(|waiting| waiting.producer != producer);
         for (id, instance) in &mut self.instances.all {
-            let over = |holder: &Holder| holder.producer == producer && holder.held == holder.provisioned;
+            let over = |holder: &Holder| holder.producer == producer && holder.held == 0;
             if instance.holders.iter().any(over) && post::close(instance, producer, &[], &[]) {
                 self.instances.dirty.insert(*id);
             }

@@ -159,7 +159,7 @@ fn a_correction_takes_back_what_was_charged_and_charges_anew() {
     let corrected = Corrected {
         source: "s".into(),
         id: "1".into(),
-        was: Was { why: Why::Amended, usage, book },
+        was: Was { why: Why::Amended, usage, book, number: 0 },
         reversed: was.charges.clone(),
         charged: now,
     };

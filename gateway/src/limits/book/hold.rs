@@ -147,7 +147,7 @@ impl Book {
         let (me, window) = (self.me, need.window.0);
         let certain = match slot.limit.unit {
             Unit::Requests | Unit::Concurrent => slot.held(me, window),
-            _ => slot.provisioned(me, window),
+            _ => slot.unknown(me, window),
         };
         slot.settled(me, window) + certain >= slot.limit.amount
     }
@@ -248,13 +248,12 @@ impl Book {
             ErrorCode::LeaseNotObtained => Some(RETRY_SOON),
             // What others hold they may not use: the call fits once enough of them have settled.
             ErrorCode::HardLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me, start) + need.amount
-                    <= slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.unknown(self.me, start) + need.amount <= slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }
             ErrorCode::SoftLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me, start) < slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.unknown(self.me, start) < slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }
