@@ -13,6 +13,7 @@ use schemas::{
     event::Event,
     id::Lane,
     map::Map,
+    time::Time,
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     limits::Limits,
     metrics::Meters,
     obey::{PolicyView, View},
-    proxy::Checks,
+    proxy::{Checks, Earlier},
     refusals::Refusals,
     sweep::Flights,
     upstream::Upstream,
@@ -42,6 +43,10 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// The checks of other proxies.
     pub(crate) checks: Checks,
+    /// How those ended that earlier processes answered.
+    pub(crate) earlier: Earlier,
+    /// When this process began to listen.
+    pub(crate) since: Time,
 }
 
 /// One worker.

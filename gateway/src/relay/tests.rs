@@ -58,6 +58,8 @@ fn bench() -> Bench {
         connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connections: 0.into(),
         checks: crate::proxy::Checks::default(),
+        earlier: crate::proxy::Earlier::default(),
+        since: schemas::time::Time::ZERO,
     });
     let flights = Arc::new(Flights::new());
     let closing = Arc::clone(&flights);
