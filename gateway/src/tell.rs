@@ -154,6 +154,13 @@ fn learn(worker: &Worker, view: &PolicyView, caller: &Caller, events: Vec<Extern
     let limits = &worker.shared.limits;
     let scene = Scene { subject: &caller.subject, book: &view.book, gateway: &worker.shared.gateway };
     let learned: Vec<Learned> = events.into_iter().map(|event| event.learn(scene, limits)).collect();
+    if let Some(place) = learned.iter().position(|learned| limits.contradicts(learned)) {
+        let what = format!(
+            "event {}: its `source` and `id` are those of one that says something else, which stands",
+            place + 1
+        );
+        return Err(Fault::new(ErrorCode::EventDiffers, what).never());
+    }
     let lanes = learned.iter().flat_map(|learned| learned.lanes(worker.shared.lanes));
     if lanes.into_iter().any(|lane| limits.remembers_enough(lane)) {
         let what = "as many events are remembered as can be; send more in one, or lower `metering.dedup_days`";
