@@ -7,7 +7,7 @@
 use schemas::{config::is_tag_name, policy::Digest, subject::Subject, tokens::Vector, wire};
 
 use super::{
-    Check, EXPIRES_IN, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
+    Check, EXPIRES_IN, Ending, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
     envoy::{Descriptor, Request},
     expiry, is_text, wrong,
 };
@@ -44,7 +44,7 @@ pub(crate) fn question(request: &Request, body: &[u8]) -> Result<Question, Wrong
     }
     match (said.settles, said.call.take()) {
         (true, Some(call)) => {
-            let told = said.units.told()?;
+            let told = Told { outcome: ending(&said.flags), ..said.units.told()? };
             Ok(Question::Settle(Settlement { name: Name::Call(call), told, content: wire::hash(body) }))
         }
         (true, None) => Err(wrong("`settle` stands without the `call` that it is about")),
@@ -52,12 +52,24 @@ pub(crate) fn question(request: &Request, body: &[u8]) -> Result<Question, Wrong
             if said.units.status.is_some() {
                 return Err(wrong("the unit `status` belongs to a settlement"));
             }
+            if !said.flags.is_empty() {
+                return Err(wrong("`flags` belong to a settlement"));
+            }
             let is_final = call.is_none();
             let told = said.units.told()?;
             let check = said.check(call)?;
             Ok(if is_final { Question::Final(Box::new((check, told))) } else { Question::Check(check) })
         }
     }
+}
+
+/// What Envoy's response flags say of the end, where the status alone says otherwise: the client left, or a deadline passed.
+fn ending(flags: &str) -> Option<Ending> {
+    flags.split(',').find_map(|flag| match flag {
+        "DC" | "DR" => Some(Ending::ClientGone),
+        "UT" | "SI" | "DT" => Some(Ending::Timeout),
+        _ => None,
+    })
 }
 
 fn one_request() -> Wrong {
@@ -75,6 +87,8 @@ struct Said {
     call: Option<String>,
     settles: bool,
     expires_in: String,
+    /// Envoy's response flags.
+    flags: String,
     tags: Vec<(String, String)>,
     units: Units,
 }
@@ -148,6 +162,7 @@ impl Said {
             "model" => &mut self.model,
             "api" => &mut self.api,
             "expires_in" => &mut self.expires_in,
+            "flags" => &mut self.flags,
             "call" => self.call.get_or_insert_default(),
             "settle" => {
                 self.settles = true;
