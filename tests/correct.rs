@@ -69,6 +69,12 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     check("tg-nobody", SINGLE, &event("3", &now), (401, "TG3002"));
     let many: Vec<Value> = (0..501).map(|id| event(&id.to_string(), &now)).collect();
     check("tg-acme", BATCH, &json!(many), (400, "TG3016"));
+    // Once metering's word is here, who says something else by a used id is told so, and nothing beside it is taken; by others it is free.
+    let mut otherwise = event("1", &now);
+    otherwise["data"]["tokens"]["input"] = json!(999);
+    house.wait_for("the claim", || tell(&house, "tg-acme", SINGLE, &otherwise) == (409, "TG3033".into()));
+    check("tg-acme", BATCH, &json!([event("9", &now), otherwise]), (409, "TG3033"));
+    check("tg-acme", SINGLE, &event("1", &now), (202, "1"));
     assert_eq!(house.chat("tg-acme", 64).unwrap().0, 200);
     assert_eq!(house.stop(), 0);
     house.prove();

@@ -25,7 +25,7 @@ use schemas::{
     error_code::ErrorCode,
     event::Api,
     id::CallId,
-    price::Encoding,
+    price::{Encoding, ModelFacts},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -62,6 +62,7 @@ pub(crate) struct Plan {
     token_events: TokenEvents,
     timeouts: Timeouts,
     encoding: Encoding,
+    bytes_per_token: u8,
     slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -106,7 +107,7 @@ impl Plan {
         timeouts: &Timeouts,
         view: &PolicyView,
         parsed: Arc<Parsed>,
-        encoding: Encoding,
+        facts: &ModelFacts,
     ) -> Self {
         let asks = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
         let strips_usage = asks && parsed.stream && !parsed.wants_usage;
@@ -116,7 +117,8 @@ impl Plan {
             comment: worker.shared.server.keepalive_comment,
             token_events: view.policy.metering.token_events,
             timeouts: *timeouts,
-            encoding,
+            encoding: facts.encoding,
+            bytes_per_token: facts.bytes_per_token,
             slot: None,
         }
     }
@@ -133,7 +135,7 @@ impl Plan {
                 drop(tokio::task::spawn_blocking(move || estimate::load(encoding)));
             }
             let can = Script::is_of(attempt.facts.api) && witness.by_frame();
-            let script = can.then(|| Script::new(attempt.facts.api, self.encoding));
+            let script = can.then(|| Script::new(attempt.facts.api, self.encoding, self.bytes_per_token));
             Gate::new(sliced, script)
         });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };

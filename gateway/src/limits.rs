@@ -17,7 +17,7 @@ use schemas::{
     bound::{AtMost, Bound},
     decision::{Claim, ProducerMark},
     error_code::ErrorCode,
-    event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
+    event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
     limit::{Limit, OnExceed, Target, Unit},
@@ -286,6 +286,11 @@ impl Limits {
     /// under it.
     pub(crate) fn left(&self, limit: &str, of: Target<'_>, now: Time) -> Option<u8> {
         self.lock().left(limit, of, now)
+    }
+
+    /// Whether metering is known to have learned something else under the same source and id.
+    pub(crate) fn contradicts(&self, learned: &Learned) -> bool {
+        self.lock().claimed().content(learned.claim()).is_some_and(|content| content != learned.content)
     }
 
     /// Whether a lane remembers as many external events as it can.

@@ -257,6 +257,8 @@ impl Obey {
                 (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(Arc::new(*instance))),
                 (Key::Instance(id), Ok(None)) => book.view(id, None),
                 (Key::Schedule(..), Ok(Some(State::Schedule(schedule)))) => book.schedule(schedule),
+                (Key::Claim(_, id), Ok(Some(State::Claim(claim)))) => book.claimed_mut().hear(id, Some(claim.content)),
+                (Key::Claim(_, id), Ok(None)) => book.claimed_mut().hear(id, None),
                 (_, Ok(_)) => {}
                 (key, Err(error)) => tracing::error!(?key, %error, "a decision cannot be read and is left out"),
             }

@@ -122,7 +122,8 @@ pub fn account(book: &Book, ended: Ended) -> Account {
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
     // What is worked on apart is told by its id, once, and not with any of the answers that it stands in.
     let usage = if attempt.api.is_free() || said.apart { Usage::none() } else { usage(end, status, read) };
-    let known = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
+    // An estimate counts as all there is where the whole answer was seen, and not where it was ended.
+    let known = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(Doubt::NotReported));
     // Until it has been told nobody knows what it uses, so what was held for it stays held.
     let whole = known && (attempt.api.is_free() || !said.apart);
     let cost = cost(book, &attempt, &said, &usage);
@@ -187,7 +188,7 @@ pub fn so_far(limits: &Limits, holds: &[Hold], book: &Book, attempt: &Attempt, r
 }
 
 /// What an attempt used, by how it ended and what its meter read.
-fn usage(end: End, status: u16, measured: Option<Usage>) -> Usage {
+pub(crate) fn usage(end: End, status: u16, measured: Option<Usage>) -> Usage {
     match (end, measured) {
         // That is not the provider's word, but that of a proxy which waited for it.
         (End::Refused, _) if matches!(status, 502 | 504) => Usage::missing(Doubt::NoAnswer),

@@ -192,6 +192,11 @@ fn learn(
             Amended::Before => told.push((receipt, None)),
         }
     }
+    let differs = told.iter().position(|(_, learned)| learned.as_ref().is_some_and(|learned| limits.contradicts(learned)));
+    if let Some(place) = differs {
+        let what = "its `source` and `id` are those of one that says something else, which stands".to_owned();
+        return Err(at(place + 1, (ErrorCode::EventDiffers, what)).never());
+    }
     let lanes = told.iter().filter_map(|(_, learned)| learned.as_ref());
     if lanes.flat_map(|learned| learned.lanes(worker.shared.lanes)).any(|lane| limits.remembers_enough(lane)) {
         let what = "as many events are remembered as can be; send more in one, or lower `metering.dedup_days`";

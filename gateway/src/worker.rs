@@ -13,6 +13,7 @@ use schemas::{
     event::Event,
     id::Lane,
     map::Map,
+    time::Time,
 };
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     lookup::Ledger,
     metrics::Meters,
     obey::{PolicyView, View},
-    proxy::Checks,
+    proxy::{Checks, Earlier},
     refusals::Refusals,
     sweep::Flights,
     upstream::Upstream,
@@ -45,6 +46,10 @@ pub(crate) struct Shared {
     pub(crate) checks: Checks,
     /// What is read of it is read once at a time.
     pub(crate) ledger: Ledger,
+    /// How those ended that earlier processes answered.
+    pub(crate) earlier: Earlier,
+    /// When this process began to listen.
+    pub(crate) since: Time,
 }
 
 /// One worker.

@@ -89,12 +89,9 @@ impl Instances {
     /// Whether anyone but the asker may have something to give back: a lease beyond its use and holds, or a recall unobeyed.
     fn others_can_return(&self, asker: ProducerId, wanted: &Wanted<'_>) -> bool {
         self.all.get(&wanted.instance).is_some_and(|instance| {
-            instance.holders.iter().filter(|holder| holder.producer != asker && !holder.closed()).any(|holder| {
-                // What is held was reported some time ago, so one that was not asked yet may have less held by now.
-                let idle = holder.lease() - holder.spent_in(wanted.want.window);
-                let silent = holder.recall < instance.recall || instance.recall == 0;
-                idle > holder.held || silent && idle > 0
-            })
+            let may =
+                |holder: &Holder| holder.producer != asker && holder.may_return(wanted.want.window, instance.recall);
+            instance.holders.iter().any(may)
         })
     }
 

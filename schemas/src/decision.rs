@@ -236,6 +236,14 @@ impl Holder {
         windows.map(|(window, _)| self.spent_in(*window)).max().unwrap_or(0)
     }
 
+    /// Whether its producer may have some of its lease to give back, by the last recall: what it neither used nor holds, or what it held
+    /// when it reported last and has not been asked for since. A lease that is used up is never given back, asked for or not.
+    pub fn may_return(&self, window: Time, recall: u64) -> bool {
+        let idle = self.lease() - self.spent_in(window);
+        let unasked = self.recall < recall || recall == 0;
+        !self.closed() && (idle > self.held || unasked && idle > 0)
+    }
+
     /// What it takes of a window's amount: its lease, or what it used at most where that is more. One that is gone has no lease.
     pub fn taken(&self, window: Time) -> i128 {
         self.lease().max(self.spent_in(window))
@@ -289,6 +297,30 @@ impl Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_used_up_is_not_given_back_asked_for_or_not() {
+        let holder = |used, held, recall| Holder {
+            granted: 10,
+            used: vec![(Time::ZERO, used)],
+            held,
+            recall,
+            ..Holder::new(ProducerId::from_bytes([1; 16]))
+        };
+        for (used, held, obeyed, recall, wanted) in [
+            (10, 0, 0, 1, false),
+            (10, 0, 0, 0, false),
+            (4, 5, 1, 1, true),
+            (4, 6, 1, 1, false),
+            (4, 6, 0, 1, true),
+            (4, 6, 0, 0, true),
+        ] {
+            let got = holder(used, held, obeyed).may_return(Time::ZERO, recall);
+            assert_eq!(got, wanted, "{used} used, {held} held, {obeyed} of {recall} obeyed");
+        }
+        let gone = Holder { version: Holder::CLOSED, ..holder(0, 0, 0) };
+        assert!(!gone.may_return(Time::ZERO, 1));
+    }
 
     #[test]
     fn what_a_producer_left_behind_counts_in_the_windows_it_was_in() {

@@ -100,6 +100,7 @@ error_codes! {
     NotWhatStands = "TG3030", 409, "The amendment does not say what stands";
     AmendedOtherwise = "TG3031", 409, "The attempt was amended otherwise";
     LedgerNotRead = "TG3032", 503, "The ledger could not be read in time";
+    EventDiffers = "TG3033", 409, "An event of this source and id was told otherwise";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";

@@ -162,7 +162,7 @@ async fn attempt_at(
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
     let edits = Edits { model, ask_usage, cap };
-    let plan = Plan::new(worker, &aim.timeouts, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
+    let plan = Plan::new(worker, &aim.timeouts, &arrival.view, Arc::clone(&aim.parsed), &aim.facts);
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let head = carried.map(|(_, back)| back.head(&arrival.head));
@@ -177,8 +177,8 @@ async fn attempt_at(
         response = carried.map_err(|fault| Failed::after(fault, &aim.upstream))?;
     }
     let headers = response.headers_mut();
-    if let Some(cap) = cap {
-        headers.insert(CAPPED, HeaderValue::from(cap.tokens));
+    if let Some(tokens) = cap.map(|cap| cap.tokens).or(aim.lowered) {
+        headers.insert(CAPPED, HeaderValue::from(tokens));
     }
     served_by(headers, &aim.upstream.provider.name, &aim.model, tries.made);
     Ok(response)

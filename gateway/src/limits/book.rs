@@ -21,8 +21,10 @@ use smallvec::SmallVec;
 use super::{Ask, Standing, slot::Slot};
 use crate::fault::{self, Fault};
 
+mod claims;
 mod hold;
 
+use claims::Claims;
 pub use hold::Tried;
 
 /// A limit with its id.
@@ -91,6 +93,7 @@ pub(crate) struct Book {
     heard: Vec<Heard>,
     /// Instances of which something was called back and not returned yet.
     recalled: Vec<InstanceId>,
+    claims: Claims,
 }
 
 impl Book {
@@ -110,7 +113,17 @@ impl Book {
             seats: Map::default(),
             heard: vec![Heard::default(); usize::from(lanes)],
             recalled: Vec::new(),
+            claims: Claims::default(),
         }
+    }
+
+    /// What metering has learned once.
+    pub(crate) const fn claimed(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub(crate) const fn claimed_mut(&mut self) -> &mut Claims {
+        &mut self.claims
     }
 
     /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.

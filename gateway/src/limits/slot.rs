@@ -157,13 +157,11 @@ impl Slot {
         self.limit.amount - moved - self.lease(me) - self.others(me, |holder| holder.taken(window))
     }
 
-    /// Whether another gateway may have some of it that it does not use.
+    /// Whether another gateway may have some of it that it does not use: as metering asks, so that neither waits for what the other knows
+    /// not to come.
     pub(crate) fn others_may_return(&self, me: ProducerId, window: Time) -> bool {
         let Some(view) = &self.view else { return true };
-        view.holders.iter().filter(|holder| holder.producer != me && !holder.closed()).any(|holder| {
-            holder.lease() > holder.spent_in(window) + holder.held
-                || (holder.lease() > 0 && holder.recall < view.recall)
-        })
+        view.holders.iter().any(|holder| holder.producer != me && holder.may_return(window, view.recall))
     }
 
     /// A window as metering shows it.

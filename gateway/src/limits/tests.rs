@@ -82,16 +82,19 @@ impl Bench {
     }
 
     fn decide_of(&self, start: Time, granted: i128, recall: u64, values: &[&str]) -> InstanceId {
+        self.decide_among(start, vec![Holder { granted, ..Holder::new(me()) }], recall, values)
+    }
+
+    fn decide_among(&self, start: Time, holders: Vec<Holder>, recall: u64, values: &[&str]) -> InstanceId {
         let named = (!self.limit.window.stands()).then_some(start);
         let id = InstanceId::of(self.limit.id(), values, named);
-        let holder = Holder { granted, ..Holder::new(me()) };
         let instance = Instance {
             id,
             limit: self.limit.id(),
             values: values.iter().map(|value| (*value).to_owned()).collect(),
             amount: 100,
             windows: vec![WindowState::new(start, Time::from_micros(start.as_micros() + DAY))],
-            holders: vec![holder],
+            holders,
             recall,
         };
         self.limits.lock().view(id, Some(Arc::new(instance)));
@@ -158,6 +161,19 @@ fn calls_that_wait_here_have_the_first_go_at_what_is_called_back_as_it_comes() {
     let said: Vec<_> =
         bench.reported().iter().map(|counter| (counter.held, counter.returned, counter.recall)).collect();
     assert_eq!(said, [(10, 5, 1)]);
+}
+
+/// Another gateway was asked for what it has and has not answered: what it has used up is not waited for, whatever it answers.
+#[test]
+fn a_lease_that_another_has_used_up_is_not_waited_for() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    let other =
+        |used| Holder { granted: 100, used: vec![(time(0), used)], ..Holder::new(ProducerId::from_bytes([2; 16])) };
+    bench.decide_among(time(0), vec![other(90)], 1, &[]);
+    assert!(matches!(bench.hold(time(2), 10), Tried::Short(_)), "ten may come back");
+    bench.decide_among(time(0), vec![other(100)], 1, &[]);
+    assert!(matches!(bench.hold(time(3), 10), Tried::Refused(_)));
 }
 
 #[test]

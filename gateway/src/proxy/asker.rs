@@ -45,6 +45,14 @@ impl Asker {
         }
     }
 
+    /// Whether calls of a tenant may be spoken of with it.
+    pub(super) fn may_hear_of(&self, tenant: &str) -> bool {
+        match self {
+            Self::Client(caller) => caller.subject.tenant == tenant,
+            Self::Proxy(proxy) => proxy.tenants.has(tenant),
+        }
+    }
+
     /// Whose call it is, with the tags that its owner does not set.
     pub(super) fn speaks_for(&self, who: Who, tags: Vec<(String, String)>, view: &PolicyView) -> Result<Caller, Fault> {
         let mut caller = match (self, who) {

@@ -59,6 +59,8 @@ fn bench() -> Bench {
         connections: 0.into(),
         checks: crate::proxy::Checks::default(),
         ledger: crate::lookup::Ledger::new(None),
+        earlier: crate::proxy::Earlier::default(),
+        since: schemas::time::Time::ZERO,
     });
     let flights = Arc::new(Flights::new());
     let closing = Arc::clone(&flights);

@@ -77,7 +77,16 @@ impl Engine {
         let Some(window) = instance.windows.iter().find(|window| window.start == start) else { return };
         let settled = instance.settled(window);
         if hard && settled > instance.amount {
-            let overrun = Overrun { instance: instance.id, window: window.start, amount: instance.amount, settled };
+            let overrun = Overrun {
+                instance: instance.id,
+                window: window.start,
+                amount: instance.amount,
+                settled,
+                limit: Some(instance.limit),
+                values: instance.values.clone(),
+                until: window.end,
+                held: instance.held(window),
+            };
             self.write(Fact::Overrun(overrun));
         }
     }

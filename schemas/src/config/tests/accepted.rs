@@ -57,6 +57,7 @@ models:
     max_output_tokens: 64000
     encoding: none
     all_output_visible: true
+    bytes_per_token: 3
     prices: [ { per_million: { input: 2.50, output: "10" }, per_unit: { web_search: 0.01 }, from: 2026-01-01 } ]
 tenants:
   - name: acme

@@ -238,7 +238,10 @@ any_of! {
 
     heard = Heard { producer: producer(), gateway: text(), at: time(), low_watermark: time(), closed: any::<bool>() }
 
-    overrun = Overrun { instance: instance_id(), window: time(), amount: amount(), settled: amount() }
+    overrun = Overrun {
+        instance: instance_id(), window: time(), amount: amount(), settled: amount(), limit: option::of(limit_id()),
+        values: some(text()), until: time(), held: amount(),
+    }
 
     alerted = Alerted {
         instance: instance_id(), limit: limit_id(), values: some(text()), window: time(), until: time(), share: share(),
