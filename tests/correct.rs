@@ -99,3 +99,18 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     assert_eq!(house.stop(), 0);
     house.prove();
 }
+
+#[test]
+fn a_period_in_which_nothing_can_lie_is_refused() {
+    let check = |command: &[&str], from: &str, to: &str| {
+        let mut tollgate = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output = tollgate.args(command).args(["--from", from, "--to", to]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{command:?} {said}");
+        assert!(said.contains("is not before `--to`"), "{said}");
+    };
+    for command in [["rerate", "--prices", "none.yaml"], ["backtest", "--limits", "none.yaml"]] {
+        check(&command, "2026-11-02", "2026-11-01");
+        check(&command, "2026-11-01T00:00:00Z", "2026-11-01");
+    }
+}
