@@ -20,7 +20,7 @@ use schemas::{
     money::Pico,
     price::{Book, CapField, Encoding, Key, ModelFacts},
     subject::Subject,
-    time::Time,
+    time::{Time, now},
 };
 use tokio::time;
 
@@ -71,9 +71,9 @@ pub(crate) struct NotAdmitted {
 }
 
 impl Limits {
-    /// Takes a hold on every limit that the attempt falls under.
+    /// Takes a hold on every limit that the attempt falls under. It may wait for that, so each try is made at its own instant.
     pub async fn admit(&self, ask: Ask<'_>) -> Result<Permit, Box<Refusal>> {
-        self.obtain(|at| self.try_admit(&ask, at)).await
+        self.obtain(|at| self.try_admit(&Ask { now: now().max(ask.now), ..ask }, at)).await
     }
 
     /// Holds more for an attempt that is under way; what is held before does not change.
@@ -115,34 +115,32 @@ impl Candidate<'_> {
             return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
         }
         let place = Place::of(worker, self.lane, failed);
-        let now = place.admitted_at();
-        let facts = self.attempt(worker, place.number(), now);
+        // Until it is admitted, that is when it began to ask.
+        let opened_at = place.opened_at();
+        let mut facts = self.attempt(worker, place.number(), opened_at);
         let mut tight = None;
         let slice = self.may_slice.then_some(SLICE);
         let limits = &worker.shared.limits;
-        let mut admitted = limits.admit(Ask { attempt: &facts, bound: self.bound, slice, now }).await;
+        let mut admitted = limits.admit(Ask { attempt: &facts, bound: self.bound, slice, now: opened_at }).await;
         if let (Err(refusal), Some(body)) = (&admitted, self.body)
             && self.may_fit(refusal)
         {
             let bound = tight.insert(self.tightened(body.clone()).await?);
-            admitted = limits.admit(Ask { attempt: &facts, bound, slice, now }).await;
+            admitted = limits.admit(Ask { attempt: &facts, bound, slice, now: opened_at }).await;
         }
         let bound = tight.as_ref().unwrap_or(self.bound);
         // Near the end a stream begins with what is left, and ends there.
         for slice in SMALL_SLICES {
             let is_reached = |refusal: &Refusal| refusal.code == ErrorCode::HardLimitReached;
             if self.may_slice && admitted.as_ref().is_err_and(|refusal| is_reached(refusal)) {
-                admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now }).await;
+                admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now: opened_at }).await;
             }
         }
         let permit = match admitted {
             Ok(permit) => permit,
             Err(refusal) => return Ok(Err(Box::new(NotAdmitted { refusal, facts, bound: bound.clone() }))),
         };
-        for refusal in &permit.observed {
-            count(worker, &facts, bound, refusal, true);
-        }
-        if permit.hard && worker.is_behind() {
+        if let Some(fault) = self.too_late(worker, &permit) {
             worker.shared.limits.give_back(permit);
             return Err(Fault::new(
                 ErrorCode::JournalBehind,
@@ -160,6 +158,17 @@ impl Candidate<'_> {
             admitted_at,
             subject: Arc::clone(self.subject),
             api: self.api,
+    /// Why an attempt cannot be made although its limits hold enough for it.
+    fn too_late(&self, worker: &Worker, permit: &Permit) -> Option<Fault> {
+        if permit.hard && worker.is_behind() {
+            let what = "calls under a hard limit wait until it has caught up; try again";
+            return Some(Fault::new(ErrorCode::JournalBehind, what));
+        }
+        // What is held was priced when the call came, and what it used will be at its admission.
+        let turned = permit.hard && self.view.book.turns_between(self.accepted_at, permit.admitted_at);
+        turned.then(|| Fault::new(ErrorCode::TooBusy, "prices changed while the call waited; try again"))
+    }
+
             provider: self.provider.to_owned(),
             model: self.model.to_owned(),
             model_requested: self.model_requested.to_owned(),
@@ -197,15 +206,16 @@ enum Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(worker: &Worker, lane: Lane, failed: Option<&'a mut Attempt>) -> Self {
-        match failed.and_then(|failed| failed.next_admission().map(|at| (failed, at))) {
+        match failed.and_then(|failed| failed.next_opening().map(|at| (failed, at))) {
             Some((failed, at)) => Self::After(failed, at),
             None => Self::First(Flight::open(worker, lane)),
         }
     }
 
-    const fn admitted_at(&self) -> Time {
+    /// The earliest instant that it can be admitted at.
+    const fn opened_at(&self) -> Time {
         match self {
-            Self::First(flight) => flight.admitted_at,
+            Self::First(flight) => flight.opened_at,
             Self::After(_, at) => *at,
         }
     }

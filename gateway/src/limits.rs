@@ -56,7 +56,7 @@ pub struct Ask<'a> {
     pub bound: &'a Bound,
     /// How much of its output is held at a time where a limit says so; nothing where not all of it will be seen.
     pub slice: Option<u64>,
-    /// Now.
+    /// Now, and the earliest instant that it can be admitted at.
     pub now: Time,
 }
 
@@ -64,6 +64,8 @@ pub struct Ask<'a> {
 #[derive(Debug, Default)]
 #[must_use = "a permit that is dropped keeps its holds until their windows end"]
 pub struct Permit {
+    /// When it was taken: the attempt is admitted then, and in every limit this instant lies in the window that its hold counts in.
+    pub admitted_at: Time,
     /// What is held.
     pub holds: Vec<Hold>,
     /// The age of the oldest balance behind the decision.

@@ -64,12 +64,25 @@ impl Need {
 impl Book {
     /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
     pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Tried {
-        let (needs, observed) = match self.needs(ask, requests) {
-            Ok(needs) => needs,
-            Err(tried) => return tried,
+        let mut ask = *ask;
+        // One instant chooses the window of every limit. A limit whose window has turned for others, or before the clock went back, does
+        // not go back: then the instant is the begin of that window, in all of them. It only grows, so there is a turn a limit at most.
+        let (needs, observed) = loop {
+            let found = match self.needs(&ask, requests) {
+                Ok(found) => found,
+                Err(tried) => return tried,
+            };
+            match found.0.iter().map(|need| need.window.0).max().filter(|begin| *begin > ask.now) {
+                Some(begin) => ask.now = begin,
+                None => break found,
+            }
         };
         let tried = self.hold_all(&needs, observed, (&ask.attempt.subject.tenant, ask.now), requests);
         let of: Vec<InstanceId> = needs.iter().filter(|need| need.sliced).map(|need| need.instance).collect();
+        let tried = match tried {
+            Tried::Held(permit) => Tried::Held(Permit { admitted_at: ask.now, ..permit }),
+            tried => tried,
+        };
         match (tried, ask.slice, ask.bound) {
             (Tried::Held(permit), Some(slice), Bound::AtMost(most)) if !of.is_empty() => {
                 let sliced = Some(Box::new(Sliced { most: *most, room: slice.min(most.output), of }));
