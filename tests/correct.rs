@@ -64,6 +64,10 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     check("tg-acme", SINGLE, &event("1", &now), (202, "1"));
     check("tg-acme", BATCH, &json!([event("1", &now), event("2", &now)]), (202, "2"));
     check("tg-globex", SINGLE, &event("1", &now), (202, "1"));
+    // Of what has no price a hard limit in dollars would count nothing, so that none of it is taken.
+    let mut unpriced = event("9", &now);
+    unpriced["data"]["model"] = json!("nobody-knows");
+    check("tg-acme", BATCH, &json!([event("9/1", &now), unpriced]), (422, "TG3022"));
     check("tg-acme", BATCH, &json!([event("3", &now), event("4", "2026-01-01T00:00:00Z")]), (400, "TG3016"));
     check("tg-acme", "text/plain", &event("3", &now), (400, "TG3016"));
     check("tg-nobody", SINGLE, &event("3", &now), (401, "TG3002"));

@@ -20,7 +20,7 @@ use schemas::{
     event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::{Limit, OnExceed, Target, Unit},
+    limit::{Limit, Mode, OnExceed, Target, Unit},
     money::Pico,
     subject::Subject,
     time::Time,
@@ -276,6 +276,13 @@ impl Limits {
             Move { home, limit: id, values, window: attempt.admitted_at, amount }
         });
         moves.filter(|moved| moved.amount != 0).collect()
+    }
+
+    /// The name of a hard limit in dollars that an attempt falls under, if there is one.
+    pub fn hard_in_dollars(&self, attempt: &Attempt) -> Option<String> {
+        let touched = self.lock().touched(attempt);
+        let is_meant = |limit: &Limit| limit.mode == Mode::Hard && limit.unit == Unit::Usd;
+        touched.into_iter().find(|(_, limit, _)| is_meant(limit)).map(|(_, limit, _)| limit.name.clone())
     }
 
     /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall

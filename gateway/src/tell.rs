@@ -1,7 +1,8 @@
 //! `POST /v1/events`: usage that passed elsewhere, as CloudEvents over HTTP in binary, structured and batch mode.
 //!
 //! All events of a request are taken or none. What is taken is in the journal when it is answered, and has its effect once, however
-//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused for a limit.
+//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused because a limit is
+//! reached; what a hard limit in dollars could not count, for want of a price, is not taken and stays with who told it.
 
 use std::sync::Arc;
 
@@ -21,9 +22,8 @@ use serde_json::json;
 use crate::{
     authenticate::{authenticate, unescaped},
     body,
-    error::{Fault, stamp},
-    external::{Envelope, External, Scene, Wrong},
-    metrics,
+    error::{Fault, json_of, told},
+    external::{Envelope, External, Scene, Wrong, is_counted},
     obey::{Caller, PolicyView},
     route,
     worker::Worker,
@@ -113,8 +113,12 @@ fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> 
         .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))?;
     let now = now();
     let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(&view.policy, now));
-    let at = |place: usize, (code, what): Wrong| Fault::new(code, format!("event {place}: {what}"));
     match mode {
+/// What is wrong with one of the events.
+fn at(place: usize, (code, what): Wrong) -> Fault {
+    Fault::new(code, format!("event {place}: {what}"))
+}
+
         Mode::Binary => read(binary(headers, tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
         Mode::Structured => read(Envelope::of(tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
         Mode::Batch => {
@@ -140,6 +144,9 @@ fn binary<'t>(headers: &HeaderMap, data: Value<'t>) -> Result<Envelope<'t>, Wron
         specversion: text("ce-specversion")?,
         id: text("ce-id")?,
         source: text("ce-source")?,
+    for (learned, place) in learned.iter().zip(1..) {
+        is_counted(learned, &view.book, limits).map_err(|wrong| at(place, wrong))?;
+    }
         kind: text("ce-type")?,
         time: attribute("ce-time")?,
         data: Some(data),

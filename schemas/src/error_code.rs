@@ -93,6 +93,7 @@ error_codes! {
     MalformedForm = "TG3020", 400, "The body is not a form that can be read";
     NoPassthrough = "TG3021", 404, "The provider takes no calls of APIs that are not known here";
     NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
+    EventUnpriced = "TG3022", 422, "A hard limit in dollars cannot count usage that has no price";
     NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
     AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";
 
