@@ -174,7 +174,7 @@ pub enum Doubt {
     FrameTooLarge,
     /// The process ended before the attempt did.
     Crashed,
-    /// The request could not be sent or the provider did not answer, so nobody knows whether it worked on it.
+    /// The request could not be sent, or the provider failed or did not answer, so nobody knows whether it worked on it.
     NoAnswer,
 }
 
@@ -201,7 +201,7 @@ impl Doubt {
             Self::Unreadable => "the answer could not be read",
             Self::FrameTooLarge => "a frame of the answer was too large",
             Self::Crashed => "the gateway ended before the attempt",
-            Self::NoAnswer => "the provider gave no answer of its own",
+            Self::NoAnswer => "the provider failed, or did not answer",
         }
     }
 }

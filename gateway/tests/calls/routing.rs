@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use schemas::{
     config::{By, Cause, ModelRoute, Patience, Retry, Strategy, Target},
     event::{CallEnd, Event, Outcome, Settled},
-    tokens::{Completeness, Doubt, Vector},
+    tokens::{Completeness, Doubt, Usage, Vector},
 };
 use serde_json::{Value, json};
 
@@ -92,10 +92,27 @@ async fn a_provider_that_fails_is_followed_by_the_next_and_both_are_recorded() {
     assert_eq!((settled[1].outcome, settled[1].status, &*settled[1].attempt.provider), (Outcome::Complete, 200, "two"));
     assert_eq!(
         (end.outcome, &*end.session_id, end.earlier, end.earlier_unknown),
-        (Outcome::Complete, "s1", Vector::default(), false)
+        (Outcome::Complete, "s1", Vector::default(), true)
     );
-    assert_eq!(end.earlier_cost.map(|cost| cost.0), Some(0), "what a provider refuses costs nothing");
+    assert_eq!(settled[0].usage.completeness, Completeness::Missing(Doubt::NoAnswer), "it may have worked on it");
     assert!(settled[1].attempt.admitted_at > settled[0].attempt.admitted_at);
+}
+
+#[tokio::test]
+async fn what_a_provider_turns_down_costs_nothing_whether_or_not_all_of_its_error_comes() {
+    for script in [
+        answers("429 Too Many Requests", ERROR),
+        vec![say("HTTP/1.1 429 Too Many Requests\r\ncontent-length: 20\r\nconnection: close\r\n\r\n{")],
+    ] {
+        let one = Replay::start(script).await;
+        let two = Replay::start(answers("200 OK", WHOLE)).await;
+        let stage = stage(&one, &two, 3).await;
+        assert_eq!(ask(&stage, json!({})).send().await.unwrap().status(), 200);
+        let (_, written) = stage.end().await;
+        let (settled, end) = attempts(&written);
+        assert_eq!(settled[0].usage, Usage::none());
+        assert_eq!((end.earlier_cost.map(|cost| cost.0), end.earlier_unknown), (Some(0), false));
+    }
 }
 
 #[tokio::test]
