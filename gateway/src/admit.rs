@@ -13,7 +13,7 @@ use schemas::{
     bound::{self, Bound, BoundError, OutputCap},
     error_code::ErrorCode,
     event::{self, Api, CallEnd, Refused},
-    id::{CallId, Lane},
+    id::{CallId, InstanceId, Lane},
     json::Tree,
     ledger::Unpriced,
     limit::Unit,
@@ -29,6 +29,7 @@ use crate::{
     error::{AtLimit, Fault, RATE},
     limits::{Ask, Extension, Limits, Permit, Refusal, SLICE, Tried},
     meter::estimate::measure,
+    metrics,
     obey::PolicyView,
     request::{Cap, CapMember},
     worker::Worker,
@@ -108,8 +109,13 @@ impl Limits {
 
 impl Candidate<'_> {
     /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens. `failed` is the
-    /// attempt before, which goes on with this one if it is admitted.
-    pub(crate) async fn admit(self, worker: &Arc<Worker>, failed: Option<&mut Attempt>) -> Result<Admission, Fault> {
+    /// attempt before, which goes on with this one if it is admitted; `seen` are the counters that would have refused the call so far.
+    pub(crate) async fn admit(
+        self,
+        worker: &Arc<Worker>,
+        failed: Option<&mut Attempt>,
+        seen: &mut Vec<InstanceId>,
+    ) -> Result<Admission, Fault> {
         worker.counts()?;
         if worker.is_full() {
             return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
@@ -142,22 +148,16 @@ impl Candidate<'_> {
         };
         if let Some(fault) = self.too_late(worker, &permit) {
             worker.shared.limits.give_back(permit);
-            return Err(Fault::new(
-                ErrorCode::JournalBehind,
-                "calls under a hard limit wait until it has caught up; try again",
-            ));
+            return Err(fault);
+        }
+        facts.admitted_at = permit.admitted_at;
+        for refusal in &permit.observed {
+            observe(worker, &facts, bound, refusal, seen);
         }
         let cap = cap(&permit, bound, self.api, &self.facts);
         Ok(Ok((place.take(worker, self, facts, permit)?, cap)))
     }
 
-    fn attempt(&self, worker: &Worker, number: u16, admitted_at: Time) -> event::Attempt {
-        event::Attempt {
-            call: self.call,
-            attempt: number,
-            admitted_at,
-            subject: Arc::clone(self.subject),
-            api: self.api,
     /// Why an attempt cannot be made although its limits hold enough for it.
     fn too_late(&self, worker: &Worker, permit: &Permit) -> Option<Fault> {
         if permit.hard && worker.is_behind() {
@@ -169,6 +169,13 @@ impl Candidate<'_> {
         turned.then(|| Fault::new(ErrorCode::TooBusy, "prices changed while the call waited; try again"))
     }
 
+    fn attempt(&self, worker: &Worker, number: u16, admitted_at: Time) -> event::Attempt {
+        event::Attempt {
+            call: self.call,
+            attempt: number,
+            admitted_at,
+            subject: Arc::clone(self.subject),
+            api: self.api,
             provider: self.provider.to_owned(),
             model: self.model.to_owned(),
             model_requested: self.model_requested.to_owned(),
@@ -257,8 +264,8 @@ impl NotAdmitted {
     }
 
     /// Counts it as one that would have been: the call is made otherwise.
-    pub(crate) fn observe(&self, worker: &Worker) {
-        count(worker, &self.facts, &self.bound, &self.refusal, true);
+    pub(crate) fn observe(&self, worker: &Worker, seen: &mut Vec<InstanceId>) {
+        observe(worker, &self.facts, &self.bound, &self.refusal, seen);
     }
 }
 
@@ -310,7 +317,15 @@ fn cap(permit: &Permit, bound: &Bound, api: Api, facts: &ModelFacts) -> Option<C
     Some(Cap { member, tokens })
 }
 
-/// Counts a refusal.
+/// Counts that a call would have been refused: once for each counter, however many attempts it takes.
+fn observe(worker: &Worker, facts: &event::Attempt, bound: &Bound, refusal: &Refusal, seen: &mut Vec<InstanceId>) {
+    if !seen.contains(&refusal.instance) {
+        seen.push(refusal.instance);
+        count(worker, facts, bound, refusal, true);
+    }
+}
+
+/// Counts a refusal, or that there would have been one.
 fn count(worker: &Worker, facts: &event::Attempt, bound: &Bound, refusal: &Refusal, observed: bool) {
     let estimated_cost = bound.most().map_or(Err(Unpriced::UnknownModel), |most| most.cost).ok();
     let record = Refused {
@@ -334,6 +349,9 @@ fn count(worker: &Worker, facts: &event::Attempt, bound: &Bound, refusal: &Refus
         balance_age_ms: refusal.balance_age_ms,
         gateway: Arc::clone(&worker.shared.gateway),
     };
+    if observed {
+        metrics::observed(refusal.code);
+    }
     worker.refusals.count(refusal.instance, record);
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use schemas::{
     config::{Cause, Retry, UsageInStream},
     error_code::ErrorCode,
-    id::CallId,
+    id::{CallId, InstanceId},
     limit::OnExceed,
     time::now,
 };
@@ -62,8 +62,8 @@ pub(super) async fn answer(
     aim: Aim,
     order: Order,
 ) -> Result<Response<Body>, Fault> {
-    let body = aim.asked.body().clone();
-    let first = match over(worker, arrival, aim, order).await? {
+    let (body, mut seen) = (aim.asked.body().clone(), Vec::new());
+    let first = match over(worker, arrival, (aim, order), &mut seen).await? {
         Came::Answered(response) => return Ok(response),
         Came::Failed(failed) => return failed.told(arrival.call).await,
         Came::Refused(first) => first,
@@ -74,8 +74,8 @@ pub(super) async fn answer(
     let other = aim::aim(worker, arrival, body, Some(model.clone())).await.ok().filter(|_| reached);
     let Some((aim, order)) = other else { return Err(first.tell(worker)) };
     // The call was not refused, and would have been.
-    first.observe(worker);
-    match over(worker, arrival, aim, order).await? {
+    first.observe(worker, &mut seen);
+    match over(worker, arrival, (aim, order), &mut seen).await? {
         Came::Answered(mut response) => {
             set(response.headers_mut(), DOWNGRADED, model);
             set(response.headers_mut(), DOWNGRADED_BY, &first.refusal.limit);
@@ -87,7 +87,12 @@ pub(super) async fn answer(
 }
 
 /// Tries the targets of a model in their order.
-async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Order) -> Result<Came, Fault> {
+async fn over(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    (mut aim, order): (Aim, Order),
+    seen: &mut Vec<InstanceId>,
+) -> Result<Came, Fault> {
     // What goes to no model's targets is tried once.
     let once = Retry::default();
     let retry = arrival.view.policy.models.get(order.route).map_or(&once, |route| &route.retry);
@@ -96,12 +101,12 @@ async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Orde
     let mut first_refusal: Option<Box<NotAdmitted>> = None;
     loop {
         let before = failed.as_mut().and_then(|failed| failed.attempt());
-        match arrival.candidate(&aim).admit(worker, before).await {
+        match arrival.candidate(&aim).admit(worker, before, seen).await {
             Ok(Ok((attempt, cap))) => {
                 // With it goes the answer that nobody will be told.
                 drop(failed.take());
                 if let Some(not) = first_refusal.take() {
-                    not.observe(worker);
+                    not.observe(worker, seen);
                 }
                 tries.made += 1;
                 match attempt_at(worker, arrival, &aim, (attempt, cap), &tries).await {
@@ -118,7 +123,7 @@ async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Orde
             }
             Ok(Err(not)) if failed.is_some() => {
                 tries.leave_out();
-                not.observe(worker);
+                not.observe(worker, seen);
             }
             Ok(Err(not)) => {
                 tries.leave_out();
