@@ -2,7 +2,8 @@
 //!
 //! Each attempt is admitted, recorded, sent and charged by itself; a next one takes its own holds or is not made. It follows only
 //! before the first token, for the causes that the model names, so often and so long as it says. To another target it goes at once, to
-//! the same one again after a pause, which is as long as the target asked for if that is short. What the client is told in the end is
+//! the same one again after a pause, which is as long as the target asked for if that is short, unless it says that this will not help
+//! (`x-should-retry`). What the client is told in the end is
 //! what the last attempt came to, or the first refusal if there was none.
 
 use std::{sync::Arc, time::Duration};
@@ -249,6 +250,8 @@ impl Tries<'_> {
         while let Some((place, wait)) = self.next_turn(arrival.call) {
             let spent = now().since(arrival.accepted_at);
             if spent.saturating_add(wait) > self.retry.within {
+            // Another target may answer all the same.
+            _ if failed.again == Some(false) => self.leave_out(),
                 return None;
             }
             if !wait.is_zero() {
