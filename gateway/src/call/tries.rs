@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use schemas::{
-    config::{Cause, Retry, UsageInStream},
+    config::{Cause, Retry, Timeouts, UsageInStream},
     error_code::ErrorCode,
     id::{CallId, InstanceId},
     limit::OnExceed,
@@ -168,7 +168,8 @@ async fn attempt_at(
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
     let edits = Edits { model, ask_usage, cap };
-    let plan = Plan::new(worker, &aim.timeouts, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
+    let timeouts = tries.patience(arrival, aim);
+    let plan = Plan::new(worker, &timeouts, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let head = carried.map(|(_, back)| back.head(&arrival.head));
@@ -227,6 +228,18 @@ impl Tries<'_> {
         self.made < self.retry.attempts
     }
 
+    /// How long the target whose turn it is may take: one that hangs is left while another one can still be asked.
+    fn patience(&self, arrival: &Arrival, aim: &Aim) -> Timeouts {
+        let here = self.order.turn(self.turn);
+        let others =
+            (0..self.order.len()).filter_map(|turn| self.order.turn(turn)).filter(|place| Some(*place) != here);
+        let can_leave = self.may_go_on() && others.into_iter().any(|place| self.left_out & (1 << place) == 0);
+        let spent = now().since(arrival.accepted_at);
+        let most = self.retry.patience(aim.parsed.stream, spent).filter(|_| can_leave && !aim.waits);
+        let first_byte = aim.timeouts.first_byte.min(most.unwrap_or(Duration::MAX));
+        Timeouts { first_byte, ..aim.timeouts }
+    }
+
     /// The target whose turn it is is not asked again.
     fn leave_out(&mut self) {
         if let Some(place) = self.order.turn(self.turn) {
@@ -237,6 +250,8 @@ impl Tries<'_> {
     /// Takes note of how an attempt failed.
     fn note(&mut self, failed: &Failed) {
         match failed.retry_after {
+            // Another target may answer all the same.
+            _ if failed.again == Some(false) => self.leave_out(),
             Some(wait) if wait > MOST_RETRY_AFTER => self.leave_out(),
             Some(wait) => self.rest = self.rest.max(wait),
             // Nothing changes before somebody changes our key there.
@@ -250,8 +265,6 @@ impl Tries<'_> {
         while let Some((place, wait)) = self.next_turn(arrival.call) {
             let spent = now().since(arrival.accepted_at);
             if spent.saturating_add(wait) > self.retry.within {
-            // Another target may answer all the same.
-            _ if failed.again == Some(false) => self.leave_out(),
                 return None;
             }
             if !wait.is_zero() {
