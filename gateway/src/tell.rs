@@ -7,14 +7,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use schemas::{
     error_code::ErrorCode,
     event::{Event, Learned},
     id::CallId,
-    json::{Tree, Value},
+    json::Value,
     time::now,
 };
 use serde_json::json;
@@ -45,19 +44,7 @@ enum Mode {
 pub(crate) async fn serve(worker: &Arc<Worker>, request: Request<Body>) -> Response<Body> {
     let call = CallId::fresh();
     let dialect = route::dialect_of_path(request.uri().path(), request.headers());
-    match run(worker, request).await {
-        Ok(answer) => {
-            let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
-            *response.status_mut() = StatusCode::ACCEPTED;
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            stamp(response.headers_mut(), call);
-            response
-        }
-        Err(fault) => {
-            metrics::refused(fault.code);
-            fault.response(dialect, call)
-        }
-    }
+    told((dialect, call), StatusCode::ACCEPTED, run(worker, request).await.map(|answer| (call, answer)))
 }
 
 async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json::Value, Fault> {
@@ -109,16 +96,10 @@ fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
 }
 
 fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<External>, Fault> {
-    let tree = Tree::read(bytes)
-        .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))?;
+    let tree = json_of(bytes)?;
     let now = now();
     let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(&view.policy, now));
     match mode {
-/// What is wrong with one of the events.
-fn at(place: usize, (code, what): Wrong) -> Fault {
-    Fault::new(code, format!("event {place}: {what}"))
-}
-
         Mode::Binary => read(binary(headers, tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
         Mode::Structured => read(Envelope::of(tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
         Mode::Batch => {
@@ -133,6 +114,11 @@ fn at(place: usize, (code, what): Wrong) -> Fault {
     }
 }
 
+/// What is wrong with one of the events.
+fn at(place: usize, (code, what): Wrong) -> Fault {
+    Fault::new(code, format!("event {place}: {what}"))
+}
+
 /// The event of a request whose headers are its attributes.
 fn binary<'t>(headers: &HeaderMap, data: Value<'t>) -> Result<Envelope<'t>, Wrong> {
     let attribute = |name: &str| {
@@ -144,9 +130,6 @@ fn binary<'t>(headers: &HeaderMap, data: Value<'t>) -> Result<Envelope<'t>, Wron
         specversion: text("ce-specversion")?,
         id: text("ce-id")?,
         source: text("ce-source")?,
-    for (learned, place) in learned.iter().zip(1..) {
-        is_counted(learned, &view.book, limits).map_err(|wrong| at(place, wrong))?;
-    }
         kind: text("ce-type")?,
         time: attribute("ce-time")?,
         data: Some(data),
@@ -161,6 +144,9 @@ fn learn(worker: &Worker, view: &PolicyView, caller: &Caller, events: Vec<Extern
     let limits = &worker.shared.limits;
     let scene = Scene { subject: &caller.subject, book: &view.book, gateway: &worker.shared.gateway };
     let learned: Vec<Learned> = events.into_iter().map(|event| event.learn(scene, limits)).collect();
+    for (learned, place) in learned.iter().zip(1..) {
+        is_counted(learned, &view.book, limits).map_err(|wrong| at(place, wrong))?;
+    }
     let lanes = learned.iter().flat_map(|learned| learned.lanes(worker.shared.lanes));
     if lanes.into_iter().any(|lane| limits.remembers_enough(lane)) {
         let what = "as many events are remembered as can be; send more in one, or lower `metering.dedup_days`";
