@@ -64,7 +64,7 @@ pub struct Ask<'a> {
 #[derive(Debug, Default)]
 #[must_use = "a permit that is dropped keeps its holds until their windows end"]
 pub struct Permit {
-    /// When it was taken: the attempt is admitted then, and in every limit this instant lies in the window that its hold counts in.
+    /// When it was taken: the attempt is admitted then. It lies in the windows of all holds, as far as any instant does.
     pub admitted_at: Time,
     /// What is held.
     pub holds: Vec<Hold>,

@@ -349,6 +349,11 @@ fn the_instant_of_an_admission_lies_in_the_windows_that_it_counts_in() {
     // The window has turned for others, and does not go back for who asked before that, or when the clock does.
     check(DAY - 5, DAY, DAY);
     check(DAY + 7, DAY + 7, DAY);
+    // Where the windows of two limits have no instant in common the clock's stands, and the call need not wait.
+    let other = Limit { name: "other".into(), mode: Mode::Soft, ..fixture::limit(100, Window::Hour) };
+    bench.limits.lock().rule(&[bench.limit.clone(), other.clone()], Duration::from_secs(60));
+    bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries: vec![time(0), time(DAY - 1)] });
+    check(DAY - 5, DAY - 5, DAY);
 }
 
 #[tokio::test]

@@ -73,8 +73,9 @@ impl Book {
                 Err(tried) => return tried,
             };
             match found.0.iter().map(|need| need.window.0).max().filter(|begin| *begin > ask.now) {
-                Some(begin) => ask.now = begin,
-                None => break found,
+                Some(begin) if self.are_published(&ask, begin) => ask.now = begin,
+                // Back by more than is published ahead: no instant lies in all their windows, and no call waits for one to come.
+                Some(_) | None => break found,
             }
         };
         let tried = self.hold_all(&needs, observed, (&ask.attempt.subject.tenant, ask.now), requests);
@@ -90,6 +91,12 @@ impl Book {
             }
             (tried, ..) => tried,
         }
+    }
+
+    /// Whether every limit of a call has a window at an instant.
+    fn are_published(&self, ask: &Ask<'_>, at: Time) -> bool {
+        let has_window = |limit| self.schedules.get(limit).is_some_and(|schedule| schedule.window(at).is_some());
+        self.touched(ask.attempt).iter().all(|(limit, ..)| has_window(limit))
     }
 
     /// Tries to hold more for an attempt that is under way.
