@@ -106,7 +106,9 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
     }
 }
 
+/// The report; the sum of all comes last.
 fn show(rerate: &Rerate<'_>) {
+    show_inexact(rerate);
     let mut all = Sums::default();
     let row = |tenant: &str, model: &str, attempts: &str, sides: [&str; 3]| {
         let [before, after, delta] = sides;
@@ -129,7 +131,6 @@ fn show(rerate: &Rerate<'_>) {
     if all.before.unpriced + all.after.unpriced > 0 {
         println!("+n: so many charges have no price there, and are in no sum");
     }
-    show_inexact(rerate);
 }
 
 /// Lists the attempts that the sums do not know, or not in full.
