@@ -64,6 +64,10 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     check("tg-acme", SINGLE, &event("1", &now), (202, "1"));
     check("tg-acme", BATCH, &json!([event("1", &now), event("2", &now)]), (202, "2"));
     check("tg-globex", SINGLE, &event("1", &now), (202, "1"));
+    // Of what has no price a hard limit in dollars would count nothing, so that none of it is taken.
+    let mut unpriced = event("9", &now);
+    unpriced["data"]["model"] = json!("nobody-knows");
+    check("tg-acme", BATCH, &json!([event("9/1", &now), unpriced]), (422, "TG3022"));
     check("tg-acme", BATCH, &json!([event("3", &now), event("4", "2026-01-01T00:00:00Z")]), (400, "TG3016"));
     check("tg-acme", "text/plain", &event("3", &now), (400, "TG3016"));
     check("tg-nobody", SINGLE, &event("3", &now), (401, "TG3002"));
@@ -197,4 +201,19 @@ fn what_turns_out_to_be_known_of_an_abandoned_stream_is_amended_by_who_may_and_o
     house.start();
     house.wait_for("the balance", || stands(&house) == (before, 0));
     assert_eq!(house.stop(), 0);
+}
+
+#[test]
+fn a_period_in_which_nothing_can_lie_is_refused() {
+    let check = |command: &[&str], from: &str, to: &str| {
+        let mut tollgate = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output = tollgate.args(command).args(["--from", from, "--to", to]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{command:?} {said}");
+        assert!(said.contains("is not before `--to`"), "{said}");
+    };
+    for command in [["rerate", "--prices", "none.yaml"], ["backtest", "--limits", "none.yaml"]] {
+        check(&command, "2026-11-02", "2026-11-01");
+        check(&command, "2026-11-01T00:00:00Z", "2026-11-01");
+    }
 }

@@ -77,7 +77,7 @@ fn serve(mut socket: &TcpStream, count: &AtomicUsize) -> Option<()> {
         return reader.read_line(&mut String::new()).ok().filter(|size| *size > 0).map(drop);
     }
     let (status, answer) = match asked["model"].as_str().unwrap() {
-        "sandbox/broken" => ("500 Broken", json!({})),
+        "sandbox/broken" => ("400 Broken", json!({})),
         "sandbox/silent" => ("200 OK", json!({ "choices": [] })),
         _ => ("200 OK", json!({ "choices": [], "usage": usage })),
     };
@@ -235,7 +235,7 @@ fn what_envoy_saw_is_settled_to_the_unit() {
         assert_eq!(envoy.chat("tg-acme", model, most).0, 200);
         settled(place + 1);
     }
-    assert_eq!(envoy.chat("tg-acme", "broken", 64).0, 500);
+    assert_eq!(envoy.chat("tg-acme", "broken", 64).0, 400);
     settled(4);
     assert_eq!(envoy.chat("tg-acme", "x", 100_000).0, 429, "more than is left");
     assert_eq!(provider.asked.load(Ordering::SeqCst), 4);
@@ -244,7 +244,7 @@ fn what_envoy_saw_is_settled_to_the_unit() {
         .iter()
         .map(|row| (number(row, "status"), number(row, "input_tokens"), number(row, "output_tokens")))
         .collect();
-    assert_eq!(used, [(200, 7, 1_000), (200, 7, 32), (200, 7, 5), (500, 0, 0)]);
+    assert_eq!(used, [(200, 7, 1_000), (200, 7, 32), (200, 7, 5), (400, 0, 0)]);
     assert!(rows.iter().all(|row| row["completeness"] == "exact" && !row["cost_usd"].is_null()), "{rows:?}");
     let balance = |name: &str| {
         let rows = house.rows(&format!("SELECT settled, held FROM balances WHERE limit_name = '{name}'"));

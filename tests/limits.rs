@@ -87,6 +87,7 @@ impl House {
         let ask =
             Ask { attempt: &attempt, bound: &Bound::AtMost(at_most), slice: Some(SLICE), now: attempt.admitted_at };
         let permit = self.limits.admit(ask).await?;
+        let attempt = Attempt { admitted_at: permit.admitted_at, ..attempt };
         Ok(Call { attempt, permit })
     }
 

@@ -356,6 +356,22 @@ impl External {
     }
 }
 
+/// Whether what is learned counts in every hard limit that it falls under: in one of dollars, what has no price would count as nothing.
+pub fn is_counted(learned: &Learned, book: &Book, limits: &Limits) -> Result<(), Wrong> {
+    let settled = &learned.is;
+    let sides = std::iter::once(&settled.usage).chain(learned.was.as_ref().map(|was| &was.usage));
+    let cost = |usage| settlement::rated(book, &settled.attempt, (&settled.service_tier, ""), usage);
+    let Some(why) = sides.into_iter().find_map(|usage| cost(usage).err()) else { return Ok(()) };
+    let Some(limit) = limits.hard_in_dollars(&settled.attempt) else { return Ok(()) };
+    let Attempt { provider, model, .. } = &settled.attempt;
+    let what = format!(
+        "`{model}` of `{provider}` has no price for all that it used ({}), so limit `{limit}` cannot count it; add the price and send \
+         the same again",
+        why.name()
+    );
+    Err((ErrorCode::EventUnpriced, what))
+}
+
 fn wrong(what: impl Into<String>) -> Wrong {
     (ErrorCode::BadEvent, what.into())
 }

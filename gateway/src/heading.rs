@@ -26,6 +26,7 @@ use schemas::{
     event::Api,
     id::CallId,
     price::{Encoding, ModelFacts},
+    time::{Time, now},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -81,6 +82,8 @@ pub(crate) struct Failed {
     status: u16,
     /// Why, if the reason is one after which another attempt may follow.
     pub(crate) cause: Option<Cause>,
+    /// Whether the provider says that the same may be tried again.
+    pub(crate) again: Option<bool>,
     /// How long the provider asks to be left alone.
     pub(crate) retry_after: Option<Duration>,
     /// What the client is told beside, if it is told the provider's answer.
@@ -191,7 +194,8 @@ pub(crate) async fn answer(
     let status = answer.status;
     attempt.status = status.as_u16();
     let cause = Cause::of_status(attempt.status);
-    let retry_after = retry_after(&answer.headers).filter(|_| matches!(attempt.status, 429 | 503));
+    let (again, retry_after) = (should_retry(&answer.headers), retry_after(&answer.headers));
+    let retry_after = retry_after.filter(|_| matches!(attempt.status, 429 | 503));
     if retry_after.is_some() || cause == Some(Cause::Credentials) {
         attempt.back_off(retry_after);
     }
@@ -199,9 +203,9 @@ pub(crate) async fn answer(
         return Err(failed(attempt, End::Refused, Said::Fault(fault), cause, upstream).await);
     }
     if !status.is_success() {
-        if attempt.goes_on() && retry.follows(cause, attempt.status) {
+        if attempt.goes_on() && follows(retry, (cause, attempt.status), again) {
             let mut failed = failed(attempt, End::Refused, Said::Answer(Box::new(answer)), cause, upstream).await;
-            failed.retry_after = retry_after;
+            (failed.again, failed.retry_after) = (again, retry_after);
             return Err(failed);
         }
         attempt.is_last();
@@ -235,7 +239,7 @@ pub(crate) async fn answer(
 impl Failed {
     fn of(held: Option<Held>, said: Said, from: &Arc<Upstream>) -> Box<Self> {
         let (from, beside) = (Arc::clone(from), HeaderMap::new());
-        Box::new(Self { held, said, from, status: 0, cause: None, retry_after: None, beside, back: None })
+        Box::new(Self { held, said, from, status: 0, cause: None, again: None, retry_after: None, beside, back: None })
     }
 
     /// What the provider says comes back this way.
@@ -279,7 +283,7 @@ impl Failed {
 
     /// Whether another attempt may follow it.
     pub(crate) fn may_be_followed(&mut self, retry: &Retry) -> bool {
-        let follows = retry.follows(self.cause, self.status);
+        let follows = follows(retry, (self.cause, self.status), self.again);
         self.attempt().is_some_and(|attempt| attempt.is_kept()) && follows
     }
 
@@ -360,11 +364,27 @@ fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Provider) -
     body
 }
 
-/// How long the provider asks to be left alone; its seconds, or its milliseconds where it says those too.
+/// How long the provider asks to be left alone: until an instant or for some seconds, or its milliseconds where it says those too.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let stated = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
+    let number = |name: &str| stated(name)?.parse::<u64>().ok();
     let ms = number("retry-after-ms").map(Duration::from_millis);
     ms.or_else(|| number("retry-after").map(Duration::from_secs))
+        .or_else(|| Some(Time::of_http(stated("retry-after")?)?.since(now())))
+}
+
+/// Whether the provider says that the same may be tried again, as the SDKs of OpenAI and Anthropic heed it.
+fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    match headers.get("x-should-retry")?.as_bytes() {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether another attempt may follow a failure. Where a model says that nothing is tried again, no provider's word changes that.
+fn follows(retry: &Retry, (cause, status): (Option<Cause>, u16), again: Option<bool>) -> bool {
+    retry.follows(cause, status) || (again == Some(true) && !retry.on.is_empty())
 }
 
 /// The headers that say how the body has to be read, and those that report.

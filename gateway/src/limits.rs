@@ -20,7 +20,7 @@ use schemas::{
     event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::{Limit, OnExceed, Target, Unit},
+    limit::{Limit, Mode, OnExceed, Target, Unit},
     money::Pico,
     standing::Named,
     subject::Subject,
@@ -57,7 +57,7 @@ pub struct Ask<'a> {
     pub bound: &'a Bound,
     /// How much of its output is held at a time where a limit says so; nothing where not all of it will be seen.
     pub slice: Option<u64>,
-    /// Now.
+    /// Now, and the earliest instant that it can be admitted at.
     pub now: Time,
 }
 
@@ -65,6 +65,8 @@ pub struct Ask<'a> {
 #[derive(Debug, Default)]
 #[must_use = "a permit that is dropped keeps its holds until their windows end"]
 pub struct Permit {
+    /// When it was taken: the attempt is admitted then. It lies in the windows of all holds, as far as any instant does.
+    pub admitted_at: Time,
     /// What is held.
     pub holds: Vec<Hold>,
     /// The age of the oldest balance behind the decision.
@@ -282,6 +284,13 @@ impl Limits {
         self.lock().named(tenant, posting.instance)
     }
 
+    /// The name of a hard limit in dollars that an attempt falls under, if there is one.
+    pub fn hard_in_dollars(&self, attempt: &Attempt) -> Option<String> {
+        let touched = self.lock().touched(attempt);
+        let is_meant = |limit: &Limit| limit.mode == Mode::Hard && limit.unit == Unit::Usd;
+        touched.into_iter().find(|(_, limit, _)| is_meant(limit)).map(|(_, limit, _)| limit.name.clone())
+    }
+
     /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall
     /// under it.
     pub(crate) fn left(&self, limit: &str, of: Target<'_>, now: Time) -> Option<u8> {
@@ -290,7 +299,9 @@ impl Limits {
 
     /// Whether metering is known to have learned something else under the same source and id.
     pub(crate) fn contradicts(&self, learned: &Learned) -> bool {
-        self.lock().claimed().content(learned.claim()).is_some_and(|content| content != learned.content)
+        let book = self.lock();
+        let known = learned.claims().find_map(|claim| book.claimed().content(claim));
+        known.is_some_and(|content| content != learned.content)
     }
 
     /// Whether a lane remembers as many external events as it can.

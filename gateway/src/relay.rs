@@ -332,7 +332,7 @@ impl Flow {
         if self.gate.is_none() {
             self.out.append(&mut rest);
         }
-        let measured = self.witness.measured(end.of_body());
+        let measured = self.measured(end);
         let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
         let end = match &measured {
             // It ended as bodies end, but not as answers do.
@@ -349,6 +349,11 @@ impl Flow {
         }
     }
 
+    /// What the answer says that it used. An error says nothing of that: its status does.
+    fn measured(&mut self, end: End) -> Option<Measured> {
+        self.witness.measured(end.of_body()).filter(|_| self.at_end != End::Refused)
+    }
+
     fn settle(&mut self, end: End, measured: Option<Measured>, broken: Option<Broken>) {
         self.phase = match self.attempt.settle(end, measured) {
             Some(ticket) => Phase::Recording(ticket, broken),
@@ -360,7 +365,7 @@ impl Flow {
     pub(crate) fn abandon(&mut self, end: End) {
         if self.is_open() {
             self.witness.close(&mut self.out);
-            let measured = self.witness.measured(end.of_body());
+            let measured = self.measured(end);
             drop(self.attempt.settle(end, measured));
         }
         self.phase = Phase::Done;

@@ -1,20 +1,20 @@
 //! `POST /v1/events`: usage that passed elsewhere, as CloudEvents over HTTP in binary, structured and batch mode.
 //!
 //! All events of a request are taken or none. What is taken is in the journal when it is answered, and has its effect once, however
-//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused for a limit. What amendments
+//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused because a limit is
+//! reached; what a hard limit in dollars could not count, for want of a price, is not taken and stays with who told it. What amendments
 //! amend is looked up in the ledger first, for all of a request at once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use schemas::{
     error_code::ErrorCode,
     event::{Event, Learned},
     id::CallId,
-    json::{Tree, Value},
+    json::Value,
     standing::Key,
     time::now,
 };
@@ -23,10 +23,9 @@ use serde_json::json;
 use crate::{
     authenticate::{authenticate, unescaped},
     body,
-    error::{Fault, stamp},
-    external::{Amended, Corrector, Envelope, External, Scene, Wrong},
+    error::{Fault, json_of, told},
+    external::{Amended, Corrector, Envelope, External, Scene, Wrong, is_counted},
     lookup::Found,
-    metrics,
     obey::{Caller, PolicyView},
     route,
     worker::Worker,
@@ -48,19 +47,7 @@ enum Mode {
 pub(crate) async fn serve(worker: &Arc<Worker>, request: Request<Body>) -> Response<Body> {
     let call = CallId::fresh();
     let dialect = route::dialect_of_path(request.uri().path(), request.headers());
-    match run(worker, request).await {
-        Ok(answer) => {
-            let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
-            *response.status_mut() = StatusCode::ACCEPTED;
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            stamp(response.headers_mut(), call);
-            response
-        }
-        Err(fault) => {
-            metrics::refused(fault.code);
-            fault.response(dialect, call)
-        }
-    }
+    told((dialect, call), StatusCode::ACCEPTED, run(worker, request).await.map(|answer| (call, answer)))
 }
 
 async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json::Value, Fault> {
@@ -115,11 +102,9 @@ fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
 }
 
 fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<External>, Fault> {
-    let tree = Tree::read(bytes)
-        .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))?;
+    let tree = json_of(bytes)?;
     let now = now();
     let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(&view.policy, now));
-    let at = |place: usize, (code, what): Wrong| Fault::new(code, format!("event {place}: {what}"));
     match mode {
         Mode::Binary => read(binary(headers, tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
         Mode::Structured => read(Envelope::of(tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
@@ -133,6 +118,11 @@ fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> 
             events.collect()
         }
     }
+}
+
+/// What is wrong with one of the events.
+fn at(place: usize, (code, what): Wrong) -> Fault {
+    Fault::new(code, format!("event {place}: {what}"))
 }
 
 /// The event of a request whose headers are its attributes.
@@ -169,7 +159,6 @@ fn learn(
     let limits = &worker.shared.limits;
     let scene = Scene { subject: &caller.subject, book: &view.book, gateway: &worker.shared.gateway };
     let corrector = Corrector { subject: &caller.subject, corrects: caller.corrects, books: &view.books };
-    let at = |place: usize, (code, what): Wrong| Fault::new(code, format!("event {place}: {what}"));
     let (mut told, mut amended) = (Vec::with_capacity(events.len()), BTreeMap::<Key, External>::new());
     for (event, place) in events.into_iter().zip(1..) {
         let Some(key) = event.amends() else {
@@ -192,17 +181,28 @@ fn learn(
             Amended::Before => told.push((receipt, None)),
         }
     }
-    let differs = told.iter().position(|(_, learned)| learned.as_ref().is_some_and(|learned| limits.contradicts(learned)));
-    if let Some(place) = differs {
-        let what = "its `source` and `id` are those of one that says something else, which stands".to_owned();
-        return Err(at(place + 1, (ErrorCode::EventDiffers, what)).never());
+    can_be_taken(worker, view, &told)?;
+    Ok(told)
+}
+
+/// Whether all that is new can be remembered and counted, and contradicts nothing.
+fn can_be_taken(worker: &Worker, view: &PolicyView, told: &[Told]) -> Result<(), Fault> {
+    let limits = &worker.shared.limits;
+    for ((_, learned), place) in told.iter().zip(1..) {
+        let Some(learned) = learned else { continue };
+        if limits.contradicts(learned) {
+            let what = "its `source` and `id` are those of one that says something else, which stands";
+            return Err(at(place, (ErrorCode::EventDiffers, what.into())).never());
+        }
+        let book = view.books.get(&learned.is.attempt.book).unwrap_or(&view.book);
+        is_counted(learned, book, limits).map_err(|wrong| at(place, wrong))?;
     }
     let lanes = told.iter().filter_map(|(_, learned)| learned.as_ref());
     if lanes.flat_map(|learned| learned.lanes(worker.shared.lanes)).any(|lane| limits.remembers_enough(lane)) {
         let what = "as many events are remembered as can be; send more in one, or lower `metering.dedup_days`";
         return Err(Fault::new(ErrorCode::TooBusy, what));
     }
-    Ok(told)
+    Ok(())
 }
 
 fn receipt(source: &str, id: &str, call: CallId) -> serde_json::Value {

@@ -2,7 +2,7 @@
 //!
 //! An attempt is rated as it was then, by the class, tier and time of its own facts; only the book is another. What it costs now is
 //! what the ledger says with all its corrections, so what was applied once makes no difference a second time. What has no price in
-//! one of the books is counted apart and never as nothing. The ledger stays as it is: a correction is another event, numbered within
+//! one of the books is counted apart and never as nothing, and so is what nobody knows of an attempt's usage. The ledger stays as it is: a correction is another event, numbered within
 //! its attempt, so that however often and from wherever it is sent, there is one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,6 +16,7 @@ use schemas::{
     price::{self, Book},
     standing::{Key, is_of_unknown_book, key},
     time::Time,
+    tokens::Completeness,
 };
 
 use crate::replay::charges;
@@ -29,7 +30,7 @@ pub const MOST: usize = 500_000;
 /// The sums of the attempts of one tenant and model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Attempts that had usage.
+    /// Attempts of which something is known, were it only that they used nothing.
     pub attempts: u64,
     /// As the ledger has them.
     pub before: Side,
@@ -54,6 +55,10 @@ pub struct Rerate<'b> {
     to: Time,
     /// By tenant and model.
     pub sums: BTreeMap<(String, String), Sums>,
+    /// How many attempts are not known exactly, by tenant, model and what is known: those of which nothing is known are in no sum.
+    pub inexact: BTreeMap<(String, String, Completeness), u64>,
+    /// What those are, as they stand: one that is corrected is known better.
+    doubted: HashMap<Key, Completeness>,
     /// Attempts that cost something else by the book, as they stand.
     differ: BTreeMap<Key, Standing>,
     /// How often attempts were corrected.
@@ -81,6 +86,8 @@ impl<'b> Rerate<'b> {
             from,
             to,
             sums: BTreeMap::new(),
+            inexact: BTreeMap::new(),
+            doubted: HashMap::new(),
             differ: BTreeMap::new(),
             corrected: BTreeMap::new(),
             moved: BTreeMap::new(),
@@ -114,12 +121,12 @@ impl<'b> Rerate<'b> {
     }
 
     fn charged(&mut self, charged: Charged) {
-        if !self.is_meant(&charged.settled) || charged.charges.is_empty() {
+        if !self.is_meant(&charged.settled) {
             return;
         }
+        self.count(&charged.settled, true);
         let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
         let sums = self.sums_of(&charged.settled);
-        sums.attempts += 1;
         sums.before.add(&charged.charges, 1);
         sums.after.add(&after, 1);
         self.stands(charged, &after);
@@ -132,6 +139,7 @@ impl<'b> Rerate<'b> {
         }
         let before = charges(&charged.settled, &was.usage, Some(self.book));
         let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
+        self.count(&charged.settled, false);
         let sums = self.sums_of(&charged.settled);
         sums.before.add(&reversed, -1);
         sums.before.add(&charged.charges, 1);
@@ -139,6 +147,27 @@ impl<'b> Rerate<'b> {
         sums.after.add(&after, 1);
         *self.corrected.entry(key(&charged.settled)).or_default() += 1;
         self.stands(charged, &after);
+    }
+
+    /// Counts an attempt by what is known of it now. One that is corrected may be known better than before.
+    fn count(&mut self, settled: &Settled, is_new: bool) {
+        let (known, key) = (&settled.usage.completeness, key(settled));
+        let place = |known: &Completeness| {
+            (settled.attempt.subject.tenant.clone(), settled.attempt.model.clone(), known.clone())
+        };
+        let is_missing = |known: &Completeness| matches!(known, Completeness::Missing(_));
+        let before = self.doubted.remove(&key);
+        if let Some(count) = before.as_ref().and_then(|before| self.inexact.get_mut(&place(before))) {
+            *count -= 1;
+        }
+        if known.doubt().is_some() {
+            *self.inexact.entry(place(known)).or_default() += 1;
+            self.doubted.insert(key, known.clone());
+        }
+        let is_first = is_new || before.as_ref().is_some_and(is_missing);
+        if is_first && !is_missing(known) {
+            self.sums_of(settled).attempts += 1;
+        }
     }
 
     /// Remembers an attempt that would cost something else; what was known of it is over.

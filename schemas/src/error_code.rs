@@ -59,6 +59,7 @@ error_codes! {
     ConfigHasNoEffect = "TG1014", 500, "A part of the configuration has no effect";
     NothingToRelease = "TG1015", 500, "There is nothing of that name to release";
     CannotBackfill = "TG1016", 500, "A limit cannot count what was used before it";
+    ShareStored = "TG1017", 500, "Tenants share what a provider stores";
 
     HardLimitReached = "TG2001", 429, "A hard limit is reached";
     BoundUnknown = "TG2002", 429, "A hard limit cannot hold a call whose bound is not known";
@@ -92,6 +93,7 @@ error_codes! {
     NotItsTenant = "TG3019", 403, "The proxy may not speak for this tenant";
     MalformedForm = "TG3020", 400, "The body is not a form that can be read";
     NoPassthrough = "TG3021", 404, "The provider takes no calls of APIs that are not known here";
+    EventUnpriced = "TG3022", 422, "A hard limit in dollars cannot count usage that has no price";
     NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
     NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
     AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";

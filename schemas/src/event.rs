@@ -75,7 +75,7 @@ pub struct Attempt {
     pub call: CallId,
     /// Its number in the call, from 1.
     pub attempt: u16,
-    /// When it was admitted; selects price, window and day.
+    /// When it was admitted: when its holds were taken, after any wait for a lease. Selects price, window and day.
     pub admitted_at: Time,
     /// Who called.
     pub subject: Arc<Subject>,

@@ -47,6 +47,8 @@ pub(super) struct Aim {
     pub(super) facts: ModelFacts,
     pub(super) bound: Bound,
     pub(super) timeouts: Timeouts,
+    /// Whether the target says itself how long it may take for its first byte.
+    pub(super) waits: bool,
     /// Where what happens there is noted, if it is one of several targets.
     pub(super) standing: Option<Arc<Standing>>,
     /// The model that it is made with instead of the one that was asked for.
@@ -217,9 +219,9 @@ fn there(
         (parsed, carried) = (Arc::new(read), Some(Box::new((way, back))));
         (facts, bound)
     };
-    let timeouts = target.timeouts.over(&upstream.provider.timeouts);
+    let (timeouts, waits) = (target.timeouts.over(&upstream.provider.timeouts), target.timeouts.first_byte.is_some());
     let standing = view.standings.get(place).and_then(|standings| standings.get(spot)).map(Arc::clone);
-    Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, standing, instead, lowered: None })
+    Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, waits, standing, instead, lowered: None })
 }
 
 /// The request as it goes to a provider of another dialect.

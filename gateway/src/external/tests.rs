@@ -43,11 +43,18 @@ fn read(text: &str) -> Result<External, Wrong> {
 }
 
 fn learn(text: &str) -> Learned {
+    learn_under(&limits(), text).0
+}
+
+/// What is learned under these limits, and whether they can count it.
+fn learn_under(limits: &[Limit], text: &str) -> (Learned, Result<(), Wrong>) {
     let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
-    limits_of.lock().rule(&limits(), Duration::from_secs(60));
+    limits_of.lock().rule(limits, Duration::from_secs(60));
     let subject = Subject { tenant: "acme".into(), tags: vec![("env".into(), "prod".into())], ..Subject::default() };
     let scene = Scene { subject: &subject, book: &Book::builtin(), gateway: &"g".into() };
-    read(text).unwrap().learn(scene, &limits_of)
+    let learned = read(text).unwrap().learn(scene, &limits_of);
+    let counted = is_counted(&learned, &Book::builtin(), &limits_of);
+    (learned, counted)
 }
 
 /// An event with this type, these attributes more, and this data.
@@ -212,4 +219,25 @@ fn what_is_not_such_an_event_is_refused_by_name() {
     bad(&event("amended.v1", "", &format!("{CALL},{tokens}")), "`data.was`");
     let lowers = format!(r#"{CALL},"was":{{"input":2}},{tokens}"#);
     check(&event("amended.v1", "", &lowers), ErrorCode::EventLowers, "1 of input is less than 2");
+}
+
+#[test]
+fn what_has_no_price_is_not_taken_where_a_hard_limit_in_dollars_would_count_it_as_nothing() {
+    let known = event("v1", "", r#""tokens":{"input":10}"#);
+    let amended = event("amended.v1", "", &format!(r#"{CALL},"was":{{"input":1}},"tokens":{{"input":10}}"#));
+    let unknown = |text: &str| text.replace("gpt-4o-mini", "nobody-knows");
+    let check = |limits: &[Limit], text: &str, wanted: Result<(), ErrorCode>| {
+        let counted = learn_under(limits, text).1;
+        assert_eq!(counted.clone().map_err(|(code, _)| code), wanted, "{text}");
+        assert!(counted.err().is_none_or(|(_, what)| what.contains("`nobody-knows`") && what.contains("`usd`")));
+    };
+    // An amendment is a difference of two costs.
+    for text in [&known, &amended] {
+        check(&limits(), text, Ok(()));
+        check(&limits(), &unknown(text), Err(ErrorCode::EventUnpriced));
+    }
+    // A limit of tokens counts it, and a soft one promises less.
+    let soft = |limit: Limit| Limit { mode: schemas::limit::Mode::Soft, ..limit };
+    check(&limits().into_iter().map(soft).collect::<Vec<_>>(), &unknown(&known), Ok(()));
+    check(&limits()[1..], &unknown(&known), Ok(()));
 }

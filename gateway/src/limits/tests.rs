@@ -379,3 +379,53 @@ fn what_a_correction_cleared_of_a_provision_can_be_held_again_once_it_is_granted
     bench.limits.lock().view(corrected.id, Some(Arc::new(corrected)));
     assert!(matches!(bench.hold(time(4), 70), Tried::Held(_)));
 }
+
+#[test]
+fn the_instant_of_an_admission_lies_in_the_windows_that_it_counts_in() {
+    let bench = Bench::under(Limit { mode: Mode::Soft, ..fixture::limit(100, Window::Day) });
+    let check = |asked: i64, admitted: i64, window: i64| {
+        let Tried::Held(permit) = bench.hold(time(asked), 1) else { panic!("a soft limit with room holds") };
+        assert_eq!((permit.admitted_at, permit.holds[0].window), (time(admitted), time(window)), "asked at {asked}");
+    };
+    check(5, 5, 0);
+    check(DAY + 5, DAY + 5, DAY);
+    // The window has turned for others, and does not go back for who asked before that, or when the clock does.
+    check(DAY - 5, DAY, DAY);
+    check(DAY + 7, DAY + 7, DAY);
+    // Where the windows of two limits have no instant in common the clock's stands, and the call need not wait.
+    let other = Limit { name: "other".into(), mode: Mode::Soft, ..fixture::limit(100, Window::Hour) };
+    bench.limits.lock().rule(&[bench.limit.clone(), other.clone()], Duration::from_secs(60));
+    bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries: vec![time(0), time(DAY - 1)] });
+    check(DAY - 5, DAY - 5, DAY);
+}
+
+#[tokio::test]
+async fn a_call_that_waited_for_its_holds_is_admitted_when_it_has_them() {
+    let begun = schemas::time::now();
+    let start = Time::from_micros(begun.as_micros() - begun.as_micros() % DAY);
+    let bench = Bench::new(Window::Day);
+    let boundaries = vec![start, Time::from_micros(start.as_micros() + 2 * DAY)];
+    bench.limits.lock().schedule(Schedule { limit: bench.limit.id(), boundaries });
+    let attempt = fixture::attempt(CallId::from_bytes([1; 16]), begun);
+    let bound = Bound::AtMost(AtMost {
+        input: 10,
+        output: 0,
+        requests: 1,
+        cost: Ok(Pico(0)),
+        output_price: Pico(0),
+        output_cap: OutputCap::NoOutput,
+    });
+    let asked = bench.limits.admit(Ask { attempt: &attempt, bound: &bound, slice: None, now: begun });
+    let granted = async {
+        // It has asked, and waits.
+        assert_eq!(bench.asked().len(), 1);
+        let granted = schemas::time::now();
+        bench.decide(start, 100, 0);
+        bench.limits.changed();
+        granted
+    };
+    let (permit, granted) = tokio::join!(asked, granted);
+    let permit = permit.unwrap();
+    assert!(permit.admitted_at >= granted, "{:?} {granted:?}", permit.admitted_at);
+    assert_eq!(permit.holds[0].window, start);
+}

@@ -218,7 +218,8 @@ async fn admit(
         may_slice: false,
         session_id: String::new(),
     };
-    let (mut attempt, cap) = candidate.admit(worker, None).await?.map_err(|refused| refused.tell(worker))?;
+    let (mut attempt, cap) =
+        candidate.admit(worker, None, &mut Vec::new()).await?.map_err(|refused| refused.tell(worker))?;
     if attempt.admitted().await.is_err() {
         drop(attempt.settle(End::NotSent, None));
         return Err(Fault::new(

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use schemas::{
-    event::{Outcome, Settled},
+    event::{Api, Outcome, Settled},
     id::CallId,
     tokens::{Completeness, Usage, Vector},
     wire,
@@ -31,6 +31,7 @@ pub(crate) struct Earlier {
 #[derive(Clone, Debug)]
 pub(crate) struct Past {
     pub(crate) tenant: String,
+    api: Api,
     /// What was said of it, by its hash.
     said: u64,
     /// Whether nobody said what it used: it was open when its process ended, or at its deadline.
@@ -46,6 +47,7 @@ impl Earlier {
         let call = settled.attempt.call;
         let past = Past {
             tenant: settled.attempt.subject.tenant.clone(),
+            api: settled.attempt.api,
             said: hash(settled.outcome, settled.status, &settled.usage, &words(settled)),
             is_unknown: matches!(settled.usage.completeness, Completeness::Missing(_)),
         };
@@ -73,7 +75,7 @@ impl Past {
         let Some(measured) = measured else { return false };
         let words =
             [measured.model_answered, measured.service_tier, measured.response_id, cost(measured.provider_cost)];
-        let usage = settlement::usage(end, status, Some(measured.usage));
+        let usage = settlement::usage(end, (self.api.vendor(), status), Some(measured.usage));
         hash(end.outcome(), status, &usage, &words) == self.said
     }
 }

@@ -89,7 +89,7 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
         model_requested: "sandbox/8".into(),
         stream,
         book: Book::builtin().hash(),
-        ..fixture::attempt(CallId::fresh(), flight.admitted_at)
+        ..fixture::attempt(CallId::fresh(), flight.opened_at)
     };
     let permit = Permit::default();
     let book = Arc::new(Book::builtin());

@@ -9,7 +9,7 @@ use schemas::{
     ledger::AlarmKind,
     limit::{Limit, Window},
     standing::{Clears, Named, Standings},
-    tokens::{Usage, Vector},
+    tokens::{Doubt, Usage, Vector},
 };
 
 use super::*;
@@ -403,4 +403,37 @@ fn what_is_cleared_of_a_provision_can_be_leased_once_and_replay_names_what_is_no
             assert!(said.contains(says), "{said}");
         }
     }
+}
+
+#[test]
+fn what_is_not_known_of_usage_is_counted_with_its_reason_until_it_is_known() {
+    let mut bench = Bench::new(vec![limit("acme", true, Unit::Usd, Window::Month, 1_000_000_000)]);
+    let lane = Lane::of(b"acme", LANES);
+    let lower = Usage { completeness: Completeness::LowerBound(Doubt::Truncated), ..Usage::exact(tokens(10)) };
+    let (missing, nothing) = (Usage::missing(Doubt::NoAnswer), Usage::none());
+    for (number, usage) in [(1, missing.clone()), (2, missing), (3, lower), (4, nothing), (5, Usage::exact(tokens(1)))]
+    {
+        let end = Settled { usage, ..settled(attempt(number, NOW, &bench.books[0]), 0) };
+        bench.event(lane, Event::Settled(Box::new(end)));
+    }
+    let check = |bench: &Bench, attempts: u64, inexact: &[(Completeness, u64)]| {
+        let book = Arc::clone(&bench.books[1]);
+        let rerate = bench.rerate(&book);
+        let known = |(known, count): &(Completeness, u64)| (("acme".into(), "m".into(), known.clone()), *count);
+        let found: BTreeMap<_, _> = rerate.inexact.clone().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(found, inexact.iter().map(known).collect());
+        assert_eq!(rerate.sums[&("acme".to_owned(), "m".to_owned())].attempts, attempts);
+    };
+    let (lost, cut) = (Completeness::Missing(Doubt::NoAnswer), Completeness::LowerBound(Doubt::Truncated));
+    check(&bench, 3, &[(lost.clone(), 2), (cut.clone(), 1)]);
+    // Somebody knows one of them better.
+    let is = settled(attempt(1, NOW, &bench.books[0]), 7);
+    let was = Some(Was { why: Why::Amended, usage: Usage::none(), book: bench.books[0].hash(), number: 0 });
+    let amended = Learned { source: "urn:x".into(), id: "1".into(), at: NOW, content: 7, was, is, moves: Vec::new() };
+    bench.learn(&amended);
+    check(&bench, 4, &[(lost, 1), (cut, 1)]);
+}
+
+fn tokens(input: u64) -> Vector {
+    Vector { uncached_input: input, ..Vector::default() }
 }

@@ -64,12 +64,26 @@ impl Need {
 impl Book {
     /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
     pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Tried {
-        let (needs, observed) = match self.needs(ask, requests) {
-            Ok(needs) => needs,
-            Err(tried) => return tried,
+        let mut ask = *ask;
+        // One instant chooses the window of every limit. A limit whose window has turned for others, or before the clock went back, does
+        // not go back: then the instant is the begin of that window, in all of them. It only grows, so there is a turn a limit at most.
+        let (needs, observed) = loop {
+            let found = match self.needs(&ask, requests) {
+                Ok(found) => found,
+                Err(tried) => return tried,
+            };
+            match found.0.iter().map(|need| need.window.0).max().filter(|begin| *begin > ask.now) {
+                Some(begin) if self.are_published(&ask, begin) => ask.now = begin,
+                // Back by more than is published ahead: no instant lies in all their windows, and no call waits for one to come.
+                Some(_) | None => break found,
+            }
         };
         let tried = self.hold_all(&needs, observed, (&ask.attempt.subject.tenant, ask.now), requests);
         let of: Vec<InstanceId> = needs.iter().filter(|need| need.sliced).map(|need| need.instance).collect();
+        let tried = match tried {
+            Tried::Held(permit) => Tried::Held(Permit { admitted_at: ask.now, ..permit }),
+            tried => tried,
+        };
         match (tried, ask.slice, ask.bound) {
             (Tried::Held(permit), Some(slice), Bound::AtMost(most)) if !of.is_empty() => {
                 let sliced = Some(Box::new(Sliced { most: *most, room: slice.min(most.output), of }));
@@ -77,6 +91,12 @@ impl Book {
             }
             (tried, ..) => tried,
         }
+    }
+
+    /// Whether every limit of a call has a window at an instant.
+    fn are_published(&self, ask: &Ask<'_>, at: Time) -> bool {
+        let has_window = |limit| self.schedules.get(limit).is_some_and(|schedule| schedule.window(at).is_some());
+        self.touched(ask.attempt).iter().all(|(limit, ..)| has_window(limit))
     }
 
     /// Tries to hold more for an attempt that is under way.
