@@ -119,10 +119,14 @@ fn sandbox() -> Provider {
 
 impl House {
     async fn open(limits: Vec<Limit>) -> Self {
+        Self::priced(limits, Book::builtin()).await
+    }
+
+    /// The same with another price book.
+    async fn priced(limits: Vec<Limit>, book: Book) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let road = Disk::open(dir.path(), &journal::Options::default()).unwrap();
-        let book = Book::builtin();
         let policy = policy(limits, &book);
         let records = [Record::Book(Box::new(book)), Record::Policy(Box::new(policy))];
         road.publish(&records.iter().map(|record| wire::encode_policy(record).into()).collect::<Vec<Bytes>>()).unwrap();
@@ -271,6 +275,26 @@ async fn a_stream_ends_with_the_money_in_the_dialect_of_its_client() {
     let asks = json!({ "stream_options": { "include_usage": true } });
     is_cut("/v1/chat/completions", asks, &[r#""finish_reason":"length""#, "completion_tokens", "[DONE]"]).await;
     is_cut("/v1/messages", json!({ "max_tokens": 20_000 }), &[r#""stop_reason":"max_tokens""#, "message_stop"]).await;
+}
+
+/// Of a model whose tokens are secret each byte counts as one, unless the operator knows that they are longer: then a limit pays for more.
+#[tokio::test]
+async fn what_a_limit_pays_for_of_a_stream_grows_with_what_is_known_of_its_tokens() {
+    let facts = "models: [ { provider: sandbox, names: [\"sandbox/*\"], bytes_per_token: 4 } ]";
+    let known = Book::layered(&[Book::parse(facts, "test").unwrap()]);
+    let mut relayed = Vec::new();
+    for book in [Book::builtin(), known] {
+        let house = House::priced(vec![sliced(2_000)], book).await;
+        let answer = house.chat("sandbox/20000", json!({ "stream": true })).await.text().await.unwrap();
+        let events = data(&answer);
+        let text = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
+        relayed.push(text.map(str::len).sum::<usize>());
+        let ledger = house.ledger(1).await;
+        assert_eq!((ledger.settled[0].outcome, ledger.overrun), (Outcome::Cut, 0));
+        let posted = ledger.settled[0].posted[0];
+        assert!(posted.used + posted.provision <= 2_000, "{posted:?}");
+    }
+    assert!(relayed[0] <= 2_000 && relayed[1] > 3 * relayed[0] && relayed[1] <= 8_000, "{relayed:?}");
 }
 
 /// A client that goes away does not buy what it could not have bought by staying: where only a slice is held, nobody asks for the rest.

@@ -299,9 +299,9 @@ impl Limits {
 
     /// Whether metering is known to have learned something else under the same source and id.
     pub(crate) fn contradicts(&self, learned: &Learned) -> bool {
-        let book = self.lock();
-        let known = learned.claims().find_map(|claim| book.claimed().content(claim));
-        known.is_some_and(|content| content != learned.content)
+        // What somebody told claims first that it was told.
+        let first = learned.claims().next().and_then(|said| self.lock().claimed().content(said));
+        first.is_some_and(|content| content != learned.content)
     }
 
     /// Whether a lane remembers as many external events as it can.
