@@ -14,6 +14,7 @@ mod history;
 mod later;
 mod load;
 mod ops;
+mod period;
 mod publish;
 mod release;
 mod reload;

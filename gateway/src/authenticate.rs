@@ -42,7 +42,7 @@ pub(crate) fn authenticate(
         add_tags(&mut merged, &caller.subject, value)?;
     }
     merged.tags.sort();
-    Ok(Caller { subject: Arc::new(merged), lane: caller.lane })
+    Ok(Caller { subject: Arc::new(merged), ..caller.clone() })
 }
 
 /// The one credential of a request.

@@ -63,7 +63,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, way: Way, request: Request<Body>)
 async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body>) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let Caller { subject, lane } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
+    let Caller { subject, lane, .. } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
     let arrival = Arrival { call, accepted_at: now(), way, view, subject, lane, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let (aim, order) = aim(worker, &arrival, bytes, None).await?;

@@ -45,7 +45,7 @@ pub fn without_key(query: &str) -> Option<Cow<'_, str>> {
 /// Who calls, where `key` is the only key there is and `owner` has it.
 pub fn caller(headers: &HeaderMap, query: Option<&str>, key: &str, owner: &Subject) -> Result<Subject, ErrorCode> {
     let mut keys = Map::default();
-    keys.insert(Digest::of(key).0, Caller { subject: Arc::new(owner.clone()), lane: Lane(0) });
+    keys.insert(Digest::of(key).0, Caller { subject: Arc::new(owner.clone()), lane: Lane(0), corrects: false });
     let caller = authenticate::authenticate(headers, query, &keys).map_err(|fault| fault.code)?;
     Ok(Subject::clone(&caller.subject))
 }

@@ -43,6 +43,7 @@ mod health;
 mod http;
 mod json;
 pub mod limits;
+mod lookup;
 pub mod meter;
 mod metrics;
 mod models;

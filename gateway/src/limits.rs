@@ -17,11 +17,12 @@ use schemas::{
     bound::{AtMost, Bound},
     decision::{Claim, ProducerMark},
     error_code::ErrorCode,
-    event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
+    event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::{Limit, OnExceed, Target, Unit},
+    limit::{Limit, Mode, OnExceed, Target, Unit},
     money::Pico,
+    standing::Named,
     subject::Subject,
     time::Time,
     tokens::{Completeness, Usage},
@@ -56,7 +57,7 @@ pub struct Ask<'a> {
     pub bound: &'a Bound,
     /// How much of its output is held at a time where a limit says so; nothing where not all of it will be seen.
     pub slice: Option<u64>,
-    /// Now.
+    /// Now, and the earliest instant that it can be admitted at.
     pub now: Time,
 }
 
@@ -64,6 +65,8 @@ pub struct Ask<'a> {
 #[derive(Debug, Default)]
 #[must_use = "a permit that is dropped keeps its holds until their windows end"]
 pub struct Permit {
+    /// When it was taken: the attempt is admitted then. It lies in the windows of all holds, as far as any instant does.
+    pub admitted_at: Time,
     /// What is held.
     pub holds: Vec<Hold>,
     /// The age of the oldest balance behind the decision.
@@ -271,20 +274,39 @@ impl Limits {
         let touched = book.touched(attempt).into_iter();
         let moves = touched.map(|(id, limit, values)| {
             let (home, amount) = (limit.home(&values, book.lanes()), of(limit.unit));
-            Move { home, limit: id, values, window: attempt.admitted_at, amount }
+            Move { home, limit: id, values, window: attempt.admitted_at, amount, clears: 0 }
         });
         moves.filter(|moved| moved.amount != 0).collect()
     }
 
+    /// The counter that an attempt of a tenant has posted to, if it counts still.
+    pub fn named(&self, tenant: &str, posting: &Posting) -> Option<Named> {
+        self.lock().named(tenant, posting.instance)
+    }
+
+    /// The name of a hard limit in dollars that an attempt falls under, if there is one.
+    pub fn hard_in_dollars(&self, attempt: &Attempt) -> Option<String> {
+        let touched = self.lock().touched(attempt);
+        let is_meant = |limit: &Limit| limit.mode == Mode::Hard && limit.unit == Unit::Usd;
+        touched.into_iter().find(|(_, limit, _)| is_meant(limit)).map(|(_, limit, _)| limit.name.clone())
+    }
+
     /// A limit by its name.
-    pub(crate) fn named(&self, name: &str) -> Option<Arc<Limit>> {
-        self.lock().named(name).cloned()
+    pub(crate) fn limit(&self, name: &str) -> Option<Arc<Limit>> {
+        self.lock().limit(name).cloned()
     }
 
     /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall
     /// under it.
     pub(crate) fn left(&self, limit: &str, of: Target<'_>, now: Time) -> Option<u8> {
         self.lock().left(limit, of, now)
+    }
+
+    /// Whether metering is known to have learned something else under the same source and id.
+    pub(crate) fn contradicts(&self, learned: &Learned) -> bool {
+        // What somebody told claims first that it was told.
+        let first = learned.claims().next().and_then(|said| self.lock().claimed().content(said));
+        first.is_some_and(|content| content != learned.content)
     }
 
     /// Whether a lane remembers as many external events as it can.

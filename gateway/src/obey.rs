@@ -46,6 +46,8 @@ pub struct PolicyView {
     pub policy: Policy,
     /// The price book in force.
     pub book: Arc<Book>,
+    /// Every one that was: attempts are rated by the one that they were admitted under.
+    pub books: HashMap<BookHash, Arc<Book>>,
     /// Whose key it is, by the SHA-256 of the key.
     pub keys: Map<[u8; 32], Caller>,
     /// The other proxies, by the SHA-256 of their tokens.
@@ -63,6 +65,8 @@ pub struct Caller {
     pub subject: Arc<Subject>,
     /// Where what they do is told.
     pub lane: Lane,
+    /// Whether what they say of attempts of their tenant is the whole of it.
+    pub corrects: bool,
 }
 
 impl PolicyView {
@@ -84,7 +88,7 @@ impl PolicyView {
                     key: key.name.clone(),
                     tags: key.tags.clone(),
                 };
-                (key.sha256.0, Caller { subject: Arc::new(subject), lane })
+                (key.sha256.0, Caller { subject: Arc::new(subject), lane, corrects: key.corrects })
             })
         });
         Self {
@@ -92,6 +96,7 @@ impl PolicyView {
             proxies: proxies.collect(),
             tenants: tenants.collect(),
             policy,
+            books: HashMap::from([(book.hash(), Arc::clone(&book))]),
             book,
             standings: Standings::new(),
         }
@@ -230,7 +235,8 @@ impl Obey {
             limits.rule(std::mem::take(&mut policy.limits), policy.metering.outage_budget);
             limits.lanes()
         };
-        self.view.store(PolicyView::new(policy, Arc::clone(book), lanes));
+        let view = PolicyView::new(policy, Arc::clone(book), lanes);
+        self.view.store(PolicyView { books: self.books.clone(), ..view });
         self.limits.changed();
     }
 
@@ -251,6 +257,8 @@ impl Obey {
                 (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(kept(*instance))),
                 (Key::Instance(id), Ok(None)) => book.view(id, None),
                 (Key::Schedule(..), Ok(Some(State::Schedule(schedule)))) => book.schedule(schedule),
+                (Key::Claim(_, id), Ok(Some(State::Claim(claim)))) => book.claimed_mut().hear(id, Some(claim.content)),
+                (Key::Claim(_, id), Ok(None)) => book.claimed_mut().hear(id, None),
                 (_, Ok(_)) => {}
                 (key, Err(error)) => tracing::error!(?key, %error, "a decision cannot be read and is left out"),
             }

@@ -13,15 +13,17 @@ use schemas::{
     event::Event,
     id::Lane,
     map::Map,
+    time::Time,
 };
 
 use crate::{
     drainer::Drainer,
     emit::{Emitter, Ticket},
     limits::Limits,
+    lookup::Ledger,
     metrics::Meters,
     obey::{PolicyView, View},
-    proxy::Checks,
+    proxy::{Checks, Earlier},
     refusals::Refusals,
     sweep::Flights,
     upstream::Upstream,
@@ -42,6 +44,12 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// The checks of other proxies.
     pub(crate) checks: Checks,
+    /// What is read of it is read once at a time.
+    pub(crate) ledger: Ledger,
+    /// How those ended that earlier processes answered.
+    pub(crate) earlier: Earlier,
+    /// When this process began to listen.
+    pub(crate) since: Time,
 }
 
 /// One worker.

@@ -97,6 +97,10 @@ pub trait Road: Send + Sync {
     /// By lane, the first record of the ledger that is kept; where none is, the one to come.
     fn kept(&self) -> Result<Vec<Offset>, Error>;
 
+    /// From where, by lane, a reader of the ledger has all that was written to one lane at a time or later, as far as it is kept; in the
+    /// others it begins at their ends. The time is that of whoever wrote it, so it may be a little off.
+    fn since(&self, lane: Lane, time: Time) -> Result<Vec<Offset>, Error>;
+
     /// Lets go of what the ledger has before these offsets, by lane, and was written before a time: whoever asks knows that nobody
     /// will read it here. Only the disk does; a cluster keeps what it was told to, whoever asks.
     fn trim(&self, below: &[Offset], before: Time) -> Result<(), Error>;

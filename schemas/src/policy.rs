@@ -65,6 +65,10 @@ pub struct ApiKey {
     pub user: String,
     /// Tags of every call made with it; a call's own cannot change them.
     pub tags: Vec<(String, String)>,
+    /// Whether what it says of attempts of its tenant is the whole: it may amend those of other keys, and frees what is held for what
+    /// nobody knew of them.
+    #[serde(default)]
+    pub corrects: bool,
 }
 
 /// Another proxy, which may ask what its callers may spend, and tell what they spent.

@@ -12,6 +12,7 @@ use schemas::{
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, Mode, OTHER, Schedule, Target, Values},
     map::Map,
+    standing,
     subject::Subject,
     time::Time,
 };
@@ -26,6 +27,7 @@ use self::{
 use super::{Ask, Standing, slot::Slot};
 use crate::fault::{self, Fault};
 
+mod claims;
 mod hold;
 mod rules;
 mod slab;
@@ -34,6 +36,7 @@ mod tests;
 mod ways;
 mod windows;
 
+use claims::Claims;
 pub use hold::Tried;
 
 /// What a value of client tags has of a limit of which there may only be so many counters.
@@ -92,6 +95,7 @@ pub(crate) struct Book {
     listed: Vec<Vec<Place>>,
     /// The lanes that are to be told at once.
     dirty: BTreeSet<Lane>,
+    claims: Claims,
 }
 
 impl Book {
@@ -114,7 +118,17 @@ impl Book {
             recalled: Vec::new(),
             listed: vec![Vec::new(); usize::from(lanes)],
             dirty: BTreeSet::new(),
+            claims: Claims::default(),
         }
+    }
+
+    /// What metering has learned once.
+    pub(crate) const fn claimed(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub(crate) const fn claimed_mut(&mut self) -> &mut Claims {
+        &mut self.claims
     }
 
     /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.
@@ -204,6 +218,14 @@ impl Book {
         touched.collect()
     }
 
+    /// What a counter of a tenant's calls is called; nothing where metering keeps it no more, or its limit is not in force.
+    pub(crate) fn named(&self, tenant: &str, id: InstanceId) -> Option<standing::Named> {
+        let view = self.views.get(&id)?;
+        let rule = self.rules.of(tenant).find(|rule| rule.id == view.limit)?;
+        let home = rule.limit.home(&view.values, self.lanes);
+        Some(standing::Named { home, limit: view.limit, values: view.values.clone(), unit: rule.limit.unit })
+    }
+
     /// How much of a limit is left to a target, in percent of its amount; nothing where the limit does not match it.
     pub(crate) fn left(&self, name: &str, target: Target<'_>, now: Time) -> Option<u8> {
         let rule = self.rules.of(&target.subject.tenant).find(|rule| rule.limit.name == name)?;
@@ -240,7 +262,7 @@ impl Book {
     }
 
     /// A limit by its name.
-    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Limit>> {
+    pub(crate) fn limit(&self, name: &str) -> Option<&Arc<Limit>> {
         self.rules.all().map(|rule| &rule.limit).find(|limit| limit.name == name)
     }
 
@@ -370,34 +392,24 @@ impl Book {
     }
 
     pub(crate) fn report(&mut self, lane: Lane, now: Time) -> Vec<Counter> {
-        let Self { slots, listed, windows, dirty, .. } = self;
-        let (mut counters, mut over) = (Vec::new(), Map::default());
+        let Self { slots, listed, dirty, .. } = self;
+        let mut counters = Vec::new();
         dirty.remove(&lane);
         let listed = listed.get_mut(usize::from(lane.0)).into_iter();
         listed.for_each(|listed| {
             listed.retain(|place| {
                 let Some(slot) = slots.get_mut(*place) else { return false };
-                if slot.terms.stands
-                    && let Some(end) = slot.expire(now)
-                {
-                    over.insert(slot.limit_id, windows.close(slot.limit_id, end));
+                if slot.terms.stands {
+                    slot.expire(now);
                 }
                 counters.extend(slot.tell());
                 slot.listed = slot.awaits();
                 slot.listed
             });
         });
-        self.pass(&over);
         // The list has another order in every process, and what is written should be a function of what happened.
         counters.sort_unstable_by_key(|counter| (counter.instance, counter.window));
         counters
-    }
-
-    /// Leaves the windows of these limits that ended by then: something was let go of that calls in them would have to know.
-    fn pass(&mut self, over: &Map<LimitId, Time>) {
-        let slots = if over.is_empty() { None } else { Some(self.slots.iter_mut()) };
-        let ended = |slot: &&mut Slot| over.get(&slot.limit_id).is_some_and(|end| slot.until() <= *end);
-        slots.into_iter().flatten().map(|(_, slot)| slot).filter(ended).for_each(Slot::pass);
     }
 
     pub(crate) const fn lanes(&self) -> u16 {

@@ -1,8 +1,8 @@
 //! What this gateway knows and spends of one instance of a limit: its lease, its use, its holds.
 //!
-//! L-2 stands before every hold: `used + held ≤ granted − returned`, in the window of the hold. `used` and `returned` are this
-//! gateway's alone and only grow; `granted` comes with the decisions. What nobody knows stays held as a provision until its
-//! window is over.
+//! L-2 stands before every hold: `used + unknown + held ≤ granted − returned`, in the window of the hold. `used`, `unknown` and `returned`
+//! are this gateway's alone and only grow; `granted` comes with the decisions. `unknown` is provisions: what attempts of the window may
+//! have used that ended without anybody knowing. A correction clears them in the books of metering, which then may grant so much more.
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use schemas::{
-    decision::Instance,
+    decision::{Instance, WindowState},
     event::{Counter, Hold, Posting, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, Unit},
@@ -75,10 +75,16 @@ struct Spent {
     start: Time,
     end: Time,
     used: i128,
+    unknown: i128,
     held: i128,
-    provisioned: i128,
     /// Whether it has ended, where leases stand: then its use needs no lease any more.
     over: bool,
+}
+
+impl Spent {
+    const fn busy(&self) -> i128 {
+        self.used + self.unknown + self.held
+    }
 }
 
 /// What was held in this span and the one before.
@@ -136,8 +142,7 @@ impl Slot {
 
     /// What has to be leased more before `need` can be held in `window`; zero or less if L-2 allows it now.
     pub(crate) fn short(&self, window: Time, need: i128) -> i128 {
-        let (used, held) = self.spent(window);
-        used + held + need - self.lease()
+        self.spent(window).busy() + need - self.lease()
     }
 
     /// The window that calls are in, which never goes back; nothing if they have to look for another.
@@ -162,45 +167,46 @@ impl Slot {
         if self.passed { None } else { Some(self.current) }
     }
 
-    /// Used and held here, provisions included, in one window.
-    pub(crate) fn spent(&self, window: Time) -> (i128, i128) {
-        let spent = self.windows.iter().find(|spent| spent.start == window);
-        spent.map_or((0, 0), |spent| (spent.used, spent.held + spent.provisioned))
+    /// What happened here in one window.
+    fn spent(&self, window: Time) -> Spent {
+        let spent = self.windows.iter().find(|spent| spent.start == window).copied();
+        spent.unwrap_or(Spent { start: window, end: Time::MAX, used: 0, unknown: 0, held: 0, over: false })
     }
 
     /// Settled by everybody in one window, as far as is known here.
     pub(crate) fn settled(&self, me: ProducerId, window: Time) -> i128 {
-        self.spent(window).0 + self.others(me, |holder| holder.used_in(window)) + self.adjusted(window)
+        let adjusted = self.known(window).map_or(0, |known| known.adjusted);
+        self.spent(window).used + self.others(me, |holder| holder.used_in(window)) + adjusted
     }
 
-    /// Held by everybody in one window, as far as is known here.
+    /// Held by everybody in one window, as far as is known here: for what is open, and for what nobody knows.
     pub(crate) fn held(&self, me: ProducerId, window: Time) -> i128 {
-        self.all_held() + self.others(me, |holder| if holder.may_be_in(window) { holder.held } else { 0 })
+        self.all_held() + self.others(me, |holder| holder.held) + self.unknown(me, window)
     }
 
-    /// The part of what is held that stays so until its window ends.
-    pub(crate) fn provisioned(&self, me: ProducerId, window: Time) -> i128 {
-        let ours: i128 = self.windows.iter().map(|spent| spent.provisioned).sum();
-        ours + self.others(me, |holder| if holder.may_be_in(window) { holder.provisioned } else { 0 })
+    /// The part of what is held that stays so until a correction clears it or its window ends.
+    pub(crate) fn unknown(&self, me: ProducerId, window: Time) -> i128 {
+        let cleared = self.known(window).map_or(0, |known| known.cleared);
+        self.spent(window).unknown + self.others(me, |holder| holder.unknown_in(window)) - cleared
     }
 
     /// What metering could still grant us in `window` as far as is known here. What we used beyond our lease is not taken from it:
     /// a grant has to cover that first.
     pub(crate) fn free(&self, me: ProducerId, window: Time) -> i128 {
-        self.limit.amount - self.adjusted(window) - self.lease() - self.others(me, |holder| holder.taken(window))
+        let moved = self.known(window).map_or(0, |known| known.moved());
+        self.limit.amount - moved - self.lease() - self.others(me, |holder| holder.taken(window))
     }
 
-    /// Whether another gateway may have some of it that it does not use.
+    /// Whether another gateway may have some of it that it does not use: as metering asks, so that neither waits for what the other knows
+    /// not to come.
     pub(crate) fn others_may_return(&self, me: ProducerId, window: Time) -> bool {
         let Some(view) = &self.view else { return true };
-        view.holders.iter().filter(|holder| holder.producer != me && !holder.closed()).any(|holder| {
-            holder.lease() > holder.used_in(window) + holder.held || (holder.lease() > 0 && holder.recall < view.recall)
-        })
+        view.holders.iter().any(|holder| holder.producer != me && holder.may_return(window, view.recall))
     }
 
-    fn adjusted(&self, window: Time) -> i128 {
-        let view = self.view.as_ref().and_then(|view| view.windows.iter().find(|known| known.start == window));
-        view.map_or(0, |known| known.adjusted)
+    /// A window as metering shows it.
+    fn known(&self, window: Time) -> Option<&WindowState> {
+        self.view.as_ref()?.windows.iter().find(|known| known.start == window)
     }
 
     fn others(&self, me: ProducerId, of: impl Fn(&schemas::decision::Holder) -> i128) -> i128 {
@@ -224,7 +230,7 @@ impl Slot {
             {
                 self.windows.remove(over);
             }
-            self.windows.push(Spent { start, end, used: 0, held: 0, provisioned: 0, over: false });
+            self.windows.push(Spent { start, end, used: 0, unknown: 0, held: 0, over: false });
             self.windows.len() - 1
         });
         &mut self.windows[place]
@@ -246,13 +252,13 @@ impl Slot {
         }
     }
 
-    /// Ends a hold: what was used counts, what is not known stays held, the rest is free again.
+    /// Ends a hold: what was used counts, what is not known is a provision, the rest is free again.
     pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
         let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);
         let spent = self.open(hold.window, end);
         spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * hold.amount } else { hold.amount };
         spent.used += used;
-        spent.provisioned += provision;
+        spent.unknown += provision;
         self.version += 1;
         self.told = self.all_held();
         (Posting { instance: self.id, window: hold.window, used, provision }, self.counter(hold.window))
@@ -260,15 +266,14 @@ impl Slot {
 
     /// The totals to report for one window.
     pub(crate) fn counter(&self, window: Time) -> Counter {
-        let (held, provisioned) =
-            self.windows.iter().fold((0, 0), |sum, spent| (sum.0 + spent.held, sum.1 + spent.provisioned));
+        let spent = self.spent(window);
         Counter {
             instance: self.id,
             window,
-            used: self.spent(window).0,
+            used: spent.used,
             returned: self.said.0,
-            held: held + provisioned,
-            provisioned,
+            unknown: spent.unknown,
+            held: self.all_held(),
             version: self.version,
             recall: self.said.1,
         }
@@ -311,7 +316,7 @@ impl Slot {
     }
 
     fn all_held(&self) -> i128 {
-        self.windows.iter().map(|spent| spent.held + spent.provisioned).sum()
+        self.windows.iter().map(|spent| spent.held).sum()
     }
 
     /// Reads a decision as one that meets it for the first time does.
@@ -341,11 +346,11 @@ impl Slot {
         }
     }
 
-    /// What of its lease is neither used nor held in any window that lasts, nor held in another.
+    /// What of its lease is neither used nor held in any window that lasts, nor held in another. What may have been used is used.
     pub(crate) fn spare(&self) -> i128 {
         let used = |spent: &Spent| if fault::is(Fault::UsedIsReturned) { 0 } else { spent.used };
-        let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held + spent.provisioned > 0);
-        let busy = lasting.map(|spent| used(spent) + spent.held + spent.provisioned).max().unwrap_or(0);
+        let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held > 0);
+        let busy = lasting.map(|spent| used(spent) + spent.unknown + spent.held).max().unwrap_or(0);
         self.lease() - busy
     }
 
@@ -356,24 +361,15 @@ impl Slot {
         self.dirty = true;
     }
 
-    /// Lets go of provisions whose window is over, where leases stand, and of the lease that its use needed if others have asked for
-    /// it; gives the end of the last window with provisions.
-    pub(crate) fn expire(&mut self, now: Time) -> Option<Time> {
-        let (mut expired, mut ended) = (None, false);
+    /// Where leases stand: lets go of the lease that its use of windows needed which have ended since, if others have asked for it.
+    pub(crate) fn expire(&mut self, now: Time) {
+        let mut ended = false;
         for spent in self.windows.iter_mut().filter(|spent| spent.end <= now) {
             ended |= !std::mem::replace(&mut spent.over, true);
-            if std::mem::take(&mut spent.provisioned) > 0 {
-                expired = expired.max(Some(spent.end));
-            }
-        }
-        if expired.is_some() {
-            self.version += 1;
-            self.dirty = true;
         }
         if ended && self.recall > 0 && self.spare() > 0 {
             self.give_back();
         }
-        expired
     }
 
     /// Whether it can be forgotten, where leases do not stand: its window is over, used or not, and nothing is held. Before that it
@@ -408,13 +404,13 @@ impl Slot {
     ) -> Want {
         self.demand.roll(at);
         let demand = self.expected(horizon).max(call.saturating_mul(FIRST_WANT));
-        let (used, held) = self.spent(window);
+        let busy = self.spent(window).busy();
         Want {
             limit: self.limit_id,
             values: self.values.iter().map(|value| String::from(&**value)).collect(),
             window,
-            need: if is_short { used + held + call } else { 0 },
-            want: used + held + demand,
+            need: if is_short { busy + call } else { 0 },
+            want: busy + demand,
             counter: self.counter(window),
         }
     }

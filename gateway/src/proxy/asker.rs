@@ -45,6 +45,14 @@ impl Asker {
         }
     }
 
+    /// Whether calls of a tenant may be spoken of with it.
+    pub(super) fn may_hear_of(&self, tenant: &str) -> bool {
+        match self {
+            Self::Client(caller) => caller.subject.tenant == tenant,
+            Self::Proxy(proxy) => proxy.tenants.has(tenant),
+        }
+    }
+
     /// Whose call it is, with the tags that its owner does not set.
     pub(super) fn speaks_for(&self, who: Who, tags: Vec<(String, String)>, view: &PolicyView) -> Result<Caller, Fault> {
         let mut caller = match (self, who) {
@@ -58,7 +66,7 @@ impl Asker {
                 known.ok_or_else(|| Fault::new(ErrorCode::UnknownKey, "the client's key is nobody's"))?
             }
             (Self::Proxy(_), Who::Stated(subject)) => match view.tenants.get(&subject.tenant) {
-                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane },
+                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane, corrects: false },
                 None => return Err(Fault::new(ErrorCode::NotItsTenant, "no such tenant is defined")),
             },
         };

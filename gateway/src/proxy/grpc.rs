@@ -107,7 +107,7 @@ async fn ask(worker: &Arc<Worker>, request: Request<Body>) -> Result<envoy::Resp
         Ok(holds) => Ok(passed(call, descriptors, worker.shared.limits.tightest(&holds))),
         Err(fault) if is_refusal(&fault) => {
             metrics::refused(fault.code);
-            let limit = fault.limit.as_ref().and_then(|at| worker.shared.limits.named(&at.name));
+            let limit = fault.limit.as_ref().and_then(|at| worker.shared.limits.limit(&at.name));
             Ok(refused(&fault, call, descriptors, limit.as_deref()).await)
         }
         Err(fault) => Err(fault),

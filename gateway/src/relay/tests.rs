@@ -58,6 +58,9 @@ fn bench() -> Bench {
         connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connections: 0.into(),
         checks: crate::proxy::Checks::default(),
+        ledger: crate::lookup::Ledger::new(None),
+        earlier: crate::proxy::Earlier::default(),
+        since: schemas::time::Time::ZERO,
     });
     let flights = Arc::new(Flights::new());
     let closing = Arc::clone(&flights);
@@ -86,7 +89,7 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
         model_requested: "sandbox/8".into(),
         stream,
         book: Book::builtin().hash(),
-        ..fixture::attempt(CallId::fresh(), flight.admitted_at)
+        ..fixture::attempt(CallId::fresh(), flight.opened_at)
     };
     let permit = Permit::default();
     let book = Arc::new(Book::builtin());

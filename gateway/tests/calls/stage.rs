@@ -128,6 +128,7 @@ fn policy(models: &[ModelRoute]) -> PolicyView {
         project: String::new(),
         user: String::new(),
         tags: Vec::new(),
+        corrects: false,
     };
     let policy = Policy {
         tenants: vec![
@@ -200,6 +201,7 @@ impl Stage {
             .collect(),
             limits: Limits::new(Arc::clone(&journal), LANES),
             journal,
+            road: None,
             lanes: LANES,
             view,
             low_watermark: Arc::default(),

@@ -68,7 +68,7 @@ fn value_or_empty(reader: &mut Reader, node: &Node) -> Option<String> {
     if reader.scalar(node)?.text.is_empty() { None } else { value(reader, node) }
 }
 
-const KNOWN_OF_KEY: &[&str] = &["name", "sha256", "key", "team", "project", "user", "tags"];
+const KNOWN_OF_KEY: &[&str] = &["name", "sha256", "key", "team", "project", "user", "tags", "corrects"];
 
 fn key(
     reader: &mut Reader,
@@ -84,7 +84,8 @@ fn key(
     let project = reader.or(&fields, "project", String::new(), value_or_empty);
     let user = reader.or(&fields, "user", String::new(), value_or_empty);
     let tags = reader.or(&fields, "tags", Vec::new(), tags);
-    Some(ApiKey { name: name?, sha256: sha256?, team, project, user, tags })
+    let corrects = reader.or(&fields, "corrects", false, Reader::boolean);
+    Some(ApiKey { name: name?, sha256: sha256?, team, project, user, tags, corrects })
 }
 
 fn tags(reader: &mut Reader, node: &Node) -> Option<Vec<(String, String)>> {

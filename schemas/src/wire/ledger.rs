@@ -50,7 +50,7 @@ message!(BookInForce { 1 policy, 2 book });
 
 message!(Heard { 1 producer, 2 gateway, 3 at, 4 low_watermark, 5 closed });
 
-message!(Overrun { 1 instance, 2 window, 3 amount, 4 settled });
+message!(Overrun { 1 instance, 2 window, 3 amount, 4 settled, 5 limit, 6 values, 7 until, 8 held });
 
 message!(Alerted { 1 instance, 2 limit, 3 values, 4 window, 5 until, 6 share, 7 amount, 8 settled, 9 held });
 

@@ -75,10 +75,14 @@ impl World {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
         let call = &mut process.calls[at];
-        let ask = Ask { attempt: &call.facts, bound: &call.bound, slice: Some(SLICE), now: call.facts.admitted_at };
+        // What is planted shows where a call asks by the clock that it began with, though windows have turned since.
+        let stands_still = self.plant == Some(Plant::ClockBackAcrossWindows);
+        let now = if stands_still { call.since } else { door.clock.now().max(call.since) };
+        let ask = Ask { attempt: &call.facts, bound: &call.bound, slice: Some(SLICE), now };
         let (tried, _) = process.limits.try_admit(&ask, door.clock.at());
         match tried {
             Tried::Held(permit) => {
+                call.facts.admitted_at = permit.admitted_at;
                 call.permit = Some(permit);
                 call.deadline = door.clock.at() + LONGEST;
                 self.oracle.held(process.me, call, call.wish, call.priced);

@@ -60,6 +60,8 @@ pub(crate) enum Obligation {
     LeasesOutOfReachStayCounted,
     /// What nobody knows stays held.
     TheUnknownStaysHeld,
+    /// What turns out to be known of it frees so much as it may, once.
+    AmendmentsAreExact,
     /// No more calls are open at a time than may be.
     NoMoreAreOpen,
     /// Client tags make no more counters than they may.
@@ -140,6 +142,17 @@ struct Seen {
     ends: u32,
     charges: u32,
     done: bool,
+    /// What its row posted of each counter.
+    left: Vec<Left>,
+}
+
+/// What an attempt used of a counter, and what stays held of it.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    hold: Hold,
+    rule: usize,
+    used: i128,
+    unknown: i128,
 }
 
 /// One window of one counter.
@@ -285,6 +298,7 @@ impl Oracle {
             ends: 0,
             charges: 0,
             done: false,
+            left: Vec::new(),
         };
         self.attempts.insert(key, seen);
     }
@@ -312,7 +326,7 @@ impl Oracle {
             spent.billed += bill;
             spent.excused += (bill - bound).max(0);
             let told = |sums: &BTreeMap<_, i128>| sums.get(&(hold.instance, hold.window)).copied().unwrap_or(0);
-            let billed = spent.billed - spent.excused + told(&self.told.moved);
+            let billed = spent.billed - spent.excused + told(&self.told.moved) - told(&self.told.amended);
             let most = self.rules[place].most.max(told(&self.told.overdrawn));
             if self.rules[place].limit.mode == Mode::Hard && billed > most {
                 let detail = format!("{billed} of {} is billed of {most}", self.rules[place].limit.name);

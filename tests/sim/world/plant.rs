@@ -47,10 +47,12 @@ pub(crate) enum Plant {
     TailEvictedUnderQuery,
     ClaimWithoutEffect,
     TagsUncounted,
+    ClearedTwice,
+    CorrectedUnclaimed,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -86,6 +88,8 @@ impl Plant {
         Self::TailEvictedUnderQuery,
         Self::ClaimWithoutEffect,
         Self::TagsUncounted,
+        Self::ClearedTwice,
+        Self::CorrectedUnclaimed,
     ];
 
     /// The schedule it stands for.
@@ -128,6 +132,8 @@ impl Plant {
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
             Self::ClaimWithoutEffect => "the claim of an external event is committed without its effect",
             Self::TagsUncounted => "each gateway counts for itself how many counters client tags have made",
+            Self::ClearedTwice => "what was held for what nobody knew is cleared twice by what turns out to be known",
+            Self::CorrectedUnclaimed => "a correction is sent through two gateways at once, and both count",
         }
     }
 
@@ -155,6 +161,8 @@ impl Plant {
             Self::LeaseFreedAtRestart => &M::LeaseFreedAtRestart,
             Self::ClaimWithoutEffect => &M::ClaimWithoutEffect,
             Self::TagsUncounted => &M::TagsUncounted,
+            Self::ClearedTwice => &M::ClearedTwice,
+            Self::CorrectedUnclaimed => &M::CorrectedUnclaimed,
             _ => return None,
         })
     }

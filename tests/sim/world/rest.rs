@@ -30,7 +30,7 @@ impl World {
         self.oracle.quiet(self.clock.now());
         #[cfg(feature = "query")]
         self.shelf.add_up(&self.road, &mut self.oracle);
-        if !self.correct() {
+        if !self.amend() || !self.correct() {
             return;
         }
         // The third is under a soft limit, which refuses by what it knows.

@@ -62,29 +62,51 @@ impl Book {
     /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
     pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Tried {
         let mut needs = std::mem::take(&mut self.needs);
-        needs.clear();
-        let tried = match self.needs(ask, requests, &mut needs) {
-            Ok(observed) => {
-                let tried = self.hold_all(&needs, observed, (&ask.attempt.subject.tenant, ask.now), requests);
-                self.sliced(ask, &needs, tried)
-            }
-            Err(tried) => tried,
-        };
+        let tried = self.hold_at_one_instant(*ask, requests, &mut needs);
         self.needs = needs;
         tried
     }
 
+    /// One instant chooses the window of every limit. A limit whose window has turned for others, or before the clock went back, does
+    /// not go back: then the instant is the begin of that window, in all of them. It only grows, so there is a turn a limit at most.
+    fn hold_at_one_instant(&mut self, mut ask: Ask<'_>, requests: &mut Requests, needs: &mut Vec<Need>) -> Tried {
+        let observed = loop {
+            needs.clear();
+            let observed = match self.needs(&ask, requests, needs) {
+                Ok(observed) => observed,
+                Err(tried) => return tried,
+            };
+            match needs.iter().map(|need| need.window.0).max().filter(|begin| *begin > ask.now) {
+                Some(begin) if self.are_published(&ask, begin) => ask.now = begin,
+                // Back by more than is published ahead: no instant lies in all their windows, and no call waits for one to come.
+                Some(_) | None => break observed,
+            }
+        };
+        match self.hold_all(needs, observed, (&ask.attempt.subject.tenant, ask.now), requests) {
+            Tried::Held(permit) => {
+                let permit = Permit { admitted_at: ask.now, ..permit };
+                Tried::Held(self.sliced(&ask, needs, permit))
+            }
+            tried => tried,
+        }
+    }
+
     /// Says of a permit what of it is held slice by slice.
-    fn sliced(&self, ask: &Ask<'_>, needs: &[Need], tried: Tried) -> Tried {
+    fn sliced(&self, ask: &Ask<'_>, needs: &[Need], permit: Permit) -> Permit {
         let sliced = needs.iter().filter(|need| need.sliced);
         let of: Vec<InstanceId> = sliced.filter_map(|need| Some(self.slots.get(need.place)?.id)).collect();
-        match (tried, ask.slice, ask.bound) {
-            (Tried::Held(permit), Some(slice), Bound::AtMost(most)) if !of.is_empty() => {
+        match (ask.slice, ask.bound) {
+            (Some(slice), Bound::AtMost(most)) if !of.is_empty() => {
                 let sliced = Some(Box::new(Sliced { most: *most, room: slice.min(most.output), of }));
-                Tried::Held(Permit { sliced, ..permit })
+                Permit { sliced, ..permit }
             }
-            (tried, ..) => tried,
+            _ => permit,
         }
+    }
+
+    /// Whether every limit of a call has a window at an instant.
+    fn are_published(&self, ask: &Ask<'_>, at: Time) -> bool {
+        self.touched(ask.attempt).iter().all(|(limit, ..)| self.windows.at(*limit, at).is_some())
     }
 
     /// Tries to hold more for an attempt that is under way.
@@ -155,7 +177,7 @@ impl Book {
         let (me, window) = (self.me, need.window.0);
         let certain = match slot.terms.unit {
             Unit::Requests | Unit::Concurrent => slot.held(me, window),
-            _ => slot.provisioned(me, window),
+            _ => slot.unknown(me, window),
         };
         slot.settled(me, window) + certain >= slot.limit.amount
     }
@@ -297,13 +319,12 @@ impl Book {
             ErrorCode::LeaseNotObtained => Some(RETRY_SOON),
             // What others hold they may not use: the call fits once enough of them have settled.
             ErrorCode::HardLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me, start) + need.amount
-                    <= slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.unknown(self.me, start) + need.amount <= slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }
             ErrorCode::SoftLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me, start) < slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.unknown(self.me, start) < slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }

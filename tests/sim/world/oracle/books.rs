@@ -14,7 +14,7 @@ use schemas::{
     wire,
 };
 
-use super::{Obligation, Oracle, amount, stands};
+use super::{Left, Obligation, Oracle, amount, stands};
 use crate::world::call::Bill;
 
 /// What was committed.
@@ -105,6 +105,7 @@ impl Oracle {
         if again && rows_before > 0 {
             return;
         }
+        let mut left = Vec::with_capacity(holds.len());
         for (hold, place) in holds {
             let unit = self.rules[place].limit.unit;
             if unit == Unit::Concurrent {
@@ -130,7 +131,12 @@ impl Oracle {
             // Where only the lane of its row has heard more than its successor, its home believes what the stream had reported.
             spent.overtaken += if again { hold.amount - used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
-            spent.unknown += if whole || counted { 0 } else { (hold.amount - used).max(0) };
+            let unknown = if whole || counted { 0 } else { (hold.amount - used).max(0) };
+            spent.unknown += unknown;
+            left.push(Left { hold, rule: place, used, unknown });
+        }
+        if let Some(seen) = self.attempts.get_mut(&key) {
+            seen.left = left;
         }
     }
 
@@ -179,14 +185,12 @@ impl Oracle {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
                 broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
             }
-            let closes = holder.closed() && before(holder.producer).is_some_and(|old| !old.closed());
-            let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
-            // What it returned in the same transaction it did not hold.
-            let mine = self.mine.entry((holder.producer, id)).or_default();
-            mine.granted = holder.granted;
-            let lease = lease.min(holder.granted - mine.returned);
-            if closes && holder.granted - holder.returned < lease.min(used + holder.provisioned) {
-                let detail = format!("{} is gone, and what it held of {id} is free", holder.producer);
+            self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;
+            let known = before(holder.producer).map_or(&[][..], |old| &old.unknown);
+            let kept = new.windows.iter().map(|window| window.start);
+            let mut less = kept.filter(|window| in_window(&holder.unknown, *window) < in_window(known, *window));
+            if less.next().is_some() {
+                let detail = format!("what {} may have used of {id} goes down", holder.producer);
                 broken.push((Obligation::TheUnknownStaysHeld, detail));
             }
         }
@@ -199,20 +203,19 @@ impl Oracle {
             let leases: i128 = live.map(lease).sum();
             let newest = new.windows.iter().max_by_key(|window| window.start);
             let taken: i128 = newest.map_or(leases, |window| {
-                let used = |holder: &Holder| {
-                    holder.used.iter().find(|(start, _)| *start == window.start).map(|(_, used)| *used)
-                };
+                let spent =
+                    |holder: &Holder| in_window(&holder.used, window.start) + in_window(&holder.unknown, window.start);
                 // What was used beyond a lease after the grant, in the same transaction, was not known when it was made.
-                let known = |holder: &Holder| before(holder.producer).and_then(used).unwrap_or(0);
-                let taken = |holder: &Holder| match (holder.closed(), used(holder)) {
-                    (false, _) => lease(holder).max(known(holder)),
-                    (true, Some(used)) => lease(holder).min(used + holder.provisioned).max(known(holder)),
-                    (true, None) => 0,
+                let known = |holder: &Holder| before(holder.producer).map_or(0, spent);
+                let had = |holder: &Holder| before(holder.producer).map_or(0, lease);
+                let taken = |holder: &Holder| {
+                    let now = if holder.closed() { had(holder).min(spent(holder)) } else { lease(holder) };
+                    now.max(known(holder))
                 };
                 // What was added after the grant, in the same transaction, was not known either.
                 let old = old.iter().flat_map(|old| &old.windows).find(|old| old.start == window.start);
                 let adjusted = window.adjusted.min(old.map_or(0, |old| old.adjusted));
-                adjusted + new.holders.iter().map(taken).sum::<i128>()
+                adjusted - window.cleared + new.holders.iter().map(taken).sum::<i128>()
             });
             let amount = old.as_ref().map_or(new.amount, |old| old.amount.max(new.amount));
             // A lease that stands is a share of windows to come, which nothing was given back in.
@@ -246,6 +249,11 @@ impl Oracle {
             self.broken(Obligation::NoMoreAreCounted, detail);
         }
     }
+}
+
+/// A total of a window.
+fn in_window(totals: &[(Time, i128)], window: Time) -> i128 {
+    totals.iter().find(|(start, _)| *start == window).map_or(0, |(_, total)| *total)
 }
 
 pub(super) const fn cost(rated: &Rated) -> i128 {

@@ -110,7 +110,10 @@ impl Oracle {
             let Some((lane, instance)) = self.books.instances.get(id).filter(|_| !stands(rule.limit.window)) else {
                 continue;
             };
-            let held: i128 = instance.holders.iter().map(|holder| holder.provisioned).sum();
+            let Some(known) = instance.windows.iter().find(|known| known.start == *window) else { continue };
+            let unknown = instance.holders.iter().flat_map(|holder| &holder.unknown);
+            let unknown = unknown.filter(|(start, _)| start == window).map(|(_, unknown)| *unknown);
+            let held = unknown.sum::<i128>() - known.cleared;
             let away = instance.holders.iter().any(|holder| self.forked.contains_key(&(holder.producer, *lane)));
             if held < spent.unknown && !away && spent.short == 0 {
                 broken.push(format!("{} from {window}: {held} is held, {} is unknown", rule.limit.name, spent.unknown));
