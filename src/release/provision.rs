@@ -72,7 +72,9 @@ pub(super) fn list(standing: &Standing, history: &History<'_>) -> Result<(), Fai
     let lasting = standing.instances.iter().flat_map(|(_, instance)| {
         let counts = standing.limit(instance).is_some_and(|limit| limit.unit != Unit::Concurrent);
         let windows = instance.windows.iter().filter(move |window| counts && window.end > now);
-        windows.filter(|window| instance.unknown(window) > 0).map(|window| ((instance.id, window.start), instance))
+        windows
+            .filter(move |window| instance.unknown(window) > 0)
+            .map(move |window| ((instance.id, window.start), instance))
     });
     let lasting: HashMap<(InstanceId, Time), _> = lasting.collect();
     if lasting.is_empty() {

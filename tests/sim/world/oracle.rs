@@ -152,7 +152,9 @@ struct Left {
     hold: Hold,
     rule: usize,
     used: i128,
+    /// As its row says: of a stream that was held slice by slice this may be more than is sure.
     unknown: i128,
+    sure: i128,
 }
 
 /// One window of one counter.

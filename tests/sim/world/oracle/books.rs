@@ -133,7 +133,9 @@ impl Oracle {
             *spent.by.entry(producer).or_default() += used;
             let unknown = if whole || counted { 0 } else { (hold.amount - used).max(0) };
             spent.unknown += unknown;
-            left.push(Left { hold, rule: place, used, unknown });
+            let posted = settled.posted.iter().find(|posting| posting.instance == hold.instance);
+            let said = posted.map_or(0, |posting| posting.provision);
+            left.push(Left { hold, rule: place, used, unknown: said, sure: unknown });
         }
         if let Some(seen) = self.attempts.get_mut(&key) {
             seen.left = left;

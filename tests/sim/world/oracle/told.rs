@@ -235,7 +235,7 @@ impl Oracle {
             ] {
                 *sums.entry(place).or_default() += amount;
             }
-            self.spent.entry(place).or_default().unknown -= cleared;
+            self.spent.entry(place).or_default().unknown -= cleared.min(own.sure);
         }
     }
 
