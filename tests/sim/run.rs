@@ -24,7 +24,11 @@ fn main() {
     match world::run(seed, steps, plant) {
         Ok(world) => {
             let (steps, passed, trace) = (world.steps, world.passed, world.trace());
-            println!("seed {seed}: {steps} steps, {passed} attempts passed, every obligation held, trace {trace:016x}");
+            let (probes, fewest) = (world.probes, world.fewest);
+            println!(
+                "seed {seed}: {steps} steps, {passed} attempts passed, {fewest} at least between two rests, the last unit {probes} \
+                 times; every obligation held, trace {trace:016x}"
+            );
         }
         Err(failure) => {
             println!("{failure}");

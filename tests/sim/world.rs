@@ -25,7 +25,13 @@ use bytes::Bytes;
 use metering::run::Desk;
 use schemas::{id::Lane, limit::Limit, price::Book};
 
-use self::{clock::Clock, dice::Dice, door::Door, oracle::Oracle, road::Road};
+use self::{
+    clock::Clock,
+    dice::Dice,
+    door::Door,
+    oracle::{Obligation, Oracle},
+    road::Road,
+};
 pub(crate) use self::{oracle::Violation, plant::Plant};
 
 /// How many lanes the log has.
@@ -33,6 +39,9 @@ const LANES: u16 = 3;
 
 /// How many steps there are between rests.
 const REST: u64 = 1_500;
+
+/// How many calls pass between a rest and the next but one at least; mostly it is ten times as many.
+const KEEP_PASSING: u64 = 6;
 
 /// A world.
 pub(crate) struct World {
@@ -64,6 +73,13 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     /// Calls that passed.
     pub(crate) passed: u64,
+    /// How often the last that was left of the limits was asked for, and passed.
+    pub(crate) probes: u64,
+    /// Calls that had passed when the last rest ended, and those of the steps before it.
+    passed_before: u64,
+    passed_last: Option<u64>,
+    /// The fewest calls that passed between a rest and the next but one.
+    pub(crate) fewest: u64,
 }
 
 /// A process of metering.
@@ -149,6 +165,10 @@ impl World {
             refused: String::new(),
             steps: 0,
             passed: 0,
+            probes: 0,
+            passed_before: 0,
+            passed_last: None,
+            fewest: u64::MAX,
         };
         (0..world.members.len()).for_each(|place| world.start_member(place));
         (0..world.doors.len()).for_each(|place| world.start_door(place));
@@ -164,10 +184,10 @@ impl World {
     /// One throw of the dice.
     fn step(&mut self) {
         self.steps += 1;
-        let micros = if self.dice.one_in(150) { self.dice.below(3_000_000) } else { self.dice.below(4_000) };
+        let micros = if self.dice.one_in(300) { self.dice.below(3_000_000) } else { self.dice.below(3_000) };
         self.clock.pass(Duration::from_micros(micros));
         let door = self.dice.index(self.doors.len());
-        match self.dice.weighted(&[14, 46, 16, 8, 10, 16, 14, 14, 2, 4]) {
+        match self.dice.weighted(&[24, 60, 22, 12, 16, 40, 28, 28, 2, 4]) {
             0 => self.new_call(door),
             1 => self.go_on(door),
             2 => self.flush(door),
@@ -191,7 +211,25 @@ impl World {
             self.time_out(place);
         }
         if self.steps.is_multiple_of(REST) && self.oracle.violations.is_empty() {
+            self.progressed();
             self.rest();
+            self.passed_before = self.passed;
+        }
+    }
+
+    /// Whatever goes wrong, calls keep passing: a world that starves proves nothing. Every gateway may be away between two rests.
+    fn progressed(&mut self) {
+        let passed = self.passed - self.passed_before;
+        let Some(last) = self.passed_last.replace(passed) else { return };
+        self.fewest = self.fewest.min(last + passed);
+        if last + passed < KEEP_PASSING {
+            let detail = format!(
+                "{} calls passed in {} steps; the last that did not: {}",
+                last + passed,
+                2 * REST,
+                self.refused
+            );
+            self.oracle.broken(Obligation::CallsKeepPassing, detail);
         }
     }
 
@@ -217,6 +255,8 @@ impl World {
                 }
             }
         }
+        // What a gateway has said is known before metering hears it.
+        (0..self.doors.len()).for_each(|place| self.read(place));
         if let Some(member) = &mut self.members[place]
             && let Err(error) = member.desk.turn()
         {

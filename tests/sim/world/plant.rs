@@ -45,12 +45,14 @@ pub(crate) enum Plant {
     ExtensionForgotten,
     ZombieLakeWriter,
     TailEvictedUnderQuery,
+    LakeWriterSkips,
+    LakeWriterRepeats,
     ClaimWithoutEffect,
     TagsUncounted,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -84,6 +86,8 @@ impl Plant {
         Self::ExtensionForgotten,
         Self::ZombieLakeWriter,
         Self::TailEvictedUnderQuery,
+        Self::LakeWriterSkips,
+        Self::LakeWriterRepeats,
         Self::ClaimWithoutEffect,
         Self::TagsUncounted,
     ];
@@ -126,6 +130,8 @@ impl Plant {
             Self::ExtensionForgotten => "a crash leaves a stream open, and only what it held at first stays held",
             Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
+            Self::LakeWriterSkips => "a lake writer that starts again begins where its furthest table is",
+            Self::LakeWriterRepeats => "a lake writer that died after a commit, before it heard of it, makes it again",
             Self::ClaimWithoutEffect => "the claim of an external event is committed without its effect",
             Self::TagsUncounted => "each gateway counts for itself how many counters client tags have made",
         }

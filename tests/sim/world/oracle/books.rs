@@ -8,7 +8,7 @@ use schemas::{
     event::Outcome,
     id::{InstanceId, Lane, LimitId, ProducerId, Seq},
     ledger::{AlarmKind, Charged, Entry, Fact, Rated},
-    limit::Unit,
+    limit::{Mode, Unit},
     time::Time,
     tokens::Completeness,
     wire,
@@ -51,13 +51,21 @@ impl Oracle {
             Fact::Corrected(corrected) => self.corrected(&corrected),
             Fact::Adjusted(adjusted) => self.adjusted(Lane(u16::try_from(place.0).unwrap_or(u16::MAX)), &adjusted),
             Fact::Alarm(alarm) => {
-                let known = alarm.kind == AlarmKind::Forked && !self.forked.is_empty();
+                let lane = Lane(u16::try_from(place.0).unwrap_or(u16::MAX));
+                let known = alarm.kind == AlarmKind::Forked && self.may_be_torn(alarm.producer, lane);
                 if !known {
                     self.broken(Obligation::TheLogIsSane, format!("an alarm without a cause: {alarm:?}"));
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether a journal that this producer wrote in, or whose last writer it succeeds, was restored behind what the lane has.
+    fn may_be_torn(&self, producer: ProducerId, lane: Lane) -> bool {
+        let before = self.before.get(&producer).copied();
+        let torn = [Some(producer), before].into_iter().flatten().any(|producer| self.torn.contains(&producer));
+        torn && self.forked.keys().any(|(producer, forked)| *forked == lane && self.torn.contains(producer))
     }
 
     fn charged(&mut self, charged: &Charged) {
@@ -71,7 +79,10 @@ impl Oracle {
         if self.told_row(charged) {
             return;
         }
-        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && !self.forked.is_empty();
+        // Who opens a restored journal finds attempts open that ended since, and says so of those alone and without a charge.
+        let owner = self.attempts.get(&key).map(|seen| seen.producer).or_else(|| self.over.get(&key).copied());
+        let torn = owner.is_some_and(|owner| self.torn.contains(&owner));
+        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && torn;
         let Some(seen) = self.attempts.get_mut(&key) else {
             if again {
                 return;
@@ -130,7 +141,9 @@ impl Oracle {
             // Where only the lane of its row has heard more than its successor, its home believes what the stream had reported.
             spent.overtaken += if again { hold.amount - used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
-            spent.unknown += if whole || counted { 0 } else { (hold.amount - used).max(0) };
+            // Of a limit that is not leased a refused successor leaves nothing held either.
+            let nowhere = refused && self.rules[place].limit.mode != Mode::Hard;
+            spent.unknown += if whole || counted || nowhere { 0 } else { (hold.amount - used).max(0) };
         }
     }
 
@@ -190,37 +203,9 @@ impl Oracle {
                 broken.push((Obligation::TheUnknownStaysHeld, detail));
             }
         }
-        let hard =
-            self.rules.iter().find(|rule| rule.id == new.limit).filter(|rule| rule.limit.mode == super::Mode::Hard);
-        if let Some(rule) = hard.filter(|_| grew) {
-            // Who is gone enters no window any more; of those that he was in he has what he used and what nobody knows.
-            let lease = |holder: &Holder| holder.granted - holder.returned;
-            let live = new.holders.iter().filter(|holder| !holder.closed());
-            let leases: i128 = live.map(lease).sum();
-            let newest = new.windows.iter().max_by_key(|window| window.start);
-            let taken: i128 = newest.map_or(leases, |window| {
-                let used = |holder: &Holder| {
-                    holder.used.iter().find(|(start, _)| *start == window.start).map(|(_, used)| *used)
-                };
-                // What was used beyond a lease after the grant, in the same transaction, was not known when it was made.
-                let known = |holder: &Holder| before(holder.producer).and_then(used).unwrap_or(0);
-                let taken = |holder: &Holder| match (holder.closed(), used(holder)) {
-                    (false, _) => lease(holder).max(known(holder)),
-                    (true, Some(used)) => lease(holder).min(used + holder.provisioned).max(known(holder)),
-                    (true, None) => 0,
-                };
-                // What was added after the grant, in the same transaction, was not known either.
-                let old = old.iter().flat_map(|old| &old.windows).find(|old| old.start == window.start);
-                let adjusted = window.adjusted.min(old.map_or(0, |old| old.adjusted));
-                adjusted + new.holders.iter().map(taken).sum::<i128>()
-            });
-            let amount = old.as_ref().map_or(new.amount, |old| old.amount.max(new.amount));
-            // A lease that stands is a share of windows to come, which nothing was given back in.
-            let most = if stands(rule.limit.window) { leases.max(taken) } else { taken };
-            if most > amount || !rule.amounts.contains(&new.amount) {
-                let detail = format!("{taken} of {} is taken after a grant, of {}", rule.limit.name, new.amount);
-                broken.push((Obligation::NoGrantBeyondTheAmount, detail));
-            }
+        self.allows(old.as_ref(), &new);
+        if grew {
+            broken.extend(self.l1(old.as_ref(), &new));
         }
         broken.into_iter().for_each(|(obligation, detail)| self.broken(obligation, detail));
         self.overdraws(old.as_ref(), &new);
@@ -229,6 +214,73 @@ impl Oracle {
         if old.is_none() {
             self.counted(limit, start);
         }
+    }
+
+    /// What may be billed of each window that metering shows.
+    fn allows(&mut self, old: Option<&Instance>, new: &Instance) {
+        // What was leased before an amount was lowered may be spent in every window to come, until it is called back.
+        let leased = old.map_or(0, leased);
+        for window in &new.windows {
+            let first = leased.max(new.amount);
+            let most = self.allowed.entry((new.id, window.start)).or_insert(first);
+            *most = new.amount.max(*most);
+        }
+    }
+
+    /// L-1 after a grant, in every window in which anybody may spend.
+    ///
+    /// Who is gone enters no window any more; of those that he was in he has what he used and what nobody knows. Who has been in a
+    /// window goes back to none before it; there he has what he used and what he still holds.
+    fn l1(&self, old: Option<&Instance>, new: &Instance) -> Vec<(Obligation, String)> {
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == new.limit && rule.limit.mode == Mode::Hard) else {
+            return Vec::new();
+        };
+        let granted = |of: &Holder| {
+            let before = old.and_then(|old| old.holders.iter().find(|old| old.producer == of.producer));
+            of.granted - before.map_or(0, |before| before.granted)
+        };
+        let askers = new.holders.iter().filter(|holder| granted(holder) > 0);
+        let asker = askers.filter_map(|holder| self.entered_by(holder.producer, new.id)).min();
+        let mut broken = Vec::new();
+        let amount = old.map_or(new.amount, |old| old.amount.max(new.amount));
+        if !rule.amounts.contains(&new.amount) {
+            broken.push((Obligation::NoGrantBeyondTheAmount, format!("{} was never {}", rule.limit.name, new.amount)));
+        }
+        for window in &new.windows {
+            let taken = |holder: &Holder| {
+                let used = holder.used.iter().find(|(start, _)| *start == window.start).map(|(_, used)| *used);
+                let busy = self.mine.get(&(holder.producer, new.id)).and_then(|mine| mine.busy.get(&window.start));
+                let is_past = self.entered_by(holder.producer, new.id).is_some_and(|entered| entered > window.start);
+                match (holder.closed(), used) {
+                    (_, used) if is_past => used.unwrap_or(0).max(busy.copied().unwrap_or(0)),
+                    (true, Some(used)) => (holder.granted - holder.returned).min(used + holder.provisioned).max(used),
+                    (true, None) => 0,
+                    (false, used) => (holder.granted - holder.returned).max(used.unwrap_or(0)),
+                }
+            };
+            let taken = window.adjusted + new.holders.iter().map(taken).sum::<i128>();
+            // Nothing was granted for windows before that of whoever asked, and one may have been lowered since.
+            let is_before = asker.is_some_and(|asker| window.start < asker);
+            let known = self.allowed.get(&(new.id, window.start)).filter(|_| is_before);
+            let most = known.copied().unwrap_or(amount).max(amount);
+            if taken > most {
+                let (name, from) = (&rule.limit.name, window.start);
+                let detail = format!("{taken} of {name} is taken from {from} after a grant, of {most}");
+                broken.push((Obligation::NoGrantBeyondTheAmount, detail));
+            }
+        }
+        // A lease that stands is a share of windows to come, in which nothing was used.
+        if (stands(rule.limit.window) || new.windows.is_empty()) && leased(new) > amount {
+            let detail = format!("{} of {} is leased after a grant, of {amount}", leased(new), rule.limit.name);
+            broken.push((Obligation::NoGrantBeyondTheAmount, detail));
+        }
+        broken
+    }
+
+    /// The last window that a producer has been in, or asked for a lease for.
+    fn entered_by(&self, producer: ProducerId, id: InstanceId) -> Option<Time> {
+        let busy = self.mine.get(&(producer, id)).and_then(|mine| mine.busy.keys().next_back());
+        busy.copied().max(self.asked.get(&(producer, id)).copied())
     }
 
     /// A counter was made: are there as many as there may be of the limit in its window, beside the one that all others share?
@@ -246,6 +298,12 @@ impl Oracle {
             self.broken(Obligation::NoMoreAreCounted, detail);
         }
     }
+}
+
+/// What those who live have leased.
+pub(super) fn leased(instance: &Instance) -> i128 {
+    let live = instance.holders.iter().filter(|holder| !holder.closed());
+    live.map(|holder| holder.granted - holder.returned).sum()
 }
 
 pub(super) const fn cost(rated: &Rated) -> i128 {
