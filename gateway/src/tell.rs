@@ -14,7 +14,8 @@ use schemas::{
     event::{Event, Learned},
     id::CallId,
     json::{Tree, Value},
-    time::now,
+    policy::Policy,
+    time::{Time, now},
 };
 use serde_json::json;
 
@@ -64,7 +65,7 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
     let (head, body) = request.into_parts();
     let view = worker.view()?;
     let caller = authenticate(&head.headers, head.uri.query(), &view.keys)?;
-    let mode = mode(&head.headers)?;
+    mode(&head.headers)?;
     let too_large = || Fault::new(ErrorCode::BodyTooLarge, format!("events have at most {BYTES_MAX} bytes a request"));
     if body.size_hint().lower() > BYTES_MAX as u64 {
         return Err(too_large());
@@ -73,7 +74,7 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
     if bytes.len() > BYTES_MAX {
         return Err(too_large());
     }
-    let events = events(&view, &mode, &head.headers, &bytes)?;
+    let events = events(&view.policy, &head.headers, &bytes, now())?;
     let learned = learn(worker, &view, &caller, events)?;
     let answer: Vec<serde_json::Value> = learned.iter().map(receipt).collect();
     let mut last = None;
@@ -108,11 +109,12 @@ fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
     }
 }
 
-fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<External>, Fault> {
+/// The events of a request at a time.
+pub(crate) fn events(policy: &Policy, headers: &HeaderMap, bytes: &[u8], now: Time) -> Result<Vec<External>, Fault> {
+    let mode = mode(headers)?;
     let tree = Tree::read(bytes)
         .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))?;
-    let now = now();
-    let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(&view.policy, now));
+    let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(policy, now));
     let at = |place: usize, (code, what): Wrong| Fault::new(code, format!("event {place}: {what}"));
     match mode {
         Mode::Binary => read(binary(headers, tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
