@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metering::run::Desk;
-use schemas::{id::Lane, limit::Limit, price::Book};
+use schemas::{id::Lane, limit::Limit, price::Book, wire};
 
 use self::{
     clock::Clock,
@@ -69,6 +69,8 @@ pub(crate) struct World {
     next_member: u32,
     /// Why the last call that did not pass did not.
     refused: String,
+    /// All that has happened, as a number.
+    trace: u64,
     /// Steps made.
     pub(crate) steps: u64,
     /// Calls that passed.
@@ -95,16 +97,19 @@ pub(crate) struct Failure {
     /// After so many steps, and, if they were all, the rest that closes a world.
     pub(crate) steps: u64,
     pub(crate) plant: Option<Plant>,
+    /// All that had happened by then.
+    pub(crate) trace: u64,
     pub(crate) violation: Violation,
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { seed, steps, plant, violation } = self;
+        let Self { seed, steps, plant, trace, violation } = self;
         let plant = plant.map(|plant| format!(" --plant {plant:?}")).unwrap_or_default();
         write!(
             f,
-            "seed {seed}, {steps} steps: {violation}\nreplay: cargo run -p tollgate --example sim -- --seed {seed} --steps {steps}{plant}"
+            "seed {seed}, {steps} steps: {violation}\n\
+             replay: cargo run -p tollgate --example sim -- --seed {seed} --steps {steps}{plant} --trace {trace:016x}"
         )
     }
 }
@@ -115,7 +120,7 @@ pub(crate) fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Result<World, 
     let mut world = World::new(seed, plant);
     let failed = |world: &mut World| {
         let violation = world.oracle.violations.drain(..).next()?;
-        Some(Box::new(Failure { seed, steps: world.steps, plant, violation }))
+        Some(Box::new(Failure { seed, steps: world.steps, plant, trace: world.trace, violation }))
     };
     let mut failure = None;
     while world.steps < steps && failure.is_none() {
@@ -163,6 +168,7 @@ impl World {
             plant,
             next_member: 0,
             refused: String::new(),
+            trace: 0,
             steps: 0,
             passed: 0,
             probes: 0,
@@ -176,9 +182,26 @@ impl World {
         world
     }
 
-    /// Where everything stands, as a number: equal runs have equal ones.
-    pub(crate) fn trace(&self) -> u64 {
-        self.dice.clone().throw() ^ self.road.lock().trace()
+    /// All that has happened, as a number: runs that have equal ones are the same in every step and every committed byte.
+    pub(crate) const fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    fn traced(&mut self, what: u64) {
+        self.trace = (self.trace.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    /// Where everything stands after a step becomes part of the trace.
+    fn trace_step(&mut self) {
+        let now = self.clock.now().as_micros() as u64;
+        let chance = [self.dice.clone().throw(), self.outside.clone().throw(), now, self.passed];
+        let doors = self.doors.iter().flat_map(|door| {
+            let platter = door.platter.lock().unwrap();
+            let calls = door.process.as_ref().map_or(u64::MAX, |process| process.calls.len() as u64);
+            [platter.first(), platter.synced(), platter.end(), calls]
+        });
+        let all: Vec<u64> = chance.into_iter().chain(doors).collect();
+        all.into_iter().for_each(|what| self.traced(what));
     }
 
     /// One throw of the dice.
@@ -210,6 +233,7 @@ impl World {
             self.report(place);
             self.time_out(place);
         }
+        self.trace_step();
         if self.steps.is_multiple_of(REST) && self.oracle.violations.is_empty() {
             self.progressed();
             self.rest();
@@ -269,6 +293,11 @@ impl World {
     fn look(&mut self) {
         let committed = std::mem::take(&mut self.road.lock().committed);
         for committed in &committed {
+            let states =
+                committed.decisions.iter().map(|(key, state)| wire::hash(key) ^ state.as_deref().map_or(1, wire::hash));
+            let bodies = committed.ledger.iter().map(|body| wire::hash(body));
+            let all: Vec<u64> = states.chain(bodies).collect();
+            all.into_iter().for_each(|what| self.traced(what));
             self.oracle.committed(committed);
             self.recent.extend(committed.ledger.iter().map(|body| (committed.lane, body.clone())));
         }

@@ -53,8 +53,7 @@ impl World {
 
     fn power_failure(&mut self, place: usize) {
         self.kill(place);
-        let torn = 1 + self.dice.below(12);
-        let lost = self.doors[place].platter.lock().unwrap().tear(torn);
+        let lost = self.doors[place].platter.lock().unwrap().tear(&mut self.dice);
         self.oracle.lost(&bodies(&lost));
     }
 

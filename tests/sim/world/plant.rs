@@ -96,13 +96,17 @@ impl Plant {
     pub(crate) const fn schedule(self) -> &'static str {
         match self {
             Self::HoldReleasedTwice => "a hold is released twice",
-            Self::ReturnBeforeSettlement => "a return reaches metering before the settlements that used the lease",
+            Self::ReturnBeforeSettlement => {
+                "a return reaches metering before the settlements that used the lease, and returns that as well"
+            }
             Self::SettlementClipped => {
                 "a provider bills a hundred times the bound, and the settlement is clipped to the hold"
             }
             Self::UnknownReleased => "an attempt whose usage is not known frees its hold",
             Self::CrashSettlesZero => "a crash loop, with usage that nobody knows settled as zero",
-            Self::TwoTimeZoneDatabases => "a gateway computes windows by another time zone database",
+            Self::TwoTimeZoneDatabases => {
+                "gateways compute windows by a calendar of their own, which is not metering's"
+            }
             Self::ClockBackAcrossWindows => "a clock goes back across the end of a window, and the gateway with it",
             Self::RestoredJournalAccepted => "a journal is restored from a copy, and its successor believed",
             Self::SilentLeaseFreed => "the lease of a partitioned live gateway is freed because it is silent",
@@ -117,12 +121,16 @@ impl Plant {
             Self::PriceChangedBetweenHoldAndCharge => "a price changes between the hold and the settlement",
             Self::LanesDiffer => "a gateway counts another number of lanes",
             Self::ShippedBeforeFsync => "events leave the machine before the fsync, and the power fails",
-            Self::ProducerReused => "a journal is opened again under the same producer",
-            Self::GrantCompactedUnread => "a grant is compacted away before its reader saw it",
-            Self::RestoreToLastStable => "state is restored only to the last stable offset",
-            Self::ReExecutedDecision => "a new owner re-executes decisions instead of reading them",
-            Self::ClaimedBeforeCommit => "a sequence is claimed before the commit",
-            Self::StoreCommitLost => "outputs are fsynced and the commit of the store is lost",
+            Self::ProducerReused => "a journal is opened again under the same producer, whose sequences begin again",
+            Self::GrantCompactedUnread => "the last word about a counter is compacted away before its readers saw it",
+            Self::RestoreToLastStable => {
+                "a new owner restores a state from before the last commit, with its place in the input"
+            }
+            Self::ReExecutedDecision => {
+                "a new owner goes on from the newest place in the input with counters of before the last commit"
+            }
+            Self::ClaimedBeforeCommit => "watermarks are committed, and what was made of the events is not",
+            Self::StoreCommitLost => "the ledger is written, and the commit of the store that it belongs to is lost",
             Self::ZombieMember => "a metering member that lost a lane goes on, and is not fenced",
             Self::ConcurrentHoldLost => "a client cancels and its call counts as open for ever",
             Self::ConcurrentUnheard => "a gateway goes on with what is open at a time after metering has given it up",

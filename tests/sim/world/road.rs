@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use journal::{Change, Error, Follower, Header, Member, Outputs, Polled, Reader, Record};
 use schemas::{
+    decision::Key,
     event::Event,
     id::{Lane, Offset, ProducerId, Seq},
     wire,
@@ -174,12 +175,6 @@ impl Cluster {
         theirs.map(|record| record.header.seq.0).max().unwrap_or(0)
     }
 
-    /// What was committed, as a number.
-    pub(crate) fn trace(&self) -> u64 {
-        let states = (0..self.lanes.len()).flat_map(|lane| self.states(lane));
-        states.fold(0, |sum, (_, state)| sum.rotate_left(5) ^ wire::hash(&state))
-    }
-
     /// Whether metering has read everything.
     pub(crate) fn is_read(&self) -> bool {
         self.lanes.iter().all(|log| log.input >= log.usage_first + log.usage.len() as u64)
@@ -189,8 +184,10 @@ impl Cluster {
     pub(crate) fn compact(&mut self, unread: bool) {
         for log in &mut self.lanes {
             if unread {
-                // The last word under a key goes as well, whoever has not read it yet.
-                log.decisions.clear();
+                // The last word about a counter goes as well, whoever has not read it yet.
+                let counter = |key: &Bytes| matches!(wire::decode_key(key), Ok(Key::Instance(_)));
+                let last = log.decisions.iter().rev().find(|(_, (key, _))| counter(key)).map(|(offset, _)| *offset);
+                last.into_iter().for_each(|last| drop(log.decisions.remove(&last)));
             }
             let latest = &mut log.latest;
             log.decisions.retain(|offset, (key, state)| {
@@ -219,15 +216,15 @@ impl Cluster {
 
     fn restore(&mut self, lane: Lane) -> Vec<(Bytes, Bytes)> {
         let mut states = self.states(usize::from(lane.0));
-        // Where decisions are made again, the place in the input is the newest and the rest is not.
-        let skip = match self.plant {
-            Some(Plant::RestoreToLastStable) => 0,
-            Some(Plant::ReExecutedDecision) => 1,
+        let undo = &self.lanes[usize::from(lane.0)].undo;
+        let undone: Vec<&(Bytes, Option<Bytes>)> = match self.plant {
+            Some(Plant::RestoreToLastStable) => undo.iter().collect(),
+            // The place in the input is the newest, and the counters are not.
+            Some(Plant::ReExecutedDecision) => undo.iter().filter(|(key, _)| !is_lane(key)).collect(),
             _ => return states,
         };
-        let undo = &self.lanes[usize::from(lane.0)].undo;
-        states.retain(|(key, _)| undo.iter().skip(skip).all(|(undone, _)| undone != key));
-        states.extend(undo.iter().skip(skip).filter_map(|(key, state)| Some((key.clone(), state.clone()?))));
+        states.retain(|(key, _)| undone.iter().all(|(undone, _)| undone != key));
+        states.extend(undone.into_iter().filter_map(|(key, state)| Some((key.clone(), state.clone()?))));
         states
     }
 
@@ -237,7 +234,7 @@ impl Cluster {
             // The lane's own state, with its watermarks, but nothing of what was made of the events.
             Half::Claim => {
                 outputs.ledger.clear();
-                outputs.decisions.truncate(1);
+                outputs.decisions.retain(|(key, _)| is_lane(key));
             }
             Half::Outputs => {
                 outputs.decisions.clear();
@@ -257,6 +254,11 @@ impl Cluster {
         }
         self.committed.push(Committed { lane, ledger: outputs.ledger, decisions: outputs.decisions });
     }
+}
+
+/// Whether something is a lane's own state: its place in the input and its watermarks.
+fn is_lane(key: &Bytes) -> bool {
+    matches!(wire::decode_key(key), Ok(Key::Lane(_)))
 }
 
 /// What of a transaction becomes true; more than nothing and less than the whole only where a fault is planted.

@@ -204,11 +204,11 @@ impl Oracle {
             }
         }
         self.allows(old.as_ref(), &new);
+        self.overdraws(old.as_ref(), &new);
         if grew {
             broken.extend(self.l1(old.as_ref(), &new));
         }
         broken.into_iter().for_each(|(obligation, detail)| self.broken(obligation, detail));
-        self.overdraws(old.as_ref(), &new);
         let (limit, start) = (new.limit, new.windows.first().map(|window| window.start));
         self.books.instances.insert(id, (lane, new));
         if old.is_none() {
@@ -259,10 +259,12 @@ impl Oracle {
                 }
             };
             let taken = window.adjusted + new.holders.iter().map(taken).sum::<i128>();
-            // Nothing was granted for windows before that of whoever asked, and one may have been lowered since.
-            let is_before = asker.is_some_and(|asker| window.start < asker);
-            let known = self.allowed.get(&(new.id, window.start)).filter(|_| is_before);
-            let most = known.copied().unwrap_or(amount).max(amount);
+            // Nothing was granted for windows before that of whoever asked: there an amount may have been lowered since, and what
+            // passed elsewhere been added to what is leased.
+            let (place, is_before) = ((new.id, window.start), asker.is_some_and(|asker| window.start < asker));
+            let known =
+                [&self.allowed, &self.told.overdrawn].map(|known| known.get(&place).copied().filter(|_| is_before));
+            let most = known.into_iter().flatten().fold(amount, i128::max);
             if taken > most {
                 let (name, from) = (&rule.limit.name, window.start);
                 let detail = format!("{taken} of {name} is taken from {from} after a grant, of {most}");
