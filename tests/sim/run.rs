@@ -35,7 +35,7 @@ fn main() {
             let (steps, passed, trace) = (world.steps, world.passed, world.trace());
             let (probes, fewest) = (world.probes, world.fewest);
             println!(
-                "seed {seed}: {steps} steps, {passed} attempts passed, {fewest} at least between two rests, the last unit {probes} \
+                "seed {seed}: {steps} steps, {passed} attempts passed, {fewest} at least in any three stretches between rests, the last unit {probes} \
                  times; every obligation held, trace {trace:016x}"
             );
         }

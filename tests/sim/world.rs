@@ -40,7 +40,8 @@ const LANES: u16 = 3;
 /// How many steps there are between rests.
 const REST: u64 = 1_500;
 
-/// How many calls pass between a rest and the next but one at least; mostly it is ten times as many.
+/// How many calls pass in so many stretches between rests at least; mostly it is twenty times as many.
+const STRETCHES: usize = 3;
 const KEEP_PASSING: u64 = 6;
 
 /// A world.
@@ -79,8 +80,8 @@ pub(crate) struct World {
     pub(crate) probes: u64,
     /// Calls that had passed when the last rest ended, and those of the steps before it.
     passed_before: u64,
-    passed_last: Option<u64>,
-    /// The fewest calls that passed between a rest and the next but one.
+    passed_last: Vec<u64>,
+    /// The fewest calls that passed between so many rests.
     pub(crate) fewest: u64,
 }
 
@@ -173,7 +174,7 @@ impl World {
             passed: 0,
             probes: 0,
             passed_before: 0,
-            passed_last: None,
+            passed_last: Vec::new(),
             fewest: u64::MAX,
         };
         (0..world.members.len()).for_each(|place| world.start_member(place));
@@ -241,18 +242,18 @@ impl World {
         }
     }
 
-    /// Whatever goes wrong, calls keep passing: a world that starves proves nothing. Every gateway may be away between two rests.
+    /// Whatever goes wrong, calls keep passing: a world that starves proves nothing. Every gateway may be away for a while.
     fn progressed(&mut self) {
-        let passed = self.passed - self.passed_before;
-        let Some(last) = self.passed_last.replace(passed) else { return };
-        self.fewest = self.fewest.min(last + passed);
-        if last + passed < KEEP_PASSING {
-            let detail = format!(
-                "{} calls passed in {} steps; the last that did not: {}",
-                last + passed,
-                2 * REST,
-                self.refused
-            );
+        self.passed_last.push(self.passed - self.passed_before);
+        if self.passed_last.len() < STRETCHES {
+            return;
+        }
+        let passed: u64 = self.passed_last.iter().sum();
+        self.passed_last.remove(0);
+        self.fewest = self.fewest.min(passed);
+        if passed < KEEP_PASSING {
+            let steps = STRETCHES as u64 * REST;
+            let detail = format!("{passed} calls passed in {steps} steps; the last that did not: {}", self.refused);
             self.oracle.broken(Obligation::CallsKeepPassing, detail);
         }
     }
