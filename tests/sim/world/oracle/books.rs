@@ -252,7 +252,11 @@ impl Oracle {
                 let busy = self.mine.get(&(holder.producer, new.id)).and_then(|mine| mine.busy.get(&window.start));
                 let is_past = self.entered_by(holder.producer, new.id).is_some_and(|entered| entered > window.start);
                 match (holder.closed(), used) {
-                    (_, used) if is_past => used.unwrap_or(0).max(busy.copied().unwrap_or(0)),
+                    // A bill beyond its lease counts once it was heard of.
+                    (_, used) if is_past => {
+                        let lease = holder.granted - holder.returned;
+                        used.unwrap_or(0).max(busy.copied().unwrap_or(0).min(lease))
+                    }
                     (true, Some(used)) => (holder.granted - holder.returned).min(used + holder.provisioned).max(used),
                     (true, None) => 0,
                     (false, used) => (holder.granted - holder.returned).max(used.unwrap_or(0)),
