@@ -15,8 +15,9 @@ use schemas::{
     event::{Event, Learned},
     id::CallId,
     json::Value,
+    policy::Policy,
     standing::Key,
-    time::now,
+    time::{Time, now},
 };
 use serde_json::json;
 
@@ -54,7 +55,7 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
     let (head, body) = request.into_parts();
     let view = worker.view()?;
     let caller = authenticate(&head.headers, head.uri.query(), &view.keys)?;
-    let mode = mode(&head.headers)?;
+    mode(&head.headers)?;
     let too_large = || Fault::new(ErrorCode::BodyTooLarge, format!("events have at most {BYTES_MAX} bytes a request"));
     if body.size_hint().lower() > BYTES_MAX as u64 {
         return Err(too_large());
@@ -63,7 +64,7 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
     if bytes.len() > BYTES_MAX {
         return Err(too_large());
     }
-    let events = events(&view, &mode, &head.headers, &bytes)?;
+    let events = events(&view.policy, &head.headers, &bytes, now())?;
     let amended = events.iter().filter_map(External::amends).collect();
     let found = worker.shared.ledger.look_up(caller.lane, amended).await?;
     let told = learn(worker, &view, &caller, events, &found)?;
@@ -101,10 +102,11 @@ fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
     }
 }
 
-fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<External>, Fault> {
+/// The events of a request at a time.
+pub(crate) fn events(policy: &Policy, headers: &HeaderMap, bytes: &[u8], now: Time) -> Result<Vec<External>, Fault> {
+    let mode = mode(headers)?;
     let tree = json_of(bytes)?;
-    let now = now();
-    let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(&view.policy, now));
+    let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(policy, now));
     match mode {
         Mode::Binary => read(binary(headers, tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
         Mode::Structured => read(Envelope::of(tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),

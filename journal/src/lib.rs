@@ -61,6 +61,23 @@ pub struct Header {
     pub hash: u64,
 }
 
+#[cfg(any(feature = "kafka", feature = "fuzz"))]
+impl Header {
+    /// Who wrote a record that has these headers; nobody of ours if one is missing or has another length.
+    pub(crate) fn named<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Option<Self> {
+        let (mut producer, mut seq, mut hash) = (None, None, None);
+        for (name, value) in headers {
+            match name {
+                "producer" => producer = value?.try_into().ok().map(ProducerId::from_bytes),
+                "seq" => seq = value?.try_into().ok().map(|bytes| Seq(u64::from_be_bytes(bytes))),
+                "hash" => hash = value?.try_into().ok().map(u64::from_be_bytes),
+                _ => {}
+            }
+        }
+        Some(Self { producer: producer?, seq: seq?, hash: hash? })
+    }
+}
+
 /// One record of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -119,7 +119,7 @@ fn instance(name: &str) -> InstanceId {
 /// What becomes of an amendment that a key of acme's sends of an attempt that stands so.
 fn amend(text: &str, (key, corrects): (&str, bool), standing: Option<&Standing>) -> Result<Amended, Wrong> {
     let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
-    limits_of.lock().rule(&limits(), Duration::from_secs(60));
+    limits_of.lock().rule(limits(), Duration::from_secs(60));
     for limit in limits() {
         let (id, values, windows) = (instance(&limit.name), Vec::new(), vec![WindowState::new(NOW, Time::MAX)]);
         let (limit, amount, holders, recall) = (limit.id(), 1, Vec::new(), 0);

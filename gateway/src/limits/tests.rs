@@ -12,6 +12,8 @@ use schemas::{
 
 use super::*;
 
+mod schedules;
+
 const DAY: i64 = 86_400_000_000;
 
 /// A journal that may be full, and what it has.

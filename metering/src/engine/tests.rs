@@ -11,6 +11,8 @@ use schemas::{
 
 use super::*;
 
+mod schedules;
+
 const NOW: Time = Time::from_micros(1_795_000_000_000_000);
 
 /// An engine under policy, and what gateways say to it.
