@@ -37,6 +37,7 @@ mod ways;
 mod windows;
 
 use claims::Claims;
+use hold::ASK_AGAIN;
 pub use hold::Tried;
 
 /// What a value of client tags has of a limit of which there may only be so many counters.
@@ -358,7 +359,7 @@ impl Book {
         Some(place)
     }
 
-    /// A slot for an instance that this gateway meets for the first time; metering is told of it where no lease has to be asked for.
+    /// A slot for an instance that this gateway meets for the first time.
     fn open(
         &mut self,
         (rule, values): (&Rule, &[&str]),
@@ -369,22 +370,28 @@ impl Book {
     ) -> Place {
         let home = rule.limit.home(values, self.lanes);
         let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, (window, requests.at));
-        match self.views.get(&instance) {
-            Some(view) => slot.see(Arc::clone(view), self.me),
-            None if rule.limit.mode == Mode::Hard => {}
-            None => {
-                let want = slot.want(window.0, 0, false, (Duration::ZERO, requests.at));
-                let number = self.heard.get_mut(usize::from(home.0)).map_or(0, |heard| {
-                    heard.asked += 1;
-                    heard.asked
-                });
-                let wants = vec![Want { want: 0, ..want }];
-                requests.sent.push((home, LeaseRequested { at: ask.now, number, wants }));
-            }
+        if let Some(view) = self.views.get(&instance) {
+            slot.see(Arc::clone(view), self.me);
         }
         let place = self.slots.insert(slot);
         self.places.insert(instance, place);
+        self.make_known(place, window.0, ask.now, requests);
         place
+    }
+
+    /// Tells metering of a counter that no lease has to be asked for, until it is known there: what was told may have been lost, or have
+    /// come before metering had the window.
+    fn make_known(&mut self, place: Place, window: Time, now: Time, requests: &mut Requests) {
+        let unknown = |slot: &&mut Slot| slot.view.is_none() && slot.terms.mode != Mode::Hard;
+        let Some(slot) = self.slots.get_mut(place).filter(unknown) else { return };
+        let Some(heard) = self.heard.get_mut(usize::from(slot.home.0)) else { return };
+        if slot.asked.is_some_and(|(_, since)| requests.at.duration_since(since) < ASK_AGAIN) {
+            return;
+        }
+        heard.asked += 1;
+        slot.asked = Some((heard.asked, requests.at));
+        let wants = vec![Want { want: 0, ..slot.want(window, 0, false, (Duration::ZERO, requests.at)) }];
+        requests.sent.push((slot.home, LeaseRequested { at: now, number: heard.asked, wants }));
     }
 
     pub(crate) fn dirty_lanes(&self) -> BTreeSet<Lane> {

@@ -15,7 +15,7 @@ use super::{Book, Heard, Requests, Rule, list, slab::Place, ways};
 use crate::limits::{Ask, Extension, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot};
 
 /// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
-const ASK_AGAIN: Duration = Duration::from_millis(1_000);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1_000);
 
 /// How long a refused caller should wait where others hold what it needs.
 const RETRY_SOON: Duration = Duration::from_secs(1);
@@ -184,10 +184,11 @@ impl Book {
 
     fn hold(&mut self, needs: &[Need], observed: Vec<Refusal>, ask: (&str, Time), requests: &mut Requests) -> Permit {
         let mut permit = Permit { holds: Vec::with_capacity(needs.len()), observed, ..Permit::default() };
-        let mut ahead = Vec::new();
+        let (mut ahead, mut unknown) = (Vec::new(), false);
         for need in needs {
             let Some(slot) = self.slots.get_mut(need.place) else { continue };
             list(&mut self.listed, need.place, slot);
+            unknown |= slot.view.is_none();
             permit.holds.push(slot.take(need.window, need.amount, requests.at));
             let hard = slot.terms.mode == Mode::Hard;
             permit.hard |= hard;
@@ -205,6 +206,9 @@ impl Book {
             }
         }
         self.request(ask, &ahead, requests);
+        for need in needs.iter().filter(|_| unknown) {
+            self.make_known(need.place, need.window.0, ask.1, requests);
+        }
         permit
     }
 
