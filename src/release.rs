@@ -148,8 +148,9 @@ impl Standing {
         let open = self.runs.iter().filter(|(_, run)| !run.last.is_empty() && run.gateway != scribe::NAME);
         for (producer, run) in open {
             let silence = now.since(run.heard);
+            // One that has nothing is waited for all the same, in every `as_of`.
             let silent = match self.has_any(*producer) {
-                true if silence > budget && !on_disk => ", silent",
+                _ if silence > budget && !on_disk => ", silent",
                 true => "",
                 false => ", has nothing",
             };

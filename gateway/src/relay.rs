@@ -31,6 +31,10 @@ use crate::{
     witness::{Estimable, Witness},
 };
 
+mod broken;
+
+pub(crate) use broken::Broken;
+
 /// Keeps proxies between us and the client awake; clients ignore it.
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// A running attempt is reported after so much text, about 500 tokens, whatever the clock says.
@@ -39,19 +43,6 @@ const BYTES_BETWEEN_REPORTS: u64 = 2_000;
 const MOST_TRIED: usize = 4_096;
 /// How long an upstream that has said all may take to close its answer.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// An answer that broke off, or could not be recorded: the client's connection is cut, so that it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Broken {
-    #[error("the provider's answer broke off")]
-    Upstream,
-    #[error("a deadline passed")]
-    TimedOut,
-    #[error("the gateway is going down")]
-    Cut,
-    #[error("the end of the answer could not be recorded")]
-    Unrecorded,
-}
 
 /// How an answer is relayed.
 #[derive(Clone, Copy, Debug)]

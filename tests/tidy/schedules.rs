@@ -185,7 +185,7 @@ const SCHEDULES: &[Schedule] = &[
             "corrections_are_made_once_and_count_where_the_original_does",
             "a_limit_that_is_overdrawn_grants_nothing_more",
         ],
-        &["ClaimWithoutEffect"],
+        &["ClaimWithoutEffect", "ClearedTwice", "CorrectedUnclaimed"],
     ),
     (
         "what is open at a time",

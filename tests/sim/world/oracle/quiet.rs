@@ -71,7 +71,8 @@ impl Oracle {
                 let out = |holder: &schemas::decision::Holder| self.forked.contains_key(&(holder.producer, *lane));
                 let beyond = |holder: &schemas::decision::Holder| {
                     let lease = if out(holder) { (holder.granted - holder.returned).max(0) } else { 0 };
-                    (holder.held - lease).max(0)
+                    let unknown: i128 = holder.unknown.iter().map(|(_, unknown)| *unknown).sum();
+                    (holder.held + unknown - lease).max(0)
                 };
                 let open: i128 = instance.holders.iter().map(beyond).sum();
                 if open != 0 {
