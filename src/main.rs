@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod admin;
 mod backtest;
 mod check;
 mod demo;
+mod diff;
 mod failure;
 mod history;
 mod later;
@@ -21,6 +23,7 @@ mod replay;
 mod rerate;
 mod roles;
 mod scribe;
+mod serve;
 mod up;
 
 #[global_allocator]

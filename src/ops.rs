@@ -17,8 +17,9 @@ use axum::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, serve::serve};
 
 /// Says why a role cannot answer now; nothing when it can.
 pub(crate) type Check = Box<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -94,9 +95,7 @@ impl Ops {
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(async move || ready(&readiness.why_not())))
             .route("/metrics", get(async move || metrics.render()));
-        if let Err(error) = axum::serve(self.listener, router).await {
-            tracing::error!(%error, "the ops listener ended");
-        }
+        serve(self.listener, router, CancellationToken::new()).await;
     }
 }
 

@@ -30,7 +30,7 @@ use schemas::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{failure::Failure, load::Loaded, ops::Check, publish::publish, up::Role};
+use crate::{admin::Office, failure::Failure, load::Loaded, ops::Check, publish::publish, up::Role};
 
 /// How long a gateway that has shipped everything waits for metering's word.
 const CONFIRMING: Duration = Duration::from_secs(2);
@@ -56,6 +56,7 @@ pub(crate) struct Left {
 pub(crate) struct Roles {
     door: Option<Door>,
     metering: Option<Loop>,
+    office: Option<Office>,
     rooms: Option<Rooms>,
     drain: Duration,
     /// Closes when it is dropped, so it stays until the last role has stopped.
@@ -126,10 +127,18 @@ impl Roles {
         ended: &mpsc::UnboundedSender<Ended>,
     ) -> Result<Self, Failure> {
         let drain = loaded.config.server.drain;
-        let mut started =
-            Self { door: None, metering: None, rooms: None, drain, road: Arc::clone(&road), checks: Vec::new() };
+        let mut started = Self {
+            door: None,
+            metering: None,
+            office: None,
+            rooms: None,
+            drain,
+            road: Arc::clone(&road),
+            checks: Vec::new(),
+        };
         if roles.contains(&Role::Metering) {
             started.metering = Some(started_metering(&road, ended, &mut started.checks)?);
+            started.office = Office::open(&loaded.config, &road)?;
         }
         if roles.contains(&Role::Lake) || roles.contains(&Role::Query) {
             started.rooms = rooms(&loaded.config, &road, roles, ended, &mut started.checks)?;
@@ -141,8 +150,10 @@ impl Roles {
         Ok(started)
     }
 
-    /// Puts the policy of another configuration in force, where metering runs; says whether anything was new.
+    /// Puts the policy of another configuration in force, where metering runs, and its admins; says whether anything of the policy was
+    /// new.
     pub(crate) fn publish(&self, loaded: &Loaded) -> Result<Option<bool>, journal::Error> {
+        self.office.iter().for_each(|office| office.admins.replace(&loaded.config.admins));
         self.metering.as_ref().map(|_| publish_policy(&*self.road, loaded)).transpose()
     }
 
@@ -150,6 +161,9 @@ impl Roles {
     pub(crate) fn stop(self) -> Left {
         let mut left = Left { unshipped: None, cut: 0 };
         let deadline = Instant::now() + self.drain.max(Duration::from_secs(5));
+        if let Some(office) = self.office {
+            office.close();
+        }
         if let Some(door) = self.door {
             door.close.cancel();
             left.cut = door.gateway.join().unwrap_or(0);

@@ -227,5 +227,8 @@ fn greet(loaded: &Loaded, roles: &[Role]) {
             );
         }
     }
+    if let Some(admin) = listen.admin.filter(|_| roles.contains(&Role::Metering)) {
+        eprintln!("admin     http://{admin}");
+    }
     eprintln!("ops       http://{}/readyz", listen.ops);
 }

@@ -76,14 +76,7 @@ fn sliced(amount: i128) -> Limit {
 }
 
 fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
-    let key = ApiKey {
-        name: "ci".into(),
-        sha256: Digest::of("tg-acme"),
-        team: String::new(),
-        project: String::new(),
-        user: String::new(),
-        tags: Vec::new(),
-    };
+    let key = ApiKey { name: "ci".into(), sha256: Digest::of("tg-acme"), ..ApiKey::default() };
     Policy {
         tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
         limits,

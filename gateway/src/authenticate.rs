@@ -6,7 +6,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use schemas::{error_code::ErrorCode, map::Map, policy::Digest, subject::Subject};
+use schemas::{error_code::ErrorCode, map::Map, policy::Digest, subject::Subject, time::Time};
 
 use crate::{error::Fault, obey::Caller};
 
@@ -25,16 +25,18 @@ const KEY_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// Who calls: the key of a request looked up in `keys`, with the tags of the request that the key does not set.
+/// Who calls at an instant: the key of a request looked up in `keys`, with the tags of the request that the key does not set.
 pub(crate) fn authenticate(
     headers: &HeaderMap,
     query: Option<&str>,
     keys: &Map<[u8; 32], Caller>,
+    at: Time,
 ) -> Result<Caller, Fault> {
     let secret = credential(headers, query)?;
     let Some(caller) = keys.get(&Digest::of(&secret).0) else {
         return Err(Fault::new(ErrorCode::UnknownKey, "check the key that the client sends"));
     };
+    caller.is_good(at)?;
     let mut values = headers.get_all(TAGS).iter();
     let Some(first) = values.next() else { return Ok(caller.clone()) };
     let mut merged = Subject::clone(&caller.subject);
@@ -42,7 +44,7 @@ pub(crate) fn authenticate(
         add_tags(&mut merged, &caller.subject, value)?;
     }
     merged.tags.sort();
-    Ok(Caller { subject: Arc::new(merged), lane: caller.lane })
+    Ok(Caller { subject: Arc::new(merged), ..caller.clone() })
 }
 
 /// The one credential of a request.

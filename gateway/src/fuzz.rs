@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, Version};
 use schemas::{
-    error_code::ErrorCode, id::Lane, json::Tree, map::Map, policy::Digest, subject::Subject, tokens::Vector,
+    error_code::ErrorCode, id::Lane, json::Tree, map::Map, policy::Digest, subject::Subject, time::Time, tokens::Vector,
 };
 
 use crate::{
@@ -45,8 +45,8 @@ pub fn without_key(query: &str) -> Option<Cow<'_, str>> {
 /// Who calls, where `key` is the only key there is and `owner` has it.
 pub fn caller(headers: &HeaderMap, query: Option<&str>, key: &str, owner: &Subject) -> Result<Subject, ErrorCode> {
     let mut keys = Map::default();
-    keys.insert(Digest::of(key).0, Caller { subject: Arc::new(owner.clone()), lane: Lane(0) });
-    let caller = authenticate::authenticate(headers, query, &keys).map_err(|fault| fault.code)?;
+    keys.insert(Digest::of(key).0, Caller { subject: Arc::new(owner.clone()), lane: Lane(0), terms: None });
+    let caller = authenticate::authenticate(headers, query, &keys, Time::ZERO).map_err(|fault| fault.code)?;
     Ok(Subject::clone(&caller.subject))
 }
 

@@ -60,6 +60,7 @@ mod server;
 pub mod settlement;
 mod sweep;
 mod tell;
+pub mod terms;
 pub mod translate;
 mod upstream;
 mod way;

@@ -14,7 +14,7 @@ use schemas::{
     decision::{Claim, Key, LaneState, State},
     event::{Admitted, Event},
     id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset},
-    ledger::{Alarm, AlarmKind, Begun, Entry, Fact},
+    ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact},
     limit::{Limit, Schedule},
     policy::Policy,
     price::Book,
@@ -44,6 +44,8 @@ pub enum Input {
     Event(Origin, Result<Event, String>),
     /// A price book of the policy.
     Book(Arc<Book>),
+    /// What a record of the policy changed; before the policy that it makes.
+    Changed(Arc<Changed>),
     /// A change of policy and the record after it.
     Policy(Arc<Policy>, Offset),
     /// What the committed ledger of the lane says of limits that the policy before it has brought.
@@ -182,6 +184,7 @@ impl Engine {
             Input::Book(book) => {
                 self.books.insert(book.hash(), book);
             }
+            Input::Changed(changed) => self.changed_policy(&changed),
             Input::Policy(policy, next) => self.policy(&policy, next),
             Input::Past(fold) => self.past(fold),
             Input::Tick => self.tick(),

@@ -246,7 +246,7 @@ fn take(policy: &mut dyn Reader, policies: &PolicyLog, wait: Duration) -> Result
     let mut next = None;
     for record in policy.poll(wait)? {
         match wire::decode_policy(&record.body) {
-            Ok(known) => policies.apply(known),
+            Ok(known) => policies.apply(record.offset, known),
             Err(error) => {
                 tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; it is left out")
             }

@@ -8,8 +8,11 @@
 
 use std::path::PathBuf;
 
+mod admin;
+mod ask;
 mod base_url;
 mod clear;
+mod key;
 mod limit;
 mod model;
 mod preset;
@@ -25,6 +28,8 @@ mod unique;
 pub(crate) mod unit;
 mod yaml;
 
+pub use admin::{Admin, Role};
+pub use ask::{AskedKey, asked_change, asked_key, asked_limit, asked_rotation, asked_tenant};
 pub use base_url::{BaseUrl, is_loopback, is_private};
 pub use clear::{ClearKey, InTheClear, in_the_clear};
 pub use model::{ModelRoute, Target};
@@ -37,9 +42,11 @@ pub use store::{Fsync, Kafka, LakeUrl, Listen, Log};
 pub use tenant::is_tag_name;
 
 use self::{
+    key::Keys,
     model::Models,
     reader::{Fields, Reader},
     tenant::InClear,
+    unique::Unique,
     yaml::{Node, Value},
 };
 use crate::{
@@ -81,6 +88,8 @@ pub struct Config {
     pub access: Vec<Access>,
     /// The other proxies that may ask.
     pub proxies: Vec<Proxy>,
+    /// Who may change the policy while it is in force.
+    pub admins: Vec<Admin>,
 }
 
 const SECTIONS: &[&str] = &[
@@ -97,6 +106,7 @@ const SECTIONS: &[&str] = &[
     "cors",
     "access",
     "proxies",
+    "admins",
 ];
 
 impl Config {
@@ -142,7 +152,9 @@ impl Config {
         let root = yaml::parse(text, env, &mut reader.mistakes);
         let limits = root.and_then(|root| {
             let fields = reader.fields(&root, "a file of limits", &["limits"])?;
-            reader.need(&fields, "limits", |reader, node| Some(limit::read(reader, node, known)))
+            reader.need(&fields, "limits", |reader, node| {
+                Some(limit::read(reader, node, &mut Unique::new("limit"), known))
+            })
         });
         let Reader { mut mistakes, mut warnings } = reader;
         sort(file, [&mut mistakes, &mut warnings]);
@@ -203,9 +215,13 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let known = model::Known { providers: &known_providers, limits: &known_limits, log: &log };
     let Models { routes, book } =
         sections.get("models").map(|node| model::read(reader, node, known)).unwrap_or_default();
-    let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut in_clear)).unwrap_or_default();
     let known = limit::Known { tenants: &known_tenants, providers: &known_providers, models: &known_models };
-    let limits = sections.get("limits").map(|node| limit::read(reader, node, known)).unwrap_or_default();
+    let mut names = Unique::new("limit");
+    let mut limits =
+        sections.get("limits").map(|node| limit::read(reader, node, &mut names, known)).unwrap_or_default();
+    let mut keys = Keys::new(&mut names, known, &mut in_clear);
+    let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut keys)).unwrap_or_default();
+    limits.extend(keys.budgets);
     let metering = reader.or(&sections, "metering", MeteringConfig::default(), server::metering);
     let cors = reader.or(&sections, "cors", Cors::default(), server::cors);
     let access = sections
@@ -214,6 +230,11 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .unwrap_or_default();
     let proxies =
         sections.get("proxies").map(|node| tenant::proxies(reader, node, &tenants, &mut in_clear)).unwrap_or_default();
+    let admins = sections
+        .get("admins")
+        .map(|node| admin::admins(reader, node, &known_tenants, &mut in_clear))
+        .unwrap_or_default();
+    admin::served(reader, &sections, &listen);
     in_clear.warn(reader);
     outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
     Some(Config {
@@ -231,6 +252,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         cors,
         access,
         proxies,
+        admins,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A code is never given another meaning and never used again: it stands in refusals in the lake, in logs and in bug reports.
 //! TG1xxx configuration and commands, TG2xxx limits, TG3xxx requests and keys, TG4xxx providers, TG5xxx log and journal,
-//! TG6xxx query and lake.
+//! TG6xxx query and lake, TG7xxx changes of the policy.
 
 use std::fmt;
 
@@ -95,6 +95,9 @@ error_codes! {
     NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
     NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
     AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";
+    KeyDisabled = "TG3030", 401, "The key is disabled";
+    KeyExpired = "TG3031", 401, "The key has expired";
+    ModelNotAllowed = "TG3032", 403, "The key may not use the model";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";
@@ -124,6 +127,12 @@ error_codes! {
     LakeUnusable = "TG6008", 503, "The lake cannot be used as it is";
     HistoryGap = "TG6009", 503, "A part of the ledger is neither in the log nor in the lake";
     ArchiveDamaged = "TG6010", 503, "The archive of the ledger is damaged";
+
+    NotItsAdmin = "TG7001", 403, "The admin may not do that";
+    NoneOfThatName = "TG7002", 404, "There is none of that name";
+    OneOfThatName = "TG7003", 409, "There is one of that name already";
+    PolicyMoved = "TG7004", 412, "The policy has changed since";
+    BadChange = "TG7005", 400, "The change is not valid";
 }
 
 impl ErrorCode {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
-use schemas::{error_code::ErrorCode, id::CallId, json::Tree};
+use schemas::{error_code::ErrorCode, id::CallId, json::Tree, time::now};
 use serde_json::json;
 
 use super::{
@@ -79,7 +79,7 @@ async fn settle(worker: &Arc<Worker>, request: Request<Body>) -> Result<CallId, 
 async fn hear(worker: &Arc<Worker>, request: Request<Body>) -> Result<(Arc<PolicyView>, Asker, Bytes, Taken), Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let asker = Asker::of(&head.headers, head.uri.query(), &view)?;
+    let asker = Asker::of(&head.headers, head.uri.query(), &view, now())?;
     let (bytes, taken) = body::read(&worker.shared, &head.headers, body).await?;
     Ok((view, asker, bytes, taken))
 }

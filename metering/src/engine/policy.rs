@@ -4,9 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemas::{
     id::{InstanceId, LimitId, Offset},
-    ledger::{BookInForce, Fact, LimitsInForce},
+    ledger::{BookInForce, Changed, Fact, KeyInForce, KeysInForce, LimitsInForce},
     limit::{Limit, Match},
     policy::Policy,
+    subject::Subject,
     time::Time,
 };
 
@@ -31,11 +32,20 @@ impl Engine {
             // Every lane reads the policy; one of them tells the lake.
             if self.lane.0 == 0 {
                 self.write(Fact::Limits(LimitsInForce { policy: offset, limits: policy.limits.clone() }));
+                self.write(Fact::Keys(KeysInForce { policy: offset, keys: keys(policy) }));
                 self.write(Fact::Book(BookInForce { policy: offset, book: policy.book }));
             }
             self.change_amounts();
         }
         self.tick();
+    }
+
+    /// Writes down what a record changed, if that is not done already. The policy that comes next says how far the topic was read.
+    pub(super) fn changed_policy(&mut self, changed: &Changed) {
+        if self.lane.0 == 0 && changed.policy >= self.state.policy {
+            self.touched = true;
+            self.write(Fact::Changed(Box::new(changed.clone())));
+        }
     }
 
     /// Limits keep what was spent of them when their amount changes; a lowered one calls its leases back.
@@ -83,4 +93,24 @@ impl Engine {
     pub(super) fn may_be_home(&self, limit: &Limit) -> bool {
         limit.scope.iter().any(|(_, matcher)| *matcher == Match::Each) || self.fixed_here(limit)
     }
+}
+
+/// The keys of a policy, as the ledger tells of them.
+fn keys(policy: &Policy) -> Vec<KeyInForce> {
+    let keys = policy.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (&tenant.name, key)));
+    keys.map(|(tenant, key)| KeyInForce {
+        subject: Arc::new(Subject {
+            tenant: tenant.clone(),
+            team: key.team.clone(),
+            project: key.project.clone(),
+            user: key.user.clone(),
+            key: key.name.clone(),
+            tags: key.tags.clone(),
+        }),
+        expires: key.expires,
+        disabled: key.disabled,
+        models: key.models.clone(),
+        former_until: key.former.map(|former| former.until),
+    })
+    .collect()
 }

@@ -319,3 +319,26 @@ fn a_preset_says_what_is_known_of_a_provider() {
     assert!(!format!("{bedrock:?}").contains("very"));
     assert_eq!(azure.more.api_version.as_deref(), Some("2026-01-01"));
 }
+
+#[test]
+fn what_a_key_is_good_for_and_the_limits_that_it_brings() {
+    let config = good(
+        "{ providers: [ { name: s, dialect: sandbox } ], models: [ { name: \"m-*\", targets: [ { provider: s } ] } ],
+           tenants: [ { name: a, keys: [ { name: k, key: x, expires: 2026-12-31T23:00:00+01:00, models: [ m-1, \"m-*\" ], disabled: true,
+             budget: { unit: usd, amount: \"2.5\", window: day, zone: Europe/Berlin } },
+             { name: l, key: y, budget: [ { unit: tokens, amount: 5, window: minute, mode: soft }, { unit: concurrent, amount: 1 } ] } ] } ],
+           limits: [ { name: all, unit: requests, amount: 1, window: day, mode: hard } ] }",
+    );
+    let key = &config.tenants[0].keys[0];
+    assert_eq!(key.expires.unwrap().to_string(), "2026-12-31T22:00:00.000000Z");
+    assert_eq!((key.models.as_slice(), key.disabled), (&["m-1".to_owned(), "m-*".to_owned()][..], true));
+    let names: Vec<&str> = config.limits.iter().map(|limit| limit.name.as_str()).collect();
+    assert_eq!(names, ["all", "a/k/usd/day", "a/l/tokens/minute", "a/l/concurrent/total"]);
+    let [_, usd, tokens, _] = config.limits.as_slice() else { panic!("four limits") };
+    assert_eq!((usd.mode, usd.amount, usd.zone.as_str()), (Mode::Hard, 2_500_000_000_000, "Europe/Berlin"));
+    assert_eq!(usd.scope, [(Dimension::Tenant, Match::Is("a".into())), (Dimension::Key, Match::Is("k".into()))]);
+    assert_eq!((tokens.mode, tokens.window), (Mode::Soft, Window::Minute));
+    assert!(usd.is_budget_of("a", "k") && !usd.is_budget_of("a", "l") && !config.limits[0].is_budget_of("a", "k"));
+    let json = serde_json::to_string(key).unwrap();
+    assert_eq!(&serde_json::from_str::<crate::policy::ApiKey>(&json).unwrap(), key);
+}
