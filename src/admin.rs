@@ -12,12 +12,12 @@ use std::{
 
 use journal::Road;
 use schemas::{
-    config::{Admin, Config},
+    config::{Admin, Config, Listener},
     policy::Digest,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{failure::Failure, serve};
+use crate::{failure::Failure, serve, tls};
 
 mod desk;
 mod http;
@@ -61,6 +61,7 @@ impl Office {
     pub(crate) fn open(config: &Config, road: &Arc<dyn Road>) -> Result<Option<Self>, Failure> {
         let Some(address) = config.listen.admin else { return Ok(None) };
         let listener = listen(address).map_err(|error| Failure::listen(address, &error))?;
+        let tls = tls::of(config, Listener::Admin)?;
         let admins = Arc::new(Admins(RwLock::new(config.admins.clone())));
         let api = Api { desk: Arc::new(Desk::new(Arc::clone(road))), admins: Arc::clone(&admins) };
         let router = http::router(Arc::new(api));
@@ -70,7 +71,7 @@ impl Office {
         let run = move || {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => serve::serve(listener, router, ending).await,
+                    Ok(listener) => serve::serve(listener, router, tls, ending).await,
                     Err(error) => tracing::error!(%error, "the admin API cannot listen"),
                 }
             });

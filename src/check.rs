@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use schemas::config::{Config, Log};
+use schemas::{
+    config::{Config, Log},
+    time::now,
+};
 
 use crate::{
     diff,
@@ -30,6 +33,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> ExitCode {
     match load(&args.config) {
         Ok(loaded) => {
+            over(&loaded.config).iter().for_each(|key| eprintln!("warning: {}: key {key}", args.config.display()));
             println!("ok: {}", summary(&loaded));
             if !args.diff {
                 return ExitCode::SUCCESS;
@@ -59,6 +63,13 @@ fn summary(Loaded { config, book, .. }: &Loaded) -> String {
         count(book.rows().len(), "price"),
     ];
     format!("{}; log {log}; lake {lake}", parts.join(", "))
+}
+
+/// The keys whose time is over.
+fn over(config: &Config) -> Vec<String> {
+    let keys = config.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (tenant, key)));
+    let over = keys.filter_map(|(tenant, key)| Some((tenant, key, key.expires.filter(|expires| *expires <= now())?)));
+    over.map(|(tenant, key, expires)| format!("{}/{} has expired at {expires}", tenant.name, key.name)).collect()
 }
 
 fn count(many: usize, what: &str) -> String {

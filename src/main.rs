@@ -24,6 +24,7 @@ mod rerate;
 mod roles;
 mod scribe;
 mod serve;
+mod tls;
 mod up;
 
 #[global_allocator]

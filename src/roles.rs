@@ -24,13 +24,13 @@ use gateway::{
 use journal::{Disk, Gap, Journal, Road};
 use metering::Metering;
 use schemas::{
-    config::{Config, Log},
+    config::{Config, Listener, Log},
     error_code::ErrorCode,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{admin::Office, failure::Failure, load::Loaded, ops::Check, publish::publish, up::Role};
+use crate::{admin::Office, failure::Failure, load::Loaded, ops::Check, publish::publish, tls, up::Role};
 
 /// How long a gateway that has shipped everything waits for metering's word.
 const CONFIRMING: Duration = Duration::from_secs(2);
@@ -270,6 +270,7 @@ fn door(
     let gateway = Gateway::new(GatewayDeps {
         name: format!("{}:{}", host(), config.listen.gateway.port()),
         listen: config.listen.gateway,
+        tls: tls::of(config, Listener::Gateway)?,
         // Beside other roles the gateway leaves them half of the machine.
         workers: if alone { cores } else { cores.div_ceil(2) },
         server: config.server,
@@ -318,6 +319,7 @@ fn rooms(
         road: Arc::clone(road),
         lake_url: config.lake.to_string(),
         writes: roles.contains(&Role::Lake),
+        tls: if listener.is_some() { tls::of(config, Listener::Query)? } else { None },
         listener,
         config: query::config::ShelveConfig { keep: kept(&config.log), ..query::config::ShelveConfig::default() },
     });

@@ -6,12 +6,16 @@ use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use crate::tls::Current;
 
 /// Connections at once; more wait in the operating system's queue.
 const CONNECTIONS: usize = 256;
@@ -26,7 +30,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then lets requests end.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Current>, shutdown: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut open = JoinSet::new();
     loop {
@@ -37,9 +41,19 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
         };
         match accepted {
             Ok((stream, place)) => {
-                let (router, shutdown) = (router.clone(), shutdown.clone());
+                let (router, shutdown, tls) = (router.clone(), shutdown.clone(), tls.as_ref().map(|tls| tls()));
                 open.spawn(async move {
-                    connection(stream, router, shutdown).await;
+                    match tls {
+                        None => connection(stream, router, shutdown).await,
+                        Some(tls) => {
+                            let handshake = TlsAcceptor::from(tls).accept(stream);
+                            match tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
+                                Ok(Ok(stream)) => connection(stream, router, shutdown).await,
+                                Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+                                Err(_) => tracing::debug!("a handshake took too long"),
+                            }
+                        }
+                    }
                     drop(place);
                 });
             }
@@ -61,7 +75,10 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok((stream, place))
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection<S>(stream: S, router: Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |request: hyper::Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

@@ -5,6 +5,10 @@
 #[expect(dead_code, reason = "each test of the real binary uses a part of it")]
 #[path = "support/house.rs"]
 mod house;
+#[cfg(feature = "kafka")]
+#[expect(dead_code, reason = "a broker of its own is for other tests")]
+#[path = "support/kafka.rs"]
+mod kafka;
 
 use std::{
     fs,
@@ -31,8 +35,11 @@ struct Office {
 
 impl Office {
     fn start(dir: &std::path::Path) -> Self {
+        Self::of(Process::house(dir, LIMITS))
+    }
+
+    fn of(mut house: Process) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut house = Process::house(dir, LIMITS);
         let admin = free_address();
         house.edit("listen: {", &format!("listen: {{ admin: {admin},"));
         house.edit("lake: {", &format!("{}lake: {{", &ADMINS[1..]));
@@ -100,7 +107,7 @@ impl Office {
     fn diff(&self, dir: &std::path::Path) -> (i32, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
             .args(["check", "--diff", "--config"])
-            .arg(dir.join("tollgate.yaml"))
+            .arg(dir.join(format!("{}.yaml", self.house.name)))
             .output()
             .unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
@@ -333,4 +340,49 @@ fn who_may_change_what_and_of_which_version() {
     );
     office.called(made["key"].as_str().unwrap(), (401, "TG3031"));
     assert_eq!(office.house.stop(), 0);
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn two_admin_apis_on_one_log_agree_without_a_lock() {
+    let Some(brokers) = kafka::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let prefix = format!("admin-{}", std::process::id());
+    let office = |name: &str| {
+        let outbox = dir.path().join(format!("outbox-{name}"));
+        let log = format!(
+            "{{ kind: kafka, brokers: \"{brokers}\", outbox: {}, prefix: {prefix}, lanes: 4 }}",
+            outbox.display()
+        );
+        Office::of(Process::new(name, dir.path(), &log, LIMITS, Some("metering")))
+    };
+    let mut offices = [office("one"), office("two")];
+    let both = |ask: &(dyn Fn(&Office, usize) -> u16 + Sync)| -> Vec<u16> {
+        thread::scope(|scope| {
+            let asked: Vec<_> =
+                (0..8).map(|n| (&offices[n % 2], n)).map(|(office, n)| scope.spawn(move || ask(office, n))).collect();
+            let mut statuses: Vec<u16> = asked.into_iter().map(|asked| asked.join().unwrap()).collect();
+            statuses.sort_unstable();
+            statuses
+        })
+    };
+    // Of many that would make the same key one does; keys of other names are all made, and both tell of the same.
+    let same = both(&|office, _| office.post("/v1/tenants/acme/keys", &json!({ "name": "bot" })).0);
+    assert_eq!(same, [201, 409, 409, 409, 409, 409, 409, 409]);
+    let others = both(&|office, n| office.post("/v1/tenants/acme/keys", &json!({ "name": format!("k{n}") })).0);
+    assert_eq!(others, [201; 8]);
+    let seen = |office: &Office| office.ask("tga-ops", &Method::GET, "/v1/tenants/acme/keys", &Value::Null, None);
+    let (one, two) = (seen(&offices[0]), seen(&offices[1]));
+    assert_eq!((one.1["keys"].as_array().unwrap().len(), &one), (10, &two));
+    // Of many that saw the same version one is right.
+    let version = one.2;
+    let raced = both(&|office, n| {
+        office.ask("tga-ops", &Method::POST, "/v1/tenants", &json!({ "name": format!("t{n}") }), Some(&version)).0
+    });
+    assert_eq!(raced, [201, 412, 412, 412, 412, 412, 412, 412]);
+    let (exit, said) = offices[1].diff(dir.path());
+    assert!(exit == 0 && said.contains("= key acme/bot: created"), "{exit}: {said}");
+    for office in &mut offices {
+        assert_eq!(office.house.stop(), 0);
+    }
 }

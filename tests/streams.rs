@@ -125,6 +125,7 @@ impl House {
         let deps = GatewayDeps {
             name: "g".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
             workers: 1,
             server: Server { drain: Duration::from_secs(2), ..Server::default() },
             cors: Cors::default(),

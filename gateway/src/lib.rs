@@ -67,5 +67,5 @@ mod way;
 mod witness;
 mod worker;
 
-pub use server::{Drained, Gateway, GatewayDeps, GatewayError};
+pub use server::{Drained, Gateway, GatewayDeps, GatewayError, Tls};
 pub use upstream::BadProvider;

@@ -23,6 +23,7 @@ use crate::{
     obey::{PolicyView, View},
     proxy::Checks,
     refusals::Refusals,
+    server::Tls,
     sweep::Flights,
     upstream::Upstream,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) drain_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connection_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connections: AtomicUsize,
+    pub(crate) tls: Option<Tls>,
     /// The checks of other proxies.
     pub(crate) checks: Checks,
 }

@@ -14,7 +14,7 @@ use schemas::{
     decision::{Claim, Key, LaneState, State},
     event::{Admitted, Event},
     id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset},
-    ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact},
+    ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact, KeyInForce},
     limit::{Limit, Schedule},
     policy::Policy,
     price::Book,
@@ -91,6 +91,8 @@ pub struct Engine {
     seats: HashMap<InstanceId, u32>,
     schedules: HashMap<LimitId, Schedule>,
     limits: HashMap<LimitId, Limit>,
+    /// The keys of the policy that was put in last, so that they are written down only when they change.
+    keys: Option<Vec<KeyInForce>>,
     books: HashMap<BookHash, Arc<Book>>,
     /// Limits that count also what was admitted without them.
     late: Fold,
@@ -119,6 +121,7 @@ impl Engine {
             seats: HashMap::new(),
             schedules: HashMap::new(),
             limits: HashMap::new(),
+            keys: None,
             books: HashMap::new(),
             late: Fold::default(),
             ahead: Duration::from_secs(60),

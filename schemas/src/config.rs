@@ -24,6 +24,7 @@ mod secret;
 mod server;
 mod store;
 mod tenant;
+mod tls;
 mod unique;
 pub(crate) mod unit;
 mod yaml;
@@ -40,6 +41,7 @@ pub use secret::Secret;
 pub use server::{Cors, MeteringConfig, Server, TokenEvents};
 pub use store::{Fsync, Kafka, LakeUrl, Listen, Log};
 pub use tenant::is_tag_name;
+pub use tls::{Listener, Tls};
 
 use self::{
     key::Keys,
@@ -62,6 +64,8 @@ use crate::{
 pub struct Config {
     /// The addresses that are listened on.
     pub listen: Listen,
+    /// The certificates of the listeners.
+    pub tls: Vec<Tls>,
     /// The log.
     pub log: Log,
     /// The lake.
@@ -205,7 +209,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let (known_providers, known_tenants) = (names(sections.get("providers")), names(sections.get("tenants")));
     let known_models = names(sections.get("models"));
 
-    let listen = reader.or(&sections, "listen", Listen::default(), store::listen);
+    let (listen, tls) = reader.or(&sections, "listen", (Listen::default(), Vec::new()), store::listen);
     let log = reader.or(&sections, "log", Log::default(), store::log);
     let lake = reader.or(&sections, "lake", LakeUrl::Local("./data/lake".into()), store::lake);
     let prices = reader.or(&sections, "prices", Vec::new(), |reader, node| reader.list(node, "prices", store::path));
@@ -239,6 +243,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
     Some(Config {
         listen,
+        tls,
         log,
         lake,
         prices,

@@ -59,6 +59,7 @@ error_codes! {
     ConfigHasNoEffect = "TG1014", 500, "A part of the configuration has no effect";
     NothingToRelease = "TG1015", 500, "There is no such gateway to release";
     CannotBackfill = "TG1016", 500, "A limit cannot count what was used before it";
+    BadCertificate = "TG1020", 500, "A certificate cannot be used";
 
     HardLimitReached = "TG2001", 429, "A hard limit is reached";
     BoundUnknown = "TG2002", 429, "A hard limit cannot hold a call whose bound is not known";

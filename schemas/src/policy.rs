@@ -1,4 +1,4 @@
-//! What metering publishes for all roles to obey: tenants and keys, limits, models, who may read what, who may ask for others, and price
+//! What is published for all roles to obey: tenants and keys, limits, models, who may read what, who may ask for others, and price
 //! books.
 //!
 //! A file's record is whole: the last one is all that files say. What is changed while it is in force is a record of its own and lies

@@ -7,6 +7,9 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+/// What is beyond every calendar.
+const NEVER: &str = "never";
+
 /// An instant in UTC, in microseconds since 1970.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time(i64);
@@ -77,7 +80,7 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(instant) => write!(f, "{instant:.6}"),
-            Err(_) => f.write_str("never"),
+            Err(_) => f.write_str(NEVER),
         }
     }
 }
@@ -98,7 +101,8 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        Self::instant(&text).ok_or_else(|| D::Error::custom("not an instant in RFC 3339"))
+        let never = (text == NEVER).then_some(Self::MAX);
+        Self::instant(&text).or(never).ok_or_else(|| D::Error::custom("not an instant in RFC 3339"))
     }
 }
 

@@ -57,6 +57,7 @@ fn bench() -> Bench {
         drain_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connections: 0.into(),
+        tls: None,
         checks: crate::proxy::Checks::default(),
     });
     let flights = Arc::new(Flights::new());

@@ -183,6 +183,7 @@ impl Stage {
         let deps = GatewayDeps {
             name: "g1".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
             workers: 2,
             server: setting.server,
             cors: setting.cors.clone(),

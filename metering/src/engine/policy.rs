@@ -25,6 +25,7 @@ impl Engine {
         self.ahead = policy.metering.outage_budget;
         self.abandon_after = policy.metering.abandon_after;
         self.remembers = Duration::from_secs(u64::from(policy.metering.dedup_days) * 24 * 3_600);
+        let keys = keys(policy);
         if next > self.state.policy {
             self.touched = true;
             self.state.policy = next;
@@ -32,11 +33,14 @@ impl Engine {
             // Every lane reads the policy; one of them tells the lake.
             if self.lane.0 == 0 {
                 self.write(Fact::Limits(LimitsInForce { policy: offset, limits: policy.limits.clone() }));
-                self.write(Fact::Keys(KeysInForce { policy: offset, keys: keys(policy) }));
+                if self.keys.as_ref() != Some(&keys) {
+                    self.write(Fact::Keys(KeysInForce { policy: offset, keys: keys.clone() }));
+                }
                 self.write(Fact::Book(BookInForce { policy: offset, book: policy.book }));
             }
             self.change_amounts();
         }
+        self.keys = Some(keys);
         self.tick();
     }
 

@@ -113,7 +113,7 @@ fn models(reader: &mut Reader, node: &Node, known: &[String]) -> Option<Vec<Stri
         }
         Some(name)
     })?;
-    if models.is_empty() {
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
         let remedy = "name models, leave it out for all of them, or say disabled: true";
         reader.bad(node.at, "a key that may use no model", remedy);
     }

@@ -6,6 +6,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     reader::{Fields, Reader, shown},
+    tls::{self, Tls},
     yaml::{Node, Value},
 };
 use crate::error_code::ErrorCode;
@@ -103,8 +104,8 @@ impl fmt::Display for LakeUrl {
 }
 
 /// Reads the section `listen`.
-pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<Listen> {
-    let fields = reader.fields(node, "listen", &["gateway", "query", "postgres", "flight", "ops", "admin"])?;
+pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<(Listen, Vec<Tls>)> {
+    let fields = reader.fields(node, "listen", &["gateway", "query", "postgres", "flight", "ops", "admin", "tls"])?;
     let mut listen = Listen::default();
     let all = [
         ("gateway", &mut listen.gateway),
@@ -124,7 +125,8 @@ pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<Listen> {
     }
     listen.admin = reader.maybe(&fields, "admin", Reader::address);
     one_each(reader, &fields, &listen);
-    Some(listen)
+    let tls = reader.or(&fields, "tls", Vec::new(), tls::tls);
+    Some((listen, tls))
 }
 
 /// What listens, whether the file says where or not, needs an address of its own; port 0 is a fresh one each time.

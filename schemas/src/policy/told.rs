@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Change, Policy, Record, Step, What, diff::diff, shown};
-use crate::{id::Offset, ledger::Changed};
+use crate::{id::Offset, ledger::Changed, limit::Limit};
 
 /// The most differences that are told of a file.
 const MOST: usize = 100;
@@ -13,7 +13,7 @@ pub fn of(offset: Offset, record: &Record, before: Option<&Policy>) -> Option<Ch
     match record {
         Record::Book(_) => None,
         Record::Policy(policy) => Some(file(offset, before, policy)),
-        Record::Change(change) => Some(change_of(offset, change)),
+        Record::Change(change) => Some(change_of(offset, before, change)),
     }
 }
 
@@ -46,26 +46,30 @@ fn file(offset: Offset, before: Option<&Policy>, policy: &Policy) -> Changed {
     }
 }
 
-fn change_of(offset: Offset, change: &Change) -> Changed {
+fn change_of(offset: Offset, before: Option<&Policy>, change: &Change) -> Changed {
     let what = &change.what;
     Changed {
         policy: offset,
         at: Some(change.at),
         by: change.by.clone(),
         kind: what.kind().into(),
-        tenant: tenant(what).to_owned(),
+        tenant: tenant(what, before).to_owned(),
         name: what.name().into(),
         detail: detail(what).to_string(),
         refused: String::new(),
     }
 }
 
-/// Whose it is: what the change names, or the scope of the limit that it makes.
-fn tenant(what: &What) -> &str {
-    match what {
-        What::CreateLimit { limit } => limit.tenant().unwrap_or_default(),
-        _ => what.tenant(),
-    }
+/// Whose it is: what the change names, or the scope of the limit that it makes or finds.
+fn tenant<'a>(what: &'a What, before: Option<&'a Policy>) -> &'a str {
+    let limit = match what {
+        What::CreateLimit { limit } => Some(limit),
+        What::ChangeLimit { limit, id, .. } | What::DeleteLimit { limit, id } => {
+            before.and_then(|policy| policy.limits.iter().find(|known| known.name == *limit && known.id() == *id))
+        }
+        _ => return what.tenant(),
+    };
+    limit.and_then(Limit::tenant).unwrap_or_default()
 }
 
 fn detail(what: &What) -> Value {

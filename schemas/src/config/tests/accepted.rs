@@ -342,3 +342,20 @@ fn what_a_key_is_good_for_and_the_limits_that_it_brings() {
     let json = serde_json::to_string(key).unwrap();
     assert_eq!(&serde_json::from_str::<crate::policy::ApiKey>(&json).unwrap(), key);
 }
+
+#[test]
+fn tls_is_for_the_listeners_that_it_names_or_for_all_others() {
+    use super::super::Listener::{Admin, Gateway, Ops, Query};
+    let on = |tls: &str| {
+        let config = good(&format!("listen: {{ tls: {tls} }}"));
+        config.tls.into_iter().map(|tls| (tls.on, tls.client_ca.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(on("{ cert: a, key: b }"), [(vec![Gateway, Query, Ops, Admin], false)]);
+    let two = "[ { on: [admin], cert: a, key: b, client_ca: c }, { cert: a, key: b } ]";
+    assert_eq!(on(two), [(vec![Admin], true), (vec![Gateway, Query, Ops], false)]);
+    for bad in ["{ cert: a }", "[ { cert: a, key: b }, { cert: a, key: b } ]", "{ on: [postgres], cert: a, key: b }"] {
+        assert_eq!(parse(&format!("listen: {{ tls: {bad} }}")).expect_err(bad).len(), 1, "{bad}");
+    }
+    let twice = "[ { on: [ops], cert: a, key: b }, { on: [ops], cert: a, key: b } ]";
+    assert!(parse(&format!("listen: {{ tls: {twice} }}")).is_err());
+}
