@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod failure;
 mod history;
+mod jwks;
 mod later;
 mod load;
 mod ops;

@@ -39,6 +39,7 @@ fn kept(before: &Config, after: &Config) -> Vec<&'static str> {
         ("log", before.log != after.log),
         ("lake", before.lake != after.lake),
         ("providers", before.providers != after.providers),
+        ("identity", before.issuers != after.issuers),
         ("server", before.server != after.server),
         ("cors", before.cors != after.cors),
     ];

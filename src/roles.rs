@@ -18,6 +18,7 @@ use std::{
 
 use gateway::{
     Gateway, GatewayDeps,
+    identity::Identity,
     limits::{Limits, SUCCEEDED},
     obey::{Obey, View},
 };
@@ -28,9 +29,9 @@ use schemas::{
     error_code::ErrorCode,
 };
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{admin::Office, failure::Failure, load::Loaded, ops::Check, publish::publish, tls, up::Role};
+use crate::{admin::Office, failure::Failure, jwks, load::Loaded, ops::Check, publish::publish, tls, up::Role};
 
 /// How long a gateway that has shipped everything waits for metering's word.
 const CONFIRMING: Duration = Duration::from_secs(2);
@@ -72,6 +73,8 @@ struct Door {
     close: CancellationToken,
     gateway: JoinHandle<usize>,
     obey: Loop,
+    /// Whoever fetches the keys of token issuers goes with it.
+    _jwks: Option<DropGuard>,
 }
 
 /// A thread that runs until its flag is set.
@@ -266,11 +269,14 @@ fn door(
     }));
     let own = Arc::clone(&limits);
     checks.push(Box::new(move || if own.is_succeeded() { vec![SUCCEEDED.to_owned()] } else { Vec::new() }));
+    let identity = Arc::new(Identity::new(&config.issuers));
+    let jwks = jwks::follow(&identity)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let gateway = Gateway::new(GatewayDeps {
         name: format!("{}:{}", host(), config.listen.gateway.port()),
         listen: config.listen.gateway,
         tls: tls::of(config, Listener::Gateway)?,
+        identity: Arc::clone(&identity),
         // Beside other roles the gateway leaves them half of the machine.
         workers: if alone { cores } else { cores.div_ceil(2) },
         server: config.server,
@@ -286,7 +292,7 @@ fn door(
     let (flag, closed) = (Arc::clone(&stop), close.clone());
     let thread = spawn("obey", ended, move || Ok(obey.run(&flag)?))?;
     let gateway = spawn("gateway", ended, move || Ok(gateway.run(&closed)?.cut))?;
-    Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread } })
+    Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread }, _jwks: jwks })
 }
 
 /// Why a gateway whose journal and log do not meet cannot be used.

@@ -126,6 +126,7 @@ impl House {
             name: "g".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             tls: None,
+            identity: Arc::default(),
             workers: 1,
             server: Server { drain: Duration::from_secs(2), ..Server::default() },
             cors: Cors::default(),

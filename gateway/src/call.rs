@@ -66,7 +66,8 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
     let (head, body) = request.into_parts();
     let view = worker.view()?;
     let accepted_at = now();
-    let Caller { subject, lane, terms } = authenticate(&head.headers, head.uri.query(), &view.keys, accepted_at)?;
+    let Caller { subject, lane, terms } =
+        authenticate(&head.headers, head.uri.query(), worker.register(&view), accepted_at)?;
     let arrival = Arrival { call, accepted_at, way, view, subject, lane, terms, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let (aim, order) = aim(worker, &arrival, bytes, None).await?;

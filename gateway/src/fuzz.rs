@@ -9,6 +9,7 @@ use schemas::{
 
 use crate::{
     authenticate, head,
+    identity::Identity,
     json::number,
     obey::Caller,
     proxy::{Check, Name, Settlement, Told, Who, descriptors::Question, grpc, stated},
@@ -46,7 +47,9 @@ pub fn without_key(query: &str) -> Option<Cow<'_, str>> {
 pub fn caller(headers: &HeaderMap, query: Option<&str>, key: &str, owner: &Subject) -> Result<Subject, ErrorCode> {
     let mut keys = Map::default();
     keys.insert(Digest::of(key).0, Caller { subject: Arc::new(owner.clone()), lane: Lane(0), terms: None });
-    let caller = authenticate::authenticate(headers, query, &keys, Time::ZERO).map_err(|fault| fault.code)?;
+    let (tenants, identity) = (Map::default(), Identity::default());
+    let register = authenticate::Register { keys: &keys, tenants: &tenants, identity: &identity };
+    let caller = authenticate::authenticate(headers, query, register, Time::ZERO).map_err(|fault| fault.code)?;
     Ok(Subject::clone(&caller.subject))
 }
 

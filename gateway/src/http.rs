@@ -146,7 +146,7 @@ fn models_answer(worker: &Worker, request: &Request<Body>, id: Option<&str>) -> 
 
 fn models_json(worker: &Worker, request: &Request<Body>, id: Option<&str>, dialect: Dialect) -> Result<Value, Fault> {
     let view = worker.view()?;
-    let caller = authenticate(request.headers(), request.uri().query(), &view.keys, now())?;
+    let caller = authenticate(request.headers(), request.uri().query(), worker.register(&view), now())?;
     let Some(id) = id else {
         let vendor = |provider: &str| worker.upstreams.get(provider).and_then(|upstream| upstream.vendor());
         let mut names = models::names(&view.policy.models, &view.book, vendor);

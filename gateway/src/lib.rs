@@ -41,6 +41,7 @@ mod head;
 mod heading;
 mod health;
 mod http;
+pub mod identity;
 mod json;
 pub mod limits;
 pub mod meter;

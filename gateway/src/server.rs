@@ -25,6 +25,7 @@ use crate::{
     drainer::{self, Drainer},
     emit::Emitter,
     http,
+    identity::Identity,
     limits::Limits,
     metrics::Meters,
     obey::View,
@@ -56,6 +57,8 @@ pub struct GatewayDeps {
     pub listen: SocketAddr,
     /// What its connections are served with, if with TLS.
     pub tls: Option<Tls>,
+    /// Whose tokens clients may call with, beside keys.
+    pub identity: Arc<Identity>,
     /// Threads; one for each core that it may use.
     pub workers: usize,
     /// What it takes from clients.
@@ -211,6 +214,7 @@ fn shared(deps: &GatewayDeps) -> Shared {
         connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
         connections: 0.into(),
         tls: deps.tls.clone(),
+        identity: Arc::clone(&deps.identity),
         checks: Checks::default(),
     }
 }

@@ -12,6 +12,7 @@ mod admin;
 mod ask;
 mod base_url;
 mod clear;
+mod identity;
 mod key;
 mod limit;
 mod model;
@@ -33,6 +34,7 @@ pub use admin::{Admin, Role};
 pub use ask::{AskedKey, asked_change, asked_key, asked_limit, asked_rotation, asked_tenant};
 pub use base_url::{BaseUrl, is_loopback, is_private};
 pub use clear::{ClearKey, InTheClear, in_the_clear};
+pub use identity::{Algorithm, Claims, Issuer, KeySource};
 pub use model::{ModelRoute, Target};
 pub use provider::{AwsKeys, Dialect, More, Provider, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};
@@ -94,6 +96,8 @@ pub struct Config {
     pub proxies: Vec<Proxy>,
     /// Who may change the policy while it is in force.
     pub admins: Vec<Admin>,
+    /// Whose tokens clients may call with, beside keys.
+    pub issuers: Vec<Issuer>,
 }
 
 const SECTIONS: &[&str] = &[
@@ -111,6 +115,7 @@ const SECTIONS: &[&str] = &[
     "access",
     "proxies",
     "admins",
+    "identity",
 ];
 
 impl Config {
@@ -238,6 +243,8 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .get("admins")
         .map(|node| admin::admins(reader, node, &known_tenants, &mut in_clear))
         .unwrap_or_default();
+    let issuers =
+        reader.or(&sections, "identity", Vec::new(), |reader, node| identity::identity(reader, node, &known_tenants));
     admin::served(reader, &sections, &listen);
     in_clear.warn(reader);
     outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
@@ -258,6 +265,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         access,
         proxies,
         admins,
+        issuers,
     })
 }
 

@@ -99,6 +99,8 @@ error_codes! {
     KeyDisabled = "TG3030", 401, "The key is disabled";
     KeyExpired = "TG3031", 401, "The key has expired";
     ModelNotAllowed = "TG3032", 403, "The key may not use the model";
+    TokenNotValid = "TG3033", 401, "The token is not valid";
+    IssuerAway = "TG3034", 503, "The issuer's keys are not known";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";

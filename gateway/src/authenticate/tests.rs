@@ -1,7 +1,5 @@
 //! Keys and tags by example.
 
-use schemas::id::Lane;
-
 use super::*;
 
 fn keys() -> Map<[u8; 32], Caller> {
@@ -15,7 +13,9 @@ fn check(headers: &[(&'static str, &str)], query: Option<&str>) -> Result<Arc<Su
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    authenticate(&map, query, &keys(), Time::ZERO).map(|caller| caller.subject).map_err(|fault| fault.code)
+    let (keys, tenants, identity) = (keys(), Map::default(), Identity::default());
+    let register = Register { keys: &keys, tenants: &tenants, identity: &identity };
+    authenticate(&map, query, register, Time::ZERO).map(|caller| caller.subject).map_err(|fault| fault.code)
 }
 
 #[test]

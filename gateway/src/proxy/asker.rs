@@ -19,6 +19,7 @@ use crate::{
     authenticate::{authenticate, credential},
     error::Fault,
     obey::{Caller, PolicyView},
+    worker::Worker,
 };
 
 /// Who asks.
@@ -29,11 +30,16 @@ pub(super) enum Asker {
 
 impl Asker {
     /// Whose credential a request carries.
-    pub(super) fn of(headers: &HeaderMap, query: Option<&str>, view: &PolicyView, at: Time) -> Result<Self, Fault> {
+    pub(super) fn of(
+        headers: &HeaderMap,
+        query: Option<&str>,
+        (worker, view): (&Worker, &PolicyView),
+        at: Time,
+    ) -> Result<Self, Fault> {
         let secret = credential(headers, query)?;
         match view.proxies.get(&Digest::of(&secret).0) {
             Some(proxy) => Ok(Self::Proxy(Arc::clone(proxy))),
-            None => authenticate(headers, query, &view.keys, at).map(Self::Client),
+            None => authenticate(headers, query, worker.register(view), at).map(Self::Client),
         }
     }
 

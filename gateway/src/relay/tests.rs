@@ -58,6 +58,7 @@ fn bench() -> Bench {
         connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connections: 0.into(),
         tls: None,
+        identity: Arc::default(),
         checks: crate::proxy::Checks::default(),
     });
     let flights = Arc::new(Flights::new());

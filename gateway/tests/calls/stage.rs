@@ -184,6 +184,7 @@ impl Stage {
             name: "g1".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             tls: None,
+            identity: Arc::default(),
             workers: 2,
             server: setting.server,
             cors: setting.cors.clone(),
