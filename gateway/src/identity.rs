@@ -7,7 +7,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use jsonwebtoken::{
@@ -46,6 +46,8 @@ pub struct Identity {
 struct Known {
     issuer: Issuer,
     keys: RwLock<Option<Keys>>,
+    /// Grows when its keys are others.
+    generation: AtomicU64,
     wanted: AtomicBool,
 }
 
@@ -65,8 +67,12 @@ struct Seen {
 impl Identity {
     /// These issuers, without keys yet.
     pub fn new(issuers: &[Issuer]) -> Self {
-        let known =
-            |issuer: &Issuer| Known { issuer: issuer.clone(), keys: RwLock::default(), wanted: AtomicBool::new(false) };
+        let known = |issuer: &Issuer| Known {
+            issuer: issuer.clone(),
+            keys: RwLock::default(),
+            generation: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+        };
         Self { issuers: issuers.iter().map(known).collect(), seen: Mutex::default() }
     }
 
@@ -93,10 +99,14 @@ impl Identity {
         }
         let mut keys = known.keys.write().unwrap_or_else(PoisonError::into_inner);
         let others = |keys: &Keys| !keys.set.iter().map(|(key, _)| key).eq(set.iter().map(|(key, _)| key));
-        if keys.as_ref().is_none_or(others) {
+        let is_new = keys.as_ref().is_none_or(others);
+        *keys = Some(Keys { set, until: at.after(known.issuer.stale) });
+        drop(keys);
+        if is_new {
+            // In this order: what was checked by the keys before is either not remembered any more, or gone with the rest.
+            known.generation.fetch_add(1, Ordering::AcqRel);
             self.seen().retain(|_, seen| seen.issuer != issuer);
         }
-        *keys = Some(Keys { set, until: at.after(known.issuer.stale) });
         count
     }
 
@@ -132,7 +142,9 @@ impl Identity {
             .issuers
             .iter()
             .position(|known| stated.get("iss").and_then(Value::as_str) == Some(known.issuer.issuer.as_str()))?;
-        let checked = self.issuers.get(place)?.check(token, tenants, at);
+        let known = self.issuers.get(place)?;
+        let generation = known.generation.load(Ordering::Acquire);
+        let checked = known.check(token, tenants, at);
         if let Ok((caller, until)) = &checked {
             let mut seen = self.seen();
             if seen.len() >= MOST {
@@ -141,7 +153,9 @@ impl Identity {
             if seen.len() >= MOST {
                 seen.clear();
             }
-            seen.insert(digest.0, Seen { issuer: place, caller: caller.clone(), until: *until });
+            if known.generation.load(Ordering::Acquire) == generation {
+                seen.insert(digest.0, Seen { issuer: place, caller: caller.clone(), until: *until });
+            }
         }
         Some(checked.map(|(caller, _)| caller))
     }

@@ -359,3 +359,45 @@ fn tls_is_for_the_listeners_that_it_names_or_for_all_others() {
     let twice = "[ { on: [ops], cert: a, key: b }, { on: [ops], cert: a, key: b } ]";
     assert!(parse(&format!("listen: {{ tls: {twice} }}")).is_err());
 }
+
+#[test]
+fn an_issuer_has_defaults_and_its_tenant_is_said_once() {
+    let issuer = |rest: &str| format!("identity: {{ jwt: [ {{ name: sso, issuer: i, audience: a, {rest} }} ] }}");
+    let config = good(&issuer("jwks_url: https://sso.test/jwks, tenant: acme"));
+    let found = &config.issuers[0];
+    assert_eq!((found.algorithms.as_slice(), found.claims.user.as_str()), (&[Algorithm::Rs256][..], "sub"));
+    assert_eq!((found.leeway, found.stale), (Duration::from_secs(60), Duration::from_secs(86_400)));
+    good(
+        &issuer("jwks_url: http://127.0.0.1:9/jwks, claims: { tenant: t }, audience: [a, b]")
+            .replace("audience: a, ", ""),
+    );
+    for (rest, code) in [
+        ("jwks_url: http://sso.test/jwks, tenant: acme", AddressNotAllowed),
+        ("jwks_file: keys.json, tenant: acme, claims: { tenant: t }", BadConfigValue),
+        ("jwks_file: keys.json", BadConfigValue),
+        ("tenant: acme", MissingConfigKey),
+        ("jwks_file: keys.json, tenant: acme, algorithms: [HS256]", BadConfigValue),
+        ("jwks_file: keys.json, tenant: acme, algorithms: [none]", BadConfigValue),
+    ] {
+        let mistakes = parse(&issuer(rest)).expect_err(rest);
+        assert_eq!(mistakes.iter().map(|mistake| mistake.code).collect::<Vec<_>>(), [code], "{rest}");
+    }
+}
+
+#[test]
+fn admins_and_their_listener_belong_together() {
+    let admins = "admins: [ { name: ops, token: very, role: write, tenants: [\"*\"] } ]";
+    let warned = |text: &str| parse(text).expect("good").1.iter().map(|warning| warning.code).collect::<Vec<_>>();
+    assert_eq!(warned(&format!("{{ listen: {{ admin: 127.0.0.1:1 }}, {admins} }}")), [ClearSecret]);
+    assert_eq!(warned("listen: { admin: 127.0.0.1:1 }"), [ConfigHasNoEffect]);
+    let mut alone = warned(admins);
+    alone.sort_unstable();
+    assert_eq!(alone, [ClearSecret, ConfigHasNoEffect]);
+    let config = good(&format!("{{ listen: {{ admin: 127.0.0.1:1 }}, {admins} }}"));
+    assert_eq!((config.admins[0].role, &config.admins[0].tenants), (Role::Write, &Tenants::All));
+    for bad in ["{ name: a, token: very, tenants: [\"*\"] }", "{ name: a, token: very, role: root, tenants: [\"*\"] }"]
+    {
+        assert_eq!(parse(&format!("admins: [ {bad} ]")).expect_err(bad).len(), 1, "{bad}");
+    }
+    assert!(parse("listen: { gateway: 127.0.0.1:1, admin: 127.0.0.1:1 }").is_err());
+}
