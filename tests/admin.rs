@@ -165,8 +165,8 @@ fn a_key_lives_by_the_api_and_outlives_a_start() {
     // A key of the file and one of the API are disabled, and the same file does not undo it.
     assert_eq!(office.post(&format!("{keys}/ci/disable"), &Value::Null).1["disabled"], true);
     assert_eq!(office.post(&format!("{keys}/bot/disable"), &Value::Null).0, 200);
-    office.called("tg-acme", (401, "TG3030"));
-    office.called(&newest, (401, "TG3030"));
+    office.called("tg-acme", (401, "TG3040"));
+    office.called(&newest, (401, "TG3040"));
     let over = ["= key acme/bot: created, by the admin API", "= key acme/ci: disabled, by the admin API"];
     let check = |office: &Office, code: i32, lines: &[&str]| {
         let (exit, said) = office.diff(dir.path());
@@ -178,8 +178,8 @@ fn a_key_lives_by_the_api_and_outlives_a_start() {
     assert_eq!(office.house.stop(), 0);
     check(&office, 0, &over);
     office.house.start();
-    office.called("tg-acme", (401, "TG3030"));
-    office.called(&newest, (401, "TG3030"));
+    office.called("tg-acme", (401, "TG3040"));
+    office.called(&newest, (401, "TG3040"));
     office.called("tg-globex", (200, ""));
     assert_eq!(office.post(&format!("{keys}/bot/enable"), &Value::Null).1["disabled"], false);
     office.called(&newest, (200, ""));
@@ -338,7 +338,7 @@ fn who_may_change_what_and_of_which_version() {
         &json!({ "name": "older", "expires": "2026-01-01T00:00:00Z" }),
         None,
     );
-    office.called(made["key"].as_str().unwrap(), (401, "TG3031"));
+    office.called(made["key"].as_str().unwrap(), (401, "TG3041"));
     assert_eq!(office.house.stop(), 0);
 }
 

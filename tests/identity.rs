@@ -108,15 +108,15 @@ fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
 
     // What is not good, each for one reason.
     let refused = [
-        ("another audience", claims(json!({ "aud": "other" })), "TG3033"),
-        ("no audience", claims(json!({ "aud": null })), "TG3033"),
-        ("over", claims(json!({ "exp": seconds() - 1 })), "TG3033"),
-        ("never over", claims(json!({ "exp": null })), "TG3033"),
-        ("not yet", claims(json!({ "nbf": seconds() + 300 })), "TG3033"),
-        ("no tenant", claims(json!({ "org": null })), "TG3033"),
-        ("a tenant that is not here", claims(json!({ "org": { "tenant": "initech" } })), "TG3033"),
-        ("a name that stands for others", claims(json!({ "team": "*" })), "TG3033"),
-        ("no models", claims(json!({ "allowed": null })), "TG3033"),
+        ("another audience", claims(json!({ "aud": "other" })), "TG3043"),
+        ("no audience", claims(json!({ "aud": null })), "TG3043"),
+        ("over", claims(json!({ "exp": seconds() - 1 })), "TG3043"),
+        ("never over", claims(json!({ "exp": null })), "TG3043"),
+        ("not yet", claims(json!({ "nbf": seconds() + 300 })), "TG3043"),
+        ("no tenant", claims(json!({ "org": null })), "TG3043"),
+        ("a tenant that is not here", claims(json!({ "org": { "tenant": "initech" } })), "TG3043"),
+        ("a name that stands for others", claims(json!({ "team": "*" })), "TG3043"),
+        ("no models", claims(json!({ "allowed": null })), "TG3043"),
         ("another issuer", claims(json!({ "iss": "https://other.test" })), "TG3002"),
     ];
     for (what, claims, code) in refused {
@@ -133,12 +133,12 @@ fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
         json!({ "do": "hs", "kid": "k1", "claims": good_claims }),
     ] {
         let token = issuer.asks(&command);
-        assert_eq!(call(&token), (401, "TG3033".to_owned()), "{command}");
+        assert_eq!(call(&token), (401, "TG3043".to_owned()), "{command}");
     }
     let (head, signature) = good.rsplit_once('.').unwrap();
-    assert_eq!(call(&format!("{head}.{}", signature.to_ascii_lowercase())), (401, "TG3033".to_owned()));
+    assert_eq!(call(&format!("{head}.{}", signature.to_ascii_lowercase())), (401, "TG3043".to_owned()));
     let other_models = issuer.token("k1", "RS256", &claims(json!({ "allowed": ["gpt-*"] })));
-    assert_eq!(call(&other_models), (403, "TG3032".to_owned()));
+    assert_eq!(call(&other_models), (403, "TG3042".to_owned()));
 
     // One that was good and remembered is over when it is over.
     let short = issuer.token("k1", "RS256", &claims(json!({ "exp": seconds() + 3 })));
@@ -149,15 +149,15 @@ fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
     // The issuer takes a key back and has another.
     issuer.asks(&json!({ "do": "make", "kid": "k2", "kind": "rsa" }));
     let next = issuer.token("k2", "RS256", &claims(json!({})));
-    assert_eq!(call(&next), (401, "TG3033".to_owned()));
+    assert_eq!(call(&next), (401, "TG3043".to_owned()));
     issuer.asks(&json!({ "do": "publish", "kids": ["k2", "e1"] }));
     house.wait_for("the new key", || is(&next, 200, ""));
-    assert_eq!(call(&good), (401, "TG3033".to_owned()), "its key is not published any more");
+    assert_eq!(call(&good), (401, "TG3043".to_owned()), "its key is not published any more");
 
     // While the issuer is away its keys are good for a while, and no longer; then it is back.
     issuer.asks(&json!({ "do": "up", "is": false }));
     assert_eq!(call(&next), (200, String::new()));
-    house.wait_for("the end of the keys", || is(&next, 503, "TG3034"));
+    house.wait_for("the end of the keys", || is(&next, 503, "TG3044"));
     assert_eq!(call("tg-acme").0, 200, "keys do not need it");
     issuer.asks(&json!({ "do": "up", "is": true }));
     house.wait_for("its return", || is(&next, 200, ""));

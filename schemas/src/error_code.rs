@@ -96,11 +96,11 @@ error_codes! {
     NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
     NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
     AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";
-    KeyDisabled = "TG3030", 401, "The key is disabled";
-    KeyExpired = "TG3031", 401, "The key has expired";
-    ModelNotAllowed = "TG3032", 403, "The key may not use the model";
-    TokenNotValid = "TG3033", 401, "The token is not valid";
-    IssuerAway = "TG3034", 503, "The issuer's keys are not known";
+    KeyDisabled = "TG3040", 401, "The key is disabled";
+    KeyExpired = "TG3041", 401, "The key has expired";
+    ModelNotAllowed = "TG3042", 403, "The key may not use the model";
+    TokenNotValid = "TG3043", 401, "The token is not valid";
+    IssuerAway = "TG3044", 503, "The issuer's keys are not known";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";

@@ -22,9 +22,9 @@ async fn a_key_that_is_disabled_or_over_is_refused_with_its_own_code() {
     let body = chat(json!({}));
     let call = async |key: &str| called(&stage, key, "/v1/chat/completions", &body).await;
     for (key, status, code) in [
-        ("tg-off", 401, "TG3030"),
-        ("tg-old", 401, "TG3031"),
-        ("tg-past", 401, "TG3031"),
+        ("tg-off", 401, "TG3040"),
+        ("tg-old", 401, "TG3041"),
+        ("tg-past", 401, "TG3041"),
         ("tg-none", 401, "TG3002"),
         ("tg-new", 200, ""),
         ("tg-former", 200, ""),
@@ -33,8 +33,8 @@ async fn a_key_that_is_disabled_or_over_is_refused_with_its_own_code() {
     }
     assert_eq!(replay.asked().len(), 2);
     let check = |key: &str| json!({ "client_key": key, "provider": "openai", "model": "gpt-4o-mini", "most": { "input": 1, "output": 1 } });
-    assert_eq!(called(&stage, PROXY, "/v1/check", &check("tg-off")).await.1, "TG3030");
-    assert_eq!(called(&stage, PROXY, "/v1/check", &check("tg-old")).await.1, "TG3031");
+    assert_eq!(called(&stage, PROXY, "/v1/check", &check("tg-off")).await.1, "TG3040");
+    assert_eq!(called(&stage, PROXY, "/v1/check", &check("tg-old")).await.1, "TG3041");
     let usage = stage.http.post(stage.url("/v1/events")).bearer_auth("tg-off").json(&json!({})).send().await.unwrap();
     assert_eq!(usage.status(), 401);
 }
@@ -45,13 +45,13 @@ async fn a_key_asks_for_its_models_only_and_sees_no_others() {
     let stage = Stage::new(replay.address).await;
     assert_eq!(called(&stage, "tg-some", "/v1/chat/completions", &chat(json!({}))).await.0, 200);
     let other = chat(json!({ "model": "gpt-4o" }));
-    assert_eq!(called(&stage, "tg-some", "/v1/chat/completions", &other).await, (403, "TG3032".to_owned()));
+    assert_eq!(called(&stage, "tg-some", "/v1/chat/completions", &other).await, (403, "TG3042".to_owned()));
     let message = json!({ "model": "claude-x", "max_tokens": 1, "messages": [{ "role": "user", "content": "hi" }] });
     let refused = stage.http.post(stage.url("/v1/messages")).header("x-api-key", "tg-some").json(&message).send().await;
     let refused = refused.unwrap();
     assert_eq!((refused.status().as_u16(), &refused.headers()["x-should-retry"]), (403, &"false".parse().unwrap()));
     assert_eq!(refused.json::<Value>().await.unwrap()["error"]["type"], "permission_error");
-    assert_eq!(called(&stage, "tg-some", "/passthrough/openai/v1/files", &json!({})).await, (403, "TG3032".to_owned()));
+    assert_eq!(called(&stage, "tg-some", "/passthrough/openai/v1/files", &json!({})).await, (403, "TG3042".to_owned()));
     assert_eq!(replay.asked().len(), 1);
 
     let list = stage.http.get(stage.url("/v1/models")).bearer_auth("tg-some").send().await.unwrap();
@@ -65,5 +65,5 @@ async fn a_key_asks_for_its_models_only_and_sees_no_others() {
     };
     assert_eq!((one("sandbox/64").await, one("gpt-4o").await), (200, 403));
     let check = json!({ "client_key": "tg-some", "provider": "openai", "model": "gpt-4o", "most": { "input": 1, "output": 1 } });
-    assert_eq!(called(&stage, PROXY, "/v1/check", &check).await, (403, "TG3032".to_owned()));
+    assert_eq!(called(&stage, PROXY, "/v1/check", &check).await, (403, "TG3042".to_owned()));
 }
