@@ -3,13 +3,14 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use metering::backtest::{Backtest, Findings, MOST};
-use schemas::{error_code::ErrorCode, limit::Limit, time::Time};
+use schemas::{error_code::ErrorCode, limit::Limit};
 
 use crate::{
     EXIT_USAGE,
     failure::Failure,
     history::History,
     load::{Loaded, load},
+    period::Period,
     roles::open_road,
 };
 
@@ -23,12 +24,8 @@ pub(crate) struct Args {
     /// A file with a list `limits`, as the configuration has one.
     #[arg(long, value_name = "FILE")]
     limits: PathBuf,
-    /// From when on, by admission: a day (UTC) such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
-    from: Option<Time>,
-    /// Up to when, exclusive.
-    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
-    to: Option<Time>,
+    #[command(flatten)]
+    period: Period,
     /// List every attempt that would have been refused.
     #[arg(long)]
     calls: bool,
@@ -38,6 +35,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if let Err(code) = args.period.check() {
+        return code;
+    }
     let loaded = match load(&args.config) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -74,7 +74,7 @@ fn limits(args: &Args, loaded: &Loaded) -> Result<Vec<Limit>, Vec<String>> {
 }
 
 fn judge(args: &Args, loaded: &Loaded, limits: Vec<Limit>) -> Result<Findings, Failure> {
-    let mut backtest = Backtest::new(limits, args.from.unwrap_or(Time::ZERO), args.to.unwrap_or(Time::MAX));
+    let mut backtest = Backtest::new(limits, args.period.from(), args.period.to());
     let (road, mut fits) = (open_road(&loaded.config)?, true);
     History::new(&*road, &loaded.config).entries(|_, entry| {
         if fits {
@@ -100,6 +100,11 @@ fn show(args: &Args, findings: &Findings) {
         let [attempts, refused, unknown] = &counts;
         let (tokens, cost) = (verdict.tokens.to_string(), verdict.cost.to_string());
         row([limit, tenant, attempts, refused, &tokens, &cost, unknown, &first]);
+    }
+    if findings.verdicts.values().any(|verdict| verdict.unknown > 0) {
+        println!(
+            "unknown: of so many attempts nobody knows what they used of the limit; they are taken to use nothing of it"
+        );
     }
     println!("{} attempts would have been refused, judged by what they used in the end", findings.refused.len());
     if args.calls {

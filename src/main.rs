@@ -17,6 +17,7 @@ mod jwks;
 mod later;
 mod load;
 mod ops;
+mod period;
 mod publish;
 mod release;
 mod reload;

@@ -3,7 +3,8 @@
 //! A release is a succession without a journal. What the gateway's last records would tell, the ledger tells as far as they came: the
 //! command opens the lanes in its place, settles as unknown what was admitted and has no end, and metering closes the leases as it does
 //! for any successor. What the gateway had not shipped is lost with its disk: it is in no table, and what it spent of its leases
-//! in that time counts nowhere. So one that is heard is not released, and one that comes back has to start again.
+//! in that time counts nowhere. So one that is heard is not released, and one that comes back has to start again. What an attempt that has
+//! ended may have used stays held as well; `provision` has what is to be said of that.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,13 +17,13 @@ use std::{
 use gateway::recover::Left;
 use journal::{Predecessor, Road};
 use schemas::{
-    config::Config,
-    decision::{Instance, State},
+    config::{Config, Log},
+    decision::{Holder, Instance, State},
     error_code::ErrorCode,
     event::{Admitted, Counter, Event, Opened},
-    id::{InstanceId, Lane, ProducerId, Seq},
+    id::{CallId, InstanceId, Lane, ProducerId, Seq},
     ledger::{Entry, Fact},
-    limit::Unit,
+    limit::{Limit, Unit},
     money::Pico,
     policy::Policy,
     time::{self, Time},
@@ -37,20 +38,29 @@ use crate::{
     scribe::{self, Scribe},
 };
 
-/// List the gateways that may still have something leased, or release one whose disk is lost for good.
+mod provision;
+
+/// List what is leased by gateways and held for what nobody knows, or release it.
 ///
-/// Without a name it reads only. With one, what metering has accepted of the gateway is all there is: attempts without an end are settled
+/// Without a name it reads only. With a call it says that an attempt that has ended used nothing beyond what is known of it: what was held
+/// for that is free. With the name of a gateway whose disk is lost for good, what metering has accepted of the gateway is all there is: attempts without an end are settled
 /// as unknown and stay held until their windows end, and the rest of its leases is free for others. It is refused while the gateway is
 /// heard; stop one that lives instead. A log on disk has one process, so stop that first; on Kafka metering has to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Release the gateway of this name, as the list shows it.
-    #[arg(long, value_name = "NAME", conflicts_with = "producer")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["producer", "call"])]
     gateway: Option<String>,
     /// Release this producer alone: one run of a gateway.
-    #[arg(long, value_name = "ID", value_parser = producer)]
+    #[arg(long, value_name = "ID", value_parser = producer, conflicts_with = "call")]
     producer: Option<ProducerId>,
-    /// The configuration file; only its `log` is used.
+    /// Release what is held for what nobody knows of an attempt at this call.
+    #[arg(long, value_name = "CALL_ID", value_parser = call)]
+    call: Option<CallId>,
+    /// Which attempt at the call.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "call")]
+    attempt: u16,
+    /// The configuration file; only its `log` and `lake` are used.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
 }
@@ -59,15 +69,24 @@ fn producer(text: &str) -> Result<ProducerId, &'static str> {
     ProducerId::parse(text).ok_or("write a producer's id as the list shows it")
 }
 
+fn call(text: &str) -> Result<CallId, &'static str> {
+    CallId::parse(text).ok_or("write a call's id as `x-tollgate-call-id` and the list show it")
+}
+
 pub(crate) fn run(args: &Args) -> ExitCode {
     let loaded = match load(&args.config) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let done = if args.gateway.is_none() && args.producer.is_none() {
-        open_road(&loaded.config).and_then(|road| Standing::read(&*road)).map(|standing| standing.list(time::now()))
-    } else {
-        Scribe::open(&loaded.config).and_then(|scribe| release(args, &loaded.config, scribe))
+    let config = &loaded.config;
+    let done = match args.call {
+        Some(call) => Scribe::open(config).and_then(|scribe| provision::release((call, args.attempt), config, scribe)),
+        None if args.gateway.is_none() && args.producer.is_none() => open_road(config).and_then(|road| {
+            let standing = Standing::read(&*road)?;
+            standing.list(time::now(), matches!(config.log, Log::Disk { .. }));
+            provision::list(&standing, &History::new(&*road, config))
+        }),
+        None => Scribe::open(config).and_then(|scribe| release(args, config, scribe)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -124,36 +143,60 @@ impl Standing {
         Ok(standing)
     }
 
-    /// Lists who was not succeeded, and what it has.
-    fn list(&self, now: Time) {
+    /// Lists who was not succeeded, and what it has. What a gateway on a log on disk left is taken over by whoever opens it next, so there
+    /// is nothing to release.
+    fn list(&self, now: Time, on_disk: bool) {
         let budget = self.policy.metering.outage_budget;
         let open = self.runs.iter().filter(|(_, run)| !run.last.is_empty() && run.gateway != scribe::NAME);
         for (producer, run) in open {
             let silence = now.since(run.heard);
-            let silent = if silence > budget { ", silent" } else { "" };
+            let silent = match self.has_any(*producer) {
+                true if silence > budget && !on_disk => ", silent",
+                true => "",
+                false => ", has nothing",
+            };
             println!("{:<32} {producer}  last heard {} ({} s ago{silent})", run.gateway, run.heard, silence.as_secs());
             self.show(*producer);
         }
-        println!("silent: not heard for more than {} s, and may be released", budget.as_secs());
+        if on_disk {
+            println!("a log on disk has one gateway: what it left is taken over when it is started again");
+        } else {
+            println!("silent: not heard for more than {} s, and may be released", budget.as_secs());
+        }
+    }
+
+    /// Whether a producer has anything that a release would free.
+    fn has_any(&self, producer: ProducerId) -> bool {
+        let holders = self.instances.iter().flat_map(|(_, instance)| &instance.holders);
+        let mut own = holders.filter(|holder| holder.producer == producer);
+        own.any(|holder| holder.lease() > 0 || holder.held > 0)
+    }
+
+    /// The limit that a counter is of, as the policy has it.
+    fn limit(&self, instance: &Instance) -> Option<&Limit> {
+        self.policy.limits.iter().find(|limit| limit.id() == instance.limit)
+    }
+
+    /// A counter's name, for people.
+    fn name(&self, instance: &Instance) -> String {
+        let name = self.limit(instance).map_or_else(|| instance.limit.to_string(), |limit| limit.name.clone());
+        std::iter::once(name).chain(instance.values.iter().cloned()).collect::<Vec<_>>().join(" ")
     }
 
     /// What a producer has of each counter.
     fn show(&self, producer: ProducerId) {
         for (_, instance) in &self.instances {
             let Some(holder) = instance.holders.iter().find(|holder| holder.producer == producer) else { continue };
-            let used = instance.current().map_or(0, |window| holder.used_in(window.start));
-            if (holder.lease(), holder.held, used) == (0, 0, 0) {
+            let of = |of: fn(&Holder, Time) -> i128| instance.current().map_or(0, |window| of(holder, window.start));
+            let (used, unknown) = (of(Holder::used_in), of(Holder::unknown_in));
+            let all = [holder.lease(), used, holder.held, unknown];
+            if all == [0; 4] {
                 continue;
             }
-            let limit = self.policy.limits.iter().find(|limit| limit.id() == instance.limit);
-            let unit = limit.map_or(Unit::Requests, |limit| limit.unit);
-            let name = limit.map_or_else(|| instance.limit.to_string(), |limit| limit.name.clone());
-            let [leased, used, held] = [holder.lease(), used, holder.held].map(|amount| match unit {
-                Unit::Usd => Pico(amount).to_string(),
-                _ => amount.to_string(),
-            });
-            let of = std::iter::once(name).chain(instance.values.iter().cloned()).collect::<Vec<_>>().join(" ");
-            println!("  {of:<40} {} leased {leased}, used {used}, held {held}", unit.name());
+            let unit = self.limit(instance).map_or(Unit::Requests, |limit| limit.unit);
+            let [leased, used, held, unknown] = all.map(|amount| shown(unit, amount));
+            let of = self.name(instance);
+            println!("  {of:<40} {} leased {leased}, used {used}, held {held}, unknown {unknown}", unit.name());
         }
     }
 
@@ -194,6 +237,11 @@ impl Standing {
         }
         Ok(silent.into_iter().map(|(producer, _)| *producer).collect())
     }
+}
+
+/// An amount in its unit.
+fn shown(unit: Unit, amount: i128) -> String {
+    if unit == Unit::Usd { Pico(amount).to_string() } else { amount.to_string() }
 }
 
 fn heard_lately(budget: Duration) -> Failure {

@@ -3,19 +3,14 @@
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use metering::rerate::{MOST, Rerate, Side, Sums};
-use schemas::{
-    config::Config,
-    event::Event,
-    money::Pico,
-    price::Book,
-    time::{self, Time},
-};
+use schemas::{config::Config, event::Event, money::Pico, price::Book, time, tokens::Completeness};
 
 use crate::{
     EXIT_USAGE,
     failure::Failure,
     history::History,
     load::{self, load},
+    period::Period,
     publish::publish_book,
     roles::open_road,
     scribe::Scribe,
@@ -24,18 +19,14 @@ use crate::{
 /// Recompute past charges by other prices and report the difference, by tenant and model.
 ///
 /// The prices are those of the file over the built-in book; a call is rated at the time of its admission, and compared with what it is
-/// charged now, corrections included. Without --apply the log is only read. One on disk has one process, so stop that first.
+/// charged now, corrections included. Attempts whose usage is not known, or not all of it, are listed with the reason. Without --apply the log is only read. One on disk has one process, so stop that first.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A price file, as `prices` in the configuration names them.
     #[arg(long, value_name = "FILE")]
     prices: PathBuf,
-    /// From when on, by admission: a day (UTC) such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
-    from: Option<Time>,
-    /// Up to when, exclusive.
-    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
-    to: Option<Time>,
+    #[command(flatten)]
+    period: Period,
     /// Append the corrections: what was charged is taken back and charged anew, and the difference counts in the limits that the
     /// calls fell under. Nothing is edited, and a second time there is no difference. On Kafka metering has to run.
     #[arg(long)]
@@ -46,6 +37,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if let Err(code) = args.period.check() {
+        return code;
+    }
     let loaded = match load(&args.config) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -74,7 +68,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn look<'b>(args: &Args, book: &'b Book, history: &History<'_>) -> Result<Rerate<'b>, Failure> {
-    let mut rerate = Rerate::new(book, args.from.unwrap_or(Time::ZERO), args.to.unwrap_or(Time::MAX));
+    let mut rerate = Rerate::new(book, args.period.from(), args.period.to());
     history.entries(|lane, entry| rerate.take(lane, entry))?;
     Ok(rerate)
 }
@@ -112,7 +106,9 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
     }
 }
 
+/// The report; the sum of all comes last.
 fn show(rerate: &Rerate<'_>) {
+    show_inexact(rerate);
     let mut all = Sums::default();
     let row = |tenant: &str, model: &str, attempts: &str, sides: [&str; 3]| {
         let [before, after, delta] = sides;
@@ -134,6 +130,25 @@ fn show(rerate: &Rerate<'_>) {
     sums("all", "", &all);
     if all.before.unpriced + all.after.unpriced > 0 {
         println!("+n: so many charges have no price there, and are in no sum");
+    }
+}
+
+/// Lists the attempts that the sums do not know, or not in full.
+fn show_inexact(rerate: &Rerate<'_>) {
+    let inexact: Vec<_> = rerate.inexact.iter().filter(|(_, count)| **count > 0).collect();
+    if inexact.is_empty() {
+        return;
+    }
+    println!("not known exactly:");
+    for ((tenant, model, known), count) in inexact {
+        let what = match known {
+            Completeness::Missing(_) => "left out, nothing is known",
+            Completeness::LowerBound(_) => "rated by the part that was reported",
+            Completeness::Estimated(_) => "rated by an estimate",
+            Completeness::Exact => continue,
+        };
+        let why = known.doubt().map_or("", |doubt| doubt.reason());
+        println!("{tenant:<16} {model:<28} {count:>8} {what}: {why}");
     }
 }
 

@@ -283,6 +283,7 @@ fn door(
         cors: config.cors.clone(),
         providers: config.providers.clone(),
         journal: Arc::clone(&journal),
+        road: Some(Arc::clone(road)),
         lanes: road.lanes(),
         limits: Arc::clone(&limits),
         view,

@@ -64,11 +64,21 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     check("tg-acme", SINGLE, &event("1", &now), (202, "1"));
     check("tg-acme", BATCH, &json!([event("1", &now), event("2", &now)]), (202, "2"));
     check("tg-globex", SINGLE, &event("1", &now), (202, "1"));
+    // Of what has no price a hard limit in dollars would count nothing, so that none of it is taken.
+    let mut unpriced = event("9", &now);
+    unpriced["data"]["model"] = json!("nobody-knows");
+    check("tg-acme", BATCH, &json!([event("9/1", &now), unpriced]), (422, "TG3022"));
     check("tg-acme", BATCH, &json!([event("3", &now), event("4", "2026-01-01T00:00:00Z")]), (400, "TG3016"));
     check("tg-acme", "text/plain", &event("3", &now), (400, "TG3016"));
     check("tg-nobody", SINGLE, &event("3", &now), (401, "TG3002"));
     let many: Vec<Value> = (0..501).map(|id| event(&id.to_string(), &now)).collect();
     check("tg-acme", BATCH, &json!(many), (400, "TG3016"));
+    // Once metering's word is here, who says something else by a used id is told so, and nothing beside it is taken; by others it is free.
+    let mut otherwise = event("1", &now);
+    otherwise["data"]["tokens"]["input"] = json!(999);
+    house.wait_for("the claim", || tell(&house, "tg-acme", SINGLE, &otherwise) == (409, "TG3033".into()));
+    check("tg-acme", BATCH, &json!([event("9", &now), otherwise]), (409, "TG3033"));
+    check("tg-acme", SINGLE, &event("1", &now), (202, "1"));
     assert_eq!(house.chat("tg-acme", 64).unwrap().0, 200);
     assert_eq!(house.stop(), 0);
     house.prove();
@@ -98,4 +108,112 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     assert_eq!(house.chat("tg-globex", 8).unwrap().0, 200);
     assert_eq!(house.stop(), 0);
     house.prove();
+}
+
+/// 700 tokens for ever: a stream that nobody saw the end of leaves too little of them for anything else.
+const WHOLE: &str =
+    "[ { name: whole, scope: { tenant: acme }, unit: tokens, amount: 700, window: total, mode: hard } ]";
+const KEYS: &str = "{ name: ci, key: tg-acme, team: t, user: u }, { name: other, key: tg-acme-other }, \
+    { name: books, key: tg-acme-books, corrects: true }";
+
+/// Ends the process in the middle of a stream; gives the call of it, and what is known of its use, once it is started again.
+fn abandoned(house: &mut Process, before: usize) -> (String, u64, u64) {
+    use std::io::Read as _;
+    let mut stream = house.stream("tg-acme", 600);
+    assert_eq!(stream.status().as_u16(), 200);
+    stream.read_exact(&mut [0; 64]).unwrap();
+    house.kill_9();
+    house.ended();
+    house.start();
+    let mut rows = Vec::new();
+    house.wait_for("the row of the stream", || {
+        rows = house
+            .rows("SELECT call_id, input_tokens, output_tokens FROM usage WHERE outcome = 'unknown' ORDER BY time");
+        rows.len() > before
+    });
+    let row = rows.pop().unwrap();
+    let tokens = |column: &str| row[column].as_u64().unwrap_or(0);
+    (row["call_id"].as_str().unwrap().to_owned(), tokens("input_tokens"), tokens("output_tokens"))
+}
+
+/// What is settled and what is held of the limit.
+fn stands(house: &Process) -> (i64, i64) {
+    let rows = house.rows("SELECT settled, held FROM balances WHERE limit_name = 'whole'");
+    (house::number(&rows[0], "settled"), house::number(&rows[0], "held"))
+}
+
+#[test]
+fn what_turns_out_to_be_known_of_an_abandoned_stream_is_amended_by_who_may_and_only_from_what_stands() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), WHOLE);
+    house.edit("{ name: ci, key: tg-acme, team: t, user: u }", KEYS);
+    house.start();
+    let (call, input, output) = abandoned(&mut house, 0);
+    let now = schemas::time::now().to_string();
+    let amendment = |id: &str, call: &str, was: (u64, u64), to: u64| {
+        json!({ "specversion": "1.0", "id": id, "source": "urn:bill", "type": "tollgate.usage.amended.v1", "time": now,
+            "data": { "call_id": call, "was": { "input": was.0, "output": was.1 }, "tokens": { "input": was.0, "output": to } } })
+    };
+    let check = |key: &str, body: &Value, wanted: (u16, &str)| {
+        assert_eq!(tell(&house, key, SINGLE, body), (wanted.0, wanted.1.to_owned()), "{key} {body}");
+    };
+    let passes = || house.chat("tg-acme", 64).unwrap().0 == 200;
+    let (settled, held) = stands(&house);
+    assert!(held >= 600 && !passes(), "{settled} settled and {held} held");
+
+    let nobodys = "01890a5d-ac96-774b-bcce-b302099a8057";
+    check("tg-acme", &amendment("1", nobodys, (0, 0), 9), (404, "TG3028"));
+    check("tg-globex", &amendment("1", &call, (input, output), output + 9), (404, "TG3028"));
+    check("tg-acme-other", &amendment("1", &call, (input, output), output + 9), (403, "TG3029"));
+    check("tg-acme", &amendment("1", &call, (input, output + 1), output + 9), (409, "TG3030"));
+
+    // What it may only add gives no room.
+    check("tg-acme", &amendment("2", &call, (input, output), output + 100), (202, "1"));
+    house.wait_for("the amendment", || stands(&house) == (settled + 100, held - 100));
+    assert!(!passes());
+    check("tg-acme", &amendment("2", &call, (input, output), output + 100), (202, "1"));
+    check("tg-acme", &amendment("3", &call, (input, output), output + 100), (409, "TG3031"));
+
+    // What is known to be the whole does, once, and by two events at once as well.
+    let last = amendment("4", &call, (input, output + 100), output + 120);
+    check("tg-acme-books", &last, (202, "1"));
+    check("tg-acme-books", &last, (202, "1"));
+    house.wait_for("room", || stands(&house) == (settled + 120, 0));
+    house.wait_for("a call", passes);
+    let (settled, _) = stands(&house);
+    assert_eq!(house.stop(), 0);
+    house.prove();
+
+    // Of another nobody ever knows more, and the operator says so.
+    house.edit("amount: 700", "amount: 1700");
+    house.start();
+    let (call, ..) = abandoned(&mut house, 1);
+    let (before, held) = stands(&house);
+    assert!(held >= 600 && before >= settled, "{before} settled and {held} held");
+    assert_eq!(house.stop(), 0);
+    let listed = house.command(&["release"]);
+    assert!(listed.contains(&format!("{call} attempt 1")) && !listed.contains("may be released"), "{listed}");
+    let released = house.command(&["release", "--call", &call]);
+    assert!(released.contains(&held.to_string()), "{released}");
+    house.prove();
+    assert!(!house.command(&["release"]).contains(&call));
+    house.start();
+    house.wait_for("the balance", || stands(&house) == (before, 0));
+    assert_eq!(house.stop(), 0);
+}
+
+#[test]
+fn a_period_in_which_nothing_can_lie_is_refused() {
+    let check = |command: &[&str], from: &str, to: &str| {
+        let mut tollgate = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output = tollgate.args(command).args(["--from", from, "--to", to]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{command:?} {said}");
+        assert!(said.contains("is not before `--to`"), "{said}");
+    };
+    for command in [["rerate", "--prices", "none.yaml"], ["backtest", "--limits", "none.yaml"]] {
+        check(&command, "2026-11-02", "2026-11-01");
+        check(&command, "2026-11-01T00:00:00Z", "2026-11-01");
+    }
 }

@@ -37,7 +37,7 @@ struct Provider {
 
 impl Provider {
     /// It says that a prompt was 7 tokens, and every answer half as long as it might be. Models called `broken` are an error, and those
-    /// called `silent` say nothing of usage.
+    /// called `silent` say nothing of usage; `endless` ones begin and say nothing more.
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, asked) = (listener.local_addr().unwrap().to_string(), Arc::<AtomicUsize>::default());
@@ -70,8 +70,14 @@ fn serve(mut socket: &TcpStream, count: &AtomicUsize) -> Option<()> {
     count.fetch_add(1, Ordering::SeqCst);
     let asked: Value = serde_json::from_slice(&body).unwrap();
     let usage = json!({ "prompt_tokens": 7, "completion_tokens": asked["max_tokens"].as_u64().unwrap() / 2 });
+    if asked["model"] == "sandbox/endless" {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000000\r\n\r\ndata: {}\n\n";
+        socket.write_all(head.as_bytes()).ok()?;
+        // Until whoever asked goes away.
+        return reader.read_line(&mut String::new()).ok().filter(|size| *size > 0).map(drop);
+    }
     let (status, answer) = match asked["model"].as_str().unwrap() {
-        "sandbox/broken" => ("500 Broken", json!({})),
+        "sandbox/broken" => ("400 Broken", json!({})),
         "sandbox/silent" => ("200 OK", json!({ "choices": [] })),
         _ => ("200 OK", json!({ "choices": [], "usage": usage })),
     };
@@ -123,14 +129,19 @@ impl Envoy {
         envoy
     }
 
-    /// A call through it.
-    fn chat(&self, key: &str, model: &str, max_tokens: u32) -> (u16, reqwest::header::HeaderMap, Value) {
-        let body = json!({ "model": format!("sandbox/{model}"), "max_tokens": max_tokens, "stream": model == "stream",
+    /// A call through it, as far as its head.
+    fn call(&self, key: &str, model: &str, max_tokens: u32) -> reqwest::blocking::Response {
+        let stream = ["stream", "endless"].contains(&model);
+        let body = json!({ "model": format!("sandbox/{model}"), "max_tokens": max_tokens, "stream": stream,
             "messages": [{ "role": "user", "content": "hello there, how are you?" }] });
         let url = format!("http://{}/v1/chat/completions", self.address);
         // The name that a client gives its call is not taken.
-        let call = self.client.post(url).bearer_auth(key).header("x-request-id", "mine").json(&body);
-        let answer = call.send().unwrap();
+        self.client.post(url).bearer_auth(key).header("x-request-id", "mine").json(&body).send().unwrap()
+    }
+
+    /// A call through it.
+    fn chat(&self, key: &str, model: &str, max_tokens: u32) -> (u16, reqwest::header::HeaderMap, Value) {
+        let answer = self.call(key, model, max_tokens);
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         (status, headers, answer.json().unwrap_or_default())
     }
@@ -224,7 +235,7 @@ fn what_envoy_saw_is_settled_to_the_unit() {
         assert_eq!(envoy.chat("tg-acme", model, most).0, 200);
         settled(place + 1);
     }
-    assert_eq!(envoy.chat("tg-acme", "broken", 64).0, 500);
+    assert_eq!(envoy.chat("tg-acme", "broken", 64).0, 400);
     settled(4);
     assert_eq!(envoy.chat("tg-acme", "x", 100_000).0, 429, "more than is left");
     assert_eq!(provider.asked.load(Ordering::SeqCst), 4);
@@ -233,7 +244,7 @@ fn what_envoy_saw_is_settled_to_the_unit() {
         .iter()
         .map(|row| (number(row, "status"), number(row, "input_tokens"), number(row, "output_tokens")))
         .collect();
-    assert_eq!(used, [(200, 7, 1_000), (200, 7, 32), (200, 7, 5), (500, 0, 0)]);
+    assert_eq!(used, [(200, 7, 1_000), (200, 7, 32), (200, 7, 5), (400, 0, 0)]);
     assert!(rows.iter().all(|row| row["completeness"] == "exact" && !row["cost_usd"].is_null()), "{rows:?}");
     let balance = |name: &str| {
         let rows = house.rows(&format!("SELECT settled, held FROM balances WHERE limit_name = '{name}'"));
@@ -252,6 +263,12 @@ fn what_envoy_saw_is_settled_to_the_unit() {
     house.wait_for("the provision", || balance("tokens").is_some_and(|(settled, held)| settled == 1_058 && held > 64));
     assert_eq!(envoy.chat("tg-acme", "x", 10).0, 200, "none is open any more");
     settled(6);
+    // A client that leaves is none that was answered in full, though the answer began well.
+    let left = envoy.call("tg-acme", "endless", 64);
+    assert_eq!(left.status(), 200);
+    drop(left);
+    let rows = settled(7);
+    assert_eq!((rows[6]["outcome"].as_str(), rows[6]["completeness"].as_str()), (Some("client_gone"), Some("missing")));
     drop(envoy);
     assert_eq!(house.stop(), 0);
     house.prove();

@@ -87,6 +87,7 @@ impl House {
         let ask =
             Ask { attempt: &attempt, bound: &Bound::AtMost(at_most), slice: Some(SLICE), now: attempt.admitted_at };
         let permit = self.limits.admit(ask).await?;
+        let attempt = Attempt { admitted_at: permit.admitted_at, ..attempt };
         Ok(Call { attempt, permit })
     }
 
@@ -177,7 +178,7 @@ fn used(tokens: u64) -> Usage {
 fn settled(books: &[Instance], limit: &Limit) -> (i128, i128, i128) {
     let instance = books.iter().find(|instance| instance.limit == limit.id()).unwrap();
     let window = instance.current().unwrap();
-    (instance.settled(window), instance.held(window), instance.leased(window))
+    (instance.settled(window), instance.held(window), instance.leased())
 }
 
 #[tokio::test]

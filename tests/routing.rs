@@ -14,7 +14,8 @@ use house::{Process, number};
 
 const LIMITS: &str = "[ { name: requests, scope: { tenant: acme }, unit: requests, amount: 100, window: total, mode: hard },\
     { name: tokens, scope: { tenant: acme }, unit: tokens, amount: 1000000, window: total, mode: hard },\
-    { name: small, scope: { model: sandbox/4 }, unit: requests, amount: 2, window: total, mode: hard } ]";
+    { name: small, scope: { model: sandbox/4 }, unit: requests, amount: 2, window: total, mode: hard },\
+    { name: watched, scope: { tenant: acme }, unit: requests, amount: 0, window: total, mode: observe } ]";
 
 /// Who answered, and at the how manieth attempt.
 fn call(house: &Process, model: &str) -> (String, String) {
@@ -75,10 +76,14 @@ fn each_attempt_is_charged_by_itself_and_a_call_is_one_row() {
     assert_eq!((settled("requests"), settled("small")), (10, 2), "a request is an attempt");
     let held = "SELECT sum(held) AS n FROM balances";
     house.wait_for("nothing to be held", || number(&one(&house, held), "n") == 0);
-    // The third call was not refused, and would have been.
-    let refused = || house.rows("SELECT limit_name, count, observed FROM refusals");
-    house.wait_for("the refusal", || !refused().is_empty());
-    assert_eq!(refused(), [json!({ "limit_name": "small", "count": 1, "observed": true })]);
+    // The third call was not refused, and would have been; and by a limit that only watches every call, once whatever its attempts.
+    let refused =
+        || house.rows("SELECT limit_name, sum(count) AS calls, observed FROM refusals GROUP BY 1, 3 ORDER BY 1");
+    let row = |limit: &str, calls: u8| json!({ "limit_name": limit, "calls": calls, "observed": true });
+    house.wait_for("the refusals", || refused().iter().any(|row| row["calls"].as_u64() >= Some(7)));
+    assert_eq!(refused(), [row("small", 1), row("watched", 7)]);
+    let observed = |code: &str| house.metric(&format!("tollgate_refusals_observed{{code=\"{code}\"}}"));
+    assert_eq!((observed("TG2001").as_deref(), house.metric("tollgate_refusals{code=\"TG2001\"}")), (Some("8"), None));
     assert_eq!(house.stop(), 0);
     house.prove();
 }

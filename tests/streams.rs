@@ -33,7 +33,7 @@ use schemas::{
     limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Unit, Window},
     policy::{ApiKey, Digest, Policy, Record, Tenant},
     price::Book,
-    tokens::Completeness,
+    tokens::{Completeness, Doubt},
     topics::Topic,
     wire,
 };
@@ -111,10 +111,14 @@ fn sandbox() -> Provider {
 
 impl House {
     async fn open(limits: Vec<Limit>) -> Self {
+        Self::priced(limits, Book::builtin()).await
+    }
+
+    /// The same with another price book.
+    async fn priced(limits: Vec<Limit>, book: Book) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let road = Disk::open(dir.path(), &journal::Options::default()).unwrap();
-        let book = Book::builtin();
         let policy = policy(limits, &book);
         let records = [Record::Book(Box::new(book)), Record::Policy(Box::new(policy))];
         road.publish(&records.iter().map(|record| wire::encode_policy(record).into()).collect::<Vec<Bytes>>()).unwrap();
@@ -133,6 +137,7 @@ impl House {
             providers: vec![sandbox()],
             limits,
             journal,
+            road: Some(Arc::clone(&road) as Arc<dyn Road>),
             lanes: 1,
             view,
             low_watermark,
@@ -222,7 +227,7 @@ fn data(stream: &str) -> Vec<Value> {
 }
 
 /// A stream of 20,000 tokens under a limit of 2,000 is ended in its dialect: these are the types or reasons of its last events.
-async fn is_cut(path: &str, more: Value, wanted: [&str; 2]) {
+async fn is_cut(path: &str, more: Value, wanted: &[&str]) {
     let house = House::open(vec![sliced(2_000)]).await;
     let mut body =
         json!({ "model": "sandbox/20000", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
@@ -230,21 +235,30 @@ async fn is_cut(path: &str, more: Value, wanted: [&str; 2]) {
     let answer = house.post(path, body).await;
     assert_eq!((answer.status().as_u16(), answer.headers().get("x-tollgate-capped")), (200, None));
     let events = data(&answer.text().await.unwrap());
-    let last: Vec<String> = events[events.len() - 2..].iter().map(ToString::to_string).collect();
+    let last: Vec<String> = events[events.len() - wanted.len()..].iter().map(ToString::to_string).collect();
     assert!(last.iter().zip(wanted).all(|(last, wanted)| last.contains(wanted)), "{last:?}");
     let why = events.iter().find_map(|event| event.get("tollgate")).unwrap();
     assert_eq!((why["code"].as_str(), why["limit"]["name"].as_str()), (Some("TG2001"), Some("sliced")), "{why}");
     let ledger = house.ledger(1).await;
     let settled = &ledger.settled[0];
     assert_eq!(settled.outcome, Outcome::Cut);
-    assert!(!matches!(settled.usage.completeness, Completeness::Exact), "{:?}", settled.usage);
+    // Of what was relayed an estimate is settled, and told; the client counts by the same words.
+    assert_eq!(settled.usage.completeness, Completeness::Estimated(Doubt::Truncated), "{:?}", settled.usage);
+    assert_eq!(why["completeness"], "estimated");
+    let used = settled.usage.total().unwrap();
+    let usage = events.iter().rev().find_map(|event| event.get("usage").filter(|usage| usage.is_object())).unwrap();
+    let told = |names: [&str; 2]| names.iter().find_map(|name| usage[*name].as_u64());
+    assert_eq!(told(["completion_tokens", "output_tokens"]), Some(used.output), "{usage}");
+    assert_eq!(told(["prompt_tokens", "input_tokens"]), Some(used.input()), "{usage}");
     let text: usize = events
         .iter()
         .filter_map(|event| {
             event["choices"][0]["delta"]["content"].as_str().or(event["delta"]["text"].as_str()).map(str::len)
         })
         .sum();
+    assert!(used.output * 8 > text as u64 && used.output < text as u64, "{used:?} of {text} bytes");
     let (held, posted) = (*ledger.held.last().unwrap(), settled.posted[0]);
+    assert_eq!(posted.used, i128::from(used.total()));
     assert!(text as i128 <= held && text > 1_000, "{text} bytes were relayed, {held} is held");
     assert!(held <= 2_000 && ledger.held.is_sorted(), "{:?}", ledger.held);
     assert_eq!(posted.used + posted.provision, held, "what is not known stays held");
@@ -252,8 +266,29 @@ async fn is_cut(path: &str, more: Value, wanted: [&str; 2]) {
 
 #[tokio::test]
 async fn a_stream_ends_with_the_money_in_the_dialect_of_its_client() {
-    is_cut("/v1/chat/completions", json!({}), [r#""finish_reason":"length""#, "[DONE]"]).await;
-    is_cut("/v1/messages", json!({ "max_tokens": 20_000 }), [r#""stop_reason":"max_tokens""#, "message_stop"]).await;
+    let asks = json!({ "stream_options": { "include_usage": true } });
+    is_cut("/v1/chat/completions", asks, &[r#""finish_reason":"length""#, "completion_tokens", "[DONE]"]).await;
+    is_cut("/v1/messages", json!({ "max_tokens": 20_000 }), &[r#""stop_reason":"max_tokens""#, "message_stop"]).await;
+}
+
+/// Of a model whose tokens are secret each byte counts as one, unless the operator knows that they are longer: then a limit pays for more.
+#[tokio::test]
+async fn what_a_limit_pays_for_of_a_stream_grows_with_what_is_known_of_its_tokens() {
+    let facts = "models: [ { provider: sandbox, names: [\"sandbox/*\"], bytes_per_token: 4 } ]";
+    let known = Book::layered(&[Book::parse(facts, "test").unwrap()]);
+    let mut relayed = Vec::new();
+    for book in [Book::builtin(), known] {
+        let house = House::priced(vec![sliced(2_000)], book).await;
+        let answer = house.chat("sandbox/20000", json!({ "stream": true })).await.text().await.unwrap();
+        let events = data(&answer);
+        let text = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
+        relayed.push(text.map(str::len).sum::<usize>());
+        let ledger = house.ledger(1).await;
+        assert_eq!((ledger.settled[0].outcome, ledger.overrun), (Outcome::Cut, 0));
+        let posted = ledger.settled[0].posted[0];
+        assert!(posted.used + posted.provision <= 2_000, "{posted:?}");
+    }
+    assert!(relayed[0] <= 2_000 && relayed[1] > 3 * relayed[0] && relayed[1] <= 8_000, "{relayed:?}");
 }
 
 /// A client that goes away does not buy what it could not have bought by staying: where only a slice is held, nobody asks for the rest.
@@ -293,6 +328,8 @@ async fn a_stream_that_fits_or_may_finish_comes_whole() {
         let events = data(&answer);
         let usage = events.iter().find_map(|event| event["usage"]["completion_tokens"].as_u64());
         assert_eq!((usage, events.last()), (Some(tokens), Some(&Value::from("[DONE]"))));
+        let note = ": tollgate: limit \"sliced\" is used up, and lets this answer finish\n\n";
+        assert_eq!(answer.matches(note).count(), usize::from(overrun), "it is told once, between two frames");
         let settled = &house.ledger(1).await.settled[0];
         assert_eq!((settled.outcome, &settled.usage.completeness), (Outcome::Complete, &Completeness::Exact));
         let ledger = house.ledger(1).await;
@@ -326,6 +363,26 @@ async fn what_a_limit_refuses_is_made_with_the_model_that_it_names() {
     let models: Vec<_> =
         ledger.settled.iter().map(|settled| (&*settled.attempt.model, &*settled.attempt.model_requested)).collect();
     assert_eq!(models, [("sandbox/30", "sandbox/30"), ("sandbox/3", "sandbox/30")]);
+}
+
+/// The cap that a client states is for the model that it asks for; another one may answer less, and no more than that is held for it.
+#[tokio::test]
+async fn a_call_that_is_made_with_another_model_is_held_for_what_that_one_can_answer() {
+    let of = |name: &str, model: &str, unit, amount| Limit {
+        scope: vec![(Dimension::Model, Match::Is(model.into()))],
+        ..limit(name, unit, amount)
+    };
+    let large = of("large", "sandbox/30", Unit::Requests, 1);
+    let large = Limit { on_exceed: OnExceed::Downgrade("sandbox/3".into()), ..large };
+    let house = House::open(vec![large, of("small", "sandbox/3", Unit::OutputTokens, 3)]).await;
+    for (status, tokens, capped) in [(200, Some(20), None), (200, Some(3), Some("3")), (429, None, None)] {
+        let answer = house.chat("sandbox/30", json!({ "max_tokens": 20 })).await;
+        assert_eq!(answer.status().as_u16(), status);
+        let header = answer.headers().get("x-tollgate-capped").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header.as_deref(), capped);
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body["usage"]["completion_tokens"].as_u64(), tokens, "{body}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[path = "tidy/schedules.rs"]
+mod schedules;
+
 /// The most lines in a file and in a function.
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;

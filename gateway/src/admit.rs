@@ -13,14 +13,14 @@ use schemas::{
     bound::{self, Bound, BoundError, OutputCap},
     error_code::ErrorCode,
     event::{self, Api, CallEnd, Refused},
-    id::{CallId, Lane},
+    id::{CallId, InstanceId, Lane},
     json::Tree,
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
     price::{Book, CapField, Encoding, Key, ModelFacts},
     subject::Subject,
-    time::Time,
+    time::{Time, now},
 };
 use tokio::time;
 
@@ -29,6 +29,7 @@ use crate::{
     error::{AtLimit, Fault, RATE},
     limits::{Ask, Extension, Limits, Permit, Refusal, SLICE, Tried},
     meter::estimate::measure,
+    metrics,
     obey::PolicyView,
     request::{Cap, CapMember},
     worker::Worker,
@@ -71,9 +72,9 @@ pub(crate) struct NotAdmitted {
 }
 
 impl Limits {
-    /// Takes a hold on every limit that the attempt falls under.
+    /// Takes a hold on every limit that the attempt falls under. It may wait for that, so each try is made at its own instant.
     pub async fn admit(&self, ask: Ask<'_>) -> Result<Permit, Box<Refusal>> {
-        self.obtain(|at| self.try_admit(&ask, at)).await
+        self.obtain(|at| self.try_admit(&Ask { now: now().max(ask.now), ..ask }, at)).await
     }
 
     /// Holds more for an attempt that is under way; what is held before does not change.
@@ -108,49 +109,64 @@ impl Limits {
 
 impl Candidate<'_> {
     /// Takes a hold on every limit of the call, first with the bound in bytes, then, if that does not fit, in tokens. `failed` is the
-    /// attempt before, which goes on with this one if it is admitted.
-    pub(crate) async fn admit(self, worker: &Arc<Worker>, failed: Option<&mut Attempt>) -> Result<Admission, Fault> {
+    /// attempt before, which goes on with this one if it is admitted; `seen` are the counters that would have refused the call so far.
+    pub(crate) async fn admit(
+        self,
+        worker: &Arc<Worker>,
+        failed: Option<&mut Attempt>,
+        seen: &mut Vec<InstanceId>,
+    ) -> Result<Admission, Fault> {
         worker.counts()?;
         if worker.is_full() {
             return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
         }
         let place = Place::of(worker, self.lane, failed);
-        let now = place.admitted_at();
-        let facts = self.attempt(worker, place.number(), now);
+        // Until it is admitted, that is when it began to ask.
+        let opened_at = place.opened_at();
+        let mut facts = self.attempt(worker, place.number(), opened_at);
         let mut tight = None;
         let slice = self.may_slice.then_some(SLICE);
         let limits = &worker.shared.limits;
-        let mut admitted = limits.admit(Ask { attempt: &facts, bound: self.bound, slice, now }).await;
+        let mut admitted = limits.admit(Ask { attempt: &facts, bound: self.bound, slice, now: opened_at }).await;
         if let (Err(refusal), Some(body)) = (&admitted, self.body)
             && self.may_fit(refusal)
         {
             let bound = tight.insert(self.tightened(body.clone()).await?);
-            admitted = limits.admit(Ask { attempt: &facts, bound, slice, now }).await;
+            admitted = limits.admit(Ask { attempt: &facts, bound, slice, now: opened_at }).await;
         }
         let bound = tight.as_ref().unwrap_or(self.bound);
         // Near the end a stream begins with what is left, and ends there.
         for slice in SMALL_SLICES {
             let is_reached = |refusal: &Refusal| refusal.code == ErrorCode::HardLimitReached;
             if self.may_slice && admitted.as_ref().is_err_and(|refusal| is_reached(refusal)) {
-                admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now }).await;
+                admitted = limits.admit(Ask { attempt: &facts, bound, slice: Some(slice), now: opened_at }).await;
             }
         }
         let permit = match admitted {
             Ok(permit) => permit,
             Err(refusal) => return Ok(Err(Box::new(NotAdmitted { refusal, facts, bound: bound.clone() }))),
         };
-        for refusal in &permit.observed {
-            count(worker, &facts, bound, refusal, true);
-        }
-        if permit.hard && worker.is_behind() {
+        if let Some(fault) = self.too_late(worker, &permit) {
             worker.shared.limits.give_back(permit);
-            return Err(Fault::new(
-                ErrorCode::JournalBehind,
-                "calls under a hard limit wait until it has caught up; try again",
-            ));
+            return Err(fault);
+        }
+        facts.admitted_at = permit.admitted_at;
+        for refusal in &permit.observed {
+            observe(worker, &facts, bound, refusal, seen);
         }
         let cap = cap(&permit, bound, self.api, &self.facts);
         Ok(Ok((place.take(worker, self, facts, permit)?, cap)))
+    }
+
+    /// Why an attempt cannot be made although its limits hold enough for it.
+    fn too_late(&self, worker: &Worker, permit: &Permit) -> Option<Fault> {
+        if permit.hard && worker.is_behind() {
+            let what = "calls under a hard limit wait until it has caught up; try again";
+            return Some(Fault::new(ErrorCode::JournalBehind, what));
+        }
+        // What is held was priced when the call came, and what it used will be at its admission.
+        let turned = permit.hard && self.view.book.turns_between(self.accepted_at, permit.admitted_at);
+        turned.then(|| Fault::new(ErrorCode::TooBusy, "prices changed while the call waited; try again"))
     }
 
     fn attempt(&self, worker: &Worker, number: u16, admitted_at: Time) -> event::Attempt {
@@ -197,15 +213,16 @@ enum Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(worker: &Worker, lane: Lane, failed: Option<&'a mut Attempt>) -> Self {
-        match failed.and_then(|failed| failed.next_admission().map(|at| (failed, at))) {
+        match failed.and_then(|failed| failed.next_opening().map(|at| (failed, at))) {
             Some((failed, at)) => Self::After(failed, at),
             None => Self::First(Flight::open(worker, lane)),
         }
     }
 
-    const fn admitted_at(&self) -> Time {
+    /// The earliest instant that it can be admitted at.
+    const fn opened_at(&self) -> Time {
         match self {
-            Self::First(flight) => flight.admitted_at,
+            Self::First(flight) => flight.opened_at,
             Self::After(_, at) => *at,
         }
     }
@@ -247,8 +264,8 @@ impl NotAdmitted {
     }
 
     /// Counts it as one that would have been: the call is made otherwise.
-    pub(crate) fn observe(&self, worker: &Worker) {
-        count(worker, &self.facts, &self.bound, &self.refusal, true);
+    pub(crate) fn observe(&self, worker: &Worker, seen: &mut Vec<InstanceId>) {
+        observe(worker, &self.facts, &self.bound, &self.refusal, seen);
     }
 }
 
@@ -300,7 +317,15 @@ fn cap(permit: &Permit, bound: &Bound, api: Api, facts: &ModelFacts) -> Option<C
     Some(Cap { member, tokens })
 }
 
-/// Counts a refusal.
+/// Counts that a call would have been refused: once for each counter, however many attempts it takes.
+fn observe(worker: &Worker, facts: &event::Attempt, bound: &Bound, refusal: &Refusal, seen: &mut Vec<InstanceId>) {
+    if !seen.contains(&refusal.instance) {
+        seen.push(refusal.instance);
+        count(worker, facts, bound, refusal, true);
+    }
+}
+
+/// Counts a refusal, or that there would have been one.
 fn count(worker: &Worker, facts: &event::Attempt, bound: &Bound, refusal: &Refusal, observed: bool) {
     let estimated_cost = bound.most().map_or(Err(Unpriced::UnknownModel), |most| most.cost).ok();
     let record = Refused {
@@ -324,6 +349,9 @@ fn count(worker: &Worker, facts: &event::Attempt, bound: &Bound, refusal: &Refus
         balance_age_ms: refusal.balance_age_ms,
         gateway: Arc::clone(&worker.shared.gateway),
     };
+    if observed {
+        metrics::observed(refusal.code);
+    }
     worker.refusals.count(refusal.instance, record);
 }
 

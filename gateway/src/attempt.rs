@@ -65,7 +65,8 @@ type Kept = (Account, Permit);
 /// The place of an attempt among those open at its worker, from before its admission. It closes with the attempt's last
 /// record, or, if there never was a first one, when it is dropped.
 pub(crate) struct Flight {
-    pub(crate) admitted_at: Time,
+    /// No admission of it is earlier.
+    pub(crate) opened_at: Time,
     flights: Arc<Flights>,
     watch: Arc<Watch>,
     index: u32,
@@ -74,13 +75,13 @@ pub(crate) struct Flight {
 
 impl Flight {
     pub(crate) fn open(worker: &Worker, lane: Lane) -> Self {
-        let (index, admitted_at, watch) = worker.flights.open(lane, worker.shared.journal.position());
-        Self { admitted_at, flights: Arc::clone(&worker.flights), watch, index, closes_with_record: false }
+        let (index, opened_at, watch) = worker.flights.open(lane, worker.shared.journal.position());
+        Self { opened_at, flights: Arc::clone(&worker.flights), watch, index, closes_with_record: false }
     }
 
     /// The same for another attempt of the call, from before its admission.
     fn go_on(&mut self) {
-        (self.admitted_at, self.watch) = self.flights.go_on(self.index);
+        (self.opened_at, self.watch) = self.flights.go_on(self.index);
     }
 }
 
@@ -122,11 +123,11 @@ impl Attempt {
         }
     }
 
-    /// When the next attempt of the call is admitted, should it be: now. This one has failed.
-    pub(crate) fn next_admission(&mut self) -> Option<Time> {
+    /// The earliest instant that the next attempt of the call can be admitted at: now. This one has failed.
+    pub(crate) fn next_opening(&mut self) -> Option<Time> {
         let flight = self.flight.as_mut()?;
         flight.go_on();
-        Some(flight.admitted_at)
+        Some(flight.opened_at)
     }
 
     /// The next attempt of the call, which goes on with it; nothing if it ended with this one.

@@ -96,6 +96,12 @@ fn grow(taken: &mut Taken, bytes: usize) -> Result<(), Fault> {
     Err(Fault::new(ErrorCode::TooBusy, "the bodies of other calls fill the memory set aside for them; try again"))
 }
 
+/// A body as it was before whoever sends it with these headers encoded it; at most so many bytes.
+#[cfg(feature = "fuzz")]
+pub(crate) fn decoded(headers: &HeaderMap, bytes: &[u8], most: u64) -> Result<Bytes, Fault> {
+    decode(encoding(headers)?, bytes, most)
+}
+
 fn decode(encoding: Encoding, bytes: &[u8], most: u64) -> Result<Bytes, Fault> {
     let mut out = Vec::with_capacity(bytes.len().saturating_mul(4).min(1 << 20));
     let read = match encoding {

@@ -66,7 +66,7 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
     let (head, body) = request.into_parts();
     let view = worker.view()?;
     let accepted_at = now();
-    let Caller { subject, lane, terms } =
+    let Caller { subject, lane, terms, .. } =
         authenticate(&head.headers, head.uri.query(), worker.register(&view), accepted_at)?;
     let arrival = Arrival { call, accepted_at, way, view, subject, lane, terms, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;

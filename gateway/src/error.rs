@@ -8,8 +8,10 @@ use std::{borrow::Cow, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use schemas::{error_code::ErrorCode, id::CallId, limit::Unit, money::Pico, time::Time};
+use schemas::{error_code::ErrorCode, id::CallId, json::Tree, limit::Unit, money::Pico, time::Time};
 use serde_json::{Value, json};
+
+use crate::metrics;
 
 /// The shape of requests, answers and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +174,33 @@ impl Fault {
             (Dialect::Cohere, _) => "",
         }
     }
+}
+
+/// What a route of our own answers: its JSON, stamped with the call that it is of, or a fault in the dialect of who asked as `call`.
+pub(crate) fn told(
+    (dialect, call): (Dialect, CallId),
+    status: StatusCode,
+    said: Result<(CallId, Value), Fault>,
+) -> Response<Body> {
+    match said {
+        Ok((call, said)) => {
+            let mut response = Response::new(Body::from(Bytes::from(said.to_string())));
+            *response.status_mut() = status;
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            stamp(response.headers_mut(), call);
+            response
+        }
+        Err(fault) => {
+            metrics::refused(fault.code);
+            fault.response(dialect, call)
+        }
+    }
+}
+
+/// A body that has to be JSON, read.
+pub(crate) fn json_of(body: &[u8]) -> Result<Tree<'_>, Fault> {
+    Tree::read(body)
+        .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))
 }
 
 /// A limit that comes round within this is a rate to clients, and worth waiting for; beyond it, it is a budget.

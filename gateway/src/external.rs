@@ -2,8 +2,9 @@
 //!
 //! `tollgate.usage.v1` is an attempt that passed elsewhere; `tollgate.usage.amended.v1` states an attempt better than it was stated
 //! before. Whose it is, the key says and nothing in the event; so a system tells of its own tenant only. Every member is known or
-//! refused. A gateway has no record of earlier attempts, so an amendment repeats what it amends, as a row of `usage` shows it: both
-//! sides are rated by the book in force, and only their difference counts. It may only add: what a client could lower is no limit.
+//! refused. What an amendment amends is what the ledger says: the event repeats it (`was`), so that it amends nothing else, and both sides
+//! are rated by the attempt's own book. It may only add: what a client could lower is no limit. For the same reason it gives no room
+//! in limits, unless the configuration says of its key that what it says is the whole.
 
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use schemas::{
     config::is_tag_name,
     decision::Claim,
     error_code::ErrorCode,
-    event::{Api, Attempt, Learned, Outcome, Settled, Was, Why},
+    event::{Api, Attempt, Learned, Outcome, Settled},
     id::{BookHash, CallId},
     json::{Kind, Value},
     money::{Pico, ROW_MAX},
     policy::Policy,
     price::Book,
+    standing::Key,
     subject::Subject,
     time::Time,
     tokens::{Completeness, TokenClass, Usage, Vector},
@@ -33,6 +35,10 @@ const COUNT_MAX: u64 = 1 << 50;
 const TAGS_MAX: usize = 16;
 /// What the sources of this gateway's own events begin with: who could tell one first could make it cost nothing.
 const OURS: &str = "urn:tollgate:";
+
+mod amend;
+
+pub use amend::{Amended, Corrector};
 
 /// Why an event is not taken.
 pub type Wrong = (ErrorCode, String);
@@ -73,6 +79,8 @@ pub struct External {
     cost: Option<Pico>,
     response_id: String,
     raw: String,
+    /// Whether it names the API.
+    api_stated: bool,
 }
 
 /// What an event becomes part of.
@@ -134,8 +142,8 @@ impl<'t> Envelope<'t> {
         let stated = self.time.as_deref().map(|time| instant("time", time)).transpose()?;
         let said = format!("{}\n{}\n{}", self.kind, self.time.unwrap_or_default(), data.raw());
         let data = Data::read(data)?;
-        let time = data.time.or(stated.filter(|_| !amends)).ok_or_else(|| {
-            wrong(if amends { "`data.time` is missing: when the attempt was admitted" } else { "`time` is missing" })
+        let time = data.time.or(stated).ok_or_else(|| {
+            wrong(if amends { "`time` is missing: when it was amended" } else { "`time` is missing" })
         })?;
         let said_at =
             if amends { stated.ok_or_else(|| wrong("`time` is missing: when it was amended"))? } else { time };
@@ -217,7 +225,7 @@ impl Data {
         (said_at, time): (Time, Time),
     ) -> Result<External, Wrong> {
         let tokens = self.tokens.ok_or_else(|| wrong("`data.tokens` is missing"))?;
-        if self.provider.is_empty() || self.model.is_empty() {
+        if !amends && (self.provider.is_empty() || self.model.is_empty()) {
             return Err(wrong("`data.provider` and `data.model` have to be stated"));
         }
         let amends = match (amends, self.call, self.was) {
@@ -243,7 +251,7 @@ impl Data {
             _ => Api::OpenAiChat,
         };
         let Self { api, provider, model, tags, service_tier, cost, response_id, raw, .. } = self;
-        let api = api.unwrap_or(of_provider);
+        let (api, api_stated) = (api.unwrap_or(of_provider), api.is_some());
         Ok(External {
             source,
             id,
@@ -260,11 +268,22 @@ impl Data {
             cost,
             response_id,
             raw,
+            api_stated,
         })
     }
 }
 
 impl External {
+    /// What it amends: the call, and the attempt at it; nothing where it tells of a new one.
+    pub fn amends(&self) -> Option<Key> {
+        self.amends.as_ref().map(|(call, attempt, _)| (*call, *attempt))
+    }
+
+    /// Whether another is the same event.
+    pub fn is_again(&self, other: &Self) -> bool {
+        (&self.source, &self.id, self.content) == (&other.source, &other.id, other.content)
+    }
+
     /// What a response has used that is worked on apart from every answer that it stands in. However often it is read, and at whichever
     /// gateway, it is the same event. Nothing where the answer does not say it yet.
     pub(crate) fn of_response(attempt: &Attempt, measured: &Measured) -> Option<Self> {
@@ -288,10 +307,11 @@ impl External {
             cost: measured.provider_cost,
             response_id: measured.response_id.clone(),
             raw: measured.raw_usage.clone(),
+            api_stated: true,
         })
     }
 
-    /// What the books learn of it: the same call, whoever is told how often.
+    /// What the books learn of one that is new: the same call, whoever is told how often.
     pub fn learn(self, scene: Scene<'_>, limits: &Limits) -> Learned {
         let mut subject = scene.subject.clone();
         // A key's own tags win.
@@ -299,13 +319,9 @@ impl External {
         subject.tags.extend(added);
         subject.tags.sort();
         let book: BookHash = scene.book.hash();
-        let (call, number) = match &self.amends {
-            Some((call, attempt, _)) => (*call, *attempt),
-            None => (CallId::of(self.time, &[&subject.tenant, &self.source, &self.id]), 1),
-        };
         let attempt = Attempt {
-            call,
-            attempt: number,
+            call: CallId::of(self.time, &[&subject.tenant, &self.source, &self.id]),
+            attempt: 1,
             admitted_at: self.time,
             subject: Arc::new(subject),
             api: self.api,
@@ -317,13 +333,8 @@ impl External {
             gateway: Arc::clone(scene.gateway),
         };
         let usage = Usage::exact(self.tokens);
-        let was = self.amends.map(|(.., was)| Was { why: Why::Amended, usage: Usage::exact(was), book });
-        let cost = |usage| settlement::rated(scene.book, &attempt, (&self.service_tier, ""), usage).ok();
-        let (after, before) = (cost(&usage), was.as_ref().map(|was| (was, cost(&was.usage))));
-        let moves = limits.moves(&attempt, |unit| {
-            let amount = |usage: &Usage, cost| usage.total().and_then(|total| unit.amount(&total, cost)).unwrap_or(0);
-            amount(&usage, after) - before.as_ref().map_or(0, |(was, cost)| amount(&was.usage, *cost))
-        });
+        let cost = settlement::rated(scene.book, &attempt, (&self.service_tier, ""), &usage).ok();
+        let moves = limits.moves(&attempt, |unit| unit.amount(&self.tokens, cost).unwrap_or(0));
         let is = Settled {
             attempt,
             settled_at: self.time,
@@ -341,8 +352,24 @@ impl External {
             counters: Vec::new(),
             call: None,
         };
-        Learned { source: self.source, id: self.id, at: self.said_at, content: self.content, was, is, moves }
+        Learned { source: self.source, id: self.id, at: self.said_at, content: self.content, was: None, is, moves }
     }
+}
+
+/// Whether what is learned counts in every hard limit that it falls under: in one of dollars, what has no price would count as nothing.
+pub fn is_counted(learned: &Learned, book: &Book, limits: &Limits) -> Result<(), Wrong> {
+    let settled = &learned.is;
+    let sides = std::iter::once(&settled.usage).chain(learned.was.as_ref().map(|was| &was.usage));
+    let cost = |usage| settlement::rated(book, &settled.attempt, (&settled.service_tier, ""), usage);
+    let Some(why) = sides.into_iter().find_map(|usage| cost(usage).err()) else { return Ok(()) };
+    let Some(limit) = limits.hard_in_dollars(&settled.attempt) else { return Ok(()) };
+    let Attempt { provider, model, .. } = &settled.attempt;
+    let what = format!(
+        "`{model}` of `{provider}` has no price for all that it used ({}), so limit `{limit}` cannot count it; add the price and send \
+         the same again",
+        why.name()
+    );
+    Err((ErrorCode::EventUnpriced, what))
 }
 
 fn wrong(what: impl Into<String>) -> Wrong {

@@ -1,19 +1,32 @@
 //! What the fuzz targets in `fuzz/` reach of this crate's insides. Only they turn the feature on; it is for nobody else.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, io::Write as _, sync::Arc};
 
-use http::{HeaderMap, Version};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use schemas::{
-    error_code::ErrorCode, id::Lane, json::Tree, map::Map, policy::Digest, subject::Subject, time::Time, tokens::Vector,
+    error_code::ErrorCode,
+    event::Api,
+    id::Lane,
+    json::Tree,
+    map::Map,
+    policy::{Digest, Policy},
+    subject::Subject,
+    time::Time,
+    tokens::Vector,
 };
 
 use crate::{
-    authenticate, head,
+    authenticate, body,
+    external::External,
+    head,
     identity::Identity,
     json::number,
+    meter::{End, Measured},
     obey::Caller,
     proxy::{Check, Name, Settlement, Told, Who, descriptors::Question, grpc, stated},
-    upstream,
+    tell, upstream,
+    witness::Witness,
 };
 
 /// Reads a count of an answer.
@@ -46,7 +59,8 @@ pub fn without_key(query: &str) -> Option<Cow<'_, str>> {
 /// Who calls, where `key` is the only key there is and `owner` has it.
 pub fn caller(headers: &HeaderMap, query: Option<&str>, key: &str, owner: &Subject) -> Result<Subject, ErrorCode> {
     let mut keys = Map::default();
-    keys.insert(Digest::of(key).0, Caller { subject: Arc::new(owner.clone()), lane: Lane(0), terms: None });
+    let owner = Caller { subject: Arc::new(owner.clone()), lane: Lane(0), terms: None, corrects: false };
+    keys.insert(Digest::of(key).0, owner);
     let (tenants, identity) = (Map::default(), Identity::default());
     let register = authenticate::Register { keys: &keys, tenants: &tenants, identity: &identity };
     let caller = authenticate::authenticate(headers, query, register, Time::ZERO).map_err(|fault| fault.code)?;
@@ -84,4 +98,47 @@ pub fn question(input: &[u8]) -> Option<(Vec<String>, Option<Vector>)> {
             Question::Settle(settlement) => Some(of_settlement(settlement)),
         },
     }
+}
+
+/// The events of a request that tells of usage.
+pub fn told(headers: &HeaderMap, body: &[u8], policy: &Policy, now: Time) -> Option<Vec<External>> {
+    tell::events(policy, headers, body, now).ok()
+}
+
+/// How a body may be encoded.
+pub const CODINGS: [&str; 4] = ["identity", "gzip", "zstd", "br"];
+
+/// A body encoded so; nothing where that is not one of those that can be read.
+pub fn encoded(coding: &str, body: &[u8]) -> Option<Vec<u8>> {
+    match coding {
+        "identity" => Some(body.to_vec()),
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(body).ok()?;
+            encoder.finish().ok()
+        }
+        "zstd" => zstd::encode_all(body, 1).ok(),
+        _ => None,
+    }
+}
+
+/// A request's body as it was before it was encoded, if that is at most so long.
+pub fn decoded(coding: &'static str, body: &[u8], most: u64) -> Result<Bytes, ErrorCode> {
+    body::decoded(&coded(coding), body, most).map_err(|fault| fault.code)
+}
+
+/// What came of an answer that was encoded so and arrived in these pieces: what passed, and what was read in it.
+pub fn witnessed(api: Api, coding: &'static str, pieces: &[&[u8]]) -> (Vec<u8>, Option<Measured>) {
+    let mut witness = Witness::new(api, &coded(coding), StatusCode::OK, false);
+    let mut out = VecDeque::new();
+    pieces.iter().for_each(|piece| witness.take(Bytes::copy_from_slice(piece), &mut out));
+    witness.close(&mut out);
+    (out.iter().flatten().copied().collect(), witness.measured(End::Closed))
+}
+
+fn coded(coding: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
 }

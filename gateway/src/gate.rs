@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use schemas::{error_code::ErrorCode, limit::OnExceed};
+use schemas::{bound::AtMost, error_code::ErrorCode, limit::OnExceed, tokens::Usage};
 
 use crate::{
     admit::fault_of,
@@ -44,6 +44,8 @@ pub(crate) struct Gate {
     step: u64,
     /// Whether what came had to wait when that was asked for.
     was_full: bool,
+    /// What the client is told between two frames: that a limit lets the stream finish.
+    note: Option<Bytes>,
     refused: Option<Fault>,
 }
 
@@ -81,16 +83,20 @@ impl Gate {
             growth: Growth::None,
             step: SLICE,
             was_full: false,
+            note: None,
             refused: None,
         }
     }
 
-    /// Looks at what has come.
+    /// Looks at what has come. What the provider reports of all so far makes what waits smaller too.
     pub(crate) fn look(&mut self) {
         for frame in self.came.drain(..) {
-            let unread = Brings { output: self.cap, ..Brings::default() };
-            let brings = self.script.as_mut().map_or(unread, |script| script.look(&frame));
-            self.seen = self.seen.saturating_add(brings.output);
+            let brings = self.script.as_mut().map(|script| script.look(&frame)).unwrap_or_default();
+            // What cannot be looked at is all that there can be.
+            self.seen = self.script.as_ref().map_or(self.cap, Script::seen);
+            for (_, upto, _) in &mut self.waiting {
+                *upto = self.seen.min(*upto);
+            }
             self.waiting.push_back((frame, self.seen, brings));
         }
     }
@@ -105,6 +111,7 @@ impl Gate {
     ) -> Gated {
         self.let_through(out);
         while self.grow(cx, attempt, witness) {}
+        out.extend(self.note.take().filter(|_| self.script.is_some() && witness.takes_comments()));
         self.let_through(out);
         match (&self.growth, &self.refused) {
             _ if self.waiting.is_empty() => Gated::Open,
@@ -155,6 +162,11 @@ impl Gate {
                     Err(refusal) => {
                         if refusal.on_exceed == OnExceed::Finish {
                             attempt.hold_no_more(refusal.instance);
+                            let note = format!(
+                                ": tollgate: limit {:?} is used up, and lets this answer finish\n\n",
+                                refusal.limit
+                            );
+                            self.note = Some(note.into());
                         } else if self.step > LEAST && refusal.code != ErrorCode::LeaseNotObtained {
                             self.step /= 2;
                         } else {
@@ -179,9 +191,20 @@ impl Gate {
         true
     }
 
-    /// The end of the stream in the client's own dialect; nothing where that is not known.
+    /// The most that an estimate of what was relayed may come to; nothing where there is none to make, because it cannot be looked at or
+    /// the provider says it itself.
+    pub(crate) fn to_estimate(&self, sliced: &Sliced) -> Option<AtMost> {
+        self.script.as_ref().filter(|script| !script.is_reported())?;
+        Some(sliced.most.with_output(self.room.min(self.cap)))
+    }
+
+    /// The end of the stream in the client's own dialect, with the usage so far; nothing where that is not known.
     pub(crate) fn ending(&self, why: &Fault, measured: Option<&Measured>, wants_usage: bool) -> Option<Bytes> {
-        let why = why.to_json();
-        self.script.as_ref().map(|script| Bytes::from(script.ending(&why, measured, wants_usage)))
+        let script = self.script.as_ref()?;
+        let usage = measured.map(|measured| &measured.usage);
+        let mut why = why.to_json();
+        why["completeness"] = usage.map_or("missing", |usage| usage.completeness.name()).into();
+        let total = usage.and_then(Usage::total);
+        Some(Bytes::from(script.ending(&why, total.as_ref(), wants_usage)))
     }
 }

@@ -25,7 +25,8 @@ use schemas::{
     error_code::ErrorCode,
     event::Api,
     id::CallId,
-    price::Encoding,
+    price::{Encoding, ModelFacts},
+    time::{Time, now},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -62,6 +63,7 @@ pub(crate) struct Plan {
     token_events: TokenEvents,
     timeouts: Timeouts,
     encoding: Encoding,
+    bytes_per_token: u8,
     slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -80,6 +82,8 @@ pub(crate) struct Failed {
     status: u16,
     /// Why, if the reason is one after which another attempt may follow.
     pub(crate) cause: Option<Cause>,
+    /// Whether the provider says that the same may be tried again.
+    pub(crate) again: Option<bool>,
     /// How long the provider asks to be left alone.
     pub(crate) retry_after: Option<Duration>,
     /// What the client is told beside, if it is told the provider's answer.
@@ -106,7 +110,7 @@ impl Plan {
         timeouts: &Timeouts,
         view: &PolicyView,
         parsed: Arc<Parsed>,
-        encoding: Encoding,
+        facts: &ModelFacts,
     ) -> Self {
         let asks = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
         let strips_usage = asks && parsed.stream && !parsed.wants_usage;
@@ -116,7 +120,8 @@ impl Plan {
             comment: worker.shared.server.keepalive_comment,
             token_events: view.policy.metering.token_events,
             timeouts: *timeouts,
-            encoding,
+            encoding: facts.encoding,
+            bytes_per_token: facts.bytes_per_token,
             slot: None,
         }
     }
@@ -133,7 +138,7 @@ impl Plan {
                 drop(tokio::task::spawn_blocking(move || estimate::load(encoding)));
             }
             let can = Script::is_of(attempt.facts.api) && witness.by_frame();
-            let script = can.then(|| Script::new(attempt.facts.api, self.encoding));
+            let script = can.then(|| Script::new(attempt.facts.api, self.encoding, self.bytes_per_token));
             Gate::new(sliced, script)
         });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
@@ -189,7 +194,8 @@ pub(crate) async fn answer(
     let status = answer.status;
     attempt.status = status.as_u16();
     let cause = Cause::of_status(attempt.status);
-    let retry_after = retry_after(&answer.headers).filter(|_| matches!(attempt.status, 429 | 503));
+    let (again, retry_after) = (should_retry(&answer.headers), retry_after(&answer.headers));
+    let retry_after = retry_after.filter(|_| matches!(attempt.status, 429 | 503));
     if retry_after.is_some() || cause == Some(Cause::Credentials) {
         attempt.back_off(retry_after);
     }
@@ -197,9 +203,9 @@ pub(crate) async fn answer(
         return Err(failed(attempt, End::Refused, Said::Fault(fault), cause, upstream).await);
     }
     if !status.is_success() {
-        if attempt.goes_on() && retry.follows(cause, attempt.status) {
+        if attempt.goes_on() && follows(retry, (cause, attempt.status), again) {
             let mut failed = failed(attempt, End::Refused, Said::Answer(Box::new(answer)), cause, upstream).await;
-            failed.retry_after = retry_after;
+            (failed.again, failed.retry_after) = (again, retry_after);
             return Err(failed);
         }
         attempt.is_last();
@@ -233,7 +239,7 @@ pub(crate) async fn answer(
 impl Failed {
     fn of(held: Option<Held>, said: Said, from: &Arc<Upstream>) -> Box<Self> {
         let (from, beside) = (Arc::clone(from), HeaderMap::new());
-        Box::new(Self { held, said, from, status: 0, cause: None, retry_after: None, beside, back: None })
+        Box::new(Self { held, said, from, status: 0, cause: None, again: None, retry_after: None, beside, back: None })
     }
 
     /// What the provider says comes back this way.
@@ -277,7 +283,7 @@ impl Failed {
 
     /// Whether another attempt may follow it.
     pub(crate) fn may_be_followed(&mut self, retry: &Retry) -> bool {
-        let follows = retry.follows(self.cause, self.status);
+        let follows = follows(retry, (self.cause, self.status), self.again);
         self.attempt().is_some_and(|attempt| attempt.is_kept()) && follows
     }
 
@@ -358,11 +364,27 @@ fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Provider) -
     body
 }
 
-/// How long the provider asks to be left alone; its seconds, or its milliseconds where it says those too.
+/// How long the provider asks to be left alone: until an instant or for some seconds, or its milliseconds where it says those too.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let stated = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
+    let number = |name: &str| stated(name)?.parse::<u64>().ok();
     let ms = number("retry-after-ms").map(Duration::from_millis);
     ms.or_else(|| number("retry-after").map(Duration::from_secs))
+        .or_else(|| Some(Time::of_http(stated("retry-after")?)?.since(now())))
+}
+
+/// Whether the provider says that the same may be tried again, as the SDKs of OpenAI and Anthropic heed it.
+fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    match headers.get("x-should-retry")?.as_bytes() {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether another attempt may follow a failure. Where a model says that nothing is tried again, no provider's word changes that.
+fn follows(retry: &Retry, (cause, status): (Option<Cause>, u16), again: Option<bool>) -> bool {
+    retry.follows(cause, status) || (again == Some(true) && !retry.on.is_empty())
 }
 
 /// The headers that say how the body has to be read, and those that report.

@@ -181,7 +181,7 @@ impl Known {
         let (subject, models) = self.who(&claims)?;
         let lane = tenants.get(&subject.tenant).copied().ok_or_else(no_tenant)?;
         let key = ApiKey { expires: Some(until), models, ..ApiKey::default() };
-        Ok((Caller { subject: Arc::new(subject), lane, terms: Terms::of(&key) }, until))
+        Ok((Caller { subject: Arc::new(subject), lane, terms: Terms::of(&key), corrects: false }, until))
     }
 
     /// The claims, if one of the issuer's keys has signed them.

@@ -44,6 +44,7 @@ mod http;
 pub mod identity;
 mod json;
 pub mod limits;
+mod lookup;
 pub mod meter;
 mod metrics;
 mod models;

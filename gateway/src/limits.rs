@@ -17,11 +17,12 @@ use schemas::{
     bound::{AtMost, Bound},
     decision::{Claim, ProducerMark},
     error_code::ErrorCode,
-    event::{Attempt, Counter, Event, Hold, LeaseRequested, Move, Posting, Reported},
+    event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     ledger::Unpriced,
-    limit::{Limit, OnExceed, Target, Unit},
+    limit::{Limit, Mode, OnExceed, Target, Unit},
     money::Pico,
+    standing::Named,
     subject::Subject,
     time::Time,
     tokens::{Completeness, Usage},
@@ -56,7 +57,7 @@ pub struct Ask<'a> {
     pub bound: &'a Bound,
     /// How much of its output is held at a time where a limit says so; nothing where not all of it will be seen.
     pub slice: Option<u64>,
-    /// Now.
+    /// Now, and the earliest instant that it can be admitted at.
     pub now: Time,
 }
 
@@ -64,6 +65,8 @@ pub struct Ask<'a> {
 #[derive(Debug, Default)]
 #[must_use = "a permit that is dropped keeps its holds until their windows end"]
 pub struct Permit {
+    /// When it was taken: the attempt is admitted then. It lies in the windows of all holds, as far as any instant does.
+    pub admitted_at: Time,
     /// What is held.
     pub holds: Vec<Hold>,
     /// The age of the oldest balance behind the decision.
@@ -235,7 +238,7 @@ impl Limits {
         let book = self.lock();
         let of = permit.holds.iter().filter(|hold| sliced.of.contains(&hold.instance));
         let grown = of.filter_map(|hold| {
-            let unit = book.slot(hold.instance)?.limit.unit;
+            let unit = book.slot(hold.instance)?.terms.unit;
             let held = |output| amount::in_unit(unit, &sliced.most.with_output(output)).ok();
             Some(Hold { amount: held(room)? - held(sliced.room)?, ..*hold })
         });
@@ -271,15 +274,39 @@ impl Limits {
         let touched = book.touched(attempt).into_iter();
         let moves = touched.map(|(id, limit, values)| {
             let (home, amount) = (limit.home(&values, book.lanes()), of(limit.unit));
-            Move { home, limit: id, values, window: attempt.admitted_at, amount }
+            Move { home, limit: id, values, window: attempt.admitted_at, amount, clears: 0 }
         });
         moves.filter(|moved| moved.amount != 0).collect()
+    }
+
+    /// The counter that an attempt of a tenant has posted to, if it counts still.
+    pub fn named(&self, tenant: &str, posting: &Posting) -> Option<Named> {
+        self.lock().named(tenant, posting.instance)
+    }
+
+    /// The name of a hard limit in dollars that an attempt falls under, if there is one.
+    pub fn hard_in_dollars(&self, attempt: &Attempt) -> Option<String> {
+        let touched = self.lock().touched(attempt);
+        let is_meant = |limit: &Limit| limit.mode == Mode::Hard && limit.unit == Unit::Usd;
+        touched.into_iter().find(|(_, limit, _)| is_meant(limit)).map(|(_, limit, _)| limit.name.clone())
+    }
+
+    /// A limit by its name.
+    pub(crate) fn limit(&self, name: &str) -> Option<Arc<Limit>> {
+        self.lock().limit(name).cloned()
     }
 
     /// How much of a limit is left to an attempt, in percent of its amount, as far as is known here; nothing where it does not fall
     /// under it.
     pub(crate) fn left(&self, limit: &str, of: Target<'_>, now: Time) -> Option<u8> {
         self.lock().left(limit, of, now)
+    }
+
+    /// Whether metering is known to have learned something else under the same source and id.
+    pub(crate) fn contradicts(&self, learned: &Learned) -> bool {
+        // What somebody told claims first that it was told.
+        let first = learned.claims().next().and_then(|said| self.lock().claimed().content(said));
+        first.is_some_and(|content| content != learned.content)
     }
 
     /// Whether a lane remembers as many external events as it can.
@@ -295,11 +322,14 @@ impl Limits {
             (Vec::with_capacity(permit.holds.len()), Vec::with_capacity(permit.holds.len()));
         for hold in permit.holds {
             let Some(slot) = book.slot_mut(hold.instance) else { continue };
-            let (used, provision) = split(slot.limit.unit, hold.amount, spent);
+            let (used, provision) = split(slot.terms.unit, hold.amount, spent);
             let (posting, counter) = slot.settle(hold, used, provision);
             posted.push(posting);
             counters.push(counter);
-            slot.dirty |= slot.home != tenant;
+            if slot.home != tenant {
+                let home = slot.mark();
+                book.hurry(home);
+            }
         }
         (posted, counters)
     }
@@ -310,7 +340,7 @@ impl Limits {
         let mut book = self.lock();
         for hold in &mut permit.holds {
             if let Some(slot) = book.slot_mut(hold.instance) {
-                let (used, provision) = split(slot.limit.unit, hold.amount, spent);
+                let (used, provision) = split(slot.terms.unit, hold.amount, spent);
                 slot.let_go(hold, used + provision);
             }
         }
@@ -323,7 +353,8 @@ impl Limits {
             if let Some(slot) = book.slot_mut(hold.instance) {
                 let _ = slot.settle(hold, 0, 0);
                 // No record of a call will carry its counters.
-                slot.dirty = true;
+                let home = slot.mark();
+                book.hurry(home);
             }
         }
     }
@@ -332,7 +363,7 @@ impl Limits {
     pub(crate) fn would_post(&self, holds: &[Hold], spent: &Spent<'_>) -> Vec<Posting> {
         let book = self.lock();
         let posted = holds.iter().filter_map(|hold| {
-            let (used, provision) = split(book.slot(hold.instance)?.limit.unit, hold.amount, spent);
+            let (used, provision) = split(book.slot(hold.instance)?.terms.unit, hold.amount, spent);
             Some(Posting { instance: hold.instance, window: hold.window, used, provision })
         });
         posted.collect()
@@ -397,7 +428,8 @@ impl Limits {
             let mut book = self.lock();
             for counter in &reported.counters {
                 if let Some(slot) = book.slot_mut(counter.instance) {
-                    slot.dirty = true;
+                    let home = slot.mark();
+                    book.hurry(home);
                 }
             }
         }

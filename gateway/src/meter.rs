@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use schemas::{
     event::Api,
+    json::Value,
     money::Pico,
     tokens::{Doubt, Part, Usage, Vector},
 };
@@ -41,6 +42,16 @@ pub(crate) use split::sse::data as data_of;
 use tally::Tally;
 use visible::Visible;
 use whole::Whole;
+
+/// All output by the usage object of a chunk of a chat; nothing where it states none.
+pub(crate) fn output_of_chat(usage: Value<'_>) -> Option<u64> {
+    openai_usage::read(usage, true).ok().flatten().map(|reported| reported.vector.all_output())
+}
+
+/// All output by the usage object of a piece of Gemini's content; nothing where it states none.
+pub(crate) fn output_of_gemini(usage: Value<'_>) -> Option<u64> {
+    gemini::read(usage, true).ok().flatten().map(|reported| reported.vector.all_output())
+}
 
 /// The answer to be metered, known when its head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

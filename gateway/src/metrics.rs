@@ -94,9 +94,14 @@ impl Series {
     }
 }
 
-/// A call was answered with one of our own errors.
+/// A call was answered with one of our own errors; what passed all the same is not in it.
 pub(crate) fn refused(code: ErrorCode) {
     counter!("tollgate.refusals", "code" => code.code()).increment(1);
+}
+
+/// A call passed that a limit would have refused: one that only observes, or one that said to make the call otherwise.
+pub(crate) fn observed(code: ErrorCode) {
+    counter!("tollgate.refusals.observed", "code" => code.code()).increment(1);
 }
 
 /// A target of this provider is passed over for a while.

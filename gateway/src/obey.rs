@@ -14,7 +14,7 @@ use std::{
 
 use journal::{Change, Follower, Reader, Road};
 use schemas::{
-    decision::{Key, State},
+    decision::{Instance, Key, State},
     id::{BookHash, Lane, Offset},
     map::Map,
     policy::{Fold, Policy, Proxy, Step},
@@ -43,10 +43,12 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// The policy as a gateway uses it.
 pub struct PolicyView {
-    /// The policy.
+    /// The policy. Once it is in force its limits are in the books, and not here as well.
     pub policy: Policy,
     /// The price book in force.
     pub book: Arc<Book>,
+    /// Every one that was: attempts are rated by the one that they were admitted under.
+    pub books: HashMap<BookHash, Arc<Book>>,
     /// Whose key it is, by the SHA-256 of the key.
     pub keys: Map<[u8; 32], Caller>,
     /// The other proxies, by the SHA-256 of their tokens.
@@ -66,6 +68,8 @@ pub struct Caller {
     pub lane: Lane,
     /// What the key is good for, if not for everything.
     pub terms: Option<Arc<Terms>>,
+    /// Whether what they say of attempts of their tenant is the whole of it.
+    pub corrects: bool,
 }
 
 impl PolicyView {
@@ -88,7 +92,7 @@ impl PolicyView {
                     tags: key.tags.clone(),
                 };
                 let subject = Arc::new(subject);
-                let caller = |terms| Caller { subject: Arc::clone(&subject), lane, terms };
+                let caller = |terms| Caller { subject: Arc::clone(&subject), lane, terms, corrects: key.corrects };
                 let former = key.former.map(|former| (former.sha256.0, caller(Terms::of_former(key, former))));
                 [Some((key.sha256.0, caller(Terms::of(key)))), former].into_iter().flatten()
             })
@@ -98,6 +102,7 @@ impl PolicyView {
             proxies: proxies.collect(),
             tenants: tenants.collect(),
             policy,
+            books: HashMap::from([(book.hash(), Arc::clone(&book))]),
             book,
             standings: Standings::new(),
         }
@@ -235,12 +240,14 @@ impl Obey {
             tracing::error!(book = %policy.book, "the policy names a price book that was not published; the one before it stays in force");
             return;
         };
+        let mut policy = policy.clone();
         let lanes = {
             let mut limits = self.limits.lock();
-            limits.rule(&policy.limits, policy.metering.outage_budget);
+            limits.rule(std::mem::take(&mut policy.limits), policy.metering.outage_budget);
             limits.lanes()
         };
-        self.view.store(PolicyView::new(policy.clone(), Arc::clone(book), lanes));
+        let view = PolicyView::new(policy, Arc::clone(book), lanes);
+        self.view.store(PolicyView { books: self.books.clone(), ..view });
         self.limits.changed();
     }
 
@@ -258,9 +265,11 @@ impl Obey {
                     book.lane(lane, &state, (now, at));
                     confirmed.push((lane, state));
                 }
-                (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(Arc::new(*instance))),
+                (Key::Instance(id), Ok(Some(State::Instance(instance)))) => book.view(id, Some(kept(*instance))),
                 (Key::Instance(id), Ok(None)) => book.view(id, None),
                 (Key::Schedule(..), Ok(Some(State::Schedule(schedule)))) => book.schedule(schedule),
+                (Key::Claim(_, id), Ok(Some(State::Claim(claim)))) => book.claimed_mut().hear(id, Some(claim.content)),
+                (Key::Claim(_, id), Ok(None)) => book.claimed_mut().hear(id, None),
                 (_, Ok(_)) => {}
                 (key, Err(error)) => tracing::error!(?key, %error, "a decision cannot be read and is left out"),
             }
@@ -270,4 +279,13 @@ impl Obey {
             state.producers.iter().for_each(|mark| self.limits.heed(lane, mark));
         }
     }
+}
+
+/// A decision as it is kept until the next one: in no more memory than it needs. There are as many as there are counters.
+fn kept(mut instance: Instance) -> Arc<Instance> {
+    instance.values.shrink_to_fit();
+    instance.windows.shrink_to_fit();
+    instance.holders.iter_mut().for_each(|holder| holder.used.shrink_to_fit());
+    instance.holders.shrink_to_fit();
+    Arc::new(instance)
 }

@@ -28,12 +28,14 @@ use crate::{
 mod asker;
 pub(crate) mod descriptors;
 mod desk;
+mod earlier;
 mod envoy;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod open;
 pub(crate) mod stated;
 
+pub(crate) use earlier::Earlier;
 pub(crate) use open::Checks;
 
 /// Why a question is not taken.

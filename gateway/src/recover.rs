@@ -20,7 +20,10 @@ use schemas::{
     wire,
 };
 
-use crate::fault::{self, Fault};
+use crate::{
+    fault::{self, Fault},
+    proxy::Earlier,
+};
 
 /// Events in one append.
 const BATCH: usize = 1_000;
@@ -49,15 +52,21 @@ impl Open {
     }
 }
 
-/// Settles what predecessors left open and opens every lane for this producer. Its first events are these; says how many were left.
-pub fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<usize, journal::Error> {
-    let events = first_events(journal.recovered(), journal.predecessor(), lanes, gateway, now())?;
+/// Settles what predecessors left open and opens every lane for this producer. Its first events are these.
+pub fn recover(journal: &Journal, lanes: u16, gateway: &str) -> Result<(), journal::Error> {
+    go_on(journal, lanes, gateway).map(drop)
+}
+
+/// The same; says how attempts of earlier processes ended, as far as the journal has it.
+pub(crate) fn go_on(journal: &Journal, lanes: u16, gateway: &str) -> Result<Earlier, journal::Error> {
+    let left = read(journal.recovered(), journal.predecessor().map(|before| before.producer))?;
+    let (events, earlier) = left.first_events(journal.predecessor(), lanes, gateway, now());
     let drafts: Vec<(Lane, Vec<u8>)> = events.iter().map(|(lane, event)| (*lane, wire::encode_event(event))).collect();
     for batch in drafts.chunks(BATCH.max(usize::from(lanes))) {
         let list: Vec<Draft<'_>> = batch.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
         journal.append(&list)?;
     }
-    Ok(events.len() - usize::from(lanes))
+    Ok(earlier)
 }
 
 /// The first events of a producer, from what its journal holds: `Opened` in every lane, then the ends of what was left open.
@@ -69,13 +78,7 @@ pub fn first_events(
     at: Time,
 ) -> Result<Vec<(Lane, Event)>, journal::Error> {
     let left = read(recovered, before.map(|before| before.producer))?;
-    let mut events = Vec::with_capacity(left.open.len() + usize::from(lanes));
-    for lane in (0..lanes).map(Lane) {
-        let predecessor = before.map(|before| left.predecessor(before, lane));
-        events.push((lane, Event::Opened(Opened { gateway: gateway.to_owned(), at, predecessor })));
-    }
-    events.extend(left.ends(at));
-    Ok(events)
+    Ok(left.first_events(before, lanes, gateway, at).0)
 }
 
 /// The last counters of one producer, as its journal has them.
@@ -126,12 +129,37 @@ pub struct Left {
     last: Last,
     /// Whose counters are the last.
     of: Option<ProducerId>,
+    /// How attempts ended.
+    ended: Earlier,
 }
 
 impl Left {
     /// Nothing yet; the counters are to be those of this producer.
     pub fn of(producer: Option<ProducerId>) -> Self {
         Self { of: producer, ..Self::default() }
+    }
+
+    /// The first events of a successor: `Opened` in every lane, then the ends of what is open; and how everything ended.
+    fn first_events(
+        mut self,
+        before: Option<&journal::Predecessor>,
+        lanes: u16,
+        gateway: &str,
+        at: Time,
+    ) -> (Vec<(Lane, Event)>, Earlier) {
+        let mut events = Vec::with_capacity(self.open.len() + usize::from(lanes));
+        for lane in (0..lanes).map(Lane) {
+            let predecessor = before.map(|before| self.predecessor(before, lane));
+            events.push((lane, Event::Opened(Opened { gateway: gateway.to_owned(), at, predecessor })));
+        }
+        let mut earlier = std::mem::take(&mut self.ended);
+        for (lane, end) in self.ends(at) {
+            if let Event::Settled(settled) = &end {
+                earlier.note(settled);
+            }
+            events.push((lane, end));
+        }
+        (events, earlier)
     }
 
     /// Takes the next of what a producer wrote to a lane.
@@ -153,6 +181,7 @@ impl Left {
                 }
             }
             Event::Settled(settled) => {
+                self.ended.note(&settled);
                 self.open.remove(&(settled.attempt.call, settled.attempt.attempt));
                 match settled.call {
                     Some(_) => drop(self.earlier.remove(&settled.attempt.call)),

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use schemas::config::TokenEvents;
+use schemas::{config::TokenEvents, tokens::Completeness};
 use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::Sleep};
 
 use crate::{
@@ -90,8 +90,8 @@ pub(crate) struct Flow {
 enum Phase {
     /// The upstream body is open.
     Open,
-    /// All has come; what it used is being estimated.
-    Estimating(JoinHandle<Measured>, End),
+    /// All has come that will; what it used is being estimated. With a reason it is we who end it.
+    Estimating(JoinHandle<Measured>, End, Option<Box<Fault>>),
     /// Settled; the record is on its way to the journal.
     Recording(Ticket, Option<Broken>),
     /// Recorded: what was held back goes out.
@@ -177,10 +177,12 @@ impl Flow {
                         return Poll::Ready(Some(Ok(step)));
                     }
                 }
-                Phase::Estimating(estimate, end) => {
+                Phase::Estimating(estimate, end, why) => {
                     let measured = ready!(Pin::new(estimate).poll(cx)).ok();
-                    let end = *end;
-                    self.settle(end, measured, None);
+                    match (*end, why.take()) {
+                        (end, None) => self.settle(end, measured, None),
+                        (_, Some(why)) => self.settle_cut(&why, measured),
+                    }
                 }
                 Phase::Recording(ticket, broken) => {
                     let written = ready!(Pin::new(ticket).poll(cx));
@@ -234,7 +236,7 @@ impl Flow {
             match gate.poll(cx, &mut self.attempt, &self.witness, &mut self.out) {
                 Gated::Full if self.out.is_empty() => return Poll::Pending,
                 Gated::Refused(why) if self.out.is_empty() => {
-                    self.cut(&why);
+                    self.cut(why);
                     return Poll::Ready(None);
                 }
                 Gated::Open if self.all_came => {}
@@ -296,16 +298,30 @@ impl Flow {
         }
     }
 
-    /// Ends a stream whose limit gives no more: for the client as one that reached its cap.
-    fn cut(&mut self, why: &Fault) {
+    /// Ends a stream whose limit gives no more. Where the provider has not said what it used so far, what was relayed is estimated; but not
+    /// as more than was held for it.
+    fn cut(&mut self, why: Fault) {
         let mut rest = VecDeque::new();
         self.witness.close(&mut rest);
-        let measured = self.witness.measured(End::Cut.of_body());
+        self.body = AnswerBody::Closed;
+        let facts = &self.attempt.facts;
+        let most = self.gate.as_ref().and_then(|gate| gate.to_estimate(self.attempt.sliced()?));
+        match (self.witness.measured(End::Cut.of_body()), most) {
+            (Some(measured), Some(most)) if measured.usage.completeness != Completeness::Exact => {
+                let estimable = Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured);
+                let estimate = tokio::task::spawn_blocking(move || estimable.so_far(&most));
+                self.phase = Phase::Estimating(estimate, End::Cut, Some(Box::new(why)));
+            }
+            (measured, _) => self.settle_cut(&why, measured),
+        }
+    }
+
+    /// Ends it for the client as one that reached its cap.
+    fn settle_cut(&mut self, why: &Fault, measured: Option<Measured>) {
         let wants_usage = self.parsed.wants_usage;
         let ending = self.gate.as_ref().and_then(|gate| gate.ending(why, measured.as_ref(), wants_usage));
         let broken = if ending.is_some() { None } else { Some(Broken::Cut) };
         self.out.extend(ending);
-        self.body = AnswerBody::Closed;
         self.settle(End::Cut, measured, broken);
     }
 
@@ -316,7 +332,7 @@ impl Flow {
         if self.gate.is_none() {
             self.out.append(&mut rest);
         }
-        let measured = self.witness.measured(end.of_body());
+        let measured = self.measured(end);
         let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
         let end = match &measured {
             // It ended as bodies end, but not as answers do.
@@ -327,10 +343,15 @@ impl Flow {
             Some(measured) if is_whole && Estimable::is_needed(self.attempt.facts.api, &measured) => {
                 let facts = &self.attempt.facts;
                 let estimable = Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured);
-                self.phase = Phase::Estimating(tokio::task::spawn_blocking(|| estimable.estimate()), end);
+                self.phase = Phase::Estimating(tokio::task::spawn_blocking(|| estimable.estimate()), end, None);
             }
             measured => self.settle(end, measured, broken),
         }
+    }
+
+    /// What the answer says that it used. An error says nothing of that: its status does.
+    fn measured(&mut self, end: End) -> Option<Measured> {
+        self.witness.measured(end.of_body()).filter(|_| self.at_end != End::Refused)
     }
 
     fn settle(&mut self, end: End, measured: Option<Measured>, broken: Option<Broken>) {
@@ -344,7 +365,7 @@ impl Flow {
     pub(crate) fn abandon(&mut self, end: End) {
         if self.is_open() {
             self.witness.close(&mut self.out);
-            let measured = self.witness.measured(end.of_body());
+            let measured = self.measured(end);
             drop(self.attempt.settle(end, measured));
         }
         self.phase = Phase::Done;

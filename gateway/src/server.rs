@@ -6,11 +6,12 @@
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
-use journal::Journal;
+use journal::{Journal, Road};
 use schemas::{
     config::{Cors, Provider, Server},
     error_code::ErrorCode,
     map::Map,
+    time::now,
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -27,9 +28,10 @@ use crate::{
     http,
     identity::Identity,
     limits::Limits,
+    lookup::Ledger,
     metrics::Meters,
     obey::View,
-    proxy::Checks,
+    proxy::{Checks, Earlier},
     recover,
     refusals::Refusals,
     report::Reporter,
@@ -69,6 +71,8 @@ pub struct GatewayDeps {
     pub providers: Vec<Provider>,
     /// Its journal.
     pub journal: Arc<Journal>,
+    /// The log that attempts are looked up in which are amended; without one none is.
+    pub road: Option<Arc<dyn Road>>,
     /// How many lanes the log has.
     pub lanes: u16,
     /// Its limits, over the same journal.
@@ -125,12 +129,14 @@ pub struct Gateway {
     deps: GatewayDeps,
     acceptor: Runtime,
     listener: TcpListener,
+    /// How attempts of earlier processes ended.
+    earlier: Earlier,
 }
 
 impl Gateway {
     /// Recovers the journal, opens its lanes and starts to listen.
     pub fn new(deps: GatewayDeps) -> Result<Self, GatewayError> {
-        recover::recover(&deps.journal, deps.lanes, &deps.name)?;
+        let earlier = recover::go_on(&deps.journal, deps.lanes, &deps.name)?;
         let acceptor = Builder::new_current_thread().enable_all().build().map_err(GatewayError::Worker)?;
         let guard = acceptor.enter();
         for provider in &deps.providers {
@@ -140,7 +146,7 @@ impl Gateway {
         let address = deps.listen;
         let listener = listen(address).map_err(|source| GatewayError::Listen { address, source })?;
         drop(guard);
-        Ok(Self { deps, acceptor, listener })
+        Ok(Self { deps, acceptor, listener, earlier })
     }
 
     /// The address that it listens on.
@@ -150,9 +156,9 @@ impl Gateway {
 
     /// Serves until `shutdown`, then drains. Blocks; needs a thread of its own and no runtime.
     pub fn run(self, shutdown: &CancellationToken) -> Result<Drained, GatewayError> {
-        let Self { deps, acceptor, listener } = self;
+        let Self { deps, acceptor, listener, earlier } = self;
         let count = deps.workers.max(1);
-        let shared = Arc::new(shared(&deps));
+        let shared = Arc::new(shared(&deps, earlier));
         let providers: Vec<(Arc<Provider>, Arc<Semaphore>)> = deps
             .providers
             .iter()
@@ -200,7 +206,7 @@ impl Gateway {
     }
 }
 
-fn shared(deps: &GatewayDeps) -> Shared {
+fn shared(deps: &GatewayDeps, earlier: Earlier) -> Shared {
     Shared {
         gateway: deps.name.as_str().into(),
         lanes: deps.lanes,
@@ -216,6 +222,9 @@ fn shared(deps: &GatewayDeps) -> Shared {
         tls: deps.tls.clone(),
         identity: Arc::clone(&deps.identity),
         checks: Checks::default(),
+        ledger: Ledger::new(deps.road.clone()),
+        earlier,
+        since: now(),
     }
 }
 

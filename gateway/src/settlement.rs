@@ -24,7 +24,7 @@ use crate::{
 pub enum End {
     /// The answer came to its end.
     Complete,
-    /// The provider answered with an error, which costs nothing.
+    /// The provider answered with an error. What that costs its status says.
     Refused,
     /// The provider never saw the request.
     NotSent,
@@ -121,8 +121,13 @@ pub fn account(book: &Book, ended: Ended) -> Account {
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
     // What is worked on apart is told by its id, once, and not with any of the answers that it stands in.
-    let usage = if attempt.api.is_free() || said.apart { Usage::none() } else { usage(end, status, read) };
-    let known = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(_));
+    let usage = if attempt.api.is_free() || said.apart {
+        Usage::none()
+    } else {
+        usage(end, (attempt.api.vendor(), status), read)
+    };
+    // An estimate counts as all there is where the whole answer was seen, and not where it was ended.
+    let known = matches!(usage.completeness, Completeness::Exact | Completeness::Estimated(Doubt::NotReported));
     // Until it has been told nobody knows what it uses, so what was held for it stays held.
     let whole = known && (attempt.api.is_free() || !said.apart);
     let cost = cost(book, &attempt, &said, &usage);
@@ -187,13 +192,32 @@ pub fn so_far(limits: &Limits, holds: &[Hold], book: &Book, attempt: &Attempt, r
 }
 
 /// What an attempt used, by how it ended and what its meter read.
-fn usage(end: End, status: u16, measured: Option<Usage>) -> Usage {
+pub(crate) fn usage(end: End, (vendor, status): (&str, u16), measured: Option<Usage>) -> Usage {
     match (end, measured) {
-        // That is not the provider's word, but that of a proxy which waited for it.
-        (End::Refused, _) if matches!(status, 502 | 504) => Usage::missing(Doubt::NoAnswer),
-        (End::Refused | End::NotSent | End::ClientGoneBefore, _) => Usage::none(),
+        (End::NotSent | End::ClientGoneBefore, _) => Usage::none(),
+        (End::Refused, _) | (_, None) if is_free(vendor, status) => Usage::none(),
+        (End::Refused, _) => Usage::missing(Doubt::NoAnswer),
         (_, Some(usage)) => usage,
         (_, None) => Usage::missing(end.doubt()),
+    }
+}
+
+/// Whether an answer of this status was not billed: because the request was turned down before anybody worked on it, or because the
+/// provider says that it does not bill it. Of other failures nobody outside knows how far the work had come.
+fn is_free(vendor: &str, status: u16) -> bool {
+    match status {
+        // Those who give up on work that they had begun: 408 at all (Amazon's ModelTimeoutException, Azure bills it), 424 at Amazon
+        // (ModelErrorException: an error while the model worked), 499 at Google and proxies.
+        408 | 424 | 499 => false,
+        300..=499 => true,
+        // Not the provider's word, but that of a proxy which waited for it.
+        502 | 504 => false,
+        // Not built, not spoken, and Anthropic's word for having no room.
+        501 | 505 | 529 => true,
+        // Google writes that requests which fail with 400 or 500 are not charged (ai.google.dev/gemini-api/docs/billing), and Vertex
+        // that of all answers it charges 200 alone. The others write nothing of the kind.
+        500..=599 => vendor == "google",
+        _ => false,
     }
 }
 
@@ -255,18 +279,15 @@ mod tests {
     use super::*;
 
     fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {
-        assert_eq!(usage(end, 200, read.cloned()).completeness, *wanted, "{end:?}");
+        assert_eq!(usage(end, ("openai", 200), read.cloned()).completeness, *wanted, "{end:?}");
     }
 
     #[test]
     fn what_is_not_known_is_never_zero() {
         let known = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
-        for end in [End::Refused, End::NotSent, End::ClientGoneBefore] {
+        for end in [End::NotSent, End::ClientGoneBefore] {
             check(end, None, &Completeness::Exact);
-            assert_eq!(usage(end, 500, Some(known.clone())), Usage::none());
-        }
-        for between in [502, 504] {
-            assert_eq!(usage(End::Refused, between, None), Usage::missing(Doubt::NoAnswer));
+            assert_eq!(usage(end, ("openai", 0), Some(known.clone())), Usage::none());
         }
         for (end, why) in [
             (End::NoAnswer, Doubt::NoAnswer),
@@ -279,5 +300,27 @@ mod tests {
             check(end, None, &Completeness::Missing(why));
             check(end, Some(&known), &Completeness::Exact);
         }
+    }
+
+    #[test]
+    fn an_error_is_free_where_nobody_began_to_work_or_its_provider_says_so() {
+        let check = |vendor: &str, free: &[u16], unknown: &[u16]| {
+            for (statuses, wanted) in [(free, Usage::none()), (unknown, Usage::missing(Doubt::NoAnswer))] {
+                for status in statuses {
+                    assert_eq!(usage(End::Refused, (vendor, *status), None), wanted, "{vendor} {status}");
+                }
+            }
+        };
+        for vendor in ["openai", "anthropic", "bedrock", "cohere"] {
+            check(vendor, &[302, 400, 401, 404, 413, 429, 501, 529], &[408, 424, 500, 502, 503, 504, 520]);
+        }
+        check("google", &[400, 429, 500, 503], &[408, 499, 502, 504]);
+        // Whether or not all of the error came.
+        assert_eq!(usage(End::Truncated, ("openai", 400), None), Usage::none());
+        assert_eq!(usage(End::Truncated, ("openai", 500), None), Usage::missing(Doubt::Truncated));
+        assert_eq!(usage(End::TimedOut, ("openai", 0), None), Usage::missing(Doubt::TimedOut));
+        // What somebody else says that it used is what it used.
+        let told = Usage::exact(Vector { output: 3, ..Vector::default() });
+        assert_eq!(usage(End::Truncated, ("openai", 500), Some(told.clone())), told);
     }
 }

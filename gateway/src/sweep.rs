@@ -1,4 +1,4 @@
-//! The attempts that are open at a worker: their deadlines and the oldest admission of each lane.
+//! The attempts that are open at a worker: their deadlines, and for each lane the instant before which nothing is admitted any more.
 //!
 //! Deadlines are looked at four times a second, all at once, instead of with a timer for each call and frame. An attempt
 //! stays in the list until its last event is written, since the low watermark promises that nothing older is to come.
@@ -35,7 +35,8 @@ struct Slots {
 
 struct Flight {
     lane: Lane,
-    admitted_at: Time,
+    /// No admission of its call is earlier.
+    opened_at: Time,
     /// A place in the journal that is not after its first record.
     position: Position,
     watch: Arc<Watch>,
@@ -68,12 +69,13 @@ impl Flights {
         Self { slots: Mutex::default(), epoch: Instant::now() }
     }
 
-    /// Opens a flight now. Its admission time is taken under the lock, so that no watermark taken later is above it.
+    /// Opens a flight now. That instant is taken under the lock, so that no watermark taken later is above it; what it will be admitted
+    /// at, after it has waited for its holds, is not before it.
     pub(crate) fn open(&self, lane: Lane, position: Position) -> (u32, Time, Arc<Watch>) {
         let watch = Arc::new(Watch::new(self.epoch));
         let mut slots = self.lock();
-        let admitted_at = now();
-        let flight = Some(Flight { lane, admitted_at, position, watch: Arc::clone(&watch) });
+        let opened_at = now();
+        let flight = Some(Flight { lane, opened_at, position, watch: Arc::clone(&watch) });
         let reused = slots.free.pop();
         let index = match reused.and_then(|index| Some((index, slots.flights.get_mut(index as usize)?))) {
             Some((index, slot)) => {
@@ -85,18 +87,21 @@ impl Flights {
                 u32::try_from(slots.flights.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        (index, admitted_at, watch)
+        (index, opened_at, watch)
     }
 
-    /// A flight goes on with another attempt, whose admission is now. Its own stays the first one's: until the call is over nothing
+    /// A flight goes on with another attempt, from now on and not before the first one began. Its own time stays the first one's: until the call is over nothing
     /// newer than that is complete.
     pub(crate) fn go_on(&self, index: u32) -> (Time, Arc<Watch>) {
         let watch = Arc::new(Watch::new(self.epoch));
         let mut slots = self.lock();
+        let mut opened_at = now();
         if let Some(Some(flight)) = slots.flights.get_mut(index as usize) {
             flight.watch = Arc::clone(&watch);
+            // The clock may have gone back.
+            opened_at = opened_at.max(flight.opened_at);
         }
-        (now(), watch)
+        (opened_at, watch)
     }
 
     /// Forgets flights.
@@ -118,11 +123,11 @@ impl Flights {
         slots.flights.len() - slots.free.len()
     }
 
-    /// Lowers each lane's entry to the oldest admission open here.
+    /// Lowers each lane's entry to the earliest instant of an admission that is open here or may still be made.
     pub(crate) fn oldest(&self, lanes: &mut [Time]) {
         for flight in self.lock().flights.iter().flatten() {
             if let Some(low) = lanes.get_mut(usize::from(flight.lane.0)) {
-                *low = (*low).min(flight.admitted_at);
+                *low = (*low).min(flight.opened_at);
             }
         }
     }

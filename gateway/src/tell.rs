@@ -1,29 +1,32 @@
 //! `POST /v1/events`: usage that passed elsewhere, as CloudEvents over HTTP in binary, structured and batch mode.
 //!
 //! All events of a request are taken or none. What is taken is in the journal when it is answered, and has its effect once, however
-//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused for a limit.
+//! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused because a limit is
+//! reached; what a hard limit in dollars could not count, for want of a price, is not taken and stays with who told it. What amendments
+//! amend is looked up in the ledger first, for all of a request at once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use schemas::{
     error_code::ErrorCode,
     event::{Event, Learned},
     id::CallId,
-    json::{Tree, Value},
-    time::now,
+    json::Value,
+    policy::Policy,
+    standing::Key,
+    time::{Time, now},
 };
 use serde_json::json;
 
 use crate::{
     authenticate::{authenticate, unescaped},
     body,
-    error::{Fault, stamp},
-    external::{Envelope, External, Scene, Wrong},
-    metrics,
+    error::{Fault, json_of, told},
+    external::{Amended, Corrector, Envelope, External, Scene, Wrong, is_counted},
+    lookup::Found,
     obey::{Caller, PolicyView},
     route,
     worker::Worker,
@@ -45,26 +48,14 @@ enum Mode {
 pub(crate) async fn serve(worker: &Arc<Worker>, request: Request<Body>) -> Response<Body> {
     let call = CallId::fresh();
     let dialect = route::dialect_of_path(request.uri().path(), request.headers());
-    match run(worker, request).await {
-        Ok(answer) => {
-            let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
-            *response.status_mut() = StatusCode::ACCEPTED;
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            stamp(response.headers_mut(), call);
-            response
-        }
-        Err(fault) => {
-            metrics::refused(fault.code);
-            fault.response(dialect, call)
-        }
-    }
+    told((dialect, call), StatusCode::ACCEPTED, run(worker, request).await.map(|answer| (call, answer)))
 }
 
 async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json::Value, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
     let caller = authenticate(&head.headers, head.uri.query(), worker.register(&view), now())?;
-    let mode = mode(&head.headers)?;
+    mode(&head.headers)?;
     let too_large = || Fault::new(ErrorCode::BodyTooLarge, format!("events have at most {BYTES_MAX} bytes a request"));
     if body.size_hint().lower() > BYTES_MAX as u64 {
         return Err(too_large());
@@ -73,11 +64,14 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
     if bytes.len() > BYTES_MAX {
         return Err(too_large());
     }
-    let events = events(&view, &mode, &head.headers, &bytes)?;
-    let learned = learn(worker, &view, &caller, events)?;
-    let answer: Vec<serde_json::Value> = learned.iter().map(receipt).collect();
+    let events = events(&view.policy, &head.headers, &bytes, now())?;
+    let amended = events.iter().filter_map(External::amends).collect();
+    let found = worker.shared.ledger.look_up(caller.lane, amended).await?;
+    let told = learn(worker, &view, &caller, events, &found)?;
+    let answer: Vec<&serde_json::Value> = told.iter().map(|(receipt, _)| receipt).collect();
+    let answer = json!({ "accepted": answer.len(), "events": answer });
     let mut last = None;
-    for learned in learned {
+    for learned in told.into_iter().filter_map(|(_, learned)| learned) {
         let lanes = learned.lanes(worker.shared.lanes);
         let event = Event::Learned(Box::new(learned));
         for lane in lanes {
@@ -91,7 +85,7 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
         let what = "the events may not have been written down; send the same again, each counts once";
         return Err(Fault::new(ErrorCode::JournalFull, what));
     }
-    Ok(json!({ "accepted": answer.len(), "events": answer }))
+    Ok(answer)
 }
 
 fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
@@ -108,12 +102,11 @@ fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
     }
 }
 
-fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<External>, Fault> {
-    let tree = Tree::read(bytes)
-        .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))?;
-    let now = now();
-    let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(&view.policy, now));
-    let at = |place: usize, (code, what): Wrong| Fault::new(code, format!("event {place}: {what}"));
+/// The events of a request at a time.
+pub(crate) fn events(policy: &Policy, headers: &HeaderMap, bytes: &[u8], now: Time) -> Result<Vec<External>, Fault> {
+    let mode = mode(headers)?;
+    let tree = json_of(bytes)?;
+    let read = |envelope: Result<Envelope<'_>, Wrong>| envelope.and_then(|envelope| envelope.read(policy, now));
     match mode {
         Mode::Binary => read(binary(headers, tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
         Mode::Structured => read(Envelope::of(tree.root())).map(|event| vec![event]).map_err(|wrong| at(1, wrong)),
@@ -127,6 +120,11 @@ fn events(view: &PolicyView, mode: &Mode, headers: &HeaderMap, bytes: &[u8]) -> 
             events.collect()
         }
     }
+}
+
+/// What is wrong with one of the events.
+fn at(place: usize, (code, what): Wrong) -> Fault {
+    Fault::new(code, format!("event {place}: {what}"))
 }
 
 /// The event of a request whose headers are its attributes.
@@ -146,22 +144,69 @@ fn binary<'t>(headers: &HeaderMap, data: Value<'t>) -> Result<Envelope<'t>, Wron
     })
 }
 
-/// What the books learn of events.
-fn learn(worker: &Worker, view: &PolicyView, caller: &Caller, events: Vec<External>) -> Result<Vec<Learned>, Fault> {
+/// What is told of each event, and what the books learn of it, if that is anything new.
+type Told = (serde_json::Value, Option<Learned>);
+
+/// What the books learn of events; `found` is what the ledger says of attempts that they amend.
+fn learn(
+    worker: &Worker,
+    view: &PolicyView,
+    caller: &Caller,
+    events: Vec<External>,
+    found: &Found,
+) -> Result<Vec<Told>, Fault> {
     if worker.is_full() || worker.is_behind() {
         return Err(Fault::new(ErrorCode::JournalFull, "events cannot be written down now; try again"));
     }
     let limits = &worker.shared.limits;
     let scene = Scene { subject: &caller.subject, book: &view.book, gateway: &worker.shared.gateway };
-    let learned: Vec<Learned> = events.into_iter().map(|event| event.learn(scene, limits)).collect();
-    let lanes = learned.iter().flat_map(|learned| learned.lanes(worker.shared.lanes));
-    if lanes.into_iter().any(|lane| limits.remembers_enough(lane)) {
+    let corrector = Corrector { subject: &caller.subject, corrects: caller.corrects, books: &view.books };
+    let (mut told, mut amended) = (Vec::with_capacity(events.len()), BTreeMap::<Key, External>::new());
+    for (event, place) in events.into_iter().zip(1..) {
+        let Some(key) = event.amends() else {
+            let learned = event.learn(scene, limits);
+            told.push((receipt(&learned.source, &learned.id, learned.is.attempt.call), Some(learned)));
+            continue;
+        };
+        let receipt = receipt(event.source(), event.id(), key.0);
+        if let Some(first) = amended.get(&key) {
+            if !event.is_again(first) {
+                return Err(at(place, (ErrorCode::BadEvent, "a batch amends an attempt once".into())));
+            }
+            told.push((receipt, None));
+            continue;
+        }
+        let standing = found.standings.all.get(&key).and_then(Option::as_ref);
+        amended.insert(key, event.clone());
+        match event.amend(corrector, standing, found.begins, limits).map_err(|wrong| at(place, wrong))? {
+            Amended::Now(learned) => told.push((receipt, Some(*learned))),
+            Amended::Before => told.push((receipt, None)),
+        }
+    }
+    can_be_taken(worker, view, &told)?;
+    Ok(told)
+}
+
+/// Whether all that is new can be remembered and counted, and contradicts nothing.
+fn can_be_taken(worker: &Worker, view: &PolicyView, told: &[Told]) -> Result<(), Fault> {
+    let limits = &worker.shared.limits;
+    for ((_, learned), place) in told.iter().zip(1..) {
+        let Some(learned) = learned else { continue };
+        if limits.contradicts(learned) {
+            let what = "its `source` and `id` are those of one that says something else, which stands";
+            return Err(at(place, (ErrorCode::EventDiffers, what.into())).never());
+        }
+        let book = view.books.get(&learned.is.attempt.book).unwrap_or(&view.book);
+        is_counted(learned, book, limits).map_err(|wrong| at(place, wrong))?;
+    }
+    let lanes = told.iter().filter_map(|(_, learned)| learned.as_ref());
+    if lanes.flat_map(|learned| learned.lanes(worker.shared.lanes)).any(|lane| limits.remembers_enough(lane)) {
         let what = "as many events are remembered as can be; send more in one, or lower `metering.dedup_days`";
         return Err(Fault::new(ErrorCode::TooBusy, what));
     }
-    Ok(learned)
+    Ok(())
 }
 
-fn receipt(learned: &Learned) -> serde_json::Value {
-    json!({ "source": learned.source, "id": learned.id, "call_id": learned.is.attempt.call.to_string() })
+fn receipt(source: &str, id: &str, call: CallId) -> serde_json::Value {
+    json!({ "source": source, "id": id, "call_id": call.to_string() })
 }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn caller(key: &ApiKey) -> Caller {
-        Caller { subject: Arc::new(Subject::default()), lane: Lane(0), terms: Terms::of(key) }
+        Caller { subject: Arc::new(Subject::default()), lane: Lane(0), terms: Terms::of(key), corrects: false }
     }
 
     #[test]

@@ -145,6 +145,16 @@ impl Request {
     }
 }
 
+/// Usage as a stream of a client's dialect ends with it.
+pub(crate) fn usage_in(client: Client, usage: &Vector) -> serde_json::Value {
+    let written = match client {
+        Client::OpenAiChat => openai_chat::answer_out::write_usage(usage),
+        Client::OpenAiResponses => openai_responses::answer_out::write_usage(usage),
+        Client::AnthropicMessages => anthropic::answer_out::write_delta_usage(Some(usage)),
+    };
+    serde_json::to_value(written).unwrap_or_default()
+}
+
 /// Reads a provider's answers.
 #[derive(Debug)]
 enum Reader {

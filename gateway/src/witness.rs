@@ -8,6 +8,7 @@ use std::{collections::VecDeque, io::Write, mem, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use schemas::{
+    bound::AtMost,
     event::{Api, Operation},
     tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
@@ -175,6 +176,30 @@ impl Estimable {
     /// The estimate. It counts tokens, which takes its time: not for an async thread.
     pub(crate) fn estimate(mut self) -> Measured {
         self.measured.usage = estimate::usage(self.api, &self.model, self.parsed.body(), &self.measured.visible);
+        self.measured
+    }
+}
+
+impl Estimable {
+    /// What of an answer that we ended has been used so far: what was reported, and of the text seen an estimate, as far as it is within
+    /// the most that was held for it. The rest of that stays held.
+    pub(crate) fn so_far(mut self, most: &AtMost) -> Measured {
+        let seen = estimate::usage(self.api, &self.model, self.parsed.body(), &self.measured.visible);
+        let seen = seen.total().unwrap_or_default();
+        let usage = &mut self.measured.usage;
+        let output = seen.output.min(most.output);
+        match (&usage.completeness, usage.parts.first_mut()) {
+            (Completeness::LowerBound(_), Some(part)) if part.vector.all_output() < output => {
+                part.vector.output = output.saturating_sub(part.vector.audio_output);
+            }
+            (Completeness::LowerBound(_), Some(_)) => return self.measured,
+            _ => {
+                let vector =
+                    Vector { uncached_input: seen.uncached_input.min(most.input), output, ..Vector::default() };
+                usage.parts = vec![Part { model: None, vector }];
+            }
+        }
+        usage.completeness = Completeness::Estimated(Doubt::Truncated);
         self.measured
     }
 }

@@ -13,6 +13,7 @@ use schemas::{
     event::Event,
     id::Lane,
     map::Map,
+    time::Time,
 };
 
 use crate::{
@@ -21,9 +22,10 @@ use crate::{
     emit::{Emitter, Ticket},
     identity::Identity,
     limits::Limits,
+    lookup::Ledger,
     metrics::Meters,
     obey::{PolicyView, View},
-    proxy::Checks,
+    proxy::{Checks, Earlier},
     refusals::Refusals,
     server::Tls,
     sweep::Flights,
@@ -47,6 +49,12 @@ pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
     /// The checks of other proxies.
     pub(crate) checks: Checks,
+    /// What is read of it is read once at a time.
+    pub(crate) ledger: Ledger,
+    /// How those ended that earlier processes answered.
+    pub(crate) earlier: Earlier,
+    /// When this process began to listen.
+    pub(crate) since: Time,
 }
 
 /// One worker.

@@ -1,5 +1,6 @@
-//! The road on a real Kafka: how long from an event appended to the decision that a follower holds, and how many events a
-//! second from the topic to committed decisions, beside librdkafka's own consumer reading the same topic in the same run.
+//! The road on a real Kafka: how long from an event appended to the decision that a follower holds, hop by hop, beside a record and
+//! a transaction of one record through librdkafka alone; and how many events a second from the topic to committed decisions, beside
+//! librdkafka's own consumer reading the same topic in the same run.
 //!
 //! `cargo bench -p journal --features kafka --bench kafka`. The broker is that of the tests; it works on the same cores.
 
@@ -8,7 +9,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::mpsc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use rdkafka::{
     ClientConfig, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     message::Message as _,
+    producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use schemas::id::{Lane, Offset, ProducerId, Seq};
 
@@ -30,7 +32,9 @@ use schemas::id::{Lane, Offset, ProducerId, Seq};
 mod broker;
 
 const WAIT: Duration = Duration::from_secs(10);
-const CIRCLES: usize = 300;
+const CIRCLES: usize = 500;
+/// So many of the slowest circles are shown.
+const SLOWEST: usize = 8;
 const EVENTS: usize = 200_000;
 const EVENT_BYTES: usize = 400;
 
@@ -38,9 +42,13 @@ fn main() {
     let Some(address) = broker::shared() else { return };
     let dir = tempfile::tempdir().unwrap();
     for lanes in [1, 16] {
-        let kafka = open(address, &dir.path().join(format!("circle-{lanes}")), lanes);
-        let (p50, p99) = percentiles(circle(&kafka));
-        println!("append to decision, {lanes} lanes: p50 {p50:?}, p99 {p99:?}");
+        let options = options(address, &dir.path().join(format!("circle-{lanes}")), lanes);
+        say(lanes, circle(&Kafka::open(options.clone()).unwrap()));
+        for transactional in [false, true] {
+            let what = if transactional { "a transaction of one record" } else { "a record" };
+            let (p50, p99) = percentiles(plain(&options, transactional));
+            println!("{what} from librdkafka's producer to its consumer: p50 {p50:?}, p99 {p99:?}");
+        }
     }
     let options = options(address, &dir.path().join("flood"), 1);
     let kafka = Kafka::open(options.clone()).unwrap();
@@ -49,23 +57,52 @@ fn main() {
     consume(&options);
     let journal = kafka.journal().unwrap();
     journal.confirm(journal.producer(), Lane(0), Seq(EVENTS as u64));
-    let plain = rate(consume(&options));
-    let road = rate(metering(&kafka, (Lane(0), Seq(EVENTS as u64))).join().unwrap());
-    println!("librdkafka's consumer: {plain} events/s of {EVENT_BYTES} bytes");
-    println!("topic to committed ledger and decisions: {road} events/s, {:.2} of it", road as f64 / plain as f64);
+    let reading = rate(consume(&options));
+    let road = rate(metering(&kafka, (Lane(0), Seq(EVENTS as u64)), |_, _| {}).join().unwrap());
+    println!("librdkafka's consumer: {reading} events/s of {EVENT_BYTES} bytes");
+    println!("topic to committed ledger and decisions: {road} events/s, {:.2} of it", road as f64 / reading as f64);
 }
 
 fn options(address: &str, outbox: &Path, lanes: u16) -> Options {
     Options::new(vec![address.to_owned()], format!("bench-{}", ProducerId::fresh()), lanes, outbox.to_owned())
 }
 
-fn open(address: &str, outbox: &Path, lanes: u16) -> Arc<Kafka> {
-    Kafka::open(options(address, outbox, lanes)).unwrap()
+/// When an event was where, after it was appended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hops {
+    /// On the gateway's disk.
+    synced: Duration,
+    /// With metering, which has polled it.
+    polled: Duration,
+    /// What was made of it is committed, as metering hears.
+    committed: Duration,
+    /// With the gateway that follows.
+    followed: Duration,
+}
+
+fn say(lanes: u16, mut hops: Vec<Hops>) {
+    hops.sort_by_key(|hops| hops.followed);
+    let say = |part: &str, hop: fn(&Hops) -> Duration| {
+        let (p50, p99) = percentiles(hops.iter().map(hop).collect());
+        println!("{part}: p50 {p50:?}, p99 {p99:?}");
+    };
+    say(&format!("append to decision, {lanes} lanes"), |hops| hops.followed);
+    say("    to the disk", |hops| hops.synced);
+    say("    from there to metering", |hops| hops.polled.saturating_sub(hops.synced));
+    say("    the commit", |hops| hops.committed.saturating_sub(hops.polled));
+    say("    from metering to the follower", |hops| hops.followed.saturating_sub(hops.polled));
+    for hops in hops.iter().rev().take(SLOWEST) {
+        println!("    among the slowest, each since the append: {hops:?}");
+    }
 }
 
 /// A metering that makes one entry of each record and one decision of each batch, until it has had the last record. Gives how
-/// long that took from its last assignment on.
-fn metering(road: &Kafka, last: (Lane, Seq)) -> JoinHandle<Duration> {
+/// long that took from its last assignment on; `seen` is told when records were polled and when what was made of them was committed.
+fn metering(
+    road: &Kafka,
+    last: (Lane, Seq),
+    mut seen: impl FnMut(Instant, Instant) + Send + 'static,
+) -> JoinHandle<Duration> {
     let mut member = road.member().unwrap();
     thread::spawn(move || {
         let (mut done, mut begun) = (false, Instant::now());
@@ -76,6 +113,7 @@ fn metering(road: &Kafka, last: (Lane, Seq)) -> JoinHandle<Duration> {
                     member.resume(lane, Offset(0)).unwrap();
                 }
                 Polled::Records(lane, records) => {
+                    let polled = Instant::now();
                     done = records.iter().any(|record| (record.lane, record.header.seq) == last);
                     let newest = records.last().unwrap();
                     let outputs = Outputs {
@@ -84,6 +122,7 @@ fn metering(road: &Kafka, last: (Lane, Seq)) -> JoinHandle<Duration> {
                         ledger: records.into_iter().map(|record| record.body).collect(),
                     };
                     member.commit(lane, &outputs).unwrap();
+                    seen(polled, Instant::now());
                 }
                 Polled::Idle | Polled::Revoked(_) => {}
             }
@@ -92,23 +131,69 @@ fn metering(road: &Kafka, last: (Lane, Seq)) -> JoinHandle<Duration> {
     })
 }
 
-fn circle(road: &Kafka) -> Vec<Duration> {
+fn circle(road: &Kafka) -> Vec<Hops> {
     let journal = road.journal().unwrap();
-    let metering = metering(road, place(CIRCLES, road.lanes()));
+    let (sender, receiver) = mpsc::channel();
+    let metering = metering(road, place(CIRCLES, road.lanes()), move |polled, committed| {
+        sender.send((polled, committed)).unwrap();
+    });
     let mut follower = road.follower().unwrap();
     let mut took = Vec::with_capacity(CIRCLES);
     for number in 0..=CIRCLES {
         let body = format!("{number:0EVENT_BYTES$}");
         let (lane, seq) = place(number, road.lanes());
         let begun = Instant::now();
-        journal.append(&[Draft { lane, body: body.as_bytes() }]).unwrap();
+        let appended = journal.append(&[Draft { lane, body: body.as_bytes() }]).unwrap();
+        assert!(journal.wait_synced(appended.end, WAIT));
+        let synced = begun.elapsed();
         while !follower.poll(WAIT).unwrap().iter().any(|change| change.state.as_deref() == Some(body.as_bytes())) {}
-        took.push(begun.elapsed());
+        let followed = begun.elapsed();
+        let (polled, committed) = receiver.recv().unwrap();
+        let [polled, committed] = [polled, committed].map(|at| at.duration_since(begun));
+        took.push(Hops { synced, polled, committed, followed });
         journal.confirm(journal.producer(), lane, seq);
     }
     metering.join().unwrap();
     // The first one waits for the member to join.
     took.split_off(1)
+}
+
+/// How long records take one after the other from librdkafka's producer to its consumer of committed records, in the topic of the
+/// decisions.
+fn plain(options: &Options, transactional: bool) -> Vec<Duration> {
+    let (topic, mut config) = (format!("{}.decisions", options.prefix), ClientConfig::new());
+    config.set("bootstrap.servers", options.brokers.join(",")).set("acks", "all").set("linger.ms", "0");
+    let mut reading = config.clone();
+    if transactional {
+        config.set("transactional.id", format!("{}-plain", options.prefix));
+    }
+    let producer: BaseProducer = config.create().unwrap();
+    if transactional {
+        producer.init_transactions(WAIT).unwrap();
+    }
+    let consumer: BaseConsumer = reading.set("group.id", "plain").set("enable.auto.commit", "false").create().unwrap();
+    let (_, end) = consumer.fetch_watermarks(&topic, 0, WAIT).unwrap();
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(&topic, 0, rdkafka::Offset::Offset(end)).unwrap();
+    consumer.assign(&partitions).unwrap();
+    let mut trip = |_| {
+        let begun = Instant::now();
+        if transactional {
+            producer.begin_transaction().unwrap();
+        }
+        let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(0).key(b"plain").payload(&[b'7'; EVENT_BYTES]);
+        producer.send(record).unwrap();
+        if transactional {
+            producer.commit_transaction(WAIT).unwrap();
+        }
+        let read = || consumer.poll(WAIT).and_then(Result::ok).is_some_and(|message| message.key() == Some(b"plain"));
+        while !read() {
+            assert!(begun.elapsed() < WAIT, "the record does not come");
+        }
+        producer.poll(Duration::ZERO);
+        begun.elapsed()
+    };
+    (0..CIRCLES).map(&mut trip).collect()
 }
 
 /// Where the events go: to each lane in turn.

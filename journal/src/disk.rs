@@ -24,7 +24,7 @@ use std::{
 
 use bytes::Bytes;
 use schemas::{
-    id::{Offset, ProducerId},
+    id::{Lane, Offset, ProducerId},
     time::Time,
     topics::Topic,
 };
@@ -154,6 +154,23 @@ impl Road for Disk {
 
     fn kept(&self) -> Result<Vec<Offset>, Error> {
         Ok(vec![Offset(self.shared.ledger.first())])
+    }
+
+    /// To a segment, and with one lane.
+    fn since(&self, _: Lane, time: Time) -> Result<Vec<Offset>, Error> {
+        let mut first = None;
+        self.shared.ledger.inspect(|facts| {
+            if facts.at >= time && first.is_none() {
+                first = Some(facts.base);
+            }
+        });
+        // Nothing was written since; but who writes now may have begun before.
+        let last = || {
+            let mut last = 0;
+            self.shared.ledger.inspect(|facts| last = facts.base);
+            last
+        };
+        Ok(vec![Offset(first.unwrap_or_else(last))])
     }
 
     /// In whole segments. The one that is written is sealed if all of it may go, so that what is old goes also where little is written.

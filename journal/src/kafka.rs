@@ -20,7 +20,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use schemas::{id::Offset, time::Time, topics::Topic};
+use schemas::{
+    id::{Lane, Offset},
+    time::Time,
+    topics::Topic,
+};
 
 use crate::{
     Follower, Member, Reader, Road,
@@ -136,6 +140,10 @@ impl Road for Kafka {
 
     fn kept(&self) -> Result<Vec<Offset>, Error> {
         reader::kept(&self.client, Topic::Ledger)
+    }
+
+    fn since(&self, lane: Lane, time: Time) -> Result<Vec<Offset>, Error> {
+        reader::since(&self.client, lane, time)
     }
 
     fn trim(&self, _: &[Offset], _: Time) -> Result<(), Error> {

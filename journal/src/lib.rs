@@ -61,6 +61,23 @@ pub struct Header {
     pub hash: u64,
 }
 
+#[cfg(any(feature = "kafka", feature = "fuzz"))]
+impl Header {
+    /// Who wrote a record that has these headers; nobody of ours if one is missing or has another length.
+    pub(crate) fn named<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Option<Self> {
+        let (mut producer, mut seq, mut hash) = (None, None, None);
+        for (name, value) in headers {
+            match name {
+                "producer" => producer = value?.try_into().ok().map(ProducerId::from_bytes),
+                "seq" => seq = value?.try_into().ok().map(|bytes| Seq(u64::from_be_bytes(bytes))),
+                "hash" => hash = value?.try_into().ok().map(u64::from_be_bytes),
+                _ => {}
+            }
+        }
+        Some(Self { producer: producer?, seq: seq?, hash: hash? })
+    }
+}
+
 /// One record of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -96,6 +113,10 @@ pub trait Road: Send + Sync {
 
     /// By lane, the first record of the ledger that is kept; where none is, the one to come.
     fn kept(&self) -> Result<Vec<Offset>, Error>;
+
+    /// From where, by lane, a reader of the ledger has all that was written to one lane at a time or later, as far as it is kept; in the
+    /// others it begins at their ends. The time is that of whoever wrote it, so it may be a little off.
+    fn since(&self, lane: Lane, time: Time) -> Result<Vec<Offset>, Error>;
 
     /// Lets go of what the ledger has before these offsets, by lane, and was written before a time: whoever asks knows that nobody
     /// will read it here. Only the disk does; a cluster keeps what it was told to, whoever asks.

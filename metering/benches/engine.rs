@@ -15,7 +15,6 @@ use schemas::{
     decision::{Key, State},
     event::{Admitted, Event},
     ledger::{Begun, Charged, Entry, Fact},
-    time::Time,
     wire,
 };
 
@@ -25,18 +24,10 @@ mod calls;
 mod clock;
 
 use calls::Desk;
-use clock::{median, timed};
-
-/// As in the binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const NOW: Time = Time::from_micros(1_795_000_000_000_000);
-const BATCH: usize = 1_000;
-const ROUNDS: usize = 5;
+use clock::{BATCH, NOW, ROUNDS, median, timed};
 
 fn main() {
-    let events = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(200_000);
+    let events = clock::events();
     let desk = Desk::new(NOW);
     let values: Vec<Event> = (0..events / 2).flat_map(|number| desk.call(number)).collect();
     let bodies: Vec<Vec<u8>> = values.iter().map(wire::encode_event).collect();

@@ -13,7 +13,7 @@ use metering::{
     engine::{Engine, Input},
     replay::Replay,
 };
-use schemas::{ledger::Entry, time::Time, wire};
+use schemas::{ledger::Entry, wire};
 
 #[path = "desk/calls.rs"]
 mod calls;
@@ -21,18 +21,10 @@ mod calls;
 mod clock;
 
 use calls::Desk;
-use clock::{median, timed};
-
-/// As in the binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const NOW: Time = Time::from_micros(1_795_000_000_000_000);
-const BATCH: usize = 1_000;
-const ROUNDS: usize = 5;
+use clock::{BATCH, NOW, ROUNDS, median, timed};
 
 fn main() {
-    let events = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(200_000);
+    let events = clock::events();
     let desk = Desk::new(NOW);
     let ledger = written(&desk, events / 2);
     let bytes: usize = ledger.iter().map(Vec::len).sum();

@@ -12,7 +12,7 @@ use schemas::{
     id::{InstanceId, LimitId},
     ledger::{Charge, Entry, Fact},
     limit::{Limit, Schedule, Target, Unit},
-    price,
+    price, standing,
     time::Time,
 };
 
@@ -29,6 +29,8 @@ pub struct Fold {
     sums: BTreeMap<Counter, i128>,
     /// What was posted by corrections, by what others told, and by folds before.
     posted: BTreeMap<(InstanceId, Time), i128>,
+    /// The attempt that was corrected last, and the counters that it had posted to from the first: there a correction posts itself.
+    own: Option<(standing::Key, Vec<InstanceId>)>,
 }
 
 impl Fold {
@@ -53,10 +55,13 @@ impl Fold {
             Fact::Corrected(corrected) => {
                 let (is, charges) = (&corrected.charged.settled, &corrected.charged.charges);
                 let was = Settled { usage: corrected.was.usage.clone(), ..is.clone() };
+                self.own = Some((standing::key(is), is.posted.iter().map(|posting| posting.instance).collect()));
                 self.count(is, |unit| used(unit, is, charges) - used(unit, &was, &corrected.reversed));
             }
             Fact::Adjusted(adjusted) => {
-                for posting in &adjusted.posted {
+                let key = (adjusted.call, adjusted.attempt);
+                let own = self.own.as_ref().filter(|(of, _)| *of == key).map_or(&[][..], |(_, own)| own);
+                for posting in adjusted.posted.iter().filter(|posting| !own.contains(&posting.instance)) {
                     *self.posted.entry((posting.instance, posting.window)).or_default() += posting.used;
                 }
             }

@@ -89,12 +89,9 @@ impl Instances {
     /// Whether anyone but the asker may have something to give back: a lease beyond its use and holds, or a recall unobeyed.
     fn others_can_return(&self, asker: ProducerId, wanted: &Wanted<'_>) -> bool {
         self.all.get(&wanted.instance).is_some_and(|instance| {
-            instance.holders.iter().filter(|holder| holder.producer != asker && !holder.closed()).any(|holder| {
-                // What is held was reported some time ago, so one that was not asked yet may have less held by now.
-                let idle = holder.lease() - holder.used_in(wanted.want.window);
-                let silent = holder.recall < instance.recall || instance.recall == 0;
-                idle > holder.held || silent && idle > 0
-            })
+            let may =
+                |holder: &Holder| holder.producer != asker && holder.may_return(wanted.want.window, instance.recall);
+            instance.holders.iter().any(may)
         })
     }
 
@@ -104,8 +101,7 @@ impl Instances {
         let Some(instance) = self.all.get_mut(&id) else { return };
         let idle_again = instance.holders.iter().any(|holder| {
             let answered = holder.producer != asker && !holder.closed() && holder.recall >= instance.recall;
-            let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
-            answered && holder.lease() > used + holder.held
+            answered && holder.lease() > holder.most_spent() + holder.held
         });
         if (!recalled(instance) || idle_again) && !fault::is(Fault::NothingRecalled) {
             instance.recall += 1;

@@ -19,6 +19,10 @@ pub enum Fault {
     LeaseFreedAtRestart,
     /// Something that was learned is remembered, and what it does is lost.
     ClaimWithoutEffect,
+    /// A correction clears twice what was a provision.
+    ClearedTwice,
+    /// Corrections of an attempt claim nothing.
+    CorrectedUnclaimed,
     /// Client tags make as many counters as they like.
     TagsUncounted,
 }

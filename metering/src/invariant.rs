@@ -33,18 +33,17 @@ fn left(instance: &Instance, from: Time, but: Option<ProducerId>) -> i128 {
     let leases = holders().filter(|holder| !holder.closed()).map(Holder::lease).sum();
     let ahead = if has_its_own_window(instance) { None } else { Some(leases) };
     let windows = instance.windows.iter().filter(|window| window.start >= from);
-    let taken =
-        windows.map(|window| window.adjusted + holders().map(|holder| holder.taken(window.start)).sum::<i128>());
+    let taken = windows.map(|window| window.moved() + holders().map(|holder| holder.taken(window.start)).sum::<i128>());
     instance.amount - taken.chain(ahead).max().unwrap_or(leases)
 }
 
 /// Whether there is no window ahead, where that matters: only what a correction gave back makes a window less than its leases.
 fn has_its_own_window(instance: &Instance) -> bool {
     let [window] = instance.windows.as_slice() else { return false };
-    window.adjusted < 0 && instance.id == InstanceId::of(instance.limit, &instance.values, Some(window.start))
+    window.moved() < 0 && instance.id == InstanceId::of(instance.limit, &instance.values, Some(window.start))
 }
 
-/// L-2: what a producer used and holds in a window is within its lease.
-pub fn l2(used: i128, held: i128, lease: i128) -> bool {
-    used + held <= lease
+/// L-2: what a producer used, may have used and holds in a window is within its lease.
+pub fn l2(used: i128, unknown: i128, held: i128, lease: i128) -> bool {
+    used + unknown + held <= lease
 }

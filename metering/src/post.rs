@@ -1,7 +1,7 @@
 //! Taking over what gateways report: totals, of which the larger wins.
 //!
-//! `used` and `returned` only grow, so a report that is late or repeated changes nothing. `held` goes up and down, so the report
-//! with the larger version is the truth.
+//! `used`, `unknown` and `returned` only grow, so a report that is late or repeated changes nothing. `held` goes up and down, so the
+//! report with the larger version is the truth.
 
 use schemas::{
     decision::{Holder, Instance},
@@ -19,20 +19,15 @@ const WINDOWS_KEPT: usize = 4;
 pub fn take(instance: &mut Instance, producer: ProducerId, counter: &Counter) -> bool {
     let holder = holder_mut(instance, producer);
     let mut changed = grow(&mut holder.returned, counter.returned);
-    changed |= match holder.used.iter_mut().find(|(window, _)| *window == counter.window) {
-        Some((_, used)) => grow(used, counter.used),
-        // Kept at zero too: it says that the producer was in this window.
-        None => {
-            holder.used.push((counter.window, counter.used));
-            counter.used != 0
-        }
-    };
+    // Kept at zero too: it says that the producer was in this window.
+    changed |= grow(total(&mut holder.used, counter.window), counter.used);
+    if counter.unknown > 0 {
+        changed |= grow(total(&mut holder.unknown, counter.window), counter.unknown);
+    }
     if counter.version > holder.version {
-        changed |=
-            holder.held != counter.held || holder.provisioned != counter.provisioned || holder.recall < counter.recall;
+        changed |= holder.held != counter.held || holder.recall < counter.recall;
         holder.version = counter.version;
         holder.held = counter.held;
-        holder.provisioned = counter.provisioned;
         holder.recall = holder.recall.max(counter.recall);
     }
     changed
@@ -44,6 +39,16 @@ fn grow(total: &mut i128, reported: i128) -> bool {
         *total = reported;
     }
     grows
+}
+
+/// The total of a window; zero if it is new.
+fn total(totals: &mut Vec<(Time, i128)>, window: Time) -> &mut i128 {
+    let known = totals.iter().position(|(start, _)| *start == window);
+    let place = known.unwrap_or_else(|| {
+        totals.push((window, 0));
+        totals.len() - 1
+    });
+    &mut totals[place].1
 }
 
 /// What `producer` has of an instance; nothing yet if it is new to it.
@@ -63,13 +68,14 @@ pub fn forget_old_windows(instance: &mut Instance) {
     let oldest = instance.windows.first().map_or(Time::ZERO, |window| window.start);
     for holder in &mut instance.holders {
         holder.used.retain(|(window, _)| *window >= oldest);
+        holder.unknown.retain(|(window, _)| *window >= oldest);
     }
 }
 
 /// Closes the lease of a producer that is gone: what it used and what nobody knows stays taken, the rest is free.
 ///
-/// `unknown` stays held for attempts that it left open, and `used` is what these are known to have used. Its use is final,
-/// because every event of it was accepted.
+/// `unknown` is what attempts that it left open may have used, beyond what they are known to have `used`. Both are final, because every
+/// event of it was accepted. What a report counted and its record did not survive counts twice: too much, and never too little.
 pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], used: &[Hold]) -> bool {
     let none = unknown.is_empty() && used.is_empty();
     if none && instance.holders.iter().all(|holder| holder.producer != producer) {
@@ -77,24 +83,18 @@ pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], us
     }
     // Where no lease is needed, the first that is heard of a holder may be its end.
     let holder = holder_mut(instance, producer);
-    let unknown_here = unknown.iter().map(|hold| Hold { amount: 0, ..*hold });
-    for hold in unknown_here.chain(used.iter().copied()) {
-        match holder.used.iter_mut().find(|(window, _)| *window == hold.window) {
-            Some((_, total)) => *total += hold.amount,
-            None => holder.used.push((hold.window, hold.amount)),
+    for hold in used {
+        *total(&mut holder.used, hold.window) += hold.amount;
+    }
+    for hold in unknown {
+        // That it was in this window is said by what it used there, if only nothing.
+        total(&mut holder.used, hold.window);
+        if !fault::is(Fault::LeaseFreedAtRestart) {
+            *total(&mut holder.unknown, hold.window) += hold.amount;
         }
     }
-    let provisioned = holder.provisioned + unknown.iter().map(|hold| hold.amount).sum::<i128>();
-    let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
-    // Use counts by itself (see `Holder::taken`); only where something stays unknown must the lease cover both.
-    // And never more than was leased, where a lease was needed: what a report counted and its record did not survive would count
-    // twice.
-    let unleased = holder.granted == 0 && provisioned > 0;
-    let keep = if unleased { used + provisioned } else { (used + provisioned).min(holder.lease()) };
-    let keep = if fault::is(Fault::LeaseFreedAtRestart) { 0 } else { keep };
-    holder.returned = holder.granted - keep;
-    holder.held = provisioned;
-    holder.provisioned = provisioned;
+    holder.returned = holder.granted;
+    holder.held = 0;
     holder.version = Holder::CLOSED;
     true
 }

@@ -4,7 +4,8 @@
 //! balance: what an instance has settled in a window is what the attempts that name it used. Both have to be equal to what metering
 //! wrote, to the unit. Grants are facts and are taken as such: nothing is decided again. Of a window that metering has let go of, what
 //! was settled since is in no balance, so there the sum may be larger than what was last shown, and never smaller. Corrections are
-//! rated again like charges and what they moved is added up; that each takes back what stood is looked at by itself ([`Chain`]).
+//! rated again like charges and what they moved and cleared is added up; that each takes the place of what stood, and moves what that
+//! differs by, is looked at by itself ([`Chain`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -47,6 +48,8 @@ pub struct Replay {
     used: BTreeMap<(InstanceId, Time), i128>,
     /// What was added to them by anything else.
     moved: BTreeMap<(InstanceId, Time), i128>,
+    /// What was cleared of their provisions.
+    cleared: BTreeMap<(InstanceId, Time), i128>,
     /// Attempts that were corrected.
     corrected: BTreeSet<(CallId, u16)>,
     /// What metering showed last.
@@ -78,6 +81,7 @@ pub struct Counts {
 struct Shown {
     limit: LimitId,
     adjusted: i128,
+    cleared: i128,
     settled: i128,
 }
 
@@ -94,6 +98,28 @@ pub enum Difference {
         ledger: Vec<Charge>,
         /// As they come out now.
         replay: Vec<Charge>,
+    },
+    /// What a correction takes the place of, or what it moves of counters.
+    Correction {
+        /// The call.
+        call: CallId,
+        /// The attempt at it.
+        attempt: u16,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// What corrections cleared of the provisions of an instance in a window, in the limit's unit.
+    Cleared {
+        /// The name of the limit, or its id where no name is known.
+        limit: String,
+        /// The instance.
+        instance: InstanceId,
+        /// The start of the window.
+        window: Time,
+        /// As metering shows it.
+        shown: i128,
+        /// As the corrections add up.
+        replay: i128,
     },
     /// What is settled of an instance in a window, in the limit's unit.
     Balance {
@@ -124,7 +150,9 @@ impl Replay {
             Fact::Corrected(corrected) => self.correction(&corrected),
             Fact::Adjusted(adjusted) => {
                 for posting in &adjusted.posted {
-                    *self.moved.entry((posting.instance, posting.window)).or_default() += posting.used;
+                    let place = (posting.instance, posting.window);
+                    *self.moved.entry(place).or_default() += posting.used;
+                    *self.cleared.entry(place).or_default() -= posting.provision;
                 }
             }
             Fact::Balance(instance) => self.show(&instance),
@@ -180,10 +208,13 @@ impl Replay {
         for window in &instance.windows {
             self.live.insert((instance.id, window.start));
             let (live, limit) = (instance.settled(window), self.name(instance.limit));
-            let shown = self.shown.get(&(instance.id, window.start)).map_or(0, |shown| shown.settled);
-            if live != shown {
-                let (instance, window) = (instance.id, window.start);
-                self.differs(Difference::Balance { limit, instance, window, shown: live, replay: shown });
+            let shown = self.shown.get(&(instance.id, window.start)).copied();
+            let (settled, cleared) = shown.map_or((0, 0), |shown| (shown.settled, shown.cleared));
+            let (instance, cleared_here, window) = (instance.id, window.cleared, window.start);
+            if live != settled {
+                self.differs(Difference::Balance { limit, instance, window, shown: live, replay: settled });
+            } else if cleared_here != cleared {
+                self.differs(Difference::Cleared { limit, instance, window, shown: cleared_here, replay: cleared });
             }
         }
     }
@@ -192,7 +223,8 @@ impl Replay {
     pub fn end(mut self) -> (Counts, Option<Difference>) {
         for (key, shown) in std::mem::take(&mut self.shown) {
             self.counts.balances += 1;
-            let [used, moved] = [&self.used, &self.moved].map(|sums| sums.get(&key).copied().unwrap_or(0));
+            let [used, moved, cleared] =
+                [&self.used, &self.moved, &self.cleared].map(|sums| sums.get(&key).copied().unwrap_or(0));
             let agrees = if self.live.contains(&key) {
                 moved == shown.adjusted && used + moved == shown.settled
             } else {
@@ -202,6 +234,10 @@ impl Replay {
             if !agrees {
                 let (limit, (instance, window)) = (self.name(shown.limit), key);
                 self.differs(Difference::Balance { limit, instance, window, shown: shown.settled, replay });
+            }
+            if cleared < shown.cleared || self.live.contains(&key) && cleared != shown.cleared {
+                let (limit, (instance, window)) = (self.name(shown.limit), key);
+                self.differs(Difference::Cleared { limit, instance, window, shown: shown.cleared, replay: cleared });
             }
         }
         (self.counts, self.first)
@@ -218,7 +254,8 @@ impl Replay {
 
 impl Shown {
     fn of(instance: &Instance, window: &WindowState) -> Self {
-        Self { limit: instance.limit, adjusted: window.adjusted, settled: instance.settled(window) }
+        let WindowState { adjusted, cleared, .. } = *window;
+        Self { limit: instance.limit, adjusted, cleared, settled: instance.settled(window) }
     }
 }
 
@@ -231,6 +268,13 @@ impl fmt::Display for Difference {
                     "the charges of attempt {attempt} of call {call}: the ledger has {ledger:?}, replay {replay:?}"
                 )
             }
+            Self::Correction { call, attempt, what } => {
+                write!(f, "a correction of attempt {attempt} of call {call}: {what}")
+            }
+            Self::Cleared { limit, instance, window, shown, replay } => write!(
+                f,
+                "limit `{limit}`, instance {instance}, window from {window}: metering shows {shown} cleared of provisions, the ledger adds up to {replay}"
+            ),
             Self::Balance { limit, instance, window, shown, replay } => write!(
                 f,
                 "limit `{limit}`, instance {instance}, window from {window}: metering shows {shown} settled, the ledger adds up to {replay}"

@@ -2,19 +2,21 @@
 //!
 //! An attempt is rated as it was then, by the class, tier and time of its own facts; only the book is another. What it costs now is
 //! what the ledger says with all its corrections, so what was applied once makes no difference a second time. What has no price in
-//! one of the books is counted apart and never as nothing. The ledger stays as it is: a correction is another event, numbered within
+//! one of the books is counted apart and never as nothing, and so is what nobody knows of an attempt's usage. The ledger stays as it is: a correction is another event, numbered within
 //! its attempt, so that however often and from wherever it is sent, there is one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemas::{
     event::{Learned, Move, Settled, Was, Why},
-    id::{BookHash, CallId, InstanceId, Lane, LimitId},
-    ledger::{Charge, Charged, Corrected, Entry, Fact, Rated, Unpriced},
+    id::{BookHash, InstanceId, Lane, LimitId},
+    ledger::{Charge, Charged, Corrected, Entry, Fact, Rated},
     limit::Unit,
     money::Pico,
     price::{self, Book},
+    standing::{Key, is_of_unknown_book, key},
     time::Time,
+    tokens::Completeness,
 };
 
 use crate::replay::charges;
@@ -28,7 +30,7 @@ pub const MOST: usize = 500_000;
 /// The sums of the attempts of one tenant and model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Attempts that had usage.
+    /// Attempts of which something is known, were it only that they used nothing.
     pub attempts: u64,
     /// As the ledger has them.
     pub before: Side,
@@ -53,6 +55,10 @@ pub struct Rerate<'b> {
     to: Time,
     /// By tenant and model.
     pub sums: BTreeMap<(String, String), Sums>,
+    /// How many attempts are not known exactly, by tenant, model and what is known: those of which nothing is known are in no sum.
+    pub inexact: BTreeMap<(String, String, Completeness), u64>,
+    /// What those are, as they stand: one that is corrected is known better.
+    doubted: HashMap<Key, Completeness>,
     /// Attempts that cost something else by the book, as they stand.
     differ: BTreeMap<Key, Standing>,
     /// How often attempts were corrected.
@@ -64,8 +70,6 @@ pub struct Rerate<'b> {
     /// Corrections that were made here, and how many counters each of them found gone.
     made: BTreeMap<String, usize>,
 }
-
-type Key = (CallId, u16);
 
 /// An attempt and what it is charged now.
 #[derive(Clone, Debug)]
@@ -82,6 +86,8 @@ impl<'b> Rerate<'b> {
             from,
             to,
             sums: BTreeMap::new(),
+            inexact: BTreeMap::new(),
+            doubted: HashMap::new(),
             differ: BTreeMap::new(),
             corrected: BTreeMap::new(),
             moved: BTreeMap::new(),
@@ -115,12 +121,12 @@ impl<'b> Rerate<'b> {
     }
 
     fn charged(&mut self, charged: Charged) {
-        if !self.is_meant(&charged.settled) || charged.charges.is_empty() {
+        if !self.is_meant(&charged.settled) {
             return;
         }
+        self.count(&charged.settled, true);
         let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
         let sums = self.sums_of(&charged.settled);
-        sums.attempts += 1;
         sums.before.add(&charged.charges, 1);
         sums.after.add(&after, 1);
         self.stands(charged, &after);
@@ -133,6 +139,7 @@ impl<'b> Rerate<'b> {
         }
         let before = charges(&charged.settled, &was.usage, Some(self.book));
         let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
+        self.count(&charged.settled, false);
         let sums = self.sums_of(&charged.settled);
         sums.before.add(&reversed, -1);
         sums.before.add(&charged.charges, 1);
@@ -142,15 +149,33 @@ impl<'b> Rerate<'b> {
         self.stands(charged, &after);
     }
 
+    /// Counts an attempt by what is known of it now. One that is corrected may be known better than before.
+    fn count(&mut self, settled: &Settled, is_new: bool) {
+        let (known, key) = (&settled.usage.completeness, key(settled));
+        let place = |known: &Completeness| {
+            (settled.attempt.subject.tenant.clone(), settled.attempt.model.clone(), known.clone())
+        };
+        let is_missing = |known: &Completeness| matches!(known, Completeness::Missing(_));
+        let before = self.doubted.remove(&key);
+        if let Some(count) = before.as_ref().and_then(|before| self.inexact.get_mut(&place(before))) {
+            *count -= 1;
+        }
+        if known.doubt().is_some() {
+            *self.inexact.entry(place(known)).or_default() += 1;
+            self.doubted.insert(key, known.clone());
+        }
+        let is_first = is_new || before.as_ref().is_some_and(is_missing);
+        if is_first && !is_missing(known) {
+            self.sums_of(settled).attempts += 1;
+        }
+    }
+
     /// Remembers an attempt that would cost something else; what was known of it is over.
     fn stands(&mut self, charged: Charged, after: &[Charge]) {
         let Charged { mut settled, charges } = charged;
-        let known = self.differ.remove(&key(&settled));
+        self.differ.remove(&key(&settled));
         if is_same(&charges, after) {
             return;
-        }
-        if let Some(known) = known {
-            settled.posted = known.settled.posted;
         }
         (settled.raw_usage, settled.counters, settled.call) = (String::new(), Vec::new(), None);
         // One too many says that there are too many.
@@ -187,21 +212,27 @@ impl<'b> Rerate<'b> {
         let (call, attempt) = key;
         let number = self.corrected.get(&key).copied().unwrap_or(0);
         let Standing { settled, charges: before } = standing;
-        let book = if is_unknown(before) { BookHash::NONE } else { settled.attempt.book };
-        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book };
+        let book = if before.iter().any(is_of_unknown_book) { BookHash::NONE } else { settled.attempt.book };
+        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book, number };
         let after = charges(settled, &settled.usage, Some(self.book));
         let amount = counted(&after) - counted(before);
         let posted = settled.posted.iter().map(|posting| (posting.instance, posting.window));
         let named: BTreeSet<(InstanceId, Time)> =
             posted.chain(self.moved.get(&key).into_iter().flatten().copied()).collect();
-        let moves = named.into_iter().filter_map(|(instance, window)| {
+        let moved = |instance| {
             let (home, limit, values) = self.counters.get(&instance)?;
-            let dollars = self.in_dollars.contains(limit) && amount != 0;
-            dollars.then(|| Move { home: *home, limit: *limit, values: values.clone(), window, amount })
+            (self.in_dollars.contains(limit) && amount != 0).then_some((home, limit, values))
+        };
+        let moves = named.into_iter().filter_map(|(instance, window)| {
+            let (home, limit, values) = moved(instance)?;
+            Some(Move { home: *home, limit: *limit, values: values.clone(), window, amount, clears: 0 })
         });
         let hash = self.book.hash();
-        let mut is = Settled { posted: Vec::new(), ..settled.clone() };
+        let mut is = settled.clone();
         is.attempt.book = hash;
+        for posting in is.posted.iter_mut().filter(|posting| moved(posting.instance).is_some()) {
+            posting.used += amount;
+        }
         Learned {
             source: SOURCE.into(),
             id: format!("{call}/{attempt}/{number}"),
@@ -214,18 +245,9 @@ impl<'b> Rerate<'b> {
     }
 }
 
-fn key(settled: &Settled) -> Key {
-    (settled.attempt.call, settled.attempt.attempt)
-}
-
 /// What a limit in dollars counts of charges: nothing where one of them has no price.
 fn counted(charges: &[Charge]) -> i128 {
     price::cost(charges).map_or(0, |cost| cost.0)
-}
-
-/// Whether they were made without a book.
-fn is_unknown(charges: &[Charge]) -> bool {
-    charges.iter().any(|charge| charge.price == Rated::Unpriced(Unpriced::UnknownBook))
 }
 
 /// Whether they come to the same money; where a price was read makes no difference.

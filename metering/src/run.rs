@@ -17,8 +17,8 @@ use journal::{Member, Outputs, Polled, Reader, Record, Road};
 use schemas::{
     decision::{Key, State},
     event::Event,
-    id::{BookHash, Lane, Offset},
-    ledger::{Alarm, Alerted, Changed, Entry, Fact},
+    id::{BookHash, Lane, LimitId, Offset},
+    ledger::{Alarm, Alerted, Changed, Entry, Fact, Overrun},
     limit::Share,
     policy,
     time::{self, Time},
@@ -398,14 +398,26 @@ fn encode(input: Offset, commit: &Commit) -> Outputs {
 /// Tells who looks at the log or the metrics what becomes a row of `alerts`.
 fn say_alerts(commit: &Commit, policy: Option<&policy::Policy>) {
     for entry in &commit.ledger {
-        if let Fact::Alerted(alerted) = &entry.fact {
-            let Alerted { limit, values, window, share: Share(percent), amount, settled, held, .. } = &**alerted;
-            let named = policy.and_then(|policy| policy.limits.iter().find(|known| known.id() == *limit));
-            let name = named.map_or("", |limit| &limit.name);
-            tracing::warn!(name, ?values, %window, percent, amount, settled, held, "a limit's counter has reached a share of it");
-            metrics::counter!("tollgate_metering_alerts", "limit" => name.to_owned()).increment(1);
+        match &entry.fact {
+            Fact::Alerted(alerted) => {
+                let Alerted { limit, values, window, share: Share(percent), amount, settled, held, .. } = &**alerted;
+                let name = name_of(policy, *limit);
+                tracing::warn!(name, ?values, %window, percent, amount, settled, held, "a limit's counter has reached a share of it");
+                metrics::counter!("tollgate_metering_alerts", "limit" => name.to_owned()).increment(1);
+            }
+            Fact::Overrun(Overrun { limit: Some(limit), values, window, amount, settled, held, .. }) => {
+                let name = name_of(policy, *limit);
+                tracing::warn!(name, ?values, %window, amount, settled, held, "more was used of a hard limit than its amount");
+                metrics::counter!("tollgate_metering_overruns", "limit" => name.to_owned()).increment(1);
+            }
+            _ => {}
         }
     }
+}
+
+fn name_of(policy: Option<&policy::Policy>, limit: LimitId) -> &str {
+    let named = policy.and_then(|policy| policy.limits.iter().find(|known| known.id() == limit));
+    named.map_or("", |limit| &limit.name)
 }
 
 fn publish(lane: Lane, counts: Counts) {

@@ -248,6 +248,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     admin::served(reader, &sections, &listen);
     in_clear.warn(reader);
     outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
+    sharing(reader, &sections, &providers, &tenants);
     Some(Config {
         listen,
         tls,
@@ -289,6 +290,22 @@ fn outlasting(
         );
         let at = sections.place("metering").or(sections.place("providers")).unwrap_or_default();
         reader.warn(at, ErrorCode::BadConfigValue, what, "raise abandon_after or lower timeouts.total");
+    }
+}
+
+/// What a provider stores belongs to its account, and so to every tenant that may call it.
+fn sharing(reader: &mut Reader, sections: &Fields<'_>, providers: &[Provider], tenants: &[Tenant]) {
+    let stores = |provider: &&Provider| {
+        matches!(provider.dialect, Dialect::OpenAi | Dialect::Azure) && !provider.api_key.is_empty()
+    };
+    if let Some(Provider { name, .. }) = providers.iter().find(stores).filter(|_| tenants.len() > 1) {
+        let what = format!(
+            "any of the {} tenants that knows the id of a response which provider {name:?} stores may read, continue and delete it",
+            tenants.len()
+        );
+        let remedy =
+            "have clients send `store: false`, or give tenants that must not share one gateways with keys of their own";
+        reader.warn(sections.place("providers").unwrap_or_default(), ErrorCode::ShareStored, what, remedy);
     }
 }
 

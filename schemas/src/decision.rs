@@ -1,11 +1,12 @@
 //! What gateways obey, and all that metering remembers: the state *is* what was published.
 //!
 //! The `decisions` topic is compacted: each record is the whole state under its key, so a reader that missed any number of
-//! earlier ones is right as soon as it has the last. Per instance and producer there are three totals that only grow, each
-//! with one writer: `granted` (metering), `used` and `returned` (the gateway).
+//! earlier ones is right as soon as it has the last. Per instance and producer there are four totals that only grow, each
+//! with one writer: `granted` (metering), `returned`, and in each window `used` and `unknown` (the gateway). `unknown` is what attempts
+//! may have used that ended without anybody knowing; what corrections clear of it is one more total, of the window (metering).
 //!
-//! L-1, before every grant: `adjusted + Σ max(granted − returned, used) ≤ amount`.
-//! L-2, before every hold: `used + held ≤ granted − returned`.
+//! L-1, before every grant: `adjusted − cleared + Σ max(granted − returned, used + unknown) ≤ amount`.
+//! L-2, before every hold: `used + unknown + held ≤ granted − returned`.
 
 use std::time::Duration;
 
@@ -134,6 +135,8 @@ pub struct WindowState {
     pub end: Time,
     /// Corrections and external use.
     pub adjusted: i128,
+    /// What corrections have cleared of provisions. Only grows; it may come before the report of what it clears.
+    pub cleared: i128,
     /// The highest share of the amount that was said to be reached.
     pub alerted: Share,
 }
@@ -141,7 +144,12 @@ pub struct WindowState {
 impl WindowState {
     /// A window in which nothing has happened.
     pub const fn new(start: Time, end: Time) -> Self {
-        Self { start, end, adjusted: 0, alerted: Share(0) }
+        Self { start, end, adjusted: 0, cleared: 0, alerted: Share(0) }
+    }
+
+    /// What corrections and external use take of it, in all.
+    pub const fn moved(&self) -> i128 {
+        self.adjusted - self.cleared
     }
 }
 
@@ -156,10 +164,10 @@ pub struct Holder {
     pub returned: i128,
     /// Used, by window, as the producer last said.
     pub used: Vec<(Time, i128)>,
-    /// Held, provisions included, as the producer last said.
+    /// What it may have used beyond that, by window, as the producer last said: for attempts that ended without anybody knowing.
+    pub unknown: Vec<(Time, i128)>,
+    /// Held by attempts that are open, as the producer last said.
     pub held: i128,
-    /// The part of `held` that is provisions: for attempts that ended without anybody knowing what they used.
-    pub provisioned: i128,
     /// The version of the report that said so.
     pub version: u64,
     /// The last recall that the producer obeyed.
@@ -185,7 +193,16 @@ impl Holder {
 
     /// A producer that has nothing yet.
     pub const fn new(producer: ProducerId) -> Self {
-        Self { producer, granted: 0, returned: 0, used: Vec::new(), held: 0, provisioned: 0, version: 0, recall: 0 }
+        Self {
+            producer,
+            granted: 0,
+            returned: 0,
+            used: Vec::new(),
+            unknown: Vec::new(),
+            held: 0,
+            version: 0,
+            recall: 0,
+        }
     }
 
     /// Whether its producer is gone.
@@ -200,30 +217,47 @@ impl Holder {
 
     /// What it used in a window.
     pub fn used_in(&self, window: Time) -> i128 {
-        self.used.iter().find(|(start, _)| *start == window).map_or(0, |(_, used)| *used)
+        in_window(&self.used, window)
     }
 
-    /// What it takes of a window's amount: its lease, or its use where a bill ran past it. Of one that is gone it is what it used
-    /// and what nobody knows.
+    /// What it may have used in a window beyond that.
+    pub fn unknown_in(&self, window: Time) -> i128 {
+        in_window(&self.unknown, window)
+    }
+
+    /// What it used in a window at most.
+    pub fn spent_in(&self, window: Time) -> i128 {
+        self.used_in(window) + self.unknown_in(window)
+    }
+
+    /// What it used at most in the window in which that is the most.
+    pub fn most_spent(&self) -> i128 {
+        let windows = self.used.iter().chain(&self.unknown);
+        windows.map(|(window, _)| self.spent_in(*window)).max().unwrap_or(0)
+    }
+
+    /// Whether its producer may have some of its lease to give back, by the last recall: what it neither used nor holds, or what it held
+    /// when it reported last and has not been asked for since. A lease that is used up is never given back, asked for or not.
+    pub fn may_return(&self, window: Time, recall: u64) -> bool {
+        let idle = self.lease() - self.spent_in(window);
+        let unasked = self.recall < recall || recall == 0;
+        !self.closed() && (idle > self.held || unasked && idle > 0)
+    }
+
+    /// What it takes of a window's amount: its lease, or what it used at most where that is more. One that is gone has no lease.
     pub fn taken(&self, window: Time) -> i128 {
-        let used = self.used_in(window);
-        match (self.may_be_in(window), self.closed()) {
-            (false, _) => 0,
-            (true, true) => used.max((used + self.provisioned).min(self.lease())),
-            (true, false) => self.lease().max(used),
-        }
+        self.lease().max(self.spent_in(window))
     }
+}
 
-    /// Whether it may spend in a window, or did: one that is gone enters no other than those that it was in.
-    pub fn may_be_in(&self, window: Time) -> bool {
-        !self.closed() || self.used.iter().any(|(start, _)| *start == window)
-    }
+fn in_window(totals: &[(Time, i128)], window: Time) -> i128 {
+    totals.iter().find(|(start, _)| *start == window).map_or(0, |(_, total)| *total)
 }
 
 impl Instance {
     /// The left side of L-1 for a window.
     pub fn taken(&self, window: &WindowState) -> i128 {
-        window.adjusted + self.holders.iter().map(|holder| holder.taken(window.start)).sum::<i128>()
+        window.moved() + self.holders.iter().map(|holder| holder.taken(window.start)).sum::<i128>()
     }
 
     /// What was settled in a window. Shown, and part of no safety rule.
@@ -231,18 +265,19 @@ impl Instance {
         window.adjusted + self.holders.iter().map(|holder| holder.used_in(window.start)).sum::<i128>()
     }
 
-    /// What is held in a window, as last reported.
+    /// What is held in a window, as last reported: by attempts that are open, and for what nobody knows.
     pub fn held(&self, window: &WindowState) -> i128 {
-        self.in_window(window).map(|holder| holder.held).sum()
+        self.unknown(window) + self.holders.iter().map(|holder| holder.held).sum::<i128>()
     }
 
-    /// What is leased for a window and not returned.
-    pub fn leased(&self, window: &WindowState) -> i128 {
-        self.in_window(window).map(Holder::lease).sum()
+    /// What attempts of a window may have used that ended without anybody knowing, as far as no correction has cleared it.
+    pub fn unknown(&self, window: &WindowState) -> i128 {
+        self.holders.iter().map(|holder| holder.unknown_in(window.start)).sum::<i128>() - window.cleared
     }
 
-    fn in_window(&self, window: &WindowState) -> impl Iterator<Item = &Holder> {
-        self.holders.iter().filter(|holder| holder.may_be_in(window.start))
+    /// What is leased and not returned.
+    pub fn leased(&self) -> i128 {
+        self.holders.iter().map(Holder::lease).sum()
     }
 
     /// The counter of this limit that client tags share which have none of their own as this one; nothing if this is it. Such a
@@ -264,15 +299,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_used_up_is_not_given_back_asked_for_or_not() {
+        let holder = |used, held, recall| Holder {
+            granted: 10,
+            used: vec![(Time::ZERO, used)],
+            held,
+            recall,
+            ..Holder::new(ProducerId::from_bytes([1; 16]))
+        };
+        for (used, held, obeyed, recall, wanted) in [
+            (10, 0, 0, 1, false),
+            (10, 0, 0, 0, false),
+            (4, 5, 1, 1, true),
+            (4, 6, 1, 1, false),
+            (4, 6, 0, 1, true),
+            (4, 6, 0, 0, true),
+        ] {
+            let got = holder(used, held, obeyed).may_return(Time::ZERO, recall);
+            assert_eq!(got, wanted, "{used} used, {held} held, {obeyed} of {recall} obeyed");
+        }
+        let gone = Holder { version: Holder::CLOSED, ..holder(0, 0, 0) };
+        assert!(!gone.may_return(Time::ZERO, 1));
+    }
+
+    #[test]
     fn what_a_producer_left_behind_counts_in_the_windows_it_was_in() {
         let at = Time::from_micros;
-        let window = |start: i64| WindowState::new(at(start), at(start + 60));
+        let window = |start: i64, cleared: i128| WindowState { cleared, ..WindowState::new(at(start), at(start + 60)) };
         let gone = Holder {
             granted: 100,
-            returned: 30,
+            returned: 100,
             used: vec![(at(60), 20)],
-            held: 50,
-            provisioned: 50,
+            unknown: vec![(at(60), 50)],
             version: Holder::CLOSED,
             ..Holder::new(ProducerId::from_bytes([1; 16]))
         };
@@ -282,13 +340,12 @@ mod tests {
             limit: LimitId([0; 16]),
             values: Vec::new(),
             amount: 1_000,
-            windows: vec![window(60), window(120)],
+            windows: vec![window(60, 0), window(60, 30), window(120, 0)],
             holders: vec![gone, live],
             recall: 0,
         };
-        let shown: Vec<_> = (instance.windows.iter())
-            .map(|window| (instance.held(window), instance.leased(window), instance.taken(window)))
-            .collect();
-        assert_eq!(shown, [(54, 80, 80), (4, 10, 10)]);
+        let shown: Vec<_> =
+            instance.windows.iter().map(|window| (instance.held(window), instance.taken(window))).collect();
+        assert_eq!((shown, instance.leased()), (vec![(54, 80), (24, 50), (4, 10)], 10));
     }
 }

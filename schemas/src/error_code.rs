@@ -57,8 +57,9 @@ error_codes! {
     CannotListen = "TG1012", 500, "An address cannot be listened on";
     ClearSecret = "TG1013", 500, "A secret stands in clear in the configuration";
     ConfigHasNoEffect = "TG1014", 500, "A part of the configuration has no effect";
-    NothingToRelease = "TG1015", 500, "There is no such gateway to release";
+    NothingToRelease = "TG1015", 500, "There is nothing of that name to release";
     CannotBackfill = "TG1016", 500, "A limit cannot count what was used before it";
+    ShareStored = "TG1017", 500, "Tenants share what a provider stores";
     BadCertificate = "TG1020", 500, "A certificate cannot be used";
 
     HardLimitReached = "TG2001", 429, "A hard limit is reached";
@@ -93,9 +94,16 @@ error_codes! {
     NotItsTenant = "TG3019", 403, "The proxy may not speak for this tenant";
     MalformedForm = "TG3020", 400, "The body is not a form that can be read";
     NoPassthrough = "TG3021", 404, "The provider takes no calls of APIs that are not known here";
+    EventUnpriced = "TG3022", 422, "A hard limit in dollars cannot count usage that has no price";
     NotCarried = "TG3025", 400, "The provider has no place for a part of the request";
     NotOfDialect = "TG3026", 400, "A part of the request is not of its dialect";
     AnswerNotCarried = "TG3027", 502, "The provider's answer cannot be translated";
+    NoSuchAttempt = "TG3028", 404, "The ledger has no such attempt";
+    NotItsAttempt = "TG3029", 403, "The key may not amend attempts of another";
+    NotWhatStands = "TG3030", 409, "The amendment does not say what stands";
+    AmendedOtherwise = "TG3031", 409, "The attempt was amended otherwise";
+    LedgerNotRead = "TG3032", 503, "The ledger could not be read in time";
+    EventDiffers = "TG3033", 409, "An event of this source and id was told otherwise";
     KeyDisabled = "TG3040", 401, "The key is disabled";
     KeyExpired = "TG3041", 401, "The key has expired";
     ModelNotAllowed = "TG3042", 403, "The key may not use the model";

@@ -59,7 +59,7 @@ pub struct Predecessor {
     pub producer: ProducerId,
     /// The last sequence it wrote in this lane; 0 for none. If metering has seen more, the journal is a copy.
     pub last: Seq,
-    /// What it had held of instances at home in this lane for attempts whose end is unknown, less `used`; it stays held.
+    /// What it had held of instances at home in this lane for attempts whose end is unknown, less `used`; it is a provision.
     pub provisions: Vec<Hold>,
     /// What those attempts are known to have used of them; it counts as used.
     pub used: Vec<Hold>,
@@ -75,7 +75,7 @@ pub struct Attempt {
     pub call: CallId,
     /// Its number in the call, from 1.
     pub attempt: u16,
-    /// When it was admitted; selects price, window and day.
+    /// When it was admitted: when its holds were taken, after any wait for a lease. Selects price, window and day.
     pub admitted_at: Time,
     /// Who called.
     pub subject: Arc<Subject>,
@@ -111,16 +111,16 @@ pub struct Hold {
 pub struct Counter {
     /// The instance.
     pub instance: InstanceId,
-    /// The window that `used` is of.
+    /// The window that `used` and `unknown` are of.
     pub window: Time,
     /// Used in that window by this producer.
     pub used: i128,
     /// Returned of its lease by this producer, ever.
     pub returned: i128,
-    /// Held now in all windows, provisions included. Not monotone: the report with the largest `version` is the truth.
+    /// What it may have used in that window beyond `used`: provisions for attempts that ended without anybody knowing.
+    pub unknown: i128,
+    /// Held now in all windows, by attempts that are open. Not monotone: the report with the largest `version` is the truth.
     pub held: i128,
-    /// The part of `held` that is provisions.
-    pub provisioned: i128,
     /// Grows with every change of this instance at this producer.
     pub version: u64,
     /// The last recall of the instance that this producer has obeyed.
@@ -130,7 +130,7 @@ pub struct Counter {
 impl Counter {
     /// Nothing used, returned or held, and no version yet.
     pub const fn unused(instance: InstanceId, window: Time) -> Self {
-        Self { instance, window, used: 0, returned: 0, held: 0, provisioned: 0, version: 0, recall: 0 }
+        Self { instance, window, used: 0, returned: 0, unknown: 0, held: 0, version: 0, recall: 0 }
     }
 }
 
@@ -265,7 +265,7 @@ pub struct Posting {
     pub window: Time,
     /// Used.
     pub used: i128,
-    /// Kept held.
+    /// What it may have used beyond that: it stays taken until a correction clears it, or its window ends.
     pub provision: i128,
 }
 

@@ -67,6 +67,14 @@ impl CallId {
 }
 
 impl CallId {
+    /// When it began, to a millisecond, as far as its id says: it is one of ours, or of a call that was told.
+    pub fn time(&self) -> Time {
+        let begun = self.0.get_timestamp().map(|begun| begun.to_unix());
+        let micros =
+            begun.map(|(seconds, nanos)| i64::try_from(seconds).unwrap_or(0) * 1_000_000 + i64::from(nanos / 1_000));
+        micros.map_or(Time::ZERO, Time::from_micros)
+    }
+
     /// The id of a call of that time that is named by these words: the same words have the same id.
     pub fn of(time: Time, words: &[&str]) -> Self {
         let mut hash = Sha256::new();

@@ -105,7 +105,7 @@ pub struct Adjusted {
     pub call: CallId,
     /// The attempt at it.
     pub attempt: u16,
-    /// What was added to each counter, in its unit; nothing of it is a provision.
+    /// What was added to each counter, in its unit; a provision that was cleared is less than nothing.
     pub posted: Vec<Posting>,
     /// What could be added nowhere, because its window is not kept any more.
     pub gone: Vec<Move>,
@@ -214,6 +214,8 @@ pub struct KeyInForce {
     pub models: Vec<String>,
     /// Until when the secret that it had before is good as well.
     pub former_until: Option<Time>,
+    /// Whether what it says of attempts of its tenant is the whole.
+    pub corrects: bool,
 }
 
 /// What a record of the policy topic changed, or would have.
@@ -261,8 +263,8 @@ pub struct Heard {
     pub closed: bool,
 }
 
-/// A hard limit was passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A hard limit was passed; said each time that it was passed further.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overrun {
     /// The instance.
     pub instance: InstanceId,
@@ -272,6 +274,23 @@ pub struct Overrun {
     pub amount: i128,
     /// What was settled of it.
     pub settled: i128,
+    /// Its limit; nothing in what was written before this was said.
+    pub limit: Option<LimitId>,
+    /// The values of the limit's `*`.
+    pub values: Vec<String>,
+    /// The window's end.
+    pub until: Time,
+    /// What was held of it beside.
+    pub held: i128,
+}
+
+impl Overrun {
+    /// What was settled as a share of the amount, in hundredths: more than all of it, however little more.
+    pub fn percent(&self) -> u64 {
+        let hundredths = self.settled.max(0).saturating_mul(100).checked_add(self.amount - 1);
+        let share = hundredths.and_then(|hundredths| hundredths.checked_div(self.amount));
+        u64::try_from(share.unwrap_or(i128::MAX)).unwrap_or(u64::MAX).clamp(101, u64::from(u32::MAX))
+    }
 }
 
 /// A counter reached a share of its amount that its limit names; said once for each window and share.

@@ -25,6 +25,7 @@ pub mod map;
 pub mod money;
 pub mod policy;
 pub mod price;
+pub mod standing;
 pub mod subject;
 pub mod time;
 pub mod tokens;

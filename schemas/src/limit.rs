@@ -421,7 +421,8 @@ impl Dimension {
         })
     }
 
-    fn of<'a>(&self, target: Target<'a>) -> Option<&'a str> {
+    /// Its value for a target; nothing if there is none.
+    pub fn of<'a>(&self, target: Target<'a>) -> Option<&'a str> {
         match self {
             Self::Model => Some(target.model),
             Self::Provider => Some(target.provider),
@@ -457,9 +458,14 @@ pub struct Schedule {
 impl Schedule {
     /// The window that holds `at`; nothing if it is not published.
     pub fn window(&self, at: Time) -> Option<(Time, Time)> {
-        let next = self.boundaries.partition_point(|start| *start <= at);
-        Some((*self.boundaries.get(next.checked_sub(1)?)?, *self.boundaries.get(next)?))
+        window(&self.boundaries, at)
     }
+}
+
+/// The window between sorted boundaries that holds `at`; nothing if there is none.
+pub fn window(boundaries: &[Time], at: Time) -> Option<(Time, Time)> {
+    let next = boundaries.partition_point(|start| *start <= at);
+    Some((*boundaries.get(next.checked_sub(1)?)?, *boundaries.get(next)?))
 }
 
 #[cfg(test)]

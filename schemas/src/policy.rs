@@ -113,6 +113,10 @@ pub struct ApiKey {
     /// The secret that it had before, for as long as that is still good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<Former>,
+    /// Whether what it says of attempts of its tenant is the whole: it may amend those of other keys, and frees what is held for what
+    /// nobody knew of them.
+    #[serde(default)]
+    pub corrects: bool,
 }
 
 /// The secret that a key had before it was given another.

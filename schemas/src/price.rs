@@ -36,6 +36,8 @@ struct Inner {
     content: Content,
     hash: BookHash,
     shelf: Shelf,
+    /// When a price begins or ends, in order.
+    turns: Vec<Time>,
 }
 
 /// What a book holds, in canonical order.
@@ -150,7 +152,11 @@ impl Book {
         content.models.reverse();
         let hash = BookHash(Sha256::digest(canonical::write(&content)).into());
         let shelf = Shelf::new(&content.rows, &content.models);
-        Self(Arc::new(Inner { content, hash, shelf }))
+        let ends = content.rows.iter().flat_map(|row| [row.valid_from, row.valid_to]);
+        let mut turns: Vec<Time> = ends.filter(|at| (Time::from_micros(1)..Time::MAX).contains(at)).collect();
+        turns.sort_unstable();
+        turns.dedup();
+        Self(Arc::new(Inner { content, hash, shelf, turns }))
     }
 
     /// The hash of its canonical form, which names it.
@@ -166,6 +172,12 @@ impl Book {
     /// Its models, in canonical order.
     pub fn models(&self) -> &[Model] {
         &self.0.content.models
+    }
+
+    /// Whether any price begins or ends after one instant and not after another.
+    pub fn turns_between(&self, after: Time, until: Time) -> bool {
+        let next = self.0.turns.partition_point(|turn| *turn <= after);
+        self.0.turns.get(next).is_some_and(|turn| *turn <= until)
     }
 
     /// What the catalogue says of a model of a provider, or else of its vendor.

@@ -64,6 +64,13 @@ impl Time {
         Some(Self(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond()))
     }
 
+    /// Reads an instant as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT` (IMF-fixdate, RFC 9110).
+    pub fn of_http(text: &str) -> Option<Self> {
+        let stated = text.strip_suffix(" GMT")?;
+        let instant = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(format!("{stated} +0000")).ok()?;
+        Some(Self(instant.as_microsecond()))
+    }
+
     /// The second that this instant is in.
     pub fn second(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(1_000_000)))
@@ -114,6 +121,17 @@ mod tests {
     fn the_second_of_any_instant_is_not_after_it() {
         for (micros, second) in [(1_999_999, 1_000_000), (-1, -1_000_000), (i64::MIN, i64::MIN)] {
             assert_eq!(Time::from_micros(micros).second(), Time::from_micros(second));
+        }
+    }
+
+    #[test]
+    fn instants_of_http_are_read_and_nothing_like_them() {
+        let check = |text: &str, micros: Option<i64>| {
+            assert_eq!(Time::of_http(text), micros.map(Time::from_micros), "{text:?}");
+        };
+        check("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777_000_000));
+        for other in ["", "60", "Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "1994-11-06T08:49:37Z"] {
+            check(other, None);
         }
     }
 

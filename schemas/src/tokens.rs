@@ -145,7 +145,7 @@ impl ops::Add for Vector {
 }
 
 /// How far the counts can be trusted. What is not known is not zero: under `Missing` there are no counts at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Completeness {
     /// The provider reported the whole.
     Exact,
@@ -158,7 +158,7 @@ pub enum Completeness {
 }
 
 /// Why usage is not exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doubt {
     /// The client went away and the answer was not drained to its end.
     ClientLeft,
@@ -174,7 +174,7 @@ pub enum Doubt {
     FrameTooLarge,
     /// The process ended before the attempt did.
     Crashed,
-    /// The request could not be sent or the provider did not answer, so nobody knows whether it worked on it.
+    /// The request could not be sent, or the provider failed or did not answer, so nobody knows whether it worked on it.
     NoAnswer,
 }
 
@@ -190,6 +190,20 @@ impl Doubt {
         Self::Crashed,
         Self::NoAnswer,
     ];
+
+    /// What is in doubt, for people.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ClientLeft => "the client went away",
+            Self::Truncated => "the answer broke off",
+            Self::TimedOut => "a deadline passed",
+            Self::NotReported => "the answer states no usage",
+            Self::Unreadable => "the answer could not be read",
+            Self::FrameTooLarge => "a frame of the answer was too large",
+            Self::Crashed => "the gateway ended before the attempt",
+            Self::NoAnswer => "the provider failed, or did not answer",
+        }
+    }
 }
 
 impl Completeness {
@@ -200,6 +214,14 @@ impl Completeness {
             Self::LowerBound(_) => "lower_bound",
             Self::Estimated(_) => "estimated",
             Self::Missing(_) => "missing",
+        }
+    }
+
+    /// Why the counts are not exact; nothing where they are.
+    pub const fn doubt(&self) -> Option<Doubt> {
+        match self {
+            Self::Exact => None,
+            Self::LowerBound(why) | Self::Estimated(why) | Self::Missing(why) => Some(*why),
         }
     }
 }

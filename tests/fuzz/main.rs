@@ -71,14 +71,18 @@ targets! {
     amounts: 2_000,
     checks: 30_000,
     config: 500,
+    encoded: 200,
     events: 500,
     eventstream: 60,
     headers: 1_000,
     json: 1_000,
     meter: 300,
+    record: 20_000,
     request: 500,
     segment: 100,
     sse: 200,
+    telling: 500,
+    translation: 500,
     wire: 2_000,
 }
 

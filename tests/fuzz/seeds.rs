@@ -182,6 +182,94 @@ pub(crate) fn request() -> Vec<Vec<u8>> {
     seeds
 }
 
+pub(crate) fn encoded() -> Vec<Vec<u8>> {
+    use gateway::fuzz::{CODINGS, encoded};
+    let long = "a".repeat(70 << 10);
+    let mut seeds = owned(&["\0", WHOLE, "\u{1}", "\u{2}", "\u{3}br"]);
+    for (place, coding) in (0..).zip(CODINGS) {
+        for body in [WHOLE, REQUEST, "", long.as_str()] {
+            let Some(once) = encoded(coding, body.as_bytes()) else { continue };
+            // Two members of a file are one body, and what is encoded twice is decoded once.
+            let twice = [once.as_slice(), once.as_slice()].concat();
+            seeds.extend([once, twice].map(|body| [&[place], body.as_slice()].concat()));
+        }
+    }
+    seeds
+}
+
+pub(crate) fn record() -> Vec<Vec<u8>> {
+    let piece = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let header = |name: &str, value: &[u8]| [piece(name.as_bytes()), piece(value)].concat();
+    let own = [header("producer", &[7; 16]), header("seq", &[0, 0, 0, 0, 0, 0, 0, 9]), header("hash", &[1; 8])];
+    let none = [piece(b"seq"), vec![255]].concat();
+    let (short, other) = (header("seq", &[1; 7]), header("ce_id", b"x"));
+    vec![
+        own.concat(),
+        [own.concat(), other, header("seq", &[2; 8])].concat(),
+        [own.concat(), short].concat(),
+        [own.concat(), none].concat(),
+        own[..2].concat(),
+    ]
+}
+
+pub(crate) fn telling() -> Vec<Vec<u8>> {
+    let data = r#"{"provider":"openai","model":"gpt-4o","api":"openai.chat","tokens":{"input":20,"output":3},"cost_usd":"0.5"}"#;
+    let event = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"urn:x","type":"tollgate.usage.v1","time":"2026-11-20T11:00:00Z","data":{data}}}"#
+    );
+    let binary = "content-type: application/json\nce-specversion: 1.0\nce-id: a%20b%22\nce-source: urn:x\nce-type: tollgate.usage.v1\n\
+                  ce-time: 2026-11-20T11:00:00Z\nce-other: x";
+    let (batch, one) = (
+        "content-type: application/cloudevents-batch+json",
+        "content-type: application/cloudevents+json; charset=utf-8",
+    );
+    owned(&[
+        &format!("{binary}\n\n{data}"),
+        &format!("{binary}\nx: y\n\n {data} "),
+        &format!("{one}\n\n{event}"),
+        &format!("{batch}\n\n[{event}, {event}]"),
+        &format!("{batch}\n\n[]"),
+        &format!("{batch}\n\n[{}]", vec!["{}"; 501].join(",")),
+    ])
+}
+
+pub(crate) fn translation() -> Vec<Vec<u8>> {
+    let clients = ["chat", "responses", "messages"];
+    let providers = ["chat", "messages", "gemini", "converse", "cohere"];
+    let place =
+        |known: &[&str], name: &str| u8::try_from(known.iter().position(|known| *known == name).unwrap()).unwrap();
+    let mut seeds = vec![
+        behind([3, 0], br#"{"error":{"message":"no","type":"x","code":null}}"#),
+        behind([3, 2], br#"[{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED"}}]"#),
+        behind([3, 3], br#"{"message":"no"}"#),
+    ];
+    let mut cases: Vec<PathBuf> =
+        fs::read_dir(root().join("gateway/tests/golden/translate")).unwrap().map(|case| case.unwrap().path()).collect();
+    cases.sort();
+    for case in cases {
+        let name = case.file_name().unwrap().to_str().unwrap().to_owned();
+        let who = name.split('-').nth(1).unwrap();
+        if let Ok(body) = fs::read(case.join("request.json")) {
+            seeds.push(behind([0, place(&clients, who)], &body));
+        }
+        if let Ok(body) = fs::read(case.join("answer.json")) {
+            seeds.push(behind([1, place(&providers, who)], &body));
+        }
+        if let Ok(frames) = fs::read_to_string(case.join("stream.sse")) {
+            let (mut name, mut lines) = ("", String::new());
+            for line in frames.lines() {
+                if let Some(event) = line.strip_prefix("event: ") {
+                    name = event;
+                } else if let Some(data) = line.strip_prefix("data: ") {
+                    lines.push_str(&format!("{name}|{data}\n"));
+                }
+            }
+            seeds.push(behind([2, place(&providers, who)], lines.as_bytes()));
+        }
+    }
+    seeds
+}
+
 pub(crate) fn segment() -> Vec<Vec<u8>> {
     let golden = golden().into_values().collect::<Vec<_>>().concat();
     vec![golden, b"\x01\x02\x03\x04\x02a few records of a journal, of which one is empty".to_vec(), [9; 40].to_vec()]
@@ -271,6 +359,22 @@ pub(crate) fn words(target: &str) -> &'static [&'static str] {
         "events" => {
             &["\"was\":", "\"tokens\":", "\"call_id\":", "\"id\":", "\"time\":", "{}", "null", ".v1", "\"input\":9,"]
         }
+        "encoded" => &["\u{1f}\u{8b}\u{8}", "\u{28}", "aaaa"],
+        "record" => &["\u{8}producer", "\u{3}seq\u{8}", "\u{4}hash", "\u{0}"],
+        "telling" => &["\nce-id: ", "\nce-time: ", "%41", "\n\n", "\"data\":", "[", "]", "{}", ",", "\"id\":", "null"],
+        "translation" => &[
+            "\"role\":\"tool\",",
+            "\"type\":\"text\",",
+            "\"content\":[",
+            "\"tool_calls\":[{}],",
+            "\"index\":0,",
+            "\n|{}",
+            "[DONE]",
+            "null",
+            "\"usage\":{}",
+            "\\u0000",
+            "\"stop_reason\":\"end_turn\"",
+        ],
         "config" => &[
             "${KEY}",
             "${UNSET}",

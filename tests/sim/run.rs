@@ -21,13 +21,27 @@ fn main() {
     if let Some(plant) = plant {
         println!("planted: {}", plant.schedule());
     }
+    // A failure says what had happened by then: a replay that comes to something else is not the same run.
+    let wanted = arguments.iter().position(|argument| argument == "--trace");
+    let wanted = wanted.map(|place| u64::from_str_radix(&arguments[place + 1], 16).unwrap());
+    let compare = |trace: u64| match wanted {
+        Some(wanted) if wanted == trace => println!("the same run, step by step"),
+        Some(wanted) => println!("another run than that of trace {wanted:016x}: the code is not the same"),
+        None => {}
+    };
     match world::run(seed, steps, plant) {
         Ok(world) => {
+            compare(world.trace());
             let (steps, passed, trace) = (world.steps, world.passed, world.trace());
-            println!("seed {seed}: {steps} steps, {passed} attempts passed, every obligation held, trace {trace:016x}");
+            let (probes, fewest) = (world.probes, world.fewest);
+            println!(
+                "seed {seed}: {steps} steps, {passed} attempts passed, {fewest} at least in any three stretches between rests, the last unit {probes} \
+                 times; every obligation held, trace {trace:016x}"
+            );
         }
         Err(failure) => {
             println!("{failure}");
+            compare(failure.trace);
             std::process::exit(1);
         }
     }

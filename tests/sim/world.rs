@@ -23,9 +23,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metering::run::Desk;
-use schemas::{id::Lane, limit::Limit, price::Book};
+use schemas::{id::Lane, limit::Limit, price::Book, wire};
 
-use self::{clock::Clock, dice::Dice, door::Door, oracle::Oracle, road::Road};
+use self::{
+    clock::Clock,
+    dice::Dice,
+    door::Door,
+    oracle::{Obligation, Oracle},
+    road::Road,
+};
 pub(crate) use self::{oracle::Violation, plant::Plant};
 
 /// How many lanes the log has.
@@ -33,6 +39,10 @@ const LANES: u16 = 3;
 
 /// How many steps there are between rests.
 const REST: u64 = 1_500;
+
+/// How many calls pass in so many stretches between rests at least; mostly it is twenty times as many.
+const STRETCHES: usize = 3;
+const KEEP_PASSING: u64 = 6;
 
 /// A world.
 pub(crate) struct World {
@@ -60,10 +70,19 @@ pub(crate) struct World {
     next_member: u32,
     /// Why the last call that did not pass did not.
     refused: String,
+    /// All that has happened, as a number.
+    trace: u64,
     /// Steps made.
     pub(crate) steps: u64,
     /// Calls that passed.
     pub(crate) passed: u64,
+    /// How often the last that was left of the limits was asked for, and passed.
+    pub(crate) probes: u64,
+    /// Calls that had passed when the last rest ended, and those of the steps before it.
+    passed_before: u64,
+    passed_last: Vec<u64>,
+    /// The fewest calls that passed between so many rests.
+    pub(crate) fewest: u64,
 }
 
 /// A process of metering.
@@ -79,16 +98,19 @@ pub(crate) struct Failure {
     /// After so many steps, and, if they were all, the rest that closes a world.
     pub(crate) steps: u64,
     pub(crate) plant: Option<Plant>,
+    /// All that had happened by then.
+    pub(crate) trace: u64,
     pub(crate) violation: Violation,
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { seed, steps, plant, violation } = self;
+        let Self { seed, steps, plant, trace, violation } = self;
         let plant = plant.map(|plant| format!(" --plant {plant:?}")).unwrap_or_default();
         write!(
             f,
-            "seed {seed}, {steps} steps: {violation}\nreplay: cargo run -p tollgate --example sim -- --seed {seed} --steps {steps}{plant}"
+            "seed {seed}, {steps} steps: {violation}\n\
+             replay: cargo run -p tollgate --example sim -- --seed {seed} --steps {steps}{plant} --trace {trace:016x}"
         )
     }
 }
@@ -99,7 +121,7 @@ pub(crate) fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Result<World, 
     let mut world = World::new(seed, plant);
     let failed = |world: &mut World| {
         let violation = world.oracle.violations.drain(..).next()?;
-        Some(Box::new(Failure { seed, steps: world.steps, plant, violation }))
+        Some(Box::new(Failure { seed, steps: world.steps, plant, trace: world.trace, violation }))
     };
     let mut failure = None;
     while world.steps < steps && failure.is_none() {
@@ -147,8 +169,13 @@ impl World {
             plant,
             next_member: 0,
             refused: String::new(),
+            trace: 0,
             steps: 0,
             passed: 0,
+            probes: 0,
+            passed_before: 0,
+            passed_last: Vec::new(),
+            fewest: u64::MAX,
         };
         (0..world.members.len()).for_each(|place| world.start_member(place));
         (0..world.doors.len()).for_each(|place| world.start_door(place));
@@ -156,18 +183,35 @@ impl World {
         world
     }
 
-    /// Where everything stands, as a number: equal runs have equal ones.
-    pub(crate) fn trace(&self) -> u64 {
-        self.dice.clone().throw() ^ self.road.lock().trace()
+    /// All that has happened, as a number: runs that have equal ones are the same in every step and every committed byte.
+    pub(crate) const fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    fn traced(&mut self, what: u64) {
+        self.trace = (self.trace.rotate_left(7) ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    /// Where everything stands after a step becomes part of the trace.
+    fn trace_step(&mut self) {
+        let now = self.clock.now().as_micros() as u64;
+        let chance = [self.dice.clone().throw(), self.outside.clone().throw(), now, self.passed];
+        let doors = self.doors.iter().flat_map(|door| {
+            let platter = door.platter.lock().unwrap();
+            let calls = door.process.as_ref().map_or(u64::MAX, |process| process.calls.len() as u64);
+            [platter.first(), platter.synced(), platter.end(), calls]
+        });
+        let all: Vec<u64> = chance.into_iter().chain(doors).collect();
+        all.into_iter().for_each(|what| self.traced(what));
     }
 
     /// One throw of the dice.
     fn step(&mut self) {
         self.steps += 1;
-        let micros = if self.dice.one_in(150) { self.dice.below(3_000_000) } else { self.dice.below(4_000) };
+        let micros = if self.dice.one_in(300) { self.dice.below(3_000_000) } else { self.dice.below(3_000) };
         self.clock.pass(Duration::from_micros(micros));
         let door = self.dice.index(self.doors.len());
-        match self.dice.weighted(&[14, 46, 16, 8, 10, 16, 14, 14, 2, 4]) {
+        match self.dice.weighted(&[24, 60, 22, 12, 16, 40, 28, 28, 2, 4]) {
             0 => self.new_call(door),
             1 => self.go_on(door),
             2 => self.flush(door),
@@ -190,8 +234,27 @@ impl World {
             self.report(place);
             self.time_out(place);
         }
+        self.trace_step();
         if self.steps.is_multiple_of(REST) && self.oracle.violations.is_empty() {
+            self.progressed();
             self.rest();
+            self.passed_before = self.passed;
+        }
+    }
+
+    /// Whatever goes wrong, calls keep passing: a world that starves proves nothing. Every gateway may be away for a while.
+    fn progressed(&mut self) {
+        self.passed_last.push(self.passed - self.passed_before);
+        if self.passed_last.len() < STRETCHES {
+            return;
+        }
+        let passed: u64 = self.passed_last.iter().sum();
+        self.passed_last.remove(0);
+        self.fewest = self.fewest.min(passed);
+        if passed < KEEP_PASSING {
+            let steps = STRETCHES as u64 * REST;
+            let detail = format!("{passed} calls passed in {steps} steps; the last that did not: {}", self.refused);
+            self.oracle.broken(Obligation::CallsKeepPassing, detail);
         }
     }
 
@@ -217,6 +280,8 @@ impl World {
                 }
             }
         }
+        // What a gateway has said is known before metering hears it.
+        (0..self.doors.len()).for_each(|place| self.read(place));
         if let Some(member) = &mut self.members[place]
             && let Err(error) = member.desk.turn()
         {
@@ -229,6 +294,11 @@ impl World {
     fn look(&mut self) {
         let committed = std::mem::take(&mut self.road.lock().committed);
         for committed in &committed {
+            let states =
+                committed.decisions.iter().map(|(key, state)| wire::hash(key) ^ state.as_deref().map_or(1, wire::hash));
+            let bodies = committed.ledger.iter().map(|body| wire::hash(body));
+            let all: Vec<u64> = states.chain(bodies).collect();
+            all.into_iter().for_each(|what| self.traced(what));
             self.oracle.committed(committed);
             self.recent.extend(committed.ledger.iter().map(|body| (committed.lane, body.clone())));
         }

@@ -117,6 +117,12 @@ impl Own {
         self.end("-TERM\n");
     }
 
+    /// Sends it a signal, as `kill` names it: it may have to stand still for a while.
+    pub(crate) fn signal(&self, signal: &str) {
+        let group = self.child.as_ref().map(|child| format!("-{}", child.id())).unwrap_or_default();
+        assert!(Command::new("kill").args([signal, "--", &group]).status().is_ok_and(|status| status.success()));
+    }
+
     /// Kills it.
     pub(crate) fn kill(&mut self) {
         self.end("-KILL\n");

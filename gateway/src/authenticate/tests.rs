@@ -5,7 +5,8 @@ use super::*;
 fn keys() -> Map<[u8; 32], Caller> {
     let tags = vec![("env".to_owned(), "prod".to_owned())];
     let acme = Subject { tenant: "acme".into(), key: "ci".into(), tags, ..Subject::default() };
-    Map::from_iter([(Digest::of("tg-acme").0, Caller { subject: Arc::new(acme), lane: Lane(0), terms: None })])
+    let caller = Caller { subject: Arc::new(acme), lane: Lane(0), terms: None, corrects: false };
+    Map::from_iter([(Digest::of("tg-acme").0, caller)])
 }
 
 fn check(headers: &[(&'static str, &str)], query: Option<&str>) -> Result<Arc<Subject>, ErrorCode> {

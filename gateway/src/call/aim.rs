@@ -24,7 +24,7 @@ use crate::{
     carry::{self, Back, Going},
     error::Fault,
     health::Standing,
-    request::{Given, Parsed, read},
+    request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
     terms::may_use,
     upstream::Upstream,
@@ -48,10 +48,14 @@ pub(super) struct Aim {
     pub(super) facts: ModelFacts,
     pub(super) bound: Bound,
     pub(super) timeouts: Timeouts,
+    /// Whether the target says itself how long it may take for its first byte.
+    pub(super) waits: bool,
     /// Where what happens there is noted, if it is one of several targets.
     pub(super) standing: Option<Arc<Standing>>,
     /// The model that it is made with instead of the one that was asked for.
     instead: Option<String>,
+    /// The cap that its own was lowered to, since that model cannot answer more.
+    pub(super) lowered: Option<u64>,
 }
 
 impl Aim {
@@ -83,7 +87,7 @@ pub(super) async fn further(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim, 
     let (asked, instead) = (Arc::clone(&aim.asked), aim.instead.clone());
     let again = move |worker: &Worker, arrival: &Arrival| {
         let tree = tree_of(arrival.way.api, asked.body())?;
-        there(worker, arrival, (&asked, &tree), instead, spot)
+        fitting(worker, arrival, (&asked, &tree), instead, spot)
     };
     if aim.asked.body().len() <= OFFLOAD {
         return again(worker, arrival);
@@ -94,13 +98,34 @@ pub(super) async fn further(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim, 
 
 /// Reads a body once for all that is asked of it: what is acted on, where it goes, and with that its bound.
 fn look(worker: &Worker, arrival: &Arrival, body: &Bytes, instead: Option<String>) -> Result<(Aim, Order), Fault> {
-    let stated =
-        arrival.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (parsed, tree) = parse(&arrival.way, body, stated)?;
+    let (parsed, tree) = parse(&arrival.way, body, content_type(arrival))?;
     let order = order(worker, arrival, &parsed, instead.as_deref().unwrap_or(&parsed.model))?;
     let spot = (order.route, order.turn(0).unwrap_or_default());
-    let aim = there(worker, arrival, (&Arc::new(parsed), &tree), instead, spot)?;
+    let aim = fitting(worker, arrival, (&Arc::new(parsed), &tree), instead, spot)?;
     Ok((aim, order))
+}
+
+fn content_type(arrival: &Arrival) -> &str {
+    arrival.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// A call at one target. The cap of a call that is made with another model than was asked for was meant for that one: what this one
+/// cannot answer is neither held nor asked of its provider.
+fn fitting(
+    worker: &Worker,
+    arrival: &Arrival,
+    (asked, tree): (&Arc<Parsed>, &Tree<'_>),
+    instead: Option<String>,
+    spot: Spot,
+) -> Result<Aim, Fault> {
+    let aim = there(worker, arrival, (asked, tree), instead, spot)?;
+    let most = aim.facts.max_output_tokens.filter(|_| aim.instead.is_some());
+    let Some(tokens) = most.filter(|most| asked.output_cap().is_some_and(|cap| cap > *most)) else { return Ok(aim) };
+    let cap = Some(Cap { member: CapMember::MaxTokens, tokens });
+    let lowered = asked.edit(&Edits { model: None, ask_usage: false, cap });
+    let (parsed, tree) = parse(&arrival.way, &lowered, content_type(arrival))?;
+    let aim = there(worker, arrival, (&Arc::new(parsed), &tree), aim.instead, spot)?;
+    Ok(Aim { lowered: Some(tokens), ..aim })
 }
 
 fn parse<'b>(way: &Way, body: &'b Bytes, content_type: &str) -> Result<(Parsed, Tree<'b>), Fault> {
@@ -201,9 +226,9 @@ fn there(
         (parsed, carried) = (Arc::new(read), Some(Box::new((way, back))));
         (facts, bound)
     };
-    let timeouts = target.timeouts.over(&upstream.provider.timeouts);
+    let (timeouts, waits) = (target.timeouts.over(&upstream.provider.timeouts), target.timeouts.first_byte.is_some());
     let standing = view.standings.get(place).and_then(|standings| standings.get(spot)).map(Arc::clone);
-    Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, standing, instead })
+    Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, waits, standing, instead, lowered: None })
 }
 
 /// The request as it goes to a provider of another dialect.

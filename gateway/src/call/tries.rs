@@ -2,7 +2,8 @@
 //!
 //! Each attempt is admitted, recorded, sent and charged by itself; a next one takes its own holds or is not made. It follows only
 //! before the first token, for the causes that the model names, so often and so long as it says. To another target it goes at once, to
-//! the same one again after a pause, which is as long as the target asked for if that is short. What the client is told in the end is
+//! the same one again after a pause, which is as long as the target asked for if that is short, unless it says that this will not help
+//! (`x-should-retry`). What the client is told in the end is
 //! what the last attempt came to, or the first refusal if there was none.
 
 use std::{sync::Arc, time::Duration};
@@ -10,9 +11,9 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use schemas::{
-    config::{Cause, Retry, UsageInStream},
+    config::{Cause, Retry, Timeouts, UsageInStream},
     error_code::ErrorCode,
-    id::CallId,
+    id::{CallId, InstanceId},
     limit::OnExceed,
     time::now,
 };
@@ -62,8 +63,8 @@ pub(super) async fn answer(
     aim: Aim,
     order: Order,
 ) -> Result<Response<Body>, Fault> {
-    let body = aim.asked.body().clone();
-    let first = match over(worker, arrival, aim, order).await? {
+    let (body, mut seen) = (aim.asked.body().clone(), Vec::new());
+    let first = match over(worker, arrival, (aim, order), &mut seen).await? {
         Came::Answered(response) => return Ok(response),
         Came::Failed(failed) => return failed.told(arrival.call).await,
         Came::Refused(first) => first,
@@ -74,8 +75,8 @@ pub(super) async fn answer(
     let other = aim::aim(worker, arrival, body, Some(model.clone())).await.ok().filter(|_| reached);
     let Some((aim, order)) = other else { return Err(first.tell(worker)) };
     // The call was not refused, and would have been.
-    first.observe(worker);
-    match over(worker, arrival, aim, order).await? {
+    first.observe(worker, &mut seen);
+    match over(worker, arrival, (aim, order), &mut seen).await? {
         Came::Answered(mut response) => {
             set(response.headers_mut(), DOWNGRADED, model);
             set(response.headers_mut(), DOWNGRADED_BY, &first.refusal.limit);
@@ -87,7 +88,12 @@ pub(super) async fn answer(
 }
 
 /// Tries the targets of a model in their order.
-async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Order) -> Result<Came, Fault> {
+async fn over(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    (mut aim, order): (Aim, Order),
+    seen: &mut Vec<InstanceId>,
+) -> Result<Came, Fault> {
     // What goes to no model's targets is tried once.
     let once = Retry::default();
     let retry = arrival.view.policy.models.get(order.route).map_or(&once, |route| &route.retry);
@@ -96,12 +102,12 @@ async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Orde
     let mut first_refusal: Option<Box<NotAdmitted>> = None;
     loop {
         let before = failed.as_mut().and_then(|failed| failed.attempt());
-        match arrival.candidate(&aim).admit(worker, before).await {
+        match arrival.candidate(&aim).admit(worker, before, seen).await {
             Ok(Ok((attempt, cap))) => {
                 // With it goes the answer that nobody will be told.
                 drop(failed.take());
                 if let Some(not) = first_refusal.take() {
-                    not.observe(worker);
+                    not.observe(worker, seen);
                 }
                 tries.made += 1;
                 match attempt_at(worker, arrival, &aim, (attempt, cap), &tries).await {
@@ -118,7 +124,7 @@ async fn over(worker: &Arc<Worker>, arrival: &Arrival, mut aim: Aim, order: Orde
             }
             Ok(Err(not)) if failed.is_some() => {
                 tries.leave_out();
-                not.observe(worker);
+                not.observe(worker, seen);
             }
             Ok(Err(not)) => {
                 tries.leave_out();
@@ -162,7 +168,8 @@ async fn attempt_at(
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
     let edits = Edits { model, ask_usage, cap };
-    let plan = Plan::new(worker, &aim.timeouts, &arrival.view, Arc::clone(&aim.parsed), aim.facts.encoding);
+    let timeouts = tries.patience(arrival, aim);
+    let plan = Plan::new(worker, &timeouts, &arrival.view, Arc::clone(&aim.parsed), &aim.facts);
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let head = carried.map(|(_, back)| back.head(&arrival.head));
@@ -177,8 +184,8 @@ async fn attempt_at(
         response = carried.map_err(|fault| Failed::after(fault, &aim.upstream))?;
     }
     let headers = response.headers_mut();
-    if let Some(cap) = cap {
-        headers.insert(CAPPED, HeaderValue::from(cap.tokens));
+    if let Some(tokens) = cap.map(|cap| cap.tokens).or(aim.lowered) {
+        headers.insert(CAPPED, HeaderValue::from(tokens));
     }
     served_by(headers, &aim.upstream.provider.name, &aim.model, tries.made);
     Ok(response)
@@ -221,6 +228,18 @@ impl Tries<'_> {
         self.made < self.retry.attempts
     }
 
+    /// How long the target whose turn it is may take: one that hangs is left while another one can still be asked.
+    fn patience(&self, arrival: &Arrival, aim: &Aim) -> Timeouts {
+        let here = self.order.turn(self.turn);
+        let others =
+            (0..self.order.len()).filter_map(|turn| self.order.turn(turn)).filter(|place| Some(*place) != here);
+        let can_leave = self.may_go_on() && others.into_iter().any(|place| self.left_out & (1 << place) == 0);
+        let spent = now().since(arrival.accepted_at);
+        let most = self.retry.patience(aim.parsed.stream, spent).filter(|_| can_leave && !aim.waits);
+        let first_byte = aim.timeouts.first_byte.min(most.unwrap_or(Duration::MAX));
+        Timeouts { first_byte, ..aim.timeouts }
+    }
+
     /// The target whose turn it is is not asked again.
     fn leave_out(&mut self) {
         if let Some(place) = self.order.turn(self.turn) {
@@ -231,6 +250,8 @@ impl Tries<'_> {
     /// Takes note of how an attempt failed.
     fn note(&mut self, failed: &Failed) {
         match failed.retry_after {
+            // Another target may answer all the same.
+            _ if failed.again == Some(false) => self.leave_out(),
             Some(wait) if wait > MOST_RETRY_AFTER => self.leave_out(),
             Some(wait) => self.rest = self.rest.max(wait),
             // Nothing changes before somebody changes our key there.

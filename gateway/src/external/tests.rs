@@ -1,13 +1,18 @@
 //! Events that are taken say exactly what they say; all others are refused by name.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use journal::Draft;
 use schemas::{
+    decision::{Instance, WindowState},
+    event::{Posting, Why},
     fixture,
-    id::{Lane, ProducerId, Seq},
+    id::{InstanceId, Lane, ProducerId, Seq},
     json::Tree,
+    ledger::Charged,
     limit::{Limit, Unit, Window},
+    standing::Standing,
+    tokens::Doubt,
 };
 
 use super::*;
@@ -38,11 +43,18 @@ fn read(text: &str) -> Result<External, Wrong> {
 }
 
 fn learn(text: &str) -> Learned {
+    learn_under(&limits(), text).0
+}
+
+/// What is learned under these limits, and whether they can count it.
+fn learn_under(limits: &[Limit], text: &str) -> (Learned, Result<(), Wrong>) {
     let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
-    limits_of.lock().rule(&limits(), Duration::from_secs(60));
+    limits_of.lock().rule(limits, Duration::from_secs(60));
     let subject = Subject { tenant: "acme".into(), tags: vec![("env".into(), "prod".into())], ..Subject::default() };
     let scene = Scene { subject: &subject, book: &Book::builtin(), gateway: &"g".into() };
-    read(text).unwrap().learn(scene, &limits_of)
+    let learned = read(text).unwrap().learn(scene, &limits_of);
+    let counted = is_counted(&learned, &Book::builtin(), &limits_of);
+    (learned, counted)
 }
 
 /// An event with this type, these attributes more, and this data.
@@ -75,20 +87,102 @@ fn usage_that_passed_elsewhere_is_an_attempt_of_the_keys_tenant() {
     let again = learn(&event("v1", "", data));
     assert_eq!((again.is.attempt.call, again.content), (is.attempt.call, learned.content));
     let other = learn(&event("v1", "", r#""tokens":{"input":1}"#));
-    assert_eq!((other.is.attempt.call, other.claim()), (is.attempt.call, learned.claim()));
+    assert_eq!(other.is.attempt.call, is.attempt.call);
+    assert!(other.claims().eq(learned.claims()));
     assert_ne!(other.content, learned.content);
 }
 
+/// What the ledger says of an attempt of `ci` of which 1,000 tokens were reported; it keeps 5,000 more held.
+fn standing(corrected: bool) -> Standing {
+    let call = CallId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
+    let mut attempt = fixture::attempt(call, Time::parse("2026-11-02").unwrap());
+    Arc::make_mut(&mut attempt.subject).key = "ci".into();
+    (attempt.model, attempt.book) = ("gpt-4o-mini".into(), Book::builtin().hash());
+    let usage = Usage {
+        completeness: Completeness::LowerBound(Doubt::ClientLeft),
+        ..Usage::exact(Vector { uncached_input: 1_000, ..Vector::default() })
+    };
+    let posted = ["usd", "tokens", "house"].into_iter().zip([(150_000_000, 1_000_000_000), (1_000, 5_000), (1, 0)]);
+    let posted =
+        posted.map(|(name, (used, provision))| Posting { instance: instance(name), window: NOW, used, provision });
+    let bare = Settled::bare(attempt, NOW, Outcome::ClientGone, usage);
+    let charged = Charged { settled: Settled { posted: posted.collect(), ..bare }, charges: Vec::new() };
+    let amended = corrected.then(|| ("urn:y".to_owned(), "2".to_owned()));
+    Standing { charged, number: 0, amended: amended.into_iter().collect() }
+}
+
+fn instance(name: &str) -> InstanceId {
+    let limit = limits().into_iter().find(|limit| limit.name == name).unwrap();
+    InstanceId::of::<&str>(limit.id(), &[], Some(NOW))
+}
+
+/// What becomes of an amendment that a key of acme's sends of an attempt that stands so.
+fn amend(text: &str, (key, corrects): (&str, bool), standing: Option<&Standing>) -> Result<Amended, Wrong> {
+    let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
+    limits_of.lock().rule(limits(), Duration::from_secs(60));
+    for limit in limits() {
+        let (id, values, windows) = (instance(&limit.name), Vec::new(), vec![WindowState::new(NOW, Time::MAX)]);
+        let (limit, amount, holders, recall) = (limit.id(), 1, Vec::new(), 0);
+        let view = Instance { id, limit, values, amount, windows, holders, recall };
+        limits_of.lock().view(id, Some(Arc::new(view)));
+    }
+    let subject = Subject { tenant: "acme".into(), key: key.into(), ..Subject::default() };
+    let book = Arc::new(Book::builtin());
+    let books = HashMap::from([(book.hash(), book)]);
+    let corrector = Corrector { subject: &subject, corrects, books: &books };
+    read(text).unwrap().amend(corrector, standing, Some(NOW), &limits_of)
+}
+
+fn amendment(was: u64) -> String {
+    let data = format!(r#"{CALL},"was":{{"input":{was}}},"tokens":{{"input":1500,"output":10}}"#);
+    event("amended.v1", "", &data)
+}
+
 #[test]
-fn an_amendment_moves_the_difference() {
-    let data = format!(r#"{CALL},"attempt":2,"was":{{"input":1000}},"tokens":{{"input":1500,"output":10}}"#);
-    let learned = learn(&event("amended.v1", "", &data));
-    assert_eq!((learned.is.attempt.attempt, learned.is.attempt.admitted_at), (2, Time::parse("2026-11-02").unwrap()));
-    assert_eq!(learned.at, Time::parse("2026-11-20T11:00:00Z").unwrap());
-    assert_eq!(learned.was.as_ref().map(|was| was.why), Some(Why::Amended));
-    // The attempt is known already, so the limit of requests is not moved.
-    let moved: Vec<i128> = learned.moves.iter().map(|moved| moved.amount).collect();
-    assert_eq!(moved, [500 * 150_000 + 10 * 600_000, 510]);
+fn an_amendment_moves_the_difference_to_what_the_ledger_says_and_gives_room_only_with_a_key_that_corrects() {
+    let cost = 500 * 150_000 + 10 * 600_000;
+    for (corrects, cleared, completeness) in [
+        (false, [cost, 510], Completeness::LowerBound(Doubt::ClientLeft)),
+        (true, [1_000_000_000, 5_000], Completeness::Exact),
+    ] {
+        let amended = amend(&amendment(1_000), ("ci", corrects), Some(&standing(false))).unwrap();
+        let Amended::Now(learned) = amended else { panic!("it was not amended before") };
+        // The attempt is known already, so the limit of requests is not moved.
+        let moved: Vec<[i128; 2]> = learned.moves.iter().map(|moved| [moved.amount, moved.clears]).collect();
+        assert_eq!(moved, [[cost, cleared[0]], [510, cleared[1]]]);
+        let left: Vec<i128> = learned.is.posted.iter().map(|posting| posting.provision).collect();
+        assert_eq!(left, [1_000_000_000 - cleared[0], 5_000 - cleared[1], 0]);
+        assert_eq!(
+            (learned.was.as_ref().map(|was| was.why), &learned.is.usage.completeness),
+            (Some(Why::Amended), &completeness)
+        );
+        assert_eq!(learned.at, Time::parse("2026-11-20T11:00:00Z").unwrap());
+        assert_eq!(learned.claims().count(), 2, "that it was said, and of what it takes the place");
+    }
+}
+
+#[test]
+fn an_amendment_of_anything_else_than_what_stands_is_refused_by_name() {
+    let check = |text: &str, key, standing: Option<&Standing>, code: ErrorCode, says: &str| {
+        let (found, what) = amend(text, key, standing).unwrap_err();
+        assert!(found == code && what.contains(says), "{text}: {found} {what}");
+    };
+    let (mine, theirs, first) = (("ci", false), ("other", false), standing(false));
+    check(&amendment(1_000), mine, None, ErrorCode::NoSuchAttempt, "goes back to 2026-11-20");
+    check(&amendment(1_000), theirs, Some(&first), ErrorCode::NotItsAttempt, "another key");
+    check(&amendment(999), mine, Some(&first), ErrorCode::NotWhatStands, r#"stands at {"input":1000}"#);
+    check(&amendment(999), mine, Some(&standing(true)), ErrorCode::AmendedOtherwise, "\"2\" of \"urn:y\"");
+    let other = amendment(1_000).replace("gpt-4o-mini", "gpt-5");
+    check(&other, mine, Some(&first), ErrorCode::NotWhatStands, "`data.model` was \"gpt-4o-mini\"");
+    // Of another tenant there is nothing.
+    let mut globex = standing(false);
+    Arc::make_mut(&mut globex.charged.settled.attempt.subject).tenant = "globex".into();
+    check(&amendment(1_000), mine, Some(&globex), ErrorCode::NoSuchAttempt, "");
+    // The same event again is the same; a key that corrects may amend what others did; what was amended can be again.
+    let again = amendment(999).replace("urn:x", "urn:y").replace(r#""id":"1""#, r#""id":"2""#);
+    assert_eq!(amend(&again, mine, Some(&standing(true))), Ok(Amended::Before));
+    assert!(matches!(amend(&amendment(1_000), ("other", true), Some(&first)), Ok(Amended::Now(_))));
+    assert!(matches!(amend(&amendment(1_000), mine, Some(&standing(true))), Ok(Amended::Now(_))));
 }
 
 #[test]
@@ -120,8 +214,30 @@ fn what_is_not_such_an_event_is_refused_by_name() {
     bad(&event("v1", "", &format!(r#"{tokens},"cost_usd":-1"#)), "cost_usd");
     bad(&event("v1", "", &format!(r#"{tokens},"api":"telepathy""#)), "telepathy");
     bad(&event("v1", "", &format!(r#"{tokens},{CALL}"#)), "members of an amendment");
-    bad(&event("amended.v1", "", tokens), "`data.time` is missing");
+    bad(&event("amended.v1", "", tokens).replace(r#""time":"2026-11-20T11:00:00Z","#, ""), "`time` is missing");
+    bad(&event("amended.v1", "", tokens), "`data.call_id`");
     bad(&event("amended.v1", "", &format!("{CALL},{tokens}")), "`data.was`");
     let lowers = format!(r#"{CALL},"was":{{"input":2}},{tokens}"#);
     check(&event("amended.v1", "", &lowers), ErrorCode::EventLowers, "1 of input is less than 2");
+}
+
+#[test]
+fn what_has_no_price_is_not_taken_where_a_hard_limit_in_dollars_would_count_it_as_nothing() {
+    let known = event("v1", "", r#""tokens":{"input":10}"#);
+    let amended = event("amended.v1", "", &format!(r#"{CALL},"was":{{"input":1}},"tokens":{{"input":10}}"#));
+    let unknown = |text: &str| text.replace("gpt-4o-mini", "nobody-knows");
+    let check = |limits: &[Limit], text: &str, wanted: Result<(), ErrorCode>| {
+        let counted = learn_under(limits, text).1;
+        assert_eq!(counted.clone().map_err(|(code, _)| code), wanted, "{text}");
+        assert!(counted.err().is_none_or(|(_, what)| what.contains("`nobody-knows`") && what.contains("`usd`")));
+    };
+    // An amendment is a difference of two costs.
+    for text in [&known, &amended] {
+        check(&limits(), text, Ok(()));
+        check(&limits(), &unknown(text), Err(ErrorCode::EventUnpriced));
+    }
+    // A limit of tokens counts it, and a soft one promises less.
+    let soft = |limit: Limit| Limit { mode: schemas::limit::Mode::Soft, ..limit };
+    check(&limits().into_iter().map(soft).collect::<Vec<_>>(), &unknown(&known), Ok(()));
+    check(&limits()[1..], &unknown(&known), Ok(()));
 }

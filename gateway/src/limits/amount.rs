@@ -4,14 +4,38 @@ use schemas::{
     bound::{AtMost, Bound},
     error_code::ErrorCode,
     ledger::Unpriced,
-    limit::{Limit, OnUnbounded, Unit},
+    limit::{Limit, Mode, OnUnbounded, Unit},
 };
 
 /// The price is known; what it is multiplied by has no end.
 const TOO_LARGE: &str = "it could cost more than can be counted; state a smaller `max_tokens` or `n`";
 
+/// What of a limit says what each call takes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) unit: Unit,
+    pub(crate) mode: Mode,
+    pub(crate) unbounded: OnUnbounded,
+    pub(crate) slices: bool,
+    /// Whether leases of it stand.
+    pub(crate) stands: bool,
+}
+
+impl From<&Limit> for Terms {
+    fn from(limit: &Limit) -> Self {
+        Self {
+            unit: limit.unit,
+            mode: limit.mode,
+            unbounded: limit.unbounded,
+            slices: limit.slices,
+            stands: limit.window.stands(),
+        }
+    }
+}
+
 /// What a call takes of a limit at most, in its unit, or why that cannot be said.
-pub(crate) fn amount(limit: &Limit, bound: &Bound) -> Result<i128, (ErrorCode, String)> {
+pub(crate) fn amount(of: impl Into<Terms>, bound: &Bound) -> Result<i128, (ErrorCode, String)> {
+    let limit: Terms = of.into();
     if matches!(limit.unit, Unit::Requests | Unit::Concurrent) {
         return Ok(1);
     }

@@ -10,33 +10,34 @@ use schemas::{
     decision::{Instance, LaneState},
     event::{Attempt, Counter, Hold, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
-    limit::{Dimension, Limit, Match, Mode, OTHER, Schedule, Target, Values},
+    limit::{Limit, Mode, OTHER, Schedule, Target, Values},
     map::Map,
+    standing,
     subject::Subject,
     time::Time,
 };
-use smallvec::SmallVec;
 
+use self::{
+    hold::Need,
+    rules::{Rule, Rules},
+    slab::{Place, Slab},
+    ways::Ways,
+    windows::Windows,
+};
 use super::{Ask, Standing, slot::Slot};
 use crate::fault::{self, Fault};
 
+mod claims;
 mod hold;
+mod rules;
+mod slab;
+#[cfg(test)]
+mod tests;
+mod ways;
+mod windows;
 
+use claims::Claims;
 pub use hold::Tried;
-
-/// A limit with its id.
-#[derive(Clone, Debug)]
-struct Rule {
-    id: LimitId,
-    limit: Arc<Limit>,
-}
-
-/// Where an instance is found by the values that name it.
-#[derive(Clone, Copy, Debug)]
-struct Named {
-    window: (Time, Time),
-    instance: InstanceId,
-}
 
 /// What a value of client tags has of a limit of which there may only be so many counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +74,15 @@ pub(crate) struct Book {
     me: ProducerId,
     lanes: u16,
     horizon: Duration,
-    /// Limits whose scope names one tenant, by it.
-    of_tenant: Map<String, Arc<Vec<Rule>>>,
-    /// All others.
-    of_all: Arc<Vec<Rule>>,
-    schedules: Map<LimitId, Schedule>,
-    /// By limit, the first instant that may still be spent in: what was known of the time before has been let go of.
-    floors: Map<LimitId, Time>,
-    names: Map<LimitId, Map<Vec<u8>, Named>>,
-    slots: Map<InstanceId, Slot>,
+    rules: Rules,
+    windows: Windows,
+    slots: Slab,
+    places: Map<InstanceId, Place>,
+    /// Where the window is part of an instance's name: the slot that calls are in, by the name without a window.
+    names: Map<InstanceId, Place>,
+    ways: Ways,
+    /// What the try to hold needs that is under way; kept for its room.
+    needs: Vec<Need>,
     views: Map<InstanceId, Arc<Instance>>,
     /// The limits of which there may only be so many counters.
     capped: Map<LimitId, Arc<Limit>>,
@@ -90,6 +91,11 @@ pub(crate) struct Book {
     heard: Vec<Heard>,
     /// Instances of which something was called back and not returned yet.
     recalled: Vec<InstanceId>,
+    /// By home, the slots of which the next report may say something.
+    listed: Vec<Vec<Place>>,
+    /// The lanes that are to be told at once.
+    dirty: BTreeSet<Lane>,
+    claims: Claims,
 }
 
 impl Book {
@@ -98,39 +104,41 @@ impl Book {
             me,
             lanes,
             horizon: Duration::from_secs(60),
-            of_tenant: Map::default(),
-            of_all: Arc::default(),
-            schedules: Map::default(),
-            floors: Map::default(),
+            rules: Rules::default(),
+            windows: Windows::default(),
+            slots: Slab::default(),
+            places: Map::default(),
             names: Map::default(),
-            slots: Map::default(),
+            ways: Ways::default(),
+            needs: Vec::new(),
             views: Map::default(),
             capped: Map::default(),
             seats: Map::default(),
             heard: vec![Heard::default(); usize::from(lanes)],
             recalled: Vec::new(),
+            listed: vec![Vec::new(); usize::from(lanes)],
+            dirty: BTreeSet::new(),
+            claims: Claims::default(),
         }
     }
 
+    /// What metering has learned once.
+    pub(crate) const fn claimed(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub(crate) const fn claimed_mut(&mut self) -> &mut Claims {
+        &mut self.claims
+    }
+
     /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.
-    pub(crate) fn rule(&mut self, limits: &[Limit], horizon: Duration) {
+    pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, horizon: Duration) {
         self.horizon = horizon;
-        self.of_tenant.clear();
-        self.of_all = Arc::default();
-        let mut by_id = Map::default();
-        for limit in limits {
-            let rule = Rule { id: limit.id(), limit: Arc::new(limit.clone()) };
-            let tenant = limit.scope.iter().find_map(|(dimension, matcher)| match matcher {
-                Match::Is(value) if *dimension == Dimension::Tenant && !value.ends_with('*') => Some(value.clone()),
-                _ => None,
-            });
-            let rules = tenant.map_or(&mut self.of_all, |tenant| self.of_tenant.entry(tenant).or_default());
-            by_id.insert(rule.id, Arc::clone(&rule.limit));
-            Arc::make_mut(rules).push(rule);
-        }
-        for slot in self.slots.values_mut() {
+        let by_id = self.rules.replace(limits.into());
+        self.ways.clear();
+        for (_, slot) in self.slots.iter_mut() {
             if let Some(limit) = by_id.get(&slot.limit_id) {
-                slot.limit = Arc::clone(limit);
+                slot.rule(limit);
             }
         }
         self.capped = by_id.into_iter().filter(|(_, limit)| limit.max_instances.is_some()).collect();
@@ -143,13 +151,7 @@ impl Book {
     }
 
     pub(crate) fn schedule(&mut self, schedule: Schedule) {
-        let newer = self
-            .schedules
-            .get(&schedule.limit)
-            .is_none_or(|known| known.boundaries.last() <= schedule.boundaries.last());
-        if newer {
-            self.schedules.insert(schedule.limit, schedule);
-        }
+        self.windows.publish(schedule);
     }
 
     pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, (now, at): (Time, Instant)) {
@@ -172,7 +174,7 @@ impl Book {
             }
             return;
         };
-        if let Some(slot) = self.slots.get_mut(&id)
+        if let Some(slot) = self.places.get(&id).and_then(|place| self.slots.get_mut(*place))
             && slot.obey(Arc::clone(&view), self.me)
         {
             self.recalled.push(id);
@@ -192,8 +194,10 @@ impl Book {
     /// Returns what was called back, as far as nobody here has taken it.
     pub(crate) fn return_recalled(&mut self) {
         for id in std::mem::take(&mut self.recalled) {
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.give_back_recalled(self.me);
+            if let Some(slot) = self.slot_mut(id) {
+                slot.give_back_recalled();
+                let home = slot.home;
+                self.dirty.insert(home);
             }
         }
     }
@@ -207,25 +211,31 @@ impl Book {
     pub(crate) fn touched(&self, attempt: &Attempt) -> Vec<(LimitId, Arc<Limit>, Vec<String>)> {
         let subject: &Subject = &attempt.subject;
         let target = Target { subject, provider: &attempt.provider, model: &attempt.model };
-        let own = self.of_tenant.get(&subject.tenant).into_iter().flat_map(|rules| rules.iter());
-        let touched = own.chain(self.of_all.iter()).filter_map(|rule| {
+        let touched = self.rules.of(&subject.tenant).filter_map(|rule| {
             let values = rule.limit.values_for(target)?;
             Some((rule.id, Arc::clone(&rule.limit), values.into_iter().map(str::to_owned).collect()))
         });
         touched.collect()
     }
 
+    /// What a counter of a tenant's calls is called; nothing where metering keeps it no more, or its limit is not in force.
+    pub(crate) fn named(&self, tenant: &str, id: InstanceId) -> Option<standing::Named> {
+        let view = self.views.get(&id)?;
+        let rule = self.rules.of(tenant).find(|rule| rule.id == view.limit)?;
+        let home = rule.limit.home(&view.values, self.lanes);
+        Some(standing::Named { home, limit: view.limit, values: view.values.clone(), unit: rule.limit.unit })
+    }
+
     /// How much of a limit is left to a target, in percent of its amount; nothing where the limit does not match it.
     pub(crate) fn left(&self, name: &str, target: Target<'_>, now: Time) -> Option<u8> {
-        let own = self.of_tenant.get(&target.subject.tenant).into_iter().flat_map(|rules| rules.iter());
-        let rule = own.chain(self.of_all.iter()).find(|rule| rule.limit.name == name)?;
+        let rule = self.rules.of(&target.subject.tenant).find(|rule| rule.limit.name == name)?;
         let mut values = rule.limit.values_for(target)?;
         if rule.limit.max_instances.is_some_and(|most| self.seat(rule, &values, most, now) == Seat::None) {
             rule.limit.tag_places().for_each(|place| values[place] = OTHER);
         }
-        let window = self.schedules.get(&rule.id)?.window(now)?;
+        let window = self.windows.at(rule.id, now)?;
         let instance = InstanceId::of(rule.id, &values, (!rule.limit.window.stands()).then_some(window.0));
-        let taken = match (self.slots.get(&instance), self.views.get(&instance)) {
+        let taken = match (self.slot(instance), self.views.get(&instance)) {
             (Some(slot), _) => slot.settled(self.me, window.0) + slot.held(self.me, window.0),
             (None, Some(view)) => view
                 .windows
@@ -245,18 +255,32 @@ impl Book {
 
     /// How the limit of a hold stands in the hold's window.
     pub(super) fn standing(&self, hold: &Hold) -> Option<Standing> {
-        let slot = self.slots.get(&hold.instance)?;
+        let slot = self.slot(hold.instance)?;
         let (start, end) = slot.window(hold.window);
         let (settled, held) = (slot.settled(self.me, start), slot.held(self.me, start));
         Some(Standing { limit: Arc::clone(&slot.limit), settled, held, reset_at: (end != Time::MAX).then_some(end) })
     }
 
-    pub(crate) fn slot(&self, id: InstanceId) -> Option<&Slot> {
-        self.slots.get(&id)
+    /// A limit by its name.
+    pub(crate) fn limit(&self, name: &str) -> Option<&Arc<Limit>> {
+        self.rules.all().map(|rule| &rule.limit).find(|limit| limit.name == name)
     }
 
+    pub(crate) fn slot(&self, id: InstanceId) -> Option<&Slot> {
+        self.slots.get(*self.places.get(&id)?)
+    }
+
+    /// A slot of which something changes, so that the next report looks at it.
     pub(crate) fn slot_mut(&mut self, id: InstanceId) -> Option<&mut Slot> {
-        self.slots.get_mut(&id)
+        let place = *self.places.get(&id)?;
+        let slot = self.slots.get_mut(place)?;
+        list(&mut self.listed, place, slot);
+        Some(slot)
+    }
+
+    /// Has what is marked in this lane reported at once.
+    pub(crate) fn hurry(&mut self, home: Lane) {
+        self.dirty.insert(home);
     }
 
     pub(crate) fn seen(&self, lane: Lane) -> Option<Instant> {
@@ -271,14 +295,14 @@ impl Book {
         recent || fault::is(Fault::ConcurrentUnheard)
     }
 
-    /// Finds the instance for some values in the window of now, which never goes back; nothing if no window is published.
+    /// Finds the counter for some values in the window of now, which never goes back; nothing if no window is published.
     fn instance(
         &mut self,
         rule: &Rule,
         mut values: Values<'_>,
         ask: &Ask<'_>,
         requests: &mut Requests,
-    ) -> Option<(InstanceId, (Time, Time))> {
+    ) -> Option<Place> {
         if let Some(most) = rule.limit.max_instances {
             // Only who leases waits until metering has made a counter; any other call counts in the shared one meanwhile.
             let (seat, waits) = (self.seat(rule, &values, most, ask.now), rule.limit.mode == Mode::Hard);
@@ -296,11 +320,8 @@ impl Book {
 
     /// Whether values have a counter of their own where there may be `most` of them. Metering makes them, and its word counts.
     fn seat(&self, rule: &Rule, values: &[&str], most: u32, now: Time) -> Seat {
-        let named = self.names.get(&rule.id).and_then(|names| names.get(&joined(values)[..]));
-        let window = named.map(|named| named.window).filter(|window| now < window.1).or_else(|| {
-            let floor = self.floors.get(&rule.id).copied().unwrap_or(Time::ZERO);
-            self.schedules.get(&rule.id)?.window(now.max(floor))
-        });
+        let named = self.slot_of(rule, values).and_then(|place| self.slots.get(place)?.current());
+        let window = named.filter(|window| now < window.1).or_else(|| self.windows.of(rule.id, now));
         let start = window.filter(|_| !rule.limit.window.stands()).map(|(start, _)| start);
         if self.views.contains_key(&InstanceId::of(rule.id, values, start)) {
             return Seat::Own;
@@ -309,75 +330,84 @@ impl Book {
         if made.is_none_or(|made| *made < most) { Seat::Free } else { Seat::None }
     }
 
+    /// The slot that calls with these values are in, or were.
+    fn slot_of(&self, rule: &Rule, values: &[&str]) -> Option<Place> {
+        let name = InstanceId::of(rule.id, values, None);
+        let named = if rule.limit.window.stands() { &self.places } else { &self.names };
+        named.get(&name).copied()
+    }
+
     /// The counter of these very values.
-    fn counter(
-        &mut self,
-        rule: &Rule,
-        values: &[&str],
-        ask: &Ask<'_>,
-        requests: &mut Requests,
-    ) -> Option<(InstanceId, (Time, Time))> {
-        let names = self.names.entry(rule.id).or_default();
-        let name = joined(values);
-        if let Some(named) = names.get(&name[..])
-            && ask.now < named.window.1
-            && (ask.now >= named.window.0 || !fault::is(Fault::WindowGoesBack))
+    fn counter(&mut self, rule: &Rule, values: &[&str], ask: &Ask<'_>, requests: &mut Requests) -> Option<Place> {
+        let before = self.slot_of(rule, values);
+        if let Some(place) = before
+            && self.slots.get(place)?.lasting(ask.now).is_some()
         {
-            return Some((named.instance, named.window));
+            return before;
         }
-        // The clock may have gone back since something was let go of; the window does not.
-        let floor = self.floors.get(&rule.id).copied().unwrap_or(Time::ZERO);
-        let mut window = self.schedules.get(&rule.id)?.window(ask.now.max(floor))?;
-        if fault::is(Fault::OwnCalendar) && window.1 != Time::MAX {
-            let off = |at: Time| at.after(Duration::from_secs(1_800));
-            window = (off(window.0), off(window.1));
-        }
+        let window = self.windows.of_call(rule.id, ask.now)?;
         let stands = rule.limit.window.stands();
         let instance = InstanceId::of(rule.id, values, (!stands).then_some(window.0));
-        names.insert(name.into_vec(), Named { window, instance });
-        if !self.slots.contains_key(&instance) {
-            let home = rule.limit.home(values, self.lanes);
-            let values = values.iter().map(|value| (*value).to_owned()).collect();
-            let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, (window.1, requests.at));
-            slot.view = self.views.get(&instance).cloned();
-            let unknown = slot.view.is_none() && rule.limit.mode != Mode::Hard;
-            let opening = unknown.then(|| {
+        let known = self.places.get(&instance).copied();
+        let place = known.unwrap_or_else(|| self.open((rule, values), instance, window, ask, requests));
+        if !stands {
+            self.names.insert(InstanceId::of(rule.id, values, None), place);
+            before.and_then(|before| self.slots.get_mut(before)).into_iter().for_each(Slot::pass);
+        }
+        self.slots.get_mut(place)?.enter(window);
+        Some(place)
+    }
+
+    /// A slot for an instance that this gateway meets for the first time; metering is told of it where no lease has to be asked for.
+    fn open(
+        &mut self,
+        (rule, values): (&Rule, &[&str]),
+        instance: InstanceId,
+        window: (Time, Time),
+        ask: &Ask<'_>,
+        requests: &mut Requests,
+    ) -> Place {
+        let home = rule.limit.home(values, self.lanes);
+        let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, instance, values, home, (window, requests.at));
+        match self.views.get(&instance) {
+            Some(view) => slot.see(Arc::clone(view), self.me),
+            None if rule.limit.mode == Mode::Hard => {}
+            None => {
                 let want = slot.want(window.0, 0, false, (Duration::ZERO, requests.at));
-                (home, Want { want: 0, ..want })
-            });
-            self.slots.insert(instance, slot);
-            if let Some((lane, want)) = opening {
-                let number = self.heard.get_mut(usize::from(lane.0)).map_or(0, |heard| {
+                let number = self.heard.get_mut(usize::from(home.0)).map_or(0, |heard| {
                     heard.asked += 1;
                     heard.asked
                 });
-                requests.sent.push((lane, LeaseRequested { at: ask.now, number, wants: vec![want] }));
+                let wants = vec![Want { want: 0, ..want }];
+                requests.sent.push((home, LeaseRequested { at: ask.now, number, wants }));
             }
         }
-        Some((instance, window))
+        let place = self.slots.insert(slot);
+        self.places.insert(instance, place);
+        place
     }
 
     pub(crate) fn dirty_lanes(&self) -> BTreeSet<Lane> {
-        self.slots.values().filter(|slot| slot.dirty).map(|slot| slot.home).collect()
+        self.dirty.clone()
     }
 
     pub(crate) fn report(&mut self, lane: Lane, now: Time) -> Vec<Counter> {
-        let (me, mut counters) = (self.me, Vec::new());
-        for slot in self.slots.values_mut().filter(|slot| slot.home == lane) {
-            if slot.limit.window.stands()
-                && let Some(end) = slot.expire(me, now)
-            {
-                let floor = self.floors.entry(slot.limit_id).or_insert(end);
-                *floor = end.max(*floor);
-                if let Some(names) = self.names.get_mut(&slot.limit_id) {
-                    names.retain(|_, named| named.window.1 > end);
+        let Self { slots, listed, dirty, .. } = self;
+        let mut counters = Vec::new();
+        dirty.remove(&lane);
+        let listed = listed.get_mut(usize::from(lane.0)).into_iter();
+        listed.for_each(|listed| {
+            listed.retain(|place| {
+                let Some(slot) = slots.get_mut(*place) else { return false };
+                if slot.terms.stands {
+                    slot.expire(now);
                 }
-            }
-            if slot.dirty || slot.is_untold() {
                 counters.extend(slot.tell());
-            }
-        }
-        // The map has another order in every process, and what is written should be a function of what happened.
+                slot.listed = slot.awaits();
+                slot.listed
+            });
+        });
+        // The list has another order in every process, and what is written should be a function of what happened.
         counters.sort_unstable_by_key(|counter| (counter.instance, counter.window));
         counters
     }
@@ -387,42 +417,45 @@ impl Book {
     }
 
     pub(crate) fn return_all(&mut self) {
-        let me = self.me;
-        self.slots.values_mut().filter(|slot| slot.lease(me) > 0).for_each(|slot| slot.give_back(me));
+        let Self { slots, listed, dirty, .. } = self;
+        for (place, slot) in slots.iter_mut().filter(|(_, slot)| slot.lease() > 0) {
+            slot.give_back();
+            list(listed, place, slot);
+            dirty.insert(slot.home);
+        }
     }
 
     /// Forgets instances of windows that are over.
     pub(crate) fn sweep(&mut self, now: Time) {
-        let (floors, me) = (&mut self.floors, self.me);
-        self.slots.retain(|_, slot| {
-            if slot.limit.window.stands() || !slot.idle(now) {
+        let Self { slots, places, listed, dirty, windows, .. } = self;
+        let removed = slots.retain(|place, slot| {
+            if slot.terms.stands || !slot.idle(now) {
                 return true;
             }
-            if slot.spare(me) > 0 {
+            if slot.spare() > 0 {
                 // By the clocks of others the window may last, and what is forgotten here could be used there.
-                slot.give_back(me);
+                slot.give_back();
+                list(listed, place, slot);
+                dirty.insert(slot.home);
                 return true;
             }
-            let floor = floors.entry(slot.limit_id).or_insert(slot.until());
-            *floor = slot.until().max(*floor);
+            windows.close(slot.limit_id, slot.until());
+            places.remove(&slot.id);
             false
         });
-        let slots = &self.slots;
-        self.names.retain(|_, names| {
-            names.retain(|_, named| slots.contains_key(&named.instance));
-            !names.is_empty()
-        });
+        if removed {
+            self.names.retain(|_, place| slots.get(*place).is_some());
+            self.ways.clear();
+        }
     }
 }
 
-/// The values that name an instance, as one text: on the stack, but for very long ones.
-fn joined(values: &[&str]) -> SmallVec<[u8; 128]> {
-    let mut name = SmallVec::new();
-    for (place, value) in values.iter().enumerate() {
-        if place > 0 {
-            name.push(0x1f);
-        }
-        name.extend_from_slice(value.as_bytes());
+/// Has the next report look at a slot.
+fn list(listed: &mut [Vec<Place>], place: Place, slot: &mut Slot) {
+    if !slot.listed
+        && let Some(listed) = listed.get_mut(usize::from(slot.home.0))
+    {
+        slot.listed = true;
+        listed.push(place);
     }
-    name
 }

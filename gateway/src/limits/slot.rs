@@ -1,8 +1,8 @@
 //! What this gateway knows and spends of one instance of a limit: its lease, its use, its holds.
 //!
-//! L-2 stands before every hold: `used + held ≤ granted − returned`, in the window of the hold. `used` and `returned` are this
-//! gateway's alone and only grow; `granted` comes with the decisions. What nobody knows stays held as a provision until its
-//! window is over.
+//! L-2 stands before every hold: `used + unknown + held ≤ granted − returned`, in the window of the hold. `used`, `unknown` and `returned`
+//! are this gateway's alone and only grow; `granted` comes with the decisions. `unknown` is provisions: what attempts of the window may
+//! have used that ended without anybody knowing. A correction clears them in the books of metering, which then may grant so much more.
 
 use std::{
     sync::Arc,
@@ -10,13 +10,15 @@ use std::{
 };
 
 use schemas::{
-    decision::Instance,
+    decision::{Instance, WindowState},
     event::{Counter, Hold, Posting, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, Unit},
     time::Time,
 };
+use smallvec::SmallVec;
 
+use super::amount::Terms;
 use crate::fault::{self, Fault};
 
 /// How many windows of an instance whose leases stand are remembered, so that a late settlement finds its own.
@@ -32,22 +34,30 @@ const DEMAND_SPAN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) limit: Arc<Limit>,
+    /// What of its limit every call asks for: the limit itself lies elsewhere in memory.
+    pub(crate) terms: Terms,
     pub(crate) limit_id: LimitId,
     pub(crate) id: InstanceId,
-    pub(crate) values: Vec<String>,
+    values: Box<[Box<str>]>,
     pub(crate) home: Lane,
     /// The last decision about it, if there was one.
     pub(crate) view: Option<Arc<Instance>>,
+    /// What this producer was granted, as that decision says.
+    granted: i128,
     /// The number of the request that is under way, and when it was sent.
     pub(crate) asked: Option<(u64, Instant)>,
     /// Whether its home has to be told of a change in a report of its own.
-    pub(crate) dirty: bool,
-    /// The end of the window that it was made for.
-    until: Time,
+    dirty: bool,
+    /// Whether the books look at it when they report.
+    pub(crate) listed: bool,
+    /// The window that calls are in.
+    current: (Time, Time),
+    /// Whether they have to look for another: they are in that of another slot, or what was known of this one was let go of.
+    passed: bool,
     /// What metering was last told to be held.
     told: i128,
     /// The windows in which something happened, by start.
-    windows: Vec<Spent>,
+    windows: SmallVec<[Spent; 1]>,
     returned: i128,
     version: u64,
     recall: u64,
@@ -65,10 +75,16 @@ struct Spent {
     start: Time,
     end: Time,
     used: i128,
+    unknown: i128,
     held: i128,
-    provisioned: i128,
     /// Whether it has ended, where leases stand: then its use needs no lease any more.
     over: bool,
+}
+
+impl Spent {
+    const fn busy(&self) -> i128 {
+        self.used + self.unknown + self.held
+    }
 }
 
 /// What was held in this span and the one before.
@@ -85,22 +101,26 @@ impl Slot {
         limit: Arc<Limit>,
         limit_id: LimitId,
         id: InstanceId,
-        values: Vec<String>,
+        values: &[&str],
         home: Lane,
-        (until, at): (Time, Instant),
+        (current, at): ((Time, Time), Instant),
     ) -> Self {
         Self {
+            terms: Terms::from(&*limit),
             limit,
             limit_id,
             id,
-            values,
+            values: values.iter().map(|value| Box::from(*value)).collect(),
             home,
             view: None,
+            granted: 0,
             asked: None,
             dirty: false,
-            until,
+            listed: false,
+            current,
+            passed: false,
             told: 0,
-            windows: Vec::new(),
+            windows: SmallVec::new(),
             returned: 0,
             version: 0,
             recall: 0,
@@ -110,57 +130,83 @@ impl Slot {
         }
     }
 
+    /// Takes over its limit as a newer policy has it.
+    pub(crate) fn rule(&mut self, limit: &Arc<Limit>) {
+        (self.terms, self.limit) = (Terms::from(&**limit), Arc::clone(limit));
+    }
+
     /// What this producer may spend of each window.
-    pub(crate) fn lease(&self, me: ProducerId) -> i128 {
-        let granted = self.view.as_ref().and_then(|view| view.holders.iter().find(|holder| holder.producer == me));
-        granted.map_or(0, |holder| holder.granted) - self.returned
+    pub(crate) const fn lease(&self) -> i128 {
+        self.granted - self.returned
     }
 
     /// What has to be leased more before `need` can be held in `window`; zero or less if L-2 allows it now.
-    pub(crate) fn short(&self, me: ProducerId, window: Time, need: i128) -> i128 {
-        let (used, held) = self.spent(window);
-        used + held + need - self.lease(me)
+    pub(crate) fn short(&self, window: Time, need: i128) -> i128 {
+        self.spent(window).busy() + need - self.lease()
     }
 
-    /// Used and held here, provisions included, in one window.
-    pub(crate) fn spent(&self, window: Time) -> (i128, i128) {
-        let spent = self.windows.iter().find(|spent| spent.start == window);
-        spent.map_or((0, 0), |spent| (spent.used, spent.held + spent.provisioned))
+    /// The window that calls are in, which never goes back; nothing if they have to look for another.
+    pub(crate) fn lasting(&self, now: Time) -> Option<(Time, Time)> {
+        let (start, end) = self.current;
+        let lasts = !self.passed && now < end && (now >= start || !fault::is(Fault::WindowGoesBack));
+        lasts.then_some(self.current)
+    }
+
+    /// Calls go on in this window.
+    pub(crate) const fn enter(&mut self, window: (Time, Time)) {
+        (self.current, self.passed) = (window, false);
+    }
+
+    /// Calls have to look for another window than the one that they are in.
+    pub(crate) const fn pass(&mut self) {
+        self.passed = true;
+    }
+
+    /// The window that calls are in, if none was let go of since.
+    pub(crate) const fn current(&self) -> Option<(Time, Time)> {
+        if self.passed { None } else { Some(self.current) }
+    }
+
+    /// What happened here in one window.
+    fn spent(&self, window: Time) -> Spent {
+        let spent = self.windows.iter().find(|spent| spent.start == window).copied();
+        spent.unwrap_or(Spent { start: window, end: Time::MAX, used: 0, unknown: 0, held: 0, over: false })
     }
 
     /// Settled by everybody in one window, as far as is known here.
     pub(crate) fn settled(&self, me: ProducerId, window: Time) -> i128 {
-        self.spent(window).0 + self.others(me, |holder| holder.used_in(window)) + self.adjusted(window)
+        let adjusted = self.known(window).map_or(0, |known| known.adjusted);
+        self.spent(window).used + self.others(me, |holder| holder.used_in(window)) + adjusted
     }
 
-    /// Held by everybody in one window, as far as is known here.
+    /// Held by everybody in one window, as far as is known here: for what is open, and for what nobody knows.
     pub(crate) fn held(&self, me: ProducerId, window: Time) -> i128 {
-        self.all_held() + self.others(me, |holder| if holder.may_be_in(window) { holder.held } else { 0 })
+        self.all_held() + self.others(me, |holder| holder.held) + self.unknown(me, window)
     }
 
-    /// The part of what is held that stays so until its window ends.
-    pub(crate) fn provisioned(&self, me: ProducerId, window: Time) -> i128 {
-        let ours: i128 = self.windows.iter().map(|spent| spent.provisioned).sum();
-        ours + self.others(me, |holder| if holder.may_be_in(window) { holder.provisioned } else { 0 })
+    /// The part of what is held that stays so until a correction clears it or its window ends.
+    pub(crate) fn unknown(&self, me: ProducerId, window: Time) -> i128 {
+        let cleared = self.known(window).map_or(0, |known| known.cleared);
+        self.spent(window).unknown + self.others(me, |holder| holder.unknown_in(window)) - cleared
     }
 
     /// What metering could still grant us in `window` as far as is known here. What we used beyond our lease is not taken from it:
     /// a grant has to cover that first.
     pub(crate) fn free(&self, me: ProducerId, window: Time) -> i128 {
-        self.limit.amount - self.adjusted(window) - self.lease(me) - self.others(me, |holder| holder.taken(window))
+        let moved = self.known(window).map_or(0, |known| known.moved());
+        self.limit.amount - moved - self.lease() - self.others(me, |holder| holder.taken(window))
     }
 
-    /// Whether another gateway may have some of it that it does not use.
+    /// Whether another gateway may have some of it that it does not use: as metering asks, so that neither waits for what the other knows
+    /// not to come.
     pub(crate) fn others_may_return(&self, me: ProducerId, window: Time) -> bool {
         let Some(view) = &self.view else { return true };
-        view.holders.iter().filter(|holder| holder.producer != me && !holder.closed()).any(|holder| {
-            holder.lease() > holder.used_in(window) + holder.held || (holder.lease() > 0 && holder.recall < view.recall)
-        })
+        view.holders.iter().any(|holder| holder.producer != me && holder.may_return(window, view.recall))
     }
 
-    fn adjusted(&self, window: Time) -> i128 {
-        let view = self.view.as_ref().and_then(|view| view.windows.iter().find(|known| known.start == window));
-        view.map_or(0, |known| known.adjusted)
+    /// A window as metering shows it.
+    fn known(&self, window: Time) -> Option<&WindowState> {
+        self.view.as_ref()?.windows.iter().find(|known| known.start == window)
     }
 
     fn others(&self, me: ProducerId, of: impl Fn(&schemas::decision::Holder) -> i128) -> i128 {
@@ -184,7 +230,7 @@ impl Slot {
             {
                 self.windows.remove(over);
             }
-            self.windows.push(Spent { start, end, used: 0, held: 0, provisioned: 0, over: false });
+            self.windows.push(Spent { start, end, used: 0, unknown: 0, held: 0, over: false });
             self.windows.len() - 1
         });
         &mut self.windows[place]
@@ -206,13 +252,13 @@ impl Slot {
         }
     }
 
-    /// Ends a hold: what was used counts, what is not known stays held, the rest is free again.
+    /// Ends a hold: what was used counts, what is not known is a provision, the rest is free again.
     pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
         let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);
         let spent = self.open(hold.window, end);
         spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * hold.amount } else { hold.amount };
         spent.used += used;
-        spent.provisioned += provision;
+        spent.unknown += provision;
         self.version += 1;
         self.told = self.all_held();
         (Posting { instance: self.id, window: hold.window, used, provision }, self.counter(hold.window))
@@ -220,15 +266,14 @@ impl Slot {
 
     /// The totals to report for one window.
     pub(crate) fn counter(&self, window: Time) -> Counter {
-        let (held, provisioned) =
-            self.windows.iter().fold((0, 0), |sum, spent| (sum.0 + spent.held, sum.1 + spent.provisioned));
+        let spent = self.spent(window);
         Counter {
             instance: self.id,
             window,
-            used: self.spent(window).0,
+            used: spent.used,
             returned: self.said.0,
-            held: held + provisioned,
-            provisioned,
+            unknown: spent.unknown,
+            held: self.all_held(),
             version: self.version,
             recall: self.said.1,
         }
@@ -243,13 +288,27 @@ impl Slot {
         self.windows.iter().map(|spent| self.counter(spent.start)).collect()
     }
 
-    /// Whether what is held has changed since metering was told.
-    pub(crate) fn is_untold(&self) -> bool {
-        self.told != self.all_held()
+    /// Has a report say its counters; gives where.
+    pub(crate) const fn mark(&mut self) -> Lane {
+        self.dirty = true;
+        self.home
+    }
+
+    /// Whether there is something that a report says: of late, or held now and not when metering was told.
+    fn is_untold(&self) -> bool {
+        self.dirty || self.told != self.all_held()
+    }
+
+    /// Whether a report may have to say something of it although nothing happens any more: the end of a window.
+    pub(crate) fn awaits(&self) -> bool {
+        self.is_untold() || (self.terms.stands && self.windows.iter().any(|spent| !spent.over))
     }
 
     /// The counters to report, once.
     pub(crate) fn tell(&mut self) -> Vec<Counter> {
+        if !self.is_untold() {
+            return Vec::new();
+        }
         self.dirty = false;
         self.said = (self.returned, self.recall);
         self.told = self.all_held();
@@ -257,7 +316,13 @@ impl Slot {
     }
 
     fn all_held(&self) -> i128 {
-        self.windows.iter().map(|spent| spent.held + spent.provisioned).sum()
+        self.windows.iter().map(|spent| spent.held).sum()
+    }
+
+    /// Reads a decision as one that meets it for the first time does.
+    pub(crate) fn see(&mut self, view: Arc<Instance>, me: ProducerId) {
+        self.granted = view.holders.iter().find(|holder| holder.producer == me).map_or(0, |holder| holder.granted);
+        self.view = Some(view);
     }
 
     /// Takes over a decision; says whether it calls for something to be returned.
@@ -269,62 +334,53 @@ impl Slot {
         if recalled {
             self.due = Some(view.recall);
         }
-        self.view = Some(view);
+        self.see(view, me);
         recalled
     }
 
     /// Returns what it was asked for and nobody here has taken meanwhile.
-    pub(crate) fn give_back_recalled(&mut self, me: ProducerId) {
+    pub(crate) fn give_back_recalled(&mut self) {
         if let Some(recall) = self.due.take() {
             self.recall = self.recall.max(recall);
-            self.give_back(me);
+            self.give_back();
         }
     }
 
-    /// What of its lease is neither used nor held in any window that lasts, nor held in another.
-    pub(crate) fn spare(&self, me: ProducerId) -> i128 {
+    /// What of its lease is neither used nor held in any window that lasts, nor held in another. What may have been used is used.
+    pub(crate) fn spare(&self) -> i128 {
         let used = |spent: &Spent| if fault::is(Fault::UsedIsReturned) { 0 } else { spent.used };
-        let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held + spent.provisioned > 0);
-        let busy = lasting.map(|spent| used(spent) + spent.held + spent.provisioned).max().unwrap_or(0);
-        self.lease(me) - busy
+        let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held > 0);
+        let busy = lasting.map(|spent| used(spent) + spent.unknown + spent.held).max().unwrap_or(0);
+        self.lease() - busy
     }
 
     /// Returns everything that is not used or held in any window.
-    pub(crate) fn give_back(&mut self, me: ProducerId) {
-        self.returned += self.spare(me).max(0);
+    pub(crate) fn give_back(&mut self) {
+        self.returned += self.spare().max(0);
         self.version += 1;
         self.dirty = true;
     }
 
-    /// Lets go of provisions whose window is over, where leases stand, and of the lease that its use needed if others have asked for
-    /// it; gives the end of the last window with provisions.
-    pub(crate) fn expire(&mut self, me: ProducerId, now: Time) -> Option<Time> {
-        let (mut expired, mut ended) = (None, false);
+    /// Where leases stand: lets go of the lease that its use of windows needed which have ended since, if others have asked for it.
+    pub(crate) fn expire(&mut self, now: Time) {
+        let mut ended = false;
         for spent in self.windows.iter_mut().filter(|spent| spent.end <= now) {
             ended |= !std::mem::replace(&mut spent.over, true);
-            if std::mem::take(&mut spent.provisioned) > 0 {
-                expired = expired.max(Some(spent.end));
-            }
         }
-        if expired.is_some() {
-            self.version += 1;
-            self.dirty = true;
+        if ended && self.recall > 0 && self.spare() > 0 {
+            self.give_back();
         }
-        if ended && self.recall > 0 && self.spare(me) > 0 {
-            self.give_back(me);
-        }
-        expired
     }
 
     /// Whether it can be forgotten, where leases do not stand: its window is over, used or not, and nothing is held. Before that it
     /// knows what was returned of its lease, and that has to stay known.
     pub(crate) fn idle(&self, now: Time) -> bool {
-        !self.dirty && self.until <= now && self.windows.iter().all(|spent| spent.held == 0)
+        !self.listed && !self.dirty && self.current.1 <= now && self.windows.iter().all(|spent| spent.held == 0)
     }
 
-    /// The end of the window that it was made for.
+    /// The end of the window that calls are in, or were.
     pub(crate) const fn until(&self) -> Time {
-        self.until
+        self.current.1
     }
 
     /// What may be left before more is asked for: half of what recent demand says would last for `horizon`, and some calls.
@@ -334,7 +390,7 @@ impl Slot {
 
     /// What recent demand says would last for `horizon`; of what is open at a time it is as much again as is open.
     fn expected(&self, horizon: Duration) -> i128 {
-        if self.limit.unit == Unit::Concurrent { self.all_held() } else { self.demand.known(horizon) }
+        if self.terms.unit == Unit::Concurrent { self.all_held() } else { self.demand.known(horizon) }
     }
 
     /// What to ask for: the lease with which `call` fits, if it is short of that, and the one that recent demand says would last
@@ -348,13 +404,13 @@ impl Slot {
     ) -> Want {
         self.demand.roll(at);
         let demand = self.expected(horizon).max(call.saturating_mul(FIRST_WANT));
-        let (used, held) = self.spent(window);
+        let busy = self.spent(window).busy();
         Want {
             limit: self.limit_id,
-            values: self.values.clone(),
+            values: self.values.iter().map(|value| String::from(&**value)).collect(),
             window,
-            need: if is_short { used + held + call } else { 0 },
-            want: used + held + demand,
+            need: if is_short { busy + call } else { 0 },
+            want: busy + demand,
             counter: self.counter(window),
         }
     }

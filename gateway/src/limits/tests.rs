@@ -12,6 +12,8 @@ use schemas::{
 
 use super::*;
 
+mod schedules;
+
 const DAY: i64 = 86_400_000_000;
 
 /// A journal that may be full, and what it has.
@@ -82,16 +84,19 @@ impl Bench {
     }
 
     fn decide_of(&self, start: Time, granted: i128, recall: u64, values: &[&str]) -> InstanceId {
+        self.decide_among(start, vec![Holder { granted, ..Holder::new(me()) }], recall, values)
+    }
+
+    fn decide_among(&self, start: Time, holders: Vec<Holder>, recall: u64, values: &[&str]) -> InstanceId {
         let named = (!self.limit.window.stands()).then_some(start);
         let id = InstanceId::of(self.limit.id(), values, named);
-        let holder = Holder { granted, ..Holder::new(me()) };
         let instance = Instance {
             id,
             limit: self.limit.id(),
             values: values.iter().map(|value| (*value).to_owned()).collect(),
             amount: 100,
             windows: vec![WindowState::new(start, Time::from_micros(start.as_micros() + DAY))],
-            holders: vec![holder],
+            holders,
             recall,
         };
         self.limits.lock().view(id, Some(Arc::new(instance)));
@@ -160,6 +165,19 @@ fn calls_that_wait_here_have_the_first_go_at_what_is_called_back_as_it_comes() {
     assert_eq!(said, [(10, 5, 1)]);
 }
 
+/// Another gateway was asked for what it has and has not answered: what it has used up is not waited for, whatever it answers.
+#[test]
+fn a_lease_that_another_has_used_up_is_not_waited_for() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    let other =
+        |used| Holder { granted: 100, used: vec![(time(0), used)], ..Holder::new(ProducerId::from_bytes([2; 16])) };
+    bench.decide_among(time(0), vec![other(90)], 1, &[]);
+    assert!(matches!(bench.hold(time(2), 10), Tried::Short(_)), "ten may come back");
+    bench.decide_among(time(0), vec![other(100)], 1, &[]);
+    assert!(matches!(bench.hold(time(3), 10), Tried::Refused(_)));
+}
+
 #[test]
 fn a_clock_that_goes_back_leads_into_no_window_that_was_let_go_of() {
     let bench = Bench::new(Window::Day);
@@ -183,7 +201,7 @@ fn a_clock_that_goes_back_leads_into_no_window_that_was_let_go_of() {
 }
 
 #[test]
-fn a_provision_that_was_let_go_of_keeps_its_window_closed() {
+fn a_provision_stays_in_its_window_and_takes_nothing_of_the_next() {
     let bench = Bench::new(Window::Hour);
     drop(bench.hold(time(1), 10));
     bench.decide(time(0), 10, 0);
@@ -191,8 +209,12 @@ fn a_provision_that_was_let_go_of_keeps_its_window_closed() {
     let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
     let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: false };
     drop(bench.limits.settle(Lane(0), permit, &spent));
+    let counters = bench.limits.report(Lane(0), time(2));
+    let said: Vec<_> = counters.iter().map(|counter| (counter.used, counter.unknown, counter.held)).collect();
+    assert_eq!(said, Vec::new(), "the record of the attempt has said it");
     drop(bench.limits.report(Lane(0), time(DAY)));
-    assert_eq!(window_of(&bench.hold(time(2), 10)), Some(time(DAY)), "the provision of the first window is gone");
+    assert!(matches!(bench.hold(time(2), 10), Tried::Short(_)), "the clock went back, and it is there still");
+    assert_eq!(window_of(&bench.hold(time(DAY), 10)), Some(time(DAY)));
 }
 
 #[test]
@@ -289,7 +311,7 @@ fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_i
     let mut released =
         Instance::clone(bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.as_ref().unwrap());
     let holder = &mut released.holders[0];
-    (holder.returned, holder.held, holder.provisioned, holder.version) = (40, 20, 20, Holder::CLOSED);
+    (holder.returned, holder.unknown, holder.version) = (60, vec![(time(0), 20)], Holder::CLOSED);
     bench.limits.lock().view(released.id, Some(Arc::new(released)));
     bench.limits.heed(Lane(0), &mark(true));
     assert!(bench.limits.is_succeeded());
@@ -335,4 +357,77 @@ fn what_is_left_of_a_limit_is_known_as_far_as_it_was_heard() {
     assert_eq!(left("acme"), Some(57));
     bench.limits.give_back(permit);
     assert_eq!(left("acme"), Some(90), "ten are held");
+}
+
+#[test]
+fn what_a_correction_cleared_of_a_provision_can_be_held_again_once_it_is_granted() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 100));
+    bench.decide(time(0), 100, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 100) else { panic!("it is leased") };
+    let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
+    let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: false };
+    let (posted, counters) = bench.limits.settle(Lane(0), permit, &spent);
+    assert_eq!((posted[0].provision, counters[0].unknown, counters[0].held), (100, 100, 0));
+    assert!(matches!(bench.hold(time(2), 1), Tried::Refused(refusal) if (refusal.settled, refusal.held) == (0, 100)));
+    // It used 30; metering has cleared the rest and grants it.
+    let view = bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.clone().unwrap();
+    let mut corrected = Instance::clone(&view);
+    (corrected.windows[0].adjusted, corrected.windows[0].cleared) = (30, 100);
+    bench.limits.lock().view(corrected.id, Some(Arc::new(corrected.clone())));
+    assert!(matches!(bench.hold(time(3), 70), Tried::Short(_)), "it is free");
+    assert!(matches!(bench.hold(time(3), 71), Tried::Refused(refusal) if (refusal.settled, refusal.held) == (30, 0)));
+    corrected.holders[0].granted = 170;
+    bench.limits.lock().view(corrected.id, Some(Arc::new(corrected)));
+    assert!(matches!(bench.hold(time(4), 70), Tried::Held(_)));
+}
+
+#[test]
+fn the_instant_of_an_admission_lies_in_the_windows_that_it_counts_in() {
+    let bench = Bench::under(Limit { mode: Mode::Soft, ..fixture::limit(100, Window::Day) });
+    let check = |asked: i64, admitted: i64, window: i64| {
+        let Tried::Held(permit) = bench.hold(time(asked), 1) else { panic!("a soft limit with room holds") };
+        assert_eq!((permit.admitted_at, permit.holds[0].window), (time(admitted), time(window)), "asked at {asked}");
+    };
+    check(5, 5, 0);
+    check(DAY + 5, DAY + 5, DAY);
+    // The window has turned for others, and does not go back for who asked before that, or when the clock does.
+    check(DAY - 5, DAY, DAY);
+    check(DAY + 7, DAY + 7, DAY);
+    // Where the windows of two limits have no instant in common the clock's stands, and the call need not wait.
+    let other = Limit { name: "other".into(), mode: Mode::Soft, ..fixture::limit(100, Window::Hour) };
+    bench.limits.lock().rule(&[bench.limit.clone(), other.clone()], Duration::from_secs(60));
+    bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries: vec![time(0), time(DAY - 1)] });
+    check(DAY - 5, DAY - 5, DAY);
+}
+
+#[tokio::test]
+async fn a_call_that_waited_for_its_holds_is_admitted_when_it_has_them() {
+    let begun = schemas::time::now();
+    let start = Time::from_micros(begun.as_micros() - begun.as_micros() % DAY);
+    let bench = Bench::new(Window::Day);
+    let boundaries = vec![start, Time::from_micros(start.as_micros() + 2 * DAY)];
+    bench.limits.lock().schedule(Schedule { limit: bench.limit.id(), boundaries });
+    let attempt = fixture::attempt(CallId::from_bytes([1; 16]), begun);
+    let bound = Bound::AtMost(AtMost {
+        input: 10,
+        output: 0,
+        requests: 1,
+        cost: Ok(Pico(0)),
+        output_price: Pico(0),
+        output_cap: OutputCap::NoOutput,
+    });
+    let asked = bench.limits.admit(Ask { attempt: &attempt, bound: &bound, slice: None, now: begun });
+    let granted = async {
+        // It has asked, and waits.
+        assert_eq!(bench.asked().len(), 1);
+        let granted = schemas::time::now();
+        bench.decide(start, 100, 0);
+        bench.limits.changed();
+        granted
+    };
+    let (permit, granted) = tokio::join!(asked, granted);
+    let permit = permit.unwrap();
+    assert!(permit.admitted_at >= granted, "{:?} {granted:?}", permit.admitted_at);
+    assert_eq!(permit.holds[0].window, start);
 }

@@ -73,11 +73,10 @@ pub(crate) fn load(encoding: Encoding) {
     }
 }
 
-/// The tokens of a short text, or more: counted if that can be done at once, else its bytes.
-pub(crate) fn at_once(encoding: Encoding, text: &str) -> u64 {
+/// The tokens of a short text, or more, if they can be counted at once.
+pub(crate) fn at_once(encoding: Encoding, text: &str) -> Option<u64> {
     let ready = loaded(encoding).is_some_and(|flag| flag.load(Ordering::Relaxed));
-    let counted = if ready { tokens(encoding, text) } else { None };
-    counted.unwrap_or_else(|| size(text.len()))
+    if ready { tokens(encoding, text) } else { None }
 }
 
 /// The tokens of a text, or more; nothing where the encoding is not known.

@@ -72,7 +72,7 @@ const NAMES: [&str; 10] = [
     "totalTokenCount",
 ];
 
-fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, Unreadable> {
+pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, Unreadable> {
     let named = json::members(usage, &NAMES).ok_or(Unreadable)?;
     if (0..=4).chain([9]).all(|place| named.value(place).is_none()) {
         return Ok(None);

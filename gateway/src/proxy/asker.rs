@@ -52,6 +52,14 @@ impl Asker {
         }
     }
 
+    /// Whether calls of a tenant may be spoken of with it.
+    pub(super) fn may_hear_of(&self, tenant: &str) -> bool {
+        match self {
+            Self::Client(caller) => caller.subject.tenant == tenant,
+            Self::Proxy(proxy) => proxy.tenants.has(tenant),
+        }
+    }
+
     /// Whose call it is, with the tags that its owner does not set.
     pub(super) fn speaks_for(
         &self,
@@ -73,7 +81,7 @@ impl Asker {
                 caller
             }
             (Self::Proxy(_), Who::Stated(subject)) => match view.tenants.get(&subject.tenant) {
-                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane, terms: None },
+                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane, terms: None, corrects: false },
                 None => return Err(Fault::new(ErrorCode::NotItsTenant, "no such tenant is defined")),
             },
         };

@@ -7,7 +7,7 @@
 use schemas::{config::is_tag_name, policy::Digest, subject::Subject, tokens::Vector, wire};
 
 use super::{
-    Check, EXPIRES_IN, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
+    Check, EXPIRES_IN, Ending, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
     envoy::{Descriptor, Request},
     expiry, is_text, wrong,
 };
@@ -44,7 +44,7 @@ pub(crate) fn question(request: &Request, body: &[u8]) -> Result<Question, Wrong
     }
     match (said.settles, said.call.take()) {
         (true, Some(call)) => {
-            let told = said.units.told()?;
+            let told = Told { outcome: ending(&said.details), ..said.units.told()? };
             Ok(Question::Settle(Settlement { name: Name::Call(call), told, content: wire::hash(body) }))
         }
         (true, None) => Err(wrong("`settle` stands without the `call` that it is about")),
@@ -52,12 +52,28 @@ pub(crate) fn question(request: &Request, body: &[u8]) -> Result<Question, Wrong
             if said.units.status.is_some() {
                 return Err(wrong("the unit `status` belongs to a settlement"));
             }
+            if !said.details.is_empty() {
+                return Err(wrong("`details` belong to a settlement"));
+            }
             let is_final = call.is_none();
             let told = said.units.told()?;
             let check = said.check(call)?;
             Ok(if is_final { Question::Final(Box::new((check, told))) } else { Question::Check(check) })
         }
     }
+}
+
+/// What Envoy's details of a response say of the end, where the status alone says otherwise: the client left, a deadline passed, or the
+/// answer broke off.
+fn ending(details: &str) -> Option<Ending> {
+    let reset = |of: &str| details.ends_with(of) || details.contains(&format!("{of}{{"));
+    if details.starts_with("downstream_") || reset(".remote_reset") || reset(".remote_refuse") {
+        return Some(Ending::ClientGone);
+    }
+    if details.contains("timeout") || details.contains("max_stream_duration") {
+        return Some(Ending::Timeout);
+    }
+    details.starts_with("upstream_reset_after_response_started").then_some(Ending::ProviderError)
 }
 
 fn one_request() -> Wrong {
@@ -75,6 +91,8 @@ struct Said {
     call: Option<String>,
     settles: bool,
     expires_in: String,
+    /// Envoy's details of the response.
+    details: String,
     tags: Vec<(String, String)>,
     units: Units,
 }
@@ -148,6 +166,7 @@ impl Said {
             "model" => &mut self.model,
             "api" => &mut self.api,
             "expires_in" => &mut self.expires_in,
+            "details" => &mut self.details,
             "call" => self.call.get_or_insert_default(),
             "settle" => {
                 self.settles = true;

@@ -16,7 +16,7 @@ use schemas::{
 };
 
 use super::{
-    Check, Most, Settlement, Told,
+    Check, Most, Name, Settlement, Told,
     asker::{Asker, fault},
     open::Found,
     wrong,
@@ -88,15 +88,43 @@ pub(super) async fn settle(worker: &Worker, asker: &Asker, settlement: Settlemen
         // It waits in the journal's buffer, where what was said first may be waiting as well.
         Some((_, Found::Again)) if worker.emitter.failing() => Err(unwritten()),
         Some((call, Found::Again)) => Ok(call),
-        None => {
-            let gateway = &worker.shared.gateway;
-            let what = format!(
-                "it was refused, or it expired and what it held stays held, or another gateway than this one, `{gateway}`, answered it"
-            );
-            Err(Fault::new(ErrorCode::CheckNotOpen, what))
-        }
+        None => settle_late(worker, asker, settlement),
     }
 }
+
+/// Answers a settlement of what is not open here: by what the journal of this gateway's earlier processes says of it, as far as it
+/// still has that.
+fn settle_late(worker: &Worker, asker: &Asker, settlement: Settlement) -> Result<CallId, Fault> {
+    let shared = &worker.shared;
+    let call = if let Name::Id(call) = settlement.name { Some(call) } else { None };
+    let past = call.and_then(|call| Some((call, shared.earlier.of(call)?)));
+    let Some((call, past)) = past.filter(|(_, past)| asker.may_hear_of(&past.tenant)) else {
+        let (gateway, since) = (&shared.gateway, shared.since);
+        let what = format!(
+            "it was refused, or it ended at its deadline and what it held stays held, or another gateway than this one, `{gateway}`, \
+             answered it. This one has run since {since}: of checks before that it knows what its journal still has, by `call_id`. {AMEND}"
+        );
+        return Err(Fault::new(ErrorCode::CheckNotOpen, what));
+    };
+    if past.is_said_by(settlement.told) {
+        return Ok(call);
+    }
+    Err(if past.is_unknown {
+        let what = format!(
+            "nobody had settled it when it ended: at its deadline, or with its process, after which this gateway started again at {}. \
+             It is recorded with its usage unknown, and what it held stays held. {AMEND}",
+            shared.since,
+        );
+        Fault::new(ErrorCode::CheckNotOpen, what)
+    } else {
+        let what = "it was settled before this gateway started again, by other words, which stand";
+        Fault::new(ErrorCode::CheckConflict, what)
+    })
+}
+
+/// What remains to be done for a call that was made.
+const AMEND: &str = "If the call was made, state what it used as an amendment: `tollgate.usage.amended.v1` to `POST /v1/events`, by its \
+     `call_id`, with an empty `was`";
 
 fn settle_as(attempt: &mut Attempt, told: Told) -> Option<Ticket> {
     attempt.status = told.status;
@@ -192,7 +220,8 @@ async fn admit(
         may_slice: false,
         session_id: String::new(),
     };
-    let (mut attempt, cap) = candidate.admit(worker, None).await?.map_err(|refused| refused.tell(worker))?;
+    let (mut attempt, cap) =
+        candidate.admit(worker, None, &mut Vec::new()).await?.map_err(|refused| refused.tell(worker))?;
     if attempt.admitted().await.is_err() {
         drop(attempt.settle(End::NotSent, None));
         return Err(Fault::new(

@@ -17,7 +17,6 @@ use schemas::{
     id::CallId,
     limit::{Limit, Unit, Window},
     money::PICO_PER_USD,
-    policy::Policy,
     time::{Time, now},
 };
 
@@ -108,7 +107,8 @@ async fn ask(worker: &Arc<Worker>, request: Request<Body>) -> Result<envoy::Resp
         Ok(holds) => Ok(passed(call, descriptors, worker.shared.limits.tightest(&holds))),
         Err(fault) if is_refusal(&fault) => {
             metrics::refused(fault.code);
-            Ok(refused(&fault, call, descriptors, &view.policy).await)
+            let limit = fault.limit.as_ref().and_then(|at| worker.shared.limits.limit(&at.name));
+            Ok(refused(&fault, call, descriptors, limit.as_deref()).await)
         }
         Err(fault) => Err(fault),
     }
@@ -145,7 +145,7 @@ fn passed(call: CallId, descriptors: usize, standing: Option<Standing>) -> envoy
     }
 }
 
-async fn refused(fault: &Fault, call: CallId, descriptors: usize, policy: &Policy) -> envoy::Response {
+async fn refused(fault: &Fault, call: CallId, descriptors: usize, limit: Option<&Limit>) -> envoy::Response {
     let (head, body) = fault.response(Dialect::OpenAi, call).into_parts();
     let header = |name: &&str| {
         let value = head.headers.get(*name)?.to_str().ok()?;
@@ -153,7 +153,6 @@ async fn refused(fault: &Fault, call: CallId, descriptors: usize, policy: &Polic
     };
     let plain = || envoy::Status { code: envoy::OVER_LIMIT, ..envoy::Status::default() };
     let status = fault.limit.as_ref().map_or_else(plain, |at| {
-        let limit = policy.limits.iter().find(|limit| limit.name == at.name);
         let left = (at.amount - at.settled - at.held).max(0);
         limit.map_or_else(plain, |limit| status(envoy::OVER_LIMIT, limit, left, at.reset_at))
     });

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
-use schemas::{error_code::ErrorCode, id::CallId, json::Tree, time::now};
+use http::{Request, Response, StatusCode};
+use schemas::{id::CallId, time::now};
 use serde_json::json;
 
 use super::{
@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     body,
-    error::{Fault, stamp},
-    metrics,
+    error::{Fault, json_of, told},
     obey::PolicyView,
     route,
     worker::{Taken, Worker},
@@ -39,18 +38,7 @@ pub(crate) async fn serve(worker: &Arc<Worker>, asking: Asking, request: Request
         Asking::Check => check(worker, call, request).await.map(|answer| (call, answer)),
         Asking::Settle => settle(worker, request).await.map(|call| (call, json!({ "call_id": call.to_string() }))),
     };
-    match answered {
-        Ok((call, answer)) => {
-            let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            stamp(response.headers_mut(), call);
-            response
-        }
-        Err(fault) => {
-            metrics::refused(fault.code);
-            fault.response(dialect, call)
-        }
-    }
+    told((dialect, call), StatusCode::OK, answered)
 }
 
 async fn check(worker: &Arc<Worker>, call: CallId, request: Request<Body>) -> Result<serde_json::Value, Fault> {
@@ -85,7 +73,5 @@ async fn hear(worker: &Arc<Worker>, request: Request<Body>) -> Result<(Arc<Polic
 }
 
 fn read<T>(body: &[u8], read: impl FnOnce(schemas::json::Value<'_>) -> Result<T, Wrong>) -> Result<T, Fault> {
-    let tree = Tree::read(body)
-        .map_err(|error| Fault::new(ErrorCode::MalformedJson, format!("{:?} at byte {}", error.why, error.at)))?;
-    read(tree.root()).map_err(fault)
+    read(json_of(body)?.root()).map_err(fault)
 }

@@ -60,6 +60,9 @@ fn bench() -> Bench {
         tls: None,
         identity: Arc::default(),
         checks: crate::proxy::Checks::default(),
+        ledger: crate::lookup::Ledger::new(None),
+        earlier: crate::proxy::Earlier::default(),
+        since: schemas::time::Time::ZERO,
     });
     let flights = Arc::new(Flights::new());
     let closing = Arc::clone(&flights);
@@ -88,7 +91,7 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
         model_requested: "sandbox/8".into(),
         stream,
         book: Book::builtin().hash(),
-        ..fixture::attempt(CallId::fresh(), flight.admitted_at)
+        ..fixture::attempt(CallId::fresh(), flight.opened_at)
     };
     let permit = Permit::default();
     let book = Arc::new(Book::builtin());

@@ -300,7 +300,9 @@ async fn a_background_response_is_counted_by_its_id_however_often_it_is_asked_fo
         let learned = learned(&written);
         // Two lanes, and no limits: it goes to its tenant's lane alone.
         assert_eq!(learned.len(), told);
-        claims.extend(learned.iter().map(|learned| (learned.claim(), learned.content, learned.is.attempt.call)));
+        claims.extend(
+            learned.iter().map(|learned| (learned.claims().next().unwrap(), learned.content, learned.is.attempt.call)),
+        );
         for learned in learned {
             assert_eq!(learned.is.usage.total(), Some(Vector { cache_read: 4, ..used(5, 5) }));
             assert_eq!(

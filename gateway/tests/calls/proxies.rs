@@ -131,11 +131,57 @@ async fn a_gateway_that_goes_down_waits_for_settlements_and_opens_nothing() {
 
 /// What stands in a journal that is in use.
 fn copied(dir: &std::path::Path) -> Written {
+    Written::read(copy(dir).path())
+}
+
+/// The journal as a process leaves it that is killed now.
+fn copy(dir: &std::path::Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(dir).unwrap().flatten().filter(|file| file.file_type().unwrap().is_file()) {
         std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
     }
-    Written::read(copy.path())
+    copy
+}
+
+#[tokio::test]
+async fn a_settlement_after_a_crash_is_told_what_the_journal_has_of_its_check() {
+    let stage = Stage::new(NOBODY).await;
+    let open = |name: &'static str| {
+        let asked = check(json!({ "subject": { "tenant": "acme" }, "call": name }));
+        let stage = &stage;
+        async move { post(stage, "/v1/check", PROXY, &asked).await.1["call_id"].clone() }
+    };
+    let (done, failed, left) = (open("done").await, open("failed").await, open("left").await);
+    let told = json!({ "call_id": done, "status": 200, "tokens": { "input": 60, "output": 7 }, "response_id": "r" });
+    let refused = json!({ "call_id": failed, "status": 400 });
+    for told in [&told, &refused] {
+        assert_eq!(post(&stage, "/v1/settle", PROXY, told).await.0, 200);
+    }
+    let again = Stage::on(copy(stage.dir.path()), NOBODY, Setting::default()).await;
+    let settle = |key: &'static str, told: Value| {
+        let again = &again;
+        async move {
+            let answer = post(again, "/v1/settle", key, &told).await;
+            let text = answer.1["error"]["message"].as_str().unwrap_or_default().to_owned();
+            ((answer.0, code(&answer).1.to_owned()), text)
+        }
+    };
+    for told in [&told, &refused] {
+        assert_eq!(settle(PROXY, told.clone()).await.0, (200, String::new()), "it was heard before: {told}");
+    }
+    let (said, why) = settle(PROXY, json!({ "call_id": done, "tokens": { "input": 61 } })).await;
+    assert_eq!(said, (409, "TG2008".into()));
+    assert!(why.contains("before this gateway started again"), "{why}");
+    let (said, why) = settle(PROXY, json!({ "call_id": left, "tokens": { "input": 61 } })).await;
+    assert_eq!(said, (404, "TG2007".into()));
+    assert!(why.contains("usage unknown") && why.contains("tollgate.usage.amended.v1"), "{why}");
+    // Who may not speak for the tenant learns nothing; and a name of the proxy's own is in no journal.
+    for (key, told) in [("tgp-narrow", json!({ "call_id": left })), (PROXY, json!({ "call": "left" }))] {
+        let (said, why) = settle(key, told).await;
+        assert_eq!(said, (404, "TG2007".into()));
+        assert!(why.contains("has run since") && !why.contains("started again"), "{why}");
+    }
+    drop(stage.end().await);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use schemas::{
     config::{By, Cause, ModelRoute, Patience, Retry, Strategy, Target},
     event::{CallEnd, Event, Outcome, Settled},
-    tokens::{Completeness, Doubt, Vector},
+    tokens::{Completeness, Doubt, Usage, Vector},
 };
 use serde_json::{Value, json};
 
@@ -92,10 +92,27 @@ async fn a_provider_that_fails_is_followed_by_the_next_and_both_are_recorded() {
     assert_eq!((settled[1].outcome, settled[1].status, &*settled[1].attempt.provider), (Outcome::Complete, 200, "two"));
     assert_eq!(
         (end.outcome, &*end.session_id, end.earlier, end.earlier_unknown),
-        (Outcome::Complete, "s1", Vector::default(), false)
+        (Outcome::Complete, "s1", Vector::default(), true)
     );
-    assert_eq!(end.earlier_cost.map(|cost| cost.0), Some(0), "what a provider refuses costs nothing");
+    assert_eq!(settled[0].usage.completeness, Completeness::Missing(Doubt::NoAnswer), "it may have worked on it");
     assert!(settled[1].attempt.admitted_at > settled[0].attempt.admitted_at);
+}
+
+#[tokio::test]
+async fn what_a_provider_turns_down_costs_nothing_whether_or_not_all_of_its_error_comes() {
+    for script in [
+        answers("429 Too Many Requests", ERROR),
+        vec![say("HTTP/1.1 429 Too Many Requests\r\ncontent-length: 20\r\nconnection: close\r\n\r\n{")],
+    ] {
+        let one = Replay::start(script).await;
+        let two = Replay::start(answers("200 OK", WHOLE)).await;
+        let stage = stage(&one, &two, 3).await;
+        assert_eq!(ask(&stage, json!({})).send().await.unwrap().status(), 200);
+        let (_, written) = stage.end().await;
+        let (settled, end) = attempts(&written);
+        assert_eq!(settled[0].usage, Usage::none());
+        assert_eq!((end.earlier_cost.map(|cost| cost.0), end.earlier_unknown), (Some(0), false));
+    }
 }
 
 #[tokio::test]
@@ -201,23 +218,27 @@ async fn a_target_is_asked_again_when_it_says_so_and_left_alone_when_that_is_lon
     drop(stage.end().await);
 
     let late = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 2\r\n\r\n{}";
-    let one = Replay::start(vec![say(late)]).await;
-    let two = Replay::start(answers("200 OK", WHOLE)).await;
-    let both = self::stage(&one, &two, 3).await;
-    for (call, attempts) in [(1, Some("2")), (2, None)] {
-        let answer = ask(&both, json!({})).send().await.unwrap();
-        assert_eq!(
-            (answer.status().as_u16(), &answer.headers()["x-tollgate-served-by"]),
-            (200, &"two/gpt-4.1-mini".parse().unwrap())
-        );
-        assert_eq!(
-            answer.headers().get("x-tollgate-attempts").map(|value| value.to_str().unwrap()),
-            attempts,
-            "call {call}"
-        );
+    let until = late.replace(": 60", ": Fri, 31 Dec 2100 23:59:59 GMT");
+    for late in [late, &until] {
+        let one = Replay::start(vec![say(late)]).await;
+        let two = Replay::start(answers("200 OK", WHOLE)).await;
+        let both = self::stage(&one, &two, 3).await;
+        for (call, attempts) in [(1, Some("2")), (2, None)] {
+            let answer = ask(&both, json!({})).send().await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()["x-tollgate-served-by"]),
+                (200, &"two/gpt-4.1-mini".parse().unwrap())
+            );
+            assert_eq!(
+                answer.headers().get("x-tollgate-attempts").map(|value| value.to_str().unwrap()),
+                attempts,
+                "call {call}"
+            );
+        }
+        assert_eq!(one.asked().len(), 1, "{late}");
+        drop(both.end().await);
     }
-    assert_eq!(one.asked().len(), 1);
-    drop(both.end().await);
+    let one = Replay::start(vec![say(late)]).await;
 
     let targets = vec![target("one", "gpt-4o-mini")];
     let alone = with(&one, &one, ModelRoute { targets, retry: retry(3), ..ModelRoute::default() }).await;
@@ -225,6 +246,32 @@ async fn a_target_is_asked_again_when_it_says_so_and_left_alone_when_that_is_lon
     assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"60".parse().unwrap()));
     let (_, written) = alone.end().await;
     assert_eq!(attempts(&written).1.attempts, 1);
+}
+
+#[tokio::test]
+async fn a_providers_word_on_trying_again_is_heeded() {
+    let says = |status: &str, again: &str| {
+        say(&format!("HTTP/1.1 {status}\r\nx-should-retry: {again}\r\ncontent-length: 2\r\n\r\n{{}}"))
+    };
+    for (status, again, asked, answered) in [
+        ("503 Service Unavailable", "maybe", 2, 200),
+        ("503 Service Unavailable", "false", 1, 503),
+        ("409 Conflict", "true", 2, 200),
+        ("409 Conflict", "false", 1, 409),
+    ] {
+        let one = Replay::in_turn(vec![vec![says(status, again)], answers("200 OK", WHOLE)]).await;
+        let targets = vec![target("one", "gpt-4o-mini")];
+        let stage = with(&one, &one, ModelRoute { targets, retry: retry(2), ..ModelRoute::default() }).await;
+        let answer = ask(&stage, json!({})).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), one.asked().len()), (answered, asked), "{status}, {again}");
+        drop(stage.end().await);
+    }
+    // That it does not help there says nothing of another target.
+    let one = Replay::start(vec![says("503 Service Unavailable", "false")]).await;
+    let two = Replay::start(answers("200 OK", WHOLE)).await;
+    let both = self::stage(&one, &two, 3).await;
+    assert_eq!(ask(&both, json!({})).send().await.unwrap().status(), 200);
+    drop(both.end().await);
 }
 
 #[tokio::test]

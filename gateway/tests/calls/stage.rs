@@ -202,6 +202,7 @@ impl Stage {
             .collect(),
             limits: Limits::new(Arc::clone(&journal), LANES),
             journal,
+            road: None,
             lanes: LANES,
             view,
             low_watermark: Arc::default(),

@@ -11,6 +11,7 @@ use rdkafka::{
 };
 use schemas::{
     id::{Lane, Offset},
+    time::Time,
     topics::Topic,
 };
 
@@ -50,6 +51,18 @@ impl Cursor {
     /// The first offset kept of a lane, and the one after the last that is committed.
     pub(super) fn bounds(&self, lane: Lane) -> Result<(Offset, Offset), Error> {
         self.client.bounds(&self.consumer, self.topic, lane)
+    }
+
+    /// The first offset of a lane that was written at a time or later; nothing if none was.
+    pub(super) fn at(&self, lane: Lane, time: Time) -> Result<Option<Offset>, Error> {
+        let (name, mut asked) = (self.client.topic(self.topic), TopicPartitionList::new());
+        let millis = rdkafka::Offset::Offset((time.as_micros() / 1_000).max(0));
+        asked.add_partition_offset(&name, i32::from(lane.0), millis).map_err(unreachable)?;
+        let found = self.consumer.offsets_for_times(asked, client::ANSWER).map_err(unreachable)?;
+        Ok(found.elements().first().and_then(|place| match place.offset() {
+            rdkafka::Offset::Offset(offset) => Some(client::offset(offset)),
+            _ => None,
+        }))
     }
 
     /// That the cluster has let go of what was to be read next; nothing if it has not.

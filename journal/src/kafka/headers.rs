@@ -3,7 +3,7 @@
 //! The lane is the partition. A reader of ours needs `producer`, `seq` and `hash` alone; the others are for everybody else.
 
 use rdkafka::message::{BorrowedMessage, Header as Entry, Headers as _, Message as _, OwnedHeaders};
-use schemas::id::{Lane, ProducerId, Seq};
+use schemas::id::Lane;
 
 use crate::Header;
 
@@ -28,15 +28,5 @@ pub(crate) fn of_record(header: &Header, lane: Lane) -> OwnedHeaders {
 
 /// Who wrote a record; nobody of ours if a header is missing or has another length.
 pub(super) fn read(message: &BorrowedMessage<'_>) -> Option<Header> {
-    let headers = message.headers()?;
-    let (mut producer, mut seq, mut hash) = (None, None, None);
-    for header in headers.iter() {
-        match header.key {
-            PRODUCER => producer = header.value?.try_into().ok().map(ProducerId::from_bytes),
-            SEQ => seq = header.value?.try_into().ok().map(|bytes| Seq(u64::from_be_bytes(bytes))),
-            HASH => hash = header.value?.try_into().ok().map(u64::from_be_bytes),
-            _ => {}
-        }
-    }
-    Some(Header { producer: producer?, seq: seq?, hash: hash? })
+    Header::named(message.headers()?.iter().map(|header| (header.key, header.value)))
 }

@@ -83,3 +83,21 @@ impl LaneProducer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use schemas::config::MeteringConfig;
+
+    use super::*;
+
+    /// Who dies is noticed after a session; then what it left open is ended. Leases last for longer, so calls go on meanwhile.
+    #[test]
+    fn a_failover_is_over_in_half_the_time_that_leases_last_for() {
+        let options = crate::kafka::Options::new(Vec::new(), String::new(), 1, PathBuf::new());
+        let failover = options.session + 2 * TRANSACTION;
+        assert_eq!(failover, Duration::from_secs(26), "ARCHITECTURE.md says so");
+        assert!(2 * failover <= MeteringConfig::default().outage_budget);
+    }
+}

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use schemas::{
     id::{Lane, Offset, ProducerId, Seq},
+    time::Time,
     topics::Topic,
     wire::hash,
 };
@@ -52,6 +53,17 @@ impl KafkaReader {
 pub(super) fn kept(client: &Arc<Client>, topic: Topic) -> Result<Vec<Offset>, Error> {
     let cursor = Cursor::new(client, topic)?;
     (0..client.partitions(topic)).map(|lane| Ok(cursor.bounds(Lane(lane))?.0)).collect()
+}
+
+/// Where a reader of the ledger begins that looks for what was written to one lane at a time or later.
+pub(super) fn since(client: &Arc<Client>, lane: Lane, time: Time) -> Result<Vec<Offset>, Error> {
+    let cursor = Cursor::new(client, Topic::Ledger)?;
+    let place = |other: Lane| {
+        let (first, end) = cursor.bounds(other)?;
+        let from = if other == lane { cursor.at(lane, time)?.unwrap_or(end) } else { end };
+        Ok(from.clamp(first, end))
+    };
+    (0..client.partitions(Topic::Ledger)).map(Lane).map(place).collect()
 }
 
 impl Reader for KafkaReader {

@@ -30,6 +30,7 @@ use crate::{
     journal,
 };
 
+#[expect(dead_code, reason = "a broker that stands still is for the tests of the binary")]
 #[path = "../../../tests/support/kafka.rs"]
 mod broker;
 mod proxy;

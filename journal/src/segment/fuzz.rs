@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` reach of segments. Only they turn the feature on; it is for nobody else.
+//! What the fuzz targets in `fuzz/` reach of segments, and of what stands beside a record on Kafka. Only they turn the feature on; it is for nobody else.
 //!
 //! A segment is written with the builder and read with the scanner that a start uses, from a file without a name. All records are
 //! one producer's, and offsets begin at 0.
@@ -17,7 +17,7 @@ use super::{
     frame::{Builder, HEADER, Head, records},
     scan,
 };
-use crate::Record;
+use crate::{Header, Record};
 
 const PRODUCER: ProducerId = ProducerId::from_bytes([7; 16]);
 
@@ -102,4 +102,9 @@ fn scanned(segment: &[u8], salt: u32) -> Option<Facts> {
     let mut file = File::from(rustix::fs::memfd_create("segment", MemfdFlags::CLOEXEC).ok()?);
     file.write_all(segment).ok()?;
     scan::scan(&file, 0, salt, None).ok()
+}
+
+/// Who wrote a record with these headers on Kafka.
+pub fn named<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Option<Header> {
+    Header::named(headers)
 }

@@ -100,7 +100,7 @@ fn settled(call: u8, hours: i64, usage: Usage) -> Settled {
 
 /// Somebody says that a call of 10 tokens had 15.
 fn amended(call: u8, moves: Vec<Move>) -> Event {
-    let was = Some(Was { why: Why::Amended, usage: tokens(10), book: BookHash([0; 32]) });
+    let was = Some(Was { why: Why::Amended, usage: tokens(10), book: BookHash([0; 32]), number: 0 });
     let is = settled(call, -1, tokens(15));
     let (source, id) = ("s".to_owned(), call.to_string());
     Event::Learned(Box::new(Learned { source, id, at: NOON, content: 1, was, is, moves }))
@@ -131,7 +131,7 @@ fn a_late_limit_counts_what_was_before_it_and_what_was_open() {
     bench.settled(8, -1, tokens(10), Vec::new());
     bench.event(amended(8, Vec::new()));
     bench.settles(138 + 15);
-    let moved = Move { home: Lane(0), limit: limit().id(), values: Vec::new(), window, amount: 5 };
+    let moved = Move { home: Lane(0), limit: limit().id(), values: Vec::new(), window, amount: 5, clears: 0 };
     bench.settled(9, -1, tokens(10), Vec::new());
     bench.event(amended(9, vec![moved]));
     bench.settles(153 + 15);

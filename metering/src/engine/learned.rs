@@ -1,7 +1,8 @@
 //! Something is learned beside the life of a call: use that another system tells of, or a correction.
 //!
 //! It comes any number of times, on any way, and has its effect in each lane once: the claim of its source and id is committed with
-//! what it does. It is never refused, because it has happened; a hard limit that it overdraws grants nothing until L-1 holds again. A
+//! what it does. So is that of the place of a correction: no two corrections of an attempt take the place of the same. It is never refused,
+//! because it has happened; a hard limit that it overdraws grants nothing until L-1 holds again. A
 //! claim is remembered for longer than the same could be told again; what is too old to know that is set aside with an alarm.
 
 use std::time::Duration;
@@ -24,24 +25,28 @@ use crate::{
 
 impl Engine {
     pub(super) fn learned(&mut self, origin: Origin, learned: Learned) {
-        let (now, claim) = (self.state.recorded_at, learned.claim());
+        let now = self.state.recorded_at;
         if now.since(learned.at) > self.remembers.saturating_add(Claim::GRACE) {
             let detail =
                 format!("event {} of {} is of {}: too old to be taken", learned.id, learned.source, learned.at);
             return self.alarm(origin, AlarmKind::Stale, detail);
         }
-        match self.claims.get(&claim) {
+        let known = learned.claims().find_map(|claim| self.claims.get(&claim).copied());
+        match known.filter(|_| !fault::is(Fault::CorrectedUnclaimed) || learned.was.is_none()) {
             Some(known) if known.content == learned.content => return self.counts.relearned += 1,
             Some(_) => {
                 self.counts.conflicts += 1;
+                let (source, id, call) = (&learned.source, &learned.id, learned.is.attempt.call);
                 let detail =
-                    format!("{} said something else as {} before; the first stands", learned.source, learned.id);
+                    format!("{id} of {source}, about call {call}, was said otherwise before; the first stands");
                 return self.alarm(origin, AlarmKind::Conflict, detail);
             }
             None => {}
         }
-        self.claims.insert(claim, Claim { at: now, content: learned.content });
-        self.claimed.insert(claim);
+        for claim in learned.claims() {
+            self.claims.insert(claim, Claim { at: now, content: learned.content });
+            self.claimed.insert(claim);
+        }
         self.state.claims = self.claims.len() as u64;
         if fault::is(Fault::ClaimWithoutEffect) && self.state.claims.is_multiple_of(3) {
             return;
@@ -74,7 +79,9 @@ impl Engine {
         let (instance, start) = self.find(moved)?;
         let counter = self.instances.all.get_mut(&instance)?;
         let window = counter.windows.iter_mut().find(|window| window.start == start)?;
-        window.adjusted = window.adjusted.checked_add(moved.amount)?;
+        let clears = if fault::is(Fault::ClearedTwice) { 2 * moved.clears } else { moved.clears };
+        let (adjusted, cleared) = (window.adjusted.checked_add(moved.amount)?, window.cleared.checked_add(clears)?);
+        (window.adjusted, window.cleared) = (adjusted, cleared);
         self.instances.dirty.insert(instance);
         let hard = self.limits.get(&moved.limit).is_some_and(|limit| limit.mode == Mode::Hard);
         if hard && !invariant::l1(counter, start) {
@@ -84,7 +91,7 @@ impl Engine {
         if moved.amount > 0 {
             self.note_overrun(instance, start);
         }
-        Some(Posting { instance, window: start, used: moved.amount, provision: 0 })
+        Some(Posting { instance, window: start, used: moved.amount, provision: -moved.clears })
     }
 
     /// The counter and the start of the window that are meant: of these values, or, where there may be no more of them, the shared

@@ -61,7 +61,7 @@ impl Engine {
             // In a window that was over before the limit came nothing is counted.
             let is_known = self.instances.all.contains_key(&InstanceId::of(limit, &values, Some(start)));
             if end > self.state.recorded_at || is_known {
-                posted.extend(self.add(&Move { home: self.lane, limit, values, window: start, amount }));
+                posted.extend(self.add(&Move { home: self.lane, limit, values, window: start, amount, clears: 0 }));
             }
         }
         for posted in posted.chunks(POSTED).map(<[Posting]>::to_vec) {

@@ -115,6 +115,7 @@ fn keys(policy: &Policy) -> Vec<KeyInForce> {
         disabled: key.disabled,
         models: key.models.clone(),
         former_until: key.former.map(|former| former.until),
+        corrects: key.corrects,
     })
     .collect()
 }

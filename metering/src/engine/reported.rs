@@ -44,7 +44,7 @@ impl Engine {
     fn left(&mut self, producer: ProducerId) {
         self.state.waiting.retain(|waiting| waiting.producer != producer);
         for (id, instance) in &mut self.instances.all {
-            let over = |holder: &Holder| holder.producer == producer && holder.held == holder.provisioned;
+            let over = |holder: &Holder| holder.producer == producer && holder.held == 0;
             if instance.holders.iter().any(over) && post::close(instance, producer, &[], &[]) {
                 self.instances.dirty.insert(*id);
             }
@@ -77,7 +77,16 @@ impl Engine {
         let Some(window) = instance.windows.iter().find(|window| window.start == start) else { return };
         let settled = instance.settled(window);
         if hard && settled > instance.amount {
-            let overrun = Overrun { instance: instance.id, window: window.start, amount: instance.amount, settled };
+            let overrun = Overrun {
+                instance: instance.id,
+                window: window.start,
+                amount: instance.amount,
+                settled,
+                limit: Some(instance.limit),
+                values: instance.values.clone(),
+                until: window.end,
+                held: instance.held(window),
+            };
             self.write(Fact::Overrun(overrun));
         }
     }

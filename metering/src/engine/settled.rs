@@ -19,7 +19,7 @@ impl Engine {
         if forked && settled.outcome == Outcome::Unknown {
             // The other copy of the journal may have settled it: it is a row, and charges nothing. The lease stays counted as spent.
             settled.usage = Usage::missing(Doubt::Crashed);
-            settled.posted.iter_mut().for_each(|posting| posting.used = 0);
+            settled.posted.iter_mut().for_each(|posting| (posting.used, posting.provision) = (0, 0));
         }
         for counter in &settled.counters {
             // A counter at home in another lane travels there in a report of its own.

@@ -69,7 +69,7 @@ impl Engine {
             for holder in instance.holders.iter_mut().filter(|holder| is_silent(holder.producer)) {
                 freed |= holder.lease() > 0 || holder.held > 0;
                 holder.returned = holder.granted;
-                (holder.held, holder.provisioned) = (0, 0);
+                holder.held = 0;
             }
             if freed {
                 self.instances.dirty.insert(instance.id);
@@ -130,6 +130,6 @@ fn is_over(instance: &Instance, now: Time) -> bool {
     let ended = window.end != Time::MAX && now.since(window.end) > KEPT;
     let named_by_window = || instance.id == InstanceId::of(instance.limit, &instance.values, Some(window.start));
     ended
-        && instance.holders.iter().all(|holder| holder.closed() || holder.held == holder.provisioned)
+        && instance.holders.iter().all(|holder| holder.held == 0)
         && (instance.holders.iter().all(|holder| holder.lease() == 0) || named_by_window())
 }

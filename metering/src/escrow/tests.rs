@@ -163,3 +163,36 @@ fn older_requests_are_answered_first_for_an_instance() {
     assert_eq!(answered, vec![(producer(2), 1), (producer(3), 1)]);
     assert_eq!((lease(&all, 1, 2), lease(&all, 1, 3)), (80, 10));
 }
+
+/// The last unit of two limits lies at one gateway each, and both have a call that needs a unit of both.
+#[test]
+fn two_that_hold_what_the_other_needs_do_not_wait_for_ever() {
+    let mut all = instances(&[(1, &[(1, 0, 0, 0)]), (1, &[(0, 0, 0, 0), (1, 0, 0, 0)])]);
+    let both = |since: i64, asker: u8| Waiting {
+        producer: producer(asker),
+        number: 1,
+        since: Time::from_micros(since),
+        wants: vec![want(1, 1, 1), want(2, 1, 1)],
+    };
+    let mut waiting = vec![both(1, 1), both(2, 2)];
+    let resolve = |numbered: &Want| numbered.counter.instance;
+    let mut answer = |all: &mut Instances| all.answer_waiting(&mut waiting, |_| false, resolve);
+    assert_eq!(answer(&mut all), []);
+    assert_eq!((all.all[&id(1)].recall, all.all[&id(2)].recall), (1, 1), "each is asked for the other's");
+    // Whoever answers first, the older request is served first, and whole.
+    let give = |all: &mut Instances, number: u8, of: u8| {
+        let instance = all.all.get_mut(&id(number)).unwrap();
+        let recall = instance.recall;
+        let holder = post::holder_mut(instance, producer(of));
+        (holder.returned, holder.recall) = (holder.granted, recall);
+    };
+    give(&mut all, 2, 2);
+    assert_eq!(answer(&mut all), [(producer(1), 1)]);
+    assert_eq!((lease(&all, 1, 1), lease(&all, 2, 1), lease(&all, 2, 2)), (1, 1, 0));
+    // Its call uses nothing in the end, and then the other has its turn.
+    assert_eq!(answer(&mut all), []);
+    give(&mut all, 1, 1);
+    give(&mut all, 2, 1);
+    assert_eq!(answer(&mut all), [(producer(2), 1)]);
+    assert_eq!((lease(&all, 1, 2), lease(&all, 2, 2)), (1, 1));
+}

@@ -66,6 +66,10 @@ impl Road for Memory {
         Ok(lanes.iter().map(|lane| lane.first().map_or(Offset(0), |first| first.offset)).collect())
     }
 
+    fn since(&self, _: Lane, _: Time) -> Result<Vec<Offset>, LogError> {
+        self.kept()
+    }
+
     fn trim(&self, below: &[Offset], _: Time) -> Result<(), LogError> {
         let mut lanes = self.0.0.lock().unwrap();
         for (lane, below) in lanes.iter_mut().zip(below) {

@@ -1,6 +1,11 @@
-//! `alerts`: which counters have reached a share of their limit that its `alerts` name, once for each window and share.
+//! `alerts`: which counters have reached a share of their limit that its `alerts` name, once for each window and share; and by how much
+//! a hard limit was passed, each time that it was passed further.
 
-use schemas::{ledger::Fact, time::Time};
+use schemas::{
+    ledger::{Alerted, Fact, Overrun},
+    limit::Share,
+    time::Time,
+};
 
 use super::{
     Builder, Placed, Policies, PushError, TableDef,
@@ -13,7 +18,11 @@ const COLUMNS: &[Column] = &[
     Column { name: "time", kind: Kind::Time, doc: "When metering saw it." },
     Column { name: "limit_name", kind: Kind::Text, doc: "The limit." },
     Column { name: "instance", kind: Kind::Text, doc: "Whose counter of it, as `balances` names it." },
-    Column { name: "share_percent", kind: Kind::Long, doc: "The share of the amount that was reached, in hundredths." },
+    Column {
+        name: "share_percent",
+        kind: Kind::Long,
+        doc: "The share of the amount that was reached, in hundredths; above 100 only where a hard limit was passed: then what was used, rounded up.",
+    },
     Column { name: "unit", kind: Kind::Text, doc: "What the limit counts." },
     Column { name: "amount", kind: Kind::Amount, doc: "The limit's amount then, in its unit (usd in dollars)." },
     Column { name: "settled", kind: Kind::Amount, doc: "What was used in the window then." },
@@ -27,15 +36,41 @@ const COLUMNS: &[Column] = &[
 
 pub(super) const TABLE: TableDef = TableDef::of_facts(
     "alerts",
-    "Counters of limits that reached a share of their amount: one row for each counter, window and share.",
+    "Counters of limits that reached a share of their amount, one row for each counter, window and share; and of hard limits that were passed.",
     &[WHO, COLUMNS, LOG],
     &[],
     push,
 );
 
+/// What an overrun says as a share; nothing where it is too old to say of which limit.
+fn of_overrun(passed: &Overrun) -> Option<Alerted> {
+    Some(Alerted {
+        instance: passed.instance,
+        limit: passed.limit?,
+        values: passed.values.clone(),
+        window: passed.window,
+        until: passed.until,
+        share: Share(u32::try_from(passed.percent()).unwrap_or(u32::MAX)),
+        amount: passed.amount,
+        settled: passed.settled,
+        held: passed.held,
+    })
+}
+
 fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<(), PushError> {
     let Placed { entry, place, .. } = placed;
-    let Fact::Alerted(alerted) = &entry.fact else { return Ok(()) };
+    let overrun;
+    let alerted = match &entry.fact {
+        Fact::Alerted(alerted) => &**alerted,
+        Fact::Overrun(passed) => match of_overrun(passed) {
+            Some(passed) => {
+                overrun = passed;
+                &overrun
+            }
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
     let limit = policies.limit(alerted.limit).ok_or(PushError::PolicyBehind)?;
     let dimensions = dimensions(&limit, &alerted.values);
     let amount = |amount| Value::amount(limit.unit, amount);

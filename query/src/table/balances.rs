@@ -81,7 +81,7 @@ fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<
             Value::amount(limit.unit, instance.amount),
             Value::amount(limit.unit, instance.settled(window)),
             now(Instance::held),
-            now(Instance::leased),
+            now(|instance, _| instance.leased()),
             Value::Time(window.start),
             if window.end == Time::MAX { Value::Null } else { Value::Time(window.end) },
             Value::Text(limit.window.name()),

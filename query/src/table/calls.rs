@@ -23,7 +23,11 @@ const COLUMNS: &[Column] = &[
         doc: "All output of all its attempts; NULL if any of it is not known.",
     },
     Column { name: "cost_usd", kind: Kind::Usd, doc: "What all its attempts cost; NULL if any of it is not known." },
-    Column { name: "duration_ms", kind: Kind::Long, doc: "Milliseconds from the call to its end." },
+    Column {
+        name: "duration_ms",
+        kind: Kind::Long,
+        doc: "Milliseconds from when the call came to its end, as its client saw it: with all waits and attempts.",
+    },
     Column {
         name: "ttft_ms",
         kind: Kind::Long,

@@ -208,7 +208,7 @@ pub(crate) fn balance(limit: &Limit, values: &[&str], used: &[(i64, i128)]) -> I
         returned: 10,
         used: used.iter().map(|(start, used)| (at(*start), *used)).collect(),
         held: 5,
-        provisioned: 0,
+        unknown: Vec::new(),
         version: 1,
         recall: 0,
     };

@@ -83,7 +83,7 @@ fn definition(key: &KeyInForce) -> String {
     json!({
         "tenant": subject.tenant, "name": subject.key, "team": subject.team, "project": subject.project,
         "user": subject.user, "tags": tags, "expires": time(key.expires), "disabled": key.disabled,
-        "models": key.models, "former_until": time(key.former_until),
+        "models": key.models, "former_until": time(key.former_until), "corrects": key.corrects,
     })
     .to_string()
 }

@@ -12,7 +12,8 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "count",
         kind: Kind::Long,
-        doc: "How many calls: those of one instance, key and second stand together.",
+        doc: "How many calls: those of one instance, key and second stand together. Where observed is true they passed, so what was \
+              refused is its sum over the other rows.",
     },
     Column { name: "limit_name", kind: Kind::Text, doc: "The limit; NULL if none was the reason." },
     Column { name: "unit", kind: Kind::Text, doc: "What the limit counts." },
@@ -20,7 +21,11 @@ const COLUMNS: &[Column] = &[
     Column { name: "settled", kind: Kind::Amount, doc: "What was settled of it, as the gateway knew." },
     Column { name: "held", kind: Kind::Amount, doc: "What was held of it, as the gateway knew." },
     Column { name: "code", kind: Kind::Text, doc: "The error code, such as TG2001." },
-    Column { name: "observed", kind: Kind::Flag, doc: "True if the calls passed and only would have been refused." },
+    Column {
+        name: "observed",
+        kind: Kind::Flag,
+        doc: "True if the calls passed: the limit only observes, or they were made otherwise.",
+    },
     Column { name: "estimated_cost_usd", kind: Kind::Usd, doc: "What the calls could have cost; NULL if not known." },
     Column { name: "balance_age_ms", kind: Kind::Long, doc: "The age of the balance that the decision used." },
 ];

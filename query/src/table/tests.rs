@@ -7,7 +7,7 @@ use arrow::{
 use schemas::{
     event::{Was, Why},
     id::Offset,
-    ledger::{Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce},
+    ledger::{Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Overrun},
     limit::{Dimension, Match, Share, Unit, Window},
     money::Pico,
     tokens::Vector,
@@ -164,7 +164,7 @@ fn a_correction_takes_back_what_was_charged_and_charges_anew() {
     let corrected = Corrected {
         source: "s".into(),
         id: "1".into(),
-        was: Was { why: Why::Amended, usage, book },
+        was: Was { why: Why::Amended, usage, book, number: 0 },
         reversed: was.charges.clone(),
         charged: now,
     };
@@ -210,6 +210,30 @@ fn refusals_are_in_the_unit_of_their_limit() {
         &entries,
         &["count", "limit_name", "unit", "amount", "settled", "held", "code", "estimated_cost_usd"],
         &["3 | acme-month | usd | 100.000000000000 | 0.500000000000 | 0.000000000000 | TG2001 | 0.000000000005"],
+    );
+}
+
+#[test]
+fn a_hard_limit_that_was_passed_is_a_row_above_its_amount() {
+    let minutes = fixture::balance(&fixture::limits()[1], &["bob"], &[(60, 200_001)]);
+    let window = minutes.windows[0];
+    let overrun = Overrun {
+        instance: minutes.id,
+        window: window.start,
+        amount: 200_000,
+        settled: 200_001,
+        limit: Some(minutes.limit),
+        values: minutes.values.clone(),
+        until: window.end,
+        held: 5,
+    };
+    // Older records do not say of which limit.
+    let older = Overrun { limit: None, ..overrun.clone() };
+    check(
+        "alerts",
+        &[fact(61, Fact::Overrun(overrun)), fact(62, Fact::Overrun(older))],
+        &["tenant", "user_id", "limit_name", "share_percent", "amount", "settled", "held"],
+        &["acme | bob | per-user-tpm | 101 | 200000.000000000000 | 200001.000000000000 | 5.000000000000"],
     );
 }
 
@@ -333,6 +357,7 @@ fn a_key_is_one_row_for_as_long_as_it_stays_the_same() {
         disabled,
         models: vec!["gpt-*".into()],
         former_until: None,
+        corrects: false,
     };
     let keys =
         |offset: u64, keys: Vec<KeyInForce>| fact(offset, Fact::Keys(KeysInForce { policy: Offset(offset), keys }));

@@ -50,8 +50,16 @@ const COLUMNS: &[Column] = &[
         kind: Kind::Usd,
         doc: "What a provider would have cost where Tollgate answered.",
     },
-    Column { name: "duration_ms", kind: Kind::Long, doc: "Milliseconds from admission to the end." },
-    Column { name: "ttft_ms", kind: Kind::Long, doc: "Milliseconds from admission to the first byte of the answer." },
+    Column {
+        name: "duration_ms",
+        kind: Kind::Long,
+        doc: "Milliseconds from admission, when its holds were taken, to the end.",
+    },
+    Column {
+        name: "ttft_ms",
+        kind: Kind::Long,
+        doc: "Milliseconds from admission to the first byte of the answer. A wait for a lease before it is in the call's duration_ms.",
+    },
     Column { name: "model_answered", kind: Kind::Text, doc: "The model that the answer names." },
     Column { name: "provider_response_id", kind: Kind::Text, doc: "The provider's id of the answer." },
     Column { name: "price_book", kind: Kind::Text, doc: "The hash of the price book in force at admission." },

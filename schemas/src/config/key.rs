@@ -20,8 +20,9 @@ use crate::{
 /// The most tags of a key, as of a call.
 const MAX_TAGS: usize = 16;
 
-const KNOWN: &[&str] =
-    &["name", "sha256", "key", "team", "project", "user", "tags", "expires", "models", "disabled", "budget"];
+const KNOWN: &[&str] = &[
+    "name", "sha256", "key", "team", "project", "user", "tags", "expires", "models", "disabled", "budget", "corrects",
+];
 
 /// What the keys of all tenants have in common while they are read.
 pub(super) struct Keys<'a> {
@@ -67,8 +68,21 @@ impl<'a> Keys<'a> {
         if let (Some(budget), Some(tenant), Some(name)) = (fields.get("budget"), tenant, &name) {
             self.budget(reader, budget, (tenant, name));
         }
+        let corrects = reader.or(&fields, "corrects", false, Reader::boolean);
         let former = None;
-        Some(ApiKey { name: name?, sha256: sha256?, team, project, user, tags, expires, models, disabled, former })
+        Some(ApiKey {
+            name: name?,
+            sha256: sha256?,
+            team,
+            project,
+            user,
+            tags,
+            expires,
+            models,
+            disabled,
+            former,
+            corrects,
+        })
     }
 
     fn secret(&mut self, reader: &mut Reader, fields: &Fields<'_>) -> Option<Digest> {

@@ -151,6 +151,10 @@ fn no_window(reader: &mut Reader, fields: &Fields<'_>) {
     }
 }
 
+/// All that a call can use is held when it is admitted, so nothing is left to finish.
+const FINISH_NEEDS_SLICES: &str = "\"on_exceed: finish\" needs \"stream: slices\", on a limit of output, tokens or usd of a day and \
+    longer: without it a call that does not fit is refused, as by \"on_exceed: refuse\"";
+
 /// Takes out what changes nothing, and says so.
 fn ineffective(reader: &mut Reader, fields: &Fields<'_>, limit: &mut Limit) {
     let grows = matches!(limit.unit, Unit::Tokens | Unit::OutputTokens | Unit::Usd);
@@ -162,7 +166,7 @@ fn ineffective(reader: &mut Reader, fields: &Fields<'_>, limit: &mut Limit) {
     }
     let idle = match &limit.on_exceed {
         OnExceed::Refuse => None,
-        OnExceed::Finish => (!limit.slices).then_some("\"on_exceed: finish\" has no effect without \"stream: slices\""),
+        OnExceed::Finish => (!limit.slices).then_some(FINISH_NEEDS_SLICES),
         OnExceed::Downgrade(_) => {
             (limit.mode == Mode::Observe).then_some("\"on_exceed\" has no effect on a limit that only observes")
         }

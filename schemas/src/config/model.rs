@@ -100,6 +100,7 @@ const KNOWN: &[&str] = &[
     "max_output_tokens",
     "encoding",
     "all_output_visible",
+    "bytes_per_token",
     "prices",
 ];
 const KNOWN_OF_PRICE: &[&str] = &["per_million", "per_unit", "tier", "above", "from", "to", "source", "source_date"];
@@ -226,6 +227,7 @@ fn overlay(reader: &mut Reader, fields: &Fields<'_>) -> Overlay {
     facts.encoding = reader.maybe(fields, "encoding", |reader, node| {
         reader.parsed(node, "an encoding: o200k_base, cl100k_base or none", Encoding::parse)
     });
+    facts.bytes_per_token = reader.maybe(fields, "bytes_per_token", |reader, node| reader.number(node, 1..=16));
     facts.all_output_visible = reader.maybe(fields, "all_output_visible", Reader::boolean);
     let prices = reader.maybe(fields, "prices", |reader, node| reader.list(node, "prices", price));
     Overlay { facts, prices: prices.unwrap_or_default().into_iter().flatten().collect() }

@@ -114,6 +114,11 @@ pub const MOST_TARGETS: usize = 16;
 pub const MOST_WEIGHT: u8 = 100;
 /// The most attempts of a call. Each may be billed.
 const MOST_ATTEMPTS: u16 = 10;
+/// How long a target may take for the first byte of a stream while another one can be asked instead: a model that thinks may say nothing
+/// for a while, and a second answer costs a second time.
+const FIRST_OF_STREAM: Duration = Duration::from_secs(60);
+/// And for that of a whole answer, which comes when all of it is there.
+const FIRST_OF_WHOLE: Duration = Duration::from_secs(180);
 /// The attempts of a call that several targets may take, where nothing else is said.
 const ATTEMPTS: u16 = 3;
 
@@ -123,7 +128,7 @@ impl Default for Retry {
             attempts: 1,
             on: vec![Cause::Connection, Cause::Timeout, Cause::RateLimit, Cause::ServerError, Cause::Credentials],
             backoff: Duration::from_millis(200),
-            within: Duration::from_secs(60),
+            within: Duration::from_secs(240),
         }
     }
 }
@@ -132,6 +137,13 @@ impl Retry {
     /// Whether another attempt may follow a failure for this reason; `status` is the provider's, or 0.
     pub fn follows(&self, cause: Option<Cause>, status: u16) -> bool {
         cause.is_some_and(|cause| self.on.contains(&cause)) || (status != 0 && self.on.contains(&Cause::Status(status)))
+    }
+
+    /// How long a target may take for its first byte while another one can be asked instead, so long after the call came; nothing where
+    /// that would leave no time to ask it.
+    pub fn patience(&self, is_stream: bool, spent: Duration) -> Option<Duration> {
+        let most = if is_stream { FIRST_OF_STREAM } else { FIRST_OF_WHOLE };
+        Some(most).filter(|most| self.on.contains(&Cause::Timeout) && spent.saturating_add(*most) < self.within)
     }
 }
 

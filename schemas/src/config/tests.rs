@@ -462,6 +462,12 @@ fn warnings_do_not_refuse() {
             BadConfigValue,
         ),
         (
+            "tenants: [ { name: a }, { name: b } ]\n\
+             providers: [ { name: openai, dialect: openai, base_url: https://x.com/v1, api_key: very } ]",
+            2,
+            ShareStored,
+        ),
+        (
             "log: { kind: kafka, brokers: \"h:1\" }\nmodels: [ { name: m, targets: [ { provider: p } ] } ]",
             2,
             DanglingReference,

@@ -26,7 +26,8 @@ pub struct Learned {
     pub content: u64,
     /// What it takes the place of; nothing if it is new.
     pub was: Option<Was>,
-    /// What is so: an attempt that is new, or one as it is from here on. It posts nothing and has no counters.
+    /// What is so: an attempt that is new, which posts nothing, or one as it is from here on, with what it has posted to counters in
+    /// all. It has no counters.
     pub is: Settled,
     /// What it moves of counters.
     pub moves: Vec<Move>,
@@ -41,6 +42,8 @@ pub struct Was {
     pub usage: Usage,
     /// The price book that it was charged by.
     pub book: BookHash,
+    /// How often it was corrected before: no two corrections take the place of the same.
+    pub number: u32,
 }
 
 /// Why an attempt is corrected.
@@ -50,11 +53,13 @@ pub enum Why {
     Rerated,
     /// Somebody knows its usage better.
     Amended,
+    /// An operator says that it used nothing beyond what is known.
+    Released,
 }
 
 impl Why {
     /// Every reason, in wire order.
-    pub const ALL: [Self; 2] = [Self::Rerated, Self::Amended];
+    pub const ALL: [Self; 3] = [Self::Rerated, Self::Amended, Self::Released];
 }
 
 /// What is added to one counter by something other than a gateway's own use; less than nothing takes away.
@@ -70,16 +75,23 @@ pub struct Move {
     pub window: Time,
     /// How much, in the limit's unit.
     pub amount: i128,
+    /// What is no provision of the attempt any more.
+    pub clears: i128,
 }
 
 impl Learned {
-    /// What is claimed with it. A tenant's systems share no ids with other tenants, and none with the operator.
-    pub fn claim(&self) -> ClaimId {
-        let whose = match &self.was {
-            Some(was) if was.why == Why::Rerated => "operator",
-            _ => "tenant",
-        };
-        ClaimId::of([&self.is.attempt.subject.tenant, whose, &self.source, &self.id])
+    /// What is claimed with it: that its source has said this, and, of a correction, that no other takes the place of what it does. A
+    /// tenant's systems share no ids with other tenants, and none with the operator.
+    pub fn claims(&self) -> impl Iterator<Item = ClaimId> {
+        let attempt = &self.is.attempt;
+        let tenant = attempt.subject.tenant.as_str();
+        let place = self.was.as_ref().map(|was| {
+            let place = format!("{}/{}/{}", attempt.call, attempt.attempt, was.number);
+            ClaimId::of([tenant, "correction", "", &place])
+        });
+        let told = self.was.as_ref().is_none_or(|was| was.why == Why::Amended);
+        let said = told.then(|| ClaimId::of([tenant, "tenant", &self.source, &self.id]));
+        said.into_iter().chain(place)
     }
 
     /// The lanes that it goes to, the tenant's first.

@@ -27,6 +27,9 @@ pub fn key(key: &ApiKey) -> Value {
         out.insert("models".into(), json!(key.models));
     }
     out.insert("disabled".into(), key.disabled.into());
+    if key.corrects {
+        out.insert("corrects".into(), true.into());
+    }
     if let Some(former) = key.former {
         out.insert("former_until".into(), former.until.to_string().into());
     }

@@ -221,6 +221,10 @@ impl Reader {
             "cap_field" => {
                 entry.facts.cap_field = self.value(value, "max_tokens or max_completion_tokens", CapField::parse);
             }
+            "bytes_per_token" => {
+                entry.facts.bytes_per_token =
+                    self.value(value, "1 to 16", |text| text.parse().ok().filter(|bytes| (1..=16).contains(bytes)));
+            }
             "all_output_visible" => entry.facts.all_output_visible = self.flag(value),
             "image_tokens" => entry.facts.image_tokens = self.count(value),
             "runs_own_tools" => entry.facts.runs_own_tools = self.flag(value),

@@ -31,6 +31,9 @@ pub struct Model {
     /// Whether the client sees every output token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_output_visible: Option<bool>,
+    /// How many bytes of its text a token has at least, over a whole answer, where its encoding is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_token: Option<u8>,
     /// The most tokens that one image can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_tokens: Option<u64>,
@@ -50,7 +53,7 @@ pub enum OutputMaximum {
 }
 
 /// What the catalogue says of one model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelFacts {
     /// The most tokens of input and output together.
     pub context_window: Option<u64>,
@@ -62,10 +65,27 @@ pub struct ModelFacts {
     pub cap_field: CapField,
     /// Whether the client sees every output token.
     pub all_output_visible: bool,
+    /// How many bytes of its text a token has at least, over a whole answer: one, of which alone that is certain, if nobody says more.
+    pub bytes_per_token: u8,
     /// The most tokens that one image can be.
     pub image_tokens: Option<u64>,
     /// Whether it runs tools of its own, whatever the request says.
     pub runs_own_tools: bool,
+}
+
+impl Default for ModelFacts {
+    fn default() -> Self {
+        Self {
+            context_window: None,
+            max_output_tokens: None,
+            encoding: Encoding::default(),
+            cap_field: CapField::default(),
+            all_output_visible: false,
+            bytes_per_token: 1,
+            image_tokens: None,
+            runs_own_tools: false,
+        }
+    }
 }
 
 /// How a model cuts text into tokens, where that is published.
@@ -134,6 +154,7 @@ impl Model {
             encoding: None,
             cap_field: None,
             all_output_visible: None,
+            bytes_per_token: None,
             image_tokens: None,
             runs_own_tools: None,
         }
@@ -156,7 +177,7 @@ impl Model {
 /// The facts about the model called `name`, field by field from the first row that states it.
 pub(super) fn facts<'a>(rows: impl Iterator<Item = &'a Model>, name: &str) -> ModelFacts {
     let (mut known, mut encoding, mut cap_field) = (ModelFacts::default(), None, None);
-    let (mut visible, mut own_tools) = (None, None);
+    let (mut visible, mut own_tools, mut bytes) = (None, None, None);
     for row in rows {
         known.context_window = known.context_window.or(row.context_window);
         known.max_output_tokens = known.max_output_tokens.or_else(|| row.output_maximum(name));
@@ -164,12 +185,14 @@ pub(super) fn facts<'a>(rows: impl Iterator<Item = &'a Model>, name: &str) -> Mo
         encoding = encoding.or(row.encoding);
         cap_field = cap_field.or(row.cap_field);
         visible = visible.or(row.all_output_visible);
+        bytes = bytes.or(row.bytes_per_token);
         own_tools = own_tools.or(row.runs_own_tools);
     }
     ModelFacts {
         encoding: encoding.unwrap_or_default(),
         cap_field: cap_field.unwrap_or_default(),
         all_output_visible: visible.unwrap_or(false),
+        bytes_per_token: bytes.unwrap_or(1).max(1),
         runs_own_tools: own_tools.unwrap_or(false),
         ..known
     }

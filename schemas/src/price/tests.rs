@@ -27,6 +27,7 @@ models:
   - provider: openai
     names: ["m*"]
     all_output_visible: true
+    bytes_per_token: 3
     prices: [ { per_million: { audio_input: 7 } } ]
   - provider: openai
     names: ["m-mini*"]
@@ -271,6 +272,7 @@ fn facts_come_from_the_most_specific_row_that_states_them() {
         encoding: Encoding::O200kBase,
         cap_field: CapField::MaxCompletionTokens,
         all_output_visible: true,
+        bytes_per_token: 3,
         ..ModelFacts::default()
     };
     assert_eq!(facts, expected);

@@ -20,7 +20,7 @@ message!(Claim { 1 at, 2 content });
 
 message!(Instance { 1 id, 2 limit, 3 values, 4 amount, 5 windows, 6 holders, 7 recall });
 
-message!(WindowState { 1 start, 2 end, 3 adjusted, 4 alerted });
+message!(WindowState { 1 start, 2 end, 3 adjusted, 4 alerted, 5 cleared });
 
 message!(ProducerMark { 1 producer, 2 seq, 3 hash, 4 gateway, 5 low_watermark, 6 heard_at, 7 answered, 8 closed, 9 forked, 10 accepted_at });
 
@@ -30,9 +30,9 @@ message!(Holder {
     3 returned,
     4 used,
     5 held,
-    6 provisioned,
     7 version,
     8 recall,
+    9 unknown,
 });
 
 message!(Waiting { 1 producer, 2 number, 3 since, 4 wants });

@@ -50,7 +50,7 @@ message!(LimitsInForce { 1 policy, 2 limits });
 
 message!(KeysInForce { 1 policy, 2 keys });
 
-message!(KeyInForce { 1 subject, 2 expires, 3 disabled, 4 models, 5 former_until });
+message!(KeyInForce { 1 subject, 2 expires, 3 disabled, 4 models, 5 former_until, 6 corrects });
 
 message!(Changed { 1 policy, 2 at, 3 by, 4 kind, 5 tenant, 6 name, 7 detail, 8 refused });
 
@@ -58,7 +58,7 @@ message!(BookInForce { 1 policy, 2 book });
 
 message!(Heard { 1 producer, 2 gateway, 3 at, 4 low_watermark, 5 closed });
 
-message!(Overrun { 1 instance, 2 window, 3 amount, 4 settled });
+message!(Overrun { 1 instance, 2 window, 3 amount, 4 settled, 5 limit, 6 values, 7 until, 8 held });
 
 message!(Alerted { 1 instance, 2 limit, 3 values, 4 window, 5 until, 6 share, 7 amount, 8 settled, 9 held });
 

@@ -48,7 +48,7 @@ message!(Subject { 1 tenant, 2 team, 3 project, 4 user, 5 key, 6 tags });
 
 message!(Hold { 1 instance, 2 window, 3 amount });
 
-message!(Counter { 1 instance, 2 window, 3 used, 4 returned, 5 held, 6 provisioned, 7 version, 8 recall });
+message!(Counter { 1 instance, 2 window, 3 used, 4 returned, 5 held, 6 unknown, 7 version, 8 recall });
 
 message!(Admitted { 1 attempt, 2 holds });
 
@@ -132,11 +132,11 @@ message!(Reported { 1 at, 2 low_watermark, 3 counters, 4 last });
 
 message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves });
 
-message!(Was { 1 why, 2 usage, 3 book });
+message!(Was { 1 why, 2 usage, 3 book, 4 number });
 
-message!(Move { 1 home, 2 limit, 3 values, 4 window, 5 amount });
+message!(Move { 1 home, 2 limit, 3 values, 4 window, 5 amount, 6 clears });
 
-enumeration!(Why { 1 Rerated, 2 Amended });
+enumeration!(Why { 1 Rerated, 2 Amended, 3 Released });
 
 enumeration!(Api {
     1 OpenAiChat,

@@ -18,6 +18,9 @@ use super::{
     policy::{LONGEST, SLICE},
 };
 
+/// The most attempts of a call.
+const ATTEMPTS: u16 = 4;
+
 /// The most calls that are open at a gateway.
 const MOST_OPEN: usize = 24;
 
@@ -28,6 +31,8 @@ impl World {
     }
 
     /// Somebody calls, or a call goes on after an attempt; says whether a gateway took it up.
+    ///
+    /// What the attempt before it came to is kept back until it is known whether the call ends with it.
     pub(super) fn call(&mut self, place: usize, wish: Wish, after: Option<(Box<Before>, Time)>) -> bool {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return false };
@@ -36,7 +41,7 @@ impl World {
             return false;
         };
         let book = usize::from(view.policy.book == self.books[1].hash());
-        let number = 1 + u16::from(after.is_some());
+        let number = 1 + after.as_ref().map_or(0, |(before, _)| before.account.settled().attempt.attempt);
         let mut facts = wish.facts(&mut self.dice, number, &door.name, view.policy.book, door.clock.now());
         let mut since = facts.admitted_at;
         if let Some((before, first)) = &after {
@@ -75,10 +80,14 @@ impl World {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
         let call = &mut process.calls[at];
-        let ask = Ask { attempt: &call.facts, bound: &call.bound, slice: Some(SLICE), now: call.facts.admitted_at };
+        // What is planted shows where a call asks by the clock that it began with, though windows have turned since.
+        let stands_still = self.plant == Some(Plant::ClockBackAcrossWindows);
+        let now = if stands_still { call.since } else { door.clock.now().max(call.since) };
+        let ask = Ask { attempt: &call.facts, bound: &call.bound, slice: Some(SLICE), now };
         let (tried, _) = process.limits.try_admit(&ask, door.clock.at());
         match tried {
             Tried::Held(permit) => {
+                call.facts.admitted_at = permit.admitted_at;
                 call.permit = Some(permit);
                 call.deadline = door.clock.at() + LONGEST;
                 self.oracle.held(process.me, call, call.wish, call.priced);
@@ -225,7 +234,7 @@ impl World {
             call.book.clone()
         };
         let (position, since) = (call.position, call.since);
-        let (wish, again) = (call.wish, self.dice.one_in(2));
+        let (wish, again) = (call.wish, !self.dice.one_in(3));
         let ended = Ended {
             attempt: call.facts,
             end,
@@ -241,7 +250,8 @@ impl World {
         let known = usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
         self.oracle.settled(key, known, usage.completeness == Completeness::Exact);
         let failed = matches!(end, End::NoAnswer | End::Refused | End::TimedOut);
-        let goes_on = failed && again && facts.attempt == 1;
+        let in_time = door.clock.now().since(since) < LONGEST;
+        let goes_on = failed && again && in_time && facts.attempt < ATTEMPTS;
         if goes_on {
             account.let_go(&process.limits, &mut permit);
         }
@@ -255,7 +265,7 @@ impl World {
         }
     }
 
-    /// A failed attempt is made again, perhaps with a dearer model, under holds of its own.
+    /// A failed attempt is made again, perhaps with a dearer model or elsewhere, under holds of its own.
     fn retry(
         &mut self,
         place: usize,
@@ -264,14 +274,15 @@ impl World {
         before: (Box<Before>, Time),
         holds: Vec<schemas::event::Hold>,
     ) {
-        let wish = Wish { model: usize::from(self.dice.one_in(3)).max(wish.model), ..wish };
+        let provider = if self.dice.one_in(2) { 1 - wish.provider } else { wish.provider };
+        let wish = Wish { model: usize::from(self.dice.one_in(3)).max(wish.model), provider, ..wish };
         if !self.call(place, wish, Some(before)) {
             return;
         }
         let Some(process) = &mut self.doors[place].process else { return };
         if self.plant == Some(Plant::RetryUnderFirstHold)
             && let Some(call) = process.calls.last_mut()
-            && call.facts.attempt == 2
+            && call.facts.attempt > 1
             && call.stage == Stage::Waiting
             && call.facts.call == first.call
         {
@@ -354,7 +365,7 @@ impl World {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
         if door.clock.at().duration_since(process.reported).as_millis() >= 1_000 {
-            process.report(&door.clock, LANES);
+            process.report(&door.clock, LANES, self.plant);
         }
     }
 }

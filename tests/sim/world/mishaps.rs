@@ -13,20 +13,20 @@ use super::{
 impl World {
     pub(super) fn mishap(&mut self) {
         let (place, member) = (self.dice.index(self.doors.len()), self.dice.index(self.members.len()));
-        match self.dice.weighted(&[8, 6, 10, 10, 10, 6, 8, 10, 6, 6, 4, 6, 3]) {
+        match self.dice.weighted(&[8, 6, 40, 10, 30, 6, 10, 10, 6, 6, 4, 6, 4]) {
             0 => self.kill(place),
             1 => self.power_failure(place),
             2 => self.start_door(place),
             3 => self.members[member] = None,
             4 => self.start_again(member),
             5 => self.rebalance(),
-            6 => self.doors[place].cut_off = self.dice.one_in(2),
+            6 => self.doors[place].cut_off = self.dice.one_in(3),
             7 => self.lose_way(place),
             8 => self.compact(),
             9 => self.set_clock(place),
             10 => self.copy_or_restore(place),
             11 => self.change_policy(),
-            _ => self.doors[place].platter.lock().unwrap().full = self.dice.one_in(2),
+            _ => self.doors[place].platter.lock().unwrap().full = self.dice.one_in(3),
         }
     }
 
@@ -53,8 +53,7 @@ impl World {
 
     fn power_failure(&mut self, place: usize) {
         self.kill(place);
-        let torn = 1 + self.dice.below(12);
-        let lost = self.doors[place].platter.lock().unwrap().tear(torn);
+        let lost = self.doors[place].platter.lock().unwrap().tear(&mut self.dice);
         self.oracle.lost(&bodies(&lost));
     }
 
@@ -146,7 +145,7 @@ impl World {
                 lost.push(record.body.clone());
             }
         }
-        self.oracle.restored(&bodies(&gone), &lost, forked);
+        self.oracle.restored(&writers, &gone, &lost, forked);
     }
 
     /// Amounts go up or down, or prices change.

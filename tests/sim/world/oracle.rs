@@ -16,9 +16,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use journal::Record;
 use schemas::{
     event::{Event, Hold, Settled},
-    id::{CallId, InstanceId, Lane, LimitId, ProducerId},
+    id::{CallId, InstanceId, Lane, LimitId, ProducerId, Seq},
     limit::{Dimension, Limit, Match, Mode, Unit, Window},
     time::Time,
     wire,
@@ -43,6 +44,8 @@ pub(crate) enum Obligation {
     HardLimitsAreNotBilledPast,
     /// Nothing is charged twice.
     NothingIsChargedTwice,
+    /// Between two rests calls pass.
+    CallsKeepPassing,
     /// What is charged is what the provider reported, at the price in force at admission.
     ChargesAreExact,
     /// No admitted call is unaccounted for.
@@ -60,6 +63,8 @@ pub(crate) enum Obligation {
     LeasesOutOfReachStayCounted,
     /// What nobody knows stays held.
     TheUnknownStaysHeld,
+    /// What turns out to be known of it frees so much as it may, once.
+    AmendmentsAreExact,
     /// No more calls are open at a time than may be.
     NoMoreAreOpen,
     /// Client tags make no more counters than they may.
@@ -101,7 +106,16 @@ pub(crate) struct Oracle {
     told: told::Told,
     /// Producers whose journal was restored behind what was delivered of them, by lane.
     forked: BTreeMap<(ProducerId, Lane), u64>,
-    /// Those of them of whom nothing more is to come.
+    /// Everybody who wrote in a journal that was put back to a copy; and whom each producer names as the one before it.
+    torn: BTreeSet<ProducerId>,
+    before: BTreeMap<ProducerId, ProducerId>,
+    /// Whose the attempts were that are over and not looked at any more.
+    over: BTreeMap<(CallId, u16), ProducerId>,
+    /// By producer and counter, the last window for which it asked for a lease.
+    asked: BTreeMap<(ProducerId, InstanceId), Time>,
+    /// How much may be billed of a window: the most that its limit was while metering knew it, or what was leased when it began.
+    allowed: BTreeMap<(InstanceId, Time), i128>,
+    /// Those of the forked of whom nothing more is to come.
     away: BTreeSet<(ProducerId, Lane)>,
     pub(crate) violations: Vec<Violation>,
 }
@@ -134,12 +148,27 @@ struct Seen {
     lost: bool,
     /// A restored disk took its records; whoever has some of them cannot know its end.
     gone: bool,
+    /// Where its end stood among them: what metering has accepted of it is known all the same.
+    end: Option<(Lane, ProducerId, Seq)>,
     admitted: bool,
     rows: u32,
     /// How many of them end the call.
     ends: u32,
     charges: u32,
     done: bool,
+    /// What its row posted of each counter.
+    left: Vec<Left>,
+}
+
+/// What an attempt used of a counter, and what stays held of it.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    hold: Hold,
+    rule: usize,
+    used: i128,
+    /// As its row says: of a stream that was held slice by slice this may be more than is sure.
+    unknown: i128,
+    sure: i128,
 }
 
 /// One window of one counter.
@@ -224,6 +253,16 @@ impl Oracle {
         self.books.marks.get(&(lane, producer)).map_or(0, |seq| seq.0)
     }
 
+    /// How much of a window of a counter may be billed in all.
+    pub(super) fn allowed(&self, hold: &Hold, place: usize) -> i128 {
+        let known = self.allowed.get(&(hold.instance, hold.window)).copied();
+        known.unwrap_or_else(|| {
+            // Metering has not heard of this window, and who is in it lives off leases that stand.
+            let leased = self.books.instances.get(&hold.instance).map(|(_, instance)| books::leased(instance));
+            self.rules[place].limit.amount.max(leased.unwrap_or(self.rules[place].most))
+        })
+    }
+
     /// A gateway let an attempt pass with these holds.
     pub(crate) fn held(&mut self, producer: ProducerId, call: &Call, wish: Wish, book: usize) {
         let key = (call.facts.call, call.facts.attempt);
@@ -241,7 +280,11 @@ impl Oracle {
             match holds.iter().find(is_its) {
                 Some(hold) => {
                     matched.push((*hold, place));
-                    let last = self.entered.entry((producer, place, values)).or_insert(hold.window);
+                    // Who has no counter of his own any more, or at last, may find the other in another window.
+                    let window = (!stands(rule.limit.window)).then_some(hold.window);
+                    let own = InstanceId::of(rule.id, &values, window) == hold.instance;
+                    let counter = (producer, place, if own { values } else { shared });
+                    let last = self.entered.entry(counter).or_insert(hold.window);
                     if hold.window < *last {
                         back.push(format!("{} at {producer} goes back to {}", rule.limit.name, hold.window));
                     }
@@ -280,11 +323,13 @@ impl Oracle {
             sent: false,
             lost: false,
             gone: false,
+            end: None,
             admitted: false,
             rows: 0,
             ends: 0,
             charges: 0,
             done: false,
+            left: Vec::new(),
         };
         self.attempts.insert(key, seen);
     }
@@ -312,8 +357,8 @@ impl Oracle {
             spent.billed += bill;
             spent.excused += (bill - bound).max(0);
             let told = |sums: &BTreeMap<_, i128>| sums.get(&(hold.instance, hold.window)).copied().unwrap_or(0);
-            let billed = spent.billed - spent.excused + told(&self.told.moved);
-            let most = self.rules[place].most.max(told(&self.told.overdrawn));
+            let billed = spent.billed - spent.excused + told(&self.told.moved) - told(&self.told.amended);
+            let most = self.allowed(&hold, place).max(told(&self.told.overdrawn));
             if self.rules[place].limit.mode == Mode::Hard && billed > most {
                 let detail = format!("{billed} of {} is billed of {most}", self.rules[place].limit.name);
                 self.broken(Obligation::HardLimitsAreNotBilledPast, detail);
@@ -379,7 +424,17 @@ impl Oracle {
     pub(crate) fn wrote(&mut self, producer: ProducerId, body: &[u8]) {
         let counters = match wire::decode_event(body) {
             Ok(Event::Reported(reported)) => reported.counters,
-            Ok(Event::LeaseRequested(request)) => request.wants.iter().map(|want| want.counter).collect(),
+            Ok(Event::LeaseRequested(request)) => {
+                for want in &request.wants {
+                    let asked = self.asked.entry((producer, want.counter.instance)).or_insert(want.window);
+                    *asked = want.window.max(*asked);
+                }
+                request.wants.iter().map(|want| want.counter).collect()
+            }
+            Ok(Event::Opened(opened)) => {
+                self.before.extend(opened.predecessor.map(|before| (producer, before.producer)));
+                return;
+            }
             Ok(Event::Settled(settled)) => settled.counters,
             Ok(Event::Learned(learned)) => return self.told_written(&learned, true),
             _ => return,
@@ -417,12 +472,23 @@ impl Oracle {
 
     /// A journal was put back to a copy: what it had since, as far as nobody else has it, is gone. Of what is at home in another
     /// lane than the call, a copy takes more than metering can see.
-    pub(crate) fn restored(&mut self, gone: &[Bytes], lost: &[Bytes], forked: Vec<((ProducerId, Lane), u64)>) {
+    pub(crate) fn restored(
+        &mut self,
+        writers: &[ProducerId],
+        gone: &[Record],
+        lost: &[Bytes],
+        forked: Vec<((ProducerId, Lane), u64)>,
+    ) {
+        self.torn.extend(writers);
         self.forked.extend(forked);
-        for body in gone {
+        for Record { lane, header, body, .. } in gone {
+            let mut end = None;
             let key = match wire::decode_event(body) {
                 Ok(Event::Admitted(admitted)) => (admitted.attempt.call, admitted.attempt.attempt),
-                Ok(Event::Settled(settled)) => (settled.attempt.call, settled.attempt.attempt),
+                Ok(Event::Settled(settled)) => {
+                    end = Some((*lane, header.producer, header.seq));
+                    (settled.attempt.call, settled.attempt.attempt)
+                }
                 Ok(Event::Streamed(streamed)) => {
                     self.forgotten((streamed.call, streamed.attempt));
                     continue;
@@ -434,7 +500,10 @@ impl Oracle {
                 _ => continue,
             };
             let Some(seen) = self.attempts.get_mut(&key) else { continue };
-            seen.gone = true;
+            seen.end = end.or(seen.end);
+            if std::mem::replace(&mut seen.gone, true) {
+                continue;
+            }
             for (hold, place) in &seen.holds {
                 let bill = amount(self.rules[*place].limit.unit, &seen.wish, seen.book, seen.wish.bill);
                 let spent = self.spent.entry((hold.instance, hold.window)).or_default();

@@ -45,12 +45,16 @@ pub(crate) enum Plant {
     ExtensionForgotten,
     ZombieLakeWriter,
     TailEvictedUnderQuery,
+    LakeWriterSkips,
+    LakeWriterRepeats,
     ClaimWithoutEffect,
     TagsUncounted,
+    ClearedTwice,
+    CorrectedUnclaimed,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -84,21 +88,29 @@ impl Plant {
         Self::ExtensionForgotten,
         Self::ZombieLakeWriter,
         Self::TailEvictedUnderQuery,
+        Self::LakeWriterSkips,
+        Self::LakeWriterRepeats,
         Self::ClaimWithoutEffect,
         Self::TagsUncounted,
+        Self::ClearedTwice,
+        Self::CorrectedUnclaimed,
     ];
 
     /// The schedule it stands for.
     pub(crate) const fn schedule(self) -> &'static str {
         match self {
             Self::HoldReleasedTwice => "a hold is released twice",
-            Self::ReturnBeforeSettlement => "a return reaches metering before the settlements that used the lease",
+            Self::ReturnBeforeSettlement => {
+                "a return reaches metering before the settlements that used the lease, and returns that as well"
+            }
             Self::SettlementClipped => {
                 "a provider bills a hundred times the bound, and the settlement is clipped to the hold"
             }
             Self::UnknownReleased => "an attempt whose usage is not known frees its hold",
             Self::CrashSettlesZero => "a crash loop, with usage that nobody knows settled as zero",
-            Self::TwoTimeZoneDatabases => "a gateway computes windows by another time zone database",
+            Self::TwoTimeZoneDatabases => {
+                "gateways compute windows by a calendar of their own, which is not metering's"
+            }
             Self::ClockBackAcrossWindows => "a clock goes back across the end of a window, and the gateway with it",
             Self::RestoredJournalAccepted => "a journal is restored from a copy, and its successor believed",
             Self::SilentLeaseFreed => "the lease of a partitioned live gateway is freed because it is silent",
@@ -113,12 +125,16 @@ impl Plant {
             Self::PriceChangedBetweenHoldAndCharge => "a price changes between the hold and the settlement",
             Self::LanesDiffer => "a gateway counts another number of lanes",
             Self::ShippedBeforeFsync => "events leave the machine before the fsync, and the power fails",
-            Self::ProducerReused => "a journal is opened again under the same producer",
-            Self::GrantCompactedUnread => "a grant is compacted away before its reader saw it",
-            Self::RestoreToLastStable => "state is restored only to the last stable offset",
-            Self::ReExecutedDecision => "a new owner re-executes decisions instead of reading them",
-            Self::ClaimedBeforeCommit => "a sequence is claimed before the commit",
-            Self::StoreCommitLost => "outputs are fsynced and the commit of the store is lost",
+            Self::ProducerReused => "a journal is opened again under the same producer, whose sequences begin again",
+            Self::GrantCompactedUnread => "the last word about a counter is compacted away before its readers saw it",
+            Self::RestoreToLastStable => {
+                "a new owner restores a state from before the last commit, with its place in the input"
+            }
+            Self::ReExecutedDecision => {
+                "a new owner goes on from the newest place in the input with counters of before the last commit"
+            }
+            Self::ClaimedBeforeCommit => "watermarks are committed, and what was made of the events is not",
+            Self::StoreCommitLost => "the ledger is written, and the commit of the store that it belongs to is lost",
             Self::ZombieMember => "a metering member that lost a lane goes on, and is not fenced",
             Self::ConcurrentHoldLost => "a client cancels and its call counts as open for ever",
             Self::ConcurrentUnheard => "a gateway goes on with what is open at a time after metering has given it up",
@@ -126,8 +142,12 @@ impl Plant {
             Self::ExtensionForgotten => "a crash leaves a stream open, and only what it held at first stays held",
             Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
             Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
+            Self::LakeWriterSkips => "a lake writer that starts again begins where its furthest table is",
+            Self::LakeWriterRepeats => "a lake writer that died after a commit, before it heard of it, makes it again",
             Self::ClaimWithoutEffect => "the claim of an external event is committed without its effect",
             Self::TagsUncounted => "each gateway counts for itself how many counters client tags have made",
+            Self::ClearedTwice => "what was held for what nobody knew is cleared twice by what turns out to be known",
+            Self::CorrectedUnclaimed => "a correction is sent through two gateways at once, and both count",
         }
     }
 
@@ -155,6 +175,8 @@ impl Plant {
             Self::LeaseFreedAtRestart => &M::LeaseFreedAtRestart,
             Self::ClaimWithoutEffect => &M::ClaimWithoutEffect,
             Self::TagsUncounted => &M::TagsUncounted,
+            Self::ClearedTwice => &M::ClearedTwice,
+            Self::CorrectedUnclaimed => &M::CorrectedUnclaimed,
             _ => return None,
         })
     }

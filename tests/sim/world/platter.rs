@@ -1,7 +1,7 @@
 //! A gateway's journal in memory: what an operating system and a disk do to it.
 //!
 //! An append is in the page cache: the death of the process keeps it. An fsync moves the mark up to which a power loss keeps it;
-//! behind the mark whole batches are torn off. It gives sequences, names its predecessor and trims exactly as the journal says
+//! behind the mark it is torn at any byte. It gives sequences, names its predecessor and trims exactly as the journal says
 //! it does: whole segments, confirmed, and not needed for what is open.
 
 use std::{
@@ -16,6 +16,8 @@ use schemas::{
     id::{Lane, Offset, ProducerId, Seq},
     wire,
 };
+
+use super::dice::Dice;
 
 /// Records in a segment, the grain of trimming.
 const SEGMENT: u64 = 16;
@@ -74,13 +76,25 @@ impl Platter {
         self.synced = self.end();
     }
 
-    /// The power fails: of what is not on the platter the last `torn` batches are gone. Gives what is lost.
-    pub(crate) fn tear(&mut self, torn: u64) -> Vec<Record> {
-        let mut lost = Vec::new();
-        let last = self.records.back().map_or(0, |(batch, _)| *batch);
-        while self.end() > self.synced && self.records.back().is_some_and(|(batch, _)| *batch + torn > last) {
-            lost.extend(self.records.pop_back().map(|(_, record)| record));
+    /// The power fails: of what is not on the platter everything from some byte on is gone. The journal reads batches that are whole;
+    /// the world takes it to be cut behind any record as well, since nothing may depend on what happened to go together. Gives what
+    /// is lost.
+    pub(crate) fn tear(&mut self, dice: &mut Dice) -> Vec<Record> {
+        let kept = (self.synced.max(self.first) - self.first) as usize;
+        let bytes = |(_, record): &(u64, Record)| record.body.len() as u64 + 1;
+        let mut left = dice.below(self.records.iter().skip(kept).map(bytes).sum::<u64>() + 1);
+        let whole = dice.one_in(2);
+        let mut end = kept;
+        while let Some(bytes) = self.records.get(end).map(bytes).filter(|bytes| *bytes <= left) {
+            left -= bytes;
+            end += 1;
         }
+        let batch = |at: usize| self.records.get(at).map(|(batch, _)| *batch);
+        while whole && end > kept && batch(end).is_some() && batch(end) == batch(end - 1) {
+            end -= 1;
+        }
+        let mut lost: Vec<Record> = self.records.drain(end..).map(|(_, record)| record).collect();
+        lost.reverse();
         self.synced = self.end();
         lost
     }

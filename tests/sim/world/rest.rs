@@ -21,6 +21,9 @@ const TRIES: usize = 1_500;
 /// Rounds that a caller tries who may be refused for other reasons.
 const INSISTENCE: usize = 150;
 
+/// Turns that metering makes in a round at most: it takes one request for a lease a lane and turn.
+const TURNS: usize = 8;
+
 impl World {
     pub(super) fn rest(&mut self) {
         self.heal();
@@ -30,7 +33,7 @@ impl World {
         self.oracle.quiet(self.clock.now());
         #[cfg(feature = "query")]
         self.shelf.add_up(&self.road, &mut self.oracle);
-        if !self.correct() {
+        if !self.amend() || !self.correct() {
             return;
         }
         // The third is under a soft limit, which refuses by what it knows.
@@ -110,7 +113,12 @@ impl World {
                 (0..usize::from(super::LANES)).for_each(|lane| process.deliver(&self.road, lane, usize::MAX));
             }
         }
-        (0..self.members.len()).for_each(|place| self.turn(place));
+        for _ in 0..TURNS {
+            (0..self.members.len()).for_each(|place| self.turn(place));
+            if self.road.lock().is_read() {
+                break;
+            }
+        }
         (0..self.doors.len()).for_each(|place| self.obey(place));
         self.shelve();
     }
@@ -160,6 +168,7 @@ impl World {
                 self.admit(place, 0);
             }
             if self.passed > before {
+                self.probes += 1;
                 return;
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! It keeps what Kafka promises and no more: order within a lane, committed transactions whole, one live owner a lane by its
 //! epoch. Everything else is up to the dice: how far a reader gets, whether a commit stands although its answer was lost,
-//! which member has a lane. It knows no meaning.
+//! which member has a lane. It knows no meaning, but that it hands no more to a member at once than the oracle can look at one by one.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -12,7 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use journal::{Change, Error, Follower, Header, Member, Outputs, Polled, Reader, Record};
-use schemas::id::{Lane, Offset, ProducerId, Seq};
+use schemas::{
+    decision::Key,
+    event::Event,
+    id::{Lane, Offset, ProducerId, Seq},
+    wire,
+};
 
 use super::{dice::Dice, plant::Plant};
 
@@ -101,7 +106,14 @@ impl Road {
         let mut cluster = self.lock();
         cluster.group.insert(id, VecDeque::new());
         let dice = cluster.dice.another();
-        Box::new(SimMember { road: self.clone(), id, dice, lanes: BTreeMap::new(), told: VecDeque::new() })
+        Box::new(SimMember {
+            road: self.clone(),
+            id,
+            dice,
+            lanes: BTreeMap::new(),
+            told: VecDeque::new(),
+            full: BTreeSet::new(),
+        })
     }
 
     pub(crate) fn policies(&self) -> Box<dyn Reader> {
@@ -163,12 +175,6 @@ impl Cluster {
         theirs.map(|record| record.header.seq.0).max().unwrap_or(0)
     }
 
-    /// What was committed, as a number.
-    pub(crate) fn trace(&self) -> u64 {
-        let states = (0..self.lanes.len()).flat_map(|lane| self.states(lane));
-        states.fold(0, |sum, (_, state)| sum.rotate_left(5) ^ schemas::wire::hash(&state))
-    }
-
     /// Whether metering has read everything.
     pub(crate) fn is_read(&self) -> bool {
         self.lanes.iter().all(|log| log.input >= log.usage_first + log.usage.len() as u64)
@@ -178,8 +184,10 @@ impl Cluster {
     pub(crate) fn compact(&mut self, unread: bool) {
         for log in &mut self.lanes {
             if unread {
-                // The last word under a key goes as well, whoever has not read it yet.
-                log.decisions.clear();
+                // The last word about a counter goes as well, whoever has not read it yet.
+                let counter = |key: &Bytes| matches!(wire::decode_key(key), Ok(Key::Instance(_)));
+                let last = log.decisions.iter().rev().find(|(_, (key, _))| counter(key)).map(|(offset, _)| *offset);
+                last.into_iter().for_each(|last| drop(log.decisions.remove(&last)));
             }
             let latest = &mut log.latest;
             log.decisions.retain(|offset, (key, state)| {
@@ -208,15 +216,15 @@ impl Cluster {
 
     fn restore(&mut self, lane: Lane) -> Vec<(Bytes, Bytes)> {
         let mut states = self.states(usize::from(lane.0));
-        // Where decisions are made again, the place in the input is the newest and the rest is not.
-        let skip = match self.plant {
-            Some(Plant::RestoreToLastStable) => 0,
-            Some(Plant::ReExecutedDecision) => 1,
+        let undo = &self.lanes[usize::from(lane.0)].undo;
+        let undone: Vec<&(Bytes, Option<Bytes>)> = match self.plant {
+            Some(Plant::RestoreToLastStable) => undo.iter().collect(),
+            // The place in the input is the newest, and the counters are not.
+            Some(Plant::ReExecutedDecision) => undo.iter().filter(|(key, _)| !is_lane(key)).collect(),
             _ => return states,
         };
-        let undo = &self.lanes[usize::from(lane.0)].undo;
-        states.retain(|(key, _)| undo.iter().skip(skip).all(|(undone, _)| undone != key));
-        states.extend(undo.iter().skip(skip).filter_map(|(key, state)| Some((key.clone(), state.clone()?))));
+        states.retain(|(key, _)| undone.iter().all(|(undone, _)| undone != key));
+        states.extend(undone.into_iter().filter_map(|(key, state)| Some((key.clone(), state.clone()?))));
         states
     }
 
@@ -226,7 +234,7 @@ impl Cluster {
             // The lane's own state, with its watermarks, but nothing of what was made of the events.
             Half::Claim => {
                 outputs.ledger.clear();
-                outputs.decisions.truncate(1);
+                outputs.decisions.retain(|(key, _)| is_lane(key));
             }
             Half::Outputs => {
                 outputs.decisions.clear();
@@ -248,6 +256,11 @@ impl Cluster {
     }
 }
 
+/// Whether something is a lane's own state: its place in the input and its watermarks.
+fn is_lane(key: &Bytes) -> bool {
+    matches!(wire::decode_key(key), Ok(Key::Lane(_)))
+}
+
 /// What of a transaction becomes true; more than nothing and less than the whole only where a fault is planted.
 #[derive(Clone, Copy)]
 enum Half {
@@ -263,6 +276,8 @@ struct SimMember {
     dice: Dice,
     lanes: BTreeMap<Lane, Owned>,
     told: VecDeque<Polled>,
+    /// Lanes of which no more is read before what was made of them is committed.
+    full: BTreeSet<Lane>,
 }
 
 struct Owned {
@@ -296,15 +311,21 @@ impl SimMember {
         }
     }
 
+    /// Of a lane that one wants more in it takes no more at once, so that what is committed is how things stood after every grant.
     fn records(&mut self, cluster: &Cluster) -> Option<Polled> {
-        for (lane, owned) in &mut self.lanes {
+        for (lane, owned) in self.lanes.iter_mut().filter(|(lane, _)| !self.full.contains(lane)) {
             let log = &cluster.lanes[usize::from(lane.0)];
             let Some(next) = owned.next else { continue };
             let from = next.saturating_sub(log.usage_first) as usize;
             let there = log.usage.len().saturating_sub(from);
             let count = if cluster.calm { there.min(1_000) } else { there.min(self.dice.index(40)) };
             if count > 0 {
-                let records: Vec<Record> = log.usage.iter().skip(from).take(count).cloned().collect();
+                let mut records: Vec<Record> = log.usage.iter().skip(from).take(count).cloned().collect();
+                let asks = |record: &Record| matches!(wire::decode_event(&record.body), Ok(Event::LeaseRequested(_)));
+                if let Some(asked) = records.iter().position(asks) {
+                    records.truncate(asked + 1);
+                    self.full.insert(*lane);
+                }
                 owned.next = records.last().map(|record| record.offset.0 + 1);
                 return Some(Polled::Records(*lane, records));
             }
@@ -324,10 +345,12 @@ impl Member for SimMember {
         if let Some(told) = self.told.pop_front() {
             return Ok(told);
         }
-        if !cluster.calm && self.dice.one_in(3) {
-            return Ok(Polled::Idle);
+        let idle = !cluster.calm && self.dice.one_in(3);
+        let polled = if idle { None } else { self.records(&cluster) };
+        if polled.is_none() {
+            self.full.clear();
         }
-        Ok(self.records(&cluster).unwrap_or(Polled::Idle))
+        Ok(polled.unwrap_or(Polled::Idle))
     }
 
     fn resume(&mut self, lane: Lane, from: Offset) -> Result<(), Error> {

@@ -1,8 +1,10 @@
 //! The lake in memory: two writers over one store, and a query that keeps its pin.
 //!
-//! Rows, the tail, the pins and the rule of the commit are the lake's own code. The store keeps what a table in object storage
-//! keeps: a commit is taken only on the newest version, and whether its answer arrives is up to the dice. Two writers take turns
-//! in being late, so each is a zombie now and then.
+//! Rows, the tail, the pins and the rule of the commit are the lake's own code, and so is where a writer begins: it knows nothing
+//! but the versions that it finds. The store keeps what a table in object storage keeps: a commit is taken only on the newest
+//! version, and whether its answer arrives is up to the dice. Two writers take turns in being late, so each is a zombie now and
+//! then; and each dies now and then, between two tables, before a commit, or after one and before it has heard of it. The ledger
+//! lets go of what every table has and both have read.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -35,10 +37,17 @@ use super::{
 /// How often a commit is tried.
 const ATTEMPTS: usize = 20;
 
+/// As many entries as there are.
+const ALL: usize = usize::MAX / 2;
+
 /// The lake, its writers and a query.
 pub(crate) struct Shelf {
+    lanes: u16,
     stores: Vec<Store>,
-    writers: Vec<Writer>,
+    /// One that died is nothing, until it starts again.
+    writers: Vec<Option<Writer>>,
+    /// How often one died with a commit under way.
+    pub(crate) died: u64,
     policies: Known,
     query: Option<Query>,
     plant: Option<Plant>,
@@ -56,6 +65,17 @@ struct Writer {
     tail: Tail,
     /// By table, the version that the next commit is made on, and its positions.
     heads: Vec<(u64, Vec<Offset>)>,
+    /// What it does not read again, where a fault makes it believe that it has it.
+    skip: Vec<Offset>,
+}
+
+/// What a commit came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is made, or will be.
+    Goes,
+    /// Its writer died.
+    Dies,
 }
 
 /// A query that runs for a while.
@@ -86,38 +106,93 @@ impl Shelf {
         let stores = table::ALL.iter().map(|_| Store { number: 0, positions: positions.clone(), rows: Vec::new() });
         let books = [policy::book(0), policy::book(1)].map(|book| (book.hash(), book)).into();
         let limits = limits.iter().map(|limit| (limit.id(), Arc::new(limit.clone()))).collect();
-        let writer = |_| {
-            let versions = table::ALL.iter().map(|_| Arc::new(version(0, &positions))).collect();
-            let tail = Tail::new(versions, lanes, Bounds { rows: 1_000_000, bytes: 1 << 30 });
-            Writer { tail, heads: vec![(0, positions.clone()); table::ALL.len()] }
-        };
-        let writers = (0..2).map(writer).collect();
-        Self { stores: stores.collect(), writers, policies: Known { books, limits }, query: None, plant }
+        let stores: Vec<Store> = stores.collect();
+        let policies = Known { books, limits };
+        let mut shelf = Self { lanes, stores, writers: vec![None, None], died: 0, policies, query: None, plant };
+        (0..shelf.writers.len()).for_each(|place| shelf.start(place));
+        shelf
     }
 
-    /// A writer reads on, or commits; or a query begins or ends.
+    /// A writer starts: what it knows are the newest versions, and it reads the ledger from the least position of any table.
+    fn start(&mut self, place: usize) {
+        if self.writers[place].is_some() {
+            return;
+        }
+        let versions = self.stores.iter().map(|store| Arc::new(version(store.number, &store.positions)));
+        let tail = Tail::new(versions.collect(), self.lanes, Bounds { rows: 1_000_000, bytes: 1 << 30 });
+        let heads = self.stores.iter().map(|store| (store.number, store.positions.clone())).collect();
+        let skip = match self.plant {
+            Some(Plant::LakeWriterSkips) => self.furthest(),
+            _ => vec![Offset(0); usize::from(self.lanes)],
+        };
+        self.writers[place] = Some(Writer { tail, heads, skip });
+    }
+
+    /// By lane, the furthest position of any table.
+    fn furthest(&self) -> Vec<Offset> {
+        let of = |lane: usize| self.stores.iter().map(|store| store.positions[lane]).max().unwrap_or_default();
+        (0..usize::from(self.lanes)).map(of).collect()
+    }
+
+    /// A writer dies, and with it what it read and the query that ran there.
+    fn die(&mut self, place: usize) {
+        self.writers[place] = None;
+        self.query = self.query.take().filter(|query| query.writer != place);
+    }
+
+    /// A writer reads on, commits, dies or starts again; or a query begins or ends.
     pub(crate) fn step(&mut self, road: &Road, dice: &mut Dice, oracle: &mut Oracle) {
         let place = dice.index(self.writers.len());
-        match dice.weighted(&[6, 3, 1, 1]) {
-            0 => self.read(road, place, dice.index(60)),
-            1 => {
-                let table = dice.index(table::ALL.len());
-                self.shelve(place, table, Some(dice));
+        let what = dice.weighted(&[60, 30, 10, 10, 2]);
+        let (most, table) = (dice.index(60), dice.index(table::ALL.len()));
+        let Some(writer) = &self.writers[place] else {
+            if dice.one_in(8) {
+                self.start(place);
             }
-            2 => self.query = Some(Query { pin: self.writers[place].tail.pin(), writer: place }),
-            _ => self.answer(oracle),
+            return;
+        };
+        match what {
+            0 => self.read(road, place, most),
+            1 => {
+                if self.shelve(place, table, Some(dice)) == Fate::Dies {
+                    self.died += 1;
+                    self.die(place);
+                }
+            }
+            2 => self.query = Some(Query { pin: writer.tail.pin(), writer: place }),
+            3 => self.answer(oracle),
+            _ => self.die(place),
+        }
+        self.trim(road);
+    }
+
+    /// The ledger lets go of what every table has and whoever reads has read.
+    fn trim(&self, road: &Road) {
+        let mut cluster = road.lock();
+        for (lane, log) in cluster.lanes.iter_mut().enumerate() {
+            let shelved = self.stores.iter().map(|store| store.positions[lane].0);
+            let read = self.writers.iter().flatten().map(|writer| writer.tail.high()[lane].0);
+            let kept = shelved.chain(read).min().unwrap_or(0);
+            while log.ledger_first < kept && log.ledger.pop_front().is_some() {
+                log.ledger_first += 1;
+            }
         }
     }
 
+    /// Reads on; now and then from before where it is, as one does whose connection was lost.
     fn read(&mut self, road: &Road, place: usize, most: usize) {
-        let writer = &self.writers[place];
+        let Some(writer) = &self.writers[place] else { return };
         let cluster = road.lock();
         let mut entries: Vec<Placed> = Vec::new();
         for (lane, (log, high)) in cluster.lanes.iter().zip(writer.tail.high()).enumerate() {
-            let from = high.0 - log.ledger_first;
-            for (body, offset) in log.ledger.iter().skip(from as usize).take(most).zip(high.0..) {
+            let again = if most.is_multiple_of(5) { high.0.saturating_sub(most as u64) } else { high.0 };
+            let from = again.max(log.ledger_first);
+            let count = most + (high.0 - from) as usize;
+            for (body, offset) in log.ledger.iter().skip((from - log.ledger_first) as usize).take(count).zip(from..) {
                 let place = Place { lane: Lane(lane as u16), offset: Offset(offset) };
-                entries.push(Placed::read(place, place.offset, body.clone()).unwrap());
+                if place.offset >= writer.skip[lane] {
+                    entries.push(Placed::read(place, place.offset, body.clone()).unwrap());
+                }
             }
         }
         drop(cluster);
@@ -125,14 +200,15 @@ impl Shelf {
     }
 
     /// Brings a table up to what the writer's tail has; with dice, things go wrong.
-    fn shelve(&mut self, place: usize, table: usize, mut dice: Option<&mut Dice>) {
-        let pin = self.writers[place].tail.pin();
+    fn shelve(&mut self, place: usize, table: usize, mut dice: Option<&mut Dice>) -> Fate {
+        let Some(writer) = &mut self.writers[place] else { return Fate::Goes };
+        let pin = writer.tail.pin();
         let source = &pin.tables()[table];
         let mut shelving = Shelving::new(pin.high().to_vec());
         for _ in 0..ATTEMPTS {
-            let (number, from) = self.writers[place].heads[table].clone();
+            let (number, from) = writer.heads[table].clone();
             let (to, rows) = match shelving.next(&from) {
-                Step::Done => return,
+                Step::Done => return Fate::Goes,
                 Step::Commit { to, files } => (to, files),
                 Step::Write { to, .. } => {
                     let ranges = from.iter().zip(&to).enumerate().map(|(lane, (from, to))| (lane, *from, Some(*to)));
@@ -140,29 +216,34 @@ impl Shelf {
                     (to, rows)
                 }
             };
-            let (lands, answers) = match &mut dice {
-                Some(dice) => (!dice.one_in(6), !dice.one_in(6)),
-                None => (true, true),
+            // Of one that dies nobody knows whether its commit landed.
+            let (lands, answers, dies) = match &mut dice {
+                Some(dice) => (!dice.one_in(6), !dice.one_in(6), dice.one_in(12)),
+                None => (true, true, false),
             };
             let store = &mut self.stores[table];
             let taken = lands && store.commit(number, &rows, &to);
-            let head = &mut self.writers[place].heads[table];
+            if dies {
+                // One that comes back and takes what it had written for not committed writes it again.
+                if self.plant == Some(Plant::LakeWriterRepeats) && taken {
+                    let number = store.number;
+                    store.commit(number, &rows, &to);
+                }
+                return Fate::Dies;
+            }
+            let head = &mut writer.heads[table];
             if taken && answers {
                 *head = (store.number, to);
-                self.loaded(place, table);
-                return;
+                writer.loaded(table);
+                return Fate::Goes;
             }
             // Reload, and compare before anything else is decided; a zombie takes the version and not what it has.
             let zombie = self.plant == Some(Plant::ZombieLakeWriter);
             *head = (store.number, if zombie { from.clone() } else { store.positions.clone() });
-            self.loaded(place, table);
+            writer.loaded(table);
             shelving.failed(from, rows);
         }
-    }
-
-    fn loaded(&self, place: usize, table: usize) {
-        let (number, positions) = &self.writers[place].heads[table];
-        self.writers[place].tail.loaded(&table::ALL[table], Arc::new(version(*number, positions)));
+        Fate::Goes
     }
 
     /// A query that has run for a while reads what it pinned: each row once, of one cut.
@@ -171,8 +252,10 @@ impl Shelf {
         let table = usage();
         let newer;
         let mut pin = &query.pin;
-        if self.plant == Some(Plant::TailEvictedUnderQuery) {
-            newer = self.writers[query.writer].tail.pin();
+        if let Some(writer) =
+            self.writers[query.writer].as_ref().filter(|_| self.plant == Some(Plant::TailEvictedUnderQuery))
+        {
+            newer = writer.tail.pin();
             pin = &newer;
         }
         let files = query.pin.tables()[table.index()].version.number;
@@ -194,7 +277,8 @@ impl Shelf {
     /// At rest: every charge is a row, once, and costs and tokens are those of the ledger.
     pub(crate) fn add_up(&mut self, road: &Road, oracle: &mut Oracle) {
         for place in 0..self.writers.len() {
-            self.read(road, place, usize::MAX);
+            self.start(place);
+            self.read(road, place, ALL);
             for table in 0..table::ALL.len() {
                 // A version that somebody else wrote is seen at the second look.
                 self.shelve(place, table, None);
@@ -224,6 +308,13 @@ impl Shelf {
                 format!("charges of {charged} make usage of {cost} and its corrections"),
             );
         }
+    }
+}
+
+impl Writer {
+    fn loaded(&self, table: usize) {
+        let (number, positions) = &self.heads[table];
+        self.tail.loaded(&table::ALL[table], Arc::new(version(*number, positions)));
     }
 }
 

@@ -1,14 +1,18 @@
-//! What comes from beside: usage that other systems tell of, again and again and to any gateway, and corrections of what was charged.
+//! What comes from beside: usage that other systems tell of, again and again and to any gateway, and corrections of what was charged or
+//! not known.
 //!
 //! Reading, making and posting them is the product's own code; here is only who tells what, and how often.
 
-use gateway::external::{Envelope, Scene};
+use std::collections::HashMap;
+
+use gateway::external::{Amended, Corrector, Envelope, Scene};
 use metering::rerate::Rerate;
 use schemas::{
     event::{Event, Learned},
     id::{Lane, Offset},
     json::Tree,
     ledger::{Entry, Fact, LimitsInForce},
+    standing::{Standings, key},
     subject::Subject,
     time::Time,
     wire,
@@ -23,6 +27,9 @@ use super::{
 
 /// How many tellings are remembered to be repeated.
 const REMEMBERED: usize = 12;
+
+/// The most attempts that are amended at a rest.
+const AMENDED: usize = 6;
 
 /// The most attempts that are corrected at a rest.
 const CORRECTED: usize = 12;
@@ -103,6 +110,54 @@ impl World {
             self.oracle.broken(Obligation::ChargesAreExact, detail);
         }
         true
+    }
+
+    /// At rest: of some attempts of which something is held it turns out what they were billed, and that is told at two gateways at once:
+    /// by a key that may say so, or by one that gives no room.
+    pub(super) fn amend(&mut self) -> bool {
+        let entries: Vec<Entry> = self.recent.iter().map(|(_, body)| wire::decode_entry(body).unwrap()).collect();
+        let held = entries.iter().filter_map(|entry| match &entry.fact {
+            Fact::Charged(charged) => Some(&charged.settled),
+            _ => None,
+        });
+        let held = held.filter(|settled| settled.posted.iter().any(|posting| posting.provision > 0));
+        let keys: Vec<_> = held.map(key).filter(|key| self.oracle.billed(*key).is_some()).take(AMENDED).collect();
+        let mut standings = Standings::of(keys.iter().copied());
+        entries.iter().for_each(|entry| standings.take(entry));
+        for key in keys {
+            let (Some(Some(standing)), Some(bill)) = (standings.all.get(&key), self.oracle.billed(key)) else {
+                continue;
+            };
+            let (settled, corrects) = (&standing.charged.settled, self.outside.one_in(2));
+            let was = standing.usage().total().unwrap_or_default();
+            self.told += 1;
+            let ((call, attempt), id, now) = (key, self.told, self.clock.now());
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"{id}","source":"urn:bill","type":"tollgate.usage.amended.v1","time":"{now}","data":{{
+                "call_id":"{call}","attempt":{attempt},"was":{{"input":{},"output":{}}},"tokens":{{"input":{},"output":{}}}}}}}"#,
+                was.uncached_input, was.output, bill.input, bill.output
+            );
+            let tree = Tree::read(body.as_bytes()).unwrap();
+            let Some(process) = &self.doors[0].process else { return false };
+            let Some(view) = process.view.load() else { return false };
+            // What is stated is never less than what was reported.
+            let event = Envelope::of(tree.root()).and_then(|envelope| envelope.read(&view.policy, now));
+            let Ok(event) = event else { continue };
+            let books = self.books.iter().map(|book| (book.hash(), std::sync::Arc::new(book.clone())));
+            let books: HashMap<_, _> = books.collect();
+            let corrector = Corrector { subject: &settled.attempt.subject, corrects, books: &books };
+            match event.amend(corrector, Some(standing), None, &process.limits) {
+                Ok(Amended::Now(learned)) => {
+                    self.oracle.amends(&learned, corrects);
+                    (0..2).for_each(|place| self.write_learned(place, (*learned).clone()));
+                }
+                refused => {
+                    let detail = format!("{call} is not amended: {refused:?}");
+                    self.oracle.broken(Obligation::AmendmentsAreExact, detail);
+                }
+            }
+        }
+        self.come_to_rest()
     }
 
     fn rerate<'b>(&self, book: &'b schemas::price::Book) -> Rerate<'b> {

@@ -1,9 +1,6 @@
 //! The try to hold: everything that a call needs, or nothing and a request for what is short.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use schemas::{
     bound::Bound,
@@ -14,7 +11,7 @@ use schemas::{
     time::Time,
 };
 
-use super::{Book, Heard, Requests, Rule};
+use super::{Book, Heard, Requests, Rule, list, slab::Place, ways};
 use crate::limits::{Ask, Extension, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot};
 
 /// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
@@ -35,11 +32,11 @@ pub enum Tried {
 }
 
 /// One instance that a call falls under, and what of it.
-struct Need {
-    instance: InstanceId,
+#[derive(Debug)]
+pub(super) struct Need {
+    place: Place,
     window: (Time, Time),
     amount: i128,
-    mode: Mode,
     /// Whether it is a slice of what the call can use.
     sliced: bool,
 }
@@ -47,7 +44,7 @@ struct Need {
 /// An instance whose lease should be larger.
 struct Lack {
     home: Lane,
-    instance: InstanceId,
+    place: Place,
     window: Time,
     /// What one call needs.
     call: i128,
@@ -57,34 +54,67 @@ struct Lack {
 
 impl Need {
     const fn lack(&self, slot: &Slot, is_short: bool) -> Lack {
-        Lack { home: slot.home, instance: self.instance, window: self.window.0, call: self.amount, is_short }
+        Lack { home: slot.home, place: self.place, window: self.window.0, call: self.amount, is_short }
     }
 }
 
 impl Book {
     /// Tries to hold everything a call needs; `requests` takes what has to be asked for.
     pub(crate) fn try_hold(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Tried {
-        let (needs, observed) = match self.needs(ask, requests) {
-            Ok(needs) => needs,
-            Err(tried) => return tried,
-        };
-        let tried = self.hold_all(&needs, observed, (&ask.attempt.subject.tenant, ask.now), requests);
-        let of: Vec<InstanceId> = needs.iter().filter(|need| need.sliced).map(|need| need.instance).collect();
-        match (tried, ask.slice, ask.bound) {
-            (Tried::Held(permit), Some(slice), Bound::AtMost(most)) if !of.is_empty() => {
-                let sliced = Some(Box::new(Sliced { most: *most, room: slice.min(most.output), of }));
-                Tried::Held(Permit { sliced, ..permit })
+        let mut needs = std::mem::take(&mut self.needs);
+        let tried = self.hold_at_one_instant(*ask, requests, &mut needs);
+        self.needs = needs;
+        tried
+    }
+
+    /// One instant chooses the window of every limit. A limit whose window has turned for others, or before the clock went back, does
+    /// not go back: then the instant is the begin of that window, in all of them. It only grows, so there is a turn a limit at most.
+    fn hold_at_one_instant(&mut self, mut ask: Ask<'_>, requests: &mut Requests, needs: &mut Vec<Need>) -> Tried {
+        let observed = loop {
+            needs.clear();
+            let observed = match self.needs(&ask, requests, needs) {
+                Ok(observed) => observed,
+                Err(tried) => return tried,
+            };
+            match needs.iter().map(|need| need.window.0).max().filter(|begin| *begin > ask.now) {
+                Some(begin) if self.are_published(&ask, begin) => ask.now = begin,
+                // Back by more than is published ahead: no instant lies in all their windows, and no call waits for one to come.
+                Some(_) | None => break observed,
             }
-            (tried, ..) => tried,
+        };
+        match self.hold_all(needs, observed, (&ask.attempt.subject.tenant, ask.now), requests) {
+            Tried::Held(permit) => {
+                let permit = Permit { admitted_at: ask.now, ..permit };
+                Tried::Held(self.sliced(&ask, needs, permit))
+            }
+            tried => tried,
         }
+    }
+
+    /// Says of a permit what of it is held slice by slice.
+    fn sliced(&self, ask: &Ask<'_>, needs: &[Need], permit: Permit) -> Permit {
+        let sliced = needs.iter().filter(|need| need.sliced);
+        let of: Vec<InstanceId> = sliced.filter_map(|need| Some(self.slots.get(need.place)?.id)).collect();
+        match (ask.slice, ask.bound) {
+            (Some(slice), Bound::AtMost(most)) if !of.is_empty() => {
+                let sliced = Some(Box::new(Sliced { most: *most, room: slice.min(most.output), of }));
+                Permit { sliced, ..permit }
+            }
+            _ => permit,
+        }
+    }
+
+    /// Whether every limit of a call has a window at an instant.
+    fn are_published(&self, ask: &Ask<'_>, at: Time) -> bool {
+        self.touched(ask.attempt).iter().all(|(limit, ..)| self.windows.at(*limit, at).is_some())
     }
 
     /// Tries to hold more for an attempt that is under way.
     pub(crate) fn try_extend(&mut self, extension: &Extension, requests: &mut Requests) -> Tried {
         let needs = extension.growth.iter().filter_map(|hold| {
-            let slot = self.slots.get(&hold.instance)?;
-            let window = slot.window(hold.window);
-            Some(Need { instance: hold.instance, window, amount: hold.amount, mode: slot.limit.mode, sliced: true })
+            let place = *self.places.get(&hold.instance)?;
+            let window = self.slots.get(place)?.window(hold.window);
+            Some(Need { place, window, amount: hold.amount, sliced: true })
         });
         let needs: Vec<Need> = needs.collect();
         self.hold_all(&needs, Vec::new(), (&extension.subject.tenant, extension.now), requests)
@@ -101,12 +131,12 @@ impl Book {
         let mut lacks = Vec::new();
         let mut late = None;
         for need in needs {
-            let Some(slot) = self.slots.get(&need.instance) else { continue };
+            let Some(slot) = self.slots.get(need.place) else { continue };
             let refusal = |code| Box::new(self.refusal(slot, need, (now, requests.at), code, String::new()));
-            match need.mode {
+            match slot.terms.mode {
                 Mode::Hard => {
-                    let short = slot.short(self.me, need.window.0, need.amount);
-                    if slot.limit.unit == Unit::Concurrent && !self.is_heard(slot.home, requests.at) {
+                    let short = slot.short(need.window.0, need.amount);
+                    if slot.terms.unit == Unit::Concurrent && !self.is_heard(slot.home, requests.at) {
                         late.get_or_insert_with(|| refusal(ErrorCode::LeaseNotObtained));
                         continue;
                     }
@@ -145,9 +175,9 @@ impl Book {
     /// use is not known yet, but that it is a request is.
     fn reached(&self, slot: &Slot, need: &Need) -> bool {
         let (me, window) = (self.me, need.window.0);
-        let certain = match slot.limit.unit {
+        let certain = match slot.terms.unit {
             Unit::Requests | Unit::Concurrent => slot.held(me, window),
-            _ => slot.provisioned(me, window),
+            _ => slot.unknown(me, window),
         };
         slot.settled(me, window) + certain >= slot.limit.amount
     }
@@ -156,15 +186,17 @@ impl Book {
         let mut permit = Permit { holds: Vec::with_capacity(needs.len()), observed, ..Permit::default() };
         let mut ahead = Vec::new();
         for need in needs {
-            let Some(slot) = self.slots.get_mut(&need.instance) else { continue };
+            let Some(slot) = self.slots.get_mut(need.place) else { continue };
+            list(&mut self.listed, need.place, slot);
             permit.holds.push(slot.take(need.window, need.amount, requests.at));
-            permit.hard |= need.mode == Mode::Hard;
-            permit.whole |= need.mode == Mode::Hard && !need.sliced;
+            let hard = slot.terms.mode == Mode::Hard;
+            permit.hard |= hard;
+            permit.whole |= hard && !need.sliced;
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
             permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen, requests.at));
             // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.
-            let left = -slot.short(self.me, need.window.0, 0);
-            if need.mode == Mode::Hard
+            let left = -slot.short(need.window.0, 0);
+            if hard
                 && left < slot.enough(need.amount, self.horizon)
                 && !under_way(slot, &self.heard, requests.at)
                 && slot.free(self.me, need.window.0) > need.amount.saturating_mul(16)
@@ -191,47 +223,86 @@ impl Book {
         let (number, horizon) = (heard.asked, self.horizon);
         let mut wants = Vec::with_capacity(lacks.len());
         for lack in lacks.iter().filter(|lack| lack.home == lane) {
-            let Some(slot) = self.slots.get_mut(&lack.instance) else { continue };
+            let Some(slot) = self.slots.get_mut(lack.place) else { continue };
             slot.asked = Some((number, requests.at));
             wants.push(slot.want(lack.window, lack.call, lack.is_short, (horizon, requests.at)));
         }
         requests.sent.push((lane, LeaseRequested { at: now, number, wants }));
     }
 
-    /// The instances a call falls under and what it needs of each; those met for the first time are made known to metering.
-    fn needs(&mut self, ask: &Ask<'_>, requests: &mut Requests) -> Result<(Vec<Need>, Vec<Refusal>), Tried> {
-        let target =
-            Target { subject: &ask.attempt.subject, provider: &ask.attempt.provider, model: &ask.attempt.model };
-        // The rules are shared, so that going through them leaves the rest of the books free to change.
-        let rules = [self.of_tenant.get(&target.subject.tenant).cloned(), Some(Arc::clone(&self.of_all))];
-        let most = rules.iter().flatten().map(|rules| rules.len()).sum();
-        let (mut needs, mut observed) = (Vec::with_capacity(most), Vec::new());
+    /// Finds what a call falls under and what it needs of each; gives what limits that only observe would have refused.
+    fn needs(&mut self, ask: &Ask<'_>, requests: &mut Requests, needs: &mut Vec<Need>) -> Result<Vec<Refusal>, Tried> {
+        let attempt = ask.attempt;
+        let target = Target { subject: &attempt.subject, provider: &attempt.provider, model: &attempt.model };
+        let way = ways::name(target, self.rules.dimensions(&target.subject.tenant));
+        let (slots, windows) = (&mut self.slots, &self.windows);
+        let known = self.ways.get(&way).is_some_and(|places| {
+            places.iter().all(|place| {
+                let slot = slots.get_mut(*place);
+                let window = slot.and_then(|slot| slot.lasting(ask.now).or_else(|| windows.turn(slot, ask.now)));
+                needs.extend(window.map(|window| Need { place: *place, window, amount: 0, sliced: false }));
+                window.is_some()
+            })
+        });
+        if !known {
+            needs.clear();
+            self.find(target, &way, (ask, requests), needs)?;
+        }
+        self.amounts(ask, requests.at, needs)
+    }
+
+    /// Finds rule by rule what a call falls under; what is met for the first time is made known to metering.
+    fn find(
+        &mut self,
+        target: Target<'_>,
+        way: &ways::Name,
+        (ask, requests): (&Ask<'_>, &mut Requests),
+        needs: &mut Vec<Need>,
+    ) -> Result<(), Tried> {
+        let groups = self.rules.groups(&target.subject.tenant);
+        let (mut places, mut fixed) = (Vec::new(), true);
+        for rule in groups.iter().flatten().flat_map(|group| &group.rules) {
+            let Some(values) = rule.limit.values_for(target) else { continue };
+            // Which counter a value has changes with each decision where there may only be so many.
+            fixed &= rule.limit.max_instances.is_none();
+            let found = self.instance(rule, values, ask, requests).and_then(|place| {
+                let window = self.slots.get(place)?.current()?;
+                Some(Need { place, window, amount: 0, sliced: false })
+            });
+            let Some(need) = found else { return Err(Tried::Short(Box::new(unknown_window(rule, ask.now)))) };
+            places.push(need.place);
+            needs.push(need);
+        }
+        if fixed {
+            self.ways.insert(way, &places);
+        }
+        Ok(())
+    }
+
+    /// What a call needs of each that it falls under.
+    fn amounts(&self, ask: &Ask<'_>, at: Instant, needs: &mut [Need]) -> Result<Vec<Refusal>, Tried> {
+        let mut observed = Vec::new();
         let slice = match (ask.slice, ask.bound) {
             (Some(slice), Bound::AtMost(most)) => Some(Bound::AtMost(most.with_output(slice))),
             _ => None,
         };
-        for rule in rules.iter().flatten().flat_map(|rules| rules.iter()) {
-            let Some(values) = rule.limit.values_for(target) else { continue };
-            let Some((instance, window)) = self.instance(rule, values, ask, requests) else {
-                return Err(Tried::Short(Box::new(unknown_window(rule, ask.now))));
-            };
-            let slice = slice.as_ref().filter(|_| rule.limit.slices);
-            let need = Need { instance, window, amount: 0, mode: rule.limit.mode, sliced: slice.is_some() };
-            match amount(&rule.limit, slice.unwrap_or(ask.bound)) {
-                Ok(amount) => needs.push(Need { amount, ..need }),
-                Err(_) if rule.limit.mode == Mode::Soft => needs.push(need),
+        for need in needs {
+            let Some(slot) = self.slots.get(need.place) else { continue };
+            let slice = slice.as_ref().filter(|_| slot.terms.slices);
+            need.sliced = slice.is_some();
+            match amount(slot.terms, slice.unwrap_or(ask.bound)) {
+                Ok(amount) => need.amount = amount,
+                Err(_) if slot.terms.mode == Mode::Soft => {}
                 Err((code, detail)) => {
-                    let Some(slot) = self.slots.get(&instance) else { continue };
-                    let refusal = self.refusal(slot, &need, (ask.now, requests.at), code, detail);
-                    if rule.limit.mode == Mode::Hard {
+                    let refusal = self.refusal(slot, need, (ask.now, at), code, detail);
+                    if slot.terms.mode == Mode::Hard {
                         return Err(Tried::Refused(Box::new(refusal)));
                     }
                     observed.push(refusal);
-                    needs.push(need);
                 }
             }
         }
-        Ok((needs, observed))
+        Ok(observed)
     }
 
     fn refusal(
@@ -248,13 +319,12 @@ impl Book {
             ErrorCode::LeaseNotObtained => Some(RETRY_SOON),
             // What others hold they may not use: the call fits once enough of them have settled.
             ErrorCode::HardLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me, start) + need.amount
-                    <= slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.unknown(self.me, start) + need.amount <= slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }
             ErrorCode::SoftLimitReached
-                if slot.settled(self.me, start) + slot.provisioned(self.me, start) < slot.limit.amount =>
+                if slot.settled(self.me, start) + slot.unknown(self.me, start) < slot.limit.amount =>
             {
                 Some(RETRY_SOON)
             }

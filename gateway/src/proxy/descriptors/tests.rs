@@ -108,6 +108,23 @@ fn a_provider_that_refused_charged_nothing_and_one_that_may_have_worked_is_not_k
     assert_eq!((end, measured.unwrap().usage.completeness), (End::Truncated, Completeness::Exact));
 }
 
+/// Where an answer began well the status is that of its head, whatever became of it.
+#[test]
+fn how_an_answer_ended_is_in_its_details() {
+    for (details, end) in [
+        ("via_upstream", End::Complete),
+        ("downstream_remote_disconnect", End::ClientGone),
+        ("http2.remote_reset", End::ClientGone),
+        ("stream_idle_timeout", End::TimedOut),
+        ("upstream_max_stream_duration_reached", End::TimedOut),
+        ("upstream_reset_after_response_started{connection_termination}", End::Truncated),
+    ] {
+        let details = format!("details={details}");
+        let told = told(&["call=r,settle=yes", "unit=status #200", &details], 0).unwrap();
+        assert_eq!(told.ended().0, end, "{details}");
+    }
+}
+
 #[test]
 fn one_mistake_is_one_answer() {
     let check = |descriptors: &[&str], hits, wanted: &str| {
@@ -116,6 +133,7 @@ fn one_mistake_is_one_answer() {
     };
     check(&[], 0, "1 to 64 descriptors");
     check(&[""], 0, "1 to 64 entries");
+    check(&[WHO, "details=via_upstream"], 0, "belong to a settlement");
     check(&[WHO, "tenant=globex"], 0, "two values of `tenant` disagree");
     check(&[WHO, "authorization=Bearer a"], 0, "state nobody beside it");
     check(&["authorization=a", "authorization=b"], 0, "disagree");

@@ -83,7 +83,7 @@ fn write_usage(usage: Option<&Vector>) -> Json {
 }
 
 /// What goes with a stream's end; `cache_creation` has no place there.
-fn write_delta_usage(usage: Option<&Vector>) -> Json {
+pub(crate) fn write_delta_usage(usage: Option<&Vector>) -> Json {
     let Some(usage) = usage else {
         return object! { "output_tokens": Json::Null };
     };

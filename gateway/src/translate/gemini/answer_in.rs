@@ -50,6 +50,7 @@ impl Reader {
             }
             self.candidate(candidate, out, ledger)?;
         }
+        out.extend(body.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
         Ok(())
     }
 

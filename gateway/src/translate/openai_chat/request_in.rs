@@ -54,7 +54,7 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
         asked.tools.push(read_tool(tool)?);
     }
     if let Some(choice) = body.take("tool_choice") {
-        asked.choice = Some((choice.at.clone(), read_choice(choice)?));
+        asked.choice = Some((choice.at.clone(), read_choice(choice, Place::Within)?));
     }
     let at = body.path("parallel_tool_calls");
     asked.parallel = body.flag("parallel_tool_calls")?.map(|parallel| (at, parallel));
@@ -63,7 +63,7 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
     asked.stop = ("stop", read_stop(&mut body)?);
     knobs(&mut body, &mut asked);
     if let Some(format) = body.take("response_format") {
-        asked.format = read_format(format)?;
+        asked.format = read_format(format, Place::Within)?;
     }
     let at = body.path("reasoning_effort");
     if let Some(effort) = body.text("reasoning_effort")? {
@@ -281,7 +281,25 @@ fn read_tool(tool: Item<'_>) -> Read<Tool> {
     Ok(tool)
 }
 
-fn read_choice(choice: Item<'_>) -> Read<Choice> {
+/// Where the dialects of OpenAI say what a thing of a type is.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// In an object that is named as the type: chat completions.
+    Within,
+    /// Beside the type: responses.
+    Beside,
+}
+
+impl Place {
+    fn of<'t>(self, mut fields: Fields<'t>, kind: &str) -> Read<Fields<'t>> {
+        match self {
+            Self::Within => fields.need(kind)?.object(),
+            Self::Beside => Ok(fields),
+        }
+    }
+}
+
+pub(crate) fn read_choice(choice: Item<'_>, place: Place) -> Read<Choice> {
     if let Some(word) = choice.as_text() {
         return match word.as_str() {
             "auto" => Ok(Choice::Auto),
@@ -292,16 +310,11 @@ fn read_choice(choice: Item<'_>) -> Read<Choice> {
     }
     let mut fields = choice.clone().object()?;
     match fields.need_text("type")?.as_str() {
-        "function" => {
-            let mut function = fields.need("function")?.object()?;
-            Ok(Choice::Named(function.need_text("name")?))
-        }
+        "function" => Ok(Choice::Named(place.of(fields, "function")?.need_text("name")?)),
         "allowed_tools" => {
-            let mut allowed = fields.need("allowed_tools")?.object()?;
-            let names = allowed.list("tools")?.into_iter().map(|tool| {
-                let mut tool = tool.object()?;
-                tool.need("function")?.object()?.need_text("name")
-            });
+            let mut allowed = place.of(fields, "allowed_tools")?;
+            let tools = allowed.list("tools")?.into_iter();
+            let names = tools.map(|tool| place.of(tool.object()?, "function")?.need_text("name"));
             let names = names.collect::<Read<_>>()?;
             Ok(Choice::Among { names, required: allowed.text("mode")?.as_deref() == Some("required") })
         }
@@ -309,21 +322,24 @@ fn read_choice(choice: Item<'_>) -> Read<Choice> {
     }
 }
 
-fn read_format(format: Item<'_>) -> Read<Option<(String, Format)>> {
+pub(crate) fn read_format(format: Item<'_>, place: Place) -> Read<Option<(String, Format)>> {
     let mut fields = format.clone().object()?;
     let at = fields.at.clone();
     let found = match fields.need_text("type")?.as_str() {
         "text" => None,
         "json_object" => Some(Format::Object),
-        "json_schema" => Some(read_schema(&mut fields.need("json_schema")?.object()?)?),
+        "json_schema" => Some(match place {
+            Place::Within => read_schema(&mut fields.need("json_schema")?.object()?)?,
+            Place::Beside => read_schema(&mut fields)?,
+        }),
         _ => return Err(format.refuse("no other provider has a format of this type")),
     };
     fields.done()?;
     Ok(found.map(|found| (at, found)))
 }
 
-/// A named schema, as both dialects of OpenAI state it.
-pub(crate) fn read_schema(fields: &mut Fields<'_>) -> Read<Format> {
+/// A named schema.
+fn read_schema(fields: &mut Fields<'_>) -> Read<Format> {
     Ok(Format::Schema {
         name: Some(fields.need_text("name")?),
         description: fields.text("description")?,

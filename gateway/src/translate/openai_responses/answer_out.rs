@@ -74,7 +74,7 @@ fn response(
     body
 }
 
-fn write_usage(usage: &Vector) -> Json {
+pub(crate) fn write_usage(usage: &Vector) -> Json {
     object! {
         "input_tokens": usage.input(),
         "input_tokens_details": object! {

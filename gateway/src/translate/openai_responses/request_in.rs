@@ -2,8 +2,8 @@
 
 use crate::translate::{
     fields::{Fields, Item, Ledger, Read, Refused},
-    hub::{Call, Choice, Conversation, Format, Media, Outcome, Part, Reasoning, Role, Source, Tool, What},
-    openai_chat::request_in::{knobs, read_effort, read_file, read_schema},
+    hub::{Call, Conversation, Media, Outcome, Part, Reasoning, Role, Source, Tool, What},
+    openai_chat::request_in::{Place, knobs, read_choice, read_effort, read_file, read_format},
     seal::{Kind, Maker, Seal},
 };
 
@@ -66,7 +66,7 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
         asked.tools.push(read_tool(tool)?);
     }
     if let Some(choice) = body.take("tool_choice") {
-        asked.choice = Some((choice.at.clone(), read_choice(choice)?));
+        asked.choice = Some((choice.at.clone(), read_choice(choice, Place::Beside)?));
     }
     let at = body.path("parallel_tool_calls");
     asked.parallel = body.flag("parallel_tool_calls")?.map(|parallel| (at, parallel));
@@ -74,7 +74,7 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
     knobs(&mut body, &mut asked);
     if let Some(mut text) = body.object("text")? {
         if let Some(format) = text.take("format") {
-            asked.format = read_format(format)?;
+            asked.format = read_format(format, Place::Beside)?;
         }
         text.neutral(&[("verbosity", "\"medium\"")])?;
         text.done()?;
@@ -235,38 +235,4 @@ fn read_tool(tool: Item<'_>) -> Read<Tool> {
     };
     fields.done()?;
     Ok(tool)
-}
-
-fn read_choice(choice: Item<'_>) -> Read<Choice> {
-    if let Some(word) = choice.as_text() {
-        return match word.as_str() {
-            "auto" => Ok(Choice::Auto),
-            "none" => Ok(Choice::None),
-            "required" => Ok(Choice::Required),
-            _ => Err(Refused::form(choice.at, "no such choice is known")),
-        };
-    }
-    let mut fields = choice.clone().object()?;
-    match fields.need_text("type")?.as_str() {
-        "function" => Ok(Choice::Named(fields.need_text("name")?)),
-        "allowed_tools" => {
-            let names = fields.list("tools")?.into_iter().map(|tool| tool.object()?.need_text("name"));
-            let names = names.collect::<Read<_>>()?;
-            Ok(Choice::Among { names, required: fields.text("mode")?.as_deref() == Some("required") })
-        }
-        _ => Err(choice.refuse("only functions can be chosen elsewhere")),
-    }
-}
-
-fn read_format(format: Item<'_>) -> Read<Option<(String, Format)>> {
-    let mut fields = format.clone().object()?;
-    let at = fields.at.clone();
-    let found = match fields.need_text("type")?.as_str() {
-        "text" => None,
-        "json_object" => Some(Format::Object),
-        "json_schema" => Some(read_schema(&mut fields)?),
-        _ => return Err(format.refuse("no other provider has a format of this type")),
-    };
-    fields.done()?;
-    Ok(found.map(|found| (at, found)))
 }

@@ -162,7 +162,7 @@ pub(crate) fn balance(tenant: &str, number: u32, used: i128) -> Entry {
         held: 1,
         version: 1,
         recall: 0,
-        provisioned: 0,
+        unknown: Vec::new(),
     };
     let instance = Instance {
         id: InstanceId::of::<&str>(limit.id(), &[], Some(start)),

@@ -57,6 +57,7 @@ models:
     max_output_tokens: 64000
     encoding: none
     all_output_visible: true
+    bytes_per_token: 3
     prices: [ { per_million: { input: 2.50, output: "10" }, per_unit: { web_search: 0.01 }, from: 2026-01-01 } ]
 tenants:
   - name: acme
@@ -400,4 +401,20 @@ fn admins_and_their_listener_belong_together() {
         assert_eq!(parse(&format!("admins: [ {bad} ]")).expect_err(bad).len(), 1, "{bad}");
     }
     assert!(parse("listen: { gateway: 127.0.0.1:1, admin: 127.0.0.1:1 }").is_err());
+}
+
+#[test]
+fn a_target_that_hangs_is_left_only_while_another_can_still_be_asked() {
+    let retry = Retry::default();
+    let check = |retry: &Retry, is_stream: bool, spent: u64, seconds: Option<u64>| {
+        let patience = retry.patience(is_stream, Duration::from_secs(spent));
+        assert_eq!(patience, seconds.map(Duration::from_secs), "{is_stream} after {spent} s");
+    };
+    check(&retry, true, 0, Some(60));
+    check(&retry, true, 179, Some(60));
+    check(&retry, true, 180, None);
+    check(&retry, false, 0, Some(180));
+    check(&retry, false, 60, None);
+    check(&Retry { within: Duration::from_secs(60), ..retry.clone() }, true, 0, None);
+    check(&Retry { on: vec![Cause::RateLimit], ..retry }, true, 0, None);
 }

@@ -165,7 +165,7 @@ any_of! {
 
     counter = Counter {
         instance: instance_id(), window: time(), used: amount(), returned: amount(), held: amount(),
-        provisioned: amount(), version: count(), recall: count(),
+        unknown: amount(), version: count(), recall: count(),
     }
 
     call_end = CallEnd {
@@ -196,9 +196,9 @@ any_of! {
 
     reported = Reported { at: time(), low_watermark: time(), counters: some(counter()), last: any::<bool>() }
 
-    was = Was { why: select(Why::ALL.to_vec()), usage: usage(), book: book() }
+    was = Was { why: select(Why::ALL.to_vec()), usage: usage(), book: book(), number: any::<u32>() }
 
-    moved = Move { home: lane(), limit: limit_id(), values: some(text()), window: time(), amount: amount() }
+    moved = Move { home: lane(), limit: limit_id(), values: some(text()), window: time(), amount: amount(), clears: amount() }
 
     learned = Learned {
         source: text(), id: text(), at: time(), content: any::<u64>(), was: option::of(was()), is: settled(),
@@ -238,7 +238,10 @@ any_of! {
 
     heard = Heard { producer: producer(), gateway: text(), at: time(), low_watermark: time(), closed: any::<bool>() }
 
-    overrun = Overrun { instance: instance_id(), window: time(), amount: amount(), settled: amount() }
+    overrun = Overrun {
+        instance: instance_id(), window: time(), amount: amount(), settled: amount(), limit: option::of(limit_id()),
+        values: some(text()), until: time(), held: amount(),
+    }
 
     alerted = Alerted {
         instance: instance_id(), limit: limit_id(), values: some(text()), window: time(), until: time(), share: share(),
@@ -259,11 +262,11 @@ any_of! {
         claims: count(),
     }
 
-    window_state = WindowState { start: time(), end: time(), adjusted: amount(), alerted: share() }
+    window_state = WindowState { start: time(), end: time(), adjusted: amount(), cleared: amount(), alerted: share() }
 
     holder = Holder {
         producer: producer(), granted: amount(), returned: amount(), used: some((time(), amount()).boxed()),
-        held: amount(), provisioned: amount(), version: count(), recall: count(),
+        unknown: some((time(), amount()).boxed()), held: amount(), version: count(), recall: count(),
     }
 
     instance = Instance {
@@ -273,7 +276,7 @@ any_of! {
 
     key_in_force = KeyInForce {
         subject: subject().prop_map(Arc::new).boxed(), expires: option::of(time()).boxed(), disabled: any::<bool>().boxed(), models: some(text()),
-        former_until: option::of(time()).boxed(),
+        former_until: option::of(time()).boxed(), corrects: any::<bool>().boxed(),
     }
 
     changed = Changed {

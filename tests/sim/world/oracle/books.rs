@@ -8,13 +8,13 @@ use schemas::{
     event::Outcome,
     id::{InstanceId, Lane, LimitId, ProducerId, Seq},
     ledger::{AlarmKind, Charged, Entry, Fact, Rated},
-    limit::Unit,
+    limit::{Mode, Unit},
     time::Time,
     tokens::Completeness,
     wire,
 };
 
-use super::{Obligation, Oracle, amount, stands};
+use super::{Left, Obligation, Oracle, amount, stands};
 use crate::world::call::Bill;
 
 /// What was committed.
@@ -51,13 +51,21 @@ impl Oracle {
             Fact::Corrected(corrected) => self.corrected(&corrected),
             Fact::Adjusted(adjusted) => self.adjusted(Lane(u16::try_from(place.0).unwrap_or(u16::MAX)), &adjusted),
             Fact::Alarm(alarm) => {
-                let known = alarm.kind == AlarmKind::Forked && !self.forked.is_empty();
+                let lane = Lane(u16::try_from(place.0).unwrap_or(u16::MAX));
+                let known = alarm.kind == AlarmKind::Forked && self.may_be_torn(alarm.producer, lane);
                 if !known {
                     self.broken(Obligation::TheLogIsSane, format!("an alarm without a cause: {alarm:?}"));
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether a journal that this producer wrote in, or whose last writer it succeeds, was restored behind what the lane has.
+    fn may_be_torn(&self, producer: ProducerId, lane: Lane) -> bool {
+        let before = self.before.get(&producer).copied();
+        let torn = [Some(producer), before].into_iter().flatten().any(|producer| self.torn.contains(&producer));
+        torn && self.forked.keys().any(|(producer, forked)| *forked == lane && self.torn.contains(producer))
     }
 
     fn charged(&mut self, charged: &Charged) {
@@ -71,7 +79,10 @@ impl Oracle {
         if self.told_row(charged) {
             return;
         }
-        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && !self.forked.is_empty();
+        // Who opens a restored journal finds attempts open that ended since, and says so of those alone and without a charge.
+        let owner = self.attempts.get(&key).map(|seen| seen.producer).or_else(|| self.over.get(&key).copied());
+        let torn = owner.is_some_and(|owner| self.torn.contains(&owner));
+        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && torn;
         let Some(seen) = self.attempts.get_mut(&key) else {
             if again {
                 return;
@@ -105,6 +116,7 @@ impl Oracle {
         if again && rows_before > 0 {
             return;
         }
+        let mut left = Vec::with_capacity(holds.len());
         for (hold, place) in holds {
             let unit = self.rules[place].limit.unit;
             if unit == Unit::Concurrent {
@@ -130,7 +142,16 @@ impl Oracle {
             // Where only the lane of its row has heard more than its successor, its home believes what the stream had reported.
             spent.overtaken += if again { hold.amount - used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
-            spent.unknown += if whole || counted { 0 } else { (hold.amount - used).max(0) };
+            // Of a limit that is not leased a refused successor leaves nothing held either.
+            let nowhere = refused && self.rules[place].limit.mode != Mode::Hard;
+            let unknown = if whole || counted || nowhere { 0 } else { (hold.amount - used).max(0) };
+            spent.unknown += unknown;
+            let posted = settled.posted.iter().find(|posting| posting.instance == hold.instance);
+            let said = posted.map_or(0, |posting| posting.provision);
+            left.push(Left { hold, rule: place, used, unknown: said, sure: unknown });
+        }
+        if let Some(seen) = self.attempts.get_mut(&key) {
+            seen.left = left;
         }
     }
 
@@ -179,56 +200,99 @@ impl Oracle {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
                 broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
             }
-            let closes = holder.closed() && before(holder.producer).is_some_and(|old| !old.closed());
-            let used = holder.used.iter().map(|(_, used)| *used).max().unwrap_or(0);
-            // What it returned in the same transaction it did not hold.
-            let mine = self.mine.entry((holder.producer, id)).or_default();
-            mine.granted = holder.granted;
-            let lease = lease.min(holder.granted - mine.returned);
-            if closes && holder.granted - holder.returned < lease.min(used + holder.provisioned) {
-                let detail = format!("{} is gone, and what it held of {id} is free", holder.producer);
+            self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;
+            let known = before(holder.producer).map_or(&[][..], |old| &old.unknown);
+            let kept = new.windows.iter().map(|window| window.start);
+            let mut less = kept.filter(|window| in_window(&holder.unknown, *window) < in_window(known, *window));
+            if less.next().is_some() {
+                let detail = format!("what {} may have used of {id} goes down", holder.producer);
                 broken.push((Obligation::TheUnknownStaysHeld, detail));
             }
         }
-        let hard =
-            self.rules.iter().find(|rule| rule.id == new.limit).filter(|rule| rule.limit.mode == super::Mode::Hard);
-        if let Some(rule) = hard.filter(|_| grew) {
-            // Who is gone enters no window any more; of those that he was in he has what he used and what nobody knows.
-            let lease = |holder: &Holder| holder.granted - holder.returned;
-            let live = new.holders.iter().filter(|holder| !holder.closed());
-            let leases: i128 = live.map(lease).sum();
-            let newest = new.windows.iter().max_by_key(|window| window.start);
-            let taken: i128 = newest.map_or(leases, |window| {
-                let used = |holder: &Holder| {
-                    holder.used.iter().find(|(start, _)| *start == window.start).map(|(_, used)| *used)
-                };
-                // What was used beyond a lease after the grant, in the same transaction, was not known when it was made.
-                let known = |holder: &Holder| before(holder.producer).and_then(used).unwrap_or(0);
-                let taken = |holder: &Holder| match (holder.closed(), used(holder)) {
-                    (false, _) => lease(holder).max(known(holder)),
-                    (true, Some(used)) => lease(holder).min(used + holder.provisioned).max(known(holder)),
-                    (true, None) => 0,
-                };
-                // What was added after the grant, in the same transaction, was not known either.
-                let old = old.iter().flat_map(|old| &old.windows).find(|old| old.start == window.start);
-                let adjusted = window.adjusted.min(old.map_or(0, |old| old.adjusted));
-                adjusted + new.holders.iter().map(taken).sum::<i128>()
-            });
-            let amount = old.as_ref().map_or(new.amount, |old| old.amount.max(new.amount));
-            // A lease that stands is a share of windows to come, which nothing was given back in.
-            let most = if stands(rule.limit.window) { leases.max(taken) } else { taken };
-            if most > amount || !rule.amounts.contains(&new.amount) {
-                let detail = format!("{taken} of {} is taken after a grant, of {}", rule.limit.name, new.amount);
-                broken.push((Obligation::NoGrantBeyondTheAmount, detail));
-            }
+        self.allows(old.as_ref(), &new);
+        self.overdraws(old.as_ref(), &new);
+        if grew {
+            broken.extend(self.l1(old.as_ref(), &new));
         }
         broken.into_iter().for_each(|(obligation, detail)| self.broken(obligation, detail));
-        self.overdraws(old.as_ref(), &new);
         let (limit, start) = (new.limit, new.windows.first().map(|window| window.start));
         self.books.instances.insert(id, (lane, new));
         if old.is_none() {
             self.counted(limit, start);
         }
+    }
+
+    /// What may be billed of each window that metering shows.
+    fn allows(&mut self, old: Option<&Instance>, new: &Instance) {
+        // What was leased before an amount was lowered may be spent in every window to come, until it is called back.
+        let leased = old.map_or(0, leased);
+        for window in &new.windows {
+            let first = leased.max(new.amount);
+            let most = self.allowed.entry((new.id, window.start)).or_insert(first);
+            *most = new.amount.max(*most);
+        }
+    }
+
+    /// L-1 after a grant, in every window in which anybody may spend.
+    ///
+    /// Who is gone enters no window any more; of those that he was in he has what he used and what nobody knows. Who has been in a
+    /// window goes back to none before it; there he has what he used and what he still holds.
+    fn l1(&self, old: Option<&Instance>, new: &Instance) -> Vec<(Obligation, String)> {
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == new.limit && rule.limit.mode == Mode::Hard) else {
+            return Vec::new();
+        };
+        let granted = |of: &Holder| {
+            let before = old.and_then(|old| old.holders.iter().find(|old| old.producer == of.producer));
+            of.granted - before.map_or(0, |before| before.granted)
+        };
+        let askers = new.holders.iter().filter(|holder| granted(holder) > 0);
+        let asker = askers.filter_map(|holder| self.entered_by(holder.producer, new.id)).min();
+        let mut broken = Vec::new();
+        let amount = old.map_or(new.amount, |old| old.amount.max(new.amount));
+        if !rule.amounts.contains(&new.amount) {
+            broken.push((Obligation::NoGrantBeyondTheAmount, format!("{} was never {}", rule.limit.name, new.amount)));
+        }
+        for window in &new.windows {
+            let taken = |holder: &Holder| {
+                // What it used in it, and what it may have.
+                let spent = in_window(&holder.used, window.start) + in_window(&holder.unknown, window.start);
+                let lease = holder.granted - holder.returned;
+                let busy = self.mine.get(&(holder.producer, new.id)).and_then(|mine| mine.busy.get(&window.start));
+                let is_past = self.entered_by(holder.producer, new.id).is_some_and(|entered| entered > window.start);
+                if is_past {
+                    // A bill beyond its lease counts once it was heard of.
+                    return spent.max(busy.copied().unwrap_or(0).min(lease));
+                }
+                // Who closes in this very commit had no more than its lease when the grant was made, whatever it leaves behind.
+                let had = old.and_then(|old| old.holders.iter().find(|old| old.producer == holder.producer));
+                let had = had.filter(|had| holder.closed() && !had.closed()).map(|had| had.granted - had.returned);
+                lease.max(had.map_or(spent, |had| spent.min(had)))
+            };
+            let taken = window.adjusted - window.cleared + new.holders.iter().map(taken).sum::<i128>();
+            // Nothing was granted for windows before that of whoever asked: there an amount may have been lowered since, and what
+            // passed elsewhere been added to what is leased.
+            let (place, is_before) = ((new.id, window.start), asker.is_some_and(|asker| window.start < asker));
+            let known =
+                [&self.allowed, &self.told.overdrawn].map(|known| known.get(&place).copied().filter(|_| is_before));
+            let most = known.into_iter().flatten().fold(amount, i128::max);
+            if taken > most {
+                let (name, from) = (&rule.limit.name, window.start);
+                let detail = format!("{taken} of {name} is taken from {from} after a grant, of {most}");
+                broken.push((Obligation::NoGrantBeyondTheAmount, detail));
+            }
+        }
+        // A lease that stands is a share of windows to come, in which nothing was used.
+        if (stands(rule.limit.window) || new.windows.is_empty()) && leased(new) > amount {
+            let detail = format!("{} of {} is leased after a grant, of {amount}", leased(new), rule.limit.name);
+            broken.push((Obligation::NoGrantBeyondTheAmount, detail));
+        }
+        broken
+    }
+
+    /// The last window that a producer has been in, or asked for a lease for.
+    fn entered_by(&self, producer: ProducerId, id: InstanceId) -> Option<Time> {
+        let busy = self.mine.get(&(producer, id)).and_then(|mine| mine.busy.keys().next_back());
+        busy.copied().max(self.asked.get(&(producer, id)).copied())
     }
 
     /// A counter was made: are there as many as there may be of the limit in its window, beside the one that all others share?
@@ -246,6 +310,17 @@ impl Oracle {
             self.broken(Obligation::NoMoreAreCounted, detail);
         }
     }
+}
+
+/// A total of a window.
+pub(super) fn in_window(totals: &[(Time, i128)], window: Time) -> i128 {
+    totals.iter().find(|(start, _)| *start == window).map_or(0, |(_, total)| *total)
+}
+
+/// What those who live have leased.
+pub(super) fn leased(instance: &Instance) -> i128 {
+    let live = instance.holders.iter().filter(|holder| !holder.closed());
+    live.map(|holder| holder.granted - holder.returned).sum()
 }
 
 pub(super) const fn cost(rated: &Rated) -> i128 {

@@ -100,8 +100,10 @@ impl Oracle {
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
             spent.billed += needs.0 - more.0;
             let billed = spent.billed - spent.excused;
-            if rule.limit.mode == Mode::Hard && billed > rule.most {
-                let detail = format!("{billed} of {} is relayed of {}", rule.limit.name, rule.most);
+            let most = self.allowed(&hold, place);
+            let rule = &self.rules[place];
+            if rule.limit.mode == Mode::Hard && billed > most {
+                let detail = format!("{billed} of {} is relayed of {most}", rule.limit.name);
                 broken.push((Obligation::HardLimitsAreNotBilledPast, detail));
             }
         }

@@ -9,7 +9,7 @@ use schemas::{
     time::Time,
 };
 
-use super::{Obligation, Oracle, amount, stands, values};
+use super::{Obligation, Oracle, amount, books::in_window, stands, values};
 use crate::world::call::{Bill, Wish};
 
 impl Oracle {
@@ -18,7 +18,7 @@ impl Oracle {
         let missing: Vec<_> = self
             .attempts
             .iter()
-            .filter(|(_, seen)| (seen.sent || seen.admitted) && !seen.lost && !seen.gone && seen.rows == 0)
+            .filter(|(_, seen)| (seen.sent || seen.admitted) && !seen.lost && !self.is_gone(seen) && seen.rows == 0)
             .map(|(key, seen)| format!("{key:?} at {} has no row", seen.producer))
             .collect();
         missing.into_iter().for_each(|detail| self.broken(Obligation::NoCallIsUnaccounted, detail));
@@ -29,7 +29,8 @@ impl Oracle {
         // What is accounted for is over: it is looked at no more, but a late message of it is a second charge.
         let done: Vec<_> = self.attempts.iter().filter(|(_, seen)| seen.done).map(|(key, _)| *key).collect();
         for key in done {
-            self.attempts.remove(&key);
+            let over = self.attempts.remove(&key).map(|seen| (key, seen.producer));
+            self.over.extend(over);
         }
         self.attempts.values_mut().for_each(|seen| seen.done = true);
         let books = &self.books.instances;
@@ -40,6 +41,11 @@ impl Oracle {
         self.mine.retain(|(producer, id), mine| mine.granted != mine.returned || lives(*producer, id));
     }
 
+    /// Whether nobody can know how it ended: a restored disk took its end before metering had it.
+    fn is_gone(&self, seen: &super::Seen) -> bool {
+        seen.gone && seen.end.is_none_or(|(lane, producer, seq)| self.accepted(producer, lane) < seq.0)
+    }
+
     /// No call is open, so each that has rows has its end, unless a disk that was restored has taken of them.
     fn calls_end(&mut self) {
         let mut ends: BTreeMap<CallId, (u32, u32, bool)> = BTreeMap::new();
@@ -47,7 +53,7 @@ impl Oracle {
             let (rows, ended, torn) = ends.entry(*call).or_default();
             *rows += seen.rows;
             *ended += seen.ends;
-            *torn |= seen.gone || self.forked.keys().any(|(producer, _)| *producer == seen.producer);
+            *torn |= seen.gone;
         }
         let wrong = ends.into_iter().filter(|(_, (rows, ended, torn))| *rows > 0 && *ended != 1 && !torn);
         let wrong: Vec<_> =
@@ -61,9 +67,13 @@ impl Oracle {
         let mut broken = Vec::new();
         for rule in self.rules.iter().filter(concurrent) {
             for (lane, instance) in self.books.instances.values().filter(|(_, instance)| instance.limit == rule.id) {
-                let known =
-                    instance.holders.iter().filter(|holder| !self.forked.contains_key(&(holder.producer, *lane)));
-                let open: i128 = known.map(|holder| holder.held).sum();
+                // What is out of reach may be said to be open for ever, but no more of it than was leased.
+                let out = |holder: &schemas::decision::Holder| self.forked.contains_key(&(holder.producer, *lane));
+                let beyond = |holder: &schemas::decision::Holder| {
+                    let lease = if out(holder) { (holder.granted - holder.returned).max(0) } else { 0 };
+                    (holder.held - lease).max(0)
+                };
+                let open: i128 = instance.holders.iter().map(beyond).sum();
                 if open != 0 {
                     broken.push(format!("{open} calls of {} are said to be open", rule.limit.name));
                 }
@@ -110,10 +120,17 @@ impl Oracle {
             let Some((lane, instance)) = self.books.instances.get(id).filter(|_| !stands(rule.limit.window)) else {
                 continue;
             };
-            let held: i128 = instance.holders.iter().map(|holder| holder.provisioned).sum();
-            let away = instance.holders.iter().any(|holder| self.forked.contains_key(&(holder.producer, *lane)));
-            if held < spent.unknown && !away && spent.short == 0 {
-                broken.push(format!("{} from {window}: {held} is held, {} is unknown", rule.limit.name, spent.unknown));
+            let Some(known) = instance.windows.iter().find(|known| known.start == *window) else { continue };
+            let unknown = instance.holders.iter().flat_map(|holder| &holder.unknown);
+            let unknown = unknown.filter(|(start, _)| start == window).map(|(_, unknown)| *unknown);
+            let held = unknown.sum::<i128>() - known.cleared;
+            // What is unknown of one whose journal was restored stays counted as leased, and no more than that is.
+            let away = self.out_of_reach(*lane, instance, *window);
+            if held + away + spent.short < spent.unknown {
+                broken.push(format!(
+                    "{} from {window}: {held} is held and {away} out of reach, {} is unknown, {} perhaps",
+                    rule.limit.name, spent.unknown, spent.short
+                ));
             }
         }
         broken.into_iter().for_each(|detail| self.broken(Obligation::TheUnknownStaysHeld, detail));
@@ -179,8 +196,7 @@ impl Oracle {
         let forked = instance.holders.iter().filter(|holder| self.forked.contains_key(&(holder.producer, lane)));
         forked
             .map(|holder| {
-                let used = holder.used.iter().find(|(start, _)| *start == window).map_or(0, |(_, used)| *used);
-                holder.granted - holder.returned - used
+                holder.granted - holder.returned - in_window(&holder.used, window) - in_window(&holder.unknown, window)
             })
             .map(|away| away.max(0))
             .sum()

@@ -18,12 +18,16 @@ use crate::world::call::{Bill, Wish};
 #[derive(Default)]
 pub(crate) struct Told {
     calls: BTreeMap<CallId, Tale>,
-    /// Corrections by id: the call, the attempt and the number of the book; and how often they stand in the ledger.
-    corrections: BTreeMap<String, (Tale, usize)>,
+    /// Corrections by id, and how often they stand in the ledger.
+    corrections: BTreeMap<String, Correction>,
     /// Which lanes have adjusted for which source and id.
     adjusted: BTreeSet<(Lane, String, String)>,
     /// What was added to counters.
     pub(super) moved: BTreeMap<(InstanceId, Time), i128>,
+    /// What of that is of attempts that providers bill by themselves.
+    pub(super) amended: BTreeMap<(InstanceId, Time), i128>,
+    /// What was cleared of provisions.
+    cleared: BTreeMap<(InstanceId, Time), i128>,
     /// How far counters may be overdrawn: by what was added, and what was leased of them then.
     pub(super) overdrawn: BTreeMap<(InstanceId, Time), i128>,
 }
@@ -36,6 +40,24 @@ struct Tale {
     rows: u32,
     /// Counters that were moved, or gone.
     moves: usize,
+}
+
+/// One correction: by which book, or, of an amendment, what stood before.
+struct Correction {
+    tale: Tale,
+    book: usize,
+    amends: Option<Amends>,
+}
+
+/// An amendment of an attempt.
+struct Amends {
+    stood: Bill,
+    /// Whether it says the whole, and frees what was held for the rest.
+    whole: bool,
+    /// What was posted of each counter for the attempt.
+    left: Vec<super::Left>,
+    /// How many of them it has to move.
+    due: usize,
 }
 
 impl Tale {
@@ -57,13 +79,40 @@ impl Oracle {
         let Some(wish) = known.or_else(|| Some(self.told.calls.get(&attempt.call)?.wish)) else {
             return self.broken(Obligation::ChargesAreExact, format!("{} corrects nothing known", learned.id));
         };
-        self.told.corrections.insert(learned.id.clone(), (Tale::of(wish), book));
+        self.told.corrections.insert(learned.id.clone(), Correction { tale: Tale::of(wish), book, amends: None });
+    }
+
+    /// What an attempt was billed, if there is a row of it, it was not lost on the way and its holds are out of nobody's reach.
+    pub(crate) fn billed(&self, key: (CallId, u16)) -> Option<Bill> {
+        let seen = self.attempts.get(&key).filter(|seen| !seen.lost && !seen.gone && seen.sent && seen.rows == 1)?;
+        let forked = self.forked.keys().any(|(producer, _)| *producer == seen.producer);
+        (!forked).then_some(seen.wish.bill)
+    }
+
+    /// An attempt is told to have used what it was billed.
+    pub(crate) fn amends(&mut self, learned: &Learned, whole: bool) {
+        let attempt = &learned.is.attempt;
+        let Some(seen) = self.attempts.get(&(attempt.call, attempt.attempt)) else {
+            return self.broken(Obligation::ChargesAreExact, format!("{} amends nothing known", learned.id));
+        };
+        let total = learned.was.as_ref().and_then(|was| was.usage.total()).unwrap_or_default();
+        let stood = Bill { input: total.uncached_input, output: total.output };
+        let (wish, book, left) = (seen.wish, seen.book, seen.left.clone());
+        let due = left.iter().filter(|left| {
+            let (place, window) = (left.hold.instance, left.hold.window);
+            let kept = self.books.instances.get(&place).map(|(_, instance)| instance);
+            let kept = kept.is_some_and(|kept| kept.windows.iter().any(|known| known.start == window));
+            kept && self.due(left, (&wish, book, stood, whole)) != (0, 0)
+        });
+        let amends = Some(Amends { stood, whole, due: due.count(), left });
+        let correction = Correction { tale: Tale::of(wish), book, amends };
+        self.told.corrections.insert(learned.id.clone(), correction);
     }
 
     /// It is in a journal, or no longer.
     pub(super) fn told_written(&mut self, learned: &Learned, written: bool) {
         let tale = match &learned.was {
-            Some(_) => self.told.corrections.get_mut(&learned.id).map(|(tale, _)| tale),
+            Some(_) => self.told.corrections.get_mut(&learned.id).map(|known| &mut known.tale),
             None => self.told.calls.get_mut(&learned.is.attempt.call),
         };
         if let Some(tale) = tale {
@@ -92,17 +141,17 @@ impl Oracle {
 
     pub(super) fn corrected(&mut self, corrected: &Corrected) {
         let Corrected { id, reversed, charged, .. } = corrected;
-        let Some((tale, book)) = self.told.corrections.get_mut(id) else {
+        let Some(Correction { tale, book, amends }) = self.told.corrections.get_mut(id) else {
             return self.broken(Obligation::NothingIsChargedTwice, format!("{id} is corrected by nobody"));
         };
         tale.rows += 1;
-        let (rows, wish, book) = (tale.rows, tale.wish, *book);
+        let (rows, wish, book, stood) = (tale.rows, tale.wish, *book, amends.as_ref().map(|amends| amends.stood));
         if rows > 1 {
             self.broken(Obligation::NothingIsChargedTwice, format!("{id} corrects {rows} times"));
         }
         let total = charged.settled.usage.total().unwrap_or_default();
         let bill = Bill { input: total.uncached_input, output: total.output };
-        let was = |book| amount(Unit::Usd, &wish, book, bill) == sum(reversed);
+        let was = |book| amount(Unit::Usd, &wish, book, stood.unwrap_or(bill)) == sum(reversed);
         if sum(&charged.charges) != amount(Unit::Usd, &wish, book, bill) || !(was(0) || was(1)) {
             self.broken(Obligation::ChargesAreExact, format!("{id} takes back {} wrongly", sum(reversed)));
         }
@@ -114,7 +163,10 @@ impl Oracle {
         if !self.told.adjusted.insert((lane, source.clone(), id.clone())) {
             self.broken(Obligation::NothingIsChargedTwice, format!("{id} of {source} moves lane {} twice", lane.0));
         }
-        let corrects = self.told.corrections.get_mut(id).map(|(tale, _)| (true, tale));
+        if self.told.corrections.get(id).is_some_and(|correction| correction.amends.is_some()) {
+            return self.cleared(adjusted);
+        }
+        let corrects = self.told.corrections.get_mut(id).map(|correction| (true, &mut correction.tale));
         let told = corrects.or_else(|| self.told.calls.get_mut(call).map(|tale| (false, tale)));
         let Some((corrects, tale)) = told else {
             return self.broken(Obligation::BalancesAreTheLedger, format!("{id} of {source} was told by nobody"));
@@ -143,15 +195,60 @@ impl Oracle {
         wrong.into_iter().for_each(|detail| self.broken(Obligation::BalancesAreTheLedger, detail));
     }
 
+    /// What an amendment adds to a counter, and what it clears of its provision.
+    fn due(&self, left: &super::Left, (wish, book, stood, whole): (&Wish, usize, Bill, bool)) -> (i128, i128) {
+        let unit = self.rules[left.rule].limit.unit;
+        let more = match unit {
+            Unit::Requests => 1 - left.used,
+            _ => amount(unit, wish, book, wish.bill) - amount(unit, wish, book, stood),
+        };
+        (more, if whole { left.unknown } else { left.unknown.min(more) })
+    }
+
+    /// An amendment moves each counter of its attempt by what is known more, and clears of its provision as much, or all of it.
+    fn cleared(&mut self, adjusted: &Adjusted) {
+        let Adjusted { id, posted, .. } = adjusted;
+        let correction = self.told.corrections.get_mut(id);
+        let Some(Correction { tale, book, amends: Some(amends) }) = correction else { return };
+        tale.moves += posted.len() + adjusted.gone.len();
+        let (wish, book, stood, whole, left) = (tale.wish, *book, amends.stood, amends.whole, amends.left.clone());
+        for posting in posted {
+            let (place, cleared) = ((posting.instance, posting.window), -posting.provision);
+            let own = left.iter().find(|left| (left.hold.instance, left.hold.window) == place);
+            let Some(own) = own.copied() else {
+                let detail = format!("{id} moves a counter that its attempt did not");
+                self.broken(Obligation::BalancesAreTheLedger, detail);
+                continue;
+            };
+            let (more, most) = self.due(&own, (&wish, book, stood, whole));
+            if (posting.used, cleared) != (more, most) {
+                let detail = format!(
+                    "{id} moves {} and clears {cleared} of {}, and it is {more} and {most}",
+                    posting.used, self.rules[own.rule].limit.name
+                );
+                self.broken(Obligation::AmendmentsAreExact, detail);
+            }
+            for (sums, amount) in [
+                (&mut self.told.moved, posting.used),
+                (&mut self.told.amended, posting.used),
+                (&mut self.told.cleared, cleared),
+            ] {
+                *sums.entry(place).or_default() += amount;
+            }
+            self.spent.entry(place).or_default().unknown -= cleared.min(own.sure);
+        }
+    }
+
     /// What has happened elsewhere is added whatever is left, and what is leased by then may still be spent.
     pub(super) fn overdraws(&mut self, old: Option<&Instance>, new: &Instance) {
         for window in &new.windows {
             let before = old.and_then(|old| old.windows.iter().find(|before| before.start == window.start));
             if window.adjusted > before.map_or(0, |before| before.adjusted) {
-                let used = |holder: &Holder| {
-                    holder.used.iter().find(|(start, _)| *start == window.start).map_or(0, |(_, used)| *used)
+                let spent = |holder: &Holder| {
+                    let totals = holder.used.iter().chain(&holder.unknown);
+                    totals.filter(|(start, _)| *start == window.start).map(|(_, total)| *total).sum::<i128>()
                 };
-                let taken = new.holders.iter().map(|holder| used(holder).max(holder.granted - holder.returned));
+                let taken = new.holders.iter().map(|holder| spent(holder).max(holder.granted - holder.returned));
                 let reached = window.adjusted + taken.sum::<i128>();
                 let known = self.told.overdrawn.entry((new.id, window.start)).or_default();
                 *known = reached.max(*known);
@@ -177,9 +274,11 @@ impl Oracle {
             }
             tale.excused = true;
         }
-        for (id, (tale, _)) in &mut self.told.corrections {
-            if tale.written && !tale.excused && tale.rows != 1 {
-                broken.push(format!("{id} was told and corrects {} times", tale.rows));
+        for (id, Correction { tale, amends, .. }) in &mut self.told.corrections {
+            let due = amends.as_ref().map_or(tale.moves, |amends| amends.due);
+            if tale.written && !tale.excused && (tale.rows, tale.moves) != (1, due) {
+                let (rows, moves) = (tale.rows, tale.moves);
+                broken.push(format!("{id} was told and corrects {rows} times, and moves {moves} of {due} counters"));
             }
             tale.excused = true;
         }
@@ -191,6 +290,11 @@ impl Oracle {
                 if moved != window.adjusted {
                     let known = (instance.id, window.start);
                     broken.push(format!("{known:?} is adjusted by {}, the ledger says {moved}", window.adjusted));
+                }
+                let cleared = self.told.cleared.get(&(instance.id, window.start)).copied().unwrap_or(0);
+                if cleared != window.cleared {
+                    let known = (instance.id, window.start);
+                    broken.push(format!("{known:?} has {} cleared, the ledger says {cleared}", window.cleared));
                 }
             }
         }

@@ -1,0 +1,170 @@
+//! An amendment, held against what the ledger says of the attempt: refused by name, or made into the correction that it is.
+
+use std::{collections::HashMap, sync::Arc};
+
+use schemas::{
+    error_code::ErrorCode,
+    event::{Learned, Posting, Settled, Why},
+    id::BookHash,
+    price::Book,
+    standing::{Clears, Standing},
+    subject::Subject,
+    time::Time,
+    tokens::{Completeness, Part, TokenClass, Usage, Vector},
+};
+
+use super::{External, Wrong};
+use crate::{limits::Limits, settlement};
+
+/// Who amends.
+#[derive(Clone, Copy, Debug)]
+pub struct Corrector<'a> {
+    /// Whose key it is.
+    pub subject: &'a Subject,
+    /// Whether what it says of attempts of its tenant is the whole.
+    pub corrects: bool,
+    /// The price books that attempts were admitted under.
+    pub books: &'a HashMap<BookHash, Arc<Book>>,
+}
+
+/// What became of an amendment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Amended {
+    /// It is a correction.
+    Now(Box<Learned>),
+    /// It was one before: this is the same event.
+    Before,
+}
+
+impl External {
+    /// Who says it.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What its source calls it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The correction of an attempt that stands so in the ledger; `begins` is the first entry that is kept, where not all are.
+    pub fn amend(
+        self,
+        corrector: Corrector<'_>,
+        standing: Option<&Standing>,
+        begins: Option<Time>,
+        limits: &Limits,
+    ) -> Result<Amended, Wrong> {
+        let Corrector { subject, corrects, books } = corrector;
+        let was = self.amends.as_ref().map(|(.., was)| *was).unwrap_or_default();
+        let standing = standing.filter(|standing| standing.charged.settled.attempt.subject.tenant == subject.tenant);
+        let standing = standing.ok_or_else(|| self.not_found(begins))?;
+        let settled = &standing.charged.settled;
+        if settled.attempt.subject.key != subject.key && !corrects {
+            let what =
+                "it was made with another key of the tenant; amend it with that, or with one that has `corrects: true`";
+            return Err((ErrorCode::NotItsAttempt, what.into()));
+        }
+        if standing.amended.iter().any(|(source, id)| (source, id) == (&self.source, &self.id)) {
+            return Ok(Amended::Before);
+        }
+        self.is_of(settled)?;
+        let stands = standing.usage().total().unwrap_or_default();
+        if stands != was {
+            let stands = stated(&stands);
+            return Err(match standing.amended.back() {
+                Some((source, id)) => {
+                    let what = format!("event {id:?} of {source:?} amended it, and it stands at {stands} now");
+                    (ErrorCode::AmendedOtherwise, what)
+                }
+                None => {
+                    (ErrorCode::NotWhatStands, format!("it stands at {stands}, and `data.was` says {}", stated(&was)))
+                }
+            });
+        }
+        let completeness = if corrects { Completeness::Exact } else { standing.added() };
+        let usage = Usage { parts: parts(standing.usage(), &was, &self.tokens), completeness };
+        let of_answer = (settled.service_tier.as_str(), settled.model_answered.as_str());
+        let book = books.get(&settled.attempt.book);
+        let cost = book.and_then(|book| settlement::rated(book, &settled.attempt, of_answer, &usage).ok());
+        let clears = if corrects { Clears::Known } else { Clears::Added };
+        let said = (self.source, self.id, self.content);
+        let name = |posting: &Posting| limits.named(&subject.tenant, posting);
+        let mut learned = standing.correct((usage, cost), (Why::Amended, clears), said, self.said_at, name);
+        if standing.posted().is_empty() {
+            // What was told of is counted wherever it falls under a limit.
+            let (tokens, before) = (self.tokens, standing.cost());
+            learned.moves = limits.moves(&settled.attempt, |unit| {
+                let amount = |total: &Vector, cost| unit.amount(total, cost).unwrap_or(0);
+                (amount(&tokens, cost) - amount(&stands, before)).max(0)
+            });
+        }
+        learned.is.raw_usage = self.raw;
+        learned.is.provider_cost = self.cost.or(learned.is.provider_cost);
+        Ok(Amended::Now(Box::new(learned)))
+    }
+
+    fn not_found(&self, begins: Option<Time>) -> Wrong {
+        let reach = match begins {
+            Some(begins) => format!("the ledger goes back to {begins}"),
+            None => "one that has just ended is there in a moment".into(),
+        };
+        let (call, attempt) = self.amends().unwrap_or_else(|| (schemas::id::CallId::from_bytes([0; 16]), 1));
+        (ErrorCode::NoSuchAttempt, format!("no attempt {attempt} of call {call} of this tenant has ended; {reach}"))
+    }
+
+    /// What it repeats of the attempt has to be of it.
+    fn is_of(&self, settled: &Settled) -> Result<(), Wrong> {
+        let attempt = &settled.attempt;
+        let models = [&attempt.model, &attempt.model_requested, &settled.model_answered];
+        let wrong = if !self.provider.is_empty() && self.provider != attempt.provider {
+            format!("`data.provider` was {:?}", attempt.provider)
+        } else if !self.model.is_empty() && !models.contains(&&self.model) {
+            format!("`data.model` was {:?}", attempt.model)
+        } else if self.api_stated && self.api != attempt.api {
+            format!("`data.api` was {:?}", attempt.api.name())
+        } else if !self.service_tier.is_empty() && self.service_tier != settled.service_tier {
+            format!("`data.service_tier` was {:?}", settled.service_tier)
+        } else {
+            return Ok(());
+        };
+        Err((ErrorCode::NotWhatStands, wrong))
+    }
+}
+
+/// What stands by model, and what is added to it, which ran on the model that answered.
+fn parts(stands: &Usage, was: &Vector, tokens: &Vector) -> Vec<Part> {
+    let mut parts = stands.parts.clone();
+    let place = parts.iter().position(|part| part.model.is_none()).unwrap_or_else(|| {
+        parts.push(Part::default());
+        parts.len() - 1
+    });
+    let part = &mut parts[place].vector;
+    *part = *part + less(tokens, was);
+    parts
+}
+
+/// What one is more than another, class by class.
+fn less(more: &Vector, than: &Vector) -> Vector {
+    let rest = |of: fn(&Vector) -> u64| of(more).saturating_sub(of(than));
+    Vector {
+        uncached_input: rest(|of| of.uncached_input),
+        cache_read: rest(|of| of.cache_read),
+        cache_write_5m: rest(|of| of.cache_write_5m),
+        cache_write_1h: rest(|of| of.cache_write_1h),
+        output: rest(|of| of.output),
+        audio_input: rest(|of| of.audio_input),
+        audio_output: rest(|of| of.audio_output),
+        web_searches: rest(|of| of.web_searches),
+        reasoning: rest(|of| of.reasoning),
+        search_units: rest(|of| of.search_units),
+    }
+}
+
+/// Counts as an event states them.
+fn stated(counts: &Vector) -> String {
+    let classes = TokenClass::ALL.into_iter().map(|class| (class.name(), counts.of(class)));
+    let all = classes.chain(std::iter::once(("reasoning", counts.reasoning))).filter(|(_, count)| *count > 0);
+    let list: Vec<String> = all.map(|(name, count)| format!("\"{name}\":{count}")).collect();
+    format!("{{{}}}", list.join(","))
+}

@@ -1,0 +1,142 @@
+//! Schedules by which limits are broken elsewhere, each as what happens here instead.
+
+use schemas::{limit::Mode, tokens::Vector};
+
+use super::*;
+
+fn exact(tokens: u64) -> Usage {
+    Usage::exact(Vector { uncached_input: tokens, ..Vector::default() })
+}
+
+impl Bench {
+    /// What was needed by what was asked for last.
+    fn last_need(&self) -> Option<i128> {
+        let written = self.paper.written.lock().unwrap();
+        let asked = |event: &Event| match event {
+            Event::LeaseRequested(request) => request.wants.first().map(|want| want.need),
+            _ => None,
+        };
+        written.iter().rev().find_map(asked)
+    }
+}
+
+/// Metering may be away for as long as another member takes to notice, to fence it and to read: journal and metering's tests say that
+/// this is less than half a minute. A lease is asked for that lasts for `outage_budget`.
+#[test]
+fn what_is_leased_lasts_for_the_outage_budget_at_the_demand_of_now() {
+    let mut bench = Bench::new(Window::Day);
+    bench.limits.lock().rule(std::slice::from_ref(&bench.limit), Duration::from_secs(60));
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    // Ten tokens a second, half of the lease, and then more than is left.
+    for _ in 0..10 {
+        bench.at += Duration::from_secs(1);
+        let Tried::Held(permit) = bench.hold(time(2), 10) else { panic!("it is leased") };
+        let usage = exact(10);
+        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true });
+    }
+    bench.at += Duration::from_secs(1);
+    assert!(!matches!(bench.hold(time(3), 1), Tried::Held(_)), "the lease is used up");
+    let mut book = bench.limits.lock();
+    let slot = book.slot_mut(bench.instance(time(0))).unwrap();
+    let want = slot.want(time(0), 1, true, (Duration::from_secs(60), bench.at));
+    assert_eq!(want.need, 101);
+    assert!(want.want - 100 >= 500, "{} is wanted: a minute of some ten a second, after what is used", want.want);
+}
+
+#[test]
+fn what_is_open_under_a_soft_limit_counts_when_it_becomes_hard() {
+    let soft = Limit { mode: Mode::Soft, ..fixture::limit(100, Window::Day) };
+    let bench = Bench::under(soft.clone());
+    let Tried::Held(open) = bench.hold(time(1), 30) else { panic!("a soft limit waits for no lease") };
+    let hard = Limit { mode: Mode::Hard, ..soft };
+    bench.limits.lock().rule(std::slice::from_ref(&hard), Duration::from_secs(60));
+    assert!(matches!(bench.hold(time(2), 10), Tried::Short(_)), "nothing of it is leased");
+    assert_eq!(bench.last_need(), Some(40), "what is open has to be leased as well");
+    bench.decide(time(0), 40, 0);
+    let Tried::Held(second) = bench.hold(time(3), 10) else { panic!("it is leased") };
+    assert!(!matches!(bench.hold(time(3), 1), Tried::Held(_)));
+    // The open one settles where it was admitted, without a lease of its own.
+    let mut said = Vec::new();
+    for (permit, tokens) in [(open, 30), (second, 10)] {
+        let usage = exact(tokens);
+        let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: true };
+        let (_, counters) = bench.limits.settle(Lane(0), permit, &spent);
+        said.extend(counters.iter().map(|counter| (counter.used, counter.held)));
+    }
+    assert_eq!(said, [(30, 10), (40, 0)]);
+}
+
+#[test]
+fn a_limit_that_became_another_one_has_nothing_of_what_was_leased() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    let Tried::Held(open) = bench.hold(time(1), 10) else { panic!("it is leased") };
+    let other = Limit { zone: "Europe/Berlin".into(), ..bench.limit.clone() };
+    bench.limits.lock().rule(std::slice::from_ref(&other), Duration::from_secs(60));
+    let boundaries = (0..5).map(|day| time(day * DAY)).collect();
+    bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries });
+    assert!(!matches!(bench.hold(time(2), 1), Tried::Held(_)), "the lease was of the one before");
+    let usage = exact(10);
+    let (posted, _) = bench.limits.settle(Lane(0), open, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true });
+    assert_eq!(
+        posted.iter().map(|posting| (posting.instance, posting.used)).collect::<Vec<_>>(),
+        [(bench.instance(time(0)), 10)]
+    );
+}
+
+#[test]
+fn a_call_across_the_end_of_a_window_belongs_to_the_one_in_which_it_was_admitted() {
+    for window in [Window::Day, Window::Hour] {
+        let bench = Bench::new(window);
+        drop(bench.hold(time(1), 10));
+        bench.decide(time(0), 50, 0);
+        let Tried::Held(permit) = bench.hold(time(DAY - 1), 40) else { panic!("it is leased") };
+        // The window ends; others of the next one come and go.
+        bench.limits.report_dirty(time(DAY + 1), time(DAY + 1)).unwrap();
+        bench.limits.lock().sweep(time(DAY + 1));
+        if let Tried::Held(first) = bench.hold(time(DAY + 1), 10) {
+            bench.limits.give_back(first);
+        }
+        bench.decide(time(DAY), 50, 0);
+        let Tried::Held(next) = bench.hold(time(DAY + 1), 50) else { panic!("nothing of the next is taken by it") };
+        let usage = exact(40);
+        let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: true };
+        let (posted, _) = bench.limits.settle(Lane(0), permit, &spent);
+        assert_eq!(posted.iter().map(|posting| (posting.window, posting.used)).collect::<Vec<_>>(), [(time(0), 40)]);
+        bench.limits.give_back(next);
+    }
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_is_in_no_window_and_asks_for_none() {
+    let bench = Bench::new(Window::Day);
+    let decades = time(25_000 * DAY);
+    assert!(matches!(bench.hold(decades, 10), Tried::Short(_)), "metering has not published it");
+    assert_eq!(bench.asked(), [""; 0]);
+    // It is set right, and has closed nothing.
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 50, 0);
+    assert_eq!(window_of(&bench.hold(time(2), 10)), Some(time(0)));
+}
+
+/// The last unit of two limits lies at one gateway each. Who waits for both keeps nothing back that it was asked for.
+#[test]
+fn a_gateway_that_waits_for_more_gives_back_what_its_call_cannot_use_alone() {
+    let bench = Bench::new(Window::Day);
+    let second = Limit { name: "m".into(), ..fixture::limit(100, Window::Day) };
+    let both = [bench.limit.clone(), second.clone()];
+    bench.limits.lock().rule(&both, Duration::from_secs(60));
+    let boundaries = (0..5).map(|day| time(day * DAY)).collect();
+    bench.limits.lock().schedule(Schedule { limit: second.id(), boundaries });
+    assert!(matches!(bench.hold(time(1), 10), Tried::Short(_)));
+    // One of them is granted, and at once called back for somebody else.
+    bench.decide(time(0), 10, 1);
+    assert!(matches!(bench.hold(time(1), 10), Tried::Short(_)), "the other is not");
+    bench.limits.lock().return_recalled();
+    bench.limits.report_dirty(time(2), time(2)).unwrap();
+    let said: Vec<_> =
+        bench.reported().iter().map(|counter| (counter.held, counter.returned, counter.recall)).collect();
+    assert_eq!(said, [(0, 10, 1)]);
+}
