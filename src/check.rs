@@ -2,26 +2,46 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use schemas::config::{Config, Log};
+use schemas::{
+    config::{Config, Log},
+    time::now,
+};
 
-use crate::load::{Loaded, load};
+use crate::{
+    diff,
+    load::{Loaded, load},
+};
+
+/// The policy in force could not be read.
+const EXIT_NOT_COMPARED: u8 = 2;
 
 /// Say whether a configuration can be used: every mistake at once, with file, line and what to do.
 ///
 /// Reads the file, the environment variables that it names and its price files; starts nothing and connects to nothing.
-/// Exits with 0 and prints "ok", or with 64 and prints the mistakes.
+/// Exits with 0 and prints "ok", or with 64 and prints the mistakes. With --diff it also reads the policy in force from the log
+/// and exits with 1 if the file would change anything of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
+    /// Also print what the file would change of the policy in force: + added, ~ changed, - removed, = an admin's change that lies over it.
+    #[arg(long)]
+    diff: bool,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     match load(&args.config) {
         Ok(loaded) => {
+            over(&loaded.config).iter().for_each(|key| eprintln!("warning: {}: key {key}", args.config.display()));
             println!("ok: {}", summary(&loaded));
-            ExitCode::SUCCESS
+            if !args.diff {
+                return ExitCode::SUCCESS;
+            }
+            diff::run(&loaded).unwrap_or_else(|error| {
+                eprintln!("error: {error}");
+                ExitCode::from(EXIT_NOT_COMPARED)
+            })
         }
         Err(code) => code,
     }
@@ -43,6 +63,13 @@ fn summary(Loaded { config, book, .. }: &Loaded) -> String {
         count(book.rows().len(), "price"),
     ];
     format!("{}; log {log}; lake {lake}", parts.join(", "))
+}
+
+/// The keys whose time is over.
+fn over(config: &Config) -> Vec<String> {
+    let keys = config.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (tenant, key)));
+    let over = keys.filter_map(|(tenant, key)| Some((tenant, key, key.expires.filter(|expires| *expires <= now())?)));
+    over.map(|(tenant, key, expires)| format!("{}/{} has expired at {expires}", tenant.name, key.name)).collect()
 }
 
 fn count(many: usize, what: &str) -> String {

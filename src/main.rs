@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod admin;
 mod backtest;
 mod check;
 mod demo;
+mod diff;
 mod failure;
 mod history;
+mod jwks;
 mod later;
 mod load;
 mod ops;
@@ -22,6 +25,8 @@ mod replay;
 mod rerate;
 mod roles;
 mod scribe;
+mod serve;
+mod tls;
 mod up;
 
 #[global_allocator]

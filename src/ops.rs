@@ -4,7 +4,6 @@
 //! loopback unless told otherwise: metrics name tenants.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,9 +15,15 @@ use axum::{
     routing::get,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use schemas::config::{Config, Listener};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    serve::serve,
+    tls::{self, Current},
+};
 
 /// Says why a role cannot answer now; nothing when it can.
 pub(crate) type Check = Box<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -69,15 +74,17 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The listener, before it serves.
 pub(crate) struct Ops {
     listener: TcpListener,
+    tls: Option<Current>,
     metrics: PrometheusHandle,
 }
 
 impl Ops {
     /// Takes the address, and makes this process's metrics count from here on.
-    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, Failure> {
+    pub(crate) async fn bind(config: &Config) -> Result<Self, Failure> {
+        let (address, tls) = (config.listen.ops, tls::of(config, Listener::Ops)?);
         let listener = TcpListener::bind(address).await.map_err(|error| Failure::listen(address, &error))?;
         let metrics = PrometheusBuilder::new().install_recorder().map_err(|error| error.to_string())?;
-        Ok(Self { listener, metrics })
+        Ok(Self { listener, tls, metrics })
     }
 
     /// Serves for as long as the process lives.
@@ -94,9 +101,7 @@ impl Ops {
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(async move || ready(&readiness.why_not())))
             .route("/metrics", get(async move || metrics.render()));
-        if let Err(error) = axum::serve(self.listener, router).await {
-            tracing::error!(%error, "the ops listener ended");
-        }
+        serve(self.listener, router, self.tls, CancellationToken::new()).await;
     }
 }
 

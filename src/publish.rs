@@ -1,7 +1,7 @@
 //! Publishes the policy that a configuration makes, if it is not the one in force already.
 //!
-//! Metering alone does this, before it starts. A policy that says the same as the last one is not published again, so a restart
-//! leaves no trace in the log.
+//! Metering alone does this, before it starts. A file that says the same as the last one is not published again, so a restart
+//! leaves no trace in the log, and undoes no change that was made meanwhile.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use journal::Road;
 use schemas::{
     id::{BookHash, Offset},
-    policy::{Policy, Record},
+    policy::{Fold, Policy, Record, Step},
     price::Book,
     topics::Topic,
     wire,
@@ -20,8 +20,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Publishes a policy and the price book that it names; says whether anything was new.
 pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bool, journal::Error> {
-    let (last, books) = published(road)?;
-    if last.as_ref() == Some(&policy) {
+    let (fold, books) = published(road)?;
+    if fold.file() == Some(&policy) {
         return Ok(false);
     }
     let mut records = Vec::new();
@@ -43,20 +43,20 @@ pub(crate) fn publish_book(road: &dyn Road, book: &Book) -> Result<bool, journal
     Ok(true)
 }
 
-/// The policy in force and every book that was published.
-pub(crate) fn published(road: &dyn Road) -> Result<(Option<Policy>, Vec<BookHash>), journal::Error> {
+/// The policy as far as it was published, and every book.
+pub(crate) fn published(road: &dyn Road) -> Result<(Fold, Vec<BookHash>), journal::Error> {
     let mut reader = road.reader(Topic::Policy, &[Offset(0)])?;
     let end = reader.ends()?.first().copied().unwrap_or_default();
-    let (mut next, mut last, mut books) = (Offset(0), None, Vec::new());
+    let (mut next, mut fold, mut books) = (Offset(0), Fold::default(), Vec::new());
     while next < end {
         for record in reader.poll(LOOK)? {
             next = Offset(record.offset.0 + 1);
-            match wire::decode_policy(&record.body) {
-                Ok(Record::Book(book)) => books.push(book.hash()),
-                Ok(Record::Policy(policy)) => last = Some(*policy),
+            match wire::decode_policy(&record.body).map(|known| fold.take(record.offset, known)) {
+                Ok(Step::Book(book)) => books.push(book.hash()),
+                Ok(Step::InForce(_) | Step::Refused(_)) => {}
                 Err(error) => tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read"),
             }
         }
     }
-    Ok((last, books))
+    Ok((fold, books))
 }

@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -110,14 +111,15 @@ struct Run {
 struct Standing {
     runs: BTreeMap<ProducerId, Run>,
     instances: Vec<(Lane, Instance)>,
-    policy: Policy,
+    policy: Arc<Policy>,
     /// Metering's own time, when it last wrote.
     now: Time,
 }
 
 impl Standing {
     fn read(road: &dyn Road) -> Result<Self, Failure> {
-        let policy = published(road)?.0.ok_or("no policy was ever published, so nobody can have leased anything")?;
+        let policy = published(road)?.0.in_force().cloned();
+        let policy = policy.ok_or("no policy was ever published, so nobody can have leased anything")?;
         let mut standing = Self { runs: BTreeMap::new(), instances: Vec::new(), policy, now: Time::ZERO };
         for (lane, state) in history::states(road)? {
             match state {

@@ -35,10 +35,11 @@ pub(crate) fn reload(file: &Path, before: &Loaded, roles: &Roles) {
 /// The sections that differ and that a process keeps.
 fn kept(before: &Config, after: &Config) -> Vec<&'static str> {
     let differ = [
-        ("listen", before.listen != after.listen),
+        ("listen", before.listen != after.listen || before.tls != after.tls),
         ("log", before.log != after.log),
         ("lake", before.lake != after.lake),
         ("providers", before.providers != after.providers),
+        ("identity", before.issuers != after.issuers),
         ("server", before.server != after.server),
         ("cors", before.cors != after.cors),
     ];

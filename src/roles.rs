@@ -18,19 +18,20 @@ use std::{
 
 use gateway::{
     Gateway, GatewayDeps,
+    identity::Identity,
     limits::{Limits, SUCCEEDED},
     obey::{Obey, View},
 };
 use journal::{Disk, Gap, Journal, Road};
 use metering::Metering;
 use schemas::{
-    config::{Config, Log},
+    config::{Config, Listener, Log},
     error_code::ErrorCode,
 };
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{failure::Failure, load::Loaded, ops::Check, publish::publish, up::Role};
+use crate::{admin::Office, failure::Failure, jwks, load::Loaded, ops::Check, publish::publish, tls, up::Role};
 
 /// How long a gateway that has shipped everything waits for metering's word.
 const CONFIRMING: Duration = Duration::from_secs(2);
@@ -56,6 +57,7 @@ pub(crate) struct Left {
 pub(crate) struct Roles {
     door: Option<Door>,
     metering: Option<Loop>,
+    office: Option<Office>,
     rooms: Option<Rooms>,
     drain: Duration,
     /// Closes when it is dropped, so it stays until the last role has stopped.
@@ -71,6 +73,8 @@ struct Door {
     close: CancellationToken,
     gateway: JoinHandle<usize>,
     obey: Loop,
+    /// Whoever fetches the keys of token issuers goes with it.
+    _jwks: Option<DropGuard>,
 }
 
 /// A thread that runs until its flag is set.
@@ -126,10 +130,18 @@ impl Roles {
         ended: &mpsc::UnboundedSender<Ended>,
     ) -> Result<Self, Failure> {
         let drain = loaded.config.server.drain;
-        let mut started =
-            Self { door: None, metering: None, rooms: None, drain, road: Arc::clone(&road), checks: Vec::new() };
+        let mut started = Self {
+            door: None,
+            metering: None,
+            office: None,
+            rooms: None,
+            drain,
+            road: Arc::clone(&road),
+            checks: Vec::new(),
+        };
         if roles.contains(&Role::Metering) {
             started.metering = Some(started_metering(&road, ended, &mut started.checks)?);
+            started.office = Office::open(&loaded.config, &road)?;
         }
         if roles.contains(&Role::Lake) || roles.contains(&Role::Query) {
             started.rooms = rooms(&loaded.config, &road, roles, ended, &mut started.checks)?;
@@ -141,8 +153,10 @@ impl Roles {
         Ok(started)
     }
 
-    /// Puts the policy of another configuration in force, where metering runs; says whether anything was new.
+    /// Puts the policy of another configuration in force, where metering runs, and its admins; says whether anything of the policy was
+    /// new.
     pub(crate) fn publish(&self, loaded: &Loaded) -> Result<Option<bool>, journal::Error> {
+        self.office.iter().for_each(|office| office.admins.replace(&loaded.config.admins));
         self.metering.as_ref().map(|_| publish_policy(&*self.road, loaded)).transpose()
     }
 
@@ -150,6 +164,9 @@ impl Roles {
     pub(crate) fn stop(self) -> Left {
         let mut left = Left { unshipped: None, cut: 0 };
         let deadline = Instant::now() + self.drain.max(Duration::from_secs(5));
+        if let Some(office) = self.office {
+            office.close();
+        }
         if let Some(door) = self.door {
             door.close.cancel();
             left.cut = door.gateway.join().unwrap_or(0);
@@ -252,10 +269,14 @@ fn door(
     }));
     let own = Arc::clone(&limits);
     checks.push(Box::new(move || if own.is_succeeded() { vec![SUCCEEDED.to_owned()] } else { Vec::new() }));
+    let identity = Arc::new(Identity::new(&config.issuers));
+    let jwks = jwks::follow(&identity)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let gateway = Gateway::new(GatewayDeps {
         name: format!("{}:{}", host(), config.listen.gateway.port()),
         listen: config.listen.gateway,
+        tls: tls::of(config, Listener::Gateway)?,
+        identity: Arc::clone(&identity),
         // Beside other roles the gateway leaves them half of the machine.
         workers: if alone { cores } else { cores.div_ceil(2) },
         server: config.server,
@@ -272,7 +293,7 @@ fn door(
     let (flag, closed) = (Arc::clone(&stop), close.clone());
     let thread = spawn("obey", ended, move || Ok(obey.run(&flag)?))?;
     let gateway = spawn("gateway", ended, move || Ok(gateway.run(&closed)?.cut))?;
-    Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread } })
+    Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread }, _jwks: jwks })
 }
 
 /// Why a gateway whose journal and log do not meet cannot be used.
@@ -305,6 +326,7 @@ fn rooms(
         road: Arc::clone(road),
         lake_url: config.lake.to_string(),
         writes: roles.contains(&Role::Lake),
+        tls: if listener.is_some() { tls::of(config, Listener::Query)? } else { None },
         listener,
         config: query::config::ShelveConfig { keep: kept(&config.log), ..query::config::ShelveConfig::default() },
     });

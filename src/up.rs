@@ -9,7 +9,7 @@ use std::{
 };
 
 use schemas::{
-    config::{Dialect, Log},
+    config::{Dialect, Listener, Log},
     error_code::ErrorCode,
 };
 use tokio::{
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn serve(file: &Path, loaded: Arc<Loaded>, roles: Vec<Role>) -> Result<Left, Failure> {
     start_tracing();
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let ops = runtime.block_on(Ops::bind(loaded.config.listen.ops))?;
+    let ops = runtime.block_on(Ops::bind(&loaded.config))?;
     let readiness = Readiness::starting();
     runtime.spawn(ops.serve(Arc::clone(&readiness)));
     let (sender, mut ended) = mpsc::unbounded_channel();
@@ -202,30 +202,37 @@ fn say(left: &Left) -> ExitCode {
 /// Tells a newcomer what to type next.
 fn greet(loaded: &Loaded, roles: &[Role]) {
     let (listen, clear) = (&loaded.config.listen, &loaded.clear);
+    let scheme =
+        |listener| if loaded.config.tls.iter().any(|tls| tls.on.contains(&listener)) { "https" } else { "http" };
     if roles.contains(&Role::Gateway) {
-        eprintln!("gateway   http://{}", listen.gateway);
+        eprintln!("gateway   {}://{}", scheme(Listener::Gateway), listen.gateway);
         let sandbox = loaded.config.providers.iter().any(|provider| provider.dialect == Dialect::Sandbox);
         if let Some(key) = clear.keys.first().filter(|_| sandbox) {
             println!(
-                "\n# a call, answered by the built-in sandbox\ncurl http://{}/v1/chat/completions -H 'authorization: Bearer {}' \
+                "\n# a call, answered by the built-in sandbox\ncurl {}://{}/v1/chat/completions -H 'authorization: Bearer {}' \
                  -H 'content-type: application/json' \\\n  -d '{{\"model\":\"sandbox/64\",\"messages\":[{{\"role\":\"user\",\
                  \"content\":\"Hello\"}}]}}'",
+                scheme(Listener::Gateway),
                 listen.gateway,
                 key.key.expose(),
             );
         }
     }
     if cfg!(feature = "query") && roles.contains(&Role::Query) {
-        eprintln!("query     http://{}", listen.query);
+        eprintln!("query     {}://{}", scheme(Listener::Query), listen.query);
         if let Some(token) = &clear.token {
             println!(
-                "\n# what it cost\ncurl http://{}/v1/sql -H 'authorization: Bearer {}' -H 'content-type: application/json' \\\n  \
+                "\n# what it cost\ncurl {}://{}/v1/sql -H 'authorization: Bearer {}' -H 'content-type: application/json' \\\n  \
                  -d '{{\"sql\":\"SELECT tenant, model, count(*) AS calls, sum(cost_usd) AS usd FROM usage GROUP BY tenant, \
                  model ORDER BY usd DESC\"}}'\n",
+                scheme(Listener::Query),
                 listen.query,
                 token.expose(),
             );
         }
     }
-    eprintln!("ops       http://{}/readyz", listen.ops);
+    if let Some(admin) = listen.admin.filter(|_| roles.contains(&Role::Metering)) {
+        eprintln!("admin     {}://{admin}", scheme(Listener::Admin));
+    }
+    eprintln!("ops       {}://{}/readyz", scheme(Listener::Ops), listen.ops);
 }

@@ -76,15 +76,7 @@ fn sliced(amount: i128) -> Limit {
 }
 
 fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
-    let key = ApiKey {
-        name: "ci".into(),
-        sha256: Digest::of("tg-acme"),
-        team: String::new(),
-        project: String::new(),
-        user: String::new(),
-        tags: Vec::new(),
-        corrects: false,
-    };
+    let key = ApiKey { name: "ci".into(), sha256: Digest::of("tg-acme"), ..ApiKey::default() };
     Policy {
         tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
         limits,
@@ -137,6 +129,8 @@ impl House {
         let deps = GatewayDeps {
             name: "g".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
+            identity: Arc::default(),
             workers: 1,
             server: Server { drain: Duration::from_secs(2), ..Server::default() },
             cors: Cors::default(),

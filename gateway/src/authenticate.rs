@@ -6,9 +6,9 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use schemas::{error_code::ErrorCode, map::Map, policy::Digest, subject::Subject};
+use schemas::{error_code::ErrorCode, id::Lane, map::Map, policy::Digest, subject::Subject, time::Time};
 
-use crate::{error::Fault, obey::Caller};
+use crate::{error::Fault, identity::Identity, obey::Caller};
 
 /// The most tags a request may state, and the most bytes of a tag's name and value.
 const MAX_TAGS: usize = 16;
@@ -25,16 +25,34 @@ const KEY_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// Who calls: the key of a request looked up in `keys`, with the tags of the request that the key does not set.
+/// Where it is looked up who calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Register<'a> {
+    pub(crate) keys: &'a Map<[u8; 32], Caller>,
+    pub(crate) tenants: &'a Map<String, Lane>,
+    pub(crate) identity: &'a Identity,
+}
+
+/// Who calls at an instant: the key of a request, or its token, looked up, with the tags of the request that the key does not set.
 pub(crate) fn authenticate(
     headers: &HeaderMap,
     query: Option<&str>,
-    keys: &Map<[u8; 32], Caller>,
+    register: Register<'_>,
+    at: Time,
 ) -> Result<Caller, Fault> {
     let secret = credential(headers, query)?;
-    let Some(caller) = keys.get(&Digest::of(&secret).0) else {
-        return Err(Fault::new(ErrorCode::UnknownKey, "check the key that the client sends"));
+    let digest = Digest::of(&secret);
+    let signed;
+    let caller = match register.keys.get(&digest.0) {
+        Some(caller) => caller,
+        None => {
+            let by_token = register.identity.caller(&secret, digest, register.tenants, at);
+            let unknown = || Err(Fault::new(ErrorCode::UnknownKey, "check the key that the client sends"));
+            signed = by_token.unwrap_or_else(unknown)?;
+            &signed
+        }
     };
+    caller.is_good(at)?;
     let mut values = headers.get_all(TAGS).iter();
     let Some(first) = values.next() else { return Ok(caller.clone()) };
     let mut merged = Subject::clone(&caller.subject);

@@ -24,6 +24,7 @@ use crate::{
     obey::{Caller, PolicyView},
     route::{SESSION, short},
     script::Script,
+    terms::Terms,
     way::Way,
     worker::Worker,
 };
@@ -45,6 +46,7 @@ struct Arrival {
     view: Arc<PolicyView>,
     subject: Arc<Subject>,
     lane: Lane,
+    terms: Option<Arc<Terms>>,
     head: request::Parts,
 }
 
@@ -63,8 +65,10 @@ pub(crate) async fn serve(worker: Arc<Worker>, way: Way, request: Request<Body>)
 async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body>) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let Caller { subject, lane, .. } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
-    let arrival = Arrival { call, accepted_at: now(), way, view, subject, lane, head };
+    let accepted_at = now();
+    let Caller { subject, lane, terms, .. } =
+        authenticate(&head.headers, head.uri.query(), worker.register(&view), accepted_at)?;
+    let arrival = Arrival { call, accepted_at, way, view, subject, lane, terms, head };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let (aim, order) = aim(worker, &arrival, bytes, None).await?;
     let response = tries::answer(worker, &arrival, aim, order).await?;

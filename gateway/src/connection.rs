@@ -1,4 +1,4 @@
-//! One client's connection: HTTP/1.1 or HTTP/2, told apart by its first bytes, with a time for each head and each write.
+//! One client's connection: HTTP/1.1 or HTTP/2, told apart by its first bytes, or by the handshake of TLS where that is spoken, with a time for each head and each write.
 //!
 //! `axum::serve` sets no timers, and hyper's automatic builder waits for the first byte for ever; both are why this is here.
 
@@ -16,7 +16,12 @@ use futures::future::{Either, ready};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use schemas::config::Server;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -61,9 +66,9 @@ impl Serving {
     /// Serves a connection until it ends.
     pub(crate) fn spawn(&self, socket: TcpStream, slot: OwnedSemaphorePermit) {
         let counted = Counted::new(&self.shared, &self.open, slot);
-        let (stack, shutdown, server) = (self.stack.clone(), self.shutdown.clone(), self.shared.server);
+        let (stack, shutdown, shared) = (self.stack.clone(), self.shutdown.clone(), Arc::clone(&self.shared));
         tokio::spawn(async move {
-            let served = serve(socket, stack, shutdown, &server).await;
+            let served = accept(socket, stack, shutdown, &shared).await;
             if let Err(error) = served {
                 // Clients leave in the middle of things all the time.
                 tracing::debug!(%error, "a connection ended early");
@@ -90,13 +95,38 @@ impl Drop for Counted {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn serve(socket: TcpStream, stack: Router, shutdown: CancellationToken, server: &Server) -> Result<(), BoxError> {
-    let within = server.header_timeout;
+/// Finds out what is spoken, and serves it.
+async fn accept(
+    socket: TcpStream,
+    stack: Router,
+    shutdown: CancellationToken,
+    shared: &Shared,
+) -> Result<(), BoxError> {
+    let server = &shared.server;
     socket.set_nodelay(true)?;
+    if let Some(tls) = &shared.tls {
+        let handshake = TlsAcceptor::from(tls()).accept(socket);
+        let socket = tokio::select! {
+            greeted = tokio::time::timeout(server.header_timeout, handshake) => greeted??,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+        return serve(socket, is_http2, stack, shutdown, server).await;
+    }
     let is_http2 = tokio::select! {
-        version = tokio::time::timeout(within, is_http2(&socket)) => version??,
+        version = tokio::time::timeout(server.header_timeout, is_http2(&socket)) => version??,
         () = shutdown.cancelled() => return Ok(()),
     };
+    serve(socket, is_http2, stack, shutdown, server).await
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    socket: S,
+    is_http2: bool,
+    stack: Router,
+    shutdown: CancellationToken,
+    server: &Server,
+) -> Result<(), BoxError> {
     let service = service_fn(move |request: hyper::Request<Incoming>| match head::refusal(&request) {
         Some(refusal) => Either::Left(ready(Ok(refusal))),
         None => Either::Right(stack.clone().call(request.map(Body::new))),
@@ -118,7 +148,7 @@ async fn serve(socket: TcpStream, stack: Router, shutdown: CancellationToken, se
         return Ok(connection.await?);
     }
     let mut builder = conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(within);
+    builder.timer(TokioTimer::new()).header_read_timeout(server.header_timeout);
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),

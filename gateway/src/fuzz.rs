@@ -20,6 +20,7 @@ use crate::{
     authenticate, body,
     external::External,
     head,
+    identity::Identity,
     json::number,
     meter::{End, Measured},
     obey::Caller,
@@ -58,8 +59,11 @@ pub fn without_key(query: &str) -> Option<Cow<'_, str>> {
 /// Who calls, where `key` is the only key there is and `owner` has it.
 pub fn caller(headers: &HeaderMap, query: Option<&str>, key: &str, owner: &Subject) -> Result<Subject, ErrorCode> {
     let mut keys = Map::default();
-    keys.insert(Digest::of(key).0, Caller { subject: Arc::new(owner.clone()), lane: Lane(0), corrects: false });
-    let caller = authenticate::authenticate(headers, query, &keys).map_err(|fault| fault.code)?;
+    let owner = Caller { subject: Arc::new(owner.clone()), lane: Lane(0), terms: None, corrects: false };
+    keys.insert(Digest::of(key).0, owner);
+    let (tenants, identity) = (Map::default(), Identity::default());
+    let register = authenticate::Register { keys: &keys, tenants: &tenants, identity: &identity };
+    let caller = authenticate::authenticate(headers, query, register, Time::ZERO).map_err(|fault| fault.code)?;
     Ok(Subject::clone(&caller.subject))
 }
 

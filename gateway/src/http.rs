@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use schemas::{config::ModelRoute, error_code::ErrorCode, id::CallId};
+use schemas::{config::ModelRoute, error_code::ErrorCode, id::CallId, time::now};
 use serde_json::Value;
 
 use crate::{
@@ -146,11 +146,14 @@ fn models_answer(worker: &Worker, request: &Request<Body>, id: Option<&str>) -> 
 
 fn models_json(worker: &Worker, request: &Request<Body>, id: Option<&str>, dialect: Dialect) -> Result<Value, Fault> {
     let view = worker.view()?;
-    authenticate(request.headers(), request.uri().query(), &view.keys)?;
+    let caller = authenticate(request.headers(), request.uri().query(), worker.register(&view), now())?;
     let Some(id) = id else {
         let vendor = |provider: &str| worker.upstreams.get(provider).and_then(|upstream| upstream.vendor());
-        return Ok(models::list(&models::names(&view.policy.models, &view.book, vendor), dialect));
+        let mut names = models::names(&view.policy.models, &view.book, vendor);
+        names.retain(|name, _| caller.may_use(Some(name)).is_ok());
+        return Ok(models::list(&names, dialect));
     };
+    caller.may_use(Some(id))?;
     let found = ModelRoute::find(&view.policy.models, id).and_then(|route| route.targets.first());
     match found {
         Some(target) => Ok(models::one(id, &target.provider, dialect)),

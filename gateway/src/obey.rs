@@ -17,7 +17,7 @@ use schemas::{
     decision::{Instance, Key, State},
     id::{BookHash, Lane, Offset},
     map::Map,
-    policy::{Policy, Proxy, Record},
+    policy::{Fold, Policy, Proxy, Step},
     price::Book,
     subject::Subject,
     time::{self, Time},
@@ -28,6 +28,7 @@ use schemas::{
 use crate::{
     health::{Health, Standings},
     limits::Limits,
+    terms::Terms,
 };
 
 /// How long the thread waits for decisions before it looks at the policy and for a stop.
@@ -65,6 +66,8 @@ pub struct Caller {
     pub subject: Arc<Subject>,
     /// Where what they do is told.
     pub lane: Lane,
+    /// What the key is good for, if not for everything.
+    pub terms: Option<Arc<Terms>>,
     /// Whether what they say of attempts of their tenant is the whole of it.
     pub corrects: bool,
 }
@@ -79,7 +82,7 @@ impl PolicyView {
         let proxies = policy.proxies.iter().map(|proxy| (proxy.token_sha256.0, Arc::new(proxy.clone())));
         let callers = policy.tenants.iter().flat_map(|tenant| {
             let lane = Lane::of(tenant.name.as_bytes(), lanes);
-            tenant.keys.iter().map(move |key| {
+            tenant.keys.iter().flat_map(move |key| {
                 let subject = Subject {
                     tenant: tenant.name.clone(),
                     team: key.team.clone(),
@@ -88,7 +91,10 @@ impl PolicyView {
                     key: key.name.clone(),
                     tags: key.tags.clone(),
                 };
-                (key.sha256.0, Caller { subject: Arc::new(subject), lane, corrects: key.corrects })
+                let subject = Arc::new(subject);
+                let caller = |terms| Caller { subject: Arc::clone(&subject), lane, terms, corrects: key.corrects };
+                let former = key.former.map(|former| (former.sha256.0, caller(Terms::of_former(key, former))));
+                [Some((key.sha256.0, caller(Terms::of(key)))), former].into_iter().flatten()
             })
         });
         Self {
@@ -136,6 +142,7 @@ pub struct Obey {
     view: Arc<View>,
     follower: Box<dyn Follower>,
     policies: Box<dyn Reader>,
+    fold: Fold,
     books: HashMap<BookHash, Arc<Book>>,
     ready: Arc<AtomicBool>,
     low_watermark: Arc<AtomicI64>,
@@ -155,6 +162,7 @@ impl Obey {
             view,
             follower,
             policies,
+            fold: Fold::default(),
             books: HashMap::new(),
             ready: Arc::new(AtomicBool::new(false)),
             low_watermark: Arc::new(AtomicI64::new(0)),
@@ -212,11 +220,13 @@ impl Obey {
 
     fn read_policy(&mut self) -> Result<(), journal::Error> {
         for record in self.policies.poll(Duration::ZERO)? {
-            match wire::decode_policy(&record.body) {
-                Ok(Record::Book(book)) => {
+            let step = wire::decode_policy(&record.body).map(|known| self.fold.take(record.offset, known));
+            match step {
+                Ok(Step::Book(book)) => {
                     self.books.insert(book.hash(), Arc::new(*book));
                 }
-                Ok(Record::Policy(policy)) => self.enforce(*policy),
+                Ok(Step::InForce(policy)) => self.enforce(&policy),
+                Ok(Step::Refused(_)) => {}
                 Err(error) => {
                     tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; the one before it stays in force");
                 }
@@ -225,11 +235,12 @@ impl Obey {
         Ok(())
     }
 
-    fn enforce(&mut self, mut policy: Policy) {
+    fn enforce(&mut self, policy: &Policy) {
         let Some(book) = self.books.get(&policy.book) else {
             tracing::error!(book = %policy.book, "the policy names a price book that was not published; the one before it stays in force");
             return;
         };
+        let mut policy = policy.clone();
         let lanes = {
             let mut limits = self.limits.lock();
             limits.rule(std::mem::take(&mut policy.limits), policy.metering.outage_budget);

@@ -26,6 +26,7 @@ use crate::{
     drainer::{self, Drainer},
     emit::Emitter,
     http,
+    identity::Identity,
     limits::Limits,
     lookup::Ledger,
     metrics::Meters,
@@ -47,12 +48,19 @@ const REST: Duration = Duration::from_millis(50);
 /// How long cut calls may take to settle.
 const SETTLING: Duration = Duration::from_secs(2);
 
+/// Gives what a connection that begins now is served with.
+pub type Tls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
 /// What a gateway needs.
 pub struct GatewayDeps {
     /// Its name, as the `gateway` column shows it.
     pub name: String,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// What its connections are served with, if with TLS.
+    pub tls: Option<Tls>,
+    /// Whose tokens clients may call with, beside keys.
+    pub identity: Arc<Identity>,
     /// Threads; one for each core that it may use.
     pub workers: usize,
     /// What it takes from clients.
@@ -211,6 +219,8 @@ fn shared(deps: &GatewayDeps, earlier: Earlier) -> Shared {
         drain_slots: Arc::new(Semaphore::new(drainer::MOST)),
         connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
         connections: 0.into(),
+        tls: deps.tls.clone(),
+        identity: Arc::clone(&deps.identity),
         checks: Checks::default(),
         ledger: Ledger::new(deps.road.clone()),
         earlier,

@@ -17,14 +17,17 @@ use schemas::{
 };
 
 use crate::{
+    authenticate::Register,
     drainer::Drainer,
     emit::{Emitter, Ticket},
+    identity::Identity,
     limits::Limits,
     lookup::Ledger,
     metrics::Meters,
     obey::{PolicyView, View},
     proxy::{Checks, Earlier},
     refusals::Refusals,
+    server::Tls,
     sweep::Flights,
     upstream::Upstream,
 };
@@ -42,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) drain_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connection_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connections: AtomicUsize,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) identity: Arc<Identity>,
     /// The checks of other proxies.
     pub(crate) checks: Checks,
     /// What is read of it is read once at a time.
@@ -68,6 +73,11 @@ impl Worker {
     /// Writes an event of a tenant or lane to this worker's buffer.
     pub(crate) fn write(&self, lane: Lane, event: &Event, closes: Option<u32>) -> Ticket {
         self.emitter.write(lane, event, closes)
+    }
+
+    /// Where it is looked up who calls, under a policy.
+    pub(crate) fn register<'a>(&'a self, view: &'a PolicyView) -> Register<'a> {
+        Register { keys: &view.keys, tenants: &view.tenants, identity: &self.shared.identity }
     }
 
     /// Whether nothing new can be written down: the last append failed, or what room is left is for calls that are open.

@@ -7,6 +7,9 @@ mod dialects;
 #[path = "calls/edges.rs"]
 mod edges;
 #[cfg(test)]
+#[path = "calls/keys.rs"]
+mod keys;
+#[cfg(test)]
 #[path = "calls/provider.rs"]
 mod provider;
 #[cfg(test)]

@@ -100,6 +100,12 @@ impl Disk {
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
     }
 
+    /// The records of `policy` in the log in `dir`, which another process may have open: nothing is locked or changed. None if there is
+    /// no log there.
+    pub fn look_at_policy(dir: &Path) -> Result<Vec<Record>, Error> {
+        segment::glance::glance(&dir.join("policy"))
+    }
+
     /// The bytes that the ledger takes.
     pub fn ledger_bytes(&self) -> u64 {
         self.shared.ledger.bytes()

@@ -31,6 +31,7 @@ mod flush;
 mod frame;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+pub(crate) mod glance;
 pub(crate) mod open;
 mod read;
 mod scan;

@@ -14,7 +14,7 @@ use schemas::{
     decision::{Claim, Key, LaneState, State},
     event::{Admitted, Event},
     id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset},
-    ledger::{Alarm, AlarmKind, Begun, Entry, Fact},
+    ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact, KeyInForce},
     limit::{Limit, Schedule},
     policy::Policy,
     price::Book,
@@ -44,6 +44,8 @@ pub enum Input {
     Event(Origin, Result<Event, String>),
     /// A price book of the policy.
     Book(Arc<Book>),
+    /// What a record of the policy changed; before the policy that it makes.
+    Changed(Arc<Changed>),
     /// A change of policy and the record after it.
     Policy(Arc<Policy>, Offset),
     /// What the committed ledger of the lane says of limits that the policy before it has brought.
@@ -89,6 +91,8 @@ pub struct Engine {
     seats: HashMap<InstanceId, u32>,
     schedules: HashMap<LimitId, Schedule>,
     limits: HashMap<LimitId, Limit>,
+    /// The keys of the policy that was put in last, so that they are written down only when they change.
+    keys: Option<Vec<KeyInForce>>,
     books: HashMap<BookHash, Arc<Book>>,
     /// Limits that count also what was admitted without them.
     late: Fold,
@@ -117,6 +121,7 @@ impl Engine {
             seats: HashMap::new(),
             schedules: HashMap::new(),
             limits: HashMap::new(),
+            keys: None,
             books: HashMap::new(),
             late: Fold::default(),
             ahead: Duration::from_secs(60),
@@ -182,6 +187,7 @@ impl Engine {
             Input::Book(book) => {
                 self.books.insert(book.hash(), book);
             }
+            Input::Changed(changed) => self.changed_policy(&changed),
             Input::Policy(policy, next) => self.policy(&policy, next),
             Input::Past(fold) => self.past(fold),
             Input::Tick => self.tick(),

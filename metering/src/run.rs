@@ -4,7 +4,7 @@
 //! the policy as far as it was published, and the time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use schemas::{
     decision::{Key, State},
     event::Event,
     id::{BookHash, Lane, LimitId, Offset},
-    ledger::{Alarm, Alerted, Entry, Fact, Overrun},
+    ledger::{Alarm, Alerted, Changed, Entry, Fact, Overrun},
     limit::Share,
     policy,
     time::{self, Time},
@@ -47,6 +47,10 @@ const BOOK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the ledger may give nothing while it is read for new limits.
 const PAST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many changes of the policy are kept for lanes that have not written them down: at about 500 bytes each 5 MB. What is older was
+/// written down when it was made.
+const MOST_TOLD: usize = 10_000;
 
 /// The role that keeps the books.
 pub struct Metering {
@@ -93,7 +97,10 @@ pub struct Desk {
     lanes: u16,
     engines: BTreeMap<Lane, Engine>,
     books: Vec<Arc<schemas::price::Book>>,
+    fold: policy::Fold,
     policy: Option<(Arc<policy::Policy>, Offset)>,
+    /// What was said of the policy, for lanes that are assigned later and have not written it down.
+    told: VecDeque<Arc<Changed>>,
     /// What lanes have to say and the log has no room for; nothing more is taken in until it has.
     unsaid: Vec<(Lane, Outputs)>,
     clock: Clock,
@@ -106,8 +113,20 @@ impl Desk {
     pub fn new(member: Box<dyn Member>, policies: Box<dyn Reader>, lanes: u16, clock: Clock) -> Result<Self, Error> {
         let (engines, ticked) = (BTreeMap::new(), clock());
         let (books, unsaid) = (Vec::new(), Vec::new());
-        let mut desk =
-            Self { member, policies, lanes, engines, books, policy: None, unsaid, clock, ticked, past: None };
+        let mut desk = Self {
+            member,
+            policies,
+            lanes,
+            engines,
+            books,
+            fold: policy::Fold::default(),
+            policy: None,
+            told: VecDeque::new(),
+            unsaid,
+            clock,
+            ticked,
+            past: None,
+        };
         desk.read_policy(Duration::ZERO)?;
         Ok(desk)
     }
@@ -172,7 +191,8 @@ impl Desk {
             engine.apply(Input::Book(Arc::clone(book)), now);
         }
         if let Some((policy, next)) = &self.policy {
-            let past = self.fold(lane, &engine, policy, *next)?;
+            self.told.iter().for_each(|told| engine.apply(Input::Changed(Arc::clone(told)), now));
+            let past = self.past_of(lane, &engine, policy, *next)?;
             engine.apply(Input::Policy(Arc::clone(policy), *next), now);
             past.into_iter().for_each(|fold| engine.apply(Input::Past(fold), now));
         }
@@ -213,27 +233,8 @@ impl Desk {
 
     fn read_policy(&mut self, wait: Duration) -> Result<(), Error> {
         for record in self.policies.poll(wait)? {
-            let next = Offset(record.offset.0 + 1);
             match wire::decode_policy(&record.body) {
-                Ok(policy::Record::Book(book)) => {
-                    let book = Arc::new(*book);
-                    self.books.push(Arc::clone(&book));
-                    self.tell(|| Input::Book(Arc::clone(&book)));
-                }
-                Ok(policy::Record::Policy(policy)) => {
-                    let policy = Arc::new(*policy);
-                    self.policy = Some((Arc::clone(&policy), next));
-                    let mut past = Vec::new();
-                    for (lane, engine) in &self.engines {
-                        past.extend(self.fold(*lane, engine, &policy, next)?.map(|fold| (*lane, fold)));
-                    }
-                    self.tell(|| Input::Policy(Arc::clone(&policy), next));
-                    for (lane, fold) in past {
-                        if let Some(engine) = self.engines.get_mut(&lane) {
-                            engine.apply(Input::Past(fold), (self.clock)());
-                        }
-                    }
-                }
+                Ok(known) => self.take_policy(record.offset, known)?,
                 Err(error) => {
                     tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; the one before it stays in force")
                 }
@@ -242,8 +243,44 @@ impl Desk {
         Ok(())
     }
 
+    fn take_policy(&mut self, offset: Offset, record: policy::Record) -> Result<(), Error> {
+        let told = policy::told::of(offset, &record, self.fold.in_force().map(|policy| &**policy));
+        let step = self.fold.take(offset, record);
+        if let policy::Step::Book(book) = step {
+            let book = Arc::new(*book);
+            self.books.push(Arc::clone(&book));
+            self.tell(|| Input::Book(Arc::clone(&book)));
+            return Ok(());
+        }
+        let (Some(told), Some(policy)) = (told, self.fold.in_force().cloned()) else { return Ok(()) };
+        let (told, next) = (Arc::new(told.became(&step)), Offset(offset.0 + 1));
+        if self.told.len() == MOST_TOLD {
+            self.told.pop_front();
+        }
+        self.told.push_back(Arc::clone(&told));
+        self.policy = Some((Arc::clone(&policy), next));
+        let mut past = Vec::new();
+        for (lane, engine) in &self.engines {
+            past.extend(self.past_of(*lane, engine, &policy, next)?.map(|fold| (*lane, fold)));
+        }
+        self.tell(|| Input::Changed(Arc::clone(&told)));
+        self.tell(|| Input::Policy(Arc::clone(&policy), next));
+        for (lane, fold) in past {
+            if let Some(engine) = self.engines.get_mut(&lane) {
+                engine.apply(Input::Past(fold), (self.clock)());
+            }
+        }
+        Ok(())
+    }
+
     /// What the ledger of a lane says of limits that a policy brings there. Metering waits for that: what they may grant depends on it.
-    fn fold(&self, lane: Lane, engine: &Engine, policy: &policy::Policy, next: Offset) -> Result<Option<Fold>, Error> {
+    fn past_of(
+        &self,
+        lane: Lane,
+        engine: &Engine,
+        policy: &policy::Policy,
+        next: Offset,
+    ) -> Result<Option<Fold>, Error> {
         let lacking = engine.lacking(policy, next, (self.clock)());
         let (Some(open), Some(mut fold)) = (&self.past, lacking) else { return Ok(None) };
         let (mut reader, mut read, end) = past(open, lane, self.lanes)?;

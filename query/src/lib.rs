@@ -29,4 +29,4 @@ pub mod table;
 pub mod tail;
 pub mod watermark;
 
-pub use run::{Deps, Query, Readiness, RunError};
+pub use run::{Deps, Query, Readiness, RunError, Tls};

@@ -4,13 +4,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use schemas::{
-    id::{BookHash, LimitId},
+    id::{BookHash, LimitId, Offset},
     limit::Limit,
-    policy::Record,
+    policy::{Fold, Record, Step},
     price::Book,
 };
 
@@ -21,6 +21,7 @@ use crate::{access::Access, table::Policies};
 pub struct PolicyLog {
     /// The policy in force, as the query surfaces see it.
     pub access: Arc<Access>,
+    fold: Mutex<Fold>,
     named: RwLock<Named>,
 }
 
@@ -31,19 +32,21 @@ struct Named {
 }
 
 impl PolicyLog {
-    /// Takes the next record of the topic.
-    pub fn apply(&self, record: Record) {
+    /// Takes the next record of the topic, which stands at an offset.
+    pub fn apply(&self, offset: Offset, record: Record) {
+        let step = self.fold.lock().unwrap_or_else(PoisonError::into_inner).take(offset, record);
         let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
-        match record {
-            Record::Book(book) => {
+        match step {
+            Step::Book(book) => {
                 named.books.insert(book.hash(), *book);
             }
-            Record::Policy(policy) => {
+            Step::InForce(policy) => {
                 for limit in &policy.limits {
                     named.limits.insert(limit.id(), Arc::new(limit.clone()));
                 }
                 self.access.apply(&policy);
             }
+            Step::Refused(_) => {}
         }
     }
 }

@@ -43,6 +43,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Threads for the lake's store; they mostly wait.
 const LAKE_THREADS: usize = 2;
 
+/// Gives what a connection that begins now is served with.
+pub type Tls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
 /// What the role needs.
 pub struct Deps {
     /// Where the log is.
@@ -53,6 +56,8 @@ pub struct Deps {
     pub writes: bool,
     /// Where questions are answered (role `query`).
     pub listener: Option<TcpListener>,
+    /// What its connections are served with, if with TLS.
+    pub tls: Option<Tls>,
     /// How the lake is kept.
     pub config: ShelveConfig,
 }
@@ -159,7 +164,7 @@ impl Query {
                 let engine = Arc::new(Engine::new(Arc::clone(&cuts))?);
                 let surface = Surface::new(engine, cuts, Arc::clone(&policies.access));
                 let serving = Builder::new_current_thread().enable_all().build()?;
-                serving.block_on(listen::serve(listener, http::router(surface), stop.clone()))?;
+                serving.block_on(listen::serve(listener, http::router(surface), deps.tls, stop.clone()))?;
             } else {
                 lakes.block_on(shutdown.cancelled());
             }
@@ -246,7 +251,7 @@ fn take(policy: &mut dyn Reader, policies: &PolicyLog, wait: Duration) -> Result
     let mut next = None;
     for record in policy.poll(wait)? {
         match wire::decode_policy(&record.body) {
-            Ok(known) => policies.apply(known),
+            Ok(known) => policies.apply(record.offset, known),
             Err(error) => {
                 tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; it is left out")
             }

@@ -14,9 +14,11 @@ mod charges;
 mod column;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod keys;
 mod ledger;
 mod limits;
 mod newest;
+mod policy_changes;
 mod prices;
 mod refusals;
 mod usage;
@@ -51,6 +53,8 @@ pub const ALL: &[TableDef] = &[
     alerts::TABLE,
     balances::TABLE,
     limits::TABLE,
+    keys::TABLE,
+    policy_changes::TABLE,
     prices::TABLE,
     ledger::TABLE,
 ];

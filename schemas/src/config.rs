@@ -8,8 +8,12 @@
 
 use std::path::PathBuf;
 
+mod admin;
+mod ask;
 mod base_url;
 mod clear;
+mod identity;
+mod key;
 mod limit;
 mod model;
 mod preset;
@@ -21,12 +25,16 @@ mod secret;
 mod server;
 mod store;
 mod tenant;
+mod tls;
 mod unique;
 pub(crate) mod unit;
 mod yaml;
 
+pub use admin::{Admin, Role};
+pub use ask::{AskedKey, asked_change, asked_key, asked_limit, asked_rotation, asked_tenant};
 pub use base_url::{BaseUrl, is_loopback, is_private};
 pub use clear::{ClearKey, InTheClear, in_the_clear};
+pub use identity::{Algorithm, Claims, Issuer, KeySource};
 pub use model::{ModelRoute, Target};
 pub use provider::{AwsKeys, Dialect, More, Provider, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};
@@ -35,11 +43,14 @@ pub use secret::Secret;
 pub use server::{Cors, MeteringConfig, Server, TokenEvents};
 pub use store::{Fsync, Kafka, LakeUrl, Listen, Log};
 pub use tenant::is_tag_name;
+pub use tls::{Listener, Tls};
 
 use self::{
+    key::Keys,
     model::Models,
     reader::{Fields, Reader},
     tenant::InClear,
+    unique::Unique,
     yaml::{Node, Value},
 };
 use crate::{
@@ -55,6 +66,8 @@ use crate::{
 pub struct Config {
     /// The addresses that are listened on.
     pub listen: Listen,
+    /// The certificates of the listeners.
+    pub tls: Vec<Tls>,
     /// The log.
     pub log: Log,
     /// The lake.
@@ -81,6 +94,10 @@ pub struct Config {
     pub access: Vec<Access>,
     /// The other proxies that may ask.
     pub proxies: Vec<Proxy>,
+    /// Who may change the policy while it is in force.
+    pub admins: Vec<Admin>,
+    /// Whose tokens clients may call with, beside keys.
+    pub issuers: Vec<Issuer>,
 }
 
 const SECTIONS: &[&str] = &[
@@ -97,6 +114,8 @@ const SECTIONS: &[&str] = &[
     "cors",
     "access",
     "proxies",
+    "admins",
+    "identity",
 ];
 
 impl Config {
@@ -142,7 +161,9 @@ impl Config {
         let root = yaml::parse(text, env, &mut reader.mistakes);
         let limits = root.and_then(|root| {
             let fields = reader.fields(&root, "a file of limits", &["limits"])?;
-            reader.need(&fields, "limits", |reader, node| Some(limit::read(reader, node, known)))
+            reader.need(&fields, "limits", |reader, node| {
+                Some(limit::read(reader, node, &mut Unique::new("limit"), known))
+            })
         });
         let Reader { mut mistakes, mut warnings } = reader;
         sort(file, [&mut mistakes, &mut warnings]);
@@ -193,7 +214,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let (known_providers, known_tenants) = (names(sections.get("providers")), names(sections.get("tenants")));
     let known_models = names(sections.get("models"));
 
-    let listen = reader.or(&sections, "listen", Listen::default(), store::listen);
+    let (listen, tls) = reader.or(&sections, "listen", (Listen::default(), Vec::new()), store::listen);
     let log = reader.or(&sections, "log", Log::default(), store::log);
     let lake = reader.or(&sections, "lake", LakeUrl::Local("./data/lake".into()), store::lake);
     let prices = reader.or(&sections, "prices", Vec::new(), |reader, node| reader.list(node, "prices", store::path));
@@ -203,9 +224,13 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let known = model::Known { providers: &known_providers, limits: &known_limits, log: &log };
     let Models { routes, book } =
         sections.get("models").map(|node| model::read(reader, node, known)).unwrap_or_default();
-    let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut in_clear)).unwrap_or_default();
     let known = limit::Known { tenants: &known_tenants, providers: &known_providers, models: &known_models };
-    let limits = sections.get("limits").map(|node| limit::read(reader, node, known)).unwrap_or_default();
+    let mut names = Unique::new("limit");
+    let mut limits =
+        sections.get("limits").map(|node| limit::read(reader, node, &mut names, known)).unwrap_or_default();
+    let mut keys = Keys::new(&mut names, known, &mut in_clear);
+    let tenants = sections.get("tenants").map(|node| tenant::tenants(reader, node, &mut keys)).unwrap_or_default();
+    limits.extend(keys.budgets);
     let metering = reader.or(&sections, "metering", MeteringConfig::default(), server::metering);
     let cors = reader.or(&sections, "cors", Cors::default(), server::cors);
     let access = sections
@@ -214,11 +239,19 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .unwrap_or_default();
     let proxies =
         sections.get("proxies").map(|node| tenant::proxies(reader, node, &tenants, &mut in_clear)).unwrap_or_default();
+    let admins = sections
+        .get("admins")
+        .map(|node| admin::admins(reader, node, &known_tenants, &mut in_clear))
+        .unwrap_or_default();
+    let issuers =
+        reader.or(&sections, "identity", Vec::new(), |reader, node| identity::identity(reader, node, &known_tenants));
+    admin::served(reader, &sections, &listen);
     in_clear.warn(reader);
     outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
     sharing(reader, &sections, &providers, &tenants);
     Some(Config {
         listen,
+        tls,
         log,
         lake,
         prices,
@@ -232,6 +265,8 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         cors,
         access,
         proxies,
+        admins,
+        issuers,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A code is never given another meaning and never used again: it stands in refusals in the lake, in logs and in bug reports.
 //! TG1xxx configuration and commands, TG2xxx limits, TG3xxx requests and keys, TG4xxx providers, TG5xxx log and journal,
-//! TG6xxx query and lake.
+//! TG6xxx query and lake, TG7xxx changes of the policy.
 
 use std::fmt;
 
@@ -60,6 +60,7 @@ error_codes! {
     NothingToRelease = "TG1015", 500, "There is nothing of that name to release";
     CannotBackfill = "TG1016", 500, "A limit cannot count what was used before it";
     ShareStored = "TG1017", 500, "Tenants share what a provider stores";
+    BadCertificate = "TG1020", 500, "A certificate cannot be used";
 
     HardLimitReached = "TG2001", 429, "A hard limit is reached";
     BoundUnknown = "TG2002", 429, "A hard limit cannot hold a call whose bound is not known";
@@ -103,6 +104,11 @@ error_codes! {
     AmendedOtherwise = "TG3031", 409, "The attempt was amended otherwise";
     LedgerNotRead = "TG3032", 503, "The ledger could not be read in time";
     EventDiffers = "TG3033", 409, "An event of this source and id was told otherwise";
+    KeyDisabled = "TG3040", 401, "The key is disabled";
+    KeyExpired = "TG3041", 401, "The key has expired";
+    ModelNotAllowed = "TG3042", 403, "The key may not use the model";
+    TokenNotValid = "TG3043", 401, "The token is not valid";
+    IssuerAway = "TG3044", 503, "The issuer's keys are not known";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";
@@ -132,6 +138,12 @@ error_codes! {
     LakeUnusable = "TG6008", 503, "The lake cannot be used as it is";
     HistoryGap = "TG6009", 503, "A part of the ledger is neither in the log nor in the lake";
     ArchiveDamaged = "TG6010", 503, "The archive of the ledger is damaged";
+
+    NotItsAdmin = "TG7001", 403, "The admin may not do that";
+    NoneOfThatName = "TG7002", 404, "There is none of that name";
+    OneOfThatName = "TG7003", 409, "There is one of that name already";
+    PolicyMoved = "TG7004", 412, "The policy has changed since";
+    BadChange = "TG7005", 400, "The change is not valid";
 }
 
 impl ErrorCode {

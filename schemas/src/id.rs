@@ -5,7 +5,10 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-use crate::time::{Time, now};
+use crate::{
+    config::Secret,
+    time::{Time, now},
+};
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -95,6 +98,11 @@ impl ProducerId {
 
     /// The id of records that no gateway wrote.
     pub const NONE: Self = Self(Uuid::nil());
+}
+
+/// A fresh key for a client: 32 random bytes, in characters that a header carries.
+pub fn fresh_key() -> Secret {
+    Secret::new(format!("tg-{}", crate::policy::Digest(rand::random())))
 }
 
 /// A lane of the log; on Kafka, a partition.

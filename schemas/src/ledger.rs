@@ -10,6 +10,7 @@ use crate::{
     id::{BookHash, CallId, InstanceId, LimitId, Offset, ProducerId, Seq},
     limit::{Limit, Share},
     money::Pico,
+    subject::Subject,
     time::Time,
     tokens::TokenClass,
 };
@@ -52,6 +53,10 @@ pub enum Fact {
     Adjusted(Adjusted),
     /// A counter reached a share of its amount that its limit names.
     Alerted(Box<Alerted>),
+    /// The keys in force from here on.
+    Keys(KeysInForce),
+    /// A record of the policy topic, and what became of it.
+    Changed(Box<Changed>),
 }
 
 /// An attempt that was admitted, as the gateway reported it.
@@ -185,6 +190,53 @@ pub struct LimitsInForce {
     pub policy: Offset,
     /// All of them.
     pub limits: Vec<Limit>,
+}
+
+/// The whole list of keys, whenever it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysInForce {
+    /// The policy record that brought them.
+    pub policy: Offset,
+    /// All of them.
+    pub keys: Vec<KeyInForce>,
+}
+
+/// A key, without anything that its secret could be known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInForce {
+    /// Whose it is, and what it is called.
+    pub subject: Arc<Subject>,
+    /// The first instant at which it is not good any more.
+    pub expires: Option<Time>,
+    /// Whether it is out of use.
+    pub disabled: bool,
+    /// The models that it may ask for; nothing for every model.
+    pub models: Vec<String>,
+    /// Until when the secret that it had before is good as well.
+    pub former_until: Option<Time>,
+    /// Whether what it says of attempts of its tenant is the whole.
+    pub corrects: bool,
+}
+
+/// What a record of the policy topic changed, or would have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The record.
+    pub policy: Offset,
+    /// When it was asked for; of a file that is not known.
+    pub at: Option<Time>,
+    /// Who asked for it; empty for a file.
+    pub by: String,
+    /// What kind of change it is, such as `key.create`; `file` for a file.
+    pub kind: String,
+    /// The tenant that it names; empty if it names none.
+    pub tenant: String,
+    /// What was changed is called so; empty for a file.
+    pub name: String,
+    /// All that it says, without secrets: JSON.
+    pub detail: String,
+    /// Why it was not made; empty if it was.
+    pub refused: String,
 }
 
 /// Which price book is in force.

@@ -305,6 +305,27 @@ impl Limit {
         LimitId(first_16(&hash.finalize()))
     }
 
+    /// The one tenant that it is of; nothing if it is of several or of none.
+    pub fn tenant(&self) -> Option<&str> {
+        self.scope.iter().find_map(|(dimension, wanted)| match wanted {
+            Match::Is(name) if *dimension == Dimension::Tenant && !name.ends_with('*') => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// What a limit of one key is called that has no name of its own; a key has one of each unit and window.
+    pub fn name_of_budget((tenant, key): (&str, &str), unit: Unit, window: Window) -> String {
+        format!("{tenant}/{key}/{}/{}", unit.name(), window.name())
+    }
+
+    /// Whether it is a limit of this key that goes with it.
+    pub fn is_budget_of(&self, tenant: &str, key: &str) -> bool {
+        let is = |matcher: &Match, name: &str| matches!(matcher, Match::Is(value) if value == name);
+        let of_key = matches!(self.scope.as_slice(), [(Dimension::Tenant, of), (Dimension::Key, its)]
+            if is(of, tenant) && is(its, key));
+        of_key && self.name == Self::name_of_budget((tenant, key), self.unit, self.window)
+    }
+
     /// The values that `*` takes for this target, in scope order; nothing if the limit does not match it.
     pub fn values_for<'a>(&self, target: Target<'a>) -> Option<Values<'a>> {
         let mut values = Values::new();
@@ -366,7 +387,8 @@ impl Limit {
     }
 }
 
-fn matches(wanted: &str, value: &str) -> bool {
+/// Whether a value is the one that is wanted, or begins with what stands before a trailing `*`.
+pub fn matches(wanted: &str, value: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == value, |prefix| value.starts_with(prefix))
 }
 

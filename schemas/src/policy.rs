@@ -1,15 +1,27 @@
-//! What metering publishes for all roles to obey: tenants and keys, limits, models, who may read what, who may ask for others, and price
+//! What is published for all roles to obey: tenants and keys, limits, models, who may read what, who may ask for others, and price
 //! books.
 //!
-//! A policy record is whole: the last one is all of it. Keys and tokens are in it as SHA-256 only.
+//! A file's record is whole: the last one is all that files say. What is changed while it is in force is a record of its own and lies
+//! over it; [`Fold`] makes one policy of all. Keys and tokens are in it as SHA-256 only.
 
 use serde::{Deserialize, Serialize};
+
+pub mod change;
+pub mod diff;
+mod fold;
+mod over;
+pub mod shown;
+pub mod told;
+
+pub use change::{Change, What};
+pub use fold::{Fold, Refusal, Step};
 
 use crate::{
     config::{MeteringConfig, ModelRoute},
     id::BookHash,
     limit::Limit,
     price::Book,
+    time::Time,
 };
 
 /// One record of the `policy` topic.
@@ -17,8 +29,10 @@ use crate::{
 pub enum Record {
     /// A price book, before the policy that names it.
     Book(Box<Book>),
-    /// The policy in force from here on.
+    /// What a file says from here on.
     Policy(Box<Policy>),
+    /// A change of what is in force.
+    Change(Box<Change>),
 }
 
 /// The policy.
@@ -41,6 +55,21 @@ pub struct Policy {
     pub book: BookHash,
 }
 
+impl Policy {
+    /// The tenant of a name.
+    pub fn tenant(&self, name: &str) -> Option<&Tenant> {
+        self.tenants.iter().find(|tenant| tenant.name == name)
+    }
+
+    /// Whether a secret is that of a key, now or in its grace, or of a proxy.
+    pub(crate) fn has_secret(&self, sha256: &Digest) -> bool {
+        let is_former = |former: &Former| former.sha256 == *sha256;
+        let has = |key: &ApiKey| key.sha256 == *sha256 || key.former.as_ref().is_some_and(is_former);
+        self.tenants.iter().flat_map(|tenant| &tenant.keys).any(has)
+            || self.proxies.iter().any(|proxy| proxy.token_sha256 == *sha256)
+    }
+}
+
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
@@ -50,8 +79,15 @@ pub struct Tenant {
     pub keys: Vec<ApiKey>,
 }
 
+impl Tenant {
+    /// Its key of a name.
+    pub fn key(&self, name: &str) -> Option<&ApiKey> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
 /// A key that a client calls with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Its name, unique in the tenant.
     pub name: String,
@@ -65,10 +101,36 @@ pub struct ApiKey {
     pub user: String,
     /// Tags of every call made with it; a call's own cannot change them.
     pub tags: Vec<(String, String)>,
+    /// The first instant at which it is not good any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+    /// The models that it may ask for: names, and beginnings with `*`. Nothing for every model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// Whether it is out of use.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disabled: bool,
+    /// The secret that it had before, for as long as that is still good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
     /// Whether what it says of attempts of its tenant is the whole: it may amend those of other keys, and frees what is held for what
     /// nobody knew of them.
     #[serde(default)]
     pub corrects: bool,
+}
+
+/// The secret that a key had before it was given another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// The first instant at which it is not good any more.
+    pub until: Time,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Another proxy, which may ask what its callers may spend, and tell what they spent.
@@ -112,7 +174,7 @@ impl Tenants {
 }
 
 /// A SHA-256, as 64 hexadecimal digits in text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 crate::id::hex_id!(Digest);

@@ -5,6 +5,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// What is beyond every calendar.
+const NEVER: &str = "never";
+
 /// An instant in UTC, in microseconds since 1970.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time(i64);
@@ -44,8 +49,12 @@ impl Time {
 
     /// Reads an instant in RFC 3339, or a day, which begins at its midnight in UTC. The error says what is wanted.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let instant = text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_microsecond()));
-        instant.or_else(|| Self::of_day(text)).ok_or("write 2026-11-01, or 2026-11-01T12:00:00Z")
+        Self::instant(text).or_else(|| Self::of_day(text)).ok_or("write 2026-11-01, or 2026-11-01T12:00:00Z")
+    }
+
+    /// Reads an instant in RFC 3339, and nothing else.
+    pub fn instant(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_microsecond()))
     }
 
     /// Midnight in UTC of a day such as `2026-11-01`.
@@ -78,7 +87,7 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(instant) => write!(f, "{instant:.6}"),
-            Err(_) => f.write_str("never"),
+            Err(_) => f.write_str(NEVER),
         }
     }
 }
@@ -86,6 +95,21 @@ impl fmt::Display for Time {
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// As text, like [`Display`](fmt::Display): policies are read by people too.
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        let never = (text == NEVER).then_some(Self::MAX);
+        Self::instant(&text).or(never).ok_or_else(|| D::Error::custom("not an instant in RFC 3339"))
     }
 }
 

@@ -1,13 +1,12 @@
 //! Keys and tags by example.
 
-use schemas::id::Lane;
-
 use super::*;
 
 fn keys() -> Map<[u8; 32], Caller> {
     let tags = vec![("env".to_owned(), "prod".to_owned())];
     let acme = Subject { tenant: "acme".into(), key: "ci".into(), tags, ..Subject::default() };
-    Map::from_iter([(Digest::of("tg-acme").0, Caller { subject: Arc::new(acme), lane: Lane(0), corrects: false })])
+    let caller = Caller { subject: Arc::new(acme), lane: Lane(0), terms: None, corrects: false };
+    Map::from_iter([(Digest::of("tg-acme").0, caller)])
 }
 
 fn check(headers: &[(&'static str, &str)], query: Option<&str>) -> Result<Arc<Subject>, ErrorCode> {
@@ -15,7 +14,9 @@ fn check(headers: &[(&'static str, &str)], query: Option<&str>) -> Result<Arc<Su
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    authenticate(&map, query, &keys()).map(|caller| caller.subject).map_err(|fault| fault.code)
+    let (keys, tenants, identity) = (keys(), Map::default(), Identity::default());
+    let register = Register { keys: &keys, tenants: &tenants, identity: &identity };
+    authenticate(&map, query, register, Time::ZERO).map(|caller| caller.subject).map_err(|fault| fault.code)
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::{
     health::Standing,
     request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
+    terms::may_use,
     upstream::Upstream,
     way::Way,
     worker::Worker,
@@ -134,6 +135,12 @@ fn parse<'b>(way: &Way, body: &'b Bytes, content_type: &str) -> Result<(Parsed, 
 
 /// The order of the targets of a model for a call; there is at least one.
 fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Result<Order, Fault> {
+    match arrival.way.api {
+        // It is where it was made, by whoever was let in then.
+        Api::OpenAiResponsesRetrieve => {}
+        Api::Passthrough => may_use(arrival.terms.as_deref(), None)?,
+        _ => may_use(arrival.terms.as_deref(), Some(name))?,
+    }
     // What names no model goes where `target` says, and there is one such place.
     if matches!(arrival.way.api, Api::Passthrough | Api::OpenAiResponsesRetrieve) {
         return Ok(Order::one(usize::MAX));

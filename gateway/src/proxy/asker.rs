@@ -11,6 +11,7 @@ use schemas::{
     error_code::ErrorCode,
     policy::{Digest, Proxy},
     subject::Subject,
+    time::Time,
 };
 
 use super::{Who, wrong};
@@ -18,6 +19,7 @@ use crate::{
     authenticate::{authenticate, credential},
     error::Fault,
     obey::{Caller, PolicyView},
+    worker::Worker,
 };
 
 /// Who asks.
@@ -28,11 +30,16 @@ pub(super) enum Asker {
 
 impl Asker {
     /// Whose credential a request carries.
-    pub(super) fn of(headers: &HeaderMap, query: Option<&str>, view: &PolicyView) -> Result<Self, Fault> {
+    pub(super) fn of(
+        headers: &HeaderMap,
+        query: Option<&str>,
+        (worker, view): (&Worker, &PolicyView),
+        at: Time,
+    ) -> Result<Self, Fault> {
         let secret = credential(headers, query)?;
         match view.proxies.get(&Digest::of(&secret).0) {
             Some(proxy) => Ok(Self::Proxy(Arc::clone(proxy))),
-            None => authenticate(headers, query, &view.keys).map(Self::Client),
+            None => authenticate(headers, query, worker.register(view), at).map(Self::Client),
         }
     }
 
@@ -54,7 +61,13 @@ impl Asker {
     }
 
     /// Whose call it is, with the tags that its owner does not set.
-    pub(super) fn speaks_for(&self, who: Who, tags: Vec<(String, String)>, view: &PolicyView) -> Result<Caller, Fault> {
+    pub(super) fn speaks_for(
+        &self,
+        who: Who,
+        tags: Vec<(String, String)>,
+        view: &PolicyView,
+        at: Time,
+    ) -> Result<Caller, Fault> {
         let mut caller = match (self, who) {
             (Self::Client(caller), Who::Asker) => caller.clone(),
             (Self::Client(_), _) => return Err(fault(wrong("a key speaks for its owner only; state nobody"))),
@@ -63,10 +76,12 @@ impl Asker {
             }
             (Self::Proxy(_), Who::Key(digest)) => {
                 let known = view.keys.get(&digest.0).cloned();
-                known.ok_or_else(|| Fault::new(ErrorCode::UnknownKey, "the client's key is nobody's"))?
+                let caller = known.ok_or_else(|| Fault::new(ErrorCode::UnknownKey, "the client's key is nobody's"))?;
+                caller.is_good(at)?;
+                caller
             }
             (Self::Proxy(_), Who::Stated(subject)) => match view.tenants.get(&subject.tenant) {
-                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane, corrects: false },
+                Some(lane) => Caller { subject: Arc::new(subject), lane: *lane, terms: None, corrects: false },
                 None => return Err(Fault::new(ErrorCode::NotItsTenant, "no such tenant is defined")),
             },
         };

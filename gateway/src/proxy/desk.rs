@@ -187,7 +187,7 @@ async fn admit(
 ) -> Result<(Attempt, Option<Cap>), Fault> {
     let accepted_at = now();
     let Check { who, provider, model, api, stream, tags, most, .. } = check;
-    let Caller { subject, lane, .. } = asker.speaks_for(who, tags, view)?;
+    let caller = asker.speaks_for(who, tags, view, accepted_at)?;
     let (body, aim) = match most {
         Most::Tokens(input, output) => {
             let key = Key { provider: &provider, vendor: api.vendor(), model: &model, tier: "", at: accepted_at };
@@ -199,6 +199,8 @@ async fn admit(
             (Some(body), aim)
         }
     };
+    caller.may_use(Some(&aim.model))?;
+    let Caller { subject, lane, .. } = caller;
     let facts = view.book.facts(&provider, api.vendor(), &aim.model);
     let candidate = Candidate {
         call,

@@ -84,7 +84,7 @@ pub(crate) fn health(worker: &Worker, request: &Request<Body>) -> Response<Body>
 async fn ask(worker: &Arc<Worker>, request: Request<Body>) -> Result<envoy::Response, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let asker = Asker::of(&head.headers, head.uri.query(), &view)?;
+    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now())?;
     let too_large = || Fault::new(ErrorCode::BadCheck, format!("a message has at most {MESSAGE_MAX} bytes"));
     if body.size_hint().lower() > (MESSAGE_MAX + PREFIX) as u64 {
         return Err(too_large());
@@ -123,7 +123,8 @@ pub(crate) fn question_of(body: &[u8]) -> Result<(Question, usize), Wrong> {
 
 /// Whether the call may not be made, and not: whether the question can be answered.
 fn is_refusal(fault: &Fault) -> bool {
-    let of_call = matches!(fault.code, ErrorCode::UnknownKey | ErrorCode::NotItsTenant | ErrorCode::CheckConflict);
+    let of_call = matches!(fault.code, ErrorCode::UnknownKey | ErrorCode::NotItsTenant | ErrorCode::CheckConflict)
+        || matches!(fault.code, ErrorCode::KeyDisabled | ErrorCode::KeyExpired | ErrorCode::ModelNotAllowed);
     fault.code.status() == 429 || of_call
 }
 
@@ -193,6 +194,7 @@ fn status(code: i32, limit: &Limit, left: i128, reset_at: Option<Time>) -> envoy
 fn code(code: ErrorCode) -> Code {
     match code {
         ErrorCode::MissingKey | ErrorCode::UnknownKey | ErrorCode::KeysDisagree => Code::Unauthenticated,
+        ErrorCode::KeyDisabled | ErrorCode::KeyExpired | ErrorCode::TokenNotValid => Code::Unauthenticated,
         ErrorCode::CheckNotOpen => Code::NotFound,
         ErrorCode::CheckConflict => Code::AlreadyExists,
         _ if code.status() >= 500 => Code::Unavailable,

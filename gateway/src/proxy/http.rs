@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use schemas::id::CallId;
+use schemas::{id::CallId, time::now};
 use serde_json::json;
 
 use super::{
@@ -67,7 +67,7 @@ async fn settle(worker: &Arc<Worker>, request: Request<Body>) -> Result<CallId, 
 async fn hear(worker: &Arc<Worker>, request: Request<Body>) -> Result<(Arc<PolicyView>, Asker, Bytes, Taken), Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let asker = Asker::of(&head.headers, head.uri.query(), &view)?;
+    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now())?;
     let (bytes, taken) = body::read(&worker.shared, &head.headers, body).await?;
     Ok((view, asker, bytes, taken))
 }

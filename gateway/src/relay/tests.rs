@@ -57,6 +57,8 @@ fn bench() -> Bench {
         drain_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connections: 0.into(),
+        tls: None,
+        identity: Arc::default(),
         checks: crate::proxy::Checks::default(),
         ledger: crate::lookup::Ledger::new(None),
         earlier: crate::proxy::Earlier::default(),

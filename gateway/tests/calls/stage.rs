@@ -22,8 +22,9 @@ use schemas::{
     },
     event::{Admitted, Event, Settled},
     fixture,
-    policy::{ApiKey, Digest, Policy, Proxy, Tenant, Tenants},
+    policy::{ApiKey, Digest, Former, Policy, Proxy, Tenant, Tenants},
     price::Book,
+    time::Time,
     wire,
 };
 use serde_json::{Value, json};
@@ -121,20 +122,18 @@ fn policy(models: &[ModelRoute]) -> PolicyView {
     let proxy =
         |name: &str, token: &str, tenants| Proxy { name: name.into(), token_sha256: Digest::of(token), tenants };
     let book = Book::builtin();
-    let key = ApiKey {
-        name: "ci".into(),
-        sha256: Digest::of(KEY),
-        team: String::new(),
-        project: String::new(),
-        user: String::new(),
-        tags: Vec::new(),
-        corrects: false,
-    };
+    let key = ApiKey { name: "ci".into(), sha256: Digest::of(KEY), ..ApiKey::default() };
+    let of = |secret: &str| ApiKey { name: secret.into(), sha256: Digest::of(secret), ..ApiKey::default() };
+    let keys = vec![
+        key,
+        ApiKey { disabled: true, ..of("tg-off") },
+        ApiKey { expires: Some(Time::ZERO), ..of("tg-old") },
+        ApiKey { expires: Some(Time::MAX), models: vec!["gpt-4o-mini".into(), "sandbox/*".into()], ..of("tg-some") },
+        ApiKey { former: Some(Former { sha256: Digest::of("tg-former"), until: Time::MAX }), ..of("tg-new") },
+        ApiKey { former: Some(Former { sha256: Digest::of("tg-past"), until: Time::ZERO }), ..of("tg-newer") },
+    ];
     let policy = Policy {
-        tenants: vec![
-            Tenant { name: "acme".into(), keys: vec![key] },
-            Tenant { name: "globex".into(), keys: Vec::new() },
-        ],
+        tenants: vec![Tenant { name: "acme".into(), keys }, Tenant { name: "globex".into(), keys: Vec::new() }],
         proxies: vec![
             proxy("edge", PROXY, Tenants::All),
             proxy("narrow", "tgp-narrow", Tenants::Only(vec!["globex".into()])),
@@ -184,6 +183,8 @@ impl Stage {
         let deps = GatewayDeps {
             name: "g1".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
+            identity: Arc::default(),
             workers: 2,
             server: setting.server,
             cors: setting.cors.clone(),

@@ -4,9 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemas::{
     id::{InstanceId, LimitId, Offset},
-    ledger::{BookInForce, Fact, LimitsInForce},
+    ledger::{BookInForce, Changed, Fact, KeyInForce, KeysInForce, LimitsInForce},
     limit::{Limit, Match},
     policy::Policy,
+    subject::Subject,
     time::Time,
 };
 
@@ -24,6 +25,7 @@ impl Engine {
         self.ahead = policy.metering.outage_budget;
         self.abandon_after = policy.metering.abandon_after;
         self.remembers = Duration::from_secs(u64::from(policy.metering.dedup_days) * 24 * 3_600);
+        let keys = keys(policy);
         if next > self.state.policy {
             self.touched = true;
             self.state.policy = next;
@@ -31,11 +33,23 @@ impl Engine {
             // Every lane reads the policy; one of them tells the lake.
             if self.lane.0 == 0 {
                 self.write(Fact::Limits(LimitsInForce { policy: offset, limits: policy.limits.clone() }));
+                if self.keys.as_ref() != Some(&keys) {
+                    self.write(Fact::Keys(KeysInForce { policy: offset, keys: keys.clone() }));
+                }
                 self.write(Fact::Book(BookInForce { policy: offset, book: policy.book }));
             }
             self.change_amounts();
         }
+        self.keys = Some(keys);
         self.tick();
+    }
+
+    /// Writes down what a record changed, if that is not done already. The policy that comes next says how far the topic was read.
+    pub(super) fn changed_policy(&mut self, changed: &Changed) {
+        if self.lane.0 == 0 && changed.policy >= self.state.policy {
+            self.touched = true;
+            self.write(Fact::Changed(Box::new(changed.clone())));
+        }
     }
 
     /// Limits keep what was spent of them when their amount changes; a lowered one calls its leases back.
@@ -83,4 +97,25 @@ impl Engine {
     pub(super) fn may_be_home(&self, limit: &Limit) -> bool {
         limit.scope.iter().any(|(_, matcher)| *matcher == Match::Each) || self.fixed_here(limit)
     }
+}
+
+/// The keys of a policy, as the ledger tells of them.
+fn keys(policy: &Policy) -> Vec<KeyInForce> {
+    let keys = policy.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (&tenant.name, key)));
+    keys.map(|(tenant, key)| KeyInForce {
+        subject: Arc::new(Subject {
+            tenant: tenant.clone(),
+            team: key.team.clone(),
+            project: key.project.clone(),
+            user: key.user.clone(),
+            key: key.name.clone(),
+            tags: key.tags.clone(),
+        }),
+        expires: key.expires,
+        disabled: key.disabled,
+        models: key.models.clone(),
+        former_until: key.former.map(|former| former.until),
+        corrects: key.corrects,
+    })
+    .collect()
 }

@@ -6,6 +6,7 @@ use schemas::{
     fixture,
     id::{CallId, InstanceId, ProducerId, Seq},
     limit::{Dimension, Match, Share, Unit, Window},
+    policy::ApiKey,
     tokens::{Usage, Vector},
 };
 
@@ -501,4 +502,47 @@ fn a_share_is_said_once_for_each_window_whatever_is_given_back_and_who_goes_on()
     bench.ask(1, 60, bench.counter(0, 0, 1));
     bench.report(1, vec![bench.counter(55, 0, 2)]);
     assert_eq!(said(&mut bench.engine), [(50, 55, 0)]);
+}
+
+#[test]
+fn what_changed_of_the_policy_is_told_once_and_keys_when_they_are_others() {
+    let plain = Arc::new(fixture::policy(Vec::new(), BookHash([0; 32])));
+    let mut keyed = Policy::clone(&plain);
+    keyed.tenants[0].keys.push(ApiKey { name: "ci".into(), ..ApiKey::default() });
+    let keyed = Arc::new(keyed);
+    let changed = |offset| {
+        let word = String::new;
+        Input::Changed(Arc::new(Changed {
+            policy: Offset(offset),
+            at: Some(NOW),
+            by: "ops".into(),
+            kind: "key.create".into(),
+            tenant: word(),
+            name: word(),
+            detail: word(),
+            refused: word(),
+        }))
+    };
+    // How many changes and lists of keys are told of these inputs, and what is committed of the lane.
+    let told = |engine: &mut Engine, inputs: Vec<Input>| {
+        inputs.into_iter().for_each(|input| engine.apply(input, NOW));
+        let commit = engine.take().unwrap_or_default();
+        let count = |is: fn(&Fact) -> bool| commit.ledger.iter().filter(|entry| is(&entry.fact)).count();
+        let states: Vec<_> = commit.decisions.into_iter().filter_map(|(key, state)| Some((key, state?))).collect();
+        ((count(|fact| matches!(fact, Fact::Changed(_))), count(|fact| matches!(fact, Fact::Keys(_)))), states)
+    };
+    let policy = |policy: &Arc<Policy>, next| Input::Policy(Arc::clone(policy), Offset(next));
+    let mut engine = Engine::new(Lane(0), 2, Vec::new());
+    assert_eq!(told(&mut engine, vec![policy(&plain, 1)]).0, (0, 1));
+    assert_eq!(told(&mut engine, vec![changed(1), policy(&keyed, 2)]).0, (1, 1));
+    // One that is refused leaves the policy as it is.
+    let (counts, states) = told(&mut engine, vec![changed(2), policy(&keyed, 3)]);
+    assert_eq!(counts, (1, 0));
+    // Whoever takes over is told all of it again, and tells only what came since.
+    let mut next = Engine::new(Lane(0), 2, states);
+    let again = || vec![changed(1), changed(2), policy(&keyed, 3)];
+    assert_eq!(told(&mut next, again()).0, (0, 0));
+    assert_eq!(told(&mut next, vec![changed(3), policy(&plain, 4)]).0, (1, 1));
+    // One lane tells for all.
+    assert_eq!(told(&mut Engine::new(Lane(1), 2, Vec::new()), again()).0, (0, 0));
 }

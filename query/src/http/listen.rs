@@ -5,9 +5,17 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use crate::run::Tls;
 
 /// Connections at once; more wait in the operating system's queue.
 const CONNECTIONS: usize = 1_024;
@@ -22,7 +30,12 @@ const DRAIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then lets requests end.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Tls>,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -35,9 +48,19 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
         };
         match accepted {
             Ok((stream, place)) => {
-                let (router, shutdown) = (router.clone(), shutdown.clone());
+                let (router, shutdown, tls) = (router.clone(), shutdown.clone(), tls.as_ref().map(|tls| tls()));
                 open.spawn(async move {
-                    connection(stream, router, shutdown).await;
+                    match tls {
+                        None => connection(stream, router, shutdown).await,
+                        Some(tls) => {
+                            let handshake = TlsAcceptor::from(tls).accept(stream);
+                            match tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
+                                Ok(Ok(stream)) => connection(stream, router, shutdown).await,
+                                Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+                                Err(_) => tracing::debug!("a handshake took too long"),
+                            }
+                        }
+                    }
                     drop(place);
                 });
             }
@@ -65,7 +88,10 @@ async fn accept(
     Ok((stream, place))
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection<S>(stream: S, router: Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |request: hyper::Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

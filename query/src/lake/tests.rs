@@ -251,7 +251,7 @@ async fn a_lake_opens_at_any_local_path() {
         shelve(&lake, &Tail::new(lake.pin(), 1, Bounds { rows: 10, bytes: 10 })).await.expect(name);
         assert!(url.join("usage/_delta_log").is_dir(), "{name}");
     }
-    assert!(ALL.len() == 9);
+    assert!(ALL.len() == 11);
 }
 
 async fn files_on_the_store(home: &Home) -> usize {

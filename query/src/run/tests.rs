@@ -58,6 +58,7 @@ impl House {
             road: self.road.clone(),
             lake_url: self.folder.path().join("lake").to_str().unwrap().to_owned(),
             writes: true,
+            tls: None,
             listener: Some(listener),
             config: ShelveConfig {
                 commit_age: Duration::from_millis(100),

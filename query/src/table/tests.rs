@@ -1,10 +1,13 @@
+use std::sync::Arc;
+
 use arrow::{
     array::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
 };
 use schemas::{
     event::{Was, Why},
-    ledger::{Alerted, Corrected, Fact, Overrun},
+    id::Offset,
+    ledger::{Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Overrun},
     limit::{Dimension, Match, Share, Unit, Window},
     money::Pico,
     tokens::Vector,
@@ -84,6 +87,8 @@ fn the_columns_that_outside_tests_rely_on_are_there() {
         ("alerts", "time limit_name instance share_percent unit amount settled held window_start window_end"),
         ("balances", "limit_name instance unit amount settled held leased window_start window_end"),
         ("limits", "limit_name unit amount mode valid_from valid_to"),
+        ("policy_changes", "time changed_by kind name detail refused"),
+        ("keys", "expires disabled models former_until valid_from valid_to"),
         ("prices", "provider model token_class price_per_mtok_usd price_id valid_from valid_to"),
     ];
     for (name, columns) in own {
@@ -342,4 +347,60 @@ fn an_entry_that_names_an_unknown_limit_waits() {
     let table = by_name("balances").expect("balances");
     let pushed = (table.push)(&mut table.builder(), &placed, &Known::default());
     assert_eq!(pushed, Err(super::PushError::PolicyBehind));
+}
+
+#[test]
+fn a_key_is_one_row_for_as_long_as_it_stays_the_same() {
+    let key = |disabled| KeyInForce {
+        subject: Arc::new(fixture::subject("acme")),
+        expires: Some(fixture::at(99)),
+        disabled,
+        models: vec!["gpt-*".into()],
+        former_until: None,
+        corrects: false,
+    };
+    let keys =
+        |offset: u64, keys: Vec<KeyInForce>| fact(offset, Fact::Keys(KeysInForce { policy: Offset(offset), keys }));
+    let entries = [keys(0, vec![key(false)]), keys(5, vec![key(false)]), keys(10, vec![key(true)]), keys(20, vec![])];
+    check(
+        "keys",
+        &entries,
+        &["tenant", "team", "key_name", "expires", "disabled", "models", "valid_from", "valid_to"],
+        &[
+            r#"acme | search | ci | 2026-11-20T12:01:39Z | false | ["gpt-*"] | 2026-11-20T12:00:00Z | 2026-11-20T12:00:10Z"#,
+            r#"acme | search | ci | 2026-11-20T12:01:39Z | true | ["gpt-*"] | 2026-11-20T12:00:10Z | 2026-11-20T12:00:20Z"#,
+        ],
+    );
+}
+
+#[test]
+fn a_change_of_the_policy_is_a_row_with_who_made_it() {
+    let changed = Changed {
+        policy: Offset(7),
+        at: Some(fixture::at(3)),
+        by: "ops".into(),
+        kind: "key.disable".into(),
+        tenant: "acme".into(),
+        name: "ci".into(),
+        detail: "{}".into(),
+        refused: String::new(),
+    };
+    let file = Changed {
+        at: None,
+        by: String::new(),
+        kind: "file".into(),
+        tenant: String::new(),
+        name: String::new(),
+        ..changed.clone()
+    };
+    let entries = [fact(4, Fact::Changed(Box::new(changed))), fact(9, Fact::Changed(Box::new(file)))];
+    check(
+        "policy_changes",
+        &entries,
+        &["tenant", "key_name", "time", "changed_by", "kind", "name", "refused", "policy_offset"],
+        &[
+            "acme | ci | 2026-11-20T12:00:03Z | ops | key.disable | ci | - | 7",
+            "- | - | 2026-11-20T12:00:09Z | - | file | - | - | 7",
+        ],
+    );
 }

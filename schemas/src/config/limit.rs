@@ -43,6 +43,9 @@ const KNOWN: &[&str] = &[
     "backfill",
 ];
 
+const KNOWN_OF_BUDGET: &[&str] =
+    &["unit", "amount", "window", "mode", "zone", "on_exceed", "unbounded", "stream", "alerts", "backfill"];
+
 /// The names that the configuration defines.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
@@ -52,13 +55,30 @@ pub(super) struct Known<'a> {
 }
 
 /// Reads the section.
-pub(super) fn read(reader: &mut Reader, node: &Node, known: Known<'_>) -> Vec<Limit> {
-    let mut names = Unique::new("limit");
-    let limits = reader.list(node, "limits", |reader, item| limit(reader, item, &mut names, known));
+pub(super) fn read(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>) -> Vec<Limit> {
+    let limits = reader.list(node, "limits", |reader, item| limit(reader, item, names, known));
     limits.unwrap_or_default()
 }
 
-fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>) -> Option<Limit> {
+/// Reads a limit of what is called with one key, which says neither its name nor its scope.
+pub(super) fn budget(
+    reader: &mut Reader,
+    node: &Node,
+    (tenant, key): (&str, &str),
+    names: &mut Unique,
+    known: Known<'_>,
+) -> Option<Limit> {
+    let fields = reader.fields(node, "a budget", KNOWN_OF_BUDGET)?;
+    let scope = vec![(Dimension::Tenant, Match::Is(tenant.into())), (Dimension::Key, Match::Is(key.into()))];
+    let mode = Some(reader.or(&fields, "mode", Mode::Hard, mode));
+    let limit = rest(reader, &fields, (scope, mode), known, |unit, window| {
+        Some(Limit::name_of_budget((tenant, key), unit, window))
+    })?;
+    names.add(reader, node.at, &limit.name);
+    Some(limit)
+}
+
+pub(super) fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>) -> Option<Limit> {
     let fields = reader.fields(node, "a limit", KNOWN)?;
     let name = reader.need(&fields, "name", |reader, node| {
         let name = reader.text(node)?;
@@ -66,33 +86,44 @@ fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>)
         Some(name)
     });
     let scope = reader.or(&fields, "scope", Scope::new(), |reader, node| scope(reader, node, known));
-    let unit = reader.need(&fields, "unit", unit);
-    let amount = reader.need(&fields, "amount", |reader, node| amount(reader, node, unit));
+    let mode = reader.need(&fields, "mode", mode);
+    rest(reader, &fields, (scope, mode), known, |_, _| name)
+}
+
+/// What a limit says beside its name, scope and mode.
+fn rest(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    (scope, mode): (Scope, Option<Mode>),
+    known: Known<'_>,
+    name: impl FnOnce(Unit, Window) -> Option<String>,
+) -> Option<Limit> {
+    let unit = reader.need(fields, "unit", unit);
+    let amount = reader.need(fields, "amount", |reader, node| amount(reader, node, unit));
     let window = if unit == Some(Unit::Concurrent) {
-        no_window(reader, &fields);
+        no_window(reader, fields);
         Some(Window::Total)
     } else {
-        reader.need(&fields, "window", window)
+        reader.need(fields, "window", window)
     };
-    let mode = reader.need(&fields, "mode", mode);
-    let unbounded = reader.maybe(&fields, "unbounded", |reader, node| {
+    let unbounded = reader.maybe(fields, "unbounded", |reader, node| {
         let choices = [("hold", OnUnbounded::Hold), ("refuse", OnUnbounded::Refuse), ("admit", OnUnbounded::Admit)];
         reader.one_of(node, &choices)
     });
     if unbounded.is_some() && mode.is_some_and(|mode| mode != Mode::Hard) {
         no_effect(reader, fields.place("unbounded"), "\"unbounded\" has no effect on a limit that is not hard");
     }
-    let values = reader.or(&fields, "values", Vec::new(), values);
-    let max_instances = reader.maybe(&fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
-    client_tags(reader, &fields, &scope);
+    let values = reader.or(fields, "values", Vec::new(), values);
+    let max_instances = reader.maybe(fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
+    client_tags(reader, fields, &scope);
     let on_exceed =
-        reader.or(&fields, "on_exceed", OnExceed::Refuse, |reader, node| on_exceed(reader, node, known.models));
+        reader.or(fields, "on_exceed", OnExceed::Refuse, |reader, node| on_exceed(reader, node, known.models));
     let slices =
-        reader.or(&fields, "stream", false, |reader, node| reader.one_of(node, &[("whole", false), ("slices", true)]));
-    let alerts = reader.or(&fields, "alerts", Vec::new(), alerts);
-    let zone = reader.or(&fields, "zone", "UTC".into(), zone);
+        reader.or(fields, "stream", false, |reader, node| reader.one_of(node, &[("whole", false), ("slices", true)]));
+    let alerts = reader.or(fields, "alerts", Vec::new(), alerts);
+    let zone = reader.or(fields, "zone", "UTC".into(), zone);
     let mut limit = Limit {
-        name: name?,
+        name: name(unit?, window?)?,
         scope,
         unit: unit?,
         amount: amount?,
@@ -107,8 +138,8 @@ fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known: Known<'_>)
         alerts,
         backfill: false,
     };
-    limit.backfill = reader.or(&fields, "backfill", false, |reader, node| backfill(reader, node, &limit));
-    ineffective(reader, &fields, &mut limit);
+    limit.backfill = reader.or(fields, "backfill", false, |reader, node| backfill(reader, node, &limit));
+    ineffective(reader, fields, &mut limit);
     Some(limit)
 }
 
@@ -210,11 +241,11 @@ fn window(reader: &mut Reader, node: &Node) -> Option<Window> {
     reader.one_of(node, &[Second, Minute, Hour, Day, Week, Month, Total].map(|window| (window.name(), window)))
 }
 
-fn mode(reader: &mut Reader, node: &Node) -> Option<Mode> {
+pub(super) fn mode(reader: &mut Reader, node: &Node) -> Option<Mode> {
     reader.one_of(node, &[Mode::Hard, Mode::Soft, Mode::Observe].map(|mode| (mode.name(), mode)))
 }
 
-fn amount(reader: &mut Reader, node: &Node, unit: Option<Unit>) -> Option<i128> {
+pub(super) fn amount(reader: &mut Reader, node: &Node, unit: Option<Unit>) -> Option<i128> {
     match unit {
         // The unit is reported already; whether the amount fits it cannot be said.
         None => None,
@@ -314,7 +345,7 @@ fn dimension(name: &str) -> Option<Dimension> {
 }
 
 /// Shares of the amount, each once, from the least.
-fn alerts(reader: &mut Reader, node: &Node) -> Option<Vec<Share>> {
+pub(super) fn alerts(reader: &mut Reader, node: &Node) -> Option<Vec<Share>> {
     let mut shares = reader.list(node, "alerts", |reader, item| {
         let text = &reader.scalar(item)?.text;
         let share = Share::parse(text);

@@ -6,6 +6,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     reader::{Fields, Reader, shown},
+    tls::{self, Tls},
     yaml::{Node, Value},
 };
 use crate::error_code::ErrorCode;
@@ -23,12 +24,21 @@ pub struct Listen {
     pub flight: SocketAddr,
     /// For health and metrics.
     pub ops: SocketAddr,
+    /// For those who change the policy while it is in force; nothing if nobody may.
+    pub admin: Option<SocketAddr>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { gateway: local(8080), query: local(8081), postgres: local(5433), flight: local(8082), ops: local(9090) }
+        Self {
+            gateway: local(8080),
+            query: local(8081),
+            postgres: local(5433),
+            flight: local(8082),
+            ops: local(9090),
+            admin: None,
+        }
     }
 }
 
@@ -94,8 +104,8 @@ impl fmt::Display for LakeUrl {
 }
 
 /// Reads the section `listen`.
-pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<Listen> {
-    let fields = reader.fields(node, "listen", &["gateway", "query", "postgres", "flight", "ops"])?;
+pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<(Listen, Vec<Tls>)> {
+    let fields = reader.fields(node, "listen", &["gateway", "query", "postgres", "flight", "ops", "admin", "tls"])?;
     let mut listen = Listen::default();
     let all = [
         ("gateway", &mut listen.gateway),
@@ -113,13 +123,16 @@ pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<Listen> {
         }
         *slot = address;
     }
+    listen.admin = reader.maybe(&fields, "admin", Reader::address);
     one_each(reader, &fields, &listen);
-    Some(listen)
+    let tls = reader.or(&fields, "tls", Vec::new(), tls::tls);
+    Some((listen, tls))
 }
 
 /// What listens, whether the file says where or not, needs an address of its own; port 0 is a fresh one each time.
 fn one_each(reader: &mut Reader, fields: &Fields<'_>, listen: &Listen) {
-    let served = [("gateway", listen.gateway), ("query", listen.query), ("ops", listen.ops)];
+    let mut served = vec![("gateway", listen.gateway), ("query", listen.query), ("ops", listen.ops)];
+    served.extend(listen.admin.map(|address| ("admin", address)));
     for (place, (name, address)) in served.iter().enumerate() {
         let other = served.iter().take(place).find(|(_, other)| other == address && address.port() != 0);
         if let Some((other, _)) = other {

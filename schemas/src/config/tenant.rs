@@ -1,8 +1,9 @@
-//! Tenants and their keys, the tokens that read, and the other proxies that may ask.
+//! Tenants, the tokens that read, and the other proxies that may ask.
 //!
 //! A key or token in clear becomes its SHA-256 here and is dropped; no message quotes one.
 
 use super::{
+    key::Keys,
     reader::{Fields, Reader},
     remark::Place,
     unique::Unique,
@@ -10,11 +11,8 @@ use super::{
 };
 use crate::{
     error_code::ErrorCode,
-    policy::{Access, ApiKey, Digest, Proxy, Tenant, Tenants},
+    policy::{Access, Digest, Proxy, Tenant, Tenants},
 };
-
-/// The most tags of a key, as of a call.
-const MAX_TAGS: usize = 16;
 
 /// The lines in which a secret stands in clear.
 #[derive(Default)]
@@ -34,29 +32,25 @@ impl InClear {
 }
 
 /// Reads the section `tenants`.
-pub(super) fn tenants(reader: &mut Reader, node: &Node, in_clear: &mut InClear) -> Vec<Tenant> {
+pub(super) fn tenants(reader: &mut Reader, node: &Node, keys: &mut Keys<'_>) -> Vec<Tenant> {
     let mut names = Unique::new("tenant");
-    let mut hashes = Unique::new("key");
     let tenants = reader.list(node, "tenants", |reader, item| {
         let fields = reader.fields(item, "a tenant", &["name", "keys"])?;
         let name = reader.need(&fields, "name", |reader, node| own_name(reader, node, &mut names));
-        let mut key_names = Unique::new("key of this tenant");
-        let keys = reader.maybe(&fields, "keys", |reader, node| {
-            reader.list(node, "keys", |reader, item| key(reader, item, &mut key_names, &mut hashes, in_clear))
-        });
-        Some(Tenant { name: name?, keys: keys.unwrap_or_default() })
+        let its = reader.maybe(&fields, "keys", |reader, node| keys.read(reader, node, name.as_deref()));
+        Some(Tenant { name: name?, keys: its.unwrap_or_default() })
     });
     tenants.unwrap_or_default()
 }
 
 /// A name that scopes can match: without `*`, which stands for others there.
-fn own_name(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<String> {
+pub(super) fn own_name(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<String> {
     let name = value(reader, node)?;
     names.add(reader, node.at, &name);
     Some(name)
 }
 
-fn value(reader: &mut Reader, node: &Node) -> Option<String> {
+pub(super) fn value(reader: &mut Reader, node: &Node) -> Option<String> {
     let text = reader.text(node)?;
     if text.contains('*') {
         reader.bad(node.at, format!("{text:?} has a *, which only limits may use"), "choose a name without it");
@@ -64,49 +58,11 @@ fn value(reader: &mut Reader, node: &Node) -> Option<String> {
     Some(text)
 }
 
-fn value_or_empty(reader: &mut Reader, node: &Node) -> Option<String> {
+pub(super) fn value_or_empty(reader: &mut Reader, node: &Node) -> Option<String> {
     if reader.scalar(node)?.text.is_empty() { None } else { value(reader, node) }
 }
 
-const KNOWN_OF_KEY: &[&str] = &["name", "sha256", "key", "team", "project", "user", "tags", "corrects"];
-
-fn key(
-    reader: &mut Reader,
-    node: &Node,
-    names: &mut Unique,
-    hashes: &mut Unique,
-    in_clear: &mut InClear,
-) -> Option<ApiKey> {
-    let fields = reader.fields(node, "a key", KNOWN_OF_KEY)?;
-    let name = reader.need(&fields, "name", |reader, node| own_name(reader, node, names));
-    let sha256 = digest(reader, &fields, ["sha256", "key"], hashes, in_clear);
-    let team = reader.or(&fields, "team", String::new(), value_or_empty);
-    let project = reader.or(&fields, "project", String::new(), value_or_empty);
-    let user = reader.or(&fields, "user", String::new(), value_or_empty);
-    let tags = reader.or(&fields, "tags", Vec::new(), tags);
-    let corrects = reader.or(&fields, "corrects", false, Reader::boolean);
-    Some(ApiKey { name: name?, sha256: sha256?, team, project, user, tags, corrects })
-}
-
-fn tags(reader: &mut Reader, node: &Node) -> Option<Vec<(String, String)>> {
-    let fields = reader.any_fields(node, "tags")?;
-    let mut tags = Vec::new();
-    for (key, node) in fields.entries() {
-        if !is_tag_name(&key.name) {
-            reader.bad(key.at, format!("{:?} is not the name of a tag", key.name), TAG_NAME);
-        }
-        if let Some(value) = value(reader, node) {
-            tags.push((key.name.clone(), value));
-        }
-    }
-    if tags.len() > MAX_TAGS {
-        reader.bad(node.at, format!("{} tags; a key has {MAX_TAGS} at most", tags.len()), "take some out");
-    }
-    tags.sort();
-    Some(tags)
-}
-
-const TAG_NAME: &str = "a tag's name has 1 to 64 letters, digits, dashes, dots or underscores";
+pub(super) const TAG_NAME: &str = "a tag's name has 1 to 64 letters, digits, dashes, dots or underscores";
 
 /// Whether clients and keys may call a tag so.
 pub fn is_tag_name(name: &str) -> bool {
@@ -125,7 +81,7 @@ pub(super) fn tag_name(reader: &mut Reader, node: &Node) -> Option<String> {
 }
 
 /// The hash of a secret: as given, or made of the secret in clear.
-fn digest(
+pub(super) fn digest(
     reader: &mut Reader,
     fields: &Fields<'_>,
     [hashed, clear]: [&'static str; 2],
@@ -201,7 +157,7 @@ pub(super) fn proxies(reader: &mut Reader, node: &Node, tenants: &[Tenant], in_c
 }
 
 /// What the tenants of a token are for: said of one that has none, and of a tenant that is not defined.
-struct Purpose {
+pub(super) struct Purpose {
     nobody: &'static str,
     gone: &'static str,
 }
@@ -212,8 +168,12 @@ const SPEAKS: Purpose = Purpose {
     nobody: "a proxy that may speak for no tenant",
     gone: "the proxy can speak for it once the tenant is defined",
 };
+pub(super) const MANAGES: Purpose = Purpose {
+    nobody: "an admin of no tenant",
+    gone: "it can manage the tenant once that is defined, here or by the admin API",
+};
 
-fn some_tenants(reader: &mut Reader, node: &Node, known: &[String], purpose: &Purpose) -> Option<Tenants> {
+pub(super) fn some_tenants(reader: &mut Reader, node: &Node, known: &[String], purpose: &Purpose) -> Option<Tenants> {
     let names = reader.list(node, "tenants", |reader, item| {
         let name = reader.text(item)?;
         if name != "*" && name.contains('*') {

@@ -339,6 +339,33 @@ fn one_mistake_among_models_tenants_and_tokens() {
     check((&both, 1, BadConfigValue, "stand together"));
 }
 
+const OF_A_KEY: &[(&str, usize, ErrorCode, &str)] = &[
+    ("expires: tomorrow", 1, BadConfigValue, "2026-12-31T23:00:00Z"),
+    ("expires: 2026-12-31", 1, BadConfigValue, "an instant"),
+    ("models: []", 1, BadConfigValue, "may use no model"),
+    ("models: [ a*b ]", 1, BadConfigValue, "before its end"),
+    ("disabled: maybe", 1, BadConfigValue, "true or false"),
+    ("budget: { unit: usd, amount: \"1\", window: day, scope: {} }", 1, UnknownConfigKey, "scope"),
+    ("budget: { unit: usd, window: day }", 1, MissingConfigKey, "amount"),
+    (
+        "budget: [ { unit: usd, amount: \"1\", window: day }, { unit: usd, amount: \"2\", window: day } ]",
+        1,
+        DuplicateConfig,
+        "a/k/usd/day",
+    ),
+];
+
+#[test]
+fn one_mistake_in_what_a_key_is_good_for() {
+    for (member, line, code, says) in OF_A_KEY {
+        let text = format!(
+            "{{ models: [ {{ name: m, targets: [ {{ provider: s }} ] }} ], providers: [ {{ name: s, dialect: sandbox }} ], \
+             tenants: [ {{ name: a, keys: [ {{ name: k, key: very, {member} }} ] }} ] }}"
+        );
+        check((&text, *line, *code, says));
+    }
+}
+
 #[test]
 fn ten_mistakes_are_one_report() {
     let text = "\

@@ -10,8 +10,8 @@ use super::{
 
 use crate::{
     ledger::{
-        Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard,
-        LimitsInForce, Overrun, Rated, Unpriced,
+        Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Changed, Charge, Charged, Corrected, Entry, Fact,
+        Heard, KeyInForce, KeysInForce, LimitsInForce, Overrun, Rated, Unpriced,
     },
     money::Pico,
 };
@@ -32,6 +32,8 @@ choice!(Fact {
     11 Corrected,
     12 Adjusted,
     13 Alerted,
+    14 Keys,
+    15 Changed,
 });
 
 message!(Begun { 1 attempt, 2 holds, 3 producer });
@@ -45,6 +47,12 @@ message!(Adjusted { 1 source, 2 id, 3 call, 4 attempt, 5 posted, 6 gone });
 message!(Charge { 1 model, 2 class, 3 quantity, 4 price });
 
 message!(LimitsInForce { 1 policy, 2 limits });
+
+message!(KeysInForce { 1 policy, 2 keys });
+
+message!(KeyInForce { 1 subject, 2 expires, 3 disabled, 4 models, 5 former_until, 6 corrects });
+
+message!(Changed { 1 policy, 2 at, 3 by, 4 kind, 5 tenant, 6 name, 7 detail, 8 refused });
 
 message!(BookInForce { 1 policy, 2 book });
 

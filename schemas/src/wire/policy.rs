@@ -1,6 +1,6 @@
 //! The tables of `policy.proto`: limits, and the records of the `policy` topic.
 //!
-//! A policy and a price book are configuration: they travel as text in a message that says which of the two it is.
+//! A policy and a price book are configuration: they travel as text in a message that says which it is; so do changes.
 
 use super::{
     WireError,
@@ -108,6 +108,7 @@ pub(super) fn write(record: &Record) -> Vec<u8> {
         Record::Book(book) => put_bytes(1, &book.to_bytes(), &mut out),
         // Serializing these types to memory cannot fail: they have neither maps with other keys than text nor own code.
         Record::Policy(policy) => put_bytes(2, &serde_json::to_vec(policy).unwrap_or_default(), &mut out),
+        Record::Change(change) => put_bytes(3, &serde_json::to_vec(change).unwrap_or_default(), &mut out),
     }
     out
 }
@@ -125,6 +126,10 @@ pub(super) fn read(body: &[u8]) -> Result<Record, WireError> {
             (2, Value::Bytes(policy)) => {
                 let policy = serde_json::from_slice(policy).map_err(|_| WireError::BadText("PolicyRecord.policy"))?;
                 Some(Record::Policy(policy))
+            }
+            (3, Value::Bytes(change)) => {
+                let change = serde_json::from_slice(change).map_err(|_| WireError::BadText("PolicyRecord.change"))?;
+                Some(Record::Change(change))
             }
             _ => chosen,
         };

@@ -251,8 +251,8 @@ impl World {
     /// the tail.
     pub(crate) async fn new(entries: &[Entry], shelved: usize) -> Self {
         let policies = Arc::new(PolicyLog::default());
-        policies.apply(Record::Book(Box::new(Book::builtin())));
-        policies.apply(Record::Policy(Box::new(policy(&["acme", "globex"]))));
+        policies.apply(Offset(0), Record::Book(Box::new(Book::builtin())));
+        policies.apply(Offset(1), Record::Policy(Box::new(policy(&["acme", "globex"]))));
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open(folder.path().to_str().unwrap(), 1).await.unwrap();
         let tail = Arc::new(Tail::new(lake.pin(), 1, Bounds { rows: 1_000_000, bytes: 1 << 30 }));

@@ -322,6 +322,88 @@ fn a_preset_says_what_is_known_of_a_provider() {
 }
 
 #[test]
+fn what_a_key_is_good_for_and_the_limits_that_it_brings() {
+    let config = good(
+        "{ providers: [ { name: s, dialect: sandbox } ], models: [ { name: \"m-*\", targets: [ { provider: s } ] } ],
+           tenants: [ { name: a, keys: [ { name: k, key: x, expires: 2026-12-31T23:00:00+01:00, models: [ m-1, \"m-*\" ], disabled: true,
+             budget: { unit: usd, amount: \"2.5\", window: day, zone: Europe/Berlin } },
+             { name: l, key: y, budget: [ { unit: tokens, amount: 5, window: minute, mode: soft }, { unit: concurrent, amount: 1 } ] } ] } ],
+           limits: [ { name: all, unit: requests, amount: 1, window: day, mode: hard } ] }",
+    );
+    let key = &config.tenants[0].keys[0];
+    assert_eq!(key.expires.unwrap().to_string(), "2026-12-31T22:00:00.000000Z");
+    assert_eq!((key.models.as_slice(), key.disabled), (&["m-1".to_owned(), "m-*".to_owned()][..], true));
+    let names: Vec<&str> = config.limits.iter().map(|limit| limit.name.as_str()).collect();
+    assert_eq!(names, ["all", "a/k/usd/day", "a/l/tokens/minute", "a/l/concurrent/total"]);
+    let [_, usd, tokens, _] = config.limits.as_slice() else { panic!("four limits") };
+    assert_eq!((usd.mode, usd.amount, usd.zone.as_str()), (Mode::Hard, 2_500_000_000_000, "Europe/Berlin"));
+    assert_eq!(usd.scope, [(Dimension::Tenant, Match::Is("a".into())), (Dimension::Key, Match::Is("k".into()))]);
+    assert_eq!((tokens.mode, tokens.window), (Mode::Soft, Window::Minute));
+    assert!(usd.is_budget_of("a", "k") && !usd.is_budget_of("a", "l") && !config.limits[0].is_budget_of("a", "k"));
+    let json = serde_json::to_string(key).unwrap();
+    assert_eq!(&serde_json::from_str::<crate::policy::ApiKey>(&json).unwrap(), key);
+}
+
+#[test]
+fn tls_is_for_the_listeners_that_it_names_or_for_all_others() {
+    use super::super::Listener::{Admin, Gateway, Ops, Query};
+    let on = |tls: &str| {
+        let config = good(&format!("listen: {{ tls: {tls} }}"));
+        config.tls.into_iter().map(|tls| (tls.on, tls.client_ca.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(on("{ cert: a, key: b }"), [(vec![Gateway, Query, Ops, Admin], false)]);
+    let two = "[ { on: [admin], cert: a, key: b, client_ca: c }, { cert: a, key: b } ]";
+    assert_eq!(on(two), [(vec![Admin], true), (vec![Gateway, Query, Ops], false)]);
+    for bad in ["{ cert: a }", "[ { cert: a, key: b }, { cert: a, key: b } ]", "{ on: [postgres], cert: a, key: b }"] {
+        assert_eq!(parse(&format!("listen: {{ tls: {bad} }}")).expect_err(bad).len(), 1, "{bad}");
+    }
+    let twice = "[ { on: [ops], cert: a, key: b }, { on: [ops], cert: a, key: b } ]";
+    assert!(parse(&format!("listen: {{ tls: {twice} }}")).is_err());
+}
+
+#[test]
+fn an_issuer_has_defaults_and_its_tenant_is_said_once() {
+    let issuer = |rest: &str| format!("identity: {{ jwt: [ {{ name: sso, issuer: i, audience: a, {rest} }} ] }}");
+    let config = good(&issuer("jwks_url: https://sso.test/jwks, tenant: acme"));
+    let found = &config.issuers[0];
+    assert_eq!((found.algorithms.as_slice(), found.claims.user.as_str()), (&[Algorithm::Rs256][..], "sub"));
+    assert_eq!((found.leeway, found.stale), (Duration::from_secs(60), Duration::from_secs(86_400)));
+    good(
+        &issuer("jwks_url: http://127.0.0.1:9/jwks, claims: { tenant: t }, audience: [a, b]")
+            .replace("audience: a, ", ""),
+    );
+    for (rest, code) in [
+        ("jwks_url: http://sso.test/jwks, tenant: acme", AddressNotAllowed),
+        ("jwks_file: keys.json, tenant: acme, claims: { tenant: t }", BadConfigValue),
+        ("jwks_file: keys.json", BadConfigValue),
+        ("tenant: acme", MissingConfigKey),
+        ("jwks_file: keys.json, tenant: acme, algorithms: [HS256]", BadConfigValue),
+        ("jwks_file: keys.json, tenant: acme, algorithms: [none]", BadConfigValue),
+    ] {
+        let mistakes = parse(&issuer(rest)).expect_err(rest);
+        assert_eq!(mistakes.iter().map(|mistake| mistake.code).collect::<Vec<_>>(), [code], "{rest}");
+    }
+}
+
+#[test]
+fn admins_and_their_listener_belong_together() {
+    let admins = "admins: [ { name: ops, token: very, role: write, tenants: [\"*\"] } ]";
+    let warned = |text: &str| parse(text).expect("good").1.iter().map(|warning| warning.code).collect::<Vec<_>>();
+    assert_eq!(warned(&format!("{{ listen: {{ admin: 127.0.0.1:1 }}, {admins} }}")), [ClearSecret]);
+    assert_eq!(warned("listen: { admin: 127.0.0.1:1 }"), [ConfigHasNoEffect]);
+    let mut alone = warned(admins);
+    alone.sort_unstable();
+    assert_eq!(alone, [ClearSecret, ConfigHasNoEffect]);
+    let config = good(&format!("{{ listen: {{ admin: 127.0.0.1:1 }}, {admins} }}"));
+    assert_eq!((config.admins[0].role, &config.admins[0].tenants), (Role::Write, &Tenants::All));
+    for bad in ["{ name: a, token: very, tenants: [\"*\"] }", "{ name: a, token: very, role: root, tenants: [\"*\"] }"]
+    {
+        assert_eq!(parse(&format!("admins: [ {bad} ]")).expect_err(bad).len(), 1, "{bad}");
+    }
+    assert!(parse("listen: { gateway: 127.0.0.1:1, admin: 127.0.0.1:1 }").is_err());
+}
+
+#[test]
 fn a_target_that_hangs_is_left_only_while_another_can_still_be_asked() {
     let retry = Retry::default();
     let check = |retry: &Retry, is_stream: bool, spent: u64, seconds: Option<u64>| {

@@ -13,8 +13,8 @@ use crate::{
     },
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
-        Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Charge, Charged, Corrected, Entry, Fact, Heard,
-        LimitsInForce, Overrun, Rated, Unpriced,
+        Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Changed, Charge, Charged, Corrected, Entry, Fact,
+        Heard, KeyInForce, KeysInForce, LimitsInForce, Overrun, Rated, Unpriced,
     },
     limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Schedule, Share, Unit, Window},
     money::Pico,
@@ -274,6 +274,18 @@ any_of! {
         holders: some(holder()), recall: count(),
     }
 
+    key_in_force = KeyInForce {
+        subject: subject().prop_map(Arc::new).boxed(), expires: option::of(time()).boxed(), disabled: any::<bool>().boxed(), models: some(text()),
+        former_until: option::of(time()).boxed(), corrects: any::<bool>().boxed(),
+    }
+
+    changed = Changed {
+        policy: offset(), at: option::of(time()).boxed(), by: text(), kind: text(), tenant: text(), name: text(), detail: text(),
+        refused: text(),
+    }
+
+    keys = KeysInForce { policy: offset(), keys: some(key_in_force()) }
+
     schedule = Schedule { limit: limit_id(), boundaries: some(time()) }
 }
 
@@ -328,6 +340,8 @@ pub(super) fn entry() -> BoxedStrategy<Entry> {
         refused().prop_map(|it| Fact::Refused(Box::new(it))),
         instance().prop_map(|it| Fact::Balance(Box::new(it))),
         limits().prop_map(Fact::Limits),
+        keys().prop_map(Fact::Keys),
+        changed().prop_map(|it| Fact::Changed(Box::new(it))),
         book_in_force().prop_map(Fact::Book),
         heard().prop_map(Fact::Heard),
         overrun().prop_map(Fact::Overrun),

@@ -1,0 +1,179 @@
+//! What the admin API is asked: the same words as in the file, one thing at a time, in JSON.
+//!
+//! A name that it refers to is one of the policy in force. Variables are not expanded: what is asked is as it stands.
+
+use std::time::Duration;
+
+use super::{
+    key::Keys,
+    limit,
+    reader::Reader,
+    remark::Mistake,
+    tenant::{InClear, own_name},
+    unique::Unique,
+    yaml::{self, Node},
+};
+use crate::{
+    error_code::ErrorCode,
+    limit::Limit,
+    policy::{ApiKey, Digest, Policy, What},
+};
+
+/// A key that is asked for.
+#[derive(Clone, Debug)]
+pub struct AskedKey {
+    /// The key. Its secret is nobody's if none was given.
+    pub key: ApiKey,
+    /// The limits that it brings along.
+    pub budgets: Vec<Limit>,
+}
+
+impl AskedKey {
+    /// Whether its secret has to be made.
+    pub fn lacks_secret(&self) -> bool {
+        self.key.sha256 == Digest::default()
+    }
+}
+
+type Asked<T> = Result<T, Vec<Mistake>>;
+
+/// Reads a tenant: its name.
+pub fn asked_tenant(body: &str) -> Asked<String> {
+    asked(body, |reader, node| {
+        let fields = reader.fields(node, "a tenant", &["name"])?;
+        reader.need(&fields, "name", |reader, node| own_name(reader, node, &mut Unique::new("tenant")))
+    })
+}
+
+/// Reads a key of a tenant.
+pub fn asked_key(body: &str, tenant: &str, policy: &Policy) -> Asked<AskedKey> {
+    let names = Names::of(policy);
+    asked(body, |reader, node| {
+        let (mut limits, mut in_clear) = (Unique::new("limit"), InClear::default());
+        let mut keys = Keys::new(&mut limits, names.known(), &mut in_clear);
+        keys.generates = true;
+        let key = keys.key(reader, node, Some(tenant), &mut Unique::new("key"))?;
+        Some(AskedKey { key, budgets: keys.budgets })
+    })
+}
+
+/// Reads how long the secret that a key has is to be good beside its new one, and the SHA-256 of that, if it is not to be made.
+pub fn asked_rotation(body: &str) -> Asked<(Duration, Option<Digest>)> {
+    asked(body, |reader, node| {
+        let fields = reader.fields(node, "a rotation", &["grace", "sha256"])?;
+        let grace = reader.need(&fields, "grace", Reader::duration_or_zero);
+        let wanted = "64 hexadecimal digits";
+        let sha256 = reader.maybe(&fields, "sha256", |reader, node| reader.parsed(node, wanted, Digest::parse));
+        Some((grace?, sha256))
+    })
+}
+
+/// Reads a limit.
+pub fn asked_limit(body: &str, policy: &Policy) -> Asked<Limit> {
+    let names = Names::of(policy);
+    asked(body, |reader, node| limit::limit(reader, node, &mut Unique::new("limit"), names.known()))
+}
+
+/// Reads what is to change of a limit in place.
+pub fn asked_change(body: &str, of: &Limit) -> Asked<What> {
+    asked(body, |reader, node| {
+        let fields = reader.fields(node, "a change of a limit", &["amount", "mode", "alerts"])?;
+        let amount = reader.maybe(&fields, "amount", |reader, node| limit::amount(reader, node, Some(of.unit)));
+        let mode = reader.maybe(&fields, "mode", limit::mode);
+        let alerts = reader.maybe(&fields, "alerts", limit::alerts);
+        if fields.entries().next().is_none() {
+            let remedy = "give amount, mode or alerts; what else is another makes another limit";
+            reader.mistake(fields.at, ErrorCode::MissingConfigKey, "nothing is to change", remedy);
+        }
+        Some(What::ChangeLimit { limit: of.name.clone(), id: of.id(), amount, mode, alerts })
+    })
+}
+
+/// Reads one document of JSON.
+fn asked<T>(body: &str, read: impl FnOnce(&mut Reader, &Node) -> Option<T>) -> Asked<T> {
+    let mut reader = Reader::default();
+    // YAML would take more than JSON, and a dollar sign would name a variable.
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(body) {
+        reader.bad(super::Place::default(), format!("the body is not JSON: {error}"), "send a JSON object");
+        return Err(reader.mistakes);
+    }
+    let body = body.replace("${", "$${");
+    let root = yaml::parse(&body, &|_| None, &mut reader.mistakes);
+    let found = root.and_then(|root| read(&mut reader, &root));
+    match found {
+        Some(found) if reader.mistakes.is_empty() => Ok(found),
+        _ => Err(reader.mistakes),
+    }
+}
+
+/// The names that a policy defines.
+struct Names {
+    tenants: Vec<String>,
+    providers: Vec<String>,
+    models: Vec<String>,
+}
+
+impl Names {
+    fn of(policy: &Policy) -> Self {
+        let targets = policy.models.iter().flat_map(|model| &model.targets);
+        Self {
+            tenants: policy.tenants.iter().map(|tenant| tenant.name.clone()).collect(),
+            providers: targets.map(|target| target.provider.clone()).collect(),
+            models: policy.models.iter().map(|model| model.name.clone()).collect(),
+        }
+    }
+
+    fn known(&self) -> limit::Known<'_> {
+        limit::Known { tenants: &self.tenants, providers: &self.providers, models: &self.models }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fixture, id::BookHash, limit::Window};
+
+    fn policy() -> Policy {
+        fixture::policy(vec![fixture::limit(5, Window::Day)], BookHash::NONE)
+    }
+
+    fn said<T>(asked: Asked<T>) -> String {
+        let mistakes = asked.err().unwrap_or_default();
+        mistakes.iter().map(|mistake| format!("{}; {}", mistake.what, mistake.remedy)).collect()
+    }
+
+    #[test]
+    fn a_key_is_asked_for_in_the_words_of_the_file() {
+        let body = r#"{"name": "ci", "team": "a ${HOME} \/ \u00e9", "expires": "2027-01-01T00:00:00Z",
+            "budget": {"unit": "usd", "amount": "2.5", "window": "day"}}"#;
+        let asked = asked_key(body, "acme", &policy()).expect("a key");
+        assert!(asked.lacks_secret() && asked.key.expires.is_some());
+        assert_eq!(asked.key.team, "a ${HOME} / \u{e9}");
+        assert_eq!(asked.budgets[0].name, "acme/ci/usd/day");
+        let given = format!(r#"{{"name": "ci", "sha256": "{}"}}"#, "ab".repeat(32));
+        assert!(!asked_key(&given, "acme", &policy()).expect("a key").lacks_secret());
+        for (body, says) in [
+            (r#"{"name": "ci", "key": "tg-very"}"#, "in clear is not taken"),
+            (r#"{"name": "ci", "teem": "x"}"#, "did you mean \"team\"?"),
+            (r#"{"team": "x"}"#, "lacks \"name\""),
+            ("name: ci", "not JSON"),
+            ("[]", "a key is written as a list"),
+        ] {
+            let said = said(asked_key(body, "acme", &policy()));
+            assert!(said.contains(says) && !said.contains("very"), "{body}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_limit_changes_in_what_may_change() {
+        let limit = fixture::limit(5, Window::Day);
+        let what = asked_change(r#"{"amount": 9, "mode": "soft", "alerts": [0.5]}"#, &limit).expect("a change");
+        assert!(matches!(what, What::ChangeLimit { amount: Some(9), mode: Some(_), alerts: Some(_), .. }));
+        assert!(said(asked_change("{}", &limit)).contains("nothing is to change"));
+        assert!(said(asked_change(r#"{"window": "day"}"#, &limit)).contains("unknown key"));
+        let body = r#"{"name": "n", "scope": {"tenant": "acme"}, "unit": "tokens", "amount": 1, "window": "day", "mode": "hard"}"#;
+        assert_eq!(asked_limit(body, &policy()).expect("a limit").name, "n");
+        assert_eq!(asked_rotation(r#"{"grace": "24h"}"#).expect("a time").0, Duration::from_secs(86_400));
+        assert!(said(asked_rotation("{}")).contains("grace"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The policy in force, as a fold over the records of its topic, in order: the same at everyone who reads them.
+//!
+//! A file's record says what the file says, and takes the place of the one before. Changes lie over it, whatever files come
+//! after, until a file says the same as they do. A change that cannot be made is refused here and nowhere else, so whoever
+//! appends one needs no lock: it reads on to its own record and sees what became of it. No clock is read.
+
+use std::sync::Arc;
+
+use super::{Change, Policy, Record, What, over::Over};
+use crate::{id::Offset, price::Book};
+
+/// The records of the topic so far.
+#[derive(Clone, Debug, Default)]
+pub struct Fold {
+    file: Option<Arc<Policy>>,
+    over: Over,
+    in_force: Option<Arc<Policy>>,
+    version: u64,
+}
+
+/// What came of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A price book is known.
+    Book(Box<Book>),
+    /// Another policy is in force from here on, or the same once more.
+    InForce(Arc<Policy>),
+    /// A change was not made: nothing is different.
+    Refused(Refusal),
+}
+
+/// Why a change was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It came before any file's policy.
+    #[error("no policy has been published yet")]
+    NoPolicy,
+    /// What it names is not there.
+    #[error("there is none of that name")]
+    Unknown,
+    /// What it would make is there already.
+    #[error("there is one of that name already")]
+    Exists,
+    /// Its secret is another's.
+    #[error("that secret is in use already")]
+    SecretTaken,
+    /// The policy is another than the one that it was made for.
+    #[error("the policy has changed since, to version {0}")]
+    Moved(u64),
+}
+
+impl Fold {
+    /// The policy in force; nothing before the first file's.
+    pub fn in_force(&self) -> Option<&Arc<Policy>> {
+        self.in_force.as_ref()
+    }
+
+    /// What the last file said.
+    pub fn file(&self) -> Option<&Policy> {
+        self.file.as_deref()
+    }
+
+    /// Names the policy in force: it grows with every record that is not refused.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What changes say that lies over the file's, each in a few words.
+    pub fn laid_over(&self) -> Vec<String> {
+        self.over.said()
+    }
+
+    /// Takes the next record of the topic, which stands at an offset.
+    pub fn take(&mut self, offset: Offset, record: Record) -> Step {
+        match record {
+            Record::Book(book) => return Step::Book(book),
+            Record::Policy(policy) => self.file = Some(Arc::new(*policy)),
+            Record::Change(change) => {
+                if let Err(refusal) = self.change(&change) {
+                    return Step::Refused(refusal);
+                }
+            }
+        }
+        let Some(file) = &self.file else { return Step::Refused(Refusal::NoPolicy) };
+        self.over.absorb(file);
+        let policy = if self.over.is_empty() { Arc::clone(file) } else { Arc::new(self.over.lay_over(file)) };
+        self.in_force = Some(Arc::clone(&policy));
+        self.version = offset.0 + 1;
+        Step::InForce(policy)
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), Refusal> {
+        let policy = Arc::clone(self.in_force.as_ref().ok_or(Refusal::NoPolicy)?);
+        if change.expects.is_some_and(|expected| expected != self.version) {
+            return Err(Refusal::Moved(self.version));
+        }
+        check(&policy, &change.what)?;
+        self.over.forget_former(change.at);
+        self.over.make(&policy, &change.what);
+        Ok(())
+    }
+}
+
+/// Whether a change can be made of a policy.
+fn check(policy: &Policy, what: &What) -> Result<(), Refusal> {
+    let tenant = |name: &str| policy.tenant(name).ok_or(Refusal::Unknown);
+    let key = |of: &str, name: &str| tenant(of)?.key(name).ok_or(Refusal::Unknown).map(drop);
+    let is_limit = |name: &str| policy.limits.iter().any(|limit| limit.name == name);
+    match what {
+        What::CreateTenant { tenant } => policy.tenant(tenant).map_or(Ok(()), |_| Err(Refusal::Exists)),
+        What::CreateKey { tenant: of, key, budgets } => {
+            if tenant(of)?.key(&key.name).is_some() || budgets.iter().any(|budget| is_limit(&budget.name)) {
+                return Err(Refusal::Exists);
+            }
+            if policy.has_secret(&key.sha256) { Err(Refusal::SecretTaken) } else { Ok(()) }
+        }
+        What::RotateKey { tenant, key: name, sha256, .. } => {
+            key(tenant, name)?;
+            if policy.has_secret(sha256) { Err(Refusal::SecretTaken) } else { Ok(()) }
+        }
+        What::DisableKey { tenant, key: name }
+        | What::EnableKey { tenant, key: name }
+        | What::DeleteKey { tenant, key: name } => key(tenant, name),
+        What::CreateLimit { limit } => {
+            if is_limit(&limit.name) {
+                Err(Refusal::Exists)
+            } else {
+                Ok(())
+            }
+        }
+        What::ChangeLimit { limit: name, id, .. } | What::DeleteLimit { limit: name, id } => {
+            let is_it = policy.limits.iter().any(|limit| limit.name == *name && limit.id() == *id);
+            if is_it { Ok(()) } else { Err(Refusal::Unknown) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! Order, refusal and absorption by example.
+
+use super::*;
+use crate::{
+    fixture,
+    id::BookHash,
+    limit::{Dimension, Limit, Match, Mode, Share, Window},
+    policy::{ApiKey, Digest, Former, Tenant},
+    time::Time,
+};
+
+fn key(name: &str, secret: u8) -> ApiKey {
+    ApiKey { name: name.into(), sha256: Digest([secret; 32]), ..ApiKey::default() }
+}
+
+/// A file with a key and a limit.
+fn file() -> Policy {
+    let mut policy = fixture::policy(vec![fixture::limit(5, Window::Day)], BookHash::NONE);
+    policy.tenants[0].keys.push(key("ci", 1));
+    policy
+}
+
+/// A topic that is written to and folded as it goes.
+#[derive(Default)]
+struct Topic {
+    fold: Fold,
+    records: Vec<Record>,
+}
+
+impl Topic {
+    fn with(file: &Policy) -> Self {
+        let mut topic = Self::default();
+        topic.file(file);
+        topic
+    }
+
+    fn take(&mut self, record: Record) -> Step {
+        self.records.push(record.clone());
+        self.fold.take(Offset(self.records.len() as u64 - 1), record)
+    }
+
+    fn file(&mut self, file: &Policy) {
+        assert!(matches!(self.take(Record::Policy(Box::new(file.clone()))), Step::InForce(_)));
+    }
+
+    fn ask(&mut self, what: What) -> Result<(), Refusal> {
+        self.ask_for(None, 0, what)
+    }
+
+    fn ask_for(&mut self, expects: Option<u64>, at: i64, what: What) -> Result<(), Refusal> {
+        let change = Change { id: "x".into(), at: Time::from_micros(at), by: "ops".into(), expects, what };
+        match self.take(Record::Change(Box::new(change))) {
+            Step::InForce(_) => Ok(()),
+            Step::Refused(why) => Err(why),
+            Step::Book(_) => panic!("no book was published"),
+        }
+    }
+
+    fn policy(&self) -> &Policy {
+        self.fold.in_force().expect("a policy")
+    }
+
+    fn key(&self, name: &str) -> Option<&ApiKey> {
+        self.policy().tenant("acme")?.key(name)
+    }
+
+    fn limit(&self) -> Option<&Limit> {
+        self.policy().limits.first()
+    }
+}
+
+impl Drop for Topic {
+    /// Whoever reads it all makes the same of it.
+    fn drop(&mut self) {
+        let mut again = Fold::default();
+        for (offset, record) in self.records.drain(..).enumerate() {
+            again.take(Offset(offset as u64), record);
+        }
+        assert_eq!((again.in_force(), again.version()), (self.fold.in_force(), self.fold.version()));
+    }
+}
+
+fn of(key: &str) -> (String, String) {
+    ("acme".to_owned(), key.to_owned())
+}
+
+fn disable(name: &str) -> What {
+    let (tenant, key) = of(name);
+    What::DisableKey { tenant, key }
+}
+
+fn enable(name: &str) -> What {
+    let (tenant, key) = of(name);
+    What::EnableKey { tenant, key }
+}
+
+fn delete(name: &str) -> What {
+    let (tenant, key) = of(name);
+    What::DeleteKey { tenant, key }
+}
+
+fn rotate(name: &str, secret: u8, until: Option<i64>) -> What {
+    let (tenant, key) = of(name);
+    What::RotateKey { tenant, key, sha256: Digest([secret; 32]), former_until: until.map(Time::from_micros) }
+}
+
+fn create(key: ApiKey) -> What {
+    What::CreateKey { tenant: "acme".into(), key, budgets: Vec::new() }
+}
+
+fn amount(limit: &Limit, amount: i128) -> What {
+    What::ChangeLimit { limit: limit.name.clone(), id: limit.id(), amount: Some(amount), mode: None, alerts: None }
+}
+
+#[test]
+fn a_change_stays_over_every_later_file_until_one_says_the_same() {
+    let mut topic = Topic::with(&file());
+    topic.ask(disable("ci")).unwrap();
+    assert!(topic.key("ci").unwrap().disabled);
+    // A start with the same file, and one with a file that changes something else of the key.
+    topic.file(&file());
+    let mut other = file();
+    other.tenants[0].keys[0].team = "search".into();
+    topic.file(&other);
+    let ci = topic.key("ci").unwrap();
+    assert!(ci.disabled && ci.team == "search");
+    assert_eq!(topic.fold.laid_over(), ["key acme/ci: disabled"]);
+    // One that says it as well has it from then on, and may take it back.
+    other.tenants[0].keys[0].disabled = true;
+    topic.file(&other);
+    assert!(topic.fold.laid_over().is_empty());
+    topic.file(&file());
+    assert!(!topic.key("ci").unwrap().disabled);
+}
+
+#[test]
+fn a_key_that_comes_back_is_as_disabled_as_it_was() {
+    let mut topic = Topic::with(&file());
+    topic.ask(disable("ci")).unwrap();
+    topic.file(&fixture::policy(Vec::new(), BookHash::NONE));
+    assert_eq!((topic.ask(enable("ci")), topic.key("ci")), (Err(Refusal::Unknown), None));
+    topic.file(&file());
+    assert!(topic.key("ci").unwrap().disabled);
+    topic.ask(enable("ci")).unwrap();
+    assert!(!topic.key("ci").unwrap().disabled && topic.fold.laid_over().is_empty());
+}
+
+#[test]
+fn a_key_is_created_rotated_and_deleted() {
+    let mut topic = Topic::with(&file());
+    topic.ask(create(key("new", 2))).unwrap();
+    assert_eq!(topic.ask(create(key("new", 3))), Err(Refusal::Exists));
+    assert_eq!(topic.ask(create(key("other", 1))), Err(Refusal::SecretTaken));
+    topic.ask(rotate("new", 4, Some(10))).unwrap();
+    let former = |secret: u8, until| Some(Former { sha256: Digest([secret; 32]), until: Time::from_micros(until) });
+    assert_eq!(topic.key("new").unwrap(), &ApiKey { former: former(2, 10), ..key("new", 4) });
+    assert_eq!(topic.ask(rotate("new", 2, None)), Err(Refusal::SecretTaken), "the old one is still good");
+    // Of a key of the file only the secret is laid over.
+    topic.ask(rotate("ci", 5, Some(20))).unwrap();
+    assert_eq!(topic.key("ci").unwrap(), &ApiKey { former: former(1, 20), ..key("ci", 5) });
+    // What is over is let go of by the next change.
+    topic.ask_for(None, 15, disable("new")).unwrap();
+    assert_eq!((topic.key("new").unwrap().former, topic.key("ci").unwrap().former), (None, former(1, 20)));
+    // A file that has the new secret takes the key over; the grace of the old one goes on.
+    let mut later = file();
+    later.tenants[0].keys[0].sha256 = Digest([5; 32]);
+    topic.file(&later);
+    assert_eq!(
+        topic.fold.laid_over(),
+        ["key acme/ci: its former secret is good until 1970-01-01T00:00:00.000020Z", "key acme/new: created"]
+    );
+    topic.ask(delete("new")).unwrap();
+    topic.ask(delete("ci")).unwrap();
+    assert_eq!((topic.ask(delete("ci")), topic.key("new"), topic.key("ci")), (Err(Refusal::Unknown), None, None));
+    topic.file(&file());
+    assert_eq!((topic.key("ci"), topic.fold.laid_over().as_slice()), (None, &["key acme/ci: deleted".to_owned()][..]));
+    topic.ask(create(key("ci", 9))).unwrap();
+    assert_eq!(topic.key("ci").unwrap().sha256, Digest([9; 32]));
+}
+
+#[test]
+fn a_file_that_says_the_same_as_a_change_absorbs_it() {
+    let mut topic = Topic::with(&file());
+    topic.ask(create(key("new", 2))).unwrap();
+    topic.ask(What::CreateTenant { tenant: "globex".into() }).unwrap();
+    topic.ask(create(key("other", 3))).unwrap();
+    let mut later = file();
+    later.tenants[0].keys.push(key("new", 2));
+    later.tenants[0].keys.push(ApiKey { team: "search".into(), ..key("other", 3) });
+    later.tenants.push(Tenant { name: "globex".into(), keys: Vec::new() });
+    topic.file(&later);
+    // The one that the file says otherwise stays as it was made.
+    assert_eq!(topic.fold.laid_over(), ["key acme/other: created"]);
+    assert_eq!(topic.key("other").unwrap().team, "");
+    topic.file(&file());
+    assert_eq!((topic.key("new"), topic.key("other").is_some()), (None, true));
+}
+
+#[test]
+fn limits_change_in_place_and_only_the_one_that_is_meant() {
+    let mut topic = Topic::with(&file());
+    let before = topic.limit().unwrap().clone();
+    topic.ask(amount(&before, 9)).unwrap();
+    let more = What::ChangeLimit {
+        limit: "l".into(),
+        id: before.id(),
+        amount: None,
+        mode: Some(Mode::Soft),
+        alerts: Some(vec![Share(80)]),
+    };
+    topic.ask(more).unwrap();
+    topic.file(&file());
+    let after = topic.limit().unwrap();
+    assert_eq!(
+        (after.amount, after.mode, after.alerts.as_slice(), after.id()),
+        (9, Mode::Soft, &[Share(80)][..], before.id())
+    );
+    assert_eq!(topic.fold.laid_over(), ["limit l: changed (amount, mode, alerts)"]);
+    // Another limit of the same name is not touched.
+    let mut other = file();
+    other.limits[0].window = Window::Month;
+    topic.file(&other);
+    assert_eq!(topic.limit().unwrap().amount, 5);
+    assert_eq!(topic.ask(amount(&before, 7)), Err(Refusal::Unknown));
+    topic.file(&file());
+    assert_eq!(topic.limit().unwrap().amount, 9);
+    // To say what the file says is to say nothing.
+    topic.ask(amount(&before, 5)).unwrap();
+    assert_eq!(topic.fold.laid_over(), ["limit l: changed (mode, alerts)"]);
+    assert_eq!(topic.ask(What::CreateLimit { limit: fixture::limit(1, Window::Hour) }), Err(Refusal::Exists));
+    topic.ask(What::DeleteLimit { limit: "l".into(), id: before.id() }).unwrap();
+    topic.file(&file());
+    assert_eq!(
+        (topic.ask(What::DeleteLimit { limit: "l".into(), id: before.id() }), topic.limit()),
+        (Err(Refusal::Unknown), None)
+    );
+}
+
+#[test]
+fn a_key_that_is_deleted_takes_its_limits_along() {
+    let budget = Limit {
+        name: Limit::name_of_budget(("acme", "new"), crate::limit::Unit::Tokens, Window::Day),
+        scope: vec![(Dimension::Tenant, Match::Is("acme".into())), (Dimension::Key, Match::Is("new".into()))],
+        ..fixture::limit(3, Window::Day)
+    };
+    let mut topic = Topic::with(&file());
+    let make = || What::CreateKey { tenant: "acme".into(), key: key("new", 2), budgets: vec![budget.clone()] };
+    topic.ask(make()).unwrap();
+    assert_eq!(topic.policy().limits.len(), 2);
+    topic.ask(delete("new")).unwrap();
+    assert_eq!((topic.policy().limits.len(), topic.fold.laid_over().len()), (1, 0));
+    topic.ask(make()).unwrap();
+    topic.ask(What::DeleteLimit { limit: budget.name.clone(), id: budget.id() }).unwrap();
+    assert!(topic.key("new").is_some() && topic.policy().limits.len() == 1);
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_and_changes_nothing() {
+    let mut topic = Topic::default();
+    assert_eq!(topic.ask(disable("ci")), Err(Refusal::NoPolicy));
+    topic.file(&file());
+    let (before, version) = (topic.policy().clone(), topic.fold.version());
+    for (what, why) in [
+        (disable("none"), Refusal::Unknown),
+        (rotate("none", 9, None), Refusal::Unknown),
+        (rotate("ci", 1, None), Refusal::SecretTaken),
+        (What::CreateTenant { tenant: "acme".into() }, Refusal::Exists),
+        (What::CreateKey { tenant: "nobody".into(), key: key("k", 9), budgets: Vec::new() }, Refusal::Unknown),
+        (create(key("ci", 9)), Refusal::Exists),
+    ] {
+        assert_eq!(topic.ask(what.clone()), Err(why), "{what:?}");
+    }
+    assert_eq!((topic.policy(), topic.fold.version()), (&before, version));
+}
+
+#[test]
+fn of_two_that_saw_the_same_policy_one_is_refused() {
+    let mut topic = Topic::with(&file());
+    let seen = topic.fold.version();
+    topic.ask_for(Some(seen), 0, disable("ci")).unwrap();
+    let now = topic.fold.version();
+    assert!(now > seen);
+    assert_eq!(topic.ask_for(Some(seen), 0, enable("ci")), Err(Refusal::Moved(now)));
+    // What was refused has not moved it.
+    topic.ask_for(Some(now), 0, enable("ci")).unwrap();
+}

@@ -1,0 +1,250 @@
+//! What changes say of keys and limits, as it lies over what a file says.
+//!
+//! Of what a change made, all of it is kept; of what a file has, only what was changed, so that the rest goes on as the file says. What
+//! a file says as well is let go of, and belongs to the file from then on. What concerns something that no file has now waits: if it
+//! comes back, a key that was disabled is disabled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ApiKey, Digest, Former, Policy, Tenant, What};
+use crate::{
+    id::LimitId,
+    limit::{Limit, Mode, Share},
+    time::Time,
+};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Over {
+    tenants: BTreeSet<String>,
+    /// By tenant and name.
+    keys: BTreeMap<(String, String), OnKey>,
+    limits: BTreeMap<String, OnLimit>,
+}
+
+#[derive(Clone, Debug)]
+enum OnKey {
+    Made(ApiKey),
+    Changed(KeyChanged),
+    Gone,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct KeyChanged {
+    disabled: Option<bool>,
+    sha256: Option<Digest>,
+    former: Option<Former>,
+}
+
+#[derive(Clone, Debug)]
+enum OnLimit {
+    Made(Limit),
+    Changed(LimitChanged),
+    Gone,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct LimitChanged {
+    id: LimitId,
+    amount: Option<i128>,
+    mode: Option<Mode>,
+    alerts: Option<Vec<Share>>,
+}
+
+impl Over {
+    pub(super) fn is_empty(&self) -> bool {
+        self.tenants.is_empty() && self.keys.is_empty() && self.limits.is_empty()
+    }
+
+    /// Takes a change that can be made of the policy in force.
+    pub(super) fn make(&mut self, policy: &Policy, what: &What) {
+        let of = |tenant: &str, key: &str| (tenant.to_owned(), key.to_owned());
+        match what {
+            What::CreateTenant { tenant } => drop(self.tenants.insert(tenant.clone())),
+            What::CreateKey { tenant, key, budgets } => {
+                self.keys.insert(of(tenant, &key.name), OnKey::Made(key.clone()));
+                budgets
+                    .iter()
+                    .for_each(|limit| drop(self.limits.insert(limit.name.clone(), OnLimit::Made(limit.clone()))));
+            }
+            What::RotateKey { tenant, key: name, sha256, former_until } => {
+                let had = policy.tenant(tenant).and_then(|tenant| tenant.key(name)).map(|key| key.sha256);
+                let former = had.zip(*former_until).map(|(sha256, until)| Former { sha256, until });
+                match self.key(of(tenant, name)) {
+                    OnKey::Made(key) => (key.sha256, key.former) = (*sha256, former),
+                    OnKey::Changed(changed) => (changed.sha256, changed.former) = (Some(*sha256), former),
+                    OnKey::Gone => {}
+                }
+            }
+            What::DisableKey { tenant, key } => self.disable(of(tenant, key), true),
+            What::EnableKey { tenant, key } => self.disable(of(tenant, key), false),
+            What::DeleteKey { tenant, key } => {
+                let its = policy.limits.iter().filter(|limit| limit.is_budget_of(tenant, key));
+                self.limits.extend(its.map(|limit| (limit.name.clone(), OnLimit::Gone)));
+                self.keys.insert(of(tenant, key), OnKey::Gone);
+            }
+            What::CreateLimit { limit } => drop(self.limits.insert(limit.name.clone(), OnLimit::Made(limit.clone()))),
+            What::ChangeLimit { limit, id, amount, mode, alerts } => {
+                let change = LimitChanged { id: *id, amount: *amount, mode: *mode, alerts: alerts.clone() };
+                match self.limits.get_mut(limit) {
+                    Some(OnLimit::Made(limit)) => change.apply(limit),
+                    Some(OnLimit::Changed(before)) if before.id == *id => before.add(change),
+                    _ => drop(self.limits.insert(limit.clone(), OnLimit::Changed(change))),
+                }
+            }
+            What::DeleteLimit { limit, .. } => drop(self.limits.insert(limit.clone(), OnLimit::Gone)),
+        }
+    }
+
+    /// What lies over a key; the file has it if nothing does.
+    fn key(&mut self, of: (String, String)) -> &mut OnKey {
+        self.keys.entry(of).or_insert_with(|| OnKey::Changed(KeyChanged::default()))
+    }
+
+    fn disable(&mut self, of: (String, String), disabled: bool) {
+        match self.key(of) {
+            OnKey::Made(key) => key.disabled = disabled,
+            OnKey::Changed(changed) => changed.disabled = Some(disabled),
+            OnKey::Gone => {}
+        }
+    }
+
+    /// Lets go of secrets whose time was over at an instant.
+    pub(super) fn forget_former(&mut self, at: Time) {
+        for on in self.keys.values_mut() {
+            let former = match on {
+                OnKey::Made(key) => &mut key.former,
+                OnKey::Changed(changed) => &mut changed.former,
+                OnKey::Gone => continue,
+            };
+            *former = former.filter(|former| former.until > at);
+        }
+    }
+
+    /// Lets go of what a file says as well.
+    pub(super) fn absorb(&mut self, file: &Policy) {
+        self.tenants.retain(|name| file.tenant(name).is_none());
+        self.keys.retain(|(tenant, name), on| on.absorb(file.tenant(tenant).and_then(|tenant| tenant.key(name))));
+        self.limits.retain(|name, on| on.absorb(file.limits.iter().find(|limit| limit.name == *name)));
+    }
+
+    /// A file's policy with all of this over it.
+    pub(super) fn lay_over(&self, file: &Policy) -> Policy {
+        let mut policy = file.clone();
+        let made = self.tenants.iter().map(|name| Tenant { name: name.clone(), keys: Vec::new() });
+        policy.tenants.extend(made);
+        for ((tenant, name), on) in &self.keys {
+            let Some(tenant) = policy.tenants.iter_mut().find(|known| known.name == *tenant) else { continue };
+            let place = tenant.keys.iter_mut().find(|key| key.name == *name);
+            match (on, place) {
+                (OnKey::Made(key), Some(place)) => place.clone_from(key),
+                (OnKey::Made(key), None) => tenant.keys.push(key.clone()),
+                (OnKey::Changed(changed), Some(place)) => changed.apply(place),
+                (OnKey::Gone, Some(_)) => tenant.keys.retain(|key| key.name != *name),
+                (OnKey::Changed(_) | OnKey::Gone, None) => {}
+            }
+        }
+        for (name, on) in &self.limits {
+            let place = policy.limits.iter_mut().find(|limit| limit.name == *name);
+            match (on, place) {
+                (OnLimit::Made(limit), Some(place)) => place.clone_from(limit),
+                (OnLimit::Made(limit), None) => policy.limits.push(limit.clone()),
+                (OnLimit::Changed(changed), Some(place)) => changed.apply(place),
+                (OnLimit::Gone, Some(_)) => policy.limits.retain(|limit| limit.name != *name),
+                (OnLimit::Changed(_) | OnLimit::Gone, None) => {}
+            }
+        }
+        policy
+    }
+
+    /// Each in a few words.
+    pub(super) fn said(&self) -> Vec<String> {
+        let tenants = self.tenants.iter().map(|name| format!("tenant {name}: created"));
+        let keys = self.keys.iter().map(|((tenant, name), on)| format!("key {tenant}/{name}: {}", on.said()));
+        let limits = self.limits.iter().map(|(name, on)| format!("limit {name}: {}", on.said()));
+        tenants.chain(keys).chain(limits).collect()
+    }
+}
+
+impl OnKey {
+    /// Lets go of what the file's key says; whether anything is left.
+    fn absorb(&mut self, file: Option<&ApiKey>) -> bool {
+        match (&mut *self, file) {
+            (Self::Gone, file) => file.is_some(),
+            (Self::Made(made), Some(file)) if ApiKey { former: None, ..made.clone() } == *file => {
+                *self = Self::Changed(KeyChanged { former: made.former, ..KeyChanged::default() });
+                self.absorb(Some(file))
+            }
+            (Self::Changed(changed), Some(file)) => {
+                changed.disabled = changed.disabled.filter(|disabled| *disabled != file.disabled);
+                changed.sha256 = changed.sha256.filter(|sha256| *sha256 != file.sha256);
+                *changed != KeyChanged::default()
+            }
+            _ => true,
+        }
+    }
+
+    fn said(&self) -> String {
+        match self {
+            Self::Made(_) => "created".into(),
+            Self::Gone => "deleted".into(),
+            Self::Changed(KeyChanged { disabled, sha256, former }) => {
+                let state = disabled.map(|disabled| if disabled { "disabled" } else { "enabled" });
+                let secret = sha256.map(|_| "has another secret");
+                let former = former.map(|former| format!("its former secret is good until {}", former.until));
+                state.into_iter().chain(secret).map(str::to_owned).chain(former).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+impl KeyChanged {
+    fn apply(&self, key: &mut ApiKey) {
+        key.disabled = self.disabled.unwrap_or(key.disabled);
+        key.sha256 = self.sha256.unwrap_or(key.sha256);
+        key.former = self.former;
+    }
+}
+
+impl OnLimit {
+    fn absorb(&mut self, file: Option<&Limit>) -> bool {
+        match (self, file) {
+            (Self::Gone, file) => file.is_some(),
+            (Self::Made(made), Some(file)) => made != file,
+            (Self::Changed(changed), Some(file)) if file.id() == changed.id => {
+                changed.amount = changed.amount.filter(|amount| *amount != file.amount);
+                changed.mode = changed.mode.filter(|mode| *mode != file.mode);
+                changed.alerts = changed.alerts.take().filter(|alerts| *alerts != file.alerts);
+                changed.amount.is_some() || changed.mode.is_some() || changed.alerts.is_some()
+            }
+            _ => true,
+        }
+    }
+
+    fn said(&self) -> String {
+        match self {
+            Self::Made(_) => "created".into(),
+            Self::Gone => "deleted".into(),
+            Self::Changed(LimitChanged { amount, mode, alerts, .. }) => {
+                let parts = [amount.map(|_| "amount"), mode.map(|_| "mode"), alerts.as_ref().map(|_| "alerts")];
+                format!("changed ({})", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+impl LimitChanged {
+    /// Changes a limit, if it is the one that is meant.
+    fn apply(&self, limit: &mut Limit) {
+        if limit.id() == self.id {
+            limit.amount = self.amount.unwrap_or(limit.amount);
+            limit.mode = self.mode.unwrap_or(limit.mode);
+            limit.alerts = self.alerts.clone().unwrap_or_else(|| limit.alerts.clone());
+        }
+    }
+
+    fn add(&mut self, later: Self) {
+        self.amount = later.amount.or(self.amount);
+        self.mode = later.mode.or(self.mode);
+        self.alerts = later.alerts.or_else(|| self.alerts.take());
+    }
+}

@@ -1,0 +1,93 @@
+//! What the ledger tells of a record of the policy topic: who changed what, and what became of it. No secret is in it.
+
+use serde_json::{Value, json};
+
+use super::{Change, Policy, Record, Step, What, diff::diff, shown};
+use crate::{id::Offset, ledger::Changed, limit::Limit};
+
+/// The most differences that are told of a file.
+const MOST: usize = 100;
+
+/// What is to be told of a record at an offset, before it is taken in: `before` is the policy in force then. Nothing of price books.
+pub fn of(offset: Offset, record: &Record, before: Option<&Policy>) -> Option<Changed> {
+    match record {
+        Record::Book(_) => None,
+        Record::Policy(policy) => Some(file(offset, before, policy)),
+        Record::Change(change) => Some(change_of(offset, before, change)),
+    }
+}
+
+impl Changed {
+    /// The same with what became of it.
+    #[must_use]
+    pub fn became(mut self, step: &Step) -> Self {
+        if let Step::Refused(why) = step {
+            self.refused = why.to_string();
+        }
+        self
+    }
+}
+
+fn file(offset: Offset, before: Option<&Policy>, policy: &Policy) -> Changed {
+    let differ = diff(before, policy);
+    let mut said: Vec<Value> = differ.iter().take(MOST).map(|one| one.to_string().into()).collect();
+    if differ.len() > MOST {
+        said.push(format!("and {} more", differ.len() - MOST).into());
+    }
+    Changed {
+        policy: offset,
+        at: None,
+        by: String::new(),
+        kind: "file".into(),
+        tenant: String::new(),
+        name: String::new(),
+        detail: Value::from(said).to_string(),
+        refused: String::new(),
+    }
+}
+
+fn change_of(offset: Offset, before: Option<&Policy>, change: &Change) -> Changed {
+    let what = &change.what;
+    Changed {
+        policy: offset,
+        at: Some(change.at),
+        by: change.by.clone(),
+        kind: what.kind().into(),
+        tenant: tenant(what, before).to_owned(),
+        name: what.name().into(),
+        detail: detail(what).to_string(),
+        refused: String::new(),
+    }
+}
+
+/// Whose it is: what the change names, or the scope of the limit that it makes or finds.
+fn tenant<'a>(what: &'a What, before: Option<&'a Policy>) -> &'a str {
+    let limit = match what {
+        What::CreateLimit { limit } => Some(limit),
+        What::ChangeLimit { limit, id, .. } | What::DeleteLimit { limit, id } => {
+            before.and_then(|policy| policy.limits.iter().find(|known| known.name == *limit && known.id() == *id))
+        }
+        _ => return what.tenant(),
+    };
+    limit.and_then(Limit::tenant).unwrap_or_default()
+}
+
+fn detail(what: &What) -> Value {
+    match what {
+        What::CreateKey { key, budgets, .. } => {
+            let mut value = shown::key(key);
+            if let Some(members) = value.as_object_mut().filter(|_| !budgets.is_empty()) {
+                members.insert("budget".into(), budgets.iter().map(shown::limit).collect());
+            }
+            value
+        }
+        What::RotateKey { former_until, .. } => json!({ "former_until": former_until.map(|until| until.to_string()) }),
+        What::CreateLimit { limit } => shown::limit(limit),
+        What::ChangeLimit { amount, mode, alerts, .. } => json!({
+            "amount": amount.map(|amount| amount.to_string()),
+            "mode": mode.map(|mode| mode.name()),
+            "alerts": alerts.as_ref().map(|alerts| alerts.iter().map(|share| share.0).collect::<Vec<_>>()),
+        }),
+        _ => json!({}),
+    }
+}

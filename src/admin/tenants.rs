@@ -1,0 +1,158 @@
+//! Tenants and their keys over the admin API.
+//!
+//! A secret is made here, told in the one answer to whoever asked for the key, and kept as SHA-256 only.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use schemas::{
+    config::{Secret, asked_key, asked_rotation, asked_tenant},
+    id::fresh_key,
+    policy::{ApiKey, Digest, Policy, Tenant, What, shown},
+    time::now,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Api,
+    desk::Now,
+    http::{Asker, Fault, answer, text},
+};
+
+type Answered = Result<Response, Fault>;
+type Shared = State<Arc<Api>>;
+
+pub(super) async fn list(State(api): Shared, request: Request) -> Answered {
+    let (asker, _) = Asker::of(&api, request)?;
+    let now = asker.now().await?;
+    let tenants: Vec<Value> =
+        now.policy.tenants.iter().filter(|tenant| asker.sees(&tenant.name)).map(tenant_shown).collect();
+    Ok(answer(StatusCode::OK, now.version, &json!({ "tenants": tenants })))
+}
+
+pub(super) async fn create(State(api): Shared, request: Request) -> Answered {
+    let (asker, body) = Asker::of(&api, request)?;
+    let asker = asker.may_change(None)?;
+    let tenant = asked_tenant(&text(body).await?).map_err(|mistakes| Fault::bad(&mistakes))?;
+    let name = tenant.clone();
+    let now = asker.change(move |_| Ok(What::CreateTenant { tenant })).await?;
+    Ok(answer(StatusCode::CREATED, now.version, &json!({ "name": name, "keys": [] })))
+}
+
+pub(super) async fn one(State(api): Shared, Path(tenant): Path<String>, request: Request) -> Answered {
+    let (asker, _) = Asker::of(&api, request)?;
+    let now = asker.now().await?;
+    let found = now.policy.tenant(&tenant).filter(|_| asker.sees(&tenant)).ok_or_else(|| Fault::none("tenant"))?;
+    Ok(answer(StatusCode::OK, now.version, &tenant_shown(found)))
+}
+
+pub(super) async fn keys(State(api): Shared, Path(tenant): Path<String>, request: Request) -> Answered {
+    let (asker, _) = Asker::of(&api, request)?;
+    let now = asker.now().await?;
+    let found = now.policy.tenant(&tenant).filter(|_| asker.sees(&tenant)).ok_or_else(|| Fault::none("tenant"))?;
+    let keys: Vec<Value> = found.keys.iter().map(|key| key_shown(&now.policy, &tenant, key)).collect();
+    Ok(answer(StatusCode::OK, now.version, &json!({ "keys": keys })))
+}
+
+pub(super) async fn key(State(api): Shared, Path((tenant, key)): Path<(String, String)>, request: Request) -> Answered {
+    let (asker, _) = Asker::of(&api, request)?;
+    if !asker.sees(&tenant) {
+        return Err(Fault::none("key"));
+    }
+    key_answer(StatusCode::OK, &asker.now().await?, (&tenant, &key), None)
+}
+
+pub(super) async fn create_key(State(api): Shared, Path(tenant): Path<String>, request: Request) -> Answered {
+    let (asker, body) = Asker::of(&api, request)?;
+    let asker = asker.may_change(Some(&tenant))?;
+    let body = text(body).await?;
+    let before = asker.now().await?;
+    let mut asked = asked_key(&body, &tenant, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
+    let secret = asked.lacks_secret().then(fresh_key);
+    if let Some(secret) = &secret {
+        asked.key.sha256 = Digest::of(secret.expose());
+    }
+    let (of, name) = (tenant.clone(), asked.key.name.clone());
+    let what = What::CreateKey { tenant: of, key: asked.key, budgets: asked.budgets };
+    let now = asker.change(move |_| Ok(what)).await?;
+    key_answer(StatusCode::CREATED, &now, (&tenant, &name), secret.as_ref())
+}
+
+pub(super) async fn rotate(
+    State(api): Shared,
+    Path((tenant, key)): Path<(String, String)>,
+    request: Request,
+) -> Answered {
+    let (asker, body) = Asker::of(&api, request)?;
+    let asker = asker.may_change(Some(&tenant))?;
+    let (grace, given) = asked_rotation(&text(body).await?).map_err(|mistakes| Fault::bad(&mistakes))?;
+    let secret = given.is_none().then(fresh_key);
+    let sha256 = given.unwrap_or_else(|| secret.as_ref().map(|secret| Digest::of(secret.expose())).unwrap_or_default());
+    let former_until = (!grace.is_zero()).then(|| now().after(grace));
+    let what = What::RotateKey { tenant: tenant.clone(), key: key.clone(), sha256, former_until };
+    let now = asker.change(move |_| Ok(what)).await?;
+    key_answer(StatusCode::OK, &now, (&tenant, &key), secret.as_ref())
+}
+
+pub(super) async fn disable(state: Shared, path: Path<(String, String)>, request: Request) -> Answered {
+    of_key(state, path, request, |tenant, key| What::DisableKey { tenant, key }).await
+}
+
+pub(super) async fn enable(state: Shared, path: Path<(String, String)>, request: Request) -> Answered {
+    of_key(state, path, request, |tenant, key| What::EnableKey { tenant, key }).await
+}
+
+async fn of_key(
+    State(api): Shared,
+    Path((tenant, key)): Path<(String, String)>,
+    request: Request,
+    what: fn(String, String) -> What,
+) -> Answered {
+    let (asker, _) = Asker::of(&api, request)?;
+    let asker = asker.may_change(Some(&tenant))?;
+    let what = what(tenant.clone(), key.clone());
+    let now = asker.change(move |_| Ok(what)).await?;
+    key_answer(StatusCode::OK, &now, (&tenant, &key), None)
+}
+
+pub(super) async fn delete_key(
+    State(api): Shared,
+    Path((tenant, key)): Path<(String, String)>,
+    request: Request,
+) -> Answered {
+    let (asker, _) = Asker::of(&api, request)?;
+    let asker = asker.may_change(Some(&tenant))?;
+    let what = What::DeleteKey { tenant: tenant.clone(), key: key.clone() };
+    let now = asker.change(move |_| Ok(what)).await?;
+    Ok(answer(StatusCode::OK, now.version, &json!({ "name": key, "deleted": true })))
+}
+
+/// A key as it is now, with its secret if that was made for this answer.
+fn key_answer(status: StatusCode, now: &Now, (tenant, key): (&str, &str), secret: Option<&Secret>) -> Answered {
+    let found = now.policy.tenant(tenant).and_then(|tenant| tenant.key(key)).ok_or_else(|| Fault::none("key"))?;
+    let mut value = key_shown(&now.policy, tenant, found);
+    if let (Some(secret), Some(members)) = (secret, value.as_object_mut()) {
+        members.insert("key".into(), secret.expose().into());
+    }
+    Ok(answer(status, now.version, &value))
+}
+
+fn tenant_shown(tenant: &Tenant) -> Value {
+    let names: Vec<&str> = tenant.keys.iter().map(|key| key.name.as_str()).collect();
+    json!({ "name": tenant.name, "keys": names })
+}
+
+/// A key with the limits that go with it, as they are now.
+fn key_shown(policy: &Policy, tenant: &str, key: &ApiKey) -> Value {
+    let mut value = shown::key(key);
+    let budgets: Vec<Value> =
+        policy.limits.iter().filter(|limit| limit.is_budget_of(tenant, &key.name)).map(shown::limit).collect();
+    if let Some(members) = value.as_object_mut().filter(|_| !budgets.is_empty()) {
+        members.insert("budget".into(), budgets.into());
+    }
+    value
+}

@@ -1,0 +1,172 @@
+//! Clients that call with tokens of an issuer instead of keys: PyJWT signs them, and the issuer's keys change, and go away.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+#[expect(dead_code, reason = "each test of the real binary uses a part of it")]
+#[path = "support/house.rs"]
+mod house;
+#[path = "support/python.rs"]
+mod python;
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use house::Process;
+use serde_json::{Value, json};
+
+const PACKAGES: [&str; 2] = ["PyJWT==2.10.1", "cryptography==50.0.2"];
+
+/// The issuer.
+struct Issuer {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    port: u16,
+}
+
+impl Issuer {
+    fn start() -> Self {
+        let python = python::environment("jwt-1", &PACKAGES).join("bin/python");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/issuer.py");
+        let mut child = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut issuer = Self { child, to, from: BufReader::new(from), port: 0 };
+        issuer.port = issuer.line().trim().parse().unwrap();
+        issuer
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.from.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn asks(&mut self, command: &Value) -> String {
+        writeln!(self.to, "{command}").unwrap();
+        serde_json::from_str::<Value>(&self.line()).unwrap().as_str().unwrap().to_owned()
+    }
+
+    fn token(&mut self, kid: &str, alg: &str, claims: &Value) -> String {
+        self.asks(&json!({ "do": "token", "kid": kid, "alg": alg, "claims": claims }))
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn seconds() -> i64 {
+    schemas::time::now().as_micros() / 1_000_000
+}
+
+/// What a good token says, with some of it otherwise; nothing takes a claim out.
+fn claims(other: Value) -> Value {
+    let mut claims = json!({ "iss": "https://sso.test", "aud": ["other", "tollgate"], "sub": "ada", "exp": seconds() + 600,
+        "org": { "tenant": "acme" }, "team": "search", "https://sso.test/env": "prod", "allowed": "sandbox/* lame" });
+    for (name, value) in other.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    claims
+}
+
+#[test]
+fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut issuer = Issuer::start();
+    for (kid, kind) in [("k1", "rsa"), ("e1", "ec"), ("d1", "ed"), ("stranger", "rsa")] {
+        issuer.asks(&json!({ "do": "make", "kid": kid, "kind": kind }));
+    }
+    issuer.asks(&json!({ "do": "publish", "kids": ["k1", "e1", "d1"] }));
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), "[]");
+    let identity = format!(
+        "identity: {{ jwt: [ {{ name: sso, issuer: https://sso.test, audience: tollgate, jwks_url: \"http://127.0.0.1:{}/jwks\", \
+         algorithms: [RS256, ES256, EdDSA], refresh: 1s, stale: 5s, leeway: 0s, claims: {{ tenant: org.tenant, team: team, \
+         models: allowed, tags: {{ env: \"https://sso.test/env\" }} }} }} ] }}\n",
+        issuer.port
+    );
+    house.edit("lake: {", &format!("{identity}lake: {{"));
+    house.start();
+    let call = |token: &str| {
+        let (status, _, body) = house.chat(token, 1).unwrap();
+        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let is = |token: &str, status: u16, code: &str| call(token) == (status, code.to_owned());
+    let good = issuer.token("k1", "RS256", &claims(json!({})));
+    house.wait_for("the issuer's keys", || is(&good, 200, ""));
+    for (kid, alg) in [("k1", "RS256"), ("e1", "ES256"), ("d1", "EdDSA")] {
+        let token = issuer.token(kid, alg, &claims(json!({ "sub": alg })));
+        assert_eq!(call(&token), (200, String::new()), "{alg}");
+    }
+
+    // What is not good, each for one reason.
+    let refused = [
+        ("another audience", claims(json!({ "aud": "other" })), "TG3043"),
+        ("no audience", claims(json!({ "aud": null })), "TG3043"),
+        ("over", claims(json!({ "exp": seconds() - 1 })), "TG3043"),
+        ("never over", claims(json!({ "exp": null })), "TG3043"),
+        ("not yet", claims(json!({ "nbf": seconds() + 300 })), "TG3043"),
+        ("no tenant", claims(json!({ "org": null })), "TG3043"),
+        ("a tenant that is not here", claims(json!({ "org": { "tenant": "initech" } })), "TG3043"),
+        ("a name that stands for others", claims(json!({ "team": "*" })), "TG3043"),
+        ("no models", claims(json!({ "allowed": null })), "TG3043"),
+        ("another issuer", claims(json!({ "iss": "https://other.test" })), "TG3002"),
+    ];
+    for (what, claims, code) in refused {
+        let token = issuer.token("k1", "RS256", &claims);
+        assert_eq!(call(&token), (401, code.to_owned()), "{what}");
+    }
+    let good_claims = claims(json!({}));
+    for command in [
+        json!({ "do": "token", "kid": "stranger", "as": "k1", "alg": "RS256", "claims": good_claims }),
+        json!({ "do": "token", "kid": "stranger", "alg": "RS256", "claims": good_claims }),
+        json!({ "do": "token", "kid": "e1", "as": "k1", "alg": "ES256", "claims": good_claims }),
+        json!({ "do": "token", "kid": "k1", "alg": "RS384", "claims": good_claims }),
+        json!({ "do": "none", "kid": "k1", "claims": good_claims }),
+        json!({ "do": "hs", "kid": "k1", "claims": good_claims }),
+    ] {
+        let token = issuer.asks(&command);
+        assert_eq!(call(&token), (401, "TG3043".to_owned()), "{command}");
+    }
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    assert_eq!(call(&format!("{head}.{}", signature.to_ascii_lowercase())), (401, "TG3043".to_owned()));
+    let other_models = issuer.token("k1", "RS256", &claims(json!({ "allowed": ["gpt-*"] })));
+    assert_eq!(call(&other_models), (403, "TG3042".to_owned()));
+
+    // One that was good and remembered is over when it is over.
+    let short = issuer.token("k1", "RS256", &claims(json!({ "exp": seconds() + 3 })));
+    assert_eq!(call(&short), (200, String::new()));
+    house.wait_for("the end of a token", || !is(&short, 200, ""));
+    assert_eq!(call(&short).0, 401);
+
+    // The issuer takes a key back and has another.
+    issuer.asks(&json!({ "do": "make", "kid": "k2", "kind": "rsa" }));
+    let next = issuer.token("k2", "RS256", &claims(json!({})));
+    assert_eq!(call(&next), (401, "TG3043".to_owned()));
+    issuer.asks(&json!({ "do": "publish", "kids": ["k2", "e1"] }));
+    house.wait_for("the new key", || is(&next, 200, ""));
+    assert_eq!(call(&good), (401, "TG3043".to_owned()), "its key is not published any more");
+
+    // While the issuer is away its keys are good for a while, and no longer; then it is back.
+    issuer.asks(&json!({ "do": "up", "is": false }));
+    assert_eq!(call(&next), (200, String::new()));
+    house.wait_for("the end of the keys", || is(&next, 503, "TG3044"));
+    assert_eq!(call("tg-acme").0, 200, "keys do not need it");
+    issuer.asks(&json!({ "do": "up", "is": true }));
+    house.wait_for("its return", || is(&next, 200, ""));
+    if cfg!(feature = "query") {
+        let sql = "SELECT tenant, team, user_id, key_name, tag('env') AS env FROM usage WHERE user_id = 'ES256'";
+        house.wait_for("the row", || !house.rows(sql).is_empty());
+        let wanted =
+            json!({ "tenant": "acme", "team": "search", "user_id": "ES256", "key_name": "sso", "env": "prod" });
+        assert_eq!(house.rows(sql), [wanted]);
+    }
+    assert_eq!(house.stop(), 0);
+}
