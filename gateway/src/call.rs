@@ -29,9 +29,11 @@ use crate::{
 };
 
 mod aim;
+mod cached;
 mod tries;
 
 use aim::{Aim, aim};
+use cached::Looked;
 
 /// Bodies above this are looked at off the async threads.
 pub(crate) const OFFLOAD: usize = 1 << 20;
@@ -46,6 +48,8 @@ struct Arrival {
     subject: Arc<Subject>,
     lane: Lane,
     head: request::Parts,
+    /// What the cache has to do with it.
+    cache: Looked,
 }
 
 /// Answers a call to an API.
@@ -64,10 +68,14 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
     let (head, body) = request.into_parts();
     let view = worker.view()?;
     let Caller { subject, lane, .. } = authenticate(&head.headers, head.uri.query(), &view.keys)?;
-    let arrival = Arrival { call, accepted_at: now(), way, view, subject, lane, head };
+    let mut arrival = Arrival { call, accepted_at: now(), way, view, subject, lane, head, cache: Looked::Not };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let (aim, order) = aim(worker, &arrival, bytes, None).await?;
-    let response = tries::answer(worker, &arrival, aim, order).await?;
+    if let Some(again) = cached::look(worker, &mut arrival, &aim, &order).await? {
+        return Ok(again);
+    }
+    let mut response = tries::answer(worker, &arrival, aim, order).await?;
+    arrival.cache.say(response.headers_mut());
     drop(taken);
     Ok(response)
 }
@@ -76,7 +84,6 @@ impl Arrival {
     /// What is asked of the limits for an attempt of this call.
     fn candidate<'a>(&'a self, aim: &'a Aim) -> Candidate<'a> {
         let api = aim.way(self).api;
-        let session_id = self.head.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(short);
         Candidate {
             call: self.call,
             accepted_at: self.accepted_at,
@@ -92,8 +99,14 @@ impl Arrival {
             bound: &aim.bound,
             body: Some(aim.parsed.body()),
             may_slice: aim.parsed.stream && aim.facts.all_output_visible && Script::is_of(api),
-            session_id: session_id.unwrap_or_default(),
+            session_id: self.session(),
         }
+    }
+
+    /// The session that the client names.
+    fn session(&self) -> String {
+        let named = self.head.headers.get(SESSION).and_then(|value| value.to_str().ok());
+        named.map(short).unwrap_or_default()
     }
 }
 

@@ -17,6 +17,7 @@ use schemas::{
 };
 
 use crate::{
+    cache::Cache,
     drainer::Drainer,
     emit::{Emitter, Ticket},
     limits::Limits,
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) view: Arc<View>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) body_bytes: ByteBudget,
+    pub(crate) cache: Cache,
     pub(crate) drain_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connection_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connections: AtomicUsize,

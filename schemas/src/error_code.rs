@@ -103,6 +103,7 @@ error_codes! {
     AmendedOtherwise = "TG3031", 409, "The attempt was amended otherwise";
     LedgerNotRead = "TG3032", 503, "The ledger could not be read in time";
     EventDiffers = "TG3033", 409, "An event of this source and id was told otherwise";
+    NotCached = "TG3040", 504, "The cache has no answer to this call";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";
@@ -181,7 +182,7 @@ mod tests {
         assert!(codes.is_sorted_by(|one, next| one < next), "{codes:?}");
         for code in ErrorCode::ALL {
             assert_eq!(ErrorCode::parse(code.code()), Some(*code));
-            assert!((400..=503).contains(&code.status()) || code.code().starts_with("TG1"), "{code}");
+            assert!((400..=504).contains(&code.status()) || code.code().starts_with("TG1"), "{code}");
             assert!(!code.title().ends_with('.'), "{code}");
         }
         assert_eq!(ErrorCode::parse("TG0000"), None);

@@ -30,6 +30,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const KEY: &str = "tg-acme";
+/// The key of another tenant.
+pub(crate) const OTHER: &str = "tg-globex";
 /// The token of a proxy that may speak for every tenant.
 pub(crate) const PROXY: &str = "tgp-edge";
 pub(crate) const SECRET: &str = "sk-provider-secret";
@@ -130,10 +132,11 @@ fn policy(models: &[ModelRoute]) -> PolicyView {
         tags: Vec::new(),
         corrects: false,
     };
+    let other = ApiKey { sha256: Digest::of(OTHER), ..key.clone() };
     let policy = Policy {
         tenants: vec![
             Tenant { name: "acme".into(), keys: vec![key] },
-            Tenant { name: "globex".into(), keys: Vec::new() },
+            Tenant { name: "globex".into(), keys: vec![other] },
         ],
         proxies: vec![
             proxy("edge", PROXY, Tenants::All),
