@@ -14,7 +14,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use schemas::{
-    config::{Caching, ModelRoute},
+    config::ModelRoute,
     error_code::ErrorCode,
     event::{self, Api, CallEnd, Outcome, Settled},
     json::{Kind, Tree},
@@ -69,15 +69,19 @@ pub(super) async fn look(
     aim: &Aim,
     order: &Order,
 ) -> Result<Option<Response<Body>>, Fault> {
+    let caching = arrival.view.policy.models.get(order.route).and_then(|route| route.cache);
+    let Some(caching) = caching else { return Ok(None) };
     let view = Arc::clone(&arrival.view);
     let Some(route) = view.policy.models.get(order.route) else { return Ok(None) };
-    let Some(caching) = route.cache else { return Ok(None) };
     let wish = Wish::of(&arrival.head.headers);
     let key = match wish.no_store || !is_kept(arrival.way.api) {
         true => None,
         false => key(worker, arrival, aim, (route, order)).await?,
     };
-    let again = key.filter(|_| !wish.no_cache).and_then(|key| kept(worker, &key, wish.most(caching)));
+    let again = key.filter(|_| !wish.no_cache).and_then(|key| {
+        let kept = worker.shared.cache.get(&key, caching.ttl, Instant::now());
+        kept.filter(|(_, age)| wish.takes(*age))
+    });
     if let Some((kept, age)) = again.filter(|(kept, _)| goes_there(kept, &aim.asked.model, (route, order))) {
         return give(worker, arrival, aim, (&kept, age), &route.name).await.map(Some);
     }
@@ -90,10 +94,6 @@ pub(super) async fn look(
         Looked::Missed(Wanted { shared: Arc::clone(&worker.shared), key, most: caching.max_answer })
     });
     Ok(None)
-}
-
-fn kept(worker: &Worker, key: &Key, ttl: Duration) -> Option<(Arc<Kept>, Duration)> {
-    worker.shared.cache.get(key, ttl, Instant::now())
 }
 
 impl Looked {
@@ -142,9 +142,9 @@ impl Wish {
         wish
     }
 
-    /// How old an answer may be at most.
-    fn most(&self, caching: Caching) -> Duration {
-        caching.ttl.min(self.max_age.unwrap_or(Duration::MAX))
+    /// Whether an answer of this age will do.
+    fn takes(&self, age: Duration) -> bool {
+        self.max_age.is_none_or(|most| age < most)
     }
 }
 
@@ -308,8 +308,11 @@ mod tests {
         check(&["max-age=60"], aged(60));
         check(&["x, max-age = \"60\""], aged(60));
         check(&["max-age=soon"], aged(0));
-        let caching = Caching { ttl: Duration::from_secs(100), max_answer: 1 };
-        assert_eq!([aged(60), aged(200), Wish::default()].map(|wish| wish.most(caching).as_secs()), [60, 100, 100]);
+        let age = Duration::from_secs(60);
+        assert_eq!(
+            [aged(0), aged(60), aged(61), Wish::default()].map(|wish| wish.takes(age)),
+            [false, false, true, true]
+        );
     }
 
     #[test]

@@ -9,12 +9,13 @@ use schemas::{
     tokens::{Part, Usage, Vector},
 };
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     DONE, STOP, TEXT, USAGE, WHOLE,
     dialects::{GEMINI, used},
     provider::{Replay, Step, json, say, stream},
-    stage::{OTHER, Setting, Stage, Written, chat},
+    stage::{KEY, OTHER, Setting, Stage, Written, chat},
 };
 
 const HOUR: Caching = Caching { ttl: Duration::from_secs(3_600), max_answer: 1 << 20 };
@@ -72,7 +73,8 @@ async fn the_same_call_is_answered_once_and_the_second_record_says_what_that_sav
     let stage = start(&replay, mini(HOUR)).await;
     let ask = || stage.post("/v1/chat/completions", &chat(json!({}))).header("x-tollgate-session-id", "s");
     let first = ask().send().await.unwrap();
-    assert_eq!((&first.headers()["x-tollgate-cache"], first.text().await.unwrap().as_str()), (&"miss", WHOLE));
+    assert_eq!(first.headers()["x-tollgate-cache"], "miss");
+    assert_eq!(first.text().await.unwrap(), WHOLE);
     let second = ask().send().await.unwrap();
     let (status, headers) = (second.status(), second.headers().clone());
     assert_eq!((status.as_u16(), second.text().await.unwrap().as_str()), (200, WHOLE));
@@ -233,9 +235,17 @@ async fn a_client_that_leaves_leaves_nothing() {
     let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;
     let stage = start(&replay, mini(HOUR)).await;
     let body = chat(json!({ "stream": true }));
-    let mut answer = stage.post("/v1/chat/completions", &body).send().await.unwrap();
-    assert!(answer.chunk().await.unwrap().is_some());
-    drop(answer);
+    let text = body.to_string();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\naccept: */*\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        text.len()
+    );
+    let mut client = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+    client.write_all(format!("{head}{text}").as_bytes()).await.unwrap();
+    replay.was_asked(1).await;
+    // The client closes its side; that the gateway closes its own shows that it has noticed.
+    client.shutdown().await.unwrap();
+    let _ = client.read_to_end(&mut Vec::new()).await;
     replay.go_on();
     let again = stage.post("/v1/chat/completions", &body).send().await.unwrap();
     assert_eq!(again.headers()["x-tollgate-cache"], "miss");
