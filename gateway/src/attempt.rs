@@ -21,6 +21,7 @@ use schemas::{
 };
 
 use crate::{
+    cache::{Made, copy::Note},
     emit::Ticket,
     external::{External, Scene},
     health::Ride,
@@ -57,6 +58,8 @@ pub(crate) struct Attempt {
     before: Option<Box<Kept>>,
     /// Its place at a target that is one of several.
     ride: Option<Ride>,
+    /// Where it says how its answer was made, if that is to be kept.
+    note: Option<Note>,
 }
 
 /// What an attempt came to, and what it still holds for that.
@@ -77,6 +80,12 @@ impl Flight {
     pub(crate) fn open(worker: &Worker, lane: Lane) -> Self {
         let (index, opened_at, watch) = worker.flights.open(lane, worker.shared.journal.position());
         Self { opened_at, flights: Arc::clone(&worker.flights), watch, index, closes_with_record: false }
+    }
+
+    /// Writes the one record of a call that needs no provider; with that it is over.
+    pub(crate) fn end(mut self, worker: &Worker, lane: Lane, settled: Settled) -> Ticket {
+        self.closes_with_record = true;
+        worker.write(lane, &Event::Settled(Box::new(settled)), Some(self.index))
     }
 
     /// The same for another attempt of the call, from before its admission.
@@ -120,6 +129,7 @@ impl Attempt {
             kept: None,
             before: None,
             ride: None,
+            note: None,
         }
     }
 
@@ -164,6 +174,11 @@ impl Attempt {
     /// Its place at a target that is one of several.
     pub(crate) fn rides(&mut self, ride: Option<Ride>) {
         self.ride = ride;
+    }
+
+    /// Its answer is kept, if it comes to its end and is known: then this is noted.
+    pub(crate) fn note(&mut self, note: Option<Note>) {
+        self.note = note;
     }
 
     /// Its target is to be left alone for a while: for so long, if it says how long.
@@ -295,6 +310,10 @@ impl Attempt {
         let account = settlement::account(&self.book, ended);
         let Settled { attempt, outcome, usage, settled_at, .. } = account.settled();
         self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
+        if let Some(note) = self.note.take().filter(|_| end == End::Complete && account.is_whole()) {
+            // There is one settlement.
+            let _ = note.set(Made::by(account.settled()));
+        }
         if self.may_go_on && end.is_failure() {
             let mut permit = permit;
             account.let_go(&self.worker.shared.limits, &mut permit);

@@ -30,9 +30,11 @@ use crate::{
 };
 
 mod aim;
+mod cached;
 mod tries;
 
 use aim::{Aim, aim};
+use cached::Looked;
 
 /// Bodies above this are looked at off the async threads.
 pub(crate) const OFFLOAD: usize = 1 << 20;
@@ -48,6 +50,8 @@ struct Arrival {
     lane: Lane,
     terms: Option<Arc<Terms>>,
     head: request::Parts,
+    /// What the cache has to do with it.
+    cache: Looked,
 }
 
 /// Answers a call to an API.
@@ -68,10 +72,14 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
     let accepted_at = now();
     let Caller { subject, lane, terms, .. } =
         authenticate(&head.headers, head.uri.query(), worker.register(&view), accepted_at)?;
-    let arrival = Arrival { call, accepted_at, way, view, subject, lane, terms, head };
+    let mut arrival = Arrival { call, accepted_at, way, view, subject, lane, terms, head, cache: Looked::Not };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let (aim, order) = aim(worker, &arrival, bytes, None).await?;
-    let response = tries::answer(worker, &arrival, aim, order).await?;
+    if let Some(again) = cached::look(worker, &mut arrival, &aim, &order).await? {
+        return Ok(again);
+    }
+    let mut response = tries::answer(worker, &arrival, aim, order).await?;
+    arrival.cache.say(response.headers_mut());
     drop(taken);
     Ok(response)
 }
@@ -80,7 +88,6 @@ impl Arrival {
     /// What is asked of the limits for an attempt of this call.
     fn candidate<'a>(&'a self, aim: &'a Aim) -> Candidate<'a> {
         let api = aim.way(self).api;
-        let session_id = self.head.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(short);
         Candidate {
             call: self.call,
             accepted_at: self.accepted_at,
@@ -96,8 +103,14 @@ impl Arrival {
             bound: &aim.bound,
             body: Some(aim.parsed.body()),
             may_slice: aim.parsed.stream && aim.facts.all_output_visible && Script::is_of(api),
-            session_id: session_id.unwrap_or_default(),
+            session_id: self.session(),
         }
+    }
+
+    /// The session that the client names.
+    fn session(&self) -> String {
+        let named = self.head.headers.get(SESSION).and_then(|value| value.to_str().ok());
+        named.map(short).unwrap_or_default()
     }
 }
 

@@ -351,6 +351,7 @@ impl External {
             posted: Vec::new(),
             counters: Vec::new(),
             call: None,
+            avoided: None,
         };
         Learned { source: self.source, id: self.id, at: self.said_at, content: self.content, was: None, is, moves }
     }

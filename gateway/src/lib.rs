@@ -5,7 +5,7 @@
 //!    refuses what has no one meaning; `http` is the stack.
 //! 2. `authenticate` finds whose key it is; `body` reads and decodes what was sent, within bounds.
 //! 3. [`request`] reads what is acted on; `route` orders the targets, by what `health` knows of them, and the one whose turn it is has a
-//!    price; `schemas::bound` bounds the call there. `call::tries` takes steps 4 to 6 at one target after the other, until one answers.
+//!    price; `schemas::bound` bounds the call there. What the model's `cache` still has is given again, and the call is over. `call::tries` takes steps 4 to 6 at one target after the other, until one answers.
 //! 4. `admit` takes a hold on every limit ([`limits`]), or the call is refused; `refusals` counts those.
 //! 5. `attempt` writes `Admitted` through `emit` into the journal, before the provider is called.
 //! 6. `upstream` (or the `sandbox` behind the same seam) sends it; `heading` waits for the head of the answer.
@@ -25,6 +25,7 @@ mod admit;
 mod attempt;
 mod authenticate;
 mod body;
+mod cache;
 mod call;
 mod carry;
 mod connection;

@@ -14,10 +14,13 @@ use schemas::{
     error_code::ErrorCode,
     event::{Api, Attempt, Outcome},
     map::Map,
+    money::Pico,
     time::Time,
     tokens::Usage,
 };
 
+/// A nanodollar in pico-dollars; what is left of a call below that is in the row of the call and not here.
+const NANODOLLAR: i128 = 1_000;
 /// The most models that have series of their own.
 const MODELS: usize = 500;
 
@@ -107,6 +110,28 @@ pub(crate) fn observed(code: ErrorCode) {
 /// A target of this provider is passed over for a while.
 pub(crate) fn circuit_opened(provider: &str) {
     counter!("tollgate.circuits.opened", "provider" => provider.to_owned()).increment(1);
+}
+
+/// A call to this model, as the policy names it, was answered from the cache; that saved so much, as far as it has a price.
+pub(crate) fn cache_hit(model: &str, avoided: Option<Pico>) {
+    counter!("tollgate.cache.hits", "model" => model.to_owned()).increment(1);
+    match avoided.map(|cost| u64::try_from(cost.0 / NANODOLLAR).unwrap_or(0)) {
+        Some(nanodollars) => {
+            counter!("tollgate.cache.avoided.nanodollars", "model" => model.to_owned()).increment(nanodollars);
+        }
+        None => counter!("tollgate.cache.avoided.unpriced", "model" => model.to_owned()).increment(1),
+    }
+}
+
+/// A call to this model could have been answered from the cache, and was not.
+pub(crate) fn cache_miss(model: &str) {
+    counter!("tollgate.cache.misses", "model" => model.to_owned()).increment(1);
+}
+
+/// How many answers are kept, and in how many bytes.
+pub(crate) fn cached((answers, bytes): (usize, u64)) {
+    gauge!("tollgate.cache.answers").set(count(answers as u64));
+    gauge!("tollgate.cache.bytes").set(count(bytes / 1024) * 1024.0);
 }
 
 /// How the gateway stands: what is open, and what its journal still has to get rid of.

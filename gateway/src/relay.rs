@@ -36,7 +36,7 @@ mod broken;
 pub(crate) use broken::Broken;
 
 /// Keeps proxies between us and the client awake; clients ignore it.
-const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+pub(crate) const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// A running attempt is reported after so much text, about 500 tokens, whatever the clock says.
 const BYTES_BETWEEN_REPORTS: u64 = 2_000;
 /// What is held back of a stream until its first token comes, where another attempt may follow. A role, an id and a ping are a tenth.

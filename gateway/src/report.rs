@@ -55,6 +55,7 @@ impl Reporter {
     fn report(&mut self, worker: &Worker) {
         let open = self.flights.iter().map(|flights| flights.count()).sum();
         metrics::standing(open, self.shared.connections.load(Ordering::Relaxed), &self.shared.journal);
+        metrics::cached(self.shared.cache.standing());
         if worker.emitter.failing() {
             // What is said later says it all: refusals are counted on, counters and watermarks are totals.
             return;

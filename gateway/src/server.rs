@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cache::Cache,
     connection,
     drainer::{self, Drainer},
     emit::Emitter,
@@ -216,6 +217,7 @@ fn shared(deps: &GatewayDeps, earlier: Earlier) -> Shared {
         view: Arc::clone(&deps.view),
         journal: Arc::clone(&deps.journal),
         body_bytes: ByteBudget::new(deps.server.max_body_in_flight),
+        cache: Cache::new(deps.server.cache),
         drain_slots: Arc::new(Semaphore::new(drainer::MOST)),
         connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
         connections: 0.into(),

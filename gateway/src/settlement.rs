@@ -148,6 +148,7 @@ pub fn account(book: &Book, ended: Ended) -> Account {
         posted: Vec::new(),
         counters: Vec::new(),
         call: Some(call),
+        avoided: None,
     };
     Account { settled, cost, whole }
 }
@@ -156,6 +157,11 @@ impl Account {
     /// The record so far.
     pub const fn settled(&self) -> &Settled {
         &self.settled
+    }
+
+    /// Whether all is known that it used.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// The end of the call, as long as that ends with it.

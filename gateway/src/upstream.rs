@@ -42,9 +42,9 @@ mod connect;
 mod headers;
 mod sigv4;
 
-pub(crate) use headers::answer_headers;
 #[cfg(feature = "fuzz")]
 pub(crate) use headers::copy_allowed;
+pub(crate) use headers::{answer_headers, changes_answers};
 
 /// How long an idle connection is kept: less than providers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(45);

@@ -18,6 +18,7 @@ use schemas::{
 
 use crate::{
     authenticate::Register,
+    cache::Cache,
     drainer::Drainer,
     emit::{Emitter, Ticket},
     identity::Identity,
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) view: Arc<View>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) body_bytes: ByteBudget,
+    pub(crate) cache: Cache,
     pub(crate) drain_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connection_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connections: AtomicUsize,

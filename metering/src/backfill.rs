@@ -48,6 +48,8 @@ impl Fold {
     /// Takes the next entry of the lane.
     pub fn take(&mut self, entry: &Entry) {
         match &entry.fact {
+            // What a gateway answered from its cache falls under no limit.
+            Fact::Charged(charged) if charged.settled.avoided.is_some() => {}
             Fact::Charged(charged) => {
                 let settled = &charged.settled;
                 self.count(settled, |unit| used(unit, settled, &charged.charges));

@@ -90,6 +90,8 @@ impl Backtest {
     /// Takes the next entry of the ledger; false if there are too many.
     pub fn take(&mut self, entry: Entry) -> bool {
         match entry.fact {
+            // What a gateway answered from its cache falls under no limit.
+            Fact::Charged(charged) if charged.settled.avoided.is_some() => {}
             Fact::Charged(charged) if self.is_meant(&charged.settled) => {
                 let (used, cost) = sums(&charged.settled, &charged.charges);
                 let elsewhere = charged.settled.outcome == Outcome::Complete && charged.settled.status == 0;
@@ -209,7 +211,7 @@ fn start(limit: &Limit, at: Time, calendars: &mut HashMap<LimitId, Schedule>) ->
 #[cfg(test)]
 mod tests {
     use schemas::{
-        event::{Attempt, Was, Why},
+        event::{Attempt, Avoided, Was, Why},
         fixture,
         id::BookHash,
         ledger::{Charged, Corrected, Rated},
@@ -251,6 +253,7 @@ mod tests {
             posted: Vec::new(),
             counters: Vec::new(),
             call: None,
+            avoided: None,
         };
         Charged { settled, charges: vec![Charge { model: None, class: TokenClass::Output, quantity: tokens, price }] }
     }
@@ -284,6 +287,20 @@ mod tests {
         let seen = check(day(Mode::Observe), &[(1, "a", 1, 10), (2, "a", 2, 1)], &[]);
         assert_eq!(seen.verdicts[&("l".to_owned(), "a".to_owned())].refused, 1);
         check(limit(Unit::Usd, 20, Window::Total, Mode::Hard), &[(1, "a", 1, 10), (2, "a", 2 * DAY, 1)], &[2]);
+    }
+
+    #[test]
+    fn what_was_answered_from_the_cache_falls_under_no_limit() {
+        let requests = limit(Unit::Requests, 1, Window::Day, Mode::Hard);
+        let mut backtest = Backtest::new(vec![requests], Time::ZERO, Time::MAX);
+        let mut hit = charged(1, "a", 1, 0);
+        (hit.settled.usage, hit.settled.avoided) = (Usage::none(), Some(Avoided { parts: Vec::new(), cost: None }));
+        for charged in [hit, charged(2, "a", 2, 1), charged(3, "a", 3, 1)] {
+            let fact = Fact::Charged(Box::new(charged));
+            assert!(backtest.take(Entry { recorded_at: Time::ZERO, fact }));
+        }
+        let findings = backtest.judge();
+        assert_eq!(findings.refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect::<Vec<_>>(), [3]);
     }
 
     #[test]

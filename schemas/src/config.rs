@@ -35,7 +35,7 @@ pub use ask::{AskedKey, asked_change, asked_key, asked_limit, asked_rotation, as
 pub use base_url::{BaseUrl, is_loopback, is_private};
 pub use clear::{ClearKey, InTheClear, in_the_clear};
 pub use identity::{Algorithm, Claims, Issuer, KeySource};
-pub use model::{ModelRoute, Target};
+pub use model::{Caching, ModelRoute, Target};
 pub use provider::{AwsKeys, Dialect, More, Provider, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};
 pub use routing::{By, Cause, MOST_TARGETS, MOST_WEIGHT, Patience, Retry, Strategy, When};
@@ -221,7 +221,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
     let providers = sections.get("providers").map(|node| provider::read(reader, node)).unwrap_or_default();
     let server = reader.or(&sections, "server", Server::default(), server::server);
     let known_limits = names(sections.get("limits"));
-    let known = model::Known { providers: &known_providers, limits: &known_limits, log: &log };
+    let known = model::Known { providers: &known_providers, limits: &known_limits, cache: server.cache, log: &log };
     let Models { routes, book } =
         sections.get("models").map(|node| model::read(reader, node, known)).unwrap_or_default();
     let known = limit::Known { tenants: &known_tenants, providers: &known_providers, models: &known_models };

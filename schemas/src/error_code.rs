@@ -104,6 +104,7 @@ error_codes! {
     AmendedOtherwise = "TG3031", 409, "The attempt was amended otherwise";
     LedgerNotRead = "TG3032", 503, "The ledger could not be read in time";
     EventDiffers = "TG3033", 409, "An event of this source and id was told otherwise";
+    NotCached = "TG3034", 504, "The cache has no answer to this call";
     KeyDisabled = "TG3040", 401, "The key is disabled";
     KeyExpired = "TG3041", 401, "The key has expired";
     ModelNotAllowed = "TG3042", 403, "The key may not use the model";
@@ -193,7 +194,7 @@ mod tests {
         assert!(codes.is_sorted_by(|one, next| one < next), "{codes:?}");
         for code in ErrorCode::ALL {
             assert_eq!(ErrorCode::parse(code.code()), Some(*code));
-            assert!((400..=503).contains(&code.status()) || code.code().starts_with("TG1"), "{code}");
+            assert!((400..=504).contains(&code.status()) || code.code().starts_with("TG1"), "{code}");
             assert!(!code.title().ends_with('.'), "{code}");
         }
         assert_eq!(ErrorCode::parse("TG0000"), None);

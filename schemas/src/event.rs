@@ -231,6 +231,17 @@ pub struct Settled {
     pub counters: Vec<Counter>,
     /// The call, if this was its last attempt.
     pub call: Option<CallEnd>,
+    /// What it saved, if no provider was asked because the gateway still had the answer. Then it used nothing and held nothing.
+    pub avoided: Option<Avoided>,
+}
+
+/// What an answer that a gateway had kept saved the call that it was given to again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Avoided {
+    /// What the attempt used that it was made by.
+    pub parts: Vec<Part>,
+    /// What that costs by the book in force when it was given again; nothing if any of it has no price.
+    pub cost: Option<Pico>,
 }
 
 impl Settled {
@@ -252,6 +263,7 @@ impl Settled {
             posted: Vec::new(),
             counters: Vec::new(),
             call: None,
+            avoided: None,
         }
     }
 }

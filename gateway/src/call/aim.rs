@@ -59,6 +59,11 @@ pub(super) struct Aim {
 }
 
 impl Aim {
+    /// Whether it is the call that was asked for, and not one that is made instead.
+    pub(super) const fn is_as_asked(&self) -> bool {
+        self.instead.is_none()
+    }
+
     /// The way of what the provider is asked.
     pub(super) fn way<'a>(&'a self, arrival: &'a Arrival) -> &'a Way {
         self.carried.as_ref().map_or(&arrival.way, |carried| &carried.0)

@@ -164,6 +164,8 @@ async fn attempt_at(
     if tries.may_go_on() {
         attempt.may_go_on();
     }
+    let note = arrival.cache.note(aim);
+    attempt.note(note.clone());
     attempt.rides(aim.standing.as_ref().map(|standing| standing.ride(aim.parsed.stream, std::time::Instant::now())));
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
@@ -188,7 +190,7 @@ async fn attempt_at(
         headers.insert(CAPPED, HeaderValue::from(tokens));
     }
     served_by(headers, &aim.upstream.provider.name, &aim.model, tries.made);
-    Ok(response)
+    Ok(arrival.cache.keep(response, note))
 }
 
 /// Says who answered.

@@ -61,6 +61,13 @@ pub(crate) fn copy_allowed(from: &HeaderMap, forward: &[String], to: &mut Header
     }
 }
 
+/// Whether a header that may go on to a provider with this list can change what it answers.
+pub(crate) fn changes_answers(name: &str, forward: &[String]) -> bool {
+    let reports = ["user-agent", "idempotency-key", "traceparent", "tracestate"];
+    let asks = ALLOWED.contains(&name) && !reports.contains(&name);
+    asks || name.starts_with("x-amzn-bedrock-") || forward.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+}
+
 /// Removes from an answer's head what is not for the client.
 pub(crate) fn answer_headers(headers: &mut HeaderMap) {
     let mut gone: Vec<HeaderName> = hops(headers).collect();

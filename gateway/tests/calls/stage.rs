@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const KEY: &str = "tg-acme";
+/// The key of another tenant.
+pub(crate) const OTHER: &str = "tg-globex";
 /// The token of a proxy that may speak for every tenant.
 pub(crate) const PROXY: &str = "tgp-edge";
 pub(crate) const SECRET: &str = "sk-provider-secret";
@@ -133,7 +135,10 @@ fn policy(models: &[ModelRoute]) -> PolicyView {
         ApiKey { former: Some(Former { sha256: Digest::of("tg-past"), until: Time::ZERO }), ..of("tg-newer") },
     ];
     let policy = Policy {
-        tenants: vec![Tenant { name: "acme".into(), keys }, Tenant { name: "globex".into(), keys: Vec::new() }],
+        tenants: vec![
+            Tenant { name: "acme".into(), keys },
+            Tenant { name: "globex".into(), keys: vec![ApiKey { name: "ci".into(), ..of(OTHER) }] },
+        ],
         proxies: vec![
             proxy("edge", PROXY, Tenants::All),
             proxy("narrow", "tgp-narrow", Tenants::Only(vec!["globex".into()])),

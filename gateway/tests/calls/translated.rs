@@ -223,6 +223,7 @@ async fn a_call_goes_on_at_a_provider_of_another_dialect() {
         targets: vec![target("openai", "gpt-5-mini"), target("anthropic", "claude-x")],
         strategy: Strategy::Priority,
         retry: Retry { attempts: 2, ..Retry::default() },
+        ..ModelRoute::default()
     };
     let stage = Stage::with(replay.address, Setting { models: vec![model], ..Setting::default() }).await;
     let body = json!({ "model": "either", "messages": [{ "role": "user", "content": "hi" }] });

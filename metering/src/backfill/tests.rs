@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use schemas::{
     decision::Instance,
-    event::{Attempt, Event, Learned, Move, Opened, Outcome, Posting, Settled, Was, Why},
+    event::{Attempt, Avoided, Event, Learned, Move, Opened, Outcome, Posting, Settled, Was, Why},
     fixture,
     id::{BookHash, CallId, InstanceId, Lane, Offset, ProducerId, Seq},
-    ledger::{Entry, Fact},
-    limit::{Limit, Window},
+    ledger::{Charged, Entry, Fact},
+    limit::{Limit, Schedule, Unit, Window},
     policy::Policy,
     time::Time,
     tokens::{Doubt, Usage, Vector},
 };
 
+use super::Fold;
 use crate::{
     dedup::Origin,
     engine::{Engine, Input},
@@ -164,4 +165,18 @@ fn a_limit_counts_what_was_before_it_only_where_it_says_so_and_only_when_it_is_n
     // It is the same limit, and not new.
     bench.policy(vec![limit()]);
     bench.settles(0);
+}
+
+#[test]
+fn what_was_answered_from_the_cache_is_no_request() {
+    let requests = Limit { unit: Unit::Requests, ..limit() };
+    let boundaries = [20_000, 20_001].map(|day| Time::from_micros(day * DAY)).to_vec();
+    let schedule = Schedule { limit: requests.id(), boundaries };
+    let mut fold = Fold::new(std::iter::once((requests, schedule)));
+    let hit = Settled { avoided: Some(Avoided { parts: Vec::new(), cost: None }), ..settled(1, -1, Usage::none()) };
+    for settled in [settled(2, -1, tokens(1)), hit] {
+        let charged = Charged { settled, charges: Vec::new() };
+        fold.take(&Entry { recorded_at: NOON, fact: Fact::Charged(Box::new(charged)) });
+    }
+    assert_eq!(fold.drain().into_iter().map(|(_, sum)| sum).collect::<Vec<_>>(), [1]);
 }

@@ -67,6 +67,7 @@ fn settled(attempt: Attempt, input: u64) -> Settled {
         posted: Vec::new(),
         counters: Vec::new(),
         call: None,
+        avoided: None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 
 const COLUMNS: &[Column] = &[
-    Column { name: "attempts", kind: Kind::Int, doc: "How many attempts it took." },
+    Column { name: "attempts", kind: Kind::Int, doc: "How many attempts it took; 0 if the cache had the answer." },
     Column { name: "outcome", kind: Kind::Text, doc: "How it ended for the client." },
     Column {
         name: "input_tokens",
@@ -42,7 +42,7 @@ const COLUMNS: &[Column] = &[
 
 pub(super) const TABLE: TableDef = TableDef::of_facts(
     "calls",
-    "One row for each client call that was admitted.",
+    "One row for each client call that was admitted, or answered from the cache.",
     &[WHO, WHAT, COLUMNS, LOG],
     &["cost_usd", "input_tokens", "output_tokens", "requests"],
     push,

@@ -125,6 +125,7 @@ pub(crate) fn charged(number: u64, tenant: &str) -> Charged {
                 outcome: Outcome::Complete,
                 ..CallEnd::begun(attempt.admitted_at, 7, String::new())
             }),
+            avoided: None,
             attempt,
         },
     }

@@ -5,12 +5,12 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use schemas::{
-    event::{Was, Why},
+    event::{Avoided, CallEnd, Settled, Was, Why},
     id::Offset,
     ledger::{Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Overrun},
     limit::{Dimension, Match, Share, Unit, Window},
     money::Pico,
-    tokens::Vector,
+    tokens::{Usage, Vector},
 };
 
 use super::{
@@ -200,6 +200,27 @@ fn a_call_sums_its_attempts_and_says_nothing_of_what_is_not_known_of_any() {
     calls(Some(7_000_000_000_000), false, "2 | 40 | 5 | 7.000000000011");
     calls(None, false, "2 | 40 | 5 | -");
     calls(None, true, "2 | - | - | -");
+}
+
+#[test]
+fn what_the_cache_answered_cost_nothing_and_says_what_that_saved() {
+    let hit = |cost: Option<Pico>| {
+        let mut charged = fixture::charged(1_500, "acme");
+        charged.charges.clear();
+        let parts = std::mem::take(&mut charged.settled.usage.parts);
+        let call = charged.settled.call.take().map(|call| CallEnd { attempts: 0, ..call });
+        let avoided = Some(Avoided { parts, cost });
+        charged.settled = Settled { status: 0, usage: Usage::none(), avoided, call, ..charged.settled };
+        [fact(0, Fact::Charged(Box::new(charged)))]
+    };
+    let columns = ["provider", "status", "input_tokens", "completeness", "cost_usd", "cache_hit", "avoided_cost_usd"];
+    let known = hit(Some(Pico(1_501)));
+    check("usage", &known, &columns, &["openai | - | 0 | exact | 0.000000000000 | true | 0.000000001501"]);
+    check("usage", &hit(None), &columns[4..], &["0.000000000000 | true | -"]);
+    check("calls", &known, &["attempts", "input_tokens", "cost_usd"], &["0 | 0 | 0.000000000000"]);
+    check("charges", &known, &["quantity"], &[]);
+    let paid = [fact(0, Fact::Charged(Box::new(fixture::charged(1_500, "acme"))))];
+    check("usage", &paid, &columns[4..], &["0.000000001501 | false | 0.000000000000"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `usage`: one row an attempt, as it was when it ended. Corrections are rows of `charges`, where the sum of all is what is so.
 
 use schemas::{
+    event::Settled,
     ledger::{Charge, Charged, Fact, Rated},
     money::Pico,
     tokens::{Completeness, Vector},
@@ -44,11 +45,15 @@ const COLUMNS: &[Column] = &[
     },
     Column { name: "unpriced_reason", kind: Kind::Text, doc: "Why cost_usd is NULL." },
     Column { name: "provider_cost_usd", kind: Kind::Usd, doc: "The cost that the provider states." },
-    Column { name: "cache_hit", kind: Kind::Flag, doc: "Whether Tollgate answered without the provider." },
+    Column {
+        name: "cache_hit",
+        kind: Kind::Flag,
+        doc: "Whether Tollgate answered from its cache, without the provider: then it used nothing, cost nothing and counts in no limit.",
+    },
     Column {
         name: "avoided_cost_usd",
         kind: Kind::Usd,
-        doc: "What a provider would have cost where Tollgate answered.",
+        doc: "Where Tollgate answered from its cache, what the provider's answer would have cost by the prices of that time, NULL if any of it has no price; else 0.",
     },
     Column {
         name: "duration_ms",
@@ -71,7 +76,7 @@ const COLUMNS: &[Column] = &[
 
 pub(super) const TABLE: TableDef = TableDef::of_facts(
     "usage",
-    "One row for each attempt at a provider.",
+    "One row for each attempt at a provider, and for each answer from the cache.",
     &[WHO, WHAT, COLUMNS, LOG],
     &["cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "requests"],
     push,
@@ -103,8 +108,8 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         Value::or_null(cost.map(Value::usd)),
         Value::or_null(unpriced.map(Value::Text)),
         Value::or_null(settled.provider_cost.map(Value::usd)),
-        Value::Flag(false),
-        Value::usd(Pico(0)),
+        Value::Flag(settled.avoided.is_some()),
+        Value::or_null(avoided(settled).map(Value::usd)),
         Value::count(millis(settled.settled_at.since(attempt.admitted_at))),
         Value::or_null(settled.ttft_ms.map(Value::count)),
         Value::text(&settled.model_answered),
@@ -116,6 +121,12 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         Value::text(&settled.raw_usage),
     ];
     alike.row(rows, &attempt.model, &own, *place)
+}
+
+/// What was saved; nothing if nobody can say.
+fn avoided(settled: &Settled) -> Option<Pico> {
+    let Some(avoided) = &settled.avoided else { return Some(Pico(0)) };
+    avoided.cost.filter(|cost| cost.row().is_some())
 }
 
 pub(super) fn millis(span: std::time::Duration) -> u64 {

@@ -35,7 +35,22 @@ pub struct ModelRoute {
     /// What follows when one fails.
     #[serde(default)]
     pub retry: Retry,
+    /// How long answers are kept for calls that are the same; nothing keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Caching>,
 }
+
+/// How answers of a model are kept, for the same tenant to be given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caching {
+    /// How long an answer is given again.
+    pub ttl: Duration,
+    /// The most bytes of an answer that is kept.
+    pub max_answer: u64,
+}
+
+/// The largest answer that is kept, where nothing else is said.
+const MAX_ANSWER: u64 = 1 << 20;
 
 /// One place that a model's calls go to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +111,7 @@ const KNOWN: &[&str] = &[
     "strategy",
     "sticky",
     "retry",
+    "cache",
     "context_window",
     "max_output_tokens",
     "encoding",
@@ -117,6 +133,8 @@ pub(super) struct Models {
 pub(super) struct Known<'a> {
     pub(super) providers: &'a [String],
     pub(super) limits: &'a [String],
+    /// The bytes of answers that a gateway keeps.
+    pub(super) cache: u64,
     pub(super) log: &'a Log,
 }
 
@@ -131,15 +149,28 @@ pub(super) fn read(reader: &mut Reader, node: &Node, known: Known<'_>) -> Models
         let rows = overlay(reader, &fields);
         let strategy = routing::strategy(reader, &fields, targets.as_deref().unwrap_or_default());
         let retry = routing::retry(reader, &fields, targets.as_ref().map_or(0, Vec::len));
+        let cache = reader.maybe(&fields, "cache", |reader, node| caching(reader, node, known.cache));
         let (pattern, targets) = (name?, targets?);
         for target in &targets {
             let model = target.model.as_deref().and_then(Pattern::parse).unwrap_or_else(|| pattern.clone());
             rows.put(&target.provider, &model, &mut models.book);
         }
-        Some(ModelRoute { name: pattern.as_str().into(), targets, strategy, retry })
+        Some(ModelRoute { name: pattern.as_str().into(), targets, strategy, retry, cache })
     });
     models.routes = routes.unwrap_or_default();
     models
+}
+
+fn caching(reader: &mut Reader, node: &Node, room: u64) -> Option<Caching> {
+    let fields = reader.fields(node, "cache", &["ttl", "max_answer"])?;
+    let ttl = reader.need(&fields, "ttl", Reader::duration);
+    let max_answer = reader.or(&fields, "max_answer", MAX_ANSWER.min(room), Reader::size);
+    if max_answer > room {
+        let at = fields.place("max_answer").unwrap_or(fields.at);
+        let what = "max_answer is more than server.cache, so that the largest answer could never be kept";
+        reader.bad(at, what, "raise server.cache or lower max_answer");
+    }
+    Some(Caching { ttl: ttl?, max_answer })
 }
 
 fn pattern(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Pattern> {

@@ -23,6 +23,8 @@ pub struct Server {
     pub max_connections: usize,
     /// After how much silence a stream gets a comment that keeps idle proxies awake.
     pub keepalive_comment: Duration,
+    /// The most bytes of answers that are kept for calls that are the same, of models that have a cache.
+    pub cache: u64,
     /// How long open calls may take to end when the process stops.
     pub drain: Duration,
 }
@@ -36,6 +38,7 @@ impl Default for Server {
             body_timeout: Duration::from_secs(60),
             max_connections: 20_000,
             keepalive_comment: Duration::from_secs(15),
+            cache: 64 << 20,
             drain: Duration::from_secs(30),
         }
     }
@@ -94,6 +97,7 @@ pub(super) fn server(reader: &mut Reader, node: &Node) -> Option<Server> {
         "body_timeout",
         "max_connections",
         "keepalive_comment",
+        "cache",
         "drain",
     ];
     let fields = reader.fields(node, "server", &known)?;
@@ -106,6 +110,7 @@ pub(super) fn server(reader: &mut Reader, node: &Node) -> Option<Server> {
         max_connections: reader
             .or(&fields, "max_connections", default.max_connections, |reader, node| reader.number(node, 1..=1_000_000)),
         keepalive_comment: reader.or(&fields, "keepalive_comment", default.keepalive_comment, Reader::duration),
+        cache: reader.or(&fields, "cache", default.cache, Reader::size),
         drain: reader.or(&fields, "drain", default.drain, Reader::duration_or_zero),
     };
     if server.max_body > server.max_body_in_flight {

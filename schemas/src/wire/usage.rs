@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     event::{
-        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome, Posting,
-        Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
+        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome,
+        Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     limit::Unit,
     subject::Subject,
@@ -70,7 +70,10 @@ message!(Settled {
     13 posted,
     14 counters,
     15 call,
+    16 avoided,
 });
+
+message!(Avoided { 1 parts, 2 cost });
 
 message!(Usage { 1 parts, 2 completeness });
 

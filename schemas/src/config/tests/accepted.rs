@@ -48,7 +48,7 @@ providers:
     forward: [X-Trace]
   - { name: local, dialect: openai, base_url: "http://127.0.0.1:11434/v1" }
   - { name: sandbox, frame_delay: 0s }
-server:  { max_body: 1MiB, max_body_in_flight: 1GB, header_timeout: 1s, body_timeout: 2s, max_connections: 7, keepalive_comment: 3s, drain: 0s }
+server:  { max_body: 1MiB, max_body_in_flight: 1GB, header_timeout: 1s, body_timeout: 2s, max_connections: 7, keepalive_comment: 3s, cache: 9MiB, drain: 0s }
 models:
   - { name: gpt-5-mini, targets: [ { provider: openai, model: gpt-5-mini-2026 } ] }
   - name: "claude-*"
@@ -104,6 +104,7 @@ fn the_contract_says_where_things_are() {
     assert_eq!(local.base_url.as_ref().map(BaseUrl::effective_port), Some(11434));
     assert_eq!((sandbox.dialect, sandbox.frame_delay, &sandbox.base_url), (Dialect::Sandbox, Duration::ZERO, &None));
     assert_eq!((config.server.max_body, config.server.max_body_in_flight), (1 << 20, 1_000_000_000));
+    assert_eq!(config.server.cache, 9 << 20);
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn routing_is_complete_once_it_is_read() {
 limits: [ { name: l, unit: usd, amount: 1, window: day, mode: soft } ]
 models:
   - { name: one, targets: [ { provider: s } ] }
-  - { name: two, targets: [ { provider: s }, { provider: s, model: b } ] }
+  - { name: two, targets: [ { provider: s }, { provider: s, model: b } ], cache: { ttl: 1h } }
   - name: all
     targets:
       - { provider: s, weight: 70, priority: 1, cooldown: 0s, timeouts: { first_byte: 5s },
@@ -219,6 +220,7 @@ models:
     );
     let [one, two, all] = config.models.as_slice() else { panic!("three models") };
     assert_eq!((one.retry.attempts, two.retry.attempts), (1, 3));
+    assert_eq!((one.cache, two.cache), (None, Some(Caching { ttl: Duration::from_secs(3_600), max_answer: 1 << 20 })));
     assert_eq!((&two.strategy, &two.targets[0]), (&Strategy::Priority, &Target::new("s".into(), None)));
     assert_eq!(all.strategy, Strategy::Sticky(By::Header("x-session".into())));
     let on = vec![Cause::RateLimit, Cause::Limit, Cause::Status(529)];
@@ -233,7 +235,7 @@ models:
     // A policy of a version that knew one target only is still one.
     let old = r#"{"name":"m","targets":[{"provider":"s","model":null}]}"#;
     let old: ModelRoute = serde_json::from_str(old).expect("an old route");
-    assert_eq!((old.retry.attempts, old.targets[0].weight), (1, 1));
+    assert_eq!((old.retry.attempts, old.targets[0].weight, old.cache), (1, 1, None));
     assert!(!old.retry.follows(None, 0) && old.retry.follows(Cause::of_status(503), 503));
 }
 

@@ -8,8 +8,8 @@ use crate::{
     decision::{Claim, Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
     error_code::ErrorCode,
     event::{
-        Admitted, Api, Attempt, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome, Posting,
-        Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
+        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome,
+        Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
@@ -173,11 +173,13 @@ any_of! {
         session_id: text(), earlier: vector(), earlier_cost: option::of(pico()), earlier_unknown: any::<bool>(),
     }
 
+    avoided = Avoided { parts: some(part()), cost: option::of(pico()) }
+
     settled = Settled {
         attempt: attempt(), settled_at: time(), outcome: select(Outcome::ALL.to_vec()), status: any::<u16>(),
         usage: usage(), raw_usage: text(), model_answered: text(), service_tier: text(), region: text(),
         provider_cost: option::of(pico()), response_id: text(), ttft_ms: option::of(count()), posted: some(posting()),
-        counters: some(counter()), call: option::of(call_end()),
+        counters: some(counter()), call: option::of(call_end()), avoided: option::of(avoided()),
     }
 
     refused = Refused {
