@@ -148,7 +148,14 @@ impl Book {
         content.rows.reverse();
         content.models.sort_by(|a, b| a.identity().cmp(&b.identity()));
         content.models.reverse();
-        content.models.dedup_by(|a, b| a.identity() == b.identity());
+        content.models.dedup_by(|earlier, last| {
+            let same = earlier.identity() == last.identity();
+            if same {
+                // Who states one fact anew leaves the others as they were.
+                last.fill(earlier);
+            }
+            same
+        });
         content.models.reverse();
         let hash = BookHash(Sha256::digest(canonical::write(&content)).into());
         let shelf = Shelf::new(&content.rows, &content.models);

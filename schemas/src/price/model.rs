@@ -160,6 +160,18 @@ impl Model {
         }
     }
 
+    /// Takes over what it does not say itself.
+    pub(super) fn fill(&mut self, from: &Self) {
+        self.context_window = self.context_window.or(from.context_window);
+        self.max_output_tokens = self.max_output_tokens.or(from.max_output_tokens);
+        self.encoding = self.encoding.or(from.encoding);
+        self.cap_field = self.cap_field.or(from.cap_field);
+        self.all_output_visible = self.all_output_visible.or(from.all_output_visible);
+        self.bytes_per_token = self.bytes_per_token.or(from.bytes_per_token);
+        self.image_tokens = self.image_tokens.or(from.image_tokens);
+        self.runs_own_tools = self.runs_own_tools.or(from.runs_own_tools);
+    }
+
     /// What tells this row from the others.
     pub(super) fn identity(&self) -> (&str, &str) {
         (&self.provider, self.model.as_str())
