@@ -1,15 +1,15 @@
 //! `tollgate check`: whether a configuration can be used, and everything that keeps it from it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs::File, io::Read as _, path::PathBuf, process::ExitCode};
 
-use schemas::config::{Config, Log};
+use schemas::config::{Config, CredentialSource, Log, Provider};
 
 use crate::load::{Loaded, load};
 
 /// Say whether a configuration can be used: every mistake at once, with file, line and what to do.
 ///
 /// Reads the file, the environment variables that it names and its price files; starts nothing and connects to nothing.
-/// Exits with 0 and prints "ok", or with 64 and prints the mistakes.
+/// Exits with 0 and prints "ok" and where each provider's credential comes from, or with 64 and prints the mistakes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The configuration file.
@@ -21,6 +21,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match load(&args.config) {
         Ok(loaded) => {
             println!("ok: {}", summary(&loaded));
+            for provider in &loaded.config.providers {
+                println!("provider {}: {}", provider.name, provider.credential_from());
+                unreadable(provider).into_iter().for_each(|warning| eprintln!("warning: {warning}"));
+            }
             ExitCode::SUCCESS
         }
         Err(code) => code,
@@ -43,6 +47,14 @@ fn summary(Loaded { config, book, .. }: &Loaded) -> String {
         count(book.rows().len(), "price"),
     ];
     format!("{}; log {log}; lake {lake}", parts.join(", "))
+}
+
+/// What keeps the file of a provider's key from being read by whoever checks. It may come later, or be another's to read.
+fn unreadable(provider: &Provider) -> Option<String> {
+    let Some(CredentialSource::File(path)) = &provider.more.credentials else { return None };
+    let error = File::open(path).and_then(|mut file| file.read(&mut [0])).err()?;
+    let (name, path) = (&provider.name, path.display());
+    Some(format!("provider {name}: {path} cannot be read: {error}; calls to it are refused with TG4008 until it can"))
 }
 
 fn count(many: usize, what: &str) -> String {

@@ -68,4 +68,4 @@ mod witness;
 mod worker;
 
 pub use server::{Drained, Gateway, GatewayDeps, GatewayError};
-pub use upstream::BadProvider;
+pub use upstream::{BadProvider, Environment, Surroundings};

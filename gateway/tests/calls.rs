@@ -1,6 +1,9 @@
 //! Calls through a real gateway to a provider that replays, with real HTTP clients and a real journal on disk.
 
 #[cfg(test)]
+#[path = "calls/credentials.rs"]
+mod credentials;
+#[cfg(test)]
 #[path = "calls/dialects.rs"]
 mod dialects;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 mod base_url;
 mod clear;
+mod credentials;
 mod limit;
 mod model;
 mod preset;
@@ -27,6 +28,7 @@ mod yaml;
 
 pub use base_url::{BaseUrl, is_loopback, is_private};
 pub use clear::{ClearKey, InTheClear, in_the_clear};
+pub use credentials::CredentialSource;
 pub use model::{ModelRoute, Target};
 pub use provider::{AwsKeys, Dialect, More, Provider, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};

@@ -26,7 +26,7 @@ use crate::{
     health::Standing,
     request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
-    upstream::Upstream,
+    upstream::{Lack, Upstream},
     way::Way,
     worker::Worker,
 };
@@ -287,11 +287,16 @@ fn destination<'w>(worker: &'w Worker, way: &Way, target: &Target, name: &str) -
     if !speaks(way, upstream) && !carry::can(way.api, upstream.provider.dialect) {
         return Err(other_dialect(upstream, name));
     }
-    if !upstream.has_key() {
-        let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
-        return Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never());
+    match upstream.lack() {
+        None => Ok(upstream),
+        Some(Lack::NotConfigured) => {
+            let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
+            Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never())
+        }
+        Some(Lack::NotThere(why)) => {
+            Err(Fault::new(ErrorCode::CredentialNotThere, format!("provider `{}`: {why}", target.provider)))
+        }
     }
-    Ok(upstream)
 }
 
 fn other_dialect(upstream: &Upstream, name: &str) -> Fault {
