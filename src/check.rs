@@ -1,9 +1,9 @@
 //! `tollgate check`: whether a configuration can be used, and everything that keeps it from it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs::File, io::Read as _, path::PathBuf, process::ExitCode};
 
 use schemas::{
-    config::{Config, Log},
+    config::{Config, CredentialSource, Log, Provider},
     time::now,
 };
 
@@ -18,8 +18,8 @@ const EXIT_NOT_COMPARED: u8 = 2;
 /// Say whether a configuration can be used: every mistake at once, with file, line and what to do.
 ///
 /// Reads the file, the environment variables that it names and its price files; starts nothing and connects to nothing.
-/// Exits with 0 and prints "ok", or with 64 and prints the mistakes. With --diff it also reads the policy in force from the log
-/// and exits with 1 if the file would change anything of it.
+/// Exits with 0 and prints "ok" and where each provider's credential comes from, or with 64 and prints the mistakes. With --diff it
+/// also reads the policy in force from the log and exits with 1 if the file would change anything of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The configuration file.
@@ -35,6 +35,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(loaded) => {
             over(&loaded.config).iter().for_each(|key| eprintln!("warning: {}: key {key}", args.config.display()));
             println!("ok: {}", summary(&loaded));
+            for provider in &loaded.config.providers {
+                println!("provider {}: {}", provider.name, provider.credential_from());
+                unreadable(provider).into_iter().for_each(|warning| eprintln!("warning: {warning}"));
+            }
             if !args.diff {
                 return ExitCode::SUCCESS;
             }
@@ -70,6 +74,14 @@ fn over(config: &Config) -> Vec<String> {
     let keys = config.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (tenant, key)));
     let over = keys.filter_map(|(tenant, key)| Some((tenant, key, key.expires.filter(|expires| *expires <= now())?)));
     over.map(|(tenant, key, expires)| format!("{}/{} has expired at {expires}", tenant.name, key.name)).collect()
+}
+
+/// What keeps the file of a provider's key from being read by whoever checks. It may come later, or be another's to read.
+fn unreadable(provider: &Provider) -> Option<String> {
+    let Some(CredentialSource::File(path)) = &provider.more.credentials else { return None };
+    let error = File::open(path).and_then(|mut file| file.read(&mut [0])).err()?;
+    let (name, path) = (&provider.name, path.display());
+    Some(format!("provider {name}: {path} cannot be read: {error}; calls to it are refused with TG4008 until it can"))
 }
 
 fn count(many: usize, what: &str) -> String {

@@ -282,6 +282,7 @@ fn door(
         server: config.server,
         cors: config.cors.clone(),
         providers: config.providers.clone(),
+        surroundings: gateway::Surroundings::default(),
         journal: Arc::clone(&journal),
         road: Some(Arc::clone(road)),
         lanes: road.lanes(),

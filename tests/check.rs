@@ -27,7 +27,7 @@ fn the_configurations_that_come_along_are_ok() {
     assert!(!err.contains("tg-acme") && !out.contains("tg-acme"), "{out}{err}");
     let (code, out, err) = run(root, &["check", "--config", "docker/tollgate.yaml"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.ends_with("lake s3://lake/tollgate\n"), "{out}");
+    assert!(out.lines().next().is_some_and(|line| line.ends_with("lake s3://lake/tollgate")), "{out}");
 }
 
 #[test]
@@ -54,6 +54,33 @@ fn mistakes_of_the_file_and_of_price_files_are_one_report() {
     let (code, out, err) = run(dir.path(), &["check", "--config", "good.yaml"]);
     assert_eq!((code, err.as_str()), (0, ""), "{err}");
     assert!(out.starts_with("ok: 0 tenants, "), "{out}");
+}
+
+#[test]
+fn it_says_where_each_credential_comes_from_and_which_file_cannot_be_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("it is written");
+    write("here", "sk-very-secret\n");
+    write(
+        "tollgate.yaml",
+        "providers:\n  - { name: a, dialect: groq, api_key_file: here }\n  - { name: b, dialect: groq, api_key_file: gone }\n  - { name: c, dialect: gemini, credentials: gcp }\n  - { name: d, dialect: groq, api_key: sk-very-secret }\n",
+    );
+    let (code, out, err) = run(dir.path(), &["check"]);
+    assert_eq!(code, 0, "{err}");
+    let told: Vec<&str> = out.lines().skip(1).collect();
+    let wanted = [
+        "provider a: api_key_file here",
+        "provider b: api_key_file gone",
+        "provider c: credentials gcp",
+        "provider d: api_key",
+    ];
+    assert_eq!(told, wanted);
+    assert!(err.contains("warning: provider b: gone cannot be read") && !err.contains("provider a"), "{err}");
+    assert!(!format!("{out}{err}").contains("very-secret"), "{out}{err}");
+    let both = "providers: [ { name: a, dialect: groq, api_key: sk-very-secret, api_key_file: here } ]\n";
+    write("tollgate.yaml", both);
+    let (code, _, err) = run(dir.path(), &["check"]);
+    assert!(code == 64 && err.contains("both api_key and api_key_file") && !err.contains("very-secret"), "{err}");
 }
 
 #[test]

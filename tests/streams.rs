@@ -135,6 +135,7 @@ impl House {
             server: Server { drain: Duration::from_secs(2), ..Server::default() },
             cors: Cors::default(),
             providers: vec![sandbox()],
+            surroundings: gateway::Surroundings::default(),
             limits,
             journal,
             road: Some(Arc::clone(&road) as Arc<dyn Road>),

@@ -21,7 +21,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy::connect::CaptureConnection;
 use memchr::memmem;
 use schemas::{
-    config::{Cause, Provider, Retry, Timeouts, TokenEvents},
+    config::{Cause, Retry, Timeouts, TokenEvents},
     error_code::ErrorCode,
     event::Api,
     id::CallId,
@@ -182,7 +182,7 @@ pub(crate) async fn answer(
     upstream: &Arc<Upstream>,
     retry: &Retry,
 ) -> Result<Response<Body>, Box<Failed>> {
-    let (from, provider) = (&*upstream.provider, upstream.provider.name.as_str());
+    let provider = upstream.provider.name.as_str();
     let (mut attempt, plan, outcome) = heading.await;
     let mut answer = match outcome {
         Ok(answer) => answer,
@@ -198,6 +198,9 @@ pub(crate) async fn answer(
     let retry_after = retry_after.filter(|_| matches!(attempt.status, 429 | 503));
     if retry_after.is_some() || cause == Some(Cause::Credentials) {
         attempt.back_off(retry_after);
+    }
+    if matches!(attempt.status, 401 | 403) {
+        upstream.refused();
     }
     if let Some(fault) = not_for_clients(status, provider) {
         return Err(failed(attempt, End::Refused, Said::Fault(fault), cause, upstream).await);
@@ -225,7 +228,7 @@ pub(crate) async fn answer(
     let body = match status.is_success() {
         true => Body::new(relay),
         false => match whole(relay, provider).await {
-            Ok(body) => Body::from(without_secret(body, &mut headers, from)),
+            Ok(body) => Body::from(without_secret(body, &mut headers, upstream)),
             // Its attempt was settled when it broke.
             Err(fault) => return Err(Failed::of(None, Said::Fault(fault), upstream)),
         },
@@ -307,7 +310,7 @@ impl Failed {
                 answer_headers(&mut headers);
                 headers.extend(self.beside);
                 stamp(&mut headers, call);
-                let mut response = Response::new(Body::from(without_secret(body, &mut headers, from)));
+                let mut response = Response::new(Body::from(without_secret(body, &mut headers, &self.from)));
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
                 match self.back {
@@ -348,9 +351,11 @@ where
 }
 
 /// What a provider says of an error, where it says what it was sent without the key in that.
-fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Provider) -> Vec<u8> {
-    let secret = from.api_key.expose().as_bytes();
-    if !secret.is_empty() {
+fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Upstream) -> Vec<u8> {
+    from.with_secret(|secret| {
+        if secret.is_empty() {
+            return;
+        }
         let places: Vec<usize> = memmem::find_iter(&body, secret).collect();
         for place in places {
             body.iter_mut().skip(place).take(secret.len()).for_each(|byte| *byte = b'*');
@@ -360,7 +365,7 @@ fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Provider) -
                 *value = HeaderValue::from_static("***");
             }
         }
-    }
+    });
     body
 }
 
@@ -401,7 +406,7 @@ fn not_for_clients(status: StatusCode, provider: &str) -> Option<Fault> {
     match status.as_u16() {
         401 | 403 => {
             let message = format!(
-                "provider `{provider}` answered {}; its `api_key` in this gateway's configuration is at fault, not yours",
+                "provider `{provider}` answered {}; its credential in this gateway's configuration is at fault, not yours",
                 status.as_u16()
             );
             Some(Fault::new(ErrorCode::ProviderRefusedCredentials, message).never())

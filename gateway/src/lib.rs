@@ -71,4 +71,4 @@ mod witness;
 mod worker;
 
 pub use server::{Drained, Gateway, GatewayDeps, GatewayError, Tls};
-pub use upstream::BadProvider;
+pub use upstream::{BadProvider, Environment, Surroundings};

@@ -134,6 +134,22 @@ pub(crate) fn cached((answers, bytes): (usize, u64)) {
     gauge!("tollgate.cache.bytes").set(count(bytes / 1024) * 1024.0);
 }
 
+/// Whether calls to a provider have a credential, where somebody is asked for it.
+pub(crate) fn credential(provider: &str, is_there: bool) {
+    gauge!("tollgate.credentials.ready", "provider" => provider.to_owned()).set(f64::from(u8::from(is_there)));
+}
+
+/// A credential came that lasts until then.
+pub(crate) fn credential_until(provider: &str, until: Time) {
+    let seconds = count(until.since(Time::ZERO).as_secs());
+    gauge!("tollgate.credentials.end.timestamp.seconds", "provider" => provider.to_owned()).set(seconds);
+}
+
+/// The source of a credential gave none.
+pub(crate) fn credential_failed(provider: &str) {
+    counter!("tollgate.credentials.failures", "provider" => provider.to_owned()).increment(1);
+}
+
 /// How the gateway stands: what is open, and what its journal still has to get rid of.
 pub(crate) fn standing(open_attempts: usize, connections: usize, journal: &Journal) {
     gauge!("tollgate.open.attempts").set(count(open_attempts as u64));

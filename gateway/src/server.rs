@@ -38,7 +38,7 @@ use crate::{
     report::Reporter,
     settlement::End,
     sweep::{self, Flights},
-    upstream::{BadProvider, Upstream},
+    upstream::{BadProvider, Source, Surroundings, Upstream, World},
     worker::{ByteBudget, CachedView, Shared, Worker},
 };
 
@@ -70,6 +70,8 @@ pub struct GatewayDeps {
     pub cors: Cors,
     /// Where calls go.
     pub providers: Vec<Provider>,
+    /// Where the credentials of those that have none in the configuration are looked for.
+    pub surroundings: Surroundings,
     /// Its journal.
     pub journal: Arc<Journal>,
     /// The log that attempts are looked up in which are amended; without one none is.
@@ -130,6 +132,8 @@ pub struct Gateway {
     deps: GatewayDeps,
     acceptor: Runtime,
     listener: TcpListener,
+    /// The source of each provider's credential.
+    sources: Vec<Arc<Source>>,
     /// How attempts of earlier processes ended.
     earlier: Earlier,
 }
@@ -140,14 +144,19 @@ impl Gateway {
         let earlier = recover::go_on(&deps.journal, deps.lanes, &deps.name)?;
         let acceptor = Builder::new_current_thread().enable_all().build().map_err(GatewayError::Worker)?;
         let guard = acceptor.enter();
+        let world = World::new(&deps.surroundings).map_err(|why| GatewayError::Worker(std::io::Error::other(why)))?;
+        let (world, mut sources) = (Arc::new(world), Vec::with_capacity(deps.providers.len()));
         for provider in &deps.providers {
+            let source = Source::new(provider, &world).map_err(|why| BadProvider::new(provider, why))?;
+            let source = Arc::new(source);
+            sources.push(Arc::clone(&source));
             // Mistakes show here and not in a worker.
-            Upstream::new(Arc::new(provider.clone()), None)?;
+            Upstream::new(Arc::new(provider.clone()), source, None)?;
         }
         let address = deps.listen;
         let listener = listen(address).map_err(|source| GatewayError::Listen { address, source })?;
         drop(guard);
-        Ok(Self { deps, acceptor, listener, earlier })
+        Ok(Self { deps, acceptor, listener, sources, earlier })
     }
 
     /// The address that it listens on.
@@ -157,13 +166,23 @@ impl Gateway {
 
     /// Serves until `shutdown`, then drains. Blocks; needs a thread of its own and no runtime.
     pub fn run(self, shutdown: &CancellationToken) -> Result<Drained, GatewayError> {
-        let Self { deps, acceptor, listener, earlier } = self;
+        let Self { deps, acceptor, listener, sources, earlier } = self;
         let count = deps.workers.max(1);
         let shared = Arc::new(shared(&deps, earlier));
-        let providers: Vec<(Arc<Provider>, Arc<Semaphore>)> = deps
+        // Credentials are renewed beside whoever accepts connections: both do little, and neither waits for the other.
+        sources
+            .iter()
+            .filter(|source| source.is_renewed())
+            .for_each(|source| drop(acceptor.spawn(Arc::clone(source).run())));
+        let providers: Vec<Ours> = deps
             .providers
             .iter()
-            .map(|provider| (Arc::new(provider.clone()), Arc::new(Semaphore::new(provider.max_connections))))
+            .zip(sources)
+            .map(|(provider, source)| Ours {
+                provider: Arc::new(provider.clone()),
+                source,
+                slots: Arc::new(Semaphore::new(provider.max_connections)),
+            })
             .collect();
         let flights: Vec<Arc<Flights>> = (0..count).map(|_| Arc::new(Flights::new())).collect();
         let refusals: Vec<Arc<Refusals>> = (0..count).map(|_| Arc::default()).collect();
@@ -277,10 +296,18 @@ async fn accept(
     }
 }
 
+/// What all workers share of a provider.
+#[derive(Clone)]
+struct Ours {
+    provider: Arc<Provider>,
+    source: Arc<Source>,
+    slots: Arc<Semaphore>,
+}
+
 /// What a worker's thread starts with.
 struct Desk {
     shared: Arc<Shared>,
-    providers: Vec<(Arc<Provider>, Arc<Semaphore>)>,
+    providers: Vec<Ours>,
     flights: Arc<Flights>,
     refusals: Arc<Refusals>,
     sockets: mpsc::UnboundedReceiver<Dealt>,
@@ -336,16 +363,11 @@ fn serve(serving: &connection::Serving, socket: std::net::TcpStream, slot: Owned
     }
 }
 
-fn worker(
-    shared: &Arc<Shared>,
-    providers: &[(Arc<Provider>, Arc<Semaphore>)],
-    flights: Arc<Flights>,
-    refusals: Arc<Refusals>,
-) -> Worker {
+fn worker(shared: &Arc<Shared>, providers: &[Ours], flights: Arc<Flights>, refusals: Arc<Refusals>) -> Worker {
     let upstreams: Map<String, Arc<Upstream>> = providers
         .iter()
-        .filter_map(|(provider, slots)| {
-            let upstream = Upstream::new(Arc::clone(provider), Some(Arc::clone(slots)));
+        .filter_map(|Ours { provider, source, slots }| {
+            let upstream = Upstream::new(Arc::clone(provider), Arc::clone(source), Some(Arc::clone(slots)));
             upstream.ok().map(|upstream| (provider.name.clone(), Arc::new(upstream)))
         })
         .collect();

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header, response,
+    HeaderMap, HeaderValue, Request, StatusCode, Uri, header, response,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
@@ -30,7 +30,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use schemas::{
-    config::{AwsKeys, BaseUrl, Dialect as Spoken, Provider, is_private},
+    config::{BaseUrl, Dialect as Spoken, Provider, is_private},
     time::now,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,9 +39,13 @@ use crate::{error::Dialect, sandbox, way::Way};
 
 mod address;
 mod connect;
+mod credential;
 mod headers;
 mod sigv4;
 
+use credential::{Credential, Held};
+pub use credential::{Environment, Surroundings};
+pub(crate) use credential::{Lack, Source, World};
 #[cfg(feature = "fuzz")]
 pub(crate) use headers::copy_allowed;
 pub(crate) use headers::{answer_headers, changes_answers};
@@ -56,6 +60,8 @@ pub(crate) struct Upstream {
     /// The dialect it speaks; nothing for the sandbox, which speaks all.
     dialect: Option<Dialect>,
     kind: Kind,
+    /// Where its credential comes from.
+    source: Arc<Source>,
     slots: Option<Arc<Semaphore>>,
 }
 
@@ -67,17 +73,6 @@ enum Kind {
 struct Remote {
     client: Client<connect::Connector, Full<Bytes>>,
     base: Base,
-    credential: Option<Credential>,
-}
-
-/// What says to a provider that it is us.
-enum Credential {
-    /// A header of every request.
-    Header(HeaderName, HeaderValue),
-    /// A signature over each.
-    Aws(AwsKeys),
-    /// Nothing is asked for.
-    None,
 }
 
 struct Base {
@@ -92,6 +87,12 @@ struct Base {
 pub struct BadProvider {
     provider: String,
     why: &'static str,
+}
+
+impl BadProvider {
+    pub(crate) fn new(provider: &Provider, why: &'static str) -> Self {
+        Self { provider: provider.name.clone(), why }
+    }
 }
 
 /// All connections to the provider that may be open are in use.
@@ -129,8 +130,12 @@ pub(crate) enum SendError {
 }
 
 impl Upstream {
-    /// Makes the client of a provider, in the runtime that will use it. `slots` is shared by all workers.
-    pub(crate) fn new(provider: Arc<Provider>, slots: Option<Arc<Semaphore>>) -> Result<Self, BadProvider> {
+    /// Makes the client of a provider, in the runtime that will use it. `source` and `slots` are shared by all workers.
+    pub(crate) fn new(
+        provider: Arc<Provider>,
+        source: Arc<Source>,
+        slots: Option<Arc<Semaphore>>,
+    ) -> Result<Self, BadProvider> {
         let dialect = match provider.dialect {
             Spoken::OpenAi | Spoken::Azure => Some(Dialect::OpenAi),
             Spoken::Anthropic => Some(Dialect::Anthropic),
@@ -140,12 +145,10 @@ impl Upstream {
             Spoken::Sandbox => None,
         };
         let kind = match (&provider.base_url, dialect) {
-            (Some(url), Some(_)) => {
-                Kind::http(&provider, url).map_err(|why| BadProvider { provider: provider.name.clone(), why })?
-            }
+            (Some(url), Some(_)) => Kind::http(&provider, url).map_err(|why| BadProvider::new(&provider, why))?,
             _ => Kind::Sandbox,
         };
-        Ok(Self { provider, dialect, kind, slots })
+        Ok(Self { provider, dialect, kind, source, slots })
     }
 
     /// Whether it takes calls of a dialect.
@@ -155,7 +158,7 @@ impl Upstream {
 
     /// Whether it is of the network, takes calls of a dialect, and can be called.
     pub(crate) fn serves(&self, dialect: Dialect) -> bool {
-        self.dialect == Some(dialect) && self.has_key()
+        self.dialect == Some(dialect) && self.lack().is_none()
     }
 
     /// Whether the body of a call to it names the model, or its path.
@@ -174,12 +177,23 @@ impl Upstream {
         })
     }
 
-    /// Whether calls can be sent at all: a provider of the network needs a key.
-    pub(crate) fn has_key(&self) -> bool {
+    /// Why no call can be sent: a provider of the network needs a credential. Nothing where one can.
+    pub(crate) fn lack(&self) -> Option<Lack> {
         match &self.kind {
-            Kind::Http(remote) => remote.credential.is_some(),
-            Kind::Sandbox => true,
+            Kind::Http(_) => self.source.lack(),
+            Kind::Sandbox => None,
         }
+    }
+
+    /// The provider did not take the credential.
+    pub(crate) fn refused(&self) {
+        self.source.refused();
+    }
+
+    /// Does something with what was sent of the credential as it is.
+    pub(crate) fn with_secret<T>(&self, with: impl FnOnce(&[u8]) -> T) -> T {
+        let held = self.source.held();
+        with(held.as_ref().map_or("", |held| held.credential.sent()).as_bytes())
     }
 
     /// A place among the provider's connections, if there is one within the time that a connection may take.
@@ -206,7 +220,7 @@ impl Upstream {
                 (Sending::Sandbox(Some(Box::new(answer))), None)
             }
             Kind::Http(remote) => {
-                let Remote { client, base, credential } = &**remote;
+                let Remote { client, base } = &**remote;
                 let target = address::of(&self.provider, way, model, query);
                 let mut request = Request::new(Full::new(body.clone()));
                 *request.method_mut() = way.method.clone();
@@ -214,8 +228,9 @@ impl Upstream {
                 let head = request.headers_mut();
                 headers::copy_allowed(headers, &self.provider.forward, head);
                 head.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-                match credential {
-                    Some(Credential::Header(name, value)) => {
+                let held = self.source.held();
+                match held.as_deref().map(|Held { credential, .. }| credential) {
+                    Some(Credential::Header(name, value, _)) => {
                         head.insert(name.clone(), value.clone());
                     }
                     Some(Credential::Aws(keys)) => {
@@ -223,7 +238,8 @@ impl Upstream {
                         let (path, query) =
                             whole.split_once('?').map_or((&*whole, None), |(path, query)| (path, Some(query)));
                         let host = base.authority.as_str();
-                        let signed = sigv4::Signed { method: &way.method, host, path, query, body: &body, at: now() };
+                        let (service, method, at) = ("bedrock", &way.method, now());
+                        let signed = sigv4::Signed { service, method, host, path, query, body: &body, at };
                         // Keys that no header can carry are refused with the configuration.
                         let _ = sigv4::sign(keys, signed, head);
                     }
@@ -252,28 +268,8 @@ impl Kind {
         }
         let client = builder.build(connect::connector(provider)?);
         let base = Base { scheme, authority, path };
-        Ok(Self::Http(Box::new(Remote { client, base, credential: credential(provider)? })))
+        Ok(Self::Http(Box::new(Remote { client, base })))
     }
-}
-
-/// The credential of a provider; nothing where one is needed and none is configured.
-fn credential(provider: &Provider) -> Result<Option<Credential>, &'static str> {
-    let key = provider.api_key.expose();
-    if key.is_empty() {
-        let signs = provider.more.aws.clone().map(Credential::Aws);
-        return Ok(signs.or_else(|| provider.more.keyless.then_some(Credential::None)));
-    }
-    let bearer = || (header::AUTHORIZATION, format!("Bearer {key}"));
-    let (name, text) = match provider.dialect {
-        Spoken::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
-        Spoken::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
-        Spoken::Azure => (HeaderName::from_static("api-key"), key.to_owned()),
-        // Vertex and Bedrock take tokens; without one Bedrock takes a signature.
-        Spoken::OpenAi | Spoken::Vertex | Spoken::Bedrock | Spoken::Cohere | Spoken::Sandbox => bearer(),
-    };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| "api_key has characters that no header can carry")?;
-    value.set_sensitive(true);
-    Ok(Some(Credential::Header(name, value)))
 }
 
 impl Base {

@@ -4,6 +4,9 @@
 #[path = "calls/caching.rs"]
 mod caching;
 #[cfg(test)]
+#[path = "calls/credentials.rs"]
+mod credentials;
+#[cfg(test)]
 #[path = "calls/dialects.rs"]
 mod dialects;
 #[cfg(test)]

@@ -118,6 +118,7 @@ error_codes! {
     ProviderUnreadable = "TG4005", 502, "The provider's answer cannot be passed on";
     ProviderHasNoKey = "TG4006", 502, "The gateway has no key for the provider";
     NoTarget = "TG4007", 404, "No target of the model takes this call";
+    CredentialNotThere = "TG4008", 503, "The gateway has no valid credential for the provider now";
 
     LogUnreachable = "TG5001", 503, "The log cannot be reached";
     JournalFull = "TG5002", 503, "The journal has no room";

@@ -27,7 +27,7 @@ use crate::{
     request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
     terms::may_use,
-    upstream::Upstream,
+    upstream::{Lack, Upstream},
     way::Way,
     worker::Worker,
 };
@@ -299,11 +299,16 @@ fn destination<'w>(worker: &'w Worker, way: &Way, target: &Target, name: &str) -
     if !speaks(way, upstream) && !carry::can(way.api, upstream.provider.dialect) {
         return Err(other_dialect(upstream, name));
     }
-    if !upstream.has_key() {
-        let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
-        return Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never());
+    match upstream.lack() {
+        None => Ok(upstream),
+        Some(Lack::NotConfigured) => {
+            let message = format!("set `api_key` of provider `{}` in this gateway's configuration", target.provider);
+            Err(Fault::new(ErrorCode::ProviderHasNoKey, message).never())
+        }
+        Some(Lack::NotThere(why)) => {
+            Err(Fault::new(ErrorCode::CredentialNotThere, format!("provider `{}`: {why}", target.provider)))
+        }
     }
-    Ok(upstream)
 }
 
 fn other_dialect(upstream: &Upstream, name: &str) -> Fault {

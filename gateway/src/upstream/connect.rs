@@ -41,18 +41,20 @@ pub(crate) fn connector(provider: &Provider) -> Result<Connector, &'static str> 
     let mut tcp = HttpConnector::new_with_resolver(Checked { allow_private: provider.allow_private });
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| "TLS cannot be set up")?
-        .with_webpki_roots()
-        .with_no_client_auth();
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls()?).https_or_http();
     let inner = if provider.http2 {
         builder.enable_all_versions().wrap_connector(tcp)
     } else {
         builder.enable_http1().wrap_connector(tcp)
     };
     Ok(Connector { inner, within: provider.timeouts.connect })
+}
+
+/// How certificates are checked: by the roots that browsers trust.
+pub(super) fn tls() -> Result<rustls::ClientConfig, &'static str> {
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions();
+    Ok(builder.map_err(|_| "TLS cannot be set up")?.with_webpki_roots().with_no_client_auth())
 }
 
 impl Service<Uri> for Connector {

@@ -1,4 +1,4 @@
-//! Amazon's signature of a request, version 4: what says to Bedrock who calls.
+//! Amazon's signature of a request, version 4: what says to Bedrock and to STS who calls.
 //!
 //! All that is sent is signed but the headers that a way between may change: method, path, query, host, time, session and body. Nothing
 //! secret is written into the request. Pure: the time comes from whoever calls.
@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// The service that a request is signed for.
-const SERVICE: &str = "bedrock";
 
 /// What is signed of a request beside its headers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signed<'a> {
+    /// The service that the request is signed for.
+    pub(super) service: &'a str,
     pub(super) method: &'a Method,
     pub(super) host: &'a str,
     /// The path as it is sent, escaped.
@@ -31,7 +31,7 @@ pub(super) fn sign(keys: &AwsKeys, signed: Signed<'_>, headers: &mut HeaderMap) 
     let time = stamp(signed.at);
     let token = keys.session_token.expose();
     let day = time.get(..8)?;
-    let scope = format!("{day}/{}/{SERVICE}/aws4_request", keys.region);
+    let scope = format!("{day}/{}/{}/aws4_request", keys.region, signed.service);
     let mut named = vec![("host", signed.host), ("x-amz-date", time.as_str())];
     if !token.is_empty() {
         named.push(("x-amz-security-token", token));
@@ -40,7 +40,8 @@ pub(super) fn sign(keys: &AwsKeys, signed: Signed<'_>, headers: &mut HeaderMap) 
     let canonical = canonical(signed, &named, &names);
     let text = format!("{ALGORITHM}\n{time}\n{scope}\n{}", hex(&Sha256::digest(canonical.as_bytes())));
     let first = format!("AWS4{}", keys.secret_access_key.expose()).into_bytes();
-    let key = [day, &keys.region, SERVICE, "aws4_request"].iter().fold(first, |key, text| mac(&key, text.as_bytes()));
+    let key =
+        [day, &keys.region, signed.service, "aws4_request"].iter().fold(first, |key, text| mac(&key, text.as_bytes()));
     let signature = hex(&mac(&key, text.as_bytes()));
     let id = keys.access_key_id.expose();
     let authorization = format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}");
@@ -116,8 +117,15 @@ mod tests {
     #[test]
     fn a_request_has_one_form() {
         let (method, at) = (Method::POST, Time::parse("2026-11-28T18:15:00.5Z").unwrap());
-        let signed =
-            Signed { method: &method, host: "h", path: "/model/a%3A0/converse", query: Some("b=1&a"), body: b"", at };
+        let signed = Signed {
+            service: "bedrock",
+            method: &method,
+            host: "h",
+            path: "/model/a%3A0/converse",
+            query: Some("b=1&a"),
+            body: b"",
+            at,
+        };
         let text = canonical(signed, &[("host", "h"), ("x-amz-date", &stamp(at))], "host;x-amz-date");
         let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let wanted = format!(
@@ -147,7 +155,15 @@ mod tests {
                 ("bedrock-runtime.us-east-1.amazonaws.com", "/model/us.anthropic.claude-v1%3A0/converse");
             let (method, mut headers) = (Method::POST, HeaderMap::new());
             let at = Time::parse("2026-11-28T18:15:00Z").unwrap();
-            let signed = Signed { method: &method, host, path, query: None, body: br#"{"messages":[]}"#, at };
+            let signed = Signed {
+                service: "bedrock",
+                method: &method,
+                host,
+                path,
+                query: None,
+                body: br#"{"messages":[]}"#,
+                at,
+            };
             sign(&keys, signed, &mut headers).unwrap();
             let scope = "AKIDEXAMPLE/20261128/us-east-1/bedrock/aws4_request";
             let wanted = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}");

@@ -22,6 +22,12 @@ fn provider(url: &str, dialect: schemas::config::Dialect) -> Provider {
     }
 }
 
+fn upstream(provider: Provider) -> Result<Upstream, BadProvider> {
+    let world = Arc::new(World::new(&Surroundings::default()).unwrap());
+    let source = Source::new(&provider, &world).map_err(|why| BadProvider::new(&provider, why))?;
+    Upstream::new(Arc::new(provider), Arc::new(source), None)
+}
+
 #[tokio::test]
 async fn every_dialect_has_its_addresses() {
     use schemas::config::Dialect::{Anthropic, Azure, Bedrock, Cohere, Gemini, OpenAi, Vertex};
@@ -77,12 +83,12 @@ async fn every_dialect_has_its_addresses() {
     ] {
         let mut provider = provider(url, dialect);
         provider.more.api_version = (dialect == Azure).then(|| "2026-01-01".to_owned());
-        let upstream = Upstream::new(Arc::new(provider), None).unwrap();
+        let upstream = upstream(provider).unwrap();
         let Kind::Http(remote) = &upstream.kind else { panic!("not the network") };
         let way = Way::of(&Method::POST, path).unwrap();
         let found = remote.base.join(&address::of(&upstream.provider, &way, "m:1/2", query)).to_string();
         assert_eq!(found.replace("m:1%2F2", "m:1/2"), wanted);
-        assert!(upstream.has_key());
+        assert_eq!(upstream.lack(), None);
     }
 }
 
@@ -101,14 +107,14 @@ async fn a_provider_is_called_with_a_key_a_signature_or_nothing_if_it_wants_noth
         let mut provider = provider("https://b.test", Dialect::Bedrock);
         provider.api_key = Secret::new(key);
         (provider.more.keyless, provider.more.aws) = (keyless, aws);
-        assert_eq!(Upstream::new(Arc::new(provider), None).unwrap().has_key(), has);
+        assert_eq!(upstream(provider).unwrap().lack().is_none(), has);
     }
 }
 
 #[tokio::test]
 async fn a_private_address_has_to_be_meant() {
     let mut provider = provider("https://10.0.0.1/v1", schemas::config::Dialect::OpenAi);
-    assert!(Upstream::new(Arc::new(provider.clone()), None).is_err());
+    assert!(upstream(provider.clone()).is_err());
     provider.allow_private = true;
-    assert!(Upstream::new(Arc::new(provider), None).is_ok());
+    assert!(upstream(provider).is_ok());
 }

@@ -10,15 +10,15 @@ use std::{
 };
 
 use gateway::{
-    Drained, Gateway, GatewayDeps,
+    Drained, Gateway, GatewayDeps, Surroundings,
     limits::Limits,
     obey::{PolicyView, View},
 };
 use journal::{Journal, Options};
 use schemas::{
     config::{
-        AwsKeys, BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts,
-        TokenEvents, UsageInStream,
+        AwsKeys, BaseUrl, Cors, CredentialSource, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server,
+        Target, Timeouts, TokenEvents, UsageInStream,
     },
     event::{Admitted, Event, Settled},
     fixture,
@@ -60,6 +60,9 @@ pub(crate) struct Setting {
     /// More providers of OpenAI's dialect, and the models that go to them.
     pub(crate) others: Vec<(&'static str, SocketAddr)>,
     pub(crate) models: Vec<ModelRoute>,
+    /// Providers whose credential comes from elsewhere, and where that is looked for.
+    pub(crate) sources: Vec<(&'static str, CredentialSource)>,
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Default for Setting {
@@ -69,7 +72,20 @@ impl Default for Setting {
         let (frame_delay, http2, max_connections) = (Duration::ZERO, false, 1_000);
         let (cors, others, models) = (Cors::default(), Vec::new(), Vec::new());
         let api_key = SECRET;
-        Self { server, cors, timeouts, usage_in_stream, api_key, frame_delay, http2, max_connections, others, models }
+        Self {
+            server,
+            cors,
+            timeouts,
+            usage_in_stream,
+            api_key,
+            frame_delay,
+            http2,
+            max_connections,
+            others,
+            models,
+            sources: Vec::new(),
+            surroundings: Surroundings::default(),
+        }
     }
 }
 
@@ -113,6 +129,15 @@ fn bedrock(address: SocketAddr, setting: &Setting) -> Provider {
     };
     let plain = provider("bedrock", Dialect::Bedrock, Some(address), setting);
     Provider { api_key: Secret::default(), more: More { aws: Some(aws), ..More::default() }, ..plain }
+}
+
+/// A provider whose credential comes from elsewhere, if that is said of it.
+fn sourced(mut provider: Provider, sources: &[(&'static str, CredentialSource)]) -> Provider {
+    if let Some((_, source)) = sources.iter().find(|(name, _)| *name == provider.name) {
+        (provider.api_key, provider.more.aws) = (Secret::default(), None);
+        provider.more.credentials = Some(source.clone());
+    }
+    provider
 }
 
 fn policy(models: &[ModelRoute]) -> PolicyView {
@@ -204,7 +229,9 @@ impl Stage {
             ]
             .into_iter()
             .chain(others)
+            .map(|provider| sourced(provider, &setting.sources))
             .collect(),
+            surroundings: setting.surroundings.clone(),
             limits: Limits::new(Arc::clone(&journal), LANES),
             journal,
             road: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     base_url::{BaseUrl, is_private},
+    credentials::{self, CredentialSource},
     preset::{SPOKEN, Spoken},
     reader::{Fields, Reader, shown},
     secret::Secret,
@@ -53,6 +54,8 @@ pub struct More {
     pub api_version: Option<String>,
     /// What signs requests to Amazon, where there is no `api_key`.
     pub aws: Option<AwsKeys>,
+    /// Who is asked for its credential, where that does not stand here.
+    pub credentials: Option<CredentialSource>,
     /// Whether calls of APIs that are not known here pass to it.
     pub passthrough: bool,
 }
@@ -148,6 +151,8 @@ const KNOWN: &[&str] = &[
     "dialect",
     "base_url",
     "api_key",
+    "api_key_file",
+    "credentials",
     "timeouts",
     "http2",
     "max_connections",
@@ -168,6 +173,10 @@ const ONLY_BEDROCK: &[&str] = &["region", "access_key_id", "secret_access_key", 
 const ONLY_REMOTE: &[&str] = &[
     "base_url",
     "api_key",
+    "api_key_file",
+    "credentials",
+    "api_key_file",
+    "credentials",
     "timeouts",
     "http2",
     "max_connections",
@@ -236,6 +245,7 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
         (_, Some(known)) => Some(BaseUrl::parse(known).ok()),
         _ => Some(reader.need(&fields, "base_url", |reader, node| base_url(reader, node, dialect, allow_private))),
     };
+    let region = if dialect == Some(Dialect::Bedrock) { region(reader, &fields) } else { None };
     let provider = Provider {
         api_key: reader.or(&fields, "api_key", Secret::default(), secret),
         timeouts: reader.or(&fields, "timeouts", Timeouts::default(), timeouts),
@@ -254,7 +264,8 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
         more: More {
             keyless: spoken.is_some_and(|spoken| spoken.keyless),
             api_version: reader.or(&fields, "api_version", None, |reader, node| reader.text(node).map(Some)),
-            aws: if dialect == Some(Dialect::Bedrock) { aws(reader, &fields) } else { None },
+            aws: if dialect == Some(Dialect::Bedrock) { aws(reader, &fields, region.as_ref()) } else { None },
+            credentials: credentials::read(reader, &fields, dialect, region),
             passthrough: reader.or(&fields, "passthrough", false, Reader::boolean),
         },
         name: name?,
@@ -282,24 +293,33 @@ fn misplaced(reader: &mut Reader, fields: &Fields<'_>, dialect: Option<Dialect>)
 }
 
 /// What signs requests to Amazon: nothing where no key is given, since `api_key` may be one of Bedrock's own.
-fn aws(reader: &mut Reader, fields: &Fields<'_>) -> Option<AwsKeys> {
+fn aws(reader: &mut Reader, fields: &Fields<'_>, region: Option<&String>) -> Option<AwsKeys> {
     let access_key_id = reader.or(fields, "access_key_id", Secret::default(), secret);
     let secret_access_key = reader.or(fields, "secret_access_key", Secret::default(), secret);
     let session_token = reader.or(fields, "session_token", Secret::default(), secret);
-    let region = reader.or(fields, "region", None, |reader, node| reader.text(node).map(Some));
     if access_key_id.expose().is_empty() || secret_access_key.expose().is_empty() {
         return None;
     }
-    let url = fields.get("base_url").and_then(|node| BaseUrl::parse(&reader.scalar(node)?.text).ok());
-    // Addresses are such as bedrock-runtime.us-east-1.amazonaws.com.
-    let named = url.and_then(|url| url.host.split('.').nth(1).map(str::to_owned));
-    let region = region.or(named).filter(|region| !region.is_empty());
     if region.is_none()
         && let Some(at) = fields.place("access_key_id")
     {
         reader.bad(at, "requests are signed for a region, and none is named", "say region: us-east-1, or which it is");
     }
-    Some(AwsKeys { region: region?, access_key_id, secret_access_key, session_token })
+    Some(AwsKeys { region: region?.clone(), access_key_id, secret_access_key, session_token })
+}
+
+/// The region that requests to Amazon are signed for: stated, or of an address such as bedrock-runtime.us-east-1.amazonaws.com.
+fn region(reader: &mut Reader, fields: &Fields<'_>) -> Option<String> {
+    let stated = reader.maybe(fields, "region", |reader, node| {
+        let text = reader.text(node)?;
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            reader.bad(node.at, "the region is not the name of one", "write one such as us-east-1");
+        }
+        Some(text)
+    });
+    let url = fields.get("base_url").and_then(|node| BaseUrl::parse(&reader.scalar(node)?.text).ok());
+    let named = url.filter(|url| url.ip().is_none()).and_then(|url| url.host.split('.').nth(1).map(str::to_owned));
+    stated.or(named).filter(|region| !region.is_empty())
 }
 
 fn usage_in_stream(reader: &mut Reader, node: &Node) -> Option<UsageInStream> {

@@ -406,6 +406,34 @@ fn admins_and_their_listener_belong_together() {
 }
 
 #[test]
+fn a_credential_comes_from_one_place() {
+    let config = good(
+        "providers:
+  - { name: a, dialect: groq, api_key: very }
+  - { name: b, dialect: groq, api_key: \"${UNSET:-}\", api_key_file: keys/groq }
+  - { name: c, dialect: bedrock, base_url: \"https://bedrock-runtime.eu-west-1.amazonaws.com\", credentials: aws }
+  - { name: d, dialect: bedrock, base_url: \"http://127.0.0.1:1\", region: us-east-2, credentials: aws }
+  - { name: e, dialect: vertex, base_url: \"https://x.com/v1/projects/p/locations/l\", credentials: gcp }
+  - { name: f, dialect: azure, base_url: \"https://x.openai.azure.com\", credentials: azure }
+  - { name: g, dialect: groq }
+  - { name: h, dialect: ollama }
+",
+    );
+    let found: Vec<String> = config.providers.iter().map(Provider::credential_from).collect();
+    let wanted = [
+        "api_key",
+        "api_key_file keys/groq",
+        "credentials aws, signed for eu-west-1",
+        "credentials aws, signed for us-east-2",
+        "credentials gcp",
+        "credentials azure",
+        "none; its models cannot be called",
+        "none is needed",
+    ];
+    assert_eq!(found, wanted);
+}
+
+#[test]
 fn a_target_that_hangs_is_left_only_while_another_can_still_be_asked() {
     let retry = Retry::default();
     let check = |retry: &Retry, is_stream: bool, spent: u64, seconds: Option<u64>| {
