@@ -6,7 +6,8 @@
 //! not judged. Windows are those of metering's own calendar.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -14,7 +15,7 @@ use schemas::{
     event::{Outcome, Settled},
     id::{CallId, LimitId},
     ledger::{Charge, Entry, Fact},
-    limit::{Limit, Mode, Schedule, Target},
+    limit::{Limit, Mode, Schedule, Target, Unit},
     money::Pico,
     price,
     subject::Subject,
@@ -59,6 +60,7 @@ pub struct Backtest {
 #[derive(Debug)]
 struct Past {
     at: Time,
+    ended: Time,
     call: CallId,
     attempt: u16,
     subject: Arc<Subject>,
@@ -78,8 +80,33 @@ pub struct Findings {
     pub refused: Vec<(Time, CallId, u16, Vec<String>)>,
 }
 
-/// Where the counters stand: by the place of the limit and the values of its `*`, the window and what is used of it.
-type Counters = HashMap<(usize, Vec<String>), (Time, i128)>;
+/// Where the counters stand: by the place of the limit and the values of its `*`.
+type Counters = HashMap<(usize, Vec<String>), Counter>;
+
+/// What is used of a counter in the window that begins so, and when what is open of it ends.
+#[derive(Debug)]
+struct Counter {
+    start: Time,
+    used: i128,
+    open: BinaryHeap<Reverse<Time>>,
+}
+
+impl Counter {
+    const fn new(start: Time) -> Self {
+        Self { start, used: 0, open: BinaryHeap::new() }
+    }
+
+    /// Goes on to an instant: another window, or the ends of what was open.
+    fn advance(&mut self, start: Time, at: Time) {
+        if self.start != start {
+            *self = Self::new(start);
+        }
+        while self.open.peek().is_some_and(|Reverse(end)| *end <= at) {
+            self.open.pop();
+            self.used -= 1;
+        }
+    }
+}
 
 impl Backtest {
     /// Judges what was admitted at `from` or later and before `to`.
@@ -94,6 +121,7 @@ impl Backtest {
             Fact::Charged(charged) if charged.settled.avoided.is_some() => {}
             Fact::Charged(charged) if self.is_meant(&charged.settled) => {
                 let (used, cost) = sums(&charged.settled, &charged.charges);
+                let ended = charged.settled.settled_at;
                 let elsewhere = charged.settled.outcome == Outcome::Complete && charged.settled.status == 0;
                 let attempt = charged.settled.attempt;
                 let known = self.subjects.get(&attempt.subject).cloned();
@@ -103,6 +131,7 @@ impl Backtest {
                 });
                 self.past.push(Past {
                     at: attempt.admitted_at,
+                    ended,
                     call: attempt.call,
                     attempt: attempt.attempt,
                     subject,
@@ -162,18 +191,20 @@ fn judge(
         let Some(values) = limit.values_for(target) else { continue };
         let Some(start) = start(limit, past.at, calendars) else { continue };
         let key = (place, values.into_iter().map(str::to_owned).collect::<Vec<_>>());
-        let counter = counters.entry(key.clone()).or_insert((start, 0));
-        if counter.0 != start {
-            *counter = (start, 0);
-        }
-        let amount = past.used.and_then(|used| limit.unit.amount(&used, past.cost));
+        let counter = counters.entry(key.clone()).or_insert_with(|| Counter::new(start));
+        counter.advance(start, past.at);
+        let amount = match limit.unit {
+            // One is open from its admission to its end; what passed elsewhere was never open here.
+            Unit::Concurrent => Some(i128::from(!past.elsewhere)),
+            unit => past.used.and_then(|used| unit.amount(&used, past.cost)),
+        };
         let verdict = findings.verdicts.entry((limit.name.clone(), past.subject.tenant.clone())).or_default();
         let judged = !past.elsewhere;
         verdict.attempts += u64::from(judged);
         verdict.unknown += u64::from(amount.is_none());
         let over = match limit.mode {
-            Mode::Hard => counter.1 + amount.unwrap_or(0) > limit.amount,
-            Mode::Soft | Mode::Observe => counter.1 >= limit.amount,
+            Mode::Hard => counter.used + amount.unwrap_or(0) > limit.amount,
+            Mode::Soft | Mode::Observe => counter.used >= limit.amount,
         };
         if judged && over {
             verdict.refused += 1;
@@ -184,14 +215,16 @@ fn judge(
                 refusing.push(limit.name.clone());
             }
         }
-        uses.push((key, amount.unwrap_or(0)));
+        uses.push((key, limit.unit, amount.unwrap_or(0)));
     }
     if !refusing.is_empty() {
         return findings.refused.push((past.at, past.call, past.attempt, refusing));
     }
-    for (key, amount) in uses {
-        if let Some((_, used)) = counters.get_mut(&key) {
-            *used += amount;
+    for (key, unit, amount) in uses {
+        let Some(counter) = counters.get_mut(&key) else { continue };
+        counter.used += amount;
+        if unit == Unit::Concurrent && amount > 0 {
+            counter.open.push(Reverse(past.ended));
         }
     }
 }
@@ -215,7 +248,7 @@ mod tests {
         fixture,
         id::BookHash,
         ledger::{Charged, Corrected, Rated},
-        limit::{Dimension, Match, Unit, Window},
+        limit::{Dimension, Match, Window},
         tokens::{TokenClass, Usage},
     };
 
@@ -239,7 +272,7 @@ mod tests {
         let subject = Arc::new(Subject { tenant: tenant.into(), ..Subject::default() });
         let settled = Settled {
             attempt: Attempt { subject, ..fixture::attempt(CallId::from_bytes([number; 16]), at) },
-            settled_at: Time::ZERO,
+            settled_at: Time::from_micros(at.as_micros() + 10),
             outcome: Outcome::Complete,
             status: 200,
             usage: Usage::exact(vector),
@@ -287,6 +320,16 @@ mod tests {
         let seen = check(day(Mode::Observe), &[(1, "a", 1, 10), (2, "a", 2, 1)], &[]);
         assert_eq!(seen.verdicts[&("l".to_owned(), "a".to_owned())].refused, 1);
         check(limit(Unit::Usd, 20, Window::Total, Mode::Hard), &[(1, "a", 1, 10), (2, "a", 2 * DAY, 1)], &[2]);
+    }
+
+    #[test]
+    fn what_is_open_at_a_time_is_judged_by_who_was_open_then() {
+        let open = |amount| limit(Unit::Concurrent, amount, Window::Total, Mode::Hard);
+        // Each takes ten: the second comes while the first is open, the third when that ends; the fourth is another's.
+        let four = [(1, "a", 10, 1), (2, "a", 15, 1), (3, "a", 20, 1), (4, "b", 21, 1)];
+        check(open(1), &four, &[2]);
+        check(open(2), &four, &[]);
+        check(open(2), &[(1, "a", 10, 1), (2, "a", 11, 1), (3, "a", 12, 1), (4, "a", 20, 1), (5, "a", 20, 1)], &[3, 5]);
     }
 
     #[test]

@@ -282,6 +282,15 @@ fn facts_come_from_the_most_specific_row_that_states_them() {
 }
 
 #[test]
+fn stating_one_fact_anew_leaves_the_others_as_they_were() {
+    let file = "models: [ { provider: openai, names: [\"gpt-4.1-mini\"], bytes_per_token: 2 } ]";
+    let (before, after) = (Book::builtin(), Book::layered(&[Book::parse(file, "f").unwrap()]));
+    let [before, after] = [before, after].map(|book| book.facts("openai", "openai", "gpt-4.1-mini"));
+    assert_eq!(after, ModelFacts { bytes_per_token: 2, ..before });
+    assert!(before.all_output_visible && before.max_output_tokens.is_some(), "{before:?}");
+}
+
+#[test]
 fn mistakes_are_told_with_their_lines() {
     #[rustfmt::skip]
     let cases = [
