@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use schemas::{
-    config::{Caching, ModelRoute, Target},
+    config::{Caching, ModelRoute, Server, Target},
     event::{Api, Outcome, Settled},
     money::Pico,
     tokens::{Part, Usage, Vector},
@@ -274,6 +274,28 @@ async fn a_translated_answer_is_kept_in_the_words_of_its_client() {
     assert_eq!((&*hits[0].attempt.model_requested, &*hits[0].attempt.provider), ("fast-again", "gemini"));
     let vector = Vector { reasoning: 3, ..used(7, 5) };
     assert_eq!(hits[0].avoided.as_ref().unwrap().parts, [Part { model: None, vector }]);
+}
+
+#[tokio::test]
+async fn a_translated_stream_is_kept_too_and_nothing_that_the_gateway_says_on_the_way() {
+    let frame = format!("data: {GEMINI}\r\n\r\n");
+    let replay = Replay::start(stream(vec![Step::Wait, say(&frame)])).await;
+    let server =
+        Server { keepalive_comment: Duration::from_millis(1), drain: Duration::from_secs(2), ..Server::default() };
+    let models = vec![model("fast-again", &[("gemini", Some("gemini-2.5-flash"))], HOUR)];
+    let stage = Stage::with(replay.address, Setting { models, server, ..Setting::default() }).await;
+    let body = json!({ "model": "fast-again", "stream": true, "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    let mut answer = stage.post("/v1/messages", &body).send().await.unwrap();
+    let mut seen = answer.chunk().await.unwrap().unwrap().to_vec();
+    assert!(seen.starts_with(b": keep-alive\n\n"), "the provider has said nothing yet");
+    replay.go_on();
+    seen.extend(answer.bytes().await.unwrap());
+    let (said, again) = got(stage.post("/v1/messages", &body)).await;
+    assert_eq!(said, "hit");
+    assert_eq!(String::from_utf8(seen).unwrap().replace(": keep-alive\n\n", ""), again);
+    assert!(again.starts_with("event: message_start\n") && again.contains("event: message_stop\n"), "{again}");
+    let (_, written) = stage.end().await;
+    assert_eq!(hits(&written).len(), 1);
 }
 
 #[tokio::test]
