@@ -352,10 +352,7 @@ where
 
 /// What a provider says of an error, where it says what it was sent without the key in that.
 fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Upstream) -> Vec<u8> {
-    from.with_secret(|secret| {
-        if secret.is_empty() {
-            return;
-        }
+    from.with_secrets(|secret| {
         let places: Vec<usize> = memmem::find_iter(&body, secret).collect();
         for place in places {
             body.iter_mut().skip(place).take(secret.len()).for_each(|byte| *byte = b'*');

@@ -190,10 +190,14 @@ impl Upstream {
         self.source.refused();
     }
 
-    /// Does something with what was sent of the credential as it is.
-    pub(crate) fn with_secret<T>(&self, with: impl FnOnce(&[u8]) -> T) -> T {
-        let held = self.source.held();
-        with(held.as_ref().map_or("", |held| held.credential.sent()).as_bytes())
+    /// Does something with each secret that was sent as it is and that an answer may repeat.
+    pub(crate) fn with_secrets(&self, mut with: impl FnMut(&[u8])) {
+        for held in self.source.sent().into_iter().flatten() {
+            let secret = held.credential.sent().as_bytes();
+            if !secret.is_empty() {
+                with(secret);
+            }
+        }
     }
 
     /// A place among the provider's connections, if there is one within the time that a connection may take.

@@ -126,6 +126,8 @@ pub(crate) struct Source {
     from: Option<CredentialSource>,
     world: Arc<World>,
     held: RwLock<Option<Arc<Held>>>,
+    /// What was held before: calls that were sent with it may still be answered.
+    before: Mutex<Option<Arc<Held>>>,
     pace: Mutex<Pace>,
     nudged: Notify,
 }
@@ -139,6 +141,7 @@ impl Source {
             dialect: provider.dialect,
             from: provider.more.credentials.clone(),
             held: RwLock::new(configured(provider)?.map(Arc::new)),
+            before: Mutex::new(None),
             pace: Mutex::new(Pace { due: at, asked: Time::ZERO, failures: 0, trouble: None }),
             nudged: Notify::new(),
             world: Arc::clone(world),
@@ -225,7 +228,7 @@ impl Source {
         match got {
             Ok(held) => {
                 let until = held.until;
-                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+                self.put(Arc::new(held));
                 if pace.trouble.take().is_some() {
                     tracing::info!(provider = %self.provider, %source, "the credential of a provider can be had again");
                 }
@@ -251,6 +254,19 @@ impl Source {
                 metrics::credential_failed(&self.provider);
             }
         }
+    }
+
+    fn put(&self, held: Arc<Held>) {
+        let mut place = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if place.as_ref().is_some_and(|old| old.credential.sent() != held.credential.sent()) {
+            *self.before.lock().unwrap_or_else(PoisonError::into_inner) = place.take();
+        }
+        *place = Some(held);
+    }
+
+    /// What an answer may repeat of what was sent: of the credential that there is, and of the one before.
+    pub(super) fn sent(&self) -> [Option<Arc<Held>>; 2] {
+        [self.held(), self.before.lock().unwrap_or_else(PoisonError::into_inner).clone()]
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {

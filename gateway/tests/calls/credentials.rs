@@ -133,6 +133,30 @@ async fn what_never_came_is_told_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_error_that_repeats_the_key_before_is_passed_on_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, "very-secret-a\n").unwrap();
+    let clock = Arc::new(AtomicI64::new(START));
+    let late = [vec![Step::Wait], json("400 Bad Request", "{\"error\":\"got very-secret-a\"}")].concat();
+    let replay = Replay::in_turn(vec![late, json("200 OK", WHOLE)]).await;
+    let file = CredentialSource::File(path.clone());
+    let stage = Stage::with(replay.address, setting("openai", file, Vec::new(), &clock)).await;
+    let rotates = async {
+        replay.was_asked(1).await;
+        std::fs::write(&path, "very-secret-b\n").unwrap();
+        clock.fetch_add(60, Ordering::SeqCst);
+        while called_with(&replay, "authorization: bearer very-secret-b") == 0 {
+            assert_eq!(call(&stage, "gpt-4o-mini").await.0, 200);
+        }
+        replay.go_on();
+    };
+    let ((status, error), ()) = tokio::join!(call(&stage, "gpt-4o-mini"), rotates);
+    assert_eq!((status, error), (400, json!({ "error": "got *************" })));
+    drop(stage.end().await);
+}
+
+#[tokio::test]
 async fn a_key_in_a_file_is_read_again_and_at_once_when_the_provider_refuses_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
