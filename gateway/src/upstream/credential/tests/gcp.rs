@@ -1,5 +1,7 @@
 //! Google's services, as documented: the token endpoint, STS, IAM's impersonation and the metadata server.
 
+use std::{process::Command, sync::LazyLock};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
@@ -7,8 +9,13 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A key that was made for this test and opens nothing.
-const KEY: &str = include_str!("key.pem");
+/// A key that is made for each run and opens nothing.
+static KEY: LazyLock<String> = LazyLock::new(|| {
+    let asked = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+    let made = Command::new("openssl").args(asked).output().unwrap();
+    assert!(made.status.success(), "openssl makes no key");
+    String::from_utf8(made.stdout).unwrap()
+});
 
 async fn with(file: &Value, clock: &Clock) -> Result<String, String> {
     let kept = tempfile::NamedTempFile::new().unwrap();
@@ -24,7 +31,7 @@ async fn a_service_account_signs_for_itself() {
     let url = format!("{}/token", service.url());
     let file = json!({
         "type": "service_account", "client_email": "me@p.iam.gserviceaccount.com", "private_key_id": "k1",
-        "private_key": KEY, "token_uri": url,
+        "private_key": *KEY, "token_uri": url,
     });
     assert_eq!(with(&file, &clock).await, Ok(format!("authorization: Bearer {VERY}-1")));
     let form = service.asked()[0].form();
