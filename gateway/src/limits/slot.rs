@@ -132,6 +132,10 @@ impl Slot {
 
     /// Takes over its limit as a newer policy has it.
     pub(crate) fn rule(&mut self, limit: &Arc<Limit>) {
+        if self.terms.mode != limit.mode {
+            // What was asked for served another mode: a counter that is only made known gets no lease.
+            self.asked = None;
+        }
         (self.terms, self.limit) = (Terms::from(&**limit), Arc::clone(limit));
     }
 
