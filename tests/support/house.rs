@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 /// How long a start, or the coming true of anything else, may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What every configuration of a test says of providers, models, tenants and access.
 const COMMON: &str = "\

@@ -7,7 +7,7 @@ use std::{
 };
 
 use schemas::{
-    decision::{Instance, LaneState},
+    decision::{Holder, Instance, LaneState},
     event::{Attempt, Counter, Hold, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, Mode, OTHER, Schedule, Target, Values},
@@ -175,6 +175,9 @@ impl Book {
             }
             return;
         };
+        if self.is_owed(id, &view) {
+            self.remember(id, &view);
+        }
         if let Some(slot) = self.places.get(&id).and_then(|place| self.slots.get_mut(*place))
             && slot.obey(Arc::clone(&view), self.me)
         {
@@ -186,6 +189,24 @@ impl Book {
         {
             *self.seats.entry(shared).or_default() += 1;
         }
+    }
+
+    /// Whether something is called back of a counter that was forgotten here: by this clock its window was over before the grant came.
+    fn is_owed(&self, id: InstanceId, view: &Instance) -> bool {
+        let owes = |holder: &Holder| holder.producer == self.me && holder.lease() > 0 && holder.recall < view.recall;
+        view.recall > 0 && !self.places.contains_key(&id) && view.holders.iter().any(owes)
+    }
+
+    /// A slot for a counter that was forgotten, as metering knows it.
+    fn remember(&mut self, id: InstanceId, view: &Arc<Instance>) {
+        let Some(rule) = self.rules.all().find(|rule| rule.id == view.limit) else { return };
+        let values: Vec<&str> = view.values.iter().map(String::as_str).collect();
+        let home = rule.limit.home(&values, self.lanes);
+        let Some((window, at)) = view.current().zip(self.seen(home)) else { return };
+        let made = ((window.start, window.end), at);
+        let mut slot = Slot::new(Arc::clone(&rule.limit), rule.id, id, &values, home, made);
+        slot.resume(Arc::clone(view), self.me);
+        self.places.insert(id, self.slots.insert(slot));
     }
 
     pub(crate) const fn is_recalled(&self) -> bool {

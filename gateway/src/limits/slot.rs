@@ -329,6 +329,14 @@ impl Slot {
         self.view = Some(view);
     }
 
+    /// Goes on where it was forgotten, as metering was told last.
+    pub(crate) fn resume(&mut self, view: Arc<Instance>, me: ProducerId) {
+        if let Some(holder) = view.holders.iter().find(|holder| holder.producer == me) {
+            (self.returned, self.version, self.recall) = (holder.returned, holder.version, holder.recall);
+        }
+        self.see(view, me);
+    }
+
     /// Takes over a decision; says whether it calls for something to be returned.
     pub(crate) fn obey(&mut self, view: Arc<Instance>, me: ProducerId) -> bool {
         // Metering lets go of what a gateway has of what is open at a time once it thinks that it is gone.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use schemas::{
     bound::{AtMost, OutputCap},
-    decision::{Holder, Instance, WindowState},
+    decision::{Holder, Instance, LaneState, WindowState},
     fixture,
     id::CallId,
     limit::{Dimension, Limit, Match, Schedule, Window},
@@ -430,4 +430,19 @@ async fn a_call_that_waited_for_its_holds_is_admitted_when_it_has_them() {
     let permit = permit.unwrap();
     assert!(permit.admitted_at >= granted, "{:?} {granted:?}", permit.admitted_at);
     assert_eq!(permit.holds[0].window, start);
+}
+
+#[test]
+fn what_is_called_back_of_a_counter_that_was_forgotten_is_returned() {
+    let bench = Bench::new(Window::Day);
+    bench.limits.lock().lane(Lane(0), &LaneState::default(), (time(0), bench.at));
+    drop(bench.hold(time(1), 10));
+    // By this clock the day is over before the grant comes.
+    bench.limits.lock().sweep(time(DAY + 1));
+    bench.decide(time(0), 60, 0);
+    assert!(!bench.limits.lock().is_recalled());
+    bench.decide(time(0), 60, 1);
+    bench.limits.lock().return_recalled();
+    bench.limits.report_dirty(time(DAY + 2), time(DAY + 2)).unwrap();
+    assert_eq!(bench.reported().last().map(|counter| (counter.returned, counter.recall)), Some((60, 1)));
 }
