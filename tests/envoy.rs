@@ -131,9 +131,15 @@ impl Envoy {
 
     /// A call through it, as far as its head.
     fn call(&self, key: &str, model: &str, max_tokens: u32) -> reqwest::blocking::Response {
+        self.call_with(key, model, max_tokens, &json!({}))
+    }
+
+    /// The same with more members in its body.
+    fn call_with(&self, key: &str, model: &str, max_tokens: u32, more: &Value) -> reqwest::blocking::Response {
         let stream = ["stream", "endless"].contains(&model);
-        let body = json!({ "model": format!("sandbox/{model}"), "max_tokens": max_tokens, "stream": stream,
+        let mut body = json!({ "model": format!("sandbox/{model}"), "max_tokens": max_tokens, "stream": stream,
             "messages": [{ "role": "user", "content": "hello there, how are you?" }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let url = format!("http://{}/v1/chat/completions", self.address);
         // The name that a client gives its call is not taken.
         self.client.post(url).bearer_auth(key).header("x-request-id", "mine").json(&body).send().unwrap()
@@ -238,6 +244,8 @@ fn what_envoy_saw_is_settled_to_the_unit() {
     assert_eq!(envoy.chat("tg-acme", "broken", 64).0, 400);
     settled(4);
     assert_eq!(envoy.chat("tg-acme", "x", 100_000).0, 429, "more than is left");
+    let more = json!({ "max_completion_tokens": 100_000 });
+    assert_eq!(envoy.call_with("tg-acme", "x", 5, &more).status().as_u16(), 429, "it is the cap that counts");
     assert_eq!(provider.asked.load(Ordering::SeqCst), 4);
     let rows = settled(4);
     let used: Vec<_> = rows
