@@ -69,6 +69,9 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     unpriced["data"]["model"] = json!("nobody-knows");
     check("tg-acme", BATCH, &json!([event("9/1", &now), unpriced]), (422, "TG3022"));
     check("tg-acme", BATCH, &json!([event("3", &now), event("4", "2026-01-01T00:00:00Z")]), (400, "TG3016"));
+    let mut twice = event("8", &now);
+    twice["data"]["tokens"]["input"] = json!(999);
+    check("tg-acme", BATCH, &json!([event("8", &now), twice]), (409, "TG3033"));
     check("tg-acme", "text/plain", &event("3", &now), (400, "TG3016"));
     check("tg-nobody", SINGLE, &event("3", &now), (401, "TG3002"));
     let many: Vec<Value> = (0..501).map(|id| event(&id.to_string(), &now)).collect();

@@ -190,9 +190,12 @@ fn learn(
 /// Whether all that is new can be remembered and counted, and contradicts nothing.
 fn can_be_taken(worker: &Worker, view: &PolicyView, told: &[Told]) -> Result<(), Fault> {
     let limits = &worker.shared.limits;
+    let mut said = BTreeMap::new();
     for ((_, learned), place) in told.iter().zip(1..) {
         let Some(learned) = learned else { continue };
-        if limits.contradicts(learned) {
+        // The same twice in a batch is one event; other bytes by one id are not.
+        let before = learned.claims().next().and_then(|claim| said.insert(claim, learned.content));
+        if limits.contradicts(learned) || before.is_some_and(|before| before != learned.content) {
             let what = "its `source` and `id` are those of one that says something else, which stands";
             return Err(at(place, (ErrorCode::EventDiffers, what.into())).never());
         }
