@@ -109,6 +109,22 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     let (status, _, body) = house.chat("tg-acme", 8).unwrap();
     assert_eq!((status, body["error"]["limit"]["name"].as_str()), (429, Some("spend")), "{body}");
     assert_eq!(house.chat("tg-globex", 8).unwrap().0, 200);
+    // What is added to a call that was rated anew is rated as that was, though the book is not in force.
+    let stands = || {
+        let sum = "(SELECT sum(cost_usd) FROM charges WHERE tenant = 'acme')";
+        house.rows(&format!("SELECT settled, {sum} AS cost FROM balances WHERE limit_name = 'spend'")).remove(0)
+    };
+    let before = stands();
+    let call =
+        house.rows("SELECT call_id, input_tokens, output_tokens FROM usage WHERE tenant = 'acme' AND status = 200");
+    let (id, input, output) =
+        (&call[0]["call_id"], house::number(&call[0], "input_tokens"), house::number(&call[0], "output_tokens"));
+    let data = json!({ "call_id": id, "was": { "input": input, "output": output }, "tokens": { "input": input, "output": output + 10 } });
+    let more = json!({ "specversion": "1.0", "id": "more", "source": "urn:test", "type": "tollgate.usage.amended.v1",
+        "time": now, "data": data });
+    assert_eq!(tell(&house, "tg-acme", SINGLE, &more), (202, "1".into()));
+    house.wait_for("the amendment", || stands()["cost"] != before["cost"]);
+    house.wait_for("the balance", || stands()["cost"] == stands()["settled"]);
     assert_eq!(house.stop(), 0);
     house.prove();
 }

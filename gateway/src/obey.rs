@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -47,8 +47,8 @@ pub struct PolicyView {
     pub policy: Policy,
     /// The price book in force.
     pub book: Arc<Book>,
-    /// Every one that was: attempts are rated by the one that they were admitted under.
-    pub books: HashMap<BookHash, Arc<Book>>,
+    /// Every one that was published, whether it is in force or not: attempts are rated by the one that they stand by.
+    pub books: Arc<Books>,
     /// Whose key it is, by the SHA-256 of the key.
     pub keys: Map<[u8; 32], Caller>,
     /// The other proxies, by the SHA-256 of their tokens.
@@ -57,6 +57,22 @@ pub struct PolicyView {
     pub tenants: Map<String, Lane>,
     /// How the targets of each model are doing; empty until the policy is in force.
     pub(crate) standings: Standings,
+}
+
+/// The price books that were published, by their hashes.
+#[derive(Debug, Default)]
+pub struct Books(RwLock<HashMap<BookHash, Arc<Book>>>);
+
+impl Books {
+    /// Takes one more.
+    pub fn insert(&self, book: Arc<Book>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(book.hash(), book);
+    }
+
+    /// The one of this hash, if it was published.
+    pub fn get(&self, hash: BookHash) -> Option<Arc<Book>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
+    }
 }
 
 /// Whose key it is, and the lane of that tenant.
@@ -97,12 +113,14 @@ impl PolicyView {
                 [Some((key.sha256.0, caller(Terms::of(key)))), former].into_iter().flatten()
             })
         });
+        let books = Arc::new(Books::default());
+        books.insert(Arc::clone(&book));
         Self {
             keys: callers.collect(),
             proxies: proxies.collect(),
             tenants: tenants.collect(),
             policy,
-            books: HashMap::from([(book.hash(), Arc::clone(&book))]),
+            books,
             book,
             standings: Standings::new(),
         }
@@ -143,7 +161,7 @@ pub struct Obey {
     follower: Box<dyn Follower>,
     policies: Box<dyn Reader>,
     fold: Fold,
-    books: HashMap<BookHash, Arc<Book>>,
+    books: Arc<Books>,
     ready: Arc<AtomicBool>,
     low_watermark: Arc<AtomicI64>,
     swept: Option<Instant>,
@@ -163,7 +181,7 @@ impl Obey {
             follower,
             policies,
             fold: Fold::default(),
-            books: HashMap::new(),
+            books: Arc::default(),
             ready: Arc::new(AtomicBool::new(false)),
             low_watermark: Arc::new(AtomicI64::new(0)),
             swept: None,
@@ -223,7 +241,7 @@ impl Obey {
             let step = wire::decode_policy(&record.body).map(|known| self.fold.take(record.offset, known));
             match step {
                 Ok(Step::Book(book)) => {
-                    self.books.insert(book.hash(), Arc::new(*book));
+                    self.books.insert(Arc::new(*book));
                 }
                 Ok(Step::InForce(policy)) => self.enforce(&policy),
                 Ok(Step::Refused(_)) => {}
@@ -236,7 +254,7 @@ impl Obey {
     }
 
     fn enforce(&mut self, policy: &Policy) {
-        let Some(book) = self.books.get(&policy.book) else {
+        let Some(book) = self.books.get(policy.book) else {
             tracing::error!(book = %policy.book, "the policy names a price book that was not published; the one before it stays in force");
             return;
         };
@@ -246,8 +264,8 @@ impl Obey {
             limits.rule(std::mem::take(&mut policy.limits), policy.metering.outage_budget);
             limits.lanes()
         };
-        let view = PolicyView::new(policy, Arc::clone(book), lanes);
-        self.view.store(PolicyView { books: self.books.clone(), ..view });
+        let view = PolicyView::new(policy, book, lanes);
+        self.view.store(PolicyView { books: Arc::clone(&self.books), ..view });
         self.limits.changed();
     }
 
@@ -285,7 +303,10 @@ impl Obey {
 fn kept(mut instance: Instance) -> Arc<Instance> {
     instance.values.shrink_to_fit();
     instance.windows.shrink_to_fit();
-    instance.holders.iter_mut().for_each(|holder| holder.used.shrink_to_fit());
+    instance.holders.iter_mut().for_each(|holder| {
+        holder.used.shrink_to_fit();
+        holder.unknown.shrink_to_fit();
+    });
     instance.holders.shrink_to_fit();
     Arc::new(instance)
 }

@@ -199,8 +199,8 @@ fn can_be_taken(worker: &Worker, view: &PolicyView, told: &[Told]) -> Result<(),
             let what = "its `source` and `id` are those of one that says something else, which stands";
             return Err(at(place, (ErrorCode::EventDiffers, what.into())).never());
         }
-        let book = view.books.get(&learned.is.attempt.book).unwrap_or(&view.book);
-        is_counted(learned, book, limits).map_err(|wrong| at(place, wrong))?;
+        let book = view.books.get(learned.is.attempt.book).unwrap_or_else(|| Arc::clone(&view.book));
+        is_counted(learned, &book, limits).map_err(|wrong| at(place, wrong))?;
     }
     let lanes = told.iter().filter_map(|(_, learned)| learned.as_ref());
     if lanes.flat_map(|learned| learned.lanes(worker.shared.lanes)).any(|lane| limits.remembers_enough(lane)) {

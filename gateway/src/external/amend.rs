@@ -1,20 +1,16 @@
 //! An amendment, held against what the ledger says of the attempt: refused by name, or made into the correction that it is.
 
-use std::{collections::HashMap, sync::Arc};
-
 use schemas::{
     error_code::ErrorCode,
     event::{Learned, Posting, Settled, Why},
-    id::BookHash,
-    price::Book,
-    standing::{Clears, Standing},
+    standing::{Clears, Key, Standing},
     subject::Subject,
     time::Time,
     tokens::{Completeness, Part, TokenClass, Usage, Vector},
 };
 
-use super::{External, Wrong};
-use crate::{limits::Limits, settlement};
+use super::{External, Wrong, wrong};
+use crate::{limits::Limits, obey::Books, settlement};
 
 /// Who amends.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +20,7 @@ pub struct Corrector<'a> {
     /// Whether what it says of attempts of its tenant is the whole.
     pub corrects: bool,
     /// The price books that attempts were admitted under.
-    pub books: &'a HashMap<BookHash, Arc<Book>>,
+    pub books: &'a Books,
 }
 
 /// What became of an amendment.
@@ -56,9 +52,9 @@ impl External {
         limits: &Limits,
     ) -> Result<Amended, Wrong> {
         let Corrector { subject, corrects, books } = corrector;
-        let was = self.amends.as_ref().map(|(.., was)| *was).unwrap_or_default();
+        let Some((call, attempt, was)) = self.amends else { return Err(wrong("the event amends nothing")) };
         let standing = standing.filter(|standing| standing.charged.settled.attempt.subject.tenant == subject.tenant);
-        let standing = standing.ok_or_else(|| self.not_found(begins))?;
+        let standing = standing.ok_or_else(|| not_found((call, attempt), begins))?;
         let settled = &standing.charged.settled;
         if settled.attempt.subject.key != subject.key && !corrects {
             let what =
@@ -85,8 +81,11 @@ impl External {
         let completeness = if corrects { Completeness::Exact } else { standing.added() };
         let usage = Usage { parts: parts(standing.usage(), &was, &self.tokens), completeness };
         let of_answer = (settled.service_tier.as_str(), settled.model_answered.as_str());
-        let book = books.get(&settled.attempt.book);
-        let cost = book.and_then(|book| settlement::rated(book, &settled.attempt, of_answer, &usage).ok());
+        let book = books.get(settled.attempt.book).ok_or_else(|| {
+            let what = "the price book that the attempt stands by is not known here yet; send the same again";
+            (ErrorCode::LedgerNotRead, what.into())
+        })?;
+        let cost = settlement::rated(&book, &settled.attempt, of_answer, &usage).ok();
         let clears = if corrects { Clears::Known } else { Clears::Added };
         let said = (self.source, self.id, self.content);
         let name = |posting: &Posting| limits.named(&subject.tenant, posting);
@@ -102,15 +101,6 @@ impl External {
         learned.is.raw_usage = self.raw;
         learned.is.provider_cost = self.cost.or(learned.is.provider_cost);
         Ok(Amended::Now(Box::new(learned)))
-    }
-
-    fn not_found(&self, begins: Option<Time>) -> Wrong {
-        let reach = match begins {
-            Some(begins) => format!("the ledger goes back to {begins}"),
-            None => "one that has just ended is there in a moment".into(),
-        };
-        let (call, attempt) = self.amends().unwrap_or_else(|| (schemas::id::CallId::from_bytes([0; 16]), 1));
-        (ErrorCode::NoSuchAttempt, format!("no attempt {attempt} of call {call} of this tenant has ended; {reach}"))
     }
 
     /// What it repeats of the attempt has to be of it.
@@ -130,6 +120,14 @@ impl External {
         };
         Err((ErrorCode::NotWhatStands, wrong))
     }
+}
+
+fn not_found((call, attempt): Key, begins: Option<Time>) -> Wrong {
+    let reach = match begins {
+        Some(begins) => format!("the ledger goes back to {begins}"),
+        None => "one that has just ended is there in a moment".into(),
+    };
+    (ErrorCode::NoSuchAttempt, format!("no attempt {attempt} of call {call} of this tenant has ended; {reach}"))
 }
 
 /// What stands by model, and what is added to it, which ran on the model that answered.

@@ -1,6 +1,6 @@
 //! Events that are taken say exactly what they say; all others are refused by name.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use journal::Draft;
 use schemas::{
@@ -17,6 +17,7 @@ use schemas::{
 
 use super::*;
 use crate::limits::Outlet;
+use crate::obey::Books;
 
 /// 2026-11-20T12:00:00Z.
 const NOW: Time = Time::from_micros(1_795_176_000_000_000);
@@ -128,7 +129,8 @@ fn amend(text: &str, (key, corrects): (&str, bool), standing: Option<&Standing>)
     }
     let subject = Subject { tenant: "acme".into(), key: key.into(), ..Subject::default() };
     let book = Arc::new(Book::builtin());
-    let books = HashMap::from([(book.hash(), book)]);
+    let books = Books::default();
+    books.insert(book);
     let corrector = Corrector { subject: &subject, corrects, books: &books };
     read(text).unwrap().amend(corrector, standing, Some(NOW), &limits_of)
 }
