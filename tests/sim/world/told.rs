@@ -3,8 +3,6 @@
 //!
 //! Reading, making and posting them is the product's own code; here is only who tells what, and how often.
 
-use std::collections::HashMap;
-
 use gateway::external::{Amended, Corrector, Envelope, Scene};
 use metering::rerate::Rerate;
 use schemas::{
@@ -143,8 +141,8 @@ impl World {
             // What is stated is never less than what was reported.
             let event = Envelope::of(tree.root()).and_then(|envelope| envelope.read(&view.policy, now));
             let Ok(event) = event else { continue };
-            let books = self.books.iter().map(|book| (book.hash(), std::sync::Arc::new(book.clone())));
-            let books: HashMap<_, _> = books.collect();
+            let books = gateway::obey::Books::default();
+            self.books.iter().for_each(|book| books.insert(std::sync::Arc::new(book.clone())));
             let corrector = Corrector { subject: &settled.attempt.subject, corrects, books: &books };
             match event.amend(corrector, Some(standing), None, &process.limits) {
                 Ok(Amended::Now(learned)) => {
