@@ -2,8 +2,6 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 
-use serde_json::Value;
-
 use crate::house::Process;
 
 impl Process {
@@ -11,13 +9,6 @@ impl Process {
     pub(crate) fn kill(&mut self) {
         self.signal("-KILL");
         assert_eq!(self.child.take().unwrap().wait().unwrap().signal(), Some(9), "{} ended by itself", self.name);
-    }
-
-    /// Why it is not ready; nothing if it is, or does not listen yet.
-    pub(crate) fn reasons(&self) -> String {
-        let answer = self.client.get(format!("http://{}/readyz", self.ops)).send();
-        let answer: Option<Value> = answer.ok().and_then(|answer| answer.json().ok());
-        answer.map(|answer| answer["reasons"].to_string()).unwrap_or_default()
     }
 
     /// The sum over the series of a metric, or over those with this label.

@@ -115,6 +115,13 @@ impl Process {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// Why it is not ready; nothing if it is, or does not listen yet.
+    pub(crate) fn reasons(&self) -> String {
+        let answer = self.client.get(format!("http://{}/readyz", self.ops)).send();
+        let answer: Option<Value> = answer.ok().and_then(|answer| answer.json().ok());
+        answer.map(|answer| answer["reasons"].to_string()).unwrap_or_default()
+    }
+
     /// A gauge or counter without labels, as its metrics show it now.
     pub(crate) fn metric(&self, name: &str) -> Option<String> {
         let text = self.client.get(format!("http://{}/metrics", self.ops)).send().ok()?.text().ok()?;
@@ -139,8 +146,9 @@ impl Process {
         while !until() {
             assert!(
                 since.elapsed() < PATIENCE,
-                "waited too long for {what}; {} said:\n{}",
+                "waited too long for {what}; {} is not ready because of {}, and said:\n{}",
                 self.name,
+                self.reasons(),
                 fs::read_to_string(self.said()).unwrap_or_default()
             );
             std::thread::sleep(Duration::from_millis(20));

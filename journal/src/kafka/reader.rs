@@ -87,7 +87,8 @@ impl Reader for KafkaReader {
     }
 }
 
-/// The offset after the last committed record of a lane. The end of the partition is not it: a mark mostly stands there.
+/// The offset after the last record of a lane that is committed by now. The end of the partition is not it: a mark mostly stands there.
+/// A lane that others write all the time never says that it ends, so a record from beyond that end says it as well.
 fn end(cursor: &mut Cursor, lane: Lane) -> Result<Offset, Error> {
     let (first, end) = cursor.bounds(lane)?;
     let mut back = LOOK_BACK;
@@ -101,7 +102,11 @@ fn end(cursor: &mut Cursor, lane: Lane) -> Result<Offset, Error> {
         while !done {
             cursor.drain(client::ANSWER, |polled| {
                 match polled {
-                    Polled::Message(message) => last = Some(client::offset(message.offset())),
+                    Polled::Message(message) => {
+                        let offset = client::offset(message.offset());
+                        last = if offset < end { Some(offset) } else { last };
+                        done = offset.0 + 1 >= end.0;
+                    }
                     Polled::End(_) => done = true,
                 }
                 done

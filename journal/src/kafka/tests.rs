@@ -1,6 +1,15 @@
 //! The suite on Kafka, and what only Kafka promises: lanes that change hands, owners that come too late, brokers that go.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::executor::block_on;
@@ -253,6 +262,32 @@ fn what_goes_before_it_is_read_is_said_to_have_gone() {
         said.is_some()
     });
     assert!(matches!(said, Some(Error::NotKept { asked: 0, first, .. }) if first == ends[0].0), "{said:?}");
+}
+
+/// Whoever reads such a lane is given something whenever it asks, so the cluster never says that this was all.
+#[test]
+fn a_lane_that_is_written_all_the_time_says_where_it_ends() {
+    let Some(cluster) = Cluster::new() else { return };
+    let road = cluster.kafka();
+    let client = Client::new(&cluster.options);
+    let writer = client.producer(&[("linger.ms", "0")]).unwrap();
+    let topic = client.topic(Topic::Ledger);
+    let (ended, (said, ends)) = (AtomicBool::new(false), mpsc::channel());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(0).payload(b"more");
+                writer.send(record).map_err(|(error, _)| error).unwrap();
+                writer.flush(Duration::from_secs(60)).unwrap();
+            }
+        });
+        let mut reader = from_start(&*road, Topic::Ledger);
+        until("records", || !reader.poll(POLL).unwrap().is_empty());
+        scope.spawn(move || said.send(reader.ends().unwrap()));
+        let ends = ends.recv_timeout(Duration::from_secs(60));
+        ended.store(true, Ordering::Relaxed);
+        assert!(ends.is_ok_and(|ends| ends[0] > Offset(0)), "the end was not found while others wrote");
+    });
 }
 
 #[test]
