@@ -2,7 +2,8 @@
 //! of ten limits each, beside ten plain counters behind one lock; and what the limits take in memory.
 //!
 //! Run with `cargo bench -p gateway --bench admit`. One thread, timed by its processor time. A round holds a call of each tenant and
-//! then settles all of them, so neither finds anything in the nearest caches; the plain counters do both at once. The policy and the
+//! then settles all of them, so neither finds anything in the nearest caches; the plain counters do both at once. The same is then
+//! done with calls of the first hundred tenants only, which find theirs there. The policy and the
 //! decisions come in as they do from the log, by way of `Obey`. Memory is what the process has grown by when the log has been read:
 //! with what reading it left behind, and the subjects of the calls.
 
@@ -40,6 +41,8 @@ use schemas::{
 
 const TENANTS: usize = 10_000;
 const ROUNDS: usize = 101;
+/// So many tenants' counters fit into a near cache.
+const BUSY: usize = 100;
 /// So many tenants' decisions come at a time.
 const BATCH: usize = 100;
 const ME: ProducerId = ProducerId::from_bytes([7; 16]);
@@ -58,27 +61,29 @@ fn main() {
     stage.calls(&attempts, now);
     println!("every tenant with ten leases and a call made: {} MB resident", (resident() - begun) >> 20);
     let mut plain = Plain::new();
-    let (mut held, mut settled, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        theirs.push(timed(|| plain.calls()).1);
-        let (hold, settle) = stage.calls(&attempts, now);
-        held.push(hold);
-        settled.push(settle);
+    for tenants in [TENANTS, BUSY] {
+        let (mut held, mut settled, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            theirs.push(timed(tenants, || plain.calls(tenants)).1);
+            let (hold, settle) = stage.calls(&attempts[..tenants], now);
+            held.push(hold);
+            settled.push(settle);
+        }
+        let [held, settled, theirs] = [held, settled, theirs].map(median);
+        println!("calls of {tenants} tenants: ten plain counters held and settled: {theirs:.0} ns");
+        println!(
+            "calls of {tenants} tenants: ten hard limits held: {held:.0} ns; settled: {settled:.0} ns; together {:.2}×",
+            (held + settled) / theirs
+        );
     }
-    let [held, settled, theirs] = [held, settled, theirs].map(median);
-    println!("ten plain counters held and settled: {theirs:.0} ns");
-    println!(
-        "ten hard limits held: {held:.0} ns; settled: {settled:.0} ns; together {:.2}×",
-        (held + settled) / theirs
-    );
 }
 
-/// What came of a round of calls, and nanoseconds of each.
+/// What came of so many calls, and nanoseconds of each.
 #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+fn timed<T>(calls: usize, work: impl FnOnce() -> T) -> (T, f64) {
     let begun = on_cpu();
     let made = work();
-    (made, (on_cpu() - begun) as f64 / TENANTS as f64)
+    (made, (on_cpu() - begun) as f64 / calls as f64)
 }
 
 /// Nanoseconds that this thread has been on a processor.
@@ -145,10 +150,10 @@ impl Stage {
             assert_eq!(permit.holds.len(), 10);
             permit
         };
-        let (permits, held) = timed(|| attempts.iter().map(hold).collect::<Vec<Permit>>());
+        let (permits, held) = timed(attempts.len(), || attempts.iter().map(hold).collect::<Vec<Permit>>());
         let usage = Usage::exact(Vector { uncached_input: 80, output: 60, ..Vector::default() });
         let spent = Spent { usage: &usage, cost: Ok(Pico(40_000)), whole: true };
-        let ((), settled) = timed(|| {
+        let ((), settled) = timed(attempts.len(), || {
             for permit in permits {
                 drop(black_box(self.limits.settle(Lane(0), permit, &spent)));
             }
@@ -234,8 +239,8 @@ impl Plain {
         Self { names, counters: Mutex::new(counters) }
     }
 
-    fn calls(&mut self) {
-        for names in &self.names {
+    fn calls(&mut self, tenants: usize) {
+        for names in &self.names[..tenants] {
             let mut counters = self.counters.lock().expect("the counters");
             let fits = names.iter().all(|name| counters.get(name).is_some_and(|(used, amount)| used + 200 <= *amount));
             for name in names.iter().filter(|_| fits) {
