@@ -7,7 +7,7 @@
 //! ended may have used stays held as well; `provision` has what is to be said of that.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -16,11 +16,12 @@ use std::{
 
 use gateway::recover::Left;
 use journal::{Predecessor, Road};
+use metering::dedup;
 use schemas::{
     config::{Config, Log},
     decision::{Holder, Instance, State},
     error_code::ErrorCode,
-    event::{Admitted, Counter, Event, Opened},
+    event::{Admitted, Counter, Event, Found, Opened},
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
     ledger::{Entry, Fact},
     limit::{Limit, Unit},
@@ -105,6 +106,8 @@ struct Run {
     heard: Time,
     /// How far it was accepted, in the lanes where nobody has succeeded it.
     last: BTreeMap<Lane, Seq>,
+    /// Those that it took over from, by lane: what they left open was its to end.
+    before: BTreeSet<(Lane, ProducerId)>,
 }
 
 /// How things stand by metering's word.
@@ -125,6 +128,12 @@ impl Standing {
             match state {
                 State::Lane(state) => {
                     standing.now = standing.now.max(state.recorded_at);
+                    for mark in &state.producers {
+                        let heir = dedup::heir(&state, mark.producer);
+                        if heir != mark.producer {
+                            standing.runs.entry(heir).or_default().before.insert((lane, mark.producer));
+                        }
+                    }
                     for mark in state.producers {
                         let run = standing.runs.entry(mark.producer).or_default();
                         run.heard = run.heard.max(mark.accepted_at);
@@ -264,7 +273,11 @@ fn release(args: &Args, config: &Config, mut scribe: Scribe) -> Result<(), Failu
         silent.iter().map(|producer| (*producer, Left::of(Some(*producer)))).collect();
     let kept = standing.kept();
     History::new(scribe.road(), config).entries(|lane, entry| {
-        left.iter_mut().for_each(|(producer, left)| tell(left, *producer, lane, &entry, &kept));
+        for (producer, left) in &mut left {
+            let before = standing.runs.get(producer).map(|run| &run.before);
+            let is_its = |by| by == *producer || before.is_some_and(|before| before.contains(&(lane, by)));
+            tell(left, is_its, lane, &entry, &kept);
+        }
     })?;
     // To read the ledger takes a while, and whoever spoke in it is alive.
     let now = Standing::read(scribe.road())?;
@@ -296,20 +309,31 @@ fn release(args: &Args, config: &Config, mut scribe: Scribe) -> Result<(), Failu
 }
 
 /// Takes what the ledger tells of a producer, as its journal would have told it: of counters, those that are kept.
-fn tell(left: &mut Left, producer: ProducerId, lane: Lane, entry: &Entry, kept: &HashMap<InstanceId, Time>) {
+fn tell(
+    left: &mut Left,
+    is_its: impl Fn(ProducerId) -> bool,
+    lane: Lane,
+    entry: &Entry,
+    kept: &HashMap<InstanceId, Time>,
+) {
     match &entry.fact {
-        Fact::Admitted(begun) if begun.producer == Some(producer) => {
+        Fact::Admitted(begun) => {
+            let Some(producer) = begun.producer.filter(|producer| is_its(*producer)) else { return };
+            let found = Found { producer, seq: Seq(0) };
             let (attempt, holds) = (begun.attempt.clone(), begun.holds.clone());
-            left.take(producer, lane, Event::Admitted(Box::new(Admitted { attempt, holds })));
+            left.take(found, lane, Event::Admitted(Box::new(Admitted { attempt, holds })));
         }
-        Fact::Streamed(streamed) if left.is_open(streamed.call, streamed.attempt) => {
-            left.take(producer, lane, Event::Streamed(streamed.clone()));
+        Fact::Streamed(streamed) => {
+            let Some(found) = left.found(streamed.call, streamed.attempt) else { return };
+            left.take(found, lane, Event::Streamed(streamed.clone()));
         }
-        Fact::Charged(charged) if left.is_open(charged.settled.attempt.call, charged.settled.attempt.attempt) => {
+        Fact::Charged(charged) => {
+            let attempt = &charged.settled.attempt;
+            let Some(found) = left.found(attempt.call, attempt.attempt) else { return };
             let mut settled = charged.settled.clone();
             let is_kept = |counter: &Counter| kept.get(&counter.instance).is_some_and(|first| counter.window >= *first);
             settled.counters.retain(is_kept);
-            left.take(producer, lane, Event::Settled(Box::new(settled)));
+            left.take(found, lane, Event::Settled(Box::new(settled)));
         }
         Fact::Balance(instance) if kept.contains_key(&instance.id) => left.lives(instance.id, lane),
         _ => {}

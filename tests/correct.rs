@@ -24,12 +24,30 @@ fn event(id: &str, time: &str) -> Value {
         "data": { "provider": "sandbox", "model": "sandbox/1", "tokens": { "input": 1000 } } })
 }
 
-/// Posts events; gives the status, and the code or how many were taken.
-fn tell(house: &Process, key: &str, kind: &str, body: &Value) -> (u16, String) {
+/// Posts events; gives the status and the body.
+fn answer(house: &Process, key: &str, kind: &str, body: &Value) -> (u16, Value) {
     let client = reqwest::blocking::Client::new();
     let request = client.post(format!("http://{}/v1/events", house.gateway)).bearer_auth(key);
     let answer = request.header("content-type", kind).body(body.to_string()).send().unwrap();
-    let (status, body) = (answer.status().as_u16(), answer.json::<Value>().unwrap());
+    (answer.status().as_u16(), answer.json::<Value>().unwrap())
+}
+
+/// Posts two events in the same moment; gives what is told of each.
+fn at_once(house: &Process, key: &str, events: &[Value; 2]) -> [(u16, String); 2] {
+    let both = &std::sync::Barrier::new(2);
+    let post = move |event| {
+        both.wait();
+        tell(house, key, SINGLE, event)
+    };
+    std::thread::scope(|scope| {
+        let threads = events.each_ref().map(|event| scope.spawn(move || post(event)));
+        threads.map(|thread| thread.join().unwrap())
+    })
+}
+
+/// Posts events; gives the status, and the code or how many were taken.
+fn tell(house: &Process, key: &str, kind: &str, body: &Value) -> (u16, String) {
+    let (status, body) = answer(house, key, kind, body);
     let taken = body["accepted"].as_u64().map(|taken| taken.to_string());
     (status, taken.unwrap_or_else(|| body["error"]["code"].as_str().unwrap_or_default().to_owned()))
 }
@@ -76,11 +94,23 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     check("tg-nobody", SINGLE, &event("3", &now), (401, "TG3002"));
     let many: Vec<Value> = (0..501).map(|id| event(&id.to_string(), &now)).collect();
     check("tg-acme", BATCH, &json!(many), (400, "TG3016"));
-    // Once metering's word is here, who says something else by a used id is told so, and nothing beside it is taken; by others it is free.
-    let mut otherwise = event("1", &now);
-    otherwise["data"]["tokens"]["input"] = json!(999);
-    house.wait_for("the claim", || tell(&house, "tg-acme", SINGLE, &otherwise) == (409, "TG3033".into()));
-    check("tg-acme", BATCH, &json!([event("9", &now), otherwise]), (409, "TG3033"));
+    // Who says something else by a used id is told so at once, and nothing beside it is taken; by others it is free.
+    let otherwise = |id: &str| {
+        let mut otherwise = event(id, &now);
+        otherwise["data"]["tokens"]["input"] = json!(999);
+        otherwise
+    };
+    check("tg-acme", SINGLE, &otherwise("1"), (409, "TG3033"));
+    check("tg-acme", BATCH, &json!([event("9", &now), otherwise("1")]), (409, "TG3033"));
+    for round in 0..8 {
+        let id = format!("race-{round}");
+        let mut told = at_once(&house, "tg-globex", &[event(&id, &now), otherwise(&id)]);
+        told.sort();
+        assert_eq!(told, [(202, "1".to_owned()), (409, "TG3033".to_owned())]);
+    }
+    // Metering's word on what was taken is in the answer as soon as it is here.
+    let counted = || answer(&house, "tg-acme", SINGLE, &event("1", &now)).1["events"][0]["counted"] == true;
+    house.wait_for("the word that it counts", counted);
     check("tg-acme", SINGLE, &event("1", &now), (202, "1"));
     assert_eq!(house.chat("tg-acme", 64).unwrap().0, 200);
     assert_eq!(house.stop(), 0);
@@ -187,11 +217,15 @@ fn what_turns_out_to_be_known_of_an_abandoned_stream_is_amended_by_who_may_and_o
     check("tg-acme-other", &amendment("1", &call, (input, output), output + 9), (403, "TG3029"));
     check("tg-acme", &amendment("1", &call, (input, output + 1), output + 9), (409, "TG3030"));
 
-    // What it may only add gives no room.
-    check("tg-acme", &amendment("2", &call, (input, output), output + 100), (202, "1"));
+    // What it may only add gives no room. Of two in the same moment one is taken, and the other is told so.
+    let both = ["2", "2b"].map(|id| amendment(id, &call, (input, output), output + 100));
+    let told = at_once(&house, "tg-acme", &both);
+    let place = told.iter().position(|(status, _)| *status == 202).unwrap();
+    assert_eq!(told[1 - place], (409, "TG3031".to_owned()));
     house.wait_for("the amendment", || stands(&house) == (settled + 100, held - 100));
     assert!(!passes());
-    check("tg-acme", &amendment("2", &call, (input, output), output + 100), (202, "1"));
+    check("tg-acme", &both[place], (202, "1"));
+    check("tg-acme", &both[1 - place], (409, "TG3031"));
     check("tg-acme", &amendment("3", &call, (input, output), output + 100), (409, "TG3031"));
 
     // What is known to be the whole does, once, and by two events at once as well.

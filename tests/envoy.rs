@@ -331,6 +331,73 @@ fn a_check_holds_the_most_and_survives_a_crash_as_a_provision() {
         let balance = house.rows("SELECT settled, held FROM balances WHERE limit_name = 'tokens'");
         rows.len() == 2 && (number(&balance[0], "settled"), number(&balance[0], "held")) == (236, 964 + 800)
     });
+
+    // What it is told to do then it can: state what the call used, as far as it speaks for its tenant, and nothing else.
+    assert!(answer["error"]["message"].as_str().unwrap().contains("POST /v1/events"), "{answer}");
+    let amendment = |kind: &str, more: Value| {
+        let mut data = json!({ "tokens": { "input": 50, "output": 10 } });
+        data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "specversion": "1.0", "id": "late", "source": "urn:edge", "type": kind,
+            "time": schemas::time::now().to_string(), "data": data })
+    };
+    let call = json!({ "call_id": second.1["call_id"], "was": {} });
+    let of = |tenant: &str| json!({ "call_id": second.1["call_id"], "was": {}, "tenant": tenant });
+    let (amended, new) = ("tollgate.usage.amended.v1", "tollgate.usage.v1");
+    let elsewhere = json!({ "provider": "sandbox", "model": "sandbox/1" });
+    for (key, body, status, code) in [
+        ("tgp-edge", amendment(amended, call), 400, "TG3016"),
+        ("tgp-edge", amendment(new, elsewhere), 400, "TG3016"),
+        ("tgp-narrow", amendment(amended, of("acme")), 403, "TG3019"),
+        ("tgp-edge", amendment(amended, of("globex")), 404, "TG3028"),
+        ("tg-acme", amendment(amended, of("acme")), 400, "TG3016"),
+        ("tgp-edge", amendment(amended, of("acme")), 202, ""),
+    ] {
+        let (answered, answer) = tell(&house, key, &body);
+        assert_eq!((answered, answer["error"]["code"].as_str().unwrap_or_default()), (status, code), "{body} {answer}");
+    }
+    house.wait_for("what the late call used", || {
+        let balance = house.rows("SELECT settled, held FROM balances WHERE limit_name = 'tokens'");
+        (number(&balance[0], "settled"), number(&balance[0], "held")) == (296, 904 + 800)
+    });
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}
+
+/// Posts one event; gives the status and the body.
+fn tell(house: &Process, key: &str, event: &Value) -> (u16, Value) {
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(format!("http://{}/v1/events", house.gateway)).bearer_auth(key);
+    let answer = request.header("content-type", "application/cloudevents+json").body(event.to_string()).send().unwrap();
+    (answer.status().as_u16(), answer.json().unwrap())
+}
+
+#[test]
+fn what_has_a_price_is_charged_and_counted_and_the_rest_stays_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[ { name: spend, scope: { tenant: acme }, unit: usd, amount: \"1\", window: total, mode: hard } ]";
+    let mut house = Process::house(dir.path(), limits);
+    house.start();
+    let body = json!({ "subject": { "tenant": "acme", "user": "u" }, "provider": "sandbox", "model": "sandbox/64",
+        "most": { "input": 1000, "output": 1000 } });
+    let (status, answer) = post(&house, "/v1/check", "tgp-edge", &body);
+    assert_eq!(status, 200, "{answer}");
+    let balance = |of: &str| {
+        let rows = house.rows(&format!("SELECT {of} AS is FROM balances WHERE limit_name = 'spend'"));
+        rows.first().map(|row| row["is"].clone())
+    };
+    house.wait_for("the hold", || balance("held > 0") == Some(json!(true)));
+    let held = balance("held").unwrap();
+    // The sandbox has no price of searches.
+    let told = json!({ "call_id": answer["call_id"], "tokens": { "input": 100, "output": 10, "web_search": 2 } });
+    assert_eq!(post(&house, "/v1/settle", "tgp-edge", &told).0, 200);
+    let sum = "(SELECT sum(cost_usd) FROM charges)";
+    house.wait_for("the settlement", || {
+        let is = format!("settled = {sum} AND settled > 0 AND settled + held = {}", held.as_str().unwrap());
+        house.rows("SELECT 1 FROM charges WHERE unpriced_reason IS NOT NULL").len() == 1
+            && balance(&is) == Some(json!(true))
+    });
+    let row = house.rows("SELECT cost_usd, unpriced_reason FROM usage").remove(0);
+    assert!(row["cost_usd"].is_null() && !row["unpriced_reason"].is_null(), "what it cost in all nobody knows: {row}");
     assert_eq!(house.stop(), 0);
     house.prove();
 }

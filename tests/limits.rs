@@ -32,7 +32,7 @@ use schemas::{
     limit::{Dimension, Limit, Match, Mode, Scope, Unit, Window},
     money::Pico,
     policy::Record,
-    price::Book,
+    price::{Book, Cost},
     subject::Subject,
     time,
     tokens::{Completeness, Doubt, Usage, Vector},
@@ -101,7 +101,7 @@ impl House {
     }
 
     fn settle(&self, call: Call, usage: Usage, whole: bool) {
-        let cost = Ok(Pico(usage.total().map_or(0, |total| i128::from(total.total()))));
+        let cost = Cost::of(Pico(usage.total().map_or(0, |total| i128::from(total.total()))));
         let (posted, counters) = self.limits.settle(Lane(0), call.permit, &Spent { usage: &usage, cost, whole });
         let bare = Settled::bare(call.attempt, time::now(), Outcome::Complete, usage);
         append(&self.journal, &Event::Settled(Box::new(Settled { status: 200, posted, counters, ..bare })));

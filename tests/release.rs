@@ -9,6 +9,9 @@ use std::{
     process::{Command, Output},
 };
 
+#[path = "support/faulty.rs"]
+#[expect(dead_code, reason = "this test breaks nothing")]
+mod faulty;
 #[path = "support/house.rs"]
 #[expect(dead_code, reason = "each test of the real binary uses a part of it")]
 mod house;
@@ -76,11 +79,22 @@ fn pass(gateway: &Process) -> usize {
     passed
 }
 
+/// How many attempts have ended by the ledger.
+fn attempts(metering: &Process) -> u64 {
+    let said = metering.command(&["replay"]);
+    let before = said.split(" attempts").next().unwrap();
+    before.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 /// Begins a stream that the gateway will not end.
 fn open(gateway: &Process) -> reqwest::blocking::Response {
+    open_of(gateway, "tg-acme")
+}
+
+fn open_of(gateway: &Process, key: &str) -> reqwest::blocking::Response {
     let mut found = None;
     gateway.wait_for("a stream", || {
-        found = Some(gateway.stream("tg-acme", 20_000)).filter(|answer| answer.status().is_success());
+        found = Some(gateway.stream(key, 20_000)).filter(|answer| answer.status().is_success());
         found.is_some()
     });
     let mut stream = found.unwrap();
@@ -136,6 +150,19 @@ fn what_a_gateway_leaves_that_is_gone_for_good_is_released_and_proved() {
     assert_eq!(cut_off.stop(), 0);
     cut_off.start();
     call(&cut_off, "tg-globex");
+
+    // What the release has ended is not ended again by the gateway that finds it open in its journal.
+    let _open = open_of(&cut_off, "tg-globex");
+    let rows = || attempts(&metering);
+    cut_off.signal("-STOP");
+    let (done, said) = release(dir, &name_of(&metering, &cut_off, true));
+    assert!(done && said.contains("\n  1 attempts without an end are settled as unknown\n"), "{said}");
+    let before = rows();
+    cut_off.kill_9();
+    cut_off.ended();
+    cut_off.start();
+    metering.wait_for("what it finds open", || metering.sum_of("tollgate_metering_ends_elsewhere", "") == 1);
+    assert_eq!(rows(), before);
     // The machine whose disk was lost has a new one, and its old name.
     lost.start();
     call(&lost, "tg-globex");

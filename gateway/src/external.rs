@@ -4,7 +4,7 @@
 //! before. Whose it is, the key says and nothing in the event; so a system tells of its own tenant only. Every member is known or
 //! refused. What an amendment amends is what the ledger says: the event repeats it (`was`), so that it amends nothing else, and both sides
 //! are rated by the attempt's own book. It may only add: what a client could lower is no limit. For the same reason it gives no room
-//! in limits, unless the configuration says of its key that what it says is the whole.
+//! in limits, unless the configuration says of its key that what it says is the whole: that also takes the place of an estimate.
 
 use std::sync::Arc;
 
@@ -81,6 +81,8 @@ pub struct External {
     raw: String,
     /// Whether it names the API.
     api_stated: bool,
+    /// The tenant that a proxy speaks for.
+    tenant: Option<String>,
 }
 
 /// What an event becomes part of.
@@ -180,6 +182,7 @@ struct Data {
     cost: Option<Pico>,
     response_id: String,
     raw: String,
+    tenant: Option<String>,
 }
 
 impl Data {
@@ -211,6 +214,7 @@ impl Data {
                 "service_tier" => data.service_tier = text(&name, value)?,
                 "cost_usd" => data.cost = Some(dollars(value)?),
                 "response_id" => data.response_id = text(&name, value)?,
+                "tenant" => data.tenant = Some(text(&name, value)?),
                 _ => return Err(wrong(format!("`data.{name}` is not known"))),
             }
             seen.push(name);
@@ -229,16 +233,11 @@ impl Data {
             return Err(wrong("`data.provider` and `data.model` have to be stated"));
         }
         let amends = match (amends, self.call, self.was) {
-            (false, None, None) if self.attempt.is_none() => None,
-            (false, ..) => return Err(wrong("`call_id`, `attempt` and `was` are members of an amendment")),
+            (false, None, None) if self.attempt.is_none() && self.tenant.is_none() => None,
+            (false, ..) => return Err(wrong("`call_id`, `attempt`, `was` and `tenant` are members of an amendment")),
             (true, Some(call), Some(was)) => {
                 let attempt = u16::try_from(self.attempt.unwrap_or(1)).ok().filter(|attempt| *attempt > 0);
                 let attempt = attempt.ok_or_else(|| wrong("`data.attempt` is 1 or more"))?;
-                let lowered = TokenClass::ALL.into_iter().find(|class| tokens.of(*class) < was.of(*class));
-                if let Some(class) = lowered {
-                    let said = format!("{} of {} is less than {}", tokens.of(class), class.name(), was.of(class));
-                    return Err((ErrorCode::EventLowers, said));
-                }
                 Some((call, attempt, was))
             }
             (true, ..) => return Err(wrong("an amendment names `data.call_id`, and `data.was` beside `data.tokens`")),
@@ -250,7 +249,7 @@ impl Data {
             "cohere" => Api::CohereChat,
             _ => Api::OpenAiChat,
         };
-        let Self { api, provider, model, tags, service_tier, cost, response_id, raw, .. } = self;
+        let Self { api, provider, model, tags, service_tier, cost, response_id, raw, tenant, .. } = self;
         let (api, api_stated) = (api.unwrap_or(of_provider), api.is_some());
         Ok(External {
             source,
@@ -269,6 +268,7 @@ impl Data {
             response_id,
             raw,
             api_stated,
+            tenant,
         })
     }
 }
@@ -277,6 +277,11 @@ impl External {
     /// What it amends: the call, and the attempt at it; nothing where it tells of a new one.
     pub fn amends(&self) -> Option<Key> {
         self.amends.as_ref().map(|(call, attempt, _)| (*call, *attempt))
+    }
+
+    /// The tenant that it states, which only a proxy has to.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     /// Whether another is the same event.
@@ -308,6 +313,7 @@ impl External {
             response_id: measured.response_id.clone(),
             raw: measured.raw_usage.clone(),
             api_stated: true,
+            tenant: None,
         })
     }
 
@@ -333,8 +339,8 @@ impl External {
             gateway: Arc::clone(scene.gateway),
         };
         let usage = Usage::exact(self.tokens);
-        let cost = settlement::rated(scene.book, &attempt, (&self.service_tier, ""), &usage).ok();
-        let moves = limits.moves(&attempt, |unit| unit.amount(&self.tokens, cost).unwrap_or(0));
+        let cost = settlement::rated(scene.book, &attempt, (&self.service_tier, ""), &usage);
+        let moves = limits.moves(&attempt, |unit| unit.amount(&self.tokens, Some(cost.known)).unwrap_or(0));
         let is = Settled {
             attempt,
             settled_at: self.time,
@@ -352,6 +358,7 @@ impl External {
             counters: Vec::new(),
             call: None,
             avoided: None,
+            found: None,
         };
         Learned { source: self.source, id: self.id, at: self.said_at, content: self.content, was: None, is, moves }
     }
@@ -361,7 +368,7 @@ impl External {
 pub fn is_counted(learned: &Learned, book: &Book, limits: &Limits) -> Result<(), Wrong> {
     let settled = &learned.is;
     let sides = std::iter::once(&settled.usage).chain(learned.was.as_ref().map(|was| &was.usage));
-    let cost = |usage| settlement::rated(book, &settled.attempt, (&settled.service_tier, ""), usage);
+    let cost = |usage| settlement::rated(book, &settled.attempt, (&settled.service_tier, ""), usage).whole();
     let Some(why) = sides.into_iter().find_map(|usage| cost(usage).err()) else { return Ok(()) };
     let Some(limit) = limits.hard_in_dollars(&settled.attempt) else { return Ok(()) };
     let Attempt { provider, model, .. } = &settled.attempt;

@@ -19,9 +19,9 @@ use schemas::{
     error_code::ErrorCode,
     event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
-    ledger::Unpriced,
     limit::{Limit, Mode, OnExceed, Target, Unit},
     money::Pico,
+    price::Cost,
     standing::Named,
     subject::Subject,
     time::Time,
@@ -46,7 +46,7 @@ pub const SUCCEEDED: &str =
     "an operator released this gateway, or its journal was copied: nothing that it writes counts; start it again";
 
 pub use book::Tried;
-pub(crate) use book::{Book, Requests};
+pub(crate) use book::{Book, Contradicts, Number, Requests};
 
 /// What is asked before an attempt may be made.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +171,7 @@ pub struct Spent<'a> {
     /// What it used.
     pub usage: &'a Usage,
     /// What that costs.
-    pub cost: Result<Pico, Unpriced>,
+    pub cost: Cost,
     /// Whether this is all there can be: then nothing stays held.
     pub whole: bool,
 }
@@ -302,11 +302,26 @@ impl Limits {
         self.lock().left(limit, of, now)
     }
 
-    /// Whether metering is known to have learned something else under the same source and id.
-    pub(crate) fn contradicts(&self, learned: &Learned) -> bool {
-        // What somebody told claims first that it was told.
-        let first = learned.claims().next().and_then(|said| self.lock().claimed().content(said));
-        first.is_some_and(|content| content != learned.content)
+    /// Takes note of all that is written down now, unless something contradicts what stands or was taken here before; then says which,
+    /// and what it contradicts. Two requests cannot both take what contradicts each other.
+    pub(crate) fn tell(&self, learned: &[&Learned]) -> Result<Vec<Number>, (usize, Contradicts)> {
+        let mut book = self.lock();
+        let wrong = |(place, learned): (usize, &&Learned)| Some((place, book.claimed().contradicts(learned)?));
+        match learned.iter().enumerate().find_map(wrong) {
+            Some(wrong) => Err(wrong),
+            None => Ok(learned.iter().filter_map(|learned| book.claimed_mut().tell(learned)).collect()),
+        }
+    }
+
+    /// None of that was written down.
+    pub(crate) fn take_back(&self, told: &[Number]) {
+        let mut book = self.lock();
+        told.iter().for_each(|number| book.claimed_mut().take_back(*number));
+    }
+
+    /// Whether metering is known to have learned just this.
+    pub(crate) fn has_learned(&self, learned: &Learned) -> bool {
+        self.lock().claimed().has(learned)
     }
 
     /// Whether a lane remembers as many external events as it can.
@@ -467,11 +482,13 @@ fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
         Unit::InputTokens => tokens(schemas::tokens::Vector::input),
         Unit::OutputTokens => tokens(schemas::tokens::Vector::all_output),
         Unit::Usd if matches!(spent.usage.completeness, Completeness::Missing(_)) => None,
-        Unit::Usd => spent.cost.ok().map(|cost| cost.0),
+        // What has a price is charged; the rest is as unknown as what nobody has counted.
+        Unit::Usd => Some(spent.cost.known.0),
     };
     let Some(used) = used else { return (0, if fault::is(Fault::UnknownReleased) { 0 } else { held }) };
     let used = if fault::is(Fault::SettlementClipped) { used.min(held) } else { used };
-    (used, if spent.whole || fault::is(Fault::UnknownReleased) { 0 } else { (held - used).max(0) })
+    let whole = spent.whole && (unit != Unit::Usd || spent.cost.lacks.is_none());
+    (used, if whole || fault::is(Fault::UnknownReleased) { 0 } else { (held - used).max(0) })
 }
 
 /// How old a balance is, in milliseconds.

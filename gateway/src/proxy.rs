@@ -35,6 +35,7 @@ pub(crate) mod http;
 mod open;
 pub(crate) mod stated;
 
+pub(crate) use asker::Asker;
 pub(crate) use earlier::Earlier;
 pub(crate) use open::Checks;
 

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use journal::{Draft, Journal, Record};
 use schemas::{
     event::{
-        Admitted, Attempt, CallEnd, Counter, Event, Hold, Opened, Outcome, Posting, Predecessor, Settled, Streamed,
+        Admitted, Attempt, CallEnd, Counter, Event, Found, Hold, Opened, Outcome, Posting, Predecessor, Settled,
+        Streamed,
     },
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
     time::{Time, now},
@@ -30,7 +31,7 @@ const BATCH: usize = 1_000;
 
 /// An attempt without an end.
 struct Open {
-    producer: ProducerId,
+    found: Found,
     lane: Lane,
     admitted: Box<Admitted>,
     /// Where it stood when it was last heard of.
@@ -162,15 +163,15 @@ impl Left {
         (events, earlier)
     }
 
-    /// Takes the next of what a producer wrote to a lane.
-    pub fn take(&mut self, producer: ProducerId, lane: Lane, event: Event) {
-        if self.of == Some(producer) {
+    /// Takes the next of what a producer wrote to a lane, and where it was found.
+    pub fn take(&mut self, found: Found, lane: Lane, event: Event) {
+        if self.of == Some(found.producer) {
             self.last.take(lane, &event);
         }
         match event {
             Event::Admitted(admitted) => {
                 let key = (admitted.attempt.call, admitted.attempt.attempt);
-                self.open.insert(key, Open { producer, lane, admitted, streamed: None });
+                self.open.insert(key, Open { found, lane, admitted, streamed: None });
             }
             Event::Streamed(streamed) => {
                 if let Some(open) = self.open.get_mut(&(streamed.call, streamed.attempt)) {
@@ -192,9 +193,9 @@ impl Left {
         }
     }
 
-    /// Whether an attempt was admitted and has not ended.
-    pub fn is_open(&self, call: CallId, attempt: u16) -> bool {
-        self.open.contains_key(&(call, attempt))
+    /// Where an attempt was found that was admitted and has not ended.
+    pub fn found(&self, call: CallId, attempt: u16) -> Option<Found> {
+        self.open.get(&(call, attempt)).map(|open| open.found)
     }
 
     /// What the counted producer used of an instance in a window, as far as its attempts say.
@@ -210,7 +211,7 @@ impl Left {
     /// What is known of the producer before, in one lane. Metering takes of the provisions those that are at home there.
     pub fn predecessor(&self, before: &journal::Predecessor, lane: Lane) -> Predecessor {
         let last = before.last.get(&lane).copied().unwrap_or(Seq(0));
-        let theirs = self.open.values().filter(|open| open.producer == before.producer);
+        let theirs = self.open.values().filter(|open| open.found.producer == before.producer);
         let postings: Vec<Posting> = theirs.flat_map(Open::postings).collect();
         let holds = |amount: fn(&Posting) -> i128| {
             let holds = postings.iter().map(|posting| Hold {
@@ -266,7 +267,10 @@ fn read(
     for record in recovered {
         let record = record?;
         match wire::decode_event(&record.body) {
-            Ok(event) => left.take(record.header.producer, record.lane, event),
+            Ok(event) => {
+                let journal::Header { producer, seq, .. } = record.header;
+                left.take(Found { producer, seq }, record.lane, event);
+            }
             // It keeps its place in the lane, where metering takes it as poisoned.
             Err(error) => {
                 tracing::error!(offset = record.offset.0, %error, "an event of an earlier process cannot be read");
@@ -284,8 +288,8 @@ fn unknown(open: Open, at: Time) -> Settled {
     } else {
         Usage { parts: reported, completeness: Completeness::LowerBound(Doubt::Crashed) }
     };
-    let attempt = open.admitted.attempt;
-    Settled { posted, ..Settled::bare(attempt, at, Outcome::Unknown, usage) }
+    let (attempt, found) = (open.admitted.attempt, Some(open.found));
+    Settled { posted, found, ..Settled::bare(attempt, at, Outcome::Unknown, usage) }
 }
 
 #[cfg(test)]

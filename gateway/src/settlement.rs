@@ -7,9 +7,8 @@
 use schemas::{
     event::{Attempt, CallEnd, Hold, Outcome, Posting, Settled},
     id::Lane,
-    ledger::Unpriced,
     money::Pico,
-    price::{self, Book, Key},
+    price::{self, Book, Cost, Key},
     time::Time,
     tokens::{Completeness, Doubt, Part, Usage},
 };
@@ -106,7 +105,7 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct Account {
     settled: Settled,
-    cost: Result<Pico, Unpriced>,
+    cost: Cost,
     whole: bool,
 }
 
@@ -149,6 +148,7 @@ pub fn account(book: &Book, ended: Ended) -> Account {
         counters: Vec::new(),
         call: Some(call),
         avoided: None,
+        found: None,
     };
     Account { settled, cost, whole }
 }
@@ -171,7 +171,7 @@ impl Account {
 
     /// The call goes on after this attempt. Gives what the next one has to know.
     pub fn go_on(&mut self) -> Option<CallEnd> {
-        Some(self.settled.call.take()?.goes_on(&self.settled.usage, self.cost.ok()))
+        Some(self.settled.call.take()?.goes_on(&self.settled.usage, self.cost.whole().ok()))
     }
 
     /// Lets go of what will not be needed of the holds; the rest stays held until the record is made.
@@ -228,17 +228,12 @@ fn is_free(vendor: &str, status: u16) -> bool {
 }
 
 /// What metering will charge: the same function of the same book.
-fn cost(book: &Book, attempt: &Attempt, said: &Said, usage: &Usage) -> Result<Pico, Unpriced> {
+fn cost(book: &Book, attempt: &Attempt, said: &Said, usage: &Usage) -> Cost {
     rated(book, attempt, (&said.service_tier, &said.model), usage)
 }
 
 /// What usage costs that was answered in a tier by a model.
-pub(crate) fn rated(
-    book: &Book,
-    attempt: &Attempt,
-    (tier, answered): (&str, &str),
-    usage: &Usage,
-) -> Result<Pico, Unpriced> {
+pub(crate) fn rated(book: &Book, attempt: &Attempt, (tier, answered): (&str, &str), usage: &Usage) -> Cost {
     let key = Key {
         provider: &attempt.provider,
         vendor: attempt.api.vendor(),
@@ -246,7 +241,7 @@ pub(crate) fn rated(
         tier,
         at: attempt.admitted_at,
     };
-    price::cost(&price::rate(Some(book), &key, answered, &usage.parts))
+    price::sum(&price::rate(Some(book), &key, answered, &usage.parts))
 }
 
 /// What an answer says of itself, beside what it used.

@@ -3,7 +3,9 @@
 //! All events of a request are taken or none. What is taken is in the journal when it is answered, and has its effect once, however
 //! often and to whichever gateway it is sent: so whoever has no answer sends the same again. It is never refused because a limit is
 //! reached; what a hard limit in dollars could not count, for want of a price, is not taken and stays with who told it. What amendments
-//! amend is looked up in the ledger first, for all of a request at once.
+//! amend is looked up in the ledger first, for all of a request at once. Of what contradicts each other one is taken here, and the other
+//! told so; between gateways metering decides, and `counted` says whether its word is here. Another proxy states what the calls used that
+//! it was allowed to make, and nothing else.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,17 +19,20 @@ use schemas::{
     json::Value,
     policy::Policy,
     standing::Key,
+    subject::Subject,
     time::{Time, now},
 };
 use serde_json::json;
 
 use crate::{
-    authenticate::{authenticate, unescaped},
+    authenticate::unescaped,
     body,
     error::{Fault, json_of, told},
     external::{Amended, Corrector, Envelope, External, Scene, Wrong, is_counted},
+    limits::{Contradicts, Number},
     lookup::Found,
     obey::{Caller, PolicyView},
+    proxy::{Asker, Who},
     route,
     worker::Worker,
 };
@@ -54,7 +59,7 @@ pub(crate) async fn serve(worker: &Arc<Worker>, request: Request<Body>) -> Respo
 async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json::Value, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let caller = authenticate(&head.headers, head.uri.query(), worker.register(&view), now())?;
+    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now())?;
     mode(&head.headers)?;
     let too_large = || Fault::new(ErrorCode::BodyTooLarge, format!("events have at most {BYTES_MAX} bytes a request"));
     if body.size_hint().lower() > BYTES_MAX as u64 {
@@ -65,9 +70,16 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
         return Err(too_large());
     }
     let events = events(&view.policy, &head.headers, &bytes, now())?;
+    let caller = caller(&asker, &events, &view)?;
     let amended = events.iter().filter_map(External::amends).collect();
     let found = worker.shared.ledger.look_up(caller.lane, amended).await?;
-    let told = learn(worker, &view, &caller, events, &found)?;
+    let corrector = Corrector {
+        subject: &caller.subject,
+        of_all: caller.corrects || matches!(asker, Asker::Proxy(_)),
+        corrects: caller.corrects,
+        books: &view.books,
+    };
+    let Learning { told, waits } = learn(worker, &view, corrector, events, &found)?;
     let answer: Vec<&serde_json::Value> = told.iter().map(|(receipt, _)| receipt).collect();
     let answer = json!({ "accepted": answer.len(), "events": answer });
     let mut last = None;
@@ -82,10 +94,34 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
     if let Some(ticket) = last
         && ticket.await.is_err()
     {
+        worker.shared.limits.take_back(&waits);
         let what = "the events may not have been written down; send the same again, each counts once";
         return Err(Fault::new(ErrorCode::JournalFull, what));
     }
     Ok(answer)
+}
+
+/// Whose events they are.
+fn caller(asker: &Asker, events: &[External], view: &PolicyView) -> Result<Caller, Fault> {
+    let wrong = |place, what: &str| Err(at(place, (ErrorCode::BadEvent, what.into())));
+    let first = events.first().and_then(External::tenant);
+    for (event, place) in events.iter().zip(1..) {
+        match (asker, event.tenant()) {
+            (Asker::Client(_), None) => {}
+            (Asker::Client(_), Some(_)) => return wrong(place, "whose it is, the key says: leave out `data.tenant`"),
+            (Asker::Proxy(_), _) if event.amends().is_none() => {
+                return wrong(
+                    place,
+                    "a proxy amends calls that it was allowed; what passed elsewhere is told with a key",
+                );
+            }
+            (Asker::Proxy(_), None) => return wrong(place, "a proxy states `data.tenant`: whose call it is"),
+            (Asker::Proxy(_), tenant) if tenant != first => return wrong(place, "all of a request are of one tenant"),
+            (Asker::Proxy(_), _) => {}
+        }
+    }
+    let stated = first.map(|tenant| Who::Stated(Subject { tenant: tenant.to_owned(), ..Subject::default() }));
+    asker.speaks_for(stated.unwrap_or(Who::Asker), Vec::new(), view, now())
 }
 
 fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
@@ -147,44 +183,68 @@ fn binary<'t>(headers: &HeaderMap, data: Value<'t>) -> Result<Envelope<'t>, Wron
 /// What is told of each event, and what the books learn of it, if that is anything new.
 type Told = (serde_json::Value, Option<Learned>);
 
+/// What is told of the events of a request, and what of it waits for metering's word.
+struct Learning {
+    told: Vec<Told>,
+    waits: Vec<Number>,
+}
+
 /// What the books learn of events; `found` is what the ledger says of attempts that they amend.
 fn learn(
     worker: &Worker,
     view: &PolicyView,
-    caller: &Caller,
+    corrector: Corrector<'_>,
     events: Vec<External>,
     found: &Found,
-) -> Result<Vec<Told>, Fault> {
+) -> Result<Learning, Fault> {
     if worker.is_full() || worker.is_behind() {
         return Err(Fault::new(ErrorCode::JournalFull, "events cannot be written down now; try again"));
     }
     let limits = &worker.shared.limits;
-    let scene = Scene { subject: &caller.subject, book: &view.book, gateway: &worker.shared.gateway };
-    let corrector = Corrector { subject: &caller.subject, corrects: caller.corrects, books: &view.books };
+    let scene = Scene { subject: corrector.subject, book: &view.book, gateway: &worker.shared.gateway };
     let (mut told, mut amended) = (Vec::with_capacity(events.len()), BTreeMap::<Key, External>::new());
     for (event, place) in events.into_iter().zip(1..) {
         let Some(key) = event.amends() else {
             let learned = event.learn(scene, limits);
-            told.push((receipt(&learned.source, &learned.id, learned.is.attempt.call), Some(learned)));
+            let counted = limits.has_learned(&learned);
+            told.push((receipt((&learned.source, &learned.id), learned.is.attempt.call, counted), Some(learned)));
             continue;
         };
-        let receipt = receipt(event.source(), event.id(), key.0);
+        let (said, call) = ((event.source().to_owned(), event.id().to_owned()), key.0);
+        let receipt = |counted| receipt((&said.0, &said.1), call, counted);
         if let Some(first) = amended.get(&key) {
             if !event.is_again(first) {
                 return Err(at(place, (ErrorCode::BadEvent, "a batch amends an attempt once".into())));
             }
-            told.push((receipt, None));
+            told.push((receipt(false), None));
             continue;
         }
         let standing = found.standings.all.get(&key).and_then(Option::as_ref);
         amended.insert(key, event.clone());
         match event.amend(corrector, standing, found.begins, limits).map_err(|wrong| at(place, wrong))? {
-            Amended::Now(learned) => told.push((receipt, Some(*learned))),
-            Amended::Before => told.push((receipt, None)),
+            Amended::Now(learned) => told.push((receipt(false), Some(*learned))),
+            Amended::Before => told.push((receipt(true), None)),
         }
     }
     can_be_taken(worker, view, &told)?;
-    Ok(told)
+    let (places, new): (Vec<usize>, Vec<&Learned>) =
+        told.iter().zip(1..).filter_map(|((_, learned), place)| Some((place, learned.as_ref()?))).unzip();
+    let waits = limits.tell(&new).map_err(|(place, what)| contradicts(places[place], what))?;
+    Ok(Learning { told, waits })
+}
+
+/// Another stands, or was taken here a moment ago.
+fn contradicts(place: usize, what: Contradicts) -> Fault {
+    let (code, what) = match what {
+        Contradicts::ItsId => {
+            (ErrorCode::EventDiffers, "its `source` and `id` are those of one that says something else, which stands")
+        }
+        Contradicts::ItsPlace => (
+            ErrorCode::AmendedOtherwise,
+            "another event was taken a moment ago that amends it from the same `was`; once that is in the ledger, begin from what it says",
+        ),
+    };
+    at(place, (code, what.into())).never()
 }
 
 /// Whether all that is new can be remembered and counted, and contradicts nothing.
@@ -195,9 +255,8 @@ fn can_be_taken(worker: &Worker, view: &PolicyView, told: &[Told]) -> Result<(),
         let Some(learned) = learned else { continue };
         // The same twice in a batch is one event; other bytes by one id are not.
         let before = learned.claims().next().and_then(|claim| said.insert(claim, learned.content));
-        if limits.contradicts(learned) || before.is_some_and(|before| before != learned.content) {
-            let what = "its `source` and `id` are those of one that says something else, which stands";
-            return Err(at(place, (ErrorCode::EventDiffers, what.into())).never());
+        if before.is_some_and(|before| before != learned.content) {
+            return Err(contradicts(place, Contradicts::ItsId));
         }
         let book = view.books.get(learned.is.attempt.book).unwrap_or_else(|| Arc::clone(&view.book));
         is_counted(learned, &book, limits).map_err(|wrong| at(place, wrong))?;
@@ -210,6 +269,7 @@ fn can_be_taken(worker: &Worker, view: &PolicyView, told: &[Told]) -> Result<(),
     Ok(())
 }
 
-fn receipt(source: &str, id: &str, call: CallId) -> serde_json::Value {
-    json!({ "source": source, "id": id, "call_id": call.to_string() })
+/// What is said of an event that was taken, and whether metering is known to have counted it.
+fn receipt((source, id): (&str, &str), call: CallId, counted: bool) -> serde_json::Value {
+    json!({ "source": source, "id": id, "call_id": call.to_string(), "counted": counted })
 }

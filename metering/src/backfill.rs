@@ -101,7 +101,7 @@ impl Fold {
 
 /// What an attempt used in a unit. What nobody knows of it is not counted.
 fn used(unit: Unit, settled: &Settled, charges: &[Charge]) -> i128 {
-    let known = settled.usage.total().and_then(|total| unit.amount(&total, price::cost(charges).ok()));
+    let known = settled.usage.total().and_then(|total| unit.amount(&total, Some(price::sum(charges).known)));
     known.unwrap_or_else(|| i128::from(unit == Unit::Requests))
 }
 

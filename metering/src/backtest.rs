@@ -287,6 +287,7 @@ mod tests {
             counters: Vec::new(),
             call: None,
             avoided: None,
+            found: None,
         };
         Charged { settled, charges: vec![Charge { model: None, class: TokenClass::Output, quantity: tokens, price }] }
     }

@@ -60,6 +60,14 @@ pub fn mark_mut(state: &mut LaneState, producer: ProducerId) -> Option<&mut Prod
     state.producers.iter_mut().rev().find(|mark| mark.producer == producer)
 }
 
+/// Who speaks for a producer now: itself, or the last of those that took over one from the other.
+pub fn heir(state: &LaneState, producer: ProducerId) -> ProducerId {
+    let next = |of: &ProducerId| mark(state, *of).and_then(|mark| mark.heir);
+    // Nobody can take over from one that comes after; the bound is for a state that says so all the same.
+    let line = std::iter::successors(Some(producer), next).take(state.producers.len() + 1);
+    line.last().unwrap_or(producer)
+}
+
 /// Records that an event was accepted.
 pub fn accept(state: &mut LaneState, origin: Origin) {
     let accepted_at = state.recorded_at;
@@ -79,6 +87,7 @@ pub fn accept(state: &mut LaneState, origin: Origin) {
             answered: 0,
             closed: false,
             forked: false,
+            heir: None,
             accepted_at,
         }),
     }

@@ -78,6 +78,8 @@ pub struct Counts {
     pub strays: u64,
     /// Things learned before.
     pub relearned: u64,
+    /// Attempts that somebody found open in a copy of a journal, and that are others' to end.
+    pub ended_by_others: u64,
 }
 
 /// One lane's books.

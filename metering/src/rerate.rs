@@ -245,9 +245,9 @@ impl<'b> Rerate<'b> {
     }
 }
 
-/// What a limit in dollars counts of charges: nothing where one of them has no price.
+/// What a limit in dollars counts of charges: those that have a price.
 fn counted(charges: &[Charge]) -> i128 {
-    price::cost(charges).map_or(0, |cost| cost.0)
+    price::sum(charges).known.0
 }
 
 /// Whether they come to the same money; where a price was read makes no difference.

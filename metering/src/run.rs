@@ -429,6 +429,7 @@ fn publish(lane: Lane, counts: Counts) {
         ("tollgate_metering_events_conflict", counts.conflicts),
         ("tollgate_metering_counters_stray", counts.strays),
         ("tollgate_metering_events_relearned", counts.relearned),
+        ("tollgate_metering_ends_elsewhere", counts.ended_by_others),
     ];
     for (name, count) in counters {
         metrics::counter!(name, "lane" => lane.clone()).absolute(count);

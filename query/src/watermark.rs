@@ -215,6 +215,7 @@ mod tests {
             answered: 0,
             closed: false,
             forked: false,
+            heir: None,
             accepted_at: second(at),
         };
         let state = LaneState { producers: vec![state(1, 50), state(2, 50)], ..LaneState::default() };

@@ -102,9 +102,10 @@ pub struct ProducerMark {
     pub answered: u64,
     /// Whether its successor has taken over.
     pub closed: bool,
-    /// Whether its journal was copied or restored when it opened it: what it says of attempts that it found open may be known
-    /// better from the other copy, and charges nothing.
+    /// Whether its journal was copied or restored when it opened it: it has not taken over, and what it found open is not its to end.
     pub forked: bool,
+    /// Who has taken over.
+    pub heir: Option<ProducerId>,
 }
 
 /// The state of one counter of a limit.

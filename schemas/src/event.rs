@@ -233,6 +233,17 @@ pub struct Settled {
     pub call: Option<CallEnd>,
     /// What it saved, if no provider was asked because the gateway still had the answer. Then it used nothing and held nothing.
     pub avoided: Option<Avoided>,
+    /// Where its admission was found, if its producer left it open and another says how it ended.
+    pub found: Option<Found>,
+}
+
+/// The record of an admission that somebody else than its producer found without an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Who admitted the attempt.
+    pub producer: ProducerId,
+    /// Its place among what that producer wrote in the lane; 0 where it was found in the ledger, so that metering has accepted it.
+    pub seq: Seq,
 }
 
 /// What an answer that a gateway had kept saved the call that it was given to again.
@@ -264,6 +275,7 @@ impl Settled {
             counters: Vec::new(),
             call: None,
             avoided: None,
+            found: None,
         }
     }
 }

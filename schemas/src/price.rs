@@ -23,7 +23,7 @@ pub use index::Key;
 pub(crate) use index::{Rates, Shelf};
 pub use model::{CapField, Encoding, Model, ModelFacts, OutputMaximum};
 pub use pattern::Pattern;
-pub use rate::{cost, rate};
+pub use rate::{Cost, cost, rate, sum};
 
 /// The book that every installation starts from.
 const BUILTIN: &str = include_str!("../prices/builtin.yaml");

@@ -2,7 +2,7 @@
 //!
 //! An attempt is what its last correction says, else what its gateway settled. Corrections are numbered by how many there were before, and
 //! each says what the attempt has posted to counters in all from there on: so what one moves is the difference of two facts, and nobody's
-//! word. It never posts less than stood, and what it clears of a provision is what it says to be known.
+//! word. It never posts less than stood, unless that was an estimate; what it clears of a provision is what it says to be known.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +11,7 @@ use crate::{
     id::{BookHash, CallId, Lane, LimitId},
     ledger::{Charge, Charged, Entry, Fact, Rated, Unpriced},
     limit::Unit,
-    money::Pico,
+    price::{self, Cost},
     time::Time,
     tokens::{Completeness, Usage},
 };
@@ -75,7 +75,7 @@ impl Standings {
         match &entry.fact {
             Fact::Charged(charged) => {
                 let Some(known) = self.all.get_mut(&key(&charged.settled)) else { return };
-                // What a copy of a journal left open may have a row already, which is the better one.
+                // Earlier versions gave what a copy of a journal left open a second row, which says less.
                 if known.is_none() || charged.settled.outcome != Outcome::Unknown {
                     *known = Some(Standing { charged: (**charged).clone(), number: 0, amended: VecDeque::new() });
                 }
@@ -107,25 +107,29 @@ impl Standing {
         &self.charged.settled.posted
     }
 
-    /// What it costs; nothing where that is not known.
-    pub fn cost(&self) -> Option<Pico> {
-        crate::price::cost(&self.charged.charges).ok()
+    /// What it costs, as far as it has a price.
+    pub fn cost(&self) -> Cost {
+        price::sum(&self.charged.charges)
+    }
+
+    /// Whether what stands is our own estimate, and no provider's word.
+    pub const fn is_estimate(&self) -> bool {
+        matches!(self.charged.settled.usage.completeness, Completeness::Estimated(_))
     }
 
     /// How sure somebody is who adds to it.
     pub fn added(&self) -> Completeness {
-        match self.usage().completeness {
-            Completeness::Exact => Completeness::Exact,
-            Completeness::LowerBound(why) | Completeness::Estimated(why) | Completeness::Missing(why) => {
-                Completeness::LowerBound(why)
-            }
+        match &self.usage().completeness {
+            Completeness::LowerBound(why) | Completeness::Missing(why) => Completeness::LowerBound(*why),
+            // More than an estimate is an estimate and something.
+            sure @ (Completeness::Exact | Completeness::Estimated(_)) => sure.clone(),
         }
     }
 
     /// The correction that says that it used this, at this cost by its book. A counter that `name` does not know is not moved.
     pub fn correct(
         &self,
-        (usage, cost): (Usage, Option<Pico>),
+        (usage, cost): (Usage, Cost),
         (why, clears): (Why, Clears),
         (source, id, content): (String, String, u64),
         at: Time,
@@ -136,12 +140,15 @@ impl Standing {
         let (mut posted, mut moves) = (settled.posted.clone(), Vec::new());
         for posting in &mut posted {
             let Some(named) = name(posting).filter(|named| named.unit != Unit::Concurrent) else { continue };
-            let known = named.unit.amount(&total, cost);
-            let used = known.unwrap_or(posting.used).max(posting.used);
+            let known = named.unit.amount(&total, Some(cost.known)).unwrap_or(posting.used);
+            let is_whole = named.unit != Unit::Usd || cost.lacks.is_none();
+            // What was never more than an estimate gives way to what is so.
+            let lowers = clears == Clears::Known && is_whole && self.is_estimate();
+            let used = if lowers { known } else { known.max(posting.used) };
             let amount = used - posting.used;
             let provision = match clears {
                 Clears::Everything => 0,
-                Clears::Known if known.is_some() => 0,
+                Clears::Known if is_whole => 0,
                 Clears::Known | Clears::Added => (posting.provision - amount).max(0),
             };
             let clears = posting.provision - provision;
@@ -180,6 +187,7 @@ mod tests {
     use crate::{
         fixture,
         id::InstanceId,
+        money::Pico,
         tokens::{Doubt, Vector},
     };
 
@@ -189,6 +197,17 @@ mod tests {
 
     /// An attempt of which 10 were reported, with these postings, and the next correction of it.
     fn corrected(postings: &[(Unit, i128, i128)], to: (u64, Option<i128>), clears: Clears) -> Vec<(i128, i128)> {
+        let doubt = Completeness::LowerBound(Doubt::ClientLeft);
+        corrected_from(doubt, postings, to, clears)
+    }
+
+    /// The same, of one that stood so.
+    fn corrected_from(
+        completeness: Completeness,
+        postings: &[(Unit, i128, i128)],
+        to: (u64, Option<i128>),
+        clears: Clears,
+    ) -> Vec<(i128, i128)> {
         let instance = |place: usize| InstanceId([u8::try_from(place).unwrap(); 16]);
         let posted = postings.iter().enumerate().map(|(place, (_, used, provision))| Posting {
             instance: instance(place),
@@ -197,7 +216,7 @@ mod tests {
             provision: *provision,
         });
         let attempt = fixture::attempt(CallId::from_bytes([1; 16]), Time::ZERO);
-        let usage = Usage { completeness: Completeness::LowerBound(Doubt::ClientLeft), ..vector(10) };
+        let usage = Usage { completeness, ..vector(10) };
         let bare = Settled::bare(attempt, Time::ZERO, Outcome::ClientGone, usage);
         let settled = Settled { posted: posted.collect(), ..bare };
         let mut standings = Standings::of(std::iter::once(key(&settled)));
@@ -210,7 +229,8 @@ mod tests {
             Some(Named { home: Lane(0), limit: LimitId(posting.instance.0), values: Vec::new(), unit })
         };
         let said = ("s".into(), "1".into(), 1);
-        let (usage, cost) = (vector(to.0), to.1.map(Pico));
+        let lacks = Some(Unpriced::UnknownModel).filter(|_| to.1.is_none());
+        let (usage, cost) = (vector(to.0), Cost { known: Pico(to.1.unwrap_or(0)), lacks });
         let learned = standing.correct((usage, cost), (Why::Amended, clears), said, Time::ZERO, name);
         let after = learned.is.posted.iter().zip(postings);
         for (is, (_, used, provision)) in after {
@@ -237,5 +257,11 @@ mod tests {
         assert_eq!(corrected(&dollars, (30, None), Known), [], "what it costs is not known");
         assert_eq!(corrected(&dollars, (10, None), Everything), [(0, 50)]);
         assert_eq!(corrected(&dollars, (30, Some(3)), Known), [(0, 50)], "never less than stood");
+        let estimated = |clears| {
+            let doubt = Completeness::Estimated(Doubt::Truncated);
+            corrected_from(doubt, &[(Unit::Tokens, 10, 90), (Unit::Usd, 7, 50)], (4, Some(3)), clears)
+        };
+        assert_eq!(estimated(Known), [(-6, 90), (-4, 50)], "unless it was an estimate, and what is said is the whole");
+        assert_eq!(estimated(Added), [], "who may only add lowers nothing");
     }
 }

@@ -124,23 +124,29 @@ impl Vector {
     pub const fn total(&self) -> u64 {
         self.input().saturating_add(self.all_output())
     }
+
+    /// Each count with the same one of another.
+    #[must_use]
+    pub fn with(self, other: Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            uncached_input: join(self.uncached_input, other.uncached_input),
+            cache_read: join(self.cache_read, other.cache_read),
+            cache_write_5m: join(self.cache_write_5m, other.cache_write_5m),
+            cache_write_1h: join(self.cache_write_1h, other.cache_write_1h),
+            output: join(self.output, other.output),
+            audio_input: join(self.audio_input, other.audio_input),
+            audio_output: join(self.audio_output, other.audio_output),
+            web_searches: join(self.web_searches, other.web_searches),
+            reasoning: join(self.reasoning, other.reasoning),
+            search_units: join(self.search_units, other.search_units),
+        }
+    }
 }
 
 impl ops::Add for Vector {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self {
-            uncached_input: self.uncached_input.saturating_add(other.uncached_input),
-            cache_read: self.cache_read.saturating_add(other.cache_read),
-            cache_write_5m: self.cache_write_5m.saturating_add(other.cache_write_5m),
-            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
-            output: self.output.saturating_add(other.output),
-            audio_input: self.audio_input.saturating_add(other.audio_input),
-            audio_output: self.audio_output.saturating_add(other.audio_output),
-            web_searches: self.web_searches.saturating_add(other.web_searches),
-            reasoning: self.reasoning.saturating_add(other.reasoning),
-            search_units: self.search_units.saturating_add(other.search_units),
-        }
+        self.with(other, u64::saturating_add)
     }
 }
 

@@ -55,9 +55,10 @@ const SCHEDULES: &[Schedule] = &[
         &[
             "the_successor_of_a_copied_journal_frees_nothing",
             "of_a_journal_that_two_go_on_with_one_is_heard_and_nothing_is_granted_twice",
+            "what_several_find_open_is_ended_by_the_one_that_took_over",
             "whatever_is_killed_filled_torn_or_copied_all_agree_to_the_unit",
         ],
-        &["RestoredJournalAccepted"],
+        &["RestoredJournalAccepted", "EndedByEveryCopy"],
     ),
     ("6C: a producer of whom there are two", &["sequences_are_accepted_without_a_gap"], &["ProducerReused"]),
     (

@@ -281,7 +281,7 @@ fn settled(worker: &Worker, arrival: &Arrival, aim: &Aim, kept: &Kept, admitted_
     });
     let used = Usage { parts: made.parts.clone(), ..Usage::none() };
     let said = (made.service_tier.as_str(), made.model_answered.as_str());
-    let cost = settlement::rated(&arrival.view.book, &attempt, said, &used).ok();
+    let cost = settlement::rated(&arrival.view.book, &attempt, said, &used).whole().ok();
     let call = CallEnd { outcome: Outcome::Complete, ..CallEnd::begun(arrival.accepted_at, 0, arrival.session()) };
     let bare = Settled::bare(attempt, now(), Outcome::Complete, Usage::none());
     made.given(Settled { ttft_ms: Some(0), call: Some(call), ..bare }, cost)

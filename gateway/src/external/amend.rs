@@ -3,6 +3,7 @@
 use schemas::{
     error_code::ErrorCode,
     event::{Learned, Posting, Settled, Why},
+    price::Cost,
     standing::{Clears, Key, Standing},
     subject::Subject,
     time::Time,
@@ -17,6 +18,8 @@ use crate::{limits::Limits, obey::Books, settlement};
 pub struct Corrector<'a> {
     /// Whose key it is.
     pub subject: &'a Subject,
+    /// Whether attempts that were made with other keys of its tenant are its to amend.
+    pub of_all: bool,
     /// Whether what it says of attempts of its tenant is the whole.
     pub corrects: bool,
     /// The price books that attempts were admitted under.
@@ -51,12 +54,12 @@ impl External {
         begins: Option<Time>,
         limits: &Limits,
     ) -> Result<Amended, Wrong> {
-        let Corrector { subject, corrects, books } = corrector;
+        let Corrector { subject, of_all, corrects, books } = corrector;
         let Some((call, attempt, was)) = self.amends else { return Err(wrong("the event amends nothing")) };
         let standing = standing.filter(|standing| standing.charged.settled.attempt.subject.tenant == subject.tenant);
         let standing = standing.ok_or_else(|| not_found((call, attempt), begins))?;
         let settled = &standing.charged.settled;
-        if settled.attempt.subject.key != subject.key && !corrects {
+        if settled.attempt.subject.key != subject.key && !of_all {
             let what =
                 "it was made with another key of the tenant; amend it with that, or with one that has `corrects: true`";
             return Err((ErrorCode::NotItsAttempt, what.into()));
@@ -78,6 +81,12 @@ impl External {
                 }
             });
         }
+        let whole_of_estimate = corrects && standing.is_estimate();
+        let lowered = TokenClass::ALL.into_iter().find(|class| self.tokens.of(*class) < was.of(*class));
+        if let Some(class) = lowered.filter(|_| !whole_of_estimate) {
+            let said = format!("{} of {} is less than {}", self.tokens.of(class), class.name(), was.of(class));
+            return Err((ErrorCode::EventLowers, said));
+        }
         let completeness = if corrects { Completeness::Exact } else { standing.added() };
         let usage = Usage { parts: parts(standing.usage(), &was, &self.tokens), completeness };
         let of_answer = (settled.service_tier.as_str(), settled.model_answered.as_str());
@@ -85,7 +94,7 @@ impl External {
             let what = "the price book that the attempt stands by is not known here yet; send the same again";
             (ErrorCode::LedgerNotRead, what.into())
         })?;
-        let cost = settlement::rated(&book, &settled.attempt, of_answer, &usage).ok();
+        let cost = settlement::rated(&book, &settled.attempt, of_answer, &usage);
         let clears = if corrects { Clears::Known } else { Clears::Added };
         let said = (self.source, self.id, self.content);
         let name = |posting: &Posting| limits.named(&subject.tenant, posting);
@@ -94,7 +103,7 @@ impl External {
             // What was told of is counted wherever it falls under a limit.
             let (tokens, before) = (self.tokens, standing.cost());
             learned.moves = limits.moves(&settled.attempt, |unit| {
-                let amount = |total: &Vector, cost| unit.amount(total, cost).unwrap_or(0);
+                let amount = |total: &Vector, cost: Cost| unit.amount(total, Some(cost.known)).unwrap_or(0);
                 (amount(&tokens, cost) - amount(&stands, before)).max(0)
             });
         }
@@ -130,33 +139,24 @@ fn not_found((call, attempt): Key, begins: Option<Time>) -> Wrong {
     (ErrorCode::NoSuchAttempt, format!("no attempt {attempt} of call {call} of this tenant has ended; {reach}"))
 }
 
-/// What stands by model, and what is added to it, which ran on the model that answered.
+/// What stands by model, and what is added to it, which ran on the model that answered; what there is less of is taken from that one
+/// first.
 fn parts(stands: &Usage, was: &Vector, tokens: &Vector) -> Vec<Part> {
     let mut parts = stands.parts.clone();
     let place = parts.iter().position(|part| part.model.is_none()).unwrap_or_else(|| {
         parts.push(Part::default());
         parts.len() - 1
     });
-    let part = &mut parts[place].vector;
-    *part = *part + less(tokens, was);
-    parts
-}
-
-/// What one is more than another, class by class.
-fn less(more: &Vector, than: &Vector) -> Vector {
-    let rest = |of: fn(&Vector) -> u64| of(more).saturating_sub(of(than));
-    Vector {
-        uncached_input: rest(|of| of.uncached_input),
-        cache_read: rest(|of| of.cache_read),
-        cache_write_5m: rest(|of| of.cache_write_5m),
-        cache_write_1h: rest(|of| of.cache_write_1h),
-        output: rest(|of| of.output),
-        audio_input: rest(|of| of.audio_input),
-        audio_output: rest(|of| of.audio_output),
-        web_searches: rest(|of| of.web_searches),
-        reasoning: rest(|of| of.reasoning),
-        search_units: rest(|of| of.search_units),
+    parts.swap(0, place);
+    let (more, mut fewer) = (tokens.with(*was, u64::saturating_sub), was.with(*tokens, u64::saturating_sub));
+    for part in &mut parts {
+        let taken = part.vector.with(fewer, u64::min);
+        part.vector = part.vector.with(taken, u64::saturating_sub);
+        fewer = fewer.with(taken, u64::saturating_sub);
     }
+    let part = &mut parts[0].vector;
+    *part = *part + more;
+    parts
 }
 
 /// Counts as an event states them.

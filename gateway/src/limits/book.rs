@@ -37,6 +37,7 @@ mod ways;
 mod windows;
 
 use claims::Claims;
+pub(crate) use claims::{Contradicts, Number};
 use hold::ASK_AGAIN;
 pub use hold::Tried;
 

@@ -207,7 +207,7 @@ fn a_provision_stays_in_its_window_and_takes_nothing_of_the_next() {
     bench.decide(time(0), 10, 0);
     let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
     let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
-    let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: false };
+    let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: false };
     drop(bench.limits.settle(Lane(0), permit, &spent));
     let counters = bench.limits.report(Lane(0), time(2));
     let said: Vec<_> = counters.iter().map(|counter| (counter.used, counter.unknown, counter.held)).collect();
@@ -237,7 +237,7 @@ fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
     bench.decide(time(0), 10, 0);
     let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
     let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 95, ..Default::default() });
-    drop(bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true }));
+    drop(bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
     assert!(matches!(bench.hold(time(2), 5), Tried::Short(_)));
     assert!(matches!(bench.hold(time(2), 6), Tried::Refused(_)));
 }
@@ -251,7 +251,8 @@ fn what_was_used_in_a_window_that_is_over_needs_no_lease_where_others_ask_for_it
     bench.decide(time(0), 50, 1);
     bench.limits.lock().return_recalled();
     let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 10, ..Default::default() });
-    let (_, counters) = bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true });
+    let (_, counters) =
+        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
     let said =
         |counters: &[Counter]| counters.iter().map(|counter| (counter.used, counter.returned)).collect::<Vec<_>>();
     assert_eq!(said(&counters), [(10, 0)], "a return is said with the use of every window");
@@ -303,6 +304,7 @@ fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_i
         answered: 0,
         closed,
         forked: false,
+        heir: None,
         accepted_at: time(1),
     };
     bench.limits.heed(Lane(0), &mark(false));
@@ -319,6 +321,19 @@ fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_i
 }
 
 #[test]
+fn what_has_a_price_is_used_and_the_rest_of_the_hold_stays_for_what_has_none() {
+    let usage = Usage::none();
+    let check = |unit, cost, whole, wanted| {
+        assert_eq!(split(unit, 10, &Spent { usage: &usage, cost, whole }), wanted, "{cost:?}");
+    };
+    let part = Cost { known: Pico(4), lacks: Some(schemas::ledger::Unpriced::UnknownClass) };
+    check(Unit::Usd, part, true, (4, 6));
+    check(Unit::Usd, Cost { known: Pico(14), ..part }, true, (14, 0));
+    check(Unit::Usd, Cost::of(Pico(4)), true, (4, 0));
+    check(Unit::Tokens, part, true, (0, 0));
+}
+
+#[test]
 fn what_an_attempt_will_not_need_is_free_before_it_is_settled_and_nothing_is_used_before() {
     for (usage, whole, kept) in [
         (Usage::none(), true, 0),
@@ -329,7 +344,7 @@ fn what_an_attempt_will_not_need_is_free_before_it_is_settled_and_nothing_is_use
         drop(bench.hold(time(1), 10));
         bench.decide(time(0), 10, 0);
         let Tried::Held(mut permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
-        let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole };
+        let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole };
         bench.limits.let_go(&mut permit, &spent);
         let counters = bench.limits.report(Lane(0), time(2));
         assert!(counters.iter().all(|counter| (counter.used, counter.held) == (0, kept)), "{counters:?}");
@@ -366,7 +381,7 @@ fn what_a_correction_cleared_of_a_provision_can_be_held_again_once_it_is_granted
     bench.decide(time(0), 100, 0);
     let Tried::Held(permit) = bench.hold(time(1), 100) else { panic!("it is leased") };
     let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
-    let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: false };
+    let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: false };
     let (posted, counters) = bench.limits.settle(Lane(0), permit, &spent);
     assert_eq!((posted[0].provision, counters[0].unknown, counters[0].held), (100, 100, 0));
     assert!(matches!(bench.hold(time(2), 1), Tried::Refused(refusal) if (refusal.settled, refusal.held) == (0, 100)));

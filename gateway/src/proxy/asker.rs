@@ -23,14 +23,14 @@ use crate::{
 };
 
 /// Who asks.
-pub(super) enum Asker {
+pub(crate) enum Asker {
     Client(Caller),
     Proxy(Arc<Proxy>),
 }
 
 impl Asker {
     /// Whose credential a request carries.
-    pub(super) fn of(
+    pub(crate) fn of(
         headers: &HeaderMap,
         query: Option<&str>,
         (worker, view): (&Worker, &PolicyView),
@@ -61,7 +61,7 @@ impl Asker {
     }
 
     /// Whose call it is, with the tags that its owner does not set.
-    pub(super) fn speaks_for(
+    pub(crate) fn speaks_for(
         &self,
         who: Who,
         tags: Vec<(String, String)>,

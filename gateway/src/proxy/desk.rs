@@ -124,7 +124,7 @@ fn settle_late(worker: &Worker, asker: &Asker, settlement: Settlement) -> Result
 
 /// What remains to be done for a call that was made.
 const AMEND: &str = "If the call was made, state what it used as an amendment: `tollgate.usage.amended.v1` to `POST /v1/events`, by its \
-     `call_id`, with an empty `was`";
+     `call_id`, with an empty `was`, and its `tenant` if you speak for several";
 
 fn settle_as(attempt: &mut Attempt, told: Told) -> Option<Ticket> {
     attempt.status = told.status;

@@ -45,7 +45,7 @@ impl Engine {
             let more = if succeeded { " and another has succeeded it" } else { "" };
             let detail = format!(
                 "the journal of producer {} ends at {} here, but {seen} of it are accepted{more}: it was copied or restored; \
-                 its lease stays counted as spent",
+                 its lease stays counted as spent, and what it has open is its own to end; if it is gone for good, release it",
                 predecessor.producer, predecessor.last.0,
             );
             if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
@@ -61,6 +61,7 @@ impl Engine {
             return;
         };
         mark.closed = true;
+        mark.heir = Some(origin.producer);
         let heard = Heard {
             producer: predecessor.producer,
             gateway: mark.gateway.clone(),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use schemas::{
     decision::{Holder, Instance},
-    event::{Counter, Hold, LeaseRequested, Move, Opened, Outcome, Predecessor, Reported, Settled, Want},
+    event::{Counter, Found, Hold, LeaseRequested, Move, Opened, Outcome, Predecessor, Reported, Settled, Want},
     fixture,
     id::{CallId, InstanceId, ProducerId, Seq},
     limit::{Dimension, Match, Share, Unit, Window},
@@ -351,10 +351,17 @@ fn events_that_are_lost_for_good_are_waited_for_until_an_operator_releases_their
 /// Opens a journal whose predecessor is said to have ended at `last`, and settles an attempt that it left open.
 fn succeed(bench: &mut Bench, from: u8, before: u8, last: u64) -> Vec<Entry> {
     bench.opened(from, Some(gone(before, last)));
+    ends(bench, from, (1, 1));
+    bench.engine.take().unwrap().ledger
+}
+
+/// Says of an attempt that somebody admitted by this record of theirs that it is over, and that it was found open.
+fn ends(bench: &mut Bench, from: u8, (by, seq): (u8, u64)) {
     let attempt = fixture::attempt(CallId::from_bytes([1; 16]), NOW);
     let usage = Usage::exact(Vector { uncached_input: 5, ..Vector::default() });
-    bench.event(from, Event::Settled(Box::new(Settled::bare(attempt, NOW, Outcome::Unknown, usage))));
-    bench.engine.take().unwrap().ledger
+    let found = Some(Found { producer: producer(by), seq: Seq(seq) });
+    let bare = Settled::bare(attempt, NOW, Outcome::Unknown, usage);
+    bench.event(from, Event::Settled(Box::new(Settled { found, ..bare })));
 }
 
 fn charges(ledger: &[Entry]) -> Vec<usize> {
@@ -366,13 +373,42 @@ fn charges(ledger: &[Entry]) -> Vec<usize> {
 }
 
 #[test]
-fn what_a_copied_journal_left_open_is_a_row_that_charges_nothing() {
+fn what_several_find_open_is_ended_by_the_one_that_took_over() {
+    // The first lives and has written more than there is in the copy: it ends what it has open, and no copy of its journal does.
     let mut bench = Bench::new(Window::Month);
-    assert_eq!(charges(&succeed(&mut bench, 2, 1, 1)), [1], "nobody else can have settled it");
-    assert_eq!(charges(&succeed(&mut bench, 3, 2, 1)), [0], "more of the predecessor was accepted");
-    assert_eq!(charges(&succeed(&mut bench, 4, 1, 1)), [0], "another has succeeded it");
+    bench.report(1, Vec::new());
+    assert!(charges(&succeed(&mut bench, 2, 1, 1)).is_empty());
+    // A process after that one is its heir, and no more of the first than it was itself.
+    let last = bench.said[&2].0;
+    assert!(charges(&succeed(&mut bench, 3, 2, last)).is_empty());
     let alarms = |engine: &Engine| engine.state.producers.iter().filter(|mark| mark.forked).count();
-    assert_eq!(alarms(&bench.engine), 2);
+    assert_eq!((alarms(&bench.engine), bench.engine.counts().ended_by_others), (1, 2));
+    // The one that opens the journal itself ends it, or one after it, if it did not come to that.
+    let last = bench.said[&1].0;
+    bench.opened(4, Some(gone(1, last)));
+    assert_eq!(charges(&succeed(&mut bench, 5, 4, 1)), [1]);
+    assert!(charges(&succeed(&mut bench, 6, 4, 1)).is_empty(), "another has succeeded it");
+}
+
+#[test]
+fn what_was_never_admitted_here_is_ended_by_the_first_that_finds_it_and_charges_nothing() {
+    let mut bench = Bench::new(Window::Month);
+    // An operator released the first, and then it is started again with what it had not sent.
+    bench.opened(9, None);
+    bench.opened(9, Some(gone(1, 1)));
+    bench.opened(2, Some(gone(1, 3)));
+    bench.opened(3, Some(gone(1, 3)));
+    bench.engine.take();
+    ends(&mut bench, 2, (1, 1));
+    ends(&mut bench, 2, (1, 3));
+    let commit = bench.engine.take().unwrap();
+    assert_eq!(charges(&commit.ledger), [0], "what was accepted of it was the operator's to end");
+    assert!(
+        commit.decisions.iter().any(|(key, _)| matches!(key, Key::Claim(..))),
+        "a new owner of the lane knows it too"
+    );
+    ends(&mut bench, 3, (1, 3));
+    assert!(charges(&bench.engine.take().unwrap().ledger).is_empty());
 }
 
 #[test]

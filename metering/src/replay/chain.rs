@@ -2,8 +2,7 @@
 //!
 //! What an attempt is charged, and what it has posted to counters, is its original and then, one after the other, its corrections. To
 //! keep all attempts for the few that are corrected would take the memory of the whole ledger, so this is a second pass that keeps only
-//! those. A correction has to be of an attempt that there is, to take back exactly what stands, to leave no less posted and no more
-//! provision than stood, and to have moved counters by exactly the difference: no provision is cleared twice, nor one that nobody posted.
+//! those. A correction has to be of an attempt that there is, to take back exactly what stands, to leave no more provision than stood, and to have moved counters by exactly the difference: no provision is cleared twice, nor one that nobody posted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,8 +31,9 @@ struct Standing {
     posted: Vec<Posting>,
     /// By counter, what its corrections say to move and clear, less what was moved and cleared.
     unmoved: BTreeMap<(InstanceId, Time), (i128, i128)>,
-    /// Whether something of it found its counter gone.
+    /// Whether something of it found its counter gone, and whether any correction said that less was used.
     gone: bool,
+    lowered: bool,
 }
 
 impl Chain {
@@ -46,7 +46,7 @@ impl Chain {
         match entry.fact {
             Fact::Charged(charged) => {
                 let Charged { settled, charges } = *charged;
-                // What a copy of a journal left open may have a row already, which is the better one.
+                // Earlier versions gave what a copy of a journal left open a second row, which says less.
                 let copied =
                     |standing: &&mut Standing| standing.charged.is_some() && settled.outcome == Outcome::Unknown;
                 if let Some(standing) = self.standing.get_mut(&key(&settled)).filter(|standing| !copied(standing)) {
@@ -96,7 +96,8 @@ impl Chain {
             // What was told of calls that passed elsewhere names no counters in its rows.
             let named = |instance| standing.posted.iter().any(|posting| posting.instance == instance);
             let wrong = standing.unmoved.iter().find(|((instance, _), (used, cleared))| {
-                let wrong = if standing.gone { *used < 0 || *cleared < 0 } else { (*used, *cleared) != (0, 0) };
+                let gone = *used < 0 && !standing.lowered || *cleared < 0;
+                let wrong = if standing.gone { gone } else { (*used, *cleared) != (0, 0) };
                 wrong && (named(*instance) || *cleared != 0)
             });
             let ((instance, window), (used, cleared)) = wrong?;
@@ -123,6 +124,7 @@ impl Standing {
                 let (stood, of) = (before.provision, before.instance);
                 return Err(format!("of instance {of} it clears {cleared} of a provision of {stood}"));
             }
+            self.lowered |= used < 0;
             let unmoved = self.unmoved.entry(place(after)).or_default();
             *unmoved = (unmoved.0 + used, unmoved.1 + cleared);
         }

@@ -8,6 +8,7 @@ use schemas::{
     id::{CallId, Offset, ProducerId, Seq},
     ledger::AlarmKind,
     limit::{Limit, Window},
+    price::Cost,
     standing::{Clears, Named, Standings},
     tokens::{Doubt, Usage, Vector},
 };
@@ -68,6 +69,7 @@ fn settled(attempt: Attempt, input: u64) -> Settled {
         counters: Vec::new(),
         call: None,
         avoided: None,
+        found: None,
     }
 }
 
@@ -327,12 +329,17 @@ fn what_a_correction_gives_back_can_be_leased() {
 
 /// An attempt that used 10 tokens of the first limit, and may have used 40 more.
 fn left_open(bench: &mut Bench) -> (Lane, InstanceId, Time) {
+    left_open_as(bench, Completeness::LowerBound(Doubt::ClientLeft))
+}
+
+/// The same, of which what is known is so sure.
+fn left_open_as(bench: &mut Bench, completeness: Completeness) -> (Lane, InstanceId, Time) {
     let home = bench.limits[0].home::<&str>(&[], LANES);
     let engine = &bench.engines[usize::from(home.0)];
     let counter = engine.instances().all.values().find(|it| it.limit == bench.limits[0].id()).unwrap();
     let (instance, window) = (counter.id, counter.windows[0].start);
     let mut end = settled(attempt(1, NOW, &bench.books[0]), 10);
-    end.usage.completeness = schemas::tokens::Completeness::LowerBound(schemas::tokens::Doubt::ClientLeft);
+    end.usage.completeness = completeness;
     end.posted = vec![Posting { instance, window, used: 10, provision: 40 }];
     bench.event(Lane::of(b"acme", LANES), Event::Settled(Box::new(end)));
     let counter = Counter { used: 10, unknown: 40, version: 1, ..Counter::unused(instance, window) };
@@ -351,7 +358,7 @@ fn amendment(bench: &Bench, id: &str, input: u64, clears: Clears) -> Learned {
     let name = |_: &Posting| Some(Named { home, limit: limit.id(), values: Vec::new(), unit: limit.unit });
     let usage = Usage::exact(Vector { uncached_input: input, ..Vector::default() });
     let content = schemas::wire::hash(id.as_bytes());
-    standing.correct((usage, None), (Why::Amended, clears), ("urn:x".into(), id.into(), content), NOW, name)
+    standing.correct((usage, Cost::default()), (Why::Amended, clears), ("urn:x".into(), id.into(), content), NOW, name)
 }
 
 #[test]
@@ -403,6 +410,20 @@ fn what_is_cleared_of_a_provision_can_be_leased_once_and_replay_names_what_is_no
             let said = bench.difference().unwrap().to_string();
             assert!(said.contains(says), "{said}");
         }
+    }
+}
+
+#[test]
+fn an_estimate_gives_way_to_what_is_so_and_the_books_follow_it_down() {
+    for tenant in [true, false] {
+        let mut bench = Bench::new(vec![limit("l", tenant, Unit::Tokens, Window::Total, 100)]);
+        let (home, id, window) = left_open_as(&mut bench, Completeness::Estimated(Doubt::Truncated));
+        bench.learn(&amendment(&bench, "1", 4, Clears::Known));
+        let instance = &bench.engines[usize::from(home.0)].instances().all[&id];
+        let shown = instance.windows[0];
+        let free = crate::invariant::free(instance, window);
+        assert_eq!((instance.settled(&shown), instance.held(&shown), free), (4, 0, 96));
+        bench.prove();
     }
 }
 

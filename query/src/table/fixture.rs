@@ -126,6 +126,7 @@ pub(crate) fn charged(number: u64, tenant: &str) -> Charged {
                 ..CallEnd::begun(attempt.admitted_at, 7, String::new())
             }),
             avoided: None,
+            found: None,
             attempt,
         },
     }

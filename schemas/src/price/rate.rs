@@ -36,15 +36,38 @@ pub fn rate(book: Option<&Book>, key: &Key<'_>, answered: &str, parts: &[Part]) 
     charges
 }
 
+/// What charges come to: what has a price is charged, whatever else has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The sum of those that have a price.
+    pub known: Pico,
+    /// Why one of them has none.
+    pub lacks: Option<Unpriced>,
+}
+
+impl Cost {
+    /// A cost that is all there is.
+    pub const fn of(known: Pico) -> Self {
+        Self { known, lacks: None }
+    }
+
+    /// All of it, or why that is not known.
+    pub fn whole(self) -> Result<Pico, Unpriced> {
+        self.lacks.map_or(Ok(self.known), Err)
+    }
+}
+
+/// The sum of charges.
+pub fn sum(charges: &[Charge]) -> Cost {
+    charges.iter().fold(Cost::default(), |sum, charge| match &charge.price {
+        Rated::Priced { cost, .. } => Cost { known: sum.known + *cost, ..sum },
+        Rated::Unpriced(why) => Cost { lacks: sum.lacks.or(Some(*why)), ..sum },
+    })
+}
+
 /// The sum of charges, or why one of them has no price.
 pub fn cost(charges: &[Charge]) -> Result<Pico, Unpriced> {
-    charges
-        .iter()
-        .map(|charge| match &charge.price {
-            Rated::Priced { cost, .. } => Ok(*cost),
-            Rated::Unpriced(why) => Err(*why),
-        })
-        .sum()
+    sum(charges).whole()
 }
 
 fn price(rates: Result<Rates<'_>, Unpriced>, key: &Key<'_>, class: TokenClass, vector: &Vector) -> Rated {

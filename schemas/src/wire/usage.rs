@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     event::{
-        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome,
-        Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
+        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Opened,
+        Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     limit::Unit,
     subject::Subject,
@@ -71,9 +71,12 @@ message!(Settled {
     14 counters,
     15 call,
     16 avoided,
+    17 found,
 });
 
 message!(Avoided { 1 parts, 2 cost });
+
+message!(Found { 1 producer, 2 seq });
 
 message!(Usage { 1 parts, 2 completeness });
 

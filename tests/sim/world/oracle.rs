@@ -109,8 +109,6 @@ pub(crate) struct Oracle {
     /// Everybody who wrote in a journal that was put back to a copy; and whom each producer names as the one before it.
     torn: BTreeSet<ProducerId>,
     before: BTreeMap<ProducerId, ProducerId>,
-    /// Whose the attempts were that are over and not looked at any more.
-    over: BTreeMap<(CallId, u16), ProducerId>,
     /// By producer and counter, the last window for which it asked for a lease.
     asked: BTreeMap<(ProducerId, InstanceId), Time>,
     /// How much may be billed of a window: the most that its limit was while metering knew it, or what was leased when it began.

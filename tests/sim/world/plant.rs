@@ -51,10 +51,11 @@ pub(crate) enum Plant {
     TagsUncounted,
     ClearedTwice,
     CorrectedUnclaimed,
+    EndedByEveryCopy,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -94,6 +95,7 @@ impl Plant {
         Self::TagsUncounted,
         Self::ClearedTwice,
         Self::CorrectedUnclaimed,
+        Self::EndedByEveryCopy,
     ];
 
     /// The schedule it stands for.
@@ -148,6 +150,9 @@ impl Plant {
             Self::TagsUncounted => "each gateway counts for itself how many counters client tags have made",
             Self::ClearedTwice => "what was held for what nobody knew is cleared twice by what turns out to be known",
             Self::CorrectedUnclaimed => "a correction is sent through two gateways at once, and both count",
+            Self::EndedByEveryCopy => {
+                "an attempt that stands open in a copy of a journal is ended by whoever opens the copy"
+            }
         }
     }
 
@@ -177,6 +182,7 @@ impl Plant {
             Self::TagsUncounted => &M::TagsUncounted,
             Self::ClearedTwice => &M::ClearedTwice,
             Self::CorrectedUnclaimed => &M::CorrectedUnclaimed,
+            Self::EndedByEveryCopy => &M::EndedByEveryCopy,
             _ => return None,
         })
     }

@@ -143,7 +143,7 @@ impl World {
             let Ok(event) = event else { continue };
             let books = gateway::obey::Books::default();
             self.books.iter().for_each(|book| books.insert(std::sync::Arc::new(book.clone())));
-            let corrector = Corrector { subject: &settled.attempt.subject, corrects, books: &books };
+            let corrector = Corrector { subject: &settled.attempt.subject, of_all: corrects, corrects, books: &books };
             match event.amend(corrector, Some(standing), None, &process.limits) {
                 Ok(Amended::Now(learned)) => {
                     self.oracle.amends(&learned, corrects);

@@ -33,7 +33,7 @@ fn what_is_leased_lasts_for_the_outage_budget_at_the_demand_of_now() {
         bench.at += Duration::from_secs(1);
         let Tried::Held(permit) = bench.hold(time(2), 10) else { panic!("it is leased") };
         let usage = exact(10);
-        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true });
+        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
     }
     bench.at += Duration::from_secs(1);
     assert!(!matches!(bench.hold(time(3), 1), Tried::Held(_)), "the lease is used up");
@@ -60,7 +60,7 @@ fn what_is_open_under_a_soft_limit_counts_when_it_becomes_hard() {
     let mut said = Vec::new();
     for (permit, tokens) in [(open, 30), (second, 10)] {
         let usage = exact(tokens);
-        let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: true };
+        let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true };
         let (_, counters) = bench.limits.settle(Lane(0), permit, &spent);
         said.extend(counters.iter().map(|counter| (counter.used, counter.held)));
     }
@@ -79,7 +79,8 @@ fn a_limit_that_became_another_one_has_nothing_of_what_was_leased() {
     bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries });
     assert!(!matches!(bench.hold(time(2), 1), Tried::Held(_)), "the lease was of the one before");
     let usage = exact(10);
-    let (posted, _) = bench.limits.settle(Lane(0), open, &Spent { usage: &usage, cost: Ok(Pico(0)), whole: true });
+    let (posted, _) =
+        bench.limits.settle(Lane(0), open, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
     assert_eq!(
         posted.iter().map(|posting| (posting.instance, posting.used)).collect::<Vec<_>>(),
         [(bench.instance(time(0)), 10)]
@@ -102,7 +103,7 @@ fn a_call_across_the_end_of_a_window_belongs_to_the_one_in_which_it_was_admitted
         bench.decide(time(DAY), 50, 0);
         let Tried::Held(next) = bench.hold(time(DAY + 1), 50) else { panic!("nothing of the next is taken by it") };
         let usage = exact(40);
-        let spent = Spent { usage: &usage, cost: Ok(Pico(0)), whole: true };
+        let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true };
         let (posted, _) = bench.limits.settle(Lane(0), permit, &spent);
         assert_eq!(posted.iter().map(|posting| (posting.window, posting.used)).collect::<Vec<_>>(), [(time(0), 40)]);
         bench.limits.give_back(next);

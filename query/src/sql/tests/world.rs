@@ -101,6 +101,7 @@ pub(crate) fn charged(tenant: &str, number: u32, user: &str, input: Option<u64>,
             ..CallEnd::begun(second(i64::from(number)), 0, String::new())
         }),
         avoided: None,
+        found: None,
     };
     Entry { recorded_at: second(i64::from(number) + 3), fact: Fact::Charged(Box::new(Charged { settled, charges })) }
 }

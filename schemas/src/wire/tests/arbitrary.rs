@@ -8,8 +8,8 @@ use crate::{
     decision::{Claim, Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
     error_code::ErrorCode,
     event::{
-        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Hold, Learned, LeaseRequested, Move, Opened, Outcome,
-        Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
+        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Opened,
+        Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
@@ -175,11 +175,14 @@ any_of! {
 
     avoided = Avoided { parts: some(part()), cost: option::of(pico()) }
 
+    found = Found { producer: producer(), seq: seq() }
+
     settled = Settled {
         attempt: attempt(), settled_at: time(), outcome: select(Outcome::ALL.to_vec()), status: any::<u16>(),
         usage: usage(), raw_usage: text(), model_answered: text(), service_tier: text(), region: text(),
         provider_cost: option::of(pico()), response_id: text(), ttft_ms: option::of(count()), posted: some(posting()),
         counters: some(counter()), call: option::of(call_end()), avoided: option::of(avoided()),
+        found: option::of(found()),
     }
 
     refused = Refused {
@@ -255,6 +258,7 @@ any_of! {
     mark = ProducerMark {
         producer: producer(), seq: seq(), hash: any::<u64>(), gateway: text(), low_watermark: time(), heard_at: time(),
         answered: count(), closed: any::<bool>(), forked: any::<bool>(), accepted_at: time(),
+        heir: option::of(producer()),
     }
 
     waiting = Waiting { producer: producer(), number: count(), since: time(), wants: some(want()) }

@@ -79,21 +79,13 @@ impl Oracle {
         if self.told_row(charged) {
             return;
         }
-        // Who opens a restored journal finds attempts open that ended since, and says so of those alone and without a charge.
-        let owner = self.attempts.get(&key).map(|seen| seen.producer).or_else(|| self.over.get(&key).copied());
-        let torn = owner.is_some_and(|owner| self.torn.contains(&owner));
-        let again = settled.outcome == Outcome::Unknown && charged.charges.is_empty() && torn;
         let Some(seen) = self.attempts.get_mut(&key) else {
-            if again {
-                return;
-            }
             let detail =
                 format!("{key:?} is charged and was never made, or is over: {:?} {:?}", settled.outcome, settled.usage);
             return self.broken(Obligation::NothingIsChargedTwice, detail);
         };
-        let rows_before = seen.rows;
-        seen.rows += u32::from(!again || rows_before == 0);
-        seen.ends += u32::from(settled.call.is_some() && (!again || rows_before == 0));
+        seen.rows += 1;
+        seen.ends += u32::from(settled.call.is_some());
         seen.charges += u32::from(!charged.charges.is_empty());
         let (rows, charges, wish, book) = (seen.rows, seen.charges, seen.wish, seen.book);
         // Who finds it open knows what was written down.
@@ -112,9 +104,6 @@ impl Oracle {
                 Obligation::ChargesAreExact,
                 format!("{key:?} was billed {:?} and is charged {usage:?}", wish.bill),
             );
-        }
-        if again && rows_before > 0 {
-            return;
         }
         let mut left = Vec::with_capacity(holds.len());
         for (hold, place) in holds {
@@ -139,8 +128,6 @@ impl Oracle {
             spent.rule = place;
             spent.used += used;
             spent.short += if refused { used } else { 0 };
-            // Where only the lane of its row has heard more than its successor, its home believes what the stream had reported.
-            spent.overtaken += if again { hold.amount - used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
             // Of a limit that is not leased a refused successor leaves nothing held either.
             let nowhere = refused && self.rules[place].limit.mode != Mode::Hard;

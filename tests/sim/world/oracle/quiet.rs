@@ -10,15 +10,21 @@ use schemas::{
 };
 
 use super::{Obligation, Oracle, amount, books::in_window, stands, values};
-use crate::world::call::{Bill, Wish};
+use crate::world::{
+    LANES,
+    call::{Bill, Wish},
+    policy::TENANTS,
+};
 
 impl Oracle {
     /// Everything is shipped, read and followed, and no call is open.
     pub(crate) fn quiet(&mut self, now: Time) {
+        self.leave_open();
         let missing: Vec<_> = self
             .attempts
             .iter()
             .filter(|(_, seen)| (seen.sent || seen.admitted) && !seen.lost && !self.is_gone(seen) && seen.rows == 0)
+            .filter(|(_, seen)| !self.is_left_open(seen))
             .map(|(key, seen)| format!("{key:?} at {} has no row", seen.producer))
             .collect();
         missing.into_iter().for_each(|detail| self.broken(Obligation::NoCallIsUnaccounted, detail));
@@ -29,8 +35,7 @@ impl Oracle {
         // What is accounted for is over: it is looked at no more, but a late message of it is a second charge.
         let done: Vec<_> = self.attempts.iter().filter(|(_, seen)| seen.done).map(|(key, _)| *key).collect();
         for key in done {
-            let over = self.attempts.remove(&key).map(|seen| (key, seen.producer));
-            self.over.extend(over);
+            self.attempts.remove(&key);
         }
         self.attempts.values_mut().for_each(|seen| seen.done = true);
         let books = &self.books.instances;
@@ -46,6 +51,30 @@ impl Oracle {
         seen.gone && seen.end.is_none_or(|(lane, producer, seq)| self.accepted(producer, lane) < seq.0)
     }
 
+    /// Whether nobody ends it: its journal was put back to a copy, whose successor has taken nothing over in its lane. That it was
+    /// admitted is in the ledger, for an operator who knows that the other copy is no more.
+    fn is_left_open(&self, seen: &super::Seen) -> bool {
+        let lane = Lane::of(TENANTS[seen.wish.tenant].as_bytes(), LANES);
+        let torn = |producer| self.torn.contains(producer);
+        torn(&seen.producer) && self.forked.keys().any(|(producer, forked)| *forked == lane && torn(producer))
+    }
+
+    /// Where another lane than that of its row has not heard more than the successor of its journal, that lane believes what the
+    /// successor says of it.
+    fn leave_open(&mut self) {
+        let left = self.attempts.values().filter(|seen| seen.rows == 0 && !seen.done && self.is_left_open(seen));
+        let holds: Vec<_> =
+            left.flat_map(|seen| seen.holds.iter().map(|(hold, place)| (seen.producer, *hold, *place))).collect();
+        for (producer, hold, place) in holds {
+            let home = self.books.instances.get(&hold.instance).map(|(home, _)| *home);
+            if home.is_some_and(|home| !self.forked.contains_key(&(producer, home))) {
+                let spent = self.spent.entry((hold.instance, hold.window)).or_default();
+                spent.rule = place;
+                spent.overtaken += hold.amount;
+            }
+        }
+    }
+
     /// No call is open, so each that has rows has its end, unless a disk that was restored has taken of them.
     fn calls_end(&mut self) {
         let mut ends: BTreeMap<CallId, (u32, u32, bool)> = BTreeMap::new();
@@ -53,7 +82,7 @@ impl Oracle {
             let (rows, ended, torn) = ends.entry(*call).or_default();
             *rows += seen.rows;
             *ended += seen.ends;
-            *torn |= seen.gone;
+            *torn |= seen.gone || self.is_left_open(seen);
         }
         let wrong = ends.into_iter().filter(|(_, (rows, ended, torn))| *rows > 0 && *ended != 1 && !torn);
         let wrong: Vec<_> =
