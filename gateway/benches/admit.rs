@@ -32,7 +32,7 @@ use schemas::{
     limit::{Dimension, Limit, Match, Schedule, Target, Unit, Window},
     money::Pico,
     policy::{self, Tenant},
-    price::Book,
+    price::{Book, Cost},
     subject::Subject,
     time::{self, Time},
     tokens::{Usage, Vector},
@@ -152,7 +152,7 @@ impl Stage {
         };
         let (permits, held) = timed(attempts.len(), || attempts.iter().map(hold).collect::<Vec<Permit>>());
         let usage = Usage::exact(Vector { uncached_input: 80, output: 60, ..Vector::default() });
-        let spent = Spent { usage: &usage, cost: Ok(Pico(40_000)), whole: true };
+        let spent = Spent { usage: &usage, cost: Cost::of(Pico(40_000)), whole: true };
         let ((), settled) = timed(attempts.len(), || {
             for permit in permits {
                 drop(black_box(self.limits.settle(Lane(0), permit, &spent)));

@@ -20,7 +20,6 @@ use schemas::{
     event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
     limit::{Limit, Mode, OnExceed, Target, Unit},
-    money::Pico,
     price::Cost,
     standing::Named,
     subject::Subject,

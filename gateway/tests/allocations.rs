@@ -23,7 +23,7 @@ use schemas::{
     limit::{Dimension, Limit, Match, Schedule, Unit, Window},
     money::Pico,
     policy,
-    price::Book,
+    price::{Book, Cost},
     time::{self, Time},
     tokens::{Usage, Vector},
     wire,
@@ -127,7 +127,7 @@ fn pieces(count: usize) -> (u64, u64) {
     let (output_cap, cost) = (OutputCap::Stated(100), Ok(Pico(50_000)));
     let bound = Bound::AtMost(AtMost { input: 100, output: 100, requests: 1, cost, output_price: Pico(0), output_cap });
     let usage = Usage::exact(Vector { uncached_input: 80, output: 60, ..Vector::default() });
-    let spent = Spent { usage: &usage, cost: Ok(Pico(40_000)), whole: true };
+    let spent = Spent { usage: &usage, cost: Cost::of(Pico(40_000)), whole: true };
     let mut found = (0, 0);
     for _ in 0..WARM {
         let mut permit = None;

@@ -8,6 +8,7 @@ use schemas::{
     fixture,
     id::CallId,
     limit::{Dimension, Limit, Match, Schedule, Window},
+    money::Pico,
 };
 
 use super::*;
