@@ -109,8 +109,11 @@ impl World {
     /// Somebody copies a journal's directory, or puts the copy in the place of a dead gateway's journal.
     fn copy_or_restore(&mut self, place: usize) {
         if self.doors[place].copy.is_none() {
-            let copy = self.doors[place].platter.lock().unwrap().clone();
-            self.doors[place].copy = Some(copy);
+            // One of a gateway that has calls open, because a copy of any other says the same as the journal of one that died.
+            if self.doors[place].process.as_ref().is_some_and(|process| !process.calls.is_empty()) {
+                let copy = self.doors[place].platter.lock().unwrap().clone();
+                self.doors[place].copy = Some(copy);
+            }
             return;
         }
         self.kill(place);
