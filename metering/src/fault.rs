@@ -23,8 +23,6 @@ pub enum Fault {
     ClearedTwice,
     /// Corrections of an attempt claim nothing.
     CorrectedUnclaimed,
-    /// Whoever finds an attempt open in a copy of a journal ends it.
-    EndedByEveryCopy,
     /// Client tags make as many counters as they like.
     TagsUncounted,
 }

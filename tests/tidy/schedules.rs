@@ -58,7 +58,7 @@ const SCHEDULES: &[Schedule] = &[
             "what_several_find_open_is_ended_by_the_one_that_took_over",
             "whatever_is_killed_filled_torn_or_copied_all_agree_to_the_unit",
         ],
-        &["RestoredJournalAccepted", "EndedByEveryCopy"],
+        &["RestoredJournalAccepted"],
     ),
     ("6C: a producer of whom there are two", &["sequences_are_accepted_without_a_gap"], &["ProducerReused"]),
     (

@@ -16,7 +16,6 @@ use schemas::{
 use super::Engine;
 use crate::{
     dedup::{self, Origin},
-    fault::{self, Fault},
     replay::charges,
 };
 
@@ -56,7 +55,7 @@ impl Engine {
     fn whose(&self, origin: Origin, found: Found) -> Whose {
         // One that is forgotten was succeeded so long ago that there is no other copy of its journal any more.
         let Some(mark) = dedup::mark(&self.state, found.producer) else { return Whose::Ours };
-        if dedup::heir(&self.state, found.producer) == origin.producer || fault::is(Fault::EndedByEveryCopy) {
+        if dedup::heir(&self.state, found.producer) == origin.producer {
             Whose::Ours
         } else if found.seq <= mark.seq {
             Whose::Others

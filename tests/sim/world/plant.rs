@@ -51,11 +51,10 @@ pub(crate) enum Plant {
     TagsUncounted,
     ClearedTwice,
     CorrectedUnclaimed,
-    EndedByEveryCopy,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::HoldReleasedTwice,
         Self::ReturnBeforeSettlement,
         Self::SettlementClipped,
@@ -95,7 +94,6 @@ impl Plant {
         Self::TagsUncounted,
         Self::ClearedTwice,
         Self::CorrectedUnclaimed,
-        Self::EndedByEveryCopy,
     ];
 
     /// The schedule it stands for.
@@ -150,9 +148,6 @@ impl Plant {
             Self::TagsUncounted => "each gateway counts for itself how many counters client tags have made",
             Self::ClearedTwice => "what was held for what nobody knew is cleared twice by what turns out to be known",
             Self::CorrectedUnclaimed => "a correction is sent through two gateways at once, and both count",
-            Self::EndedByEveryCopy => {
-                "an attempt that stands open in a copy of a journal is ended by whoever opens the copy"
-            }
         }
     }
 
@@ -182,7 +177,6 @@ impl Plant {
             Self::TagsUncounted => &M::TagsUncounted,
             Self::ClearedTwice => &M::ClearedTwice,
             Self::CorrectedUnclaimed => &M::CorrectedUnclaimed,
-            Self::EndedByEveryCopy => &M::EndedByEveryCopy,
             _ => return None,
         })
     }
