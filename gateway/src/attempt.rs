@@ -13,7 +13,7 @@ use std::{
 };
 
 use schemas::{
-    event::{self, CallEnd, Event, Hold, Outcome, Settled, Streamed},
+    event::{self, CallEnd, Event, Hold, Outcome, Settled},
     id::{InstanceId, Lane},
     price::Book,
     time::{Time, now},
@@ -240,10 +240,9 @@ impl Attempt {
     /// Writes where it stands, and what it holds if that is more than it was admitted with.
     pub(crate) fn record(&self, so_far: Vector, reported: Vec<Part>) -> Ticket {
         let holds = self.permit.as_ref().map_or(&[][..], |permit| &permit.holds);
-        let posted = settlement::so_far(&self.worker.shared.limits, holds, &self.book, &self.facts, &reported);
-        let holds = if self.has_grown { holds.to_vec() } else { Vec::new() };
-        let (call, attempt) = (self.facts.call, self.facts.attempt);
-        let streamed = Streamed { call, attempt, at: now(), so_far, reported, posted, holds };
+        let limits = &self.worker.shared.limits;
+        let (of, stands) = ((&*self.book, &self.facts), (so_far, reported));
+        let streamed = settlement::streamed(limits, (holds, self.has_grown), of, stands, now());
         self.worker.write(self.lane, &Event::Streamed(streamed), None)
     }
 

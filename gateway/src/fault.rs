@@ -9,7 +9,7 @@ pub(crate) use schemas::fault::is;
 pub enum Fault {
     /// A settled hold is let go of twice.
     HoldReleasedTwice,
-    /// A lease is returned with what was used of it.
+    /// What is returned of a lease comes before what was used of it, and with it.
     UsedIsReturned,
     /// What was used beyond the hold is forgotten.
     SettlementClipped,
@@ -27,4 +27,18 @@ pub enum Fault {
     ConcurrentUnheard,
     /// What a crash left open held what it was admitted with, and no more.
     ExtensionForgotten,
+    /// What more is held for a stream is not written down.
+    ExtensionNotRecorded,
+    /// An extension holds half of what it lets through.
+    ExtensionTooSmall,
+    /// A slice is held also of output that nobody sees.
+    HiddenOutputNotHeld,
+    /// A second attempt takes no holds of its own.
+    RetryUnderFirstHold,
+    /// What an attempt used is not settled where its client has gone.
+    SettleLostOnCancel,
+    /// The record of an attempt that failed says that its call goes on, whether it does or not.
+    CallLeftOpen,
+    /// The record of an attempt says that its call ends with it, whether it does or not.
+    EndedWithEachAttempt,
 }

@@ -239,7 +239,8 @@ impl Limits {
         let grown = of.filter_map(|hold| {
             let unit = book.slot(hold.instance)?.terms.unit;
             let held = |output| amount::in_unit(unit, &sliced.most.with_output(output)).ok();
-            Some(Hold { amount: held(room)? - held(sliced.room)?, ..*hold })
+            let amount = held(room)? - held(sliced.room)?;
+            Some(Hold { amount: if fault::is(Fault::ExtensionTooSmall) { amount / 2 } else { amount }, ..*hold })
         });
         Some(Extension { subject: Arc::clone(subject), growth: grown.collect(), now })
     }
@@ -349,13 +350,13 @@ impl Limits {
     }
 
     /// Lets go of what an attempt that is over will not need of its holds. The rest stays held, not used, until it is settled: what is
-    /// used counts from the moment when a record says so.
+    /// used counts from the moment when a record says so. What was used beyond a hold is held from now on, so that who comes next meets it.
     pub(crate) fn let_go(&self, permit: &mut Permit, spent: &Spent<'_>) {
         let mut book = self.lock();
         for hold in &mut permit.holds {
             if let Some(slot) = book.slot_mut(hold.instance) {
                 let (used, provision) = split(slot.terms.unit, hold.amount, spent);
-                slot.let_go(hold, used + provision);
+                slot.resize(hold, used + provision);
             }
         }
     }

@@ -5,15 +5,16 @@
 //! same function of the same price book.
 
 use schemas::{
-    event::{Attempt, CallEnd, Hold, Outcome, Posting, Settled},
+    event::{Attempt, CallEnd, Hold, Outcome, Settled, Streamed},
     id::Lane,
     money::Pico,
     price::{self, Book, Cost, Key},
     time::Time,
-    tokens::{Completeness, Doubt, Part, Usage},
+    tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
 
 use crate::{
+    fault::{self, Fault},
     limits::{Limits, Permit, Spent},
     meter::{self, Measured},
 };
@@ -171,6 +172,9 @@ impl Account {
 
     /// The call goes on after this attempt. Gives what the next one has to know.
     pub fn go_on(&mut self) -> Option<CallEnd> {
+        if fault::is(Fault::EndedWithEachAttempt) {
+            return Some(self.settled.call.clone()?.goes_on(&self.settled.usage, self.cost.whole().ok()));
+        }
         Some(self.settled.call.take()?.goes_on(&self.settled.usage, self.cost.whole().ok()))
     }
 
@@ -181,20 +185,35 @@ impl Account {
 
     /// Settles the limits, and gives the last record.
     pub fn post(mut self, limits: &Limits, lane: Lane, permit: Permit) -> Settled {
+        if fault::is(Fault::CallLeftOpen) && self.settled.outcome == Outcome::ProviderError {
+            self.settled.call = None;
+        }
+        if fault::is(Fault::SettleLostOnCancel) && self.settled.outcome == Outcome::ClientGone {
+            return self.settled;
+        }
         let spent = Spent { usage: &self.settled.usage, cost: self.cost, whole: self.whole };
         (self.settled.posted, self.settled.counters) = limits.settle(lane, permit, &spent);
         self.settled
     }
 }
 
-/// What these holds would be settled with if nothing more were heard of the attempt; nothing where nothing was reported.
-pub fn so_far(limits: &Limits, holds: &[Hold], book: &Book, attempt: &Attempt, reported: &[Part]) -> Vec<Posting> {
-    if reported.is_empty() {
-        return Vec::new();
+/// Where an attempt stands: what was reported of it, what its holds would be settled with if nothing more were heard of it, and, where
+/// it holds more than it was admitted with, what.
+pub fn streamed(
+    limits: &Limits,
+    (holds, has_grown): (&[Hold], bool),
+    (book, attempt): (&Book, &Attempt),
+    (so_far, reported): (Vector, Vec<Part>),
+    at: Time,
+) -> Streamed {
+    let mut posted = Vec::new();
+    if !reported.is_empty() {
+        let usage = Usage { parts: reported.clone(), completeness: Completeness::LowerBound(Doubt::Crashed) };
+        let cost = cost(book, attempt, &Said::default(), &usage);
+        posted = limits.would_post(holds, &Spent { usage: &usage, cost, whole: false });
     }
-    let usage = Usage { parts: reported.to_vec(), completeness: Completeness::LowerBound(Doubt::Crashed) };
-    let cost = cost(book, attempt, &Said::default(), &usage);
-    limits.would_post(holds, &Spent { usage: &usage, cost, whole: false })
+    let holds = if has_grown && !fault::is(Fault::ExtensionNotRecorded) { holds.to_vec() } else { Vec::new() };
+    Streamed { call: attempt.call, attempt: attempt.attempt, at, so_far, reported, posted, holds }
 }
 
 /// What an attempt used, by how it ended and what its meter read.
@@ -275,8 +294,6 @@ impl Said {
 
 #[cfg(test)]
 mod tests {
-    use schemas::tokens::Vector;
-
     use super::*;
 
     fn check(end: End, read: Option<&Usage>, wanted: &Completeness) {

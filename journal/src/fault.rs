@@ -1,8 +1,18 @@
-//! Planted faults: the points at which a test can make the disk fail or the process "die".
+//! Planted faults: the points at which a test can make the disk fail or the process "die", and a mistake of our own that the
+//! simulation has to catch.
 //!
-//! Outside of tests [`Faults`] is empty and [`Faults::hit`] does nothing.
+//! Outside of tests `Faults` is empty and `Faults::hit` does nothing; how a mistake is planted is in `schemas::fault`.
 
 use std::io;
+
+pub(crate) use schemas::fault::is;
+
+/// A deliberate mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What was sent once counts as sent, whether metering confirms it or not.
+    NotSentAgain,
+}
 
 /// Where a fault can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use schemas::{
 mod deadline;
 mod disk;
 mod error;
-mod fault;
+pub mod fault;
 mod journal;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -11,7 +11,10 @@ use std::{
 
 use schemas::id::{Lane, ProducerId, Seq};
 
-use crate::Record;
+use crate::{
+    Record,
+    fault::{self, Fault},
+};
 
 /// How long metering may take to confirm before a lane is sent again; doubled each time up to the most.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +61,7 @@ impl Shipping {
                 sent.since = at;
             }
             sent.confirmed = confirmed;
-            if at.duration_since(sent.since) > sent.patience {
+            if at.duration_since(sent.since) > sent.patience && !fault::is(Fault::NotSentAgain) {
                 tracing::warn!(lane = lane.0, sent = sent.sent, confirmed, "metering does not confirm; sending again");
                 *sent = Sent { patience: (sent.patience * 2).min(MOST_PATIENCE), ..Sent::new(confirmed, at) };
                 stuck = true;
@@ -69,7 +72,7 @@ impl Shipping {
 
     /// After a failed delivery nobody knows what arrived: everything that is not confirmed is sent again, from the first record.
     pub fn start_over(&mut self, confirmed: impl Fn(ProducerId, Lane) -> Seq, at: Instant) {
-        for ((producer, lane), sent) in &mut self.lanes {
+        for ((producer, lane), sent) in self.lanes.iter_mut().filter(|_| !fault::is(Fault::NotSentAgain)) {
             *sent = Sent::new(confirmed(*producer, *lane).0, at);
         }
     }

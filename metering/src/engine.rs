@@ -25,6 +25,7 @@ use crate::{
     backfill::Fold,
     dedup::{self, Origin, Verdict},
     escrow::Instances,
+    fault::{self, Fault},
 };
 
 mod alerted;
@@ -141,7 +142,12 @@ impl Engine {
         for (key, state) in states {
             match state {
                 State::Lane(state) => engine.state = state,
-                State::Instance(instance) => {
+                State::Instance(mut instance) => {
+                    if fault::is(Fault::ReExecutedDecision) {
+                        instance.holders.iter_mut().filter(|holder| !holder.closed()).for_each(|holder| {
+                            holder.granted = holder.granted.min(holder.returned + holder.most_spent() + holder.held);
+                        });
+                    }
                     engine.instances.all.insert(instance.id, *instance);
                 }
                 State::Schedule(schedule) => {

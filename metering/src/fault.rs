@@ -9,7 +9,9 @@ pub(crate) use schemas::fault::is;
 pub enum Fault {
     /// A successor is believed although its journal was copied or restored.
     ForkAccepted,
-    /// The lease of a gateway that was not heard for a while is freed.
+    /// A successor is not believed, and the lease of the one before it is freed all the same.
+    ForkedLeaseFreed,
+    /// The lease of a gateway that was not heard for ten seconds is freed.
     SilentLeaseFreed,
     /// An event is accepted although one before it is missing.
     GapAccepted,
@@ -25,4 +27,14 @@ pub enum Fault {
     CorrectedUnclaimed,
     /// Client tags make as many counters as they like.
     TagsUncounted,
+    /// What client tags name gets no counter, and what is beyond them no shared one.
+    NothingCounted,
+    /// A grant looks at what was used of an amount, and not at what others have leased.
+    LeasesNotCounted,
+    /// An attempt is charged by another book than the one that it was admitted under.
+    ChargedByAnotherBook,
+    /// Who owns a lane next does not read what was granted: it works it out from what gateways have reported.
+    ReExecutedDecision,
+    /// An amendment clears nothing of what was a provision.
+    NothingCleared,
 }

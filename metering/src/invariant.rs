@@ -6,6 +6,8 @@ use schemas::{
     time::Time,
 };
 
+use crate::fault::{self, Fault};
+
 /// L-1 in one window: what is taken is at most the amount.
 ///
 /// Holds after every grant in every window that the asker may spend in. It may fail afterwards by a bill beyond its bound, a
@@ -29,11 +31,14 @@ pub fn grantable(instance: &Instance, from: Time, to: ProducerId) -> i128 {
 /// What is left beside what everybody takes, or everybody but one.
 fn left(instance: &Instance, from: Time, but: Option<ProducerId>) -> i128 {
     let holders = || instance.holders.iter().filter(|holder| Some(holder.producer) != but);
+    let uncounted = fault::is(Fault::LeasesNotCounted);
     // A window that nobody has used yet is taken by the live leases alone, so they bound what may be granted as well.
-    let leases = holders().filter(|holder| !holder.closed()).map(Holder::lease).sum();
+    let live = holders().filter(|holder| !holder.closed() && !uncounted);
+    let leases = live.map(Holder::lease).sum();
     let ahead = if has_its_own_window(instance) { None } else { Some(leases) };
     let windows = instance.windows.iter().filter(|window| window.start >= from);
-    let taken = windows.map(|window| window.moved() + holders().map(|holder| holder.taken(window.start)).sum::<i128>());
+    let of = |holder: &Holder, window| if uncounted { holder.spent_in(window) } else { holder.taken(window) };
+    let taken = windows.map(|window| window.moved() + holders().map(|holder| of(holder, window.start)).sum::<i128>());
     instance.amount - taken.chain(ahead).max().unwrap_or(leases)
 }
 

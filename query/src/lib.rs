@@ -19,6 +19,7 @@ pub mod compact;
 pub mod config;
 pub mod cut;
 pub mod error;
+pub mod fault;
 mod http;
 pub mod lake;
 pub mod policies;

@@ -17,10 +17,13 @@ fn main() {
     let (seed, steps) = (number("--seed", 1), number("--steps", 100_000));
     // A planted fault is named as the list of them names it.
     let planted = arguments.iter().position(|argument| argument == "--plant").map(|place| &arguments[place + 1]);
-    let plant = planted.map(|name| world::Plant::ALL.into_iter().find(|plant| format!("{plant:?}") == *name).unwrap());
-    if let Some(plant) = plant {
-        println!("planted: {}", plant.schedule());
+    let planted =
+        planted.map(|name| world::PLANTED.iter().find(|known| format!("{:?}", known.plant) == *name).unwrap());
+    if let Some(planted) = planted {
+        let breaks: Vec<String> = planted.breaks.iter().map(|obligation| format!("{obligation:?}")).collect();
+        println!("planted: {}; has to break {} ({})", planted.what, breaks.join(" or "), planted.schedule);
     }
+    let plant = planted.map(|planted| planted.plant);
     // A failure says what had happened by then: a replay that comes to something else is not the same run.
     let wanted = arguments.iter().position(|argument| argument == "--trace");
     let wanted = wanted.map(|place| u64::from_str_radix(&arguments[place + 1], 16).unwrap());
@@ -35,8 +38,8 @@ fn main() {
             let (steps, passed, trace) = (world.steps, world.passed, world.trace());
             let (probes, fewest) = (world.probes, world.fewest);
             println!(
-                "seed {seed}: {steps} steps, {passed} attempts passed, {fewest} at least in any three stretches between rests, the last unit {probes} \
-                 times; every obligation held, trace {trace:016x}"
+                "seed {seed}: {steps} steps, {passed} attempts passed, {fewest} at least while they could, the last unit {probes} times; \
+                 every obligation held, trace {trace:016x}"
             );
         }
         Err(failure) => {

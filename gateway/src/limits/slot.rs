@@ -246,11 +246,11 @@ impl Slot {
         (start, known.map_or(Time::MAX, |spent| spent.end))
     }
 
-    /// Makes a hold as small as this, if it is larger.
-    pub(crate) fn let_go(&mut self, hold: &mut Hold, amount: i128) {
-        let spare = hold.amount - amount;
-        if let Some(window) = self.windows.iter_mut().find(|spent| spent.start == hold.window).filter(|_| spare > 0) {
-            window.held -= spare;
+    /// Makes a hold as large as what it will be settled with: mostly smaller, and larger where more was used than was held.
+    pub(crate) fn resize(&mut self, hold: &mut Hold, amount: i128) {
+        let known = self.windows.iter_mut().find(|spent| spent.start == hold.window);
+        if let Some(window) = known.filter(|_| hold.amount != amount) {
+            window.held += amount - hold.amount;
             hold.amount = amount;
             self.version += 1;
         }
@@ -316,7 +316,11 @@ impl Slot {
         self.dirty = false;
         self.said = (self.returned, self.recall);
         self.told = self.all_held();
-        self.counters()
+        let mut counters = self.counters();
+        if fault::is(Fault::UsedIsReturned) {
+            counters.iter_mut().for_each(|counter| counter.returned += std::mem::take(&mut counter.used));
+        }
+        counters
     }
 
     fn all_held(&self) -> i128 {
@@ -360,9 +364,8 @@ impl Slot {
 
     /// What of its lease is neither used nor held in any window that lasts, nor held in another. What may have been used is used.
     pub(crate) fn spare(&self) -> i128 {
-        let used = |spent: &Spent| if fault::is(Fault::UsedIsReturned) { 0 } else { spent.used };
         let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held > 0);
-        let busy = lasting.map(|spent| used(spent) + spent.unknown + spent.held).max().unwrap_or(0);
+        let busy = lasting.map(Spent::busy).max().unwrap_or(0);
         self.lease() - busy
     }
 

@@ -79,7 +79,11 @@ impl Engine {
         let (instance, start) = self.find(moved)?;
         let counter = self.instances.all.get_mut(&instance)?;
         let window = counter.windows.iter_mut().find(|window| window.start == start)?;
-        let clears = if fault::is(Fault::ClearedTwice) { 2 * moved.clears } else { moved.clears };
+        let clears = match moved.clears {
+            clears if fault::is(Fault::ClearedTwice) => 2 * clears,
+            _ if fault::is(Fault::NothingCleared) => 0,
+            clears => clears,
+        };
         let (adjusted, cleared) = (window.adjusted.checked_add(moved.amount)?, window.cleared.checked_add(clears)?);
         (window.adjusted, window.cleared) = (adjusted, cleared);
         self.instances.dirty.insert(instance);
@@ -91,7 +95,7 @@ impl Engine {
         if moved.amount > 0 {
             self.note_overrun(instance, start);
         }
-        Some(Posting { instance, window: start, used: moved.amount, provision: -moved.clears })
+        Some(Posting { instance, window: start, used: moved.amount, provision: -clears })
     }
 
     /// The counter and the start of the window that are meant: of these values, or, where there may be no more of them, the shared

@@ -114,6 +114,9 @@ impl Engine {
                 }
                 *seats += 1;
             }
+            if fault::is(Fault::NothingCounted) {
+                return None;
+            }
         }
         let instance = self.instances.all.entry(id).or_insert_with(|| {
             self.instances.dirty.insert(id);

@@ -55,6 +55,9 @@ impl Engine {
                 // What it says to have used, before it was copied or since, it has used, though no report of it may come.
                 self.take_counter(predecessor.producer, &Counter { returned: 0, version: 0, ..*counter });
             }
+            if fault::is(Fault::ForkedLeaseFreed) {
+                self.close_leases(predecessor);
+            }
             return self.alarm(origin, AlarmKind::Forked, detail);
         }
         let Some(mark) = dedup::mark_mut(&mut self.state, predecessor.producer).filter(|mark| !mark.closed) else {

@@ -16,6 +16,7 @@ use schemas::{
 use super::Engine;
 use crate::{
     dedup::{self, Origin},
+    fault::{self, Fault},
     replay::charges,
 };
 
@@ -88,6 +89,8 @@ impl Engine {
     }
 
     fn rate(&self, settled: &Settled, usage: &Usage, book: BookHash) -> Vec<Charge> {
+        let last = self.books.keys().max().filter(|_| fault::is(Fault::ChargedByAnotherBook));
+        let book = last.copied().unwrap_or(book);
         charges(settled, usage, self.books.get(&book).map(AsRef::as_ref))
     }
 }

@@ -79,7 +79,7 @@ impl Engine {
 
     /// What no engine may do: a planted fault.
     fn free_silent(&mut self, now: Time) {
-        let silent = |mark: &&ProducerMark| now.since(mark.heard_at) > Duration::from_secs(10);
+        let silent = |mark: &&ProducerMark| now.since(mark.accepted_at) > Duration::from_secs(10);
         for mark in self.state.producers.iter().filter(silent) {
             for instance in self.instances.all.values_mut() {
                 if post::close(instance, mark.producer, &[], &[]) {

@@ -6,6 +6,8 @@
 
 use schemas::id::Offset;
 
+use crate::fault::{self, Fault};
+
 /// One attempt to bring a table up to some positions. `F` is what was written and not committed: the names of files.
 #[derive(Debug)]
 pub struct Shelving<F> {
@@ -48,7 +50,7 @@ impl<F> Shelving<F> {
         }
         match self.written.take() {
             // The positions are as before, so the commit did not land and what was written for it is still right.
-            Some((from, files)) if from == head => Step::Commit { to, files },
+            Some((from, files)) if from == head || fault::is(Fault::ZombieLakeWriter) => Step::Commit { to, files },
             other => Step::Write { to, unused: other.map(|(_, files)| files) },
         }
     }

@@ -91,6 +91,29 @@ pub(crate) struct Wish {
     pub(crate) feature: Option<usize>,
     pub(crate) bound: Bill,
     pub(crate) bill: Bill,
+    /// Whether nobody sees its output before it is billed.
+    pub(crate) hidden: bool,
+}
+
+/// What can be known of what an attempt used when it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    /// All of it.
+    Whole(Bill),
+    /// What the provider had reported by then.
+    AtLeast(Bill),
+    /// Nothing.
+    Unknown,
+}
+
+impl Ending {
+    /// What is known of it.
+    pub(crate) const fn known(self) -> Option<Bill> {
+        match self {
+            Self::Whole(bill) | Self::AtLeast(bill) => Some(bill),
+            Self::Unknown => None,
+        }
+    }
 }
 
 impl Bill {
@@ -125,6 +148,7 @@ impl Wish {
             model: usize::from(dice.one_in(6)),
             feature: Some(dice.index(FEATURES.len())),
             bound,
+            hidden: dice.one_in(4),
             bill: if beyond {
                 Bill { input: 100 * bound.input, output: bill.output }
             } else if whole {
@@ -196,6 +220,19 @@ pub(crate) fn ending(dice: &mut Dice) -> End {
 }
 
 impl Call {
+    /// What can be known of it if it ends so, where a refusal has this status.
+    pub(crate) fn known(&self, end: End, status: u16) -> Ending {
+        match end {
+            End::Complete | End::ClientGoneDrained => Ending::Whole(self.bill),
+            End::NotSent | End::ClientGoneBefore => Ending::Whole(Bill::default()),
+            // It was turned down before anybody worked on it.
+            End::Refused if status == 400 => Ending::Whole(Bill::default()),
+            End::Refused | End::NoAnswer => Ending::Unknown,
+            _ if self.reported == Bill::default() => Ending::Unknown,
+            End::ClientGone | End::TimedOut | End::Truncated | End::Cut => Ending::AtLeast(self.reported),
+        }
+    }
+
     /// What the meter has read when it ends.
     pub(crate) fn measured(&self, end: End) -> Option<Measured> {
         let usage = match end {
@@ -241,6 +278,7 @@ impl Call {
     /// The provider reports a little more.
     pub(crate) fn report(&mut self, dice: &mut Dice) {
         self.reported.input = self.bill.input;
-        self.reported.output += dice.below(self.bill.output - self.reported.output + 1);
+        let more = dice.below(self.bill.output - self.reported.output + 1);
+        self.reported.output += if self.wish.hidden { 0 } else { more };
     }
 }

@@ -1,14 +1,13 @@
 //! What happens at a gateway without anything going wrong: calls come, wait, are sent and end; records go their way.
 
 use gateway::{
-    limits::{Ask, Permit, Tried},
+    limits::{Ask, Limits, Tried},
     settlement::{self, End, Ended},
 };
 use schemas::{
     event::{Admitted, CallEnd, Event, Streamed},
     id::Lane,
     time::Time,
-    tokens::Completeness,
 };
 
 use super::{
@@ -49,12 +48,9 @@ impl World {
         }
         let before = after.map(|(before, _)| before);
         let position = before.as_ref().map_or_else(|| process.position(), |before| before.position);
-        // Half of the slice is what a gateway would hold that takes hidden output for none.
-        let slice = Bill { output: wish.bound.output / 8, ..wish.bound };
-        let bound = if self.plant == Some(Plant::HiddenOutputNotHeld) { slice } else { wish.bound };
         process.calls.push(Call {
             facts,
-            bound: wish.at_most(book, bound),
+            bound: wish.at_most(book, wish.bound),
             wish,
             book: book_of(&view.book),
             priced: book,
@@ -83,7 +79,8 @@ impl World {
         // What is planted shows where a call asks by the clock that it began with, though windows have turned since.
         let stands_still = self.plant == Some(Plant::ClockBackAcrossWindows);
         let now = if stands_still { call.since } else { door.clock.now().max(call.since) };
-        let ask = Ask { attempt: &call.facts, bound: &call.bound, slice: Some(SLICE), now };
+        let slice = (!call.wish.hidden).then_some(SLICE);
+        let ask = Ask { attempt: &call.facts, bound: &call.bound, slice, now };
         let (tried, _) = process.limits.try_admit(&ask, door.clock.at());
         match tried {
             Tried::Held(permit) => {
@@ -104,7 +101,7 @@ impl World {
                 let admitted = Event::Admitted(Box::new(Admitted { attempt: call.facts.clone(), holds }));
                 let before = call.before.take();
                 process.write(lane, &admitted);
-                process.finish(before, self.plant != Some(Plant::EndedWithEachAttempt));
+                process.finish(before, true);
                 self.passed += 1;
             }
             Tried::Short(why) if door.clock.at() < call.patience => self.refused = format!("{why:?}"),
@@ -154,20 +151,10 @@ impl World {
             return self.grow(place, at, output);
         }
         self.oracle.relayed((call.facts.call, call.facts.attempt), call.reported.output);
-        let parts = call.parts();
-        if parts.is_empty() || self.dice.one_in(2) {
+        if call.parts().is_empty() || self.dice.one_in(2) {
             return;
         }
-        let holds = &call.permit.as_ref().unwrap().holds;
-        let streamed = Streamed {
-            call: call.facts.call,
-            attempt: call.facts.attempt,
-            at: door.clock.now(),
-            so_far: call.reported.vector(),
-            posted: settlement::so_far(&process.limits, holds, &call.book, &call.facts, &parts),
-            reported: parts,
-            holds: if call.has_grown { holds.clone() } else { Vec::new() },
-        };
+        let streamed = stands(call, &process.limits, door.clock.now());
         let lane = lane_of(call);
         process.write(lane, &Event::Streamed(streamed));
     }
@@ -177,7 +164,6 @@ impl World {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
         let call = &mut process.calls[at];
-        let parts = call.parts();
         let Some(permit) = call.permit.as_mut().filter(|_| !call.growing) else { return };
         let Some(sliced) = &permit.sliced else { return };
         let room = output.saturating_add(SLICE).min(sliced.most.output);
@@ -190,20 +176,8 @@ impl World {
                 self.oracle.extended(key, &more.holds);
                 permit.grow(more, room);
                 (call.growing, call.has_grown) = (true, true);
-                let holds = permit.holds.clone();
-                let streamed = Streamed {
-                    call: key.0,
-                    attempt: key.1,
-                    at: door.clock.now(),
-                    so_far: call.reported.vector(),
-                    posted: settlement::so_far(&process.limits, &holds, &call.book, &call.facts, &parts),
-                    reported: parts,
-                    holds,
-                };
-                if self.plant != Some(Plant::ExtensionNotRecorded) {
-                    let lane = lane_of(call);
-                    process.write(lane, &Event::Streamed(streamed));
-                }
+                let (lane, streamed) = (lane_of(call), stands(call, &process.limits, door.clock.now()));
+                process.write(lane, &Event::Streamed(streamed));
             }
             Tried::Short(_) if self.dice.one_in(2) => {}
             Tried::Refused(_) | Tried::Short(_) => self.end(place, at, End::Cut),
@@ -219,81 +193,50 @@ impl World {
         if matches!(end, End::Refused | End::NotSent) {
             self.oracle.not_billed(key);
         }
-        if self.plant == Some(Plant::SettleLostOnCancel) && matches!(end, End::ClientGone | End::ClientGoneBefore) {
-            return;
-        }
+        // Not billed, and not every status says so.
+        let status = match end {
+            End::Refused if self.dice.one_in(2) => 400,
+            End::Refused => 503,
+            _ => 200,
+        };
         if end == End::Complete {
             self.oracle.relayed(key, call.bill.output);
         }
-        let measured = call.measured(end);
+        let (measured, ending) = (call.measured(end), call.known(end, status));
         let Some(mut permit) = call.permit.take() else { return };
-        let holds = permit.holds.clone();
-        let book = if self.plant == Some(Plant::PriceChangedBetweenHoldAndCharge) {
-            book_of(&process.view.load().unwrap().book)
-        } else {
-            call.book.clone()
-        };
         let (position, since) = (call.position, call.since);
         let (wish, again) = (call.wish, !self.dice.one_in(3));
         let ended = Ended {
             attempt: call.facts,
             end,
             measured,
-            status: 200,
+            status,
             ttft_ms: None,
             settled_at: door.clock.now(),
             call: CallEnd::begun(door.clock.now(), 0, String::new()),
         };
-        let facts = ended.attempt.clone();
-        let account = settlement::account(&book, ended);
-        let usage = &account.settled().usage;
-        let known = usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
-        self.oracle.settled(key, known, usage.completeness == Completeness::Exact);
+        let number = key.1;
+        let account = settlement::account(&call.book, ended);
+        self.oracle.settled(key, ending);
         let failed = matches!(end, End::NoAnswer | End::Refused | End::TimedOut);
         let in_time = door.clock.now().since(since) < LONGEST;
-        let goes_on = failed && again && in_time && facts.attempt < ATTEMPTS;
+        let goes_on = failed && again && in_time && number < ATTEMPTS;
         if goes_on {
             account.let_go(&process.limits, &mut permit);
         }
         let before = Box::new(Before { lane, position, account, permit });
-        if goes_on && self.plant == Some(Plant::CallLeftOpen) {
-            process.finish(Some(before), true);
-        } else if goes_on {
-            self.retry(place, wish, &facts, (before, since), holds);
+        if goes_on {
+            self.retry(place, wish, (before, since));
         } else {
             process.finish(Some(before), false);
         }
     }
 
     /// A failed attempt is made again, perhaps with a dearer model or elsewhere, under holds of its own.
-    fn retry(
-        &mut self,
-        place: usize,
-        wish: Wish,
-        first: &schemas::event::Attempt,
-        before: (Box<Before>, Time),
-        holds: Vec<schemas::event::Hold>,
-    ) {
+    fn retry(&mut self, place: usize, wish: Wish, before: (Box<Before>, Time)) {
         let provider = if self.dice.one_in(2) { 1 - wish.provider } else { wish.provider };
         let wish = Wish { model: usize::from(self.dice.one_in(3)).max(wish.model), provider, ..wish };
-        if !self.call(place, wish, Some(before)) {
-            return;
-        }
-        let Some(process) = &mut self.doors[place].process else { return };
-        if self.plant == Some(Plant::RetryUnderFirstHold)
-            && let Some(call) = process.calls.last_mut()
-            && call.facts.attempt > 1
-            && call.stage == Stage::Waiting
-            && call.facts.call == first.call
-        {
-            call.permit = Some(Permit { holds, ..Permit::default() });
-            call.stage = Stage::Admitted;
-            self.oracle.held(process.me, call, call.wish, call.priced);
-            let holds = call.permit.as_ref().unwrap().holds.clone();
-            let (lane, facts, before) = (lane_of(call), call.facts.clone(), call.before.take());
-            process.write(lane, &Event::Admitted(Box::new(Admitted { attempt: facts, holds })));
-            process.finish(before, true);
-        }
+        self.call(place, wish, Some(before));
     }
 
     /// The buffer goes to the journal; calls whose admission is there are sent.
@@ -302,7 +245,8 @@ impl World {
         if process.flush() {
             for call in process.calls.iter_mut().filter(|call| call.stage == Stage::Admitted) {
                 call.stage = Stage::Sent;
-                self.oracle.sent((call.facts.call, call.facts.attempt));
+                let times = if self.plant == Some(Plant::SentTwice) { 2 } else { 1 };
+                (0..times).for_each(|_| self.oracle.sent((call.facts.call, call.facts.attempt)));
             }
             for call in process.calls.iter_mut().filter(|call| call.growing) {
                 call.growing = false;
@@ -365,13 +309,20 @@ impl World {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
         if door.clock.at().duration_since(process.reported).as_millis() >= 1_000 {
-            process.report(&door.clock, LANES, self.plant);
+            process.report(&door.clock, LANES);
         }
     }
 }
 
 pub(super) fn lane_of(call: &Call) -> Lane {
     Lane::of(call.facts.subject.tenant.as_bytes(), LANES)
+}
+
+/// Where an attempt stands, as the gateway writes it down.
+fn stands(call: &Call, limits: &Limits, at: Time) -> Streamed {
+    let holds = call.permit.as_ref().map_or(&[][..], |permit| &permit.holds);
+    let stands = (call.reported.vector(), call.parts());
+    settlement::streamed(limits, (holds, call.has_grown), (&call.book, &call.facts), stands, at)
 }
 
 fn book_of(book: &std::sync::Arc<schemas::price::Book>) -> schemas::price::Book {

@@ -158,7 +158,7 @@ impl Process {
     }
 
     /// What it says each second.
-    pub(crate) fn report(&mut self, clock: &Clock, lanes: u16, plant: Option<Plant>) {
+    pub(crate) fn report(&mut self, clock: &Clock, lanes: u16) {
         let at = clock.now();
         let low = |lane: u16| {
             let here = |call: &&Call| {
@@ -178,13 +178,7 @@ impl Process {
             }
             self.reported_to = (needed.unwrap_or(end).min(written), end);
         }
-        for (lane, mut event) in self.limits.reports(at, &lows) {
-            // A return that overtakes the settlements does not know of them.
-            if let (Some(Plant::ReturnBeforeSettlement), Event::Reported(reported)) = (plant, &mut event) {
-                for counter in &mut reported.counters {
-                    counter.returned += std::mem::take(&mut counter.used);
-                }
-            }
+        for (lane, event) in self.limits.reports(at, &lows) {
             self.write(lane, &event);
         }
         self.reported = clock.at();

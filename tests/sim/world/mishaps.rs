@@ -13,7 +13,7 @@ use super::{
 impl World {
     pub(super) fn mishap(&mut self) {
         let (place, member) = (self.dice.index(self.doors.len()), self.dice.index(self.members.len()));
-        match self.dice.weighted(&[8, 6, 40, 10, 30, 6, 10, 10, 6, 6, 4, 6, 4]) {
+        match self.dice.weighted(&[8, 6, 40, 10, 30, 6, 10, 10, 6, 6, 4, 6, 4, 6]) {
             0 => self.kill(place),
             1 => self.power_failure(place),
             2 => self.start_door(place),
@@ -26,7 +26,8 @@ impl World {
             9 => self.set_clock(place),
             10 => self.copy_or_restore(place),
             11 => self.change_policy(),
-            _ => self.doors[place].platter.lock().unwrap().full = self.dice.one_in(3),
+            12 => self.doors[place].platter.lock().unwrap().full = self.dice.one_in(3),
+            _ => self.come_again(),
         }
     }
 
@@ -93,6 +94,18 @@ impl World {
                 }
             }
             process.lose_way(&door.clock);
+        }
+    }
+
+    /// Some of what was accepted long ago comes again, after what was sent later and whether its gateway lives or not.
+    fn come_again(&mut self) {
+        let taken: Vec<_> = self.road.lock().taken.iter().cloned().collect();
+        let (first, count) = (self.dice.index(taken.len() + 1), 1 + self.dice.index(40));
+        let accepted = |record: &&journal::Record| {
+            self.oracle.accepted(record.header.producer, record.lane) >= record.header.seq.0
+        };
+        for record in taken.iter().skip(first).take(count).filter(accepted) {
+            self.road.take(record.lane, record.header, record.body.clone());
         }
     }
 

@@ -1,13 +1,18 @@
-//! The deliberate faults: each is planted alone, in the code or in the world, and has to be caught.
+//! The deliberate faults: each is planted alone, and has to be caught by what it breaks.
 //!
-//! Each names the schedule that it stands for. Those of a role are planted in its code by a switch that only tests compile in;
-//! those of the log, the disk and the lake are planted in the world's own log, disk and lake.
+//! Most are mistakes of a role, planted in the code that is shipped by a switch that only tests compile in. What stands for the log, a
+//! disk or the brokers is the world's own here, and so are the faults of those.
 
 use std::any::Any;
 
 use gateway::fault::Fault as G;
+use journal::fault::Fault as J;
 use metering::fault::Fault as M;
+#[cfg(feature = "query")]
+use query::fault::Fault as Q;
 use schemas::fault;
+
+use super::oracle::Obligation::{self, *};
 
 /// A deliberate fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +25,22 @@ pub(crate) enum Plant {
     TwoTimeZoneDatabases,
     ClockBackAcrossWindows,
     RestoredJournalAccepted,
+    ForkedLeaseFreed,
     SilentLeaseFreed,
     GapAccepted,
+    NotSentAgain,
     LastUnitsNotRecalled,
+    LeasesNotCounted,
     LeaseFreedAtRestart,
     SettleLostOnCancel,
     RetryUnderFirstHold,
+    SentTwice,
     CallLeftOpen,
     EndedWithEachAttempt,
     HiddenOutputNotHeld,
+    ExtensionNotRecorded,
+    ExtensionForgotten,
+    ExtensionTooSmall,
     PriceChangedBetweenHoldAndCharge,
     LanesDiffer,
     ShippedBeforeFsync,
@@ -41,143 +53,393 @@ pub(crate) enum Plant {
     ZombieMember,
     ConcurrentHoldLost,
     ConcurrentUnheard,
-    ExtensionNotRecorded,
-    ExtensionForgotten,
+    #[cfg(feature = "query")]
     ZombieLakeWriter,
+    #[cfg(feature = "query")]
     TailEvictedUnderQuery,
+    #[cfg(feature = "query")]
     LakeWriterSkips,
+    #[cfg(feature = "query")]
     LakeWriterRepeats,
     ClaimWithoutEffect,
     TagsUncounted,
+    NothingCounted,
     ClearedTwice,
+    NothingCleared,
     CorrectedUnclaimed,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 39] = [
-        Self::HoldReleasedTwice,
-        Self::ReturnBeforeSettlement,
-        Self::SettlementClipped,
-        Self::UnknownReleased,
-        Self::CrashSettlesZero,
-        Self::TwoTimeZoneDatabases,
-        Self::ClockBackAcrossWindows,
-        Self::RestoredJournalAccepted,
-        Self::SilentLeaseFreed,
-        Self::GapAccepted,
-        Self::LastUnitsNotRecalled,
-        Self::LeaseFreedAtRestart,
-        Self::SettleLostOnCancel,
-        Self::RetryUnderFirstHold,
-        Self::CallLeftOpen,
-        Self::EndedWithEachAttempt,
-        Self::HiddenOutputNotHeld,
-        Self::PriceChangedBetweenHoldAndCharge,
-        Self::LanesDiffer,
-        Self::ShippedBeforeFsync,
-        Self::ProducerReused,
-        Self::GrantCompactedUnread,
-        Self::RestoreToLastStable,
-        Self::ReExecutedDecision,
-        Self::ClaimedBeforeCommit,
-        Self::StoreCommitLost,
-        Self::ZombieMember,
-        Self::ConcurrentHoldLost,
-        Self::ConcurrentUnheard,
-        Self::ExtensionNotRecorded,
-        Self::ExtensionForgotten,
-        Self::ZombieLakeWriter,
-        Self::TailEvictedUnderQuery,
-        Self::LakeWriterSkips,
-        Self::LakeWriterRepeats,
-        Self::ClaimWithoutEffect,
-        Self::TagsUncounted,
-        Self::ClearedTwice,
-        Self::CorrectedUnclaimed,
-    ];
-
-    /// The schedule it stands for.
-    pub(crate) const fn schedule(self) -> &'static str {
-        match self {
-            Self::HoldReleasedTwice => "a hold is released twice",
-            Self::ReturnBeforeSettlement => {
-                "a return reaches metering before the settlements that used the lease, and returns that as well"
-            }
-            Self::SettlementClipped => {
-                "a provider bills a hundred times the bound, and the settlement is clipped to the hold"
-            }
-            Self::UnknownReleased => "an attempt whose usage is not known frees its hold",
-            Self::CrashSettlesZero => "a crash loop, with usage that nobody knows settled as zero",
-            Self::TwoTimeZoneDatabases => {
-                "gateways compute windows by a calendar of their own, which is not metering's"
-            }
-            Self::ClockBackAcrossWindows => "a clock goes back across the end of a window, and the gateway with it",
-            Self::RestoredJournalAccepted => "a journal is restored from a copy, and its successor believed",
-            Self::SilentLeaseFreed => "the lease of a partitioned live gateway is freed because it is silent",
-            Self::GapAccepted => "a gap is accepted, and the late events dropped",
-            Self::LastUnitsNotRecalled => "the last units lie on several gateways and nobody calls them back",
-            Self::LeaseFreedAtRestart => "a lease is freed at restart although holds of it are open",
-            Self::SettleLostOnCancel => "a client cancels and the settlement is lost",
-            Self::RetryUnderFirstHold => "a second attempt runs under the hold of the first",
-            Self::CallLeftOpen => "a failed attempt says that its call goes on, and no other one is made",
-            Self::EndedWithEachAttempt => "a call ends with each of its attempts",
-            Self::HiddenOutputNotHeld => "output that nobody sees is billed, and only a slice was held",
-            Self::PriceChangedBetweenHoldAndCharge => "a price changes between the hold and the settlement",
-            Self::LanesDiffer => "a gateway counts another number of lanes",
-            Self::ShippedBeforeFsync => "events leave the machine before the fsync, and the power fails",
-            Self::ProducerReused => "a journal is opened again under the same producer, whose sequences begin again",
-            Self::GrantCompactedUnread => "the last word about a counter is compacted away before its readers saw it",
-            Self::RestoreToLastStable => {
-                "a new owner restores a state from before the last commit, with its place in the input"
-            }
-            Self::ReExecutedDecision => {
-                "a new owner goes on from the newest place in the input with counters of before the last commit"
-            }
-            Self::ClaimedBeforeCommit => "watermarks are committed, and what was made of the events is not",
-            Self::StoreCommitLost => "the ledger is written, and the commit of the store that it belongs to is lost",
-            Self::ZombieMember => "a metering member that lost a lane goes on, and is not fenced",
-            Self::ConcurrentHoldLost => "a client cancels and its call counts as open for ever",
-            Self::ConcurrentUnheard => "a gateway goes on with what is open at a time after metering has given it up",
-            Self::ExtensionNotRecorded => "more is held for a stream and not written down before it is relayed",
-            Self::ExtensionForgotten => "a crash leaves a stream open, and only what it held at first stays held",
-            Self::ZombieLakeWriter => "a lake writer that lost a race refreshes and commits its batch again",
-            Self::TailEvictedUnderQuery => "the tail is evicted under a pinned query",
-            Self::LakeWriterSkips => "a lake writer that starts again begins where its furthest table is",
-            Self::LakeWriterRepeats => "a lake writer that died after a commit, before it heard of it, makes it again",
-            Self::ClaimWithoutEffect => "the claim of an external event is committed without its effect",
-            Self::TagsUncounted => "each gateway counts for itself how many counters client tags have made",
-            Self::ClearedTwice => "what was held for what nobody knew is cleared twice by what turns out to be known",
-            Self::CorrectedUnclaimed => "a correction is sent through two gateways at once, and both count",
-        }
-    }
-
     /// Puts the fault in the code of a role, if it is one of a role's; else there is none there.
     pub(crate) fn switch(plant: Option<Self>) {
-        fault::plant(plant.and_then(Self::in_code));
+        fault::plant(plant.and_then(|plant| match plant.planted().place {
+            Place::Code(fault) => Some(fault),
+            Place::World => None,
+        }));
     }
 
-    fn in_code(self) -> Option<&'static dyn Any> {
-        Some(match self {
-            Self::HoldReleasedTwice => &G::HoldReleasedTwice,
-            Self::ReturnBeforeSettlement => &G::UsedIsReturned,
-            Self::SettlementClipped => &G::SettlementClipped,
-            Self::UnknownReleased => &G::UnknownReleased,
-            Self::CrashSettlesZero => &G::CrashSettlesZero,
-            Self::TwoTimeZoneDatabases => &G::OwnCalendar,
-            Self::ClockBackAcrossWindows => &G::WindowGoesBack,
-            Self::ConcurrentHoldLost => &G::ConcurrentKept,
-            Self::ConcurrentUnheard => &G::ConcurrentUnheard,
-            Self::ExtensionForgotten => &G::ExtensionForgotten,
-            Self::RestoredJournalAccepted => &M::ForkAccepted,
-            Self::SilentLeaseFreed => &M::SilentLeaseFreed,
-            Self::GapAccepted => &M::GapAccepted,
-            Self::LastUnitsNotRecalled => &M::NothingRecalled,
-            Self::LeaseFreedAtRestart => &M::LeaseFreedAtRestart,
-            Self::ClaimWithoutEffect => &M::ClaimWithoutEffect,
-            Self::TagsUncounted => &M::TagsUncounted,
-            Self::ClearedTwice => &M::ClearedTwice,
-            Self::CorrectedUnclaimed => &M::CorrectedUnclaimed,
-            _ => return None,
-        })
+    /// Its line in the table.
+    pub(crate) fn planted(self) -> &'static Planted {
+        PLANTED.iter().find(|planted| planted.plant == self).unwrap()
     }
 }
+
+/// A fault as the table has it.
+pub(crate) struct Planted {
+    pub(crate) plant: Plant,
+    /// The schedule that it stands for, as `tests/tidy/schedules.rs` counts them.
+    pub(crate) schedule: &'static str,
+    /// What goes wrong.
+    pub(crate) what: &'static str,
+    place: Place,
+    /// What it breaks: one of these has to be what is seen first.
+    pub(crate) breaks: &'static [Obligation],
+}
+
+/// Where a fault is.
+enum Place {
+    /// In the code of a role.
+    Code(&'static dyn Any),
+    /// In what the world has in the place of the log, a disk or a store.
+    World,
+}
+
+const fn planted(
+    plant: Plant,
+    schedule: &'static str,
+    what: &'static str,
+    place: Place,
+    breaks: &'static [Obligation],
+) -> Planted {
+    Planted { plant, schedule, what, place, breaks }
+}
+
+/// All faults there are.
+pub(crate) const PLANTED: &[Planted] = &[
+    planted(
+        Plant::HoldReleasedTwice,
+        "2C; issue: a hold released twice",
+        "a settled hold is let go of twice",
+        Place::Code(&G::HoldReleasedTwice),
+        &[NoHoldBeyondTheLease],
+    ),
+    planted(
+        Plant::ReturnBeforeSettlement,
+        "2B: return before settlement across lanes",
+        "what was used of a lease is returned with it, and its use is not said",
+        Place::Code(&G::UsedIsReturned),
+        &[NoHoldBeyondTheLease],
+    ),
+    planted(
+        Plant::SettlementClipped,
+        "1: a provider bills 100 times the bound",
+        "what is used beyond a hold is not settled",
+        Place::Code(&G::SettlementClipped),
+        &[BalancesAreTheLedger],
+    ),
+    planted(
+        Plant::UnknownReleased,
+        "9: less than its hold for what nobody knows",
+        "an attempt of which the usage is not known frees its hold",
+        Place::Code(&G::UnknownReleased),
+        &[NoHoldBeyondTheLease, TheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::CrashSettlesZero,
+        "9: a crash loop with missing usage",
+        "what a crash left open is settled as nothing",
+        Place::Code(&G::CrashSettlesZero),
+        &[TheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::TwoTimeZoneDatabases,
+        "17a: two tzdata versions",
+        "a gateway finds windows by rules of its own, by which they begin half an hour later than metering says",
+        Place::Code(&G::OwnCalendar),
+        &[TheLastUnitIsUsable],
+    ),
+    planted(
+        Plant::ClockBackAcrossWindows,
+        "17b: a clock goes back across midnight",
+        "a gateway goes back to the window before with its clock",
+        Place::Code(&G::WindowGoesBack),
+        &[WindowsDoNotGoBack],
+    ),
+    planted(
+        Plant::RestoredJournalAccepted,
+        "6B: a journal restored from a copy",
+        "the successor in a copied journal is believed, settles what is settled, and frees the lease",
+        Place::Code(&M::ForkAccepted),
+        &[LeasesOutOfReachStayCounted, NothingIsChargedTwice],
+    ),
+    planted(
+        Plant::ForkedLeaseFreed,
+        "6B: the lease counts as spent",
+        "the successor in a copied journal is not believed, and the lease freed all the same",
+        Place::Code(&M::ForkedLeaseFreed),
+        &[LeasesOutOfReachStayCounted],
+    ),
+    planted(
+        Plant::SilentLeaseFreed,
+        "7: a partitioned live gateway is abandoned",
+        "the lease of a gateway that was silent for ten seconds is freed",
+        Place::Code(&M::SilentLeaseFreed),
+        &[LeasesOutOfReachStayCounted, TheLastUnitIsUsable],
+    ),
+    planted(
+        Plant::GapAccepted,
+        "13: a gap, then late events",
+        "an event is accepted although one before it is missing",
+        Place::Code(&M::GapAccepted),
+        &[NoCallIsUnaccounted],
+    ),
+    planted(
+        Plant::NotSentAgain,
+        "13: the outbox resends from the first unconfirmed",
+        "what was sent once is not sent again, whether it was confirmed or not",
+        Place::Code(&J::NotSentAgain),
+        &[ItComesToRest],
+    ),
+    planted(
+        Plant::LastUnitsNotRecalled,
+        "14: the last units on ten gateways",
+        "nobody is asked to return what he does not use",
+        Place::Code(&M::NothingRecalled),
+        &[TheLastUnitIsUsable],
+    ),
+    planted(
+        Plant::LeasesNotCounted,
+        "2C, L-1: what others have leased is taken",
+        "a grant looks at what was used, and not at what others have leased",
+        Place::Code(&M::LeasesNotCounted),
+        &[NoGrantBeyondTheAmount],
+    ),
+    planted(
+        Plant::LeaseFreedAtRestart,
+        "9; issue: a lease freed at restart",
+        "a producer that is gone leaves nothing held",
+        Place::Code(&M::LeaseFreedAtRestart),
+        &[TheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::SettleLostOnCancel,
+        "9; issue: a lost settle on cancel",
+        "the limits of an attempt whose client has gone are not settled",
+        Place::Code(&G::SettleLostOnCancel),
+        &[BalancesAreTheLedger, NoMoreAreOpen],
+    ),
+    planted(
+        Plant::RetryUnderFirstHold,
+        "9: attempt 2 under attempt 1's hold",
+        "a second attempt holds nothing of its own",
+        Place::Code(&G::RetryUnderFirstHold),
+        &[EveryLimitIsHeld],
+    ),
+    planted(
+        Plant::SentTwice,
+        "9: a retry takes its own hold or is not made",
+        "a connection sends a request again by itself, under one hold, and the provider bills both",
+        Place::World,
+        &[HardLimitsAreNotBilledPast],
+    ),
+    planted(
+        Plant::CallLeftOpen,
+        "a call of several attempts",
+        "the record of a failed attempt says that its call goes on, and it does not",
+        Place::Code(&G::CallLeftOpen),
+        &[ACallEndsOnce],
+    ),
+    planted(
+        Plant::EndedWithEachAttempt,
+        "a call of several attempts",
+        "each attempt's record says that the call ends with it",
+        Place::Code(&G::EndedWithEachAttempt),
+        &[ACallEndsOnce],
+    ),
+    planted(
+        Plant::HiddenOutputNotHeld,
+        "10: hidden output",
+        "of output that nobody sees while it is made a slice is held, and all is billed",
+        Place::Code(&G::HiddenOutputNotHeld),
+        &[EveryLimitIsHeld],
+    ),
+    planted(
+        Plant::ExtensionNotRecorded,
+        "10: what is cut",
+        "what more is held for a stream is not written down, and a crash forgets it",
+        Place::Code(&G::ExtensionNotRecorded),
+        &[TheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::ExtensionForgotten,
+        "10: what is cut",
+        "what a crash left open is taken to hold what it held at first",
+        Place::Code(&G::ExtensionForgotten),
+        &[TheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::ExtensionTooSmall,
+        "10: nothing more is relayed than was held",
+        "an extension holds half of what it lets through",
+        Place::Code(&G::ExtensionTooSmall),
+        &[NothingIsRelayedUnheld],
+    ),
+    planted(
+        Plant::PriceChangedBetweenHoldAndCharge,
+        "11: a price row changed between hold and charge",
+        "metering charges by the newest book and not by that of the admission",
+        Place::Code(&M::ChargedByAnotherBook),
+        &[ChargesAreExact],
+    ),
+    planted(
+        Plant::LanesDiffer,
+        "19: the partition count is changed",
+        "one gateway goes on with another number of lanes than the log has",
+        Place::World,
+        &[NoMoreAreCounted, TheLogIsSane],
+    ),
+    planted(
+        Plant::ShippedBeforeFsync,
+        "6A: ship before fsync, then power loss",
+        "what is not on the platter leaves the machine",
+        Place::World,
+        &[TheLogIsSane],
+    ),
+    planted(
+        Plant::ProducerReused,
+        "6C: a producer is one open of a journal",
+        "a journal is opened again under the same producer, whose sequences begin again",
+        Place::World,
+        &[NoCallIsUnaccounted, TheLastUnitIsUsable],
+    ),
+    planted(
+        Plant::GrantCompactedUnread,
+        "2A: a grant compacted before its reader saw it",
+        "compaction takes the last word about a counter as well",
+        Place::World,
+        &[BalancesAreTheLedger, TheLogIsSane],
+    ),
+    planted(
+        Plant::RestoreToLastStable,
+        "4: restore to LSO under an open transaction",
+        "a new owner restores what was before the last commit, and goes on from there",
+        Place::World,
+        &[NothingIsChargedTwice],
+    ),
+    planted(
+        Plant::ReExecutedDecision,
+        "4: a re-executed decision with newer policy",
+        "a new owner does not read what was granted and works it out from what was reported",
+        Place::Code(&M::ReExecutedDecision),
+        &[TheLogIsSane],
+    ),
+    planted(
+        Plant::ClaimedBeforeCommit,
+        "8; issue: a sequence claimed before the commit",
+        "watermarks are committed without what was made of the events",
+        Place::World,
+        &[NoCallIsUnaccounted],
+    ),
+    planted(
+        Plant::StoreCommitLost,
+        "12: output fsynced, store commit lost",
+        "the ledger is written, and the state that belongs to it is not",
+        Place::World,
+        &[NothingIsChargedTwice],
+    ),
+    planted(
+        Plant::ZombieMember,
+        "4: a new owner, and the old one goes on",
+        "a member that lost a lane goes on with it, and nothing fences it",
+        Place::World,
+        &[NothingIsChargedTwice, TheLogIsSane, TheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::ConcurrentHoldLost,
+        "what is open at a time",
+        "an attempt that ends without its usage being known counts as open for ever",
+        Place::Code(&G::ConcurrentKept),
+        &[NoMoreAreOpen],
+    ),
+    planted(
+        Plant::ConcurrentUnheard,
+        "what is open at a time",
+        "a gateway goes on with what is open at a time after metering has given it up",
+        Place::Code(&G::ConcurrentUnheard),
+        &[NoMoreAreOpen],
+    ),
+    #[cfg(feature = "query")]
+    planted(
+        Plant::ZombieLakeWriter,
+        "18a: a zombie lake writer that refreshes",
+        "a writer that lost a race loads the newest version and commits its batch on that",
+        Place::Code(&Q::ZombieLakeWriter),
+        &[RowsAreTheLedger],
+    ),
+    #[cfg(feature = "query")]
+    planted(
+        Plant::TailEvictedUnderQuery,
+        "18c: the tail is evicted under a pinned query",
+        "a query reads the tail as it is by then, and the table as it was pinned",
+        Place::World,
+        &[RowsAreTheLedger],
+    ),
+    #[cfg(feature = "query")]
+    planted(
+        Plant::LakeWriterSkips,
+        "18a: writers of the lake that die",
+        "a writer that starts reads the ledger from where the furthest table is",
+        Place::Code(&Q::LakeWriterSkips),
+        &[RowsAreTheLedger],
+    ),
+    #[cfg(feature = "query")]
+    planted(
+        Plant::LakeWriterRepeats,
+        "18a: writers of the lake that die",
+        "a writer that died after a commit, before it heard of it, makes it again",
+        Place::World,
+        &[RowsAreTheLedger],
+    ),
+    planted(
+        Plant::ClaimWithoutEffect,
+        "21; issue: the claim in the same commit as the effect",
+        "an external event is remembered, and what it does is lost",
+        Place::Code(&M::ClaimWithoutEffect),
+        &[NoCallIsUnaccounted],
+    ),
+    planted(
+        Plant::TagsUncounted,
+        "20: counters that clients make",
+        "client tags make as many counters as they like",
+        Place::Code(&M::TagsUncounted),
+        &[NoMoreAreCounted],
+    ),
+    planted(
+        Plant::NothingCounted,
+        "20: counters that clients make",
+        "what client tags name has no counter, and what is beyond them no shared one",
+        Place::Code(&M::NothingCounted),
+        &[CallsKeepPassing],
+    ),
+    planted(
+        Plant::ClearedTwice,
+        "21: corrections",
+        "a correction clears twice what was a provision",
+        Place::Code(&M::ClearedTwice),
+        &[AmendmentsAreExact],
+    ),
+    planted(
+        Plant::NothingCleared,
+        "21: corrections",
+        "a correction clears nothing of what was a provision",
+        Place::Code(&M::NothingCleared),
+        &[AmendmentsAreExact],
+    ),
+    planted(
+        Plant::CorrectedUnclaimed,
+        "21: corrections",
+        "a correction that comes through two gateways counts twice",
+        Place::Code(&M::CorrectedUnclaimed),
+        &[NothingIsChargedTwice],
+    ),
+];

@@ -47,10 +47,10 @@ impl World {
         }
         if self.come_to_rest() {
             self.oracle.quiet(self.clock.now());
+            self.give_more();
             self.give_one_up();
         }
         self.recent.clear();
-        self.give_more();
         self.road.lock().calm = false;
         let away = if self.dice.one_in(3) { self.dice.below(7_200) } else { self.dice.below(60) };
         self.clock.pass(Duration::from_secs(away));
@@ -101,7 +101,7 @@ impl World {
     }
 
     /// A little time in which everything goes well.
-    fn round(&mut self) {
+    pub(super) fn round(&mut self) {
         self.clock.pass(Duration::from_millis(20));
         for place in 0..self.doors.len() {
             self.report(place);
@@ -123,7 +123,7 @@ impl World {
         self.shelve();
     }
 
-    fn end_calls(&mut self, place: usize) {
+    pub(super) fn end_calls(&mut self, place: usize) {
         let count = |world: &Self| world.doors[place].process.as_ref().map_or(0, |process| process.calls.len());
         for at in (0..count(self)).rev() {
             let Some(process) = &mut self.doors[place].process else { return };
@@ -144,7 +144,7 @@ impl World {
     fn ask_for_the_last(&mut self, tenant: usize, user: usize) {
         let nothing = Bill::default();
         let (model, provider) = (0, self.dice.index(2));
-        let wish = Wish { tenant, user, provider, model, feature: None, bound: nothing, bill: nothing };
+        let wish = Wish { tenant, user, provider, model, feature: None, bound: nothing, bill: nothing, hidden: false };
         let place = self.dice.index(self.doors.len());
         let before = self.passed;
         let mut least = i128::MAX;
@@ -182,7 +182,7 @@ impl World {
         let place = self.dice.index(self.doors.len());
         let other = (place + 1) % self.doors.len();
         let bill = Bill { input: 1, output: 0 };
-        let wish = Wish { tenant: 0, user: 0, provider: 0, model: 1, feature: None, bound: bill, bill };
+        let wish = Wish { tenant: 0, user: 0, provider: 0, model: 1, feature: None, bound: bill, bill, hidden: false };
         if !self.insist(place, wish) || !self.come_to_rest() {
             return;
         }

@@ -37,6 +37,8 @@ pub(crate) struct Cluster {
     pub(crate) lanes: Vec<LaneLog>,
     policy: Vec<Record>,
     group: BTreeMap<u32, VecDeque<Decided>>,
+    /// What brokers took last, which may come again.
+    pub(crate) taken: VecDeque<Record>,
     /// What was committed and not yet looked at.
     pub(crate) committed: Vec<Committed>,
     /// A commit goes wrong once in so many; 0 for never.
@@ -76,6 +78,7 @@ impl Road {
             lanes: (0..lanes).map(|_| LaneLog::default()).collect(),
             policy: Vec::new(),
             group: BTreeMap::new(),
+            taken: VecDeque::new(),
             committed: Vec::new(),
             trouble: 0,
             calm: false,
@@ -99,7 +102,12 @@ impl Road {
         let mut cluster = self.lock();
         let log = &mut cluster.lanes[usize::from(lane.0)];
         let offset = Offset(log.usage_first + log.usage.len() as u64);
-        log.usage.push_back(Record { lane, offset, header, body });
+        let record = Record { lane, offset, header, body };
+        log.usage.push_back(record.clone());
+        cluster.taken.push_back(record);
+        if cluster.taken.len() > REMEMBERED {
+            cluster.taken.pop_front();
+        }
     }
 
     pub(crate) fn member(&self, id: u32) -> Box<dyn Member> {
@@ -129,6 +137,9 @@ impl Road {
         Box::new(SimFollower { road: self.clone(), next, ends, dice })
     }
 }
+
+/// How many records may come again long after they came.
+const REMEMBERED: usize = 400;
 
 /// Records of the policy before the first that is not a price book.
 const BOOKS: u64 = 2;
@@ -162,6 +173,11 @@ impl Cluster {
         for log in self.lanes.iter_mut().filter(|log| log.owner == Some(id)) {
             log.owner = None;
         }
+    }
+
+    /// Whether every lane has an owner that lives.
+    pub(crate) fn is_served(&self, alive: &[u32]) -> bool {
+        self.lanes.iter().all(|log| log.owner.is_some_and(|owner| alive.contains(&owner)))
     }
 
     pub(crate) fn ownerless(&self) -> Vec<usize> {
@@ -217,14 +233,11 @@ impl Cluster {
     fn restore(&mut self, lane: Lane) -> Vec<(Bytes, Bytes)> {
         let mut states = self.states(usize::from(lane.0));
         let undo = &self.lanes[usize::from(lane.0)].undo;
-        let undone: Vec<&(Bytes, Option<Bytes>)> = match self.plant {
-            Some(Plant::RestoreToLastStable) => undo.iter().collect(),
-            // The place in the input is the newest, and the counters are not.
-            Some(Plant::ReExecutedDecision) => undo.iter().filter(|(key, _)| !is_lane(key)).collect(),
-            _ => return states,
-        };
-        states.retain(|(key, _)| undone.iter().all(|(undone, _)| undone != key));
-        states.extend(undone.into_iter().filter_map(|(key, state)| Some((key.clone(), state.clone()?))));
+        if self.plant != Some(Plant::RestoreToLastStable) {
+            return states;
+        }
+        states.retain(|(key, _)| undo.iter().all(|(undone, _)| undone != key));
+        states.extend(undo.iter().filter_map(|(key, state)| Some((key.clone(), state.clone()?))));
         states
     }
 

@@ -65,8 +65,6 @@ struct Writer {
     tail: Tail,
     /// By table, the version that the next commit is made on, and its positions.
     heads: Vec<(u64, Vec<Offset>)>,
-    /// What it does not read again, where a fault makes it believe that it has it.
-    skip: Vec<Offset>,
 }
 
 /// What a commit came to.
@@ -121,17 +119,7 @@ impl Shelf {
         let versions = self.stores.iter().map(|store| Arc::new(version(store.number, &store.positions)));
         let tail = Tail::new(versions.collect(), self.lanes, Bounds { rows: 1_000_000, bytes: 1 << 30 });
         let heads = self.stores.iter().map(|store| (store.number, store.positions.clone())).collect();
-        let skip = match self.plant {
-            Some(Plant::LakeWriterSkips) => self.furthest(),
-            _ => vec![Offset(0); usize::from(self.lanes)],
-        };
-        self.writers[place] = Some(Writer { tail, heads, skip });
-    }
-
-    /// By lane, the furthest position of any table.
-    fn furthest(&self) -> Vec<Offset> {
-        let of = |lane: usize| self.stores.iter().map(|store| store.positions[lane]).max().unwrap_or_default();
-        (0..usize::from(self.lanes)).map(of).collect()
+        self.writers[place] = Some(Writer { tail, heads });
     }
 
     /// A writer dies, and with it what it read and the query that ran there.
@@ -190,9 +178,7 @@ impl Shelf {
             let count = most + (high.0 - from) as usize;
             for (body, offset) in log.ledger.iter().skip((from - log.ledger_first) as usize).take(count).zip(from..) {
                 let place = Place { lane: Lane(lane as u16), offset: Offset(offset) };
-                if place.offset >= writer.skip[lane] {
-                    entries.push(Placed::read(place, place.offset, body.clone()).unwrap());
-                }
+                entries.push(Placed::read(place, place.offset, body.clone()).unwrap());
             }
         }
         drop(cluster);
@@ -237,9 +223,8 @@ impl Shelf {
                 writer.loaded(table);
                 return Fate::Goes;
             }
-            // Reload, and compare before anything else is decided; a zombie takes the version and not what it has.
-            let zombie = self.plant == Some(Plant::ZombieLakeWriter);
-            *head = (store.number, if zombie { from.clone() } else { store.positions.clone() });
+            // Reload, and compare before anything else is decided.
+            *head = (store.number, store.positions.clone());
             writer.loaded(table);
             shelving.failed(from, rows);
         }

@@ -12,7 +12,10 @@ use schemas::{
 };
 
 use super::{Book, Heard, Requests, Rule, list, slab::Place, ways};
-use crate::limits::{Ask, Extension, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot};
+use crate::{
+    fault::{self, Fault},
+    limits::{Ask, Extension, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot},
+};
 
 /// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1_000);
@@ -286,7 +289,8 @@ impl Book {
     /// What a call needs of each that it falls under.
     fn amounts(&self, ask: &Ask<'_>, at: Instant, needs: &mut [Need]) -> Result<Vec<Refusal>, Tried> {
         let mut observed = Vec::new();
-        let slice = match (ask.slice, ask.bound) {
+        let slice = ask.slice.or(fault::is(Fault::HiddenOutputNotHeld).then_some(16));
+        let slice = match (slice, ask.bound) {
             (Some(slice), Bound::AtMost(most)) => Some(Bound::AtMost(most.with_output(slice))),
             _ => None,
         };
@@ -295,6 +299,7 @@ impl Book {
             let slice = slice.as_ref().filter(|_| slot.terms.slices);
             need.sliced = slice.is_some();
             match amount(slot.terms, slice.unwrap_or(ask.bound)) {
+                Ok(_) if ask.attempt.attempt > 1 && fault::is(Fault::RetryUnderFirstHold) => need.amount = 0,
                 Ok(amount) => need.amount = amount,
                 Err(_) if slot.terms.mode == Mode::Soft => {}
                 Err((code, detail)) => {

@@ -141,3 +141,20 @@ fn a_gateway_that_waits_for_more_gives_back_what_its_call_cannot_use_alone() {
         bench.reported().iter().map(|counter| (counter.held, counter.returned, counter.recall)).collect();
     assert_eq!(said, [(0, 10, 1)]);
 }
+
+/// A provider bills more than the bound before it fails. The record is kept back until another attempt is admitted: that meets the debt.
+#[test]
+fn what_an_attempt_used_beyond_its_hold_is_not_free_to_the_one_after_it() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    let Tried::Held(mut first) = bench.hold(time(1), 30) else { panic!("it is leased") };
+    let usage = Usage { completeness: Completeness::LowerBound(schemas::tokens::Doubt::TimedOut), ..exact(95) };
+    let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: false };
+    bench.limits.let_go(&mut first, &spent);
+    assert!(!matches!(bench.hold(time(2), 30), Tried::Held(_)), "95 of 100 are used");
+    let Tried::Held(second) = bench.hold(time(2), 5) else { panic!("five are left") };
+    let (_, counters) = bench.limits.settle(Lane(0), first, &spent);
+    assert_eq!(counters.iter().map(|counter| (counter.used, counter.held)).collect::<Vec<_>>(), [(95, 5)]);
+    drop(second);
+}

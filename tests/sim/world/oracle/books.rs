@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use schemas::{
     decision::{Holder, Instance, Key, State},
-    event::Outcome,
+    event::{Outcome, Settled},
     id::{InstanceId, Lane, LimitId, ProducerId, Seq},
     ledger::{AlarmKind, Charged, Entry, Fact, Rated},
     limit::{Mode, Unit},
@@ -14,8 +14,11 @@ use schemas::{
     wire,
 };
 
-use super::{Left, Obligation, Oracle, amount, stands};
-use crate::world::call::Bill;
+use super::{
+    Left, Obligation, Oracle,
+    tariff::{amount, stands},
+};
+use crate::world::call::{Bill, Ending};
 
 /// What was committed.
 #[derive(Default)]
@@ -87,24 +90,48 @@ impl Oracle {
         seen.rows += 1;
         seen.ends += u32::from(settled.call.is_some());
         seen.charges += u32::from(!charged.charges.is_empty());
-        let (rows, charges, wish, book) = (seen.rows, seen.charges, seen.wish, seen.book);
-        // Who finds it open knows what was written down.
-        let found = settled.outcome == Outcome::Unknown;
-        let holds = if found { seen.holds.clone() } else { seen.taken.clone() };
-        let producer = seen.producer;
+        let (rows, charges) = (seen.rows, seen.charges);
         if rows > 1 || charges > 1 {
             self.broken(Obligation::NothingIsChargedTwice, format!("{key:?} has {rows} rows and {charges} charges"));
         }
-        if usage.is_some_and(|usage| amount(Unit::Usd, &wish, book, usage) != cost) {
-            self.broken(Obligation::ChargesAreExact, format!("{key:?} of {usage:?} costs {cost}"));
+        if let Some(detail) = self.differs(charged, usage, cost) {
+            self.broken(Obligation::ChargesAreExact, format!("{key:?} {detail}"));
         }
+        self.posts(settled, usage);
+    }
+
+    /// What is wrong with the charge of an attempt: its usage is what its provider had said when it ended, whichever way, and costs what
+    /// the book of its admission says.
+    fn differs(&self, charged: &Charged, usage: Option<Bill>, cost: i128) -> Option<String> {
+        let settled = &charged.settled;
+        let seen = self.attempts.get(&(settled.attempt.call, settled.attempt.attempt))?;
+        let wanted = usage.map_or(0, |usage| amount(Unit::Usd, &seen.wish, seen.book, usage));
+        if wanted != cost {
+            return Some(format!("of {usage:?} costs {cost} and has to cost {wanted}"));
+        }
+        let completeness = &settled.usage.completeness;
+        // Who finds it open knows of it what was written down, and not more.
+        let fits = match (settled.outcome, seen.ending) {
+            (Outcome::Unknown, _) => usage.is_none_or(|usage| seen.written.contains(&usage)),
+            (_, Some(Ending::Whole(bill))) => usage == Some(bill) && *completeness == Completeness::Exact,
+            (_, Some(Ending::AtLeast(bill))) => {
+                usage == Some(bill) && matches!(completeness, Completeness::LowerBound(_))
+            }
+            (_, Some(Ending::Unknown)) => usage.is_none() && matches!(completeness, Completeness::Missing(_)),
+            (_, None) => false,
+        };
+        let said = (&settled.outcome, usage, completeness);
+        (!fits).then(|| format!("ended as {:?} and is charged as {said:?}", seen.ending))
+    }
+
+    /// What the row of an attempt posts of each counter that it held.
+    fn posts(&mut self, settled: &Settled, usage: Option<Bill>) {
+        let key = (settled.attempt.call, settled.attempt.attempt);
+        let Some(seen) = self.attempts.get(&key) else { return };
+        let (producer, wish, book) = (seen.producer, seen.wish, seen.book);
+        let found = settled.outcome == Outcome::Unknown;
+        let holds = if found { seen.holds.clone() } else { seen.taken.clone() };
         let whole = settled.usage.completeness == Completeness::Exact;
-        if settled.outcome == Outcome::Complete && usage != Some(wish.bill) {
-            self.broken(
-                Obligation::ChargesAreExact,
-                format!("{key:?} was billed {:?} and is charged {usage:?}", wish.bill),
-            );
-        }
         let mut left = Vec::with_capacity(holds.len());
         for (hold, place) in holds {
             let unit = self.rules[place].limit.unit;
@@ -114,7 +141,7 @@ impl Oracle {
             }
             let requests = unit == Unit::Requests;
             // Of an attempt that a crash left open and of which nothing was heard the request stays held, like all else.
-            let counted = requests && (settled.outcome != Outcome::Unknown || usage.is_some());
+            let counted = requests && (!found || usage.is_some());
             let used = match usage {
                 _ if requests => i128::from(counted),
                 Some(usage) => amount(unit, &wish, book, usage),
@@ -122,12 +149,12 @@ impl Oracle {
             };
             // What a copy of a journal left open, its successor is believed only in lanes that have not heard more of it.
             let home = self.books.instances.get(&hold.instance).map(|(home, _)| *home);
-            let refused = settled.outcome == Outcome::Unknown
-                && home.is_some_and(|home| self.forked.contains_key(&(producer, home)));
+            let refused = found && home.is_some_and(|home| self.forked.contains_key(&(producer, home)));
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
             spent.rule = place;
             spent.used += used;
             spent.short += if refused { used } else { 0 };
+            spent.away += if refused { used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
             // Of a limit that is not leased a refused successor leaves nothing held either.
             let nowhere = refused && self.rules[place].limit.mode != Mode::Hard;

@@ -6,7 +6,7 @@ use schemas::{
     limit::{Mode, Unit},
 };
 
-use super::{Obligation, Oracle, amount};
+use super::{Obligation, Oracle, tariff::amount};
 use crate::world::call::{Bill, Wish};
 
 impl Oracle {
@@ -32,11 +32,14 @@ impl Oracle {
 
     /// What an attempt is billed of a limit, and what it is bounded by: of one that is held slice by slice, what was relayed.
     pub(super) fn billable(&self, place: usize, wish: &Wish, book: usize, relayed: u64) -> (i128, i128) {
-        let limit = &self.rules[place].limit;
-        let of = |bill: Bill| {
-            amount(limit.unit, wish, book, if limit.slices { Bill { output: relayed, ..bill } } else { bill })
-        };
+        let (unit, sliced) = (self.rules[place].limit.unit, self.is_sliced(place, wish));
+        let of = |bill: Bill| amount(unit, wish, book, if sliced { Bill { output: relayed, ..bill } } else { bill });
         (of(wish.bill), of(wish.bound))
+    }
+
+    /// Whether of a limit only a slice is held at a time: of output that is seen while it is made, and of no other.
+    pub(super) fn is_sliced(&self, place: usize, wish: &Wish) -> bool {
+        self.rules[place].limit.slices && !wish.hidden
     }
 
     /// A gateway holds more for an attempt that is under way.
@@ -87,7 +90,10 @@ impl Oracle {
         let before = std::mem::replace(&mut seen.relayed, output);
         let (holds, wish, book) = (seen.holds.clone(), seen.wish, seen.book);
         let mut broken = Vec::new();
-        for (hold, place) in holds.into_iter().filter(|(_, place)| self.rules[*place].limit.slices) {
+        for (hold, place) in holds {
+            if !self.is_sliced(place, &wish) {
+                continue;
+            }
             let rule = &self.rules[place];
             let (needs, more) = (self.billable(place, &wish, book, output), self.billable(place, &wish, book, before));
             if needs.1 > hold.amount {

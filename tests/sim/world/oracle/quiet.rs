@@ -9,7 +9,11 @@ use schemas::{
     time::Time,
 };
 
-use super::{Obligation, Oracle, amount, books::in_window, stands, values};
+use super::{
+    Obligation, Oracle,
+    books::in_window,
+    tariff::{amount, stands, values},
+};
 use crate::world::{
     LANES,
     call::{Bill, Wish},
@@ -114,7 +118,7 @@ impl Oracle {
 
     fn balances(&mut self, now: Time) {
         let mut broken = Vec::new();
-        for ((id, window), spent) in &self.spent {
+        for ((id, window), spent) in &mut self.spent {
             let rule = &self.rules[spent.rule];
             let Some((_, instance)) = self.books.instances.get(id) else {
                 if spent.used > 0 && !is_old(*window, rule.limit.window, now) {
@@ -130,13 +134,16 @@ impl Oracle {
                 holder.used.iter().find(|(start, _)| start == window).map_or(0, |(_, used)| *used)
             };
             let settled: i128 = instance.holders.iter().map(used).sum();
-            if settled < spent.used - spent.short || settled > spent.used + spent.overtaken {
+            let more = settled - spent.used;
+            if more < spent.pinned - spent.short || more > spent.pinned + spent.overtaken {
                 let known: Vec<_> = instance.holders.iter().map(|holder| (holder.producer, used(holder))).collect();
                 broken.push(format!(
-                    "{} from {window}: the balance is {settled}, {known:?}, the ledger says {}, {:?}",
-                    rule.limit.name, spent.used, spent.by
+                    "{} from {window}: the balance is {settled}, {known:?}, the ledger says {}, {:?}, and {} before",
+                    rule.limit.name, spent.used, spent.by, spent.pinned
                 ));
             }
+            // What was in doubt has arrived by now, or never will.
+            (spent.pinned, spent.overtaken, spent.short) = (more, 0, 0);
         }
         broken.into_iter().for_each(|detail| self.broken(Obligation::BalancesAreTheLedger, detail));
         self.provisions();
@@ -156,10 +163,10 @@ impl Oracle {
             let held = unknown.sum::<i128>() - known.cleared;
             // What is unknown of one whose journal was restored stays counted as leased, and no more than that is.
             let away = self.out_of_reach(*lane, instance, *window);
-            if held + away + spent.short < spent.unknown {
+            if held + away + spent.away < spent.unknown {
                 broken.push(format!(
                     "{} from {window}: {held} is held and {away} out of reach, {} is unknown, {} perhaps",
-                    rule.limit.name, spent.unknown, spent.short
+                    rule.limit.name, spent.unknown, spent.away
                 ));
             }
         }
@@ -185,8 +192,9 @@ impl Oracle {
             let tokens = match rule.limit.unit {
                 Unit::Requests | Unit::Concurrent if left >= 1 => continue,
                 Unit::Requests | Unit::Concurrent => 0,
-                // Only output counts, and the probe has none.
-                Unit::OutputTokens => continue,
+                // Only output counts, and the probe has none; but of what is overdrawn nobody gets anything.
+                Unit::OutputTokens if left >= 0 => continue,
+                Unit::OutputTokens => 0,
                 _ => left.max(0) / price,
             };
             least = Some(least.map_or(tokens, |least| least.min(tokens)));
@@ -196,10 +204,11 @@ impl Oracle {
 
     fn left(&self, rule: &super::Rule, values: &[&str], now: Time) -> i128 {
         let standing = stands(rule.limit.window);
-        let spent = self.spent.iter().filter(|((id, window), spent)| {
-            let wanted = InstanceId::of(rule.id, values, (!standing).then_some(*window));
-            self.rules[spent.rule].id == rule.id && wanted == *id
-        });
+        let named = |window: Time| InstanceId::of(rule.id, values, (!standing).then_some(window));
+        let spent = self
+            .spent
+            .iter()
+            .filter(|((id, window), spent)| self.rules[spent.rule].id == rule.id && named(*window) == *id);
         // Of a counter that nobody has spent anything of, a lease may be out of reach all the same.
         let known = self.books.instances.values().map(|(_, instance)| instance);
         let known = known.filter(|instance| instance.limit == rule.id && instance.values == values);
@@ -214,7 +223,8 @@ impl Oracle {
             let away = known.map_or(0, |(lane, instance)| self.out_of_reach(*lane, instance, *window));
             let away = if over && !standing { return None } else { away };
             let gone = self.spent.get(&(*id, *window)).filter(|_| !over);
-            let gone = gone.map_or(0, |spent| spent.used + spent.unknown + spent.overtaken + spent.doubted);
+            let gone = gone
+                .map_or(0, |spent| spent.used + spent.pinned.max(0) + spent.unknown + spent.overtaken + spent.doubted);
             let moved = self.told.moved.get(&(*id, *window)).filter(|_| !over).copied().unwrap_or(0);
             Some(rule.limit.amount - gone - moved - away)
         });

@@ -11,7 +11,11 @@ use schemas::{
     time::Time,
 };
 
-use super::{Obligation, Oracle, amount, books::cost, stands, values};
+use super::{
+    Obligation, Oracle,
+    books::cost,
+    tariff::{amount, stands, values},
+};
 use crate::world::call::{Bill, Wish};
 
 /// What was told, and what became of it.
