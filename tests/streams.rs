@@ -5,7 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::{
-    net::SocketAddr,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,14 +19,15 @@ use bytes::Bytes;
 use gateway::{
     Drained, Gateway, GatewayDeps,
     limits::Limits,
+    meter::eventstream,
     obey::{Obey, View},
 };
 use journal::{Disk, Road};
 use metering::Metering;
 use schemas::{
     config::{
-        Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts, TokenEvents,
-        UsageInStream,
+        AwsKeys, BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts,
+        TokenEvents, UsageInStream,
     },
     event::{Outcome, Settled},
     id::Offset,
@@ -76,15 +78,16 @@ fn sliced(amount: i128) -> Limit {
 }
 
 fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
+    let route = |name: &str, provider: &str| ModelRoute {
+        name: name.into(),
+        targets: vec![Target::new(provider.into(), None)],
+        ..ModelRoute::default()
+    };
     let key = ApiKey { name: "ci".into(), sha256: Digest::of("tg-acme"), ..ApiKey::default() };
     Policy {
         tenants: vec![Tenant { name: "acme".into(), keys: vec![key] }],
         limits,
-        models: vec![ModelRoute {
-            name: "sandbox/*".into(),
-            targets: vec![Target::new("sandbox".into(), None)],
-            ..ModelRoute::default()
-        }],
+        models: vec![route("sandbox/*", "sandbox"), route("told", "told")],
         access: Vec::new(),
         proxies: Vec::new(),
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
@@ -109,13 +112,86 @@ fn sandbox() -> Provider {
     }
 }
 
-impl House {
-    async fn open(limits: Vec<Limit>) -> Self {
-        Self::priced(limits, Book::builtin()).await
+/// A provider that tells the same frame again and again: so often, or until nobody listens.
+struct Told {
+    dialect: Dialect,
+    kind: &'static str,
+    opening: Vec<u8>,
+    frame: Vec<u8>,
+    times: usize,
+    /// Whether somebody left who was being told something.
+    was_left: Arc<AtomicBool>,
+}
+
+impl Told {
+    fn new(dialect: Dialect, opening: &[u8], frame: &[u8]) -> Self {
+        let kind = if dialect == Dialect::Bedrock { "application/vnd.amazon.eventstream" } else { "text/event-stream" };
+        let (opening, frame) = (opening.to_vec(), frame.to_vec());
+        Self { dialect, kind, opening, frame, times: usize::MAX, was_left: Arc::default() }
     }
 
-    /// The same with another price book.
-    async fn priced(limits: Vec<Limit>, book: Book) -> Self {
+    /// It breaks off after so many frames.
+    fn times(self, times: usize) -> Self {
+        Self { times, ..self }
+    }
+
+    /// Listens, for as long as the test lasts.
+    fn start(self) -> Provider {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let path = if self.dialect == Dialect::OpenAi { "/v1" } else { "" };
+        let base_url = BaseUrl::parse(&format!("http://{}{path}", listener.local_addr().unwrap())).ok();
+        let aws = AwsKeys {
+            region: "us-east-1".into(),
+            access_key_id: Secret::new("AKIDEXAMPLE"),
+            secret_access_key: Secret::new("secret"),
+            session_token: Secret::default(),
+        };
+        let signs = self.dialect == Dialect::Bedrock;
+        let api_key = Secret::new(if signs { "" } else { "secret" });
+        let more = More { aws: signs.then_some(aws), ..More::default() };
+        let provider = Provider { name: "told".into(), dialect: self.dialect, base_url, api_key, more, ..sandbox() };
+        std::thread::spawn(move || {
+            while let Ok((socket, _)) = listener.accept() {
+                let was_left = self.tell(socket).is_err();
+                self.was_left.fetch_or(was_left, Ordering::Relaxed);
+            }
+        });
+        provider
+    }
+
+    fn tell(&self, socket: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(socket);
+        let (mut line, mut length) = (String::new(), 0);
+        while reader.read_line(&mut line)? > 2 {
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        reader.read_exact(&mut vec![0; length])?;
+        let mut socket = reader.into_inner();
+        write!(socket, "HTTP/1.1 200 OK\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\n\r\n", self.kind)?;
+        let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        socket.write_all(&chunk(&self.opening))?;
+        let frame = chunk(&self.frame);
+        (0..self.times).try_for_each(|_| socket.write_all(&frame))
+    }
+}
+
+impl House {
+    async fn open(limits: Vec<Limit>) -> Self {
+        Self::with(limits, Book::builtin(), sandbox()).await
+    }
+
+    /// The same with another provider beside the sandbox, whose model `told` shows all of its output.
+    async fn told(limits: Vec<Limit>, provider: Provider) -> Self {
+        let facts = "models: [ { provider: told, names: [told], context_window: 100000, max_output_tokens: 20000, \
+                     all_output_visible: true } ]";
+        Self::with(limits, Book::layered(&[Book::parse(facts, "test").unwrap()]), provider).await
+    }
+
+    /// The same with another price book, and a provider that may be the sandbox once more.
+    async fn with(limits: Vec<Limit>, book: Book, provider: Provider) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let road = Disk::open(dir.path(), &journal::Options::default()).unwrap();
@@ -134,7 +210,7 @@ impl House {
             workers: 1,
             server: Server { drain: Duration::from_secs(2), ..Server::default() },
             cors: Cors::default(),
-            providers: vec![sandbox()],
+            providers: if provider.name == "sandbox" { vec![provider] } else { vec![sandbox(), provider] },
             surroundings: gateway::Surroundings::default(),
             limits,
             journal,
@@ -227,18 +303,22 @@ fn data(stream: &str) -> Vec<Value> {
     lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| Value::from(line))).collect()
 }
 
+/// A member of an event, or of the response that is in it.
+fn member<'e>(event: &'e Value, name: &str) -> Option<&'e Value> {
+    [event, &event["response"]].into_iter().find_map(|object| object.get(name).filter(|value| value.is_object()))
+}
+
 /// A stream of 20,000 tokens under a limit of 2,000 is ended in its dialect: these are the types or reasons of its last events.
 async fn is_cut(path: &str, more: Value, wanted: &[&str]) {
     let house = House::open(vec![sliced(2_000)]).await;
-    let mut body =
-        json!({ "model": "sandbox/20000", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    let mut body = json!({ "model": "sandbox/20000", "stream": true });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let answer = house.post(path, body).await;
     assert_eq!((answer.status().as_u16(), answer.headers().get("x-tollgate-capped")), (200, None));
     let events = data(&answer.text().await.unwrap());
     let last: Vec<String> = events[events.len() - wanted.len()..].iter().map(ToString::to_string).collect();
     assert!(last.iter().zip(wanted).all(|(last, wanted)| last.contains(wanted)), "{last:?}");
-    let why = events.iter().find_map(|event| event.get("tollgate")).unwrap();
+    let why = events.iter().find_map(|event| member(event, "tollgate")).unwrap();
     assert_eq!((why["code"].as_str(), why["limit"]["name"].as_str()), (Some("TG2001"), Some("sliced")), "{why}");
     let ledger = house.ledger(1).await;
     let settled = &ledger.settled[0];
@@ -247,16 +327,15 @@ async fn is_cut(path: &str, more: Value, wanted: &[&str]) {
     assert_eq!(settled.usage.completeness, Completeness::Estimated(Doubt::Truncated), "{:?}", settled.usage);
     assert_eq!(why["completeness"], "estimated");
     let used = settled.usage.total().unwrap();
-    let usage = events.iter().rev().find_map(|event| event.get("usage").filter(|usage| usage.is_object())).unwrap();
+    let usage = events.iter().rev().find_map(|event| member(event, "usage")).unwrap();
     let told = |names: [&str; 2]| names.iter().find_map(|name| usage[*name].as_u64());
     assert_eq!(told(["completion_tokens", "output_tokens"]), Some(used.output), "{usage}");
     assert_eq!(told(["prompt_tokens", "input_tokens"]), Some(used.input()), "{usage}");
-    let text: usize = events
-        .iter()
-        .filter_map(|event| {
-            event["choices"][0]["delta"]["content"].as_str().or(event["delta"]["text"].as_str()).map(str::len)
-        })
-        .sum();
+    let said = |event: &Value| {
+        let deltas = [&event["choices"][0]["delta"]["content"], &event["delta"]["text"], &event["delta"]];
+        deltas.iter().find_map(|delta| delta.as_str()).map(str::len)
+    };
+    let text: usize = events.iter().filter_map(said).sum();
     assert!(used.output * 8 > text as u64 && used.output < text as u64, "{used:?} of {text} bytes");
     let (held, posted) = (*ledger.held.last().unwrap(), settled.posted[0]);
     assert_eq!(posted.used, i128::from(used.total()));
@@ -267,9 +346,87 @@ async fn is_cut(path: &str, more: Value, wanted: &[&str]) {
 
 #[tokio::test]
 async fn a_stream_ends_with_the_money_in_the_dialect_of_its_client() {
-    let asks = json!({ "stream_options": { "include_usage": true } });
+    let said = json!([{ "role": "user", "content": "hi" }]);
+    let asks = json!({ "messages": said, "stream_options": { "include_usage": true } });
     is_cut("/v1/chat/completions", asks, &[r#""finish_reason":"length""#, "completion_tokens", "[DONE]"]).await;
-    is_cut("/v1/messages", json!({ "max_tokens": 20_000 }), &[r#""stop_reason":"max_tokens""#, "message_stop"]).await;
+    let asks = json!({ "messages": said, "max_tokens": 20_000 });
+    is_cut("/v1/messages", asks, &[r#""stop_reason":"max_tokens""#, "message_stop"]).await;
+    let ends = [
+        "response.output_text.done",
+        "response.content_part.done",
+        r#""status":"incomplete""#,
+        r#""incomplete_details":{"reason":"max_output_tokens"}"#,
+    ];
+    is_cut("/v1/responses", json!({ "input": "hi" }), &ends).await;
+}
+
+/// A message of an event stream as Bedrock sends it.
+fn message(kind: &str, payload: &Value) -> Vec<u8> {
+    let headers = [(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")];
+    eventstream::write(&headers, payload.to_string().as_bytes())
+}
+
+/// The payloads of an event stream.
+fn payloads(mut bytes: &[u8]) -> Vec<Value> {
+    let mut all = Vec::new();
+    while let Some(length) = bytes.first_chunk::<4>() {
+        let (one, rest) = bytes.split_at(u32::from_be_bytes(*length) as usize);
+        all.push(serde_json::from_slice(eventstream::read(one).unwrap().payload).unwrap());
+        bytes = rest;
+    }
+    all
+}
+
+/// A stream that never ends by itself is ended where 2,000 tokens are relayed, each a byte, and its provider is left.
+async fn is_left(told: Told, path: &str, body: Value, read: fn(&[u8]) -> Vec<Value>, wanted: &[&str]) {
+    let was_left = Arc::clone(&told.was_left);
+    let house = House::told(vec![sliced(2_000)], told.start()).await;
+    let answer = house.post(path, body).await;
+    assert_eq!(answer.status().as_u16(), 200, "{path}");
+    let events = read(&answer.bytes().await.unwrap());
+    let last: Vec<String> = events[events.len() - wanted.len()..].iter().map(ToString::to_string).collect();
+    assert!(last.iter().zip(wanted).all(|(last, wanted)| last.contains(wanted)), "{last:?}");
+    eventually("the provider was left", || was_left.load(Ordering::Relaxed)).await;
+    let (settled, ledger) = (house.ledger(1).await.settled.remove(0), house.ledger(1).await);
+    assert_eq!((settled.outcome, ledger.overrun), (Outcome::Cut, 0));
+    assert_eq!(settled.usage.completeness, Completeness::Estimated(Doubt::Truncated), "{:?}", settled.usage);
+    let said = |event: &Value| {
+        let texts = [&event["delta"]["text"], &event["delta"]["message"]["content"]["text"]];
+        texts.iter().find_map(|text| text.as_str()).map(str::len)
+    };
+    let (text, posted) = (events.iter().filter_map(said).sum::<usize>(), settled.posted[0]);
+    assert!(text > 1_000 && text <= 2_000 && posted.used > 100, "{text} bytes, {posted:?}");
+    assert_eq!(posted.used + posted.provision, *ledger.held.last().unwrap(), "what is not known stays held");
+    assert!(posted.provision > 0 && posted.used + posted.provision <= 2_000, "{posted:?}");
+}
+
+#[tokio::test]
+async fn streams_of_bedrock_and_cohere_end_with_the_money_as_well() {
+    let delta = json!({ "contentBlockIndex": 0, "delta": { "text": "one more. " }, "p": "abcdefgh" });
+    let opening = message("messageStart", &json!({ "role": "assistant" }));
+    let told = Told::new(Dialect::Bedrock, &opening, &message("contentBlockDelta", &delta));
+    let body = json!({ "messages": [{ "role": "user", "content": [{ "text": "hi" }] }] });
+    let wanted = ["contentBlockIndex", r#""code":"TG2001""#, "outputTokens"];
+    is_left(told, "/model/told/converse-stream", body, payloads, &wanted).await;
+    let opening = r#"{"id":"i","type":"message-start","delta":{"message":{"role":"assistant"}}}"#;
+    let start = r#"{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}}"#;
+    let delta = r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"one more. "}}}}"#;
+    let opening = format!("data: {opening}\n\ndata: {start}\n\n");
+    let told = Told::new(Dialect::Cohere, opening.as_bytes(), format!("data: {delta}\n\n").as_bytes());
+    let body = json!({ "model": "told", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    let read = |bytes: &[u8]| data(std::str::from_utf8(bytes).unwrap());
+    is_left(told, "/v2/chat", body, read, &["content-end", r#""code":"TG2001""#, "[DONE]"]).await;
+}
+
+/// One that cannot be looked into is not let begin with a slice: all that it can be is held for at once.
+#[tokio::test]
+async fn a_stream_that_cannot_be_cut_is_held_whole_up_front() {
+    let told = Told::new(Dialect::Bedrock, &[], &message("chunk", &json!({ "bytes": "e30=" }))).times(3);
+    let house = House::told(vec![sliced(2_000)], told.start()).await;
+    let body = json!({ "inputText": "hi", "textGenerationConfig": { "maxTokenCount": 1_900 } });
+    let answer = house.post("/model/told/invoke-with-response-stream", body).await;
+    let status = answer.status().as_u16();
+    assert!(status == 429, "{}", answer.text().await.unwrap());
 }
 
 /// Of a model whose tokens are secret each byte counts as one, unless the operator knows that they are longer: then a limit pays for more.
@@ -279,7 +436,7 @@ async fn what_a_limit_pays_for_of_a_stream_grows_with_what_is_known_of_its_token
     let known = Book::layered(&[Book::parse(facts, "test").unwrap()]);
     let mut relayed = Vec::new();
     for book in [Book::builtin(), known] {
-        let house = House::priced(vec![sliced(2_000)], book).await;
+        let house = House::with(vec![sliced(2_000)], book, sandbox()).await;
         let answer = house.chat("sandbox/20000", json!({ "stream": true })).await.text().await.unwrap();
         let events = data(&answer);
         let text = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
@@ -301,10 +458,57 @@ async fn a_stream_of_which_a_slice_is_held_ends_when_its_client_leaves() {
     drop(answer);
     let ledger = house.ledger(1).await;
     let (settled, posted) = (&ledger.settled[0], ledger.settled[0].posted[0]);
-    assert_eq!(settled.outcome, Outcome::ClientGone);
-    assert!(!matches!(settled.usage.completeness, Completeness::Exact), "{:?}", settled.usage);
+    assert_eq!((settled.outcome, ledger.overrun), (Outcome::ClientGone, 0));
+    // What it was given is known, and not called nothing.
+    assert_eq!(settled.usage.completeness, Completeness::Estimated(Doubt::ClientLeft), "{:?}", settled.usage);
+    let used = settled.usage.total().unwrap();
+    assert!(used.output > 0 && used.input() > 0 && posted.used == i128::from(used.total()), "{settled:?}");
     assert!(posted.used + posted.provision <= 2_000 && posted.provision > 0, "{posted:?}");
-    assert_eq!(ledger.overrun, 0);
+}
+
+/// A provider that breaks off has been asked, and has answered so much: that is settled, and what more it may bill stays held.
+#[tokio::test]
+async fn of_an_answer_that_breaks_off_what_was_relayed_is_settled_and_the_rest_held() {
+    let chunk = r#"data: {"id":"c","model":"told","choices":[{"index":0,"delta":{"content":"one more. "}}]}"#;
+    let hundred = "one more. ".repeat(100);
+    let body = json!({ "model": "told", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    for (limit, frames, held) in [
+        (sliced(2_000), 100, None),
+        (limit("whole", Unit::Tokens, 2_000), 100, Some(1_900)),
+        // Where nothing was said nothing is known.
+        (limit("whole", Unit::Tokens, 2_000), 0, Some(1_900)),
+    ] {
+        let told = Told::new(Dialect::OpenAi, b": hello\n\n", format!("{chunk}\n\n").as_bytes()).times(frames);
+        let house = House::told(vec![limit], told.start()).await;
+        let mut body = body.clone();
+        body["max_tokens"] = held.map_or(Value::Null, Value::from);
+        let mut answer = house.post("/v1/chat/completions", body).await;
+        let mut came = Vec::new();
+        while let Ok(Some(bytes)) = answer.chunk().await {
+            came.extend(bytes);
+        }
+        let text = data(std::str::from_utf8(&came).unwrap());
+        let text: String = text.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+        assert_eq!(text, hundred[..frames * 10], "what has come is relayed");
+        let ledger = house.ledger(1).await;
+        let (settled, posted) = (&ledger.settled[0], ledger.settled[0].posted[0]);
+        assert_eq!((settled.outcome, ledger.overrun), (Outcome::ProviderError, 0));
+        assert!(posted.provision > 0, "{posted:?}");
+        if frames == 0 {
+            assert_eq!(settled.usage.completeness, Completeness::Missing(Doubt::Truncated));
+            assert_eq!(posted.used, 0);
+            continue;
+        }
+        assert_eq!(settled.usage.completeness, Completeness::Estimated(Doubt::Truncated), "{:?}", settled.usage);
+        let used = settled.usage.total().unwrap();
+        // Three tokens are repeated a hundred times.
+        assert!((300..=400).contains(&used.output) && used.input() > 0, "{used:?}");
+        assert_eq!(posted.used, i128::from(used.total()));
+        match held {
+            Some(held) => assert!(posted.used + posted.provision >= held, "{posted:?}"),
+            None => assert_eq!(posted.used + posted.provision, *ledger.held.last().unwrap()),
+        }
+    }
 }
 
 #[tokio::test]

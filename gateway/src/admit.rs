@@ -155,7 +155,9 @@ impl Candidate<'_> {
             observe(worker, &facts, bound, refusal, seen);
         }
         let cap = cap(&permit, bound, self.api, &self.facts);
-        Ok(Ok((place.take(worker, self, facts, permit)?, cap)))
+        let mut attempt = place.take(worker, self, facts, permit)?;
+        attempt.bounded(bound);
+        Ok(Ok((attempt, cap)))
     }
 
     /// Why an attempt cannot be made although its limits hold enough for it.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use schemas::{
+    bound::{AtMost, Bound},
     event::{self, CallEnd, Event, Hold, Outcome, Settled},
     id::{InstanceId, Lane},
     price::Book,
@@ -45,6 +46,8 @@ pub(crate) struct Attempt {
     /// Nothing once the next attempt of the call has it.
     flight: Option<Flight>,
     permit: Option<Permit>,
+    /// The most that it can use, where that is known.
+    most: Option<AtMost>,
     /// Whether it holds more than it was admitted with.
     has_grown: bool,
     book: Arc<Book>,
@@ -122,6 +125,7 @@ impl Attempt {
             lane,
             flight: Some(flight),
             permit,
+            most: None,
             has_grown: false,
             book,
             call: Some(call),
@@ -131,6 +135,11 @@ impl Attempt {
             ride: None,
             note: None,
         }
+    }
+
+    /// What its holds were taken for.
+    pub(crate) fn bounded(&mut self, bound: &Bound) {
+        self.most = bound.most().copied();
     }
 
     /// The earliest instant that the next attempt of the call can be admitted at: now. This one has failed.
@@ -249,6 +258,11 @@ impl Attempt {
     /// What is held slice by slice, if anything is.
     pub(crate) fn sliced(&self) -> Option<&Sliced> {
         self.permit.as_ref()?.sliced.as_deref()
+    }
+
+    /// The most use that it holds for; nothing where it is not bounded.
+    pub(crate) fn held_for(&self) -> Option<AtMost> {
+        self.sliced().map(|sliced| sliced.most.with_output(sliced.room)).or(self.most)
     }
 
     /// Whether it may use more than it holds, because only a slice of it is held.

@@ -102,7 +102,11 @@ impl Arrival {
             facts: aim.facts,
             bound: &aim.bound,
             body: Some(aim.parsed.body()),
-            may_slice: aim.parsed.stream && aim.facts.all_output_visible && Script::is_of(api),
+            // Who leaves what is worked on in the background does not end it.
+            may_slice: aim.parsed.stream
+                && !aim.parsed.is_background
+                && aim.facts.all_output_visible
+                && Script::is_of(api),
             session_id: self.session(),
         }
     }

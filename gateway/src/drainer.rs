@@ -1,7 +1,7 @@
 //! Answers whose client went away: read to their end, so that what they cost is known.
 //!
 //! Bounded in number, time and bytes. Beyond that, and where only a slice is held of what could still come, the upstream connection is
-//! closed and the attempt settles with what was seen; the rest of its hold stays held.
+//! closed and the attempt settles with what was seen, which takes no longer than to count it; the rest of its hold stays held.
 
 use std::{
     future::{Future, poll_fn},
@@ -46,13 +46,15 @@ impl Drainer {
     pub(crate) fn take(&self, mut flow: Box<Flow>) {
         let may_outgrow = flow.attempt().may_outgrow();
         flow.leave_client();
-        let Some(slot) = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !may_outgrow) else {
-            flow.abandon(End::ClientGone);
-            return;
-        };
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !may_outgrow);
+        if slot.is_none() {
+            flow.close();
+        }
         self.runtime.spawn(async move {
-            drain(&mut flow).await;
-            drop(slot);
+            match slot {
+                Some(_slot) => drain(&mut flow).await,
+                None => flow.leave(End::ClientGone).await,
+            }
         });
     }
 
@@ -87,7 +89,7 @@ async fn drain(flow: &mut Flow) {
     };
     // When the time is over, the attempt is settled below like one whose bytes are.
     let _ = tokio::time::timeout(LONGEST, all).await;
-    flow.abandon(End::ClientGone);
+    flow.leave(End::ClientGone).await;
 }
 
 /// A head that nobody waits for but us. Dropped, it settles as a client that left.

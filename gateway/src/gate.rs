@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use schemas::{bound::AtMost, error_code::ErrorCode, limit::OnExceed, tokens::Usage};
+use schemas::{error_code::ErrorCode, limit::OnExceed, tokens::Usage};
 
 use crate::{
     admit::fault_of,
@@ -22,7 +22,7 @@ use crate::{
     error::Fault,
     limits::{Permit, Refusal, SLICE, Sliced},
     meter::Measured,
-    script::{Brings, Script},
+    script::{Brings, Ending, Script},
     witness::Witness,
 };
 
@@ -126,7 +126,7 @@ impl Gate {
             self.waiting.pop_front_if(|(_, upto, _)| *upto <= self.room || self.room >= self.cap)
         {
             if let Some(script) = &mut self.script {
-                script.pass(&brings);
+                script.pass(brings);
             }
             out.push_back(frame);
         }
@@ -191,11 +191,9 @@ impl Gate {
         true
     }
 
-    /// The most that an estimate of what was relayed may come to; nothing where there is none to make, because it cannot be looked at or
-    /// the provider says it itself.
-    pub(crate) fn to_estimate(&self, sliced: &Sliced) -> Option<AtMost> {
-        self.script.as_ref().filter(|script| !script.is_reported())?;
-        Some(sliced.most.with_output(self.room.min(self.cap)))
+    /// Whether what was relayed is to be estimated: it can be looked at, and the provider does not say it itself.
+    pub(crate) fn is_to_estimate(&self) -> bool {
+        self.script.as_ref().is_some_and(|script| !script.is_reported())
     }
 
     /// The end of the stream in the client's own dialect, with the usage so far; nothing where that is not known.
@@ -205,6 +203,6 @@ impl Gate {
         let mut why = why.to_json();
         why["completeness"] = usage.map_or("missing", |usage| usage.completeness.name()).into();
         let total = usage.and_then(Usage::total);
-        Some(Bytes::from(script.ending(&why, total.as_ref(), wants_usage)))
+        Some(Bytes::from(script.ending(&Ending { why: &why, usage: total.as_ref(), wants_usage })))
     }
 }

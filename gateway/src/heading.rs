@@ -137,9 +137,8 @@ impl Plan {
             if estimate::is_to_load(encoding) {
                 drop(tokio::task::spawn_blocking(move || estimate::load(encoding)));
             }
-            let can = Script::is_of(attempt.facts.api) && witness.by_frame();
-            let script = can.then(|| Script::new(attempt.facts.api, self.encoding, self.bytes_per_token));
-            Gate::new(sliced, script)
+            let script = Script::new(attempt.facts.api, encoding, self.bytes_per_token);
+            Gate::new(sliced, script.filter(|_| witness.by_frame()))
         });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
         let comment = witness.takes_comments().then_some(self.comment);

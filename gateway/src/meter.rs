@@ -43,8 +43,8 @@ use tally::Tally;
 use visible::Visible;
 use whole::Whole;
 
-/// All output by the usage object of a chunk of a chat; nothing where it states none.
-pub(crate) fn output_of_chat(usage: Value<'_>) -> Option<u64> {
+/// All output by the usage object of a chunk of a chat or of a response; nothing where it states none.
+pub(crate) fn output_of_openai(usage: Value<'_>) -> Option<u64> {
     openai_usage::read(usage, true).ok().flatten().map(|reported| reported.vector.all_output())
 }
 

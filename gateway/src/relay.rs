@@ -81,8 +81,8 @@ pub(crate) struct Flow {
 enum Phase {
     /// The upstream body is open.
     Open,
-    /// All has come that will; what it used is being estimated. With a reason it is we who end it.
-    Estimating(JoinHandle<Measured>, End, Option<Box<Fault>>),
+    /// All has come that will; what it used is being estimated.
+    Estimating(JoinHandle<Measured>, Then),
     /// Settled; the record is on its way to the journal.
     Recording(Ticket, Option<Broken>),
     /// Recorded: what was held back goes out.
@@ -92,6 +92,14 @@ enum Phase {
     /// The end was seen and settled; what upstream still sends goes on.
     Lingering(Option<Pin<Box<Sleep>>>),
     Done,
+}
+
+/// What follows an estimate.
+enum Then {
+    /// It ends like this, and breaks off for the client if it does.
+    Ends(End, Option<Broken>),
+    /// It is we who end it, for a reason that the client is told.
+    IsCut(Box<Fault>),
 }
 
 impl Flow {
@@ -168,11 +176,11 @@ impl Flow {
                         return Poll::Ready(Some(Ok(step)));
                     }
                 }
-                Phase::Estimating(estimate, end, why) => {
+                Phase::Estimating(estimate, then) => {
                     let measured = ready!(Pin::new(estimate).poll(cx)).ok();
-                    match (*end, why.take()) {
-                        (end, None) => self.settle(end, measured, None),
-                        (_, Some(why)) => self.settle_cut(&why, measured),
+                    match std::mem::replace(then, Then::Ends(End::Cut, None)) {
+                        Then::Ends(end, broken) => self.settle(end, measured, broken),
+                        Then::IsCut(why) => self.settle_cut(&why, measured),
                     }
                 }
                 Phase::Recording(ticket, broken) => {
@@ -295,16 +303,24 @@ impl Flow {
         let mut rest = VecDeque::new();
         self.witness.close(&mut rest);
         self.body = AnswerBody::Closed;
-        let facts = &self.attempt.facts;
-        let most = self.gate.as_ref().and_then(|gate| gate.to_estimate(self.attempt.sliced()?));
-        match (self.witness.measured(End::Cut.of_body()), most) {
-            (Some(measured), Some(most)) if measured.usage.completeness != Completeness::Exact => {
-                let estimable = Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured);
-                let estimate = tokio::task::spawn_blocking(move || estimable.so_far(&most));
-                self.phase = Phase::Estimating(estimate, End::Cut, Some(Box::new(why)));
+        let is_to_estimate = self.gate.as_ref().is_some_and(|gate| gate.is_to_estimate());
+        match self.witness.measured(End::Cut.of_body()) {
+            Some(measured) if is_to_estimate && measured.usage.completeness != Completeness::Exact => {
+                self.estimate_so_far(measured, Then::IsCut(Box::new(why)));
             }
-            (measured, _) => self.settle_cut(&why, measured),
+            measured => self.settle_cut(&why, measured),
         }
+    }
+
+    /// Of what was relayed an estimate is made before it is settled, never of more than is held for: the rest of that stays held.
+    fn estimate_so_far(&mut self, measured: Measured, then: Then) {
+        let (estimable, most) = (self.estimable(measured), self.attempt.held_for());
+        self.phase = Phase::Estimating(tokio::task::spawn_blocking(move || estimable.so_far(most.as_ref())), then);
+    }
+
+    fn estimable(&self, measured: Measured) -> Estimable {
+        let facts = &self.attempt.facts;
+        Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured)
     }
 
     /// Ends it for the client as one that reached its cap.
@@ -316,7 +332,7 @@ impl Flow {
         self.settle(End::Cut, measured, broken);
     }
 
-    /// Ends the attempt, with an estimate where a whole answer states no usage.
+    /// Ends the attempt, with an estimate where a whole answer states no usage, or one that broke off had said something before.
     fn end(&mut self, end: End, broken: Option<Broken>) {
         let mut rest = VecDeque::new();
         self.witness.close(&mut rest);
@@ -332,9 +348,12 @@ impl Flow {
         };
         match measured {
             Some(measured) if is_whole && Estimable::is_needed(self.attempt.facts.api, &measured) => {
-                let facts = &self.attempt.facts;
-                let estimable = Estimable::new(facts.api, facts.model.clone(), Arc::clone(&self.parsed), measured);
-                self.phase = Phase::Estimating(tokio::task::spawn_blocking(|| estimable.estimate()), end, None);
+                let estimable = self.estimable(measured);
+                let estimate = tokio::task::spawn_blocking(|| estimable.estimate());
+                self.phase = Phase::Estimating(estimate, Then::Ends(end, broken));
+            }
+            Some(measured) if Estimable::has_begun(self.attempt.facts.api, &measured) => {
+                self.estimate_so_far(measured, Then::Ends(end, broken));
             }
             measured => self.settle(end, measured, broken),
         }
@@ -352,8 +371,17 @@ impl Flow {
         };
     }
 
-    /// Settles now what nobody will wait for.
-    pub(crate) fn abandon(&mut self, end: End) {
+    /// Ends what nobody reads any more, and waits until that is written down.
+    pub(crate) async fn leave(&mut self, end: End) {
+        self.close();
+        if matches!(self.phase, Phase::Open) {
+            self.end(end, None);
+        }
+        while poll_fn(|cx| self.poll_next(cx)).await.is_some() {}
+    }
+
+    /// Settles now what nobody will wait for: nothing can be estimated.
+    fn abandon(&mut self, end: End) {
         if self.is_open() {
             self.witness.close(&mut self.out);
             let measured = self.measured(end);

@@ -42,6 +42,7 @@ const NAMES: [&str; 50] = [
     "max_output_tokens",
     "generationConfig",
     "inferenceConfig",
+    "background",
     "messages",
     "input",
     "prompt",
@@ -69,7 +70,6 @@ const NAMES: [&str; 50] = [
     "container",
     "context_management",
     "instructions",
-    "background",
     "previous_response_id",
     "conversation",
     "include",
@@ -95,8 +95,9 @@ const CHOICES: usize = 5;
 const MAX_OUTPUT_TOKENS: usize = 6;
 const GENERATION_CONFIG: usize = 7;
 const INFERENCE_CONFIG: usize = 8;
+const BACKGROUND: usize = 9;
 /// How many of the names are acted on.
-const ACTED_ON: usize = 9;
+const ACTED_ON: usize = 10;
 
 /// What is known of a request before its body is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,6 +125,8 @@ pub struct Parsed {
     pub max_completion_tokens: Option<u64>,
     /// How many answers are asked for; 1 if it does not say. OpenAI chat and completions only.
     pub n: u64,
+    /// Whether it is worked on apart from the answer, so that who leaves that does not end it; OpenAI's responses only.
+    pub is_background: bool,
     /// The cap that stands under another name than these two, if the API has one and it is given.
     pub other_cap: Option<u64>,
     /// Whether the model was read from the body.
@@ -292,6 +295,7 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
         max_tokens: if api.operation().has_output() { count(&acted, MAX_TOKENS)? } else { None },
         max_completion_tokens: if chat { count(&acted, MAX_COMPLETION_TOKENS)? } else { None },
         n: if chooses { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
+        is_background: api == Api::OpenAiResponses && flag("background", acted[BACKGROUND])?,
         other_cap,
         named_in_body: given.model.is_none(),
         api,
@@ -375,6 +379,7 @@ impl Parsed {
             max_tokens: None,
             max_completion_tokens: None,
             n: 1,
+            is_background: false,
             other_cap: None,
             named_in_body: true,
             api,

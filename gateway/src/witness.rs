@@ -161,12 +161,21 @@ impl Witness {
 impl Estimable {
     /// Whether a whole answer has to be estimated, since it came to its end and states no usage, and whether it can be: by text.
     pub(crate) fn is_needed(api: Api, measured: &Measured) -> bool {
-        let speaks = matches!(
+        let unsaid = measured.usage.completeness == Completeness::Missing(Doubt::NotReported);
+        Self::speaks(api) && unsaid && measured.finish == Finish::Complete
+    }
+
+    /// Whether an answer that did not come to its end said something before, and not what it used. Then its request was read as well.
+    pub(crate) fn has_begun(api: Api, measured: &Measured) -> bool {
+        let unsaid = matches!(measured.usage.completeness, Completeness::Missing(_));
+        Self::speaks(api) && unsaid && measured.visible.bytes() > 0
+    }
+
+    const fn speaks(api: Api) -> bool {
+        matches!(
             api.operation(),
             Operation::Chat | Operation::TextCompletion | Operation::GenerateContent | Operation::Embeddings
-        );
-        let unsaid = measured.usage.completeness == Completeness::Missing(Doubt::NotReported);
-        speaks && unsaid && measured.finish == Finish::Complete
+        )
     }
 
     pub(crate) const fn new(api: Api, model: String, parsed: Arc<Parsed>, measured: Measured) -> Self {
@@ -181,25 +190,30 @@ impl Estimable {
 }
 
 impl Estimable {
-    /// What of an answer that we ended has been used so far: what was reported, and of the text seen an estimate, as far as it is within
-    /// the most that was held for it. The rest of that stays held.
-    pub(crate) fn so_far(mut self, most: &AtMost) -> Measured {
+    /// What of an answer that did not come to its end has been used so far: what was reported, and of the text seen an estimate, as far as
+    /// it is within the most that was held for. The rest of that stays held. Why the answer ended is why it is one.
+    pub(crate) fn so_far(mut self, most: Option<&AtMost>) -> Measured {
         let seen = estimate::usage(self.api, &self.model, self.parsed.body(), &self.measured.visible);
         let seen = seen.total().unwrap_or_default();
         let usage = &mut self.measured.usage;
-        let output = seen.output.min(most.output);
-        match (&usage.completeness, usage.parts.first_mut()) {
-            (Completeness::LowerBound(_), Some(part)) if part.vector.all_output() < output => {
+        let output = most.map_or(seen.output, |most| seen.output.min(most.output));
+        let why = match (&usage.completeness, usage.parts.first_mut()) {
+            (Completeness::LowerBound(why), Some(part)) if part.vector.all_output() < output => {
                 part.vector.output = output.saturating_sub(part.vector.audio_output);
+                *why
             }
             (Completeness::LowerBound(_), Some(_)) => return self.measured,
-            _ => {
-                let vector =
-                    Vector { uncached_input: seen.uncached_input.min(most.input), output, ..Vector::default() };
+            (said, _) => {
+                let why = if let Completeness::Missing(why) = said { *why } else { Doubt::Truncated };
+                let input = most.map_or(seen.uncached_input, |most| seen.uncached_input.min(most.input));
+                let vector = Vector { uncached_input: input, output, ..Vector::default() };
                 usage.parts = vec![Part { model: None, vector }];
+                why
             }
-        }
-        usage.completeness = Completeness::Estimated(Doubt::Truncated);
+        };
+        // One that ended with an error may have all marks of an end; an estimate of it is not all there is.
+        let why = if why == Doubt::NotReported { Doubt::Truncated } else { why };
+        usage.completeness = Completeness::Estimated(why);
         self.measured
     }
 }

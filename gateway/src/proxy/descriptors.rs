@@ -17,6 +17,8 @@ use crate::route::short;
 const MOST: usize = 64;
 /// The most of a unit that Envoy can state.
 const HITS_MAX: u64 = 1_000_000_000;
+/// The most answers to one request: several times what any API gives.
+const CHOICES_MAX: u64 = 1_000;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,9 @@ pub(crate) fn question(request: &Request, body: &[u8]) -> Result<Question, Wrong
     }
     match (said.settles, said.call.take()) {
         (true, Some(call)) => {
+            if said.units.choices.is_some() {
+                return Err(wrong("the unit `choices` belongs to a check"));
+            }
             let told = Told { outcome: ending(&said.details), ..said.units.told()? };
             Ok(Question::Settle(Settlement { name: Name::Call(call), told, content: wire::hash(body) }))
         }
@@ -104,6 +109,8 @@ struct Units {
     all: [Option<u64>; 2],
     /// The classes, in the order of their names.
     classes: [Option<u64>; CLASSES.len()],
+    /// How many answers may each have the output that is stated; 1 where that is not said.
+    choices: Option<u64>,
     status: Option<u64>,
 }
 
@@ -238,6 +245,10 @@ impl Units {
         let slot = match unit {
             "input_tokens" => self.all.get_mut(0),
             "output_tokens" => self.all.get_mut(1),
+            "choices" if !(1..=CHOICES_MAX).contains(&number) => {
+                return Err(wrong(format!("a request has 1 to {CHOICES_MAX} `choices`")));
+            }
+            "choices" => Some(&mut self.choices),
             "status" => Some(&mut self.status),
             _ => class.and_then(|class| self.classes.get_mut(class)),
         };
@@ -253,7 +264,7 @@ impl Units {
         self.classes.get(place).copied().flatten()
     }
 
-    /// How much input and output is stated, and whether that is all of it.
+    /// How much input and output is stated, of all answers together, and whether that is all of it.
     fn sides(&self) -> Result<[(u64, bool); 2], Wrong> {
         let side = |place: usize, rest: &str, all: &str| {
             let parts = CLASSES.iter().zip(&self.classes).filter(|((_, side), _)| *side == Some(place));
@@ -265,7 +276,9 @@ impl Units {
                 (None, rest) => Ok((parts, rest.is_some())),
             }
         };
-        Ok([side(0, "input", "input_tokens")?, side(1, "output", "output_tokens")?])
+        let (output, is_whole) = side(1, "output", "output_tokens")?;
+        let output = output.saturating_mul(self.choices.unwrap_or(1));
+        Ok([side(0, "input", "input_tokens")?, (output, is_whole)])
     }
 
     /// What a settlement by these says.

@@ -146,7 +146,6 @@ impl Lengths {
 }
 
 /// Writes a message with these text headers, as a service does.
-#[cfg(any(test, feature = "fuzz"))]
 pub fn write(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in headers {

@@ -56,6 +56,26 @@ fn descriptors_together_describe_one_call() {
     assert!(matches!(asked, Ok(Question::Check(Check { who: Who::Asker, .. }))), "{asked:?}");
 }
 
+#[test]
+fn a_request_for_several_answers_may_use_the_output_of_each() {
+    let most = |more: &[&str]| {
+        let all: Vec<&str> = [WHO, "call=r", "unit=input_tokens #30"].iter().chain(more).copied().collect();
+        match ask(&all, 0) {
+            Ok(Question::Check(check)) => Ok(check.most),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    assert_eq!(most(&["unit=output_tokens #64"]), Ok(Most::Tokens(Some(30), Some(64))));
+    assert_eq!(most(&["unit=choices #3", "unit=output_tokens #64"]), Ok(Most::Tokens(Some(30), Some(192))));
+    assert_eq!(most(&["unit=choices #3"]), Ok(Most::Tokens(Some(30), None)), "a number of what is not bounded");
+    for choices in ["unit=choices #0", "unit=choices #1001"] {
+        assert!(most(&[choices, "unit=output_tokens #64"]).unwrap_err().contains("`choices`"), "{choices}");
+    }
+    let settled = ask(&["call=r,settle=yes", "unit=output_tokens #7", "unit=choices #2"], 0);
+    assert!(settled.is_err_and(|(_, what)| what.contains("belongs to a check")));
+    assert_eq!(told(&["unit=output_tokens #7", "unit=choices #2"], 0).unwrap().tokens.unwrap().output, 14);
+}
+
 /// What a settlement, or a call that is final, says it used.
 fn told(more: &[&str], hits_addend: u32) -> Result<Told, String> {
     let all: Vec<&str> = [WHO].iter().chain(more).copied().collect();

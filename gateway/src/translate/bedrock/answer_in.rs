@@ -122,6 +122,7 @@ impl Reader {
         let reason = body.need_text("stopReason")?;
         self.blocks.close(out);
         let mut more = body.object("additionalModelResponseFields")?;
+        let aside = more.as_mut().and_then(|more| more.take("tollgate"));
         if let Some(inner) = more.as_mut().map(|more| more.object("delta")).transpose()?.flatten() {
             more = Some(inner);
         }
@@ -137,6 +138,7 @@ impl Reader {
                 Stop::End
             }
         }));
+        out.extend(aside.map(|aside| Event::Aside(aside.raw().to_owned())));
         Ok(())
     }
 }

@@ -42,7 +42,9 @@ impl Reader {
                 out.push(Event::Fault(Fault { message, ..Fault::default() }));
                 return Ok(());
             }
-            return self.stop(&mut delta, out, ledger);
+            self.stop(&mut delta, out, ledger)?;
+            out.extend(event.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
+            return Ok(());
         }
         let Some(mut message) = delta.object("message")? else { return Ok(()) };
         match kind.as_str() {
