@@ -1,5 +1,6 @@
 //! Real faults on a real Kafka: three gateways, two members of metering, a lake writer and a query service, one hard limit, 200
-//! concurrent clients; and everything that can be killed, stopped, filled, torn or copied, one after another, under load.
+//! concurrent clients, of which some leave in the middle of an answer, a provider that fails and breaks off now and then; and everything
+//! that can be killed, stopped, filled, torn or copied, one after another, under load.
 //!
 //! Each fault is seen to have happened before the test goes on. Afterwards provider, clients, log, balances and lake agree to the unit
 //! (`support/agreement.rs`), the limit was not passed by one token, and its last tokens can be spent.
@@ -9,6 +10,7 @@
 use std::{
     fs,
     net::TcpStream,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -147,7 +149,7 @@ fn whatever_is_killed_filled_torn_or_copied_all_agree_to_the_unit() {
         answers(&fleet, &load, gateway, 40);
     }
     now("a member of metering and the lake writer die");
-    a_member_and_the_lake_die(&mut fleet, &load);
+    a_member_and_the_lake_die(&mut fleet, &load, dir.path());
     now("the broker goes");
     the_broker_goes_and_a_journal_is_torn(&mut fleet, &load, &mut broker, dir.path());
     now("a member is stopped");
@@ -171,14 +173,38 @@ fn answers(fleet: &Fleet, load: &Load, gateway: usize, more: usize) {
     fleet.gateways[gateway].wait_for("answers", || answered() >= wanted);
 }
 
-fn a_member_and_the_lake_die(fleet: &mut Fleet, load: &Load) {
+fn a_member_and_the_lake_die(fleet: &mut Fleet, load: &Load, dir: &Path) {
     fleet.metering[1].kill();
-    fleet.lake.kill();
+    the_lake_dies_within_its_commits(fleet, &dir.join("lake"));
     // The other member has taken its lanes over.
     fleet.books_go_on();
     answers(fleet, load, 0, 30);
     fleet.metering[1].start();
-    fleet.lake.start();
+}
+
+/// The lake writer commits what it has when it is told to stop, each table by itself, files first and then the log; it dies behind so many
+/// of these, and starts again.
+fn the_lake_dies_within_its_commits(fleet: &mut Fleet, lake: &Path) {
+    let mut within = 0;
+    for files in [1, 2, 3, 5, 8] {
+        let before = files_in(lake);
+        fleet.lake.signal("-TERM");
+        let mut writer = fleet.lake.child.take().unwrap();
+        while writer.try_wait().unwrap().is_none() && files_in(lake) < before + files {
+            std::thread::yield_now();
+        }
+        // It may have been done first.
+        let _ = writer.kill();
+        within += usize::from(writer.wait().unwrap().signal() == Some(9));
+        fleet.lake.start();
+    }
+    assert!(within > 2, "{within} died within a commit");
+}
+
+/// How many files there are in a directory and all below it.
+fn files_in(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| if entry.path().is_dir() { files_in(&entry.path()) } else { 1 }).sum()
 }
 
 /// The broker stops; a gateway dies while it is away, with a journal that nobody has all of, and of whose last write only a part came
@@ -352,6 +378,7 @@ fn all_agrees(fleet: &mut Fleet, load: &Load, provider: &Provider) {
     };
     let sums = agreed(fleet);
     assert!(sums.unknown > 50, "calls were open when gateways died: {sums:?}");
+    assert!(sums.failed > 50 && sums.left > 20, "the provider failed, and clients left: {sums:?}");
     // The last tokens of the limit can be had at any gateway, whoever has them leased; and then there is none.
     let left = u64::try_from(fleet.left()).unwrap();
     assert!(left < LARGE.bound * UNIT, "{left}");

@@ -5,8 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,8 +25,8 @@ use journal::{Disk, Road};
 use metering::Metering;
 use schemas::{
     config::{
-        AwsKeys, BaseUrl, Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts,
-        TokenEvents, UsageInStream,
+        Cors, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server, Target, Timeouts, TokenEvents,
+        UsageInStream,
     },
     event::{Outcome, Settled},
     id::Offset,
@@ -41,6 +40,13 @@ use schemas::{
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+#[path = "support/sdk.rs"]
+mod sdk;
+#[path = "support/told.rs"]
+mod told;
+
+use told::Told;
 
 /// A gateway, metering, and the log between them.
 struct House {
@@ -109,72 +115,6 @@ fn sandbox() -> Provider {
         forward: Vec::new(),
         frame_delay: Duration::from_millis(1),
         more: More::default(),
-    }
-}
-
-/// A provider that tells the same frame again and again: so often, or until nobody listens.
-struct Told {
-    dialect: Dialect,
-    kind: &'static str,
-    opening: Vec<u8>,
-    frame: Vec<u8>,
-    times: usize,
-    /// Whether somebody left who was being told something.
-    was_left: Arc<AtomicBool>,
-}
-
-impl Told {
-    fn new(dialect: Dialect, opening: &[u8], frame: &[u8]) -> Self {
-        let kind = if dialect == Dialect::Bedrock { "application/vnd.amazon.eventstream" } else { "text/event-stream" };
-        let (opening, frame) = (opening.to_vec(), frame.to_vec());
-        Self { dialect, kind, opening, frame, times: usize::MAX, was_left: Arc::default() }
-    }
-
-    /// It breaks off after so many frames.
-    fn times(self, times: usize) -> Self {
-        Self { times, ..self }
-    }
-
-    /// Listens, for as long as the test lasts.
-    fn start(self) -> Provider {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let path = if self.dialect == Dialect::OpenAi { "/v1" } else { "" };
-        let base_url = BaseUrl::parse(&format!("http://{}{path}", listener.local_addr().unwrap())).ok();
-        let aws = AwsKeys {
-            region: "us-east-1".into(),
-            access_key_id: Secret::new("AKIDEXAMPLE"),
-            secret_access_key: Secret::new("secret"),
-            session_token: Secret::default(),
-        };
-        let signs = self.dialect == Dialect::Bedrock;
-        let api_key = Secret::new(if signs { "" } else { "secret" });
-        let more = More { aws: signs.then_some(aws), ..More::default() };
-        let provider = Provider { name: "told".into(), dialect: self.dialect, base_url, api_key, more, ..sandbox() };
-        std::thread::spawn(move || {
-            while let Ok((socket, _)) = listener.accept() {
-                let was_left = self.tell(socket).is_err();
-                self.was_left.fetch_or(was_left, Ordering::Relaxed);
-            }
-        });
-        provider
-    }
-
-    fn tell(&self, socket: TcpStream) -> std::io::Result<()> {
-        let mut reader = BufReader::new(socket);
-        let (mut line, mut length) = (String::new(), 0);
-        while reader.read_line(&mut line)? > 2 {
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            line.clear();
-        }
-        reader.read_exact(&mut vec![0; length])?;
-        let mut socket = reader.into_inner();
-        write!(socket, "HTTP/1.1 200 OK\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\n\r\n", self.kind)?;
-        let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
-        socket.write_all(&chunk(&self.opening))?;
-        let frame = chunk(&self.frame);
-        (0..self.times).try_for_each(|_| socket.write_all(&frame))
     }
 }
 
@@ -380,7 +320,7 @@ fn payloads(mut bytes: &[u8]) -> Vec<Value> {
 /// A stream that never ends by itself is ended where 2,000 tokens are relayed, each a byte, and its provider is left.
 async fn is_left(told: Told, path: &str, body: Value, read: fn(&[u8]) -> Vec<Value>, wanted: &[&str]) {
     let was_left = Arc::clone(&told.was_left);
-    let house = House::told(vec![sliced(2_000)], told.start()).await;
+    let house = House::told(vec![sliced(2_000)], told.start(sandbox())).await;
     let answer = house.post(path, body).await;
     assert_eq!(answer.status().as_u16(), 200, "{path}");
     let events = read(&answer.bytes().await.unwrap());
@@ -400,29 +340,51 @@ async fn is_left(told: Told, path: &str, body: Value, read: fn(&[u8]) -> Vec<Val
     assert!(posted.provision > 0 && posted.used + posted.provision <= 2_000, "{posted:?}");
 }
 
-#[tokio::test]
-async fn streams_of_bedrock_and_cohere_end_with_the_money_as_well() {
+fn told_by_bedrock() -> Told {
     let delta = json!({ "contentBlockIndex": 0, "delta": { "text": "one more. " }, "p": "abcdefgh" });
     let opening = message("messageStart", &json!({ "role": "assistant" }));
-    let told = Told::new(Dialect::Bedrock, &opening, &message("contentBlockDelta", &delta));
-    let body = json!({ "messages": [{ "role": "user", "content": [{ "text": "hi" }] }] });
-    let wanted = ["contentBlockIndex", r#""code":"TG2001""#, "outputTokens"];
-    is_left(told, "/model/told/converse-stream", body, payloads, &wanted).await;
+    Told::new(Dialect::Bedrock, &opening, &message("contentBlockDelta", &delta))
+}
+
+fn told_by_cohere() -> Told {
     let opening = r#"{"id":"i","type":"message-start","delta":{"message":{"role":"assistant"}}}"#;
     let start = r#"{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}}"#;
     let delta = r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"one more. "}}}}"#;
     let opening = format!("data: {opening}\n\ndata: {start}\n\n");
-    let told = Told::new(Dialect::Cohere, opening.as_bytes(), format!("data: {delta}\n\n").as_bytes());
+    Told::new(Dialect::Cohere, opening.as_bytes(), format!("data: {delta}\n\n").as_bytes())
+}
+
+#[tokio::test]
+async fn streams_of_bedrock_and_cohere_end_with_the_money_as_well() {
+    let body = json!({ "messages": [{ "role": "user", "content": [{ "text": "hi" }] }] });
+    let wanted = ["contentBlockIndex", r#""code":"TG2001""#, "outputTokens"];
+    is_left(told_by_bedrock(), "/model/told/converse-stream", body, payloads, &wanted).await;
     let body = json!({ "model": "told", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
     let read = |bytes: &[u8]| data(std::str::from_utf8(bytes).unwrap());
-    is_left(told, "/v2/chat", body, read, &["content-end", r#""code":"TG2001""#, "[DONE]"]).await;
+    let wanted = ["content-end", r#""code":"TG2001""#, "[DONE]"];
+    is_left(told_by_cohere(), "/v2/chat", body, read, &wanted).await;
+}
+
+/// What an official client makes of a stream that a limit ends.
+async fn is_read(told: Told, provider: &str) {
+    let house = House::told(vec![sliced(2_000)], told.start(sandbox())).await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdk/cut.py");
+    let base = format!("http://{}", house.address);
+    let read = std::process::Command::new(sdk::python()).args([script, &base, provider]).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+}
+
+#[tokio::test]
+async fn the_official_clients_of_amazon_and_cohere_read_a_stream_that_is_cut() {
+    is_read(told_by_bedrock(), "bedrock").await;
+    is_read(told_by_cohere(), "cohere").await;
 }
 
 /// One that cannot be looked into is not let begin with a slice: all that it can be is held for at once.
 #[tokio::test]
 async fn a_stream_that_cannot_be_cut_is_held_whole_up_front() {
     let told = Told::new(Dialect::Bedrock, &[], &message("chunk", &json!({ "bytes": "e30=" }))).times(3);
-    let house = House::told(vec![sliced(2_000)], told.start()).await;
+    let house = House::told(vec![sliced(2_000)], told.start(sandbox())).await;
     let body = json!({ "inputText": "hi", "textGenerationConfig": { "maxTokenCount": 1_900 } });
     let answer = house.post("/model/told/invoke-with-response-stream", body).await;
     let status = answer.status().as_u16();
@@ -454,7 +416,10 @@ async fn what_a_limit_pays_for_of_a_stream_grows_with_what_is_known_of_its_token
 async fn a_stream_of_which_a_slice_is_held_ends_when_its_client_leaves() {
     let house = House::open(vec![sliced(2_000)]).await;
     let mut answer = house.chat("sandbox/20000", json!({ "stream": true })).await;
-    assert!(answer.chunk().await.unwrap().is_some());
+    let mut came = String::new();
+    while !came.contains("gate ") {
+        came.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
+    }
     drop(answer);
     let ledger = house.ledger(1).await;
     let (settled, posted) = (&ledger.settled[0], ledger.settled[0].posted[0]);
@@ -473,13 +438,13 @@ async fn of_an_answer_that_breaks_off_what_was_relayed_is_settled_and_the_rest_h
     let hundred = "one more. ".repeat(100);
     let body = json!({ "model": "told", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
     for (limit, frames, held) in [
-        (sliced(2_000), 100, None),
+        (sliced(2_000), 100, None::<u64>),
         (limit("whole", Unit::Tokens, 2_000), 100, Some(1_900)),
         // Where nothing was said nothing is known.
         (limit("whole", Unit::Tokens, 2_000), 0, Some(1_900)),
     ] {
         let told = Told::new(Dialect::OpenAi, b": hello\n\n", format!("{chunk}\n\n").as_bytes()).times(frames);
-        let house = House::told(vec![limit], told.start()).await;
+        let house = House::told(vec![limit], told.start(sandbox())).await;
         let mut body = body.clone();
         body["max_tokens"] = held.map_or(Value::Null, Value::from);
         let mut answer = house.post("/v1/chat/completions", body).await;
@@ -505,7 +470,7 @@ async fn of_an_answer_that_breaks_off_what_was_relayed_is_settled_and_the_rest_h
         assert!((300..=400).contains(&used.output) && used.input() > 0, "{used:?}");
         assert_eq!(posted.used, i128::from(used.total()));
         match held {
-            Some(held) => assert!(posted.used + posted.provision >= held, "{posted:?}"),
+            Some(held) => assert!(posted.used + posted.provision >= i128::from(held), "{posted:?}"),
             None => assert_eq!(posted.used + posted.provision, *ledger.held.last().unwrap()),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     house::{Process, number},
     load::{Call, End},
-    provider::Seen,
+    provider::{Fate, Seen},
 };
 
 /// What was made and seen, and the limit that all of it fell under.
@@ -27,6 +27,10 @@ pub(crate) struct Sums {
     pub(crate) rows: usize,
     /// Rows of calls whose end nobody knows.
     pub(crate) unknown: usize,
+    /// Rows of calls that the provider failed.
+    pub(crate) failed: usize,
+    /// Rows of calls that their clients left.
+    pub(crate) left: usize,
     pub(crate) settled: i64,
     pub(crate) held: i64,
 }
@@ -46,7 +50,8 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
         rows = by_marker(&query.rows(ROWS));
         truth.seen.keys().all(|marker| rows.contains_key(marker))
     });
-    let (mut settled, mut held, mut unknown) = (0, 0, 0);
+    let (mut settled, mut held) = (0, 0);
+    let (mut unknown, mut failed, mut left) = (0, 0, 0);
     let calls: HashMap<&str, &Call> = truth.calls.iter().map(|call| (call.marker.as_str(), call)).collect();
     for (marker, row) in &rows {
         let call = calls[marker.as_str()];
@@ -54,7 +59,7 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
         if row["outcome"] == "unknown" {
             // Its gateway died with it. It may have reached the provider; no more than its bound can be billed, and what of that was not
             // reported stays held.
-            assert_eq!(call.end, End::Broken, "{call:?}");
+            assert!(matches!(call.end, End::Broken | End::Left), "{call:?}");
             let reported = if row["completeness"] == "missing" { 0 } else { number(row, "tokens") };
             let bill = seen.map_or(0, |(_, bill)| *bill as i64);
             assert!(
@@ -65,6 +70,19 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
             continue;
         }
         let (_, bill) = seen.unwrap_or_else(|| panic!("the provider never saw {row}, {call:?}"));
+        if row["outcome"] != "complete" {
+            let counted = ended_before(row, call, *bill as i64);
+            (failed, left) = match row["outcome"].as_str() {
+                Some("provider_error") => (failed + 1, left),
+                _ => (failed, left + 1),
+            };
+            (settled, held) = (
+                settled + counted,
+                held + if row["completeness"] == "exact" { 0 } else { call.bound as i64 - counted },
+            );
+            continue;
+        }
+        assert_eq!(call.fate, Fate::Whole, "{row} {call:?}");
         assert_eq!((&row["outcome"], &row["completeness"]), (&"complete".into(), &"exact".into()), "{row} {call:?}");
         assert_eq!(number(row, "tokens"), *bill as i64, "{row}");
         assert_eq!(row["response"], format!("chatcmpl-{marker}"));
@@ -75,10 +93,14 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
             End::Answered(id) => {
                 assert_eq!(rows.get(&call.marker).map(|row| &row["call_id"]), Some(&id.as_str().into()))
             }
+            End::Failed(id) => {
+                let row = rows.get(&call.marker).map(|row| (&row["call_id"], &row["outcome"]));
+                assert_eq!(row, Some((&id.as_str().into(), &"provider_error".into())), "{call:?}");
+            }
             End::Refused(..) => {
                 assert!(!rows.contains_key(&call.marker) && !truth.seen.contains_key(&call.marker), "{call:?}");
             }
-            End::Broken => {}
+            End::Left | End::Broken => {}
         }
     }
     assert!(truth.seen.values().all(|(times, _)| *times == 1), "the provider saw a call twice");
@@ -97,7 +119,28 @@ pub(crate) fn agree(query: &Process, truth: &Truth<'_>) -> Sums {
     for sum in ["rows_usd", "calls_usd", "charges_usd", "charged"] {
         assert_eq!(number(&money, sum), settled, "{sum}");
     }
-    Sums { rows: rows.len(), unknown, settled, held }
+    Sums { rows: rows.len(), unknown, failed, left, settled, held }
+}
+
+/// What counts of a call that did not come to its end: what its row says that it used, of which what is not known is in no case more than
+/// its bound, and stays held.
+fn ended_before(row: &Value, call: &Call, bill: i64) -> i64 {
+    let (outcome, completeness) = (row["outcome"].as_str().unwrap(), row["completeness"].as_str().unwrap());
+    let counted = if completeness == "missing" { 0 } else { number(row, "tokens") };
+    assert!((0..=call.bound as i64).contains(&counted), "{row} {call:?}");
+    match (outcome, completeness) {
+        // Read to its end without its client, or as far as it was relayed.
+        ("client_gone", "exact") => assert_eq!((call.end.clone(), counted), (End::Left, bill), "{row} {call:?}"),
+        ("client_gone", "estimated" | "missing") => assert_eq!(call.end, End::Left, "{row} {call:?}"),
+        ("provider_error", "estimated") => {
+            assert_eq!((call.fate, &call.end), (Fate::Breaks, &End::Broken), "{row} {call:?}");
+            assert!(counted > 0, "{row} {call:?}");
+        }
+        // Nobody knows how far it had come.
+        ("provider_error", "missing") => assert_eq!(call.fate, Fate::Fails, "{row} {call:?}"),
+        _ => panic!("{row} {call:?}"),
+    }
+    counted
 }
 
 /// Rows by the marker of their call, which no two share, as no two share a call id.

@@ -1,6 +1,7 @@
 //! 200 concurrent clients of a fleet, until they are stopped; each remembers how every call of it ended.
 //!
-//! Calls differ in tenant, in being streamed, in how long their answer takes and in what it bills. All amounts are multiples of
+//! Calls differ in tenant, in being streamed, in how long their answer takes, in what it bills and in what becomes of it: some of the
+//! clients leave in the middle of a stream, and some answers break off or are errors. All amounts are multiples of
 //! [`UNIT`], bounds included, so that what is left of a limit is one as well, and can be spent to the last token.
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::provider::Order;
+use crate::provider::{FAILED, Fate, Order};
 
 pub(crate) const CLIENTS: usize = 200;
 
@@ -48,6 +49,10 @@ pub(crate) enum End {
     Answered(String),
     /// Tollgate refused it: status and code.
     Refused(u16, String),
+    /// The provider's error came; the id that Tollgate gave the call.
+    Failed(String),
+    /// The client left when the answer had begun.
+    Left,
     /// The connection broke, or there was none.
     Broken,
 }
@@ -59,6 +64,8 @@ pub(crate) struct Call {
     pub(crate) gateway: usize,
     /// In tokens.
     pub(crate) bound: u64,
+    /// What the provider was to make of it.
+    pub(crate) fate: Fate,
     pub(crate) end: End,
 }
 
@@ -106,8 +113,9 @@ impl Load {
     /// Learns what a call is framed by, from what a gateway says that one needs which no limit has room for.
     pub(crate) fn measure(&self) {
         let cap = 99_999_999;
-        let order = Order { marker: self.desk.marker(), input: 0, output: 0, pace: Duration::ZERO, bulk: 0 };
-        let (end, answer) = self.runtime.block_on(self.desk.send(0, 0, &order, cap, false));
+        let marker = self.desk.marker();
+        let order = Order { marker, input: 0, output: 0, pace: Duration::ZERO, bulk: 0, fate: Fate::Whole };
+        let (end, answer) = self.runtime.block_on(self.desk.send(0, 0, &order, cap, Reads::Whole));
         let needed = answer["error"]["message"].as_str().and_then(|message| message.split("may need ").nth(1));
         let needed = needed.unwrap_or_else(|| panic!("{end:?} {answer}")).split(|c: char| !c.is_ascii_digit()).next();
         let frame = needed.unwrap().parse::<u64>().unwrap() - cap;
@@ -156,16 +164,38 @@ impl Load {
     pub(crate) fn one(&self, gateway: usize, tokens: u64) -> End {
         let frame = self.desk.frame.load(Relaxed);
         let (marker, bound) = (self.desk.marker(), tokens);
-        let order =
-            Order { marker: marker.clone(), input: frame, output: tokens - frame, pace: Duration::ZERO, bulk: 0 };
-        let (end, _) = self.runtime.block_on(self.desk.send(gateway, 0, &order, tokens - frame, false));
-        self.desk.calls.lock().unwrap().push(Call { marker, gateway, bound, end: end.clone() });
+        let (pace, fate) = (Duration::ZERO, Fate::Whole);
+        let order = Order { marker: marker.clone(), input: frame, output: tokens - frame, pace, bulk: 0, fate };
+        let (end, _) = self.runtime.block_on(self.desk.send(gateway, 0, &order, tokens - frame, Reads::Whole));
+        self.desk.calls.lock().unwrap().push(Call { marker, gateway, bound, fate, end: end.clone() });
         end
     }
 
     /// All calls that were made.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.desk.calls.lock().unwrap().clone()
+    }
+}
+
+/// How a client reads an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    /// As one document.
+    Whole,
+    /// As a stream, to its end.
+    Stream,
+    /// As a stream, and not to its end.
+    Beginning,
+}
+
+/// What becomes of one of so many calls: of forty one is an error, and of forty streams one breaks off, and one is left by its client.
+fn turn(call: usize, stream: bool) -> (Fate, Reads) {
+    let reads = if stream { Reads::Stream } else { Reads::Whole };
+    match call % 40 {
+        10 => (Fate::Fails, reads),
+        20 if stream => (Fate::Breaks, reads),
+        30 if stream => (Fate::Whole, Reads::Beginning),
+        _ => (Fate::Whole, reads),
     }
 }
 
@@ -176,7 +206,11 @@ impl Desk {
 
     async fn client(&self, number: usize) {
         let gateway = number % self.gateways.len();
-        while !self.stop.load(Relaxed) {
+        for call in 0.. {
+            if self.stop.load(Relaxed) {
+                return;
+            }
+            let (fate, reads) = turn(number + call, number.is_multiple_of(2));
             let size = if self.large.load(Relaxed) { LARGE } else { SMALL };
             let bulky = self.bulky.load(Relaxed) == gateway;
             // 200 clients make a hundred small calls a second at most: two cores run all of the fleet, unoptimised, and Kafka.
@@ -188,11 +222,11 @@ impl Desk {
                 output: size.bill * UNIT - frame,
                 pace: Duration::from_millis(if bulky { 0 } else { slow }),
                 bulk: if bulky { BULK } else { 0 },
+                fate,
             };
             let bound = size.bound * UNIT;
-            let (end, _) =
-                self.send(gateway, number % TENANTS.len(), &order, bound - frame, number.is_multiple_of(2)).await;
-            self.calls.lock().unwrap().push(Call { marker, gateway, bound, end: end.clone() });
+            let (end, _) = self.send(gateway, number % TENANTS.len(), &order, bound - frame, reads).await;
+            self.calls.lock().unwrap().push(Call { marker, gateway, bound, fate, end: end.clone() });
             let rests = !matches!(end, End::Answered(_));
             self.last.lock().unwrap().insert(number, end);
             if rests {
@@ -202,15 +236,20 @@ impl Desk {
     }
 
     /// Makes a call whose output is capped; gives how it ended, and what was said if it was refused.
-    async fn send(&self, gateway: usize, tenant: usize, order: &Order, cap: u64, stream: bool) -> (End, Value) {
+    async fn send(&self, gateway: usize, tenant: usize, order: &Order, cap: u64, reads: Reads) -> (End, Value) {
+        let stream = reads != Reads::Whole;
         let body = json!({ "model": "m", "max_tokens": cap, "stream": stream, "metadata": { "order": order.line() },
             "messages": [{ "role": "user", "content": "hi" }] });
         let request = self.client.post(format!("http://{}/v1/chat/completions", self.gateways[gateway]));
         let request = request.bearer_auth(format!("tg-{}", TENANTS[tenant]));
         let request = request.header("x-tollgate-tags", format!("marker={}", order.marker)).json(&body);
-        let Ok(answer) = request.send().await else { return (End::Broken, Value::Null) };
+        let Ok(mut answer) = request.send().await else { return (End::Broken, Value::Null) };
         let id = answer.headers().get("x-tollgate-call-id").map(|id| id.to_str().unwrap().to_owned());
         let status = answer.status().as_u16();
+        if reads == Reads::Beginning && status == 200 {
+            let begun = answer.chunk().await;
+            return (if matches!(begun, Ok(Some(_))) { End::Left } else { End::Broken }, Value::Null);
+        }
         let Ok(text) = answer.text().await else { return (End::Broken, Value::Null) };
         if status == 200 {
             let whole = if stream { text.ends_with("data: [DONE]\n\n") } else { text.ends_with('}') };
@@ -218,6 +257,9 @@ impl Desk {
             return (End::Answered(id.unwrap()), Value::Null);
         }
         let said: Value = serde_json::from_str(&text).unwrap();
+        if said["error"]["code"] == FAILED {
+            return (End::Failed(id.unwrap()), Value::Null);
+        }
         (End::Refused(status, said["error"]["code"].as_str().unwrap_or_default().to_owned()), said)
     }
 }

@@ -1,7 +1,7 @@
 //! A provider in the dialect of OpenAI that remembers every call it saw and what it bills for it: a real HTTP server.
 //!
 //! What it is to do, each request says in a line of its `metadata`, which a gateway passes on and does not look into. It bills what it
-//! was told to whatever becomes of the answer, as providers do, and reports exactly that bill.
+//! was told to whatever becomes of the answer, as providers do, and reports exactly that bill; if the answer comes to its end.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,12 @@ use std::{
 };
 
 use axum::{
-    Json, Router, body::Body, extract::State, http::header, response::IntoResponse, response::Response, routing::post,
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
 };
 use futures::stream;
 use serde_json::{Value, json};
@@ -28,7 +33,22 @@ pub(crate) struct Order {
     pub(crate) pace: Duration,
     /// Bytes that the usage is inflated with.
     pub(crate) bulk: usize,
+    pub(crate) fate: Fate,
 }
+
+/// What becomes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It comes to its end.
+    Whole,
+    /// It is a stream, and breaks off in the middle.
+    Breaks,
+    /// It is an error, though the work was done.
+    Fails,
+}
+
+/// What the provider's errors are called.
+pub(crate) const FAILED: &str = "provider_failed";
 
 /// What it was asked: how often each marker was seen, and what is billed for it.
 pub(crate) type Seen = HashMap<String, (u32, u64)>;
@@ -42,8 +62,8 @@ pub(crate) struct Provider {
 impl Order {
     /// The line that a request carries.
     pub(crate) fn line(&self) -> String {
-        let Self { marker, input, output, pace, bulk } = self;
-        format!("{marker} {input} {output} {} {bulk}", pace.as_millis())
+        let Self { marker, input, output, pace, bulk, fate } = self;
+        format!("{marker} {input} {output} {} {bulk} {fate:?}", pace.as_millis())
     }
 
     fn read(line: &str) -> Self {
@@ -55,6 +75,10 @@ impl Order {
             output: number(2),
             pace: Duration::from_millis(number(3)),
             bulk: usize::try_from(number(4)).unwrap(),
+            fate: [Fate::Breaks, Fate::Fails]
+                .into_iter()
+                .find(|fate| format!("{fate:?}") == words[5])
+                .unwrap_or(Fate::Whole),
         }
     }
 }
@@ -81,6 +105,11 @@ async fn answer(State(seen): State<Arc<Mutex<Seen>>>, Json(body): Json<Value>) -
     let usage = json!({ "prompt_tokens": order.input, "completion_tokens": order.output,
         "total_tokens": order.input + order.output, "note": "x".repeat(order.bulk) });
     let id = format!("chatcmpl-{}", order.marker);
+    if order.fate == Fate::Fails {
+        tokio::time::sleep(order.pace).await;
+        let error = json!({ "error": { "message": "it failed", "type": "server_error", "code": FAILED } });
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response();
+    }
     if body["stream"] != true {
         tokio::time::sleep(order.pace).await;
         let choice =
@@ -102,9 +131,14 @@ async fn answer(State(seen): State<Arc<Mutex<Seen>>>, Json(body): Json<Value>) -
     }
     frames.push("data: [DONE]\n\n".to_owned());
     let pause = order.pace / u32::try_from(frames.len()).unwrap();
-    let paced = stream::unfold(frames.into_iter(), move |mut frames| async move {
+    let mut told: Vec<std::io::Result<String>> = frames.into_iter().map(Ok).collect();
+    if order.fate == Fate::Breaks {
+        told.truncate(2);
+        told.push(Err(std::io::Error::other("it breaks off")));
+    }
+    let paced = stream::unfold(told.into_iter(), move |mut told| async move {
         tokio::time::sleep(pause).await;
-        frames.next().map(|frame| (Ok::<_, std::convert::Infallible>(frame), frames))
+        told.next().map(|frame| (frame, told))
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(paced)).into_response()
 }

@@ -53,6 +53,13 @@ with claude.messages.stream(model="sandbox/19999", max_tokens=19999, messages=qu
     final = stream.get_final_message()
 assert final.stop_reason == "max_tokens" and len(final.content[0].text) > 1000, final
 assert ends[0].tollgate["limit"]["name"] == "each-model" and final.usage.input_tokens > 0, (ends, final.usage)
+events = list(client.responses.create(model="sandbox/19998", input="hello", stream=True))
+text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+final = events[-1].response
+assert events[-1].type == "response.incomplete" and final.incomplete_details.reason == "max_output_tokens", events[-1]
+assert len(text) > 1000 and final.output_text == text and final.output[0].status == "incomplete", final
+assert [event.sequence_number for event in events] == list(range(len(events))), [event.sequence_number for event in events]
+assert final.tollgate["code"] == "TG2001" and final.usage.input_tokens > 0 and final.usage.output_tokens > 100, final
 
 # Mistakes and refusals are the SDK's own exceptions.
 def fails(kind, call):
