@@ -14,7 +14,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use schemas::{config::TokenEvents, tokens::Completeness};
 use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::Sleep};
 
@@ -31,16 +30,16 @@ use crate::{
     witness::{Estimable, Witness},
 };
 
+mod body;
 mod broken;
 
+pub(crate) use body::Relay;
 pub(crate) use broken::Broken;
 
 /// Keeps proxies between us and the client awake; clients ignore it.
 pub(crate) const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// A running attempt is reported after so much text, about 500 tokens, whatever the clock says.
 const BYTES_BETWEEN_REPORTS: u64 = 2_000;
-/// What is held back of a stream until its first token comes, where another attempt may follow. A role, an id and a ping are a tenth.
-const MOST_TRIED: usize = 4_096;
 /// How long an upstream that has said all may take to close its answer.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -443,80 +442,6 @@ impl Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         self.abandon(End::ClientGone);
-    }
-}
-
-/// The body that the client reads.
-pub(crate) struct Relay {
-    flow: Option<Box<Flow>>,
-    /// The first bytes of it, if they were waited for.
-    first: Option<Bytes>,
-}
-
-impl Relay {
-    pub(crate) fn new(flow: Flow) -> Self {
-        Self { flow: Some(Box::new(flow)), first: None }
-    }
-
-    /// Waits, unless the answer is a stream, for the first bytes that may go: they go with the head then, in one write, and
-    /// what breaks before them can still be answered with an error. Where another attempt may follow it waits for the first token of a
-    /// stream too: what breaks before that is given back with its flow.
-    pub(crate) async fn begun(mut self) -> Result<Self, (Broken, Option<Box<Flow>>)> {
-        let Some(flow) = &mut self.flow else { return Ok(self) };
-        let (is_stream, on_trial) = (flow.witness.is_stream(), flow.attempt.goes_on());
-        while on_trial || (!is_stream && self.first.is_none()) {
-            let next = poll_fn(|cx| flow.poll_next(cx)).await;
-            if let Some(Err(broken)) = next {
-                return Err((broken, self.flow.take()));
-            }
-            if flow.attempt.is_kept() {
-                return Err((Broken::Upstream, self.flow.take()));
-            }
-            let Some(Ok(bytes)) = next else { break };
-            if on_trial && bytes == COMMENT {
-                continue;
-            }
-            self.first = Some(match self.first.take() {
-                Some(before) => [before, bytes].concat().into(),
-                None => bytes,
-            });
-            let tried = self.first.as_ref().is_some_and(|first| first.len() >= MOST_TRIED);
-            if !is_stream || tried || flow.witness.seen_bytes() > 0 || flow.attempt.is_settled() {
-                break;
-            }
-        }
-        flow.attempt.is_last();
-        Ok(self)
-    }
-}
-
-impl Body for Relay {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        let Some(flow) = &mut self.flow else { return Poll::Ready(None) };
-        flow.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.flow.as_ref().is_none_or(|flow| matches!(flow.phase, Phase::Done))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if let Some(flow) = self.flow.take().filter(|flow| flow.is_open()) {
-            let drainer = flow.attempt.worker.drainer.clone();
-            drainer.take(flow);
-        }
     }
 }
 

@@ -193,10 +193,16 @@ async fn an_answer_that_breaks_off_is_cut_for_the_client_and_never_called_comple
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{\"id\"",
     )];
     let silent = vec![say("connection: close")];
-    for (script, body) in [(cut, json!({ "stream": true })), (short, json!({})), (silent, json!({}))] {
+    // What a stream has said is known to have been used.
+    for (script, is_stream, wanted) in [
+        (cut, true, Completeness::Estimated(Doubt::Truncated)),
+        (short, false, Completeness::Missing(Doubt::Truncated)),
+        (silent, false, Completeness::Missing(Doubt::NoAnswer)),
+    ] {
         let replay = Replay::start(script).await;
         let stage = Stage::new(replay.address).await;
-        let whole = match stage.post("/v1/chat/completions", &chat(body)).send().await {
+        let body = chat(json!({ "stream": is_stream }));
+        let whole = match stage.post("/v1/chat/completions", &body).send().await {
             Ok(answer) if answer.status() == 200 => answer.text().await.is_ok(),
             _ => false,
         };
@@ -204,10 +210,7 @@ async fn an_answer_that_breaks_off_is_cut_for_the_client_and_never_called_comple
         let (_, written) = stage.end().await;
         let settled = written.one();
         assert_eq!(settled.outcome, Outcome::ProviderError);
-        assert!(
-            matches!(settled.usage.completeness, Completeness::Missing(Doubt::Truncated | Doubt::NoAnswer)),
-            "{settled:?}"
-        );
+        assert_eq!(settled.usage.completeness, wanted, "{settled:?}");
     }
 }
 
@@ -215,7 +218,10 @@ async fn an_answer_that_breaks_off_is_cut_for_the_client_and_never_called_comple
 async fn deadlines_end_what_is_silent() {
     let timeouts =
         Timeouts { first_byte: Duration::from_millis(100), idle: Duration::from_millis(100), ..Timeouts::default() };
-    for (script, status) in [(vec![Step::Hang], 502), (stream(vec![say(TEXT), Step::Hang]), 200)] {
+    for (script, status, wanted) in [
+        (vec![Step::Hang], 502, Completeness::Missing(Doubt::TimedOut)),
+        (stream(vec![say(TEXT), Step::Hang]), 200, Completeness::Estimated(Doubt::TimedOut)),
+    ] {
         let replay = Replay::start(script).await;
         let stage = Stage::with(replay.address, Setting { timeouts, ..Setting::default() }).await;
         let answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
@@ -224,7 +230,7 @@ async fn deadlines_end_what_is_silent() {
         let (_, written) = stage.end().await;
         let settled = written.one();
         assert_eq!(settled.outcome, Outcome::Timeout);
-        assert_eq!(settled.usage.completeness, Completeness::Missing(Doubt::TimedOut));
+        assert_eq!(settled.usage.completeness, wanted);
     }
 }
 
@@ -281,7 +287,7 @@ async fn a_shutdown_lets_calls_end_and_cuts_the_rest() {
     let (drained, written) = stage.end().await;
     assert_eq!(drained.cut, 1);
     assert_eq!(written.one().outcome, Outcome::Cut);
-    assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::Truncated));
+    assert_eq!(written.one().usage.completeness, Completeness::Estimated(Doubt::Truncated));
 }
 
 #[tokio::test]

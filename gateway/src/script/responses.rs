@@ -15,7 +15,7 @@ use crate::{
     translate::{Client, usage_in},
 };
 
-/// The most that is kept of what was given to a client: more than the text of any answer, and a few thousand streams fit.
+/// The most that is kept of what was given to a client: some times the text of the longest answers.
 const KEPT_MAX: usize = 2 << 20;
 
 /// What comes in pieces: the middle of its events' names, the list of the item that it stands in, if it stands in one, and its member.

@@ -40,8 +40,13 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// The largest record and batch. Price books are the largest records.
 pub(super) const MOST_BYTES: &str = "16777216";
 
-/// How long a question to the cluster may take.
+/// How long a question to the cluster may take; no longer than a transaction, as librdkafka wants it. In an outage what was asked on a
+/// connection that is dead is over by then, where TCP would be silent for up to as long again as the outage has lasted.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a connection may take to be made. TCP asks a host that is away after 1, 3, 7, 15 and 31 s: who tries anew each few seconds
+/// finds it a few seconds after it is back.
+const CONNECT: Duration = Duration::from_secs(4);
 
 /// How long a client that heard nothing for long is waited for; a cluster that is well answers in some milliseconds.
 const PROBE: Duration = Duration::from_secs(2);
@@ -123,6 +128,8 @@ impl Client {
             .set("client.id", "tollgate")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.connection.setup.timeout.ms", millis(CONNECT))
+            .set("socket.timeout.ms", millis(ANSWER))
             .set("socket.keepalive.enable", "true")
             .set("socket.nagle.disable", "true")
             .set("message.max.bytes", MOST_BYTES)
@@ -227,6 +234,11 @@ pub(super) enum Polled<'p, 'm> {
     Message(&'p BorrowedMessage<'m>),
     /// All that was committed in this partition when it was asked for has been polled.
     End(Lane),
+}
+
+/// A time as librdkafka takes it.
+pub(super) fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
 }
 
 /// A place as librdkafka says it.

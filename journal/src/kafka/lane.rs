@@ -19,7 +19,7 @@ use rdkafka::{
 };
 use schemas::{id::Lane, topics::Topic};
 
-use super::client::{Client, Deliveries, flush, unreachable};
+use super::client::{Client, Deliveries, flush, millis, unreachable};
 use crate::{Outputs, error::Error};
 
 /// After this the broker gives a transaction up. Readers wait for it as long, so it is short.
@@ -47,7 +47,7 @@ impl LaneProducer {
     }
 
     fn producer(client: &Client, id: &str) -> Result<BaseProducer<Deliveries>, Error> {
-        let timeout = TRANSACTION.as_millis().to_string();
+        let timeout = millis(TRANSACTION);
         let producer = client.producer(&[
             ("transactional.id", id),
             ("transaction.timeout.ms", &timeout),

@@ -27,7 +27,7 @@ use schemas::{
 };
 
 use super::{
-    client::{self, ANSWER, BREATH, Client, Polled as Read, place, unreachable},
+    client::{self, ANSWER, BREATH, Client, Polled as Read, millis, place, unreachable},
     follower::KafkaFollower,
     headers,
     lane::LaneProducer,
@@ -79,7 +79,6 @@ struct Group {
 
 impl KafkaMember {
     pub(super) fn join(client: &Arc<Client>) -> Result<Self, Error> {
-        let millis = |time: Duration| time.as_millis().to_string();
         let mut config = client.reading("metering");
         let options = client.options();
         config

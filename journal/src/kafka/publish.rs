@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rdkafka::producer::BaseRecord;
 use schemas::topics::Topic;
 
-use super::client::{ANSWER, Client, flush, unreachable};
+use super::client::{ANSWER, Client, flush, millis, unreachable};
 use crate::error::Error;
 
 /// Appends the bodies, durably.
@@ -16,7 +16,7 @@ pub(super) fn publish(client: &Client, bodies: &[Bytes]) -> Result<(), Error> {
     if client.is_closed() {
         return Err(Error::Closed);
     }
-    let timeout = ANSWER.as_millis().to_string();
+    let timeout = millis(ANSWER);
     let producer = client.producer(&[("message.timeout.ms", &timeout)])?;
     let topic = client.topic(Topic::Policy);
     for body in bodies {
