@@ -2,7 +2,8 @@
 //!
 //! A request names a whole vector and is granted whole or not at all. Far from the end of an amount a lease covers what the
 //! gateway says it wants; near it, what one call needs. Where others hold leases that they do not use, they are asked to return
-//! them and the request waits; requests are answered in order for each instance.
+//! them and the request waits. What a request that waits lacks is set aside in every instance of its vector, so younger ones are
+//! not granted it; of the rest they are, since what one limit is waited for says nothing of the others.
 
 use std::collections::{HashMap, HashSet};
 
@@ -50,17 +51,35 @@ pub struct Wanted<'a> {
     pub want: &'a Want,
 }
 
+/// What requests that wait lack, by instance.
+#[derive(Debug, Default)]
+pub struct SetAside(HashMap<InstanceId, i128>);
+
+impl SetAside {
+    fn of(&self, id: InstanceId) -> i128 {
+        self.0.get(&id).copied().unwrap_or(0)
+    }
+}
+
 impl Instances {
-    /// Answers a request. `blocked` are the instances that older requests wait for; nothing of those is granted.
-    pub fn answer(&mut self, asker: ProducerId, wants: &[Wanted<'_>], blocked: &HashSet<InstanceId>) -> Answer {
-        let short: Vec<&Wanted<'_>> = wants.iter().filter(|wanted| self.short(asker, wanted, blocked)).collect();
+    /// Sets aside what a request lacks of an instance.
+    pub fn set_aside(&self, aside: &mut SetAside, asker: ProducerId, wanted: &Wanted<'_>) {
+        let lacking = self.all.get(&wanted.instance).map_or(0, |instance| wanted.want.need - lease(instance, asker));
+        if lacking > 0 {
+            *aside.0.entry(wanted.instance).or_default() += lacking;
+        }
+    }
+
+    /// Answers a request. Nothing is granted of what is set aside for older ones.
+    pub fn answer(&mut self, asker: ProducerId, wants: &[Wanted<'_>], aside: &SetAside) -> Answer {
+        let short: Vec<&Wanted<'_>> = wants.iter().filter(|wanted| self.short(asker, wanted, aside)).collect();
         if short.is_empty() {
             for wanted in wants {
-                self.grant(asker, wanted);
+                self.grant(asker, wanted, aside);
             }
             return Answer::Granted;
         }
-        if short.iter().any(|wanted| !blocked.contains(&wanted.instance) && !self.others_can_return(asker, wanted)) {
+        if short.iter().any(|wanted| aside.of(wanted.instance) == 0 && !self.others_can_return(asker, wanted)) {
             return Answer::Denied;
         }
         for wanted in &short {
@@ -69,16 +88,17 @@ impl Instances {
         Answer::Wait
     }
 
-    fn short(&self, asker: ProducerId, wanted: &Wanted<'_>, blocked: &HashSet<InstanceId>) -> bool {
+    fn short(&self, asker: ProducerId, wanted: &Wanted<'_>, aside: &SetAside) -> bool {
         let Some(instance) = self.all.get(&wanted.instance) else { return true };
         let lacking = wanted.want.need - lease(instance, asker);
-        let grantable = || invariant::grantable(instance, wanted.want.window, asker);
-        lacking > 0 && (blocked.contains(&wanted.instance) || lacking > grantable())
+        let grantable = || invariant::grantable(instance, wanted.want.window, asker) - aside.of(wanted.instance);
+        lacking > 0 && lacking > grantable()
     }
 
-    fn grant(&mut self, asker: ProducerId, wanted: &Wanted<'_>) {
+    fn grant(&mut self, asker: ProducerId, wanted: &Wanted<'_>, aside: &SetAside) {
         let Some(instance) = self.all.get_mut(&wanted.instance) else { return };
-        let (free, lease) = (invariant::grantable(instance, wanted.want.window, asker), lease(instance, asker));
+        let free = invariant::grantable(instance, wanted.want.window, asker) - aside.of(wanted.instance);
+        let lease = lease(instance, asker);
         let generous = if recalled(instance) { 0 } else { (wanted.want.want - lease).min(free / SHARE) };
         let granted = (wanted.want.need - lease).max(generous).max(0);
         post::holder_mut(instance, asker).granted += granted;
@@ -117,13 +137,13 @@ impl Instances {
         resolve: impl Fn(&Want) -> InstanceId,
     ) -> Vec<(ProducerId, u64)> {
         let mut answered = Vec::new();
-        let mut blocked = HashSet::new();
+        let mut aside = SetAside::default();
         waiting.retain(|request| {
             let wants: Vec<Wanted<'_>> =
                 request.wants.iter().map(|want| Wanted { instance: resolve(want), want }).collect();
-            let answer = self.answer(request.producer, &wants, &blocked);
+            let answer = self.answer(request.producer, &wants, &aside);
             if answer == Answer::Wait && !expired(request.since) {
-                blocked.extend(wants.iter().filter(|wanted| wanted.want.need > 0).map(|wanted| wanted.instance));
+                wants.iter().for_each(|wanted| self.set_aside(&mut aside, request.producer, wanted));
                 return true;
             }
             answered.push((request.producer, request.number));

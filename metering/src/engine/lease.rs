@@ -1,7 +1,5 @@
 //! A gateway asks for more of some instances, all of this lane.
 
-use std::collections::HashSet;
-
 use schemas::{
     decision::{Instance, Waiting, WindowState},
     event::{LeaseRequested, Want},
@@ -12,7 +10,7 @@ use schemas::{
 use super::Engine;
 use crate::{
     dedup::{self, Origin},
-    escrow::{Answer, Wanted},
+    escrow::{Answer, SetAside, Wanted},
     fault::{self, Fault},
     post,
 };
@@ -39,8 +37,8 @@ impl Engine {
         }
         let wanted: Vec<Wanted<'_>> =
             request.wants.iter().zip(opened).map(|(want, instance)| Wanted { instance, want }).collect();
-        let blocked = self.blocked();
-        match self.instances.answer(origin.producer, &wanted, &blocked) {
+        let aside = self.aside();
+        match self.instances.answer(origin.producer, &wanted, &aside) {
             Answer::Wait if self.state.waiting.len() < MOST_WAITING => self.state.waiting.push(Waiting {
                 producer: origin.producer,
                 number: request.number,
@@ -51,10 +49,16 @@ impl Engine {
         }
     }
 
-    /// The instances that older requests wait for.
-    fn blocked(&self) -> HashSet<InstanceId> {
-        let wants = self.state.waiting.iter().flat_map(|waiting| &waiting.wants);
-        wants.filter(|want| want.need > 0).map(|want| self.name_of(want)).collect()
+    /// What the requests that wait lack.
+    fn aside(&self) -> SetAside {
+        let mut aside = SetAside::default();
+        for waiting in &self.state.waiting {
+            for want in &waiting.wants {
+                let wanted = Wanted { instance: self.name_of(want), want };
+                self.instances.set_aside(&mut aside, waiting.producer, &wanted);
+            }
+        }
+        aside
     }
 
     /// Answers what waits for returns, as far as it can be answered now.

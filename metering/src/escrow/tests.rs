@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use schemas::{
     decision::{Holder, WindowState},
     event::Counter,
@@ -62,7 +60,7 @@ fn ask(instances: &mut Instances, asker: u8, wants: &[(u8, i128, i128)]) -> Answ
         })
         .collect();
     let wanted: Vec<Wanted<'_>> = wants.iter().map(|(number, want)| Wanted { instance: id(*number), want }).collect();
-    instances.answer(producer(asker), &wanted, &HashSet::new())
+    instances.answer(producer(asker), &wanted, &SetAside::default())
 }
 
 fn lease(instances: &Instances, instance: u8, of: u8) -> i128 {
@@ -82,7 +80,7 @@ fn a_request_that_comes_twice_is_granted_once() {
     let mut all = instances(&[(1_000, &[(30, 0, 10, 5)])]);
     for _ in 0..3 {
         let wanted = want(1, 40, 100);
-        let answer = all.answer(producer(1), &[Wanted { instance: id(1), want: &wanted }], &HashSet::new());
+        let answer = all.answer(producer(1), &[Wanted { instance: id(1), want: &wanted }], &SetAside::default());
         assert_eq!((answer, lease(&all, 1, 1)), (Answer::Granted, 100));
     }
 }
@@ -162,6 +160,21 @@ fn older_requests_are_answered_first_for_an_instance() {
     let answered = all.answer_waiting(&mut queue, |_| false, |_| id(1));
     assert_eq!(answered, vec![(producer(2), 1), (producer(3), 1)]);
     assert_eq!((lease(&all, 1, 2), lease(&all, 1, 3)), (80, 10));
+}
+
+/// One waits for the only place of a limit and needs 30 of another, of which there is plenty.
+#[test]
+fn what_a_request_waits_for_in_one_limit_keeps_back_of_the_others_what_it_lacks_and_no_more() {
+    let mut all = instances(&[(1, &[(1, 0, 0, 0)]), (100, &[])]);
+    let waiting =
+        |asker: u8, wants: Vec<Want>| Waiting { producer: producer(asker), number: 1, since: Time::ZERO, wants };
+    let first = waiting(2, vec![want(1, 1, 1), want(2, 30, 100)]);
+    let rest = |asker: u8, need: i128| waiting(asker, vec![want(2, need, 100)]);
+    let mut queue = vec![first, rest(3, 71), rest(4, 70), rest(5, 1)];
+    let answered = all.answer_waiting(&mut queue, |_| false, |numbered| numbered.counter.instance);
+    // Nobody can return anything for the second, and the last has nothing left.
+    assert_eq!(answered, [(producer(4), 1)]);
+    assert_eq!([2, 3, 4, 5].map(|of| lease(&all, 2, of)), [0, 0, 70, 0]);
 }
 
 /// The last unit of two limits lies at one gateway each, and both have a call that needs a unit of both.
