@@ -2,7 +2,7 @@
 //!
 //! The first of them that is configured is asked, and what it fails with is told; only the last is asked without having been named, as
 //! Amazon's own libraries do. What STS gives and what containers and instances have ends, and is asked for again. Not here: profiles of
-//! single sign-on, and those that run a program.
+//! single sign-on, whose token somebody has to log in for again and again.
 
 use http::{HeaderMap, Method};
 use schemas::{
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::upstream::sigv4;
 
+mod process;
 mod profile;
 
 const STS: &str = "Amazon's STS";

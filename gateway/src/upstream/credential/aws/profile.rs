@@ -1,10 +1,10 @@
-//! A profile of Amazon's shared files: keys, or roles that are assumed one from another until there are some.
+//! A profile of Amazon's shared files: keys, a program that gives some, or roles that are assumed one from another until there are some.
 //!
 //! `credentials` goes before `config`. A profile that was named has to be there; the one called `default` need not.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Given, Got, Role, World, assume, container, environment, instance, keys, web_identity};
+use super::{Given, Got, Role, World, assume, container, environment, instance, keys, process, web_identity};
 
 /// The most roles one from another.
 const MOST_ROLES: usize = 5;
@@ -29,14 +29,15 @@ pub(super) async fn fetch(world: &World, region: &str) -> Result<Option<Got>, St
         // A profile may take its own keys to its own role.
         let is_own = roles.last().is_some_and(|(_, of): &(Role, String)| *of == name);
         let Some(arn) = says("role_arn").filter(|_| !is_own) else {
-            match own(region, says) {
-                Some(got) => break got,
-                None if says("sso_session").or(says("sso_start_url")).or(says("credential_process")).is_some() => {
-                    let what = "single sign-on or a program, which a gateway does not use";
+            match (own(region, says), says("credential_process")) {
+                (Some(got), _) => break got,
+                (None, Some(command)) => break process::fetch(region, command).await?,
+                (None, None) if says("sso_session").or(says("sso_start_url")).is_some() => {
+                    let what = "single sign-on, which needs somebody who logs in; a credential_process may do that";
                     return Err(format!("the profile {name:?} wants {what}"));
                 }
-                None if named.is_none() && roles.is_empty() => return Ok(None),
-                None => return Err(format!("the profile {name:?} has neither keys nor a role")),
+                (None, None) if named.is_none() && roles.is_empty() => return Ok(None),
+                (None, None) => return Err(format!("the profile {name:?} has neither keys nor a role")),
             }
         };
         let role = Role {

@@ -146,8 +146,24 @@ async fn a_profile_has_keys_or_takes_a_role_from_another() {
          source_profile = round\n[profile sso]\nsso_session = s\n",
     )
     .unwrap();
+    let script = dir.path().join("a program.sh");
+    fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\nprintf '{{\"Version\":1,\"AccessKeyId\":\"AKIAASKED\",\"SecretAccessKey\":\"{VERY}-asked\"'\n\
+             [ -n \"$1\" ] && printf ',\"SessionToken\":\"{VERY}-session\",\"Expiration\":\"2026-11-28T13:00:00Z\"'\nprintf '}}'\n"
+        ),
+    )
+    .unwrap();
     fs::write(&credentials, format!("[base]\naws_access_key_id = AKIABASE\naws_secret_access_key = {VERY}-base\n"))
         .unwrap();
+    let process = format!(
+        "[profile asks]\ncredential_process = sh \"{}\" ends\n[profile role]\nrole_arn = arn:r\nsource_profile = asks\n\
+         [profile lasts]\ncredential_process = sh \"{}\"\n",
+        script.display(),
+        script.display()
+    );
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &process).unwrap();
     let env = |profile: &str| {
         let (config, credentials) = (config.display().to_string(), credentials.display().to_string());
         let files = [("AWS_CONFIG_FILE", config), ("AWS_SHARED_CREDENTIALS_FILE", credentials)];
@@ -168,6 +184,13 @@ async fn a_profile_has_keys_or_takes_a_role_from_another() {
     signed(1, "ASIA1");
     assert_eq!(asked[1].header("x-amz-security-token"), format!("{VERY}/token+1=="));
     assert_eq!((asked[0].form()["RoleArn"].as_str(), asked[0].form()["ExternalId"].as_str()), ("arn:mid", "e&x"));
+    // A program gives keys that last, or some that end, also for a role.
+    assert_eq!(once(aws(), &env("lasts"), &clock).await, Ok(format!("eu-west-1 AKIAASKED {VERY}-asked ")));
+    let asks = source(aws(), &env("asks"), &clock);
+    asks.ask().await;
+    assert_eq!(shown(&asks), format!("eu-west-1 AKIAASKED {VERY}-asked {VERY}-session"));
+    assert_eq!(asks.held().unwrap().until, Time::parse("2026-11-28T13:00:00Z").ok());
+    assert_eq!(once(aws(), &env("role"), &clock).await, Ok(format!("eu-west-1 ASIA3 {VERY}/key+3 {VERY}/token+3==")));
     for (profile, wanted) in [("gone", "in none of"), ("sso", "single sign-on"), ("round", "more than 5 profiles")] {
         let why = once(aws(), &env(profile), &clock).await.unwrap_err();
         assert!(why.contains(wanted), "{why}");
