@@ -1,13 +1,17 @@
 //! The keys of token issuers: fetched at the start, again and again, and at once when a token names one that is not known, but then not
-//! more than once a minute. What cannot be had changes nothing; how long the keys stay good then is the issuer's `stale`.
+//! more than once a minute. What cannot be had changes nothing; how long the keys stay good then is the issuer's `stale`. When the
+//! configuration has other issuers, theirs are fetched from then on.
 
 use std::{fs, sync::Arc, thread, time::Duration};
 
-use gateway::identity::Identity;
+use gateway::identity::{Identity, Known};
 use reqwest::redirect::Policy;
-use schemas::{config::KeySource, time::now};
+use schemas::{
+    config::{Issuer, KeySource},
+    time::now,
+};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::failure::Failure;
@@ -25,13 +29,8 @@ const GLANCE: Duration = Duration::from_millis(200);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const LARGEST: usize = 1 << 20;
 
-/// Keeps the keys of these issuers for as long as the guard lives.
-pub(crate) fn follow(identity: &Arc<Identity>) -> Result<Option<DropGuard>, Failure> {
-    let sources: Vec<(String, KeySource, Duration)> =
-        identity.issuers().map(|issuer| (issuer.name.clone(), issuer.keys.clone(), issuer.refresh)).collect();
-    if sources.is_empty() {
-        return Ok(None);
-    }
+/// Keeps the keys of these issuers, whichever they are, for as long as the guard lives.
+pub(crate) fn follow(identity: &Arc<Identity>) -> Result<DropGuard, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
@@ -40,47 +39,57 @@ pub(crate) fn follow(identity: &Arc<Identity>) -> Result<Option<DropGuard>, Fail
         .map_err(|error| error.to_string())?;
     let (stop, identity) = (CancellationToken::new(), Arc::clone(identity));
     let stopped = stop.clone();
-    let run = move || {
-        runtime.block_on(async move {
-            for (issuer, (name, source, refresh)) in sources.into_iter().enumerate() {
-                tokio::spawn(keep(Arc::clone(&identity), client.clone(), issuer, name, source, refresh));
-            }
-            stopped.cancelled().await;
-        });
-    };
+    let run = move || runtime.block_on(stopped.run_until_cancelled(keep_all(identity, client)));
     thread::Builder::new().name("jwks".into()).spawn(run)?;
-    Ok(Some(stop.drop_guard()))
+    Ok(stop.drop_guard())
 }
 
-async fn keep(
-    identity: Arc<Identity>,
-    client: reqwest::Client,
-    issuer: usize,
-    name: String,
-    source: KeySource,
-    refresh: Duration,
-) {
+/// One task an issuer; those of issuers that are gone end.
+async fn keep_all(identity: Arc<Identity>, client: reqwest::Client) {
+    let mut issuers = identity.issuers();
+    let mut kept: Vec<(Arc<Known>, JoinHandle<()>)> = Vec::new();
+    loop {
+        let now = Arc::clone(&issuers.borrow_and_update());
+        let (stay, go): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|(known, _)| now.iter().any(|other| Arc::ptr_eq(known, other)));
+        kept = stay;
+        go.iter().for_each(|(_, task)| task.abort());
+        for known in now.iter() {
+            if !kept.iter().any(|(other, _)| Arc::ptr_eq(known, other)) {
+                let task = tokio::spawn(keep(Arc::clone(&identity), client.clone(), Arc::clone(known)));
+                kept.push((Arc::clone(known), task));
+            }
+        }
+        // It lives as long as this does.
+        if issuers.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn keep(identity: Arc<Identity>, client: reqwest::Client, known: Arc<Known>) {
+    let Issuer { name, keys, refresh, .. } = known.issuer();
     loop {
         let looked = Instant::now();
-        let found = match &source {
+        let found = match keys {
             KeySource::Url(url) => fetch(&client, &url.to_string()).await,
             KeySource::File(path) => fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
         };
         let set = found.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|error| error.to_string()));
-        let next = match set.map(|set| identity.publish(issuer, &set, now())) {
+        let next = match set.map(|set| identity.publish(&known, &set, now())) {
             Ok(0) => {
                 tracing::error!(name, "the issuer publishes no key that can be used; those that were known stay so");
                 AGAIN
             }
-            Ok(_) => refresh,
+            Ok(_) => *refresh,
             Err(error) => {
                 tracing::error!(name, error, "the keys of the issuer cannot be had; those that were known stay so");
-                AGAIN.min(refresh)
+                AGAIN.min(*refresh)
             }
         };
         while looked.elapsed() < next {
             tokio::time::sleep(GLANCE.min(next)).await;
-            if looked.elapsed() >= LEAST && identity.is_wanted(issuer) {
+            if looked.elapsed() >= LEAST && known.is_wanted() {
                 break;
             }
         }

@@ -22,6 +22,9 @@ pub(crate) fn reload(file: &Path, before: &Loaded, roles: &Roles) {
     if !kept.is_empty() {
         eprintln!("warning: {} changed, which takes effect at the next start", kept.join(", "));
     }
+    if roles.trust(&loaded.config) {
+        eprintln!("the issuers of tokens are those of the configuration that was read now");
+    }
     match roles.publish(&loaded) {
         Ok(Some(true)) => eprintln!("the configuration was read again; its policy is in force"),
         Ok(Some(false)) => eprintln!("the configuration was read again; its policy was in force already"),
@@ -39,7 +42,6 @@ fn kept(before: &Config, after: &Config) -> Vec<&'static str> {
         ("log", before.log != after.log),
         ("lake", before.lake != after.lake),
         ("providers", before.providers != after.providers),
-        ("identity", before.issuers != after.issuers),
         ("server", before.server != after.server),
         ("cors", before.cors != after.cors),
     ];

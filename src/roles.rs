@@ -73,8 +73,9 @@ struct Door {
     close: CancellationToken,
     gateway: JoinHandle<usize>,
     obey: Loop,
+    identity: Arc<Identity>,
     /// Whoever fetches the keys of token issuers goes with it.
-    _jwks: Option<DropGuard>,
+    _jwks: DropGuard,
 }
 
 /// A thread that runs until its flag is set.
@@ -158,6 +159,11 @@ impl Roles {
     pub(crate) fn publish(&self, loaded: &Loaded) -> Result<Option<bool>, journal::Error> {
         self.office.iter().for_each(|office| office.admins.replace(&loaded.config.admins));
         self.metering.as_ref().map(|_| publish_policy(&*self.road, loaded)).transpose()
+    }
+
+    /// Puts other issuers of tokens in the place of those of this process's gateway; says whether any is another.
+    pub(crate) fn trust(&self, config: &Config) -> bool {
+        self.door.as_ref().is_some_and(|door| door.identity.replace(&config.issuers))
     }
 
     /// Stops all roles in order.
@@ -294,7 +300,7 @@ fn door(
     let (flag, closed) = (Arc::clone(&stop), close.clone());
     let thread = spawn("obey", ended, move || Ok(obey.run(&flag)?))?;
     let gateway = spawn("gateway", ended, move || Ok(gateway.run(&closed)?.cut))?;
-    Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread }, _jwks: jwks })
+    Ok(Door { limits, journal, close, gateway, obey: Loop { stop, thread }, identity, _jwks: jwks })
 }
 
 /// Why a gateway whose journal and log do not meet cannot be used.

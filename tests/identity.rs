@@ -161,6 +161,15 @@ fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
     assert_eq!(call("tg-acme").0, 200, "keys do not need it");
     issuer.asks(&json!({ "do": "up", "is": true }));
     house.wait_for("its return", || is(&next, 200, ""));
+    // The configuration is read again: another audience is wanted, and of the same token nothing is remembered; then there is no issuer.
+    house.edit("audience: tollgate", "audience: other-gate");
+    house.reload("the issuers of tokens are those");
+    let moved = issuer.token("k2", "RS256", &claims(json!({ "aud": "other-gate" })));
+    house.wait_for("the new audience", || is(&moved, 200, ""));
+    assert_eq!(call(&next), (401, "TG3043".to_owned()));
+    house.edit(&identity.replace("audience: tollgate", "audience: other-gate"), "");
+    house.reload("the issuers of tokens are those");
+    assert_eq!(call(&moved), (401, "TG3002".to_owned()));
     if cfg!(feature = "query") {
         let sql = "SELECT tenant, team, user_id, key_name, tag('env') AS env FROM usage WHERE user_id = 'ES256'";
         house.wait_for("the row", || !house.rows(sql).is_empty());

@@ -2,8 +2,9 @@
 //!
 //! Only algorithms are taken for which who checks cannot also sign, and only those that the configuration names for the issuer; the key is
 //! looked up by `kid` among those that the issuer publishes, and has to be of the algorithm's kind. What was found good is remembered by
-//! the token's hash until it expires or the issuer's keys are others. Nothing here fetches: whoever does puts the keys in
-//! ([`Identity::publish`]), and is told when a token names a key that is not among them.
+//! the token's hash until it expires, the issuer's keys are others, or the issuer itself is. Nothing here fetches: whoever does puts the
+//! keys in ([`Identity::publish`]), and is told when a token names a key that is not among them. The issuers may change at any time
+//! ([`Identity::replace`]); one that stays the same keeps its keys.
 
 use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
@@ -24,6 +25,7 @@ use schemas::{
     time::Time,
 };
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::{error::Fault, obey::Caller, terms::Terms};
 
@@ -39,14 +41,18 @@ const LONGEST_TEXT: usize = 256;
 /// The issuers whose tokens are good here.
 #[derive(Default)]
 pub struct Identity {
-    issuers: Vec<Known>,
+    issuers: watch::Sender<Issuers>,
     seen: Mutex<Map<[u8; 32], Seen>>,
 }
 
-struct Known {
+/// All of them, in the order of the configuration.
+pub type Issuers = Arc<Vec<Arc<Known>>>;
+
+/// An issuer and its keys.
+pub struct Known {
     issuer: Issuer,
     keys: RwLock<Option<Keys>>,
-    /// Grows when its keys are others.
+    /// Grows when its keys are others, and when it is no issuer any more.
     generation: AtomicU64,
     wanted: AtomicBool,
 }
@@ -59,7 +65,7 @@ struct Keys {
 
 /// A token that was found good.
 struct Seen {
-    issuer: usize,
+    issuer: Arc<Known>,
     caller: Caller,
     until: Time,
 }
@@ -67,24 +73,36 @@ struct Seen {
 impl Identity {
     /// These issuers, without keys yet.
     pub fn new(issuers: &[Issuer]) -> Self {
-        let known = |issuer: &Issuer| Known {
-            issuer: issuer.clone(),
-            keys: RwLock::default(),
-            generation: AtomicU64::new(0),
-            wanted: AtomicBool::new(false),
-        };
-        Self { issuers: issuers.iter().map(known).collect(), seen: Mutex::default() }
+        let identity = Self::default();
+        identity.replace(issuers);
+        identity
     }
 
-    /// The issuers, in the order in which they are numbered.
-    pub fn issuers(&self) -> impl Iterator<Item = &Issuer> {
-        self.issuers.iter().map(|known| &known.issuer)
+    /// Puts these issuers in the place of those that there were; says whether any is another. One that is the same keeps its keys, and its
+    /// tokens stay good; of one that is not no token is, until its keys are there.
+    pub fn replace(&self, issuers: &[Issuer]) -> bool {
+        let before = Arc::clone(&self.issuers.borrow());
+        if before.iter().map(|known| &known.issuer).eq(issuers) {
+            return false;
+        }
+        let kept = |issuer: &Issuer| before.iter().find(|known| known.issuer == *issuer).map(Arc::clone);
+        let after: Issuers =
+            Arc::new(issuers.iter().map(|issuer| kept(issuer).unwrap_or_else(|| Known::new(issuer))).collect());
+        self.issuers.send_replace(Arc::clone(&after));
+        for gone in before.iter().filter(|known| !after.iter().any(|other| Arc::ptr_eq(known, other))) {
+            self.forget(gone);
+        }
+        true
+    }
+
+    /// The issuers, now and when they are others.
+    pub fn issuers(&self) -> watch::Receiver<Issuers> {
+        self.issuers.subscribe()
     }
 
     /// Puts in the keys that an issuer publishes at an instant; says how many of them can be used. What is no key that is known here
     /// is left out.
-    pub fn publish(&self, issuer: usize, set: &Value, at: Time) -> usize {
-        let Some(known) = self.issuers.get(issuer) else { return 0 };
+    pub fn publish(&self, known: &Arc<Known>, set: &Value, at: Time) -> usize {
         let listed = set.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let usable = |key: &Value| {
             let key: Jwk = serde_json::from_value(key.clone()).ok()?;
@@ -103,16 +121,16 @@ impl Identity {
         *keys = Some(Keys { set, until: at.after(known.issuer.stale) });
         drop(keys);
         if is_new {
-            // In this order: what was checked by the keys before is either not remembered any more, or gone with the rest.
-            known.generation.fetch_add(1, Ordering::AcqRel);
-            self.seen().retain(|_, seen| seen.issuer != issuer);
+            self.forget(known);
         }
         count
     }
 
-    /// Whether a token has named a key of this issuer that is not known, since this was asked last.
-    pub fn is_wanted(&self, issuer: usize) -> bool {
-        self.issuers.get(issuer).is_some_and(|known| known.wanted.swap(false, Ordering::Relaxed))
+    /// No token of an issuer is good any more only because it was.
+    fn forget(&self, known: &Arc<Known>) {
+        // In this order: what was checked before is either not remembered any more, or gone with the rest.
+        known.generation.fetch_add(1, Ordering::AcqRel);
+        self.seen().retain(|_, seen| !Arc::ptr_eq(&seen.issuer, known));
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Map<[u8; 32], Seen>> {
@@ -127,22 +145,23 @@ impl Identity {
         tenants: &Map<String, Lane>,
         at: Time,
     ) -> Option<Result<Caller, Fault>> {
-        if self.issuers.is_empty() || token.len() > LONGEST || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
+        let issuers = Arc::clone(&self.issuers.borrow());
+        if issuers.is_empty() || token.len() > LONGEST || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
             return None;
         }
-        let remembered =
-            self.seen().get(&digest.0).filter(|seen| at < seen.until).map(|seen| (seen.issuer, seen.caller.clone()));
-        let fresh = |(issuer, _): &(usize, Caller)| self.issuers.get(*issuer).is_some_and(|known| known.is_fresh(at));
+        let remembered = self
+            .seen()
+            .get(&digest.0)
+            .filter(|seen| at < seen.until)
+            .map(|seen| (Arc::clone(&seen.issuer), seen.caller.clone()));
+        let fresh = |(issuer, _): &(Arc<Known>, Caller)| issuer.is_fresh(at);
         if let Some((_, caller)) = remembered.filter(fresh) {
             // The policy may have changed since.
             return Some(if tenants.contains_key(&caller.subject.tenant) { Ok(caller) } else { Err(no_tenant()) });
         }
         let stated = stated(token)?;
-        let place = self
-            .issuers
-            .iter()
-            .position(|known| stated.get("iss").and_then(Value::as_str) == Some(known.issuer.issuer.as_str()))?;
-        let known = self.issuers.get(place)?;
+        let of = stated.get("iss").and_then(Value::as_str)?;
+        let known = issuers.iter().find(|known| known.issuer.issuer == of)?;
         let generation = known.generation.load(Ordering::Acquire);
         let checked = known.check(token, tenants, at);
         if let Ok((caller, until)) = &checked {
@@ -154,7 +173,7 @@ impl Identity {
                 seen.clear();
             }
             if known.generation.load(Ordering::Acquire) == generation {
-                seen.insert(digest.0, Seen { issuer: place, caller: caller.clone(), until: *until });
+                seen.insert(digest.0, Seen { issuer: Arc::clone(known), caller: caller.clone(), until: *until });
             }
         }
         Some(checked.map(|(caller, _)| caller))
@@ -162,6 +181,25 @@ impl Identity {
 }
 
 impl Known {
+    fn new(issuer: &Issuer) -> Arc<Self> {
+        Arc::new(Self {
+            issuer: issuer.clone(),
+            keys: RwLock::default(),
+            generation: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+        })
+    }
+
+    /// What the configuration says of it.
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Whether a token has named a key of this issuer that is not known, since this was asked last.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.swap(false, Ordering::Relaxed)
+    }
+
     fn is_fresh(&self, at: Time) -> bool {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|keys| at < keys.until)
     }
