@@ -342,6 +342,66 @@ fn who_may_change_what_and_of_which_version() {
     assert_eq!(office.house.stop(), 0);
 }
 
+/// A creation that is named, and whether it is answered as one that was made before.
+fn named(office: &Office, name: &str, path: &str, body: &Value) -> (u16, Value, bool) {
+    let url = format!("http://{}{path}", office.admin);
+    let request = office.house.client.post(url).bearer_auth("tga-ops").header("idempotency-key", name).json(body);
+    let answer = request.send().unwrap();
+    let again = answer.headers().contains_key("idempotency-replayed");
+    (answer.status().as_u16(), answer.json().unwrap(), again)
+}
+
+#[test]
+fn a_tenant_is_made_once_changed_and_deleted_and_its_history_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
+    let (tenant, keys) = (json!({ "name": "initech" }), "/v1/tenants/initech/keys");
+    assert_eq!(named(&office, "one", "/v1/tenants", &tenant), (201, json!({ "name": "initech", "keys": [] }), false));
+    let (status, made, again) = named(&office, "two", keys, &json!({ "name": "bot" }));
+    let secret = made["key"].as_str().unwrap().to_owned();
+    assert_eq!((status, again), (201, false));
+    office.called(&secret, (200, ""));
+    // The same again is answered as made, and tells no secret; another by that name is a mistake; and each outlives a start.
+    for _ in 0..2 {
+        let (status, made, again) = named(&office, "two", keys, &json!({ "name": "bot" }));
+        assert_eq!((status, made.get("key"), again), (201, None, true));
+        let (status, body, _) = named(&office, "two", keys, &json!({ "name": "other" }));
+        assert_eq!((status, body["error"]["code"].as_str()), (409, Some("TG7006")));
+        assert_eq!(office.get(keys)["keys"].as_array().unwrap().len(), 1);
+        assert_eq!(office.house.stop(), 0);
+        office.house.start();
+    }
+    let bot = "/v1/tenants/initech/keys/bot";
+    let change = json!({ "team": "search", "models": ["other-*"], "expires": "2100-01-01T00:00:00Z" });
+    let (status, changed) = office.ops(&Method::PATCH, bot, &change);
+    assert_eq!((status, &changed["team"], &changed["models"]), (200, &json!("search"), &json!(["other-*"])));
+    office.called(&secret, (403, "TG3042"));
+    assert_eq!(office.ops(&Method::PATCH, bot, &json!({ "models": null, "expires": "2020-01-01T00:00:00Z" })).0, 200);
+    office.called(&secret, (401, "TG3041"));
+    assert_eq!(office.ops(&Method::PATCH, bot, &json!({ "expires": null })).0, 200);
+    office.called(&secret, (200, ""));
+    let (code, said) = office.diff(dir.path());
+    assert!(code == 0 && said.contains("tenant initech: created"), "{said}");
+
+    assert_eq!(office.ask("tga-globex", &Method::DELETE, "/v1/tenants/globex", &Value::Null, None).0, 403);
+    for tenant in ["initech", "globex"] {
+        let path = format!("/v1/tenants/{tenant}");
+        assert_eq!(office.ops(&Method::DELETE, &path, &Value::Null).0, 200);
+        assert_eq!(office.ops(&Method::GET, &path, &Value::Null).0, 404);
+    }
+    office.called(&secret, (401, "TG3002"));
+    office.called("tg-globex", (401, "TG3002"));
+    let (code, said) = office.diff(dir.path());
+    assert!(code == 0 && said.contains("tenant globex: deleted") && !said.contains("initech"), "{said}");
+    if cfg!(feature = "query") {
+        let sql = "SELECT count(*) AS n FROM usage WHERE tenant = 'initech'";
+        office.house.wait_for("what it used", || house::number(&office.house.rows(sql)[0], "n") == 2);
+        let sql = "SELECT tenant FROM policy_changes WHERE kind = 'tenant.delete' ORDER BY tenant";
+        assert_eq!(office.house.rows(sql), [json!({ "tenant": "globex" }), json!({ "tenant": "initech" })]);
+    }
+    assert_eq!(office.house.stop(), 0);
+}
+
 #[cfg(feature = "kafka")]
 #[test]
 fn two_admin_apis_on_one_log_agree_without_a_lock() {

@@ -32,7 +32,7 @@ pub(crate) mod unit;
 mod yaml;
 
 pub use admin::{Admin, Role};
-pub use ask::{AskedKey, asked_change, asked_key, asked_limit, asked_rotation, asked_tenant};
+pub use ask::{AskedKey, asked_change, asked_key, asked_key_change, asked_limit, asked_rotation, asked_tenant};
 pub use base_url::{BaseUrl, is_loopback, is_private};
 pub use clear::{ClearKey, InTheClear, in_the_clear};
 pub use credentials::CredentialSource;

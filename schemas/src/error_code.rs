@@ -146,6 +146,7 @@ error_codes! {
     OneOfThatName = "TG7003", 409, "There is one of that name already";
     PolicyMoved = "TG7004", 412, "The policy has changed since";
     BadChange = "TG7005", 400, "The change is not valid";
+    OtherRequest = "TG7006", 409, "The idempotency key was used for another request";
 }
 
 impl ErrorCode {

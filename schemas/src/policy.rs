@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 pub mod change;
 pub mod diff;
 mod fold;
+mod once;
 mod over;
 pub mod shown;
 pub mod told;
 
-pub use change::{Change, What};
+pub use change::{Change, Expiry, Once, What};
 pub use fold::{Fold, Refusal, Step};
 
 use crate::{

@@ -12,7 +12,7 @@ use journal::{Reader, Road};
 use schemas::{
     id::{Offset, ProducerId},
     ledger::Changed,
-    policy::{Change, Fold, Policy, Record, Refusal, Step, What, told},
+    policy::{Change, Fold, Once, Policy, Record, Refusal, Step, What, told},
     time::now,
     topics::Topic,
     wire,
@@ -34,6 +34,8 @@ const MOST: usize = 1_000;
 pub(super) struct Now {
     pub(super) policy: Arc<Policy>,
     pub(super) version: u64,
+    /// Whether the change was made by the same request before.
+    pub(super) was_made: bool,
 }
 
 pub(super) struct Desk {
@@ -75,19 +77,23 @@ impl Desk {
     pub(super) fn change(
         &self,
         by: &str,
-        expects: Option<u64>,
+        (expects, once): (Option<u64>, Option<Once>),
         make: impl FnOnce(&Policy) -> Result<What, Fault>,
     ) -> Result<Now, Fault> {
         let mut read = self.lock();
         read.catch_up(&*self.road)?;
+        if let Err(why) = read.fold.was_made(once.as_ref()) {
+            return read.refused(why);
+        }
         let what = make(&read.now()?.policy)?;
         let id = ProducerId::fresh().to_string();
-        let change = Change { id: id.clone(), at: now(), by: by.to_owned(), expects, what };
+        let change = Change { id: id.clone(), at: now(), by: by.to_owned(), expects, once, what };
         let body = wire::encode_policy(&Record::Change(Box::new(change)));
         self.road.publish(&[body.into()]).map_err(|error| Fault::log(&error))?;
-        let made = read.until_made(&*self.road, &id)?;
-        made.map_err(Fault::refused)?;
-        read.now()
+        match read.until_made(&*self.road, &id)? {
+            Ok(()) => read.now(),
+            Err(why) => read.refused(why),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Read> {
@@ -98,7 +104,15 @@ impl Desk {
 impl Read {
     fn now(&self) -> Result<Now, Fault> {
         let policy = self.fold.in_force().cloned().ok_or_else(|| Fault::refused(Refusal::NoPolicy))?;
-        Ok(Now { policy, version: self.fold.version() })
+        Ok(Now { policy, version: self.fold.version(), was_made: false })
+    }
+
+    /// What is in force if a change was only asked for again; else why it is not made.
+    fn refused(&self, why: Refusal) -> Result<Now, Fault> {
+        match why {
+            Refusal::MadeBefore => Ok(Now { was_made: true, ..self.now()? }),
+            why => Err(Fault::refused(why)),
+        }
     }
 
     fn catch_up(&mut self, road: &dyn Road) -> Result<(), Fault> {

@@ -15,7 +15,7 @@ use axum::{
 use schemas::{
     config::{Admin, Mistake, Role},
     error_code::ErrorCode,
-    policy::{Policy, Refusal, Tenants, What},
+    policy::{Digest, Once, Policy, Refusal, Tenants, What},
 };
 use serde_json::{Value, json};
 
@@ -35,9 +35,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/tenants", get(tenants::list).post(tenants::create))
-        .route("/v1/tenants/{tenant}", get(tenants::one))
+        .route("/v1/tenants/{tenant}", get(tenants::one).delete(tenants::delete))
         .route("/v1/tenants/{tenant}/keys", get(tenants::keys).post(tenants::create_key))
-        .route("/v1/tenants/{tenant}/keys/{key}", get(tenants::key).delete(tenants::delete_key))
+        .route(
+            "/v1/tenants/{tenant}/keys/{key}",
+            get(tenants::key).patch(tenants::change_key).delete(tenants::delete_key),
+        )
         .route("/v1/tenants/{tenant}/keys/{key}/rotate", post(tenants::rotate))
         .route("/v1/tenants/{tenant}/keys/{key}/disable", post(tenants::disable))
         .route("/v1/tenants/{tenant}/keys/{key}/enable", post(tenants::enable))
@@ -55,6 +58,8 @@ pub(super) struct Asker {
     admin: Admin,
     desk: Arc<Desk>,
     expects: Option<u64>,
+    /// What the request is called by whoever makes it, and its path.
+    named: Option<(String, String)>,
 }
 
 impl Asker {
@@ -69,7 +74,8 @@ impl Asker {
             )
         })?;
         let expects = expects(&head.headers)?;
-        Ok((Self { admin, desk: Arc::clone(&api.desk), expects }, body))
+        let named = named(&head.headers)?.map(|name| (name, head.uri.path().to_owned()));
+        Ok((Self { admin, desk: Arc::clone(&api.desk), expects, named }, body))
     }
 
     /// The same, if it may change what is of a tenant; of none, if it may change everything.
@@ -108,7 +114,23 @@ impl Asker {
         make: impl FnOnce(&Policy) -> Result<What, Fault> + Send + 'static,
     ) -> Result<Now, Fault> {
         let (desk, by, expects) = (Arc::clone(&self.desk), self.admin.name.clone(), self.expects);
-        off(move || desk.change(&by, expects, make)).await
+        off(move || desk.change(&by, (expects, None), make)).await
+    }
+
+    /// The same for what there is one more of then, of which this body was sent: it is made once, however often it is asked for by the same
+    /// name.
+    pub(super) async fn create(
+        &self,
+        body: &str,
+        make: impl FnOnce(&Policy) -> Result<What, Fault> + Send + 'static,
+    ) -> Result<Now, Fault> {
+        let (desk, by, expects) = (Arc::clone(&self.desk), self.admin.name.clone(), self.expects);
+        let once = self.named.as_ref().map(|(name, path)| Once {
+            // No name has a line feed, nor has a path.
+            name: Digest::of(&format!("{by}\n{name}")),
+            request: Digest::of(&format!("{path}\n{body}")),
+        });
+        off(move || desk.change(&by, (expects, once), make)).await
     }
 }
 
@@ -138,6 +160,26 @@ fn expects(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let version = value.to_str().ok().and_then(|text| text.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok());
     version.map(Some).ok_or_else(|| Fault::new(ErrorCode::BadChange, "If-Match is not the ETag of an earlier answer"))
+}
+
+/// The longest name of a request.
+const MOST_NAME: usize = 255;
+
+/// What the request is called, so that it is known again.
+fn named(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let name = value.to_str().ok().filter(|name| !name.is_empty() && name.len() <= MOST_NAME);
+    let says = "Idempotency-Key is 1 to 255 visible characters, such as a UUID";
+    name.map(|name| Some(name.to_owned())).ok_or_else(|| Fault::new(ErrorCode::BadChange, says))
+}
+
+/// What there is one more of, or was already when the same was asked for before: then its secret is not told again.
+pub(super) fn created(now: &Now, body: &Value) -> Response {
+    let mut response = answer(StatusCode::CREATED, now.version, body);
+    if now.was_made {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
 }
 
 /// An answer, with the version of the policy that it is of.
@@ -209,6 +251,8 @@ impl Fault {
             Refusal::NoPolicy => ErrorCode::LogUnreachable,
             Refusal::Unknown => ErrorCode::NoneOfThatName,
             Refusal::Exists | Refusal::SecretTaken => ErrorCode::OneOfThatName,
+            // Whoever asks again is answered as if it was made now.
+            Refusal::MadeBefore | Refusal::OtherRequest => ErrorCode::OtherRequest,
             Refusal::Moved(_) => ErrorCode::PolicyMoved,
         };
         Self::new(code, why.to_string())

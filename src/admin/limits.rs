@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Api,
     desk::Now,
-    http::{Asker, Fault, answer, text},
+    http::{Asker, Fault, answer, created, text},
 };
 
 type Answered = Result<Response, Fault>;
@@ -44,8 +44,9 @@ pub(super) async fn create(State(api): Shared, request: Request) -> Answered {
     let limit = asked_limit(&body, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
     let asker = asker.may_change(limit.tenant())?;
     let name = limit.name.clone();
-    let now = asker.change(move |_| Ok(What::CreateLimit { limit })).await?;
-    limit_answer(StatusCode::CREATED, &now, &name)
+    let now = asker.create(&body, move |_| Ok(What::CreateLimit { limit })).await?;
+    let made = now.policy.limits.iter().find(|limit| limit.name == name).ok_or_else(|| Fault::none("limit"))?;
+    Ok(created(&now, &shown::limit(made)))
 }
 
 pub(super) async fn change(State(api): Shared, Path(name): Path<String>, request: Request) -> Answered {

@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use schemas::{
-    config::{Secret, asked_key, asked_rotation, asked_tenant},
+    config::{Secret, asked_key, asked_key_change, asked_rotation, asked_tenant},
     id::fresh_key,
     policy::{ApiKey, Digest, Policy, Tenant, What, shown},
     time::now,
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Api,
     desk::Now,
-    http::{Asker, Fault, answer, text},
+    http::{Asker, Fault, answer, created, text},
 };
 
 type Answered = Result<Response, Fault>;
@@ -37,10 +37,20 @@ pub(super) async fn list(State(api): Shared, request: Request) -> Answered {
 pub(super) async fn create(State(api): Shared, request: Request) -> Answered {
     let (asker, body) = Asker::of(&api, request)?;
     let asker = asker.may_change(None)?;
-    let tenant = asked_tenant(&text(body).await?).map_err(|mistakes| Fault::bad(&mistakes))?;
+    let body = text(body).await?;
+    let tenant = asked_tenant(&body).map_err(|mistakes| Fault::bad(&mistakes))?;
     let name = tenant.clone();
-    let now = asker.change(move |_| Ok(What::CreateTenant { tenant })).await?;
-    Ok(answer(StatusCode::CREATED, now.version, &json!({ "name": name, "keys": [] })))
+    let now = asker.create(&body, move |_| Ok(What::CreateTenant { tenant })).await?;
+    let made = now.policy.tenant(&name).ok_or_else(|| Fault::none("tenant"))?;
+    Ok(created(&now, &tenant_shown(made)))
+}
+
+pub(super) async fn delete(State(api): Shared, Path(tenant): Path<String>, request: Request) -> Answered {
+    let (asker, _) = Asker::of(&api, request)?;
+    let asker = asker.may_change(None)?;
+    let name = tenant.clone();
+    let now = asker.change(move |_| Ok(What::DeleteTenant { tenant })).await?;
+    Ok(answer(StatusCode::OK, now.version, &json!({ "name": name, "deleted": true })))
 }
 
 pub(super) async fn one(State(api): Shared, Path(tenant): Path<String>, request: Request) -> Answered {
@@ -78,8 +88,23 @@ pub(super) async fn create_key(State(api): Shared, Path(tenant): Path<String>, r
     }
     let (of, name) = (tenant.clone(), asked.key.name.clone());
     let what = What::CreateKey { tenant: of, key: asked.key, budgets: asked.budgets };
+    let now = asker.create(&body, move |_| Ok(what)).await?;
+    let secret = secret.filter(|_| !now.was_made);
+    Ok(created(&now, &key_value(&now, (&tenant, &name), secret.as_ref())?))
+}
+
+pub(super) async fn change_key(
+    State(api): Shared,
+    Path((tenant, key)): Path<(String, String)>,
+    request: Request,
+) -> Answered {
+    let (asker, body) = Asker::of(&api, request)?;
+    let asker = asker.may_change(Some(&tenant))?;
+    let body = text(body).await?;
+    let before = asker.now().await?;
+    let what = asked_key_change(&body, &tenant, &key, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
     let now = asker.change(move |_| Ok(what)).await?;
-    key_answer(StatusCode::CREATED, &now, (&tenant, &name), secret.as_ref())
+    key_answer(StatusCode::OK, &now, (&tenant, &key), None)
 }
 
 pub(super) async fn rotate(
@@ -131,14 +156,18 @@ pub(super) async fn delete_key(
     Ok(answer(StatusCode::OK, now.version, &json!({ "name": key, "deleted": true })))
 }
 
+fn key_answer(status: StatusCode, now: &Now, of: (&str, &str), secret: Option<&Secret>) -> Answered {
+    Ok(answer(status, now.version, &key_value(now, of, secret)?))
+}
+
 /// A key as it is now, with its secret if that was made for this answer.
-fn key_answer(status: StatusCode, now: &Now, (tenant, key): (&str, &str), secret: Option<&Secret>) -> Answered {
+fn key_value(now: &Now, (tenant, key): (&str, &str), secret: Option<&Secret>) -> Result<Value, Fault> {
     let found = now.policy.tenant(tenant).and_then(|tenant| tenant.key(key)).ok_or_else(|| Fault::none("key"))?;
     let mut value = key_shown(&now.policy, tenant, found);
     if let (Some(secret), Some(members)) = (secret, value.as_object_mut()) {
         members.insert("key".into(), secret.expose().into());
     }
-    Ok(answer(status, now.version, &value))
+    Ok(value)
 }
 
 fn tenant_shown(tenant: &Tenant) -> Value {

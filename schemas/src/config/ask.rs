@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{
-    key::Keys,
+    key::{self, Keys},
     limit,
     reader::Reader,
     remark::Mistake,
@@ -55,6 +55,12 @@ pub fn asked_key(body: &str, tenant: &str, policy: &Policy) -> Asked<AskedKey> {
         let key = keys.key(reader, node, Some(tenant), &mut Unique::new("key"))?;
         Some(AskedKey { key, budgets: keys.budgets })
     })
+}
+
+/// Reads what is to change of a key in place.
+pub fn asked_key_change(body: &str, tenant: &str, key: &str, policy: &Policy) -> Asked<What> {
+    let names = Names::of(policy);
+    asked(body, |reader, node| key::change(reader, node, (tenant, key), &names.models))
 }
 
 /// Reads how long the secret that a key has is to be good beside its new one, and the SHA-256 of that, if it is not to be made.
@@ -131,7 +137,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fixture, id::BookHash, limit::Window};
+    use crate::{fixture, id::BookHash, limit::Window, policy::Expiry, time::Time};
 
     fn policy() -> Policy {
         fixture::policy(vec![fixture::limit(5, Window::Day)], BookHash::NONE)
@@ -161,6 +167,34 @@ mod tests {
         ] {
             let said = said(asked_key(body, "acme", &policy()));
             assert!(said.contains(says) && !said.contains("very"), "{body}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_key_changes_in_what_may_change() {
+        let change = |body: &str| asked_key_change(body, "acme", "ci", &policy());
+        let what = |team, models, expires| {
+            let (tenant, key) = ("acme".to_owned(), "ci".to_owned());
+            Ok(What::ChangeKey { tenant, key, team, models, expires })
+        };
+        let until = Time::instant("2027-01-01T00:00:00Z").map(Expiry::At);
+        assert_eq!(
+            change(r#"{"team": "search", "models": ["gpt-*"], "expires": "2027-01-01T00:00:00Z"}"#),
+            what(Some("search".into()), Some(vec!["gpt-*".into()]), until)
+        );
+        assert_eq!(
+            change(r#"{"team": null, "models": null, "expires": null}"#),
+            what(Some(String::new()), Some(Vec::new()), Some(Expiry::Never))
+        );
+        assert_eq!(change(r#"{"team": "a"}"#), what(Some("a".into()), None, None));
+        for (body, says) in [
+            ("{}", "nothing is to change"),
+            (r#"{"models": []}"#, "may use no model"),
+            (r#"{"expires": "soon"}"#, "an instant such as"),
+            (r#"{"sha256": "00"}"#, "unknown key"),
+        ] {
+            let said = said(change(body));
+            assert!(said.contains(says), "{body}: {said}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error_code::ErrorCode,
     limit::{Limit, matches},
-    policy::{ApiKey, Digest},
+    policy::{ApiKey, Digest, Expiry, What},
     time::Time,
 };
 
@@ -105,6 +105,21 @@ impl<'a> Keys<'a> {
         let budgets = items.iter().filter_map(|item| limit::budget(reader, item, key, self.names, self.known));
         self.budgets.extend(budgets);
     }
+}
+
+/// Reads what is to change of a key in place: what is given as null has no team, may use all models, or is not over by itself.
+pub(super) fn change(reader: &mut Reader, node: &Node, (tenant, key): (&str, &str), known: &[String]) -> Option<What> {
+    let fields = reader.fields(node, "a change of a key", &["team", "models", "expires"])?;
+    let given = |name: &str| fields.place(name).is_some();
+    let team = given("team").then(|| reader.or(&fields, "team", String::new(), value_or_empty));
+    let models =
+        given("models").then(|| reader.or(&fields, "models", Vec::new(), |reader, node| models(reader, node, known)));
+    let expires = given("expires").then(|| reader.maybe(&fields, "expires", expires).map_or(Expiry::Never, Expiry::At));
+    if fields.entries().next().is_none() {
+        let remedy = "give team, models or expires; a secret is rotated, and what else is another makes another key";
+        reader.mistake(fields.at, ErrorCode::MissingConfigKey, "nothing is to change", remedy);
+    }
+    Some(What::ChangeKey { tenant: tenant.to_owned(), key: key.to_owned(), team, models, expires })
 }
 
 fn expires(reader: &mut Reader, node: &Node) -> Option<Time> {

@@ -23,8 +23,30 @@ pub struct Change {
     /// The version of the policy that it was made for; nothing if for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expects: Option<u64>,
+    /// By which it is made once, however often it is asked for; nothing if each asking is another change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<Once>,
     /// What.
     pub what: What,
+}
+
+/// What tells a request that comes again from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// The SHA-256 of who asks and of the name that they gave the request.
+    pub name: Digest,
+    /// The SHA-256 of what they ask for.
+    pub request: Digest,
+}
+
+/// When a key is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// Not by itself.
+    Never,
+    /// At this instant.
+    At(Time),
 }
 
 /// What is changed.
@@ -33,6 +55,11 @@ pub struct Change {
 pub enum What {
     /// There is a tenant more.
     CreateTenant {
+        /// Its name.
+        tenant: String,
+    },
+    /// A tenant is gone, with its keys and the limits that they brought along. What it used stays where it is.
+    DeleteTenant {
         /// Its name.
         tenant: String,
     },
@@ -57,6 +84,22 @@ pub enum What {
         /// Until when the one that it has is good as well; nothing if it is not good any more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         former_until: Option<Time>,
+    },
+    /// What may change of a key in place.
+    ChangeKey {
+        /// Whose.
+        tenant: String,
+        /// Its name.
+        key: String,
+        /// The team; empty for none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
+        /// The models that it may use; an empty list for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        models: Option<Vec<String>>,
+        /// When it is over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<Expiry>,
     },
     /// A key is taken out of use.
     DisableKey {
@@ -114,7 +157,9 @@ impl What {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::CreateTenant { .. } => "tenant.create",
+            Self::DeleteTenant { .. } => "tenant.delete",
             Self::CreateKey { .. } => "key.create",
+            Self::ChangeKey { .. } => "key.change",
             Self::RotateKey { .. } => "key.rotate",
             Self::DisableKey { .. } => "key.disable",
             Self::EnableKey { .. } => "key.enable",
@@ -129,7 +174,9 @@ impl What {
     pub fn tenant(&self) -> &str {
         match self {
             Self::CreateTenant { tenant }
+            | Self::DeleteTenant { tenant }
             | Self::CreateKey { tenant, .. }
+            | Self::ChangeKey { tenant, .. }
             | Self::RotateKey { tenant, .. }
             | Self::DisableKey { tenant, .. }
             | Self::EnableKey { tenant, .. }
@@ -141,9 +188,10 @@ impl What {
     /// What is changed is called so.
     pub fn name(&self) -> &str {
         match self {
-            Self::CreateTenant { tenant } => tenant,
+            Self::CreateTenant { tenant } | Self::DeleteTenant { tenant } => tenant,
             Self::CreateKey { key, .. } => &key.name,
             Self::RotateKey { key, .. }
+            | Self::ChangeKey { key, .. }
             | Self::DisableKey { key, .. }
             | Self::EnableKey { key, .. }
             | Self::DeleteKey { key, .. } => key,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Change, Policy, Record, What, over::Over};
+use super::{Change, Once, Policy, Record, What, once::Requests, over::Over};
 use crate::{id::Offset, price::Book};
 
 /// The records of the topic so far.
@@ -14,6 +14,7 @@ use crate::{id::Offset, price::Book};
 pub struct Fold {
     file: Option<Arc<Policy>>,
     over: Over,
+    requests: Requests,
     in_force: Option<Arc<Policy>>,
     version: u64,
 }
@@ -44,6 +45,12 @@ pub enum Refusal {
     /// Its secret is another's.
     #[error("that secret is in use already")]
     SecretTaken,
+    /// It was made already, by the same request.
+    #[error("the same request has been made already")]
+    MadeBefore,
+    /// Its request has the name of another one.
+    #[error("another request was made by that idempotency key")]
+    OtherRequest,
     /// The policy is another than the one that it was made for.
     #[error("the policy has changed since, to version {0}")]
     Moved(u64),
@@ -70,6 +77,11 @@ impl Fold {
         self.over.said()
     }
 
+    /// Why a request for a change would not be made, by what is known of earlier ones.
+    pub fn was_made(&self, once: Option<&Once>) -> Result<(), Refusal> {
+        self.requests.refuse(once)
+    }
+
     /// Takes the next record of the topic, which stands at an offset.
     pub fn take(&mut self, offset: Offset, record: Record) -> Step {
         match record {
@@ -91,12 +103,14 @@ impl Fold {
 
     fn change(&mut self, change: &Change) -> Result<(), Refusal> {
         let policy = Arc::clone(self.in_force.as_ref().ok_or(Refusal::NoPolicy)?);
+        self.was_made(change.once.as_ref())?;
         if change.expects.is_some_and(|expected| expected != self.version) {
             return Err(Refusal::Moved(self.version));
         }
         check(&policy, &change.what)?;
         self.over.forget_former(change.at);
         self.over.make(&policy, &change.what);
+        self.requests.made(change.once.as_ref(), change.at);
         Ok(())
     }
 }
@@ -118,7 +132,9 @@ fn check(policy: &Policy, what: &What) -> Result<(), Refusal> {
             key(tenant, name)?;
             if policy.has_secret(sha256) { Err(Refusal::SecretTaken) } else { Ok(()) }
         }
-        What::DisableKey { tenant, key: name }
+        What::DeleteTenant { tenant: name } => tenant(name).map(drop),
+        What::ChangeKey { tenant, key: name, .. }
+        | What::DisableKey { tenant, key: name }
         | What::EnableKey { tenant, key: name }
         | What::DeleteKey { tenant, key: name } => key(tenant, name),
         What::CreateLimit { limit } => {

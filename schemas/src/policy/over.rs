@@ -1,12 +1,12 @@
-//! What changes say of keys and limits, as it lies over what a file says.
+//! What changes say of tenants, keys and limits, as it lies over what a file says.
 //!
 //! Of what a change made, all of it is kept; of what a file has, only what was changed, so that the rest goes on as the file says. What
 //! a file says as well is let go of, and belongs to the file from then on. What concerns something that no file has now waits: if it
 //! comes back, a key that was disabled is disabled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{ApiKey, Digest, Former, Policy, Tenant, What};
+use super::{ApiKey, Digest, Expiry, Former, Policy, Tenant, What};
 use crate::{
     id::LimitId,
     limit::{Limit, Mode, Share},
@@ -15,10 +15,16 @@ use crate::{
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Over {
-    tenants: BTreeSet<String>,
+    tenants: BTreeMap<String, OnTenant>,
     /// By tenant and name.
     keys: BTreeMap<(String, String), OnKey>,
     limits: BTreeMap<String, OnLimit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnTenant {
+    Made,
+    Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +39,9 @@ struct KeyChanged {
     disabled: Option<bool>,
     sha256: Option<Digest>,
     former: Option<Former>,
+    team: Option<String>,
+    models: Option<Vec<String>>,
+    expires: Option<Expiry>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +68,13 @@ impl Over {
     pub(super) fn make(&mut self, policy: &Policy, what: &What) {
         let of = |tenant: &str, key: &str| (tenant.to_owned(), key.to_owned());
         match what {
-            What::CreateTenant { tenant } => drop(self.tenants.insert(tenant.clone())),
+            What::CreateTenant { tenant } => drop(self.tenants.insert(tenant.clone(), OnTenant::Made)),
+            What::DeleteTenant { tenant } => {
+                // Each is gone by itself, so that none comes back with another tenant of the name.
+                let keys = policy.tenant(tenant).into_iter().flat_map(|tenant| &tenant.keys);
+                keys.for_each(|key| self.delete(policy, (tenant, &key.name)));
+                self.tenants.insert(tenant.clone(), OnTenant::Gone);
+            }
             What::CreateKey { tenant, key, budgets } => {
                 self.keys.insert(of(tenant, &key.name), OnKey::Made(key.clone()));
                 budgets
@@ -75,13 +90,18 @@ impl Over {
                     OnKey::Gone => {}
                 }
             }
+            What::ChangeKey { tenant, key, team, models, expires } => {
+                let (team, models, expires) = (team.clone(), models.clone(), *expires);
+                let change = KeyChanged { team, models, expires, ..KeyChanged::default() };
+                match self.key(of(tenant, key)) {
+                    OnKey::Made(key) => change.place(key),
+                    OnKey::Changed(before) => before.add(change),
+                    OnKey::Gone => {}
+                }
+            }
             What::DisableKey { tenant, key } => self.disable(of(tenant, key), true),
             What::EnableKey { tenant, key } => self.disable(of(tenant, key), false),
-            What::DeleteKey { tenant, key } => {
-                let its = policy.limits.iter().filter(|limit| limit.is_budget_of(tenant, key));
-                self.limits.extend(its.map(|limit| (limit.name.clone(), OnLimit::Gone)));
-                self.keys.insert(of(tenant, key), OnKey::Gone);
-            }
+            What::DeleteKey { tenant, key } => self.delete(policy, (tenant, key)),
             What::CreateLimit { limit } => drop(self.limits.insert(limit.name.clone(), OnLimit::Made(limit.clone()))),
             What::ChangeLimit { limit, id, amount, mode, alerts } => {
                 let change = LimitChanged { id: *id, amount: *amount, mode: *mode, alerts: alerts.clone() };
@@ -93,6 +113,13 @@ impl Over {
             }
             What::DeleteLimit { limit, .. } => drop(self.limits.insert(limit.clone(), OnLimit::Gone)),
         }
+    }
+
+    /// A key is gone, and what it brought along.
+    fn delete(&mut self, policy: &Policy, (tenant, key): (&str, &str)) {
+        let its = policy.limits.iter().filter(|limit| limit.is_budget_of(tenant, key));
+        self.limits.extend(its.map(|limit| (limit.name.clone(), OnLimit::Gone)));
+        self.keys.insert((tenant.to_owned(), key.to_owned()), OnKey::Gone);
     }
 
     /// What lies over a key; the file has it if nothing does.
@@ -122,7 +149,7 @@ impl Over {
 
     /// Lets go of what a file says as well.
     pub(super) fn absorb(&mut self, file: &Policy) {
-        self.tenants.retain(|name| file.tenant(name).is_none());
+        self.tenants.retain(|name, on| (*on == OnTenant::Gone) == file.tenant(name).is_some());
         self.keys.retain(|(tenant, name), on| on.absorb(file.tenant(tenant).and_then(|tenant| tenant.key(name))));
         self.limits.retain(|name, on| on.absorb(file.limits.iter().find(|limit| limit.name == *name)));
     }
@@ -130,8 +157,9 @@ impl Over {
     /// A file's policy with all of this over it.
     pub(super) fn lay_over(&self, file: &Policy) -> Policy {
         let mut policy = file.clone();
-        let made = self.tenants.iter().map(|name| Tenant { name: name.clone(), keys: Vec::new() });
-        policy.tenants.extend(made);
+        policy.tenants.retain(|tenant| self.tenants.get(&tenant.name) != Some(&OnTenant::Gone));
+        let made = self.tenants.iter().filter(|(_, on)| **on == OnTenant::Made);
+        policy.tenants.extend(made.map(|(name, _)| Tenant { name: name.clone(), keys: Vec::new() }));
         for ((tenant, name), on) in &self.keys {
             let Some(tenant) = policy.tenants.iter_mut().find(|known| known.name == *tenant) else { continue };
             let place = tenant.keys.iter_mut().find(|key| key.name == *name);
@@ -158,7 +186,10 @@ impl Over {
 
     /// Each in a few words.
     pub(super) fn said(&self) -> Vec<String> {
-        let tenants = self.tenants.iter().map(|name| format!("tenant {name}: created"));
+        let tenants = self.tenants.iter().map(|(name, on)| match on {
+            OnTenant::Made => format!("tenant {name}: created"),
+            OnTenant::Gone => format!("tenant {name}: deleted"),
+        });
         let keys = self.keys.iter().map(|((tenant, name), on)| format!("key {tenant}/{name}: {}", on.said()));
         let limits = self.limits.iter().map(|(name, on)| format!("limit {name}: {}", on.said()));
         tenants.chain(keys).chain(limits).collect()
@@ -177,6 +208,9 @@ impl OnKey {
             (Self::Changed(changed), Some(file)) => {
                 changed.disabled = changed.disabled.filter(|disabled| *disabled != file.disabled);
                 changed.sha256 = changed.sha256.filter(|sha256| *sha256 != file.sha256);
+                changed.team = changed.team.take().filter(|team| *team != file.team);
+                changed.models = changed.models.take().filter(|models| *models != file.models);
+                changed.expires = changed.expires.filter(|expires| expires.instant() != file.expires);
                 *changed != KeyChanged::default()
             }
             _ => true,
@@ -187,11 +221,16 @@ impl OnKey {
         match self {
             Self::Made(_) => "created".into(),
             Self::Gone => "deleted".into(),
-            Self::Changed(KeyChanged { disabled, sha256, former }) => {
+            Self::Changed(KeyChanged { disabled, sha256, former, team, models, expires }) => {
                 let state = disabled.map(|disabled| if disabled { "disabled" } else { "enabled" });
                 let secret = sha256.map(|_| "has another secret");
                 let former = former.map(|former| format!("its former secret is good until {}", former.until));
-                state.into_iter().chain(secret).map(str::to_owned).chain(former).collect::<Vec<_>>().join(", ")
+                let parts =
+                    [team.as_ref().map(|_| "team"), models.as_ref().map(|_| "models"), expires.map(|_| "expires")];
+                let parts: Vec<&str> = parts.into_iter().flatten().collect();
+                let changed = (!parts.is_empty()).then(|| format!("changed ({})", parts.join(", ")));
+                let words = state.into_iter().chain(secret).map(str::to_owned);
+                words.chain(changed).chain(former).collect::<Vec<_>>().join(", ")
             }
         }
     }
@@ -202,6 +241,30 @@ impl KeyChanged {
         key.disabled = self.disabled.unwrap_or(key.disabled);
         key.sha256 = self.sha256.unwrap_or(key.sha256);
         key.former = self.former;
+        self.place(key);
+    }
+
+    /// Puts what it says of team, models and end into a key.
+    fn place(&self, key: &mut ApiKey) {
+        self.team.iter().for_each(|team| key.team.clone_from(team));
+        self.models.iter().for_each(|models| key.models.clone_from(models));
+        key.expires = self.expires.map_or(key.expires, Expiry::instant);
+    }
+
+    fn add(&mut self, later: Self) {
+        self.team = later.team.or_else(|| self.team.take());
+        self.models = later.models.or_else(|| self.models.take());
+        self.expires = later.expires.or(self.expires);
+    }
+}
+
+impl Expiry {
+    /// The instant, if there is one.
+    const fn instant(self) -> Option<Time> {
+        match self {
+            Self::Never => None,
+            Self::At(at) => Some(at),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Change, Policy, Record, Step, What, diff::diff, shown};
+use super::{Change, Expiry, Policy, Record, Step, What, diff::diff, shown};
 use crate::{id::Offset, ledger::Changed, limit::Limit};
 
 /// The most differences that are told of a file.
@@ -80,6 +80,16 @@ fn detail(what: &What) -> Value {
                 members.insert("budget".into(), budgets.iter().map(shown::limit).collect());
             }
             value
+        }
+        What::ChangeKey { team, models, expires, .. } => {
+            let mut members = serde_json::Map::new();
+            members.extend(team.as_ref().map(|team| ("team".to_owned(), json!(team))));
+            members.extend(models.as_ref().map(|models| ("models".to_owned(), json!(models))));
+            members.extend(expires.map(|expires| {
+                let until = if let Expiry::At(at) = expires { json!(at.to_string()) } else { Value::Null };
+                ("expires".to_owned(), until)
+            }));
+            Value::Object(members)
         }
         What::RotateKey { former_until, .. } => json!({ "former_until": former_until.map(|until| until.to_string()) }),
         What::CreateLimit { limit } => shown::limit(limit),

@@ -5,7 +5,7 @@ use crate::{
     fixture,
     id::BookHash,
     limit::{Dimension, Limit, Match, Mode, Share, Window},
-    policy::{ApiKey, Digest, Former, Tenant},
+    policy::{ApiKey, Digest, Expiry, Former, Once, Tenant},
     time::Time,
 };
 
@@ -48,7 +48,11 @@ impl Topic {
     }
 
     fn ask_for(&mut self, expects: Option<u64>, at: i64, what: What) -> Result<(), Refusal> {
-        let change = Change { id: "x".into(), at: Time::from_micros(at), by: "ops".into(), expects, what };
+        self.ask_once(None, expects, at, what)
+    }
+
+    fn ask_once(&mut self, once: Option<Once>, expects: Option<u64>, at: i64, what: What) -> Result<(), Refusal> {
+        let change = Change { id: "x".into(), at: Time::from_micros(at), by: "ops".into(), expects, once, what };
         match self.take(Record::Change(Box::new(change))) {
             Step::InForce(_) => Ok(()),
             Step::Refused(why) => Err(why),
@@ -283,4 +287,77 @@ fn of_two_that_saw_the_same_policy_one_is_refused() {
     assert_eq!(topic.ask_for(Some(seen), 0, enable("ci")), Err(Refusal::Moved(now)));
     // What was refused has not moved it.
     topic.ask_for(Some(now), 0, enable("ci")).unwrap();
+}
+
+#[test]
+fn a_tenant_that_is_deleted_is_gone_with_its_keys_and_none_comes_back() {
+    let mut topic = Topic::with(&file());
+    let gone = || What::DeleteTenant { tenant: "acme".into() };
+    topic.ask(gone()).unwrap();
+    assert_eq!((topic.ask(gone()), topic.policy().tenant("acme")), (Err(Refusal::Unknown), None));
+    assert_eq!(topic.policy().limits.len(), 1, "what it used is still counted");
+    topic.file(&file());
+    assert_eq!(topic.policy().tenant("acme"), None, "a start with the same file does not undo it");
+    assert_eq!(topic.fold.laid_over(), ["tenant acme: deleted", "key acme/ci: deleted"]);
+    // Another of the name has none of its keys.
+    topic.ask(What::CreateTenant { tenant: "acme".into() }).unwrap();
+    assert_eq!(topic.policy().tenant("acme").map(|tenant| tenant.keys.len()), Some(0));
+    topic.ask(gone()).unwrap();
+    // A file without it has its end from then on, and a later one may bring it back.
+    topic.file(&fixture::policy(Vec::new(), BookHash::NONE));
+    let mut none = file();
+    none.tenants.clear();
+    topic.file(&none);
+    assert!(topic.fold.laid_over().is_empty(), "{:?}", topic.fold.laid_over());
+    topic.file(&file());
+    assert!(topic.key("ci").is_some());
+    // One that no file has is gone at once.
+    topic.ask(What::CreateTenant { tenant: "new".into() }).unwrap();
+    topic.ask(What::DeleteTenant { tenant: "new".into() }).unwrap();
+    assert_eq!((topic.policy().tenant("new"), topic.fold.laid_over().len()), (None, 0));
+}
+
+#[test]
+fn a_key_changes_in_place_until_a_file_says_the_same() {
+    let change = |name: &str, team: Option<&str>, models: Option<Vec<String>>, expires| What::ChangeKey {
+        tenant: "acme".into(),
+        key: name.into(),
+        team: team.map(Into::into),
+        models,
+        expires,
+    };
+    let mut topic = Topic::with(&file());
+    topic.ask(change("ci", Some("search"), None, None)).unwrap();
+    let until = Time::from_micros(9);
+    topic.ask(change("ci", None, Some(vec!["m".into()]), Some(Expiry::At(until)))).unwrap();
+    let wanted = ApiKey { team: "search".into(), models: vec!["m".into()], expires: Some(until), ..key("ci", 1) };
+    assert_eq!(topic.key("ci"), Some(&wanted));
+    assert_eq!(topic.fold.laid_over(), ["key acme/ci: changed (team, models, expires)"]);
+    let mut later = file();
+    later.tenants[0].keys[0].team = "search".into();
+    topic.file(&later);
+    assert_eq!((topic.key("ci"), topic.fold.laid_over().len()), (Some(&wanted), 1));
+    topic.ask(change("ci", None, Some(Vec::new()), Some(Expiry::Never))).unwrap();
+    assert_eq!(topic.key("ci"), Some(&ApiKey { team: "search".into(), ..key("ci", 1) }));
+    assert!(topic.fold.laid_over().is_empty());
+    topic.ask(create(key("new", 2))).unwrap();
+    topic.ask(change("new", Some("a"), None, None)).unwrap();
+    assert_eq!(topic.key("new"), Some(&ApiKey { team: "a".into(), ..key("new", 2) }));
+    assert_eq!(topic.ask(change("none", Some("a"), None, None)), Err(Refusal::Unknown));
+}
+
+#[test]
+fn a_request_that_comes_again_is_made_once_for_a_day() {
+    let once = |name: u8, request: u8| Some(Once { name: Digest([name; 32]), request: Digest([request; 32]) });
+    let mut topic = Topic::with(&file());
+    assert_eq!(topic.ask_once(once(1, 1), None, 0, create(key("a", 2))), Ok(()));
+    assert_eq!(topic.ask_once(once(1, 1), None, 1, create(key("a", 3))), Err(Refusal::MadeBefore));
+    assert_eq!(topic.ask_once(once(1, 2), None, 1, create(key("b", 3))), Err(Refusal::OtherRequest));
+    // What was refused was not made.
+    assert_eq!(topic.ask_once(once(2, 1), None, 2, create(key("a", 4))), Err(Refusal::Exists));
+    assert_eq!(topic.ask_once(once(2, 1), None, 3, create(key("c", 4))), Ok(()));
+    let day = 24 * 3_600 * 1_000_000;
+    assert_eq!(topic.ask_once(once(3, 1), None, day + 1, create(key("d", 5))), Ok(()));
+    assert_eq!(topic.ask_once(once(1, 2), None, day + 2, create(key("e", 6))), Ok(()));
+    assert_eq!(topic.ask_once(once(2, 1), None, day + 2, create(key("f", 7))), Err(Refusal::MadeBefore));
 }
