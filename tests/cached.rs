@@ -50,6 +50,13 @@ fn what_is_given_again_costs_nothing_counts_nowhere_and_says_what_it_saved() {
     let settled = "SELECT settled, held FROM balances WHERE limit_name = 'calls'";
     house.wait_for("the balance", || number(&house.rows(settled)[0], "settled") == 2);
     house.wait_for("the metrics", || house.metric("tollgate_cache_answers").is_some_and(|answers| answers == "3"));
+    // A hit has nothing to amend.
+    let amendment = json!({ "specversion": "1.0", "id": "1", "source": "urn:bill", "type": "tollgate.usage.amended.v1",
+        "time": schemas::time::now().to_string(), "data": { "call_id": second.1, "was": {}, "tokens": { "output": 9 } } });
+    let told = house.client.post(format!("http://{}/v1/events", house.gateway)).bearer_auth("tg-acme");
+    let told = told.header("content-type", "application/cloudevents+json").body(amendment.to_string()).send().unwrap();
+    let (status, text) = (told.status().as_u16(), told.text().unwrap());
+    assert!(status == 409 && text.contains("TG3052"), "{status} {text}");
     assert_eq!(house.stop(), 0);
     house.prove();
 

@@ -22,6 +22,9 @@ use schemas::{
 use sha2::{Digest as _, Sha256};
 
 pub(crate) mod copy;
+pub(crate) mod lead;
+
+use lead::Leads;
 
 /// What an answer takes beside its body and its headers' values: the key in both orders, names, counts; measured below that.
 const BESIDE: u64 = 1_024;
@@ -59,6 +62,7 @@ pub(crate) struct Made {
 pub(crate) struct Cache {
     shelf: Mutex<Shelf>,
     most: u64,
+    leads: Leads,
 }
 
 #[derive(Default)]
@@ -141,7 +145,7 @@ impl Kept {
 
 impl Cache {
     pub(crate) fn new(most: u64) -> Self {
-        Self { shelf: Mutex::default(), most }
+        Self { shelf: Mutex::default(), most, leads: Leads::default() }
     }
 
     /// The answer that is kept, and its age, if it is younger than `ttl` at this time; one that is not is forgotten.

@@ -236,7 +236,7 @@ fn shared(deps: &GatewayDeps, earlier: Earlier) -> Shared {
         view: Arc::clone(&deps.view),
         journal: Arc::clone(&deps.journal),
         body_bytes: ByteBudget::new(deps.server.max_body_in_flight),
-        cache: Cache::new(deps.server.cache),
+        cache: Arc::new(Cache::new(deps.server.cache)),
         drain_slots: Arc::new(Semaphore::new(drainer::MOST)),
         connection_slots: Arc::new(Semaphore::new(deps.server.max_connections)),
         connections: 0.into(),

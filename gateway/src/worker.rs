@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) view: Arc<View>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) body_bytes: ByteBudget,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) drain_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connection_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connections: AtomicUsize,

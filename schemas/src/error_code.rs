@@ -110,6 +110,7 @@ error_codes! {
     ModelNotAllowed = "TG3042", 403, "The key may not use the model";
     TokenNotValid = "TG3043", 401, "The token is not valid";
     IssuerAway = "TG3044", 503, "The issuer's keys are not known";
+    AmendsHit = "TG3052", 409, "An answer from the cache has nothing to amend";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
     ProviderRefusedCredentials = "TG4002", 502, "The provider refused the gateway's credentials";

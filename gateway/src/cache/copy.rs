@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::{Kept, Key, Made};
+use super::{Kept, Key, Made, lead::Lead};
 use crate::{relay::COMMENT, worker::Shared};
 
 /// What is kept of an answer's head; the rest is of the one call that it was made for.
@@ -37,6 +37,8 @@ pub(crate) struct Wanted {
     pub(crate) key: Key,
     /// The most bytes of its body.
     pub(crate) most: u64,
+    /// By which others wait for it, until it is kept or will not be.
+    pub(crate) _lead: Option<Arc<Lead>>,
 }
 
 /// The body of an answer that is copied as it passes.

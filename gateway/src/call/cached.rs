@@ -3,7 +3,7 @@
 //! Looked for only once the call is known to be one that could be made: its key, its model and its body are good and a target takes it.
 //! An answer is given again only if it was made by one of the targets that this call may go to now. No provider is asked then, nothing is
 //! held and no limit counts it; but it is a call, so its record is in the journal before the client has the answer.
-//! A model without a cache costs nothing here.
+//! Calls that are the same and come together wait for the first of them. A model without a cache costs nothing here.
 
 use std::{
     sync::Arc,
@@ -30,6 +30,7 @@ use crate::{
     cache::{
         Kept, Key, Keying,
         copy::{self, Note, Wanted},
+        lead::Part,
     },
     error::{Fault, stamp},
     metrics,
@@ -78,11 +79,25 @@ pub(super) async fn look(
         true => None,
         false => key(worker, arrival, aim, (route, order)).await?,
     };
-    let again = key.filter(|_| !wish.no_cache).and_then(|key| {
-        let kept = worker.shared.cache.get(&key, caching.ttl, Instant::now());
-        kept.filter(|(_, age)| wish.takes(*age))
-    });
-    if let Some((kept, age)) = again.filter(|(kept, _)| goes_there(kept, &aim.asked.model, (route, order))) {
+    let find = || {
+        let key = key.filter(|_| !wish.no_cache)?;
+        let (kept, age) = worker.shared.cache.get(&key, caching.ttl, Instant::now())?;
+        let is_good = wish.takes(age) && goes_there(&kept, &aim.asked.model, (route, order));
+        is_good.then_some((kept, age))
+    };
+    let mut again = find();
+    let mut lead = None;
+    if let Some(key) = key.filter(|_| again.is_none() && !wish.no_cache && !wish.only_if_cached) {
+        match worker.shared.cache.lead(key) {
+            Part::Leads(leads) => lead = Some(Arc::new(leads)),
+            // What another makes meanwhile is given; if there is nothing then, the call goes on by itself.
+            Part::Waits(gone) => {
+                worker.shared.cache.wait(gone).await;
+                again = find();
+            }
+        }
+    }
+    if let Some((kept, age)) = again {
         return give(worker, arrival, aim, (&kept, age), &route.name).await.map(Some);
     }
     if wish.only_if_cached {
@@ -91,7 +106,7 @@ pub(super) async fn look(
     }
     arrival.cache = key.map_or(Looked::Passed, |key| {
         metrics::cache_miss(&route.name);
-        Looked::Missed(Wanted { shared: Arc::clone(&worker.shared), key, most: caching.max_answer })
+        Looked::Missed(Wanted { shared: Arc::clone(&worker.shared), key, most: caching.max_answer, _lead: lead })
     });
     Ok(None)
 }

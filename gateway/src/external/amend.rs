@@ -67,6 +67,10 @@ impl External {
         if standing.amended.iter().any(|(source, id)| (source, id) == (&self.source, &self.id)) {
             return Ok(Amended::Before);
         }
+        if settled.avoided.is_some() {
+            let what = "it was answered from the cache, so it used nothing; amend the call whose answer was kept";
+            return Err((ErrorCode::AmendsHit, what.into()));
+        }
         self.is_of(settled)?;
         let stands = standing.usage().total().unwrap_or_default();
         if stands != was {

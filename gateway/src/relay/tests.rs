@@ -54,7 +54,7 @@ fn bench() -> Bench {
         view: Arc::default(),
         journal,
         body_bytes: ByteBudget::new(1 << 20),
-        cache: crate::cache::Cache::new(1 << 20),
+        cache: Arc::new(crate::cache::Cache::new(1 << 20)),
         drain_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connection_slots: Arc::new(tokio::sync::Semaphore::new(1)),
         connections: 0.into(),

@@ -328,3 +328,45 @@ async fn a_body_of_two_megabytes_is_the_same_too() {
         .await;
     drop(stage.end().await);
 }
+
+/// Asks so often at once, and lets the provider go on once it was asked.
+async fn at_once(stage: &Stage, replay: &Replay, calls: usize) -> Vec<(String, String)> {
+    let ask = || tokio::spawn(got(stage.post("/v1/chat/completions", &chat(json!({})))));
+    let first = ask();
+    replay.was_asked(1).await;
+    let others: Vec<_> = (1..calls).map(|_| ask()).collect();
+    // What the gateway has taken in before it is asked for another body has come to its cache.
+    let other = stage.post("/v1/chat/completions", &chat(json!({ "seed": 1 }))).send();
+    replay.go_on();
+    drop(other.await.unwrap());
+    let mut answers = vec![first.await.unwrap()];
+    for other in others {
+        answers.push(other.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn calls_that_come_together_are_answered_by_one() {
+    let replay = Replay::in_turn(vec![[vec![Step::Wait], json("200 OK", WHOLE)].concat(), json("200 OK", WHOLE)]).await;
+    let stage = start(&replay, mini(HOUR)).await;
+    let answers = at_once(&stage, &replay, 6).await;
+    assert_eq!(answers[0], ("miss".to_owned(), WHOLE.to_owned()));
+    assert!(answers[1..].iter().all(|answer| *answer == ("hit".to_owned(), WHOLE.to_owned())), "{answers:?}");
+    assert_eq!(replay.asked().len(), 2, "with the one that was another call");
+    let (_, written) = stage.end().await;
+    let hits = hits(&written);
+    assert!(hits.len() == 5 && hits.iter().all(|hit| hit.avoided.as_ref().unwrap().cost == Some(COST)));
+}
+
+#[tokio::test]
+async fn where_the_first_fails_the_others_go_on_by_themselves() {
+    let failed = [vec![Step::Wait], json("500 Internal Server Error", "{}")].concat();
+    let replay = Replay::in_turn(vec![failed, json("200 OK", WHOLE)]).await;
+    let stage = start(&replay, mini(HOUR)).await;
+    let answers = at_once(&stage, &replay, 4).await;
+    assert_eq!(answers[0], ("miss".to_owned(), "{}".to_owned()));
+    assert!(answers[1..].iter().all(|answer| answer.1 == WHOLE), "{answers:?}");
+    let (_, written) = stage.end().await;
+    assert!(written.ends().values().all(|ends| *ends == 1));
+}
