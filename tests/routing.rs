@@ -136,3 +136,61 @@ fn a_target_is_left_to_others_before_its_limit_is_used_up() {
     }
     assert_eq!(house.stop(), 0);
 }
+
+#[test]
+fn an_ensemble_is_reserved_as_a_whole_and_charged_attempt_by_attempt() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), LIMITS);
+    let model = "models:\n  - name: panel\n    targets: [ { provider: sandbox, model: sandbox/8 }, { provider: dead, model: gpt-4o-mini },\n    \
+                 { provider: sandbox, model: sandbox/16 } ]\n    judge: { provider: sandbox, model: sandbox/4 }\n";
+    house.edit("models:\n", model);
+    house.start();
+    for _ in 0..2 {
+        assert_eq!(call(&house, "panel"), ("sandbox/sandbox/4".into(), "4".into()));
+    }
+    let count = |table: &str| number(&one(&house, &format!("SELECT count(*) AS n FROM {table}")), "n");
+    house.wait_for("all rows", || count("calls") == 2 && count("usage") == 8);
+    let rows = house.rows("SELECT model, attempt, outcome, count(*) AS n FROM usage GROUP BY 1, 2, 3 ORDER BY 2");
+    let row = |model: &str, attempt: u8, outcome: &str| json!({ "model": model, "attempt": attempt, "outcome": outcome, "n": 2 });
+    let wanted = [
+        row("sandbox/8", 1, "complete"),
+        row("gpt-4o-mini", 2, "provider_error"),
+        row("sandbox/16", 3, "complete"),
+        row("sandbox/4", 4, "complete"),
+    ];
+    assert_eq!(rows, wanted);
+    assert_eq!(
+        house.rows("SELECT DISTINCT attempts, outcome FROM calls"),
+        [json!({ "attempts": 4, "outcome": "complete" })]
+    );
+    let sums = "count(DISTINCT call_id) AS calls, sum(input_tokens) AS input, sum(output_tokens) AS output, sum(cost_usd) AS usd";
+    let of = |table: &str| one(&house, &format!("SELECT {sums} FROM {table}"));
+    assert_eq!(of("usage"), of("calls"));
+    // The judge has read what the members said.
+    let input = |model: &str| {
+        number(&one(&house, &format!("SELECT min(input_tokens) AS n FROM usage WHERE model = '{model}'")), "n")
+    };
+    assert!(input("sandbox/4") > input("sandbox/8") + 24);
+    let tokens = number(&one(&house, "SELECT sum(input_tokens + output_tokens) AS n FROM usage"), "n");
+    let settled = |limit: &str| {
+        number(&one(&house, &format!("SELECT settled FROM balances WHERE limit_name = '{limit}'")), "settled")
+    };
+    house.wait_for("the balances", || (settled("tokens"), settled("requests")) == (tokens, 8));
+    house.wait_for("nothing to be held", || number(&one(&house, "SELECT sum(held) AS n FROM balances"), "n") == 0);
+
+    // Each would fit by itself; all together do not, so nobody is asked. The third request of the judge's model does not fit either.
+    house.edit("amount: 1000000", "amount: 60000");
+    house.reload("its policy is in force");
+    let body = json!({ "model": "panel", "messages": [{ "role": "user", "content": "hello" }] });
+    let refused = || {
+        let request = house.client.post(format!("http://{}/v1/chat/completions", house.gateway));
+        let answer = request.bearer_auth("tg-acme").json(&body).send().unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().unwrap())
+    };
+    house.wait_for("the smaller limit", || refused().1["error"]["limit"]["name"] == "tokens");
+    assert_eq!(refused().0, 429);
+    assert_eq!((count("usage"), number(&one(&house, "SELECT sum(held) AS n FROM balances"), "n")), (8, 0));
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}

@@ -35,6 +35,10 @@ use crate::{
     worker::Worker,
 };
 
+mod together;
+
+pub(crate) use together::{Together, together};
+
 /// The longest that a call waits for a lease.
 const PATIENCE: Duration = Duration::from_millis(2_000);
 /// What a stream begins with where a whole slice is not to be had.
@@ -83,10 +87,10 @@ impl Limits {
     }
 
     /// Tries until everything is held, refused, or not to be had in time.
-    async fn obtain(
+    async fn obtain<T>(
         &self,
-        attempt: impl Fn(Instant) -> (Tried, Result<(), journal::Error>),
-    ) -> Result<Permit, Box<Refusal>> {
+        attempt: impl Fn(Instant) -> (Tried<T>, Result<(), journal::Error>),
+    ) -> Result<T, Box<Refusal>> {
         let deadline = time::Instant::now() + PATIENCE;
         let mut changes = self.changes();
         loop {
@@ -116,10 +120,7 @@ impl Candidate<'_> {
         failed: Option<&mut Attempt>,
         seen: &mut Vec<InstanceId>,
     ) -> Result<Admission, Fault> {
-        worker.counts()?;
-        if worker.is_full() {
-            return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
-        }
+        worker.takes_calls()?;
         let place = Place::of(worker, self.lane, failed);
         // Until it is admitted, that is when it began to ask.
         let opened_at = place.opened_at();
@@ -204,6 +205,17 @@ impl Candidate<'_> {
             bound_of(api, &tree, &book, (&provider, &model, at), &facts, facts.encoding)
         })
         .await
+    }
+}
+
+impl Worker {
+    /// Whether calls that are made now can be written down, and count.
+    fn takes_calls(&self) -> Result<(), Fault> {
+        self.counts()?;
+        if self.is_full() {
+            return Err(Fault::new(ErrorCode::JournalFull, "calls cannot be written down now; try again"));
+        }
+        Ok(())
     }
 }
 

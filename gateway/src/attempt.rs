@@ -8,7 +8,7 @@
 //! finds the call open or ended, once. An attempt that nobody follows up settles and writes its record when it is dropped.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant},
 };
 
@@ -29,10 +29,15 @@ use crate::{
     limits::{Extension, Permit, Sliced},
     meter::Measured,
     metrics,
+    relay::Flow,
     settlement::{self, Account, End, Ended},
     sweep::{Flights, Watch},
     worker::Worker,
 };
+
+mod baton;
+
+pub(crate) use baton::Baton;
 
 /// An attempt that has been admitted and not settled.
 pub(crate) struct Attempt {
@@ -58,15 +63,28 @@ pub(crate) struct Attempt {
     /// What it came to, kept back until it is decided whether the call goes on.
     kept: Option<Box<Kept>>,
     /// What the attempt before came to, to be settled and written after the admission of this one.
-    before: Option<Box<Kept>>,
+    before: Option<Box<Before>>,
+    /// Who goes on with the call, where that is not decided where the attempt is made.
+    baton: Option<Arc<Baton>>,
+    /// Where its answer is left if it breaks off on its way to the client and the call may go on.
+    wreck: Option<Weak<Wreck>>,
     /// Its place at a target that is one of several.
     ride: Option<Ride>,
     /// Where it says how its answer was made, if that is to be kept.
     note: Option<Note>,
 }
 
+/// Where an answer is left that broke off after some of it went to its client.
+pub(crate) type Wreck = Mutex<Option<Box<Flow>>>;
+
 /// What an attempt came to, and what it still holds for that.
 type Kept = (Account, Permit);
+
+/// What an attempt came to that is written after the admission of the next, and its place among those open if nobody took that over.
+struct Before {
+    kept: Kept,
+    flight: Option<Flight>,
+}
 
 /// The place of an attempt among those open at its worker, from before its admission. It closes with the attempt's last
 /// record, or, if there never was a first one, when it is dropped.
@@ -132,6 +150,8 @@ impl Attempt {
             may_go_on: false,
             kept: None,
             before: None,
+            baton: None,
+            wreck: None,
             ride: None,
             note: None,
         }
@@ -156,13 +176,43 @@ impl Attempt {
         call.balance_age_ms = call.balance_age_ms.max(balance_age_ms);
         let book = Arc::clone(&self.book);
         let mut next = Self::new(Arc::clone(&self.worker), (flight, self.lane), facts, permit, book, call);
-        next.before = Some(kept);
+        next.before = Some(Box::new(Before { kept: *kept, flight: None }));
+        Ok(next)
+    }
+
+    /// When it ends the call is whoever's that goes on with it.
+    pub(crate) fn runs_with(&mut self, baton: &Arc<Baton>) {
+        self.baton = Some(Arc::clone(baton));
+    }
+
+    /// An attempt that goes on with a call after those that ran with this baton; nothing if the call is over.
+    pub(crate) fn after(
+        baton: &Baton,
+        worker: Arc<Worker>,
+        flight: (Flight, Lane),
+        facts: event::Attempt,
+        permit: Permit,
+        book: Arc<Book>,
+    ) -> Result<Self, Permit> {
+        let Some((call, before)) = baton.pass() else { return Err(permit) };
+        let mut next = Self::new(worker, flight, facts, permit, book, call);
+        next.before = before.map(Box::new);
         Ok(next)
     }
 
     /// Another attempt may follow if this one fails.
     pub(crate) fn may_go_on(&mut self) {
         self.may_go_on = true;
+    }
+
+    /// If its answer breaks off it is left there, and another attempt may still follow.
+    pub(crate) fn leaves(&mut self, wreck: &Arc<Wreck>) {
+        self.wreck = Some(Arc::downgrade(wreck));
+    }
+
+    /// Where its answer is left if it breaks off, if anybody looks there.
+    pub(crate) fn wreck(&self) -> Option<Arc<Wreck>> {
+        self.wreck.as_ref()?.upgrade()
     }
 
     /// However it ends, the call ends with it.
@@ -208,7 +258,7 @@ impl Attempt {
             self.facts = admitted.attempt;
         }
         if let Some(before) = self.before.take() {
-            drop(self.write_end(*before, false));
+            drop(write_end(&self.worker, self.lane, *before));
         }
         ticket
     }
@@ -327,30 +377,34 @@ impl Attempt {
             // There is one settlement.
             let _ = note.set(Made::by(account.settled()));
         }
+        if let Some(baton) = self.baton.take() {
+            let ended = baton.ended((account, permit), self.flight.take())?;
+            return Some(write_end(&self.worker, self.lane, ended));
+        }
         if self.may_go_on && end.is_failure() {
             let mut permit = permit;
             account.let_go(&self.worker.shared.limits, &mut permit);
             self.kept = Some(Box::new((account, permit)));
             return None;
         }
-        Some(self.write_end((account, permit), true))
+        Some(write_end(&self.worker, self.lane, Before { kept: (account, permit), flight: self.flight.take() }))
     }
 
     /// The call ends with this attempt after all: its record is written, if it was kept back.
     pub(crate) fn conclude(&mut self) -> Option<Ticket> {
         let kept = self.kept.take()?;
-        Some(self.write_end(*kept, true))
+        Some(write_end(&self.worker, self.lane, Before { kept: *kept, flight: self.flight.take() }))
     }
+}
 
-    /// Settles the limits and writes the record, at once one after the other.
-    fn write_end(&mut self, (account, permit): Kept, is_last: bool) -> Ticket {
-        let settled = account.post(&self.worker.shared.limits, self.lane, permit);
-        let closes = self.flight.as_mut().filter(|_| is_last).map(|flight| {
-            flight.closes_with_record = true;
-            flight.index
-        });
-        self.worker.write(self.lane, &Event::Settled(Box::new(settled)), closes)
-    }
+/// Settles the limits and writes the record, at once one after the other. With it the flight closes that goes with it.
+fn write_end(worker: &Worker, lane: Lane, Before { kept: (account, permit), mut flight }: Before) -> Ticket {
+    let settled = account.post(&worker.shared.limits, lane, permit);
+    let closes = flight.as_mut().map(|flight| {
+        flight.closes_with_record = true;
+        flight.index
+    });
+    worker.write(lane, &Event::Settled(Box::new(settled)), closes)
 }
 
 impl Attempt {

@@ -31,10 +31,13 @@ use crate::{
 
 mod aim;
 mod cached;
+mod onward;
+mod panel;
 mod tries;
 
 use aim::{Aim, aim};
 use cached::Looked;
+use onward::Onward;
 
 /// Bodies above this are looked at off the async threads.
 pub(crate) const OFFLOAD: usize = 1 << 20;
@@ -52,6 +55,8 @@ struct Arrival {
     head: request::Parts,
     /// What the cache has to do with it.
     cache: Looked,
+    /// What its stream goes on with if that breaks off, where the client has asked for that.
+    onward: Option<Arc<Onward>>,
 }
 
 /// Answers a call to an API.
@@ -72,16 +77,21 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
     let accepted_at = now();
     let Caller { subject, lane, terms, .. } =
         authenticate(&head.headers, head.uri.query(), worker.register(&view), accepted_at)?;
-    let mut arrival = Arrival { call, accepted_at, way, view, subject, lane, terms, head, cache: Looked::Not };
+    let mut arrival =
+        Arrival { call, accepted_at, way, view, subject, lane, terms, head, cache: Looked::Not, onward: None };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
     let (aim, order) = aim(worker, &arrival, bytes, None).await?;
+    arrival.onward = onward::wanted(worker, &arrival, &aim, &order)?;
     if let Some(again) = cached::look(worker, &mut arrival, &aim, &order).await? {
         return Ok(again);
     }
     let mut response = tries::answer(worker, &arrival, aim, order).await?;
     arrival.cache.say(response.headers_mut());
     drop(taken);
-    Ok(response)
+    Ok(match &arrival.onward {
+        Some(onward) => onward::follow(worker, &arrival, Arc::clone(onward), response),
+        None => response,
+    })
 }
 
 impl Arrival {

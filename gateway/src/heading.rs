@@ -260,8 +260,8 @@ impl Failed {
         Self::of(Some(Held::Alone(Box::new(attempt))), Said::Fault(fault), from)
     }
 
-    /// An answer that ended before any of it could go to the client. It has been settled.
-    fn broke(flow: Option<Box<Flow>>, broken: Broken, from: &Arc<Upstream>) -> Box<Self> {
+    /// An answer that ended before all of it could go to the client. It has been settled.
+    pub(crate) fn broke(flow: Option<Box<Flow>>, broken: Broken, from: &Arc<Upstream>) -> Box<Self> {
         let held = flow.map(|mut flow| {
             flow.close();
             Held::InFlow(flow)
@@ -273,6 +273,14 @@ impl Failed {
         };
         let failed = Self::of(held, Said::Fault(broke(broken, &from.provider.name)), from);
         Box::new(Self { cause, ..*failed })
+    }
+
+    /// What it was, in a few words.
+    pub(crate) fn why(&self) -> String {
+        match &self.said {
+            Said::Fault(fault) => fault.message.clone().into_owned(),
+            Said::Answer(_) => format!("provider `{}` answered {}", self.from.provider.name, self.status),
+        }
     }
 
     /// The attempt, unless nothing is to be decided of it any more.

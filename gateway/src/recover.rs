@@ -236,9 +236,10 @@ impl Left {
                 self.goes_on(&settled.attempt, &settled.usage);
             } else {
                 let mut end = self.earlier.remove(&call).unwrap_or_else(|| begun(&settled.attempt));
-                // Of attempts whose records are gone nothing is known here.
+                // Of attempts whose records are gone nothing is known here. Where several ran at once the last open one is not the last.
                 end.earlier_unknown |= end.attempts + 1 < number;
-                settled.call = Some(CallEnd { attempts: number, outcome: Outcome::Unknown, ..end });
+                let attempts = number.max(end.attempts.saturating_add(1));
+                settled.call = Some(CallEnd { attempts, outcome: Outcome::Unknown, ..end });
             }
             ends.push((lane, Event::Settled(Box::new(settled))));
         }
@@ -387,5 +388,12 @@ mod tests {
             assert_eq!((!end.earlier_unknown, end.earlier.uncached_input), (known, earlier), "{events}");
             assert_eq!(end.accepted_at, attempt(if events > 1 { 1 } else { last }).admitted_at);
         }
+        // Of those that ran at once the first may be the last that is open.
+        let written = records(vec![admitted(1), admitted(2), admitted(3), goes_on(3), goes_on(2)]);
+        let events = first_events(written.into_iter(), None, 1, "g", Time::ZERO).unwrap();
+        let [_, (_, Event::Settled(settled))] = events.as_slice() else { panic!("one is open: {events:?}") };
+        let end = settled.call.as_ref().unwrap();
+        assert_eq!((settled.attempt.attempt, end.attempts, end.earlier.uncached_input), (1, 3, 10));
+        assert!(!end.earlier_unknown);
     }
 }

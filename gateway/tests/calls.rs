@@ -16,6 +16,12 @@ mod edges;
 #[path = "calls/keys.rs"]
 mod keys;
 #[cfg(test)]
+#[path = "calls/onward.rs"]
+mod onward;
+#[cfg(test)]
+#[path = "calls/panel.rs"]
+mod panel;
+#[cfg(test)]
 #[path = "calls/provider.rs"]
 mod provider;
 #[cfg(test)]

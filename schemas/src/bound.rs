@@ -288,7 +288,7 @@ impl AtMost {
     }
 
     /// A request that uses no tokens.
-    const NOTHING: Self = Self {
+    pub const NOTHING: Self = Self {
         input: 0,
         output: 0,
         requests: 1,

@@ -110,6 +110,8 @@ error_codes! {
     ModelNotAllowed = "TG3042", 403, "The key may not use the model";
     TokenNotValid = "TG3043", 401, "The token is not valid";
     IssuerAway = "TG3044", 503, "The issuer's keys are not known";
+    NotJudged = "TG3050", 400, "The model has a judge and does not take this call";
+    NotGoneOn = "TG3051", 400, "The answer could not be gone on with by another model";
     AmendsHit = "TG3052", 409, "An answer from the cache has nothing to amend";
 
     ProviderUnreachable = "TG4001", 502, "The provider cannot be reached";
@@ -120,6 +122,7 @@ error_codes! {
     ProviderHasNoKey = "TG4006", 502, "The gateway has no key for the provider";
     NoTarget = "TG4007", 404, "No target of the model takes this call";
     CredentialNotThere = "TG4008", 503, "The gateway has no valid credential for the provider now";
+    NobodyAnswered = "TG4020", 502, "No member of the model answered";
 
     LogUnreachable = "TG5001", 503, "The log cannot be reached";
     JournalFull = "TG5002", 503, "The journal has no room";

@@ -71,7 +71,12 @@ impl Aim {
 }
 
 /// Where a target of a model is to be found: the place of the route among the models, and its own in the route.
-type Spot = (usize, usize);
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Spot {
+    Target(usize, usize),
+    /// The one that judges what the others answer.
+    Judge(usize),
+}
 
 /// Looks at a body, on this thread if it is short, as if `instead` had been asked for, if that is given.
 pub(super) async fn aim(
@@ -101,11 +106,49 @@ pub(super) async fn further(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim, 
     off_thread(move || again(&worker, &arrival)).await
 }
 
+/// The same with another body that is asked of whichever target comes next.
+pub(super) async fn asking(arrival: &Arrival, aim: Aim, body: Bytes) -> Result<Aim, Fault> {
+    let asked = if body.len() <= OFFLOAD {
+        parse(&arrival.way, &body, content_type(arrival))?.0
+    } else {
+        let arrival = arrival.clone();
+        off_thread(move || Ok(parse(&arrival.way, &body, content_type(&arrival))?.0)).await?
+    };
+    Ok(Aim { asked: Arc::new(asked), ..aim })
+}
+
+/// Whether every target that takes a call speaks its dialect.
+pub(super) fn all_speak(worker: &Worker, arrival: &Arrival, order: &Order) -> bool {
+    let route = arrival.view.policy.models.get(order.route);
+    let mut targets = (0..order.len()).filter_map(|turn| route?.targets.get(order.turn(turn)?));
+    targets.all(|target| worker.upstreams.get(&target.provider).is_some_and(|upstream| speaks(&arrival.way, upstream)))
+}
+
+/// Another body at a target of the model of a call: what its members and its judge are asked.
+pub(super) async fn part(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    like: &Aim,
+    body: Bytes,
+    spot: Spot,
+) -> Result<Aim, Fault> {
+    let (is_short, instead) = (body.len() <= OFFLOAD, like.instead.clone());
+    let look = move |worker: &Worker, arrival: &Arrival| {
+        let (parsed, tree) = parse(&arrival.way, &body, content_type(arrival))?;
+        fitting(worker, arrival, (&Arc::new(parsed), &tree), instead, spot)
+    };
+    if is_short {
+        return look(worker, arrival);
+    }
+    let (worker, arrival) = (Arc::clone(worker), arrival.clone());
+    off_thread(move || look(&worker, &arrival)).await
+}
+
 /// Reads a body once for all that is asked of it: what is acted on, where it goes, and with that its bound.
 fn look(worker: &Worker, arrival: &Arrival, body: &Bytes, instead: Option<String>) -> Result<(Aim, Order), Fault> {
     let (parsed, tree) = parse(&arrival.way, body, content_type(arrival))?;
     let order = order(worker, arrival, &parsed, instead.as_deref().unwrap_or(&parsed.model))?;
-    let spot = (order.route, order.turn(0).unwrap_or_default());
+    let spot = Spot::Target(order.route, order.turn(0).unwrap_or_default());
     let aim = fitting(worker, arrival, (&Arc::new(parsed), &tree), instead, spot)?;
     Ok((aim, order))
 }
@@ -210,11 +253,11 @@ fn there(
     arrival: &Arrival,
     (parsed, tree): (&Arc<Parsed>, &Tree<'_>),
     instead: Option<String>,
-    (place, spot): Spot,
+    spot: Spot,
 ) -> Result<Aim, Fault> {
     let view = &arrival.view;
     let name = instead.as_deref().unwrap_or(&parsed.model);
-    let target = target_of(worker, arrival, name, (place, spot))?;
+    let target = target_of(worker, arrival, name, spot)?;
     let upstream = Arc::clone(destination(worker, &arrival.way, &target, name)?);
     let model = target.model.as_deref().unwrap_or(name).to_owned();
     let (asked, mut parsed, mut carried) = (Arc::clone(parsed), Arc::clone(parsed), None);
@@ -232,7 +275,11 @@ fn there(
         (facts, bound)
     };
     let (timeouts, waits) = (target.timeouts.over(&upstream.provider.timeouts), target.timeouts.first_byte.is_some());
-    let standing = view.standings.get(place).and_then(|standings| standings.get(spot)).map(Arc::clone);
+    let standing = match spot {
+        Spot::Target(place, spot) => view.standings.get(place).and_then(|standings| standings.get(spot)),
+        Spot::Judge(_) => None,
+    };
+    let standing = standing.map(Arc::clone);
     Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, waits, standing, instead, lowered: None })
 }
 
@@ -261,12 +308,7 @@ fn carry(
 }
 
 /// The target that a call goes to: of its model, or the one that it names, or the one that has what it asks for.
-fn target_of<'v>(
-    worker: &Worker,
-    arrival: &'v Arrival,
-    name: &str,
-    (place, spot): Spot,
-) -> Result<Cow<'v, Target>, Fault> {
+fn target_of<'v>(worker: &Worker, arrival: &'v Arrival, name: &str, spot: Spot) -> Result<Cow<'v, Target>, Fault> {
     let (way, models) = (&arrival.way, &arrival.view.policy.models);
     match way.api {
         Api::Passthrough => Ok(Cow::Owned(Target::new(way.provider.clone().unwrap_or_default(), None))),
@@ -276,11 +318,12 @@ fn target_of<'v>(
                 |provider: &str| worker.upstreams.get(provider).is_some_and(|upstream| upstream.serves(way.dialect()));
             Ok(Cow::Owned(Target::new(route::any(models, serves)?.to_owned(), Some(String::new()))))
         }
-        _ => models
-            .get(place)
-            .and_then(|route| route.targets.get(spot))
-            .map(Cow::Borrowed)
-            .ok_or_else(|| Fault::new(ErrorCode::UnknownModel, format!("`{}` goes nowhere", short(name)))),
+        _ => match spot {
+            Spot::Target(place, spot) => models.get(place).and_then(|route| route.targets.get(spot)),
+            Spot::Judge(place) => models.get(place).and_then(|route| Some(&route.judge.as_ref()?.target)),
+        }
+        .map(Cow::Borrowed)
+        .ok_or_else(|| Fault::new(ErrorCode::UnknownModel, format!("`{}` goes nowhere", short(name)))),
     }
 }
 

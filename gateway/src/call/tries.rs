@@ -20,7 +20,8 @@ use schemas::{
 
 use super::{
     Arrival,
-    aim::{self, Aim},
+    aim::{self, Aim, Spot},
+    panel,
 };
 use crate::{
     admit::NotAdmitted,
@@ -39,7 +40,7 @@ const CAPPED: HeaderName = HeaderName::from_static("x-tollgate-capped");
 const DOWNGRADED: HeaderName = HeaderName::from_static("x-tollgate-downgraded");
 const DOWNGRADED_BY: HeaderName = HeaderName::from_static("x-tollgate-downgraded-by");
 /// The headers that say who answered, and at the how manieth attempt, if not at the first.
-const SERVED_BY: HeaderName = HeaderName::from_static("x-tollgate-served-by");
+pub(super) const SERVED_BY: HeaderName = HeaderName::from_static("x-tollgate-served-by");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 
 /// The longest that a call waits because a target asks it to; one that asks for more is not tried again.
@@ -48,7 +49,7 @@ const MOST_RETRY_AFTER: Duration = Duration::from_secs(10);
 const MOST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What came of the targets of a model.
-enum Came {
+pub(super) enum Came {
     Answered(Response<Body>),
     /// The last attempt failed.
     Failed(Box<Failed>),
@@ -91,14 +92,46 @@ pub(super) async fn answer(
 async fn over(
     worker: &Arc<Worker>,
     arrival: &Arrival,
-    (mut aim, order): (Aim, Order),
+    (aim, order): (Aim, Order),
     seen: &mut Vec<InstanceId>,
 ) -> Result<Came, Fault> {
+    let route = arrival.view.policy.models.get(order.route);
+    if let Some(judge) = route.and_then(|route| route.judge.as_deref()).filter(|_| !arrival.way.api.is_free()) {
+        return panel::over(worker, arrival, (&aim, &order), judge, seen).await;
+    }
     // What goes to no model's targets is tried once.
     let once = Retry::default();
-    let retry = arrival.view.policy.models.get(order.route).map_or(&once, |route| &route.retry);
-    let mut tries = Tries { retry, order, turn: 0, made: 0, left_out: 0, rest: Duration::ZERO };
-    let mut failed: Option<Box<Failed>> = None;
+    let tries = Tries { retry: route.map_or(&once, |route| &route.retry), at: Progress::of(order) };
+    going(worker, arrival, (aim, None), tries, seen).await
+}
+
+/// Goes on with a call whose answer broke off on its way to the client; `aim` is what is asked from here on, at the target that failed.
+pub(super) async fn further(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    (aim, at): (Aim, Progress),
+    mut failed: Box<Failed>,
+) -> Result<Came, Fault> {
+    let once = Retry::default();
+    let route = arrival.view.policy.models.get(at.order.route);
+    let mut tries = Tries { retry: route.map_or(&once, |route| &route.retry), at };
+    tries.note(&failed);
+    if failed.may_be_followed(tries.retry)
+        && let Some(next) = tries.next(worker, arrival, &aim).await
+    {
+        return going(worker, arrival, (next, Some(failed)), tries, &mut Vec::new()).await;
+    }
+    Ok(Came::Failed(failed))
+}
+
+/// Makes one attempt after the other, the first of them after one that failed, if there was one.
+async fn going(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    (mut aim, mut failed): (Aim, Option<Box<Failed>>),
+    mut tries: Tries<'_>,
+    seen: &mut Vec<InstanceId>,
+) -> Result<Came, Fault> {
     let mut first_refusal: Option<Box<NotAdmitted>> = None;
     loop {
         let before = failed.as_mut().and_then(|failed| failed.attempt());
@@ -109,12 +142,17 @@ async fn over(
                 if let Some(not) = first_refusal.take() {
                     not.observe(worker, seen);
                 }
-                tries.made += 1;
+                tries.at.made += 1;
                 match attempt_at(worker, arrival, &aim, (attempt, cap), &tries).await {
-                    Ok(response) => return Ok(Came::Answered(response)),
+                    Ok(response) => {
+                        if let Some(onward) = &arrival.onward {
+                            onward.note(aim, tries.at);
+                        }
+                        return Ok(Came::Answered(response));
+                    }
                     Err(mut next) => {
                         tries.note(&next);
-                        served_by(&mut next.beside, &aim.upstream.provider.name, &aim.model, tries.made);
+                        served_by(&mut next.beside, &aim.upstream.provider.name, &aim.model, tries.at.made);
                         let follows = failed.insert(next).may_be_followed(tries.retry);
                         if !follows {
                             break;
@@ -163,22 +201,44 @@ async fn attempt_at(
     }
     if tries.may_go_on() {
         attempt.may_go_on();
+        if let Some(onward) = &arrival.onward {
+            attempt.leaves(&onward.wreck);
+        }
     }
+    let how = How { timeouts: tries.patience(arrival, aim), retry: tries.retry, number: tries.at.made };
+    send(worker, arrival, aim, (attempt, cap), &how).await
+}
+
+/// How an attempt is made.
+pub(super) struct How<'a> {
+    pub(super) timeouts: Timeouts,
+    pub(super) retry: &'a Retry,
+    /// The how manieth of its call it is.
+    pub(super) number: u16,
+}
+
+/// Sends an attempt that has been written down.
+pub(super) async fn send(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    aim: &Aim,
+    (mut attempt, cap): (Attempt, Option<Cap>),
+    how: &How<'_>,
+) -> Result<Response<Body>, Box<Failed>> {
     let note = arrival.cache.note(aim);
     attempt.note(note.clone());
     attempt.rides(aim.standing.as_ref().map(|standing| standing.ride(aim.parsed.stream, std::time::Instant::now())));
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
     let edits = Edits { model, ask_usage, cap };
-    let timeouts = tries.patience(arrival, aim);
-    let plan = Plan::new(worker, &timeouts, &arrival.view, Arc::clone(&aim.parsed), &aim.facts);
+    let plan = Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), &aim.facts);
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let head = carried.map(|(_, back)| back.head(&arrival.head));
     let to = (aim.way(arrival), head.as_ref().unwrap_or(&arrival.head));
     let comes_back = |failed: Box<Failed>| failed.carried(carried.map(|(_, back)| back.clone()));
     let heading = heading::send(&aim.upstream, attempt, plan, to, body).await.map_err(comes_back)?;
-    let answered = heading::answer(heading, arrival.call, &aim.upstream, tries.retry).await;
+    let answered = heading::answer(heading, arrival.call, &aim.upstream, how.retry).await;
     let mut response = answered.map_err(comes_back)?;
     if let Some((_, back)) = carried {
         // Its attempt is over, or goes on by itself: what cannot be translated is told, and not tried again.
@@ -189,7 +249,7 @@ async fn attempt_at(
     if let Some(tokens) = cap.map(|cap| cap.tokens).or(aim.lowered) {
         headers.insert(CAPPED, HeaderValue::from(tokens));
     }
-    served_by(headers, &aim.upstream.provider.name, &aim.model, tries.made);
+    served_by(headers, &aim.upstream.provider.name, &aim.model, how.number);
     Ok(arrival.cache.keep(response, note))
 }
 
@@ -211,10 +271,16 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// How far a call is with the targets of its model. There are at most `retry.attempts` attempts, and each target is left out once.
+/// The attempts of a call at the targets of its model. There are at most `retry.attempts`, and each target is left out once.
 struct Tries<'a> {
     retry: &'a Retry,
-    order: Order,
+    at: Progress,
+}
+
+/// How far a call is with the targets of its model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    pub(super) order: Order,
     /// Whose turn it is, counted over all rounds.
     turn: usize,
     made: u16,
@@ -224,18 +290,25 @@ struct Tries<'a> {
     rest: Duration,
 }
 
+impl Progress {
+    /// Nothing is made yet.
+    const fn of(order: Order) -> Self {
+        Self { order, turn: 0, made: 0, left_out: 0, rest: Duration::ZERO }
+    }
+}
+
 impl Tries<'_> {
     /// Whether another attempt could follow the one that is made.
     fn may_go_on(&self) -> bool {
-        self.made < self.retry.attempts
+        self.at.made < self.retry.attempts
     }
 
     /// How long the target whose turn it is may take: one that hangs is left while another one can still be asked.
     fn patience(&self, arrival: &Arrival, aim: &Aim) -> Timeouts {
-        let here = self.order.turn(self.turn);
+        let here = self.at.order.turn(self.at.turn);
         let others =
-            (0..self.order.len()).filter_map(|turn| self.order.turn(turn)).filter(|place| Some(*place) != here);
-        let can_leave = self.may_go_on() && others.into_iter().any(|place| self.left_out & (1 << place) == 0);
+            (0..self.at.order.len()).filter_map(|turn| self.at.order.turn(turn)).filter(|place| Some(*place) != here);
+        let can_leave = self.may_go_on() && others.into_iter().any(|place| self.at.left_out & (1 << place) == 0);
         let spent = now().since(arrival.accepted_at);
         let most = self.retry.patience(aim.parsed.stream, spent).filter(|_| can_leave && !aim.waits);
         let first_byte = aim.timeouts.first_byte.min(most.unwrap_or(Duration::MAX));
@@ -244,8 +317,8 @@ impl Tries<'_> {
 
     /// The target whose turn it is is not asked again.
     fn leave_out(&mut self) {
-        if let Some(place) = self.order.turn(self.turn) {
-            self.left_out |= 1 << place;
+        if let Some(place) = self.at.order.turn(self.at.turn) {
+            self.at.left_out |= 1 << place;
         }
     }
 
@@ -255,7 +328,7 @@ impl Tries<'_> {
             // Another target may answer all the same.
             _ if failed.again == Some(false) => self.leave_out(),
             Some(wait) if wait > MOST_RETRY_AFTER => self.leave_out(),
-            Some(wait) => self.rest = self.rest.max(wait),
+            Some(wait) => self.at.rest = self.at.rest.max(wait),
             // Nothing changes before somebody changes our key there.
             None if failed.cause == Some(Cause::Credentials) => self.leave_out(),
             None => {}
@@ -272,7 +345,7 @@ impl Tries<'_> {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            match aim::further(worker, arrival, aim, (self.order.route, place)).await {
+            match aim::further(worker, arrival, aim, Spot::Target(self.at.order.route, place)).await {
                 Ok(aim) => return Some(aim),
                 Err(_) => self.leave_out(),
             }
@@ -282,16 +355,16 @@ impl Tries<'_> {
 
     /// The place of the next target, and how long to wait for it.
     fn next_turn(&mut self, call: CallId) -> Option<(usize, Duration)> {
-        if self.made >= self.retry.attempts {
+        if self.at.made >= self.retry.attempts {
             return None;
         }
-        let len = self.order.len();
-        for turn in self.turn + 1..=self.turn + len {
-            let place = self.order.turn(turn)?;
-            if self.left_out & (1 << place) != 0 {
+        let len = self.at.order.len();
+        for turn in self.at.turn + 1..=self.at.turn + len {
+            let place = self.at.order.turn(turn)?;
+            if self.at.left_out & (1 << place) != 0 {
                 continue;
             }
-            self.turn = turn;
+            self.at.turn = turn;
             let round = u32::try_from(turn / len).unwrap_or(u32::MAX);
             if round == 0 {
                 return Some((place, Duration::ZERO));
@@ -299,8 +372,8 @@ impl Tries<'_> {
             let longest = self.retry.backoff.saturating_mul(1 << (round - 1).min(8)).min(MOST_BACKOFF);
             let half = u64::try_from(longest.as_millis() / 2).unwrap_or(u64::MAX);
             // Half of it by lot, so that calls that failed together do not come again together.
-            let backoff = Duration::from_millis(half + route::drawn(call, self.made, half + 1));
-            return Some((place, backoff.max(std::mem::take(&mut self.rest))));
+            let backoff = Duration::from_millis(half + route::drawn(call, self.at.made, half + 1));
+            return Some((place, backoff.max(std::mem::take(&mut self.at.rest))));
         }
         None
     }

@@ -33,6 +33,7 @@ mod rules;
 mod slab;
 #[cfg(test)]
 mod tests;
+mod together;
 mod ways;
 mod windows;
 

@@ -14,6 +14,7 @@ use schemas::{
 use super::*;
 
 mod schedules;
+mod together;
 
 const DAY: i64 = 86_400_000_000;
 

@@ -3,7 +3,8 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll},
+    sync::PoisonError,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -53,8 +54,19 @@ impl Relay {
                 break;
             }
         }
-        flow.attempt.is_last();
+        if !is_stream || flow.attempt.wreck().is_none() {
+            flow.attempt.is_last();
+        }
         Ok(self)
+    }
+
+    /// The answer broke off: it is left where somebody may go on from it, if there is such a place.
+    fn leave(&mut self) {
+        if let Some(flow) = self.flow.take_if(|flow| flow.attempt.is_kept())
+            && let Some(wreck) = flow.attempt.wreck()
+        {
+            *wreck.lock().unwrap_or_else(PoisonError::into_inner) = Some(flow);
+        }
     }
 }
 
@@ -67,7 +79,11 @@ impl Body for Relay {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let Some(flow) = &mut self.flow else { return Poll::Ready(None) };
-        flow.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
+        let next = ready!(flow.poll_next(cx));
+        if matches!(next, Some(Err(_))) {
+            self.leave();
+        }
+        Poll::Ready(next.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    judge::{self, Judge},
     reader::{Fields, Reader, shown},
     routing::{self, KNOWN_OF_TARGET, MOST_TARGETS, Patience, Retry, Strategy, When},
     store::Log,
@@ -38,6 +39,9 @@ pub struct ModelRoute {
     /// How long answers are kept for calls that are the same; nothing keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Caching>,
+    /// Who judges the answers of all targets; without one a single target answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<Box<Judge>>,
 }
 
 /// How answers of a model are kept, for the same tenant to be given again.
@@ -112,6 +116,7 @@ const KNOWN: &[&str] = &[
     "sticky",
     "retry",
     "cache",
+    "judge",
     "context_window",
     "max_output_tokens",
     "encoding",
@@ -150,12 +155,16 @@ pub(super) fn read(reader: &mut Reader, node: &Node, known: Known<'_>) -> Models
         let strategy = routing::strategy(reader, &fields, targets.as_deref().unwrap_or_default());
         let retry = routing::retry(reader, &fields, targets.as_ref().map_or(0, Vec::len));
         let cache = reader.maybe(&fields, "cache", |reader, node| caching(reader, node, known.cache));
+        let judge = reader.maybe(&fields, "judge", |reader, node| judge::judge(reader, node, known).map(Box::new));
+        if fields.get("judge").is_some() {
+            judge::beside(reader, &fields);
+        }
         let (pattern, targets) = (name?, targets?);
         for target in &targets {
             let model = target.model.as_deref().and_then(Pattern::parse).unwrap_or_else(|| pattern.clone());
             rows.put(&target.provider, &model, &mut models.book);
         }
-        Some(ModelRoute { name: pattern.as_str().into(), targets, strategy, retry, cache })
+        Some(ModelRoute { name: pattern.as_str().into(), targets, strategy, retry, cache, judge })
     });
     models.routes = routes.unwrap_or_default();
     models
@@ -200,7 +209,19 @@ fn targets(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Vec<Tar
 
 fn target(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Target> {
     let fields = reader.fields(node, "a target", KNOWN_OF_TARGET)?;
-    let provider = reader.need(&fields, "provider", |reader, node| {
+    let (provider, model) = at_provider(reader, &fields, known);
+    let mut target = Target::new(provider.clone().unwrap_or_default(), model);
+    routing::target(reader, &fields, known.limits, &mut target);
+    provider.map(|_| target)
+}
+
+/// The provider and the model that calls go to, where they are named.
+pub(super) fn at_provider(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    known: Known<'_>,
+) -> (Option<String>, Option<String>) {
+    let provider = reader.need(fields, "provider", |reader, node| {
         let name = reader.text(node)?;
         if !known.providers.contains(&name) {
             let what = format!("no provider is called {name:?}");
@@ -218,7 +239,7 @@ fn target(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Target> 
         }
         Some(name)
     });
-    let model = reader.maybe(&fields, "model", |reader, node| {
+    let model = reader.maybe(fields, "model", |reader, node| {
         let name = reader.text(node)?;
         if name.contains('*') {
             let remedy = "write one model, or leave it out to keep the name that the client sent";
@@ -226,9 +247,7 @@ fn target(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Target> 
         }
         Some(name)
     });
-    let mut target = Target::new(provider.clone().unwrap_or_default(), model);
-    routing::target(reader, &fields, known.limits, &mut target);
-    provider.map(|_| target)
+    (provider, model)
 }
 
 /// What a model says for the price book, before it is known of which provider and model.

@@ -181,8 +181,13 @@ pub(super) fn target(reader: &mut Reader, fields: &Fields<'_>, limits: &[String]
     target.weight = reader.or(fields, "weight", 1, |reader, node| reader.number(node, 0..=MOST_WEIGHT));
     target.priority = reader.or(fields, "priority", 0, |reader, node| reader.number(node, 0..=1_000));
     target.when = reader.or(fields, "when", Vec::new(), |reader, node| when(reader, node, limits));
-    target.timeouts = reader.or(fields, "timeouts", Patience::default(), patience);
+    target.timeouts = patience_of(reader, fields);
     target.cooldown = reader.maybe(fields, "cooldown", Reader::duration_or_zero);
+}
+
+/// Reads the patience with a target.
+pub(super) fn patience_of(reader: &mut Reader, fields: &Fields<'_>) -> Patience {
+    reader.or(fields, "timeouts", Patience::default(), patience)
 }
 
 fn patience(reader: &mut Reader, node: &Node) -> Option<Patience> {

@@ -25,21 +25,32 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// What came of a try to hold.
 #[derive(Debug)]
-pub enum Tried {
+pub enum Tried<T = Permit> {
     /// Everything is held.
-    Held(Permit),
+    Held(T),
     /// It cannot be.
     Refused(Box<Refusal>),
     /// Something has to be leased first; the refusal says what if it does not come in time.
     Short(Box<Refusal>),
 }
 
+impl<T> Tried<T> {
+    /// The same of something else that is held.
+    pub(super) fn map<U>(self, held: impl FnOnce(T) -> U) -> Tried<U> {
+        match self {
+            Self::Held(permit) => Tried::Held(held(permit)),
+            Self::Refused(refusal) => Tried::Refused(refusal),
+            Self::Short(refusal) => Tried::Short(refusal),
+        }
+    }
+}
+
 /// One instance that a call falls under, and what of it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Need {
-    place: Place,
-    window: (Time, Time),
-    amount: i128,
+    pub(super) place: Place,
+    pub(super) window: (Time, Time),
+    pub(super) amount: i128,
     /// Whether it is a slice of what the call can use.
     sliced: bool,
 }
@@ -108,7 +119,7 @@ impl Book {
     }
 
     /// Whether every limit of a call has a window at an instant.
-    fn are_published(&self, ask: &Ask<'_>, at: Time) -> bool {
+    pub(super) fn are_published(&self, ask: &Ask<'_>, at: Time) -> bool {
         self.touched(ask.attempt).iter().all(|(limit, ..)| self.windows.at(*limit, at).is_some())
     }
 
@@ -124,7 +135,7 @@ impl Book {
     }
 
     /// Holds everything or nothing, and asks for what is short.
-    fn hold_all(
+    pub(super) fn hold_all(
         &mut self,
         needs: &[Need],
         mut observed: Vec<Refusal>,
@@ -238,7 +249,12 @@ impl Book {
     }
 
     /// Finds what a call falls under and what it needs of each; gives what limits that only observe would have refused.
-    fn needs(&mut self, ask: &Ask<'_>, requests: &mut Requests, needs: &mut Vec<Need>) -> Result<Vec<Refusal>, Tried> {
+    pub(super) fn needs(
+        &mut self,
+        ask: &Ask<'_>,
+        requests: &mut Requests,
+        needs: &mut Vec<Need>,
+    ) -> Result<Vec<Refusal>, Tried> {
         let attempt = ask.attempt;
         let target = Target { subject: &attempt.subject, provider: &attempt.provider, model: &attempt.model };
         let way = ways::name(target, self.rules.dimensions(&target.subject.tenant));

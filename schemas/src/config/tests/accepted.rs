@@ -240,6 +240,29 @@ models:
 }
 
 #[test]
+fn a_judge_is_a_target_of_its_own() {
+    let config = good(
+        "providers: [ { name: s, dialect: sandbox } ]
+models:
+  - { name: one, targets: [ { provider: s }, { provider: s, model: b } ], judge: { provider: s, model: j } }
+  - name: two
+    targets: [ { provider: s } ]
+    judge: { provider: s, model: j, max_answer: 4KiB, instruction: judge!, timeouts: { total: 9s } }",
+    );
+    let [one, two] = config.models.as_slice() else { panic!("two models") };
+    let target = Target::new("s".into(), Some("j".into()));
+    let first = Judge { target: target.clone(), max_answer: 32 << 10, instruction: None };
+    assert_eq!(one.judge.as_deref(), Some(&first));
+    let timeouts = Patience { total: Some(Duration::from_secs(9)), ..Patience::default() };
+    let target = Target { timeouts, ..target };
+    assert_eq!(two.judge.as_deref(), Some(&Judge { target, max_answer: 4 << 10, instruction: Some("judge!".into()) }));
+    assert!(config.models.iter().all(|model| {
+        let text = serde_json::to_string(model).expect("a model");
+        serde_json::from_str::<ModelRoute>(&text).expect("the same model") == *model
+    }));
+}
+
+#[test]
 fn private_networks_are_known() {
     for ip in [
         "10.1.2.3",

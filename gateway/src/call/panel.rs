@@ -1,0 +1,190 @@
+//! A call of a model with a judge: its members are all asked at once, and the judge, who is shown what they answered, answers the client.
+//!
+//! Members and judge are admitted as a whole before any of them is asked, for the most that all of them can use; each is an attempt of its
+//! own, which settles and is charged by itself. A member is asked for a whole answer, and one that fails leaves the rest: only where none has
+//! answered the call fails. What the judge answers is relayed like any answer, so a stream begins when the judge begins.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use schemas::{
+    config::{Judge, Retry},
+    error_code::ErrorCode,
+    id::InstanceId,
+};
+
+use super::{
+    Arrival,
+    aim::{self, Aim, Spot},
+    tries::{self, Came, How},
+};
+use crate::{
+    admit::{Candidate, Together, together},
+    attempt::{Attempt, Baton},
+    ensemble,
+    error::Fault,
+    heading::Failed,
+    request::Cap,
+    route::{Order, short},
+    settlement::End,
+    worker::{Taken, Worker},
+};
+
+/// Why a member has not answered.
+struct Missed {
+    why: String,
+    /// Whether it has turned the request down, so that it would do so again.
+    is_of_request: bool,
+}
+
+/// Makes a call of a model with a judge; `like` is the call as it came, at whichever target.
+pub(super) async fn over(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    (like, order): (&Aim, &Order),
+    judge: &Judge,
+    seen: &mut Vec<InstanceId>,
+) -> Result<Came, Fault> {
+    let members = members(worker, arrival, like, order).await?;
+    let judging = Spot::Judge(order.route);
+    let longest = ensemble::longest(&like.asked, judge, members.len()).ok_or_else(|| not_judged(like))?;
+    let at_most = aim::part(worker, arrival, like, longest, judging).await?;
+    let mut taken = Taken::nothing(Arc::clone(&worker.shared));
+    if !taken.grow(judge.max_answer.saturating_mul(members.len() as u64)) {
+        let message = "the bodies of other calls fill the memory set aside for them; try again";
+        return Err(Fault::new(ErrorCode::TooBusy, message));
+    }
+    let candidates = members.iter().map(|aim| arrival.candidate(aim)).collect();
+    // How many tokens the longest answers have nobody can count.
+    let then = Candidate { body: None, ..arrival.candidate(&at_most) };
+    let Together { baton, attempts, then } = match together(worker, candidates, then, seen).await? {
+        Ok(together) => together,
+        Err(not) => return Ok(Came::Refused(not)),
+    };
+    drop(at_most);
+    let answers = answers(worker, arrival, &members, attempts, judge.max_answer).await?;
+    let question = question(like, judge, answers);
+    let aim = match question {
+        Ok(question) => aim::part(worker, arrival, like, question, judging).await,
+        Err(fault) => Err(fault),
+    };
+    drop(taken);
+    let aim = concluding(&baton, aim).await?;
+    let over = || Fault::new(ErrorCode::TooBusy, "the call is over; try again");
+    let (mut attempt, cap) = then.take(&baton).ok_or_else(over)?;
+    if attempt.admitted().await.is_err() {
+        drop(attempt.settle(End::NotSent, None));
+        return Ok(Came::Failed(Failed::ours(attempt, unwritten(), &aim.upstream)));
+    }
+    let how = How { timeouts: aim.timeouts, retry: &Retry::default(), number: attempt.facts.attempt };
+    Ok(match tries::send(worker, arrival, &aim, (attempt, cap), &how).await {
+        Ok(response) => Came::Answered(response),
+        Err(failed) => Came::Failed(failed),
+    })
+}
+
+/// The members of a model for a call: what each of the targets that take it is asked.
+async fn members(worker: &Arc<Worker>, arrival: &Arrival, like: &Aim, order: &Order) -> Result<Vec<Aim>, Fault> {
+    if !ensemble::can(arrival.way.api) || like.asked.n > 1 {
+        return Err(not_judged(like));
+    }
+    let body = like.asked.unstreamed();
+    let mut members = Vec::with_capacity(order.len());
+    let mut first = None;
+    for place in (0..order.len()).filter_map(|turn| order.turn(turn)) {
+        match aim::part(worker, arrival, like, body.clone(), Spot::Target(order.route, place)).await {
+            Ok(aim) => members.push(aim),
+            Err(fault) => drop(first.get_or_insert(fault)),
+        }
+    }
+    match first {
+        Some(fault) if members.is_empty() => Err(fault),
+        _ => Ok(members),
+    }
+}
+
+fn not_judged(like: &Aim) -> Fault {
+    let message = format!(
+        "`{}` has a judge: it takes chat completions and Anthropic messages with a list of messages, and gives one answer (`n` is 1)",
+        short(&like.asked.model)
+    );
+    Fault::new(ErrorCode::NotJudged, message)
+}
+
+fn unwritten() -> Fault {
+    Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again")
+}
+
+/// What the members answer. None is asked before all of them are written down.
+async fn answers(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    members: &[Aim],
+    mut attempts: Vec<(Attempt, Option<Cap>)>,
+    most: u64,
+) -> Result<Vec<Result<String, Missed>>, Fault> {
+    let tickets: Vec<_> = attempts.iter_mut().map(|(attempt, _)| attempt.admitted()).collect();
+    if join_all(tickets).await.iter().any(Result::is_err) {
+        attempts.iter_mut().for_each(|(attempt, _)| drop(attempt.settle(End::NotSent, None)));
+        return Err(unwritten());
+    }
+    let asked = members.iter().zip(attempts).map(|(aim, attempt)| Box::pin(ask(worker, arrival, aim, attempt, most)));
+    Ok(join_all(asked).await)
+}
+
+/// What one member answers, as the judge will see it.
+async fn ask(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    aim: &Aim,
+    attempt: (Attempt, Option<Cap>),
+    most: u64,
+) -> Result<String, Missed> {
+    let who = |why: &str| format!("{}/{} {why}", aim.upstream.provider.name, aim.model);
+    let how = How { timeouts: aim.timeouts, retry: &Retry::default(), number: attempt.0.facts.attempt };
+    let answered = tries::send(worker, arrival, aim, attempt, &how).await;
+    let response = answered.map_err(|failed| Missed { why: failed.why(), is_of_request: false })?;
+    let status = response.status();
+    let whole = Limited::new(response.into_body(), usize::try_from(most).unwrap_or(usize::MAX)).collect().await;
+    if !status.is_success() {
+        let is_of_request = status.is_client_error() && !matches!(status.as_u16(), 408 | 409 | 429);
+        return Err(Missed { why: who(&format!("answered {}", status.as_u16())), is_of_request });
+    }
+    let missed = |why: &str| Missed { why: who(why), is_of_request: false };
+    let whole = whole.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => missed(&format!("answered with more than {most} bytes, which is the judge's `max_answer`")),
+        None => missed("broke off"),
+    })?;
+    ensemble::said(arrival.way.api, &whole.to_bytes()).ok_or_else(|| missed("said nothing that can be judged"))
+}
+
+/// What the judge is asked, if anybody has answered.
+fn question(like: &Aim, judge: &Judge, answers: Vec<Result<String, Missed>>) -> Result<bytes::Bytes, Fault> {
+    let members = answers.len();
+    let (mut said, mut missed) = (Vec::with_capacity(members), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(answer) => said.push(answer),
+            Err(why) => missed.push(why),
+        }
+    }
+    if said.is_empty() {
+        let why: Vec<&str> = missed.iter().map(|missed| missed.why.as_str()).collect();
+        let message = format!("of {members} members none has: {}", why.join("; "));
+        let fault = Fault::new(ErrorCode::NobodyAnswered, message);
+        return Err(if missed.iter().all(|missed| missed.is_of_request) { fault.never() } else { fault });
+    }
+    ensemble::question(&like.asked, judge, &said).ok_or_else(|| not_judged(like))
+}
+
+/// The same, once the end of the call is written down if it ends here.
+async fn concluding<T>(baton: &Baton, came: Result<T, Fault>) -> Result<T, Fault> {
+    if came.is_err()
+        && let Some(ticket) = baton.conclude()
+    {
+        // Whether or not it could be written now, the client is told the same; the record stays in the buffer.
+        let _ = ticket.await;
+    }
+    came
+}

@@ -1,0 +1,84 @@
+//! The try to hold for several attempts of one call: all of them at one instant, or none.
+//!
+//! What two of them need of one counter is one need, so that it is seen whether both fit; what is held of it is dealt out again, a permit
+//! to each attempt, which is settled by itself from then on.
+
+use std::time::Instant;
+
+use schemas::{event::Hold, limit::Mode};
+
+use super::{
+    Book, Requests,
+    hold::{Need, Tried},
+};
+use crate::limits::{Ask, Limits, Permit};
+
+impl Limits {
+    /// One try to hold everything that several attempts of a call need, or nothing.
+    pub(crate) fn try_admit_together(
+        &self,
+        asks: &[Ask<'_>],
+        at: Instant,
+    ) -> (Tried<Vec<Permit>>, Result<(), journal::Error>) {
+        let mut requests = Requests { at, sent: Vec::new() };
+        let tried = self.lock().try_hold_together(asks, &mut requests);
+        (tried, self.send(requests.sent))
+    }
+}
+
+impl Book {
+    /// Tries to hold everything that these attempts need; `requests` takes what has to be asked for. None is held slice by slice.
+    pub(crate) fn try_hold_together(&mut self, asks: &[Ask<'_>], requests: &mut Requests) -> Tried<Vec<Permit>> {
+        let Some(first) = asks.first() else { return Tried::Held(Vec::new()) };
+        let mut now = asks.iter().fold(first.now, |latest, ask| latest.max(ask.now));
+        let (needs, observed) = loop {
+            let (mut needs, mut observed) = (Vec::with_capacity(asks.len()), Vec::new());
+            for ask in asks {
+                let mut its = Vec::new();
+                match self.needs(&Ask { now, slice: None, ..*ask }, requests, &mut its) {
+                    Ok(more) => observed.extend(more),
+                    Err(tried) => return tried.map(|permit| vec![permit]),
+                }
+                needs.push(its);
+            }
+            // As with one attempt: no window goes back, so the instant is the begin of the latest one.
+            match needs.iter().flatten().map(|need: &Need| need.window.0).max().filter(|begin| *begin > now) {
+                Some(begin) if asks.iter().all(|ask| self.are_published(ask, begin)) => now = begin,
+                Some(_) | None => break (needs, observed),
+            }
+        };
+        let all = merged(&needs);
+        self.hold_all(&all, observed, (&first.attempt.subject.tenant, now), requests).map(|mut whole| {
+            whole.admitted_at = now;
+            needs.iter().map(|needs| self.dealt(needs, &mut whole)).collect()
+        })
+    }
+
+    /// The part of what is held that one attempt needs. What would have been refused is said with the first.
+    fn dealt(&self, needs: &[Need], whole: &mut Permit) -> Permit {
+        let slots = || needs.iter().filter_map(|need| Some((need, self.slots.get(need.place)?)));
+        let hard = slots().any(|(_, slot)| slot.terms.mode == Mode::Hard);
+        let holds = slots().map(|(need, slot)| Hold { instance: slot.id, window: need.window.0, amount: need.amount });
+        Permit {
+            admitted_at: whole.admitted_at,
+            holds: holds.collect(),
+            balance_age_ms: whole.balance_age_ms,
+            hard,
+            whole: hard,
+            sliced: None,
+            observed: std::mem::take(&mut whole.observed),
+        }
+    }
+}
+
+/// What all of them need, each counter once.
+fn merged(needs: &[Vec<Need>]) -> Vec<Need> {
+    let mut all: Vec<Need> = Vec::new();
+    for need in needs.iter().flatten() {
+        match all.iter_mut().find(|known| known.place == need.place) {
+            Some(known) => known.amount += need.amount,
+            None => all.push(*need),
+        }
+    }
+    all
+}

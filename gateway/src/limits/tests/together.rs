@@ -1,0 +1,34 @@
+//! Attempts that are held together fit together, or none is held.
+
+use super::*;
+
+fn held(bench: &Bench, tokens: &[u64]) -> Tried<Vec<Permit>> {
+    let attempt = fixture::attempt(CallId::from_bytes([1; 16]), time(1));
+    let bounds: Vec<Bound> =
+        tokens.iter().map(|tokens| Bound::AtMost(AtMost { input: *tokens, ..AtMost::NOTHING })).collect();
+    let asks: Vec<Ask<'_>> =
+        bounds.iter().map(|bound| Ask { attempt: &attempt, bound, slice: None, now: time(1) }).collect();
+    bench.limits.try_admit_together(&asks, bench.at).0
+}
+
+#[test]
+fn several_attempts_are_held_as_a_whole_and_settled_one_by_one() {
+    let bench = Bench::new(Window::Day);
+    assert!(matches!(held(&bench, &[30, 20]), Tried::Short(_)));
+    bench.decide(time(0), 100, 0);
+    // Each would fit, and both do not.
+    let Tried::Refused(refusal) = held(&bench, &[60, 41]) else { panic!("101 of 100") };
+    assert_eq!((refusal.needed, refusal.held), (101, 0));
+    let Tried::Held(permits) = held(&bench, &[60, 30, 10]) else { panic!("100 of 100") };
+    let amounts: Vec<i128> = permits.iter().map(|permit| permit.holds[0].amount).collect();
+    assert_eq!(amounts, [60, 30, 10]);
+    assert!(permits.iter().all(|permit| permit.hard && permit.whole && permit.admitted_at == time(1)));
+    assert!(matches!(held(&bench, &[1]), Tried::Refused(_)));
+    let mut rest = permits.into_iter();
+    let (first, second) = (rest.next().unwrap(), rest.next().unwrap());
+    let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 10, ..Default::default() });
+    drop(bench.limits.settle(Lane(0), first, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
+    assert!(matches!(held(&bench, &[51]), Tried::Refused(_)));
+    bench.limits.give_back(second);
+    let Tried::Held(_) = held(&bench, &[50, 30]) else { panic!("what was not used is free") };
+}

@@ -1,0 +1,185 @@
+//! Streams that break off after their first token and go on at another target, where the client has asked for that.
+
+use std::time::Duration;
+
+use schemas::{
+    config::{ModelRoute, Retry, Target},
+    event::{CallEnd, Outcome, Settled},
+    tokens::Completeness,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    WHOLE,
+    provider::{Replay, Step, json as answers, say, stream},
+    stage::{Setting, Stage, Written, chat},
+};
+
+fn event(data: &Value) -> String {
+    format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap())
+}
+
+fn start() -> String {
+    let usage = json!({ "input_tokens": 9, "output_tokens": 1 });
+    let message = json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": [], "usage": usage });
+    event(&json!({ "type": "message_start", "message": message }))
+}
+
+fn open(kind: &str) -> String {
+    event(&json!({ "type": "content_block_start", "index": 0, "content_block": { "type": kind, "text": "" } }))
+}
+
+fn text(text: &str) -> String {
+    event(&json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } }))
+}
+
+fn end() -> String {
+    let stop = event(&json!({ "type": "content_block_stop", "index": 0 }));
+    let delta =
+        json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": { "output_tokens": 4 } });
+    format!("{stop}{}{}", event(&delta), event(&json!({ "type": "message_stop" })))
+}
+
+/// An answer that breaks off behind these bytes.
+fn broken(frames: &str) -> Vec<Step> {
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    vec![say(head), say(&format!("{:x}\r\n{frames}\r\n", frames.len()))]
+}
+
+/// A stage on which `m` goes to two models of one provider.
+async fn stage(replay: &Replay, providers: [&str; 2]) -> Stage {
+    let target = |provider: &str, model: &str| Target::new(provider.into(), Some(model.into()));
+    let targets = vec![target(providers[0], "claude-sonnet-4-5"), target(providers[1], "claude-haiku-4-5")];
+    let retry = Retry { attempts: 3, backoff: Duration::from_millis(20), ..Retry::default() };
+    let models = vec![ModelRoute { name: "m".into(), targets, retry, ..ModelRoute::default() }];
+    Stage::with(replay.address, Setting { models, ..Setting::default() }).await
+}
+
+fn ask(stage: &Stage, more: Value) -> reqwest::RequestBuilder {
+    let mut body =
+        json!({ "model": "m", "max_tokens": 100, "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    stage.post("/v1/messages", &body).header("x-tollgate-failover", "mid-stream")
+}
+
+fn attempts(written: &Written) -> (Vec<&Settled>, &CallEnd) {
+    let settled = written.settled();
+    let numbers: Vec<u16> = settled.iter().map(|settled| settled.attempt.attempt).collect();
+    assert_eq!(numbers, (1..=settled.len() as u16).collect::<Vec<_>>(), "{:#?}", written.events);
+    let (last, earlier) = settled.split_last().unwrap();
+    assert!(earlier.iter().all(|settled| settled.call.is_none()));
+    (settled.clone(), last.call.as_ref().unwrap())
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_goes_on_at_the_next_target_as_one() {
+    let first = format!("{}{}{}", start(), open("text"), text("one "));
+    let scripts = vec![
+        broken(&format!("{first}event: content_block_delta\ndata: {{\"type\":")),
+        broken(&format!("{}{}{}", start(), open("text"), text(" two"))),
+        stream(vec![say(&format!("{}{}{}{}", start(), open("text"), text(" three"), end()))]),
+    ];
+    let replay = Replay::in_turn(scripts).await;
+    let stage = stage(&replay, ["anthropic", "anthropic"]).await;
+    let answer = ask(&stage, json!({})).send().await.unwrap();
+    assert_eq!(answer.headers()["x-tollgate-served-by"], "anthropic/claude-sonnet-4-5", "who began");
+    let seen = answer.text().await.unwrap();
+    let seam = |model: &str| format!(": tollgate: anthropic/{model} goes on\n\n");
+    let wanted = format!(
+        "{first}{}{}{}{}{}",
+        seam("claude-haiku-4-5"),
+        text("two"),
+        seam("claude-sonnet-4-5"),
+        text(" three"),
+        end()
+    );
+    assert_eq!(seen, wanted);
+    let asked: Vec<Value> = replay.asked().iter().map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect();
+    assert_eq!((asked.len(), asked[0]["messages"].as_array().unwrap().len()), (3, 1));
+    for (number, said) in [(1, "one"), (2, "one two")] {
+        assert_eq!(asked[number]["messages"][1], json!({ "role": "assistant", "content": said }));
+        assert!(asked[number]["messages"].get(2).is_none());
+    }
+    let (_, written) = stage.end().await;
+    let (settled, end) = attempts(&written);
+    let outcomes: Vec<Outcome> = settled.iter().map(|settled| settled.outcome).collect();
+    assert_eq!(outcomes, [Outcome::ProviderError, Outcome::ProviderError, Outcome::Complete]);
+    assert!(settled[0].usage.completeness != Completeness::Exact && settled[0].usage.total().is_some());
+    assert_eq!((end.attempts, end.outcome), (3, Outcome::Complete));
+}
+
+#[tokio::test]
+async fn what_cannot_be_gone_on_with_breaks_off_as_ever() {
+    let thought = format!("{}{}", start(), open("thinking"));
+    let began = format!("{}{}{}", start(), open("text"), text("one"));
+    for (first, rest, asked) in [(&thought, answers("200 OK", WHOLE), 1), (&began, answers("400 Bad Request", "{}"), 2)]
+    {
+        // Until something is said the next target is asked as ever, so what was thought has to come with its begin.
+        let first = format!(
+            "{first}{}",
+            event(
+                &json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "thinking_delta", "thinking": "hm" } })
+            )
+        );
+        let replay = Replay::in_turn(vec![broken(&first), rest]).await;
+        let stage = stage(&replay, ["anthropic", "anthropic"]).await;
+        let mut answer = ask(&stage, json!({})).send().await.unwrap();
+        let mut broke = false;
+        loop {
+            match answer.chunk().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    broke = true;
+                    break;
+                }
+            }
+        }
+        assert!(broke, "the client must not take it for whole");
+        let (_, written) = stage.end().await;
+        let (settled, end) = attempts(&written);
+        assert_eq!((end.outcome, settled.len()), (Outcome::ProviderError, replay.asked().len()));
+        assert!(replay.asked().len() <= asked);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_after_the_seam_ends_the_call_once() {
+    let first = format!("{}{}{}", start(), open("text"), text("one"));
+    let replay = Replay::in_turn(vec![broken(&first), vec![Step::Hang]]).await;
+    let stage = stage(&replay, ["anthropic", "anthropic"]).await;
+    let answer = ask(&stage, json!({})).send().await.unwrap();
+    replay.was_asked(2).await;
+    drop(answer);
+    let (_, written) = stage.end().await;
+    let (settled, end) = attempts(&written);
+    assert_eq!((settled.len(), settled[0].outcome, end.attempts), (2, Outcome::ProviderError, 2));
+}
+
+#[tokio::test]
+async fn who_cannot_have_it_is_told_before_anybody_is_asked() {
+    let replay = Replay::start(answers("200 OK", WHOLE)).await;
+    let same = stage(&replay, ["anthropic", "anthropic"]).await;
+    let mixed = stage(&replay, ["anthropic", "openai"]).await;
+    let of_chat =
+        same.post("/v1/chat/completions", &chat(json!({ "stream": true }))).header("x-tollgate-failover", "mid-stream");
+    let thinks = ask(&same, json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 } }));
+    for (call, code) in [
+        (of_chat, "TG3051"),
+        (thinks, "TG3051"),
+        (ask(&mixed, json!({})), "TG3051"),
+        (
+            same.post("/v1/messages", &json!({ "model": "m", "max_tokens": 9, "messages": [] }))
+                .header("x-tollgate-failover", "later"),
+            "TG3015",
+        ),
+    ] {
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.status(), 400);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(code), "{text}");
+    }
+    assert_eq!(replay.asked().len(), 0);
+    drop((same.end().await, mixed.end().await));
+}
