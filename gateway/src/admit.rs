@@ -201,7 +201,7 @@ impl Candidate<'_> {
         let (api, at, book) = (self.api, self.accepted_at, Arc::clone(&self.view.book));
         let (provider, model, facts) = (self.provider.to_owned(), self.model.to_owned(), self.facts);
         off_thread(move || {
-            let tree = tree_of(api, &body)?;
+            let tree = tree_of(&body)?;
             bound_of(api, &tree, &book, (&provider, &model, at), &facts, facts.encoding)
         })
         .await
@@ -294,10 +294,9 @@ fn busy() -> Fault {
     Fault::new(ErrorCode::TooBusy, "the body could not be looked at; try again")
 }
 
-/// The body of a request as it was read before; of what is not read there is none.
-pub(crate) fn tree_of(api: Api, body: &Bytes) -> Result<Tree<'_>, Fault> {
-    let is_read = !matches!(api, Api::Passthrough | Api::OpenAiResponsesRetrieve);
-    Tree::read(if is_read { body } else { b"{}" }).map_err(|_| busy())
+/// What bounds a request, as it was read before.
+pub(crate) fn tree_of(document: &Bytes) -> Result<Tree<'_>, Fault> {
+    Tree::read(document).map_err(|_| busy())
 }
 
 /// The most that a body can make a model use.

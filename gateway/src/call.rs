@@ -111,7 +111,7 @@ impl Arrival {
             stream: aim.parsed.stream,
             facts: aim.facts,
             bound: &aim.bound,
-            body: Some(aim.parsed.body()),
+            body: Some(aim.parsed.document()),
             // Who leaves what is worked on in the background does not end it.
             may_slice: aim.parsed.stream
                 && !aim.parsed.is_background

@@ -133,6 +133,8 @@ pub struct Parsed {
     named_in_body: bool,
     api: Api,
     body: Bytes,
+    /// The fields of a form, as an object.
+    form: Option<Bytes>,
     spans: Spans,
 }
 
@@ -300,6 +302,7 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
         named_in_body: given.model.is_none(),
         api,
         body: body.clone(),
+        form: None,
         spans: Spans {
             open: tree.root().span().start + 1,
             model: span(MODEL),
@@ -353,6 +356,21 @@ impl Parsed {
         &self.body
     }
 
+    /// What bounds it: the body, the fields of one that is a form, or nothing where it is not acted on.
+    pub(crate) fn document(&self) -> &Bytes {
+        static NOTHING: Bytes = Bytes::from_static(b"{}");
+        match (&self.form, self.spans.kind) {
+            (Some(fields), _) => fields,
+            (None, BodyKind::Unread) => &NOTHING,
+            (None, _) => &self.body,
+        }
+    }
+
+    /// Whether it is a form.
+    pub(crate) const fn is_form(&self) -> bool {
+        self.form.is_some()
+    }
+
     /// The API that it was read for.
     pub const fn api(&self) -> Api {
         self.api
@@ -384,6 +402,7 @@ impl Parsed {
             named_in_body: true,
             api,
             body: body.clone(),
+            form: None,
             spans: Spans::default(),
         }
     }

@@ -37,6 +37,11 @@ const EXPECTATION_IS_WRONG: &[(&str, &str)] = &[
     ),
 ];
 
+#[path = "corpus/cut.rs"]
+mod cut;
+#[path = "corpus/written.rs"]
+mod written;
+
 /// The chunks that a body arrives in.
 #[derive(Clone, Copy, Debug)]
 enum Cut {

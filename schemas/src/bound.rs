@@ -21,14 +21,16 @@ mod cohere;
 mod cost;
 mod form;
 mod gemini;
+mod invoke;
 mod json;
+mod media;
 mod openai;
 mod responses;
 mod tally;
 mod text;
 
 use json::Path;
-use tally::Tally;
+use tally::{Makes, Tally};
 
 /// The most tokens of a completion that states no cap, by its API.
 const DEFAULT_CAP: u64 = 16;
@@ -73,7 +75,7 @@ pub struct AtMost {
 pub enum OutputCap {
     /// There is no output to cap.
     NoOutput,
-    /// The request states it.
+    /// The request states it, or it is the model's maximum and nothing that is written into the request could lower it.
     Stated(u64),
     /// The request does not; this is the model's maximum, to be written into the request.
     Absent(u64),
@@ -204,10 +206,10 @@ pub fn bound(
         Api::OpenAiCompletions => openai::completion(body.root(), &mut tally)?,
         Api::OpenAiResponses => responses::response(body.root(), &mut tally)?,
         Api::AnthropicMessages => anthropic::messages(body.root(), &mut tally)?,
-        // What is invoked is of its maker's form, and only Anthropic's is known here; it says that it is.
-        Api::BedrockInvoke | Api::BedrockInvokeStream if is_anthropic(body) => {
-            anthropic::messages(body.root(), &mut tally)?
-        }
+        Api::BedrockInvoke | Api::BedrockInvokeStream => invoke::request(body.root(), key.model, &mut tally)?,
+        Api::OpenAiImages => media::images(body.root(), key.model, &mut tally)?,
+        Api::OpenAiSpeech => media::speech(body.root(), &mut tally)?,
+        Api::OpenAiTranscriptions => media::transcription(body.root(), &mut tally)?,
         api => {
             match form_of(api) {
                 Some(form) => form::request(body.root(), form, &mut tally)?,
@@ -220,11 +222,17 @@ pub fn bound(
         tally.unbounded(&Path::Body, Why::ModelRunsTools);
     }
     let answers = tally.answers;
-    let (output, output_cap) = match (api, tally.cap, facts.max_output_tokens) {
-        (api, ..) if !api.operation().has_output() => (0, OutputCap::NoOutput),
+    let makes = if api.operation().has_output() { tally.makes } else { Makes::Nothing };
+    let (output, output_cap) = match (makes, tally.cap, facts.max_output_tokens) {
+        (Makes::Nothing, ..) => (0, OutputCap::NoOutput),
         (_, Some(cap), _) => (cap.saturating_mul(answers), OutputCap::Stated(cap)),
-        (Api::OpenAiCompletions, None, _) => (DEFAULT_CAP.saturating_mul(answers), OutputCap::Absent(DEFAULT_CAP)),
+        (Makes::Uncapped, None, Some(most)) => (most.saturating_mul(answers), OutputCap::Stated(most)),
+        _ if api == Api::OpenAiCompletions => (DEFAULT_CAP.saturating_mul(answers), OutputCap::Absent(DEFAULT_CAP)),
         (_, None, Some(most)) => (most.saturating_mul(answers), OutputCap::Absent(most)),
+        (Makes::Uncapped, None, None) => {
+            tally.unbounded(&Path::Body, Why::OutputMaximumUnknown);
+            (u64::MAX, OutputCap::NoOutput)
+        }
         (_, None, None) => {
             tally.unbounded(&Path::Field(&Path::Body, facts.cap_field.name()), Why::OutputMaximumUnknown);
             (u64::MAX, OutputCap::NoOutput)
@@ -239,10 +247,6 @@ pub fn bound(
     let known = facts.context_window.filter(|_| why.is_one_pass() && output != u64::MAX);
     let most = known.map(|window| at_most(window, &cost::Reach { audio: true, ..reach }));
     Ok(Bound::Unbounded(Unbounded { field, why, most }))
-}
-
-fn is_anthropic(body: &Tree<'_>) -> bool {
-    body.root().members().is_some_and(|mut members| members.any(|(name, _)| name == *"anthropic_version"))
 }
 
 /// The form of the requests of an API; nothing where they are not known.

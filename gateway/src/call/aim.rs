@@ -96,7 +96,7 @@ pub(super) async fn aim(
 pub(super) async fn further(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim, spot: Spot) -> Result<Aim, Fault> {
     let (asked, instead) = (Arc::clone(&aim.asked), aim.instead.clone());
     let again = move |worker: &Worker, arrival: &Arrival| {
-        let tree = tree_of(arrival.way.api, asked.body())?;
+        let tree = tree_of(asked.document())?;
         fitting(worker, arrival, (&asked, &tree), instead, spot)
     };
     if aim.asked.body().len() <= OFFLOAD {
@@ -148,8 +148,10 @@ pub(super) async fn part(
 fn look(worker: &Worker, arrival: &Arrival, body: &Bytes, instead: Option<String>) -> Result<(Aim, Order), Fault> {
     let (parsed, tree) = parse(&arrival.way, body, content_type(arrival))?;
     let order = order(worker, arrival, &parsed, instead.as_deref().unwrap_or(&parsed.model))?;
-    let spot = Spot::Target(order.route, order.turn(0).unwrap_or_default());
-    let aim = fitting(worker, arrival, (&Arc::new(parsed), &tree), instead, spot)?;
+    let (spot, parsed) = (Spot::Target(order.route, order.turn(0).unwrap_or_default()), Arc::new(parsed));
+    // What bounds a form is not the tree of its body, of which there is none.
+    let tree = if parsed.is_form() { tree_of(parsed.document())? } else { tree };
+    let aim = fitting(worker, arrival, (&parsed, &tree), instead, spot)?;
     Ok((aim, order))
 }
 

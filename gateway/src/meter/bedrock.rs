@@ -81,9 +81,9 @@ pub(super) struct Invoke {
     headers: Vec<String>,
     /// What Anthropic's models report.
     messages: Messages,
-    /// What the models of other makers report.
-    native: Option<Vector>,
-    /// Whether a guardrail stepped in.
+    /// What the models of other makers report, and whether that is both input and output.
+    native: Option<Reported>,
+    /// Whether a guardrail stopped the prompt, so that no model ran.
     guarded: bool,
 }
 
@@ -124,7 +124,7 @@ impl Fold for Invoke {
             TEXT_KEYS.iter().any(|key| facts.visible.take(&document, key, self.native.is_none()));
             self.makers(facts, root)?;
         }
-        self.guarded |= at(root, &["amazon-bedrock-guardrailAction"]).is_some_and(is_intervention);
+        self.guarded |= is_stopped(root);
         if let Some(metrics) = at(root, &[METRICS]) {
             let named = json::members(metrics, &METRICS_NAMES).ok_or(Unreadable)?;
             let count = |place| named.count(place).unwrap_or(0);
@@ -164,12 +164,12 @@ impl Fold for Invoke {
                 Counts::Whole(parts(with_native(reported, &native)))
             }
             (Some(reported), Counts::None) => {
-                Counts::Whole(parts(self.native.map_or(reported, |native| with_native(reported, &native))))
+                Counts::Whole(parts(self.native.map_or(reported, |native| with_native(reported, &native.vector))))
             }
+            (None, Counts::None) if self.guarded => Counts::Whole(parts(Vector::default())),
             (None, Counts::None) => match self.native {
-                Some(native) if facts.ended => Counts::Whole(parts(native)),
-                Some(native) => Counts::Part(parts(native)),
-                None if self.guarded => Counts::Whole(parts(Vector::default())),
+                Some(native) if facts.ended && native.whole => Counts::Whole(parts(native.vector)),
+                Some(native) => Counts::Part(parts(native.vector)),
                 None => Counts::None,
             },
             (None, by_messages) => by_messages,
@@ -177,17 +177,28 @@ impl Fold for Invoke {
     }
 }
 
-/// What Bedrock reports, with more output where the maker reports more, and with the lifetimes that only the maker knows.
+/// What Bedrock reports, with more output and more of the cache where the maker reports more, and with the lifetimes that only the
+/// maker knows. Both count input without what was cached.
 fn with_native(reported: Vector, native: &Vector) -> Vector {
-    let written = reported.cache_write_5m.saturating_add(reported.cache_write_1h);
+    let all = |vector: &Vector| vector.cache_write_5m.saturating_add(vector.cache_write_1h);
+    let (written, cache_read) = (all(&reported).max(all(native)), reported.cache_read.max(native.cache_read));
     let cache_write_1h = native.cache_write_1h.min(written);
     let output = reported.output.max(native.output);
     let reasoning = native.reasoning.min(output);
-    Vector { output, reasoning, cache_write_1h, cache_write_5m: written - cache_write_1h, ..reported }
+    Vector { output, reasoning, cache_read, cache_write_1h, cache_write_5m: written - cache_write_1h, ..reported }
 }
 
 fn is_intervention(action: Value<'_>) -> bool {
     action.text().is_some_and(|action| action == *"INTERVENED")
+}
+
+/// Whether a piece of a stream says that the prompt was stopped. That a guardrail stepped in is said of each piece of an answer as well
+/// in which it masked something, and then a model ran.
+fn is_stopped(piece: Value<'_>) -> bool {
+    let guardrail = at(piece, &["amazon-bedrock-trace", "guardrail"]);
+    let ran = |guardrail| ["outputs", "modelOutput"].into_iter().any(|name| at(guardrail, &[name]).is_some());
+    let stopped = guardrail.is_some_and(|guardrail| at(guardrail, &["input"]).is_some() && !ran(guardrail));
+    stopped && at(piece, &["amazon-bedrock-guardrailAction"]).is_some_and(is_intervention)
 }
 
 impl Invoke {
@@ -201,12 +212,40 @@ impl Invoke {
                 Some(reported) => Some(reported),
                 None => super::openai_usage::read(usage, true)?,
             };
-            self.native = reported.map(|reported| reported.vector).or(self.native);
+            self.native = reported.or(self.native);
         }
-        let named = json::members(document, &["prompt_token_count", "generation_token_count"]).ok_or(Unreadable)?;
-        if let (Some(uncached_input), Some(output)) = (named.count(0), named.count(1)) {
-            self.native = Some(Vector { uncached_input, output, ..Vector::default() });
+        let named = json::members(document, &MAKERS).ok_or(Unreadable)?;
+        let input = named.count(0).or_else(|| named.count(2));
+        let vectors = named.value(5).or_else(|| named.value(6)).map(|_| 0);
+        let output = named.count(1).or_else(|| named.count(3)).or_else(|| results(named.value(4)?)).or(vectors);
+        if input.is_some() || output.is_some() {
+            // Some say the input once and the output with every piece.
+            let before = self.native.unwrap_or_default();
+            let vector = Vector {
+                uncached_input: input.unwrap_or(before.vector.uncached_input),
+                output: output.unwrap_or(before.vector.output),
+                ..before.vector
+            };
+            let whole = before.whole || (input.is_some() || before.vector.uncached_input > 0) && output.is_some();
+            self.native = Some(Reported::of(vector, whole));
         }
         Ok(())
     }
+}
+
+/// What Meta's and Amazon's models say in members of the answer itself.
+const MAKERS: [&str; 7] = [
+    "prompt_token_count",
+    "generation_token_count",
+    "inputTextTokenCount",
+    "totalOutputTextTokenCount",
+    "results",
+    "embedding",
+    "embeddingsByType",
+];
+
+/// The output of Amazon's Titan, which counts that of each text.
+fn results(list: Value<'_>) -> Option<u64> {
+    let mut counts = list.items()?.map(|result| json::members(result, &["tokenCount"])?.count(0));
+    counts.try_fold(0, |sum: u64, count| Some(sum.saturating_add(count?)))
 }

@@ -33,6 +33,8 @@ pub(super) struct Chat {
     is_last: bool,
     /// Whether all of the stream came, marked or not: some do not send `[DONE]`.
     finished: bool,
+    /// Whether it was marked.
+    done: bool,
     /// How many frames were parsed only to learn who answers.
     introduced: u8,
 }
@@ -75,7 +77,7 @@ static TEXT_KEYS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
 impl Fold for Chat {
     fn event(&mut self, facts: &mut Facts, _: &str, data: &[u8]) -> Result<Seen, Unreadable> {
         if data == b"[DONE]" {
-            facts.ended = true;
+            (facts.ended, self.done) = (true, true);
             return Ok(Seen::End);
         }
         let reports = has_object(data, &USAGE_KEY);
@@ -99,9 +101,13 @@ impl Fold for Chat {
             facts.fail(kind(error));
         }
         let Some(usage) = usage(&named) else { return Ok(()) };
-        if let Some(reported) = openai_usage::read(usage, !self.embeds)? {
-            self.is_last = true;
-            self.take(facts, usage, reported);
+        match openai_usage::read(usage, !self.embeds)? {
+            Some(reported) => {
+                self.is_last = true;
+                self.take(facts, usage, reported);
+            }
+            // What counts no tokens is kept all the same: how long a sound was.
+            None => facts.raw(usage.raw()),
         }
         Ok(())
     }
@@ -110,14 +116,10 @@ impl Fold for Chat {
         self.finished
     }
 
-    fn counts(&self, facts: &Facts) -> Counts {
+    fn counts(&self, _: &Facts) -> Counts {
         let Some(reported) = self.reported else { return Counts::None };
         let parts = vec![Part { model: None, vector: reported.vector }];
-        if reported.whole && (self.is_last || self.finished || facts.ended) {
-            Counts::Whole(parts)
-        } else {
-            Counts::Part(parts)
-        }
+        if reported.whole && (self.is_last || self.done) { Counts::Whole(parts) } else { Counts::Part(parts) }
     }
 }
 
@@ -148,7 +150,7 @@ impl Chat {
         let Some(usage) = usage(&named) else { return Ok(Seen::Ordinary) };
         let Some(reported) = openai_usage::read(usage, true)? else { return Ok(Seen::Ordinary) };
         let alone = choices.is_none_or(|choices| choices.items().is_some_and(|mut items| items.next().is_none()));
-        self.is_last |= alone || finishes;
+        self.is_last |= alone || self.finished;
         self.finished |= alone;
         self.take(facts, usage, reported);
         let bare = named.value(USAGE).is_some() && choices.is_some() && alone;

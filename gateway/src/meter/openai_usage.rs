@@ -9,7 +9,7 @@ use schemas::{json::Value, money::Pico, tokens::Vector};
 use super::fold::{Reported, Unreadable, take};
 use crate::json::{self, number};
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
@@ -28,6 +28,7 @@ const NAMES: [&str; 18] = [
     "input_tokens_details",
     "output_tokens_details",
     "input_token_details",
+    "num_search_queries",
 ];
 /// Where input, output and their details stand.
 const INPUT: [usize; 2] = [0, 13];
@@ -71,7 +72,9 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let (audio_input, uncached_input) = take(detail(&input, AUDIO), rest);
     let (audio_output, text) = take(detail(&out, AUDIO), completion);
     let stated = detail(&out, REASONING).max(count(12));
-    let output = text.saturating_add(unlisted);
+    // More reasoning than output is no part of it: Perplexity counts what its research thought apart.
+    let apart = if stated > text.saturating_add(unlisted) { stated } else { 0 };
+    let output = text.saturating_add(unlisted).saturating_add(apart);
     Ok(Some(Reported {
         vector: Vector {
             uncached_input,
@@ -81,12 +84,12 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             output,
             audio_input,
             audio_output,
-            web_searches: 0,
+            web_searches: count(18),
             reasoning: stated.max(unlisted).min(output),
             search_units: 0,
         },
         whole: whole && exact,
-        cost: cost(named.value(8).map(Value::raw), named.value(9).map(Value::raw)),
+        cost: cost(named.value(8), named.value(9)),
     }))
 }
 
@@ -96,7 +99,12 @@ const WRITTEN: usize = 1;
 const AUDIO: usize = 2;
 const REASONING: usize = 3;
 
-fn cost(usd: Option<&str>, ticks: Option<&str>) -> Option<Pico> {
-    let usd = usd.and_then(|usd| number::scaled(usd, 12)).map(Pico);
-    usd.or_else(|| Some(Pico(number::scaled(ticks?, 0)?.checked_mul(PICO_PER_TICK)?)))
+/// What the provider says that it costs: dollars, of which Perplexity has the sum among its parts, or xAI's ticks.
+fn cost(usd: Option<Value<'_>>, ticks: Option<Value<'_>>) -> Option<Pico> {
+    let usd = usd.and_then(total).and_then(|usd| number::scaled(usd.raw(), 12)).map(Pico);
+    usd.or_else(|| Some(Pico(number::scaled(ticks?.raw(), 0)?.checked_mul(PICO_PER_TICK)?)))
+}
+
+fn total(cost: Value<'_>) -> Option<Value<'_>> {
+    json::members(cost, &["total_cost"]).map_or(Some(cost), |parts| parts.value(0))
 }

@@ -1,7 +1,7 @@
 //! A dialect as data: where in its documents things stand, and how its usage object is read.
 //!
 //! Of several documents of a stream the last that reports counts, and replaces what was reported before: so cumulative reports are
-//! not added up, and counts may fall. A report is the whole only once the stream has come to its end.
+//! not added up, and counts may fall. A report is the whole only if it stands where the answer says that it ends, or behind that.
 
 use std::sync::LazyLock;
 
@@ -68,6 +68,8 @@ pub(super) struct Shaped {
     shape: &'static Shape,
     sign: Option<Finder<'static>>,
     reported: Option<Reported>,
+    /// Whether that stands where the answer ends, and is no count on the way to it.
+    is_last: bool,
     finished: bool,
     /// How many documents were parsed only to learn who answers.
     introduced: u8,
@@ -85,7 +87,7 @@ impl std::fmt::Debug for Shaped {
 impl Shaped {
     pub(super) fn new(shape: &'static Shape) -> Self {
         let sign = shape.sign.map(Finder::new);
-        Self { shape, sign, reported: None, finished: false, introduced: 0 }
+        Self { shape, sign, reported: None, is_last: false, finished: false, introduced: 0 }
     }
 
     /// Takes a document of any kind: of a stream by its name, or `whole`.
@@ -115,6 +117,7 @@ impl Shaped {
                 facts.raw(&(self.shape.raw)(usage));
             }
             facts.cost = reported.and_then(|reported| reported.cost).or(facts.cost);
+            self.is_last = if reported.is_some() { whole || self.finished || mark != Mark::None } else { self.is_last };
             self.reported = reported.or(self.reported);
         }
         Ok(mark)
@@ -154,10 +157,10 @@ impl Fold for Shaped {
         .inspect(|()| self.finished = true)
     }
 
-    fn counts(&self, facts: &Facts) -> Counts {
+    fn counts(&self, _: &Facts) -> Counts {
         match self.reported {
             None => Counts::None,
-            Some(reported) if reported.whole && (self.finished || facts.ended) => Counts::Whole(reported.parts()),
+            Some(reported) if reported.whole && self.is_last => Counts::Whole(reported.parts()),
             Some(reported) => Counts::Part(reported.parts()),
         }
     }

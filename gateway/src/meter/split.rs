@@ -115,6 +115,11 @@ impl Splitter {
             return;
         }
         let carry = std::mem::take(&mut self.carry);
+        if carry.trim_ascii().is_empty() {
+            return if self.hold {
+                out.push_back(Frame { bytes: Bytes::from(carry), verdict: Verdict::Pass })
+            };
+        }
         // A frame may lack its blank line at the very end; one that is cut says nothing.
         let seen = self.look(&carry, tally, true);
         if self.hold {
@@ -201,8 +206,10 @@ impl Splitter {
                 Ok(message) if message.is_event() => tally.frame(message.kind, message.payload, tail),
                 Ok(message) => tally.fail(message.kind),
                 Err(_) => {
-                    if !tail {
-                        tally.unreadable();
+                    if tail {
+                        tally.cut()
+                    } else {
+                        tally.unreadable()
                     }
                     Seen::Ordinary
                 }

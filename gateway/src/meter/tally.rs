@@ -51,6 +51,8 @@ pub(super) struct Facts {
     pub(super) background: Option<u64>,
     /// Whether usage may have gone by unread.
     unread: Option<Doubt>,
+    /// Whether it ended within a frame.
+    cut: bool,
 }
 
 /// What a dialect knows of the counts.
@@ -81,9 +83,12 @@ impl Tally {
     /// it may be cut.
     pub(super) fn frame(&mut self, name: &str, data: &[u8], tail: bool) -> Seen {
         let data = data.trim_ascii();
+        self.facts.cut |= tail && data.is_empty();
         let Some(fold) = self.fold.as_mut().filter(|_| !data.is_empty()) else { return Seen::Ordinary };
         fold.event(&mut self.facts, name, data).unwrap_or_else(|_| {
-            if !tail {
+            if tail {
+                self.facts.cut = true;
+            } else {
                 self.facts.unread = self.facts.unread.or(Some(Doubt::Unreadable));
             }
             Seen::Ordinary
@@ -108,6 +113,11 @@ impl Tally {
     /// A frame went by that was too large to be looked at.
     pub(super) const fn too_large(&mut self) {
         self.facts.unread = Some(Doubt::FrameTooLarge);
+    }
+
+    /// It ended within a frame, which cannot be read.
+    pub(super) const fn cut(&mut self) {
+        self.facts.cut = true;
     }
 
     /// The answer is not what its API answers.
@@ -166,7 +176,7 @@ impl Tally {
     /// The result. `doubt` is why the body was not read to its end, if it was not.
     pub(super) fn measured(mut self, doubt: Option<Doubt>) -> Measured {
         let free = self.fold.is_none();
-        self.facts.ended |= self.fold.as_ref().is_some_and(|fold| fold.has_ended());
+        self.facts.ended |= !self.facts.cut && self.fold.as_ref().is_some_and(|fold| fold.has_ended());
         let broken = if self.facts.ended { Doubt::NotReported } else { Doubt::Truncated };
         let doubt = self.facts.unread.or(doubt).unwrap_or(broken);
         let usage = match self.counts() {

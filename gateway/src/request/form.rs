@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memmem;
 use schemas::{error_code::ErrorCode, event::Api};
+use serde_json::Value;
 
 use super::{BodyKind, Parsed, Problem, bounded, problem};
 
@@ -43,14 +44,15 @@ pub(super) fn parse(api: Api, body: &Bytes, boundary: &str) -> Result<Parsed, Pr
         return Err(bad("its content type states no boundary"));
     }
     let (mut model, mut stream) = (None, None);
-    for (name, span) in fields(body, boundary).ok_or_else(|| bad("its parts cannot be told apart"))? {
-        let kept = match name.as_str() {
+    let fields = fields(body, boundary).ok_or_else(|| bad("its parts cannot be told apart"))?;
+    for field in &fields {
+        let kept = match field.name.as_str() {
             "model" => &mut model,
             "stream" => &mut stream,
             _ => continue,
         };
-        if kept.replace(span).is_some() {
-            return Err(problem(ErrorCode::DuplicateJsonKey, format!("`{name}` may stand once")));
+        if kept.replace(field.value.clone()).is_some() {
+            return Err(problem(ErrorCode::DuplicateJsonKey, format!("`{}` may stand once", field.name)));
         }
     }
     let text = |span: &Range<usize>| body.get(span.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -60,11 +62,48 @@ pub(super) fn parse(api: Api, body: &Bytes, boundary: &str) -> Result<Parsed, Pr
     let mut parsed = Parsed::plain(api, body, bounded(name)?);
     parsed.stream = stream.as_ref().and_then(text).is_some_and(|flag| flag.trim() == "true");
     (parsed.spans.model, parsed.spans.kind) = (Some(span), BodyKind::Form);
+    parsed.form = Some(Bytes::from(written(body, &fields)));
     Ok(parsed)
 }
 
-/// The fields of a form by name, each with where its value stands.
-fn fields(body: &[u8], boundary: &str) -> Option<Vec<(String, Range<usize>)>> {
+/// A field of a form.
+struct Field {
+    name: String,
+    /// Where its value stands.
+    value: Range<usize>,
+    is_file: bool,
+}
+
+/// The fields as the members of an object, for who bounds it: texts, `true` for a file, and the number of answers as one. Of one name
+/// that stands several times it is a list.
+fn written(body: &[u8], fields: &[Field]) -> String {
+    let value = |field: &Field| {
+        let text = body.get(field.value.clone()).filter(|_| !field.is_file);
+        match text.and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+            Some(text) => {
+                text.parse::<u64>().ok().filter(|_| is_number(&field.name)).map_or_else(|| text.into(), Value::from)
+            }
+            None => Value::Bool(true),
+        }
+    };
+    let mut members = serde_json::Map::new();
+    for field in fields {
+        match members.get_mut(&field.name) {
+            None => drop(members.insert(field.name.clone(), value(field))),
+            Some(Value::Array(several)) => several.push(value(field)),
+            Some(one) => *one = Value::Array(vec![one.take(), value(field)]),
+        }
+    }
+    Value::Object(members).to_string()
+}
+
+/// Whether a field is a number that bounds what is asked for.
+fn is_number(name: &str) -> bool {
+    matches!(name, "n" | "partial_images")
+}
+
+/// The fields of a form.
+fn fields(body: &[u8], boundary: &str) -> Option<Vec<Field>> {
     let mark = format!("--{boundary}");
     let mut at = if body.starts_with(mark.as_bytes()) {
         mark.len()
@@ -83,17 +122,18 @@ fn fields(body: &[u8], boundary: &str) -> Option<Vec<(String, Range<usize>)>> {
         let end = head + finder.find(body.get(head..)?)?;
         let part = body.get(head..end)?;
         let value = memmem::find(part, b"\r\n\r\n")?;
-        let name = name(std::str::from_utf8(part.get(..value)?).ok()?)?;
-        found.push((name, head + value + 4..end));
+        let (name, is_file) = name(std::str::from_utf8(part.get(..value)?).ok()?)?;
+        found.push(Field { name, value: head + value + 4..end, is_file });
         at = end + between.len();
     }
     None
 }
 
-/// The name in the head of a part.
-fn name(head: &str) -> Option<String> {
+/// The name in the head of a part, and whether it is a file.
+fn name(head: &str) -> Option<(String, bool)> {
     let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
-    parameter(line.split(';').skip(1), "name")
+    let is_file = line.split(';').any(|piece| piece.trim_start().to_ascii_lowercase().starts_with("filename"));
+    Some((parameter(line.split(';').skip(1), "name")?, is_file))
 }
 
 #[cfg(test)]
@@ -118,6 +158,22 @@ mod tests {
         assert_eq!((parsed.model.as_str(), parsed.stream), ("whisper-1", true));
         let edited = parsed.edit(&Edits { model: Some("other"), ..Edits::default() });
         assert_eq!(edited, String::from_utf8_lossy(&body).replace("whisper-1", "other").as_bytes());
+    }
+
+    #[test]
+    fn its_fields_are_told_to_who_bounds_it() {
+        let body = form(&[
+            ("name=\"image[]\"; filename=\"a.png\"", "PNG"),
+            ("name=\"model\"", "gpt-image-1"),
+            ("name=\"n\"", "2"),
+            ("name=\"prompt\"", "7 \"gates\""),
+            ("name=\"image[]\"; filename=\"b.png\"", "PNG"),
+        ]);
+        let parsed = parse(Api::OpenAiImages, &body, "b").unwrap();
+        let found: Value = serde_json::from_slice(parsed.document()).unwrap();
+        let wanted =
+            serde_json::json!({ "image[]": [true, true], "model": "gpt-image-1", "n": 2, "prompt": "7 \"gates\"" });
+        assert_eq!(found, wanted);
     }
 
     #[test]

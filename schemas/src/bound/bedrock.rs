@@ -50,9 +50,10 @@ static CONFIG: Form = Form {
     ],
 };
 
-static MESSAGE: Form = Form { each: PER_MESSAGE, fields: &[("role", Rule::Silent), ("content", Rule::Form(&BLOCK))] };
+pub(super) static MESSAGE: Form =
+    Form { each: PER_MESSAGE, fields: &[("role", Rule::Silent), ("content", Rule::Form(&BLOCK))] };
 
-static BLOCK: Form = Form {
+pub(super) static BLOCK: Form = Form {
     each: PER_BLOCK,
     fields: &[
         ("text", Rule::Text),
@@ -88,7 +89,7 @@ static IMAGE: Form = Form { each: PER_BLOCK, fields: &[("format", Rule::Silent),
 static SOURCE: Form =
     Form { each: 0, fields: &[("bytes", Rule::Image("")), ("s3Location", Rule::Not(Why::Reference))] };
 
-static TOOLS: Form =
+pub(super) static TOOLS: Form =
     Form { each: 0, fields: &[("tools", Rule::Tools(PER_TOOLS, &TOOL)), ("toolChoice", Rule::Silent)] };
 
 static TOOL: Form = Form {

@@ -21,6 +21,8 @@ pub(super) struct Reach<'a> {
     pub(super) writes: (bool, bool),
     /// Audio in and out.
     pub(super) audio: bool,
+    /// Whether all output is audio.
+    pub(super) sounds: bool,
 }
 
 /// The cost, and what of it is for each token of output.
@@ -44,9 +46,10 @@ pub(super) fn dearest(
         (AudioInput, reach.audio),
     ];
     let given = [(Output, true), (AudioOutput, reach.audio)];
+    let given = if reach.sounds { &given[1..] } else { &given[..] };
 
     let (mut total, mut last) = (Pico(0), Pico(0));
-    for (tokens, classes) in [(input, &taken[..]), (output, &given[..])] {
+    for (tokens, classes) in [(input, &taken[..]), (output, given)] {
         last = Pico(0);
         if tokens > 0 {
             let price = of_classes(rates, key, reach, input, classes)?;

@@ -39,6 +39,8 @@ pub(super) enum Rule {
     Answers,
     /// An image, whose bytes are in the request if it is text that begins so.
     Image(&'static str),
+    /// An image, or a list of them, that is in the request whatever stands there.
+    Pictures,
     /// One of these words; else it is unbounded for this reason.
     Word(&'static [&'static str], Why),
     /// A list of such words.
@@ -97,6 +99,10 @@ fn field(value: Value<'_>, path: &Path<'_>, rule: &Rule, tally: &mut Tally<'_>) 
             Some(image) if image.starts_with(begin) => tally.image(path),
             _ => tally.unbounded(path, Why::Reference),
         },
+        Rule::Pictures => {
+            let pictures = value.items().map_or(1, Iterator::count);
+            (0..pictures).for_each(|_| tally.image(path));
+        }
         Rule::Word(words, why) => word(value, path, words, *why, tally),
         Rule::Words(words, why) => {
             for (place, item) in tally.items(value, path).enumerate() {

@@ -25,8 +25,21 @@ pub(super) struct Tally<'m> {
     pub(super) cap: Option<u64>,
     /// How many answers it asks for.
     pub(super) answers: u64,
+    /// What it makes.
+    pub(super) makes: Makes,
     /// Whether it asks for cache writes of five minutes, and of an hour.
     pub(super) writes: (bool, bool),
+}
+
+/// What a request makes, and whether a cap can be written into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Makes {
+    /// Output, for which its API has a member that caps it.
+    Capped,
+    /// Output, for which it has none, or none that is written here.
+    Uncapped,
+    /// No output.
+    Nothing,
 }
 
 /// Tokens around what a request spells out: for models whose encoding is published, and for others.
@@ -38,7 +51,16 @@ pub(super) struct Framing {
 
 impl<'m> Tally<'m> {
     pub(super) fn new(facts: &'m ModelFacts, measure: Measure) -> Self {
-        Self { facts, measure, input: 0, unbounded: None, cap: None, answers: 1, writes: (false, false) }
+        Self {
+            facts,
+            measure,
+            input: 0,
+            unbounded: None,
+            cap: None,
+            answers: 1,
+            makes: Makes::Capped,
+            writes: (false, false),
+        }
     }
 
     /// Counts tokens that the request does not spell out.

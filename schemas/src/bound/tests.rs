@@ -250,3 +250,101 @@ fn what_another_proxy_states_is_bounded_at_the_dearest_tier_and_what_it_does_not
     assert!(matches!(of(Api::GeminiEmbeddings, "gemini", (Some(5), None)), Bound::AtMost(_)));
     assert!(matches!(of(Api::CohereRerank, "rerank", (Some(5), None)), Bound::Unbounded(_)));
 }
+
+fn known(api: Api, model: &str, facts: ModelFacts, body: &str) -> Bound {
+    let key = Key { provider: api.vendor(), vendor: api.vendor(), model, tier: "", at: TODAY };
+    let tree = Tree::read(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error:?}"));
+    bound(api, &tree, &facts, &Book::builtin(), &key, Measure::Bytes).unwrap_or_else(|error| panic!("{body}: {error}"))
+}
+
+#[test]
+fn an_image_is_as_many_tokens_as_its_size_and_quality_have() {
+    let made = |model: &str, more: &str| of(Api::OpenAiImages, model, &format!(r#"{{"prompt":"a gate"{more}}}"#));
+    for (more, output) in [
+        ("", 6_240),
+        (r#","size":"1024x1024","quality":"low""#, 272),
+        (r#","size":"1536x1024","quality":"auto","n":3"#, 3 * 6_208),
+        (r#","size":"auto","quality":"medium","stream":true,"partial_images":2"#, 1_584 + 200),
+    ] {
+        for model in ["gpt-image-1", "gpt-image-1.5-2025-12-16"] {
+            let Ok(Bound::AtMost(most)) = made(model, more) else { panic!("{more}") };
+            assert_eq!(most.output, output, "{more}");
+            assert!((7..60).contains(&most.input) && matches!(most.output_cap, OutputCap::Stated(_)), "{most:?}");
+        }
+    }
+    for (model, more, field, why) in [
+        ("dall-e-3", "", "", Why::OutputMaximumUnknown),
+        ("gpt-image-1", r#","size":"4096x4096""#, "", Why::OutputMaximumUnknown),
+        ("gpt-image-1", r#","image[]":[true,true]"#, "image[]", Why::ImageMaximumUnknown),
+        ("gpt-image-1", r#","images":[{"file_id":"f"}]"#, "images", Why::Reference),
+        ("gpt-image-1", r#","later":1"#, "later", Why::UnknownField),
+    ] {
+        let Ok(Bound::Unbounded(unbounded)) = made(model, more) else { panic!("{model} {more}") };
+        assert_eq!((unbounded.field.as_str(), unbounded.why, unbounded.most), (field, why, None), "{model} {more}");
+    }
+    let facts = ModelFacts { image_tokens: Some(1_000), max_output_tokens: Some(50), ..ModelFacts::default() };
+    let Bound::AtMost(most) =
+        known(Api::OpenAiImages, "mine", facts, r#"{"prompt":"x","image":true,"mask":true,"n":2}"#)
+    else {
+        panic!("it is known")
+    };
+    assert_eq!((most.input, most.output, most.output_cap), (32 + 1 + 2_000, 100, OutputCap::Stated(50)));
+}
+
+#[test]
+fn sound_is_all_that_its_model_hears_or_says_at_most() {
+    let facts = ModelFacts { context_window: Some(16_000), max_output_tokens: Some(2_000), ..ModelFacts::default() };
+    let Bound::Unbounded(heard) = known(Api::OpenAiTranscriptions, "m", facts, r#"{"file":true,"model":"m"}"#) else {
+        panic!("a file is not counted by its bytes")
+    };
+    let most = heard.most.map(|most| (most.input, most.output, most.output_cap));
+    assert_eq!((heard.why, most), (Why::Audio, Some((16_000, 2_000, OutputCap::Stated(2_000)))));
+    let refused = [
+        (Api::OpenAiTranscriptions, facts, r#"{"file":true,"chunking_strategy":"auto"}"#, "chunking_strategy"),
+        (Api::OpenAiTranscriptions, ModelFacts::default(), r#"{"file":true}"#, "file"),
+        (Api::OpenAiSpeech, ModelFacts::default(), r#"{"input":"hi","voice":"v"}"#, ""),
+    ];
+    for (api, facts, body, field) in refused {
+        let Bound::Unbounded(unbounded) = known(api, "m", facts, body) else { panic!("{body}") };
+        assert_eq!((unbounded.field.as_str(), unbounded.most), (field, None), "{body}");
+    }
+    let Bound::AtMost(said) = known(Api::OpenAiSpeech, "m", facts, r#"{"input":"hello","voice":"v"}"#) else {
+        panic!("what is said is spelled out")
+    };
+    assert_eq!((said.input, said.output, said.output_cap), (32 + 5, 2_000, OutputCap::Stated(2_000)));
+}
+
+#[test]
+fn what_is_invoked_is_bounded_in_the_form_of_its_maker() {
+    let invoked = |model: &str, body: &str| of(Api::BedrockInvoke, model, body);
+    #[rustfmt::skip]
+    let cases = [
+        ("amazon.titan-text-lite-v1", r#"{"inputText":"hello","textGenerationConfig":{"maxTokenCount":9,"topP":1}}"#, 9, OutputCap::Stated(9)),
+        ("amazon.titan-text-lite-v1", r#"{"inputText":"hello"}"#, 4_000, OutputCap::Stated(4_000)),
+        ("us.amazon.nova-lite-v1:0", r#"{"messages":[{"role":"user","content":[{"text":"hello"}]}],"inferenceConfig":{"max_new_tokens":7}}"#, 7, OutputCap::Stated(7)),
+        ("meta.llama3-1-70b-instruct-v1:0", r#"{"prompt":"hello","max_gen_len":5}"#, 5, OutputCap::Stated(5)),
+        ("deepseek.r1-v1:0", r#"{"prompt":"hello"}"#, 8_192, OutputCap::Absent(8_192)),
+        ("amazon.titan-embed-text-v2:0", r#"{"inputText":"hello","normalize":true}"#, 0, OutputCap::NoOutput),
+        ("cohere.embed-english-v3", r#"{"texts":["hello"],"input_type":"x"}"#, 0, OutputCap::NoOutput),
+        ("openai.gpt-oss-120b-1:0", r#"{"messages":[{"role":"user","content":"hello"}],"max_completion_tokens":6}"#, 6, OutputCap::Stated(6)),
+        ("mistral.mistral-large-2407-v1:0", r#"{"messages":[{"role":"user","content":"hello"}],"max_tokens":6}"#, 6, OutputCap::Stated(6)),
+        ("mistral.mistral-7b-instruct-v0:2", r#"{"prompt":"hello","max_tokens":6}"#, 6, OutputCap::Stated(6)),
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/x", r#"{"anthropic_version":"v","max_tokens":3,"messages":[]}"#, 3, OutputCap::Stated(3)),
+    ];
+    for (model, body, output, cap) in cases {
+        let Ok(Bound::AtMost(most)) = invoked(model, body) else { panic!("{body}: {:?}", invoked(model, body)) };
+        assert_eq!((most.output, most.output_cap), (output, cap), "{model} {body}");
+        assert!(most.input >= 5, "{model} {body}");
+    }
+    #[rustfmt::skip]
+    let refused = [
+        ("meta.llama3-1-70b-instruct-v1:0", r#"{"prompt":"hello","max_tokens":5}"#, "max_tokens"),
+        ("amazon.titan-text-lite-v1", r#"{"inputText":"hello","textGenerationConfig":{"later":9}}"#, "textGenerationConfig.later"),
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/x", r#"{"prompt":"hello","max_tokens":5}"#, ""),
+        ("stability.sd3-large-v1:0", r#"{"prompt":"hello"}"#, ""),
+    ];
+    for (model, body, field) in refused {
+        let Ok(Bound::Unbounded(unbounded)) = invoked(model, body) else { panic!("{body}") };
+        assert_eq!((unbounded.field.as_str(), unbounded.most), (field, None), "{model} {body}");
+    }
+}

@@ -1,0 +1,436 @@
+//! Answers that nobody recorded, written by what providers document of their usage and by what gateways got wrong of it: each is metered
+//! as it says, in one piece and byte by byte.
+
+use base64::Engine as _;
+use bytes::Bytes;
+use gateway::meter::{Answer, End, Framing, Measured, Meter};
+use schemas::{
+    event::Api,
+    money::Pico,
+    tokens::{Part, Vector},
+};
+use serde_json::{Value, json};
+
+/// An answer and what it used.
+struct Case {
+    what: &'static str,
+    api: Api,
+    framing: Framing,
+    headers: &'static [(&'static str, &'static str)],
+    body: Vec<u8>,
+    used: Option<Vector>,
+    completeness: &'static str,
+}
+
+const EXACT: &str = "exact";
+const LEAST: &str = "lower_bound";
+const MISSING: &str = "missing";
+
+fn used(input: u64, output: u64) -> Vector {
+    Vector { uncached_input: input, output, ..Vector::default() }
+}
+
+fn case(
+    what: &'static str,
+    api: Api,
+    framing: Framing,
+    body: Vec<u8>,
+    used: Vector,
+    completeness: &'static str,
+) -> Case {
+    let used = (completeness != MISSING).then_some(used);
+    Case { what, api, framing, headers: &[], body, used, completeness }
+}
+
+/// A stream of events that are only data; the last may be `[DONE]`.
+fn events(list: &[&str]) -> Vec<u8> {
+    list.iter().map(|data| format!("data: {data}\n\n")).collect::<String>().into_bytes()
+}
+
+/// A stream of events that have the names of their types.
+fn named(list: &[Value]) -> Vec<u8> {
+    let frame = |data: &Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default());
+    list.iter().map(frame).collect::<String>().into_bytes()
+}
+
+/// A message of Amazon's event stream.
+fn message(headers: &[(&str, &str)], payload: &Value) -> Vec<u8> {
+    let headers: Vec<u8> = headers
+        .iter()
+        .flat_map(|(name, value)| {
+            let size = u16::try_from(value.len()).unwrap_or_default().to_be_bytes();
+            [&[name.len() as u8], name.as_bytes(), &[7], &size, value.as_bytes()].concat()
+        })
+        .collect();
+    let payload = payload.to_string().into_bytes();
+    let number = |size: usize| u32::try_from(size).unwrap_or_default().to_be_bytes();
+    let mut bytes = [number(16 + headers.len() + payload.len()), number(headers.len())].concat();
+    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+    bytes.extend([headers, payload].concat());
+    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+    bytes
+}
+
+fn event(kind: &str, payload: &Value) -> Vec<u8> {
+    message(&[(":message-type", "event"), (":event-type", kind)], payload)
+}
+
+fn chunk(document: &Value) -> Vec<u8> {
+    let bytes = base64::engine::general_purpose::STANDARD.encode(document.to_string());
+    event("chunk", &json!({ "bytes": bytes }))
+}
+
+fn measure(case: &Case, size: usize) -> Measured {
+    let mut meter = Meter::new(Answer { api: case.api, status: 200, framing: case.framing, strip_usage: false });
+    case.headers.iter().for_each(|(name, value)| meter.header(name, value));
+    for piece in case.body.chunks(size) {
+        meter.push(Bytes::copy_from_slice(piece));
+        while meter.pop().is_some() {}
+    }
+    meter.close();
+    while meter.pop().is_some() {}
+    meter.measured(End::Closed)
+}
+
+fn check(cases: &[Case]) {
+    let mut wrong = Vec::new();
+    for case in cases {
+        for size in [1 << 20, 1] {
+            let measured = measure(case, size);
+            let found = (measured.usage.total(), measured.usage.completeness.name());
+            if found != (case.used, case.completeness) {
+                wrong.push(format!("{}: {found:?}, not {:?}", case.what, (case.used, case.completeness)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const HELLO: &str =
+    r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"hello there"},"finish_reason":null}]}"#;
+const STOP: &str = r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+
+/// A frame of chat with usage beside a piece of the answer.
+fn on_the_way(output: u64) -> String {
+    format!(
+        r#"{{"id":"c","model":"m","choices":[{{"index":0,"delta":{{"content":"a"}},"finish_reason":null}}],"usage":{{"prompt_tokens":5,"completion_tokens":{output},"total_tokens":{}}}}}"#,
+        output + 5
+    )
+}
+
+#[test]
+fn chat_by_whoever_speaks_it() {
+    let (one, two) = (on_the_way(1), on_the_way(2));
+    let last =
+        r#"{"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14}}"#;
+    let moderated = r#"{"id":"c","model":"m","choices":[],"moderation":{"flagged":false}}"#;
+    let classes = r#"{"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":100,"completion_tokens":60,"total_tokens":160,"prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":10,"audio_tokens":20,"image_tokens":3,"new":{"a":[1]}},"completion_tokens_details":{"reasoning_tokens":12,"audio_tokens":8,"accepted_prediction_tokens":1,"rejected_prediction_tokens":2},"later":null},"x":{"usage":7}}"#;
+    let failed = r#"{"error":{"message":"overloaded","type":"server_error","code":"overloaded"}}"#;
+    let stream = |what, list: &[&str], vector, completeness| {
+        case(what, Api::OpenAiChat, Framing::Events, events(list), vector, completeness)
+    };
+    let all =
+        Vector { cache_read: 40, cache_write_5m: 10, audio_input: 20, audio_output: 8, reasoning: 12, ..used(30, 52) };
+    check(&[
+        stream("usage in each frame", &[&one, &two, STOP, last, "[DONE]"], used(5, 9), EXACT),
+        stream("usage in each frame, cut behind the finish", &[&one, &two, STOP], used(5, 2), LEAST),
+        stream("usage in each frame, cut", &[&one, &two], used(5, 2), LEAST),
+        stream("no usage", &[HELLO, STOP, "[DONE]"], used(0, 0), MISSING),
+        stream("moderation behind the usage", &[HELLO, STOP, last, moderated, "[DONE]"], used(5, 9), EXACT),
+        stream("an error on the way", &[HELLO, failed], used(0, 0), MISSING),
+        stream("an error behind the usage", &[HELLO, STOP, last, failed], used(5, 9), EXACT),
+        stream("every class, and members that nobody knows", &[HELLO, STOP, classes, "[DONE]"], all, EXACT),
+    ]);
+}
+
+#[test]
+fn usage_of_openais_form_by_others() {
+    let whole = |what, usage: Value, vector| {
+        let body = json!({ "id": "c", "model": "m", "choices": [{ "message": { "content": "hi" } }], "usage": usage });
+        case(what, Api::OpenAiChat, Framing::Whole, body.to_string().into_bytes(), vector, EXACT)
+    };
+    let perplexity = json!({ "prompt_tokens": 33, "completion_tokens": 7163, "total_tokens": 7196, "citation_tokens": 20016,
+        "num_search_queries": 18, "reasoning_tokens": 73997, "cost": { "input_tokens_cost": 0.001, "total_cost": 0.82 } });
+    let cases = [
+        whole(
+            "DeepSeek's hits and misses",
+            json!({ "prompt_tokens": 50, "completion_tokens": 4, "prompt_cache_hit_tokens": 32, "prompt_cache_miss_tokens": 18 }),
+            Vector { cache_read: 32, ..used(18, 4) },
+        ),
+        whole(
+            "xAI's reasoning is outside",
+            json!({ "prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 30, "completion_tokens_details": { "reasoning_tokens": 16 } }),
+            Vector { reasoning: 16, ..used(10, 20) },
+        ),
+        whole(
+            "Perplexity's research thinks apart",
+            perplexity,
+            Vector { reasoning: 73_997, web_searches: 18, ..used(33, 7163 + 73_997) },
+        ),
+        whole(
+            "null is no count",
+            json!({ "prompt_tokens": 3, "completion_tokens": 0, "prompt_tokens_details": null }),
+            used(3, 0),
+        ),
+    ];
+    check(&cases);
+    assert_eq!(measure(&cases[2], 1 << 20).provider_cost, Pico::parse_usd("0.82"));
+    let groq = r#"{"id":"c","model":"m","choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":9},"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":9}}}"#;
+    check(&[case(
+        "Groq says it twice",
+        Api::OpenAiChat,
+        Framing::Events,
+        events(&[HELLO, groq, "[DONE]"]),
+        used(5, 9),
+        EXACT,
+    )]);
+}
+
+#[test]
+fn what_openai_says_of_sound_and_images() {
+    let usage = json!({ "type": "duration", "seconds": 9 });
+    let heard = json!({ "text": "hi", "usage": usage });
+    let by_time =
+        case("seconds", Api::OpenAiTranscriptions, Framing::Whole, heard.to_string().into_bytes(), used(0, 0), MISSING);
+    assert_eq!(measure(&by_time, 64).raw_usage, usage.to_string(), "what is no tokens is kept all the same");
+    let heard = json!({ "type": "transcript.text.done", "text": "hi", "usage": { "type": "tokens", "input_tokens": 14,
+        "input_token_details": { "text_tokens": 4, "audio_tokens": 10 }, "output_tokens": 5, "total_tokens": 19 } });
+    let drawn = json!({ "type": "image_generation.completed", "b64_json": "aGk=", "usage": { "total_tokens": 290, "input_tokens": 18,
+        "output_tokens": 272, "input_tokens_details": { "text_tokens": 18, "image_tokens": 0 } } });
+    let said =
+        json!({ "type": "speech.audio.done", "usage": { "input_tokens": 3, "output_tokens": 40, "total_tokens": 43 } });
+    let piece = json!({ "type": "transcript.text.delta", "delta": "hi" });
+    check(&[
+        by_time,
+        case(
+            "a streamed transcription",
+            Api::OpenAiTranscriptions,
+            Framing::Events,
+            named(&[piece, heard]),
+            Vector { audio_input: 10, ..used(4, 5) },
+            EXACT,
+        ),
+        case("a streamed image", Api::OpenAiImages, Framing::Events, named(&[drawn]), used(18, 272), EXACT),
+        case(
+            "streamed speech",
+            Api::OpenAiSpeech,
+            Framing::Events,
+            named(&[said]),
+            Vector { audio_output: 40, ..used(3, 0) },
+            EXACT,
+        ),
+    ]);
+}
+
+#[test]
+fn responses_and_how_they_end() {
+    let ended = |kind: &str, status: &str, usage: Value| json!({ "type": kind, "response": { "id": "r", "model": "m", "status": status, "usage": usage } });
+    let begun = ended("response.created", "in_progress", Value::Null);
+    let zero = json!({ "input_tokens": 0, "output_tokens": 0, "total_tokens": 0 });
+    let count = json!({ "input_tokens": 20, "input_tokens_details": { "cached_tokens": 8 }, "output_tokens": 7,
+        "output_tokens_details": { "reasoning_tokens": 5 }, "total_tokens": 27 });
+    let delta = json!({ "type": "response.output_text.delta", "item_id": "i", "delta": "hello" });
+    let vector = Vector { cache_read: 8, reasoning: 5, ..used(12, 7) };
+    let stream = |what, list: &[Value], vector, completeness| {
+        case(what, Api::OpenAiResponses, Framing::Events, named(list), vector, completeness)
+    };
+    let incomplete = ended("response.incomplete", "incomplete", count.clone());
+    let failed = ended("response.failed", "failed", count.clone());
+    let error = json!({ "type": "error", "code": "server_error", "message": "no" });
+    check(&[
+        stream("incomplete", &[begun.clone(), delta.clone(), incomplete], vector, EXACT),
+        stream("failed, and what it used", &[begun.clone(), delta.clone(), failed], vector, EXACT),
+        stream(
+            "failed, and nothing said",
+            &[begun.clone(), ended("response.failed", "failed", Value::Null)],
+            used(0, 0),
+            MISSING,
+        ),
+        stream("an error on the way", &[begun.clone(), delta.clone(), error], used(0, 0), MISSING),
+        stream(
+            "zeros at the beginning, cut",
+            &[ended("response.in_progress", "in_progress", zero), delta],
+            used(0, 0),
+            LEAST,
+        ),
+    ]);
+}
+
+#[test]
+fn messages_by_anthropic_and_by_others() {
+    let start =
+        |usage: Value| json!({ "type": "message_start", "message": { "id": "m", "model": "claude", "usage": usage } });
+    let text = json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "hi" } });
+    let delta =
+        |usage: Value| json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": usage });
+    let stop = json!({ "type": "message_stop" });
+    let stream = |what, list: &[Value], vector, completeness| {
+        case(what, Api::AnthropicMessages, Framing::Events, named(list), vector, completeness)
+    };
+    let cached = json!({ "input_tokens": 4, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 9,
+        "cache_creation": { "ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 7 }, "output_tokens": 1 });
+    let overloaded = json!({ "type": "error", "error": { "type": "overloaded_error", "message": "no" } });
+    let split = Vector { cache_read: 30, cache_write_5m: 2, cache_write_1h: 7, ..used(4, 12) };
+    let lowered = json!({ "input_tokens": 3883, "cache_read_input_tokens": 30464, "output_tokens": 9, "server_tool_use": { "web_search_requests": 2 } });
+    let passes = json!({ "input_tokens": 50, "output_tokens": 8, "iterations": [
+        { "type": "compaction", "input_tokens": 100, "cache_read_input_tokens": 40, "output_tokens": 20 },
+        { "type": "advisor_message", "model": "claude-other", "input_tokens": 25, "output_tokens": 6 },
+        { "type": "fallback_message", "model": "claude-failed", "input_tokens": 99, "output_tokens": 0 },
+        { "type": "message", "input_tokens": 50, "output_tokens": 8, "later": {} },
+    ] });
+    let several = stream(
+        "passes",
+        &[start(json!({ "input_tokens": 1, "output_tokens": 1 })), text.clone(), delta(passes), stop.clone()],
+        Vector { cache_read: 40, ..used(175, 34) },
+        EXACT,
+    );
+    let other = Part { model: Some("claude-other".to_owned()), vector: used(25, 6) };
+    assert_eq!(measure(&several, 1 << 20).usage.parts[1..], [other], "what another model did has its price");
+    check(&[
+        several,
+        stream(
+            "lifetimes in the start only",
+            &[start(cached.clone()), text.clone(), delta(json!({ "output_tokens": 12 })), stop.clone()],
+            split,
+            EXACT,
+        ),
+        stream("the start alone", &[start(cached.clone()), text.clone()], Vector { output: 1, ..split }, LEAST),
+        stream("an error on the way", &[start(cached), text.clone(), overloaded], Vector { output: 1, ..split }, LEAST),
+        stream(
+            "the delta lowers the input",
+            &[start(json!({ "input_tokens": 34824, "output_tokens": 1 })), text, delta(lowered), stop],
+            Vector { cache_read: 30_464, web_searches: 2, ..used(3_883, 9) },
+            EXACT,
+        ),
+    ]);
+}
+
+#[test]
+fn gemini_streamed_and_not() {
+    let text = r#"{"candidates":[{"content":{"parts":[{"text":"hi"}]}}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":3,"totalTokenCount":10}}"#;
+    let bare = r#"{"candidates":[{"content":{"parts":[{"text":""}]},"finishReason":"STOP"}]}"#;
+    let behind = r#"{"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":5,"thoughtsTokenCount":4,"totalTokenCount":16}}"#;
+    let only = r#"{"candidates":[{"finishReason":"MAX_TOKENS"}],"usageMetadata":{"promptTokenCount":7,"thoughtsTokenCount":4,"totalTokenCount":11}}"#;
+    let heard = r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":100,"cachedContentTokenCount":30,"toolUsePromptTokenCount":9,"candidatesTokenCount":50,"promptTokensDetails":[{"modality":"TEXT","tokenCount":40},{"modality":"AUDIO","tokenCount":60}],"cacheTokensDetails":[{"modality":"AUDIO","tokenCount":30}],"candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":50}],"trafficType":"ON_DEMAND","later":[{}]}}"#;
+    let failed = r#"{"error":{"code":503,"message":"no","status":"UNAVAILABLE"}}"#;
+    let thought = Vector { reasoning: 4, ..used(7, 9) };
+    let sound = Vector { cache_read: 30, audio_input: 30, audio_output: 50, ..used(49, 0) };
+    let stream = |what, list: &[&str], vector, completeness| {
+        case(what, Api::GeminiGenerateContent, Framing::Events, events(list), vector, completeness)
+    };
+    check(&[
+        stream("usage behind the finish", &[text, bare, behind], thought, EXACT),
+        stream("the finish says nothing", &[text, bare], used(7, 3), LEAST),
+        stream("cut", &[text], used(7, 3), LEAST),
+        stream("thoughts only, where there were more", &[text, only], Vector { reasoning: 4, ..used(7, 4) }, EXACT),
+        stream("sound, cached and not", &[heard], sound, EXACT),
+        stream("an error on the way", &[text, failed], used(7, 3), LEAST),
+        case(
+            "a list of documents",
+            Api::GeminiGenerateContent,
+            Framing::Whole,
+            format!("[{text},{only}]").into_bytes(),
+            Vector { reasoning: 4, ..used(7, 4) },
+            EXACT,
+        ),
+    ]);
+}
+
+#[test]
+fn bedrock_in_its_own_form_and_its_makers() {
+    let said = event("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": "hi" } }));
+    let stopped = event("messageStop", &json!({ "stopReason": "end_turn" }));
+    let metadata = event(
+        "metadata",
+        &json!({ "usage": { "inputTokens": 2, "outputTokens": 5, "totalTokens": 1329,
+        "cacheWriteInputTokens": 1322, "cacheWriteInputTokenCount": 1322, "serverToolUsage": {},
+        "cacheDetails": [{ "ttl": "1h", "inputTokens": 1000 }, { "ttl": "5m", "inputTokens": 322 }] } }),
+    );
+    let throttled = message(
+        &[(":message-type", "exception"), (":exception-type", "throttlingException")],
+        &json!({ "message": "no" }),
+    );
+    let written = Vector { cache_write_5m: 322, cache_write_1h: 1000, ..used(2, 5) };
+    let stream = |what, list: &[&[u8]], vector, completeness| {
+        case(what, Api::BedrockConverseStream, Framing::Messages, list.concat(), vector, completeness)
+    };
+    let invoke = |what, body: Value, vector, completeness| {
+        case(what, Api::BedrockInvoke, Framing::Whole, body.to_string().into_bytes(), vector, completeness)
+    };
+    let pieces = |what, list: &[Value], vector, completeness| {
+        let body = list.iter().flat_map(chunk).collect();
+        case(what, Api::BedrockInvokeStream, Framing::Messages, body, vector, completeness)
+    };
+    let metrics = json!({ "generation": "", "prompt_token_count": null, "generation_token_count": 3,
+        "amazon-bedrock-invocationMetrics": { "inputTokenCount": 8, "outputTokenCount": 3 } });
+    let llama = [
+        json!({ "generation": "a", "prompt_token_count": 8, "generation_token_count": 1 }),
+        json!({ "generation": "b", "prompt_token_count": null, "generation_token_count": 2 }),
+    ];
+    let claude = json!({ "type": "message", "id": "m", "model": "claude", "stop_reason": "end_turn", "content": [],
+        "usage": { "input_tokens": 4, "cache_read_input_tokens": 90, "output_tokens": 6 } });
+    let headers = &[("x-amzn-bedrock-input-token-count", "4"), ("x-amzn-bedrock-output-token-count", "6")];
+    check(&[
+        stream("one count under two names, of two lifetimes", &[&said, &stopped, &metadata], written, EXACT),
+        stream("cut before its usage", &[&said, &stopped], used(0, 0), MISSING),
+        stream("an exception on the way", &[&said, &throttled], used(0, 0), MISSING),
+        invoke(
+            "Titan",
+            json!({ "inputTextTokenCount": 5, "results": [{ "tokenCount": 9, "outputText": "hi" }] }),
+            used(5, 9),
+            EXACT,
+        ),
+        invoke("Titan's vectors", json!({ "inputTextTokenCount": 5, "embedding": [0.5, 1] }), used(5, 0), EXACT),
+        invoke("half of it", json!({ "inputTextTokenCount": 5, "results": [{}] }), used(5, 0), LEAST),
+        pieces("Llama, cut", &llama, used(8, 2), LEAST),
+        pieces("Llama", &[llama[0].clone(), llama[1].clone(), metrics], used(8, 3), EXACT),
+        Case {
+            headers,
+            ..invoke("headers that leave the cache out", claude, Vector { cache_read: 90, ..used(4, 6) }, EXACT)
+        },
+    ]);
+}
+
+#[test]
+fn cohere_and_ollama() {
+    let piece = json!({ "type": "content-delta", "index": 0, "delta": { "message": { "content": { "text": "hi" } } } });
+    let end = json!({ "type": "message-end", "delta": { "finish_reason": "COMPLETE", "usage": {
+        "billed_units": { "input_tokens": 7, "output_tokens": 28 }, "tokens": { "input_tokens": 69, "output_tokens": 83 }, "cached_tokens": 60 } } });
+    let unbilled = json!({ "type": "message-end", "delta": { "usage": { "tokens": { "input_tokens": 69, "output_tokens": 83 } } } });
+    let stream = |what, list: &[Value], vector, completeness| {
+        case(what, Api::CohereChat, Framing::Events, named(list), vector, completeness)
+    };
+    let line = |value: Value| format!("{value}\n");
+    let lines = |what, list: &[Value], vector, completeness| {
+        let body = list.iter().cloned().map(line).collect::<String>().into_bytes();
+        case(what, Api::OllamaChat, Framing::Lines, body, vector, completeness)
+    };
+    let ranked = json!({ "results": [], "meta": { "billed_units": { "search_units": 3 } } });
+    let word = json!({ "model": "m", "message": { "content": "hi" }, "done": false });
+    check(&[
+        stream("what is billed counts", &[piece.clone(), end], used(7, 28), EXACT),
+        stream("nothing is said to be billed", &[piece.clone(), unbilled], used(69, 83), EXACT),
+        stream("cut", &[piece], used(0, 0), MISSING),
+        case(
+            "a ranking",
+            Api::CohereRerank,
+            Framing::Whole,
+            ranked.to_string().into_bytes(),
+            Vector { search_units: 3, ..used(0, 0) },
+            EXACT,
+        ),
+        lines(
+            "lines",
+            &[word.clone(), json!({ "model": "m", "done": true, "prompt_eval_count": 4, "eval_count": 6 })],
+            used(4, 6),
+            EXACT,
+        ),
+        lines(
+            "a prompt that was in memory",
+            &[word.clone(), json!({ "model": "m", "done": true, "eval_count": 6 })],
+            used(0, 6),
+            LEAST,
+        ),
+        lines("lines, cut", &[word], used(0, 0), MISSING),
+    ]);
+}
