@@ -249,7 +249,8 @@ impl<'t> Fields<'t> {
     }
 
     fn unknown(&self) -> impl Iterator<Item = String> {
-        let telling = self.members.iter().filter(|(_, value)| !says_nothing(value.raw()));
+        // Of a member that is not known, `false` may be what matters.
+        let telling = self.members.iter().filter(|(_, value)| value.raw() == "false" || !says_nothing(value.raw()));
         telling.map(|(name, _)| self.path(name))
     }
 }

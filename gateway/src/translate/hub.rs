@@ -182,8 +182,10 @@ pub(crate) struct Reasoning {
     /// The most tokens to reason with.
     pub(crate) budget: Option<u64>,
     pub(crate) off: bool,
-    /// Whether the client is shown it.
+    /// Whether the client asks to be shown it.
     pub(crate) shown: bool,
+    /// Whether the client asks not to be shown it.
+    pub(crate) hidden: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -230,7 +232,27 @@ impl Effort {
     }
 }
 
+impl Format {
+    /// Lists what of a schema has no place at a target that takes it bare.
+    pub(crate) fn note_names(&self, at: &str, ledger: &mut Ledger) {
+        let Self::Schema { name, description, .. } = self else { return };
+        match (name.is_some(), description.is_some()) {
+            (true, true) => ledger.note(format!("{at} (its name and description)")),
+            (true, false) => ledger.note(format!("{at} (its name)")),
+            (false, true) => ledger.note(format!("{at} (its description)")),
+            (false, false) => {}
+        }
+    }
+}
+
 impl Reasoning {
+    /// Lists that a target shows its reasoning, asked or not.
+    pub(crate) fn note_hidden(&self, ledger: &mut Ledger) {
+        if self.hidden {
+            ledger.note(format!("{}.display", self.at));
+        }
+    }
+
     /// The effort, stated or by its budget.
     pub(crate) fn effort(&self) -> Option<Effort> {
         self.effort.or_else(|| self.budget.map(Effort::of_budget))
@@ -239,6 +261,15 @@ impl Reasoning {
     /// The budget, stated or by its effort.
     pub(crate) fn budget(&self) -> Option<u64> {
         self.budget.or_else(|| self.effort.map(Effort::budget))
+    }
+}
+
+impl Outcome {
+    /// Lists the marks for a cache within it, for a target that has no place for them.
+    pub(crate) fn note_caches(&self, ledger: &mut Ledger) {
+        for part in self.parts.iter().filter(|part| part.cache.is_some()) {
+            ledger.note(format!("{}.cache_control", part.at));
+        }
     }
 }
 

@@ -79,7 +79,12 @@ fn read_block(block: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
         "image" => What::Image(Media::new(read_source(fields.need("source")?)?)),
         "document" => What::File(read_document(&mut fields, ledger)?),
         "tool_use" => {
-            fields.skip(&["caller"]);
+            if let Some(mut caller) = fields.object("caller")? {
+                // The model itself calls directly; code that Anthropic runs may call as well.
+                if caller.text("type")?.as_deref() != Some("direct") {
+                    ledger.note(caller.at);
+                }
+            }
             let (id, name) = (fields.need_text("id")?, fields.need_text("name")?);
             let arguments = fields.take("input").map_or_else(|| "{}".to_owned(), |input| input.raw().to_owned());
             What::Call(Call { id, name, arguments })
@@ -169,7 +174,8 @@ fn read_reasoning(body: &mut Fields<'_>) -> Read<Option<Reasoning>> {
         "disabled" => reasoning.off = true,
         _ => return Err(Refused::form(thinking.path("type"), "no such kind of thinking is known")),
     }
-    reasoning.shown = thinking.text("display")?.as_deref() != Some("omitted");
+    reasoning.hidden = thinking.text("display")?.as_deref() == Some("omitted");
+    reasoning.shown = !reasoning.hidden && !reasoning.off;
     thinking.done()?;
     Ok(Some(reasoning))
 }

@@ -178,10 +178,8 @@ fn write_format(asked: &Conversation, config: &mut Json, ledger: &mut Ledger) ->
         Some((at, Format::Object)) => {
             return Err(asked.refuse_at(at, "the provider knows JSON only with a schema: give a json_schema"));
         }
-        Some((at, Format::Schema { name, description, schema, .. })) => {
-            if name.is_some() || description.is_some() {
-                ledger.note(format!("{at} (its name and description)"));
-            }
+        Some((at, format @ Format::Schema { schema, .. })) => {
+            format.note_names(at, ledger);
             config.put("format", object! { "type": "json_schema", "schema": schema.clone() });
         }
     }
@@ -218,6 +216,7 @@ pub(crate) fn write_reasoning(
         }
         return Some((thinking, reasoning.effort().map(|effort| effort.max(Effort::Low).name())));
     }
+    reasoning.note_hidden(ledger);
     budget(reasoning, asked.max_tokens.or(to.max_output).unwrap_or(CAP), ledger)
         .map(|budget| (object! { "type": "enabled", "budget_tokens": budget }, None))
 }
@@ -227,7 +226,12 @@ fn budget(reasoning: &Reasoning, cap: u64, ledger: &mut Ledger) -> Option<u64> {
     if let Some(stated) = reasoning.budget {
         return Some(stated);
     }
-    let budget = reasoning.budget()?.min(cap / 2);
+    let Some(budget) = reasoning.budget() else {
+        ledger
+            .note(format!("{} (the model reasons by a budget, and neither that nor an effort is given)", reasoning.at));
+        return None;
+    };
+    let budget = budget.min(cap / 2);
     if budget < BUDGET_MIN {
         ledger.note(format!("{} (the cap leaves no room for it)", reasoning.at));
         return None;

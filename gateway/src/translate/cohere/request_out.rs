@@ -32,15 +32,14 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     asked.settings(&SETTINGS, &mut body, ledger)?;
     if let Some((at, format)) = &asked.format {
         let mut written = object! { "type": "json_object" };
-        if let Format::Schema { name, description, schema, .. } = format {
-            if name.is_some() || description.is_some() {
-                ledger.note(format!("{at} (its name and description)"));
-            }
+        format.note_names(at, ledger);
+        if let Format::Schema { schema, .. } = format {
             written.put("json_schema", schema.clone());
         }
         body.put("response_format", written);
     }
     if let Some(reasoning) = &asked.reasoning {
+        reasoning.note_hidden(ledger);
         let mut thinking = object! { "type": if reasoning.off { "disabled" } else { "enabled" } };
         thinking.put_some("token_budget", reasoning.budget().filter(|_| !reasoning.off));
         body.put("thinking", thinking);
@@ -62,6 +61,7 @@ fn write_turn(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Rea
     for part in &turn.parts {
         if let What::Result(outcome) = &part.what {
             let content = plain(&outcome.parts, "the provider takes only text from a tool")?;
+            outcome.note_caches(ledger);
             if outcome.is_error {
                 ledger.note(format!("{}.is_error", part.at));
             }

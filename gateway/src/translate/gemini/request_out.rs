@@ -45,15 +45,13 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     asked.settings(&SETTINGS, &mut config, ledger)?;
     if let Some((at, format)) = &asked.format {
         config.put("responseMimeType", "application/json");
-        if let Format::Schema { name, description, schema, .. } = format {
-            if name.is_some() || description.is_some() {
-                ledger.note(format!("{at} (its name and description)"));
-            }
+        format.note_names(at, ledger);
+        if let Format::Schema { schema, .. } = format {
             config.put("responseJsonSchema", schema.clone());
         }
     }
     if let Some(reasoning) = &asked.reasoning {
-        config.put("thinkingConfig", write_reasoning(reasoning, to.model));
+        config.put("thinkingConfig", write_reasoning(reasoning, to.model, ledger));
     }
     if !config.is_bare() {
         body.put("generationConfig", config);
@@ -156,6 +154,7 @@ fn write_result(
     let name = outcome.name.as_deref().or_else(|| asked.name_of(&outcome.id));
     let name = name.ok_or_else(|| part.refuse("the provider wants the name of the tool, and no call has this id"))?;
     let (mut texts, mut media) = (Vec::new(), Vec::new());
+    outcome.note_caches(ledger);
     for part in &outcome.parts {
         if let What::Text(text) = &part.what {
             texts.push(text.as_str());
@@ -187,13 +186,11 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
     if given.detail.as_deref().is_some_and(|detail| detail != "auto") {
         ledger.note(format!("{}.detail", part.at));
     }
+    if given.name.is_some() {
+        ledger.note(format!("{} (its name)", part.at));
+    }
     Ok(match &given.source {
-        Source::Base64 { media, data } => {
-            if given.name.is_some() {
-                ledger.note(format!("{}.filename", part.at));
-            }
-            object! { "inlineData": object! { "mimeType": media, "data": data } }
-        }
+        Source::Base64 { media, data } => object! { "inlineData": object! { "mimeType": media, "data": data } },
         Source::Text(text) => object! { "text": text },
         Source::Url(url) => {
             let media = media::of_name(url);
@@ -205,12 +202,15 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
 }
 
 /// From Gemini 3 on models take a level, those before it a budget.
-fn write_reasoning(reasoning: &Reasoning, model: &str) -> Json {
+fn write_reasoning(reasoning: &Reasoning, model: &str, ledger: &mut Ledger) -> Json {
     let mut config = object! {};
     let by_budget = model.contains("gemini-2");
     match (reasoning.off, by_budget) {
         (true, true) => config.put("thinkingBudget", 0_u64),
-        (true, false) => config.put("thinkingLevel", "minimal"),
+        (true, false) => {
+            ledger.note(format!("{} (the model always reasons; the least is asked for)", reasoning.at));
+            config.put("thinkingLevel", "minimal");
+        }
         (false, true) => config.put_some("thinkingBudget", reasoning.budget()),
         (false, false) => {
             config.put_some("thinkingLevel", reasoning.effort().map(|effort| effort.min(Effort::High).name()))

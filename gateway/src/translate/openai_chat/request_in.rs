@@ -121,7 +121,8 @@ fn read_message(message: Item<'_>, asked: &mut Conversation) -> Read<()> {
     if let Some(refusal) = fields.text("refusal")?.filter(|refusal| !refusal.is_empty()) {
         parts.push(Part::new(fields.path("refusal"), What::Refusal(refusal)));
     }
-    let proofs = if role == Role::Assistant { read_proofs(&mut fields, &mut parts)? } else { Vec::new() };
+    let proofs =
+        if role == Role::Assistant { read_proofs(&mut fields, &mut parts, &mut asked.ledger)? } else { Vec::new() };
     for call in fields.list("tool_calls")? {
         let call = read_call(call)?;
         let proof = proofs.iter().find(|(id, _)| matches!(&call.what, What::Call(call) if call.id == *id));
@@ -160,14 +161,14 @@ fn read_reasoning(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<()> {
 }
 
 /// The entries of `reasoning_details`; proofs of calls are given back with the id of their call.
-fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<Vec<(String, Seal)>> {
+fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>, ledger: &mut Ledger) -> Read<Vec<(String, Seal)>> {
     let (mut proofs, mut first) = (Vec::new(), Vec::new());
     for detail in fields.list("reasoning_details")? {
         let mut detail = detail.object()?;
         let at = detail.at.clone();
         let maker = detail.text("format")?.as_deref().and_then(Maker::of_format).unwrap_or(Maker::Chat);
         let id = detail.text("id")?;
-        detail.skip(&["index", "summary"]);
+        detail.skip(&["index"]);
         match detail.need_text("type")?.as_str() {
             "reasoning.text" => {
                 let (text, data) = (detail.text("text")?.unwrap_or_default(), detail.text("signature")?);
@@ -184,8 +185,11 @@ fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<Vec<(Stri
                     _ => first.push(Part::new(at, What::Sealed(Seal::new(maker, Kind::Redacted, data)))),
                 }
             }
-            // A summary is only shown.
-            _ => {}
+            // A summary is only shown, and proves nothing.
+            _ => {
+                detail.skip(&["summary"]);
+                ledger.note(format!("{at} (reasoning)"));
+            }
         }
         detail.done()?;
     }

@@ -52,6 +52,9 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
             // There is no word that every model takes for it.
             None => ledger.note(reasoning.at.clone()),
         }
+        if reasoning.shown {
+            ledger.note(format!("{} (that it is shown)", reasoning.at));
+        }
     }
     body.put_some("user", asked.user.as_ref().map(|(_, user)| user));
     if asked.stream {
@@ -80,6 +83,7 @@ fn write_turn(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Rea
     for part in &turn.parts {
         if !matches!(part.what, What::Result(_)) {
             content.push(write_part(part)?);
+            note_name(part, ledger);
         }
     }
     if !content.is_empty() {
@@ -91,6 +95,13 @@ fn write_turn(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Rea
 fn note_cache(part: &Part, ledger: &mut Ledger) {
     if part.cache.is_some() {
         ledger.note(format!("{}.cache_control", part.at));
+    }
+}
+
+/// A text has no name here.
+fn note_name(part: &Part, ledger: &mut Ledger) {
+    if let What::File(Media { source: Source::Text(_), name: Some(_), .. }) = &part.what {
+        ledger.note(format!("{} (its name)", part.at));
     }
 }
 
@@ -117,6 +128,7 @@ fn write_result(
         } else {
             ledger.note(format!("{} (its place: it follows in a message of the user)", part.at));
             behind.push(write_part(part)?);
+            note_name(part, ledger);
         }
     }
     if outcome.is_error {
