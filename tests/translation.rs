@@ -6,7 +6,6 @@
 use std::{
     fs,
     io::Write as _,
-    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
@@ -17,28 +16,12 @@ use serde_json::{Value, json};
 mod accumulate;
 #[path = "../gateway/tests/translate/corpus.rs"]
 mod corpus;
+#[path = "support/node.rs"]
+mod node;
 #[path = "support/sdk.rs"]
 mod sdk;
 
 use corpus::{CLIENTS, Exchange, PROVIDERS, Said};
-
-const NODE_PACKAGES: [&str; 2] = ["openai@7.59.0", "@anthropic-ai/sdk@1.14.0"];
-
-/// The folder of the SDKs for Node; nothing where there is none.
-fn node() -> Option<PathBuf> {
-    Command::new("node").arg("--version").output().ok()?;
-    let folder = sdk::python::cache().join("sdk-node-1");
-    if !folder.join("ready").exists() {
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("package.json"), "{}").unwrap();
-        let mut npm = Command::new("npm");
-        sdk::python::run(
-            npm.args(["install", "--silent", "--no-audit", "--no-fund"]).args(NODE_PACKAGES).current_dir(&folder),
-        );
-        std::fs::write(folder.join("ready"), "").unwrap();
-    }
-    Some(folder)
-}
 
 /// An answer as a client gets it, with what is said in it.
 fn answers(place: &std::path::Path, exchange: &Exchange) -> Vec<Value> {
@@ -106,7 +89,8 @@ fn the_official_sdks_read_what_is_translated() {
     let piped = |command: &mut Command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Each takes some ten seconds of one core, so they run beside each other.
     let python = piped(Command::new(sdk::python()).arg(script("translated.py")).arg(&file));
-    let node = node().map(|folder| piped(Command::new("node").arg(script("translated.mjs")).arg(folder).arg(&file)));
+    let node =
+        node::folder().map(|folder| piped(Command::new("node").arg(script("translated.mjs")).arg(folder).arg(&file)));
     content(&python.wait_with_output().unwrap());
     match node {
         Some(node) => content(&node.wait_with_output().unwrap()),

@@ -81,6 +81,25 @@ def burst():
     return text + "data: [DONE]\n\n"
 
 
+def messages():
+    """The same stream as Anthropic sends it: 64 events."""
+    start = {"type": "message_start", "message": {
+        "id": "msg_Bench", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [], "stop_reason": None,
+        "stop_sequence": None, "usage": {"input_tokens": 24, "cache_read_input_tokens": 0, "output_tokens": 1}}}
+    events = [start, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}]
+    token = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " token"}}
+    events += [token for _ in range(FRAMES - 5)]
+    events += [{"type": "content_block_stop", "index": 0}, {
+        "type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 60}},
+        {"type": "message_stop"}]
+    return "".join("event: %s\ndata: %s\n\n" % (event["type"], json.dumps(event, separators=(",", ":"))) for event in events)
+
+
+def response_request(model):
+    return json.dumps({"model": model, "stream": True, "max_output_tokens": 4096,
+                       "input": "Say something about gates, please, in a few words and without a list."})
+
+
 def request(model, stream=False, size=0, image=False):
     content = "Say something about gates, please, in a few words and without a list."
     if image:
@@ -110,13 +129,15 @@ http {{
 
 def nginx_upstream():
     # A word of nginx's configuration has at most 4 kB.
-    text = burst()
-    pieces = [text[at:at + 3000] for at in range(0, len(text), 3000)]
-    pieces = "".join(f"set $piece{at}x '{piece}'; " for at, piece in enumerate(pieces)), "".join(
-        f"${{piece{at}x}}" for at in range(len(pieces)))
+    def stream(name, text):
+        pieces = [text[at:at + 3000] for at in range(0, len(text), 3000)]
+        told = "".join(f"set ${name}{at}x '{piece}'; " for at, piece in enumerate(pieces))
+        put = "".join(f"${{{name}{at}x}}" for at in range(len(pieces)))
+        return f"location /{name}/ {{ default_type text/event-stream; {told} return 200 '{put}'; }}"
     return f"""
   server {{ listen {HOST}:{UPSTREAM} backlog=4096; client_body_buffer_size 64k;
-    location /burst/ {{ default_type text/event-stream; {pieces[0]} return 200 '{pieces[1]}'; }}
+    {stream("burst", burst())}
+    {stream("claude", messages())}
     location / {{ default_type application/json; return 200 '{answer()}'; }} }}"""
 
 
@@ -142,10 +163,12 @@ def tollgate_config(dir):
             {"name": "openai", "dialect": "openai", "base_url": f"http://{HOST}:{UPSTREAM}/v1", "api_key": "sk-bench"},
             {"name": "burst", "dialect": "openai", "base_url": f"http://{HOST}:{UPSTREAM}/burst/v1", "api_key": "sk-bench"},
             {"name": "paced", "dialect": "openai", "base_url": f"http://{HOST}:{PACED}/v1", "api_key": KEY},
+            {"name": "claude", "dialect": "anthropic", "base_url": f"http://{HOST}:{UPSTREAM}/claude", "api_key": "sk-bench"},
         ],
         "models": [
             {"name": "gpt-4o-mini", "targets": [{"provider": "openai"}]},
             {"name": "gpt-4o", "targets": [{"provider": "burst"}]},
+            {"name": "claude-sonnet-4-5", "targets": [{"provider": "claude"}]},
             {"name": "sandbox/*", "targets": [{"provider": "paced"}]},
         ],
         "tenants": [{"name": "acme", "keys": [{"name": "ci", "key": KEY, "team": "search", "user": "alice"}]}],
@@ -320,8 +343,8 @@ def latency(bench, nginx, tollgate):
               flush=True)
 
 
-def resident(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
+def resident(pid, what="VmRSS"):
+    return int(re.search(what + r":\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
 
 
 async def open_streams(port, count):
@@ -371,7 +394,43 @@ def memory(bench):
     process.wait(60)
 
 
-KINDS = ("answer", "burst", "paced", "large", "latency", "memory")
+def translated(bench, gate):
+    """A stream that is passed on and the same one translated, by turns: what the gateway's threads spend on each."""
+    chat, spoken, asked = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+    of = lambda model: request(model, stream=True)
+    for provider, passed, others in (
+        ("OpenAI's chat", (chat, of("gpt-4o")), ((spoken, of("gpt-4o")), (asked, response_request("gpt-4o")))),
+        ("Anthropic's messages", (spoken, of("claude-sonnet-4-5")),
+         ((chat, of("claude-sonnet-4-5")), (asked, response_request("claude-sonnet-4-5")))),
+    ):
+        rows = {path: [] for path, _ in (passed, *others)}
+        for _ in range(bench.args.rounds):
+            for path, body in (passed, *others):
+                spent, _ = cost(bench, gate[1], gate[2], path, body, 64)
+                rows[path].append(sum(us for name, us in spent.items() if name not in NOT_GATEWAY))
+        base = statistics.median(rows[passed[0]])
+        print(f"streams of {FRAMES} frames of {provider}, 64 connections, µs of the gateway's threads a stream:")
+        for path, found in rows.items():
+            middle = statistics.median(found)
+            print(f"  {path:<22} {middle:8.1f}   ratio {middle / base:.2f}   rounds {[round(us, 1) for us in found]}", flush=True)
+
+
+def held(bench):
+    """The most memory that requests of 1 MB take of a fresh process, by the number of connections that send them."""
+    for connections in (16, 64):
+        process = bench.tollgate(f"held{connections}", "0", tollgate_config, OPS)
+        time.sleep(2)
+        idle = resident(process.pid)
+        bench.wrk(TOLLGATE, "/v1/chat/completions", request("gpt-4o-mini", size=1_000_000, image=True), connections)
+        most = resident(process.pid, "VmHWM")
+        print(f"requests of 1 MB over {connections} connections: idle {idle:.1f} MB, at most {most:.1f} MB, "
+              f"{(most - idle) / connections:.2f} MB a connection", flush=True)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        bench.running.remove(process)
+
+
+KINDS = ("answer", "burst", "paced", "large", "latency", "memory", "translated", "held")
 
 
 def main():
@@ -397,7 +456,9 @@ def run(bench, only):
     bench.tollgate("paced", 1, paced_config, PACED_OPS)
     if "memory" in only:
         memory(bench)
-    if set(only) == {"memory"}:
+    if "held" in only:
+        held(bench)
+    if set(only) <= {"memory", "held"}:
         return
     proxy = bench.nginx("proxy", 0, nginx_proxy())
     nginx, paced = ("nginx", proxy, NGINX), ("nginx", proxy, NGINX_PACED)
@@ -408,6 +469,8 @@ def run(bench, only):
     if "burst" in only:
         compare(bench, f"streams of {FRAMES} frames that come at once", nginx, gate, "/burst" + chat,
                 request("gpt-4o", stream=True), 64, FRAMES, "frame", subject_path=chat)
+    if "translated" in only:
+        translated(bench, gate)
     if "paced" in only:
         compare(bench, f"streams of {FRAMES} frames that come one by one", paced, gate, chat,
                 request(PACED_MODEL, stream=True), 64, FRAMES, "frame")

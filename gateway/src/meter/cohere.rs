@@ -25,7 +25,7 @@ pub(super) static CHAT: Shape = Shape {
     model: &[],
     tier: &[],
     usage: &[&["delta", "usage"], &["usage"], &["response", "meta"], &["meta"]],
-    error: &[],
+    error: &[&["delta", "error"]],
     read,
     raw: verbatim,
     mark: |_, event| {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use schemas::{
+    config::{ModelRoute, Retry, Target},
     event::{Api, Event, Learned, Outcome},
     tokens::{Completeness, Doubt, Vector},
 };
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     provider::{Replay, Step, json, say},
-    stage::{KEY, SECRET, Stage, Written},
+    stage::{KEY, SECRET, Setting, Stage, Written},
 };
 
 const SIGNED: &str = "authorization: aws4-hmac-sha256 credential=akidexample/";
@@ -250,6 +251,27 @@ async fn a_form_goes_to_the_model_that_it_names() {
     assert!(asked.head.contains("content-type: multipart/form-data; boundary=b"));
     let (_, written) = stage.end().await;
     assert_eq!(written.one().usage.total(), Some(Vector { audio_input: 10, ..used(4, 5) }));
+}
+
+#[tokio::test]
+async fn a_form_goes_on_to_the_next_target_as_any_call() {
+    let heard = r#"{"text":"hi","usage":{"type":"tokens","input_tokens":14,"output_tokens":5,"total_tokens":19}}"#;
+    let one =
+        Replay::start(json("500 Internal Server Error", r#"{"error":{"message":"no","type":"server_error"}}"#)).await;
+    let two = Replay::start(json("200 OK", heard)).await;
+    let target = |provider: &str, model: &str| Target::new(provider.into(), Some(model.into()));
+    let retry = Retry { attempts: 2, backoff: std::time::Duration::from_millis(20), ..Retry::default() };
+    let targets = vec![target("one", "whisper-1"), target("two", "gpt-4o-transcribe")];
+    let models = vec![ModelRoute { name: "heard-by-two".into(), targets, retry, ..ModelRoute::default() }];
+    let others = vec![("one", one.address), ("two", two.address)];
+    let stage = Stage::with(one.address, Setting { models, others, ..Setting::default() }).await;
+    let body = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nheard-by-two\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b--\r\n";
+    let call = stage.http.post(stage.url("/v1/audio/transcriptions")).bearer_auth(KEY);
+    let call = call.header("content-type", "multipart/form-data; boundary=b").body(body);
+    assert_eq!(call.send().await.unwrap().text().await.unwrap(), heard);
+    let asked = two.asked().remove(0);
+    assert_eq!(String::from_utf8(asked.body).unwrap(), body.replace("heard-by-two", "gpt-4o-transcribe"));
+    let _ = stage.end().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use bytes::Bytes;
-use gateway::meter::{Answer, End, Framing, Measured, Meter};
+use gateway::meter::{Answer, End, Finish, Framing, Measured, Meter};
 use schemas::{
     event::Api,
     money::Pico,
@@ -407,7 +407,12 @@ fn cohere_and_ollama() {
     };
     let ranked = json!({ "results": [], "meta": { "billed_units": { "search_units": 3 } } });
     let word = json!({ "model": "m", "message": { "content": "hi" }, "done": false });
+    let broken = json!({ "type": "message-end", "delta": { "finish_reason": "ERROR", "error": "no", "usage": {
+        "billed_units": { "input_tokens": 7, "output_tokens": 2 } } } });
+    let broken = stream("an error at the end, and what is billed", &[piece.clone(), broken], used(7, 2), EXACT);
+    assert!(matches!(measure(&broken, 64).finish, Finish::ErrorInStream { .. }), "it is not complete");
     check(&[
+        broken,
         stream("what is billed counts", &[piece.clone(), end], used(7, 28), EXACT),
         stream("nothing is said to be billed", &[piece.clone(), unbilled], used(69, 83), EXACT),
         stream("cut", &[piece], used(0, 0), MISSING),
