@@ -6,7 +6,6 @@
 //! that cannot be read has been charged as reported; its client is told so in its own dialect.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -226,7 +225,8 @@ struct Carrying {
     meter: Option<Meter>,
     framing: Framing,
     stream: Stream,
-    out: VecDeque<Bytes>,
+    /// What of it was said and has not gone out. It goes out in one piece, however many frames that are.
+    out: Vec<u8>,
 }
 
 impl Carrying {
@@ -234,7 +234,7 @@ impl Carrying {
         let mut meter = Meter::new(Answer { api: back.api, status: 200, framing, strip_usage: false });
         meter.by_frame();
         let stream = Stream::new(back.provider, &back.model, back.client, back.told);
-        Self { relay, meter: Some(meter), framing, stream, out: VecDeque::new() }
+        Self { relay, meter: Some(meter), framing, stream, out: Vec::new() }
     }
 
     /// Translates the frames that have come whole.
@@ -242,7 +242,7 @@ impl Carrying {
         while let Some(frame) = self.meter.as_mut().and_then(Meter::pop) {
             if frame.bytes.starts_with(b":") {
                 // Of the gateway's own: it keeps proxies awake.
-                self.out.push_back(frame.bytes);
+                self.out.extend_from_slice(&frame.bytes);
                 continue;
             }
             let pushed = match self.framing {
@@ -252,15 +252,9 @@ impl Carrying {
                 _ => self.stream.push("", &data_of(&frame.bytes)).map_err(|bad| bad.to_string()),
             };
             match pushed {
-                Ok(frames) => self.give(frames),
+                Ok(frames) => self.out.extend_from_slice(frames.as_bytes()),
                 Err(why) => return self.end(End::Broken(format!("the provider's answer cannot be translated: {why}"))),
             }
-        }
-    }
-
-    fn give(&mut self, frames: String) {
-        if !frames.is_empty() {
-            self.out.push_back(Bytes::from(frames));
         }
     }
 
@@ -269,7 +263,7 @@ impl Carrying {
         meter.close();
         let usage = meter.measured(MeterEnd::Closed).usage.total();
         let frames = self.stream.end(end, usage.as_ref());
-        self.give(frames);
+        self.out.extend_from_slice(frames.as_bytes());
     }
 }
 
@@ -279,8 +273,8 @@ impl http_body::Body for Carrying {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
-            if let Some(bytes) = self.out.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            if !self.out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from(std::mem::take(&mut self.out))))));
             }
             if self.meter.is_none() {
                 return Poll::Ready(None);

@@ -95,6 +95,11 @@ def messages():
     return "".join("event: %s\ndata: %s\n\n" % (event["type"], json.dumps(event, separators=(",", ":"))) for event in events)
 
 
+def message_request(model):
+    return json.dumps({"model": model, "stream": True, "max_tokens": 4096, "messages": [
+        {"role": "user", "content": "Say something about gates, please, in a few words and without a list."}]})
+
+
 def response_request(model):
     return json.dumps({"model": model, "stream": True, "max_output_tokens": 4096,
                        "input": "Say something about gates, please, in a few words and without a list."})
@@ -397,12 +402,9 @@ def memory(bench):
 def translated(bench, gate):
     """A stream that is passed on and the same one translated, by turns: what the gateway's threads spend on each."""
     chat, spoken, asked = "/v1/chat/completions", "/v1/messages", "/v1/responses"
-    of = lambda model: request(model, stream=True)
-    for provider, passed, others in (
-        ("OpenAI's chat", (chat, of("gpt-4o")), ((spoken, of("gpt-4o")), (asked, response_request("gpt-4o")))),
-        ("Anthropic's messages", (spoken, of("claude-sonnet-4-5")),
-         ((chat, of("claude-sonnet-4-5")), (asked, response_request("claude-sonnet-4-5")))),
-    ):
+    bodies = {chat: lambda model: request(model, stream=True), spoken: message_request, asked: response_request}
+    for provider, model, first in (("OpenAI's chat", "gpt-4o", chat), ("Anthropic's messages", "claude-sonnet-4-5", spoken)):
+        passed, *others = [(path, bodies[path](model)) for path in sorted(bodies, key=lambda path: path != first)]
         rows = {path: [] for path, _ in (passed, *others)}
         for _ in range(bench.args.rounds):
             for path, body in (passed, *others):

@@ -132,6 +132,17 @@ impl Serialize for Json {
     }
 }
 
+impl Json {
+    /// The event of a stream that has this for its data, and a name where its dialect gives one.
+    pub(crate) fn write_event(&self, name: Option<&str>, out: &mut String) {
+        if let Some(name) = name {
+            out.extend(["event: ", name, "\n"]);
+        }
+        // A value of this kind can always be written.
+        out.extend(["data: ", &serde_json::to_string(self).unwrap_or_default(), "\n\n"]);
+    }
+}
+
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)

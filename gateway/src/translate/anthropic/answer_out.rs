@@ -120,7 +120,7 @@ impl Writer {
         if let (Json::Object(event), Json::Object(rest)) = (&mut event, &mut rest) {
             event.append(rest);
         }
-        out.push_str(&format!("event: {name}\ndata: {event}\n\n"));
+        event.write_event(Some(name), out);
     }
 
     fn begin(&mut self, out: &mut String) {

@@ -141,7 +141,7 @@ impl Writer {
     }
 
     fn send(&self, chunk: &Json, out: &mut String) {
-        out.push_str(&format!("data: {chunk}\n\n"));
+        chunk.write_event(None, out);
     }
 
     fn delta(&mut self, delta: Json, out: &mut String) {
@@ -222,7 +222,7 @@ impl Writer {
     }
 
     pub(crate) fn fail(&self, fault: &Fault, kind: &str, out: &mut String) {
-        out.push_str(&format!("data: {}\n\n", error(fault, kind)));
+        error(fault, kind).write_event(None, out);
         out.push_str("data: [DONE]\n\n");
     }
 }

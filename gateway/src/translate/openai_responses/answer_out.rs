@@ -157,7 +157,7 @@ impl Writer {
             event.append(rest);
         }
         self.sequence += 1;
-        out.push_str(&format!("event: {name}\ndata: {event}\n\n"));
+        event.write_event(Some(name), out);
     }
 
     fn begin(&mut self, out: &mut String) {
