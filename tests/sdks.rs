@@ -16,7 +16,7 @@ use axum::{
     Router,
     body::Bytes,
     http::{Uri, header},
-    response::{IntoResponse as _, Response},
+    response::IntoResponse as _,
 };
 use serde_json::{Value, json};
 
@@ -101,11 +101,11 @@ fn provider(runtime: &tokio::runtime::Runtime) -> (std::net::SocketAddr, Arc<Ato
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let (address, seen) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
     let counted = Arc::clone(&seen);
-    let serve = async move |uri: Uri, body: Bytes| -> Response {
+    let serve = move |uri: Uri, body: Bytes| {
         let (kind, said) = answer(uri.path(), &body);
         let is_kept = !uri.path().ends_with(":countTokens") && !uri.path().ends_with(":batchEmbedContents");
         counted.fetch_add(usize::from(is_kept), Ordering::Relaxed);
-        ([(header::CONTENT_TYPE, kind)], said).into_response()
+        async move { ([(header::CONTENT_TYPE, kind)], said).into_response() }
     };
     let router = Router::new().fallback(serve);
     runtime.spawn(async move { axum::serve(listener, router).await });

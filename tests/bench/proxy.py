@@ -403,7 +403,11 @@ def translated(bench, gate):
     """A stream that is passed on and the same one translated, by turns: what the gateway's threads spend on each."""
     chat, spoken, asked = "/v1/chat/completions", "/v1/messages", "/v1/responses"
     bodies = {chat: lambda model: request(model, stream=True), spoken: message_request, asked: response_request}
-    for provider, model, first in (("OpenAI's chat", "gpt-4o", chat), ("Anthropic's messages", "claude-sonnet-4-5", spoken)):
+    for provider, model, first in (
+        ("OpenAI's chat, all at once", "gpt-4o", chat),
+        ("Anthropic's messages, all at once", "claude-sonnet-4-5", spoken),
+        ("OpenAI's chat, one by one", PACED_MODEL, chat),
+    ):
         passed, *others = [(path, bodies[path](model)) for path in sorted(bodies, key=lambda path: path != first)]
         rows = {path: [] for path, _ in (passed, *others)}
         for _ in range(bench.args.rounds):
@@ -411,7 +415,7 @@ def translated(bench, gate):
                 spent, _ = cost(bench, gate[1], gate[2], path, body, 64)
                 rows[path].append(sum(us for name, us in spent.items() if name not in NOT_GATEWAY))
         base = statistics.median(rows[passed[0]])
-        print(f"streams of {FRAMES} frames of {provider}, 64 connections, µs of the gateway's threads a stream:")
+        print(f"streams of {FRAMES} frames of {provider}; 64 connections, µs of the gateway's threads a stream:")
         for path, found in rows.items():
             middle = statistics.median(found)
             print(f"  {path:<22} {middle:8.1f}   ratio {middle / base:.2f}   rounds {[round(us, 1) for us in found]}", flush=True)

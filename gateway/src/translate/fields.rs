@@ -147,7 +147,7 @@ pub(crate) struct Fields<'t> {
 
 impl<'t> Fields<'t> {
     pub(crate) fn path(&self, name: &str) -> String {
-        if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
+        if self.at.is_empty() { name.to_owned() } else { [self.at.as_str(), ".", name].concat() }
     }
 
     pub(crate) fn take(&mut self, name: &str) -> Option<Item<'t>> {

@@ -138,14 +138,55 @@ impl Json {
         if let Some(name) = name {
             out.extend(["event: ", name, "\n"]);
         }
-        // A value of this kind can always be written.
-        out.extend(["data: ", &serde_json::to_string(self).unwrap_or_default(), "\n\n"]);
+        out.push_str("data: ");
+        self.write(out);
+        out.push_str("\n\n");
+    }
+
+    /// Writes it behind what is there; most events of a stream are a frame and a few words, so this copies them once.
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("null"),
+            Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            Self::Count(value) => out.push_str(&value.to_string()),
+            Self::Text(text) => write_text(text, out),
+            Self::Raw(raw) => out.push_str(raw.get()),
+            Self::List(values) => {
+                out.push('[');
+                for (place, value) in values.iter().enumerate() {
+                    out.push_str(if place > 0 { "," } else { "" });
+                    value.write(out);
+                }
+                out.push(']');
+            }
+            Self::Object(members) => {
+                out.push('{');
+                for (place, (name, value)) in members.iter().enumerate() {
+                    out.push_str(if place > 0 { "," } else { "" });
+                    write_text(name, out);
+                    out.push(':');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// Writes a text in quotes; what has to be escaped is rare, and serde's to do.
+fn write_text(text: &str, out: &mut String) {
+    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    } else {
+        out.extend(["\"", text, "\""]);
     }
 }
 
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        let mut written = String::new();
+        self.write(&mut written);
+        f.write_str(&written)
     }
 }
 
@@ -171,6 +212,9 @@ mod tests {
         written.put("last", true);
         let text = r#"{"b":"x\n","a":1,"n":null,"list":[{"z": 1.50, "a": "\u00e9"}],"last":true}"#;
         assert_eq!(written.to_string(), text);
+        assert_eq!(serde_json::to_string(&written).unwrap(), text);
+        let hard = Json::from("a \"b\" \\ \u{1} é\u{2028}");
+        assert_eq!(hard.to_string(), serde_json::to_string(&hard).unwrap());
     }
 
     #[test]
