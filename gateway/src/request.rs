@@ -356,21 +356,6 @@ impl Parsed {
         &self.body
     }
 
-    /// What bounds it: the body, the fields of one that is a form, or nothing where it is not acted on.
-    pub(crate) fn document(&self) -> &Bytes {
-        static NOTHING: Bytes = Bytes::from_static(b"{}");
-        match (&self.form, self.spans.kind) {
-            (Some(fields), _) => fields,
-            (None, BodyKind::Unread) => &NOTHING,
-            (None, _) => &self.body,
-        }
-    }
-
-    /// Whether it is a form.
-    pub(crate) const fn is_form(&self) -> bool {
-        self.form.is_some()
-    }
-
     /// The API that it was read for.
     pub const fn api(&self) -> Api {
         self.api

@@ -66,6 +66,23 @@ pub(super) fn parse(api: Api, body: &Bytes, boundary: &str) -> Result<Parsed, Pr
     Ok(parsed)
 }
 
+impl Parsed {
+    /// What bounds it: the body, the fields of one that is a form, or nothing where it is not acted on.
+    pub(crate) fn document(&self) -> &Bytes {
+        static NOTHING: Bytes = Bytes::from_static(b"{}");
+        match (&self.form, self.spans.kind) {
+            (Some(fields), _) => fields,
+            (None, BodyKind::Unread) => &NOTHING,
+            (None, _) => &self.body,
+        }
+    }
+
+    /// Whether it is a form.
+    pub(crate) const fn is_form(&self) -> bool {
+        self.form.is_some()
+    }
+}
+
 /// A field of a form.
 struct Field {
     name: String,
