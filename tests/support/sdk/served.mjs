@@ -53,8 +53,8 @@ const of = (model) => [
   async () => completed(await chat.chat.completions.create({ model, messages })),
   async () =>
     completed(await chat.chat.completions.stream({ model, messages, stream_options: { include_usage: true } }).finalChatCompletion()),
-  async () => responded(await chat.responses.create({ model, input: "hello" })),
-  async () => responded(await chat.responses.stream({ model, input: "hello" }).finalResponse()),
+  async () => responded(await chat.responses.create({ model, input: "hello", store: false })),
+  async () => responded(await chat.responses.stream({ model, input: "hello", store: false }).finalResponse()),
   async () => messaged(await claude.messages.create({ model, max_tokens: 99, messages })),
   async () => messaged(await claude.messages.stream({ model, max_tokens: 99, messages }).finalMessage()),
 ];

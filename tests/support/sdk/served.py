@@ -52,7 +52,7 @@ def responded(answer):
 
 
 def response_stream(model):
-    with chat.responses.stream(model=model, input="hello") as stream:
+    with chat.responses.stream(model=model, input="hello", store=False) as stream:
         return responded(stream.get_final_response())
 
 
@@ -72,7 +72,7 @@ def of(model):
     return [
         lambda: completed(chat.chat.completions.create(model=model, messages=question)),
         lambda: chat_stream(model),
-        lambda: responded(chat.responses.create(model=model, input="hello")),
+        lambda: responded(chat.responses.create(model=model, input="hello", store=False)),
         lambda: response_stream(model),
         lambda: messaged(claude.messages.create(model=model, max_tokens=99, messages=question)),
         lambda: message_stream(model),
