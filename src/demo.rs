@@ -17,7 +17,10 @@ use schemas::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::load::{Loaded, load};
+use crate::{
+    load::{Loaded, load},
+    rows,
+};
 
 /// Calls that each tenant has open at a time.
 const AT_A_TIME: usize = 4;
@@ -91,7 +94,7 @@ async fn demo(loaded: &Loaded, span: Duration) -> Result<(), String> {
     await_answers(&client, &questions, token, (started, time::now()), answered).await?;
     for (title, sql) in questions_of(started) {
         println!("\n{title}");
-        print_table(&ask(&client, &questions, token, &sql).await?);
+        print!("{}", rows::table(&ask(&client, &questions, token, &sql).await?, "  "));
     }
     Ok(())
 }
@@ -228,43 +231,4 @@ async fn ask(client: &reqwest::Client, address: &str, token: &Secret, sql: &str)
     let status = sent.status();
     let answer: Value = sent.json().await.map_err(|error| error.to_string())?;
     if status.is_success() { Ok(answer) } else { Err(format!("the query service answered {status}: {answer}")) }
-}
-
-/// A decimal without the zeros at its end.
-fn trimmed(text: &str) -> &str {
-    let decimal = text.contains('.') && text.chars().all(|char| char.is_ascii_digit() || "-.".contains(char));
-    if decimal { text.trim_end_matches('0').trim_end_matches('.') } else { text }
-}
-
-/// Prints rows under their names, as wide as the widest.
-fn print_table(answer: &Value) {
-    let names: Vec<&str> =
-        answer["columns"].as_array().into_iter().flatten().filter_map(|column| column["name"].as_str()).collect();
-    let cell = |row: &Value, name: &str| match &row[name] {
-        Value::String(text) => trimmed(text).to_owned(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
-    let rows: Vec<Vec<String>> = answer["rows"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|row| names.iter().map(|name| cell(row, name)).collect())
-        .collect();
-    let widths: Vec<usize> = (0..names.len())
-        .map(|column| {
-            rows.iter().map(|row| row[column].chars().count()).chain([names[column].len()]).max().unwrap_or(0)
-        })
-        .collect();
-    let line = |cells: Vec<&str>| {
-        let cells: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("  {}", cells.join("  ").trim_end());
-    };
-    line(names);
-    if rows.is_empty() {
-        println!("  (none)");
-    }
-    for row in &rows {
-        line(row.iter().map(String::as_str).collect());
-    }
 }

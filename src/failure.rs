@@ -83,6 +83,13 @@ impl From<query::archive::ArchiveError> for Failure {
 }
 
 #[cfg(feature = "query")]
+impl From<query::error::Error> for Failure {
+    fn from(error: query::error::Error) -> Self {
+        Self::new(Some(error.code()), &error)
+    }
+}
+
+#[cfg(feature = "query")]
 impl From<query::RunError> for Failure {
     fn from(error: query::RunError) -> Self {
         Self::new(error.code(), &error)

@@ -1,4 +1,4 @@
-//! The commands of the contract that this version does not have. They say so, rather than be unknown.
+//! The commands of the contract that a build without the lake does not have. They say so, rather than be unknown.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use schemas::error_code::ErrorCode;
 
 use crate::EXIT_USAGE;
 
-/// Commands that are not built yet; hidden from the help, since they cannot help.
+/// Commands that need the feature `query`; hidden from the help, since they cannot help.
 #[derive(Subcommand)]
 pub(crate) enum Later {
     /// Write FOCUS or plain Parquet.
@@ -34,6 +34,9 @@ pub(crate) fn run(later: &Later) -> ExitCode {
         Later::Report(_) => "report",
         Later::Reconcile(_) => "reconcile",
     };
-    eprintln!("error: {}: `tollgate {name}` is not built yet; `tollgate --help` lists what is", ErrorCode::NotBuilt);
+    eprintln!(
+        "error: {}: `tollgate {name}` is not part of this build; the feature `query` has it",
+        ErrorCode::NotBuilt
+    );
     ExitCode::from(EXIT_USAGE)
 }

@@ -10,20 +10,32 @@ mod admin;
 mod backtest;
 mod check;
 mod demo;
+#[cfg(feature = "query")]
+mod desk;
 mod diff;
+#[cfg(feature = "query")]
+mod export;
 mod failure;
 mod history;
+#[cfg(feature = "query")]
+mod import;
 mod jwks;
+#[cfg(not(feature = "query"))]
 mod later;
 mod load;
 mod ops;
 mod period;
 mod publish;
+#[cfg(feature = "query")]
+mod reconcile;
 mod release;
 mod reload;
 mod replay;
+#[cfg(feature = "query")]
+mod report;
 mod rerate;
 mod roles;
+mod rows;
 mod scribe;
 mod serve;
 mod tls;
@@ -52,6 +64,16 @@ enum Command {
     Rerate(rerate::Args),
     Backtest(backtest::Args),
     Release(release::Args),
+    #[cfg(feature = "query")]
+    Report(Box<report::Args>),
+    #[cfg(feature = "query")]
+    #[command(subcommand)]
+    Export(export::Export),
+    #[cfg(feature = "query")]
+    Import(import::Args),
+    #[cfg(feature = "query")]
+    Reconcile(Box<reconcile::Args>),
+    #[cfg(not(feature = "query"))]
     #[command(flatten)]
     Later(later::Later),
 }
@@ -75,6 +97,15 @@ fn main() -> ExitCode {
         Command::Rerate(args) => rerate::run(&args),
         Command::Backtest(args) => backtest::run(&args),
         Command::Release(args) => release::run(&args),
+        #[cfg(feature = "query")]
+        Command::Report(args) => report::run(&args),
+        #[cfg(feature = "query")]
+        Command::Export(export) => export::run(&export),
+        #[cfg(feature = "query")]
+        Command::Import(args) => import::run(&args),
+        #[cfg(feature = "query")]
+        Command::Reconcile(args) => reconcile::run(&args),
+        #[cfg(not(feature = "query"))]
         Command::Later(later) => later::run(&later),
     }
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     access::Access,
     error::Error,
+    imports::Imports,
     lake::DataFile,
     table::TableDef,
     tail::Tail,
@@ -29,6 +30,7 @@ pub struct Cuts {
     store: Arc<dyn ObjectStore>,
     watermark: Arc<Watermark>,
     access: Arc<Access>,
+    imports: Option<Imports>,
 }
 
 /// What one query reads.
@@ -65,7 +67,18 @@ pub struct AsOf {
 impl Cuts {
     /// Cuts through what the tail and its versions of the lake hold.
     pub fn new(tail: Arc<Tail>, store: Arc<dyn ObjectStore>, watermark: Arc<Watermark>, access: Arc<Access>) -> Self {
-        Self { tail, store, watermark, access }
+        Self { tail, store, watermark, access, imports: None }
+    }
+
+    /// The same with what was imported into the lake.
+    #[must_use]
+    pub fn with_imports(self, imports: Imports) -> Self {
+        Self { imports: Some(imports), ..self }
+    }
+
+    /// Where what was imported is.
+    pub(crate) fn imports(&self) -> Option<&Imports> {
+        self.imports.as_ref()
     }
 
     /// Where the files are.

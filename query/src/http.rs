@@ -31,6 +31,7 @@ use crate::{
     table,
 };
 
+mod listed;
 pub(crate) mod listen;
 
 /// The largest body: a statement of 64 KiB, each byte of it escaped.
@@ -77,6 +78,9 @@ struct Question {
     sql: String,
     #[serde(default)]
     format: Format,
+    /// The tenants whose rows are asked for, of those that the token may read.
+    #[serde(default)]
+    tenants: Option<Vec<String>>,
 }
 
 async fn sql(State(surface): State<Arc<Surface>>, request: Request) -> Result<Response, Failure> {
@@ -92,6 +96,7 @@ async fn sql(State(surface): State<Arc<Surface>>, request: Request) -> Result<Re
         let wanted = r#"send {"sql": "SELECT …", "format": "json"}; format is json, csv, arrow or parquet"#;
         failure(ErrorCode::MalformedJson, &format!("the body is not what this route takes: {error}; {wanted}"))
     })?;
+    let caller = question.tenants.map_or_else(|| caller.clone(), |tenants| caller.narrowed(tenants));
     surface.answer(caller, question.sql, question.format).await
 }
 
@@ -115,7 +120,8 @@ async fn balances(
 
 async fn tables(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
     let caller = surface.caller(&headers)?;
-    let rows: Vec<_> = table::TableDef::shown().map(|table| described(table, &caller.tenants)).collect();
+    let mut rows: Vec<_> = table::TableDef::shown().map(|table| described(table, &caller.tenants)).collect();
+    rows.extend(listed::others());
     Ok(surface.rows(&caller, &[("name", "VARCHAR"), ("description", "VARCHAR"), ("columns", "JSON")], rows))
 }
 

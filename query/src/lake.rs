@@ -37,6 +37,7 @@ use self::{
 };
 use crate::{
     error::Error,
+    imports::Imports,
     table::{self, TableDef},
     tail::Pinned,
 };
@@ -157,6 +158,17 @@ impl Lake {
     /// The store; paths of [`DataFile`]s are paths in it.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
         self.place.store.clone()
+    }
+
+    /// Where what was imported is.
+    pub fn imports(&self) -> Result<Imports, Error> {
+        Ok(Imports::new(self.store(), self.place.path("imported")?))
+    }
+
+    /// Where what was imported into the lake of an address is; touches nothing.
+    pub fn imports_of(url: &str) -> Result<Imports, Error> {
+        let place = store::place(url)?;
+        Ok(Imports::new(Arc::clone(&place.store), place.path("imported")?))
     }
 
     /// The folder of the lake: its scheme and host name the store.

@@ -153,7 +153,8 @@ impl Query {
         let Opened { lake, shelver, policy } = parts;
 
         let keeper = Keeper { policy, policies: policies.clone(), watermark: watermark.clone(), readiness };
-        let cuts = Arc::new(Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies.access)));
+        let cuts = Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies.access));
+        let cuts = Arc::new(cuts.with_imports(lake.imports()?));
         thread::scope(|scope| {
             // Ends when the scope is left, also by an error.
             let stop = shutdown.child_token();
@@ -174,9 +175,9 @@ impl Query {
     }
 }
 
-struct Opened {
-    lake: Arc<Lake>,
-    shelver: Shelver,
+pub(crate) struct Opened {
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) shelver: Shelver,
     policy: Box<dyn Reader>,
 }
 
@@ -203,7 +204,8 @@ fn open(
     Ok(None)
 }
 
-fn try_open(
+/// Opens log and lake, once.
+pub(crate) fn try_open(
     deps: &Deps,
     lakes: &Runtime,
     policies: &Arc<PolicyLog>,

@@ -32,14 +32,18 @@ mod exact;
 mod fence;
 mod functions;
 mod growth;
+mod json;
+mod made;
 mod provider;
 mod session;
 mod span;
 mod statement;
 mod tag;
 mod threads;
+pub(crate) mod views;
 
 pub use error::QueryError;
+pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, watermark_schema};
 pub(crate) use provider::shown;
 
 /// Who asks, and what they may read.
@@ -47,6 +51,17 @@ pub(crate) use provider::shown;
 pub struct Caller {
     /// The tenants whose rows exist for them.
     pub tenants: Tenants,
+}
+
+impl Caller {
+    /// Who may read these tenants only, as far as this one may.
+    #[must_use]
+    pub fn narrowed(&self, mut tenants: Vec<String>) -> Self {
+        if let Tenants::Only(own) = &self.tenants {
+            tenants.retain(|tenant| own.contains(tenant));
+        }
+        Self { tenants: Tenants::Only(tenants) }
+    }
 }
 
 /// An answer, whole.
@@ -130,13 +145,16 @@ impl Engine {
         gone: &CancellationToken,
     ) -> Result<(SendableRecordBatchStream, AsOf), QueryError> {
         let statement = statement::parse(sql)?;
+        let read = views::read(&statement);
         let Cut { slices, as_of } = self.cuts.cut(time::now())?;
-        let tables = slices.into_iter().map(|slice| {
+        let mut tables = made::tables(&as_of, &caller.tenants, &read, self.cuts.imports()).await?;
+        tables.extend(slices.into_iter().map(|slice| {
             let name = slice.table.name;
             let table = provider::Fenced::new(slice, self.store.clone(), caller.tenants.clone());
             (name, Arc::new(table) as Arc<dyn TableProvider>)
-        });
-        let state = session::session(&self.runtime, &caller.tenants, tables.collect())?;
+        }));
+        let (state, public) = session::open(&self.runtime, &caller.tenants, tables, views::shapes())?;
+        views::register(&state, public.as_ref(), &read)?;
         let plan = state.statement_to_plan(statement).await?;
         SQLOptions::new()
             .with_allow_ddl(false)

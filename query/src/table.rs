@@ -14,6 +14,7 @@ mod charges;
 mod column;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod imported;
 mod keys;
 mod ledger;
 mod limits;

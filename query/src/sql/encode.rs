@@ -44,6 +44,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// Its name in requests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Arrow => "arrow",
+            Self::Parquet => "parquet",
+        }
+    }
+
     /// Its media type.
     pub const fn media_type(self) -> &'static str {
         match self {

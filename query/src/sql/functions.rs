@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 
-use super::{error::refused, exact, tag};
+use super::{error::refused, exact, json, tag};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -45,6 +45,7 @@ const PLAIN: &str = "\
 const GROWING: &[(&str, Growth)] = &[
     ("concat", Growth::Sum),
     ("concat_ws", Growth::Joined),
+    ("json_object", Growth::Escaped),
     ("overlay", Growth::Sum),
     ("repeat", Growth::Times),
     ("to_char", Growth::Formatted),
@@ -66,6 +67,8 @@ const AGGREGATES: &str = "\
 enum Growth {
     /// As its arguments together.
     Sum,
+    /// As its arguments together, each letter written as `\u0000`, with three signs around each.
+    Escaped,
     /// As its arguments together, and the first between any two of them.
     Joined,
     /// As the first argument, as often as the second says.
@@ -86,7 +89,7 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
     let mut allowed = vec![tag::tag(), strict_concat()];
-    for function in functions::all_default_functions() {
+    for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
@@ -144,6 +147,7 @@ impl Bounded {
         let all: u128 = (0..args.args.len()).map(bytes).sum();
         let result = match self.growth {
             Growth::Sum => all,
+            Growth::Escaped => all.saturating_mul(6).saturating_add(rows.saturating_mul(3 * args.args.len() as u128)),
             Growth::Joined => all.saturating_add(bytes(0).saturating_mul(args.args.len() as u128)),
             Growth::Times => bytes(0).saturating_mul(count(1)),
             Growth::Formatted => bytes(1).saturating_mul(FORMATTED_BYTES),

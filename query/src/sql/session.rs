@@ -52,19 +52,20 @@ pub(crate) fn runtime(pool_bytes: usize) -> Result<Arc<RuntimeEnv>> {
         .build_arc()
 }
 
-/// A session in which only these tables exist.
-pub(crate) fn session(
+/// A session in which only these tables exist, and its schema, which views that `named` tells of may still be added to.
+pub(crate) fn open(
     runtime: &Arc<RuntimeEnv>,
     tenants: &Tenants,
     tables: HashMap<&'static str, Arc<dyn TableProvider>>,
-) -> Result<SessionState> {
-    let information = information_schema(&tables)?;
-    let public = MemorySchemaProvider::new();
+    named: &[(&'static str, SchemaRef)],
+) -> Result<(SessionState, Arc<dyn SchemaProvider>)> {
+    let information = information_schema(&tables, named)?;
+    let public: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
     for (name, table) in tables {
         public.register_table(name.to_owned(), table)?;
     }
     let catalog = MemoryCatalogProvider::new();
-    catalog.register_schema(SCHEMA, Arc::new(public))?;
+    catalog.register_schema(SCHEMA, Arc::clone(&public))?;
     catalog.register_schema("information_schema", Arc::new(information))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
@@ -80,7 +81,7 @@ pub(crate) fn session(
     state.register_function_rewrite(Arc::new(exact::Checked))?;
     // The instant that `now()` and `current_date` stand for; without it they fail.
     state.mark_start_execution();
-    Ok(state)
+    Ok((state, public))
 }
 
 /// In how many parts a query is run. Those of callers behind the fence run in one, so that the order of rows, and which
@@ -133,20 +134,26 @@ impl ExprPlanner for Concat {
     }
 }
 
-/// `information_schema.tables` and `.columns` of the caller's tables.
-fn information_schema(tables: &HashMap<&'static str, Arc<dyn TableProvider>>) -> Result<MemorySchemaProvider> {
+/// `information_schema.tables` and `.columns` of the caller's tables and of the views.
+fn information_schema(
+    tables: &HashMap<&'static str, Arc<dyn TableProvider>>,
+    views: &[(&'static str, SchemaRef)],
+) -> Result<MemorySchemaProvider> {
     let mut named: Vec<(&str, SchemaRef)> = tables.iter().map(|(name, table)| (*name, table.schema())).collect();
+    named.extend(views.iter().map(|(name, schema)| (*name, Arc::clone(schema))));
     named.sort_by_key(|(name, _)| *name);
     let columns: Vec<(&str, usize, &arrow::datatypes::Field)> = named
         .iter()
         .flat_map(|(name, schema)| schema.fields().iter().enumerate().map(|(at, field)| (*name, at, field.as_ref())))
         .collect();
+    let kinds = named.iter().map(|(name, _)| if tables.contains_key(name) { "BASE TABLE" } else { "VIEW" });
+    let kinds: ArrayRef = Arc::new(StringArray::from_iter_values(kinds));
     let same = |text: &str, rows: usize| -> ArrayRef { Arc::new(StringArray::from(vec![text; rows])) };
     let tables = RecordBatch::try_from_iter([
         ("table_catalog", same(CATALOG, named.len())),
         ("table_schema", same(SCHEMA, named.len())),
         ("table_name", Arc::new(StringArray::from_iter_values(named.iter().map(|(name, _)| *name))) as ArrayRef),
-        ("table_type", same("BASE TABLE", named.len())),
+        ("table_type", kinds),
     ])?;
     let positions = columns.iter().map(|(_, at, _)| i32::try_from(*at).map_or(i32::MAX, |at| at.saturating_add(1)));
     let columns = RecordBatch::try_from_iter([

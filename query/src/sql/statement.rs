@@ -3,7 +3,7 @@
 //! Refuses by its tokens what could cost without bound before the engine counts anything; [`check`] refuses what the parsed
 //! statement says. Puts the `tags` column into `tag('env')`.
 
-use std::ops::ControlFlow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 use datafusion::sql::{
     parser::{DFParserBuilder, Statement},
@@ -17,7 +17,7 @@ use datafusion::sql::{
     },
 };
 
-use super::error::QueryError;
+use super::{error::QueryError, views};
 
 mod check;
 
@@ -59,7 +59,8 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
     if calculations > MAX_CALCULATIONS {
         return refuse(format!("a statement may have {MAX_CALCULATIONS} of + - * ||; this one has {calculations}"));
     }
-    let mut statements = DFParserBuilder::new(sql)
+    let sql = focus(&tokens).map_or(Cow::Borrowed(sql), Cow::Owned);
+    let mut statements = DFParserBuilder::new(&*sql)
         .with_dialect(&dialect)
         .with_recursion_limit(MAX_DEPTH)
         .build()
@@ -85,6 +86,23 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
         }
         _ => only_queries(),
     }
+}
+
+/// A statement over the view `focus` with the names of its columns as FOCUS writes them: there they are what they are in any case, as
+/// in the queries that the FinOps Foundation publishes. Nothing for other statements.
+fn focus(tokens: &[Token]) -> Option<String> {
+    let plain = |token: &Token, name: &str| match token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(name),
+        _ => false,
+    };
+    tokens.iter().any(|token| plain(token, "focus")).then(|| {
+        let columns = views::columns_of("focus");
+        let written = |token: &Token| match columns.iter().find(|column| plain(token, column.name)) {
+            Some(column) => format!("\"{}\"", column.name),
+            None => token.to_string(),
+        };
+        tokens.iter().map(written).collect()
+    })
 }
 
 /// How many operators a statement has, or more: everything that is not a name, a constant, a comma or a parenthesis; and

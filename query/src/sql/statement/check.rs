@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{QueryError, refuse};
-use crate::sql::functions::MAX_SCALAR_BYTES;
+use crate::sql::{functions::MAX_SCALAR_BYTES, views};
 
 /// The most tables that a statement may name, once common table expressions are put in where they are used.
 const MAX_TABLES: u64 = 32;
@@ -26,7 +26,7 @@ const MAX_FRAME: u64 = 1 << 40;
 
 /// Refuses a query that may not be planned.
 pub(super) fn check(query: &Query) -> Result<(), QueryError> {
-    let mut check = Check::default();
+    let mut check = Check { costs: views::costs(), factors: 0 };
     if let ControlFlow::Break(why) = Visit::visit(query, &mut check) {
         return refuse(why);
     }
@@ -39,9 +39,8 @@ pub(super) fn check(query: &Query) -> Result<(), QueryError> {
 }
 
 /// What the statement names and how often it stands for how many tables.
-#[derive(Default)]
 struct Check {
-    /// How many tables each `WITH` query comes to.
+    /// How many tables each view and each `WITH` query comes to.
     costs: HashMap<String, u64>,
     /// What stands in FROM, queries among it.
     factors: u64,

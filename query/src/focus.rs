@@ -1,0 +1,160 @@
+//! One month in FOCUS: what to ask of the view `focus`, and the answer as a file that others take.
+//!
+//! Amounts are decimals with at most twelve places and are written in full; times are UTC to the second; NULL is empty, never zero.
+
+use arrow::{array::RecordBatch, ipc::reader::StreamReader};
+use jiff::{ToSpan as _, civil::Date};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::{metadata::KeyValue, properties::WriterProperties},
+};
+use schemas::time::Time;
+
+use crate::{error::Error, reports::quoted};
+
+/// The versions of FOCUS that are written.
+pub const VERSIONS: &[&str] = &["1.2"];
+
+/// How long after its end a month is closed: what becomes known later is billed in the month in which it does. The view says the same.
+const CLOSED_AFTER_DAYS: i64 = 3;
+
+/// What a row is told from the others by, in the order in which rows are written.
+const ORDER: &str = "\"ChargePeriodStart\", \"SubAccountId\", \"SkuPriceId\", \"x_PrincipalId\", \"x_EndUserId\", \"Tags\", \"RegionId\", \
+    \"ListUnitPrice\", \"x_PriceBookVersion\", \"x_PriceSource\", \"x_Entry\"";
+
+/// A month in UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Month {
+    first: Date,
+    next: Date,
+}
+
+impl Month {
+    /// Reads one such as 2026-11.
+    ///
+    /// # Errors
+    /// What is wanted.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let first = (text.len() == 7).then(|| format!("{text}-01").parse::<Date>().ok()).flatten();
+        let month = first.and_then(|first| Some(Self { first, next: first.checked_add(1.month()).ok()? }));
+        month.ok_or("write a month such as 2026-11")
+    }
+
+    /// When nothing more comes to it.
+    pub fn closes(&self) -> Option<Time> {
+        let day = self.next.checked_add(CLOSED_AFTER_DAYS.days()).ok()?;
+        Time::parse(&day.to_string()).ok()
+    }
+
+    /// The rows that are billed in it.
+    pub fn sql(&self) -> String {
+        self.rows("")
+    }
+
+    /// The same in parts: those of each of its days, and those of all other days. Together they are the whole, and each is shorter.
+    pub fn parts(&self) -> Vec<String> {
+        let (mut parts, mut day) = (Vec::new(), self.first);
+        parts.push(self.rows(&format!(
+            " AND (\"ChargePeriodStart\" < {} OR \"ChargePeriodStart\" >= {})",
+            at(self.first),
+            at(self.next)
+        )));
+        while day < self.next {
+            let Ok(next) = day.tomorrow() else { break };
+            parts.push(self.rows(&format!(
+                " AND \"ChargePeriodStart\" >= {} AND \"ChargePeriodStart\" < {}",
+                at(day),
+                at(next)
+            )));
+            day = next;
+        }
+        parts
+    }
+
+    fn rows(&self, more: &str) -> String {
+        format!("SELECT * FROM focus WHERE \"BillingPeriodStart\" = {}{more} ORDER BY {ORDER}", at(self.first))
+    }
+
+    /// What is used in it and cannot be in FOCUS, because nobody knows what it costs.
+    pub fn left_out(&self) -> String {
+        format!(
+            "SELECT reason, sum(quantity) AS quantity, sum(attempts) AS attempts FROM unpriced \
+             WHERE day >= {} AND day < {} AND reason NOT IN ('usage_lower_bound', 'usage_estimated') GROUP BY reason ORDER BY reason",
+            at(self.first),
+            at(self.next)
+        )
+    }
+}
+
+fn at(day: Date) -> String {
+    format!("TIMESTAMP {}", quoted(&format!("{day}T00:00:00Z")))
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A header line and a line a row.
+    Csv,
+    /// One Parquet file, whose metadata says which version it is.
+    Parquet,
+}
+
+/// The file that answers in Arrow's stream format come to, and how many rows it has.
+pub fn write(answers: &[Vec<u8>], form: Form, version: &str) -> Result<(Vec<u8>, usize), Error> {
+    let mut rows: Vec<RecordBatch> = Vec::new();
+    let mut schema = None;
+    for answer in answers {
+        let reader = StreamReader::try_new(answer.as_slice(), None)?;
+        schema = Some(reader.schema());
+        for batch in reader {
+            rows.push(batch?);
+        }
+    }
+    let schema = schema.ok_or(Error::Shape)?;
+    let count = rows.iter().map(RecordBatch::num_rows).sum();
+    let head = RecordBatch::new_empty(schema.clone());
+    let bytes = match form {
+        Form::Csv => {
+            const SECONDS: &str = "%Y-%m-%dT%H:%M:%SZ";
+            let mut text = Vec::new();
+            for (batch, header) in std::iter::once((&head, true)).chain(rows.iter().map(|batch| (batch, false))) {
+                let builder =
+                    arrow::csv::WriterBuilder::new().with_header(header).with_timestamp_tz_format(SECONDS.into());
+                builder.with_timestamp_format(SECONDS.into()).build(&mut text).write(batch)?;
+            }
+            text
+        }
+        Form::Parquet => {
+            let said = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
+            let metadata = vec![
+                said("focus_version", version),
+                said("decimal", "precision 38, scale 12"),
+                said("generator", "tollgate"),
+            ];
+            let properties = WriterProperties::builder()
+                .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                .set_key_value_metadata(Some(metadata))
+                .build();
+            let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
+            rows.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.into_inner()?
+        }
+    };
+    Ok((bytes, count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Month;
+
+    #[test]
+    fn a_month_closes_three_days_after_its_end() {
+        let month = Month::parse("2026-12").unwrap();
+        assert_eq!(month.closes().unwrap().to_string(), "2027-01-04T00:00:00.000000Z");
+        assert_eq!(month.parts().len(), 32);
+        for bad in ["2026", "2026-13", "2026-1", "2026-11-01", "november"] {
+            assert!(Month::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Where imported tables are kept: in the lake's folder `imported`, a Parquet file for each import, of which the newest counts.
+//!
+//! A file is put there whole or not at all, and none is ever changed; so a query reads one import or the next, and earlier ones stay.
+
+use std::{fmt, sync::Arc};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, path::Path};
+use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
+use uuid::Uuid;
+
+use crate::error::Error;
+pub use crate::table::imported::{ALL, Imported, by_name};
+
+/// The imports of a lake.
+#[derive(Clone)]
+pub struct Imports {
+    store: Arc<dyn ObjectStore>,
+    folder: Path,
+}
+
+impl fmt::Debug for Imports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Imports").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Why something was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file is not what the table takes.
+    #[error("{0}")]
+    File(String),
+    /// The lake could not be written.
+    #[error(transparent)]
+    Lake(#[from] Error),
+}
+
+impl Imports {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, folder: Path) -> Self {
+        Self { store, folder }
+    }
+
+    /// Puts what a CSV file says in the place of the table; gives how many rows that are.
+    ///
+    /// # Errors
+    /// With the line, if the file is not what the table takes.
+    pub async fn replace(&self, table: &'static Imported, csv: &[u8]) -> Result<usize, ImportError> {
+        let records = crate::csv::records(csv).map_err(ImportError::File)?;
+        let rows = table.parse(&records).map_err(ImportError::File)?;
+        let mut writer = ArrowWriter::try_new(Vec::new(), table.schema(), None).map_err(Error::from)?;
+        writer.write(&rows).map_err(Error::from)?;
+        let bytes = writer.into_inner().map_err(Error::from)?;
+        let path = self.folder.clone().join(table.name).join(format!("{}.parquet", Uuid::now_v7()));
+        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.store.put_opts(&path, bytes.into(), create).await.map_err(Error::from)?;
+        Ok(rows.num_rows())
+    }
+
+    /// The rows of the newest import of a table; none where there is none.
+    pub(crate) async fn rows(&self, table: &'static Imported) -> Result<Vec<RecordBatch>, Error> {
+        let folder = self.folder.clone().join(table.name);
+        let found: Vec<_> = self.store.list(Some(&folder)).try_collect().await?;
+        let Some(newest) = found.into_iter().map(|file| file.location).max() else { return Ok(Vec::new()) };
+        let bytes: Bytes = self.store.get(&newest).await?.bytes().await?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?;
+        let schema = table.schema();
+        // By name: an earlier version may have had fewer columns.
+        let of_now = |batch: RecordBatch| {
+            let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+                Some(column) => Arc::clone(column),
+                None => arrow::array::new_null_array(field.data_type(), batch.num_rows()),
+            });
+            RecordBatch::try_new(Arc::clone(&schema), columns.collect())
+        };
+        reader.map(|batch| Ok(of_now(batch?)?)).collect()
+    }
+}

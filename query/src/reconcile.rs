@@ -1,0 +1,156 @@
+//! A provider's own numbers held against ours: by UTC day, model, token class and account, with what the difference may come from.
+//!
+//! The life of a line. A file of the provider becomes [`Line`]s ([`openai`], [`anthropic`], [`bedrock`]), each with the quantity, the money, or both
+//! → lines of one [`Cell`] add up, and so do our charges → [`compare`] says of each cell whether the two are alike within a tolerance, and if
+//! not on which side there is more and why that may be.
+//!
+//! Everything here is pure and exact: quantities are integers, money pico-dollars. What one side does not state is not compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{money::Pico, tokens::TokenClass};
+
+mod amount;
+mod anthropic;
+mod bedrock;
+mod compare;
+mod openai;
+#[cfg(test)]
+mod tests;
+
+pub use compare::{Cause, Found, Report, Status, Tolerance, compare};
+
+/// Whose file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    /// OpenAI: `/v1/organization/costs` and `/v1/organization/usage/completions`.
+    OpenAi,
+    /// Anthropic: `cost_report` and `usage_report/messages`.
+    Anthropic,
+    /// Amazon Bedrock: a Cost and Usage Report 2.0, as CSV or Parquet.
+    Bedrock,
+}
+
+/// What is compared: one of these.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    /// The UTC day, as YYYY-MM-DD.
+    pub day: String,
+    /// What the model's name comes to ([`plain`]); empty where the file names none.
+    pub model: String,
+    /// The token class; nothing where the file does not tell them apart.
+    pub class: Option<TokenClass>,
+    /// The provider as configured here, whose key was used; empty where the file does not say which.
+    pub account: String,
+}
+
+/// What a line of a file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The UTC day.
+    pub day: String,
+    /// The model as the file names it.
+    pub model: String,
+    /// The token class, if it states one.
+    pub class: Option<TokenClass>,
+    /// The key, project or principal, if it states one.
+    pub key: Option<String>,
+    /// How many tokens or units.
+    pub quantity: Option<i128>,
+    /// What that cost.
+    pub cost: Option<Pico>,
+}
+
+/// What one side says of a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// How many tokens or units; nothing if it is not said.
+    pub quantity: Option<i128>,
+    /// What they cost; nothing if it is not said.
+    pub cost: Option<Pico>,
+    /// How many of them have no price.
+    pub unpriced: i128,
+}
+
+/// One side.
+pub type Book = BTreeMap<Cell, Side>;
+
+/// Names that mean the same on both sides.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Keys of the file → the provider as configured here.
+    pub keys: BTreeMap<String, String>,
+    /// Models of the file → models here.
+    pub models: BTreeMap<String, String>,
+}
+
+/// What of ours is doubtful.
+#[derive(Clone, Debug, Default)]
+pub struct Doubts {
+    /// Days and models with attempts whose usage is not exactly known.
+    pub inexact: BTreeSet<(String, String)>,
+    /// The last day that the file can be whole for.
+    pub settled_through: String,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// What of it is not what the provider writes.
+pub fn read(vendor: Vendor, bytes: &[u8]) -> Result<Vec<Line>, String> {
+    match vendor {
+        Vendor::OpenAi => openai::read(bytes),
+        Vendor::Anthropic => anthropic::read(bytes),
+        Vendor::Bedrock => bedrock::read(bytes),
+    }
+}
+
+/// The side that lines add up to. Without names of keys all accounts are one.
+pub fn book(lines: &[Line], names: &Names) -> Book {
+    let mut book = Book::new();
+    for line in lines {
+        let account = match (&line.key, names.keys.is_empty()) {
+            (_, true) | (None, _) => String::new(),
+            (Some(key), false) => names.keys.get(key).cloned().unwrap_or_else(|| format!("? {key}")),
+        };
+        let model = names.models.get(&line.model).cloned().unwrap_or_else(|| line.model.clone());
+        let side =
+            book.entry(Cell { day: line.day.clone(), model: plain(&model), class: line.class, account }).or_default();
+        if let Some(quantity) = line.quantity {
+            *side.quantity.get_or_insert_default() += quantity;
+        }
+        if let Some(cost) = line.cost {
+            *side.cost.get_or_insert_default() += cost;
+        }
+    }
+    book
+}
+
+/// What a model's name comes to, so that the names of two sides meet: without what providers put around it (a region and vendor before it,
+/// a date or version after it), its words in the order of the alphabet, then its numbers in their own.
+pub fn plain(model: &str) -> String {
+    let mut name = model.trim().to_ascii_lowercase();
+    for before in ["us.", "eu.", "apac.", "global.", "anthropic.", "amazon.", "meta.", "mistral.", "cohere.", "openai."]
+    {
+        name = name.strip_prefix(before).map_or(name.clone(), str::to_owned);
+    }
+    let name = name.split(':').next().unwrap_or_default();
+    let version = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let name = name.rsplit_once("-v").filter(|(_, after)| version(after)).map_or(name, |(name, _)| name);
+    let mut parts: Vec<&str> = name.split(['-', '.', '_', ' ', '/']).filter(|part| !part.is_empty()).collect();
+    let digits = |part: &str, length: usize| part.len() == length && version(part);
+    match parts.as_slice() {
+        [.., year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2) => {
+            parts.truncate(parts.len() - 3)
+        }
+        [.., date] if digits(date, 8) => parts.truncate(parts.len() - 1),
+        _ => {}
+    }
+    let chunks = parts
+        .iter()
+        .flat_map(|part| part.as_bytes().chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit()));
+    let chunks = chunks.map(|chunk| String::from_utf8_lossy(chunk).into_owned());
+    let (numbers, mut words): (Vec<String>, Vec<String>) = chunks.partition(|chunk| version(chunk));
+    words.sort();
+    words.into_iter().chain(numbers).collect::<Vec<_>>().join("-")
+}

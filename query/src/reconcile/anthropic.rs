@@ -1,0 +1,129 @@
+//! What Anthropic's organisation endpoints give: pages of `cost_report` or `usage_report/messages`; several pages may stand in one file.
+//!
+//! Costs come as a decimal text of cents, and without the priority tier. Of a cost without a token type the class is not known.
+
+use schemas::tokens::TokenClass;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Line, amount};
+
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Bucket>,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    starting_at: String,
+    results: Vec<Of>,
+}
+
+/// A result of either endpoint.
+#[derive(Deserialize)]
+struct Of {
+    currency: Option<String>,
+    amount: Option<String>,
+    description: Option<String>,
+    cost_type: Option<String>,
+    token_type: Option<String>,
+    model: Option<String>,
+    workspace_id: Option<String>,
+    api_key_id: Option<String>,
+    uncached_input_tokens: Option<i128>,
+    cache_read_input_tokens: Option<i128>,
+    output_tokens: Option<i128>,
+    cache_creation: Option<Creation>,
+    server_tool_use: Option<Tools>,
+}
+
+#[derive(Deserialize)]
+struct Creation {
+    #[serde(default)]
+    ephemeral_5m_input_tokens: i128,
+    #[serde(default)]
+    ephemeral_1h_input_tokens: i128,
+}
+
+#[derive(Deserialize)]
+struct Tools {
+    #[serde(default)]
+    web_search_requests: i128,
+}
+
+/// Reads the pages.
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
+    let mut lines = Vec::new();
+    for page in serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>() {
+        let page = page.map_err(|error| format!("the file is not JSON: {error}"))?;
+        let pages: Vec<Page> = if page.get().starts_with('[') {
+            serde_json::from_str(page.get())
+        } else {
+            serde_json::from_str(page.get()).map(|page| vec![page])
+        }
+        .map_err(|error| format!("it is not a page of cost_report or usage_report/messages: {error}"))?;
+        for bucket in pages.into_iter().flat_map(|page| page.data) {
+            let day = bucket.starting_at.get(..10).ok_or_else(|| format!("{:?} is no time", bucket.starting_at))?;
+            for result in bucket.results {
+                result.lines(day, &mut lines)?;
+            }
+        }
+    }
+    Ok(lines)
+}
+
+impl Of {
+    fn lines(self, day: &str, lines: &mut Vec<Line>) -> Result<(), String> {
+        let key = self.api_key_id.or(self.workspace_id);
+        let model = self.model.or(self.description).unwrap_or_default();
+        let line = |class, quantity, cost| Line {
+            day: day.to_owned(),
+            model: model.clone(),
+            class,
+            key: key.clone(),
+            quantity,
+            cost,
+        };
+        if let Some(text) = self.amount {
+            let currency = self.currency.unwrap_or_default();
+            if !currency.eq_ignore_ascii_case("usd") {
+                return Err(format!("an amount is in {currency:?}; only USD can be compared"));
+            }
+            // A cent at twelve decimals of a dollar is one at ten.
+            let cost = amount::scaled(&text, 10).ok_or_else(|| format!("{text:?} is no amount"))?;
+            let class = match self.cost_type.as_deref() {
+                Some("web_search") => Some(TokenClass::WebSearch),
+                _ => self.token_type.as_deref().and_then(class_of),
+            };
+            lines.push(line(class, None, Some(schemas::money::Pico(cost))));
+            return Ok(());
+        }
+        let (creation, tools) = (self.cache_creation, self.server_tool_use);
+        let counts = [
+            (TokenClass::UncachedInput, self.uncached_input_tokens),
+            (TokenClass::CacheRead, self.cache_read_input_tokens),
+            (TokenClass::CacheWrite5m, creation.as_ref().map(|creation| creation.ephemeral_5m_input_tokens)),
+            (TokenClass::CacheWrite1h, creation.as_ref().map(|creation| creation.ephemeral_1h_input_tokens)),
+            (TokenClass::Output, self.output_tokens),
+            (TokenClass::WebSearch, tools.map(|tools| tools.web_search_requests)),
+        ];
+        if counts.iter().all(|(_, count)| count.is_none()) {
+            return Err("a result has neither an amount nor tokens".into());
+        }
+        let counted =
+            counts.iter().filter_map(|(class, count)| count.filter(|count| *count != 0).map(|count| (*class, count)));
+        lines.extend(counted.map(|(class, count)| line(Some(class), Some(count), None)));
+        Ok(())
+    }
+}
+
+fn class_of(kind: &str) -> Option<TokenClass> {
+    match kind {
+        "uncached_input_tokens" => Some(TokenClass::UncachedInput),
+        "cache_read_input_tokens" => Some(TokenClass::CacheRead),
+        "cache_creation.ephemeral_5m_input_tokens" => Some(TokenClass::CacheWrite5m),
+        "cache_creation.ephemeral_1h_input_tokens" => Some(TokenClass::CacheWrite1h),
+        "output_tokens" => Some(TokenClass::Output),
+        _ => None,
+    }
+}

@@ -1,0 +1,166 @@
+//! A Cost and Usage Report 2.0 of AWS, CSV or Parquet: the lines of Amazon Bedrock.
+//!
+//! There is one line for each token type, region and tier. Model and type stand in the usage type, such as
+//! `USE1-ClaudeSonnet4.5-input-tokens`, or for models of the marketplace in the product and `…InputTokenCount-Units`; how many tokens a unit is,
+//! the pricing unit says. Other services are passed over.
+
+use std::collections::HashMap;
+
+use arrow::{array::AsArray, compute::cast, datatypes::DataType};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemas::tokens::TokenClass;
+
+use super::{Line, amount};
+
+/// The columns that are read; earlier reports write `lineItem/UsageType`, which is the same without its signs and case.
+const COLUMNS: &[&str] = &[
+    "line_item_usage_start_date",
+    "line_item_usage_type",
+    "line_item_usage_amount",
+    "line_item_unblended_cost",
+    "line_item_product_code",
+    "line_item_line_item_type",
+    "line_item_currency_code",
+    "line_item_iam_principal",
+    "line_item_usage_account_id",
+    "line_item_line_item_description",
+    "pricing_unit",
+    "product",
+    "product_servicecode",
+];
+
+/// What begins a Parquet file.
+const PARQUET: &[u8] = b"PAR1";
+
+/// Reads the report.
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
+    let records = if bytes.starts_with(PARQUET) { of_parquet(bytes)? } else { crate::csv::records(bytes)? };
+    let Some((head, rows)) = records.split_first() else { return Err("the report is empty".into()) };
+    let same = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let places: HashMap<&str, usize> = COLUMNS
+        .iter()
+        .filter_map(|column| Some((*column, head.iter().position(|name| same(name) == same(column))?)))
+        .collect();
+    for needed in &COLUMNS[..4] {
+        if !places.contains_key(needed) {
+            return Err(format!("the report has no column {needed}"));
+        }
+    }
+    let mut lines = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let cell = |column: &str| places.get(column).and_then(|place| row.get(*place)).map_or("", String::as_str);
+        let line = line(&cell).map_err(|why| format!("line {}: {why}", index + 2))?;
+        lines.extend(line);
+    }
+    Ok(lines)
+}
+
+fn line<'a>(cell: &dyn Fn(&str) -> &'a str) -> Result<Option<Line>, String> {
+    let product = format!("{} {} {}", cell("line_item_product_code"), cell("product_servicecode"), cell("product"));
+    let usage = cell("line_item_usage_type");
+    let kind = cell("line_item_line_item_type");
+    if !product.to_ascii_lowercase().contains("bedrock") || !matches!(kind, "" | "Usage" | "DiscountedUsage") {
+        return Ok(None);
+    }
+    let currency = cell("line_item_currency_code");
+    if !matches!(currency, "" | "USD") {
+        return Err(format!("it is in {currency}; only USD can be compared"));
+    }
+    let day = cell("line_item_usage_start_date").get(..10).ok_or("it has no day")?.to_owned();
+    let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
+    let (model, class) = model_and_class(usage, cell("product"));
+    let quantity = amount::scaled(cell("line_item_usage_amount"), 12).ok_or("line_item_usage_amount is no number")?;
+    let quantity =
+        class.map(|_| (quantity * tokens_a_unit(cell("pricing_unit")) + 500_000_000_000).div_euclid(1_000_000_000_000));
+    let key =
+        [cell("line_item_iam_principal"), cell("line_item_usage_account_id")].into_iter().find(|key| !key.is_empty());
+    Ok(Some(Line { day, model, class, key: key.map(str::to_owned), quantity, cost: Some(cost) }))
+}
+
+/// How many tokens one of a pricing unit is; the marketplace's units are a million.
+fn tokens_a_unit(unit: &str) -> i128 {
+    let unit = unit.to_ascii_lowercase();
+    if unit.contains("1k") || unit.contains("1000 ") || unit == "1000" {
+        1_000
+    } else if unit.contains("1m") || unit.contains("million") || unit.contains("unit") {
+        1_000_000
+    } else {
+        1
+    }
+}
+
+/// The model and the token class of a usage type; what is no token has no class.
+fn model_and_class(usage: &str, product: &str) -> (String, Option<TokenClass>) {
+    const KINDS: [(&str, TokenClass); 8] = [
+        ("-cache-read-input-token", TokenClass::CacheRead),
+        ("-cache-write-input-token", TokenClass::CacheWrite5m),
+        ("-input-token", TokenClass::UncachedInput),
+        ("-output-token", TokenClass::Output),
+        ("cachereadinputtokencount", TokenClass::CacheRead),
+        ("cachewriteinputtokencount", TokenClass::CacheWrite5m),
+        ("inputtokencount", TokenClass::UncachedInput),
+        ("outputtokencount", TokenClass::Output),
+    ];
+    let lower = usage.to_ascii_lowercase();
+    let found = KINDS.iter().find_map(|(word, class)| Some((lower.find(word)?, *class)));
+    // Behind the region, before the type.
+    let named = usage.split_once('-').map_or("", |(_, rest)| rest);
+    let model = found.and_then(|(at, _)| named.get(..(at + named.len()).checked_sub(usage.len())?)).unwrap_or_default();
+    let model = if model.is_empty() || lower.contains("mp:") { of_product(product) } else { model.to_owned() };
+    (model, found.map(|(_, class)| class))
+}
+
+/// The model that the map `product` names: `{"model": …}`, or the name of a product of the marketplace without what is in parentheses.
+fn of_product(product: &str) -> String {
+    let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(product).unwrap_or_default();
+    let named = ["model", "product_name", "servicename"].iter().find_map(|name| map.get(*name)?.as_str());
+    named.and_then(|name| name.split('(').next()).unwrap_or_default().trim().to_owned()
+}
+
+/// The columns of a Parquet file as text, the first record their names.
+fn of_parquet(bytes: &[u8]) -> Result<Vec<Vec<String>>, String> {
+    let unreadable = |error: &dyn std::fmt::Display| format!("the Parquet file cannot be read: {error}");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::copy_from_slice(bytes))
+        .map_err(|error| unreadable(&error))?;
+    let mut records: Vec<Vec<String>> = Vec::new();
+    for batch in reader.build().map_err(|error| unreadable(&error))? {
+        let batch = batch.map_err(|error| unreadable(&error))?;
+        let known: Vec<_> = batch
+            .schema()
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(at, field)| (at, field.name().clone()))
+            .filter(|(_, name)| COLUMNS.contains(&name.as_str()))
+            .collect();
+        if records.is_empty() {
+            records.push(known.iter().map(|(_, name)| name.clone()).collect());
+        }
+        let columns = known
+            .iter()
+            .map(|(at, _)| as_text(batch.column(*at)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| unreadable(&error))?;
+        for row in 0..batch.num_rows() {
+            records.push(columns.iter().map(|column| column.get(row).cloned().unwrap_or_default()).collect());
+        }
+    }
+    Ok(records)
+}
+
+/// The cells of a column as text, NULL empty; those of a map as a JSON object.
+fn as_text(column: &arrow::array::ArrayRef) -> Result<Vec<String>, arrow::error::ArrowError> {
+    if let Some(maps) = column.as_map_opt() {
+        let object = |entries: arrow::array::StructArray| {
+            let [names, values] = [0, 1].map(|at| cast(entries.column(at), &DataType::Utf8));
+            let (names, values) = (names?, values?);
+            let pairs = names.as_string::<i32>().iter().zip(values.as_string::<i32>());
+            let object: serde_json::Map<_, _> =
+                pairs.filter_map(|(name, value)| Some((name?.to_owned(), value?.into()))).collect();
+            Ok::<_, arrow::error::ArrowError>(serde_json::Value::Object(object).to_string())
+        };
+        return maps.iter().map(|entries| entries.map_or(Ok(String::new()), object)).collect();
+    }
+    let texts = cast(column, &DataType::Utf8)?;
+    Ok(texts.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect())
+}

@@ -1,0 +1,267 @@
+//! Two sides held against each other, cell by cell.
+
+use std::collections::BTreeSet;
+
+use schemas::money::Pico;
+
+use super::{Book, Cell, Doubts, Side};
+
+/// How far two sides may be apart and still be alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerance {
+    /// Of the larger side, in hundredths of a percent.
+    pub basis_points: i128,
+    /// Money that may differ in any case: providers round.
+    pub cost: Pico,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self { basis_points: 10, cost: Pico(10_000_000_000) }
+    }
+}
+
+impl Tolerance {
+    fn holds(self, one: i128, other: i128, in_any_case: i128) -> bool {
+        let (apart, larger) = ((one - other).abs(), one.abs().max(other.abs()));
+        apart <= in_any_case || apart.saturating_mul(10_000) <= larger.saturating_mul(self.basis_points)
+    }
+}
+
+/// Whether the sides are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Within the tolerance.
+    Matched,
+    /// The invoice has more than we do.
+    Missing,
+    /// We have more than the invoice.
+    Excess,
+}
+
+impl Status {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::Missing => "missing",
+            Self::Excess => "excess",
+        }
+    }
+}
+
+/// What a difference may come from: the first of these that fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// There is none.
+    None,
+    /// The invoice has a key that is not ours.
+    OtherKey,
+    /// The day is not over for the invoice: more may come to it.
+    NotBilledYet,
+    /// The tokens are alike, and of ours some have no price.
+    Unpriced,
+    /// The tokens are alike, and the money is not.
+    PriceDiffers,
+    /// Over all classes the day and model are alike: they are told apart otherwise.
+    ClassDiffers,
+    /// Together with the day before or after they are alike: calls around midnight.
+    OtherDay,
+    /// Of some attempts that day nobody here knows exactly what they used.
+    UsageUnknown,
+    /// Nothing like it passed here.
+    NotSeen,
+    /// Nothing like it is on the invoice.
+    NotOnInvoice,
+    /// Some of it differs.
+    Quantity,
+}
+
+impl Cause {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::OtherKey => "other_key",
+            Self::NotBilledYet => "not_billed_yet",
+            Self::Unpriced => "unpriced",
+            Self::PriceDiffers => "price_differs",
+            Self::ClassDiffers => "class_differs",
+            Self::OtherDay => "other_day",
+            Self::UsageUnknown => "usage_unknown",
+            Self::NotSeen => "not_seen",
+            Self::NotOnInvoice => "not_on_invoice",
+            Self::Quantity => "quantity",
+        }
+    }
+}
+
+/// A cell and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The cell.
+    pub cell: Cell,
+    /// What the invoice says.
+    pub invoice: Side,
+    /// What we say.
+    pub ours: Side,
+    /// Whether they are alike.
+    pub status: Status,
+    /// What it may come from.
+    pub cause: Cause,
+}
+
+/// All cells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each, in order.
+    pub found: Vec<Found>,
+}
+
+impl Report {
+    /// How many there are of a status.
+    pub fn count(&self, status: Status) -> usize {
+        self.found.iter().filter(|found| found.status == status).count()
+    }
+}
+
+/// Holds an invoice against ours. Where the invoice does not tell classes, accounts or models apart, ours are added up.
+pub fn compare(invoice: &Book, ours: &Book, doubts: &Doubts, tolerance: Tolerance) -> Report {
+    let ours = coarsened(ours, invoice);
+    let (invoice, ours) = (filled(invoice, &ours), ours);
+    let cells: BTreeSet<&Cell> = invoice.keys().chain(ours.keys()).collect();
+    let both = Both { invoice: &invoice, ours: &ours, doubts, tolerance };
+    Report { found: cells.into_iter().map(|cell| both.found(cell)).collect() }
+}
+
+/// Ours, as coarse as the invoice is about the same day and model.
+fn coarsened(ours: &Book, invoice: &Book) -> Book {
+    let by_account = invoice.keys().any(|cell| !cell.account.is_empty());
+    let by_model = invoice.keys().any(|cell| !cell.model.is_empty());
+    let by_class = invoice.keys().any(|cell| cell.class.is_some());
+    let mut coarse = Book::new();
+    for (cell, side) in ours {
+        let cell = Cell {
+            day: cell.day.clone(),
+            model: if by_model { cell.model.clone() } else { String::new() },
+            class: cell.class.filter(|_| by_class),
+            account: if by_account { cell.account.clone() } else { String::new() },
+        };
+        add(coarse.entry(cell).or_default(), side);
+    }
+    coarse
+}
+
+/// The invoice with what it does not say of a cell, but says of all others like it, as none: a usage report without a class has none of it.
+fn filled(invoice: &Book, ours: &Book) -> Book {
+    let (quantities, costs) =
+        (invoice.values().any(|side| side.quantity.is_some()), invoice.values().any(|side| side.cost.is_some()));
+    let mut filled = invoice.clone();
+    for cell in ours.keys() {
+        filled.entry(cell.clone()).or_insert_with(|| Side {
+            quantity: quantities.then_some(0),
+            cost: costs.then_some(Pico(0)),
+            unpriced: 0,
+        });
+    }
+    filled
+}
+
+fn add(sum: &mut Side, side: &Side) {
+    if let Some(quantity) = side.quantity {
+        *sum.quantity.get_or_insert_default() += quantity;
+    }
+    if let Some(cost) = side.cost {
+        *sum.cost.get_or_insert_default() += cost;
+    }
+    sum.unpriced += side.unpriced;
+}
+
+struct Both<'a> {
+    invoice: &'a Book,
+    ours: &'a Book,
+    doubts: &'a Doubts,
+    tolerance: Tolerance,
+}
+
+impl Both<'_> {
+    fn found(&self, cell: &Cell) -> Found {
+        let side = |book: &Book| book.get(cell).copied().unwrap_or_default();
+        let (invoice, ours) = (side(self.invoice), side(self.ours));
+        let (quantity, cost) = (self.quantity(&invoice, &ours), self.cost(&invoice, &ours));
+        let more = quantity.filter(|apart| *apart != 0).or(cost).unwrap_or(0);
+        let status = match more {
+            0 => Status::Matched,
+            apart if apart > 0 => Status::Missing,
+            _ => Status::Excess,
+        };
+        let cause = if status == Status::Matched { Cause::None } else { self.cause(cell, &invoice, &ours, quantity) };
+        Found { cell: cell.clone(), invoice, ours, status, cause }
+    }
+
+    /// How much more the invoice has, 0 if they are alike; nothing if it does not say.
+    fn quantity(&self, invoice: &Side, ours: &Side) -> Option<i128> {
+        let (theirs, own) = (invoice.quantity?, ours.quantity.unwrap_or(0));
+        Some(if self.tolerance.holds(theirs, own, 0) { 0 } else { theirs - own })
+    }
+
+    /// The same of money.
+    fn cost(&self, invoice: &Side, ours: &Side) -> Option<i128> {
+        let (theirs, own) = (invoice.cost?.0, ours.cost.unwrap_or_default().0);
+        Some(if self.tolerance.holds(theirs, own, self.tolerance.cost.0) { 0 } else { theirs - own })
+    }
+
+    fn cause(&self, cell: &Cell, invoice: &Side, ours: &Side, quantity: Option<i128>) -> Cause {
+        let nothing = |side: &Side| side.quantity.unwrap_or(0) == 0 && side.cost.unwrap_or_default().0 == 0;
+        if cell.account.starts_with('?') {
+            return Cause::OtherKey;
+        }
+        if cell.day > self.doubts.settled_through {
+            return Cause::NotBilledYet;
+        }
+        if quantity == Some(0) || invoice.quantity.is_none() && !nothing(ours) && ours.unpriced != 0 {
+            return if ours.unpriced != 0 { Cause::Unpriced } else { Cause::PriceDiffers };
+        }
+        let alike = |take: &dyn Fn(&Cell) -> bool| self.alike(take);
+        let of_model =
+            |other: &Cell| (&other.day, &other.model, &other.account) == (&cell.day, &cell.model, &cell.account);
+        if cell.class.is_some() && alike(&of_model) {
+            return Cause::ClassDiffers;
+        }
+        let same =
+            |other: &Cell| (&other.model, other.class, &other.account) == (&cell.model, cell.class, &cell.account);
+        for other in [before(&cell.day), after(&cell.day)].into_iter().flatten() {
+            if alike(&|one| same(one) && (one.day == cell.day || one.day == other)) {
+                return Cause::OtherDay;
+            }
+        }
+        if self.doubts.inexact.contains(&(cell.day.clone(), cell.model.clone())) {
+            return Cause::UsageUnknown;
+        }
+        match (nothing(ours), nothing(invoice)) {
+            (true, _) => Cause::NotSeen,
+            (_, true) => Cause::NotOnInvoice,
+            _ => Cause::Quantity,
+        }
+    }
+
+    /// Whether the sums over some cells are alike, and there is something in them.
+    fn alike(&self, take: &dyn Fn(&Cell) -> bool) -> bool {
+        let sum = |book: &Book| {
+            let mut sum = Side::default();
+            book.iter().filter(|(cell, _)| take(cell)).for_each(|(_, side)| add(&mut sum, side));
+            sum
+        };
+        let (invoice, ours) = (sum(self.invoice), sum(self.ours));
+        let found = [self.quantity(&invoice, &ours), self.cost(&invoice, &ours)];
+        found.iter().flatten().count() > 0 && found.iter().flatten().all(|apart| *apart == 0)
+    }
+}
+
+fn before(day: &str) -> Option<String> {
+    Some(day.parse::<jiff::civil::Date>().ok()?.yesterday().ok()?.to_string())
+}
+
+fn after(day: &str) -> Option<String> {
+    Some(day.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?.to_string())
+}

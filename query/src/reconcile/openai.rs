@@ -1,0 +1,131 @@
+//! What OpenAI's organisation endpoints give: pages of buckets, of costs or of completions' usage; several pages may stand in one file.
+
+use std::borrow::Cow;
+
+use schemas::{time::Time, tokens::TokenClass};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Line, amount};
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    data: Vec<Bucket<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Bucket<'a> {
+    start_time: i64,
+    #[serde(borrow)]
+    results: Vec<Of<'a>>,
+}
+
+/// A result of either endpoint.
+#[derive(Deserialize)]
+struct Of<'a> {
+    #[serde(borrow)]
+    object: Cow<'a, str>,
+    model: Option<String>,
+    line_item: Option<String>,
+    project_id: Option<String>,
+    api_key_id: Option<String>,
+    #[serde(borrow)]
+    amount: Option<Amount<'a>>,
+    #[serde(borrow)]
+    quantity: Option<&'a RawValue>,
+    input_tokens: Option<i128>,
+    input_cached_tokens: Option<i128>,
+    output_tokens: Option<i128>,
+    input_audio_tokens: Option<i128>,
+    output_audio_tokens: Option<i128>,
+}
+
+#[derive(Deserialize)]
+struct Amount<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(borrow)]
+    currency: Cow<'a, str>,
+}
+
+/// Reads the pages.
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
+    let mut lines = Vec::new();
+    for page in serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>() {
+        let page = page.map_err(|error| format!("the file is not JSON: {error}"))?;
+        let pages: Vec<Page<'_>> = if page.get().starts_with('[') {
+            serde_json::from_str(page.get())
+        } else {
+            serde_json::from_str(page.get()).map(|page| vec![page])
+        }
+        .map_err(|error| format!("it is not a page of /v1/organization/costs or /usage/completions: {error}"))?;
+        for bucket in pages.into_iter().flat_map(|page| page.data) {
+            let day: String =
+                Time::from_micros(bucket.start_time.saturating_mul(1_000_000)).to_string().chars().take(10).collect();
+            for result in bucket.results {
+                result.lines(&day, &mut lines)?;
+            }
+        }
+    }
+    Ok(lines)
+}
+
+impl Of<'_> {
+    fn lines(self, day: &str, lines: &mut Vec<Line>) -> Result<(), String> {
+        let key = self.api_key_id.or(self.project_id);
+        let line = |model: &str, class, quantity, cost| Line {
+            day: day.to_owned(),
+            model: model.to_owned(),
+            class,
+            key: key.clone(),
+            quantity,
+            cost,
+        };
+        if self.object == "organization.usage.completions.result" {
+            let model = self.model.unwrap_or_default();
+            let (input, cached) = (self.input_tokens.unwrap_or_default(), self.input_cached_tokens.unwrap_or_default());
+            let counts = [
+                (TokenClass::UncachedInput, input - cached),
+                (TokenClass::CacheRead, cached),
+                (TokenClass::Output, self.output_tokens.unwrap_or_default()),
+                (TokenClass::AudioInput, self.input_audio_tokens.unwrap_or_default()),
+                (TokenClass::AudioOutput, self.output_audio_tokens.unwrap_or_default()),
+            ];
+            lines.extend(
+                counts
+                    .iter()
+                    .filter(|(_, count)| *count != 0)
+                    .map(|(class, count)| line(&model, Some(*class), Some(*count), None)),
+            );
+            return Ok(());
+        }
+        if self.object != "organization.costs.result" {
+            return Err(format!("results of {} are not known here; costs and completions' usage are", self.object));
+        }
+        let amount = self.amount.ok_or("a result of costs has no amount")?;
+        if !amount.currency.eq_ignore_ascii_case("usd") {
+            return Err(format!("an amount is in {}; only usd can be compared", amount.currency));
+        }
+        let cost = amount::dollars(amount.value.get()).ok_or_else(|| format!("{} is no amount", amount.value))?;
+        let quantity = self.quantity.filter(|text| text.get() != "null").and_then(|text| amount::scaled(text.get(), 0));
+        let item = self.line_item.unwrap_or_default();
+        let (model, class) =
+            item.split_once(", ").map_or((item.as_str(), None), |(model, kind)| (model, class_of(kind)));
+        // Of what it does not call tokens the quantity is something else.
+        lines.push(line(model, class, quantity.filter(|_| class.is_some()), Some(cost)));
+        Ok(())
+    }
+}
+
+/// What a line item says behind the model.
+fn class_of(kind: &str) -> Option<TokenClass> {
+    match kind.trim() {
+        "input" => Some(TokenClass::UncachedInput),
+        "cached input" => Some(TokenClass::CacheRead),
+        "output" => Some(TokenClass::Output),
+        "audio input" | "input audio" => Some(TokenClass::AudioInput),
+        "audio output" | "output audio" => Some(TokenClass::AudioOutput),
+        _ => None,
+    }
+}

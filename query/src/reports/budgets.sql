@@ -1,0 +1,18 @@
+-- Budgets that last: what is left, the burn-down, and when nothing will be left at the pace so far.
+-- questions: 13
+-- column tenant: The tenant; NULL if the limit spans tenants.
+-- column limit_name: The limit.
+-- column instance: Whose counter of it.
+-- column unit: What it counts.
+-- column amount [the unit]: How much there is in a window.
+-- column settled [the unit]: What is used.
+-- column held [the unit]: What is held.
+-- column remaining [the unit]: What is left.
+-- column used_share [a statistic]: What is used, as a share of the amount.
+-- column elapsed_share [a statistic]: The share of the window that is over.
+-- column projected [the unit, a statistic]: What will be used at its end, at the pace so far.
+-- column exhausted_at: When nothing is left at that pace; NULL if that is not within the window.
+-- column window_end: The first instant after the window.
+-- chart: bars instance used_share
+SELECT tenant, limit_name, instance, unit, amount, settled, held, remaining, used_share, elapsed_share, projected, exhausted_at, window_end
+FROM budgets ORDER BY used_share DESC, limit_name, instance

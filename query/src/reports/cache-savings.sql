@@ -1,0 +1,18 @@
+-- What the providers' prompt caches saved: reads less the premium of writes; providers bill no storage apart.
+-- questions: 8
+-- column tenant: The tenant.
+-- column provider: The provider.
+-- column model: The model.
+-- column hit_share [a statistic]: Of all input, what was read from the cache.
+-- column read_tokens [tokens]: Input read from the cache.
+-- column saved_usd [USD]: What reads would have cost more as plain input.
+-- column premium_usd [USD]: What writes cost more than plain input.
+-- column net_usd [USD]: The one less the other.
+-- column unknown_tokens [tokens]: Reads and writes whose plain price is not known.
+-- chart: bars model net_usd
+SELECT tenant, provider, model,
+    CAST(sum(read_tokens) AS DOUBLE) / nullif(sum(input_tokens + read_tokens + write_tokens), 0) AS hit_share,
+    sum(read_tokens) AS read_tokens, sum(saved_usd) AS saved_usd, sum(premium_usd) AS premium_usd, sum(net_usd) AS net_usd,
+    sum(unknown_tokens) AS unknown_tokens
+FROM cache_savings WHERE day >= $from AND day < $to
+GROUP BY tenant, provider, model ORDER BY net_usd DESC, tenant, provider, model

@@ -1,0 +1,19 @@
+-- How far provisioned commitments are used, what is paid for nothing, and whether on demand would have been cheaper.
+-- questions: 20
+-- column commitment_id: The commitment.
+-- column provider: The provider.
+-- column model: The model; NULL for all of them.
+-- column unit: What is committed.
+-- column committed [the unit]: How much.
+-- column used [the unit]: What was used in its time.
+-- column unused [the unit]: What of it was not.
+-- column utilisation [a statistic]: Used of committed.
+-- column paid_usd [USD]: What is paid for it.
+-- column usd_per_unit [USD, a statistic]: What was paid, by what was used of it.
+-- column on_demand_usd [USD]: What the use would have cost by the prices in force.
+-- column saved_usd [USD]: That less what was paid; less than none if on demand would have been cheaper.
+-- column unpriced_quantity [tokens]: What was used and has no price.
+-- chart: bars commitment_id utilisation
+SELECT commitment_id, provider, model, unit, committed, used, unused, utilisation, paid_usd, usd_per_unit, on_demand_usd,
+    on_demand_usd - paid_usd AS saved_usd, unpriced_quantity
+FROM commitment_use WHERE kind = 'provisioned' AND starts < $to AND (ends IS NULL OR ends > $from) ORDER BY commitment_id

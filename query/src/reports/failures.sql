@@ -1,0 +1,22 @@
+-- What failures, retries, fallbacks and broken streams cost.
+-- questions: 10
+-- column tenant: The tenant.
+-- column kind: failed (no answer came of it), retried (another attempt followed), broken_off (the client left, or it was cut), or answered.
+-- column outcome: How the attempt ended.
+-- column attempts: How many.
+-- column cost_usd [USD]: What they cost, with corrections.
+-- column unknown_attempts: Of how many nobody knows what they cost.
+-- column share [a statistic]: Of all cost of the tenant.
+-- chart: bars outcome cost_usd
+WITH sorted AS (
+    SELECT a.tenant, a.outcome, a.cost_usd, CASE WHEN a.attempt < max(a.attempt) OVER (PARTITION BY a.call_id) THEN 'retried'
+            WHEN a.outcome = 'complete' THEN 'answered' WHEN a.outcome IN ('client_gone', 'cut') THEN 'broken_off' ELSE 'failed' END AS kind
+    FROM attempts a WHERE time >= $from AND time < $to
+), summed AS (
+    SELECT tenant, kind, outcome, count(*) AS attempts, coalesce(sum(cost_usd), 0) AS cost_usd,
+        count(CASE WHEN cost_usd IS NULL THEN 1 END) AS unknown_attempts
+    FROM sorted GROUP BY tenant, kind, outcome
+)
+SELECT tenant, kind, outcome, attempts, cost_usd, unknown_attempts,
+    CAST(cost_usd AS DOUBLE) / nullif(CAST(sum(cost_usd) OVER (PARTITION BY tenant) AS DOUBLE), 0) AS share
+FROM summed ORDER BY tenant, cost_usd DESC, kind, outcome

@@ -1,0 +1,19 @@
+-- Latency against cost by model. Statistics.
+-- questions: 28
+-- column provider: The provider.
+-- column model: The model.
+-- column attempts: Those that were answered to the end.
+-- column ttft_p50_ms [ms, a statistic]: Half of the first bytes came within this.
+-- column ttft_p95_ms [ms, a statistic]: 95 of 100.
+-- column duration_p50_ms [ms, a statistic]: Half of the answers ended within this.
+-- column tokens_per_s [a statistic]: Output tokens by the time after the first byte.
+-- column usd_per_mtok [USD per million, a statistic]: Cost by all tokens.
+-- column unknown_attempts: Of how many nobody knows what they cost; they are in no price.
+-- chart: bars model usd_per_mtok
+SELECT provider, model, count(*) AS attempts, approx_percentile_cont(CAST(ttft_ms AS DOUBLE), 0.5) AS ttft_p50_ms,
+    approx_percentile_cont(CAST(ttft_ms AS DOUBLE), 0.95) AS ttft_p95_ms, approx_percentile_cont(CAST(duration_ms AS DOUBLE), 0.5) AS duration_p50_ms,
+    CAST(sum(output_tokens) AS DOUBLE) * 1000 / nullif(sum(duration_ms - ttft_ms), 0) AS tokens_per_s,
+    CAST(sum(cost_usd) AS DOUBLE) * 1000000 / nullif(sum(CASE WHEN cost_usd IS NOT NULL THEN input_tokens + output_tokens END), 0) AS usd_per_mtok,
+    count(CASE WHEN cost_usd IS NULL THEN 1 END) AS unknown_attempts
+FROM attempts WHERE time >= $from AND time < $to AND outcome = 'complete' AND NOT cache_hit
+GROUP BY provider, model ORDER BY usd_per_mtok, provider, model

@@ -1,0 +1,19 @@
+-- By how much limits were passed, and why: with how old the balances were that calls were admitted by.
+-- questions: 14
+-- column tenant: The tenant; NULL if the limit spans tenants.
+-- column limit_name: The limit.
+-- column instance: Whose counter of it.
+-- column mode: hard, soft or observe.
+-- column unit: What it counts.
+-- column amount [the unit]: The amount.
+-- column settled [the unit]: What was used.
+-- column over [the unit]: By how much that is more.
+-- column held_then [the unit]: The most that was held when metering saw it.
+-- column oldest_balance_ms [ms]: The age of the oldest balance that a call of the tenant was admitted by in that window.
+-- column window_start: The first instant of the window.
+-- column why: What let it pass.
+SELECT o.tenant, o.limit_name, o.instance, o.mode, o.unit, max(o.amount) AS amount, max(o.settled) AS settled, max(o.over) AS over,
+    max(o.held_then) AS held_then, max(c.balance_age_ms) AS oldest_balance_ms, o.window_start, o.why
+FROM overspend o LEFT JOIN calls c ON c.tenant = o.tenant AND c.time >= o.window_start AND (o.window_end IS NULL OR c.time < o.window_end)
+WHERE o.window_start < $to AND (o.window_end IS NULL OR o.window_end > $from)
+GROUP BY o.tenant, o.limit_name, o.instance, o.mode, o.unit, o.window_start, o.why ORDER BY o.window_start, o.limit_name, o.instance

@@ -1,0 +1,1 @@
+//! Each report on data whose answer is known by construction.

@@ -1,0 +1,38 @@
+-- What the same tokens would have cost with another model, by the prices in force now. `tollgate rerate` answers for another price file.
+-- questions: 23
+-- param model (text) = *: The model that is replaced; * for each of them.
+-- param provider (text) = openai: Who sells the other model, as the table prices names it.
+-- param to_model (text) = gpt-5-mini: The other model.
+-- column tenant: The tenant.
+-- column model: The model that was used.
+-- column quantity [tokens]: What was used.
+-- column cost_usd [USD]: What it cost.
+-- column other_usd [USD]: What that would have cost with the other model.
+-- column change_usd [USD]: The one less the other.
+-- column unknown_quantity [tokens]: What has no price, or would have none; it is in neither sum.
+-- chart: bars model change_usd
+WITH used AS (
+    SELECT call_id, attempt, time, tenant, model, token_class, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd,
+        sum(CASE WHEN cost_usd IS NULL THEN quantity END) AS unpriced,
+        sum(sum(CASE WHEN token_class LIKE '%output' OR token_class IN ('web_search', 'search_unit') THEN 0 ELSE quantity END)) OVER (PARTITION BY call_id, attempt) AS input
+    FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of AND ($model = '*' OR model = $model)
+    GROUP BY call_id, attempt, time, tenant, model, token_class
+), price AS (
+    SELECT DISTINCT model, token_class, coalesce(above_input_tokens, 0) AS above, price_per_mtok_usd, valid_from,
+        coalesce(valid_to, TIMESTAMP '2262-01-01T00:00:00Z') AS valid_to
+    FROM prices WHERE in_force_to IS NULL AND provider = $provider AND service_tier IS NULL
+        AND (model = $to_model OR model LIKE '%*' AND starts_with($to_model, rtrim(model, '*')))
+), found AS (
+    SELECT u.*, p.price_per_mtok_usd AS price, row_number() OVER (PARTITION BY u.call_id, u.attempt, u.model, u.token_class
+        ORDER BY p.model = $to_model DESC, length(p.model) DESC, p.above DESC, p.valid_from DESC) AS place
+    FROM used u LEFT JOIN price p ON p.token_class = u.token_class AND (p.above = 0 OR u.input > p.above)
+        AND u.time >= p.valid_from AND u.time < p.valid_to
+), rated AS (
+    SELECT tenant, model, quantity, CASE WHEN coalesce(unpriced, 0) = 0 AND price IS NOT NULL THEN cost_usd END AS cost_usd,
+        CASE WHEN coalesce(unpriced, 0) = 0 THEN CAST(quantity AS DECIMAL(20, 0)) * price * 0.000001 END AS other_usd
+    FROM found WHERE place = 1
+)
+SELECT tenant, model, sum(quantity) AS quantity, coalesce(sum(cost_usd), 0) AS cost_usd, coalesce(sum(other_usd), 0) AS other_usd,
+    coalesce(sum(other_usd), 0) - coalesce(sum(cost_usd), 0) AS change_usd,
+    coalesce(sum(CASE WHEN cost_usd IS NULL OR other_usd IS NULL THEN quantity END), 0) AS unknown_quantity
+FROM rated GROUP BY tenant, model ORDER BY change_usd, tenant, model

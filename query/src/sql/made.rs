@@ -1,0 +1,88 @@
+//! Tables that are made for a query and are not read from the ledger's tables: how complete the answer is, and what was imported.
+//!
+//! Rows that the caller may not see are left out here, so nothing above can know of them. Imports are read only where the statement
+//! names them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
+    compute::{concat_batches, filter_record_batch},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+};
+use datafusion::{catalog::TableProvider, common::Result};
+use schemas::policy::Tenants;
+
+use super::{QueryError, provider};
+use crate::{
+    cut::AsOf,
+    error::Error,
+    imports::{ALL, Imports},
+};
+
+/// The tables of a query, by name.
+pub(crate) type Tables = HashMap<&'static str, Arc<dyn TableProvider>>;
+
+/// How complete an answer is, as a table.
+pub(crate) const WATERMARK: &str = "watermark";
+
+/// Its columns and what they mean.
+pub(crate) const WATERMARK_COLUMNS: [(&str, &str); 2] = [
+    ("complete_through", "Every call admitted before this is in the answer; NULL while no gateway has been heard."),
+    ("waiting_for", "How many gateways hold it back."),
+];
+
+/// The schema of [`WATERMARK`].
+pub(crate) fn watermark_schema() -> SchemaRef {
+    let [(through, _), (waiting, _)] = WATERMARK_COLUMNS;
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![Field::new(through, time, true), Field::new(waiting, DataType::Int64, true)]))
+}
+
+/// The same tables without rows.
+pub(crate) fn empty() -> Result<Tables> {
+    let mut tables = Tables::new();
+    tables.insert(WATERMARK, provider::in_memory(RecordBatch::new_empty(watermark_schema()))?);
+    for table in ALL {
+        tables.insert(table.name, provider::in_memory(RecordBatch::new_empty(table.schema()))?);
+    }
+    Ok(tables)
+}
+
+/// The tables, as a caller may see them, of a query that reads `read`.
+pub(crate) async fn tables(
+    as_of: &AsOf,
+    tenants: &Tenants,
+    read: &HashSet<String>,
+    imports: Option<&Imports>,
+) -> Result<Tables, QueryError> {
+    let mut tables = empty()?;
+    let through =
+        as_of.completeness.complete_through.map(|time| if *tenants == Tenants::All { time } else { time.second() });
+    let waiting = i64::try_from(as_of.completeness.waiting_for.len()).unwrap_or(i64::MAX);
+    let through: ArrayRef =
+        Arc::new(TimestampMicrosecondArray::from(vec![through.map(|time| time.as_micros())]).with_timezone("UTC"));
+    let waiting: ArrayRef = Arc::new(Int64Array::from(vec![waiting]));
+    let row = RecordBatch::try_new(watermark_schema(), vec![through, waiting]).map_err(Error::from)?;
+    tables.insert(WATERMARK, provider::in_memory(row)?);
+    let Some(imports) = imports else { return Ok(tables) };
+    for table in ALL.iter().filter(|table| read.contains(table.name)) {
+        let rows = concat_batches(&table.schema(), &imports.rows(table).await?).map_err(Error::from)?;
+        tables.insert(table.name, provider::in_memory(visible(&rows, tenants)?)?);
+    }
+    Ok(tables)
+}
+
+/// The rows of tenants that the caller may read; those of nobody only to who may read everybody's.
+fn visible(rows: &RecordBatch, tenants: &Tenants) -> Result<RecordBatch, Error> {
+    let Tenants::Only(tenants) = tenants else { return Ok(rows.clone()) };
+    let owners = rows.column_by_name("tenant").and_then(|column| column.as_string_opt::<i32>()).ok_or(Error::Shape)?;
+    let seen: BooleanArray = owners
+        .iter()
+        .map(|owner| Some(owner.is_some_and(|owner| tenants.iter().any(|tenant| tenant == owner))))
+        .collect();
+    Ok(filter_record_batch(rows, &seen)?)
+}

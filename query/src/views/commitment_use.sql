@@ -1,0 +1,33 @@
+-- Imported commitments and what was used of them. All use of the provider and model in their time counts, whoever made it.
+-- questions: 20 21
+-- column commitment_id: The commitment.
+-- column kind: provisioned (capacity for a time) or credit (paid before it is used).
+-- column provider: The provider.
+-- column model: The model; NULL for all of them.
+-- column starts: The first instant.
+-- column ends: The first instant after it; NULL if it does not end.
+-- column unit: What is committed: tokens or usd.
+-- column committed [the unit]: How much.
+-- column paid_usd [USD]: What is paid for it.
+-- column used [the unit]: What was used in its time.
+-- column unused [the unit]: What of it was not used.
+-- column on_demand_usd [USD]: What the use would have cost by the prices in force.
+-- column utilisation [a statistic]: Used of committed, at most 1.
+-- column usd_per_unit [USD, a statistic]: What was paid, by what was used of it.
+-- column unpriced_quantity [tokens]: What was used and has no price.
+WITH used AS (
+    SELECT m.commitment_id, sum(s.quantity) AS tokens, sum(s.cost_usd) AS usd, sum(s.unpriced_quantity) AS unpriced
+    FROM commitments m JOIN daily_spend s ON s.provider = m.provider
+        AND (m.model IS NULL OR s.model = m.model) AND s.day >= m.starts AND (m.ends IS NULL OR s.day < m.ends)
+    GROUP BY m.commitment_id
+), both AS (
+    SELECT m.*, coalesce(CASE m.unit WHEN 'usd' THEN CAST(u.usd AS DECIMAL(38, 12)) ELSE CAST(u.tokens AS DECIMAL(38, 12)) END, 0) AS used,
+        coalesce(u.usd, 0) AS on_demand_usd, coalesce(u.unpriced, 0) AS unpriced
+    FROM commitments m LEFT JOIN used u ON u.commitment_id = m.commitment_id
+)
+SELECT commitment_id, kind, provider, model, starts, ends, unit, quantity AS committed, cost_usd AS paid_usd, used,
+    CASE WHEN used < quantity THEN quantity - used ELSE 0 END AS unused, on_demand_usd,
+    CAST(CASE WHEN used < quantity THEN used ELSE quantity END AS DOUBLE) / nullif(CAST(quantity AS DOUBLE), 0) AS utilisation,
+    CAST(cost_usd AS DOUBLE) / nullif(CAST(CASE WHEN used < quantity THEN used ELSE quantity END AS DOUBLE), 0) AS usd_per_unit,
+    unpriced AS unpriced_quantity
+FROM both

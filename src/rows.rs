@@ -1,0 +1,54 @@
+//! Rows of an answer, as commands print them: under their names, as wide as the widest.
+
+use serde_json::Value;
+
+/// The names of the columns of an answer.
+pub(crate) fn names(answer: &Value) -> Vec<&str> {
+    answer["columns"].as_array().into_iter().flatten().filter_map(|column| column["name"].as_str()).collect()
+}
+
+/// The cells of an answer as text, row by row; NULL is a dash.
+pub(crate) fn cells(answer: &Value) -> Vec<Vec<String>> {
+    let names = names(answer);
+    let rows = answer["rows"].as_array().into_iter().flatten();
+    rows.map(|row| names.iter().map(|name| shown(&row[name])).collect()).collect()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => trimmed(text).to_owned(),
+        Value::Null => "-".to_owned(),
+        Value::Number(number) if number.is_f64() => {
+            trimmed(&format!("{:.6}", number.as_f64().unwrap_or_default())).to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A decimal without the zeros at its end.
+fn trimmed(text: &str) -> &str {
+    let decimal = text.contains('.') && text.chars().all(|char| char.is_ascii_digit() || "-.".contains(char));
+    if decimal { text.trim_end_matches('0').trim_end_matches('.') } else { text }
+}
+
+/// The rows as text, a line each, indented by `indent`.
+pub(crate) fn table(answer: &Value, indent: &str) -> String {
+    let (names, rows) = (names(answer), cells(answer));
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(names.get(column).map(|name| name.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let line = |cells: &[&str]| {
+        let cells: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{indent}{}\n", cells.join("  ").trim_end())
+    };
+    let mut text = line(&names);
+    if rows.is_empty() {
+        text.push_str(&format!("{indent}(none)\n"));
+    }
+    for row in &rows {
+        text.push_str(&line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+    text
+}
