@@ -10,6 +10,9 @@
 //! opens a fresh session over the caller's tables, each behind the fence, and runs it → the rows go out with `as_of`: the
 //! cut, and up to when it is complete.
 //!
+//! What is asked often stands ready: [`described`] SQL as views (in [`sql`]) and [`reports`]; [`focus`], [`reconcile`] and [`plain`] make files for
+//! others of it, [`imports`] keeps what no ledger knows, and [`here`] answers where no service runs.
+//!
 //! What always holds: a row is in an answer exactly once, however the cut falls between lake and tail; an answer and the
 //! text of an error are the same whether or not the rows of other tenants exist; nothing here writes to the log.
 

@@ -15,9 +15,14 @@ pub(crate) fn run(command: &mut Command) {
 
 /// The environment of this name, with these packages in it.
 pub(crate) fn environment(name: &str, packages: &[&str]) -> PathBuf {
+    environment_of("python3", name, packages)
+}
+
+/// The same, of a certain Python.
+pub(crate) fn environment_of(python: &str, name: &str, packages: &[&str]) -> PathBuf {
     let venv = cache().join(name);
     if !venv.join("ready").exists() {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&venv));
         let mut install = Command::new(venv.join("bin/python"));
         run(install.args(["-m", "pip", "install", "-q", "--disable-pip-version-check"]).args(packages));
         std::fs::write(venv.join("ready"), "").unwrap();

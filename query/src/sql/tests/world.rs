@@ -244,6 +244,7 @@ pub(crate) fn policy(tenants: &[&str]) -> Policy {
 pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     pub(crate) cuts: Arc<Cuts>,
+    pub(crate) imports: crate::imports::Imports,
     /// Keeps the lake's folder.
     _folder: tempfile::TempDir,
 }
@@ -273,9 +274,11 @@ impl World {
             }
         }
         watermark.restored();
-        let cuts = Arc::new(Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)));
+        let imports = lake.imports().unwrap();
+        let cuts = Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)).with_imports(imports.clone());
+        let cuts = Arc::new(cuts);
         let engine = Engine::with(Arc::clone(&cuts), 64 << 20, Duration::from_secs(60)).unwrap();
-        Self { engine: Arc::new(engine), cuts, _folder: folder }
+        Self { engine: Arc::new(engine), cuts, imports, _folder: folder }
     }
 
     /// The same world, where a query may take only so long.
