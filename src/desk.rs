@@ -122,8 +122,8 @@ impl Service {
 
     /// Whether anybody listens there.
     fn is_there(&self) -> bool {
-        let sent = self.runtime.block_on(self.client.get(format!("{}/v1/watermark", self.url)).send());
-        sent.map_or_else(|error| !error.is_connect(), |_| true)
+        let looked = async { self.client.get(format!("{}/v1/watermark", self.url)).send().await };
+        self.runtime.block_on(looked).map_or_else(|error| !error.is_connect(), |_| true)
     }
 
     async fn ask(&self, sql: &str, format: Format) -> Result<Vec<u8>, Failure> {

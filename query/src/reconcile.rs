@@ -129,7 +129,17 @@ pub fn book(lines: &[Line], names: &Names) -> Book {
 /// What a model's name comes to, so that the names of two sides meet: without what providers put around it (a region and vendor before it,
 /// a date or version after it), its words in the order of the alphabet, then its numbers in their own.
 pub fn plain(model: &str) -> String {
-    let mut name = model.trim().to_ascii_lowercase();
+    let mut name = String::with_capacity(model.len());
+    for letter in model.trim().chars() {
+        // `ClaudeSonnet` is two words.
+        if letter.is_ascii_uppercase()
+            && name.ends_with(|last: char| last.is_ascii_lowercase() || last.is_ascii_digit())
+        {
+            name.push('-');
+        }
+        name.push(letter);
+    }
+    let mut name = name.to_ascii_lowercase();
     for before in ["us.", "eu.", "apac.", "global.", "anthropic.", "amazon.", "meta.", "mistral.", "cohere.", "openai."]
     {
         name = name.strip_prefix(before).map_or(name.clone(), str::to_owned);

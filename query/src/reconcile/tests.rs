@@ -75,7 +75,7 @@ fn each_difference_has_its_side_and_its_cause() {
     check(
         &[input, output, (MONDAY, mini, CacheRead, 200, Some(1)), extra],
         &known,
-        &[(MONDAY, "output", "excess", "not_on_invoice"), alike, (MONDAY, "cache_read", "matched", ""), matched],
+        &[alike, (MONDAY, "cache_read", "matched", ""), matched, (MONDAY, "output", "excess", "not_on_invoice")],
     );
     // The invoice is not whole for that day.
     check(
@@ -141,7 +141,7 @@ fn money_is_compared_where_the_file_has_it() {
     );
     assert_eq!(
         told(&report),
-        [(MONDAY.into(), "input", "matched", ""), (MONDAY.into(), "output", "excess", "price_differs")]
+        [(MONDAY.to_owned(), "input", "matched", ""), (MONDAY.to_owned(), "output", "excess", "price_differs")]
     );
     let unpriced = ours(&[
         (MONDAY, "gpt-5-mini", UncachedInput, 240, Some(60_000_000)),

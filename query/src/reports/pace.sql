@@ -14,4 +14,4 @@ SELECT $by:select, coalesce(sum(CASE WHEN time >= $month THEN cost_usd END), 0) 
     coalesce(sum(CASE WHEN time < $month THEN cost_usd END), 0) AS last_month_usd,
     coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
 FROM charges WHERE time >= $last_month AND time < $now AND recorded_at < $as_of
-GROUP BY $by:group ORDER BY 2 DESC
+GROUP BY $by:group ORDER BY month_usd DESC, $by:names

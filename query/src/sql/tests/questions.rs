@@ -80,7 +80,7 @@ fn questions() -> Vec<(&'static str, serde_json::Value)> {
         ),
         (
             "SELECT table_name FROM information_schema.tables ORDER BY 1 LIMIT 2",
-            json!([{"table_name": "alerts"}, {"table_name": "balances"}]),
+            json!([{"table_name": "alerts"}, {"table_name": "attempts"}]),
         ),
         (
             "WITH t AS (SELECT user_id, sum(input_tokens) AS n FROM usage GROUP BY user_id) \
