@@ -194,12 +194,13 @@ fn new_python() -> String {
     let installed = installed
         .map(|version| version.path().join("bin/python3").display().to_string())
         .filter(|path| path.contains("/3.12"));
-    let known = ["python3.12", "python3.13", "python3"].map(str::to_owned);
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let new = |python: &String| {
         let asked = Command::new(python).args(["-c", "import sys; sys.exit(sys.version_info < (3, 12))"]).output();
         asked.is_ok_and(|output| output.status.success())
     };
-    let found = known.into_iter().chain(installed).find(new);
+    // What the validator needs has no wheels for later ones yet, so 3.12 comes first.
+    let found = named(&["python3.12"]).into_iter().chain(installed).chain(named(&["python3.13", "python3"])).find(new);
     assert!(found.is_some(), "the FOCUS validator needs Python 3.12 or later");
     found.unwrap()
 }

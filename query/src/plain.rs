@@ -29,6 +29,9 @@ pub enum PlainError {
     /// The lake cannot be read.
     #[error(transparent)]
     Lake(#[from] Error),
+    /// There is nothing to write.
+    #[error("the lake {0} has no tables yet; is it the one that lake.url names where Tollgate runs?")]
+    Empty(String),
     /// The folder cannot be written.
     #[error("{path} cannot be written: {error}")]
     Write {
@@ -69,6 +72,9 @@ pub async fn write(lake_url: &str, lanes: u16, days: &Days, folder: &Path) -> Re
         tables.push(
             json!({"table": table.name, "version": version.number, "offsets": offsets, "rows": rows, "files": files}),
         );
+    }
+    if tables.is_empty() {
+        return Err(PlainError::Empty(lake_url.to_owned()));
     }
     let manifest = json!({"format": 1, "written_at": schemas::time::now().to_string(), "from": days.from, "to": days.to, "tables": tables});
     put(&folder.join(MANIFEST), manifest.to_string().as_bytes())?;

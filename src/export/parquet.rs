@@ -97,7 +97,7 @@ impl From<plain::PlainError> for Failure {
     fn from(error: plain::PlainError) -> Self {
         match error {
             plain::PlainError::Lake(error) => error.into(),
-            plain::PlainError::Write { .. } => Self::from(error.to_string()),
+            plain::PlainError::Empty(_) | plain::PlainError::Write { .. } => Self::from(error.to_string()),
         }
     }
 }
