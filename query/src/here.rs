@@ -1,6 +1,7 @@
 //! Answers without a service: for commands that read the log and the lake themselves, where no process serves questions.
 //!
-//! The same tail, cuts, engine and fence as behind every surface. It writes neither log nor tables.
+//! The same tail, cuts, engine and fence as behind every surface. It writes nothing, but makes the tables
+//! of a lake that has none yet.
 
 use std::{
     sync::Arc,
