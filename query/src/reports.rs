@@ -71,6 +71,7 @@ pub fn fill(report: &Described, period: &Period, set: &[(String, String)]) -> Re
         let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
         return Err(format!("the report {} takes no {name:?}; it takes {known}", report.name));
     }
+    takes(report, period)?;
     let mut sql = String::with_capacity(report.sql.len() * 2);
     let mut rest = report.sql;
     while let Some((before, after)) = rest.split_once('$') {
@@ -87,6 +88,23 @@ pub fn fill(report: &Described, period: &Period, set: &[(String, String)]) -> Re
     }
     sql.push_str(rest);
     Ok(sql)
+}
+
+/// Refuses a time that the report would leave out of account.
+fn takes(report: &Described, period: &Period) -> Result<(), String> {
+    let names = |words: &[&str]| words.iter().any(|word| report.sql.contains(word));
+    for (option, words) in [("--from", &["$from", "$month"][..]), ("--to", &["$to"]), ("--as-of", &["$as_of"])] {
+        if period.given(option) && !names(words) {
+            return Err(format!("the report {} takes no {option}: `--describe` shows what it asks", report.name));
+        }
+    }
+    if names(&["day >= $from", "to_char($from"]) && !period.is_whole_utc_days() {
+        return Err(format!(
+            "the report {} counts whole days in UTC: leave --time-zone out, and write --from and --to as days",
+            report.name
+        ));
+    }
+    Ok(())
 }
 
 /// What stands for `$name:part`.

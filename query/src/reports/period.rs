@@ -27,6 +27,8 @@ pub struct Period {
     now: Zoned,
     month: Zoned,
     as_of: Zoned,
+    /// The options that were said.
+    given: Vec<&'static str>,
 }
 
 impl Period {
@@ -56,7 +58,19 @@ impl Period {
         let never = || "2200-01-01T00:00:00Z".parse::<Timestamp>().map(|at| at.to_zoned(place.clone())).map_err(said);
         let as_of = as_of.map_or_else(never, Ok)?;
         let now = if now < month { month.clone() } else { now.min(next) };
-        Ok(Self { zone, from, to, now, month, as_of })
+        let said = [("--from", &span.from), ("--to", &span.to), ("--as-of", &span.as_of)];
+        let given = said.into_iter().filter(|(_, text)| text.is_some()).map(|(option, _)| option).collect();
+        Ok(Self { zone, from, to, now, month, as_of, given })
+    }
+
+    /// Whether an option was said.
+    pub(super) fn given(&self, option: &str) -> bool {
+        self.given.contains(&option)
+    }
+
+    /// Whether it begins and ends at midnight in UTC.
+    pub(super) fn is_whole_utc_days(&self) -> bool {
+        [&self.from, &self.to].iter().all(|at| at.timestamp().as_second().rem_euclid(86_400) == 0)
     }
 
     /// The time zone.

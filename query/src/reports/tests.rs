@@ -503,6 +503,19 @@ fn what_is_said_to_a_report_is_a_constant_or_refused() {
 }
 
 #[test]
+fn a_time_that_a_report_would_leave_out_of_account_is_refused() {
+    let check = |name: &str, span: Span, why: &str| {
+        let filled = fill(by_name(name).unwrap(), &Period::new(&span, month::at(11, 0)).unwrap(), &[]);
+        assert!(filled.as_ref().is_err_and(|said| said.contains(why)), "{name}: {filled:?}");
+    };
+    check("budgets", span("2026-11-01", "2026-11-02"), "takes no --from");
+    check("pace", Span { to: Some("2026-11-20".into()), ..november() }, "takes no --to");
+    check("ownership", Span { as_of: Some("2026-11-02".into()), ..november() }, "takes no --as-of");
+    check("refused", Span { zone: Some("America/New_York".into()), ..november() }, "whole days in UTC");
+    check("cash-and-accrual", span("2026-11-01T12:00:00Z", "2026-11-02"), "whole days in UTC");
+}
+
+#[test]
 fn days_are_those_of_the_zone() {
     let berlin = Span { zone: Some("Europe/Berlin".into()), ..span("2026-10-25", "2026-10-26") };
     let [from, to] = Period::new(&berlin, month::at(11, 0)).unwrap().bounds();
