@@ -4,7 +4,7 @@
 -- column kind: failed (no answer came of it), retried (another attempt followed), broken_off (the client left, or it was cut), or answered.
 -- column outcome: How the attempt ended.
 -- column attempts: How many.
--- column cost_usd [USD]: What they cost, with corrections.
+-- column cost_usd [USD]: What they cost, with corrections; NULL if nobody knows of any.
 -- column unknown_attempts: Of how many nobody knows what they cost.
 -- column share [a statistic]: Of all cost of the tenant.
 -- chart: bars outcome cost_usd
@@ -13,10 +13,10 @@ WITH sorted AS (
             WHEN a.outcome = 'complete' THEN 'answered' WHEN a.outcome IN ('client_gone', 'cut') THEN 'broken_off' ELSE 'failed' END AS kind
     FROM attempts a WHERE time >= $from AND time < $to
 ), summed AS (
-    SELECT tenant, kind, outcome, count(*) AS attempts, coalesce(sum(cost_usd), 0) AS cost_usd,
+    SELECT tenant, kind, outcome, count(*) AS attempts, sum(cost_usd) AS cost_usd,
         count(CASE WHEN cost_usd IS NULL THEN 1 END) AS unknown_attempts
     FROM sorted GROUP BY tenant, kind, outcome
 )
 SELECT tenant, kind, outcome, attempts, cost_usd, unknown_attempts,
     CAST(cost_usd AS DOUBLE) / nullif(CAST(sum(cost_usd) OVER (PARTITION BY tenant) AS DOUBLE), 0) AS share
-FROM summed ORDER BY tenant, cost_usd DESC, kind, outcome
+FROM summed ORDER BY tenant, cost_usd DESC NULLS LAST, kind, outcome

@@ -2,7 +2,7 @@
 -- questions: 15
 -- param by (dimensions) = tenant: What to group by, as in spend.
 -- column by: One column for each dimension.
--- column spent_usd [USD]: What this month cost so far.
+-- column spent_usd [USD]: What this month cost so far; NULL if none of it has a price.
 -- column daily_usd [USD, a statistic]: The mean of the 28 days before today; days without spend count as such.
 -- column forecast_usd [USD, a statistic]: What the month will come to.
 -- column low_usd [USD, a statistic]: 95 of 100 months end above this, if days are independent and alike.
@@ -16,7 +16,7 @@ WITH daily AS (
     FROM charges WHERE time >= $days28 AND time < $now AND recorded_at < $as_of OR time >= $month AND time < $now AND recorded_at < $as_of
     GROUP BY date_trunc('day', time AT TIME ZONE $zone), $by:group
 ), summed AS (
-    SELECT $by:names, coalesce(sum(of_month), 0) AS spent_usd, sum(unpriced) AS unpriced_quantity,
+    SELECT $by:names, CASE WHEN sum(of_month) IS NOT NULL OR sum(unpriced) = 0 THEN coalesce(sum(of_month), 0) END AS spent_usd, sum(unpriced) AS unpriced_quantity,
         coalesce(sum(CASE WHEN day >= $days28 AND day < $today THEN CAST(usd AS DOUBLE) END), 0) / 28 AS mean,
         coalesce(sum(CASE WHEN day >= $days28 AND day < $today THEN CAST(usd AS DOUBLE) * CAST(usd AS DOUBLE) END), 0) / 28 AS square
     FROM daily GROUP BY $by:names
@@ -24,4 +24,4 @@ WITH daily AS (
 SELECT $by:names, spent_usd, mean AS daily_usd, CAST(spent_usd AS DOUBLE) + mean * $days_left AS forecast_usd,
     CAST(spent_usd AS DOUBLE) + greatest(mean * $days_left - 1.645 * sqrt(greatest(square - mean * mean, 0) * $days_left), 0) AS low_usd,
     CAST(spent_usd AS DOUBLE) + mean * $days_left + 1.645 * sqrt(greatest(square - mean * mean, 0) * $days_left) AS high_usd, unpriced_quantity
-FROM summed ORDER BY forecast_usd DESC, $by:names
+FROM summed ORDER BY forecast_usd DESC NULLS LAST, $by:names

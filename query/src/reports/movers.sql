@@ -3,18 +3,23 @@
 -- param by (dimensions) = tenant: What to group by, as in spend.
 -- param top (number) = 20: How many.
 -- column by: One column for each dimension.
--- column cost_usd [USD]: What it cost.
--- column before_usd [USD]: What it cost in the period before.
+-- column cost_usd [USD]: What it cost; NULL if something was used and none of it has a price.
+-- column before_usd [USD]: The same of the period before.
 -- column change_usd [USD]: The one less the other.
 -- column share [a statistic]: Of all cost.
 -- column unpriced_quantity [tokens]: What has no price, in both periods.
 -- chart: bars by change_usd
 WITH spent AS (
-    SELECT $by:select, coalesce(sum(CASE WHEN time >= $from THEN cost_usd END), 0) AS cost_usd,
-        coalesce(sum(CASE WHEN time < $from THEN cost_usd END), 0) AS before_usd,
-        coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
+    SELECT $by:select, sum(CASE WHEN time >= $from THEN cost_usd END) AS now_usd, sum(CASE WHEN time < $from THEN cost_usd END) AS then_usd,
+        coalesce(sum(CASE WHEN time >= $from AND cost_usd IS NULL THEN quantity END), 0) AS now_unpriced,
+        coalesce(sum(CASE WHEN time < $from AND cost_usd IS NULL THEN quantity END), 0) AS then_unpriced
     FROM charges WHERE time >= $before AND time < $to AND recorded_at < $as_of GROUP BY $by:group
+), known AS (
+    SELECT $by:names, CASE WHEN now_usd IS NOT NULL OR now_unpriced = 0 THEN coalesce(now_usd, 0) END AS cost_usd,
+        CASE WHEN then_usd IS NOT NULL OR then_unpriced = 0 THEN coalesce(then_usd, 0) END AS before_usd,
+        now_unpriced + then_unpriced AS unpriced_quantity
+    FROM spent
 )
 SELECT $by:names, cost_usd, before_usd, cost_usd - before_usd AS change_usd,
     CAST(cost_usd AS DOUBLE) / nullif(CAST(sum(cost_usd) OVER () AS DOUBLE), 0) AS share, unpriced_quantity
-FROM spent ORDER BY abs(cost_usd - before_usd) DESC, $by:names LIMIT $top
+FROM known ORDER BY abs(cost_usd - before_usd) DESC NULLS LAST, $by:names LIMIT $top

@@ -2,16 +2,24 @@
 -- questions: 4
 -- param by (dimensions) = tenant: What to group by, as in spend.
 -- column by: One column for each dimension.
--- column month_usd [USD]: This month so far.
--- column same_point_usd [USD]: The last month, up to as long after its beginning.
+-- column month_usd [USD]: This month so far; NULL if something was used and none of it has a price.
+-- column same_point_usd [USD]: What the last month had cost as long after its beginning, as far as it has prices.
 -- column change_usd [USD]: The one less the other.
--- column last_month_usd [USD]: The whole last month.
+-- column last_month_usd [USD]: The whole last month; NULL if something was used and none of it has a price.
 -- column unpriced_quantity [tokens]: What has no price, in both months.
 -- chart: bars by month_usd
-SELECT $by:select, coalesce(sum(CASE WHEN time >= $month THEN cost_usd END), 0) AS month_usd,
-    coalesce(sum(CASE WHEN time < $same_point THEN cost_usd END), 0) AS same_point_usd,
-    coalesce(sum(CASE WHEN time >= $month THEN cost_usd END), 0) - coalesce(sum(CASE WHEN time < $same_point THEN cost_usd END), 0) AS change_usd,
-    coalesce(sum(CASE WHEN time < $month THEN cost_usd END), 0) AS last_month_usd,
-    coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
-FROM charges WHERE time >= $last_month AND time < $now AND recorded_at < $as_of
-GROUP BY $by:group ORDER BY month_usd DESC, $by:names
+WITH spent AS (
+    SELECT $by:select, sum(CASE WHEN time >= $month THEN cost_usd END) AS now_usd, sum(CASE WHEN time < $month THEN cost_usd END) AS last_usd,
+        coalesce(sum(CASE WHEN time < $same_point THEN cost_usd END), 0) AS same_point_usd,
+        coalesce(sum(CASE WHEN time >= $month AND cost_usd IS NULL THEN quantity END), 0) AS now_unpriced,
+        coalesce(sum(CASE WHEN time < $month AND cost_usd IS NULL THEN quantity END), 0) AS last_unpriced
+    FROM charges WHERE time >= $last_month AND time < $now AND recorded_at < $as_of GROUP BY $by:group
+), known AS (
+    SELECT $by:names, CASE WHEN now_usd IS NOT NULL OR now_unpriced = 0 THEN coalesce(now_usd, 0) END AS month_usd,
+        CASE WHEN last_usd IS NOT NULL OR last_unpriced = 0 THEN same_point_usd END AS same_point_usd,
+        CASE WHEN last_usd IS NOT NULL OR last_unpriced = 0 THEN coalesce(last_usd, 0) END AS last_month_usd,
+        now_unpriced + last_unpriced AS unpriced_quantity
+    FROM spent
+)
+SELECT $by:names, month_usd, same_point_usd, month_usd - same_point_usd AS change_usd, last_month_usd, unpriced_quantity
+FROM known ORDER BY month_usd DESC NULLS LAST, $by:names

@@ -5,7 +5,7 @@
 -- column output_tokens [tokens]: All output.
 -- column reasoning_tokens [tokens]: The part that is reasoning.
 -- column share [a statistic]: The one by the other.
--- column reasoning_usd [USD]: What the reasoning cost.
+-- column reasoning_usd [USD]: What the reasoning cost; NULL if none of it has a price.
 -- column unpriced_tokens [tokens]: Reasoning that has no price.
 -- chart: bars model reasoning_usd
 WITH priced AS (
@@ -17,6 +17,6 @@ WITH priced AS (
     WHERE u.time >= $from AND u.time < $to AND u.output_tokens > 0
 )
 SELECT tenant, model, sum(output_tokens) AS output_tokens, sum(reasoning_tokens) AS reasoning_tokens,
-    CAST(sum(reasoning_tokens) AS DOUBLE) / nullif(sum(output_tokens), 0) AS share, coalesce(sum(usd), 0) AS reasoning_usd,
+    CAST(sum(reasoning_tokens) AS DOUBLE) / nullif(sum(output_tokens), 0) AS share, sum(usd) AS reasoning_usd,
     coalesce(sum(CASE WHEN usd IS NULL THEN reasoning_tokens END), 0) AS unpriced_tokens
-FROM priced GROUP BY tenant, model ORDER BY reasoning_usd DESC, tenant, model
+FROM priced GROUP BY tenant, model ORDER BY reasoning_usd DESC NULLS LAST, tenant, model

@@ -3,11 +3,11 @@
 -- column tenant: Who it is charged to.
 -- column item: own use, or the name of the shared cost.
 -- column method: How it was split: none, fixed (by the imported share), proportional (by own cost), even (alike among those with own cost).
--- column cost_usd [USD]: The part. Shares are rounded to twelve decimals, so those of a cost may add up to a little less or more.
+-- column cost_usd [USD]: The part; NULL if none of the use that it goes by has a price. Shares are rounded to twelve decimals, so those of a cost may add up to a little less or more.
 -- column unpriced_quantity [tokens]: Own use that has no price, and so is in no cost.
 -- chart: bars tenant cost_usd
 WITH own AS (
-    SELECT tenant, coalesce(sum(cost_usd), 0) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced
+    SELECT tenant, sum(cost_usd) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced
     FROM charges WHERE billing_period = $month_name AND recorded_at < $as_of GROUP BY tenant
 ), shares AS (
     SELECT tenant, CAST(cost_usd AS DOUBLE) / nullif(CAST(sum(cost_usd) OVER () AS DOUBLE), 0) AS proportional, CAST(1 AS DOUBLE) / count(*) OVER () AS even FROM own

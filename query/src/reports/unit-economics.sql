@@ -4,7 +4,7 @@
 -- param grain (grain) = month: hour, day, week, month or total.
 -- column period: The local time at which the period begins.
 -- column tenant: The tenant.
--- column cost_usd [USD]: What all attempts cost, with corrections.
+-- column cost_usd [USD]: What all attempts cost, with corrections; NULL if nobody knows of any.
 -- column unknown_attempts: Of how many nobody knows what they cost, or all of it; they are in no cost.
 -- column requests: Client calls.
 -- column successes: Those that were answered to the end.
@@ -16,7 +16,7 @@
 -- column usd_per_metric [USD, a statistic]: Cost by the metric.
 -- chart: lines period usd_per_metric tenant
 WITH spent AS (
-    SELECT $grain:time AS at, tenant, coalesce(sum(cost_usd), 0) AS cost_usd, count(CASE WHEN cost_usd IS NULL THEN 1 END) AS unknown_attempts
+    SELECT $grain:time AS at, tenant, sum(cost_usd) AS cost_usd, count(CASE WHEN cost_usd IS NULL THEN 1 END) AS unknown_attempts
     FROM attempts WHERE time >= $from AND time < $to GROUP BY $grain:time, tenant
 ), asked AS (
     SELECT $grain:time AS at, tenant, sum(requests) AS requests, sum(CASE WHEN outcome = 'complete' THEN requests END) AS successes,

@@ -2,7 +2,7 @@
 -- questions: 18
 -- param tag (text) = env: The tag.
 -- column tenant: The tenant.
--- column cost_usd [USD]: All of it.
+-- column cost_usd [USD]: All of it; NULL if none of it has a price.
 -- column untagged_usd [USD]: What does not have the tag.
 -- column coverage [a statistic]: The share that has it.
 -- column no_team_usd [USD]: What has no team.
@@ -10,7 +10,7 @@
 -- column no_user_usd [USD]: What has no user.
 -- column unpriced_quantity [tokens]: What has no price, and so is in no cost.
 -- chart: bars tenant untagged_usd
-SELECT tenant, coalesce(sum(cost_usd), 0) AS cost_usd, coalesce(sum(CASE WHEN tag(tags, $tag) IS NULL THEN cost_usd END), 0) AS untagged_usd,
+SELECT tenant, sum(cost_usd) AS cost_usd, coalesce(sum(CASE WHEN tag(tags, $tag) IS NULL THEN cost_usd END), 0) AS untagged_usd,
     CAST(coalesce(sum(CASE WHEN tag(tags, $tag) IS NOT NULL THEN cost_usd END), 0) AS DOUBLE) / nullif(CAST(sum(cost_usd) AS DOUBLE), 0) AS coverage,
     coalesce(sum(CASE WHEN team IS NULL THEN cost_usd END), 0) AS no_team_usd,
     coalesce(sum(CASE WHEN project IS NULL THEN cost_usd END), 0) AS no_project_usd,

@@ -6,7 +6,7 @@
 -- column tenant: The tenant.
 -- column model: The model that was used.
 -- column quantity [tokens]: What was used.
--- column cost_usd [USD]: What it cost.
+-- column cost_usd [USD]: What it cost; NULL, like what follows, if none of it has a price on both sides.
 -- column other_usd [USD]: What that would have cost with the other model.
 -- column change_usd [USD]: The one less the other.
 -- column unknown_quantity [tokens]: What has no price, or would have none; it is in neither sum.
@@ -32,7 +32,7 @@ WITH used AS (
         CASE WHEN coalesce(unpriced, 0) = 0 THEN CAST(quantity AS DECIMAL(20, 0)) * price * 0.000001 END AS other_usd
     FROM found WHERE place = 1
 )
-SELECT tenant, model, sum(quantity) AS quantity, coalesce(sum(cost_usd), 0) AS cost_usd, coalesce(sum(other_usd), 0) AS other_usd,
-    coalesce(sum(other_usd), 0) - coalesce(sum(cost_usd), 0) AS change_usd,
+SELECT tenant, model, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd, sum(other_usd) AS other_usd,
+    sum(other_usd) - sum(cost_usd) AS change_usd,
     coalesce(sum(CASE WHEN cost_usd IS NULL OR other_usd IS NULL THEN quantity END), 0) AS unknown_quantity
-FROM rated GROUP BY tenant, model ORDER BY change_usd, tenant, model
+FROM rated GROUP BY tenant, model ORDER BY change_usd NULLS LAST, tenant, model
