@@ -116,6 +116,7 @@ impl Call {
             counters: Vec::new(),
             call: self.ends.then_some(end),
             avoided: None,
+            found: None,
         };
         Charged { settled, charges }
     }
