@@ -133,11 +133,7 @@ impl Plan {
         // What is refused costs nothing, and may be long.
         let sliced = attempt.sliced().filter(|_| answer.status.is_success());
         let gate = sliced.map(|sliced| {
-            let encoding = self.encoding;
-            if estimate::is_to_load(encoding) {
-                drop(tokio::task::spawn_blocking(move || estimate::load(encoding)));
-            }
-            let script = Script::new(attempt.facts.api, encoding, self.bytes_per_token);
+            let script = Script::new(attempt.facts.api, self.encoding, self.bytes_per_token);
             Gate::new(sliced, script.filter(|_| witness.by_frame()))
         });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
@@ -155,6 +151,11 @@ pub(crate) async fn send(
     (way, head): (&Way, &request::Parts),
     body: Bytes,
 ) -> Result<Heading, Box<Failed>> {
+    let encoding = plan.encoding;
+    if attempt.sliced().is_some() && estimate::is_to_load(encoding) {
+        // Once for each encoding: until its table is there, every byte would count as a token. Without it they still would.
+        let _ = tokio::task::spawn_blocking(move || estimate::load(encoding)).await;
+    }
     let timeouts = &plan.timeouts;
     let own_connect = timeouts.connect != upstream.provider.timeouts.connect;
     attempt.watch.allow(if own_connect { timeouts.connect } else { timeouts.first_byte });

@@ -118,6 +118,12 @@ impl Book {
     /// The built-in book with the files on top, a later one over an earlier one.
     pub fn layered(files: &[PriceFile]) -> Self {
         let mut content = Self::builtin().0.content.clone();
+        // What a pattern states goes before what the built-in book says of each model under it, a longer one before a shorter.
+        let mut patterns: Vec<&Model> = files.iter().flat_map(|file| &file.models).collect();
+        patterns.sort_by_key(|stated| stated.model.as_str().len());
+        for stated in patterns {
+            content.models.iter_mut().for_each(|known| known.heed(stated));
+        }
         for file in files {
             content.rows.extend(file.rows.iter().map(|row| Row { layered: true, ..row.clone() }));
             content.models.extend(file.models.iter().cloned());

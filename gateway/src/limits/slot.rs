@@ -376,14 +376,11 @@ impl Slot {
         self.dirty = true;
     }
 
-    /// Where leases stand: lets go of the lease that its use of windows needed which have ended since, if others have asked for it.
+    /// Where leases stand: takes note of windows that have ended. The lease that their use needed is for the next ones; whoever lacks
+    /// it there asks.
     pub(crate) fn expire(&mut self, now: Time) {
-        let mut ended = false;
         for spent in self.windows.iter_mut().filter(|spent| spent.end <= now) {
-            ended |= !std::mem::replace(&mut spent.over, true);
-        }
-        if ended && self.recall > 0 && self.spare() > 0 {
-            self.give_back();
+            spent.over = true;
         }
     }
 

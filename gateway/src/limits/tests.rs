@@ -244,8 +244,10 @@ fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
     assert!(matches!(bench.hold(time(2), 6), Tried::Refused(_)));
 }
 
+/// A standing share is one of every window until it is returned: what its use needed in one that is over is there in the next, also where
+/// others asked in between, and the log need not be.
 #[test]
-fn what_was_used_in_a_window_that_is_over_needs_no_lease_where_others_ask_for_it() {
+fn what_was_used_in_a_window_that_is_over_is_leased_in_the_next_until_others_ask_there() {
     let bench = Bench::new(Window::Hour);
     drop(bench.hold(time(1), 10));
     bench.decide(time(0), 50, 0);
@@ -259,6 +261,9 @@ fn what_was_used_in_a_window_that_is_over_needs_no_lease_where_others_ask_for_it
         |counters: &[Counter]| counters.iter().map(|counter| (counter.used, counter.returned)).collect::<Vec<_>>();
     assert_eq!(said(&counters), [(10, 0)], "a return is said with the use of every window");
     assert_eq!(said(&bench.limits.report(Lane(0), time(2))), [(10, 40)]);
+    assert_eq!(said(&bench.limits.report(Lane(0), time(DAY))), []);
+    bench.decide(time(DAY), 50, 2);
+    bench.limits.lock().return_recalled();
     assert_eq!(said(&bench.limits.report(Lane(0), time(DAY))), [(10, 50)]);
 }
 

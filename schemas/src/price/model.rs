@@ -172,6 +172,18 @@ impl Model {
         self.runs_own_tools = self.runs_own_tools.or(from.runs_own_tools);
     }
 
+    /// Takes what the pattern of another row states of all models under it before what it says itself.
+    pub(super) fn heed(&mut self, stated: &Self) {
+        let is_under = stated.model.prefix().is_some_and(|prefix| self.model.as_str().starts_with(prefix));
+        if is_under && stated.provider == self.provider {
+            let mut facts = Self { model: self.model.clone(), ..stated.clone() };
+            // What stands for one pattern's `*` is not what stands for another's.
+            facts.max_output_tokens = facts.max_output_tokens.filter(|most| *most != OutputMaximum::Named);
+            facts.fill(self);
+            *self = facts;
+        }
+    }
+
     /// What tells this row from the others.
     pub(super) fn identity(&self) -> (&str, &str) {
         (&self.provider, self.model.as_str())

@@ -282,6 +282,20 @@ fn facts_come_from_the_most_specific_row_that_states_them() {
 }
 
 #[test]
+fn what_a_pattern_on_top_states_goes_before_what_the_built_in_book_says_of_models_under_it() {
+    let of = |file: &str| {
+        let book = Book::layered(&[Book::parse(file, "test").unwrap()]);
+        let facts = book.facts("anthropic", "anthropic", "claude-sonnet-4-5");
+        (facts.all_output_visible, facts.bytes_per_token, facts.context_window.is_some())
+    };
+    let pattern =
+        "models:\n- { provider: anthropic, names: ['claude-*'], all_output_visible: true, bytes_per_token: 3 }\n";
+    assert_eq!(of(pattern), (true, 3, true));
+    let longer = format!("{pattern}- {{ provider: anthropic, names: ['claude-sonnet-*'], bytes_per_token: 2 }}\n");
+    assert_eq!(of(&longer), (true, 2, true), "a longer one before a shorter");
+}
+
+#[test]
 fn stating_one_fact_anew_leaves_the_others_as_they_were() {
     let file = "models: [ { provider: openai, names: [\"gpt-4.1-mini\"], bytes_per_token: 2 } ]";
     let (before, after) = (Book::builtin(), Book::layered(&[Book::parse(file, "f").unwrap()]));
