@@ -203,8 +203,9 @@ impl Wish {
 /// How long a call waits for a lease, as the gateway does.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(2_000);
 
-/// How a call that was sent ends, and what of its bill is billed all the same.
-pub(crate) fn ending(dice: &mut Dice) -> End {
+/// How a call that was sent ends. A provider that has `reported` usage has taken the call and bills for it: it can break off, but no more
+/// turn it down.
+pub(crate) fn ending(dice: &mut Dice, reported: bool) -> End {
     const ENDS: [(End, u64); 9] = [
         (End::Complete, 60),
         (End::ClientGoneDrained, 6),
@@ -216,7 +217,10 @@ pub(crate) fn ending(dice: &mut Dice) -> End {
         (End::NotSent, 3),
         (End::Cut, 3),
     ];
-    ENDS[dice.weighted(&ENDS.map(|(_, weight)| weight))].0
+    match ENDS[dice.weighted(&ENDS.map(|(_, weight)| weight))].0 {
+        End::Refused | End::NotSent if reported => End::Truncated,
+        end => end,
+    }
 }
 
 impl Call {

@@ -126,8 +126,8 @@ impl World {
             Stage::Admitted => {}
             Stage::Sent if self.dice.one_in(2) => self.stream(place, at),
             Stage::Sent => {
-                let end = ending(&mut self.dice);
                 let call = &process.calls[at];
+                let end = ending(&mut self.dice, call.reported != Bill::default());
                 if end == End::Complete && (call.growing || !call.has_room()) {
                     let output = call.bill.output;
                     self.grow(place, at, output);

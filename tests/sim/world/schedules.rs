@@ -7,7 +7,8 @@ use gateway::settlement::End;
 
 use super::{
     World,
-    call::{Bill, Stage, Wish},
+    call::{Bill, Stage, Wish, ending},
+    dice::Dice,
     policy::LONGEST,
 };
 
@@ -123,4 +124,14 @@ fn output_that_nobody_sees_is_held_whole_until_it_is_billed() {
     assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
     world.end(0, 0, End::Complete);
     world.settle_down();
+}
+
+/// What was reported may be all that a journal has of an attempt when its gateway dies: no bill of nothing may follow it, as no amendment
+/// may lower what stands.
+#[test]
+fn a_provider_that_has_reported_usage_does_not_turn_the_call_down() {
+    let mut dice = Dice::new(1);
+    let mut is_free = |reported| (0..1_000).any(|_| matches!(ending(&mut dice, reported), End::Refused | End::NotSent));
+    assert!(is_free(false), "a call of which nothing was reported is turned down now and then");
+    assert!(!is_free(true));
 }
