@@ -68,13 +68,16 @@ fn frames(stream: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// A frame in the plainest way: its data, line by line.
+/// A frame in the plainest way: its data, line by line. One that breaks off before it has any is a comment that does: that a stream ends
+/// within a frame says something of it.
 fn written(frame: &Frame) -> Vec<u8> {
     let lines = frame.data.iter().flat_map(|data| data.split(|byte| *byte == b'\n'));
     let lines: Vec<Vec<u8>> = lines.map(|line| [b"data: ", line].concat()).collect();
     let mut out = lines.join(&b'\n');
-    if frame.ended {
-        out.extend_from_slice(b"\n\n");
+    match (frame.ended, &frame.data) {
+        (true, _) => out.extend_from_slice(b"\n\n"),
+        (false, None) => out.push(b':'),
+        (false, Some(_)) => {}
     }
     out
 }

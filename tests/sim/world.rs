@@ -252,15 +252,17 @@ impl World {
         }
     }
 
-    /// Whether somebody is there who lets calls pass, and somebody who keeps the books for it in every lane.
+    /// Whether somebody is there who lets calls pass, and somebody who keeps the books for it in every lane. By a clock that is wrong
+    /// by more than windows are published ahead nothing passes.
     fn is_fair(&self) -> bool {
-        let works = |door: &Door| door.process.is_some() && !door.cut_off && !door.platter.lock().unwrap().full;
+        let can = |door: &Door| door.process.is_some() && !door.cut_off && !door.platter.lock().unwrap().full;
+        let works = |door: &Door| can(door) && door.clock.is_about_right();
         let alive: Vec<u32> = self.members.iter().flatten().map(|member| member.id).collect();
         self.road.lock().is_served(&alive) && self.doors.iter().any(works)
     }
 
-    /// Whatever goes wrong, calls keep passing: a world that starves proves nothing. Steps in which every gateway is away, or
-    /// whoever keeps the books of a lane, do not count.
+    /// Whatever goes wrong, calls keep passing: a world that starves proves nothing. Steps in which every gateway is away or
+    /// out of time, or whoever keeps the books of a lane is away, do not count.
     fn progressed(&mut self) {
         self.passed_since += self.passed - self.passed_before;
         if self.fair < FAIR * self.doors.len() as u64 {

@@ -34,6 +34,11 @@ impl Clock {
         Self { skew: Arc::default(), ..self.clone() }
     }
 
+    /// Whether it is wrong by seconds only.
+    pub(crate) fn is_about_right(&self) -> bool {
+        self.skew.load(Relaxed).abs() < 10_000_000
+    }
+
     pub(crate) fn set_skew(&self, micros: i64) {
         self.skew.store(micros, Relaxed);
     }
