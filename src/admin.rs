@@ -17,7 +17,7 @@ use schemas::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{failure::Failure, serve, tls};
+use crate::{failure::Failure, tls};
 
 mod desk;
 mod http;
@@ -71,7 +71,7 @@ impl Office {
         let run = move || {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => serve::serve(listener, router, tls, ending).await,
+                    Ok(listener) => listen::http(listener, router, tls, listen::SMALL, &ending).await,
                     Err(error) => tracing::error!(%error, "the admin API cannot listen"),
                 }
             });

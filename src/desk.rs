@@ -86,8 +86,7 @@ impl Desk {
         match self {
             Self::Service(service) => service.runtime.block_on(service.ask(sql, format)),
             Self::Here(here, caller) => {
-                let answer = here.answer(caller, sql, format);
-                Ok(answer.map_err(|error| Failure::coded(error.code(), &error))?.bytes)
+                here.answer(caller, sql, format).map_err(|error| Failure::coded(error.code(), &error))
             }
         }
     }

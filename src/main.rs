@@ -37,7 +37,6 @@ mod rerate;
 mod roles;
 mod rows;
 mod scribe;
-mod serve;
 mod tls;
 mod up;
 

@@ -19,11 +19,7 @@ use schemas::config::{Config, Listener};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    failure::Failure,
-    serve::serve,
-    tls::{self, Current},
-};
+use crate::{failure::Failure, tls};
 
 /// Says why a role cannot answer now; nothing when it can.
 pub(crate) type Check = Box<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -74,7 +70,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The listener, before it serves.
 pub(crate) struct Ops {
     listener: TcpListener,
-    tls: Option<Current>,
+    tls: Option<listen::Tls>,
     metrics: PrometheusHandle,
 }
 
@@ -101,7 +97,7 @@ impl Ops {
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(async move || ready(&readiness.why_not())))
             .route("/metrics", get(async move || metrics.render()));
-        serve(self.listener, router, self.tls, CancellationToken::new()).await;
+        listen::http(self.listener, router, self.tls, listen::SMALL, &CancellationToken::new()).await;
     }
 }
 

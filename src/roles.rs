@@ -323,18 +323,11 @@ fn rooms(
     ended: &mpsc::UnboundedSender<Ended>,
     checks: &mut Vec<Check>,
 ) -> Result<Option<Rooms>, Failure> {
-    let listener = if roles.contains(&Role::Query) {
-        let address = config.listen.query;
-        Some(TcpListener::bind(address).map_err(|error| Failure::listen(address, &error))?)
-    } else {
-        None
-    };
     let query = query::Query::new(query::Deps {
         road: Arc::clone(road),
         lake_url: config.lake.to_string(),
         writes: roles.contains(&Role::Lake),
-        tls: if listener.is_some() { tls::of(config, Listener::Query)? } else { None },
-        listener,
+        doors: roles.contains(&Role::Query).then(|| doors(config)).transpose()?,
         config: query::config::ShelveConfig { keep: kept(&config.log), ..query::config::ShelveConfig::default() },
     });
     let (readiness, close) = (query.readiness(), CancellationToken::new());
@@ -342,6 +335,20 @@ fn rooms(
     let closed = close.clone();
     let thread = spawn("query", ended, move || Ok(query.run(&closed)?))?;
     Ok(Some(Rooms { close, thread }))
+}
+
+/// Where questions are answered.
+#[cfg(feature = "query")]
+fn doors(config: &Config) -> Result<query::Doors, Failure> {
+    let door = |address, listener| {
+        let bound = TcpListener::bind(address).map_err(|error| Failure::listen(address, &error))?;
+        Ok::<_, Failure>(query::Door { listener: bound, tls: tls::of(config, listener)? })
+    };
+    let listen = &config.listen;
+    Ok(query::Doors {
+        http: door(listen.query, Listener::Query)?,
+        postgres: listen.postgres.map(|address| door(address, Listener::Postgres)).transpose()?,
+    })
 }
 
 /// How long the log is to keep what the lake has; nothing for as long as it does by itself.

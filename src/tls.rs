@@ -23,9 +23,6 @@ use schemas::{
 
 use crate::failure::Failure;
 
-/// Gives what a connection that begins now is served with.
-pub(crate) type Current = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
-
 /// What the files say, as they were read last.
 #[derive(PartialEq)]
 struct Pem {
@@ -36,17 +33,22 @@ struct Pem {
 
 struct Kept {
     tls: Tls,
-    is_gateway: bool,
+    /// What is spoken, by its name in the handshake.
+    protocols: &'static [&'static [u8]],
     current: RwLock<Arc<ServerConfig>>,
 }
 
 /// TLS for a listener, if the configuration has it for that. It is read again for as long as somebody has it.
-pub(crate) fn of(config: &Config, listener: Listener) -> Result<Option<Current>, Failure> {
+pub(crate) fn of(config: &Config, listener: Listener) -> Result<Option<listen::Tls>, Failure> {
     let Some(tls) = config.tls.iter().find(|tls| tls.on.contains(&listener)) else { return Ok(None) };
     let pem = Pem::read(tls)?;
-    let is_gateway = listener == Listener::Gateway;
-    let current = RwLock::new(pem.config(tls, is_gateway)?);
-    let kept = Arc::new(Kept { tls: tls.clone(), is_gateway, current });
+    let protocols: &'static [&'static [u8]] = match listener {
+        Listener::Gateway => &[b"h2", b"http/1.1"],
+        Listener::Postgres => &[b"postgresql"],
+        Listener::Query | Listener::Ops | Listener::Admin => &[b"http/1.1"],
+    };
+    let current = RwLock::new(pem.config(tls, protocols)?);
+    let kept = Arc::new(Kept { tls: tls.clone(), protocols, current });
     let watched = Arc::downgrade(&kept);
     thread::Builder::new().name("tls".into()).spawn(move || watch(&watched, pem))?;
     Ok(Some(Arc::new(move || Arc::clone(&kept.current.read().unwrap_or_else(PoisonError::into_inner)))))
@@ -62,7 +64,7 @@ fn watch(kept: &Weak<Kept>, mut known: Pem) {
             if pem == known {
                 return Ok(None);
             }
-            let config = pem.config(&kept.tls, kept.is_gateway)?;
+            let config = pem.config(&kept.tls, kept.protocols)?;
             Ok(Some((pem, config)))
         });
         match made {
@@ -93,7 +95,7 @@ impl Pem {
         })
     }
 
-    fn config(&self, tls: &Tls, is_gateway: bool) -> Result<Arc<ServerConfig>, Failure> {
+    fn config(&self, tls: &Tls, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, Failure> {
         let chain = certificates(&tls.cert, &self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| unusable(&tls.key, &error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -112,8 +114,6 @@ impl Pem {
             _ => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| unusable(&tls.cert, &error))?;
-        // The small listeners speak HTTP/1.1 only.
-        let protocols: &[&[u8]] = if is_gateway { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }

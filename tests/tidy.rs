@@ -54,7 +54,7 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for room in ["src", "schemas", "journal", "gateway", "metering", "query", "tests", "fuzz"] {
+    for room in ["src", "schemas", "journal", "listen", "gateway", "metering", "query", "tests", "fuzz"] {
         collect(&root().join(room), &mut found);
     }
     assert!(found.len() > 50, "the source was not found");
@@ -185,7 +185,7 @@ fn roles_do_not_know_each_other() {
 
 #[test]
 fn versions_stand_in_one_place() {
-    for room in ["schemas", "journal", "gateway", "metering", "query"] {
+    for room in ["schemas", "journal", "listen", "gateway", "metering", "query"] {
         let manifest = fs::read_to_string(root().join(room).join("Cargo.toml")).unwrap();
         let loose = manifest.lines().filter(|line| line.contains("version = \"") || line.contains("= \"1"));
         let loose: Vec<&str> = loose.collect();

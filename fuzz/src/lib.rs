@@ -14,6 +14,8 @@ pub mod eventstream;
 pub mod headers;
 pub mod json;
 pub mod meter;
+#[cfg(feature = "query")]
+pub mod postgres;
 pub mod record;
 pub mod request;
 pub mod segment;

@@ -72,5 +72,5 @@ mod way;
 mod witness;
 mod worker;
 
-pub use server::{Drained, Gateway, GatewayDeps, GatewayError, Tls};
+pub use server::{Drained, Gateway, GatewayDeps, GatewayError};
 pub use upstream::{BadProvider, Environment, Surroundings};

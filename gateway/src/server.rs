@@ -49,9 +49,6 @@ const REST: Duration = Duration::from_millis(50);
 /// How long cut calls may take to settle.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// Gives what a connection that begins now is served with.
-pub type Tls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
-
 /// What a gateway needs.
 pub struct GatewayDeps {
     /// Its name, as the `gateway` column shows it.
@@ -59,7 +56,7 @@ pub struct GatewayDeps {
     /// Where it listens.
     pub listen: SocketAddr,
     /// What its connections are served with, if with TLS.
-    pub tls: Option<Tls>,
+    pub tls: Option<listen::Tls>,
     /// Whose tokens clients may call with, beside keys.
     pub identity: Arc<Identity>,
     /// Threads; one for each core that it may use.

@@ -28,7 +28,6 @@ use crate::{
     obey::{PolicyView, View},
     proxy::{Checks, Earlier},
     refusals::Refusals,
-    server::Tls,
     sweep::Flights,
     upstream::Upstream,
 };
@@ -47,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) drain_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connection_slots: Arc<tokio::sync::Semaphore>,
     pub(crate) connections: AtomicUsize,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<listen::Tls>,
     pub(crate) identity: Arc<Identity>,
     /// The checks of other proxies.
     pub(crate) checks: Checks,

@@ -18,7 +18,7 @@ use crate::{
     policies::PolicyLog,
     run::{Deps, Opened, RunError, try_open},
     shelve::Shelver,
-    sql::{Answer, Caller, Engine, QueryError, encode::Format},
+    sql::{Caller, Engine, QueryError, encode::Format},
     watermark::Watermark,
 };
 
@@ -56,7 +56,7 @@ impl Here {
         let runtime = runtime.map_err(RunError::from)?;
         let (policies, watermark) = (Arc::new(PolicyLog::default()), Arc::new(Watermark::default()));
         let config = ShelveConfig::default();
-        let deps = Deps { road, lake_url: lake_url.to_owned(), writes: false, listener: None, tls: None, config };
+        let deps = Deps { road, lake_url: lake_url.to_owned(), writes: false, doors: None, config };
         let Opened { lake, shelver, .. } = try_open(&deps, &runtime, &policies, &watermark)?;
         let mut well = Instant::now();
         loop {
@@ -76,8 +76,8 @@ impl Here {
         Ok(Self { runtime, engine, shelver })
     }
 
-    /// Answers one statement with what the caller may see.
-    pub fn answer(&self, caller: &Caller, sql: &str, format: Format) -> Result<Answer, QueryError> {
+    /// Answers one statement with what the caller may see: the whole answer.
+    pub fn answer(&self, caller: &Caller, sql: &str, format: Format) -> Result<Vec<u8>, QueryError> {
         self.runtime.block_on(self.engine.answer(caller, sql, format))
     }
 

@@ -1,61 +1,51 @@
 //! The query surface over HTTP: `POST /v1/sql` and the ready-made questions, behind tokens.
 //!
 //! Connections are served by one thread, each query by threads of its own, so that a long query delays no other request.
-//! Bounded: connections, bodies, and by the engine the queries at a time, how long one may take, and the bytes of an
-//! answer. A client that goes away takes its query with it.
+//! Bounded: connections, bodies, and by the engine the queries at a time, how long one may take, and how long its answer may wait
+//! to be taken. A client that goes away takes its query with it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{DefaultBodyLimit, FromRequest as _, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use bytes::BytesMut;
+use futures::StreamExt as _;
+use listen::Bounds;
 use schemas::{error_code::ErrorCode, policy::Tenants, time};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    access::Access,
-    cut::Cuts,
+    entry::{Entry, NoEntry},
     sql::{
-        Answer, Caller, Engine, QueryError,
-        encode::{Format, sql_type},
+        Caller, Head, QueryError, Question, Rows,
+        encode::{Encoder, Format, sql_type},
     },
     table,
 };
 
 mod listed;
-pub(crate) mod listen;
 
 /// The largest body: a statement of 64 KiB, each byte of it escaped.
 const MAX_BODY: usize = 512 << 10;
 
+/// How much of an answer is held back until it is sent: one that is no longer has a status that is true of all of it.
+const HELD_BACK: usize = 1 << 20;
+
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the handlers share.
-pub(crate) struct Surface {
-    engine: Arc<Engine>,
-    cuts: Arc<Cuts>,
-    access: Arc<Access>,
-}
-
-impl Surface {
-    /// A surface over an engine and what it reads.
-    pub(crate) fn new(engine: Arc<Engine>, cuts: Arc<Cuts>, access: Arc<Access>) -> Arc<Self> {
-        Arc::new(Self { engine, cuts, access })
-    }
-}
+/// What a listener of it takes on.
+pub(crate) const BOUNDS: Bounds = Bounds { connections: 1_024, drain: Duration::from_secs(30) };
 
 /// The routes.
-pub(crate) fn router(surface: Arc<Surface>) -> Router {
+pub(crate) fn router(surface: Arc<Entry>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql))
         .route("/v1/tables", get(tables))
@@ -74,7 +64,7 @@ pub(crate) fn router(surface: Arc<Surface>) -> Router {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Question {
+struct Sent {
     sql: String,
     #[serde(default)]
     format: Format,
@@ -83,8 +73,8 @@ struct Question {
     tenants: Option<Vec<String>>,
 }
 
-async fn sql(State(surface): State<Arc<Surface>>, request: Request) -> Result<Response, Failure> {
-    let caller = surface.caller(request.headers())?;
+async fn sql(State(surface): State<Arc<Entry>>, request: Request) -> Result<Response, Failure> {
+    let caller = surface.asker(request.headers())?;
     // After the token, so that a stranger's body is not even read.
     let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await;
     let body = body.map_err(|_| failure(ErrorCode::BodyTooSlow, "the body did not come in time"))?;
@@ -92,12 +82,15 @@ async fn sql(State(surface): State<Arc<Surface>>, request: Request) -> Result<Re
         StatusCode::PAYLOAD_TOO_LARGE => failure(ErrorCode::BodyTooLarge, &format!("a body may have {MAX_BODY} bytes")),
         _ => failure(ErrorCode::MalformedJson, "the body broke off"),
     })?;
-    let question: Question = serde_json::from_slice(&body).map_err(|error| {
+    let sent: Sent = serde_json::from_slice(&body).map_err(|error| {
         let wanted = r#"send {"sql": "SELECT …", "format": "json"}; format is json, csv, arrow or parquet"#;
         failure(ErrorCode::MalformedJson, &format!("the body is not what this route takes: {error}; {wanted}"))
     })?;
-    let caller = question.tenants.map_or_else(|| caller.clone(), |tenants| caller.narrowed(tenants));
-    surface.answer(caller, question.sql, question.format).await
+    let caller = match sent.tenants {
+        Some(tenants) => caller.narrowed(tenants),
+        None => caller,
+    };
+    surface.answer(caller, sent.sql, sent.format).await
 }
 
 #[derive(Deserialize)]
@@ -107,19 +100,19 @@ struct OfTenant {
 }
 
 async fn balances(
-    State(surface): State<Arc<Surface>>,
+    State(surface): State<Arc<Entry>>,
     headers: HeaderMap,
     of: Result<Query<OfTenant>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let caller = surface.caller(&headers)?;
+    let caller = surface.asker(&headers)?;
     let Query(of) = of.map_err(|error| failure(ErrorCode::BadValue, &format!("say ?tenant=<name>: {error}")))?;
     let of = of.tenant.map_or_else(String::new, |tenant| format!("WHERE tenant = '{}' ", tenant.replace('\'', "''")));
     let sql = format!("SELECT * FROM balances {of}ORDER BY tenant, limit_name, instance, window_start");
     surface.answer(caller, sql, Format::Json).await
 }
 
-async fn tables(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let caller = surface.caller(&headers)?;
+async fn tables(State(surface): State<Arc<Entry>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let caller = surface.asker(&headers)?;
     let mut rows: Vec<_> = table::TableDef::shown().map(|table| described(table, &caller.tenants)).collect();
     rows.extend(listed::others());
     Ok(surface.rows(&caller, &[("name", "VARCHAR"), ("description", "VARCHAR"), ("columns", "JSON")], rows))
@@ -137,8 +130,8 @@ fn described(table: &table::TableDef, tenants: &Tenants) -> Value {
     json!({"name": table.name, "description": table.doc, "columns": columns})
 }
 
-async fn watermark(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let caller = surface.caller(&headers)?;
+async fn watermark(State(surface): State<Arc<Entry>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let caller = surface.asker(&headers)?;
     let row = surface.cuts.as_of(time::now()).json(&caller.tenants);
     let mut columns = vec![("complete_through", "TIMESTAMP"), ("waiting_for", "JSON")];
     if caller.tenants == Tenants::All {
@@ -147,34 +140,38 @@ async fn watermark(State(surface): State<Arc<Surface>>, headers: HeaderMap) -> R
     Ok(surface.rows(&caller, &columns, vec![row]))
 }
 
-impl Surface {
-    /// Who asks.
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        if !self.access.is_known() {
-            return Err(failure(ErrorCode::LogUnreachable, "the policy has not been read yet; try again in a moment"));
-        }
+impl Entry {
+    /// Who sent this.
+    fn asker(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
-        let caller = token.and_then(|token| self.access.caller(token)).ok_or_else(|| {
-            let why = "send Authorization: Bearer <token> with a token that the configuration lists under access";
-            failure(ErrorCode::UnknownToken, why)
-        })?;
-        if !self.cuts.is_caught_up() {
-            let why = "the ledger is still being read, and rows would be missing; try again in a moment";
-            return Err(failure(ErrorCode::LogUnreachable, why));
-        }
-        Ok(caller)
+        self.caller(token).map_err(|no| match no {
+            NoEntry::Stranger => {
+                let why = "send Authorization: Bearer <token> with a token that the configuration lists under access";
+                failure(no.code(), why)
+            }
+            _ => failure(no.code(), &no.to_string()),
+        })
     }
 
     /// Runs a statement. Whoever drops this ends it.
     async fn answer(&self, caller: Caller, sql: String, format: Format) -> Result<Response, Failure> {
-        let begun = Instant::now();
-        let answer = self.engine.answer(&caller, &sql, format).await;
-        let outcome = answer.as_ref().map_or_else(|error| error.code().code(), |_| "ok");
-        metrics::counter!("tollgate_queries_total", "outcome" => outcome).increment(1);
-        metrics::histogram!("tollgate_query_seconds").record(begun.elapsed());
-        let Answer { bytes, as_of } = answer.map_err(|error| refusal(&error))?;
-        let mut response = ([(header::CONTENT_TYPE, format.media_type())], bytes).into_response();
-        if let (true, Ok(as_of)) = (format != Format::Json, HeaderValue::from_str(&as_of)) {
+        let tenants = caller.tenants.clone();
+        let writer = move |head: &Head| Encoder::new(format, head, &tenants);
+        let (head, mut rows) =
+            self.engine.ask(&caller, Question::plain(sql), writer).await.map_err(|error| refusal(&error))?;
+        let mut first = BytesMut::new();
+        let body = loop {
+            match rows.next().await.map_err(|error| refusal(&error))? {
+                None => break Body::from(first.freeze()),
+                Some(piece) => first.extend_from_slice(&piece),
+            }
+            if first.len() > HELD_BACK {
+                break streamed(first.freeze(), rows);
+            }
+        };
+        let mut response = ([(header::CONTENT_TYPE, format.media_type())], body).into_response();
+        let as_of = HeaderValue::from_str(&head.as_of.json(&caller.tenants).to_string());
+        if let (true, Ok(as_of)) = (format != Format::Json, as_of) {
             response.headers_mut().insert("x-tollgate-as-of", as_of);
         }
         Ok(response)
@@ -186,6 +183,18 @@ impl Surface {
         let as_of = self.cuts.as_of(time::now()).json(&caller.tenants);
         axum::Json(json!({"columns": columns, "rows": rows, "as_of": as_of})).into_response()
     }
+}
+
+/// An answer that is sent while it is made. Where it fails the connection breaks off, so that nobody takes a part for the whole.
+fn streamed(first: Bytes, rows: Rows<Bytes>) -> Body {
+    let rest = futures::stream::try_unfold(rows, async |mut rows: Rows<Bytes>| match rows.next().await {
+        Ok(piece) => Ok(piece.map(|piece| (piece, rows))),
+        Err(error) => {
+            tracing::info!(%error, "an answer broke off");
+            Err(error)
+        }
+    });
+    Body::from_stream(futures::stream::once(async { Ok(first) }).chain(rest))
 }
 
 fn bearer(value: &str) -> Option<&str> {

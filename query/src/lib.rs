@@ -23,6 +23,7 @@ pub mod config;
 mod csv;
 pub mod cut;
 pub mod described;
+mod entry;
 pub mod error;
 pub mod fault;
 pub mod focus;
@@ -32,6 +33,7 @@ pub mod imports;
 pub mod lake;
 pub mod plain;
 pub mod policies;
+mod postgres;
 pub mod reconcile;
 pub mod reports;
 mod run;
@@ -41,4 +43,7 @@ pub mod table;
 pub mod tail;
 pub mod watermark;
 
-pub use run::{Deps, Query, Readiness, RunError, Tls};
+/// For the target of fuzz/, which is nobody else's.
+#[doc(hidden)]
+pub use postgres::message as postgres_message;
+pub use run::{Deps, Door, Doors, Query, Readiness, RunError};

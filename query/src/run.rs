@@ -25,10 +25,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::ShelveConfig,
     cut::Cuts,
+    entry::Entry,
     error::Error,
-    http::{self, Surface, listen},
+    http,
     lake::Lake,
     policies::PolicyLog,
+    postgres,
     shelve::{self, Shelver},
     sql::{Engine, QueryError},
     watermark::Watermark,
@@ -43,9 +45,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Threads for the lake's store; they mostly wait.
 const LAKE_THREADS: usize = 2;
 
-/// Gives what a connection that begins now is served with.
-pub type Tls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
-
 /// What the role needs.
 pub struct Deps {
     /// Where the log is.
@@ -55,11 +54,25 @@ pub struct Deps {
     /// Whether this process writes the lake (role `lake`).
     pub writes: bool,
     /// Where questions are answered (role `query`).
-    pub listener: Option<TcpListener>,
-    /// What its connections are served with, if with TLS.
-    pub tls: Option<Tls>,
+    pub doors: Option<Doors>,
     /// How the lake is kept.
     pub config: ShelveConfig,
+}
+
+/// Where questions are answered.
+pub struct Doors {
+    /// Over HTTP.
+    pub http: Door,
+    /// Over the protocol of Postgres, if at all.
+    pub postgres: Option<Door>,
+}
+
+/// One address.
+pub struct Door {
+    /// It.
+    pub listener: TcpListener,
+    /// What its connections are served with, if with TLS.
+    pub tls: Option<listen::Tls>,
 }
 
 /// Why the role ended.
@@ -138,7 +151,7 @@ impl Query {
 
     /// Where it listens; nothing without the role `query`.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.deps.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.deps.doors.as_ref().and_then(|doors| doors.http.listener.local_addr().ok())
     }
 
     /// Runs until `shutdown`; blocks. Then requests end, and what is not in the lake yet is committed. An error is a
@@ -161,18 +174,50 @@ impl Query {
             let _guard = stop.clone().drop_guard();
             let (watched, ended) = (&shelver, stop.clone());
             scope.spawn(move || keeper.run(watched, &ended));
-            if let Some(listener) = deps.listener {
-                let engine = Arc::new(Engine::new(Arc::clone(&cuts))?);
-                let surface = Surface::new(engine, cuts, Arc::clone(&policies.access));
-                let serving = Builder::new_current_thread().enable_all().build()?;
-                serving.block_on(listen::serve(listener, http::router(surface), deps.tls, stop.clone()))?;
-            } else {
-                lakes.block_on(shutdown.cancelled());
+            match deps.doors {
+                Some(doors) => open_doors(doors, cuts, &policies, &stop),
+                None => {
+                    lakes.block_on(shutdown.cancelled());
+                    Ok(())
+                }
             }
-            Ok::<(), RunError>(())
         })?;
         Ok(shelver.stop()?)
     }
+}
+
+/// Answers until `stop`: a thread each, so that none of them delays the others.
+fn open_doors(doors: Doors, cuts: Arc<Cuts>, policies: &PolicyLog, stop: &CancellationToken) -> Result<(), RunError> {
+    let Doors { http, postgres } = doors;
+    let engine = Arc::new(Engine::new(Arc::clone(&cuts))?);
+    let entry = Arc::new(Entry { engine, cuts, access: Arc::clone(&policies.access) });
+    thread::scope(|scope| {
+        let mut others = Vec::new();
+        if let Some(door) = postgres {
+            let entry = Arc::clone(&entry);
+            let run = async move |listener, tls| postgres::serve(listener, tls, entry, stop).await;
+            others.push(scope.spawn(move || serve(door, run)));
+        }
+        let run = async |listener, tls| listen::http(listener, http::router(entry), tls, http::BOUNDS, stop).await;
+        let served = serve(http, run);
+        if served.is_err() {
+            stop.cancel();
+        }
+        others.into_iter().fold(served, |served, other| {
+            served.and(other.join().unwrap_or_else(|_| Err(std::io::Error::other("a surface ended in a panic").into())))
+        })
+    })
+}
+
+/// Serves an address on this thread.
+fn serve(door: Door, serve: impl AsyncFnOnce(tokio::net::TcpListener, Option<listen::Tls>)) -> Result<(), RunError> {
+    let Door { listener, tls } = door;
+    listener.set_nonblocking(true)?;
+    let serving = Builder::new_current_thread().enable_all().build()?;
+    serving.block_on(async {
+        serve(tokio::net::TcpListener::from_std(listener)?, tls).await;
+        Ok(())
+    })
 }
 
 pub(crate) struct Opened {

@@ -1,15 +1,15 @@
-//! The one function that all query surfaces go through: [`Engine::answer`].
+//! The one function that all query surfaces go through: [`Engine::ask`].
 //!
 //! A question becomes an answer in this order: its turn → [`threads`] of its own → [`statement`] (what may be said) → a cut
 //! (`crate::cut`) → [`provider`] (the caller's tables, behind the [`fence`]) → [`session`] (a fresh one) → plan, checked
-//! again → a stream of rows → [`encode`]. Whoever drops the answer ends the query.
+//! again → [`rows`], a piece at a time, as the surface writes them ([`encode`]). Whoever drops the answer ends the query.
 
 use std::{sync::Arc, time::Duration};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
     catalog::TableProvider,
-    common::tree_node::TreeNodeRecursion,
+    common::{ScalarValue, tree_node::TreeNodeRecursion},
     execution::{
         SendableRecordBatchStream, context::SQLOptions, object_store::ObjectStoreUrl, runtime_env::RuntimeEnv,
         session_state::SessionState,
@@ -17,12 +17,19 @@ use datafusion::{
     logical_expr::LogicalPlan,
     physical_plan::execute_stream,
 };
-use futures::StreamExt;
 use schemas::{policy::Tenants, time};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::encode::{Encoder, Format};
+pub(crate) use self::{
+    question::Question,
+    reading::{Reading, types},
+    rows::{Head, Rows, Write},
+};
 use crate::cut::{AsOf, Cut, Cuts};
 
 mod accounted;
@@ -35,6 +42,9 @@ mod growth;
 mod json;
 mod made;
 mod provider;
+mod question;
+mod reading;
+mod rows;
 mod session;
 mod span;
 mod statement;
@@ -62,14 +72,6 @@ impl Caller {
         }
         Self { tenants: Tenants::Only(tenants) }
     }
-}
-
-/// An answer, whole.
-pub struct Answer {
-    /// Its rows, as its format has them.
-    pub bytes: Vec<u8>,
-    /// How complete it is, as JSON.
-    pub as_of: String,
 }
 
 /// Answers questions.
@@ -109,42 +111,73 @@ impl Engine {
         Ok(Self { cuts, runtime, store, turns: Arc::new(Semaphore::new(RUNNING)), time })
     }
 
-    /// Answers one statement with what the caller may see.
-    pub async fn answer(self: &Arc<Self>, caller: &Caller, sql: &str, format: Format) -> Result<Answer, QueryError> {
-        let turn = timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(QueryError::Busy) };
-        let (engine, caller, sql) = (Arc::clone(self), caller.clone(), sql.to_owned());
+    /// Answers one statement with what the caller may see: the one way in. The answer is made a piece at a time, by what `writer`
+    /// makes of its columns.
+    pub(crate) async fn ask<W: Write>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        question: Question,
+        writer: impl FnOnce(&Head) -> Result<W, QueryError> + Send + 'static,
+    ) -> Result<(Head, Rows<W::Piece>), QueryError> {
+        let turn = self.turn().await.inspect_err(|error| rows::count(error.code().code()))?;
+        let (giving, gone, asked) = rows::channel(question.within.map_or(self.time, |within| within.min(self.time)));
+        let (engine, caller, ending) = (Arc::clone(self), caller.clone(), gone.clone());
         let workers = session::partitions(&caller.tenants);
-        let work = move |gone| async move { engine.encoded(&caller, &sql, format, &gone).await };
-        let answer = timeout(self.time, threads::run(workers, turn, work)).await;
-        answer.unwrap_or_else(|_| Err(QueryError::Timeout(self.time.as_secs())))
+        let work = async move || {
+            let begun = engine.begin(&caller, question, &ending).await;
+            giving.all(begun.and_then(|(rows, head)| Ok((rows, writer(&head)?, head)))).await;
+        };
+        threads::spawn(workers, turn, gone, work)?;
+        asked.begun().await
     }
 
-    async fn encoded(
-        &self,
+    /// A whole answer.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
         caller: &Caller,
         sql: &str,
         format: Format,
-        gone: &CancellationToken,
-    ) -> Result<Answer, QueryError> {
-        let (mut rows, as_of) = self.rows(caller, sql, gone).await?;
-        let schema = session::plain(&rows.schema());
-        unique(&schema)?;
-        let mut encoder = Encoder::new(format, &schema)?;
-        while let Some(batch) = rows.next().await {
-            encoder.write(&batch?)?;
+    ) -> Result<Vec<u8>, QueryError> {
+        let (of, tenants) = (format, caller.tenants.clone());
+        let (_, mut rows) =
+            self.ask(caller, Question::plain(sql), move |head| Encoder::new(of, head, &tenants)).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = rows.next().await? {
+            bytes.extend_from_slice(&piece);
         }
-        let as_of = as_of.json(&caller.tenants);
-        Ok(Answer { bytes: encoder.finish(&as_of)?, as_of: as_of.to_string() })
+        Ok(bytes)
     }
 
-    async fn rows(
-        &self,
+    /// What a statement takes and gives, without running it.
+    pub(crate) async fn describe(
+        self: &Arc<Self>,
         caller: &Caller,
-        sql: &str,
-        gone: &CancellationToken,
-    ) -> Result<(SendableRecordBatchStream, AsOf), QueryError> {
-        let statement = statement::parse(sql)?;
+        question: Question,
+    ) -> Result<Described, QueryError> {
+        let turn = self.turn().await?;
+        let (giving, gone, asked) = rows::channel(question.within.map_or(self.time, |within| within.min(self.time)));
+        let (engine, caller) = (Arc::clone(self), caller.clone());
+        let work = async move || {
+            let planned = engine.plan(&caller, &question).await;
+            giving.one(planned.and_then(Planned::described)).await;
+        };
+        threads::spawn(1, turn, gone, work)?;
+        let mut rows = asked.rows;
+        rows.next().await?.ok_or(QueryError::Internal)
+    }
+
+    /// Waits for a place among the queries that run.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        match timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(QueryError::Busy),
+        }
+    }
+
+    /// A plan over the caller's tables, and how complete they are.
+    async fn plan(&self, caller: &Caller, question: &Question) -> Result<Planned, QueryError> {
+        let reading = question.reading.as_deref();
+        let statement = statement::parse(&question.sql, reading)?;
         let read = views::read(&statement);
         let Cut { slices, as_of } = self.cuts.cut(time::now())?;
         let mut tables = made::tables(&as_of, &caller.tenants, &read, self.cuts.imports()).await?;
@@ -153,7 +186,7 @@ impl Engine {
             let table = provider::Fenced::new(slice, self.store.clone(), caller.tenants.clone());
             (name, Arc::new(table) as Arc<dyn TableProvider>)
         }));
-        let (state, public) = session::open(&self.runtime, &caller.tenants, tables, views::shapes())?;
+        let (state, public) = session::open(&self.runtime, &caller.tenants, tables, views::shapes(), reading)?;
         views::register(&state, public.as_ref(), &read)?;
         let plan = state.statement_to_plan(statement).await?;
         SQLOptions::new()
@@ -161,7 +194,19 @@ impl Engine {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
-        Ok((execute(&state, &plan, gone).await?, as_of))
+        Ok(Planned { state, plan, as_of })
+    }
+
+    async fn begin(
+        &self,
+        caller: &Caller,
+        question: Question,
+        gone: &CancellationToken,
+    ) -> Result<(SendableRecordBatchStream, Head), QueryError> {
+        let Planned { state, plan, as_of } = self.plan(caller, &question).await?;
+        let rows = execute(&state, &question.bound(plan)?, gone).await?;
+        let schema = session::plain(&rows.schema());
+        Ok((rows, Head { schema, as_of }))
     }
 }
 
@@ -169,7 +214,7 @@ impl Engine {
 /// hides it, because only the root package's own tests could turn one on, and they may be built without this crate.
 #[doc(hidden)]
 pub fn understood(sql: &str) -> Result<String, QueryError> {
-    statement::parse(sql).map(|statement| statement.to_string())
+    statement::parse(sql, None).map(|statement| statement.to_string())
 }
 
 #[cfg(test)]
@@ -177,6 +222,34 @@ impl Engine {
     /// How many queries could begin now.
     pub(crate) fn idle_turns(&self) -> usize {
         self.turns.available_permits()
+    }
+}
+
+/// A statement that is planned.
+struct Planned {
+    state: SessionState,
+    plan: LogicalPlan,
+    as_of: AsOf,
+}
+
+/// What a statement takes and gives.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    /// By number, the types of its parameters, as far as they are known.
+    pub(crate) parameters: Vec<Option<DataType>>,
+    /// Its columns.
+    pub(crate) schema: SchemaRef,
+}
+
+impl Planned {
+    fn described(self) -> Result<Described, QueryError> {
+        growth::check(&self.plan)?;
+        let parameters = question::parameters(&self.plan)?;
+        // Types of columns are settled by the rules that come before a plan is run, and those want values.
+        let absent = parameters.iter().map(|kind| ScalarValue::try_from(kind.as_ref().unwrap_or(&DataType::Utf8)));
+        let plan = self.plan.with_param_values(absent.collect::<Result<Vec<_>, _>>()?)?;
+        let plan = self.state.optimize(&plan)?;
+        Ok(Described { parameters, schema: session::plain(plan.schema().as_arrow()) })
     }
 }
 
@@ -197,16 +270,6 @@ async fn execute(
     })?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
     Ok(execute_stream(accounted::accounted(physical, gone)?, state.task_ctx())?)
-}
-
-/// Refuses two columns of one name: an answer in JSON could show only one of them.
-fn unique(schema: &SchemaRef) -> Result<(), QueryError> {
-    let mut names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first()) {
-        Some(name) => Err(QueryError::Invalid(format!("two columns are named {name}: give one another name with AS"))),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -88,5 +88,6 @@ targets! {
 
 #[cfg(feature = "query")]
 targets! {
+    postgres: 20_000,
     sql: 1_000,
 }

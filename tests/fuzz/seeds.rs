@@ -285,6 +285,20 @@ pub(crate) fn sse() -> Vec<Vec<u8>> {
 }
 
 #[cfg(feature = "query")]
+pub(crate) fn postgres() -> Vec<Vec<u8>> {
+    owned(&[
+        "\0\u{3}\0\0user\0alice\0database\0tollgate\0\0",
+        "QSELECT 1\0",
+        "Ps1\0SELECT $1\0\0\u{1}\0\0\0\u{17}",
+        "Bp\0s1\0\0\u{1}\0\u{1}\0\u{2}\0\0\0\u{2}ab\0\0\0\0\0\u{1}\0\u{1}",
+        "DSs1\0",
+        "CPp\0",
+        "Ep\0\0\0\0\u{5}",
+        "S",
+    ])
+}
+
+#[cfg(feature = "query")]
 pub(crate) fn sql() -> Vec<Vec<u8>> {
     owned(&[
         "SELECT tenant, sum(cost_usd) AS cost FROM usage WHERE tag('env') = 'prod' AND time > now() - INTERVAL '1 day' GROUP BY 1",
@@ -435,6 +449,7 @@ pub(crate) fn words(target: &str) -> &'static [&'static str] {
             "event: message_stop\n",
             "\"error\":{}",
         ],
+        "postgres" => &["\0", "\0\0\0\u{4}", "\0\u{1}", "\u{7f}\u{7f}", "B", "P", "SELECT $1"],
         "sql" => &[
             "SELECT ",
             "(",

@@ -1,7 +1,7 @@
-//! Answers as bytes: JSON, CSV, Arrow and Parquet.
+//! Answers as bytes: JSON, CSV, Arrow and Parquet, a piece at a time.
 //!
-//! JSON is exact: integers are numbers, decimals strings, times RFC 3339 in UTC to the microsecond. An answer is bounded in
-//! rows and bytes, and encoded whole before the first byte of it is sent, so that whoever gets a 200 gets all of it.
+//! JSON is exact: integers are numbers, decimals strings, times RFC 3339 in UTC to the microsecond. It is bounded in rows and bytes,
+//! because who reads it has all of it in memory. The others are as long as what a query can make in its time.
 
 use std::fmt::Write as _;
 
@@ -15,15 +15,20 @@ use arrow::{
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
-use schemas::time::Time;
+use bytes::Bytes;
+use schemas::{policy::Tenants, time::Time};
 
-use super::QueryError;
+use super::{Head, QueryError, Write};
 
-/// The most rows of an answer.
+/// The most rows of an answer in JSON.
 pub const MAX_ROWS: usize = 1_000_000;
 
-/// The most bytes of an answer.
+/// The most bytes of an answer in JSON.
 pub const MAX_BYTES: usize = 64 << 20;
+
+/// The rows, and about the bytes, of a row group of Parquet, which is in memory until it is complete.
+const GROUP_ROWS: usize = 131_072;
+const GROUP_BYTES: usize = 16 << 20;
 
 /// The rows that are written at a time.
 const STEP: usize = 512;
@@ -77,10 +82,12 @@ impl Format {
     }
 }
 
-/// Writes the rows of one answer.
+/// Writes the rows of one answer, a piece at a time.
 pub(crate) struct Encoder {
     schema: SchemaRef,
+    as_of: serde_json::Value,
     rows: usize,
+    bytes: usize,
     to: To,
 }
 
@@ -89,11 +96,15 @@ enum To {
     Csv(Vec<u8>),
     Arrow(Box<arrow::ipc::writer::StreamWriter<Vec<u8>>>),
     Parquet(Box<parquet::arrow::ArrowWriter<Vec<u8>>>),
+    /// It has been ended.
+    Done,
 }
 
 impl Encoder {
-    /// Begins an answer with these columns.
-    pub(crate) fn new(format: Format, schema: &SchemaRef) -> Result<Self, QueryError> {
+    /// Begins an answer with this head, for a caller who may read `tenants`.
+    pub(crate) fn new(format: Format, head: &Head, tenants: &Tenants) -> Result<Self, QueryError> {
+        let schema = &head.schema;
+        unique(schema)?;
         if let Some(field) = schema.fields().iter().find(|field| !format.holds(field.data_type())) {
             let (name, kind) = (field.name(), sql_type(field.data_type()));
             return Err(QueryError::Invalid(format!(
@@ -123,62 +134,90 @@ impl Encoder {
             }
             Format::Parquet => {
                 let zstd = parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default());
-                let properties = parquet::file::properties::WriterProperties::builder().set_compression(zstd).build();
+                let properties = parquet::file::properties::WriterProperties::builder()
+                    .set_compression(zstd)
+                    .set_max_row_group_row_count(Some(GROUP_ROWS))
+                    .build();
                 let writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties));
                 To::Parquet(Box::new(writer.map_err(ArrowError::from).map_err(arrow_error)?))
             }
         };
-        Ok(Self { schema: schema.clone(), rows: 0, to })
-    }
-
-    /// Writes some rows, a few at a time, so that an answer that is too long is noticed before it is written.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
-        let starts = (0..batch.num_rows()).step_by(STEP);
-        starts.into_iter().try_for_each(|start| self.step(&batch.slice(start, STEP.min(batch.num_rows() - start))))
+        Ok(Self { schema: schema.clone(), as_of: head.as_of.json(tenants), rows: 0, bytes: 0, to })
     }
 
     fn step(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
         let before = self.rows;
         self.rows += batch.num_rows();
-        if self.rows > MAX_ROWS {
-            return Err(QueryError::TooLarge(format!(
-                "the answer has more than {MAX_ROWS} rows; ask for fewer with WHERE, GROUP BY or LIMIT"
-            )));
-        }
-        let size = match &mut self.to {
+        match &mut self.to {
             To::Json(text) => {
-                json_rows(text, &self.schema, batch, before == 0)?;
-                text.len()
+                if self.rows > MAX_ROWS {
+                    return Err(QueryError::TooLarge(format!(
+                        "the answer has more than {MAX_ROWS} rows; ask for fewer with WHERE, GROUP BY or LIMIT, or for csv, arrow or parquet"
+                    )));
+                }
+                json_rows(text, &self.schema, batch, before == 0, self.bytes)?;
             }
-            To::Csv(text) => {
-                csv_rows(text, batch, false).map_err(arrow_error)?;
-                text.len()
-            }
-            To::Arrow(writer) => {
-                writer.write(batch).map_err(arrow_error)?;
-                writer.get_ref().len()
-            }
+            To::Csv(text) => csv_rows(text, batch, false).map_err(arrow_error)?,
+            To::Arrow(writer) => writer.write(batch).map_err(arrow_error)?,
             To::Parquet(writer) => {
                 writer.write(batch).map_err(ArrowError::from).map_err(arrow_error)?;
-                writer.bytes_written() + writer.memory_size()
+                if writer.memory_size() > GROUP_BYTES {
+                    writer.flush().map_err(ArrowError::from).map_err(arrow_error)?;
+                }
             }
-        };
-        bounded(size)
+            To::Done => {}
+        }
+        Ok(())
     }
 
-    /// Ends the answer. `as_of` is part of JSON only.
-    pub(crate) fn finish(self, as_of: &serde_json::Value) -> Result<Vec<u8>, QueryError> {
-        let bytes = match self.to {
-            To::Json(mut text) => {
-                push(&mut text, format_args!("],\"as_of\":{as_of}}}"));
-                text.into_bytes()
-            }
-            To::Csv(text) => text,
-            To::Arrow(writer) => writer.into_inner().map_err(arrow_error)?,
-            To::Parquet(writer) => writer.into_inner().map_err(ArrowError::from).map_err(arrow_error)?,
+    /// What was written since this was asked last.
+    fn written(&mut self) -> Bytes {
+        let written = match &mut self.to {
+            To::Json(text) => std::mem::take(text).into_bytes(),
+            To::Csv(text) => std::mem::take(text),
+            To::Arrow(writer) => std::mem::take(writer.get_mut()),
+            To::Parquet(writer) => std::mem::take(writer.inner_mut()),
+            To::Done => Vec::new(),
         };
-        bounded(bytes.len())?;
-        Ok(bytes)
+        self.bytes += written.len();
+        written.into()
+    }
+}
+
+impl Write for Encoder {
+    type Piece = Bytes;
+
+    /// A few rows at a time, so that an answer that is too long is noticed before it is written.
+    fn rows(&mut self, batch: &RecordBatch) -> Result<Bytes, QueryError> {
+        for start in (0..batch.num_rows()).step_by(STEP) {
+            self.step(&batch.slice(start, STEP.min(batch.num_rows() - start)))?;
+        }
+        Ok(self.written())
+    }
+
+    /// `as_of` is part of JSON only.
+    fn end(&mut self) -> Result<Option<Bytes>, QueryError> {
+        Ok(Some(match std::mem::replace(&mut self.to, To::Done) {
+            To::Json(mut text) => {
+                push(&mut text, format_args!("],\"as_of\":{}}}", self.as_of));
+                bounded(self.bytes + text.len())?;
+                text.into()
+            }
+            To::Csv(text) => text.into(),
+            To::Arrow(writer) => writer.into_inner().map_err(arrow_error)?.into(),
+            To::Parquet(writer) => writer.into_inner().map_err(ArrowError::from).map_err(arrow_error)?.into(),
+            To::Done => return Ok(None),
+        }))
+    }
+}
+
+/// Refuses two columns of one name: an answer in JSON could show only one of them.
+fn unique(schema: &SchemaRef) -> Result<(), QueryError> {
+    let mut names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first()) {
+        Some(name) => Err(QueryError::Invalid(format!("two columns are named {name}: give one another name with AS"))),
+        None => Ok(()),
     }
 }
 
@@ -186,7 +225,7 @@ fn bounded(size: usize) -> Result<(), QueryError> {
     if size > MAX_BYTES {
         let limit = MAX_BYTES >> 20;
         return Err(QueryError::TooLarge(format!(
-            "the answer is longer than {limit} MiB; ask for fewer rows or columns, or read the files of the lake"
+            "an answer in JSON may have {limit} MiB; ask for fewer rows or columns, or for csv, arrow or parquet"
         )));
     }
     Ok(())
@@ -238,7 +277,13 @@ fn csv_rows(text: &mut Vec<u8>, batch: &RecordBatch, header: bool) -> Result<(),
     builder.build(text).write(&in_utc(batch)?)
 }
 
-fn json_rows(text: &mut String, schema: &SchemaRef, batch: &RecordBatch, mut first: bool) -> Result<(), QueryError> {
+fn json_rows(
+    text: &mut String,
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+    mut first: bool,
+    before: usize,
+) -> Result<(), QueryError> {
     let names: Vec<_> = schema.fields().iter().map(|field| format!("{}:", quoted(field.name()))).collect();
     let cells = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>();
     let cells = cells.map_err(arrow_error)?;
@@ -253,7 +298,7 @@ fn json_rows(text: &mut String, schema: &SchemaRef, batch: &RecordBatch, mut fir
             cells.push(text, row).map_err(arrow_error)?;
         }
         text.push('}');
-        bounded(text.len())?;
+        bounded(before + text.len())?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! What the engine says about a statement, or about a value above the fence, goes out as it is. What it says about files,
 //! memory or itself is logged and goes out as a fixed text.
 
+use std::time::Duration;
+
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result};
 use schemas::error_code::ErrorCode;
@@ -28,8 +30,11 @@ pub enum QueryError {
     #[error("too many queries are running; try again in a moment")]
     Busy,
     /// It ran out of time.
-    #[error("the query took longer than {0} s; ask for less time or fewer columns")]
-    Timeout(u64),
+    #[error("the query took longer than {0:?}; ask for less time or fewer columns")]
+    Timeout(Duration),
+    /// Nobody took its rows.
+    #[error("no rows were taken for {0} s, so the query was ended; ask again, for what can be taken")]
+    NotTaken(u64),
     /// The files of the lake cannot be read now.
     #[error("the lake cannot be read at the moment; the server's log says why")]
     Lake,
@@ -46,7 +51,7 @@ impl QueryError {
             Self::Invalid(_) => ErrorCode::SqlError,
             Self::TooLarge(_) => ErrorCode::ResultTooLarge,
             Self::Memory | Self::Busy => ErrorCode::QueryResources,
-            Self::Timeout(_) => ErrorCode::QueryTimeout,
+            Self::Timeout(_) | Self::NotTaken(_) => ErrorCode::QueryTimeout,
             Self::Lake | Self::Internal => ErrorCode::LakeUnreachable,
         }
     }

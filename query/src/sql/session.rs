@@ -33,10 +33,14 @@ use datafusion::{
 };
 use schemas::policy::Tenants;
 
-use super::{encode, exact, functions as allowed, provider};
-
-const CATALOG: &str = "tollgate";
-const SCHEMA: &str = "public";
+use super::{
+    encode, exact, functions as allowed, provider,
+    reading::{
+        Reading,
+        catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
+        zone::InZone,
+    },
+};
 
 /// The temporary space that all queries together may use.
 const SPILL_BYTES: u64 = 4 << 30;
@@ -52,25 +56,28 @@ pub(crate) fn runtime(pool_bytes: usize) -> Result<Arc<RuntimeEnv>> {
         .build_arc()
 }
 
-/// A session in which only these tables exist, and its schema, which views that `named` tells of may still be added to.
+/// A session in which only these tables exist, and its schema, which those of `views` that are read may still be added to.
 pub(crate) fn open(
     runtime: &Arc<RuntimeEnv>,
     tenants: &Tenants,
     tables: HashMap<&'static str, Arc<dyn TableProvider>>,
-    named: &[(&'static str, SchemaRef)],
+    views: &[(&'static str, SchemaRef)],
+    reading: Option<&Reading>,
 ) -> Result<(SessionState, Arc<dyn SchemaProvider>)> {
-    let information = information_schema(&tables, named)?;
+    let others = beside(&tables, views, reading)?;
     let public: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
     for (name, table) in tables {
         public.register_table(name.to_owned(), table)?;
     }
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, Arc::clone(&public))?;
-    catalog.register_schema("information_schema", Arc::new(information))?;
+    for (name, schema) in others {
+        catalog.register_schema(name, schema)?;
+    }
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let mut state = SessionStateBuilder::new()
-        .with_config(config(tenants))
+        .with_config(config(tenants, reading))
         .with_runtime_env(Arc::clone(runtime))
         .with_catalog_list(Arc::new(catalogs))
         .with_scalar_functions(allowed::scalar())
@@ -79,6 +86,9 @@ pub(crate) fn open(
         .with_expr_planners(planners())
         .build();
     state.register_function_rewrite(Arc::new(exact::Checked))?;
+    if let Some(zone) = reading.and_then(|reading| reading.zone.clone()) {
+        state.register_function_rewrite(Arc::new(InZone(zone)))?;
+    }
     // The instant that `now()` and `current_date` stand for; without it they fail.
     state.mark_start_execution();
     Ok((state, public))
@@ -91,7 +101,7 @@ pub(crate) fn partitions(tenants: &Tenants) -> usize {
     if *tenants == Tenants::All { cores } else { 1 }
 }
 
-fn config(tenants: &Tenants) -> SessionConfig {
+fn config(tenants: &Tenants, reading: Option<&Reading>) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
@@ -106,6 +116,9 @@ fn config(tenants: &Tenants) -> SessionConfig {
     // `cost_usd * 1.1` stays exact.
     options.sql_parser.parse_float_as_decimal = true;
     options.explain.logical_plan_only = true;
+    if let Some(zone) = reading.and_then(|reading| reading.zone.as_ref()) {
+        options.execution.time_zone = Some(zone.to_string());
+    }
     config
 }
 
@@ -132,6 +145,21 @@ impl ExprPlanner for Concat {
         let concat = ScalarFunction::new_udf(allowed::strict_concat(), vec![expr.left, expr.right]);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(concat)))
     }
+}
+
+/// The schemas beside that of the tables, by name.
+fn beside(
+    tables: &HashMap<&'static str, Arc<dyn TableProvider>>,
+    views: &[(&'static str, SchemaRef)],
+    reading: Option<&Reading>,
+) -> Result<Vec<(&'static str, Arc<dyn SchemaProvider>)>> {
+    let Some(reading) = reading else {
+        return Ok(vec![("information_schema", Arc::new(information_schema(tables, views)?))]);
+    };
+    let shown = tables.iter().map(|(name, table)| Shown { name, schema: table.schema() });
+    let made_of = MadeOf::new(shown.collect(), reading);
+    let catalog = |name| (name, Catalog::new(name, &made_of) as Arc<dyn SchemaProvider>);
+    Ok(["pg_catalog", "information_schema"].map(catalog).to_vec())
 }
 
 /// `information_schema.tables` and `.columns` of the caller's tables and of the views.

@@ -17,7 +17,11 @@ use datafusion::sql::{
     },
 };
 
-use super::{error::QueryError, views};
+use super::{
+    error::QueryError,
+    reading::{Reading, rewrite::rewrite},
+    views,
+};
 
 mod check;
 
@@ -39,7 +43,7 @@ const MAX_CALCULATIONS: usize = 100;
 const MAX_CALLS_DEEP: usize = 12;
 
 /// A statement that may be planned.
-pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
+pub(crate) fn parse(sql: &str, reading: Option<&Reading>) -> Result<Statement, QueryError> {
     if sql.len() > MAX_SQL_BYTES {
         return refuse(format!("a statement may be {MAX_SQL_BYTES} bytes long; this one is {}", sql.len()));
     }
@@ -70,7 +74,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
     };
     match statement {
         Statement::Statement(mut statement) => {
-            allow(&mut statement)?;
+            allow(&mut statement, reading)?;
             Ok(Statement::Statement(statement))
         }
         Statement::Explain(mut explain) => {
@@ -79,7 +83,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
                 return refuse("only a plain EXPLAIN is allowed, without ANALYZE, VERBOSE or FORMAT");
             }
             match explain.statement.as_mut() {
-                Statement::Statement(statement) => allow(statement)?,
+                Statement::Statement(statement) => allow(statement, reading)?,
                 _ => return only_queries(),
             }
             Ok(Statement::Explain(explain))
@@ -185,8 +189,11 @@ fn only_queries<T>() -> Result<T, QueryError> {
     refuse("only queries are allowed: SELECT, WITH, VALUES, and EXPLAIN of them")
 }
 
-fn allow(statement: &mut ast::Statement) -> Result<(), QueryError> {
+fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<(), QueryError> {
     let ast::Statement::Query(query) = statement else { return only_queries() };
+    if let Some(reading) = reading {
+        rewrite(query, reading);
+    }
     check::check(query)?;
     let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Tags);
     Ok(())
@@ -214,7 +221,11 @@ impl VisitorMut for Tags {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_SQL_BYTES, parse};
+    use super::{MAX_SQL_BYTES, QueryError, Statement};
+
+    fn parse(sql: &str) -> Result<Statement, QueryError> {
+        super::parse(sql, None)
+    }
 
     #[test]
     fn queries_pass_and_everything_else_does_not() {

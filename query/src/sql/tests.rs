@@ -2,6 +2,6 @@
 
 mod alive;
 mod exact;
-mod hostile;
+pub(crate) mod hostile;
 mod questions;
 pub(crate) mod world;

@@ -6,10 +6,7 @@
 
 use std::{io, thread};
 
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::oneshot,
-};
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::QueryError;
@@ -18,36 +15,30 @@ use super::QueryError;
 /// The operating system gives what is touched.
 const STACK_BYTES: usize = 64 << 20;
 
-/// Runs `work` on `workers` threads. It is cancelled when this future is dropped: at its next pause, or where it looks at
-/// the token.
-pub(crate) async fn run<W, F, T>(workers: usize, turn: impl Send + 'static, work: W) -> Result<T, QueryError>
+/// Runs `work` on `workers` threads. It ends when `gone` is cancelled: at its next pause, or where it looks at the token.
+pub(crate) fn spawn<W, F>(
+    workers: usize,
+    turn: impl Send + 'static,
+    gone: CancellationToken,
+    work: W,
+) -> Result<(), QueryError>
 where
-    W: FnOnce(CancellationToken) -> F + Send + 'static,
-    F: Future<Output = Result<T, QueryError>>,
-    T: Send + 'static,
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = ()>,
 {
-    let gone = CancellationToken::new();
-    let _guard = gone.clone().drop_guard();
-    let (sender, receiver) = oneshot::channel();
     let main = move || {
-        let runtime = match runtime(workers) {
-            Ok(runtime) => runtime,
-            Err(error) => return drop(sender.send(Err(no_thread(&error)))),
-        };
-        if let Some(answer) = runtime.block_on(gone.run_until_cancelled(work(gone.clone()))) {
-            // Nobody waits for it if this fails.
-            drop(sender.send(answer));
+        match runtime(workers) {
+            Ok(runtime) => {
+                runtime.block_on(gone.run_until_cancelled(work()));
+                // Waits for the other threads of the query.
+                drop(runtime);
+            }
+            Err(error) => drop(no_thread(&error)),
         }
-        // Waits for the other threads of the query.
-        drop(runtime);
         drop(turn);
     };
     let thread = thread::Builder::new().name("query".into()).stack_size(STACK_BYTES).spawn(main);
-    thread.map_err(|error| no_thread(&error))?;
-    receiver.await.unwrap_or_else(|_| {
-        tracing::error!("a query ended in a panic");
-        Err(QueryError::Internal)
-    })
+    thread.map(|_| ()).map_err(|error| no_thread(&error))
 }
 
 fn runtime(workers: usize) -> io::Result<Runtime> {

@@ -50,7 +50,7 @@ pub(crate) static ALL: LazyLock<Vec<View>> = LazyLock::new(|| {
     let view = |(name, text): &(&'static str, &'static str)| {
         let described = Described::of(name, text);
         // A test plans every view; one that could not be parsed would be missing.
-        let reads = statement::parse(described.sql).map(|statement| named(&statement)).unwrap_or_default();
+        let reads = statement::parse(described.sql, None).map(|statement| named(&statement)).unwrap_or_default();
         View { described, reads }
     };
     FILES.iter().map(view).collect()
@@ -102,7 +102,7 @@ pub(crate) fn register(state: &SessionState, public: &dyn SchemaProvider, read: 
 fn planned(state: &SessionState, view: &View) -> Result<Arc<dyn TableProvider>> {
     let name = view.described.name;
     let statement =
-        statement::parse(view.described.sql).map_err(|error| internal_datafusion_err!("view {name}: {error}"))?;
+        statement::parse(view.described.sql, None).map_err(|error| internal_datafusion_err!("view {name}: {error}"))?;
     // All tables are in memory, so nothing of it waits.
     let plan = state.statement_to_plan(statement).now_or_never();
     let plan = plan.ok_or_else(|| internal_datafusion_err!("view {name} waits for something"))??;
@@ -129,7 +129,7 @@ fn try_shapes() -> Result<Vec<(&'static str, SchemaRef)>> {
         tables.insert(table.name, provider::in_memory(rows)?);
     }
     let names: HashSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let (state, public) = session::open(&session::runtime(1 << 20)?, &nobody, tables, &[])?;
+    let (state, public) = session::open(&session::runtime(1 << 20)?, &nobody, tables, &[], None)?;
     register(&state, public.as_ref(), &names)?;
     let mut shapes = Vec::with_capacity(FILES.len());
     for (name, _) in FILES {

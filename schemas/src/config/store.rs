@@ -18,8 +18,8 @@ pub struct Listen {
     pub gateway: SocketAddr,
     /// For questions over HTTP.
     pub query: SocketAddr,
-    /// For questions over the Postgres wire; not served yet.
-    pub postgres: SocketAddr,
+    /// For questions over the protocol of Postgres; nothing if nobody may ask so.
+    pub postgres: Option<SocketAddr>,
     /// For questions over Arrow Flight SQL; not served yet.
     pub flight: SocketAddr,
     /// For health and metrics.
@@ -34,7 +34,7 @@ impl Default for Listen {
         Self {
             gateway: local(8080),
             query: local(8081),
-            postgres: local(5433),
+            postgres: None,
             flight: local(8082),
             ops: local(9090),
             admin: None,
@@ -110,13 +110,12 @@ pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<(Listen, Vec<Tl
     let all = [
         ("gateway", &mut listen.gateway),
         ("query", &mut listen.query),
-        ("postgres", &mut listen.postgres),
         ("flight", &mut listen.flight),
         ("ops", &mut listen.ops),
     ];
     for (name, slot) in all {
         let Some(address) = reader.maybe(&fields, name, Reader::address) else { continue };
-        if matches!(name, "postgres" | "flight") {
+        if name == "flight" {
             let what = format!("nothing listens on {name} yet");
             let at = fields.place(name).unwrap_or(fields.at);
             reader.warn(at, ErrorCode::NotBuilt, what, "take it out, or leave it for a later version");
@@ -124,6 +123,7 @@ pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<(Listen, Vec<Tl
         *slot = address;
     }
     listen.admin = reader.maybe(&fields, "admin", Reader::address);
+    listen.postgres = reader.maybe(&fields, "postgres", Reader::address);
     one_each(reader, &fields, &listen);
     let tls = reader.or(&fields, "tls", Vec::new(), tls::tls);
     Some((listen, tls))
@@ -132,6 +132,7 @@ pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<(Listen, Vec<Tl
 /// What listens, whether the file says where or not, needs an address of its own; port 0 is a fresh one each time.
 fn one_each(reader: &mut Reader, fields: &Fields<'_>, listen: &Listen) {
     let mut served = vec![("gateway", listen.gateway), ("query", listen.query), ("ops", listen.ops)];
+    served.extend(listen.postgres.map(|address| ("postgres", address)));
     served.extend(listen.admin.map(|address| ("admin", address)));
     for (place, (name, address)) in served.iter().enumerate() {
         let other = served.iter().take(place).find(|(_, other)| other == address && address.port() != 0);

@@ -27,18 +27,20 @@ pub struct Tls {
 pub enum Listener {
     Gateway,
     Query,
+    Postgres,
     Ops,
     Admin,
 }
 
 impl Listener {
-    const ALL: [Self; 4] = [Self::Gateway, Self::Query, Self::Ops, Self::Admin];
+    const ALL: [Self; 5] = [Self::Gateway, Self::Query, Self::Postgres, Self::Ops, Self::Admin];
 
     /// The name under `listen`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Query => "query",
+            Self::Postgres => "postgres",
             Self::Ops => "ops",
             Self::Admin => "admin",
         }

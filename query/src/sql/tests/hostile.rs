@@ -3,7 +3,7 @@
 use super::world::{self, World, charged, only};
 
 /// Statements whose answer, or error, could show something of other tenants.
-const NOSY: &[&str] = &[
+pub(crate) const NOSY: &[&str] = &[
     "SELECT * FROM usage",
     "SELECT * FROM usage LIMIT 2",
     "SELECT * FROM usage ORDER BY cost_usd DESC LIMIT 1",
@@ -124,7 +124,7 @@ const BOMBS: &[&str] = &[
     "SELECT to_char(p1.valid_from, repeat('%+', 500)) FROM prices p1, prices p2",
 ];
 
-fn own() -> Vec<schemas::ledger::Entry> {
+pub(crate) fn own() -> Vec<schemas::ledger::Entry> {
     vec![
         world::book(0),
         world::limits(0, &["acme"]),
@@ -137,7 +137,7 @@ fn own() -> Vec<schemas::ledger::Entry> {
     ]
 }
 
-fn mixed() -> Vec<schemas::ledger::Entry> {
+pub(crate) fn mixed() -> Vec<schemas::ledger::Entry> {
     let mut entries = vec![world::book(0), world::limits(0, &["acme", "globex"])];
     for (number, entry) in (0_u32..).zip(own().into_iter().skip(2)) {
         entries.push(charged("aaaa", 100 + number, "bob.secret@aaaa.com", Some(500), 123_456_789));

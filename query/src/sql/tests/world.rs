@@ -18,6 +18,7 @@ use schemas::{
 };
 
 use crate::{
+    access::Access,
     cut::Cuts,
     lake::Lake,
     policies::PolicyLog,
@@ -244,6 +245,7 @@ pub(crate) fn policy(tenants: &[&str]) -> Policy {
 pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     pub(crate) cuts: Arc<Cuts>,
+    pub(crate) access: Arc<Access>,
     pub(crate) imports: crate::imports::Imports,
     /// Keeps the lake's folder.
     _folder: tempfile::TempDir,
@@ -278,7 +280,8 @@ impl World {
         let cuts = Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)).with_imports(imports.clone());
         let cuts = Arc::new(cuts);
         let engine = Engine::with(Arc::clone(&cuts), 64 << 20, Duration::from_secs(60)).unwrap();
-        Self { engine: Arc::new(engine), cuts, imports, _folder: folder }
+        let access = Arc::clone(&policies.access);
+        Self { engine: Arc::new(engine), cuts, access, imports, _folder: folder }
     }
 
     /// The same world, where a query may take only so long.
@@ -291,7 +294,7 @@ impl World {
     pub(crate) async fn answer(&self, caller: &Caller, sql: &str) -> Result<serde_json::Value, String> {
         let answer = self.engine.answer(caller, sql, Format::Json).await;
         let answer = answer.map_err(|error| format!("{} {error}", error.code().code()))?;
-        Ok(serde_json::from_slice(&answer.bytes).unwrap())
+        Ok(serde_json::from_slice(&answer).unwrap())
     }
 
     /// The rows of an answer as JSON, or the text of the error.

@@ -1,0 +1,191 @@
+//! What a session does itself: settings, and transactions, of which there is nothing to do. Everything else is for the engine.
+//!
+//! Pure: text → commands. Nothing that a client sets reaches the engine's own configuration.
+
+use datafusion::sql::sqlparser::{
+    dialect::PostgreSqlDialect,
+    tokenizer::{Token, Tokenizer},
+};
+
+use super::error::Wrong;
+
+/// The longest text of a message, and the most statements in it.
+const MAX_BYTES: usize = 256 << 10;
+const MAX_STATEMENTS: usize = 100;
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Nothing.
+    Empty,
+    /// For the engine.
+    Query(String),
+    /// A transaction begins.
+    Begin,
+    /// It ends; whether as it should.
+    End {
+        /// Whether what it did is kept.
+        commit: bool,
+    },
+    /// What has no effect, and is called this when it is done.
+    Nothing(&'static str),
+    /// Puts a setting at a value, or back at its default.
+    Set(String, Option<String>),
+    /// Puts all settings back.
+    ResetAll,
+    /// Shows a setting.
+    Show(String),
+    /// Forgets a prepared statement, or all.
+    Deallocate(Option<String>),
+    /// Puts all back, and forgets all.
+    Discard,
+}
+
+/// The statements of a message.
+pub(super) fn commands(sql: &str) -> Result<Vec<Command>, Wrong> {
+    let syntax = |why: String| Wrong::new("42601", why);
+    if sql.len() > MAX_BYTES {
+        return Err(Wrong::new("54000", format!("a message may have {MAX_BYTES} bytes of statements")));
+    }
+    let dialect = PostgreSqlDialect {};
+    // As they stand, so that a part can be put together again.
+    let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize();
+    let tokens = tokens.map_err(|error| syntax(format!("syntax error: {error}")))?;
+    let mut all = Vec::new();
+    for part in tokens.split(|token| *token == Token::SemiColon) {
+        let words: Vec<&Token> = part.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+        if words.is_empty() {
+            continue;
+        }
+        if all.len() == MAX_STATEMENTS {
+            return Err(Wrong::new("54000", format!("a message may have {MAX_STATEMENTS} statements")));
+        }
+        all.push(match command(&words)? {
+            Some(command) => command,
+            None => Command::Query(part.iter().map(ToString::to_string).collect::<String>().trim().to_owned()),
+        });
+    }
+    if all.is_empty() {
+        all.push(Command::Empty);
+    }
+    Ok(all)
+}
+
+/// What is the session's own.
+fn command(words: &[&Token]) -> Result<Option<Command>, Wrong> {
+    let word = |at: usize| words.get(at).map(|token| token.to_string().to_lowercase()).unwrap_or_default();
+    Ok(Some(match word(0).as_str() {
+        "begin" | "start" => Command::Begin,
+        "commit" | "end" => Command::End { commit: true },
+        "abort" => Command::End { commit: false },
+        "rollback" if word(1) == "to" || word(2) == "to" => Command::Nothing("ROLLBACK"),
+        "rollback" => Command::End { commit: false },
+        "savepoint" => Command::Nothing("SAVEPOINT"),
+        "release" => Command::Nothing("RELEASE"),
+        "unlisten" => Command::Nothing("UNLISTEN"),
+        "close" => Command::Nothing("CLOSE CURSOR"),
+        "discard" => Command::Discard,
+        "deallocate" => {
+            let name = if word(1) == "prepare" { words.get(2) } else { words.get(1) };
+            Command::Deallocate(name.map(|name| bare(name)).filter(|name| !name.eq_ignore_ascii_case("all")))
+        }
+        "reset" if word(1) == "all" => Command::ResetAll,
+        "reset" if word(1) == "time" => Command::Set("timezone".into(), None),
+        "reset" => Command::Set(name(words.get(1..).unwrap_or(&[])), None),
+        "show" => show(words.get(1..).unwrap_or(&[])),
+        "set" => return set(words.get(1..).unwrap_or(&[])).map(Some),
+        _ => return Ok(None),
+    }))
+}
+
+fn show(words: &[&Token]) -> Command {
+    let text = words.iter().map(|word| word.to_string().to_lowercase()).collect::<Vec<_>>().join(" ");
+    Command::Show(match text.as_str() {
+        "time zone" => "timezone".into(),
+        "transaction isolation level" => "transaction_isolation".into(),
+        "session authorization" => "session_authorization".into(),
+        _ => name(words),
+    })
+}
+
+fn set(words: &[&Token]) -> Result<Command, Wrong> {
+    let word = |at: usize| words.get(at).map(|token| token.to_string().to_lowercase()).unwrap_or_default();
+    let rest = match word(0).as_str() {
+        "session" if word(1) == "characteristics" => return Ok(Command::Nothing("SET")),
+        "session" if word(1) == "authorization" => return Err(not_allowed("SET SESSION AUTHORIZATION")),
+        "session" | "local" => words.get(1..).unwrap_or(&[]),
+        "transaction" => return Ok(Command::Nothing("SET")),
+        "role" => return Err(not_allowed("SET ROLE")),
+        _ => words,
+    };
+    let first = rest.first().map(|token| token.to_string().to_lowercase()).unwrap_or_default();
+    let (name, values) = match first.as_str() {
+        "time" => ("timezone".to_owned(), rest.get(2..)),
+        "names" => ("client_encoding".to_owned(), rest.get(1..)),
+        _ => {
+            let at = rest.iter().position(|token| **token == Token::Eq || token.to_string().eq_ignore_ascii_case("to"));
+            let at = at.ok_or_else(|| Wrong::new("42601", "syntax error: write SET name = value"))?;
+            (name(rest.get(..at).unwrap_or(&[])), rest.get(at + 1..))
+        }
+    };
+    let values: Vec<String> =
+        values.unwrap_or(&[]).iter().filter(|token| ***token != Token::Comma).map(|token| bare(token)).collect();
+    let value = match values.as_slice() {
+        [] => return Err(Wrong::new("42601", "syntax error: a setting without a value")),
+        [one] if one.eq_ignore_ascii_case("default") || one.eq_ignore_ascii_case("local") => None,
+        // A sign is a token of its own.
+        [sign, number] if sign == "-" || sign == "+" => Some(format!("{sign}{number}")),
+        all => Some(all.join(", ")),
+    };
+    Ok(Command::Set(name, value))
+}
+
+fn not_allowed(what: &str) -> Wrong {
+    Wrong::new("0A000", format!("{what} is not allowed: who you are is what your password says"))
+}
+
+/// A name of parts.
+fn name(words: &[&Token]) -> String {
+    words.iter().map(|word| bare(word).to_lowercase()).collect()
+}
+
+/// A token without its quotes.
+fn bare(token: &Token) -> String {
+    match token {
+        Token::SingleQuotedString(text) => text.replace("''", "'"),
+        Token::Word(word) => word.value.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, commands};
+
+    #[test]
+    fn what_is_the_sessions_own_is_told_from_what_is_not() {
+        let check = |sql: &str, wanted: &[Command]| assert_eq!(commands(sql).unwrap(), wanted, "{sql}");
+        let query = |sql: &str| Command::Query(sql.into());
+        let set = |name: &str, value: Option<&str>| Command::Set(name.into(), value.map(str::to_owned));
+        check("", &[Command::Empty]);
+        check(" ; -- nothing\n;", &[Command::Empty]);
+        check("SELECT 'a;b', $$c;d$$;select 2 ;", &[query("SELECT 'a;b', $$c;d$$"), query("select 2")]);
+        check("SELECT 'it''s', E'a\\'b', \"x\"\"y\"", &[query("SELECT 'it''s', E'a\\'b', \"x\"\"y\"")]);
+        check("BEGIN READ ONLY; COMMIT", &[Command::Begin, Command::End { commit: true }]);
+        check("START TRANSACTION ISOLATION LEVEL READ COMMITTED", &[Command::Begin]);
+        check("ROLLBACK TO SAVEPOINT a", &[Command::Nothing("ROLLBACK")]);
+        check("SET TimeZone TO 'Europe/Zurich'", &[set("timezone", Some("Europe/Zurich"))]);
+        check("set session time zone 'UTC'", &[set("timezone", Some("UTC"))]);
+        check("SET extra_float_digits = -3", &[set("extra_float_digits", Some("-3"))]);
+        check("SET search_path = public, pg_catalog", &[set("search_path", Some("public, pg_catalog"))]);
+        check("SET tollgate.rollups = off", &[set("tollgate.rollups", Some("off"))]);
+        check("RESET timezone", &[set("timezone", None)]);
+        check("SHOW TRANSACTION ISOLATION LEVEL", &[Command::Show("transaction_isolation".into())]);
+        check("DEALLOCATE ALL", &[Command::Deallocate(None)]);
+        check("DEALLOCATE \"_pg3_0\"", &[Command::Deallocate(Some("_pg3_0".into()))]);
+        check("SETTLED", &[query("SETTLED")]);
+        for sql in ["SET ROLE postgres", "SET x", "SELECT 'open"] {
+            assert!(commands(sql).is_err(), "{sql}");
+        }
+    }
+}

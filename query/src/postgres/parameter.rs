@@ -1,0 +1,141 @@
+//! The values of parameters, as clients send them, made into those that the engine takes.
+//!
+//! A value in text is read as the engine reads a constant of that type; one in binary by the number of its type.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use bytes::{Buf as _, Bytes};
+use datafusion::common::ScalarValue;
+
+use super::{message::format, value::Kind};
+use crate::sql::QueryError;
+
+/// What came with a `Bind`.
+#[derive(Clone, Debug)]
+pub(super) struct Values {
+    /// By parameter, the number of the type that the client gave it; 0 for none.
+    pub(super) types: Vec<u32>,
+    pub(super) formats: Vec<i16>,
+    pub(super) values: Vec<Option<Bytes>>,
+}
+
+/// The type of the engine that a client means; nothing where it does not say, or where the statement says it better.
+pub(super) fn meant(oid: u32) -> Option<DataType> {
+    Some(match Kind::from_oid(oid)? {
+        Kind::Bool => DataType::Boolean,
+        Kind::Int2 => DataType::Int16,
+        Kind::Int4 => DataType::Int32,
+        Kind::Int8 => DataType::Int64,
+        Kind::Float4 => DataType::Float32,
+        Kind::Float8 => DataType::Float64,
+        Kind::Date => DataType::Date32,
+        Kind::Time => DataType::Time64(TimeUnit::Microsecond),
+        Kind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Kind::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Kind::Interval => DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano),
+        Kind::Bytes => DataType::Binary,
+        Kind::Text => DataType::Utf8,
+        // Its digits say how many there are.
+        Kind::Numeric => return None,
+    })
+}
+
+impl Values {
+    /// The values, for parameters that are known to be of these types.
+    pub(super) fn scalars(self, known: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
+        let scalar = |(at, value): (usize, &Option<Bytes>)| -> Result<ScalarValue, QueryError> {
+            let given = self.types.get(at).copied().unwrap_or(0);
+            let wanted = known.get(at).cloned().flatten();
+            let said = Kind::from_oid(given).or_else(|| wanted.as_ref().map(Kind::of)).unwrap_or(Kind::Text);
+            let wanted = wanted.or_else(|| meant(given));
+            let Some(value) = value else {
+                return Ok(ScalarValue::try_from(wanted.as_ref().unwrap_or(&DataType::Utf8))?);
+            };
+            let read = match format(&self.formats, at) {
+                0 => std::str::from_utf8(value).ok().map(|text| ScalarValue::from(text.trim_matches('\0'))),
+                _ => binary(said, value.clone()),
+            };
+            let name = at + 1;
+            let read = read.ok_or_else(|| QueryError::Invalid(format!("the value of ${name} is not of its type")))?;
+            fitted(read, wanted.as_ref(), said)
+                .map_err(|_| QueryError::Invalid(format!("invalid input: the value of ${name} is not of its type")))
+        };
+        self.values.iter().enumerate().map(scalar).collect()
+    }
+}
+
+/// A value as the type that is wanted. A decimal whose digits are the only word for its type keeps them all.
+fn fitted(
+    read: ScalarValue,
+    wanted: Option<&DataType>,
+    said: Kind,
+) -> Result<ScalarValue, datafusion::common::DataFusionError> {
+    match (wanted, said, read.try_as_str().flatten()) {
+        (Some(DataType::Boolean), _, Some("t" | "on" | "yes")) => Ok(ScalarValue::Boolean(Some(true))),
+        (Some(DataType::Boolean), _, Some("f" | "off" | "no")) => Ok(ScalarValue::Boolean(Some(false))),
+        // The column's scale may be smaller than the value's, which is to be compared and not rounded.
+        (None | Some(DataType::Decimal128(..) | DataType::Int64 | DataType::Int32), Kind::Numeric, Some(digits)) => {
+            let scale = digits.split_once('.').map_or(0, |(_, part)| part.len());
+            let scale = i8::try_from(scale).unwrap_or(i8::MAX);
+            read.cast_to(&DataType::Decimal128(38, scale.min(38)))
+        }
+        (Some(wanted), ..) if *wanted != read.data_type() => read.cast_to(wanted),
+        _ => Ok(read),
+    }
+}
+
+/// Reads a value in binary.
+fn binary(kind: Kind, mut value: Bytes) -> Option<ScalarValue> {
+    let length = value.len();
+    let of = |wanted: usize| (length == wanted).then_some(());
+    Some(match kind {
+        Kind::Bool => of(1).map(|()| ScalarValue::from(value.get_u8() != 0))?,
+        Kind::Int2 => of(2).map(|()| ScalarValue::from(value.get_i16()))?,
+        Kind::Int4 => of(4).map(|()| ScalarValue::from(value.get_i32()))?,
+        Kind::Int8 => of(8).map(|()| ScalarValue::from(value.get_i64()))?,
+        Kind::Float4 => of(4).map(|()| ScalarValue::from(value.get_f32()))?,
+        Kind::Float8 => of(8).map(|()| ScalarValue::from(value.get_f64()))?,
+        Kind::Text => ScalarValue::from(std::str::from_utf8(&value).ok()?),
+        Kind::Bytes => ScalarValue::Binary(Some(value.to_vec())),
+        Kind::Date => {
+            of(4)?;
+            ScalarValue::Date32(value.get_i32().checked_add(10_957))
+        }
+        Kind::Time => {
+            of(8)?;
+            ScalarValue::Time64Microsecond(Some(value.get_i64()))
+        }
+        Kind::Timestamp | Kind::TimestampTz => {
+            of(8)?;
+            let zone: Option<Arc<str>> = (kind == Kind::TimestampTz).then(|| "UTC".into());
+            ScalarValue::TimestampMicrosecond(value.get_i64().checked_add(946_684_800_000_000), zone)
+        }
+        Kind::Interval => {
+            of(16)?;
+            let (micros, days, months) = (value.get_i64(), value.get_i32(), value.get_i32());
+            ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, days, micros.checked_mul(1_000)?)))
+        }
+        Kind::Numeric => ScalarValue::from(digits(&value)?.as_str()),
+    })
+}
+
+/// The digits of a decimal in binary; nothing if it is none, or not a number.
+pub(super) fn digits(mut value: &[u8]) -> Option<String> {
+    let mut word = || value.try_get_u16().ok();
+    let (groups, weight, sign, scale) = (word()?, word()?, word()?, usize::from(word()?));
+    let weight = i16::from_be_bytes(weight.to_be_bytes());
+    // More than any type of the engine holds.
+    if !matches!(sign, 0 | 0x4000) || groups > 40 || !(-40..40).contains(&weight) || scale > 80 {
+        return None;
+    }
+    let groups = (0..groups).map(|_| word()).collect::<Option<Vec<_>>>()?;
+    let group = |at: i16| usize::try_from(weight - at).ok().and_then(|at| groups.get(at)).copied().unwrap_or(0);
+    let mut whole: String = (0..=weight.max(0)).rev().map(|at| format!("{:04}", group(at))).collect();
+    whole = whole.trim_start_matches('0').to_owned();
+    let part: String = (1..=20).map(|at| format!("{:04}", group(-at))).collect();
+    let part = part.get(..scale)?;
+    let sign = if sign == 0 { "" } else { "-" };
+    let whole = if whole.is_empty() { "0" } else { &whole };
+    Some(if part.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part}") })
+}

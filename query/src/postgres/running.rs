@@ -1,0 +1,105 @@
+//! A query that runs for a session: begun, sent a few rows at a time, and given up when it is cancelled or the client is gone.
+
+use std::{io, sync::Arc};
+
+use arrow::datatypes::DataType;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    command::Command,
+    error::Wrong,
+    extended::Portal,
+    message::Column,
+    parameter::meant,
+    session::{Failed, Session},
+    value::{self, Block, Kind, columns},
+};
+use crate::sql::{Head, Question, Reading, Rows};
+
+/// A query whose rows are on their way.
+pub(super) struct Running {
+    pub(super) columns: Vec<Column>,
+    /// How many rows were sent.
+    pub(super) sent: u64,
+    rows: Rows<Block>,
+    /// What of its rows is there, and how many of those were sent.
+    block: Block,
+    next: usize,
+    ended: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
+    /// A question to the engine, as this session asks it.
+    pub(super) fn question(&self, command: &Command, parameters: Vec<Option<DataType>>) -> Question {
+        let sql = if let Command::Query(sql) = command { sql.clone() } else { String::new() };
+        let reading = Reading {
+            user: Arc::clone(&self.user),
+            settings: Arc::clone(self.settings.all()),
+            zone: self.settings.zone(),
+            parameters,
+        };
+        Question::plain(sql).read(Arc::new(reading)).within(self.settings.within())
+    }
+
+    /// Begins a portal's query, if that has not been done.
+    pub(super) async fn start(&mut self, portal: &mut Portal) -> Result<(), Failed> {
+        if portal.running.is_some() {
+            return Ok(());
+        }
+        let types = portal.values.iter().flat_map(|values| &values.types).map(|oid| meant(*oid)).collect();
+        let mut question = self.question(&portal.command, types);
+        if let Some(values) = portal.values.take() {
+            question = question.with(move |known| values.scalars(known));
+        }
+        let (caller, engine, zone) = (self.caller()?, self.entry.engine.clone(), self.settings.zone());
+        let (formats, promised) = (portal.results.clone(), portal.promised.clone());
+        let writer = move |head: &Head| {
+            let kinds: Vec<Kind> = head.schema.fields().iter().map(|field| Kind::of(field.data_type())).collect();
+            let changed = promised.is_some_and(|promised| promised != kinds);
+            if changed {
+                let why = "with these values the columns have other types than were described; cast them";
+                return Err(crate::sql::QueryError::Refused(why.into()));
+            }
+            Ok(value::Rows { kinds, formats, zone })
+        };
+        let (head, rows) = self.until(engine.ask(&caller, question, writer)).await??;
+        let columns = columns(&head.schema);
+        portal.running = Some(Running { columns, sent: 0, rows, block: Block::default(), next: 0, ended: false });
+        Ok(())
+    }
+
+    /// Sends rows, `most` at most, or all if that is 0; whether these were the last.
+    pub(super) async fn send(&mut self, running: &mut Running, most: u32) -> Result<bool, Failed> {
+        let mut left = if most == 0 { usize::MAX } else { most as usize };
+        loop {
+            let Running { block, next, .. } = running;
+            let rows = left.min(block.ends.len() - *next);
+            let start = next.checked_sub(1).and_then(|last| block.ends.get(last)).copied().unwrap_or(0);
+            *next += rows;
+            let end = next.checked_sub(1).and_then(|last| block.ends.get(last)).copied().unwrap_or(0);
+            self.told.0.extend_from_slice(block.bytes.get(start..end).unwrap_or(&[]));
+            running.sent += rows as u64;
+            left -= rows;
+            self.spill().await?;
+            if running.ended || left == 0 {
+                return Ok(running.ended && running.next == running.block.ends.len());
+            }
+            match self.until(running.rows.next()).await?? {
+                Some(block) => (running.block, running.next) = (block, 0),
+                None => running.ended = true,
+            }
+        }
+    }
+
+    /// Waits, unless the query is cancelled or there is nobody to tell.
+    pub(super) async fn until<T>(&self, what: impl Future<Output = T>) -> Result<T, Failed> {
+        tokio::select! {
+            biased;
+            () = self.cancelled.cancelled() => {
+                Err(Wrong::new("57014", "canceling statement due to user request").into())
+            }
+            () = self.left.cancelled() => Err(Failed::Lost(io::ErrorKind::BrokenPipe.into())),
+            done = what => Ok(done),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Sessions over a pipe, by a client that keeps every byte: what is said on the wire leaves no trace of other tenants.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{Cancels, session, setting::Settings, startup::Begin};
+use crate::{
+    entry::Entry,
+    sql::tests::{
+        hostile::{NOSY, mixed, own},
+        world::World,
+    },
+};
+
+/// What clients look up, and what somebody might look up to learn of others.
+const CATALOGS: &[&str] = &[
+    "SELECT * FROM pg_catalog.pg_class",
+    "SELECT relname, reltuples, relpages FROM pg_class",
+    "SELECT * FROM pg_attribute",
+    "SELECT * FROM pg_description",
+    "SELECT * FROM pg_roles",
+    "SELECT * FROM pg_stat_activity",
+    "SELECT * FROM pg_stat_user_tables",
+    "SELECT * FROM pg_settings",
+    "SELECT * FROM information_schema.columns",
+    "SELECT * FROM information_schema.table_privileges",
+    "SELECT current_user, current_database(), version(), pg_backend_pid()",
+    "SELECT pg_relation_size(oid), pg_total_relation_size(oid) FROM pg_class",
+    "SELECT current_setting('datafusion.runtime.memory_limit')",
+    "SELECT user_id::regclass FROM usage",
+    "SELECT user_id::oid FROM usage",
+    "SELECT 'secret'::regclass",
+    "SELECT count(*) FROM usage WHERE tenant = ANY ('{globex,acme}')",
+    "SELECT date_trunc('hour', time) AS hour, count(*) FROM usage GROUP BY 1",
+    "SET datafusion.execution.target_partitions = 64",
+    "SHOW ALL",
+    "BEGIN",
+    "SELECT pg_read_file('/etc/passwd')",
+    "COPY usage TO STDOUT",
+    "COPY (SELECT * FROM usage) TO '/tmp/x'",
+    "DECLARE c CURSOR FOR SELECT * FROM usage",
+    "DO $$ BEGIN END $$",
+    "LISTEN x",
+    "VACUUM",
+];
+
+/// A client.
+struct Client(DuplexStream);
+
+impl Client {
+    /// One who is let in with a token, and was greeted.
+    async fn new(world: &World, token: &str) -> Self {
+        let entry = Arc::new(Entry {
+            engine: Arc::clone(&world.engine),
+            cuts: Arc::clone(&world.cuts),
+            access: Arc::clone(&world.access),
+        });
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let begin = Begin { token: token.into(), user: "alice".into(), settings: Settings::new("alice") };
+        tokio::spawn(session::run(far, begin, entry, Arc::new(Cancels::default()), CancellationToken::new()));
+        let mut client = Self(near);
+        client.answer().await;
+        client
+    }
+
+    async fn say(&mut self, kind: u8, body: &[u8]) {
+        let mut message = BytesMut::new();
+        message.put_u8(kind);
+        message.put_u32(body.len() as u32 + 4);
+        message.put_slice(body);
+        self.0.write_all(&message).await.unwrap();
+    }
+
+    /// Everything up to the next time that something may be asked for.
+    async fn answer(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let kind = self.0.read_u8().await.unwrap();
+            let length = self.0.read_u32().await.unwrap();
+            let mut body = vec![0; length as usize - 4];
+            self.0.read_exact(&mut body).await.unwrap();
+            all.push(kind);
+            all.extend_from_slice(&body);
+            if kind == b'Z' {
+                return all;
+            }
+        }
+    }
+
+    async fn simple(&mut self, sql: &str) -> Vec<u8> {
+        self.say(b'Q', &[sql.as_bytes(), b"\0"].concat()).await;
+        self.answer().await
+    }
+
+    /// By the extended protocol, in binary, described both before and after it is bound.
+    async fn extended(&mut self, sql: &str) -> Vec<u8> {
+        self.say(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat()).await;
+        self.say(b'D', b"S\0").await;
+        self.say(b'B', b"\0\0\0\0\0\0\0\x01\0\x01").await;
+        self.say(b'D', b"P\0").await;
+        self.say(b'E', b"\0\0\0\0\0").await;
+        self.say(b'S', b"").await;
+        self.answer().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_the_same_whether_or_not_others_exist() {
+    let (own, mixed) = (own(), mixed());
+    for shelve in [false, true] {
+        let alone = World::new(&own, if shelve { own.len() - 1 } else { 0 }).await;
+        let among = World::new(&mixed, if shelve { mixed.len() - 3 } else { 0 }).await;
+        for sql in NOSY.iter().chain(CATALOGS) {
+            let mut alone = Client::new(&alone, "tgq-acme").await;
+            let mut among = Client::new(&among, "tgq-acme").await;
+            let said = [alone.simple(sql).await, alone.extended(sql).await];
+            assert_eq!(said, [among.simple(sql).await, among.extended(sql).await], "{sql}, shelved {shelve}");
+            for said in said {
+                let text = String::from_utf8_lossy(&said);
+                for secret in ["secret", "aaaa", "987654321", "000987", "123456789", "0.000000077", "root:"] {
+                    assert!(!text.contains(secret) || sql.contains(secret), "{sql} shows {secret}: {text}");
+                }
+                assert!(!text.contains("XX000"), "{sql} fails inside: {text}");
+            }
+        }
+    }
+}
+
+/// What may be done and what may not, by the state that it ends with.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_queries_and_settings_is_allowed() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let check = async |client: &mut Client, sql: &str, wanted: &str| {
+        let said = client.simple(sql).await;
+        let text = String::from_utf8_lossy(&said).into_owned();
+        assert!(text.contains(wanted), "{sql}: {text:?}");
+    };
+    for refused in ["COPY usage TO STDOUT", "CREATE TABLE t (a int)", "DROP TABLE usage", "INSERT INTO usage SELECT 1"]
+    {
+        check(&mut client, refused, "C0A000").await;
+    }
+    for (sql, state) in [
+        ("SELEC 1", "C42601"),
+        ("SELECT 1 FROM nothing", "C42P01"),
+        ("SELECT nothing FROM usage", "C42703"),
+        ("SELECT 1/0", "C22012"),
+        ("SELECT nothing(1)", "C42883"),
+        ("SELECT CAST(user_id AS BIGINT) FROM usage", "C22P02"),
+        ("SELECT repeat('x', 4000000000)", "C0A000"),
+        ("SET nothing = 1", "C42704"),
+    ] {
+        check(&mut client, sql, state).await;
+    }
+    check(&mut client, "SET TimeZone = 'Asia/Tokyo'; SHOW TimeZone", "Asia/Tokyo").await;
+    check(&mut client, "SELECT date_trunc('day', time) AS day FROM usage LIMIT 1", "2026-11-01 00:00:00+09").await;
+    check(&mut client, "BEGIN; SELECT 1", "SELECT 1\0ZT").await;
+    check(&mut client, "SELECT 1/0", "ZE").await;
+    check(&mut client, "SELECT 1", "C25P02").await;
+    check(&mut client, "ROLLBACK", "ROLLBACK\0ZI").await;
+    check(&mut client, "", "IZI").await;
+    check(&mut client, "SELECT 1; SELECT 2", "SELECT 1\0").await;
+}

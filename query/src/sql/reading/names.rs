@@ -1,0 +1,123 @@
+//! Functions about the server and its catalogs: all have one answer here, or one that is put together from their arguments.
+
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
+
+use super::{Reading, catalog, rewrite, types};
+
+/// What stands for a call, as text; nothing if it is a function like others.
+pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) -> Option<String> {
+    let name = function.name.to_string().to_lowercase();
+    let args = arguments(&function.args);
+    let arg = |at: usize| args.get(at).map_or_else(|| "NULL".to_owned(), ToString::to_string);
+    Some(match name.as_str() {
+        "version" => quoted(concat!("PostgreSQL 14.0 (Tollgate ", env!("CARGO_PKG_VERSION"), ")")),
+        "current_schema" => quoted(catalog::SCHEMA),
+        "current_database" | "current_catalog" => quoted(catalog::DATABASE),
+        "current_user" | "session_user" | "current_role" | "user" => quoted(&reading.user),
+        "pg_get_userbyid" => quoted(&reading.user),
+        "pg_encoding_to_char" => quoted("UTF8"),
+        "pg_is_in_recovery" | "pg_relation_is_publishable" => "false".to_owned(),
+        "clock_timestamp" | "statement_timestamp" | "transaction_timestamp" | "pg_postmaster_start_time" => {
+            "now()".to_owned()
+        }
+        "pg_backend_pid" | "txid_current" | "pg_my_temp_schema" => "CAST(0 AS INTEGER)".to_owned(),
+        "current_setting" => {
+            let setting = args.first().and_then(|arg| rewrite::constant(arg));
+            let known = setting.and_then(|name| {
+                let mut all = reading.settings.iter();
+                all.find(|(known, _)| known.eq_ignore_ascii_case(&name)).map(|(_, value)| quoted(value))
+            });
+            known.unwrap_or_else(|| NULL_TEXT.to_owned())
+        }
+        "to_regclass" => number_of(&args.first().and_then(|arg| rewrite::constant(arg))?),
+        "format_type" => format_type(&arg(0), &arg(1)),
+        "quote_ident" => {
+            let of = arg(0);
+            format!(
+                "CASE WHEN ({of}) ~ '^[a-z_][a-z0-9_]*$' THEN ({of}) ELSE concat('\"', replace(({of}), '\"', '\"\"'), '\"') END"
+            )
+        }
+        "pg_table_is_visible" | "pg_type_is_visible" | "pg_function_is_visible" => "true".to_owned(),
+        "has_schema_privilege"
+        | "has_table_privilege"
+        | "has_database_privilege"
+        | "has_column_privilege"
+        | "has_any_column_privilege" => "true".to_owned(),
+        "pg_get_expr"
+        | "obj_description"
+        | "col_description"
+        | "shobj_description"
+        | "pg_get_constraintdef"
+        | "pg_get_indexdef"
+        | "pg_get_viewdef"
+        | "pg_get_serial_sequence"
+        | "pg_get_partkeydef"
+        | "array_to_string"
+        | "pg_get_functiondef"
+        | "pg_get_function_result"
+        | "pg_get_function_arguments"
+        | "pg_tablespace_location"
+        | "pg_get_statisticsobjdef_columns"
+        | "pg_get_triggerdef"
+        | "pg_get_ruledef"
+        | "pg_size_pretty"
+        | "inet_server_addr"
+        | "inet_client_addr" => NULL_TEXT.to_owned(),
+        "pg_relation_size"
+        | "pg_total_relation_size"
+        | "pg_table_size"
+        | "pg_indexes_size"
+        | "pg_database_size"
+        | "age"
+            if of_catalog =>
+        {
+            "CAST(NULL AS BIGINT)".to_owned()
+        }
+        "array" if rewrite::is_array_of(&function.args) => NULL_TEXT.to_owned(),
+        // Over catalogs, where there is never an array.
+        "array_agg" | "string_agg" | "json_agg" if of_catalog => format!("max(CAST({} AS VARCHAR))", arg(0)),
+        "json_build_object" | "array_remove" | "row_to_json" if of_catalog => NULL_TEXT.to_owned(),
+        "unnest" | "generate_subscripts" | "array_length" | "array_upper" | "cardinality" if of_catalog => {
+            "CAST(NULL AS INTEGER)".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+const NULL_TEXT: &str = "CAST(NULL AS VARCHAR)";
+
+fn arguments(args: &FunctionArguments) -> Vec<&Expr> {
+    let FunctionArguments::List(list) = args else { return Vec::new() };
+    let mut all = Vec::with_capacity(list.args.len());
+    for arg in &list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+            all.push(expr);
+        }
+    }
+    all
+}
+
+/// Text as a constant.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The number of a relation of this name, which may have its schema before it.
+pub(super) fn number_of(relation: &str) -> String {
+    let name = relation.rsplit('.').next().unwrap_or(relation).trim_matches('"');
+    let number = catalog::number_of(name).map_or_else(|| "NULL".to_owned(), |number| number.to_string());
+    format!("CAST({number} AS INTEGER)")
+}
+
+/// The name of a type by its number, and for decimals what its modifier says.
+fn format_type(oid: &str, modifier: &str) -> String {
+    let mut text = format!("CASE ({oid})");
+    for kind in types::TYPES.iter().filter(|kind| kind.name != "numeric") {
+        text.push_str(&format!(" WHEN {} THEN {}", kind.oid, quoted(kind.sql)));
+    }
+    text.push_str(&format!(
+        " WHEN 1700 THEN CASE WHEN COALESCE({modifier}, -1) < 4 THEN 'numeric' ELSE concat('numeric(', CAST((({modifier}) - 4) / 65536 \
+         AS VARCHAR), ',', CAST((({modifier}) - 4) % 65536 AS VARCHAR), ')') END ELSE '-' END"
+    ));
+    text
+}

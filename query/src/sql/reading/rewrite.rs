@@ -1,0 +1,248 @@
+//! What clients of Postgres write, in words that the engine knows.
+//!
+//! Names of `pg_catalog` without their schema, arrays that are only compared with, operators and collations that are spelled out,
+//! casts to types that only catalogs have, and functions about the server, which are constants here ([`super::names`]).
+
+use std::ops::ControlFlow;
+
+use arrow::datatypes::DataType as Kind;
+use datafusion::sql::sqlparser::{
+    ast::{
+        Array, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
+        SelectItem, SetExpr, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, visit_relations,
+    },
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+};
+
+use super::{Reading, catalog, names};
+
+/// Changes a query to what the engine knows.
+pub(crate) fn rewrite(query: &mut Query, reading: &Reading) {
+    let of_catalog = visit_relations(query, |name: &ObjectName| {
+        let schema = name.0.first().and_then(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase());
+        let catalog = schema.is_some_and(|schema| {
+            schema == "pg_catalog"
+                || schema == "information_schema"
+                || name.0.len() == 1 && catalog::is_catalog(&schema)
+        });
+        if catalog { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .is_break();
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut Rewrite { reading, of_catalog });
+}
+
+struct Rewrite<'a> {
+    reading: &'a Reading,
+    /// Whether the statement is about catalogs, whose arrays are never there.
+    of_catalog: bool,
+}
+
+impl VisitorMut for Rewrite<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<()> {
+        if let [ObjectNamePart::Identifier(ident)] = name.0.as_slice()
+            && catalog::is_catalog(&ident.value.to_lowercase())
+        {
+            name.0.insert(0, ObjectNamePart::Identifier(Ident::new("pg_catalog")));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Collate { expr: inner, .. } => *expr = taken(inner),
+            Expr::BinaryOp { op, .. } => {
+                if let BinaryOperator::PGCustomBinaryOperator(path) = op
+                    && let Some(known) = path.last().and_then(|name| operator(name))
+                {
+                    *op = known;
+                }
+            }
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+                if let Some(list) = listed(right, self.of_catalog) {
+                    *expr = within(taken(left), list, false);
+                }
+            }
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
+                if let Some(list) = listed(right, self.of_catalog) {
+                    *expr = within(taken(left), list, true);
+                }
+            }
+            Expr::Cast { .. } => self.cast(expr),
+            Expr::Subquery(query) if self.of_catalog => {
+                if let Some(instead) = scalar(query) {
+                    *expr = instead;
+                }
+            }
+            Expr::CompoundFieldAccess { .. } if self.of_catalog => *expr = written("CAST(NULL AS INTEGER)"),
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => {
+                let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+                let given = number.and_then(|number| self.reading.parameters.get(number.checked_sub(1)?)?.as_ref());
+                if let Some(kind) = given.and_then(sql_name) {
+                    *expr = written(&format!("CAST({name} AS {kind})"));
+                }
+            }
+            Expr::Function(function) => {
+                let qualified = |part: &ObjectNamePart| {
+                    part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("pg_catalog"))
+                };
+                if function.name.0.len() == 2 && function.name.0.first().is_some_and(qualified) {
+                    function.name.0.remove(0);
+                }
+                if let Some(text) = names::instead(function, self.reading, self.of_catalog) {
+                    *expr = written(&text);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Rewrite<'_> {
+    /// A cast to a type that only catalogs have.
+    fn cast(&self, expr: &mut Expr) {
+        let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
+        let name = match data_type {
+            DataType::Regclass => "regclass".to_owned(),
+            DataType::Custom(name, _) => {
+                let name = name.to_string().to_lowercase().replace('"', "");
+                name.strip_prefix("pg_catalog.").map_or(name.clone(), str::to_owned)
+            }
+            _ => return,
+        };
+        match name.as_str() {
+            "regclass" => match constant(inner) {
+                Some(relation) => *expr = written(&names::number_of(&relation)),
+                None => *data_type = DataType::Varchar(None),
+            },
+            "oid" | "xid" | "cid" => *data_type = DataType::Integer(None),
+            "regtype" | "regproc" | "regnamespace" | "regrole" | "name" | "char" | "citext" => {
+                *data_type = DataType::Varchar(None);
+            }
+            known => {
+                let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(known);
+                if let Ok(parsed) = parsed.and_then(|mut parser| parser.parse_data_type()) {
+                    *data_type = parsed;
+                }
+            }
+        }
+    }
+}
+
+/// Lets a query stand for a value, as it does in catalogs, where it has one row at most: the engine wants to see that. One over what
+/// never has rows is NULL.
+fn scalar(query: &mut Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
+        select.projection.as_mut_slice()
+    else {
+        return None;
+    };
+    let called = match item {
+        Expr::Function(function) => function.name.to_string().to_lowercase(),
+        _ => String::new(),
+    };
+    let empty = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, .. } => name
+            .0
+            .last()
+            .and_then(ObjectNamePart::as_ident)
+            .is_some_and(|name| catalog::is_empty(&name.value.to_lowercase())),
+        _ => false,
+    };
+    if called != "count" && select.from.iter().any(|from| empty(&from.relation)) {
+        return Some(written("CAST(NULL AS VARCHAR)"));
+    }
+    if !["count", "max", "min", "sum", "bool_or", "bool_and"].contains(&called.as_str()) {
+        *item = written(&format!("max({item})"));
+        (query.order_by, query.limit_clause) = (None, None);
+    }
+    None
+}
+
+/// The expression of a text that is written here.
+pub(super) fn written(text: &str) -> Expr {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_expr());
+    debug_assert!(parsed.is_ok(), "{text}");
+    parsed.unwrap_or(Expr::Value(Value::Null.into()))
+}
+
+fn taken(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Value(Value::Null.into()))
+}
+
+fn within(left: Expr, list: Vec<Expr>, negated: bool) -> Expr {
+    if list.is_empty() {
+        return Expr::Value(Value::Boolean(negated).into());
+    }
+    Expr::InList { expr: Box::new(left), list, negated }
+}
+
+/// What stands in an array that is compared with; nothing if that is not known.
+fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
+    match array {
+        Expr::Array(Array { elem, .. }) => Some(elem.clone()),
+        Expr::Nested(inner) => listed(inner, of_catalog),
+        Expr::Cast { expr, .. } => listed(expr, of_catalog),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {
+            Some(["'public'", "'pg_catalog'"].map(written).to_vec())
+        }
+        Expr::Value(_) => {
+            let text = constant(array)?;
+            let list = text.strip_prefix('{')?.strip_suffix('}')?;
+            let values = list.split(',').filter(|value| !value.is_empty());
+            Some(values.map(|value| written(&names::quoted(value.trim_matches('"')))).collect())
+        }
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) if of_catalog => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+/// The text of a constant.
+pub(super) fn constant(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(value) => value.value.clone().into_string(),
+        Expr::Cast { kind: CastKind::DoubleColon | CastKind::Cast, expr, .. } | Expr::Nested(expr) => constant(expr),
+        _ => None,
+    }
+}
+
+fn operator(name: &str) -> Option<BinaryOperator> {
+    Some(match name {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "||" => BinaryOperator::StringConcat,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        _ => return None,
+    })
+}
+
+/// How a type that a client gave to a parameter is written; nothing where the statement says it better.
+fn sql_name(kind: &Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Boolean => "BOOLEAN",
+        Kind::Int16 => "SMALLINT",
+        Kind::Int32 => "INTEGER",
+        Kind::Int64 => "BIGINT",
+        Kind::Float32 => "REAL",
+        Kind::Float64 => "DOUBLE PRECISION",
+        Kind::Utf8 => "VARCHAR",
+        Kind::Date32 => "DATE",
+        _ => return None,
+    })
+}
+
+/// Whether a function is `ARRAY(SELECT …)`.
+pub(super) fn is_array_of(args: &FunctionArguments) -> bool {
+    matches!(args, FunctionArguments::Subquery(_))
+}

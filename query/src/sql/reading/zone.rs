@@ -1,0 +1,55 @@
+//! Days, weeks and hours in a session's zone: what looks at the clock of an instant gets that instant in the zone.
+//!
+//! Instants are the same everywhere, so comparisons, sums and groups by an instant are not touched.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::{
+    common::{DFSchema, Result, config::ConfigOptions, tree_node::Transformed},
+    logical_expr::{Cast, Expr, ExprSchemable, expr_rewriter::FunctionRewrite},
+};
+
+/// The functions whose answer depends on the zone of an instant.
+const LOOKS_AT_CLOCK: &[&str] = &["date_trunc", "date_part", "to_char", "date_bin", "to_local_time"];
+
+/// Puts instants into a zone where it matters.
+#[derive(Debug)]
+pub(crate) struct InZone(pub(crate) Arc<str>);
+
+impl InZone {
+    /// The expression in the zone; nothing if it is no instant, or there already.
+    fn put(&self, expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+        let DataType::Timestamp(unit, Some(zone)) = expr.get_type(schema)? else { return Ok(None) };
+        let wanted = DataType::Timestamp(unit, Some(Arc::clone(&self.0)));
+        Ok((zone != self.0).then(|| Expr::Cast(Cast::new(Box::new(expr.clone()), wanted))))
+    }
+}
+
+impl FunctionRewrite for InZone {
+    fn name(&self) -> &'static str {
+        "in zone"
+    }
+
+    fn rewrite(&self, mut expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let mut changed = false;
+        match &mut expr {
+            Expr::ScalarFunction(call) if LOOKS_AT_CLOCK.contains(&call.func.name()) => {
+                for arg in &mut call.args {
+                    if let Some(put) = self.put(arg, schema)? {
+                        *arg = put;
+                        changed = true;
+                    }
+                }
+            }
+            Expr::Cast(cast) if !matches!(cast.field.data_type(), DataType::Timestamp(_, Some(_))) => {
+                if let Some(put) = self.put(&cast.expr, schema)? {
+                    *cast.expr = put;
+                    changed = true;
+                }
+            }
+            _ => {}
+        }
+        Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    }
+}
