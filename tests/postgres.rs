@@ -36,7 +36,8 @@ fn psql(address: &str, token: &str, args: &[&str]) -> Output {
     let (host, port) = address.split_once(':').unwrap();
     let mut psql = Command::new("psql");
     psql.args(["-X", "-A", "-t", "-h", host, "-p", port, "-U", "finops", "-d", "tollgate"]).args(args);
-    psql.env("PGPASSWORD", token).env("PGCONNECT_TIMEOUT", "20").output().expect("psql: install postgresql-client")
+    // psql is of the package postgresql-client.
+    psql.env("PGPASSWORD", token).env("PGCONNECT_TIMEOUT", "20").output().unwrap()
 }
 
 /// What psql prints of statements that must succeed.

@@ -4,7 +4,7 @@
 
 use datafusion::sql::sqlparser::{
     dialect::PostgreSqlDialect,
-    tokenizer::{Token, Tokenizer},
+    tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
 
 use super::error::Wrong;
@@ -27,6 +27,8 @@ pub(super) enum Command {
         /// Whether what it did is kept.
         commit: bool,
     },
+    /// A transaction goes back to a point before it failed.
+    Back,
     /// What has no effect, and is called this when it is done.
     Nothing(&'static str),
     /// Puts a setting at a value, or back at its default.
@@ -48,12 +50,14 @@ pub(super) fn commands(sql: &str) -> Result<Vec<Command>, Wrong> {
         return Err(Wrong::new("54000", format!("a message may have {MAX_BYTES} bytes of statements")));
     }
     let dialect = PostgreSqlDialect {};
-    // As they stand, so that a part can be put together again.
-    let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize();
+    let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize_with_location();
     let tokens = tokens.map_err(|error| syntax(format!("syntax error: {error}")))?;
+    let mut texts = parts(sql, &tokens).into_iter();
     let mut all = Vec::new();
-    for part in tokens.split(|token| *token == Token::SemiColon) {
-        let words: Vec<&Token> = part.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    for part in tokens.split(|token| token.token == Token::SemiColon) {
+        let text = texts.next().unwrap_or_default();
+        let words: Vec<&Token> =
+            part.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))).collect();
         if words.is_empty() {
             continue;
         }
@@ -62,7 +66,7 @@ pub(super) fn commands(sql: &str) -> Result<Vec<Command>, Wrong> {
         }
         all.push(match command(&words)? {
             Some(command) => command,
-            None => Command::Query(part.iter().map(ToString::to_string).collect::<String>().trim().to_owned()),
+            None => Command::Query(text.trim().to_owned()),
         });
     }
     if all.is_empty() {
@@ -71,6 +75,58 @@ pub(super) fn commands(sql: &str) -> Result<Vec<Command>, Wrong> {
     Ok(all)
 }
 
+/// What stands between semicolons, as it stands: tokens do not say how they were written.
+fn parts<'a>(sql: &'a str, tokens: &[TokenWithSpan]) -> Vec<&'a str> {
+    let ends = tokens.iter().filter(|token| token.token == Token::SemiColon).map(|token| token.span.start);
+    let mut ends = ends.map(|start| (start.line, start.column)).peekable();
+    let (mut parts, mut begin, mut line, mut column) = (Vec::new(), 0, 1, 1);
+    for (at, letter) in sql.char_indices() {
+        if ends.next_if_eq(&(line, column)).is_some() {
+            parts.push(sql.get(begin..at).unwrap_or_default());
+            begin = at + 1;
+        }
+        (line, column) = if letter == '\n' { (line + 1, 1) } else { (line, column + 1) };
+    }
+    parts.push(sql.get(begin..).unwrap_or_default());
+    parts
+}
+
+/// What this protocol has for what is no query, and what parsers do not take for a statement at all.
+const OTHERS: &[&str] = &[
+    "alter",
+    "analyze",
+    "call",
+    "checkpoint",
+    "cluster",
+    "comment",
+    "copy",
+    "create",
+    "declare",
+    "delete",
+    "do",
+    "drop",
+    "execute",
+    "fetch",
+    "grant",
+    "import",
+    "insert",
+    "listen",
+    "load",
+    "lock",
+    "merge",
+    "move",
+    "notify",
+    "prepare",
+    "reassign",
+    "refresh",
+    "reindex",
+    "revoke",
+    "security",
+    "truncate",
+    "update",
+    "vacuum",
+];
+
 /// What is the session's own.
 fn command(words: &[&Token]) -> Result<Option<Command>, Wrong> {
     let word = |at: usize| words.get(at).map(|token| token.to_string().to_lowercase()).unwrap_or_default();
@@ -78,7 +134,7 @@ fn command(words: &[&Token]) -> Result<Option<Command>, Wrong> {
         "begin" | "start" => Command::Begin,
         "commit" | "end" => Command::End { commit: true },
         "abort" => Command::End { commit: false },
-        "rollback" if word(1) == "to" || word(2) == "to" => Command::Nothing("ROLLBACK"),
+        "rollback" if word(1) == "to" || word(2) == "to" => Command::Back,
         "rollback" => Command::End { commit: false },
         "savepoint" => Command::Nothing("SAVEPOINT"),
         "release" => Command::Nothing("RELEASE"),
@@ -94,6 +150,10 @@ fn command(words: &[&Token]) -> Result<Option<Command>, Wrong> {
         "reset" => Command::Set(name(words.get(1..).unwrap_or(&[])), None),
         "show" => show(words.get(1..).unwrap_or(&[])),
         "set" => return set(words.get(1..).unwrap_or(&[])).map(Some),
+        other if OTHERS.contains(&other) => {
+            let what = other.to_uppercase();
+            return Err(Wrong::new("0A000", format!("{what} is not allowed: only queries are, and settings")));
+        }
         _ => return Ok(None),
     }))
 }
@@ -173,7 +233,7 @@ mod tests {
         check("SELECT 'it''s', E'a\\'b', \"x\"\"y\"", &[query("SELECT 'it''s', E'a\\'b', \"x\"\"y\"")]);
         check("BEGIN READ ONLY; COMMIT", &[Command::Begin, Command::End { commit: true }]);
         check("START TRANSACTION ISOLATION LEVEL READ COMMITTED", &[Command::Begin]);
-        check("ROLLBACK TO SAVEPOINT a", &[Command::Nothing("ROLLBACK")]);
+        check("ROLLBACK TO SAVEPOINT a", &[Command::Back]);
         check("SET TimeZone TO 'Europe/Zurich'", &[set("timezone", Some("Europe/Zurich"))]);
         check("set session time zone 'UTC'", &[set("timezone", Some("UTC"))]);
         check("SET extra_float_digits = -3", &[set("extra_float_digits", Some("-3"))]);
@@ -184,7 +244,8 @@ mod tests {
         check("DEALLOCATE ALL", &[Command::Deallocate(None)]);
         check("DEALLOCATE \"_pg3_0\"", &[Command::Deallocate(Some("_pg3_0".into()))]);
         check("SETTLED", &[query("SETTLED")]);
-        for sql in ["SET ROLE postgres", "SET x", "SELECT 'open"] {
+        check("SELECT 'é;\n', 'x' ;\n SELECT\n E'\\\\' ;", &[query("SELECT 'é;\n', 'x'"), query("SELECT\n E'\\\\'")]);
+        for sql in ["SET ROLE postgres", "SET x", "SELECT 'open", "COPY usage TO STDOUT", "SELECT 1; LISTEN x"] {
             assert!(commands(sql).is_err(), "{sql}");
         }
     }

@@ -68,7 +68,8 @@ impl From<QueryError> for Wrong {
 /// What the engine's words for what is wrong with a statement, or a value of it, stand for.
 fn invalid(message: &str) -> &'static str {
     const WORDS: &[(&str, &str)] = &[
-        ("sql parser error", "42601"),
+        ("sql error: parsererror", "42601"),
+        ("sql error: tokenizererror", "42601"),
         ("divide by zero", "22012"),
         ("division by zero", "22012"),
         ("overflow", "22003"),

@@ -76,13 +76,38 @@ fn fitted(
         (Some(DataType::Boolean), _, Some("f" | "off" | "no")) => Ok(ScalarValue::Boolean(Some(false))),
         // The column's scale may be smaller than the value's, which is to be compared and not rounded.
         (None | Some(DataType::Decimal128(..) | DataType::Int64 | DataType::Int32), Kind::Numeric, Some(digits)) => {
+            let Some(digits) = positional(digits) else {
+                return Err(datafusion::common::DataFusionError::Execution("no decimal".into()));
+            };
             let scale = digits.split_once('.').map_or(0, |(_, part)| part.len());
             let scale = i8::try_from(scale).unwrap_or(i8::MAX);
-            read.cast_to(&DataType::Decimal128(38, scale.min(38)))
+            ScalarValue::from(digits.as_str()).cast_to(&DataType::Decimal128(38, scale.min(38)))
         }
         (Some(wanted), ..) if *wanted != read.data_type() => read.cast_to(wanted),
         _ => Ok(read),
     }
+}
+
+/// A decimal without an exponent; nothing if it is none, or has more digits than any type of the engine.
+fn positional(number: &str) -> Option<String> {
+    let (number, exponent) = match number.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() <= 76)?),
+        None => (number, 0),
+    };
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = format!("{whole}{part}");
+    if all.is_empty() || !all.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    let before = usize::try_from(point.checked_neg()?).unwrap_or(0);
+    let padded = format!("{}{all}", "0".repeat(before));
+    let point = usize::try_from(point).unwrap_or(0);
+    let padded = format!("{padded:0<point$}");
+    let (whole, part) = padded.split_at_checked(point)?;
+    let whole = if whole.is_empty() { "0" } else { whole };
+    Some(if part.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part}") })
 }
 
 /// Reads a value in binary.
@@ -138,4 +163,23 @@ pub(super) fn digits(mut value: &[u8]) -> Option<String> {
     let sign = if sign == 0 { "" } else { "-" };
     let whole = if whole.is_empty() { "0" } else { &whole };
     Some(if part.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::positional;
+
+    #[test]
+    fn exponents_are_written_out() {
+        let check = |number: &str, wanted: Option<&str>| assert_eq!(positional(number).as_deref(), wanted, "{number}");
+        check("1E-13", Some("0.0000000000001"));
+        check("-1.25e1", Some("-12.5"));
+        check("1.5E+3", Some("1500"));
+        check("12.340", Some("12.340"));
+        check("0E-3", Some("0.000"));
+        check(".5", Some("0.5"));
+        for wrong in ["", "-", "1e", "1e99999999", "NaN", "1.2.3", "1 000", "--1"] {
+            check(wrong, None);
+        }
+    }
 }

@@ -286,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
 
     /// Does what is the session's own.
     pub(super) fn own(&mut self, command: &Command) -> Result<(), Failed> {
-        if !matches!(command, Command::End { .. } | Command::Nothing("ROLLBACK") | Command::Empty) {
+        if !matches!(command, Command::End { .. } | Command::Back | Command::Empty) {
             self.allowed()?;
         }
         let tag = match command {
@@ -303,6 +303,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
                 let failed = self.transaction == Transaction::Failed;
                 self.transaction = Transaction::None;
                 if *commit && !failed { "COMMIT" } else { "ROLLBACK" }
+            }
+            Command::Back => {
+                if self.transaction == Transaction::Failed {
+                    self.transaction = Transaction::Open;
+                }
+                "ROLLBACK"
             }
             Command::Nothing(tag) => *tag,
             Command::Set(name, value) => {

@@ -30,6 +30,7 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
             known.unwrap_or_else(|| NULL_TEXT.to_owned())
         }
         "to_regclass" => number_of(&args.first().and_then(|arg| rewrite::constant(arg))?),
+        "to_regtype" => type_number(&arg(0)),
         "format_type" => format_type(&arg(0), &arg(1)),
         "quote_ident" => {
             let of = arg(0);
@@ -44,15 +45,12 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
         | "has_column_privilege"
         | "has_any_column_privilege" => "true".to_owned(),
         "pg_get_expr"
-        | "obj_description"
-        | "col_description"
         | "shobj_description"
         | "pg_get_constraintdef"
         | "pg_get_indexdef"
         | "pg_get_viewdef"
         | "pg_get_serial_sequence"
         | "pg_get_partkeydef"
-        | "array_to_string"
         | "pg_get_functiondef"
         | "pg_get_function_result"
         | "pg_get_function_arguments"
@@ -60,28 +58,42 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
         | "pg_get_statisticsobjdef_columns"
         | "pg_get_triggerdef"
         | "pg_get_ruledef"
-        | "pg_size_pretty"
         | "inet_server_addr"
         | "inet_client_addr" => NULL_TEXT.to_owned(),
+        "array" if of_catalog && rewrite::is_array_of(&function.args) => NULL_TEXT.to_owned(),
+        "obj_description" | "col_description" if !of_catalog => NULL_TEXT.to_owned(),
+        "obj_description" => description(&arg(0), "0"),
+        "col_description" => description(&arg(0), &arg(1)),
+        _ if of_catalog => return over_catalogs(&name, &arg(0)),
+        _ => return None,
+    })
+}
+
+/// What stands for a call in a statement about catalogs, where there is never an array and nothing has a size.
+fn over_catalogs(name: &str, arg: &str) -> Option<String> {
+    Some(match name {
         "pg_relation_size"
         | "pg_total_relation_size"
         | "pg_table_size"
         | "pg_indexes_size"
         | "pg_database_size"
-        | "age"
-            if of_catalog =>
-        {
-            "CAST(NULL AS BIGINT)".to_owned()
+        | "age" => "CAST(NULL AS BIGINT)".to_owned(),
+        "array_agg" | "string_agg" | "json_agg" => format!("max(CAST({arg} AS VARCHAR))"),
+        "json_build_object" | "array_remove" | "array_to_string" | "row_to_json" | "pg_size_pretty" => {
+            NULL_TEXT.to_owned()
         }
-        "array" if rewrite::is_array_of(&function.args) => NULL_TEXT.to_owned(),
-        // Over catalogs, where there is never an array.
-        "array_agg" | "string_agg" | "json_agg" if of_catalog => format!("max(CAST({} AS VARCHAR))", arg(0)),
-        "json_build_object" | "array_remove" | "row_to_json" if of_catalog => NULL_TEXT.to_owned(),
-        "unnest" | "generate_subscripts" | "array_length" | "array_upper" | "cardinality" if of_catalog => {
+        "unnest" | "generate_subscripts" | "array_length" | "array_upper" | "cardinality" => {
             "CAST(NULL AS INTEGER)".to_owned()
         }
         _ => return None,
     })
+}
+
+/// What a table, or its column of this number, means.
+fn description(relation: &str, column: &str) -> String {
+    format!(
+        "(SELECT max(description) FROM pg_catalog.pg_description WHERE objoid = ({relation}) AND objsubid = ({column}))"
+    )
 }
 
 const NULL_TEXT: &str = "CAST(NULL AS VARCHAR)";
@@ -107,6 +119,12 @@ pub(super) fn number_of(relation: &str) -> String {
     let name = relation.rsplit('.').next().unwrap_or(relation).trim_matches('"');
     let number = catalog::number_of(name).map_or_else(|| "NULL".to_owned(), |number| number.to_string());
     format!("CAST({number} AS INTEGER)")
+}
+
+/// The number of a type by its name.
+fn type_number(name: &str) -> String {
+    let known = types::TYPES.iter().map(|kind| format!(" WHEN {} THEN {}", quoted(kind.name), kind.oid));
+    format!("CASE CAST({name} AS VARCHAR){} ELSE NULL END", known.collect::<String>())
 }
 
 /// The name of a type by its number, and for decimals what its modifier says.

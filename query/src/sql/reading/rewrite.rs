@@ -3,13 +3,13 @@
 //! Names of `pg_catalog` without their schema, arrays that are only compared with, operators and collations that are spelled out,
 //! casts to types that only catalogs have, and functions about the server, which are constants here ([`super::names`]).
 
-use std::ops::ControlFlow;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use arrow::datatypes::DataType as Kind;
 use datafusion::sql::sqlparser::{
     ast::{
         Array, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
-        SelectItem, SetExpr, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, visit_relations,
+        Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -19,22 +19,51 @@ use super::{Reading, catalog, names};
 
 /// Changes a query to what the engine knows.
 pub(crate) fn rewrite(query: &mut Query, reading: &Reading) {
-    let of_catalog = visit_relations(query, |name: &ObjectName| {
-        let schema = name.0.first().and_then(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase());
-        let catalog = schema.is_some_and(|schema| {
-            schema == "pg_catalog"
-                || schema == "information_schema"
-                || name.0.len() == 1 && catalog::is_catalog(&schema)
-        });
-        if catalog { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .is_break();
+    let of_catalog = of_catalogs(query);
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Rewrite { reading, of_catalog });
+}
+
+/// Whether a statement is about catalogs and nothing else: what is NULL over these may be something over a table.
+fn of_catalogs(query: &Query) -> bool {
+    let mut seen = Relations::default();
+    let _: ControlFlow<()> = Visit::visit(query, &mut seen);
+    seen.others.retain(|name| !seen.with.contains(name));
+    seen.catalogs && seen.others.is_empty()
+}
+
+/// What a statement reads.
+#[derive(Default)]
+struct Relations {
+    catalogs: bool,
+    /// By name, what it reads beside catalogs, and its own `WITH` queries.
+    others: Vec<String>,
+    with: Vec<String>,
+}
+
+impl Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let with = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.with.extend(with.map(|cte| cte.alias.name.value.to_lowercase()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        let parts: Vec<String> =
+            name.0.iter().filter_map(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase()).collect();
+        match parts.as_slice() {
+            [schema, _] if schema == "pg_catalog" || schema == "information_schema" => self.catalogs = true,
+            [one] if catalog::is_catalog(one) => self.catalogs = true,
+            others => self.others.push(others.join(".")),
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 struct Rewrite<'a> {
     reading: &'a Reading,
-    /// Whether the statement is about catalogs, whose arrays are never there.
+    /// Whether the statement is about catalogs alone, whose arrays are never there.
     of_catalog: bool,
 }
 
@@ -47,6 +76,11 @@ impl VisitorMut for Rewrite<'_> {
         {
             name.0.insert(0, ObjectNamePart::Identifier(Ident::new("pg_catalog")));
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.name(&mut select.projection);
         ControlFlow::Continue(())
     }
 
@@ -68,6 +102,11 @@ impl VisitorMut for Rewrite<'_> {
             Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
                 if let Some(list) = listed(right, self.of_catalog) {
                     *expr = within(taken(left), list, true);
+                }
+            }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                if let Some(escape) = escape_char.take().and_then(|escape| escape.value.into_string()) {
+                    **pattern = escaped(&taken(pattern), &escape);
                 }
             }
             Expr::Cast { .. } => self.cast(expr),
@@ -102,6 +141,40 @@ impl VisitorMut for Rewrite<'_> {
 }
 
 impl Rewrite<'_> {
+    /// Names columns that have no name as Postgres does, where the engine would name them by what they are changed to, or would refuse
+    /// them since it finds two that are the same.
+    fn name(&self, columns: &mut [SelectItem]) {
+        let mut seen = HashSet::new();
+        let all: Vec<String> = columns
+            .iter()
+            .filter(|column| matches!(column, SelectItem::QualifiedWildcard(..)))
+            .map(|column| column.to_string().to_lowercase())
+            .collect();
+        for column in columns {
+            let SelectItem::UnnamedExpr(expr) = column else { continue };
+            let written = expr.to_string().to_lowercase();
+            // `n.oid, n.*` has it twice.
+            let with_all = written.rsplit_once('.').is_some_and(|(of, _)| all.contains(&format!("{of}.*")));
+            let again = !seen.insert(written) || with_all;
+            let changes = match expr {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => false,
+                Expr::Value(_) => true,
+                Expr::Function(function) => {
+                    self.of_catalog || names::instead(function, self.reading, self.of_catalog).is_some()
+                }
+                _ => self.of_catalog,
+            };
+            if again || changes {
+                let name = called(expr);
+                let free = (2..).map(|number| format!("{name}_{number}"));
+                let own = (!with_all).then(|| name.clone());
+                let name = own.into_iter().chain(free).find(|name| seen.insert(format!("\"{name}\"")));
+                let alias = Ident::with_quote('"', name.unwrap_or_default());
+                *column = SelectItem::ExprWithAlias { expr: taken(expr), alias };
+            }
+        }
+    }
+
     /// A cast to a type that only catalogs have.
     fn cast(&self, expr: &mut Expr) {
         let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
@@ -130,6 +203,20 @@ impl Rewrite<'_> {
             }
         }
     }
+}
+
+/// What Postgres calls a column that has no name.
+fn called(expr: &Expr) -> String {
+    let part = |ident: &Ident| ident.value.to_lowercase();
+    let named = match expr {
+        Expr::Identifier(ident) => Some(part(ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(part),
+        Expr::Function(function) => function.name.0.last().and_then(ObjectNamePart::as_ident).map(part),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::Collate { expr, .. } => return called(expr),
+        Expr::Case { .. } => Some("case".to_owned()),
+        _ => None,
+    };
+    named.unwrap_or_else(|| "?column?".to_owned())
 }
 
 /// Lets a query stand for a value, as it does in catalogs, where it has one row at most: the engine wants to see that. One over what
@@ -172,6 +259,20 @@ pub(super) fn written(text: &str) -> Expr {
 
 fn taken(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
+}
+
+/// A pattern in which a backslash stands for what escaped; the engine knows no other. What escapes itself is put aside on the way, as a
+/// letter that is nobody's.
+fn escaped(pattern: &Expr, escape: &str) -> Expr {
+    if escape == "\\" {
+        return pattern.clone();
+    }
+    let plain = format!("replace({pattern}, '\\', '\\\\')");
+    if escape.is_empty() {
+        return written(&plain);
+    }
+    let [once, twice] = [names::quoted(escape), names::quoted(&escape.repeat(2))];
+    written(&format!("replace(replace(replace({plain}, {twice}, '\u{e000}'), {once}, '\\'), '\u{e000}', {once})"))
 }
 
 fn within(left: Expr, list: Vec<Expr>, negated: bool) -> Expr {
