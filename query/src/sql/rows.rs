@@ -67,8 +67,8 @@ struct Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        let ended = || self.why.get().map_or("left", |why| why.code().code());
-        count(self.outcome.unwrap_or_else(ended));
+        let why = self.why.get().map(|why| why.code().code());
+        count(why.or(self.outcome).unwrap_or("left"));
         metrics::histogram!("tollgate_query_seconds").record(self.begun.elapsed());
     }
 }
@@ -99,6 +99,11 @@ struct Watched {
 }
 
 impl Watched {
+    /// Why a query was ended, if it was, before what it says of that itself.
+    fn before(&self, error: QueryError) -> QueryError {
+        self.why.get().cloned().unwrap_or(error)
+    }
+
     /// Why a query that says nothing more has ended.
     fn ended(&self) -> QueryError {
         self.why.get().cloned().unwrap_or_else(|| {
@@ -155,18 +160,19 @@ impl<T> Asked<T> {
             head = &mut self.head => head.unwrap_or_else(|_| Err(self.rows.watched.ended())),
             () = self.rows.watched.gone.cancelled() => Err(self.rows.watched.ended()),
         };
-        Ok((head?, self.rows))
+        Ok((head.map_err(|error| self.rows.watched.before(error))?, self.rows))
     }
 }
 
 impl<T> Rows<T> {
     /// The next piece; nothing after the last. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Result<Option<T>, QueryError> {
-        tokio::select! {
+        let piece = tokio::select! {
             biased;
             piece = self.pieces.recv() => piece.unwrap_or_else(|| Err(self.watched.ended())),
             () = self.watched.gone.cancelled() => Err(self.watched.ended()),
-        }
+        };
+        piece.map_err(|error| self.watched.before(error))
     }
 }
 
