@@ -121,6 +121,21 @@ pub(super) fn number_of(relation: &str) -> String {
     format!("CAST({number} AS INTEGER)")
 }
 
+/// The number of the catalog that a parameter names.
+fn catalog_numbers() -> String {
+    let known = ["pg_class", "pg_namespace", "pg_type", "pg_proc", "pg_database"];
+    let number = |name: &&str| format!(" WHEN {} THEN {}", quoted(name), number_of(name));
+    known.iter().map(number).collect()
+}
+
+/// The same by what a parameter will say.
+pub(super) fn number_by(parameter: &str) -> String {
+    format!(
+        "CASE replace(CAST({parameter} AS VARCHAR), 'pg_catalog.', ''){} ELSE CAST(NULL AS INTEGER) END",
+        catalog_numbers()
+    )
+}
+
 /// The number of a type by its name.
 fn type_number(name: &str) -> String {
     let known = types::TYPES.iter().map(|kind| format!(" WHEN {} THEN {}", quoted(kind.name), kind.oid));

@@ -189,6 +189,7 @@ impl Rewrite<'_> {
         match name.as_str() {
             "regclass" => match constant(inner) {
                 Some(relation) => *expr = written(&names::number_of(&relation)),
+                None if is_parameter(inner) => *expr = written(&names::number_by(&inner.to_string())),
                 None => *data_type = DataType::Varchar(None),
             },
             "oid" | "xid" | "cid" => *data_type = DataType::Integer(None),
@@ -202,6 +203,15 @@ impl Rewrite<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether an expression is a parameter, whatever type was given to it.
+fn is_parameter(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_parameter(expr),
+        _ => false,
     }
 }
 
