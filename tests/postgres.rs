@@ -66,7 +66,9 @@ fn psql_asks_and_looks_around() {
     for table in ["public|usage|table", "public|balances|table", "public|charges|table"] {
         assert!(tables.contains(table), "{tables}");
     }
-    assert!(!tables.contains("pg_class"), "{tables}");
+    assert!(!tables.contains("pg_class") && !tables.contains("daily_spend"), "{tables}");
+    let views = said(&address, "tgq-acme", &["-c", "\\dv"]);
+    assert!(views.contains("public|daily_spend|view") && views.contains("public|focus|view"), "{views}");
     let columns = said(&address, "tgq-acme", &["-c", "\\d usage"]);
     for column in ["cost_usd|numeric(18,12)", "time|timestamp with time zone", "input_tokens|bigint", "tenant|text"] {
         assert!(columns.contains(column), "{columns}");

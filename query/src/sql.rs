@@ -53,7 +53,7 @@ mod threads;
 pub(crate) mod views;
 
 pub use error::QueryError;
-pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, watermark_schema};
+pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, watermark_schema};
 pub(crate) use provider::shown;
 
 /// Who asks, and what they may read.
@@ -186,7 +186,9 @@ impl Engine {
             let table = provider::Fenced::new(slice, self.store.clone(), caller.tenants.clone());
             (name, Arc::new(table) as Arc<dyn TableProvider>)
         }));
-        let (state, public) = session::open(&self.runtime, &caller.tenants, tables, views::shapes(), reading)?;
+        let reading = reading.map(|reading| reading.over(views::are_among(&read)));
+        let (state, public) =
+            session::open(&self.runtime, &caller.tenants, tables, views::shapes(), reading.as_deref())?;
         views::register(&state, public.as_ref(), &read)?;
         let plan = state.statement_to_plan(statement).await?;
         SQLOptions::new()

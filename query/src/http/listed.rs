@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     imports,
-    sql::{WATERMARK, WATERMARK_COLUMNS, encode::sql_type, views, watermark_schema},
+    sql::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, encode::sql_type, views, watermark_schema},
 };
 
 /// Each with its columns, their types and what they mean.
@@ -30,6 +30,6 @@ pub(super) fn others() -> Vec<Value> {
         .iter()
         .zip(schema.fields())
         .map(|((name, doc), field)| json!({"name": name, "type": sql_type(field.data_type()), "description": doc}));
-    rows.push(json!({"name": WATERMARK, "description": "How complete the answer is: one row.", "columns": columns.collect::<Vec<_>>()}));
+    rows.push(json!({"name": WATERMARK, "description": WATERMARK_DOC, "columns": columns.collect::<Vec<_>>()}));
     rows
 }

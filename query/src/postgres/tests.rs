@@ -157,6 +157,15 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     }
     check(&mut client, "SET TimeZone = 'Asia/Tokyo'; SHOW TimeZone", "Asia/Tokyo").await;
     check(&mut client, "SELECT date_trunc('day', time) AS day FROM usage LIMIT 1", "2026-11-01 00:00:00+09").await;
+    // A view's day is that of UTC.
+    check(&mut client, "SELECT day FROM daily_spend LIMIT 1", "2026-11-01 09:00:00+09").await;
+    let focus = "SELECT BillingPeriodStart FROM focus LIMIT 1";
+    check(&mut client, focus, "2026-11-01 09:00:00+09").await;
+    for name in ["usage", "daily_spend", "focus", "commitments", "watermark"] {
+        let wanted = format!("{name}!");
+        let sql = format!("SELECT concat(relname, '!') FROM pg_class WHERE oid = '{name}'::regclass");
+        check(&mut client, &sql, &wanted).await;
+    }
     check(&mut client, "BEGIN; SELECT 1", "SELECT 1\0ZT").await;
     check(&mut client, "SELECT 1/0", "ZE").await;
     check(&mut client, "SELECT 1", "C25P02").await;

@@ -29,6 +29,9 @@ pub(crate) type Tables = HashMap<&'static str, Arc<dyn TableProvider>>;
 /// How complete an answer is, as a table.
 pub(crate) const WATERMARK: &str = "watermark";
 
+/// What it is.
+pub(crate) const WATERMARK_DOC: &str = "How complete the answer is: one row.";
+
 /// Its columns and what they mean.
 pub(crate) const WATERMARK_COLUMNS: [(&str, &str); 2] = [
     ("complete_through", "Every call admitted before this is in the answer; NULL while no gateway has been heard."),

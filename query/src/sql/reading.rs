@@ -3,7 +3,7 @@
 //!
 //! A statement is changed before it is looked at, so that everything that holds of statements holds of what came of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::DataType;
 
@@ -24,4 +24,15 @@ pub(crate) struct Reading {
     pub(crate) zone: Option<Arc<str>>,
     /// The types that the client gave to the parameters.
     pub(crate) parameters: Vec<Option<DataType>>,
+}
+
+impl Reading {
+    /// The same for a statement that reads `views`, or none. The days, months and billing periods of views are those of UTC, whoever
+    /// asks, and a view is part of the statement that names it: so a session's zone only says how the instants of its answer are shown.
+    pub(crate) fn over(&self, views: bool) -> Cow<'_, Self> {
+        match &self.zone {
+            Some(_) if views => Cow::Owned(Self { zone: None, ..self.clone() }),
+            _ => Cow::Borrowed(self),
+        }
+    }
 }

@@ -156,8 +156,9 @@ fn beside(
     let Some(reading) = reading else {
         return Ok(vec![("information_schema", Arc::new(information_schema(tables, views)?))]);
     };
-    let shown = tables.iter().map(|(name, table)| Shown { name, schema: table.schema() });
-    let made_of = MadeOf::new(shown.collect(), reading);
+    let tables = tables.iter().map(|(name, table)| Shown { name, schema: table.schema(), is_view: false });
+    let views = views.iter().map(|(name, schema)| Shown { name, schema: Arc::clone(schema), is_view: true });
+    let made_of = MadeOf::new(tables.chain(views).collect(), reading);
     let catalog = |name| (name, Catalog::new(name, &made_of) as Arc<dyn SchemaProvider>);
     Ok(["pg_catalog", "information_schema"].map(catalog).to_vec())
 }

@@ -67,9 +67,24 @@ pub(crate) fn costs() -> HashMap<String, u64> {
     COSTS.clone()
 }
 
+/// The names of all views.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name)
+}
+
+/// Whether there is a view among what a statement reads.
+pub(crate) fn are_among(read: &HashSet<String>) -> bool {
+    names().any(|name| read.contains(name))
+}
+
+/// What the file of a view says of it.
+pub(crate) fn described(name: &str) -> Option<&'static Described> {
+    ALL.iter().map(|view| &view.described).find(|view| view.name == name)
+}
+
 /// The columns of a view, as its file documents them.
 pub(crate) fn columns_of(name: &str) -> &'static [Documented] {
-    ALL.iter().find(|view| view.described.name == name).map_or(&[], |view| &view.described.columns)
+    described(name).map_or(&[], |view| &view.columns)
 }
 
 /// The names of all tables in a statement.
@@ -128,7 +143,7 @@ fn try_shapes() -> Result<Vec<(&'static str, SchemaRef)>> {
         let rows = arrow::array::RecordBatch::new_empty(provider::shown(table, &nobody));
         tables.insert(table.name, provider::in_memory(rows)?);
     }
-    let names: HashSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names: HashSet<String> = names().map(str::to_owned).collect();
     let (state, public) = session::open(&session::runtime(1 << 20)?, &nobody, tables, &[], None)?;
     register(&state, public.as_ref(), &names)?;
     let mut shapes = Vec::with_capacity(FILES.len());

@@ -159,7 +159,10 @@ def sqlalchemy_asks_and_reflects():
         assert rows.all() == [("acme", 32)]
     inspector = sqlalchemy.inspect(engine)
     names = inspector.get_table_names()
-    assert {"usage", "calls", "charges", "balances"} <= set(names), names
+    assert {"usage", "calls", "charges", "balances", "commitments"} <= set(names), names
+    views = inspector.get_view_names()
+    assert {"daily_spend", "focus"} <= set(views) and not set(views) & set(names), views
+    assert "BilledCost" in [column["name"] for column in inspector.get_columns("focus")]
     columns = {column["name"]: column["type"] for column in inspector.get_columns("usage")}
     assert isinstance(columns["cost_usd"], sqlalchemy.Numeric) and columns["cost_usd"].scale == 12, columns
     assert isinstance(columns["time"], sqlalchemy.DateTime) and columns["time"].timezone, columns

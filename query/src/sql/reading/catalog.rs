@@ -1,7 +1,7 @@
 //! What clients of Postgres look up before they ask anything: `pg_catalog`, and `information_schema` as they know it.
 //!
-//! Made of the caller's tables and of nothing else, when a statement names it. What Tollgate does not have (indexes, constraints,
-//! functions, other users) is a table without rows.
+//! Made of the caller's tables and the views over them, and of nothing else, when a statement names it. What Tollgate does not have
+//! (indexes, constraints, functions, other users) is a table without rows.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,6 +18,7 @@ use datafusion::{
 use super::Reading;
 use crate::sql::provider;
 
+mod known;
 mod relations;
 
 use relations::RELATIONS;
@@ -28,13 +29,15 @@ pub(crate) const DATABASE: &str = "tollgate";
 /// The schema of the tables.
 pub(crate) const SCHEMA: &str = "public";
 
-/// A table of the caller's.
+/// A table of the caller's, or a view over these.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
     /// Its name.
     pub(crate) name: &'static str,
     /// Its columns.
     pub(crate) schema: SchemaRef,
+    /// Whether it is a view.
+    pub(crate) is_view: bool,
 }
 
 /// A value of a catalog.
@@ -96,7 +99,7 @@ impl Catalog {
 
 /// The number of a relation, where it has one.
 pub(crate) fn number_of(name: &str) -> Option<i32> {
-    relations::number_of(name)
+    known::number_of(name)
 }
 
 /// Whether a catalog never has a row.
@@ -168,4 +171,38 @@ fn batch(columns: &'static str, rows: &[Row]) -> Result<RecordBatch> {
         arrays.push(array);
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use schemas::policy::Tenants;
+
+    use super::*;
+    use crate::{
+        sql::{made, views},
+        table::TableDef,
+    };
+
+    /// Everything that a session has is in the catalogs, under the number that its name has in statements, with what it means.
+    #[test]
+    fn every_relation_has_a_number_of_its_own_and_says_what_its_columns_mean() {
+        for tenants in [Tenants::All, Tenants::Only(Vec::new())] {
+            let shown = |name, schema, is_view| Shown { name, schema, is_view };
+            let mut all: Vec<Shown> = TableDef::shown()
+                .map(|table| shown(table.name, provider::shown(table, &tenants), false))
+                .chain(made::empty().unwrap().iter().map(|(name, table)| shown(*name, table.schema(), false)))
+                .collect();
+            all.extend(views::shapes().iter().map(|(name, schema)| shown(*name, Arc::clone(schema), true)));
+            let numbers: BTreeSet<i32> = all.iter().map(|table| number_of(table.name).unwrap()).collect();
+            assert_eq!(numbers.len(), all.len());
+            assert!(all.iter().any(|table| table.is_view));
+            let wanted: usize = all.iter().map(|table| 1 + table.schema.fields().len()).sum();
+            let reading =
+                Reading { user: "alice".into(), settings: Arc::default(), zone: None, parameters: Vec::new() };
+            let described = relations::rows("pg_catalog", "pg_description", &MadeOf::new(all, &reading));
+            assert_eq!(described.len(), wanted);
+        }
+    }
 }

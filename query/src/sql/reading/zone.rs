@@ -1,6 +1,7 @@
 //! Days, weeks and hours in a session's zone: what looks at the clock of an instant gets that instant in the zone.
 //!
-//! Instants are the same everywhere, so comparisons, sums and groups by an instant are not touched.
+//! Instants are the same everywhere, so comparisons, sums and groups by an instant are not touched. Nor are statements that read a
+//! view ([`super::Reading::over`]).
 
 use std::sync::Arc;
 

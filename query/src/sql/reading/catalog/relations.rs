@@ -2,19 +2,15 @@
 
 use arrow::datatypes::DataType;
 
-use super::{Cell, DATABASE, MadeOf, Row, SCHEMA, Shown};
-use crate::{sql::reading::types, table::TableDef};
+use super::{Cell, DATABASE, MadeOf, Row, SCHEMA, Shown, known};
+use crate::sql::reading::types;
 
-/// The numbers of the schemas, of the owner of everything, of the database, and of the first table.
+/// The numbers of the schemas, of the owner of everything, and of the database.
 const PG_CATALOG: i32 = 11;
 const PUBLIC: i32 = 2_200;
 const INFORMATION_SCHEMA: i32 = 13_000;
 const OWNER: i32 = 10;
 const DATABASE_OID: i32 = 16_383;
-const FIRST_TABLE: i32 = 16_384;
-
-/// The number of `pg_class` itself, by which descriptions say what they are of.
-const OF_RELATIONS: i32 = 1_259;
 
 /// The catalogs of `pg_catalog` that have rows.
 pub(super) const HAS_ROWS: &[&str] = &[
@@ -28,23 +24,9 @@ pub(super) const HAS_ROWS: &[&str] = &[
     "pg_user",
     "pg_settings",
     "pg_tables",
+    "pg_views",
     "pg_am",
 ];
-
-/// The number of a table, or of one of the catalogs that descriptions are of.
-pub(super) fn number_of(name: &str) -> Option<i32> {
-    match name {
-        "pg_class" => return Some(OF_RELATIONS),
-        "pg_namespace" => return Some(2_615),
-        "pg_type" => return Some(1_247),
-        "pg_proc" => return Some(1_255),
-        "pg_database" => return Some(1_262),
-        _ => {}
-    }
-    let mut names: Vec<&str> = TableDef::shown().map(|table| table.name).collect();
-    names.sort_unstable();
-    (FIRST_TABLE..).zip(names).find(|(_, known)| *known == name).map(|(number, _)| number)
-}
 
 /// By schema and name, the columns of each.
 pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
@@ -95,6 +77,11 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
         "schemaname:t tablename:t tableowner:t tablespace:t hasindexes:b hasrules:b hastriggers:b rowsecurity:b",
     ),
     ("pg_catalog", "pg_am", "oid:i amname:t amhandler:t amtype:t"),
+    (
+        "pg_catalog",
+        "pg_opclass",
+        "oid:i opcmethod:i opcname:t opcnamespace:i opcowner:i opcfamily:i opcintype:i opcdefault:b opckeytype:i",
+    ),
     ("pg_catalog", "pg_attrdef", "oid:i adrelid:i adnum:s adbin:t"),
     (
         "pg_catalog",
@@ -200,7 +187,8 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
 
 /// The rows of a catalog.
 pub(super) fn rows(schema: &str, name: &str, of: &MadeOf) -> Vec<Row> {
-    let tables = || (FIRST_TABLE..).zip(&of.tables);
+    let tables = || of.tables.iter().filter_map(|table| Some((known::number_of(table.name)?, table)));
+    let views = || of.tables.iter().filter(|table| table.is_view);
     match (schema, name) {
         (_, "pg_namespace") => {
             [(PG_CATALOG, "pg_catalog"), (PUBLIC, SCHEMA), (INFORMATION_SCHEMA, "information_schema")]
@@ -210,7 +198,7 @@ pub(super) fn rows(schema: &str, name: &str, of: &MadeOf) -> Vec<Row> {
         (_, "pg_class") => tables().map(|(oid, table)| relation(oid, table)).collect(),
         (_, "pg_attribute") => tables().flat_map(|(oid, table)| attributes(oid, table)).collect(),
         (_, "pg_type") => types::TYPES.iter().map(kind).collect(),
-        (_, "pg_description") => tables().flat_map(|(oid, table)| descriptions(oid, table.name)).collect(),
+        (_, "pg_description") => tables().flat_map(|(oid, table)| descriptions(oid, table)).collect(),
         (_, "pg_database") => vec![vec![
             ("oid", DATABASE_OID.into()),
             ("datname", DATABASE.into()),
@@ -235,21 +223,28 @@ pub(super) fn rows(schema: &str, name: &str, of: &MadeOf) -> Vec<Row> {
             };
             of.settings.iter().map(setting).collect()
         }
-        (_, "pg_tables") => tables()
-            .map(|(_, table)| {
-                vec![("schemaname", SCHEMA.into()), ("tablename", table.name.into()), ("tableowner", DATABASE.into())]
-            })
-            .collect(),
+        (_, "pg_tables") => {
+            let own = |table| owned("tablename", "tableowner", table);
+            of.tables.iter().filter(|table| !table.is_view).map(own).collect()
+        }
+        (_, "pg_views") => {
+            let defined =
+                |view| [owned("viewname", "viewowner", view), vec![("definition", definition(view))]].concat();
+            views().map(defined).collect()
+        }
         (_, "pg_am") => vec![vec![("oid", 2.into()), ("amname", "heap".into()), ("amtype", "t".into())]],
         (_, "schemata") => [SCHEMA, "pg_catalog", "information_schema"]
             .map(|name| vec![("catalog_name", DATABASE.into()), ("schema_name", name.into())])
             .to_vec(),
         ("information_schema", "tables") => tables()
             .map(|(_, table)| {
-                [of_table(table), vec![("table_type", "BASE TABLE".into()), ("is_insertable_into", "NO".into())]]
-                    .concat()
+                let kind = if table.is_view { "VIEW" } else { "BASE TABLE" };
+                [of_table(table), vec![("table_type", kind.into()), ("is_insertable_into", "NO".into())]].concat()
             })
             .collect(),
+        ("information_schema", "views") => {
+            views().map(|view| [of_table(view), vec![("view_definition", definition(view))]].concat()).collect()
+        }
         (_, "columns") => tables().flat_map(|(_, table)| columns(table)).collect(),
         (_, "table_privileges") => tables()
             .map(|(_, table)| {
@@ -264,21 +259,31 @@ fn of_table(table: &Shown) -> Row {
     vec![("table_catalog", DATABASE.into()), ("table_schema", SCHEMA.into()), ("table_name", table.name.into())]
 }
 
+/// A relation with its schema and its owner, under what a catalog calls its name and owner.
+fn owned(name: &'static str, owner: &'static str, table: &Shown) -> Row {
+    vec![("schemaname", SCHEMA.into()), (name, table.name.into()), (owner, DATABASE.into())]
+}
+
+fn definition(view: &Shown) -> Cell {
+    known::query_of(view.name).map_or(Cell::Null, Cell::from)
+}
+
 fn count(number: usize) -> Cell {
     Cell::Int(i32::try_from(number).unwrap_or(i32::MAX))
 }
 
 fn relation(oid: i32, table: &Shown) -> Row {
+    let (kind, method) = if table.is_view { ("v", 0) } else { ("r", 2) };
     vec![
         ("oid", oid.into()),
         ("relname", table.name.into()),
         ("relnamespace", PUBLIC.into()),
         ("relowner", OWNER.into()),
-        ("relam", 2.into()),
+        ("relam", method.into()),
         // Not known is -1, and how many rows there are is not for a catalog to say.
         ("reltuples", (-1).into()),
         ("relpersistence", "p".into()),
-        ("relkind", "r".into()),
+        ("relkind", kind.into()),
         ("relnatts", count(table.schema.fields().len())),
         ("relispopulated", true.into()),
         ("relreplident", "n".into()),
@@ -324,18 +329,23 @@ fn kind(kind: &types::Type) -> Row {
     ]
 }
 
-fn descriptions(oid: i32, name: &str) -> Vec<Row> {
-    let Some(table) = TableDef::shown().find(|table| table.name == name) else { return Vec::new() };
+fn descriptions(oid: i32, table: &Shown) -> Vec<Row> {
+    let Some(known) = known::of(table.name) else { return Vec::new() };
     let described = |place: usize, text: &'static str| {
         vec![
             ("objoid", oid.into()),
-            ("classoid", OF_RELATIONS.into()),
+            ("classoid", known::OF_RELATIONS.into()),
             ("objsubid", count(place)),
             ("description", text.into()),
         ]
     };
-    let columns = table.columns().enumerate().map(|(at, column)| described(at + 1, column.doc));
-    std::iter::once(described(0, table.doc)).chain(columns).collect()
+    // By name: who may not read every tenant does not see every column.
+    let column = |(at, field): (usize, &std::sync::Arc<arrow::datatypes::Field>)| {
+        let named = known.columns.iter().find(|(name, _)| *name == field.name().as_str());
+        named.map(|&(_, doc)| described(at + 1, doc))
+    };
+    let columns = table.schema.fields().iter().enumerate().filter_map(column);
+    std::iter::once(described(0, known.about)).chain(columns).collect()
 }
 
 fn columns(table: &Shown) -> Vec<Row> {
