@@ -49,31 +49,7 @@ impl Month {
 
     /// The rows that are billed in it.
     pub fn sql(&self) -> String {
-        self.rows("")
-    }
-
-    /// The same in parts: those of each of its days, and those of all other days. Together they are the whole, and each is shorter.
-    pub fn parts(&self) -> Vec<String> {
-        let (mut parts, mut day) = (Vec::new(), self.first);
-        parts.push(self.rows(&format!(
-            " AND (\"ChargePeriodStart\" < {} OR \"ChargePeriodStart\" >= {})",
-            at(self.first),
-            at(self.next)
-        )));
-        while day < self.next {
-            let Ok(next) = day.tomorrow() else { break };
-            parts.push(self.rows(&format!(
-                " AND \"ChargePeriodStart\" >= {} AND \"ChargePeriodStart\" < {}",
-                at(day),
-                at(next)
-            )));
-            day = next;
-        }
-        parts
-    }
-
-    fn rows(&self, more: &str) -> String {
-        format!("SELECT * FROM focus WHERE \"BillingPeriodStart\" = {}{more} ORDER BY {ORDER}", at(self.first))
+        format!("SELECT * FROM focus WHERE \"BillingPeriodStart\" = {} ORDER BY {ORDER}", at(self.first))
     }
 
     /// What is used in it and cannot be in FOCUS, because nobody knows what it costs.
@@ -100,18 +76,11 @@ pub enum Form {
     Parquet,
 }
 
-/// The file that answers in Arrow's stream format come to, and how many rows it has.
-pub fn write(answers: &[Vec<u8>], form: Form, version: &str) -> Result<(Vec<u8>, usize), Error> {
-    let mut rows: Vec<RecordBatch> = Vec::new();
-    let mut schema = None;
-    for answer in answers {
-        let reader = StreamReader::try_new(answer.as_slice(), None)?;
-        schema = Some(reader.schema());
-        for batch in reader {
-            rows.push(batch?);
-        }
-    }
-    let schema = schema.ok_or(Error::Shape)?;
+/// The file that an answer in Arrow's stream format comes to, and how many rows it has.
+pub fn write(answer: &[u8], form: Form, version: &str) -> Result<(Vec<u8>, usize), Error> {
+    let reader = StreamReader::try_new(answer, None)?;
+    let schema = reader.schema();
+    let rows: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
     let count = rows.iter().map(RecordBatch::num_rows).sum();
     let head = RecordBatch::new_empty(schema.clone());
     let bytes = match form {
@@ -152,7 +121,6 @@ mod tests {
     fn a_month_closes_three_days_after_its_end() {
         let month = Month::parse("2026-12").unwrap();
         assert_eq!(month.closes().unwrap().to_string(), "2027-01-04T00:00:00.000000Z");
-        assert_eq!(month.parts().len(), 32);
         for bad in ["2026", "2026-13", "2026-1", "2026-11-01", "november"] {
             assert!(Month::parse(bad).is_err(), "{bad}");
         }

@@ -62,15 +62,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 fn export(args: &Args, form: Form) -> Result<(), Failure> {
     let desk = Desk::open(&args.asking)?;
-    let answers = match desk.ask(&args.period.sql(), Format::Arrow) {
-        Err(error) if error.code() == Some(ErrorCode::ResultTooLarge) => {
-            args.period.parts().iter().map(|part| desk.ask(part, Format::Arrow)).collect::<Result<Vec<_>, _>>()?
-        }
-        answer => vec![answer?],
-    };
+    let answer = desk.ask(&args.period.sql(), Format::Arrow)?;
     let left_out = desk.json(&args.period.left_out())?;
     desk.close()?;
-    let (bytes, count) = focus::write(&answers, form, &args.version)?;
+    let (bytes, count) = focus::write(&answer, form, &args.version)?;
     put(args.output.as_ref(), &bytes)?;
     eprintln!("{count} rows of FOCUS {}", args.version);
     if let Some(closes) = args.period.closes().filter(|closes| time::now() < *closes) {
