@@ -29,7 +29,7 @@ use crate::{
     limits::{Extension, Permit, Sliced},
     meter::Measured,
     metrics,
-    relay::Flow,
+    relay::{Broken, Flow},
     settlement::{self, Account, End, Ended},
     sweep::{Flights, Watch},
     worker::Worker,
@@ -74,8 +74,8 @@ pub(crate) struct Attempt {
     note: Option<Note>,
 }
 
-/// Where an answer is left that broke off after some of it went to its client.
-pub(crate) type Wreck = Mutex<Option<Box<Flow>>>;
+/// Where an answer is left that broke off after some of it went to its client, with why.
+pub(crate) type Wreck = Mutex<Option<(Box<Flow>, Broken)>>;
 
 /// What an attempt came to, and what it still holds for that.
 type Kept = (Account, Permit);

@@ -10,7 +10,7 @@ use schemas::{
     json::{Tree, Value},
 };
 
-use crate::request::Parsed;
+use crate::{json::member, request::Parsed};
 
 /// What a judge is told unless the configuration says something else.
 const INSTRUCTION: &str = "Several assistants were given the conversation above, each by itself. Their answers follow, in no order of \
@@ -66,10 +66,6 @@ pub(crate) fn said(api: Api, answer: &[u8]) -> Option<String> {
 
 fn text(value: Value<'_>) -> Option<String> {
     value.text().map(|text| text.decoded().into_owned())
-}
-
-fn member<'t>(value: Value<'t>, wanted: &str) -> Option<Value<'t>> {
-    value.members()?.find(|(name, _)| *name == *wanted).map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -41,6 +41,11 @@ impl<'t, const N: usize> Members<'t, N> {
     }
 }
 
+/// The first member of this name.
+pub(crate) fn member<'t>(value: Value<'t>, wanted: &str) -> Option<Value<'t>> {
+    value.members()?.find(|(name, _)| *name == *wanted).map(|(_, value)| value)
+}
+
 /// The members called `names`; nothing if the value is no object.
 pub(crate) fn members<'t, const N: usize>(value: Value<'t>, names: &[&str; N]) -> Option<Members<'t, N>> {
     let mut found = Members { values: [None; N], others: false };

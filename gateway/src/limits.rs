@@ -45,7 +45,7 @@ pub const SUCCEEDED: &str =
     "an operator released this gateway, or its journal was copied: nothing that it writes counts; start it again";
 
 pub use book::Tried;
-pub(crate) use book::{Book, Contradicts, Number, Requests};
+pub(crate) use book::{Book, Contradicts, Number, Requests, Told};
 
 /// What is asked before an attempt may be made.
 #[derive(Clone, Copy, Debug)]
@@ -305,11 +305,12 @@ impl Limits {
     /// Takes note of all that is written down now, unless something contradicts what stands or was taken here before; then says which,
     /// and what it contradicts. Two requests cannot both take what contradicts each other.
     pub(crate) fn tell(&self, learned: &[&Learned]) -> Result<Vec<Number>, (usize, Contradicts)> {
+        let told: Vec<Told> = learned.iter().map(|learned| Told::from(*learned)).collect();
         let mut book = self.lock();
-        let wrong = |(place, learned): (usize, &&Learned)| Some((place, book.claimed().contradicts(learned)?));
-        match learned.iter().enumerate().find_map(wrong) {
+        let wrong = |(place, told): (usize, &Told)| Some((place, book.claimed().contradicts(told)?));
+        match told.iter().enumerate().find_map(wrong) {
             Some(wrong) => Err(wrong),
-            None => Ok(learned.iter().filter_map(|learned| book.claimed_mut().tell(learned)).collect()),
+            None => Ok(told.into_iter().filter_map(|told| book.claimed_mut().tell(told)).collect()),
         }
     }
 
@@ -321,7 +322,8 @@ impl Limits {
 
     /// Whether metering is known to have learned just this.
     pub(crate) fn has_learned(&self, learned: &Learned) -> bool {
-        self.lock().claimed().has(learned)
+        let told = Told::from(learned);
+        self.lock().claimed().has(&told)
     }
 
     /// Whether a lane remembers as many external events as it can.

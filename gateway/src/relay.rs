@@ -15,7 +15,11 @@ use std::{
 
 use bytes::Bytes;
 use schemas::{config::TokenEvents, tokens::Completeness};
-use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::Sleep};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::Sleep,
+};
 
 use crate::{
     attempt::Attempt,
@@ -42,6 +46,10 @@ pub(crate) const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 const BYTES_BETWEEN_REPORTS: u64 = 2_000;
 /// How long an upstream that has said all may take to close its answer.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// The most estimates of answers that broke off at once: each keeps its request until it is made, and a provider that fails breaks off all
+/// that it has open.
+static ESTIMATES: Semaphore = Semaphore::const_new(500);
 
 /// How an answer is relayed.
 #[derive(Clone, Copy, Debug)]
@@ -312,9 +320,20 @@ impl Flow {
     }
 
     /// Of what was relayed an estimate is made before it is settled, never of more than is held for: the rest of that stays held.
+    /// Where too many are being made already, what is known stands, and all else that is held stays held.
     fn estimate_so_far(&mut self, measured: Measured, then: Then) {
+        let Ok(turn) = ESTIMATES.try_acquire() else {
+            return match then {
+                Then::IsCut(why) => self.settle_cut(&why, Some(measured)),
+                Then::Ends(end, broken) => self.settle(end, Some(measured), broken),
+            };
+        };
         let (estimable, most) = (self.estimable(measured), self.attempt.held_for());
-        self.phase = Phase::Estimating(tokio::task::spawn_blocking(move || estimable.so_far(most.as_ref())), then);
+        let estimate = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            estimable.so_far(most.as_ref())
+        });
+        self.phase = Phase::Estimating(estimate, then);
     }
 
     fn estimable(&self, measured: Measured) -> Estimable {

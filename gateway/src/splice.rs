@@ -12,6 +12,8 @@ use schemas::{
     json::{Tree, Value},
 };
 
+use crate::json::member;
+
 /// The most text that is kept of an answer to go on from; a longer one is not gone on with.
 const MOST: usize = 256 << 10;
 
@@ -129,10 +131,6 @@ fn edited(data: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
 
 fn at<'t>(value: Value<'t>, path: [&str; 2]) -> Option<Value<'t>> {
     path.into_iter().try_fold(value, member)
-}
-
-fn member<'t>(value: Value<'t>, wanted: &str) -> Option<Value<'t>> {
-    value.members()?.find(|(name, _)| *name == *wanted).map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ pub(crate) fn usage_in(client: Client, usage: &Vector) -> serde_json::Value {
         Client::OpenAiResponses => openai_responses::answer_out::write_usage(usage),
         Client::AnthropicMessages => anthropic::answer_out::write_delta_usage(Some(usage)),
     };
-    serde_json::to_value(written).unwrap_or_default()
+    serde_json::from_str(&written.to_string()).unwrap_or_default()
 }
 
 /// Reads a provider's answers.

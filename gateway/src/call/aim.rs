@@ -85,11 +85,22 @@ pub(super) async fn aim(
     body: Bytes,
     instead: Option<String>,
 ) -> Result<(Aim, Order), Fault> {
-    if body.len() <= OFFLOAD {
-        return look(worker, arrival, &body, instead);
+    let size = body.len();
+    by_size(size, worker, arrival, move |worker, arrival| look(worker, arrival, &body, instead)).await
+}
+
+/// Looks at a body of this size: on this thread if it is short.
+async fn by_size<T: Send + 'static>(
+    size: usize,
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    look: impl FnOnce(&Worker, &Arrival) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    if size <= OFFLOAD {
+        return look(worker, arrival);
     }
     let (worker, arrival) = (Arc::clone(worker), arrival.clone());
-    off_thread(move || look(&worker, &arrival, &body, instead)).await
+    off_thread(move || look(&worker, &arrival)).await
 }
 
 /// The same call at another of its targets.
@@ -99,21 +110,14 @@ pub(super) async fn further(worker: &Arc<Worker>, arrival: &Arrival, aim: &Aim, 
         let tree = tree_of(asked.document())?;
         fitting(worker, arrival, (&asked, &tree), instead, spot)
     };
-    if aim.asked.body().len() <= OFFLOAD {
-        return again(worker, arrival);
-    }
-    let (worker, arrival) = (Arc::clone(worker), arrival.clone());
-    off_thread(move || again(&worker, &arrival)).await
+    by_size(aim.asked.body().len(), worker, arrival, again).await
 }
 
 /// The same with another body that is asked of whichever target comes next.
-pub(super) async fn asking(arrival: &Arrival, aim: Aim, body: Bytes) -> Result<Aim, Fault> {
-    let asked = if body.len() <= OFFLOAD {
-        parse(&arrival.way, &body, content_type(arrival))?.0
-    } else {
-        let arrival = arrival.clone();
-        off_thread(move || Ok(parse(&arrival.way, &body, content_type(&arrival))?.0)).await?
-    };
+pub(super) async fn asking(worker: &Arc<Worker>, arrival: &Arrival, aim: Aim, body: Bytes) -> Result<Aim, Fault> {
+    let size = body.len();
+    let read = move |_: &Worker, arrival: &Arrival| Ok(parse(&arrival.way, &body, content_type(arrival))?.0);
+    let asked = by_size(size, worker, arrival, read).await?;
     Ok(Aim { asked: Arc::new(asked), ..aim })
 }
 
@@ -132,16 +136,12 @@ pub(super) async fn part(
     body: Bytes,
     spot: Spot,
 ) -> Result<Aim, Fault> {
-    let (is_short, instead) = (body.len() <= OFFLOAD, like.instead.clone());
+    let (size, instead) = (body.len(), like.instead.clone());
     let look = move |worker: &Worker, arrival: &Arrival| {
         let (parsed, tree) = parse(&arrival.way, &body, content_type(arrival))?;
         fitting(worker, arrival, (&Arc::new(parsed), &tree), instead, spot)
     };
-    if is_short {
-        return look(worker, arrival);
-    }
-    let (worker, arrival) = (Arc::clone(worker), arrival.clone());
-    off_thread(move || look(&worker, &arrival)).await
+    by_size(size, worker, arrival, look).await
 }
 
 /// Reads a body once for all that is asked of it: what is acted on, where it goes, and with that its bound.

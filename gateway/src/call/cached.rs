@@ -22,7 +22,7 @@ use schemas::{
     tokens::Usage,
 };
 
-use super::{Aim, Arrival, OFFLOAD};
+use super::{Aim, Arrival, OFFLOAD, tries::unwritten};
 use crate::{
     admit::off_thread,
     attempt::Flight,
@@ -87,7 +87,9 @@ pub(super) async fn look(
     };
     let mut again = find();
     let mut lead = None;
-    if let Some(key) = key.filter(|_| again.is_none() && !wish.no_cache && !wish.only_if_cached) {
+    // Who takes nothing that is kept, however new, waits for none.
+    let may_wait = !wish.no_cache && !wish.only_if_cached && wish.takes(Duration::ZERO);
+    if let Some(key) = key.filter(|_| again.is_none() && may_wait) {
         match worker.shared.cache.lead(key) {
             Part::Leads(leads) => lead = Some(Arc::new(leads)),
             // What another makes meanwhile is given; if there is nothing then, the call goes on by itself.
@@ -259,8 +261,6 @@ async fn give(
     (kept, age): (&Kept, Duration),
     name: &str,
 ) -> Result<Response<Body>, Fault> {
-    let unwritten =
-        || Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again");
     worker.counts()?;
     if worker.is_full() {
         return Err(unwritten());

@@ -29,7 +29,6 @@ use crate::{
     error::Fault,
     heading::Failed,
     meter::{Answer, Framing, Meter, data_of},
-    relay::Broken,
     request::Parsed,
     route::Order,
     splice::{Splice, refuses},
@@ -142,7 +141,7 @@ fn cutter() -> Meter {
 impl Call {
     /// What comes after an answer that broke off when it had said this, if it can be gone on with.
     fn next(&self, begun: Option<&str>) -> Option<Next> {
-        let mut flow = self.onward.wreck.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let (mut flow, why) = self.onward.wreck.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let under_way = self.onward.at.lock().unwrap_or_else(PoisonError::into_inner).take();
         let asked = under_way.zip(begun).and_then(|((aim, at), begun)| {
             let asked = &self.onward.asked;
@@ -155,8 +154,8 @@ impl Call {
         };
         let (worker, arrival) = (Arc::clone(&self.worker), self.arrival.clone());
         Some(Box::pin(async move {
-            let failed = Failed::broke(Some(flow), Broken::Upstream, &aim.upstream);
-            let came = match aim::asking(&arrival, aim, body).await {
+            let failed = Failed::broke(Some(flow), why, &aim.upstream);
+            let came = match aim::asking(&worker, &arrival, aim, body).await {
                 Ok(aim) => tries::further(&worker, &arrival, (aim, at), failed).await,
                 Err(_) => Ok(Came::Failed(failed)),
             };
@@ -183,8 +182,8 @@ impl Following {
                 self.out.push_back(frame.bytes);
                 continue;
             }
-            let data = data_of(&frame.bytes).into_owned();
-            self.out.extend(self.splice.take(frame.bytes, &String::from_utf8_lossy(&data)));
+            let data = data_of(&frame.bytes);
+            self.out.extend(self.splice.take(frame.bytes.clone(), &String::from_utf8_lossy(&data)));
         }
     }
 

@@ -17,7 +17,7 @@ use schemas::{
 use super::{
     Arrival,
     aim::{self, Aim, Spot},
-    tries::{self, Came, How},
+    tries::{self, Came, How, unwritten},
 };
 use crate::{
     admit::{Candidate, Together, together},
@@ -47,14 +47,14 @@ pub(super) async fn over(
     seen: &mut Vec<InstanceId>,
 ) -> Result<Came, Fault> {
     let members = members(worker, arrival, like, order).await?;
-    let judging = Spot::Judge(order.route);
-    let longest = ensemble::longest(&like.asked, judge, members.len()).ok_or_else(|| not_judged(like))?;
-    let at_most = aim::part(worker, arrival, like, longest, judging).await?;
     let mut taken = Taken::nothing(Arc::clone(&worker.shared));
     if !taken.grow(judge.max_answer.saturating_mul(members.len() as u64)) {
         let message = "the bodies of other calls fill the memory set aside for them; try again";
         return Err(Fault::new(ErrorCode::TooBusy, message));
     }
+    let judging = Spot::Judge(order.route);
+    let longest = ensemble::longest(&like.asked, judge, members.len()).ok_or_else(|| not_judged(like))?;
+    let at_most = aim::part(worker, arrival, like, longest, judging).await?;
     let candidates = members.iter().map(|aim| arrival.candidate(aim)).collect();
     // How many tokens the longest answers have nobody can count.
     let then = Candidate { body: None, ..arrival.candidate(&at_most) };
@@ -63,8 +63,8 @@ pub(super) async fn over(
         Err(not) => return Ok(Came::Refused(not)),
     };
     drop(at_most);
-    let answers = answers(worker, arrival, &members, attempts, judge.max_answer).await?;
-    let question = question(like, judge, answers);
+    let answers = answers(worker, arrival, &members, attempts, judge.max_answer).await;
+    let question = answers.and_then(|answers| question(like, judge, answers));
     let aim = match question {
         Ok(question) => aim::part(worker, arrival, like, question, judging).await,
         Err(fault) => Err(fault),
@@ -110,10 +110,6 @@ fn not_judged(like: &Aim) -> Fault {
         short(&like.asked.model)
     );
     Fault::new(ErrorCode::NotJudged, message)
-}
-
-fn unwritten() -> Fault {
-    Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again")
 }
 
 /// What the members answer. None is asked before all of them are written down.

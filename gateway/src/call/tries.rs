@@ -196,8 +196,7 @@ async fn attempt_at(
 ) -> Result<Response<Body>, Box<Failed>> {
     if attempt.admitted().await.is_err() {
         drop(attempt.settle(End::NotSent, None));
-        let fault = Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again");
-        return Err(Failed::ours(attempt, fault, &aim.upstream));
+        return Err(Failed::ours(attempt, unwritten(), &aim.upstream));
     }
     if tries.may_go_on() {
         attempt.may_go_on();
@@ -207,6 +206,11 @@ async fn attempt_at(
     }
     let how = How { timeouts: tries.patience(arrival, aim), retry: tries.retry, number: tries.at.made };
     send(worker, arrival, aim, (attempt, cap), &how).await
+}
+
+/// What is not written down is not made.
+pub(super) fn unwritten() -> Fault {
+    Fault::new(ErrorCode::JournalFull, "the call cannot be written down, so it is not made; try again")
 }
 
 /// How an attempt is made.

@@ -38,7 +38,7 @@ mod ways;
 mod windows;
 
 use claims::Claims;
-pub(crate) use claims::{Contradicts, Number};
+pub(crate) use claims::{Contradicts, Number, Told};
 use hold::ASK_AGAIN;
 pub use hold::Tried;
 

@@ -61,11 +61,11 @@ impl Relay {
     }
 
     /// The answer broke off: it is left where somebody may go on from it, if there is such a place.
-    fn leave(&mut self) {
+    fn leave(&mut self, why: Broken) {
         if let Some(flow) = self.flow.take_if(|flow| flow.attempt.is_kept())
             && let Some(wreck) = flow.attempt.wreck()
         {
-            *wreck.lock().unwrap_or_else(PoisonError::into_inner) = Some(flow);
+            *wreck.lock().unwrap_or_else(PoisonError::into_inner) = Some((flow, why));
         }
     }
 }
@@ -80,8 +80,8 @@ impl Body for Relay {
         }
         let Some(flow) = &mut self.flow else { return Poll::Ready(None) };
         let next = ready!(flow.poll_next(cx));
-        if matches!(next, Some(Err(_))) {
-            self.leave();
+        if let Some(Err(why)) = next {
+            self.leave(why);
         }
         Poll::Ready(next.map(|bytes| bytes.map(Frame::data)))
     }

@@ -3,12 +3,10 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use schemas::{
-    event::Api,
-    json::{Tree, Value},
-};
+use schemas::{event::Api, json::Tree};
 
 use super::{Around, BodyKind, Cap, CapMember, Edits, Parsed};
+use crate::json::member;
 
 /// A piece of the body to replace; an empty range inserts.
 type Splice = (Range<usize>, String);
@@ -31,7 +29,7 @@ impl Parsed {
     /// The body with one more message at the end of its conversation; nothing where it has no list of messages.
     pub fn with_message(&self, role: &str, text: &str) -> Option<Bytes> {
         let tree = Tree::read(&self.body).ok()?;
-        let messages = member(&tree, "messages")?;
+        let messages = member(tree.root(), "messages")?;
         let is_first = messages.items()?.next().is_none();
         let end = messages.span().end - 1;
         let comma = if is_first { "" } else { "," };
@@ -42,7 +40,7 @@ impl Parsed {
     /// The body of the same request for an answer that comes whole.
     pub fn unstreamed(&self) -> Bytes {
         let Some(tree) = Tree::read(&self.body).ok().filter(|_| self.stream) else { return self.body.clone() };
-        let put = |name: &str, text: &str| Some((member(&tree, name)?.span(), text.to_owned()));
+        let put = |name: &str, text: &str| Some((member(tree.root(), name)?.span(), text.to_owned()));
         // Options of a stream are refused where there is none.
         apply(&self.body, put("stream", "false").into_iter().chain(put("stream_options", "null")).collect())
     }
@@ -121,10 +119,6 @@ impl Around {
         let inside = self.whole.start + 1;
         (inside..inside, if self.empty { member.to_owned() } else { format!("{member},") })
     }
-}
-
-fn member<'t>(tree: &'t Tree<'_>, wanted: &str) -> Option<Value<'t>> {
-    tree.root().members()?.find(|(name, _)| *name == *wanted).map(|(_, value)| value)
 }
 
 fn quoted(text: &str) -> String {

@@ -67,10 +67,7 @@ impl Count {
     /// The output in a delta or a block.
     pub(super) fn said(&self, value: Value<'_>) -> u64 {
         match value.kind() {
-            Kind::Text(text) => {
-                let text = text.decoded();
-                estimate::at_once(self.encoding, &text).map_or(size(text.len()), |tokens| self.tokens(tokens))
-            }
+            Kind::Text(text) => self.text(&text.decoded()),
             Kind::List(items) => items.map(|item| self.said(item)).fold(0, u64::saturating_add),
             Kind::Object(members) => {
                 let said = members.map(|(name, value)| match &*name.decoded() {
@@ -78,6 +75,10 @@ impl Count {
                     "type" | "id" | "role" | "index" | "status" | "call_id" | "toolUseId" => 0,
                     "signature" | "thoughtSignature" | "encrypted_content" => 0,
                     "annotations" | "logprobs" | "sources" => 0,
+                    // What a tool is called with has names of its own, which are speech as well.
+                    "args" | "input" if value.members().is_some_and(|mut all| all.next().is_some()) => {
+                        self.text(value.raw())
+                    }
                     "name" => self.said(value).saturating_add(self.tokens(TOOL_TOKENS)),
                     _ => self.said(value),
                 });
@@ -86,6 +87,10 @@ impl Count {
             Kind::Null | Kind::Bool(_) => 0,
             Kind::Number(number) => size(number.len()),
         }
+    }
+
+    fn text(&self, text: &str) -> u64 {
+        estimate::at_once(self.encoding, text).map_or(size(text.len()), |tokens| self.tokens(tokens))
     }
 }
 

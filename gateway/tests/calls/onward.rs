@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use schemas::{
-    config::{ModelRoute, Retry, Target},
+    config::{Cause, ModelRoute, Patience, Retry, Target},
     event::{CallEnd, Outcome, Settled},
     tokens::Completeness,
 };
@@ -49,9 +49,15 @@ fn broken(frames: &str) -> Vec<Step> {
 
 /// A stage on which `m` goes to two models of one provider.
 async fn stage(replay: &Replay, providers: [&str; 2]) -> Stage {
-    let target = |provider: &str, model: &str| Target::new(provider.into(), Some(model.into()));
+    stage_of(replay, providers, Retry::default()).await
+}
+
+/// The same, on which a call goes on after these causes, of which a silence of some tenths of a second is one.
+async fn stage_of(replay: &Replay, providers: [&str; 2], retry: Retry) -> Stage {
+    let timeouts = Patience { idle: Some(Duration::from_millis(300)), ..Patience::default() };
+    let target = |provider: &str, model: &str| Target { timeouts, ..Target::new(provider.into(), Some(model.into())) };
     let targets = vec![target(providers[0], "claude-sonnet-4-5"), target(providers[1], "claude-haiku-4-5")];
-    let retry = Retry { attempts: 3, backoff: Duration::from_millis(20), ..Retry::default() };
+    let retry = Retry { attempts: 3, backoff: Duration::from_millis(20), ..retry };
     let models = vec![ModelRoute { name: "m".into(), targets, retry, ..ModelRoute::default() }];
     Stage::with(replay.address, Setting { models, ..Setting::default() }).await
 }
@@ -141,6 +147,26 @@ async fn what_cannot_be_gone_on_with_breaks_off_as_ever() {
         let (settled, end) = attempts(&written);
         assert_eq!((end.outcome, settled.len()), (Outcome::ProviderError, replay.asked().len()));
         assert!(replay.asked().len() <= asked);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_the_causes_that_retry_names_and_after_no_other() {
+    for (on, is_silent, goes_on) in [
+        (Cause::Timeout, true, true),
+        (Cause::Timeout, false, false),
+        (Cause::Connection, true, false),
+        (Cause::Connection, false, true),
+    ] {
+        let mut first = broken(&format!("{}{}{}", start(), open("text"), text("one ")));
+        first.extend(is_silent.then_some(Step::Hang));
+        let rest = stream(vec![say(&format!("{}{}{}{}", start(), open("text"), text("two"), end()))]);
+        let replay = Replay::in_turn(vec![first, rest]).await;
+        let stage = stage_of(&replay, ["anthropic", "anthropic"], Retry { on: vec![on], ..Retry::default() }).await;
+        let answer = ask(&stage, json!({})).send().await.unwrap().text().await;
+        assert_eq!(answer.is_ok(), goes_on, "{on:?} where it is silent: {is_silent}");
+        let (_, written) = stage.end().await;
+        assert_eq!(attempts(&written).0.len(), if goes_on { 2 } else { 1 });
     }
 }
 

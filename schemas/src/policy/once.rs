@@ -2,13 +2,16 @@
 //!
 //! Part of the fold, so that it holds whichever admin server a request comes to. Bounded in time, by the changes' own clock, and in number.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{Digest, Refusal, change::Once};
 use crate::time::Time;
 
 /// How long a request is known again.
-const KEPT_MICROS: i64 = 24 * 3_600 * 1_000_000;
+const KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// The most that are known, some 150 bytes each; from there on the oldest is forgotten.
 const MOST: usize = 10_000;
 
@@ -30,7 +33,7 @@ impl Requests {
 
     /// One was made at an instant.
     pub(super) fn made(&mut self, once: Option<&Once>, at: Time) {
-        let is_over = |made: Time| at.as_micros().saturating_sub(made.as_micros()) > KEPT_MICROS;
+        let is_over = |made: Time| at.since(made) > KEPT;
         while let Some((made, name)) = self.in_order.front().copied()
             && (is_over(made) || self.in_order.len() >= MOST)
         {

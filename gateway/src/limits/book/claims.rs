@@ -28,11 +28,17 @@ pub(crate) struct Claims {
 /// Numbers what was told, in order.
 pub(crate) type Number = u64;
 
-/// What was told and waits for metering's word.
-#[derive(Debug)]
-struct Told {
+/// What is told, by what it claims: first its source and id, then its place. Made before the books are locked, since it hashes.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
     claims: Vec<ClaimId>,
     content: u64,
+}
+
+impl From<&Learned> for Told {
+    fn from(learned: &Learned) -> Self {
+        Self { claims: learned.claims().collect(), content: learned.content }
+    }
 }
 
 /// What metering will not take, because something else stands.
@@ -66,33 +72,31 @@ impl Claims {
     }
 
     /// Whether metering has learned just this.
-    pub(crate) fn has(&self, learned: &Learned) -> bool {
-        learned.claims().next().is_some_and(|said| self.content.get(&said) == Some(&learned.content))
+    pub(crate) fn has(&self, told: &Told) -> bool {
+        told.claims.first().is_some_and(|said| self.content.get(said) == Some(&told.content))
     }
 
     /// What stands against it here.
-    pub(crate) fn contradicts(&self, learned: &Learned) -> Option<Contradicts> {
+    pub(crate) fn contradicts(&self, told: &Told) -> Option<Contradicts> {
         let waiting = |claim: &ClaimId| Some(self.told.get(self.waiting.get(claim)?)?.content);
         let content = |claim: &ClaimId| self.content.get(claim).copied().or_else(|| waiting(claim));
-        // What somebody told claims first that it was told, and then its place.
-        let mut claims = learned.claims();
-        match claims.next().and_then(|said| content(&said)) {
-            Some(same) if same == learned.content => None,
+        let (said, places) = told.claims.split_first()?;
+        match content(said) {
+            Some(same) if same == told.content => None,
             Some(_) => Some(Contradicts::ItsId),
-            None => claims.any(|place| content(&place).is_some()).then_some(Contradicts::ItsPlace),
+            None => places.iter().any(|place| content(place).is_some()).then_some(Contradicts::ItsPlace),
         }
     }
 
     /// It is written down now: until metering's word is heard nothing else is told here by its id, or in its place.
-    pub(crate) fn tell(&mut self, learned: &Learned) -> Option<Number> {
-        let is_told = |claim| self.content.contains_key(&claim) || self.waiting.contains_key(&claim);
-        if learned.claims().any(is_told) {
+    pub(crate) fn tell(&mut self, told: Told) -> Option<Number> {
+        let is_told = |claim| self.content.contains_key(claim) || self.waiting.contains_key(claim);
+        if told.claims.iter().any(is_told) {
             return None;
         }
         self.last += 1;
-        let claims: Vec<ClaimId> = learned.claims().collect();
-        self.waiting.extend(claims.iter().map(|claim| (*claim, self.last)));
-        self.told.insert(self.last, Told { claims, content: learned.content });
+        self.waiting.extend(told.claims.iter().map(|claim| (*claim, self.last)));
+        self.told.insert(self.last, told);
         if self.told.len() > WAITING
             && let Some(first) = self.told.keys().next().copied()
         {
@@ -123,7 +127,11 @@ mod tests {
     use super::*;
 
     /// Something that is told by this id: a correction of one and the same attempt.
-    fn learned(id: usize, content: u64) -> Learned {
+    fn learned(id: usize, content: u64) -> Told {
+        Told::from(&correction(id, content))
+    }
+
+    fn correction(id: usize, content: u64) -> Learned {
         let attempt = fixture::attempt(CallId::from_bytes([1; 16]), Time::ZERO);
         let is = Settled::bare(attempt, Time::ZERO, Outcome::Complete, Usage::none());
         let was = Was { why: Why::Amended, usage: Usage::none(), book: BookHash::NONE, number: 0 };
@@ -132,12 +140,12 @@ mod tests {
     }
 
     /// The same of nothing that was before.
-    fn new(id: usize, content: u64) -> Learned {
-        Learned { was: None, ..learned(id, content) }
+    fn new(id: usize, content: u64) -> Told {
+        Told::from(&Learned { was: None, ..correction(id, content) })
     }
 
-    fn said(learned: &Learned) -> ClaimId {
-        learned.claims().next().unwrap()
+    fn said(told: &Told) -> ClaimId {
+        told.claims[0]
     }
 
     #[test]
@@ -154,15 +162,15 @@ mod tests {
     fn of_two_that_contradict_each_other_the_second_is_told_so_before_metering_speaks_and_after() {
         let mut claims = Claims::default();
         let (first, otherwise, beside, alike) = (learned(1, 7), learned(1, 8), learned(2, 8), learned(2, 7));
-        assert!(claims.tell(&first).is_some());
+        assert!(claims.tell(first.clone()).is_some());
         let check = |claims: &Claims| {
             let all = [&first, &otherwise, &beside, &alike].map(|learned| claims.contradicts(learned));
             let place = Some(Contradicts::ItsPlace);
             assert_eq!(all, [None, Some(Contradicts::ItsId), place, place]);
         };
         check(&claims);
-        assert_eq!((claims.tell(&first), claims.has(&first)), (None, false));
-        first.claims().for_each(|claim| claims.hear(claim, Some(7)));
+        assert_eq!((claims.tell(first.clone()), claims.has(&first)), (None, false));
+        first.claims.iter().for_each(|claim| claims.hear(*claim, Some(7)));
         check(&claims);
         assert!(claims.has(&first) && claims.told.is_empty() && claims.waiting.is_empty());
     }
@@ -171,10 +179,10 @@ mod tests {
     fn what_was_not_written_or_lost_against_another_gateway_s_stands_in_nobody_s_way() {
         for lost in [false, true] {
             let mut claims = Claims::default();
-            let number = claims.tell(&learned(1, 7)).unwrap();
+            let number = claims.tell(learned(1, 7)).unwrap();
             if lost {
                 let winner = learned(2, 8);
-                winner.claims().for_each(|claim| claims.hear(claim, Some(8)));
+                winner.claims.iter().for_each(|claim| claims.hear(*claim, Some(8)));
                 assert_eq!(claims.contradicts(&learned(1, 7)), Some(Contradicts::ItsPlace));
             } else {
                 claims.take_back(number);
@@ -188,7 +196,7 @@ mod tests {
     fn so_many_wait() {
         let mut claims = Claims::default();
         for number in 0..=WAITING {
-            assert!(claims.tell(&new(number, 7)).is_some());
+            assert!(claims.tell(new(number, 7)).is_some());
         }
         assert_eq!((claims.contradicts(&new(0, 8)), claims.told.len()), (None, WAITING));
         assert_eq!(claims.contradicts(&new(1, 8)), Some(Contradicts::ItsId));

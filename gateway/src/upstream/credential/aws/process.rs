@@ -5,7 +5,8 @@
 
 use std::{
     io::Read as _,
-    process::{Command, Stdio},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -39,7 +40,8 @@ pub(super) async fn fetch(region: &str, command: &str) -> Result<Got, String> {
 /// What a command writes, if it ends well and in time.
 fn run(command: &str, within: Duration) -> Result<String, String> {
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // A group of its own, so that what it starts can be ended with it.
+    shell.arg("-c").arg(command).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = shell.spawn().map_err(|error| format!("{WHO} cannot be run: {}", error.kind()))?;
     let (tell, told) = mpsc::channel();
     if let Some(out) = child.stdout.take() {
@@ -52,7 +54,7 @@ fn run(command: &str, within: Duration) -> Result<String, String> {
     }
     let written = told.recv_timeout(within);
     // A program that has closed its output has said all; one that ends keeps the code that it ends with.
-    drop(child.kill());
+    end(&child);
     let ended = child.wait().map_err(|error| format!("{WHO} cannot be waited for: {}", error.kind()))?;
     let written = match written {
         Ok(Ok(written)) => written,
@@ -67,6 +69,14 @@ fn run(command: &str, within: Duration) -> Result<String, String> {
     }
 }
 
+/// Ends a program and all that it has started and that is still there: one of these would keep the output open.
+fn end(child: &Child) {
+    let mut kill = Command::new("sh");
+    kill.arg("-c").arg("kill -KILL -\"$0\"").arg(child.id().to_string());
+    // Who is gone already needs no end.
+    drop(kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +87,7 @@ mod tests {
         for (command, within, says) in [
             ("echo very-secret; exit 3", WITHIN, "ends with 3"),
             ("exec sleep 600", Duration::from_millis(50), "not written all"),
+            ("sleep 600; true", Duration::from_millis(50), "not written all"),
             ("yes very-secret", WITHIN, "more than 65536"),
             ("kill -9 $$", WITHIN, "by a signal"),
             ("printf '\\377'", WITHIN, "no text"),
