@@ -65,10 +65,12 @@ impl Desk {
         }
         let loaded = load(&asking.config)
             .map_err(|_| Failure::from("the configuration cannot be used; `--url` and `--token` need none"))?;
+        // Whoever says as whom to ask is not answered as somebody else.
+        let asks_as = stated.is_some();
         let clear = loaded.clear.token.as_ref().map(|token| token.expose().to_owned());
         let url = asking.url.clone().unwrap_or_else(|| address(&loaded));
         let service = service(url, stated.or(clear).unwrap_or_default())?;
-        if asking.url.is_some() || service.is_there() {
+        if asking.url.is_some() || asks_as || service.is_there() {
             if service.token.is_empty() {
                 let why = "the query service wants a token: give --token, or set TOLLGATE_TOKEN";
                 return Err(Failure::coded(ErrorCode::UnknownToken, why));

@@ -16,6 +16,9 @@ pub(crate) enum Later {
     /// Run a documented report.
     #[command(hide = true, disable_help_flag = true)]
     Report(Rest),
+    /// Bring a table in.
+    #[command(hide = true, disable_help_flag = true)]
+    Import(Rest),
     /// Compare with a provider's own numbers.
     #[command(hide = true, disable_help_flag = true)]
     Reconcile(Rest),
@@ -32,6 +35,7 @@ pub(crate) fn run(later: &Later) -> ExitCode {
     let name = match later {
         Later::Export(_) => "export",
         Later::Report(_) => "report",
+        Later::Import(_) => "import",
         Later::Reconcile(_) => "reconcile",
     };
     eprintln!(

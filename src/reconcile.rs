@@ -258,12 +258,15 @@ fn row(found: &Found, models: &BTreeMap<String, String>) -> Value {
     let both = |apart: Option<i128>| apart.map_or(Value::Null, |apart| apart.to_string().into());
     let usd = |cost: Option<Pico>| cost.map_or(Value::Null, |cost| cost.to_string().into());
     let quantity = |quantity: Option<i128>| quantity.map_or(Value::Null, |quantity| quantity.to_string().into());
+    // What of ours has no price at all is not known to cost nothing.
+    let known = ours.cost.or_else(|| (ours.unpriced == 0).then(Pico::default));
+    let difference = invoice.cost.zip(known).map(|(theirs, own)| Pico(theirs.0 - own.0));
     json!({
         "day": found.cell.day, "model": model, "token_class": found.cell.class.map(TokenClass::name), "account": found.cell.account,
         "status": found.status.name(), "cause": found.cause.name(),
         "invoice_quantity": quantity(invoice.quantity), "our_quantity": quantity(ours.quantity),
         "invoice_usd": usd(invoice.cost), "our_usd": usd(ours.cost),
         "difference_quantity": both(invoice.quantity.map(|theirs| theirs - ours.quantity.unwrap_or(0))),
-        "difference_usd": usd(invoice.cost.map(|theirs| Pico(theirs.0 - ours.cost.unwrap_or_default().0))),
+        "difference_usd": usd(difference),
     })
 }

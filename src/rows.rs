@@ -9,14 +9,18 @@ pub(crate) fn names(answer: &Value) -> Vec<&str> {
 
 /// The cells of an answer as text, row by row; NULL is a dash.
 pub(crate) fn cells(answer: &Value) -> Vec<Vec<String>> {
-    let names = names(answer);
+    // What is no decimal is text, whatever it looks like.
+    let is_decimal = |column: &Value| column["type"].as_str().is_none_or(|kind| kind.starts_with("DECIMAL"));
+    let columns = answer["columns"].as_array().into_iter().flatten().map(is_decimal);
+    let columns: Vec<(&str, bool)> = names(answer).into_iter().zip(columns).collect();
     let rows = answer["rows"].as_array().into_iter().flatten();
-    rows.map(|row| names.iter().map(|name| shown(&row[name])).collect()).collect()
+    rows.map(|row| columns.iter().map(|(name, is_decimal)| shown(&row[name], *is_decimal)).collect()).collect()
 }
 
-fn shown(value: &Value) -> String {
+fn shown(value: &Value, is_decimal: bool) -> String {
     match value {
-        Value::String(text) => trimmed(text).to_owned(),
+        Value::String(text) if is_decimal => trimmed(text).to_owned(),
+        Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         Value::Number(number) if number.is_f64() => {
             trimmed(&format!("{:.6}", number.as_f64().unwrap_or_default())).to_owned()

@@ -99,6 +99,11 @@ fn reports_are_the_same_from_the_service_and_without_it() {
     assert_eq!(alone["rows"], served["rows"], "read from log and lake by the command itself");
     let acme = json_of(&house, &[&spend[..], &["--tenant", "acme"]].concat());
     assert_eq!(acme["rows"].as_array().unwrap().len(), 1);
+    let (code, said, why) = run(dir.path(), &[&spend[..], &["--token", "tgq-acme"]].concat());
+    assert!(
+        code != 0 && said.is_empty() && why.contains("no answer from"),
+        "nor is it where nobody reads it: {said}{why}"
+    );
 }
 
 #[test]

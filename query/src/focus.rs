@@ -2,6 +2,8 @@
 //!
 //! Amounts are decimals with at most twelve places and are written in full; times are UTC to the second; NULL is empty, never zero.
 
+use std::time::Duration;
+
 use arrow::{array::RecordBatch, ipc::reader::StreamReader};
 use jiff::{ToSpan as _, civil::Date};
 use parquet::{
@@ -17,7 +19,7 @@ use crate::{error::Error, reports::quoted};
 pub const VERSIONS: &[&str] = &["1.2"];
 
 /// How long after its end a month is closed: what becomes known later is billed in the month in which it does. The view says the same.
-const CLOSED_AFTER_DAYS: i64 = 3;
+pub(crate) const CLOSED_AFTER: Duration = Duration::from_secs(3 * 24 * 3_600);
 
 /// What a row is told from the others by, in the order in which rows are written.
 const ORDER: &str = "\"ChargePeriodStart\", \"SubAccountId\", \"SkuPriceId\", \"x_PrincipalId\", \"x_EndUserId\", \"Tags\", \"RegionId\", \
@@ -43,8 +45,7 @@ impl Month {
 
     /// When nothing more comes to it.
     pub fn closes(&self) -> Option<Time> {
-        let day = self.next.checked_add(CLOSED_AFTER_DAYS.days()).ok()?;
-        Time::parse(&day.to_string()).ok()
+        Some(Time::parse(&self.next.to_string()).ok()?.after(CLOSED_AFTER))
     }
 
     /// The rows that are billed in it.

@@ -92,8 +92,17 @@ pub fn fill(report: &Described, period: &Period, set: &[(String, String)]) -> Re
 
 /// Refuses a time that the report would leave out of account.
 fn takes(report: &Described, period: &Period) -> Result<(), String> {
-    let names = |words: &[&str]| words.iter().any(|word| report.sql.contains(word));
-    for (option, words) in [("--from", &["$from", "$month"][..]), ("--to", &["$to"]), ("--as-of", &["$as_of"])] {
+    // `$to` is not part of `$today`.
+    let stands = |word: &str| {
+        report.sql.match_indices(word).any(|(at, _)| {
+            let next = report.sql.get(at + word.len()..).and_then(|rest| rest.chars().next());
+            !next.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        })
+    };
+    let names = |words: &[&str]| words.iter().any(|word| stands(word));
+    for (option, words) in
+        [("--from", &["$from", "$month", "$month_name"][..]), ("--to", &["$to"]), ("--as-of", &["$as_of"])]
+    {
         if period.given(option) && !names(words) {
             return Err(format!("the report {} takes no {option}: `--describe` shows what it asks", report.name));
         }

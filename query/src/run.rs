@@ -196,7 +196,13 @@ fn open_doors(doors: Doors, cuts: Arc<Cuts>, policies: &PolicyLog, stop: &Cancel
         if let Some(door) = postgres {
             let entry = Arc::clone(&entry);
             let run = async move |listener, tls| postgres::serve(listener, tls, entry, stop).await;
-            others.push(scope.spawn(move || serve(door, run)));
+            others.push(scope.spawn(move || {
+                let served = serve(door, run);
+                if served.is_err() {
+                    stop.cancel();
+                }
+                served
+            }));
         }
         let run = async |listener, tls| listen::http(listener, http::router(entry), tls, http::BOUNDS, stop).await;
         let served = serve(http, run);

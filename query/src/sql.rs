@@ -55,6 +55,7 @@ pub(crate) mod views;
 pub use error::QueryError;
 pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, watermark_schema};
 pub(crate) use provider::shown;
+pub(crate) use statement::MAX_SQL_BYTES;
 
 /// Who asks, and what they may read.
 #[derive(Clone, Debug, PartialEq, Eq)]

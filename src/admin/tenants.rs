@@ -76,10 +76,15 @@ pub(super) async fn key(State(api): Shared, Path((tenant, key)): Path<(String, S
     key_answer(StatusCode::OK, &asker.now().await?, (&tenant, &key), None)
 }
 
+/// Who asks for a change of what is a tenant's, and the body.
+async fn asked(api: &Api, tenant: &str, request: Request) -> Result<(Asker, String), Fault> {
+    let (asker, body) = Asker::of(api, request)?;
+    let asker = asker.may_change(Some(tenant))?;
+    Ok((asker, text(body).await?))
+}
+
 pub(super) async fn create_key(State(api): Shared, Path(tenant): Path<String>, request: Request) -> Answered {
-    let (asker, body) = Asker::of(&api, request)?;
-    let asker = asker.may_change(Some(&tenant))?;
-    let body = text(body).await?;
+    let (asker, body) = asked(&api, &tenant, request).await?;
     let before = asker.now().await?;
     let mut asked = asked_key(&body, &tenant, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
     let secret = asked.lacks_secret().then(fresh_key);
@@ -98,9 +103,7 @@ pub(super) async fn change_key(
     Path((tenant, key)): Path<(String, String)>,
     request: Request,
 ) -> Answered {
-    let (asker, body) = Asker::of(&api, request)?;
-    let asker = asker.may_change(Some(&tenant))?;
-    let body = text(body).await?;
+    let (asker, body) = asked(&api, &tenant, request).await?;
     let before = asker.now().await?;
     let what = asked_key_change(&body, &tenant, &key, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
     let now = asker.change(move |_| Ok(what)).await?;
@@ -112,9 +115,8 @@ pub(super) async fn rotate(
     Path((tenant, key)): Path<(String, String)>,
     request: Request,
 ) -> Answered {
-    let (asker, body) = Asker::of(&api, request)?;
-    let asker = asker.may_change(Some(&tenant))?;
-    let (grace, given) = asked_rotation(&text(body).await?).map_err(|mistakes| Fault::bad(&mistakes))?;
+    let (asker, body) = asked(&api, &tenant, request).await?;
+    let (grace, given) = asked_rotation(&body).map_err(|mistakes| Fault::bad(&mistakes))?;
     let secret = given.is_none().then(fresh_key);
     let sha256 = given.unwrap_or_else(|| secret.as_ref().map(|secret| Digest::of(secret.expose())).unwrap_or_default());
     let former_until = (!grace.is_zero()).then(|| now().after(grace));

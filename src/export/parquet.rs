@@ -77,11 +77,10 @@ fn export(args: &Args, lake: &str, lanes: u16) -> Result<u64, Failure> {
     let written = runtime.block_on(plain::write(lake, lanes, &days, &partial));
     let placed =
         written.map_err(Failure::from).and_then(|manifest| place(&partial, &output, parent).map(|()| manifest));
-    if placed.is_err() || partial.exists() {
-        // What is left there is an earlier export, or half of this one.
-        fs::remove_dir_all(&partial)?;
-    }
+    // What is left there is an earlier export, or half of this one.
+    let removed = if partial.exists() { fs::remove_dir_all(&partial) } else { Ok(()) };
     let manifest = placed?;
+    removed?;
     let rows = manifest["tables"].as_array().into_iter().flatten().filter_map(|table| table["rows"].as_u64());
     Ok(rows.sum())
 }

@@ -14,11 +14,14 @@ use super::{
     session::{Failed, Session},
     value::{Kind, columns},
 };
-use crate::sql::Described;
+use crate::sql::{Described, MAX_SQL_BYTES};
 
 /// The most prepared statements, and the most portals, of a session.
 const MAX_STATEMENTS: usize = 1_000;
 const MAX_PORTALS: usize = 64;
+
+/// The most bytes of all statements of a session.
+const MAX_STATEMENT_BYTES: usize = 4 << 20;
 
 /// A statement that is prepared.
 #[derive(Clone, Debug)]
@@ -27,6 +30,12 @@ pub(super) struct Statement {
     /// The numbers of the types that its client gave to its parameters.
     types: Vec<u32>,
     described: Option<Described>,
+}
+
+impl Statement {
+    fn size(&self) -> usize {
+        if let Command::Query(sql) = &self.command { sql.len() } else { 0 }
+    }
 }
 
 /// A statement with values.
@@ -60,6 +69,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         };
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(Wrong::new("42P05", format!("prepared statement \"{name}\" already exists")).into());
+        }
+        if matches!(&command, Command::Query(sql) if sql.len() > MAX_SQL_BYTES) {
+            return Err(Wrong::new("54000", format!("a statement may be {MAX_SQL_BYTES} bytes long")).into());
+        }
+        let kept: usize = self.statements.values().map(Statement::size).sum();
+        if kept + sql.len() > MAX_STATEMENT_BYTES {
+            let what = format!("the prepared statements of a session may have {MAX_STATEMENT_BYTES} bytes; close some");
+            return Err(Wrong::new("54000", what).into());
         }
         if self.statements.len() >= MAX_STATEMENTS && !self.statements.contains_key(&name) {
             let what = format!("a session may have {MAX_STATEMENTS} prepared statements; close some");

@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use bytes::{Buf as _, Bytes};
 use datafusion::common::ScalarValue;
 
-use super::{message::format, value::Kind};
+use super::{
+    message::format,
+    value::{DAYS_2000, Kind, MICROS_2000},
+};
 use crate::sql::QueryError;
 
 /// What came with a `Bind`.
@@ -22,23 +25,8 @@ pub(super) struct Values {
 
 /// The type of the engine that a client means; nothing where it does not say, or where the statement says it better.
 pub(super) fn meant(oid: u32) -> Option<DataType> {
-    Some(match Kind::from_oid(oid)? {
-        Kind::Bool => DataType::Boolean,
-        Kind::Int2 => DataType::Int16,
-        Kind::Int4 => DataType::Int32,
-        Kind::Int8 => DataType::Int64,
-        Kind::Float4 => DataType::Float32,
-        Kind::Float8 => DataType::Float64,
-        Kind::Date => DataType::Date32,
-        Kind::Time => DataType::Time64(TimeUnit::Microsecond),
-        Kind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        Kind::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        Kind::Interval => DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano),
-        Kind::Bytes => DataType::Binary,
-        Kind::Text => DataType::Utf8,
-        // Its digits say how many there are.
-        Kind::Numeric => return None,
-    })
+    // The digits of a decimal say how many there are.
+    Kind::from_oid(oid).filter(|kind| *kind != Kind::Numeric).map(|kind| kind.written_from(&None))
 }
 
 impl Values {
@@ -125,7 +113,7 @@ fn binary(kind: Kind, mut value: Bytes) -> Option<ScalarValue> {
         Kind::Bytes => ScalarValue::Binary(Some(value.to_vec())),
         Kind::Date => {
             of(4)?;
-            ScalarValue::Date32(value.get_i32().checked_add(10_957))
+            ScalarValue::Date32(value.get_i32().checked_add(DAYS_2000))
         }
         Kind::Time => {
             of(8)?;
@@ -134,7 +122,7 @@ fn binary(kind: Kind, mut value: Bytes) -> Option<ScalarValue> {
         Kind::Timestamp | Kind::TimestampTz => {
             of(8)?;
             let zone: Option<Arc<str>> = (kind == Kind::TimestampTz).then(|| "UTC".into());
-            ScalarValue::TimestampMicrosecond(value.get_i64().checked_add(946_684_800_000_000), zone)
+            ScalarValue::TimestampMicrosecond(value.get_i64().checked_add(MICROS_2000), zone)
         }
         Kind::Interval => {
             of(16)?;

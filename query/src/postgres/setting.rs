@@ -19,13 +19,15 @@ enum Allows {
     Any,
     /// What begins so, and nothing else.
     Only(&'static str),
+    /// What it is.
+    Own,
     /// A zone.
     Zone,
     /// A time in milliseconds, or with its unit; 0 for none.
     Time,
 }
 
-use Allows::{Any, Only, Time, Zone};
+use Allows::{Any, Only, Own, Time, Zone};
 
 /// Each setting: its name as it is shown, its default, what it may be, and whether clients are told when it changes.
 const SETTINGS: &[(&str, &str, Allows, bool)] = &[
@@ -51,7 +53,7 @@ const SETTINGS: &[(&str, &str, Allows, bool)] = &[
     ("server_encoding", "UTF8", Only("utf"), true),
     ("server_version", VERSION, Only(VERSION), true),
     ("server_version_num", "140000", Only("140000"), false),
-    ("session_authorization", "", Any, true),
+    ("session_authorization", "", Own, true),
     ("standard_conforming_strings", "on", Only("on"), true),
     ("statement_timeout", "0", Time, false),
     ("TimeZone", "UTC", Zone, true),
@@ -93,13 +95,15 @@ impl Settings {
         if value.len() > MAX_VALUE {
             return Err(bad());
         }
+        let own = self.0.get(name).map_or("", String::as_str);
         let kept = match allows {
             Any => value,
+            Own if value == own || value == default || value.eq_ignore_ascii_case("default") => own,
             Only(only) if value.to_lowercase().starts_with(only) || value.eq_ignore_ascii_case("unicode") => default,
             Zone if value.parse::<Tz>().is_ok() => value,
             Zone if ["gmt", "z", "zulu", "etc/utc", "utc"].contains(&value.to_lowercase().as_str()) => "UTC",
             Time if milliseconds(value).is_some() => value,
-            Only(_) | Zone | Time => return Err(bad()),
+            Only(_) | Own | Zone | Time => return Err(bad()),
         };
         let kept = kept.to_owned();
         Arc::make_mut(&mut self.0).insert(name, kept.clone());

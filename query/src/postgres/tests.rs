@@ -152,6 +152,9 @@ async fn nothing_but_queries_and_settings_is_allowed() {
         ("SELECT CAST(user_id AS BIGINT) FROM usage", "C22P02"),
         ("SELECT repeat('x', 4000000000)", "C0A000"),
         ("SET nothing = 1", "C42704"),
+        ("SET session_authorization = 'root'", "C22023"),
+        // What is written several times has to be short.
+        ("SELECT quote_ident(quote_ident(user_id)) FROM usage", "C42883"),
     ] {
         check(&mut client, sql, state).await;
     }

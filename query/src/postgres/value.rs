@@ -21,8 +21,8 @@ use super::message::{Column, Told, format};
 use crate::sql::{QueryError, types};
 
 /// Microseconds and days from 1970 to 2000, where Postgres begins to count.
-const MICROS_2000: i64 = 946_684_800_000_000;
-const DAYS_2000: i32 = 10_957;
+pub(super) const MICROS_2000: i64 = 946_684_800_000_000;
+pub(super) const DAYS_2000: i32 = 10_957;
 
 const MICROS_A_SECOND: u64 = 1_000_000;
 
@@ -93,7 +93,7 @@ impl Kind {
     }
 
     /// The one type of the engine that values are written from.
-    fn written_from(self, zone: &Option<Arc<str>>) -> DataType {
+    pub(super) fn written_from(self, zone: &Option<Arc<str>>) -> DataType {
         match self {
             Self::Bool => DataType::Boolean,
             Self::Bytes => DataType::Binary,

@@ -7,9 +7,10 @@
 -- column cost_usd [USD]: What the day cost.
 -- column mean_usd [USD, a statistic]: The mean of the 28 days before; days without spend count as such.
 -- column score [a statistic]: How many standard deviations the day is from it; NULL if those days were all alike.
+-- column unpriced_quantity [tokens]: What of the day has no price, and so is in no sum.
 -- chart: bars day cost_usd
 WITH daily AS (
-    SELECT date_trunc('day', time AT TIME ZONE $zone) AS at, $by:select, sum(cost_usd) AS cost_usd
+    SELECT date_trunc('day', time AT TIME ZONE $zone) AS at, $by:select, sum(cost_usd) AS cost_usd, coalesce(sum(quantity) FILTER (WHERE cost_usd IS NULL), 0) AS unpriced_quantity
     FROM charges WHERE time >= $from28 AND time < $to AND recorded_at < $as_of
     GROUP BY date_trunc('day', time AT TIME ZONE $zone), $by:group
 ), before AS (
@@ -19,5 +20,5 @@ WITH daily AS (
 ), scored AS (
     SELECT *, (CAST(cost_usd AS DOUBLE) - mean) / nullif(sqrt(greatest(square - mean * mean, 0)), 0) AS score FROM before
 )
-SELECT to_char(at, '%Y-%m-%d') AS day, $by:names, cost_usd, mean AS mean_usd, score FROM scored
+SELECT to_char(at, '%Y-%m-%d') AS day, $by:names, cost_usd, mean AS mean_usd, score, unpriced_quantity FROM scored
 WHERE at >= $from AND (abs(score) >= $least OR score IS NULL AND CAST(cost_usd AS DOUBLE) <> mean) ORDER BY at, abs(score) DESC NULLS FIRST, $by:names

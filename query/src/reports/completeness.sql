@@ -12,5 +12,6 @@
 SELECT to_char(l.day, '%Y-%m-%d') AS day, l.tenant, l.attempts, coalesce(l.day + INTERVAL '1 day' <= w.complete_through, FALSE) AS is_complete,
     l.late_minute, l.late_day, l.after_close, coalesce(u.attempts, 0) AS unknown_attempts
 FROM lateness l CROSS JOIN watermark w
-LEFT JOIN (SELECT day, tenant, sum(attempts) AS attempts FROM unpriced GROUP BY day, tenant) u ON u.day = l.day AND u.tenant = l.tenant
+LEFT JOIN (SELECT date_trunc('day', time) AS day, tenant, count(*) AS attempts FROM usage WHERE cost_usd IS NULL OR completeness <> 'exact'
+    GROUP BY date_trunc('day', time), tenant) u ON u.day = l.day AND u.tenant = l.tenant
 WHERE l.day >= $from AND l.day < $to ORDER BY 1, 2

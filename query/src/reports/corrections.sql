@@ -5,15 +5,15 @@
 -- column tenant: The tenant.
 -- column provider: The provider.
 -- column attempts: How many attempts were corrected.
--- column taken_back_usd [USD]: What was taken back.
--- column charged_anew_usd [USD]: What was charged anew.
+-- column taken_back_usd [USD]: What was taken back; NULL if none of it has a price.
+-- column charged_anew_usd [USD]: What was charged anew; NULL if none of it has a price.
 -- column change_usd [USD]: What it comes to.
 -- column unpriced_quantity [tokens]: What of either has no price.
 -- column of_closed_month: Whether the month of the calls was over.
 -- chart: bars charge_month change_usd
 SELECT billing_period, charge_month, tenant, provider, count(DISTINCT corrects) AS attempts,
-    coalesce(sum(CASE WHEN entry = 'reversal' THEN cost_usd END), 0) AS taken_back_usd,
-    coalesce(sum(CASE WHEN entry = 'correction' THEN cost_usd END), 0) AS charged_anew_usd,
-    coalesce(sum(cost_usd), 0) AS change_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity, of_closed_month
+    CASE WHEN count(*) FILTER (WHERE entry = 'reversal') = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE entry = 'reversal') END AS taken_back_usd,
+    CASE WHEN count(*) FILTER (WHERE entry = 'correction') = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE entry = 'correction') END AS charged_anew_usd,
+    sum(cost_usd) AS change_usd, coalesce(sum(abs(quantity)) FILTER (WHERE cost_usd IS NULL), 0) AS unpriced_quantity, of_closed_month
 FROM corrections WHERE recorded_at >= $from AND recorded_at < $to
 GROUP BY billing_period, charge_month, tenant, provider, of_closed_month ORDER BY billing_period, charge_month, tenant, provider

@@ -12,11 +12,11 @@
 WITH daily AS (
     SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, sum(cost_usd) AS usd,
         coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced,
-        sum(CASE WHEN time >= $month THEN cost_usd END) AS of_month
+        sum(cost_usd) FILTER (WHERE time >= $month) AS of_month, count(*) FILTER (WHERE time >= $month) AS in_month
     FROM charges WHERE time >= $days28 AND time < $now AND recorded_at < $as_of OR time >= $month AND time < $now AND recorded_at < $as_of
     GROUP BY date_trunc('day', time AT TIME ZONE $zone), $by:group
 ), summed AS (
-    SELECT $by:names, CASE WHEN sum(of_month) IS NOT NULL OR sum(unpriced) = 0 THEN coalesce(sum(of_month), 0) END AS spent_usd, sum(unpriced) AS unpriced_quantity,
+    SELECT $by:names, CASE WHEN sum(in_month) = 0 THEN 0 ELSE sum(of_month) END AS spent_usd, sum(unpriced) AS unpriced_quantity,
         coalesce(sum(CASE WHEN day >= $days28 AND day < $today THEN CAST(usd AS DOUBLE) END), 0) / 28 AS mean,
         coalesce(sum(CASE WHEN day >= $days28 AND day < $today THEN CAST(usd AS DOUBLE) * CAST(usd AS DOUBLE) END), 0) / 28 AS square
     FROM daily GROUP BY $by:names

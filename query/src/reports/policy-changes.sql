@@ -7,11 +7,13 @@
 -- column name: What was changed.
 -- column detail: What it says, as JSON.
 -- column refused: Why it was not made; NULL if it was.
--- column before_usd [USD]: What the tenant, or everybody, spent in the seven days before.
--- column after_usd [USD]: What they spent in the seven days after.
+-- column before_usd [USD]: What the tenant, or everybody, spent in the seven days before; NULL if none of it has a price.
+-- column after_usd [USD]: What they spent in the seven days after; NULL if none of it has a price.
+-- column unpriced_quantity [tokens]: What of both has no price, and so is in no cost.
 SELECT p.time, p.changed_by, p.kind, p.tenant, p.name, p.detail, p.refused,
-    coalesce(sum(CASE WHEN c.time < p.time THEN c.cost_usd END), 0) AS before_usd,
-    coalesce(sum(CASE WHEN c.time >= p.time THEN c.cost_usd END), 0) AS after_usd
+    CASE WHEN count(*) FILTER (WHERE c.time < p.time) = 0 THEN 0 ELSE sum(c.cost_usd) FILTER (WHERE c.time < p.time) END AS before_usd,
+    CASE WHEN count(*) FILTER (WHERE c.time >= p.time) = 0 THEN 0 ELSE sum(c.cost_usd) FILTER (WHERE c.time >= p.time) END AS after_usd,
+    coalesce(sum(c.quantity) FILTER (WHERE c.cost_usd IS NULL), 0) AS unpriced_quantity
 FROM policy_changes p LEFT JOIN charges c ON (p.tenant IS NULL OR c.tenant = p.tenant)
     AND c.time >= p.time - INTERVAL '7 days' AND c.time < p.time + INTERVAL '7 days'
 WHERE p.time >= $from AND p.time < $to

@@ -1,9 +1,10 @@
 //! Each report on a month whose answers are known by construction; every figure here was reckoned by hand from `month`.
 
+use schemas::ledger::{Fact, Rated, Unpriced};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sql::tests::world::{World, everyone, only};
+use crate::sql::tests::world::{self, World, everyone, only};
 
 mod month;
 
@@ -44,6 +45,34 @@ async fn check(cases: &[Case<'_>]) {
     let world = month::world().await;
     for (name, span, set, columns, wanted) in cases {
         assert_eq!(rows(&world, name, span, set, columns).await, json!(wanted), "{name} {set:?}");
+    }
+}
+
+/// Of a tenant all of whose use has no price no report says that it cost nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_price_at_all_is_null_and_never_zero() {
+    let mut entry = world::charged("dark", 1, "alice", Some(100), 5);
+    let Fact::Charged(charged) = &mut entry.fact else { panic!("it is charged") };
+    for charge in &mut charged.charges {
+        charge.price = Rated::Unpriced(Unpriced::UnknownModel);
+    }
+    let world = World::new(&[world::limits(0, &["dark"]), entry], 0).await;
+    for (name, costs) in [
+        ("spend", &["cost_usd"][..]),
+        ("movers", &["cost_usd", "change_usd"]),
+        ("pace", &["month_usd", "change_usd"]),
+        ("variance", &["cost_usd", "change_usd", "price_usd", "mix_usd"]),
+        ("as-of", &["now_usd"]),
+        ("cash-and-accrual", &["used_usd", "billed_usd", "difference_usd"]),
+        ("ownership", &["as_was_usd", "as_is_usd"]),
+        ("untagged", &["cost_usd", "untagged_usd", "no_project_usd"]),
+        ("showback", &["cost_usd"]),
+        ("forecast", &["spent_usd", "forecast_usd"]),
+    ] {
+        let set: &[(&str, &str)] = if name == "untagged" { &[("tag", "none")] } else { &[] };
+        let columns = [costs, &["unpriced_quantity"]].concat();
+        let wanted = format!("{}100", "null ".repeat(costs.len()));
+        assert_eq!(rows(&world, name, &november(), set, &columns).await, json!([wanted]), "{name}");
     }
 }
 
@@ -343,13 +372,13 @@ async fn what_is_billed_and_what_became_known_later() {
                 "acme gateway even 0.999999999999 0",
                 "acme license fixed 2.5 0",
                 "acme own use none 0.00335 7",
-                "acme support proportional 0.335 0",
+                "acme support proportional 0.293641975309 0",
                 "globex gateway even 0.999999999999 0",
-                "globex own use none 0.00025 0",
-                "globex support proportional 0.025 0",
+                "globex own use none 0.00125 0",
+                "globex support proportional 0.109567901234 0",
                 "initech gateway even 0.999999999999 0",
                 "initech own use none 0.0035 0",
-                "initech support proportional 0.35 0",
+                "initech support proportional 0.306790123457 0",
             ],
         ),
         (
@@ -374,9 +403,9 @@ async fn what_is_billed_and_what_became_known_later() {
             &[],
             &["month", "tenant", "used_usd", "billed_usd", "difference_usd"],
             &[
-                "2026-10 globex 0.00175 0.0015 -0.00025",
+                "2026-10 globex 0.00175 0.0005 -0.00125",
                 "2026-11 acme 0.00335 0.00335 0",
-                "2026-11 globex 0 0.00025 0.00025",
+                "2026-11 globex 0 0.00125 0.00125",
                 "2026-11 initech 0.0035 0.0035 0",
             ],
         ),
@@ -510,6 +539,7 @@ fn a_time_that_a_report_would_leave_out_of_account_is_refused() {
     };
     check("budgets", span("2026-11-01", "2026-11-02"), "takes no --from");
     check("pace", Span { to: Some("2026-11-20".into()), ..november() }, "takes no --to");
+    check("forecast", Span { to: Some("2026-11-20".into()), ..november() }, "takes no --to");
     check("ownership", Span { as_of: Some("2026-11-02".into()), ..november() }, "takes no --as-of");
     check("refused", Span { zone: Some("America/New_York".into()), ..november() }, "whole days in UTC");
     check("cash-and-accrual", span("2026-11-01T12:00:00Z", "2026-11-02"), "whole days in UTC");
@@ -572,4 +602,14 @@ async fn a_closed_month_of_focus_never_changes_and_the_next_one_has_what_came_la
         .await
         .unwrap();
     assert_eq!(shown(&whole[0]["apart"]), "0");
+    // The table and the view go by one rule.
+    let by_view = "SELECT to_char(BillingPeriodStart, '%Y-%m') AS month, SubAccountId AS tenant, sum(BilledCost) AS usd FROM focus GROUP BY 1, 2";
+    let by_table = "SELECT billing_period AS month, tenant, sum(cost_usd) AS usd FROM charges WHERE cost_usd IS NOT NULL GROUP BY 1, 2";
+    let mut months = Vec::new();
+    for sql in [by_view, by_table] {
+        let rows = now.ask(&everyone(), &format!("SELECT * FROM ({sql}) ORDER BY month, tenant")).await.unwrap();
+        let row = |row: &Value| ["month", "tenant", "usd"].map(|name| shown(&row[name])).join(" ");
+        months.push(rows.as_array().unwrap().iter().map(row).collect::<Vec<_>>());
+    }
+    assert_eq!(months[0], months[1]);
 }

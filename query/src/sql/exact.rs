@@ -21,22 +21,29 @@ use datafusion::{
     },
     functions_aggregate::sum::sum_udaf,
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, Expr, ExprSchemable, GroupsAccumulator,
-        Operator, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        Accumulator, AggregateUDF, AggregateUDFImpl, BinaryExpr, ColumnarValue, EmitTo, Expr, ExprSchemable,
+        GroupsAccumulator, Operator, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         expr_rewriter::FunctionRewrite,
         function::{AccumulatorArgs, StateFieldsArgs},
         lit,
         type_coercion::binary::BinaryTypeCoercer,
         utils::AggregateOrderSensitivity,
     },
+    optimizer::analyzer::{AnalyzerRule, function_rewrite::ApplyFunctionRewrites, type_coercion::TypeCoercion},
     physical_expr_common::datum::apply,
 };
 
 use super::functions::chain_name;
 
+/// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
+/// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
+pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 2] {
+    [Arc::new(ApplyFunctionRewrites::new(vec![Arc::new(Checked)])), Arc::new(TypeCoercion::new())]
+}
+
 /// Puts checked functions in the place of operators that would go round.
 #[derive(Debug)]
-pub(crate) struct Checked;
+struct Checked;
 
 impl FunctionRewrite for Checked {
     fn name(&self) -> &'static str {
@@ -46,7 +53,8 @@ impl FunctionRewrite for Checked {
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
         match expr {
             Expr::Negative(of) if kind(&of, schema)?.is_integer() => Ok(call(Arithmetic::Minus, vec![lit(0_i64), *of])),
-            Expr::BinaryExpr(of) if of.op.is_numerical_operators() => {
+            Expr::BinaryExpr(mut of) if of.op.is_numerical_operators() => {
+                of = signed(of, schema);
                 let (left, right) = (kind(&of.left, schema)?, kind(&of.right, schema)?);
                 let kind = BinaryTypeCoercer::new(&left, &of.op, &right).get_result_type()?;
                 // The engine makes decimals of a signed and an unsigned one.
@@ -59,8 +67,39 @@ impl FunctionRewrite for Checked {
                     _ => Ok(Transformed::no(Expr::BinaryExpr(of))),
                 }
             }
-            expr => compared(expr, schema),
+            expr => Ok(Transformed::no(expr)),
         }
+    }
+}
+
+/// Two integers that the engine has made decimals of, because one of them has no sign, as they were.
+fn signed(mut of: BinaryExpr, schema: &DFSchema) -> BinaryExpr {
+    let integer = |side: &Expr| match side {
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Decimal128(20, 0) => kind(&cast.expr, schema).ok(),
+        _ => None,
+    };
+    let kinds = [integer(&of.left), integer(&of.right)];
+    if kinds.contains(&Some(DataType::UInt64)) && kinds.iter().flatten().filter(|kind| kind.is_integer()).count() == 2 {
+        for side in [&mut of.left, &mut of.right] {
+            if let Expr::Cast(cast) = &mut **side {
+                **side = std::mem::take(&mut *cast.expr);
+            }
+        }
+    }
+    of
+}
+
+/// Reads quoted numbers beside decimals as they are written; before types are settled, which would round them.
+#[derive(Debug)]
+pub(crate) struct Compared;
+
+impl FunctionRewrite for Compared {
+    fn name(&self) -> &'static str {
+        "compared"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        compared(expr, schema)
     }
 }
 

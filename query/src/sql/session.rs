@@ -76,6 +76,7 @@ pub(crate) fn open(
     }
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    let [checked, settled] = exact::rules();
     let mut state = SessionStateBuilder::new()
         .with_config(config(tenants, reading))
         .with_runtime_env(Arc::clone(runtime))
@@ -84,8 +85,10 @@ pub(crate) fn open(
         .with_aggregate_functions(allowed::aggregate())
         .with_window_functions(allowed::window())
         .with_expr_planners(planners())
+        .with_analyzer_rule(checked)
+        .with_analyzer_rule(settled)
         .build();
-    state.register_function_rewrite(Arc::new(exact::Checked))?;
+    state.register_function_rewrite(Arc::new(exact::Compared))?;
     if let Some(zone) = reading.and_then(|reading| reading.zone.clone()) {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }

@@ -26,7 +26,7 @@ use super::{
 mod check;
 
 /// The longest statement.
-const MAX_SQL_BYTES: usize = 64 << 10;
+pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;
 
 /// How deep expressions and subqueries may be nested.
 const MAX_DEPTH: usize = 50;
@@ -63,7 +63,7 @@ pub(crate) fn parse(sql: &str, reading: Option<&Reading>) -> Result<Statement, Q
     if calculations > MAX_CALCULATIONS {
         return refuse(format!("a statement may have {MAX_CALCULATIONS} of + - * ||; this one has {calculations}"));
     }
-    let sql = focus(&tokens).map_or(Cow::Borrowed(sql), Cow::Owned);
+    let sql = focus(sql).map_or(Cow::Borrowed(sql), Cow::Owned);
     let mut statements = DFParserBuilder::new(&*sql)
         .with_dialect(&dialect)
         .with_recursion_limit(MAX_DEPTH)
@@ -93,20 +93,45 @@ pub(crate) fn parse(sql: &str, reading: Option<&Reading>) -> Result<Statement, Q
 }
 
 /// A statement over the view `focus` with the names of its columns as FOCUS writes them: there they are what they are in any case, as
-/// in the queries that the FinOps Foundation publishes. Nothing for other statements.
-fn focus(tokens: &[Token]) -> Option<String> {
-    let plain = |token: &Token, name: &str| match token {
-        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(name),
-        _ => false,
+/// in the queries that the FinOps Foundation publishes. Nothing for other statements. Quotes are put around names and nothing else is
+/// touched, so that what runs is what was looked at.
+fn focus(sql: &str) -> Option<String> {
+    use Keyword::{FROM, JOIN};
+    let plain = |token: &Token, name: &str| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(name));
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
+    let shown: Vec<&Token> =
+        tokens.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    let precedes_a_relation = |token: &Token| match token {
+        Token::Word(word) => matches!(word.keyword, FROM | JOIN),
+        token => matches!(token, Token::Comma | Token::Period | Token::LParen),
     };
-    tokens.iter().any(|token| plain(token, "focus")).then(|| {
-        let columns = views::columns_of("focus");
-        let written = |token: &Token| match columns.iter().find(|column| plain(token, column.name)) {
-            Some(column) => format!("\"{}\"", column.name),
-            None => token.to_string(),
-        };
-        tokens.iter().map(written).collect()
-    })
+    if !shown
+        .windows(2)
+        .any(|pair| matches!(pair, [before, name] if plain(name, "focus") && precedes_a_relation(before)))
+    {
+        return None;
+    }
+    let columns = views::columns_of("focus");
+    let mut named = tokens.iter().filter_map(|token| {
+        let column = columns.iter().find(|column| plain(&token.token, column.name))?;
+        Some((token.span.start, column.name))
+    });
+    let (mut out, mut next) = (String::with_capacity(sql.len() * 2), named.next());
+    let (mut line, mut column, mut written) = (1, 1, 0);
+    for letter in sql.chars() {
+        if let Some((_, name)) = next.filter(|(start, _)| (start.line, start.column) == (line, column)) {
+            out.extend(["\"", name, "\""]);
+            // As long in any case, since names are ASCII.
+            written = name.len();
+            next = named.next();
+        }
+        match written.checked_sub(1) {
+            Some(less) => written = less,
+            None => out.push(letter),
+        }
+        (line, column) = if letter == '\n' { (line + 1, 1) } else { (line, column + 1) };
+    }
+    Some(out)
 }
 
 /// How many operators a statement has, or more: everything that is not a name, a constant, a comma or a parenthesis; and
@@ -270,6 +295,22 @@ mod tests {
         check("SELECT 1 FROM t GROUP BY CUBE (a,b,c,d,e,f,g)", Err("CUBE"));
         check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
         check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
+    }
+
+    #[test]
+    fn over_focus_names_are_quoted_and_nothing_else_is_touched() {
+        let check = |sql: &str, wanted: &str| assert_eq!(parse(sql).unwrap().to_string(), wanted);
+        check("SELECT billedcost FROM focus", "SELECT \"BilledCost\" FROM focus");
+        check(
+            "SELECT 'it''s tags',\n  \"a\"\"b\", f.TAGS FROM\nfocus f WHERE Tags = 'x'",
+            "SELECT 'it''s tags', \"a\"\"b\", f.\"Tags\" FROM focus f WHERE \"Tags\" = 'x'",
+        );
+        check("SELECT count(*) AS focus, tags FROM usage", "SELECT count(*) AS focus, tags FROM usage");
+        // What stands in a text is not part of the statement, before and after.
+        let deep = format!("{}1{}", "abs(".repeat(14), ")".repeat(14));
+        let hidden = format!("SELECT 'a'', {deep} AS a, ''b' AS c FROM focus");
+        assert_eq!(parse(&hidden).unwrap().to_string(), hidden);
+        assert!(parse(&format!("SELECT {deep} FROM focus")).unwrap_err().to_string().contains("nested"));
     }
 
     /// Each parenthesis is looked at once: with the square of their number there would be two thousand million steps.

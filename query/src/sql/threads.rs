@@ -26,15 +26,11 @@ where
     W: FnOnce() -> F + Send + 'static,
     F: Future<Output = ()>,
 {
+    let runtime = runtime(workers).map_err(|error| no_thread(&error))?;
     let main = move || {
-        match runtime(workers) {
-            Ok(runtime) => {
-                runtime.block_on(gone.run_until_cancelled(work()));
-                // Waits for the other threads of the query.
-                drop(runtime);
-            }
-            Err(error) => drop(no_thread(&error)),
-        }
+        runtime.block_on(gone.run_until_cancelled(work()));
+        // Waits for the other threads of the query.
+        drop(runtime);
         drop(turn);
     };
     let thread = thread::Builder::new().name("query".into()).stack_size(STACK_BYTES).spawn(main);

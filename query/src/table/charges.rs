@@ -14,6 +14,7 @@ use super::{
     column::{Column, Kind, Value},
     who::{Alike, LOG, WHAT, WHO},
 };
+use crate::focus::{CLOSED_AFTER, Month};
 
 const COLUMNS: &[Column] = &[
     Column { name: "attempt", kind: Kind::Int, doc: "The attempt's number in its call, from 1." },
@@ -57,8 +58,8 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
     match &entry.fact {
         Fact::Charged(charged) => {
             let settled = &charged.settled;
-            let original =
-                Posted { entry: "original", sign: 1, book: settled.attempt.book, period: settled.attempt.admitted_at };
+            let period = billed_at(settled.attempt.admitted_at, entry.recorded_at);
+            let original = Posted { entry: "original", sign: 1, book: settled.attempt.book, period };
             original.rows(rows, (entry, *place), settled, &charged.charges)
         }
         Fact::Corrected(corrected) => {
@@ -129,6 +130,16 @@ impl Posted {
 /// A pico-dollar for one is a millionth of a dollar for a million, so the integer is the same at six decimals.
 pub(super) fn per_million(unit_price: Pico) -> Value<'static> {
     if unit_price.0.unsigned_abs() < 10_u128.pow(18) { Value::Decimal(unit_price.0) } else { Value::Null }
+}
+
+/// When usage is billed: when it was, or, if its month is closed by the time that it becomes known, then.
+fn billed_at(used: Time, recorded: Time) -> Time {
+    // Within so many days no month can have closed.
+    if recorded.since(used) < CLOSED_AFTER {
+        return used;
+    }
+    let closes = Month::parse(&billing_period(used)).ok().and_then(|month| month.closes());
+    if closes.is_some_and(|closes| recorded >= closes) { recorded } else { used }
 }
 
 fn billing_period(time: Time) -> String {

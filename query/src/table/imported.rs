@@ -79,6 +79,9 @@ pub fn by_name(name: &str) -> Option<&'static Imported> {
     ALL.iter().find(|table| table.name == name)
 }
 
+/// A day.
+const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
+
 /// The most rows of a table.
 const MAX_ROWS: usize = 1_000_000;
 
@@ -119,14 +122,30 @@ impl Imported {
     }
 }
 
+/// The columns whose text is one of few words.
+const ONE_OF: &[(&str, &[&str], &str)] = &[
+    ("method", &["fixed", "proportional", "even"], "write fixed, proportional or even"),
+    ("kind", &["provisioned", "credit"], "write provisioned or credit"),
+    ("unit", &["tokens", "usd"], "write tokens or usd"),
+];
+
 fn cell<'a>(column: &Column, text: &'a str) -> Result<Value<'a>, &'static str> {
     match column.kind {
         _ if text.is_empty() => Ok(Value::Null),
-        Kind::Time => Time::parse(text).map(Value::Time),
+        Kind::Time => match Time::parse(text)? {
+            // What is used of them is known by the day.
+            time if matches!(column.name, "starts" | "ends") && time.as_micros() % DAY_MICROS != 0 => {
+                Err("write a day: a commitment begins and ends with one, in UTC")
+            }
+            time => Ok(Value::Time(time)),
+        },
         Kind::Amount => {
             parse_decimal(text, 12).map(Value::Decimal).ok_or("write a plain number with at most twelve decimals")
         }
-        _ => Ok(Value::Text(text)),
+        _ => match ONE_OF.iter().find(|(name, ..)| *name == column.name) {
+            Some((_, known, wanted)) if !known.contains(&text) => Err(wanted),
+            _ => Ok(Value::Text(text)),
+        },
     }
 }
 
@@ -136,16 +155,17 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_its_line() {
-        let check = |lines: &[&str], wanted: Result<usize, &str>| {
+        let check_in = |table: &str, lines: &[&str], wanted: Result<usize, &str>| {
             let records: Vec<Vec<String>> =
                 lines.iter().map(|line| line.split(',').map(str::to_owned).collect()).collect();
-            let got = by_name("business_metrics").unwrap().parse(&records);
+            let got = by_name(table).unwrap().parse(&records);
             match (got, wanted) {
                 (Ok(rows), Ok(count)) => assert_eq!(rows.num_rows(), count),
                 (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
                 (got, wanted) => panic!("{got:?}, not {wanted:?}"),
             }
         };
+        let check = |lines: &[&str], wanted| check_in("business_metrics", lines, wanted);
         check(&["time,tenant,metric,value", "2026-11-01,acme,tickets,3.5"], Ok(1));
         check(&["metric,time,tenant", "tickets,2026-11-01T10:00:00Z,acme"], Ok(1));
         check(&[], Err("empty"));
@@ -153,5 +173,11 @@ mod tests {
         check(&["time,tenant,metric,value", "2026-11-01,acme,tickets"], Err("line 2: it has 3 fields"));
         check(&["time,value", "2026-11-01,1", "tomorrow,1"], Err("line 3: time is \"tomorrow\""));
         check(&["time,value", "2026-11-01,1e5"], Err("plain number"));
+        check_in("shared_costs", &["period,method", "2026-11,even"], Ok(1));
+        check_in("shared_costs", &["period,method", "2026-11,Even"], Err("write fixed, proportional or even"));
+        check_in("commitments", &["kind,unit,starts", "credit,usd,2026-11-01"], Ok(1));
+        check_in("commitments", &["kind,unit", "Provisioned,usd"], Err("write provisioned or credit"));
+        check_in("commitments", &["kind,unit", "credit,EUR"], Err("write tokens or usd"));
+        check_in("commitments", &["starts", "2026-11-01T12:00:00Z"], Err("write a day"));
     }
 }

@@ -9,9 +9,9 @@
 -- column unit: What is committed: tokens or usd.
 -- column committed [the unit]: How much.
 -- column paid_usd [USD]: What is paid for it.
--- column used [the unit]: What was used in its time.
+-- column used [the unit]: What was used in its time; NULL, as what follows from it, where it is in dollars and none of it has a price.
 -- column unused [the unit]: What of it was not used.
--- column on_demand_usd [USD]: What the use would have cost by the prices in force.
+-- column on_demand_usd [USD]: What the use would have cost by the prices in force; NULL if none of it has a price.
 -- column utilisation [a statistic]: Used of committed, at most 1.
 -- column usd_per_unit [USD, a statistic]: What was paid, by what was used of it.
 -- column unpriced_quantity [tokens]: What was used and has no price.
@@ -21,13 +21,14 @@ WITH used AS (
         AND (m.model IS NULL OR s.model = m.model) AND s.day >= m.starts AND (m.ends IS NULL OR s.day < m.ends)
     GROUP BY m.commitment_id
 ), both AS (
-    SELECT m.*, coalesce(CASE m.unit WHEN 'usd' THEN CAST(u.usd AS DECIMAL(38, 12)) ELSE CAST(u.tokens AS DECIMAL(38, 12)) END, 0) AS used,
-        coalesce(u.usd, 0) AS on_demand_usd, coalesce(u.unpriced, 0) AS unpriced
+    SELECT m.*, CASE WHEN u.commitment_id IS NULL THEN 0 ELSE u.usd END AS on_demand_usd, coalesce(u.tokens, 0) AS tokens, coalesce(u.unpriced, 0) AS unpriced
     FROM commitments m LEFT JOIN used u ON u.commitment_id = m.commitment_id
+), counted AS (
+    SELECT *, CASE unit WHEN 'usd' THEN CAST(on_demand_usd AS DECIMAL(38, 12)) ELSE CAST(tokens AS DECIMAL(38, 12)) END AS used FROM both
 )
 SELECT commitment_id, kind, provider, model, starts, ends, unit, quantity AS committed, cost_usd AS paid_usd, used,
-    CASE WHEN used < quantity THEN quantity - used ELSE 0 END AS unused, on_demand_usd,
-    CAST(CASE WHEN used < quantity THEN used ELSE quantity END AS DOUBLE) / nullif(CAST(quantity AS DOUBLE), 0) AS utilisation,
-    CAST(cost_usd AS DOUBLE) / nullif(CAST(CASE WHEN used < quantity THEN used ELSE quantity END AS DOUBLE), 0) AS usd_per_unit,
+    CASE WHEN used IS NOT NULL THEN greatest(quantity - used, 0) END AS unused, on_demand_usd,
+    CAST(CASE WHEN used IS NOT NULL THEN least(used, quantity) END AS DOUBLE) / nullif(CAST(quantity AS DOUBLE), 0) AS utilisation,
+    CAST(cost_usd AS DOUBLE) / nullif(CAST(CASE WHEN used IS NOT NULL THEN least(used, quantity) END AS DOUBLE), 0) AS usd_per_unit,
     unpriced AS unpriced_quantity
-FROM both
+FROM counted

@@ -9,7 +9,7 @@
 -- column quantity [tokens]: How many; NULL where nobody knows.
 -- column attempts: How many attempts.
 SELECT date_trunc('day', time) AS day, tenant, provider, model, token_class, unpriced_reason AS reason,
-    sum(quantity) AS quantity, count(DISTINCT call_id) AS attempts
+    sum(quantity) AS quantity, count(DISTINCT concat(call_id, '/', attempt)) AS attempts
 FROM charges WHERE cost_usd IS NULL
 GROUP BY date_trunc('day', time), tenant, provider, model, token_class, unpriced_reason HAVING sum(quantity) <> 0
 UNION ALL

@@ -19,8 +19,10 @@ use super::Reading;
 use crate::sql::provider;
 
 mod known;
+
 mod relations;
 
+pub(crate) use known::NUMBERED;
 use relations::RELATIONS;
 
 /// The name of the one database.

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::{Reading, catalog, rewrite, types};
+use crate::reports::quoted;
 
 /// What stands for a call, as text; nothing if it is a function like others.
 pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) -> Option<String> {
@@ -31,8 +32,9 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
         }
         "to_regclass" => number_of(&args.first().and_then(|arg| rewrite::constant(arg))?),
         "to_regtype" => type_number(&arg(0)),
-        "format_type" => format_type(&arg(0), &arg(1)),
-        "quote_ident" => {
+        // Both write an argument several times, so it has to be one that does not grow.
+        "format_type" if args.iter().all(|arg| is_plain(arg)) => format_type(&arg(0), &arg(1)),
+        "quote_ident" if args.first().is_some_and(|arg| is_plain(arg)) => {
             let of = arg(0);
             format!(
                 "CASE WHEN ({of}) ~ '^[a-z_][a-z0-9_]*$' THEN ({of}) ELSE concat('\"', replace(({of}), '\"', '\"\"'), '\"') END"
@@ -109,9 +111,13 @@ fn arguments(args: &FunctionArguments) -> Vec<&Expr> {
     all
 }
 
-/// Text as a constant.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+/// Whether it is a name or a constant, whatever it is cast to.
+fn is_plain(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) => true,
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_plain(expr),
+        _ => false,
+    }
 }
 
 /// The number of a relation of this name, which may have its schema before it.
@@ -123,9 +129,7 @@ pub(super) fn number_of(relation: &str) -> String {
 
 /// The number of the catalog that a parameter names.
 fn catalog_numbers() -> String {
-    let known = ["pg_class", "pg_namespace", "pg_type", "pg_proc", "pg_database"];
-    let number = |name: &&str| format!(" WHEN {} THEN {}", quoted(name), number_of(name));
-    known.iter().map(number).collect()
+    catalog::NUMBERED.iter().map(|(name, _)| format!(" WHEN {} THEN {}", quoted(name), number_of(name))).collect()
 }
 
 /// The same by what a parameter will say.

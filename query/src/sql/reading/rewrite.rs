@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::{
 };
 
 use super::{Reading, catalog, names};
+use crate::reports::quoted;
 
 /// Changes a query to what the engine knows.
 pub(crate) fn rewrite(query: &mut Query, reading: &Reading) {
@@ -281,7 +282,7 @@ fn escaped(pattern: &Expr, escape: &str) -> Expr {
     if escape.is_empty() {
         return written(&plain);
     }
-    let [once, twice] = [names::quoted(escape), names::quoted(&escape.repeat(2))];
+    let [once, twice] = [quoted(escape), quoted(&escape.repeat(2))];
     written(&format!("replace(replace(replace({plain}, {twice}, '\u{e000}'), {once}, '\\'), '\u{e000}', {once})"))
 }
 
@@ -305,7 +306,7 @@ fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
             let text = constant(array)?;
             let list = text.strip_prefix('{')?.strip_suffix('}')?;
             let values = list.split(',').filter(|value| !value.is_empty());
-            Some(values.map(|value| written(&names::quoted(value.trim_matches('"')))).collect())
+            Some(values.map(|value| written(&quoted(value.trim_matches('"')))).collect())
         }
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) if of_catalog => Some(Vec::new()),
         _ => None,

@@ -99,6 +99,17 @@ async fn decimals_are_exact_or_an_error() {
     )
     .await;
     check("SELECT 1.10 * 3 AS a", Ok(json!("3.30"))).await;
+    // A branch, a side and a column of another statement that are integers by themselves are not ones beside a decimal.
+    check("SELECT CASE WHEN x > 1 THEN 0 ELSE x END - 0.2 AS a FROM (VALUES (0.5)) t(x)", Ok(json!("0.3"))).await;
+    check("SELECT CASE WHEN x > 1 THEN 0 ELSE x END * 2 AS a FROM (VALUES (0.5)) t(x)", Ok(json!("1.0"))).await;
+    let between = "WITH s AS (SELECT CASE WHEN x > 1 THEN 0 ELSE x END AS p FROM (VALUES (0.5)) t(x)) SELECT p - p * 2 AS a FROM s";
+    check(between, Ok(json!("-0.5"))).await;
+    check("SELECT sum(p * 2) AS a FROM (SELECT 0 AS p UNION ALL SELECT 0.5) s", Ok(json!("1.0"))).await;
+    check(
+        "SELECT -p AS a FROM (SELECT CASE WHEN x > 1 THEN 0 ELSE x END AS p FROM (VALUES (0.5)) t(x)) s",
+        Ok(json!("-0.5")),
+    )
+    .await;
     // A quoted number is not rounded to the decimals of what it is compared with.
     for (condition, wanted) in [
         ("x = '0.5000000000001'", false),

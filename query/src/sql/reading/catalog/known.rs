@@ -17,6 +17,15 @@ const FIRST_TABLE: i32 = 16_384;
 /// The number of `pg_class` itself, by which descriptions say what they are of.
 pub(super) const OF_RELATIONS: i32 = 1_259;
 
+/// The catalogs that descriptions and parameters name, by their numbers.
+pub(crate) const NUMBERED: &[(&str, i32)] = &[
+    ("pg_class", OF_RELATIONS),
+    ("pg_namespace", 2_615),
+    ("pg_type", 1_247),
+    ("pg_proc", 1_255),
+    ("pg_database", 1_262),
+];
+
 /// The names of everything that a session has in its schema, in the order of their numbers.
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let tables = TableDef::shown().map(|table| table.name);
@@ -28,15 +37,9 @@ static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 
 /// The number of a table or view, or of one of the catalogs that descriptions are of.
 pub(super) fn number_of(name: &str) -> Option<i32> {
-    match name {
-        "pg_class" => return Some(OF_RELATIONS),
-        "pg_namespace" => return Some(2_615),
-        "pg_type" => return Some(1_247),
-        "pg_proc" => return Some(1_255),
-        "pg_database" => return Some(1_262),
-        _ => {}
-    }
-    (FIRST_TABLE..).zip(NAMES.iter()).find(|(_, known)| **known == name).map(|(number, _)| number)
+    let catalogs = NUMBERED.iter().map(|(name, number)| (*number, name));
+    let relations = (FIRST_TABLE..).zip(NAMES.iter());
+    catalogs.chain(relations).find(|(_, known)| **known == name).map(|(number, _)| number)
 }
 
 /// What a relation means.
