@@ -17,7 +17,7 @@ use world::{Obligation, Plant};
 const STEPS: u64 = 4_500;
 
 /// Seeds within which a planted fault has to be caught.
-const SEEDS: u64 = 32;
+const SEEDS: u64 = 48;
 
 /// How many calls pass in a world, and how often the last unit is asked for there, on average, at least. It could be asked for eight
 /// times; a limit that is used up has none left.

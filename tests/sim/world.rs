@@ -27,7 +27,13 @@ use bytes::Bytes;
 use metering::run::Desk;
 use schemas::{id::Lane, limit::Limit, price::Book, wire};
 
-use self::{clock::Clock, dice::Dice, door::Door, oracle::Oracle, road::Road};
+use self::{
+    clock::Clock,
+    dice::Dice,
+    door::{Door, Process},
+    oracle::Oracle,
+    road::Road,
+};
 pub(crate) use self::{
     oracle::{Obligation, Violation},
     plant::{PLANTED, Plant},
@@ -252,10 +258,11 @@ impl World {
         }
     }
 
-    /// Whether somebody is there who lets calls pass, and somebody who keeps the books for it in every lane. By a clock that is wrong
-    /// by more than windows are published ahead nothing passes.
+    /// Whether somebody is there who lets calls pass and has read what he has to know, and somebody who keeps the books for it in
+    /// every lane. By a clock that is wrong by more than windows are published ahead nothing passes.
     fn is_fair(&self) -> bool {
-        let can = |door: &Door| door.process.is_some() && !door.cut_off && !door.platter.lock().unwrap().full;
+        let ready = |door: &Door| door.process.as_ref().is_some_and(Process::is_ready);
+        let can = |door: &Door| ready(door) && !door.cut_off && !door.platter.lock().unwrap().full;
         let works = |door: &Door| can(door) && door.clock.is_about_right();
         let alive: Vec<u32> = self.members.iter().flatten().map(|member| member.id).collect();
         self.road.lock().is_served(&alive) && self.doors.iter().any(works)

@@ -232,6 +232,11 @@ impl Process {
         self.pen.platter.lock().unwrap().end()
     }
 
+    /// Whether it has read what stood when it began.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.obey.ready().load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Whether nothing of it is on its way any more.
     pub(crate) fn is_quiet(&self) -> bool {
         self.buffer.is_empty()
