@@ -26,6 +26,7 @@ pub mod described;
 mod entry;
 pub mod error;
 pub mod fault;
+mod flight;
 pub mod focus;
 pub mod here;
 mod http;
