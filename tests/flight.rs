@@ -4,8 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::{
+    io::Read as _,
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 #[expect(dead_code, reason = "each test of the real binary uses a part of it")]
@@ -50,7 +53,11 @@ fn adbc_asks_looks_around_and_cancels() {
     let python = python::environment("flight-1", &PACKAGES).join("bin/python");
     let dir = tempfile::tempdir().unwrap();
     let (mut house, address) = house(dir.path(), "");
+    let mut silent = TcpStream::connect(&address).unwrap();
     run(Command::new(python).arg(support("flight.py")).arg(&address));
+    // Who says nothing at all is not waited for.
+    silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    silent.read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(house.stop(), 0);
 }
 

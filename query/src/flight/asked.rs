@@ -96,7 +96,7 @@ impl Asked {
 /// A statement with its parameters numbered, where they are written `?`, as clients of JDBC and ADBC do; nothing where none is.
 fn numbered(sql: &str) -> Option<String> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
-    let mut marks = tokens.iter().filter(|token| token.token == Token::Question).map(|token| token.span.start);
+    let mut marks = tokens.iter().filter(|token| is_mark(&token.token)).map(|token| token.span.start);
     let mut next = marks.next();
     next?;
     let (mut out, mut number) = (String::with_capacity(sql.len() + 16), 0_u32);
@@ -114,6 +114,16 @@ fn numbered(sql: &str) -> Option<String> {
     Some(out)
 }
 
+/// Whether it begins with a mark: with what follows it may be an operator elsewhere, as in `?||'%'`, but there is none such here.
+const fn is_mark(token: &Token) -> bool {
+    use Token::{
+        Question, QuestionAnd, QuestionMarkDash, QuestionMarkDashVerticalBar, QuestionMarkDoubleVerticalBar,
+        QuestionMarkSharp, QuestionPipe,
+    };
+    let alone = matches!(token, Question | QuestionAnd | QuestionPipe | QuestionMarkDash | QuestionMarkSharp);
+    alone || matches!(token, QuestionMarkDashVerticalBar | QuestionMarkDoubleVerticalBar)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -123,6 +133,7 @@ mod tests {
         check("SELECT $1", None);
         check("SELECT 'who?', \"a?\" -- ?\n /* ? */ FROM t", None);
         check("SELECT ?", Some("SELECT $1"));
+        check("SELECT ?||'?', ?-1, ?|| ?", Some("SELECT $1||'?', $2-1, $3|| $4"));
         check(
             "SELECT 'é?', a\nFROM t WHERE b = ?\r\n AND c IN (?,?)",
             Some("SELECT 'é?', a\nFROM t WHERE b = $1\r\n AND c IN ($2,$3)"),

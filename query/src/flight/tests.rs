@@ -197,6 +197,11 @@ async fn everything(client: &Client, command: Bytes) -> Result<Vec<u8>, String> 
     Ok(all)
 }
 
+/// What is said of a statement that is prepared.
+async fn told_of(client: &Client, sql: &str) -> Result<Prepared, (Code, String)> {
+    client.prepare(sql).await.map_err(|status| (status.code(), status.message().to_owned()))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_is_the_same_whether_or_not_others_exist() {
     let (own, mixed) = (own(), mixed());
@@ -209,6 +214,8 @@ async fn what_is_said_is_the_same_whether_or_not_others_exist() {
         let others = [("CommandGetTables".to_owned(), catalog(true)), ("CommandGetTables".to_owned(), catalog(false))];
         let statements = NOSY.iter().map(|sql| ((*sql).to_owned(), query(sql)));
         for (what, command) in statements.chain(others) {
+            let prepared = (told_of(&alone, &what).await, told_of(&among, &what).await);
+            assert_eq!(prepared.0, prepared.1, "{what} prepared, shelved {shelve}");
             let (alone, among) = (everything(&alone, command.clone()).await, everything(&among, command).await);
             assert_eq!(alone, among, "{what}, shelved {shelve}");
             let said = among.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_else(|error| error);
@@ -284,11 +291,11 @@ async fn a_ticket_is_a_question_and_no_right_to_an_answer() {
         }
     }
     // A password, for which there is the same token to show.
-    let basic = all.shows(&format!("Basic {}", BASE64_STANDARD.encode("me:tgq-acme")));
+    let basic = all.shows("Basic bWU6dGdxLWFjbWU");
     let (headers, _) = basic.call::<HandshakeResponse>("Handshake", &[Empty {}]).await.unwrap();
     let bearer = headers["authorization"].to_str().unwrap();
     assert_eq!(bearer, "Bearer tgq-acme");
-    for client in [&basic, &all.shows(bearer)] {
+    for client in [&basic, &all.shows("basic bWU6dGdxLWFjbWU="), &all.shows(bearer)] {
         assert_eq!(number(&read(&client.fetch(&info).await.unwrap().1)), 3);
     }
     let (headers, _) = acme.fetch(&info).await.unwrap();

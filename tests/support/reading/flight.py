@@ -100,7 +100,7 @@ def values_and_parameters():
         least = decimal.Decimal("0.0000000000001")
         assert asked(cursor, "SELECT count(*) FROM usage WHERE cost_usd > ?", (least,)) == [(3,)]
         # Money is exact, and the same as in text.
-        ((exact, text),) = asked(cursor, "SELECT sum(cost_usd), CAST(sum(cost_usd) AS VARCHAR) FROM charges")
+        ((exact, text),) = asked(cursor, "SELECT sum(cost_usd), CAST(sum(cost_usd) AS VARCHAR) AS t FROM charges")
         assert exact == decimal.Decimal(text), (exact, text)
 
 
