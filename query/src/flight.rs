@@ -260,7 +260,7 @@ impl Flight {
         let (schema, ticket) = match &command {
             Command::Ask(asked) => {
                 let described = self.entry.engine.describe(&caller, asked.question(within(headers))).await?;
-                (ipc::schema(&ipc::shown(&described.schema))?, asked.ticket())
+                (ipc::schema(ipc::shown(&described.schema)?.as_ref())?, asked.ticket())
             }
             command => {
                 let rows = catalog::answer(command, &caller.tenants)?;
@@ -298,13 +298,13 @@ impl Flight {
         within: Option<Duration>,
     ) -> Result<Answer<FlightData>, Status> {
         let begun = self.running.begin(asked.id.clone(), caller.clone());
-        let writer = |head: &Head| Ok(ipc::Writer::new(ipc::shown(&head.schema)));
+        let writer = |head: &Head| Ok(ipc::Writer::new(ipc::shown(&head.schema)?));
         let (head, rows) = tokio::select! {
             biased;
             () = begun.ends.cancelled() => return Err(cancelled()),
             asked = self.entry.engine.ask(&caller, asked.question(within), writer) => asked?,
         };
-        let first = ipc::head(&ipc::shown(&head.schema));
+        let first = ipc::head(&ipc::nullable(&head.schema));
         let pieces = stream::try_unfold((rows, begun), pieces);
         let rest = pieces.map_ok(|messages| stream::iter(messages.into_iter().map(Ok))).try_flatten();
         let mut headers = HeaderMap::new();

@@ -45,7 +45,7 @@ impl Flight {
                 let described = self.entry.engine.describe(&caller, asked.question(within(headers))).await?;
                 let prepared = Prepared {
                     handle: asked.handle(),
-                    dataset_schema: ipc::schema(&ipc::shown(&described.schema))?,
+                    dataset_schema: ipc::schema(ipc::shown(&described.schema)?.as_ref())?,
                     parameter_schema: ipc::schema(&parameters(&described.parameters))?,
                 };
                 Any::of("ActionCreatePreparedStatementResult", &prepared)

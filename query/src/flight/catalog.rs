@@ -89,7 +89,7 @@ fn described(table: &str, schema: &Schema) -> Schema {
         }
         field.as_ref().clone().with_metadata(said)
     };
-    Schema::new(ipc::shown(schema).fields().iter().map(field).collect::<Vec<_>>())
+    Schema::new(ipc::nullable(schema).fields().iter().map(field).collect::<Vec<_>>())
 }
 
 /// What is of a catalog; an empty name means what is of none.

@@ -7,23 +7,33 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions},
-    compute::cast,
+    compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
     ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message},
+    util::display::FormatOptions,
 };
 use bytes::Bytes;
 use datafusion::common::DataFusionError;
 use tonic::Status;
 
 use super::message::FlightData;
-use crate::sql::{QueryError, Write};
+use crate::sql::{QueryError, Write, encode::Format};
 
 /// The most bytes of the columns in a message of several rows: a quarter of what clients take by default.
 const MAX_BODY: usize = 1 << 20;
 
-/// A schema as answers have it on this surface.
-pub(super) fn shown(schema: &Schema) -> SchemaRef {
+/// What does not fit is an error, and never NULL.
+const EXACT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
+
+/// The columns of an answer as it has them on this surface, or why it cannot.
+pub(super) fn shown(schema: &Schema) -> Result<SchemaRef, QueryError> {
+    Format::Arrow.writes(schema)?;
+    Ok(nullable(schema))
+}
+
+/// Columns of types that clients in all languages have, each of which may be NULL.
+pub(super) fn nullable(schema: &Schema) -> SchemaRef {
     let field = |field: &Arc<Field>| Field::new(field.name(), plain(field.data_type()), true);
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
@@ -83,7 +93,7 @@ impl Writer {
     pub(super) fn messages(&mut self, batch: &RecordBatch) -> Result<Vec<FlightData>, ArrowError> {
         let fitted = |(column, field): (&ArrayRef, &Arc<Field>)| match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),
-            false => cast(column, field.data_type()),
+            false => cast_with_options(column, field.data_type(), &EXACT),
         };
         let columns = batch.columns().iter().zip(self.schema.fields()).map(fitted).collect::<Result<Vec<_>, _>>()?;
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -162,7 +172,7 @@ mod tests {
             ("name", Arc::new(names) as ArrayRef),
         ])
         .unwrap();
-        let schema = shown(&batch.schema());
+        let schema = shown(&batch.schema()).unwrap();
         assert!(schema.fields().iter().all(|field| field.is_nullable()));
         let messages = Writer::new(Arc::clone(&schema)).rows(&batch).unwrap();
         assert!(messages.len() > 4 && messages.iter().all(|message| message.data_body.len() <= MAX_BODY));

@@ -19,6 +19,7 @@ class Flight {
         parameters();
         errors();
         catalogs();
+        ends();
     }
 
     static Connection connect(String token) throws SQLException {
@@ -121,6 +122,30 @@ class Flight {
             }
             check(texts(about.getPrimaryKeys(null, "public", "usage"), "COLUMN_NAME").isEmpty(), "primary keys");
             check(texts(about.getImportedKeys(null, "public", "usage"), "PKCOLUMN_NAME").isEmpty(), "foreign keys");
+        }
+    }
+
+    static void ends() throws Exception {
+        String endless = "SELECT count(a.price_id || d.price_id || b.model) AS n FROM prices a, prices b, "
+            + "(SELECT p.price_id FROM prices p, prices q, prices r) d";
+        try (Connection connection = connect("tgq-all"); Statement statement = connection.createStatement()) {
+            check(connection.isValid(30), "it is there");
+            Thread ending = new Thread(() -> {
+                try {
+                    Thread.sleep(1000);
+                    statement.cancel();
+                } catch (InterruptedException | SQLException error) {
+                    throw new AssertionError(error);
+                }
+            });
+            ending.start();
+            try (ResultSet rows = statement.executeQuery(endless)) {
+                rows.next();
+                throw new AssertionError("it was not cancelled");
+            } catch (SQLException error) {
+                check(error.toString().contains("ancel"), error);
+            }
+            ending.join();
         }
     }
 }
