@@ -30,7 +30,11 @@ pub(crate) use self::{
     reading::{Reading, types},
     rows::{Head, Rows, Write},
 };
-use crate::cut::{AsOf, Cut, Cuts};
+use crate::{
+    cut::{AsOf, Cut, Cuts},
+    imports,
+    table::TableDef,
+};
 
 mod accounted;
 pub mod encode;
@@ -55,6 +59,7 @@ pub(crate) mod views;
 pub use error::QueryError;
 pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, watermark_schema};
 pub(crate) use provider::shown;
+pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
 pub(crate) use statement::MAX_SQL_BYTES;
 
 /// Who asks, and what they may read.
@@ -149,7 +154,7 @@ impl Engine {
         Ok(bytes)
     }
 
-    /// What a statement takes and gives, without running it.
+    /// What a statement takes and gives, without running it: with the values of its parameters, if those came.
     pub(crate) async fn describe(
         self: &Arc<Self>,
         caller: &Caller,
@@ -160,7 +165,7 @@ impl Engine {
         let (engine, caller) = (Arc::clone(self), caller.clone());
         let work = async move || {
             let planned = engine.plan(&caller, &question).await;
-            giving.one(planned.and_then(Planned::described)).await;
+            giving.one(planned.and_then(|planned| planned.described(question))).await;
         };
         threads::spawn(1, turn, gone, work)?;
         let mut rows = asked.rows;
@@ -245,15 +250,35 @@ pub(crate) struct Described {
 }
 
 impl Planned {
-    fn described(self) -> Result<Described, QueryError> {
+    fn described(self, question: Question) -> Result<Described, QueryError> {
         growth::check(&self.plan)?;
         let parameters = question::parameters(&self.plan)?;
         // Types of columns are settled by the rules that come before a plan is run, and those want values.
-        let absent = parameters.iter().map(|kind| ScalarValue::try_from(kind.as_ref().unwrap_or(&DataType::Utf8)));
-        let plan = self.plan.with_param_values(absent.collect::<Result<Vec<_>, _>>()?)?;
+        let question = if question.is_bound() { question } else { question.with(absent) };
+        let plan = question.bound(self.plan)?;
         let plan = self.state.optimize(&plan)?;
         Ok(Described { parameters, schema: session::plain(plan.schema().as_arrow()) })
     }
+}
+
+/// A NULL for each parameter, of its type as far as that is known.
+fn absent(types: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
+    Ok(types
+        .iter()
+        .map(|kind| ScalarValue::try_from(kind.as_ref().unwrap_or(&DataType::Utf8)))
+        .collect::<Result<_, _>>()?)
+}
+
+/// The tables of a caller, and the views over these, in the order of their names.
+pub(crate) fn relations(tenants: &Tenants) -> Vec<Shown> {
+    let tables = TableDef::shown().map(|table| (table.name, shown(table, tenants)));
+    let imported = imports::ALL.iter().map(|table| (table.name, table.schema()));
+    let tables = tables.chain(imported).chain([(WATERMARK, watermark_schema())]);
+    let tables = tables.map(|(name, schema)| Shown { name, schema, is_view: false });
+    let views = views::shapes().iter().map(|(name, schema)| Shown { name, schema: Arc::clone(schema), is_view: true });
+    let mut all: Vec<Shown> = tables.chain(views).collect();
+    all.sort_by_key(|one| one.name);
+    all
 }
 
 async fn execute(

@@ -58,7 +58,7 @@ impl House {
             road: self.road.clone(),
             lake_url: self.folder.path().join("lake").to_str().unwrap().to_owned(),
             writes: true,
-            doors: Some(Doors { http: Door { listener, tls: None }, postgres: None }),
+            doors: Some(Doors { http: Door { listener, tls: None }, postgres: None, flight: None }),
             config: ShelveConfig {
                 commit_age: Duration::from_millis(100),
                 refresh: Duration::from_millis(50),

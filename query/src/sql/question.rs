@@ -54,6 +54,11 @@ impl Question {
         Self { bind: Some(Box::new(bind)), ..self }
     }
 
+    /// Whether values came for its parameters.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.bind.is_some()
+    }
+
     /// The plan with the values in it.
     pub(super) fn bound(self, plan: LogicalPlan) -> Result<LogicalPlan, QueryError> {
         let types = parameters(&plan)?;

@@ -479,7 +479,6 @@ limits:
 #[test]
 fn warnings_do_not_refuse() {
     let cases: &[(&str, usize, ErrorCode)] = &[
-        ("listen: { flight: 127.0.0.1:8082 }", 1, NotBuilt),
         ("access: [ { token_sha256: \"${EMPTY:-HASH}\", tenants: [gone] } ]", 1, DanglingReference),
         ("proxies: [ { name: e, token_sha256: \"${EMPTY:-HASH}\", tenants: [gone] } ]", 1, DanglingReference),
         ("proxies: [ { name: e, token: very, tenants: [\"*\"] } ]", 1, ClearSecret),

@@ -68,7 +68,7 @@ pub(crate) const NOSY: &[&str] = &[
 ];
 
 /// Statements that no caller may make.
-const FORBIDDEN: &[&str] = &[
+pub(crate) const FORBIDDEN: &[&str] = &[
     "COPY usage TO 'x.parquet'",
     "COPY (SELECT 1) TO 'x.csv'",
     "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
