@@ -54,6 +54,7 @@ mod span;
 mod statement;
 mod tag;
 mod threads;
+mod trunc;
 pub(crate) mod views;
 
 pub use error::QueryError;

@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 
-use super::{error::refused, exact, json, tag};
+use super::{error::refused, exact, json, tag, trunc};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -93,6 +93,8 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
+        } else if name == "date_trunc" {
+            allowed.push(trunc::date_trunc(function));
         } else if PLAIN.split(' ').any(|known| known == name) {
             allowed.push(function);
         }

@@ -1,0 +1,150 @@
+//! `date_trunc`, by the arithmetic of integers where that is exact.
+//!
+//! The engine's own looks each instant that has a zone up in its calendar, and every instant of the tables has one: it takes four times
+//! as long as the sum that is grouped by it. In UTC nothing has to be looked up. In another zone an hour of the clock is an hour since
+//! 1970 as long as the zone is whole hours from UTC from the beginning of that hour to its end. Where it is not (half-hour zones, and
+//! hours in which clocks are changed) the engine's own answers.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, Int64Array, make_array, temporal_conversions::as_datetime_with_timezone, timezone::Tz},
+    datatypes::{DataType, FieldRef, Int64Type, TimeUnit, TimestampSecondType},
+};
+use datafusion::{
+    common::{Result, ScalarValue, plan_err},
+    logical_expr::{
+        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        sort_properties::{ExprProperties, SortProperties},
+    },
+};
+
+pub(super) const HOUR_SECONDS: i64 = 3_600;
+
+/// Names of UTC, as they stand in types.
+const UTC: &[&str] = &["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu", "Z", "+00:00", "+00", "+0000"];
+
+/// Whether a zone is UTC.
+pub(super) fn is_utc(zone: &str) -> bool {
+    UTC.contains(&zone)
+}
+
+/// The function, over the engine's own.
+pub(super) fn date_trunc(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(DateTrunc { inner }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DateTrunc {
+    inner: Arc<ScalarUDF>,
+}
+
+impl ScalarUDFImpl for DateTrunc {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        plan_err!("the type of {} depends on its arguments", self.name())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [ColumnarValue::Scalar(grain), ColumnarValue::Array(times)] = args.args.as_slice() else {
+            return self.inner.invoke_with_args(args);
+        };
+        let DataType::Timestamp(unit, Some(zone)) = times.data_type().clone() else {
+            return self.inner.invoke_with_args(args);
+        };
+        if is_utc(&zone) {
+            let rows = times.len();
+            let plain = retyped(times, DataType::Timestamp(unit, None))?;
+            args.args = vec![ColumnarValue::Scalar(grain.clone()), ColumnarValue::Array(plain)];
+            let truncated = self.inner.inner().invoke_with_args(args)?.into_array(rows)?;
+            return Ok(ColumnarValue::Array(retyped(&truncated, DataType::Timestamp(unit, Some(zone)))?));
+        }
+        if is_hour(grain)
+            && let Some(hours) = hours(times, unit, &zone)?
+        {
+            return Ok(ColumnarValue::Array(hours));
+        }
+        self.inner.invoke_with_args(args)
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        self.inner.inner().output_ordering(inputs)
+    }
+}
+
+/// The same values as another type of the same width.
+fn retyped(values: &ArrayRef, kind: DataType) -> Result<ArrayRef> {
+    Ok(make_array(values.to_data().into_builder().data_type(kind).build()?))
+}
+
+fn is_hour(grain: &ScalarValue) -> bool {
+    grain.try_as_str().flatten().is_some_and(|grain| grain.eq_ignore_ascii_case("hour"))
+}
+
+/// The hours of instants in a zone; nothing if the zone is not whole hours from UTC for all of one of them.
+fn hours(times: &ArrayRef, unit: TimeUnit, zone: &str) -> Result<Option<ArrayRef>> {
+    let Ok(place) = zone.parse::<Tz>() else { return Ok(None) };
+    let hour = HOUR_SECONDS * per_second(unit);
+    let ticks = retyped(times, DataType::Int64)?;
+    let ticks = ticks.as_primitive::<Int64Type>();
+    let mut known = None;
+    for tick in ticks.iter().flatten() {
+        let number = tick.div_euclid(hour);
+        // Rows of a tenant stand in the order of time, so that neighbours mostly share their hour.
+        if known == Some(number) {
+            continue;
+        }
+        if !is_whole(number, place) {
+            return Ok(None);
+        }
+        known = Some(number);
+    }
+    let truncated: Int64Array = ticks.unary(|tick| tick.wrapping_sub(tick.rem_euclid(hour)));
+    let truncated: ArrayRef = Arc::new(truncated);
+    Ok(Some(retyped(&truncated, times.data_type().clone())?))
+}
+
+const fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+/// Whether a zone is whole hours from UTC in every hour since 1970 of a range.
+pub(super) fn are_whole(mut hours: std::ops::Range<i64>, zone: &str) -> bool {
+    is_utc(zone) || zone.parse().is_ok_and(|place| hours.all(|hour| is_whole(hour, place)))
+}
+
+/// Whether a zone is the same whole hours from UTC at the beginning of an hour since 1970 and at its end.
+fn is_whole(hour: i64, place: Tz) -> bool {
+    let begin = hour.saturating_mul(HOUR_SECONDS);
+    let ahead = seconds_ahead(begin, place);
+    ahead.is_some_and(|ahead| ahead % HOUR_SECONDS == 0) && ahead == seconds_ahead(begin + HOUR_SECONDS - 1, place)
+}
+
+/// How far a zone's clocks are ahead of UTC at a second since 1970; nothing where the calendar does not reach.
+fn seconds_ahead(second: i64, place: Tz) -> Option<i64> {
+    let at = as_datetime_with_timezone::<TimestampSecondType>(second, place)?;
+    Some((at.naive_local() - at.naive_utc()).num_seconds())
+}
+
+#[cfg(test)]
+mod tests;
