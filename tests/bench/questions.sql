@@ -42,13 +42,13 @@ SELECT tenant, sum((u.input_tokens - u.cache_read_tokens - u.cache_write_tokens)
                    + u.cache_write_tokens * b.cache_write + u.output_tokens * b.output) / 1000000 AS rated_usd,
        sum(u.cost_usd) AS cost_usd
 FROM usage u JOIN (
-  SELECT provider, model, valid_from, coalesce(valid_to, TIMESTAMP '2100-01-01T00:00:00Z') AS valid_to,
+  SELECT provider, model, valid_from, valid_to,
          max(CASE WHEN token_class = 'input' THEN price_per_mtok_usd END) AS input,
          max(CASE WHEN token_class = 'cache_read' THEN price_per_mtok_usd END) AS cache_read,
          max(CASE WHEN token_class = 'cache_write_5m' THEN price_per_mtok_usd END) AS cache_write,
          max(CASE WHEN token_class = 'output' THEN price_per_mtok_usd END) AS output
   FROM prices GROUP BY 1, 2, 3, 4
-) b ON u.provider = b.provider AND u.model = b.model AND u.time >= b.valid_from AND u.time < b.valid_to
+) b ON u.provider = b.provider AND u.model = b.model AND u.time >= b.valid_from AND (u.time < b.valid_to OR b.valid_to IS NULL)
 GROUP BY tenant;
 
 -- month over month by tag
