@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
+    array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array},
     compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch},
-    datatypes::{Int32Type, SchemaRef, TimestampMicrosecondType},
+    datatypes::{Field, Int32Type, SchemaRef, TimestampMicrosecondType},
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
@@ -132,15 +132,17 @@ pub(super) fn day_name(day: i32) -> String {
     Time::from_micros(i64::from(day).saturating_mul(DAY_MICROS)).to_string().chars().take(10).collect()
 }
 
-/// The rows of a file.
+/// The rows of a file; what an earlier version did not write is NULL.
 pub(crate) fn decode(table: &TableDef, bytes: Bytes) -> Result<Vec<RecordBatch>, Error> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(ROW_GROUP).build()?;
     reader.map(|batch| with_schema(&batch?, &table.stored_schema())).collect()
 }
 
-/// The same rows without what the file's footer says about the schema.
+/// The same rows in the columns of the table, which are found by name.
 fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
-    Ok(RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?)
+    let nothing = |field: &Field| new_null_array(field.data_type(), batch.num_rows());
+    let column = |field: &Arc<Field>| batch.column_by_name(field.name()).cloned().unwrap_or_else(|| nothing(field));
+    Ok(RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())?)
 }
 
 #[cfg(test)]

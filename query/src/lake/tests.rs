@@ -1,3 +1,5 @@
+mod older;
+
 use std::{
     ops::Range,
     sync::{Arc, atomic::Ordering::SeqCst},
