@@ -89,7 +89,7 @@ async fn older(home: &Home) {
 }
 
 /// The rows of an answer over a lake.
-async fn answered(lake: &Arc<Lake>, sql: &str) -> Value {
+pub(super) async fn answered(lake: &Arc<Lake>, sql: &str) -> Value {
     let watermark = Arc::new(Watermark::default());
     watermark.restored();
     let access = Arc::clone(&PolicyLog::default().access);
