@@ -35,6 +35,8 @@ use super::world::{TENANTS, World};
 pub(crate) struct Plan {
     pub(crate) dir: PathBuf,
     pub(crate) rows: u64,
+    /// Over which they are spread.
+    pub(crate) days: u64,
     /// Attempts of one commit.
     pub(crate) round: u64,
     pub(crate) seed: u64,
@@ -121,7 +123,7 @@ struct Open(Settled);
 impl Metering {
     fn new(plan: &Plan, member: Box<dyn Member>) -> Self {
         Self {
-            world: World::new(plan.seed, plan.rows),
+            world: World::new(plan.seed, plan.rows, plan.days),
             member,
             open: BinaryHeap::new(),
             ready: Vec::new(),

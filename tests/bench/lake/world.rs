@@ -1,4 +1,4 @@
-//! Who calls, what and when: 2,000 tenants and 60 models of eight providers, both by Zipf's law, over 30 days that two months share.
+//! Who calls, what and when: 2,000 tenants and 60 models of eight providers, both by Zipf's law, over days of two months.
 //!
 //! The largest tenant makes an eighth of all calls. There are some 600,000 users and 19,000 keys; nights are quiet; three calls in five
 //! carry four tags; one in a hundred fails at its provider and nobody knows what it used. Prices change once, where the month does.
@@ -21,7 +21,6 @@ const MODELS: u64 = 60;
 const USERS: u64 = 600_000;
 const KEYS: u64 = 19_000;
 const PROVIDERS: [&str; 8] = ["openai", "anthropic", "google", "mistral", "cohere", "deepseek", "xai", "bedrock"];
-const DAYS: u64 = 30;
 const HOUR_MICROS: u64 = 3_600_000_000;
 
 /// 2026-09-16T00:00:00Z.
@@ -42,13 +41,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, rows: u64) -> Self {
+    pub(crate) fn new(seed: u64, rows: u64, days: u64) -> Self {
         Self {
             lots: Lots::new(seed),
             book: book(),
             tenants: Weighted::zipf(TENANTS),
             models: Weighted::zipf(MODELS),
-            hours: Weighted::new((0..DAYS).flat_map(|_| HOURS)),
+            hours: Weighted::new((0..days).flat_map(|_| HOURS)),
             rows,
             made: 0,
             gateways: ["gateway-1", "gateway-2", "gateway-3"].map(Into::into),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 use object_store::path::Path;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,6 +13,7 @@ use crate::{
     compact::compact,
     cut::Cuts,
     lake::file::decode,
+    plain,
     policies::PolicyLog,
     sql::{Caller, Engine, encode::Format},
     watermark::Watermark,
@@ -185,4 +186,26 @@ async fn a_column_of_another_type_is_refused() {
     let opened = Lake::open_at(home.place.clone(), 2, 0).await;
     let is_told = matches!(&opened, Err(Error::OtherSchema { table: "usage", column }) if column == "status");
     assert!(is_told, "{:?}", opened.err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_files_have_all_columns_whichever_version_wrote_them() {
+    let home = Home::new(Kind::Local).await;
+    older(&home).await;
+    let lake = open(&home).await;
+    shelved(&lake, 20..30).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("plain");
+    let url = home.place.url.to_file_path().unwrap();
+    plain::write(url.to_str().unwrap(), 2, &plain::Days::default(), &folder).await.expect("written");
+    let day = folder.join("usage/day=2026-11-20");
+    let (mut rows, mut files) = (0, 0);
+    for path in std::fs::read_dir(day).unwrap().map(|entry| entry.unwrap().path()) {
+        let file = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap();
+        let names: Vec<_> = file.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, usage().stored_columns().map(|column| column.name).collect::<Vec<_>>());
+        rows += file.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>();
+        files += 1;
+    }
+    assert_eq!((files, rows), (2, 30));
 }
