@@ -13,6 +13,7 @@ mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod local;
+mod order;
 pub mod shelving;
 mod stats;
 mod store;
