@@ -46,6 +46,7 @@ mod provider;
 mod question;
 mod reading;
 mod rows;
+mod runs;
 mod session;
 mod span;
 mod statement;
@@ -274,7 +275,8 @@ async fn execute(
         Ok(TreeNodeRecursion::Continue)
     })?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
-    Ok(execute_stream(accounted::accounted(physical, gone)?, state.task_ctx())?)
+    let physical = accounted::accounted(runs::by_runs(physical)?, gone)?;
+    Ok(execute_stream(physical, state.task_ctx())?)
 }
 
 #[cfg(test)]

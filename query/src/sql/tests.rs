@@ -4,4 +4,5 @@ mod alive;
 mod exact;
 pub(crate) mod hostile;
 mod questions;
+mod runs;
 pub(crate) mod world;
