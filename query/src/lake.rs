@@ -13,6 +13,7 @@ mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod local;
+mod order;
 pub mod shelving;
 mod stats;
 mod store;
@@ -80,6 +81,8 @@ pub struct Version {
     pub files: Vec<Arc<DataFile>>,
     /// C: by lane, the first record of the ledger that is not in it.
     pub covered: Vec<Offset>,
+    /// Whether it has columns that a later version than this has added: to write its files anew would lose them.
+    pub is_of_later: bool,
 }
 
 /// A Parquet file of a table, with its stored columns in order.
@@ -118,8 +121,8 @@ impl Version {
 }
 
 impl Lake {
-    /// Opens the lake that `lake.url` names: a directory, or `s3://bucket/prefix`. Makes its tables if they are not there.
-    /// Refuses a store without conditional put, and tables with other columns. Needs a tokio runtime with several threads.
+    /// Opens the lake that `lake.url` names: a directory, or `s3://bucket/prefix`. Makes its tables if they are not there, and the
+    /// columns that an earlier version did not have. Refuses a store without conditional put, and columns of other types. Needs a tokio runtime with several threads.
     pub async fn open(url: &str, lanes: u16) -> Result<Arc<Self>, Error> {
         Self::open_at(store::open(url).await?, lanes, KEEP_UNUSED_SECONDS).await
     }
@@ -218,8 +221,9 @@ impl Lake {
         table.replace(&self.place, old, &added).await
     }
 
-    /// Writes a checkpoint of a table's log and deletes what no version needs.
-    pub(crate) async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
+    /// Writes a checkpoint of a table's log, and deletes log entries and files that are old and that the newest version does not need.
+    /// What a removed file held can be read for a day after that, so queries that began before go on.
+    pub async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
         let table = self.table(def)?;
         table.log.tidy().await?;
         self.refresh(def).await.map(|_| ())
@@ -285,7 +289,8 @@ impl Table {
                 None => Arc::new(self.data_file(listed)),
             })
             .collect();
-        let version = Version { number: head.snapshot.number(), files, covered: head.positions.clone() };
+        let is_of_later = self.log.is_of_later(&head.snapshot);
+        let version = Version { number: head.snapshot.number(), files, covered: head.positions.clone(), is_of_later };
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(version);
         Ok(())
     }

@@ -45,13 +45,16 @@ mod functions;
 mod growth;
 mod json;
 mod made;
+mod percentile;
 mod provider;
 mod question;
 mod reading;
 mod rows;
+mod runs;
 mod session;
 mod span;
 mod statement;
+mod sums;
 mod tag;
 mod threads;
 mod trunc;
@@ -298,7 +301,8 @@ async fn execute(
         Ok(TreeNodeRecursion::Continue)
     })?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
-    Ok(execute_stream(accounted::accounted(physical, gone)?, state.task_ctx())?)
+    let physical = accounted::accounted(runs::by_runs(physical)?, gone)?;
+    Ok(execute_stream(physical, state.task_ctx())?)
 }
 
 #[cfg(test)]

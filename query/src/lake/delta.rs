@@ -7,6 +7,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arrow::datatypes::Field;
 use deltalake_core::{
     DeltaTable, DeltaTableError,
     kernel::{Action, Add, Remove, Transaction, transaction::CommitBuilder, transaction::CommitProperties},
@@ -20,10 +21,10 @@ use schemas::{id::Offset, time};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{stats::Stats, store::Place};
+use super::{ATTEMPTS, stats::Stats, store::Place};
 use crate::{
     error::Error,
-    table::{Kind, TableDef},
+    table::{Column, Kind, TableDef},
 };
 
 /// The partition column.
@@ -92,7 +93,8 @@ impl TableLog {
         Ok(Self { table, store, keep_unused })
     }
 
-    /// The newest version; makes the table if there is none. Any number of processes may do so at once.
+    /// The newest version; makes the table if there is none, and the columns that an earlier version did not have. Any number of
+    /// processes may do so at once.
     pub(super) async fn open(&self) -> Result<Snapshot, Error> {
         if !self.store.is_delta_table_location().await? {
             let first = CommitOrBytes::LogBytes(self.first_commit().into());
@@ -104,7 +106,20 @@ impl TableLog {
                 return Err(DeltaTableError::from(error).into());
             }
         }
-        self.find().await?.ok_or(Error::Shape)
+        let mut snapshot = self.find().await?.ok_or(Error::Shape)?;
+        for _ in 0..ATTEMPTS {
+            let Some(widened) = self.widened(&snapshot)? else { return Ok(snapshot) };
+            let widened = CommitOrBytes::LogBytes(widened.into());
+            let made = self.store.write_commit_entry(snapshot.number() + 1, widened, Uuid::new_v4()).await;
+            let newest = self.newest(&snapshot).await?;
+            if let Err(error) = made
+                && newest.number() == snapshot.number()
+            {
+                return Err(DeltaTableError::from(error).into());
+            }
+            snapshot = newest;
+        }
+        Err(Error::Shape)
     }
 
     /// The newest version, where there is a table; nothing is made or written.
@@ -195,13 +210,9 @@ impl TableLog {
     }
 
     fn first_commit(&self) -> String {
-        let day = self.table.day.map(|_| json!({ "name": DAY, "type": "date", "nullable": true, "metadata": {} }));
-        let fields: Vec<Value> = self
-            .table
-            .stored_columns()
-            .map(|column| json!({ "name": column.name, "type": type_name(column.kind), "nullable": true, "metadata": {} }))
-            .chain(day)
-            .collect();
+        let day = self.table.day.map(|_| field(DAY, "date"));
+        let columns = self.table.stored_columns().map(|column| field(column.name, type_name(column.kind)));
+        let fields: Vec<Value> = columns.chain(day).collect();
         let made_at = time::now().as_micros() / 1_000;
         let lines = [
             json!({ "commitInfo": { "timestamp": made_at, "operation": "CREATE TABLE", "operationParameters": {} } }),
@@ -224,16 +235,47 @@ impl TableLog {
         lines.map(|line| line.to_string()).join("\n")
     }
 
-    /// A table made by another version may have other columns.
+    /// The commit that adds the columns that the table does not have, after those that it has; nothing if it has all. In the files that
+    /// are there they are NULL.
+    fn widened(&self, snapshot: &Snapshot) -> Result<Option<String>, Error> {
+        let found = snapshot.0.snapshot().arrow_schema();
+        let missing = |column: &&Column| found.field_with_name(column.name).is_err();
+        let added: Vec<&Column> = self.table.stored_columns().filter(missing).collect();
+        if added.is_empty() {
+            return Ok(None);
+        }
+        let metadata = snapshot.0.metadata();
+        let mut schema: Value = serde_json::from_str(metadata.schema_string()).map_err(DeltaTableError::from)?;
+        let fields = schema["fields"].as_array_mut().ok_or(Error::Shape)?;
+        fields.extend(added.iter().map(|column| field(column.name, type_name(column.kind))));
+        let mut metadata = serde_json::to_value(metadata).map_err(DeltaTableError::from)?;
+        metadata["schemaString"] = schema.to_string().into();
+        let names: Vec<&str> = added.iter().map(|column| column.name).collect();
+        tracing::info!(table = self.table.name, columns = ?names, "columns are added to a table of the lake");
+        let made_at = time::now().as_micros() / 1_000;
+        let info = json!({ "timestamp": made_at, "operation": "ADD COLUMN", "operationParameters": {} });
+        Ok(Some(
+            [json!({ "commitInfo": info }), json!({ "metaData": metadata })].map(|line| line.to_string()).join("\n"),
+        ))
+    }
+
+    /// A table made by another version may have fewer columns or more, but no column of another type.
     fn check_schema(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let found = snapshot.0.snapshot().arrow_schema();
         for wanted in self.table.stored_schema().fields() {
-            let same = found.field_with_name(wanted.name()).is_ok_and(|field| field.data_type() == wanted.data_type());
-            if !same {
+            let is_other = |field: &Field| field.data_type() != wanted.data_type();
+            if found.field_with_name(wanted.name()).is_ok_and(is_other) {
                 return Err(Error::OtherSchema { table: self.table.name, column: wanted.name().clone() });
             }
         }
         Ok(())
+    }
+
+    /// Whether a later version than this has added columns to the table.
+    pub(super) fn is_of_later(&self, snapshot: &Snapshot) -> bool {
+        let known = self.table.stored_schema();
+        let found = snapshot.0.snapshot().arrow_schema();
+        found.fields().iter().any(|field| field.name() != DAY && known.field_with_name(field.name()).is_err())
     }
 }
 
@@ -273,6 +315,10 @@ fn remove(file: &Written, at_ms: i64) -> Action {
         size: Some(signed(file.size)),
         ..Remove::default()
     })
+}
+
+fn field(name: &str, kind: &str) -> Value {
+    json!({ "name": name, "type": kind, "nullable": true, "metadata": {} })
 }
 
 /// The name of a type in a Delta schema.

@@ -33,7 +33,7 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::functions::chain_name;
+use super::{functions::chain_name, sums::Sums};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
 /// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
@@ -319,6 +319,10 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        let plain = args.expr_fields.iter().all(|field| *field.data_type() == DataType::Int64);
+        if plain && *args.return_field.data_type() == DataType::Int64 && !args.is_distinct {
+            return Ok(Box::new(Sums::default()));
+        }
         let Some(return_field) = wide(&args.return_field) else { return self.inner.create_groups_accumulator(args) };
         let (kind, wide) = (args.return_field.data_type().clone(), return_field.data_type().clone());
         let inner = self.inner.create_groups_accumulator(AccumulatorArgs { return_field, ..args })?;

@@ -4,4 +4,5 @@ pub(crate) mod alive;
 mod exact;
 pub(crate) mod hostile;
 mod questions;
+mod runs;
 pub(crate) mod world;
