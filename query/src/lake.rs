@@ -14,6 +14,7 @@ mod file;
 pub(crate) mod fixture;
 mod local;
 mod order;
+mod rolled;
 pub mod shelving;
 mod stats;
 mod store;
@@ -30,11 +31,15 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-pub(crate) use self::file::{Encoded, decode, encode};
 use self::{
     delta::{Change, Listed, Snapshot, TableLog, Written},
+    file::EncodedRollup,
     shelving::{Shelving, Step},
     store::Place,
+};
+pub(crate) use self::{
+    file::{Encoded, decode, encode},
+    rolled::Stored,
 };
 use crate::{
     error::Error,
@@ -60,6 +65,8 @@ struct Table {
     def: &'static TableDef,
     log: TableLog,
     folder: Path,
+    /// The folder of its rollups.
+    rollups: Path,
     lanes: u16,
     /// The version that the next commit is made on. Locked for as long as a commit takes.
     head: Mutex<Head>,
@@ -100,6 +107,12 @@ pub struct DataFile {
     pub recorded_from: Option<Time>,
     /// The least and the greatest tenant in it; nothing if that is not known.
     pub tenants: Option<(String, String)>,
+    /// A time at or after that at which the last of its rows was recorded; nothing if that is not known.
+    pub(crate) recorded_to: Option<Time>,
+    /// The last record of the ledger in it, of any lane; nothing if that is not known.
+    pub(crate) last_offset: Option<Offset>,
+    /// Its rollups, and where they are.
+    pub(crate) rollups: Vec<(Stored, Path)>,
     /// Its path from the table's folder.
     below: String,
 }
@@ -226,6 +239,7 @@ impl Lake {
     pub async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
         let table = self.table(def)?;
         table.log.tidy().await?;
+        rolled::tidy(&self.place, def).await?;
         self.refresh(def).await.map(|_| ())
     }
 
@@ -263,6 +277,7 @@ impl Table {
             def,
             log,
             folder: place.path(def.name)?,
+            rollups: rolled::folder(place, def)?,
             lanes,
             head,
             newest: RwLock::new(Arc::new(Version::default())),
@@ -296,7 +311,7 @@ impl Table {
     }
 
     fn data_file(&self, listed: Listed) -> DataFile {
-        let Listed { path, size, day, stats } = listed;
+        let Listed { path, size, day, stats, rollups } = listed;
         let path_in_store = Path::from_iter(self.folder.parts().chain(Path::from(path.as_str()).parts()));
         DataFile {
             path: path_in_store,
@@ -304,9 +319,18 @@ impl Table {
             rows: stats.num_records,
             day,
             recorded_from: stats.min_values.recorded_at.as_deref().and_then(|time| Time::parse(time).ok()),
+            recorded_to: stats.max_values.recorded_at.as_deref().and_then(|time| Time::parse(time).ok()),
+            last_offset: stats.max_values.log_offset.and_then(|offset| u64::try_from(offset).ok()).map(Offset),
+            rollups: rollups.into_iter().map(|stored| self.placed(stored, &path)).collect(),
             tenants: stats.min_values.tenant.zip(stats.max_values.tenant),
             below: path,
         }
+    }
+
+    /// A rollup of the file at `below`, and where it is.
+    fn placed(&self, stored: Stored, below: &str) -> (Stored, Path) {
+        let path = rolled::path(&self.rollups, stored.rollup, below);
+        (stored, path)
     }
 
     async fn begin(&self, kept: &[Offset]) -> Result<(), Error> {
@@ -397,22 +421,32 @@ impl Table {
     /// Writes files, durably. Nobody sees them before they are committed.
     async fn put(&self, place: &Place, encoded: Vec<Encoded>) -> Result<Vec<Written>, Error> {
         let mut written = Vec::with_capacity(encoded.len());
-        for Encoded { day, bytes, stats, .. } in encoded {
+        for Encoded { day, bytes, stats, rollups, .. } in encoded {
             let day = day.map(file::day_name);
             let name = format!("part-{}.parquet", Uuid::new_v4());
             let path = day.as_ref().map_or_else(|| name.clone(), |day| format!("day={day}/{name}"));
             let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             place.store.put(&self.in_store(&path), bytes.into()).await?;
-            written.push(Written { path, size, day, stats });
+            let mut stored = Vec::with_capacity(rollups.len());
+            for EncodedRollup { rollup, rows, bytes } in rollups {
+                let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                place.store.put(&rolled::path(&self.rollups, rollup, &path), bytes.into()).await?;
+                stored.push(Stored { rollup, rows: u64::try_from(rows).unwrap_or(u64::MAX), size });
+            }
+            written.push(Written { path, size, day, stats, rollups: stored });
         }
         Ok(written)
     }
 
     /// Deletes files that were never committed. What is left behind goes with the next clean-up.
     async fn discard(&self, place: &Place, files: Vec<Written>) {
-        for file in files {
-            if let Err(error) = place.store.delete(&self.in_store(&file.path)).await {
-                tracing::warn!(table = self.def.name, path = file.path, %error, "an unused file was left behind");
+        let rollups = |file: &Written| {
+            let of = file.rollups.iter();
+            of.map(|stored| rolled::path(&self.rollups, stored.rollup, &file.path)).collect::<Vec<_>>()
+        };
+        for path in files.iter().flat_map(|file| [vec![self.in_store(&file.path)], rollups(file)].concat()) {
+            if let Err(error) = place.store.delete(&path).await {
+                tracing::warn!(table = self.def.name, %path, %error, "an unused file was left behind");
             }
         }
     }
@@ -452,7 +486,8 @@ impl Table {
 
 impl Written {
     fn of(file: &DataFile) -> Self {
-        Self { path: file.below.clone(), size: file.size, day: file.day.clone(), stats: String::new() }
+        let (path, day) = (file.below.clone(), file.day.clone());
+        Self { path, size: file.size, day, stats: String::new(), rollups: Vec::new() }
     }
 }
 
