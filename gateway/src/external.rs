@@ -437,6 +437,7 @@ pub(crate) fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
             Some(TokenClass::AudioOutput) => &mut vector.audio_output,
             Some(TokenClass::WebSearch) => &mut vector.web_searches,
             Some(TokenClass::SearchUnit) => &mut vector.search_units,
+            Some(TokenClass::Guardrail) => &mut vector.guardrails,
             None => return Err(wrong(format!("`{name}.{class}` is no class of tokens"))),
         };
         *field = count(&class, value)?;

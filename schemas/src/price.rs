@@ -19,8 +19,8 @@ mod rate;
 
 pub use canonical::NotABook;
 pub use file::{Mistake, PriceFile};
-pub use index::Key;
-pub(crate) use index::{Rates, Shelf};
+pub use index::{Key, joined};
+pub(crate) use index::{Rates, Shelf, standard};
 pub use model::{CapField, Encoding, Model, ModelFacts, OutputMaximum};
 pub use pattern::Pattern;
 pub use rate::{Cost, cost, rate, sum};

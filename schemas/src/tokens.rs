@@ -23,11 +23,13 @@ pub enum TokenClass {
     WebSearch,
     /// Searches that a ranking is billed by: one for so many documents.
     SearchUnit,
+    /// Calls that a guardrail looked at. What it is billed by, units of text for each of its policies, no answer has to state.
+    Guardrail,
 }
 
 impl TokenClass {
     /// Every class, in the order of [`Vector`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::UncachedInput,
         Self::CacheRead,
         Self::CacheWrite5m,
@@ -37,6 +39,7 @@ impl TokenClass {
         Self::AudioOutput,
         Self::WebSearch,
         Self::SearchUnit,
+        Self::Guardrail,
     ];
 
     /// The name in the `token_class` column and in price books.
@@ -51,6 +54,7 @@ impl TokenClass {
             Self::AudioOutput => "audio_output",
             Self::WebSearch => "web_search",
             Self::SearchUnit => "search_unit",
+            Self::Guardrail => "guardrail",
         }
     }
 
@@ -61,7 +65,7 @@ impl TokenClass {
 
     /// Whether it is counted in units that have a price each, and not in tokens.
     pub const fn is_unit(self) -> bool {
-        matches!(self, Self::WebSearch | Self::SearchUnit)
+        matches!(self, Self::WebSearch | Self::SearchUnit | Self::Guardrail)
     }
 }
 
@@ -88,6 +92,8 @@ pub struct Vector {
     pub reasoning: u64,
     /// Searches that a ranking is billed by, which are units and not tokens.
     pub search_units: u64,
+    /// Calls that a guardrail looked at, which are units and not tokens.
+    pub guardrails: u64,
 }
 
 impl Vector {
@@ -103,6 +109,7 @@ impl Vector {
             TokenClass::AudioOutput => self.audio_output,
             TokenClass::WebSearch => self.web_searches,
             TokenClass::SearchUnit => self.search_units,
+            TokenClass::Guardrail => self.guardrails,
         }
     }
 
@@ -139,6 +146,7 @@ impl Vector {
             web_searches: join(self.web_searches, other.web_searches),
             reasoning: join(self.reasoning, other.reasoning),
             search_units: join(self.search_units, other.search_units),
+            guardrails: join(self.guardrails, other.guardrails),
         }
     }
 }

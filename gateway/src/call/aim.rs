@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 use bytes::Bytes;
 use http::header;
 use schemas::{
-    bound::Bound,
+    bound::{Beside, Bound},
     config::{MOST_TARGETS, ModelRoute, Strategy, Target, Timeouts, UsageInStream},
     error_code::ErrorCode,
     event::Api,
@@ -21,6 +21,7 @@ use schemas::{
 use super::{Arrival, OFFLOAD};
 use crate::{
     admit::{bound_of, off_thread, tree_of},
+    beside,
     carry::{self, Back, Going},
     error::Fault,
     health::Standing,
@@ -47,6 +48,8 @@ pub(super) struct Aim {
     pub(super) model: String,
     pub(super) facts: ModelFacts,
     pub(super) bound: Bound,
+    /// What is asked beside the body.
+    pub(super) beside: Beside,
     pub(super) timeouts: Timeouts,
     /// Whether the target says itself how long it may take for its first byte.
     pub(super) waits: bool,
@@ -265,14 +268,16 @@ fn there(
     let (asked, mut parsed, mut carried) = (Arc::clone(parsed), Arc::clone(parsed), None);
     let at = (upstream.provider.name.as_str(), model.as_str(), arrival.accepted_at);
     let facts = |api: Api| view.book.facts(&upstream.provider.name, api.vendor(), &model);
+    let mut beside = Beside::default();
     let (facts, bound) = if speaks(&arrival.way, &upstream) {
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));
-        (facts, bound_of(api, tree, &view.book, at, &facts, Encoding::None)?)
+        beside = beside::of(api, &arrival.head.headers);
+        (facts, bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None)?)
     } else {
         let (way, sent, back) = carry(arrival, &asked, &upstream, &model, facts)?;
         let (read, tree) = parse(&way, &sent, "application/json")?;
         let facts = facts(way.api);
-        let bound = bound_of(way.api, &tree, &view.book, at, &facts, Encoding::None)?;
+        let bound = bound_of(way.api, (&tree, &beside), &view.book, at, &facts, Encoding::None)?;
         (parsed, carried) = (Arc::new(read), Some(Box::new((way, back))));
         (facts, bound)
     };
@@ -282,7 +287,21 @@ fn there(
         Spot::Judge(_) => None,
     };
     let standing = standing.map(Arc::clone);
-    Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, waits, standing, instead, lowered: None })
+    Ok(Aim {
+        asked,
+        parsed,
+        carried,
+        upstream,
+        model,
+        facts,
+        bound,
+        beside,
+        timeouts,
+        waits,
+        standing,
+        instead,
+        lowered: None,
+    })
 }
 
 /// The request as it goes to a provider of another dialect.

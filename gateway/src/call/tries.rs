@@ -235,7 +235,8 @@ pub(super) async fn send(
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
     let edits = Edits { model, ask_usage, cap };
-    let plan = Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), &aim.facts);
+    let plan =
+        Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), (&aim.facts, aim.beside.guarded));
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let head = carried.map(|(_, back)| back.head(&arrival.head));

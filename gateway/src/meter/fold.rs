@@ -45,7 +45,7 @@ pub(super) trait Fold: fmt::Debug + Send {
     }
 
     /// Takes a header of the answer.
-    fn header(&mut self, _name: &str, _value: &str) {}
+    fn header(&mut self, _facts: &mut Facts, _name: &str, _value: &str) {}
 }
 
 /// Who reads the answers of an API; nobody where they cost nothing.

@@ -87,6 +87,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             web_searches: count(18),
             reasoning: stated.max(unlisted).min(output),
             search_units: 0,
+            guardrails: 0,
         },
         whole: whole && exact,
         cost: cost(named.value(8), named.value(9)),

@@ -115,7 +115,7 @@ struct Units {
 }
 
 /// The classes of tokens as units, each with what it is a part of: input, output, or neither.
-const CLASSES: [(&str, Option<usize>); 10] = [
+const CLASSES: [(&str, Option<usize>); 11] = [
     ("input", Some(0)),
     ("cache_read", Some(0)),
     ("cache_write_5m", Some(0)),
@@ -126,6 +126,7 @@ const CLASSES: [(&str, Option<usize>); 10] = [
     ("reasoning", None),
     ("web_search", None),
     ("search_unit", None),
+    ("guardrail", None),
 ];
 
 impl Said {
@@ -303,6 +304,7 @@ impl Units {
             audio_output: of("audio_output"),
             web_searches: of("web_search"),
             search_units: of("search_unit"),
+            guardrails: of("guardrail"),
             reasoning: of("reasoning"),
         };
         if tokens.reasoning > tokens.output {

@@ -165,6 +165,26 @@ async fn bedrock_is_signed_and_its_binary_stream_is_read() {
 }
 
 #[tokio::test]
+async fn what_bedrock_is_asked_in_headers_is_settled_as_it_was_served() {
+    const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    let body = json!({ "anthropic_version": "v", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    let path = format!("/model/{CLAUDE}/invoke");
+    let asked = [("x-amzn-bedrock-service-tier", "priority"), ("x-amzn-bedrock-guardrailidentifier", "g")];
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-bedrock-input-token-count: 4\r\n\
+                x-amzn-bedrock-output-token-count: 2\r\nx-amzn-bedrock-service-tier: priority\r\nconnection: close\r\n\r\n";
+    let replay =
+        Replay::start(vec![say(head), say(r#"{"type":"message","content":[],"usage":{"service_tier":"standard"}}"#)])
+            .await;
+    let stage = Stage::new(replay.address).await;
+    let call = asked.iter().fold(stage.post(&path, &body), |call, (name, value)| call.header(*name, *value));
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    let (_, written) = stage.end().await;
+    let settled = written.one();
+    assert_eq!(settled.service_tier, "priority");
+    assert_eq!(settled.usage.total(), Some(Vector { guardrails: 1, ..used(4, 2) }));
+}
+
+#[tokio::test]
 async fn cohere_azure_and_openais_other_apis_are_served() {
     check(Case {
         path: "/v2/chat",

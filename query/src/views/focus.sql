@@ -67,7 +67,7 @@
 -- column x_PriceBookVersion: The hash of the price book.
 -- column x_PriceSource: Where the price was read.
 WITH billed AS (
-    SELECT *, date_trunc('hour', time) AS hour, token_class IN ('web_search', 'search_unit') AS unit,
+    SELECT *, date_trunc('hour', time) AS hour, token_class IN ('web_search', 'search_unit', 'guardrail') AS unit,
         CASE WHEN entry = 'original' AND recorded_at < date_trunc('month', time) + INTERVAL '1 month' + INTERVAL '3 days'
             THEN date_trunc('month', time) ELSE date_trunc('month', recorded_at) END AS period,
         CASE WHEN lower(service_tier) IN ('default', 'standard', 'auto', 'on_demand') THEN NULL ELSE service_tier END AS tier,
@@ -91,7 +91,7 @@ WITH billed AS (
         CASE token_class WHEN 'input' THEN 'Input Tokens' WHEN 'cache_read' THEN 'Cache Read Input Tokens'
             WHEN 'cache_write_5m' THEN 'Cache Write Input Tokens' WHEN 'cache_write_1h' THEN 'Cache Write Input Tokens (1 hour)'
             WHEN 'output' THEN 'Output Tokens' WHEN 'audio_input' THEN 'Audio Input Tokens' WHEN 'audio_output' THEN 'Audio Output Tokens'
-            ELSE 'Searches' END AS meter,
+            WHEN 'guardrail' THEN 'Guarded Calls' ELSE 'Searches' END AS meter,
         concat_ws(':', provider, model, token_class, tier) AS sku
     FROM summed
 )
@@ -114,14 +114,14 @@ SELECT coalesce(provider_account, provider) AS "BillingAccountId",
     price AS "ListUnitPrice",
     price AS "ContractedUnitPrice",
     CASE WHEN unit THEN CAST(quantity AS DECIMAL(38, 12)) ELSE CAST(quantity * 0.000001 AS DECIMAL(38, 12)) END AS "PricingQuantity",
-    CASE WHEN unit THEN 'Searches' ELSE '1000000 Tokens' END AS "PricingUnit",
+    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN unit THEN 'Searches' ELSE '1000000 Tokens' END AS "PricingUnit",
     'Standard' AS "PricingCategory",
     'USD' AS "PricingCurrency",
     price AS "PricingCurrencyListUnitPrice",
     price AS "PricingCurrencyContractedUnitPrice",
     cost AS "PricingCurrencyEffectiveCost",
     CAST(quantity AS DECIMAL(38, 12)) AS "ConsumedQuantity",
-    CASE WHEN unit THEN 'Searches' ELSE 'Tokens' END AS "ConsumedUnit",
+    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN unit THEN 'Searches' ELSE 'Tokens' END AS "ConsumedUnit",
     provider AS "ProviderName",
     provider AS "PublisherName",
     provider AS "InvoiceIssuerName",

@@ -23,6 +23,8 @@ pub(super) struct Reach<'a> {
     pub(super) audio: bool,
     /// Whether all output is audio.
     pub(super) sounds: bool,
+    /// Whether a guardrail looks at it, which has a price of its own or none.
+    pub(super) guarded: bool,
 }
 
 /// The cost, and what of it is for each token of output.
@@ -34,7 +36,7 @@ pub(super) fn dearest(
     output: u64,
 ) -> Result<(Pico, Pico), Unpriced> {
     use TokenClass::{AudioInput, AudioOutput, CacheRead, CacheWrite1h, CacheWrite5m, Output, UncachedInput};
-    if input == 0 && output == 0 {
+    if input == 0 && output == 0 && !reach.guarded {
         return Ok((Pico(0), Pico(0)));
     }
     let rates = book.rates(key, &[key.model])?;
@@ -49,6 +51,9 @@ pub(super) fn dearest(
     let given = if reach.sounds { &given[1..] } else { &given[..] };
 
     let (mut total, mut last) = (Pico(0), Pico(0));
+    if reach.guarded {
+        total += rates.dearest(TokenClass::Guardrail, "", input, key.at)?;
+    }
     for (tokens, classes) in [(input, &taken[..]), (output, given)] {
         last = Pico(0);
         if tokens > 0 {

@@ -278,6 +278,17 @@ impl Row {
     }
 }
 
+/// The tier of what was asked for, or served, in two respects, such as Bedrock's service tier and its latency: the one that is not
+/// standard, or both in the order of the alphabet.
+pub fn joined(one: &str, other: &str) -> String {
+    match (standard(one), standard(other)) {
+        ("", "") => if one.is_empty() { other } else { one }.to_owned(),
+        ("", tier) | (tier, "") => tier.to_owned(),
+        (one, other) if one == other => one.to_owned(),
+        (one, other) => format!("{}+{}", one.min(other), one.max(other)),
+    }
+}
+
 /// The tier as rows write it: the standard one has many names.
 pub(crate) fn standard(tier: &str) -> &str {
     const NAMES: [&str; 4] = ["default", "standard", "auto", "on_demand"];

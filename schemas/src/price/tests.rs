@@ -63,6 +63,7 @@ fn vector(class: TokenClass, quantity: u64) -> Vector {
         TokenClass::AudioOutput => vector.audio_output = quantity,
         TokenClass::WebSearch => vector.web_searches = quantity,
         TokenClass::SearchUnit => vector.search_units = quantity,
+        TokenClass::Guardrail => vector.guardrails = quantity,
     }
     vector
 }

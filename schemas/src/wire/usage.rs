@@ -93,6 +93,7 @@ message!(Vector {
     8 web_searches,
     9 reasoning,
     10 search_units,
+    11 guardrails,
 });
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
@@ -199,6 +200,7 @@ enumeration!(TokenClass {
     7 AudioOutput,
     8 WebSearch,
     9 SearchUnit,
+    10 Guardrail,
 });
 
 enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent });

@@ -129,6 +129,7 @@ impl Bill {
             web_searches: 0,
             reasoning: 0,
             search_units: 0,
+            guardrails: 0,
         }
     }
 }
