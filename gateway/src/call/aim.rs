@@ -28,6 +28,7 @@ use crate::{
     request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
     terms::may_use,
+    translate::leave,
     upstream::{Lack, Upstream},
     way::Way,
     worker::Worker,
@@ -50,6 +51,8 @@ pub(super) struct Aim {
     pub(super) bound: Bound,
     /// What is asked beside the body.
     pub(super) beside: Beside,
+    /// What was left away of a request that goes to a provider of its own dialect.
+    pub(super) left: Vec<String>,
     pub(super) timeouts: Timeouts,
     /// Whether the target says itself how long it may take for its first byte.
     pub(super) waits: bool,
@@ -268,11 +271,21 @@ fn there(
     let (asked, mut parsed, mut carried) = (Arc::clone(parsed), Arc::clone(parsed), None);
     let at = (upstream.provider.name.as_str(), model.as_str(), arrival.accepted_at);
     let facts = |api: Api| view.book.facts(&upstream.provider.name, api.vendor(), &model);
-    let mut beside = Beside::default();
+    let (mut beside, mut left) = (Beside::default(), Vec::new());
     let (facts, bound) = if speaks(&arrival.way, &upstream) {
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));
         beside = beside::of(api, &arrival.head.headers);
-        (facts, bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None)?)
+        let bound = |tree: &Tree<'_>| bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None);
+        match leave(api, asked.body(), tree.root()) {
+            None => (facts, bound(tree)?),
+            Some(without) => {
+                let body = Bytes::from(without.body);
+                let (read, tree) = parse(&arrival.way, &body, content_type(arrival))?;
+                let bound = bound(&tree)?;
+                (parsed, left) = (Arc::new(read), without.dropped);
+                (facts, bound)
+            }
+        }
     } else {
         let (way, sent, back) = carry(arrival, &asked, &upstream, &model, facts)?;
         let (read, tree) = parse(&way, &sent, "application/json")?;
@@ -296,6 +309,7 @@ fn there(
         facts,
         bound,
         beside,
+        left,
         timeouts,
         waits,
         standing,
@@ -323,6 +337,7 @@ fn carry(
         ask_usage: provider.usage_in_stream != UsageInStream::Never,
         call: arrival.call,
         at: arrival.accepted_at,
+        headers: &arrival.head.headers,
     };
     let carried = carry::over(asked, &going).ok_or_else(|| other_dialect(upstream, model))??;
     Ok((carried.way, carried.body, carried.back))

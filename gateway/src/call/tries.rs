@@ -26,6 +26,7 @@ use super::{
 use crate::{
     admit::NotAdmitted,
     attempt::Attempt,
+    carry,
     error::Fault,
     heading::{self, Failed, Plan},
     request::{Cap, Edits},
@@ -254,6 +255,7 @@ pub(super) async fn send(
     if let Some(tokens) = cap.map(|cap| cap.tokens).or(aim.lowered) {
         headers.insert(CAPPED, HeaderValue::from(tokens));
     }
+    carry::note(headers, &aim.left);
     served_by(headers, &aim.upstream.provider.name, &aim.model, how.number);
     Ok(arrival.cache.keep(response, note))
 }
