@@ -435,6 +435,8 @@ pub(crate) fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
             Some(TokenClass::Output) => &mut vector.output,
             Some(TokenClass::AudioInput) => &mut vector.audio_input,
             Some(TokenClass::AudioOutput) => &mut vector.audio_output,
+            Some(TokenClass::ImageInput) => &mut vector.image_input,
+            Some(TokenClass::ImageOutput) => &mut vector.image_output,
             Some(TokenClass::WebSearch) => &mut vector.web_searches,
             Some(TokenClass::SearchUnit) => &mut vector.search_units,
             Some(TokenClass::Guardrail) => &mut vector.guardrails,

@@ -219,6 +219,8 @@ fn vector(counts: &Value) -> Vector {
         reasoning: count("reasoning"),
         search_units: 0,
         guardrails: 0,
+        image_input: 0,
+        image_output: 0,
     }
 }
 

@@ -228,7 +228,9 @@ pub fn bound(
                 Some(form) => form::request(body.root(), form, &mut tally)?,
                 None => tally.unbounded(&Path::Body, Why::UnknownShape),
             }
-            cost::Reach { writes: tally.writes, ..cost::Reach::default() }
+            // Some of Gemini's models answer with images unasked.
+            let images = api == Api::GeminiGenerateContent;
+            cost::Reach { writes: tally.writes, images, ..cost::Reach::default() }
         }
     };
     let named = price::joined(&price::joined(&tally.tier, &beside.tier), reach.named.as_deref().unwrap_or_default());
@@ -247,7 +249,7 @@ pub fn bound(
     let larger = tally.window.max(beside.window).unwrap_or(0);
     let known =
         facts.context_window.map(|window| window.max(larger)).filter(|_| why.is_one_pass() && output != u64::MAX);
-    let most = known.map(|window| at_most(window, &cost::Reach { audio: true, ..reach }));
+    let most = known.map(|window| at_most(window, &cost::Reach { audio: true, images: true, ..reach }));
     Ok(Bound::Unbounded(Unbounded { field, why, most }))
 }
 
@@ -297,7 +299,8 @@ pub fn stated(api: Api, most: (Option<u64>, Option<u64>), book: &Book, key: &Key
         (_, (_, None)) => return Bound::not_stated("output"),
     };
     let tiers: Vec<&str> = book.rates(key, &[key.model]).map_or_else(|_| Vec::new(), |rates| rates.tiers().collect());
-    let reach = cost::Reach { tiers: &tiers, writes: (true, true), audio: true, ..cost::Reach::default() };
+    let reach =
+        cost::Reach { tiers: &tiers, writes: (true, true), audio: true, images: true, ..cost::Reach::default() };
     Bound::AtMost(AtMost::of(cost::dearest(book, key, &reach, input, output), (input, output), output_cap))
 }
 

@@ -19,6 +19,10 @@ pub enum TokenClass {
     AudioInput,
     /// Audio output tokens.
     AudioOutput,
+    /// Input tokens of images, where the provider prices them apart. Where it does not they are plain input.
+    ImageInput,
+    /// Output tokens of images.
+    ImageOutput,
     /// Searches that the provider ran.
     WebSearch,
     /// Searches that a ranking is billed by: one for so many documents.
@@ -29,7 +33,7 @@ pub enum TokenClass {
 
 impl TokenClass {
     /// Every class, in the order of [`Vector`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::UncachedInput,
         Self::CacheRead,
         Self::CacheWrite5m,
@@ -37,6 +41,8 @@ impl TokenClass {
         Self::Output,
         Self::AudioInput,
         Self::AudioOutput,
+        Self::ImageInput,
+        Self::ImageOutput,
         Self::WebSearch,
         Self::SearchUnit,
         Self::Guardrail,
@@ -52,6 +58,8 @@ impl TokenClass {
             Self::Output => "output",
             Self::AudioInput => "audio_input",
             Self::AudioOutput => "audio_output",
+            Self::ImageInput => "image_input",
+            Self::ImageOutput => "image_output",
             Self::WebSearch => "web_search",
             Self::SearchUnit => "search_unit",
             Self::Guardrail => "guardrail",
@@ -61,6 +69,15 @@ impl TokenClass {
     /// The class that [`Self::name`] names.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// The class whose price holds where a book has none for this one: images cost what text does unless it is said that they do not.
+    pub const fn plain(self) -> Option<Self> {
+        match self {
+            Self::ImageInput => Some(Self::UncachedInput),
+            Self::ImageOutput => Some(Self::Output),
+            _ => None,
+        }
     }
 
     /// Whether it is counted in units that have a price each, and not in tokens.
@@ -94,6 +111,10 @@ pub struct Vector {
     pub search_units: u64,
     /// Calls that a guardrail looked at, which are units and not tokens.
     pub guardrails: u64,
+    /// Input of images, where the provider prices that apart.
+    pub image_input: u64,
+    /// Output of images.
+    pub image_output: u64,
 }
 
 impl Vector {
@@ -107,6 +128,8 @@ impl Vector {
             TokenClass::Output => self.output,
             TokenClass::AudioInput => self.audio_input,
             TokenClass::AudioOutput => self.audio_output,
+            TokenClass::ImageInput => self.image_input,
+            TokenClass::ImageOutput => self.image_output,
             TokenClass::WebSearch => self.web_searches,
             TokenClass::SearchUnit => self.search_units,
             TokenClass::Guardrail => self.guardrails,
@@ -120,11 +143,12 @@ impl Vector {
             .saturating_add(self.cache_write_5m)
             .saturating_add(self.cache_write_1h)
             .saturating_add(self.audio_input)
+            .saturating_add(self.image_input)
     }
 
-    /// All output tokens, audio included.
+    /// All output tokens, audio and images included.
     pub const fn all_output(&self) -> u64 {
-        self.output.saturating_add(self.audio_output)
+        self.output.saturating_add(self.audio_output).saturating_add(self.image_output)
     }
 
     /// All tokens.
@@ -147,6 +171,8 @@ impl Vector {
             reasoning: join(self.reasoning, other.reasoning),
             search_units: join(self.search_units, other.search_units),
             guardrails: join(self.guardrails, other.guardrails),
+            image_input: join(self.image_input, other.image_input),
+            image_output: join(self.image_output, other.image_output),
         }
     }
 }

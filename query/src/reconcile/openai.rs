@@ -126,6 +126,8 @@ fn class_of(kind: &str) -> Option<TokenClass> {
         "output" => Some(TokenClass::Output),
         "audio input" | "input audio" => Some(TokenClass::AudioInput),
         "audio output" | "output audio" => Some(TokenClass::AudioOutput),
+        "image input" | "input image" => Some(TokenClass::ImageInput),
+        "image output" | "output image" => Some(TokenClass::ImageOutput),
         _ => None,
     }
 }

@@ -91,6 +91,7 @@ WITH billed AS (
         CASE token_class WHEN 'input' THEN 'Input Tokens' WHEN 'cache_read' THEN 'Cache Read Input Tokens'
             WHEN 'cache_write_5m' THEN 'Cache Write Input Tokens' WHEN 'cache_write_1h' THEN 'Cache Write Input Tokens (1 hour)'
             WHEN 'output' THEN 'Output Tokens' WHEN 'audio_input' THEN 'Audio Input Tokens' WHEN 'audio_output' THEN 'Audio Output Tokens'
+            WHEN 'image_input' THEN 'Image Input Tokens' WHEN 'image_output' THEN 'Image Output Tokens'
             WHEN 'guardrail' THEN 'Guarded Calls' ELSE 'Searches' END AS meter,
         concat_ws(':', provider, model, token_class, tier) AS sku
     FROM summed

@@ -489,3 +489,23 @@ fn a_beta_for_a_larger_window_is_held_for_the_larger_window() {
         assert_eq!(window(beta), wanted, "{beta}");
     }
 }
+
+#[test]
+fn images_are_held_at_their_own_price() {
+    let prices = r#"
+models:
+  - { provider: openai, names: ["gpt-image-1"], source: here, prices: [ { per_million: { input: 5, output: 10, image_input: 12, image_output: 40 } } ] }
+  - { provider: google, names: ["painter"], max_output_tokens: 100, source: here, prices: [ { per_million: { input: 1, output: 2, image_output: 30 } } ] }
+"#;
+    let book = Book::layered(&[Book::parse(prices, "here").unwrap_or_else(|mistakes| panic!("{mistakes:?}"))]);
+    for (api, model, body, input, output) in [
+        (Api::OpenAiImages, "gpt-image-1", r#"{"prompt":"a gate","size":"1024x1024","quality":"low"}"#, 12, 272 * 40),
+        (Api::GeminiGenerateContent, "painter", r#"{"contents":[{"parts":[{"text":"a gate"}]}]}"#, 1, 100 * 30),
+    ] {
+        let key = Key { provider: api.vendor(), vendor: api.vendor(), model, tier: "", at: TODAY };
+        let (facts, tree) = (book.facts(key.provider, key.vendor, model), Tree::read(body.as_bytes()).unwrap());
+        let found = bound(api, (&tree, &Beside::default()), &facts, &book, &key, Measure::Bytes).unwrap();
+        let Bound::AtMost(most) = found else { panic!("{found:?}") };
+        assert_eq!(most.cost, Ok(Pico((i128::from(most.input) * input + output) * 1_000_000)), "{model}");
+    }
+}

@@ -204,6 +204,10 @@ impl<'a> Rates<'a> {
     pub(crate) fn find(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<&'a Row, Unpriced> {
         let tier = standard(tier);
         let found = self.search(class, tier, input, at);
+        let found = match class.plain() {
+            Some(plain) if found == Err(Unpriced::UnknownClass) => self.search(plain, tier, input, at),
+            _ => found,
+        };
         // Searches are priced by the call, whatever tier the tokens are in.
         match found {
             Err(Unpriced::UnknownTier) if class.is_unit() => self.search(class, "", input, at),

@@ -63,6 +63,8 @@ fn vector(class: TokenClass, quantity: u64) -> Vector {
         TokenClass::AudioOutput => vector.audio_output = quantity,
         TokenClass::WebSearch => vector.web_searches = quantity,
         TokenClass::SearchUnit => vector.search_units = quantity,
+        TokenClass::ImageInput => vector.image_input = quantity,
+        TokenClass::ImageOutput => vector.image_output = quantity,
         TokenClass::Guardrail => vector.guardrails = quantity,
     }
     vector
@@ -344,4 +346,36 @@ fn a_row_of_the_users_beats_the_built_in_ones_whoever_it_names() {
     check("mine", TokenClass::Output, 55);
     check("mine", TokenClass::UncachedInput, 99);
     check("openai", TokenClass::UncachedInput, 99);
+}
+
+#[test]
+fn images_cost_what_text_does_unless_a_row_says_otherwise() {
+    let prices = r#"
+models:
+  - { provider: openai, names: ["plain"], source: here, prices: [ { per_million: { input: 5, output: 10 } } ] }
+  - provider: openai
+    names: ["painter"]
+    source: here
+    prices:
+      - { per_million: { input: 5, output: 10, image_input: 8, image_output: 32 } }
+      - { tier: flex, per_million: { input: 2, output: 5 } }
+"#;
+    let book = Book::of(&[Book::parse(prices, "here").unwrap()]);
+    let check = |model: &'static str, tier: &'static str, class: TokenClass, wanted: Result<i128, Unpriced>| {
+        let key = Key { provider: "openai", vendor: "openai", model, tier, at: Time::ZERO };
+        let charges = rate(Some(&book), &key, "", &[Part { model: None, vector: vector(class, 3) }]);
+        assert_eq!(charges[0].class, class);
+        assert_eq!(
+            super::cost(&charges),
+            wanted.map(|price| crate::money::Pico(3 * price * 1_000_000)),
+            "{model} {class:?}"
+        );
+    };
+    check("plain", "", TokenClass::ImageInput, Ok(5));
+    check("plain", "", TokenClass::ImageOutput, Ok(10));
+    check("painter", "", TokenClass::ImageInput, Ok(8));
+    check("painter", "", TokenClass::ImageOutput, Ok(32));
+    // Who prices images apart does so in each tier, or not at all.
+    check("painter", "flex", TokenClass::ImageOutput, Err(Unpriced::UnknownTier));
+    check("plain", "", TokenClass::AudioInput, Err(Unpriced::UnknownClass));
 }

@@ -94,6 +94,8 @@ message!(Vector {
     9 reasoning,
     10 search_units,
     11 guardrails,
+    12 image_input,
+    13 image_output,
 });
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
@@ -201,6 +203,8 @@ enumeration!(TokenClass {
     8 WebSearch,
     9 SearchUnit,
     10 Guardrail,
+    11 ImageInput,
+    12 ImageOutput,
 });
 
 enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent });

@@ -130,6 +130,8 @@ impl Bill {
             reasoning: 0,
             search_units: 0,
             guardrails: 0,
+            image_input: 0,
+            image_output: 0,
         }
     }
 }

@@ -76,7 +76,7 @@ fn write_usage(usage: Option<&Vector>) -> Json {
         return object! { "input_tokens": Json::Null, "output_tokens": Json::Null };
     };
     object! {
-        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input),
+        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input).saturating_add(usage.image_input),
         "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
         "cache_read_input_tokens": usage.cache_read,
         "cache_creation": object! {
@@ -92,7 +92,7 @@ pub(crate) fn write_delta_usage(usage: Option<&Vector>) -> Json {
         return object! { "output_tokens": Json::Null };
     };
     object! {
-        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input),
+        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input).saturating_add(usage.image_input),
         "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
         "cache_read_input_tokens": usage.cache_read,
         "output_tokens": usage.all_output(),
