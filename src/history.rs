@@ -5,7 +5,7 @@
 //! it, and never less of the past. It writes nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use std::{
 use journal::Road;
 use schemas::{
     config::Config,
-    decision::State,
+    decision::{LaneState, State},
     id::{Lane, Offset},
     ledger::Entry,
     policy,
@@ -78,6 +78,50 @@ fn archived(lake: &str, to: &[Offset], take: &mut impl FnMut(Lane, Entry)) -> Re
 #[cfg(not(feature = "query"))]
 fn archived(lake: &str, to: &[Offset], _: &mut impl FnMut(Lane, Entry)) -> Result<(), Failure> {
     Err(Failure::trimmed(lake, to))
+}
+
+/// How far what lanes pass to each other goes, by the lane that passed it and the one it was passed to, and how far it was taken.
+#[derive(Clone, Default)]
+pub(crate) struct Passages(BTreeMap<(Lane, Lane), (u64, u64)>);
+
+impl Passages {
+    /// A lane says how far it is.
+    pub(crate) fn hear(&mut self, lane: Lane, state: &LaneState) {
+        for passed in &state.passed {
+            self.0.entry((lane, passed.lane)).or_default().0 = passed.number;
+        }
+        for taken in &state.taken {
+            self.0.entry((taken.lane, lane)).or_default().1 = taken.number;
+        }
+    }
+
+    /// How much of what was passed `then` is not taken now.
+    pub(crate) fn missing(&self, then: &Self) -> u64 {
+        let taken = |way: &(Lane, Lane)| self.0.get(way).map_or(0, |(_, taken)| *taken);
+        then.0.iter().map(|(way, (passed, _))| passed.saturating_sub(taken(way))).sum()
+    }
+}
+
+/// The same as [`states`], at a moment at which lanes have taken all that others passed to them.
+pub(crate) fn states_in_step(road: &dyn Road) -> Result<Vec<(Lane, State)>, Failure> {
+    let begun = Instant::now();
+    loop {
+        let (states, mut passages) = (states(road)?, Passages::default());
+        for (lane, state) in &states {
+            if let State::Lane(state) = state {
+                passages.hear(*lane, state);
+            }
+        }
+        let missing = passages.missing(&passages);
+        if missing == 0 {
+            return Ok(states);
+        }
+        if begun.elapsed() > PATIENCE {
+            let why = format!("{missing} that lanes passed to each other are not taken yet; is metering running?");
+            return Err(why.into());
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// Everything that gateways obey, and the lane that it is of.

@@ -201,6 +201,8 @@ pub struct Limits {
     outlet: Arc<dyn Outlet>,
     changes: watch::Sender<u64>,
     succeeded: AtomicBool,
+    /// Whether it was said that this journal is a copy.
+    forked: AtomicBool,
 }
 
 impl Limits {
@@ -213,7 +215,7 @@ impl Limits {
     pub fn over(me: ProducerId, outlet: Arc<dyn Outlet>, lanes: u16) -> Arc<Self> {
         let (book, changes, succeeded) =
             (Mutex::new(Book::new(me, lanes)), watch::Sender::new(0), AtomicBool::new(false));
-        Arc::new(Self { me, book, outlet, changes, succeeded })
+        Arc::new(Self { me, book, outlet, changes, succeeded, forked: AtomicBool::new(false) })
     }
 
     /// One try to hold everything that an attempt needs; what is short of it has been asked for. An error says that the journal
@@ -463,6 +465,12 @@ impl Limits {
         self.outlet.confirm(mark.producer, lane, mark.seq);
         if mark.closed && mark.producer == self.me && !self.succeeded.swap(true, Ordering::Relaxed) {
             tracing::error!("{}: {SUCCEEDED}", ErrorCode::JournalCopied);
+        }
+        if mark.forked && mark.producer == self.me && !self.forked.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "this journal is a copy, or was restored from one: metering has more of it. Calls pass, but what the original has open and \
+                 leased is its own. If that runs, stop this gateway; if its disk is lost for good, release it: `tollgate release` names it"
+            );
         }
     }
 
