@@ -43,6 +43,8 @@ pub(crate) struct Door {
     pub(crate) read: u64,
     /// Whether the log cannot be reached.
     pub(crate) cut_off: bool,
+    /// Whether it was first started on a copy of a journal that another one goes on with.
+    pub(crate) is_beside: bool,
     last: Option<ProducerId>,
 }
 
@@ -70,7 +72,7 @@ impl Door {
         platter.fsync_always = number == 0;
         let platter = Arc::new(Mutex::new(platter));
         let (name, clock) = (format!("g{number}"), clock.of_machine());
-        Self { name, clock, platter, process: None, copy: None, read: 0, cut_off: false, last: None }
+        Self { name, clock, platter, process: None, copy: None, read: 0, cut_off: false, is_beside: false, last: None }
     }
 
     /// Starts the process: a new producer, which first settles what its journal left open.

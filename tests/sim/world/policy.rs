@@ -8,7 +8,7 @@ use bytes::Bytes;
 use schemas::{
     config::MeteringConfig,
     fixture,
-    limit::{Dimension, Limit, Match, Mode, Scope, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, Scope, Unit, Window},
     policy::{Policy, Record, Tenant},
     price::Book,
     wire,
@@ -52,6 +52,9 @@ fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mod
     Limit { name, scope, unit, zone, mode, ..fixture::limit(amount, window) }
 }
 
+/// The limit that is soft at first.
+pub(crate) const SOFT: &str = "initech-soft";
+
 /// How much of a stream is held at a time.
 pub(crate) const SLICE: u64 = 40;
 
@@ -59,11 +62,16 @@ fn sliced(limit: Limit) -> Limit {
     Limit { slices: true, ..limit }
 }
 
+/// Calls that it refuses are made with the other model.
+fn downgraded(limit: Limit) -> Limit {
+    Limit { on_exceed: OnExceed::Downgrade(MODELS[0].to_owned()), ..limit }
+}
+
 fn counted(limit: Limit) -> Limit {
     Limit { max_instances: Some(FEATURES_COUNTED), ..limit }
 }
 
-/// The limits at first. Later only amounts change.
+/// The limits at first.
 pub(crate) fn limits() -> Vec<Limit> {
     use Dimension::{Model, Provider, Tag, Tenant, User};
     let is = |value: &str| Match::Is(value.to_owned());
@@ -80,9 +88,9 @@ pub(crate) fn limits() -> Vec<Limit> {
             Mode::Hard,
         ),
         limit("p2-hour", vec![(Provider, is("p2"))], Unit::OutputTokens, 8_000, Window::Hour, Mode::Hard),
-        limit("initech-soft", vec![(Tenant, is("initech"))], Unit::Tokens, 30_000, Window::Month, Mode::Soft),
+        limit(SOFT, vec![(Tenant, is("initech"))], Unit::Tokens, 30_000, Window::Month, Mode::Soft),
         limit("acme-at-once", vec![(Tenant, is("acme"))], Unit::Concurrent, 8, Window::Total, Mode::Hard),
-        limit("dear-at-once", vec![(Model, is("dear"))], Unit::Concurrent, 1, Window::Total, Mode::Hard),
+        downgraded(limit("dear-at-once", vec![(Model, is("dear"))], Unit::Concurrent, 1, Window::Total, Mode::Hard)),
         sliced(limit("initech-slices", vec![(Tenant, is("initech"))], Unit::Tokens, 9_000, Window::Month, Mode::Hard)),
         counted(limit(
             "feature-day",

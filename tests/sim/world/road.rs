@@ -100,10 +100,7 @@ impl Road {
     /// A broker takes a record of `usage`.
     pub(crate) fn take(&self, lane: Lane, header: Header, body: Bytes) {
         let mut cluster = self.lock();
-        let log = &mut cluster.lanes[usize::from(lane.0)];
-        let offset = Offset(log.usage_first + log.usage.len() as u64);
-        let record = Record { lane, offset, header, body };
-        log.usage.push_back(record.clone());
+        let record = cluster.lanes[usize::from(lane.0)].append(lane, header, body);
         cluster.taken.push_back(record);
         if cluster.taken.len() > REMEMBERED {
             cluster.taken.pop_front();
@@ -145,6 +142,15 @@ const REMEMBERED: usize = 400;
 const BOOKS: u64 = 2;
 
 const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
+
+impl LaneLog {
+    fn append(&mut self, lane: Lane, header: Header, body: Bytes) -> Record {
+        let offset = Offset(self.usage_first + self.usage.len() as u64);
+        let record = Record { lane, offset, header, body };
+        self.usage.push_back(record.clone());
+        record
+    }
+}
 
 impl Cluster {
     /// The members that are in the group.
@@ -242,17 +248,24 @@ impl Cluster {
     }
 
     fn commit(&mut self, lane: Lane, mut outputs: Outputs, half: Half) {
+        if self.plant == Some(Plant::PassedLost) {
+            outputs.passed.clear();
+        }
         match half {
             Half::Whole => {}
             // The lane's own state, with its watermarks, but nothing of what was made of the events.
             Half::Claim => {
                 outputs.ledger.clear();
+                outputs.passed.clear();
                 outputs.decisions.retain(|(key, _)| is_lane(key));
             }
             Half::Outputs => {
                 outputs.decisions.clear();
                 outputs.input = Offset(self.lanes[usize::from(lane.0)].input);
             }
+        }
+        for (lane, body) in outputs.passed {
+            self.lanes[usize::from(lane.0)].append(lane, Header { hash: wire::hash(&body), ..NOBODY }, body);
         }
         let log = &mut self.lanes[usize::from(lane.0)];
         log.input = outputs.input.0;

@@ -1,11 +1,11 @@
 //! The life of an attempt as the oracle sees it: held, sent, billed or not, and settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
     event::Hold,
     id::{CallId, InstanceId, ProducerId},
-    limit::{Mode, Unit},
+    limit::Unit,
 };
 
 use super::{
@@ -56,7 +56,7 @@ impl Oracle {
             let limit = &self.rules[*place].limit;
             let output = if self.is_sliced(*place, &wish) { wish.bound.output.min(SLICE) } else { wish.bound.output };
             let most = amount(limit.unit, &wish, book, Bill { output, ..wish.bound });
-            if limit.mode == Mode::Hard && hold.amount < most {
+            if self.rules[*place].is_hard() && hold.amount < most {
                 broken.push(format!("{key:?} may use {most} of {} and holds {}", limit.name, hold.amount));
             }
         }
@@ -67,7 +67,7 @@ impl Oracle {
             let busy = mine.busy.entry(hold.window).or_default();
             *busy += hold.amount;
             let (busy, lease) = (*busy, mine.granted - mine.returned);
-            if self.rules[*place].limit.mode == Mode::Hard && busy > lease {
+            if self.rules[*place].is_hard() && busy > lease {
                 let detail = format!(
                     "{} of {} is used and held at {producer} with a lease of {lease}",
                     busy, self.rules[*place].limit.name
@@ -83,6 +83,7 @@ impl Oracle {
             taken: matched.clone(),
             first: matched.clone(),
             holds: matched,
+            unheld: BTreeSet::new(),
             relayed: 0,
             ending: None,
             written: Vec::new(),
@@ -125,7 +126,7 @@ impl Oracle {
             let told = |sums: &BTreeMap<_, i128>| sums.get(&(hold.instance, hold.window)).copied().unwrap_or(0);
             let billed = spent.billed - spent.excused + told(&self.told.moved) - told(&self.told.amended);
             let most = self.allowed(&hold, place).max(told(&self.told.overdrawn));
-            if self.rules[place].limit.mode == Mode::Hard && billed > most {
+            if self.rules[place].is_hard() && billed > most {
                 let detail = format!("{billed} of {} is billed of {most}", self.rules[place].limit.name);
                 self.broken(Obligation::HardLimitsAreNotBilledPast, detail);
             }

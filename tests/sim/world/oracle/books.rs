@@ -8,7 +8,7 @@ use schemas::{
     event::{Outcome, Settled},
     id::{InstanceId, Lane, LimitId, ProducerId, Seq},
     ledger::{AlarmKind, Charged, Entry, Fact, Rated},
-    limit::{Mode, Unit},
+    limit::Unit,
     time::Time,
     tokens::Completeness,
     wire,
@@ -55,7 +55,11 @@ impl Oracle {
             Fact::Adjusted(adjusted) => self.adjusted(Lane(u16::try_from(place.0).unwrap_or(u16::MAX)), &adjusted),
             Fact::Alarm(alarm) => {
                 let lane = Lane(u16::try_from(place.0).unwrap_or(u16::MAX));
-                let known = alarm.kind == AlarmKind::Forked && self.may_be_torn(alarm.producer, lane);
+                let known = match alarm.kind {
+                    AlarmKind::Forked => self.may_be_torn(alarm.producer, lane),
+                    AlarmKind::Conflict => self.has_lost(),
+                    _ => false,
+                };
                 if !known {
                     self.broken(Obligation::TheLogIsSane, format!("an alarm without a cause: {alarm:?}"));
                 }
@@ -66,6 +70,9 @@ impl Oracle {
 
     /// Whether a journal that this producer wrote in, or whose last writer it succeeds, was restored behind what the lane has.
     fn may_be_torn(&self, producer: ProducerId, lane: Lane) -> bool {
+        if self.beside.contains(&producer) {
+            return true;
+        }
         let before = self.before.get(&producer).copied();
         let torn = [Some(producer), before].into_iter().flatten().any(|producer| self.torn.contains(&producer));
         torn && self.forked.keys().any(|(producer, forked)| *forked == lane && self.torn.contains(producer))
@@ -157,11 +164,12 @@ impl Oracle {
             spent.away += if refused { used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
             // Of a limit that is not leased a refused successor leaves nothing held either.
-            let nowhere = refused && self.rules[place].limit.mode != Mode::Hard;
+            let nowhere = refused && !self.rules[place].is_hard();
             let unknown = if whole || counted || nowhere { 0 } else { (hold.amount - used).max(0) };
             spent.unknown += unknown;
             let posted = settled.posted.iter().find(|posting| posting.instance == hold.instance);
             let said = posted.map_or(0, |posting| posting.provision);
+            spent.said += said;
             left.push(Left { hold, rule: place, used, unknown: said, sure: unknown });
         }
         if let Some(seen) = self.attempts.get_mut(&key) {
@@ -178,6 +186,7 @@ impl Oracle {
             (Key::Instance(id), None) => drop(self.books.instances.remove(&id)),
             (Key::Lane(lane), Some(Ok(State::Lane(state)))) => {
                 for mark in state.producers {
+                    self.accepts((lane, mark.producer), mark.seq);
                     let known = self.books.marks.insert((lane, mark.producer), mark.seq);
                     if known.is_some_and(|known| known > mark.seq) {
                         self.broken(Obligation::TheLogIsSane, format!("the watermark of {} goes back", mark.producer));
@@ -252,7 +261,7 @@ impl Oracle {
     /// Who is gone enters no window any more; of those that he was in he has what he used and what nobody knows. Who has been in a
     /// window goes back to none before it; there he has what he used and what he still holds.
     fn l1(&self, old: Option<&Instance>, new: &Instance) -> Vec<(Obligation, String)> {
-        let Some(rule) = self.rules.iter().find(|rule| rule.id == new.limit && rule.limit.mode == Mode::Hard) else {
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == new.limit && rule.is_hard()) else {
             return Vec::new();
         };
         let granted = |of: &Holder| {

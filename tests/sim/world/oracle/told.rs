@@ -32,6 +32,10 @@ pub(crate) struct Told {
     pub(super) amended: BTreeMap<(InstanceId, Time), i128>,
     /// What was cleared of provisions.
     cleared: BTreeMap<(InstanceId, Time), i128>,
+    /// How many amendments have lost against another and were not told so yet.
+    losers: usize,
+    /// What attempts are said to have used by the amendment that stands.
+    stated: BTreeMap<(CallId, u16), Bill>,
     /// How far counters may be overdrawn: by what was added, and what was leased of them then.
     pub(super) overdrawn: BTreeMap<(InstanceId, Time), i128>,
 }
@@ -62,6 +66,8 @@ struct Amends {
     left: Vec<super::Left>,
     /// How many of them it has to move.
     due: std::ops::RangeInclusive<usize>,
+    /// The other amendment, if there are two.
+    rival: Option<String>,
 }
 
 impl Tale {
@@ -79,7 +85,9 @@ impl Oracle {
     /// An attempt is to cost what another book says.
     pub(crate) fn corrects(&mut self, learned: &Learned, book: usize) {
         let attempt = &learned.is.attempt;
-        let known = self.attempts.get(&(attempt.call, attempt.attempt)).map(|seen| seen.wish);
+        let key = (attempt.call, attempt.attempt);
+        let stated = self.told.stated.get(&key).copied();
+        let known = self.attempts.get(&key).map(|seen| Wish { bill: stated.unwrap_or(seen.wish.bill), ..seen.wish });
         let Some(wish) = known.or_else(|| Some(self.told.calls.get(&attempt.call)?.wish)) else {
             return self.broken(Obligation::ChargesAreExact, format!("{} corrects nothing known", learned.id));
         };
@@ -93,15 +101,15 @@ impl Oracle {
         (!forked).then_some(seen.wish.bill)
     }
 
-    /// An attempt is told to have used what it was billed.
-    pub(crate) fn amends(&mut self, learned: &Learned, whole: bool) {
+    /// An attempt is told to have used so much.
+    pub(crate) fn amends(&mut self, learned: &Learned, bill: Bill, whole: bool) {
         let attempt = &learned.is.attempt;
         let Some(seen) = self.attempts.get(&(attempt.call, attempt.attempt)) else {
             return self.broken(Obligation::ChargesAreExact, format!("{} amends nothing known", learned.id));
         };
         let total = learned.was.as_ref().and_then(|was| was.usage.total()).unwrap_or_default();
         let stood = Bill { input: total.uncached_input, output: total.output };
-        let (wish, book, left) = (seen.wish, seen.book, seen.left.clone());
+        let (wish, book, left) = (Wish { bill, ..seen.wish }, seen.book, seen.left.clone());
         // Of a counter whose window metering keeps no more it may be said that it is gone, if whoever amends still knows its name.
         let moves = left.iter().filter(|left| self.due(left, (&wish, book, stood, whole)) != (0, 0));
         let (kept, gone): (Vec<&super::Left>, Vec<_>) = moves.partition(|left| {
@@ -109,9 +117,23 @@ impl Oracle {
             kept.is_some_and(|kept| kept.windows.iter().any(|known| known.start == left.hold.window))
         });
         let due = kept.len()..=kept.len() + gone.len();
-        let amends = Some(Amends { stood, whole, due, left });
+        let amends = Some(Amends { stood, whole, due, left, rival: None });
         let correction = Correction { tale: Tale::of(wish), book, amends };
         self.told.corrections.insert(learned.id.clone(), correction);
+    }
+
+    /// Two amendments of one attempt take the place of the same: one of them stands, and of the other an alarm is raised.
+    pub(crate) fn rivals(&mut self, one: &str, other: &str) {
+        for (of, rival) in [(one, other), (other, one)] {
+            let amends = self.told.corrections.get_mut(of).and_then(|known| known.amends.as_mut());
+            amends.into_iter().for_each(|amends| amends.rival = Some(rival.to_owned()));
+        }
+        self.told.losers += 1;
+    }
+
+    /// An alarm says that something was said otherwise before; false if that has no cause.
+    pub(super) fn has_lost(&mut self) -> bool {
+        self.told.losers.checked_sub(1).map(|left| self.told.losers = left).is_some()
     }
 
     /// It is in a journal, or no longer.
@@ -154,8 +176,11 @@ impl Oracle {
         if rows > 1 {
             self.broken(Obligation::NothingIsChargedTwice, format!("{id} corrects {rows} times"));
         }
-        let total = charged.settled.usage.total().unwrap_or_default();
+        let (attempt, total) = (&charged.settled.attempt, charged.settled.usage.total().unwrap_or_default());
         let bill = Bill { input: total.uncached_input, output: total.output };
+        if stood.is_some() {
+            self.told.stated.insert((attempt.call, attempt.attempt), bill);
+        }
         let was = |book| amount(Unit::Usd, &wish, book, stood.unwrap_or(bill)) == sum(reversed);
         if sum(&charged.charges) != amount(Unit::Usd, &wish, book, bill) || !(was(0) || was(1)) {
             self.broken(Obligation::ChargesAreExact, format!("{id} takes back {} wrongly", sum(reversed)));
@@ -240,7 +265,9 @@ impl Oracle {
             ] {
                 *sums.entry(place).or_default() += amount;
             }
-            self.spent.entry(place).or_default().unknown -= cleared.min(own.sure);
+            let spent = self.spent.entry(place).or_default();
+            spent.unknown -= cleared.min(own.sure);
+            spent.said -= cleared;
         }
     }
 
@@ -279,9 +306,13 @@ impl Oracle {
             }
             tale.excused = true;
         }
+        let rows: BTreeMap<String, u32> =
+            self.told.corrections.iter().map(|(id, correction)| (id.clone(), correction.tale.rows)).collect();
         for (id, Correction { tale, amends, .. }) in &mut self.told.corrections {
+            let rival = amends.as_ref().and_then(|amends| rows.get(amends.rival.as_ref()?)).copied();
             let due = amends.as_ref().map_or(tale.moves..=tale.moves, |amends| amends.due.clone());
-            if tale.written && !tale.excused && (tale.rows != 1 || !due.contains(&tale.moves)) {
+            let (due, wanted) = if rival == Some(1) { (0..=0, 0) } else { (due, 1) };
+            if tale.written && !tale.excused && (tale.rows != wanted || !due.contains(&tale.moves)) {
                 let (rows, moves) = (tale.rows, tale.moves);
                 broken.push(format!("{id} was told and corrects {rows} times, and moves {moves} of {due:?} counters"));
             }
