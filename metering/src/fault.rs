@@ -39,6 +39,8 @@ pub enum Fault {
     ReExecutedDecision,
     /// An amendment clears nothing of what was a provision.
     NothingCleared,
+    /// What a limit that comes late did not hold counts twice in it.
+    BackfilledTwice,
     /// Whoever finds an attempt open ends it.
     EndedByAnybody,
     /// A producer that is gone leaves twice as much held as nobody knows.

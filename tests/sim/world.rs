@@ -10,6 +10,7 @@ mod dice;
 mod door;
 mod mishaps;
 mod oracle;
+mod past;
 mod plant;
 mod platter;
 mod policy;
@@ -51,7 +52,8 @@ const KEEP_PASSING: u64 = 6;
 
 /// What has to happen in some worlds, or they prove nothing of it.
 #[cfg(test)]
-pub(crate) const HAPPENS: &[&str] = &[mishaps::BESIDE, mishaps::MODE, calls::DOWNGRADED, calls::FINISHES, told::RIVALS];
+pub(crate) const HAPPENS: &[&str] =
+    &[mishaps::BESIDE, mishaps::MODE, calls::DOWNGRADED, calls::FINISHES, told::RIVALS, past::LATE];
 
 /// A world.
 pub(crate) struct World {
@@ -179,7 +181,7 @@ impl World {
             doors,
             members: vec![None, None],
             #[cfg(feature = "query")]
-            shelf: shelf::Shelf::new(LANES, &limits, plant),
+            shelf: shelf::Shelf::new(LANES, &[limits.clone(), vec![policy::late()]].concat(), plant),
             #[cfg(feature = "query")]
             lake: Dice::new(!seed),
             oracle,
@@ -313,7 +315,9 @@ impl World {
         let clock = self.clock.of_machine();
         clock.set_skew(self.dice.below(4_000_000) as i64 - 2_000_000);
         let (member, policies) = (self.road.member(id), self.road.policies());
-        let desk = Desk::new(member, policies, LANES, Box::new(move || clock.now())).unwrap();
+        let (desk, road) =
+            (Desk::new(member, policies, LANES, Box::new(move || clock.now())).unwrap(), self.road.clone());
+        let desk = desk.with_past(Box::new(move |from| road.past(from)));
         self.members[place] = Some(Member { id, desk });
     }
 

@@ -212,6 +212,11 @@ const SCHEDULES: &[Schedule] = &[
         &["ClaimWithoutEffect", "ClearedTwice", "NothingCleared", "CorrectedUnclaimed", "PassedUndecided"],
     ),
     (
+        "a limit that comes late",
+        &["a_limit_that_comes_late_counts_what_was_used_before_it_and_says_what_is_reached"],
+        &["BackfilledTwice"],
+    ),
+    (
         "what is open at a time",
         &["what_is_open_at_a_time_is_over_when_its_gateway_is_gone_or_long_silent"],
         &["ConcurrentHoldLost", "ConcurrentUnheard"],

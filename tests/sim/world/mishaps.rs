@@ -17,6 +17,9 @@ use super::{
     policy,
 };
 
+/// How little may be left of a limit: some slices.
+const LITTLE: i128 = 4 * policy::SLICE as i128;
+
 /// What has to happen in some worlds.
 pub(crate) const BESIDE: &str = "a gateway runs on a copy of a journal that another goes on with";
 pub(crate) const MODE: &str = "a limit that was soft is hard, or soft again";
@@ -215,8 +218,9 @@ impl World {
 
     /// Amounts go up or down, or prices change.
     fn change_policy(&mut self) {
-        let place = self.dice.index(self.limits.len());
-        let (first, dice) = (policy::limits()[place].amount, &mut self.dice);
+        let limits = policy::limits();
+        let place = self.dice.index(limits.len());
+        let (first, dice) = (limits[place].amount, &mut self.dice);
         let amount = &mut self.limits[place].amount;
         *amount = if dice.one_in(4) { (*amount * 9 / 10).max(1) } else { *amount + first / 4 };
         let book = dice.index(2);
@@ -229,6 +233,9 @@ impl World {
             let sliced = self.limits.iter_mut().find(|limit| limit.slices).unwrap();
             let finishes = sliced.on_exceed == OnExceed::Finish;
             sliced.on_exceed = if finishes { OnExceed::Refuse } else { OnExceed::Finish };
+            // Little is left of it, so that there is something to let finish; at rest it is given more.
+            let left = self.oracle.left_of(sliced, self.clock.now());
+            sliced.amount -= (left - LITTLE).max(0);
         } else {
             let soft = self.limits.iter_mut().find(|limit| limit.name == policy::SOFT).unwrap();
             soft.mode = if soft.mode == Mode::Soft { Mode::Hard } else { Mode::Soft };

@@ -9,6 +9,7 @@
 mod attempts;
 mod books;
 mod journals;
+mod late;
 mod obligation;
 mod open;
 mod quiet;
@@ -58,6 +59,7 @@ pub(crate) struct Oracle {
     entered: BTreeMap<(ProducerId, usize, Vec<&'static str>), Time>,
     books: books::Books,
     told: told::Told,
+    late: late::Late,
     /// Producers whose journal was restored behind what was delivered of them, by lane.
     forked: BTreeMap<(ProducerId, Lane), u64>,
     /// Everybody who wrote in a journal that was put back to a copy; and whom each producer names as the one before it.

@@ -71,6 +71,7 @@ pub(crate) enum Plant {
     PassedLost,
     EndedByAnybody,
     LeftHeldTwice,
+    BackfilledTwice,
 }
 
 impl Plant {
@@ -473,5 +474,12 @@ pub(crate) const PLANTED: &[Planted] = &[
         "a producer that is gone leaves twice as much held as nobody knows",
         Place::Code(&M::LeftHeldTwice),
         &[OnlyTheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::BackfilledTwice,
+        "a limit that comes late",
+        "what a limit that comes late did not hold counts twice in it",
+        Place::Code(&M::BackfilledTwice),
+        &[BalancesAreTheLedger],
     ),
 ];

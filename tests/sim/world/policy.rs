@@ -104,6 +104,13 @@ pub(crate) fn limits() -> Vec<Limit> {
     ]
 }
 
+/// A limit that comes late, and counts what was used of the day before it came.
+pub(crate) fn late() -> Limit {
+    let scope = vec![(Dimension::Tenant, Match::Is(TENANTS[1].to_owned()))];
+    let late = limit("globex-late", scope, Unit::Tokens, 40_000, Window::Day, Mode::Hard);
+    Limit { zone: "UTC".to_owned(), backfill: true, ..late }
+}
+
 pub(crate) fn record(limits: &[Limit], book: &Book) -> Bytes {
     let tenants = TENANTS.iter().map(|name| Tenant { name: (*name).to_owned(), keys: Vec::new() });
     let metering = MeteringConfig { abandon_after: ABANDON_AFTER, ..MeteringConfig::default() };

@@ -62,6 +62,9 @@ pub(crate) struct LaneLog {
     usage: VecDeque<Record>,
     pub(crate) ledger_first: u64,
     pub(crate) ledger: VecDeque<Bytes>,
+    /// The same as far as it is kept for whoever looks back.
+    pub(crate) past_first: u64,
+    pub(crate) past: Vec<Bytes>,
     decisions: BTreeMap<u64, (Bytes, Option<Bytes>)>,
     next_decision: u64,
     latest: HashMap<Bytes, u64>,
@@ -141,7 +144,7 @@ const REMEMBERED: usize = 400;
 /// Records of the policy before the first that is not a price book.
 const BOOKS: u64 = 2;
 
-const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
+pub(crate) const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
 
 impl LaneLog {
     fn append(&mut self, lane: Lane, header: Header, body: Bytes) -> Record {
@@ -270,6 +273,7 @@ impl Cluster {
         let log = &mut self.lanes[usize::from(lane.0)];
         log.input = outputs.input.0;
         log.ledger.extend(outputs.ledger.iter().cloned());
+        log.past.extend(outputs.ledger.iter().cloned());
         log.undo.clear();
         for (key, state) in &outputs.decisions {
             let before = log.latest.insert(key.clone(), log.next_decision);

@@ -78,6 +78,13 @@ impl Oracle {
         torn && self.forked.keys().any(|(producer, forked)| *forked == lane && self.torn.contains(producer))
     }
 
+    /// Whether nobody takes over from a producer but who began on a copy of its journal while it lived.
+    fn is_only_copied(&self, producer: ProducerId) -> bool {
+        let mut after =
+            self.before.iter().filter(|(_, before)| **before == producer).map(|(after, _)| after).peekable();
+        after.peek().is_some() && after.all(|after| self.beside.contains(after))
+    }
+
     fn charged(&mut self, charged: &Charged) {
         let settled = &charged.settled;
         let key = (settled.attempt.call, settled.attempt.attempt);
@@ -86,6 +93,7 @@ impl Oracle {
         let cost: i128 = charged.charges.iter().map(|charge| cost(&charge.price)).sum();
         self.books.tokens += total.map_or(0, |total| i128::from(total.total()));
         self.books.cost += cost;
+        self.counts_late(settled, None);
         if self.told_row(charged) {
             return;
         }
@@ -221,6 +229,12 @@ impl Oracle {
             let given_up = self.rules.iter().any(|rule| rule.id == new.limit && rule.limit.unit == Unit::Concurrent);
             if !given_up && self.away.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
+                broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
+            }
+            let was_open = before(holder.producer).is_none_or(|old| !old.closed());
+            if holder.closed() && was_open && self.is_only_copied(holder.producer) {
+                let detail =
+                    format!("the lease of {} is over, and only a copy of its journal says so", holder.producer);
                 broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
             }
             self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;

@@ -36,6 +36,7 @@ impl Oracle {
         self.balances(now);
         self.nobody_calls();
         self.told_is_done();
+        self.late_is_counted();
         // What is accounted for is over: it is looked at no more, but a late message of it is a second charge.
         let done: Vec<_> = self.attempts.iter().filter(|(_, seen)| seen.done).map(|(key, _)| *key).collect();
         for key in done {

@@ -178,6 +178,7 @@ impl Oracle {
         }
         let (attempt, total) = (&charged.settled.attempt, charged.settled.usage.total().unwrap_or_default());
         let bill = Bill { input: total.uncached_input, output: total.output };
+        self.counts_late(&charged.settled, Some(&corrected.was.usage));
         if stood.is_some() {
             self.told.stated.insert((attempt.call, attempt.attempt), bill);
         }
@@ -190,6 +191,13 @@ impl Oracle {
 
     pub(super) fn adjusted(&mut self, lane: Lane, adjusted: &Adjusted) {
         let Adjusted { source, id, call, posted, gone, .. } = adjusted;
+        if source == metering::backfill::SOURCE {
+            // Whether that is so is looked at when nothing is under way.
+            for posting in posted {
+                *self.told.moved.entry((posting.instance, posting.window)).or_default() += posting.used;
+            }
+            return;
+        }
         if !self.told.adjusted.insert((lane, source.clone(), id.clone())) {
             self.broken(Obligation::NothingIsChargedTwice, format!("{id} of {source} moves lane {} twice", lane.0));
         }
