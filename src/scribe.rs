@@ -41,6 +41,8 @@ pub(crate) struct Scribe {
     journal: Arc<Journal>,
     follower: Box<dyn Follower>,
     passages: Passages,
+    /// What lanes had passed to each other when it was opened.
+    before: Option<Passages>,
     books: Option<Books>,
     batch: Vec<(Lane, Arc<[u8]>)>,
     bytes: usize,
@@ -70,7 +72,7 @@ impl Scribe {
         };
         let follower = road.follower()?;
         let passages = Passages::default();
-        let mut scribe = Self { road, journal, follower, passages, books, batch: Vec::new(), bytes: 0 };
+        let mut scribe = Self { road, journal, follower, passages, before: None, books, batch: Vec::new(), bytes: 0 };
         scribe.confirmed()?;
         Ok(scribe)
     }
@@ -120,7 +122,9 @@ impl Scribe {
             }
             let mut now = self.journal.unconfirmed();
             if now == 0 {
-                now = self.passages.missing(then.get_or_insert_with(|| self.passages.clone()));
+                let then = then.get_or_insert_with(|| self.passages.clone());
+                let since = self.before.get_or_insert_with(|| then.clone());
+                now = self.passages.missing_since(since, then);
             }
             let before = std::mem::replace(&mut left, now);
             if left < before {

@@ -286,7 +286,7 @@ impl Limits {
     }
 
     /// A limit by its name.
-    pub(crate) fn limit(&self, name: &str) -> Option<Arc<Limit>> {
+    pub fn limit(&self, name: &str) -> Option<Arc<Limit>> {
         self.lock().limit(name).cloned()
     }
 

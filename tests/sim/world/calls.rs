@@ -80,6 +80,7 @@ impl World {
     pub(super) fn admit(&mut self, place: usize, at: usize) {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
+        let named = process.named();
         let call = &mut process.calls[at];
         // What is planted shows where a call asks by the clock that it began with, though windows have turned since.
         let stands_still = self.plant == Some(Plant::ClockBackAcrossWindows);
@@ -92,7 +93,7 @@ impl World {
                 call.facts.admitted_at = permit.admitted_at;
                 call.permit = Some(permit);
                 call.deadline = door.clock.at() + LONGEST;
-                self.oracle.held(process.me, call, call.wish, call.priced);
+                self.oracle.held(process.me, named, call, call.priced);
                 if self.dice.one_in(200) {
                     // The journal has fallen behind since.
                     let call = process.calls.swap_remove(at);
@@ -191,7 +192,8 @@ impl World {
                 let (lane, streamed) = (lane_of(call), stands(call, &process.limits, door.clock.now()));
                 process.write(lane, &Event::Streamed(streamed));
             }
-            Tried::Refused(why) if why.on_exceed == OnExceed::Finish => {
+            Tried::Short(_) if self.dice.one_in(2) => {}
+            Tried::Refused(why) | Tried::Short(why) if why.on_exceed == OnExceed::Finish => {
                 // Its limit lets it go on to its end, and learns what it used then.
                 if let Some(sliced) = &mut permit.sliced {
                     sliced.of.retain(|instance| *instance != why.instance);
@@ -200,7 +202,6 @@ impl World {
                 *self.happened.entry(FINISHES).or_default() += 1;
                 self.oracle.finishes((call.facts.call, call.facts.attempt), why.instance);
             }
-            Tried::Short(_) if self.dice.one_in(2) => {}
             Tried::Refused(_) | Tried::Short(_) => self.end(place, at, End::Cut),
         }
     }

@@ -17,7 +17,7 @@ use gateway::{
 use journal::{Draft, Record, shipping::Shipping};
 use schemas::{
     event::{Event, Settled},
-    id::{Lane, ProducerId},
+    id::{Lane, LimitId, ProducerId},
     time::Time,
     wire,
 };
@@ -28,6 +28,7 @@ use super::{
     dice::Dice,
     plant::Plant,
     platter::{Pen, Platter},
+    policy::HOUR,
     road::Road,
 };
 
@@ -152,6 +153,11 @@ impl Process {
         let settled =
             events.filter_map(|event| if let Event::Settled(settled) = event { Some(*settled) } else { None });
         settled.collect()
+    }
+
+    /// The limit that it knows by the name that limits have one after the other.
+    pub(crate) fn named(&self) -> Option<LimitId> {
+        self.limits.limit(HOUR).map(|limit| limit.id())
     }
 
     /// Follows the log.

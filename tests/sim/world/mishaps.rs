@@ -17,11 +17,9 @@ use super::{
     policy,
 };
 
-/// How little may be left of a limit: some slices.
-const LITTLE: i128 = 4 * policy::SLICE as i128;
-
 /// What has to happen in some worlds.
 pub(crate) const BESIDE: &str = "a gateway runs on a copy of a journal that another goes on with";
+pub(crate) const IDENTITY: &str = "another limit takes the place of one";
 pub(crate) const MODE: &str = "a limit that was soft is hard, or soft again";
 
 impl World {
@@ -172,7 +170,7 @@ impl World {
             // Whoever wrote later has named those before it; only the last of whom anything arrived is out of reach.
             let mut last = None;
             for producer in &writers {
-                let seen = self.road.lock().delivered(*producer, lane).max(self.oracle.accepted(*producer, lane));
+                let seen = self.road.lock().delivered(*producer, lane, self.oracle.accepted(*producer, lane));
                 let its = heads.as_ref().filter(|heads| heads.producer == *producer);
                 let known = its.and_then(|heads| heads.last.get(&lane)).map_or(0, |seq| seq.0);
                 last = if seen > 0 { Some((*producer, seen > known, seen)) } else { last };
@@ -227,15 +225,17 @@ impl World {
         self.publish(book);
     }
 
-    /// What a limit does with what does not fit is another from now on; or one that was soft is hard, or soft again.
+    /// What a limit does with what does not fit is another from now on; or one that was soft is hard, or soft again; or another one has
+    /// its name.
     pub(super) fn change_limit(&mut self) {
-        if self.more.one_in(2) {
+        if self.more.one_in(3) {
+            let named = self.limits.iter_mut().find(|limit| limit.name == policy::HOUR).unwrap();
+            policy::turn(named);
+            self.happens(IDENTITY);
+        } else if self.more.one_in(2) {
             let sliced = self.limits.iter_mut().find(|limit| limit.slices).unwrap();
             let finishes = sliced.on_exceed == OnExceed::Finish;
             sliced.on_exceed = if finishes { OnExceed::Refuse } else { OnExceed::Finish };
-            // Little is left of it, so that there is something to let finish; at rest it is given more.
-            let left = self.oracle.left_of(sliced, self.clock.now());
-            sliced.amount -= (left - LITTLE).max(0);
         } else {
             let soft = self.limits.iter_mut().find(|limit| limit.name == policy::SOFT).unwrap();
             soft.mode = if soft.mode == Mode::Soft { Mode::Hard } else { Mode::Soft };

@@ -31,6 +31,7 @@ use schemas::{
 pub(crate) use self::obligation::Obligation;
 use super::{
     call::{Bill, Ending, Wish},
+    policy::HOUR,
     road::Committed,
 };
 
@@ -92,9 +93,16 @@ struct Rule {
     may_finish: bool,
     /// Whether it was ever soft: then more may be used of it, and not leased, than the amount that it has since.
     was_soft: bool,
+    /// Whether it is in the policy that was published last.
+    in_force: bool,
 }
 
 impl Rule {
+    /// Whether a gateway knows it that of the limits of a name knows this one.
+    fn is_known(&self, named: Option<LimitId>) -> bool {
+        self.limit.name != HOUR || named == Some(self.id)
+    }
+
     /// Whether nothing is ever used of it that was not leased.
     fn is_hard(&self) -> bool {
         self.limit.mode == Mode::Hard && !self.was_soft
@@ -184,6 +192,7 @@ struct Mine {
 impl Oracle {
     /// A policy was published.
     pub(crate) fn published(&mut self, limits: &[Limit]) {
+        self.rules.iter_mut().for_each(|rule| rule.in_force = false);
         for limit in limits {
             let id = limit.id();
             match self.rules.iter_mut().find(|rule| rule.id == id) {
@@ -193,12 +202,21 @@ impl Oracle {
                     rule.was_soft |= limit.mode == Mode::Soft;
                     rule.may_finish |= limit.on_exceed == OnExceed::Finish;
                     rule.limit = limit.clone();
+                    rule.in_force = true;
                 }
                 None => {
                     let (most, amounts) = (limit.amount, BTreeSet::from([limit.amount]));
                     let may_finish = limit.on_exceed == OnExceed::Finish;
                     let was_soft = limit.mode == Mode::Soft;
-                    self.rules.push(Rule { id, limit: limit.clone(), most, amounts, may_finish, was_soft });
+                    self.rules.push(Rule {
+                        id,
+                        limit: limit.clone(),
+                        most,
+                        amounts,
+                        may_finish,
+                        was_soft,
+                        in_force: true,
+                    });
                 }
             }
         }

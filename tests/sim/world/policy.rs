@@ -52,6 +52,9 @@ fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mod
     Limit { name, scope, unit, zone, mode, ..fixture::limit(amount, window) }
 }
 
+/// The limit that is of an hour at first, and of a day after.
+pub(crate) const HOUR: &str = "p2-hour";
+
 /// The limit that is soft at first.
 pub(crate) const SOFT: &str = "initech-soft";
 
@@ -87,7 +90,7 @@ pub(crate) fn limits() -> Vec<Limit> {
             Window::Day,
             Mode::Hard,
         ),
-        limit("p2-hour", vec![(Provider, is("p2"))], Unit::OutputTokens, 8_000, Window::Hour, Mode::Hard),
+        limit(HOUR, vec![(Provider, is("p2"))], Unit::OutputTokens, 8_000, Window::Hour, Mode::Hard),
         limit(SOFT, vec![(Tenant, is("initech"))], Unit::Tokens, 30_000, Window::Month, Mode::Soft),
         limit("acme-at-once", vec![(Tenant, is("acme"))], Unit::Concurrent, 8, Window::Total, Mode::Hard),
         downgraded(limit("dear-at-once", vec![(Model, is("dear"))], Unit::Concurrent, 1, Window::Total, Mode::Hard)),
@@ -109,6 +112,20 @@ pub(crate) fn late() -> Limit {
     let scope = vec![(Dimension::Tenant, Match::Is(TENANTS[1].to_owned()))];
     let late = limit("globex-late", scope, Unit::Tokens, 40_000, Window::Day, Mode::Hard);
     Limit { zone: "UTC".to_owned(), backfill: true, ..late }
+}
+
+/// Puts the other limit of its name in the place of one.
+pub(crate) fn turn(named: &mut Limit) {
+    named.window = if named.window == Window::Hour { Window::Day } else { Window::Hour };
+}
+
+/// Every limit that there may ever be, of whatever amount.
+#[cfg(feature = "query")]
+pub(crate) fn ever() -> Vec<Limit> {
+    let first = limits();
+    let mut other = first.iter().find(|limit| limit.name == HOUR).cloned().unwrap();
+    turn(&mut other);
+    first.into_iter().chain([other, late()]).collect()
 }
 
 pub(crate) fn record(limits: &[Limit], book: &Book) -> Bytes {

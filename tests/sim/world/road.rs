@@ -193,11 +193,12 @@ impl Cluster {
         (0..self.lanes.len()).filter(|lane| self.lanes[*lane].owner.is_none()).collect()
     }
 
-    /// How far events of a producer have come in a lane, of those that are still kept.
-    pub(crate) fn delivered(&self, producer: ProducerId, lane: Lane) -> u64 {
-        let usage = self.lanes[usize::from(lane.0)].usage.iter();
-        let theirs = usage.filter(|record| record.header.producer == producer);
-        theirs.map(|record| record.header.seq.0).max().unwrap_or(0)
+    /// How far a producer will be accepted in a lane by what has come there: what is behind a gap is not taken.
+    pub(crate) fn delivered(&self, producer: ProducerId, lane: Lane, accepted: u64) -> u64 {
+        let log = &self.lanes[usize::from(lane.0)];
+        let unread = log.usage.iter().filter(|record| record.offset.0 >= log.input);
+        let theirs = unread.filter(|record| record.header.producer == producer);
+        theirs.fold(accepted, |last, record| last + u64::from(record.header.seq.0 == last + 1))
     }
 
     /// Whether metering has read everything.

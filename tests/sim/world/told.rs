@@ -74,7 +74,7 @@ impl World {
         let (subject, gateway) = (telling.wish.subject(), door.name.as_str().into());
         let scene = Scene { subject: &subject, book: &view.book, gateway: &gateway };
         let learned = event.learn(scene, &process.limits);
-        self.oracle.told(learned.is.attempt.call, telling.wish);
+        self.oracle.told(learned.is.attempt.call, telling.wish, process.named());
         self.write_learned(place, learned);
     }
 

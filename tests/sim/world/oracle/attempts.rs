@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
     event::Hold,
-    id::{CallId, InstanceId, ProducerId},
+    id::{CallId, InstanceId, LimitId, ProducerId},
     limit::Unit,
 };
 
@@ -13,18 +13,19 @@ use super::{
     tariff::{amount, stands, values},
 };
 use crate::world::{
-    call::{Bill, Call, Ending, Wish},
+    call::{Bill, Call, Ending},
     policy::SLICE,
 };
 
 impl Oracle {
-    /// A gateway let an attempt pass with these holds.
-    pub(crate) fn held(&mut self, producer: ProducerId, call: &Call, wish: Wish, book: usize) {
+    /// A gateway let an attempt pass; of the limits that have a name one after the other it knows this one.
+    pub(crate) fn held(&mut self, producer: ProducerId, known: Option<LimitId>, call: &Call, book: usize) {
+        let wish = call.wish;
         let key = (call.facts.call, call.facts.attempt);
         let holds = call.permit.as_ref().map(|permit| permit.holds.clone()).unwrap_or_default();
         let (mut matched, mut broken, mut back) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in self.rules.iter().enumerate() {
-            let Some(values) = values(&rule.limit, &wish) else { continue };
+            let Some(values) = values(&rule.limit, &wish).filter(|_| rule.is_known(known)) else { continue };
             let shared: Vec<&str> = values.iter().map(|_| "other").collect();
             let is_its = |hold: &&Hold| {
                 let window = (!stands(rule.limit.window)).then_some(hold.window);

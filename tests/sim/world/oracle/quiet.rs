@@ -195,7 +195,7 @@ impl Oracle {
     pub(crate) fn affordable(&self, wish: &Wish, book: usize, now: Time) -> Option<i128> {
         let mut least: Option<i128> = None;
         let one = Bill { input: 1, output: 0 };
-        for rule in self.rules.iter().filter(|rule| rule.is_hard()) {
+        for rule in self.rules.iter().filter(|rule| rule.is_hard() && rule.in_force) {
             let Some(values) = values(&rule.limit, wish) else { continue };
             let price = amount(rule.limit.unit, wish, book, one);
             let left = self.left(rule, &values, now);

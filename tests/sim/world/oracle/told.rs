@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::{
     decision::{Holder, Instance},
     event::Learned,
-    id::{CallId, InstanceId, Lane},
+    id::{CallId, InstanceId, Lane, LimitId},
     ledger::{Adjusted, Charge, Charged, Corrected},
     limit::Unit,
     time::Time,
@@ -48,6 +48,8 @@ struct Tale {
     rows: u32,
     /// Counters that were moved, or gone.
     moves: usize,
+    /// How many it is about, at each of the gateways that it was told at.
+    about: BTreeSet<usize>,
 }
 
 /// One correction: by which book, or, of an amendment, what stood before.
@@ -72,14 +74,19 @@ struct Amends {
 
 impl Tale {
     const fn of(wish: Wish) -> Self {
-        Self { wish, written: false, excused: false, rows: 0, moves: 0 }
+        Self { wish, written: false, excused: false, rows: 0, moves: 0, about: BTreeSet::new() }
     }
 }
 
 impl Oracle {
-    /// Another system tells of this.
-    pub(crate) fn told(&mut self, call: CallId, wish: Wish) {
-        self.told.calls.entry(call).or_insert_with(|| Tale::of(wish));
+    /// Another system tells of this, at a gateway that of the limits of a name knows this one.
+    pub(crate) fn told(&mut self, call: CallId, wish: Wish, known: Option<LimitId>) {
+        let about = self.rules.iter().filter(|rule| {
+            let counts = amount(rule.limit.unit, &wish, 0, wish.bill) != 0;
+            counts && rule.is_known(known) && values(&rule.limit, &wish).is_some()
+        });
+        let about = about.count();
+        self.told.calls.entry(call).or_insert_with(|| Tale::of(wish)).about.insert(about);
     }
 
     /// An attempt is to cost what another book says.
@@ -114,7 +121,8 @@ impl Oracle {
         let moves = left.iter().filter(|left| self.due(left, (&wish, book, stood, whole)) != (0, 0));
         let (kept, gone): (Vec<&super::Left>, Vec<_>) = moves.partition(|left| {
             let kept = self.books.instances.get(&left.hold.instance).map(|(_, instance)| instance);
-            kept.is_some_and(|kept| kept.windows.iter().any(|known| known.start == left.hold.window))
+            let is_kept = kept.is_some_and(|kept| kept.windows.iter().any(|known| known.start == left.hold.window));
+            is_kept && self.rules[left.rule].in_force
         });
         let due = kept.len()..=kept.len() + gone.len();
         let amends = Some(Amends { stood, whole, due, left, rival: None });
@@ -304,13 +312,9 @@ impl Oracle {
             if !tale.written || tale.excused {
                 continue;
             }
-            let about = self.rules.iter().filter(|rule| {
-                let counts = amount(rule.limit.unit, &tale.wish, 0, tale.wish.bill) != 0;
-                counts && values(&rule.limit, &tale.wish).is_some()
-            });
-            let about = about.count();
-            if tale.rows != 1 || tale.moves != about {
-                broken.push(format!("{call} was told: {} rows, {} of {about} counters", tale.rows, tale.moves));
+            if tale.rows != 1 || !tale.about.contains(&tale.moves) {
+                let Tale { rows, moves, about, .. } = tale;
+                broken.push(format!("{call} was told: {rows} rows, {moves} of {about:?} counters"));
             }
             tale.excused = true;
         }
