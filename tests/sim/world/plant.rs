@@ -315,14 +315,14 @@ pub(crate) const PLANTED: &[Planted] = &[
         "6C: a producer is one open of a journal",
         "a journal is opened again under the same producer, whose sequences begin again",
         Place::World,
-        &[NoCallIsUnaccounted, TheLastUnitIsUsable],
+        &[NoCallIsUnaccounted, NoHoldBeyondTheLease, TheLastUnitIsUsable],
     ),
     planted(
         Plant::GrantCompactedUnread,
         "2A: a grant compacted before its reader saw it",
         "compaction takes the last word about a counter as well",
         Place::World,
-        &[BalancesAreTheLedger, TheLogIsSane],
+        &[BalancesAreTheLedger, OnlyTheUnknownStaysHeld, TheLogIsSane],
     ),
     planted(
         Plant::RestoreToLastStable,
