@@ -415,11 +415,8 @@ impl Attempt {
         let shared = &self.worker.shared;
         let scene = Scene { subject: &self.facts.subject, book: &self.book, gateway: &shared.gateway };
         let learned = told.learn(scene, &shared.limits);
-        let lanes = learned.lanes(shared.lanes);
-        let event = Event::Learned(Box::new(learned));
-        for lane in lanes {
-            drop(self.worker.write(lane, &event, None));
-        }
+        let lane = learned.lane(shared.lanes);
+        drop(self.worker.write(lane, &Event::Learned(Box::new(learned)), None));
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use schemas::{
     decision::{Claim, Key, LaneState, State},
     event::{Admitted, Event},
-    id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset},
+    id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId},
     ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact, KeyInForce},
     limit::{Limit, Schedule},
     policy::Policy,
@@ -31,6 +31,7 @@ use crate::{
 mod alerted;
 mod learned;
 mod lease;
+mod moved;
 mod opened;
 mod past;
 mod policy;
@@ -62,6 +63,8 @@ pub struct Commit {
     pub ledger: Vec<Entry>,
     /// Changed states; nothing where a key is gone.
     pub decisions: Vec<(Key, Option<State>)>,
+    /// What other lanes are to take of it.
+    pub passed: Vec<(Lane, Event)>,
 }
 
 /// How often something happened that an operator counts.
@@ -108,6 +111,7 @@ pub struct Engine {
     changed: HashSet<LimitId>,
     gone: Vec<Key>,
     ledger: Vec<Entry>,
+    passed: Vec<(Lane, Event)>,
     touched: bool,
     swept: i64,
     counts: Counts,
@@ -135,6 +139,7 @@ impl Engine {
             changed: HashSet::new(),
             gone: Vec::new(),
             ledger: Vec::new(),
+            passed: Vec::new(),
             touched: false,
             swept: 0,
             counts: Counts::default(),
@@ -203,6 +208,10 @@ impl Engine {
     }
 
     fn event(&mut self, origin: Origin, event: Result<Event, String>) {
+        let event = match event {
+            Ok(Event::Moved(moved)) if origin.producer == ProducerId::NONE => return self.moved(origin, moved),
+            event => event,
+        };
         let verdict = match &event {
             Ok(Event::Opened(opened)) if self.is_early(opened) => Verdict::Gap,
             _ => dedup::judge(dedup::mark(&self.state, origin.producer), origin),
@@ -239,6 +248,7 @@ impl Engine {
             Ok(Event::LeaseRequested(request)) => self.lease_requested(origin, request),
             Ok(Event::Reported(reported)) => self.reported(origin, reported),
             Ok(Event::Learned(learned)) => self.learned(origin, *learned),
+            Ok(Event::Moved(_)) => self.alarm(origin, AlarmKind::Poisoned, "only metering says this".to_owned()),
             Err(reason) => self.alarm(origin, AlarmKind::Poisoned, reason),
         }
     }
@@ -285,7 +295,8 @@ impl Engine {
         decisions.extend(self.gone.drain(..).map(|key| (key, None)));
         // Who reads that it was heard has read before what it lost for not being heard.
         decisions.push((Key::Lane(self.lane), Some(State::Lane(self.state.clone()))));
-        Some(Commit { ledger: std::mem::take(&mut self.ledger), decisions })
+        let (ledger, passed) = (std::mem::take(&mut self.ledger), std::mem::take(&mut self.passed));
+        Some(Commit { ledger, decisions, passed })
     }
 }
 

@@ -216,6 +216,7 @@ mod tests {
             closed: false,
             forked: false,
             heir: None,
+            copy: None,
             accepted_at: second(at),
         };
         let state = LaneState { producers: vec![state(1, 50), state(2, 50)], ..LaneState::default() };

@@ -26,12 +26,15 @@ const PROBES: u64 = 5;
 
 fn hold(seeds: std::ops::Range<u64>) {
     let worlds = seeds.end - seeds.start;
-    let (mut passed, mut probes) = (0, 0);
+    let (mut passed, mut probes, mut happened) = (0, 0, BTreeSet::new());
     for seed in seeds {
         let world = world::run(seed, STEPS, None).unwrap_or_else(|failure| panic!("{failure}"));
         passed += world.passed;
         probes += world.probes;
+        happened.extend(world.happened.keys().copied());
     }
+    let missing: Vec<_> = world::HAPPENS.iter().filter(|what| !happened.contains(*what)).collect();
+    assert!(missing.is_empty(), "in {worlds} worlds it never happened that {missing:?}");
     assert!(passed >= PASSED * worlds, "{passed} calls passed in {worlds} worlds");
     assert!(probes >= PROBES * worlds, "the last unit was asked for {probes} times in {worlds} worlds");
 }

@@ -81,7 +81,7 @@ impl House {
 
     fn commit(&mut self, entries: &[Entry]) {
         let ledger = entries.iter().map(|entry| wire::encode_entry(entry).into()).collect();
-        self.member.commit(Lane(0), &Outputs { input: Offset(0), ledger, decisions: Vec::new() }).unwrap();
+        self.member.commit(Lane(0), &Outputs { input: Offset(0), ledger, ..Outputs::default() }).unwrap();
     }
 
     fn address(&self) -> SocketAddr {

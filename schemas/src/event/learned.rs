@@ -5,15 +5,15 @@
 
 use super::Settled;
 use crate::{
-    id::{BookHash, ClaimId, Lane, LimitId},
+    id::{BookHash, CallId, ClaimId, Lane, LimitId},
     time::Time,
     tokens::Usage,
 };
 
 /// What the books learn beside the life of a call: use that another system tells of, or a correction of an attempt.
 ///
-/// The same event goes to the lane of its tenant, which writes its rows, and to the home lane of every counter that it moves. Each
-/// of them takes its own part, once for each source and id. Nothing of it can be refused: it has happened.
+/// It goes to the lane of its tenant, which takes it once for each source and id, writes its rows and moves the counters that are at home
+/// there. What it moves elsewhere that lane passes on ([`Moved`]). Nothing of it can be refused: it has happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
     /// Who says it.
@@ -79,6 +79,26 @@ pub struct Move {
     pub clears: i128,
 }
 
+/// What a lane took moves counters that are at home in another. Metering writes it, in the commit in which the one lane took that, and
+/// nobody else: so it stands in the other once, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The lane that took it.
+    pub from: Lane,
+    /// Numbers what that lane passed to this one, from 1.
+    pub number: u64,
+    /// Who says it.
+    pub source: String,
+    /// What its source calls it.
+    pub id: String,
+    /// The call that it is of.
+    pub call: CallId,
+    /// The attempt at it.
+    pub attempt: u16,
+    /// What it moves here.
+    pub moves: Vec<Move>,
+}
+
 impl Learned {
     /// What is claimed with it: that its source has said this, and, of a correction, that no other takes the place of what it does. A
     /// tenant's systems share no ids with other tenants, and none with the operator.
@@ -94,13 +114,8 @@ impl Learned {
         said.into_iter().chain(place)
     }
 
-    /// The lanes that it goes to, the tenant's first.
-    pub fn lanes(&self, lanes: u16) -> Vec<Lane> {
-        let own = Lane::of(self.is.attempt.subject.tenant.as_bytes(), lanes);
-        let mut all: Vec<Lane> = self.moves.iter().map(|moved| moved.home).filter(|home| *home != own).collect();
-        all.sort_unstable();
-        all.dedup();
-        all.insert(0, own);
-        all
+    /// The lane that it goes to.
+    pub fn lane(&self, lanes: u16) -> Lane {
+        Lane::of(self.is.attempt.subject.tenant.as_bytes(), lanes)
     }
 }

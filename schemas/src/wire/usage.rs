@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     event::{
-        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Opened,
-        Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
+        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Moved,
+        Opened, Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     limit::Unit,
     subject::Subject,
@@ -24,6 +24,7 @@ choice!(Event {
     6 LeaseRequested,
     7 Reported,
     8 Learned,
+    9 Moved,
 });
 
 message!(Opened { 1 gateway, 2 at, 3 predecessor });
@@ -140,6 +141,8 @@ message!(Want { 1 limit, 2 values, 3 window, 4 need, 5 want, 6 counter });
 message!(Reported { 1 at, 2 low_watermark, 3 counters, 4 last });
 
 message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves });
+
+message!(Moved { 1 from, 2 number, 3 source, 4 id, 5 call, 6 attempt, 7 moves });
 
 message!(Was { 1 why, 2 usage, 3 book, 4 number });
 

@@ -276,6 +276,13 @@ impl Call {
         vec![Part { model: None, vector: self.reported.vector() }]
     }
 
+    /// It is made with the cheap model instead, and is still that call.
+    pub(crate) fn downgrade(&mut self) {
+        self.wish.model = 0;
+        self.bound = self.wish.at_most(self.priced, self.wish.bound);
+        self.facts.model = MODELS[0].into();
+    }
+
     /// Whether all its output may be relayed.
     pub(crate) fn has_room(&self) -> bool {
         let sliced = self.permit.as_ref().and_then(|permit| permit.sliced.as_ref());

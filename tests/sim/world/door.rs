@@ -17,7 +17,7 @@ use gateway::{
 use journal::{Draft, Record, shipping::Shipping};
 use schemas::{
     event::{Event, Settled},
-    id::{Lane, ProducerId},
+    id::{Lane, LimitId, ProducerId},
     time::Time,
     wire,
 };
@@ -28,6 +28,7 @@ use super::{
     dice::Dice,
     plant::Plant,
     platter::{Pen, Platter},
+    policy::HOUR,
     road::Road,
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Door {
     pub(crate) read: u64,
     /// Whether the log cannot be reached.
     pub(crate) cut_off: bool,
+    /// Whether it was first started on a copy of a journal that another one goes on with.
+    pub(crate) is_beside: bool,
     last: Option<ProducerId>,
 }
 
@@ -70,7 +73,7 @@ impl Door {
         platter.fsync_always = number == 0;
         let platter = Arc::new(Mutex::new(platter));
         let (name, clock) = (format!("g{number}"), clock.of_machine());
-        Self { name, clock, platter, process: None, copy: None, read: 0, cut_off: false, last: None }
+        Self { name, clock, platter, process: None, copy: None, read: 0, cut_off: false, is_beside: false, last: None }
     }
 
     /// Starts the process: a new producer, which first settles what its journal left open.
@@ -150,6 +153,11 @@ impl Process {
         let settled =
             events.filter_map(|event| if let Event::Settled(settled) = event { Some(*settled) } else { None });
         settled.collect()
+    }
+
+    /// The limit that it knows by the name that limits have one after the other.
+    pub(crate) fn named(&self) -> Option<LimitId> {
+        self.limits.limit(HOUR).map(|limit| limit.id())
     }
 
     /// Follows the log.

@@ -49,8 +49,13 @@ impl World {
             self.oracle.quiet(self.clock.now());
             self.give_more();
             self.give_one_up();
+            if self.more.one_in(3) && self.oracle.violations.is_empty() && self.come_to_rest() {
+                self.bring_late();
+            }
         }
         self.recent.clear();
+        self.road.forget();
+        self.oracle.forget();
         self.road.lock().calm = false;
         let away = if self.dice.one_in(3) { self.dice.below(7_200) } else { self.dice.below(60) };
         self.clock.pass(Duration::from_secs(away));

@@ -62,6 +62,9 @@ pub(crate) struct LaneLog {
     usage: VecDeque<Record>,
     pub(crate) ledger_first: u64,
     pub(crate) ledger: VecDeque<Bytes>,
+    /// The same as far as it is kept for whoever looks back.
+    pub(crate) past_first: u64,
+    pub(crate) past: Vec<Bytes>,
     decisions: BTreeMap<u64, (Bytes, Option<Bytes>)>,
     next_decision: u64,
     latest: HashMap<Bytes, u64>,
@@ -100,10 +103,7 @@ impl Road {
     /// A broker takes a record of `usage`.
     pub(crate) fn take(&self, lane: Lane, header: Header, body: Bytes) {
         let mut cluster = self.lock();
-        let log = &mut cluster.lanes[usize::from(lane.0)];
-        let offset = Offset(log.usage_first + log.usage.len() as u64);
-        let record = Record { lane, offset, header, body };
-        log.usage.push_back(record.clone());
+        let record = cluster.lanes[usize::from(lane.0)].append(lane, header, body);
         cluster.taken.push_back(record);
         if cluster.taken.len() > REMEMBERED {
             cluster.taken.pop_front();
@@ -144,7 +144,16 @@ const REMEMBERED: usize = 400;
 /// Records of the policy before the first that is not a price book.
 const BOOKS: u64 = 2;
 
-const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
+pub(crate) const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
+
+impl LaneLog {
+    fn append(&mut self, lane: Lane, header: Header, body: Bytes) -> Record {
+        let offset = Offset(self.usage_first + self.usage.len() as u64);
+        let record = Record { lane, offset, header, body };
+        self.usage.push_back(record.clone());
+        record
+    }
+}
 
 impl Cluster {
     /// The members that are in the group.
@@ -184,11 +193,12 @@ impl Cluster {
         (0..self.lanes.len()).filter(|lane| self.lanes[*lane].owner.is_none()).collect()
     }
 
-    /// How far events of a producer have come in a lane, of those that are still kept.
-    pub(crate) fn delivered(&self, producer: ProducerId, lane: Lane) -> u64 {
-        let usage = self.lanes[usize::from(lane.0)].usage.iter();
-        let theirs = usage.filter(|record| record.header.producer == producer);
-        theirs.map(|record| record.header.seq.0).max().unwrap_or(0)
+    /// How far a producer will be accepted in a lane by what has come there: what is behind a gap is not taken.
+    pub(crate) fn delivered(&self, producer: ProducerId, lane: Lane, accepted: u64) -> u64 {
+        let log = &self.lanes[usize::from(lane.0)];
+        let unread = log.usage.iter().filter(|record| record.offset.0 >= log.input);
+        let theirs = unread.filter(|record| record.header.producer == producer);
+        theirs.fold(accepted, |last, record| last + u64::from(record.header.seq.0 == last + 1))
     }
 
     /// Whether metering has read everything.
@@ -242,11 +252,15 @@ impl Cluster {
     }
 
     fn commit(&mut self, lane: Lane, mut outputs: Outputs, half: Half) {
+        if self.plant == Some(Plant::PassedLost) {
+            outputs.passed.clear();
+        }
         match half {
             Half::Whole => {}
             // The lane's own state, with its watermarks, but nothing of what was made of the events.
             Half::Claim => {
                 outputs.ledger.clear();
+                outputs.passed.clear();
                 outputs.decisions.retain(|(key, _)| is_lane(key));
             }
             Half::Outputs => {
@@ -254,9 +268,13 @@ impl Cluster {
                 outputs.input = Offset(self.lanes[usize::from(lane.0)].input);
             }
         }
+        for (lane, body) in outputs.passed {
+            self.lanes[usize::from(lane.0)].append(lane, Header { hash: wire::hash(&body), ..NOBODY }, body);
+        }
         let log = &mut self.lanes[usize::from(lane.0)];
         log.input = outputs.input.0;
         log.ledger.extend(outputs.ledger.iter().cloned());
+        log.past.extend(outputs.ledger.iter().cloned());
         log.undo.clear();
         for (key, state) in &outputs.decisions {
             let before = log.latest.insert(key.clone(), log.next_decision);
