@@ -285,6 +285,14 @@ impl Limits {
         touched.into_iter().find(|(_, limit, _)| is_meant(limit)).map(|(_, limit, _)| limit.name.clone())
     }
 
+    /// Whether an attempt falls under the counter that a refusal is of.
+    pub(crate) fn is_of(&self, refusal: &Refusal, attempt: &Attempt) -> bool {
+        let book = self.lock();
+        let slot = book.slot(refusal.instance);
+        let mut touched = book.touched(attempt).into_iter().filter(|(_, limit, _)| limit.name == refusal.limit);
+        touched.any(|(_, _, values)| slot.is_none_or(|slot| slot.is_of(&values)))
+    }
+
     /// A limit by its name.
     pub fn limit(&self, name: &str) -> Option<Arc<Limit>> {
         self.lock().limit(name).cloned()
