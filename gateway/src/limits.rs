@@ -273,6 +273,17 @@ impl Limits {
         moves.filter(|moved| moved.amount != 0).collect()
     }
 
+    /// The counters of these postings, one for each, and what stays held of it.
+    pub(crate) fn holding(&self, posted: &[Posting]) -> Vec<Move> {
+        let book = self.lock();
+        let holding = posted.iter().filter_map(|posting| {
+            let slot = book.slot(posting.instance)?;
+            let (home, limit, values) = (slot.home, slot.limit_id, slot.values().map(str::to_owned).collect());
+            Some(Move { home, limit, values, window: posting.window, amount: 0, clears: posting.provision })
+        });
+        holding.collect()
+    }
+
     /// The counter that an attempt of a tenant has posted to, if it counts still.
     pub fn named(&self, tenant: &str, posting: &Posting) -> Option<Named> {
         self.lock().named(tenant, posting.instance)

@@ -96,10 +96,14 @@ struct Demand {
 }
 
 impl Slot {
+    /// The values of its limit's `*`.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(AsRef::as_ref)
+    }
+
     /// Whether it counts for these values of its limit, by themselves or among others.
     pub(crate) fn is_of(&self, values: &[String]) -> bool {
-        let own = self.values.iter().map(AsRef::as_ref);
-        self.values.len() == values.len() && own.zip(values).all(|(own, value)| own == value || own == OTHER)
+        self.values.len() == values.len() && self.values().zip(values).all(|(own, value)| own == value || own == OTHER)
     }
 
     /// An instance that this gateway meets for the first time.
