@@ -170,7 +170,7 @@ impl Standing {
                     }
                 }
                 State::Instance(instance) => standing.instances.push((lane, *instance)),
-                State::Schedule(_) | State::Claim(_) => {}
+                State::Schedule(_) | State::Claim(_) | State::Awaited(_) => {}
             }
         }
         let name = |instance: &Instance| (instance.limit, instance.values.clone(), instance.id);

@@ -268,7 +268,7 @@ impl Failed {
             Held::InFlow(flow)
         });
         let cause = match broken {
-            Broken::Upstream => Some(Cause::Connection),
+            Broken::Upstream | Broken::Ended => Some(Cause::Connection),
             Broken::TimedOut => Some(Cause::Timeout),
             Broken::Cut | Broken::Unrecorded => None,
         };
@@ -436,7 +436,7 @@ fn no_answer(end: End, why: &str, provider: &str) -> (Fault, Option<Cause>) {
 /// What a client is told of an answer that ended before any of it could go to it.
 fn broke(broken: Broken, provider: &str) -> Fault {
     let code = match broken {
-        Broken::Upstream => ErrorCode::ProviderBrokeOff,
+        Broken::Upstream | Broken::Ended => ErrorCode::ProviderBrokeOff,
         Broken::TimedOut => ErrorCode::ProviderTimeout,
         Broken::Cut => ErrorCode::TooBusy,
         Broken::Unrecorded => ErrorCode::JournalFull,

@@ -14,11 +14,10 @@ use schemas::{
     bound::{AtMost, Bound},
     decision::{Claim, ProducerMark},
     error_code::ErrorCode,
-    event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
+    event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
-    limit::{Limit, Mode, OnExceed, Target, Unit},
+    limit::{Limit, OnExceed, Target, Unit},
     price::Cost,
-    standing::Named,
     subject::Subject,
     time::Time,
     tokens::{Completeness, Usage},
@@ -34,6 +33,7 @@ mod own;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod under;
 
 /// How many tokens of output are held at a time. Half of it lasts a fast model for some seconds, and asking metering takes less.
 pub const SLICE: u64 = 512;
@@ -260,29 +260,6 @@ impl Limits {
     fn append(&self, lane: Lane, event: &Event) -> Result<(), journal::Error> {
         let body = wire::encode_event(event);
         self.outlet.append(&[Draft { lane, body: &body }])
-    }
-
-    /// What an attempt that passed elsewhere moves of every limit that it falls under: what `of` makes of the limit's unit.
-    pub fn moves(&self, attempt: &Attempt, of: impl Fn(Unit) -> i128) -> Vec<Move> {
-        let book = self.lock();
-        let touched = book.touched(attempt).into_iter();
-        let moves = touched.map(|(id, limit, values)| {
-            let (home, amount) = (limit.home(&values, book.lanes()), of(limit.unit));
-            Move { home, limit: id, values, window: attempt.admitted_at, amount, clears: 0 }
-        });
-        moves.filter(|moved| moved.amount != 0).collect()
-    }
-
-    /// The counter that an attempt of a tenant has posted to, if it counts still.
-    pub fn named(&self, tenant: &str, posting: &Posting) -> Option<Named> {
-        self.lock().named(tenant, posting.instance)
-    }
-
-    /// The name of a hard limit in dollars that an attempt falls under, if there is one.
-    pub fn hard_in_dollars(&self, attempt: &Attempt) -> Option<String> {
-        let touched = self.lock().touched(attempt);
-        let is_meant = |limit: &Limit| limit.mode == Mode::Hard && limit.unit == Unit::Usd;
-        touched.into_iter().find(|(_, limit, _)| is_meant(limit)).map(|(_, limit, _)| limit.name.clone())
     }
 
     /// A limit by its name.

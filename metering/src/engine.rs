@@ -11,7 +11,7 @@ use std::{
 };
 
 use schemas::{
-    decision::{Claim, Key, LaneState, State},
+    decision::{Awaited, Claim, Key, LaneState, State},
     event::{Admitted, Event},
     id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId},
     ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact, KeyInForce},
@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod alerted;
+mod awaited;
 mod learned;
 mod lease;
 mod moved;
@@ -107,6 +108,7 @@ pub struct Engine {
     /// What was learned, and what of it is new since the last commit.
     claims: HashMap<ClaimId, Claim>,
     claimed: HashSet<ClaimId>,
+    awaited: HashMap<ClaimId, Awaited>,
     remembers: Duration,
     changed: HashSet<LimitId>,
     gone: Vec<Key>,
@@ -135,6 +137,7 @@ impl Engine {
             abandon_after: Duration::MAX,
             claims: HashMap::new(),
             claimed: HashSet::new(),
+            awaited: HashMap::new(),
             remembers: Duration::MAX,
             changed: HashSet::new(),
             gone: Vec::new(),
@@ -161,6 +164,11 @@ impl Engine {
                 State::Claim(claim) => {
                     if let Key::Claim(_, id) = key {
                         engine.claims.insert(id, claim);
+                    }
+                }
+                State::Awaited(awaited) => {
+                    if let Key::Claim(_, id) = key {
+                        engine.awaited.insert(id, awaited);
                     }
                 }
             }
@@ -282,7 +290,9 @@ impl Engine {
             decisions.push((Key::Schedule(self.lane, id), state));
         }
         for id in sorted(std::mem::take(&mut self.claimed)) {
-            decisions.push((Key::Claim(self.lane, id), self.claims.get(&id).copied().map(State::Claim)));
+            let awaited = || self.awaited.get(&id).cloned().map(State::Awaited);
+            decisions
+                .push((Key::Claim(self.lane, id), self.claims.get(&id).copied().map(State::Claim).or_else(awaited)));
         }
         for id in dirty {
             self.alert(id);

@@ -29,6 +29,8 @@ mod responses;
 mod tally;
 mod text;
 
+pub use text::most_seen;
+
 use json::Path;
 use tally::{Makes, Tally};
 

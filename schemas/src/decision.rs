@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use crate::{
-    event::Want,
+    event::{Learned, Want},
     id::{ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     limit::{Limit, Schedule, Share},
     time::Time,
@@ -31,7 +31,7 @@ pub enum Key {
 }
 
 /// The state under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// Under [`Key::Lane`].
     Lane(LaneState),
@@ -41,6 +41,8 @@ pub enum State {
     Schedule(Schedule),
     /// Under [`Key::Claim`].
     Claim(Claim),
+    /// Under [`Key::Claim`], until it is claimed.
+    Awaited(Awaited),
 }
 
 /// Something that was learned, for as long as it could be told again.
@@ -50,6 +52,13 @@ pub struct Claim {
     pub at: Time,
     /// The hash of what was said.
     pub content: u64,
+}
+
+/// Attempts whose use will be told by an id: the first is charged, and what all of them hold is let go of then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Awaited {
+    /// They, as they said it.
+    pub attempts: Vec<Learned>,
 }
 
 impl Claim {

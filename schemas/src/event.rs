@@ -18,7 +18,7 @@ mod api;
 mod learned;
 
 pub use api::{Api, Operation};
-pub use learned::{Learned, Move, Moved, Was, Why};
+pub use learned::{Learned, Move, Moved, RELEASE, RESPONSES, Was, Why};
 
 /// One record of the `usage` topic.
 #[derive(Clone, Debug, PartialEq)]

@@ -231,6 +231,20 @@ impl Doubt {
         Self::NoAnswer,
     ];
 
+    /// The name in the `completeness_reason` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientLeft => "client_left",
+            Self::Truncated => "truncated",
+            Self::TimedOut => "timed_out",
+            Self::NotReported => "not_reported",
+            Self::Unreadable => "unreadable",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::Crashed => "crashed",
+            Self::NoAnswer => "no_answer",
+        }
+    }
+
     /// What is in doubt, for people.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::{
     config::Config,
     error_code::ErrorCode,
-    event::{Event, Posting, Settled, Why},
+    event::{Event, Posting, RELEASE, Settled, Why},
     id::InstanceId,
     ledger::{Entry, Fact},
     limit::Unit,
@@ -20,8 +20,6 @@ use schemas::{
 use super::{Standing, shown};
 use crate::{failure::Failure, history::History, scribe::Scribe};
 
-/// The source of these corrections.
-const SOURCE: &str = "tollgate:release";
 /// So many attempts are kept for the list, the oldest; some 200 bytes each.
 const KEPT: usize = 100_000;
 /// So many of them are listed.
@@ -46,7 +44,7 @@ pub(super) fn release(of: Key, config: &Config, mut scribe: Scribe) -> Result<()
     };
     let usage = Usage { parts: stands.usage().parts.clone(), completeness: Completeness::Exact };
     let id = format!("{call}/{attempt}/{}", stands.number);
-    let said = (SOURCE.to_owned(), id.clone(), wire::hash(SOURCE.as_bytes()));
+    let said = (RELEASE.to_owned(), id.clone(), wire::hash(RELEASE.as_bytes()));
     let why = (Why::Released, Clears::Everything);
     let learned = stands.correct((usage, stands.cost()), why, said, time::now(), name);
     if learned.moves.is_empty() {

@@ -227,7 +227,7 @@ fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Res
         let standing = arrival.view.standings.get(place).and_then(|standings| standings.get(spot));
         chance.seen = standing.map(|standing| standing.seen(parsed.stream, at)).unwrap_or_default();
         if matches!(route.strategy, Strategy::LeastCost) {
-            chance.cost = cost(arrival, parsed, &target.provider, model);
+            chance.cost = worker.upstreams.get(&target.provider).and_then(|to| cost(arrival, parsed, to, model));
         }
     }
     let order = route::order(place, route, &asker, &chances);
@@ -244,8 +244,10 @@ fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Res
 }
 
 /// What a call of about this size costs, to compare targets by.
-fn cost(arrival: &Arrival, parsed: &Parsed, provider: &str, model: &str) -> Option<i128> {
-    let key = Key { provider, vendor: arrival.way.api.vendor(), model, tier: "", at: arrival.accepted_at };
+fn cost(arrival: &Arrival, parsed: &Parsed, to: &Upstream, model: &str) -> Option<i128> {
+    // The price is that of the API by which it is asked there, as the charge will be.
+    let (api, provider) = (asked_by(&arrival.way, to), to.provider.name.as_str());
+    let key = Key { provider, vendor: api.vendor(), model, tier: "", at: arrival.accepted_at };
     let vector = Vector {
         uncached_input: parsed.body().len() as u64 / 4 + 1,
         output: parsed.output_cap().unwrap_or(OUTPUT).min(OUTPUT),
@@ -393,6 +395,11 @@ fn destination<'w>(worker: &'w Worker, way: &Way, target: &Target, name: &str) -
 fn other_dialect(upstream: &Upstream, name: &str) -> Fault {
     let other = upstream.provider.dialect.name();
     Fault::new(ErrorCode::UnknownModel, format!("`{}` is served in the dialect of {other} only", short(name)))
+}
+
+/// The API by which a provider is asked.
+fn asked_by(way: &Way, upstream: &Upstream) -> Api {
+    if speaks(way, upstream) { way.api } else { carry::api(upstream.provider.dialect) }
 }
 
 /// Whether a provider takes calls of an API as they come.

@@ -7,7 +7,7 @@ use schemas::{
     decision::{Holder, Instance, LaneState, WindowState},
     fixture,
     id::CallId,
-    limit::{Dimension, Limit, Match, Schedule, Window},
+    limit::{Dimension, Limit, Match, Mode, Schedule, Window},
     money::Pico,
 };
 

@@ -9,8 +9,8 @@ use schemas::{
 use serde_json::{Value, json};
 
 use crate::{
-    provider::{Replay, Step, json, say},
-    stage::{KEY, SECRET, Setting, Stage, Written},
+    provider::{Replay, Step, json, say, stream},
+    stage::{KEY, OTHER, SECRET, Setting, Stage, Written},
 };
 
 const SIGNED: &str = "authorization: aws4-hmac-sha256 credential=akidexample/";
@@ -308,12 +308,13 @@ async fn sound_passes_and_what_it_used_is_said_to_be_missing() {
     assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::Unreadable));
 }
 
-fn learned(written: &Written) -> Vec<&Learned> {
-    let told = written
+/// What was told, and what is awaited to be.
+fn learned(written: &Written) -> (Vec<&Learned>, Vec<&Learned>) {
+    let all = written
         .events
         .iter()
         .filter_map(|event| if let Event::Learned(learned) = event { Some(&**learned) } else { None });
-    told.collect()
+    all.partition(|learned| !learned.awaits)
 }
 
 #[tokio::test]
@@ -339,9 +340,14 @@ async fn a_background_response_is_counted_by_its_id_however_often_it_is_asked_fo
         for settled in written.settled() {
             assert_eq!(settled.usage.total(), Some(Vector::default()), "it is not counted with an answer");
         }
-        let learned = learned(&written);
-        // Two lanes, and no limits: it goes to its tenant's lane alone.
-        assert_eq!(learned.len(), told);
+        let (learned, awaited) = learned(&written);
+        assert_eq!((learned.len(), awaited.len()), (told, usize::from(asks == 0)));
+        if let Some(awaits) = awaited.first() {
+            let place = |wanted: &dyn Fn(&Event) -> bool| written.events.iter().position(wanted).unwrap();
+            let end = place(&|event| matches!(event, Event::Settled(_)));
+            assert!(end < place(&|event| matches!(event, Event::Learned(_))), "it is of an attempt that has ended");
+            assert_eq!((&*awaits.id, awaits.is.response_id.as_str()), ("resp_1", "resp_1"));
+        }
         claims.extend(
             learned.iter().map(|learned| (learned.claims().next().unwrap(), learned.content, learned.is.attempt.call)),
         );
@@ -357,6 +363,32 @@ async fn a_background_response_is_counted_by_its_id_however_often_it_is_asked_fo
         }
     }
     assert!(claims.windows(2).all(|pair| pair[0] == pair[1]), "the same is told each time");
+}
+
+#[tokio::test]
+async fn a_background_response_whose_own_stream_tells_what_it_used_is_told_and_awaited_under_one_id() {
+    let begun = time_ago(60).to_string();
+    let response = RESPONSE.replace("\"background\":false", "\"background\":true").replace("1795880000", &begun);
+    let frame =
+        format!("event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{response}}}\n\n");
+    let replay = Replay::start(stream(vec![say(&frame)])).await;
+    let stage = Stage::new(replay.address).await;
+    let body = json!({ "model": "gpt-5-mini", "input": "hi", "background": true, "stream": true });
+    assert_eq!(stage.post("/v1/responses", &body).send().await.unwrap().text().await.unwrap(), frame);
+    // Who reads it later at the same service tells the same.
+    let asked = stage.http.get(stage.url("/v1/responses/resp_1")).bearer_auth(OTHER).send().await.unwrap();
+    assert_eq!(asked.text().await.unwrap(), frame);
+    let (_, written) = stage.end().await;
+    let (told, awaited) = learned(&written);
+    assert_eq!((told.len(), awaited.len()), (2, 1));
+    let tenants: Vec<&str> = told.iter().map(|told| told.is.attempt.subject.tenant.as_str()).collect();
+    assert_eq!(tenants, ["acme", "globex"]);
+    let first = told[0].content;
+    for told in &told {
+        assert_eq!((told.claim_of_id(), told.content), (awaited[0].claim_of_id(), first));
+        assert_eq!(told.lane(2), awaited[0].lane_of_id(2));
+    }
+    assert_eq!(told[0].is.attempt.model, "gpt-5-mini", "limits know it by the name that was asked for");
 }
 
 fn time_ago(seconds: i64) -> i64 {

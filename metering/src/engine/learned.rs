@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use schemas::{
-    decision::{Claim, WindowState},
+    decision::{Awaited, Claim, WindowState},
     event::{Learned, Move, Posting},
     id::{CallId, ClaimId, InstanceId, Lane, LimitId},
     ledger::{Adjusted, AlarmKind, Fact},
@@ -27,22 +27,32 @@ use crate::{
 /// Who said something, what they call it, and the attempt that it is of.
 pub(super) type Said = (String, String, CallId, u16);
 
-fn said(learned: &Learned) -> Said {
+pub(super) fn said(learned: &Learned) -> Said {
     let attempt = &learned.is.attempt;
     (learned.source.clone(), learned.id.clone(), attempt.call, attempt.attempt)
 }
 
 impl Engine {
     pub(super) fn learned(&mut self, origin: Origin, learned: Learned) {
-        let now = self.state.recorded_at;
-        if learned.lane(self.lanes) != self.lane {
-            // The tenant's lane decides. Earlier versions told every lane.
-            return self.counts.relearned += 1;
+        if learned.lane(self.lanes) == self.lane {
+            return if learned.is_told_by_id() {
+                self.told_by_id(origin, learned)
+            } else {
+                self.learn(origin, learned)
+            };
         }
-        if now.since(learned.at) > self.remembers.saturating_add(Claim::GRACE) {
-            let detail =
-                format!("event {} of {} is of {}: too old to be taken", learned.id, learned.source, learned.at);
-            return self.alarm(origin, AlarmKind::Stale, detail);
+        // The tenant's lane decided everything in earlier versions, which told every lane.
+        if learned.own_lane(self.lanes) == self.lane {
+            return self.learn(origin, learned);
+        }
+        self.counts.relearned += 1;
+    }
+
+    /// Takes what is of a tenant of this lane.
+    pub(super) fn learn(&mut self, origin: Origin, learned: Learned) {
+        let now = self.state.recorded_at;
+        if self.is_too_old(origin, &learned) {
+            return;
         }
         let known = learned.claims().find_map(|claim| self.claims.get(&claim).copied());
         match known.filter(|_| !fault::is(Fault::CorrectedUnclaimed) || learned.was.is_none()) {
@@ -75,13 +85,24 @@ impl Engine {
         self.write_adjusted(adjusted);
     }
 
+    /// Whether it was said so long ago that nobody remembers whether it was learned; then an alarm says so.
+    pub(super) fn is_too_old(&mut self, origin: Origin, learned: &Learned) -> bool {
+        let is_old = self.state.recorded_at.since(learned.at) > self.remembers.saturating_add(Claim::GRACE);
+        if is_old {
+            let detail =
+                format!("event {} of {} is of {}: too old to be taken", learned.id, learned.source, learned.at);
+            self.alarm(origin, AlarmKind::Stale, detail);
+        }
+        is_old
+    }
+
     /// Has the other lanes move what is at home there.
     fn pass_on(&mut self, learned: &Learned) {
         let mut homes: BTreeMap<Lane, Vec<Move>> = BTreeMap::new();
         for moved in learned.moves.iter().filter(|moved| moved.home != self.lane && moved.home.0 < self.lanes) {
             homes.entry(moved.home).or_default().push(moved.clone());
         }
-        homes.into_iter().for_each(|(home, moves)| self.pass(home, said(learned), moves));
+        homes.into_iter().for_each(|(home, moves)| self.pass(home, said(learned), moves, None));
     }
 
     /// Moves counters of this lane, for the attempt that something was said of.
@@ -165,7 +186,10 @@ impl Engine {
         let kept = self.remembers.saturating_add(Claim::GRACE).saturating_add(Claim::SKEW);
         let old: Vec<ClaimId> =
             self.claims.iter().filter(|(_, claim)| now.since(claim.at) > kept).map(|(id, _)| *id).collect();
-        for id in old {
+        let ends = |awaited: &Awaited| awaited.attempts.iter().all(|attempt| now.since(attempt.at) > kept);
+        let over = self.awaited.iter().filter(|(_, awaited)| ends(awaited)).map(|(id, _)| *id).collect::<Vec<_>>();
+        for id in old.into_iter().chain(over) {
+            self.awaited.remove(&id);
             self.claims.remove(&id);
             self.claimed.insert(id);
             self.touched = true;

@@ -6,7 +6,7 @@
 
 use schemas::{
     decision::Passed,
-    event::{Event, Move, Moved},
+    event::{Event, Learned, Move, Moved},
     id::Lane,
     ledger::AlarmKind,
 };
@@ -15,11 +15,17 @@ use super::{Engine, learned::Said};
 use crate::dedup::Origin;
 
 impl Engine {
-    /// Has another lane move its counters.
-    pub(super) fn pass(&mut self, to: Lane, (source, id, call, attempt): Said, moves: Vec<Move>) {
+    /// Has another lane move its counters, or learn what is its.
+    pub(super) fn pass(
+        &mut self,
+        to: Lane,
+        (source, id, call, attempt): Said,
+        moves: Vec<Move>,
+        learned: Option<Box<Learned>>,
+    ) {
         let number = Passed::number_of(&mut self.state.passed, to);
         *number += 1;
-        let moved = Moved { from: self.lane, number: *number, source, id, call, attempt, moves };
+        let moved = Moved { from: self.lane, number: *number, source, id, call, attempt, moves, learned };
         self.passed.push((to, Event::Moved(moved)));
     }
 
@@ -42,6 +48,9 @@ impl Engine {
                 from.0
             );
             self.alarm(origin, AlarmKind::Lost, detail);
+        }
+        if let Some(learned) = moved.learned {
+            return self.handed(origin, *learned);
         }
         let adjusted = self.adjust((moved.source, moved.id, moved.call, moved.attempt), moved.moves);
         self.write_adjusted(adjusted);

@@ -88,7 +88,7 @@ impl Engine {
         });
     }
 
-    fn rate(&self, settled: &Settled, usage: &Usage, book: BookHash) -> Vec<Charge> {
+    pub(super) fn rate(&self, settled: &Settled, usage: &Usage, book: BookHash) -> Vec<Charge> {
         let last = self.books.keys().max().filter(|_| fault::is(Fault::ChargedByAnotherBook));
         let book = last.copied().unwrap_or(book);
         charges(settled, usage, self.books.get(&book).map(AsRef::as_ref))

@@ -1,8 +1,9 @@
 //! What is learned has its effect once in each lane, exactly, and the ledger proves it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use schemas::{
+    decision::{Key, State},
     event::{Attempt, Counter, Event, LeaseRequested, Opened, Outcome, Posting, Reported, Want},
     fixture,
     id::{CallId, Offset, ProducerId, Seq},
@@ -20,6 +21,8 @@ use crate::{
     replay::Replay,
 };
 
+mod awaited;
+
 const NOW: Time = Time::from_micros(1_795_000_000_000_000);
 const LANES: u16 = 3;
 const NOBODY: Origin = Origin { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
@@ -34,6 +37,8 @@ struct Bench {
     at: Time,
     /// What lanes have passed to others.
     passed: Vec<(Lane, Event)>,
+    /// What each lane has committed.
+    states: Vec<HashMap<Key, State>>,
 }
 
 fn prices(input: &str) -> Arc<Book> {
@@ -86,16 +91,26 @@ impl Bench {
             seqs: vec![0; usize::from(LANES)],
             at: NOW,
             passed: Vec::new(),
+            states: vec![HashMap::new(); usize::from(LANES)],
         };
-        let policy = Arc::new(fixture::policy(bench.limits.clone(), bench.books[0].hash()));
-        for engine in &mut bench.engines {
-            bench.books.iter().for_each(|book| engine.apply(Input::Book(Arc::clone(book)), NOW));
-            engine.apply(Input::Policy(Arc::clone(&policy), Offset(1)), NOW);
+        for lane in 0..LANES {
+            bench.begin(Lane(lane));
         }
         for lane in 0..LANES {
             bench.event(Lane(lane), Event::Opened(Opened { gateway: "g".into(), at: NOW, predecessor: None }));
         }
         bench
+    }
+
+    /// A new owner of a lane goes on from what was committed.
+    fn begin(&mut self, lane: Lane) {
+        let place = usize::from(lane.0);
+        let states = self.states[place].iter().map(|(key, state)| (*key, state.clone())).collect();
+        let engine = &mut self.engines[place];
+        *engine = Engine::new(lane, LANES, states);
+        self.books.iter().for_each(|book| engine.apply(Input::Book(Arc::clone(book)), self.at));
+        let policy = fixture::policy(self.limits.clone(), self.books[0].hash());
+        engine.apply(Input::Policy(Arc::new(policy), Offset(1)), self.at);
     }
 
     fn event(&mut self, lane: Lane, event: Event) {
@@ -112,6 +127,13 @@ impl Bench {
         engine.apply(Input::Event(origin, Ok(event)), self.at);
         let Some(commit) = engine.take() else { return };
         self.ledger.extend(commit.ledger.into_iter().map(|entry| (lane, entry)));
+        let states = &mut self.states[usize::from(lane.0)];
+        for (key, state) in commit.decisions {
+            match state {
+                Some(state) => drop(states.insert(key, state)),
+                None => drop(states.remove(&key)),
+            }
+        }
         for (to, event) in commit.passed {
             assert_ne!(to, lane);
             self.passed.push((to, event.clone()));
@@ -192,7 +214,7 @@ fn start_used(ledger: &[(Lane, Entry)], instance: InstanceId) -> i128 {
 /// Use that another system tells of: 10 tokens of the tenant.
 fn told(bench: &Bench, id: &str, at: Time, moves: Vec<Move>) -> Learned {
     let is = settled(attempt(99, at, &bench.books[0]), 10);
-    Learned { source: "urn:x".into(), id: id.into(), at, content: 7, was: None, is, moves }
+    Learned { source: "urn:x".into(), id: id.into(), at, content: 7, was: None, is, moves, awaits: false }
 }
 
 #[test]
@@ -531,7 +553,16 @@ fn what_is_not_known_of_usage_is_counted_with_its_reason_until_it_is_known() {
     // Somebody knows one of them better.
     let is = settled(attempt(1, NOW, &bench.books[0]), 7);
     let was = Some(Was { why: Why::Amended, usage: Usage::none(), book: bench.books[0].hash(), number: 0 });
-    let amended = Learned { source: "urn:x".into(), id: "1".into(), at: NOW, content: 7, was, is, moves: Vec::new() };
+    let amended = Learned {
+        source: "urn:x".into(),
+        id: "1".into(),
+        at: NOW,
+        content: 7,
+        was,
+        is,
+        moves: Vec::new(),
+        awaits: false,
+    };
     bench.learn(&amended);
     check(&bench, 4, &[(lost, 1), (cut, 1)]);
 }

@@ -76,7 +76,7 @@ fn the_columns_that_outside_tests_rely_on_are_there() {
     let own = [
         (
             "usage",
-            "attempt outcome status input_tokens cache_read_tokens cache_write_tokens output_tokens reasoning_tokens completeness cost_usd provider_cost_usd cache_hit avoided_cost_usd duration_ms ttft_ms provider_response_id raw_usage",
+            "attempt outcome status input_tokens cache_read_tokens cache_write_tokens output_tokens reasoning_tokens completeness completeness_reason cost_usd provider_cost_usd cache_hit avoided_cost_usd duration_ms ttft_ms provider_response_id raw_usage",
         ),
         ("calls", "attempts outcome input_tokens output_tokens cost_usd duration_ms balance_age_ms session_id"),
         (
@@ -142,13 +142,21 @@ fn an_attempt_is_a_row_of_usage_and_of_calls_and_a_charge_for_each_class() {
 
 #[test]
 fn what_is_not_known_is_null_and_says_why() {
-    let columns = ["completeness", "status", "input_tokens", "output_tokens", "cost_usd", "unpriced_reason"];
+    let columns = [
+        "completeness",
+        "completeness_reason",
+        "status",
+        "input_tokens",
+        "output_tokens",
+        "cost_usd",
+        "unpriced_reason",
+    ];
     let missing = [fact(0, Fact::Charged(Box::new(fixture::missing(5, "acme"))))];
-    check("usage", &missing, &columns, &["missing | - | - | - | - | usage_missing"]);
+    check("usage", &missing, &columns, &["missing | no_answer | - | - | - | - | usage_missing"]);
     check("calls", &missing, &["input_tokens", "cost_usd"], &["- | -"]);
     check("charges", &missing, &["quantity"], &[]);
     let unpriced = [fact(0, Fact::Charged(Box::new(fixture::unpriced(5, "acme"))))];
-    check("usage", &unpriced, &columns, &["exact | 200 | 5 | 1 | - | unknown_model"]);
+    check("usage", &unpriced, &columns, &["exact | - | 200 | 5 | 1 | - | unknown_model"]);
     check(
         "charges",
         &unpriced,

@@ -6,13 +6,15 @@ use super::{
     message::{Fields, Message, choice, message, message_field, put_message},
 };
 use crate::{
-    decision::{Claim, Holder, Instance, Key, LaneState, Passed, ProducerMark, State, Waiting, WindowState},
+    decision::{Awaited, Claim, Holder, Instance, Key, LaneState, Passed, ProducerMark, State, Waiting, WindowState},
     id::{ClaimId, InstanceId, Lane, LimitId},
     limit::Schedule,
     time::Time,
 };
 
-choice!(State { 1 Lane, 2 Instance, 3 Schedule, 4 Claim });
+choice!(State { 1 Lane, 2 Instance, 3 Schedule, 4 Claim, 5 Awaited });
+
+message!(Awaited { 1 attempts });
 
 message!(LaneState { 1 input, 2 policy, 3 recorded_at, 4 producers, 5 waiting, 6 claims, 7 passed, 8 taken });
 

@@ -140,9 +140,9 @@ message!(Want { 1 limit, 2 values, 3 window, 4 need, 5 want, 6 counter });
 
 message!(Reported { 1 at, 2 low_watermark, 3 counters, 4 last });
 
-message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves });
+message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves, 8 awaits });
 
-message!(Moved { 1 from, 2 number, 3 source, 4 id, 5 call, 6 attempt, 7 moves });
+message!(Moved { 1 from, 2 number, 3 source, 4 id, 5 call, 6 attempt, 7 moves, 8 learned });
 
 message!(Was { 1 why, 2 usage, 3 book, 4 number });
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
-    decision::{Claim, Holder, Instance, Key, LaneState, Passed, ProducerMark, State, Waiting, WindowState},
+    decision::{Awaited, Claim, Holder, Instance, Key, LaneState, Passed, ProducerMark, State, Waiting, WindowState},
     error_code::ErrorCode,
     event::{
         Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Moved,
@@ -210,12 +210,12 @@ any_of! {
 
     learned = Learned {
         source: text(), id: text(), at: time(), content: any::<u64>(), was: option::of(was()), is: settled(),
-        moves: some(a_move()),
+        moves: some(a_move()), awaits: any::<bool>(),
     }
 
     moved = Moved {
         from: lane(), number: count(), source: text(), id: text(), call: call_id(), attempt: any::<u16>(),
-        moves: some(a_move()),
+        moves: some(a_move()), learned: option::of(learned().prop_map(Box::new)),
     }
 
     corrected = Corrected {
@@ -377,6 +377,8 @@ pub(super) fn decision() -> BoxedStrategy<(Key, State)> {
         (lane(), schedule()).prop_map(|(lane, state)| (Key::Schedule(lane, state.limit), State::Schedule(state))),
         (lane(), any::<[u8; 16]>(), claim())
             .prop_map(|(lane, id, claim)| (Key::Claim(lane, ClaimId(id)), State::Claim(claim))),
+        (lane(), any::<[u8; 16]>(), some(learned()))
+            .prop_map(|(lane, id, attempts)| { (Key::Claim(lane, ClaimId(id)), State::Awaited(Awaited { attempts })) }),
     ]
     .boxed()
 }
