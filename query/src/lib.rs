@@ -37,6 +37,7 @@ pub mod policies;
 mod postgres;
 pub mod reconcile;
 pub mod reports;
+mod rollup;
 mod run;
 pub mod shelve;
 pub mod sql;

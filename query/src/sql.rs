@@ -49,6 +49,7 @@ mod percentile;
 mod provider;
 mod question;
 mod reading;
+mod rolled;
 mod rows;
 mod runs;
 mod session;
@@ -197,8 +198,14 @@ impl Engine {
             (name, Arc::new(table) as Arc<dyn TableProvider>)
         }));
         let reading = reading.map(|reading| reading.over(views::are_among(&read)));
-        let (state, public) =
-            session::open(&self.runtime, &caller.tenants, tables, views::shapes(), reading.as_deref())?;
+        let (state, public) = session::open(
+            &self.runtime,
+            &caller.tenants,
+            tables,
+            views::shapes(),
+            reading.as_deref(),
+            question.rollups,
+        )?;
         views::register(&state, public.as_ref(), &read)?;
         let plan = state.statement_to_plan(statement).await?;
         SQLOptions::new()

@@ -21,7 +21,12 @@ use schemas::{id::Offset, time};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ATTEMPTS, stats::Stats, store::Place};
+use super::{
+    ATTEMPTS,
+    rolled::{self, Stored},
+    stats::Stats,
+    store::Place,
+};
 use crate::{
     error::Error,
     table::{Column, Kind, TableDef},
@@ -59,6 +64,8 @@ pub(super) struct Listed {
     pub(super) size: u64,
     pub(super) day: Option<String>,
     pub(super) stats: Stats,
+    /// Its rollups; nothing if it was not looked yet which are worth keeping.
+    pub(super) rollups: Option<Vec<Stored>>,
 }
 
 /// A file that was written and waits to be committed, or that is to be removed.
@@ -70,14 +77,15 @@ pub(super) struct Written {
     pub(super) day: Option<String>,
     /// Its statistics, as JSON.
     pub(super) stats: String,
+    pub(super) rollups: Option<Vec<Stored>>,
 }
 
 /// What a commit changes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
     /// Rows of the ledger were shelved: files are added and positions move.
     Shelved { files: &'a [Written], positions: &'a [Offset] },
-    /// Files were written anew, with the same rows.
+    /// Files were written anew, or more is known of them; with the same rows.
     Rewritten { added: &'a [Written], removed: &'a [Written] },
 }
 
@@ -189,11 +197,16 @@ impl TableLog {
     /// The files of a version.
     pub(super) fn files(&self, snapshot: &Snapshot) -> Result<Vec<Listed>, Error> {
         let files = snapshot.0.snapshot().try_log_data()?;
-        let listed = files.iter().map(|file| Listed {
-            path: file.path().into_owned(),
-            size: u64::try_from(file.size()).unwrap_or(0),
-            day: file.partition_values_map().remove(DAY).flatten(),
-            stats: file.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
+        let listed = files.iter().map(|file| {
+            #[expect(deprecated, reason = "nothing else gives the tags of a file")]
+            let mut add = file.add_action();
+            Listed {
+                size: u64::try_from(add.size).unwrap_or(0),
+                day: add.partition_values.remove(DAY).flatten(),
+                stats: add.stats.and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
+                rollups: rolled::listed(self.table, add.tags.as_ref()),
+                path: add.path,
+            }
         });
         Ok(listed.collect())
     }
@@ -301,6 +314,7 @@ fn add(file: &Written, at_ms: i64, data_change: bool) -> Action {
         modification_time: at_ms,
         data_change,
         stats: Some(file.stats.clone()),
+        tags: file.rollups.as_deref().and_then(rolled::tags),
         ..Add::default()
     })
 }

@@ -84,6 +84,17 @@ fn encode_day(table: &'static TableDef, day: Option<i32>, rows: &RecordBatch) ->
     Ok(Encoded { day, rows: rows.num_rows(), bytes, stats: super::stats::of(table, rows)? })
 }
 
+/// Rows of a rollup, as a file.
+pub(super) fn encode_rollup(rows: &RecordBatch) -> Result<Vec<u8>, Error> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
+    writer.write(rows)?;
+    Ok(writer.into_inner()?)
+}
+
 fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Result<WriterProperties, Error> {
     let mut sorting = Vec::new();
     for name in table.sort {

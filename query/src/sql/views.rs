@@ -144,7 +144,7 @@ fn try_shapes() -> Result<Vec<(&'static str, SchemaRef)>> {
         tables.insert(table.name, provider::in_memory(rows)?);
     }
     let names: HashSet<String> = names().map(str::to_owned).collect();
-    let (state, public) = session::open(&session::runtime(1 << 20)?, &nobody, tables, &[], None)?;
+    let (state, public) = session::open(&session::runtime(1 << 20)?, &nobody, tables, &[], None, false)?;
     register(&state, public.as_ref(), &names)?;
     let mut shapes = Vec::with_capacity(FILES.len());
     for (name, _) in FILES {

@@ -19,12 +19,13 @@ use schemas::{
 
 use crate::{
     access::Access,
+    compact,
     cut::Cuts,
     lake::Lake,
     policies::PolicyLog,
     shelve,
     sql::{Engine, encode::Format},
-    table::fixture,
+    table::{self, fixture},
     tail::{Bounds, Placed, Tail},
     watermark::Watermark,
 };
@@ -255,6 +256,11 @@ impl World {
     /// A world of these entries. The first `shelved` of them are put into the lake, in several commits; the rest stands in
     /// the tail.
     pub(crate) async fn new(entries: &[Entry], shelved: usize) -> Self {
+        Self::of(entries, shelved, 3, false).await
+    }
+
+    /// The same in so many commits, compacted after them or not.
+    pub(crate) async fn of(entries: &[Entry], shelved: usize, commits: usize, compacted: bool) -> Self {
         let policies = Arc::new(PolicyLog::default());
         policies.apply(Offset(0), Record::Book(Box::new(Book::builtin())));
         policies.apply(Offset(1), Record::Policy(Box::new(policy(&["acme", "globex"]))));
@@ -264,9 +270,16 @@ impl World {
         let placed: Vec<Placed> =
             (0..).zip(entries).map(|(offset, entry)| fixture::placed(0, offset, entry.clone())).collect();
         let (first, rest) = placed.split_at(shelved);
-        for chunk in first.chunks(first.len().div_ceil(3).max(1)) {
+        for chunk in first.chunks(first.len().div_ceil(commits).max(1)) {
             tail.apply(chunk, policies.as_ref()).unwrap();
             shelve::shelve(lake.clone(), tail.clone(), true).await.unwrap();
+        }
+        for (def, version) in table::ALL.iter().zip(lake.pin()) {
+            if compacted {
+                compact::compact(&lake, def, &version).await.unwrap();
+            }
+            compact::roll(&lake, def).await.unwrap();
+            tail.loaded(def, lake.refresh(def).await.unwrap());
         }
         tail.apply(rest, policies.as_ref()).unwrap();
         let watermark = Arc::new(Watermark::default());
