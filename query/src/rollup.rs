@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+        Array, ArrayRef, AsArray, BinaryBuilder, Decimal128Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
         UInt32Array, UInt64Array,
     },
     compute::{cast, take},
@@ -23,7 +23,7 @@ use arrow::{
 
 use crate::{
     error::Error,
-    histogram::Histogram,
+    sql::Sketch,
     table::{Column, Kind, TableDef},
 };
 
@@ -54,8 +54,8 @@ pub(crate) struct Rollup {
     pub(crate) grain: Grain,
     /// The columns in which rows are alike, in groups.
     columns: &'static [&'static [&'static str]],
-    /// Whether it has a histogram of each of [`HISTOGRAMS`].
-    histograms: bool,
+    /// Whether it has a sketch of each of [`SKETCHED`].
+    sketches: bool,
 }
 
 /// How much time a row of a rollup stands for.
@@ -94,11 +94,11 @@ const fn of(
     grain: Grain,
     columns: &'static [&'static [&'static str]],
 ) -> Rollup {
-    Rollup { name, table, grain, columns, histograms: false }
+    Rollup { name, table, grain, columns, sketches: false }
 }
 
-const fn with_histograms(rollup: Rollup) -> Rollup {
-    Rollup { histograms: true, ..rollup }
+const fn with_sketches(rollup: Rollup) -> Rollup {
+    Rollup { sketches: true, ..rollup }
 }
 
 /// All, by table; those of an hour before those of a day with the same columns, which are made of them.
@@ -108,13 +108,13 @@ pub(crate) static ALL: [Rollup; 12] = [
     of("charges", "daily_key", Grain::Day, &[PLACE, BESIDE, PRICE, KEY]),
     of("charges", "daily_user", Grain::Day, &[USER, &["billing_period"]]),
     of("charges", "daily_tags", Grain::Day, &[TAGS, &["billing_period"]]),
-    with_histograms(of("usage", "hourly", Grain::Hour, &[PLACE, BESIDE, HOW])),
-    with_histograms(of("usage", "daily", Grain::Day, &[PLACE, BESIDE, HOW])),
+    with_sketches(of("usage", "hourly", Grain::Hour, &[PLACE, BESIDE, HOW])),
+    with_sketches(of("usage", "daily", Grain::Day, &[PLACE, BESIDE, HOW])),
     of("usage", "daily_key", Grain::Day, &[PLACE, BESIDE, HOW, KEY]),
     of("usage", "daily_user", Grain::Day, &[USER]),
     of("usage", "daily_tags", Grain::Day, &[TAGS]),
-    with_histograms(of("calls", "hourly", Grain::Hour, &[PLACE, &["outcome", "entry"]])),
-    with_histograms(of("calls", "daily", Grain::Day, &[PLACE, &["outcome", "entry"]])),
+    with_sketches(of("calls", "hourly", Grain::Hour, &[PLACE, &["outcome", "entry"]])),
+    with_sketches(of("calls", "daily", Grain::Day, &[PLACE, &["outcome", "entry"]])),
 ];
 
 /// Those of a table.
@@ -146,7 +146,7 @@ impl Rollup {
         self.has(column)
             || [TIME, RECORDED_AT, ROWS].contains(&column)
             || is_measure(table, column)
-            || self.histograms && measured(column).is_some()
+            || self.sketches && measured(column).is_some()
     }
 }
 
@@ -163,17 +163,17 @@ pub(crate) fn is_measure(table: &TableDef, column: &str) -> bool {
     measures(table).any(|measure| measure.name == column)
 }
 
-/// The numbers with histograms.
-pub(crate) const HISTOGRAMS: [&str; 2] = ["duration_ms", "ttft_ms"];
+/// The numbers with sketches, for percentiles.
+pub(crate) const SKETCHED: [&str; 2] = ["duration_ms", "ttft_ms"];
 
-/// The column with the histogram of a number.
-pub(crate) fn histogram_of(measure: &str) -> String {
-    format!("{measure}_histogram")
+/// The column with the sketch of a number.
+pub(crate) fn sketch_of(measure: &str) -> String {
+    format!("{measure}_sketch")
 }
 
-/// The number that a column has the histogram of, if it has any.
+/// The number that a column has the sketch of, if it has any.
 pub(crate) fn measured(column: &str) -> Option<&str> {
-    column.strip_suffix("_histogram").filter(|measure| HISTOGRAMS.contains(measure))
+    column.strip_suffix("_sketch").filter(|measure| SKETCHED.contains(measure))
 }
 
 /// The type of the sum of a number.
@@ -187,10 +187,10 @@ pub(crate) fn schema(table: &TableDef) -> SchemaRef {
     let alike = table.stored_columns().filter(|column| known(column.name));
     let alike = alike.map(|column| Field::new(column.name, column.kind.data_type(), true));
     let sums = measures(table).map(|column| Field::new(column.name, sum_type(column.kind), true));
-    let some = of_table(table).any(|rollup| rollup.histograms);
-    let histograms = HISTOGRAMS.iter().filter(|_| some);
-    let histograms = histograms.map(|measure| Field::new(histogram_of(measure), DataType::Binary, true));
-    let fields = alike.chain([Field::new(ROWS, DataType::Int64, true)]).chain(sums).chain(histograms);
+    let some = of_table(table).any(|rollup| rollup.sketches);
+    let sketches = SKETCHED.iter().filter(|_| some);
+    let sketches = sketches.map(|measure| Field::new(sketch_of(measure), DataType::Binary, true));
+    let fields = alike.chain([Field::new(ROWS, DataType::Int64, true)]).chain(sums).chain(sketches);
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -364,7 +364,7 @@ impl<'a> Source<'a> {
                     let sums = Decimal128Array::new(sums.clone().into(), known.logical_nulls());
                     Arc::new(sums.with_data_type(field.data_type().clone()))
                 }
-                _ if let Some(measure) = measured(name) => self.histograms(measure, &groups)?,
+                _ if let Some(measure) = measured(name) => self.sketches(measure, &groups)?,
                 _ => first(self.rows.column_by_name(name).ok_or(Error::Shape)?)?,
             });
         }
@@ -382,24 +382,28 @@ impl<'a> Source<'a> {
         Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
     }
 
-    /// By group, the histogram of a number.
-    fn histograms(&self, measure: &str, groups: &Groups) -> Result<ArrayRef, Error> {
-        let mut all = vec![Histogram::default(); groups.first.len()];
-        let (column, added) = match self.rows.column_by_name(&histogram_of(measure)) {
-            Some(column) => (Arc::clone(column), true),
-            None => {
-                let numbers = self.rows.column_by_name(measure).ok_or(Error::Shape)?;
-                (cast(numbers, &DataType::Float64)?, false)
-            }
+    /// By group, the sketch of a number.
+    fn sketches(&self, measure: &str, groups: &Groups) -> Result<ArrayRef, Error> {
+        let merged = self.rows.column_by_name(&sketch_of(measure)).cloned();
+        let column = match &merged {
+            Some(column) => Arc::clone(column),
+            None => cast(self.rows.column_by_name(measure).ok_or(Error::Shape)?, &DataType::Float64)?,
         };
-        for (row, group) in groups.of.iter().enumerate().filter(|(row, _)| column.is_valid(*row)) {
-            let Some(own) = all.get_mut(*group) else { continue };
-            match added {
-                true => own.merge(column.as_binary::<i32>().value(row)),
-                false => own.add(column.as_primitive::<Float64Type>().value(row)),
+        // One after the other, since one of many numbers is large.
+        let mut rows: Vec<(usize, usize)> = groups.of.iter().copied().zip(0..).collect();
+        rows.sort_unstable();
+        let mut sketches = BinaryBuilder::new();
+        for rows in rows.chunk_by(|(group, _), (next, _)| group == next) {
+            let mut sketch = Sketch::default();
+            for (_, row) in rows.iter().filter(|(_, row)| column.is_valid(*row)) {
+                match merged {
+                    Some(_) => sketch.merge(column.as_binary::<i32>().value(*row)),
+                    None => sketch.add(column.as_primitive::<Float64Type>().value(*row)),
+                };
             }
+            sketches.append_value(sketch.to_bytes());
         }
-        Ok(Arc::new(all.iter().map(|own| Some(own.written())).collect::<BinaryArray>()))
+        Ok(Arc::new(sketches.finish()))
     }
 
     /// By group, how many rows of the table it stands for.

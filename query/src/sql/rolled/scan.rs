@@ -108,7 +108,7 @@ impl Rolled {
                     Arc::new(CastExpr::new(column(), field.data_type().clone(), None))
                 }
                 name if measure != name => {
-                    let (of, kind) = (percentile::histogram(), Arc::new(field.clone()));
+                    let (of, kind) = (percentile::sketch_of_one(), Arc::new(field.clone()));
                     let options = Arc::clone(state.config().options());
                     Arc::new(ScalarFunctionExpr::new(name, of, vec![column()], kind, options))
                 }

@@ -296,6 +296,14 @@ async fn what_a_rollup_knows_is_answered_by_it_and_nothing_else() {
     check("SELECT u.model AS m, sum(n) FROM (SELECT model, requests AS n FROM usage) u GROUP BY 1", true).await;
     check("SELECT count(*) AS n FROM calls WHERE outcome = 'complete'", true).await;
     check("SELECT DISTINCT tenant FROM usage", true).await;
+    check("SELECT tenant, sum(cost_usd) AS c, sum(unpriced_quantity) AS u FROM daily_spend GROUP BY tenant", true)
+        .await;
+    check("SELECT day, sum(quantity) FROM daily_spend WHERE model = 'claude-x' GROUP BY day", true).await;
+    check("SELECT sum(cost_usd) AS c, min(model) AS m FROM daily_spend", true).await;
+    check("SELECT sum(unpriced_quantity) AS c FROM daily_spend", false).await;
+    check("SELECT tenant, count(*), sum(cost_usd) FROM daily_spend GROUP BY tenant", false).await;
+    check("SELECT tenant, sum(cost_usd) FROM daily_spend WHERE quantity > 40 GROUP BY tenant", false).await;
+    check("SELECT tenant, max(cost_usd) FROM daily_spend GROUP BY tenant", false).await;
     check("SELECT model, approx_percentile_cont(ttft_ms, 0.95) FROM usage GROUP BY model", true).await;
     check("SELECT key_name, approx_percentile_cont(ttft_ms, 0.95) FROM usage GROUP BY 1", false).await;
     check("SELECT tenant, rank() OVER (ORDER BY sum(cost_usd)) FROM charges GROUP BY tenant", true).await;
