@@ -31,7 +31,7 @@ use crate::{
 pub(crate) const MOST_PERCENT: usize = 15;
 
 /// What files say they have rollups by. Another number for other columns, and those that are there are read no more.
-pub(crate) const FORMAT: &str = "tollgate.rollups.1";
+pub(crate) const FORMAT: &str = "tollgate.rollups.2";
 
 /// The column with how many rows a row stands for.
 pub(crate) const ROWS: &str = "rows";
