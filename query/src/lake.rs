@@ -14,6 +14,7 @@ mod file;
 pub(crate) mod fixture;
 mod local;
 mod order;
+mod rewrite;
 mod rolled;
 pub mod shelving;
 mod stats;
@@ -33,12 +34,12 @@ use uuid::Uuid;
 
 use self::{
     delta::{Change, Listed, Snapshot, TableLog, Written},
-    file::EncodedRollup,
     shelving::{Shelving, Step},
     store::Place,
 };
 pub(crate) use self::{
     file::{Encoded, decode, encode},
+    rewrite::Replaced,
     rolled::Stored,
 };
 use crate::{
@@ -111,8 +112,8 @@ pub struct DataFile {
     pub(crate) recorded_to: Option<Time>,
     /// The last record of the ledger in it, of any lane; nothing if that is not known.
     pub(crate) last_offset: Option<Offset>,
-    /// Its rollups, and where they are.
-    pub(crate) rollups: Vec<(Stored, Path)>,
+    /// Its rollups, and where they are; nothing if it was not looked yet which are worth keeping.
+    pub(crate) rollups: Option<Vec<(Stored, Path)>>,
     /// Its path from the table's folder.
     below: String,
 }
@@ -221,19 +222,6 @@ impl Lake {
         Ok(rows)
     }
 
-    /// Replaces files by one commit; both have to hold the same rows. Nothing happens and the new files go if another rewrite
-    /// has removed one of the old ones in the meantime.
-    pub(crate) async fn replace(
-        &self,
-        def: &'static TableDef,
-        old: &[Arc<DataFile>],
-        encoded: Vec<Encoded>,
-    ) -> Result<Replaced, Error> {
-        let table = self.table(def)?;
-        let added = table.put(&self.place, encoded).await?;
-        table.replace(&self.place, old, &added).await
-    }
-
     /// Writes a checkpoint of a table's log, and deletes log entries and files that are old and that the newest version does not need.
     /// What a removed file held can be read for a day after that, so queries that began before go on.
     pub async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
@@ -246,15 +234,6 @@ impl Lake {
     fn table(&self, def: &'static TableDef) -> Result<&Table, Error> {
         self.tables.get(def.index()).ok_or(Error::Shape)
     }
-}
-
-/// What became of a rewrite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Replaced {
-    /// The new files stand for the old ones.
-    Done,
-    /// Another rewrite came first.
-    Overtaken,
 }
 
 impl Table {
@@ -300,8 +279,8 @@ impl Table {
             .files(&head.snapshot)?
             .into_iter()
             .map(|listed| match known.get(listed.path.as_str()) {
-                Some(file) => Arc::clone(file),
-                None => Arc::new(self.data_file(listed)),
+                Some(file) if file.rollups.is_some() == listed.rollups.is_some() => Arc::clone(file),
+                _ => Arc::new(self.data_file(listed)),
             })
             .collect();
         let is_of_later = self.log.is_of_later(&head.snapshot);
@@ -321,7 +300,7 @@ impl Table {
             recorded_from: stats.min_values.recorded_at.as_deref().and_then(|time| Time::parse(time).ok()),
             recorded_to: stats.max_values.recorded_at.as_deref().and_then(|time| Time::parse(time).ok()),
             last_offset: stats.max_values.log_offset.and_then(|offset| u64::try_from(offset).ok()).map(Offset),
-            rollups: rollups.into_iter().map(|stored| self.placed(stored, &path)).collect(),
+            rollups: rollups.map(|all| all.into_iter().map(|stored| self.placed(stored, &path)).collect()),
             tenants: stats.min_values.tenant.zip(stats.max_values.tenant),
             below: path,
         }
@@ -376,7 +355,7 @@ impl Table {
                 Step::Done => return Ok(self.newest()),
                 Step::Commit { to, files } => (to, files),
                 Step::Write { to, unused } => {
-                    self.discard(place, unused.unwrap_or_default()).await;
+                    self.discard(place, &unused.unwrap_or_else(Vec::new)).await;
                     let files = self.write(place, source, &from, &to).await?;
                     (to, files)
                 }
@@ -421,73 +400,28 @@ impl Table {
     /// Writes files, durably. Nobody sees them before they are committed.
     async fn put(&self, place: &Place, encoded: Vec<Encoded>) -> Result<Vec<Written>, Error> {
         let mut written = Vec::with_capacity(encoded.len());
-        for Encoded { day, bytes, stats, rollups, .. } in encoded {
+        for Encoded { day, bytes, stats, .. } in encoded {
             let day = day.map(file::day_name);
             let name = format!("part-{}.parquet", Uuid::new_v4());
             let path = day.as_ref().map_or_else(|| name.clone(), |day| format!("day={day}/{name}"));
             let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             place.store.put(&self.in_store(&path), bytes.into()).await?;
-            let mut stored = Vec::with_capacity(rollups.len());
-            for EncodedRollup { rollup, rows, bytes } in rollups {
-                let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                place.store.put(&rolled::path(&self.rollups, rollup, &path), bytes.into()).await?;
-                stored.push(Stored { rollup, rows: u64::try_from(rows).unwrap_or(u64::MAX), size });
-            }
-            written.push(Written { path, size, day, stats, rollups: stored });
+            written.push(Written { path, size, day, stats, rollups: None });
         }
         Ok(written)
     }
 
     /// Deletes files that were never committed. What is left behind goes with the next clean-up.
-    async fn discard(&self, place: &Place, files: Vec<Written>) {
-        let rollups = |file: &Written| {
-            let of = file.rollups.iter();
-            of.map(|stored| rolled::path(&self.rollups, stored.rollup, &file.path)).collect::<Vec<_>>()
-        };
-        for path in files.iter().flat_map(|file| [vec![self.in_store(&file.path)], rollups(file)].concat()) {
-            if let Err(error) = place.store.delete(&path).await {
-                tracing::warn!(table = self.def.name, %path, %error, "an unused file was left behind");
+    async fn discard(&self, place: &Place, files: &[Written]) {
+        for file in files {
+            if let Err(error) = place.store.delete(&self.in_store(&file.path)).await {
+                tracing::warn!(table = self.def.name, path = file.path, %error, "an unused file was left behind");
             }
         }
-    }
-
-    async fn replace(&self, place: &Place, old: &[Arc<DataFile>], added: &[Written]) -> Result<Replaced, Error> {
-        let removed: Vec<_> = old.iter().map(|file| Written::of(file)).collect();
-        let mut head = self.head.lock().await;
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let now = self.newest();
-            let has = |path: &str| now.files.iter().any(|file| file.below == path);
-            if added.iter().any(|file| has(&file.path)) {
-                return Ok(Replaced::Done);
-            }
-            if !removed.iter().all(|file| has(&file.path)) {
-                self.discard(place, added.to_vec()).await;
-                return Ok(Replaced::Overtaken);
-            }
-            match self.log.commit(&head.snapshot, Change::Rewritten { added, removed: &removed }).await {
-                Ok(snapshot) => {
-                    *head = Head { snapshot, positions: head.positions.clone() };
-                    self.publish(&head)?;
-                }
-                Err(error) => {
-                    last = Some(error);
-                    self.reload(&mut head).await?;
-                }
-            }
-        }
-        Err(last.unwrap_or(Error::Shape))
     }
 
     fn in_store(&self, below: &str) -> Path {
         Path::from_iter(self.folder.parts().chain(Path::from(below).parts()))
-    }
-}
-
-impl Written {
-    fn of(file: &DataFile) -> Self {
-        let (path, day) = (file.below.clone(), file.day.clone());
-        Self { path, size: file.size, day, stats: String::new(), rollups: Vec::new() }
     }
 }
 

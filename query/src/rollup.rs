@@ -1,7 +1,6 @@
 //! Rollups: rows of a file of the lake added up, so that what is asked of many of them need not read them all.
 //!
-//! A rollup is made of the rows of one file when that file is written, and a file never changes: so it is right for as long as its file
-//! is in a version, whatever is corrected, comes late or is compacted, and a cut that has the file may read the one for the other. A row
+//! A rollup is made of the rows of one file, and a file never changes: so it is right for as long as its file is in a version, whatever is corrected, comes late or is compacted, and a cut that has the file may read the one for the other. A row
 //! of a rollup stands for rows that are alike in its columns, in the hour or the day of their time, and in which of their numbers are
 //! NULL; each number is their sum. Sums are integers in `DECIMAL(26)`, which no file fills.
 //!
@@ -12,27 +11,27 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
-        UInt64Array,
+        Array, ArrayRef, AsArray, BinaryBuilder, Decimal128Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+        UInt32Array, UInt64Array,
     },
-    compute::take,
-    datatypes::{DataType, Decimal128Type, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+    compute::{cast, take},
+    datatypes::{
+        DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
+    },
     row::{RowConverter, Rows, SortField},
 };
 
 use crate::{
     error::Error,
+    sql::Sketch,
     table::{Column, Kind, TableDef},
 };
 
 /// The most rows of a rollup, in hundredths of those of its file.
 pub(crate) const MOST_PERCENT: usize = 15;
 
-/// A file with fewer rows has no rollups: it is read as fast.
-pub(crate) const LEAST_ROWS: usize = 1_000;
-
 /// What files say they have rollups by. Another number for other columns, and those that are there are read no more.
-pub(crate) const FORMAT: &str = "tollgate.rollups.1";
+pub(crate) const FORMAT: &str = "tollgate.rollups.2";
 
 /// The column with how many rows a row stands for.
 pub(crate) const ROWS: &str = "rows";
@@ -55,6 +54,8 @@ pub(crate) struct Rollup {
     pub(crate) grain: Grain,
     /// The columns in which rows are alike, in groups.
     columns: &'static [&'static [&'static str]],
+    /// Whether it has a sketch of each of [`SKETCHED`].
+    sketches: bool,
 }
 
 /// How much time a row of a rollup stands for.
@@ -93,7 +94,11 @@ const fn of(
     grain: Grain,
     columns: &'static [&'static [&'static str]],
 ) -> Rollup {
-    Rollup { name, table, grain, columns }
+    Rollup { name, table, grain, columns, sketches: false }
+}
+
+const fn with_sketches(rollup: Rollup) -> Rollup {
+    Rollup { sketches: true, ..rollup }
 }
 
 /// All, by table; those of an hour before those of a day with the same columns, which are made of them.
@@ -103,13 +108,13 @@ pub(crate) static ALL: [Rollup; 12] = [
     of("charges", "daily_key", Grain::Day, &[PLACE, BESIDE, PRICE, KEY]),
     of("charges", "daily_user", Grain::Day, &[USER, &["billing_period"]]),
     of("charges", "daily_tags", Grain::Day, &[TAGS, &["billing_period"]]),
-    of("usage", "hourly", Grain::Hour, &[PLACE, BESIDE, HOW]),
-    of("usage", "daily", Grain::Day, &[PLACE, BESIDE, HOW]),
+    with_sketches(of("usage", "hourly", Grain::Hour, &[PLACE, BESIDE, HOW])),
+    with_sketches(of("usage", "daily", Grain::Day, &[PLACE, BESIDE, HOW])),
     of("usage", "daily_key", Grain::Day, &[PLACE, BESIDE, HOW, KEY]),
     of("usage", "daily_user", Grain::Day, &[USER]),
     of("usage", "daily_tags", Grain::Day, &[TAGS]),
-    of("calls", "hourly", Grain::Hour, &[PLACE, &["outcome", "entry"]]),
-    of("calls", "daily", Grain::Day, &[PLACE, &["outcome", "entry"]]),
+    with_sketches(of("calls", "hourly", Grain::Hour, &[PLACE, &["outcome", "entry"]])),
+    with_sketches(of("calls", "daily", Grain::Day, &[PLACE, &["outcome", "entry"]])),
 ];
 
 /// Those of a table.
@@ -136,8 +141,12 @@ impl Rollup {
         Arc::new(Schema::new(own))
     }
 
-    fn keeps(&self, table: &TableDef, column: &str) -> bool {
-        self.has(column) || [TIME, RECORDED_AT, ROWS].contains(&column) || is_measure(table, column)
+    /// Whether its rows have this column.
+    pub(crate) fn keeps(&self, table: &TableDef, column: &str) -> bool {
+        self.has(column)
+            || [TIME, RECORDED_AT, ROWS].contains(&column)
+            || is_measure(table, column)
+            || self.sketches && measured(column).is_some()
     }
 }
 
@@ -154,6 +163,19 @@ pub(crate) fn is_measure(table: &TableDef, column: &str) -> bool {
     measures(table).any(|measure| measure.name == column)
 }
 
+/// The numbers with sketches, for percentiles.
+pub(crate) const SKETCHED: [&str; 2] = ["duration_ms", "ttft_ms"];
+
+/// The column with the sketch of a number.
+pub(crate) fn sketch_of(measure: &str) -> String {
+    format!("{measure}_sketch")
+}
+
+/// The number that a column has the sketch of, if it has any.
+pub(crate) fn measured(column: &str) -> Option<&str> {
+    column.strip_suffix("_sketch").filter(|measure| SKETCHED.contains(measure))
+}
+
 /// The type of the sum of a number.
 pub(crate) fn sum_type(of: Kind) -> DataType {
     DataType::Decimal128(DIGITS, if of == Kind::Usd { 12 } else { 0 })
@@ -165,16 +187,16 @@ pub(crate) fn schema(table: &TableDef) -> SchemaRef {
     let alike = table.stored_columns().filter(|column| known(column.name));
     let alike = alike.map(|column| Field::new(column.name, column.kind.data_type(), true));
     let sums = measures(table).map(|column| Field::new(column.name, sum_type(column.kind), true));
-    let fields = alike.chain([Field::new(ROWS, DataType::Int64, true)]).chain(sums);
+    let some = of_table(table).any(|rollup| rollup.sketches);
+    let sketches = SKETCHED.iter().filter(|_| some);
+    let sketches = sketches.map(|measure| Field::new(sketch_of(measure), DataType::Binary, true));
+    let fields = alike.chain([Field::new(ROWS, DataType::Int64, true)]).chain(sums).chain(sketches);
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The rollups of the rows of a file that are worth keeping.
 pub(crate) fn made(table: &'static TableDef, rows: &RecordBatch) -> Result<Vec<(&'static Rollup, RecordBatch)>, Error> {
     let mut made: Vec<(&'static Rollup, RecordBatch)> = Vec::new();
-    if rows.num_rows() < LEAST_ROWS {
-        return Ok(made);
-    }
     let most = rows.num_rows() * MOST_PERCENT / 100;
     for rollup in of_table(table) {
         // What is alike by the hour is added up already.
@@ -342,6 +364,7 @@ impl<'a> Source<'a> {
                     let sums = Decimal128Array::new(sums.clone().into(), known.logical_nulls());
                     Arc::new(sums.with_data_type(field.data_type().clone()))
                 }
+                _ if let Some(measure) = measured(name) => self.sketches(measure, &groups)?,
                 _ => first(self.rows.column_by_name(name).ok_or(Error::Shape)?)?,
             });
         }
@@ -357,6 +380,30 @@ impl<'a> Source<'a> {
             }
         }
         Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
+    }
+
+    /// By group, the sketch of a number.
+    fn sketches(&self, measure: &str, groups: &Groups) -> Result<ArrayRef, Error> {
+        let merged = self.rows.column_by_name(&sketch_of(measure)).cloned();
+        let column = match &merged {
+            Some(column) => Arc::clone(column),
+            None => cast(self.rows.column_by_name(measure).ok_or(Error::Shape)?, &DataType::Float64)?,
+        };
+        // One after the other, since one of many numbers is large.
+        let mut rows: Vec<(usize, usize)> = groups.of.iter().copied().zip(0..).collect();
+        rows.sort_unstable();
+        let mut sketches = BinaryBuilder::new();
+        for rows in rows.chunk_by(|(group, _), (next, _)| group == next) {
+            let mut sketch = Sketch::default();
+            for (_, row) in rows.iter().filter(|(_, row)| column.is_valid(*row)) {
+                match merged {
+                    Some(_) => sketch.merge(column.as_binary::<i32>().value(*row)),
+                    None => sketch.add(column.as_primitive::<Float64Type>().value(*row)),
+                };
+            }
+            sketches.append_value(sketch.to_bytes());
+        }
+        Ok(Arc::new(sketches.finish()))
     }
 
     /// By group, how many rows of the table it stands for.

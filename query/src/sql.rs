@@ -63,6 +63,7 @@ pub(crate) mod views;
 
 pub use error::QueryError;
 pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, watermark_schema};
+pub(crate) use percentile::Sketch;
 pub(crate) use provider::shown;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
 pub(crate) use statement::MAX_SQL_BYTES;

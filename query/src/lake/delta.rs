@@ -64,7 +64,8 @@ pub(super) struct Listed {
     pub(super) size: u64,
     pub(super) day: Option<String>,
     pub(super) stats: Stats,
-    pub(super) rollups: Vec<Stored>,
+    /// Its rollups; nothing if it was not looked yet which are worth keeping.
+    pub(super) rollups: Option<Vec<Stored>>,
 }
 
 /// A file that was written and waits to be committed, or that is to be removed.
@@ -76,15 +77,15 @@ pub(super) struct Written {
     pub(super) day: Option<String>,
     /// Its statistics, as JSON.
     pub(super) stats: String,
-    pub(super) rollups: Vec<Stored>,
+    pub(super) rollups: Option<Vec<Stored>>,
 }
 
 /// What a commit changes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
     /// Rows of the ledger were shelved: files are added and positions move.
     Shelved { files: &'a [Written], positions: &'a [Offset] },
-    /// Files were written anew, with the same rows.
+    /// Files were written anew, or more is known of them; with the same rows.
     Rewritten { added: &'a [Written], removed: &'a [Written] },
 }
 
@@ -313,7 +314,7 @@ fn add(file: &Written, at_ms: i64, data_change: bool) -> Action {
         modification_time: at_ms,
         data_change,
         stats: Some(file.stats.clone()),
-        tags: rolled::tags(&file.rollups),
+        tags: file.rollups.as_deref().and_then(rolled::tags),
         ..Add::default()
     })
 }

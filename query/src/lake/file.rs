@@ -26,7 +26,6 @@ use schemas::time::Time;
 use super::order::order;
 use crate::{
     error::Error,
-    rollup::{self, Rollup},
     table::{Kind, TableDef},
 };
 
@@ -42,16 +41,6 @@ pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     /// The statistics for the table's log.
     pub(crate) stats: String,
-    /// Its rollups.
-    pub(super) rollups: Vec<EncodedRollup>,
-}
-
-/// A rollup of a file, as a file.
-#[derive(Debug)]
-pub(super) struct EncodedRollup {
-    pub(super) rollup: &'static Rollup,
-    pub(super) rows: usize,
-    pub(super) bytes: Vec<u8>,
 }
 
 /// Sorts rows and makes one file of each day of them.
@@ -92,20 +81,18 @@ fn encode_day(table: &'static TableDef, day: Option<i32>, rows: &RecordBatch) ->
         ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties(table, &rows.schema(), rows.num_rows())?))?;
     writer.write(rows)?;
     let bytes = writer.into_inner()?;
-    // A rollup is of a day.
-    let made = if day.is_some() { rollup::made(table, rows)? } else { Vec::new() };
-    let rollups = made.into_iter().map(|(rollup, rows)| encode_rollup(rollup, &rows)).collect::<Result<_, _>>()?;
-    Ok(Encoded { day, rows: rows.num_rows(), bytes, stats: super::stats::of(table, rows)?, rollups })
+    Ok(Encoded { day, rows: rows.num_rows(), bytes, stats: super::stats::of(table, rows)? })
 }
 
-fn encode_rollup(rollup: &'static Rollup, rows: &RecordBatch) -> Result<EncodedRollup, Error> {
+/// Rows of a rollup, as a file.
+pub(super) fn encode_rollup(rows: &RecordBatch) -> Result<Vec<u8>, Error> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
     writer.write(rows)?;
-    Ok(EncodedRollup { rollup, rows: rows.num_rows(), bytes: writer.into_inner()? })
+    Ok(writer.into_inner()?)
 }
 
 fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Result<WriterProperties, Error> {

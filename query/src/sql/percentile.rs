@@ -20,9 +20,11 @@ use datafusion::{
     },
 };
 
+mod merged;
 mod sketch;
 
-use sketch::Sketch;
+pub(crate) use merged::{percentile_of_sketches, sketch_of_one};
+pub(crate) use sketch::Sketch;
 
 /// The function.
 pub(crate) fn approx_percentile_cont() -> Arc<AggregateUDF> {
@@ -48,7 +50,7 @@ impl AggregateUDFImpl for Percentile {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format!("{}[values]", args.name), DataType::Binary, true))])
+        Ok(vec![state_field(args.name)])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -66,6 +68,11 @@ impl AggregateUDFImpl for Percentile {
     fn supports_within_group_clause(&self) -> bool {
         true
     }
+}
+
+/// What an aggregate of this name hands on.
+fn state_field(name: &str) -> FieldRef {
+    Arc::new(Field::new(format!("{name}[values]"), DataType::Binary, true))
 }
 
 /// Which part of the values lies below the percentile.

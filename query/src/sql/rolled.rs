@@ -17,14 +17,14 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Aggregate, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Projection, TableScan, expr::Alias,
-        expr_rewriter::unnormalize_cols, utils::conjunction,
+        Aggregate, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias, TableScan,
+        expr::Alias, expr_rewriter::unnormalize_cols, utils::conjunction,
     },
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
 use self::{
-    added::{Added, added},
+    added::{Added, added, summed},
     alike::Alike,
     scan::Rolled,
 };
@@ -77,7 +77,12 @@ fn rolled(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     }
     let mut sums = Vec::with_capacity(aggregate.aggr_expr.len());
     for (number, of) in aggregate.aggr_expr.iter().enumerate() {
-        let Some(added) = added(&written_out(of, &under.columns)?, &mut alike)? else { return Ok(None) };
+        let of = written_out(of, &under.columns)?;
+        let added = match under.is_summed {
+            true => summed(&of, &mut alike, !groups.is_empty())?,
+            false => added(&of, &mut alike)?,
+        };
+        let Some(added) = added else { return Ok(None) };
         sums.push(added.named(number));
     }
     let over: Vec<Expr> = sums.iter().map(|sum| sum.over.clone()).collect();
@@ -110,7 +115,9 @@ fn finished(over: &Aggregate, sums: &[Added], wanted: &DFSchema) -> Result<Vec<E
     for (number, (column, (relation, field))) in over.schema.columns().into_iter().zip(wanted.iter()).enumerate() {
         let column = Expr::Column(column);
         let column = match number.checked_sub(groups).and_then(|number| sums.get(number)) {
-            Some(sum) => sum.finished(column).cast_to(field.data_type(), over.schema.as_ref())?,
+            Some(sum) => {
+                sum.finished(column, over.schema.as_ref())?.cast_to(field.data_type(), over.schema.as_ref())?
+            }
             None => column,
         };
         columns.push(Expr::Alias(Alias::new(column, relation.cloned(), field.name())));
@@ -118,9 +125,12 @@ fn finished(over: &Aggregate, sums: &[Added], wanted: &DFSchema) -> Result<Vec<E
     Ok(columns)
 }
 
-/// What stands under an aggregate: one table, conditions, and what its columns are called and made of.
+/// What stands under an aggregate: one table, conditions, and what its columns are called and made of; and perhaps sums, as in a view,
+/// whose groups make no difference where they are added up again.
 struct Under {
     scan: TableScan,
+    /// Whether some columns are sums.
+    is_summed: bool,
     /// The conditions, in columns of the table.
     filters: Vec<Expr>,
     /// What the columns are, in columns of the table.
@@ -134,17 +144,14 @@ impl Under {
             LogicalPlan::TableScan(scan) if scan.fetch.is_none() => {
                 let columns = scan.projected_schema.columns().into_iter();
                 let columns = columns.map(|column| (column.clone(), Expr::Column(column))).collect();
-                return Ok(Some(Self { scan: scan.clone(), filters: Vec::new(), columns }));
+                return Ok(Some(Self { scan: scan.clone(), is_summed: false, filters: Vec::new(), columns }));
             }
-            LogicalPlan::Filter(Filter { input, .. }) | LogicalPlan::Projection(Projection { input, .. }) => {
-                match Self::of(input)? {
-                    Some(under) => under,
-                    None => return Ok(None),
-                }
-            }
-            LogicalPlan::SubqueryAlias(alias) => match Self::of(&alias.input)? {
-                Some(under) => under,
-                None => return Ok(None),
+            LogicalPlan::Filter(Filter { input, .. })
+            | LogicalPlan::Projection(Projection { input, .. })
+            | LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. })
+            | LogicalPlan::Aggregate(Aggregate { input, .. }) => match Self::of(input)? {
+                Some(under) if !under.is_summed || !matches!(plan, LogicalPlan::Aggregate(_)) => under,
+                _ => return Ok(None),
             },
             _ => return Ok(None),
         };
@@ -156,6 +163,17 @@ impl Under {
                     columns.insert(column, written_out(expr, &under.columns)?);
                 }
                 under.columns = columns;
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                let mut columns = HashMap::new();
+                let exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
+                for (column, expr) in aggregate.schema.columns().into_iter().zip(exprs) {
+                    if matches!(expr, Expr::GroupingSet(_)) {
+                        return Ok(None);
+                    }
+                    columns.insert(column, written_out(expr, &under.columns)?);
+                }
+                (under.columns, under.is_summed) = (columns, true);
             }
             LogicalPlan::SubqueryAlias(alias) => {
                 let inner = alias.input.schema().columns();

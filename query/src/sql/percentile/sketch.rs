@@ -11,7 +11,7 @@ const BELOW: u32 = 44;
 
 /// The values of one group.
 #[derive(Clone, Debug)]
-pub(super) enum Sketch {
+pub(crate) enum Sketch {
     /// In any order.
     Few(Vec<f64>),
     /// In buckets.
@@ -20,7 +20,7 @@ pub(super) enum Sketch {
 
 /// How many values fall into each bucket.
 #[derive(Clone, Debug)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     /// By sign and power of two, in the order of the values.
     pages: Vec<(u16, Box<[u64; PAGE]>)>,
     /// The place of the page that was counted in last: values are often near each other.
@@ -38,7 +38,7 @@ impl Default for Sketch {
 
 impl Sketch {
     /// What it takes on the heap.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Few(values) => values.capacity() * size_of::<f64>(),
             Self::Many(histogram) => histogram.bytes(),
@@ -46,7 +46,7 @@ impl Sketch {
     }
 
     /// Takes a value in; gives by how much it has grown.
-    pub(super) fn add(&mut self, value: f64) -> usize {
+    pub(crate) fn add(&mut self, value: f64) -> usize {
         match self {
             Self::Few(values) if values.len() < FEW => {
                 let before = values.capacity();
@@ -69,7 +69,7 @@ impl Sketch {
     }
 
     /// The value that this part of the others lies below; nothing of none.
-    pub(super) fn percentile(&self, part: f64) -> Option<f64> {
+    pub(crate) fn percentile(&self, part: f64) -> Option<f64> {
         match self {
             Self::Few(values) => {
                 let mut values = values.clone();
@@ -83,7 +83,7 @@ impl Sketch {
     }
 
     /// For [`Self::merge`]: a byte that says which, then values, or the ends and pairs of bucket and count.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Few(values) => [0].into_iter().chain(values.iter().flat_map(|value| value.to_le_bytes())).collect(),
             Self::Many(histogram) => {
@@ -100,7 +100,7 @@ impl Sketch {
     }
 
     /// Takes in what [`Self::to_bytes`] made of another; gives by how much it has grown.
-    pub(super) fn merge(&mut self, other: &[u8]) -> usize {
+    pub(crate) fn merge(&mut self, other: &[u8]) -> usize {
         let before = self.bytes();
         match other.split_first() {
             Some((0, values)) => values.as_chunks().0.iter().for_each(|value| {

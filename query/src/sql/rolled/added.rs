@@ -2,23 +2,25 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{Column, Result, ScalarValue},
+    common::{Column, DFSchema, Result, ScalarValue},
     logical_expr::{
         Expr, ExprSchemable,
         expr::{AggregateFunction, Case, Cast},
-        lit,
     },
 };
 
 use super::alike::Alike;
 use crate::{
     rollup::{self, ROWS},
-    sql::exact,
+    sql::{exact, percentile},
     table::Kind,
 };
 
 /// Aggregates that look at each value once, however often it comes and in which order.
 const ONCE: &[&str] = &["min", "max", "bool_and", "bool_or", "approx_distinct"];
+
+/// What a percentile is asked by.
+const PERCENTILE: &str = "approx_percentile_cont";
 
 /// An aggregate over rows of a rollup.
 pub(super) struct Added {
@@ -35,12 +37,13 @@ impl Added {
     }
 
     /// What the column of the aggregate comes to.
-    pub(super) fn finished(&self, column: Expr) -> Expr {
+    pub(super) fn finished(&self, column: Expr, schema: &DFSchema) -> Result<Expr> {
         if !self.counted {
-            return column;
+            return Ok(column);
         }
+        let none = ScalarValue::Int64(Some(0)).cast_to(&column.get_type(schema)?)?;
         let known = (Box::new(Expr::IsNotNull(Box::new(column.clone()))), Box::new(column));
-        Expr::Case(Case::new(None, vec![known], Some(Box::new(lit(0_i64)))))
+        Ok(Expr::Case(Case::new(None, vec![known], Some(Box::new(Expr::Literal(none, None))))))
     }
 }
 
@@ -48,10 +51,13 @@ impl Added {
 pub(super) fn added(of: &Expr, alike: &mut Alike<'_>) -> Result<Option<Added>> {
     let Expr::AggregateFunction(of) = of else { return Ok(None) };
     let params = &of.params;
-    if !params.order_by.is_empty()
-        || params.null_treatment.is_some()
-        || !params.filter.as_ref().is_none_or(|filter| alike.is(filter))
-    {
+    if params.null_treatment.is_some() || !params.filter.as_ref().is_none_or(|filter| alike.is(filter)) {
+        return Ok(None);
+    }
+    if of.func.name() == PERCENTILE {
+        return Ok(percentile_of(of, alike).map(|over| Added { over, counted: false }));
+    }
+    if !params.order_by.is_empty() {
         return Ok(None);
     }
     let counted = of.func.name() == "count" && !params.distinct;
@@ -74,6 +80,58 @@ pub(super) fn added(of: &Expr, alike: &mut Alike<'_>) -> Result<Option<Added>> {
         sum.params.args = vec![argument];
         Added { over: Expr::AggregateFunction(sum), counted }
     }))
+}
+
+/// An aggregate over sums as one over rows of a rollup; nothing where their groups make a difference. A sum of sums is the sum of all; `grouped`
+/// says that it is of some.
+pub(super) fn summed(of: &Expr, alike: &mut Alike<'_>, grouped: bool) -> Result<Option<Added>> {
+    let Expr::AggregateFunction(of) = of else { return Ok(None) };
+    let of_sums = match (of.func.name(), of.params.args.as_slice()) {
+        ("sum", [arg]) if !of.params.distinct => arg,
+        _ if of.params.distinct || ONCE.contains(&of.func.name()) => {
+            return added(&Expr::AggregateFunction(of.clone()), alike);
+        }
+        _ => return Ok(None),
+    };
+    let (sum, counted) = match of_sums {
+        Expr::AggregateFunction(sum) => (sum, false),
+        // Nothing is zero there.
+        Expr::Case(case) => match (case.when_then_expr.as_slice(), case.else_expr.as_deref()) {
+            ([(when, then)], Some(Expr::Literal(zero, _)))
+                if grouped && integer(zero) == Some(0) && **when == Expr::IsNotNull(then.clone()) =>
+            {
+                let Expr::AggregateFunction(sum) = &**then else { return Ok(None) };
+                (sum, true)
+            }
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    if sum.func.name() != "sum" || of.params.filter.is_some() {
+        return Ok(None);
+    }
+    let added = added(&Expr::AggregateFunction(sum.clone()), alike)?;
+    Ok(added.map(|added| Added { counted, ..added }))
+}
+
+/// The percentile of a number over the sketches of it.
+fn percentile_of(of: &AggregateFunction, alike: &Alike<'_>) -> Option<Expr> {
+    let [number, part @ Expr::Literal(..)] = of.params.args.as_slice() else { return None };
+    let number = match number {
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Float64 => &cast.expr,
+        number => number,
+    };
+    let Expr::Column(column) = number else { return None };
+    let measure = rollup::SKETCHED.iter().find(|measure| **measure == column.name)?;
+    let forward = of.params.order_by.iter().all(|by| by.asc);
+    if of.params.distinct || !forward || !rollup::is_measure(alike.table, measure) {
+        return None;
+    }
+    let sketch = Column::new(Some(alike.name.clone()), rollup::sketch_of(measure));
+    let mut over = AggregateFunction { func: percentile::percentile_of_sketches(), params: of.params.clone() };
+    over.params.args = vec![Expr::Column(sketch), part.clone()];
+    over.params.order_by.clear();
+    Some(Expr::AggregateFunction(over))
 }
 
 /// The type of what is added up.

@@ -12,7 +12,7 @@ use datafusion::{
     common::{Result, ScalarValue, internal_datafusion_err},
     logical_expr::{Expr, TableType},
     physical_expr::{
-        PhysicalExpr, PhysicalSortExpr,
+        PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr,
         expressions::{CastExpr, Column, IsNullExpr, Literal},
     },
     physical_plan::{ExecutionPlan, projection::ProjectionExec, union::UnionExec},
@@ -23,7 +23,7 @@ use super::alike::Times;
 use crate::{
     lake::{DataFile, Stored},
     rollup::{self, RECORDED_AT, ROWS, Rollup, TIME},
-    sql::{fence::FenceExec, provider::Fenced},
+    sql::{fence::FenceExec, percentile, provider::Fenced},
     table::TableDef,
 };
 
@@ -65,8 +65,7 @@ impl Rolled {
     }
 
     fn knows(&self, rollup: &Rollup, table: &TableDef) -> bool {
-        let always = |column: &str| [TIME, RECORDED_AT, ROWS].contains(&column) || rollup::is_measure(table, column);
-        self.columns.iter().all(|column| rollup.has(column) || always(column))
+        self.columns.iter().all(|column| rollup.keeps(table, column))
     }
 
     /// The smallest rollup of a file that knows what is asked.
@@ -74,7 +73,8 @@ impl Rolled {
         let known = |(Stored { rollup, .. }, _): &&(Stored, _)| {
             self.knows(rollup, fenced.table()) && self.times.are_known(file, rollup.grain)
         };
-        file.rollups.iter().filter(|_| fenced.has_all(file)).filter(known).min_by_key(|(stored, _)| stored.rows)
+        let rollups = file.rollups.iter().flatten().filter(|_| fenced.has_all(file));
+        rollups.filter(known).min_by_key(|(stored, _)| stored.rows)
     }
 
     /// Whether rollups stand for most of the rows.
@@ -100,17 +100,23 @@ impl Rolled {
         let mut made: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::with_capacity(columns.len());
         for field in columns.iter().map(|column| self.schema.field(*column)) {
             let name = field.name();
-            let column = || Arc::new(Column::new(name, read.len()));
+            let measure = rollup::measured(name).unwrap_or(name);
+            let column = || Arc::new(Column::new(measure, read.len()));
             let value: Arc<dyn PhysicalExpr> = match name.as_str() {
                 ROWS => Arc::new(Literal::new(ScalarValue::Int64(Some(1)))),
                 name if rollup::is_measure(table, name) => {
                     Arc::new(CastExpr::new(column(), field.data_type().clone(), None))
                 }
+                name if measure != name => {
+                    let (of, kind) = (percentile::sketch_of_one(), Arc::new(field.clone()));
+                    let options = Arc::clone(state.config().options());
+                    Arc::new(ScalarFunctionExpr::new(name, of, vec![column()], kind, options))
+                }
                 _ => column(),
             };
             made.push((value, name.clone()));
             if name != ROWS {
-                read.push(stored.index_of(name)?);
+                read.push(stored.index_of(measure)?);
             }
         }
         let rows = fenced.rows_of(state, &read, files, &self.skip)?;
@@ -191,7 +197,7 @@ impl Rolled {
         for (at, name) in named {
             let column = Arc::new(Column::new(name, at));
             match name {
-                ROWS => {}
+                name if name == ROWS || rollup::measured(name).is_some() => {}
                 RECORDED_AT => seen.push((2, at, column)),
                 TIME => seen.push((3, at, column)),
                 name if rollup::is_measure(table, name) => seen.push((1, at, Arc::new(IsNullExpr::new(column)))),

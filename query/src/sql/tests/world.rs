@@ -274,11 +274,12 @@ impl World {
             tail.apply(chunk, policies.as_ref()).unwrap();
             shelve::shelve(lake.clone(), tail.clone(), true).await.unwrap();
         }
-        if compacted {
-            for (def, version) in table::ALL.iter().zip(lake.pin()) {
+        for (def, version) in table::ALL.iter().zip(lake.pin()) {
+            if compacted {
                 compact::compact(&lake, def, &version).await.unwrap();
-                tail.loaded(def, lake.refresh(def).await.unwrap());
             }
+            compact::roll(&lake, def).await.unwrap();
+            tail.loaded(def, lake.refresh(def).await.unwrap());
         }
         tail.apply(rest, policies.as_ref()).unwrap();
         let watermark = Arc::new(Watermark::default());
