@@ -61,14 +61,32 @@ impl FunctionRewrite for Checked {
                 let integer = kind.is_integer() || left.is_integer() && right.is_integer();
                 match (kind, Arithmetic::of(of.op)) {
                     (_, Some(operator)) if integer => Ok(call(operator, vec![*of.left, *of.right])),
-                    (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), _) => {
-                        Ok(Transformed::yes(ScalarUDF::from(Within::default()).call(vec![Expr::BinaryExpr(of)])))
+                    (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), Some(_)) => {
+                        // What is calculated on is looked at once, at the end: in between nothing goes round, that would be an error.
+                        [&mut of.left, &mut of.right].into_iter().for_each(|side| bare(side));
+                        Ok(Transformed::yes(within(of)))
                     }
+                    (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), None) => Ok(Transformed::yes(within(of))),
                     _ => Ok(Transformed::no(Expr::BinaryExpr(of))),
                 }
             }
             expr => Ok(Transformed::no(expr)),
         }
+    }
+}
+
+fn within(of: BinaryExpr) -> Expr {
+    ScalarUDF::from(Within::default()).call(vec![Expr::BinaryExpr(of)])
+}
+
+/// Takes off a sum, difference or product of decimals that it is looked at.
+fn bare(side: &mut Expr) {
+    let is_calculated = |expr: &Expr| matches!(expr, Expr::BinaryExpr(of) if Arithmetic::of(of.op).is_some());
+    if let Expr::ScalarFunction(call) = side
+        && call.func.inner().is::<Within>()
+        && call.args.first().is_some_and(is_calculated)
+    {
+        *side = call.args.swap_remove(0);
     }
 }
 

@@ -21,10 +21,12 @@ use datafusion::{
     logical_expr::EmitTo,
     physical_expr::{PhysicalExpr, utils::collect_columns},
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+        ReplaceChildrenOptions,
         aggregates::{AggregateExec, AggregateMode},
         filter::FilterExec,
         projection::ProjectionExec,
+        repartition::RepartitionExec,
         stream::RecordBatchStreamAdapter,
         union::UnionExec,
     },
@@ -70,7 +72,12 @@ fn is_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if plan.is::<DataSourceExec>() {
         return true;
     }
-    let passes = plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<UnionExec>();
+    // Whole batches are dealt out.
+    let deals = |repartition: &RepartitionExec| matches!(repartition.partitioning(), Partitioning::RoundRobinBatch(_));
+    let passes = plan.is::<FilterExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<UnionExec>()
+        || plan.downcast_ref::<RepartitionExec>().is_some_and(deals);
     passes && plan.children().into_iter().all(is_scan)
 }
 
@@ -155,4 +162,37 @@ fn runs(partial: &AggregateExec, batch: &RecordBatch) -> Result<RecordBatch> {
         columns.extend(accumulator.state(EmitTo::All)?);
     }
     Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+    use datafusion::{
+        physical_plan::displayable,
+        prelude::{SessionConfig, SessionContext},
+    };
+
+    use super::{super::provider::in_memory, *};
+
+    #[tokio::test]
+    async fn only_what_stands_together_is_added_up_by_runs() {
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+        let text = || Arc::new(StringArray::from(vec!["a", "a", "b"])) as ArrayRef;
+        let number = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
+        let rows = [("tenant", text()), ("model", text()), ("time", Arc::clone(&number)), ("n", number)];
+        context.register_table("t", in_memory(RecordBatch::try_from_iter(rows).unwrap()).unwrap()).unwrap();
+        for (sql, wanted) in [
+            ("SELECT tenant, sum(n) FROM t GROUP BY tenant", true),
+            ("SELECT tenant, time / 2, sum(n), count(*) FROM t WHERE n > 1 GROUP BY 1, 2", true),
+            ("SELECT tenant, model, sum(n) FROM t GROUP BY 1, 2", false),
+            ("SELECT tenant, count(DISTINCT n), median(n), avg(n) FROM t GROUP BY 1", false),
+            ("SELECT sum(n) FROM t", false),
+            ("SELECT a.tenant, sum(a.n) FROM t a JOIN t b ON a.n = b.n GROUP BY 1", false),
+        ] {
+            let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+            let plan = by_runs(plan).unwrap();
+            let shown = displayable(plan.as_ref()).indent(false).to_string();
+            assert_eq!(shown.contains("RunsExec"), wanted, "{sql}\n{shown}");
+        }
+    }
 }
