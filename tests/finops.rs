@@ -190,6 +190,22 @@ fn an_invoice_that_says_the_same_matches_and_one_token_more_is_missing() {
     let (code, said, _) = run(dir.path(), &args);
     let report: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, report["missing"].as_i64(), report["excess"].as_i64()), (0, Some(0), Some(0)), "{said}");
+    // More is to come, and so nothing can be said.
+    fs::write(&file, json!({"data": same, "has_more": true}).to_string()).unwrap();
+    let (code, _, said) = run(dir.path(), &args);
+    assert!(code == 64 && said.contains("has_more"), "{said}");
+    // Days that the provider says were empty.
+    let empty: Vec<Value> = sums.iter().map(|row| json!({"start_time": row["day"], "results": []})).collect();
+    fs::write(&file, json!({"data": empty}).to_string()).unwrap();
+    let (code, said, _) = run(dir.path(), &args);
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let all = report["rows"].as_array().unwrap();
+    assert!(
+        code == 1
+            && !all.is_empty()
+            && all.iter().all(|row| row["cause"] == "not_billed_yet" && row["status"] == "excess"),
+        "{said}"
+    );
 }
 
 /// The first Python of these that is new enough for the validator.
