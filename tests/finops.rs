@@ -113,6 +113,9 @@ fn mistakes_are_told_and_exit_with_64() {
     for (args, why) in [
         (&["report", "spent"][..], "there is no report"),
         (&["report", "spend", "--by", "password"], "there is no dimension"),
+        (&["report", "spend", "--by", "tenant,tenant"], "said twice"),
+        (&["report", "movers", "--set", "top=2.5"], "whole number"),
+        (&["report", "spend", "--for-spreadsheet"], "--format csv"),
         (&["report", "spend", "--time-zone", "Mars"], "there is no time zone"),
         (&["report", "spend", "--from", "2026-11-02", "--to", "2026-11-01"], "nothing lies between"),
         (&["export", "focus", "--period", "november"], "write a month"),
