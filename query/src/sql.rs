@@ -199,6 +199,11 @@ impl Engine {
             let table = provider::Fenced::new(slice, self.store.clone(), caller.tenants.clone());
             (name, Arc::new(table) as Arc<dyn TableProvider>)
         }));
+        if let Some(limits) = self.cuts.limits_of(&caller.tenants)
+            && let Some(refusals) = tables.remove("refusals")
+        {
+            tables.insert("refusals", made::own_counters(refusals, &limits)?);
+        }
         let reading = reading.map(|reading| reading.over(views::are_among(&read)));
         let (state, public) = session::open(
             &self.runtime,
