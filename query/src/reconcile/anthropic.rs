@@ -77,7 +77,7 @@ impl Written {
         let mut page = Page { has_more: self.has_more, ..Page::default() };
         for bucket in self.data {
             let at = |text: &str| Time::parse(text).map_err(|_| format!("{text:?} is no time"));
-            let (starts, ends) = (at(&bucket.starting_at)?, bucket.ending_at.as_deref().map(at).transpose()?);
+            let (starts, ends) = (at(&bucket.starting_at)?, bucket.ending_at.as_deref().and_then(|text| at(text).ok()));
             page.buckets.push(Bucket { starts, ends });
             let day: String = starts.to_string().chars().take(10).collect();
             for result in bucket.results {
