@@ -51,10 +51,11 @@ impl Instants {
         }
         // In UTC the engine reads these as instants by itself.
         let clock = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let clocked = match expr.get_type(schema)? {
+        let clocked = match expr.get_type(schema) {
             _ if self.zone.as_ref() == "UTC" => return Ok(None),
-            DataType::Timestamp(_, None) => expr.clone(),
-            DataType::Date32 | DataType::Date64 => Expr::Cast(Cast::new(Box::new(expr.clone()), clock)),
+            Ok(DataType::Timestamp(_, None)) => expr.clone(),
+            Ok(DataType::Date32 | DataType::Date64) => Expr::Cast(Cast::new(Box::new(expr.clone()), clock)),
+            // Of what has no type yet nothing is known.
             _ => return Ok(None),
         };
         let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&self.zone)));
