@@ -20,7 +20,7 @@ pub mod access;
 pub mod archive;
 pub mod compact;
 pub mod config;
-mod csv;
+pub mod csv;
 pub mod cut;
 pub mod described;
 mod entry;

@@ -43,8 +43,10 @@ mod exact;
 mod fence;
 mod functions;
 mod growth;
+mod instant;
 mod json;
 mod made;
+mod pattern;
 mod percentile;
 mod provider;
 mod question;
@@ -198,6 +200,11 @@ impl Engine {
             let table = provider::Fenced::new(slice, self.store.clone(), caller.tenants.clone());
             (name, Arc::new(table) as Arc<dyn TableProvider>)
         }));
+        if let Some(limits) = self.cuts.limits_of(&caller.tenants)
+            && let Some(refusals) = tables.remove("refusals")
+        {
+            tables.insert("refusals", made::own_counters(refusals, &limits)?);
+        }
         let reading = reading.map(|reading| reading.over(views::are_among(&read)));
         let (state, public) = session::open(
             &self.runtime,

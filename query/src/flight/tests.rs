@@ -182,16 +182,14 @@ fn row(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-/// Everything that is said in answer to a command, but for the moment that it is complete through.
+/// Everything that is said in answer to a command.
 async fn everything(client: &Client, command: Bytes) -> Result<Vec<u8>, String> {
     let said = |status: Status| format!("{:?} {}", status.code(), status.message());
     let info = client.describe(command).await.map_err(said)?;
     let mut all = info.schema.to_vec();
     let (headers, messages) = client.fetch(&info).await.map_err(said)?;
     if let Some(as_of) = headers.get(AS_OF) {
-        let mut as_of: serde_json::Value = serde_json::from_slice(as_of.as_bytes()).unwrap();
-        as_of["complete_through"].take();
-        all.extend(as_of.to_string().bytes());
+        all.extend(as_of.as_bytes());
     }
     all.extend(messages.iter().flat_map(Message::encode_to_vec));
     Ok(all)

@@ -34,7 +34,9 @@ use datafusion::{
 use schemas::policy::Tenants;
 
 use super::{
-    encode, exact, functions as allowed, provider,
+    encode, exact, functions as allowed,
+    instant::Instants,
+    provider,
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
@@ -92,7 +94,9 @@ pub(crate) fn open(
         .with_analyzer_rule(settled);
     let mut state = if rollups { state.with_optimizer_rule(Arc::new(Rollups)) } else { state }.build();
     state.register_function_rewrite(Arc::new(exact::Compared))?;
-    if let Some(zone) = reading.and_then(|reading| reading.zone.clone()) {
+    let zone = reading.and_then(|reading| reading.zone.clone());
+    state.register_function_rewrite(Arc::new(Instants::of(zone.clone())))?;
+    if let Some(zone) = zone {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }
     // The instant that `now()` and `current_date` stand for; without it they fail.

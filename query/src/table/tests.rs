@@ -10,11 +10,12 @@ use schemas::{
     ledger::{Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Overrun},
     limit::{Dimension, Match, Share, Unit, Window},
     money::Pico,
+    price::{self, Book, Key},
     tokens::{Usage, Vector},
 };
 
 use super::{
-    ALL, TableDef, by_name,
+    ALL, PushError, TableDef, by_name,
     fixture::{self, Known, entry, placed},
 };
 use crate::tail::Placed;
@@ -138,6 +139,32 @@ fn an_attempt_is_a_row_of_usage_and_of_calls_and_a_charge_for_each_class() {
             "output | 1 | 0.000001 | 0.000000000001 | 2026-11 | 0",
         ],
     );
+}
+
+#[test]
+fn the_list_price_is_what_a_price_file_stands_on() {
+    let file = "models:\n  - { provider: openai, names: [gpt-5], prices: [ { per_million: { input: 0.50 } } ] }\n  - { provider: openai, names: [mine], prices: [ { per_million: { input: 1 } } ] }\n";
+    let book = Book::layered(&[Book::parse(file, "mine").unwrap()]);
+    let mut known = Known::with(&[]);
+    known.books.insert(book.hash(), book.clone());
+    let table = by_name("charges").unwrap();
+    let push = |model: &str, known: &Known| {
+        let mut charged = fixture::charged(1_000_000, "acme");
+        charged.settled.model_answered = String::new();
+        let attempt = &mut charged.settled.attempt;
+        (attempt.model, attempt.provider, attempt.book) = (model.into(), "openai".into(), book.hash());
+        let key = Key { provider: "openai", vendor: attempt.api.vendor(), model, tier: "", at: attempt.admitted_at };
+        charged.charges = price::rate(Some(&book), &key, "", &charged.settled.usage.parts);
+        let mut rows = table.builder();
+        (table.push)(&mut rows, &fact(0, Fact::Charged(Box::new(charged))), known)?;
+        Ok::<_, PushError>(texts(&rows.finish().unwrap(), &["cost_usd", "list_cost_usd"]).remove(0))
+    };
+    let check = |model: &str, wanted: &str| assert_eq!(push(model, &known).as_deref(), Ok(wanted));
+    check("gpt-5", "0.500000000000 | 1.250000000000");
+    check("mine", "1.000000000000 | -");
+    check("gpt-5-mini", "0.250000000000 | 0.250000000000");
+    let behind = push("gpt-5", &Known::with(&[]));
+    assert_eq!(behind, Err(PushError::PolicyBehind), "a row is not made before its book is known");
 }
 
 #[test]

@@ -243,6 +243,12 @@ impl<'a> Rates<'a> {
         Err(why)
     }
 
+    /// The same without what stands on top of the built-in book.
+    pub(crate) fn listed(self) -> Self {
+        let [_, builtin] = self.entries;
+        Self { entries: [[None; 2], builtin], ..self }
+    }
+
     /// The highest price of a class for a request with at most so many input tokens.
     pub(crate) fn dearest(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<Pico, Unpriced> {
         let tier = standard(tier);

@@ -13,9 +13,9 @@ use std::{
 use bytes::Bytes;
 use journal::{Change, Error, Follower, Header, Member, Outputs, Polled, Reader, Record};
 use schemas::{
-    decision::Key,
+    decision::{Holder, Key, State},
     event::Event,
-    id::{Lane, Offset, ProducerId, Seq},
+    id::{Lane, LimitId, Offset, ProducerId, Seq},
     wire,
 };
 
@@ -238,6 +238,20 @@ impl Cluster {
             .filter(|(offset, (key, _))| log.latest.get(key) == Some(offset))
             .filter_map(|(_, (key, state))| Some((key.clone(), state.clone()?)))
             .collect()
+    }
+
+    /// By limit, the most that others than these have leased of one of its counters: at rest, those whose journals are lost.
+    pub(crate) fn leased_by_others(&self, live: &BTreeSet<ProducerId>) -> BTreeMap<LimitId, i128> {
+        let mut most: BTreeMap<_, i128> = BTreeMap::new();
+        for (key, state) in (0..self.lanes.len()).flat_map(|lane| self.states(lane)) {
+            let Ok(State::Instance(instance)) = wire::decode_state(&wire::decode_key(&key).unwrap(), &state) else {
+                continue;
+            };
+            let others = instance.holders.iter().filter(|holder| !live.contains(&holder.producer));
+            let leased: i128 = others.map(Holder::lease).sum();
+            most.entry(instance.limit).and_modify(|most| *most = leased.max(*most)).or_insert(leased);
+        }
+        most
     }
 
     fn restore(&mut self, lane: Lane) -> Vec<(Bytes, Bytes)> {

@@ -202,12 +202,12 @@ pub(crate) fn book(number: u32) -> Entry {
     Entry { recorded_at: second(i64::from(number)), fact: Fact::Book(BookInForce { policy: Offset(0), book }) }
 }
 
-pub(crate) fn heard(at: i64) -> Entry {
+pub(crate) fn heard(at: i64, low_watermark: i64) -> Entry {
     let heard = Heard {
         producer: ProducerId::from_bytes([1; 16]),
         gateway: "gw-1".into(),
         at: second(at),
-        low_watermark: second(at),
+        low_watermark: second(low_watermark),
         closed: false,
     };
     Entry { recorded_at: second(at), fact: Fact::Heard(heard) }
