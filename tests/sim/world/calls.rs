@@ -24,7 +24,7 @@ const ATTEMPTS: u16 = 4;
 /// The most calls that are open at a gateway.
 const MOST_OPEN: usize = 24;
 
-/// What has to happen in some worlds.
+/// What has to happen in some worlds; the second does in few.
 pub(crate) const DOWNGRADED: &str = "a call is made with another model, since a limit is reached";
 pub(crate) const FINISHES: &str = "a stream goes on to its end, though a limit is used up";
 
