@@ -14,10 +14,13 @@ use schemas::{
     tokens::TokenClass,
 };
 
-use crate::sql::{
-    Head, Question,
-    encode::{Encoder, Format},
-    tests::world::{self, Caller, World, charged, everyone, only},
+use crate::{
+    reports::{self, Period, Span},
+    sql::{
+        Head, Question,
+        encode::{Encoder, Format},
+        tests::world::{self, Caller, World, charged, everyone, only},
+    },
 };
 
 /// Attempts every so many seconds, over forty hours.
@@ -337,5 +340,30 @@ async fn nobody_sees_whether_others_have_a_rollup() {
         };
         let (alone, among) = (answer(&alone, &caller, sql, true).await, answer(&among, &caller, sql, true).await);
         assert_eq!(rows(alone), rows(among), "{sql}");
+    }
+}
+
+/// Without a word of theirs: what reports ask of `charges` is what rollups keep.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_answered_by_rollups() {
+    let entries = entries(&["acme", "globex", "initech"]);
+    let world = World::of(&entries, entries.len(), 2, false).await;
+    let span = Span { from: Some("2026-11-01".into()), ..Span::default() };
+    let period = Period::new(&span, world::second(20 * 86_400)).unwrap();
+    let filled = |name: &str, set: &[(&str, &str)]| {
+        let set: Vec<_> = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        reports::fill(reports::by_name(name).unwrap(), &period, &set).unwrap()
+    };
+    for caller in [everyone(), only(&["acme", "globex"])] {
+        for name in ["spend", "movers", "pace", "effective-prices", "variance", "anomalies", "forecast", "showback"] {
+            assert!(is_rolled(&world, &caller, &filled(name, &[])).await, "{name} for {caller:?}");
+        }
+        for (by, grain) in [("tenant,model", "day"), ("project", "hour"), ("user_id", "total"), ("tag:feature", "week")]
+        {
+            let spend = filled("spend", &[("by", by), ("grain", grain)]);
+            assert!(is_rolled(&world, &caller, &spend).await, "{by} for {caller:?}");
+            check_same(&world, &caller, &spend).await;
+        }
+        check_same(&world, &caller, &filled("movers", &[("by", "team,model")])).await;
     }
 }
