@@ -27,7 +27,7 @@ use super::order::order;
 use crate::{
     error::Error,
     rollup::{self, Rollup},
-    table::{Kind, TableDef},
+    table::{Kind, LOG_OFFSET, TableDef},
 };
 
 const ROW_GROUP: usize = 131_072;
@@ -124,6 +124,7 @@ fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Resu
         let path = ColumnPath::from(column.name);
         let distinct = matches!(column.kind, Kind::Time | Kind::Usd)
             || (table.hidden && column.kind == Kind::Long)
+            || column.name == LOG_OFFSET
             || column.name.ends_with("_ms")
             || column.name.ends_with("_tokens");
         if distinct {
