@@ -145,16 +145,25 @@ impl Engine {
         asked.begun().await
     }
 
-    /// A whole answer.
+    /// A whole answer to a plain statement.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         caller: &Caller,
         sql: &str,
         format: Format,
     ) -> Result<Vec<u8>, QueryError> {
+        self.whole(caller, Question::plain(sql), format).await
+    }
+
+    /// A whole answer.
+    pub(crate) async fn whole(
+        self: &Arc<Self>,
+        caller: &Caller,
+        question: Question,
+        format: Format,
+    ) -> Result<Vec<u8>, QueryError> {
         let (of, tenants) = (format, caller.tenants.clone());
-        let (_, mut rows) =
-            self.ask(caller, Question::plain(sql), move |head| Encoder::new(of, head, &tenants)).await?;
+        let (_, mut rows) = self.ask(caller, question, move |head| Encoder::new(of, head, &tenants)).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = rows.next().await? {
             bytes.extend_from_slice(&piece);

@@ -30,7 +30,8 @@ def packages():
 class Tollgate:
     name = "tollgate"
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, rollups):
+        self.sign = "+" if rollups else ""
         self.process = subprocess.Popen([program, "ask", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         # The clock of another process, as clock_getcpuclockid makes it.
         self.clock = (~self.process.pid << 3) | 2
@@ -39,7 +40,7 @@ class Tollgate:
         return time.clock_gettime(self.clock)
 
     def ask(self, sql):
-        self.process.stdin.write((" ".join(sql.split()) + "\n").encode())
+        self.process.stdin.write((self.sign + " ".join(sql.split()) + "\n").encode())
         self.process.stdin.flush()
         length = int(self.process.stdout.readline())
         return length, self.process.stdout.read(abs(length))
@@ -125,10 +126,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="", help="questions whose names have this in them")
+    parser.add_argument("--rollups", action="store_true", help="let Tollgate answer by rollups; else it reads all rows")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
-    tollgate = Tollgate(args.lake, args.dir)
+    tollgate = Tollgate(args.lake, args.dir, args.rollups)
     prices = tollgate.rows(tollgate.ask("SELECT * FROM prices"))
     duck = Duck(args.dir, prices, args.threads)
     call = duck.db.execute("SELECT call_id FROM usage WHERE time >= TIMESTAMPTZ '2026-10-03T09:00:00Z' ORDER BY time LIMIT 1").fetchall()[0][0]

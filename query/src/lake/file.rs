@@ -26,7 +26,8 @@ use schemas::time::Time;
 use super::order::order;
 use crate::{
     error::Error,
-    table::{Kind, TableDef},
+    rollup::{self, Rollup},
+    table::{Kind, LOG_OFFSET, TableDef},
 };
 
 const ROW_GROUP: usize = 131_072;
@@ -111,6 +112,7 @@ fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Resu
         let path = ColumnPath::from(column.name);
         let distinct = matches!(column.kind, Kind::Time | Kind::Usd)
             || (table.hidden && column.kind == Kind::Long)
+            || column.name == LOG_OFFSET
             || column.name.ends_with("_ms")
             || column.name.ends_with("_tokens");
         if distinct {

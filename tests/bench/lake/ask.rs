@@ -1,4 +1,5 @@
-//! Asking: a statement a line of the input, an Arrow stream with its length before it for each; an error is text with a minus.
+//! Asking: a statement a line of the input, an Arrow stream with its length before it for each; an error is text with a minus. A statement
+//! that begins with `+` may be answered by rollups, any other is by rows.
 
 use std::{
     io::{self, BufRead as _, Write as _},
@@ -19,7 +20,12 @@ pub(crate) fn ask(dir: &Path) {
     let caller = Caller { tenants: Tenants::All };
     let mut out = io::stdout().lock();
     for statement in io::stdin().lock().lines() {
-        let (sign, answer) = match here.answer(&caller, &statement.unwrap(), Format::Arrow) {
+        let statement = statement.unwrap();
+        let answered = match statement.strip_prefix('+') {
+            Some(statement) => here.answer(&caller, statement, Format::Arrow),
+            None => here.answer_by_rows(&caller, &statement, Format::Arrow),
+        };
+        let (sign, answer) = match answered {
             Ok(answer) => ("", answer),
             Err(error) => ("-", error.to_string().into_bytes()),
         };
