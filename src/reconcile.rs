@@ -165,8 +165,8 @@ struct Ours {
 
 impl Ours {
     fn ask(args: &Args, desk: &Desk, invoice: &Invoice) -> Result<Self, Failure> {
-        let day = |found: Option<&String>| found.map(String::as_str).unwrap_or_default();
-        let (first, last) = (day(invoice.days.keys().next()), day(invoice.days.keys().next_back()));
+        let (first, last) = (invoice.days.keys().next(), invoice.days.keys().next_back());
+        let [first, last] = [first, last].map(|day| day.map_or("", String::as_str));
         let fallback = [args.provider.vendor().1.to_owned()];
         let named = if args.named.is_empty() { fallback.as_slice() } else { &args.named };
         let providers: Vec<String> =

@@ -178,7 +178,7 @@ pub(super) fn entries() -> Vec<Entry> {
         late.recorded(at(10, 0)),
         balance("acme", schemas::time::now().earlier(std::time::Duration::from_secs(10 * 86_400)), 60),
         balance("globex", at(-30, 0), 120),
-        world::heard(10 * DAY, 10 * DAY),
+        world::heard(10 * DAY),
     ]
 }
 

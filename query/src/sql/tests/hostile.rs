@@ -136,7 +136,7 @@ pub(crate) fn own() -> Vec<schemas::ledger::Entry> {
         charged("acme", 9, "bob", Some(300), 3_000_000),
         world::refused("acme", 11, 2),
         shared(99),
-        world::heard(8_000, 8_000),
+        world::heard(8_000),
         world::balance("acme", 12, 5_000_000),
         world::alerted("acme", 12, 80),
     ]
@@ -156,7 +156,7 @@ pub(crate) fn mixed() -> Vec<schemas::ledger::Entry> {
     for (number, entry) in (0_u32..).zip(own().into_iter().skip(2)) {
         // Of others more is settled, and a call is open.
         let entry = match entry.fact {
-            schemas::ledger::Fact::Heard(_) => world::heard(8_000, 7_000),
+            schemas::ledger::Fact::Heard(_) => world::busy(8_000, 7_000),
             schemas::ledger::Fact::Refused(refused) if refused.limit == "all-tenants" => shared(777_777),
             _ => entry,
         };

@@ -19,7 +19,7 @@ fn entries() -> Vec<schemas::ledger::Entry> {
         world::balance("globex", 9, 5),
         world::alerted("acme", 9, 80_000_000_000_000),
         world::limits(10, &["acme"]),
-        world::heard(11, 11),
+        world::heard(11),
     ]
 }
 

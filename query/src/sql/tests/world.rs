@@ -202,7 +202,12 @@ pub(crate) fn book(number: u32) -> Entry {
     Entry { recorded_at: second(i64::from(number)), fact: Fact::Book(BookInForce { policy: Offset(0), book }) }
 }
 
-pub(crate) fn heard(at: i64, low_watermark: i64) -> Entry {
+pub(crate) fn heard(at: i64) -> Entry {
+    busy(at, at)
+}
+
+/// The gateway says that its oldest call is open since `low_watermark`.
+pub(crate) fn busy(at: i64, low_watermark: i64) -> Entry {
     let heard = Heard {
         producer: ProducerId::from_bytes([1; 16]),
         gateway: "gw-1".into(),
