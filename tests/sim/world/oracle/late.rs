@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{event::Settled, id::LimitId, limit::Limit, time::Time, tokens::Usage};
+use schemas::{
+    event::{Posting, Settled},
+    id::{InstanceId, LimitId},
+    limit::Limit,
+    time::Time,
+    tokens::Usage,
+};
 
 use super::{Obligation, Oracle};
 use crate::world::policy;
@@ -36,7 +42,13 @@ impl Oracle {
         if attempt.subject.tenant == policy::TENANTS[1] {
             let tokens = |usage: &Usage| usage.total().map_or(0, |total| i128::from(total.total()));
             let more = tokens(&settled.usage) - was.map_or(0, tokens);
-            *self.late.used.entry(day(attempt.admitted_at)).or_default() += more;
+            // A gateway whose clock was wrong held it in another day than that in which it admitted it.
+            let is_its = |posting: &&Posting| {
+                let of = |(limit, _): (LimitId, Time)| InstanceId::of::<&str>(limit, &[], Some(posting.window));
+                self.late.limit.map(of) == Some(posting.instance)
+            };
+            let held = settled.posted.iter().find(is_its).map(|posting| posting.window);
+            *self.late.used.entry(held.unwrap_or_else(|| day(attempt.admitted_at))).or_default() += more;
         }
     }
 
