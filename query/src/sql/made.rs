@@ -17,7 +17,7 @@ use arrow::{
 };
 use datafusion::{
     catalog::TableProvider,
-    common::Result,
+    common::{Result, ScalarValue},
     datasource::{ViewTable, provider_as_source},
     logical_expr::{LogicalPlanBuilder, ident, lit, when},
 };
@@ -102,7 +102,10 @@ pub(crate) fn own_counters(refusals: Arc<dyn TableProvider>, limits: &[String]) 
         }
         let limits: Vec<_> = limits.iter().map(|limit| lit(limit.as_str())).collect();
         let own = if limits.is_empty() { lit(false) } else { ident("limit_name").in_list(limits, false) };
-        Ok(when(own, value).end()?.alias(name))
+        // What stands under a NULL goes out in Arrow as it is, so it has to be nothing before it is NULL.
+        let zero = ScalarValue::new_zero(columns.field_with_name(&name)?.data_type())?;
+        let scrubbed = when(own.clone(), value).otherwise(lit(zero))?;
+        Ok(when(own, scrubbed).end()?.alias(name))
     });
     let plan = plan.project(shown.collect::<Result<Vec<_>>>()?)?.build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
