@@ -101,7 +101,7 @@ fn takes(report: &Described, period: &Period) -> Result<(), String> {
     };
     let names = |words: &[&str]| words.iter().any(|word| stands(word));
     for (option, words) in
-        [("--from", &["$from", "$month", "$month_name"][..]), ("--to", &["$to"]), ("--as-of", &["$as_of"])]
+        [("--from", &["$from", "$from_day", "$month", "$month_name"][..]), ("--to", &["$to"]), ("--as-of", &["$as_of"])]
     {
         if period.given(option) && !names(words) {
             return Err(format!("the report {} takes no {option}: `--describe` shows what it asks", report.name));

@@ -36,6 +36,7 @@ use schemas::{
 
 pub use column::{Builder, Column, Kind};
 pub(crate) use ledger::checksum;
+pub(crate) use prices::published;
 
 use crate::{error::Error, tail::Placed};
 

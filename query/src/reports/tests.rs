@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sql::tests::world::{self, World, everyone, only};
 
+mod days;
 mod month;
 
 /// The rows of a report, asked on the eleventh of November, with the columns that are named.
