@@ -8,6 +8,7 @@ use crate::sql::tests::world::{self, World, everyone, only};
 
 mod days;
 mod month;
+mod priced;
 
 /// The rows of a report, asked on the eleventh of November, with the columns that are named.
 async fn rows(world: &World, name: &str, span: &Span, set: &[(&str, &str)], columns: &[&str]) -> Value {
@@ -189,7 +190,7 @@ async fn what_a_thing_costs() {
                 "metric_value",
                 "usd_per_metric",
             ],
-            &["acme 0.00335 1 6 5 1 5 0.00067", "globex null 1 1 0 0 null null", "initech 0.0035 0 4 4 0 null null"],
+            &["acme 0.00335 2 6 5 1 5 0.00067", "globex null 1 1 0 0 null null", "initech 0.0035 0 4 4 0 null null"],
         ),
         (
             "tokens",
@@ -275,7 +276,7 @@ async fn what_was_saved_and_what_was_wasted() {
             &["tenant", "kind", "outcome", "attempts", "cost_usd", "unknown_attempts"],
             &[
                 "acme answered complete 5 0.00315 1",
-                "acme broken_off client_gone 1 0.0001 0",
+                "acme broken_off client_gone 1 0.0001 1",
                 "acme retried provider_error 1 0.0001 0",
                 "globex failed timeout 1 null 1",
                 "initech answered complete 4 0.0035 0",
