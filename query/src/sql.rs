@@ -4,7 +4,7 @@
 //! (`crate::cut`) → [`provider`] (the caller's tables, behind the [`fence`]) → [`session`] (a fresh one) → plan, checked
 //! again → [`rows`], a piece at a time, as the surface writes them ([`encode`]). Whoever drops the answer ends the query.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
@@ -46,6 +46,7 @@ mod question;
 mod reading;
 mod rows;
 mod session;
+mod shared;
 mod span;
 mod statement;
 mod tag;
@@ -54,7 +55,7 @@ mod trunc;
 pub(crate) mod views;
 
 pub use error::QueryError;
-pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, watermark_schema};
+pub(crate) use made::MADE;
 pub(crate) use provider::shown;
 pub(crate) use statement::MAX_SQL_BYTES;
 
@@ -158,9 +159,9 @@ impl Engine {
     ) -> Result<Described, QueryError> {
         let turn = self.turn().await?;
         let (giving, gone, asked) = rows::channel(question.within.map_or(self.time, |within| within.min(self.time)));
-        let (engine, caller) = (Arc::clone(self), caller.clone());
+        let (engine, caller, ending) = (Arc::clone(self), caller.clone(), gone.clone());
         let work = async move || {
-            let planned = engine.plan(&caller, &question).await;
+            let planned = engine.plan(&caller, &question, &ending).await;
             giving.one(planned.and_then(Planned::described)).await;
         };
         threads::spawn(1, turn, gone, work)?;
@@ -176,18 +177,29 @@ impl Engine {
         }
     }
 
+    /// The tables of a cut as a caller may see them.
+    async fn tables(&self, cut: &Cut, tenants: &Tenants, read: &HashSet<String>) -> Result<made::Tables, QueryError> {
+        let mut tables = made::tables(&cut.as_of, tenants, read, self.cuts.imports()).await?;
+        tables.extend(cut.slices.iter().map(|slice| {
+            let table = provider::Fenced::new(slice.clone(), self.store.clone(), tenants.clone());
+            (slice.table.name, Arc::new(table) as Arc<dyn TableProvider>)
+        }));
+        Ok(tables)
+    }
+
     /// A plan over the caller's tables, and how complete they are.
-    async fn plan(&self, caller: &Caller, question: &Question) -> Result<Planned, QueryError> {
+    async fn plan(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        gone: &CancellationToken,
+    ) -> Result<Planned, QueryError> {
         let reading = question.reading.as_deref();
         let statement = statement::parse(&question.sql, reading)?;
         let read = views::read(&statement);
-        let Cut { slices, as_of } = self.cuts.cut(time::now())?;
-        let mut tables = made::tables(&as_of, &caller.tenants, &read, self.cuts.imports()).await?;
-        tables.extend(slices.into_iter().map(|slice| {
-            let name = slice.table.name;
-            let table = provider::Fenced::new(slice, self.store.clone(), caller.tenants.clone());
-            (name, Arc::new(table) as Arc<dyn TableProvider>)
-        }));
+        let cut = self.cuts.cut(time::now())?;
+        let mut tables = self.tables(&cut, &caller.tenants, &read).await?;
+        self.add_made(&cut, &caller.tenants, &read, &mut tables, gone).await?;
         let reading = reading.map(|reading| reading.over(views::are_among(&read)));
         let (state, public) =
             session::open(&self.runtime, &caller.tenants, tables, views::shapes(), reading.as_deref())?;
@@ -198,7 +210,7 @@ impl Engine {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
-        Ok(Planned { state, plan, as_of })
+        Ok(Planned { state, plan, as_of: cut.as_of })
     }
 
     async fn begin(
@@ -207,7 +219,7 @@ impl Engine {
         question: Question,
         gone: &CancellationToken,
     ) -> Result<(SendableRecordBatchStream, Head), QueryError> {
-        let Planned { state, plan, as_of } = self.plan(caller, &question).await?;
+        let Planned { state, plan, as_of } = self.plan(caller, &question, gone).await?;
         let rows = execute(&state, &question.bound(plan)?, gone).await?;
         let schema = session::plain(&rows.schema());
         Ok((rows, Head { schema, as_of }))
