@@ -9,6 +9,7 @@ use crate::sql::tests::world::{self, World, everyone, only};
 mod days;
 mod month;
 mod paid;
+mod passed;
 mod priced;
 
 /// The rows of a report, asked on the eleventh of November, with the columns that are named.
