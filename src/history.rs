@@ -5,7 +5,7 @@
 //! it, and never less of the past. It writes nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use std::{
 use journal::Road;
 use schemas::{
     config::Config,
-    decision::State,
+    decision::{LaneState, State},
     id::{Lane, Offset},
     ledger::Entry,
     policy,
@@ -78,6 +78,58 @@ fn archived(lake: &str, to: &[Offset], take: &mut impl FnMut(Lane, Entry)) -> Re
 #[cfg(not(feature = "query"))]
 fn archived(lake: &str, to: &[Offset], _: &mut impl FnMut(Lane, Entry)) -> Result<(), Failure> {
     Err(Failure::trimmed(lake, to))
+}
+
+/// How far what lanes pass to each other goes, by the lane that passed it and the one it was passed to, and how far it was taken.
+#[derive(Clone, Default)]
+pub(crate) struct Passages(BTreeMap<(Lane, Lane), (u64, u64)>);
+
+impl Passages {
+    /// A lane says how far it is.
+    pub(crate) fn hear(&mut self, lane: Lane, state: &LaneState) {
+        for passed in &state.passed {
+            self.0.entry((lane, passed.lane)).or_default().0 = passed.number;
+        }
+        for taken in &state.taken {
+            self.0.entry((taken.lane, lane)).or_default().1 = taken.number;
+        }
+    }
+
+    /// How much of what was passed is not taken.
+    pub(crate) fn missing(&self) -> u64 {
+        self.0.values().map(|(passed, taken)| passed.saturating_sub(*taken)).sum()
+    }
+
+    /// How much of what was passed by `then` is not taken now, where something was passed since `since`. What is lost stays missing until
+    /// something comes after it.
+    pub(crate) fn missing_since(&self, since: &Self, then: &Self) -> u64 {
+        let of = |passages: &Self, way: &(Lane, Lane)| passages.0.get(way).copied().unwrap_or_default();
+        let newer = then.0.iter().filter(|(way, (passed, _))| *passed > of(since, way).0);
+        newer.map(|(way, (passed, _))| passed.saturating_sub(of(self, way).1)).sum()
+    }
+}
+
+/// The same as [`states`], at a moment at which lanes have taken all that others passed to them; where that never comes it is said.
+pub(crate) fn states_in_step(road: &dyn Road) -> Result<Vec<(Lane, State)>, Failure> {
+    let begun = Instant::now();
+    loop {
+        let (states, mut passages) = (states(road)?, Passages::default());
+        for (lane, state) in &states {
+            if let State::Lane(state) = state {
+                passages.hear(*lane, state);
+            }
+        }
+        let missing = passages.missing();
+        if missing > 0 && begun.elapsed() > PATIENCE {
+            eprintln!(
+                "warning: {missing} that lanes passed to each other are not taken; metering is not running, or they are lost"
+            );
+        } else if missing > 0 {
+            std::thread::sleep(LOOK);
+            continue;
+        }
+        return Ok(states);
+    }
 }
 
 /// Everything that gateways obey, and the lane that it is of.

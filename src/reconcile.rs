@@ -1,13 +1,11 @@
 //! `tollgate reconcile`: a provider's own export held against what was charged here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use query::{
-    reconcile::{self, Book, Cell, Doubts, Found, Line, Names, Report, Side, Status, Tolerance, Vendor, plain},
+    reconcile::{
+        self, Book, Cell, Doubts, Export, Found, Invoice, Names, Report, Side, Status, Tolerance, Vendor, plain,
+    },
     reports::quoted,
 };
 use schemas::{
@@ -35,6 +33,7 @@ const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2 * 86
 /// openai: pages of /v1/organization/costs and /usage/completions. anthropic: pages of cost_report and usage_report/messages. bedrock: a Cost and Usage
 /// Report 2.0, CSV or Parquet. Usage and costs of the same days may be given together. Exits with 0 if all is alike within the tolerance, else
 /// with 1. A difference is `missing` if the invoice has more than we do, `excess` if we have more; its cause is what it may come from.
+/// A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose export it is.
@@ -110,18 +109,18 @@ fn dollars(text: &str) -> Result<Pico, &'static str> {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let lines = match lines(args) {
-        Ok(lines) if lines.is_empty() => {
-            eprintln!("error: the export has nothing of this provider");
+    let export = match export(args) {
+        Ok(export) if export.days.is_empty() => {
+            eprintln!("error: the export is about no day: it has no buckets or lines");
             return ExitCode::from(EXIT_USAGE);
         }
-        Ok(lines) => lines,
+        Ok(export) => export,
         Err(mistake) => {
             eprintln!("error: {mistake}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match reconciled(args, &lines) {
+    match reconciled(args, &export) {
         Ok(report) if report.count(Status::Matched) == report.found.len() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_DIFFERENT),
         Err(error) => {
@@ -131,26 +130,26 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn lines(args: &Args) -> Result<Vec<Line>, String> {
-    let mut lines = Vec::new();
+fn export(args: &Args) -> Result<Export, String> {
+    let mut pages = Vec::new();
     for file in &args.invoice {
         let named = file.display();
         let bytes = std::fs::read(file).map_err(|error| format!("{named} cannot be read: {error}"))?;
-        lines.extend(reconcile::read(args.provider.vendor().0, &bytes).map_err(|why| format!("{named}: {why}"))?);
+        pages.extend(reconcile::read(args.provider.vendor().0, &bytes).map_err(|why| format!("{named}: {why}"))?);
     }
-    Ok(lines)
+    Export::of(pages)
 }
 
-fn reconciled(args: &Args, lines: &[Line]) -> Result<Report, Failure> {
+fn reconciled(args: &Args, export: &Export) -> Result<Report, Failure> {
     let names = Names { keys: args.key.iter().cloned().collect(), models: args.model.iter().cloned().collect() };
-    let invoice = reconcile::book(lines, &names);
+    let invoice = export.invoice(&names);
     let desk = Desk::open(&args.asking)?;
     let ours = Ours::ask(args, &desk, &invoice)?;
     desk.close()?;
     let tolerance = Tolerance { basis_points: args.tolerance, cost: args.tolerance_usd };
     let report = reconcile::compare(&invoice, &ours.book, &ours.doubts, tolerance);
     let mut shown: BTreeMap<String, String> =
-        lines.iter().map(|line| (plain(&line.model), line.model.clone())).collect();
+        export.lines.iter().map(|line| (plain(&line.model), line.model.clone())).collect();
     shown.extend(ours.models);
     put(args.output.as_ref(), told(args, &report, &shown).as_bytes())?;
     Ok(report)
@@ -165,9 +164,9 @@ struct Ours {
 }
 
 impl Ours {
-    fn ask(args: &Args, desk: &Desk, invoice: &Book) -> Result<Self, Failure> {
-        let days: BTreeSet<&str> = invoice.keys().map(|cell| cell.day.as_str()).collect();
-        let (first, last) = (days.first().copied().unwrap_or_default(), days.last().copied().unwrap_or_default());
+    fn ask(args: &Args, desk: &Desk, invoice: &Invoice) -> Result<Self, Failure> {
+        let (first, last) = (invoice.days.keys().next(), invoice.days.keys().next_back());
+        let [first, last] = [first, last].map(|day| day.map_or("", String::as_str));
         let fallback = [args.provider.vendor().1.to_owned()];
         let named = if args.named.is_empty() { fallback.as_slice() } else { &args.named };
         let providers: Vec<String> =

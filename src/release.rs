@@ -5,6 +5,8 @@
 //! for any successor. What the gateway had not shipped is lost with its disk: it is in no table, and what it spent of its leases
 //! in that time counts nowhere. So one that is heard is not released, and one that comes back has to start again. What an attempt that has
 //! ended may have used stays held as well; `provision` has what is to be said of that.
+//!
+//! `succession` is what a release writes, `open` what it has to end.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,21 +17,20 @@ use std::{
 };
 
 use gateway::recover::Left;
-use journal::{Predecessor, Road};
+use journal::Road;
 use metering::dedup;
 use schemas::{
-    config::{Config, Log},
+    config::Log,
     decision::{Holder, Instance, State},
     error_code::ErrorCode,
-    event::{Admitted, Counter, Event, Found, Opened},
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
-    ledger::{Entry, Fact},
     limit::{Limit, Unit},
     money::Pico,
     policy::Policy,
     time::{self, Time},
 };
 
+use self::{open::Open, provision::Held};
 use crate::{
     failure::Failure,
     history::{self, History},
@@ -39,7 +40,9 @@ use crate::{
     scribe::{self, Scribe},
 };
 
+mod open;
 mod provision;
+mod succession;
 
 /// List what is leased by gateways and held for what nobody knows, or release it.
 ///
@@ -84,10 +87,20 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Some(call) => Scribe::open(config).and_then(|scribe| provision::release((call, args.attempt), config, scribe)),
         None if args.gateway.is_none() && args.producer.is_none() => open_road(config).and_then(|road| {
             let standing = Standing::read(&*road)?;
-            standing.list(time::now(), matches!(config.log, Log::Disk { .. }));
-            provision::list(&standing, &History::new(&*road, config))
+            let (now, on_disk) = (time::now(), matches!(config.log, Log::Disk { .. }));
+            let mut open = if on_disk { Open::default() } else { Open::of(&standing, now) };
+            let mut held = Held::of(&standing, now);
+            if open.is_wanted() || held.is_wanted() {
+                History::new(&*road, config).entries(|lane, entry| {
+                    open.take(lane, &entry);
+                    held.take(&entry);
+                })?;
+            }
+            standing.list(&open, now, on_disk);
+            held.list(&standing);
+            Ok(())
         }),
-        None => Scribe::open(config).and_then(|scribe| release(args, config, scribe)),
+        None => Scribe::open(config).and_then(|scribe| succession::release(args, config, scribe)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,6 +121,17 @@ struct Run {
     last: BTreeMap<Lane, Seq>,
     /// Those that it took over from, by lane: what they left open was its to end.
     before: BTreeSet<(Lane, ProducerId)>,
+    /// Who speaks for it where it does not itself.
+    heirs: BTreeSet<ProducerId>,
+    /// Who opened its journal as a copy, where nobody has taken over from it.
+    copies: BTreeSet<ProducerId>,
+}
+
+impl Run {
+    /// Whether it is one of a command, and no gateway's.
+    fn is_command(&self) -> bool {
+        self.gateway == scribe::NAME
+    }
 }
 
 /// How things stand by metering's word.
@@ -132,6 +156,7 @@ impl Standing {
                         let heir = dedup::heir(&state, mark.producer);
                         if heir != mark.producer {
                             standing.runs.entry(heir).or_default().before.insert((lane, mark.producer));
+                            standing.runs.entry(mark.producer).or_default().heirs.insert(heir);
                         }
                     }
                     for mark in state.producers {
@@ -140,11 +165,12 @@ impl Standing {
                         run.gateway = mark.gateway;
                         if !mark.closed {
                             run.last.insert(lane, mark.seq);
+                            run.copies.extend(mark.copy);
                         }
                     }
                 }
                 State::Instance(instance) => standing.instances.push((lane, *instance)),
-                State::Schedule(_) | State::Claim(_) => {}
+                State::Schedule(_) | State::Claim(_) | State::Awaited(_) => {}
             }
         }
         let name = |instance: &Instance| (instance.limit, instance.values.clone(), instance.id);
@@ -154,19 +180,35 @@ impl Standing {
 
     /// Lists who was not succeeded, and what it has. What a gateway on a log on disk left is taken over by whoever opens it next, so there
     /// is nothing to release.
-    fn list(&self, now: Time, on_disk: bool) {
+    fn list(&self, open: &Open, now: Time, on_disk: bool) {
         let budget = self.policy.metering.outage_budget;
-        let open = self.runs.iter().filter(|(_, run)| !run.last.is_empty() && run.gateway != scribe::NAME);
-        for (producer, run) in open {
+        let out = self.runs.iter().filter(|(_, run)| !run.last.is_empty() && !run.is_command());
+        for (producer, run) in out {
             let silence = now.since(run.heard);
+            let is_silent = silence > budget && !on_disk;
             // One that has nothing is waited for all the same, in every `as_of`.
             let silent = match self.has_any(*producer) {
-                _ if silence > budget && !on_disk => ", silent",
+                _ if is_silent => ", silent",
                 true => "",
                 false => ", has nothing",
             };
             println!("{:<32} {producer}  last heard {} ({} s ago{silent})", run.gateway, run.heard, silence.as_secs());
             self.show(*producer);
+            for copy in &run.copies {
+                let copy = self.runs.get(copy).map_or_else(|| copy.to_string(), |run| run.gateway.clone());
+                println!(
+                    "  its journal goes on in a copy at {copy}, which has less than metering and ends nothing of it"
+                );
+            }
+            if is_silent {
+                println!("  attempts without an end: {}", open.left_to(*producer));
+                println!("  if its disk is lost for good: tollgate release --producer {producer}");
+            }
+        }
+        for (producer, left) in open.broken_off(self) {
+            let name = self.runs.get(&producer).map_or("", |run| &run.gateway);
+            println!("{name:<32} {producer}  its release broke off, and {left} attempts still have no end");
+            println!("  go on with it: tollgate release --producer {producer}");
         }
         if on_disk {
             println!("a log on disk has one gateway: what it left is taken over when it is started again");
@@ -226,18 +268,21 @@ impl Standing {
         used.filter(|(instance, window, used)| *used > left.used(*instance, *window)).count()
     }
 
-    /// The runs that are meant and may be released.
-    fn silent(&self, args: &Args) -> Result<Vec<ProducerId>, Failure> {
+    /// The runs that are meant and may be released. A command that took one over and died stands in its place.
+    fn silent(&self, args: &Args, me: ProducerId) -> Result<Vec<ProducerId>, Failure> {
         let budget = self.policy.metering.outage_budget;
         let is_meant = |(producer, run): &(&ProducerId, &Run)| {
-            args.producer == Some(**producer) || args.gateway.as_ref() == Some(&run.gateway)
+            !run.is_command() && (args.producer == Some(**producer) || args.gateway.as_ref() == Some(&run.gateway))
         };
-        let meant: Vec<_> = self.runs.iter().filter(is_meant).filter(|(_, run)| run.gateway != scribe::NAME).collect();
+        let meant: Vec<_> = self.runs.iter().filter(is_meant).collect();
         if meant.is_empty() {
             let text = "metering knows no such gateway; `tollgate release` without a name lists those that it knows";
             return Err(Failure::coded(ErrorCode::NothingToRelease, text));
         }
-        let open = meant.into_iter().filter(|(_, run)| !run.last.is_empty());
+        let heirs = meant.iter().flat_map(|(_, run)| &run.heirs).filter(|heir| **heir != me);
+        let commands = heirs.filter_map(|heir| self.runs.get_key_value(heir)).filter(|(_, run)| run.is_command());
+        let all: BTreeMap<_, _> = meant.iter().copied().chain(commands).collect();
+        let open = all.into_iter().filter(|(_, run)| !run.last.is_empty());
         let (silent, heard): (Vec<_>, Vec<_>) = open.partition(|(_, run)| self.now.since(run.heard) > budget);
         for (producer, run) in &heard {
             eprintln!("{} (producer {producer}) was heard {} s ago", run.gateway, self.now.since(run.heard).as_secs());
@@ -260,98 +305,4 @@ fn heard_lately(budget: Duration) -> Failure {
         budget.as_secs()
     );
     Failure::coded(ErrorCode::GatewayHeard, text)
-}
-
-fn release(args: &Args, config: &Config, mut scribe: Scribe) -> Result<(), Failure> {
-    let standing = Standing::read(scribe.road())?;
-    let silent = standing.silent(args)?;
-    if silent.is_empty() {
-        println!("its journal was opened again or it was released before: it has nothing any more");
-        return scribe.leave();
-    }
-    let mut left: Vec<(ProducerId, Left)> =
-        silent.iter().map(|producer| (*producer, Left::of(Some(*producer)))).collect();
-    let kept = standing.kept();
-    History::new(scribe.road(), config).entries(|lane, entry| {
-        for (producer, left) in &mut left {
-            let before = standing.runs.get(producer).map(|run| &run.before);
-            let is_its = |by| by == *producer || before.is_some_and(|before| before.contains(&(lane, by)));
-            tell(left, is_its, lane, &entry, &kept);
-        }
-    })?;
-    // To read the ledger takes a while, and whoever spoke in it is alive.
-    let now = Standing::read(scribe.road())?;
-    for (producer, left) in left {
-        let (Some(run), Some(before)) = (now.runs.get(&producer), standing.runs.get(&producer)) else { continue };
-        if run.last != before.last {
-            return Err(heard_lately(now.policy.metering.outage_budget));
-        }
-        println!("{} (producer {producer}), last heard {}:", run.gateway, run.heard);
-        now.show(producer);
-        let untold = now.untold(producer, &left);
-        if untold > 0 {
-            println!(
-                "  {untold} of these counters count calls that are lost with its journal: `tollgate replay` will name them"
-            );
-        }
-        let unknown = succeed(&mut scribe, &Predecessor { producer, last: run.last.clone() }, left)?;
-        println!("  {unknown} attempts without an end are settled as unknown");
-    }
-    scribe.confirmed()?;
-    let after = Standing::read(scribe.road())?;
-    scribe.leave()?;
-    if silent.iter().any(|producer| after.runs.get(producer).is_some_and(|run| !run.last.is_empty())) {
-        return Err(heard_lately(after.policy.metering.outage_budget));
-    }
-    println!("released; of its leases there stays:");
-    silent.iter().for_each(|producer| after.show(*producer));
-    Ok(())
-}
-
-/// Takes what the ledger tells of a producer, as its journal would have told it: of counters, those that are kept.
-fn tell(
-    left: &mut Left,
-    is_its: impl Fn(ProducerId) -> bool,
-    lane: Lane,
-    entry: &Entry,
-    kept: &HashMap<InstanceId, Time>,
-) {
-    match &entry.fact {
-        Fact::Admitted(begun) => {
-            let Some(producer) = begun.producer.filter(|producer| is_its(*producer)) else { return };
-            let found = Found { producer, seq: Seq(0) };
-            let (attempt, holds) = (begun.attempt.clone(), begun.holds.clone());
-            left.take(found, lane, Event::Admitted(Box::new(Admitted { attempt, holds })));
-        }
-        Fact::Streamed(streamed) => {
-            let Some(found) = left.found(streamed.call, streamed.attempt) else { return };
-            left.take(found, lane, Event::Streamed(streamed.clone()));
-        }
-        Fact::Charged(charged) => {
-            let attempt = &charged.settled.attempt;
-            let Some(found) = left.found(attempt.call, attempt.attempt) else { return };
-            let mut settled = charged.settled.clone();
-            let is_kept = |counter: &Counter| kept.get(&counter.instance).is_some_and(|first| counter.window >= *first);
-            settled.counters.retain(is_kept);
-            left.take(found, lane, Event::Settled(Box::new(settled)));
-        }
-        Fact::Balance(instance) if kept.contains_key(&instance.id) => left.lives(instance.id, lane),
-        _ => {}
-    }
-}
-
-/// Takes a producer's place in every lane where nobody has; says how many attempts it left open.
-fn succeed(scribe: &mut Scribe, before: &Predecessor, left: Left) -> Result<usize, Failure> {
-    let at = time::now();
-    for lane in before.last.keys() {
-        let predecessor = Some(left.predecessor(before, *lane));
-        let opened = Opened { gateway: scribe::NAME.to_owned(), at, predecessor };
-        scribe.write(&[*lane], &Event::Opened(opened))?;
-    }
-    let ends = left.ends(at);
-    let unknown = ends.len();
-    for (lane, end) in ends {
-        scribe.write(&[lane], &end)?;
-    }
-    Ok(unknown)
 }

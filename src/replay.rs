@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn replay(road: &dyn Road, history: &History<'_>) -> Result<(Counts, Option<Difference>), Failure> {
     let mut replay = Replay::default();
     history.books(|book| replay.book(book))?;
-    let states = history::states(road)?;
+    let states = history::states_in_step(road)?;
     history.entries(|_, entry| replay.take(entry))?;
     for (_, state) in &states {
         if let State::Instance(instance) = state {

@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Where to; standard output if not said.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Put an apostrophe before what a spreadsheet would take for a formula: for CSV that is opened in one, and holds names that others chose.
+    #[arg(long)]
+    for_spreadsheet: bool,
     /// Say what it answers, takes and gives, and print its SQL; ask nobody.
     #[arg(long)]
     describe: bool,
@@ -92,6 +95,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    if args.for_spreadsheet && args.format != Form::Csv {
+        eprintln!("error: --for-spreadsheet is for --format csv");
+        return ExitCode::from(EXIT_USAGE);
+    }
     if args.describe {
         print!("{}\n{sql}\n", described(report));
         return ExitCode::SUCCESS;
@@ -122,6 +129,7 @@ fn answer(args: &Args, report: &Described, sql: &str, period: &Period) -> Result
     let desk = Desk::open(&args.asking)?;
     let bytes = match args.format {
         Form::Json => desk.ask(sql, Format::Json)?,
+        Form::Csv if args.for_spreadsheet => query::csv::without_formulas(&desk.ask(sql, Format::Csv)?)?,
         Form::Csv => desk.ask(sql, Format::Csv)?,
         Form::Parquet => desk.ask(sql, Format::Parquet)?,
         Form::Table => {

@@ -87,8 +87,8 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
     let corrections = rerate.corrections(time::now());
     let ids: BTreeSet<String> = corrections.iter().map(|learned| learned.id.clone()).collect();
     for learned in corrections {
-        let lanes = learned.lanes(scribe.road().lanes());
-        scribe.write(&lanes, &Event::Learned(Box::new(learned)))?;
+        let lane = learned.lane(scribe.road().lanes());
+        scribe.write(&[lane], &Event::Learned(Box::new(learned)))?;
     }
     scribe.confirmed()?;
     let after = look(args, book, &History::new(scribe.road(), config))?;

@@ -348,6 +348,7 @@ fn doors(config: &Config) -> Result<query::Doors, Failure> {
     Ok(query::Doors {
         http: door(listen.query, Listener::Query)?,
         postgres: listen.postgres.map(|address| door(address, Listener::Postgres)).transpose()?,
+        flight: listen.flight.map(|address| door(address, Listener::Flight)).transpose()?,
     })
 }
 

@@ -19,13 +19,13 @@ use schemas::{
     config::{Config, Log},
     decision::{Key, State},
     event::{Event, Reported},
-    id::Lane,
+    id::{Lane, ProducerId},
     time, wire,
 };
 
 use crate::{
     failure::Failure,
-    history::{LOOK, PATIENCE},
+    history::{LOOK, PATIENCE, Passages},
     roles::open_road,
 };
 
@@ -40,6 +40,9 @@ pub(crate) struct Scribe {
     road: Arc<dyn Road>,
     journal: Arc<Journal>,
     follower: Box<dyn Follower>,
+    passages: Passages,
+    /// What lanes had passed to each other when it was opened.
+    before: Option<Passages>,
     books: Option<Books>,
     batch: Vec<(Lane, Arc<[u8]>)>,
     bytes: usize,
@@ -68,9 +71,15 @@ impl Scribe {
             Log::Kafka(_) => None,
         };
         let follower = road.follower()?;
-        let mut scribe = Self { road, journal, follower, books, batch: Vec::new(), bytes: 0 };
+        let passages = Passages::default();
+        let mut scribe = Self { road, journal, follower, passages, before: None, books, batch: Vec::new(), bytes: 0 };
         scribe.confirmed()?;
         Ok(scribe)
+    }
+
+    /// What it is to metering.
+    pub(crate) fn producer(&self) -> ProducerId {
+        self.journal.producer()
     }
 
     /// The log.
@@ -96,11 +105,11 @@ impl Scribe {
         Ok(())
     }
 
-    /// Waits until metering has taken all that was written.
+    /// Waits until metering has taken all that was written, in every lane that it moves counters of.
     pub(crate) fn confirmed(&mut self) -> Result<(), Failure> {
         self.append()?;
         self.journal.sync()?;
-        let (mut heard, mut left) = (Instant::now(), self.journal.unconfirmed());
+        let (mut heard, mut left, mut then) = (Instant::now(), self.journal.unconfirmed(), None);
         while left > 0 {
             for change in self.follower.poll(LOOK)? {
                 let key = wire::decode_key(&change.key)?;
@@ -108,9 +117,16 @@ impl Scribe {
                     && let State::Lane(state) = wire::decode_state(&key, &state)?
                 {
                     state.producers.iter().for_each(|mark| self.journal.confirm(mark.producer, lane, mark.seq));
+                    self.passages.hear(lane, &state);
                 }
             }
-            let before = std::mem::replace(&mut left, self.journal.unconfirmed());
+            let mut now = self.journal.unconfirmed();
+            if now == 0 {
+                let then = then.get_or_insert_with(|| self.passages.clone());
+                let since = self.before.get_or_insert_with(|| then.clone());
+                now = self.passages.missing_since(since, then);
+            }
+            let before = std::mem::replace(&mut left, now);
             if left < before {
                 heard = Instant::now();
             }

@@ -45,6 +45,7 @@ pub(crate) fn of(config: &Config, listener: Listener) -> Result<Option<listen::T
     let protocols: &'static [&'static [u8]] = match listener {
         Listener::Gateway => &[b"h2", b"http/1.1"],
         Listener::Postgres => &[b"postgresql"],
+        Listener::Flight => &[b"h2"],
         Listener::Query | Listener::Ops | Listener::Admin => &[b"http/1.1"],
     };
     let current = RwLock::new(pem.config(tls, protocols)?);

@@ -234,6 +234,10 @@ fn greet(loaded: &Loaded, roles: &[Role]) {
     if let Some(postgres) = listen.postgres.filter(|_| cfg!(feature = "query") && roles.contains(&Role::Query)) {
         eprintln!("postgres  {postgres}: psql, drivers and BI tools, with a token as the password");
     }
+    if let Some(flight) = listen.flight.filter(|_| cfg!(feature = "query") && roles.contains(&Role::Query)) {
+        let scheme = if scheme(Listener::Flight) == "https" { "grpc+tls" } else { "grpc" };
+        eprintln!("flight    {scheme}://{flight}: ADBC and JDBC, with a token as the password");
+    }
     if let Some(admin) = listen.admin.filter(|_| roles.contains(&Role::Metering)) {
         eprintln!("admin     {}://{admin}", scheme(Listener::Admin));
     }

@@ -113,6 +113,9 @@ fn mistakes_are_told_and_exit_with_64() {
     for (args, why) in [
         (&["report", "spent"][..], "there is no report"),
         (&["report", "spend", "--by", "password"], "there is no dimension"),
+        (&["report", "spend", "--by", "tenant,tenant"], "said twice"),
+        (&["report", "movers", "--set", "top=2.5"], "whole number"),
+        (&["report", "spend", "--for-spreadsheet"], "--format csv"),
         (&["report", "spend", "--time-zone", "Mars"], "there is no time zone"),
         (&["report", "spend", "--from", "2026-11-02", "--to", "2026-11-01"], "nothing lies between"),
         (&["export", "focus", "--period", "november"], "write a month"),
@@ -190,6 +193,22 @@ fn an_invoice_that_says_the_same_matches_and_one_token_more_is_missing() {
     let (code, said, _) = run(dir.path(), &args);
     let report: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, report["missing"].as_i64(), report["excess"].as_i64()), (0, Some(0), Some(0)), "{said}");
+    // More is to come, and so nothing can be said.
+    fs::write(&file, json!({"data": same, "has_more": true}).to_string()).unwrap();
+    let (code, _, said) = run(dir.path(), &args);
+    assert!(code == 64 && said.contains("has_more"), "{said}");
+    // Days that the provider says were empty.
+    let empty: Vec<Value> = sums.iter().map(|row| json!({"start_time": row["day"], "results": []})).collect();
+    fs::write(&file, json!({"data": empty}).to_string()).unwrap();
+    let (code, said, _) = run(dir.path(), &args);
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let all = report["rows"].as_array().unwrap();
+    assert!(
+        code == 1
+            && !all.is_empty()
+            && all.iter().all(|row| row["cause"] == "not_billed_yet" && row["status"] == "excess"),
+        "{said}"
+    );
 }
 
 /// The first Python of these that is new enough for the validator.

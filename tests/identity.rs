@@ -129,6 +129,7 @@ fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
         json!({ "do": "token", "kid": "stranger", "alg": "RS256", "claims": good_claims }),
         json!({ "do": "token", "kid": "e1", "as": "k1", "alg": "ES256", "claims": good_claims }),
         json!({ "do": "token", "kid": "k1", "alg": "RS384", "claims": good_claims }),
+        json!({ "do": "token", "kid": "k1", "alg": "RS256", "claims": good_claims, "headers": { "crit": ["x-bound"], "x-bound": 1 } }),
         json!({ "do": "none", "kid": "k1", "claims": good_claims }),
         json!({ "do": "hs", "kid": "k1", "claims": good_claims }),
     ] {

@@ -3,10 +3,27 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read as _,
     path::Path,
     process::{Command, Output},
+    time::Duration,
+};
+
+use gateway::recover::Left;
+use journal::{
+    Draft, Predecessor, Road as _,
+    kafka::{Kafka, Options},
+};
+use schemas::{
+    decision::{Key, LaneState, State},
+    event::{Admitted, Event, Found, Opened},
+    id::{Lane, Offset, Seq},
+    ledger::Fact,
+    time,
+    topics::Topic,
+    wire,
 };
 
 #[path = "support/faulty.rs"]
@@ -27,14 +44,25 @@ const LIMITS: &str = "[ \
     { name: everybody, scope: {}, unit: tokens, amount: 1000000, window: total, mode: hard } ]\n\
     metering: { outage_budget: 2s }";
 
+const LANES: u16 = 4;
+
+/// Each test has topics of its own.
+fn prefix(dir: &Path) -> String {
+    let name = dir.file_name().unwrap().to_str().unwrap();
+    format!("release-{}-{}", std::process::id(), name.trim_start_matches('.'))
+}
+
 fn process(dir: &Path, brokers: &str, name: &str, role: &'static str) -> Process {
     let log = format!(
-        "{{ kind: kafka, brokers: \"{brokers}\", outbox: {}, prefix: release-{}, lanes: 4 }}",
+        "{{ kind: kafka, brokers: \"{brokers}\", outbox: {}, prefix: {}, lanes: {LANES} }}",
         dir.join(format!("{name}-outbox")).display(),
-        std::process::id()
+        prefix(dir)
     );
     Process::new(name, dir, &log, LIMITS, Some(role))
 }
+
+/// How long a poll of the log waits.
+const WAIT: Duration = Duration::from_millis(200);
 
 /// Runs the command with a gateway's name and gives what it said, and whether it did it.
 fn release(dir: &Path, name: &str) -> (bool, String) {
@@ -169,6 +197,142 @@ fn what_a_gateway_leaves_that_is_gone_for_good_is_released_and_proved() {
     for gateway in [&mut lost, &mut cut_off, &mut other] {
         assert_eq!(gateway.stop(), 0);
     }
+    metering.prove();
+    assert_eq!(metering.stop(), 0);
+}
+
+/// A release that dies when it has taken the place of a gateway, and before it has written any end of what that left open.
+fn release_that_dies(dir: &Path, brokers: &str, gateway: &str) {
+    let outbox = dir.join("metering-outbox-commands");
+    let road = Kafka::open(Options::new(vec![brokers.to_owned()], prefix(dir), LANES, outbox)).unwrap();
+    let (journal, mut follower) = (road.journal().unwrap(), road.follower().unwrap());
+    let mut states = BTreeMap::new();
+    let mut follow = |states: &mut BTreeMap<Lane, LaneState>| {
+        for change in follower.poll(WAIT).unwrap() {
+            let key = wire::decode_key(&change.key).unwrap();
+            if let (Key::Lane(lane), Some(state)) = (key, change.state)
+                && let State::Lane(state) = wire::decode_state(&key, &state).unwrap()
+            {
+                states.insert(lane, state);
+            }
+        }
+        follower.caught_up()
+    };
+    while !follow(&mut states) {}
+    let marks = || states.iter().flat_map(|(lane, state)| state.producers.iter().map(move |mark| (*lane, mark)));
+    let out = || marks().filter(|(_, mark)| mark.gateway == gateway && !mark.closed);
+    let producer = out().next().unwrap().1.producer;
+    let last = out().map(|(lane, mark)| (lane, mark.seq)).collect();
+    let (before, mut left) = (Predecessor { producer, last }, Left::of(Some(producer)));
+    let mut reader = road.reader(Topic::Ledger, &road.kept().unwrap()).unwrap();
+    let (ends, mut next) = (reader.ends().unwrap(), road.kept().unwrap());
+    while ends.iter().zip(&next).any(|(end, next)| next < end) {
+        for record in reader.poll(WAIT).unwrap() {
+            next[usize::from(record.lane.0)] = Offset(record.offset.0 + 1);
+            let found = Found { producer, seq: Seq(0) };
+            match wire::decode_entry(&record.body).unwrap().fact {
+                Fact::Admitted(begun) if begun.producer == Some(producer) => {
+                    let admitted = Admitted { attempt: begun.attempt, holds: begun.holds };
+                    left.take(found, record.lane, Event::Admitted(Box::new(admitted)));
+                }
+                Fact::Streamed(streamed) => left.take(found, record.lane, Event::Streamed(streamed)),
+                Fact::Charged(charged) => left.take(found, record.lane, Event::Settled(Box::new(charged.settled))),
+                _ => {}
+            }
+        }
+    }
+    for lane in before.last.keys() {
+        let predecessor = Some(left.predecessor(&before, *lane));
+        let opened = Opened { gateway: "tollgate command".into(), at: time::now(), predecessor };
+        let body = wire::encode_event(&Event::Opened(opened));
+        journal.append(&[Draft { lane: *lane, body: &body }]).unwrap();
+    }
+    journal.sync().unwrap();
+    let closed = |state: &LaneState| state.producers.iter().all(|mark| mark.producer != producer || mark.closed);
+    while !states.values().all(closed) {
+        follow(&mut states);
+    }
+}
+
+#[test]
+fn a_release_that_dies_before_it_has_ended_what_was_open_is_gone_on_with() {
+    let Some(brokers) = kafka::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut metering = process(dir, brokers, "metering", "metering");
+    metering.start();
+    let mut rows = 0;
+    for (name, elsewhere) in [("here", false), ("elsewhere", true)] {
+        let mut lost = process(dir, brokers, name, "gateway");
+        lost.start();
+        call(&lost, "tg-globex");
+        let _open = open(&lost);
+        metering.wait_for("what is open, in the books", || {
+            attempts(&metering) == rows + 1 && metering.command(&["release"]).contains(", held 1,")
+        });
+        lost.kill_9();
+        lost.ended();
+        fs::remove_dir_all(dir.join(format!("{name}-outbox"))).unwrap();
+        let gateway = name_of(&metering, &lost, true);
+        release_that_dies(dir, brokers, &gateway);
+        if elsewhere {
+            // The next is run on another machine.
+            fs::remove_dir_all(dir.join("metering-outbox-commands")).unwrap();
+        }
+        metering.wait_for("the word that a release broke off", || {
+            metering.command(&["release"]).contains("its release broke off, and 1 attempts still have no end")
+        });
+        let (done, said) = release(dir, &gateway);
+        assert!(done && said.contains("\n  1 attempts without an end are settled as unknown\n"), "{said}");
+        rows += 2;
+        assert_eq!(attempts(&metering), rows);
+        let (done, said) = release(dir, &gateway);
+        assert!(done && said.contains("it has nothing any more"), "{said}");
+        assert!(!metering.command(&["release"]).contains("broke off"));
+        metering.prove();
+    }
+    assert_eq!(metering.stop(), 0);
+}
+
+/// A disk is lost, and what is put in its place is a copy of an earlier day. What the original had open is nobody's, which is said until
+/// somebody says that it is gone.
+#[test]
+fn a_disk_that_is_lost_and_restored_from_a_copy_is_named_until_it_is_released() {
+    let Some(brokers) = kafka::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut metering = process(dir, brokers, "metering", "metering");
+    metering.start();
+    let mut gateway = process(dir, brokers, "gateway", "gateway");
+    gateway.start();
+    let _open = open(&gateway);
+    let [outbox, copy] = ["gateway-outbox", "copy"].map(|name| dir.join(name));
+    assert!(Command::new("cp").arg("-a").args([&outbox, &copy]).status().unwrap().success());
+    call(&gateway, "tg-acme");
+    metering.wait_for("the call in the books", || attempts(&metering) == 1);
+    gateway.kill_9();
+    gateway.ended();
+    fs::remove_dir_all(&outbox).unwrap();
+    fs::rename(&copy, &outbox).unwrap();
+    gateway.start();
+    call(&gateway, "tg-acme");
+    metering.wait_for("the other call in the books", || attempts(&metering) == 2);
+    let copied = || metering.sum_of("tollgate_metering_copied_journals", "");
+    metering.wait_for("the copy", || copied() > 0);
+    let mut listed = String::new();
+    metering.wait_for("the word what to do", || {
+        listed = metering.command(&["release"]);
+        listed.contains("its journal goes on in a copy at") && listed.contains("--producer")
+    });
+    assert!(listed.contains("\n  attempts without an end: 1\n"), "{listed}");
+    metering.wait_for("the same in the log", || !metering.has_said("its journal goes on in a copy").is_empty());
+    let producer = listed.split("tollgate release --producer ").nth(1).unwrap().lines().next().unwrap();
+    let said = metering.command(&["release", "--producer", producer]);
+    assert!(said.contains("\n  1 attempts without an end are settled as unknown\n"), "{said}");
+    assert_eq!(attempts(&metering), 3);
+    metering.wait_for("the end of it", || copied() == 0);
+    assert!(!metering.command(&["release"]).contains("goes on in a copy"));
+    assert_eq!(gateway.stop(), 0);
     metering.prove();
     assert_eq!(metering.stop(), 0);
 }

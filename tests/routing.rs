@@ -145,6 +145,11 @@ fn an_ensemble_is_reserved_as_a_whole_and_charged_attempt_by_attempt() {
     let model = "models:\n  - name: panel\n    targets: [ { provider: sandbox, model: sandbox/8 }, { provider: dead, model: gpt-4o-mini },\n    \
                  { provider: sandbox, model: sandbox/16 } ]\n    judge: { provider: sandbox, model: sandbox/4 }\n";
     house.edit("models:\n", model);
+    // A call is one however many of its attempts are open.
+    house.edit(
+        "limits: [",
+        "limits: [ { name: open, scope: { tenant: acme }, unit: concurrent, amount: 1, mode: hard },",
+    );
     house.start();
     for _ in 0..2 {
         assert_eq!(call(&house, "panel"), ("sandbox/sandbox/4".into(), "4".into()));
@@ -179,15 +184,22 @@ fn an_ensemble_is_reserved_as_a_whole_and_charged_attempt_by_attempt() {
     house.wait_for("the balances", || (settled("tokens"), settled("requests")) == (tokens, 8));
     house.wait_for("nothing to be held", || number(&one(&house, "SELECT sum(held) AS n FROM balances"), "n") == 0);
 
-    // Each would fit by itself; all together do not, so nobody is asked. The third request of the judge's model does not fit either.
-    house.edit("amount: 1000000", "amount: 60000");
-    house.reload("its policy is in force");
+    // The third request of the judge's model does not fit, and the row says whose it was.
     let body = json!({ "model": "panel", "messages": [{ "role": "user", "content": "hello" }] });
     let refused = || {
         let request = house.client.post(format!("http://{}/v1/chat/completions", house.gateway));
         let answer = request.bearer_auth("tg-acme").json(&body).send().unwrap();
         (answer.status().as_u16(), answer.json::<Value>().unwrap())
     };
+    let (status, told) = refused();
+    assert_eq!((status, &told["error"]["limit"]["name"]), (429, &json!("small")));
+    let rows = || house.rows("SELECT model, limit_name FROM refusals WHERE NOT observed");
+    house.wait_for("the refusal", || !rows().is_empty());
+    assert_eq!(rows(), [json!({ "model": "sandbox/4", "limit_name": "small" })]);
+
+    // Each would fit by itself; all together do not, so nobody is asked.
+    house.edit("amount: 1000000", "amount: 60000");
+    house.reload("its policy is in force");
     house.wait_for("the smaller limit", || refused().1["error"]["limit"]["name"] == "tokens");
     assert_eq!(refused().0, 429);
     assert_eq!((count("usage"), number(&one(&house, "SELECT sum(held) AS n FROM balances"), "n")), (8, 0));

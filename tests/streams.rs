@@ -572,3 +572,29 @@ async fn a_call_is_open_until_it_is_over() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+#[tokio::test]
+async fn what_a_header_asks_for_and_has_no_price_is_not_asked_under_a_limit_in_dollars() {
+    let priced = "models: [ { provider: told, names: [told], context_window: 100000, max_output_tokens: 20000, source: a test, \
+                  prices: [ { per_million: { input: 1, output: 1 } } ] } ]";
+    let book = Book::layered(&[Book::parse(priced, "test").unwrap()]);
+    let house =
+        House::with(vec![limit("spend", Unit::Usd, 1_000_000_000_000)], book, told_by_bedrock().start(sandbox())).await;
+    let body = json!({ "anthropic_version": "v", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    let asked = [
+        ("x-custom", "priority", 200),
+        ("x-amzn-bedrock-service-tier", "default", 200),
+        ("x-amzn-bedrock-service-tier", "priority", 429),
+        ("x-amzn-bedrock-performanceconfig-latency", "optimized", 429),
+        ("x-amzn-bedrock-guardrailidentifier", "g", 429),
+    ];
+    for (name, value, status) in asked {
+        let call = house.http.post(format!("http://{}/model/told/invoke-with-response-stream", house.address));
+        let answer = call.bearer_auth("tg-acme").header(name, value).json(&body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{name}: {value}");
+        if status == 429 {
+            let told = answer.text().await.unwrap();
+            assert!(told.contains("TG2003"), "{name}: {told}");
+        }
+    }
+}

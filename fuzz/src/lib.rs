@@ -11,6 +11,8 @@ pub mod dice;
 pub mod encoded;
 pub mod events;
 pub mod eventstream;
+#[cfg(feature = "query")]
+pub mod flight;
 pub mod headers;
 pub mod json;
 pub mod meter;

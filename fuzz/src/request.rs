@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use gateway::request::{Cap, CapMember, Edits, Given, Parsed, parse, read};
 use schemas::{
-    bound::{Bound, Measure, bound},
+    bound::{Beside, Bound, Measure, bound},
     error_code::ErrorCode,
     event::Api,
     price::{Book, Key, ModelFacts},
@@ -46,7 +46,9 @@ pub fn check(input: &[u8]) {
     assert_eq!(parsed.edit(&Edits::default()).as_ptr(), body.as_ptr());
     let facts = ModelFacts { context_window: Some(8_192), max_output_tokens: Some(4_096), ..ModelFacts::default() };
     let key = Key { provider: "openai", vendor: "openai", model: &parsed.model, tier: "", at: Time::ZERO };
-    if let Ok(Bound::AtMost(most)) = bound(api, &tree, &facts, &Book::builtin(), &key, Measure::Bytes) {
+    if let Ok(Bound::AtMost(most)) =
+        bound(api, (&tree, &Beside::default()), &facts, &Book::builtin(), &key, Measure::Bytes)
+    {
         let least = parsed.output_cap().unwrap_or(0);
         assert!(!api.operation().has_output() || most.output >= least, "{most:?}");
     }

@@ -91,6 +91,9 @@ const USAGE: Vector = Vector {
     audio_output: 0,
     web_searches: 0,
     search_units: 0,
+    guardrails: 0,
+    image_input: 0,
+    image_output: 0,
     reasoning: 12,
 };
 

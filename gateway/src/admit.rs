@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use schemas::{
-    bound::{self, Bound, BoundError, OutputCap},
+    bound::{self, Beside, Bound, BoundError, OutputCap},
     error_code::ErrorCode,
     event::{self, Api, CallEnd, Refused},
     id::{CallId, InstanceId, Lane},
@@ -58,6 +58,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) stream: bool,
     pub(crate) facts: ModelFacts,
     pub(crate) bound: &'a Bound,
+    /// What is asked beside its body.
+    pub(crate) beside: Beside,
     /// What is sent, so that its bound can be tightened; nothing where only the bound is known.
     pub(crate) body: Option<&'a Bytes>,
     /// Whether its output can be held slice by slice.
@@ -200,9 +202,10 @@ impl Candidate<'_> {
     async fn tightened(&self, body: Bytes) -> Result<Bound, Fault> {
         let (api, at, book) = (self.api, self.accepted_at, Arc::clone(&self.view.book));
         let (provider, model, facts) = (self.provider.to_owned(), self.model.to_owned(), self.facts);
+        let beside = self.beside.clone();
         off_thread(move || {
             let tree = tree_of(&body)?;
-            bound_of(api, &tree, &book, (&provider, &model, at), &facts, facts.encoding)
+            bound_of(api, (&tree, &beside), &book, (&provider, &model, at), &facts, facts.encoding)
         })
         .await
     }
@@ -302,14 +305,14 @@ pub(crate) fn tree_of(document: &Bytes) -> Result<Tree<'_>, Fault> {
 /// The most that a body can make a model use.
 pub(crate) fn bound_of(
     api: Api,
-    tree: &Tree<'_>,
+    (tree, beside): (&Tree<'_>, &Beside),
     book: &Book,
     (provider, model, at): (&str, &str, Time),
     facts: &ModelFacts,
     encoding: Encoding,
 ) -> Result<Bound, Fault> {
     let key = Key { provider, vendor: api.vendor(), model, tier: "", at };
-    bound::bound(api, tree, facts, book, &key, measure(encoding)).map_err(|error| {
+    bound::bound(api, (tree, beside), facts, book, &key, measure(encoding)).map_err(|error| {
         let code = match error {
             BoundError::NotAnObject => ErrorCode::MalformedJson,
             BoundError::Duplicate(_) => ErrorCode::DuplicateJsonKey,

@@ -24,7 +24,6 @@ use schemas::{
 use crate::{
     cache::{Made, copy::Note},
     emit::Ticket,
-    external::{External, Scene},
     health::Ride,
     limits::{Extension, Permit, Sliced},
     meter::Measured,
@@ -35,8 +34,10 @@ use crate::{
     worker::Worker,
 };
 
+mod apart;
 mod baton;
 
+pub(crate) use apart::Apart;
 pub(crate) use baton::Baton;
 
 /// An attempt that has been admitted and not settled.
@@ -355,9 +356,7 @@ impl Attempt {
     /// does nothing.
     pub(crate) fn settle(&mut self, end: End, measured: Option<Measured>) -> Option<Ticket> {
         let permit = self.permit.take()?;
-        if let Some(measured) = measured.as_ref().filter(|measured| measured.background.is_some()) {
-            self.tell(measured);
-        }
+        let apart = measured.as_ref().and_then(|measured| Apart::of(self, measured));
         if self.ride.as_mut().is_some_and(|ride| ride.ended(end, self.status, Instant::now())) {
             metrics::circuit_opened(&self.facts.provider);
         }
@@ -370,7 +369,7 @@ impl Attempt {
             settled_at: now(),
             call: self.call.take().unwrap_or_else(|| CallEnd::begun(Time::ZERO, 0, String::new())),
         };
-        let account = settlement::account(&self.book, ended);
+        let account = settlement::account(&self.book, ended).with(apart);
         let Settled { attempt, outcome, usage, settled_at, .. } = account.settled();
         self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
         if let Some(note) = self.note.take().filter(|_| end == End::Complete && account.is_whole()) {
@@ -398,29 +397,15 @@ impl Attempt {
 }
 
 /// Settles the limits and writes the record, at once one after the other. With it the flight closes that goes with it.
-fn write_end(worker: &Worker, lane: Lane, Before { kept: (account, permit), mut flight }: Before) -> Ticket {
+fn write_end(worker: &Worker, lane: Lane, Before { kept: (mut account, permit), mut flight }: Before) -> Ticket {
+    let apart = account.apart();
     let settled = account.post(&worker.shared.limits, lane, permit);
     let closes = flight.as_mut().map(|flight| {
         flight.closes_with_record = true;
         flight.index
     });
-    worker.write(lane, &Event::Settled(Box::new(settled)), closes)
-}
-
-impl Attempt {
-    /// Tells what was worked on apart from this answer, if the answer says what that has used. Before the attempt's own record, so that
-    /// who has the end of the answer finds it in the journal.
-    fn tell(&self, measured: &Measured) {
-        let Some(told) = External::of_response(&self.facts, measured) else { return };
-        let shared = &self.worker.shared;
-        let scene = Scene { subject: &self.facts.subject, book: &self.book, gateway: &shared.gateway };
-        let learned = told.learn(scene, &shared.limits);
-        let lanes = learned.lanes(shared.lanes);
-        let event = Event::Learned(Box::new(learned));
-        for lane in lanes {
-            drop(self.worker.write(lane, &event, None));
-        }
-    }
+    let Some(apart) = apart else { return worker.write(lane, &Event::Settled(Box::new(settled)), closes) };
+    apart.write(worker, lane, settled, closes)
 }
 
 impl Drop for Attempt {

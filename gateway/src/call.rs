@@ -111,6 +111,7 @@ impl Arrival {
             stream: aim.parsed.stream,
             facts: aim.facts,
             bound: &aim.bound,
+            beside: aim.beside.clone(),
             body: Some(aim.parsed.document()),
             // Who leaves what is worked on in the background does not end it.
             may_slice: aim.parsed.stream

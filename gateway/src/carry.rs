@@ -12,7 +12,7 @@ use std::{
 
 use axum::{BoxError, body::Body};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, header, request};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
 use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time};
@@ -62,6 +62,8 @@ pub(crate) struct Going<'a> {
     pub(crate) ask_usage: bool,
     pub(crate) call: CallId,
     pub(crate) at: Time,
+    /// The client's own.
+    pub(crate) headers: &'a HeaderMap,
 }
 
 /// The dialect of a client that can be carried.
@@ -103,6 +105,11 @@ pub(crate) const fn can(api: Api, to: config::Dialect) -> bool {
     client(api).is_some() && provider(to).is_some()
 }
 
+/// Whether a header asks something of the client's own dialect, or of a provider's.
+fn is_of_dialect(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "anthropic-beta" | "openai-beta") || name.as_str().starts_with("x-amzn-bedrock-")
+}
+
 /// Where a translated request goes.
 fn way(to: Provider, model: &str, stream: bool) -> Way {
     let (api, path) = match (to, stream) {
@@ -132,7 +139,10 @@ pub(crate) fn over(asked: &Parsed, going: &Going<'_>) -> Option<Result<Carried, 
         let expected = asked.body().len() as u64 / 4 + 1;
         let told = request.told(&going.call.to_string(), seconds, expected);
         let (api, model, call) = (way.api, model.to_owned(), going.call);
-        let back = Back { client, provider, api, model, told, call, dropped: written.dropped };
+        let mut dropped = written.dropped;
+        let asks = going.headers.keys().filter(|name| is_of_dialect(name));
+        dropped.extend(asks.map(|name| format!("{name} (header)")));
+        let back = Back { client, provider, api, model, told, call, dropped };
         Carried { way, body: Bytes::from(written.body), back }
     }))
 }
@@ -147,7 +157,9 @@ impl Back {
         let mut head = head.clone();
         head.uri = Uri::from_static("/");
         let headers = &mut head.headers;
-        for name in ["anthropic-beta", "anthropic-version", "openai-beta", "accept"] {
+        let stays = |name: &HeaderName| is_of_dialect(name) || matches!(name.as_str(), "anthropic-version" | "accept");
+        let gone: Vec<HeaderName> = headers.keys().filter(|name| stays(name)).cloned().collect();
+        for name in gone {
             headers.remove(name);
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -180,9 +192,7 @@ impl Back {
         };
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        if let Some(list) = listed(&dropped) {
-            head.headers.insert(NOT_CARRIED, list);
-        }
+        note(&mut head.headers, &dropped);
         Ok(Response::from_parts(head, body))
     }
 
@@ -203,6 +213,13 @@ fn unreadable(why: &str) -> Fault {
 async fn whole(body: Body) -> Result<Bytes, Fault> {
     let whole = Limited::new(body, WHOLE_MAX).collect().await;
     whole.map(http_body_util::Collected::to_bytes).map_err(|error| unreadable(&error.to_string()))
+}
+
+/// Says in the head of an answer what of the request was not carried.
+pub(crate) fn note(headers: &mut HeaderMap, dropped: &[String]) {
+    if let Some(list) = listed(dropped) {
+        headers.insert(NOT_CARRIED, list);
+    }
 }
 
 /// The list as a header: paths are the client's own words, of which only what a header may have is repeated.

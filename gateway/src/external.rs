@@ -291,21 +291,21 @@ impl External {
 
     /// What a response has used that is worked on apart from every answer that it stands in. However often it is read, and at whichever
     /// gateway, it is the same event. Nothing where the answer does not say it yet.
-    pub(crate) fn of_response(attempt: &Attempt, measured: &Measured) -> Option<Self> {
-        let begun = i64::try_from(measured.background?).ok()?.checked_mul(1_000_000).filter(|begun| *begun > 0)?;
-        let begun = Time::from_micros(begun);
+    pub(crate) fn of_response(attempt: &Attempt, source: &str, measured: &Measured) -> Option<Self> {
+        let begun = begun(measured)?;
         let says = !measured.raw_usage.is_empty() && measured.usage.completeness == Completeness::Exact;
         let id = Some(&measured.response_id).filter(|id| says && !id.is_empty())?.clone();
         Some(Self {
-            source: format!("{OURS}response:{}", attempt.provider),
+            source: source.to_owned(),
             content: wire::hash(format!("{id}\n{:?}", measured.usage).as_bytes()),
             id,
             said_at: begun,
             amends: None,
-            time: begun,
+            // Who had it made knows when, and of which model it was asked.
+            time: if attempt.api.is_free() { begun } else { attempt.admitted_at },
             api: Api::OpenAiResponses,
             provider: attempt.provider.clone(),
-            model: measured.model_answered.clone(),
+            model: Some(&attempt.model).filter(|model| !model.is_empty()).unwrap_or(&measured.model_answered).clone(),
             tokens: measured.usage.total()?,
             tags: Vec::new(),
             service_tier: measured.service_tier.clone(),
@@ -360,8 +360,23 @@ impl External {
             avoided: None,
             found: None,
         };
-        Learned { source: self.source, id: self.id, at: self.said_at, content: self.content, was: None, is, moves }
+        Learned {
+            source: self.source,
+            id: self.id,
+            at: self.said_at,
+            content: self.content,
+            was: None,
+            is,
+            moves,
+            awaits: false,
+        }
     }
+}
+
+/// When a response was begun that is worked on apart from every answer that it stands in.
+pub(crate) fn begun(measured: &Measured) -> Option<Time> {
+    let begun = i64::try_from(measured.background?).ok()?.checked_mul(1_000_000)?;
+    Some(Time::from_micros(begun)).filter(|begun| *begun > Time::ZERO)
 }
 
 /// Whether what is learned counts in every hard limit that it falls under: in one of dollars, what has no price would count as nothing.
@@ -435,8 +450,11 @@ pub(crate) fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
             Some(TokenClass::Output) => &mut vector.output,
             Some(TokenClass::AudioInput) => &mut vector.audio_input,
             Some(TokenClass::AudioOutput) => &mut vector.audio_output,
+            Some(TokenClass::ImageInput) => &mut vector.image_input,
+            Some(TokenClass::ImageOutput) => &mut vector.image_output,
             Some(TokenClass::WebSearch) => &mut vector.web_searches,
             Some(TokenClass::SearchUnit) => &mut vector.search_units,
+            Some(TokenClass::Guardrail) => &mut vector.guardrails,
             None => return Err(wrong(format!("`{name}.{class}` is no class of tokens"))),
         };
         *field = count(&class, value)?;

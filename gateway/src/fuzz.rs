@@ -129,7 +129,7 @@ pub fn decoded(coding: &'static str, body: &[u8], most: u64) -> Result<Bytes, Er
 
 /// What came of an answer that was encoded so and arrived in these pieces: what passed, and what was read in it.
 pub fn witnessed(api: Api, coding: &'static str, pieces: &[&[u8]]) -> (Vec<u8>, Option<Measured>) {
-    let mut witness = Witness::new(api, &coded(coding), StatusCode::OK, false);
+    let mut witness = Witness::new(api, &coded(coding), StatusCode::OK, crate::witness::Reading::default());
     let mut out = VecDeque::new();
     pieces.iter().for_each(|piece| witness.take(Bytes::copy_from_slice(piece), &mut out));
     witness.close(&mut out);

@@ -45,7 +45,7 @@ use crate::{
     sweep::Fired,
     upstream::{Answer, AnswerBody, NoSlot, SendError, Sending, Upstream, answer_headers},
     way::Way,
-    witness::Witness,
+    witness::{Reading, Witness},
     worker::Worker,
 };
 
@@ -57,8 +57,7 @@ const ERROR_WITHIN: Duration = Duration::from_secs(30);
 /// What is needed to relay an answer, once it comes.
 pub(crate) struct Plan {
     parsed: Arc<Parsed>,
-    /// Whether the client did not ask for usage, but we did.
-    strips_usage: bool,
+    reading: Reading,
     comment: Duration,
     token_events: TokenEvents,
     timeouts: Timeouts,
@@ -110,13 +109,14 @@ impl Plan {
         timeouts: &Timeouts,
         view: &PolicyView,
         parsed: Arc<Parsed>,
-        facts: &ModelFacts,
+        (facts, is_guarded): (&ModelFacts, bool),
     ) -> Self {
         let asks = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
-        let strips_usage = asks && parsed.stream && !parsed.wants_usage;
+        let strip_usage = asks && parsed.stream && !parsed.wants_usage;
+        let reading = Reading { strip_usage, is_guarded: is_guarded || parsed.is_guarded };
         Self {
             parsed,
-            strips_usage,
+            reading,
             comment: worker.shared.server.keepalive_comment,
             token_events: view.policy.metering.token_events,
             timeouts: *timeouts,
@@ -129,7 +129,7 @@ impl Plan {
     /// The answer as it will be read.
     pub(crate) fn flow(self, mut attempt: Attempt, answer: Answer) -> Flow {
         attempt.status = answer.status.as_u16();
-        let mut witness = Witness::new(attempt.facts.api, &answer.headers, answer.status, self.strips_usage);
+        let mut witness = Witness::new(attempt.facts.api, &answer.headers, answer.status, self.reading);
         // What is refused costs nothing, and may be long.
         let sliced = attempt.sliced().filter(|_| answer.status.is_success());
         let gate = sliced.map(|sliced| {
@@ -268,7 +268,7 @@ impl Failed {
             Held::InFlow(flow)
         });
         let cause = match broken {
-            Broken::Upstream => Some(Cause::Connection),
+            Broken::Upstream | Broken::Ended => Some(Cause::Connection),
             Broken::TimedOut => Some(Cause::Timeout),
             Broken::Cut | Broken::Unrecorded => None,
         };
@@ -436,7 +436,7 @@ fn no_answer(end: End, why: &str, provider: &str) -> (Fault, Option<Cause>) {
 /// What a client is told of an answer that ended before any of it could go to it.
 fn broke(broken: Broken, provider: &str) -> Fault {
     let code = match broken {
-        Broken::Upstream => ErrorCode::ProviderBrokeOff,
+        Broken::Upstream | Broken::Ended => ErrorCode::ProviderBrokeOff,
         Broken::TimedOut => ErrorCode::ProviderTimeout,
         Broken::Cut => ErrorCode::TooBusy,
         Broken::Unrecorded => ErrorCode::JournalFull,

@@ -35,6 +35,10 @@ const MOST: usize = 10_000;
 /// The longest token that is looked at.
 const LONGEST: usize = 16 << 10;
 
+/// The parts of a token.
+const HEADER: usize = 0;
+const CLAIMS: usize = 1;
+
 /// The longest text that is taken of a token.
 const LONGEST_TEXT: usize = 256;
 
@@ -159,7 +163,7 @@ impl Identity {
             // The policy may have changed since.
             return Some(if tenants.contains_key(&caller.subject.tenant) { Ok(caller) } else { Err(no_tenant()) });
         }
-        let stated = stated(token)?;
+        let stated = stated(token, CLAIMS)?;
         let of = stated.get("iss").and_then(Value::as_str)?;
         let known = issuers.iter().find(|known| known.issuer.issuer == of)?;
         let generation = known.generation.load(Ordering::Acquire);
@@ -207,6 +211,10 @@ impl Known {
     /// Who it is that this issuer signed for, and until when.
     fn check(&self, token: &str, tenants: &Map<String, Lane>, at: Time) -> Result<(Caller, Time), Fault> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| wrong("its header cannot be read"))?;
+        // What it names has to be understood, and nothing of the kind is here (RFC 7515, 4.1.11).
+        if stated(token, HEADER).is_none_or(|header| header.get("crit").is_some()) {
+            return Err(wrong("its header has `crit`: it asks for extensions that are not known here"));
+        }
         let claims = self.signed(token, &header, at)?;
         let until = self.times(&claims, at)?;
         let audience = &self.issuer.audience;
@@ -324,10 +332,10 @@ const fn algorithm(known: Algorithm) -> Alg {
     }
 }
 
-/// What a token says before it is checked: only its issuer is looked for in it, to know whose keys check it.
-fn stated(token: &str) -> Option<Value> {
+/// What a part of a token says before it is checked: who its issuer is, to know whose keys check it, and what it asks of who checks it.
+fn stated(token: &str, part: usize) -> Option<Value> {
     use base64::Engine as _;
-    let body = token.split('.').nth(1)?;
+    let body = token.split('.').nth(part)?;
     serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(body).ok()?).ok()
 }
 

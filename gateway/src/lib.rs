@@ -24,6 +24,7 @@
 mod admit;
 mod attempt;
 mod authenticate;
+mod beside;
 mod body;
 mod cache;
 mod call;

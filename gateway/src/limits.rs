@@ -5,10 +5,7 @@
 //! goes out in the records of its calls and, for instances at home in another lane, in reports.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,11 +14,10 @@ use schemas::{
     bound::{AtMost, Bound},
     decision::{Claim, ProducerMark},
     error_code::ErrorCode,
-    event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Move, Posting, Reported},
+    event::{Attempt, Counter, Event, Hold, Learned, LeaseRequested, Posting, Reported},
     id::{InstanceId, Lane, ProducerId, Seq},
-    limit::{Limit, Mode, OnExceed, Target, Unit},
+    limit::{Limit, OnExceed, Target, Unit},
     price::Cost,
-    standing::Named,
     subject::Subject,
     time::Time,
     tokens::{Completeness, Usage},
@@ -33,19 +29,18 @@ use crate::fault::{self, Fault};
 
 mod amount;
 mod book;
+mod own;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod under;
 
 /// How many tokens of output are held at a time. Half of it lasts a fast model for some seconds, and asking metering takes less.
 pub const SLICE: u64 = 512;
 
-/// What a gateway says whose producer has been succeeded while it lives.
-pub const SUCCEEDED: &str =
-    "an operator released this gateway, or its journal was copied: nothing that it writes counts; start it again";
-
 pub use book::Tried;
 pub(crate) use book::{Book, Contradicts, Number, Requests, Told};
+pub use own::SUCCEEDED;
 
 /// What is asked before an attempt may be made.
 #[derive(Clone, Copy, Debug)]
@@ -200,7 +195,7 @@ pub struct Limits {
     book: Mutex<Book>,
     outlet: Arc<dyn Outlet>,
     changes: watch::Sender<u64>,
-    succeeded: AtomicBool,
+    own: own::Own,
 }
 
 impl Limits {
@@ -211,9 +206,8 @@ impl Limits {
 
     /// The limits of this producer, with its journal behind them.
     pub fn over(me: ProducerId, outlet: Arc<dyn Outlet>, lanes: u16) -> Arc<Self> {
-        let (book, changes, succeeded) =
-            (Mutex::new(Book::new(me, lanes)), watch::Sender::new(0), AtomicBool::new(false));
-        Arc::new(Self { me, book, outlet, changes, succeeded })
+        let (book, changes) = (Mutex::new(Book::new(me, lanes)), watch::Sender::new(0));
+        Arc::new(Self { me, book, outlet, changes, own: own::Own::default() })
     }
 
     /// One try to hold everything that an attempt needs; what is short of it has been asked for. An error says that the journal
@@ -268,31 +262,8 @@ impl Limits {
         self.outlet.append(&[Draft { lane, body: &body }])
     }
 
-    /// What an attempt that passed elsewhere moves of every limit that it falls under: what `of` makes of the limit's unit.
-    pub fn moves(&self, attempt: &Attempt, of: impl Fn(Unit) -> i128) -> Vec<Move> {
-        let book = self.lock();
-        let touched = book.touched(attempt).into_iter();
-        let moves = touched.map(|(id, limit, values)| {
-            let (home, amount) = (limit.home(&values, book.lanes()), of(limit.unit));
-            Move { home, limit: id, values, window: attempt.admitted_at, amount, clears: 0 }
-        });
-        moves.filter(|moved| moved.amount != 0).collect()
-    }
-
-    /// The counter that an attempt of a tenant has posted to, if it counts still.
-    pub fn named(&self, tenant: &str, posting: &Posting) -> Option<Named> {
-        self.lock().named(tenant, posting.instance)
-    }
-
-    /// The name of a hard limit in dollars that an attempt falls under, if there is one.
-    pub fn hard_in_dollars(&self, attempt: &Attempt) -> Option<String> {
-        let touched = self.lock().touched(attempt);
-        let is_meant = |limit: &Limit| limit.mode == Mode::Hard && limit.unit == Unit::Usd;
-        touched.into_iter().find(|(_, limit, _)| is_meant(limit)).map(|(_, limit, _)| limit.name.clone())
-    }
-
     /// A limit by its name.
-    pub(crate) fn limit(&self, name: &str) -> Option<Arc<Limit>> {
+    pub fn limit(&self, name: &str) -> Option<Arc<Limit>> {
         self.lock().limit(name).cloned()
     }
 
@@ -461,14 +432,14 @@ impl Limits {
     /// Heeds metering's word on a producer: what it has of it, and whether another speaks for it now.
     pub(crate) fn heed(&self, lane: Lane, mark: &ProducerMark) {
         self.outlet.confirm(mark.producer, lane, mark.seq);
-        if mark.closed && mark.producer == self.me && !self.succeeded.swap(true, Ordering::Relaxed) {
-            tracing::error!("{}: {SUCCEEDED}", ErrorCode::JournalCopied);
+        if mark.producer == self.me {
+            self.own.hear(mark);
         }
     }
 
     /// Whether another has taken this gateway's place in the books: whatever it writes from then on is set aside.
     pub fn is_succeeded(&self) -> bool {
-        self.succeeded.load(Ordering::Relaxed)
+        self.own.is_succeeded()
     }
 }
 

@@ -35,6 +35,7 @@ mod tests;
 pub mod visible;
 mod whole;
 
+pub(crate) use bedrock::TIERS;
 pub use estimate::tokens;
 use split::Splitter;
 pub use split::eventstream;
@@ -203,6 +204,11 @@ impl Meter {
     /// Takes a header of the answer, since some report there. Before the body.
     pub fn header(&mut self, name: &str, value: &str) {
         self.tally.header(name, value);
+    }
+
+    /// The request has a guardrail look at it, which no answer has to state. Before the body.
+    pub const fn guarded(&mut self) {
+        self.tally.guarded();
     }
 
     /// From now on each frame of a stream comes out by itself and whole.

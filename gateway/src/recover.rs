@@ -193,6 +193,11 @@ impl Left {
         }
     }
 
+    /// Whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Where an attempt was found that was admitted and has not ended.
     pub fn found(&self, call: CallId, attempt: u16) -> Option<Found> {
         self.open.get(&(call, attempt)).map(|open| open.found)

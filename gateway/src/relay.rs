@@ -385,7 +385,11 @@ impl Flow {
     fn settle(&mut self, end: End, measured: Option<Measured>, broken: Option<Broken>) {
         self.phase = match self.attempt.settle(end, measured) {
             Some(ticket) => Phase::Recording(ticket, broken),
-            None => Phase::Releasing(broken),
+            // Who may go on looks where an answer is left that broke off, however it did.
+            None => {
+                let is_left = self.attempt.is_kept() && self.attempt.wreck().is_some();
+                Phase::Releasing(broken.or(is_left.then_some(Broken::Ended)))
+            }
         };
     }
 

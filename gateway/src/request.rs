@@ -32,7 +32,7 @@ pub struct Problem {
 }
 
 /// The members that are acted on, then those that bound the call and so may not stand twice either.
-const NAMES: [&str; 50] = [
+const NAMES: [&str; 54] = [
     "model",
     "stream",
     "stream_options",
@@ -43,6 +43,7 @@ const NAMES: [&str; 50] = [
     "generationConfig",
     "inferenceConfig",
     "background",
+    "guardrailConfig",
     "messages",
     "input",
     "prompt",
@@ -83,6 +84,9 @@ const NAMES: [&str; 50] = [
     "documents",
     "texts",
     "query",
+    "serviceTier",
+    "performanceConfig",
+    "additionalModelRequestFields",
 ];
 /// The longest name of a model: it stands in every record of its call, in labels and in messages.
 const MODEL_MAX: usize = 256;
@@ -96,8 +100,9 @@ const MAX_OUTPUT_TOKENS: usize = 6;
 const GENERATION_CONFIG: usize = 7;
 const INFERENCE_CONFIG: usize = 8;
 const BACKGROUND: usize = 9;
+const GUARDRAIL: usize = 10;
 /// How many of the names are acted on.
-const ACTED_ON: usize = 10;
+const ACTED_ON: usize = 11;
 
 /// What is known of a request before its body is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +132,8 @@ pub struct Parsed {
     pub n: u64,
     /// Whether it is worked on apart from the answer, so that who leaves that does not end it; OpenAI's responses only.
     pub is_background: bool,
+    /// Whether it has a guardrail look at it; Bedrock's Converse only.
+    pub is_guarded: bool,
     /// The cap that stands under another name than these two, if the API has one and it is given.
     pub other_cap: Option<u64>,
     /// Whether the model was read from the body.
@@ -297,6 +304,8 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
         max_tokens: if api.operation().has_output() { count(&acted, MAX_TOKENS)? } else { None },
         max_completion_tokens: if chat { count(&acted, MAX_COMPLETION_TOKENS)? } else { None },
         n: if chooses { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
+        is_guarded: matches!(api, Api::BedrockConverse | Api::BedrockConverseStream)
+            && acted[GUARDRAIL].is_some_and(|config| !config.is_null()),
         is_background: api == Api::OpenAiResponses && flag("background", acted[BACKGROUND])?,
         other_cap,
         named_in_body: given.model.is_none(),
@@ -383,6 +392,7 @@ impl Parsed {
             max_completion_tokens: None,
             n: 1,
             is_background: false,
+            is_guarded: false,
             other_cap: None,
             named_in_body: true,
             api,

@@ -14,6 +14,7 @@ use schemas::{
 };
 
 use crate::{
+    attempt::Apart,
     fault::{self, Fault},
     limits::{Limits, Permit, Spent},
     meter::{self, Measured},
@@ -108,6 +109,7 @@ pub struct Account {
     settled: Settled,
     cost: Cost,
     whole: bool,
+    apart: Option<Box<Apart>>,
 }
 
 /// Ends an attempt, and its call: settles its limits and makes its last record. `lane` is its tenant's, `book` the one it was admitted
@@ -151,10 +153,20 @@ pub fn account(book: &Book, ended: Ended) -> Account {
         avoided: None,
         found: None,
     };
-    Account { settled, cost, whole }
+    Account { settled, cost, whole, apart: None }
 }
 
 impl Account {
+    /// The same of an answer that says this of something that is worked on apart from it.
+    pub(crate) fn with(self, apart: Option<Apart>) -> Self {
+        Self { apart: apart.map(Box::new), ..self }
+    }
+
+    /// What was said of that; once.
+    pub(crate) const fn apart(&mut self) -> Option<Box<Apart>> {
+        self.apart.take()
+    }
+
     /// The record so far.
     pub const fn settled(&self) -> &Settled {
         &self.settled

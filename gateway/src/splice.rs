@@ -116,6 +116,13 @@ impl Splice {
     }
 }
 
+/// Whether an event says that the answer has failed.
+pub(crate) fn is_error(data: &str) -> bool {
+    let tree =
+        Some(data).filter(|data| data.contains("\"error\"")).and_then(|data| Tree::read_answer(data.as_bytes()).ok());
+    tree.is_some_and(|tree| member(tree.root(), "type").and_then(Value::word).is_some_and(|kind| kind == "error"))
+}
+
 /// The end of a block.
 fn stop(index: u64) -> String {
     format!("event: content_block_stop\ndata: {{\"type\":\"content_block_stop\",\"index\":{index}}}\n\n")

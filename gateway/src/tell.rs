@@ -37,8 +37,7 @@ use crate::{
     worker::Worker,
 };
 
-/// The most events of a request, and its most bytes: with some 2 KB of an event's own, in each of the 16 lanes of a log at worst, they
-/// are 32 MiB of the journal's buffer.
+/// The most events of a request, and its most bytes: with some 2 KB of an event's own they are 2 MiB of the journal's buffer.
 const EVENTS_MAX: usize = 500;
 const BYTES_MAX: usize = 1 << 20;
 
@@ -84,11 +83,8 @@ async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json:
     let answer = json!({ "accepted": answer.len(), "events": answer });
     let mut last = None;
     for learned in told.into_iter().filter_map(|(_, learned)| learned) {
-        let lanes = learned.lanes(worker.shared.lanes);
-        let event = Event::Learned(Box::new(learned));
-        for lane in lanes {
-            last = Some(worker.write(lane, &event, None));
-        }
+        let lane = learned.lane(worker.shared.lanes);
+        last = Some(worker.write(lane, &Event::Learned(Box::new(learned)), None));
     }
     drop(taken);
     if let Some(ticket) = last
@@ -262,7 +258,7 @@ fn can_be_taken(worker: &Worker, view: &PolicyView, told: &[Told]) -> Result<(),
         is_counted(learned, &book, limits).map_err(|wrong| at(place, wrong))?;
     }
     let lanes = told.iter().filter_map(|(_, learned)| learned.as_ref());
-    if lanes.flat_map(|learned| learned.lanes(worker.shared.lanes)).any(|lane| limits.remembers_enough(lane)) {
+    if lanes.map(|learned| learned.lane(worker.shared.lanes)).any(|lane| limits.remembers_enough(lane)) {
         let what = "as many events are remembered as can be; send more in one, or lower `metering.dedup_days`";
         return Err(Fault::new(ErrorCode::TooBusy, what));
     }

@@ -15,6 +15,7 @@ mod anthropic;
 mod bedrock;
 mod cohere;
 mod fields;
+mod foreign;
 mod gemini;
 mod hub;
 mod ids;
@@ -26,6 +27,7 @@ mod seal;
 mod stream;
 
 pub use fields::{Blame, Refused};
+pub(crate) use foreign::leave;
 pub use stream::{End, Stream};
 
 use fields::{Item, Ledger, document};

@@ -31,6 +31,15 @@ pub(crate) struct Witness {
     is_terminal: bool,
 }
 
+/// How an answer is to be read, by what was asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// Whether the client did not ask for usage, but we did.
+    pub(crate) strip_usage: bool,
+    /// Whether a guardrail looks at it.
+    pub(crate) is_guarded: bool,
+}
+
 /// How the meter comes to read the bytes.
 enum Copy {
     /// As they are.
@@ -51,12 +60,15 @@ pub(crate) struct Estimable {
 
 impl Witness {
     /// A witness for an answer whose head has come.
-    pub(crate) fn new(api: Api, headers: &HeaderMap, status: StatusCode, strip_usage: bool) -> Self {
+    pub(crate) fn new(api: Api, headers: &HeaderMap, status: StatusCode, reading: Reading) -> Self {
         let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let framing = if status.is_success() { Framing::of(kind) } else { Framing::Whole };
         let copy = Copy::of(headers);
-        let strip_usage = strip_usage && matches!(copy, Copy::Plain);
+        let strip_usage = reading.strip_usage && matches!(copy, Copy::Plain);
         let mut meter = Meter::new(Answer { api, status: status.as_u16(), framing, strip_usage });
+        if reading.is_guarded {
+            meter.guarded();
+        }
         for (name, value) in headers {
             if let Ok(value) = value.to_str() {
                 meter.header(name.as_str(), value);
@@ -272,7 +284,7 @@ mod tests {
         if let Some(encoding) = encoding {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
-        let mut witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, false);
+        let mut witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, Reading::default());
         let mut out = VecDeque::new();
         for piece in body.chunks(10) {
             witness.take(Bytes::copy_from_slice(piece), &mut out);

@@ -10,5 +10,7 @@ mod corpus;
 mod fields;
 #[path = "translate/golden.rs"]
 mod golden;
+#[path = "translate/listed.rs"]
+mod listed;
 #[path = "translate/recorded.rs"]
 mod recorded;

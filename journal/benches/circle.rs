@@ -46,6 +46,7 @@ fn circle(dir: &Path, circles: usize) -> Vec<Duration> {
                             input: Offset(records.last().unwrap().offset.0 + 1),
                             ledger: records.iter().map(|record| record.body.clone()).collect(),
                             decisions: vec![(Bytes::from_static(b"key"), records.last().map(|last| last.body.clone()))],
+                            passed: Vec::new(),
                         };
                         member.commit(lane, &outputs).unwrap();
                     }

@@ -120,6 +120,7 @@ fn metering(
                         input: Offset(newest.offset.0 + 1),
                         decisions: vec![(Bytes::from_static(b"key"), Some(newest.body.clone()))],
                         ledger: records.into_iter().map(|record| record.body).collect(),
+                        passed: Vec::new(),
                     };
                     member.commit(lane, &outputs).unwrap();
                     seen(polled, Instant::now());

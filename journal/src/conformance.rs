@@ -171,7 +171,8 @@ impl Books {
             let seq = Bytes::copy_from_slice(&record.header.seq.0.to_be_bytes());
             decisions.push((key(record.header.producer), Some(seq)));
         }
-        Outputs { input, ledger: records.iter().map(|record| record.body.clone()).collect(), decisions }
+        let ledger = records.iter().map(|record| record.body.clone()).collect();
+        Outputs { input, ledger, decisions, passed: Vec::new() }
     }
 
     /// Commits all that is staged, lane by lane.

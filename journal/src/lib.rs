@@ -50,7 +50,8 @@ pub use crate::{
     journal::{Appended, Fsync, Gap, Journal, JournalReader, Options, Position, Predecessor},
 };
 
-/// Who wrote a record, and its place among theirs. Outside `usage`, `producer` is [`ProducerId::NONE`] and `seq` is 0.
+/// Who wrote a record, and its place among theirs. Outside `usage`, and of what a member passed, `producer` is [`ProducerId::NONE`] and
+/// `seq` is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The producer.
@@ -177,6 +178,8 @@ pub struct Outputs {
     pub ledger: Vec<Bytes>,
     /// Put into the lane of `decisions`, by key; no value removes the key.
     pub decisions: Vec<(Bytes, Option<Bytes>)>,
+    /// Appended to `usage` of other lanes, where nobody wrote it: its producer is [`ProducerId::NONE`], its sequence 0.
+    pub passed: Vec<(Lane, Bytes)>,
 }
 
 /// A reader of a topic that is kept in order.

@@ -1,7 +1,8 @@
 //! The threshold: connections in, for every listener but the gateway's, which spreads its own over cores.
 //!
 //! Bounded: how many connections are open, how long a client may take to say what it wants, and how long what it wants may go on
-//! after the end was asked for. What is spoken is the business of whoever listens; HTTP/1.1 is here, since three of them speak it.
+//! after the end was asked for. What is spoken is the business of whoever listens; HTTP/1.1 is here, since three of them speak it, and
+//! HTTP/2 beside it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -17,6 +18,10 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+mod http2;
+
+pub use http2::http2;
 
 /// Gives what a connection that begins now is served with.
 pub type Tls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;

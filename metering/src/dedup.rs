@@ -68,6 +68,12 @@ pub fn heir(state: &LaneState, producer: ProducerId) -> ProducerId {
     line.last().unwrap_or(producer)
 }
 
+/// Those whose journal goes on in a copy while nobody has taken over from them: the original lives, or it is gone and an operator has to
+/// say so.
+pub fn copied(state: &LaneState) -> impl Iterator<Item = &ProducerMark> {
+    state.producers.iter().filter(|mark| mark.copy.is_some() && !mark.closed)
+}
+
 /// Records that an event was accepted.
 pub fn accept(state: &mut LaneState, origin: Origin) {
     let accepted_at = state.recorded_at;
@@ -88,6 +94,7 @@ pub fn accept(state: &mut LaneState, origin: Origin) {
             closed: false,
             forked: false,
             heir: None,
+            copy: None,
             accepted_at,
         }),
     }

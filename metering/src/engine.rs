@@ -11,9 +11,9 @@ use std::{
 };
 
 use schemas::{
-    decision::{Claim, Key, LaneState, State},
+    decision::{Awaited, Claim, Key, LaneState, State},
     event::{Admitted, Event},
-    id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset},
+    id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId},
     ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact, KeyInForce},
     limit::{Limit, Schedule},
     policy::Policy,
@@ -29,8 +29,10 @@ use crate::{
 };
 
 mod alerted;
+mod awaited;
 mod learned;
 mod lease;
+mod moved;
 mod opened;
 mod past;
 mod policy;
@@ -62,6 +64,8 @@ pub struct Commit {
     pub ledger: Vec<Entry>,
     /// Changed states; nothing where a key is gone.
     pub decisions: Vec<(Key, Option<State>)>,
+    /// What other lanes are to take of it.
+    pub passed: Vec<(Lane, Event)>,
 }
 
 /// How often something happened that an operator counts.
@@ -104,10 +108,12 @@ pub struct Engine {
     /// What was learned, and what of it is new since the last commit.
     claims: HashMap<ClaimId, Claim>,
     claimed: HashSet<ClaimId>,
+    awaited: HashMap<ClaimId, Awaited>,
     remembers: Duration,
     changed: HashSet<LimitId>,
     gone: Vec<Key>,
     ledger: Vec<Entry>,
+    passed: Vec<(Lane, Event)>,
     touched: bool,
     swept: i64,
     counts: Counts,
@@ -131,10 +137,12 @@ impl Engine {
             abandon_after: Duration::MAX,
             claims: HashMap::new(),
             claimed: HashSet::new(),
+            awaited: HashMap::new(),
             remembers: Duration::MAX,
             changed: HashSet::new(),
             gone: Vec::new(),
             ledger: Vec::new(),
+            passed: Vec::new(),
             touched: false,
             swept: 0,
             counts: Counts::default(),
@@ -156,6 +164,11 @@ impl Engine {
                 State::Claim(claim) => {
                     if let Key::Claim(_, id) = key {
                         engine.claims.insert(id, claim);
+                    }
+                }
+                State::Awaited(awaited) => {
+                    if let Key::Claim(_, id) = key {
+                        engine.awaited.insert(id, awaited);
                     }
                 }
             }
@@ -203,6 +216,10 @@ impl Engine {
     }
 
     fn event(&mut self, origin: Origin, event: Result<Event, String>) {
+        let event = match event {
+            Ok(Event::Moved(moved)) if origin.producer == ProducerId::NONE => return self.moved(origin, moved),
+            event => event,
+        };
         let verdict = match &event {
             Ok(Event::Opened(opened)) if self.is_early(opened) => Verdict::Gap,
             _ => dedup::judge(dedup::mark(&self.state, origin.producer), origin),
@@ -239,6 +256,7 @@ impl Engine {
             Ok(Event::LeaseRequested(request)) => self.lease_requested(origin, request),
             Ok(Event::Reported(reported)) => self.reported(origin, reported),
             Ok(Event::Learned(learned)) => self.learned(origin, *learned),
+            Ok(Event::Moved(_)) => self.alarm(origin, AlarmKind::Poisoned, "only metering says this".to_owned()),
             Err(reason) => self.alarm(origin, AlarmKind::Poisoned, reason),
         }
     }
@@ -272,7 +290,9 @@ impl Engine {
             decisions.push((Key::Schedule(self.lane, id), state));
         }
         for id in sorted(std::mem::take(&mut self.claimed)) {
-            decisions.push((Key::Claim(self.lane, id), self.claims.get(&id).copied().map(State::Claim)));
+            let awaited = || self.awaited.get(&id).cloned().map(State::Awaited);
+            decisions
+                .push((Key::Claim(self.lane, id), self.claims.get(&id).copied().map(State::Claim).or_else(awaited)));
         }
         for id in dirty {
             self.alert(id);
@@ -285,7 +305,8 @@ impl Engine {
         decisions.extend(self.gone.drain(..).map(|key| (key, None)));
         // Who reads that it was heard has read before what it lost for not being heard.
         decisions.push((Key::Lane(self.lane), Some(State::Lane(self.state.clone()))));
-        Some(Commit { ledger: std::mem::take(&mut self.ledger), decisions })
+        let (ledger, passed) = (std::mem::take(&mut self.ledger), std::mem::take(&mut self.passed));
+        Some(Commit { ledger, decisions, passed })
     }
 }
 

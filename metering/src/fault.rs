@@ -23,6 +23,8 @@ pub enum Fault {
     ClaimWithoutEffect,
     /// A correction clears twice what was a provision.
     ClearedTwice,
+    /// What other lanes are to take of a correction is passed to them whether it stands or not.
+    PassedUndecided,
     /// Corrections of an attempt claim nothing.
     CorrectedUnclaimed,
     /// Client tags make as many counters as they like.
@@ -37,4 +39,10 @@ pub enum Fault {
     ReExecutedDecision,
     /// An amendment clears nothing of what was a provision.
     NothingCleared,
+    /// What a limit that comes late did not hold counts twice in it.
+    BackfilledTwice,
+    /// Whoever finds an attempt open ends it.
+    EndedByAnybody,
+    /// A producer that is gone leaves twice as much held as nobody knows.
+    LeftHeldTwice,
 }

@@ -90,7 +90,8 @@ pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], us
         // That it was in this window is said by what it used there, if only nothing.
         total(&mut holder.used, hold.window);
         if !fault::is(Fault::LeaseFreedAtRestart) {
-            *total(&mut holder.unknown, hold.window) += hold.amount;
+            let times = if fault::is(Fault::LeftHeldTwice) { 2 } else { 1 };
+            *total(&mut holder.unknown, hold.window) += times * hold.amount;
         }
     }
     holder.returned = holder.granted;

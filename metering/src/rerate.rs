@@ -241,6 +241,7 @@ impl<'b> Rerate<'b> {
             was: Some(was),
             moves: moves.collect(),
             is,
+            awaits: false,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the policy as far as it was published, and the time.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,9 +15,9 @@ use std::{
 use bytes::Bytes;
 use journal::{Member, Outputs, Polled, Reader, Record, Road};
 use schemas::{
-    decision::{Key, State},
+    decision::{Key, ProducerMark, State},
     event::Event,
-    id::{BookHash, Lane, LimitId, Offset},
+    id::{BookHash, Lane, LimitId, Offset, ProducerId},
     ledger::{Alarm, Alerted, Changed, Entry, Fact, Overrun},
     limit::Share,
     policy,
@@ -29,8 +29,8 @@ use schemas::{
 use crate::{
     Error,
     backfill::Fold,
-    dedup::Origin,
-    engine::{Commit, Counts, Engine, Input},
+    dedup::{self, Origin},
+    engine::{Commit, Engine, Input},
 };
 
 /// How long a poll waits when nothing comes; also how soon a stop is seen.
@@ -106,6 +106,8 @@ pub struct Desk {
     clock: Clock,
     ticked: Time,
     past: Option<Past>,
+    /// The producers of which it was said that their journal goes on in a copy.
+    named: HashSet<ProducerId>,
 }
 
 impl Desk {
@@ -126,6 +128,7 @@ impl Desk {
             clock,
             ticked,
             past: None,
+            named: HashSet::new(),
         };
         desk.read_policy(Duration::ZERO)?;
         Ok(desk)
@@ -309,7 +312,24 @@ impl Desk {
     fn tick(&mut self, now: Time) {
         self.ticked = now;
         self.tell(|| Input::Tick);
-        self.engines.iter().for_each(|(lane, engine)| publish(*lane, engine.counts()));
+        self.engines.iter().for_each(|(lane, engine)| publish(*lane, engine));
+        self.name_copied(now);
+    }
+
+    /// Says once of each gateway whose journal goes on in a copy, and that is silent itself, what an operator has to do: nobody else can
+    /// know whether it comes back.
+    fn name_copied(&mut self, now: Time) {
+        let Some(budget) = self.policy.as_ref().map(|(policy, _)| policy.metering.outage_budget) else { return };
+        for mark in self.engines.values().flat_map(|engine| dedup::copied(engine.state())) {
+            if now.since(mark.accepted_at) > budget && self.named.insert(mark.producer) {
+                let ProducerMark { producer, gateway, .. } = mark;
+                tracing::error!(
+                    %producer, gateway,
+                    "a gateway is silent, and its journal goes on in a copy that has less than metering: what it has open and leased \
+                     waits for it. If its disk is lost for good: tollgate release --producer {producer}"
+                );
+            }
+        }
     }
 
     /// Commits what each lane has to say. A lane that went to another member in the meantime is dropped: its new owner reads the
@@ -392,6 +412,7 @@ fn encode(input: Offset, commit: &Commit) -> Outputs {
                 (Bytes::from(wire::encode_key(key)), state)
             })
             .collect(),
+        passed: commit.passed.iter().map(|(lane, event)| (*lane, Bytes::from(wire::encode_event(event)))).collect(),
     }
 }
 
@@ -420,8 +441,10 @@ fn name_of(policy: Option<&policy::Policy>, limit: LimitId) -> &str {
     named.map_or("", |limit| &limit.name)
 }
 
-fn publish(lane: Lane, counts: Counts) {
-    let lane = lane.0.to_string();
+fn publish(lane: Lane, engine: &Engine) {
+    let (lane, counts) = (lane.0.to_string(), engine.counts());
+    let copied = u32::try_from(dedup::copied(engine.state()).count()).unwrap_or(u32::MAX);
+    metrics::gauge!("tollgate_metering_copied_journals", "lane" => lane.clone()).set(copied);
     let counters = [
         ("tollgate_metering_events_accepted", counts.accepted),
         ("tollgate_metering_events_duplicate", counts.duplicates),

@@ -3,12 +3,15 @@
 //! Whoever reads the `policy` topic applies each record; readers see one whole policy or the next, never a mixture.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use schemas::policy::{Digest, Policy, Tenants};
+use schemas::{
+    limit::{Dimension, Limit, Match},
+    policy::{Digest, Policy, Tenants},
+};
 
 use crate::sql::Caller;
 
@@ -21,6 +24,8 @@ pub struct Access {
 #[derive(Debug)]
 struct View {
     tokens: HashMap<Digest, Tenants>,
+    /// By name, whose counters a limit in force has: those of one tenant, or of each its own.
+    limits: BTreeMap<String, Match>,
     abandon_after: Duration,
 }
 
@@ -34,7 +39,12 @@ impl Access {
                 .and_modify(|known| *known = union(known, &access.tenants))
                 .or_insert_with(|| access.tenants.clone());
         }
-        let view = Arc::new(View { tokens, abandon_after: policy.metering.abandon_after });
+        let of_tenants = |limit: &Limit| {
+            let (_, whose) = limit.scope.iter().find(|(dimension, _)| *dimension == Dimension::Tenant)?;
+            Some((limit.name.clone(), whose.clone()))
+        };
+        let limits = policy.limits.iter().filter_map(of_tenants).collect();
+        let view = Arc::new(View { tokens, limits, abandon_after: policy.metering.abandon_after });
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 
@@ -43,6 +53,19 @@ impl Access {
         let view = self.view()?;
         let tenants = view.tokens.get(&Digest::of(token))?.clone();
         Some(Caller { tenants })
+    }
+
+    /// The limits whose counters count calls of these tenants only, as far as these may know of them, by name; nothing if everything may be
+    /// known.
+    pub(crate) fn limits_of(&self, tenants: &Tenants) -> Option<Vec<String>> {
+        let Tenants::Only(tenants) = tenants else { return None };
+        let own = |whose: &Match| match whose {
+            Match::Is(tenant) => tenants.contains(tenant),
+            Match::Each => true,
+        };
+        let view = self.view();
+        let limits = view.iter().flat_map(|view| &view.limits);
+        Some(limits.filter(|(_, whose)| own(whose)).map(|(name, _)| name.clone()).collect())
     }
 
     /// Whether a policy has been read.

@@ -1,4 +1,5 @@
-//! Compaction: many small files of a day become one, with the same rows.
+//! Compaction: many small files of a day become one, with the same rows; and the rollups of what came of it, beside shelving, which does
+//! not wait for them.
 //!
 //! Before the commit the new files are read back, and their rows, and the sums of the columns that money and tokens stand in,
 //! are proved equal to those of the old ones. Every rewrite carries a transaction of its own and names the files that it
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::Error,
     lake::{self, DataFile, Encoded, Lake, Replaced, Version},
+    rollup,
     table::{self, TableDef},
 };
 
@@ -38,13 +40,22 @@ const MOST_ROWS: u64 = 1_000_000;
 /// The log of a table is checkpointed and tidied after this many versions.
 const TIDY_VERSIONS: u64 = 100;
 
-/// Compacts every table now and then until stopped.
+/// A file with fewer rows has no rollups: it is read as fast, and soon joined with others.
+const LEAST_ROWS: u64 = 1_000;
+
+/// Of how many files the rollups are in one commit.
+const ROLLED_AT_ONCE: usize = 8;
+
+/// Compacts every table now and then until stopped, and makes rollups.
 pub(crate) async fn run(lake: Arc<Lake>, every: Duration, stop: CancellationToken) {
     let mut tidied: BTreeMap<&str, u64> = BTreeMap::new();
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
         for (def, version) in table::ALL.iter().zip(lake.pin()) {
             if let Err(error) = compact(&lake, def, &version).await {
                 tracing::warn!(table = def.name, %error, "compaction failed and is tried again later");
+            }
+            if let Err(error) = roll(&lake, def).await {
+                tracing::warn!(table = def.name, %error, "rollups could not be made and are tried again later");
             }
             let last = tidied.entry(def.name).or_insert(0);
             if version.number >= *last + TIDY_VERSIONS {
@@ -57,8 +68,12 @@ pub(crate) async fn run(lake: Arc<Lake>, every: Duration, stop: CancellationToke
     }
 }
 
-/// Joins the small files of each day of a table. Gives how many rewrites were committed.
+/// Joins the small files of each day of a table. Gives how many rewrites were committed; none of a table that has columns of a later
+/// version.
 pub async fn compact(lake: &Lake, def: &'static TableDef, version: &Version) -> Result<usize, Error> {
+    if version.is_of_later {
+        return Ok(0);
+    }
     let mut done = 0;
     for files in candidates(version) {
         let old = lake.read(def, &files).await?;
@@ -68,6 +83,27 @@ pub async fn compact(lake: &Lake, def: &'static TableDef, version: &Version) -> 
         if lake.replace(def, &files, encoded).await? == Replaced::Done {
             tracing::debug!(table = def.name, files = files.len(), rows, "compacted");
             done += 1;
+        }
+    }
+    Ok(done)
+}
+
+/// Makes the rollups of files that have none yet: of those that were just written, and of those that are from before there were any. Gives
+/// of how many files they were made; none of a table that has columns of a later version.
+pub async fn roll(lake: &Lake, def: &'static TableDef) -> Result<usize, Error> {
+    if rollup::of_table(def).next().is_none() {
+        return Ok(0);
+    }
+    let version = lake.refresh(def).await?;
+    if version.is_of_later {
+        return Ok(0);
+    }
+    let new = |file: &&Arc<DataFile>| file.rollups.is_none() && file.day.is_some() && file.rows >= LEAST_ROWS;
+    let files: Vec<_> = version.files.iter().filter(new).cloned().collect();
+    let mut done = 0;
+    for files in files.chunks(ROLLED_AT_ONCE) {
+        if lake.roll(def, files).await? == Replaced::Done {
+            done += files.len();
         }
     }
     Ok(done)

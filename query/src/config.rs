@@ -21,9 +21,6 @@ pub struct ShelveConfig {
     pub compact: Option<Duration>,
     /// How old what the log has of the ledger is, once every table has it, before the log may let go of it; nothing for never.
     pub keep: Option<Duration>,
-    /// How old a file that no version needs is before it is deleted. Longer than the longest query and never under a day,
-    /// because files of a commit that is being made look the same.
-    pub keep_unused: Duration,
 }
 
 impl Default for ShelveConfig {
@@ -36,7 +33,6 @@ impl Default for ShelveConfig {
             refresh: Duration::from_secs(30),
             compact: Some(Duration::from_secs(60)),
             keep: None,
-            keep_unused: Duration::from_secs(24 * 3_600),
         }
     }
 }

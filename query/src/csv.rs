@@ -43,9 +43,45 @@ pub(crate) fn records(bytes: &[u8]) -> Result<Vec<Vec<String>>, String> {
     Ok(records)
 }
 
+/// The same CSV with no cell that a spreadsheet would take for a formula: an apostrophe stands before each that begins as one and is no
+/// number, and before an apostrophe, so that what was there can be told.
+///
+/// # Errors
+/// If it is no CSV.
+pub fn without_formulas(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut out = String::with_capacity(bytes.len());
+    for record in records(bytes)? {
+        let cells: Vec<String> = record.iter().map(|cell| inert(cell)).collect();
+        out.push_str(&cells.join(","));
+        out.push('\n');
+    }
+    Ok(out.into_bytes())
+}
+
+fn inert(cell: &str) -> String {
+    let digits = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    let number = !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE-+".contains(&byte))
+        && cell.parse::<f64>().is_ok();
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) && !number;
+    let cell = if formula { format!("'{cell}") } else { cell.to_owned() };
+    if cell.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::records;
+    use super::{records, without_formulas};
+
+    #[test]
+    fn a_spreadsheet_calculates_nothing() {
+        let check = |text: &str, wanted: &str| {
+            assert_eq!(String::from_utf8(without_formulas(text.as_bytes()).unwrap()).unwrap(), wanted);
+        };
+        check("tenant,usd\n=1+1,-2.5\n", "tenant,usd\n'=1+1,-2.5\n");
+        check("a\n\"=HYPERLINK(\"\"x\"\",1)\"\n", "a\n\"'=HYPERLINK(\"\"x\"\",1)\"\n");
+        check("a,b,c,d\n@x,+1,-x,-1-1\n", "a,b,c,d\n'@x,+1,'-x,'-1-1\n");
+        check("a\n1e-7\n'x\n", "a\n1e-7\n''x\n");
+    }
 
     #[test]
     fn fields_in_quotes_hold_anything() {

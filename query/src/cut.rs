@@ -21,7 +21,7 @@ use crate::{
     policies::PolicyLog,
     table::TableDef,
     tail::Tail,
-    watermark::{Completeness, Waiting, Watermark},
+    watermark::{Completeness, Waiting, Watermark, Why},
 };
 
 /// Where cuts come from.
@@ -91,6 +91,11 @@ impl Cuts {
         Arc::clone(&self.store)
     }
 
+    /// The limits of which tenants have counters of their own ([`Access::limits_of`]).
+    pub(crate) fn limits_of(&self, tenants: &Tenants) -> Option<Vec<String>> {
+        self.policies.access.limits_of(tenants)
+    }
+
     /// Whether a cut has everything that was in the ledger when this process began.
     pub fn is_caught_up(&self) -> bool {
         self.watermark.is_restored()
@@ -123,19 +128,31 @@ impl Cuts {
 }
 
 impl AsOf {
-    /// As answers show it to a caller who may read `tenants`. Places in the log count the records of every tenant, and the
-    /// gateways serve all of them: whoever may not read every tenant sees neither, and the time to the second before it only,
-    /// since it is often that of a call.
+    /// Up to when every call is in it, as a caller who may read `tenants` may know it.
+    pub(crate) fn through(&self, tenants: &Tenants) -> Option<Time> {
+        match tenants {
+            Tenants::All => self.completeness.complete_through,
+            Tenants::Only(_) => self.completeness.apart_through,
+        }
+    }
+
+    /// Who holds that back, as the same caller may know it: not who has a call open.
+    pub(crate) fn waiting_for<'a>(&'a self, tenants: &Tenants) -> impl Iterator<Item = &'a Waiting> {
+        let all = *tenants == Tenants::All;
+        self.completeness.waiting_for.iter().filter(move |waiting| all || waiting.why != Why::OpenCall)
+    }
+
+    /// As answers show it to a caller who may read `tenants`. Places in the log count the records of every tenant, and the gateways serve
+    /// all of them: whoever may not read every tenant sees neither.
     pub fn json(&self, tenants: &Tenants) -> Value {
         let all = *tenants == Tenants::All;
         let waiting = |waiting: &Waiting| match all {
             true => json!({"gateway": waiting.gateway, "since": waiting.since.to_string(), "why": waiting.why}),
             false => json!({"why": waiting.why}),
         };
-        let through = self.completeness.complete_through.map(|time| if all { time } else { time.second() });
         let mut as_of = json!({
-            "complete_through": through.map(|time| time.to_string()),
-            "waiting_for": self.completeness.waiting_for.iter().map(waiting).collect::<Vec<_>>(),
+            "complete_through": self.through(tenants).map(|time| time.to_string()),
+            "waiting_for": self.waiting_for(tenants).map(waiting).collect::<Vec<_>>(),
         });
         if all {
             as_of["offsets"] = self.offsets.iter().map(|offset| offset.0).collect();

@@ -18,7 +18,7 @@ use crate::{
     policies::PolicyLog,
     run::{Deps, Opened, RunError, try_open},
     shelve::Shelver,
-    sql::{Caller, Engine, QueryError, encode::Format},
+    sql::{Caller, Engine, QueryError, Question, encode::Format},
     watermark::Watermark,
 };
 
@@ -79,6 +79,12 @@ impl Here {
     /// Answers one statement with what the caller may see: the whole answer.
     pub fn answer(&self, caller: &Caller, sql: &str, format: Format) -> Result<Vec<u8>, QueryError> {
         self.runtime.block_on(self.engine.answer(caller, sql, format))
+    }
+
+    /// The same by rows alone, whatever rollups know of it.
+    pub fn answer_by_rows(&self, caller: &Caller, sql: &str, format: Format) -> Result<Vec<u8>, QueryError> {
+        let question = Question::plain(sql).rollups(false);
+        self.runtime.block_on(self.engine.whole(caller, question, format))
     }
 
     /// Ends the reading.

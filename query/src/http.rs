@@ -71,6 +71,25 @@ struct Sent {
     /// The tenants whose rows are asked for, of those that the token may read.
     #[serde(default)]
     tenants: Option<Vec<String>>,
+    #[serde(default)]
+    settings: Settings,
+}
+
+/// What a session of Postgres may set.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// Whether rollups are read where they know what is asked.
+    #[serde(default, rename = "tollgate.rollups")]
+    rollups: Switch,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Switch {
+    #[default]
+    On,
+    Off,
 }
 
 async fn sql(State(surface): State<Arc<Entry>>, request: Request) -> Result<Response, Failure> {
@@ -90,7 +109,8 @@ async fn sql(State(surface): State<Arc<Entry>>, request: Request) -> Result<Resp
         Some(tenants) => caller.narrowed(tenants),
         None => caller,
     };
-    surface.answer(caller, sent.sql, sent.format).await
+    let question = Question::plain(sent.sql).rollups(sent.settings.rollups == Switch::On);
+    surface.answer(caller, question, sent.format).await
 }
 
 #[derive(Deserialize)]
@@ -108,7 +128,7 @@ async fn balances(
     let Query(of) = of.map_err(|error| failure(ErrorCode::BadValue, &format!("say ?tenant=<name>: {error}")))?;
     let of = of.tenant.map_or_else(String::new, |tenant| format!("WHERE tenant = '{}' ", tenant.replace('\'', "''")));
     let sql = format!("SELECT * FROM balances {of}ORDER BY tenant, limit_name, instance, window_start");
-    surface.answer(caller, sql, Format::Json).await
+    surface.answer(caller, Question::plain(sql), Format::Json).await
 }
 
 async fn tables(State(surface): State<Arc<Entry>>, headers: HeaderMap) -> Result<Response, Failure> {
@@ -154,11 +174,10 @@ impl Entry {
     }
 
     /// Runs a statement. Whoever drops this ends it.
-    async fn answer(&self, caller: Caller, sql: String, format: Format) -> Result<Response, Failure> {
+    async fn answer(&self, caller: Caller, question: Question, format: Format) -> Result<Response, Failure> {
         let tenants = caller.tenants.clone();
         let writer = move |head: &Head| Encoder::new(format, head, &tenants);
-        let (head, mut rows) =
-            self.engine.ask(&caller, Question::plain(sql), writer).await.map_err(|error| refusal(&error))?;
+        let (head, mut rows) = self.engine.ask(&caller, question, writer).await.map_err(|error| refusal(&error))?;
         let mut first = BytesMut::new();
         let body = loop {
             match rows.next().await.map_err(|error| refusal(&error))? {

@@ -13,6 +13,9 @@ mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod local;
+mod order;
+mod rewrite;
+mod rolled;
 pub mod shelving;
 mod stats;
 mod store;
@@ -29,11 +32,15 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-pub(crate) use self::file::{Encoded, decode, encode};
 use self::{
     delta::{Change, Listed, Snapshot, TableLog, Written},
     shelving::{Shelving, Step},
     store::Place,
+};
+pub(crate) use self::{
+    file::{Encoded, decode, encode},
+    rewrite::Replaced,
+    rolled::Stored,
 };
 use crate::{
     error::Error,
@@ -59,6 +66,8 @@ struct Table {
     def: &'static TableDef,
     log: TableLog,
     folder: Path,
+    /// The folder of its rollups.
+    rollups: Path,
     lanes: u16,
     /// The version that the next commit is made on. Locked for as long as a commit takes.
     head: Mutex<Head>,
@@ -80,6 +89,8 @@ pub struct Version {
     pub files: Vec<Arc<DataFile>>,
     /// C: by lane, the first record of the ledger that is not in it.
     pub covered: Vec<Offset>,
+    /// Whether it has columns that a later version than this has added: to write its files anew would lose them.
+    pub is_of_later: bool,
 }
 
 /// A Parquet file of a table, with its stored columns in order.
@@ -97,6 +108,12 @@ pub struct DataFile {
     pub recorded_from: Option<Time>,
     /// The least and the greatest tenant in it; nothing if that is not known.
     pub tenants: Option<(String, String)>,
+    /// A time at or after that at which the last of its rows was recorded; nothing if that is not known.
+    pub(crate) recorded_to: Option<Time>,
+    /// The last record of the ledger in it, of any lane; nothing if that is not known.
+    pub(crate) last_offset: Option<Offset>,
+    /// Its rollups, and where they are; nothing if it was not looked yet which are worth keeping.
+    pub(crate) rollups: Option<Vec<(Stored, Path)>>,
     /// Its path from the table's folder.
     below: String,
 }
@@ -118,8 +135,8 @@ impl Version {
 }
 
 impl Lake {
-    /// Opens the lake that `lake.url` names: a directory, or `s3://bucket/prefix`. Makes its tables if they are not there.
-    /// Refuses a store without conditional put, and tables with other columns. Needs a tokio runtime with several threads.
+    /// Opens the lake that `lake.url` names: a directory, or `s3://bucket/prefix`. Makes its tables if they are not there, and the
+    /// columns that an earlier version did not have. Refuses a store without conditional put, and columns of other types. Needs a tokio runtime with several threads.
     pub async fn open(url: &str, lanes: u16) -> Result<Arc<Self>, Error> {
         Self::open_at(store::open(url).await?, lanes, KEEP_UNUSED_SECONDS).await
     }
@@ -205,38 +222,18 @@ impl Lake {
         Ok(rows)
     }
 
-    /// Replaces files by one commit; both have to hold the same rows. Nothing happens and the new files go if another rewrite
-    /// has removed one of the old ones in the meantime.
-    pub(crate) async fn replace(
-        &self,
-        def: &'static TableDef,
-        old: &[Arc<DataFile>],
-        encoded: Vec<Encoded>,
-    ) -> Result<Replaced, Error> {
-        let table = self.table(def)?;
-        let added = table.put(&self.place, encoded).await?;
-        table.replace(&self.place, old, &added).await
-    }
-
-    /// Writes a checkpoint of a table's log and deletes what no version needs.
-    pub(crate) async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
+    /// Writes a checkpoint of a table's log, and deletes log entries and files that are old and that the newest version does not need.
+    /// What a removed file held can be read for a day after that, so queries that began before go on.
+    pub async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
         let table = self.table(def)?;
         table.log.tidy().await?;
+        rolled::tidy(&self.place, def).await?;
         self.refresh(def).await.map(|_| ())
     }
 
     fn table(&self, def: &'static TableDef) -> Result<&Table, Error> {
         self.tables.get(def.index()).ok_or(Error::Shape)
     }
-}
-
-/// What became of a rewrite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Replaced {
-    /// The new files stand for the old ones.
-    Done,
-    /// Another rewrite came first.
-    Overtaken,
 }
 
 impl Table {
@@ -259,6 +256,7 @@ impl Table {
             def,
             log,
             folder: place.path(def.name)?,
+            rollups: rolled::folder(place, def)?,
             lanes,
             head,
             newest: RwLock::new(Arc::new(Version::default())),
@@ -281,17 +279,18 @@ impl Table {
             .files(&head.snapshot)?
             .into_iter()
             .map(|listed| match known.get(listed.path.as_str()) {
-                Some(file) => Arc::clone(file),
-                None => Arc::new(self.data_file(listed)),
+                Some(file) if file.rollups.is_some() == listed.rollups.is_some() => Arc::clone(file),
+                _ => Arc::new(self.data_file(listed)),
             })
             .collect();
-        let version = Version { number: head.snapshot.number(), files, covered: head.positions.clone() };
+        let is_of_later = self.log.is_of_later(&head.snapshot);
+        let version = Version { number: head.snapshot.number(), files, covered: head.positions.clone(), is_of_later };
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(version);
         Ok(())
     }
 
     fn data_file(&self, listed: Listed) -> DataFile {
-        let Listed { path, size, day, stats } = listed;
+        let Listed { path, size, day, stats, rollups } = listed;
         let path_in_store = Path::from_iter(self.folder.parts().chain(Path::from(path.as_str()).parts()));
         DataFile {
             path: path_in_store,
@@ -299,9 +298,18 @@ impl Table {
             rows: stats.num_records,
             day,
             recorded_from: stats.min_values.recorded_at.as_deref().and_then(|time| Time::parse(time).ok()),
+            recorded_to: stats.max_values.recorded_at.as_deref().and_then(|time| Time::parse(time).ok()),
+            last_offset: stats.max_values.log_offset.and_then(|offset| u64::try_from(offset).ok()).map(Offset),
+            rollups: rollups.map(|all| all.into_iter().map(|stored| self.placed(stored, &path)).collect()),
             tenants: stats.min_values.tenant.zip(stats.max_values.tenant),
             below: path,
         }
+    }
+
+    /// A rollup of the file at `below`, and where it is.
+    fn placed(&self, stored: Stored, below: &str) -> (Stored, Path) {
+        let path = rolled::path(&self.rollups, stored.rollup, below);
+        (stored, path)
     }
 
     async fn begin(&self, kept: &[Offset]) -> Result<(), Error> {
@@ -347,7 +355,7 @@ impl Table {
                 Step::Done => return Ok(self.newest()),
                 Step::Commit { to, files } => (to, files),
                 Step::Write { to, unused } => {
-                    self.discard(place, unused.unwrap_or_default()).await;
+                    self.discard(place, &unused.unwrap_or_else(Vec::new)).await;
                     let files = self.write(place, source, &from, &to).await?;
                     (to, files)
                 }
@@ -398,13 +406,13 @@ impl Table {
             let path = day.as_ref().map_or_else(|| name.clone(), |day| format!("day={day}/{name}"));
             let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             place.store.put(&self.in_store(&path), bytes.into()).await?;
-            written.push(Written { path, size, day, stats });
+            written.push(Written { path, size, day, stats, rollups: None });
         }
         Ok(written)
     }
 
     /// Deletes files that were never committed. What is left behind goes with the next clean-up.
-    async fn discard(&self, place: &Place, files: Vec<Written>) {
+    async fn discard(&self, place: &Place, files: &[Written]) {
         for file in files {
             if let Err(error) = place.store.delete(&self.in_store(&file.path)).await {
                 tracing::warn!(table = self.def.name, path = file.path, %error, "an unused file was left behind");
@@ -412,42 +420,8 @@ impl Table {
         }
     }
 
-    async fn replace(&self, place: &Place, old: &[Arc<DataFile>], added: &[Written]) -> Result<Replaced, Error> {
-        let removed: Vec<_> = old.iter().map(|file| Written::of(file)).collect();
-        let mut head = self.head.lock().await;
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let now = self.newest();
-            let has = |path: &str| now.files.iter().any(|file| file.below == path);
-            if added.iter().any(|file| has(&file.path)) {
-                return Ok(Replaced::Done);
-            }
-            if !removed.iter().all(|file| has(&file.path)) {
-                self.discard(place, added.to_vec()).await;
-                return Ok(Replaced::Overtaken);
-            }
-            match self.log.commit(&head.snapshot, Change::Rewritten { added, removed: &removed }).await {
-                Ok(snapshot) => {
-                    *head = Head { snapshot, positions: head.positions.clone() };
-                    self.publish(&head)?;
-                }
-                Err(error) => {
-                    last = Some(error);
-                    self.reload(&mut head).await?;
-                }
-            }
-        }
-        Err(last.unwrap_or(Error::Shape))
-    }
-
     fn in_store(&self, below: &str) -> Path {
         Path::from_iter(self.folder.parts().chain(Path::from(below).parts()))
-    }
-}
-
-impl Written {
-    fn of(file: &DataFile) -> Self {
-        Self { path: file.below.clone(), size: file.size, day: file.day.clone(), stats: String::new() }
     }
 }
 

@@ -5,7 +5,7 @@
 //! them to the [`lake`], together with how far the ledger was read → [`compact`] joins them with others into larger, sorted
 //! files. What the log has let go of is read back from the [`archive`], the one table that no query sees. What gateways say on the way of how complete the ledger is goes to the [`watermark`].
 //!
-//! The life of a question. A request comes in by [`http`] with a token → [`access`] knows whose rows it may read → a [`cut`]
+//! The life of a question. A request comes in by [`http`], `postgres` or `flight` with a token → [`access`] knows whose rows it may read → a [`cut`]
 //! is taken: one version of each table and the tail after it, up to one vector of offsets → [`sql`] checks the statement,
 //! opens a fresh session over the caller's tables, each behind the fence, and runs it → the rows go out with `as_of`: the
 //! cut, and up to when it is complete.
@@ -20,12 +20,13 @@ pub mod access;
 pub mod archive;
 pub mod compact;
 pub mod config;
-mod csv;
+pub mod csv;
 pub mod cut;
 pub mod described;
 mod entry;
 pub mod error;
 pub mod fault;
+mod flight;
 pub mod focus;
 pub mod here;
 mod http;
@@ -36,6 +37,7 @@ pub mod policies;
 mod postgres;
 pub mod reconcile;
 pub mod reports;
+mod rollup;
 mod run;
 pub mod shelve;
 pub mod sql;
@@ -43,7 +45,9 @@ pub mod table;
 pub mod tail;
 pub mod watermark;
 
-/// For the target of fuzz/, which is nobody else's.
+/// For the targets of fuzz/, which are nobody else's.
+#[doc(hidden)]
+pub use flight::understood as flight_understood;
 #[doc(hidden)]
 pub use postgres::message as postgres_message;
 pub use run::{Deps, Door, Doors, Query, Readiness, RunError};

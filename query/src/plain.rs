@@ -1,6 +1,7 @@
 //! The tables as plain Parquet in Hive's folders (`TABLE/day=YYYY-MM-DD/…`), for readers that know no Delta and look for files.
 //!
-//! One version of each table is copied, file by file; tables whose rows end or replace each other are written as queries see them. The
+//! One version of each table is copied, file by file, and a file that lacks columns of today is written anew with them, since readers that
+//! look for files take the columns of the first; tables whose rows end or replace each other are written as queries see them. The
 //! manifest names every file and how far each table goes. Everything is written into a folder that is not there yet, and is
 //! durable before this returns; putting it in the place of another is the caller's.
 
@@ -11,12 +12,14 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::{
     error::Error,
-    lake::{DataFile, Lake, Version, decode},
+    lake::{DataFile, Lake, Version, decode, encode},
     table::TableDef,
 };
 
@@ -83,7 +86,7 @@ pub async fn write(lake_url: &str, lanes: u16, days: &Days, folder: &Path) -> Re
 }
 
 async fn copied(
-    table: &TableDef,
+    table: &'static TableDef,
     version: &Version,
     store: &dyn ObjectStore,
     days: &Days,
@@ -94,7 +97,7 @@ async fn copied(
         let Some(day) = file.day.as_deref().filter(|day| days.hold(day)) else { continue };
         let partition = folder.join(table.name).join(format!("day={day}"));
         made(&partition)?;
-        let bytes = fetched(store, file).await?;
+        let bytes = whole(table, fetched(store, file).await?)?;
         let name = file.path.filename().unwrap_or("part.parquet");
         put(&partition.join(name), &bytes)?;
         listed
@@ -123,7 +126,18 @@ async fn resolved(
     Ok(vec![json!({"path": format!("{}/all.parquet", table.name), "rows": rows.num_rows(), "bytes": bytes.len()})])
 }
 
-async fn fetched(store: &dyn ObjectStore, file: &DataFile) -> Result<bytes::Bytes, Error> {
+/// A file with every column of its table: as it is, if it has them.
+fn whole(table: &'static TableDef, bytes: Bytes) -> Result<Bytes, Error> {
+    let file = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
+    if table.stored_columns().all(|column| file.schema().field_with_name(column.name).is_ok()) {
+        return Ok(bytes);
+    }
+    // All its rows are of one day.
+    let written = encode(table, &decode(table, bytes)?)?.into_iter().next().ok_or(Error::Shape)?;
+    Ok(written.bytes.into())
+}
+
+async fn fetched(store: &dyn ObjectStore, file: &DataFile) -> Result<Bytes, Error> {
     Ok(store.get(&file.path).await?.bytes().await?)
 }
 

@@ -1,10 +1,12 @@
 //! A provider's own numbers held against ours: by UTC day, model, token class and account, with what the difference may come from.
 //!
-//! The life of a line. A file of the provider becomes [`Line`]s ([`openai`], [`anthropic`], [`bedrock`]), each with the quantity, the money, or both
-//! → lines of one [`Cell`] add up, and so do our charges → [`compare`] says of each cell whether the two are alike within a tolerance, and if
-//! not on which side there is more and why that may be.
+//! The life of a line. A file of the provider becomes [`Page`]s of [`Line`]s ([`openai`], [`anthropic`], [`bedrock`]), each with the quantity, the
+//! money, or both → pages become one [`Export`], which also knows what is said of a day without lines → lines of one [`Cell`] add up, and so
+//! do our charges, as coarse as the export tells them apart ([`grain`]) → [`compare`] says of each cell whether the two are alike within a
+//! tolerance, and if not on which side there is more and why that may be.
 //!
-//! Everything here is pure and exact: quantities are integers, money pico-dollars. What one side does not state is not compared.
+//! Everything here is pure and exact: quantities are integers, money pico-dollars. What one side does not state is not compared; a day that
+//! is stated to have nothing is stated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +16,14 @@ mod amount;
 mod anthropic;
 mod bedrock;
 mod compare;
+mod export;
+mod grain;
 mod openai;
 #[cfg(test)]
 mod tests;
 
 pub use compare::{Cause, Found, Report, Status, Tolerance, compare};
+pub use export::{Export, Invoice, Page, Stated};
 
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +54,7 @@ pub struct Cell {
 pub struct Line {
     /// The UTC day.
     pub day: String,
-    /// The model as the file names it.
+    /// The model as the file names it, or what else is paid for; empty where the file does not tell them apart.
     pub model: String,
     /// The token class, if it states one.
     pub class: Option<TokenClass>,
@@ -93,37 +98,16 @@ pub struct Doubts {
     pub settled_through: String,
 }
 
-/// Reads a file.
+/// Reads a file: its pages.
 ///
 /// # Errors
 /// What of it is not what the provider writes.
-pub fn read(vendor: Vendor, bytes: &[u8]) -> Result<Vec<Line>, String> {
+pub fn read(vendor: Vendor, bytes: &[u8]) -> Result<Vec<Page>, String> {
     match vendor {
         Vendor::OpenAi => openai::read(bytes),
         Vendor::Anthropic => anthropic::read(bytes),
         Vendor::Bedrock => bedrock::read(bytes),
     }
-}
-
-/// The side that lines add up to. Without names of keys all accounts are one.
-pub fn book(lines: &[Line], names: &Names) -> Book {
-    let mut book = Book::new();
-    for line in lines {
-        let account = match (&line.key, names.keys.is_empty()) {
-            (_, true) | (None, _) => String::new(),
-            (Some(key), false) => names.keys.get(key).cloned().unwrap_or_else(|| format!("? {key}")),
-        };
-        let model = names.models.get(&line.model).cloned().unwrap_or_else(|| line.model.clone());
-        let side =
-            book.entry(Cell { day: line.day.clone(), model: plain(&model), class: line.class, account }).or_default();
-        if let Some(quantity) = line.quantity {
-            *side.quantity.get_or_insert_default() += quantity;
-        }
-        if let Some(cost) = line.cost {
-            *side.cost.get_or_insert_default() += cost;
-        }
-    }
-    book
 }
 
 /// What a model's name comes to, so that the names of two sides meet: without what providers put around it (a region and vendor before it,

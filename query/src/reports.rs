@@ -137,6 +137,11 @@ fn value(
         "dimensions" => dimensions(said, part, DIMENSIONS),
         "owners" => dimensions(said, part, OWNERS),
         "grain" => grain(said, period, part),
+        "count" => {
+            // As many rows as there can be.
+            let whole = said.parse::<u32>().is_ok() && said.bytes().all(|byte| byte.is_ascii_digit());
+            whole.then(|| said.to_owned()).ok_or_else(|| format!("{name} is {said:?}, and is to be a whole number"))
+        }
         "number" => {
             let plain = said.parse::<f64>().is_ok_and(f64::is_finite)
                 && said.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -150,6 +155,10 @@ fn dimensions(said: &str, part: &str, known: &[&str]) -> Result<String, String> 
     let names: Vec<&str> = said.split(',').map(str::trim).collect();
     if names.len() > MAX_DIMENSIONS {
         return Err(format!("a report groups by at most {MAX_DIMENSIONS} dimensions"));
+    }
+    if let Some(name) = names.iter().enumerate().find_map(|(at, name)| names.get(..at)?.contains(name).then_some(name))
+    {
+        return Err(format!("the dimension {name} is said twice: say it once"));
     }
     let written = |name: &&str| {
         let column = match name.strip_prefix("tag:") {

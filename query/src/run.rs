@@ -27,7 +27,7 @@ use crate::{
     cut::Cuts,
     entry::Entry,
     error::Error,
-    http,
+    flight, http,
     lake::Lake,
     policies::PolicyLog,
     postgres,
@@ -65,6 +65,8 @@ pub struct Doors {
     pub http: Door,
     /// Over the protocol of Postgres, if at all.
     pub postgres: Option<Door>,
+    /// Over Arrow Flight SQL, if at all.
+    pub flight: Option<Door>,
 }
 
 /// One address.
@@ -188,28 +190,29 @@ impl Query {
 
 /// Answers until `stop`: a thread each, so that none of them delays the others.
 fn open_doors(doors: Doors, cuts: Arc<Cuts>, policies: &PolicyLog, stop: &CancellationToken) -> Result<(), RunError> {
-    let Doors { http, postgres } = doors;
+    let Doors { http, postgres, flight } = doors;
     let engine = Arc::new(Engine::new(Arc::clone(&cuts))?);
     let entry = Arc::new(Entry { engine, cuts, access: Arc::clone(&policies.access) });
     thread::scope(|scope| {
-        let mut others = Vec::new();
-        if let Some(door) = postgres {
+        let beside = |served: Result<(), RunError>| {
+            if served.is_err() {
+                stop.cancel();
+            }
+            served
+        };
+        let postgres = postgres.map(|door| {
             let entry = Arc::clone(&entry);
             let run = async move |listener, tls| postgres::serve(listener, tls, entry, stop).await;
-            others.push(scope.spawn(move || {
-                let served = serve(door, run);
-                if served.is_err() {
-                    stop.cancel();
-                }
-                served
-            }));
-        }
+            scope.spawn(move || beside(serve(door, run)))
+        });
+        let flight = flight.map(|door| {
+            let entry = Arc::clone(&entry);
+            let run = async move |listener, tls| flight::serve(listener, tls, entry, stop).await;
+            scope.spawn(move || beside(serve(door, run)))
+        });
         let run = async |listener, tls| listen::http(listener, http::router(entry), tls, http::BOUNDS, stop).await;
-        let served = serve(http, run);
-        if served.is_err() {
-            stop.cancel();
-        }
-        others.into_iter().fold(served, |served, other| {
+        let served = beside(serve(http, run));
+        postgres.into_iter().chain(flight).fold(served, |served, other| {
             served.and(other.join().unwrap_or_else(|_| Err(std::io::Error::other("a surface ended in a panic").into())))
         })
     })

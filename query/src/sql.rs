@@ -30,7 +30,11 @@ pub(crate) use self::{
     reading::{Reading, types},
     rows::{Head, Rows, Write},
 };
-use crate::cut::{AsOf, Cut, Cuts};
+use crate::{
+    cut::{AsOf, Cut, Cuts},
+    imports,
+    table::TableDef,
+};
 
 mod accounted;
 pub mod encode;
@@ -39,16 +43,22 @@ mod exact;
 mod fence;
 mod functions;
 mod growth;
+mod instant;
 mod json;
 mod made;
+mod pattern;
+mod percentile;
 mod provider;
 mod question;
 mod reading;
+mod rolled;
 mod rows;
+mod runs;
 mod session;
 mod shared;
 mod span;
 mod statement;
+mod sums;
 mod tag;
 mod threads;
 mod trunc;
@@ -56,7 +66,9 @@ pub(crate) mod views;
 
 pub use error::QueryError;
 pub(crate) use made::MADE;
+pub(crate) use percentile::Sketch;
 pub(crate) use provider::shown;
+pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
 pub(crate) use statement::MAX_SQL_BYTES;
 
 /// Who asks, and what they may read.
@@ -134,16 +146,25 @@ impl Engine {
         asked.begun().await
     }
 
-    /// A whole answer.
+    /// A whole answer to a plain statement.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         caller: &Caller,
         sql: &str,
         format: Format,
     ) -> Result<Vec<u8>, QueryError> {
+        self.whole(caller, Question::plain(sql), format).await
+    }
+
+    /// A whole answer.
+    pub(crate) async fn whole(
+        self: &Arc<Self>,
+        caller: &Caller,
+        question: Question,
+        format: Format,
+    ) -> Result<Vec<u8>, QueryError> {
         let (of, tenants) = (format, caller.tenants.clone());
-        let (_, mut rows) =
-            self.ask(caller, Question::plain(sql), move |head| Encoder::new(of, head, &tenants)).await?;
+        let (_, mut rows) = self.ask(caller, question, move |head| Encoder::new(of, head, &tenants)).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = rows.next().await? {
             bytes.extend_from_slice(&piece);
@@ -151,7 +172,7 @@ impl Engine {
         Ok(bytes)
     }
 
-    /// What a statement takes and gives, without running it.
+    /// What a statement takes and gives, without running it: with the values of its parameters, if those came.
     pub(crate) async fn describe(
         self: &Arc<Self>,
         caller: &Caller,
@@ -162,7 +183,7 @@ impl Engine {
         let (engine, caller, ending) = (Arc::clone(self), caller.clone(), gone.clone());
         let work = async move || {
             let planned = engine.plan(&caller, &question, &ending).await;
-            giving.one(planned.and_then(Planned::described)).await;
+            giving.one(planned.and_then(|planned| planned.described(question))).await;
         };
         threads::spawn(1, turn, gone, work)?;
         let mut rows = asked.rows;
@@ -200,9 +221,20 @@ impl Engine {
         let cut = self.cuts.cut(time::now())?;
         let mut tables = self.tables(&cut, &caller.tenants, &read).await?;
         self.add_made(&cut, &caller.tenants, &read, &mut tables, gone).await?;
+        if let Some(limits) = self.cuts.limits_of(&caller.tenants)
+            && let Some(refusals) = tables.remove("refusals")
+        {
+            tables.insert("refusals", made::own_counters(refusals, &limits)?);
+        }
         let reading = reading.map(|reading| reading.over(views::are_among(&read)));
-        let (state, public) =
-            session::open(&self.runtime, &caller.tenants, tables, views::shapes(), reading.as_deref())?;
+        let (state, public) = session::open(
+            &self.runtime,
+            &caller.tenants,
+            tables,
+            views::shapes(),
+            reading.as_deref(),
+            question.rollups,
+        )?;
         views::register(&state, public.as_ref(), &read)?;
         let plan = state.statement_to_plan(statement).await?;
         SQLOptions::new()
@@ -258,15 +290,35 @@ pub(crate) struct Described {
 }
 
 impl Planned {
-    fn described(self) -> Result<Described, QueryError> {
+    fn described(self, question: Question) -> Result<Described, QueryError> {
         growth::check(&self.plan)?;
         let parameters = question::parameters(&self.plan)?;
         // Types of columns are settled by the rules that come before a plan is run, and those want values.
-        let absent = parameters.iter().map(|kind| ScalarValue::try_from(kind.as_ref().unwrap_or(&DataType::Utf8)));
-        let plan = self.plan.with_param_values(absent.collect::<Result<Vec<_>, _>>()?)?;
+        let question = if question.is_bound() { question } else { question.with(absent) };
+        let plan = question.bound(self.plan)?;
         let plan = self.state.optimize(&plan)?;
         Ok(Described { parameters, schema: session::plain(plan.schema().as_arrow()) })
     }
+}
+
+/// A NULL for each parameter, of its type as far as that is known.
+fn absent(types: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
+    Ok(types
+        .iter()
+        .map(|kind| ScalarValue::try_from(kind.as_ref().unwrap_or(&DataType::Utf8)))
+        .collect::<Result<_, _>>()?)
+}
+
+/// The tables of a caller, and the views over these, in the order of their names.
+pub(crate) fn relations(tenants: &Tenants) -> Vec<Shown> {
+    let tables = TableDef::shown().map(|table| (table.name, shown(table, tenants)));
+    let others = imports::ALL.iter().chain(MADE).map(|table| (table.name, table.schema()));
+    let tables = tables.chain(others);
+    let tables = tables.map(|(name, schema)| Shown { name, schema, is_view: false });
+    let views = views::shapes().iter().map(|(name, schema)| Shown { name, schema: Arc::clone(schema), is_view: true });
+    let mut all: Vec<Shown> = tables.chain(views).collect();
+    all.sort_by_key(|one| one.name);
+    all
 }
 
 async fn execute(
@@ -285,7 +337,8 @@ async fn execute(
         Ok(TreeNodeRecursion::Continue)
     })?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
-    Ok(execute_stream(accounted::accounted(physical, gone)?, state.task_ctx())?)
+    let physical = accounted::accounted(runs::by_runs(physical)?, gone)?;
+    Ok(execute_stream(physical, state.task_ctx())?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 //! through the least of what live gateways say. One that is silent holds it back until `abandon_after`; after that it does
 //! not any more, but stays listed as incomplete until its journal is recovered (its successor closes it).
 //!
+//! Who may not read every tenant must not learn when others have a call open. For these the moment is reckoned from when gateways were
+//! heard, which nothing that anybody calls changes: less what a call lasts at most, so that it is never a moment which is not complete.
+//!
 //! It must be read before the cut is pinned and told of entries after the tail has them, so that it never promises more than
 //! the cut holds. Pure: the moment is an input.
 
@@ -25,6 +28,13 @@ use serde::Serialize;
 /// report every second; the rest is for the way to here.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long calls last, unless a provider's `timeouts.total` is raised. Where one is open for longer, or was not shipped for so long,
+/// who may not know of it sees the hour.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// How exactly the moments are told to who may not know of the calls of others, as long as none is older than [`LONGEST`].
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// What gateways said last.
 #[derive(Debug, Default)]
 pub struct Watermark {
@@ -43,6 +53,8 @@ struct Inner {
 pub struct Completeness {
     /// Every call admitted before this is in the answer; nothing while no gateway has ever been heard.
     pub complete_through: Option<Time>,
+    /// The same, or an earlier moment, that says nothing of whose calls are open.
+    pub apart_through: Option<Time>,
     /// Who holds it back.
     pub waiting_for: Vec<Waiting>,
 }
@@ -113,7 +125,10 @@ impl Watermark {
         waiting.sort();
         waiting.dedup_by(|later, first| later.gateway == first.gateway && later.why == first.why);
         let complete_through = if inner.restored { least.or_else(latest) } else { None };
-        Completeness { complete_through, waiting_for: waiting }
+        let apart = live.iter().filter(counted).map(|mark| apart_of(mark)).min();
+        let apart = apart.or_else(|| inner.marks.values().map(apart_of).max());
+        let apart_through = complete_through.and(apart);
+        Completeness { complete_through, apart_through, waiting_for: waiting }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -134,6 +149,22 @@ impl Inner {
             marks.retain(|key, mark| !mark.closed || key == last);
         }
     }
+}
+
+/// What a gateway said of its low watermark, without the calls that hold it.
+fn apart_of(mark: &Heard) -> Time {
+    let bound = floor(mark.at.earlier(LONGEST), MINUTE);
+    match mark.low_watermark {
+        // Nothing is open any more.
+        low if mark.closed => low.second(),
+        low if low >= bound => bound,
+        low => floor(low, LONGEST),
+    }
+}
+
+fn floor(time: Time, span: Duration) -> Time {
+    let micros = i64::try_from(span.as_micros()).unwrap_or(1);
+    Time::from_micros(time.as_micros().saturating_sub(time.as_micros().rem_euclid(micros)))
 }
 
 fn waiting(mark: &Heard, now: Time, abandon_after: Duration) -> Option<Waiting> {
@@ -203,6 +234,31 @@ mod tests {
     }
 
     #[test]
+    fn what_others_have_open_does_not_move_the_moment_of_who_may_not_know() {
+        let at = |said: &[Heard], now: i64| {
+            let watermark = Watermark::default();
+            said.iter().for_each(|heard| watermark.heard(Lane(0), heard));
+            watermark.restored();
+            watermark.at(second(now), DAY)
+        };
+        let now = 100_000;
+        let idle = at(&[heard(1, now, now, false)], now).apart_through;
+        assert_eq!(idle, Some(second(now - 3_600 - 40)));
+        for open in [1, 40, 600, 3_600] {
+            assert_eq!(at(&[heard(1, now, now - open, false)], now).apart_through, idle, "{open}");
+        }
+        // What is open or unshipped for longer than calls last is not called complete.
+        for stuck in [3_700, 10_000, 80_000] {
+            let got = at(&[heard(1, now, now - stuck, false)], now);
+            assert!(got.apart_through.is_some_and(|apart| Some(apart) <= got.complete_through), "{stuck}: {got:?}");
+        }
+        // Who is silent holds it back, and who has ended does not.
+        let silent = at(&[heard(1, now, now, false), heard(2, now - 7_200, now - 7_200, false)], now).apart_through;
+        assert!(silent.is_some_and(|apart| apart <= second(now - 7_200)));
+        assert_eq!(at(&[heard(1, 90, 90, true)], now).apart_through, Some(second(90)));
+    }
+
+    #[test]
     fn a_gateway_that_ends_while_the_ledger_is_read_is_not_waited_for() {
         let watermark = Watermark::default();
         let state = |producer: u8, at: i64| ProducerMark {
@@ -216,6 +272,7 @@ mod tests {
             closed: false,
             forked: false,
             heir: None,
+            copy: None,
             accepted_at: second(at),
         };
         let state = LaneState { producers: vec![state(1, 50), state(2, 50)], ..LaneState::default() };

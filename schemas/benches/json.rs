@@ -12,7 +12,7 @@ use std::{
 };
 
 use schemas::{
-    bound::{Measure, bound},
+    bound::{Beside, Measure, bound},
     event::Api,
     json::Tree,
     price::{Book, Key},
@@ -48,7 +48,7 @@ fn report(name: &str, body: &str) {
     let read = best(body, |body| drop(black_box(Tree::read(body))));
     let both = best(body, |body| {
         let tree = Tree::read(body).expect("a document");
-        drop(black_box(bound(Api::OpenAiChat, &tree, &facts, &book, &key, Measure::Bytes)));
+        drop(black_box(bound(Api::OpenAiChat, (&tree, &Beside::default()), &facts, &book, &key, Measure::Bytes)));
     });
     println!("{name:6} {:8} bytes: skipped {skip:>9}, read {read:>9}, read and bounded {both:>9}", body.len());
 }

@@ -12,7 +12,7 @@ use crate::{
     json::Tree,
     ledger::Unpriced,
     money::Pico,
-    price::{Book, Key, ModelFacts},
+    price::{self, Book, Key, ModelFacts},
 };
 
 mod anthropic;
@@ -29,11 +29,24 @@ mod responses;
 mod tally;
 mod text;
 
+pub use text::most_seen;
+
 use json::Path;
 use tally::{Makes, Tally};
 
 /// The most tokens of a completion that states no cap, by its API.
 const DEFAULT_CAP: u64 = 16;
+
+/// What is asked beside the body, in headers, as far as it can change what is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The tier that is asked for; empty where none is.
+    pub tier: String,
+    /// Whether a guardrail looks at the request.
+    pub guarded: bool,
+    /// The window that the model is asked to have, where it can have a larger one than its own.
+    pub window: Option<u64>,
+}
 
 /// How many tokens a text is at most.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +182,9 @@ impl Why {
 
 impl fmt::Display for Unbounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.field.is_empty() {
+        if self.field.is_empty() && self.why != Why::ModelRunsTools {
+            write!(f, "the request {}", self.why.text())
+        } else if self.field.is_empty() {
             f.write_str(self.why.text())
         } else {
             write!(f, "`{}` {}", self.field, self.why.text())
@@ -189,17 +204,17 @@ impl Bound {
 
 /// The most that a request of `api` with this body can use of the model that `facts` and `key` are about.
 ///
-/// `key.tier` is not used: the tier is the dearest that the request can reach.
+/// `key.tier` is not used: the tier is the dearest that the request can reach. `beside` is what stands in headers.
 pub fn bound(
     api: Api,
-    body: &Tree<'_>,
+    (body, beside): (&Tree<'_>, &Beside),
     facts: &ModelFacts,
     book: &Book,
     key: &Key<'_>,
     measure: Measure,
 ) -> Result<Bound, BoundError> {
     let mut tally = Tally::new(facts, measure);
-    let reach = match api {
+    let mut reach = match api {
         api if api.is_free() => return Ok(Bound::AtMost(AtMost::NOTHING)),
         Api::OpenAiChat => openai::chat(body.root(), &mut tally)?,
         Api::OpenAiEmbeddings => openai::embeddings(body.root(), &mut tally)?,
@@ -215,15 +230,36 @@ pub fn bound(
                 Some(form) => form::request(body.root(), form, &mut tally)?,
                 None => tally.unbounded(&Path::Body, Why::UnknownShape),
             }
-            cost::Reach { writes: tally.writes, ..cost::Reach::default() }
+            // Some of Gemini's models answer with images unasked.
+            let images = api == Api::GeminiGenerateContent;
+            cost::Reach { writes: tally.writes, images, ..cost::Reach::default() }
         }
     };
+    let named = price::joined(&price::joined(&tally.tier, &beside.tier), reach.named.as_deref().unwrap_or_default());
+    reach.named = Some(named).filter(|named| !price::standard(named).is_empty());
+    reach.guarded = tally.guarded || beside.guarded;
     if facts.runs_own_tools {
         tally.unbounded(&Path::Body, Why::ModelRunsTools);
     }
+    let (output, output_cap) = self::output(api, facts, &mut tally);
+    let at_most = |input, reach: &cost::Reach<'_>| {
+        AtMost::of(cost::dearest(book, key, reach, input, output), (input, output), output_cap)
+    };
+    let Some((field, why)) = tally.unbounded.take() else {
+        return Ok(Bound::AtMost(at_most(tally.input, &reach)));
+    };
+    let larger = tally.window.max(beside.window).unwrap_or(0);
+    let known =
+        facts.context_window.map(|window| window.max(larger)).filter(|_| why.is_one_pass() && output != u64::MAX);
+    let most = known.map(|window| at_most(window, &cost::Reach { audio: true, images: true, ..reach }));
+    Ok(Bound::Unbounded(Unbounded { field, why, most }))
+}
+
+/// The most output of a request, and what it comes from.
+fn output(api: Api, facts: &ModelFacts, tally: &mut Tally<'_>) -> (u64, OutputCap) {
     let answers = tally.answers;
     let makes = if api.operation().has_output() { tally.makes } else { Makes::Nothing };
-    let (output, output_cap) = match (makes, tally.cap, facts.max_output_tokens) {
+    match (makes, tally.cap, facts.max_output_tokens) {
         (Makes::Nothing, ..) => (0, OutputCap::NoOutput),
         (_, Some(cap), _) => (cap.saturating_mul(answers), OutputCap::Stated(cap)),
         (Makes::Uncapped, None, Some(most)) => (most.saturating_mul(answers), OutputCap::Stated(most)),
@@ -237,16 +273,7 @@ pub fn bound(
             tally.unbounded(&Path::Field(&Path::Body, facts.cap_field.name()), Why::OutputMaximumUnknown);
             (u64::MAX, OutputCap::NoOutput)
         }
-    };
-    let at_most = |input, reach: &cost::Reach<'_>| {
-        AtMost::of(cost::dearest(book, key, reach, input, output), (input, output), output_cap)
-    };
-    let Some((field, why)) = tally.unbounded.take() else {
-        return Ok(Bound::AtMost(at_most(tally.input, &reach)));
-    };
-    let known = facts.context_window.filter(|_| why.is_one_pass() && output != u64::MAX);
-    let most = known.map(|window| at_most(window, &cost::Reach { audio: true, ..reach }));
-    Ok(Bound::Unbounded(Unbounded { field, why, most }))
+    }
 }
 
 /// The form of the requests of an API; nothing where they are not known.
@@ -274,8 +301,21 @@ pub fn stated(api: Api, most: (Option<u64>, Option<u64>), book: &Book, key: &Key
         (_, (_, None)) => return Bound::not_stated("output"),
     };
     let tiers: Vec<&str> = book.rates(key, &[key.model]).map_or_else(|_| Vec::new(), |rates| rates.tiers().collect());
-    let reach = cost::Reach { tiers: &tiers, writes: (true, true), audio: true, ..cost::Reach::default() };
+    let reach =
+        cost::Reach { tiers: &tiers, writes: (true, true), audio: true, images: true, ..cost::Reach::default() };
     Bound::AtMost(AtMost::of(cost::dearest(book, key, &reach, input, output), (input, output), output_cap))
+}
+
+/// The window that a beta of Anthropic's gives a model which has a smaller one: `context-1m-2025-08-07` is a million tokens.
+pub fn window(beta: &str) -> Option<u64> {
+    let size = beta.trim().strip_prefix("context-")?.split('-').next()?;
+    let (count, unit) = size.split_at_checked(size.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "k" => 1_000,
+        "m" => 1_000_000,
+        _ => return None,
+    };
+    count.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 impl Bound {

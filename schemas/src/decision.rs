@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use crate::{
-    event::Want,
+    event::{Learned, Want},
     id::{ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     limit::{Limit, Schedule, Share},
     time::Time,
@@ -31,7 +31,7 @@ pub enum Key {
 }
 
 /// The state under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// Under [`Key::Lane`].
     Lane(LaneState),
@@ -41,6 +41,8 @@ pub enum State {
     Schedule(Schedule),
     /// Under [`Key::Claim`].
     Claim(Claim),
+    /// Under [`Key::Claim`], until it is claimed.
+    Awaited(Awaited),
 }
 
 /// Something that was learned, for as long as it could be told again.
@@ -50,6 +52,13 @@ pub struct Claim {
     pub at: Time,
     /// The hash of what was said.
     pub content: u64,
+}
+
+/// Attempts whose use will be told by an id: the first is charged, and what all of them hold is let go of then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Awaited {
+    /// They, as they said it.
+    pub attempts: Vec<Learned>,
 }
 
 impl Claim {
@@ -79,6 +88,31 @@ pub struct LaneState {
     pub waiting: Vec<Waiting>,
     /// How many claims are remembered.
     pub claims: u64,
+    /// How far what it passed to other lanes goes, by the lane that it was passed to.
+    pub passed: Vec<Passed>,
+    /// How far it has taken what other lanes passed to it, by the lane that it came from.
+    pub taken: Vec<Passed>,
+}
+
+/// How far what one lane passed to another goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The other lane.
+    pub lane: Lane,
+    /// The number of the last; they begin at 1.
+    pub number: u64,
+}
+
+impl Passed {
+    /// The last number of a lane in a list; 0 if there is none yet.
+    pub fn number_of(list: &mut Vec<Self>, lane: Lane) -> &mut u64 {
+        let known = list.iter().position(|passed| passed.lane == lane);
+        let place = known.unwrap_or_else(|| {
+            list.push(Self { lane, number: 0 });
+            list.len() - 1
+        });
+        &mut list[place].number
+    }
 }
 
 /// How far a producer is accepted in a lane. Only this word confirms an event and lets a journal trim it.
@@ -106,6 +140,8 @@ pub struct ProducerMark {
     pub forked: bool,
     /// Who has taken over.
     pub heir: Option<ProducerId>,
+    /// Who opened its journal as a copy, and so did not take over: until somebody does nobody else ends what it has open.
+    pub copy: Option<ProducerId>,
 }
 
 /// The state of one counter of a limit.

@@ -18,7 +18,7 @@ mod api;
 mod learned;
 
 pub use api::{Api, Operation};
-pub use learned::{Learned, Move, Was, Why};
+pub use learned::{Learned, Move, Moved, RELEASE, RESPONSES, Was, Why};
 
 /// One record of the `usage` topic.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,8 @@ pub enum Event {
     Reported(Reported),
     /// Something beside the life of a call: use that another system tells, or a correction.
     Learned(Box<Learned>),
+    /// What another lane took of that moves counters of this one.
+    Moved(Moved),
 }
 
 /// A journal was opened.
@@ -445,9 +447,12 @@ impl Event {
             Self::Admitted(admitted) => &admitted.attempt.subject.tenant,
             Self::Settled(settled) => &settled.attempt.subject.tenant,
             Self::Refused(refused) => &refused.subject.tenant,
-            Self::Opened(_) | Self::Streamed(_) | Self::LeaseRequested(_) | Self::Reported(_) | Self::Learned(_) => {
-                return None;
-            }
+            Self::Opened(_)
+            | Self::Streamed(_)
+            | Self::LeaseRequested(_)
+            | Self::Reported(_)
+            | Self::Learned(_)
+            | Self::Moved(_) => return None,
         };
         Some(Lane::of(tenant.as_bytes(), lanes))
     }

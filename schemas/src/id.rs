@@ -193,7 +193,14 @@ macro_rules! hex_id {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                // Written for each row of the lake: a write for each byte would take a microsecond.
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                let mut text = String::with_capacity(2 * self.0.len());
+                for byte in self.0 {
+                    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+                    text.extend([digit(byte >> 4), digit(byte & 15)]);
+                }
+                f.write_str(&text)
             }
         }
 

@@ -340,11 +340,13 @@ pub enum AlarmKind {
     Forked,
     /// It was said so long ago that nobody remembers whether it was learned before; it is set aside.
     Stale,
+    /// Of what another lane passed to this one some never came: it moved counters there, and not here.
+    Lost,
 }
 
 impl AlarmKind {
     /// Every kind, in wire order.
-    pub const ALL: [Self; 4] = [Self::Poisoned, Self::Conflict, Self::Forked, Self::Stale];
+    pub const ALL: [Self; 5] = [Self::Poisoned, Self::Conflict, Self::Forked, Self::Stale, Self::Lost];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -353,6 +355,7 @@ impl AlarmKind {
             Self::Conflict => "conflict",
             Self::Forked => "forked",
             Self::Stale => "stale",
+            Self::Lost => "lost",
         }
     }
 }

@@ -19,11 +19,11 @@ mod rate;
 
 pub use canonical::NotABook;
 pub use file::{Mistake, PriceFile};
-pub use index::Key;
-pub(crate) use index::{Rates, Shelf};
+pub use index::{Key, joined};
+pub(crate) use index::{Rates, Shelf, standard};
 pub use model::{CapField, Encoding, Model, ModelFacts, OutputMaximum};
 pub use pattern::Pattern;
-pub use rate::{Cost, cost, rate, sum};
+pub use rate::{Cost, Listed, cost, list, rate, sum};
 
 /// The book that every installation starts from.
 const BUILTIN: &str = include_str!("../prices/builtin.yaml");
@@ -77,9 +77,15 @@ pub struct Row {
 }
 
 impl Row {
-    /// What tells this row from the others: a later row with the same words replaces it.
-    fn identity(&self) -> (&str, &str, TokenClass, &str, u64, Time) {
-        (&self.provider, self.model.as_str(), self.class, &self.tier, self.above, self.valid_from)
+    /// What tells this row from the others: a later row with the same words replaces it. One on top of a built-in row does not: that
+    /// still says what the list price is.
+    fn identity(&self) -> (&str, &str, TokenClass, &str, u64, Time, bool) {
+        (&self.provider, self.model.as_str(), self.class, &self.tier, self.above, self.valid_from, self.layered)
+    }
+
+    /// Whether another row is this one on top of the built-in book, by the same id.
+    fn is_under(&self, other: &Self) -> bool {
+        !self.layered && other.layered && self.price_id == other.price_id
     }
 
     /// The id of a row: its identity in words.
@@ -180,6 +186,14 @@ impl Book {
     /// Its rows, in canonical order.
     pub fn rows(&self) -> &[Row] {
         &self.0.content.rows
+    }
+
+    /// Its rows without those of the built-in book that have another of the same id on top.
+    pub fn rows_on_top(&self) -> impl Iterator<Item = &Row> {
+        let rows = self.rows();
+        // Such a row stands right behind.
+        let covered = |place: usize, row: &Row| rows.get(place + 1).is_some_and(|next| row.is_under(next));
+        rows.iter().enumerate().filter(move |(place, row)| !covered(*place, row)).map(|(_, row)| row)
     }
 
     /// Its models, in canonical order.

@@ -160,7 +160,7 @@ impl Standing {
         }
         let was = Some(self.was(why));
         let is = Settled { usage, posted, counters: Vec::new(), call: None, ..settled.clone() };
-        Learned { source, id, at, content, was, is, moves }
+        Learned { source, id, at, content, was, is, moves, awaits: false }
     }
 
     /// What a correction takes the place of.

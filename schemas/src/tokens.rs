@@ -19,15 +19,21 @@ pub enum TokenClass {
     AudioInput,
     /// Audio output tokens.
     AudioOutput,
+    /// Input tokens of images, where the provider prices them apart. Where it does not they are plain input.
+    ImageInput,
+    /// Output tokens of images.
+    ImageOutput,
     /// Searches that the provider ran.
     WebSearch,
     /// Searches that a ranking is billed by: one for so many documents.
     SearchUnit,
+    /// Calls that a guardrail looked at. What it is billed by, units of text for each of its policies, no answer has to state.
+    Guardrail,
 }
 
 impl TokenClass {
     /// Every class, in the order of [`Vector`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::UncachedInput,
         Self::CacheRead,
         Self::CacheWrite5m,
@@ -35,8 +41,11 @@ impl TokenClass {
         Self::Output,
         Self::AudioInput,
         Self::AudioOutput,
+        Self::ImageInput,
+        Self::ImageOutput,
         Self::WebSearch,
         Self::SearchUnit,
+        Self::Guardrail,
     ];
 
     /// The name in the `token_class` column and in price books.
@@ -49,8 +58,11 @@ impl TokenClass {
             Self::Output => "output",
             Self::AudioInput => "audio_input",
             Self::AudioOutput => "audio_output",
+            Self::ImageInput => "image_input",
+            Self::ImageOutput => "image_output",
             Self::WebSearch => "web_search",
             Self::SearchUnit => "search_unit",
+            Self::Guardrail => "guardrail",
         }
     }
 
@@ -59,9 +71,18 @@ impl TokenClass {
         Self::ALL.into_iter().find(|class| class.name() == name)
     }
 
+    /// The class whose price holds where a book has none for this one: images cost what text does unless it is said that they do not.
+    pub const fn plain(self) -> Option<Self> {
+        match self {
+            Self::ImageInput => Some(Self::UncachedInput),
+            Self::ImageOutput => Some(Self::Output),
+            _ => None,
+        }
+    }
+
     /// Whether it is counted in units that have a price each, and not in tokens.
     pub const fn is_unit(self) -> bool {
-        matches!(self, Self::WebSearch | Self::SearchUnit)
+        matches!(self, Self::WebSearch | Self::SearchUnit | Self::Guardrail)
     }
 }
 
@@ -88,6 +109,12 @@ pub struct Vector {
     pub reasoning: u64,
     /// Searches that a ranking is billed by, which are units and not tokens.
     pub search_units: u64,
+    /// Calls that a guardrail looked at, which are units and not tokens.
+    pub guardrails: u64,
+    /// Input of images, where the provider prices that apart.
+    pub image_input: u64,
+    /// Output of images.
+    pub image_output: u64,
 }
 
 impl Vector {
@@ -101,8 +128,11 @@ impl Vector {
             TokenClass::Output => self.output,
             TokenClass::AudioInput => self.audio_input,
             TokenClass::AudioOutput => self.audio_output,
+            TokenClass::ImageInput => self.image_input,
+            TokenClass::ImageOutput => self.image_output,
             TokenClass::WebSearch => self.web_searches,
             TokenClass::SearchUnit => self.search_units,
+            TokenClass::Guardrail => self.guardrails,
         }
     }
 
@@ -113,11 +143,12 @@ impl Vector {
             .saturating_add(self.cache_write_5m)
             .saturating_add(self.cache_write_1h)
             .saturating_add(self.audio_input)
+            .saturating_add(self.image_input)
     }
 
-    /// All output tokens, audio included.
+    /// All output tokens, audio and images included.
     pub const fn all_output(&self) -> u64 {
-        self.output.saturating_add(self.audio_output)
+        self.output.saturating_add(self.audio_output).saturating_add(self.image_output)
     }
 
     /// All tokens.
@@ -139,6 +170,9 @@ impl Vector {
             web_searches: join(self.web_searches, other.web_searches),
             reasoning: join(self.reasoning, other.reasoning),
             search_units: join(self.search_units, other.search_units),
+            guardrails: join(self.guardrails, other.guardrails),
+            image_input: join(self.image_input, other.image_input),
+            image_output: join(self.image_output, other.image_output),
         }
     }
 }
@@ -196,6 +230,20 @@ impl Doubt {
         Self::Crashed,
         Self::NoAnswer,
     ];
+
+    /// The name in the `completeness_reason` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientLeft => "client_left",
+            Self::Truncated => "truncated",
+            Self::TimedOut => "timed_out",
+            Self::NotReported => "not_reported",
+            Self::Unreadable => "unreadable",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::Crashed => "crashed",
+            Self::NoAnswer => "no_answer",
+        }
+    }
 
     /// What is in doubt, for people.
     pub const fn reason(self) -> &'static str {

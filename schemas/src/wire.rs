@@ -113,7 +113,7 @@ pub fn decode_state(key: &Key, body: &[u8]) -> Result<State, WireError> {
     let fits = match (key, &state) {
         (Key::Lane(_), State::Lane(_)) => true,
         (Key::Instance(id), State::Instance(instance)) => *id == instance.id,
-        (Key::Claim(..), State::Claim(_)) => true,
+        (Key::Claim(..), State::Claim(_) | State::Awaited(_)) => true,
         (Key::Schedule(_, limit), State::Schedule(schedule)) => *limit == schedule.limit,
         _ => false,
     };

@@ -12,7 +12,7 @@ use std::{
 };
 
 use schemas::{
-    bound::{AtMost, Bound, Measure, Why, bound},
+    bound::{AtMost, Beside, Bound, Measure, Why, bound},
     event::Api,
     json::Tree,
     price::{Book, Encoding, Key, ModelFacts, cost, rate},
@@ -82,6 +82,9 @@ fn exchange(place: &Path, id: &str) -> Option<Exchange> {
         web_searches: count("web_searches"),
         reasoning: count("reasoning"),
         search_units: 0,
+        guardrails: 0,
+        image_input: 0,
+        image_output: 0,
     };
     Some(Exchange {
         id: id.to_owned(),
@@ -117,7 +120,8 @@ impl Exchange {
             _ => Measure::Bytes,
         };
         let tree = Tree::read(&body).unwrap();
-        bound(self.api, &tree, facts, book, &self.key(), measure).unwrap_or_else(|error| panic!("{}: {error}", self.id))
+        bound(self.api, (&tree, &Beside::default()), facts, book, &self.key(), measure)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.id))
     }
 
     /// Whether the request is nothing but texts, sampling parameters and a cap.

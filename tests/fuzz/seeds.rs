@@ -284,6 +284,29 @@ pub(crate) fn sse() -> Vec<Vec<u8>> {
     owned(&[CHAT, MESSAGES, &crs, &marked, odd, ""]).into_iter().chain(recorded).collect()
 }
 
+/// Each is `google.protobuf.Any`: a name, and a message.
+#[cfg(feature = "query")]
+pub(crate) fn flight() -> Vec<Vec<u8>> {
+    let field = |number: u8, value: &[u8]| [&[number << 3 | 2, u8::try_from(value.len()).unwrap()], value].concat();
+    let any = |name: &str, value: &[u8]| {
+        [field(1, format!("type.googleapis.com/arrow.flight.protocol.sql.{name}").as_bytes()), field(2, value)].concat()
+    };
+    let sql = field(1, b"SELECT ?, '?' FROM usage WHERE a = $2 -- ?");
+    let asked = [sql.clone(), field(2, b"schema"), field(3, b"header"), field(4, b"body"), field(5, b"id")].concat();
+    vec![
+        any("CommandStatementQuery", &sql),
+        any("CommandStatementQuery", &[sql, field(2, b"transaction")].concat()),
+        any("TicketStatementQuery", &field(1, &asked)),
+        any("CommandPreparedStatementQuery", &field(1, &asked)),
+        any(
+            "CommandGetTables",
+            &[field(1, b"tollgate"), field(3, b"us%"), field(4, b"TABLE"), vec![5 << 3, 1]].concat(),
+        ),
+        any("CommandGetSqlInfo", &field(1, &[0, 1, 2, 0x90, 4])),
+        any("CommandStatementUpdate", &[]),
+    ]
+}
+
 #[cfg(feature = "query")]
 pub(crate) fn postgres() -> Vec<Vec<u8>> {
     owned(&[
@@ -449,6 +472,7 @@ pub(crate) fn words(target: &str) -> &'static [&'static str] {
             "event: message_stop\n",
             "\"error\":{}",
         ],
+        "flight" => &["type.googleapis.com/arrow.flight.protocol.sql.", "CommandGetTables", "\n", "\u{12}", "?", "\0"],
         "postgres" => &["\0", "\0\0\0\u{4}", "\0\u{1}", "\u{7f}\u{7f}", "B", "P", "SELECT $1"],
         "sql" => &[
             "SELECT ",

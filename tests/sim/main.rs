@@ -17,7 +17,7 @@ use world::{Obligation, Plant};
 const STEPS: u64 = 4_500;
 
 /// Seeds within which a planted fault has to be caught.
-const SEEDS: u64 = 32;
+const SEEDS: u64 = 48;
 
 /// How many calls pass in a world, and how often the last unit is asked for there, on average, at least. It could be asked for eight
 /// times; a limit that is used up has none left.
@@ -26,12 +26,15 @@ const PROBES: u64 = 5;
 
 fn hold(seeds: std::ops::Range<u64>) {
     let worlds = seeds.end - seeds.start;
-    let (mut passed, mut probes) = (0, 0);
+    let (mut passed, mut probes, mut happened) = (0, 0, BTreeSet::new());
     for seed in seeds {
         let world = world::run(seed, STEPS, None).unwrap_or_else(|failure| panic!("{failure}"));
         passed += world.passed;
         probes += world.probes;
+        happened.extend(world.happened.keys().copied());
     }
+    let missing: Vec<_> = world::HAPPENS.iter().filter(|what| !happened.contains(*what)).collect();
+    assert!(missing.is_empty(), "in {worlds} worlds it never happened that {missing:?}");
     assert!(passed >= PASSED * worlds, "{passed} calls passed in {worlds} worlds");
     assert!(probes >= PROBES * worlds, "the last unit was asked for {probes} times in {worlds} worlds");
 }

@@ -10,6 +10,7 @@ mod dice;
 mod door;
 mod mishaps;
 mod oracle;
+mod past;
 mod plant;
 mod platter;
 mod policy;
@@ -21,13 +22,19 @@ mod schedules;
 mod shelf;
 mod told;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use metering::run::Desk;
 use schemas::{id::Lane, limit::Limit, price::Book, wire};
 
-use self::{clock::Clock, dice::Dice, door::Door, oracle::Oracle, road::Road};
+use self::{
+    clock::Clock,
+    dice::Dice,
+    door::{Door, Process},
+    oracle::Oracle,
+    road::Road,
+};
 pub(crate) use self::{
     oracle::{Obligation, Violation},
     plant::{PLANTED, Plant},
@@ -43,6 +50,11 @@ const REST: u64 = 1_500;
 const FAIR: u64 = 700;
 const KEEP_PASSING: u64 = 6;
 
+/// What has to happen in some worlds, or they prove nothing of it.
+#[cfg(test)]
+pub(crate) const HAPPENS: &[&str] =
+    &[mishaps::BESIDE, mishaps::IDENTITY, mishaps::MODE, calls::DOWNGRADED, told::RIVALS, past::LATE];
+
 /// A world.
 pub(crate) struct World {
     dice: Dice,
@@ -56,6 +68,8 @@ pub(crate) struct World {
     #[cfg(feature = "query")]
     lake: Dice,
     oracle: Oracle,
+    /// What was added to the world later has chance of its own, so that it changes nothing of what was there.
+    more: Dice,
     /// What other systems tell has chance of its own, and is repeated.
     outside: Dice,
     tellings: Vec<told::Telling>,
@@ -75,6 +89,8 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     /// Calls that passed.
     pub(crate) passed: u64,
+    /// What has to happen now and then, and how often it did.
+    pub(crate) happened: BTreeMap<&'static str, u64>,
     /// How often the last that was left of the limits was asked for, and passed.
     pub(crate) probes: u64,
     /// Calls that had passed when the last rest ended.
@@ -165,10 +181,11 @@ impl World {
             doors,
             members: vec![None, None],
             #[cfg(feature = "query")]
-            shelf: shelf::Shelf::new(LANES, &limits, plant),
+            shelf: shelf::Shelf::new(LANES, &policy::ever(), plant),
             #[cfg(feature = "query")]
             lake: Dice::new(!seed),
             oracle,
+            more: Dice::new(!seed.rotate_left(16)),
             outside: Dice::new(seed.rotate_left(32)),
             tellings: Vec::new(),
             told: 0,
@@ -181,6 +198,7 @@ impl World {
             trace: 0,
             steps: 0,
             passed: 0,
+            happened: BTreeMap::new(),
             probes: 0,
             passed_before: 0,
             fair: 0,
@@ -214,6 +232,10 @@ impl World {
         all.into_iter().for_each(|what| self.traced(what));
     }
 
+    pub(crate) fn happens(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
+    }
+
     /// One throw of the dice.
     fn step(&mut self) {
         self.steps += 1;
@@ -239,6 +261,16 @@ impl World {
             let place = self.outside.index(self.doors.len());
             self.tell(place);
         }
+        if self.more.one_in(300) {
+            let place = self.more.index(self.doors.len());
+            self.lose_some(place);
+        }
+        if self.more.one_in(100) {
+            self.run_beside();
+        }
+        if self.more.one_in(600) {
+            self.change_limit();
+        }
         for place in 0..self.doors.len() {
             self.report(place);
             self.time_out(place);
@@ -252,10 +284,11 @@ impl World {
         }
     }
 
-    /// Whether somebody is there who lets calls pass, and somebody who keeps the books for it in every lane. By a clock that is wrong
-    /// by more than windows are published ahead nothing passes.
+    /// Whether somebody is there who lets calls pass and has read what he has to know, and somebody who keeps the books for it in
+    /// every lane. By a clock that is wrong by more than windows are published ahead nothing passes.
     fn is_fair(&self) -> bool {
-        let can = |door: &Door| door.process.is_some() && !door.cut_off && !door.platter.lock().unwrap().full;
+        let ready = |door: &Door| door.process.as_ref().is_some_and(Process::is_ready);
+        let can = |door: &Door| ready(door) && !door.cut_off && !door.platter.lock().unwrap().full;
         let works = |door: &Door| can(door) && door.clock.is_about_right();
         let alive: Vec<u32> = self.members.iter().flatten().map(|member| member.id).collect();
         self.road.lock().is_served(&alive) && self.doors.iter().any(works)
@@ -282,7 +315,9 @@ impl World {
         let clock = self.clock.of_machine();
         clock.set_skew(self.dice.below(4_000_000) as i64 - 2_000_000);
         let (member, policies) = (self.road.member(id), self.road.policies());
-        let desk = Desk::new(member, policies, LANES, Box::new(move || clock.now())).unwrap();
+        let (desk, road) =
+            (Desk::new(member, policies, LANES, Box::new(move || clock.now())).unwrap(), self.road.clone());
+        let desk = desk.with_past(Box::new(move |from| road.past(from)));
         self.members[place] = Some(Member { id, desk });
     }
 

@@ -62,7 +62,8 @@ def do(command):
     elif what == "up":
         state["up"] = command["is"]
     elif what == "token":
-        return jwt.encode(command["claims"], keys[command["kid"]][1], algorithm=command["alg"], headers={"kid": command.get("as", command["kid"])})
+        headers = {"kid": command.get("as", command["kid"]), **command.get("headers", {})}
+        return jwt.encode(command["claims"], keys[command["kid"]][1], algorithm=command["alg"], headers=headers)
     elif what == "none":
         return by_hand({"alg": "none", "kid": command["kid"]}, command["claims"], lambda _: b"")
     elif what == "hs":

@@ -34,8 +34,9 @@ const SCHEDULES: &[Schedule] = &[
         &[
             "a_limit_that_spans_tenants_is_granted_by_one_lane_and_by_no_other",
             "a_vector_is_granted_whole_or_not_at_all",
+            "what_is_passed_to_another_lane_stands_with_its_transaction_or_not_at_all",
         ],
-        &[],
+        &["PassedLost"],
     ),
     (
         "4: a new owner that executes again",
@@ -65,7 +66,7 @@ const SCHEDULES: &[Schedule] = &[
             "what_several_find_open_is_ended_by_the_one_that_took_over",
             "whatever_is_killed_filled_torn_or_copied_all_agree_to_the_unit",
         ],
-        &["RestoredJournalAccepted", "ForkedLeaseFreed"],
+        &["RestoredJournalAccepted", "ForkedLeaseFreed", "EndedByAnybody"],
     ),
     ("6C: a producer of whom there are two", &["sequences_are_accepted_without_a_gap"], &["ProducerReused"]),
     (
@@ -83,6 +84,7 @@ const SCHEDULES: &[Schedule] = &[
             "RetryUnderFirstHold",
             "SentTwice",
             "LeaseFreedAtRestart",
+            "LeftHeldTwice",
             "SettleLostOnCancel",
         ],
     ),
@@ -205,8 +207,14 @@ const SCHEDULES: &[Schedule] = &[
         &[
             "corrections_are_made_once_and_count_where_the_original_does",
             "a_limit_that_is_overdrawn_grants_nothing_more",
+            "of_two_amendments_that_race_one_holds_in_every_lane",
         ],
-        &["ClaimWithoutEffect", "ClearedTwice", "NothingCleared", "CorrectedUnclaimed"],
+        &["ClaimWithoutEffect", "ClearedTwice", "NothingCleared", "CorrectedUnclaimed", "PassedUndecided"],
+    ),
+    (
+        "a limit that comes late",
+        &["a_limit_that_comes_late_counts_what_was_used_before_it_and_says_what_is_reached"],
+        &["BackfilledTwice"],
     ),
     (
         "what is open at a time",

@@ -110,8 +110,11 @@ pub(crate) async fn together(
         Ok(permits) => permits,
         Err(refusal) => {
             let bound = sum(planned.iter().map(|planned| &planned.bound));
-            let first = planned.into_iter().next().ok_or_else(nobody)?;
-            return Ok(Err(Box::new(NotAdmitted { refusal, facts: first.facts, bound })));
+            // The row names the attempt that the limit is of.
+            let limits = &worker.shared.limits;
+            let of = planned.iter().position(|planned| limits.is_of(&refusal, &planned.facts)).unwrap_or_default();
+            let refused = planned.into_iter().nth(of).ok_or_else(nobody)?;
+            return Ok(Err(Box::new(NotAdmitted { refusal, facts: refused.facts, bound })));
         }
     };
     let age = permits.iter().map(|permit| permit.balance_age_ms).max().unwrap_or(0);

@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 use bytes::Bytes;
 use http::header;
 use schemas::{
-    bound::Bound,
+    bound::{Beside, Bound},
     config::{MOST_TARGETS, ModelRoute, Strategy, Target, Timeouts, UsageInStream},
     error_code::ErrorCode,
     event::Api,
@@ -21,12 +21,14 @@ use schemas::{
 use super::{Arrival, OFFLOAD};
 use crate::{
     admit::{bound_of, off_thread, tree_of},
+    beside,
     carry::{self, Back, Going},
     error::Fault,
     health::Standing,
     request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
     terms::may_use,
+    translate::leave,
     upstream::{Lack, Upstream},
     way::Way,
     worker::Worker,
@@ -47,6 +49,10 @@ pub(super) struct Aim {
     pub(super) model: String,
     pub(super) facts: ModelFacts,
     pub(super) bound: Bound,
+    /// What is asked beside the body.
+    pub(super) beside: Beside,
+    /// What was left away of a request that goes to a provider of its own dialect.
+    pub(super) left: Vec<String>,
     pub(super) timeouts: Timeouts,
     /// Whether the target says itself how long it may take for its first byte.
     pub(super) waits: bool,
@@ -221,7 +227,7 @@ fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Res
         let standing = arrival.view.standings.get(place).and_then(|standings| standings.get(spot));
         chance.seen = standing.map(|standing| standing.seen(parsed.stream, at)).unwrap_or_default();
         if matches!(route.strategy, Strategy::LeastCost) {
-            chance.cost = cost(arrival, parsed, &target.provider, model);
+            chance.cost = worker.upstreams.get(&target.provider).and_then(|to| cost(arrival, parsed, to, model));
         }
     }
     let order = route::order(place, route, &asker, &chances);
@@ -238,8 +244,10 @@ fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Res
 }
 
 /// What a call of about this size costs, to compare targets by.
-fn cost(arrival: &Arrival, parsed: &Parsed, provider: &str, model: &str) -> Option<i128> {
-    let key = Key { provider, vendor: arrival.way.api.vendor(), model, tier: "", at: arrival.accepted_at };
+fn cost(arrival: &Arrival, parsed: &Parsed, to: &Upstream, model: &str) -> Option<i128> {
+    // The price is that of the API by which it is asked there, as the charge will be.
+    let (api, provider) = (asked_by(&arrival.way, to), to.provider.name.as_str());
+    let key = Key { provider, vendor: api.vendor(), model, tier: "", at: arrival.accepted_at };
     let vector = Vector {
         uncached_input: parsed.body().len() as u64 / 4 + 1,
         output: parsed.output_cap().unwrap_or(OUTPUT).min(OUTPUT),
@@ -265,14 +273,26 @@ fn there(
     let (asked, mut parsed, mut carried) = (Arc::clone(parsed), Arc::clone(parsed), None);
     let at = (upstream.provider.name.as_str(), model.as_str(), arrival.accepted_at);
     let facts = |api: Api| view.book.facts(&upstream.provider.name, api.vendor(), &model);
+    let (mut beside, mut left) = (Beside::default(), Vec::new());
     let (facts, bound) = if speaks(&arrival.way, &upstream) {
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));
-        (facts, bound_of(api, tree, &view.book, at, &facts, Encoding::None)?)
+        beside = beside::of(api, &arrival.head.headers);
+        let bound = |tree: &Tree<'_>| bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None);
+        match leave(api, asked.body(), tree.root()) {
+            None => (facts, bound(tree)?),
+            Some(without) => {
+                let body = Bytes::from(without.body);
+                let (read, tree) = parse(&arrival.way, &body, content_type(arrival))?;
+                let bound = bound(&tree)?;
+                (parsed, left) = (Arc::new(read), without.dropped);
+                (facts, bound)
+            }
+        }
     } else {
         let (way, sent, back) = carry(arrival, &asked, &upstream, &model, facts)?;
         let (read, tree) = parse(&way, &sent, "application/json")?;
         let facts = facts(way.api);
-        let bound = bound_of(way.api, &tree, &view.book, at, &facts, Encoding::None)?;
+        let bound = bound_of(way.api, (&tree, &beside), &view.book, at, &facts, Encoding::None)?;
         (parsed, carried) = (Arc::new(read), Some(Box::new((way, back))));
         (facts, bound)
     };
@@ -282,7 +302,22 @@ fn there(
         Spot::Judge(_) => None,
     };
     let standing = standing.map(Arc::clone);
-    Ok(Aim { asked, parsed, carried, upstream, model, facts, bound, timeouts, waits, standing, instead, lowered: None })
+    Ok(Aim {
+        asked,
+        parsed,
+        carried,
+        upstream,
+        model,
+        facts,
+        bound,
+        beside,
+        left,
+        timeouts,
+        waits,
+        standing,
+        instead,
+        lowered: None,
+    })
 }
 
 /// The request as it goes to a provider of another dialect.
@@ -304,6 +339,7 @@ fn carry(
         ask_usage: provider.usage_in_stream != UsageInStream::Never,
         call: arrival.call,
         at: arrival.accepted_at,
+        headers: &arrival.head.headers,
     };
     let carried = carry::over(asked, &going).ok_or_else(|| other_dialect(upstream, model))??;
     Ok((carried.way, carried.body, carried.back))
@@ -359,6 +395,11 @@ fn destination<'w>(worker: &'w Worker, way: &Way, target: &Target, name: &str) -
 fn other_dialect(upstream: &Upstream, name: &str) -> Fault {
     let other = upstream.provider.dialect.name();
     Fault::new(ErrorCode::UnknownModel, format!("`{}` is served in the dialect of {other} only", short(name)))
+}
+
+/// The API by which a provider is asked.
+fn asked_by(way: &Way, upstream: &Upstream) -> Api {
+    if speaks(way, upstream) { way.api } else { carry::api(upstream.provider.dialect) }
 }
 
 /// Whether a provider takes calls of an API as they come.

@@ -2,7 +2,8 @@
 //!
 //! The client says so with `x-tollgate-failover: mid-stream`. What its answer has said by then the next target is given as the beginning
 //! of its own, and what that says follows in the same stream, which opens and ends once. Every attempt is admitted, recorded and charged
-//! by itself, as those before the first token are, and follows for the same causes. Where nobody can go on the stream breaks off as any does.
+//! by itself, as those before the first token are, and follows for the same causes. An error that ends an answer is held back until it is
+//! known that nobody goes on: then it is the end that the client sees. Else the stream breaks off, or ends, as the last answer did.
 
 use std::{
     collections::VecDeque,
@@ -29,9 +30,10 @@ use crate::{
     error::Fault,
     heading::Failed,
     meter::{Answer, Framing, Meter, data_of},
+    relay::{Broken, Flow},
     request::Parsed,
     route::Order,
-    splice::{Splice, refuses},
+    splice::{Splice, is_error, refuses},
     worker::Worker,
 };
 
@@ -100,7 +102,8 @@ pub(super) fn follow(
     let arrival = Arrival { cache: Looked::Passed, ..arrival.clone() };
     let call = Box::new(Call { worker: Arc::clone(worker), arrival, onward });
     let (state, cutter) = (State::Relaying(body), cutter());
-    let following = Following { state, cutter, splice: Splice::default(), out: VecDeque::new(), call };
+    let (splice, failure) = (Splice::default(), None);
+    let following = Following { state, cutter, splice, failure, out: VecDeque::new(), call };
     Response::from_parts(head, Body::new(following))
 }
 
@@ -116,6 +119,8 @@ struct Following {
     /// Cuts the answer into frames.
     cutter: Meter,
     splice: Splice,
+    /// The event by which the answer says that it has failed.
+    failure: Option<Bytes>,
     out: VecDeque<Bytes>,
     call: Box<Call>,
 }
@@ -125,8 +130,8 @@ type Next = Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send>>;
 
 enum State {
     Relaying(Body),
-    /// It broke off, and somebody is looked for who goes on.
-    Seeking(Next, axum::Error),
+    /// It broke off, and somebody is looked for who goes on; if nobody does, it breaks off for the client, or just ends.
+    Seeking(Next, Option<axum::Error>),
     Breaking(axum::Error),
     Done,
 }
@@ -139,21 +144,37 @@ fn cutter() -> Meter {
 }
 
 impl Call {
-    /// What comes after an answer that broke off when it had said this, if it can be gone on with.
-    fn next(&self, begun: Option<&str>) -> Option<Next> {
-        let (mut flow, why) = self.onward.wreck.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    /// Whether another attempt may follow the one that is under way.
+    fn may_go_on(&self) -> bool {
+        let under_way = self.onward.at.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.as_ref().is_some_and(|(_, at)| {
+            let route = self.arrival.view.policy.models.get(at.order.route);
+            route.is_some_and(|route| at.may_go_on(&route.retry))
+        })
+    }
+
+    /// What comes after an answer that broke off when it had said this, if it was left to be gone on with; and whether it just ended.
+    fn next(&self, begun: Option<&str>) -> Option<(Next, bool)> {
+        let (flow, why) = self.onward.wreck.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let under_way = self.onward.at.lock().unwrap_or_else(PoisonError::into_inner).take();
         let asked = under_way.zip(begun).and_then(|((aim, at), begun)| {
             let asked = &self.onward.asked;
             let body = if begun.is_empty() { asked.body().clone() } else { asked.with_message("assistant", begun)? };
             Some((aim, at, body))
         });
-        let Some((aim, at, body)) = asked else {
-            drop(flow.attempt().conclude());
-            return None;
-        };
+        Some((self.seek(flow, why, asked), why == Broken::Ended))
+    }
+
+    /// Asks whoever is next, if there is something to be asked. Where nobody goes on the end of the call is written down first.
+    fn seek(&self, mut flow: Box<Flow>, why: Broken, asked: Option<(Aim, Progress, Bytes)>) -> Next {
         let (worker, arrival) = (Arc::clone(&self.worker), self.arrival.clone());
-        Some(Box::pin(async move {
+        Box::pin(async move {
+            let Some((aim, at, body)) = asked else {
+                if let Some(ticket) = flow.attempt().conclude() {
+                    let _ = ticket.await;
+                }
+                return None;
+            };
             let failed = Failed::broke(Some(flow), why, &aim.upstream);
             let came = match aim::asking(&worker, &arrival, aim, body).await {
                 Ok(aim) => tries::further(&worker, &arrival, (aim, at), failed).await,
@@ -170,7 +191,7 @@ impl Call {
                 }
                 Ok(Came::Refused(_)) | Err(_) => None,
             }
-        }))
+        })
     }
 }
 
@@ -183,8 +204,30 @@ impl Following {
                 continue;
             }
             let data = data_of(&frame.bytes);
-            self.out.extend(self.splice.take(frame.bytes.clone(), &String::from_utf8_lossy(&data)));
+            let data = String::from_utf8_lossy(&data);
+            // What follows an error makes it one that ended nothing.
+            self.fail();
+            if is_error(&data) && self.call.may_go_on() {
+                self.failure = Some(frame.bytes.clone());
+                continue;
+            }
+            self.out.extend(self.splice.take(frame.bytes.clone(), &data));
         }
+    }
+
+    /// Tells the client of the error that was held back, if there is one.
+    fn fail(&mut self) {
+        self.out.extend(self.failure.take());
+    }
+
+    /// Nobody goes on.
+    fn end(&mut self, error: Option<axum::Error>) {
+        if error.is_none() {
+            self.cutter.close();
+            self.take();
+        }
+        self.fail();
+        self.state = error.map_or(State::Done, State::Breaking);
     }
 
     /// Another answer goes on; the client is told whose, between two frames.
@@ -193,8 +236,8 @@ impl Following {
             self.out.push_back(Bytes::from(format!(": tollgate: {who} goes on\n\n")));
         }
         self.splice.go_on();
-        // With it goes the frame that did not come whole.
-        self.cutter = cutter();
+        // With it goes the frame that did not come whole, and the error.
+        (self.cutter, self.failure) = (cutter(), None);
         self.state = State::Relaying(response.into_body());
     }
 
@@ -206,17 +249,11 @@ impl Following {
                     self.cutter.push(data);
                 }
             }
-            Some(Err(error)) => {
-                self.state = match self.call.next(self.splice.begun()) {
-                    Some(next) => State::Seeking(next, error),
-                    None => State::Breaking(error),
-                };
-                return;
-            }
-            None => {
-                self.cutter.close();
-                self.state = State::Done;
-            }
+            Some(Err(error)) => match self.call.next(self.splice.begun()) {
+                Some((next, has_ended)) => self.state = State::Seeking(next, (!has_ended).then_some(error)),
+                None => self.end(Some(error)),
+            },
+            None => self.end(None),
         }
         self.take();
     }
@@ -241,7 +278,7 @@ impl http_body::Body for Following {
                     Some(response) => this.go_on(response),
                     None => {
                         if let State::Seeking(_, error) = std::mem::replace(&mut this.state, State::Done) {
-                            this.state = State::Breaking(error);
+                            this.end(error);
                         }
                     }
                 },

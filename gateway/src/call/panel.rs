@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use schemas::{
+    bound::most_seen,
     config::{Judge, Retry},
     error_code::ErrorCode,
     id::InstanceId,
@@ -152,7 +153,15 @@ async fn ask(
         Some(_) => missed(&format!("answered with more than {most} bytes, which is the judge's `max_answer`")),
         None => missed("broke off"),
     })?;
-    ensemble::said(arrival.way.api, &whole.to_bytes()).ok_or_else(|| missed("said nothing that can be judged"))
+    let said =
+        ensemble::said(arrival.way.api, &whole.to_bytes()).ok_or_else(|| missed("said nothing that can be judged"))?;
+    // A short answer of characters that a tokenizer may write out is as long as that: more was not held for.
+    match most_seen(&said) <= most {
+        true => Ok(said),
+        false => Err(missed(&format!(
+            "said what may be more than {most} bytes to a tokenizer, which is the judge's `max_answer`"
+        ))),
+    }
 }
 
 /// What the judge is asked, if anybody has answered.

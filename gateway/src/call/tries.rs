@@ -26,6 +26,7 @@ use super::{
 use crate::{
     admit::NotAdmitted,
     attempt::Attempt,
+    carry,
     error::Fault,
     heading::{self, Failed, Plan},
     request::{Cap, Edits},
@@ -235,7 +236,8 @@ pub(super) async fn send(
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
     let edits = Edits { model, ask_usage, cap };
-    let plan = Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), &aim.facts);
+    let plan =
+        Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), (&aim.facts, aim.beside.guarded));
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let head = carried.map(|(_, back)| back.head(&arrival.head));
@@ -253,6 +255,7 @@ pub(super) async fn send(
     if let Some(tokens) = cap.map(|cap| cap.tokens).or(aim.lowered) {
         headers.insert(CAPPED, HeaderValue::from(tokens));
     }
+    carry::note(headers, &aim.left);
     served_by(headers, &aim.upstream.provider.name, &aim.model, how.number);
     Ok(arrival.cache.keep(response, note))
 }
@@ -299,12 +302,17 @@ impl Progress {
     const fn of(order: Order) -> Self {
         Self { order, turn: 0, made: 0, left_out: 0, rest: Duration::ZERO }
     }
+
+    /// Whether another attempt could follow the one that is made.
+    pub(super) const fn may_go_on(&self, retry: &Retry) -> bool {
+        self.made < retry.attempts
+    }
 }
 
 impl Tries<'_> {
     /// Whether another attempt could follow the one that is made.
-    fn may_go_on(&self) -> bool {
-        self.at.made < self.retry.attempts
+    const fn may_go_on(&self) -> bool {
+        self.at.may_go_on(self.retry)
     }
 
     /// How long the target whose turn it is may take: one that hangs is left while another one can still be asked.
@@ -359,7 +367,7 @@ impl Tries<'_> {
 
     /// The place of the next target, and how long to wait for it.
     fn next_turn(&mut self, call: CallId) -> Option<(usize, Duration)> {
-        if self.at.made >= self.retry.attempts {
+        if !self.may_go_on() {
             return None;
         }
         let len = self.at.order.len();
@@ -375,10 +383,39 @@ impl Tries<'_> {
             }
             let longest = self.retry.backoff.saturating_mul(1 << (round - 1).min(8)).min(MOST_BACKOFF);
             let half = u64::try_from(longest.as_millis() / 2).unwrap_or(u64::MAX);
-            // Half of it by lot, so that calls that failed together do not come again together.
-            let backoff = Duration::from_millis(half + route::drawn(call, self.at.made, half + 1));
-            return Some((place, backoff.max(std::mem::take(&mut self.at.rest))));
+            // Half of it by lot, so that calls that failed together do not come again together; nor after a pause that they were asked for
+            // together, to which a quarter of it may be added.
+            let (half, rest) = (Duration::from_millis(half), std::mem::take(&mut self.at.rest));
+            let most = half.max(rest / 4);
+            let lot = route::drawn(call, self.at.made, u64::try_from(most.as_millis()).unwrap_or(u64::MAX - 1) + 1);
+            return Some((place, half.max(rest) + Duration::from_millis(lot)));
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pauses of so many calls before they ask the one target of their model again, which asked them to wait for so long.
+    fn pauses(rest: Duration) -> Vec<Duration> {
+        let retry = Retry { attempts: 3, backoff: Duration::from_millis(400), ..Retry::default() };
+        let pause = |call: u8| {
+            let at = Progress { made: 1, rest, ..Progress::of(Order::one(0)) };
+            Tries { retry: &retry, at }.next_turn(CallId::from_bytes([call; 16])).unwrap().1
+        };
+        (0..100).map(pause).collect()
+    }
+
+    #[test]
+    fn calls_that_failed_together_come_again_one_by_one_and_never_sooner_than_they_were_asked_to() {
+        for (rest, least, most) in [(0, 200, 400), (300, 300, 500), (8_000, 8_000, 10_000)] {
+            let [rest, least, most] = [rest, least, most].map(Duration::from_millis);
+            let mut pauses = pauses(rest);
+            assert!(pauses.iter().all(|pause| (least..=most).contains(pause)), "{rest:?}: {pauses:?}");
+            pauses.sort_unstable();
+            assert!(pauses[90] - pauses[10] > (most - least) / 2, "{rest:?}: they are spread");
+        }
     }
 }

@@ -13,7 +13,7 @@ use schemas::{
     decision::{Instance, WindowState},
     event::{Counter, Hold, Posting, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
-    limit::{Limit, Unit},
+    limit::{Limit, OTHER, Unit},
     time::Time,
 };
 use smallvec::SmallVec;
@@ -96,6 +96,16 @@ struct Demand {
 }
 
 impl Slot {
+    /// The values of its limit's `*`.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether it counts for these values of its limit, by themselves or among others.
+    pub(crate) fn is_of(&self, values: &[String]) -> bool {
+        self.values.len() == values.len() && self.values().zip(values).all(|(own, value)| own == value || own == OTHER)
+    }
+
     /// An instance that this gateway meets for the first time.
     pub(crate) fn new(
         limit: Arc<Limit>,

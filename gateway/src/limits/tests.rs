@@ -7,7 +7,7 @@ use schemas::{
     decision::{Holder, Instance, LaneState, WindowState},
     fixture,
     id::CallId,
-    limit::{Dimension, Limit, Match, Schedule, Window},
+    limit::{Dimension, Limit, Match, Mode, Schedule, Window},
     money::Pico,
 };
 
@@ -312,6 +312,7 @@ fn a_gateway_that_was_released_holds_no_more_than_was_left_to_it_and_says_that_i
         closed,
         forked: false,
         heir: None,
+        copy: None,
         accepted_at: time(1),
     };
     bench.limits.heed(Lane(0), &mark(false));

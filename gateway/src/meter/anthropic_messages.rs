@@ -73,6 +73,7 @@ pub(super) static COMPLETION: Shape = Shape {
     id: &[&["id"]],
     model: &[&["model"]],
     tier: &[],
+    latency: &[],
     usage: &[],
     error: &[&["error"]],
     read: |_| Ok(None),

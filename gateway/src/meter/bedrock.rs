@@ -3,6 +3,7 @@
 //! Converse counts input without what was cached, and each cache count under two names, which say the same. InvokeModel reports in
 //! headers and its stream in `amazon-bedrock-invocationMetrics`, beside whatever the model's maker reports: the makers' reports count
 //! where Bedrock says nothing, and for output where they say more. A guardrail that stops the prompt leaves both out: no model ran.
+//! The tier that is charged is made of two words, the service tier and the latency: in the answer's head, or in Converse's answer.
 
 use std::sync::LazyLock;
 
@@ -10,6 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use memchr::memmem::Finder;
 use schemas::{
     json::{Tree, Value},
+    price::joined,
     tokens::{Part, Vector},
 };
 
@@ -29,6 +31,7 @@ pub(super) static CONVERSE: Shape = Shape {
     id: &[],
     model: &[],
     tier: &[&["serviceTier", "type"]],
+    latency: &[&["performanceConfig", "latency"]],
     usage: &[&["usage"]],
     error: &[],
     read: converse,
@@ -85,6 +88,8 @@ pub(super) struct Invoke {
     native: Option<Reported>,
     /// Whether a guardrail stopped the prompt, so that no model ran.
     guarded: bool,
+    /// The tier that served it, in the words of Bedrock's headers; what the makers call one is not Bedrock's.
+    tier: String,
 }
 
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
@@ -96,7 +101,11 @@ static TEXT_KEYS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["\"text\"", "\"outputText\"", "\"generation\""].map(Finder::new));
 
 impl Fold for Invoke {
-    fn header(&mut self, name: &str, value: &str) {
+    fn header(&mut self, facts: &mut Facts, name: &str, value: &str) {
+        if TIERS.contains(&name) {
+            self.tier = joined(&self.tier, value);
+            return self.served(facts);
+        }
         let kind = name.strip_prefix("x-amzn-bedrock-").and_then(|name| name.strip_suffix("-token-count"));
         let (Some(kind), Ok(count)) = (kind, number::count(value)) else { return };
         let reported = self.reported.get_or_insert_default();
@@ -124,6 +133,7 @@ impl Fold for Invoke {
             TEXT_KEYS.iter().any(|key| facts.visible.take(&document, key, self.native.is_none()));
             self.makers(facts, root)?;
         }
+        self.served(facts);
         self.guarded |= is_stopped(root);
         if let Some(metrics) = at(root, &[METRICS]) {
             let named = json::members(metrics, &METRICS_NAMES).ok_or(Unreadable)?;
@@ -148,6 +158,7 @@ impl Fold for Invoke {
         } else {
             self.makers(facts, document)?;
         }
+        self.served(facts);
         if !self.headers.is_empty() {
             facts.raw.clear();
             facts.raw(&format!("{{{}}}", self.headers.join(",")));
@@ -201,7 +212,15 @@ fn is_stopped(piece: Value<'_>) -> bool {
     stopped && at(piece, &["amazon-bedrock-guardrailAction"]).is_some_and(is_intervention)
 }
 
+/// The headers that say how an answer was served.
+pub(crate) const TIERS: [&str; 2] = ["x-amzn-bedrock-service-tier", "x-amzn-bedrock-performanceconfig-latency"];
+
 impl Invoke {
+    /// Keeps the tier that the head names.
+    fn served(&self, facts: &mut Facts) {
+        Facts::rename(&mut facts.service_tier, Some(self.tier.clone()).filter(|tier| !tier.is_empty()));
+    }
+
     /// Takes what makers other than Anthropic report.
     fn makers(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
         Facts::name(&mut facts.model, at(document, &["model"]).and_then(Value::word).map(String::from));

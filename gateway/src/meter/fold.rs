@@ -45,15 +45,14 @@ pub(super) trait Fold: fmt::Debug + Send {
     }
 
     /// Takes a header of the answer.
-    fn header(&mut self, _name: &str, _value: &str) {}
+    fn header(&mut self, _facts: &mut Facts, _name: &str, _value: &str) {}
 }
 
 /// Who reads the answers of an API; nobody where they cost nothing.
 pub(super) fn of(api: Api) -> Option<Box<dyn Fold>> {
     Some(match api {
-        Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiImages | Api::OpenAiTranscriptions => {
-            Box::new(Chat::default())
-        }
+        Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiTranscriptions => Box::new(Chat::default()),
+        Api::OpenAiImages => Box::new(Chat::of_images()),
         Api::OpenAiEmbeddings | Api::OpenAiModerations | Api::OpenAiRerank => Box::new(Chat::without_output()),
         Api::OpenAiSpeech => Box::new(Chat::of_sound()),
         Api::OpenAiResponses | Api::OpenAiResponsesCompact | Api::OpenAiResponsesRetrieve => {
@@ -100,6 +99,14 @@ impl Reported {
     pub(super) const fn as_sound(mut self) -> Self {
         self.vector.audio_output = self.vector.all_output();
         (self.vector.output, self.vector.reasoning) = (0, 0);
+        self
+    }
+
+    /// The same where so much of input and output is images, which are priced apart.
+    pub(super) fn with_images(mut self, (input, output): (u64, u64)) -> Self {
+        (self.vector.image_input, self.vector.uncached_input) = take(input, self.vector.uncached_input);
+        (self.vector.image_output, self.vector.output) = take(output, self.vector.output);
+        self.vector.reasoning = self.vector.reasoning.min(self.vector.output);
         self
     }
 

@@ -25,6 +25,7 @@ pub(super) static CONTENT: Shape = Shape {
     id: &[&["responseId"]],
     model: &[&["modelVersion"]],
     tier: &[&["usageMetadata", "trafficType"], &["usageMetadata", "serviceTier"]],
+    latency: &[],
     usage: &[&["usageMetadata"]],
     error: &[&["error"]],
     read: |usage| read(usage, true),
@@ -40,6 +41,7 @@ pub(super) static EMBEDDINGS: Shape = Shape {
     id: &[],
     model: &[],
     tier: &[&["usageMetadata", "trafficType"]],
+    latency: &[],
     usage: &[&["usageMetadata"], &["predictions"]],
     error: &[&["error"]],
     read: |usage| if usage.items().is_some() { predictions(usage) } else { read(usage, false) },
@@ -79,19 +81,23 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     }
     let exact = !(0..=4).any(|place| named.miscounts(place));
     let count = |place| named.count(place).unwrap_or(0);
-    let sound = |place| named.value(place).map_or(0, audio);
+    let of = |place, modality| named.value(place).map_or(0, |details| self::of(details, modality));
+    let sound = |place| of(place, AUDIO);
     let (prompt, tools, cached) = (count(0), count(1), count(2));
     let thoughts = count(4);
     let (cache_read, rest) = take(cached, prompt);
     // What of the sound was cached is counted there.
     let heard = sound(5).saturating_sub(sound(7)).saturating_add(sound(6));
     let (audio_input, uncached_input) = take(heard, rest.saturating_add(tools));
-    let (audio_output, text) = take(sound(8), count(3));
+    let (audio_output, rest) = take(sound(8), count(3));
+    // Images in the prompt cost what its text does; those of the answer do not.
+    let (image_output, text) = take(of(8, IMAGE), rest);
     let vector = Vector {
         uncached_input,
         cache_read,
         audio_input,
         audio_output,
+        image_output,
         output: text.saturating_add(thoughts),
         reasoning: thoughts,
         ..Vector::default()
@@ -100,16 +106,21 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     Ok(Some(Reported::of(vector, says && exact)))
 }
 
-/// The tokens of sound in a list of counts by modality.
-fn audio(details: Value<'_>) -> u64 {
-    let is_audio = |value: Value<'_>| match value.kind() {
-        Kind::Text(name) => name == *"AUDIO",
-        Kind::Number(number) => number == "4",
+/// A modality: its name and its number.
+type Modality = (&'static str, &'static str);
+const IMAGE: Modality = ("IMAGE", "2");
+const AUDIO: Modality = ("AUDIO", "4");
+
+/// The tokens of a modality in a list of counts.
+fn of(details: Value<'_>, (name, number): Modality) -> u64 {
+    let is_it = |value: Value<'_>| match value.kind() {
+        Kind::Text(found) => found == *name,
+        Kind::Number(found) => found == number,
         _ => false,
     };
     let count = |item: Value<'_>| {
         let named = json::members(item, &["modality", "tokenCount"])?;
-        named.value(0).filter(|modality| is_audio(*modality)).and_then(|_| named.count(1))
+        named.value(0).filter(|modality| is_it(*modality)).and_then(|_| named.count(1))
     };
     details.items().into_iter().flatten().filter_map(count).fold(0, u64::saturating_add)
 }

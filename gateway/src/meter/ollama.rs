@@ -26,6 +26,7 @@ pub(super) static CHAT: Shape = Shape {
     id: &[],
     model: &[&["model"]],
     tier: &[],
+    latency: &[],
     usage: &[WHOLE],
     error: &[&["error"]],
     read,

@@ -27,6 +27,8 @@ pub(super) struct Chat {
     embeds: bool,
     /// Whether the output is sound.
     sounds: bool,
+    /// Whether it is images.
+    paints: bool,
     /// What was reported last.
     reported: Option<Reported>,
     /// Whether what was reported is the count at the end and not one on the way.
@@ -129,6 +131,11 @@ impl Chat {
         Self { embeds: true, ..Self::default() }
     }
 
+    /// For an API whose output is images.
+    pub(super) fn of_images() -> Self {
+        Self { paints: true, ..Self::default() }
+    }
+
     /// For an API whose output is sound.
     pub(super) fn of_sound() -> Self {
         Self { sounds: true, ..Self::default() }
@@ -162,7 +169,11 @@ impl Chat {
         facts.raw.clear();
         facts.raw(usage.raw());
         facts.cost = reported.cost.or(facts.cost);
-        self.reported = Some(if self.sounds { reported.as_sound() } else { reported });
+        self.reported = Some(match reported {
+            reported if self.sounds => reported.as_sound(),
+            reported if self.paints => reported.with_images(openai_usage::images(usage)),
+            reported => reported,
+        });
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) static RESPONSE: Shape = Shape {
     id: &[&["response", "id"], &["id"]],
     model: &[&["response", "model"], &["model"]],
     tier: &[&["response", "service_tier"], &["service_tier"]],
+    latency: &[],
     usage: &[&["response", "usage"], &["usage"]],
     error: &[&["response", "error"], &["error"]],
     read: |usage| openai_usage::read(usage, true),

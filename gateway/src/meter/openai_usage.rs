@@ -87,6 +87,9 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             web_searches: count(18),
             reasoning: stated.max(unlisted).min(output),
             search_units: 0,
+            guardrails: 0,
+            image_input: 0,
+            image_output: 0,
         },
         whole: whole && exact,
         cost: cost(named.value(8), named.value(9)),
@@ -98,6 +101,16 @@ const CACHED: usize = 0;
 const WRITTEN: usize = 1;
 const AUDIO: usize = 2;
 const REASONING: usize = 3;
+
+/// The tokens of images in input and output, of an answer that is images: all output, unless it is said what is text.
+pub(super) fn images(usage: Value<'_>) -> (u64, u64) {
+    let Some(named) = json::members(usage, &NAMES) else { return (0, u64::MAX) };
+    let of = |places: &[usize]| {
+        let details = places.iter().find_map(|place| json::members(named.value(*place)?, &["image_tokens"]))?;
+        details.count(0)
+    };
+    (of(&INPUT_DETAILS).unwrap_or(0), of(&OUTPUT_DETAILS).unwrap_or(u64::MAX))
+}
 
 /// What the provider says that it costs: dollars, of which Perplexity has the sum among its parts, or xAI's ticks.
 fn cost(usd: Option<Value<'_>>, ticks: Option<Value<'_>>) -> Option<Pico> {

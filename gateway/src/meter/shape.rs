@@ -6,7 +6,10 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use schemas::json::{Tree, Value};
+use schemas::{
+    json::{Tree, Value},
+    price::joined,
+};
 
 use super::{
     Seen,
@@ -30,6 +33,8 @@ pub(super) struct Shape {
     pub(super) id: &'static [Path],
     pub(super) model: &'static [Path],
     pub(super) tier: &'static [Path],
+    /// The second word of the tier.
+    pub(super) latency: &'static [Path],
     pub(super) usage: &'static [Path],
     pub(super) error: &'static [Path],
     /// Reads a usage object; nothing if it states no count.
@@ -104,7 +109,8 @@ impl Shaped {
         Facts::name(&mut facts.model, text(self.shape.model));
         // What a stream begins with may be the tier that was asked for.
         if whole || usage.is_some() || mark != Mark::None {
-            Facts::rename(&mut facts.service_tier, text(self.shape.tier));
+            let said = [self.shape.tier, self.shape.latency].map(|paths| text(paths).unwrap_or_default());
+            Facts::rename(&mut facts.service_tier, Some(joined(&said[0], &said[1])));
         }
         facts.background = (self.shape.background)(document).or(facts.background);
         if let Some(error) = first(document, self.shape.error) {

@@ -30,6 +30,8 @@ pub(super) struct Tally {
     /// What the answer is read with; nothing where it costs nothing: a refusal, or tokens counted.
     fold: Option<Box<dyn Fold>>,
     operation: Operation,
+    /// Whether a guardrail looked at it, which is charged apart.
+    guarded: bool,
 }
 
 /// What every dialect may find.
@@ -69,14 +71,19 @@ pub(super) enum Counts {
 impl Tally {
     pub(super) fn new(answer: Answer) -> Self {
         let fold = if answer.status < 400 { fold::of(answer.api) } else { None };
-        Self { facts: Facts::default(), fold, operation: answer.api.operation() }
+        Self { facts: Facts::default(), fold, operation: answer.api.operation(), guarded: false }
     }
 
     /// Takes a header of the answer.
     pub(super) fn header(&mut self, name: &str, value: &str) {
         if let Some(fold) = &mut self.fold {
-            fold.header(name, value);
+            fold.header(&mut self.facts, name, value);
         }
+    }
+
+    /// The request has a guardrail look at it.
+    pub(super) const fn guarded(&mut self) {
+        self.guarded = true;
     }
 
     /// Takes the data of a frame, and what its framing calls it. `tail` says that the stream ended before the frame did, so that
@@ -140,6 +147,16 @@ impl Tally {
     }
 
     fn counts(&self) -> Counts {
+        let mut counts = self.of_models();
+        if let (true, Counts::Whole(parts) | Counts::Part(parts)) = (self.guarded && self.fold.is_some(), &mut counts)
+            && let Some(part) = parts.first_mut()
+        {
+            part.vector.guardrails = 1;
+        }
+        counts
+    }
+
+    fn of_models(&self) -> Counts {
         match self.fold.as_ref().map(|fold| fold.counts(&self.facts)) {
             None => Counts::Whole(vec![Part::default()]),
             // OpenAI moderates for nothing; who charges for it reports.

@@ -477,3 +477,53 @@ fn a_whole_answer_without_usage_or_text_is_not_estimated() {
     assert_eq!(measured.usage, Usage::missing(Doubt::NotReported));
     assert!(measured.visible.tokens_at_least() > 0);
 }
+
+#[test]
+fn the_tier_that_bedrock_served_is_what_its_head_or_its_answer_says() {
+    const CONVERSE: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":4,"outputTokens":2,"totalTokens":6}"#;
+    const CLAUDE: &str = r#"{"type":"message","content":[],"stop_reason":"end_turn","usage":{"input_tokens":4,"output_tokens":2,"service_tier":"standard"}}"#;
+    let converse = |more: &str| once(Answer { api: Api::BedrockConverse, ..WHOLE }, &format!("{CONVERSE}{more}}}"));
+    for (more, tier) in [
+        ("", ""),
+        (r#","serviceTier":{"type":"priority"}"#, "priority"),
+        (r#","serviceTier":{"type":"default"},"performanceConfig":{"latency":"optimized"}"#, "optimized"),
+        (r#","performanceConfig":{"latency":"standard"},"serviceTier":{"type":"flex"}"#, "flex"),
+        (r#","performanceConfig":{"latency":"optimized"},"serviceTier":{"type":"flex"}"#, "flex+optimized"),
+    ] {
+        assert_eq!(converse(more).service_tier, tier, "{more}");
+    }
+    // One that is too large to be kept says it all the same.
+    let long = format!(r#","serviceTier":{{"type":"priority"}},"trace":"{}""#, "x".repeat(300_000));
+    assert_eq!(
+        (converse(&long).service_tier.as_str(), converse(&long).usage.total()),
+        ("priority", Some(counts(4, 2)))
+    );
+    for (headers, tier) in [
+        (&[("x-amzn-bedrock-service-tier", "priority")][..], "priority"),
+        (
+            &[("x-amzn-bedrock-performanceconfig-latency", "optimized"), ("x-amzn-bedrock-service-tier", "default")],
+            "optimized",
+        ),
+        (&[], "standard"),
+    ] {
+        let mut meter = Meter::new(Answer { api: Api::BedrockInvoke, ..WHOLE });
+        headers.iter().for_each(|(name, value)| meter.header(name, value));
+        meter.push(Bytes::from_static(CLAUDE.as_bytes()));
+        meter.close();
+        assert_eq!(meter.measured(End::Closed).service_tier, tier, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_guardrail_is_counted_beside_what_the_model_used() {
+    let mut meter = Meter::new(WHOLE);
+    meter.guarded();
+    meter.push(Bytes::from_static(br#"{"id":"c","choices":[],"usage":{"prompt_tokens":4,"completion_tokens":2}}"#));
+    meter.close();
+    let measured = meter.measured(End::Closed);
+    assert_eq!(measured.usage, Usage::exact(Vector { guardrails: 1, ..counts(4, 2) }));
+    let mut refused = Meter::new(Answer { status: 400, ..WHOLE });
+    refused.guarded();
+    refused.close();
+    assert_eq!(refused.measured(End::Closed).usage, Usage::none());
+}

@@ -13,7 +13,7 @@ use schemas::json::{Kind, Tree, Value};
 use super::{Frame, Tally, Verdict};
 
 /// The top-level members that any dialect reads.
-const WANTED: [&[u8]; 24] = [
+const WANTED: [&[u8]; 27] = [
     b"id",
     b"model",
     b"service_tier",
@@ -38,6 +38,9 @@ const WANTED: [&[u8]; 24] = [
     b"generation_token_count",
     b"inputTextTokenCount",
     b"totalTokens",
+    b"serviceTier",
+    b"performanceConfig",
+    b"amazon-bedrock-guardrailAction",
 ];
 /// The longest of them is shorter than this; a longer key is none of them.
 const KEY_MAX: usize = 32;

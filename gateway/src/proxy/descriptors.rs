@@ -115,7 +115,7 @@ struct Units {
 }
 
 /// The classes of tokens as units, each with what it is a part of: input, output, or neither.
-const CLASSES: [(&str, Option<usize>); 10] = [
+const CLASSES: [(&str, Option<usize>); 13] = [
     ("input", Some(0)),
     ("cache_read", Some(0)),
     ("cache_write_5m", Some(0)),
@@ -126,6 +126,9 @@ const CLASSES: [(&str, Option<usize>); 10] = [
     ("reasoning", None),
     ("web_search", None),
     ("search_unit", None),
+    ("guardrail", None),
+    ("image_input", Some(0)),
+    ("image_output", Some(1)),
 ];
 
 impl Said {
@@ -290,19 +293,24 @@ impl Units {
             return Ok(Told { status, ..Told::default() });
         }
         let of = |name| self.class(name).unwrap_or(0);
-        let parts = of("cache_read") + of("cache_write_5m") + of("cache_write_1h") + of("audio_input");
+        let parts = ["cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input"].map(of);
+        let parts = parts.into_iter().fold(0, u64::saturating_add);
+        let made = of("audio_output").saturating_add(of("image_output"));
         // What is known of a part is known of the whole.
-        let output = if has_output { output } else { output.max(of("reasoning").saturating_add(of("audio_output"))) };
+        let output = if has_output { output } else { output.max(of("reasoning").saturating_add(made)) };
         let tokens = Vector {
             uncached_input: input.saturating_sub(parts),
             cache_read: of("cache_read"),
             cache_write_5m: of("cache_write_5m"),
             cache_write_1h: of("cache_write_1h"),
-            output: output.saturating_sub(of("audio_output")),
+            output: output.saturating_sub(made),
             audio_input: of("audio_input"),
             audio_output: of("audio_output"),
             web_searches: of("web_search"),
             search_units: of("search_unit"),
+            guardrails: of("guardrail"),
+            image_input: of("image_input"),
+            image_output: of("image_output"),
             reasoning: of("reasoning"),
         };
         if tokens.reasoning > tokens.output {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use schemas::{
-    bound::{self, Bound},
+    bound::{self, Beside, Bound},
     error_code::ErrorCode,
     event::{Api, Hold},
     id::CallId,
@@ -171,7 +171,8 @@ async fn look(
         }
         let Parsed { model, stream, .. } = parsed;
         let facts = view.book.facts(&provider, api.vendor(), &model);
-        let bound = bound_of(api, &tree, &view.book, (&provider, &model, at), &facts, Encoding::None)?;
+        let bound =
+            bound_of(api, (&tree, &Beside::default()), &view.book, (&provider, &model, at), &facts, Encoding::None)?;
         Ok(Aim { model, stream, bound })
     };
     if is_long { off_thread(work).await } else { work() }
@@ -215,6 +216,8 @@ async fn admit(
         stream: aim.stream,
         facts,
         bound: &aim.bound,
+        // The request that the other proxy shows has no headers.
+        beside: Beside::default(),
         body: body.as_ref(),
         // Only who sees the output can stop it.
         may_slice: false,

@@ -5,6 +5,9 @@
 pub(crate) enum Broken {
     #[error("the provider's answer broke off")]
     Upstream,
+    /// As bodies end, and not as answers do: with an error, or without its last event.
+    #[error("the provider's answer ended too early")]
+    Ended,
     #[error("a deadline passed")]
     TimedOut,
     #[error("the gateway is going down")]

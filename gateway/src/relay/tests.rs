@@ -102,7 +102,7 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
     let mut headers = HeaderMap::new();
     let kind = if stream { "text/event-stream" } else { "application/json" };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, false);
+    let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, crate::witness::Reading::default());
     let pace =
         Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)), idle: Duration::MAX };
     let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap().0);

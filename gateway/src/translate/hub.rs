@@ -6,6 +6,7 @@
 
 use crate::translate::{
     fields::{Ledger, Read, Refused},
+    ids,
     json::Json,
     seal::Seal,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Conversation {
     pub(crate) knobs: Vec<Knob>,
     pub(crate) format: Option<(String, Format)>,
     pub(crate) reasoning: Option<Reasoning>,
+    /// The message that the answer is to go on with.
+    pub(crate) prefill: Option<String>,
     /// An opaque name of the end user.
     pub(crate) user: Option<(String, String)>,
     /// What was listed when it was read.
@@ -253,6 +256,16 @@ impl Reasoning {
         }
     }
 
+    /// The effort by its name, at a target that has only these. One that it has not is listed with the nearest, which it gets.
+    pub(crate) fn effort_within(&self, least: Effort, most: Effort, ledger: &mut Ledger) -> Option<&'static str> {
+        let effort = self.effort()?;
+        let nearest = effort.clamp(least, most);
+        if nearest != effort {
+            ledger.note(format!("{} (its effort: {} in place of {})", self.at, nearest.name(), effort.name()));
+        }
+        Some(nearest.name())
+    }
+
     /// The effort, stated or by its budget.
     pub(crate) fn effort(&self) -> Option<Effort> {
         self.effort.or_else(|| self.budget.map(Effort::of_budget))
@@ -308,6 +321,27 @@ impl Conversation {
                 Err(self.refuse_at(at, "the provider has no way to forbid parallel calls"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The name of the end user, for a target that takes at most so many characters: beyond that a hash, which stays the same and is listed.
+    pub(crate) fn user_within(&self, max: usize, ledger: &mut Ledger) -> Option<String> {
+        let (at, user) = self.user.as_ref()?;
+        if user.chars().count() <= max {
+            return Some(user.clone());
+        }
+        ledger.note(format!("{at} (a hash of it is sent: the provider takes {max} characters)"));
+        Some(ids::hashed("user_", user))
+    }
+
+    /// Refuses to go on with a message of the assistant's, for a target that answers it instead.
+    pub(crate) fn must_begin(&self) -> Read<()> {
+        match &self.prefill {
+            Some(at) => Err(self.refuse_at(
+                at,
+                "the provider does not go on with a message of the assistant: end with one of the user",
+            )),
+            None => Ok(()),
         }
     }
 

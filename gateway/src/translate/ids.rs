@@ -30,8 +30,13 @@ pub(crate) fn fit(id: &str, max: usize) -> String {
     if !id.is_empty() && id.len() <= max && id.chars().all(is_plain) {
         return id.to_owned();
     }
-    let hash = Sha256::digest(id.as_bytes());
-    hash.iter().take(16).fold("call_".to_owned(), |made, byte| format!("{made}{byte:02x}"))
+    hashed("call_", id)
+}
+
+/// What stands for a text that does not fit: 37 characters, the same for the same text.
+pub(crate) fn hashed(begin: &'static str, text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().take(16).fold(begin.to_owned(), |made, byte| format!("{made}{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -108,14 +108,23 @@ impl Seal {
 
     /// The proof that stands in such a field.
     pub(crate) fn unpack(packed: String, home: Maker, plain: Kind) -> Self {
-        let mut parts = packed.splitn(3, ':');
-        let maker = parts.next().and_then(|name| Maker::ALL.into_iter().find(|maker| maker.name() == name));
-        let kind = parts.next().and_then(|name| Kind::ALL.into_iter().find(|kind| kind.name() == name));
-        match (maker, kind, parts.next()) {
-            (Some(maker), Some(kind), Some(data)) => Self::new(maker, kind, data.to_owned()),
-            _ => Self::new(home, plain, packed),
+        match parts(&packed) {
+            Some((maker, kind, data)) => Self::new(maker, kind, data.to_owned()),
+            None => Self::new(home, plain, packed),
         }
     }
+
+    /// Whether what stands in such a field is a proof of another than the dialect's own maker, or stands for something else there.
+    pub(crate) fn is_packed(packed: &str) -> bool {
+        parts(packed).is_some()
+    }
+}
+
+fn parts(packed: &str) -> Option<(Maker, Kind, &str)> {
+    let mut parts = packed.splitn(3, ':');
+    let (maker, kind) = (parts.next()?, parts.next()?);
+    let maker = Maker::ALL.into_iter().find(|known| known.name() == maker)?;
+    Some((maker, Kind::ALL.into_iter().find(|known| known.name() == kind)?, parts.next()?))
 }
 
 #[cfg(test)]
@@ -128,6 +137,7 @@ mod tests {
             for kind in Kind::ALL {
                 let seal = Seal::new(maker, kind, "EuA:b+/=".into());
                 let packed = seal.pack(Maker::Anthropic, Kind::Thinking);
+                assert_eq!(Seal::is_packed(&packed), packed != "EuA:b+/=");
                 assert_eq!(packed == "EuA:b+/=", (maker, kind) == (Maker::Anthropic, Kind::Thinking));
                 assert_eq!(Seal::unpack(packed, Maker::Anthropic, Kind::Thinking), seal);
             }

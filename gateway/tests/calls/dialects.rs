@@ -9,8 +9,8 @@ use schemas::{
 use serde_json::{Value, json};
 
 use crate::{
-    provider::{Replay, Step, json, say},
-    stage::{KEY, SECRET, Setting, Stage, Written},
+    provider::{Replay, Step, json, say, stream},
+    stage::{KEY, OTHER, SECRET, Setting, Stage, Written},
 };
 
 const SIGNED: &str = "authorization: aws4-hmac-sha256 credential=akidexample/";
@@ -165,6 +165,26 @@ async fn bedrock_is_signed_and_its_binary_stream_is_read() {
 }
 
 #[tokio::test]
+async fn what_bedrock_is_asked_in_headers_is_settled_as_it_was_served() {
+    const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    let body = json!({ "anthropic_version": "v", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    let path = format!("/model/{CLAUDE}/invoke");
+    let asked = [("x-amzn-bedrock-service-tier", "priority"), ("x-amzn-bedrock-guardrailidentifier", "g")];
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-bedrock-input-token-count: 4\r\n\
+                x-amzn-bedrock-output-token-count: 2\r\nx-amzn-bedrock-service-tier: priority\r\nconnection: close\r\n\r\n";
+    let replay =
+        Replay::start(vec![say(head), say(r#"{"type":"message","content":[],"usage":{"service_tier":"standard"}}"#)])
+            .await;
+    let stage = Stage::new(replay.address).await;
+    let call = asked.iter().fold(stage.post(&path, &body), |call, (name, value)| call.header(*name, *value));
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    let (_, written) = stage.end().await;
+    let settled = written.one();
+    assert_eq!(settled.service_tier, "priority");
+    assert_eq!(settled.usage.total(), Some(Vector { guardrails: 1, ..used(4, 2) }));
+}
+
+#[tokio::test]
 async fn cohere_azure_and_openais_other_apis_are_served() {
     check(Case {
         path: "/v2/chat",
@@ -288,12 +308,13 @@ async fn sound_passes_and_what_it_used_is_said_to_be_missing() {
     assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::Unreadable));
 }
 
-fn learned(written: &Written) -> Vec<&Learned> {
-    let told = written
+/// What was told, and what is awaited to be.
+fn learned(written: &Written) -> (Vec<&Learned>, Vec<&Learned>) {
+    let all = written
         .events
         .iter()
         .filter_map(|event| if let Event::Learned(learned) = event { Some(&**learned) } else { None });
-    told.collect()
+    all.partition(|learned| !learned.awaits)
 }
 
 #[tokio::test]
@@ -319,9 +340,14 @@ async fn a_background_response_is_counted_by_its_id_however_often_it_is_asked_fo
         for settled in written.settled() {
             assert_eq!(settled.usage.total(), Some(Vector::default()), "it is not counted with an answer");
         }
-        let learned = learned(&written);
-        // Two lanes, and no limits: it goes to its tenant's lane alone.
-        assert_eq!(learned.len(), told);
+        let (learned, awaited) = learned(&written);
+        assert_eq!((learned.len(), awaited.len()), (told, usize::from(asks == 0)));
+        if let Some(awaits) = awaited.first() {
+            let place = |wanted: &dyn Fn(&Event) -> bool| written.events.iter().position(wanted).unwrap();
+            let end = place(&|event| matches!(event, Event::Settled(_)));
+            assert!(end < place(&|event| matches!(event, Event::Learned(_))), "it is of an attempt that has ended");
+            assert_eq!((&*awaits.id, awaits.is.response_id.as_str()), ("resp_1", "resp_1"));
+        }
         claims.extend(
             learned.iter().map(|learned| (learned.claims().next().unwrap(), learned.content, learned.is.attempt.call)),
         );
@@ -337,6 +363,32 @@ async fn a_background_response_is_counted_by_its_id_however_often_it_is_asked_fo
         }
     }
     assert!(claims.windows(2).all(|pair| pair[0] == pair[1]), "the same is told each time");
+}
+
+#[tokio::test]
+async fn a_background_response_whose_own_stream_tells_what_it_used_is_told_and_awaited_under_one_id() {
+    let begun = time_ago(60).to_string();
+    let response = RESPONSE.replace("\"background\":false", "\"background\":true").replace("1795880000", &begun);
+    let frame =
+        format!("event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{response}}}\n\n");
+    let replay = Replay::start(stream(vec![say(&frame)])).await;
+    let stage = Stage::new(replay.address).await;
+    let body = json!({ "model": "gpt-5-mini", "input": "hi", "background": true, "stream": true });
+    assert_eq!(stage.post("/v1/responses", &body).send().await.unwrap().text().await.unwrap(), frame);
+    // Who reads it later at the same service tells the same.
+    let asked = stage.http.get(stage.url("/v1/responses/resp_1")).bearer_auth(OTHER).send().await.unwrap();
+    assert_eq!(asked.text().await.unwrap(), frame);
+    let (_, written) = stage.end().await;
+    let (told, awaited) = learned(&written);
+    assert_eq!((told.len(), awaited.len()), (2, 1));
+    let tenants: Vec<&str> = told.iter().map(|told| told.is.attempt.subject.tenant.as_str()).collect();
+    assert_eq!(tenants, ["acme", "globex"]);
+    let first = told[0].content;
+    for told in &told {
+        assert_eq!((told.claim_of_id(), told.content), (awaited[0].claim_of_id(), first));
+        assert_eq!(told.lane(2), awaited[0].lane_of_id(2));
+    }
+    assert_eq!(told[0].is.attempt.model, "gpt-5-mini", "limits know it by the name that was asked for");
 }
 
 fn time_ago(seconds: i64) -> i64 {

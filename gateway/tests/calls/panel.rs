@@ -149,6 +149,22 @@ async fn an_answer_that_is_too_long_is_left_out_and_charged_all_the_same() {
 }
 
 #[tokio::test]
+async fn an_answer_that_could_be_longer_to_the_judge_than_was_held_for_is_left_out() {
+    // A tokenizer may make 33 bytes of these 3.
+    let dense = whole(&"\u{fdfa}".repeat(40));
+    let most = dense.len() as u64;
+    assert!(most < 33 * 40);
+    let (one, two) =
+        (Replay::start(answers("200 OK", &whole("yes"))).await, Replay::start(answers("200 OK", &dense)).await);
+    let chief = Replay::start(answers("200 OK", WHOLE)).await;
+    let stage = stage(&one, &two, &chief, most).await;
+    assert_eq!(ask(&stage, json!({})).send().await.unwrap().text().await.unwrap(), WHOLE);
+    let question = asked(&chief)["messages"][1]["content"].as_str().unwrap().to_owned();
+    assert!(question.contains("yes") && !question.contains('\u{fdfa}'), "{question}");
+    let _ = stage.end().await;
+}
+
+#[tokio::test]
 async fn where_no_member_answers_the_judge_is_not_asked_and_the_call_ends_once() {
     for (status, body, retries) in [
         ("500 Internal Server Error", ERROR, None),

@@ -13,6 +13,7 @@ use crate::{
     DONE, STOP, TEXT, USAGE, WHOLE,
     provider::{Replay, Step, json as answers, say, stream},
     stage::{Setting, Stage, Written, chat},
+    translated::MESSAGE,
 };
 
 const ERROR: &str = r#"{"error":{"message":"overloaded","type":"server_error","param":null,"code":null}}"#;
@@ -426,6 +427,14 @@ async fn the_cheaper_the_less_busy_and_the_callers_own_come_first() {
     };
     let cheap = with(&one, &one, route(Strategy::LeastCost)).await;
     assert_eq!(served(&cheap, "s").await, "two/gpt-4o-mini");
+    drop(cheap.end().await);
+    // One that is asked in another dialect is compared by what it charges there.
+    let claude = Replay::start(answers("200 OK", MESSAGE)).await;
+    let targets = vec![target("one", "gpt-4o"), target("anthropic", "claude-haiku-4-5")];
+    let translated = ModelRoute { name: "m".into(), targets, strategy: Strategy::LeastCost, ..ModelRoute::default() };
+    let setting = Setting { models: vec![translated], others: vec![("one", one.address)], ..Setting::default() };
+    let cheap = Stage::with(claude.address, setting).await;
+    assert_eq!(served(&cheap, "s").await, "anthropic/claude-haiku-4-5");
     drop(cheap.end().await);
 
     // Whichever the first call goes to, it stays there, and all others go to the other.

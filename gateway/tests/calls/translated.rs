@@ -13,7 +13,7 @@ use crate::{
     stage::{Setting, Stage},
 };
 
-const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"text","text":"hi"},{"type":"tool_use","id":"toolu_1","name":"f","input":{"b":1,"a":2}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":4,"output_tokens":2}}"#;
+pub(crate) const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"text","text":"hi"},{"type":"tool_use","id":"toolu_1","name":"f","input":{"b":1,"a":2}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":4,"output_tokens":2}}"#;
 
 /// A call of a client, and what becomes of it.
 struct Case {
@@ -263,4 +263,43 @@ async fn errors_and_cut_streams_are_told_in_the_clients_dialect() {
     assert!(told.contains("\"text\":\"ha\"") && told.contains("event: error\n"), "{told}");
     let (_, written) = stage.end().await;
     assert_eq!(written.one().attempt.api, Api::OpenAiChat);
+}
+
+#[tokio::test]
+async fn reasoning_of_another_provider_is_left_behind_where_the_body_goes_on_as_it_came() {
+    let foreign = json!({ "type": "thinking", "thinking": "hm", "signature": "chat:thinking:" });
+    let call = json!({ "type": "tool_use", "id": "t", "name": "f", "input": {} });
+    let body = json!({ "model": "claude-x", "max_tokens": 9, "messages": [
+        { "role": "user", "content": "hi" }, { "role": "assistant", "content": [foreign, call] },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": "21" }] },
+    ] });
+    let replay = Replay::start(json("200 OK", MESSAGE)).await;
+    let stage = Stage::new(replay.address).await;
+    let answer = stage.post("/v1/messages", &body).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["x-tollgate-not-carried"]),
+        (200, &"messages[1].content[0] (reasoning)".parse().unwrap())
+    );
+    assert_eq!(answer.text().await.unwrap(), MESSAGE);
+    let mut without = body;
+    without["messages"][1]["content"].as_array_mut().unwrap().remove(0);
+    assert_eq!(replay.asked().remove(0).body, without.to_string().into_bytes());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_headers_ask_of_the_clients_own_dialect_stays_here_and_is_listed() {
+    let replay = Replay::start(json("200 OK", CONVERSE)).await;
+    let stage = Stage::new(replay.address).await;
+    let body = json!({ "model": "us.anthropic.claude-v1:0", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    let call = stage.post("/v1/messages", &body).header("anthropic-beta", "context-1m-2025-08-07");
+    let answer = call.header("x-amzn-bedrock-service-tier", "priority").send().await.unwrap();
+    let listed = answer.headers()["x-tollgate-not-carried"].to_str().unwrap();
+    assert!(
+        ["anthropic-beta (header)", "x-amzn-bedrock-service-tier (header)"].iter().all(|name| listed.contains(name)),
+        "{listed}"
+    );
+    let head = replay.asked().remove(0).head;
+    assert!(!head.contains("anthropic-beta") && !head.contains("service-tier"), "{head}");
+    stage.end().await;
 }

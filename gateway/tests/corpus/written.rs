@@ -197,6 +197,9 @@ fn what_openai_says_of_sound_and_images() {
         "input_token_details": { "text_tokens": 4, "audio_tokens": 10 }, "output_tokens": 5, "total_tokens": 19 } });
     let drawn = json!({ "type": "image_generation.completed", "b64_json": "aGk=", "usage": { "total_tokens": 290, "input_tokens": 18,
         "output_tokens": 272, "input_tokens_details": { "text_tokens": 18, "image_tokens": 0 } } });
+    let edited = json!({ "created": 1, "data": [{ "b64_json": "aGk=" }], "usage": { "total_tokens": 1_321, "input_tokens": 225,
+        "output_tokens": 1_096, "input_tokens_details": { "text_tokens": 31, "image_tokens": 194 },
+        "output_tokens_details": { "text_tokens": 40, "image_tokens": 1_056 } } });
     let said =
         json!({ "type": "speech.audio.done", "usage": { "input_tokens": 3, "output_tokens": 40, "total_tokens": 43 } });
     let piece = json!({ "type": "transcript.text.delta", "delta": "hi" });
@@ -210,7 +213,22 @@ fn what_openai_says_of_sound_and_images() {
             Vector { audio_input: 10, ..used(4, 5) },
             EXACT,
         ),
-        case("a streamed image", Api::OpenAiImages, Framing::Events, named(&[drawn]), used(18, 272), EXACT),
+        case(
+            "a streamed image",
+            Api::OpenAiImages,
+            Framing::Events,
+            named(&[drawn]),
+            Vector { image_output: 272, ..used(18, 0) },
+            EXACT,
+        ),
+        case(
+            "an image that was edited, with a text",
+            Api::OpenAiImages,
+            Framing::Whole,
+            edited.to_string().into_bytes(),
+            Vector { image_input: 194, image_output: 1_056, ..used(31, 40) },
+            EXACT,
+        ),
         case(
             "streamed speech",
             Api::OpenAiSpeech,
@@ -312,6 +330,7 @@ fn gemini_streamed_and_not() {
     let behind = r#"{"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":5,"thoughtsTokenCount":4,"totalTokenCount":16}}"#;
     let only = r#"{"candidates":[{"finishReason":"MAX_TOKENS"}],"usageMetadata":{"promptTokenCount":7,"thoughtsTokenCount":4,"totalTokenCount":11}}"#;
     let heard = r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":100,"cachedContentTokenCount":30,"toolUsePromptTokenCount":9,"candidatesTokenCount":50,"promptTokensDetails":[{"modality":"TEXT","tokenCount":40},{"modality":"AUDIO","tokenCount":60}],"cacheTokensDetails":[{"modality":"AUDIO","tokenCount":30}],"candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":50}],"trafficType":"ON_DEMAND","later":[{}]}}"#;
+    let drawn = r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":300,"candidatesTokenCount":1301,"thoughtsTokenCount":4,"promptTokensDetails":[{"modality":"TEXT","tokenCount":42},{"modality":"IMAGE","tokenCount":258}],"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":11},{"modality":"IMAGE","tokenCount":1290}]}}"#;
     let failed = r#"{"error":{"code":503,"message":"no","status":"UNAVAILABLE"}}"#;
     let thought = Vector { reasoning: 4, ..used(7, 9) };
     let sound = Vector { cache_read: 30, audio_input: 30, audio_output: 50, ..used(49, 0) };
@@ -324,6 +343,12 @@ fn gemini_streamed_and_not() {
         stream("cut", &[text], used(7, 3), LEAST),
         stream("thoughts only, where there were more", &[text, only], Vector { reasoning: 4, ..used(7, 4) }, EXACT),
         stream("sound, cached and not", &[heard], sound, EXACT),
+        stream(
+            "an image beside its text",
+            &[drawn],
+            Vector { image_output: 1_290, reasoning: 4, ..used(300, 15) },
+            EXACT,
+        ),
         stream("an error on the way", &[text, failed], used(7, 3), LEAST),
         case(
             "a list of documents",

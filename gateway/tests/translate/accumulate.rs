@@ -119,7 +119,10 @@ pub(crate) fn completion(chunks: &[Value]) -> Value {
         for (name, value) in choice["delta"].as_object().into_iter().flatten() {
             match name.as_str() {
                 "tool_calls" => value.as_array().into_iter().flatten().for_each(|call| add_call(&mut calls, call)),
-                "reasoning_details" => drop(message.insert(name.clone(), value.clone())),
+                "reasoning_details" => {
+                    let details = message.entry(name.clone()).or_insert(json!([])).as_array_mut().unwrap();
+                    details.extend(value.as_array().into_iter().flatten().cloned());
+                }
                 // Mistral's form of reasoning.
                 "content" if value.is_array() => {
                     for part in value.as_array().unwrap() {

@@ -157,8 +157,13 @@ impl Said {
             part["thinking"].as_array().into_iter().flatten().for_each(|thought| self.think(&thought["text"]));
         }
         self.say(&message["refusal"]);
-        self.think(&message["reasoning_content"]);
-        self.think(&message["reasoning"]);
+        // It has three places, of which a server may use several for the same.
+        let details = message["reasoning_details"].as_array().into_iter().flatten();
+        let detailed: String = details.filter_map(|detail| detail["text"].as_str()).collect();
+        let said = [&message["reasoning_content"], &message["reasoning"], &Value::from(detailed)];
+        if let Some(said) = said.into_iter().find(|said| said.as_str().is_some_and(|said| !said.is_empty())) {
+            self.think(said);
+        }
         for call in message["tool_calls"].as_array().into_iter().flatten().filter(|call| call["function"].is_object()) {
             self.call(&call["function"]["name"], &call["function"]["arguments"]);
         }
@@ -188,6 +193,9 @@ const USAGE: Vector = Vector {
     audio_output: 0,
     web_searches: 0,
     search_units: 0,
+    guardrails: 0,
+    image_input: 0,
+    image_output: 0,
     reasoning: 7,
 };
 

@@ -50,7 +50,10 @@ impl DiskMember {
         Ok(Polled::Assigned(LANE, state))
     }
 
-    fn check(&self, lane: Lane, input: Offset) -> Result<(), Error> {
+    fn check(&self, lane: Lane, Outputs { input, passed, .. }: &Outputs) -> Result<(), Error> {
+        if !passed.is_empty() {
+            return Err(Error::Misused("a log of one lane has no other to pass anything to"));
+        }
         if lane != LANE {
             return Err(Error::NoSuchLane { lane, lanes: 1 });
         }
@@ -108,7 +111,7 @@ impl Member for DiskMember {
     }
 
     fn commit(&mut self, lane: Lane, outputs: &Outputs) -> Result<(), Error> {
-        self.check(lane, outputs.input)?;
+        self.check(lane, outputs)?;
         let shared = Arc::clone(&self.shared);
         let followers = held(&shared.followers);
         let end = self.write(outputs)?;

@@ -74,7 +74,8 @@ fn member(disk: &Disk) -> Box<dyn Member> {
 
 fn outputs(input: u64, text: &'static str) -> Outputs {
     let body = Bytes::from_static(text.as_bytes());
-    Outputs { input: Offset(input), ledger: vec![body.clone(); 3], decisions: vec![(body.clone(), Some(body))] }
+    let (ledger, decisions) = (vec![body.clone(); 3], vec![(body.clone(), Some(body))]);
+    Outputs { input: Offset(input), ledger, decisions, passed: Vec::new() }
 }
 
 #[test]

@@ -5,15 +5,21 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdkafka::{
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use schemas::{id::Lane, topics::Topic};
+use schemas::{
+    id::{Lane, ProducerId, Seq},
+    topics::Topic,
+    wire,
+};
 
-use super::client::{Client, Deliveries, flush, unreachable};
-use crate::{Outputs, error::Error};
+use super::{
+    client::{Client, Deliveries, flush, unreachable},
+    headers,
+};
+use crate::{Header, Outputs, error::Error};
 
 /// After this the broker gives a transaction up. Readers wait for it as long, so it is short.
 const TRANSACTION: Duration = Duration::from_secs(10);
@@ -24,6 +30,7 @@ const BREATH: Duration = Duration::from_millis(10);
 pub(super) struct LaneProducer {
     lane: Lane,
     producer: BaseProducer<Deliveries>,
+    usage: String,
     ledger: String,
     decisions: String,
 }
@@ -40,7 +47,9 @@ impl LaneProducer {
             ("linger.ms", "1"),
         ])?;
         producer.init_transactions(TRANSACTION * 2).map_err(unreachable)?;
-        Ok(Self { lane, producer, ledger: client.topic(Topic::Ledger), decisions: client.topic(Topic::Decisions) })
+        let [usage, ledger, decisions] =
+            [Topic::Usage, Topic::Ledger, Topic::Decisions].map(|topic| client.topic(topic));
+        Ok(Self { lane, producer, usage, ledger, decisions })
     }
 
     /// Commits. After an error the producer is of no use, and only the topics can tell whether the transaction stands.
@@ -48,10 +57,16 @@ impl LaneProducer {
         let deadline = Instant::now() + TRANSACTION * 2;
         self.producer.begin_transaction()?;
         for body in &outputs.ledger {
-            self.send(&self.ledger, None, Some(body), deadline)?;
+            self.send(Self::to(&self.ledger, self.lane).payload(body), deadline)?;
         }
         for (key, state) in &outputs.decisions {
-            self.send(&self.decisions, Some(key), state.as_ref(), deadline)?;
+            let record = Self::to(&self.decisions, self.lane).key(key);
+            self.send(if let Some(state) = state { record.payload(state) } else { record }, deadline)?;
+        }
+        for (lane, body) in &outputs.passed {
+            let header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: wire::hash(body) };
+            let record = Self::to(&self.usage, *lane).payload(body);
+            self.send(record.headers(headers::of_record(&header, *lane)), deadline)?;
         }
         flush(&self.producer, deadline)?;
         loop {
@@ -62,14 +77,11 @@ impl LaneProducer {
         }
     }
 
-    fn send(&self, topic: &str, key: Option<&Bytes>, body: Option<&Bytes>, deadline: Instant) -> KafkaResult<()> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(i32::from(self.lane.0));
-        if let Some(key) = key {
-            record = record.key(key);
-        }
-        if let Some(body) = body {
-            record = record.payload(body);
-        }
+    fn to<'a>(topic: &'a str, lane: Lane) -> BaseRecord<'a, [u8], [u8]> {
+        BaseRecord::to(topic).partition(i32::from(lane.0))
+    }
+
+    fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>, deadline: Instant) -> KafkaResult<()> {
         loop {
             match self.producer.send(record) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again))

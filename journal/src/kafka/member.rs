@@ -217,7 +217,7 @@ impl KafkaMember {
         let (first, end) = self.client.bounds(&self.consumer, Topic::Usage, lane)?;
         let to = if from < first || from > end { first } else { from };
         if to != from {
-            // What is missing was confirmed, or its outbox still has it and sends it again.
+            // What is missing was confirmed, or its outbox still has it and sends it again; of what lanes passed to this one it is seen.
             tracing::error!(
                 lane = lane.0,
                 from = from.0,

@@ -180,7 +180,8 @@ fn outputs(member: &mut dyn Member, lane: Lane, count: usize) -> Outputs {
     records.truncate(count);
     let input = Offset(records[count - 1].offset.0 + 1);
     let ledger = records.into_iter().map(|record| record.body).collect();
-    Outputs { input, ledger, decisions: vec![(Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")))] }
+    let decisions = vec![(Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")))];
+    Outputs { input, ledger, decisions, passed: Vec::new() }
 }
 
 fn append_to(journal: &journal::Journal, lane: Lane, count: usize) {
@@ -214,6 +215,36 @@ fn an_owner_that_comes_too_late_commits_nothing() {
         }
         !states.is_empty()
     });
+}
+
+#[test]
+fn what_is_passed_to_another_lane_stands_with_its_transaction_or_not_at_all() {
+    let Some(mut cluster) = Cluster::new() else { return };
+    cluster.options.stall = cluster.options.session;
+    let road = cluster.kafka();
+    let (lane, other, journal) = (Lane(1), Lane(2), road.journal().unwrap());
+    append_to(&journal, lane, 5);
+    let passing = |outputs: Outputs, body| Outputs { passed: vec![(other, Bytes::from_static(body))], ..outputs };
+    let mut late = road.member().unwrap();
+    let too_late = passing(outputs(&mut *late, lane, 5), b"too late");
+    let mut next = road.member().unwrap();
+    let in_time = passing(outputs(&mut *next, lane, 5), b"in time");
+    next.commit(lane, &in_time).unwrap();
+    assert!(matches!(late.commit(lane, &too_late), Err(Error::Fenced(_))));
+    // What a gateway writes behind it is read after it.
+    append_to(&journal, other, 1);
+    let mut came: Vec<Record> = Vec::new();
+    until("what comes after it", || {
+        match next.poll(POLL).unwrap() {
+            Polled::Assigned(lane, _) => next.resume(lane, Offset(0)).unwrap(),
+            Polled::Records(of, more) if of == other => came.extend(more),
+            _ => {}
+        }
+        came.iter().any(|record| record.header.producer != ProducerId::NONE)
+    });
+    let passed = came.iter().filter(|record| record.header.producer == ProducerId::NONE);
+    let passed: Vec<_> = passed.map(|record| (record.header.seq, &record.body[..])).collect();
+    assert_eq!(passed, [(Seq(0), &b"in time"[..])]);
 }
 
 #[test]

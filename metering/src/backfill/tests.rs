@@ -104,7 +104,7 @@ fn amended(call: u8, moves: Vec<Move>) -> Event {
     let was = Some(Was { why: Why::Amended, usage: tokens(10), book: BookHash([0; 32]), number: 0 });
     let is = settled(call, -1, tokens(15));
     let (source, id) = ("s".to_owned(), call.to_string());
-    Event::Learned(Box::new(Learned { source, id, at: NOON, content: 1, was, is, moves }))
+    Event::Learned(Box::new(Learned { source, id, at: NOON, content: 1, was, is, moves, awaits: false }))
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! Something is learned beside the life of a call: use that another system tells of, or a correction.
 //!
-//! It comes any number of times, on any way, and has its effect in each lane once: the claim of its source and id is committed with
-//! what it does. So is that of the place of a correction: no two corrections of an attempt take the place of the same. It is never refused,
-//! because it has happened; a hard limit that it overdraws grants nothing until L-1 holds again. A
-//! claim is remembered for longer than the same could be told again; what is too old to know that is set aside with an alarm.
+//! It comes any number of times, on any way, and has its effect once: the lane of its tenant decides alone, and the claim of its source and
+//! id is committed with what it does. So is that of the place of a correction: no two corrections of an attempt take the place of the same.
+//! What it moves in other lanes is passed to them in that commit (`moved`). It is never refused, because it has happened; a hard limit that
+//! it overdraws grants nothing until L-1 holds again. A claim is remembered for longer than the same could be told again; what is too old
+//! to know that is set aside with an alarm.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemas::{
-    decision::{Claim, WindowState},
+    decision::{Awaited, Claim, WindowState},
     event::{Learned, Move, Posting},
-    id::{ClaimId, InstanceId, Lane, LimitId},
+    id::{CallId, ClaimId, InstanceId, Lane, LimitId},
     ledger::{Adjusted, AlarmKind, Fact},
     limit::Mode,
     time::Time,
@@ -23,19 +24,44 @@ use crate::{
     invariant, window,
 };
 
+/// Who said something, what they call it, and the attempt that it is of.
+pub(super) type Said = (String, String, CallId, u16);
+
+pub(super) fn said(learned: &Learned) -> Said {
+    let attempt = &learned.is.attempt;
+    (learned.source.clone(), learned.id.clone(), attempt.call, attempt.attempt)
+}
+
 impl Engine {
     pub(super) fn learned(&mut self, origin: Origin, learned: Learned) {
+        if learned.lane(self.lanes) == self.lane {
+            return if learned.is_told_by_id() {
+                self.told_by_id(origin, learned)
+            } else {
+                self.learn(origin, learned)
+            };
+        }
+        // The tenant's lane decided everything in earlier versions, which told every lane.
+        if learned.own_lane(self.lanes) == self.lane {
+            return self.learn(origin, learned);
+        }
+        self.counts.relearned += 1;
+    }
+
+    /// Takes what is of a tenant of this lane.
+    pub(super) fn learn(&mut self, origin: Origin, learned: Learned) {
         let now = self.state.recorded_at;
-        if now.since(learned.at) > self.remembers.saturating_add(Claim::GRACE) {
-            let detail =
-                format!("event {} of {} is of {}: too old to be taken", learned.id, learned.source, learned.at);
-            return self.alarm(origin, AlarmKind::Stale, detail);
+        if self.is_too_old(origin, &learned) {
+            return;
         }
         let known = learned.claims().find_map(|claim| self.claims.get(&claim).copied());
         match known.filter(|_| !fault::is(Fault::CorrectedUnclaimed) || learned.was.is_none()) {
             Some(known) if known.content == learned.content => return self.counts.relearned += 1,
             Some(_) => {
                 self.counts.conflicts += 1;
+                if fault::is(Fault::PassedUndecided) {
+                    self.pass_on(&learned);
+                }
                 let (source, id, call) = (&learned.source, &learned.id, learned.is.attempt.call);
                 let detail =
                     format!("{id} of {source}, about call {call}, was said otherwise before; the first stands");
@@ -51,28 +77,51 @@ impl Engine {
         if fault::is(Fault::ClaimWithoutEffect) && self.state.claims.is_multiple_of(3) {
             return;
         }
-        let adjusted = self.adjust(&learned);
-        if Lane::of(learned.is.attempt.subject.tenant.as_bytes(), self.lanes) == self.lane {
-            self.charge(learned);
-        }
-        if !adjusted.posted.is_empty() || !adjusted.gone.is_empty() {
-            self.write(Fact::Adjusted(adjusted));
-        }
+        // A lane that there is not has no counter.
+        let here = learned.moves.iter().filter(|moved| moved.home == self.lane || moved.home.0 >= self.lanes);
+        let adjusted = self.adjust(said(&learned), here.cloned().collect());
+        self.pass_on(&learned);
+        self.charge(learned);
+        self.write_adjusted(adjusted);
     }
 
-    /// Moves the counters of this lane.
-    fn adjust(&mut self, learned: &Learned) -> Adjusted {
-        let (source, id, attempt) = (learned.source.clone(), learned.id.clone(), &learned.is.attempt);
-        let (call, attempt) = (attempt.call, attempt.attempt);
+    /// Whether it was said so long ago that nobody remembers whether it was learned; then an alarm says so.
+    pub(super) fn is_too_old(&mut self, origin: Origin, learned: &Learned) -> bool {
+        let is_old = self.state.recorded_at.since(learned.at) > self.remembers.saturating_add(Claim::GRACE);
+        if is_old {
+            let detail =
+                format!("event {} of {} is of {}: too old to be taken", learned.id, learned.source, learned.at);
+            self.alarm(origin, AlarmKind::Stale, detail);
+        }
+        is_old
+    }
+
+    /// Has the other lanes move what is at home there.
+    fn pass_on(&mut self, learned: &Learned) {
+        let mut homes: BTreeMap<Lane, Vec<Move>> = BTreeMap::new();
+        for moved in learned.moves.iter().filter(|moved| moved.home != self.lane && moved.home.0 < self.lanes) {
+            homes.entry(moved.home).or_default().push(moved.clone());
+        }
+        homes.into_iter().for_each(|(home, moves)| self.pass(home, said(learned), moves, None));
+    }
+
+    /// Moves counters of this lane, for the attempt that something was said of.
+    pub(super) fn adjust(&mut self, (source, id, call, attempt): Said, moves: Vec<Move>) -> Adjusted {
         let mut adjusted = Adjusted { source, id, call, attempt, posted: Vec::new(), gone: Vec::new() };
-        let here = self.lane;
-        for moved in learned.moves.iter().filter(|moved| moved.home == here) {
-            match self.add(moved) {
+        for moved in moves {
+            let posting = if moved.home == self.lane { self.add(&moved) } else { None };
+            match posting {
                 Some(posting) => adjusted.posted.push(posting),
-                None => adjusted.gone.push(moved.clone()),
+                None => adjusted.gone.push(moved),
             }
         }
         adjusted
+    }
+
+    pub(super) fn write_adjusted(&mut self, adjusted: Adjusted) {
+        if !adjusted.posted.is_empty() || !adjusted.gone.is_empty() {
+            self.write(Fact::Adjusted(adjusted));
+        }
     }
 
     pub(super) fn add(&mut self, moved: &Move) -> Option<Posting> {
@@ -137,7 +186,10 @@ impl Engine {
         let kept = self.remembers.saturating_add(Claim::GRACE).saturating_add(Claim::SKEW);
         let old: Vec<ClaimId> =
             self.claims.iter().filter(|(_, claim)| now.since(claim.at) > kept).map(|(id, _)| *id).collect();
-        for id in old {
+        let ends = |awaited: &Awaited| awaited.attempts.iter().all(|attempt| now.since(attempt.at) > kept);
+        let over = self.awaited.iter().filter(|(_, awaited)| ends(awaited)).map(|(id, _)| *id).collect::<Vec<_>>();
+        for id in old.into_iter().chain(over) {
+            self.awaited.remove(&id);
             self.claims.remove(&id);
             self.claimed.insert(id);
             self.touched = true;

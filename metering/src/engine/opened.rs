@@ -45,9 +45,13 @@ impl Engine {
             let more = if succeeded { " and another has succeeded it" } else { "" };
             let detail = format!(
                 "the journal of producer {} ends at {} here, but {seen} of it are accepted{more}: it was copied or restored; \
-                 its lease stays counted as spent, and what it has open is its own to end; if it is gone for good, release it",
+                 its lease stays counted as spent, and what it has open is its own to end; if it lives, stop the copy, and if its disk is \
+                 lost for good: `tollgate release --producer {0}`",
                 predecessor.producer, predecessor.last.0,
             );
+            if let Some(mark) = dedup::mark_mut(&mut self.state, predecessor.producer) {
+                mark.copy = Some(origin.producer);
+            }
             if let Some(mark) = dedup::mark_mut(&mut self.state, origin.producer) {
                 mark.forked = true;
             }

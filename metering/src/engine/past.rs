@@ -12,6 +12,7 @@ use schemas::{
 use super::Engine;
 use crate::{
     backfill::{Counter, Fold, SOURCE},
+    fault::{self, Fault},
     window,
 };
 
@@ -59,6 +60,7 @@ impl Engine {
         let mut posted: Vec<Posting> = Vec::with_capacity(counted.len());
         for ((limit, values, (start, end)), amount) in counted {
             // In a window that was over before the limit came nothing is counted.
+            let amount = if fault::is(Fault::BackfilledTwice) { 2 * amount } else { amount };
             let is_known = self.instances.all.contains_key(&InstanceId::of(limit, &values, Some(start)));
             if end > self.state.recorded_at || is_known {
                 posted.extend(self.add(&Move { home: self.lane, limit, values, window: start, amount, clears: 0 }));

@@ -56,7 +56,7 @@ impl Engine {
     fn whose(&self, origin: Origin, found: Found) -> Whose {
         // One that is forgotten was succeeded so long ago that there is no other copy of its journal any more.
         let Some(mark) = dedup::mark(&self.state, found.producer) else { return Whose::Ours };
-        if dedup::heir(&self.state, found.producer) == origin.producer {
+        if dedup::heir(&self.state, found.producer) == origin.producer || fault::is(Fault::EndedByAnybody) {
             Whose::Ours
         } else if found.seq <= mark.seq {
             Whose::Others
@@ -88,7 +88,7 @@ impl Engine {
         });
     }
 
-    fn rate(&self, settled: &Settled, usage: &Usage, book: BookHash) -> Vec<Charge> {
+    pub(super) fn rate(&self, settled: &Settled, usage: &Usage, book: BookHash) -> Vec<Charge> {
         let last = self.books.keys().max().filter(|_| fault::is(Fault::ChargedByAnotherBook));
         let book = last.copied().unwrap_or(book);
         charges(settled, usage, self.books.get(&book).map(AsRef::as_ref))

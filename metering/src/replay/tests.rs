@@ -28,7 +28,7 @@ fn committed() -> (Vec<Entry>, Arc<Book>, Instance) {
     let policy = fixture::policy(vec![limit()], book.hash());
     engine.apply(Input::Book(Arc::clone(&book)), NOW);
     engine.apply(Input::Policy(Arc::new(policy), Offset(1)), NOW);
-    let Commit { mut ledger, decisions } = engine.take().unwrap();
+    let Commit { mut ledger, decisions, .. } = engine.take().unwrap();
     let (instance, window) = decisions
         .iter()
         .find_map(|(key, state)| match (key, state) {

@@ -7,6 +7,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arrow::datatypes::Field;
 use deltalake_core::{
     DeltaTable, DeltaTableError,
     kernel::{Action, Add, Remove, Transaction, transaction::CommitBuilder, transaction::CommitProperties},
@@ -20,10 +21,15 @@ use schemas::{id::Offset, time};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{stats::Stats, store::Place};
+use super::{
+    ATTEMPTS,
+    rolled::{self, Stored},
+    stats::Stats,
+    store::Place,
+};
 use crate::{
     error::Error,
-    table::{Kind, TableDef},
+    table::{Column, Kind, TableDef},
 };
 
 /// The partition column.
@@ -58,6 +64,8 @@ pub(super) struct Listed {
     pub(super) size: u64,
     pub(super) day: Option<String>,
     pub(super) stats: Stats,
+    /// Its rollups; nothing if it was not looked yet which are worth keeping.
+    pub(super) rollups: Option<Vec<Stored>>,
 }
 
 /// A file that was written and waits to be committed, or that is to be removed.
@@ -69,14 +77,15 @@ pub(super) struct Written {
     pub(super) day: Option<String>,
     /// Its statistics, as JSON.
     pub(super) stats: String,
+    pub(super) rollups: Option<Vec<Stored>>,
 }
 
 /// What a commit changes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
     /// Rows of the ledger were shelved: files are added and positions move.
     Shelved { files: &'a [Written], positions: &'a [Offset] },
-    /// Files were written anew, with the same rows.
+    /// Files were written anew, or more is known of them; with the same rows.
     Rewritten { added: &'a [Written], removed: &'a [Written] },
 }
 
@@ -92,7 +101,8 @@ impl TableLog {
         Ok(Self { table, store, keep_unused })
     }
 
-    /// The newest version; makes the table if there is none. Any number of processes may do so at once.
+    /// The newest version; makes the table if there is none, and the columns that an earlier version did not have. Any number of
+    /// processes may do so at once.
     pub(super) async fn open(&self) -> Result<Snapshot, Error> {
         if !self.store.is_delta_table_location().await? {
             let first = CommitOrBytes::LogBytes(self.first_commit().into());
@@ -104,7 +114,20 @@ impl TableLog {
                 return Err(DeltaTableError::from(error).into());
             }
         }
-        self.find().await?.ok_or(Error::Shape)
+        let mut snapshot = self.find().await?.ok_or(Error::Shape)?;
+        for _ in 0..ATTEMPTS {
+            let Some(widened) = self.widened(&snapshot)? else { return Ok(snapshot) };
+            let widened = CommitOrBytes::LogBytes(widened.into());
+            let made = self.store.write_commit_entry(snapshot.number() + 1, widened, Uuid::new_v4()).await;
+            let newest = self.newest(&snapshot).await?;
+            if let Err(error) = made
+                && newest.number() == snapshot.number()
+            {
+                return Err(DeltaTableError::from(error).into());
+            }
+            snapshot = newest;
+        }
+        Err(Error::Shape)
     }
 
     /// The newest version, where there is a table; nothing is made or written.
@@ -174,11 +197,16 @@ impl TableLog {
     /// The files of a version.
     pub(super) fn files(&self, snapshot: &Snapshot) -> Result<Vec<Listed>, Error> {
         let files = snapshot.0.snapshot().try_log_data()?;
-        let listed = files.iter().map(|file| Listed {
-            path: file.path().into_owned(),
-            size: u64::try_from(file.size()).unwrap_or(0),
-            day: file.partition_values_map().remove(DAY).flatten(),
-            stats: file.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
+        let listed = files.iter().map(|file| {
+            #[expect(deprecated, reason = "nothing else gives the tags of a file")]
+            let mut add = file.add_action();
+            Listed {
+                size: u64::try_from(add.size).unwrap_or(0),
+                day: add.partition_values.remove(DAY).flatten(),
+                stats: add.stats.and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
+                rollups: rolled::listed(self.table, add.tags.as_ref()),
+                path: add.path,
+            }
         });
         Ok(listed.collect())
     }
@@ -195,13 +223,9 @@ impl TableLog {
     }
 
     fn first_commit(&self) -> String {
-        let day = self.table.day.map(|_| json!({ "name": DAY, "type": "date", "nullable": true, "metadata": {} }));
-        let fields: Vec<Value> = self
-            .table
-            .stored_columns()
-            .map(|column| json!({ "name": column.name, "type": type_name(column.kind), "nullable": true, "metadata": {} }))
-            .chain(day)
-            .collect();
+        let day = self.table.day.map(|_| field(DAY, "date"));
+        let columns = self.table.stored_columns().map(|column| field(column.name, type_name(column.kind)));
+        let fields: Vec<Value> = columns.chain(day).collect();
         let made_at = time::now().as_micros() / 1_000;
         let lines = [
             json!({ "commitInfo": { "timestamp": made_at, "operation": "CREATE TABLE", "operationParameters": {} } }),
@@ -224,16 +248,47 @@ impl TableLog {
         lines.map(|line| line.to_string()).join("\n")
     }
 
-    /// A table made by another version may have other columns.
+    /// The commit that adds the columns that the table does not have, after those that it has; nothing if it has all. In the files that
+    /// are there they are NULL.
+    fn widened(&self, snapshot: &Snapshot) -> Result<Option<String>, Error> {
+        let found = snapshot.0.snapshot().arrow_schema();
+        let missing = |column: &&Column| found.field_with_name(column.name).is_err();
+        let added: Vec<&Column> = self.table.stored_columns().filter(missing).collect();
+        if added.is_empty() {
+            return Ok(None);
+        }
+        let metadata = snapshot.0.metadata();
+        let mut schema: Value = serde_json::from_str(metadata.schema_string()).map_err(DeltaTableError::from)?;
+        let fields = schema["fields"].as_array_mut().ok_or(Error::Shape)?;
+        fields.extend(added.iter().map(|column| field(column.name, type_name(column.kind))));
+        let mut metadata = serde_json::to_value(metadata).map_err(DeltaTableError::from)?;
+        metadata["schemaString"] = schema.to_string().into();
+        let names: Vec<&str> = added.iter().map(|column| column.name).collect();
+        tracing::info!(table = self.table.name, columns = ?names, "columns are added to a table of the lake");
+        let made_at = time::now().as_micros() / 1_000;
+        let info = json!({ "timestamp": made_at, "operation": "ADD COLUMN", "operationParameters": {} });
+        Ok(Some(
+            [json!({ "commitInfo": info }), json!({ "metaData": metadata })].map(|line| line.to_string()).join("\n"),
+        ))
+    }
+
+    /// A table made by another version may have fewer columns or more, but no column of another type.
     fn check_schema(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let found = snapshot.0.snapshot().arrow_schema();
         for wanted in self.table.stored_schema().fields() {
-            let same = found.field_with_name(wanted.name()).is_ok_and(|field| field.data_type() == wanted.data_type());
-            if !same {
+            let is_other = |field: &Field| field.data_type() != wanted.data_type();
+            if found.field_with_name(wanted.name()).is_ok_and(is_other) {
                 return Err(Error::OtherSchema { table: self.table.name, column: wanted.name().clone() });
             }
         }
         Ok(())
+    }
+
+    /// Whether a later version than this has added columns to the table.
+    pub(super) fn is_of_later(&self, snapshot: &Snapshot) -> bool {
+        let known = self.table.stored_schema();
+        let found = snapshot.0.snapshot().arrow_schema();
+        found.fields().iter().any(|field| field.name() != DAY && known.field_with_name(field.name()).is_err())
     }
 }
 
@@ -259,6 +314,7 @@ fn add(file: &Written, at_ms: i64, data_change: bool) -> Action {
         modification_time: at_ms,
         data_change,
         stats: Some(file.stats.clone()),
+        tags: file.rollups.as_deref().and_then(rolled::tags),
         ..Add::default()
     })
 }
@@ -273,6 +329,10 @@ fn remove(file: &Written, at_ms: i64) -> Action {
         size: Some(signed(file.size)),
         ..Remove::default()
     })
+}
+
+fn field(name: &str, kind: &str) -> Value {
+    json!({ "name": name, "type": kind, "nullable": true, "metadata": {} })
 }
 
 /// The name of a type in a Delta schema.

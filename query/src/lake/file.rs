@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
-    compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch},
-    datatypes::{Int32Type, SchemaRef, TimestampMicrosecondType},
+    array::{AsArray, Int32Array, RecordBatch, new_null_array},
+    compute::{concat_batches, take, take_record_batch},
+    datatypes::{Field, Int32Type, SchemaRef, TimestampMicrosecondType},
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
@@ -23,9 +23,11 @@ use parquet::{
 use bytes::Bytes;
 use schemas::time::Time;
 
+use super::order::order;
 use crate::{
     error::Error,
-    table::{Kind, TableDef},
+    rollup::{self, Rollup},
+    table::{Kind, LOG_OFFSET, TableDef},
 };
 
 const ROW_GROUP: usize = 131_072;
@@ -46,33 +48,29 @@ pub(crate) struct Encoded {
 pub(crate) fn encode(table: &'static TableDef, batches: &[RecordBatch]) -> Result<Vec<Encoded>, Error> {
     let rows = concat_batches(&table.stored_schema(), batches)?;
     let days = days(table, &rows)?;
-    let mut keys: Vec<ArrayRef> = days.iter().map(|days| Arc::new(days.clone()) as ArrayRef).collect();
-    for name in table.sort {
-        keys.push(rows.column_by_name(name).ok_or(Error::Shape)?.clone());
-    }
-    let nulls_first = Some(SortOptions { descending: false, nulls_first: true });
-    let keys: Vec<_> = keys.into_iter().map(|values| SortColumn { values, options: nulls_first }).collect();
-    let order = lexsort_to_indices(&keys, None)?;
-    let sorted = take_record_batch(&rows, &order)?;
+    let by = table.sort.iter().map(|name| rows.column_by_name(name).cloned().ok_or(Error::Shape));
+    let order = order(days.as_ref(), &by.collect::<Result<Vec<_>, _>>()?)?;
+    let (sorted, days) = match &order {
+        Some(order) => {
+            let days = days.map(|days| take(&days, order, None)).transpose()?;
+            (take_record_batch(&rows, order)?, days.map(|days| days.as_primitive::<Int32Type>().clone()))
+        }
+        None => (rows, days),
+    };
     let mut out = Vec::new();
     let mut start = 0;
     while start < sorted.num_rows() {
-        let day = days.as_ref().map(|days| day_of(days, &order, start));
-        let same = (start..sorted.num_rows())
-            .take_while(|row| days.as_ref().map(|days| day_of(days, &order, *row)) == day)
-            .count();
+        let day_of = |row: usize| days.as_ref().map(|days| days.value(row));
+        let day = day_of(start);
+        let same = (start..sorted.num_rows()).take_while(|row| day_of(*row) == day).count();
         out.push(encode_day(table, day, &sorted.slice(start, same))?);
         start += same;
     }
     Ok(out)
 }
 
-fn day_of(days: &arrow::array::Int32Array, order: &UInt32Array, row: usize) -> i32 {
-    days.value(usize::try_from(order.value(row)).unwrap_or(0))
-}
-
 /// The UTC day of each row.
-fn days(table: &TableDef, rows: &RecordBatch) -> Result<Option<arrow::array::Int32Array>, Error> {
+fn days(table: &TableDef, rows: &RecordBatch) -> Result<Option<Int32Array>, Error> {
     let Some(column) = table.day else { return Ok(None) };
     let times = rows.column_by_name(column).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
     let day = |micros: i64| i32::try_from(micros.div_euclid(DAY_MICROS)).unwrap_or(0);
@@ -85,6 +83,17 @@ fn encode_day(table: &'static TableDef, day: Option<i32>, rows: &RecordBatch) ->
     writer.write(rows)?;
     let bytes = writer.into_inner()?;
     Ok(Encoded { day, rows: rows.num_rows(), bytes, stats: super::stats::of(table, rows)? })
+}
+
+/// Rows of a rollup, as a file.
+pub(super) fn encode_rollup(rows: &RecordBatch) -> Result<Vec<u8>, Error> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
+    writer.write(rows)?;
+    Ok(writer.into_inner()?)
 }
 
 fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Result<WriterProperties, Error> {
@@ -103,6 +112,7 @@ fn properties(table: &'static TableDef, schema: &SchemaRef, rows: usize) -> Resu
         let path = ColumnPath::from(column.name);
         let distinct = matches!(column.kind, Kind::Time | Kind::Usd)
             || (table.hidden && column.kind == Kind::Long)
+            || column.name == LOG_OFFSET
             || column.name.ends_with("_ms")
             || column.name.ends_with("_tokens");
         if distinct {
@@ -132,15 +142,17 @@ pub(super) fn day_name(day: i32) -> String {
     Time::from_micros(i64::from(day).saturating_mul(DAY_MICROS)).to_string().chars().take(10).collect()
 }
 
-/// The rows of a file.
+/// The rows of a file; what an earlier version did not write is NULL.
 pub(crate) fn decode(table: &TableDef, bytes: Bytes) -> Result<Vec<RecordBatch>, Error> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(ROW_GROUP).build()?;
     reader.map(|batch| with_schema(&batch?, &table.stored_schema())).collect()
 }
 
-/// The same rows without what the file's footer says about the schema.
+/// The same rows in the columns of the table, which are found by name.
 fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
-    Ok(RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?)
+    let nothing = |field: &Field| new_null_array(field.data_type(), batch.num_rows());
+    let column = |field: &Arc<Field>| batch.column_by_name(field.name()).cloned().unwrap_or_else(|| nothing(field));
+    Ok(RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())?)
 }
 
 #[cfg(test)]

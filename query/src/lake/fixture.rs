@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::store::{Place, directory};
+use super::store::{Place, at_home, directory};
 
 /// Where a test's lake is.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ async fn bucket() -> Place {
         SERVER.get_or_init(|| async { tokio::task::spawn_blocking(Server::start).await.expect("started") }).await;
     let name = format!("bucket-{}", BUCKETS.fetch_add(1, Ordering::SeqCst));
     std::fs::create_dir(server.directory.join(&name)).expect("a bucket");
-    let store = AmazonS3Builder::new()
+    let store = at_home(AmazonS3Builder::new())
         .with_endpoint(&server.endpoint)
         .with_allow_http(true)
         .with_region("us-east-1")

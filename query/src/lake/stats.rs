@@ -76,6 +76,7 @@ pub(super) struct Stats {
 pub(super) struct Ends {
     pub(super) tenant: Option<String>,
     pub(super) recorded_at: Option<String>,
+    pub(super) log_offset: Option<i64>,
 }
 
 #[cfg(test)]

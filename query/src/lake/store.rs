@@ -8,8 +8,10 @@ use std::{sync::Arc, time::Duration};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
     aws::{AmazonS3Builder, S3ConditionalPut},
+    client::SpawnedReqwestConnector,
     path::Path,
 };
+use tokio::runtime::Handle;
 use url::Url;
 use uuid::Uuid;
 
@@ -60,13 +62,22 @@ fn bucket(url: &str) -> Result<Place, Error> {
     if !folder.path().ends_with('/') {
         folder.set_path(&format!("{}/", folder.path()));
     }
-    let store = AmazonS3Builder::from_env()
+    let store = at_home(AmazonS3Builder::from_env())
         .with_url(folder.as_str())
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(RetryConfig { max_retries: RETRIES, retry_timeout: RETRIES_END, ..RetryConfig::default() })
         .build()
         .map_err(|error| refuse(error.to_string()))?;
     Ok(Place { store: Arc::new(store), url: folder })
+}
+
+/// Has a client of a bucket do its work on the runtime that opens it. A query has a runtime of its own, which ends with it, and a
+/// connection ends with the runtime that it was made on, whoever reads from it by then.
+pub(super) fn at_home(client: AmazonS3Builder) -> AmazonS3Builder {
+    match Handle::try_current() {
+        Ok(home) => client.with_http_connector(SpawnedReqwestConnector::new(home)),
+        Err(_) => client,
+    }
 }
 
 impl Place {

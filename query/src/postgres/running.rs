@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
             zone: self.settings.zone(),
             parameters,
         };
-        Question::plain(sql).read(Arc::new(reading)).within(self.settings.within())
+        Question::plain(sql).read(Arc::new(reading)).within(self.settings.within()).rollups(self.settings.rollups())
     }
 
     /// Begins a portal's query, if that has not been done.

@@ -1,7 +1,7 @@
 //! The settings of a session: what clients ask for when they connect, and the few that change something.
 //!
-//! `timezone` says where days begin and how instants are shown, `statement_timeout` shortens a query's time; the others are kept, or
-//! have the one value that is true here, and another one is an error.
+//! `timezone` says where days begin and how instants are shown, `statement_timeout` shortens a query's time, `tollgate.rollups` lets it
+//! read rollups; the others are kept, or have the one value that is true here, and another one is an error.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,9 +25,11 @@ enum Allows {
     Zone,
     /// A time in milliseconds, or with its unit; 0 for none.
     Time,
+    /// On or off.
+    Switch,
 }
 
-use Allows::{Any, Only, Own, Time, Zone};
+use Allows::{Any, Only, Own, Switch, Time, Zone};
 
 /// Each setting: its name as it is shown, its default, what it may be, and whether clients are told when it changes.
 const SETTINGS: &[(&str, &str, Allows, bool)] = &[
@@ -57,9 +59,13 @@ const SETTINGS: &[(&str, &str, Allows, bool)] = &[
     ("standard_conforming_strings", "on", Only("on"), true),
     ("statement_timeout", "0", Time, false),
     ("TimeZone", "UTC", Zone, true),
+    (ROLLUPS, "on", Switch, false),
     ("transaction_isolation", "read committed", Any, false),
     ("transaction_read_only", "on", Any, false),
 ];
+
+/// Whether rollups are read where they know what is asked.
+const ROLLUPS: &str = "tollgate.rollups";
 
 /// The longest value of a setting.
 const MAX_VALUE: usize = 256;
@@ -103,6 +109,7 @@ impl Settings {
             Zone if value.parse::<Tz>().is_ok() => value,
             Zone if ["gmt", "z", "zulu", "etc/utc", "utc"].contains(&value.to_lowercase().as_str()) => "UTC",
             Time if milliseconds(value).is_some() => value,
+            Switch => switched(value).ok_or_else(bad)?,
             Only(_) | Own | Zone | Time => return Err(bad()),
         };
         let kept = kept.to_owned();
@@ -121,6 +128,11 @@ impl Settings {
         self.0.get("TimeZone").filter(|zone| *zone != "UTC").map(|zone| zone.as_str().into())
     }
 
+    /// Whether rollups are read where they know what is asked.
+    pub(super) fn rollups(&self) -> bool {
+        self.0.get(ROLLUPS).is_none_or(|value| value == "on")
+    }
+
     /// How long a query may take, where that is said.
     pub(super) fn within(&self) -> Option<Duration> {
         let time = milliseconds(self.0.get("statement_timeout")?)?;
@@ -131,6 +143,15 @@ impl Settings {
 fn known(name: &str) -> Result<&'static (&'static str, &'static str, Allows, bool), Wrong> {
     let found = SETTINGS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name));
     found.ok_or_else(|| Wrong::new("42704", format!("unrecognized configuration parameter \"{name}\"")))
+}
+
+/// As Postgres reads what is on or off.
+fn switched(value: &str) -> Option<&'static str> {
+    match value.to_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some("on"),
+        "off" | "false" | "no" | "0" => Some("off"),
+        _ => None,
+    }
 }
 
 fn milliseconds(value: &str) -> Option<u64> {
@@ -167,9 +188,14 @@ mod tests {
         check("datestyle", "German", Err("22023"));
         check("application_name", "psql", Ok("psql"));
         check("datafusion.execution.batch_size", "1", Err("42704"));
+        check("tollgate.rollups", "OFF", Ok("off"));
+        check("tollgate.rollups", "maybe", Err("22023"));
         check("statement_timeout", "2s", Ok("2s"));
         assert_eq!(settings.within(), Some(Duration::from_secs(2)));
         assert_eq!(settings.zone().as_deref(), Some("Europe/Zurich"));
+        assert!(!settings.rollups());
+        settings.set("tollgate.rollups", None).unwrap();
+        assert!(settings.rollups());
         settings.set("statement_timeout", None).unwrap();
         assert_eq!(settings.within(), None);
     }

@@ -160,6 +160,22 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     }
     check(&mut client, "SET TimeZone = 'Asia/Tokyo'; SHOW TimeZone", "Asia/Tokyo").await;
     check(&mut client, "SELECT date_trunc('day', time) AS day FROM usage LIMIT 1", "2026-11-01 00:00:00+09").await;
+    // The first of November begins there nine hours before it does in UTC, wherever it is written.
+    for (condition, wanted) in [
+        ("time >= '2026-11-01' AND time < '2026-11-02'", "=3"),
+        ("time >= '2026-11-01 09:00' AND time < '2026-11-01 10:00'", "=3"),
+        ("time < '2026-11-01 09:00'", "=0"),
+        ("time < '2026-11-01T00:00:00Z'", "=0"),
+        ("time >= date '2026-11-01' AND time < date '2026-11-02'", "=3"),
+        ("time >= timestamp '2026-11-01 09:00'", "=3"),
+        ("date_trunc('day', time) = date '2026-11-01'", "=3"),
+        ("date_trunc('day', time) = '2026-11-01'", "=3"),
+        ("time::date = '2026-11-01'", "=3"),
+        ("date_trunc('day', time) <> CAST(time AS date)", "=0"),
+        ("to_char(time, 'YYYY-MM-DD HH24') = '2026-11-01 09'", "=3"),
+    ] {
+        check(&mut client, &format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}"), wanted).await;
+    }
     // A view's day is that of UTC.
     check(&mut client, "SELECT day FROM daily_spend LIMIT 1", "2026-11-01 09:00:00+09").await;
     let focus = "SELECT BillingPeriodStart FROM focus LIMIT 1";

@@ -2,20 +2,23 @@
 //!
 //! Costs come as a decimal text of cents, and without the priority tier. Of a cost without a token type the class is not known.
 
-use schemas::tokens::TokenClass;
+use schemas::{time::Time, tokens::TokenClass};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Line, amount};
+use super::{Line, Page, amount, export::Bucket};
 
 #[derive(Deserialize)]
-struct Page {
-    data: Vec<Bucket>,
+struct Written {
+    data: Vec<Results>,
+    #[serde(default)]
+    has_more: bool,
 }
 
 #[derive(Deserialize)]
-struct Bucket {
+struct Results {
     starting_at: String,
+    ending_at: Option<String>,
     results: Vec<Of>,
 }
 
@@ -52,24 +55,37 @@ struct Tools {
 }
 
 /// Reads the pages.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
-    let mut lines = Vec::new();
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
+    let mut pages = Vec::new();
     for page in serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>() {
         let page = page.map_err(|error| format!("the file is not JSON: {error}"))?;
-        let pages: Vec<Page> = if page.get().starts_with('[') {
+        let written: Vec<Written> = if page.get().starts_with('[') {
             serde_json::from_str(page.get())
         } else {
             serde_json::from_str(page.get()).map(|page| vec![page])
         }
         .map_err(|error| format!("it is not a page of cost_report or usage_report/messages: {error}"))?;
-        for bucket in pages.into_iter().flat_map(|page| page.data) {
-            let day = bucket.starting_at.get(..10).ok_or_else(|| format!("{:?} is no time", bucket.starting_at))?;
-            for result in bucket.results {
-                result.lines(day, &mut lines)?;
-            }
+        for written in written {
+            pages.push(written.page()?);
         }
     }
-    Ok(lines)
+    Ok(pages)
+}
+
+impl Written {
+    fn page(self) -> Result<Page, String> {
+        let mut page = Page { has_more: self.has_more, ..Page::default() };
+        for bucket in self.data {
+            let at = |text: &str| Time::parse(text).map_err(|_| format!("{text:?} is no time"));
+            let (starts, ends) = (at(&bucket.starting_at)?, bucket.ending_at.as_deref().and_then(|text| at(text).ok()));
+            page.buckets.push(Bucket { starts, ends });
+            let day: String = starts.to_string().chars().take(10).collect();
+            for result in bucket.results {
+                result.lines(&day, &mut page.lines)?;
+            }
+        }
+        Ok(page)
+    }
 }
 
 impl Of {

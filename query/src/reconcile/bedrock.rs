@@ -2,15 +2,17 @@
 //!
 //! There is one line for each token type, region and tier. Model and type stand in the usage type, such as
 //! `USE1-ClaudeSonnet4.5-input-tokens`, or for models of the marketplace in the product and `…InputTokenCount-Units`; how many tokens a unit is,
-//! the pricing unit says. Other services are passed over.
+//! the pricing unit says. Other services are passed over, but their lines say that the report is about that day, as it is about all days
+//! between its first and its last: what it has no line for was not billed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use arrow::{array::AsArray, compute::cast, datatypes::DataType};
+use jiff::ToSpan as _;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use schemas::tokens::TokenClass;
+use schemas::{time::Time, tokens::TokenClass};
 
-use super::{Line, amount};
+use super::{Line, Page, amount, export::Bucket};
 
 /// The columns that are read; earlier reports write `lineItem/UsageType`, which is the same without its signs and case.
 const COLUMNS: &[&str] = &[
@@ -33,7 +35,7 @@ const COLUMNS: &[&str] = &[
 const PARQUET: &[u8] = b"PAR1";
 
 /// Reads the report.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     let records = if bytes.starts_with(PARQUET) { of_parquet(bytes)? } else { crate::csv::records(bytes)? };
     let Some((head, rows)) = records.split_first() else { return Err("the report is empty".into()) };
     let same = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
@@ -46,13 +48,21 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
             return Err(format!("the report has no column {needed}"));
         }
     }
-    let mut lines = Vec::new();
+    let (mut lines, mut days) = (Vec::new(), BTreeSet::new());
     for (index, row) in rows.iter().enumerate() {
         let cell = |column: &str| places.get(column).and_then(|place| row.get(*place)).map_or("", String::as_str);
-        let line = line(&cell).map_err(|why| format!("line {}: {why}", index + 2))?;
-        lines.extend(line);
+        let at = |why: &str| format!("line {}: {why}", index + 2);
+        days.insert(day(cell("line_item_usage_start_date")).ok_or_else(|| at("it has no day"))?);
+        lines.extend(line(&cell).map_err(|why| at(&why))?);
     }
-    Ok(lines)
+    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
+    let days = first.series(1.day()).take_while(|day| day <= last);
+    let starts = days.filter_map(|day| Time::parse(&day.to_string()).ok());
+    Ok(vec![Page { buckets: starts.map(|starts| Bucket { starts, ends: None }).collect(), lines, has_more: false }])
+}
+
+fn day(text: &str) -> Option<jiff::civil::Date> {
+    text.get(..10)?.parse().ok()
 }
 
 fn line<'a>(cell: &dyn Fn(&str) -> &'a str) -> Result<Option<Line>, String> {
@@ -69,6 +79,8 @@ fn line<'a>(cell: &dyn Fn(&str) -> &'a str) -> Result<Option<Line>, String> {
     let day = cell("line_item_usage_start_date").get(..10).ok_or("it has no day")?.to_owned();
     let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
     let (model, class) = model_and_class(usage, cell("product"));
+    // What is no model is something else that is paid for, not all of them.
+    let model = if model.is_empty() { usage.to_owned() } else { model };
     let quantity = amount::scaled(cell("line_item_usage_amount"), 12).ok_or("line_item_usage_amount is no number")?;
     let quantity =
         class.map(|_| (quantity * tokens_a_unit(cell("pricing_unit")) + 500_000_000_000).div_euclid(1_000_000_000_000));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use schemas::money::Pico;
 
-use super::{Book, Cell, Doubts, Side};
+use super::{Book, Cell, Doubts, Invoice, Side, grain::Grain};
 
 /// How far two sides may be apart and still be alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,46 +125,55 @@ impl Report {
     }
 }
 
-/// Holds an invoice against ours. Where the invoice does not tell classes, accounts or models apart, ours are added up.
-pub fn compare(invoice: &Book, ours: &Book, doubts: &Doubts, tolerance: Tolerance) -> Report {
-    let ours = coarsened(ours, invoice);
-    let (invoice, ours) = (filled(invoice, &ours), ours);
+/// Holds an invoice against ours, on the days that it is about.
+pub fn compare(invoice: &Invoice, ours: &Book, doubts: &Doubts, tolerance: Tolerance) -> Report {
+    let (invoice, ours) = aligned(invoice, ours);
     let cells: BTreeSet<&Cell> = invoice.keys().chain(ours.keys()).collect();
     let both = Both { invoice: &invoice, ours: &ours, doubts, tolerance };
     Report { found: cells.into_iter().map(|cell| both.found(cell)).collect() }
 }
 
-/// Ours, as coarse as the invoice is about the same day and model.
-fn coarsened(ours: &Book, invoice: &Book) -> Book {
-    let by_account = invoice.keys().any(|cell| !cell.account.is_empty());
-    let by_model = invoice.keys().any(|cell| !cell.model.is_empty());
-    let by_class = invoice.keys().any(|cell| cell.class.is_some());
-    let mut coarse = Book::new();
-    for (cell, side) in ours {
-        let cell = Cell {
-            day: cell.day.clone(),
-            model: if by_model { cell.model.clone() } else { String::new() },
-            class: cell.class.filter(|_| by_class),
-            account: if by_account { cell.account.clone() } else { String::new() },
-        };
-        add(coarse.entry(cell).or_default(), side);
-    }
-    coarse
-}
-
-/// The invoice with what it does not say of a cell, but says of all others like it, as none: a usage report without a class has none of it.
-fn filled(invoice: &Book, ours: &Book) -> Book {
+/// Both sides in the same cells: quantities and money each as finely as the invoice tells them apart. What it states without exception is none
+/// where it has no line.
+fn aligned(invoice: &Invoice, ours: &Book) -> (Book, Book) {
+    let lines = |has: fn(&Side) -> bool| invoice.book.iter().filter(move |(_, side)| has(side)).map(|(cell, _)| cell);
     let (quantities, costs) =
-        (invoice.values().any(|side| side.quantity.is_some()), invoice.values().any(|side| side.cost.is_some()));
-    let mut filled = invoice.clone();
-    for cell in ours.keys() {
-        filled.entry(cell.clone()).or_insert_with(|| Side {
-            quantity: quantities.then_some(0),
-            cost: costs.then_some(Pico(0)),
-            unpriced: 0,
-        });
+        (Grain::of(lines(|side| side.quantity.is_some())), Grain::of(lines(|side| side.cost.is_some())));
+    let counted = invoice.book.values().any(|side| side.quantity.is_some());
+    let (mut theirs, mut own) = (Book::new(), Book::new());
+    for (cell, side) in &invoice.book {
+        if let Some(quantity) = side.quantity {
+            *theirs.entry(quantities.cell(cell)).or_default().quantity.get_or_insert_default() += quantity;
+        }
+        if let Some(cost) = side.cost {
+            *theirs.entry(costs.cell(cell)).or_default().cost.get_or_insert_default() += cost;
+        }
     }
-    filled
+    for (cell, side) in ours {
+        let Some(stated) = invoice.days.get(&cell.day) else { continue };
+        let (counting, paying) = (quantities.cell(cell), costs.cell(cell));
+        let line = theirs.get(&counting).copied();
+        // Lines of costs have quantities besides: where none is there for a class, that is only said to be none if every line has a class.
+        let none = stated.usage || stated.costs && counted && line.is_none() && !costs.is_classless(cell);
+        if none {
+            theirs.entry(counting.clone()).or_default().quantity.get_or_insert(0);
+        }
+        if stated.costs {
+            theirs.entry(paying.clone()).or_default().cost.get_or_insert_default();
+        }
+        let counts = none || line.is_some_and(|line| line.quantity.is_some());
+        let pays = stated.costs;
+        match (counts, pays) {
+            (true, true) if counting != paying => {
+                add(own.entry(counting).or_default(), &Side { quantity: side.quantity, ..Side::default() });
+                add(own.entry(paying).or_default(), &Side { quantity: None, ..*side });
+            }
+            (true, _) => add(own.entry(counting).or_default(), side),
+            (false, true) => add(own.entry(paying).or_default(), side),
+            (false, false) => {}
+        }
+    }
+    (theirs, own)
 }
 
 fn add(sum: &mut Side, side: &Side) {
@@ -189,7 +198,11 @@ impl Both<'_> {
         let side = |book: &Book| book.get(cell).copied().unwrap_or_default();
         let (invoice, ours) = (side(self.invoice), side(self.ours));
         let (quantity, cost) = (self.quantity(&invoice, &ours), self.cost(&invoice, &ours));
-        let more = quantity.filter(|apart| *apart != 0).or(cost).unwrap_or(0);
+        let more = match (quantity.filter(|apart| *apart != 0).or(cost), invoice.quantity, invoice.cost) {
+            // Tokens of ours that have no price, of which the invoice says that they are none: not known to cost nothing.
+            (Some(0), None, Some(Pico(0))) if ours.unpriced != 0 => -1,
+            (more, ..) => more.unwrap_or(0),
+        };
         let status = match more {
             0 => Status::Matched,
             apart if apart > 0 => Status::Missing,

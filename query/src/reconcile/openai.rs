@@ -6,17 +6,20 @@ use schemas::{time::Time, tokens::TokenClass};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Line, amount};
+use super::{Line, Page, amount, export::Bucket};
 
 #[derive(Deserialize)]
-struct Page<'a> {
+struct Written<'a> {
     #[serde(borrow)]
-    data: Vec<Bucket<'a>>,
+    data: Vec<Results<'a>>,
+    #[serde(default)]
+    has_more: bool,
 }
 
 #[derive(Deserialize)]
-struct Bucket<'a> {
+struct Results<'a> {
     start_time: i64,
+    end_time: Option<i64>,
     #[serde(borrow)]
     results: Vec<Of<'a>>,
 }
@@ -50,25 +53,37 @@ struct Amount<'a> {
 }
 
 /// Reads the pages.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, String> {
-    let mut lines = Vec::new();
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
+    let mut pages = Vec::new();
     for page in serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>() {
         let page = page.map_err(|error| format!("the file is not JSON: {error}"))?;
-        let pages: Vec<Page<'_>> = if page.get().starts_with('[') {
+        let written: Vec<Written<'_>> = if page.get().starts_with('[') {
             serde_json::from_str(page.get())
         } else {
             serde_json::from_str(page.get()).map(|page| vec![page])
         }
         .map_err(|error| format!("it is not a page of /v1/organization/costs or /usage/completions: {error}"))?;
-        for bucket in pages.into_iter().flat_map(|page| page.data) {
-            let day: String =
-                Time::from_micros(bucket.start_time.saturating_mul(1_000_000)).to_string().chars().take(10).collect();
-            for result in bucket.results {
-                result.lines(&day, &mut lines)?;
-            }
+        for written in written {
+            pages.push(written.page()?);
         }
     }
-    Ok(lines)
+    Ok(pages)
+}
+
+impl Written<'_> {
+    fn page(self) -> Result<Page, String> {
+        let mut page = Page { has_more: self.has_more, ..Page::default() };
+        let at = |seconds: i64| Time::from_micros(seconds.saturating_mul(1_000_000));
+        for bucket in self.data {
+            let (starts, ends) = (at(bucket.start_time), bucket.end_time.map(at));
+            page.buckets.push(Bucket { starts, ends });
+            let day: String = starts.to_string().chars().take(10).collect();
+            for result in bucket.results {
+                result.lines(&day, &mut page.lines)?;
+            }
+        }
+        Ok(page)
+    }
 }
 
 impl Of<'_> {
@@ -126,6 +141,8 @@ fn class_of(kind: &str) -> Option<TokenClass> {
         "output" => Some(TokenClass::Output),
         "audio input" | "input audio" => Some(TokenClass::AudioInput),
         "audio output" | "output audio" => Some(TokenClass::AudioOutput),
+        "image input" | "input image" => Some(TokenClass::ImageInput),
+        "image output" | "output image" => Some(TokenClass::ImageOutput),
         _ => None,
     }
 }

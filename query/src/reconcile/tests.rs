@@ -20,6 +20,22 @@ fn ours(cells: &[(&str, &str, TokenClass, i128, Option<i128>)]) -> Book {
     book
 }
 
+/// The lines of a file of one page.
+fn lines_of(vendor: Vendor, bytes: &[u8]) -> Vec<Line> {
+    read(vendor, bytes).unwrap().into_iter().flat_map(|page| page.lines).collect()
+}
+
+fn invoice_of(vendor: Vendor, files: &[&[u8]]) -> Invoice {
+    let pages = files.iter().flat_map(|bytes| read(vendor, bytes).unwrap()).collect();
+    Export::of(pages).unwrap().invoice(&Names::default())
+}
+
+/// An invoice with these quantities.
+fn counted(book: Book) -> Invoice {
+    let days = book.keys().map(|cell| (cell.day.clone(), Stated { usage: true, costs: false })).collect();
+    Invoice { book, days }
+}
+
 fn doubts(through: &str) -> Doubts {
     Doubts { inexact: BTreeSet::new(), settled_through: through.into() }
 }
@@ -39,7 +55,7 @@ const OPENAI_USAGE: &str = r#"{"object":"page","data":[{"object":"bucket","start
 
 #[test]
 fn openai_counts_cached_input_in_its_input() {
-    let lines = read(Vendor::OpenAi, OPENAI_USAGE.as_bytes()).unwrap();
+    let lines = lines_of(Vendor::OpenAi, OPENAI_USAGE.as_bytes());
     let counts: Vec<_> = lines.iter().map(|line| (line.class.unwrap(), line.quantity.unwrap())).collect();
     assert_eq!(counts, [(UncachedInput, 800), (CacheRead, 200), (Output, 50)]);
     assert!(lines.iter().all(|line| line.day == MONDAY && line.key.as_deref() == Some("key_a")));
@@ -48,13 +64,14 @@ fn openai_counts_cached_input_in_its_input() {
         (MONDAY, "gpt-5-mini", CacheRead, 200, Some(1)),
         (MONDAY, "gpt-5-mini", Output, 50, Some(1)),
     ]);
-    let report = compare(&book(&lines, &Names::default()), &same, &doubts(TUESDAY), Tolerance::default());
+    let report =
+        compare(&invoice_of(Vendor::OpenAi, &[OPENAI_USAGE.as_bytes()]), &same, &doubts(TUESDAY), Tolerance::default());
     assert_eq!(report.count(Status::Matched), 3, "{report:?}");
 }
 
 #[test]
 fn each_difference_has_its_side_and_its_cause() {
-    let invoice = book(&read(Vendor::OpenAi, OPENAI_USAGE.as_bytes()).unwrap(), &Names::default());
+    let invoice = invoice_of(Vendor::OpenAi, &[OPENAI_USAGE.as_bytes()]);
     let check = |cells: &[(&str, &str, TokenClass, i128, Option<i128>)],
                  doubts: &Doubts,
                  wanted: &[(&str, &str, &str, &str)]| {
@@ -109,14 +126,14 @@ fn each_difference_has_its_side_and_its_cause() {
     );
     // Within the tolerance: a tenth of a percent.
     let near = compare(
-        &ours(&[(MONDAY, mini, Output, 100_000, None)]),
+        &counted(ours(&[(MONDAY, mini, Output, 100_000, None)])),
         &ours(&[(MONDAY, mini, Output, 99_900, None)]),
         &known,
         Tolerance::default(),
     );
     assert_eq!(near.count(Status::Matched), 1);
     let far = compare(
-        &ours(&[(MONDAY, mini, Output, 100_000, None)]),
+        &counted(ours(&[(MONDAY, mini, Output, 100_000, None)])),
         &ours(&[(MONDAY, mini, Output, 99_899, None)]),
         &known,
         Tolerance::default(),
@@ -129,7 +146,7 @@ fn money_is_compared_where_the_file_has_it() {
     let costs = r#"{"object":"page","data":[{"object":"bucket","start_time":1793577600,"results":[
         {"object":"organization.costs.result","amount":{"value":6e-05,"currency":"usd"},"line_item":"gpt-5-mini-2025-08-07, input","quantity":240.0},
         {"object":"organization.costs.result","amount":{"value":0.5,"currency":"usd"},"line_item":"gpt-5-mini-2025-08-07, output","quantity":250000}]}]}"#;
-    let invoice = book(&read(Vendor::OpenAi, costs.as_bytes()).unwrap(), &Names::default());
+    let invoice = invoice_of(Vendor::OpenAi, &[costs.as_bytes()]);
     let report = compare(
         &invoice,
         &ours(&[
@@ -155,10 +172,10 @@ fn money_is_compared_where_the_file_has_it() {
 
 #[test]
 fn a_key_of_the_invoice_is_an_account_of_ours_or_another() {
-    let lines = read(Vendor::OpenAi, OPENAI_USAGE.as_bytes()).unwrap();
+    let export = Export::of(read(Vendor::OpenAi, OPENAI_USAGE.as_bytes()).unwrap()).unwrap();
     let names = |key: &str| Names { keys: [(key.to_owned(), "openai".to_owned())].into(), ..Names::default() };
-    assert!(book(&lines, &names("key_a")).keys().all(|cell| cell.account == "openai"));
-    let strange = compare(&book(&lines, &names("key_b")), &Book::new(), &doubts(TUESDAY), Tolerance::default());
+    assert!(export.invoice(&names("key_a")).book.keys().all(|cell| cell.account == "openai"));
+    let strange = compare(&export.invoice(&names("key_b")), &Book::new(), &doubts(TUESDAY), Tolerance::default());
     assert!(strange.found.iter().all(|found| found.cause == Cause::OtherKey && found.status == Status::Missing));
 }
 
@@ -168,14 +185,14 @@ fn anthropic_writes_cents_and_tells_writes_to_the_cache_apart() {
         {"uncached_input_tokens":1500,"cache_creation":{"ephemeral_1h_input_tokens":0,"ephemeral_5m_input_tokens":500},"cache_read_input_tokens":200,
          "output_tokens":70,"server_tool_use":{"web_search_requests":2},"api_key_id":null,"workspace_id":null,"model":"claude-sonnet-4-5-20250929",
          "service_tier":"standard","context_window":"0-200k"}]}],"has_more":false,"next_page":null}"#;
-    let lines = read(Vendor::Anthropic, usage.as_bytes()).unwrap();
+    let lines = lines_of(Vendor::Anthropic, usage.as_bytes());
     let counts: Vec<_> = lines.iter().map(|line| (line.class.unwrap(), line.quantity.unwrap())).collect();
     let wanted =
         [(UncachedInput, 1500), (CacheRead, 200), (CacheWrite5m, 500), (Output, 70), (TokenClass::WebSearch, 2)];
     assert_eq!(counts, wanted);
     let costs = r#"{"data":[{"starting_at":"2026-11-02T00:00:00Z","results":[{"currency":"USD","amount":"123.78912","description":"Claude Sonnet 4.5 Usage",
         "cost_type":"tokens","token_type":"output_tokens","model":"claude-sonnet-4-5-20250929","service_tier":"standard"}]}]}"#;
-    let [line] = read(Vendor::Anthropic, costs.as_bytes()).unwrap().try_into().unwrap();
+    let [line] = lines_of(Vendor::Anthropic, costs.as_bytes()).try_into().unwrap();
     assert_eq!((line.class, line.cost), (Some(Output), Some(Pico(1_237_891_200_000))));
     assert!(
         read(Vendor::Anthropic, b"{}").is_err()
@@ -191,8 +208,8 @@ const CUR: &str = "line_item_usage_start_date,line_item_usage_type,line_item_usa
 
 #[test]
 fn a_cost_and_usage_report_has_a_line_for_each_token_type() {
-    let check = |lines: &[Line]| {
-        let invoice = book(lines, &Names::default());
+    let check = |bytes: &[u8]| {
+        let invoice = invoice_of(Vendor::Bedrock, &[bytes]);
         let ours = ours(&[
             (MONDAY, "us.anthropic.claude-sonnet-4-5-20250929-v1:0", UncachedInput, 2_000, Some(6_000_000_000)),
             (MONDAY, "us.anthropic.claude-sonnet-4-5-20250929-v1:0", CacheRead, 2_000, Some(600_000_000)),
@@ -200,32 +217,188 @@ fn a_cost_and_usage_report_has_a_line_for_each_token_type() {
         let report = compare(&invoice, &ours, &doubts(TUESDAY), Tolerance::default());
         assert_eq!((report.count(Status::Matched), report.found.len()), (2, 2), "{report:?}");
     };
-    check(&read(Vendor::Bedrock, CUR.as_bytes()).unwrap());
-    check(&read(Vendor::Bedrock, &parquet(CUR)).unwrap());
+    check(CUR.as_bytes());
+    check(&parquet(CUR));
     assert!(read(Vendor::Bedrock, b"a,b\n1,2\n").unwrap_err().contains("line_item_usage_start_date"));
     let euros = CUR.replacen("USD", "EUR", 1);
     assert!(read(Vendor::Bedrock, euros.as_bytes()).unwrap_err().contains("line 2"));
 }
 
-/// The same report as Parquet: amounts as numbers, as AWS writes them.
+/// The same report as Parquet: amounts as numbers and times as such, as AWS writes them, and maps.
 fn parquet(csv: &str) -> Vec<u8> {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+    use arrow::{
+        array::{ArrayRef, Float64Array, MapBuilder, RecordBatch, StringArray, StringBuilder},
+        compute::cast,
+        datatypes::{DataType, TimeUnit},
+    };
     let records = crate::csv::records(csv.as_bytes()).unwrap();
     let columns = records[0].iter().enumerate().map(|(at, name)| {
         let cells = || records[1..].iter().map(move |row| row[at].as_str());
         let array: ArrayRef = if name.ends_with("amount") || name.ends_with("cost") {
             Arc::new(cells().map(|cell| cell.parse::<f64>().ok()).collect::<Float64Array>())
+        } else if name.ends_with("date") {
+            let texts = StringArray::from_iter_values(cells());
+            cast(&texts, &DataType::Timestamp(TimeUnit::Millisecond, None)).unwrap()
         } else {
             Arc::new(StringArray::from_iter_values(cells()))
         };
         (name.clone(), array)
     });
-    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let mut product = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    for row in &records[1..] {
+        let is_model = row.iter().any(|cell| cell == "AmazonBedrock");
+        if is_model {
+            product.keys().append_value("servicename");
+            product.values().append_value("Claude Sonnet 4.5 (Amazon Bedrock Edition)");
+        }
+        product.append(is_model).unwrap();
+    }
+    let product: ArrayRef = Arc::new(product.finish());
+    let rows = RecordBatch::try_from_iter(columns.chain([("product".to_owned(), product)])).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.into_inner().unwrap()
+}
+
+/// A page of OpenAI: buckets of a day, with the results of each.
+fn page(has_more: bool, buckets: &[(&str, &[serde_json::Value])]) -> Vec<u8> {
+    let data = buckets.iter().map(|(day, results)| {
+        let starts = schemas::time::Time::parse(day).unwrap().as_micros() / 1_000_000;
+        serde_json::json!({"object": "bucket", "start_time": starts, "end_time": starts + 86_400, "results": results})
+    });
+    let data: Vec<_> = data.collect();
+    serde_json::json!({"object": "page", "data": data, "has_more": has_more}).to_string().into_bytes()
+}
+
+fn usage(model: &str, input: i128, output: i128) -> serde_json::Value {
+    serde_json::json!({"object": "organization.usage.completions.result", "model": model, "input_tokens": input as i64, "output_tokens": output as i64})
+}
+
+fn cost(item: Option<&str>, dollars: &str, quantity: Option<i64>) -> serde_json::Value {
+    let value: serde_json::Number = dollars.parse().unwrap();
+    serde_json::json!({"object": "organization.costs.result", "amount": {"value": value, "currency": "usd"}, "line_item": item, "quantity": quantity})
+}
+
+#[test]
+fn a_day_that_is_stated_to_have_nothing_is_compared() {
+    let mine = ours(&[
+        (MONDAY, "m1", UncachedInput, 1_000, Some(PICO_PER_USD)),
+        (TUESDAY, "m1", UncachedInput, 2_000, Some(PICO_PER_USD)),
+        ("2026-11-04", "m1", UncachedInput, 3_000, Some(PICO_PER_USD)),
+    ]);
+    let check = |files: &[Vec<u8>], wanted: &[(&str, &str, &str)]| {
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        let report = compare(&invoice_of(Vendor::OpenAi, &files), &mine, &doubts("2026-11-05"), Tolerance::default());
+        let got: Vec<_> = told(&report).into_iter().map(|(day, _, status, cause)| (day, status, cause)).collect();
+        let wanted: Vec<_> = wanted.iter().map(|(day, status, cause)| ((*day).to_owned(), *status, *cause)).collect();
+        assert_eq!(got, wanted);
+    };
+    let extra = |day| (day, "excess", "not_on_invoice");
+    // Of Wednesday the export says nothing.
+    check(
+        &[page(false, &[(MONDAY, &[usage("m1", 1_000, 0)]), (TUESDAY, &[])])],
+        &[(MONDAY, "matched", ""), extra(TUESDAY)],
+    );
+    check(
+        &[page(false, &[(MONDAY, &[cost(Some("m1, input"), "1", None)]), (TUESDAY, &[])])],
+        &[(MONDAY, "matched", ""), extra(TUESDAY)],
+    );
+    // Nobody knows of which endpoint.
+    check(&[page(false, &[(MONDAY, &[]), (TUESDAY, &[])])], &[extra(MONDAY), extra(TUESDAY)]);
+    // In two pages, of which the second has nothing at all, and in any order.
+    let pages = [page(true, &[(MONDAY, &[usage("m1", 1_000, 0)])]), page(false, &[(TUESDAY, &[])])];
+    check(&pages, &[(MONDAY, "matched", ""), extra(TUESDAY)]);
+    check(&[pages[1].clone(), pages[0].clone()], &[(MONDAY, "matched", ""), extra(TUESDAY)]);
+}
+
+#[test]
+fn an_export_that_goes_on_is_not_taken_for_the_whole() {
+    let check = |files: &[Vec<u8>], whole: bool| {
+        let pages = files.iter().flat_map(|bytes| read(Vendor::OpenAi, bytes).unwrap()).collect();
+        let got = Export::of(pages);
+        assert_eq!(got.is_ok(), whole, "{got:?}");
+        assert!(got.is_ok() || got.is_err_and(|why| why.contains("has_more")));
+    };
+    let first = page(true, &[(MONDAY, &[usage("m1", 1, 0)])]);
+    check(std::slice::from_ref(&first), false);
+    check(&[first.clone(), page(false, &[(TUESDAY, &[usage("m1", 1, 0)])])], true);
+    // What is between them is missing.
+    check(&[first.clone(), page(false, &[("2026-11-04", &[usage("m1", 1, 0)])])], false);
+    // Costs are not the rest of usage.
+    check(&[first, page(false, &[(TUESDAY, &[cost(Some("m1"), "1", None)])])], false);
+    let anthropic =
+        br#"{"data":[{"starting_at":"2026-11-02T00:00:00Z","results":[]}],"has_more":true,"next_page":"p"}"#;
+    assert!(Export::of(read(Vendor::Anthropic, anthropic).unwrap()).is_err());
+}
+
+#[test]
+fn money_without_a_class_is_compared_over_all_of_them_beside_tokens_by_class() {
+    let mine = ours(&[
+        (MONDAY, "m1", UncachedInput, 1_000, Some(PICO_PER_USD)),
+        (MONDAY, "m1", Output, 500, Some(2 * PICO_PER_USD)),
+        (MONDAY, "m2", Output, 100, Some(PICO_PER_USD)),
+    ]);
+    let check = |results: &[&[serde_json::Value]], wanted: &[(&str, &str, &str)]| {
+        let files: Vec<_> = results.iter().map(|results| page(false, &[(MONDAY, results)])).collect();
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        let report = compare(&invoice_of(Vendor::OpenAi, &files), &mine, &doubts(TUESDAY), Tolerance::default());
+        let got = report.found.iter().map(|found| {
+            (found.cell.model.as_str(), found.cell.class.map_or("", TokenClass::name), found.status.name())
+        });
+        assert_eq!(got.collect::<Vec<_>>(), wanted, "{report:?}");
+    };
+    let tokens = [usage("m1", 1_000, 500), usage("m2", 0, 100)];
+    let by_class = [("m-1", "", "matched"), ("m-1", "input", "matched"), ("m-1", "output", "matched")];
+    let [all, input, output] = by_class;
+    check(
+        &[&tokens, &[cost(Some("m1"), "3", None), cost(Some("m2, output"), "1", Some(100))]],
+        &[all, input, output, ("m-2", "output", "matched")],
+    );
+    // A class on one line only, and no usage: the tokens that it has are compared, and all of the money.
+    check(
+        &[&[
+            cost(Some("m1, input"), "1", Some(1_000)),
+            cost(Some("m1"), "2", None),
+            cost(Some("m2, output"), "1", Some(100)),
+        ]],
+        &[all, input, ("m-2", "output", "matched")],
+    );
+    check(
+        &[&[cost(Some("m1, input"), "1", None), cost(Some("m1"), "2.5", None), cost(Some("m2, output"), "1", None)]],
+        &[("m-1", "", "missing"), ("m-2", "output", "matched")],
+    );
+    // Costs that nobody grouped are those of all models.
+    check(&[&tokens, &[cost(None, "4", None)]], &[("", "", "matched"), input, output, ("m-2", "output", "matched")]);
+    // Costs repeat the quantities of usage.
+    check(
+        &[
+            &tokens,
+            &[
+                cost(Some("m1, input"), "1", Some(1_000)),
+                cost(Some("m1, output"), "2", Some(500)),
+                cost(Some("m2, output"), "1", Some(100)),
+            ],
+        ],
+        &[input, output, ("m-2", "output", "matched")],
+    );
+    // What has no price is not known to cost the nothing that the invoice says.
+    let unpriced = ours(&[(MONDAY, "m3", Output, 9, None)]);
+    let invoice = invoice_of(Vendor::OpenAi, &[&page(false, &[(MONDAY, &[cost(Some("m1"), "1", None)])])]);
+    let report = compare(&invoice, &unpriced, &doubts(TUESDAY), Tolerance::default());
+    assert_eq!(report.found.iter().map(|found| found.status).collect::<Vec<_>>(), [Status::Missing, Status::Excess]);
+}
+
+#[test]
+fn a_cost_and_usage_report_is_about_every_day_between_its_lines() {
+    let mine =
+        ours(&[(TUESDAY, "m1", Output, 9, Some(PICO_PER_USD)), ("2026-11-05", "m1", Output, 9, Some(PICO_PER_USD))]);
+    let report = format!("{CUR}2026-11-04T00:00:00.000Z,BoxUsage:t3.micro,24,0.25,AmazonEC2,Usage,Hrs,USD\n");
+    let found =
+        compare(&invoice_of(Vendor::Bedrock, &[report.as_bytes()]), &mine, &doubts("2026-11-06"), Tolerance::default());
+    let extra: Vec<_> = told(&found).into_iter().filter(|(.., cause)| *cause == "not_on_invoice").collect();
+    assert_eq!(extra, [(TUESDAY.to_owned(), "output", "excess", "not_on_invoice")]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 -- Who spends most, and who spends more or less than in the period of the same length before.
 -- questions: 3
 -- param by (dimensions) = tenant: What to group by, as in spend.
--- param top (number) = 20: How many.
+-- param top (count) = 20: How many.
 -- column by: One column for each dimension.
 -- column cost_usd [USD]: What it cost; NULL if something was used and none of it has a price.
 -- column before_usd [USD]: The same of the period before.

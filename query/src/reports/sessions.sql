@@ -1,6 +1,6 @@
 -- The dearest sessions, that is, conversations or agents as clients name them by x-tollgate-session-id.
 -- questions: 2 6
--- param top (number) = 20: How many.
+-- param top (count) = 20: How many.
 -- column tenant: The tenant.
 -- column session_id: The session; NULL where the client named none.
 -- column calls: Its calls.

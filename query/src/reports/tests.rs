@@ -561,7 +561,10 @@ fn what_is_said_to_a_report_is_a_constant_or_refused() {
     for (name, set, why) in [
         ("spend", ("by", "password"), "there is no dimension"),
         ("spend", ("grain", "minute"), "there is no grain"),
-        ("sessions", ("top", "1; x"), "a plain number"),
+        ("sessions", ("top", "1; x"), "a whole number"),
+        ("movers", ("top", "2.5"), "a whole number"),
+        ("anomalies", ("least", "1; x"), "a plain number"),
+        ("spend", ("by", "tenant,model,tenant"), "said twice"),
         ("budgets", ("by", "tenant"), "takes no \"by\"; it takes nothing"),
     ] {
         assert!(fill(name, &[set]).unwrap_err().contains(why), "{name}");

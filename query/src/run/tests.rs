@@ -58,7 +58,7 @@ impl House {
             road: self.road.clone(),
             lake_url: self.folder.path().join("lake").to_str().unwrap().to_owned(),
             writes: true,
-            doors: Some(Doors { http: Door { listener, tls: None }, postgres: None }),
+            doors: Some(Doors { http: Door { listener, tls: None }, postgres: None, flight: None }),
             config: ShelveConfig {
                 commit_age: Duration::from_millis(100),
                 refresh: Duration::from_millis(50),
@@ -81,7 +81,7 @@ impl House {
 
     fn commit(&mut self, entries: &[Entry]) {
         let ledger = entries.iter().map(|entry| wire::encode_entry(entry).into()).collect();
-        self.member.commit(Lane(0), &Outputs { input: Offset(0), ledger, decisions: Vec::new() }).unwrap();
+        self.member.commit(Lane(0), &Outputs { input: Offset(0), ledger, ..Outputs::default() }).unwrap();
     }
 
     fn address(&self) -> SocketAddr {
@@ -225,6 +225,11 @@ fn the_surface_says_what_it_says() {
     check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a","format":"parquet"}"#, 200, "PAR1");
     check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a","format":"arrow"}"#, 200, "arrow.stream");
     check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a","format":"xml"}"#, 400, "TG3004");
+    let set = |settings: &str| format!(r#"{{"sql":"EXPLAIN SELECT count(*) FROM usage","settings":{settings}}}"#);
+    check("POST", "/v1/sql", "tgq-acme", &set(r#"{"tollgate.rollups":"on"}"#), 200, "value 0");
+    check("POST", "/v1/sql", "tgq-acme", &set(r#"{"tollgate.rollups":"off"}"#), 200, "count(Int64(1))");
+    check("POST", "/v1/sql", "tgq-all", &set(r#"{"tollgate.rollups":"maybe"}"#), 400, "TG3004");
+    check("POST", "/v1/sql", "tgq-all", &set(r#"{"datafusion.x":"on"}"#), 400, "TG3004");
     check("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELEC 1"}"#, 400, "TG6002");
     check("POST", "/v1/sql", "tgq-all", r#"{"sql":"DROP TABLE usage"}"#, 400, "TG6001");
     check("POST", "/v1/sql", "tgq-all", "nonsense", 400, "TG3004");

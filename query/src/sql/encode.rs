@@ -9,8 +9,9 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{
         DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Float32Type, Float64Type, Int8Type,
-        Int16Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        Int16Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
+        UInt64Type,
     },
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
@@ -71,7 +72,16 @@ impl Format {
 }
 
 impl Format {
-    /// Whether what is written of this type can be read by others.
+    /// Whether what is written of these columns can be read by others.
+    pub(crate) fn writes(self, schema: &Schema) -> Result<(), QueryError> {
+        let Some(field) = schema.fields().iter().find(|field| !self.holds(field.data_type())) else { return Ok(()) };
+        let (name, kind) = (field.name(), sql_type(field.data_type()));
+        Err(QueryError::Invalid(format!(
+            "column {name} is of type {kind}, which this format does not have: cast it, or ask for json or csv"
+        )))
+    }
+
+    /// The same of a type.
     const fn holds(self, kind: &DataType) -> bool {
         match (self, kind) {
             (Self::Json | Self::Csv, _) => true,
@@ -105,12 +115,7 @@ impl Encoder {
     pub(crate) fn new(format: Format, head: &Head, tenants: &Tenants) -> Result<Self, QueryError> {
         let schema = &head.schema;
         unique(schema)?;
-        if let Some(field) = schema.fields().iter().find(|field| !format.holds(field.data_type())) {
-            let (name, kind) = (field.name(), sql_type(field.data_type()));
-            return Err(QueryError::Invalid(format!(
-                "column {name} is of type {kind}, which this format does not have: cast it, or ask for json or csv"
-            )));
-        }
+        format.writes(schema)?;
         let to = match format {
             Format::Json => {
                 let mut text = String::from("{\"columns\":[");

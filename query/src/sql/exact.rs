@@ -33,7 +33,7 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::functions::chain_name;
+use super::{functions::chain_name, sums::Sums};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
 /// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
@@ -61,14 +61,32 @@ impl FunctionRewrite for Checked {
                 let integer = kind.is_integer() || left.is_integer() && right.is_integer();
                 match (kind, Arithmetic::of(of.op)) {
                     (_, Some(operator)) if integer => Ok(call(operator, vec![*of.left, *of.right])),
-                    (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), _) => {
-                        Ok(Transformed::yes(ScalarUDF::from(Within::default()).call(vec![Expr::BinaryExpr(of)])))
+                    (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), Some(_)) => {
+                        // What is calculated on is looked at once, at the end: in between nothing goes round, that would be an error.
+                        [&mut of.left, &mut of.right].into_iter().for_each(|side| bare(side));
+                        Ok(Transformed::yes(within(of)))
                     }
+                    (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), None) => Ok(Transformed::yes(within(of))),
                     _ => Ok(Transformed::no(Expr::BinaryExpr(of))),
                 }
             }
             expr => Ok(Transformed::no(expr)),
         }
+    }
+}
+
+fn within(of: BinaryExpr) -> Expr {
+    ScalarUDF::from(Within::default()).call(vec![Expr::BinaryExpr(of)])
+}
+
+/// Takes off a sum, difference or product of decimals that it is looked at.
+fn bare(side: &mut Expr) {
+    let is_calculated = |expr: &Expr| matches!(expr, Expr::BinaryExpr(of) if Arithmetic::of(of.op).is_some());
+    if let Expr::ScalarFunction(call) = side
+        && call.func.inner().is::<Within>()
+        && call.args.first().is_some_and(is_calculated)
+    {
+        *side = call.args.swap_remove(0);
     }
 }
 
@@ -319,6 +337,10 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        let plain = args.expr_fields.iter().all(|field| *field.data_type() == DataType::Int64);
+        if plain && *args.return_field.data_type() == DataType::Int64 && !args.is_distinct {
+            return Ok(Box::new(Sums::default()));
+        }
         let Some(return_field) = wide(&args.return_field) else { return self.inner.create_groups_accumulator(args) };
         let (kind, wide) = (args.return_field.data_type().clone(), return_field.data_type().clone());
         let inner = self.inner.create_groups_accumulator(AccumulatorArgs { return_field, ..args })?;

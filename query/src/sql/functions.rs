@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 
-use super::{error::refused, exact, json, tag, trunc};
+use super::{error::refused, exact, json, percentile, tag, trunc};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -111,8 +111,10 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The aggregate functions of a session.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let mut allowed = functions_aggregate::all_default_aggregate_functions();
-    allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && known != "sum"));
-    allowed.push(exact::sum());
+    let ours = [exact::sum(), percentile::approx_percentile_cont()];
+    let is_ours = |name: &str| ours.iter().any(|function| function.name() == name);
+    allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && !is_ours(known)));
+    allowed.extend(ours);
     allowed
 }
 

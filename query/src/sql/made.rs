@@ -1,5 +1,7 @@
 //! Tables that are made for a query and are not read from the ledger's tables: how complete the answer is, and what was imported.
 //!
+//! So is what a limit that others use too shows of them in `refusals` ([`own_counters`]).
+//!
 //! Rows that the caller may not see are left out here, so nothing above can know of them. Imports are read only where the statement
 //! names them.
 
@@ -12,7 +14,12 @@ use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
     compute::{concat_batches, filter_record_batch},
 };
-use datafusion::{catalog::TableProvider, common::Result};
+use datafusion::{
+    catalog::TableProvider,
+    common::Result,
+    datasource::{ViewTable, provider_as_source},
+    logical_expr::{LogicalPlanBuilder, ident, lit, when},
+};
 use schemas::policy::Tenants;
 
 use super::{QueryError, provider};
@@ -38,9 +45,14 @@ pub(crate) const MADE: &[Imported] = &[
             Column {
                 name: "complete_through",
                 kind: Kind::Time,
-                doc: "Every call admitted before this is in the answer; NULL while no gateway has been heard.",
+                doc: "Every call admitted before this is in the answer; NULL while no gateway has been heard. Who may not read every tenant sees a \
+                      moment that the open calls of others do not change: about an hour earlier.",
             },
-            Column { name: "waiting_for", kind: Kind::Long, doc: "How many gateways hold it back." },
+            Column {
+                name: "waiting_for",
+                kind: Kind::Long,
+                doc: "How many gateways hold it back; for who may not read every tenant, how many are silent.",
+            },
         ],
     },
     parts::TABLE,
@@ -64,9 +76,8 @@ pub(crate) async fn tables(
     imports: Option<&Imports>,
 ) -> Result<Tables, QueryError> {
     let mut tables = empty()?;
-    let through =
-        as_of.completeness.complete_through.map(|time| if *tenants == Tenants::All { time } else { time.second() });
-    let waiting = i64::try_from(as_of.completeness.waiting_for.len()).unwrap_or(i64::MAX);
+    let through = as_of.through(tenants);
+    let waiting = i64::try_from(as_of.waiting_for(tenants).count()).unwrap_or(i64::MAX);
     let through: ArrayRef =
         Arc::new(TimestampMicrosecondArray::from(vec![through.map(|time| time.as_micros())]).with_timezone("UTC"));
     let waiting: ArrayRef = Arc::new(Int64Array::from(vec![waiting]));
@@ -79,6 +90,25 @@ pub(crate) async fn tables(
         tables.insert(table.name, provider::in_memory(visible(&rows, tenants)?)?);
     }
     Ok(tables)
+}
+
+/// The refusals of a caller who may not read every tenant: what was settled and held only of `limits`, which are by tenant. Of any other, and
+/// of one that is no more, these count the calls of others.
+pub(crate) fn own_counters(refusals: Arc<dyn TableProvider>, limits: &[String]) -> Result<Arc<dyn TableProvider>> {
+    let columns = refusals.schema();
+    let names = columns.fields().iter().map(|field| field.name().clone());
+    let plan = LogicalPlanBuilder::scan("refusals", provider_as_source(refusals), None)?;
+    let shown = names.map(|name| {
+        let value = ident(name.as_str());
+        if !["settled", "held"].contains(&name.as_str()) {
+            return Ok(value);
+        }
+        let limits: Vec<_> = limits.iter().map(|limit| lit(limit.as_str())).collect();
+        let own = if limits.is_empty() { lit(false) } else { ident("limit_name").in_list(limits, false) };
+        Ok(when(own, value).end()?.alias(name))
+    });
+    let plan = plan.project(shown.collect::<Result<Vec<_>>>()?)?.build()?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
 /// The rows of tenants that the caller may read; those of nobody only to who may read everybody's.

@@ -32,6 +32,7 @@ use datafusion::{
     physical_expr::{PhysicalExpr, PhysicalSortExpr, expressions::Column},
     physical_plan::{ExecutionPlan, collect, union::UnionExec},
 };
+use object_store::path::Path;
 use schemas::policy::Tenants;
 
 use super::{fence::FenceExec, span::span};
@@ -92,8 +93,24 @@ impl Fenced {
         }))
     }
 
+    /// The table.
+    pub(super) fn table(&self) -> &'static TableDef {
+        self.slice.table
+    }
+
+    /// Whether there may be rows that the caller may not see.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.visible().is_some()
+    }
+
+    /// Whether all rows of a file are in this cut.
+    pub(super) fn has_all(&self, file: &DataFile) -> bool {
+        let ends = self.slice.beyond.iter();
+        ends.map(|(_, end)| *end).min().is_none_or(|end| file.last_offset.is_some_and(|last| last < end))
+    }
+
     /// The files that can have rows for this caller and these conditions.
-    fn files(&self, conditions: &[Expr]) -> Vec<PartitionedFile> {
+    pub(super) fn wanted(&self, conditions: &[Expr]) -> Vec<&Arc<DataFile>> {
         let span = self.slice.table.day.map(|column| span(conditions, column));
         let timely = |file: &DataFile| match (&span, file.times()) {
             (Some(span), Some((start, end))) => start.as_micros() <= *span.end() && end.as_micros() > *span.start(),
@@ -105,8 +122,18 @@ impl Fenced {
             }
             _ => true,
         };
-        let wanted = self.slice.files.iter().filter(|file| timely(file) && visible(file));
-        wanted.map(|file| in_store(file)).collect()
+        self.slice.files.iter().filter(|file| timely(file) && visible(file)).collect()
+    }
+
+    /// Reads columns of the rows of these files and of the tail, as far as they are in this cut, whoever they are of.
+    pub(super) fn rows_of(
+        &self,
+        state: &dyn Session,
+        columns: &[usize],
+        files: &[&Arc<DataFile>],
+        skip: &[Expr],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.stored(state, columns, files, skip, self.end())
     }
 
     /// Reads columns of the stored rows that pass `barrier`; `skip` may leave out rows that do not satisfy it.
@@ -114,15 +141,15 @@ impl Fenced {
         &self,
         state: &dyn Session,
         columns: &[usize],
+        files: &[&Arc<DataFile>],
         skip: &[Expr],
         barrier: Option<Expr>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.files(skip);
-        let skip = conjunction(barrier.iter().chain(skip).cloned());
-        let Some(barrier) = barrier else { return self.rows(state, columns, files, skip) };
+        let skip: Vec<Expr> = barrier.iter().chain(skip).cloned().collect();
+        let Some(barrier) = barrier else { return self.rows(state, columns, files, &skip) };
         let schema = self.slice.table.stored_schema();
         let Barred { read, predicate, order } = self.barred(state, barrier, &schema, columns)?;
-        Ok(FenceExec::new(self.rows(state, &read, files, skip)?, predicate, order, columns.len())?)
+        Ok(FenceExec::new(self.rows(state, &read, files, &skip)?, predicate, order, columns.len())?)
     }
 
     /// Reads columns of the tail and of these files.
@@ -130,8 +157,8 @@ impl Fenced {
         &self,
         state: &dyn Session,
         columns: &[usize],
-        files: Vec<PartitionedFile>,
-        skip: Option<Expr>,
+        files: &[&Arc<DataFile>],
+        skip: &[Expr],
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.slice.table.stored_schema();
         let tail: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(
@@ -142,14 +169,29 @@ impl Fenced {
         if files.is_empty() {
             return Ok(tail);
         }
+        let files = files.iter().map(|file| (file.path.clone(), file.size)).collect();
+        UnionExec::try_new(vec![self.parquet(state, &schema, columns, files, skip)?, tail])
+    }
+
+    /// Reads columns of files of this schema; `skip` may leave out rows that do not satisfy all of it.
+    pub(super) fn parquet(
+        &self,
+        state: &dyn Session,
+        schema: &SchemaRef,
+        columns: &[usize],
+        files: Vec<(Path, u64)>,
+        skip: &[Expr],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let files: Vec<_> = files.into_iter().map(|(path, size)| in_store(path, size)).collect();
         let store = state.runtime_env().object_store(&self.store)?;
         let metadata = state.runtime_env().cache_manager.get_file_metadata_cache();
         let reader: Arc<dyn ParquetFileReaderFactory> = Arc::new(CachedParquetFileReaderFactory::new(store, metadata));
-        let mut source = ParquetSource::new(TableSchema::from(Arc::clone(&schema)))
+        let mut source = ParquetSource::new(TableSchema::from(Arc::clone(schema)))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_parquet_file_reader_factory(reader);
-        if let Some(skip) = skip {
-            source = source.with_predicate(state.create_physical_expr(skip, &DFSchema::try_from(schema)?)?);
+        if let Some(skip) = conjunction(skip.iter().cloned()) {
+            let schema = DFSchema::try_from(Arc::clone(schema))?;
+            source = source.with_predicate(state.create_physical_expr(skip, &schema)?);
         }
         let groups = match state.config().target_partitions() {
             // In the order of the table's log: splitting would sort by name, which is random.
@@ -160,7 +202,7 @@ impl Fenced {
             .with_file_groups(groups)
             .with_projection_indices(Some(columns.to_vec()))?
             .build();
-        UnionExec::try_new(vec![DataSourceExec::from_data_source(config), tail])
+        Ok(DataSourceExec::from_data_source(config))
     }
 
     /// Reads all stored rows and makes what is shown of them. The rows of others are needed for it (a marker belongs to
@@ -173,7 +215,8 @@ impl Fenced {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let table = self.slice.table;
         let all: Vec<usize> = (0..table.stored_schema().fields().len()).collect();
-        let rows = collect(self.stored(state, &all, &[], self.end())?, state.task_ctx()).await?;
+        let stored = self.stored(state, &all, &self.wanted(&[]), &[], self.end())?;
+        let rows = collect(stored, state.task_ctx()).await?;
         let rows = [vec![resolve(table, &rows).map_err(|error| DataFusionError::External(error.into()))?]];
         let shown = |columns: Vec<usize>| MemorySourceConfig::try_new_exec(&rows, table.schema(), Some(columns));
         let Some(barrier) = self.barrier() else { return Ok(shown(columns.to_vec())?) };
@@ -181,8 +224,25 @@ impl Fenced {
         Ok(FenceExec::new(shown(read)?, predicate, order, columns.len())?)
     }
 
+    /// The fence of a caller who may not see every tenant, over columns of another schema that has tenants, without an order.
+    pub(super) fn fence(&self, state: &dyn Session, schema: &SchemaRef, columns: &[usize]) -> Result<Option<Barred>> {
+        let barred = |barrier| self.predicate(state, barrier, schema, columns);
+        self.barrier().map(barred).transpose()
+    }
+
     /// What a fence over these columns needs: `barrier`, and for callers who may not see every tenant the order.
     fn barred(&self, state: &dyn Session, barrier: Expr, schema: &SchemaRef, columns: &[usize]) -> Result<Barred> {
+        let mut barred = self.predicate(state, barrier, schema, columns)?;
+        for name in ORDER.iter().filter(|_| self.visible().is_some()) {
+            let Ok(index) = schema.index_of(name) else { continue };
+            let column = Arc::new(Column::new(name, barred.read.len()));
+            barred.order.push(PhysicalSortExpr::new_default(column));
+            barred.read.push(index);
+        }
+        Ok(barred)
+    }
+
+    fn predicate(&self, state: &dyn Session, barrier: Expr, schema: &SchemaRef, columns: &[usize]) -> Result<Barred> {
         let named = barrier.column_refs();
         let needed = named.iter().map(|column| schema.index_of(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let row = Schema::new(needed.iter().map(|index| schema.field(*index).clone()).collect::<Vec<_>>());
@@ -192,14 +252,8 @@ impl Fenced {
             Some(column) => Ok(Transformed::yes(Arc::new(Column::new(column.name(), column.index() + by)) as _)),
             None => Ok(Transformed::no(node)),
         })?;
-        let mut read: Vec<usize> = columns.iter().chain(&needed).copied().collect();
-        let mut order = Vec::new();
-        for name in ORDER.iter().filter(|_| self.visible().is_some()) {
-            let Ok(index) = schema.index_of(name) else { continue };
-            order.push(PhysicalSortExpr::new_default(Arc::new(Column::new(name, read.len()))));
-            read.push(index);
-        }
-        Ok(Barred { read, predicate: predicate.data, order })
+        let read = columns.iter().chain(&needed).copied().collect();
+        Ok(Barred { read, predicate: predicate.data, order: Vec::new() })
     }
 }
 
@@ -207,11 +261,11 @@ impl Fenced {
 const ORDER: &[&str] = &[LOG_PARTITION, LOG_OFFSET, "token_class", "model", "window_start", "limit_name"];
 
 /// What a fence needs.
-struct Barred {
+pub(super) struct Barred {
     /// The columns to read: those that are asked for, then those of the barrier, then those of the order.
-    read: Vec<usize>,
-    predicate: Arc<dyn PhysicalExpr>,
-    order: Vec<PhysicalSortExpr>,
+    pub(super) read: Vec<usize>,
+    pub(super) predicate: Arc<dyn PhysicalExpr>,
+    pub(super) order: Vec<PhysicalSortExpr>,
 }
 
 #[async_trait]
@@ -239,7 +293,10 @@ impl TableProvider for Fenced {
         }
         match self.slice.table.resolve {
             Some(resolve) => self.resolved(state, resolve, &columns).await,
-            None => self.stored(state, &columns, filters, conjunction(self.barrier().into_iter().chain(self.end()))),
+            None => {
+                let barrier = conjunction(self.barrier().into_iter().chain(self.end()));
+                self.stored(state, &columns, &self.wanted(filters), filters, barrier)
+            }
         }
     }
 
@@ -256,9 +313,9 @@ impl TableProvider for Fenced {
 }
 
 /// A file as the engine names it. Built with its path as it is: a path made of text again would be escaped again.
-fn in_store(file: &DataFile) -> PartitionedFile {
-    let mut named = PartitionedFile::new("", file.size);
-    named.object_meta.location = file.path.clone();
+fn in_store(path: Path, size: u64) -> PartitionedFile {
+    let mut named = PartitionedFile::new("", size);
+    named.object_meta.location = path;
     named
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Question {
     pub(crate) reading: Option<Arc<Reading>>,
     /// How long it may take, if that is less than any may.
     pub(crate) within: Option<Duration>,
+    /// Whether rollups may be read in the place of rows. The answer is the same.
+    pub(crate) rollups: bool,
     bind: Option<Bind>,
 }
 
@@ -33,7 +35,7 @@ impl fmt::Debug for Question {
 impl Question {
     /// A statement without parameters, read as it stands.
     pub(crate) fn plain(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), reading: None, within: None, bind: None }
+        Self { sql: sql.into(), reading: None, within: None, rollups: true, bind: None }
     }
 
     /// The same, read as a session says.
@@ -46,12 +48,22 @@ impl Question {
         Self { within, ..self }
     }
 
+    /// The same by rollups where they know what is asked, or by rows alone.
+    pub(crate) fn rollups(self, rollups: bool) -> Self {
+        Self { rollups, ..self }
+    }
+
     /// The same with values for its parameters.
     pub(crate) fn with(
         self,
         bind: impl FnOnce(&[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> + Send + 'static,
     ) -> Self {
         Self { bind: Some(Box::new(bind)), ..self }
+    }
+
+    /// Whether values came for its parameters.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.bind.is_some()
     }
 
     /// The plan with the values in it.

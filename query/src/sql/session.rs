@@ -34,12 +34,15 @@ use datafusion::{
 use schemas::policy::Tenants;
 
 use super::{
-    encode, exact, functions as allowed, provider,
+    encode, exact, functions as allowed,
+    instant::Instants,
+    provider,
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
         zone::InZone,
     },
+    rolled::Rollups,
 };
 
 /// The temporary space that all queries together may use.
@@ -56,13 +59,15 @@ pub(crate) fn runtime(pool_bytes: usize) -> Result<Arc<RuntimeEnv>> {
         .build_arc()
 }
 
-/// A session in which only these tables exist, and its schema, which those of `views` that are read may still be added to.
+/// A session in which only these tables exist, and its schema, which those of `views` that are read may still be added to. Its plans may
+/// read `rollups` in the place of rows, or not.
 pub(crate) fn open(
     runtime: &Arc<RuntimeEnv>,
     tenants: &Tenants,
     tables: HashMap<&'static str, Arc<dyn TableProvider>>,
     views: &[(&'static str, SchemaRef)],
     reading: Option<&Reading>,
+    rollups: bool,
 ) -> Result<(SessionState, Arc<dyn SchemaProvider>)> {
     let others = beside(&tables, views, reading)?;
     let public: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
@@ -77,7 +82,7 @@ pub(crate) fn open(
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let [checked, settled] = exact::rules();
-    let mut state = SessionStateBuilder::new()
+    let state = SessionStateBuilder::new()
         .with_config(config(tenants, reading))
         .with_runtime_env(Arc::clone(runtime))
         .with_catalog_list(Arc::new(catalogs))
@@ -86,10 +91,12 @@ pub(crate) fn open(
         .with_window_functions(allowed::window())
         .with_expr_planners(planners())
         .with_analyzer_rule(checked)
-        .with_analyzer_rule(settled)
-        .build();
+        .with_analyzer_rule(settled);
+    let mut state = if rollups { state.with_optimizer_rule(Arc::new(Rollups)) } else { state }.build();
     state.register_function_rewrite(Arc::new(exact::Compared))?;
-    if let Some(zone) = reading.and_then(|reading| reading.zone.clone()) {
+    let zone = reading.and_then(|reading| reading.zone.clone());
+    state.register_function_rewrite(Arc::new(Instants::of(zone.clone())))?;
+    if let Some(zone) = zone {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }
     // The instant that `now()` and `current_date` stand for; without it they fail.

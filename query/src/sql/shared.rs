@@ -55,7 +55,7 @@ impl Engine {
     /// The answer to a question of ours about everybody.
     async fn used(&self, cut: &Cut, sql: &str, gone: &CancellationToken) -> Result<Vec<RecordBatch>, QueryError> {
         let tables = self.tables(cut, &Tenants::All, &HashSet::new()).await?;
-        let (state, _) = session::open(&self.runtime, &Tenants::All, tables, &[], None)?;
+        let (state, _) = session::open(&self.runtime, &Tenants::All, tables, &[], None, true)?;
         let plan = state.statement_to_plan(statement::parse(sql, None)?).await?;
         let mut rows = execute(&state, &plan, gone).await?;
         let (mut used, mut count) = (Vec::new(), 0);

@@ -220,15 +220,27 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
         rewrite(query, reading);
     }
     check::check(query)?;
-    let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Tags);
+    let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Written);
     Ok(())
 }
 
-/// `tag('env')` → `tag(tags, 'env')`.
-struct Tags;
+/// `tag('env')` → `tag(tags, 'env')`; and `time AT TIME ZONE 'Europe/Berlin'` is called as Postgres calls it, since the engine calls it
+/// `time`, and then finds two columns of that name where rows are ordered by the other.
+struct Written;
 
-impl VisitorMut for Tags {
+impl VisitorMut for Written {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        for (before, item) in (0_usize..).zip(&mut select.projection) {
+            if let ast::SelectItem::UnnamedExpr(expr @ Expr::AtTimeZone { .. }) = item {
+                let name = if before == 0 { "timezone".to_owned() } else { format!("timezone_{}", before + 1) };
+                let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+                *item = ast::SelectItem::ExprWithAlias { expr, alias: Ident::new(name) };
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
@@ -262,6 +274,8 @@ mod tests {
         check("SELECT tag('env') FROM usage", Ok("SELECT tag(tags, 'env') FROM usage"));
         check("SELECT a FROM usage u WHERE TAG('x') = 'y'", Ok("SELECT a FROM usage u WHERE TAG(tags, 'x') = 'y'"));
         check("SELECT tag(u.tags, 'env') FROM usage AS u", Ok("SELECT tag(u.tags, 'env') FROM usage AS u"));
+        let zoned = "SELECT time AT TIME ZONE 'UTC' AS timezone, time FROM usage";
+        check("SELECT time AT TIME ZONE 'UTC', time FROM usage", Ok(zoned));
         check("SELECT 1; SELECT 2", Err("exactly one statement"));
         check("", Err("exactly one statement"));
         check("COPY usage TO 'x.csv'", Err("only queries"));

@@ -1,7 +1,8 @@
 //! Questions to a small world: what is answered, what is refused, and that other tenants leave no trace in either.
 
-mod alive;
+pub(crate) mod alive;
 mod exact;
 pub(crate) mod hostile;
 mod questions;
+mod runs;
 pub(crate) mod world;

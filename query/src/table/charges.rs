@@ -6,7 +6,9 @@ use schemas::{
     id::BookHash,
     ledger::{Charge, Entry, Fact, Rated},
     money::Pico,
+    price::{self, Key, Listed},
     time::Time,
+    tokens::Usage,
 };
 
 use super::{
@@ -29,7 +31,11 @@ const COLUMNS: &[Column] = &[
     Column { name: "price_source", kind: Kind::Text, doc: "Where that row comes from." },
     Column { name: "price_book", kind: Kind::Text, doc: "The hash of the price book." },
     Column { name: "cost_usd", kind: Kind::Usd, doc: "Quantity times price; NULL if it has no price." },
-    Column { name: "list_cost_usd", kind: Kind::Usd, doc: "The same at list price." },
+    Column {
+        name: "list_cost_usd",
+        kind: Kind::Usd,
+        doc: "The same at the list price: that of the built-in price book, whatever a price file puts on top. NULL if it has none.",
+    },
     Column { name: "unpriced_reason", kind: Kind::Text, doc: "Why it has no price." },
     Column { name: "billing_period", kind: Kind::Text, doc: "The month it is billed in, as YYYY-MM in UTC." },
     Column { name: "entry", kind: Kind::Text, doc: "original, reversal or correction." },
@@ -58,22 +64,29 @@ pub(super) const TABLE: TableDef = TableDef::of_facts(
     push,
 );
 
-fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), PushError> {
+fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<(), PushError> {
     let Placed { entry, place, .. } = placed;
     match &entry.fact {
         Fact::Charged(charged) => {
             let settled = &charged.settled;
             let period = billed_at(settled.attempt.admitted_at, entry.recorded_at);
             let original = Posted { entry: "original", sign: 1, book: settled.attempt.book, period };
-            original.rows(rows, (entry, *place), settled, &charged.charges)
+            original.rows(rows, policies, (entry, *place), settled, (&settled.usage, charged.charges.as_slice()))
         }
         Fact::Corrected(corrected) => {
             // What is corrected is billed when it becomes known: the month of the original may be closed.
             let (settled, period) = (&corrected.charged.settled, entry.recorded_at);
             let reversal = Posted { entry: "reversal", sign: -1, book: corrected.was.book, period };
-            reversal.rows(rows, (entry, *place), settled, &corrected.reversed)?;
+            reversal.rows(
+                rows,
+                policies,
+                (entry, *place),
+                settled,
+                (&corrected.was.usage, corrected.reversed.as_slice()),
+            )?;
             let correction = Posted { entry: "correction", sign: 1, book: settled.attempt.book, period };
-            correction.rows(rows, (entry, *place), settled, &corrected.charged.charges)
+            let posted = (&settled.usage, corrected.charged.charges.as_slice());
+            correction.rows(rows, policies, (entry, *place), settled, posted)
         }
         _ => Ok(()),
     }
@@ -93,10 +106,12 @@ impl Posted {
     fn rows(
         &self,
         rows: &mut Builder,
+        policies: &dyn Policies,
         (entry, place): (&Entry, Place),
         settled: &Settled,
-        charges: &[Charge],
+        (usage, charges): (&Usage, &[Charge]),
     ) -> Result<(), PushError> {
+        let listed = self.listed(policies, settled, usage, charges)?;
         let attempt = &settled.attempt;
         let alike = Alike::new(settled, attempt.admitted_at, entry.recorded_at);
         let (book, period) = (self.book.to_string(), billing_period(self.period));
@@ -110,6 +125,8 @@ impl Posted {
                 }
                 Rated::Unpriced(why) => [Value::Null, Value::Null, Value::Null, Value::Null, Value::Text(why.name())],
             };
+            let listed = listed.get(index).filter(|listed| listed.class == charge.class).and_then(|listed| listed.cost);
+            let listed = listed.filter(|_| matches!(charge.price, Rated::Priced { .. }));
             let own = [
                 Value::Int(i64::from(attempt.attempt)),
                 Value::Text(charge.class.name()),
@@ -119,7 +136,7 @@ impl Posted {
                 source,
                 Value::Text(&book),
                 cost,
-                cost,
+                Value::or_null(listed.map(signed)),
                 why,
                 Value::Text(&period),
                 Value::Text(self.entry),
@@ -130,6 +147,31 @@ impl Posted {
             alike.row(rows, model, &own, place)?;
         }
         Ok(())
+    }
+}
+
+impl Posted {
+    /// What the charges are at list price. By the book that they name and nothing else, so that it is the same whenever a row is made.
+    fn listed(
+        &self,
+        policies: &dyn Policies,
+        settled: &Settled,
+        usage: &Usage,
+        charges: &[Charge],
+    ) -> Result<Vec<Listed>, PushError> {
+        if charges.iter().all(|charge| matches!(charge.price, Rated::Unpriced(_))) {
+            return Ok(Vec::new());
+        }
+        let book = policies.book(self.book).ok_or(PushError::PolicyBehind)?;
+        let attempt = &settled.attempt;
+        let key = Key {
+            provider: &attempt.provider,
+            vendor: attempt.api.vendor(),
+            model: &attempt.model,
+            tier: &settled.service_tier,
+            at: attempt.admitted_at,
+        };
+        Ok(price::list(&book, &key, &settled.model_answered, &usage.parts))
     }
 }
 

@@ -94,7 +94,7 @@ fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<
     let hash = in_force.book.to_string();
     let since = [Value::Text(&hash), Value::count(in_force.policy.0), Value::Time(entry.recorded_at)];
     rows.row(&[&[Value::Null; 11], &since, &log(*place)])?;
-    book.rows().iter().try_for_each(|row| rows.row(&[&price(row), &since, &log(*place)]))
+    book.rows_on_top().try_for_each(|row| rows.row(&[&price(row), &since, &log(*place)]))
 }
 
 fn price(row: &Row) -> [Value<'_>; 11] {

@@ -18,8 +18,16 @@ const COLUMNS: &[Column] = &[
     Column { name: "limit_name", kind: Kind::Text, doc: "The limit; NULL if none was the reason." },
     Column { name: "unit", kind: Kind::Text, doc: "What the limit counts." },
     Column { name: "amount", kind: Kind::Amount, doc: "The limit's amount, in its unit (usd in dollars)." },
-    Column { name: "settled", kind: Kind::Amount, doc: "What was settled of it, as the gateway knew." },
-    Column { name: "held", kind: Kind::Amount, doc: "What was held of it, as the gateway knew." },
+    Column {
+        name: "settled",
+        kind: Kind::Amount,
+        doc: "What was settled of it, as the gateway knew. For who may not read every tenant NULL unless the limit is by tenant.",
+    },
+    Column {
+        name: "held",
+        kind: Kind::Amount,
+        doc: "What was held of it, as the gateway knew. For who may not read every tenant NULL unless the limit is by tenant.",
+    },
     Column { name: "code", kind: Kind::Text, doc: "The error code, such as TG2001." },
     Column {
         name: "observed",

@@ -10,11 +10,12 @@ use schemas::{
     ledger::{Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Overrun},
     limit::{Dimension, Match, Share, Unit, Window},
     money::Pico,
+    price::{self, Book, Key},
     tokens::{Usage, Vector},
 };
 
 use super::{
-    ALL, TableDef, by_name,
+    ALL, PushError, TableDef, by_name,
     fixture::{self, Known, entry, placed},
 };
 use crate::tail::Placed;
@@ -76,7 +77,7 @@ fn the_columns_that_outside_tests_rely_on_are_there() {
     let own = [
         (
             "usage",
-            "attempt outcome status input_tokens cache_read_tokens cache_write_tokens output_tokens reasoning_tokens completeness cost_usd provider_cost_usd cache_hit avoided_cost_usd duration_ms ttft_ms provider_response_id raw_usage",
+            "attempt outcome status input_tokens cache_read_tokens cache_write_tokens output_tokens reasoning_tokens completeness completeness_reason cost_usd provider_cost_usd cache_hit avoided_cost_usd duration_ms ttft_ms provider_response_id raw_usage",
         ),
         ("calls", "attempts outcome input_tokens output_tokens cost_usd duration_ms balance_age_ms session_id"),
         (
@@ -141,14 +142,48 @@ fn an_attempt_is_a_row_of_usage_and_of_calls_and_a_charge_for_each_class() {
 }
 
 #[test]
+fn the_list_price_is_what_a_price_file_stands_on() {
+    let file = "models:\n  - { provider: openai, names: [gpt-5], prices: [ { per_million: { input: 0.50 } } ] }\n  - { provider: openai, names: [mine], prices: [ { per_million: { input: 1 } } ] }\n";
+    let book = Book::layered(&[Book::parse(file, "mine").unwrap()]);
+    let mut known = Known::with(&[]);
+    known.books.insert(book.hash(), book.clone());
+    let table = by_name("charges").unwrap();
+    let push = |model: &str, known: &Known| {
+        let mut charged = fixture::charged(1_000_000, "acme");
+        charged.settled.model_answered = String::new();
+        let attempt = &mut charged.settled.attempt;
+        (attempt.model, attempt.provider, attempt.book) = (model.into(), "openai".into(), book.hash());
+        let key = Key { provider: "openai", vendor: attempt.api.vendor(), model, tier: "", at: attempt.admitted_at };
+        charged.charges = price::rate(Some(&book), &key, "", &charged.settled.usage.parts);
+        let mut rows = table.builder();
+        (table.push)(&mut rows, &fact(0, Fact::Charged(Box::new(charged))), known)?;
+        Ok::<_, PushError>(texts(&rows.finish().unwrap(), &["cost_usd", "list_cost_usd"]).remove(0))
+    };
+    let check = |model: &str, wanted: &str| assert_eq!(push(model, &known).as_deref(), Ok(wanted));
+    check("gpt-5", "0.500000000000 | 1.250000000000");
+    check("mine", "1.000000000000 | -");
+    check("gpt-5-mini", "0.250000000000 | 0.250000000000");
+    let behind = push("gpt-5", &Known::with(&[]));
+    assert_eq!(behind, Err(PushError::PolicyBehind), "a row is not made before its book is known");
+}
+
+#[test]
 fn what_is_not_known_is_null_and_says_why() {
-    let columns = ["completeness", "status", "input_tokens", "output_tokens", "cost_usd", "unpriced_reason"];
+    let columns = [
+        "completeness",
+        "completeness_reason",
+        "status",
+        "input_tokens",
+        "output_tokens",
+        "cost_usd",
+        "unpriced_reason",
+    ];
     let missing = [fact(0, Fact::Charged(Box::new(fixture::missing(5, "acme"))))];
-    check("usage", &missing, &columns, &["missing | - | - | - | - | usage_missing"]);
+    check("usage", &missing, &columns, &["missing | no_answer | - | - | - | - | usage_missing"]);
     check("calls", &missing, &["input_tokens", "cost_usd"], &["- | -"]);
     check("charges", &missing, &["quantity"], &[]);
     let unpriced = [fact(0, Fact::Charged(Box::new(fixture::unpriced(5, "acme"))))];
-    check("usage", &unpriced, &columns, &["exact | 200 | 5 | 1 | - | unknown_model"]);
+    check("usage", &unpriced, &columns, &["exact | - | 200 | 5 | 1 | - | unknown_model"]);
     check(
         "charges",
         &unpriced,

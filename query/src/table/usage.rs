@@ -39,6 +39,11 @@ const COLUMNS: &[Column] = &[
         doc: "How sure the counts are: exact, lower_bound, estimated, or missing.",
     },
     Column {
+        name: "completeness_reason",
+        kind: Kind::Text,
+        doc: "Why the counts are not exact, NULL where they are: client_left, truncated, timed_out, not_reported (the whole answer states no usage), unreadable, frame_too_large, crashed (found at restart), or no_answer (the provider failed or did not answer).",
+    },
+    Column {
         name: "cost_usd",
         kind: Kind::Usd,
         doc: "The sum of its original charges; NULL if any of it has no price or is not known. Corrections are in charges.",
@@ -105,6 +110,7 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         tokens(|vector| vector.audio_output),
         tokens(|vector| vector.web_searches),
         Value::Text(settled.usage.completeness.name()),
+        Value::or_null(settled.usage.completeness.doubt().map(|why| Value::Text(why.name()))),
         Value::or_null(cost.map(Value::usd)),
         Value::or_null(unpriced.map(Value::Text)),
         Value::or_null(settled.provider_cost.map(Value::usd)),

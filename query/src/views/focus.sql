@@ -16,9 +16,9 @@
 -- column ChargePeriodEnd: The first instant after it.
 -- column BilledCost: What it costs.
 -- column EffectiveCost: The same: nothing is amortised.
--- column ListCost: What it costs at list price.
+-- column ListCost: What it costs at the list price of the built-in price book; as it was charged where that has none, since FOCUS wants a number.
 -- column ContractedCost: What it costs by the price in force.
--- column ListUnitPrice: Dollars for a pricing unit.
+-- column ListUnitPrice: Dollars for a pricing unit at list price; NULL where there is none.
 -- column ContractedUnitPrice: The same.
 -- column PricingQuantity: How many pricing units.
 -- column PricingUnit: What the price is for.
@@ -67,31 +67,34 @@
 -- column x_PriceBookVersion: The hash of the price book.
 -- column x_PriceSource: Where the price was read.
 WITH billed AS (
-    SELECT *, date_trunc('hour', time) AS hour, token_class IN ('web_search', 'search_unit') AS unit,
+    SELECT *, date_trunc('hour', time) AS hour, token_class IN ('web_search', 'search_unit', 'guardrail') AS unit,
         CASE WHEN entry = 'original' AND recorded_at < date_trunc('month', time) + INTERVAL '1 month' + INTERVAL '3 days'
             THEN date_trunc('month', time) ELSE date_trunc('month', recorded_at) END AS period,
         CASE WHEN lower(service_tier) IN ('default', 'standard', 'auto', 'on_demand') THEN NULL ELSE service_tier END AS tier,
-        CASE WHEN strpos(price_id, ':above-') > 0 THEN concat(':above-', split_part(split_part(price_id, ':above-', 2), '@', 1)) ELSE '' END AS band
+        CASE WHEN strpos(price_id, ':above-') > 0 THEN concat(':above-', split_part(split_part(price_id, ':above-', 2), '@', 1)) ELSE '' END AS band,
+        CAST(list_cost_usd / nullif(quantity, 0) AS DECIMAL(38, 12)) AS list_each
     FROM charges WHERE cost_usd IS NOT NULL
 ), summed AS (
     SELECT period, hour, CASE WHEN period > date_trunc('month', hour) THEN 'Correction' END AS class,
         CASE WHEN period > date_trunc('month', hour) THEN entry END AS entry,
         provider, provider_account, tenant, team, project, user_id, key_name, tags, model, region, tier, band, token_class, unit, price_book,
-        price_source, price_per_mtok_usd, sum(quantity) AS quantity, sum(requests) AS requests,
-        CAST(sum(cost_usd) AS DECIMAL(38, 12)) AS cost, CAST(sum(list_cost_usd) AS DECIMAL(38, 12)) AS list
+        price_source, price_per_mtok_usd, list_each, sum(quantity) AS quantity, sum(requests) AS requests,
+        CAST(sum(cost_usd) AS DECIMAL(38, 12)) AS cost, CAST(sum(coalesce(list_cost_usd, cost_usd)) AS DECIMAL(38, 12)) AS list
     FROM billed
     GROUP BY period, hour, CASE WHEN period > date_trunc('month', hour) THEN entry END, provider, provider_account, tenant, team, project,
-        user_id, key_name, tags, model, region, tier, band, token_class, unit, price_book, price_source, price_per_mtok_usd
+        user_id, key_name, tags, model, region, tier, band, token_class, unit, price_book, price_source, price_per_mtok_usd, list_each
     HAVING sum(quantity) <> 0
 ), named AS (
     SELECT *, CAST(CASE WHEN unit THEN price_per_mtok_usd * 0.000001 ELSE price_per_mtok_usd END AS DECIMAL(38, 12)) AS price,
+        CAST(CASE WHEN unit THEN list_each ELSE list_each * 1000000 END AS DECIMAL(38, 12)) AS list_price,
         CASE WHEN token_class LIKE '%output' THEN 'Output' WHEN NOT unit THEN 'Input' END AS direction,
         CASE WHEN token_class = 'cache_read' THEN 'Read' WHEN token_class LIKE 'cache_write%' THEN 'Write'
             WHEN token_class = 'input' THEN 'Uncached' END AS cache,
         CASE token_class WHEN 'input' THEN 'Input Tokens' WHEN 'cache_read' THEN 'Cache Read Input Tokens'
             WHEN 'cache_write_5m' THEN 'Cache Write Input Tokens' WHEN 'cache_write_1h' THEN 'Cache Write Input Tokens (1 hour)'
             WHEN 'output' THEN 'Output Tokens' WHEN 'audio_input' THEN 'Audio Input Tokens' WHEN 'audio_output' THEN 'Audio Output Tokens'
-            ELSE 'Searches' END AS meter,
+            WHEN 'image_input' THEN 'Image Input Tokens' WHEN 'image_output' THEN 'Image Output Tokens'
+            WHEN 'guardrail' THEN 'Guarded Calls' ELSE 'Searches' END AS meter,
         concat_ws(':', provider, model, token_class, tier) AS sku
     FROM summed
 )
@@ -111,17 +114,17 @@ SELECT coalesce(provider_account, provider) AS "BillingAccountId",
     cost AS "EffectiveCost",
     list AS "ListCost",
     cost AS "ContractedCost",
-    price AS "ListUnitPrice",
+    list_price AS "ListUnitPrice",
     price AS "ContractedUnitPrice",
     CASE WHEN unit THEN CAST(quantity AS DECIMAL(38, 12)) ELSE CAST(quantity * 0.000001 AS DECIMAL(38, 12)) END AS "PricingQuantity",
-    CASE WHEN unit THEN 'Searches' ELSE '1000000 Tokens' END AS "PricingUnit",
+    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN unit THEN 'Searches' ELSE '1000000 Tokens' END AS "PricingUnit",
     'Standard' AS "PricingCategory",
     'USD' AS "PricingCurrency",
-    price AS "PricingCurrencyListUnitPrice",
+    list_price AS "PricingCurrencyListUnitPrice",
     price AS "PricingCurrencyContractedUnitPrice",
     cost AS "PricingCurrencyEffectiveCost",
     CAST(quantity AS DECIMAL(38, 12)) AS "ConsumedQuantity",
-    CASE WHEN unit THEN 'Searches' ELSE 'Tokens' END AS "ConsumedUnit",
+    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN unit THEN 'Searches' ELSE 'Tokens' END AS "ConsumedUnit",
     provider AS "ProviderName",
     provider AS "PublisherName",
     provider AS "InvoiceIssuerName",

@@ -8,6 +8,7 @@ use super::{
     cost::Reach,
     json::{self, Path},
     tally::{Tally, count},
+    window,
 };
 use crate::json::Value;
 
@@ -58,6 +59,12 @@ pub(super) fn messages(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'
             // The version stands there at Bedrock, where the model does not.
             "model" | "anthropic_version" | "stream" | "metadata" | "stop_sequences" | "temperature" | "top_p"
             | "top_k" | "tool_choice" => {}
+            // At Bedrock and Vertex they stand there, and no header says them.
+            "anthropic_beta" => {
+                for beta in tally.items(value, &path) {
+                    tally.window = tally.window.max(beta.word().and_then(|beta| window(&beta)));
+                }
+            }
             "mcp_servers" => tally.unbounded(&path, Why::ServerTool),
             _ => tally.unbounded(&path, Why::UnknownField),
         }

@@ -1,7 +1,7 @@
 //! What a Bedrock request spells out: Converse, in Bedrock's own form.
 //!
 //! Models of many makers answer, so the constants are those of the one that adds most: Anthropic's prompt for tools. What goes to
-//! the model beside the form (`additionalModelRequestFields`) may do anything. Guardrails are charged by units and not by tokens.
+//! the model beside the form (`additionalModelRequestFields`) may do anything but what is known of it. A guardrail is charged apart.
 
 use super::{
     Why,
@@ -17,6 +17,8 @@ const PER_TOOLS: u64 = 2_048;
 const PER_TOOL: u64 = 64;
 /// Tokens of the prompt that a schema of the answer adds beyond its own JSON.
 const PER_FORMAT: u64 = 512;
+/// Tokens of the prompt that thinking adds.
+const PER_THINKING: u64 = 128;
 
 pub(super) static CONVERSE: Form = Form {
     each: PER_REQUEST,
@@ -26,19 +28,52 @@ pub(super) static CONVERSE: Form = Form {
         ("inferenceConfig", Rule::Form(&CONFIG)),
         ("toolConfig", Rule::Form(&TOOLS)),
         ("outputConfig", Rule::Form(&OUTPUT)),
-        ("guardrailConfig", Rule::Silent),
+        ("guardrailConfig", Rule::Guardrail),
         ("requestMetadata", Rule::Silent),
-        ("performanceConfig", Rule::Silent),
+        ("performanceConfig", Rule::Form(&PERFORMANCE)),
+        ("serviceTier", Rule::Form(&SERVICE)),
         ("additionalModelResponseFieldPaths", Rule::Silent),
         ("promptVariables", Rule::Not(Why::Reference)),
-        ("additionalModelRequestFields", Rule::Form(&NOTHING)),
+        ("additionalModelRequestFields", Rule::Form(&MORE)),
     ],
 };
+
+/// How fast it is served, and how early: each has prices of its own.
+static PERFORMANCE: Form = Form { each: 0, fields: &[("latency", Rule::Tier)] };
+static SERVICE: Form = Form { each: 0, fields: &[("type", Rule::Tier)] };
 
 /// The schema of the answer.
 static OUTPUT: Form = Form { each: PER_FORMAT, fields: &[("textFormat", Rule::Value)] };
 
-static NOTHING: Form = Form { each: 0, fields: &[] };
+/// What goes to a model beside the form: what Claude, Nova and OpenAI's models are told of thinking, which is part of `maxTokens`, and a
+/// setting of the sampler. Anything else there may do anything.
+static MORE: Form = Form {
+    each: 0,
+    fields: &[
+        ("thinking", Rule::Form(&THINKING)),
+        ("output_config", Rule::Form(&EFFORT)),
+        ("reasoningConfig", Rule::Form(&NOVA_THINKING)),
+        ("reasoning_effort", Rule::Silent),
+        ("top_k", Rule::Silent),
+        ("anthropic_beta", Rule::Betas),
+    ],
+};
+
+static THINKING: Form = Form {
+    each: PER_THINKING,
+    fields: &[
+        ("type", Rule::Word(&["enabled", "adaptive", "disabled"], Why::UnknownShape)),
+        ("budget_tokens", Rule::Silent),
+        ("display", Rule::Silent),
+    ],
+};
+
+static EFFORT: Form = Form { each: PER_THINKING, fields: &[("effort", Rule::Silent)] };
+
+static NOVA_THINKING: Form = Form {
+    each: PER_THINKING,
+    fields: &[("type", Rule::Word(&["enabled", "disabled"], Why::UnknownShape)), ("maxReasoningEffort", Rule::Silent)],
+};
 
 static CONFIG: Form = Form {
     each: 0,

@@ -21,8 +21,12 @@ pub(super) struct Reach<'a> {
     pub(super) writes: (bool, bool),
     /// Audio in and out.
     pub(super) audio: bool,
+    /// Images in and out, which have a price of their own or that of text.
+    pub(super) images: bool,
     /// Whether all output is audio.
     pub(super) sounds: bool,
+    /// Whether a guardrail looks at it, which has a price of its own or none.
+    pub(super) guarded: bool,
 }
 
 /// The cost, and what of it is for each token of output.
@@ -33,8 +37,10 @@ pub(super) fn dearest(
     input: u64,
     output: u64,
 ) -> Result<(Pico, Pico), Unpriced> {
-    use TokenClass::{AudioInput, AudioOutput, CacheRead, CacheWrite1h, CacheWrite5m, Output, UncachedInput};
-    if input == 0 && output == 0 {
+    use TokenClass::{
+        AudioInput, AudioOutput, CacheRead, CacheWrite1h, CacheWrite5m, ImageInput, ImageOutput, Output, UncachedInput,
+    };
+    if input == 0 && output == 0 && !reach.guarded {
         return Ok((Pico(0), Pico(0)));
     }
     let rates = book.rates(key, &[key.model])?;
@@ -44,11 +50,15 @@ pub(super) fn dearest(
         (CacheWrite5m, reach.writes.0),
         (CacheWrite1h, reach.writes.1),
         (AudioInput, reach.audio),
+        (ImageInput, reach.images),
     ];
-    let given = [(Output, true), (AudioOutput, reach.audio)];
+    let given = [(Output, true), (AudioOutput, reach.audio), (ImageOutput, reach.images)];
     let given = if reach.sounds { &given[1..] } else { &given[..] };
 
     let (mut total, mut last) = (Pico(0), Pico(0));
+    if reach.guarded {
+        total += rates.dearest(TokenClass::Guardrail, "", input, key.at)?;
+    }
     for (tokens, classes) in [(input, &taken[..]), (output, given)] {
         last = Pico(0);
         if tokens > 0 {

@@ -7,8 +7,9 @@ use super::{
     BoundError, Why,
     json::{self, Path},
     tally::{Tally, count},
+    window,
 };
-use crate::json::Value;
+use crate::{json::Value, price::joined};
 
 /// The allowed fields of an object.
 pub(super) struct Form {
@@ -47,6 +48,12 @@ pub(super) enum Rule {
     Words(&'static [&'static str], Why),
     /// A cache is written, by default for five minutes.
     Writes,
+    /// The tier that is asked for.
+    Tier,
+    /// A guardrail, which is charged apart.
+    Guardrail,
+    /// Names of what is not generally there.
+    Betas,
     /// Nothing bounds it.
     Not(Why),
 }
@@ -113,6 +120,19 @@ fn field(value: Value<'_>, path: &Path<'_>, rule: &Rule, tally: &mut Tally<'_>) 
             let hour =
                 value.members().is_some_and(|mut members| members.any(|(name, ttl)| name == *"ttl" && is_hour(ttl)));
             tally.writes = (true, tally.writes.1 || hour);
+        }
+        Rule::Tier => match value.word() {
+            Some(tier) => tally.tier = joined(&tally.tier, &tier),
+            None => tally.unbounded(path, Why::UnknownShape),
+        },
+        Rule::Guardrail => tally.guarded = true,
+        Rule::Betas => {
+            for (place, name) in tally.items(value, path).enumerate() {
+                match name.word() {
+                    Some(name) => tally.window = tally.window.max(window(&name)),
+                    None => tally.unbounded(&Path::Item(path, place), Why::UnknownShape),
+                }
+            }
         }
         Rule::Not(why) => tally.unbounded(path, *why),
     }

@@ -47,7 +47,7 @@ pub(super) fn images(body: Value<'_>, model: &str, tally: &mut Tally<'_>) -> Res
         // A size that is none of these has no maximum here.
         tally.cap = tokens.map(|(_, tokens)| *tokens).max().map(|most| most + partial * PARTIAL_IMAGE);
     }
-    Ok(Reach::default())
+    Ok(Reach { images: true, ..Reach::default() })
 }
 
 /// A model's name without the date of its version.

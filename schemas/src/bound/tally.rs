@@ -29,6 +29,12 @@ pub(super) struct Tally<'m> {
     pub(super) makes: Makes,
     /// Whether it asks for cache writes of five minutes, and of an hour.
     pub(super) writes: (bool, bool),
+    /// The tier that it names; empty where it names none.
+    pub(super) tier: String,
+    /// Whether a guardrail looks at it.
+    pub(super) guarded: bool,
+    /// The window that it asks for, where a model can have a larger one than its own.
+    pub(super) window: Option<u64>,
 }
 
 /// What a request makes, and whether a cap can be written into it.
@@ -60,6 +66,9 @@ impl<'m> Tally<'m> {
             answers: 1,
             makes: Makes::Capped,
             writes: (false, false),
+            tier: String::new(),
+            guarded: false,
+            window: None,
         }
     }
 

@@ -13,8 +13,12 @@ fn of(api: Api, model: &str, body: &str) -> Result<Bound, BoundError> {
     let key = Key { provider: api.vendor(), vendor: api.vendor(), model, tier: "", at: TODAY };
     let facts = book.facts(key.provider, key.vendor, model);
     let tree = Tree::read(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error:?}"));
-    let bytes = bound(api, &tree, &facts, &book, &key, Measure::Bytes);
-    assert_eq!(bytes, bound(api, &tree, &facts, &book, &key, Measure::Tokens(|text| text.len() as u64)), "{body}");
+    let bytes = bound(api, (&tree, &Beside::default()), &facts, &book, &key, Measure::Bytes);
+    assert_eq!(
+        bytes,
+        bound(api, (&tree, &Beside::default()), &facts, &book, &key, Measure::Tokens(|text| text.len() as u64)),
+        "{body}"
+    );
     bytes
 }
 
@@ -141,6 +145,12 @@ fn what_nothing_bounds_is_named_before_what_the_window_bounds() {
     let Ok(Bound::Unbounded(found)) = of(Api::OpenAiChat, "gpt-4o", body) else { panic!("bounded") };
     assert_eq!((&*found.field, found.most), ("plugins", None));
     assert_eq!(found.to_string(), "`plugins` is a field whose effect on usage is not known");
+    let Ok(Bound::Unbounded(found)) = of(Api::Passthrough, "m", "{}") else { panic!("bounded") };
+    assert_eq!(found.to_string(), "the request has a form whose effect on usage is not known");
+    let Ok(Bound::Unbounded(found)) = of(Api::OpenAiChat, "gpt-4o-search-preview", &chat("")) else {
+        panic!("bounded")
+    };
+    assert_eq!(found.to_string(), "the model runs tools of its own, whose results are input");
 }
 
 #[test]
@@ -220,7 +230,7 @@ fn text_that_a_tokenizer_may_lengthen_counts_as_lengthened() {
         let facts = ModelFacts { encoding, ..ModelFacts::default() };
         for body in ["{\"input\":\"\u{fdfa}\"}", r#"{"input":"\ufdfa"}"#] {
             let tree = Tree::read(body.as_bytes()).unwrap();
-            let found = bound(Api::OpenAiEmbeddings, &tree, &facts, &book, &key, Measure::Bytes);
+            let found = bound(Api::OpenAiEmbeddings, (&tree, &Beside::default()), &facts, &book, &key, Measure::Bytes);
             assert_eq!(found.unwrap().most().unwrap().input, tokens);
         }
     }
@@ -254,7 +264,8 @@ fn what_another_proxy_states_is_bounded_at_the_dearest_tier_and_what_it_does_not
 fn known(api: Api, model: &str, facts: ModelFacts, body: &str) -> Bound {
     let key = Key { provider: api.vendor(), vendor: api.vendor(), model, tier: "", at: TODAY };
     let tree = Tree::read(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error:?}"));
-    bound(api, &tree, &facts, &Book::builtin(), &key, Measure::Bytes).unwrap_or_else(|error| panic!("{body}: {error}"))
+    bound(api, (&tree, &Beside::default()), &facts, &Book::builtin(), &key, Measure::Bytes)
+        .unwrap_or_else(|error| panic!("{body}: {error}"))
 }
 
 #[test]
@@ -346,5 +357,155 @@ fn what_is_invoked_is_bounded_in_the_form_of_its_maker() {
     for (model, body, field) in refused {
         let Ok(Bound::Unbounded(unbounded)) = invoked(model, body) else { panic!("{body}") };
         assert_eq!((unbounded.field.as_str(), unbounded.most), (field, None), "{model} {body}");
+    }
+}
+
+#[test]
+fn what_is_asked_beside_the_form_is_priced_as_it_is_served_or_has_no_price() {
+    const MODEL: &str = "global.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    let prices = r#"
+models:
+  - provider: bedrock
+    names: ["global.anthropic.claude-sonnet-4-5-20250929*"]
+    source: here
+    prices:
+      - { tier: priority, per_million: { input: 5.25, output: 26.25 } }
+      - { tier: optimized, per_million: { input: 4.00, output: 20.00 } }
+      - { per_unit: { guardrail: 0.5 } }
+"#;
+    let priced = Book::layered(&[Book::parse(prices, "here").unwrap_or_else(|mistakes| panic!("{mistakes:?}"))]);
+    let cost = |book: &Book, api: Api, more: &str, beside: &Beside| {
+        let body = format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"text":"hi"}}]}}],"inferenceConfig":{{"maxTokens":100}}{more}}}"#
+        );
+        let body = if api == Api::BedrockConverse {
+            body
+        } else {
+            said(r#""hi""#).replace('{', r#"{"anthropic_version":"v","#).replacen(
+                r#"{"anthropic_version":"v","role""#,
+                r#"{"role""#,
+                1,
+            )
+        };
+        let key = Key { provider: "bedrock", vendor: "bedrock", model: MODEL, tier: "", at: TODAY };
+        let facts = book.facts("bedrock", "bedrock", MODEL);
+        let tree = Tree::read(body.as_bytes()).unwrap();
+        let found = bound(api, (&tree, beside), &facts, book, &key, Measure::Bytes).unwrap();
+        let Bound::AtMost(most) = found else { panic!("{body}: {found:?}") };
+        most.cost.map(|cost| cost.0 - i128::from(most.input) * 3_000_000 - 100 * 15_000_000)
+    };
+    let (plain, none) = (Book::builtin(), Beside::default());
+    let converse = |book: &Book, more: &str| cost(book, Api::BedrockConverse, more, &none);
+    for more in ["", r#","serviceTier":{"type":"default"},"performanceConfig":{"latency":"standard"}"#] {
+        assert_eq!(converse(&plain, more), Ok(0), "{more}");
+    }
+    let beside = |tier: &str, guarded| Beside { tier: tier.into(), guarded, window: None };
+    for (more, tier, guarded, dearer) in [
+        (r#","serviceTier":{"type":"priority"}"#, "priority", false, Some((2_250_000, 11_250_000, 0))),
+        (r#","performanceConfig":{"latency":"optimized"}"#, "optimized", false, Some((1_000_000, 5_000_000, 0))),
+        (
+            r#","performanceConfig":{"latency":"optimized"},"serviceTier":{"type":"priority"}"#,
+            "optimized+priority",
+            false,
+            None,
+        ),
+        (r#","serviceTier":{"type":"reserved"}"#, "reserved", false, None),
+        (r#","guardrailConfig":{"guardrailIdentifier":"g"}"#, "", true, Some((0, 0, 500_000_000_000))),
+    ] {
+        let why = if guarded { Unpriced::UnknownClass } else { Unpriced::UnknownTier };
+        assert_eq!(converse(&plain, more), Err(why), "{more}");
+        let invoked = |book: &Book| cost(book, Api::BedrockInvoke, "", &beside(tier, guarded));
+        assert_eq!(invoked(&plain), Err(why), "{tier}");
+        for found in [converse(&priced, more), invoked(&priced)] {
+            match dearer {
+                None => assert_eq!(found, Err(why), "{more}"),
+                // The input is some dozen tokens, and each costs that much more.
+                Some((input, output, once)) => {
+                    let rest = found.unwrap() - 100 * output - once;
+                    assert!(
+                        rest >= 0 && (input == 0) == (rest == 0) && (input == 0 || rest % input == 0),
+                        "{more}: {rest}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_translation_writes_beside_converses_form_is_bounded_and_nothing_else_is() {
+    let converse = |more: &str| {
+        let body = format!(
+            r#"{{"messages":[],"inferenceConfig":{{"maxTokens":9}},"additionalModelRequestFields":{{{more}}}}}"#
+        );
+        of(Api::BedrockConverse, "anthropic.claude-sonnet-4-6", &body)
+    };
+    for more in [
+        r#""thinking":{"type":"enabled","budget_tokens":1024},"top_k":5"#,
+        r#""thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"high"}"#,
+        r#""reasoningConfig":{"type":"enabled","maxReasoningEffort":"low"}"#,
+        r#""reasoning_effort":"low""#,
+        r#""anthropic_beta":["interleaved-thinking-2025-05-14"]"#,
+    ] {
+        let Ok(Bound::AtMost(most)) = converse(more) else { panic!("{more}: {:?}", converse(more)) };
+        assert_eq!(most.output, 9, "{more}");
+    }
+    for (more, field) in [
+        (r#""tools":[{"type":"web_search_20250305"}]"#, "tools"),
+        (r#""thinking":{"type":"later"}"#, "thinking.type"),
+        (r#""output_config":{"later":1}"#, "output_config.later"),
+    ] {
+        let Ok(Bound::Unbounded(found)) = converse(more) else { panic!("{more}") };
+        assert_eq!(found.field, format!("additionalModelRequestFields.{field}"), "{more}");
+    }
+}
+
+#[test]
+fn a_beta_for_a_larger_window_is_held_for_the_larger_window() {
+    let source = r#"[{"type":"document","source":{"type":"url","url":"x"}}]"#;
+    let body = said(source);
+    let most = |body: &str, beside: &Beside| {
+        let (book, model) = (Book::builtin(), "claude-sonnet-4-5");
+        let key = Key { provider: "anthropic", vendor: "anthropic", model, tier: "", at: TODAY };
+        let (facts, tree) = (book.facts("anthropic", "anthropic", model), Tree::read(body.as_bytes()).unwrap());
+        let Ok(Bound::Unbounded(found)) =
+            bound(Api::AnthropicMessages, (&tree, beside), &facts, &book, &key, Measure::Bytes)
+        else {
+            panic!("{body}")
+        };
+        found.most.map(|most| (most.input, most.cost))
+    };
+    // 3 and 15 dollars a million tokens; above 200,000 of input 6 and 22.50.
+    let small = Some((200_000, Ok(Pico(200_000 * 3_000_000 + 100 * 15_000_000))));
+    let large = Some((1_000_000, Ok(Pico(1_000_000 * 6_000_000 + 100 * 22_500_000))));
+    let asked = Beside { window: window("context-1m-2025-08-07"), ..Beside::default() };
+    assert_eq!((most(&body, &Beside::default()), most(&body, &asked)), (small, large));
+    let within = |beta: &str| body.replacen('{', &format!(r#"{{"anthropic_beta":["x","{beta}"],"#), 1);
+    assert_eq!(most(&within("context-1m-2025-08-07"), &Beside::default()), large);
+    assert_eq!(most(&within("context-management-2025-06-27"), &Beside::default()), small);
+    for (beta, wanted) in
+        [("context-500k-x", Some(500_000)), ("context-1m", Some(1_000_000)), ("context-", None), ("context-é", None)]
+    {
+        assert_eq!(window(beta), wanted, "{beta}");
+    }
+}
+
+#[test]
+fn images_are_held_at_their_own_price() {
+    let prices = r#"
+models:
+  - { provider: openai, names: ["gpt-image-1"], source: here, prices: [ { per_million: { input: 5, output: 10, image_input: 12, image_output: 40 } } ] }
+  - { provider: google, names: ["painter"], max_output_tokens: 100, source: here, prices: [ { per_million: { input: 1, output: 2, image_output: 30 } } ] }
+"#;
+    let book = Book::layered(&[Book::parse(prices, "here").unwrap_or_else(|mistakes| panic!("{mistakes:?}"))]);
+    for (api, model, body, input, output) in [
+        (Api::OpenAiImages, "gpt-image-1", r#"{"prompt":"a gate","size":"1024x1024","quality":"low"}"#, 12, 272 * 40),
+        (Api::GeminiGenerateContent, "painter", r#"{"contents":[{"parts":[{"text":"a gate"}]}]}"#, 1, 100 * 30),
+    ] {
+        let key = Key { provider: api.vendor(), vendor: api.vendor(), model, tier: "", at: TODAY };
+        let (facts, tree) = (book.facts(key.provider, key.vendor, model), Tree::read(body.as_bytes()).unwrap());
+        let found = bound(api, (&tree, &Beside::default()), &facts, &book, &key, Measure::Bytes).unwrap();
+        let Bound::AtMost(most) = found else { panic!("{found:?}") };
+        assert_eq!(most.cost, Ok(Pico((i128::from(most.input) * input + output) * 1_000_000)), "{model}");
     }
 }

@@ -47,6 +47,11 @@ const GROWING: [(u32, u32, u64); 40] = [
     (0x1f240, 0x1f248, 9),
 ];
 
+/// The most bytes that any tokenizer sees of `text`, and so the most tokens that it makes of it.
+pub fn most_seen(text: &str) -> u64 {
+    (text.len() as u64).saturating_add(growth(text))
+}
+
 /// The bytes that normalisation can add to `text`.
 pub(super) fn growth(text: &str) -> u64 {
     if text.is_ascii() {

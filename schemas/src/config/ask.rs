@@ -67,7 +67,12 @@ pub fn asked_key_change(body: &str, tenant: &str, key: &str, policy: &Policy) ->
 pub fn asked_rotation(body: &str) -> Asked<(Duration, Option<Digest>)> {
     asked(body, |reader, node| {
         let fields = reader.fields(node, "a rotation", &["grace", "sha256"])?;
-        let grace = reader.need(&fields, "grace", Reader::duration_or_zero);
+        if fields.get("grace").is_none() {
+            let remedy =
+                "add grace: for how long the old secret is still good, such as \"24h\", or \"0s\" to end it now";
+            reader.mistake(fields.at, ErrorCode::MissingConfigKey, "a rotation lacks \"grace\"", remedy);
+        }
+        let grace = reader.maybe(&fields, "grace", Reader::duration_or_zero);
         let wanted = "64 hexadecimal digits";
         let sha256 = reader.maybe(&fields, "sha256", |reader, node| reader.parsed(node, wanted, Digest::parse));
         Some((grace?, sha256))
@@ -208,6 +213,7 @@ mod tests {
         let body = r#"{"name": "n", "scope": {"tenant": "acme"}, "unit": "tokens", "amount": 1, "window": "day", "mode": "hard"}"#;
         assert_eq!(asked_limit(body, &policy()).expect("a limit").name, "n");
         assert_eq!(asked_rotation(r#"{"grace": "24h"}"#).expect("a time").0, Duration::from_secs(86_400));
-        assert!(said(asked_rotation("{}")).contains("grace"));
+        let said = said(asked_rotation(r#"{"grace": null}"#));
+        assert!(said.contains("lacks \"grace\"") && said.contains("old secret"), "{said}");
     }
 }

@@ -210,8 +210,10 @@ fn when(reader: &mut Reader, node: &Node, limits: &[String]) -> Option<Vec<When>
         let name = key.name.as_str();
         if let Some(limit) = name.strip_prefix("left.") {
             if !limits.iter().any(|known| known == limit) {
-                let remedy = "name one that stands under limits, or add it there";
-                reader.mistake(key.at, ErrorCode::DanglingReference, format!("no limit is called {limit:?}"), remedy);
+                // The admin API may have made it, or will; until there is one all is left of it.
+                let what = format!("no limit of this file is called {limit:?}");
+                let remedy = "of a limit that is not there all is left: define it here or by the admin API";
+                reader.warn(key.at, ErrorCode::DanglingReference, what, remedy);
             }
             let percent = reader.parsed(node, "a share such as 20%", |text| {
                 text.strip_suffix('%')?.parse().ok().filter(|share| (1..=100).contains(share))

@@ -20,8 +20,8 @@ pub struct Listen {
     pub query: SocketAddr,
     /// For questions over the protocol of Postgres; nothing if nobody may ask so.
     pub postgres: Option<SocketAddr>,
-    /// For questions over Arrow Flight SQL; not served yet.
-    pub flight: SocketAddr,
+    /// For questions over Arrow Flight SQL; nothing if nobody may ask so.
+    pub flight: Option<SocketAddr>,
     /// For health and metrics.
     pub ops: SocketAddr,
     /// For those who change the policy while it is in force; nothing if nobody may.
@@ -31,14 +31,7 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self {
-            gateway: local(8080),
-            query: local(8081),
-            postgres: None,
-            flight: local(8082),
-            ops: local(9090),
-            admin: None,
-        }
+        Self { gateway: local(8080), query: local(8081), postgres: None, flight: None, ops: local(9090), admin: None }
     }
 }
 
@@ -107,23 +100,12 @@ impl fmt::Display for LakeUrl {
 pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<(Listen, Vec<Tls>)> {
     let fields = reader.fields(node, "listen", &["gateway", "query", "postgres", "flight", "ops", "admin", "tls"])?;
     let mut listen = Listen::default();
-    let all = [
-        ("gateway", &mut listen.gateway),
-        ("query", &mut listen.query),
-        ("flight", &mut listen.flight),
-        ("ops", &mut listen.ops),
-    ];
-    for (name, slot) in all {
-        let Some(address) = reader.maybe(&fields, name, Reader::address) else { continue };
-        if name == "flight" {
-            let what = format!("nothing listens on {name} yet");
-            let at = fields.place(name).unwrap_or(fields.at);
-            reader.warn(at, ErrorCode::NotBuilt, what, "take it out, or leave it for a later version");
-        }
-        *slot = address;
+    for (name, slot) in [("gateway", &mut listen.gateway), ("query", &mut listen.query), ("ops", &mut listen.ops)] {
+        *slot = reader.maybe(&fields, name, Reader::address).unwrap_or(*slot);
     }
     listen.admin = reader.maybe(&fields, "admin", Reader::address);
     listen.postgres = reader.maybe(&fields, "postgres", Reader::address);
+    listen.flight = reader.maybe(&fields, "flight", Reader::address);
     one_each(reader, &fields, &listen);
     let tls = reader.or(&fields, "tls", Vec::new(), tls::tls);
     Some((listen, tls))
@@ -133,6 +115,7 @@ pub(super) fn listen(reader: &mut Reader, node: &Node) -> Option<(Listen, Vec<Tl
 fn one_each(reader: &mut Reader, fields: &Fields<'_>, listen: &Listen) {
     let mut served = vec![("gateway", listen.gateway), ("query", listen.query), ("ops", listen.ops)];
     served.extend(listen.postgres.map(|address| ("postgres", address)));
+    served.extend(listen.flight.map(|address| ("flight", address)));
     served.extend(listen.admin.map(|address| ("admin", address)));
     for (place, (name, address)) in served.iter().enumerate() {
         let other = served.iter().take(place).find(|(_, other)| other == address && address.port() != 0);

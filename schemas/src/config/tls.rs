@@ -28,12 +28,13 @@ pub enum Listener {
     Gateway,
     Query,
     Postgres,
+    Flight,
     Ops,
     Admin,
 }
 
 impl Listener {
-    const ALL: [Self; 5] = [Self::Gateway, Self::Query, Self::Postgres, Self::Ops, Self::Admin];
+    const ALL: [Self; 6] = [Self::Gateway, Self::Query, Self::Postgres, Self::Flight, Self::Ops, Self::Admin];
 
     /// The name under `listen`.
     pub const fn name(self) -> &'static str {
@@ -41,6 +42,7 @@ impl Listener {
             Self::Gateway => "gateway",
             Self::Query => "query",
             Self::Postgres => "postgres",
+            Self::Flight => "flight",
             Self::Ops => "ops",
             Self::Admin => "admin",
         }

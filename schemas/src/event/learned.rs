@@ -5,15 +5,15 @@
 
 use super::Settled;
 use crate::{
-    id::{BookHash, ClaimId, Lane, LimitId},
+    id::{BookHash, CallId, ClaimId, Lane, LimitId},
     time::Time,
     tokens::Usage,
 };
 
 /// What the books learn beside the life of a call: use that another system tells of, or a correction of an attempt.
 ///
-/// The same event goes to the lane of its tenant, which writes its rows, and to the home lane of every counter that it moves. Each
-/// of them takes its own part, once for each source and id. Nothing of it can be refused: it has happened.
+/// It goes to the lane of its tenant, or where any tenant may tell it first to that of its id, which decides whose it is. The tenant's lane takes it once for each source and id, writes its rows and moves the counters that are at home
+/// there. What it moves elsewhere that lane passes on ([`Moved`]). Nothing of it can be refused: it has happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
     /// Who says it.
@@ -31,6 +31,9 @@ pub struct Learned {
     pub is: Settled,
     /// What it moves of counters.
     pub moves: Vec<Move>,
+    /// Whether nothing is learned yet: `is` is an attempt whose use will be told by this source and id. Then `moves` are the counters that
+    /// it fell under, and what is held of each until then.
+    pub awaits: bool,
 }
 
 /// What an attempt was until it was corrected.
@@ -79,6 +82,35 @@ pub struct Move {
     pub clears: i128,
 }
 
+/// What a lane took moves counters that are at home in another. Metering writes it, in the commit in which the one lane took that, and
+/// nobody else: so it stands in the other once, or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moved {
+    /// The lane that took it.
+    pub from: Lane,
+    /// Numbers what that lane passed to this one, from 1.
+    pub number: u64,
+    /// Who says it.
+    pub source: String,
+    /// What its source calls it.
+    pub id: String,
+    /// The call that it is of.
+    pub call: CallId,
+    /// The attempt at it.
+    pub attempt: u16,
+    /// What it moves here.
+    pub moves: Vec<Move>,
+    /// What is to be learned here, if the lane that it was told to is not its tenant's.
+    pub learned: Option<Box<Learned>>,
+}
+
+/// What the sources begin with of use that is told by the id of a response: whoever reads one tells of it, and which lane decides is said by
+/// the id.
+pub const RESPONSES: &str = "urn:tollgate:response:";
+
+/// The source of corrections which say that nothing was used beyond what is known.
+pub const RELEASE: &str = "tollgate:release";
+
 impl Learned {
     /// What is claimed with it: that its source has said this, and, of a correction, that no other takes the place of what it does. A
     /// tenant's systems share no ids with other tenants, and none with the operator.
@@ -94,13 +126,28 @@ impl Learned {
         said.into_iter().chain(place)
     }
 
-    /// The lanes that it goes to, the tenant's first.
-    pub fn lanes(&self, lanes: u16) -> Vec<Lane> {
-        let own = Lane::of(self.is.attempt.subject.tenant.as_bytes(), lanes);
-        let mut all: Vec<Lane> = self.moves.iter().map(|moved| moved.home).filter(|home| *home != own).collect();
-        all.sort_unstable();
-        all.dedup();
-        all.insert(0, own);
-        all
+    /// The lane that it goes to: its tenant's. What is told by the id of a response goes to that id's, since any tenant may read it.
+    pub fn lane(&self, lanes: u16) -> Lane {
+        if self.is_told_by_id() && !self.awaits { self.lane_of_id(lanes) } else { self.own_lane(lanes) }
+    }
+
+    /// The lane of its tenant.
+    pub fn own_lane(&self, lanes: u16) -> Lane {
+        Lane::of(self.is.attempt.subject.tenant.as_bytes(), lanes)
+    }
+
+    /// The lane of its source and id, whoever tells it.
+    pub fn lane_of_id(&self, lanes: u16) -> Lane {
+        Lane::of(&self.claim_of_id().0, lanes)
+    }
+
+    /// Whether it is told by the id of a response.
+    pub fn is_told_by_id(&self) -> bool {
+        self.source.starts_with(RESPONSES)
+    }
+
+    /// What is claimed of its source and id where any tenant may tell it.
+    pub fn claim_of_id(&self) -> ClaimId {
+        ClaimId::of(["", "response", &self.source, &self.id])
     }
 }

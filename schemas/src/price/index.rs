@@ -204,6 +204,10 @@ impl<'a> Rates<'a> {
     pub(crate) fn find(self, class: TokenClass, tier: &str, input: u64, at: Time) -> Result<&'a Row, Unpriced> {
         let tier = standard(tier);
         let found = self.search(class, tier, input, at);
+        let found = match class.plain() {
+            Some(plain) if found == Err(Unpriced::UnknownClass) => self.search(plain, tier, input, at),
+            _ => found,
+        };
         // Searches are priced by the call, whatever tier the tokens are in.
         match found {
             Err(Unpriced::UnknownTier) if class.is_unit() => self.search(class, "", input, at),
@@ -237,6 +241,12 @@ impl<'a> Rates<'a> {
             }
         }
         Err(why)
+    }
+
+    /// The same without what stands on top of the built-in book.
+    pub(crate) fn listed(self) -> Self {
+        let [_, builtin] = self.entries;
+        Self { entries: [[None; 2], builtin], ..self }
     }
 
     /// The highest price of a class for a request with at most so many input tokens.
@@ -275,6 +285,17 @@ impl Row {
 
     const fn rank(&self) -> (u64, i64) {
         (self.above, self.valid_from.as_micros())
+    }
+}
+
+/// The tier of what was asked for, or served, in two respects, such as Bedrock's service tier and its latency: the one that is not
+/// standard, or both in the order of the alphabet.
+pub fn joined(one: &str, other: &str) -> String {
+    match (standard(one), standard(other)) {
+        ("", "") => if one.is_empty() { other } else { one }.to_owned(),
+        ("", tier) | (tier, "") => tier.to_owned(),
+        (one, other) if one == other => one.to_owned(),
+        (one, other) => format!("{}+{}", one.min(other), one.max(other)),
     }
 }
 

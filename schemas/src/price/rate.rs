@@ -36,6 +36,35 @@ pub fn rate(book: Option<&Book>, key: &Key<'_>, answered: &str, parts: &[Part]) 
     charges
 }
 
+/// A class of a part at list price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The class.
+    pub class: TokenClass,
+    /// What it costs by the built-in book under the one that charges; nothing if that has no price for it, or none that a row can hold.
+    pub cost: Option<Pico>,
+}
+
+/// What the same costs at list price, which is that of the built-in book under whatever a user has put on top: one for each of what
+/// [`rate`] gives, in its order. A book that has no other under it is its own list.
+pub fn list(book: &Book, key: &Key<'_>, answered: &str, parts: &[Part]) -> Vec<Listed> {
+    let mut listed = Vec::with_capacity(4);
+    for part in parts {
+        let rates = match &part.model {
+            Some(model) => book.rates(key, &[model]),
+            None => book.rates(key, &[answered, key.model]),
+        };
+        for class in TokenClass::ALL.into_iter().filter(|class| part.vector.of(*class) > 0) {
+            let cost = match price(rates.map(Rates::listed), key, class, &part.vector) {
+                Rated::Priced { cost, .. } => Some(cost),
+                Rated::Unpriced(_) => None,
+            };
+            listed.push(Listed { class, cost });
+        }
+    }
+    listed
+}
+
 /// What charges come to: what has a price is charged, whatever else has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {

@@ -63,6 +63,9 @@ fn vector(class: TokenClass, quantity: u64) -> Vector {
         TokenClass::AudioOutput => vector.audio_output = quantity,
         TokenClass::WebSearch => vector.web_searches = quantity,
         TokenClass::SearchUnit => vector.search_units = quantity,
+        TokenClass::ImageInput => vector.image_input = quantity,
+        TokenClass::ImageOutput => vector.image_output = quantity,
+        TokenClass::Guardrail => vector.guardrails = quantity,
     }
     vector
 }
@@ -343,4 +346,67 @@ fn a_row_of_the_users_beats_the_built_in_ones_whoever_it_names() {
     check("mine", TokenClass::Output, 55);
     check("mine", TokenClass::UncachedInput, 99);
     check("openai", TokenClass::UncachedInput, 99);
+}
+
+#[test]
+fn images_cost_what_text_does_unless_a_row_says_otherwise() {
+    let prices = r#"
+models:
+  - { provider: openai, names: ["plain"], source: here, prices: [ { per_million: { input: 5, output: 10 } } ] }
+  - provider: openai
+    names: ["painter"]
+    source: here
+    prices:
+      - { per_million: { input: 5, output: 10, image_input: 8, image_output: 32 } }
+      - { tier: flex, per_million: { input: 2, output: 5 } }
+"#;
+    let book = Book::of(&[Book::parse(prices, "here").unwrap()]);
+    let check = |model: &'static str, tier: &'static str, class: TokenClass, wanted: Result<i128, Unpriced>| {
+        let key = Key { provider: "openai", vendor: "openai", model, tier, at: Time::ZERO };
+        let charges = rate(Some(&book), &key, "", &[Part { model: None, vector: vector(class, 3) }]);
+        assert_eq!(charges[0].class, class);
+        assert_eq!(
+            super::cost(&charges),
+            wanted.map(|price| crate::money::Pico(3 * price * 1_000_000)),
+            "{model} {class:?}"
+        );
+    };
+    check("plain", "", TokenClass::ImageInput, Ok(5));
+    check("plain", "", TokenClass::ImageOutput, Ok(10));
+    check("painter", "", TokenClass::ImageInput, Ok(8));
+    check("painter", "", TokenClass::ImageOutput, Ok(32));
+    // Who prices images apart does so in each tier, or not at all.
+    check("painter", "flex", TokenClass::ImageOutput, Err(Unpriced::UnknownTier));
+    check("plain", "", TokenClass::AudioInput, Err(Unpriced::UnknownClass));
+}
+
+#[test]
+fn the_list_price_is_that_of_the_built_in_book_under_what_stands_on_top() {
+    let vector = Vector { uncached_input: 1_000, output: 10, ..Vector::default() };
+    let parts = [Part { model: None, vector }];
+    let costs = |book: &Book, model: &str| {
+        let key =
+            Key { provider: "openai", vendor: "openai", model, tier: "", at: Time::from_micros(1_795_305_600_000_000) };
+        let charged = rate(Some(book), &key, "", &parts);
+        let charged: Vec<_> =
+            charged.iter().map(|charge| cost(std::slice::from_ref(charge)).ok().map(|cost| cost.0)).collect();
+        let listed: Vec<_> = list(book, &key, "", &parts).iter().map(|listed| listed.cost.map(|cost| cost.0)).collect();
+        (charged, listed)
+    };
+    let known = costs(&Book::builtin(), "gpt-5");
+    assert!(known.0 == known.1 && known.0.iter().all(Option::is_some), "{known:?}");
+    // By the very name of the built-in row, and by a pattern; of output nothing is said, and of `mine` nothing is built in.
+    let file = "models:\n  - { provider: openai, names: [gpt-5], prices: [ { per_million: { input: 0.50 } } ] }\n  - { provider: openai, names: [mine], prices: [ { per_million: { input: 1, output: 2 } } ] }\n";
+    let layered = Book::layered(&[Book::parse(file, "mine").unwrap()]);
+    let (charged, listed) = costs(&layered, "gpt-5");
+    assert_eq!(listed, known.0);
+    assert_eq!((charged[0], charged[1]), (Some(500_000_000), known.0[1]));
+    assert_eq!(costs(&layered, "mine"), (vec![Some(1_000_000_000), Some(20_000_000)], vec![None, None]));
+    // It travels, and shows one row of an id.
+    assert_eq!(Book::from_bytes(&layered.to_bytes()).unwrap().hash(), layered.hash());
+    let mut ids: Vec<_> = layered.rows_on_top().map(|row| row.price_id.clone()).collect();
+    let shown = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), layered.rows().len()), (shown, shown + 1));
 }

@@ -6,15 +6,19 @@ use super::{
     message::{Fields, Message, choice, message, message_field, put_message},
 };
 use crate::{
-    decision::{Claim, Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
+    decision::{Awaited, Claim, Holder, Instance, Key, LaneState, Passed, ProducerMark, State, Waiting, WindowState},
     id::{ClaimId, InstanceId, Lane, LimitId},
     limit::Schedule,
     time::Time,
 };
 
-choice!(State { 1 Lane, 2 Instance, 3 Schedule, 4 Claim });
+choice!(State { 1 Lane, 2 Instance, 3 Schedule, 4 Claim, 5 Awaited });
 
-message!(LaneState { 1 input, 2 policy, 3 recorded_at, 4 producers, 5 waiting, 6 claims });
+message!(Awaited { 1 attempts });
+
+message!(LaneState { 1 input, 2 policy, 3 recorded_at, 4 producers, 5 waiting, 6 claims, 7 passed, 8 taken });
+
+message!(Passed { 1 lane, 2 number });
 
 message!(Claim { 1 at, 2 content });
 
@@ -22,7 +26,7 @@ message!(Instance { 1 id, 2 limit, 3 values, 4 amount, 5 windows, 6 holders, 7 r
 
 message!(WindowState { 1 start, 2 end, 3 adjusted, 4 alerted, 5 cleared });
 
-message!(ProducerMark { 1 producer, 2 seq, 3 hash, 4 gateway, 5 low_watermark, 6 heard_at, 7 answered, 8 closed, 9 forked, 10 accepted_at, 11 heir });
+message!(ProducerMark { 1 producer, 2 seq, 3 hash, 4 gateway, 5 low_watermark, 6 heard_at, 7 answered, 8 closed, 9 forked, 10 accepted_at, 11 heir, 12 copy });
 
 message!(Holder {
     1 producer,

@@ -73,7 +73,7 @@ enumeration!(Unpriced {
     6 UnknownBook,
 });
 
-enumeration!(AlarmKind { 1 Poisoned, 2 Conflict, 3 Forked, 4 Stale });
+enumeration!(AlarmKind { 1 Poisoned, 2 Conflict, 3 Forked, 4 Stale, 5 Lost });
 
 struct Priced {
     unit_price: Pico,

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     event::{
-        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Opened,
-        Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
+        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Moved,
+        Opened, Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     limit::Unit,
     subject::Subject,
@@ -24,6 +24,7 @@ choice!(Event {
     6 LeaseRequested,
     7 Reported,
     8 Learned,
+    9 Moved,
 });
 
 message!(Opened { 1 gateway, 2 at, 3 predecessor });
@@ -93,6 +94,9 @@ message!(Vector {
     8 web_searches,
     9 reasoning,
     10 search_units,
+    11 guardrails,
+    12 image_input,
+    13 image_output,
 });
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
@@ -136,7 +140,9 @@ message!(Want { 1 limit, 2 values, 3 window, 4 need, 5 want, 6 counter });
 
 message!(Reported { 1 at, 2 low_watermark, 3 counters, 4 last });
 
-message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves });
+message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves, 8 awaits });
+
+message!(Moved { 1 from, 2 number, 3 source, 4 id, 5 call, 6 attempt, 7 moves, 8 learned });
 
 message!(Was { 1 why, 2 usage, 3 book, 4 number });
 
@@ -199,6 +205,9 @@ enumeration!(TokenClass {
     7 AudioOutput,
     8 WebSearch,
     9 SearchUnit,
+    10 Guardrail,
+    11 ImageInput,
+    12 ImageOutput,
 });
 
 enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent });

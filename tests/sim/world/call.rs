@@ -129,6 +129,9 @@ impl Bill {
             web_searches: 0,
             reasoning: 0,
             search_units: 0,
+            guardrails: 0,
+            image_input: 0,
+            image_output: 0,
         }
     }
 }
@@ -271,6 +274,13 @@ impl Call {
             return Vec::new();
         }
         vec![Part { model: None, vector: self.reported.vector() }]
+    }
+
+    /// It is made with the cheap model instead, and is still that call.
+    pub(crate) fn downgrade(&mut self) {
+        self.wish.model = 0;
+        self.bound = self.wish.at_most(self.priced, self.wish.bound);
+        self.facts.model = MODELS[0].into();
     }
 
     /// Whether all its output may be relayed.

@@ -7,6 +7,7 @@ use gateway::{
 use schemas::{
     event::{Admitted, CallEnd, Event, Streamed},
     id::Lane,
+    limit::OnExceed,
     time::Time,
 };
 
@@ -14,7 +15,7 @@ use super::{
     LANES, World,
     call::{Before, Bill, Call, PATIENCE, Stage, Wish, ending},
     plant::Plant,
-    policy::{LONGEST, SLICE},
+    policy::{LONGEST, MODELS, SLICE},
 };
 
 /// The most attempts of a call.
@@ -22,6 +23,10 @@ const ATTEMPTS: u16 = 4;
 
 /// The most calls that are open at a gateway.
 const MOST_OPEN: usize = 24;
+
+/// What has to happen in some worlds; the second does in few.
+pub(crate) const DOWNGRADED: &str = "a call is made with another model, since a limit is reached";
+pub(crate) const FINISHES: &str = "a stream goes on to its end, though a limit is used up";
 
 impl World {
     pub(super) fn new_call(&mut self, door: usize) {
@@ -75,6 +80,7 @@ impl World {
     pub(super) fn admit(&mut self, place: usize, at: usize) {
         let door = &mut self.doors[place];
         let Some(process) = &mut door.process else { return };
+        let named = process.named();
         let call = &mut process.calls[at];
         // What is planted shows where a call asks by the clock that it began with, though windows have turned since.
         let stands_still = self.plant == Some(Plant::ClockBackAcrossWindows);
@@ -87,7 +93,7 @@ impl World {
                 call.facts.admitted_at = permit.admitted_at;
                 call.permit = Some(permit);
                 call.deadline = door.clock.at() + LONGEST;
-                self.oracle.held(process.me, call, call.wish, call.priced);
+                self.oracle.held(process.me, named, call, call.priced);
                 if self.dice.one_in(200) {
                     // The journal has fallen behind since.
                     let call = process.calls.swap_remove(at);
@@ -107,7 +113,14 @@ impl World {
             Tried::Short(why) if door.clock.at() < call.patience => self.refused = format!("{why:?}"),
             Tried::Refused(why) | Tried::Short(why) => {
                 self.refused = format!("{why:?}");
-                let call = process.calls.swap_remove(at);
+                let mut call = process.calls.swap_remove(at);
+                if call.before.is_none() && why.on_exceed == OnExceed::Downgrade(MODELS[0].to_owned()) {
+                    call.downgrade();
+                    *self.happened.entry(DOWNGRADED).or_default() += 1;
+                    process.calls.push(call);
+                    let last = process.calls.len() - 1;
+                    return self.admit(place, last);
+                }
                 process.finish(call.before, false);
             }
         }
@@ -180,6 +193,15 @@ impl World {
                 process.write(lane, &Event::Streamed(streamed));
             }
             Tried::Short(_) if self.dice.one_in(2) => {}
+            Tried::Refused(why) | Tried::Short(why) if why.on_exceed == OnExceed::Finish => {
+                // Its limit lets it go on to its end, and learns what it used then.
+                if let Some(sliced) = &mut permit.sliced {
+                    sliced.of.retain(|instance| *instance != why.instance);
+                    sliced.room = if sliced.of.is_empty() { sliced.most.output } else { sliced.room };
+                }
+                *self.happened.entry(FINISHES).or_default() += 1;
+                self.oracle.finishes((call.facts.call, call.facts.attempt), why.instance);
+            }
             Tried::Refused(_) | Tried::Short(_) => self.end(place, at, End::Cut),
         }
     }
@@ -261,7 +283,7 @@ impl World {
         let door = &mut self.doors[place];
         let platter = door.platter.lock().unwrap();
         for record in platter.readable(door.read, true) {
-            self.oracle.wrote(record.header.producer, &record.body);
+            self.oracle.wrote(record);
         }
         door.read = platter.end();
     }

@@ -17,7 +17,7 @@ use gateway::{
 use journal::{Draft, Record, shipping::Shipping};
 use schemas::{
     event::{Event, Settled},
-    id::{Lane, ProducerId},
+    id::{Lane, LimitId, ProducerId},
     time::Time,
     wire,
 };
@@ -28,6 +28,7 @@ use super::{
     dice::Dice,
     plant::Plant,
     platter::{Pen, Platter},
+    policy::HOUR,
     road::Road,
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Door {
     pub(crate) read: u64,
     /// Whether the log cannot be reached.
     pub(crate) cut_off: bool,
+    /// Whether it was first started on a copy of a journal that another one goes on with.
+    pub(crate) is_beside: bool,
     last: Option<ProducerId>,
 }
 
@@ -70,7 +73,7 @@ impl Door {
         platter.fsync_always = number == 0;
         let platter = Arc::new(Mutex::new(platter));
         let (name, clock) = (format!("g{number}"), clock.of_machine());
-        Self { name, clock, platter, process: None, copy: None, read: 0, cut_off: false, last: None }
+        Self { name, clock, platter, process: None, copy: None, read: 0, cut_off: false, is_beside: false, last: None }
     }
 
     /// Starts the process: a new producer, which first settles what its journal left open.
@@ -152,6 +155,11 @@ impl Process {
         settled.collect()
     }
 
+    /// The limit that it knows by the name that limits have one after the other.
+    pub(crate) fn named(&self) -> Option<LimitId> {
+        self.limits.limit(HOUR).map(|limit| limit.id())
+    }
+
     /// Follows the log.
     pub(crate) fn obey(&mut self, clock: &Clock) {
         self.obey.turn(clock.now(), clock.at()).unwrap();
@@ -230,6 +238,11 @@ impl Process {
 
     pub(crate) fn position(&self) -> u64 {
         self.pen.platter.lock().unwrap().end()
+    }
+
+    /// Whether it has read what stood when it began.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.obey.ready().load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Whether nothing of it is on its way any more.

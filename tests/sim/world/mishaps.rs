@@ -1,14 +1,26 @@
 //! What goes wrong: deaths, power failures, restored disks, partitions, rebalances, clocks, and changes of policy.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
-use schemas::id::{Lane, ProducerId};
+use schemas::{
+    id::{Lane, ProducerId},
+    limit::{Mode, OnExceed},
+};
 
 use super::{
     LANES, Plant, World,
     door::{Door, bodies},
+    platter::Platter,
     policy,
 };
+
+/// What has to happen in some worlds.
+pub(crate) const BESIDE: &str = "a gateway runs on a copy of a journal that another goes on with";
+pub(crate) const IDENTITY: &str = "another limit takes the place of one";
+pub(crate) const MODE: &str = "a limit that was soft is hard, or soft again";
 
 impl World {
     pub(super) fn mishap(&mut self) {
@@ -97,6 +109,16 @@ impl World {
         }
     }
 
+    /// Of what is on its way from a gateway the first part is lost, the rest arrives, and then it is told so.
+    pub(super) fn lose_some(&mut self, place: usize) {
+        let some = 1 + self.more.index(3);
+        let door = &mut self.doors[place];
+        if let Some(process) = &mut door.process {
+            process.lose_first(&self.road, process.longest(), some);
+            process.lose_way(&door.clock);
+        }
+    }
+
     /// Some of what was accepted long ago comes again, after what was sent later and whether its gateway lives or not.
     fn come_again(&mut self) {
         let taken: Vec<_> = self.road.lock().taken.iter().cloned().collect();
@@ -148,7 +170,7 @@ impl World {
             // Whoever wrote later has named those before it; only the last of whom anything arrived is out of reach.
             let mut last = None;
             for producer in &writers {
-                let seen = self.road.lock().delivered(*producer, lane).max(self.oracle.accepted(*producer, lane));
+                let seen = self.road.lock().delivered(*producer, lane, self.oracle.accepted(*producer, lane));
                 let its = heads.as_ref().filter(|heads| heads.producer == *producer);
                 let known = its.and_then(|heads| heads.last.get(&lane)).map_or(0, |seq| seq.0);
                 last = if seen > 0 { Some((*producer, seen > known, seen)) } else { last };
@@ -164,13 +186,62 @@ impl World {
         self.oracle.restored(&writers, &gone, &lost, forked);
     }
 
+    /// Somebody starts a gateway on a copy of a journal whose original goes on, and of which metering has more in every lane. It takes over
+    /// nothing and ends nothing: whatever it finds open is the other's to end.
+    pub(super) fn run_beside(&mut self) {
+        if self.doors.iter().any(|door| door.is_beside) {
+            return;
+        }
+        let is_behind = |door: &&Door| {
+            let heads = door.copy.as_ref().and_then(Platter::heads);
+            let heads = heads.filter(|heads| door.process.as_ref().is_some_and(|process| process.me == heads.producer));
+            heads.is_some_and(|heads| {
+                let last = |lane| heads.last.get(&lane).map_or(0, |seq| seq.0);
+                (0..LANES).map(Lane).all(|lane| self.oracle.accepted(heads.producer, lane) > last(lane))
+            })
+        };
+        let Some(mut copy) = self.doors.iter().find(is_behind).and_then(|door| door.copy.clone()) else { return };
+        copy.revive();
+        let mut door = Door::new(self.doors.len(), &self.clock);
+        (door.is_beside, door.read) = (true, copy.end());
+        door.platter = Arc::new(Mutex::new(copy));
+        door.start(&self.road, LANES, &mut self.more, self.plant);
+        if let Some(process) = &door.process {
+            self.oracle.runs_beside(process.me);
+            *self.happened.entry(BESIDE).or_default() += 1;
+            self.doors.push(door);
+            self.read(self.doors.len() - 1);
+        }
+    }
+
     /// Amounts go up or down, or prices change.
     fn change_policy(&mut self) {
-        let place = self.dice.index(self.limits.len());
-        let (first, dice) = (policy::limits()[place].amount, &mut self.dice);
+        let limits = policy::limits();
+        let place = self.dice.index(limits.len());
+        let (first, dice) = (limits[place].amount, &mut self.dice);
         let amount = &mut self.limits[place].amount;
         *amount = if dice.one_in(4) { (*amount * 9 / 10).max(1) } else { *amount + first / 4 };
         let book = dice.index(2);
+        self.publish(book);
+    }
+
+    /// What a limit does with what does not fit is another from now on; or one that was soft is hard, or soft again; or another one has
+    /// its name.
+    pub(super) fn change_limit(&mut self) {
+        if self.more.one_in(3) {
+            let named = self.limits.iter_mut().find(|limit| limit.name == policy::HOUR).unwrap();
+            policy::turn(named);
+            self.happens(IDENTITY);
+        } else if self.more.one_in(2) {
+            let sliced = self.limits.iter_mut().find(|limit| limit.slices).unwrap();
+            let finishes = sliced.on_exceed == OnExceed::Finish;
+            sliced.on_exceed = if finishes { OnExceed::Refuse } else { OnExceed::Finish };
+        } else {
+            let soft = self.limits.iter_mut().find(|limit| limit.name == policy::SOFT).unwrap();
+            soft.mode = if soft.mode == Mode::Soft { Mode::Hard } else { Mode::Soft };
+            self.happens(MODE);
+        }
+        let book = self.more.index(2);
         self.publish(book);
     }
 

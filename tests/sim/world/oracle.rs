@@ -9,6 +9,7 @@
 mod attempts;
 mod books;
 mod journals;
+mod late;
 mod obligation;
 mod open;
 mod quiet;
@@ -23,13 +24,14 @@ use std::{
 use schemas::{
     event::Hold,
     id::{CallId, InstanceId, Lane, LimitId, ProducerId, Seq},
-    limit::Limit,
+    limit::{Limit, Mode, OnExceed},
     time::Time,
 };
 
 pub(crate) use self::obligation::Obligation;
 use super::{
     call::{Bill, Ending, Wish},
+    policy::HOUR,
     road::Committed,
 };
 
@@ -58,6 +60,7 @@ pub(crate) struct Oracle {
     entered: BTreeMap<(ProducerId, usize, Vec<&'static str>), Time>,
     books: books::Books,
     told: told::Told,
+    late: late::Late,
     /// Producers whose journal was restored behind what was delivered of them, by lane.
     forked: BTreeMap<(ProducerId, Lane), u64>,
     /// Everybody who wrote in a journal that was put back to a copy; and whom each producer names as the one before it.
@@ -69,6 +72,10 @@ pub(crate) struct Oracle {
     allowed: BTreeMap<(InstanceId, Time), i128>,
     /// Those of the forked of whom nothing more is to come.
     away: BTreeSet<(ProducerId, Lane)>,
+    /// Those who began on a copy of a journal that its original goes on with.
+    beside: BTreeSet<ProducerId>,
+    /// What gateways wrote and metering has not accepted, by lane and producer.
+    due: BTreeMap<(Lane, ProducerId), BTreeMap<Seq, journals::Due>>,
     pub(crate) violations: Vec<Violation>,
 }
 
@@ -82,6 +89,24 @@ struct Rule {
     /// The largest amount it ever had.
     most: i128,
     amounts: BTreeSet<i128>,
+    /// Whether it ever let a stream go on to its end.
+    may_finish: bool,
+    /// Whether it was ever soft: then more may be used of it, and not leased, than the amount that it has since.
+    was_soft: bool,
+    /// Whether it is in the policy that was published last.
+    in_force: bool,
+}
+
+impl Rule {
+    /// Whether a gateway knows it that of the limits of a name knows this one.
+    fn is_known(&self, named: Option<LimitId>) -> bool {
+        self.limit.name != HOUR || named == Some(self.id)
+    }
+
+    /// Whether nothing is ever used of it that was not leased.
+    fn is_hard(&self) -> bool {
+        self.limit.mode == Mode::Hard && !self.was_soft
+    }
 }
 
 /// An attempt that was made.
@@ -94,6 +119,8 @@ struct Seen {
     taken: Vec<(Hold, usize)>,
     /// What it held at first.
     first: Vec<(Hold, usize)>,
+    /// Limits that let it go on to its end whatever it uses.
+    unheld: BTreeSet<InstanceId>,
     /// So much output was given to its client.
     relayed: u64,
     /// How it ended, if it did, and what was written of it while it ran.
@@ -137,6 +164,8 @@ struct Spent {
     /// What the ledger says was used, and what stays unknown.
     used: i128,
     unknown: i128,
+    /// What rows say stays held: of a stream that was held slice by slice more than is sure.
+    said: i128,
     /// By how much the balance differed from the ledger when the world was last at rest: from then on that is exact.
     pinned: i128,
     /// What died since on its way to the journal and may be in counters that came there first.
@@ -163,17 +192,31 @@ struct Mine {
 impl Oracle {
     /// A policy was published.
     pub(crate) fn published(&mut self, limits: &[Limit]) {
+        self.rules.iter_mut().for_each(|rule| rule.in_force = false);
         for limit in limits {
             let id = limit.id();
             match self.rules.iter_mut().find(|rule| rule.id == id) {
                 Some(rule) => {
                     rule.most = rule.most.max(limit.amount);
                     rule.amounts.insert(limit.amount);
+                    rule.was_soft |= limit.mode == Mode::Soft;
+                    rule.may_finish |= limit.on_exceed == OnExceed::Finish;
                     rule.limit = limit.clone();
+                    rule.in_force = true;
                 }
                 None => {
                     let (most, amounts) = (limit.amount, BTreeSet::from([limit.amount]));
-                    self.rules.push(Rule { id, limit: limit.clone(), most, amounts });
+                    let may_finish = limit.on_exceed == OnExceed::Finish;
+                    let was_soft = limit.mode == Mode::Soft;
+                    self.rules.push(Rule {
+                        id,
+                        limit: limit.clone(),
+                        most,
+                        amounts,
+                        may_finish,
+                        was_soft,
+                        in_force: true,
+                    });
                 }
             }
         }

@@ -67,6 +67,11 @@ pub(crate) enum Plant {
     ClearedTwice,
     NothingCleared,
     CorrectedUnclaimed,
+    PassedUndecided,
+    PassedLost,
+    EndedByAnybody,
+    LeftHeldTwice,
+    BackfilledTwice,
 }
 
 impl Plant {
@@ -177,14 +182,14 @@ pub(crate) const PLANTED: &[Planted] = &[
         "6B: the lease counts as spent",
         "the successor in a copied journal is not believed, and the lease freed all the same",
         Place::Code(&M::ForkedLeaseFreed),
-        &[LeasesOutOfReachStayCounted],
+        &[LeasesOutOfReachStayCounted, OnlyTheUnknownStaysHeld],
     ),
     planted(
         Plant::SilentLeaseFreed,
         "7: a partitioned live gateway is abandoned",
         "the lease of a gateway that was silent for ten seconds is freed",
         Place::Code(&M::SilentLeaseFreed),
-        &[LeasesOutOfReachStayCounted, TheLastUnitIsUsable],
+        &[LeasesOutOfReachStayCounted, NoMoreAreOpen, TheLastUnitIsUsable],
     ),
     planted(
         Plant::GapAccepted,
@@ -310,21 +315,21 @@ pub(crate) const PLANTED: &[Planted] = &[
         "6C: a producer is one open of a journal",
         "a journal is opened again under the same producer, whose sequences begin again",
         Place::World,
-        &[NoCallIsUnaccounted, TheLastUnitIsUsable],
+        &[NoCallIsUnaccounted, NoHoldBeyondTheLease, TheLastUnitIsUsable],
     ),
     planted(
         Plant::GrantCompactedUnread,
         "2A: a grant compacted before its reader saw it",
         "compaction takes the last word about a counter as well",
         Place::World,
-        &[BalancesAreTheLedger, TheLogIsSane],
+        &[BalancesAreTheLedger, OnlyTheUnknownStaysHeld, TheLogIsSane],
     ),
     planted(
         Plant::RestoreToLastStable,
         "4: restore to LSO under an open transaction",
         "a new owner restores what was before the last commit, and goes on from there",
         Place::World,
-        &[NothingIsChargedTwice],
+        &[NothingIsChargedTwice, TheLogIsSane],
     ),
     planted(
         Plant::ReExecutedDecision,
@@ -338,7 +343,7 @@ pub(crate) const PLANTED: &[Planted] = &[
         "8; issue: a sequence claimed before the commit",
         "watermarks are committed without what was made of the events",
         Place::World,
-        &[NoCallIsUnaccounted],
+        &[NoCallIsUnaccounted, TheLogIsSane],
     ),
     planted(
         Plant::StoreCommitLost,
@@ -441,5 +446,40 @@ pub(crate) const PLANTED: &[Planted] = &[
         "a correction that comes through two gateways counts twice",
         Place::Code(&M::CorrectedUnclaimed),
         &[NothingIsChargedTwice],
+    ),
+    planted(
+        Plant::PassedUndecided,
+        "21: corrections",
+        "of two amendments that race both move the counters that are at home in another lane",
+        Place::Code(&M::PassedUndecided),
+        &[AmendmentsAreExact, NoCallIsUnaccounted],
+    ),
+    planted(
+        Plant::PassedLost,
+        "3: corrections reach the home lane in the same transaction",
+        "what a lane passes to another is not in the transaction that says so",
+        Place::World,
+        &[NoCallIsUnaccounted],
+    ),
+    planted(
+        Plant::EndedByAnybody,
+        "6B: a journal restored from a copy",
+        "who finds an attempt open in a copy of a journal ends it, though its producer speaks for itself",
+        Place::Code(&M::EndedByAnybody),
+        &[NothingIsChargedTwice],
+    ),
+    planted(
+        Plant::LeftHeldTwice,
+        "9: less than its hold for what nobody knows",
+        "a producer that is gone leaves twice as much held as nobody knows",
+        Place::Code(&M::LeftHeldTwice),
+        &[OnlyTheUnknownStaysHeld],
+    ),
+    planted(
+        Plant::BackfilledTwice,
+        "a limit that comes late",
+        "what a limit that comes late did not hold counts twice in it",
+        Place::Code(&M::BackfilledTwice),
+        &[BalancesAreTheLedger],
     ),
 ];

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use schemas::{
     config::MeteringConfig,
     fixture,
-    limit::{Dimension, Limit, Match, Mode, Scope, Unit, Window},
+    limit::{Dimension, Limit, Match, Mode, OnExceed, Scope, Unit, Window},
     policy::{Policy, Record, Tenant},
     price::Book,
     wire,
@@ -52,6 +52,12 @@ fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mod
     Limit { name, scope, unit, zone, mode, ..fixture::limit(amount, window) }
 }
 
+/// The limit that is of an hour at first, and of a day after.
+pub(crate) const HOUR: &str = "p2-hour";
+
+/// The limit that is soft at first.
+pub(crate) const SOFT: &str = "initech-soft";
+
 /// How much of a stream is held at a time.
 pub(crate) const SLICE: u64 = 40;
 
@@ -59,11 +65,16 @@ fn sliced(limit: Limit) -> Limit {
     Limit { slices: true, ..limit }
 }
 
+/// Calls that it refuses are made with the other model.
+fn downgraded(limit: Limit) -> Limit {
+    Limit { on_exceed: OnExceed::Downgrade(MODELS[0].to_owned()), ..limit }
+}
+
 fn counted(limit: Limit) -> Limit {
     Limit { max_instances: Some(FEATURES_COUNTED), ..limit }
 }
 
-/// The limits at first. Later only amounts change.
+/// The limits at first.
 pub(crate) fn limits() -> Vec<Limit> {
     use Dimension::{Model, Provider, Tag, Tenant, User};
     let is = |value: &str| Match::Is(value.to_owned());
@@ -79,10 +90,10 @@ pub(crate) fn limits() -> Vec<Limit> {
             Window::Day,
             Mode::Hard,
         ),
-        limit("p2-hour", vec![(Provider, is("p2"))], Unit::OutputTokens, 8_000, Window::Hour, Mode::Hard),
-        limit("initech-soft", vec![(Tenant, is("initech"))], Unit::Tokens, 30_000, Window::Month, Mode::Soft),
+        limit(HOUR, vec![(Provider, is("p2"))], Unit::OutputTokens, 8_000, Window::Hour, Mode::Hard),
+        limit(SOFT, vec![(Tenant, is("initech"))], Unit::Tokens, 30_000, Window::Month, Mode::Soft),
         limit("acme-at-once", vec![(Tenant, is("acme"))], Unit::Concurrent, 8, Window::Total, Mode::Hard),
-        limit("dear-at-once", vec![(Model, is("dear"))], Unit::Concurrent, 1, Window::Total, Mode::Hard),
+        downgraded(limit("dear-at-once", vec![(Model, is("dear"))], Unit::Concurrent, 1, Window::Total, Mode::Hard)),
         sliced(limit("initech-slices", vec![(Tenant, is("initech"))], Unit::Tokens, 9_000, Window::Month, Mode::Hard)),
         counted(limit(
             "feature-day",
@@ -94,6 +105,27 @@ pub(crate) fn limits() -> Vec<Limit> {
         )),
         limit("dear-seen", vec![(Model, is("dear"))], Unit::Requests, 10, Window::Hour, Mode::Observe),
     ]
+}
+
+/// A limit that comes late, and counts what was used of the day before it came.
+pub(crate) fn late() -> Limit {
+    let scope = vec![(Dimension::Tenant, Match::Is(TENANTS[1].to_owned()))];
+    let late = limit("globex-late", scope, Unit::Tokens, 40_000, Window::Day, Mode::Hard);
+    Limit { zone: "UTC".to_owned(), backfill: true, ..late }
+}
+
+/// Puts the other limit of its name in the place of one.
+pub(crate) fn turn(named: &mut Limit) {
+    named.window = if named.window == Window::Hour { Window::Day } else { Window::Hour };
+}
+
+/// Every limit that there may ever be, of whatever amount.
+#[cfg(feature = "query")]
+pub(crate) fn ever() -> Vec<Limit> {
+    let first = limits();
+    let mut other = first.iter().find(|limit| limit.name == HOUR).cloned().unwrap();
+    turn(&mut other);
+    first.into_iter().chain([other, late()]).collect()
 }
 
 pub(crate) fn record(limits: &[Limit], book: &Book) -> Bytes {

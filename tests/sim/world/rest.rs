@@ -49,8 +49,13 @@ impl World {
             self.oracle.quiet(self.clock.now());
             self.give_more();
             self.give_one_up();
+            if self.more.one_in(3) && self.oracle.violations.is_empty() && self.come_to_rest() {
+                self.bring_late();
+            }
         }
         self.recent.clear();
+        self.road.forget();
+        self.oracle.forget();
         self.road.lock().calm = false;
         let away = if self.dice.one_in(3) { self.dice.below(7_200) } else { self.dice.below(60) };
         self.clock.pass(Duration::from_secs(away));
@@ -219,12 +224,16 @@ impl World {
     }
 
     /// So that calls go on passing, however long the world lasts: of what does not come back between two rests there is as much left
-    /// as at first.
+    /// as at first, and what is lost with a journal is lost of something more.
     fn give_more(&mut self) {
         let (first, now) = (super::policy::limits(), self.clock.now());
+        let live = self.doors.iter().filter_map(|door| door.process.as_ref()).map(|process| process.me).collect();
+        let lost = self.road.lock().leased_by_others(&live);
         for (limit, first) in self.limits.iter_mut().zip(&first) {
-            if limit.unit == Unit::Concurrent || limit.window.stands() {
+            if limit.unit == Unit::Concurrent {
                 limit.amount = first.amount;
+            } else if limit.window.stands() {
+                limit.amount = first.amount + lost.get(&limit.id()).copied().unwrap_or(0);
             } else {
                 limit.amount += (first.amount - self.oracle.left_of(limit, now)).max(0);
             }

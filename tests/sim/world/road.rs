@@ -13,9 +13,9 @@ use std::{
 use bytes::Bytes;
 use journal::{Change, Error, Follower, Header, Member, Outputs, Polled, Reader, Record};
 use schemas::{
-    decision::Key,
+    decision::{Holder, Key, State},
     event::Event,
-    id::{Lane, Offset, ProducerId, Seq},
+    id::{Lane, LimitId, Offset, ProducerId, Seq},
     wire,
 };
 
@@ -62,6 +62,9 @@ pub(crate) struct LaneLog {
     usage: VecDeque<Record>,
     pub(crate) ledger_first: u64,
     pub(crate) ledger: VecDeque<Bytes>,
+    /// The same as far as it is kept for whoever looks back.
+    pub(crate) past_first: u64,
+    pub(crate) past: Vec<Bytes>,
     decisions: BTreeMap<u64, (Bytes, Option<Bytes>)>,
     next_decision: u64,
     latest: HashMap<Bytes, u64>,
@@ -100,10 +103,7 @@ impl Road {
     /// A broker takes a record of `usage`.
     pub(crate) fn take(&self, lane: Lane, header: Header, body: Bytes) {
         let mut cluster = self.lock();
-        let log = &mut cluster.lanes[usize::from(lane.0)];
-        let offset = Offset(log.usage_first + log.usage.len() as u64);
-        let record = Record { lane, offset, header, body };
-        log.usage.push_back(record.clone());
+        let record = cluster.lanes[usize::from(lane.0)].append(lane, header, body);
         cluster.taken.push_back(record);
         if cluster.taken.len() > REMEMBERED {
             cluster.taken.pop_front();
@@ -144,7 +144,16 @@ const REMEMBERED: usize = 400;
 /// Records of the policy before the first that is not a price book.
 const BOOKS: u64 = 2;
 
-const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
+pub(crate) const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
+
+impl LaneLog {
+    fn append(&mut self, lane: Lane, header: Header, body: Bytes) -> Record {
+        let offset = Offset(self.usage_first + self.usage.len() as u64);
+        let record = Record { lane, offset, header, body };
+        self.usage.push_back(record.clone());
+        record
+    }
+}
 
 impl Cluster {
     /// The members that are in the group.
@@ -184,11 +193,12 @@ impl Cluster {
         (0..self.lanes.len()).filter(|lane| self.lanes[*lane].owner.is_none()).collect()
     }
 
-    /// How far events of a producer have come in a lane, of those that are still kept.
-    pub(crate) fn delivered(&self, producer: ProducerId, lane: Lane) -> u64 {
-        let usage = self.lanes[usize::from(lane.0)].usage.iter();
-        let theirs = usage.filter(|record| record.header.producer == producer);
-        theirs.map(|record| record.header.seq.0).max().unwrap_or(0)
+    /// How far a producer will be accepted in a lane by what has come there: what is behind a gap is not taken.
+    pub(crate) fn delivered(&self, producer: ProducerId, lane: Lane, accepted: u64) -> u64 {
+        let log = &self.lanes[usize::from(lane.0)];
+        let unread = log.usage.iter().filter(|record| record.offset.0 >= log.input);
+        let theirs = unread.filter(|record| record.header.producer == producer);
+        theirs.fold(accepted, |last, record| last + u64::from(record.header.seq.0 == last + 1))
     }
 
     /// Whether metering has read everything.
@@ -230,6 +240,20 @@ impl Cluster {
             .collect()
     }
 
+    /// By limit, the most that others than these have leased of one of its counters: at rest, those whose journals are lost.
+    pub(crate) fn leased_by_others(&self, live: &BTreeSet<ProducerId>) -> BTreeMap<LimitId, i128> {
+        let mut most: BTreeMap<_, i128> = BTreeMap::new();
+        for (key, state) in (0..self.lanes.len()).flat_map(|lane| self.states(lane)) {
+            let Ok(State::Instance(instance)) = wire::decode_state(&wire::decode_key(&key).unwrap(), &state) else {
+                continue;
+            };
+            let others = instance.holders.iter().filter(|holder| !live.contains(&holder.producer));
+            let leased: i128 = others.map(Holder::lease).sum();
+            most.entry(instance.limit).and_modify(|most| *most = leased.max(*most)).or_insert(leased);
+        }
+        most
+    }
+
     fn restore(&mut self, lane: Lane) -> Vec<(Bytes, Bytes)> {
         let mut states = self.states(usize::from(lane.0));
         let undo = &self.lanes[usize::from(lane.0)].undo;
@@ -242,11 +266,15 @@ impl Cluster {
     }
 
     fn commit(&mut self, lane: Lane, mut outputs: Outputs, half: Half) {
+        if self.plant == Some(Plant::PassedLost) {
+            outputs.passed.clear();
+        }
         match half {
             Half::Whole => {}
             // The lane's own state, with its watermarks, but nothing of what was made of the events.
             Half::Claim => {
                 outputs.ledger.clear();
+                outputs.passed.clear();
                 outputs.decisions.retain(|(key, _)| is_lane(key));
             }
             Half::Outputs => {
@@ -254,9 +282,13 @@ impl Cluster {
                 outputs.input = Offset(self.lanes[usize::from(lane.0)].input);
             }
         }
+        for (lane, body) in outputs.passed {
+            self.lanes[usize::from(lane.0)].append(lane, Header { hash: wire::hash(&body), ..NOBODY }, body);
+        }
         let log = &mut self.lanes[usize::from(lane.0)];
         log.input = outputs.input.0;
         log.ledger.extend(outputs.ledger.iter().cloned());
+        log.past.extend(outputs.ledger.iter().cloned());
         log.undo.clear();
         for (key, state) in &outputs.decisions {
             let before = log.latest.insert(key.clone(), log.next_decision);
@@ -428,7 +460,8 @@ impl Reader for PolicyReader {
     }
 }
 
-/// A reader of decisions: of each lane as far as it happens to get.
+/// A reader of decisions: of each lane as far as it happens to get, and further at once the more there is. Otherwise a gateway that
+/// starts would need the longer to read what stands the older its world is, and be of no use before the next rest.
 struct SimFollower {
     road: Road,
     next: Vec<u64>,
@@ -442,7 +475,8 @@ impl Follower for SimFollower {
         let mut changes = Vec::new();
         for (lane, log) in cluster.lanes.iter().enumerate() {
             let there = log.decisions.range(self.next[lane]..);
-            let count = if cluster.calm { usize::MAX } else { self.dice.index(12) };
+            let behind = (log.next_decision - self.next[lane]) as usize;
+            let count = if cluster.calm { usize::MAX } else { self.dice.index(12.max(behind / 2)) };
             for (offset, (key, state)) in there.take(count) {
                 self.next[lane] = offset + 1;
                 changes.push(Change { lane: Lane(lane as u16), key: key.clone(), state: state.clone() });

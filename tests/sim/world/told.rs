@@ -10,7 +10,7 @@ use schemas::{
     id::{Lane, Offset},
     json::Tree,
     ledger::{Entry, Fact, LimitsInForce},
-    standing::{Standings, key},
+    standing::{Standing, Standings, key},
     subject::Subject,
     time::Time,
     wire,
@@ -18,7 +18,7 @@ use schemas::{
 
 use super::{
     LANES, World,
-    call::Wish,
+    call::{Bill, Wish},
     oracle::Obligation,
     policy::{MODELS, TENANTS, USERS},
 };
@@ -31,6 +31,12 @@ const AMENDED: usize = 6;
 
 /// The most attempts that are corrected at a rest.
 const CORRECTED: usize = 12;
+
+/// What has to happen in some worlds.
+pub(crate) const RIVALS: &str = "two gateways take different amendments of one attempt";
+
+/// Steps of a race between two gateways.
+const RACE: usize = 16;
 
 /// Usage that somebody tells of.
 #[derive(Clone, Debug)]
@@ -68,15 +74,13 @@ impl World {
         let (subject, gateway) = (telling.wish.subject(), door.name.as_str().into());
         let scene = Scene { subject: &subject, book: &view.book, gateway: &gateway };
         let learned = event.learn(scene, &process.limits);
-        self.oracle.told(learned.is.attempt.call, telling.wish);
+        self.oracle.told(learned.is.attempt.call, telling.wish, process.named());
         self.write_learned(place, learned);
     }
 
     fn write_learned(&mut self, place: usize, learned: Learned) {
         let Some(process) = &mut self.doors[place].process else { return };
-        let lanes = learned.lanes(LANES);
-        let event = Event::Learned(Box::new(learned));
-        lanes.into_iter().for_each(|lane| process.write(lane, &event));
+        process.write(learned.lane(LANES), &Event::Learned(Box::new(learned)));
     }
 
     /// At rest: some of what was charged since the last one is rated by another book, from two places at once; a second time there
@@ -126,36 +130,69 @@ impl World {
             let (Some(Some(standing)), Some(bill)) = (standings.all.get(&key), self.oracle.billed(key)) else {
                 continue;
             };
-            let (settled, corrects) = (&standing.charged.settled, self.outside.one_in(2));
-            let was = standing.usage().total().unwrap_or_default();
-            self.told += 1;
-            let ((call, attempt), id, now) = (key, self.told, self.clock.now());
-            let body = format!(
-                r#"{{"specversion":"1.0","id":"{id}","source":"urn:bill","type":"tollgate.usage.amended.v1","time":"{now}","data":{{
-                "call_id":"{call}","attempt":{attempt},"was":{{"input":{},"output":{}}},"tokens":{{"input":{},"output":{}}}}}}}"#,
-                was.uncached_input, was.output, bill.input, bill.output
-            );
-            let tree = Tree::read(body.as_bytes()).unwrap();
-            let Some(process) = &self.doors[0].process else { return false };
-            let Some(view) = process.view.load() else { return false };
-            // What is stated is never less than what was reported.
-            let event = Envelope::of(tree.root()).and_then(|envelope| envelope.read(&view.policy, now));
-            let Ok(event) = event else { continue };
-            let books = gateway::obey::Books::default();
-            self.books.iter().for_each(|book| books.insert(std::sync::Arc::new(book.clone())));
-            let corrector = Corrector { subject: &settled.attempt.subject, of_all: corrects, corrects, books: &books };
-            match event.amend(corrector, Some(standing), None, &process.limits) {
-                Ok(Amended::Now(learned)) => {
-                    self.oracle.amends(&learned, corrects);
-                    (0..2).for_each(|place| self.write_learned(place, (*learned).clone()));
-                }
-                refused => {
-                    let detail = format!("{call} is not amended: {refused:?}");
-                    self.oracle.broken(Obligation::AmendmentsAreExact, detail);
-                }
+            let corrects = self.outside.one_in(2);
+            let Some(learned) = self.amendment(standing, bill, corrects) else { continue };
+            self.oracle.amends(&learned, bill, corrects);
+            // Somebody else has another bill of it, and tells that at another gateway, which does not know of the first.
+            let other = Bill { output: bill.output + 1 + self.outside.below(5), ..bill };
+            let rival = if self.outside.one_in(3) { self.amendment(standing, other, !corrects) } else { None };
+            if let Some(rival) = &rival {
+                self.oracle.amends(rival, other, !corrects);
+                self.oracle.rivals(&learned.id, &rival.id);
+                self.happens(RIVALS);
+            }
+            self.write_learned(0, learned.clone());
+            self.write_learned(1, rival.unwrap_or(learned));
+        }
+        self.race();
+        self.come_to_rest()
+    }
+
+    /// What a source says of an attempt that stands so.
+    fn amendment(&mut self, standing: &Standing, bill: Bill, corrects: bool) -> Option<Learned> {
+        let settled = &standing.charged.settled;
+        let was = standing.usage().total().unwrap_or_default();
+        self.told += 1;
+        let ((call, attempt), id, now) = (key(settled), self.told, self.clock.now());
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"urn:bill","type":"tollgate.usage.amended.v1","time":"{now}","data":{{
+            "call_id":"{call}","attempt":{attempt},"was":{{"input":{},"output":{}}},"tokens":{{"input":{},"output":{}}}}}}}"#,
+            was.uncached_input, was.output, bill.input, bill.output
+        );
+        let tree = Tree::read(body.as_bytes()).unwrap();
+        let process = self.doors[0].process.as_ref()?;
+        let view = process.view.load()?;
+        // What is stated is never less than what was reported.
+        let event = Envelope::of(tree.root()).and_then(|envelope| envelope.read(&view.policy, now)).ok()?;
+        let books = gateway::obey::Books::default();
+        self.books.iter().for_each(|book| books.insert(std::sync::Arc::new(book.clone())));
+        let corrector = Corrector { subject: &settled.attempt.subject, of_all: corrects, corrects, books: &books };
+        match event.amend(corrector, Some(standing), None, &process.limits) {
+            Ok(Amended::Now(learned)) => Some(*learned),
+            refused => {
+                let detail = format!("{call} is not amended: {refused:?}");
+                self.oracle.broken(Obligation::AmendmentsAreExact, detail);
+                None
             }
         }
-        self.come_to_rest()
+    }
+
+    /// What two gateways have written goes its way a little at a time, in any order of lanes and gateways.
+    fn race(&mut self) {
+        for place in 0..2 {
+            self.flush(place);
+            self.doors[place].platter.lock().unwrap().sync();
+            self.ship(place);
+        }
+        for _ in 0..RACE {
+            let (place, lane, some) =
+                (self.outside.index(2), self.outside.index(usize::from(LANES)), 1 + self.outside.index(4));
+            if let Some(process) = &mut self.doors[place].process {
+                process.deliver(&self.road, lane, some);
+            }
+            let member = self.outside.index(self.members.len());
+            self.turn(member);
+        }
     }
 
     fn rerate<'b>(&self, book: &'b schemas::price::Book) -> Rerate<'b> {

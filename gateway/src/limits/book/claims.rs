@@ -136,7 +136,7 @@ mod tests {
         let is = Settled::bare(attempt, Time::ZERO, Outcome::Complete, Usage::none());
         let was = Was { why: Why::Amended, usage: Usage::none(), book: BookHash::NONE, number: 0 };
         let (source, id) = ("s".into(), id.to_string());
-        Learned { source, id, at: Time::ZERO, content, was: Some(was), is, moves: Vec::new() }
+        Learned { source, id, at: Time::ZERO, content, was: Some(was), is, moves: Vec::new(), awaits: false }
     }
 
     /// The same of nothing that was before.

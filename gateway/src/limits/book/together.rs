@@ -1,11 +1,15 @@
 //! The try to hold for several attempts of one call: all of them at one instant, or none.
 //!
 //! What two of them need of one counter is one need, so that it is seen whether both fit; what is held of it is dealt out again, a permit
-//! to each attempt, which is settled by itself from then on.
+//! to each attempt, which is settled by itself from then on. What is open at a time counts as one call however many attempts it has: the
+//! last of them that falls under such a counter, which outlasts the others, holds it for all.
 
 use std::time::Instant;
 
-use schemas::{event::Hold, limit::Mode};
+use schemas::{
+    event::Hold,
+    limit::{Mode, Unit},
+};
 
 use super::{
     Book, Requests,
@@ -31,7 +35,7 @@ impl Book {
     pub(crate) fn try_hold_together(&mut self, asks: &[Ask<'_>], requests: &mut Requests) -> Tried<Vec<Permit>> {
         let Some(first) = asks.first() else { return Tried::Held(Vec::new()) };
         let mut now = asks.iter().fold(first.now, |latest, ask| latest.max(ask.now));
-        let (needs, observed) = loop {
+        let (mut needs, observed) = loop {
             let (mut needs, mut observed) = (Vec::with_capacity(asks.len()), Vec::new());
             for ask in asks {
                 let mut its = Vec::new();
@@ -47,11 +51,24 @@ impl Book {
                 Some(_) | None => break (needs, observed),
             }
         };
+        self.open_once(&mut needs);
         let all = merged(&needs);
         self.hold_all(&all, observed, (&first.attempt.subject.tenant, now), requests).map(|mut whole| {
             whole.admitted_at = now;
             needs.iter().map(|needs| self.dealt(needs, &mut whole)).collect()
         })
+    }
+
+    /// Of what counts open calls only the last attempt that falls under it needs anything.
+    fn open_once(&self, needs: &mut [Vec<Need>]) {
+        let counts_calls =
+            |need: &Need| self.slots.get(need.place).is_some_and(|slot| slot.terms.unit == Unit::Concurrent);
+        for at in 1..needs.len() {
+            let (before, later) = needs.split_at_mut(at);
+            let Some(of) = before.last_mut() else { continue };
+            let is_later = |need: &Need| later.iter().flatten().any(|other| other.place == need.place);
+            of.retain(|need| !(counts_calls(need) && is_later(need)));
+        }
     }
 
     /// The part of what is held that one attempt needs. What would have been refused is said with the first.

@@ -8,9 +8,13 @@ use schemas::tokens::Vector;
 use crate::translate::{
     Told,
     hub::{Answer, Block, Event, Fault, Stop, What},
+    ids::fit,
     json::{Json, object},
     seal::{Kind, Maker, Seal},
 };
+
+/// The longest id of a call. Anthropic takes back letters, digits, `_` and `-` only, and a conversation may come to it.
+const ID_MAX: usize = 64;
 
 pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Json {
     let content = answer.parts.iter().filter_map(write_block).collect::<Vec<_>>();
@@ -37,7 +41,7 @@ fn write_block(part: &What) -> Option<Json> {
         }
         What::Sealed(seal) => redacted(seal),
         What::Call(call) => object! {
-            "type": "tool_use", "id": call.id.as_str(), "name": call.name.as_str(),
+            "type": "tool_use", "id": fit(&call.id, ID_MAX), "name": call.name.as_str(),
             "input": input(&call.arguments),
         },
         _ => return None,
@@ -72,7 +76,7 @@ fn write_usage(usage: Option<&Vector>) -> Json {
         return object! { "input_tokens": Json::Null, "output_tokens": Json::Null };
     };
     object! {
-        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input),
+        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input).saturating_add(usage.image_input),
         "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
         "cache_read_input_tokens": usage.cache_read,
         "cache_creation": object! {
@@ -88,7 +92,7 @@ pub(crate) fn write_delta_usage(usage: Option<&Vector>) -> Json {
         return object! { "output_tokens": Json::Null };
     };
     object! {
-        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input),
+        "input_tokens": usage.uncached_input.saturating_add(usage.audio_input).saturating_add(usage.image_input),
         "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
         "cache_read_input_tokens": usage.cache_read,
         "output_tokens": usage.all_output(),
@@ -159,6 +163,7 @@ impl Writer {
                     Block::Thinking => object! { "type": "thinking", "thinking": "", "signature": "" },
                     Block::Call { id, name } => {
                         self.has_calls = true;
+                        let id = fit(&id, ID_MAX);
                         object! { "type": "tool_use", "id": id, "name": name, "input": object! {} }
                     }
                 };

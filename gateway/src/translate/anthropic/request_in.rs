@@ -33,6 +33,10 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
         message.done()?;
         asked.say(at, role, parts);
     }
+    // A text at the end is the begin of the answer.
+    let last = asked.turns.last().filter(|turn| turn.role == Role::Assistant);
+    asked.prefill =
+        last.filter(|turn| turn.parts.last().is_some_and(|part| part.text().is_some())).map(|turn| turn.at.clone());
     for tool in body.list("tools")? {
         let tool = read_tool(tool, &mut asked.ledger)?;
         asked.tools.push(tool);

@@ -15,6 +15,8 @@ use crate::translate::{
 
 /// The least that Anthropic takes as a budget.
 const BUDGET_MIN: u64 = 1_024;
+/// The most characters of the name of an end user.
+const USER_MAX: usize = 256;
 /// The cap where neither the client nor the catalogue states one: what the oldest models served can answer.
 const CAP: u64 = 4_096;
 /// Names of models that reason by a budget.
@@ -61,7 +63,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     if !config.is_bare() {
         body.put("output_config", config);
     }
-    body.put_some("metadata", asked.user.as_ref().map(|(_, user)| object! { "user_id": user }));
+    body.put_some("metadata", asked.user_within(USER_MAX, ledger).map(|user| object! { "user_id": user }));
     if asked.stream {
         body.put("stream", true);
     }
@@ -214,7 +216,7 @@ pub(crate) fn write_reasoning(
         if reasoning.shown {
             thinking.put("display", "summarized");
         }
-        return Some((thinking, reasoning.effort().map(|effort| effort.max(Effort::Low).name())));
+        return Some((thinking, reasoning.effort_within(Effort::Low, Effort::Max, ledger)));
     }
     reasoning.note_hidden(ledger);
     budget(reasoning, asked.max_tokens.or(to.max_output).unwrap_or(CAP), ledger)

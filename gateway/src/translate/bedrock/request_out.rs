@@ -2,6 +2,7 @@
 
 use crate::translate::{
     To, anthropic,
+    bedrock::names::Names,
     fields::{Ledger, Read},
     hub::{Cache, Choice, Conversation, Effort, Format, Media, Outcome, Part, Role, Setting, Source, What},
     ids::fit,
@@ -27,10 +28,11 @@ pub(crate) fn maker(model: &str) -> Maker {
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
     let mut body = object! {};
     let (instructions, turns) = asked.apart(ledger);
-    body.put_full("system", write_parts(&instructions, to, ledger)?);
+    let mut names = Names::default();
+    body.put_full("system", write_parts(&instructions, to, (&mut names, ledger))?);
     let mut messages = Vec::new();
     for (role, parts) in turns {
-        let content = write_parts(&parts, to, ledger)?;
+        let content = write_parts(&parts, to, (&mut names, ledger))?;
         if !content.is_empty() {
             let role = if role == Role::Assistant { "assistant" } else { "user" };
             messages.push(object! { "role": role, "content": content });
@@ -62,10 +64,10 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     Ok(body)
 }
 
-fn write_parts(parts: &[&Part], to: &To<'_>, ledger: &mut Ledger) -> Read<Vec<Json>> {
+fn write_parts(parts: &[&Part], to: &To<'_>, (names, ledger): (&mut Names, &mut Ledger)) -> Read<Vec<Json>> {
     let mut written = Vec::new();
     for part in parts {
-        written.extend(write_part(part, to, ledger)?);
+        written.extend(write_part(part, to, (names, ledger))?);
         written.extend(part.cache.map(cache_point));
     }
     Ok(written)
@@ -81,7 +83,7 @@ fn cache_point(cache: Cache) -> Json {
     object! { "cachePoint": point }
 }
 
-fn write_part(part: &Part, to: &To<'_>, ledger: &mut Ledger) -> Read<Option<Json>> {
+fn write_part(part: &Part, to: &To<'_>, (names, ledger): (&mut Names, &mut Ledger)) -> Read<Option<Json>> {
     Ok(Some(match &part.what {
         What::Text(text) | What::Refusal(text) if text.is_empty() => return Ok(None),
         What::Text(text) | What::Refusal(text) => object! { "text": text },
@@ -93,7 +95,7 @@ fn write_part(part: &Part, to: &To<'_>, ledger: &mut Ledger) -> Read<Option<Json
         }
         What::File(file) => {
             let mut document = write_media(part, file, "pdf")?;
-            document.put("name", document_name(file.name.as_deref()));
+            document.put("name", names.name(file.name.as_deref()));
             object! { "document": document }
         }
         What::Audio(_) => return Err(part.refuse("the provider's models take no audio in a conversation")),
@@ -104,7 +106,7 @@ fn write_part(part: &Part, to: &To<'_>, ledger: &mut Ledger) -> Read<Option<Json
             let call = object! { "toolUseId": fit(&call.id, 64), "name": call.name.as_str(), "input": input };
             object! { "toolUse": call }
         }
-        What::Result(outcome) => write_result(outcome, to, ledger)?,
+        What::Result(outcome) => write_result(outcome, to, (names, ledger))?,
         What::Thinking(text, seal) if seal.maker == maker(to.model) => {
             let mut shown = object! { "text": text };
             if !seal.data.is_empty() {
@@ -122,8 +124,8 @@ fn write_part(part: &Part, to: &To<'_>, ledger: &mut Ledger) -> Read<Option<Json
     }))
 }
 
-fn write_result(outcome: &Outcome, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
-    let content = write_parts(&outcome.parts.iter().collect::<Vec<_>>(), to, ledger)?;
+fn write_result(outcome: &Outcome, to: &To<'_>, noted: (&mut Names, &mut Ledger)) -> Read<Json> {
+    let content = write_parts(&outcome.parts.iter().collect::<Vec<_>>(), to, noted)?;
     let status = if outcome.is_error { "error" } else { "success" };
     let result = object! { "toolUseId": fit(&outcome.id, 64), "content": content, "status": status };
     Ok(object! { "toolResult": result })
@@ -145,13 +147,6 @@ fn write_media(part: &Part, given: &Media, usual: &'static str) -> Read<Json> {
         }
     };
     Ok(object! { "format": format, "source": source })
-}
-
-/// A document's name of the characters that Bedrock takes.
-fn document_name(name: Option<&str>) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '(' | ')' | '[' | ']');
-    let name: String = name.unwrap_or("file").chars().map(|char| if plain(char) { char } else { '-' }).collect();
-    if name.is_empty() { "file".to_owned() } else { name }
 }
 
 fn write_tools(asked: &Conversation, body: &mut Json) -> Read<()> {
@@ -221,8 +216,7 @@ fn write_reasoning(asked: &Conversation, to: &To<'_>, more: &mut Json, ledger: &
         }
         return;
     }
-    let effort = reasoning.effort().map(|effort| effort.clamp(Effort::Low, Effort::High).name());
-    match effort.filter(|_| !reasoning.off) {
+    match reasoning.effort_within(Effort::Low, Effort::High, ledger).filter(|_| !reasoning.off) {
         Some(effort) if to.model.contains("amazon.nova") => {
             more.put("reasoningConfig", object! { "type": "enabled", "maxReasoningEffort": effort });
         }

@@ -20,6 +20,7 @@ const SETTINGS: [(Setting, &str); 6] = [
 const STOP_MAX: usize = 5;
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
+    asked.must_begin()?;
     let mut body = object! { "model": to.model };
     let mut messages = Vec::new();
     for turn in &asked.turns {

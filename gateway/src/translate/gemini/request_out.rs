@@ -23,6 +23,7 @@ const NOT_OURS: &str = "skip_thought_signature_validator";
 const STOP_MAX: usize = 5;
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
+    asked.must_begin()?;
     let mut body = object! {};
     let (instructions, turns) = asked.apart(ledger);
     let mut contents = Vec::new();
@@ -213,7 +214,7 @@ fn write_reasoning(reasoning: &Reasoning, model: &str, ledger: &mut Ledger) -> J
         }
         (false, true) => config.put_some("thinkingBudget", reasoning.budget()),
         (false, false) => {
-            config.put_some("thinkingLevel", reasoning.effort().map(|effort| effort.min(Effort::High).name()))
+            config.put_some("thinkingLevel", reasoning.effort_within(Effort::Minimal, Effort::High, ledger));
         }
     }
     if reasoning.shown {

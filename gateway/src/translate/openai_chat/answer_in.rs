@@ -13,7 +13,7 @@ use crate::translate::{
 const ASIDE: [&str; 9] =
     ["id", "object", "created", "usage", "system_fingerprint", "service_tier", "obfuscation", "p", "x_groq"];
 /// Members of a message that providers have put in beside what is read.
-const BESIDE: [&str; 5] = ["role", "index", "channel", "token_ids", "reasoning_details"];
+const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
 
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -57,10 +57,7 @@ impl Reader {
         if let Some(mut said) =
             choice.object("delta")?.map_or_else(|| choice.object("message"), |said| Ok(Some(said)))?
         {
-            for name in ["reasoning_content", "reasoning"] {
-                let more = said.text(name)?.unwrap_or_default();
-                self.blocks.more(Block::Thinking, more, out);
-            }
+            self.reasoning(&mut said, out, ledger)?;
             if let Some(content) = said.take("content") {
                 self.content(content, out, ledger)?;
             }
@@ -82,6 +79,32 @@ impl Reader {
             self.blocks.close(out);
             out.push(Event::Stop(stop(&reason, ledger)));
         }
+        Ok(())
+    }
+
+    /// Reasoning has two names, and servers that know both say the same under each. What proves it is worth something only to whom the
+    /// server asked, and goes back in a form that no other has.
+    fn reasoning(&mut self, said: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+        let at = said.path("reasoning");
+        let [first, second] =
+            [said.text("reasoning_content")?, said.text("reasoning")?].map(|text| text.filter(|text| !text.is_empty()));
+        if matches!((&first, &second), (Some(first), Some(second)) if first != second) {
+            ledger.note(at);
+        }
+        let mut text = first.or(second);
+        let is_told = text.is_some();
+        for detail in said.list("reasoning_details")? {
+            let mut detail = detail.object()?;
+            let mut word = |name| detail.take(name).and_then(|item| item.as_text()).filter(|text| !text.is_empty());
+            let (shown, signed, hidden) = (word("text").or(word("summary")), word("signature"), word("data"));
+            if signed.is_some() || hidden.is_some() {
+                ledger.note(format!("{} (what proves the reasoning)", said.path("reasoning_details")));
+            }
+            if let Some(shown) = shown.filter(|_| !is_told) {
+                text.get_or_insert_default().push_str(&shown);
+            }
+        }
+        self.blocks.more(Block::Thinking, text.unwrap_or_default(), out);
         Ok(())
     }
 

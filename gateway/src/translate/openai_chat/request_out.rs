@@ -13,9 +13,12 @@ use crate::translate::{
 
 /// The most sequences that stop an answer.
 const STOP_MAX: usize = 4;
+/// The most characters of the name of an end user.
+const USER_MAX: usize = 64;
 const NO_AUDIO: &str = "this kind of content has no place in a message to the provider";
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
+    asked.must_begin()?;
     let mut body = object! { "model": to.model };
     let mut messages = Vec::new();
     for turn in &asked.turns {
@@ -56,7 +59,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
             ledger.note(format!("{} (that it is shown)", reasoning.at));
         }
     }
-    body.put_some("user", asked.user.as_ref().map(|(_, user)| user));
+    body.put_some("user", asked.user_within(USER_MAX, ledger));
     if asked.stream {
         body.put("stream", true);
         if to.ask_usage {

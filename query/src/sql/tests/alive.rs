@@ -73,13 +73,13 @@ async fn the_deepest_statements_are_answered_or_refused() {
 }
 
 /// 5,000 attempts: three of them crossed take hours.
-async fn large() -> World {
+pub(crate) async fn large() -> World {
     let entries: Vec<_> = (0..5_000).map(|number| charged("acme", number, "alice", Some(100), 5)).collect();
     World::new(&entries, 0).await
 }
 
 /// By crossing, and by a condition that no row satisfies.
-const ENDLESS: &[&str] = &[
+pub(crate) const ENDLESS: &[&str] = &[
     "SELECT count(a.output_tokens + d.output_tokens) FROM usage a, (SELECT b.output_tokens FROM usage b, usage c) d",
     "SELECT count(*) FROM usage a, (SELECT b.input_tokens FROM usage b, usage c) d WHERE a.input_tokens > d.input_tokens",
 ];
@@ -120,7 +120,7 @@ async fn a_dropped_answer_ends_its_query() {
 }
 
 /// Waits until no thread of a query is left.
-async fn idle(world: &World) {
+pub(crate) async fn idle(world: &World) {
     let begun = Instant::now();
     while world.engine.idle_turns() < super::super::RUNNING {
         assert!(begun.elapsed() < Duration::from_secs(20), "a query goes on");

@@ -145,5 +145,28 @@ async fn an_answer_says_how_complete_it_is() {
     check(12, everyone(), json!({"offsets": [all.len()], "complete_through": through, "waiting_for": []}));
     let silent = json!([{"gateway": "gw-1", "since": through, "why": "silent"}]);
     check(100, everyone(), json!({"offsets": [all.len()], "complete_through": through, "waiting_for": silent}));
-    check(100, only(&["acme"]), json!({"complete_through": through, "waiting_for": [{"why": "silent"}]}));
+    let apart = "2026-10-31T23:00:00.000000Z";
+    check(100, only(&["acme"]), json!({"complete_through": apart, "waiting_for": [{"why": "silent"}]}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_are_written_as_in_postgres() {
+    let world = World::new(&entries(), 5).await;
+    let acme = only(&["acme"]);
+    let count = async |condition: &str, wanted: u32| {
+        let sql = format!("SELECT count(*) AS n FROM usage WHERE {condition}");
+        assert_eq!(world.ask(&acme, &sql).await, Ok(json!([{"n": wanted}])), "{sql}");
+    };
+    count("time >= '2026-11-01 00:00' AND time < '2026-11-02'", 4).await;
+    count("time BETWEEN '2026-11-01 00:00:02' AND '2026-11-01T00:01Z'", 3).await;
+    count("time >= TIMESTAMP '2026-11-01 00:01'", 0).await;
+    count("time >= '2026-11-01 00:00'::timestamptz", 4).await;
+    count("to_char(time, 'YYYY-MM-DD HH24:MI') = '2026-11-01 00:00'", 4).await;
+    count("to_char(time, '%Y-%m') = '2026-11'", 4).await;
+    let refused = world.ask(&acme, "SELECT to_char(time, 'Month YYYY') FROM usage").await.unwrap_err();
+    assert!(refused.contains("FMMonth"), "{refused}");
+    let zoned = "SELECT time AT TIME ZONE 'Europe/Berlin' FROM usage ORDER BY time LIMIT 1";
+    assert!(world.ask(&acme, zoned).await.is_ok());
+    // What is no moment stays an error.
+    assert!(world.ask(&acme, "SELECT 1 FROM usage WHERE time > 'tomorrow'").await.is_err());
 }

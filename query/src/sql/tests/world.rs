@@ -19,12 +19,13 @@ use schemas::{
 
 use crate::{
     access::Access,
+    compact,
     cut::Cuts,
     lake::Lake,
     policies::PolicyLog,
     shelve,
     sql::{Engine, encode::Format},
-    table::fixture,
+    table::{self, fixture},
     tail::{Bounds, Placed, Tail},
     watermark::Watermark,
 };
@@ -206,11 +207,16 @@ pub(crate) fn book(number: u32) -> Entry {
 }
 
 pub(crate) fn heard(at: i64) -> Entry {
+    busy(at, at)
+}
+
+/// The gateway says that its oldest call is open since `low_watermark`.
+pub(crate) fn busy(at: i64, low_watermark: i64) -> Entry {
     let heard = Heard {
         producer: ProducerId::from_bytes([1; 16]),
         gateway: "gw-1".into(),
         at: second(at),
-        low_watermark: second(at),
+        low_watermark: second(low_watermark),
         closed: false,
     };
     Entry { recorded_at: second(at), fact: Fact::Heard(heard) }
@@ -259,11 +265,20 @@ impl World {
     /// A world of these entries. The first `shelved` of them are put into the lake, in several commits; the rest stands in
     /// the tail.
     pub(crate) async fn new(entries: &[Entry], shelved: usize) -> Self {
-        Self::with(entries, shelved, &[]).await
+        Self::made(entries, shelved, (3, false), &[]).await
     }
 
     /// A world in which these price books were published too.
     pub(crate) async fn with(entries: &[Entry], shelved: usize, books: &[Book]) -> Self {
+        Self::made(entries, shelved, (3, false), books).await
+    }
+
+    /// The same in so many commits, compacted after them or not.
+    pub(crate) async fn of(entries: &[Entry], shelved: usize, commits: usize, compacted: bool) -> Self {
+        Self::made(entries, shelved, (commits, compacted), &[]).await
+    }
+
+    async fn made(entries: &[Entry], shelved: usize, (commits, compacted): (usize, bool), books: &[Book]) -> Self {
         let policies = Arc::new(PolicyLog::default());
         policies.apply(Offset(0), Record::Book(Box::new(Book::builtin())));
         for book in books {
@@ -276,9 +291,16 @@ impl World {
         let placed: Vec<Placed> =
             (0..).zip(entries).map(|(offset, entry)| fixture::placed(0, offset, entry.clone())).collect();
         let (first, rest) = placed.split_at(shelved);
-        for chunk in first.chunks(first.len().div_ceil(3).max(1)) {
+        for chunk in first.chunks(first.len().div_ceil(commits).max(1)) {
             tail.apply(chunk, policies.as_ref()).unwrap();
             shelve::shelve(lake.clone(), tail.clone(), true).await.unwrap();
+        }
+        for (def, version) in table::ALL.iter().zip(lake.pin()) {
+            if compacted {
+                compact::compact(&lake, def, &version).await.unwrap();
+            }
+            compact::roll(&lake, def).await.unwrap();
+            tail.loaded(def, lake.refresh(def).await.unwrap());
         }
         tail.apply(rest, policies.as_ref()).unwrap();
         let watermark = Arc::new(Watermark::default());

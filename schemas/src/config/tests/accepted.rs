@@ -312,8 +312,8 @@ fn the_default_file_works_with_nothing_else() {
     let (config, warnings) = Config::parse(text, "tollgate.yaml", &|_| None).expect("the default file");
     let codes: Vec<ErrorCode> = warnings.iter().map(|warning| warning.code).collect();
     assert_eq!(codes, [ClearSecret], "{warnings:?}");
-    let mut listen =
-        [config.listen.gateway, config.listen.query, config.listen.ops].into_iter().chain(config.listen.postgres);
+    let listen = [config.listen.gateway, config.listen.query, config.listen.ops].into_iter();
+    let mut listen = listen.chain(config.listen.postgres).chain(config.listen.flight);
     assert!(listen.all(|address| address.ip().is_loopback()), "keys in clear are for this machine only");
     assert_eq!((config.tenants.len(), config.access.len()), (4, 2));
     let route = ModelRoute::find(&config.models, "sandbox/100").expect("the sandbox is served");
@@ -372,15 +372,15 @@ fn what_a_key_is_good_for_and_the_limits_that_it_brings() {
 
 #[test]
 fn tls_is_for_the_listeners_that_it_names_or_for_all_others() {
-    use super::super::Listener::{Admin, Gateway, Ops, Postgres, Query};
+    use super::super::Listener::{Admin, Flight, Gateway, Ops, Postgres, Query};
     let on = |tls: &str| {
         let config = good(&format!("listen: {{ tls: {tls} }}"));
         config.tls.into_iter().map(|tls| (tls.on, tls.client_ca.is_some())).collect::<Vec<_>>()
     };
-    assert_eq!(on("{ cert: a, key: b }"), [(vec![Gateway, Query, Postgres, Ops, Admin], false)]);
+    assert_eq!(on("{ cert: a, key: b }"), [(vec![Gateway, Query, Postgres, Flight, Ops, Admin], false)]);
     let two = "[ { on: [admin], cert: a, key: b, client_ca: c }, { cert: a, key: b } ]";
-    assert_eq!(on(two), [(vec![Admin], true), (vec![Gateway, Query, Postgres, Ops], false)]);
-    for bad in ["{ cert: a }", "[ { cert: a, key: b }, { cert: a, key: b } ]", "{ on: [flight], cert: a, key: b }"] {
+    assert_eq!(on(two), [(vec![Admin], true), (vec![Gateway, Query, Postgres, Flight, Ops], false)]);
+    for bad in ["{ cert: a }", "[ { cert: a, key: b }, { cert: a, key: b } ]", "{ on: [kafka], cert: a, key: b }"] {
         assert_eq!(parse(&format!("listen: {{ tls: {bad} }}")).expect_err(bad).len(), 1, "{bad}");
     }
     let twice = "[ { on: [ops], cert: a, key: b }, { on: [ops], cert: a, key: b } ]";

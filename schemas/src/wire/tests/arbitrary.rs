@@ -5,11 +5,11 @@ use std::sync::Arc;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
-    decision::{Claim, Holder, Instance, Key, LaneState, ProducerMark, State, Waiting, WindowState},
+    decision::{Awaited, Claim, Holder, Instance, Key, LaneState, Passed, ProducerMark, State, Waiting, WindowState},
     error_code::ErrorCode,
     event::{
-        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Opened,
-        Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
+        Admitted, Api, Attempt, Avoided, CallEnd, Counter, Event, Found, Hold, Learned, LeaseRequested, Move, Moved,
+        Opened, Outcome, Posting, Predecessor, Refused, Reported, Settled, Streamed, Want, Was, Why,
     },
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
@@ -150,6 +150,9 @@ any_of! {
     vector = Vector {
         uncached_input: count(), cache_read: count(), cache_write_5m: count(), cache_write_1h: count(), output: count(),
         audio_input: count(), audio_output: count(), web_searches: count(), reasoning: count(), search_units: count(),
+        guardrails: count(),
+        image_input: count(),
+        image_output: count(),
     }
 
     part = Part { model: option::of(text()), vector: vector() }
@@ -203,11 +206,16 @@ any_of! {
 
     was = Was { why: select(Why::ALL.to_vec()), usage: usage(), book: book(), number: any::<u32>() }
 
-    moved = Move { home: lane(), limit: limit_id(), values: some(text()), window: time(), amount: amount(), clears: amount() }
+    a_move = Move { home: lane(), limit: limit_id(), values: some(text()), window: time(), amount: amount(), clears: amount() }
 
     learned = Learned {
         source: text(), id: text(), at: time(), content: any::<u64>(), was: option::of(was()), is: settled(),
-        moves: some(moved()),
+        moves: some(a_move()), awaits: any::<bool>(),
+    }
+
+    moved = Moved {
+        from: lane(), number: count(), source: text(), id: text(), call: call_id(), attempt: any::<u16>(),
+        moves: some(a_move()), learned: option::of(learned().prop_map(Box::new)),
     }
 
     corrected = Corrected {
@@ -215,7 +223,7 @@ any_of! {
     }
 
     adjusted = Adjusted {
-        source: text(), id: text(), call: call_id(), attempt: any::<u16>(), posted: some(posting()), gone: some(moved()),
+        source: text(), id: text(), call: call_id(), attempt: any::<u16>(), posted: some(posting()), gone: some(a_move()),
     }
 
     claim = Claim { at: time(), content: any::<u64>() }
@@ -258,14 +266,16 @@ any_of! {
     mark = ProducerMark {
         producer: producer(), seq: seq(), hash: any::<u64>(), gateway: text(), low_watermark: time(), heard_at: time(),
         answered: count(), closed: any::<bool>(), forked: any::<bool>(), accepted_at: time(),
-        heir: option::of(producer()),
+        heir: option::of(producer()), copy: option::of(producer()),
     }
 
     waiting = Waiting { producer: producer(), number: count(), since: time(), wants: some(want()) }
 
+    passed = Passed { lane: lane(), number: count() }
+
     lane_state = LaneState {
         input: offset(), policy: offset(), recorded_at: time(), producers: some(mark()), waiting: some(waiting()),
-        claims: count(),
+        claims: count(), passed: some(passed()), taken: some(passed()),
     }
 
     window_state = WindowState { start: time(), end: time(), adjusted: amount(), cleared: amount(), alerted: share() }
@@ -332,6 +342,7 @@ pub(super) fn event() -> BoxedStrategy<Event> {
         lease_requested().prop_map(Event::LeaseRequested),
         reported().prop_map(Event::Reported),
         learned().prop_map(|it| Event::Learned(Box::new(it))),
+        moved().prop_map(Event::Moved),
     ]
     .boxed()
 }
@@ -366,6 +377,8 @@ pub(super) fn decision() -> BoxedStrategy<(Key, State)> {
         (lane(), schedule()).prop_map(|(lane, state)| (Key::Schedule(lane, state.limit), State::Schedule(state))),
         (lane(), any::<[u8; 16]>(), claim())
             .prop_map(|(lane, id, claim)| (Key::Claim(lane, ClaimId(id)), State::Claim(claim))),
+        (lane(), any::<[u8; 16]>(), some(learned()))
+            .prop_map(|(lane, id, attempts)| { (Key::Claim(lane, ClaimId(id)), State::Awaited(Awaited { attempts })) }),
     ]
     .boxed()
 }

@@ -1,11 +1,11 @@
 //! The life of an attempt as the oracle sees it: held, sent, billed or not, and settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
     event::Hold,
-    id::{CallId, InstanceId, ProducerId},
-    limit::{Mode, Unit},
+    id::{CallId, InstanceId, LimitId, ProducerId},
+    limit::Unit,
 };
 
 use super::{
@@ -13,18 +13,19 @@ use super::{
     tariff::{amount, stands, values},
 };
 use crate::world::{
-    call::{Bill, Call, Ending, Wish},
+    call::{Bill, Call, Ending},
     policy::SLICE,
 };
 
 impl Oracle {
-    /// A gateway let an attempt pass with these holds.
-    pub(crate) fn held(&mut self, producer: ProducerId, call: &Call, wish: Wish, book: usize) {
+    /// A gateway let an attempt pass; of the limits that have a name one after the other it knows this one.
+    pub(crate) fn held(&mut self, producer: ProducerId, known: Option<LimitId>, call: &Call, book: usize) {
+        let wish = call.wish;
         let key = (call.facts.call, call.facts.attempt);
         let holds = call.permit.as_ref().map(|permit| permit.holds.clone()).unwrap_or_default();
         let (mut matched, mut broken, mut back) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in self.rules.iter().enumerate() {
-            let Some(values) = values(&rule.limit, &wish) else { continue };
+            let Some(values) = values(&rule.limit, &wish).filter(|_| rule.is_known(known)) else { continue };
             let shared: Vec<&str> = values.iter().map(|_| "other").collect();
             let is_its = |hold: &&Hold| {
                 let window = (!stands(rule.limit.window)).then_some(hold.window);
@@ -56,7 +57,7 @@ impl Oracle {
             let limit = &self.rules[*place].limit;
             let output = if self.is_sliced(*place, &wish) { wish.bound.output.min(SLICE) } else { wish.bound.output };
             let most = amount(limit.unit, &wish, book, Bill { output, ..wish.bound });
-            if limit.mode == Mode::Hard && hold.amount < most {
+            if self.rules[*place].is_hard() && hold.amount < most {
                 broken.push(format!("{key:?} may use {most} of {} and holds {}", limit.name, hold.amount));
             }
         }
@@ -67,7 +68,7 @@ impl Oracle {
             let busy = mine.busy.entry(hold.window).or_default();
             *busy += hold.amount;
             let (busy, lease) = (*busy, mine.granted - mine.returned);
-            if self.rules[*place].limit.mode == Mode::Hard && busy > lease {
+            if self.rules[*place].is_hard() && busy > lease {
                 let detail = format!(
                     "{} of {} is used and held at {producer} with a lease of {lease}",
                     busy, self.rules[*place].limit.name
@@ -83,6 +84,7 @@ impl Oracle {
             taken: matched.clone(),
             first: matched.clone(),
             holds: matched,
+            unheld: BTreeSet::new(),
             relayed: 0,
             ending: None,
             written: Vec::new(),
@@ -125,7 +127,7 @@ impl Oracle {
             let told = |sums: &BTreeMap<_, i128>| sums.get(&(hold.instance, hold.window)).copied().unwrap_or(0);
             let billed = spent.billed - spent.excused + told(&self.told.moved) - told(&self.told.amended);
             let most = self.allowed(&hold, place).max(told(&self.told.overdrawn));
-            if self.rules[place].limit.mode == Mode::Hard && billed > most {
+            if self.rules[place].is_hard() && billed > most {
                 let detail = format!("{billed} of {} is billed of {most}", self.rules[place].limit.name);
                 self.broken(Obligation::HardLimitsAreNotBilledPast, detail);
             }

@@ -8,7 +8,7 @@ use schemas::{
     event::{Outcome, Settled},
     id::{InstanceId, Lane, LimitId, ProducerId, Seq},
     ledger::{AlarmKind, Charged, Entry, Fact, Rated},
-    limit::{Mode, Unit},
+    limit::Unit,
     time::Time,
     tokens::Completeness,
     wire,
@@ -55,7 +55,11 @@ impl Oracle {
             Fact::Adjusted(adjusted) => self.adjusted(Lane(u16::try_from(place.0).unwrap_or(u16::MAX)), &adjusted),
             Fact::Alarm(alarm) => {
                 let lane = Lane(u16::try_from(place.0).unwrap_or(u16::MAX));
-                let known = alarm.kind == AlarmKind::Forked && self.may_be_torn(alarm.producer, lane);
+                let known = match alarm.kind {
+                    AlarmKind::Forked => self.may_be_torn(alarm.producer, lane),
+                    AlarmKind::Conflict => self.has_lost(),
+                    _ => false,
+                };
                 if !known {
                     self.broken(Obligation::TheLogIsSane, format!("an alarm without a cause: {alarm:?}"));
                 }
@@ -66,9 +70,19 @@ impl Oracle {
 
     /// Whether a journal that this producer wrote in, or whose last writer it succeeds, was restored behind what the lane has.
     fn may_be_torn(&self, producer: ProducerId, lane: Lane) -> bool {
+        if self.beside.contains(&producer) {
+            return true;
+        }
         let before = self.before.get(&producer).copied();
         let torn = [Some(producer), before].into_iter().flatten().any(|producer| self.torn.contains(&producer));
         torn && self.forked.keys().any(|(producer, forked)| *forked == lane && self.torn.contains(producer))
+    }
+
+    /// Whether nobody takes over from a producer but who began on a copy of its journal while it lived.
+    fn is_only_copied(&self, producer: ProducerId) -> bool {
+        let mut after =
+            self.before.iter().filter(|(_, before)| **before == producer).map(|(after, _)| after).peekable();
+        after.peek().is_some() && after.all(|after| self.beside.contains(after))
     }
 
     fn charged(&mut self, charged: &Charged) {
@@ -79,6 +93,7 @@ impl Oracle {
         let cost: i128 = charged.charges.iter().map(|charge| cost(&charge.price)).sum();
         self.books.tokens += total.map_or(0, |total| i128::from(total.total()));
         self.books.cost += cost;
+        self.counts_late(settled, None);
         if self.told_row(charged) {
             return;
         }
@@ -157,11 +172,12 @@ impl Oracle {
             spent.away += if refused { used } else { 0 };
             *spent.by.entry(producer).or_default() += used;
             // Of a limit that is not leased a refused successor leaves nothing held either.
-            let nowhere = refused && self.rules[place].limit.mode != Mode::Hard;
+            let nowhere = refused && !self.rules[place].is_hard();
             let unknown = if whole || counted || nowhere { 0 } else { (hold.amount - used).max(0) };
             spent.unknown += unknown;
             let posted = settled.posted.iter().find(|posting| posting.instance == hold.instance);
             let said = posted.map_or(0, |posting| posting.provision);
+            spent.said += said;
             left.push(Left { hold, rule: place, used, unknown: said, sure: unknown });
         }
         if let Some(seen) = self.attempts.get_mut(&key) {
@@ -178,6 +194,7 @@ impl Oracle {
             (Key::Instance(id), None) => drop(self.books.instances.remove(&id)),
             (Key::Lane(lane), Some(Ok(State::Lane(state)))) => {
                 for mark in state.producers {
+                    self.accepts((lane, mark.producer), mark.seq);
                     let known = self.books.marks.insert((lane, mark.producer), mark.seq);
                     if known.is_some_and(|known| known > mark.seq) {
                         self.broken(Obligation::TheLogIsSane, format!("the watermark of {} goes back", mark.producer));
@@ -212,6 +229,12 @@ impl Oracle {
             let given_up = self.rules.iter().any(|rule| rule.id == new.limit && rule.limit.unit == Unit::Concurrent);
             if !given_up && self.away.contains(&(holder.producer, lane)) && holder.granted - holder.returned < lease {
                 let detail = format!("the lease of {} goes down although its journal was restored", holder.producer);
+                broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
+            }
+            let was_open = before(holder.producer).is_none_or(|old| !old.closed());
+            if holder.closed() && was_open && self.is_only_copied(holder.producer) {
+                let detail =
+                    format!("the lease of {} is over, and only a copy of its journal says so", holder.producer);
                 broken.push((Obligation::LeasesOutOfReachStayCounted, detail));
             }
             self.mine.entry((holder.producer, id)).or_default().granted = holder.granted;
@@ -252,7 +275,7 @@ impl Oracle {
     /// Who is gone enters no window any more; of those that he was in he has what he used and what nobody knows. Who has been in a
     /// window goes back to none before it; there he has what he used and what he still holds.
     fn l1(&self, old: Option<&Instance>, new: &Instance) -> Vec<(Obligation, String)> {
-        let Some(rule) = self.rules.iter().find(|rule| rule.id == new.limit && rule.limit.mode == Mode::Hard) else {
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == new.limit && rule.is_hard()) else {
             return Vec::new();
         };
         let granted = |of: &Holder| {

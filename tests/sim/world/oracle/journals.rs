@@ -4,13 +4,16 @@ use bytes::Bytes;
 use journal::Record;
 use schemas::{
     event::{Event, Hold, Settled},
-    id::{CallId, Lane, ProducerId},
+    id::{CallId, Lane, ProducerId, Seq},
     limit::Unit,
     wire,
 };
 
-use super::{Oracle, tariff::amount};
+use super::{Obligation, Oracle, Violation, tariff::amount};
 use crate::world::call::Bill;
+
+/// What has to be in the ledger once it is accepted: the admission of an attempt, or its end.
+pub(super) type Due = ((CallId, u16), bool);
 
 impl Oracle {
     /// The process died before the settlement was written. Counters that were written first count it, and its holds stay: too much
@@ -32,7 +35,22 @@ impl Oracle {
     }
 
     /// A gateway wrote something into its journal: what it says to have returned it may not spend any more.
-    pub(crate) fn wrote(&mut self, producer: ProducerId, body: &[u8]) {
+    pub(crate) fn wrote(&mut self, record: &Record) {
+        let Record { lane, header, body, .. } = record;
+        let producer = header.producer;
+        let mut due = |key: (CallId, u16), ends: bool| {
+            let seq = self.books.marks.get(&(*lane, producer)).copied();
+            if seq.is_none_or(|accepted| accepted < header.seq) {
+                self.due.entry((*lane, producer)).or_default().insert(header.seq, (key, ends));
+            }
+        };
+        match wire::decode_event(body) {
+            Ok(Event::Admitted(admitted)) => due((admitted.attempt.call, admitted.attempt.attempt), false),
+            Ok(Event::Settled(settled)) if settled.found.is_none() => {
+                due((settled.attempt.call, settled.attempt.attempt), true);
+            }
+            _ => {}
+        }
         let counters = match wire::decode_event(body) {
             Ok(Event::Reported(reported)) => reported.counters,
             Ok(Event::LeaseRequested(request)) => {
@@ -64,6 +82,21 @@ impl Oracle {
         }
     }
 
+    /// Metering says that it has accepted so much of a producer: that has to be in the ledger by now.
+    pub(super) fn accepts(&mut self, of: (Lane, ProducerId), seq: Seq) {
+        let Some(due) = self.due.get_mut(&of) else { return };
+        let later = due.split_off(&Seq(seq.0 + 1));
+        for (seq, (key, ends)) in std::mem::replace(due, later) {
+            // Of one who was succeeded because its journal was copied, what it writes is set aside.
+            let known = self.attempts.get(&key).filter(|seen| !seen.lost && !seen.gone && !self.torn.contains(&of.1));
+            if known.is_some_and(|seen| if ends { seen.rows == 0 } else { !seen.admitted }) {
+                let what = if ends { "end" } else { "admission" };
+                let detail = format!("the {what} of {key:?}, event {seq:?} of {of:?}, is accepted and stands nowhere");
+                self.violations.push(Violation { obligation: Obligation::NoCallIsUnaccounted, detail });
+            }
+        }
+    }
+
     /// Records that a failing disk took before anybody else had them.
     pub(crate) fn lost(&mut self, bodies: &[Bytes]) {
         for body in bodies {
@@ -87,6 +120,11 @@ impl Oracle {
                 self.spent.entry((hold.instance, hold.window)).or_default().excused += bill.min(bound);
             }
         }
+    }
+
+    /// A gateway begins on a copy of a journal that its original goes on with.
+    pub(crate) fn runs_beside(&mut self, producer: ProducerId) {
+        self.beside.insert(producer);
     }
 
     /// A journal was put back to a copy: what it had since, as far as nobody else has it, is gone. Of what is at home in another

@@ -32,6 +32,8 @@ pub(crate) enum Obligation {
     LeasesOutOfReachStayCounted,
     /// What nobody knows stays held.
     TheUnknownStaysHeld,
+    /// And nothing else does.
+    OnlyTheUnknownStaysHeld,
     /// What turns out to be known of it frees so much as it may, once.
     AmendmentsAreExact,
     /// No more calls are open at a time than may be.
@@ -67,6 +69,7 @@ impl Obligation {
         Self::TheLastUnitIsUsable,
         Self::LeasesOutOfReachStayCounted,
         Self::TheUnknownStaysHeld,
+        Self::OnlyTheUnknownStaysHeld,
         Self::AmendmentsAreExact,
         Self::NoMoreAreOpen,
         Self::NoMoreAreCounted,

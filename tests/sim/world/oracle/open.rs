@@ -2,8 +2,8 @@
 
 use schemas::{
     event::Hold,
-    id::{CallId, ProducerId},
-    limit::{Mode, Unit},
+    id::{CallId, InstanceId, ProducerId},
+    limit::Unit,
 };
 
 use super::{Obligation, Oracle, tariff::amount};
@@ -18,7 +18,7 @@ impl Oracle {
         for (instance, place) in counted {
             let open = self.open.values().filter(|(_, held)| held.contains(&(instance, place))).count() as i128;
             let rule = &self.rules[place];
-            if rule.limit.mode == Mode::Hard && open > rule.most {
+            if rule.is_hard() && open > rule.most {
                 let detail = format!("{open} calls of {} are open, of {}", rule.limit.name, rule.most);
                 self.broken(Obligation::NoMoreAreOpen, detail);
             }
@@ -56,7 +56,7 @@ impl Oracle {
             let busy = mine.busy.entry(hold.window).or_default();
             *busy += hold.amount;
             let lease = mine.granted - mine.returned;
-            if self.rules[*place].limit.mode == Mode::Hard && *busy > lease {
+            if self.rules[*place].is_hard() && *busy > lease {
                 over.push(format!(
                     "{busy} of {} is used and held with a lease of {lease}",
                     self.rules[*place].limit.name
@@ -84,11 +84,22 @@ impl Oracle {
         seen.holds.clone_from(&seen.first);
     }
 
+    /// A limit that is used up lets it go on to its end: what it uses beyond its hold is settled, and may pass the amount.
+    pub(crate) fn finishes(&mut self, key: (CallId, u16), instance: InstanceId) {
+        let Some(seen) = self.attempts.get_mut(&key) else { return };
+        let rule = seen.taken.iter().find(|(hold, _)| hold.instance == instance).map(|(_, place)| *place);
+        if !rule.is_some_and(|place| self.rules[place].may_finish) {
+            self.broken(Obligation::NothingIsRelayedUnheld, format!("{key:?} goes on though {instance} is used up"));
+        } else {
+            seen.unheld.insert(instance);
+        }
+    }
+
     /// So much of a stream was given to its client.
     pub(crate) fn relayed(&mut self, key: (CallId, u16), output: u64) {
         let Some(seen) = self.attempts.get_mut(&key) else { return };
         let before = std::mem::replace(&mut seen.relayed, output);
-        let (holds, wish, book) = (seen.holds.clone(), seen.wish, seen.book);
+        let (holds, wish, book, unheld) = (seen.holds.clone(), seen.wish, seen.book, seen.unheld.clone());
         let mut broken = Vec::new();
         for (hold, place) in holds {
             if !self.is_sliced(place, &wish) {
@@ -96,7 +107,8 @@ impl Oracle {
             }
             let rule = &self.rules[place];
             let (needs, more) = (self.billable(place, &wish, book, output), self.billable(place, &wish, book, before));
-            if needs.1 > hold.amount {
+            let goes_on = unheld.contains(&hold.instance);
+            if needs.1 > hold.amount && !goes_on {
                 let detail = format!(
                     "{key:?} needs {} of {} for what was relayed and holds {}",
                     needs.1, rule.limit.name, hold.amount
@@ -105,10 +117,13 @@ impl Oracle {
             }
             let spent = self.spent.entry((hold.instance, hold.window)).or_default();
             spent.billed += needs.0 - more.0;
+            if goes_on {
+                spent.excused += needs.0 - more.0.max(hold.amount.min(needs.0));
+            }
             let billed = spent.billed - spent.excused;
             let most = self.allowed(&hold, place);
             let rule = &self.rules[place];
-            if rule.limit.mode == Mode::Hard && billed > most {
+            if rule.is_hard() && billed > most {
                 let detail = format!("{billed} of {} is relayed of {most}", rule.limit.name);
                 broken.push((Obligation::HardLimitsAreNotBilledPast, detail));
             }

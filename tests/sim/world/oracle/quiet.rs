@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
     id::{CallId, InstanceId, Lane, ProducerId},
-    limit::{Limit, Mode, Unit, Window},
+    limit::{Limit, Unit, Window},
     time::Time,
 };
 
@@ -36,6 +36,7 @@ impl Oracle {
         self.balances(now);
         self.nobody_calls();
         self.told_is_done();
+        self.late_is_counted();
         // What is accounted for is over: it is looked at no more, but a late message of it is a second charge.
         let done: Vec<_> = self.attempts.iter().filter(|(_, seen)| seen.done).map(|(key, _)| *key).collect();
         for key in done {
@@ -149,7 +150,7 @@ impl Oracle {
         self.provisions();
     }
 
-    /// What the ledger does not know the use of is held, as long as its window lasts.
+    /// What the ledger does not know the use of is held, as long as its window lasts, and no more than that.
     fn provisions(&mut self) {
         let mut broken = Vec::new();
         for ((id, window), spent) in &self.spent {
@@ -161,16 +162,25 @@ impl Oracle {
             let unknown = instance.holders.iter().flat_map(|holder| &holder.unknown);
             let unknown = unknown.filter(|(start, _)| start == window).map(|(_, unknown)| *unknown);
             let held = unknown.sum::<i128>() - known.cleared;
+            // Of what a copy of a journal says, lanes believe more or less of each other.
+            let torn = instance.holders.iter().any(|holder| self.torn.contains(&holder.producer));
+            let is_sure = !torn && spent.away == 0 && rule.limit.unit != Unit::Concurrent;
+            if is_sure && held > spent.said + spent.doubted {
+                let (name, said, doubted) = (&rule.limit.name, spent.said, spent.doubted);
+                let detail = format!("{name} from {window}: {held} is held, and {said} is unknown, {doubted} perhaps");
+                broken.push((Obligation::OnlyTheUnknownStaysHeld, detail));
+            }
             // What is unknown of one whose journal was restored stays counted as leased, and no more than that is.
             let away = self.out_of_reach(*lane, instance, *window);
             if held + away + spent.away < spent.unknown {
-                broken.push(format!(
+                let detail = format!(
                     "{} from {window}: {held} is held and {away} out of reach, {} is unknown, {} perhaps",
                     rule.limit.name, spent.unknown, spent.away
-                ));
+                );
+                broken.push((Obligation::TheUnknownStaysHeld, detail));
             }
         }
-        broken.into_iter().for_each(|detail| self.broken(Obligation::TheUnknownStaysHeld, detail));
+        broken.into_iter().for_each(|(obligation, detail)| self.broken(obligation, detail));
     }
 
     /// What is left of a limit, in the counter that has the least.
@@ -185,7 +195,7 @@ impl Oracle {
     pub(crate) fn affordable(&self, wish: &Wish, book: usize, now: Time) -> Option<i128> {
         let mut least: Option<i128> = None;
         let one = Bill { input: 1, output: 0 };
-        for rule in self.rules.iter().filter(|rule| rule.limit.mode == Mode::Hard) {
+        for rule in self.rules.iter().filter(|rule| rule.is_hard() && rule.in_force) {
             let Some(values) = values(&rule.limit, wish) else { continue };
             let price = amount(rule.limit.unit, wish, book, one);
             let left = self.left(rule, &values, now);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::{
     decision::{Holder, Instance},
     event::Learned,
-    id::{CallId, InstanceId, Lane},
+    id::{CallId, InstanceId, Lane, LimitId},
     ledger::{Adjusted, Charge, Charged, Corrected},
     limit::Unit,
     time::Time,
@@ -32,6 +32,10 @@ pub(crate) struct Told {
     pub(super) amended: BTreeMap<(InstanceId, Time), i128>,
     /// What was cleared of provisions.
     cleared: BTreeMap<(InstanceId, Time), i128>,
+    /// How many amendments have lost against another and were not told so yet.
+    losers: usize,
+    /// What attempts are said to have used by the amendment that stands.
+    stated: BTreeMap<(CallId, u16), Bill>,
     /// How far counters may be overdrawn: by what was added, and what was leased of them then.
     pub(super) overdrawn: BTreeMap<(InstanceId, Time), i128>,
 }
@@ -44,6 +48,8 @@ struct Tale {
     rows: u32,
     /// Counters that were moved, or gone.
     moves: usize,
+    /// How many it is about, at each of the gateways that it was told at.
+    about: BTreeSet<usize>,
 }
 
 /// One correction: by which book, or, of an amendment, what stood before.
@@ -62,24 +68,33 @@ struct Amends {
     left: Vec<super::Left>,
     /// How many of them it has to move.
     due: std::ops::RangeInclusive<usize>,
+    /// The other amendment, if there are two.
+    rival: Option<String>,
 }
 
 impl Tale {
     const fn of(wish: Wish) -> Self {
-        Self { wish, written: false, excused: false, rows: 0, moves: 0 }
+        Self { wish, written: false, excused: false, rows: 0, moves: 0, about: BTreeSet::new() }
     }
 }
 
 impl Oracle {
-    /// Another system tells of this.
-    pub(crate) fn told(&mut self, call: CallId, wish: Wish) {
-        self.told.calls.entry(call).or_insert_with(|| Tale::of(wish));
+    /// Another system tells of this, at a gateway that of the limits of a name knows this one.
+    pub(crate) fn told(&mut self, call: CallId, wish: Wish, known: Option<LimitId>) {
+        let about = self.rules.iter().filter(|rule| {
+            let counts = amount(rule.limit.unit, &wish, 0, wish.bill) != 0;
+            counts && rule.is_known(known) && values(&rule.limit, &wish).is_some()
+        });
+        let about = about.count();
+        self.told.calls.entry(call).or_insert_with(|| Tale::of(wish)).about.insert(about);
     }
 
     /// An attempt is to cost what another book says.
     pub(crate) fn corrects(&mut self, learned: &Learned, book: usize) {
         let attempt = &learned.is.attempt;
-        let known = self.attempts.get(&(attempt.call, attempt.attempt)).map(|seen| seen.wish);
+        let key = (attempt.call, attempt.attempt);
+        let stated = self.told.stated.get(&key).copied();
+        let known = self.attempts.get(&key).map(|seen| Wish { bill: stated.unwrap_or(seen.wish.bill), ..seen.wish });
         let Some(wish) = known.or_else(|| Some(self.told.calls.get(&attempt.call)?.wish)) else {
             return self.broken(Obligation::ChargesAreExact, format!("{} corrects nothing known", learned.id));
         };
@@ -93,25 +108,40 @@ impl Oracle {
         (!forked).then_some(seen.wish.bill)
     }
 
-    /// An attempt is told to have used what it was billed.
-    pub(crate) fn amends(&mut self, learned: &Learned, whole: bool) {
+    /// An attempt is told to have used so much.
+    pub(crate) fn amends(&mut self, learned: &Learned, bill: Bill, whole: bool) {
         let attempt = &learned.is.attempt;
         let Some(seen) = self.attempts.get(&(attempt.call, attempt.attempt)) else {
             return self.broken(Obligation::ChargesAreExact, format!("{} amends nothing known", learned.id));
         };
         let total = learned.was.as_ref().and_then(|was| was.usage.total()).unwrap_or_default();
         let stood = Bill { input: total.uncached_input, output: total.output };
-        let (wish, book, left) = (seen.wish, seen.book, seen.left.clone());
+        let (wish, book, left) = (Wish { bill, ..seen.wish }, seen.book, seen.left.clone());
         // Of a counter whose window metering keeps no more it may be said that it is gone, if whoever amends still knows its name.
         let moves = left.iter().filter(|left| self.due(left, (&wish, book, stood, whole)) != (0, 0));
         let (kept, gone): (Vec<&super::Left>, Vec<_>) = moves.partition(|left| {
             let kept = self.books.instances.get(&left.hold.instance).map(|(_, instance)| instance);
-            kept.is_some_and(|kept| kept.windows.iter().any(|known| known.start == left.hold.window))
+            let is_kept = kept.is_some_and(|kept| kept.windows.iter().any(|known| known.start == left.hold.window));
+            is_kept && self.rules[left.rule].in_force
         });
         let due = kept.len()..=kept.len() + gone.len();
-        let amends = Some(Amends { stood, whole, due, left });
+        let amends = Some(Amends { stood, whole, due, left, rival: None });
         let correction = Correction { tale: Tale::of(wish), book, amends };
         self.told.corrections.insert(learned.id.clone(), correction);
+    }
+
+    /// Two amendments of one attempt take the place of the same: one of them stands, and of the other an alarm is raised.
+    pub(crate) fn rivals(&mut self, one: &str, other: &str) {
+        for (of, rival) in [(one, other), (other, one)] {
+            let amends = self.told.corrections.get_mut(of).and_then(|known| known.amends.as_mut());
+            amends.into_iter().for_each(|amends| amends.rival = Some(rival.to_owned()));
+        }
+        self.told.losers += 1;
+    }
+
+    /// An alarm says that something was said otherwise before; false if that has no cause.
+    pub(super) fn has_lost(&mut self) -> bool {
+        self.told.losers.checked_sub(1).map(|left| self.told.losers = left).is_some()
     }
 
     /// It is in a journal, or no longer.
@@ -154,8 +184,12 @@ impl Oracle {
         if rows > 1 {
             self.broken(Obligation::NothingIsChargedTwice, format!("{id} corrects {rows} times"));
         }
-        let total = charged.settled.usage.total().unwrap_or_default();
+        let (attempt, total) = (&charged.settled.attempt, charged.settled.usage.total().unwrap_or_default());
         let bill = Bill { input: total.uncached_input, output: total.output };
+        self.counts_late(&charged.settled, Some(&corrected.was.usage));
+        if stood.is_some() {
+            self.told.stated.insert((attempt.call, attempt.attempt), bill);
+        }
         let was = |book| amount(Unit::Usd, &wish, book, stood.unwrap_or(bill)) == sum(reversed);
         if sum(&charged.charges) != amount(Unit::Usd, &wish, book, bill) || !(was(0) || was(1)) {
             self.broken(Obligation::ChargesAreExact, format!("{id} takes back {} wrongly", sum(reversed)));
@@ -165,6 +199,13 @@ impl Oracle {
 
     pub(super) fn adjusted(&mut self, lane: Lane, adjusted: &Adjusted) {
         let Adjusted { source, id, call, posted, gone, .. } = adjusted;
+        if source == metering::backfill::SOURCE {
+            // Whether that is so is looked at when nothing is under way.
+            for posting in posted {
+                *self.told.moved.entry((posting.instance, posting.window)).or_default() += posting.used;
+            }
+            return;
+        }
         if !self.told.adjusted.insert((lane, source.clone(), id.clone())) {
             self.broken(Obligation::NothingIsChargedTwice, format!("{id} of {source} moves lane {} twice", lane.0));
         }
@@ -240,7 +281,9 @@ impl Oracle {
             ] {
                 *sums.entry(place).or_default() += amount;
             }
-            self.spent.entry(place).or_default().unknown -= cleared.min(own.sure);
+            let spent = self.spent.entry(place).or_default();
+            spent.unknown -= cleared.min(own.sure);
+            spent.said -= cleared;
         }
     }
 
@@ -269,19 +312,19 @@ impl Oracle {
             if !tale.written || tale.excused {
                 continue;
             }
-            let about = self.rules.iter().filter(|rule| {
-                let counts = amount(rule.limit.unit, &tale.wish, 0, tale.wish.bill) != 0;
-                counts && values(&rule.limit, &tale.wish).is_some()
-            });
-            let about = about.count();
-            if tale.rows != 1 || tale.moves != about {
-                broken.push(format!("{call} was told: {} rows, {} of {about} counters", tale.rows, tale.moves));
+            if tale.rows != 1 || !tale.about.contains(&tale.moves) {
+                let Tale { rows, moves, about, .. } = tale;
+                broken.push(format!("{call} was told: {rows} rows, {moves} of {about:?} counters"));
             }
             tale.excused = true;
         }
+        let rows: BTreeMap<String, u32> =
+            self.told.corrections.iter().map(|(id, correction)| (id.clone(), correction.tale.rows)).collect();
         for (id, Correction { tale, amends, .. }) in &mut self.told.corrections {
+            let rival = amends.as_ref().and_then(|amends| rows.get(amends.rival.as_ref()?)).copied();
             let due = amends.as_ref().map_or(tale.moves..=tale.moves, |amends| amends.due.clone());
-            if tale.written && !tale.excused && (tale.rows != 1 || !due.contains(&tale.moves)) {
+            let (due, wanted) = if rival == Some(1) { (0..=0, 0) } else { (due, 1) };
+            if tale.written && !tale.excused && (tale.rows != wanted || !due.contains(&tale.moves)) {
                 let (rows, moves) = (tale.rows, tale.moves);
                 broken.push(format!("{id} was told and corrects {rows} times, and moves {moves} of {due:?} counters"));
             }

@@ -1,0 +1,74 @@
+//! What an answer says of a response that is worked on apart from it, and apart from every other answer that it stands in.
+//!
+//! An answer that shows what it used tells that by its id, before its own record, so that who has the end of the answer finds it in the
+//! journal. The attempt that had it made says behind its own record that it awaits this: until then what it held stays held, and when it
+//! is told that is free, and what was used is charged to it, whoever read it.
+
+use schemas::{
+    event::{Event, Learned, RESPONSES, Settled},
+    id::Lane,
+    time::Time,
+};
+
+use super::Attempt;
+use crate::{
+    emit::Ticket,
+    external::{self, External, Scene},
+    meter::Measured,
+    worker::Worker,
+};
+
+/// What is worked on apart from an answer.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    source: String,
+    id: String,
+    begun: Time,
+    /// Whether the attempt had it made, and did not only read it.
+    is_made: bool,
+    /// What it used, if the answer says so.
+    told: Option<Box<Learned>>,
+}
+
+impl Apart {
+    /// What an attempt's answer says of it, if it is one.
+    pub(super) fn of(attempt: &Attempt, measured: &Measured) -> Option<Self> {
+        let begun = external::begun(measured)?;
+        let shared = &attempt.worker.shared;
+        // Ids are a service's own. It may be configured as several providers, for keys of several accounts, say.
+        let provider = attempt.worker.upstreams.get(&attempt.facts.provider);
+        let service = provider.and_then(|upstream| Some(upstream.provider.base_url.as_ref()?.to_string()));
+        let source = format!("{RESPONSES}{}", service.unwrap_or_else(|| attempt.facts.provider.clone()));
+        let told = External::of_response(&attempt.facts, &source, measured).map(|told| {
+            let scene = Scene { subject: &attempt.facts.subject, book: &attempt.book, gateway: &shared.gateway };
+            Box::new(told.learn(scene, &shared.limits))
+        });
+        let (id, is_made) = (measured.response_id.clone(), !attempt.facts.api.is_free());
+        Some(Self { source, id, begun, is_made, told }).filter(|apart| !apart.id.is_empty())
+    }
+
+    /// Writes the attempt's end, with what is told before and what is awaited behind it.
+    pub(super) fn write(self, worker: &Worker, lane: Lane, settled: Settled, closes: Option<u32>) -> Ticket {
+        let shared = &worker.shared;
+        if let Some(told) = self.told {
+            let lane = told.lane(shared.lanes);
+            drop(worker.write(lane, &Event::Learned(told), None));
+        }
+        let awaits = self.is_made.then(|| Learned {
+            source: self.source,
+            id: self.id,
+            at: self.begun,
+            content: 0,
+            was: None,
+            moves: shared.limits.holding(&settled.posted),
+            is: Settled { counters: Vec::new(), call: None, ..settled.clone() },
+            awaits: true,
+        });
+        let ticket = worker.write(lane, &Event::Settled(Box::new(settled)), closes);
+        // What the client has in full is in the journal in full.
+        match awaits {
+            Some(awaits) => worker.write(lane, &Event::Learned(Box::new(awaits)), None),
+            None => ticket,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Reasoning of another provider, taken out of a request that goes on as it came.
+//!
+//! A client gets foreign proofs in its own dialect's place for one (`seal`) and sends them back with the conversation. Where that is
+//! translated they are left away as it is written; where the target speaks the client's dialect the body passes byte for byte, and a
+//! provider refuses the whole conversation for a proof that is not its own. So those blocks, and nothing else, are cut out by their spans
+//! and listed. What has no block of reasoning is searched once and not looked at.
+
+use std::{ops::Range, sync::LazyLock};
+
+use memchr::memmem::Finder;
+use schemas::{event::Api, json::Value};
+
+use crate::{
+    json::{self, member},
+    translate::{fields::Ledger, seal::Seal},
+};
+
+/// A body without the reasoning of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) body: Vec<u8>,
+    /// What was left away, by path.
+    pub(crate) dropped: Vec<String>,
+}
+
+/// What stands in every body that has a block of reasoning, by API.
+static MESSAGES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("thinking\""));
+static RESPONSES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"encrypted_content\""));
+
+/// Pieces of a body that are cut out or replaced.
+type Cuts = Vec<(Range<usize>, &'static str)>;
+
+/// The body without what only another provider could check; nothing if there is none of it.
+pub(crate) fn leave(api: Api, body: &[u8], root: Value<'_>) -> Option<Left> {
+    let (mut cuts, mut ledger) = (Cuts::new(), Ledger::default());
+    match api {
+        Api::AnthropicMessages | Api::AnthropicCountTokens => {
+            MESSAGES.find(body)?;
+            messages(root, &mut cuts, &mut ledger);
+        }
+        Api::OpenAiResponses => {
+            RESPONSES.find(body)?;
+            let items: Vec<Value<'_>> = member(root, "input")?.items()?.collect();
+            let gone = noted(&items, "input", |item| is_foreign(item, "reasoning", "encrypted_content"), &mut ledger);
+            cut(&items, &gone, &mut cuts);
+        }
+        _ => return None,
+    }
+    if cuts.is_empty() {
+        return None;
+    }
+    cuts.sort_by_key(|(range, _)| range.start);
+    let (mut left, mut done) = (Vec::with_capacity(body.len()), 0);
+    for (range, instead) in cuts {
+        left.extend_from_slice(body.get(done..range.start).unwrap_or_default());
+        left.extend_from_slice(instead.as_bytes());
+        done = range.end;
+    }
+    left.extend_from_slice(body.get(done..).unwrap_or_default());
+    Some(Left { body: left, dropped: ledger.lines() })
+}
+
+fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
+    let messages: Vec<Value<'_>> = member(root, "messages").and_then(Value::items).into_iter().flatten().collect();
+    let mut empty = vec![false; messages.len()];
+    let mut led_by_another = false;
+    for ((place, message), empty) in messages.iter().enumerate().zip(&mut empty) {
+        let Some(blocks) = member(*message, "content").and_then(Value::items) else { continue };
+        let blocks: Vec<Value<'_>> = blocks.collect();
+        let gone = noted(&blocks, &format!("messages[{place}].content"), is_foreign_block, ledger);
+        // No provider takes a message without content, and each takes two of the user's in a row.
+        *empty = !gone.is_empty() && gone.iter().all(|gone| *gone);
+        if !*empty {
+            cut(&blocks, &gone, cuts);
+        }
+        let has = |kinds: &[&str]| {
+            let mut kept = blocks.iter().zip(&gone).filter(|(_, gone)| !**gone);
+            kept.any(|(block, _)| kinds.iter().any(|kind| is_of(*block, kind)))
+        };
+        if member(*message, "role").and_then(Value::word).as_deref() == Some("assistant") {
+            let was_cut = gone.contains(&true);
+            led_by_another = was_cut && has(&["tool_use"]) && !has(&["thinking", "redacted_thinking"]);
+        }
+    }
+    cut(&messages, &empty, cuts);
+    // Calls that thinking led to are gone on from with thinking or without; with a budget the provider wants the thinking before them.
+    if led_by_another && let Some(thinking) = member(root, "thinking").filter(|thinking| is_of(*thinking, "enabled")) {
+        ledger.note("thinking (the last calls have no reasoning of this provider)");
+        cuts.push((thinking.span(), r#"{"type":"disabled"}"#));
+    }
+}
+
+fn is_foreign_block(block: Value<'_>) -> bool {
+    is_foreign(block, "thinking", "signature") || is_foreign(block, "redacted_thinking", "data")
+}
+
+/// Whether a block is of this type, with a proof that was packed for the way to a client.
+fn is_foreign(block: Value<'_>, kind: &str, proof: &str) -> bool {
+    is_of(block, kind) && member(block, proof).and_then(Value::word).is_some_and(|proof| Seal::is_packed(&proof))
+}
+
+fn is_of(block: Value<'_>, kind: &str) -> bool {
+    json::members(block, &["type"]).and_then(|named| named.text(0)).as_deref() == Some(kind)
+}
+
+/// Which of these are foreign; each is listed.
+fn noted(items: &[Value<'_>], at: &str, is: impl Fn(Value<'_>) -> bool, ledger: &mut Ledger) -> Vec<bool> {
+    let of = |(place, item): (usize, &Value<'_>)| {
+        let is = is(*item);
+        if is {
+            ledger.note(format!("{at}[{place}] (reasoning)"));
+        }
+        is
+    };
+    items.iter().enumerate().map(of).collect()
+}
+
+/// Cuts items out of a list, each with one comma: the one before it, or, as long as none is kept, the one behind it.
+fn cut(items: &[Value<'_>], gone: &[bool], cuts: &mut Cuts) {
+    let mut kept: Option<usize> = None;
+    for (place, (item, gone)) in items.iter().zip(gone).enumerate() {
+        let span = item.span();
+        let next = items.get(place + 1).map_or(span.end, |next| next.span().start);
+        match (gone, kept) {
+            (false, _) => {}
+            (true, None) => cuts.push((span.start..next, "")),
+            (true, Some(before)) => cuts.push((before..span.end, "")),
+        }
+        kept = if !gone || kept.is_some() { Some(span.end) } else { None };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::json::Tree;
+
+    use super::*;
+
+    fn check(api: Api, body: &str, wanted: Option<(&str, &[&str])>) {
+        let tree = Tree::read(body.as_bytes()).unwrap();
+        let left = leave(api, body.as_bytes(), tree.root());
+        let found = left.as_ref().map(|left| (std::str::from_utf8(&left.body).unwrap(), left.dropped.clone()));
+        let wanted = wanted.map(|(body, dropped)| (body, dropped.iter().map(ToString::to_string).collect::<Vec<_>>()));
+        assert_eq!(found, wanted, "{body}");
+        if let Some((body, _)) = found {
+            Tree::read(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error:?}"));
+        }
+    }
+
+    const THEIRS: &str = r#"{"type":"thinking","thinking":"hm","signature":"chat:thinking:"}"#;
+    const OWN: &str = r#"{"type":"thinking","thinking":"hm", "signature":"EuA+/="}"#;
+    const CALL: &str = r#"{"type":"redacted_thinking","data":"google:call:abc"}"#;
+    const USE: &str = r#"{"type":"tool_use","id":"t","name":"f","input":{}}"#;
+
+    #[test]
+    fn foreign_reasoning_is_cut_out_and_every_other_byte_stays() {
+        let said = |content: &str, more: &str| {
+            format!(
+                r#"{{"messages":[ {{"role":"user","content":"hi"}}, {{"role":"assistant","content":[{content}]}},{{"role":"user","content":"on"}} ]{more}}}"#
+            )
+        };
+        let first: &[&str] = &["messages[1].content[0] (reasoning)"];
+        let text = r#"{"type":"text","text":"\"chat:thinking:"}"#;
+        let messages = |content: String, more: &str, left: &str, more_left: &str, dropped: &[&str]| {
+            check(Api::AnthropicMessages, &said(&content, more), Some((&said(left, more_left), dropped)));
+        };
+        messages(format!("{THEIRS} , {text}"), "", text, "", first);
+        let both: &[&str] = &["messages[1].content[0] (reasoning)", "messages[1].content[2] (reasoning)"];
+        messages(format!("{THEIRS},{text}, {CALL} ,{USE}"), "", &format!("{text} ,{USE}"), "", both);
+        let last: &[&str] = &["messages[1].content[1] (reasoning)", "messages[1].content[2] (reasoning)"];
+        messages(format!("{OWN}, {THEIRS},{CALL}"), "", OWN, "", last);
+        messages(
+            format!("{THEIRS},{OWN},{USE}"),
+            r#","thinking":{"type":"enabled"}"#,
+            &format!("{OWN},{USE}"),
+            r#","thinking":{"type":"enabled"}"#,
+            first,
+        );
+        // A call that another's reasoning led to is not gone on from with a budget.
+        let both: &[&str] =
+            &["messages[1].content[0] (reasoning)", "thinking (the last calls have no reasoning of this provider)"];
+        messages(
+            format!("{THEIRS},{USE}"),
+            r#","thinking":{"type":"enabled","budget_tokens":2048}"#,
+            USE,
+            r#","thinking":{"type":"disabled"}"#,
+            both,
+        );
+        messages(
+            format!("{THEIRS},{USE}"),
+            r#","thinking":{"type":"adaptive"}"#,
+            USE,
+            r#","thinking":{"type":"adaptive"}"#,
+            first,
+        );
+        // A message of nothing else goes as a whole.
+        let bare = r#"{"messages":[ {"role":"user","content":"hi"},{"role":"user","content":"on"} ]}"#;
+        check(Api::AnthropicMessages, &said(THEIRS, ""), Some((bare, first)));
+        check(Api::AnthropicCountTokens, &said(THEIRS, ""), Some((bare, first)));
+        for plain in [
+            OWN,
+            text,
+            r#"{"type":"redacted_thinking","data":"google:else:abc"}"#,
+            r#"{"type":"later","signature":"chat:thinking:"}"#,
+        ] {
+            check(Api::AnthropicMessages, &said(plain, r#","thinking":{"type":"adaptive"}"#), None);
+        }
+        check(Api::OpenAiChat, &said(THEIRS, ""), None);
+    }
+
+    #[test]
+    fn a_response_goes_without_the_reasoning_of_others() {
+        let item = |proof: &str| format!(r#"{{"type":"reasoning","summary":[],"encrypted_content":"{proof}"}}"#);
+        let said = |items: &str| format!(r#"{{"input":[{items}{{"role":"user","content":"on"}}]}}"#);
+        let body = said(&format!("{}, {},", item("anthropic:thinking:abc"), item("gAAA")));
+        check(Api::OpenAiResponses, &body, Some((&said(&format!("{},", item("gAAA"))), &["input[0] (reasoning)"])));
+        check(Api::OpenAiResponses, &said(&format!("{},", item("gAAA"))), None);
+        check(Api::OpenAiResponses, r#"{"input":"the \"encrypted_content\" of it"}"#, None);
+    }
+}

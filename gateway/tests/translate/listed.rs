@@ -1,0 +1,187 @@
+//! What has no place at a provider as it was sent: it is made to fit and listed, or refused, and an answer says a thing once.
+
+use gateway::translate::{Client, Provider, Request, Stream, To, Told, answer};
+use serde_json::{Value, json};
+
+use crate::corpus::PROVIDERS;
+
+fn to(provider: Provider, model: &str) -> To<'_> {
+    To { provider, model, max_output: Some(64_000), old_cap: false, ask_usage: true }
+}
+
+/// What a request becomes, and what is listed; or why it is refused.
+fn sent(client: Client, body: &Value, to: &To<'_>) -> Result<(Value, Vec<String>), String> {
+    let written = Request::read(client, body.to_string().as_bytes()).and_then(|request| request.write(to));
+    let written = written.map_err(|refused| refused.to_string())?;
+    Ok((serde_json::from_str(&written.body).unwrap(), written.dropped))
+}
+
+fn messages(more: &Value) -> Value {
+    let mut body = json!({ "model": "m", "max_tokens": 9_000, "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+fn chat(more: &Value) -> Value {
+    let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+#[test]
+fn a_name_of_a_user_that_is_too_long_is_a_hash_that_stays_the_same() {
+    let openai = to(Provider::OpenAiChat, "gpt-5");
+    let of = |user: &str| {
+        sent(Client::AnthropicMessages, &messages(&json!({ "metadata": { "user_id": user } })), &openai).unwrap()
+    };
+    let (short, long) = ("é".repeat(64), "é".repeat(65));
+    assert_eq!((of(&short).0["user"].clone(), of(&short).1), (json!(short), vec![]));
+    let (body, listed) = of(&long);
+    let user = body["user"].as_str().unwrap();
+    assert!(user.len() <= 64 && user.starts_with("user_") && of(&long).0["user"] == *user, "{user}");
+    assert_ne!(of(&format!("{long}x")).0["user"], *user);
+    assert_eq!(listed, ["metadata.user_id (a hash of it is sent: the provider takes 64 characters)"]);
+    let (body, listed) = sent(
+        Client::OpenAiChat,
+        &chat(&json!({ "max_tokens": 9, "user": "u".repeat(257) })),
+        &to(Provider::AnthropicMessages, "claude-sonnet-4-6"),
+    )
+    .unwrap();
+    assert!(body["metadata"]["user_id"].as_str().unwrap().len() <= 256);
+    assert_eq!(listed, ["user (a hash of it is sent: the provider takes 256 characters)"]);
+}
+
+#[test]
+fn an_effort_that_a_provider_has_not_is_the_nearest_and_listed() {
+    #[rustfmt::skip]
+    let cases = [
+        (Provider::Gemini, "gemini-3-pro", "xhigh", "/generationConfig/thinkingConfig/thinkingLevel", "high"),
+        (Provider::AnthropicMessages, "claude-opus-4-6", "minimal", "/output_config/effort", "low"),
+        (Provider::BedrockConverse, "amazon.nova-2-lite-v1:0", "minimal", "/additionalModelRequestFields/reasoningConfig/maxReasoningEffort", "low"),
+        (Provider::BedrockConverse, "openai.gpt-oss-120b-1:0", "xhigh", "/additionalModelRequestFields/reasoning_effort", "high"),
+    ];
+    for (provider, model, effort, path, wanted) in cases {
+        let of = |effort: &str| {
+            sent(
+                Client::OpenAiChat,
+                &chat(&json!({ "max_tokens": 9, "reasoning_effort": effort })),
+                &to(provider, model),
+            )
+            .unwrap()
+        };
+        let (body, listed) = of(effort);
+        assert_eq!(body.pointer(path), Some(&json!(wanted)), "{body}");
+        assert_eq!(listed, [format!("reasoning_effort (its effort: {wanted} in place of {effort})")], "{model}");
+        let (body, listed) = of("medium");
+        assert_eq!((body.pointer(path), listed), (Some(&json!("medium")), vec![]), "{model}");
+    }
+}
+
+#[test]
+fn the_begin_of_an_answer_is_gone_on_with_or_refused() {
+    let turns = |last: Value| json!({ "messages": [{ "role": "user", "content": "hi" }, { "role": "assistant", "content": last }] });
+    let call = json!([{ "type": "tool_use", "id": "t", "name": "f", "input": {} }]);
+    for (provider, _, model) in PROVIDERS {
+        let of = |last: Value| sent(Client::AnthropicMessages, &messages(&turns(last)), &to(provider, model));
+        let goes_on = matches!(provider, Provider::AnthropicMessages | Provider::BedrockConverse);
+        for begun in [json!("{"), json!([{ "type": "text", "text": "{" }])] {
+            match of(begun) {
+                Ok(_) => assert!(goes_on, "{provider:?}"),
+                Err(why) => assert!(
+                    !goes_on && why.starts_with("messages[1]: ") && why.contains("end with one of the user"),
+                    "{provider:?}: {why}"
+                ),
+            }
+        }
+        assert!(of(call.clone()).is_ok(), "{provider:?}");
+    }
+}
+
+#[test]
+fn documents_have_names_that_differ_wherever_they_stand() {
+    let file = |title: Value| json!({ "type": "document", "title": title, "source": { "type": "text", "media_type": "text/plain", "data": "x" } });
+    let result = json!({ "type": "tool_result", "tool_use_id": "t", "content": [file(Value::Null)] });
+    let body = json!({ "messages": [
+        { "role": "user", "content": [file(Value::Null), file(json!("a b.txt")), file(Value::Null)] },
+        { "role": "assistant", "content": [{ "type": "tool_use", "id": "t", "name": "f", "input": {} }] },
+        { "role": "user", "content": [result, file(json!("A-b-txt"))] },
+    ] });
+    let (sent, _) = sent(
+        Client::AnthropicMessages,
+        &messages(&body),
+        &to(Provider::BedrockConverse, "anthropic.claude-sonnet-4-6"),
+    )
+    .unwrap();
+    let name = |path: &str| sent.pointer(&format!("{path}/document/name")).unwrap().as_str().unwrap().to_owned();
+    let first = ["/messages/0/content/0", "/messages/0/content/1", "/messages/0/content/2"].map(name);
+    assert_eq!(first, ["file", "a-b-txt", "file-2"]);
+    assert_eq!(name("/messages/2/content/0/toolResult/content/0"), "file-3");
+    assert_eq!(name("/messages/2/content/1"), "A-b-txt-2");
+}
+
+fn told() -> Told {
+    let request = messages(&json!({ "stream": true })).to_string();
+    Request::read(Client::AnthropicMessages, request.as_bytes()).unwrap().told("0190b3c4", 1, 1)
+}
+
+#[test]
+fn reasoning_that_a_server_says_twice_is_said_once() {
+    let message = |more: Value| {
+        let mut message = json!({ "role": "assistant", "content": "ho" });
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "id": "c", "model": "m", "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] })
+            .to_string()
+    };
+    let signed = json!([{ "type": "reasoning.text", "text": "hm", "signature": "EuA", "format": "anthropic-claude-v1", "index": 0 }]);
+    let proof = "choices[0].message.reasoning_details (what proves the reasoning)";
+    #[rustfmt::skip]
+    let cases: [(Value, &[&str]); 6] = [
+        (json!({ "reasoning": "hm", "reasoning_content": "hm" }), &[]),
+        (json!({ "reasoning": "hm", "reasoning_content": "" }), &[]),
+        (json!({ "reasoning_content": "hm", "reasoning": null }), &[]),
+        (json!({ "reasoning": "another", "reasoning_content": "hm" }), &["choices[0].message.reasoning"]),
+        (json!({ "reasoning": "hm", "reasoning_details": signed.clone() }), &[proof]),
+        (json!({ "reasoning_details": signed }), &[proof]),
+    ];
+    for (more, listed) in cases {
+        let whole = answer(
+            Provider::OpenAiChat,
+            "m",
+            Client::AnthropicMessages,
+            message(more.clone()).as_bytes(),
+            &told(),
+            None,
+        )
+        .unwrap();
+        let body: Value = serde_json::from_str(&whole.body).unwrap();
+        assert_eq!(body["content"][0]["thinking"], "hm", "{more}");
+        assert_eq!(
+            (body["content"].as_array().unwrap().len(), whole.dropped),
+            (2, listed.iter().map(ToString::to_string).collect()),
+            "{more}"
+        );
+    }
+}
+
+#[test]
+fn ids_of_calls_are_such_as_anthropic_takes_back() {
+    let call = json!({ "index": 0, "id": "functions.get_weather:0", "type": "function", "function": { "name": "get_weather", "arguments": "{}" } });
+    let fits = |id: &str| {
+        !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    let of = |name: &str| {
+        json!({ "id": "c", "model": "m", "choices": [{ "index": 0, name: { "tool_calls": [call.clone()] }, "finish_reason": "tool_calls" }] }).to_string()
+    };
+    let whole =
+        answer(Provider::OpenAiChat, "m", Client::AnthropicMessages, of("message").as_bytes(), &told(), None).unwrap();
+    let body: Value = serde_json::from_str(&whole.body).unwrap();
+    let id = body["content"][0]["id"].as_str().unwrap();
+    assert!(fits(id), "{id}");
+    let mut stream = Stream::new(Provider::OpenAiChat, "m", Client::AnthropicMessages, told());
+    let frames = stream.push("", of("delta").as_bytes()).unwrap();
+    assert!(frames.contains(&format!(r#""id":"{id}""#)), "{frames}");
+    // A chat keeps what the provider gave.
+    let whole =
+        answer(Provider::OpenAiChat, "m", Client::OpenAiResponses, of("message").as_bytes(), &told(), None).unwrap();
+    assert!(whole.body.contains("functions.get_weather:0"));
+}

@@ -1,0 +1,168 @@
+//! What is told by the id of a response: whoever reads it tells of it, and it is charged once, to the attempt that had it made.
+//!
+//! Any tenant of a provider's account may read a response, so the lane of its id decides, and the claim has no tenant. What the response used
+//! is then learned in the lane of whoever had it made, by that attempt's book, in the counters that it fell under; and what was held for it
+//! is released there, as an operator would release it. The attempt says that it awaits this in its own lane, behind its end, which passes
+//! it on: so nothing is released before its end stands. Of a response that nobody here had made, or whose making was not heard of
+//! yet, who tells it first is charged. Of several attempts that were answered with one response the first is charged, and all let go.
+
+use std::sync::Arc;
+
+use schemas::{
+    decision::{Awaited, Claim},
+    event::{Attempt, Learned, Move, Posting, RELEASE, Settled, Was, Why},
+    ledger::AlarmKind,
+    limit::Unit,
+    price::{self, Cost},
+    tokens::{Completeness, Usage, Vector},
+    wire,
+};
+
+use super::{Engine, learned::said};
+use crate::dedup::Origin;
+
+/// The most responses that are awaited at a time: some 1 KB each, 50 MB. What is held for more stays held.
+const MOST_IDS: usize = 50_000;
+/// The most attempts that are remembered to await one response: what more of them hold stays held.
+const MOST: usize = 16;
+
+impl Engine {
+    /// An attempt of this lane awaits something, or something is told in the lane of its id.
+    pub(super) fn told_by_id(&mut self, origin: Origin, learned: Learned) {
+        let claim = learned.claim_of_id();
+        if learned.awaits {
+            let decides = learned.lane_of_id(self.lanes);
+            if decides == self.lane {
+                self.await_it(origin, learned);
+            } else {
+                self.pass(decides, said(&learned), Vec::new(), Some(Box::new(learned)));
+            }
+            return;
+        }
+        if self.is_too_old(origin, &learned) {
+            return;
+        }
+        match self.claims.get(&claim) {
+            Some(known) if known.content == learned.content => return self.counts.relearned += 1,
+            Some(_) => {
+                self.counts.conflicts += 1;
+                let detail =
+                    format!("{} of {} was told otherwise before; the first stands", learned.id, learned.source);
+                return self.alarm(origin, AlarmKind::Conflict, detail);
+            }
+            None => {}
+        }
+        self.claims.insert(claim, Claim { at: self.state.recorded_at, content: learned.content });
+        self.claimed.insert(claim);
+        self.state.claims = self.claims.len() as u64;
+        let awaiting = self.awaited.remove(&claim).map(|awaited| awaited.attempts).unwrap_or_default();
+        let learned = match awaiting.first() {
+            Some(first) => self.of(first, learned),
+            None => learned,
+        };
+        let cost = self.cost(&learned.is, &learned.is.usage);
+        self.hand(origin, learned);
+        for attempt in awaiting {
+            self.release(origin, attempt, cost);
+        }
+    }
+
+    /// What another lane has handed over: an attempt awaits what is told here, or something is of a tenant of this lane.
+    pub(super) fn handed(&mut self, origin: Origin, learned: Learned) {
+        if learned.awaits { self.await_it(origin, learned) } else { self.learn(origin, learned) }
+    }
+
+    /// An attempt awaits what is told in this lane.
+    fn await_it(&mut self, origin: Origin, attempt: Learned) {
+        let claim = attempt.claim_of_id();
+        if self.claims.contains_key(&claim) {
+            // What it used is charged, and not known here any more; but whether its model has prices is.
+            let some = Vector { uncached_input: 1, output: 1, ..Vector::default() };
+            let lacks = self.cost(&attempt.is, &Usage::exact(some)).lacks;
+            return self.release(origin, attempt, Cost { lacks, ..Cost::default() });
+        }
+        let remembered = self.awaited.len();
+        let attempts = match self.awaited.get_mut(&claim) {
+            Some(awaited) => &mut awaited.attempts,
+            None if remembered >= MOST_IDS => return,
+            None => &mut self.awaited.entry(claim).or_insert(Awaited { attempts: Vec::new() }).attempts,
+        };
+        if attempts.len() < MOST {
+            attempts.push(attempt);
+            self.claimed.insert(claim);
+        }
+    }
+
+    /// What was told, as use of the attempt that awaits it.
+    fn of(&self, awaiting: &Learned, told: Learned) -> Learned {
+        let by = &awaiting.is.attempt;
+        let attempt = Attempt {
+            call: told.is.attempt.call,
+            attempt: 1,
+            stream: false,
+            subject: Arc::clone(&by.subject),
+            ..by.clone()
+        };
+        let settled_at = told.is.settled_at.max(by.admitted_at);
+        let is = Settled { attempt, settled_at, ..told.is };
+        let cost = self.cost(&is, &is.usage).known;
+        let total = is.usage.total().unwrap_or_default();
+        let counts = |moved: &Move| {
+            let unit = self.limits.get(&moved.limit)?.unit;
+            let amount = unit.amount(&total, Some(cost)).filter(|amount| *amount != 0)?;
+            Some(Move { amount, clears: 0, ..moved.clone() })
+        };
+        let moves = awaiting.moves.iter().filter_map(counts).collect();
+        Learned { is, moves, ..told }
+    }
+
+    fn cost(&self, of: &Settled, usage: &Usage) -> Cost {
+        price::sum(&self.rate(of, usage, of.attempt.book))
+    }
+
+    /// What an attempt holds for what is known by now is free: a correction which says that it used nothing by itself. What of it has no
+    /// price stays held where dollars are counted.
+    fn release(&mut self, origin: Origin, awaiting: Learned, cost: Cost) {
+        let stood = awaiting.is;
+        let clears = |moved: &Move| match self.limits.get(&moved.limit).map(|limit| limit.unit) {
+            Some(Unit::Usd) if cost.lacks.is_some() => cost.known.0.min(moved.clears),
+            _ => moved.clears,
+        };
+        let moves: Vec<Move> =
+            awaiting.moves.into_iter().map(|moved| Move { clears: clears(&moved), ..moved }).collect();
+        // Each stands for the posting in its place.
+        let postings = stood.posted.iter().zip(&moves);
+        let posted =
+            postings.map(|(posting, moved)| Posting { provision: posting.provision - moved.clears, ..*posting });
+        let posted: Vec<Posting> = posted.collect();
+        let moves: Vec<Move> = moves.into_iter().filter(|moved| moved.clears != 0).collect();
+        if moves.is_empty() || posted.len() != stood.posted.len() {
+            return;
+        }
+        let (call, attempt) = (stood.attempt.call, stood.attempt.attempt);
+        let was = Was { why: Why::Released, usage: stood.usage.clone(), book: stood.attempt.book, number: 0 };
+        let mut is = Settled { posted, counters: Vec::new(), call: None, ..stood };
+        is.usage.completeness = Completeness::Exact;
+        let released = Learned {
+            source: RELEASE.to_owned(),
+            id: format!("{call}/{attempt}/0"),
+            at: self.state.recorded_at,
+            content: wire::hash(RELEASE.as_bytes()),
+            was: Some(was),
+            is,
+            moves,
+            awaits: false,
+        };
+        self.hand(origin, released);
+    }
+
+    /// Has it learned in the lane of its tenant.
+    fn hand(&mut self, origin: Origin, learned: Learned) {
+        let own = learned.own_lane(self.lanes);
+        if own == self.lane {
+            self.learn(origin, learned);
+        } else {
+            self.pass(own, said(&learned), Vec::new(), Some(Box::new(learned)));
+        }
+    }
+}

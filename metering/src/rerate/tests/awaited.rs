@@ -1,0 +1,157 @@
+//! What a response used is charged once, to whoever had it made, and what was held for it is free then, whoever reads it, when and where.
+
+use schemas::event::RESPONSES;
+
+use super::*;
+
+const HELD: i128 = 50_000_000;
+/// What ten tokens cost by the first book, in the limits' unit.
+const COST: i128 = 10_000_000;
+
+fn own() -> Lane {
+    Lane::of(b"acme", LANES)
+}
+
+fn bench() -> Bench {
+    Bench::new(vec![
+        limit("acme", true, Unit::Usd, Window::Month, 1_000_000_000),
+        limit("house", false, Unit::Usd, Window::Month, 1_000_000_000),
+    ])
+}
+
+/// An attempt of acme's ends with a response that is still worked on, and holds something for that in both limits. Gives what it says then.
+fn made(bench: &mut Bench, number: u8, id: &str) -> Learned {
+    let mut end = Settled { usage: Usage::none(), ..settled(attempt(number, NOW, &bench.books[0]), 0) };
+    for place in 0..2 {
+        let limit = bench.limits[place].clone();
+        let home = limit.home::<&str>(&[], LANES);
+        let mut all = bench.engines[usize::from(home.0)].instances().all.values();
+        let counter = all.find(|it| it.limit == limit.id()).unwrap();
+        let (instance, window) = (counter.id, counter.windows[0].start);
+        end.posted.push(Posting { instance, window, used: 0, provision: HELD });
+        let (unknown, version) = (HELD * i128::from(number), number.into());
+        let counter = Counter { unknown, version, ..Counter::unused(instance, window) };
+        let report = Reported { at: NOW, low_watermark: NOW, counters: vec![counter], last: false };
+        bench.event(home, Event::Reported(report));
+    }
+    let moves = (0..2).map(|place| Move { clears: HELD, ..bench.moves(place, end.posted[place].window, 0) }).collect();
+    bench.event(own(), Event::Settled(Box::new(end.clone())));
+    let source = format!("{RESPONSES}https://api");
+    Learned { source, id: id.into(), at: NOW, content: 0, was: None, is: end, moves, awaits: true }
+}
+
+/// Somebody reads the response, at a gateway that knows another book and counts what all tenants use.
+fn read(bench: &Bench, tenant: &str, id: &str) -> Learned {
+    let mut by = attempt(if tenant == "acme" { 98 } else { 99 }, NOW, &bench.books[1]);
+    Arc::make_mut(&mut by.subject).tenant = tenant.into();
+    let moves = vec![bench.moves(1, NOW, 3 * COST)];
+    let source = format!("{RESPONSES}https://api");
+    Learned { source, id: id.into(), at: NOW, content: 7, was: None, is: settled(by, 10), moves, awaits: false }
+}
+
+/// Who was charged for what was told.
+fn charged(bench: &Bench) -> Vec<(String, i128)> {
+    let charged = bench.ledger.iter().filter_map(|(lane, entry)| match &entry.fact {
+        Fact::Charged(charged) if !charged.charges.is_empty() => {
+            let tenant = charged.settled.attempt.subject.tenant.clone();
+            assert_eq!(*lane, Lane::of(tenant.as_bytes(), LANES), "a row stands in the lane of its tenant");
+            Some((tenant, price::sum(&charged.charges).known.0))
+        }
+        _ => None,
+    });
+    charged.collect()
+}
+
+/// What is used of the limits, and what of them is held for what nobody knows.
+fn stands(bench: &Bench) -> Vec<(i128, i128)> {
+    let stands = bench.limits.iter().map(|limit| {
+        let all = bench.engines.iter().flat_map(|engine| engine.instances().all.values());
+        let windows = all.filter(|it| it.limit == limit.id()).flat_map(|it| it.windows.iter().map(move |at| (it, at)));
+        windows.fold((0, 0), |sums, (it, window)| (sums.0 + it.settled(window), sums.1 + it.held(window)))
+    });
+    stands.collect()
+}
+
+/// Ids whose lanes are that of the tenant, and the others.
+fn ids(bench: &Bench) -> Vec<String> {
+    let ids: Vec<String> = (0..9).map(|number| format!("resp_{number}")).collect();
+    let mut lanes: Vec<u16> = ids.iter().map(|id| read(bench, "acme", id).lane(LANES).0).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    assert_eq!(lanes.len(), usize::from(LANES));
+    ids
+}
+
+#[test]
+fn a_response_is_charged_once_to_who_had_it_made_and_nothing_stays_held_for_it() {
+    for id in ids(&bench()) {
+        let mut bench = bench();
+        let awaits = made(&mut bench, 1, &id);
+        bench.learn(&awaits);
+        assert_eq!(stands(&bench), [(0, HELD); 2], "{id}");
+        (0..LANES).for_each(|lane| bench.begin(Lane(lane)));
+        for tenant in ["birch", "acme", "birch"] {
+            let told = read(&bench, tenant, &id);
+            bench.learn(&told);
+            assert_eq!(charged(&bench), [("acme".to_owned(), COST)], "{id}");
+            assert_eq!(stands(&bench), [(COST, 0); 2], "{id}");
+            (0..LANES).for_each(|lane| bench.begin(Lane(lane)));
+        }
+        assert_eq!(bench.facts(|fact| matches!(fact, Fact::Corrected(_))), 1);
+        // A release of it by an operator finds nothing that is held.
+        let mut standings = Standings::of(std::iter::once((CallId::from_bytes([1; 16]), 1)));
+        bench.ledger.iter().for_each(|(_, entry)| standings.take(entry));
+        let stood = standings.all.into_values().next().flatten().unwrap();
+        assert!(stood.number == 1 && stood.posted().iter().all(|posting| posting.provision == 0));
+        bench.prove();
+    }
+}
+
+#[test]
+fn of_attempts_that_were_answered_with_one_response_one_is_charged_and_all_let_go() {
+    for id in ids(&bench()) {
+        let mut bench = bench();
+        for number in 1..=2 {
+            let awaits = made(&mut bench, number, &id);
+            bench.learn(&awaits);
+        }
+        let told = read(&bench, "acme", &id);
+        bench.learn(&told);
+        // And one more, after it is known.
+        let awaits = made(&mut bench, 3, &id);
+        assert_eq!(stands(&bench), [(COST, HELD); 2]);
+        bench.learn(&awaits);
+        assert_eq!((charged(&bench), stands(&bench)), (vec![("acme".to_owned(), COST)], vec![(COST, 0); 2]), "{id}");
+        bench.prove();
+    }
+}
+
+#[test]
+fn what_is_told_before_it_is_awaited_lets_go_all_the_same_and_what_nobody_made_is_charged_once() {
+    for id in ids(&bench()) {
+        let mut bench = bench();
+        let awaits = made(&mut bench, 1, &id);
+        for tenant in ["birch", "acme"] {
+            let told = read(&bench, tenant, &id);
+            bench.learn(&told);
+        }
+        assert_eq!(charged(&bench), [("birch".to_owned(), 3 * COST)], "who asked first, by its own book");
+        assert_eq!(stands(&bench), [(0, HELD), (3 * COST, HELD)], "{id}");
+        bench.learn(&awaits);
+        assert_eq!(stands(&bench), [(0, 0), (3 * COST, 0)], "{id}");
+        assert_eq!(charged(&bench).len(), 1);
+        bench.prove();
+    }
+}
+
+#[test]
+fn what_has_no_price_of_it_stays_held_where_dollars_are_counted() {
+    let mut bench = bench();
+    let awaits = made(&mut bench, 1, "resp_1");
+    bench.learn(&awaits);
+    let mut told = read(&bench, "acme", "resp_1");
+    told.is.usage = Usage::exact(Vector { uncached_input: 10, web_searches: 1, ..Vector::default() });
+    bench.learn(&told);
+    assert_eq!(stands(&bench), [(COST, HELD - COST); 2]);
+    bench.prove();
+}

@@ -1,0 +1,137 @@
+//! All pages of an export as one: what it says of which day, and that none is missing.
+//!
+//! A bucket without results states that its day has nothing, of what the endpoint counts. A page after which there is more must be followed
+//! by the one that goes on where it ends, in whichever file that is: half an export would call the other half ours alone.
+
+use std::collections::BTreeMap;
+
+use schemas::time::Time;
+
+use super::{Book, Cell, Line, Names, plain};
+
+/// What is stated of a day without exception: what has no line then has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// Tokens and units.
+    pub usage: bool,
+    /// Money; the lines of it may have quantities besides.
+    pub costs: bool,
+}
+
+/// A page of an export.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The time of each of its buckets.
+    pub buckets: Vec<Bucket>,
+    /// Its lines.
+    pub lines: Vec<Line>,
+    /// Whether the provider has more behind it.
+    pub has_more: bool,
+}
+
+/// The time of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// From when on.
+    pub starts: Time,
+    /// Up to when, if the file says.
+    pub ends: Option<Time>,
+}
+
+/// What the pages say together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Export {
+    /// Every line.
+    pub lines: Vec<Line>,
+    /// The days in UTC that it is about, as YYYY-MM-DD.
+    pub days: BTreeMap<String, Stated>,
+}
+
+/// An export as a side of the comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invoice {
+    /// What its lines add up to.
+    pub book: Book,
+    /// The days that it is about.
+    pub days: BTreeMap<String, Stated>,
+}
+
+impl Bucket {
+    /// The day in UTC that it begins in.
+    fn day(self) -> String {
+        self.starts.to_string().chars().take(10).collect()
+    }
+}
+
+impl Page {
+    /// What it states. A page without any line does not say of which endpoint it is.
+    fn stated(&self) -> Stated {
+        let costs = self.lines.iter().any(|line| line.cost.is_some());
+        Stated { usage: !costs && !self.lines.is_empty(), costs }
+    }
+
+    /// Whether another goes on where this ends: with its last bucket, or right behind it.
+    fn goes_on_in(&self, other: &Self) -> bool {
+        let (Some(last), Some(first)) = (self.buckets.last(), other.buckets.first()) else { return false };
+        let (one, next) = (self.stated(), other.stated());
+        let alike = one == next || one == Stated::default() || next == Stated::default();
+        alike && first.starts >= last.starts && last.ends.is_none_or(|ends| first.starts <= ends)
+    }
+}
+
+impl Export {
+    /// Puts pages together.
+    ///
+    /// # Errors
+    /// If a page is missing.
+    pub fn of(pages: Vec<Page>) -> Result<Self, String> {
+        for (at, page) in pages.iter().enumerate().filter(|(_, page)| page.has_more) {
+            let others = pages.iter().enumerate().filter(|(other, _)| *other != at);
+            if !others.into_iter().any(|(_, other)| page.goes_on_in(other)) {
+                let last = page.buckets.last().map_or("any day".into(), |bucket| bucket.day());
+                return Err(format!(
+                    "the export goes on after {last} (has_more): fetch its next_page too, and give all pages"
+                ));
+            }
+        }
+        let mut days: BTreeMap<String, Stated> = BTreeMap::new();
+        for page in &pages {
+            let stated = page.stated();
+            for bucket in &page.buckets {
+                let day = days.entry(bucket.day()).or_default();
+                (day.usage, day.costs) = (day.usage || stated.usage, day.costs || stated.costs);
+            }
+        }
+        // Of a day of pages without lines: what the others state, or both.
+        let any = |of: &dyn Fn(&Stated) -> bool| days.values().any(of);
+        let (usage, costs) = (any(&|day| day.usage), any(&|day| day.costs));
+        let unsaid = if usage || costs { Stated { usage, costs } } else { Stated { usage: true, costs: true } };
+        for day in days.values_mut().filter(|day| **day == Stated::default()) {
+            *day = unsaid;
+        }
+        let lines = pages.into_iter().flat_map(|page| page.lines).collect();
+        Ok(Self { lines, days })
+    }
+
+    /// What its lines add up to. Without names of keys all accounts are one. Where there is usage of a day, the quantities of its costs
+    /// are the same once more.
+    pub fn invoice(&self, names: &Names) -> Invoice {
+        let mut book = Book::new();
+        for line in &self.lines {
+            let account = match (&line.key, names.keys.is_empty()) {
+                (_, true) | (None, _) => String::new(),
+                (Some(key), false) => names.keys.get(key).cloned().unwrap_or_else(|| format!("? {key}")),
+            };
+            let model = plain(names.models.get(&line.model).unwrap_or(&line.model));
+            let side = book.entry(Cell { day: line.day.clone(), model, class: line.class, account }).or_default();
+            let again = line.cost.is_some() && self.days.get(&line.day).is_some_and(|day| day.usage);
+            if let Some(quantity) = line.quantity.filter(|_| !again) {
+                *side.quantity.get_or_insert_default() += quantity;
+            }
+            if let Some(cost) = line.cost {
+                *side.cost.get_or_insert_default() += cost;
+            }
+        }
+        Invoice { book, days: self.days.clone() }
+    }
+}

@@ -1,0 +1,119 @@
+use std::collections::BTreeMap;
+
+use arrow::array::StringArray;
+
+use super::*;
+use crate::table::{self, fixture};
+
+/// Rows of a table: `number` attempts over some hours, of two tenants; one in five has no price, one in seven is not known.
+fn rows(name: &str, number: u64) -> (&'static TableDef, RecordBatch) {
+    use schemas::ledger::Fact;
+    let table = table::by_name(name).unwrap();
+    let mut builder = table.builder();
+    for number in 0..number {
+        let tenant = if number % 3 == 0 { "acme" } else { "globex" };
+        let charged = match number {
+            number if number.is_multiple_of(7) => fixture::missing(number, tenant),
+            number if number.is_multiple_of(5) => fixture::unpriced(number, tenant),
+            number => fixture::charged(number, tenant),
+        };
+        let seconds = i64::try_from(number).unwrap();
+        let placed = fixture::placed(0, number, fixture::entry(seconds, Fact::Charged(Box::new(charged))));
+        (table.push)(&mut builder, &placed, &fixture::Known::default()).unwrap();
+    }
+    (table, builder.finish().unwrap())
+}
+
+fn made_of(name: &str, number: u64) -> BTreeMap<&'static str, RecordBatch> {
+    let (table, rows) = rows(name, number);
+    made(table, &rows).unwrap().into_iter().map(|(rollup, rows)| (rollup.name, rows)).collect()
+}
+
+/// By tenant, hour and whether the cost is known: rows, and the sums of cost and of another number.
+fn added_up(rows: &RecordBatch, other: &str) -> BTreeMap<(String, i64, bool), (i64, i128, i128)> {
+    let texts = |name: &str| -> StringArray { rows.column_by_name(name).unwrap().as_string::<i32>().clone() };
+    let number = |name: &str, row: usize| -> i128 {
+        let column = rows.column_by_name(name).unwrap();
+        let value = match column.data_type() {
+            DataType::Int64 => i128::from(column.as_primitive::<Int64Type>().value(row)),
+            _ => column.as_primitive::<Decimal128Type>().value(row),
+        };
+        if column.is_null(row) { 0 } else { value }
+    };
+    let (tenants, times) = (texts("tenant"), rows.column_by_name(TIME).unwrap());
+    let mut sums = BTreeMap::new();
+    for row in 0..rows.num_rows() {
+        let hour = times.as_primitive::<TimestampMicrosecondType>().value(row) / Grain::Hour.micros();
+        let known = rows.column_by_name("cost_usd").unwrap().is_valid(row);
+        let weight = rows.column_by_name(ROWS).map_or(1, |rows| rows.as_primitive::<Int64Type>().value(row));
+        let sum: &mut (i64, i128, i128) = sums.entry((tenants.value(row).to_owned(), hour, known)).or_default();
+        *sum = (sum.0 + weight, sum.1 + number("cost_usd", row), sum.2 + number(other, row));
+    }
+    sums
+}
+
+#[test]
+fn a_rollup_adds_up_to_what_its_rows_do() {
+    for (name, other) in [("charges", "quantity"), ("usage", "output_tokens"), ("calls", "duration_ms")] {
+        let wanted = added_up(&rows(name, 10_000).1, other);
+        assert!(wanted.len() > 8, "{wanted:?}");
+        let made = made_of(name, 10_000);
+        assert_eq!(added_up(made.get("hourly").unwrap(), other), wanted, "{name}");
+        let days = |sums: BTreeMap<(String, i64, bool), (i64, i128, i128)>| {
+            let mut days = BTreeMap::new();
+            for ((tenant, hour, known), sum) in sums {
+                let day: &mut (i64, i128, i128) = days.entry((tenant, hour / 24, known)).or_default();
+                *day = (day.0 + sum.0, day.1 + sum.1, day.2 + sum.2);
+            }
+            days
+        };
+        for (name, rows) in made.iter().filter(|(name, _)| **name != "hourly") {
+            assert_eq!(days(added_up(rows, other)), days(wanted.clone()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn rows_come_by_tenant_and_time_whatever_the_order_they_were_in() {
+    let (table, rows) = rows("charges", 5_000);
+    let backwards: UInt64Array = (0..rows.num_rows() as u64).rev().collect();
+    let columns = rows.columns().iter().map(|column| take(column, &backwards, None).unwrap()).collect();
+    let backwards = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let (forth, back) = (made(table, &rows).unwrap(), made(table, &backwards).unwrap());
+    assert_eq!(forth.len(), 5);
+    for ((rollup, forth), (_, back)) in forth.iter().zip(&back) {
+        assert_eq!(forth, back, "{}", rollup.name);
+        assert_eq!(forth.schema(), rollup.schema(table));
+    }
+}
+
+/// Of 5,000 attempts there are calls enough for no more than 750 rows.
+#[test]
+fn what_would_not_shrink_is_not_kept() {
+    let (table, rows) = rows("usage", 5_000);
+    let different = |values: usize| {
+        let users: StringArray = (0..rows.num_rows()).map(|row| Some(format!("user {}", row % values))).collect();
+        let at = rows.schema().index_of("user_id").unwrap();
+        let mut columns = rows.columns().to_vec();
+        columns[at] = Arc::new(users);
+        let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+        let made = made(table, &rows).unwrap();
+        assert!(made.iter().all(|(_, made)| made.num_rows() * 100 <= rows.num_rows() * MOST_PERCENT));
+        made.iter().any(|(rollup, _)| rollup.name == "daily_user")
+    };
+    assert!(different(20));
+    assert!(!different(1_000));
+}
+
+#[test]
+fn sums_are_wider_than_their_rows_and_never_wrap() {
+    let (table, rows) = rows("charges", 2_000);
+    let at = rows.schema().index_of("cost_usd").unwrap();
+    let dearest = Decimal128Array::from(vec![i128::from(i64::MAX); rows.num_rows()]);
+    let mut columns = rows.columns().to_vec();
+    columns[at] = Arc::new(dearest.with_data_type(columns[at].data_type().clone()));
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let (_, daily) = made(table, &rows).unwrap().remove(1);
+    let sum: i128 = daily.column_by_name("cost_usd").unwrap().as_primitive::<Decimal128Type>().iter().flatten().sum();
+    assert_eq!(sum, i128::from(i64::MAX) * rows.num_rows() as i128);
+}

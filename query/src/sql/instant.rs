@@ -1,0 +1,179 @@
+//! Moments as people write them, read as Postgres reads them: in the zone of the session, where they name none.
+//!
+//! What is compared with an instant and has no zone (a text, a date, a time of the clock) is of the session's zone, as the days and hours
+//! that the session sees are ([`zone`](super::reading::zone)). Beside that, seconds may be left out, and `to_char` takes the formats of
+//! Postgres ([`pattern`](super::pattern)). A text that is no moment is left to the engine, which says so.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::{
+    common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
+    logical_expr::{Cast, Expr, ExprSchemable, Operator, expr_rewriter::FunctionRewrite, lit},
+};
+use jiff::{civil, tz::TimeZone};
+
+use super::{error::refused, pattern};
+
+/// Reads what has no zone.
+#[derive(Debug)]
+pub(super) struct Instants {
+    /// The session's.
+    zone: Arc<str>,
+    /// The same, if the calendar knows it by this name.
+    place: Option<TimeZone>,
+}
+
+impl Instants {
+    /// In the zone of a session; in UTC if it has none.
+    pub(super) fn of(zone: Option<Arc<str>>) -> Self {
+        let place = zone.as_ref().map_or(Some(TimeZone::UTC), |zone| TimeZone::get(zone).ok());
+        Self { zone: zone.unwrap_or_else(|| "UTC".into()), place }
+    }
+
+    /// What stands beside an instant of type `kind`, as one; nothing if it is one already, or anything else.
+    fn beside(&self, expr: &Expr, kind: &DataType, schema: &DFSchema) -> Result<Option<Expr>> {
+        if let Some(text) = text_of(expr) {
+            return Ok(moment(text).and_then(|moment| self.instant(moment, kind)));
+        }
+        if let Expr::Cast(cast) = expr
+            && let Some(text) = text_of(&cast.expr)
+            && let Some(moment) = moment(text).filter(|_| self.zone.as_ref() != "UTC")
+        {
+            let moment = match (cast.field.data_type(), moment) {
+                (DataType::Date32, Moment::Clock(clock)) => Some(Moment::Clock(clock.date().into())),
+                (DataType::Timestamp(_, None), clock @ Moment::Clock(_)) => Some(clock),
+                _ => None,
+            };
+            if let Some(instant) = moment.and_then(|moment| self.instant(moment, kind)) {
+                return Ok(Some(instant));
+            }
+        }
+        // In UTC the engine reads these as instants by itself.
+        let clock = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let clocked = match expr.get_type(schema) {
+            _ if self.zone.as_ref() == "UTC" => return Ok(None),
+            Ok(DataType::Timestamp(_, None)) => expr.clone(),
+            Ok(DataType::Date32 | DataType::Date64) => Expr::Cast(Cast::new(Box::new(expr.clone()), clock)),
+            // Of what has no type yet nothing is known.
+            _ => return Ok(None),
+        };
+        let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&self.zone)));
+        Ok(Some(Expr::Cast(Cast::new(Box::new(clocked), zoned))))
+    }
+
+    /// A moment as a constant of a type.
+    fn instant(&self, moment: Moment, kind: &DataType) -> Option<Expr> {
+        let stamp = match moment {
+            Moment::Instant(stamp) => stamp,
+            // Of an hour that is there twice the first, of one that is not there the one after it.
+            Moment::Clock(clock) => clock.to_zoned(self.place.clone()?).ok()?.timestamp(),
+        };
+        let value = ScalarValue::TimestampMicrosecond(Some(stamp.as_microsecond()), Some("UTC".into()));
+        Some(lit(value.cast_to(kind).ok()?))
+    }
+}
+
+impl FunctionRewrite for Instants {
+    fn name(&self) -> &'static str {
+        "instants"
+    }
+
+    fn rewrite(&self, mut expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let sides: Vec<&mut Expr> = match &mut expr {
+            Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
+            Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
+            Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
+            Expr::Cast(cast) => return Ok(with_seconds(cast).map_or(Transformed::no(expr), Transformed::yes)),
+            Expr::ScalarFunction(call) if call.func.name() == "to_char" => {
+                let Some(format) = call.args.get_mut(1) else { return Ok(Transformed::no(expr)) };
+                return match text_of(format).map(pattern::of_postgres) {
+                    None | Some(Ok(None)) => Ok(Transformed::no(expr)),
+                    Some(Ok(Some(like))) => {
+                        *format = lit(like);
+                        Ok(Transformed::yes(expr))
+                    }
+                    Some(Err(why)) => refused(why),
+                };
+            }
+            _ => return Ok(Transformed::no(expr)),
+        };
+        let instant = sides
+            .iter()
+            .find_map(|side| side.get_type(schema).ok().filter(|kind| matches!(kind, DataType::Timestamp(_, Some(_)))));
+        let Some(kind) = instant else { return Ok(Transformed::no(expr)) };
+        let mut changed = false;
+        for side in sides {
+            if let Some(instant) = self.beside(side, &kind, schema)? {
+                (*side, changed) = (instant, true);
+            }
+        }
+        Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    }
+}
+
+const fn is_comparison(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// A moment as it is written: an instant, or what a clock shows.
+#[derive(Debug, PartialEq, Eq)]
+enum Moment {
+    Instant(jiff::Timestamp),
+    Clock(civil::DateTime),
+}
+
+fn moment(text: &str) -> Option<Moment> {
+    let text = text.trim();
+    if let Ok(stamp) = text.parse() {
+        return Some(Moment::Instant(stamp));
+    }
+    // The calendar would leave an offset out of account that it does not understand.
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:. T".contains(&byte));
+    let is_time = |rest: &str| rest.is_empty() || rest.starts_with([' ', 'T']) && !rest.contains('-');
+    let clock = text.get(10..).is_some_and(is_time).then(|| text.parse().ok())?;
+    clock.filter(|_| plain).map(Moment::Clock)
+}
+
+fn text_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    }
+}
+
+/// A cast of a text without seconds to a time, with them: the engine wants them.
+fn with_seconds(cast: &Cast) -> Option<Expr> {
+    let text = text_of(&cast.expr).filter(|_| matches!(cast.field.data_type(), DataType::Timestamp(..)))?;
+    let (minutes, rest) = text.trim().split_at_checked("2026-11-01 00:00".len())?;
+    let colon = minutes.get(13..14) == Some(":") && !rest.starts_with(':');
+    moment(text).filter(|_| colon)?;
+    let whole = lit(format!("{minutes}:00{rest}"));
+    Some(Expr::Cast(Cast::new(Box::new(whole), cast.field.data_type().clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Moment, moment};
+
+    #[test]
+    fn what_names_no_zone_is_a_time_of_the_clock() {
+        let check = |text: &str, wanted: Option<&str>| {
+            let got = moment(text).map(|moment| match moment {
+                Moment::Instant(stamp) => stamp.to_string(),
+                Moment::Clock(clock) => clock.to_string(),
+            });
+            assert_eq!(got.as_deref(), wanted, "{text}");
+        };
+        check("2026-10-25", Some("2026-10-25T00:00:00"));
+        check("2026-10-25 05:00", Some("2026-10-25T05:00:00"));
+        check("2026-10-25T05:00:30.5", Some("2026-10-25T05:00:30.5"));
+        check("2026-10-25T05:00:00Z", Some("2026-10-25T05:00:00Z"));
+        check("2026-10-25 05:00:00+02", Some("2026-10-25T03:00:00Z"));
+        check("2026-10-25 05:00-07:00", Some("2026-10-25T12:00:00Z"));
+        for other in ["", "tomorrow", "2026-13-01", "2026-10-25-07", "20261025", "2026-10-25 CEST"] {
+            check(other, None);
+        }
+    }
+}
