@@ -22,11 +22,18 @@ fn shown(value: &Value, is_decimal: bool) -> String {
         Value::String(text) if is_decimal => trimmed(text).to_owned(),
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
-        Value::Number(number) if number.is_f64() => {
-            trimmed(&format!("{:.6}", number.as_f64().unwrap_or_default())).to_owned()
-        }
+        Value::Number(number) if number.is_f64() => statistic(number.as_f64().unwrap_or_default()),
         other => other.to_string(),
     }
+}
+
+/// A statistic to six decimals, or, where those would say less, to six digits.
+pub(crate) fn statistic(value: f64) -> String {
+    let (mut digits, mut scaled) = (5_usize, value.abs());
+    while scaled < 1.0 && digits < 24 {
+        (digits, scaled) = (digits + 1, scaled * 10.0);
+    }
+    trimmed(&format!("{value:.*}", digits.max(6))).to_owned()
 }
 
 /// A decimal without the zeros at its end.

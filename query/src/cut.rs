@@ -15,10 +15,10 @@ use schemas::{
 use serde_json::{Value, json};
 
 use crate::{
-    access::Access,
     error::Error,
     imports::Imports,
     lake::DataFile,
+    policies::PolicyLog,
     table::TableDef,
     tail::Tail,
     watermark::{Completeness, Waiting, Watermark, Why},
@@ -29,7 +29,7 @@ pub struct Cuts {
     tail: Arc<Tail>,
     store: Arc<dyn ObjectStore>,
     watermark: Arc<Watermark>,
-    access: Arc<Access>,
+    policies: Arc<PolicyLog>,
     imports: Option<Imports>,
 }
 
@@ -43,7 +43,7 @@ pub struct Cut {
 }
 
 /// What one query reads of one table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slice {
     /// The table.
     pub table: &'static TableDef,
@@ -66,8 +66,13 @@ pub struct AsOf {
 
 impl Cuts {
     /// Cuts through what the tail and its versions of the lake hold.
-    pub fn new(tail: Arc<Tail>, store: Arc<dyn ObjectStore>, watermark: Arc<Watermark>, access: Arc<Access>) -> Self {
-        Self { tail, store, watermark, access, imports: None }
+    pub fn new(
+        tail: Arc<Tail>,
+        store: Arc<dyn ObjectStore>,
+        watermark: Arc<Watermark>,
+        policies: Arc<PolicyLog>,
+    ) -> Self {
+        Self { tail, store, watermark, policies, imports: None }
     }
 
     /// The same with what was imported into the lake.
@@ -88,7 +93,7 @@ impl Cuts {
 
     /// The limits of which tenants have counters of their own ([`Access::limits_of`]).
     pub(crate) fn limits_of(&self, tenants: &Tenants) -> Option<Vec<String>> {
-        self.access.limits_of(tenants)
+        self.policies.access.limits_of(tenants)
     }
 
     /// Whether a cut has everything that was in the ledger when this process began.
@@ -98,23 +103,22 @@ impl Cuts {
 
     /// How complete a cut would be now.
     pub fn as_of(&self, now: Time) -> AsOf {
-        let completeness = self.watermark.at(now, self.access.abandon_after());
+        let completeness = self.watermark.at(now, self.policies.access.abandon_after());
         AsOf { offsets: self.tail.high(), completeness }
     }
 
     /// A cut.
     pub fn cut(&self, now: Time) -> Result<Cut, Error> {
         // Before the pin, so that it promises no more than the pin holds.
-        let completeness = self.watermark.at(now, self.access.abandon_after());
+        let completeness = self.watermark.at(now, self.policies.access.abandon_after());
         let pin = self.tail.pin();
         let beyond = pin.beyond();
         let slices = pin.tables().iter().filter(|pinned| !pinned.table.hidden).map(|pinned| {
-            Ok(Slice {
-                table: pinned.table,
-                files: pinned.version.files.clone(),
-                tail: pinned.tail()?,
-                beyond: beyond.clone(),
-            })
+            let mut tail = pinned.tail()?;
+            if pinned.table.name == "prices" {
+                tail.extend(self.policies.prices());
+            }
+            Ok(Slice { table: pinned.table, files: pinned.version.files.clone(), tail, beyond: beyond.clone() })
         });
         Ok(Cut {
             slices: slices.collect::<Result<_, Error>>()?,

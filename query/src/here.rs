@@ -70,7 +70,7 @@ impl Here {
             thread::sleep(LOOK);
         }
         watermark.restored();
-        let cuts = Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies.access));
+        let cuts = Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies));
         let cuts = cuts.with_imports(lake.imports().map_err(RunError::from)?);
         let engine = Arc::new(Engine::new(Arc::new(cuts)).map_err(RunError::from)?);
         Ok(Self { runtime, engine, shelver })

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use arrow::array::RecordBatch;
 use schemas::{
     id::{BookHash, LimitId, Offset},
     limit::Limit,
@@ -14,7 +15,10 @@ use schemas::{
     price::Book,
 };
 
-use crate::{access::Access, table::Policies};
+use crate::{
+    access::Access,
+    table::{self, Policies},
+};
 
 /// The policy topic as far as it was read.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub struct PolicyLog {
 #[derive(Debug, Default)]
 struct Named {
     books: HashMap<BookHash, Book>,
+    /// The rows of each book, as the table `prices` stores them.
+    prices: Vec<RecordBatch>,
     limits: HashMap<LimitId, Arc<Limit>>,
 }
 
@@ -38,6 +44,11 @@ impl PolicyLog {
         let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
         match step {
             Step::Book(book) => {
+                match table::published(&book) {
+                    Ok(rows) if !named.books.contains_key(&book.hash()) => named.prices.push(rows),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(%error, "a price book is not in the table prices"),
+                }
                 named.books.insert(book.hash(), *book);
             }
             Step::InForce(policy) => {
@@ -48,6 +59,11 @@ impl PolicyLog {
             }
             Step::Refused(_) => {}
         }
+    }
+
+    /// Rows for the table `prices` of every book that was published: past calls may be rated by one that was never in force.
+    pub(crate) fn prices(&self) -> Vec<RecordBatch> {
+        self.named.read().unwrap_or_else(PoisonError::into_inner).prices.clone()
     }
 }
 

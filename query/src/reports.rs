@@ -51,6 +51,9 @@ pub const DIMENSIONS: &[&str] = &[
     "billing_period",
 ];
 
+/// Those of them that say who bears a cost.
+const OWNERS: &[&str] = &["tenant", "team", "project", "user_id", "key_name"];
+
 /// The most dimensions of a report.
 const MAX_DIMENSIONS: usize = 8;
 
@@ -101,7 +104,7 @@ fn takes(report: &Described, period: &Period) -> Result<(), String> {
     };
     let names = |words: &[&str]| words.iter().any(|word| stands(word));
     for (option, words) in
-        [("--from", &["$from", "$month", "$month_name"][..]), ("--to", &["$to"]), ("--as-of", &["$as_of"])]
+        [("--from", &["$from", "$from_day", "$month", "$month_name"][..]), ("--to", &["$to"]), ("--as-of", &["$as_of"])]
     {
         if period.given(option) && !names(words) {
             return Err(format!("the report {} takes no {option}: `--describe` shows what it asks", report.name));
@@ -131,7 +134,8 @@ fn value(
     };
     let said = set.iter().rev().find(|(set, _)| set == name).map_or(parameter.default, |(_, value)| value);
     match parameter.kind {
-        "dimensions" => dimensions(said, part),
+        "dimensions" => dimensions(said, part, DIMENSIONS),
+        "owners" => dimensions(said, part, OWNERS),
         "grain" => grain(said, period, part),
         "count" => {
             // As many rows as there can be.
@@ -147,7 +151,7 @@ fn value(
     }
 }
 
-fn dimensions(said: &str, part: &str) -> Result<String, String> {
+fn dimensions(said: &str, part: &str, known: &[&str]) -> Result<String, String> {
     let names: Vec<&str> = said.split(',').map(str::trim).collect();
     if names.len() > MAX_DIMENSIONS {
         return Err(format!("a report groups by at most {MAX_DIMENSIONS} dimensions"));
@@ -159,12 +163,9 @@ fn dimensions(said: &str, part: &str) -> Result<String, String> {
     let written = |name: &&str| {
         let column = match name.strip_prefix("tag:") {
             Some(tag) => format!("tag(tags, {})", quoted(tag)),
-            None if DIMENSIONS.contains(name) => (*name).to_owned(),
+            None if known.contains(name) => (*name).to_owned(),
             None => {
-                return Err(format!(
-                    "there is no dimension {name:?}; there are tag:NAME and {}",
-                    DIMENSIONS.join(", ")
-                ));
+                return Err(format!("there is no dimension {name:?}; there are tag:NAME and {}", known.join(", ")));
             }
         };
         let alias = format!("\"{}\"", name.replace('"', "\"\""));

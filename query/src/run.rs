@@ -168,7 +168,7 @@ impl Query {
         let Opened { lake, shelver, policy } = parts;
 
         let keeper = Keeper { policy, policies: policies.clone(), watermark: watermark.clone(), readiness };
-        let cuts = Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies.access));
+        let cuts = Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies));
         let cuts = Arc::new(cuts.with_imports(lake.imports()?));
         thread::scope(|scope| {
             // Ends when the scope is left, also by an error.

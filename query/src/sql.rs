@@ -4,7 +4,7 @@
 //! (`crate::cut`) → [`provider`] (the caller's tables, behind the [`fence`]) → [`session`] (a fresh one) → plan, checked
 //! again → [`rows`], a piece at a time, as the surface writes them ([`encode`]). Whoever drops the answer ends the query.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
@@ -55,6 +55,7 @@ mod rolled;
 mod rows;
 mod runs;
 mod session;
+mod shared;
 mod span;
 mod statement;
 mod sums;
@@ -64,7 +65,7 @@ mod trunc;
 pub(crate) mod views;
 
 pub use error::QueryError;
-pub(crate) use made::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, watermark_schema};
+pub(crate) use made::MADE;
 pub(crate) use percentile::Sketch;
 pub(crate) use provider::shown;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
@@ -179,9 +180,9 @@ impl Engine {
     ) -> Result<Described, QueryError> {
         let turn = self.turn().await?;
         let (giving, gone, asked) = rows::channel(question.within.map_or(self.time, |within| within.min(self.time)));
-        let (engine, caller) = (Arc::clone(self), caller.clone());
+        let (engine, caller, ending) = (Arc::clone(self), caller.clone(), gone.clone());
         let work = async move || {
-            let planned = engine.plan(&caller, &question).await;
+            let planned = engine.plan(&caller, &question, &ending).await;
             giving.one(planned.and_then(|planned| planned.described(question))).await;
         };
         threads::spawn(1, turn, gone, work)?;
@@ -197,18 +198,29 @@ impl Engine {
         }
     }
 
+    /// The tables of a cut as a caller may see them.
+    async fn tables(&self, cut: &Cut, tenants: &Tenants, read: &HashSet<String>) -> Result<made::Tables, QueryError> {
+        let mut tables = made::tables(&cut.as_of, tenants, read, self.cuts.imports()).await?;
+        tables.extend(cut.slices.iter().map(|slice| {
+            let table = provider::Fenced::new(slice.clone(), self.store.clone(), tenants.clone());
+            (slice.table.name, Arc::new(table) as Arc<dyn TableProvider>)
+        }));
+        Ok(tables)
+    }
+
     /// A plan over the caller's tables, and how complete they are.
-    async fn plan(&self, caller: &Caller, question: &Question) -> Result<Planned, QueryError> {
+    async fn plan(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        gone: &CancellationToken,
+    ) -> Result<Planned, QueryError> {
         let reading = question.reading.as_deref();
         let statement = statement::parse(&question.sql, reading)?;
         let read = views::read(&statement);
-        let Cut { slices, as_of } = self.cuts.cut(time::now())?;
-        let mut tables = made::tables(&as_of, &caller.tenants, &read, self.cuts.imports()).await?;
-        tables.extend(slices.into_iter().map(|slice| {
-            let name = slice.table.name;
-            let table = provider::Fenced::new(slice, self.store.clone(), caller.tenants.clone());
-            (name, Arc::new(table) as Arc<dyn TableProvider>)
-        }));
+        let cut = self.cuts.cut(time::now())?;
+        let mut tables = self.tables(&cut, &caller.tenants, &read).await?;
+        self.add_made(&cut, &caller.tenants, &read, &mut tables, gone).await?;
         if let Some(limits) = self.cuts.limits_of(&caller.tenants)
             && let Some(refusals) = tables.remove("refusals")
         {
@@ -230,7 +242,7 @@ impl Engine {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
-        Ok(Planned { state, plan, as_of })
+        Ok(Planned { state, plan, as_of: cut.as_of })
     }
 
     async fn begin(
@@ -239,7 +251,7 @@ impl Engine {
         question: Question,
         gone: &CancellationToken,
     ) -> Result<(SendableRecordBatchStream, Head), QueryError> {
-        let Planned { state, plan, as_of } = self.plan(caller, &question).await?;
+        let Planned { state, plan, as_of } = self.plan(caller, &question, gone).await?;
         let rows = execute(&state, &question.bound(plan)?, gone).await?;
         let schema = session::plain(&rows.schema());
         Ok((rows, Head { schema, as_of }))
@@ -300,8 +312,8 @@ fn absent(types: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
 /// The tables of a caller, and the views over these, in the order of their names.
 pub(crate) fn relations(tenants: &Tenants) -> Vec<Shown> {
     let tables = TableDef::shown().map(|table| (table.name, shown(table, tenants)));
-    let imported = imports::ALL.iter().map(|table| (table.name, table.schema()));
-    let tables = tables.chain(imported).chain([(WATERMARK, watermark_schema())]);
+    let others = imports::ALL.iter().chain(MADE).map(|table| (table.name, table.schema()));
+    let tables = tables.chain(others);
     let tables = tables.map(|(name, schema)| Shown { name, schema, is_view: false });
     let views = views::shapes().iter().map(|(name, schema)| Shown { name, schema: Arc::clone(schema), is_view: true });
     let mut all: Vec<Shown> = tables.chain(views).collect();

@@ -12,6 +12,7 @@ mod balances;
 mod calls;
 mod charges;
 mod column;
+pub(crate) mod draws;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod imported;
@@ -19,6 +20,7 @@ mod keys;
 mod ledger;
 mod limits;
 mod newest;
+pub(crate) mod parts;
 mod policy_changes;
 mod prices;
 mod refusals;
@@ -36,6 +38,7 @@ use schemas::{
 
 pub use column::{Builder, Column, Kind};
 pub(crate) use ledger::checksum;
+pub(crate) use prices::published;
 
 use crate::{error::Error, tail::Placed};
 

@@ -1,4 +1,5 @@
-//! A chart of an answer, as SVG inside the page: bars, or lines over time.
+//! A chart of an answer, as SVG inside the page: bars, or lines over time. Where a head says `all:NAME`, rows are drawn that are of every
+//! NAME together, and not its parts.
 //!
 //! Only where things are drawn is reckoned with floating point; what is written beside them is the answer's own text. What is NULL is
 //! not drawn, since it is not zero.
@@ -9,6 +10,7 @@ use query::described::Described;
 use serde_json::Value;
 
 use super::page::escaped;
+use crate::rows;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 300.0;
@@ -25,7 +27,12 @@ pub(super) fn chart(report: &Described, answer: &Value) -> String {
     let rows: Vec<&Value> = answer["rows"].as_array().into_iter().flatten().collect();
     match report.chart.as_slice() {
         ["bars", label, value] => bars(&points(&rows, answer, report, label, value)),
-        ["lines", x, value, series] => lines(&rows, answer, report, [x, value, series]),
+        ["lines", x, value, names @ ..] => {
+            let (sums, names): (Vec<&str>, Vec<&str>) =
+                names.iter().copied().partition(|name| name.starts_with("all:"));
+            let is_sum = |row: &&Value| sums.iter().all(|name| row[name.trim_start_matches("all:")].is_null());
+            lines(&rows.into_iter().filter(is_sum).collect::<Vec<_>>(), answer, report, (*x, *value), &names)
+        }
         _ => String::new(),
     }
 }
@@ -41,7 +48,7 @@ fn label(row: &Value, answer: &Value, report: &Described, name: &str) -> String 
         return text(&row[name]);
     }
     let known = |name: &str| report.columns.iter().any(|column| column.name == name);
-    let names = super::rows::names(answer);
+    let names = rows::names(answer);
     names.iter().filter(|name| !known(name)).map(|name| text(&row[*name])).collect::<Vec<_>>().join(" / ")
 }
 
@@ -84,14 +91,18 @@ fn bars(points: &[(String, f64)]) -> String {
     svg
 }
 
-fn lines(rows: &[&Value], answer: &Value, report: &Described, [x, value, series]: [&str; 3]) -> String {
+fn lines(rows: &[&Value], answer: &Value, report: &Described, (x, value): (&str, &str), series: &[&str]) -> String {
+    // What is counted adds up where several rows are of one line and place; of a statistic the last one stands.
+    let adds = report.columns.iter().all(|column| column.name != value || !column.unit.contains("a statistic"));
     let mut places: Vec<String> = rows.iter().map(|row| label(row, answer, report, x)).collect();
     places.sort();
     places.dedup();
     let mut found: BTreeMap<String, BTreeMap<usize, f64>> = BTreeMap::new();
     for row in rows {
         if let (Some(number), Ok(place)) = (number(&row[value]), places.binary_search(&label(row, answer, report, x))) {
-            *found.entry(label(row, answer, report, series)).or_default().entry(place).or_default() += number;
+            let names: Vec<String> = series.iter().map(|name| label(row, answer, report, name)).collect();
+            let at = found.entry(names.join(" / ")).or_default().entry(place).or_default();
+            *at = if adds { *at + number } else { number };
         }
     }
     let most = found.values().flat_map(BTreeMap::values).copied().fold(0.0_f64, f64::max);
@@ -143,7 +154,10 @@ fn begun(height: f64) -> String {
 
 /// A number as it stands beside what is drawn; the table has it exactly.
 fn rounded(value: f64) -> String {
-    let text = if value.abs() >= 1.0 { format!("{value:.2}") } else { format!("{value:.6}") };
+    if value.abs() < 1.0 {
+        return rows::statistic(value);
+    }
+    let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -173,5 +187,21 @@ mod tests {
         );
         assert_eq!(bars.matches("<rect").count(), 2, "{bars}");
         assert_eq!(chart(report, &json!({"columns": [], "rows": []})), "");
+    }
+
+    #[test]
+    fn a_statistic_is_drawn_and_never_added_up() {
+        let report = query::reports::by_name("effective-prices").unwrap();
+        let row = |provider: &str, class: Value, price: f64| json!({"period": "2026-11", "provider": provider, "model": "m", "token_class": class, "usd_per_mtok": price});
+        let rows = [
+            row("a", json!(null), 2.5),
+            row("a", json!("input"), 1.0),
+            row("a", json!("output"), 4.0),
+            row("b", json!(null), 0.000_000_25),
+        ];
+        let svg = chart(report, &json!({"columns": [], "rows": rows}));
+        assert!(svg.contains(">2.5</text>") && svg.contains(">a / m</text>") && svg.contains(">b / m</text>"), "{svg}");
+        assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
+        assert_eq!(rounded(0.000_000_25), "0.00000025");
     }
 }

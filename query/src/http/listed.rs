@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     imports,
-    sql::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, encode::sql_type, views, watermark_schema},
+    sql::{MADE, encode::sql_type, views},
 };
 
 /// Each with its columns, their types and what they mean.
@@ -18,18 +18,14 @@ pub(super) fn others() -> Vec<Value> {
         });
         rows.push(json!({"name": view.name, "description": view.about, "columns": columns.collect::<Vec<_>>()}));
     }
-    for table in imports::ALL {
+    let imported = imports::ALL
+        .iter()
+        .map(|table| (table, format!("{} Imported with `tollgate import {} FILE`.", table.doc, table.name)));
+    for (table, about) in imported.chain(MADE.iter().map(|table| (table, table.doc.to_owned()))) {
         let columns = table.columns.iter().map(|column| {
             json!({"name": column.name, "type": sql_type(&column.kind.data_type()), "description": column.doc})
         });
-        let about = format!("{} Imported with `tollgate import {} FILE`.", table.doc, table.name);
         rows.push(json!({"name": table.name, "description": about, "columns": columns.collect::<Vec<_>>()}));
     }
-    let schema = watermark_schema();
-    let columns = WATERMARK_COLUMNS
-        .iter()
-        .zip(schema.fields())
-        .map(|((name, doc), field)| json!({"name": name, "type": sql_type(field.data_type()), "description": doc}));
-    rows.push(json!({"name": WATERMARK, "description": WATERMARK_DOC, "columns": columns.collect::<Vec<_>>()}));
     rows
 }

@@ -8,11 +8,11 @@
 -- column settled [the unit]: What is used.
 -- column held [the unit]: What is held.
 -- column remaining [the unit]: What is left.
--- column used_share [a statistic]: What is used, as a share of the amount.
--- column elapsed_share [a statistic]: The share of the window that is over.
--- column projected [the unit, a statistic]: What will be used at its end, at the pace so far.
--- column exhausted_at: When nothing is left at that pace; NULL if that is not within the window.
+-- column used_share [a statistic]: What is used, as a share of the amount; NULL if the amount is none.
+-- column elapsed_share [a statistic]: The share of the window that is over; NULL if it never ends.
+-- column projected [the unit, a statistic]: What will be used at its end, at the pace so far; NULL if it never ends.
+-- column exhausted_at: When nothing is left at the pace since the window began, or since the limit is in force if it never ends; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
 -- column window_end: The first instant after the window.
 -- chart: bars instance used_share
 SELECT tenant, limit_name, instance, unit, amount, settled, held, remaining, used_share, elapsed_share, projected, exhausted_at, window_end
-FROM budgets ORDER BY used_share DESC, limit_name, instance
+FROM budgets ORDER BY used_share DESC NULLS LAST, limit_name, instance

@@ -5,9 +5,9 @@
 -- column model: The model.
 -- column hit_share [a statistic]: Of all input, what was read from the cache.
 -- column read_tokens [tokens]: Input read from the cache.
--- column saved_usd [USD]: What reads would have cost more as plain input.
--- column premium_usd [USD]: What writes cost more than plain input.
--- column net_usd [USD]: The one less the other.
+-- column saved_usd [USD]: What reads would have cost more as plain input; NULL if nobody knows of any.
+-- column premium_usd [USD]: What writes cost more than plain input; NULL if nobody knows of any.
+-- column net_usd [USD]: The one less the other; NULL if nobody knows of any.
 -- column unknown_tokens [tokens]: Reads and writes whose plain price is not known.
 -- chart: bars model net_usd
 SELECT tenant, provider, model,
@@ -15,4 +15,4 @@ SELECT tenant, provider, model,
     sum(read_tokens) AS read_tokens, sum(saved_usd) AS saved_usd, sum(premium_usd) AS premium_usd, sum(net_usd) AS net_usd,
     sum(unknown_tokens) AS unknown_tokens
 FROM cache_savings WHERE day >= $from AND day < $to
-GROUP BY tenant, provider, model ORDER BY net_usd DESC, tenant, provider, model
+GROUP BY tenant, provider, model ORDER BY net_usd DESC NULLS LAST, tenant, provider, model

@@ -7,11 +7,11 @@
 -- column late_minute: How many came more than a minute after they ended.
 -- column late_day: How many came more than a day after.
 -- column after_close: How many came too late for the bill of their month.
--- column unknown_attempts: Of how many nobody knows exactly what they used, or there is no price.
+-- column unknown_attempts: Of how many nobody knows exactly what they used, whatever was told since, or there is no price.
 -- chart: lines day attempts tenant
 SELECT to_char(l.day, '%Y-%m-%d') AS day, l.tenant, l.attempts, coalesce(l.day + INTERVAL '1 day' <= w.complete_through, FALSE) AS is_complete,
     l.late_minute, l.late_day, l.after_close, coalesce(u.attempts, 0) AS unknown_attempts
 FROM lateness l CROSS JOIN watermark w
-LEFT JOIN (SELECT date_trunc('day', time) AS day, tenant, count(*) AS attempts FROM usage WHERE cost_usd IS NULL OR completeness <> 'exact'
+LEFT JOIN (SELECT date_trunc('day', time) AS day, tenant, count(*) AS attempts FROM attempts WHERE cost_usd IS NULL OR NOT is_whole
     GROUP BY date_trunc('day', time), tenant) u ON u.day = l.day AND u.tenant = l.tenant
 WHERE l.day >= $from AND l.day < $to ORDER BY 1, 2

@@ -1,14 +1,18 @@
--- Prepaid credit: what was bought, what is drawn down, and what is left.
+-- Prepaid credit: what was bought, what is drawn down, and what is left. What several are good for is drawn from the one that began first.
 -- questions: 21
 -- column commitment_id: The purchase.
+-- column tenant: Whose use it is good for; NULL for everybody's.
 -- column provider: The provider.
+-- column model: The model; NULL for all of them.
 -- column starts: Since when it is good.
 -- column ends: The first instant at which it is not; NULL if it stays good.
--- column bought_usd [USD]: What it is good for.
+-- column unit: What it is good for: tokens or usd.
+-- column bought [the unit]: How much.
 -- column paid_usd [USD]: What was paid for it.
--- column drawn_usd [USD]: What was used of the provider since.
--- column left_usd [USD]: What is left of it.
--- column unpriced_quantity [tokens]: What was used and has no price.
--- chart: bars commitment_id left_usd
-SELECT commitment_id, provider, starts, ends, committed AS bought_usd, paid_usd, used AS drawn_usd, unused AS left_usd, unpriced_quantity
-FROM commitment_use WHERE kind = 'credit' AND unit = 'usd' ORDER BY starts, commitment_id
+-- column drawn [the unit]: What is drawn; NULL where it is in dollars and none of the use has a price.
+-- column remaining [the unit]: What is left of it.
+-- column unpriced_quantity [tokens]: What it is good for and has no price.
+-- chart: bars commitment_id remaining
+SELECT commitment_id, tenant, provider, model, starts, ends, unit, quantity AS bought, cost_usd AS paid_usd, drawn, quantity - drawn AS remaining,
+    unpriced_quantity
+FROM credit_draws ORDER BY starts, commitment_id

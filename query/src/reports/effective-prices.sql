@@ -9,7 +9,7 @@
 -- column cost_usd [USD]: What those cost.
 -- column usd_per_mtok [USD per million, a statistic]: Cost by quantity.
 -- column unpriced_quantity [tokens]: How many have no price.
--- chart: lines period usd_per_mtok model
+-- chart: lines period usd_per_mtok provider model all:token_class
 WITH used AS (
     SELECT $grain:time AS at, provider, model, token_class, coalesce(sum(CASE WHEN cost_usd IS NOT NULL THEN quantity END), 0) AS quantity,
         sum(cost_usd) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity

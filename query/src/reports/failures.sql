@@ -1,20 +1,20 @@
 -- What failures, retries, fallbacks and broken streams cost.
 -- questions: 10
 -- column tenant: The tenant.
--- column kind: failed (no answer came of it), retried (another attempt followed), broken_off (the client left, or it was cut), or answered.
+-- column kind: answered (to the end; of an ensemble each of its members), retried (it was not, and another attempt followed), broken_off (the client left, or it was cut), or failed (no answer came of it).
 -- column outcome: How the attempt ended.
 -- column attempts: How many.
 -- column cost_usd [USD]: What they cost, with corrections; NULL if nobody knows of any.
--- column unknown_attempts: Of how many nobody knows what they cost.
+-- column unknown_attempts: Of how many nobody knows what they cost, or all of it.
 -- column share [a statistic]: Of all cost of the tenant.
 -- chart: bars outcome cost_usd
 WITH sorted AS (
-    SELECT a.tenant, a.outcome, a.cost_usd, CASE WHEN a.attempt < max(a.attempt) OVER (PARTITION BY a.call_id) THEN 'retried'
-            WHEN a.outcome = 'complete' THEN 'answered' WHEN a.outcome IN ('client_gone', 'cut') THEN 'broken_off' ELSE 'failed' END AS kind
+    SELECT a.tenant, a.outcome, a.cost_usd, a.is_whole, CASE WHEN a.outcome = 'complete' THEN 'answered'
+            WHEN a.attempt < max(a.attempt) OVER (PARTITION BY a.call_id) THEN 'retried' WHEN a.outcome IN ('client_gone', 'cut') THEN 'broken_off' ELSE 'failed' END AS kind
     FROM attempts a WHERE time >= $from AND time < $to
 ), summed AS (
     SELECT tenant, kind, outcome, count(*) AS attempts, sum(cost_usd) AS cost_usd,
-        count(CASE WHEN cost_usd IS NULL THEN 1 END) AS unknown_attempts
+        count(CASE WHEN cost_usd IS NULL OR NOT is_whole THEN 1 END) AS unknown_attempts
     FROM sorted GROUP BY tenant, kind, outcome
 )
 SELECT tenant, kind, outcome, attempts, cost_usd, unknown_attempts,

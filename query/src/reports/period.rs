@@ -24,7 +24,10 @@ pub struct Period {
     zone: String,
     from: Zoned,
     to: Zoned,
+    /// The instant that is asked at, but in the month that is asked about.
     now: Zoned,
+    /// The day that is asked at.
+    asked: Zoned,
     month: Zoned,
     as_of: Zoned,
     /// The options that were said.
@@ -57,10 +60,11 @@ impl Period {
         let as_of = span.as_of.as_ref().map(|text| at("--as-of", text)).transpose()?;
         let never = || "2200-01-01T00:00:00Z".parse::<Timestamp>().map(|at| at.to_zoned(place.clone())).map_err(said);
         let as_of = as_of.map_or_else(never, Ok)?;
+        let asked = now.start_of_day().map_err(said)?;
         let now = if now < month { month.clone() } else { now.min(next) };
         let said = [("--from", &span.from), ("--to", &span.to), ("--as-of", &span.as_of)];
         let given = said.into_iter().filter(|(_, text)| text.is_some()).map(|(option, _)| option).collect();
-        Ok(Self { zone, from, to, now, month, as_of, given })
+        Ok(Self { zone, from, to, now, asked, month, as_of, given })
     }
 
     /// Whether an option was said.
@@ -99,10 +103,13 @@ impl Period {
             "last_month" => of(last_month()),
             "today" => of(today()),
             "days28" => of(today().and_then(|day| day.checked_sub(28.days()))),
-            "from28" => of(self.from.start_of_day().and_then(|day| day.checked_sub(28.days()))),
+            "from28" => of(self.from28()),
             "before" => of(self.before()),
             "same_point" => of(self.same_point()),
             "days_left" => self.days_left().ok(),
+            "first_day" => self.from28().ok().and_then(|at| day_number(at.date())),
+            "from_day" => day_number(self.from.date()),
+            "over_day" => day_number(self.over()),
             _ => None,
         }
     }
@@ -124,6 +131,16 @@ impl Period {
         Ok(self.month.checked_sub(1.month())?.checked_add(since)?.min(self.month.clone()))
     }
 
+    fn from28(&self) -> Result<Zoned, jiff::Error> {
+        self.from.start_of_day()?.checked_sub(28.days())
+    }
+
+    /// The first day that is not over by now, or not asked about.
+    fn over(&self) -> Date {
+        let last = self.to.checked_sub(1.microsecond()).map_or_else(|_| self.to.date(), |at| at.date());
+        last.tomorrow().unwrap_or(last).min(self.asked.date())
+    }
+
     fn days_left(&self) -> Result<String, jiff::Error> {
         let next = self.month.checked_add(1.month())?;
         let seconds = next.timestamp().as_second() - self.now.timestamp().as_second();
@@ -143,7 +160,13 @@ fn instant(text: &str, zone: &TimeZone) -> Option<Zoned> {
     day.to_zoned(zone.clone()).ok()
 }
 
-/// An instant as SQL has it, of the type of the columns that it is compared with, so that files of other days are left out.
+/// A day as the engine counts it, when it makes a number of a date.
+fn day_number(day: Date) -> Option<String> {
+    Some(Date::constant(1970, 1, 1).until(day).ok()?.get_days().to_string())
+}
+
+/// An instant as SQL has it. It says its zone, as the columns that it is compared with do: beside a time of another zone, a bare literal
+/// would be taken for what the clocks of that zone show.
 fn literal(at: &Zoned) -> String {
-    format!("TIMESTAMP '{:.6}'", at.timestamp())
+    format!("(TIMESTAMP '{:.6}' AT TIME ZONE 'UTC')", at.timestamp())
 }

@@ -1,4 +1,4 @@
--- How much of the output is reasoning, and what that cost at the price of the output that it is part of.
+-- How much of the output is reasoning, and what that cost at the price, as it stands now, of the output that it is part of.
 -- questions: 12
 -- column tenant: The tenant.
 -- column model: The model.
@@ -11,8 +11,10 @@
 WITH priced AS (
     SELECT u.tenant, u.model, u.output_tokens, u.reasoning_tokens, u.reasoning_tokens * c.price * 0.000001 AS usd
     FROM usage u LEFT JOIN (
-        SELECT call_id, attempt, time, max(price_per_mtok_usd) AS price FROM charges
-        WHERE token_class = 'output' AND entry = 'original' GROUP BY call_id, attempt, time
+        SELECT call_id, attempt, time, max(price) AS price FROM (
+            SELECT call_id, attempt, time, price_per_mtok_usd AS price FROM charges WHERE token_class = 'output'
+            GROUP BY call_id, attempt, time, price_per_mtok_usd HAVING sum(quantity) <> 0
+        ) GROUP BY call_id, attempt, time
     ) c ON c.call_id = u.call_id AND c.attempt = u.attempt AND c.time = u.time
     WHERE u.time >= $from AND u.time < $to AND u.output_tokens > 0
 )

@@ -20,7 +20,7 @@ WITH used AS (
 ), price AS (
     SELECT DISTINCT model, token_class, coalesce(above_input_tokens, 0) AS above, price_per_mtok_usd, valid_from,
         coalesce(valid_to, TIMESTAMP '2262-01-01T00:00:00Z') AS valid_to
-    FROM prices WHERE in_force_to IS NULL AND provider = $provider AND service_tier IS NULL
+    FROM prices WHERE in_force_to IS NULL AND in_force_from IS NOT NULL AND provider = $provider AND service_tier IS NULL
         AND (model = $to_model OR model LIKE '%*' AND starts_with($to_model, rtrim(model, '*')))
 ), found AS (
     SELECT u.*, p.price_per_mtok_usd AS price, row_number() OVER (PARTITION BY u.call_id, u.attempt, u.model, u.token_class

@@ -13,7 +13,6 @@ use std::{
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
     compute::{concat_batches, filter_record_batch},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use datafusion::{
     catalog::TableProvider,
@@ -27,40 +26,43 @@ use super::{QueryError, provider};
 use crate::{
     cut::AsOf,
     error::Error,
-    imports::{ALL, Imports},
+    imports::{ALL, Imported, Imports},
+    table::{Column, Kind, draws, parts},
 };
 
 /// The tables of a query, by name.
 pub(crate) type Tables = HashMap<&'static str, Arc<dyn TableProvider>>;
 
 /// How complete an answer is, as a table.
-pub(crate) const WATERMARK: &str = "watermark";
+const WATERMARK: &str = "watermark";
 
-/// What it is.
-pub(crate) const WATERMARK_DOC: &str = "How complete the answer is: one row.";
-
-/// Its columns and what they mean.
-pub(crate) const WATERMARK_COLUMNS: [(&str, &str); 2] = [
-    (
-        "complete_through",
-        "Every call admitted before this is in the answer; NULL while no gateway has been heard. Who may not read every tenant sees a \
-         moment that the open calls of others do not change: about an hour earlier.",
-    ),
-    ("waiting_for", "How many gateways hold it back; for who may not read every tenant, how many are silent."),
+/// What the tables that are made of no import mean.
+pub(crate) const MADE: &[Imported] = &[
+    Imported {
+        name: WATERMARK,
+        doc: "How complete the answer is: one row.",
+        columns: &[
+            Column {
+                name: "complete_through",
+                kind: Kind::Time,
+                doc: "Every call admitted before this is in the answer; NULL while no gateway has been heard. Who may not read every tenant sees a \
+                      moment that the open calls of others do not change: about an hour earlier.",
+            },
+            Column {
+                name: "waiting_for",
+                kind: Kind::Long,
+                doc: "How many gateways hold it back; for who may not read every tenant, how many are silent.",
+            },
+        ],
+    },
+    parts::TABLE,
+    draws::TABLE,
 ];
-
-/// The schema of [`WATERMARK`].
-pub(crate) fn watermark_schema() -> SchemaRef {
-    let [(through, _), (waiting, _)] = WATERMARK_COLUMNS;
-    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    Arc::new(Schema::new(vec![Field::new(through, time, true), Field::new(waiting, DataType::Int64, true)]))
-}
 
 /// The same tables without rows.
 pub(crate) fn empty() -> Result<Tables> {
     let mut tables = Tables::new();
-    tables.insert(WATERMARK, provider::in_memory(RecordBatch::new_empty(watermark_schema()))?);
-    for table in ALL {
+    for table in ALL.iter().chain(MADE) {
         tables.insert(table.name, provider::in_memory(RecordBatch::new_empty(table.schema()))?);
     }
     Ok(tables)
@@ -79,7 +81,8 @@ pub(crate) async fn tables(
     let through: ArrayRef =
         Arc::new(TimestampMicrosecondArray::from(vec![through.map(|time| time.as_micros())]).with_timezone("UTC"));
     let waiting: ArrayRef = Arc::new(Int64Array::from(vec![waiting]));
-    let row = RecordBatch::try_new(watermark_schema(), vec![through, waiting]).map_err(Error::from)?;
+    let schema = MADE.iter().find(|made| made.name == WATERMARK).map(Imported::schema).ok_or(Error::Shape)?;
+    let row = RecordBatch::try_new(schema, vec![through, waiting]).map_err(Error::from)?;
     tables.insert(WATERMARK, provider::in_memory(row)?);
     let Some(imports) = imports else { return Ok(tables) };
     for table in ALL.iter().filter(|table| read.contains(table.name)) {
@@ -112,7 +115,7 @@ pub(crate) fn own_counters(refusals: Arc<dyn TableProvider>, limits: &[String]) 
 }
 
 /// The rows of tenants that the caller may read; those of nobody only to who may read everybody's.
-fn visible(rows: &RecordBatch, tenants: &Tenants) -> Result<RecordBatch, Error> {
+pub(super) fn visible(rows: &RecordBatch, tenants: &Tenants) -> Result<RecordBatch, Error> {
     let Tenants::Only(tenants) = tenants else { return Ok(rows.clone()) };
     let owners = rows.column_by_name("tenant").and_then(|column| column.as_string_opt::<i32>()).ok_or(Error::Shape)?;
     let seen: BooleanArray = owners

@@ -3,7 +3,8 @@
 //! The engine's own looks each instant that has a zone up in its calendar, and every instant of the tables has one: it takes four times
 //! as long as the sum that is grouped by it. In UTC nothing has to be looked up. In another zone an hour of the clock is an hour since
 //! 1970 as long as the zone is whole hours from UTC from the beginning of that hour to its end. Where it is not (half-hour zones, and
-//! hours in which clocks are changed) the engine's own answers.
+//! hours in which clocks are changed) the engine's own answers. Where a midnight comes twice the engine gives back the one that is nearer
+//! to what was truncated; a day and what is longer begins at the first of them here, for all of its hours.
 
 use std::sync::Arc;
 
@@ -60,7 +61,22 @@ impl ScalarUDFImpl for DateTrunc {
         self.inner.return_field_from_args(args)
     }
 
-    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let of_days = matches!(args.args.first(), Some(ColumnarValue::Scalar(grain)) if is_days(grain));
+        let truncated = self.truncated(args)?;
+        match (of_days, truncated.data_type()) {
+            (true, DataType::Timestamp(unit, Some(zone))) if !is_utc(&zone) => earlier(truncated, unit, &zone),
+            _ => Ok(truncated),
+        }
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        self.inner.inner().output_ordering(inputs)
+    }
+}
+
+impl DateTrunc {
+    fn truncated(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [ColumnarValue::Scalar(grain), ColumnarValue::Array(times)] = args.args.as_slice() else {
             return self.inner.invoke_with_args(args);
         };
@@ -81,10 +97,6 @@ impl ScalarUDFImpl for DateTrunc {
         }
         self.inner.invoke_with_args(args)
     }
-
-    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
-        self.inner.inner().output_ordering(inputs)
-    }
 }
 
 /// The same values as another type of the same width.
@@ -94,6 +106,48 @@ fn retyped(values: &ArrayRef, kind: DataType) -> Result<ArrayRef> {
 
 fn is_hour(grain: &ScalarValue) -> bool {
     grain.try_as_str().flatten().is_some_and(|grain| grain.eq_ignore_ascii_case("hour"))
+}
+
+fn is_days(grain: &ScalarValue) -> bool {
+    const DAYS: [&str; 5] = ["day", "week", "month", "quarter", "year"];
+    grain.try_as_str().flatten().is_some_and(|grain| DAYS.iter().any(|days| grain.eq_ignore_ascii_case(days)))
+}
+
+/// Beginnings of days, each the first instant at which the clocks of the zone show it.
+fn earlier(begins: ColumnarValue, unit: TimeUnit, zone: &str) -> Result<ColumnarValue> {
+    let Ok(place) = zone.parse::<Tz>() else { return Ok(begins) };
+    let is_scalar = matches!(begins, ColumnarValue::Scalar(_));
+    let begins = begins.into_array(1)?;
+    let ticks = retyped(&begins, DataType::Int64)?;
+    let mut known = (0, 0);
+    let first = ticks.as_primitive::<Int64Type>().iter().map(|tick| {
+        let tick = tick?;
+        // Rows of a day stand together.
+        if known.0 != tick {
+            known = (tick, back_ticks(tick, per_second(unit), place));
+        }
+        Some(tick.saturating_sub(known.1))
+    });
+    let first: Int64Array = first.collect();
+    let first: ArrayRef = Arc::new(first);
+    let first = retyped(&first, begins.data_type().clone())?;
+    Ok(if is_scalar {
+        ColumnarValue::Scalar(ScalarValue::try_from_array(&first, 0)?)
+    } else {
+        ColumnarValue::Array(first)
+    })
+}
+
+/// The longest before that clocks may have been set back for a time to be one that they show twice.
+const SET_BACK_SECONDS: i64 = 3 * HOUR_SECONDS;
+
+/// By how much earlier clocks showed the same as they do at an instant; nothing where they did not.
+fn back_ticks(tick: i64, per_second: i64, place: Tz) -> i64 {
+    let second = tick.div_euclid(per_second);
+    let ahead = |second| seconds_ahead(second, place);
+    let (Some(before), Some(now)) = (ahead(second.saturating_sub(SET_BACK_SECONDS)), ahead(second)) else { return 0 };
+    let back = before - now;
+    if back > 0 && ahead(second.saturating_sub(back)) == Some(before) { back * per_second } else { 0 }
 }
 
 /// The hours of instants in a zone; nothing if the zone is not whole hours from UTC for all of one of them.

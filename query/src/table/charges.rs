@@ -49,6 +49,11 @@ const COLUMNS: &[Column] = &[
         kind: Kind::Int,
         doc: "1 on the first charge of an attempt or correction, else 0; -1 on a reversal: sum it to count attempts.",
     },
+    Column {
+        name: "completeness",
+        kind: Kind::Text,
+        doc: "How sure the counts are that an original or a correction states: exact, lower_bound or estimated; NULL on a reversal, and on what earlier versions wrote.",
+    },
 ];
 
 pub(super) const TABLE: TableDef = TableDef::of_facts(
@@ -137,6 +142,7 @@ impl Posted {
                 Value::Text(self.entry),
                 if self.entry == "original" { Value::Null } else { Value::Text(&corrects) },
                 Value::Int(if index == 0 { self.sign } else { 0 }),
+                if self.sign < 0 { Value::Null } else { Value::Text(settled.usage.completeness.name()) },
             ];
             alike.row(rows, model, &own, place)?;
         }

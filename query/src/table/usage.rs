@@ -141,8 +141,12 @@ pub(super) fn millis(span: std::time::Duration) -> u64 {
 
 /// What an attempt cost, or why nobody can say.
 pub(super) fn cost(charged: &Charged) -> (Option<Pico>, Option<&'static str>) {
-    if let Completeness::Missing(_) = charged.settled.usage.completeness {
-        return (None, Some("usage_missing"));
+    match charged.settled.usage.completeness {
+        Completeness::Missing(_) => return (None, Some("usage_missing")),
+        // At least nothing is no cost.
+        Completeness::LowerBound(_) if charged.charges.is_empty() => return (None, Some("usage_lower_bound")),
+        Completeness::Estimated(_) if charged.charges.is_empty() => return (None, Some("usage_estimated")),
+        _ => {}
     }
     let mut sum = Pico::default();
     for Charge { price, .. } in &charged.charges {

@@ -11,21 +11,27 @@
 -- column remaining [the unit]: What is left of it.
 -- column window_start: The first instant of the window.
 -- column window_end: The first instant after it; NULL if it never ends.
--- column used_share [a statistic]: What is used, as a share of the amount.
--- column elapsed_share [a statistic]: The share of the window that is over.
--- column projected [the unit, a statistic]: What will be used at its end, at the pace so far.
--- column exhausted_at: When nothing is left at that pace; NULL if that is not within the window.
+-- column used_share [a statistic]: What is used, as a share of the amount; NULL if the amount is none.
+-- column elapsed_share [a statistic]: The share of the window that is over; NULL if it never ends.
+-- column projected [the unit, a statistic]: What will be used at its end, at the pace so far; NULL if it never ends.
+-- column exhausted_at: When nothing is left at the pace since the window began, or since the limit is in force if it never ends; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
 WITH live AS (
-    SELECT *, CAST(to_unixtime(now()) - to_unixtime(window_start) AS DOUBLE) AS elapsed,
-        CAST(to_unixtime(window_end) - to_unixtime(window_start) AS DOUBLE) AS whole
-    FROM balances
-    WHERE limit_window IN ('day', 'week', 'month', 'total') AND window_start <= now()
-        AND (window_end IS NULL OR window_end > now())
+    SELECT b.*, r.reached, CASE WHEN b.window_end IS NULL THEN s.since ELSE b.window_start END AS begun
+    FROM balances b
+    LEFT JOIN (SELECT limit_id, min(valid_from) AS since FROM limits GROUP BY limit_id) s ON s.limit_id = b.limit_id
+    LEFT JOIN (
+        SELECT instance_id, window_start, min(time) AS reached FROM alerts WHERE settled >= amount GROUP BY instance_id, window_start
+    ) r ON r.instance_id = b.instance_id AND r.window_start = b.window_start
+    WHERE b.limit_window IN ('day', 'week', 'month', 'total') AND b.window_start <= now() AND (b.window_end IS NULL OR b.window_end > now())
+), paced AS (
+    SELECT *, CAST(to_unixtime(now()) - to_unixtime(begun) AS DOUBLE) AS elapsed, CAST(to_unixtime(window_end) - to_unixtime(begun) AS DOUBLE) AS whole
+    FROM live
 )
-SELECT tenant, limit_name, instance, unit, mode, amount, settled, held, amount - settled - coalesce(held, 0) AS remaining,
-    window_start, window_end, CAST(settled AS DOUBLE) / CAST(amount AS DOUBLE) AS used_share, elapsed / whole AS elapsed_share,
-    CAST(settled AS DOUBLE) * whole / elapsed AS projected,
-    CASE WHEN settled > 0 AND elapsed * CAST(amount AS DOUBLE) < whole * CAST(settled AS DOUBLE)
-        THEN to_timestamp_seconds(to_unixtime(window_start) + CAST(elapsed * CAST(amount AS DOUBLE) / CAST(settled AS DOUBLE) AS BIGINT))
+SELECT tenant, limit_name, instance, unit, mode, amount, settled, held, amount - settled - coalesce(held, 0) AS remaining, window_start, window_end,
+    CAST(settled AS DOUBLE) / nullif(CAST(amount AS DOUBLE), 0) AS used_share, elapsed / whole AS elapsed_share,
+    CAST(settled AS DOUBLE) * whole / nullif(elapsed, 0) AS projected,
+    CASE WHEN settled >= amount THEN reached
+        WHEN settled > 0 AND (whole IS NULL OR elapsed * CAST(amount AS DOUBLE) < whole * CAST(settled AS DOUBLE))
+        THEN to_timestamp_seconds(to_unixtime(begun) + CAST(elapsed * CAST(amount AS DOUBLE) / CAST(settled AS DOUBLE) AS BIGINT))
     END AS exhausted_at
-FROM live
+FROM paced

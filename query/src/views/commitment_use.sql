@@ -1,6 +1,8 @@
--- Imported commitments and what was used of them. All use of the provider and model in their time counts, whoever made it.
+-- Imported commitments and what was used of what they are good for, in their time: all use of the provider and model, or that of their tenant.
+-- Each for itself; what is drawn of credits that are good for the same use says the table credit_draws.
 -- questions: 20 21
 -- column commitment_id: The commitment.
+-- column tenant: Whose use it is good for; NULL for everybody's.
 -- column kind: provisioned (capacity for a time) or credit (paid before it is used).
 -- column provider: The provider.
 -- column model: The model; NULL for all of them.
@@ -12,12 +14,13 @@
 -- column used [the unit]: What was used in its time; NULL, as what follows from it, where it is in dollars and none of it has a price.
 -- column unused [the unit]: What of it was not used.
 -- column on_demand_usd [USD]: What the use would have cost by the prices in force; NULL if none of it has a price.
+-- column covered_usd [USD, a statistic where more was used]: What of that it covers: all of it, or, where more was used than is committed, that share.
 -- column utilisation [a statistic]: Used of committed, at most 1.
 -- column usd_per_unit [USD, a statistic]: What was paid, by what was used of it.
 -- column unpriced_quantity [tokens]: What was used and has no price.
 WITH used AS (
     SELECT m.commitment_id, sum(s.quantity) AS tokens, sum(s.cost_usd) AS usd, sum(s.unpriced_quantity) AS unpriced
-    FROM commitments m JOIN daily_spend s ON s.provider = m.provider
+    FROM commitments m JOIN daily_spend s ON s.provider = m.provider AND (m.tenant IS NULL OR s.tenant = m.tenant)
         AND (m.model IS NULL OR s.model = m.model) AND s.day >= m.starts AND (m.ends IS NULL OR s.day < m.ends)
     GROUP BY m.commitment_id
 ), both AS (
@@ -26,8 +29,10 @@ WITH used AS (
 ), counted AS (
     SELECT *, CASE unit WHEN 'usd' THEN CAST(on_demand_usd AS DECIMAL(38, 12)) ELSE CAST(tokens AS DECIMAL(38, 12)) END AS used FROM both
 )
-SELECT commitment_id, kind, provider, model, starts, ends, unit, quantity AS committed, cost_usd AS paid_usd, used,
+SELECT commitment_id, tenant, kind, provider, model, starts, ends, unit, quantity AS committed, cost_usd AS paid_usd, used,
     CASE WHEN used IS NOT NULL THEN greatest(quantity - used, 0) END AS unused, on_demand_usd,
+    CASE WHEN used <= quantity THEN CAST(on_demand_usd AS DECIMAL(38, 12)) WHEN unit = 'usd' THEN quantity
+        ELSE CAST(CAST(on_demand_usd AS DOUBLE) * CAST(quantity AS DOUBLE) / CAST(used AS DOUBLE) AS DECIMAL(38, 12)) END AS covered_usd,
     CAST(CASE WHEN used IS NOT NULL THEN least(used, quantity) END AS DOUBLE) / nullif(CAST(quantity AS DOUBLE), 0) AS utilisation,
     CAST(cost_usd AS DOUBLE) / nullif(CAST(CASE WHEN used IS NOT NULL THEN least(used, quantity) END AS DOUBLE), 0) AS usd_per_unit,
     unpriced AS unpriced_quantity

@@ -14,5 +14,5 @@ FROM charges WHERE cost_usd IS NULL
 GROUP BY date_trunc('day', time), tenant, provider, model, token_class, unpriced_reason HAVING sum(quantity) <> 0
 UNION ALL
 SELECT date_trunc('day', time), tenant, provider, model, NULL, 'usage_' || completeness, NULL, count(*)
-FROM usage WHERE completeness <> 'exact'
+FROM attempts WHERE NOT is_whole
 GROUP BY date_trunc('day', time), tenant, provider, model, completeness

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use schemas::{
-    decision::{Holder, Instance, WindowState},
     event::{Api, Attempt, Avoided, CallEnd, Outcome, Settled, Was, Why},
-    id::{CallId, InstanceId, Offset, ProducerId},
+    id::{CallId, Offset},
     ledger::{Changed, Charged, Corrected, Entry, Fact, KeyInForce, KeysInForce},
     money::{PICO_PER_USD, Pico},
     price::{self, Book, Key},
@@ -25,23 +24,26 @@ pub(super) fn at(day: i64, hour: i64) -> Time {
 
 /// What a call is made of.
 #[derive(Clone)]
-struct Call {
-    number: u32,
-    time: Time,
-    tenant: &'static str,
-    user: &'static str,
-    model: &'static str,
-    vector: Vector,
-    completeness: Completeness,
-    outcome: Outcome,
-    attempt: u16,
-    ends: bool,
-    session: &'static str,
-    tagged: bool,
+pub(super) struct Call {
+    pub(super) number: u32,
+    pub(super) time: Time,
+    pub(super) tenant: &'static str,
+    pub(super) user: &'static str,
+    pub(super) model: &'static str,
+    pub(super) vector: Vector,
+    pub(super) completeness: Completeness,
+    pub(super) outcome: Outcome,
+    pub(super) attempt: u16,
+    pub(super) ends: bool,
+    pub(super) session: &'static str,
+    pub(super) tagged: bool,
+    pub(super) stream: bool,
+    pub(super) ttft_ms: Option<u64>,
+    pub(super) book: Book,
 }
 
 impl Call {
-    fn new(
+    pub(super) fn new(
         number: u32,
         time: Time,
         tenant: &'static str,
@@ -63,10 +65,13 @@ impl Call {
             ends: true,
             session: "",
             tagged: true,
+            stream: false,
+            ttft_ms: Some(100),
+            book: Book::builtin(),
         }
     }
 
-    fn charged(&self) -> Charged {
+    pub(super) fn charged(&self) -> Charged {
         let of_acme = self.tenant == "acme";
         let subject = Subject {
             tenant: self.tenant.into(),
@@ -76,7 +81,7 @@ impl Call {
             key: if of_acme { "ci".into() } else { "app".into() },
             tags: if self.tagged { vec![("env".into(), "prod".into())] } else { Vec::new() },
         };
-        let book = Book::builtin();
+        let book = &self.book;
         let attempt = Attempt {
             call: CallId::from_bytes(u128::from(self.number).to_be_bytes()),
             attempt: self.attempt,
@@ -86,14 +91,14 @@ impl Call {
             provider: "openai".into(),
             model: self.model.into(),
             model_requested: self.model.into(),
-            stream: false,
+            stream: self.stream,
             book: book.hash(),
             gateway: "gw-1".into(),
         };
         let known = !matches!(self.completeness, Completeness::Missing(_));
         let parts = if known { vec![Part { model: None, vector: self.vector }] } else { Vec::new() };
         let key = Key { provider: "openai", vendor: "openai", model: self.model, tier: "", at: self.time };
-        let charges = price::rate(Some(&book), &key, "", &parts);
+        let charges = price::rate(Some(book), &key, "", &parts);
         let end = CallEnd {
             attempts: self.attempt,
             outcome: self.outcome,
@@ -111,7 +116,7 @@ impl Call {
             region: String::new(),
             provider_cost: None,
             response_id: String::new(),
-            ttft_ms: Some(100),
+            ttft_ms: self.ttft_ms,
             posted: Vec::new(),
             counters: Vec::new(),
             call: self.ends.then_some(end),
@@ -121,7 +126,7 @@ impl Call {
         Charged { settled, charges }
     }
 
-    fn entry(&self) -> Entry {
+    pub(super) fn entry(&self) -> Entry {
         self.recorded(self.time.after(std::time::Duration::from_secs(3)))
     }
 
@@ -192,8 +197,12 @@ fn hit(time: Time) -> Entry {
 
 /// Another count of input for a call.
 fn corrected(call: &Call, input: u64, recorded_at: Time) -> Entry {
-    let was = call.charged();
-    let is = Call { vector: Vector { uncached_input: input, ..call.vector }, ..call.clone() }.charged();
+    stated(call, &Call { vector: Vector { uncached_input: input, ..call.vector }, ..call.clone() }, recorded_at)
+}
+
+/// A call that is found to have been another.
+pub(super) fn stated(was: &Call, is: &Call, recorded_at: Time) -> Entry {
+    let (was, is) = (was.charged(), is.charged());
     let was_so = Was { why: Why::Amended, usage: was.settled.usage, book: was.settled.attempt.book, number: 0 };
     let corrected =
         Corrected { source: "bill".into(), id: "1".into(), was: was_so, reversed: was.charges, charged: is };
@@ -238,33 +247,13 @@ fn refused(at: Time, count: u64, most: Option<i128>, observed: bool) -> Entry {
 
 /// So many dollars used of the month of a tenant, of thirty days.
 fn balance(tenant: &str, start: Time, used: i128) -> Entry {
-    let (limit, used) = (world::limit(tenant), used * PICO_PER_USD);
-    let window = WindowState::new(start, start.after(std::time::Duration::from_secs(30 * 86_400)));
-    let holder = Holder {
-        producer: ProducerId::from_bytes([1; 16]),
-        granted: used,
-        returned: 0,
-        used: vec![(start, used)],
-        held: 0,
-        version: 1,
-        recall: 0,
-        unknown: Vec::new(),
-    };
-    let instance = Instance {
-        id: InstanceId::of::<&str>(limit.id(), &[], Some(start)),
-        limit: limit.id(),
-        values: Vec::new(),
-        amount: limit.amount,
-        windows: vec![window],
-        holders: vec![holder],
-        recall: 0,
-    };
-    Entry { recorded_at: start, fact: Fact::Balance(Box::new(instance)) }
+    let used = used * PICO_PER_USD;
+    world::counter(&world::limit(tenant), start, start, [used, used, 0])
 }
 
 const METRICS: &str = "time,tenant,metric,value\n2026-11-05,acme,tickets,5\n2026-11-05,globex,other,7\n";
 const SHARED: &str = "period,name,cost_usd,method,tenant,share\n2026-11,gateway,3,even,,\n2026-11,support,0.71,proportional,,\n\
-    2026-11,license,10,fixed,acme,0.25\n2026-10,gateway,3,even,,\n";
+    2026-11,license,10,fixed,acme,0.25\n2026-10,gateway,3,even,,\n2026-09,gateway,3,even,,\n";
 const COMMITMENTS: &str = "commitment_id,kind,provider,model,starts,ends,unit,quantity,cost_usd\n\
     ptu,provisioned,openai,gpt-5,2026-11-01,2026-11-05,tokens,6200,1.00\ncredit-1,credit,openai,,2026-10-01,,usd,10,9\n";
 

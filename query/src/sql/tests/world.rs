@@ -156,14 +156,18 @@ pub(crate) fn limit(tenant: &str) -> Limit {
 
 /// How far the month of `tenant` is.
 pub(crate) fn balance(tenant: &str, number: u32, used: i128) -> Entry {
-    let limit = limit(tenant);
-    let (start, end) = (second(0), second(30 * 86_400));
+    counter(&limit(tenant), second(0), second(i64::from(number)), [used, 2 * used, 1])
+}
+
+/// What is used, granted and held of the counter of a limit that has one, in a window of thirty days.
+pub(crate) fn counter(limit: &Limit, start: Time, recorded_at: Time, [used, granted, held]: [i128; 3]) -> Entry {
+    let end = start.after(Duration::from_secs(30 * 86_400));
     let holder = Holder {
         producer: ProducerId::from_bytes([1; 16]),
-        granted: 2 * used,
+        granted,
         returned: 0,
         used: vec![(start, used)],
-        held: 1,
+        held,
         version: 1,
         recall: 0,
         unknown: Vec::new(),
@@ -177,7 +181,7 @@ pub(crate) fn balance(tenant: &str, number: u32, used: i128) -> Entry {
         holders: vec![holder],
         recall: 0,
     };
-    Entry { recorded_at: second(i64::from(number)), fact: Fact::Balance(Box::new(instance)) }
+    Entry { recorded_at, fact: Fact::Balance(Box::new(instance)) }
 }
 
 /// The month of `tenant` has reached four fifths.
@@ -261,13 +265,25 @@ impl World {
     /// A world of these entries. The first `shelved` of them are put into the lake, in several commits; the rest stands in
     /// the tail.
     pub(crate) async fn new(entries: &[Entry], shelved: usize) -> Self {
-        Self::of(entries, shelved, 3, false).await
+        Self::made(entries, shelved, (3, false), &[]).await
+    }
+
+    /// A world in which these price books were published too.
+    pub(crate) async fn with(entries: &[Entry], shelved: usize, books: &[Book]) -> Self {
+        Self::made(entries, shelved, (3, false), books).await
     }
 
     /// The same in so many commits, compacted after them or not.
     pub(crate) async fn of(entries: &[Entry], shelved: usize, commits: usize, compacted: bool) -> Self {
+        Self::made(entries, shelved, (commits, compacted), &[]).await
+    }
+
+    async fn made(entries: &[Entry], shelved: usize, (commits, compacted): (usize, bool), books: &[Book]) -> Self {
         let policies = Arc::new(PolicyLog::default());
         policies.apply(Offset(0), Record::Book(Box::new(Book::builtin())));
+        for book in books {
+            policies.apply(Offset(0), Record::Book(Box::new(book.clone())));
+        }
         policies.apply(Offset(1), Record::Policy(Box::new(policy(&["acme", "globex"]))));
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open(folder.path().to_str().unwrap(), 1).await.unwrap();
@@ -295,7 +311,7 @@ impl World {
         }
         watermark.restored();
         let imports = lake.imports().unwrap();
-        let cuts = Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies.access)).with_imports(imports.clone());
+        let cuts = Cuts::new(tail, lake.store(), watermark, Arc::clone(&policies)).with_imports(imports.clone());
         let cuts = Arc::new(cuts);
         let engine = Engine::with(Arc::clone(&cuts), 64 << 20, Duration::from_secs(60)).unwrap();
         let access = Arc::clone(&policies.access);

@@ -103,3 +103,29 @@ fn instants_outside_of_the_calendar_are_no_hours_of_a_zone() {
     let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX]).with_timezone("Europe/Zurich"));
     assert!(hours(&times, TimeUnit::Microsecond, "Europe/Zurich").unwrap().is_none());
 }
+
+/// Havana's clocks go back at one in the morning, so that the midnight before comes twice, and every hour of the day finds the first.
+#[test]
+fn a_day_whose_midnight_comes_twice_is_one_day() {
+    let ours = date_trunc(engines());
+    let begins = |text: &str| day(text) * MINUTE_MICROS + 4 * 60 * MINUTE_MICROS;
+    let of = |grain: &str, minutes| truncated(&ours, grain, &times(minutes, "America/Havana"));
+    let midnight = begins("2026-11-01");
+    let all = of("day", day("2026-11-01") + 4 * 60..day("2026-11-02") + 5 * 60);
+    let alike = |found: &ArrayRef, wanted| {
+        let found =
+            found.as_any().downcast_ref::<TimestampMicrosecondArray>().unwrap().iter().flatten().collect::<Vec<_>>();
+        assert!(!found.is_empty() && found.iter().all(|tick| *tick == wanted), "{found:?} {wanted}");
+    };
+    alike(&all, midnight);
+    alike(&of("month", day("2026-11-01") + 4 * 60..day("2026-11-30")), midnight);
+    alike(&of("day", day("2026-10-31") + 4 * 60..day("2026-11-01") + 4 * 60), begins("2026-10-31"));
+    // An hour that comes twice is two.
+    let hours = of("hour", day("2026-11-01") + 4 * 60..day("2026-11-01") + 6 * 60);
+    let hours = hours.as_any().downcast_ref::<TimestampMicrosecondArray>().unwrap();
+    let hours: std::collections::BTreeSet<i64> = hours.iter().flatten().collect();
+    assert_eq!(hours.into_iter().collect::<Vec<_>>(), [midnight, midnight + 60 * MINUTE_MICROS]);
+    let scalar = ScalarValue::TimestampMicrosecond(Some(midnight + 90 * MINUTE_MICROS), Some("America/Havana".into()));
+    let one = earlier(ColumnarValue::Scalar(scalar), TimeUnit::Microsecond, "America/Havana").unwrap();
+    alike(&one.into_array(1).unwrap(), midnight + 30 * MINUTE_MICROS);
+}

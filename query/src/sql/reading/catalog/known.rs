@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::{
     imports,
-    sql::{WATERMARK, WATERMARK_COLUMNS, WATERMARK_DOC, views},
+    sql::{MADE, views},
     table::TableDef,
 };
 
@@ -29,8 +29,8 @@ pub(crate) const NUMBERED: &[(&str, i32)] = &[
 /// The names of everything that a session has in its schema, in the order of their numbers.
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let tables = TableDef::shown().map(|table| table.name);
-    let imported = imports::ALL.iter().map(|table| table.name);
-    let mut names: Vec<_> = tables.chain(views::names()).chain(imported).chain([WATERMARK]).collect();
+    let made = imports::ALL.iter().chain(MADE).map(|table| table.name);
+    let mut names: Vec<_> = tables.chain(views::names()).chain(made).collect();
     names.sort_unstable();
     names
 });
@@ -60,11 +60,9 @@ pub(super) fn of(name: &str) -> Option<Known> {
         let columns = view.columns.iter().map(|column| (column.name, column.doc)).collect();
         return Some(Known { about: &view.about, columns });
     }
-    if let Some(table) = imports::by_name(name) {
-        let columns = table.columns.iter().map(|column| (column.name, column.doc)).collect();
-        return Some(Known { about: table.doc, columns });
-    }
-    (name == WATERMARK).then(|| Known { about: WATERMARK_DOC, columns: WATERMARK_COLUMNS.to_vec() })
+    let table = imports::ALL.iter().chain(MADE).find(|table| table.name == name)?;
+    let columns = table.columns.iter().map(|column| (column.name, column.doc)).collect();
+    Some(Known { about: table.doc, columns })
 }
 
 /// The query that a view stands for.

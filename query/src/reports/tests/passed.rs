@@ -1,0 +1,83 @@
+//! Limits that were passed, by the amounts that were in force then, and when they were.
+
+use schemas::{
+    id::{InstanceId, Offset},
+    ledger::{Entry, Fact, LimitsInForce, Overrun},
+    limit::Limit,
+    money::PICO_PER_USD,
+    time::{self, Time},
+};
+use serde_json::json;
+
+use super::{
+    month::{Call, at},
+    *,
+};
+
+fn limit(tenant: &str, usd: i128) -> Limit {
+    Limit { amount: usd * PICO_PER_USD, ..world::limit(tenant) }
+}
+
+fn in_force(policy: u64, recorded_at: Time, limits: &[Limit]) -> Entry {
+    let limits = LimitsInForce { policy: Offset(policy), limits: limits.to_vec() };
+    Entry { recorded_at, fact: Fact::Limits(limits) }
+}
+
+/// What is used of the month of a tenant, in thousandths of a dollar.
+fn used(limit: &Limit, start: Time, recorded_at: Time, thousandths: i128) -> Entry {
+    world::counter(limit, start, recorded_at, [thousandths * PICO_PER_USD / 1_000; 3])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_goes_by_the_amounts_that_were_in_force() {
+    // A million tokens of input are a quarter of a dollar.
+    let call = |number, day, tenant, millions: u64| {
+        Call::new(number, at(day, 1), tenant, "gpt-5-mini", [millions * 1_000_000, 0, 0])
+    };
+    let told = |call: Call| Call { ends: false, ttft_ms: None, ..call }.entry();
+    let entries = [
+        in_force(1, at(1, 0), &[limit("acme", 1), limit("globex", 100)]),
+        told(call(1, 2, "acme", 18)),
+        call(2, 2, "globex", 200).entry(),
+        in_force(2, at(8, 0), &[limit("acme", 20), limit("globex", 10)]),
+        told(call(3, 9, "acme", 8)),
+        used(&limit("acme", 20), at(1, 0), at(10, 0), 6_500),
+        used(&limit("globex", 10), at(1, 0), at(10, 0), 50_000),
+    ];
+    let world = World::new(&entries, 3).await;
+    let columns = ["limit_name", "amount", "settled", "over", "oldest_balance_ms", "why"];
+    let audit = rows(&world, "overspend", &november(), &[], &columns).await;
+    assert_eq!(
+        audit,
+        json!([
+            "acme-month 1 4.5 3.5 null use that was told afterwards; the amount was changed later",
+            "globex-month 10 50 40 7 the amount was lowered"
+        ])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_is_passed_says_when_it_was() {
+    let start = time::now().earlier(std::time::Duration::from_secs(10 * 86_400));
+    let reached = at(3, 5);
+    let passed = limit("acme", 100);
+    let overrun = Overrun {
+        instance: InstanceId::of::<&str>(passed.id(), &[], Some(start)),
+        window: start,
+        amount: passed.amount,
+        settled: passed.amount + 1,
+        limit: Some(passed.id()),
+        values: Vec::new(),
+        until: start.after(std::time::Duration::from_secs(30 * 86_400)),
+        held: 0,
+    };
+    let entries = [
+        Entry { recorded_at: reached, fact: Fact::Overrun(overrun) },
+        used(&passed, start, start, 120_000),
+        used(&limit("globex", 0), start, start, 0),
+    ];
+    let world = World::new(&entries, 1).await;
+    let columns = ["limit_name", "used_share", "exhausted_at"];
+    let budgets = rows(&world, "budgets", &november(), &[], &columns).await;
+    assert_eq!(budgets, json!([format!("acme-month 1.2 {reached}"), "globex-month null null"]));
+}

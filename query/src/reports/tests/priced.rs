@@ -1,0 +1,131 @@
+//! Prices that change, books that calls are rated by anew, and what is only known later.
+
+use schemas::{
+    event::Outcome,
+    price::Book,
+    tokens::{Completeness, Doubt, Vector},
+};
+use serde_json::json;
+
+use super::{
+    month::{Call, at, stated},
+    *,
+};
+
+/// A model whose price doubles on the tenth, and another whose price is lower for three days, all of them left open where they may be.
+const PRICES: &str = "models:
+  - provider: openai
+    names: [m1]
+    source: test
+    prices:
+      - { per_million: { input: 1.00, cache_read: 0.10, output: 4.00 } }
+      - { tier: batch, per_million: { input: 0.50, cache_read: 0.05, output: 2.00 } }
+      - { from: 2026-11-10, per_million: { input: 2.00, cache_read: 0.20, output: 8.00 } }
+      - { from: 2026-11-10, tier: batch, per_million: { input: 1.50, cache_read: 0.15, output: 6.00 } }
+";
+
+fn book(text: &str) -> Book {
+    Book::layered(&[Book::parse(text, "test").unwrap()])
+}
+
+fn call(number: u32, day: i64, tokens: [u64; 3]) -> Call {
+    Call { book: book(PRICES), ..Call::new(number, at(day, 1), "acme", "m1", tokens) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_that_is_followed_by_another_counts_once() {
+    const MILLION: u64 = 1_000_000;
+    let entries = [call(1, 5, [MILLION, MILLION, 0]).entry(), call(2, 12, [MILLION, 2 * MILLION, 0]).entry()];
+    let world = World::with(&entries, 1, &[book(PRICES)]).await;
+    let span = span("2026-11-01", "2026-11-30");
+    // Reads are 0.90 cheaper before the tenth, 1.80 after.
+    let saved = ["read_tokens", "saved_usd", "net_usd", "unknown_tokens"];
+    assert_eq!(rows(&world, "cache-savings", &span, &[], &saved).await, json!(["3000000 4.5 4.5 0"]));
+    let tiers = ["quantity", "cost_usd", "other_tier_usd", "unknown_quantity"];
+    // 1.10 and 2.40; in batch half of the one, and three quarters of the other.
+    assert_eq!(rows(&world, "tiers", &span, &[], &tiers).await, json!(["5000000 3.5 2.35 0"]));
+    let sums = "SELECT (SELECT sum(input_tokens + read_tokens + write_tokens) FROM cache_savings) - (SELECT sum(quantity) FROM charges) AS apart";
+    assert_eq!(world.ask(&everyone(), sums).await, Ok(json!([{"apart": 0}])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_rated_anew_has_the_prices_of_the_book_that_it_was_rated_by() {
+    let anew = book(&PRICES.replace("input: 1.00", "input: 3.00").replace("output: 4.00", "output: 5.00"));
+    let was =
+        Call { vector: Vector { reasoning: 100, ..call(1, 5, [1_000, 1_000, 400]).vector }, ..call(1, 5, [0; 3]) };
+    let entries = [was.entry(), stated(&was, &Call { book: anew.clone(), ..was.clone() }, at(6, 0))];
+    let world = World::with(&entries, 1, &[book(PRICES), anew.clone()]).await;
+    let span = span("2026-11-01", "2026-11-30");
+    // By the first book 900 pico-dollars a token less and taken back, by the second 2.90 a million.
+    let saved = rows(&world, "cache-savings", &span, &[], &["read_tokens", "saved_usd", "unknown_tokens"]).await;
+    assert_eq!(saved, json!(["1000 0.0029 0"]));
+    let tiers =
+        rows(&world, "tiers", &span, &[], &["quantity", "cost_usd", "other_tier_usd", "unknown_quantity"]).await;
+    assert_eq!(tiers, json!(["2400 0.0051 0.00135 0"]));
+    let thought =
+        rows(&world, "reasoning", &span, &[], &["reasoning_tokens", "reasoning_usd", "unpriced_tokens"]).await;
+    assert_eq!(thought, json!(["100 0.0005 0"]));
+    // The books were published, and neither was ever in force.
+    let sql = "SELECT count(*) FILTER (WHERE in_force_to IS NULL OR in_force_from IS NOT NULL) AS in_force, count(DISTINCT price_book) AS books \
+        FROM prices WHERE model = 'm1'";
+    assert_eq!(world.ask(&only(&["acme"]), sql).await, Ok(json!([{"in_force": 0, "books": 2}])));
+}
+
+/// An attempt of which nothing was known, and then everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_that_is_stated_whole_later_is_known() {
+    let lost =
+        Call { outcome: Outcome::Timeout, completeness: Completeness::Missing(Doubt::NoAnswer), ..call(1, 5, [0; 3]) };
+    let broken = Call {
+        outcome: Outcome::ClientGone,
+        completeness: Completeness::LowerBound(Doubt::ClientLeft),
+        ..call(2, 5, [0; 3])
+    };
+    let whole = Call { completeness: Completeness::Exact, ..call(1, 5, [1_000, 0, 0]) };
+    let entries = [lost.entry(), broken.entry(), world::heard(20 * month::DAY)];
+    let columns = ["kind", "outcome", "attempts", "cost_usd", "unknown_attempts"];
+    let span = span("2026-11-01", "2026-11-30");
+    let check = async |entries: &[_], told: &[&str], unknown: &str, left: Value| {
+        let world = World::with(entries, 1, &[book(PRICES)]).await;
+        assert_eq!(rows(&world, "failures", &span, &[], &columns).await, json!(told));
+        assert_eq!(rows(&world, "completeness", &span, &[], &["attempts", "unknown_attempts"]).await, json!([unknown]));
+        let october = crate::focus::Month::parse("2026-11").unwrap().left_out();
+        assert_eq!(world.ask(&everyone(), &october).await, Ok(left));
+        // A lower bound of nothing is not what a session cost.
+        let unknown = rows(&world, "sessions", &span, &[], &["calls", "cost_usd", "unknown_calls"]).await;
+        assert_eq!(unknown, json!(["2 null 2"]));
+    };
+    let missing = json!([{"reason": "usage_missing", "quantity": null, "attempts": 1}]);
+    check(&entries, &["broken_off client_gone 1 null 1", "failed timeout 1 null 1"], "2 2", missing).await;
+    let told = [&entries[..], &[stated(&lost, &whole, at(6, 0))]].concat();
+    check(&told, &["failed timeout 1 0.001 0", "broken_off client_gone 1 null 1"], "2 1", json!([])).await;
+}
+
+/// Members of an ensemble are answers; what is told by other systems has no speed and is no client's request.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_is_and_what_it_costs() {
+    let member = Call { ends: false, ..call(1, 5, [1_000, 0, 0]) };
+    let judge = Call { attempt: 2, ..call(1, 5, [1_000, 0, 0]) };
+    let streamed = Call { stream: true, ..call(2, 5, [1_000, 0, 100]) };
+    let told = Call { ends: false, ttft_ms: None, ..call(3, 5, [8_000, 0, 5_000]) };
+    let entries = [member.entry(), judge.entry(), streamed.entry(), told.entry()];
+    let world = World::with(&entries, 2, &[book(PRICES)]).await;
+    world
+        .imports
+        .replace(
+            crate::imports::by_name("business_metrics").unwrap(),
+            b"time,tenant,metric,value\n2026-11-05,acme,tickets,2\n2026-11-05,globex,tickets,7\n",
+        )
+        .await
+        .unwrap();
+    let span = span("2026-11-01", "2026-11-30");
+    let failures = rows(&world, "failures", &span, &[], &["kind", "attempts", "cost_usd"]).await;
+    assert_eq!(failures, json!(["answered 4 0.0314"]));
+    // 100 tokens in the 1,900 ms after the first byte.
+    let speed =
+        rows(&world, "frontier", &span, &[], &["attempts", "ttft_p50_ms", "duration_p50_ms", "tokens_per_s"]).await;
+    assert_eq!(speed, json!(["4 100 2000 52.631579"]));
+    let columns = ["tenant", "cost_usd", "told_usd", "requests", "usd_per_request", "metric_value", "usd_per_metric"];
+    let unit = rows(&world, "unit-economics", &span, &[("metric", "tickets")], &columns).await;
+    assert_eq!(unit, json!(["acme 0.0314 0.028 2 0.0017 2 0.0157", "globex 0 0 0 null 7 0"]));
+}
