@@ -26,7 +26,6 @@ use schemas::time::Time;
 use super::order::order;
 use crate::{
     error::Error,
-    rollup::{self, Rollup},
     table::{Kind, LOG_OFFSET, TableDef},
 };
 
