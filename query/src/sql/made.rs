@@ -38,10 +38,10 @@ const WATERMARK: &str = "watermark";
 
 /// What the tables that are made of no import mean.
 pub(crate) const MADE: &[Imported] = &[
-    Imported {
-        name: WATERMARK,
-        doc: "How complete the answer is: one row.",
-        columns: &[
+    Imported::made(
+        WATERMARK,
+        "How complete the answer is: one row.",
+        &[
             Column {
                 name: "complete_through",
                 kind: Kind::Time,
@@ -54,7 +54,7 @@ pub(crate) const MADE: &[Imported] = &[
                 doc: "How many gateways hold it back; for who may not read every tenant, how many are silent.",
             },
         ],
-    },
+    ),
     parts::TABLE,
     draws::TABLE,
 ];

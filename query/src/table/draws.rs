@@ -17,10 +17,10 @@ use super::{
 use crate::error::Error;
 
 /// The table.
-pub(crate) const TABLE: Imported = Imported {
-    name: "credit_draws",
-    doc: "What is drawn of each imported prepaid credit: one row for each. What several are good for is drawn from the one that began first, whoever asks.",
-    columns: &[
+pub(crate) const TABLE: Imported = Imported::made(
+    "credit_draws",
+    "What is drawn of each imported prepaid credit: one row for each. What several are good for is drawn from the one that began first, whoever asks.",
+    &[
         Column { name: "commitment_id", kind: Kind::Text, doc: "The purchase." },
         Column { name: "tenant", kind: Kind::Text, doc: "Whose use it is good for; NULL for everybody's." },
         Column { name: "provider", kind: Kind::Text, doc: "The provider." },
@@ -41,7 +41,7 @@ pub(crate) const TABLE: Imported = Imported {
             doc: "Tokens that it is good for and that have no price, so that nothing was drawn for them in dollars.",
         },
     ],
-};
+);
 
 /// The question whose answer [`draws`] takes: what was used each day of what credits are good for.
 pub(crate) fn used_of(commitments: &[RecordBatch]) -> Result<String, Error> {

@@ -23,10 +23,10 @@ const fn text(name: &'static str, doc: &'static str) -> Column {
 }
 
 /// The table.
-pub(crate) const TABLE: Imported = Imported {
-    name: "shared_cost_parts",
-    doc: "What becomes of the imported shared costs: one row for each cost and each key with its tags that bears a part of it. Parts go by what all tenants used, whoever asks.",
-    columns: &[
+pub(crate) const TABLE: Imported = Imported::made(
+    "shared_cost_parts",
+    "What becomes of the imported shared costs: one row for each cost and each key with its tags that bears a part of it. Parts go by what all tenants used, whoever asks.",
+    &[
         text("period", "The month, as YYYY-MM."),
         text("name", "The shared cost."),
         text("method", "How it is split: fixed, proportional or even; NULL if the import does not say."),
@@ -42,7 +42,7 @@ pub(crate) const TABLE: Imported = Imported {
             doc: "The part, in dollars; the parts of a cost add up to all of it. NULL if the import does not say how much it is.",
         },
     ],
-};
+);
 
 /// What tells owners apart, beside the tenant.
 const OWNER: [&str; 5] = ["team", "project", "user_id", "key_name", "tags"];

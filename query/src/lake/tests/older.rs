@@ -93,8 +93,7 @@ async fn older(home: &Home) {
 pub(super) async fn answered(lake: &Arc<Lake>, sql: &str) -> Value {
     let watermark = Arc::new(Watermark::default());
     watermark.restored();
-    let access = Arc::clone(&PolicyLog::default().access);
-    let cuts = Cuts::new(Arc::new(tail(lake, 0..0)), lake.store(), watermark, access);
+    let cuts = Cuts::new(Arc::new(tail(lake, 0..0)), lake.store(), watermark, Arc::new(PolicyLog::default()));
     let engine = Arc::new(Engine::new(Arc::new(cuts)).unwrap());
     let caller = Caller { tenants: schemas::policy::Tenants::All };
     let answer = engine.answer(&caller, sql, Format::Json).await.unwrap();
