@@ -24,7 +24,6 @@ use crate::tail::Placed;
 pub(crate) const NOON: Time = Time::from_micros(1_795_176_000_000_000);
 
 /// A policy that is known from the start.
-#[derive(Default)]
 pub(crate) struct Known {
     pub(crate) books: HashMap<BookHash, Book>,
     pub(crate) limits: HashMap<LimitId, Arc<Limit>>,
@@ -37,6 +36,13 @@ impl Known {
             books: HashMap::from([(book.hash(), book)]),
             limits: limits.iter().map(|limit| (limit.id(), Arc::new(limit.clone()))).collect(),
         }
+    }
+}
+
+/// The book that the entries here name, and no limit.
+impl Default for Known {
+    fn default() -> Self {
+        Self::with(&[])
     }
 }
 
