@@ -47,9 +47,10 @@ mod succession;
 /// List what is leased by gateways and held for what nobody knows, or release it.
 ///
 /// Without a name it reads only. With a call it says that an attempt that has ended used nothing beyond what is known of it: what was held
-/// for that is free. With the name of a gateway whose disk is lost for good, what metering has accepted of the gateway is all there is: attempts without an end are settled
-/// as unknown and stay held until their windows end, and the rest of its leases is free for others. It is refused while the gateway is
-/// heard; stop one that lives instead. A log on disk has one process, so stop that first; on Kafka metering has to run.
+/// for that is free. With the name of a gateway whose disk is lost for good, what metering has accepted of the gateway is all there is:
+/// attempts without an end are settled as unknown and stay held until their windows end, and the rest of its leases is free for others. It
+/// is refused while the gateway is heard; stop one that lives instead. A log on disk has one process, so stop that first; on Kafka
+/// metering has to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Release the gateway of this name, as the list shows it.

@@ -15,6 +15,7 @@ use schemas::{
     event::{Api, Attempt, Learned, Outcome, Settled},
     id::{BookHash, CallId},
     json::{Kind, Value},
+    limit::Unit,
     money::{Pico, ROW_MAX},
     policy::Policy,
     price::Book,
@@ -83,6 +84,8 @@ pub struct External {
     api_stated: bool,
     /// The tenant that a proxy speaks for.
     tenant: Option<String>,
+    /// Whether an attempt of a gateway had it made, which has counted as a request.
+    is_made: bool,
 }
 
 /// What an event becomes part of.
@@ -269,6 +272,7 @@ impl Data {
             raw,
             api_stated,
             tenant,
+            is_made: false,
         })
     }
 }
@@ -314,6 +318,7 @@ impl External {
             raw: measured.raw_usage.clone(),
             api_stated: true,
             tenant: None,
+            is_made: !attempt.api.is_free(),
         })
     }
 
@@ -340,7 +345,10 @@ impl External {
         };
         let usage = Usage::exact(self.tokens);
         let cost = settlement::rated(scene.book, &attempt, (&self.service_tier, ""), &usage);
-        let moves = limits.moves(&attempt, |unit| unit.amount(&self.tokens, Some(cost.known)).unwrap_or(0));
+        let moves = limits.moves(&attempt, |unit| match unit {
+            Unit::Requests if self.is_made => 0,
+            unit => unit.amount(&self.tokens, Some(cost.known)).unwrap_or(0),
+        });
         let is = Settled {
             attempt,
             settled_at: self.time,

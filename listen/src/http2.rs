@@ -1,12 +1,12 @@
 //! HTTP/2 in, agreed on by TLS or known beforehand, as clients of gRPC speak it.
 //!
-//! Bounded beside the connections: the requests of one at a time, and how long a connection may stand on which nothing was ever asked. One
-//! that stands later costs little; that somebody is still there is looked at by pings.
+//! Bounded beside the connections: the requests of one at a time, and how long a connection may stand on which nothing was ever asked by
+//! somebody who may ask. One that stands later is of a client with a token; that it is still there is looked at by pings.
 
 use std::time::Duration;
 
 use axum::{Router, body::Body};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper::{body::Incoming, header::HeaderValue, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,6 +28,9 @@ const MAX_HEAD: u32 = 16 << 10;
 
 /// How often it is looked whether a client is still there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
+
+/// The status of gRPC that says that nobody knows who asks.
+const UNAUTHENTICATED: &str = "16";
 
 /// Serves HTTP/2 until `shutdown`, then lets requests end.
 pub async fn http2(
@@ -60,8 +63,15 @@ where
     let asked = CancellationToken::new();
     let first = asked.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        first.cancel();
-        router.clone().oneshot(request.map(Body::new))
+        let (router, first) = (router.clone(), first.clone());
+        async move {
+            let answer = router.oneshot(request.map(Body::new)).await;
+            let is_refused = |status: &HeaderValue| status == UNAUTHENTICATED;
+            if !answer.iter().any(|answer| answer.headers().get("grpc-status").is_some_and(is_refused)) {
+                first.cancel();
+            }
+            answer
+        }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

@@ -85,6 +85,8 @@ pub struct Counts {
     pub relearned: u64,
     /// Attempts that somebody found open in a copy of a journal, and that are others' to end.
     pub ended_by_others: u64,
+    /// Attempts that await what is told by an id, of which too many are remembered already: what they hold stays held.
+    pub not_awaited: u64,
 }
 
 /// One lane's books.
@@ -109,6 +111,8 @@ pub struct Engine {
     claims: HashMap<ClaimId, Claim>,
     claimed: HashSet<ClaimId>,
     awaited: HashMap<ClaimId, Awaited>,
+    /// How many attempts are in it.
+    awaiting: usize,
     remembers: Duration,
     changed: HashSet<LimitId>,
     gone: Vec<Key>,
@@ -138,6 +142,7 @@ impl Engine {
             claims: HashMap::new(),
             claimed: HashSet::new(),
             awaited: HashMap::new(),
+            awaiting: 0,
             remembers: Duration::MAX,
             changed: HashSet::new(),
             gone: Vec::new(),
@@ -168,6 +173,7 @@ impl Engine {
                 }
                 State::Awaited(awaited) => {
                     if let Key::Claim(_, id) = key {
+                        engine.awaiting += awaited.attempts.len();
                         engine.awaited.insert(id, awaited);
                     }
                 }
@@ -218,6 +224,10 @@ impl Engine {
     fn event(&mut self, origin: Origin, event: Result<Event, String>) {
         let event = match event {
             Ok(Event::Moved(moved)) if origin.producer == ProducerId::NONE => return self.moved(origin, moved),
+            // What another lane passed has no sequence, so it is no conflict with anything.
+            Err(reason) if origin.producer == ProducerId::NONE => {
+                return self.alarm(origin, AlarmKind::Poisoned, reason);
+            }
             event => event,
         };
         let verdict = match &event {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use journal::{Member, Outputs, Polled, Reader, Record, Road};
 use schemas::{
     decision::{Key, ProducerMark, State},
-    event::Event,
+    event::{Event, Learned, Moved},
     id::{BookHash, Lane, LimitId, Offset, ProducerId},
     ledger::{Alarm, Alerted, Changed, Entry, Fact, Overrun},
     limit::Share,
@@ -383,9 +383,10 @@ fn past(open: &Past, lane: Lane, lanes: u16) -> Result<(Box<dyn Reader>, Offset,
 
 /// The price books that an event is charged by.
 fn books_of(event: &Result<Event, String>) -> impl Iterator<Item = BookHash> + use<> {
+    let of = |learned: &Learned| [Some(learned.is.attempt.book), learned.was.as_ref().map(|was| was.book)];
     let books = match event {
         Ok(Event::Settled(settled)) => [Some(settled.attempt.book), None],
-        Ok(Event::Learned(learned)) => [Some(learned.is.attempt.book), learned.was.as_ref().map(|was| was.book)],
+        Ok(Event::Learned(learned) | Event::Moved(Moved { learned: Some(learned), .. })) => of(learned),
         _ => [None, None],
     };
     books.into_iter().flatten().filter(|book| *book != BookHash::NONE)
@@ -453,6 +454,7 @@ fn publish(lane: Lane, engine: &Engine) {
         ("tollgate_metering_counters_stray", counts.strays),
         ("tollgate_metering_events_relearned", counts.relearned),
         ("tollgate_metering_ends_elsewhere", counts.ended_by_others),
+        ("tollgate_metering_not_awaited", counts.not_awaited),
     ];
     for (name, count) in counters {
         metrics::counter!(name, "lane" => lane.clone()).absolute(count);

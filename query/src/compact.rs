@@ -100,13 +100,16 @@ pub async fn roll(lake: &Lake, def: &'static TableDef) -> Result<usize, Error> {
     }
     let new = |file: &&Arc<DataFile>| file.rollups.is_none() && file.day.is_some() && file.rows >= LEAST_ROWS;
     let files: Vec<_> = version.files.iter().filter(new).cloned().collect();
-    let mut done = 0;
+    let (mut done, mut failed) = (0, None);
     for files in files.chunks(ROLLED_AT_ONCE) {
-        if lake.roll(def, files).await? == Replaced::Done {
-            done += files.len();
+        match lake.roll(def, files).await {
+            Ok(Replaced::Done) => done += files.len(),
+            Ok(_) => {}
+            // One file that cannot be read keeps none of the others from having theirs.
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
-    Ok(done)
+    failed.map_or(Ok(done), Err)
 }
 
 /// The files of each day that are worth joining: many of about the same size, so that a row is rewritten a few times only.

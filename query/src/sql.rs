@@ -180,9 +180,9 @@ impl Engine {
     ) -> Result<Described, QueryError> {
         let turn = self.turn().await?;
         let (giving, gone, asked) = rows::channel(question.within.map_or(self.time, |within| within.min(self.time)));
-        let (engine, caller, ending) = (Arc::clone(self), caller.clone(), gone.clone());
+        let (engine, caller) = (Arc::clone(self), caller.clone());
         let work = async move || {
-            let planned = engine.plan(&caller, &question, &ending).await;
+            let planned = engine.plan(&caller, &question, None).await;
             giving.one(planned.and_then(|planned| planned.described(question))).await;
         };
         threads::spawn(1, turn, gone, work)?;
@@ -208,19 +208,22 @@ impl Engine {
         Ok(tables)
     }
 
-    /// A plan over the caller's tables, and how complete they are.
+    /// A plan over the caller's tables, and how complete they are. What has to be asked first to make a table is asked until `gone`, and
+    /// not at all where the plan is only looked at.
     async fn plan(
         &self,
         caller: &Caller,
         question: &Question,
-        gone: &CancellationToken,
+        gone: Option<&CancellationToken>,
     ) -> Result<Planned, QueryError> {
         let reading = question.reading.as_deref();
         let statement = statement::parse(&question.sql, reading)?;
         let read = views::read(&statement);
         let cut = self.cuts.cut(time::now())?;
         let mut tables = self.tables(&cut, &caller.tenants, &read).await?;
-        self.add_made(&cut, &caller.tenants, &read, &mut tables, gone).await?;
+        if let Some(gone) = gone {
+            self.add_made(&cut, &caller.tenants, &read, &mut tables, gone).await?;
+        }
         if let Some(limits) = self.cuts.limits_of(&caller.tenants)
             && let Some(refusals) = tables.remove("refusals")
         {
@@ -251,7 +254,7 @@ impl Engine {
         question: Question,
         gone: &CancellationToken,
     ) -> Result<(SendableRecordBatchStream, Head), QueryError> {
-        let Planned { state, plan, as_of } = self.plan(caller, &question, gone).await?;
+        let Planned { state, plan, as_of } = self.plan(caller, &question, Some(gone)).await?;
         let rows = execute(&state, &question.bound(plan)?, gone).await?;
         let schema = session::plain(&rows.schema());
         Ok((rows, Head { schema, as_of }))

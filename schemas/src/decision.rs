@@ -52,6 +52,8 @@ pub struct Claim {
     pub at: Time,
     /// The hash of what was said.
     pub content: u64,
+    /// Whether some of what was told by an id had no price: what is held for it is not free then where dollars are counted.
+    pub lacks: bool,
 }
 
 /// Attempts whose use will be told by an id: the first is charged, and what all of them hold is let go of then.

@@ -32,7 +32,7 @@ pub enum TokenClass {
 }
 
 impl TokenClass {
-    /// Every class, in the order of [`Vector`].
+    /// Every class, in the order in which charges are written.
     pub const ALL: [Self; 12] = [
         Self::UncachedInput,
         Self::CacheRead,

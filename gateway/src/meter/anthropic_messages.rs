@@ -104,7 +104,10 @@ impl Fold for Messages {
                 facts.ended = true;
                 return Ok(Seen::End);
             }
-            Some("error") => facts.fail(named.value(4).and_then(kind)),
+            Some("error") => {
+                facts.fail(named.value(4).and_then(kind));
+                return Ok(Seen::End);
+            }
             _ => {}
         }
         Ok(Seen::Ordinary)

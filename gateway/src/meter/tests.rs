@@ -105,6 +105,14 @@ fn the_last_frame_comes_out_apart() {
 }
 
 #[test]
+fn an_error_event_of_messages_is_their_last_frame() {
+    let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+    let run = run(MESSAGES, End::Closed, [stream(&[START, error]).as_bytes()]);
+    assert_eq!(run.bytes(&[Verdict::Pass]), stream(&[START]).into_bytes());
+    assert_eq!(run.bytes(&[Verdict::Last]), stream(&[error]).into_bytes());
+}
+
+#[test]
 fn a_line_feed_that_comes_a_chunk_late_belongs_to_the_frame_before() {
     let (hello, usage) = (format!("data: {HELLO}\r\r"), format!("data: {USAGE}\r\r"));
     for (chunks, passes, withheld) in [

@@ -11,18 +11,21 @@ use std::sync::Arc;
 use schemas::{
     decision::{Awaited, Claim},
     event::{Attempt, Learned, Move, Posting, RELEASE, Settled, Was, Why},
+    id::ClaimId,
     ledger::AlarmKind,
     limit::Unit,
+    money::Pico,
     price::{self, Cost},
-    tokens::{Completeness, Usage, Vector},
+    tokens::{Completeness, Usage},
     wire,
 };
 
 use super::{Engine, learned::said};
 use crate::dedup::Origin;
 
-/// The most responses that are awaited at a time: some 1 KB each, 50 MB. What is held for more stays held.
-const MOST_IDS: usize = 50_000;
+/// The most attempts that await something in a lane at a time: some 1 KB each, 50 MB. What more of them hold stays held, and they are
+/// counted.
+const MOST_IN_ALL: usize = 50_000;
 /// The most attempts that are remembered to await one response: what more of them hold stays held.
 const MOST: usize = 16;
 
@@ -52,18 +55,19 @@ impl Engine {
             }
             None => {}
         }
-        self.claims.insert(claim, Claim { at: self.state.recorded_at, content: learned.content });
-        self.claimed.insert(claim);
-        self.state.claims = self.claims.len() as u64;
-        let awaiting = self.awaited.remove(&claim).map(|awaited| awaited.attempts).unwrap_or_default();
+        let awaiting = self.no_more_awaited(&claim);
         let learned = match awaiting.first() {
             Some(first) => self.of(first, learned),
             None => learned,
         };
         let cost = self.cost(&learned.is, &learned.is.usage);
+        let lacks = cost.lacks.is_some();
+        self.claims.insert(claim, Claim { at: self.state.recorded_at, content: learned.content, lacks });
+        self.claimed.insert(claim);
+        self.state.claims = self.claims.len() as u64;
         self.hand(origin, learned);
         for attempt in awaiting {
-            self.release(origin, attempt, cost);
+            self.release(origin, attempt, lacks.then_some(cost.known));
         }
     }
 
@@ -73,27 +77,32 @@ impl Engine {
     }
 
     /// An attempt awaits what is told in this lane.
-    fn await_it(&mut self, origin: Origin, attempt: Learned) {
+    fn await_it(&mut self, origin: Origin, mut attempt: Learned) {
         let claim = attempt.claim_of_id();
-        if self.claims.contains_key(&claim) {
-            // What it used is charged, and not known here any more; but whether its model has prices is.
-            let some = Vector { uncached_input: 1, output: 1, ..Vector::default() };
-            let lacks = self.cost(&attempt.is, &Usage::exact(some)).lacks;
-            return self.release(origin, attempt, Cost { lacks, ..Cost::default() });
+        if let Some(told) = self.claims.get(&claim) {
+            // What it used is charged, and not known here any more; but whether all of it had a price is.
+            let priced = told.lacks.then_some(Pico(0));
+            return self.release(origin, attempt, priced);
         }
-        let remembered = self.awaited.len();
-        let attempts = match self.awaited.get_mut(&claim) {
-            Some(awaited) => &mut awaited.attempts,
-            None if remembered >= MOST_IDS => return,
-            None => &mut self.awaited.entry(claim).or_insert(Awaited { attempts: Vec::new() }).attempts,
-        };
-        if attempts.len() < MOST {
-            attempts.push(attempt);
-            self.claimed.insert(claim);
+        let of_it = self.awaited.get(&claim).map_or(0, |awaited| awaited.attempts.len());
+        if self.awaiting >= MOST_IN_ALL || of_it >= MOST {
+            return self.counts.not_awaited += 1;
         }
+        // It ages from when it came here, where the provider's clock is ahead.
+        attempt.at = attempt.at.min(self.state.recorded_at);
+        self.awaited.entry(claim).or_insert(Awaited { attempts: Vec::new() }).attempts.push(attempt);
+        self.awaiting += 1;
+        self.claimed.insert(claim);
     }
 
-    /// What was told, as use of the attempt that awaits it.
+    /// Nothing is awaited by this id any more; gives what was.
+    pub(super) fn no_more_awaited(&mut self, claim: &ClaimId) -> Vec<Learned> {
+        let attempts = self.awaited.remove(claim).map(|awaited| awaited.attempts).unwrap_or_default();
+        self.awaiting -= attempts.len();
+        attempts
+    }
+
+    /// What was told, as use of the attempt that awaits it. That has counted as a request when it ended, and a call is one.
     fn of(&self, awaiting: &Learned, told: Learned) -> Learned {
         let by = &awaiting.is.attempt;
         let attempt = Attempt {
@@ -109,7 +118,7 @@ impl Engine {
         let total = is.usage.total().unwrap_or_default();
         let counts = |moved: &Move| {
             let unit = self.limits.get(&moved.limit)?.unit;
-            let amount = unit.amount(&total, Some(cost)).filter(|amount| *amount != 0)?;
+            let amount = unit.amount(&total, Some(cost)).filter(|amount| *amount != 0 && unit != Unit::Requests)?;
             Some(Move { amount, clears: 0, ..moved.clone() })
         };
         let moves = awaiting.moves.iter().filter_map(counts).collect();
@@ -120,13 +129,15 @@ impl Engine {
         price::sum(&self.rate(of, usage, of.attempt.book))
     }
 
-    /// What an attempt holds for what is known by now is free: a correction which says that it used nothing by itself. What of it has no
-    /// price stays held where dollars are counted.
-    fn release(&mut self, origin: Origin, awaiting: Learned, cost: Cost) {
+    /// What an attempt holds for what is known by now is free: a correction which says that it used nothing by itself. Where not all of it
+    /// has a price, `priced` is the sum of what has one, and the rest stays held where dollars are counted.
+    fn release(&mut self, origin: Origin, awaiting: Learned, priced: Option<Pico>) {
         let stood = awaiting.is;
-        let clears = |moved: &Move| match self.limits.get(&moved.limit).map(|limit| limit.unit) {
-            Some(Unit::Usd) if cost.lacks.is_some() => cost.known.0.min(moved.clears),
-            _ => moved.clears,
+        let clears = |moved: &Move| match (self.limits.get(&moved.limit).map(|limit| limit.unit), priced) {
+            // What was used is not counted in a limit that is not known here yet, so it stays held there.
+            (None, _) => 0,
+            (Some(Unit::Usd), Some(priced)) => priced.0.min(moved.clears),
+            (Some(_), _) => moved.clears,
         };
         let moves: Vec<Move> =
             awaiting.moves.into_iter().map(|moved| Move { clears: clears(&moved), ..moved }).collect();

@@ -70,7 +70,7 @@ impl Engine {
             None => {}
         }
         for claim in learned.claims() {
-            self.claims.insert(claim, Claim { at: now, content: learned.content });
+            self.claims.insert(claim, Claim { at: now, content: learned.content, lacks: false });
             self.claimed.insert(claim);
         }
         self.state.claims = self.claims.len() as u64;
@@ -189,7 +189,7 @@ impl Engine {
         let ends = |awaited: &Awaited| awaited.attempts.iter().all(|attempt| now.since(attempt.at) > kept);
         let over = self.awaited.iter().filter(|(_, awaited)| ends(awaited)).map(|(id, _)| *id).collect::<Vec<_>>();
         for id in old.into_iter().chain(over) {
-            self.awaited.remove(&id);
+            self.no_more_awaited(&id);
             self.claims.remove(&id);
             self.claimed.insert(id);
             self.touched = true;

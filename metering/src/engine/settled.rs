@@ -70,7 +70,8 @@ impl Engine {
         let attempt = &settled.attempt;
         let place = format!("{}/{}", attempt.call, attempt.attempt);
         let claim = ClaimId::of([attempt.subject.tenant.as_str(), "end", "", &place]);
-        let is_first = self.claims.insert(claim, Claim { at: self.state.recorded_at, content: 0 }).is_none();
+        let claimed = Claim { at: self.state.recorded_at, content: 0, lacks: false };
+        let is_first = self.claims.insert(claim, claimed).is_none();
         self.claimed.insert(claim);
         self.state.claims = self.claims.len() as u64;
         is_first

@@ -582,3 +582,17 @@ fn what_changed_of_the_policy_is_told_once_and_keys_when_they_are_others() {
     // One lane tells for all.
     assert_eq!(told(&mut Engine::new(Lane(1), 2, Vec::new()), again()).0, (0, 0));
 }
+
+#[test]
+fn what_another_lane_passed_and_nobody_can_read_is_poisoned_and_no_conflict() {
+    let mut bench = Bench::new(Window::Month);
+    let origin = Origin { producer: ProducerId::NONE, seq: Seq(0), hash: 7 };
+    bench.engine.apply(Input::Event(origin, Err("it is cut".into())), bench.at);
+    let commit = bench.engine.take().unwrap();
+    let alarms = commit.ledger.iter().filter_map(|entry| match &entry.fact {
+        Fact::Alarm(alarm) => Some(alarm.kind),
+        _ => None,
+    });
+    assert_eq!(alarms.collect::<Vec<_>>(), [AlarmKind::Poisoned]);
+    assert_eq!(bench.engine.counts().conflicts, 0);
+}

@@ -1,4 +1,4 @@
-//! What is learned has its effect once in each lane, exactly, and the ledger proves it.
+//! What is learned has its effect once, exactly, in whichever lanes it moves counters, and the ledger proves it.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -60,7 +60,9 @@ impl Values {
         let schema =
             schema.header_as_schema().ok_or_else(|| invalid("values of parameters begin with their schema"))?;
         let schema = Arc::new(fb_to_schema(schema));
-        let flat = |kind: &DataType| !kind.is_nested() && !matches!(kind, DataType::Dictionary(..));
+        let flat = |kind: &DataType| {
+            !kind.is_nested() && !matches!(kind, DataType::Dictionary(..) | DataType::RunEndEncoded(..))
+        };
         if schema.fields().len() > MAX_VALUES || !schema.fields().iter().all(|field| flat(field.data_type())) {
             return Err(invalid(
                 "the value of a parameter is one number, text, time or flag, and no list, structure or code",

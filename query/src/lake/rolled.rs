@@ -1,4 +1,4 @@
-//! Where the rollups of files are: in `rollups/<table>/<rollup>`, by the path of their file, beside the tables and not in them.
+//! Where the rollups of files are: in `rollups/<table>/<format>/<rollup>`, by the path of their file, beside the tables and not in them.
 //!
 //! The log of the table names those that a file has, in the tags of the file, so that whoever has a version knows them with it. They come
 //! after their file, and go when it has gone.
@@ -32,9 +32,10 @@ pub(super) fn folder(place: &Place, table: &TableDef) -> Result<Path, Error> {
     Ok(place.path("rollups")?.join(table.name))
 }
 
-/// Where the rollup of a file is; `below` is the path of the file in its table.
+/// Where the rollup of a file is; `below` is the path of the file in its table. Those by other columns have another path, so that no
+/// process overwrites what one of another version reads.
 pub(super) fn path(folder: &Path, rollup: &Rollup, below: &str) -> Path {
-    Path::from_iter(folder.clone().join(rollup.name).parts().chain(Path::from(below).parts()))
+    Path::from_iter(folder.clone().join(rollup::FORMAT).join(rollup.name).parts().chain(Path::from(below).parts()))
 }
 
 /// What a table's log says of the rollups of a file.
@@ -88,9 +89,12 @@ pub(super) async fn tidy(place: &Place, table: &TableDef) -> Result<(), Error> {
         Some(path.prefix_match(folder)?.skip(depth).collect())
     };
     let there: HashSet<Path> = listed.iter().filter_map(|path| below(path, &files, 0)).collect();
-    let unused = rollups.into_iter().filter(|path| below(path, &folder, 1).is_some_and(|file| !there.contains(&file)));
+    let unused = rollups.into_iter().filter(|path| below(path, &folder, 2).is_some_and(|file| !there.contains(&file)));
     for path in unused {
-        place.store.delete(&path).await?;
+        match place.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }

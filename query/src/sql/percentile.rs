@@ -77,6 +77,9 @@ fn state_field(name: &str) -> FieldRef {
 
 /// Which part of the values lies below the percentile.
 fn part(args: &AccumulatorArgs) -> Result<f64> {
+    if args.is_distinct {
+        return plan_err!("approx_percentile_cont(DISTINCT …) is not supported; group by the value first");
+    }
     let Some(stated) = args.exprs.get(1) else { return plan_err!("approx_percentile_cont takes a percentile") };
     let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
     let part = match stated.evaluate(&nothing) {

@@ -146,6 +146,8 @@ impl Under {
                 let columns = columns.map(|column| (column.clone(), Expr::Column(column))).collect();
                 return Ok(Some(Self { scan: scan.clone(), is_summed: false, filters: Vec::new(), columns }));
             }
+            // Without groups it gives a row even of nothing.
+            LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => return Ok(None),
             LogicalPlan::Filter(Filter { input, .. })
             | LogicalPlan::Projection(Projection { input, .. })
             | LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. })

@@ -19,17 +19,25 @@ use crate::{
 /// The most rows of use that anything is reckoned of: 1,000,000 × some 200 bytes = 200 MB.
 const MAX_ROWS: usize = 1_000_000;
 
+/// Makes the rows, of what was imported and of what was used, that these tenants may see; nothing if there are more than so many.
+type Rows = fn(&[RecordBatch], &[RecordBatch], &Tenants, usize) -> Result<Option<RecordBatch>, Error>;
+
 /// A table that is made of an import and of what everybody used.
 struct Made {
     table: Imported,
     of: &'static str,
     question: fn(&[RecordBatch]) -> Result<String, Error>,
-    rows: fn(&[RecordBatch], &[RecordBatch]) -> Result<RecordBatch, Error>,
+    rows: Rows,
 }
 
 const ALL: [Made; 2] = [
     Made { table: parts::TABLE, of: "shared_costs", question: parts::used_in, rows: parts::parts },
-    Made { table: draws::TABLE, of: "commitments", question: draws::used_of, rows: draws::draws },
+    Made {
+        table: draws::TABLE,
+        of: "commitments",
+        question: draws::used_of,
+        rows: |credits, used, _, _| draws::draws(credits, used).map(Some),
+    },
 ];
 
 impl Engine {
@@ -46,7 +54,14 @@ impl Engine {
             let Some((of, imports)) = by_name(made.of).zip(self.cuts.imports()) else { continue };
             let imported = imports.rows(of).await?;
             let used = self.used(cut, &(made.question)(&imported)?, gone).await?;
-            let rows = made::visible(&(made.rows)(&imported, &used)?, tenants)?;
+            let rows = (made.rows)(&imported, &used, tenants, MAX_ROWS)?;
+            let rows = rows.ok_or_else(|| {
+                QueryError::Refused(format!(
+                    "{} would have more than {MAX_ROWS} rows, and that is the most",
+                    made.table.name
+                ))
+            })?;
+            let rows = made::visible(&rows, tenants)?;
             tables.insert(made.table.name, provider::in_memory(rows)?);
         }
         Ok(())

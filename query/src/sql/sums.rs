@@ -95,12 +95,34 @@ impl GroupsAccumulator for Sums {
         let values = values.first().ok_or_else(|| internal_datafusion_err!("a sum has an argument"))?;
         let mut wide = cast(values, &WIDE)?;
         if let Some(filter) = filter {
-            wide = arrow::compute::nullif(&wide, &arrow::compute::not(filter)?)?;
+            // Where a condition is not known it is not met.
+            let is_out = |row| Some(!(filter.is_valid(row) && filter.value(row)));
+            wide = arrow::compute::nullif(&wide, &(0..filter.len()).map(is_out).collect())?;
         }
         Ok(vec![wide])
     }
 
     fn size(&self) -> usize {
         self.sums.capacity() * size_of::<i128>() + self.known.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    /// What a row is by itself is what it would be alone in its group, whatever becomes of the condition.
+    #[test]
+    fn what_is_handed_on_row_by_row_is_what_meets_the_condition() {
+        let values: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(4), None]))];
+        let met = BooleanArray::from(vec![Some(true), Some(false), None, Some(true)]);
+        for filter in [None, Some(&met)] {
+            let mut alone = Sums::default();
+            alone.update_batch(&values, &[0, 1, 2, 3], filter, 4).unwrap();
+            let handed = Sums::default().convert_to_state(&values, filter).unwrap();
+            assert_eq!(alone.state(EmitTo::All).unwrap(), handed, "{filter:?}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use arrow::{
     datatypes::Decimal128Type,
 };
 
+use schemas::policy::Tenants;
+
 use super::{
     column::{Builder, Column, Kind, Value},
     imported::Imported,
@@ -71,15 +73,25 @@ pub(crate) fn used_in(costs: &[RecordBatch]) -> Result<String, Error> {
     ))
 }
 
-/// The rows, of what was imported and of what was used.
-pub(crate) fn parts(costs: &[RecordBatch], used: &[RecordBatch]) -> Result<RecordBatch, Error> {
+/// The rows of these tenants, of what was imported and of what was used; nothing if they are more than `most`.
+pub(crate) fn parts(
+    costs: &[RecordBatch],
+    used: &[RecordBatch],
+    tenants: &Tenants,
+    most: usize,
+) -> Result<Option<RecordBatch>, Error> {
     let used = by_month(used)?;
     let mut rows = Builder::new(TABLE.columns.iter());
+    let mut count = 0;
     let nobody = Use::new();
     for (name, cost) in whole(costs)? {
         let month = used.get(&name.0).unwrap_or(&nobody);
         let method = name.2.as_str();
-        for (tenant, owner, part) in cost.split(method, month) {
+        for (tenant, owner, part) in cost.split(method, month, tenants) {
+            count += 1;
+            if count > most {
+                return Ok(None);
+            }
             let [team, project, user, key, tags] =
                 owner.each_ref().map(|text| Value::text(text.as_deref().unwrap_or("")));
             let part = Value::or_null(part.map(Value::Decimal));
@@ -89,7 +101,7 @@ pub(crate) fn parts(costs: &[RecordBatch], used: &[RecordBatch]) -> Result<Recor
                 .map_err(|_| Error::Shape)?;
         }
     }
-    rows.finish()
+    rows.finish().map(Some)
 }
 
 /// A shared cost of a month.
@@ -111,7 +123,8 @@ impl Default for Shared {
 type Part = (Option<String>, Owner, Option<i128>);
 
 impl Shared {
-    fn split(&self, method: &str, month: &Use) -> Vec<Part> {
+    /// The parts of `visible` tenants, of what all used.
+    fn split(&self, method: &str, month: &Use, visible: &Tenants) -> Vec<Part> {
         let Some(usd) = self.usd else { return vec![(None, Owner::default(), None)] };
         let tenants: Vec<&String> = month.keys().collect();
         let (tenants, weights): (Vec<&String>, Vec<i128>) = match method {
@@ -139,7 +152,9 @@ impl Shared {
         let mut left = usd;
         for (tenant, amount) in tenants.into_iter().zip(amounts) {
             left -= amount;
-            within(tenant, amount, month, &mut parts);
+            if visible.has(tenant) {
+                within(tenant, amount, month, &mut parts);
+            }
         }
         if left != 0 {
             parts.push((None, Owner::default(), Some(left)));

@@ -41,11 +41,12 @@ WITH passed AS (
     SELECT tenant, team, project, user_id, key_name, time, recorded_at, CAST(cost_usd AS DECIMAL(38, 12)) AS usd, requests,
         CASE WHEN token_class IN ('web_search', 'search_unit') THEN 0 ELSE quantity END AS tokens,
         CASE WHEN entry <> 'original' THEN 1 ELSE 0 END AS corrections, 0 AS calls, 0 AS others
-    FROM charges
+    FROM charges WHERE time >= (SELECT min(window_start) FROM summed)
     UNION ALL
     SELECT u.tenant, u.team, u.project, u.user_id, u.key_name, u.time, u.recorded_at, CAST(0 AS DECIMAL(38, 12)), 0, 0, 0,
         CASE WHEN c.call_id IS NULL THEN 0 ELSE 1 END, CASE WHEN c.call_id IS NULL THEN 1 ELSE 0 END
     FROM usage u LEFT JOIN (SELECT DISTINCT call_id FROM calls) c ON c.call_id = u.call_id
+    WHERE u.time >= (SELECT min(window_start) FROM summed)
 ), known AS (
     SELECT s.tenant, s.team, s.project, s.user_id, s.key_name, s.limit_name, s.instance, s.unit, s.mode, s.window_start, s.window_end, s.amount,
         s.settled, s.first_seen, s.held_then, s.was, s.until, s.is_plain, coalesce(sum(t.corrections), 0) AS corrections,

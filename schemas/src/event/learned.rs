@@ -12,8 +12,9 @@ use crate::{
 
 /// What the books learn beside the life of a call: use that another system tells of, or a correction of an attempt.
 ///
-/// It goes to the lane of its tenant, or where any tenant may tell it first to that of its id, which decides whose it is. The tenant's lane takes it once for each source and id, writes its rows and moves the counters that are at home
-/// there. What it moves elsewhere that lane passes on ([`Moved`]). Nothing of it can be refused: it has happened.
+/// It goes to the lane of its tenant, or where any tenant may tell it first to that of its id, which decides whose it is. The tenant's
+/// lane takes it once for each source and id, writes its rows and moves the counters that are at home there. What it moves elsewhere that
+/// lane passes on ([`Moved`]). Nothing of it can be refused: it has happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
     /// Who says it.

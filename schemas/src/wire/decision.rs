@@ -20,7 +20,7 @@ message!(LaneState { 1 input, 2 policy, 3 recorded_at, 4 producers, 5 waiting, 6
 
 message!(Passed { 1 lane, 2 number });
 
-message!(Claim { 1 at, 2 content });
+message!(Claim { 1 at, 2 content, 3 lacks });
 
 message!(Instance { 1 id, 2 limit, 3 values, 4 amount, 5 windows, 6 holders, 7 recall });
 

@@ -1,8 +1,9 @@
 //! The try to hold for several attempts of one call: all of them at one instant, or none.
 //!
 //! What two of them need of one counter is one need, so that it is seen whether both fit; what is held of it is dealt out again, a permit
-//! to each attempt, which is settled by itself from then on. What is open at a time counts as one call however many attempts it has: the
-//! last of them that falls under such a counter, which outlasts the others, holds it for all.
+//! to each attempt, which is settled by itself from then on. What is open at a time counts as one call where the last attempt, which
+//! outlasts the others, falls under such a counter: it holds it for all. Where it does not, each attempt holds its own, since none of the
+//! others is known to outlast the rest.
 
 use std::time::Instant;
 
@@ -59,15 +60,13 @@ impl Book {
         })
     }
 
-    /// Of what counts open calls only the last attempt that falls under it needs anything.
+    /// Of what counts open calls only the last attempt needs anything, if it falls under it: no other outlasts the rest.
     fn open_once(&self, needs: &mut [Vec<Need>]) {
         let counts_calls =
             |need: &Need| self.slots.get(need.place).is_some_and(|slot| slot.terms.unit == Unit::Concurrent);
-        for at in 1..needs.len() {
-            let (before, later) = needs.split_at_mut(at);
-            let Some(of) = before.last_mut() else { continue };
-            let is_later = |need: &Need| later.iter().flatten().any(|other| other.place == need.place);
-            of.retain(|need| !(counts_calls(need) && is_later(need)));
+        let Some((last, others)) = needs.split_last_mut() else { return };
+        for of in others {
+            of.retain(|need| !(counts_calls(need) && last.iter().any(|other| other.place == need.place)));
         }
     }
 

@@ -32,3 +32,29 @@ fn several_attempts_are_held_as_a_whole_and_settled_one_by_one() {
     bench.limits.give_back(second);
     let Tried::Held(_) = held(&bench, &[50, 30]) else { panic!("what was not used is free") };
 }
+
+#[test]
+fn what_is_open_counts_once_only_where_the_last_attempt_falls_under_it() {
+    let scope = vec![(Dimension::Model, Match::Is("m".into()))];
+    let limit = fixture::limit(100, Window::Day);
+    let bench = Bench::under(Limit { unit: Unit::Concurrent, mode: Mode::Soft, scope, ..limit });
+    let bound = Bound::AtMost(AtMost::NOTHING);
+    let held = |models: &[&str]| {
+        let of =
+            |model: &&str| Attempt { model: (*model).into(), ..fixture::attempt(CallId::from_bytes([1; 16]), time(1)) };
+        let attempts: Vec<Attempt> = models.iter().map(of).collect();
+        let ask = |attempt| Ask { attempt, bound: &bound, slice: None, now: time(1) };
+        let asks: Vec<Ask<'_>> = attempts.iter().map(ask).collect();
+        bench.limits.try_admit_together(&asks, bench.at).0
+    };
+    for (models, wanted) in [
+        (["m", "m", "m"], [0, 0, 1]),
+        (["m", "x", "m"], [0, 0, 1]),
+        (["m", "m", "x"], [1, 1, 0]),
+        (["x", "m", "x"], [0, 1, 0]),
+    ] {
+        let Tried::Held(permits) = held(&models) else { panic!("{models:?} do not fit") };
+        let amounts = permits.iter().map(|permit| permit.holds.iter().map(|hold| hold.amount).sum::<i128>());
+        assert_eq!(amounts.collect::<Vec<_>>(), wanted, "{models:?}");
+    }
+}

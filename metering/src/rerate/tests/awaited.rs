@@ -155,3 +155,48 @@ fn what_has_no_price_of_it_stays_held_where_dollars_are_counted() {
     assert_eq!(stands(&bench), [(COST, HELD - COST); 2]);
     bench.prove();
 }
+
+#[test]
+fn what_was_told_before_and_had_no_price_stays_held_where_dollars_are_counted() {
+    let mut bench = bench();
+    let awaits = made(&mut bench, 1, "resp_1");
+    let mut told = read(&bench, "birch", "resp_1");
+    told.is.usage = Usage::exact(Vector { uncached_input: 10, web_searches: 1, ..Vector::default() });
+    bench.learn(&told);
+    (0..LANES).for_each(|lane| bench.begin(Lane(lane)));
+    bench.learn(&awaits);
+    assert_eq!(stands(&bench), [(0, HELD), (3 * COST, HELD)]);
+    bench.prove();
+}
+
+#[test]
+fn the_attempt_that_had_a_response_made_was_its_request() {
+    let mut bench = Bench::new(vec![
+        limit("acme", true, Unit::Usd, Window::Month, 1_000_000_000),
+        limit("calls", false, Unit::Requests, Window::Month, 1_000_000_000),
+    ]);
+    let awaits = made(&mut bench, 1, "resp_1");
+    bench.learn(&awaits);
+    let told = read(&bench, "birch", "resp_1");
+    bench.learn(&told);
+    assert_eq!(stands(&bench), [(COST, 0), (0, 0)]);
+    bench.prove();
+}
+
+#[test]
+fn what_the_lane_that_decides_cannot_count_stays_held() {
+    let mut bench = bench();
+    let home = bench.limits[1].home::<&str>(&[], LANES);
+    let mut ids = ids(&bench).into_iter();
+    let elsewhere = |id: &String| ![own(), home].contains(&read(&bench, "acme", id).lane(LANES));
+    let id = ids.find(elsewhere).unwrap();
+    let awaits = made(&mut bench, 1, &id);
+    bench.learn(&awaits);
+    let told = read(&bench, "acme", &id);
+    // It knows none of the limits.
+    let limits = std::mem::take(&mut bench.limits);
+    bench.begin(told.lane(LANES));
+    bench.limits = limits;
+    bench.learn(&told);
+    assert_eq!((charged(&bench), stands(&bench)), (vec![("acme".to_owned(), COST)], vec![(0, HELD); 2]));
+}

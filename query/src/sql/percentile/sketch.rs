@@ -181,7 +181,7 @@ impl Histogram {
     }
 
     fn percentile(&self, part: f64) -> f64 {
-        let rank = part * (self.count - 1) as f64;
+        let rank = part * self.count.saturating_sub(1) as f64;
         between(self.at(rank.floor() as u64), self.at(rank.ceil() as u64), rank.fract())
     }
 

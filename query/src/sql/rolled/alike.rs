@@ -204,6 +204,12 @@ impl<'a> Alike<'a> {
         match expr {
             Expr::Column(column) => column.name == TIME,
             Expr::Cast(cast) => match cast.field.data_type() {
+                // A clock that is read again in a zone fails at times that this zone does not have.
+                DataType::Timestamp(_, Some(_))
+                    if matches!(cast.expr.get_type(self.schema), Ok(DataType::Timestamp(_, None))) =>
+                {
+                    false
+                }
                 DataType::Timestamp(_, zone) => {
                     let zone = zone.clone().filter(|zone| !is_utc(zone));
                     // A day of another zone begins at some hour in UTC.

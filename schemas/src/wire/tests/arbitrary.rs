@@ -226,7 +226,7 @@ any_of! {
         source: text(), id: text(), call: call_id(), attempt: any::<u16>(), posted: some(posting()), gone: some(a_move()),
     }
 
-    claim = Claim { at: time(), content: any::<u64>() }
+    claim = Claim { at: time(), content: any::<u64>(), lacks: any::<bool>() }
 
     charge = Charge {
         model: option::of(text()), class: select(TokenClass::ALL.to_vec()), quantity: count(), price: rated(),
