@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -55,9 +55,17 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// An address of this machine that nothing listens on.
+/// An address of this machine that nothing listens on, each time another: of a port that no client is given, so that none has it when it is
+/// listened on, however much later.
 pub(crate) fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    const PORTS: u32 = 12_000;
+    let first = std::process::id().wrapping_mul(61);
+    let mut addresses = (0..PORTS).map(|_| {
+        let port = 20_000 + first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        format!("127.0.0.1:{port}")
+    });
+    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 impl Process {
