@@ -11,6 +11,7 @@ use std::{
 };
 
 use journal::Road;
+use listen::Version;
 use schemas::{
     config::{Admin, Config, Listener},
     policy::Digest,
@@ -71,7 +72,7 @@ impl Office {
         let run = move || {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => listen::http(listener, router, tls, listen::SMALL, &ending).await,
+                    Ok(listener) => listen::http(Version::Http1, listener, router, tls, listen::SMALL, &ending).await,
                     Err(error) => tracing::error!(%error, "the admin API cannot listen"),
                 }
             });

@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use listen::{Tls, Version};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use schemas::config::{Config, Listener};
 use tokio::net::TcpListener;
@@ -70,7 +71,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The listener, before it serves.
 pub(crate) struct Ops {
     listener: TcpListener,
-    tls: Option<listen::Tls>,
+    tls: Option<Tls>,
     metrics: PrometheusHandle,
 }
 
@@ -97,7 +98,7 @@ impl Ops {
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(async move || ready(&readiness.why_not())))
             .route("/metrics", get(async move || metrics.render()));
-        listen::http(self.listener, router, self.tls, listen::SMALL, &CancellationToken::new()).await;
+        listen::http(Version::Http1, self.listener, router, self.tls, listen::SMALL, &CancellationToken::new()).await;
     }
 }
 

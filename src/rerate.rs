@@ -88,7 +88,7 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
     let ids: BTreeSet<String> = corrections.iter().map(|learned| learned.id.clone()).collect();
     for learned in corrections {
         let lane = learned.lane(scribe.road().lanes());
-        scribe.write(&[lane], &Event::Learned(Box::new(learned)))?;
+        scribe.write(lane, &Event::Learned(Box::new(learned)))?;
     }
     scribe.confirmed()?;
     let after = look(args, book, &History::new(scribe.road(), config))?;

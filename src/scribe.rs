@@ -44,7 +44,7 @@ pub(crate) struct Scribe {
     /// What lanes had passed to each other when it was opened.
     before: Option<Passages>,
     books: Option<Books>,
-    batch: Vec<(Lane, Arc<[u8]>)>,
+    batch: Vec<(Lane, Vec<u8>)>,
     bytes: usize,
 }
 
@@ -87,11 +87,11 @@ impl Scribe {
         &*self.road
     }
 
-    /// Writes an event to lanes.
-    pub(crate) fn write(&mut self, lanes: &[Lane], event: &Event) -> Result<(), Failure> {
-        let body: Arc<[u8]> = wire::encode_event(event).into();
-        self.bytes += body.len() * lanes.len();
-        self.batch.extend(lanes.iter().map(|lane| (*lane, Arc::clone(&body))));
+    /// Writes an event to a lane.
+    pub(crate) fn write(&mut self, lane: Lane, event: &Event) -> Result<(), Failure> {
+        let body = wire::encode_event(event);
+        self.bytes += body.len();
+        self.batch.push((lane, body));
         if self.bytes >= BATCH { self.append() } else { Ok(()) }
     }
 
@@ -150,8 +150,10 @@ impl Scribe {
     pub(crate) fn leave(mut self) -> Result<(), Failure> {
         let now = time::now();
         let goodbye = Reported { at: now, low_watermark: now, counters: Vec::new(), last: true };
-        let lanes: Vec<Lane> = (0..self.road.lanes()).map(Lane).collect();
-        self.write(&lanes, &Event::Reported(goodbye))?;
+        let goodbye = Event::Reported(goodbye);
+        for lane in 0..self.road.lanes() {
+            self.write(Lane(lane), &goodbye)?;
+        }
         self.confirmed()?;
         let kept = self.books.take().map_or(Ok(()), Books::end);
         self.road.close()?;

@@ -157,8 +157,8 @@ impl Back {
         let mut head = head.clone();
         head.uri = Uri::from_static("/");
         let headers = &mut head.headers;
-        let stays = |name: &HeaderName| is_of_dialect(name) || matches!(name.as_str(), "anthropic-version" | "accept");
-        let gone: Vec<HeaderName> = headers.keys().filter(|name| stays(name)).cloned().collect();
+        let goes = |name: &HeaderName| is_of_dialect(name) || matches!(name.as_str(), "anthropic-version" | "accept");
+        let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
         for name in gone {
             headers.remove(name);
         }

@@ -1,21 +1,18 @@
-//! HTTP/2 in, agreed on by TLS or known beforehand, as clients of gRPC speak it.
+//! HTTP/2 in, as clients of gRPC speak it.
 //!
 //! Bounded beside the connections: the requests of one at a time, and how long a connection may stand on which nothing was ever asked by
 //! somebody who may ask. One that stands later is of a client with a token; that it is still there is looked at by pings.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, header::HeaderValue, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Bounds, HEAD_TIMEOUT, Tls, connections, handshake};
+use super::HEAD_TIMEOUT;
 
 /// Requests of a connection at a time; clients wait with more.
 const STREAMS: u32 = 16;
@@ -32,44 +29,21 @@ const PING: Duration = Duration::from_secs(20);
 /// The status of gRPC that says that nobody knows who asks.
 const UNAUTHENTICATED: &str = "16";
 
-/// Serves HTTP/2 until `shutdown`, then lets requests end.
-pub async fn http2(
-    listener: TcpListener,
-    router: Router,
-    tls: Option<Tls>,
-    bounds: Bounds,
-    shutdown: &CancellationToken,
-) {
-    connections(listener, bounds, shutdown, |stream| {
-        let (router, tls, shutdown) = (router.clone(), tls.clone(), shutdown.clone());
-        async move {
-            match tls {
-                None => requests(stream, router, shutdown).await,
-                Some(tls) => {
-                    if let Some(stream) = handshake(stream, &tls).await {
-                        requests(stream, router, shutdown).await;
-                    }
-                }
-            }
-        }
-    })
-    .await;
-}
-
-async fn requests<S>(stream: S, router: Router, shutdown: CancellationToken)
+pub(super) async fn requests<S>(stream: TokioIo<S>, router: Router, shutdown: CancellationToken) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let asked = CancellationToken::new();
-    let first = asked.clone();
+    let (known, under_way) = (CancellationToken::new(), Arc::new(()));
+    let (first, each) = (known.clone(), Arc::clone(&under_way));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (router, first) = (router.clone(), first.clone());
+        let (router, first, answering) = (router.clone(), first.clone(), Arc::clone(&each));
         async move {
             let answer = router.oneshot(request.map(Body::new)).await;
             let is_refused = |status: &HeaderValue| status == UNAUTHENTICATED;
             if !answer.iter().any(|answer| answer.headers().get("grpc-status").is_some_and(is_refused)) {
                 first.cancel();
             }
+            drop(answering);
             answer
         }
     });
@@ -81,21 +55,64 @@ where
         .initial_connection_window_size(WINDOW)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
     let silent = async {
-        if tokio::time::timeout(HEAD_TIMEOUT, asked.cancelled()).await.is_ok() {
-            std::future::pending().await
+        while tokio::time::timeout(HEAD_TIMEOUT, known.cancelled()).await.is_err() {
+            // One is here and one in the service. An answer that takes its time is somebody's: who asks is looked at first.
+            if Arc::strong_count(&under_way) == 2 {
+                return;
+            }
         }
+        std::future::pending().await
     };
-    let ended = tokio::select! {
+    tokio::select! {
         ended = connection.as_mut() => ended,
-        () = silent => return tracing::debug!("a client said nothing in time"),
+        () = silent => {
+            tracing::debug!("a client said nothing in time");
+            Ok(())
+        }
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use hyper::client::conn::http2::{SendRequest, handshake};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::{SMALL, Version, http};
+
+    async fn asks(address: std::net::SocketAddr, path: &str) -> (SendRequest<Body>, hyper::Result<()>) {
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut asking, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
+        drop(tokio::spawn(connection));
+        let request = hyper::Request::post(format!("http://localhost{path}")).body(Body::empty()).unwrap();
+        let answer = asking.send_request(request).await.map(drop);
+        (asking, answer)
+    }
+
+    /// Takes as long as the timeout, and a little.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_first_answer_may_take_longer_than_a_client_may_be_silent_and_one_who_may_not_ask_is_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let slow = async || tokio::time::sleep(HEAD_TIMEOUT + Duration::from_secs(2)).await;
+        let router = Router::new()
+            .route("/slow", post(slow))
+            .route("/stranger", post(async || ([("grpc-status", UNAUTHENTICATED)], "")));
+        let ending = end.clone();
+        let served = tokio::spawn(async move { http(Version::Http2, listener, router, None, SMALL, &ending).await });
+        let ((slow, answer), (stranger, refused)) = tokio::join!(asks(address, "/slow"), asks(address, "/stranger"));
+        answer.unwrap();
+        refused.unwrap();
+        assert!(!slow.is_closed() && stranger.is_closed());
+        drop((slow, stranger));
+        end.cancel();
+        served.await.unwrap();
     }
 }

@@ -1,14 +1,12 @@
 //! The threshold: connections in, for every listener but the gateway's, which spreads its own over cores.
 //!
 //! Bounded: how many connections are open, how long a client may take to say what it wants, and how long what it wants may go on
-//! after the end was asked for. What is spoken is the business of whoever listens; HTTP/1.1 is here, since three of them speak it, and
-//! HTTP/2 beside it.
+//! after the end was asked for. What is spoken is the business of whoever listens; HTTP is here, since four of them speak it.
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::Router;
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -17,11 +15,9 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
+mod http1;
 mod http2;
-
-pub use http2::http2;
 
 /// Gives what a connection that begins now is served with.
 pub type Tls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
@@ -106,8 +102,18 @@ pub async fn handshake(stream: TcpStream, tls: &Tls) -> Option<TlsStream<TcpStre
     }
 }
 
-/// Serves HTTP/1.1 until `shutdown`, then lets requests end.
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug)]
+pub enum Version {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, agreed on by TLS or known beforehand.
+    Http2,
+}
+
+/// Serves HTTP until `shutdown`, then lets requests end.
 pub async fn http(
+    version: Version,
     listener: TcpListener,
     router: Router,
     tls: Option<Tls>,
@@ -118,10 +124,10 @@ pub async fn http(
         let (router, tls, shutdown) = (router.clone(), tls.clone(), shutdown.clone());
         async move {
             match tls {
-                None => requests(stream, router, shutdown).await,
+                None => requests(version, stream, router, shutdown).await,
                 Some(tls) => {
                     if let Some(stream) = handshake(stream, &tls).await {
-                        requests(stream, router, shutdown).await;
+                        requests(version, stream, router, shutdown).await;
                     }
                 }
             }
@@ -130,20 +136,13 @@ pub async fn http(
     .await;
 }
 
-async fn requests<S>(stream: S, router: Router, shutdown: CancellationToken)
+async fn requests<S>(version: Version, stream: S, router: Router, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request: hyper::Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let ended = match version {
+        Version::Http1 => http1::requests(TokioIo::new(stream), router, shutdown).await,
+        Version::Http2 => http2::requests(TokioIo::new(stream), router, shutdown).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");

@@ -85,7 +85,7 @@ pub struct Counts {
     pub relearned: u64,
     /// Attempts that somebody found open in a copy of a journal, and that are others' to end.
     pub ended_by_others: u64,
-    /// Attempts that await what is told by an id, of which too many are remembered already: what they hold stays held.
+    /// Attempts that await what is told by an id, and are not remembered, since too many are, or do not say all that they hold: it stays held.
     pub not_awaited: u64,
 }
 

@@ -29,7 +29,7 @@ use futures::{
     StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
-use listen::{Bounds, Tls};
+use listen::{Bounds, Tls, Version};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,7 @@ const AS_OF: HeaderName = HeaderName::from_static("x-tollgate-as-of");
 
 /// Serves until `shutdown`, then lets queries end.
 pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, entry: Arc<Entry>, shutdown: &CancellationToken) {
-    listen::http2(listener, router(entry), tls, BOUNDS, shutdown).await;
+    listen::http(Version::Http2, listener, router(entry), tls, BOUNDS, shutdown).await;
 }
 
 /// The methods.

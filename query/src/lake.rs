@@ -313,25 +313,12 @@ impl Table {
     }
 
     async fn begin(&self, kept: &[Offset]) -> Result<(), Error> {
-        let mut head = self.head.lock().await;
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let nothing = |positions: &[Offset]| positions.iter().all(|position| position.0 == 0);
-            if nothing(kept) || !nothing(&head.positions) {
-                return Ok(());
-            }
-            match self.log.commit(&head.snapshot, Change::Shelved { files: &[], positions: kept }).await {
-                Ok(snapshot) => {
-                    *head = Head { snapshot, positions: kept.to_vec() };
-                    self.publish(&head)?;
-                }
-                Err(error) => {
-                    last = Some(error);
-                    self.reload(&mut head).await?;
-                }
-            }
+        let nothing = |positions: &[Offset]| positions.iter().all(|position| position.0 == 0);
+        if nothing(kept) {
+            return Ok(());
         }
-        Err(last.unwrap_or(Error::Shape))
+        let begun = |now: &Version| (!nothing(&now.covered)).then_some(());
+        self.commit(Change::Shelved { files: &[], positions: kept }, begun).await
     }
 
     /// Loads the newest version with its positions.

@@ -397,7 +397,7 @@ impl<'a> Source<'a> {
             let mut sketch = Sketch::default();
             for (_, row) in rows.iter().filter(|(_, row)| column.is_valid(*row)) {
                 match merged {
-                    Some(_) => sketch.merge(column.as_binary::<i32>().value(*row)),
+                    Some(_) => sketch.merge(column.as_binary::<i32>().value(*row)).ok_or(Error::Shape)?,
                     None => sketch.add(column.as_primitive::<Float64Type>().value(*row)),
                 };
             }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use journal::{Follower, Reader, Road};
+use listen::{Tls, Version};
 use schemas::{
     decision::{Key, LaneState, State},
     error_code::ErrorCode,
@@ -74,7 +75,7 @@ pub struct Door {
     /// It.
     pub listener: TcpListener,
     /// What its connections are served with, if with TLS.
-    pub tls: Option<listen::Tls>,
+    pub tls: Option<Tls>,
 }
 
 /// Why the role ended.
@@ -210,7 +211,8 @@ fn open_doors(doors: Doors, cuts: Arc<Cuts>, policies: &PolicyLog, stop: &Cancel
             let run = async move |listener, tls| flight::serve(listener, tls, entry, stop).await;
             scope.spawn(move || beside(serve(door, run)))
         });
-        let run = async |listener, tls| listen::http(listener, http::router(entry), tls, http::BOUNDS, stop).await;
+        let router = http::router(entry);
+        let run = async |listener, tls| listen::http(Version::Http1, listener, router, tls, http::BOUNDS, stop).await;
         let served = beside(serve(http, run));
         postgres.into_iter().chain(flight).fold(served, |served, other| {
             served.and(other.join().unwrap_or_else(|_| Err(std::io::Error::other("a surface ended in a panic").into())))
@@ -219,7 +221,7 @@ fn open_doors(doors: Doors, cuts: Arc<Cuts>, policies: &PolicyLog, stop: &Cancel
 }
 
 /// Serves an address on this thread.
-fn serve(door: Door, serve: impl AsyncFnOnce(tokio::net::TcpListener, Option<listen::Tls>)) -> Result<(), RunError> {
+fn serve(door: Door, serve: impl AsyncFnOnce(tokio::net::TcpListener, Option<Tls>)) -> Result<(), RunError> {
     let Door { listener, tls } = door;
     listener.set_nonblocking(true)?;
     let serving = Builder::new_current_thread().enable_all().build()?;

@@ -193,7 +193,7 @@ macro_rules! hex_id {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                // Written for each row of the lake: a write for each byte would take a microsecond.
+                // All digits in one write: it is done for each row of the lake.
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
                 let mut text = String::with_capacity(2 * self.0.len());
                 for byte in self.0 {

@@ -52,7 +52,7 @@ pub(super) fn release(of: Key, config: &Config, mut scribe: Scribe) -> Result<()
         return Err(nothing(format!("nothing of attempt {attempt} of call {call} is held in a window that is kept")));
     }
     let (lane, moves) = (learned.lane(scribe.road().lanes()), learned.moves.clone());
-    scribe.write(&[lane], &Event::Learned(Box::new(learned)))?;
+    scribe.write(lane, &Event::Learned(Box::new(learned)))?;
     scribe.confirmed()?;
     scribe.leave()?;
     println!("attempt {attempt} of call {call} used nothing more than is known; what was held for it is free:");

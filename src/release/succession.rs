@@ -136,7 +136,7 @@ fn open_in_its_place(
     for lane in before.last.keys() {
         let predecessor = Some(left.predecessor(&before, *lane));
         let opened = Opened { gateway: scribe::NAME.to_owned(), at: time::now(), predecessor };
-        scribe.write(&[*lane], &Event::Opened(opened))?;
+        scribe.write(*lane, &Event::Opened(opened))?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ fn end(scribe: &mut Scribe, left: impl Iterator<Item = Left>) -> Result<(), Fail
     for (lane, end) in left.flat_map(|left| left.ends(at)) {
         let Event::Settled(settled) = &end else { continue };
         if ended.insert(key(settled)) {
-            scribe.write(&[lane], &end)?;
+            scribe.write(lane, &end)?;
         }
     }
     println!("  {} attempts without an end are settled as unknown", ended.len());

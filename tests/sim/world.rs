@@ -144,6 +144,9 @@ pub(crate) fn run(seed: u64, steps: u64, plant: Option<Plant>) -> Result<World, 
     while world.steps < steps && failure.is_none() {
         world.step();
         failure = failed(&mut world);
+        if world.steps.is_multiple_of(50_000) {
+            eprintln!("{} steps, {} attempts passed", world.steps, world.passed);
+        }
     }
     if failure.is_none() {
         world.rest();

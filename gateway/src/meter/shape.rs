@@ -109,8 +109,11 @@ impl Shaped {
         Facts::name(&mut facts.model, text(self.shape.model));
         // What a stream begins with may be the tier that was asked for.
         if whole || usage.is_some() || mark != Mark::None {
-            let said = [self.shape.tier, self.shape.latency].map(|paths| text(paths).unwrap_or_default());
-            Facts::rename(&mut facts.service_tier, Some(joined(&said[0], &said[1])));
+            let said = match (text(self.shape.tier), text(self.shape.latency)) {
+                (Some(tier), Some(latency)) => Some(joined(&tier, &latency)),
+                (tier, latency) => tier.or(latency),
+            };
+            Facts::rename(&mut facts.service_tier, said);
         }
         facts.background = (self.shape.background)(document).or(facts.background);
         if let Some(error) = first(document, self.shape.error) {

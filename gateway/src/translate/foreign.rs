@@ -5,7 +5,7 @@
 //! provider refuses the whole conversation for a proof that is not its own. So those blocks, and nothing else, are cut out by their spans
 //! and listed. What has no block of reasoning is searched once and not looked at.
 
-use std::{ops::Range, sync::LazyLock};
+use std::{fmt, ops::Range, sync::LazyLock};
 
 use memchr::memmem::Finder;
 use schemas::{event::Api, json::Value};
@@ -41,7 +41,12 @@ pub(crate) fn leave(api: Api, body: &[u8], root: Value<'_>) -> Option<Left> {
         Api::OpenAiResponses => {
             RESPONSES.find(body)?;
             let items: Vec<Value<'_>> = member(root, "input")?.items()?.collect();
-            let gone = noted(&items, "input", |item| is_foreign(item, "reasoning", "encrypted_content"), &mut ledger);
+            let gone = noted(
+                &items,
+                format_args!("input"),
+                |item| is_foreign(item, "reasoning", "encrypted_content"),
+                &mut ledger,
+            );
             cut(&items, &gone, &mut cuts);
         }
         _ => return None,
@@ -67,7 +72,7 @@ fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
     for ((place, message), empty) in messages.iter().enumerate().zip(&mut empty) {
         let Some(blocks) = member(*message, "content").and_then(Value::items) else { continue };
         let blocks: Vec<Value<'_>> = blocks.collect();
-        let gone = noted(&blocks, &format!("messages[{place}].content"), is_foreign_block, ledger);
+        let gone = noted(&blocks, format_args!("messages[{place}].content"), is_foreign_block, ledger);
         // No provider takes a message without content, and each takes two of the user's in a row.
         *empty = !gone.is_empty() && gone.iter().all(|gone| *gone);
         if !*empty {
@@ -104,7 +109,12 @@ fn is_of(block: Value<'_>, kind: &str) -> bool {
 }
 
 /// Which of these are foreign; each is listed.
-fn noted(items: &[Value<'_>], at: &str, is: impl Fn(Value<'_>) -> bool, ledger: &mut Ledger) -> Vec<bool> {
+fn noted(
+    items: &[Value<'_>],
+    at: fmt::Arguments<'_>,
+    is: impl Fn(Value<'_>) -> bool,
+    ledger: &mut Ledger,
+) -> Vec<bool> {
     let of = |(place, item): (usize, &Value<'_>)| {
         let is = is(*item);
         if is {

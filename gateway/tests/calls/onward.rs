@@ -118,14 +118,27 @@ async fn a_stream_that_breaks_off_goes_on_at_the_next_target_as_one() {
 const OVERLOADED: &str =
     "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
 
+/// All that a client reads. Each time that it has read `one` the provider goes on.
+async fn read(mut answer: reqwest::Response, replay: &Replay) -> String {
+    let (mut seen, mut told) = (String::new(), 0);
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        seen.push_str(std::str::from_utf8(&chunk).unwrap());
+        let said = seen.matches("\"one").count();
+        (told..said).for_each(|_| replay.go_on());
+        told = said;
+    }
+    seen
+}
+
 #[tokio::test]
 async fn an_error_in_a_stream_and_an_end_without_the_last_event_are_gone_on_from() {
     let first = format!("{}{}{}", start(), open("text"), text("one "));
     let rest = stream(vec![say(&format!("{}{}{}{}", start(), open("text"), text("two"), end()))]);
     for last in [OVERLOADED, ""] {
-        let replay = Replay::in_turn(vec![stream(vec![say(&first), say(last)]), rest.clone()]).await;
+        let ends = stream(vec![say(&first), Step::Wait, say(last)]);
+        let replay = Replay::in_turn(vec![ends, rest.clone()]).await;
         let stage = stage(&replay, ["anthropic", "anthropic"]).await;
-        let seen = ask(&stage, json!({})).send().await.unwrap().text().await.unwrap();
+        let seen = read(ask(&stage, json!({})).send().await.unwrap(), &replay).await;
         let seam = ": tollgate: anthropic/claude-haiku-4-5 goes on\n\n";
         assert_eq!(seen, format!("{first}{seam}{}{}", text("two"), end()), "{last}");
         let (_, written) = stage.end().await;
@@ -135,21 +148,35 @@ async fn an_error_in_a_stream_and_an_end_without_the_last_event_are_gone_on_from
 }
 
 #[tokio::test]
+async fn an_error_that_comes_with_the_first_words_is_answered_by_another_from_the_start() {
+    let failed = format!("{}{}{}{OVERLOADED}", start(), open("text"), text("one "));
+    let whole = format!("{}{}{}{}", start(), open("text"), text("two"), end());
+    let replay = Replay::in_turn(vec![stream(vec![say(&failed)]), stream(vec![say(&whole)])]).await;
+    let stage = stage(&replay, ["anthropic", "anthropic"]).await;
+    let seen = ask(&stage, json!({})).send().await.unwrap().text().await.unwrap();
+    assert_eq!(seen, whole, "nobody has seen what was said before");
+    assert_eq!(replay.asked()[0].body.len(), replay.asked()[1].body.len() + "sonnet".len() - "haiku".len());
+    let (_, written) = stage.end().await;
+    let (settled, end) = attempts(&written);
+    assert_eq!((settled[0].outcome, end.attempts, end.outcome), (Outcome::ProviderError, 2, Outcome::Complete));
+}
+
+#[tokio::test]
 async fn where_nobody_goes_on_the_client_has_the_end_that_came_and_the_call_ends_with_it() {
     let first = format!("{}{}{}", start(), open("text"), text("one"));
     // It says something that cannot be gone on with, nobody else takes it, or the last attempt fails as well.
     let thought = event(&json!({ "type": "content_block_start", "index": 1, "content_block": { "type": "thinking" } }));
     let refuses = answers("400 Bad Request", "{}");
     for last in [OVERLOADED, ""] {
-        let ends = stream(vec![say(&first), say(last)]);
+        let ends = stream(vec![say(&first), Step::Wait, say(last)]);
         for (scripts, made) in [
-            (vec![stream(vec![say(&format!("{first}{thought}{last}"))])], 1),
+            (vec![stream(vec![say(&format!("{first}{thought}")), Step::Wait, say(last)])], 1),
             (vec![ends.clone(), refuses.clone()], 2),
             (vec![ends.clone(), ends.clone(), ends.clone()], 3),
         ] {
             let replay = Replay::in_turn(scripts).await;
             let stage = stage(&replay, ["anthropic", "anthropic"]).await;
-            let seen = ask(&stage, json!({})).send().await.unwrap().text().await.unwrap();
+            let seen = read(ask(&stage, json!({})).send().await.unwrap(), &replay).await;
             assert!(seen.starts_with(&first) && seen.ends_with(last), "{seen}");
             assert_eq!(seen.matches("overloaded").count(), usize::from(!last.is_empty()), "{seen}");
             let (_, written) = stage.end().await;

@@ -147,8 +147,12 @@ impl Engine {
             postings.map(|(posting, moved)| Posting { provision: posting.provision - moved.clears, ..*posting });
         let posted: Vec<Posting> = posted.collect();
         let moves: Vec<Move> = moves.into_iter().filter(|moved| moved.clears != 0).collect();
-        if moves.is_empty() || posted.len() != stood.posted.len() {
+        if moves.is_empty() {
             return;
+        }
+        if posted.len() != stood.posted.len() {
+            // A counter was gone from the gateway when it said what is held.
+            return self.counts.not_awaited += 1;
         }
         let (call, attempt) = (stood.attempt.call, stood.attempt.attempt);
         let was = Was { why: Why::Released, usage: stood.usage.clone(), book: stood.attempt.book, number: 0 };

@@ -54,7 +54,7 @@ impl Table {
             Written { path, size: file.size, day, stats: String::new(), rollups: None }
         };
         let removed: Vec<_> = old.iter().map(named).collect();
-        let became = self.rewrite(Change::Rewritten { added, removed: &removed }, |now| {
+        let became = self.commit(Change::Rewritten { added, removed: &removed }, |now| {
             let has = |file: &Written| now.files.iter().any(|known| known.below == file.path);
             let gone = !removed.iter().all(has);
             if added.iter().any(has) { Some(Replaced::Done) } else { gone.then_some(Replaced::Overtaken) }
@@ -68,7 +68,7 @@ impl Table {
 
     /// Says which rollups files have. Those of files that are gone stay until it is tidied: queries may read them.
     async fn tell(&self, files: &[Written]) -> Result<Replaced, Error> {
-        let became = self.rewrite(Change::Rewritten { added: files, removed: &[] }, |now| {
+        let became = self.commit(Change::Rewritten { added: files, removed: &[] }, |now| {
             let known = |file: &Written| now.files.iter().find(|known| known.below == file.path);
             let gone = files.iter().any(|file| known(file).is_none());
             let told = files.iter().all(|file| known(file).is_some_and(|known| known.rollups.is_some()));
@@ -77,12 +77,12 @@ impl Table {
         became.await
     }
 
-    /// Commits a rewrite on the newest version, until a version says what became of it.
-    async fn rewrite(
+    /// Commits a change on the newest version, until a version says what became of it.
+    pub(super) async fn commit<T>(
         &self,
         change: Change<'_>,
-        became: impl Fn(&Version) -> Option<Replaced>,
-    ) -> Result<Replaced, Error> {
+        became: impl Fn(&Version) -> Option<T>,
+    ) -> Result<T, Error> {
         let mut head = self.head.lock().await;
         let mut last = None;
         for _ in 0..ATTEMPTS {
@@ -91,7 +91,11 @@ impl Table {
             }
             match self.log.commit(&head.snapshot, change).await {
                 Ok(snapshot) => {
-                    *head = Head { snapshot, positions: head.positions.clone() };
+                    let positions = match change {
+                        Change::Shelved { positions, .. } => positions.to_vec(),
+                        Change::Rewritten { .. } => head.positions.clone(),
+                    };
+                    *head = Head { snapshot, positions };
                     self.publish(&head)?;
                 }
                 Err(error) => {

@@ -20,6 +20,8 @@ use datafusion::{
     },
 };
 
+use super::sums::is_met;
+
 mod merged;
 mod sketch;
 
@@ -128,7 +130,7 @@ impl GroupsAccumulator for Groups {
             return Ok(());
         }
         for (row, group) in groups.iter().enumerate() {
-            if values.is_valid(row) && is_wanted(filter, row) {
+            if values.is_valid(row) && is_met(filter, row) {
                 self.add(*group, values.value(row));
             }
         }
@@ -152,7 +154,10 @@ impl GroupsAccumulator for Groups {
         };
         for (state, group) in states.iter().zip(groups) {
             if let Some((state, sketch)) = state.zip(self.sketches.get_mut(*group)) {
-                self.bytes += sketch.merge(state);
+                let Some(grown) = sketch.merge(state) else {
+                    return internal_err!("what is kept for percentiles is damaged");
+                };
+                self.bytes += grown;
             }
         }
         Ok(())
@@ -163,7 +168,7 @@ impl GroupsAccumulator for Groups {
         let mut states = BinaryBuilder::with_capacity(values.len(), values.len() * 9);
         for (row, value) in values.iter().enumerate() {
             let mut sketch = Sketch::default();
-            if let Some(value) = value.filter(|_| is_wanted(filter, row)) {
+            if let Some(value) = value.filter(|_| is_met(filter, row)) {
                 sketch.add(value);
             }
             states.append_value(sketch.to_bytes());
@@ -174,10 +179,6 @@ impl GroupsAccumulator for Groups {
     fn size(&self) -> usize {
         self.sketches.capacity() * size_of::<Sketch>() + self.bytes
     }
-}
-
-fn is_wanted(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 fn floats(values: &[ArrayRef]) -> Result<&Float64Array> {

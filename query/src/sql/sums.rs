@@ -18,6 +18,11 @@ use datafusion::{
 /// What a sum is kept and handed on as.
 pub(super) const WIDE: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
 
+/// Whether a row meets the condition of an aggregate; where that is not known it does not.
+pub(super) fn is_met(filter: Option<&BooleanArray>, row: usize) -> bool {
+    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
+}
+
 /// The sum of each group; nothing where it has no value.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
@@ -62,9 +67,8 @@ impl GroupsAccumulator for Sums {
             values.values().iter().zip(groups).for_each(|(value, group)| self.add(*group, i128::from(*value)));
             return Ok(());
         }
-        let is_wanted = |row: usize| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
         for (row, group) in groups.iter().enumerate() {
-            if values.is_valid(row) && is_wanted(row) {
+            if values.is_valid(row) && is_met(filter, row) {
                 self.add(*group, i128::from(values.value(row)));
             }
         }
@@ -94,10 +98,9 @@ impl GroupsAccumulator for Sums {
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let values = values.first().ok_or_else(|| internal_datafusion_err!("a sum has an argument"))?;
         let mut wide = cast(values, &WIDE)?;
-        if let Some(filter) = filter {
-            // Where a condition is not known it is not met.
-            let is_out = |row| Some(!(filter.is_valid(row) && filter.value(row)));
-            wide = arrow::compute::nullif(&wide, &(0..filter.len()).map(is_out).collect())?;
+        if filter.is_some() {
+            let is_out = |row| Some(!is_met(filter, row));
+            wide = arrow::compute::nullif(&wide, &(0..wide.len()).map(is_out).collect())?;
         }
         Ok(vec![wide])
     }

@@ -162,8 +162,8 @@ struct Seen<'a> {
     shared: BTreeMap<[&'a str; 2], (&'a str, &'a str, i128)>,
 }
 
-/// All of a cost, in shares.
-const WHOLE: i128 = 1_000_000_000_000;
+/// All of a cost, in shares of twelve decimals.
+pub(super) const WHOLE: i128 = 1_000_000_000_000;
 
 impl Imported {
     /// Whether a row whose cells fit is one that a report shows; else the column, and what to do.

@@ -106,11 +106,11 @@ pub(super) fn runs(
     Ok(RecordBatch::try_new(table.schema(), columns)?)
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
     batch.column_by_name(name).ok_or(Error::Shape)
 }
 
-fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
+pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
     column(batch, name)?.as_string_opt::<i32>().ok_or(Error::Shape)
 }
 

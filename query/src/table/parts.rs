@@ -16,7 +16,7 @@ use schemas::policy::Tenants;
 
 use super::{
     column::{Builder, Column, Kind, Value},
-    imported::Imported,
+    imported::{Imported, WHOLE},
 };
 use crate::error::Error;
 
@@ -48,9 +48,6 @@ pub(crate) const TABLE: Imported = Imported::made(
 
 /// What tells owners apart, beside the tenant.
 const OWNER: [&str; 5] = ["team", "project", "user_id", "key_name", "tags"];
-
-/// All of a share: twelve decimals.
-const WHOLE: i128 = 1_000_000_000_000;
 
 type Owner = [Option<String>; 5];
 

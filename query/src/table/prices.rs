@@ -11,11 +11,10 @@ use std::{
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
-        new_null_array,
+        Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
     },
     compute::{concat_batches, filter_record_batch, is_not_null, is_null, take_record_batch},
-    datatypes::{Int64Type, TimestampMicrosecondType},
+    datatypes::Int64Type,
 };
 use schemas::{
     id::Lane,
@@ -28,7 +27,7 @@ use super::{
     Builder, Column, Kind, Placed, Policies, PushError, TableDef,
     charges::per_million,
     column::Value,
-    newest,
+    newest::{self, column, texts},
     who::{LOG, log},
 };
 use crate::error::Error;
@@ -203,11 +202,6 @@ fn one_at_a_time(rows: &RecordBatch) -> Result<RecordBatch, Error> {
     Ok(RecordBatch::try_new(rows.schema(), columns.collect())?)
 }
 
-fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
-    rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or(Error::Shape)
-}
-
 fn times<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray, Error> {
-    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    column.ok_or(Error::Shape)
+    column(rows, name)?.as_primitive_opt().ok_or(Error::Shape)
 }

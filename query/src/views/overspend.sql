@@ -39,7 +39,7 @@ WITH passed AS (
     FROM passed GROUP BY tenant, team, project, user_id, key_name, limit_name, limit_id, instance, unit, mode, window_start, window_end, amount
 ), told AS (
     SELECT tenant, team, project, user_id, key_name, time, recorded_at, CAST(cost_usd AS DECIMAL(38, 12)) AS usd, requests,
-        CASE WHEN token_class IN ('web_search', 'search_unit') THEN 0 ELSE quantity END AS tokens,
+        CASE WHEN token_class IN ('web_search', 'search_unit', 'guardrail') THEN 0 ELSE quantity END AS tokens,
         CASE WHEN entry <> 'original' THEN 1 ELSE 0 END AS corrections, 0 AS calls, 0 AS others
     FROM charges WHERE time >= (SELECT min(window_start) FROM summed)
     UNION ALL

@@ -20,11 +20,7 @@ use super::Rates;
 pub fn rate(book: Option<&Book>, key: &Key<'_>, answered: &str, parts: &[Part]) -> Vec<Charge> {
     let mut charges = Vec::with_capacity(4);
     for part in parts {
-        let rates = match (book, &part.model) {
-            (None, _) => Err(Unpriced::UnknownBook),
-            (Some(book), Some(model)) => book.rates(key, &[model]),
-            (Some(book), None) => book.rates(key, &[answered, key.model]),
-        };
+        let rates = book.ok_or(Unpriced::UnknownBook).and_then(|book| book.rates_of(key, answered, part));
         for class in TokenClass::ALL {
             let quantity = part.vector.of(class);
             if quantity > 0 {
@@ -50,10 +46,7 @@ pub struct Listed {
 pub fn list(book: &Book, key: &Key<'_>, answered: &str, parts: &[Part]) -> Vec<Listed> {
     let mut listed = Vec::with_capacity(4);
     for part in parts {
-        let rates = match &part.model {
-            Some(model) => book.rates(key, &[model]),
-            None => book.rates(key, &[answered, key.model]),
-        };
+        let rates = book.rates_of(key, answered, part);
         for class in TokenClass::ALL.into_iter().filter(|class| part.vector.of(*class) > 0) {
             let cost = match price(rates.map(Rates::listed), key, class, &part.vector) {
                 Rated::Priced { cost, .. } => Some(cost),
@@ -119,5 +112,13 @@ impl Book {
     /// The rows for the first of these models that has any.
     pub(crate) fn rates(&self, key: &Key<'_>, models: &[&str]) -> Result<Rates<'_>, Unpriced> {
         self.shelf().rates(self.rows(), key, models).ok_or(Unpriced::UnknownModel)
+    }
+
+    /// The prices of what a part is of: the model it names, else the one that the answer names, else that of the key.
+    fn rates_of(&self, key: &Key<'_>, answered: &str, part: &Part) -> Result<Rates<'_>, Unpriced> {
+        match &part.model {
+            Some(model) => self.rates(key, &[model]),
+            None => self.rates(key, &[answered, key.model]),
+        }
     }
 }

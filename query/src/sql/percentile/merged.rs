@@ -16,7 +16,7 @@ use datafusion::{
     },
 };
 
-use super::{Groups, Of, Sketch, part, state_field};
+use super::{Groups, Of, Sketch, is_met, part, state_field};
 
 /// The percentile of the values of sketches.
 pub(crate) fn percentile_of_sketches() -> Arc<AggregateUDF> {
@@ -74,7 +74,7 @@ impl GroupsAccumulator for Merging {
         let (Some(wanted), Some(sketches)) = (wanted, values.first()) else {
             return self.0.merge_batch(values, groups, total);
         };
-        let passes = |row: usize| super::is_wanted(Some(wanted), row);
+        let passes = |row: usize| is_met(Some(wanted), row);
         let groups: Vec<usize> =
             groups.iter().enumerate().filter(|(row, _)| passes(*row)).map(|(_, group)| *group).collect();
         self.0.merge_batch(&[filter(sketches, wanted)?], &groups, total)
@@ -97,7 +97,7 @@ impl GroupsAccumulator for Merging {
             return internal_err!("a sketch is binary");
         };
         let of = |(row, sketch): (usize, Option<&[u8]>)| {
-            let known = sketch.filter(|_| super::is_wanted(wanted, row));
+            let known = sketch.filter(|_| is_met(wanted, row));
             Some(known.map_or_else(|| Sketch::default().to_bytes(), <[u8]>::to_vec))
         };
         Ok(vec![Arc::new(sketches.iter().enumerate().map(of).collect::<BinaryArray>())])

@@ -99,25 +99,27 @@ impl Sketch {
         }
     }
 
-    /// Takes in what [`Self::to_bytes`] made of another; gives by how much it has grown.
-    pub(crate) fn merge(&mut self, other: &[u8]) -> usize {
+    /// Takes in what [`Self::to_bytes`] made of another; gives by how much it has grown, and nothing if it was not made by that.
+    pub(crate) fn merge(&mut self, other: &[u8]) -> Option<usize> {
         let before = self.bytes();
-        match other.split_first() {
-            Some((0, values)) => values.as_chunks().0.iter().for_each(|value| {
-                self.add(f64::from_le_bytes(*value));
-            }),
-            Some((1, histogram)) => {
-                let (ends, pairs) = histogram.split_at_checked(16).unwrap_or_default();
-                self.count(ends.as_chunks().0, pairs.as_chunks().0);
+        match other.split_first()? {
+            (0, values) => {
+                let (values, []) = values.as_chunks() else { return None };
+                for value in values {
+                    self.add(f64::from_le_bytes(*value));
+                }
             }
-            _ => {}
+            (1, histogram) => {
+                let (ends, pairs) = histogram.split_at_checked(16)?;
+                let ([least, most], (pairs, [])) = (ends.as_chunks().0, pairs.as_chunks()) else { return None };
+                self.count(f64::from_le_bytes(*least), f64::from_le_bytes(*most), pairs);
+            }
+            _ => return None,
         }
-        self.bytes().saturating_sub(before)
+        Some(self.bytes().saturating_sub(before))
     }
 
-    fn count(&mut self, ends: &[[u8; 8]], pairs: &[[u8; 12]]) {
-        let [least, most] = ends else { return };
-        let (least, most) = (f64::from_le_bytes(*least), f64::from_le_bytes(*most));
+    fn count(&mut self, least: f64, most: f64, pairs: &[[u8; 12]]) {
         if let Self::Few(values) = self {
             let mut histogram = Histogram::new(least);
             values.iter().for_each(|value| histogram.add(*value, 1));
@@ -279,8 +281,19 @@ mod tests {
             for (first, second) in [(one, other), (other, one)] {
                 let mut sketch = of(first.to_vec());
                 let (before, grown) = (sketch.bytes(), sketch.merge(&of(second.to_vec()).to_bytes()));
-                assert_eq!(before + grown, sketch.bytes());
+                assert_eq!(before + grown.unwrap(), sketch.bytes());
                 assert_eq!(sketch.to_bytes(), whole.to_bytes(), "{sizes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_sketch_is_not_taken_for_an_empty_one() {
+        for many in [3, 300] {
+            let made = of((0..many).map(f64::from)).to_bytes();
+            let damaged = [&made[..made.len() - 1], &[made.as_slice(), &[0]].concat(), &[&[2], &made[1..]].concat()];
+            for bytes in damaged.into_iter().chain([&[][..], &[1, 0]]) {
+                assert_eq!(Sketch::default().merge(bytes), None, "{bytes:?}");
             }
         }
     }
