@@ -14,7 +14,10 @@ use schemas::{
 /// The most boundaries in one schedule: a second's windows for as long as the log may be away, and half as many again.
 const MOST: usize = 4_096;
 
-/// The windows of `limit` from the one before that of `now` to the one after that of `now + ahead`.
+/// How far the clock of a gateway may be behind and still find the windows that it is in, however short they are.
+pub const SLOW: Duration = Duration::from_secs(60);
+
+/// The windows of `limit` from the one before that of `now`, or before that of a slow gateway, to the one after that of `now + ahead`.
 ///
 /// `None` if the zone is unknown or the instant is beyond the calendar.
 pub fn schedule(limit: &Limit, now: Time, ahead: Duration) -> Option<Schedule> {
@@ -23,14 +26,15 @@ pub fn schedule(limit: &Limit, now: Time, ahead: Duration) -> Option<Schedule> {
     }
     let zone = TimeZone::get(&limit.zone).ok()?;
     let current = start(limit.window, &at(now, &zone)?)?;
-    let before = start(limit.window, &current.checked_sub(1.nanosecond()).ok()?)?;
+    let before = current.checked_sub(1.nanosecond()).ok()?.min(at(now.earlier(SLOW), &zone)?);
     let until = now.after(ahead);
-    let mut boundaries = vec![instant(&before), instant(&current)];
-    let mut last = current;
+    let mut last = start(limit.window, &before)?;
+    let mut boundaries = vec![instant(&last)];
     while boundaries.len() < MOST {
+        let is_after = instant(&last) > now;
         last = next(limit.window, &last)?;
         boundaries.push(instant(&last));
-        if instant(&last) > until && boundaries.len() >= 4 {
+        if instant(&last) > until && is_after {
             break;
         }
     }

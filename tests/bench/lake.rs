@@ -12,12 +12,14 @@
 mod ask;
 #[path = "lake/fill.rs"]
 mod fill;
+#[path = "lake/fresh.rs"]
+mod fresh;
 #[path = "lake/lots.rs"]
 mod lots;
 #[path = "lake/world.rs"]
 mod world;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// As in the binary.
 #[global_allocator]
@@ -31,18 +33,25 @@ fn main() {
     };
     let command = arguments.get(1).map(String::as_str);
     let Some((command, dir)) = command.zip(arguments.get(2).map(PathBuf::from)) else {
-        println!("lake fill DIR [--rows N] [--days N] [--round N] [--seed S] [--without-admissions] | lake ask DIR");
+        println!("lake fill DIR [--rows N] [--days N] [--round N] [--seed S] [--without-admissions]");
+        println!("lake fresh DIR [--rate N] [--seconds N] [--without-admissions] | lake ask DIR");
         return;
     };
+    let plan = |dir, rows, days| fill::Plan {
+        dir,
+        rows,
+        days,
+        round: number("--round", 500_000),
+        seed: number("--seed", 7),
+        admissions: !arguments.iter().any(|argument| argument == "--without-admissions"),
+    };
     match command {
-        "fill" => fill::fill(&fill::Plan {
-            dir,
-            rows: number("--rows", 1_000_000),
-            days: number("--days", 30),
-            round: number("--round", 500_000),
-            seed: number("--seed", 7),
-            admissions: !arguments.iter().any(|argument| argument == "--without-admissions"),
-        }),
+        "fill" => fill::fill(&plan(dir, number("--rows", 1_000_000), number("--days", 30))),
+        "fresh" => {
+            let (rate, seconds) = (number("--rate", 1_000_000 / 60), number("--seconds", 60));
+            // What is open at the end stays open: there are a few seconds of more.
+            fresh::fresh(&plan(dir, rate * (seconds + 10), 1), rate, Duration::from_secs(seconds));
+        }
         _ => ask::ask(&dir),
     }
 }

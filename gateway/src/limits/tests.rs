@@ -96,7 +96,7 @@ impl Bench {
             id,
             limit: self.limit.id(),
             values: values.iter().map(|value| (*value).to_owned()).collect(),
-            amount: 100,
+            amount: self.limit.amount,
             windows: vec![WindowState::new(start, Time::from_micros(start.as_micros() + DAY))],
             holders,
             recall,

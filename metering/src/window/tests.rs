@@ -37,6 +37,19 @@ fn the_hour_that_occurs_twice_is_two_windows() {
 }
 
 #[test]
+fn a_slow_clock_finds_the_windows_that_it_is_in() {
+    let now = time("2026-11-22T10:00:00.5Z");
+    for window in [Window::Second, Window::Minute, Window::Hour, Window::Day, Window::Week, Window::Month] {
+        let schedule = super::schedule(&limit(window, "UTC"), now, Duration::ZERO).unwrap();
+        for behind in [0, 1, 10, 59, 60] {
+            assert!(schedule.window(now.earlier(Duration::from_secs(behind))).is_some(), "{window:?}, {behind} s");
+        }
+        let before = schedule.boundaries.partition_point(|start| *start <= now);
+        assert!(before >= 2 && schedule.boundaries.len() - before >= 2, "{window:?}: the one before and the one after");
+    }
+}
+
+#[test]
 fn a_total_never_ends_and_never_runs_out() {
     let schedule = super::schedule(&limit(Window::Total, "UTC"), time("2026-11-22T10:00:00Z"), Duration::ZERO).unwrap();
     assert_eq!(schedule.window(time("2400-01-01T00:00:00Z")), Some((Time::ZERO, Time::MAX)));

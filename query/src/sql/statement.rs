@@ -9,7 +9,8 @@ use datafusion::sql::{
     parser::{DFParserBuilder, Statement},
     sqlparser::{
         ast::{
-            self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value, VisitMut, VisitorMut,
+            self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+            UnaryOperator, Value, VisitMut, VisitorMut,
         },
         dialect::PostgreSqlDialect,
         keywords::Keyword,
@@ -254,6 +255,37 @@ impl VisitorMut for Written {
         }
         ControlFlow::Continue(())
     }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        regroup(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+/// `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`; the parser takes all that follows for what `a` is compared with. What
+/// binds looser than the expression that it stands in goes around that. In parentheses nothing does.
+fn regroup(expr: &mut Expr) {
+    let (inner, is_and) = match expr {
+        Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => (right, false),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => (expr, false),
+        Expr::BinaryOp { op: BinaryOperator::And, right, .. } => (right, true),
+        _ => return,
+    };
+    let looser = |op: &BinaryOperator| *op == BinaryOperator::Or || (*op == BinaryOperator::And && !is_and);
+    let is_looser = |expr: &Expr| matches!(expr, Expr::BinaryOp { op, .. } if looser(op));
+    if !is_looser(inner) {
+        return;
+    }
+    let nothing = || Expr::Value(Value::Null.into());
+    let mut outer = std::mem::replace(&mut **inner, nothing());
+    let mut first = &mut outer;
+    while is_looser(first) {
+        let Expr::BinaryOp { left, .. } = first else { return };
+        first = left;
+    }
+    **inner = std::mem::replace(first, nothing());
+    *first = std::mem::replace(expr, nothing());
+    *expr = outer;
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ use query::{
 use schemas::{
     config::MeteringConfig,
     event::Settled,
-    id::{Lane, Offset, ProducerId},
+    id::{CallId, Lane, Offset, ProducerId},
     ledger::{Begun, BookInForce, Charged, Entry, Fact},
-    policy::{Policy, Record, Tenant},
+    policy::{Access, Digest, Policy, Record, Tenant, Tenants},
     time::Time,
     wire,
 };
@@ -44,6 +44,9 @@ pub(crate) struct Plan {
     pub(crate) admissions: bool,
 }
 
+/// The token that reads everything.
+pub(crate) const TOKEN: &str = "tollgate-bench";
+
 /// Entries of one commit of the log.
 const BATCH: usize = 10_000;
 
@@ -51,9 +54,7 @@ pub(crate) fn fill(plan: &Plan) {
     let road: Arc<dyn Road> = Disk::open(&plan.dir.join("log"), &Options::default()).unwrap();
     let lake = plan.dir.join("lake");
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let mut member = road.member().unwrap();
-    member.poll(Duration::ZERO).unwrap();
-    let mut metering = Metering::new(plan, member);
+    let mut metering = Metering::new(plan, road.member().unwrap());
     let policies = metering.published(road.as_ref());
     let (mut calls, mut spent) = (0, Duration::ZERO);
     let begun = Instant::now();
@@ -107,7 +108,7 @@ fn cpu() -> Duration {
 }
 
 /// Writes what metering would.
-struct Metering {
+pub(crate) struct Metering {
     world: World,
     member: Box<dyn Member>,
     /// Attempts that were admitted, by when they end.
@@ -115,13 +116,16 @@ struct Metering {
     ready: Vec<Bytes>,
     recorded_at: Time,
     admissions: bool,
+    /// The last call that has ended.
+    pub(crate) last: Option<CallId>,
 }
 
 /// An attempt that has not ended.
 struct Open(Settled);
 
 impl Metering {
-    fn new(plan: &Plan, member: Box<dyn Member>) -> Self {
+    pub(crate) fn new(plan: &Plan, mut member: Box<dyn Member>) -> Self {
+        member.poll(Duration::ZERO).unwrap();
         Self {
             world: World::new(plan.seed, plan.rows, plan.days),
             member,
@@ -129,18 +133,19 @@ impl Metering {
             ready: Vec::new(),
             recorded_at: Time::ZERO,
             admissions: plan.admissions,
+            last: None,
         }
     }
 
-    /// Publishes the prices and a policy, and puts them in force.
-    fn published(&mut self, road: &dyn Road) -> Arc<PolicyLog> {
+    /// Publishes the prices and a policy under which [`TOKEN`] reads everything, and puts them in force.
+    pub(crate) fn published(&mut self, road: &dyn Road) -> Arc<PolicyLog> {
         let book = self.world.book.hash();
         let tenants = (0..TENANTS).map(|tenant| Tenant { name: format!("tenant-{tenant:04}"), keys: Vec::new() });
         let policy = Policy {
             tenants: tenants.collect(),
             limits: Vec::new(),
             models: Vec::new(),
-            access: Vec::new(),
+            access: vec![Access { token_sha256: Digest::of(TOKEN), tenants: Tenants::All }],
             proxies: Vec::new(),
             metering: MeteringConfig::default(),
             book,
@@ -155,7 +160,7 @@ impl Metering {
     }
 
     /// Writes what ends of the next attempts; gives how many do.
-    fn write(&mut self, round: u64) -> u64 {
+    pub(crate) fn write(&mut self, round: u64) -> u64 {
         let mut ended = 0;
         while ended < round {
             let next = self.world.next();
@@ -178,6 +183,7 @@ impl Metering {
     }
 
     fn charge(&mut self, settled: Settled) {
+        self.last = Some(settled.attempt.call);
         let charges = metering::replay::charges(&settled, &settled.usage, Some(&self.world.book));
         self.say(settled.settled_at, Fact::Charged(Box::new(Charged { settled, charges })));
     }

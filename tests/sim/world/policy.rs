@@ -82,6 +82,7 @@ pub(crate) fn limits() -> Vec<Limit> {
         limit("acme-total", vec![(Tenant, is("acme"))], Unit::Tokens, 20_000, Window::Total, Mode::Hard),
         limit("house-month", Vec::new(), Unit::Usd, 150_000_000_000, Window::Month, Mode::Hard),
         limit("each-minute", vec![(Tenant, Match::Each)], Unit::Requests, 60, Window::Minute, Mode::Hard),
+        limit("each-second", vec![(Tenant, Match::Each)], Unit::Requests, 30, Window::Second, Mode::Hard),
         limit(
             "user-day",
             vec![(Tenant, is("globex")), (User, Match::Each)],

@@ -1,6 +1,6 @@
 //! Schedules by which limits are broken elsewhere, each as what happens here instead.
 
-use schemas::{limit::Mode, tokens::Vector};
+use schemas::{event::Want, limit::Mode, tokens::Vector};
 
 use super::*;
 
@@ -11,37 +11,45 @@ fn exact(tokens: u64) -> Usage {
 impl Bench {
     /// What was needed by what was asked for last.
     fn last_need(&self) -> Option<i128> {
+        self.last_want().map(|want| want.need)
+    }
+
+    /// What was asked for last.
+    fn last_want(&self) -> Option<Want> {
         let written = self.paper.written.lock().unwrap();
         let asked = |event: &Event| match event {
-            Event::LeaseRequested(request) => request.wants.first().map(|want| want.need),
+            Event::LeaseRequested(request) => request.wants.first().cloned(),
             _ => None,
         };
         written.iter().rev().find_map(asked)
     }
+
+    /// A call of ten tokens a second later, which is settled at once; whether it passed.
+    fn passes(&mut self) -> bool {
+        self.at += Duration::from_secs(1);
+        let Tried::Held(permit) = self.hold(time(1), 10) else { return false };
+        let usage = exact(10);
+        self.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+        true
+    }
 }
 
 /// Metering may be away for as long as another member takes to notice, to fence it and to read: journal and metering's tests say that
-/// this is less than half a minute. A lease is asked for that lasts for `outage_budget`.
+/// this is less than half a minute. At every moment there is a lease that lasts for `outage_budget`.
 #[test]
 fn what_is_leased_lasts_for_the_outage_budget_at_the_demand_of_now() {
-    let mut bench = Bench::new(Window::Day);
-    bench.limits.lock().rule(std::slice::from_ref(&bench.limit), Duration::from_secs(60));
-    drop(bench.hold(time(1), 10));
-    bench.decide(time(0), 100, 0);
-    // Ten tokens a second, half of the lease, and then more than is left.
-    for _ in 0..10 {
-        bench.at += Duration::from_secs(1);
-        let Tried::Held(permit) = bench.hold(time(2), 10) else { panic!("it is leased") };
-        let usage = exact(10);
-        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    for begins in 30..100 {
+        let mut bench = Bench::under(fixture::limit(1_000_000, Window::Day));
+        let mut passed = 0;
+        while passed < begins {
+            passed += usize::from(bench.passes());
+            let want = bench.last_want().unwrap();
+            bench.decide(time(0), want.want.max(want.need), 0);
+        }
+        let lasts = (0..1_000).take_while(|_| bench.passes()).count();
+        assert!(lasts >= 60, "an outage after {begins} s finds calls for {lasts} s");
+        assert!(lasts <= 180, "and no more than it should: {lasts} s");
     }
-    bench.at += Duration::from_secs(1);
-    assert!(!matches!(bench.hold(time(3), 1), Tried::Held(_)), "the lease is used up");
-    let mut book = bench.limits.lock();
-    let slot = book.slot_mut(bench.instance(time(0))).unwrap();
-    let want = slot.want(time(0), 1, true, (Duration::from_secs(60), bench.at));
-    assert_eq!(want.need, 101);
-    assert!(want.want - 100 >= 500, "{} is wanted: a minute of some ten a second, after what is used", want.want);
 }
 
 #[test]

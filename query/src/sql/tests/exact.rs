@@ -124,3 +124,26 @@ async fn decimals_are_exact_or_an_error() {
     }
     check("SELECT x > '0.5x' AS a FROM (VALUES (0.5)) t(x)", Err("0.5x")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn distinct_from_binds_as_postgres_binds_it() {
+    let world = World::new(&[], 0).await;
+    let values = "(VALUES (true), (false), (NULL)) ";
+    let from = format!("FROM {values}a(a), {values}b(b), {values}c(c), {values}d(d) ORDER BY a, b, c, d");
+    for (written, meant) in [
+        ("a IS DISTINCT FROM b AND c", "(a IS DISTINCT FROM b) AND c"),
+        ("a IS NOT DISTINCT FROM b OR c AND d", "(a IS NOT DISTINCT FROM b) OR (c AND d)"),
+        ("a AND b IS DISTINCT FROM c OR d", "(a AND (b IS DISTINCT FROM c)) OR d"),
+        ("NOT a IS DISTINCT FROM b AND c", "(NOT (a IS DISTINCT FROM b)) AND c"),
+        (
+            "a IS DISTINCT FROM b AND c IS NOT DISTINCT FROM d OR a = b AND d",
+            "((a IS DISTINCT FROM b) AND (c IS NOT DISTINCT FROM d)) OR ((a = b) AND d)",
+        ),
+        ("a IS DISTINCT FROM (b AND c) AND d", "(a IS DISTINCT FROM (b AND c)) AND d"),
+        ("NOT (a OR b) AND (c OR d)", "(NOT (a OR b)) AND ((c OR d))"),
+    ] {
+        let answers = [written, meant].map(|text| format!("SELECT {text} AS x {from}"));
+        let [got, wanted] = [world.ask(&everyone(), &answers[0]).await, world.ask(&everyone(), &answers[1]).await];
+        assert_eq!(got.unwrap(), wanted.unwrap(), "{written}");
+    }
+}
