@@ -1,8 +1,7 @@
 //! Amazon's default chain: environment, web identity, profile, container, instance.
 //!
 //! The first of them that is configured is asked, and what it fails with is told; only the last is asked without having been named, as
-//! Amazon's own libraries do. What STS gives and what containers and instances have ends, and is asked for again. Not here: profiles of
-//! single sign-on, whose token somebody has to log in for again and again.
+//! Amazon's own libraries do. What STS and single sign-on give and what containers and instances have ends, and is asked for again.
 
 use http::{HeaderMap, Method};
 use schemas::{
@@ -19,6 +18,9 @@ use crate::upstream::sigv4;
 
 mod process;
 mod profile;
+mod sso;
+
+pub(super) use sso::Unwritten;
 
 const STS: &str = "Amazon's STS";
 const CONTAINER: &str = "the container's credential service";
@@ -111,11 +113,17 @@ async fn assume(world: &World, region: &str, keys: &AwsKeys, role: &Role) -> Res
     session(region, &world.ask(STS, Method::POST, url.clone(), head, body).await?)
 }
 
-/// Where STS is: stated, or the one of the region.
+/// Where STS is.
 fn sts(world: &World, region: &str) -> String {
-    let stated = world.var("AWS_ENDPOINT_URL_STS").or_else(|| world.var("AWS_ENDPOINT_URL"));
+    format!("{}/", endpoint(world, "STS", "sts", region))
+}
+
+/// Where a service is, without a slash at the end: stated, or the one of the region.
+fn endpoint(world: &World, name: &str, host: &str, region: &str) -> String {
+    let stated = world.var(&format!("AWS_ENDPOINT_URL_{name}")).or_else(|| world.var("AWS_ENDPOINT_URL"));
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    stated.unwrap_or_else(|| format!("https://sts.{region}.{domain}/"))
+    let url = stated.unwrap_or_else(|| format!("https://{host}.{region}.{domain}"));
+    url.trim_end_matches('/').to_owned()
 }
 
 /// The keys of a session in what STS answers, which is XML.

@@ -19,7 +19,7 @@ use schemas::{
 };
 use serde_json::Value;
 
-use super::{Given, Got, Surroundings, file};
+use super::{Given, Got, Surroundings, aws, file};
 use crate::upstream::{connect, sigv4::escaped};
 
 /// How long a service may take to be connected, and to answer. Where there is no metadata service nothing answers at all.
@@ -33,6 +33,8 @@ pub(crate) struct World {
     surroundings: Surroundings,
     client: Client,
     pub(super) tick: Duration,
+    /// Of Amazon's logins.
+    pub(super) unwritten: aws::Unwritten,
 }
 
 impl World {
@@ -47,7 +49,12 @@ impl World {
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|_| "the client that asks for credentials cannot be set up")?;
-        Ok(Self { surroundings: surroundings.clone(), client, tick: surroundings.tick })
+        Ok(Self {
+            surroundings: surroundings.clone(),
+            client,
+            tick: surroundings.tick,
+            unwritten: aws::Unwritten::default(),
+        })
     }
 
     pub(super) fn now(&self) -> Time {
@@ -202,6 +209,7 @@ fn refusal(place: &str, status: StatusCode, text: &str) -> String {
     let error = answer.get("error");
     let named = error.and_then(|error| error.as_str().or_else(|| error.get("status")?.as_str()));
     let named = named.or_else(|| answer.get("Code")?.as_str()).or_else(|| element(text, "Code"));
+    let named = named.or_else(|| answer.get("__type")?.as_str()?.rsplit('#').next());
     // A name such as invalid_grant or ExpiredToken; anything else may be what was sent.
     let is_name = |name: &&str| name.len() <= 48 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     match named.filter(is_name) {

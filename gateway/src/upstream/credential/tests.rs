@@ -25,6 +25,7 @@ use crate::authenticate::unescaped;
 mod aws;
 mod azure;
 mod gcp;
+mod sso;
 
 /// What must never be seen: every secret of these tests has it.
 const VERY: &str = "very-secret";

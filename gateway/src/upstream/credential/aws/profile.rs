@@ -1,21 +1,35 @@
-//! A profile of Amazon's shared files: keys, a program that gives some, or roles that are assumed one from another until there are some.
+//! A profile of Amazon's shared files: a login, keys, a program that gives some, or roles that are assumed one from another until there
+//! are some.
 //!
-//! `credentials` goes before `config`. A profile that was named has to be there; the one called `default` need not.
+//! `credentials` goes before `config`, and of what one profile has a login before keys and those before a program, as Amazon's command
+//! line has it. A profile that was named has to be there; the one called `default` need not.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Given, Got, Role, World, assume, container, environment, instance, keys, process, web_identity};
+use super::{
+    Given, Got, Role, World, assume, container, environment, instance, keys, process,
+    sso::{self, Login},
+    web_identity,
+};
 
 /// The most roles one from another.
 const MOST_ROLES: usize = 5;
 
-/// Profiles by name, and what each says.
-type Profiles = BTreeMap<String, BTreeMap<String, String>>;
+/// What a section says.
+type Says = BTreeMap<String, String>;
+
+/// The sections of both files by their names.
+#[derive(Default)]
+struct Files {
+    profiles: BTreeMap<String, Says>,
+    /// What profiles share that somebody logs in for.
+    sessions: BTreeMap<String, Says>,
+}
 
 /// What the profile gives; nothing where there is none and none was named.
 pub(super) async fn fetch(world: &World, region: &str) -> Result<Option<Got>, String> {
     let named = world.var("AWS_PROFILE");
-    let profiles = read(world).await?;
+    let Files { profiles, sessions } = read(world).await?;
     let mut name = named.clone().unwrap_or_else(|| "default".into());
     let mut roles = Vec::new();
     let base = loop {
@@ -29,15 +43,15 @@ pub(super) async fn fetch(world: &World, region: &str) -> Result<Option<Got>, St
         // A profile may take its own keys to its own role.
         let is_own = roles.last().is_some_and(|(_, of): &(Role, String)| *of == name);
         let Some(arn) = says("role_arn").filter(|_| !is_own) else {
-            match (own(region, says), says("credential_process")) {
-                (Some(got), _) => break got,
-                (None, Some(command)) => break process::fetch(region, command).await?,
-                (None, None) if says("sso_session").or(says("sso_start_url")).is_some() => {
-                    let what = "single sign-on, which needs somebody who logs in; a credential_process may do that";
-                    return Err(format!("the profile {name:?} wants {what}"));
+            let session = |called: &str| sessions.get(called).map(|says| |key: &str| says.get(key).map(String::as_str));
+            match (Login::stated(&name, says, session)?, own(region, says), says("credential_process")) {
+                (Some(login), ..) => break sso::fetch(world, region, &login).await?,
+                (None, Some(got), _) => break got,
+                (None, None, Some(command)) => break process::fetch(region, command).await?,
+                (None, None, None) if named.is_none() && roles.is_empty() => return Ok(None),
+                (None, None, None) => {
+                    return Err(format!("the profile {name:?} has neither keys nor a role, nor what gives some"));
                 }
-                (None, None) if named.is_none() && roles.is_empty() => return Ok(None),
-                (None, None) => return Err(format!("the profile {name:?} has neither keys nor a role")),
             }
         };
         let role = Role {
@@ -83,8 +97,8 @@ async fn sourced(world: &World, region: &str, source: &str) -> Result<Got, Strin
 }
 
 /// What both files say together. A file that is at its usual place may be missing; one that was named may not.
-async fn read(world: &World) -> Result<Profiles, String> {
-    let mut all = Profiles::new();
+async fn read(world: &World) -> Result<Files, String> {
+    let mut all = Files::default();
     for (variable, usual, is_config) in
         [("AWS_CONFIG_FILE", ".aws/config", true), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials", false)]
     {
@@ -96,39 +110,36 @@ async fn read(world: &World) -> Result<Profiles, String> {
             },
             (None, None) => continue,
         };
-        for (name, says) in parse(&text, is_config) {
-            all.entry(name).or_default().extend(says);
-        }
+        parse(&text, is_config, &mut all);
     }
     Ok(all)
 }
 
-/// Profiles as a file has them: a section each, which in `config` is called `profile NAME` unless it is the default.
-fn parse(text: &str, is_config: bool) -> Profiles {
-    let mut all = Profiles::new();
-    let mut current: Option<String> = None;
+/// Takes what a file has: a section each, which in `config` is called `profile NAME` unless it is the default, or `sso-session NAME`.
+fn parse(text: &str, is_config: bool, all: &mut Files) {
+    let mut current: Option<&mut Says> = None;
     for line in text.lines() {
         let bare = line.trim();
         if bare.is_empty() || bare.starts_with(['#', ';']) {
             continue;
         }
         if let Some(section) = bare.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-            let section = section.trim();
-            let prefixed = section.strip_prefix("profile").filter(|rest| rest.starts_with([' ', '\t'])).map(str::trim);
-            current = match (is_config, prefixed) {
-                (true, Some(name)) => Some(name.to_owned()),
-                (true, None) => Some(section).filter(|name| *name == "default").map(Into::into),
-                (false, _) => Some(section.to_owned()),
+            let (section, Files { profiles, sessions }) = (section.trim(), &mut *all);
+            let named = |kind| section.strip_prefix(kind).filter(|rest| rest.starts_with([' ', '\t'])).map(str::trim);
+            let place = match (is_config, named("profile"), named("sso-session")) {
+                (true, Some(name), _) => Some((profiles, name)),
+                (true, None, Some(name)) => Some((sessions, name)),
+                (true, None, None) => Some((profiles, section)).filter(|(_, name)| *name == "default"),
+                (false, ..) => Some((profiles, section)),
             };
-        } else if let (Some(name), Some((key, value)), false) =
-            (&current, bare.split_once('='), line.starts_with([' ', '\t']))
+            current = place.map(|(sections, name)| sections.entry(name.to_owned()).or_default());
+        } else if let (Some(says), Some((key, value)), false) =
+            (&mut current, bare.split_once('='), line.starts_with([' ', '\t']))
         {
             let value = value.split_once(" #").map_or(value, |(value, _)| value);
-            let says = all.entry(name.clone()).or_default();
             says.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    all
 }
 
 #[cfg(test)]
@@ -138,10 +149,12 @@ mod tests {
     #[test]
     fn both_files_have_profiles_by_their_own_rules() {
         let config = "# mine\n[default]\nregion = eu-west-1\ns3 =\n  role_arn = nested\n[profile  a]\nROLE_ARN=r # why\n[b]\nrole_arn = x\n[sso-session s]\nsso_start_url = u\n";
-        let found = parse(config, true);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "default"]);
-        assert_eq!((found["a"]["role_arn"].as_str(), found["default"].get("role_arn")), ("r", None));
-        let found = parse("[b]\naws_access_key_id = id\n; no\naws_secret_access_key = a/b+c=\n", false);
-        assert_eq!(found["b"]["aws_secret_access_key"], "a/b+c=");
+        let mut found = Files::default();
+        parse(config, true, &mut found);
+        assert_eq!(found.profiles.keys().collect::<Vec<_>>(), ["a", "default"]);
+        assert_eq!((found.profiles["a"]["role_arn"].as_str(), found.profiles["default"].get("role_arn")), ("r", None));
+        assert_eq!(found.sessions["s"]["sso_start_url"], "u");
+        parse("[b]\naws_access_key_id = id\n; no\naws_secret_access_key = a/b+c=\n", false, &mut found);
+        assert_eq!(found.profiles["b"]["aws_secret_access_key"], "a/b+c=");
     }
 }

@@ -7,7 +7,7 @@ fn aws() -> CredentialSource {
 }
 
 /// What STS answers; the session lasts an hour.
-fn sts(action: &str, n: usize) -> String {
+pub(super) fn sts(action: &str, n: usize) -> String {
     format!(
         "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><AssumedRoleUser>\
          <Arn>arn:aws:sts::1:assumed-role/r/tollgate</Arn><AssumedRoleId>AROA:tollgate</AssumedRoleId></AssumedRoleUser>\
@@ -143,7 +143,7 @@ async fn a_profile_has_keys_or_takes_a_role_from_another() {
         &config,
         "[profile deep]\nrole_arn = arn:deep\nsource_profile = mid\n[profile mid]\nrole_arn = arn:mid\nexternal_id = e&x\n\
          source_profile = base\n[profile round]\nrole_arn = a\nsource_profile = dnuor\n[profile dnuor]\nrole_arn = a\n\
-         source_profile = round\n[profile sso]\nsso_session = s\n",
+         source_profile = round\n",
     )
     .unwrap();
     let script = dir.path().join("a program.sh");
@@ -191,7 +191,7 @@ async fn a_profile_has_keys_or_takes_a_role_from_another() {
     assert_eq!(shown(&asks), format!("eu-west-1 AKIAASKED {VERY}-asked {VERY}-session"));
     assert_eq!(asks.held().unwrap().until, Time::parse("2026-11-28T13:00:00Z").ok());
     assert_eq!(once(aws(), &env("role"), &clock).await, Ok(format!("eu-west-1 ASIA3 {VERY}/key+3 {VERY}/token+3==")));
-    for (profile, wanted) in [("gone", "in none of"), ("sso", "single sign-on"), ("round", "more than 5 profiles")] {
+    for (profile, wanted) in [("gone", "in none of"), ("round", "more than 5 profiles")] {
         let why = once(aws(), &env(profile), &clock).await.unwrap_err();
         assert!(why.contains(wanted), "{why}");
     }
