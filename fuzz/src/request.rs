@@ -1,12 +1,12 @@
 //! Bodies of requests: edits change what they name and nothing else, and what is edited reads as it was meant.
 //!
-//! The first byte of an input chooses the API, the second the edits. The bound of the request is taken in passing: it may refuse or say that
-//! nothing bounds it, but where it gives one that is at least the cap that the request states.
+//! The first byte of an input chooses the API, the second the edits. The bound of the request is taken in passing: it may refuse or say
+//! that nothing bounds it, but where it gives one that is at least the cap that the request states, or it says which is to be written.
 
 use bytes::Bytes;
 use gateway::request::{Cap, CapMember, Edits, Given, Parsed, parse, read};
 use schemas::{
-    bound::{Beside, Bound, Measure, bound},
+    bound::{Beside, Bound, Measure, OutputCap, bound},
     error_code::ErrorCode,
     event::Api,
     price::{Book, Key, ModelFacts},
@@ -49,8 +49,8 @@ pub fn check(input: &[u8]) {
     if let Ok(Bound::AtMost(most)) =
         bound(api, (&tree, &Beside::default()), &facts, &Book::builtin(), &key, Measure::Bytes)
     {
-        let least = parsed.output_cap().unwrap_or(0);
-        assert!(!api.operation().has_output() || most.output >= least, "{most:?}");
+        let (least, misplaced) = (parsed.output_cap().unwrap_or(0), matches!(most.output_cap, OutputCap::Misplaced(_)));
+        assert!(!api.operation().has_output() || misplaced || most.output >= least, "{most:?}");
     }
     let own = CapMember::of(api);
     let plain = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::AnthropicMessages | Api::CohereChat);
@@ -85,13 +85,23 @@ fn edited(parsed: &Parsed, edits: &Edits<'_>) {
     let can_ask = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
     let asks = edits.ask_usage && parsed.stream && can_ask;
     assert_eq!(again.wants_usage, parsed.wants_usage || asks, "{shown}");
-    let lowered = |tokens: Option<u64>| tokens.map(|tokens| edits.cap.map_or(tokens, |cap| tokens.min(cap.tokens)));
-    if parsed.output_cap().is_some() || edits.cap.is_none() {
-        assert_eq!(again.max_tokens, lowered(parsed.max_tokens), "{shown}");
-        assert_eq!(again.max_completion_tokens, lowered(parsed.max_completion_tokens), "{shown}");
-        assert_eq!(again.other_cap, lowered(parsed.other_cap), "{shown}");
-    } else {
-        assert_eq!(again.output_cap(), edits.cap.map(|cap| cap.tokens), "{shown}");
+    let caps = |of: &Parsed| [of.max_tokens, of.max_completion_tokens, of.other_cap];
+    match edits.cap {
+        None => assert_eq!(caps(&again), caps(parsed), "{shown}"),
+        Some(cap) => {
+            assert!(caps(&again).into_iter().flatten().all(|tokens| tokens <= cap.tokens), "{shown}");
+            let own = match cap.member {
+                CapMember::MaxTokens => again.max_tokens,
+                CapMember::MaxCompletionTokens => again.max_completion_tokens,
+                _ => again.other_cap,
+            };
+            assert!(own.is_some_and(|own| own > 0 || cap.tokens == 0), "{shown}");
+            let stated = |of: &Parsed| caps(of).into_iter().flatten().count();
+            // What caps another API caps nothing here.
+            if CapMember::of(parsed.api()).is_none() {
+                assert_eq!(stated(&again), stated(parsed).max(1), "none is added beside another: {shown}");
+            }
+        }
     }
     assert_eq!(again.edit(edits), after, "edited twice is edited once");
     // Everything else says what it said.

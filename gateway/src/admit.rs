@@ -18,7 +18,7 @@ use schemas::{
     ledger::Unpriced,
     limit::Unit,
     money::Pico,
-    price::{Book, CapField, Encoding, Key, ModelFacts},
+    price::{Book, Encoding, Key, ModelFacts},
     subject::Subject,
     time::{Time, now},
 };
@@ -324,13 +324,13 @@ pub(crate) fn bound_of(
 
 /// The cap that has to be written into the request, so that the hold is the most that can be billed.
 fn cap(permit: &Permit, bound: &Bound, api: Api, facts: &ModelFacts) -> Option<Cap> {
-    let OutputCap::Absent(tokens) = bound.most().filter(|_| permit.whole)?.output_cap else { return None };
-    let member = match (CapMember::of(api), facts.cap_field) {
-        (Some(own), _) => own,
-        (None, CapField::MaxCompletionTokens) if api == Api::OpenAiChat => CapMember::MaxCompletionTokens,
-        (None, _) => CapMember::MaxTokens,
+    let tokens = match bound.most()?.output_cap {
+        OutputCap::Absent(tokens) if permit.whole => tokens,
+        // A stream that is held slice by slice is not looked at beyond its cap either.
+        OutputCap::Misplaced(tokens) if permit.capped => tokens,
+        OutputCap::NoOutput | OutputCap::Stated(_) | OutputCap::Absent(_) | OutputCap::Misplaced(_) => return None,
     };
-    Some(Cap { member, tokens })
+    Some(Cap { member: CapMember::for_model(api, facts.cap_field), tokens })
 }
 
 /// Counts that a call would have been refused: once for each counter, however many attempts it takes.

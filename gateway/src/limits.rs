@@ -67,8 +67,10 @@ pub struct Permit {
     pub balance_age_ms: u64,
     /// Whether a hard limit applies.
     pub hard: bool,
-    /// Whether a hard limit holds all that it can use.
+    /// Whether a hard limit holds all that it can answer.
     pub whole: bool,
+    /// Whether a hard limit holds what it can answer, all of it or slice by slice.
+    pub capped: bool,
     /// What is held slice by slice, if anything is.
     pub sliced: Option<Box<Sliced>>,
     /// What limits that only observe would have refused.

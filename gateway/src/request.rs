@@ -16,6 +16,9 @@ use schemas::{
 
 use crate::json::number;
 
+pub use cap::{Cap, CapMember};
+
+mod cap;
 mod edit;
 mod form;
 #[cfg(test)]
@@ -205,62 +208,6 @@ pub struct Edits<'a> {
     pub cap: Option<Cap>,
 }
 
-/// An output cap to write into a body: every cap that stands there is lowered to it, and if there is none it is added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cap {
-    /// The member to add.
-    pub member: CapMember,
-    /// Tokens.
-    pub tokens: u64,
-}
-
-/// The members that cap the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CapMember {
-    /// `max_tokens`: Anthropic, and OpenAI's older models.
-    MaxTokens,
-    /// `max_completion_tokens`: OpenAI's models that reason.
-    MaxCompletionTokens,
-    /// `max_output_tokens`: OpenAI's responses.
-    MaxOutputTokens,
-    /// `generationConfig.maxOutputTokens`: Gemini.
-    GenerationConfig,
-    /// `inferenceConfig.maxTokens`: Bedrock Converse.
-    InferenceConfig,
-}
-
-impl CapMember {
-    /// Its name in the body.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MaxTokens => "max_tokens",
-            Self::MaxCompletionTokens => "max_completion_tokens",
-            Self::MaxOutputTokens => "max_output_tokens",
-            Self::GenerationConfig => "maxOutputTokens",
-            Self::InferenceConfig => "maxTokens",
-        }
-    }
-
-    /// The object in the body that it stands in; nothing where that is the body.
-    pub const fn within(self) -> Option<&'static str> {
-        match self {
-            Self::GenerationConfig => Some("generationConfig"),
-            Self::InferenceConfig => Some("inferenceConfig"),
-            Self::MaxTokens | Self::MaxCompletionTokens | Self::MaxOutputTokens => None,
-        }
-    }
-
-    /// The member of an API that has one under a name of its own.
-    pub const fn of(api: Api) -> Option<Self> {
-        match api {
-            Api::OpenAiResponses => Some(Self::MaxOutputTokens),
-            Api::GeminiGenerateContent => Some(Self::GenerationConfig),
-            Api::BedrockConverse | Api::BedrockConverseStream => Some(Self::InferenceConfig),
-            _ => None,
-        }
-    }
-}
-
 /// Reads a request whose body says all, and gives the tree that it was read from.
 pub fn parse(api: Api, body: &Bytes) -> Result<(Parsed, Tree<'_>), Problem> {
     read(api, body, &Given::default())
@@ -283,7 +230,7 @@ pub fn read<'b>(api: Api, body: &'b Bytes, given: &Given<'_>) -> Result<(Parsed,
 
 fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<Parsed, Problem> {
     let acted = acted(tree)?;
-    let (chat, chooses) = (api == Api::OpenAiChat, matches!(api, Api::OpenAiChat | Api::OpenAiCompletions));
+    let (either, chooses) = (CapMember::may_be_either(api), matches!(api, Api::OpenAiChat | Api::OpenAiCompletions));
     let span = |place: usize| acted.get(place).copied().flatten().map(Value::span);
     let (options, wants_usage) = match acted[STREAM_OPTIONS].filter(|_| chooses) {
         Some(value) => options(value).map(|(options, wants)| (Some(options), wants))?,
@@ -302,7 +249,7 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
         stream: streams,
         wants_usage,
         max_tokens: if api.operation().has_output() { count(&acted, MAX_TOKENS)? } else { None },
-        max_completion_tokens: if chat { count(&acted, MAX_COMPLETION_TOKENS)? } else { None },
+        max_completion_tokens: if either { count(&acted, MAX_COMPLETION_TOKENS)? } else { None },
         n: if chooses { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
         is_guarded: matches!(api, Api::BedrockConverse | Api::BedrockConverseStream)
             && acted[GUARDRAIL].is_some_and(|config| !config.is_null()),
@@ -316,7 +263,7 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
             open: tree.root().span().start + 1,
             model: span(MODEL),
             max_tokens: span(MAX_TOKENS),
-            max_completion_tokens: span(MAX_COMPLETION_TOKENS).filter(|_| chat),
+            max_completion_tokens: span(MAX_COMPLETION_TOKENS).filter(|_| either),
             stream_options: options,
             other_cap: cap_span,
             around,
@@ -373,6 +320,11 @@ impl Parsed {
     /// The most output that the request allows for each answer; the larger one where it gives two.
     pub fn output_cap(&self) -> Option<u64> {
         self.max_tokens.max(self.max_completion_tokens).max(self.other_cap)
+    }
+
+    /// Whether a cap allows less than the request does, and is not merely its own in another member.
+    pub(crate) fn is_lowered_by(&self, cap: Cap) -> bool {
+        self.output_cap().is_none_or(|own| cap.is_passed_by(own))
     }
 
     /// A request whose body is not acted on. What it says of a model is believed for the record only.

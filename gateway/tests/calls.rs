@@ -4,6 +4,9 @@
 #[path = "calls/caching.rs"]
 mod caching;
 #[cfg(test)]
+#[path = "calls/caps.rs"]
+mod caps;
+#[cfg(test)]
 #[path = "calls/credentials.rs"]
 mod credentials;
 #[cfg(test)]
@@ -15,6 +18,9 @@ mod edges;
 #[cfg(test)]
 #[path = "calls/keys.rs"]
 mod keys;
+#[cfg(test)]
+#[path = "calls/leased.rs"]
+mod leased;
 #[cfg(test)]
 #[path = "calls/onward.rs"]
 mod onward;

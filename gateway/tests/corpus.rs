@@ -409,8 +409,12 @@ fn capped(api: Api, mut body: Value) -> Value {
     match own.map(|own| (own.within(), own.name())) {
         Some((Some(within), name)) => body[within][name] = 1.into(),
         Some((None, name)) => body[name] = 1.into(),
-        None if given == [false, true] => body["max_completion_tokens"] = 1.into(),
         None => body["max_tokens"] = 1.into(),
+    }
+    // Where it is the only one, the other one comes in its place.
+    if let (None, [_, true], Some(members)) = (own, given, body.as_object_mut()) {
+        drop(members.remove("max_completion_tokens"));
+        members.extend(given[0].then(|| ("max_completion_tokens".to_owned(), 1.into())));
     }
     body.as_object_mut().expect("an object").retain(|name, value| name != "max_completion_tokens" || !value.is_null());
     body

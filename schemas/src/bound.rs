@@ -90,6 +90,8 @@ pub enum OutputCap {
     NoOutput,
     /// The request states it, or it is the model's maximum and nothing that is written into the request could lower it.
     Stated(u64),
+    /// The request states it where what serves the model may not heed it, or more than it there as well: to be written where it does.
+    Misplaced(u64),
     /// The request does not; this is the model's maximum, to be written into the request.
     Absent(u64),
 }
@@ -259,8 +261,9 @@ pub fn bound(
 fn output(api: Api, facts: &ModelFacts, tally: &mut Tally<'_>) -> (u64, OutputCap) {
     let answers = tally.answers;
     let makes = if api.operation().has_output() { tally.makes } else { Makes::Nothing };
-    match (makes, tally.cap, facts.max_output_tokens) {
+    match (makes, tally.cap(), facts.max_output_tokens) {
         (Makes::Nothing, ..) => (0, OutputCap::NoOutput),
+        (_, Some(cap), _) if tally.misplaced => (cap.saturating_mul(answers), OutputCap::Misplaced(cap)),
         (_, Some(cap), _) => (cap.saturating_mul(answers), OutputCap::Stated(cap)),
         (Makes::Uncapped, None, Some(most)) => (most.saturating_mul(answers), OutputCap::Stated(most)),
         _ if api == Api::OpenAiCompletions => (DEFAULT_CAP.saturating_mul(answers), OutputCap::Absent(DEFAULT_CAP)),

@@ -151,6 +151,11 @@ impl Unit {
 }
 
 impl Unit {
+    /// Whether a longer answer takes more of it.
+    pub const fn is_of_output(self) -> bool {
+        matches!(self, Self::Tokens | Self::OutputTokens | Self::Usd)
+    }
+
     /// How much usage is in this unit; nothing where it is money and the cost is not known.
     pub fn amount(self, used: &Vector, cost: Option<Pico>) -> Option<i128> {
         match self {

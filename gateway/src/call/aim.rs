@@ -177,7 +177,7 @@ fn fitting(
     let aim = there(worker, arrival, (asked, tree), instead, spot)?;
     let most = aim.facts.max_output_tokens.filter(|_| aim.instead.is_some());
     let Some(tokens) = most.filter(|most| asked.output_cap().is_some_and(|cap| cap > *most)) else { return Ok(aim) };
-    let cap = Some(Cap { member: CapMember::MaxTokens, tokens });
+    let cap = Some(Cap { member: CapMember::for_model(asked.api(), aim.facts.cap_field), tokens });
     let lowered = asked.edit(&Edits { model: None, ask_usage: false, cap });
     let (parsed, tree) = parse(&arrival.way, &lowered, content_type(arrival))?;
     let aim = there(worker, arrival, (&Arc::new(parsed), &tree), aim.instead, spot)?;
@@ -272,7 +272,10 @@ fn there(
     let model = target.model.as_deref().unwrap_or(name).to_owned();
     let (asked, mut parsed, mut carried) = (Arc::clone(parsed), Arc::clone(parsed), None);
     let at = (upstream.provider.name.as_str(), model.as_str(), arrival.accepted_at);
-    let facts = |api: Api| view.book.facts(&upstream.provider.name, api.vendor(), &model);
+    let facts = |api: Api| ModelFacts {
+        heeds_caps: upstream.provider.heeds_caps(),
+        ..view.book.facts(&upstream.provider.name, api.vendor(), &model)
+    };
     let (mut beside, mut left) = (Beside::default(), Vec::new());
     let (facts, bound) = if speaks(&arrival.way, &upstream) {
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));

@@ -252,7 +252,8 @@ pub(super) async fn send(
         response = carried.map_err(|fault| Failed::after(fault, &aim.upstream))?;
     }
     let headers = response.headers_mut();
-    if let Some(tokens) = cap.map(|cap| cap.tokens).or(aim.lowered) {
+    let lowered = cap.filter(|cap| aim.parsed.is_lowered_by(*cap));
+    if let Some(tokens) = lowered.map(|cap| cap.tokens).or(aim.lowered) {
         headers.insert(CAPPED, HeaderValue::from(tokens));
     }
     carry::note(headers, &aim.left);

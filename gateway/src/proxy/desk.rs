@@ -11,7 +11,7 @@ use schemas::{
     error_code::ErrorCode,
     event::{Api, Hold},
     id::CallId,
-    price::{Encoding, Key},
+    price::{Encoding, Key, ModelFacts},
     time::{Time, now},
 };
 
@@ -154,7 +154,7 @@ async fn look(
     view: &Arc<PolicyView>,
     (api, at): (Api, Time),
     (provider, model, stream): (&str, String, bool),
-    body: Bytes,
+    (body, heeds_caps): (Bytes, bool),
 ) -> Result<Aim, Fault> {
     let (view, provider, is_long) = (Arc::clone(view), provider.to_owned(), body.len() > OFFLOAD);
     let work = move || {
@@ -170,7 +170,7 @@ async fn look(
             return Err(fault(wrong("`model` and that of the `request` differ")));
         }
         let Parsed { model, stream, .. } = parsed;
-        let facts = view.book.facts(&provider, api.vendor(), &model);
+        let facts = ModelFacts { heeds_caps, ..view.book.facts(&provider, api.vendor(), &model) };
         let bound =
             bound_of(api, (&tree, &Beside::default()), &view.book, (&provider, &model, at), &facts, Encoding::None)?;
         Ok(Aim { model, stream, bound })
@@ -189,6 +189,8 @@ async fn admit(
     let accepted_at = now();
     let Check { who, provider, model, api, stream, tags, most, .. } = check;
     let caller = asker.speaks_for(who, tags, view, accepted_at)?;
+    // Where a provider is that is not configured here is not known.
+    let heeds_caps = worker.upstreams.get(&provider).is_some_and(|upstream| upstream.provider.heeds_caps());
     let (body, aim) = match most {
         Most::Tokens(input, output) => {
             let key = Key { provider: &provider, vendor: api.vendor(), model: &model, tier: "", at: accepted_at };
@@ -196,13 +198,14 @@ async fn admit(
             (None, Aim { model, stream, bound })
         }
         Most::Request(body) => {
-            let aim = look(view, (api, accepted_at), (&provider, model, stream), body.clone()).await?;
+            let asked = (body.clone(), heeds_caps);
+            let aim = look(view, (api, accepted_at), (&provider, model, stream), asked).await?;
             (Some(body), aim)
         }
     };
     caller.may_use(Some(&aim.model))?;
     let Caller { subject, lane, .. } = caller;
-    let facts = view.book.facts(&provider, api.vendor(), &aim.model);
+    let facts = ModelFacts { heeds_caps, ..view.book.facts(&provider, api.vendor(), &aim.model) };
     let candidate = Candidate {
         call,
         accepted_at,

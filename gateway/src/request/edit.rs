@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memrchr;
 use schemas::{event::Api, json::Tree};
 
 use super::{Around, BodyKind, Cap, CapMember, Edits, Parsed};
@@ -71,31 +72,60 @@ impl Parsed {
         }
     }
 
-    /// Lowers the caps that the body has; if it has none, writes one.
+    /// Lowers the caps that the body has, and sees to it that one is in the member that is asked for.
     fn lower(&self, cap: Cap, splices: &mut Vec<Splice>) {
         let given = [
             (Some(CapMember::MaxTokens), self.max_tokens, &self.spans.max_tokens),
             (Some(CapMember::MaxCompletionTokens), self.max_completion_tokens, &self.spans.max_completion_tokens),
             (CapMember::of(self.api), self.other_cap, &self.spans.other_cap),
         ];
-        for (_, tokens, span) in &given {
-            if let (Some(tokens), Some(span)) = (tokens, span)
-                && *tokens > cap.tokens
-            {
+        let is_own = |member: Option<CapMember>| member == Some(cap.member);
+        let mut kept = None;
+        for (_, tokens, span) in given.into_iter().filter(|(member, ..)| !is_own(*member)) {
+            let (Some(tokens), Some(span)) = (tokens, span) else { continue };
+            let is_passed = cap.is_passed_by(tokens);
+            kept = kept.or(Some((span, if is_passed { cap.tokens } else { tokens })));
+            if is_passed {
                 splices.push((span.clone(), cap.tokens.to_string()));
             }
         }
-        if self.output_cap().is_none() {
-            let mut own = given.into_iter().filter(|(member, ..)| *member == Some(cap.member));
-            let null = own.find_map(|(_, _, span)| span.clone());
-            let member = format!("\"{}\":{}", cap.member.name(), cap.tokens);
-            splices.push(match (null, &self.spans.around, cap.member.within()) {
-                (Some(span), ..) => (span, cap.tokens.to_string()),
-                (None, Some(around), Some(_)) => around.put(&member),
-                (None, None, Some(within)) => self.insert(format!("\"{within}\":{{{member}}}")),
-                (None, _, None) => self.insert(member),
-            });
+        // Some servers refuse a request that has both, so the one goes where the other comes.
+        let moved = kept.filter(|_| cap.member.is_either());
+        match given.into_iter().find(|(member, ..)| is_own(*member)) {
+            Some((_, Some(tokens), Some(span))) if cap.is_passed_by(tokens) => {
+                splices.push((span.clone(), cap.tokens.to_string()));
+            }
+            Some((_, Some(_), Some(_))) => {}
+            Some((_, None, Some(span))) => {
+                splices.push((span.clone(), moved.map_or(cap.tokens, |(_, tokens)| tokens).to_string()));
+                if let Some((other, _)) = moved {
+                    splices.retain(|(place, _)| place != other);
+                    splices.push((other.clone(), "null".to_owned()));
+                }
+            }
+            _ => splices.push(match moved.and_then(|(other, _)| self.name_before(other)) {
+                Some(name) => (name, quoted(cap.member.name())),
+                None => self.write(cap),
+            }),
         }
+    }
+
+    /// A cap where there is none.
+    fn write(&self, cap: Cap) -> Splice {
+        let member = format!("\"{}\":{}", cap.member.name(), cap.tokens);
+        match (&self.spans.around, cap.member.within()) {
+            (Some(around), Some(_)) => around.put(&member),
+            (None, Some(within)) => self.insert(format!("\"{within}\":{{{member}}}")),
+            (_, None) => self.insert(member),
+        }
+    }
+
+    /// Where the name of a member stands whose value stands there. In none of the names that are looked for stands a quote.
+    fn name_before(&self, value: &Range<usize>) -> Option<Range<usize>> {
+        let before = self.body.get(..value.start)?;
+        let end = memrchr(b'"', before)?;
+        let start = memrchr(b'"', before.get(..end)?)?;
+        Some(start..end + 1)
     }
 
     /// A new first member.

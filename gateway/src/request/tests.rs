@@ -99,7 +99,7 @@ fn check(body: &str, edits: Edits<'_>, expected: &str) {
 fn an_edit_that_changes_nothing_hands_on_the_same_bytes() {
     let body =
         Bytes::from_static(br#"{"model":"a","stream":true,"stream_options":{"include_usage":true},"max_tokens":5}"#);
-    let cap = Some(Cap { member: CapMember::MaxCompletionTokens, tokens: 5 });
+    let cap = Some(Cap { member: CapMember::MaxTokens, tokens: 5 });
     let edited =
         read(Api::OpenAiChat, &body).expect("a request").edit(&Edits { model: Some("a"), ask_usage: true, cap });
     assert_eq!(edited.as_ptr(), body.as_ptr());
@@ -145,13 +145,60 @@ fn a_cap_is_written_where_it_is_missing_or_too_high() {
     check("\n{\n\"model\":\"a\"}", new, "\n{\"max_completion_tokens\":7,\n\"model\":\"a\"}");
     check(r#"{"max_tokens":null,"model":"a"}"#, old, r#"{"max_tokens":7,"model":"a"}"#);
     check(r#"{"max_tokens":null,"model":"a"}"#, new, r#"{"max_completion_tokens":7,"max_tokens":null,"model":"a"}"#);
-    check(r#"{"max_tokens":8,"model":"a"}"#, new, r#"{"max_tokens":7,"model":"a"}"#);
-    check(r#"{"max_tokens":6,"model":"a"}"#, new, r#"{"max_tokens":6,"model":"a"}"#);
+    check(r#"{"max_tokens":8,"model":"a"}"#, old, r#"{"max_tokens":7,"model":"a"}"#);
+    check(r#"{"max_tokens":6,"model":"a"}"#, old, r#"{"max_tokens":6,"model":"a"}"#);
+    check(r#"{"max_tokens":0,"model":"a"}"#, old, r#"{"max_tokens":7,"model":"a"}"#);
     check(
         r#"{"max_tokens":1e3,"model":"a","max_completion_tokens":900}"#,
         old,
         r#"{"max_tokens":7,"model":"a","max_completion_tokens":7}"#,
     );
+}
+
+#[test]
+fn a_cap_that_a_model_may_not_heed_goes_where_it_does() {
+    let cap = |member| Edits { cap: Some(Cap { member, tokens: 7 }), ..Edits::default() };
+    let (old, new) = (cap(CapMember::MaxTokens), cap(CapMember::MaxCompletionTokens));
+    check(r#"{"model":"a", "max_tokens" : 8}"#, new, r#"{"model":"a", "max_completion_tokens" : 7}"#);
+    check(r#"{"max_tokens":6.0,"model":"a"}"#, new, r#"{"max_completion_tokens":6.0,"model":"a"}"#);
+    check(r#"{"max_completion_tokens":6,"model":"a"}"#, old, r#"{"max_tokens":6,"model":"a"}"#);
+    check(r#"{"max\u005fcompletion_tokens":0,"model":"a"}"#, old, r#"{"max_tokens":7,"model":"a"}"#);
+    let nulls = r#"{"max_completion_tokens":9,"max_tokens":null,"model":"a"}"#;
+    check(nulls, old, r#"{"max_completion_tokens":null,"max_tokens":7,"model":"a"}"#);
+    check(nulls, new, r#"{"max_completion_tokens":7,"max_tokens":null,"model":"a"}"#);
+    let nulls = r#"{"max_completion_tokens":6,"max_tokens":null,"model":"a"}"#;
+    check(nulls, old, r#"{"max_completion_tokens":null,"max_tokens":6,"model":"a"}"#);
+    for (given, expected) in [((5, 9), (5, 7)), ((9, 5), (7, 5)), ((0, 5), (7, 5)), ((5, 0), (5, 7)), ((5, 5), (5, 5))]
+    {
+        let body = |(old, new)| format!(r#"{{"max_tokens":{old},"model":"a","max_completion_tokens":{new},"n":2}}"#);
+        check(&body(given), old, &body(expected));
+    }
+    // The other members that cap are of APIs that have one each.
+    let responses = Bytes::from_static(br#"{"max_tokens":9,"model":"a"}"#);
+    let edited = read(Api::OpenAiResponses, &responses).expect("a request").edit(&cap(CapMember::MaxOutputTokens));
+    assert_eq!(edited, r#"{"max_output_tokens":7,"max_tokens":7,"model":"a"}"#);
+    let invoked = Bytes::from_static(br#"{"max_completion_tokens":9,"messages":[]}"#);
+    let given = Given { model: Some("openai.gpt-oss-120b"), ..Given::default() };
+    let (parsed, _) = super::read(Api::BedrockInvoke, &invoked, &given).expect("a request");
+    assert_eq!(parsed.edit(&old), r#"{"max_tokens":7,"messages":[]}"#);
+}
+
+#[test]
+fn what_is_told_of_a_cap_is_that_it_is_lower() {
+    let lowered =
+        |body: &str| chat(body).expect("a request").is_lowered_by(Cap { member: CapMember::MaxTokens, tokens: 7 });
+    let body = |caps: &str| format!(r#"{{"model":"a"{caps}}}"#);
+    for (caps, is_lowered) in [
+        ("", true),
+        (r#","max_tokens":0"#, true),
+        (r#","max_tokens":8"#, true),
+        (r#","max_tokens":7,"max_completion_tokens":8"#, true),
+        (r#","max_tokens":7"#, false),
+        (r#","max_completion_tokens":7"#, false),
+        (r#","max_tokens":6,"max_completion_tokens":7"#, false),
+    ] {
+        assert_eq!(lowered(&body(caps)), is_lowered, "{caps}");
+    }
 }
 
 /// Any JSON of a small size.
@@ -190,6 +237,11 @@ impl Draft {
     fn value(&self, name: &str) -> Option<String> {
         let key = format!("\"{name}\"");
         self.members.iter().find(|(given, _)| *given == key).map(|(_, value)| value.clone())
+    }
+
+    fn rename(&mut self, name: &str, to: &str) {
+        let (old, new) = (format!("\"{name}\""), format!("\"{to}\""));
+        self.members.iter_mut().filter(|(given, _)| *given == old).for_each(|(key, _)| key.clone_from(&new));
     }
 
     fn set(&mut self, name: &str, value: String) {
@@ -251,17 +303,26 @@ fn expected(draft: &Draft, edits: &Edits<'_>) -> String {
     }
     if let Some(Cap { member, tokens }) = edits.cap {
         let given = |name| draft.value(name).and_then(|cap| cap.parse::<u64>().ok());
-        let (old, new) = (given("max_tokens"), given("max_completion_tokens"));
-        for (name, cap) in [("max_tokens", old), ("max_completion_tokens", new)] {
-            if cap.is_some_and(|cap| cap > tokens) {
-                draft.set(name, tokens.to_string());
+        let (own, other) = match member {
+            CapMember::MaxTokens => ("max_tokens", "max_completion_tokens"),
+            _ => ("max_completion_tokens", "max_tokens"),
+        };
+        let lowered = |cap: u64| if cap == 0 { tokens } else { cap.min(tokens) }.to_string();
+        match (draft.value(own), given(own), given(other).map(lowered)) {
+            (_, Some(cap), both) => {
+                draft.set(own, lowered(cap));
+                both.into_iter().for_each(|cap| draft.set(other, cap));
             }
-        }
-        if (old, new) == (None, None) {
-            match draft.value(member.name()) {
-                Some(_) => draft.set(member.name(), tokens.to_string()),
-                None => first.push_str(&format!("\"{}\":{tokens},", member.name())),
+            (Some(_), None, Some(cap)) => {
+                draft.set(own, cap);
+                draft.set(other, "null".to_owned());
             }
+            (Some(_), None, None) => draft.set(own, tokens.to_string()),
+            (None, None, Some(cap)) => {
+                draft.set(other, cap);
+                draft.rename(other, own);
+            }
+            (None, None, None) => first.push_str(&format!("\"{own}\":{tokens},")),
         }
     }
     draft.text(&first)

@@ -11,7 +11,6 @@ use std::{
 
 use gateway::{
     Drained, Gateway, GatewayDeps, Surroundings,
-    limits::Limits,
     obey::{PolicyView, View},
 };
 use journal::{Journal, Options};
@@ -22,6 +21,7 @@ use schemas::{
     },
     event::{Admitted, Event, Settled},
     fixture,
+    limit::Limit,
     policy::{ApiKey, Digest, Former, Policy, Proxy, Tenant, Tenants},
     price::Book,
     time::Time,
@@ -29,6 +29,8 @@ use schemas::{
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+use crate::leased;
 
 pub(crate) const KEY: &str = "tg-acme";
 /// The key of another tenant.
@@ -60,6 +62,8 @@ pub(crate) struct Setting {
     /// More providers of OpenAI's dialect, and the models that go to them.
     pub(crate) others: Vec<(&'static str, SocketAddr)>,
     pub(crate) models: Vec<ModelRoute>,
+    /// Limits of acme's, of which this gateway has leased all.
+    pub(crate) limits: Vec<Limit>,
     /// Providers whose credential comes from elsewhere, and where that is looked for.
     pub(crate) sources: Vec<(&'static str, CredentialSource)>,
     pub(crate) surroundings: Surroundings,
@@ -70,7 +74,7 @@ impl Default for Setting {
         let server = Server { drain: Duration::from_secs(2), ..Server::default() };
         let (timeouts, usage_in_stream) = (Timeouts::default(), UsageInStream::Ask);
         let (frame_delay, http2, max_connections) = (Duration::ZERO, false, 1_000);
-        let (cors, others, models) = (Cors::default(), Vec::new(), Vec::new());
+        let (cors, others, models, limits) = (Cors::default(), Vec::new(), Vec::new(), Vec::new());
         let api_key = SECRET;
         Self {
             server,
@@ -83,6 +87,7 @@ impl Default for Setting {
             max_connections,
             others,
             models,
+            limits,
             sources: Vec::new(),
             surroundings: Surroundings::default(),
         }
@@ -232,7 +237,7 @@ impl Stage {
             .map(|provider| sourced(provider, &setting.sources))
             .collect(),
             surroundings: setting.surroundings.clone(),
-            limits: Limits::new(Arc::clone(&journal), LANES),
+            limits: leased::all(&setting.limits, &journal, LANES),
             journal,
             road: None,
             lanes: LANES,

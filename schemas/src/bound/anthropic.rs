@@ -46,7 +46,7 @@ pub(super) fn messages(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'
                 }
             }
             "system" => content(value, &path, tally)?,
-            "max_tokens" => tally.cap = Some(count(value, &path)?),
+            "max_tokens" => tally.state(count(value, &path)?),
             "tools" => tools(value, &path, tally)?,
             "thinking" => thinking(value, &path, tally)?,
             "output_config" => output_config(value, &path, tally)?,

@@ -97,10 +97,7 @@ fn field(value: Value<'_>, path: &Path<'_>, rule: &Rule, tally: &mut Tally<'_>) 
             }
             list(value, path, form, tally)?;
         }
-        Rule::Cap => {
-            let cap = count(value, path)?;
-            tally.cap = Some(tally.cap.map_or(cap, |other| other.max(cap)));
-        }
+        Rule::Cap => tally.state(count(value, path)?),
         Rule::Answers => tally.answers = tally.answers.max(count(value, path)?),
         Rule::Image(begin) => match value.text() {
             Some(image) if image.starts_with(begin) => tally.image(path),

@@ -45,7 +45,9 @@ pub(super) fn images(body: Value<'_>, model: &str, tally: &mut Tally<'_>) -> Res
             None => 0,
         };
         // A size that is none of these has no maximum here.
-        tally.cap = tokens.map(|(_, tokens)| *tokens).max().map(|most| most + partial * PARTIAL_IMAGE);
+        if let Some(most) = tokens.map(|(_, tokens)| *tokens).max() {
+            tally.state(most + partial * PARTIAL_IMAGE);
+        }
     }
     Ok(Reach { images: true, ..Reach::default() })
 }

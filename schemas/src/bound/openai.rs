@@ -6,10 +6,13 @@
 use super::{
     BoundError, Why,
     cost::Reach,
-    json::{self, Path},
+    json::{self, Fields, Path},
     tally::{Framing, Tally, count},
 };
-use crate::json::{Kind, Value};
+use crate::{
+    json::{Kind, Value},
+    price::CapField,
+};
 
 /// Tokens that a request is framed by: three that prime the answer are published, and there is room for a model that frames more.
 /// Recordings of plain text show 7 for a request of one message and at most 20 for one of four, where this and the next allow 13
@@ -75,10 +78,8 @@ pub(super) fn chat(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'stat
                     self::message(message, &Path::Item(&path, place), tally)?;
                 }
             }
-            "max_tokens" | "max_completion_tokens" => {
-                let cap = count(value, &path)?;
-                tally.cap = Some(tally.cap.map_or(cap, |other| other.max(cap)));
-            }
+            // Which of them counts can be said when both are known.
+            "max_tokens" | "max_completion_tokens" => {}
             "n" => tally.answers = count(value, &path)?.max(1),
             "tools" => tools(value, &path, tally)?,
             "functions" => {
@@ -102,7 +103,15 @@ pub(super) fn chat(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'stat
             _ => tally.unbounded(&path, Why::UnknownField),
         }
     }
+    let field = tally.cap_field();
+    tally.state_either(cap(&fields, field)?, cap(&fields, field.other())?);
     Ok(reach(fields.get("service_tier").and_then(Value::word).as_deref()))
+}
+
+/// The cap that stands in a field.
+fn cap(fields: &Fields<'_>, field: CapField) -> Result<Option<u64>, BoundError> {
+    let name = field.name();
+    fields.get(name).map(|cap| count(cap, &Path::Field(&Path::Body, name))).transpose()
 }
 
 /// The tiers that a request which names this one can be charged at. A request for a better tier may be served by the standard one;
@@ -316,7 +325,7 @@ pub(super) fn completion(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach
                 _ => input(value, &path, tally),
             },
             "suffix" => tally.text_at(value, &path),
-            "max_tokens" => tally.cap = Some(count(value, &path)?),
+            "max_tokens" => tally.state(count(value, &path)?),
             // The best of so many are chosen, and all are charged.
             "n" | "best_of" => tally.answers = tally.answers.max(count(value, &path)?),
             name if SILENT_COMPLETION.contains(&name) => {}

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     json::{Piece, Text, Value},
-    price::{Encoding, ModelFacts},
+    price::{CapField, Encoding, ModelFacts},
 };
 
 /// The sum so far.
@@ -21,8 +21,12 @@ pub(super) struct Tally<'m> {
     pub(super) input: u64,
     /// The first thing that nothing bounds.
     pub(super) unbounded: Option<(String, Why)>,
-    /// The output cap that the request states.
-    pub(super) cap: Option<u64>,
+    /// The output cap that the request states, the largest of several.
+    cap: Option<u64>,
+    /// Whether it states one that may be taken for none.
+    uncapped: bool,
+    /// Whether its cap stands where it may not be heeded, or a larger one does.
+    pub(super) misplaced: bool,
     /// How many answers it asks for.
     pub(super) answers: u64,
     /// What it makes.
@@ -63,6 +67,8 @@ impl<'m> Tally<'m> {
             input: 0,
             unbounded: None,
             cap: None,
+            uncapped: false,
+            misplaced: false,
             answers: 1,
             makes: Makes::Capped,
             writes: (false, false),
@@ -70,6 +76,37 @@ impl<'m> Tally<'m> {
             guarded: false,
             window: None,
         }
+    }
+
+    /// Takes a cap of the output. Some servers take 0 for none, so it is one only where that is known to be what its API says.
+    pub(super) fn state(&mut self, cap: u64) {
+        self.uncapped |= !self.counts(cap);
+        self.cap = Some(self.cap.map_or(cap, |other| other.max(cap)));
+    }
+
+    /// Takes the two caps that a chat may state, of which a model's own is the one that has `cap_field`. Where the other one may not be
+    /// heeded it bounds nothing before it stands in the place of the own one; beside that it may not be larger.
+    pub(super) fn state_either(&mut self, own: Option<u64>, other: Option<u64>) {
+        if self.facts.heeds_caps {
+            self.cap = own.max(other);
+            return;
+        }
+        self.cap = own.filter(|cap| self.counts(*cap)).or_else(|| other.filter(|cap| self.counts(*cap)));
+        self.misplaced = own != self.cap || other.is_some_and(|other| !self.counts(other) || Some(other) > own);
+    }
+
+    const fn counts(&self, cap: u64) -> bool {
+        cap > 0 || self.facts.heeds_caps
+    }
+
+    /// The cap that the request states.
+    pub(super) fn cap(&self) -> Option<u64> {
+        self.cap.filter(|_| !self.uncapped)
+    }
+
+    /// The field that caps the output of the model.
+    pub(super) const fn cap_field(&self) -> CapField {
+        self.facts.cap_field
     }
 
     /// Counts tokens that the request does not spell out.

@@ -157,8 +157,7 @@ const FINISH_NEEDS_SLICES: &str = "\"on_exceed: finish\" needs \"stream: slices\
 
 /// Takes out what changes nothing, and says so.
 fn ineffective(reader: &mut Reader, fields: &Fields<'_>, limit: &mut Limit) {
-    let grows = matches!(limit.unit, Unit::Tokens | Unit::OutputTokens | Unit::Usd);
-    if limit.slices && (limit.window.stands() || !grows || limit.mode == Mode::Observe) {
+    if limit.slices && (limit.window.stands() || !limit.unit.is_of_output() || limit.mode == Mode::Observe) {
         let what =
             "\"stream: slices\" has an effect only on limits of output, tokens or usd of a day and longer that refuse";
         no_effect(reader, fields.place("stream"), what);

@@ -45,6 +45,23 @@ pub struct Provider {
     pub more: More,
 }
 
+impl Provider {
+    /// Whether it is the maker of the API that it is asked by, or our own, and so heeds each cap that is documented for it, or refuses
+    /// it. A server that merely speaks the same may pass over a field that it does not know, and take 0 for no cap.
+    pub fn heeds_caps(&self) -> bool {
+        let is_at = |maker: &str| {
+            let host = self.base_url.as_ref().filter(|url| url.https).map_or("", |url| &url.host);
+            host.strip_suffix(maker).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        match self.dialect {
+            Dialect::Sandbox | Dialect::Azure => true,
+            Dialect::OpenAi => is_at("api.openai.com"),
+            Dialect::Anthropic => is_at("api.anthropic.com"),
+            Dialect::Gemini | Dialect::Vertex | Dialect::Bedrock | Dialect::Cohere => false,
+        }
+    }
+}
+
 /// What a provider needs that only some dialects have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct More {

@@ -71,6 +71,8 @@ pub struct ModelFacts {
     pub image_tokens: Option<u64>,
     /// Whether it runs tools of its own, whatever the request says.
     pub runs_own_tools: bool,
+    /// Whether what serves it heeds each cap of its API as documented, or refuses it: no row says that, but who knows its address.
+    pub heeds_caps: bool,
 }
 
 impl Default for ModelFacts {
@@ -84,6 +86,7 @@ impl Default for ModelFacts {
             bytes_per_token: 1,
             image_tokens: None,
             runs_own_tools: false,
+            heeds_caps: false,
         }
     }
 }
@@ -134,6 +137,15 @@ impl CapField {
         match self {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+
+    /// The field that caps the output of other models.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::MaxTokens => Self::MaxCompletionTokens,
+            Self::MaxCompletionTokens => Self::MaxTokens,
         }
     }
 

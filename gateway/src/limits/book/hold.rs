@@ -206,7 +206,8 @@ impl Book {
             permit.holds.push(slot.take(need.window, need.amount, requests.at));
             let hard = slot.terms.mode == Mode::Hard;
             permit.hard |= hard;
-            permit.whole |= hard && !need.sliced;
+            permit.capped |= hard && slot.terms.unit.is_of_output();
+            permit.whole |= hard && slot.terms.unit.is_of_output() && !need.sliced;
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
             permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen, requests.at));
             // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.

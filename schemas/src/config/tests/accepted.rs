@@ -324,6 +324,28 @@ fn the_default_file_works_with_nothing_else() {
 }
 
 #[test]
+fn only_the_makers_of_an_api_are_known_to_heed_its_caps() {
+    let file = "providers:
+  - { name: a, dialect: openai, base_url: \"https://api.openai.com/v1\" }
+  - { name: b, dialect: openai, base_url: \"https://eu.api.openai.com/v1\" }
+  - { name: c, dialect: anthropic, base_url: \"https://api.anthropic.com\" }
+  - { name: d, dialect: azure, base_url: \"https://x.openai.azure.com\", api_key: k, api_version: v }
+  - { name: sandbox }
+  - { name: e, dialect: openai, base_url: \"https://api.openai.com.proxy.example/v1\" }
+  - { name: f, dialect: openai, base_url: \"https://notapi.openai.com/v1\" }
+  - { name: g, dialect: openai, base_url: \"https://api.anthropic.com/v1\" }
+  - { name: h, dialect: anthropic, base_url: \"https://api.deepseek.com/anthropic\" }
+  - { name: i, dialect: ollama }
+  - { name: j, dialect: deepseek }
+  - { name: k, dialect: openrouter }
+  - { name: l, dialect: gemini }
+";
+    let config = good(file);
+    let heeds = config.providers.iter().filter(|provider| provider.heeds_caps()).map(|provider| &*provider.name);
+    assert_eq!(heeds.collect::<Vec<_>>(), ["a", "b", "c", "d", "sandbox"]);
+}
+
+#[test]
 fn a_preset_says_what_is_known_of_a_provider() {
     let config = good(
         "providers:
