@@ -107,6 +107,26 @@ async fn where_no_limit_needs_a_bound_a_body_passes_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_search_of_the_web_is_not_asked_for_under_a_hard_limit() {
+    let capped = r#","max_tokens":5"#;
+    for (model, more, is_asked) in [
+        ("gpt-4o-mini", "", true),
+        ("gpt-4o-mini:online", "", false),
+        ("gpt-4o-mini:free:online", "", false),
+        ("gpt-4o-mini", r#","plugins":[{"id":"web"}]"#, false),
+        ("gpt-4o-mini", r#","web_search_options":{}"#, false),
+    ] {
+        let replay = Replay::start(json("200 OK", WHOLE)).await;
+        let stage = under(vec![fixture::limit(1_000_000, Window::Month)], &replay).await;
+        let answer = post(&stage, CHAT, &body(model, &format!("{capped}{more}"))).await;
+        let (status, told) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert_eq!((status == 200, replay.asked().len()), (is_asked, usize::from(is_asked)), "{model}{more}: {told}");
+        assert!(is_asked || told.contains("TG2002"), "{model}{more}: {told}");
+        drop(stage.end().await);
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_another_is_told_which_cap_to_write() {
     let stage = under(vec![output()], &Replay::start(json("200 OK", WHOLE)).await).await;
     for (provider, caps, told) in [

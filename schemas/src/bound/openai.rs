@@ -98,7 +98,8 @@ pub(super) fn chat(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'stat
                 }
             }
             "audio" => tally.unbounded(&path, Why::Audio),
-            "web_search_options" => tally.unbounded(&path, Why::ServerTool),
+            // OpenRouter's plugins search the web for any model, and read files.
+            "web_search_options" | "plugins" => tally.unbounded(&path, Why::ServerTool),
             name if SILENT.contains(&name) => {}
             _ => tally.unbounded(&path, Why::UnknownField),
         }

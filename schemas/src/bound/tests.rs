@@ -184,7 +184,7 @@ fn what_is_not_understood_is_named() {
     #[rustfmt::skip]
     let cases = [
         (openai(r#","web_search_options":{}"#), "web_search_options", Why::ServerTool, false),
-        (openai(r#","plugins":[]"#), "plugins", Why::UnknownField, false),
+        (openai(r#","plugins":[{"id":"web"}]"#), "plugins", Why::ServerTool, false),
         (openai(r#","prediction":{"type":"content","content":"x"}"#), "prediction", Why::UnknownField, false),
         (openai(r#","modalities":["text","audio"]"#), "modalities", Why::Audio, true),
         (openai(r#","tools":[{"type":"web_search"}]"#), "tools[0].type", Why::ServerTool, false),
@@ -199,6 +199,10 @@ fn what_is_not_understood_is_named() {
             "messages[0].content[0].image_url", Why::ImageMaximumUnknown, true),
         ((Api::OpenAiChat, "unheard", chat("")), "max_tokens", Why::OutputMaximumUnknown, false),
         ((Api::OpenAiChat, "gpt-4o-search-preview", chat("")), "", Why::ModelRunsTools, false),
+        ((Api::OpenAiChat, "gpt-4o:online", chat(r#","max_tokens":5"#)), "", Why::ModelRunsTools, false),
+        ((Api::OpenAiChat, "openai/gpt-oss-20b:free:online", chat(r#","max_tokens":5"#)), "", Why::ModelRunsTools, false),
+        ((Api::OpenAiChat, "openai/gpt-4o@preset/mine", chat(r#","max_tokens":5"#)), "", Why::ModelRunsTools, false),
+        ((Api::AnthropicMessages, "anthropic/claude-sonnet-4.5:online", messages("")), "", Why::ModelRunsTools, false),
         ((Api::OpenAiEmbeddings, "text-embedding-3-small", r#"{"input":[{"image":"x"}]}"#.into()), "input[0]", Why::UnknownShape, false),
         (anthropic(r#","mcp_servers":[]"#), "mcp_servers", Why::ServerTool, false),
         (anthropic(r#","context_management":{}"#), "context_management", Why::UnknownField, false),
@@ -226,7 +230,7 @@ fn what_nothing_bounds_is_named_before_what_the_window_bounds() {
     let body = r#"{"messages":[{"role":"user","content":[{"type":"file","file":{}}]}],"plugins":[]}"#;
     let Ok(Bound::Unbounded(found)) = of(Api::OpenAiChat, "gpt-4o", body) else { panic!("bounded") };
     assert_eq!((&*found.field, found.most), ("plugins", None));
-    assert_eq!(found.to_string(), "`plugins` is a field whose effect on usage is not known");
+    assert_eq!(found.to_string(), "`plugins` lets the provider run tools, whose results are input");
     let Ok(Bound::Unbounded(found)) = of(Api::Passthrough, "m", "{}") else { panic!("bounded") };
     assert_eq!(found.to_string(), "the request has a form whose effect on usage is not known");
     let Ok(Bound::Unbounded(found)) = of(Api::OpenAiChat, "gpt-4o-search-preview", &chat("")) else {

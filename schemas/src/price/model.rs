@@ -229,7 +229,13 @@ pub(super) fn facts<'a>(rows: impl Iterator<Item = &'a Model>, name: &str) -> Mo
         cap_field: cap_field.unwrap_or_default(),
         all_output_visible: visible.unwrap_or(false),
         bytes_per_token: bytes.unwrap_or(1).max(1),
-        runs_own_tools: own_tools.unwrap_or(false),
+        runs_own_tools: own_tools.unwrap_or_else(|| is_more_than_a_model(name)),
         ..known
     }
+}
+
+/// Whether the name is one that OpenRouter takes for more than a model: `:online` behind any lets it search the web, and a preset, which
+/// is stored there, may as well.
+fn is_more_than_a_model(name: &str) -> bool {
+    name.split(':').skip(1).any(|variant| variant.eq_ignore_ascii_case("online")) || name.contains("@preset/")
 }
