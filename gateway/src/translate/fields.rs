@@ -98,19 +98,11 @@ impl<'t> Item<'t> {
     }
 
     fn wrong(&self, what: &str) -> Refused {
-        wrong(self.at.clone(), what)
+        Refused::form(self.at.clone(), format!("it should be {what}"))
     }
 
     pub(crate) fn object(self) -> Read<Fields<'t>> {
         let Some(members) = self.value.members() else { return Err(self.wrong("an object")) };
-        let members = members.map(|(name, value)| (name.decoded(), value)).collect();
-        Ok(Fields { at: self.at, members })
-    }
-
-    /// An object of which nothing counts but what has one of these names: a stream repeats in each event what is known.
-    pub(crate) fn only(self, names: &[&str]) -> Read<Fields<'t>> {
-        let Some(members) = self.value.members() else { return Err(self.wrong("an object")) };
-        let members = members.filter(|(member, _)| names.iter().any(|name| *member == **name));
         let members = members.map(|(name, value)| (name.decoded(), value)).collect();
         Ok(Fields { at: self.at, members })
     }
@@ -158,8 +150,7 @@ impl<'t> Fields<'t> {
         if self.at.is_empty() { name.to_owned() } else { [self.at.as_str(), ".", name].concat() }
     }
 
-    /// A member without its path, which is made only where somebody is told of it: a stream has thousands of small objects.
-    fn value(&mut self, name: &str) -> Option<Value<'t>> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Item<'t>> {
         let mut found = None;
         self.members.retain(|(member, value)| {
             let is = member == name;
@@ -168,11 +159,7 @@ impl<'t> Fields<'t> {
             }
             !is
         });
-        found.filter(|value| !value.is_null())
-    }
-
-    pub(crate) fn take(&mut self, name: &str) -> Option<Item<'t>> {
-        let value = self.value(name)?;
+        let value = found.filter(|value| !value.is_null())?;
         Some(Item { at: self.path(name), value })
     }
 
@@ -187,13 +174,7 @@ impl<'t> Fields<'t> {
     }
 
     pub(crate) fn text(&mut self, name: &str) -> Read<Option<String>> {
-        Ok(self.word(name)?.map(Cow::into_owned))
-    }
-
-    /// A text that is only looked at.
-    pub(crate) fn word(&mut self, name: &str) -> Read<Option<Cow<'t, str>>> {
-        let Some(value) = self.value(name) else { return Ok(None) };
-        value.word().map(Some).ok_or_else(|| wrong(self.path(name), "a text"))
+        self.take(name).map(Item::text).transpose()
     }
 
     pub(crate) fn need_text(&mut self, name: &str) -> Read<String> {
@@ -209,8 +190,8 @@ impl<'t> Fields<'t> {
     }
 
     pub(crate) fn count(&mut self, name: &str) -> Read<Option<u64>> {
-        let Some(value) = self.value(name) else { return Ok(None) };
-        number::count(value.raw()).map(Some).map_err(|_| wrong(self.path(name), "a count"))
+        let Some(item) = self.take(name) else { return Ok(None) };
+        number::count(item.raw()).map(Some).map_err(|_| item.wrong("a count"))
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Read<Option<bool>> {
@@ -247,7 +228,9 @@ impl<'t> Fields<'t> {
 
     /// Takes members that have a meaning only where they come from.
     pub(crate) fn skip(&mut self, names: &[&str]) {
-        self.members.retain(|(member, _)| !names.contains(&&**member));
+        for name in names {
+            self.take(name);
+        }
     }
 
     /// Refuses what nobody took.
@@ -270,10 +253,6 @@ impl<'t> Fields<'t> {
         let telling = self.members.iter().filter(|(_, value)| value.raw() == "false" || !says_nothing(value.raw()));
         telling.map(|(name, _)| self.path(name))
     }
-}
-
-fn wrong(at: String, what: &str) -> Refused {
-    Refused::form(at, format!("it should be {what}"))
 }
 
 /// Whether a value is the same as none.
