@@ -26,7 +26,8 @@ use crate::{
     proxy::Earlier,
 };
 
-/// Events in one append.
+/// Events in one append. An append is in the journal whole or not at all after a crash, and the first has `Opened` for every lane: were
+/// it cut between them, the next successor would name this producer in a lane that never heard who was before.
 const BATCH: usize = 1_000;
 
 /// An attempt without an end.

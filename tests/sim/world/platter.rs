@@ -29,6 +29,8 @@ pub(crate) struct Platter {
     records: VecDeque<(u64, Record)>,
     synced: u64,
     batch: u64,
+    /// What the process began with.
+    opened: u64,
     /// Who wrote, and how far, as of the first record kept.
     before: Option<Predecessor>,
     /// The process that has it open.
@@ -50,6 +52,7 @@ impl Platter {
         self.seqs.clear();
         self.confirmed.clear();
         self.keep_from = self.first;
+        self.opened = self.batch + 1;
         self.ancestors = self.records.iter().map(|(_, record)| record.header.producer).collect();
         (self.heads(), self.records.iter().map(|(_, record)| record.clone()).collect())
     }
@@ -77,8 +80,8 @@ impl Platter {
     }
 
     /// The power fails: of what is not on the platter everything from some byte on is gone. The journal reads batches that are whole;
-    /// the world takes it to be cut behind any record as well, since nothing may depend on what happened to go together. Gives what
-    /// is lost.
+    /// the world takes it to be cut behind any record as well, since nothing may depend on what happened to go together. What a
+    /// producer begins with has to be together: each lane hears of its predecessor, or none does. Gives what is lost.
     pub(crate) fn tear(&mut self, dice: &mut Dice) -> Vec<Record> {
         let kept = (self.synced.max(self.first) - self.first) as usize;
         let bytes = |(_, record): &(u64, Record)| record.body.len() as u64 + 1;
@@ -90,7 +93,8 @@ impl Platter {
             end += 1;
         }
         let batch = |at: usize| self.records.get(at).map(|(batch, _)| *batch);
-        while whole && end > kept && batch(end).is_some() && batch(end) == batch(end - 1) {
+        let is_first = |at: usize| self.records.get(at).is_some_and(|(batch, _)| *batch == self.opened);
+        while (whole || is_first(end)) && end > kept && batch(end).is_some() && batch(end) == batch(end - 1) {
             end -= 1;
         }
         let mut lost: Vec<Record> = self.records.drain(end..).map(|(_, record)| record).collect();
