@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use gateway::{
-    limits::{Ask, Limits, Permit, Refusal, SLICE, Spent},
+    limits::{Ask, Limits, OutputHeld, Permit, Refusal, SLICE, Spent},
     obey::{Obey, View},
 };
 use journal::{Disk, Road};
@@ -440,7 +440,7 @@ async fn a_stream_that_is_held_by_the_slice_takes_more_as_long_as_there_is_some(
     let house = House::open(dir.path(), vec![sliced.clone()]);
     // All that it can be would never fit.
     let mut call = house.admit_of("u", 100, 50_000).await.unwrap();
-    assert_eq!((call.permit.whole, call.permit.holds[0].amount), (false, 100 + i128::from(SLICE)));
+    assert_eq!((call.permit.output, call.permit.holds[0].amount), (OutputHeld::BySlices, 100 + i128::from(SLICE)));
     let mut room = SLICE;
     let refusal = loop {
         match house.extend(&mut call, room + SLICE).await {

@@ -27,7 +27,7 @@ use tokio::time;
 use crate::{
     attempt::{Attempt, Flight},
     error::{AtLimit, Fault, RATE},
-    limits::{Ask, Extension, Limits, Permit, Refusal, SLICE, Tried},
+    limits::{Ask, Extension, Limits, OutputHeld, Permit, Refusal, SLICE, Tried},
     meter::estimate::measure,
     metrics,
     obey::PolicyView,
@@ -324,11 +324,11 @@ pub(crate) fn bound_of(
 
 /// The cap that has to be written into the request, so that the hold is the most that can be billed.
 fn cap(permit: &Permit, bound: &Bound, api: Api, facts: &ModelFacts) -> Option<Cap> {
-    let tokens = match bound.most()?.output_cap {
-        OutputCap::Absent(tokens) if permit.whole => tokens,
+    let tokens = match (bound.most()?.output_cap, permit.output) {
+        (OutputCap::Absent(tokens), OutputHeld::Whole) => tokens,
         // A stream that is held slice by slice is not looked at beyond its cap either.
-        OutputCap::Misplaced(tokens) if permit.capped => tokens,
-        OutputCap::NoOutput | OutputCap::Stated(_) | OutputCap::Absent(_) | OutputCap::Misplaced(_) => return None,
+        (OutputCap::Misplaced(tokens), OutputHeld::Whole | OutputHeld::BySlices) => tokens,
+        _ => return None,
     };
     Some(Cap { member: CapMember::for_model(api, facts.cap_field), tokens })
 }

@@ -67,14 +67,24 @@ pub struct Permit {
     pub balance_age_ms: u64,
     /// Whether a hard limit applies.
     pub hard: bool,
-    /// Whether a hard limit holds all that it can answer.
-    pub whole: bool,
-    /// Whether a hard limit holds what it can answer, all of it or slice by slice.
-    pub capped: bool,
+    /// How hard limits hold what it can answer.
+    pub output: OutputHeld,
     /// What is held slice by slice, if anything is.
     pub sliced: Option<Box<Sliced>>,
     /// What limits that only observe would have refused.
     pub observed: Vec<Refusal>,
+}
+
+/// How hard limits hold what a call can answer: the one that holds most of it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutputHeld {
+    /// No hard limit grows with it.
+    #[default]
+    Not,
+    /// A slice at a time.
+    BySlices,
+    /// All of it.
+    Whole,
 }
 
 impl Permit {

@@ -2,31 +2,24 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+#[path = "calls/leased.rs"]
+mod leased;
+
+use std::{sync::Arc, time::Instant};
 
 use allocation_counter::measure;
-use bytes::Bytes;
-use gateway::{
-    limits::{Ask, Limits, Outlet, Spent, Tried},
-    obey::{Obey, View},
-};
-use journal::{Change, Draft, Error, Follower, Header, Reader, Record};
+use gateway::limits::{Ask, Limits, Outlet, Spent, Tried};
+use journal::{Draft, Error};
 use schemas::{
     bound::{AtMost, Bound, OutputCap},
-    decision::{Holder, Instance, Key, State, WindowState},
     event::Attempt,
     fixture,
-    id::{CallId, InstanceId, Lane, Offset, ProducerId, Seq},
-    limit::{Dimension, Limit, Match, Schedule, Unit, Window},
+    id::{CallId, Lane, ProducerId, Seq},
+    limit::{Dimension, Limit, Match, Unit, Window},
     money::Pico,
-    policy,
-    price::{Book, Cost},
+    price::Cost,
     time::{self, Time},
     tokens::{Usage, Vector},
-    wire,
 };
 
 const ME: ProducerId = ProducerId::from_bytes([7; 16]);
@@ -45,32 +38,6 @@ impl Outlet for Nowhere {
     fn confirm(&self, _: ProducerId, _: Lane, _: Seq) {}
 }
 
-struct Decisions(Vec<Change>);
-
-impl Follower for Decisions {
-    fn poll(&mut self, _: Duration) -> Result<Vec<Change>, Error> {
-        Ok(std::mem::take(&mut self.0))
-    }
-
-    fn caught_up(&self) -> bool {
-        true
-    }
-}
-
-struct Policies(Mutex<Vec<Vec<u8>>>);
-
-impl Reader for Policies {
-    fn poll(&mut self, _: Duration) -> Result<Vec<Record>, Error> {
-        let header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
-        let record = |(offset, body)| Record { lane: Lane(0), offset: Offset(offset), header, body: Bytes::from(body) };
-        Ok((0..).zip(std::mem::take(&mut *self.0.lock().unwrap())).map(record).collect())
-    }
-
-    fn ends(&mut self) -> Result<Vec<Offset>, Error> {
-        Ok(vec![Offset(2)])
-    }
-}
-
 /// So many limits that every call is under, of every unit and of windows that stand and that do not.
 fn limits(count: usize) -> Vec<Limit> {
     let units = [Unit::Usd, Unit::Tokens, Unit::Requests, Unit::OutputTokens, Unit::InputTokens];
@@ -86,36 +53,8 @@ fn limits(count: usize) -> Vec<Limit> {
 
 /// A gateway's limits with leases that last for ever.
 fn warm(limits: &[Limit], now: Time) -> Arc<Limits> {
-    let book = Book::layered(&[]);
-    let in_force = fixture::policy(limits.to_vec(), book.hash());
-    let records = [policy::Record::Book(Box::new(book)), policy::Record::Policy(Box::new(in_force))];
-    let (start, end) = (Time::from_micros(now.as_micros() - 3_600_000_000), now.after(Duration::from_secs(86_400)));
-    let states = limits.iter().flat_map(|limit| {
-        let id = limit.id();
-        let each = limit.scope.iter().any(|(_, matcher)| *matcher == Match::Each);
-        let values = if each { vec!["acme".to_owned()] } else { Vec::new() };
-        let instance = Instance {
-            id: InstanceId::of(id, &values, (!limit.window.stands()).then_some(start)),
-            limit: id,
-            values,
-            amount: limit.amount,
-            windows: vec![WindowState::new(start, end)],
-            holders: vec![Holder { granted: limit.amount, ..Holder::new(ME) }],
-            recall: 0,
-        };
-        let schedule = State::Schedule(Schedule { limit: id, boundaries: vec![start, end] });
-        [(Key::Schedule(Lane(0), id), schedule), (Key::Instance(instance.id), State::Instance(Box::new(instance)))]
-    });
-    let changes = states.map(|(key, state)| Change {
-        lane: Lane(0),
-        key: wire::encode_key(&key).into(),
-        state: Some(wire::encode_state(&state).into()),
-    });
     let known = Limits::over(ME, Arc::new(Nowhere), 1);
-    let follower = Box::new(Decisions(changes.collect()));
-    let policies = Box::new(Policies(Mutex::new(records.iter().map(wire::encode_policy).collect())));
-    let mut obey = Obey::over(follower, policies, Arc::clone(&known), Arc::new(View::default()));
-    obey.turn(now, Instant::now()).unwrap();
+    leased::all(limits, &known, (ME, 1), now);
     known
 }
 

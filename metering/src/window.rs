@@ -15,7 +15,7 @@ use schemas::{
 const MOST: usize = 4_096;
 
 /// How far the clock of a gateway may be behind and still find the windows that it is in, however short they are.
-pub const SLOW: Duration = Duration::from_secs(60);
+const SLOW: Duration = Duration::from_secs(60);
 
 /// The windows of `limit` from the one before that of `now`, or before that of a slow gateway, to the one after that of `now + ahead`.
 ///

@@ -2,7 +2,9 @@
 //!
 //! `lake fill DIR [--rows N] [--days N] [--round N] [--seed S] [--without-admissions]` appends what metering writes of N attempts to the embedded
 //! log in `DIR/log`, and shelves it into `DIR/lake` as the lake writer does, round by round; it says what shelving cost. Nothing is
-//! written beside that path. `lake ask DIR` answers each line of its input, a statement, with an Arrow stream; `questions.py` beside
+//! written beside that path. `lake fresh DIR [--rate N] [--seconds N]` writes
+//! so many attempts a second while the roles `lake` and `query` run, and says how long after its record is committed a call is in an answer.
+//! `lake ask DIR` answers each line of its input, a statement, with an Arrow stream; `questions.py` beside
 //! this folder starts it and asks DuckDB the same.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark ends where it fails")]

@@ -1,4 +1,4 @@
-//! Limits that lease all of their amount to one gateway for as long as a test lasts, with no metering behind them.
+//! Limits that are leased to one gateway with all of their amount, for a day, with no metering behind them.
 
 use std::{
     sync::{Arc, Mutex},
@@ -10,15 +10,15 @@ use gateway::{
     limits::Limits,
     obey::{Obey, View},
 };
-use journal::{Change, Error, Follower, Header, Journal, Reader, Record};
+use journal::{Change, Error, Follower, Header, Reader, Record};
 use schemas::{
     decision::{Holder, Instance, Key, State, WindowState},
     fixture,
     id::{InstanceId, Lane, Offset, ProducerId, Seq},
-    limit::{Limit, Schedule},
+    limit::{Limit, Match, Schedule},
     policy,
     price::Book,
-    time::{Time, now},
+    time::Time,
     wire,
 };
 
@@ -48,29 +48,26 @@ impl Reader for Policies {
     }
 }
 
-/// The limits of the gateway that writes this journal; none of them has a `*`.
-pub(crate) fn all(limits: &[Limit], journal: &Arc<Journal>, lanes: u16) -> Arc<Limits> {
-    let leased = Limits::new(Arc::clone(journal), lanes);
-    if limits.is_empty() {
-        return leased;
-    }
-    let (book, at) = (Book::layered(&[]), now());
+/// Leases all of these to a gateway, whose limits they become. Those with a `*` have one counter, that of the tenant `acme`.
+pub(crate) fn all(limits: &[Limit], to: &Arc<Limits>, (gateway, lanes): (ProducerId, u16), at: Time) {
+    let book = Book::layered(&[]);
     let in_force = fixture::policy(limits.to_vec(), book.hash());
     let records = [policy::Record::Book(Box::new(book)), policy::Record::Policy(Box::new(in_force))];
-    let start = Time::from_micros(at.as_micros() - 3_600_000_000);
-    let end = at.after(Duration::from_secs(86_400));
+    let (start, end) = (Time::from_micros(at.as_micros() - 3_600_000_000), at.after(Duration::from_secs(86_400)));
     let changes = limits.iter().flat_map(|limit| {
         let id = limit.id();
+        let each = limit.scope.iter().any(|(_, matcher)| *matcher == Match::Each);
+        let values = if each { vec!["acme".to_owned()] } else { Vec::new() };
+        let lane = limit.home(&values, lanes);
         let instance = Instance {
-            id: InstanceId::of::<&str>(id, &[], (!limit.window.stands()).then_some(start)),
+            id: InstanceId::of(id, &values, (!limit.window.stands()).then_some(start)),
             limit: id,
-            values: Vec::new(),
+            values,
             amount: limit.amount,
             windows: vec![WindowState::new(start, end)],
-            holders: vec![Holder { granted: limit.amount, ..Holder::new(journal.producer()) }],
+            holders: vec![Holder { granted: limit.amount, ..Holder::new(gateway) }],
             recall: 0,
         };
-        let lane = limit.home::<&str>(&[], lanes);
         let schedule = State::Schedule(Schedule { limit: id, boundaries: vec![start, end] });
         let states =
             [(Key::Schedule(lane, id), schedule), (Key::Instance(instance.id), State::Instance(Box::new(instance)))];
@@ -82,7 +79,6 @@ pub(crate) fn all(limits: &[Limit], journal: &Arc<Journal>, lanes: u16) -> Arc<L
     });
     let follower = Box::new(Decisions(changes.collect()));
     let policies = Box::new(Policies(Mutex::new(records.iter().map(wire::encode_policy).collect())));
-    let mut obey = Obey::over(follower, policies, Arc::clone(&leased), Arc::new(View::default()));
+    let mut obey = Obey::over(follower, policies, Arc::clone(to), Arc::new(View::default()));
     obey.turn(at, Instant::now()).unwrap();
-    leased
 }

@@ -11,6 +11,7 @@ use std::{
 
 use gateway::{
     Drained, Gateway, GatewayDeps, Surroundings,
+    limits::Limits,
     obey::{PolicyView, View},
 };
 use journal::{Journal, Options};
@@ -24,7 +25,7 @@ use schemas::{
     limit::Limit,
     policy::{ApiKey, Digest, Former, Policy, Proxy, Tenant, Tenants},
     price::Book,
-    time::Time,
+    time::{Time, now},
     wire,
 };
 use serde_json::{Value, json};
@@ -211,6 +212,10 @@ impl Stage {
     pub(crate) async fn on(dir: tempfile::TempDir, upstream: SocketAddr, setting: Setting) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let journal = open(dir.path());
+        let limits = Limits::new(Arc::clone(&journal), LANES);
+        if !setting.limits.is_empty() {
+            leased::all(&setting.limits, &limits, (journal.producer(), LANES), now());
+        }
         let view = Arc::new(View::default());
         view.store(policy(&setting.models));
         let others = setting.others.iter();
@@ -237,7 +242,7 @@ impl Stage {
             .map(|provider| sourced(provider, &setting.sources))
             .collect(),
             surroundings: setting.surroundings.clone(),
-            limits: leased::all(&setting.limits, &journal, LANES),
+            limits,
             journal,
             road: None,
             lanes: LANES,

@@ -97,7 +97,7 @@ impl Engine {
                 .get(&instance.limit)
                 .and_then(|limit| limit.window.longest().filter(|_| limit.window.stands()));
             if let Some(longest) = stands
-                && post::forget_closed(instance, |window| now.since(window) <= longest.saturating_mul(2) + window::SLOW)
+                && post::forget_closed(instance, |window| now.since(window) <= longest.saturating_mul(2))
             {
                 self.instances.dirty.insert(instance.id);
             }

@@ -473,7 +473,7 @@ pub(crate) const PLANTED: &[Planted] = &[
         "9: less than its hold for what nobody knows",
         "a producer that is gone leaves twice as much held as nobody knows",
         Place::Code(&M::LeftHeldTwice),
-        &[OnlyTheUnknownStaysHeld, TheLastUnitIsUsable],
+        &[OnlyTheUnknownStaysHeld],
     ),
     planted(
         Plant::BackfilledTwice,

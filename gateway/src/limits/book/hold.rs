@@ -14,7 +14,7 @@ use schemas::{
 use super::{Book, Heard, Requests, Rule, list, slab::Place, ways};
 use crate::{
     fault::{self, Fault},
-    limits::{Ask, Extension, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot},
+    limits::{Ask, Extension, OutputHeld, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot},
 };
 
 /// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
@@ -206,8 +206,9 @@ impl Book {
             permit.holds.push(slot.take(need.window, need.amount, requests.at));
             let hard = slot.terms.mode == Mode::Hard;
             permit.hard |= hard;
-            permit.capped |= hard && slot.terms.unit.is_of_output();
-            permit.whole |= hard && slot.terms.unit.is_of_output() && !need.sliced;
+            if hard && slot.terms.unit.is_of_output() {
+                permit.output = permit.output.max(if need.sliced { OutputHeld::BySlices } else { OutputHeld::Whole });
+            }
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
             permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen, requests.at));
             // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.

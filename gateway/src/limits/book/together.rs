@@ -16,7 +16,7 @@ use super::{
     Book, Requests,
     hold::{Need, Tried},
 };
-use crate::limits::{Ask, Limits, Permit, slot::Slot};
+use crate::limits::{Ask, Limits, OutputHeld, Permit, slot::Slot};
 
 impl Limits {
     /// One try to hold everything that several attempts of a call need, or nothing.
@@ -74,15 +74,14 @@ impl Book {
     fn dealt(&self, needs: &[Need], whole: &mut Permit) -> Permit {
         let slots = || needs.iter().filter_map(|need| Some((need, self.slots.get(need.place)?)));
         let is_hard = |slot: &Slot| slot.terms.mode == Mode::Hard;
-        let capped = slots().any(|(_, slot)| is_hard(slot) && slot.terms.unit.is_of_output());
+        let grows = slots().any(|(_, slot)| is_hard(slot) && slot.terms.unit.is_of_output());
         let holds = slots().map(|(need, slot)| Hold { instance: slot.id, window: need.window.0, amount: need.amount });
         Permit {
             admitted_at: whole.admitted_at,
             holds: holds.collect(),
             balance_age_ms: whole.balance_age_ms,
             hard: slots().any(|(_, slot)| is_hard(slot)),
-            whole: capped,
-            capped,
+            output: if grows { OutputHeld::Whole } else { OutputHeld::Not },
             sliced: None,
             observed: std::mem::take(&mut whole.observed),
         }

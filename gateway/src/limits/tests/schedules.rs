@@ -35,9 +35,32 @@ impl Bench {
 }
 
 /// Metering may be away for as long as another member takes to notice, to fence it and to read: journal and metering's tests say that
-/// this is less than half a minute. At every moment there is a lease that lasts for half of `outage_budget`, and mostly for more.
+/// this is less than half a minute. A lease is asked for that lasts for `outage_budget`.
 #[test]
 fn what_is_leased_lasts_for_the_outage_budget_at_the_demand_of_now() {
+    let mut bench = Bench::new(Window::Day);
+    bench.limits.lock().rule(std::slice::from_ref(&bench.limit), Duration::from_secs(60));
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    // Ten tokens a second, half of the lease, and then more than is left.
+    for _ in 0..10 {
+        bench.at += Duration::from_secs(1);
+        let Tried::Held(permit) = bench.hold(time(2), 10) else { panic!("it is leased") };
+        let usage = exact(10);
+        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    }
+    bench.at += Duration::from_secs(1);
+    assert!(!matches!(bench.hold(time(3), 1), Tried::Held(_)), "the lease is used up");
+    let mut book = bench.limits.lock();
+    let slot = book.slot_mut(bench.instance(time(0))).unwrap();
+    let want = slot.want(time(0), 1, true, (Duration::from_secs(60), bench.at));
+    assert_eq!(want.need, 101);
+    assert!(want.want - 100 >= 500, "{} is wanted: a minute of some ten a second, after what is used", want.want);
+}
+
+/// More is asked for when half of it is left.
+#[test]
+fn at_every_moment_there_is_a_lease_for_half_the_outage_budget() {
     for begins in 30..100 {
         let mut bench = Bench::under(fixture::limit(1_000_000, Window::Day));
         let mut passed = 0;

@@ -22,7 +22,8 @@ fn several_attempts_are_held_as_a_whole_and_settled_one_by_one() {
     let Tried::Held(permits) = held(&bench, &[60, 30, 10]) else { panic!("100 of 100") };
     let amounts: Vec<i128> = permits.iter().map(|permit| permit.holds[0].amount).collect();
     assert_eq!(amounts, [60, 30, 10]);
-    assert!(permits.iter().all(|permit| permit.hard && permit.whole && permit.admitted_at == time(1)));
+    let is_held = |permit: &Permit| permit.hard && permit.output == OutputHeld::Whole && permit.admitted_at == time(1);
+    assert!(permits.iter().all(is_held));
     assert!(matches!(held(&bench, &[1]), Tried::Refused(_)));
     let mut rest = permits.into_iter();
     let (first, second) = (rest.next().unwrap(), rest.next().unwrap());
