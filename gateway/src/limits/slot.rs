@@ -405,18 +405,19 @@ impl Slot {
         self.current.1
     }
 
-    /// What may be left before more is asked for: half of what recent demand says would last for `horizon`, and some calls.
+    /// What may be left before more is asked for: the reserve for `horizon`, and some calls.
     pub(crate) fn enough(&self, call: i128, horizon: Duration) -> i128 {
-        (self.expected(horizon) / 2).max(call.saturating_mul(4))
+        self.reserve(horizon).max(call.saturating_mul(4))
     }
 
-    /// What recent demand says would last for `horizon`; of what is open at a time it is as much again as is open.
-    fn expected(&self, horizon: Duration) -> i128 {
-        if self.terms.unit == Unit::Concurrent { self.all_held() } else { self.demand.known(horizon) }
+    /// What has to be there whenever metering falls silent: what recent demand says will last for `horizon`; of what is open at a time half
+    /// as much again as is open.
+    fn reserve(&self, horizon: Duration) -> i128 {
+        if self.terms.unit == Unit::Concurrent { self.all_held() / 2 } else { self.demand.known(horizon) }
     }
 
-    /// What to ask for: the lease with which `call` fits, if it is short of that, and the one that recent demand says would last
-    /// for `horizon`.
+    /// What to ask for: the lease with which `call` fits, if it is short of that, and one with half as much again as the reserve for
+    /// `horizon`, so that the reserve is there until the next is asked for.
     pub(crate) fn want(
         &mut self,
         window: Time,
@@ -425,7 +426,8 @@ impl Slot {
         (horizon, at): (Duration, Instant),
     ) -> Want {
         self.demand.roll(at);
-        let demand = self.expected(horizon).max(call.saturating_mul(FIRST_WANT));
+        let reserve = self.reserve(horizon);
+        let demand = (reserve + reserve / 2).max(call.saturating_mul(FIRST_WANT));
         let busy = self.spent(window).busy();
         Want {
             limit: self.limit_id,

@@ -175,7 +175,7 @@ pub(crate) const PLANTED: &[Planted] = &[
         "6B: a journal restored from a copy",
         "the successor in a copied journal is believed, settles what is settled, and frees the lease",
         Place::Code(&M::ForkAccepted),
-        &[LeasesOutOfReachStayCounted, NothingIsChargedTwice],
+        &[LeasesOutOfReachStayCounted, NothingIsChargedTwice, TheLogIsSane],
     ),
     planted(
         Plant::ForkedLeaseFreed,
