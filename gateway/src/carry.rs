@@ -7,7 +7,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use axum::{BoxError, body::Body};
@@ -20,6 +20,7 @@ use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time}
 use crate::{
     error::Fault,
     meter::{Answer, End as MeterEnd, Framing, Meter, data_of, eventstream},
+    relay::is_ours,
     request::Parsed,
     translate::{self, Client, End, Provider, Refused, Request, Stream, To, Told},
     way::Way,
@@ -31,6 +32,8 @@ const NOT_CARRIED: HeaderName = HeaderName::from_static("x-tollgate-not-carried"
 const NOT_CARRIED_MAX: usize = 4 << 10;
 /// The largest whole answer that is translated, as much as a request may be by default.
 const WHOLE_MAX: usize = 64 << 20;
+/// How much of a stream that comes all at once is said in one piece, at least.
+const PIECE: usize = 16 << 10;
 /// The version of Anthropic's API that a client of another dialect is taken to want.
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
@@ -244,6 +247,10 @@ struct Carrying {
     stream: Stream,
     /// What of it was said and has not gone out. It goes out in one piece, however many frames that are.
     out: Vec<u8>,
+    /// What a frame says; empty between two.
+    said: String,
+    /// A word of the gateway's own, which goes out behind that in a piece of its own: by that it is known.
+    word: Option<Bytes>,
 }
 
 impl Carrying {
@@ -251,27 +258,29 @@ impl Carrying {
         let mut meter = Meter::new(Answer { api: back.api, status: 200, framing, strip_usage: false });
         meter.by_frame();
         let stream = Stream::new(back.provider, &back.model, back.client, back.told);
-        Self { relay, meter: Some(meter), framing, stream, out: Vec::new() }
+        Self { relay, meter: Some(meter), framing, stream, out: Vec::new(), said: String::new(), word: None }
     }
 
     /// Translates the frames that have come whole.
     fn take(&mut self) {
         while let Some(frame) = self.meter.as_mut().and_then(Meter::pop) {
             if frame.bytes.starts_with(b":") {
-                // Of the gateway's own: it keeps proxies awake.
+                // It keeps proxies awake.
                 self.out.extend_from_slice(&frame.bytes);
                 continue;
             }
+            let said = &mut self.said;
             let pushed = match self.framing {
-                Framing::Messages => eventstream::read(&frame.bytes)
-                    .map_err(|bad| bad.to_string())
-                    .and_then(|event| self.stream.push(event.kind, event.payload).map_err(|bad| bad.to_string())),
-                _ => self.stream.push("", &data_of(&frame.bytes)).map_err(|bad| bad.to_string()),
+                Framing::Messages => eventstream::read(&frame.bytes).map_err(|bad| bad.to_string()).and_then(|event| {
+                    self.stream.push_to(event.kind, event.payload, said).map_err(|bad| bad.to_string())
+                }),
+                _ => self.stream.push_to("", &data_of(&frame.bytes), said).map_err(|bad| bad.to_string()),
             };
-            match pushed {
-                Ok(frames) => self.out.extend_from_slice(frames.as_bytes()),
-                Err(why) => return self.end(End::Broken(format!("the provider's answer cannot be translated: {why}"))),
+            if let Err(why) = pushed {
+                return self.end(End::Broken(format!("the provider's answer cannot be translated: {why}")));
             }
+            self.out.extend_from_slice(said.as_bytes());
+            said.clear();
         }
     }
 
@@ -289,20 +298,24 @@ impl http_body::Body for Carrying {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        loop {
-            if !self.out.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(Bytes::from(std::mem::take(&mut self.out))))));
-            }
-            if self.meter.is_none() {
-                return Poll::Ready(None);
-            }
-            match ready!(Pin::new(&mut self.relay).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let (Ok(data), Some(meter)) = (frame.into_data(), self.meter.as_mut()) {
-                        meter.push(data);
+        // A relay that holds by the slice gives frame by frame what came at once; each piece of ours is a chunk and a wakeup for the client.
+        while self.meter.is_some() && self.word.is_none() && self.out.len() < PIECE {
+            let next = match Pin::new(&mut self.relay).poll_frame(cx) {
+                Poll::Ready(next) => next,
+                Poll::Pending if self.out.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            };
+            match next {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if is_ours(&data) => self.word = Some(data),
+                    Ok(data) => {
+                        if let Some(meter) = &mut self.meter {
+                            meter.push(data);
+                        }
+                        self.take();
                     }
-                    self.take();
-                }
+                    Err(_) => {}
+                },
                 // The connection stays whole: the client's dialect has words for it.
                 Some(Err(error)) => self.end(End::Broken(error.to_string())),
                 None => {
@@ -314,5 +327,10 @@ impl http_body::Body for Carrying {
                 }
             }
         }
+        let piece = match std::mem::take(&mut self.out) {
+            out if out.is_empty() => self.word.take(),
+            out => Some(Bytes::from(out)),
+        };
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 }

@@ -41,7 +41,7 @@ pub(crate) use body::Relay;
 pub(crate) use broken::Broken;
 
 /// Keeps proxies between us and the client awake; clients ignore it.
-pub(crate) const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// A running attempt is reported after so much text, about 500 tokens, whatever the clock says.
 const BYTES_BETWEEN_REPORTS: u64 = 2_000;
 /// How long an upstream that has said all may take to close its answer.
@@ -50,6 +50,11 @@ const LINGER: Duration = Duration::from_secs(5);
 /// The most estimates of answers that broke off at once: each keeps its request until it is made, and a provider that fails breaks off all
 /// that it has open.
 static ESTIMATES: Semaphore = Semaphore::const_new(500);
+
+/// Whether a piece of an answer is a word of the gateway's own between the frames of a provider.
+pub(crate) fn is_ours(piece: &[u8]) -> bool {
+    piece == COMMENT || piece.starts_with(b": tollgate: ")
+}
 
 /// How an answer is relayed.
 #[derive(Clone, Copy, Debug)]

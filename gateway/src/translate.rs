@@ -194,17 +194,16 @@ impl Reader {
         Ok(out)
     }
 
-    fn event(&mut self, name: &str, data: &[u8], ledger: &mut Ledger) -> Result<Vec<Event>, Refused> {
+    fn event(&mut self, name: &str, data: &[u8], out: &mut Vec<Event>, ledger: &mut Ledger) -> Result<(), Refused> {
         let tree = document(data)?;
-        let (fields, mut out) = (Item::root(&tree).object()?, Vec::new());
+        let root = Item::root(&tree);
         match self {
-            Self::Chat(reader) => reader.read(fields, &mut out, ledger),
-            Self::Messages(reader) => reader.read(fields, &mut out, ledger),
-            Self::Gemini(reader) => reader.read(fields, &mut out, ledger),
-            Self::Converse(reader) => reader.read(name, fields, &mut out, ledger),
-            Self::Cohere(reader) => reader.read(fields, &mut out, ledger),
-        }?;
-        Ok(out)
+            Self::Chat(reader) => reader.read(root.only(&openai_chat::answer_in::READ)?, out, ledger),
+            Self::Messages(reader) => reader.read(root.object()?, out, ledger),
+            Self::Gemini(reader) => reader.read(root.object()?, out, ledger),
+            Self::Converse(reader) => reader.read(name, root.object()?, out, ledger),
+            Self::Cohere(reader) => reader.read(root.object()?, out, ledger),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::{Kept, Key, Made, lead::Lead};
-use crate::{relay::COMMENT, worker::Shared};
+use crate::{relay::is_ours, worker::Shared};
 
 /// What is kept of an answer's head; the rest is of the one call that it was made for.
 const HEADERS: [HeaderName; 5] = [
@@ -71,11 +71,6 @@ pub(crate) fn keep(wanted: &Wanted, response: Response<Body>, note: Note) -> Res
     let stated = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let copy = Copy { wanted: wanted.clone(), note, headers, bytes: Vec::new(), stated };
     Response::from_parts(head, Body::new(Copied { body, copy: Some(Box::new(copy)) }))
-}
-
-/// Whether that is a word of the gateway's own between the frames of a provider.
-fn is_ours(frame: &[u8]) -> bool {
-    frame == COMMENT || frame.starts_with(b": tollgate: ")
 }
 
 impl Copied {

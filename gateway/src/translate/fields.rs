@@ -98,11 +98,19 @@ impl<'t> Item<'t> {
     }
 
     fn wrong(&self, what: &str) -> Refused {
-        Refused::form(self.at.clone(), format!("it should be {what}"))
+        wrong(self.at.clone(), what)
     }
 
     pub(crate) fn object(self) -> Read<Fields<'t>> {
         let Some(members) = self.value.members() else { return Err(self.wrong("an object")) };
+        let members = members.map(|(name, value)| (name.decoded(), value)).collect();
+        Ok(Fields { at: self.at, members })
+    }
+
+    /// An object of which nothing counts but what has one of these names: a stream repeats in each event what is known.
+    pub(crate) fn only(self, names: &[&str]) -> Read<Fields<'t>> {
+        let Some(members) = self.value.members() else { return Err(self.wrong("an object")) };
+        let members = members.filter(|(member, _)| names.iter().any(|name| *member == **name));
         let members = members.map(|(name, value)| (name.decoded(), value)).collect();
         Ok(Fields { at: self.at, members })
     }
@@ -150,7 +158,8 @@ impl<'t> Fields<'t> {
         if self.at.is_empty() { name.to_owned() } else { [self.at.as_str(), ".", name].concat() }
     }
 
-    pub(crate) fn take(&mut self, name: &str) -> Option<Item<'t>> {
+    /// A member without its path, which is made only where somebody is told of it: a stream has thousands of small objects.
+    fn value(&mut self, name: &str) -> Option<Value<'t>> {
         let mut found = None;
         self.members.retain(|(member, value)| {
             let is = member == name;
@@ -159,7 +168,11 @@ impl<'t> Fields<'t> {
             }
             !is
         });
-        let value = found.filter(|value| !value.is_null())?;
+        found.filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn take(&mut self, name: &str) -> Option<Item<'t>> {
+        let value = self.value(name)?;
         Some(Item { at: self.path(name), value })
     }
 
@@ -174,7 +187,13 @@ impl<'t> Fields<'t> {
     }
 
     pub(crate) fn text(&mut self, name: &str) -> Read<Option<String>> {
-        self.take(name).map(Item::text).transpose()
+        Ok(self.word(name)?.map(Cow::into_owned))
+    }
+
+    /// A text that is only looked at.
+    pub(crate) fn word(&mut self, name: &str) -> Read<Option<Cow<'t, str>>> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        value.word().map(Some).ok_or_else(|| wrong(self.path(name), "a text"))
     }
 
     pub(crate) fn need_text(&mut self, name: &str) -> Read<String> {
@@ -190,8 +209,8 @@ impl<'t> Fields<'t> {
     }
 
     pub(crate) fn count(&mut self, name: &str) -> Read<Option<u64>> {
-        let Some(item) = self.take(name) else { return Ok(None) };
-        number::count(item.raw()).map(Some).map_err(|_| item.wrong("a count"))
+        let Some(value) = self.value(name) else { return Ok(None) };
+        number::count(value.raw()).map(Some).map_err(|_| wrong(self.path(name), "a count"))
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Read<Option<bool>> {
@@ -228,9 +247,7 @@ impl<'t> Fields<'t> {
 
     /// Takes members that have a meaning only where they come from.
     pub(crate) fn skip(&mut self, names: &[&str]) {
-        for name in names {
-            self.take(name);
-        }
+        self.members.retain(|(member, _)| !names.contains(&&**member));
     }
 
     /// Refuses what nobody took.
@@ -253,6 +270,10 @@ impl<'t> Fields<'t> {
         let telling = self.members.iter().filter(|(_, value)| value.raw() == "false" || !says_nothing(value.raw()));
         telling.map(|(name, _)| self.path(name))
     }
+}
+
+fn wrong(at: String, what: &str) -> Refused {
+    Refused::form(at, format!("it should be {what}"))
 }
 
 /// Whether a value is the same as none.

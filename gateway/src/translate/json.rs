@@ -3,7 +3,10 @@
 //! The order of a schema's members is the order in which a model writes them, and a prompt cache goes by bytes, so neither may pass
 //! through a map that sorts. A raw text is JSON that was checked when it was taken; nothing here reads JSON.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use schemas::json::Tree;
 
@@ -17,6 +20,37 @@ pub(crate) enum Json {
     Raw(Box<str>),
     List(Vec<Self>),
     Object(Vec<(Cow<'static, str>, Self)>),
+    /// What a [`Mold`] is filled with.
+    Gap,
+}
+
+/// An event that is written once and then again and again with another text in its gap, and before that, where it has two, another count.
+#[derive(Debug)]
+pub(crate) struct Mold {
+    pieces: Vec<String>,
+}
+
+/// What is written for a gap: no JSON has it, whoever wrote it.
+const GAP: char = '\0';
+
+impl Mold {
+    pub(crate) fn new(name: Option<&str>, event: &Json) -> Self {
+        let mut written = String::new();
+        event.write_event(name, &mut written);
+        Self { pieces: written.split(GAP).map(str::to_owned).collect() }
+    }
+
+    /// Writes the event with these in its gaps.
+    pub(crate) fn fill(&self, count: Option<u64>, text: &str, out: &mut String) {
+        let mut pieces = self.pieces.iter();
+        out.extend(pieces.next().map(String::as_str));
+        if let Some(count) = count {
+            Json::Count(count).write(out);
+            out.extend(pieces.next().map(String::as_str));
+        }
+        write_text(text, out);
+        out.extend(pieces.next().map(String::as_str));
+    }
 }
 
 impl Json {
@@ -126,9 +160,11 @@ impl Json {
         match self {
             Self::Null => out.push_str("null"),
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Self::Count(value) => out.push_str(&value.to_string()),
+            // A string takes whatever is written.
+            Self::Count(value) => write!(out, "{value}").unwrap_or_default(),
             Self::Text(text) => write_text(text, out),
             Self::Raw(raw) => out.push_str(raw),
+            Self::Gap => out.push(GAP),
             Self::List(values) => {
                 out.push('[');
                 for (place, value) in values.iter().enumerate() {
@@ -190,6 +226,10 @@ mod tests {
         written.put("last", true);
         let text = r#"{"b":"x\n","a":1,"n":null,"list":[{"z": 1.50, "a": "\u00e9"}],"last":true}"#;
         assert_eq!(written.to_string(), text);
+        let mold = Mold::new(Some("e"), &object! { "n": Json::Gap, "\0": "\0", "t": Json::Gap, "z": 1_u64 });
+        let mut filled = String::new();
+        mold.fill(Some(7), "\"", &mut filled);
+        assert_eq!(filled, "event: e\ndata: {\"n\":7,\"\\u0000\":\"\\u0000\",\"t\":\"\\\"\",\"z\":1}\n\n");
         let hard = "a \"b\" \\ \u{1} é\u{2028}";
         assert_eq!(Json::from(hard).to_string(), serde_json::to_string(hard).unwrap());
     }

@@ -35,6 +35,8 @@ pub struct Stream {
     to: Client,
     reader: Reader,
     writer: Writer,
+    /// What an event says; empty between two.
+    said: Vec<Event>,
     block: Option<Block>,
     stop: Option<Stop>,
     /// Why it was cut, as JSON.
@@ -52,7 +54,17 @@ impl Stream {
             Client::OpenAiResponses => Writer::Responses(openai_responses::answer_out::Writer::new(told)),
             Client::AnthropicMessages => Writer::Messages(anthropic::answer_out::Writer::new(told)),
         };
-        Self { to, reader, writer, block: None, stop: None, why: None, ledger: Ledger::default(), is_over: false }
+        Self {
+            to,
+            reader,
+            writer,
+            said: Vec::new(),
+            block: None,
+            stop: None,
+            why: None,
+            ledger: Ledger::default(),
+            is_over: false,
+        }
     }
 
     /// Takes an event's data, and its name where that is not in the data (Bedrock), and gives the frames for the client.
@@ -61,18 +73,25 @@ impl Stream {
     ///
     /// If it is no event of the provider's dialect: then the stream is to be ended as [`End::Broken`].
     pub fn push(&mut self, name: &str, data: &[u8]) -> Result<String, Refused> {
-        let (mut out, data) = (String::new(), data.trim_ascii());
+        let mut out = String::new();
+        self.push_to(name, data, &mut out).map(|()| out)
+    }
+
+    /// The same, with the frames written behind what is there.
+    pub(crate) fn push_to(&mut self, name: &str, data: &[u8], out: &mut String) -> Result<(), Refused> {
+        let data = data.trim_ascii();
         if data == b"[DONE]" && self.stop.is_none() {
             self.ledger.note("the reason for its end, which was not given");
             self.stop = Some(Stop::End);
         }
         if data.is_empty() || data == b"[DONE]" || self.is_over {
-            return Ok(out);
+            return Ok(());
         }
-        for event in self.reader.event(name, data, &mut self.ledger)? {
-            self.write(event, &mut out);
-        }
-        Ok(out)
+        let mut said = std::mem::take(&mut self.said);
+        self.reader.event(name, data, &mut said, &mut self.ledger)?;
+        said.drain(..).for_each(|event| self.write(event, out));
+        self.said = said;
+        Ok(())
     }
 
     fn write(&mut self, event: Event, out: &mut String) {
@@ -86,7 +105,7 @@ impl Stream {
             Event::Aside(aside) => self.why = Some(aside.clone()),
             _ => {}
         }
-        let closes = event == Event::Close;
+        let closes = matches!(event, Event::Close);
         match &mut self.writer {
             Writer::Chat(writer) => writer.event(event, self.block.as_ref(), out),
             Writer::Responses(writer) => writer.event(event, out),

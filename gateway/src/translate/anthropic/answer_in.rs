@@ -23,7 +23,7 @@ impl Reader {
     }
 
     pub(crate) fn read(&mut self, mut event: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
-        match event.text("type")?.as_deref() {
+        match event.word("type")?.as_deref() {
             Some("message_start") => self.start(&mut event.need("message")?.object()?, out, ledger)?,
             Some("content_block_start") => self.block(event.need("content_block")?, out, ledger)?,
             Some("content_block_delta") => self.delta(event.need("delta")?, out, ledger)?,
@@ -53,7 +53,7 @@ impl Reader {
     fn block(&mut self, block: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
         let mut block = block.object()?;
         self.close(out);
-        match block.text("type")?.as_deref() {
+        match block.word("type")?.as_deref() {
             Some("text") => {
                 self.blocks.open(Block::Text, out);
                 self.more(block.text("text")?.unwrap_or_default(), out);
@@ -82,7 +82,7 @@ impl Reader {
         if self.blocks.is_open().is_none() {
             return Ok(());
         }
-        match delta.text("type")?.as_deref() {
+        match delta.word("type")?.as_deref() {
             Some("text_delta") => self.more(delta.text("text")?.unwrap_or_default(), out),
             Some("thinking_delta") => self.more(delta.text("thinking")?.unwrap_or_default(), out),
             Some("input_json_delta") => {

@@ -9,7 +9,7 @@ use crate::translate::{
     Told,
     hub::{Answer, Block, Event, Fault, Stop, What},
     ids::fit,
-    json::{Json, object},
+    json::{Json, Mold, object},
     seal::{Kind, Maker, Seal},
 };
 
@@ -104,6 +104,18 @@ pub(crate) fn error(fault: &Fault, kind: &str, id: &str) -> Json {
     object! { "type": "error", "error": error, "request_id": id }
 }
 
+/// The event that says more of a block.
+const DELTA: &str = "content_block_delta";
+
+/// An event, whose name is its type as well.
+fn named(name: &'static str, mut rest: Json) -> Json {
+    let mut event = object! { "type": name };
+    if let (Json::Object(event), Json::Object(rest)) = (&mut event, &mut rest) {
+        event.append(rest);
+    }
+    event
+}
+
 /// Writes the events of a stream.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -112,19 +124,17 @@ pub(crate) struct Writer {
     has_begun: bool,
     has_calls: bool,
     index: usize,
+    /// What says more of the open block.
+    mold: Option<Mold>,
 }
 
 impl Writer {
     pub(crate) const fn new(told: Told) -> Self {
-        Self { told, model: None, has_begun: false, has_calls: false, index: 0 }
+        Self { told, model: None, has_begun: false, has_calls: false, index: 0, mold: None }
     }
 
-    fn send(&self, name: &'static str, mut rest: Json, out: &mut String) {
-        let mut event = object! { "type": name };
-        if let (Json::Object(event), Json::Object(rest)) = (&mut event, &mut rest) {
-            event.append(rest);
-        }
-        event.write_event(Some(name), out);
+    fn send(&self, name: &'static str, rest: Json, out: &mut String) {
+        named(name, rest).write_event(Some(name), out);
     }
 
     fn begin(&mut self, out: &mut String) {
@@ -142,13 +152,22 @@ impl Writer {
         self.send("content_block_start", object! { "index": self.index, "content_block": block }, out);
     }
 
-    fn delta(&self, delta: Json, out: &mut String) {
-        self.send("content_block_delta", object! { "index": self.index, "delta": delta }, out);
+    fn more(&mut self, text: &str, block: Option<&Block>, out: &mut String) {
+        let mold = self.mold.get_or_insert_with(|| {
+            let delta = match block {
+                Some(Block::Thinking) => object! { "type": "thinking_delta", "thinking": Json::Gap },
+                Some(Block::Call { .. }) => object! { "type": "input_json_delta", "partial_json": Json::Gap },
+                _ => object! { "type": "text_delta", "text": Json::Gap },
+            };
+            Mold::new(Some(DELTA), &named(DELTA, object! { "index": self.index, "delta": delta }))
+        });
+        mold.fill(None, text, out);
     }
 
     fn stop(&mut self, out: &mut String) {
         self.send("content_block_stop", object! { "index": self.index }, out);
         self.index += 1;
+        self.mold = None;
     }
 
     pub(crate) fn event(&mut self, event: Event, block: Option<&Block>, out: &mut String) {
@@ -158,6 +177,7 @@ impl Writer {
         match event {
             Event::Model(model) => self.model = Some(model),
             Event::Open(block) => {
+                self.mold = None;
                 let block = match block {
                     Block::Text | Block::Refusal => object! { "type": "text", "text": "" },
                     Block::Thinking => object! { "type": "thinking", "thinking": "", "signature": "" },
@@ -169,17 +189,11 @@ impl Writer {
                 };
                 self.start(block, out);
             }
-            Event::More(text) => self.delta(
-                match block {
-                    Some(Block::Thinking) => object! { "type": "thinking_delta", "thinking": text },
-                    Some(Block::Call { .. }) => object! { "type": "input_json_delta", "partial_json": text },
-                    _ => object! { "type": "text_delta", "text": text },
-                },
-                out,
-            ),
+            Event::More(text) => self.more(&text, block, out),
             Event::Seal(seal) => {
                 let signature = seal.pack(Maker::Anthropic, Kind::Thinking);
-                self.delta(object! { "type": "signature_delta", "signature": signature }, out);
+                let delta = object! { "type": "signature_delta", "signature": signature };
+                self.send(DELTA, object! { "index": self.index, "delta": delta }, out);
             }
             Event::Close => self.stop(out),
             Event::Sealed(seal) => {

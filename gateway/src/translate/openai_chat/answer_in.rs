@@ -9,9 +9,8 @@ use crate::translate::{
     seal::Maker,
 };
 
-/// Members that say nothing of the answer itself, or repeat what is said elsewhere.
-const ASIDE: [&str; 9] =
-    ["id", "object", "created", "usage", "system_fingerprint", "service_tier", "obfuscation", "p", "x_groq"];
+/// What is read of a chunk. All else says nothing of the answer itself, or repeats what is said elsewhere.
+pub(crate) const READ: [&str; 4] = ["error", "model", "choices", "tollgate"];
 /// Members of a message that providers have put in beside what is read.
 const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
 
@@ -35,20 +34,18 @@ impl Reader {
             out.push(Event::Fault(fault(error)?));
             return Ok(());
         }
-        if let Some(model) = body.text("model")?.filter(|model| !self.has_model && !model.is_empty()) {
+        if let Some(model) = body.word("model")?.filter(|model| !self.has_model && !model.is_empty()) {
             self.has_model = true;
-            out.push(Event::Model(model));
+            out.push(Event::Model(model.into_owned()));
         }
         for choice in body.list("choices")? {
-            let at = choice.at.clone();
             let mut choice = choice.object()?;
             if choice.count("index")?.unwrap_or(0) > 0 {
-                ledger.note(at);
+                ledger.note(choice.at);
                 continue;
             }
             self.choice(&mut choice, out, ledger)?;
         }
-        body.skip(&ASIDE);
         out.extend(body.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
         Ok(())
     }
@@ -75,7 +72,7 @@ impl Reader {
             said.skip(&BESIDE);
             said.rest(ledger);
         }
-        if let Some(reason) = choice.text("finish_reason")?.filter(|reason| !reason.is_empty()) {
+        if let Some(reason) = choice.word("finish_reason")?.filter(|reason| !reason.is_empty()) {
             self.blocks.close(out);
             out.push(Event::Stop(stop(&reason, ledger)));
         }
@@ -85,11 +82,10 @@ impl Reader {
     /// Reasoning has two names, and servers that know both say the same under each. What proves it is worth something only to whom the
     /// server asked, and goes back in a form that no other has.
     fn reasoning(&mut self, said: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
-        let at = said.path("reasoning");
         let [first, second] =
             [said.text("reasoning_content")?, said.text("reasoning")?].map(|text| text.filter(|text| !text.is_empty()));
         if matches!((&first, &second), (Some(first), Some(second)) if first != second) {
-            ledger.note(at);
+            ledger.note(said.path("reasoning"));
         }
         let mut text = first.or(second);
         let is_told = text.is_some();

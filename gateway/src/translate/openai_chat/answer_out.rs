@@ -5,7 +5,7 @@ use schemas::tokens::Vector;
 use crate::translate::{
     Told,
     hub::{Answer, Block, Event, Fault, Stop, What},
-    json::{Json, object},
+    json::{Json, Mold, object},
     seal::{Kind, Maker, Seal},
 };
 
@@ -120,6 +120,8 @@ pub(crate) struct Writer {
     calls: usize,
     is_calling: bool,
     proof: Option<Seal>,
+    /// What says more of the open block.
+    mold: Option<Mold>,
 }
 
 impl Writer {
@@ -133,6 +135,7 @@ impl Writer {
             calls: 0,
             is_calling: false,
             proof: None,
+            mold: None,
         }
     }
 
@@ -144,20 +147,30 @@ impl Writer {
         chunk.write_event(None, out);
     }
 
-    fn delta(&mut self, delta: Json, out: &mut String) {
-        let choice =
-            |delta| object! { "index": 0_u64, "delta": delta, "logprobs": Json::Null, "finish_reason": Json::Null };
+    fn said(&self, delta: Json) -> Json {
+        let choice = object! { "index": 0_u64, "delta": delta, "logprobs": Json::Null, "finish_reason": Json::Null };
+        self.chunk(vec![choice])
+    }
+
+    fn begin(&mut self, out: &mut String) {
         if !self.has_begun {
             self.has_begun = true;
             let first = object! { "role": "assistant", "content": "", "refusal": Json::Null };
-            self.send(&self.chunk(vec![choice(first)]), out);
+            self.send(&self.said(first), out);
         }
+    }
+
+    fn delta(&mut self, delta: Json, out: &mut String) {
+        self.begin(out);
         if !delta.is_bare() {
-            self.send(&self.chunk(vec![choice(delta)]), out);
+            self.send(&self.said(delta), out);
         }
     }
 
     pub(crate) fn event(&mut self, event: Event, block: Option<&Block>, out: &mut String) {
+        if matches!(event, Event::Model(_) | Event::Open(_)) {
+            self.mold = None;
+        }
         match event {
             Event::Model(model) => self.model = Some(model),
             Event::Open(Block::Call { id, name }) => {
@@ -170,14 +183,14 @@ impl Writer {
                 self.is_calling = false;
                 self.delta(object! { "tool_calls": vec![call] }, out);
             }
-            Event::Open(_) => self.delta(object! {}, out),
-            Event::More(text) => self.more(text, block, out),
+            Event::Open(_) => self.begin(out),
+            Event::More(text) => self.more(&text, block, out),
             Event::Seal(seal) => {
                 let thought = std::mem::take(&mut self.thought);
                 self.details.push(shown(self.details.len(), &thought, &seal));
             }
             Event::Close => match block {
-                Some(Block::Call { .. }) if !self.is_calling => self.more("{}".to_owned(), block, out),
+                Some(Block::Call { .. }) if !self.is_calling => self.more("{}", block, out),
                 _ => {}
             },
             Event::Sealed(seal) if seal.kind == Kind::Call => self.proof = Some(seal),
@@ -186,22 +199,31 @@ impl Writer {
         }
     }
 
-    fn more(&mut self, text: String, block: Option<&Block>, out: &mut String) {
+    fn more(&mut self, text: &str, block: Option<&Block>, out: &mut String) {
+        let Some(block) = block else { return };
         match block {
-            Some(Block::Text) => self.delta(object! { "content": text }, out),
-            Some(Block::Refusal) => self.delta(object! { "refusal": text }, out),
-            Some(Block::Thinking) => {
-                self.thought.push_str(&text);
-                self.delta(object! { "reasoning_content": text }, out);
-            }
-            Some(Block::Call { .. }) => {
-                self.is_calling = true;
-                let place = self.calls.saturating_sub(1);
-                let call = object! { "index": place, "function": object! { "arguments": text } };
-                self.delta(object! { "tool_calls": vec![call] }, out);
-            }
-            None => {}
+            Block::Thinking => self.thought.push_str(text),
+            Block::Call { .. } => self.is_calling = true,
+            Block::Text | Block::Refusal => {}
         }
+        self.begin(out);
+        let mold = self.mold.take().unwrap_or_else(|| self.mold(block));
+        mold.fill(None, text, out);
+        self.mold = Some(mold);
+    }
+
+    fn mold(&self, block: &Block) -> Mold {
+        let delta = match block {
+            Block::Text => object! { "content": Json::Gap },
+            Block::Refusal => object! { "refusal": Json::Gap },
+            Block::Thinking => object! { "reasoning_content": Json::Gap },
+            Block::Call { .. } => {
+                let place = self.calls.saturating_sub(1);
+                let call = object! { "index": place, "function": object! { "arguments": Json::Gap } };
+                object! { "tool_calls": vec![call] }
+            }
+        };
+        Mold::new(None, &self.said(delta))
     }
 
     pub(crate) fn end(&mut self, stop: &Stop, usage: Option<&Vector>, aside: Option<Json>, out: &mut String) {

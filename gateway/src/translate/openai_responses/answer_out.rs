@@ -8,7 +8,7 @@ use schemas::tokens::Vector;
 use crate::translate::{
     Told,
     hub::{Answer, Block, Call, Event, Fault, Stop, What},
-    json::{Json, object},
+    json::{Json, Mold, object},
     seal::{Kind, Maker, Seal},
 };
 
@@ -135,6 +135,15 @@ fn content(part: &What) -> Json {
     }
 }
 
+/// An event, whose name is its type as well.
+fn numbered(name: &'static str, sequence: Json, mut rest: Json) -> Json {
+    let mut event = object! { "type": name, "sequence_number": sequence };
+    if let (Json::Object(event), Json::Object(rest)) = (&mut event, &mut rest) {
+        event.append(rest);
+    }
+    event
+}
+
 /// Writes the events of a stream.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -144,20 +153,18 @@ pub(crate) struct Writer {
     items: Vec<Json>,
     /// The open block, as far as it has come.
     open: Option<What>,
+    /// What says more of it.
+    mold: Option<Mold>,
 }
 
 impl Writer {
     pub(crate) const fn new(told: Told) -> Self {
-        Self { told, model: None, sequence: 0, items: Vec::new(), open: None }
+        Self { told, model: None, sequence: 0, items: Vec::new(), open: None, mold: None }
     }
 
-    fn send(&mut self, name: &'static str, mut rest: Json, out: &mut String) {
-        let mut event = object! { "type": name, "sequence_number": self.sequence };
-        if let (Json::Object(event), Json::Object(rest)) = (&mut event, &mut rest) {
-            event.append(rest);
-        }
+    fn send(&mut self, name: &'static str, rest: Json, out: &mut String) {
+        numbered(name, self.sequence.into(), rest).write_event(Some(name), out);
         self.sequence += 1;
-        event.write_event(Some(name), out);
     }
 
     fn begin(&mut self, out: &mut String) {
@@ -171,13 +178,17 @@ impl Writer {
 
     /// An event about the open item.
     fn about(&mut self, kind: &str, name: &'static str, place: Option<&'static str>, rest: Json, out: &mut String) {
+        self.send(name, self.of_open(kind, place, rest), out);
+    }
+
+    fn of_open(&self, kind: &str, place: Option<&'static str>, mut rest: Json) -> Json {
         let index = self.items.len();
         let mut event = object! { "item_id": id(&self.told, kind, index), "output_index": index };
         event.put_some(place.unwrap_or_default(), place.map(|_| 0_u64));
-        if let (Json::Object(event), Json::Object(mut rest)) = (&mut event, rest) {
-            event.append(&mut rest);
+        if let (Json::Object(event), Json::Object(rest)) = (&mut event, &mut rest) {
+            event.append(rest);
         }
-        self.send(name, event, out);
+        event
     }
 
     fn added(&mut self, item: Json, out: &mut String) {
@@ -189,6 +200,7 @@ impl Writer {
         let index = self.items.len();
         self.send("response.output_item.done", object! { "output_index": index, "item": item.clone() }, out);
         self.items.push(item);
+        self.mold = None;
     }
 
     pub(crate) fn event(&mut self, event: Event, out: &mut String) {
@@ -202,7 +214,7 @@ impl Writer {
         }
         match event {
             Event::Open(block) => self.open(block, out),
-            Event::More(text) => self.more(text, out),
+            Event::More(text) => self.more(&text, out),
             Event::Seal(proof) => {
                 if let Some(What::Thinking(_, seal)) = &mut self.open {
                     *seal = proof;
@@ -220,6 +232,7 @@ impl Writer {
     }
 
     fn open(&mut self, block: Block, out: &mut String) {
+        self.mold = None;
         let part = match block {
             Block::Text => What::Text(String::new()),
             Block::Refusal => What::Refusal(String::new()),
@@ -254,31 +267,36 @@ impl Writer {
         self.open = Some(part);
     }
 
-    fn more(&mut self, more: String, out: &mut String) {
+    fn more(&mut self, more: &str, out: &mut String) {
         let (kind, name, place) = match &mut self.open {
             Some(What::Text(text)) => {
-                text.push_str(&more);
+                text.push_str(more);
                 ("msg", "response.output_text.delta", Some("content_index"))
             }
             Some(What::Refusal(text)) => {
-                text.push_str(&more);
+                text.push_str(more);
                 ("msg", "response.refusal.delta", Some("content_index"))
             }
             Some(What::Thinking(text, _)) => {
-                text.push_str(&more);
+                text.push_str(more);
                 ("rs", "response.reasoning_summary_text.delta", Some("summary_index"))
             }
             Some(What::Call(call)) => {
-                call.arguments.push_str(&more);
+                call.arguments.push_str(more);
                 ("fc", "response.function_call_arguments.delta", None)
             }
             _ => return,
         };
-        let mut rest = object! { "delta": more };
-        if name == "response.output_text.delta" {
-            rest.put("logprobs", Vec::new());
-        }
-        self.about(kind, name, place, rest, out);
+        let mold = self.mold.take().unwrap_or_else(|| {
+            let mut rest = object! { "delta": Json::Gap };
+            if name == "response.output_text.delta" {
+                rest.put("logprobs", Vec::new());
+            }
+            Mold::new(Some(name), &numbered(name, Json::Gap, self.of_open(kind, place, rest)))
+        });
+        mold.fill(Some(self.sequence), more, out);
+        self.sequence += 1;
+        self.mold = Some(mold);
     }
 
     fn close(&mut self, out: &mut String) {
