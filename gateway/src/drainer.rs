@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::{
     attempt::Attempt,
@@ -24,8 +27,6 @@ use crate::{
 
 /// The most attempts that are drained at once, in all workers together.
 pub(crate) const MOST: usize = 100;
-/// The longest that one is.
-const LONGEST: Duration = Duration::from_secs(60);
 /// The most bytes that are read of one.
 const MOST_BYTES: usize = 8 << 20;
 
@@ -34,25 +35,32 @@ const MOST_BYTES: usize = 8 << 20;
 pub(crate) struct Drainer {
     slots: Arc<Semaphore>,
     runtime: Handle,
+    /// The longest that one is drained; where that is nothing none is.
+    longest: Duration,
 }
 
 impl Drainer {
     /// A drainer on this runtime; `slots` is shared by all workers.
-    pub(crate) fn new(slots: Arc<Semaphore>, runtime: Handle) -> Self {
-        Self { slots, runtime }
+    pub(crate) fn new(slots: Arc<Semaphore>, runtime: Handle, longest: Duration) -> Self {
+        Self { slots, runtime, longest }
+    }
+
+    /// A place to drain an attempt in, unless it is closed at once.
+    fn slot(&self, attempt: &Attempt) -> Option<OwnedSemaphorePermit> {
+        let is_drained = !self.longest.is_zero() && !attempt.may_outgrow();
+        Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| is_drained)
     }
 
     /// Reads an answer to its end without its client.
     pub(crate) fn take(&self, mut flow: Box<Flow>) {
-        let may_outgrow = flow.attempt().may_outgrow();
+        let (slot, longest) = (self.slot(flow.attempt()), self.longest);
         flow.leave_client();
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !may_outgrow);
         if slot.is_none() {
             flow.close();
         }
         self.runtime.spawn(async move {
             match slot {
-                Some(_slot) => drain(&mut flow).await,
+                Some(_slot) => drain(&mut flow, longest).await,
                 None => flow.leave(End::ClientGone).await,
             }
         });
@@ -60,24 +68,24 @@ impl Drainer {
 
     /// Waits for the head of an answer without its client, and then reads it to its end.
     pub(crate) fn take_sending(&self, sending: Sending, mut attempt: Attempt, plan: Plan) {
-        let may_outgrow = attempt.may_outgrow();
-        let Some(slot) = Arc::clone(&self.slots).try_acquire_owned().ok().filter(|_| !may_outgrow) else {
+        let Some(slot) = self.slot(&attempt) else {
             drop(attempt.settle(End::ClientGone, None));
             return;
         };
+        let longest = self.longest;
         self.runtime.spawn(async move {
             let waiting = Waiting { sending, attempt: Some(attempt) };
-            if let Ok(Some((attempt, answer))) = tokio::time::timeout(LONGEST, waiting).await {
+            if let Ok(Some((attempt, answer))) = tokio::time::timeout(longest, waiting).await {
                 let mut flow = plan.flow(attempt, answer);
                 flow.leave_client();
-                drain(&mut flow).await;
+                drain(&mut flow, longest).await;
             }
             drop(slot);
         });
     }
 }
 
-async fn drain(flow: &mut Flow) {
+async fn drain(flow: &mut Flow, longest: Duration) {
     let mut left = MOST_BYTES;
     let all = async {
         while let Some(Ok(bytes)) = poll_fn(|cx| flow.poll_next(cx)).await {
@@ -88,7 +96,7 @@ async fn drain(flow: &mut Flow) {
         }
     };
     // When the time is over, the attempt is settled below like one whose bytes are.
-    let _ = tokio::time::timeout(LONGEST, all).await;
+    let _ = tokio::time::timeout(longest, all).await;
     flow.leave(End::ClientGone).await;
 }
 

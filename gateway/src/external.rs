@@ -301,7 +301,7 @@ impl External {
         let id = Some(&measured.response_id).filter(|id| says && !id.is_empty())?.clone();
         Some(Self {
             source: source.to_owned(),
-            content: wire::hash(format!("{id}\n{:?}", measured.usage).as_bytes()),
+            content: content(&id, &measured.usage),
             id,
             said_at: begun,
             amends: None,
@@ -379,6 +379,21 @@ impl External {
             awaits: false,
         }
     }
+}
+
+/// By what two tellings of a response are the same, whichever version of a gateway reads it: its id and its counts.
+fn content(id: &str, usage: &Usage) -> u64 {
+    let mut said = id.to_owned();
+    for part in &usage.parts {
+        let model = part.model.as_deref().unwrap_or_default();
+        for class in TokenClass::ALL {
+            match part.vector.of(class) {
+                0 => {}
+                count => said.extend(["\n", model, " ", class.name(), " ", &count.to_string()]),
+            }
+        }
+    }
+    wire::hash(said.as_bytes())
 }
 
 /// When a response was begun that is worked on apart from every answer that it stands in.

@@ -138,7 +138,8 @@ impl Plan {
         });
         let at_end = if answer.status.is_success() { End::Complete } else { End::Refused };
         let comment = witness.takes_comments().then_some(self.comment);
-        let pace = Pace { comment, token_events: self.token_events, idle: self.timeouts.idle };
+        let Timeouts { first_token, idle, .. } = self.timeouts;
+        let pace = Pace { comment, token_events: self.token_events, first_token, idle };
         Flow::new(attempt, answer.body, (witness, gate), at_end, pace, (self.parsed, self.slot))
     }
 }
@@ -158,7 +159,7 @@ pub(crate) async fn send(
     }
     let timeouts = &plan.timeouts;
     let own_connect = timeouts.connect != upstream.provider.timeouts.connect;
-    attempt.watch.allow(if own_connect { timeouts.connect } else { timeouts.first_byte });
+    attempt.watch.allow(if own_connect { timeouts.connect } else { timeouts.first() });
     attempt.watch.end_within(timeouts.total);
     plan.slot = match upstream.slot().await {
         Ok(slot) => slot,
@@ -472,7 +473,7 @@ impl Future for Heading {
                     // Whatever made the connection woke this up.
                     let connected = |capture: &mut CaptureConnection| capture.connection_metadata().is_some();
                     if this.connecting.take_if(connected).is_some() {
-                        attempt.watch.allow(plan.timeouts.first_byte);
+                        attempt.watch.allow(plan.timeouts.first());
                     }
                     return Poll::Pending;
                 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use schemas::{config::TokenEvents, tokens::Completeness};
+use schemas::{config::TokenEvents, time::now, tokens::Completeness};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
@@ -65,6 +65,8 @@ pub(crate) struct Pace {
     pub(crate) token_events: TokenEvents,
     /// How long a silence may be once it has begun.
     pub(crate) idle: Duration,
+    /// How long after the attempt began the first token of a stream may come; nothing where it may take its time, or has come.
+    pub(crate) first_token: Option<Duration>,
 }
 
 /// An answer that is open: the attempt, its upstream body and its meter.
@@ -265,11 +267,9 @@ impl Flow {
                 false => Poll::Pending,
             },
             Poll::Ready(Some(Ok(data))) => {
-                match self.attempt.came() {
-                    true => self.attempt.watch.allow(self.pace.idle),
-                    false => self.attempt.watch.progress(),
-                }
+                let is_first = self.attempt.came();
                 self.take(data);
+                self.progressed(is_first);
                 if self.body.is_at_end() || self.witness.is_terminal() {
                     self.came_to_its_end();
                 } else {
@@ -284,6 +284,21 @@ impl Flow {
             Poll::Ready(None) => {
                 self.came_to_its_end();
                 Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Something came. Where the first token has a deadline, what comes before it is no progress.
+    fn progressed(&mut self, is_first: bool) {
+        match self.pace.first_token {
+            Some(most) if self.witness.seen_bytes() == 0 && is_first => {
+                self.attempt.watch.allow(most.saturating_sub(now().since(self.attempt.facts.admitted_at)));
+            }
+            Some(_) if self.witness.seen_bytes() == 0 => {}
+            None if !is_first => self.attempt.watch.progress(),
+            Some(_) | None => {
+                self.pace.first_token = None;
+                self.attempt.watch.allow(self.pace.idle);
             }
         }
     }

@@ -244,7 +244,10 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
     Ok(Parsed {
         model: match given.model {
             Some(model) => bounded(model)?,
-            None => model(acted[MODEL])?,
+            None => match (acted[MODEL].filter(|model| !model.is_null()), unnamed(api)) {
+                (None, Some(model)) => model.to_owned(),
+                (value, _) => model(value)?,
+            },
         },
         stream: streams,
         wants_usage,
@@ -397,6 +400,11 @@ fn acted<'t>(tree: &'t Tree<'_>) -> Result<Acted<'t>, Problem> {
         Some(name) => Err(problem(ErrorCode::DuplicateJsonKey, format!("`{name}` may stand once"))),
         None => Ok(values),
     }
+}
+
+/// The model that an API documents for requests that name none.
+fn unnamed(api: Api) -> Option<&'static str> {
+    matches!(api, Api::OpenAiModerations).then_some("omni-moderation-latest")
 }
 
 fn model(value: Option<Value<'_>>) -> Result<String, Problem> {

@@ -380,7 +380,11 @@ fn worker(shared: &Arc<Shared>, providers: &[Ours], flights: Arc<Flights>, refus
         flights,
         refusals,
         upstreams,
-        drainer: Drainer::new(Arc::clone(&shared.drain_slots), tokio::runtime::Handle::current()),
+        drainer: Drainer::new(
+            Arc::clone(&shared.drain_slots),
+            tokio::runtime::Handle::current(),
+            shared.server.read_on,
+        ),
         meters: Meters::default(),
         view: CachedView::default(),
     }

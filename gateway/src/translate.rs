@@ -198,7 +198,7 @@ impl Reader {
         let tree = document(data)?;
         let root = Item::root(&tree);
         match self {
-            Self::Chat(reader) => reader.read(root.only(&openai_chat::answer_in::READ)?, out, ledger),
+            Self::Chat(reader) => reader.read(root.without(&openai_chat::answer_in::ASIDE)?, out, ledger),
             Self::Messages(reader) => reader.read(root.object()?, out, ledger),
             Self::Gemini(reader) => reader.read(root.object()?, out, ledger),
             Self::Converse(reader) => reader.read(name, root.object()?, out, ledger),

@@ -289,6 +289,21 @@ async fn a_client_that_leaves_changes_nothing_about_what_is_known() {
 }
 
 #[tokio::test]
+async fn where_nothing_is_read_on_an_answer_is_closed_when_its_client_leaves() {
+    let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;
+    let mut setting = Setting::default();
+    setting.server.read_on = Duration::ZERO;
+    let stage = Stage::with(replay.address, setting).await;
+    let mut answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+    assert!(answer.chunk().await.unwrap().is_some());
+    drop(answer);
+    // It ends while its provider still waits.
+    let (drained, written) = stage.end().await;
+    assert_eq!((drained.cut, written.one().outcome), (0, Outcome::ClientGone));
+    assert_eq!(written.one().usage.completeness, Completeness::Estimated(Doubt::ClientLeft));
+}
+
+#[tokio::test]
 async fn a_shutdown_lets_calls_end_and_cuts_the_rest() {
     let replay = Replay::start(stream(vec![say(TEXT), Step::Hang])).await;
     let mut setting = Setting::default();

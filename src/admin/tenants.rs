@@ -116,7 +116,8 @@ pub(super) async fn rotate(
     request: Request,
 ) -> Answered {
     let (asker, body) = asked(&api, &tenant, request).await?;
-    let (grace, given) = asked_rotation(&body).map_err(|mistakes| Fault::bad(&mistakes))?;
+    let body = if body.trim().is_empty() { "{}" } else { &body };
+    let (grace, given) = asked_rotation(body).map_err(|mistakes| Fault::bad(&mistakes))?;
     let secret = given.is_none().then(fresh_key);
     let sha256 = given.unwrap_or_else(|| secret.as_ref().map(|secret| Digest::of(secret.expose())).unwrap_or_default());
     let former_until = (!grace.is_zero()).then(|| now().after(grace));

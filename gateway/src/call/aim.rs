@@ -281,7 +281,7 @@ fn there(
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));
         beside = beside::of(api, &arrival.head.headers);
         let bound = |tree: &Tree<'_>| bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None);
-        match leave(api, asked.body(), tree.root()) {
+        match leave(api, upstream.provider.relays(), asked.body(), tree.root()) {
             None => (facts, bound(tree)?),
             Some(without) => {
                 let body = Bytes::from(without.body);

@@ -325,7 +325,8 @@ impl Tries<'_> {
         let spent = now().since(arrival.accepted_at);
         let most = self.retry.patience(aim.parsed.stream, spent).filter(|_| can_leave && !aim.waits);
         let first_byte = aim.timeouts.first_byte.min(most.unwrap_or(Duration::MAX));
-        Timeouts { first_byte, ..aim.timeouts }
+        let first_token = aim.timeouts.first_token.filter(|_| aim.parsed.stream);
+        Timeouts { first_byte, first_token, ..aim.timeouts }
     }
 
     /// The target whose turn it is is not asked again.

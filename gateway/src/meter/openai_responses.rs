@@ -35,7 +35,9 @@ pub(super) static RESPONSE: Shape = Shape {
     background: |event| {
         let response = at(event, &["response"]).unwrap_or(event);
         let named = json::members(response, &["background", "created_at"])?;
-        let apart = named.value(0).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
-        apart.then(|| named.count(1).unwrap_or(0))
+        named.value(0).filter(|value| matches!(value.kind(), Kind::Bool(true)))?;
+        // Some give fractions of a second. Where there is no time nobody could say for how long its id has to be remembered.
+        let Kind::Number(seconds) = named.value(1)?.kind() else { return None };
+        seconds.split('.').next()?.parse().ok().filter(|seconds| *seconds > 0)
     },
 };

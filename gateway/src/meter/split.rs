@@ -1,8 +1,8 @@
 //! A stream, cut into its frames and otherwise untouched.
 //!
 //! What a frame is, the framing says: an event, a line, a binary message. Only a frame that crosses chunks is copied, to be looked
-//! at; it is held back only where a frame may have to be withheld, else its pieces pass as they arrive. Above [`FRAME_MAX`] a frame
-//! passes without being looked at. Frames that follow each other in one chunk come out as one piece.
+//! at; it is held back only where a frame may have to be withheld, else its pieces pass as they arrive. Above [`FRAME_MAX`] its pieces
+//! pass in any case, and what is looked at is brief. Frames that follow each other in one chunk come out as one piece.
 
 use std::collections::VecDeque;
 
@@ -11,14 +11,18 @@ use memchr::memchr;
 
 use super::{Frame, Framing, Seen, Tally, Verdict};
 
+mod brief;
 pub mod eventstream;
 pub(crate) mod sse;
 
+use brief::Brief;
 use eventstream::Lengths;
 use sse::Lines;
 
-/// The largest frame that is looked into.
-pub(super) const FRAME_MAX: usize = 1024 * 1024;
+/// The largest frame that is copied whole to be looked at, and the most that is kept of a larger one.
+pub(super) const FRAME_MAX: usize = 1 << 20;
+/// The largest frame that is held back where each has to come out whole, as large as an answer that is not streamed may be there.
+const HELD_MAX: usize = 64 << 20;
 
 /// Cuts a body into frames.
 #[derive(Debug)]
@@ -32,11 +36,19 @@ pub(super) struct Splitter {
     cutter: Cutter,
     /// The beginning of a frame that is not finished.
     carry: Vec<u8>,
-    /// Whether the unfinished frame is too large to be looked at.
-    oversize: bool,
+    /// What is looked at of an unfinished frame that is too large to be carried.
+    large: Option<Large>,
     first: bool,
     /// Whether the frame before was withheld.
     stripped: bool,
+}
+
+/// A frame whose pieces pass as they arrive.
+#[derive(Debug)]
+enum Large {
+    Brief(Brief),
+    /// Its checksum is over all of it, or nobody knows where it ends.
+    Unread,
 }
 
 /// Finds where frames end, across chunks.
@@ -57,16 +69,7 @@ impl Splitter {
             Framing::Messages => Cutter::Messages(Lengths::START),
             Framing::Events | Framing::Whole => Cutter::Events(Lines::START),
         };
-        Self {
-            hold: strip,
-            strip,
-            each: false,
-            cutter,
-            carry: Vec::new(),
-            oversize: false,
-            first: true,
-            stripped: false,
-        }
+        Self { hold: strip, strip, each: false, cutter, carry: Vec::new(), large: None, first: true, stripped: false }
     }
 
     /// From now on each frame comes out by itself and whole.
@@ -101,9 +104,9 @@ impl Splitter {
             }
             start = end;
         }
-        if self.cutter.is_lost() && !self.oversize {
+        if self.cutter.is_lost() && self.large.is_none() {
             tally.unreadable();
-            self.oversize = true;
+            self.large = Some(Large::Unread);
             self.release(out);
         }
         let end = self.keep(chunk, start, tally, out);
@@ -111,6 +114,9 @@ impl Splitter {
     }
 
     pub(super) fn close(&mut self, tally: &mut Tally, out: &mut VecDeque<Frame>) {
+        if let Some(large) = self.large.take() {
+            self.look_at(large, tally, true);
+        }
         if self.carry.is_empty() {
             return;
         }
@@ -130,13 +136,13 @@ impl Splitter {
     /// Whether what came out ends between two frames.
     pub(super) const fn between_frames(&self) -> bool {
         let Cutter::Events(lines) = &self.cutter else { return false };
-        !self.oversize && (self.hold || (self.carry.is_empty() && lines.empty))
+        self.large.is_none() && (self.hold || (self.carry.is_empty() && lines.empty))
     }
 
     /// Whether what came ends between two frames with a `\r`, to which a `\n` would still belong.
     const fn is_behind_cr(&self) -> bool {
         let Cutter::Events(lines) = &self.cutter else { return false };
-        lines.after_cr && self.carry.is_empty() && !self.oversize
+        lines.after_cr && self.carry.is_empty() && self.large.is_none()
     }
 
     const fn verdict(&self, seen: Seen) -> Verdict {
@@ -150,15 +156,12 @@ impl Splitter {
 
     /// A frame ends with `piece`. Returns what it is, and its bytes where they were held back.
     fn finish(&mut self, piece: &[u8], tally: &mut Tally) -> (Seen, Option<Bytes>) {
-        let whole = self.carry.len() + piece.len();
-        if self.oversize || whole > FRAME_MAX {
+        let held = self.make_room(piece.len(), tally);
+        if let Some(mut large) = self.large.take() {
+            large.push(piece);
+            let seen = self.look_at(large, tally, false);
             self.first = false;
-            tally.too_large();
-            self.oversize = false;
-            // What was held back of it is released in front of the piece, which is then a frame of its own.
-            let held = std::mem::take(&mut self.carry);
-            let held = (self.hold && !held.is_empty()).then(|| Bytes::from([held.as_slice(), piece].concat()));
-            return (Seen::Ordinary, held);
+            return (seen, held.map(|held| Bytes::from([held.as_slice(), piece].concat())));
         }
         if self.carry.is_empty() {
             let seen = self.look(piece, tally, false);
@@ -180,18 +183,44 @@ impl Splitter {
     /// Keeps the unfinished frame from `start` on. Returns where in the chunk that ends which may come out.
     fn keep(&mut self, chunk: &Bytes, start: usize, tally: &mut Tally, out: &mut VecDeque<Frame>) -> usize {
         let tail = chunk.get(start..).unwrap_or_default();
-        if tail.is_empty() || self.oversize {
+        if tail.is_empty() {
             return chunk.len();
         }
-        if self.carry.len() + tail.len() > FRAME_MAX {
-            tally.too_large();
-            self.oversize = true;
-            // With something carried the frame began before this chunk, so nothing else of the chunk waits to come out.
-            self.release(out);
+        // With something carried the frame began before this chunk, so nothing else of the chunk waits to come out.
+        let held = self.make_room(tail.len(), tally);
+        out.extend(held.map(|held| Frame { bytes: Bytes::from(held), verdict: Verdict::Pass }));
+        if let Some(large) = &mut self.large {
+            large.push(tail);
             return chunk.len();
         }
         self.carry.extend_from_slice(tail);
         if self.hold { start } else { chunk.len() }
+    }
+
+    /// Makes the unfinished frame a large one if with so many bytes more it is too large to be carried. Returns what was held back of it.
+    fn make_room(&mut self, more: usize, tally: &mut Tally) -> Option<Vec<u8>> {
+        let most = if self.each { HELD_MAX } else { FRAME_MAX };
+        if self.large.is_some() || self.carry.len() + more <= most {
+            return None;
+        }
+        let carry = std::mem::take(&mut self.carry);
+        tally.too_large();
+        let mut large = match &self.cutter {
+            Cutter::Messages(_) => Large::Unread,
+            Cutter::Events(_) | Cutter::Lines => Large::Brief(Brief::default()),
+        };
+        large.push(&carry);
+        self.large = Some(large);
+        (self.hold && !carry.is_empty()).then_some(carry)
+    }
+
+    /// Shows what there is of a large frame to the tally. It is no frame of usage alone, and has gone out but for its last piece.
+    fn look_at(&self, large: Large, tally: &mut Tally, tail: bool) -> Seen {
+        let Large::Brief(brief) = large else { return Seen::Ordinary };
+        match brief.finish().map(|frame| self.look(&frame, tally, tail)) {
+            Some(Seen::End) => Seen::End,
+            Some(Seen::Ordinary | Seen::UsageOnly) | None => Seen::Ordinary,
+        }
     }
 
     /// Shows a frame to the tally. `tail` says that the stream ended before the frame did.
@@ -222,6 +251,14 @@ impl Splitter {
         let carry = std::mem::take(&mut self.carry);
         if self.hold && !carry.is_empty() {
             out.push_back(Frame { bytes: Bytes::from(carry), verdict: Verdict::Pass });
+        }
+    }
+}
+
+impl Large {
+    fn push(&mut self, piece: &[u8]) {
+        if let Self::Brief(brief) = self {
+            brief.push(piece, FRAME_MAX);
         }
     }
 }

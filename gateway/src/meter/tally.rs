@@ -117,7 +117,7 @@ impl Tally {
         }
     }
 
-    /// A frame went by that was too large to be looked at.
+    /// A frame is too large to be read whole, so that what is not reported in the end may have stood in there.
     pub(super) const fn too_large(&mut self) {
         self.facts.unread = Some(Doubt::FrameTooLarge);
     }
@@ -139,6 +139,11 @@ impl Tally {
     /// Takes the text of a whole answer that does not report its usage.
     pub(super) fn text(&mut self, text: &str) {
         self.facts.visible.add_text(text);
+    }
+
+    /// Whether its API answers in other forms than JSON too.
+    pub(super) const fn may_be_no_document(&self) -> bool {
+        matches!(self.operation, Operation::Speech | Operation::Transcription)
     }
 
     /// Whether the counts have to be estimated from text.

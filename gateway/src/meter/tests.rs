@@ -175,7 +175,7 @@ fn only_a_partial_frame_is_held_back() {
 }
 
 #[test]
-fn a_frame_that_is_too_large_passes_unread() {
+fn a_large_frame_passes_as_it_comes_and_leaves_doubt_where_nothing_is_reported() {
     let large = format!(r#"{{"id":"c1","choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(FRAME_MAX));
     for (frames, usage) in [
         (vec![HELLO, &large, USAGE, "[DONE]"], Usage::exact(counts(7, 3))),
@@ -195,6 +195,57 @@ fn a_frame_that_is_too_large_passes_unread() {
     let body = stream(&[START, &large, r#"{"type":"message_stop"}"#]);
     let usage = run(MESSAGES, End::Closed, body.as_bytes().chunks(65_536)).measured.usage;
     assert_eq!(usage.completeness, Completeness::LowerBound(Doubt::FrameTooLarge));
+}
+
+/// OpenAI repeats the instructions of a request in the last event of its response; an image comes in one frame with what it used.
+#[test]
+fn a_large_frame_that_reports_usage_is_exact_and_ends_the_answer() {
+    let long = "x".repeat(2 * FRAME_MAX);
+    let usage = r#""usage":{"input_tokens":7,"output_tokens":3,"total_tokens":10}"#;
+    let response = format!(
+        r#"{{"type":"response.completed","response":{{"id":"r","model":"m","instructions":"{long}",{usage}}}}}"#
+    );
+    let image = format!(r#"{{"type":"image_generation.completed","b64_json":"{long}",{usage}}}"#);
+    let content = format!(
+        r#"{{"candidates":[{{"content":{{"parts":[{{"inlineData":{{"data":"{long}"}}}}]}},"finishReason":"STOP"}}],{}}}"#,
+        r#""usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":3,"totalTokenCount":10}"#,
+    );
+    for (api, frame) in
+        [(Api::OpenAiResponses, &response), (Api::OpenAiImages, &image), (Api::GeminiGenerateContent, &content)]
+    {
+        let body = stream(&[frame]);
+        for size in [65_536, body.len()] {
+            let run = run(Answer { api, ..CHAT }, End::Closed, body.as_bytes().chunks(size));
+            let Measured { usage, finish, .. } = run.measured;
+            let total = usage.total().unwrap();
+            assert_eq!((usage.completeness, finish), (Completeness::Exact, Finish::Complete), "{api:?} in {size}");
+            assert_eq!((total.uncached_input, total.all_output()), (7, 3), "{api:?} in {size}");
+            let all: Vec<u8> = run.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
+            assert!(all == body.as_bytes(), "{api:?} in {size}");
+        }
+        let mut meter = Meter::new(Answer { api, ..CHAT });
+        meter.by_frame();
+        body.as_bytes().chunks(65_536).for_each(|piece| meter.push(Bytes::copy_from_slice(piece)));
+        assert_eq!(meter.pop().map(|frame| frame.bytes.len()), Some(body.len()), "{api:?} comes out whole");
+    }
+}
+
+#[test]
+fn sound_and_plain_text_end_as_their_bodies_end() {
+    for (api, body) in [
+        (Api::OpenAiSpeech, b"ID3\x04\x00\xff\xfb".as_slice()),
+        (Api::OpenAiSpeech, b"{\x00[\x00\x7f\xff"),
+        (Api::OpenAiTranscriptions, b"1\n00:00:00,000 --> 00:00:01,000\nHello\n"),
+        (Api::OpenAiChat, b"<html>"),
+    ] {
+        let answer = Answer { api, framing: Framing::Whole, ..CHAT };
+        let measured = run(answer, End::Closed, [body]).measured;
+        let told = match api {
+            Api::OpenAiChat => (Usage::missing(Doubt::Unreadable), Finish::Truncated),
+            _ => (Usage::missing(Doubt::NotReported), Finish::Complete),
+        };
+        assert_eq!((measured.usage, measured.finish), told, "{api:?}");
+    }
 }
 
 #[test]

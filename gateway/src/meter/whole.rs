@@ -1,4 +1,5 @@
-//! An answer that is one JSON document, of any size, read once as it arrives.
+//! An answer that is one JSON document, of any size, read once as it arrives; or, where its API answers so, sound or plain text, which
+//! says nothing of its use and ends where its body ends.
 //!
 //! Up to [`KEPT_MAX`] it is kept by reference and parsed at its end. Beyond that, or where it breaks off, a scanner follows depth
 //! and strings only and copies out the top-level members that matter, so a document of 60 MB costs no memory; it does not check
@@ -133,7 +134,9 @@ fn scanned(scanner: &Scanner, tally: &mut Tally) {
     tally.facts.ended = scanner.depth == 0 && scanner.begun;
     // Of what was only scanned there is no text to estimate usage from: if it is not reported, it is not known.
     let read = tally.whole(scanner.summary().as_bytes()) && scanner.is_readable();
-    if !read || tally.facts.ended && tally.wants_text() {
+    if !(read && tally.facts.ended) && tally.may_be_no_document() {
+        tally.facts.ended = true;
+    } else if !read || tally.facts.ended && tally.wants_text() {
         tally.unreadable();
     }
 }

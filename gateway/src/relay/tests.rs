@@ -68,7 +68,11 @@ fn bench() -> Bench {
     let flights = Arc::new(Flights::new());
     let closing = Arc::clone(&flights);
     let worker = Arc::new(Worker {
-        drainer: Drainer::new(Arc::clone(&shared.drain_slots), tokio::runtime::Handle::current()),
+        drainer: Drainer::new(
+            Arc::clone(&shared.drain_slots),
+            tokio::runtime::Handle::current(),
+            shared.server.read_on,
+        ),
         shared,
         emitter: Emitter::new(Box::new(append), Box::new(move |closed| closing.close(closed))),
         flights,
@@ -103,8 +107,12 @@ fn flow(bench: &Bench, stream: bool) -> Flow {
     let kind = if stream { "text/event-stream" } else { "application/json" };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     let witness = Witness::new(Api::OpenAiChat, &headers, StatusCode::OK, crate::witness::Reading::default());
-    let pace =
-        Pace { comment: None, token_events: TokenEvents::After(Duration::from_secs(3_600)), idle: Duration::MAX };
+    let pace = Pace {
+        comment: None,
+        token_events: TokenEvents::After(Duration::from_secs(3_600)),
+        idle: Duration::MAX,
+        first_token: None,
+    };
     let parsed = Arc::new(crate::request::parse(Api::OpenAiChat, &body).unwrap().0);
     Flow::new(attempt, AnswerBody::Sandbox(Box::new(answer.body)), (witness, None), End::Complete, pace, (parsed, None))
 }

@@ -26,6 +26,10 @@ fn what_is_acted_on_is_read() {
     let message = Bytes::from_static(br#"{"model":"claude","max_tokens":5,"stream":null,"n":"x","stream_options":3}"#);
     let parsed = read(Api::AnthropicMessages, &message).expect("a request");
     assert_eq!((parsed.max_tokens, parsed.stream, parsed.wants_usage), (Some(5), false, false));
+    for unnamed in [br#"{"input":"x"}"#.as_slice(), br#"{"model":null,"input":"x"}"#] {
+        let moderation = read(Api::OpenAiModerations, &Bytes::copy_from_slice(unnamed)).expect("a request");
+        assert_eq!(moderation.model, "omni-moderation-latest", "as its documentation has it");
+    }
     let input = Bytes::from_static(br#"{"model":"e","input":"x","max_tokens":-1,"stream":7}"#);
     assert!(read(Api::OpenAiEmbeddings, &input).is_ok());
 }

@@ -107,10 +107,10 @@ impl<'t> Item<'t> {
         Ok(Fields { at: self.at, members })
     }
 
-    /// An object of which nothing counts but what has one of these names: a stream repeats in each event what is known.
-    pub(crate) fn only(self, names: &[&str]) -> Read<Fields<'t>> {
+    /// An object without the members that say nothing: a stream repeats in each event what is known.
+    pub(crate) fn without(self, names: &[&str]) -> Read<Fields<'t>> {
         let Some(members) = self.value.members() else { return Err(self.wrong("an object")) };
-        let members = members.filter(|(member, _)| names.iter().any(|name| *member == **name));
+        let members = members.filter(|(member, _)| !names.iter().any(|name| *member == **name));
         let members = members.map(|(name, value)| (name.decoded(), value)).collect();
         Ok(Fields { at: self.at, members })
     }
@@ -250,9 +250,10 @@ impl<'t> Fields<'t> {
         self.members.retain(|(member, _)| !names.contains(&&**member));
     }
 
-    /// Refuses what nobody took.
+    /// Refuses what nobody took. Of a member that is not known an empty object may ask for what has no options.
     pub(crate) fn done(self) -> Read<()> {
-        match self.unknown().next() {
+        let asks = self.members.iter().find(|(_, value)| value.raw() == "{}").map(|(name, _)| self.path(name));
+        match asks.or_else(|| self.unknown().next()) {
             Some(at) => Err(Refused::target(at, "this member is not known here and so cannot be carried over")),
             None => Ok(()),
         }

@@ -12,7 +12,10 @@ use schemas::{event::Api, json::Value};
 
 use crate::{
     json::{self, member},
-    translate::{fields::Ledger, seal::Seal},
+    translate::{
+        fields::Ledger,
+        seal::{Maker, Seal},
+    },
 };
 
 /// A body without the reasoning of others.
@@ -26,12 +29,14 @@ pub(crate) struct Left {
 /// What stands in every body that has a block of reasoning, by API.
 static MESSAGES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("thinking\""));
 static RESPONSES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"encrypted_content\""));
+static CHAT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning_details\""));
 
 /// Pieces of a body that are cut out or replaced.
 type Cuts = Vec<(Range<usize>, &'static str)>;
 
-/// The body without what only another provider could check; nothing if there is none of it.
-pub(crate) fn leave(api: Api, body: &[u8], root: Value<'_>) -> Option<Left> {
+/// The body without what only another provider could check; nothing if there is none of it. `relays` says that the target passes on
+/// what others proved, in the form that chats have for it.
+pub(crate) fn leave(api: Api, relays: bool, body: &[u8], root: Value<'_>) -> Option<Left> {
     let (mut cuts, mut ledger) = (Cuts::new(), Ledger::default());
     match api {
         Api::AnthropicMessages | Api::AnthropicCountTokens => {
@@ -47,7 +52,11 @@ pub(crate) fn leave(api: Api, body: &[u8], root: Value<'_>) -> Option<Left> {
                 |item| is_foreign(item, "reasoning", "encrypted_content"),
                 &mut ledger,
             );
-            cut(&items, &gone, &mut cuts);
+            cut(&spans(&items), &gone, &mut cuts);
+        }
+        Api::OpenAiChat if !relays => {
+            CHAT.find(body)?;
+            chat(body, root, &mut cuts, &mut ledger);
         }
         _ => return None,
     }
@@ -76,7 +85,7 @@ fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
         // No provider takes a message without content, and each takes two of the user's in a row.
         *empty = !gone.is_empty() && gone.iter().all(|gone| *gone);
         if !*empty {
-            cut(&blocks, &gone, cuts);
+            cut(&spans(&blocks), &gone, cuts);
         }
         let has = |kinds: &[&str]| {
             let mut kept = blocks.iter().zip(&gone).filter(|(_, gone)| !**gone);
@@ -87,11 +96,36 @@ fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
             led_by_another = was_cut && has(&["tool_use"]) && !has(&["thinking", "redacted_thinking"]);
         }
     }
-    cut(&messages, &empty, cuts);
+    cut(&spans(&messages), &empty, cuts);
     // Calls that thinking led to are gone on from with thinking or without; with a budget the provider wants the thinking before them.
     if led_by_another && let Some(thinking) = member(root, "thinking").filter(|thinking| is_of(*thinking, "enabled")) {
         ledger.note("thinking (the last calls have no reasoning of this provider)");
         cuts.push((thinking.span(), r#"{"type":"disabled"}"#));
+    }
+}
+
+/// Takes the reasoning out of messages that others proved: its text goes with its proofs. What is not known to be of another stays.
+fn chat(body: &[u8], root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
+    let messages = member(root, "messages").and_then(Value::items).into_iter().flatten();
+    for (place, message) in messages.enumerate() {
+        let details = member(message, "reasoning_details").and_then(Value::items);
+        let of_others = |detail: Value<'_>| {
+            let format = member(detail, "format").and_then(Value::word);
+            format.as_deref().and_then(Maker::of_format).is_some_and(|maker| maker != Maker::Chat)
+        };
+        if !details.is_some_and(|mut details| details.any(of_others)) {
+            continue;
+        }
+        ledger.note(format!("messages[{place}] (reasoning)"));
+        let (mut members, mut gone) = (Vec::new(), Vec::new());
+        let mut from = message.span().start + 1;
+        for (name, value) in message.members().into_iter().flatten() {
+            let end = value.span().end;
+            members.push(from..end);
+            gone.push(["reasoning_details", "reasoning_content", "reasoning"].iter().any(|known| name == **known));
+            from = end + 1 + body.get(end..).unwrap_or_default().iter().take_while(|byte| **byte != b',').count();
+        }
+        cut(&members, &gone, cuts);
     }
 }
 
@@ -125,12 +159,15 @@ fn noted(
     items.iter().enumerate().map(of).collect()
 }
 
+fn spans(items: &[Value<'_>]) -> Vec<Range<usize>> {
+    items.iter().map(|item| item.span()).collect()
+}
+
 /// Cuts items out of a list, each with one comma: the one before it, or, as long as none is kept, the one behind it.
-fn cut(items: &[Value<'_>], gone: &[bool], cuts: &mut Cuts) {
+fn cut(items: &[Range<usize>], gone: &[bool], cuts: &mut Cuts) {
     let mut kept: Option<usize> = None;
-    for (place, (item, gone)) in items.iter().zip(gone).enumerate() {
-        let span = item.span();
-        let next = items.get(place + 1).map_or(span.end, |next| next.span().start);
+    for (place, (span, gone)) in items.iter().zip(gone).enumerate() {
+        let next = items.get(place + 1).map_or(span.end, |next| next.start);
         match (gone, kept) {
             (false, _) => {}
             (true, None) => cuts.push((span.start..next, "")),
@@ -148,7 +185,7 @@ mod tests {
 
     fn check(api: Api, body: &str, wanted: Option<(&str, &[&str])>) {
         let tree = Tree::read(body.as_bytes()).unwrap();
-        let left = leave(api, body.as_bytes(), tree.root());
+        let left = leave(api, false, body.as_bytes(), tree.root());
         let found = left.as_ref().map(|left| (std::str::from_utf8(&left.body).unwrap(), left.dropped.clone()));
         let wanted = wanted.map(|(body, dropped)| (body, dropped.iter().map(ToString::to_string).collect::<Vec<_>>()));
         assert_eq!(found, wanted, "{body}");
@@ -216,6 +253,32 @@ mod tests {
             check(Api::AnthropicMessages, &said(plain, r#","thinking":{"type":"adaptive"}"#), None);
         }
         check(Api::OpenAiChat, &said(THEIRS, ""), None);
+    }
+
+    #[test]
+    fn a_chat_goes_without_the_reasoning_that_others_proved() {
+        let said = |message: &str| format!(r#"{{"messages":[{{"role":"user","content":"hi"}},{{{message}}}]}}"#);
+        let details = |format: &str| {
+            let detail = r#"{"type":"reasoning.text","text":"h,m","signature":"S""#;
+            format!(r#""reasoning_details" : [{detail},"format":"{format}"}}]"#)
+        };
+        let (theirs, text) = (details("anthropic-claude-v1"), r#""reasoning_content":"h,m""#);
+        let listed: &[&str] = &["messages[1] (reasoning)"];
+        let role = r#""role":"assistant""#;
+        for (before, after) in [
+            (format!(r#"{role}, {text} , {theirs},"content":"a,b" "#), format!(r#"{role},"content":"a,b" "#)),
+            (format!("{theirs},{text} ,{role}"), role.to_owned()),
+            (format!(r#" {role} , "content":"x",{theirs} "#), format!(r#" {role} , "content":"x" "#)),
+        ] {
+            check(Api::OpenAiChat, &said(&before), Some((&said(&after), listed)));
+            let body = said(&before);
+            let tree = Tree::read(body.as_bytes()).unwrap();
+            assert_eq!(leave(Api::OpenAiChat, true, body.as_bytes(), tree.root()), None, "it passes that on");
+        }
+        let own = details("unknown");
+        for kept in [text, own.as_str(), r#""content":"a \"reasoning_details\" b""#] {
+            check(Api::OpenAiChat, &said(kept), None);
+        }
     }
 
     #[test]

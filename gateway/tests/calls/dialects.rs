@@ -323,7 +323,8 @@ async fn a_background_response_is_counted_by_its_id_however_often_it_is_asked_fo
     let unfinished = RESPONSE.replace("completed", "queued").replace("\"background\":false", "\"background\":true");
     let unfinished = unfinished.replace("1795880000", &begun.to_string());
     let queued = unfinished.split_once("\"usage\":").map(|(head, _)| format!("{head}\"usage\":null}}")).unwrap();
-    let finished = unfinished.replace("queued", "completed");
+    // Some state fractions of a second.
+    let finished = unfinished.replace("queued", "completed").replace(&begun.to_string(), &format!("{begun}.5"));
     let mut claims = Vec::new();
     for (asks, answer, told) in [(0, queued, 0), (3, finished, 3)] {
         let replay = Replay::start(json("200 OK", &answer)).await;

@@ -1,6 +1,9 @@
 //! Models with several targets: what fails before its first token is tried elsewhere, each attempt is recorded, and a call ends once.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use schemas::{
     config::{By, Cause, ModelRoute, Patience, Retry, Strategy, Target},
@@ -127,6 +130,35 @@ async fn one_target_is_asked_once_and_says_who_it_is() {
     let (_, written) = stage.end().await;
     let (_, end) = attempts(&written);
     assert_eq!((end.attempts, end.outcome, replay.asked().len()), (1, Outcome::ProviderError, 1));
+}
+
+/// A role, comments and pings are no tokens, however many come.
+#[tokio::test]
+async fn a_stream_whose_first_token_does_not_come_in_time_is_left_for_another() {
+    let short = Patience { first_token: Some(Duration::from_millis(200)), ..Patience::default() };
+    let role = TEXT.replace("hello", "");
+    let pings = (0..40).flat_map(|_| [say(": ping\n\n"), say(&role), Step::Wait]);
+    let one =
+        Arc::new(Replay::start(stream(pings.chain([say(TEXT), say(STOP), say(USAGE), say(DONE)]).collect())).await);
+    let two = Replay::start(stream(vec![say(TEXT), say(STOP), say(USAGE), say(DONE)])).await;
+    let targets = vec![Target { timeouts: short, ..target("one", "gpt-4o-mini") }, target("two", "gpt-4o-mini")];
+    let stage = with(&one, &two, ModelRoute { targets, retry: retry(2), ..ModelRoute::default() }).await;
+    let pinging = tokio::spawn({
+        let one = Arc::clone(&one);
+        async move {
+            for _ in 0..40 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                one.go_on();
+            }
+        }
+    });
+    let answer = ask(&stage, json!({ "stream": true })).send().await.unwrap();
+    assert_eq!(answer.headers()["x-tollgate-attempts"], "2");
+    assert_eq!(answer.text().await.unwrap(), format!("{TEXT}{STOP}{DONE}"), "nothing of the first attempt");
+    assert!(!pinging.is_finished(), "it would have said something in the end");
+    let (_, written) = stage.end().await;
+    let (settled, _) = attempts(&written);
+    assert_eq!(settled[0].outcome, Outcome::Timeout);
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ const fn one() -> u8 {
 impl Target {
     /// A target that takes every call.
     pub const fn new(provider: String, model: Option<String>) -> Self {
-        let timeouts = Patience { connect: None, first_byte: None, idle: None, total: None };
+        let timeouts = Patience { connect: None, first_byte: None, first_token: None, idle: None, total: None };
         Self { provider, model, weight: 1, priority: 0, when: Vec::new(), timeouts, cooldown: None }
     }
 }

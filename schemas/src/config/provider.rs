@@ -49,16 +49,23 @@ impl Provider {
     /// Whether it is the maker of the API that it is asked by, or our own, and so heeds each cap that is documented for it, or refuses
     /// it. A server that merely speaks the same may pass over a field that it does not know, and take 0 for no cap.
     pub fn heeds_caps(&self) -> bool {
-        let is_at = |maker: &str| {
-            let host = self.base_url.as_ref().filter(|url| url.https).map_or("", |url| &url.host);
-            host.strip_suffix(maker).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        };
         match self.dialect {
             Dialect::Sandbox | Dialect::Azure => true,
-            Dialect::OpenAi => is_at("api.openai.com"),
-            Dialect::Anthropic => is_at("api.anthropic.com"),
+            Dialect::OpenAi => self.is_at("api.openai.com"),
+            Dialect::Anthropic => self.is_at("api.anthropic.com"),
             Dialect::Gemini | Dialect::Vertex | Dialect::Bedrock | Dialect::Cohere => false,
         }
+    }
+
+    /// Whether it passes on the reasoning that models of others proved: a chat has a form for it that is OpenRouter's, and that who does
+    /// not know it may refuse.
+    pub fn relays(&self) -> bool {
+        self.is_at("openrouter.ai")
+    }
+
+    fn is_at(&self, host: &str) -> bool {
+        let at = self.base_url.as_ref().filter(|url| url.https).map_or("", |url| &url.host);
+        at.strip_suffix(host).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     }
 }
 
@@ -134,10 +141,19 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request to the first byte of the answer.
     pub first_byte: Duration,
+    /// From the request to the first token of a stream, whatever comes before it; nothing where that may take its time.
+    pub first_token: Option<Duration>,
     /// From one byte of the answer to the next.
     pub idle: Duration,
     /// From the request to the end of the answer.
     pub total: Duration,
+}
+
+impl Timeouts {
+    /// From the request to the first byte: nothing comes before it.
+    pub fn first(&self) -> Duration {
+        self.first_byte.min(self.first_token.unwrap_or(Duration::MAX))
+    }
 }
 
 impl Default for Timeouts {
@@ -145,6 +161,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(600),
+            first_token: None,
             idle: Duration::from_secs(300),
             total: Duration::from_secs(3_600),
         }
@@ -344,12 +361,16 @@ fn usage_in_stream(reader: &mut Reader, node: &Node) -> Option<UsageInStream> {
     reader.one_of(node, &choices)
 }
 
+/// What `timeouts` may name.
+pub(super) const WAITS: &[&str] = &["connect", "first_byte", "first_token", "idle", "total"];
+
 fn timeouts(reader: &mut Reader, node: &Node) -> Option<Timeouts> {
-    let fields: Fields<'_> = reader.fields(node, "timeouts", &["connect", "first_byte", "idle", "total"])?;
+    let fields: Fields<'_> = reader.fields(node, "timeouts", WAITS)?;
     let default = Timeouts::default();
     Some(Timeouts {
         connect: reader.or(&fields, "connect", default.connect, Reader::duration),
         first_byte: reader.or(&fields, "first_byte", default.first_byte, Reader::duration),
+        first_token: reader.maybe(&fields, "first_token", Reader::duration),
         idle: reader.or(&fields, "idle", default.idle, Reader::duration),
         total: reader.or(&fields, "total", default.total, Reader::duration),
     })

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     model::Target,
-    provider::Timeouts,
+    provider::{Timeouts, WAITS},
     reader::{Fields, Reader, shown, shown_key},
     tenant::is_tag_name,
     yaml::{Node, Value},
@@ -102,6 +102,8 @@ pub struct Patience {
     pub connect: Option<Duration>,
     /// From the request to the first byte of the answer.
     pub first_byte: Option<Duration>,
+    /// From the request to the first token of a stream.
+    pub first_token: Option<Duration>,
     /// From one byte of the answer to the next.
     pub idle: Option<Duration>,
     /// From the request to the end of the answer.
@@ -166,6 +168,7 @@ impl Patience {
         Timeouts {
             connect: self.connect.unwrap_or(provider.connect),
             first_byte: self.first_byte.unwrap_or(provider.first_byte),
+            first_token: self.first_token.or(provider.first_token),
             idle: self.idle.unwrap_or(provider.idle),
             total: self.total.unwrap_or(provider.total),
         }
@@ -191,10 +194,11 @@ pub(super) fn patience_of(reader: &mut Reader, fields: &Fields<'_>) -> Patience 
 }
 
 fn patience(reader: &mut Reader, node: &Node) -> Option<Patience> {
-    let fields = reader.fields(node, "timeouts", &["connect", "first_byte", "idle", "total"])?;
+    let fields = reader.fields(node, "timeouts", WAITS)?;
     Some(Patience {
         connect: reader.maybe(&fields, "connect", Reader::duration),
         first_byte: reader.maybe(&fields, "first_byte", Reader::duration),
+        first_token: reader.maybe(&fields, "first_token", Reader::duration),
         idle: reader.maybe(&fields, "idle", Reader::duration),
         total: reader.maybe(&fields, "total", Reader::duration),
     })

@@ -25,6 +25,8 @@ pub struct Server {
     pub keepalive_comment: Duration,
     /// The most bytes of answers that are kept for calls that are the same, of models that have a cache.
     pub cache: u64,
+    /// How long an answer is read on whose client has left, to know what it costs; zero closes it at once.
+    pub read_on: Duration,
     /// How long open calls may take to end when the process stops.
     pub drain: Duration,
 }
@@ -39,6 +41,7 @@ impl Default for Server {
             max_connections: 20_000,
             keepalive_comment: Duration::from_secs(15),
             cache: 64 << 20,
+            read_on: Duration::from_secs(60),
             drain: Duration::from_secs(30),
         }
     }
@@ -98,6 +101,7 @@ pub(super) fn server(reader: &mut Reader, node: &Node) -> Option<Server> {
         "max_connections",
         "keepalive_comment",
         "cache",
+        "read_on",
         "drain",
     ];
     let fields = reader.fields(node, "server", &known)?;
@@ -111,6 +115,7 @@ pub(super) fn server(reader: &mut Reader, node: &Node) -> Option<Server> {
             .or(&fields, "max_connections", default.max_connections, |reader, node| reader.number(node, 1..=1_000_000)),
         keepalive_comment: reader.or(&fields, "keepalive_comment", default.keepalive_comment, Reader::duration),
         cache: reader.or(&fields, "cache", default.cache, Reader::size),
+        read_on: reader.or(&fields, "read_on", default.read_on, Reader::duration_or_zero),
         drain: reader.or(&fields, "drain", default.drain, Reader::duration_or_zero),
     };
     if server.max_body > server.max_body_in_flight {

@@ -9,8 +9,20 @@ use crate::translate::{
     seal::Maker,
 };
 
-/// What is read of a chunk. All else says nothing of the answer itself, or repeats what is said elsewhere.
-pub(crate) const READ: [&str; 4] = ["error", "model", "choices", "tollgate"];
+/// Members that say nothing of the answer itself, or repeat what is said elsewhere.
+pub(crate) const ASIDE: [&str; 11] = [
+    "id",
+    "object",
+    "created",
+    "usage",
+    "system_fingerprint",
+    "service_tier",
+    "obfuscation",
+    "p",
+    "x_groq",
+    "provider",
+    "prompt_filter_results",
+];
 /// Members of a message that providers have put in beside what is read.
 const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
 
@@ -22,11 +34,13 @@ pub(crate) struct Reader {
     ids: Ids,
     has_model: bool,
     calls: u64,
+    /// The index of the one that began last.
+    last: Option<u64>,
 }
 
 impl Reader {
     pub(crate) fn new(ids: Ids) -> Self {
-        Self { blocks: Blocks::new(Maker::Chat), known: BTreeMap::new(), ids, has_model: false, calls: 0 }
+        Self { blocks: Blocks::new(Maker::Chat), known: BTreeMap::new(), ids, has_model: false, calls: 0, last: None }
     }
 
     pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -47,6 +61,8 @@ impl Reader {
             self.choice(&mut choice, out, ledger)?;
         }
         out.extend(body.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
+        body.skip(&ASIDE);
+        body.rest(ledger);
         Ok(())
     }
 
@@ -141,8 +157,9 @@ impl Reader {
             // Some servers number every call 0, so it is the id that tells them apart.
             let name = name.ok_or_else(|| Refused::form(function.path("name"), "a call begins without a name"))?;
             self.known.insert(place, id.clone());
+            self.last = Some(place);
             self.begin(id, name, out);
-        } else if place + 1 != self.calls && self.known.len() > 1 {
+        } else if self.last != Some(place) {
             return Err(Refused::form(call.at, "a call goes on after another has begun"));
         }
         self.more(function, out)

@@ -58,8 +58,11 @@ pub(crate) fn read(mut body: Fields<'_>) -> Read<Conversation> {
     }
     let at = body.path("parallel_tool_calls");
     asked.parallel = body.flag("parallel_tool_calls")?.map(|parallel| (at, parallel));
-    let capped = body.count("max_tokens")?;
+    let (capped, at) = (body.count("max_tokens")?, body.path("max_tokens"));
     asked.max_tokens = body.count("max_completion_tokens")?.or(capped);
+    if capped.is_some() && capped != asked.max_tokens {
+        asked.ledger.note(at);
+    }
     asked.stop = ("stop", read_stop(&mut body)?);
     knobs(&mut body, &mut asked);
     if let Some(format) = body.take("response_format") {

@@ -48,7 +48,7 @@ providers:
     forward: [X-Trace]
   - { name: local, dialect: openai, base_url: "http://127.0.0.1:11434/v1" }
   - { name: sandbox, frame_delay: 0s }
-server:  { max_body: 1MiB, max_body_in_flight: 1GB, header_timeout: 1s, body_timeout: 2s, max_connections: 7, keepalive_comment: 3s, cache: 9MiB, drain: 0s }
+server:  { max_body: 1MiB, max_body_in_flight: 1GB, header_timeout: 1s, body_timeout: 2s, max_connections: 7, keepalive_comment: 3s, cache: 9MiB, read_on: 0s, drain: 0s }
 models:
   - { name: gpt-5-mini, targets: [ { provider: openai, model: gpt-5-mini-2026 } ] }
   - name: "claude-*"
@@ -104,7 +104,7 @@ fn the_contract_says_where_things_are() {
     assert_eq!(local.base_url.as_ref().map(BaseUrl::effective_port), Some(11434));
     assert_eq!((sandbox.dialect, sandbox.frame_delay, &sandbox.base_url), (Dialect::Sandbox, Duration::ZERO, &None));
     assert_eq!((config.server.max_body, config.server.max_body_in_flight), (1 << 20, 1_000_000_000));
-    assert_eq!(config.server.cache, 9 << 20);
+    assert_eq!((config.server.cache, config.server.read_on), (9 << 20, Duration::ZERO));
 }
 
 #[test]
