@@ -18,6 +18,13 @@ pub(crate) fn reload(file: &Path, before: &Loaded, roles: &Roles) {
         eprintln!("nothing was changed: the configuration that was in force stays so");
         return;
     };
+    if let Some((model, provider)) = unknown(&before.config, &loaded.config) {
+        eprintln!(
+            "error: model `{model}` goes to provider `{provider}`, which is new, and providers change at the next start: nothing was \
+             changed; start again, or leave the model as it is until then"
+        );
+        return;
+    }
     let kept = kept(&before.config, &loaded.config);
     if !kept.is_empty() {
         eprintln!("warning: {} changed, which takes effect at the next start", kept.join(", "));
@@ -33,6 +40,16 @@ pub(crate) fn reload(file: &Path, before: &Loaded, roles: &Roles) {
         }
         Err(error) => eprintln!("error: the policy could not be published, and the one in force stays so: {error}"),
     }
+}
+
+/// The first model that goes to a provider which this process has only when it starts again.
+fn unknown<'a>(before: &Config, after: &'a Config) -> Option<(&'a str, &'a str)> {
+    let is_new = |name: &&str| before.providers.iter().all(|provider| provider.name != **name);
+    after.models.iter().find_map(|model| {
+        let judge = model.judge.iter().map(|judge| &judge.target);
+        let mut providers = model.targets.iter().chain(judge).map(|target| target.provider.as_str());
+        providers.find(is_new).map(|provider| (model.name.as_str(), provider))
+    })
 }
 
 /// The sections that differ and that a process keeps.

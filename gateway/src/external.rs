@@ -295,8 +295,7 @@ impl External {
 
     /// What a response has used that is worked on apart from every answer that it stands in. However often it is read, and at whichever
     /// gateway, it is the same event. Nothing where the answer does not say it yet.
-    pub(crate) fn of_response(attempt: &Attempt, source: &str, measured: &Measured) -> Option<Self> {
-        let begun = begun(measured)?;
+    pub(crate) fn of_response(attempt: &Attempt, source: &str, measured: &Measured, begun: Time) -> Option<Self> {
         let says = !measured.raw_usage.is_empty() && measured.usage.completeness == Completeness::Exact;
         let id = Some(&measured.response_id).filter(|id| says && !id.is_empty())?.clone();
         Some(Self {
@@ -383,23 +382,13 @@ impl External {
 
 /// By what two tellings of a response are the same, whichever version of a gateway reads it: its id and its counts.
 fn content(id: &str, usage: &Usage) -> u64 {
-    let mut said = id.to_owned();
-    for part in &usage.parts {
-        let model = part.model.as_deref().unwrap_or_default();
-        for class in TokenClass::ALL {
-            match part.vector.of(class) {
-                0 => {}
-                count => said.extend(["\n", model, " ", class.name(), " ", &count.to_string()]),
-            }
-        }
-    }
-    wire::hash(said.as_bytes())
-}
-
-/// When a response was begun that is worked on apart from every answer that it stands in.
-pub(crate) fn begun(measured: &Measured) -> Option<Time> {
-    let begun = i64::try_from(measured.background?).ok()?.checked_mul(1_000_000)?;
-    Some(Time::from_micros(begun)).filter(|begun| *begun > Time::ZERO)
+    let counts = usage.parts.iter().flat_map(|part| {
+        let counts = TokenClass::ALL.into_iter().map(|class| (class, part.vector.of(class)));
+        let counted = counts.filter(|(_, count)| *count > 0);
+        counted
+            .map(|(class, count)| format!("\n{} {} {count}", part.model.as_deref().unwrap_or_default(), class.name()))
+    });
+    wire::hash(std::iter::once(id.to_owned()).chain(counts).collect::<String>().as_bytes())
 }
 
 /// Whether what is learned counts in every hard limit that it falls under: in one of dollars, what has no price would count as nothing.

@@ -41,6 +41,7 @@ pub(crate) fn stack(worker: &Arc<Worker>) -> Router {
             .route(&path("/v1/models"), listing(worker))
             .route(&path("/v1/models/{*id}"), one(worker));
     }
+    router = router.route("/openai/models", listing(worker)).route("/openai/models/{*id}", one(worker));
     for prefix in ["", "/gemini"] {
         let path = |path: &str| format!("{prefix}{path}");
         router =

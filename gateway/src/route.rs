@@ -60,6 +60,13 @@ impl Order {
         self.len
     }
 
+    /// The same without the first one.
+    pub(crate) fn behind(mut self) -> Self {
+        self.places.rotate_left(1);
+        self.len = self.len.saturating_sub(1);
+        self
+    }
+
     /// The place of the one whose turn it is; after the last one the first is asked again.
     pub(crate) fn turn(&self, number: usize) -> Option<usize> {
         self.places.get(number.checked_rem(self.len)?).map(|place| usize::from(*place))
@@ -86,6 +93,7 @@ pub(crate) fn dialect_of_path(path: &str, headers: &HeaderMap) -> Dialect {
     match () {
         () if is_openai => Dialect::OpenAi,
         () if is_anthropic || headers.contains_key("anthropic-version") => Dialect::Anthropic,
+        () if headers.contains_key("x-goog-api-key") => Dialect::Gemini,
         () if begins(&["/gemini", "/v1beta", "/v1beta1", "/v1alpha"]) => Dialect::Gemini,
         () if begins(&["/bedrock", "/model"]) => Dialect::Bedrock,
         () if begins(&["/cohere", "/v2"]) => Dialect::Cohere,

@@ -83,7 +83,9 @@ impl Way {
         }
         let bare =
             PREFIXES.into_iter().find_map(|prefix| path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')));
-        Self::served(method, path).or_else(|| Self::served(method, bare?))
+        // Azure's clients leave the version to a parameter.
+        let versionless = || Self::served(method, &format!("/v1/{}", path.strip_prefix("/openai/")?));
+        Self::served(method, path).or_else(|| Self::served(method, bare?)).or_else(versionless)
     }
 
     /// Which methods a path takes, where it is one of a way in.
@@ -195,6 +197,8 @@ mod tests {
         for (method, path, api, model, streams, at) in [
             ("POST", "/v1/chat/completions", Api::OpenAiChat, None, None, "/chat/completions"),
             ("POST", "/openai/v1/responses", Api::OpenAiResponses, None, None, "/responses"),
+            ("POST", "/openai/responses", Api::OpenAiResponses, None, None, "/responses"),
+            ("GET", "/openai/responses/resp_1", Api::OpenAiResponsesRetrieve, None, None, "/responses/resp_1"),
             ("POST", "/v1/responses/compact", Api::OpenAiResponsesCompact, None, None, "/responses/compact"),
             ("GET", "/v1/responses/resp_1", Api::OpenAiResponsesRetrieve, None, None, "/responses/resp_1"),
             ("DELETE", "/openai/v1/responses/resp_1", Api::OpenAiResponsesRetrieve, None, None, "/responses/resp_1"),

@@ -13,7 +13,7 @@ use schemas::{
 use super::Attempt;
 use crate::{
     emit::Ticket,
-    external::{self, External, Scene},
+    external::{External, Scene},
     meter::Measured,
     worker::Worker,
 };
@@ -33,13 +33,13 @@ pub(crate) struct Apart {
 impl Apart {
     /// What an attempt's answer says of it, if it is one.
     pub(super) fn of(attempt: &Attempt, measured: &Measured) -> Option<Self> {
-        let begun = external::begun(measured)?;
+        let begun = begun(measured)?;
         let shared = &attempt.worker.shared;
         // Ids are a service's own. It may be configured as several providers, for keys of several accounts, say.
         let provider = attempt.worker.upstreams.get(&attempt.facts.provider);
         let service = provider.and_then(|upstream| Some(upstream.provider.base_url.as_ref()?.to_string()));
         let source = format!("{RESPONSES}{}", service.unwrap_or_else(|| attempt.facts.provider.clone()));
-        let told = External::of_response(&attempt.facts, &source, measured).map(|told| {
+        let told = External::of_response(&attempt.facts, &source, measured, begun).map(|told| {
             let scene = Scene { subject: &attempt.facts.subject, book: &attempt.book, gateway: &shared.gateway };
             Box::new(told.learn(scene, &shared.limits))
         });
@@ -71,4 +71,10 @@ impl Apart {
             None => ticket,
         }
     }
+}
+
+/// When a response was begun that is worked on apart from every answer that it stands in.
+fn begun(measured: &Measured) -> Option<Time> {
+    let begun = i64::try_from(measured.background?).ok()?.checked_mul(1_000_000)?;
+    Some(Time::from_micros(begun)).filter(|begun| *begun > Time::ZERO)
 }

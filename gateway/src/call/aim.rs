@@ -153,12 +153,23 @@ pub(super) async fn part(
 /// Reads a body once for all that is asked of it: what is acted on, where it goes, and with that its bound.
 fn look(worker: &Worker, arrival: &Arrival, body: &Bytes, instead: Option<String>) -> Result<(Aim, Order), Fault> {
     let (parsed, tree) = parse(&arrival.way, body, content_type(arrival))?;
-    let order = order(worker, arrival, &parsed, instead.as_deref().unwrap_or(&parsed.model))?;
-    let (spot, parsed) = (Spot::Target(order.route, order.turn(0).unwrap_or_default()), Arc::new(parsed));
+    let mut order = order(worker, arrival, &parsed, instead.as_deref().unwrap_or(&parsed.model))?;
+    let parsed = Arc::new(parsed);
     // What bounds a form is not the tree of its body, of which there is none.
     let tree = if parsed.is_form() { tree_of(parsed.document())? } else { tree };
-    let aim = fitting(worker, arrival, (&parsed, &tree), instead, spot)?;
-    Ok((aim, order))
+    let mut first = None;
+    loop {
+        let spot = Spot::Target(order.route, order.turn(0).unwrap_or_default());
+        match fitting(worker, arrival, (&parsed, &tree), instead.clone(), spot) {
+            Ok(aim) => return Ok((aim, order)),
+            // Another one may have a place for it, whichever is healthy, cheap or quick today.
+            Err(fault) if fault.code == ErrorCode::NotCarried && order.len() > 1 => {
+                first.get_or_insert(fault);
+                order = order.behind();
+            }
+            Err(fault) => return Err(first.unwrap_or(fault)),
+        }
+    }
 }
 
 fn content_type(arrival: &Arrival) -> &str {

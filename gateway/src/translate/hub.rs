@@ -271,9 +271,10 @@ impl Reasoning {
         self.effort.or_else(|| self.budget.map(Effort::of_budget))
     }
 
-    /// The budget, stated or by its effort.
-    pub(crate) fn budget(&self) -> Option<u64> {
-        self.budget.or_else(|| self.effort.map(Effort::budget))
+    /// The budget: as it was stated, or by its effort, which leaves half of the cap for the answer.
+    pub(crate) fn budget_within(&self, cap: Option<u64>) -> Option<u64> {
+        let by_effort = |effort: Effort| effort.budget().min(cap.map_or(u64::MAX, |cap| cap / 2));
+        self.budget.or_else(|| self.effort.map(by_effort))
     }
 }
 

@@ -5,5 +5,6 @@
 
 pub(crate) mod answer_in;
 pub(crate) mod answer_out;
+mod calls;
 pub(crate) mod request_in;
 pub(crate) mod request_out;

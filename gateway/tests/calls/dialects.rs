@@ -305,7 +305,9 @@ async fn sound_passes_and_what_it_used_is_said_to_be_missing() {
         .unwrap();
     assert_eq!(answer.bytes().await.unwrap(), &[0, 159, 146, 150, 255][..]);
     let (_, written) = stage.end().await;
-    assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::Unreadable));
+    // Its provider has done what it was asked for.
+    assert_eq!(written.one().outcome, Outcome::Complete);
+    assert_eq!(written.one().usage.completeness, Completeness::Missing(Doubt::NotReported));
 }
 
 /// What was told, and what is awaited to be.

@@ -223,18 +223,13 @@ pub(crate) fn write_reasoning(
         .map(|budget| (object! { "type": "enabled", "budget_tokens": budget }, None))
 }
 
-/// A budget leaves half of the cap for the answer, where it was not stated itself.
 fn budget(reasoning: &Reasoning, cap: u64, ledger: &mut Ledger) -> Option<u64> {
-    if let Some(stated) = reasoning.budget {
-        return Some(stated);
-    }
-    let Some(budget) = reasoning.budget() else {
+    let Some(budget) = reasoning.budget_within(Some(cap)) else {
         ledger
             .note(format!("{} (the model reasons by a budget, and neither that nor an effort is given)", reasoning.at));
         return None;
     };
-    let budget = budget.min(cap / 2);
-    if budget < BUDGET_MIN {
+    if budget < BUDGET_MIN && reasoning.budget.is_none() {
         ledger.note(format!("{} (the cap leaves no room for it)", reasoning.at));
         return None;
     }

@@ -42,7 +42,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     if let Some(reasoning) = &asked.reasoning {
         reasoning.note_hidden(ledger);
         let mut thinking = object! { "type": if reasoning.off { "disabled" } else { "enabled" } };
-        thinking.put_some("token_budget", reasoning.budget().filter(|_| !reasoning.off));
+        thinking.put_some("token_budget", reasoning.budget_within(asked.max_tokens).filter(|_| !reasoning.off));
         body.put("thinking", thinking);
     }
     if let Some((at, _)) = &asked.user {

@@ -1,5 +1,7 @@
 //! A generateContent request, written for a target. The model and whether it streams stand in the path.
 
+use std::ops::RangeInclusive;
+
 use crate::translate::{
     To,
     fields::{Ledger, Read},
@@ -52,7 +54,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
         }
     }
     if let Some(reasoning) = &asked.reasoning {
-        config.put("thinkingConfig", write_reasoning(reasoning, to.model, ledger));
+        config.put("thinkingConfig", write_reasoning(reasoning, (to.model, asked.max_tokens), ledger));
     }
     if !config.is_bare() {
         body.put("generationConfig", config);
@@ -202,17 +204,34 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
     })
 }
 
+/// The budgets that Gemini 2.5 Pro takes, and the most that the others before Gemini 3 do, which take none too:
+/// <https://ai.google.dev/gemini-api/docs/thinking>.
+const PRO: RangeInclusive<u64> = 128..=32_768;
+const FLASH: RangeInclusive<u64> = 0..=24_576;
+
 /// From Gemini 3 on models take a level, those before it a budget.
-fn write_reasoning(reasoning: &Reasoning, model: &str, ledger: &mut Ledger) -> Json {
+fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), ledger: &mut Ledger) -> Json {
     let mut config = object! {};
     let by_budget = model.contains("gemini-2");
+    let range = if model.contains("-pro") { PRO } else { FLASH };
     match (reasoning.off, by_budget) {
-        (true, true) => config.put("thinkingBudget", 0_u64),
+        (true, true) if *range.start() == 0 => config.put("thinkingBudget", 0_u64),
+        (true, true) => {
+            ledger.note(format!("{} (the model always reasons; the least is asked for)", reasoning.at));
+            config.put("thinkingBudget", *range.start());
+        }
         (true, false) => {
             ledger.note(format!("{} (the model always reasons; the least is asked for)", reasoning.at));
             config.put("thinkingLevel", "minimal");
         }
-        (false, true) => config.put_some("thinkingBudget", reasoning.budget()),
+        (false, true) => {
+            let asked = reasoning.budget_within(cap);
+            let budget = asked.map(|budget| budget.clamp(*range.start(), *range.end()));
+            if reasoning.budget.is_some() && budget != asked {
+                ledger.note(format!("{} (its budget: the nearest that the model takes)", reasoning.at));
+            }
+            config.put_some("thinkingBudget", budget);
+        }
         (false, false) => {
             config.put_some("thinkingLevel", reasoning.effort_within(Effort::Minimal, Effort::High, ledger));
         }

@@ -1,11 +1,10 @@
 //! A provider's chat completion, whole or chunk by chunk: a chunk's `delta` is a piece of what `message` is at once.
 
-use std::collections::BTreeMap;
-
 use crate::translate::{
-    fields::{Fields, Item, Ledger, Read, Refused},
+    fields::{Fields, Item, Ledger, Read},
     hub::{Block, Blocks, Event, Fault, Stop},
     ids::Ids,
+    openai_chat::calls::Calls,
     seal::Maker,
 };
 
@@ -29,18 +28,13 @@ const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
 #[derive(Debug)]
 pub(crate) struct Reader {
     blocks: Blocks,
-    /// The ids of calls, by the provider's index.
-    known: BTreeMap<u64, Option<String>>,
-    ids: Ids,
+    calls: Calls,
     has_model: bool,
-    calls: u64,
-    /// The index of the one that began last.
-    last: Option<u64>,
 }
 
 impl Reader {
     pub(crate) fn new(ids: Ids) -> Self {
-        Self { blocks: Blocks::new(Maker::Chat), known: BTreeMap::new(), ids, has_model: false, calls: 0, last: None }
+        Self { blocks: Blocks::new(Maker::Chat), calls: Calls::new(ids), has_model: false }
     }
 
     pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -77,18 +71,17 @@ impl Reader {
             let refusal = said.text("refusal")?.unwrap_or_default();
             self.blocks.more(Block::Refusal, refusal, out);
             for call in said.list("tool_calls")? {
-                self.call(call, out, ledger)?;
+                self.calls.read(call, &mut self.blocks, out, ledger)?;
             }
-            if let Some(call) = said.object("function_call")?
-                && let Some(name) = call.clone().text("name")?.filter(|name| !name.is_empty())
-            {
-                self.begin(None, name, out);
-                self.more(call, out)?;
+            // Before there were several it was the only one.
+            if let Some(function) = said.object("function_call")? {
+                self.calls.take((0, None), function, &mut self.blocks, out)?;
             }
             said.skip(&BESIDE);
             said.rest(ledger);
         }
         if let Some(reason) = choice.word("finish_reason")?.filter(|reason| !reason.is_empty()) {
+            self.calls.end(&mut self.blocks, out);
             self.blocks.close(out);
             out.push(Event::Stop(stop(&reason, ledger)));
         }
@@ -138,44 +131,6 @@ impl Reader {
                 }
                 _ => ledger.note(part.at.clone()),
             }
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, call: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
-        let mut call = call.object()?;
-        let id = call.text("id")?.filter(|id| !id.is_empty());
-        let place = call.count("index")?.unwrap_or(self.calls);
-        let Some(function) = call.object("function")? else {
-            ledger.note(call.at.clone());
-            return Ok(());
-        };
-        let name = function.clone().text("name")?.filter(|name| !name.is_empty());
-        let known = self.known.get(&place);
-        let is_new = known.is_none_or(|known| id.is_some() && *known != id);
-        if is_new {
-            // Some servers number every call 0, so it is the id that tells them apart.
-            let name = name.ok_or_else(|| Refused::form(function.path("name"), "a call begins without a name"))?;
-            self.known.insert(place, id.clone());
-            self.last = Some(place);
-            self.begin(id, name, out);
-        } else if self.last != Some(place) {
-            return Err(Refused::form(call.at, "a call goes on after another has begun"));
-        }
-        self.more(function, out)
-    }
-
-    fn begin(&mut self, id: Option<String>, name: String, out: &mut Vec<Event>) {
-        let id = id.unwrap_or_else(|| self.ids.make());
-        self.calls += 1;
-        self.blocks.close(out);
-        self.blocks.open(Block::Call { id, name }, out);
-    }
-
-    fn more(&self, mut function: Fields<'_>, out: &mut Vec<Event>) -> Read<()> {
-        let arguments = function.text("arguments")?.unwrap_or_default();
-        if !arguments.is_empty() && matches!(self.blocks.is_open(), Some(Block::Call { .. })) {
-            out.push(Event::More(arguments));
         }
         Ok(())
     }
