@@ -34,6 +34,7 @@ use datafusion::{
 use schemas::policy::Tenants;
 
 use super::{
+    clock::Shifts,
     encode, exact, functions as allowed,
     instant::Instants,
     provider,
@@ -99,6 +100,7 @@ pub(crate) fn open(
     if let Some(zone) = zone {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }
+    state.register_function_rewrite(Arc::new(Shifts))?;
     // The instant that `now()` and `current_date` stand for; without it they fail.
     state.mark_start_execution();
     Ok((state, public))

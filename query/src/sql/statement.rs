@@ -225,7 +225,7 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
     Ok(())
 }
 
-/// `tag('env')` → `tag(tags, 'env')`; and `time AT TIME ZONE 'Europe/Berlin'` is called as Postgres calls it, since the engine calls it
+/// `tag('env')` → `tag(tags, 'env')`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time AT TIME ZONE 'Europe/Berlin'` is called as Postgres calls it, since the engine calls it
 /// `time`, and then finds two columns of that name where rows are ordered by the other.
 struct Written;
 
@@ -257,8 +257,30 @@ impl VisitorMut for Written {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        truncated(expr);
         regroup(expr);
         ControlFlow::Continue(())
+    }
+}
+
+/// `date_trunc` with a zone, as the engine has it: it truncates an instant by the clock of the zone that it is put into.
+fn truncated(expr: &mut Expr) {
+    if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
+        && name.to_string().eq_ignore_ascii_case("date_trunc")
+        && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(time)), FunctionArg::Unnamed(FunctionArgExpr::Expr(zone))] =
+            list.args.as_mut_slice()
+        && let Expr::Value(value) = zone
+    {
+        // UTC by another name, which no session puts into a zone of its own.
+        if let Value::SingleQuotedString(zone) = &mut value.value
+            && zone.eq_ignore_ascii_case("utc")
+        {
+            "Etc/UTC".clone_into(zone);
+        }
+        let nothing = || Expr::Value(Value::Null.into());
+        let [timestamp, time_zone] = [&mut *time, zone].map(|part| Box::new(std::mem::replace(part, nothing())));
+        *time = Expr::Nested(Box::new(Expr::AtTimeZone { timestamp, time_zone }));
+        list.args.pop();
     }
 }
 
