@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray, timezone::Tz},
+    array::{ArrayRef, AsArray, TimestampMicrosecondArray, timezone::Tz},
     compute::{cast, kernels::numeric},
     datatypes::{
         DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,

@@ -112,7 +112,9 @@ impl VisitorMut for Rewrite<'_> {
             }
             Expr::Cast { .. } => self.cast(expr),
             // The engine's own leaves an instant an instant, and compares it as one.
-            Expr::AtTimeZone { timestamp, time_zone } => *expr = written(&format!("timezone({time_zone}, {timestamp})")),
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                *expr = written(&format!("timezone({time_zone}, {timestamp})"))
+            }
             Expr::Subquery(query) if self.of_catalog => {
                 if let Some(instead) = scalar(query) {
                     *expr = instead;

@@ -48,11 +48,13 @@ impl FunctionRewrite for InZone {
             // Its days and months are those of the zone.
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) => {
                 let is_interval = |side: &Expr| matches!(side.get_type(schema), Ok(DataType::Interval(_)));
-                let times = [(is_interval(right), left), (is_interval(left), right)];
-                for (_, time) in times.into_iter().filter(|(beside, _)| *beside) {
-                    if let Some(put) = self.put(time, schema)? {
-                        (**time, changed) = (put, true);
-                    }
+                let time = match (is_interval(left), is_interval(right)) {
+                    (false, true) => left,
+                    (true, false) => right,
+                    _ => return Ok(Transformed::no(expr)),
+                };
+                if let Some(put) = self.put(time, schema)? {
+                    (**time, changed) = (put, true);
                 }
             }
             Expr::Cast(cast) if !matches!(cast.field.data_type(), DataType::Timestamp(_, Some(_))) => {
