@@ -22,6 +22,7 @@ use datafusion::{
 };
 
 const RECOMPUTE: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+const KEEP: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
 
 /// The same plan, whose partial groups are in no order that nobody needs.
 pub(crate) fn unordered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -32,14 +33,19 @@ pub(crate) fn unordered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executio
         for (input, keeps) in inputs.iter().zip(keeps) {
             let step = input.downcast_ref::<AggregateExec>().filter(|step| waits(step, keeps));
             changed.push(match step {
-                Some(step) => Arc::clone(input).replace_children(vec![UnorderedExec::over(step.input())], RECOMPUTE)?,
+                Some(step) => {
+                    let linear =
+                        Arc::clone(input).replace_children(vec![UnorderedExec::over(step.input())], RECOMPUTE)?;
+                    // What was known of constants stays known above: windows and sorts were planned by it.
+                    Arc::new(UnorderedExec { input: linear, properties: Arc::clone(input.properties()) })
+                }
                 None => Arc::clone(input),
             });
         }
         if inputs.iter().zip(&changed).all(|(before, after)| Arc::ptr_eq(before, after)) {
             return Ok(Transformed::no(node));
         }
-        Ok(Transformed::yes(node.replace_children(changed, RECOMPUTE)?))
+        Ok(Transformed::yes(node.replace_children(changed, KEEP)?))
     })
     .map(|changed| changed.data)
 }
@@ -54,7 +60,7 @@ fn waits(step: &AggregateExec, order_is_kept: bool) -> bool {
     *step.mode() == AggregateMode::Partial && (!order_is_kept || sorted.iter().all(is_constant))
 }
 
-/// The rows of its input, of whose order nothing is said.
+/// The rows of its input, of which other things are said: that they are in no order, or what was said before.
 #[derive(Debug)]
 struct UnorderedExec {
     input: Arc<dyn ExecutionPlan>,
@@ -98,7 +104,7 @@ impl ExecutionPlan for UnorderedExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| internal_datafusion_err!("an input is missing"))?;
-        Ok(Self::over(&input))
+        Ok(Arc::new(Self { input, properties: Arc::clone(&self.properties) }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -146,7 +152,8 @@ mod tests {
         assert!(displayable(plan.as_ref()).indent(false).to_string().contains("PartiallySorted"));
         let plan = unordered(plan).unwrap();
         let shown = displayable(plan.as_ref()).indent(false).to_string();
-        assert!(!shown.contains("PartiallySorted"), "{shown}");
+        let waits = |step: &str| step.contains("mode=Partial,") && step.contains("PartiallySorted");
+        assert!(!shown.lines().any(waits), "{shown}");
         let groups: usize = collect(plan, context.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
         assert_eq!(groups, rows);
     }
