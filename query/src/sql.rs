@@ -37,11 +37,13 @@ use crate::{
 };
 
 mod accounted;
+mod clock;
 pub mod encode;
 pub mod error;
 mod exact;
 mod fence;
 mod functions;
+mod gate;
 mod growth;
 mod instant;
 mod json;
@@ -62,6 +64,7 @@ mod sums;
 mod tag;
 mod threads;
 mod trunc;
+mod unordered;
 pub(crate) mod views;
 
 pub use error::QueryError;
@@ -340,7 +343,7 @@ async fn execute(
         Ok(TreeNodeRecursion::Continue)
     })?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
-    let physical = accounted::accounted(runs::by_runs(physical)?, gone)?;
+    let physical = accounted::accounted(unordered::unordered(runs::by_runs(physical)?)?, gone)?;
     Ok(execute_stream(physical, state.task_ctx())?)
 }
 

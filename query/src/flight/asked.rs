@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use bytes::Bytes;
 use datafusion::sql::sqlparser::{
     dialect::PostgreSqlDialect,
-    tokenizer::{Token, Tokenizer},
+    tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
 use prost::Message;
 use tonic::Status;
@@ -96,16 +96,14 @@ impl Asked {
 /// A statement with its parameters numbered, where they are written `?`, as clients of JDBC and ADBC do; nothing where none is.
 fn numbered(sql: &str) -> Option<String> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
-    let mut marks = tokens.iter().filter(|token| is_mark(&token.token)).map(|token| token.span.start);
-    let mut next = marks.next();
-    next?;
+    let mut marks = tokens.iter().flat_map(marks).peekable();
+    marks.peek()?;
     let (mut out, mut number) = (String::with_capacity(sql.len() + 16), 0_u32);
     let (mut line, mut column) = (1, 1);
     for letter in sql.chars() {
-        if next.is_some_and(|at| (at.line, at.column) == (line, column)) {
+        if marks.next_if_eq(&(line, column)).is_some() {
             number += 1;
             out.push_str(&format!("${number}"));
-            next = marks.next();
         } else {
             out.push(letter);
         }
@@ -114,14 +112,24 @@ fn numbered(sql: &str) -> Option<String> {
     Some(out)
 }
 
-/// Whether it begins with a mark: with what follows it may be an operator elsewhere, as in `?||'%'`, but there is none such here.
-const fn is_mark(token: &Token) -> bool {
+/// The lines and columns of the marks in a token. With what stands beside it a mark may be an operator elsewhere, as in `?||'%'` or `>=?`,
+/// but there is none such here.
+fn marks(token: &TokenWithSpan) -> impl Iterator<Item = (u64, u64)> {
     use Token::{
-        Question, QuestionAnd, QuestionMarkDash, QuestionMarkDashVerticalBar, QuestionMarkDoubleVerticalBar,
-        QuestionMarkSharp, QuestionPipe,
+        AtQuestion, CustomBinaryOperator, Question, QuestionAnd, QuestionMarkDash, QuestionMarkDashVerticalBar,
+        QuestionMarkDoubleVerticalBar, QuestionMarkSharp, QuestionPipe,
     };
-    let alone = matches!(token, Question | QuestionAnd | QuestionPipe | QuestionMarkDash | QuestionMarkSharp);
-    alone || matches!(token, QuestionMarkDashVerticalBar | QuestionMarkDoubleVerticalBar)
+    let text = match &token.token {
+        CustomBinaryOperator(operator) => operator.clone(),
+        operator @ (AtQuestion | Question | QuestionAnd | QuestionPipe | QuestionMarkDash | QuestionMarkSharp) => {
+            operator.to_string()
+        }
+        operator @ (QuestionMarkDashVerticalBar | QuestionMarkDoubleVerticalBar) => operator.to_string(),
+        _ => String::new(),
+    };
+    let start = token.span.start;
+    let letters: Vec<char> = text.chars().collect();
+    (start.column..).zip(letters).filter(|(_, letter)| *letter == '?').map(move |(column, _)| (start.line, column))
 }
 
 #[cfg(test)]
@@ -133,6 +141,10 @@ mod tests {
         check("SELECT $1", None);
         check("SELECT 'who?', \"a?\" -- ?\n /* ? */ FROM t", None);
         check("SELECT ?", Some("SELECT $1"));
+        check(
+            "SELECT 1 WHERE a>=? AND b>? AND c<? AND d<>? AND e=? AND f!=?-1 AND g<=?",
+            Some("SELECT 1 WHERE a>=$1 AND b>$2 AND c<$3 AND d<>$4 AND e=$5 AND f!=$6-1 AND g<=$7"),
+        );
         check("SELECT ?||'?', ?-1, ?|| ?", Some("SELECT $1||'?', $2-1, $3|| $4"));
         check(
             "SELECT 'é?', a\nFROM t WHERE b = ?\r\n AND c IN (?,?)",

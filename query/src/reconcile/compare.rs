@@ -57,6 +57,8 @@ pub enum Cause {
     None,
     /// The invoice has a key that is not ours.
     OtherKey,
+    /// The invoice gives back money, and nothing of ours stands beside it.
+    Credit,
     /// The day is not over for the invoice: more may come to it.
     NotBilledYet,
     /// The tokens are alike, and of ours some have no price.
@@ -83,6 +85,7 @@ impl Cause {
         match self {
             Self::None => "",
             Self::OtherKey => "other_key",
+            Self::Credit => "credit",
             Self::NotBilledYet => "not_billed_yet",
             Self::Unpriced => "unpriced",
             Self::PriceDiffers => "price_differs",
@@ -228,6 +231,9 @@ impl Both<'_> {
         let nothing = |side: &Side| side.quantity.unwrap_or(0) == 0 && side.cost.unwrap_or_default().0 == 0;
         if cell.account.starts_with('?') {
             return Cause::OtherKey;
+        }
+        if invoice.cost.is_some_and(|cost| cost.0 < 0) && nothing(ours) {
+            return Cause::Credit;
         }
         if cell.day > self.doubts.settled_through {
             return Cause::NotBilledYet;

@@ -3,7 +3,7 @@
 //! A bucket without results states that its day has nothing, of what the endpoint counts. A page after which there is more must be followed
 //! by the one that goes on where it ends, in whichever file that is: half an export would call the other half ours alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::time::Time;
 
@@ -79,11 +79,32 @@ impl Page {
     }
 }
 
+/// A day whose bucket stands twice, in one page or in two. Buckets of one day with other lines are of other accounts, or of the other endpoint.
+fn twice(pages: &[Page]) -> Option<String> {
+    let mut seen: BTreeMap<String, Vec<Vec<&Line>>> = BTreeMap::new();
+    for page in pages {
+        let starts: BTreeSet<Time> = page.buckets.iter().map(|bucket| bucket.starts).collect();
+        let repeats = starts.len() < page.buckets.len();
+        let days: BTreeSet<String> = page.buckets.iter().map(|bucket| bucket.day()).collect();
+        for day in days {
+            let lines: Vec<&Line> = page.lines.iter().filter(|line| line.day == day).collect();
+            let (one, other) = lines.split_at(lines.len() / 2);
+            let again = repeats && one == other;
+            let seen = seen.entry(day.clone()).or_default();
+            if !lines.is_empty() && (again || seen.contains(&lines)) {
+                return Some(day);
+            }
+            seen.push(lines);
+        }
+    }
+    None
+}
+
 impl Export {
     /// Puts pages together.
     ///
     /// # Errors
-    /// If a page is missing.
+    /// If a page is missing, or stands twice.
     pub fn of(pages: Vec<Page>) -> Result<Self, String> {
         for (at, page) in pages.iter().enumerate().filter(|(_, page)| page.has_more) {
             let others = pages.iter().enumerate().filter(|(other, _)| *other != at);
@@ -93,6 +114,9 @@ impl Export {
                     "the export goes on after {last} (has_more): fetch its next_page too, and give all pages"
                 ));
             }
+        }
+        if let Some(day) = twice(&pages) {
+            return Err(format!("the bucket of {day} is given twice, with the same lines: give each page once"));
         }
         let mut days: BTreeMap<String, Stated> = BTreeMap::new();
         for page in &pages {

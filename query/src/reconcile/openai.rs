@@ -52,6 +52,9 @@ struct Amount<'a> {
     currency: Cow<'a, str>,
 }
 
+/// What a credit stands under in the place of a model.
+const CREDIT: &str = "credit";
+
 /// Reads the pages.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     let mut pages = Vec::new();
@@ -73,13 +76,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
 impl Written<'_> {
     fn page(self) -> Result<Page, String> {
         let mut page = Page { has_more: self.has_more, ..Page::default() };
+        let tells_items = self.data.iter().flat_map(|bucket| &bucket.results).any(|result| result.line_item.is_some());
         let at = |seconds: i64| Time::from_micros(seconds.saturating_mul(1_000_000));
         for bucket in self.data {
             let (starts, ends) = (at(bucket.start_time), bucket.end_time.map(at));
             page.buckets.push(Bucket { starts, ends });
             let day: String = starts.to_string().chars().take(10).collect();
             for result in bucket.results {
-                result.lines(&day, &mut page.lines)?;
+                result.lines(&day, tells_items, &mut page.lines)?;
             }
         }
         Ok(page)
@@ -87,7 +91,7 @@ impl Written<'_> {
 }
 
 impl Of<'_> {
-    fn lines(self, day: &str, lines: &mut Vec<Line>) -> Result<(), String> {
+    fn lines(self, day: &str, tells_items: bool, lines: &mut Vec<Line>) -> Result<(), String> {
         let key = self.api_key_id.or(self.project_id);
         let line = |model: &str, class, quantity, cost| Line {
             day: day.to_owned(),
@@ -124,7 +128,9 @@ impl Of<'_> {
         }
         let cost = amount::dollars(amount.value.get()).ok_or_else(|| format!("{} is no amount", amount.value))?;
         let quantity = self.quantity.filter(|text| text.get() != "null").and_then(|text| amount::scaled(text.get(), 0));
-        let item = self.line_item.unwrap_or_default();
+        // Beside lines that say what they are for, money that is given back for nothing in particular.
+        let is_credit = tells_items && self.line_item.is_none() && cost.0 < 0;
+        let item = self.line_item.unwrap_or_else(|| if is_credit { CREDIT.to_owned() } else { String::new() });
         let (model, class) =
             item.split_once(", ").map_or((item.as_str(), None), |(model, kind)| (model, class_of(kind)));
         // Of what it does not call tokens the quantity is something else.

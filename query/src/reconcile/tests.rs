@@ -410,3 +410,46 @@ fn names_of_one_model_come_to_the_same() {
     assert_ne!(plain("gpt-5"), plain("gpt-5-mini"));
     assert_ne!(plain("claude-sonnet-4"), plain("claude-sonnet-4-5"));
 }
+
+/// A page of costs of Monday with these line items and dollars.
+fn costs(items: &[(Option<&str>, &str)]) -> String {
+    let result = |(item, value): &(Option<&str>, &str)| {
+        let item = item.map_or("null".to_owned(), |item| format!("{item:?}"));
+        format!(
+            r#"{{"object":"organization.costs.result","amount":{{"value":{value},"currency":"usd"}},"line_item":{item},"project_id":null}}"#
+        )
+    };
+    let results: Vec<_> = items.iter().map(result).collect();
+    format!(r#"{{"data":[{{"start_time":1793577600,"end_time":1793664000,"results":[{}]}}]}}"#, results.join(","))
+}
+
+#[test]
+fn a_credit_stands_by_itself_and_hides_no_model() {
+    let page = costs(&[
+        (Some("gpt-5-mini-2025-08-07, input"), "2"),
+        (Some("gpt-5-mini-2025-08-07, output"), "3"),
+        (None, "-0.5"),
+    ]);
+    let own = ours(&[
+        (MONDAY, "gpt-5-mini", UncachedInput, 10, Some(2 * PICO_PER_USD)),
+        (MONDAY, "gpt-5-mini", Output, 10, Some(3 * PICO_PER_USD)),
+    ]);
+    let report = compare(&invoice_of(Vendor::OpenAi, &[page.as_bytes()]), &own, &doubts(TUESDAY), Tolerance::default());
+    let monday = |class, status, cause| (MONDAY.to_owned(), class, status, cause);
+    let wanted = [monday("", "excess", "credit"), monday("input", "matched", ""), monday("output", "matched", "")];
+    assert_eq!(told(&report), wanted);
+}
+
+#[test]
+fn a_bucket_that_is_given_twice_is_told() {
+    let page = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "2")]);
+    let other = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "3")]);
+    let twice = page.replace("]}]}", &format!("]}},{}", page.trim_start_matches(r#"{"data":["#)));
+    let of = |files: &[&str]| {
+        Export::of(files.iter().flat_map(|file| read(Vendor::OpenAi, file.as_bytes()).unwrap()).collect())
+    };
+    assert!(of(&[&page, &other]).is_ok());
+    for files in [vec![&*page, &*page], vec![&*twice]] {
+        assert!(of(&files).unwrap_err().contains("2026-11-02 is given twice"), "{files:?}");
+    }
+}

@@ -11,6 +11,9 @@
 //! A join can make rows for hours of one batch of its inputs, and what stands over it takes them without a pause: the
 //! engine itself pauses only where tables are read. So the node stands over joins and tables too, and there it looks
 //! whether to go on.
+//!
+//! Windows hand on all that they kept in one batch, and the bounds on what a function may make are for a batch of the usual size. So where
+//! rows only pass, larger ones are cut into such.
 
 use std::{
     fmt,
@@ -20,7 +23,8 @@ use std::{
 };
 
 use arrow::{
-    array::RecordBatch,
+    array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array},
+    compute::take,
     datatypes::{Schema, SchemaRef},
 };
 use datafusion::{
@@ -222,9 +226,10 @@ impl ExecutionPlan for AccountedExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let kept = MemoryConsumer::new("kept").register(context.memory_pool());
+        let cut = Cut { rows: context.session_config().batch_size(), rest: None };
         let input = self.input.execute(partition, context)?;
         let (place, gone) = (self.place, self.gone.clone());
-        Ok(make_cooperative(Box::pin(Accounted { input, place, kept, bytes: 0, rows: 0, widest: 0, gone })))
+        Ok(make_cooperative(Box::pin(Accounted { input, place, kept, bytes: 0, rows: 0, widest: 0, cut, gone })))
     }
 }
 
@@ -238,7 +243,38 @@ struct Accounted {
     rows: usize,
     /// The most text that one of them has.
     widest: u64,
+    cut: Cut,
     gone: CancellationToken,
+}
+
+/// Cuts batches into such of `rows`.
+struct Cut {
+    rows: usize,
+    /// What is left of a larger one, and where it begins.
+    rest: Option<(RecordBatch, usize)>,
+}
+
+impl Cut {
+    /// The next piece of what is left.
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let (batch, begin) = self.rest.take()?;
+        let end = batch.num_rows().min(begin + self.rows);
+        let piece = own(&batch, begin, end);
+        self.rest = (end < batch.num_rows()).then_some((batch, end));
+        Some(piece)
+    }
+}
+
+/// Some rows as a batch of their own: a slice would count as the whole that it is of wherever it is kept.
+fn own(batch: &RecordBatch, begin: usize, end: usize) -> Result<RecordBatch> {
+    let rows = UInt64Array::from_iter_values(begin as u64..end as u64);
+    let column = |column: &ArrayRef| match column.as_string_view_opt() {
+        Some(texts) => Ok(Arc::new(texts.slice(begin, end - begin).gc()) as ArrayRef),
+        None => take(column, &rows, None),
+    };
+    let columns = batch.columns().iter().map(column).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(end - begin));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
 }
 
 impl Accounted {
@@ -280,16 +316,52 @@ impl Stream for Accounted {
         if self.gone.is_cancelled() {
             return Poll::Ready(Some(exec_err!("nobody waits for the answer")));
         }
-        let next = futures::ready!(self.input.poll_next_unpin(context));
-        if let Some(Ok(batch)) = &next {
-            self.take_note(batch)?;
+        if let Some(piece) = self.cut.next() {
+            return Poll::Ready(Some(piece));
         }
-        Poll::Ready(next)
+        let next = futures::ready!(self.input.poll_next_unpin(context));
+        let Some(Ok(batch)) = next else { return Poll::Ready(next) };
+        self.take_note(&batch)?;
+        if matches!(self.place, Place::Passing) && batch.num_rows() > self.cut.rows {
+            self.cut.rest = Some((batch, 0));
+            return Poll::Ready(self.cut.next());
+        }
+        Poll::Ready(Some(Ok(batch)))
     }
 }
 
 impl RecordBatchStream for Accounted {
     fn schema(&self) -> SchemaRef {
         self.input.schema()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringViewArray};
+    use datafusion::{physical_plan::collect, prelude::SessionContext};
+
+    use super::{super::provider::in_memory, *};
+
+    #[tokio::test]
+    async fn what_windows_hand_on_is_cut_and_takes_no_more_room() {
+        let context = SessionContext::new();
+        let rows = 50_000;
+        let text: ArrayRef =
+            Arc::new(StringViewArray::from_iter_values((0..rows).map(|row| format!("a long text {row:09}"))));
+        let number: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+        let all = RecordBatch::try_from_iter([("text", text), ("number", number)]).unwrap();
+        let whole = all.get_array_memory_size();
+        context.register_table("t", in_memory(all).unwrap()).unwrap();
+        let sql = "SELECT text, number, sum(number) OVER () AS total FROM t";
+        let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        let plan = accounted(plan, &CancellationToken::new()).unwrap();
+        let batches = collect(plan, context.task_ctx()).await.unwrap();
+        assert!(batches.iter().all(|batch| batch.num_rows() <= 8_192));
+        let numbers =
+            batches.iter().flat_map(|batch| batch.column(1).as_primitive::<arrow::datatypes::Int64Type>().values());
+        assert!(numbers.copied().eq(0..rows));
+        let sizes = batches.iter().map(RecordBatch::get_array_memory_size);
+        assert!(sizes.sum::<usize>() < 3 * whole, "slices count as the whole");
     }
 }

@@ -84,15 +84,12 @@ impl From<DataFusionError> for QueryError {
                 Self::Memory
             }
             // What a query writes is temporary.
-            DataFusionError::IoError(io) if io.kind() == std::io::ErrorKind::StorageFull => {
-                tracing::warn!("a query found no temporary space");
-                Self::Memory
-            }
+            DataFusionError::IoError(io) if is_full(io) => no_space(),
             DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
                 lake(&error)
             }
             DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-                ArrowError::IoError(_, io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Memory,
+                ArrowError::IoError(_, io) if is_full(io) => no_space(),
                 ArrowError::ParquetError(_) | ArrowError::IoError(..) | ArrowError::IpcError(_) => lake(&error),
                 ArrowError::ExternalError(_) | ArrowError::MemoryError(_) => internal(&error),
                 spoken => Self::Invalid(spoken.to_string()),
@@ -113,10 +110,23 @@ impl From<DataFusionError> for QueryError {
     }
 }
 
-/// What the engine says, without its guess at what was meant: it takes another one each time.
+/// What the engine says, without its guess at what was meant, which is another one each time, and without its belief that what it does not
+/// know is a bug of its own.
 fn said(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    text.split_once("Did you mean ").map_or(text.as_str(), |(said, _)| said).trim_end().to_owned()
+    let text = error.strip_backtrace().replace("Internal error: ", "");
+    let ends = ["Did you mean ", "This issue was likely caused by a bug in DataFusion"];
+    let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+    text.get(..end).unwrap_or(&text).trim_end().to_owned()
+}
+
+/// Whether there is no room for what a query writes: on the disk, or within what all queries may write, which the engine only says in words.
+fn is_full(io: &std::io::Error) -> bool {
+    io.kind() == std::io::ErrorKind::StorageFull || io.to_string().contains("exceeded the allowable limit")
+}
+
+fn no_space() -> QueryError {
+    tracing::warn!("a query found no temporary space");
+    QueryError::Memory
 }
 
 impl From<crate::error::Error> for QueryError {
@@ -133,4 +143,32 @@ fn lake(error: &impl std::error::Error) -> QueryError {
 fn internal(error: &DataFusionError) -> QueryError {
     tracing::error!(%error, "a query failed inside the engine");
     QueryError::Internal
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn spilling_beyond_what_there_is_is_no_fault_of_the_lake() {
+        let full = || {
+            io::Error::other(
+                "The used disk space during the spilling process has exceeded the allowable limit of 4.0 GB.",
+            )
+        };
+        let written = ArrowError::IoError(full().to_string(), full());
+        assert_eq!(QueryError::from(DataFusionError::from(written)), QueryError::Memory);
+        assert_eq!(QueryError::from(DataFusionError::IoError(full())), QueryError::Memory);
+        assert_eq!(QueryError::from(DataFusionError::IoError(io::Error::other("gone"))), QueryError::Lake);
+    }
+
+    #[test]
+    fn nobody_is_asked_to_report_a_bug_of_the_engine() {
+        let inner = "Internal error: Function 'date_trunc' takes 2 arguments.\nThis issue was likely caused by a bug in DataFusion's code. Please …";
+        let error = DataFusionError::Plan(inner.into()).into();
+        let QueryError::Invalid(text) = error else { panic!("{error:?}") };
+        assert_eq!(text, "Error during planning: Function 'date_trunc' takes 2 arguments.");
+    }
 }

@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 
-use super::{error::refused, exact, json, percentile, tag, trunc};
+use super::{clock, error::refused, exact, json, percentile, tag, trunc};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -88,7 +88,7 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
-    let mut allowed = vec![tag::tag(), strict_concat()];
+    let mut allowed = vec![tag::tag(), strict_concat(), clock::timezone()];
     for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {

@@ -13,7 +13,7 @@ use datafusion::{
 };
 use jiff::{civil, tz::TimeZone};
 
-use super::{error::refused, pattern};
+use super::{clock, error::refused, pattern, trunc::is_utc};
 
 /// Reads what has no zone.
 #[derive(Debug)]
@@ -59,19 +59,39 @@ impl Instants {
             _ => return Ok(None),
         };
         let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&self.zone)));
-        Ok(Some(Expr::Cast(Cast::new(Box::new(clocked), zoned))))
+        let cast = || Expr::Cast(Cast::new(Box::new(clocked.clone()), zoned));
+        Ok(Some(clock::instants(clocked.clone(), &self.zone).unwrap_or_else(cast)))
     }
 
     /// A moment as a constant of a type.
     fn instant(&self, moment: Moment, kind: &DataType) -> Option<Expr> {
         let stamp = match moment {
             Moment::Instant(stamp) => stamp,
-            // Of an hour that is there twice the first, of one that is not there the one after it.
-            Moment::Clock(clock) => clock.to_zoned(self.place.clone()?).ok()?.timestamp(),
+            // Of an hour that is there twice the second, of one that is not there the one after it, as in Postgres.
+            Moment::Clock(clock) => self.place.as_ref()?.to_ambiguous_zoned(clock).later().ok()?.timestamp(),
         };
         let value = ScalarValue::TimestampMicrosecond(Some(stamp.as_microsecond()), Some("UTC".into()));
         Some(lit(value.cast_to(kind).ok()?))
     }
+}
+
+impl Instants {
+    /// A text that is cast to an instant of the session's zone, as one.
+    fn written(&self, cast: &Cast) -> Option<Expr> {
+        let kind = cast.field.data_type();
+        let DataType::Timestamp(_, Some(zone)) = kind else { return None };
+        let clock = moment(text_of(&cast.expr)?).filter(|moment| matches!(moment, Moment::Clock(_)))?;
+        if *zone == self.zone { self.instant(clock, kind) } else { None }
+    }
+}
+
+/// What clocks show, read as an instant of a zone.
+fn read_again(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
+    let kind = cast.field.data_type();
+    let DataType::Timestamp(_, Some(zone)) = kind else { return None };
+    let is_clock = matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(_, None)));
+    let instants = clock::instants(cast.expr.as_ref().clone(), zone).filter(|_| is_clock && !is_utc(zone))?;
+    Some(Expr::Cast(Cast::new(Box::new(instants), kind.clone())))
 }
 
 impl FunctionRewrite for Instants {
@@ -84,7 +104,10 @@ impl FunctionRewrite for Instants {
             Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
             Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
             Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
-            Expr::Cast(cast) => return Ok(with_seconds(cast).map_or(Transformed::no(expr), Transformed::yes)),
+            Expr::Cast(cast) => {
+                let read = self.written(cast).or_else(|| with_seconds(cast)).or_else(|| read_again(cast, schema));
+                return Ok(read.map_or(Transformed::no(expr), Transformed::yes));
+            }
             Expr::ScalarFunction(call) if call.func.name() == "to_char" => {
                 let Some(format) = call.args.get_mut(1) else { return Ok(Transformed::no(expr)) };
                 return match text_of(format).map(pattern::of_postgres) {

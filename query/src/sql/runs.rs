@@ -33,6 +33,8 @@ use datafusion::{
 };
 use futures::StreamExt;
 
+use super::gate::GateExec;
+
 /// The columns that tables of facts are sorted by.
 const SORTED: [&str; 2] = ["tenant", "time"];
 
@@ -69,7 +71,7 @@ fn has_runs(partial: &AggregateExec) -> bool {
 
 /// Whether rows come as they stand in the files.
 fn is_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    if plan.is::<DataSourceExec>() {
+    if plan.is::<DataSourceExec>() || plan.is::<GateExec>() {
         return true;
     }
     // Whole batches are dealt out.

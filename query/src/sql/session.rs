@@ -34,6 +34,7 @@ use datafusion::{
 use schemas::policy::Tenants;
 
 use super::{
+    clock::Shifts,
     encode, exact, functions as allowed,
     instant::Instants,
     provider,
@@ -99,6 +100,7 @@ pub(crate) fn open(
     if let Some(zone) = zone {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }
+    state.register_function_rewrite(Arc::new(Shifts))?;
     // The instant that `now()` and `current_date` stand for; without it they fail.
     state.mark_start_execution();
     Ok((state, public))
@@ -126,9 +128,9 @@ fn config(tenants: &Tenants, reading: Option<&Reading>) -> SessionConfig {
     // `cost_usd * 1.1` stays exact.
     options.sql_parser.parse_float_as_decimal = true;
     options.explain.logical_plan_only = true;
-    if let Some(zone) = reading.and_then(|reading| reading.zone.as_ref()) {
-        options.execution.time_zone = Some(zone.to_string());
-    }
+    // Without one, what is written as an instant (`timestamptz '…Z'`) would be a time without a zone.
+    let zone = reading.and_then(|reading| reading.zone.as_deref()).unwrap_or("UTC");
+    options.execution.time_zone = Some(zone.to_owned());
     config
 }
 

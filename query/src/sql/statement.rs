@@ -3,7 +3,7 @@
 //! Refuses by its tokens what could cost without bound before the engine counts anything; [`check`] refuses what the parsed
 //! statement says. Puts the `tags` column into `tag('env')`.
 
-use std::{borrow::Cow, ops::ControlFlow};
+use std::{borrow::Cow, collections::HashSet, ops::ControlFlow};
 
 use datafusion::sql::{
     parser::{DFParserBuilder, Statement},
@@ -221,24 +221,42 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
         rewrite(query, reading);
     }
     check::check(query)?;
-    let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Written);
+    let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Written::default());
     Ok(())
 }
 
-/// `tag('env')` → `tag(tags, 'env')`; and `time AT TIME ZONE 'Europe/Berlin'` is called as Postgres calls it, since the engine calls it
-/// `time`, and then finds two columns of that name where rows are ordered by the other.
-struct Written;
+/// `tag('env')` → `tag(tags, 'env')`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
+/// engine calls both `time`, and then finds two columns of that name where rows are ordered by the other.
+#[derive(Default)]
+struct Written {
+    /// What rows are ordered by with its table before it: the engine finds the other of that name ambiguous.
+    ordered: HashSet<String>,
+}
 
 impl VisitorMut for Written {
     type Break = ();
 
-    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
-        for (before, item) in (0_usize..).zip(&mut select.projection) {
-            if let ast::SelectItem::UnnamedExpr(expr @ Expr::AtTimeZone { .. }) = item {
-                let name = if before == 0 { "timezone".to_owned() } else { format!("timezone_{}", before + 1) };
-                let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
-                *item = ast::SelectItem::ExprWithAlias { expr, alias: Ident::new(name) };
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        ast::visit_expressions(&query.order_by, |expr| {
+            if matches!(expr, Expr::CompoundIdentifier(_)) {
+                self.ordered.extend(shown_as(&ast::SelectItem::UnnamedExpr(expr.clone())));
             }
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        let named: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
+        let all = named.iter().any(|name| name == "*");
+        let mut taken: HashSet<String> = named.into_iter().chain(self.ordered.iter().cloned()).collect();
+        for item in &mut select.projection {
+            let ast::SelectItem::UnnamedExpr(expr) = item else { continue };
+            let Some(name) = column_of(expr) else { continue };
+            let first = if all { 2 } else { 1 };
+            let free = (first..).map(|number| if number == 1 { name.clone() } else { format!("{name}_{number}") });
+            let name = free.into_iter().find(|name| taken.insert(name.clone())).unwrap_or(name);
+            let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+            *item = ast::SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
         }
         ControlFlow::Continue(())
     }
@@ -257,8 +275,60 @@ impl VisitorMut for Written {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        truncated(expr);
         regroup(expr);
         ControlFlow::Continue(())
+    }
+}
+
+/// What a column is called that says so itself; `*` for all that there are.
+fn shown_as(item: &ast::SelectItem) -> Option<String> {
+    let ident = |ident: &Ident| match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    };
+    match item {
+        ast::SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(ident(name)),
+        ast::SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(ident),
+        ast::SelectItem::ExprWithAlias { alias, .. } => Some(ident(alias)),
+        ast::SelectItem::UnnamedExpr(_) => None,
+        _ => Some("*".to_owned()),
+    }
+}
+
+/// What Postgres calls a column that is cast, or put into a zone; nothing of another, for which the engine has a name of its own.
+fn column_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::AtTimeZone { .. } => Some("timezone".to_owned()),
+        Expr::Cast { expr, .. } => {
+            let mut of = expr.as_ref();
+            while let Expr::Cast { expr, .. } | Expr::Nested(expr) = of {
+                of = expr;
+            }
+            shown_as(&ast::SelectItem::UnnamedExpr(of.clone())).or_else(|| column_of(of))
+        }
+        _ => None,
+    }
+}
+
+/// `date_trunc` with a zone, as the engine has it: it truncates an instant by the clock of the zone that it is put into.
+fn truncated(expr: &mut Expr) {
+    if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
+        && name.to_string().eq_ignore_ascii_case("date_trunc")
+        && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(time)), FunctionArg::Unnamed(FunctionArgExpr::Expr(zone))] =
+            list.args.as_mut_slice()
+        && let Expr::Value(value) = zone
+    {
+        // UTC by another name, which no session puts into a zone of its own.
+        if let Value::SingleQuotedString(zone) = &mut value.value
+            && zone.eq_ignore_ascii_case("utc")
+        {
+            "Etc/UTC".clone_into(zone);
+        }
+        let nothing = || Expr::Value(Value::Null.into());
+        let [timestamp, time_zone] = [&mut *time, zone].map(|part| Box::new(std::mem::replace(part, nothing())));
+        *time = Expr::Nested(Box::new(Expr::AtTimeZone { timestamp, time_zone }));
+        list.args.pop();
     }
 }
 
@@ -306,8 +376,13 @@ mod tests {
         check("SELECT tag('env') FROM usage", Ok("SELECT tag(tags, 'env') FROM usage"));
         check("SELECT a FROM usage u WHERE TAG('x') = 'y'", Ok("SELECT a FROM usage u WHERE TAG(tags, 'x') = 'y'"));
         check("SELECT tag(u.tags, 'env') FROM usage AS u", Ok("SELECT tag(u.tags, 'env') FROM usage AS u"));
-        let zoned = "SELECT time AT TIME ZONE 'UTC' AS timezone, time FROM usage";
+        let zoned = "SELECT time AT TIME ZONE 'UTC' AS \"timezone\", time FROM usage";
         check("SELECT time AT TIME ZONE 'UTC', time FROM usage", Ok(zoned));
+        check("SELECT time, time::date FROM usage", Ok("SELECT time, time::DATE AS \"time_2\" FROM usage"));
+        check("SELECT (u.a)::text::int FROM u ORDER BY a", Ok("SELECT (u.a)::TEXT::INT AS \"a\" FROM u ORDER BY a"));
+        check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
+        let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
+        check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
         check("SELECT 1; SELECT 2", Err("exactly one statement"));
         check("", Err("exactly one statement"));
         check("COPY usage TO 'x.csv'", Err("only queries"));

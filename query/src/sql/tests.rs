@@ -6,3 +6,4 @@ pub(crate) mod hostile;
 mod questions;
 mod runs;
 pub(crate) mod world;
+mod zones;

@@ -195,7 +195,7 @@ fn is_whole(hour: i64, place: Tz) -> bool {
 }
 
 /// How far a zone's clocks are ahead of UTC at a second since 1970; nothing where the calendar does not reach.
-fn seconds_ahead(second: i64, place: Tz) -> Option<i64> {
+pub(super) fn seconds_ahead(second: i64, place: Tz) -> Option<i64> {
     let at = as_datetime_with_timezone::<TimestampSecondType>(second, place)?;
     Some((at.naive_local() - at.naive_utc()).num_seconds())
 }

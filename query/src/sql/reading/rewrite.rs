@@ -111,6 +111,10 @@ impl VisitorMut for Rewrite<'_> {
                 }
             }
             Expr::Cast { .. } => self.cast(expr),
+            // The engine's own leaves an instant an instant, and compares it as one.
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                *expr = written(&format!("timezone({time_zone}, {timestamp})"))
+            }
             Expr::Subquery(query) if self.of_catalog => {
                 if let Some(instead) = scalar(query) {
                     *expr = instead;
@@ -159,7 +163,7 @@ impl Rewrite<'_> {
             let again = !seen.insert(written) || with_all;
             let changes = match expr {
                 Expr::Identifier(_) | Expr::CompoundIdentifier(_) => false,
-                Expr::Value(_) => true,
+                Expr::Value(_) | Expr::AtTimeZone { .. } => true,
                 Expr::Function(function) => {
                     self.of_catalog || names::instead(function, self.reading, self.of_catalog).is_some()
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::{
     common::{DFSchema, Result, config::ConfigOptions, tree_node::Transformed},
-    logical_expr::{Cast, Expr, ExprSchemable, expr_rewriter::FunctionRewrite},
+    logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr_rewriter::FunctionRewrite},
 };
 
 /// The functions whose answer depends on the zone of an instant.
@@ -23,7 +23,9 @@ impl InZone {
     fn put(&self, expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
         let DataType::Timestamp(unit, Some(zone)) = expr.get_type(schema)? else { return Ok(None) };
         let wanted = DataType::Timestamp(unit, Some(Arc::clone(&self.0)));
-        Ok((zone != self.0).then(|| Expr::Cast(Cast::new(Box::new(expr.clone()), wanted))))
+        // Columns and what is made of them; what a statement puts into a zone itself stays there.
+        let is_put = !["UTC", "+00:00"].contains(&zone.as_ref());
+        Ok((!is_put).then(|| Expr::Cast(Cast::new(Box::new(expr.clone()), wanted))))
     }
 }
 
@@ -41,6 +43,18 @@ impl FunctionRewrite for InZone {
                         *arg = put;
                         changed = true;
                     }
+                }
+            }
+            // Its days and months are those of the zone.
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) => {
+                let is_interval = |side: &Expr| matches!(side.get_type(schema), Ok(DataType::Interval(_)));
+                let time = match (is_interval(left), is_interval(right)) {
+                    (false, true) => left,
+                    (true, false) => right,
+                    _ => return Ok(Transformed::no(expr)),
+                };
+                if let Some(put) = self.put(time, schema)? {
+                    (**time, changed) = (put, true);
                 }
             }
             Expr::Cast(cast) if !matches!(cast.field.data_type(), DataType::Timestamp(_, Some(_))) => {

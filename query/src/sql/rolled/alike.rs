@@ -16,7 +16,10 @@ use datafusion::{
 use crate::{
     lake::DataFile,
     rollup::{self, Grain, RECORDED_AT, TIME},
-    sql::trunc::{HOUR_SECONDS, are_whole, is_utc},
+    sql::{
+        clock::TIMEZONE,
+        trunc::{HOUR_SECONDS, are_whole, is_utc},
+    },
     table::TableDef,
 };
 
@@ -210,17 +213,28 @@ impl<'a> Alike<'a> {
                 {
                     false
                 }
-                DataType::Timestamp(_, zone) => {
-                    let zone = zone.clone().filter(|zone| !is_utc(zone));
-                    // A day of another zone begins at some hour in UTC.
-                    self.times.hourly |= zone.is_some();
-                    self.times.zones.extend(zone);
-                    self.is_clock(&cast.expr)
+                DataType::Timestamp(_, zone) => self.is_clock_of(zone.clone(), &cast.expr),
+                _ => false,
+            },
+            Expr::ScalarFunction(of) if of.name() == TIMEZONE => match of.args.as_slice() {
+                [Expr::Literal(zone, _), time]
+                    if matches!(time.get_type(self.schema), Ok(DataType::Timestamp(_, Some(_)))) =>
+                {
+                    let zone = zone.try_as_str().flatten().map(Arc::from);
+                    zone.is_some() && self.is_clock_of(zone, time)
                 }
                 _ => false,
             },
             _ => false,
         }
+    }
+
+    fn is_clock_of(&mut self, zone: Option<Arc<str>>, time: &Expr) -> bool {
+        let zone = zone.filter(|zone| !is_utc(zone));
+        // A day of another zone begins at some hour in UTC.
+        self.times.hourly |= zone.is_some();
+        self.times.zones.extend(zone);
+        self.is_clock(time)
     }
 
     /// Whether this is the time in UTC and nothing else.

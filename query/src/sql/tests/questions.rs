@@ -170,3 +170,31 @@ async fn moments_are_written_as_in_postgres() {
     // What is no moment stays an error.
     assert!(world.ask(&acme, "SELECT 1 FROM usage WHERE time > 'tomorrow'").await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_that_fails_is_the_fault_of_the_question() {
+    let all = entries();
+    let world = World::new(&all, all.len()).await;
+    for condition in [
+        "cost_usd / 0 > 1",
+        "tag(tags, 'env')::int > 1",
+        "time > to_timestamp('2026-11-01', 'YYYY-MM-DD')",
+        "date_part('x', time) = 1",
+        "split_part(tags, 'a', 0) = ''",
+        "make_date(2026, 13, output_tokens::int) IS NULL",
+        "date_bin(interval '0 day', time) = time",
+        "factorial(output_tokens + 100) > 1",
+        "repeat(tags, (output_tokens * 1000000)::int) = ''",
+    ] {
+        for caller in [everyone(), only(&["acme"])] {
+            let error = world.ask(&caller, &format!("SELECT count(*) AS n FROM usage WHERE {condition}")).await;
+            let error = error.expect_err(condition);
+            assert!(error.starts_with("TG6001") || error.starts_with("TG6002"), "{condition}: {error}");
+            assert!(!error.contains("evaluating filter predicate"), "{condition}: {error}");
+        }
+    }
+    // What cannot fail is looked at while files are read.
+    let plain =
+        "SELECT count(*) AS n FROM usage WHERE (user_id LIKE 'a%' OR tag('env') = 'prod') AND lower(model) <> ''";
+    assert_eq!(world.ask(&everyone(), plain).await, Ok(json!([{"n": 4}])));
+}

@@ -1,0 +1,250 @@
+//! Between instants and what the clocks of a zone show, as Postgres goes.
+//!
+//! `time AT TIME ZONE 'Europe/Berlin'` of a session of Postgres is `timezone('Europe/Berlin', time)`: of an instant what the clocks there
+//! show, of what clocks show the instant. Days and months that are added to an instant of a zone are added to its clock ([`Shifts`]).
+//! A time that clocks show twice is the second, and one that they leave out is as far behind the jump as it is into it; the engine's
+//! own arithmetic fails at either, and with it the whole question.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, TimestampMicrosecondArray, timezone::Tz},
+    compute::{cast, kernels::numeric},
+    datatypes::{
+        DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+        TimestampMicrosecondType,
+    },
+};
+use datafusion::{
+    common::{DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, plan_err, tree_node::Transformed},
+    logical_expr::{
+        BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+        ScalarUDFImpl, Signature, Volatility, expr_rewriter::FunctionRewrite, lit,
+    },
+};
+
+use super::trunc::{HOUR_SECONDS, is_utc, seconds_ahead};
+
+const SECOND: i64 = 1_000_000;
+const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
+
+/// What the function is called, here and in Postgres.
+pub(super) const TIMEZONE: &str = "timezone";
+
+/// The function `timezone(zone, time)`.
+pub(super) fn timezone() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(Timezone { signature: Signature::user_defined(Volatility::Immutable) }))
+}
+
+/// The instants at which the clocks of a zone show times; nothing where the zone has no name.
+pub(super) fn instants(clock: Expr, zone: &str) -> Option<Expr> {
+    let is_named = zone.starts_with(|letter: char| letter.is_ascii_alphabetic());
+    is_named.then(|| timezone().call(vec![lit(zone), clock]))
+}
+
+const fn micros(zone: Option<Arc<str>>) -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, zone)
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Timezone {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Timezone {
+    fn name(&self) -> &'static str {
+        TIMEZONE
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let [zone, time] = types else { return plan_err!("timezone() takes a zone and a time") };
+        let time = match time {
+            DataType::Timestamp(_, zone) => micros(zone.clone()),
+            DataType::Date32 | DataType::Date64 => micros(None),
+            // A text is an instant, and so is nothing.
+            kind if kind.is_string() || kind.is_null() => micros(Some("UTC".into())),
+            other => return plan_err!("timezone() takes a time, not {other}"),
+        };
+        if !zone.is_string() {
+            return plan_err!("timezone() takes the name of a zone, as 'Europe/Berlin', not {zone}");
+        }
+        Ok(vec![DataType::Utf8, time])
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(match types {
+            [_, DataType::Timestamp(_, Some(_))] => micros(None),
+            _ => micros(Some("UTC".into())),
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [ColumnarValue::Scalar(zone), time] = args.args.as_slice() else {
+            return exec_err!("timezone() takes the zone as a constant");
+        };
+        let place = named(zone.try_as_str().flatten())?;
+        let of_instant = matches!(time.data_type(), DataType::Timestamp(_, Some(_)));
+        let times = time.to_array(1)?;
+        let mut clocks = Clocks { place, known: None };
+        let moved = clocks.moved(times.as_primitive(), of_instant)?;
+        let moved: ArrayRef = Arc::new(moved.with_data_type(args.return_field.data_type().clone()));
+        given(&moved, matches!(time, ColumnarValue::Scalar(_)))
+    }
+}
+
+/// A zone by its name. What is a number of hours means east of UTC to some and west of it to Postgres.
+fn named(zone: Option<&str>) -> Result<Tz> {
+    let Some(zone) = zone else { return exec_err!("the time zone is NULL") };
+    let name = if zone.eq_ignore_ascii_case("utc") { "UTC" } else { zone };
+    match name.parse() {
+        Ok(place) if name.starts_with(|letter: char| letter.is_ascii_alphabetic()) => Ok(place),
+        _ => exec_err!("time zone {zone:?} is not known: write the name of one, as 'Europe/Berlin' or 'UTC'"),
+    }
+}
+
+fn given(array: &ArrayRef, is_scalar: bool) -> Result<ColumnarValue> {
+    Ok(match is_scalar {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(array, 0)?),
+        false => ColumnarValue::Array(Arc::clone(array)),
+    })
+}
+
+/// The clocks of a zone.
+struct Clocks {
+    place: Tz,
+    /// Of the hour that was looked at last, if it is one throughout: which one, and how far clocks are ahead of UTC in it.
+    known: Option<(i64, i64)>,
+}
+
+impl Clocks {
+    /// What clocks show at instants, or the instants at which they show something.
+    fn moved(&mut self, times: &TimestampMicrosecondArray, of_instants: bool) -> Result<TimestampMicrosecondArray> {
+        let mut moved = TimestampMicrosecondArray::builder(times.len());
+        for time in times {
+            let Some(tick) = time else {
+                moved.append_null();
+                continue;
+            };
+            let second = tick.div_euclid(SECOND);
+            let by = if of_instants { self.ahead(second) } else { self.behind(second).map(|behind| -behind) };
+            match by.and_then(|by| tick.checked_add(by.checked_mul(SECOND)?)) {
+                Some(tick) => moved.append_value(tick),
+                None => return exec_err!("timestamp out of range"),
+            }
+        }
+        Ok(moved.finish())
+    }
+
+    /// By how many seconds clocks are ahead of UTC at an instant.
+    fn ahead(&mut self, second: i64) -> Option<i64> {
+        let hour = second.div_euclid(HOUR_SECONDS);
+        if let Some((_, ahead)) = self.known.filter(|(known, _)| *known == hour) {
+            return Some(ahead);
+        }
+        let [begin, end] = [0, HOUR_SECONDS - 1].map(|at| seconds_ahead(hour * HOUR_SECONDS + at, self.place));
+        if begin == end {
+            self.known = begin.map(|ahead| (hour, ahead));
+            return begin;
+        }
+        seconds_ahead(second, self.place)
+    }
+
+    /// By how many seconds UTC is behind what clocks show.
+    fn behind(&self, clock: i64) -> Option<i64> {
+        let before = seconds_ahead(clock.checked_sub(DAY_SECONDS)?, self.place)?;
+        let after = seconds_ahead(clock.checked_add(DAY_SECONDS)?, self.place)?;
+        let is_after = before == after || seconds_ahead(clock - after, self.place)? == after;
+        Some(if is_after { after } else { before })
+    }
+}
+
+/// Puts a function that knows clocks in the place of the engine's `+` and `-` of an instant in a zone and an interval.
+#[derive(Debug)]
+pub(super) struct Shifts;
+
+impl FunctionRewrite for Shifts {
+    fn name(&self) -> &'static str {
+        "shifts"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus), right }) = &expr else {
+            return Ok(Transformed::no(expr));
+        };
+        let kind = |side: &Expr| side.get_type(schema).ok();
+        let in_zone = |side| matches!(kind(side), Some(DataType::Timestamp(_, Some(zone))) if !is_utc(&zone));
+        let is_interval = |side| matches!(kind(side), Some(DataType::Interval(_)));
+        let (time, interval) = if in_zone(left) && is_interval(right) {
+            (left, right)
+        } else if *op == Operator::Plus && is_interval(left) && in_zone(right) {
+            (right, left)
+        } else {
+            return Ok(Transformed::no(expr));
+        };
+        let shift = Shift { back: *op == Operator::Minus, signature: Signature::any(2, Volatility::Immutable) };
+        let args = vec![time.as_ref().clone(), interval.as_ref().clone()];
+        Ok(Transformed::yes(ScalarUDF::from(shift).call(args)))
+    }
+}
+
+/// An instant of a zone and an interval added up: its months and days by the clock, and then its hours.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Shift {
+    back: bool,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Shift {
+    fn name(&self) -> &str {
+        if self.back { "-" } else { "+" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [DataType::Timestamp(_, zone), _] => Ok(micros(zone.clone())),
+            _ => plan_err!("an interval is added to a time"),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(Arc::new(arrow::datatypes::Field::new(self.name(), self.return_type(&types)?, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let kind = args.return_field.data_type();
+        let DataType::Timestamp(_, Some(zone)) = kind else { return exec_err!("a time without a zone") };
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let [times, intervals] = arrays.as_slice() else { return exec_err!("a time and an interval are added up") };
+        let times = cast(times, kind)?;
+        let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+        let parts = |part: fn(IntervalMonthDayNano) -> IntervalMonthDayNano| -> ArrayRef {
+            Arc::new(intervals.as_primitive::<IntervalMonthDayNanoType>().unary::<_, IntervalMonthDayNanoType>(part))
+        };
+        let days = parts(|all| IntervalMonthDayNano::new(all.months, all.days, 0));
+        let hours = parts(|all| IntervalMonthDayNano::new(0, 0, all.nanoseconds));
+        let mut clocks = Clocks { place: zone.parse()?, known: None };
+        let shown = clocks.moved(times.as_primitive(), true)?.with_data_type(micros(None));
+        let shown = self.shifted(&shown, &days)?;
+        let instants = clocks.moved(shown.as_primitive::<TimestampMicrosecondType>(), false)?;
+        let instants = self.shifted(&instants.with_data_type(micros(None)), &hours)?;
+        let instants = instants.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(kind.clone());
+        given(&(Arc::new(instants) as ArrayRef), is_scalar)
+    }
+}
+
+impl Shift {
+    fn shifted(&self, times: &TimestampMicrosecondArray, by: &ArrayRef) -> Result<ArrayRef> {
+        Ok(if self.back { numeric::sub(times, by)? } else { numeric::add(times, by)? })
+    }
+}

@@ -1,0 +1,105 @@
+//! Instants and what clocks show: sessions of Postgres are answered as Postgres answers, on days on which clocks are changed too.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::world::{World, charged, everyone};
+use crate::sql::{Question, encode::Format, reading::Reading};
+
+const HOUR: u32 = 3_600;
+
+/// By the hour since 1 November 2026 in UTC: in New York that day is from the 4th to the 29th, and has 01:00 twice, in the 5th and the 6th.
+async fn world(shelved: usize) -> World {
+    let entries = [1, 5, 6, 28, 30].map(|hour| charged("acme", hour * HOUR, "alice", Some(1), 1));
+    World::new(&entries, shelved).await
+}
+
+/// The first row of an answer to a session of Postgres whose zone is this.
+async fn asked(world: &World, zone: Option<&str>, sql: &str) -> Result<Value, String> {
+    let reading =
+        Reading { user: "alice".into(), settings: Arc::default(), zone: zone.map(Into::into), parameters: Vec::new() };
+    let question = Question::plain(sql).read(Arc::new(reading));
+    let answer = world.engine.whole(&everyone(), question, Format::Json).await.map_err(|error| error.to_string())?;
+    Ok(serde_json::from_slice::<Value>(&answer).unwrap()["rows"][0].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_a_zone_is_what_its_clocks_show() {
+    const LOCAL: &str = "time AT TIME ZONE 'America/New_York'";
+    for shelved in [0, 5] {
+        let world = world(shelved).await;
+        for (condition, wanted) in [
+            ("LOCAL >= '2026-11-01 00:00:00' AND LOCAL < '2026-11-02 00:00:00'", 3),
+            ("LOCAL >= timestamp '2026-11-01 00:00:00' AND LOCAL < timestamp '2026-11-02 00:00:00'", 3),
+            ("LOCAL BETWEEN '2026-11-01' AND '2026-11-01 23:59:59.999999'", 3),
+            ("date_trunc('day', LOCAL) = '2026-11-01'", 3),
+            ("(LOCAL)::timestamp >= '2026-11-01'", 4),
+            ("(LOCAL)::date = '2026-11-01'", 3),
+            ("timezone('America/New_York', time) = timestamp '2026-11-01 01:00'", 2),
+            ("extract(hour from LOCAL) = 1", 3),
+            ("date_trunc('day', time, 'America/New_York') = timestamptz '2026-11-01 04:00Z'", 3),
+            ("date_trunc('day', time, 'utc') = timestamptz '2026-11-01 00:00Z'", 3),
+            ("timestamptz '2026-11-01 06:00Z' AT TIME ZONE 'America/New_York' = timestamp '2026-11-01 01:00'", 5),
+            ("timestamp '2026-11-01 01:00' AT TIME ZONE 'America/New_York' = time", 1),
+        ] {
+            let sql = format!("SELECT count(*) AS n FROM usage WHERE {}", condition.replace("LOCAL", LOCAL));
+            assert_eq!(asked(&world, None, &sql).await, Ok(json!({"n": wanted})), "{sql}");
+        }
+        let by_day =
+            format!("SELECT date_trunc('day', {LOCAL}) AS day, count(*) AS n FROM usage GROUP BY 1 ORDER BY 2 DESC");
+        let day = json!({"day": "2026-11-01T00:00:00.000000Z", "n": 3});
+        assert_eq!(asked(&world, Some("Asia/Tokyo"), &by_day).await, Ok(day));
+        // An offset means one thing to Postgres and another to everybody else.
+        let offset = asked(&world, None, "SELECT time AT TIME ZONE '+02:00' FROM usage").await.unwrap_err();
+        assert!(offset.contains("Europe/Berlin"), "{offset}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_hour_is_out_of_range() {
+    let world = world(5).await;
+    let berlin = async |value: &str, wanted: &str| {
+        let got = asked(&world, Some("Europe/Berlin"), &format!("SELECT {value} AS v")).await;
+        assert_eq!(got, Ok(json!({"v": wanted})), "{value}");
+    };
+    berlin("timestamptz '2026-10-26 02:30:00' - interval '1 day'", "2026-10-25T01:30:00.000000Z").await;
+    berlin("timestamptz '2026-10-24 02:30:00' + interval '1 day 1 hour'", "2026-10-25T02:30:00.000000Z").await;
+    berlin("interval '1 month' + timestamptz '2026-02-28 02:30:00'", "2026-03-28T01:30:00.000000Z").await;
+    berlin("timestamptz '2026-03-28 02:30:00' + interval '1 day'", "2026-03-29T01:30:00.000000Z").await;
+    berlin("timestamptz '2026-10-25 00:00:00' + interval '24 hours'", "2026-10-25T22:00:00.000000Z").await;
+    berlin("'2026-10-25 02:30'::timestamptz", "2026-10-25T01:30:00.000000Z").await;
+    berlin("(timestamp '2026-10-25 02:30')::timestamptz", "2026-10-25T01:30:00.000000Z").await;
+    let earliest = "SELECT min(date_trunc('hour', time) - interval '7 days') AS v FROM usage";
+    let got = asked(&world, Some("Europe/Berlin"), earliest).await;
+    assert_eq!(got, Ok(json!({"v": "2026-10-25T01:00:00.000000Z"})));
+
+    // Over HTTP what is put into a zone stays the instant that it is.
+    let week = "SELECT date_trunc('day', (time AT TIME ZONE 'America/New_York') + interval '7 days') AS v, count(*) AS n \
+                FROM usage GROUP BY 1 ORDER BY 2 DESC LIMIT 1";
+    let got = world.ask(&everyone(), week).await;
+    assert_eq!(got, Ok(json!([{"v": "2026-11-08T05:00:00.000000Z", "n": 3}])));
+    let day = "SELECT date_trunc('day', time, 'America/New_York') AS v, count(*) AS n FROM usage GROUP BY 1 ORDER BY 2 DESC LIMIT 1";
+    assert_eq!(world.ask(&everyone(), day).await, Ok(json!([{"v": "2026-11-01T04:00:00.000000Z", "n": 3}])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_are_cast_have_names_of_their_own() {
+    let world = world(5).await;
+    for sql in [
+        "SELECT time, time::date FROM charges",
+        "SELECT time::date, time FROM charges",
+        "SELECT quantity, quantity::float FROM charges",
+        "SELECT time::text FROM charges ORDER BY time",
+        "SELECT c.time::text FROM charges c ORDER BY c.time",
+        "SELECT *, time::date FROM charges",
+        "SELECT CAST(input_tokens AS double) FROM usage ORDER BY input_tokens",
+        "SELECT time::date, time::date, count(*), count(1) FROM charges GROUP BY time",
+        "SELECT time AT TIME ZONE 'UTC', time AT TIME ZONE 'Asia/Tokyo', time FROM charges ORDER BY time",
+    ] {
+        asked(&world, None, sql).await.expect(sql);
+        if !sql.contains("count(1)") {
+            world.ask(&everyone(), sql).await.expect(sql);
+        }
+    }
+}
