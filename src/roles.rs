@@ -33,6 +33,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{admin::Office, failure::Failure, jwks, load::Loaded, ops::Check, publish::publish, tls, up::Role};
 
+/// How long calls wait at the start for log and lake to be opened; where the lake is not reached they do not wait for it.
+#[cfg(feature = "query")]
+const OPENING: Duration = Duration::from_secs(10);
+
 /// How long a gateway that has shipped everything waits for metering's word.
 const CONFIRMING: Duration = Duration::from_secs(2);
 
@@ -331,9 +335,17 @@ fn rooms(
         config: query::config::ShelveConfig { keep: kept(&config.log), ..query::config::ShelveConfig::default() },
     });
     let (readiness, close) = (query.readiness(), CancellationToken::new());
-    checks.push(Box::new(move || readiness.why_not()));
     let closed = close.clone();
     let thread = spawn("query", ended, move || Ok(query.run(&closed)?))?;
+    // A log that is older than its lake ends the process before a call spends what was spent already.
+    let until = Instant::now() + OPENING;
+    while readiness.is_opening() && !thread.is_finished() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(5));
+    }
+    if thread.is_finished() {
+        return Err(readiness.why_not().join("; ").into());
+    }
+    checks.push(Box::new(move || readiness.why_not()));
     Ok(Some(Rooms { close, thread }))
 }
 

@@ -40,6 +40,8 @@ pub struct Instances {
     pub all: HashMap<InstanceId, Instance>,
     /// Changed since the last commit.
     pub dirty: HashSet<InstanceId>,
+    /// Who has not been heard for so long that no request waits for what it may return.
+    pub silent: HashSet<ProducerId>,
 }
 
 /// A want whose instance was found.
@@ -106,12 +108,13 @@ impl Instances {
         self.dirty.insert(wanted.instance);
     }
 
-    /// Whether anyone but the asker may have something to give back: a lease beyond its use and holds, or a recall unobeyed.
+    /// Whether anyone but the asker may have something to give back: a lease beyond its use and holds, or a recall unobeyed. What is set
+    /// aside while a request waits for one that is gone would be kept from everybody.
     fn others_can_return(&self, asker: ProducerId, wanted: &Wanted<'_>) -> bool {
         self.all.get(&wanted.instance).is_some_and(|instance| {
-            let may =
-                |holder: &Holder| holder.producer != asker && holder.may_return(wanted.want.window, instance.recall);
-            instance.holders.iter().any(may)
+            let others = instance.holders.iter().filter(|holder| holder.producer != asker);
+            let mut heard = others.filter(|holder| !self.silent.contains(&holder.producer));
+            heard.any(|holder| holder.may_return(wanted.want.window, instance.recall))
         })
     }
 

@@ -87,6 +87,17 @@ pub enum RunError {
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
     Log(#[from] journal::Error),
+    /// The lake has more of the ledger than the log has: what was spent since is not known here, and would be spent again.
+    #[error(
+        "the log ends at {end} of the ledger, and the lake has it up to {shelved}: it was put back to an older copy, or is another one. \
+         Put back the log that belongs to this lake, or give this one a lake of its own (lake.url)"
+    )]
+    Older {
+        /// The first offset that the log does not have.
+        end: u64,
+        /// The first offset that the lake does not have.
+        shelved: u64,
+    },
     /// A thread, a socket or a runtime could not be had.
     #[error("the operating system refused: {0}")]
     System(#[from] std::io::Error),
@@ -101,6 +112,7 @@ impl RunError {
         match self {
             Self::Lake(error) => Some(error.code()),
             Self::Log(error) => Some(error.code()),
+            Self::Older { .. } => Some(ErrorCode::LogReplaced),
             Self::System(_) | Self::Engine(_) => None,
         }
     }
@@ -112,7 +124,7 @@ impl RunError {
                 matches!(error, Error::Url { .. } | Error::NoConditionalPut | Error::OtherSchema { .. })
             }
             Self::Log(_) => false,
-            Self::System(_) | Self::Engine(_) => true,
+            Self::Older { .. } | Self::System(_) | Self::Engine(_) => true,
         }
     }
 }
@@ -122,6 +134,9 @@ pub struct Query {
     deps: Deps,
     readiness: Readiness,
 }
+
+/// Why it cannot answer at first.
+const OPENING: &str = "the lake has not been opened yet";
 
 /// Whether the role can answer; cheap to clone and to ask.
 #[derive(Clone)]
@@ -135,6 +150,11 @@ impl Readiness {
         self.why_not.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether log and lake are still being opened for the first time.
+    pub fn is_opening(&self) -> bool {
+        self.why_not() == [OPENING]
+    }
+
     fn set(&self, why_not: Vec<String>) {
         *self.why_not.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
     }
@@ -143,7 +163,7 @@ impl Readiness {
 impl Query {
     /// The role; nothing runs yet.
     pub fn new(deps: Deps) -> Self {
-        let why_not = Arc::new(Mutex::new(vec!["the lake has not been opened yet".to_owned()]));
+        let why_not = Arc::new(Mutex::new(vec![OPENING.to_owned()]));
         Self { deps, readiness: Readiness { why_not } }
     }
 
@@ -249,10 +269,12 @@ fn open(
     while !shutdown.is_cancelled() {
         match try_open(deps, lakes, policies, watermark) {
             Ok(opened) => return Ok(Some(opened)),
-            Err(error) if error.is_permanent() => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "the lake or the log cannot be opened; trying again");
                 readiness.set(vec![error.code().map_or_else(|| error.to_string(), |code| format!("{code}: {error}"))]);
+                if error.is_permanent() {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "the lake or the log cannot be opened; trying again");
                 lakes.block_on(async { tokio::time::timeout(PAUSE, shutdown.cancelled()).await.ok() });
             }
         }
@@ -290,8 +312,19 @@ pub(crate) fn try_open(
         runtime: lakes.handle().clone(),
         writes: deps.writes,
         config: deps.config,
-    })?;
+    })
+    .map_err(older)?;
     Ok(Opened { lake, shelver, policy })
+}
+
+/// What an error is where a log ends before what its lake has of it.
+fn older(error: Error) -> RunError {
+    match error {
+        Error::Log(journal::Error::NotKept { topic: Topic::Ledger, asked, end, .. }) if asked > end => {
+            RunError::Older { end, shelved: asked }
+        }
+        other => RunError::Lake(other),
+    }
 }
 
 /// Reads the policy as far as it goes, so that the first entries find what they name.

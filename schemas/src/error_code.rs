@@ -132,7 +132,7 @@ error_codes! {
     TopicConfiguration = "TG5006", 503, "A topic is not configured as it has to be";
     JournalCopied = "TG5007", 503, "The journal was copied or restored";
     LogTrimmed = "TG5008", 503, "The log no longer has what is to be read";
-    LogReplaced = "TG5009", 503, "The log lacks what the journal has let go of";
+    LogReplaced = "TG5009", 503, "The log lacks what its journal or its lake has had of it";
 
     QueryRefused = "TG6001", 400, "The query is not allowed";
     SqlError = "TG6002", 400, "The query is not valid";

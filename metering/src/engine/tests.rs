@@ -94,6 +94,11 @@ impl Bench {
         self.event(from, Event::LeaseRequested(asked));
     }
 
+    /// How many requests wait.
+    fn waiting(&self) -> usize {
+        self.engine.state.waiting.len()
+    }
+
     /// Time passes.
     fn wait(&mut self, seconds: u64) {
         self.at = self.at.after(Duration::from_secs(seconds));
@@ -124,6 +129,21 @@ impl Bench {
             states.push((Key::Schedule(Lane(0), schedule.limit), State::Schedule(schedule.clone())));
         }
         Engine::new(Lane(0), 1, states)
+    }
+}
+
+#[test]
+fn what_a_gateway_has_that_is_gone_keeps_nothing_free_from_others() {
+    for (seconds, waiting, granted) in [(30, 1, 0), (90, 0, 5)] {
+        let mut bench = Bench::leased(Window::Total, 40);
+        bench.wait(seconds);
+        bench.opened(2, None);
+        bench.opened(3, None);
+        // All of what is left, and some of what the first one has: as long as that may come back, it is kept for this.
+        bench.ask(2, 80, bench.counter(0, 0, 1));
+        bench.ask(3, 5, bench.counter(0, 0, 1));
+        assert_eq!((bench.lease(2), bench.lease(3)), (0, granted), "after {seconds} s");
+        assert_eq!(bench.waiting() > 0, waiting > 0, "after {seconds} s");
     }
 }
 

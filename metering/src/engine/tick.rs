@@ -42,6 +42,9 @@ impl Engine {
         }
         self.refresh_late();
         self.open_fixed(now);
+        // A failover of metering takes less: nobody is silent because nobody listened.
+        let silent = |mark: &&ProducerMark| !mark.closed && now.since(mark.accepted_at) > self.ahead;
+        self.instances.silent = self.state.producers.iter().filter(silent).map(|mark| mark.producer).collect();
         // Forgetting looks at every counter, so it is done once a minute.
         let minute = now.as_micros() / 60_000_000;
         if self.swept != minute {

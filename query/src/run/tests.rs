@@ -122,6 +122,23 @@ fn ask(address: SocketAddr, sql: &str) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
+/// What was spent since an older copy of the log is in the lake and not in the log: it would be spent again.
+#[test]
+fn a_log_that_is_older_than_its_lake_is_refused() {
+    let mut house = House::new();
+    house.start();
+    house.commit(&[world::charged("acme", 1, "alice", Some(100), 5), world::charged("acme", 2, "alice", Some(100), 5)]);
+    until("rows", || ask(house.address(), "SELECT count(*) AS n FROM usage")["rows"] == json!([{ "n": 2 }]));
+    house.stop();
+    let mut older = House::new();
+    std::fs::rename(house.folder.path().join("lake"), older.folder.path().join("lake")).unwrap();
+    older.begin();
+    let role = older.role.take().unwrap();
+    let error = role.thread.join().unwrap().unwrap_err();
+    assert!(matches!(error, RunError::Older { end: 0, shelved: 2 }), "{error}");
+    assert!(role.readiness.why_not().join("").starts_with("TG5009"), "{:?}", role.readiness.why_not());
+}
+
 #[test]
 fn a_row_is_answered_once_however_the_cut_falls() {
     const ROUNDS: u32 = 60;
