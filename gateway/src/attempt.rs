@@ -14,7 +14,7 @@ use std::{
 
 use schemas::{
     bound::{AtMost, Bound},
-    event::{self, CallEnd, Event, Hold, Outcome, Settled},
+    event::{self, Api, CallEnd, Event, Hold, Outcome, Settled},
     id::{InstanceId, Lane},
     price::Book,
     time::{Time, now},
@@ -357,6 +357,9 @@ impl Attempt {
     pub(crate) fn settle(&mut self, end: End, measured: Option<Measured>) -> Option<Ticket> {
         let permit = self.permit.take()?;
         let apart = measured.as_ref().and_then(|measured| Apart::of(self, measured));
+        if let Some(measured) = measured.as_ref().filter(|_| self.facts.api == Api::OpenAiResponses) {
+            self.worker.shared.makers.note(&measured.response_id, &self.facts.provider);
+        }
         if self.ride.as_mut().is_some_and(|ride| ride.ended(end, self.status, Instant::now())) {
             metrics::circuit_opened(&self.facts.provider);
         }

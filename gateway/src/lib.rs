@@ -48,6 +48,7 @@ pub mod identity;
 mod json;
 pub mod limits;
 mod lookup;
+mod makers;
 pub mod meter;
 mod metrics;
 mod models;

@@ -30,6 +30,7 @@ use crate::{
     identity::Identity,
     limits::Limits,
     lookup::Ledger,
+    makers::Makers,
     metrics::Meters,
     obey::View,
     proxy::{Checks, Earlier},
@@ -242,6 +243,7 @@ fn shared(deps: &GatewayDeps, earlier: Earlier) -> Shared {
         checks: Checks::default(),
         ledger: Ledger::new(deps.road.clone()),
         earlier,
+        makers: Makers::default(),
         since: now(),
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     identity::Identity,
     limits::Limits,
     lookup::Ledger,
+    makers::Makers,
     metrics::Meters,
     obey::{PolicyView, View},
     proxy::{Checks, Earlier},
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     /// How those ended that earlier processes answered.
     pub(crate) earlier: Earlier,
+    /// Who made the responses that may be asked for later.
+    pub(crate) makers: Makers,
     /// When this process began to listen.
     pub(crate) since: Time,
 }

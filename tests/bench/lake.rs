@@ -48,7 +48,10 @@ fn main() {
         admissions: !arguments.iter().any(|argument| argument == "--without-admissions"),
     };
     match command {
-        "fill" => fill::fill(&plan(dir, number("--rows", 1_000_000), number("--days", 30))),
+        "fill" => {
+            fill::fill(&plan(dir.clone(), number("--rows", 1_000_000), number("--days", 30)));
+            fill::keep_up(&dir);
+        }
         "fresh" => {
             let (rate, seconds) = (number("--rate", 1_000_000 / 60), number("--seconds", 60));
             // What is open at the end stays open: there are a few seconds of more.

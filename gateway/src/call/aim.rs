@@ -368,7 +368,9 @@ fn target_of<'v>(worker: &Worker, arrival: &'v Arrival, name: &str, spot: Spot) 
         Api::OpenAiResponsesRetrieve => {
             let serves =
                 |provider: &str| worker.upstreams.get(provider).is_some_and(|upstream| upstream.serves(way.dialect()));
-            Ok(Cow::Owned(Target::new(route::any(models, serves)?.to_owned(), Some(String::new()))))
+            let maker = worker.shared.makers.of(&way.path).filter(|maker| serves(maker));
+            let provider = maker.map_or_else(|| route::any(models, serves).map(str::to_owned), Ok)?;
+            Ok(Cow::Owned(Target::new(provider, Some(String::new()))))
         }
         _ => match spot {
             Spot::Target(place, spot) => models.get(place).and_then(|route| route.targets.get(spot)),

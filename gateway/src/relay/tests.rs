@@ -63,6 +63,7 @@ fn bench() -> Bench {
         checks: crate::proxy::Checks::default(),
         ledger: crate::lookup::Ledger::new(None),
         earlier: crate::proxy::Earlier::default(),
+        makers: crate::makers::Makers::default(),
         since: schemas::time::Time::ZERO,
     });
     let flights = Arc::new(Flights::new());

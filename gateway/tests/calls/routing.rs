@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     DONE, STOP, TEXT, USAGE, WHOLE,
     provider::{Replay, Step, json as answers, say, stream},
-    stage::{Setting, Stage, Written, chat},
+    stage::{KEY, Setting, Stage, Written, chat},
     translated::MESSAGE,
 };
 
@@ -319,6 +319,25 @@ async fn our_own_credentials_being_refused_is_a_reason_for_the_next_and_none_to_
     assert_eq!(ask(&alone, json!({})).send().await.unwrap().status(), 502);
     drop(alone.end().await);
     assert_eq!(one.asked().len(), 2);
+}
+
+/// Its id names nobody, and the first provider of the dialect has never heard of it.
+#[tokio::test]
+async fn a_response_is_read_where_it_was_made() {
+    const QUEUED: &str =
+        r#"{"id":"resp_7","object":"response","status":"queued","model":"m","output":[],"usage":null}"#;
+    let one = Replay::start(answers("404 Not Found", ERROR)).await;
+    let two = Replay::start(answers("200 OK", QUEUED)).await;
+    let targets = vec![target("two", "gpt-4o-mini")];
+    let stage = with(&one, &two, ModelRoute { targets, ..ModelRoute::default() }).await;
+    let body = json!({ "model": "m", "input": "hi", "background": true });
+    assert_eq!(stage.post("/v1/responses", &body).send().await.unwrap().status(), 200);
+    for (id, status) in [("resp_7", 200), ("resp_8", 404)] {
+        let url = stage.url(&format!("/v1/responses/{id}"));
+        assert_eq!(stage.http.get(url).bearer_auth(KEY).send().await.unwrap().status(), status, "{id}");
+    }
+    drop(stage.end().await);
+    assert_eq!((one.asked().len(), two.asked().len()), (1, 2));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -70,25 +70,27 @@ pub(crate) fn fill(plan: &Plan) {
         let rate = u128::from(calls) * 1_000_000 / spent.as_micros().max(1);
         println!("{calls} calls after {:?}; shelving: {rate} a second of processor time", begun.elapsed());
     }
-    let before = cpu();
-    let lake = runtime.block_on(Lake::open(lake.to_str().unwrap(), 1)).unwrap();
-    runtime.block_on(keep_up(&lake));
-    println!("compacted and rolled up in {:?} of processor time", cpu() - before);
     road.close().unwrap();
 }
 
 /// Joins the files of each day, and makes their rollups, as the lake writer does beside shelving.
-async fn keep_up(lake: &Lake) {
-    for table in table::ALL {
-        loop {
-            let version = lake.refresh(table).await.unwrap();
-            let done =
-                compact::compact(lake, table, &version).await.unwrap() + compact::roll(lake, table).await.unwrap();
-            if done == 0 {
-                break;
+pub(crate) fn keep_up(dir: &Path) {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let before = cpu();
+    runtime.block_on(async {
+        let lake = Lake::open(dir.join("lake").to_str().unwrap(), 1).await.unwrap();
+        for table in table::ALL {
+            loop {
+                let version = lake.refresh(table).await.unwrap();
+                let done = compact::compact(&lake, table, &version).await.unwrap()
+                    + compact::roll(&lake, table).await.unwrap();
+                if done == 0 {
+                    break;
+                }
             }
         }
-    }
+    });
+    println!("compacted and rolled up in {:?} of processor time", cpu() - before);
 }
 
 /// Shelves all that the log has, in one commit a table, and lets the log go of it.
