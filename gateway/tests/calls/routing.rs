@@ -321,6 +321,21 @@ async fn our_own_credentials_being_refused_is_a_reason_for_the_next_and_none_to_
     assert_eq!(one.asked().len(), 2);
 }
 
+/// Which target comes first may change with its health, its price or its speed: that refuses nobody.
+#[tokio::test]
+async fn a_target_that_has_no_place_for_a_part_of_a_request_is_passed_over() {
+    let [one, two] = [Replay::start(answers("200 OK", WHOLE)).await, Replay::start(answers("200 OK", WHOLE)).await];
+    let targets = vec![target("anthropic", "claude-sonnet-4-5"), target("two", "gpt-4o-mini")];
+    let stage = with(&one, &two, ModelRoute { targets, ..ModelRoute::default() }).await;
+    let answer = ask(&stage, json!({ "logit_bias": { "1": 1 } })).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["x-tollgate-served-by"]),
+        (200, &"two/gpt-4o-mini".parse().unwrap())
+    );
+    drop(stage.end().await);
+    assert_eq!((one.asked().len(), two.asked().len()), (0, 1));
+}
+
 /// Its id names nobody, and the first provider of the dialect has never heard of it.
 #[tokio::test]
 async fn a_response_is_read_where_it_was_made() {
