@@ -102,9 +102,12 @@ impl House {
 
     fn settle(&self, call: Call, usage: Usage, whole: bool) {
         let cost = Cost::of(Pico(usage.total().map_or(0, |total| i128::from(total.total()))));
-        let (posted, counters) = self.limits.settle(Lane(0), call.permit, &Spent { usage: &usage, cost, whole });
+        let posted = self.limits.settle(call.permit, &Spent { usage: &usage, cost, whole });
+        let mut settling = self.limits.settling();
+        let counters = settling.counters(Lane(0), &posted);
         let bare = Settled::bare(call.attempt, time::now(), Outcome::Complete, usage);
         append(&self.journal, &Event::Settled(Box::new(Settled { status: 200, posted, counters, ..bare })));
+        settling.written();
     }
 
     /// Every instance, once metering has accepted all that was written.

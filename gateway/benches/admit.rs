@@ -153,7 +153,10 @@ impl Stage {
         let spent = Spent { usage: &usage, cost: Cost::of(Pico(40_000)), whole: true };
         let ((), settled) = timed(attempts.len(), || {
             for permit in permits {
-                drop(black_box(self.limits.settle(Lane(0), permit, &spent)));
+                let posted = self.limits.settle(permit, &spent);
+                let mut settling = self.limits.settling();
+                drop(black_box(settling.counters(Lane(0), &posted)));
+                settling.written();
             }
         });
         (held, settled)

@@ -107,7 +107,7 @@ impl Flight {
     /// Writes the one record of a call that needs no provider; with that it is over.
     pub(crate) fn end(mut self, worker: &Worker, lane: Lane, settled: Settled) -> Ticket {
         self.closes_with_record = true;
-        worker.write(lane, &Event::Settled(Box::new(settled)), Some(self.index))
+        worker.end(lane, settled, Some(self.index))
     }
 
     /// The same for another attempt of the call, from before its admission.
@@ -402,12 +402,12 @@ impl Attempt {
 /// Settles the limits and writes the record, at once one after the other. With it the flight closes that goes with it.
 fn write_end(worker: &Worker, lane: Lane, Before { kept: (mut account, permit), mut flight }: Before) -> Ticket {
     let apart = account.apart();
-    let settled = account.post(&worker.shared.limits, lane, permit);
+    let settled = account.post(&worker.shared.limits, permit);
     let closes = flight.as_mut().map(|flight| {
         flight.closes_with_record = true;
         flight.index
     });
-    let Some(apart) = apart else { return worker.write(lane, &Event::Settled(Box::new(settled)), closes) };
+    let Some(apart) = apart else { return worker.end(lane, settled, closes) };
     apart.write(worker, lane, settled, closes)
 }
 

@@ -3,6 +3,7 @@
 //! Whoever writes an event appends its bytes to the worker's buffer and gets a ticket; the flusher, a task of the same
 //! runtime, hands everything that waits to the journal with one append and wakes them all. So a call costs no system call
 //! of its own and no thread switch. A ticket is good when its event is in the hands of the operating system.
+//! What ends an attempt gets its counters when it is written, and not before.
 //!
 //! An append that fails loses nothing: its events stay in the buffer, in order, and are tried again, while those who wait
 //! are told and new calls are refused.
@@ -17,36 +18,39 @@ use std::{
 };
 
 use journal::Draft;
-use schemas::{event::Event, id::Lane, wire};
+use schemas::{
+    event::{Event, Settled},
+    id::Lane,
+    wire,
+};
 use tokio::sync::Notify;
+
+use crate::limits::{Limits, Settling};
 
 /// After this long without a finished append the journal counts as behind.
 pub(crate) const BEHIND: Duration = Duration::from_secs(1);
 /// How long a failed append waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(50);
-/// The most bytes of one append, or one event that is larger: far less than the journal takes, and records are bounded.
+/// One append ends with the event that reaches so many bytes: far less than the journal takes, and records are bounded.
 const BATCH: usize = 8 << 20;
 /// The most bytes that the buffer keeps for later after a burst.
 const KEPT: usize = 1 << 20;
 
-/// What takes the events: the journal, or in tests something that fails.
-pub(crate) type Append = dyn Fn(&[Draft<'_>]) -> Result<(), journal::Error> + Send + Sync;
-
 /// Who is told which flights are over, since their last event has been written.
-pub(crate) type OnWritten = dyn Fn(&[u32]) + Send + Sync;
+pub type OnWritten = dyn Fn(&[u32]) + Send + Sync;
 
 /// One worker's way to the journal.
-pub(crate) struct Emitter {
+pub struct Emitter {
     queue: Mutex<Queue>,
     work: Notify,
-    append: Box<Append>,
+    limits: Arc<Limits>,
     on_written: Box<OnWritten>,
 }
 
 #[derive(Default)]
 struct Queue {
     bytes: Vec<u8>,
-    drafts: Vec<(Lane, Range<usize>)>,
+    events: Vec<Waiting>,
     /// Flights, each over once its last event, of this number, is written.
     closing: Vec<(u64, u32)>,
     last: u64,
@@ -58,33 +62,52 @@ struct Queue {
     spare: Vec<u8>,
 }
 
+/// An event that waits.
+struct Waiting {
+    lane: Lane,
+    /// Where its bytes are.
+    place: Range<usize>,
+    /// What ends an attempt: it gets its counters, and its bytes, when it is written.
+    end: Option<Box<Settled>>,
+}
+
 /// A place in the buffer. As a future it ends when the event is written, or with [`Unwritten`].
-pub(crate) struct Ticket {
+pub struct Ticket {
     emitter: Arc<Emitter>,
     number: u64,
 }
 
 /// The journal could not take the event now; it stays in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unwritten;
+pub struct Unwritten;
 
 impl Emitter {
-    /// `on_written` is told the flights whose last event has been written.
-    pub(crate) fn new(append: Box<Append>, on_written: Box<OnWritten>) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), work: Notify::new(), append, on_written })
+    /// A way to the journal of these limits. `on_written` is told the flights whose last event has been written.
+    pub fn new(limits: Arc<Limits>, on_written: Box<OnWritten>) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), work: Notify::new(), limits, on_written })
     }
 
     /// Appends an event to the buffer; `closes` is a flight that ends with it.
-    pub(crate) fn write(self: &Arc<Self>, lane: Lane, event: &Event, closes: Option<u32>) -> Ticket {
+    pub fn write(self: &Arc<Self>, lane: Lane, event: &Event, closes: Option<u32>) -> Ticket {
+        self.queued(closes, |queue| {
+            let start = queue.bytes.len();
+            wire::encode_event_into(event, &mut queue.bytes);
+            queue.events.push(Waiting { lane, place: start..queue.bytes.len(), end: None });
+        })
+    }
+
+    /// The same for the record of an attempt that has ended: what it used counts once it is written.
+    pub fn end(self: &Arc<Self>, lane: Lane, settled: Settled, closes: Option<u32>) -> Ticket {
+        let end = Some(Box::new(settled));
+        self.queued(closes, |queue| queue.events.push(Waiting { lane, place: 0..0, end }))
+    }
+
+    fn queued(self: &Arc<Self>, closes: Option<u32>, push: impl FnOnce(&mut Queue)) -> Ticket {
         let mut queue = self.lock();
-        let start = queue.bytes.len();
-        wire::encode_event_into(event, &mut queue.bytes);
-        let end = queue.bytes.len();
-        queue.drafts.push((lane, start..end));
+        push(&mut queue);
         queue.last += 1;
-        let last = queue.last;
-        queue.closing.extend(closes.map(|flight| (last, flight)));
         let number = queue.last;
+        queue.closing.extend(closes.map(|flight| (number, flight)));
         drop(queue);
         self.work.notify_one();
         Ticket { emitter: Arc::clone(self), number }
@@ -116,40 +139,41 @@ impl Emitter {
     }
 
     /// One append of what waits, up to a batch; says whether more does.
-    pub(crate) fn flush(&self) -> Result<bool, journal::Error> {
-        let (bytes, drafts, last) = {
-            let mut queue = self.lock();
-            if queue.drafts.is_empty() {
-                return Ok(false);
-            }
-            queue.batch()
-        };
-        let started = Instant::now();
-        let list: Vec<Draft<'_>> = drafts
-            .iter()
-            .filter_map(|(lane, range)| Some(Draft { lane: *lane, body: bytes.get(range.clone())? }))
-            .collect();
-        let result = (self.append)(&list);
-        drop(list);
+    pub fn flush(&self) -> Result<bool, journal::Error> {
+        // The order of counters is that of records, so it is held until they are written.
+        let mut settling = self.limits.settling();
+        let mut batch = self.lock().take();
+        if batch.events.is_empty() {
+            return Ok(false);
+        }
+        let (started, own) = (Instant::now(), batch.bytes.len());
+        let count = batch.encode(&mut settling);
+        let result = self.limits.write(&batch.drafts(count));
+        if result.is_ok() {
+            settling.written();
+            drop(batch.events.drain(..count));
+        }
         let mut queue = self.lock();
         queue.slow = started.elapsed() > BEHIND;
         let closed = if result.is_ok() {
+            let last = batch.last - batch.events.len() as u64;
             queue.written = last;
             queue.failing_since = None;
-            if bytes.capacity() <= KEPT {
-                queue.spare = bytes;
-                queue.spare.clear();
-            }
             let done = queue.closing.partition_point(|(number, _)| *number <= last);
             queue.closing.drain(..done).map(|(_, flight)| flight).collect()
         } else {
-            queue.failed = last;
+            queue.failed = batch.last;
             queue.failing_since.get_or_insert(started);
-            queue.put_back(bytes, drafts);
             Vec::new()
         };
+        if !batch.events.is_empty() {
+            queue.put_back(batch, own);
+        } else if batch.bytes.capacity() <= KEPT {
+            queue.spare = batch.bytes;
+            queue.spare.clear();
+        }
         let waiters = std::mem::take(&mut queue.waiters);
-        let more = !queue.drafts.is_empty();
+        let more = !queue.events.is_empty();
         drop(queue);
         (self.on_written)(&closed);
         waiters.into_iter().for_each(Waker::wake);
@@ -161,30 +185,60 @@ impl Emitter {
     }
 }
 
-/// Events on their way: their bytes, where each is, and the number of the last.
-type Batch = (Vec<u8>, Vec<(Lane, Range<usize>)>, u64);
+/// Events that are being written.
+struct Batch {
+    bytes: Vec<u8>,
+    events: Vec<Waiting>,
+    /// The number of the last of them.
+    last: u64,
+}
 
-impl Queue {
-    /// Takes what waits, up to a batch: what piled up while nothing could be written may be more than the journal takes at once.
-    fn batch(&mut self) -> Batch {
-        let fits = self.drafts.partition_point(|(_, range)| range.end <= BATCH).max(1);
-        let later = self.drafts.split_off(fits.min(self.drafts.len()));
-        let at = later.first().map_or(self.bytes.len(), |(_, range)| range.start);
-        let mut rest = std::mem::take(&mut self.spare);
-        rest.extend_from_slice(self.bytes.get(at..).unwrap_or_default());
-        self.bytes.truncate(at);
-        let number = self.last - later.len() as u64;
-        let later = later.into_iter().map(|(lane, range)| (lane, range.start - at..range.end - at)).collect();
-        (std::mem::replace(&mut self.bytes, rest), std::mem::replace(&mut self.drafts, later), number)
+impl Batch {
+    /// Gives the ends of attempts their counters and bytes, from the first event on, up to as much as the journal takes at once: what piled
+    /// up while nothing could be written may be more. Says how many events that are.
+    fn encode(&mut self, settling: &mut Settling<'_>) -> usize {
+        let (mut count, mut size) = (0, 0);
+        for event in &mut self.events {
+            if let Some(mut settled) = event.end.take() {
+                settled.counters = settling.counters(event.lane, &settled.posted);
+                let start = self.bytes.len();
+                let end = Event::Settled(settled);
+                wire::encode_event_into(&end, &mut self.bytes);
+                event.place = start..self.bytes.len();
+                if let Event::Settled(settled) = end {
+                    event.end = Some(settled);
+                }
+            }
+            (count, size) = (count + 1, size + event.place.len());
+            if size >= BATCH {
+                break;
+            }
+        }
+        count
     }
 
-    /// Puts events that could not be written before those that came since.
-    fn put_back(&mut self, mut bytes: Vec<u8>, mut drafts: Vec<(Lane, Range<usize>)>) {
-        let shift = bytes.len();
+    fn drafts(&self, count: usize) -> Vec<Draft<'_>> {
+        let draft = |event: &Waiting| Some(Draft { lane: event.lane, body: self.bytes.get(event.place.clone())? });
+        self.events.iter().take(count).filter_map(draft).collect()
+    }
+}
+
+impl Queue {
+    /// Takes what waits.
+    fn take(&mut self) -> Batch {
+        let bytes = std::mem::replace(&mut self.bytes, std::mem::take(&mut self.spare));
+        Batch { bytes, events: std::mem::take(&mut self.events), last: self.last }
+    }
+
+    /// Puts events that were not written before those that came since. `own` bytes are theirs; what was encoded behind is made anew.
+    fn put_back(&mut self, Batch { mut bytes, mut events, .. }: Batch, own: usize) {
+        bytes.truncate(own);
         bytes.append(&mut self.bytes);
-        drafts.extend(self.drafts.drain(..).map(|(lane, range)| (lane, range.start + shift..range.end + shift)));
-        self.bytes = bytes;
-        self.drafts = drafts;
+        events.extend(self.events.drain(..).map(|event| {
+            let place = event.place.start + own..event.place.end + own;
+            Waiting { place, ..event }
+        }));
+        (self.bytes, self.events) = (bytes, events);
     }
 }
 
@@ -208,9 +262,31 @@ impl Future for Ticket {
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use schemas::{event::Reported, time::Time};
+    use schemas::{
+        event::Reported,
+        id::{ProducerId, Seq},
+        time::Time,
+    };
 
     use super::*;
+    use crate::limits::Outlet;
+
+    struct Taker<F>(F);
+
+    impl<F: Fn(&[Draft<'_>]) -> Result<(), journal::Error> + Send + Sync> Outlet for Taker<F> {
+        fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error> {
+            (self.0)(drafts)
+        }
+
+        fn confirm(&self, _: ProducerId, _: Lane, _: Seq) {}
+    }
+
+    fn emitter<F>(append: F, on_written: Box<OnWritten>) -> Arc<Emitter>
+    where
+        F: Fn(&[Draft<'_>]) -> Result<(), journal::Error> + Send + Sync + 'static,
+    {
+        Emitter::new(Limits::over(ProducerId::from_bytes([7; 16]), Arc::new(Taker(append)), 1), on_written)
+    }
 
     fn event(at: i64) -> Event {
         let at = Time::from_micros(at);
@@ -232,7 +308,7 @@ mod tests {
             Ok(())
         };
         let on_written = move |flights: &[u32]| ended.lock().unwrap().extend_from_slice(flights);
-        let emitter = Emitter::new(Box::new(append), Box::new(on_written));
+        let emitter = emitter(append, Box::new(on_written));
         let flusher = tokio::spawn(Arc::clone(&emitter).run());
         let (first, second) = (emitter.write(Lane(0), &event(1), Some(7)), emitter.write(Lane(0), &event(2), None));
         assert_eq!((first.await, second.await), (Err(Unwritten), Err(Unwritten)));
@@ -259,7 +335,7 @@ mod tests {
             Ok(())
         };
         let on_written = move |flights: &[u32]| ended.lock().unwrap().extend_from_slice(flights);
-        let emitter = Emitter::new(Box::new(append), Box::new(on_written));
+        let emitter = emitter(append, Box::new(on_written));
         let large = |gateway: usize| {
             let opened = schemas::event::Opened { gateway: "g".repeat(gateway), at: Time::ZERO, predecessor: None };
             Event::Opened(opened)
@@ -268,11 +344,11 @@ mod tests {
         let tickets: Vec<Ticket> =
             tickets.iter().zip(1..).map(|(event, flight)| emitter.write(Lane(0), event, Some(flight))).collect();
         assert!(emitter.flush().unwrap());
-        assert_eq!(*closed.lock().unwrap(), [1, 2]);
+        assert_eq!(*closed.lock().unwrap(), [1, 2, 3]);
         while emitter.flush().unwrap() {}
         assert!(futures::future::join_all(tickets).await.iter().all(Result::is_ok));
         let sizes: Vec<usize> = written.lock().unwrap().iter().map(|size| size >> 20).collect();
-        assert_eq!((sizes, closed.lock().unwrap().clone()), (vec![6, 3, 9, 0], vec![1, 2, 3, 4, 5]));
+        assert_eq!((sizes, closed.lock().unwrap().clone()), (vec![9, 9, 0], vec![1, 2, 3, 4, 5]));
     }
 
     #[tokio::test]
@@ -283,7 +359,7 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
-        let emitter = Emitter::new(Box::new(append), Box::new(|_| {}));
+        let emitter = emitter(append, Box::new(|_| {}));
         let flusher = tokio::spawn(Arc::clone(&emitter).run());
         let tickets: Vec<Ticket> = (0..100).map(|at| emitter.write(Lane(0), &event(at), None)).collect();
         assert!(futures::future::join_all(tickets).await.iter().all(Result::is_ok));

@@ -13,6 +13,8 @@ pub enum Fault {
     UsedIsReturned,
     /// What was used beyond the hold is forgotten.
     SettlementClipped,
+    /// What was used counts before the journal has a record that says so.
+    CountedUnwritten,
     /// What nobody knows does not stay held.
     UnknownReleased,
     /// What a crash left open is settled as nothing.

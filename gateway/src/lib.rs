@@ -31,7 +31,7 @@ mod call;
 mod carry;
 mod connection;
 mod drainer;
-mod emit;
+pub mod emit;
 mod ensemble;
 mod error;
 pub mod external;

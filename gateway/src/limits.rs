@@ -30,9 +30,10 @@ use crate::fault::{self, Fault};
 mod amount;
 mod book;
 mod own;
+mod settling;
 mod slot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod under;
 
 /// How many tokens of output are held at a time. Half of it lasts a fast model for some seconds, and asking metering takes less.
@@ -41,6 +42,7 @@ pub const SLICE: u64 = 512;
 pub use book::Tried;
 pub(crate) use book::{Book, Contradicts, Number, Requests, Told};
 pub use own::SUCCEEDED;
+pub use settling::Settling;
 
 /// What is asked before an attempt may be made.
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +207,7 @@ impl Outlet for Journal {
 pub struct Limits {
     me: ProducerId,
     book: Mutex<Book>,
+    settling: Mutex<settling::Batch>,
     outlet: Arc<dyn Outlet>,
     changes: watch::Sender<u64>,
     own: own::Own,
@@ -219,7 +222,7 @@ impl Limits {
     /// The limits of this producer, with its journal behind them.
     pub fn over(me: ProducerId, outlet: Arc<dyn Outlet>, lanes: u16) -> Arc<Self> {
         let (book, changes) = (Mutex::new(Book::new(me, lanes)), watch::Sender::new(0));
-        Arc::new(Self { me, book, outlet, changes, own: own::Own::default() })
+        Arc::new(Self { me, book, settling: Mutex::default(), outlet, changes, own: own::Own::default() })
     }
 
     /// One try to hold everything that an attempt needs; what is short of it has been asked for. An error says that the journal
@@ -271,7 +274,12 @@ impl Limits {
 
     fn append(&self, lane: Lane, event: &Event) -> Result<(), journal::Error> {
         let body = wire::encode_event(event);
-        self.outlet.append(&[Draft { lane, body: &body }])
+        self.write(&[Draft { lane, body: &body }])
+    }
+
+    /// Hands events to the journal, all or none.
+    pub(crate) fn write(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error> {
+        self.outlet.append(drafts)
     }
 
     /// A limit by its name.
@@ -314,44 +322,39 @@ impl Limits {
         self.lock().claims(lane) >= Claim::MOST
     }
 
-    /// Ends an attempt. The counters are to be written with it; those of instances at home in another lane than its tenant's are
-    /// reported there as well, and stand here for a successor, should this process die before that.
-    pub fn settle(&self, tenant: Lane, permit: Permit, spent: &Spent<'_>) -> (Vec<Posting>, Vec<Counter>) {
-        let mut book = self.lock();
-        let (mut posted, mut counters) =
-            (Vec::with_capacity(permit.holds.len()), Vec::with_capacity(permit.holds.len()));
-        for hold in permit.holds {
-            let Some(slot) = book.slot_mut(hold.instance) else { continue };
-            let (used, provision) = split(slot.terms.unit, hold.amount, spent);
-            let (posting, counter) = slot.settle(hold, used, provision);
-            posted.push(posting);
-            counters.push(counter);
-            if slot.home != tenant {
-                let home = slot.mark();
-                book.hurry(home);
-            }
+    /// Ends an attempt: gives what its record posts. Until that is written ([`Self::settling`]) it is held.
+    pub fn settle(&self, mut permit: Permit, spent: &Spent<'_>) -> Vec<Posting> {
+        let posted = self.resize(&mut permit, spent);
+        if fault::is(Fault::CountedUnwritten) {
+            self.settling().settle(&posted);
         }
-        (posted, counters)
+        posted
     }
 
-    /// Lets go of what an attempt that is over will not need of its holds. The rest stays held, not used, until it is settled: what is
-    /// used counts from the moment when a record says so. What was used beyond a hold is held from now on, so that who comes next meets it.
+    /// Lets go of what an attempt that is over will not need of its holds. The rest stays held, not used, until it is settled. What was
+    /// used beyond a hold is held from now on, so that who comes next meets it.
     pub(crate) fn let_go(&self, permit: &mut Permit, spent: &Spent<'_>) {
+        drop(self.resize(permit, spent));
+    }
+
+    fn resize(&self, permit: &mut Permit, spent: &Spent<'_>) -> Vec<Posting> {
         let mut book = self.lock();
+        let mut posted = Vec::with_capacity(permit.holds.len());
         for hold in &mut permit.holds {
-            if let Some(slot) = book.slot_mut(hold.instance) {
-                let (used, provision) = split(slot.terms.unit, hold.amount, spent);
-                slot.resize(hold, used + provision);
-            }
+            let Some(slot) = book.slot_mut(hold.instance) else { continue };
+            let (used, provision) = split(slot.terms.unit, hold.amount, spent);
+            slot.resize(hold, used + provision);
+            posted.push(Posting { instance: hold.instance, window: hold.window, used, provision });
         }
+        posted
     }
 
     /// Takes back a permit of which nothing was used: not even the request itself counts.
     pub fn give_back(&self, permit: Permit) {
         let mut book = self.lock();
-        for hold in permit.holds {
+        for mut hold in permit.holds {
             if let Some(slot) = book.slot_mut(hold.instance) {
-                let _ = slot.settle(hold, 0, 0);
+                slot.resize(&mut hold, 0);
                 // No record of a call will carry its counters.
                 let home = slot.mark();
                 book.hurry(home);

@@ -64,7 +64,10 @@ impl Reporter {
             let lane = worker.lane(&refused.subject.tenant);
             drop(worker.write(lane, &Event::Refused(Box::new(refused)), None));
         }
+        // Whatever stands before this counts by now.
+        let settling = self.shared.limits.settling();
         let end = self.shared.journal.position();
+        drop(settling);
         // What was written since the last report may have used instances at home in other lanes, which nothing but this journal tells
         // of yet.
         let needed = self.flights.iter().map(|flights| flights.needed_from(end)).min();

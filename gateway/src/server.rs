@@ -370,12 +370,8 @@ fn worker(shared: &Arc<Shared>, providers: &[Ours], flights: Arc<Flights>, refus
             upstream.ok().map(|upstream| (provider.name.clone(), Arc::new(upstream)))
         })
         .collect();
-    let journal = Arc::clone(&shared.journal);
     let closing = Arc::clone(&flights);
-    let emitter = Emitter::new(
-        Box::new(move |drafts| journal.append(drafts).map(drop)),
-        Box::new(move |closed| closing.close(closed)),
-    );
+    let emitter = Emitter::new(Arc::clone(&shared.limits), Box::new(move |closed| closing.close(closed)));
     Worker {
         shared: Arc::clone(shared),
         emitter,

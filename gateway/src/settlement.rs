@@ -6,7 +6,6 @@
 
 use schemas::{
     event::{Attempt, CallEnd, Hold, Outcome, Settled, Streamed},
-    id::Lane,
     money::Pico,
     price::{self, Book, Cost, Key},
     time::Time,
@@ -112,10 +111,9 @@ pub struct Account {
     apart: Option<Box<Apart>>,
 }
 
-/// Ends an attempt, and its call: settles its limits and makes its last record. `lane` is its tenant's, `book` the one it was admitted
-/// under.
-pub fn settle(limits: &Limits, lane: Lane, permit: Permit, book: &Book, ended: Ended) -> Settled {
-    account(book, ended).post(limits, lane, permit)
+/// Ends an attempt, and its call: settles its limits and makes its last record. `book` is the one it was admitted under.
+pub fn settle(limits: &Limits, permit: Permit, book: &Book, ended: Ended) -> Settled {
+    account(book, ended).post(limits, permit)
 }
 
 /// What an attempt came to. Its call ends with it unless it is said to go on.
@@ -195,8 +193,8 @@ impl Account {
         limits.let_go(permit, &Spent { usage: &self.settled.usage, cost: self.cost, whole: self.whole });
     }
 
-    /// Settles the limits, and gives the last record.
-    pub fn post(mut self, limits: &Limits, lane: Lane, permit: Permit) -> Settled {
+    /// Settles the limits, and gives the last record, but for the counters that are written with it.
+    pub fn post(mut self, limits: &Limits, permit: Permit) -> Settled {
         if fault::is(Fault::CallLeftOpen) && self.settled.outcome == Outcome::ProviderError {
             self.settled.call = None;
         }
@@ -204,7 +202,7 @@ impl Account {
             return self.settled;
         }
         let spent = Spent { usage: &self.settled.usage, cost: self.cost, whole: self.whole };
-        (self.settled.posted, self.settled.counters) = limits.settle(lane, permit, &spent);
+        self.settled.posted = limits.settle(permit, &spent);
         self.settled
     }
 }

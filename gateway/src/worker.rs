@@ -10,7 +10,7 @@ use std::sync::{
 use journal::Journal;
 use schemas::{
     config::{Cors, Server},
-    event::Event,
+    event::{Event, Settled},
     id::Lane,
     map::Map,
     time::Time,
@@ -77,6 +77,11 @@ impl Worker {
     /// Writes an event of a tenant or lane to this worker's buffer.
     pub(crate) fn write(&self, lane: Lane, event: &Event, closes: Option<u32>) -> Ticket {
         self.emitter.write(lane, event, closes)
+    }
+
+    /// Writes the record of an attempt that has ended.
+    pub(crate) fn end(&self, lane: Lane, settled: Settled, closes: Option<u32>) -> Ticket {
+        self.emitter.end(lane, settled, closes)
     }
 
     /// Where it is looked up who calls, under a policy.

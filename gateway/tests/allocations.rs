@@ -79,7 +79,12 @@ fn pieces(count: usize) -> (u64, u64) {
         });
         let permit = permit.unwrap();
         assert_eq!(permit.holds.len(), count);
-        let settled = measure(|| drop(limits.settle(Lane(0), permit, &spent)));
+        let settled = measure(|| {
+            let posted = limits.settle(permit, &spent);
+            let mut settling = limits.settling();
+            drop(settling.counters(Lane(0), &posted));
+            settling.written();
+        });
         found = (admitted.count_total, settled.count_total);
     }
     found

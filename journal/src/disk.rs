@@ -13,7 +13,6 @@
 //! anywhere leaves all of a transaction or nothing, for two fsyncs (segment and store) and none that waits for another.
 
 use std::{
-    fs::File,
     path::Path,
     sync::{
         Arc, Mutex, Weak,
@@ -69,7 +68,7 @@ struct Shared {
     publishing: Mutex<()>,
     has_member: AtomicBool,
     options: Options,
-    _lock: File,
+    _lock: files::Lock,
 }
 
 impl Disk {

@@ -11,7 +11,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs::File,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -143,7 +142,7 @@ pub struct Journal {
     most_bytes: u64,
     shared: Arc<Shared>,
     flusher: Mutex<Option<JoinHandle<()>>>,
-    _lock: File,
+    _lock: files::Lock,
 }
 
 /// What the flusher needs to know, beside the log.

@@ -75,7 +75,7 @@ pub fn forget_old_windows(instance: &mut Instance) {
 /// Closes the lease of a producer that is gone: what it used and what nobody knows stays taken, the rest is free.
 ///
 /// `unknown` is what attempts that it left open may have used, beyond what they are known to have `used`. Both are final, because every
-/// event of it was accepted. What a report counted and its record did not survive counts twice: too much, and never too little.
+/// event of it was accepted. A report never counts what no record before it says.
 pub fn close(instance: &mut Instance, producer: ProducerId, unknown: &[Hold], used: &[Hold]) -> bool {
     let none = unknown.is_empty() && used.is_empty();
     if none && instance.holders.iter().all(|holder| holder.producer != producer) {

@@ -31,7 +31,7 @@ use schemas::{id::Lane, limit::Limit, price::Book, wire};
 use self::{
     clock::Clock,
     dice::Dice,
-    door::{Door, Process},
+    door::{Door, Process, WORKERS},
     oracle::Oracle,
     road::Road,
 };
@@ -248,7 +248,10 @@ impl World {
         match self.dice.weighted(&[24, 60, 22, 12, 16, 40, 28, 28, 2, 4]) {
             0 => self.new_call(door),
             1 => self.go_on(door),
-            2 => self.flush(door),
+            2 => {
+                let worker = self.dice.index(WORKERS);
+                self.flush(door, worker);
+            }
             3 => self.doors[door].platter.lock().unwrap().sync(),
             4 => self.ship(door),
             5 => self.deliver(door),

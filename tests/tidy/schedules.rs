@@ -86,6 +86,7 @@ const SCHEDULES: &[Schedule] = &[
             "LeaseFreedAtRestart",
             "LeftHeldTwice",
             "SettleLostOnCancel",
+            "CountedUnwritten",
         ],
     ),
     (

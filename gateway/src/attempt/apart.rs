@@ -64,7 +64,7 @@ impl Apart {
             is: Settled { counters: Vec::new(), call: None, ..settled.clone() },
             awaits: true,
         });
-        let ticket = worker.write(lane, &Event::Settled(Box::new(settled)), closes);
+        let ticket = worker.end(lane, settled, closes);
         // What the client has in full is in the journal in full.
         match awaits {
             Some(awaits) => worker.write(lane, &Event::Learned(Box::new(awaits)), None),

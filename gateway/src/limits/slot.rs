@@ -11,14 +11,14 @@ use std::{
 
 use schemas::{
     decision::{Instance, WindowState},
-    event::{Counter, Hold, Posting, Want},
+    event::{Counter, Hold, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, OTHER, Unit},
     time::Time,
 };
 use smallvec::SmallVec;
 
-use super::amount::Terms;
+use super::{amount::Terms, settling::Ending};
 use crate::fault::{self, Fault};
 
 /// How many windows of an instance whose leases stand are remembered, so that a late settlement finds its own.
@@ -266,16 +266,24 @@ impl Slot {
         }
     }
 
-    /// Ends a hold: what was used counts, what is not known is a provision, the rest is free again.
-    pub(crate) fn settle(&mut self, hold: Hold, used: i128, provision: i128) -> (Posting, Counter) {
-        let end = self.windows.iter().find(|spent| spent.start == hold.window).map_or(Time::MAX, |spent| spent.end);
-        let spent = self.open(hold.window, end);
-        spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * hold.amount } else { hold.amount };
-        spent.used += used;
-        spent.unknown += provision;
+    /// The totals of a window as of the record that is written next, with what all records settle that are being written.
+    pub(super) fn ending(&mut self, window: Time, ending: &Ending) -> Counter {
+        let (used, unknown) = ending.of(window);
         self.version += 1;
-        self.told = self.all_held();
-        (Posting { instance: self.id, window: hold.window, used, provision }, self.counter(hold.window))
+        self.told = self.all_held() - ending.held();
+        let before = self.counter(window);
+        Counter { used: before.used + used, unknown: before.unknown + unknown, held: self.told, ..before }
+    }
+
+    /// Records are written by which so much of a window was used, and so much is not known of what was held for them.
+    pub(super) fn settle(&mut self, window: Time, used: i128, unknown: i128) {
+        let end = self.windows.iter().find(|spent| spent.start == window).map_or(Time::MAX, |spent| spent.end);
+        let spent = self.open(window, end);
+        let held = used + unknown;
+        spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * held } else { held };
+        spent.used += used;
+        spent.unknown += unknown;
+        self.version += 1;
     }
 
     /// The totals to report for one window.

@@ -20,9 +20,9 @@ const DAY: i64 = 86_400_000_000;
 
 /// A journal that may be full, and what it has.
 #[derive(Default)]
-struct Paper {
-    full: AtomicBool,
-    written: Mutex<Vec<Event>>,
+pub(crate) struct Paper {
+    pub(crate) full: AtomicBool,
+    pub(crate) written: Mutex<Vec<Event>>,
 }
 
 impl Outlet for Paper {
@@ -49,6 +49,15 @@ fn time(micros: i64) -> Time {
 }
 
 impl Bench {
+    /// Ends an attempt, with its record in the journal.
+    fn settle(&self, permit: Permit, spent: &Spent<'_>) -> (Vec<Posting>, Vec<Counter>) {
+        let posted = self.limits.settle(permit, spent);
+        let mut settling = self.limits.settling();
+        let counters = settling.counters(Lane(0), &posted);
+        settling.written();
+        (posted, counters)
+    }
+
     fn new(window: Window) -> Self {
         Self::under(fixture::limit(100, window))
     }
@@ -210,7 +219,7 @@ fn a_provision_stays_in_its_window_and_takes_nothing_of_the_next() {
     let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
     let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
     let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: false };
-    drop(bench.limits.settle(Lane(0), permit, &spent));
+    drop(bench.settle(permit, &spent));
     let counters = bench.limits.report(Lane(0), time(2));
     let said: Vec<_> = counters.iter().map(|counter| (counter.used, counter.unknown, counter.held)).collect();
     assert_eq!(said, Vec::new(), "the record of the attempt has said it");
@@ -239,7 +248,7 @@ fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
     bench.decide(time(0), 10, 0);
     let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
     let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 95, ..Default::default() });
-    drop(bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
+    drop(bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
     assert!(matches!(bench.hold(time(2), 5), Tried::Short(_)));
     assert!(matches!(bench.hold(time(2), 6), Tried::Refused(_)));
 }
@@ -255,8 +264,7 @@ fn what_was_used_in_a_window_that_is_over_is_leased_in_the_next_until_others_ask
     bench.decide(time(0), 50, 1);
     bench.limits.lock().return_recalled();
     let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 10, ..Default::default() });
-    let (_, counters) =
-        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    let (_, counters) = bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
     let said =
         |counters: &[Counter]| counters.iter().map(|counter| (counter.used, counter.returned)).collect::<Vec<_>>();
     assert_eq!(said(&counters), [(10, 0)], "a return is said with the use of every window");
@@ -359,7 +367,7 @@ fn what_an_attempt_will_not_need_is_free_before_it_is_settled_and_nothing_is_use
         let free = 10 - u64::try_from(kept).unwrap();
         assert!(!matches!(bench.hold(time(2), free + 1), Tried::Held(_)));
         assert!(free == 0 || matches!(bench.hold(time(2), free), Tried::Held(_)));
-        let (posted, _) = bench.limits.settle(Lane(0), permit, &spent);
+        let (posted, _) = bench.settle(permit, &spent);
         assert_eq!(posted[0].used + posted[0].provision, kept, "{usage:?}");
     }
 }
@@ -390,7 +398,7 @@ fn what_a_correction_cleared_of_a_provision_can_be_held_again_once_it_is_granted
     let Tried::Held(permit) = bench.hold(time(1), 100) else { panic!("it is leased") };
     let usage = Usage::missing(schemas::tokens::Doubt::NoAnswer);
     let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: false };
-    let (posted, counters) = bench.limits.settle(Lane(0), permit, &spent);
+    let (posted, counters) = bench.settle(permit, &spent);
     assert_eq!((posted[0].provision, counters[0].unknown, counters[0].held), (100, 100, 0));
     assert!(matches!(bench.hold(time(2), 1), Tried::Refused(refusal) if (refusal.settled, refusal.held) == (0, 100)));
     // It used 30; metering has cleared the rest and grants it.

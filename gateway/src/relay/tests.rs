@@ -1,6 +1,6 @@
 //! The last bytes wait for the journal: shown with a journal buffer that is flushed by hand.
 
-use std::{sync::Mutex, task::Waker};
+use std::{sync::atomic::Ordering, task::Waker};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemas::{
@@ -10,7 +10,6 @@ use schemas::{
     id::{CallId, Lane},
     price::Book,
     time::Time,
-    wire,
 };
 use serde_json::json;
 
@@ -19,38 +18,29 @@ use crate::{
     attempt::Flight,
     drainer::Drainer,
     emit::Emitter,
-    limits::{Limits, Permit},
+    limits::{Limits, Outlet, Permit, tests::Paper},
     sandbox,
     sweep::Flights,
     worker::{ByteBudget, Shared, Worker},
 };
 
-/// A worker whose events go to `written` when it is flushed, or nowhere while `full` is set.
+/// A worker whose events go to `paper` when it is flushed.
 struct Bench {
     worker: Arc<Worker>,
-    written: Arc<Mutex<Vec<Event>>>,
-    full: Arc<Mutex<bool>>,
+    paper: Arc<Paper>,
     _dir: tempfile::TempDir,
 }
 
 fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let journal = journal::Journal::open(dir.path(), &journal::Options::default()).unwrap();
-    let (written, full): (Arc<Mutex<Vec<Event>>>, Arc<Mutex<bool>>) = Default::default();
-    let (kept, is_full) = (Arc::clone(&written), Arc::clone(&full));
-    let append = move |drafts: &[journal::Draft<'_>]| {
-        if *is_full.lock().unwrap() {
-            return Err(journal::Error::Closed);
-        }
-        kept.lock().unwrap().extend(drafts.iter().map(|draft| wire::decode_event(draft.body).unwrap()));
-        Ok(())
-    };
+    let paper = Arc::new(Paper::default());
     let shared = Arc::new(Shared {
         gateway: "g".into(),
         lanes: 1,
         server: Server::default(),
         cors: Cors::default(),
-        limits: Limits::new(Arc::clone(&journal), 1),
+        limits: Limits::over(journal.producer(), Arc::clone(&paper) as Arc<dyn Outlet>, 1),
         view: Arc::default(),
         journal,
         body_bytes: ByteBudget::new(1 << 20),
@@ -68,6 +58,7 @@ fn bench() -> Bench {
     });
     let flights = Arc::new(Flights::new());
     let closing = Arc::clone(&flights);
+    let emitter = Emitter::new(Arc::clone(&shared.limits), Box::new(move |closed| closing.close(closed)));
     let worker = Arc::new(Worker {
         drainer: Drainer::new(
             Arc::clone(&shared.drain_slots),
@@ -75,14 +66,14 @@ fn bench() -> Bench {
             shared.server.read_on,
         ),
         shared,
-        emitter: Emitter::new(Box::new(append), Box::new(move |closed| closing.close(closed))),
+        emitter,
         flights,
         refusals: Arc::default(),
         upstreams: schemas::map::Map::default(),
         meters: crate::metrics::Meters::default(),
         view: crate::worker::CachedView::default(),
     });
-    Bench { worker, written, full, _dir: dir }
+    Bench { worker, paper, _dir: dir }
 }
 
 /// The answer of the sandbox to a chat request, on its way.
@@ -133,7 +124,7 @@ fn read(flow: &mut Flow) -> (String, Option<Result<(), Broken>>) {
 }
 
 fn settled(bench: &Bench) -> usize {
-    bench.written.lock().unwrap().iter().filter(|event| matches!(event, Event::Settled(_))).count()
+    bench.paper.written.lock().unwrap().iter().filter(|event| matches!(event, Event::Settled(_))).count()
 }
 
 #[tokio::test]
@@ -160,14 +151,14 @@ async fn the_last_bytes_are_released_by_the_journal_only() {
 async fn an_end_that_cannot_be_recorded_is_not_released() {
     for stream in [true, false] {
         let bench = bench();
-        *bench.full.lock().unwrap() = true;
+        bench.paper.full.store(true, Ordering::Relaxed);
         let mut flow = flow(&bench, stream);
         assert_eq!(read(&mut flow).1, None);
         assert!(bench.worker.emitter.flush().is_err());
         assert_eq!(read(&mut flow), (String::new(), None), "what went before has a turn to be written");
         assert_eq!(read(&mut flow), (String::new(), Some(Err(Broken::Unrecorded))));
         // Its record is not lost: it is written when there is room again.
-        *bench.full.lock().unwrap() = false;
+        bench.paper.full.store(false, Ordering::Relaxed);
         assert!(!bench.worker.emitter.flush().unwrap());
         assert_eq!((settled(&bench), bench.worker.flights.count()), (1, 0));
     }
@@ -181,7 +172,7 @@ async fn a_flow_that_is_dropped_is_settled_as_a_client_that_left() {
     assert!(matches!(flow.poll_next(&mut cx), Poll::Ready(Some(Ok(_)))));
     drop(flow);
     assert!(!bench.worker.emitter.flush().unwrap());
-    let written = bench.written.lock().unwrap();
+    let written = bench.paper.written.lock().unwrap();
     let [Event::Settled(settled)] = &written[..] else { panic!("{written:?}") };
     assert_eq!(settled.outcome, event::Outcome::ClientGone);
 }

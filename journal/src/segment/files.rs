@@ -74,8 +74,22 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Takes `dir/lock` for as long as the file returned is open. The system frees it when the process dies, however it dies.
-pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
+/// A directory that no other process opens, nor this one again, until it is dropped. The system frees it when the process dies, however
+/// it dies.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file does not free it while a child that is being started still has a copy of it.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock file could not be unlocked");
+        }
+    }
+}
+
+/// Takes `dir/lock`.
+pub(crate) fn lock(dir: &Path) -> Result<Lock, Error> {
     create_dir(dir)?;
     let path = dir.join("lock");
     let mut file =
@@ -87,7 +101,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
             if let Err(error) = file.set_len(0).and_then(|()| file.write_all(me.as_bytes())) {
                 tracing::warn!(%error, "the lock file does not say whose it is");
             }
-            Ok(file)
+            Ok(Lock(file))
         }
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();

@@ -14,6 +14,7 @@ use schemas::{
 use super::{
     LANES, World,
     call::{Before, Bill, Call, PATIENCE, Stage, Wish, ending},
+    door::{WORKERS, worker_of},
     plant::Plant,
     policy::{LONGEST, MODELS, SLICE},
 };
@@ -103,10 +104,11 @@ impl World {
                     return;
                 }
                 call.stage = Stage::Admitted;
-                let (lane, holds) = (lane_of(call), call.permit.as_ref().unwrap().holds.clone());
+                let (worker, lane) = (worker_of(call.position), lane_of(call));
+                let holds = call.permit.as_ref().unwrap().holds.clone();
                 let admitted = Event::Admitted(Box::new(Admitted { attempt: call.facts.clone(), holds }));
                 let before = call.before.take();
-                process.write(lane, &admitted);
+                process.write(worker, lane, &admitted);
                 process.finish(before, true);
                 self.passed += 1;
             }
@@ -168,8 +170,8 @@ impl World {
             return;
         }
         let streamed = stands(call, &process.limits, door.clock.now());
-        let lane = lane_of(call);
-        process.write(lane, &Event::Streamed(streamed));
+        let (worker, lane) = (worker_of(call.position), lane_of(call));
+        process.write(worker, lane, &Event::Streamed(streamed));
     }
 
     /// More has to be held before so much output may be relayed.
@@ -189,8 +191,9 @@ impl World {
                 self.oracle.extended(key, &more.holds);
                 permit.grow(more, room);
                 (call.growing, call.has_grown) = (true, true);
-                let (lane, streamed) = (lane_of(call), stands(call, &process.limits, door.clock.now()));
-                process.write(lane, &Event::Streamed(streamed));
+                let (worker, lane) = (worker_of(call.position), lane_of(call));
+                let streamed = stands(call, &process.limits, door.clock.now());
+                process.write(worker, lane, &Event::Streamed(streamed));
             }
             Tried::Short(_) if self.dice.one_in(2) => {}
             Tried::Refused(why) | Tried::Short(why) if why.on_exceed == OnExceed::Finish => {
@@ -261,21 +264,26 @@ impl World {
         self.call(place, wish, Some(before));
     }
 
-    /// The buffer goes to the journal; calls whose admission is there are sent.
-    pub(super) fn flush(&mut self, place: usize) {
+    /// A buffer goes to the journal; its calls whose admission is there are sent.
+    pub(super) fn flush(&mut self, place: usize, worker: usize) {
         let Some(process) = &mut self.doors[place].process else { return };
-        if process.flush() {
-            for call in process.calls.iter_mut().filter(|call| call.stage == Stage::Admitted) {
+        if process.flush(worker) {
+            let of_worker = |call: &&mut Call| worker_of(call.position) == worker;
+            for call in process.calls.iter_mut().filter(of_worker).filter(|call| call.stage == Stage::Admitted) {
                 call.stage = Stage::Sent;
                 let times = if self.plant == Some(Plant::SentTwice) { 2 } else { 1 };
                 (0..times).for_each(|_| self.oracle.sent((call.facts.call, call.facts.attempt)));
             }
-            for call in process.calls.iter_mut().filter(|call| call.growing) {
+            for call in process.calls.iter_mut().filter(of_worker).filter(|call| call.growing) {
                 call.growing = false;
                 self.oracle.recorded((call.facts.call, call.facts.attempt));
             }
         }
         self.read(place);
+    }
+
+    pub(super) fn flush_all(&mut self, place: usize) {
+        (0..WORKERS).for_each(|worker| self.flush(place, worker));
     }
 
     /// The oracle reads what a gateway has written since.

@@ -1,7 +1,7 @@
 //! A gateway of the world: its machine, its journal, and its process while it runs.
 //!
-//! The limits, the obeying, the settling, the recovery and the order of shipping are the gateway's own code. What is here is
-//! what stands around them: the buffer that goes to the journal, the way of the records to the brokers, and death.
+//! The limits, the obeying, the settling, the buffers, the recovery and the order of shipping are the gateway's own code. What is here is
+//! what stands around them: when a buffer goes to the journal, the way of the records to the brokers, and death.
 
 use std::{
     collections::VecDeque,
@@ -10,16 +10,16 @@ use std::{
 
 use bytes::Bytes;
 use gateway::{
-    limits::{Limits, Outlet},
+    emit::Emitter,
+    limits::Limits,
     obey::{Obey, View},
     recover,
 };
-use journal::{Draft, Record, shipping::Shipping};
+use journal::{Record, shipping::Shipping};
 use schemas::{
-    event::{Event, Settled},
+    event::Event,
     id::{Lane, LimitId, ProducerId},
     time::Time,
-    wire,
 };
 
 use super::{
@@ -31,6 +31,9 @@ use super::{
     policy::HOUR,
     road::Road,
 };
+
+/// How many buffers a process has.
+pub(crate) const WORKERS: usize = 2;
 
 /// A gateway's machine.
 pub(crate) struct Door {
@@ -57,12 +60,18 @@ pub(crate) struct Process {
     pub(crate) calls: Vec<Call>,
     obey: Obey,
     pen: Pen,
-    buffer: Vec<(Lane, Vec<u8>)>,
+    workers: [Worker; WORKERS],
     shipping: Shipping,
     next: u64,
     way: Vec<VecDeque<Record>>,
     pub(crate) reported: std::time::Instant,
     reported_to: (u64, u64),
+}
+
+/// A buffer of a process. A call stays with the one that it began with.
+struct Worker {
+    emitter: Arc<Emitter>,
+    is_empty: bool,
     /// Where calls began whose last record is in the buffer.
     closing: Vec<u64>,
 }
@@ -91,68 +100,68 @@ impl Door {
         let mut process = Process {
             me,
             obey: Obey::over(road.follower(), road.policies(), Arc::clone(&limits), Arc::clone(&view)),
+            workers: std::array::from_fn(|_| Worker::new(&limits)),
             limits,
             view,
             calls: Vec::new(),
             pen,
-            buffer: Vec::new(),
             shipping: Shipping::default(),
             next: self.platter.lock().unwrap().first(),
             way: vec![VecDeque::new(); usize::from(lanes)],
             reported: self.clock.at(),
             reported_to: (0, 0),
-            closing: Vec::new(),
         };
         for (lane, event) in &events {
-            process.write(*lane, event);
+            process.write(0, *lane, event);
         }
         // Where there is no room for that it does not start, and is started again.
-        self.process = process.flush().then_some(process);
+        self.process = process.flush(0).then_some(process);
     }
 }
 
+impl Worker {
+    fn new(limits: &Arc<Limits>) -> Self {
+        Self { emitter: Emitter::new(Arc::clone(limits), Box::new(|_| {})), is_empty: true, closing: Vec::new() }
+    }
+}
+
+/// Which buffer a call has that began at this place of the journal.
+pub(crate) fn worker_of(position: u64) -> usize {
+    position as usize % WORKERS
+}
+
 impl Process {
-    /// Puts an event into the buffer.
-    pub(crate) fn write(&mut self, lane: Lane, event: &Event) {
-        self.buffer.push((lane, wire::encode_event(event)));
+    /// Puts an event into the buffer of a worker.
+    pub(crate) fn write(&mut self, worker: usize, lane: Lane, event: &Event) {
+        let worker = &mut self.workers[worker];
+        worker.is_empty = false;
+        drop(worker.emitter.write(lane, event, None));
     }
 
-    /// Puts the last event of a call into the buffer; until that is written the journal keeps its first.
-    pub(crate) fn close(&mut self, lane: Lane, position: u64, event: &Event) {
-        self.closing.push(position);
-        self.write(lane, event);
-    }
-
-    /// Settles an attempt whose record was kept back, and writes it: its call goes on, or ends with it.
+    /// Settles an attempt whose record was kept back, and writes it: its call goes on, or ends with it. Until its last record is written
+    /// the journal keeps its first.
     pub(crate) fn finish(&mut self, before: Option<Box<Before>>, goes_on: bool) {
         let Some(before) = before else { return };
         let Before { lane, position, mut account, permit } = *before;
         if goes_on {
             account.go_on();
-            let settled = account.post(&self.limits, lane, permit);
-            return self.write(lane, &Event::Settled(Box::new(settled)));
         }
-        let settled = account.post(&self.limits, lane, permit);
-        self.close(lane, position, &Event::Settled(Box::new(settled)));
+        let settled = account.post(&self.limits, permit);
+        let worker = &mut self.workers[worker_of(position)];
+        worker.is_empty = false;
+        worker.closing.extend((!goes_on).then_some(position));
+        drop(worker.emitter.end(lane, settled, None));
     }
 
-    /// Hands the buffer to the operating system; then calls whose admission is written are sent.
-    pub(crate) fn flush(&mut self) -> bool {
-        let drafts: Vec<Draft<'_>> = self.buffer.iter().map(|(lane, body)| Draft { lane: *lane, body }).collect();
-        let written = drafts.is_empty() || self.pen.append(&drafts).is_ok();
+    /// Hands a buffer to the operating system; then its calls whose admission is written are sent.
+    pub(crate) fn flush(&mut self, worker: usize) -> bool {
+        let worker = &mut self.workers[worker];
+        let written = worker.emitter.flush().is_ok();
         if written {
-            self.buffer.clear();
-            self.closing.clear();
+            worker.is_empty = true;
+            worker.closing.clear();
         }
         written
-    }
-
-    /// Settlements that are not written yet.
-    pub(crate) fn unwritten(&self) -> Vec<Settled> {
-        let events = self.buffer.iter().filter_map(|(_, body)| wire::decode_event(body).ok());
-        let settled =
-            events.filter_map(|event| if let Event::Settled(settled) = event { Some(*settled) } else { None });
-        settled.collect()
     }
 
     /// The limit that it knows by the name that limits have one after the other.
@@ -176,7 +185,8 @@ impl Process {
             self.calls.iter().filter(here).map(|call| call.since).min().map_or(at, |low| low.min(at))
         };
         let lows: Vec<Time> = (0..lanes).map(low).collect();
-        let needed = self.calls.iter().map(|call| call.position).chain(self.closing.iter().copied()).min();
+        let closing = self.workers.iter().flat_map(|worker| worker.closing.iter().copied());
+        let needed = self.calls.iter().map(|call| call.position).chain(closing).min();
         {
             let mut platter = self.pen.platter.lock().unwrap();
             let end = platter.end();
@@ -187,7 +197,7 @@ impl Process {
             self.reported_to = (needed.unwrap_or(end).min(written), end);
         }
         for (lane, event) in self.limits.reports(at, &lows) {
-            self.write(lane, &event);
+            self.write(0, lane, &event);
         }
         self.reported = clock.at();
     }
@@ -247,7 +257,7 @@ impl Process {
 
     /// Whether nothing of it is on its way any more.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.buffer.is_empty()
+        self.workers.iter().all(|worker| worker.is_empty)
             && self.way.iter().all(VecDeque::is_empty)
             && self.pen.platter.lock().unwrap().unconfirmed() == 0
     }

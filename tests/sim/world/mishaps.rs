@@ -56,7 +56,6 @@ impl World {
         self.read(place);
         if let Some(mut process) = self.doors[place].process.take() {
             self.oracle.died(process.me);
-            process.unwritten().iter().for_each(|settled| self.oracle.unwritten(settled));
             for lane in 0..usize::from(LANES) {
                 let some = self.dice.index(40);
                 process.deliver(&self.road, lane, some);

@@ -20,6 +20,7 @@ pub(crate) enum Plant {
     HoldReleasedTwice,
     ReturnBeforeSettlement,
     SettlementClipped,
+    CountedUnwritten,
     UnknownReleased,
     CrashSettlesZero,
     TwoTimeZoneDatabases,
@@ -140,6 +141,13 @@ pub(crate) const PLANTED: &[Planted] = &[
         "1: a provider bills 100 times the bound",
         "what is used beyond a hold is not settled",
         Place::Code(&G::SettlementClipped),
+        &[BalancesAreTheLedger],
+    ),
+    planted(
+        Plant::CountedUnwritten,
+        "9: a crash between a report and the record of what it counts",
+        "what was used is counted and reported before the journal has the record of it",
+        Place::Code(&G::CountedUnwritten),
         &[BalancesAreTheLedger],
     ),
     planted(

@@ -110,7 +110,7 @@ impl World {
         self.clock.pass(Duration::from_millis(20));
         for place in 0..self.doors.len() {
             self.report(place);
-            self.flush(place);
+            self.flush_all(place);
             self.doors[place].platter.lock().unwrap().sync();
             self.ship(place);
             let door = &mut self.doors[place];

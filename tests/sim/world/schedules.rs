@@ -114,12 +114,12 @@ fn output_that_nobody_sees_is_held_whole_until_it_is_billed() {
     let mut world = World::scripted(1);
     let hidden = Wish { hidden: true, bill: Bill { input: 100, output: 7_900 }, ..wish(2, 100, 8_000) };
     assert!(world.try_call(0, hidden, 100), "{}", world.refused);
-    world.flush(0);
+    world.flush_all(0);
     let other = Wish { hidden: true, ..wish(2, 500, 500) };
     assert!(!world.try_call(0, other, 50), "what is held for it is not free");
     // Another stream, which is seen, begins with a slice of what is left.
     assert!(world.try_call(0, wish(2, 100, 800), 50), "{}", world.refused);
-    world.flush(0);
+    world.flush_all(0);
     world.clock.pass(LONGEST / 2);
     assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
     world.end(0, 0, End::Complete);

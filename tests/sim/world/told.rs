@@ -80,7 +80,7 @@ impl World {
 
     fn write_learned(&mut self, place: usize, learned: Learned) {
         let Some(process) = &mut self.doors[place].process else { return };
-        process.write(learned.lane(LANES), &Event::Learned(Box::new(learned)));
+        process.write(0, learned.lane(LANES), &Event::Learned(Box::new(learned)));
     }
 
     /// At rest: some of what was charged since the last one is rated by another book, from two places at once; a second time there
@@ -180,7 +180,7 @@ impl World {
     /// What two gateways have written goes its way a little at a time, in any order of lanes and gateways.
     fn race(&mut self) {
         for place in 0..2 {
-            self.flush(place);
+            self.flush_all(place);
             self.doors[place].platter.lock().unwrap().sync();
             self.ship(place);
         }

@@ -29,7 +29,7 @@ impl Bench {
         self.at += Duration::from_secs(1);
         let Tried::Held(permit) = self.hold(time(1), 10) else { return false };
         let usage = exact(10);
-        self.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+        self.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
         true
     }
 }
@@ -47,7 +47,7 @@ fn what_is_leased_lasts_for_the_outage_budget_at_the_demand_of_now() {
         bench.at += Duration::from_secs(1);
         let Tried::Held(permit) = bench.hold(time(2), 10) else { panic!("it is leased") };
         let usage = exact(10);
-        bench.limits.settle(Lane(0), permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+        bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
     }
     bench.at += Duration::from_secs(1);
     assert!(!matches!(bench.hold(time(3), 1), Tried::Held(_)), "the lease is used up");
@@ -92,7 +92,7 @@ fn what_is_open_under_a_soft_limit_counts_when_it_becomes_hard() {
     for (permit, tokens) in [(open, 30), (second, 10)] {
         let usage = exact(tokens);
         let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true };
-        let (_, counters) = bench.limits.settle(Lane(0), permit, &spent);
+        let (_, counters) = bench.settle(permit, &spent);
         said.extend(counters.iter().map(|counter| (counter.used, counter.held)));
     }
     assert_eq!(said, [(30, 10), (40, 0)]);
@@ -110,8 +110,7 @@ fn a_limit_that_became_another_one_has_nothing_of_what_was_leased() {
     bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries });
     assert!(!matches!(bench.hold(time(2), 1), Tried::Held(_)), "the lease was of the one before");
     let usage = exact(10);
-    let (posted, _) =
-        bench.limits.settle(Lane(0), open, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    let (posted, _) = bench.settle(open, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
     assert_eq!(
         posted.iter().map(|posting| (posting.instance, posting.used)).collect::<Vec<_>>(),
         [(bench.instance(time(0)), 10)]
@@ -135,7 +134,7 @@ fn a_call_across_the_end_of_a_window_belongs_to_the_one_in_which_it_was_admitted
         let Tried::Held(next) = bench.hold(time(DAY + 1), 50) else { panic!("nothing of the next is taken by it") };
         let usage = exact(40);
         let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true };
-        let (posted, _) = bench.limits.settle(Lane(0), permit, &spent);
+        let (posted, _) = bench.settle(permit, &spent);
         assert_eq!(posted.iter().map(|posting| (posting.window, posting.used)).collect::<Vec<_>>(), [(time(0), 40)]);
         bench.limits.give_back(next);
     }
@@ -185,7 +184,7 @@ fn what_an_attempt_used_beyond_its_hold_is_not_free_to_the_one_after_it() {
     bench.limits.let_go(&mut first, &spent);
     assert!(!matches!(bench.hold(time(2), 30), Tried::Held(_)), "95 of 100 are used");
     let Tried::Held(second) = bench.hold(time(2), 5) else { panic!("five are left") };
-    let (_, counters) = bench.limits.settle(Lane(0), first, &spent);
+    let (_, counters) = bench.settle(first, &spent);
     assert_eq!(counters.iter().map(|counter| (counter.used, counter.held)).collect::<Vec<_>>(), [(95, 5)]);
     drop(second);
 }

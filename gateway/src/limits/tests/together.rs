@@ -28,7 +28,7 @@ fn several_attempts_are_held_as_a_whole_and_settled_one_by_one() {
     let mut rest = permits.into_iter();
     let (first, second) = (rest.next().unwrap(), rest.next().unwrap());
     let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 10, ..Default::default() });
-    drop(bench.limits.settle(Lane(0), first, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
+    drop(bench.settle(first, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
     assert!(matches!(held(&bench, &[51]), Tried::Refused(_)));
     bench.limits.give_back(second);
     let Tried::Held(_) = held(&bench, &[50, 30]) else { panic!("what was not used is free") };

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use journal::Record;
 use schemas::{
-    event::{Event, Hold, Settled},
+    event::Event,
     id::{CallId, Lane, ProducerId, Seq},
-    limit::Unit,
     wire,
 };
 
@@ -16,24 +15,6 @@ use crate::world::call::Bill;
 pub(super) type Due = ((CallId, u16), bool);
 
 impl Oracle {
-    /// The process died before the settlement was written. Counters that were written first count it, and its holds stay: too much
-    /// is counted then, never too little.
-    pub(crate) fn unwritten(&mut self, settled: &Settled) {
-        let key = (settled.attempt.call, settled.attempt.attempt);
-        let Some(seen) = self.attempts.get(&key) else { return };
-        let known = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
-        let counted = |(_, place): &&(Hold, usize)| self.rules[*place].limit.unit != Unit::Concurrent;
-        for (hold, place) in seen.taken.iter().filter(counted) {
-            let unit = self.rules[*place].limit.unit;
-            let used =
-                known.map_or(i128::from(unit == Unit::Requests), |known| amount(unit, &seen.wish, seen.book, known));
-            let spent = self.spent.entry((hold.instance, hold.window)).or_default();
-            spent.rule = *place;
-            spent.overtaken += used;
-            spent.doubted += (hold.amount - used).max(0);
-        }
-    }
-
     /// A gateway wrote something into its journal: what it says to have returned it may not spend any more.
     pub(crate) fn wrote(&mut self, record: &Record) {
         let Record { lane, header, body, .. } = record;
@@ -102,7 +83,6 @@ impl Oracle {
         for body in bodies {
             match wire::decode_event(body) {
                 Ok(Event::Admitted(admitted)) => self.excuse((admitted.attempt.call, admitted.attempt.attempt)),
-                Ok(Event::Settled(settled)) => self.unwritten(&settled),
                 Ok(Event::Streamed(streamed)) => self.forgotten((streamed.call, streamed.attempt)),
                 Ok(Event::Learned(learned)) => self.told_written(&learned, false),
                 _ => {}
