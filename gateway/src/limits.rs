@@ -326,7 +326,7 @@ impl Limits {
     pub fn settle(&self, mut permit: Permit, spent: &Spent<'_>) -> Vec<Posting> {
         let posted = self.resize(&mut permit, spent);
         if fault::is(Fault::CountedUnwritten) {
-            self.settling().settle(&posted);
+            self.settling().too_early(&posted);
         }
         posted
     }

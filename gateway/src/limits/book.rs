@@ -20,7 +20,7 @@ use schemas::{
 use self::{
     hold::Need,
     rules::{Rule, Rules},
-    slab::{Place, Slab},
+    slab::Slab,
     ways::Ways,
     windows::Windows,
 };
@@ -41,6 +41,7 @@ use claims::Claims;
 pub(crate) use claims::{Contradicts, Number, Told};
 use hold::ASK_AGAIN;
 pub use hold::Tried;
+pub(super) use slab::Place;
 
 /// What a value of client tags has of a limit of which there may only be so many counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,7 +297,17 @@ impl Book {
 
     /// A slot of which something changes, so that the next report looks at it.
     pub(crate) fn slot_mut(&mut self, id: InstanceId) -> Option<&mut Slot> {
+        Some(self.place_mut(id)?.1)
+    }
+
+    /// The same, with its place.
+    pub(super) fn place_mut(&mut self, id: InstanceId) -> Option<(Place, &mut Slot)> {
         let place = *self.places.get(&id)?;
+        Some((place, self.at_mut(place)?))
+    }
+
+    /// The same by its place.
+    pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(place)?;
         list(&mut self.listed, place, slot);
         Some(slot)

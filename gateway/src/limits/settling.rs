@@ -8,25 +8,21 @@ use std::sync::{MutexGuard, PoisonError};
 
 use schemas::{
     event::{Counter, Posting},
-    id::{InstanceId, Lane},
-    map::Map,
+    id::Lane,
     time::Time,
 };
-use smallvec::SmallVec;
 
-use super::{Book, Limits};
+use super::{Limits, book::Place};
 use crate::fault::{self, Fault};
 
-/// What the records of a batch settle, by counter.
-#[derive(Debug, Default)]
-pub(super) struct Batch(Map<InstanceId, Ending>);
+/// The windows that the records of a batch settle in.
+pub(super) type Batch = Vec<Ending>;
 
-/// What they settle of one counter.
-#[derive(Debug, Default)]
+/// A window of a counter that records settle in, at home in a lane that they may not go to.
+#[derive(Debug)]
 pub(super) struct Ending {
-    /// Each window with what was used of it and what stays held because it is not known.
-    windows: SmallVec<[(Time, i128, i128); 1]>,
-    /// Whether it is at home in a lane that none of the records goes to.
+    place: Place,
+    window: Time,
     elsewhere: bool,
 }
 
@@ -37,32 +33,10 @@ pub struct Settling<'a> {
     batch: MutexGuard<'a, Batch>,
 }
 
-impl Ending {
-    /// What is used and not known of a window.
-    pub(super) fn of(&self, window: Time) -> (i128, i128) {
-        let known = self.windows.iter().find(|(start, ..)| *start == window);
-        known.map_or((0, 0), |(_, used, unknown)| (*used, *unknown))
-    }
-
-    /// What was held for all of it.
-    pub(super) fn held(&self) -> i128 {
-        self.windows.iter().map(|(_, used, unknown)| used + unknown).sum()
-    }
-
-    fn add(&mut self, posted: &Posting) {
-        match self.windows.iter_mut().find(|(start, ..)| *start == posted.window) {
-            Some((_, used, unknown)) => (*used, *unknown) = (*used + posted.used, *unknown + posted.provision),
-            None => self.windows.push((posted.window, posted.used, posted.provision)),
-        }
-    }
-}
-
 impl Limits {
     /// Waits for who writes such records, and keeps others from it.
     pub fn settling(&self) -> Settling<'_> {
-        let mut batch = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.0.clear();
-        Settling { limits: self, batch }
+        Settling { limits: self, batch: self.settling.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 }
 
@@ -72,39 +46,50 @@ impl Settling<'_> {
         let mut book = self.limits.lock();
         let mut counters = Vec::with_capacity(posted.len());
         for posting in posted {
-            let Some(slot) = book.slot_mut(posting.instance) else { continue };
-            let ending = self.batch.0.entry(posting.instance).or_default();
-            ending.elsewhere |= slot.home != tenant;
+            let Some((place, slot)) = book.place_mut(posting.instance) else { continue };
             if !fault::is(Fault::CountedUnwritten) {
-                ending.add(posting);
+                slot.begin(posting.window, posting.used, posting.provision);
             }
-            counters.push(slot.ending(posting.window, ending));
+            counters.push(slot.ending(posting.window));
+            self.batch.push(Ending { place, window: posting.window, elsewhere: slot.home != tenant });
         }
         counters
     }
 
     /// The journal has all of the records. Counters at home in other lanes are reported there as well.
-    pub fn written(self) {
-        if self.batch.0.is_empty() {
+    pub fn written(mut self) {
+        self.end(true);
+    }
+
+    /// A mistake: all of it counts before anything says so.
+    pub(super) fn too_early(mut self, posted: &[Posting]) {
+        for posting in posted {
+            let mut book = self.limits.lock();
+            let Some((place, slot)) = book.place_mut(posting.instance) else { continue };
+            slot.begin(posting.window, posting.used, posting.provision);
+            self.batch.push(Ending { place, window: posting.window, elsewhere: false });
+        }
+        self.end(true);
+    }
+
+    fn end(&mut self, is_written: bool) {
+        if self.batch.is_empty() {
             return;
         }
-        let book: &mut Book = &mut self.limits.lock();
-        for (instance, ending) in &self.batch.0 {
-            let Some(slot) = book.slot_mut(*instance) else { continue };
-            ending.windows.iter().for_each(|(window, used, unknown)| slot.settle(*window, *used, *unknown));
-            if ending.elsewhere {
+        let mut book = self.limits.lock();
+        for Ending { place, window, elsewhere } in self.batch.drain(..) {
+            let Some(slot) = book.at_mut(place) else { continue };
+            slot.end(window, is_written);
+            if elsewhere && is_written {
                 let home = slot.mark();
                 book.hurry(home);
             }
         }
     }
+}
 
-    /// A mistake: all of it counts before anything says so.
-    pub(super) fn settle(self, posted: &[Posting]) {
-        let mut book = self.limits.lock();
-        for posting in posted {
-            let slot = book.slot_mut(posting.instance);
-            slot.into_iter().for_each(|slot| slot.settle(posting.window, posting.used, posting.provision));
-        }
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.end(false);
     }
 }

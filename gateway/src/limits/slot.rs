@@ -18,7 +18,7 @@ use schemas::{
 };
 use smallvec::SmallVec;
 
-use super::{amount::Terms, settling::Ending};
+use super::amount::Terms;
 use crate::fault::{self, Fault};
 
 /// How many windows of an instance whose leases stand are remembered, so that a late settlement finds its own.
@@ -77,6 +77,8 @@ struct Spent {
     used: i128,
     unknown: i128,
     held: i128,
+    /// What of the held the records that are being written say to be used, and not to be known.
+    ending: (i128, i128),
     /// Whether it has ended, where leases stand: then its use needs no lease any more.
     over: bool,
 }
@@ -184,7 +186,15 @@ impl Slot {
     /// What happened here in one window.
     fn spent(&self, window: Time) -> Spent {
         let spent = self.windows.iter().find(|spent| spent.start == window).copied();
-        spent.unwrap_or(Spent { start: window, end: Time::MAX, used: 0, unknown: 0, held: 0, over: false })
+        spent.unwrap_or(Spent {
+            start: window,
+            end: Time::MAX,
+            used: 0,
+            unknown: 0,
+            held: 0,
+            ending: (0, 0),
+            over: false,
+        })
     }
 
     /// Settled by everybody in one window, as far as is known here.
@@ -244,7 +254,7 @@ impl Slot {
             {
                 self.windows.remove(over);
             }
-            self.windows.push(Spent { start, end, used: 0, unknown: 0, held: 0, over: false });
+            self.windows.push(Spent { start, end, used: 0, unknown: 0, held: 0, ending: (0, 0), over: false });
             self.windows.len() - 1
         });
         &mut self.windows[place]
@@ -266,24 +276,34 @@ impl Slot {
         }
     }
 
-    /// The totals of a window as of the record that is written next, with what all records settle that are being written.
-    pub(super) fn ending(&mut self, window: Time, ending: &Ending) -> Counter {
-        let (used, unknown) = ending.of(window);
+    /// A record is about to be written by which so much of a window was used, and so much is not known of what was held for it.
+    pub(super) fn begin(&mut self, window: Time, used: i128, unknown: i128) {
+        if let Some(spent) = self.windows.iter_mut().find(|spent| spent.start == window) {
+            spent.ending = (spent.ending.0 + used, spent.ending.1 + unknown);
+        }
+    }
+
+    /// The totals of a window as of that record.
+    pub(super) fn ending(&mut self, window: Time) -> Counter {
         self.version += 1;
-        self.told = self.all_held() - ending.held();
+        let ending = |spent: &Spent| spent.ending.0 + spent.ending.1;
+        self.told = self.all_held() - self.windows.iter().map(ending).sum::<i128>();
+        let (used, unknown) = self.spent(window).ending;
         let before = self.counter(window);
         Counter { used: before.used + used, unknown: before.unknown + unknown, held: self.told, ..before }
     }
 
-    /// Records are written by which so much of a window was used, and so much is not known of what was held for them.
-    pub(super) fn settle(&mut self, window: Time, used: i128, unknown: i128) {
-        let end = self.windows.iter().find(|spent| spent.start == window).map_or(Time::MAX, |spent| spent.end);
-        let spent = self.open(window, end);
-        let held = used + unknown;
-        spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * held } else { held };
-        spent.used += used;
-        spent.unknown += unknown;
-        self.version += 1;
+    /// The records that settle in a window are written, or they are not.
+    pub(super) fn end(&mut self, window: Time, is_written: bool) {
+        let Some(spent) = self.windows.iter_mut().find(|spent| spent.start == window) else { return };
+        let (used, unknown) = std::mem::take(&mut spent.ending);
+        if is_written {
+            let held = used + unknown;
+            spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * held } else { held };
+            spent.used += used;
+            spent.unknown += unknown;
+            self.version += 1;
+        }
     }
 
     /// The totals to report for one window.

@@ -7,7 +7,7 @@ const PIECE: usize = 256;
 
 /// Where a slot lies, until it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u32);
+pub(in crate::limits) struct Place(u32);
 
 /// All slots. A place is given again after its slot was removed: whoever remembers places forgets them then.
 #[derive(Debug, Default)]
