@@ -48,6 +48,7 @@ mod growth;
 mod instant;
 mod json;
 mod made;
+mod pass;
 mod pattern;
 mod percentile;
 mod provider;

@@ -16,7 +16,6 @@
 //! rows only pass, larger ones are cut into such.
 
 use std::{
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -29,8 +28,8 @@ use arrow::{
 };
 use datafusion::{
     common::{
-        Result, exec_err, internal_datafusion_err,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+        Result, exec_err,
+        tree_node::{Transformed, TreeNode},
     },
     execution::{
         SendableRecordBatchStream, TaskContext,
@@ -42,8 +41,7 @@ use datafusion::{
         window::WindowExpr,
     },
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, RecordBatchStream,
-        ReplaceChildrenOptions,
+        ChildrenPropertiesMode, ExecutionPlan, RecordBatchStream, ReplaceChildrenOptions,
         coop::make_cooperative,
         joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec},
         scalar_subquery::ScalarSubqueryExec,
@@ -56,6 +54,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     error::refused,
     functions::{MAX_SCALAR_BYTES, longest},
+    pass::{self, Pass},
 };
 
 /// What a batch takes beside its columns.
@@ -96,8 +95,7 @@ impl Place {
 
 /// The same plan with what its windows and joins keep counted, which ends when `gone` is cancelled.
 pub(crate) fn accounted(plan: Arc<dyn ExecutionPlan>, gone: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
-    let over =
-        |input, place| -> Arc<dyn ExecutionPlan> { Arc::new(AccountedExec { input, place, gone: gone.clone() }) };
+    let over = |input, place| pass::over(Account { place, gone: gone.clone() }, input);
     plan.transform_up(|node| {
         let inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
         // Of a join the first input is the one that is kept.
@@ -168,68 +166,21 @@ fn texts(windows: &[Arc<dyn WindowExpr>], below: &Schema) -> Result<usize> {
     Ok(texts)
 }
 
-#[derive(Debug)]
-struct AccountedExec {
-    input: Arc<dyn ExecutionPlan>,
+/// What looks at rows.
+#[derive(Clone, Debug)]
+struct Account {
     place: Place,
     gone: CancellationToken,
 }
 
-impl DisplayAs for AccountedExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AccountedExec")
-    }
-}
+impl Pass for Account {
+    const NAME: &'static str = "AccountedExec";
 
-impl ExecutionPlan for AccountedExec {
-    fn name(&self) -> &'static str {
-        "AccountedExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        children
-            .pop()
-            .map(|input| Arc::new(Self { input, place: self.place, gone: self.gone.clone() }) as _)
-            .ok_or_else(|| internal_datafusion_err!("an input is missing"))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn pass(&self, input: SendableRecordBatchStream, context: &TaskContext) -> SendableRecordBatchStream {
         let kept = MemoryConsumer::new("kept").register(context.memory_pool());
         let cut = Cut { rows: context.session_config().batch_size(), rest: None };
-        let input = self.input.execute(partition, context)?;
         let (place, gone) = (self.place, self.gone.clone());
-        Ok(make_cooperative(Box::pin(Accounted { input, place, kept, bytes: 0, rows: 0, widest: 0, cut, gone })))
+        make_cooperative(Box::pin(Accounted { input, place, kept, bytes: 0, rows: 0, widest: 0, cut, gone }))
     }
 }
 

@@ -4,12 +4,10 @@
 //! there comes back as if the file could not be read, while it is the question that is wrong. So only what compares columns with each
 //! other or with constants passes; everything else stays above, where its errors are its own.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::{
-    common::{Result, config::ConfigOptions, internal_datafusion_err, tree_node::TreeNodeRecursion},
-    execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::Operator,
     physical_expr::{
         PhysicalExpr, ScalarFunctionExpr,
@@ -18,24 +16,24 @@ use datafusion::{
             Literal, NotExpr,
         },
     },
-    physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase},
-    },
 };
+
+use super::pass::{Pass, PassExec};
 
 /// Functions that have an answer to everything.
 const TOTAL: &[&str] = &["tag", "lower", "upper", "starts_with"];
 
-/// The rows of a file.
-#[derive(Debug)]
-pub(super) struct GateExec {
-    input: Arc<dyn ExecutionPlan>,
-}
+/// Over the rows of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Gate;
 
-impl GateExec {
-    pub(super) fn over(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self { input })
+pub(super) type GateExec = PassExec<Gate>;
+
+impl Pass for Gate {
+    const NAME: &'static str = "GateExec";
+
+    fn lets_down(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
+        cannot_fail(condition, schema)
     }
 }
 
@@ -70,76 +68,5 @@ fn is_alike(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (DataType::Timestamp(from, Some(_)), DataType::Timestamp(to, Some(_))) => from == to,
         (from, to) => from == to || from.is_string() && to.is_string(),
-    }
-}
-
-impl DisplayAs for GateExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GateExec")
-    }
-}
-
-impl ExecutionPlan for GateExec {
-    fn name(&self) -> &'static str {
-        "GateExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn supports_limit_pushdown(&self) -> bool {
-        true
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        children.pop().map(Self::over).ok_or_else(|| internal_datafusion_err!("an input is missing"))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.input.execute(partition, context)
-    }
-
-    fn gather_filters_for_pushdown(
-        &self,
-        _: FilterPushdownPhase,
-        mut conditions: Vec<Arc<dyn PhysicalExpr>>,
-        _: &ConfigOptions,
-    ) -> Result<FilterDescription> {
-        let schema = self.schema();
-        for condition in &mut conditions {
-            if !cannot_fail(condition, &schema) {
-                // What names a column that is not there is kept above; conditions are told apart by their place.
-                *condition = Arc::new(Column::new("", usize::MAX));
-            }
-        }
-        Ok(FilterDescription::new().with_child(ChildFilterDescription::from_child(&conditions, &self.input)?))
     }
 }

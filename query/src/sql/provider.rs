@@ -35,7 +35,7 @@ use datafusion::{
 use object_store::path::Path;
 use schemas::policy::Tenants;
 
-use super::{fence::FenceExec, gate::GateExec, span::span};
+use super::{fence::FenceExec, gate::Gate, pass, span::span};
 use crate::{
     cut::Slice,
     lake::DataFile,
@@ -202,7 +202,7 @@ impl Fenced {
             .with_file_groups(groups)
             .with_projection_indices(Some(columns.to_vec()))?
             .build();
-        Ok(GateExec::over(DataSourceExec::from_data_source(config)))
+        Ok(pass::over(Gate, DataSourceExec::from_data_source(config)))
     }
 
     /// Reads all stored rows and makes what is shown of them. The rows of others are needed for it (a marker belongs to

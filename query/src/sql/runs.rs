@@ -4,7 +4,7 @@
 //! nothing else, each run of rows becomes one partial result, for which neighbours are compared and nothing is hashed; the final step,
 //! which hashes and spills, gets a few runs in place of all rows. Rows in any other order give the same answer, only later.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array},
@@ -13,7 +13,7 @@ use arrow::{
 };
 use datafusion::{
     common::{
-        Result, internal_datafusion_err,
+        Result,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     datasource::source::DataSourceExec,
@@ -21,8 +21,7 @@ use datafusion::{
     logical_expr::EmitTo,
     physical_expr::{PhysicalExpr, utils::collect_columns},
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-        ReplaceChildrenOptions,
+        ExecutionPlan, Partitioning, PlanProperties,
         aggregates::{AggregateExec, AggregateMode},
         filter::FilterExec,
         projection::ProjectionExec,
@@ -33,7 +32,10 @@ use datafusion::{
 };
 use futures::StreamExt;
 
-use super::gate::GateExec;
+use super::{
+    gate::GateExec,
+    pass::{self, Pass},
+};
 
 /// The columns that tables of facts are sorted by.
 const SORTED: [&str; 2] = ["tenant", "time"];
@@ -44,8 +46,7 @@ pub(crate) fn by_runs(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionP
         let Some(partial) = node.downcast_ref::<AggregateExec>().filter(|partial| has_runs(partial)) else {
             return Ok(Transformed::no(node));
         };
-        let (input, partial) = (Arc::clone(partial.input()), Arc::new(partial.clone()));
-        Ok(Transformed::yes(Arc::new(RunsExec { partial, input })))
+        Ok(Transformed::yes(pass::over(Runs(Arc::new(partial.clone())), Arc::clone(partial.input()))))
     })
     .map(|changed| changed.data)
 }
@@ -83,59 +84,29 @@ fn is_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
     passes && plan.children().into_iter().all(is_scan)
 }
 
-/// Makes a partial result of each run of rows with equal groups.
-#[derive(Debug)]
-struct RunsExec {
-    /// The step that it stands for; its input is not looked at.
-    partial: Arc<AggregateExec>,
-    input: Arc<dyn ExecutionPlan>,
-}
+/// Makes a partial result of each run of rows with equal groups, in the place of this step; that one's input is not looked at.
+#[derive(Clone, Debug)]
+struct Runs(Arc<AggregateExec>);
 
-impl DisplayAs for RunsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RunsExec")
-    }
-}
+impl Pass for Runs {
+    const NAME: &'static str = "RunsExec";
+    const IN_ORDER: bool = false;
 
-impl ExecutionPlan for RunsExec {
-    fn name(&self) -> &'static str {
-        "RunsExec"
+    fn properties(&self) -> Option<&Arc<PlanProperties>> {
+        Some(self.0.properties())
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.partial.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let [input] = <[_; 1]>::try_from(children)
-            .map_err(|children| internal_datafusion_err!("runs have one input, not {}", children.len()))?;
-        Ok(Arc::new(Self { partial: Arc::clone(&self.partial), input }))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn apply_expressions(
+    fn expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        self.partial.apply_expressions(f)
+        self.0.apply_expressions(f)
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (partial, schema) = (Arc::clone(&self.partial), self.schema());
-        let rows = self.input.execute(partition, context)?;
+    fn pass(&self, rows: SendableRecordBatchStream, _: &TaskContext) -> SendableRecordBatchStream {
+        let (partial, schema) = (Arc::clone(&self.0), self.0.schema());
         let runs = rows.map(move |batch| runs(&partial, &batch?));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, runs)))
+        Box::pin(RecordBatchStreamAdapter::new(schema, runs))
     }
 }
 

@@ -5,21 +5,21 @@
 //! complete before the end. Without an order the same step hands on any group early, and the final step, which spills, adds up the
 //! rest. An order that something above relies on stays, unless it is of constants, which are in order anyhow.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::{
     common::{
-        Result, internal_datafusion_err,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+        Result,
+        tree_node::{Transformed, TreeNode},
     },
-    execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_expr::EquivalenceProperties,
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputOrderMode, PlanProperties,
-        ReplaceChildrenOptions,
+        ChildrenPropertiesMode, ExecutionPlan, InputOrderMode, PlanProperties, ReplaceChildrenOptions,
         aggregates::{AggregateExec, AggregateMode},
     },
 };
+
+use super::pass::{self, Pass};
 
 const RECOMPUTE: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
 const KEEP: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
@@ -34,10 +34,9 @@ pub(crate) fn unordered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executio
             let step = input.downcast_ref::<AggregateExec>().filter(|step| waits(step, keeps));
             changed.push(match step {
                 Some(step) => {
-                    let linear =
-                        Arc::clone(input).replace_children(vec![UnorderedExec::over(step.input())], RECOMPUTE)?;
+                    let linear = Arc::clone(input).replace_children(vec![unknown(step.input())], RECOMPUTE)?;
                     // What was known of constants stays known above: windows and sorts were planned by it.
-                    Arc::new(UnorderedExec { input: linear, properties: Arc::clone(input.properties()) })
+                    pass::over(Said(Arc::clone(input.properties())), linear)
                 }
                 None => Arc::clone(input),
             });
@@ -60,67 +59,28 @@ fn waits(step: &AggregateExec, order_is_kept: bool) -> bool {
     *step.mode() == AggregateMode::Partial && (!order_is_kept || sorted.iter().all(is_constant))
 }
 
-/// The rows of its input, of which other things are said: that they are in no order, or what was said before.
-#[derive(Debug)]
-struct UnorderedExec {
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+/// Rows of which other things are said than of the input's: that they are in no order, or what was said before.
+#[derive(Clone, Debug)]
+struct Said(Arc<PlanProperties>);
 
-impl UnorderedExec {
-    fn over(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
-            input.properties().partitioning.clone(),
-            input.properties().emission_type,
-            input.properties().boundedness,
-        );
-        Arc::new(Self { input: Arc::clone(input), properties: Arc::new(properties) })
+impl Pass for Said {
+    const NAME: &'static str = "UnorderedExec";
+    const IN_ORDER: bool = false;
+
+    fn properties(&self) -> Option<&Arc<PlanProperties>> {
+        Some(&self.0)
     }
 }
 
-impl DisplayAs for UnorderedExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UnorderedExec")
-    }
-}
-
-impl ExecutionPlan for UnorderedExec {
-    fn name(&self) -> &'static str {
-        "UnorderedExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| internal_datafusion_err!("an input is missing"))?;
-        Ok(Arc::new(Self { input, properties: Arc::clone(&self.properties) }))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, RECOMPUTE)
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.input.execute(partition, context)
-    }
+/// Rows in no order.
+fn unknown(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let properties = PlanProperties::new(
+        EquivalenceProperties::new(input.schema()),
+        input.properties().partitioning.clone(),
+        input.properties().emission_type,
+        input.properties().boundedness,
+    );
+    pass::over(Said(Arc::new(properties)), Arc::clone(input))
 }
 
 #[cfg(test)]
