@@ -72,6 +72,8 @@ pub struct To<'a> {
     pub max_output: Option<u64>,
     /// Whether the cap of a chat is `max_tokens`, as most but OpenAI name it.
     pub old_cap: bool,
+    /// Whether a chat goes to OpenAI, or to who takes whatever OpenAI does. Anybody else is sent what all of them take.
+    pub is_openai: bool,
     /// Whether a chat has to ask for usage in its stream.
     pub ask_usage: bool,
 }

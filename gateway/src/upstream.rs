@@ -156,6 +156,11 @@ impl Upstream {
         self.dialect.is_none_or(|own| own == dialect)
     }
 
+    /// Whether it takes OpenAI's Responses as they come, if it speaks that dialect.
+    pub(crate) fn responds(&self) -> bool {
+        !self.provider.more.chats_only
+    }
+
     /// Whether it is of the network, takes calls of a dialect, and can be called.
     pub(crate) fn serves(&self, dialect: Dialect) -> bool {
         self.dialect == Some(dialect) && self.lack().is_none()

@@ -176,6 +176,17 @@ impl Way {
         Some(way).filter(|way| way.provider.is_some() && !climbs)
     }
 
+    /// Whether it is of OpenAI's Responses.
+    pub(crate) const fn is_of_responses(&self) -> bool {
+        matches!(
+            self.api,
+            Api::OpenAiResponses
+                | Api::OpenAiResponsesCompact
+                | Api::OpenAiResponsesInputTokens
+                | Api::OpenAiResponsesRetrieve
+        )
+    }
+
     /// The dialect in which it is answered.
     pub(crate) fn dialect(&self) -> Dialect {
         route::dialect(self.api)

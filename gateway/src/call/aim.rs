@@ -350,7 +350,8 @@ fn carry(
         model,
         max_output: known.max_output_tokens,
         old_cap: known.cap_field == CapField::MaxTokens,
-        ask_usage: provider.usage_in_stream != UsageInStream::Never,
+        is_openai: provider.heeds_caps() || provider.relays(),
+        ask_usage: provider.usage_in_stream == UsageInStream::Ask,
         call: arrival.call,
         at: arrival.accepted_at,
         headers: &arrival.head.headers,
@@ -366,8 +367,12 @@ fn target_of<'v>(worker: &Worker, arrival: &'v Arrival, name: &str, spot: Spot) 
         Api::Passthrough => Ok(Cow::Owned(Target::new(way.provider.clone().unwrap_or_default(), None))),
         // A response is where it was made; it names no model.
         Api::OpenAiResponsesRetrieve => {
-            let serves =
-                |provider: &str| worker.upstreams.get(provider).is_some_and(|upstream| upstream.serves(way.dialect()));
+            let serves = |provider: &str| {
+                worker
+                    .upstreams
+                    .get(provider)
+                    .is_some_and(|upstream| upstream.serves(way.dialect()) && upstream.responds())
+            };
             let maker = worker.shared.makers.of(&way.path).filter(|maker| serves(maker));
             let provider = maker.map_or_else(|| route::any(models, serves).map(str::to_owned), Ok)?;
             Ok(Cow::Owned(Target::new(provider, Some(String::new()))))
@@ -409,8 +414,13 @@ fn destination<'w>(worker: &'w Worker, way: &Way, target: &Target, name: &str) -
 }
 
 fn other_dialect(upstream: &Upstream, name: &str) -> Fault {
-    let other = upstream.provider.dialect.name();
-    Fault::new(ErrorCode::UnknownModel, format!("`{}` is served in the dialect of {other} only", short(name)))
+    let (name, provider) = (short(name), &upstream.provider);
+    let message = if upstream.responds() {
+        format!("`{name}` is served in the dialect of {} only", provider.dialect.name())
+    } else {
+        format!("`{name}` is served by chats only: provider `{}` has no responses", provider.name)
+    };
+    Fault::new(ErrorCode::UnknownModel, message)
 }
 
 /// The API by which a provider is asked.
@@ -420,5 +430,5 @@ fn asked_by(way: &Way, upstream: &Upstream) -> Api {
 
 /// Whether a provider takes calls of an API as they come.
 fn speaks(way: &Way, upstream: &Upstream) -> bool {
-    way.api == Api::Passthrough || upstream.speaks(way.dialect())
+    way.api == Api::Passthrough || upstream.speaks(way.dialect()) && (!way.is_of_responses() || upstream.responds())
 }

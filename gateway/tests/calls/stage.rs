@@ -125,6 +125,12 @@ fn provider(name: &str, dialect: Dialect, address: Option<SocketAddr>, setting: 
     }
 }
 
+/// A provider that has no Responses.
+fn chats(address: SocketAddr, setting: &Setting) -> Provider {
+    let plain = provider("chats", Dialect::OpenAi, Some(address), setting);
+    Provider { more: More { chats_only: true, ..More::default() }, ..plain }
+}
+
 /// A provider whose requests are signed.
 fn bedrock(address: SocketAddr, setting: &Setting) -> Provider {
     let aws = AwsKeys {
@@ -186,6 +192,7 @@ fn policy(models: &[ModelRoute]) -> PolicyView {
             route("command-*", "cohere", None),
             route("rerank-*", "cohere", None),
             route("deployed", "azure", Some("my-gpt")),
+            route("deepseek-*", "chats", None),
             route("whisper-*", "openai", None),
             route("heard", "openai", Some("whisper-1")),
             route("tts-*", "openai", None),
@@ -234,6 +241,7 @@ impl Stage {
                 provider("gemini", Dialect::Gemini, Some(upstream), &setting),
                 provider("cohere", Dialect::Cohere, Some(upstream), &setting),
                 provider("azure", Dialect::Azure, Some(upstream), &setting),
+                chats(upstream, &setting),
                 bedrock(upstream, &setting),
                 provider("sandbox", Dialect::Sandbox, None, &setting),
             ]

@@ -195,6 +195,35 @@ async fn responses_reach_anthropic_and_bedrock() {
     .await;
 }
 
+/// A provider that only speaks like OpenAI: it is sent what all of them take.
+#[tokio::test]
+async fn responses_reach_who_has_chats_only() {
+    let answer = r#"{"id":"c","object":"chat.completion","model":"deepseek-chat","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":6,"completion_tokens":1,"total_tokens":7}}"#;
+    let input = json!([{ "role": "developer", "content": "Be brief." }, { "role": "user", "content": "hi" }]);
+    check(Case {
+        path: "/v1/responses",
+        body: json!({ "model": "deepseek-chat", "input": input, "max_output_tokens": 99, "user": "u" }),
+        asked: &[
+            "post /v1/chat/completions http/1.1",
+            r#""messages":[{"role":"system","content":"be brief."},{"role":"user","content":"hi"}]"#,
+        ],
+        api: Api::OpenAiChat,
+        answer: json("200 OK", answer),
+        told: &[r#""object":"response""#, r#""type":"output_text","text":"hi""#, r#""input_tokens":6"#],
+        not_carried: Some("user"),
+        used: used(6, 1),
+    })
+    .await;
+    let replay = Replay::start(json("200 OK", answer)).await;
+    let stage = Stage::new(replay.address).await;
+    let counted = stage.post("/v1/responses/input_tokens", &json!({ "model": "deepseek-chat", "input": "hi" }));
+    let refused = counted.send().await.unwrap();
+    assert_eq!(refused.status(), 404);
+    assert!(refused.text().await.unwrap().contains("provider `chats` has no responses"));
+    assert!(replay.asked().is_empty());
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_carried_is_refused_before_anything_is_sent() {
     let replay = Replay::start(json("200 OK", MESSAGE)).await;

@@ -87,7 +87,14 @@ fn is_empty(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> bool {
 fn requests(case: &Path, client: Client, wrong: &mut Vec<String>) {
     let body = fs::read(case.join("request.json")).unwrap();
     for (provider, name) in TARGETS {
-        let to = To { provider, model: model(provider), max_output: Some(8_192), old_cap: false, ask_usage: true };
+        let to = To {
+            provider,
+            model: model(provider),
+            max_output: Some(8_192),
+            old_cap: false,
+            is_openai: true,
+            ask_usage: true,
+        };
         let found = match Request::read(client, &body).and_then(|request| request.write(&to)) {
             Ok(written) => {
                 let dropped = serde_json::to_string(&written.dropped).unwrap();
@@ -162,7 +169,14 @@ fn a_turn_that_comes_back_is_what_its_provider_said() {
         for (client, name) in CLIENTS {
             let written = answer(provider, model(provider), client, &body, &told(client), None).unwrap().body;
             let given: Value = serde_json::from_str(&written).unwrap();
-            let to = To { provider, model: model(provider), max_output: None, old_cap: false, ask_usage: true };
+            let to = To {
+                provider,
+                model: model(provider),
+                max_output: None,
+                old_cap: false,
+                is_openai: true,
+                ask_usage: true,
+            };
             let again = Request::read(client, next(client, &given).to_string().as_bytes()).unwrap().write(&to).unwrap();
             let again: Value = serde_json::from_str(&again.body).unwrap();
             let (turn, first) = match provider {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::corpus::PROVIDERS;
 
 fn to(provider: Provider, model: &str) -> To<'_> {
-    To { provider, model, max_output: Some(64_000), old_cap: false, ask_usage: true }
+    To { provider, model, max_output: Some(64_000), old_cap: false, is_openai: true, ask_usage: true }
 }
 
 /// What a request becomes, and what is listed; or why it is refused.

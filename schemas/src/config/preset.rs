@@ -15,6 +15,8 @@ pub(super) struct Spoken {
     pub(super) usage_in_stream: UsageInStream,
     /// Whether it is called without a key.
     pub(super) keyless: bool,
+    /// Whether of OpenAI's APIs for text it has chats and no Responses.
+    pub(super) chats_only: bool,
 }
 
 impl Spoken {
@@ -22,7 +24,14 @@ impl Spoken {
 
     /// A dialect and nothing else.
     const fn plain(dialect: Dialect) -> Self {
-        Self { name: dialect.name(), dialect, base_url: None, usage_in_stream: UsageInStream::Ask, keyless: false }
+        Self {
+            name: dialect.name(),
+            dialect,
+            base_url: None,
+            usage_in_stream: UsageInStream::Ask,
+            keyless: false,
+            chats_only: false,
+        }
     }
 
     /// A dialect that is spoken at one place.
@@ -37,6 +46,10 @@ impl Spoken {
 
     const fn keyless(self) -> Self {
         Self { keyless: true, ..self }
+    }
+
+    const fn chats_only(self) -> Self {
+        Self { chats_only: true, ..self }
     }
 }
 
@@ -53,15 +66,15 @@ pub(super) const SPOKEN: [Spoken; 18] = [
     Spoken::plain(Dialect::Bedrock),
     Spoken::at(Dialect::Cohere, "https://api.cohere.com"),
     Spoken::plain(Dialect::Azure),
-    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS),
+    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only(),
     Spoken::preset("groq", Some("https://api.groq.com/openai/v1"), ASK),
-    Spoken::preset("deepseek", Some("https://api.deepseek.com/v1"), ASK),
+    Spoken::preset("deepseek", Some("https://api.deepseek.com/v1"), ASK).chats_only(),
     Spoken::preset("openrouter", Some("https://openrouter.ai/api/v1"), ASK),
     Spoken::preset("xai", Some("https://api.x.ai/v1"), ASK),
-    Spoken::preset("together", Some("https://api.together.xyz/v1"), ASK),
+    Spoken::preset("together", Some("https://api.together.xyz/v1"), ASK).chats_only(),
     Spoken::preset("fireworks", Some("https://api.fireworks.ai/inference/v1"), ASK),
     // Its paths have no version.
-    Spoken::preset("perplexity", Some("https://api.perplexity.ai"), ALWAYS),
+    Spoken::preset("perplexity", Some("https://api.perplexity.ai"), ALWAYS).chats_only(),
     Spoken::preset("ollama", Some("http://127.0.0.1:11434/v1"), ASK).keyless(),
     Spoken::preset("vllm", None, ASK).keyless(),
 ];

@@ -82,6 +82,8 @@ pub struct More {
     pub credentials: Option<CredentialSource>,
     /// Whether calls of APIs that are not known here pass to it.
     pub passthrough: bool,
+    /// Whether OpenAI's Responses are carried over to chats, since it has none.
+    pub chats_only: bool,
 }
 
 /// What signs requests to Amazon.
@@ -200,6 +202,7 @@ const KNOWN: &[&str] = &[
     "secret_access_key",
     "session_token",
     "passthrough",
+    "responses",
 ];
 /// What goes with Amazon only.
 const ONLY_BEDROCK: &[&str] = &["region", "access_key_id", "secret_access_key", "session_token"];
@@ -221,6 +224,8 @@ const ONLY_REMOTE: &[&str] = &[
 ];
 /// What goes with Azure only.
 const ONLY_AZURE: &[&str] = &["api_version"];
+/// What goes with OpenAI's dialect only.
+const ONLY_OPENAI: &[&str] = &["responses"];
 
 /// Headers that are the gateway's own business: credentials, identity, framing.
 const NEVER_FORWARDED: &[&str] = &[
@@ -301,6 +306,7 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
             aws: if dialect == Some(Dialect::Bedrock) { aws(reader, &fields, region.as_ref()) } else { None },
             credentials: credentials::read(reader, &fields, dialect, region),
             passthrough: reader.or(&fields, "passthrough", false, Reader::boolean),
+            chats_only: reader.or(&fields, "responses", spoken.is_some_and(|spoken| spoken.chats_only), responses),
         },
         name: name?,
         dialect: dialect?,
@@ -318,10 +324,12 @@ fn spoken(reader: &mut Reader, node: &Node) -> Option<Spoken> {
 
 /// Says which keys mean nothing to a dialect.
 fn misplaced(reader: &mut Reader, fields: &Fields<'_>, dialect: Option<Dialect>) {
-    for (owner, keys) in [(Dialect::Bedrock, ONLY_BEDROCK), (Dialect::Azure, ONLY_AZURE)] {
+    for (owner, keys) in
+        [(Dialect::Bedrock, ONLY_BEDROCK), (Dialect::Azure, ONLY_AZURE), (Dialect::OpenAi, ONLY_OPENAI)]
+    {
         let theirs = fields.entries().filter(|(key, _)| keys.contains(&key.name.as_str()));
         for (key, _) in theirs.filter(|_| dialect.is_some_and(|dialect| dialect != owner)) {
-            reader.bad(key.at, format!("{:?} goes only with a {} provider", key.name, owner.name()), "take it out");
+            reader.bad(key.at, format!("{:?} goes only with dialect {}", key.name, owner.name()), "take it out");
         }
     }
 }
@@ -359,6 +367,11 @@ fn region(reader: &mut Reader, fields: &Fields<'_>) -> Option<String> {
 fn usage_in_stream(reader: &mut Reader, node: &Node) -> Option<UsageInStream> {
     let choices = [("ask", UsageInStream::Ask), ("always", UsageInStream::Always), ("never", UsageInStream::Never)];
     reader.one_of(node, &choices)
+}
+
+/// Whether Responses are carried over to chats.
+fn responses(reader: &mut Reader, node: &Node) -> Option<bool> {
+    reader.one_of(node, &[("native", false), ("translated", true)])
 }
 
 /// What `timeouts` may name.

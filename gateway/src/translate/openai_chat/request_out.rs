@@ -22,7 +22,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     let mut body = object! { "model": to.model };
     let mut messages = Vec::new();
     for turn in &asked.turns {
-        write_turn(turn, &mut messages, ledger)?;
+        write_turn(turn, to, &mut messages, ledger)?;
     }
     body.put("messages", messages);
     let tools = asked.tools.iter().map(|tool| {
@@ -59,7 +59,10 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
             ledger.note(format!("{} (that it is shown)", reasoning.at));
         }
     }
-    body.put_some("user", asked.user_within(USER_MAX, ledger));
+    match &asked.user {
+        Some((at, _)) if !to.is_openai => ledger.note(at.clone()),
+        _ => body.put_some("user", asked.user_within(USER_MAX, ledger)),
+    }
     if asked.stream {
         body.put("stream", true);
         if to.ask_usage {
@@ -69,10 +72,10 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     Ok(body)
 }
 
-fn write_turn(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
+fn write_turn(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
     let role = match turn.role {
-        Role::System => "system",
-        Role::Developer => "developer",
+        Role::Developer if to.is_openai => "developer",
+        Role::System | Role::Developer => "system",
         Role::User => "user",
         Role::Assistant => return write_assistant(turn, messages, ledger),
     };

@@ -355,9 +355,12 @@ fn a_preset_says_what_is_known_of_a_provider() {
   - { name: v, dialect: gemini, api_key: k, passthrough: true }
   - { name: b, dialect: bedrock, base_url: \"https://bedrock-runtime.eu-west-1.amazonaws.com\", access_key_id: id, secret_access_key: very }
   - { name: a, dialect: azure, base_url: \"https://x.openai.azure.com\", api_key: k, api_version: \"2026-01-01\" }
+  - { name: p, dialect: openai, base_url: \"https://proxy.example/v1\", api_key: k, responses: translated }
 ",
     );
-    let [groq, mistral, ollama, gemini, bedrock, azure] = config.providers.as_slice() else { panic!("{config:?}") };
+    let [groq, mistral, ollama, gemini, bedrock, azure, proxy] = config.providers.as_slice() else {
+        panic!("{config:?}")
+    };
     let url = |provider: &Provider| provider.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
     assert_eq!((groq.dialect, url(groq).as_str()), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
     assert_eq!((url(mistral).as_str(), mistral.usage_in_stream), ("https://proxy.example/v1", UsageInStream::Never));
@@ -367,6 +370,7 @@ fn a_preset_says_what_is_known_of_a_provider() {
     assert_eq!((aws.region.as_str(), aws.session_token.is_empty()), ("eu-west-1", true));
     assert!(!format!("{bedrock:?}").contains("very"));
     assert_eq!(azure.more.api_version.as_deref(), Some("2026-01-01"));
+    assert_eq!([groq, mistral, proxy].map(|provider| provider.more.chats_only), [false, true, true]);
 }
 
 #[test]
