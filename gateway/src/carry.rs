@@ -7,7 +7,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use axum::{BoxError, body::Body};
@@ -179,6 +179,8 @@ impl Back {
         let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
         let framing = Framing::of(kind);
         if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING).filter(|name| *name != "identity") {
+            // It is charged all the same.
+            drop(whole(body).await);
             return Err(unreadable(&format!("it is encoded ({encoding:?}), which was not asked for")));
         }
         let mut dropped = self.dropped.clone();
@@ -243,6 +245,8 @@ fn listed(dropped: &[String]) -> Option<HeaderValue> {
 /// A streamed answer on its way back. A meter of its own cuts it into frames, and says what the client is told of its usage.
 struct Carrying {
     relay: Body,
+    /// Whether more of it may come.
+    is_open: bool,
     meter: Option<Meter>,
     framing: Framing,
     stream: Stream,
@@ -259,7 +263,16 @@ impl Carrying {
         let mut meter = Meter::new(Answer { api: back.api, status: 200, framing, strip_usage: false });
         meter.by_frame();
         let stream = Stream::new(back.provider, &back.model, back.client, back.told);
-        Self { relay, meter: Some(meter), framing, stream, out: Vec::new(), said: String::new(), word: None }
+        Self {
+            relay,
+            is_open: true,
+            meter: Some(meter),
+            framing,
+            stream,
+            out: Vec::new(),
+            said: String::new(),
+            word: None,
+        }
     }
 
     /// Translates the frames that have come whole.
@@ -318,8 +331,12 @@ impl http_body::Body for Carrying {
                     Err(_) => {}
                 },
                 // The connection stays whole: the client's dialect has words for it.
-                Some(Err(error)) => self.end(End::Broken(error.to_string())),
+                Some(Err(error)) => {
+                    self.is_open = false;
+                    self.end(End::Broken(error.to_string()));
+                }
                 None => {
+                    self.is_open = false;
                     if let Some(meter) = &mut self.meter {
                         meter.close();
                     }
@@ -327,6 +344,11 @@ impl http_body::Body for Carrying {
                     self.end(End::Complete);
                 }
             }
+        }
+        // What cannot be translated is charged all the same, and nobody has left: it is read to its end.
+        while self.out.is_empty() && self.word.is_none() && self.is_open {
+            let next = ready!(Pin::new(&mut self.relay).poll_frame(cx));
+            self.is_open = matches!(next, Some(Ok(_)));
         }
         let piece = match std::mem::take(&mut self.out) {
             out if out.is_empty() => self.word.take(),

@@ -257,7 +257,7 @@ fn read_fault(from: Provider, body: &[u8]) -> Result<Fault, Refused> {
     let root = if root.is_list() { root.list()?.into_iter().next() } else { Some(root) };
     let Some(mut fields) = root.map(Item::object).transpose()? else { return Ok(Fault::default()) };
     match from {
-        Provider::OpenAiChat => openai_chat::answer_in::fault(fields.need("error")?),
+        Provider::OpenAiChat => openai_chat::answer_in::refusal(fields),
         Provider::AnthropicMessages => anthropic::answer_in::fault(fields.need("error")?),
         Provider::Gemini => gemini::answer_in::fault(fields.need("error")?),
         Provider::BedrockConverse => bedrock::answer_in::fault(fields),

@@ -294,6 +294,57 @@ async fn errors_and_cut_streams_are_told_in_the_clients_dialect() {
     assert_eq!(written.one().attempt.api, Api::OpenAiChat);
 }
 
+/// What a provider says that only speaks like OpenAI.
+#[tokio::test]
+async fn a_refusal_says_why_wherever_it_stands() {
+    let detail = r#"[{"type":"extra_forbidden","loc":["body","top_k"],"msg":"Extra inputs are not permitted"}]"#;
+    for (said, wanted) in [
+        (r#"{"error":{"message":"no such model","type":"invalid_request_error"}}"#.to_owned(), "no such model"),
+        (
+            r#"{"object":"error","message":"no such model","type":"NotFoundError","code":404}"#.to_owned(),
+            "no such model",
+        ),
+        (r#"{"detail":"Not Found"}"#.to_owned(), "Not Found"),
+        (format!(r#"{{"detail":{detail}}}"#), detail),
+        ("<html>".to_owned(), "the provider answered with status 422"),
+    ] {
+        let replay = Replay::start(json("422 Unprocessable Entity", &said)).await;
+        let stage = Stage::new(replay.address).await;
+        let body =
+            json!({ "model": "deepseek-chat", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+        let told: Value = stage.post("/v1/messages", &body).send().await.unwrap().json().await.unwrap();
+        assert_eq!(told["error"]["message"], wanted);
+        stage.end().await;
+    }
+}
+
+/// The client is told so, the provider's usage is read all the same, and nobody left.
+#[tokio::test]
+async fn a_stream_that_cannot_be_translated_is_read_to_its_end() {
+    let frames = [
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ha\"},\"finish_reason\":null}]}\n\n",
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":5},\"finish_reason\":null}]}\n\n",
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":6,\"completion_tokens\":2,\"total_tokens\":8}}\n\n",
+        "data: [DONE]\n\n",
+    ];
+    let mut steps = typed("text/event-stream", frames[..2].concat().as_bytes());
+    steps.extend([Step::Wait, Step::Say(frames[2..].concat().into_bytes())]);
+    let replay = Replay::start(steps).await;
+    let stage = Stage::new(replay.address).await;
+    let body = json!({ "model": "gpt-5-mini", "max_tokens": 9, "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    let mut answer = stage.post("/v1/messages", &body).send().await.unwrap();
+    let mut told = String::new();
+    while !told.contains("event: error\n") {
+        told.push_str(&String::from_utf8_lossy(&answer.chunk().await.unwrap().unwrap()));
+    }
+    replay.go_on();
+    assert_eq!(answer.chunk().await.unwrap(), None);
+    assert!(told.contains("cannot be translated"), "{told}");
+    let (_, written) = stage.end().await;
+    let settled = written.one();
+    assert_eq!((settled.outcome, settled.usage.total()), (Outcome::Complete, Some(used(6, 2))));
+}
+
 #[tokio::test]
 async fn reasoning_of_another_provider_is_left_behind_where_the_body_goes_on_as_it_came() {
     let foreign = json!({ "type": "thinking", "thinking": "hm", "signature": "chat:thinking:" });

@@ -150,6 +150,18 @@ fn stop(reason: &str, ledger: &mut Ledger) -> Stop {
 }
 
 /// What a provider says is wrong, in the form that the dialects of OpenAI have for it.
+/// What a provider says instead of an answer. Servers that only speak like OpenAI say it in other places: Mistral and vLLM at the top,
+/// those made with FastAPI in `detail`, which lists what is wrong where it is more than a text.
+pub(crate) fn refusal(mut fields: Fields<'_>) -> Read<Fault> {
+    if let Some(error) = fields.take("error") {
+        return fault(error);
+    }
+    let word = |item: Item<'_>| item.as_text().unwrap_or_else(|| item.raw().to_owned());
+    let message = fields.take("message").or_else(|| fields.take("detail")).map(word).unwrap_or_default();
+    let code = fields.take("code").map(word).or(fields.take("type").map(word));
+    Ok(Fault { message, code, status: None })
+}
+
 pub(crate) fn fault(error: Item<'_>) -> Read<Fault> {
     if let Some(message) = error.as_text() {
         return Ok(Fault { message, ..Fault::default() });
