@@ -161,6 +161,9 @@ fn a_key_lives_by_the_api_and_outlives_a_start() {
     for gone in [&secret, &new] {
         office.called(gone, (401, "TG3002"));
     }
+    // How long the old one is good has to be said.
+    let (status, told) = office.post(&format!("{keys}/bot/rotate"), &Value::Null);
+    assert!(status == 400 && told["error"]["message"].as_str().unwrap().contains("lacks \"grace\""), "{told}");
 
     // A key of the file and one of the API are disabled, and the same file does not undo it.
     assert_eq!(office.post(&format!("{keys}/ci/disable"), &Value::Null).1["disabled"], true);

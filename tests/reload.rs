@@ -41,6 +41,17 @@ fn a_configuration_that_is_read_again_is_in_force_and_stops_nothing() {
     house.edit("amount: 9, windw: day", "amount: 5");
     house.reload("was in force already");
 
+    // A provider that this process does not have: until it starts again no model may go there.
+    house.edit(
+        "- { name: dead,",
+        "- { name: new, dialect: openai, base_url: \"http://127.0.0.1:1/v1\", api_key: sk }\n  - { name: dead,",
+    );
+    house.edit("- { name: lame, targets: [ { provider: dead,", "- { name: lame, targets: [ { provider: new,");
+    house.reload("nothing was changed");
+    assert_eq!(house.chat_with("tg-globex", "lame").unwrap().0, 200);
+    house.edit("- { name: lame, targets: [ { provider: new,", "- { name: lame, targets: [ { provider: dead,");
+    house.reload("was in force already");
+
     // A key is new, another is gone, and so are calls that were made under the lowered limit.
     house.edit("key: tg-globex", "key: tg-other");
     house.edit("amount: 5", "amount: 1");

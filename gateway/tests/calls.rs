@@ -483,6 +483,12 @@ async fn models_are_listed_in_the_dialect_of_the_client() {
         .header("anthropic-version", "2023-06-01");
     let list = call.send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!((&list["has_more"], &list["data"][0]["type"]), (&json!(false), &json!("model")));
+    // Azure's clients and Google's ask elsewhere, Google's with a key in a header of its own.
+    let list = stage.http.get(stage.url("/openai/models")).header("api-key", KEY).send().await.unwrap();
+    assert_eq!(list.json::<Value>().await.unwrap()["object"], "list");
+    let list = stage.http.get(stage.url("/v1beta/models")).header("x-goog-api-key", KEY).send().await.unwrap();
+    let list = list.json::<Value>().await.unwrap();
+    assert!(list["models"].as_array().unwrap().iter().any(|model| model["name"] == "models/fast"), "{list}");
     let one = stage.http.get(stage.url("/openai/v1/models/sandbox/12")).bearer_auth(KEY).send().await.unwrap();
     assert_eq!(one.json::<Value>().await.unwrap()["id"], "sandbox/12");
     assert_eq!(stage.http.head(stage.url("/v1/models")).bearer_auth(KEY).send().await.unwrap().status(), 200);

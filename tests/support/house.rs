@@ -204,8 +204,12 @@ impl Process {
 
     /// A chat completion of so many tokens; gives status, call id and body, or nothing if the connection broke.
     pub(crate) fn chat(&self, key: &str, tokens: u32) -> Option<(u16, String, Value)> {
-        let body =
-            json!({ "model": format!("sandbox/{tokens}"), "messages": [{ "role": "user", "content": "hello" }] });
+        self.chat_with(key, &format!("sandbox/{tokens}"))
+    }
+
+    /// The same of a model.
+    pub(crate) fn chat_with(&self, key: &str, model: &str) -> Option<(u16, String, Value)> {
+        let body = json!({ "model": model, "messages": [{ "role": "user", "content": "hello" }] });
         let url = format!("http://{}/v1/chat/completions", self.gateway);
         let answer = self.client.post(url).bearer_auth(key).json(&body).send().ok()?;
         let (status, id) = (answer.status().as_u16(), answer.headers().get("x-tollgate-call-id").cloned());

@@ -51,6 +51,43 @@ fn a_name_of_a_user_that_is_too_long_is_a_hash_that_stays_the_same() {
     assert_eq!(listed, ["user (a hash of it is sent: the provider takes 256 characters)"]);
 }
 
+/// What models of Gemini 2.5 take: <https://ai.google.dev/gemini-api/docs/thinking>.
+#[test]
+fn a_budget_to_reason_is_within_what_a_model_takes() {
+    for (model, budget, wanted) in [
+        ("gemini-2.5-pro", 1_024, 1_024),
+        ("gemini-2.5-pro", 40_000, 32_768),
+        ("gemini-2.5-flash", 40_000, 24_576),
+        ("gemini-2.5-flash-lite", 1_024, 1_024),
+    ] {
+        let thinking = json!({ "max_tokens": 50_000, "thinking": { "type": "enabled", "budget_tokens": budget } });
+        let (body, listed) =
+            sent(Client::AnthropicMessages, &messages(&thinking), &to(Provider::Gemini, model)).unwrap();
+        assert_eq!(body["generationConfig"]["thinkingConfig"]["thinkingBudget"], wanted, "{model}");
+        let note = "thinking (its budget: the nearest that the model takes)";
+        assert_eq!(listed.iter().any(|line| line == note), wanted != budget, "{model} {budget}: {listed:?}");
+    }
+    // It cannot be told not to.
+    let off = messages(&json!({ "thinking": { "type": "disabled" } }));
+    for (model, wanted, is_listed) in [("gemini-2.5-pro", 128, true), ("gemini-2.5-flash", 0, false)] {
+        let (body, listed) = sent(Client::AnthropicMessages, &off, &to(Provider::Gemini, model)).unwrap();
+        assert_eq!(body["generationConfig"]["thinkingConfig"]["thinkingBudget"], wanted, "{model}");
+        assert_eq!(listed.len(), usize::from(is_listed), "{listed:?}");
+    }
+}
+
+/// A role that is OpenAI's own, and a name that a strict server takes for a mistake.
+#[test]
+fn who_only_speaks_like_openai_gets_what_all_take() {
+    let body = json!({ "model": "m", "user": "u", "input": [{ "role": "developer", "content": "Be brief." }, { "role": "user", "content": "hi" }] });
+    for (is_openai, role, listed) in [(true, "developer", vec![]), (false, "system", vec!["user".to_owned()])] {
+        let to = To { is_openai, ..to(Provider::OpenAiChat, "m") };
+        let (body, dropped) = sent(Client::OpenAiResponses, &body, &to).unwrap();
+        assert_eq!((&body["messages"][0]["role"], dropped), (&json!(role), listed));
+        assert_eq!(body.get("user").is_some(), is_openai);
+    }
+}
+
 #[test]
 fn an_effort_that_a_provider_has_not_is_the_nearest_and_listed() {
     #[rustfmt::skip]
