@@ -98,7 +98,12 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
         0 => {}
         gone => println!("{gone} counters of limits are not moved: their windows are over and no longer kept"),
     }
-    match after.differing() {
+    let left = after.still_differing(&rerate);
+    match after.differing() - left {
+        0 => {}
+        new => println!("{new} attempts that have ended since differ as well: the prices in force are others"),
+    }
+    match left {
         0 => Ok(()),
         left => {
             Err(format!("{left} attempts still differ: they were corrected otherwise meanwhile; run it again").into())

@@ -223,7 +223,7 @@ fn release_that_dies(dir: &Path, brokers: &str, gateway: &str) {
     let out = || marks().filter(|(_, mark)| mark.gateway == gateway && !mark.closed);
     let producer = out().next().unwrap().1.producer;
     let last = out().map(|(lane, mark)| (lane, mark.seq)).collect();
-    let (before, mut left) = (Predecessor { producer, last }, Left::of(Some(producer)));
+    let (before, mut left) = (Predecessor { producer, last, is_copied: false }, Left::of(Some(producer)));
     let mut reader = road.reader(Topic::Ledger, &road.kept().unwrap()).unwrap();
     let (ends, mut next) = (reader.ends().unwrap(), road.kept().unwrap());
     while ends.iter().zip(&next).any(|(end, next)| next < end) {

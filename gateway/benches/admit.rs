@@ -26,7 +26,8 @@ use gateway::{
 use journal::{Change, Draft, Follower, Header, Reader, Record};
 use schemas::{
     bound::{AtMost, Bound, OutputCap},
-    decision::{Holder, Instance, Key, LaneState, State, WindowState},
+    config::MeteringConfig,
+    decision::{Holder, Instance, Key, State, WindowState},
     event::Attempt,
     fixture,
     id::{CallId, InstanceId, Lane, Offset, ProducerId, Seq},
@@ -113,6 +114,7 @@ impl Stage {
         let book = Book::layered(&[]);
         let policy = policy::Policy {
             tenants: (0..TENANTS).map(|tenant| Tenant { name: name(tenant), keys: Vec::new() }).collect(),
+            metering: MeteringConfig { outage_budget: Duration::from_secs(86_400), ..MeteringConfig::default() },
             ..fixture::policy((0..TENANTS).flat_map(limits).collect(), book.hash())
         };
         let records = [policy::Record::Book(Box::new(book)), policy::Record::Policy(Box::new(policy))];
@@ -166,7 +168,7 @@ impl Stage {
 /// A lease of each limit of a tenant, as metering would have granted it.
 fn leases(tenant: usize, now: Time) -> Vec<(Key, State)> {
     let (start, end) = (window(now), now.after(Duration::from_secs(86_400)));
-    let mut states = vec![(Key::Lane(Lane(0)), State::Lane(LaneState::default()))];
+    let mut states = vec![(Key::Lane(Lane(0)), State::Lane(fixture::heard(ME, now)))];
     for limit in limits(tenant) {
         let id = limit.id();
         let schedule = Schedule { limit: id, boundaries: vec![start, end] };

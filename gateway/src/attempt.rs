@@ -335,11 +335,19 @@ impl Attempt {
         }
     }
 
-    /// It goes on whatever this limit says.
+    /// It goes on whatever this limit says. Where no other holds it back either it may use whatever it can, and not only what is held.
     pub(crate) fn hold_no_more(&mut self, of: InstanceId) {
         if let Some(sliced) = self.permit.as_mut().and_then(|permit| permit.sliced.as_mut()) {
             sliced.of.retain(|instance| *instance != of);
+            if sliced.of.is_empty() {
+                sliced.room = sliced.most.output;
+            }
         }
+    }
+
+    /// Whether it has gone on beyond what it holds, as its limits say.
+    pub(crate) fn is_let_finish(&self) -> bool {
+        self.sliced().is_some_and(|sliced| sliced.of.is_empty())
     }
 
     /// What it holds.

@@ -228,14 +228,14 @@ impl Limits {
     /// One try to hold everything that an attempt needs; what is short of it has been asked for. An error says that the journal
     /// did not take what was asked.
     pub fn try_admit(&self, ask: &Ask<'_>, at: Instant) -> (Tried, Result<(), journal::Error>) {
-        let mut requests = Requests { at, sent: Vec::new() };
+        let mut requests = Requests { at, now: ask.now, sent: Vec::new() };
         let tried = self.lock().try_hold(ask, &mut requests);
         (tried, self.send(requests.sent))
     }
 
     /// One try to hold more for an attempt that is under way.
     pub fn try_extend(&self, extension: &Extension, at: Instant) -> (Tried, Result<(), journal::Error>) {
-        let mut requests = Requests { at, sent: Vec::new() };
+        let mut requests = Requests { at, now: extension.now, sent: Vec::new() };
         let tried = self.lock().try_extend(extension, &mut requests);
         (tried, self.send(requests.sent))
     }

@@ -228,7 +228,8 @@ impl Left {
             holds.filter(|hold| hold.amount != 0).collect()
         };
         let (provisions, used) = (holds(|posting| posting.provision), holds(|posting| posting.used));
-        Predecessor { producer: before.producer, last, provisions, used, counters: self.last.of(lane) }
+        let (counters, copied) = (self.last.of(lane), before.is_copied);
+        Predecessor { producer: before.producer, last, provisions, used, counters, copied }
     }
 
     /// The ends of what is open, each in its lane: the last open attempt of a call ends that too.
@@ -337,7 +338,7 @@ mod tests {
             let body = Bytes::from(wire::encode_event(event));
             Ok(Record { lane: Lane(*lane), offset: Offset(place as u64), header, body })
         });
-        let before = journal::Predecessor { producer, last: [(Lane(0), Seq(3))].into() };
+        let before = journal::Predecessor { producer, last: [(Lane(0), Seq(3))].into(), is_copied: false };
         let first = first_events(records, Some(&before), 3, "g", Time::ZERO).unwrap();
         let told: Vec<Vec<i128>> = first
             .iter()

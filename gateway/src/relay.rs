@@ -390,7 +390,11 @@ impl Flow {
                 let estimate = tokio::task::spawn_blocking(|| estimable.estimate());
                 self.phase = Phase::Estimating(estimate, Then::Ends(end, broken));
             }
-            Some(measured) if Estimable::has_begun(self.attempt.facts.api, &measured) => {
+            Some(measured)
+                if Estimable::has_begun(self.attempt.facts.api, &measured)
+                    // What was relayed beyond its hold stays held nowhere.
+                    || (self.attempt.is_let_finish() && matches!(measured.usage.completeness, Completeness::LowerBound(_))) =>
+            {
                 self.estimate_so_far(measured, Then::Ends(end, broken));
             }
             measured => self.settle(end, measured, broken),

@@ -84,7 +84,7 @@ impl Disk {
         let ledger = Log::open(&dir.join("ledger"), outputs(Topic::Ledger, options), exactly(ends.ledger))?;
         let policy = Log::open(&dir.join("policy"), outputs(Topic::Policy, options), exactly(ends.policy))?;
         let one_lane = Options { lanes: 1, ..options.clone() };
-        let journal = Journal::open_from(&dir.join("usage"), &one_lane, ends.input)?;
+        let journal = Journal::open_alone(&dir.join("usage"), &one_lane, ends.input)?;
         let shared = Shared {
             journal,
             ledger,

@@ -38,6 +38,7 @@ use crate::{
 };
 
 mod flusher;
+mod place;
 
 #[cfg(test)]
 mod tests;
@@ -106,6 +107,8 @@ pub struct Predecessor {
     pub producer: ProducerId,
     /// Its last sequence in each lane that it wrote to.
     pub last: BTreeMap<Lane, Seq>,
+    /// Whether this is a copy of its journal, which it may go on with.
+    pub is_copied: bool,
 }
 
 /// A hole between what metering has of a journal and what the journal still has.
@@ -158,11 +161,21 @@ struct Shared {
 impl Journal {
     /// Opens the journal in `dir`, creating it if need be: a new producer. [`Error::Locked`] while another process has it.
     pub fn open(dir: &Path, options: &Options) -> Result<Arc<Self>, Error> {
-        Self::open_from(dir, options, 0)
+        Self::open_from(dir, options, 0, place::is_copy)
     }
 
-    /// Opens the journal; its records before `floor` are known to have been durable.
-    pub(crate) fn open_from(dir: &Path, options: &Options, floor: u64) -> Result<Arc<Self>, Error> {
+    /// Opens the journal of a log that is whole in itself, so that a copy of it has nothing in common with it. The records before `floor`
+    /// are known to have been durable.
+    pub(crate) fn open_alone(dir: &Path, options: &Options, floor: u64) -> Result<Arc<Self>, Error> {
+        Self::open_from(dir, options, floor, |_, _| Ok(false))
+    }
+
+    fn open_from(
+        dir: &Path,
+        options: &Options,
+        floor: u64,
+        is_copy: impl FnOnce(&Path, ProducerId) -> Result<bool, Error>,
+    ) -> Result<Arc<Self>, Error> {
         let lock = files::lock(dir)?;
         let producer = ProducerId::fresh();
         let opened = segment::Options {
@@ -175,9 +188,11 @@ impl Journal {
         };
         let log = Log::open(dir, opened, Bounds { floor, ceiling: None })?;
         let heads = log.heads();
+        let is_copied = is_copy(dir, heads.producer)?;
         let predecessor = (heads.producer != ProducerId::NONE).then(|| Predecessor {
             producer: heads.producer,
             last: heads.last.into_iter().map(|(lane, seq)| (lane, Seq(seq))).collect(),
+            is_copied,
         });
         let mut ancestors = HashSet::new();
         log.inspect(|facts| ancestors.extend(facts.spans.iter().map(|span| span.producer)));

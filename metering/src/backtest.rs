@@ -83,6 +83,25 @@ pub struct Findings {
 /// Where the counters stand: by the place of the limit and the values of its `*`.
 type Counters = HashMap<(usize, Vec<String>), Counter>;
 
+/// The counters that client tags have made of a limit of which there may only be so many: by its place, its window and the counter that
+/// all others share.
+type Seats = HashMap<(usize, Time, Vec<String>), HashSet<Vec<String>>>;
+
+/// The values of the counter that an attempt falls under: its own, or the shared one where there are as many as there may be.
+fn seated((place, limit): (usize, &Limit), values: Vec<String>, start: Time, seats: &mut Seats) -> Vec<String> {
+    let Some(most) = limit.max_instances else { return values };
+    let shared = limit.shared(&values);
+    let made = seats.entry((place, start, shared.clone())).or_default();
+    if made.contains(&values) {
+        return values;
+    }
+    if made.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        return shared;
+    }
+    made.insert(values.clone());
+    values
+}
+
 /// What is used of a counter in the window that begins so, and when what is open of it ends.
 #[derive(Debug)]
 struct Counter {
@@ -122,7 +141,9 @@ impl Backtest {
             Fact::Charged(charged) if self.is_meant(&charged.settled) => {
                 let (used, cost) = sums(&charged.settled, &charged.charges);
                 let ended = charged.settled.settled_at;
-                let elsewhere = charged.settled.outcome == Outcome::Complete && charged.settled.status == 0;
+                // A call that another proxy made and asked for ends here like any other, with whatever it says of itself.
+                let ends = charged.settled.call.is_some();
+                let elsewhere = charged.settled.outcome == Outcome::Complete && charged.settled.status == 0 && !ends;
                 let attempt = charged.settled.attempt;
                 let known = self.subjects.get(&attempt.subject).cloned();
                 let subject = known.unwrap_or_else(|| {
@@ -164,9 +185,10 @@ impl Backtest {
             }
         }
         self.past.sort_by_key(|past| (past.at, past.call, past.attempt));
-        let (mut findings, mut counters, mut calendars) = (Findings::default(), Counters::new(), HashMap::new());
+        let (mut findings, mut counters) = (Findings::default(), Counters::new());
+        let (mut calendars, mut seats) = (HashMap::new(), Seats::new());
         for past in &self.past {
-            judge(&self.limits, past, &mut findings, &mut counters, &mut calendars);
+            judge(&self.limits, past, &mut findings, &mut counters, (&mut calendars, &mut seats));
         }
         findings
     }
@@ -183,14 +205,15 @@ fn judge(
     past: &Past,
     findings: &mut Findings,
     counters: &mut Counters,
-    calendars: &mut HashMap<LimitId, Schedule>,
+    (calendars, seats): (&mut HashMap<LimitId, Schedule>, &mut Seats),
 ) {
     let target = Target { subject: &past.subject, provider: &past.provider, model: &past.model };
     let (mut uses, mut refusing) = (Vec::new(), Vec::new());
     for (place, limit) in limits.iter().enumerate() {
         let Some(values) = limit.values_for(target) else { continue };
         let Some(start) = start(limit, past.at, calendars) else { continue };
-        let key = (place, values.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        let values = values.into_iter().map(str::to_owned).collect();
+        let key = (place, seated((place, limit), values, start, seats));
         let counter = counters.entry(key.clone()).or_insert_with(|| Counter::new(start));
         counter.advance(start, past.at);
         let amount = match limit.unit {
@@ -321,6 +344,47 @@ mod tests {
         let seen = check(day(Mode::Observe), &[(1, "a", 1, 10), (2, "a", 2, 1)], &[]);
         assert_eq!(seen.verdicts[&("l".to_owned(), "a".to_owned())].refused, 1);
         check(limit(Unit::Usd, 20, Window::Total, Mode::Hard), &[(1, "a", 1, 10), (2, "a", 2 * DAY, 1)], &[2]);
+    }
+
+    #[test]
+    fn counters_that_client_tags_make_are_as_many_as_there_may_be() {
+        let tags = |at: i64, feature: &str| {
+            let mut charged = charged(u8::try_from(at % DAY).unwrap(), "a", at, 1);
+            Arc::make_mut(&mut charged.settled.attempt.subject).tags = vec![("feature".into(), feature.into())];
+            Entry { recorded_at: Time::ZERO, fact: Fact::Charged(Box::new(charged)) }
+        };
+        let limit = Limit {
+            scope: vec![(Dimension::Tag("feature".into()), Match::Each)],
+            unit: Unit::Requests,
+            max_instances: Some(2),
+            ..fixture::limit(3, Window::Day)
+        };
+        let mut backtest = Backtest::new(vec![limit], Time::ZERO, Time::MAX);
+        for (at, feature) in (1..).zip(["a", "b", "c", "d", "e", "a", "b", "c", "d", "e"]) {
+            assert!(backtest.take(tags(at, feature)));
+        }
+        // The next day others are first.
+        for (at, feature) in (DAY + 11..).zip(["c", "d", "c", "d", "c", "d"]) {
+            assert!(backtest.take(tags(at, feature)));
+        }
+        let refused: Vec<u8> = backtest.judge().refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect();
+        assert_eq!(refused, [8, 9, 10], "three of six that share one counter");
+    }
+
+    /// Its proxy does not say with what status it ended.
+    #[test]
+    fn what_another_proxy_asked_for_is_judged_and_what_was_told_is_not() {
+        let day = limit(Unit::Tokens, 10, Window::Day, Mode::Hard);
+        let mut backtest = Backtest::new(vec![day], Time::ZERO, Time::MAX);
+        for (number, ends) in [(1, false), (2, true), (3, true)] {
+            let mut charged = charged(number, "a", i64::from(number), 6);
+            charged.settled.status = 0;
+            charged.settled.call = ends.then(|| schemas::event::CallEnd::begun(Time::ZERO, 0, String::new()));
+            assert!(backtest.take(Entry { recorded_at: Time::ZERO, fact: Fact::Charged(Box::new(charged)) }));
+        }
+        let findings = backtest.judge();
+        let verdict = &findings.verdicts[&("l".to_owned(), "a".to_owned())];
+        assert_eq!((verdict.attempts, verdict.refused), (2, 2));
     }
 
     #[test]

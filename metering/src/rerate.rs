@@ -198,6 +198,11 @@ impl<'b> Rerate<'b> {
         self.differ.len()
     }
 
+    /// How many of the attempts that cost something else at an earlier look still do.
+    pub fn still_differing(&self, earlier: &Self) -> usize {
+        earlier.differ.keys().filter(|key| self.differ.contains_key(*key)).count()
+    }
+
     /// Of these corrections, how many counters were gone when they came.
     pub fn gone(&self, ids: &BTreeSet<String>) -> usize {
         self.made.iter().filter(|(id, _)| ids.contains(*id)).map(|(_, gone)| gone).sum()

@@ -68,6 +68,8 @@ pub struct Predecessor {
     /// Its last counters of instances at home in this lane that it used in calls of other lanes: it may have died before it
     /// reported them here.
     pub counters: Vec<Counter>,
+    /// Whether the journal is known to be a copy of its own, which it may go on with.
+    pub copied: bool,
 }
 
 /// The facts of an attempt that every record of it repeats.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     config::MeteringConfig,
+    decision::{LaneState, ProducerMark},
     event::{Api, Attempt, Predecessor},
     id::{BookHash, CallId, ProducerId, Seq},
     limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Scope, Unit, Window},
@@ -71,5 +72,24 @@ pub fn attempt(call: CallId, admitted_at: Time) -> Attempt {
 
 /// A producer that left nothing open.
 pub const fn predecessor(producer: ProducerId, last: Seq) -> Predecessor {
-    Predecessor { producer, last, provisions: Vec::new(), used: Vec::new(), counters: Vec::new() }
+    Predecessor { producer, last, provisions: Vec::new(), used: Vec::new(), counters: Vec::new(), copied: false }
+}
+
+/// What a lane says that has accepted something which a producer wrote then.
+pub fn heard(producer: ProducerId, heard_at: Time) -> LaneState {
+    let mark = ProducerMark {
+        producer,
+        seq: Seq(1),
+        hash: 0,
+        gateway: "g".into(),
+        low_watermark: Time::ZERO,
+        heard_at,
+        accepted_at: Time::ZERO,
+        answered: 0,
+        closed: false,
+        forked: false,
+        heir: None,
+        copy: None,
+    };
+    LaneState { producers: vec![mark], ..LaneState::default() }
 }

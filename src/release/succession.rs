@@ -132,7 +132,7 @@ fn open_in_its_place(
             "  {untold} of these counters count calls that are lost with its journal: `tollgate replay` will name them"
         );
     }
-    let before = Predecessor { producer, last: run.last.clone() };
+    let before = Predecessor { producer, last: run.last.clone(), is_copied: false };
     for lane in before.last.keys() {
         let predecessor = Some(left.predecessor(&before, *lane));
         let opened = Opened { gateway: scribe::NAME.to_owned(), at: time::now(), predecessor };

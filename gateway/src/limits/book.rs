@@ -56,8 +56,9 @@ enum Seat {
 
 /// What a try to hold asks metering for.
 pub(crate) struct Requests {
-    /// Now, by the clock that only goes forward.
+    /// Now, by the clock that only goes forward, and by the other one.
     pub(crate) at: Instant,
+    pub(crate) now: Time,
     /// Each goes to its lane.
     pub(crate) sent: Vec<(Lane, LeaseRequested)>,
 }
@@ -322,11 +323,13 @@ impl Book {
         self.heard.get(usize::from(lane.0))?.at
     }
 
-    /// Whether metering has heard this gateway within the outage budget, so that it will not think that it is gone before its calls
-    /// are over.
-    fn is_heard(&self, lane: Lane, at: Instant) -> bool {
+    /// Whether metering has accepted something that this gateway wrote within the outage budget. Before that is over nobody is told by an
+    /// operator that it is gone, or frees what it has of what is open at a time. By either clock: one stands still while a machine does.
+    fn is_heard(&self, lane: Lane, &Requests { now, at, .. }: &Requests) -> bool {
         let told = self.heard.get(usize::from(lane.0)).and_then(|heard| heard.told);
-        let recent = told.is_some_and(|(_, written)| at.duration_since(written) <= self.horizon);
+        let recent = told.is_some_and(|(wrote, written)| {
+            at.duration_since(written) <= self.horizon && now.since(wrote) <= self.horizon
+        });
         recent || fault::is(Fault::ConcurrentUnheard)
     }
 

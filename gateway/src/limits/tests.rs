@@ -1,6 +1,6 @@
 //! What a gateway knows of its leases outlives sweeps, clocks that go back, and a journal that takes nothing for a while.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use schemas::{
     bound::{AtMost, OutputCap},
@@ -68,7 +68,16 @@ impl Bench {
         limits.lock().rule(std::slice::from_ref(&limit), Duration::from_secs(60));
         let boundaries = (0..5).map(|day| time(day * DAY)).collect();
         limits.lock().schedule(Schedule { limit: limit.id(), boundaries });
-        Self { limits, paper, limit, at: Instant::now() }
+        let bench = Self { limits, paper, limit, at: Instant::now() };
+        bench.hear();
+        bench
+    }
+
+    /// Metering has accepted something that was written now, and by the other clock after all that a test looks at.
+    fn hear(&self) {
+        static HEARD: AtomicI64 = AtomicI64::new(0);
+        let written = Time::from_micros(i64::MAX - HEARD.fetch_add(1, Relaxed));
+        self.limits.lock().lane(Lane(0), &fixture::heard(me(), written), (time(0), self.at));
     }
 
     fn hold(&self, now: Time, tokens: u64) -> Tried {

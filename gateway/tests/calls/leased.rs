@@ -77,7 +77,12 @@ pub(crate) fn all(limits: &[Limit], to: &Arc<Limits>, (gateway, lanes): (Produce
             state: Some(wire::encode_state(&state).into()),
         })
     });
-    let follower = Box::new(Decisions(changes.collect()));
+    let heard = (0..lanes).map(Lane).map(|lane| Change {
+        lane,
+        key: wire::encode_key(&Key::Lane(lane)).into(),
+        state: Some(wire::encode_state(&State::Lane(fixture::heard(gateway, at))).into()),
+    });
+    let follower = Box::new(Decisions(changes.chain(heard).collect()));
     let policies = Box::new(Policies(Mutex::new(records.iter().map(wire::encode_policy).collect())));
     let mut obey = Obey::over(follower, policies, Arc::clone(to), Arc::new(View::default()));
     obey.turn(at, Instant::now()).unwrap();

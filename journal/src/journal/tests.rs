@@ -159,6 +159,30 @@ fn a_log_that_lacks_what_was_let_go_of_is_noticed() {
     check(&[], gap(0, 0, first));
 }
 
+/// Copied, restored, moved: what counts is whether the files are those that were written.
+#[test]
+fn a_copy_of_a_directory_is_known_as_one_until_somebody_has_written_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second, moved) = (dir.path().join("first"), dir.path().join("second"), dir.path().join("moved"));
+    let is_copied = |dir: &Path| open(dir).predecessor().unwrap().is_copied;
+    append(&open(&first), 0, "first");
+    assert!(!is_copied(&first));
+    assert!(Command::new("cp").arg("-r").args([&first, &second]).status().unwrap().success());
+    assert!(is_copied(&second) && is_copied(&second), "nobody has heard of the first that opened it");
+    let copy = open(&second);
+    append(&copy, 0, "second");
+    let producer = copy.producer();
+    drop(copy);
+    let third = open(&second);
+    assert_eq!(third.predecessor().map(|before| (before.producer, before.is_copied)), Some((producer, false)));
+    drop(third);
+    std::fs::rename(&first, &moved).unwrap();
+    assert!(!is_copied(&moved));
+    // What an older version wrote says nothing of its place.
+    std::fs::remove_file(moved.join("place")).unwrap();
+    assert!(!is_copied(&moved));
+}
+
 #[test]
 fn only_what_is_confirmed_and_closed_goes() {
     let dir = tempfile::tempdir().unwrap();

@@ -41,8 +41,12 @@ impl Engine {
     fn succeed(&mut self, origin: Origin, predecessor: &Predecessor) {
         let mark = dedup::mark(&self.state, predecessor.producer);
         let (seen, succeeded) = mark.map_or((0, false), |mark| (mark.seq.0, mark.closed));
-        if (seen != predecessor.last.0 || succeeded) && !fault::is(Fault::ForkAccepted) {
-            let more = if succeeded { " and another has succeeded it" } else { "" };
+        if (seen != predecessor.last.0 || succeeded || predecessor.copied) && !fault::is(Fault::ForkAccepted) {
+            let more = match (succeeded, predecessor.copied) {
+                (true, _) => " and another has succeeded it",
+                (_, true) => ", and its files are not those that it wrote",
+                _ => "",
+            };
             let detail = format!(
                 "the journal of producer {} ends at {} here, but {seen} of it are accepted{more}: it was copied or restored; \
                  its lease stays counted as spent, and what it has open is its own to end; if it lives, stop the copy, and if its disk is \

@@ -219,6 +219,24 @@ fn the_successor_of_a_copied_journal_frees_nothing() {
     assert_eq!(alarms.count(), 1);
 }
 
+/// Of a gateway that only stands still, metering has no more than the copy of its journal: that it is a copy is all there is to know.
+#[test]
+fn the_successor_in_a_copy_frees_nothing_however_far_it_goes() {
+    let mut bench = Bench::leased(Window::Month, 100);
+    bench.report(1, vec![bench.counter(30, 0, 2)]);
+    bench.opened(2, Some(Predecessor { copied: true, ..gone(1, 3) }));
+    assert_eq!(bench.lease(1), 100);
+    // Its own word counts on.
+    bench.report(1, vec![bench.counter(40, 0, 3)]);
+    let instance = bench.instance();
+    assert_eq!(instance.settled(instance.current().unwrap()), 40);
+    // Where it is the same directory it is over with the process.
+    let mut bench = Bench::leased(Window::Month, 100);
+    bench.report(1, vec![bench.counter(30, 0, 2)]);
+    bench.opened(2, Some(gone(1, 3)));
+    assert_eq!(bench.lease(1), 0);
+}
+
 #[test]
 fn a_standing_lease_is_good_for_the_next_window_without_a_message() {
     let mut bench = Bench::leased(Window::Minute, 60);

@@ -29,7 +29,7 @@ choice!(Event {
 
 message!(Opened { 1 gateway, 2 at, 3 predecessor });
 
-message!(Predecessor { 1 producer, 2 last, 3 provisions, 4 used, 5 counters });
+message!(Predecessor { 1 producer, 2 last, 3 provisions, 4 used, 5 counters, 6 copied });
 
 message!(Attempt {
     1 call,

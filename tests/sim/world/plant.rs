@@ -330,7 +330,7 @@ pub(crate) const PLANTED: &[Planted] = &[
         "2A: a grant compacted before its reader saw it",
         "compaction takes the last word about a counter as well",
         Place::World,
-        &[BalancesAreTheLedger, OnlyTheUnknownStaysHeld, TheLogIsSane],
+        &[BalancesAreTheLedger, OnlyTheUnknownStaysHeld, TheLogIsSane, NoMoreAreCounted],
     ),
     planted(
         Plant::RestoreToLastStable,

@@ -166,9 +166,11 @@ impl Platter {
 
 fn after(heads: Option<Predecessor>, record: &Record) -> Predecessor {
     let producer = record.header.producer;
-    let mut heads = heads
-        .filter(|heads| heads.producer == producer)
-        .unwrap_or_else(|| Predecessor { producer, last: BTreeMap::new() });
+    let mut heads = heads.filter(|heads| heads.producer == producer).unwrap_or_else(|| Predecessor {
+        producer,
+        last: BTreeMap::new(),
+        is_copied: false,
+    });
     heads.last.insert(record.lane, record.header.seq);
     heads
 }

@@ -150,8 +150,8 @@ impl Book {
             match slot.terms.mode {
                 Mode::Hard => {
                     let short = slot.short(need.window.0, need.amount);
-                    if slot.terms.unit == Unit::Concurrent && !self.is_heard(slot.home, requests.at) {
-                        late.get_or_insert_with(|| refusal(ErrorCode::LeaseNotObtained));
+                    if !self.is_heard(slot.home, requests) {
+                        late.get_or_insert_with(|| Box::new(self.unheard(slot, need, (now, requests.at))));
                         continue;
                     }
                     if short <= 0 {
@@ -330,6 +330,12 @@ impl Book {
             }
         }
         Ok(observed)
+    }
+
+    /// The refusal of a hold on what is leased by a gateway that lives off that for too long.
+    fn unheard(&self, slot: &Slot, need: &Need, at: (Time, Instant)) -> Refusal {
+        let detail = format!("metering has accepted no report of this gateway for {} s", self.horizon.as_secs());
+        self.refusal(slot, need, at, ErrorCode::LeaseNotObtained, detail)
     }
 
     fn refusal(

@@ -10,6 +10,7 @@ use std::time::Instant;
 use schemas::{
     event::Hold,
     limit::{Mode, Unit},
+    time::Time,
 };
 
 use super::{
@@ -25,7 +26,8 @@ impl Limits {
         asks: &[Ask<'_>],
         at: Instant,
     ) -> (Tried<Vec<Permit>>, Result<(), journal::Error>) {
-        let mut requests = Requests { at, sent: Vec::new() };
+        let now = asks.iter().map(|ask| ask.now).min().unwrap_or(Time::ZERO);
+        let mut requests = Requests { at, now, sent: Vec::new() };
         let tried = self.lock().try_hold_together(asks, &mut requests);
         (tried, self.send(requests.sent))
     }

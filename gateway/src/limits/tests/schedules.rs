@@ -68,11 +68,45 @@ fn at_every_moment_there_is_a_lease_for_the_outage_budget() {
             passed += usize::from(bench.passes());
             let want = bench.last_want().unwrap();
             bench.decide(time(0), want.want.max(want.need), 0);
+            bench.hear();
         }
-        let lasts = (0..1_000).take_while(|_| bench.passes()).count();
-        assert!(lasts >= 60, "an outage after {begins} s finds calls for {lasts} s");
-        assert!(lasts <= 120, "and no more than it should: {lasts} s");
+        // A lease that nobody hears of is good for that long, and one that was asked for and not answered for no more than twice that.
+        let alone = (0..1_000).take_while(|_| bench.passes()).count();
+        assert_eq!(alone, 60, "an outage after {begins} s");
+        let more = std::iter::repeat_with(|| {
+            bench.hear();
+            bench.passes()
+        });
+        let lasts = alone + more.take_while(|passes| *passes).count();
+        assert!(lasts <= 120, "{lasts} s are leased after {begins} s");
     }
+}
+
+/// A machine that stands still has a clock that goes on, or one that does not, or finds its decisions waiting for it that are old by then.
+#[test]
+fn who_was_not_heard_for_the_outage_budget_holds_nothing_of_its_lease_until_it_is() {
+    let lease = || {
+        let bench = Bench::new(Window::Day);
+        drop(bench.hold(time(1), 10));
+        bench.decide(time(0), 100, 0);
+        let written = time(0);
+        bench.limits.lock().lane(Lane(0), &fixture::heard(me(), written), (written, bench.at));
+        bench
+    };
+    let second = 1_000_000;
+    let mut bench = lease();
+    assert!(matches!(bench.hold(time(60 * second), 1), Tried::Held(_)));
+    assert!(matches!(bench.hold(time(61 * second), 1), Tried::Short(_)), "by the clock that everybody has");
+    bench.at += Duration::from_secs(61);
+    let Tried::Short(why) = bench.hold(time(1), 1) else { panic!("by the clock that only goes forward") };
+    assert!(why.detail.contains("no report of this gateway for 60 s"), "{}", why.detail);
+    // What it reads now was said when it stood still.
+    let old = time(second);
+    bench.limits.lock().lane(Lane(0), &fixture::heard(me(), old), (time(62 * second), bench.at));
+    assert!(matches!(bench.hold(time(62 * second), 1), Tried::Short(_)));
+    let new = time(62 * second);
+    bench.limits.lock().lane(Lane(0), &fixture::heard(me(), new), (new, bench.at));
+    assert!(matches!(bench.hold(new, 1), Tried::Held(_)));
 }
 
 #[test]

@@ -13,8 +13,10 @@ use crate::translate::{
 };
 
 pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Json {
-    let items = answer.parts.iter().enumerate().filter_map(|(place, part)| item(told, place, part, "completed"));
     let ending = Ending::of(answer.stop.as_ref().unwrap_or(&Stop::End));
+    let last = answer.parts.len().saturating_sub(1);
+    let status = |place: usize| if place == last { ending.of_last() } else { "completed" };
+    let items = answer.parts.iter().enumerate().filter_map(|(place, part)| item(told, place, part, status(place)));
     response(told, answer.model.as_deref(), items.collect(), &ending, usage, None)
 }
 
@@ -33,6 +35,11 @@ impl Ending {
             Stop::End | Stop::Tool | Stop::Sequence(_) => return Self::plain("completed"),
         };
         Self { status: "incomplete", incomplete: object! { "reason": reason }, error: Json::Null }
+    }
+
+    /// How the last item stands: what an answer stops at is not whole.
+    fn of_last(&self) -> &'static str {
+        if self.status == "incomplete" { "incomplete" } else { "completed" }
     }
 
     const fn plain(status: &'static str) -> Self {
@@ -153,13 +160,15 @@ pub(crate) struct Writer {
     items: Vec<Json>,
     /// The open block, as far as it has come.
     open: Option<What>,
+    /// Whether no more of it comes.
+    is_over: bool,
     /// What says more of it.
     mold: Option<Mold>,
 }
 
 impl Writer {
     pub(crate) const fn new(told: Told) -> Self {
-        Self { told, model: None, sequence: 0, items: Vec::new(), open: None, mold: None }
+        Self { told, model: None, sequence: 0, items: Vec::new(), open: None, is_over: false, mold: None }
     }
 
     fn send(&mut self, name: &'static str, rest: Json, out: &mut String) {
@@ -210,8 +219,13 @@ impl Writer {
                 return;
             }
             Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => return,
+            Event::Close => {
+                self.is_over = true;
+                return;
+            }
             _ => self.begin(out),
         }
+        self.close("completed", out);
         match event {
             Event::Open(block) => self.open(block, out),
             Event::More(text) => self.more(&text, out),
@@ -220,14 +234,13 @@ impl Writer {
                     *seal = proof;
                 }
             }
-            Event::Close => self.close(out),
             Event::Sealed(seal) => {
                 let index = self.items.len();
                 let item = reasoning(&self.told, index, Vec::new(), Some(&seal));
                 self.added(item.clone(), out);
                 self.done(item, out);
             }
-            Event::Model(_) | Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
+            Event::Model(_) | Event::Stop(_) | Event::Fault(_) | Event::Aside(_) | Event::Close => {}
         }
     }
 
@@ -299,8 +312,10 @@ impl Writer {
         self.mold = Some(mold);
     }
 
-    fn close(&mut self, out: &mut String) {
-        let Some(part) = self.open.take() else { return };
+    /// Ends the item that is over. That is told when it is known whether the answer stopped at it: with what comes next.
+    fn close(&mut self, status: &'static str, out: &mut String) {
+        let Some(part) = self.open.take_if(|_| self.is_over) else { return };
+        self.is_over = false;
         match &part {
             What::Text(text) => {
                 let rest = object! { "text": text, "logprobs": Vec::new() };
@@ -326,7 +341,7 @@ impl Writer {
             let rest = object! { "part": content(&part) };
             self.about("msg", "response.content_part.done", Some("content_index"), rest, out);
         }
-        if let Some(item) = item(&self.told, self.items.len(), &part, "completed") {
+        if let Some(item) = item(&self.told, self.items.len(), &part, status) {
             self.done(item, out);
         }
     }
@@ -334,12 +349,14 @@ impl Writer {
     pub(crate) fn end(&mut self, stop: &Stop, usage: Option<&Vector>, aside: Option<Json>, out: &mut String) {
         self.begin(out);
         let ending = Ending::of(stop);
+        self.close(ending.of_last(), out);
         let name = if ending.status == "completed" { "response.completed" } else { "response.incomplete" };
         self.last(name, &ending, usage, aside, out);
     }
 
     pub(crate) fn fail(&mut self, fault: &Fault, out: &mut String) {
         self.begin(out);
+        self.close("completed", out);
         self.last("response.failed", &Ending::failed(fault), None, None, out);
     }
 

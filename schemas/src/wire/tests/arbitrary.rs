@@ -131,6 +131,7 @@ any_of! {
 
     predecessor = Predecessor {
         producer: producer(), last: seq(), provisions: some(hold()), used: some(hold()), counters: some(counter()),
+        copied: any::<bool>(),
     }
 
     opened = Opened { gateway: text(), at: time(), predecessor: option::of(predecessor()) }
