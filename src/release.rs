@@ -197,9 +197,7 @@ impl Standing {
             self.show(*producer);
             for copy in &run.copies {
                 let copy = self.runs.get(copy).map_or_else(|| copy.to_string(), |run| run.gateway.clone());
-                println!(
-                    "  its journal goes on in a copy at {copy}, which has less than metering and ends nothing of it"
-                );
+                println!("  its journal goes on in a copy at {copy}, which ends nothing of it");
             }
             if is_silent {
                 println!("  attempts without an end: {}", open.left_to(*producer));
