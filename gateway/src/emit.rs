@@ -140,30 +140,29 @@ impl Emitter {
 
     /// One append of what waits, up to a batch; says whether more does.
     pub fn flush(&self) -> Result<bool, journal::Error> {
-        let started = Instant::now();
+        // The order of counters is that of records, so it is held until they are written.
+        let mut settling = self.limits.settling();
         let mut batch = self.lock().take();
         if batch.events.is_empty() {
             return Ok(false);
         }
-        let own = batch.bytes.len();
-        // The order of counters is that of records, so it is held until they are written.
-        let mut settling = batch.events.iter().any(|event| event.end.is_some()).then(|| self.limits.settling());
-        let count = batch.encode(settling.as_mut());
+        let (started, own) = (Instant::now(), batch.bytes.len());
+        let count = batch.encode(&mut settling);
         let result = self.limits.write(&batch.drafts(count));
-        let tried = batch.last - (batch.events.len() - count) as u64;
         if result.is_ok() {
-            settling.into_iter().for_each(Settling::written);
+            settling.written();
             drop(batch.events.drain(..count));
         }
         let mut queue = self.lock();
         queue.slow = started.elapsed() > BEHIND;
         let closed = if result.is_ok() {
-            queue.written = tried;
+            let last = batch.last - batch.events.len() as u64;
+            queue.written = last;
             queue.failing_since = None;
-            let done = queue.closing.partition_point(|(number, _)| *number <= tried);
+            let done = queue.closing.partition_point(|(number, _)| *number <= last);
             queue.closing.drain(..done).map(|(_, flight)| flight).collect()
         } else {
-            queue.failed = tried;
+            queue.failed = batch.last;
             queue.failing_since.get_or_insert(started);
             Vec::new()
         };
@@ -197,12 +196,11 @@ struct Batch {
 impl Batch {
     /// Gives the ends of attempts their counters and bytes, from the first event on, up to as much as the journal takes at once: what piled
     /// up while nothing could be written may be more. Says how many events that are.
-    fn encode(&mut self, mut settling: Option<&mut Settling<'_>>) -> usize {
+    fn encode(&mut self, settling: &mut Settling<'_>) -> usize {
         let (mut count, mut size) = (0, 0);
         for event in &mut self.events {
             if let Some(mut settled) = event.end.take() {
-                let counters = settling.as_mut().map(|settling| settling.counters(event.lane, &settled.posted));
-                settled.counters = counters.unwrap_or_default();
+                settled.counters = settling.counters(event.lane, &settled.posted);
                 let start = self.bytes.len();
                 let end = Event::Settled(settled);
                 wire::encode_event_into(&end, &mut self.bytes);
@@ -235,16 +233,9 @@ impl Queue {
     /// Puts events that were not written before those that came since. `own` bytes are theirs; what was encoded behind is made anew.
     fn put_back(&mut self, Batch { mut bytes, mut events, .. }: Batch, own: usize) {
         bytes.truncate(own);
-        // Those before it are written.
-        let kept = events.iter().find(|event| event.end.is_none()).map_or(own, |event| event.place.start);
-        drop(bytes.drain(..kept));
-        let behind = own - kept;
         bytes.append(&mut self.bytes);
-        events.iter_mut().filter(|event| event.end.is_none()).for_each(|event| {
-            event.place = event.place.start - kept..event.place.end - kept;
-        });
         events.extend(self.events.drain(..).map(|event| {
-            let place = event.place.start + behind..event.place.end + behind;
+            let place = event.place.start + own..event.place.end + own;
             Waiting { place, ..event }
         }));
         (self.bytes, self.events) = (bytes, events);

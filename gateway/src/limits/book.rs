@@ -7,8 +7,7 @@ use std::{
 };
 
 use schemas::{
-    config::MeteringConfig,
-    decision::{Holder, Instance},
+    decision::{Holder, Instance, LaneState},
     event::{Attempt, Counter, Hold, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, Mode, OTHER, Schedule, Target, Values},
@@ -26,9 +25,9 @@ use self::{
     windows::Windows,
 };
 use super::{Ask, Standing, slot::Slot};
+use crate::fault::{self, Fault};
 
 mod claims;
-mod heard;
 mod hold;
 mod rules;
 mod slab;
@@ -40,7 +39,6 @@ mod windows;
 
 use claims::Claims;
 pub(crate) use claims::{Contradicts, Number, Told};
-use heard::Heard;
 use hold::ASK_AGAIN;
 pub use hold::Tried;
 pub(super) use slab::Place;
@@ -65,13 +63,22 @@ pub(crate) struct Requests {
     pub(crate) sent: Vec<(Lane, LeaseRequested)>,
 }
 
+/// What was heard of a lane.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    at: Option<Instant>,
+    /// What metering has accepted last of the reports of this gateway: when it was written, by either clock.
+    told: Option<(Time, Instant)>,
+    answered: u64,
+    asked: u64,
+    claims: u64,
+}
+
 /// The local books.
 pub(crate) struct Book {
     me: ProducerId,
     lanes: u16,
     horizon: Duration,
-    /// How long it lives off its leases unheard.
-    silence: Duration,
     rules: Rules,
     windows: Windows,
     slots: Slab,
@@ -101,8 +108,7 @@ impl Book {
         Self {
             me,
             lanes,
-            horizon: MeteringConfig::default().outage_budget,
-            silence: MeteringConfig::default().silence(),
+            horizon: Duration::from_secs(60),
             rules: Rules::default(),
             windows: Windows::default(),
             slots: Slab::default(),
@@ -131,8 +137,8 @@ impl Book {
     }
 
     /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.
-    pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, metering: &MeteringConfig) {
-        (self.horizon, self.silence) = (metering.outage_budget, metering.silence());
+    pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, horizon: Duration) {
+        self.horizon = horizon;
         let by_id = self.rules.replace(limits.into());
         self.ways.clear();
         for (_, slot) in self.slots.iter_mut() {
@@ -151,6 +157,18 @@ impl Book {
 
     pub(crate) fn schedule(&mut self, schedule: Schedule) {
         self.windows.publish(schedule);
+    }
+
+    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, (now, at): (Time, Instant)) {
+        let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
+        heard.at = Some(at);
+        heard.claims = state.claims;
+        if let Some(mark) = state.producers.iter().find(|mark| mark.producer == self.me) {
+            heard.answered = mark.answered;
+            if heard.told.is_none_or(|(last, _)| last != mark.heard_at) {
+                heard.told = at.checked_sub(now.since(mark.heard_at)).map(|written| (mark.heard_at, written));
+            }
+        }
     }
 
     pub(crate) fn view(&mut self, id: InstanceId, view: Option<Arc<Instance>>) {
@@ -257,6 +275,10 @@ impl Book {
         Some(u8::try_from(percent).unwrap_or(100))
     }
 
+    pub(crate) fn claims(&self, lane: Lane) -> u64 {
+        self.heard.get(usize::from(lane.0)).map_or(0, |heard| heard.claims)
+    }
+
     /// How the limit of a hold stands in the hold's window.
     pub(super) fn standing(&self, hold: &Hold) -> Option<Standing> {
         let slot = self.slot(hold.instance)?;
@@ -295,6 +317,20 @@ impl Book {
     /// Has what is marked in this lane reported at once.
     pub(crate) fn hurry(&mut self, home: Lane) {
         self.dirty.insert(home);
+    }
+
+    pub(crate) fn seen(&self, lane: Lane) -> Option<Instant> {
+        self.heard.get(usize::from(lane.0))?.at
+    }
+
+    /// Whether metering has accepted something that this gateway wrote within the outage budget. Before that is over nobody is told by an
+    /// operator that it is gone, or frees what it has of what is open at a time. By either clock: one stands still while a machine does.
+    fn is_heard(&self, lane: Lane, &Requests { now, at, .. }: &Requests) -> bool {
+        let told = self.heard.get(usize::from(lane.0)).and_then(|heard| heard.told);
+        let recent = told.is_some_and(|(wrote, written)| {
+            at.duration_since(written) <= self.horizon && now.since(wrote) <= self.horizon
+        });
+        recent || fault::is(Fault::ConcurrentUnheard)
     }
 
     /// Finds the counter for some values in the window of now, which never goes back; nothing if no window is published.

@@ -141,14 +141,14 @@ pub(crate) const PLANTED: &[Planted] = &[
         "1: a provider bills 100 times the bound",
         "what is used beyond a hold is not settled",
         Place::Code(&G::SettlementClipped),
-        &[BalancesAreTheLedger, NoHoldBeyondTheLease],
+        &[BalancesAreTheLedger],
     ),
     planted(
         Plant::CountedUnwritten,
         "9: a crash between a report and the record of what it counts",
         "what was used is counted and reported before the journal has the record of it",
         Place::Code(&G::CountedUnwritten),
-        &[BalancesAreTheLedger, OnlyTheUnknownStaysHeld],
+        &[BalancesAreTheLedger],
     ),
     planted(
         Plant::UnknownReleased,
