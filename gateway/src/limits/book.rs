@@ -56,7 +56,6 @@ enum Seat {
 
 /// What a try to hold asks metering for.
 pub(crate) struct Requests {
-    /// Now, by the clock that only goes forward, and by the other one.
     pub(crate) at: Instant,
     pub(crate) now: Time,
     /// Each goes to its lane.
@@ -136,7 +135,6 @@ impl Book {
         &mut self.claims
     }
 
-    /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.
     pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, horizon: Duration) {
         self.horizon = horizon;
         let by_id = self.rules.replace(limits.into());
@@ -301,13 +299,11 @@ impl Book {
         Some(self.place_mut(id)?.1)
     }
 
-    /// The same, with its place.
     pub(super) fn place_mut(&mut self, id: InstanceId) -> Option<(Place, &mut Slot)> {
         let place = *self.places.get(&id)?;
         Some((place, self.at_mut(place)?))
     }
 
-    /// The same by its place.
     pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(place)?;
         list(&mut self.listed, place, slot);
@@ -323,8 +319,7 @@ impl Book {
         self.heard.get(usize::from(lane.0))?.at
     }
 
-    /// Whether metering has accepted something that this gateway wrote within the outage budget. Before that is over nobody is told by an
-    /// operator that it is gone, or frees what it has of what is open at a time. By either clock: one stands still while a machine does.
+    /// Whether metering has accepted something that it wrote within the outage budget, by either clock: nobody takes it for gone before.
     fn is_heard(&self, lane: Lane, &Requests { now, at, .. }: &Requests) -> bool {
         let told = self.heard.get(usize::from(lane.0)).and_then(|heard| heard.told);
         let recent = told.is_some_and(|(wrote, written)| {
