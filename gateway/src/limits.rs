@@ -189,6 +189,9 @@ pub trait Outlet: Send + Sync {
     /// Writes events, all or none.
     fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error>;
 
+    /// Somebody waits for the answer to what was written last.
+    fn awaited(&self) {}
+
     /// Metering has committed all events of a producer in a lane up to this one.
     fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq);
 }
@@ -196,6 +199,10 @@ pub trait Outlet: Send + Sync {
 impl Outlet for Journal {
     fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error> {
         Self::append(self, drafts).map(drop)
+    }
+
+    fn awaited(&self) {
+        Self::awaited(self);
     }
 
     fn confirm(&self, producer: ProducerId, lane: Lane, seq: Seq) {
@@ -269,7 +276,12 @@ impl Limits {
 
     /// Sends lease requests, each to its lane.
     fn send(&self, requests: Vec<(Lane, LeaseRequested)>) -> Result<(), journal::Error> {
-        requests.into_iter().try_for_each(|(lane, request)| self.append(lane, &Event::LeaseRequested(request)))
+        if requests.is_empty() {
+            return Ok(());
+        }
+        requests.into_iter().try_for_each(|(lane, request)| self.append(lane, &Event::LeaseRequested(request)))?;
+        self.outlet.awaited();
+        Ok(())
     }
 
     fn append(&self, lane: Lane, event: &Event) -> Result<(), journal::Error> {

@@ -258,6 +258,12 @@ impl Journal {
         Ok(Appended { first: Position(first), end: Position(first + drafts.len() as u64) })
     }
 
+    /// A caller waits for what comes of what was appended: a request for a lease goes out with the next fsync, so that comes a
+    /// millisecond after the last and not five.
+    pub fn awaited(&self) {
+        self.log.awaited();
+    }
+
     /// The place after the last record appended.
     pub fn position(&self) -> Position {
         Position(self.log.end())

@@ -100,6 +100,8 @@ struct Writer {
     /// The first write that the running fsync covers.
     syncing_since: Option<Instant>,
     last_sync: Option<Instant>,
+    /// Somebody waits for what comes of a record that no fsync has begun to cover.
+    awaited: bool,
     broken: Option<String>,
     closed: bool,
     nudged: bool,
@@ -141,6 +143,7 @@ impl Log {
                 dirty_since: None,
                 syncing_since: None,
                 last_sync: None,
+                awaited: false,
                 broken: None,
                 closed: false,
                 nudged: false,

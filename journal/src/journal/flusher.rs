@@ -17,6 +17,9 @@ use crate::{
 /// The least time between two fsyncs: what a power loss can take. At 5 ms a disk that needs 1 ms for one is a fifth busy.
 const EVERY: Duration = Duration::from_millis(5);
 
+/// The same where a caller waits for the answer to what was written.
+const SOON: Duration = Duration::from_millis(1);
+
 pub(super) fn start(log: &Arc<Log>, shared: &Arc<Shared>) -> Result<JoinHandle<()>, Error> {
     let dir = log.dir().to_owned();
     let (log, shared) = (Arc::clone(log), Arc::clone(shared));
@@ -28,7 +31,7 @@ pub(super) fn start(log: &Arc<Log>, shared: &Arc<Shared>) -> Result<JoinHandle<(
 
 fn run(log: &Log, shared: &Shared) {
     loop {
-        match log.wait_due(EVERY) {
+        match log.wait_due(EVERY, SOON) {
             Due::Never => return,
             Due::Trim => {}
             Due::Sync => match log.sync() {

@@ -63,6 +63,7 @@ impl Log {
             }
             writer.syncing_since = writer.dirty_since.take();
             writer.last_sync = Some(Instant::now());
+            writer.awaited = false;
             writer.unsynced_bytes = 0;
             Work {
                 end: writer.active.end,
@@ -117,9 +118,9 @@ impl Log {
         }
     }
 
-    /// Waits until an fsync is due (something was written, and `every` has passed since the last one or much was written), or
-    /// [`Self::nudge`] was called. [`Due::Never`] once the log is closed or broken.
-    pub(crate) fn wait_due(&self, every: Duration) -> Due {
+    /// Waits until an fsync is due (something was written, and `every` has passed since the last one, or `soon` where
+    /// [`Self::awaited`] says so, or much was written), or [`Self::nudge`] was called. [`Due::Never`] once the log is closed or broken.
+    pub(crate) fn wait_due(&self, every: Duration, soon: Duration) -> Due {
         let mut writer = held(&self.writer);
         loop {
             if writer.closed || writer.broken.is_some() {
@@ -128,7 +129,8 @@ impl Log {
             if std::mem::take(&mut writer.nudged) {
                 return Due::Trim;
             }
-            let rest = writer.last_sync.map_or(Duration::ZERO, |last| every.saturating_sub(last.elapsed()));
+            let least = if writer.awaited { soon } else { every };
+            let rest = writer.last_sync.map_or(Duration::ZERO, |last| least.saturating_sub(last.elapsed()));
             if writer.dirty_since.is_none() {
                 writer = self.dirty.wait(writer).unwrap_or_else(PoisonError::into_inner);
             } else if rest.is_zero() || writer.unsynced_bytes >= GROUP_BYTES {
@@ -136,6 +138,14 @@ impl Log {
             } else {
                 writer = self.dirty.wait_timeout(writer, rest).unwrap_or_else(PoisonError::into_inner).0;
             }
+        }
+    }
+
+    /// Somebody waits for what comes of what was appended: its fsync is due soon.
+    pub(crate) fn awaited(&self) {
+        let mut writer = held(&self.writer);
+        if writer.dirty_since.is_some() && !std::mem::replace(&mut writer.awaited, true) {
+            self.dirty.notify_all();
         }
     }
 

@@ -16,7 +16,7 @@ use schemas::{
 };
 use tempfile::TempDir;
 
-use super::{Cursor, Log, Options, facts::Facts, files, open::Bounds};
+use super::{Cursor, Due, Log, Options, facts::Facts, files, open::Bounds};
 use crate::{
     Draft,
     error::Error,
@@ -432,4 +432,30 @@ fn a_waiting_reader_wakes_for_records_and_for_the_end() {
     let (first, second) = reader.join().unwrap();
     assert_eq!(first.unwrap(), 1);
     assert!(matches!(second, Err(Error::Closed)));
+}
+
+#[test]
+fn what_somebody_waits_for_is_not_left_until_the_next_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), 1 << 20).unwrap();
+    let due = || {
+        let waiting = Arc::clone(&log);
+        std::thread::spawn(move || waiting.wait_due(Duration::from_secs(3_600), Duration::ZERO))
+    };
+    append(&log, &["first"]).unwrap();
+    assert_eq!(due().join().unwrap(), Due::Sync, "nothing was put there for an hour");
+    log.sync().unwrap();
+    append(&log, &["second"]).unwrap();
+    let waiting = due();
+    log.awaited();
+    assert_eq!(waiting.join().unwrap(), Due::Sync);
+    log.sync().unwrap();
+    // Nothing is appended that anybody could wait for, and of the next one nobody has said so.
+    log.awaited();
+    append(&log, &["third"]).unwrap();
+    let waiting = due();
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!waiting.is_finished());
+    log.nudge();
+    assert_eq!(waiting.join().unwrap(), Due::Trim);
 }
