@@ -182,7 +182,7 @@ impl Standing {
     /// Lists who was not succeeded, and what it has. What a gateway on a log on disk left is taken over by whoever opens it next, so there
     /// is nothing to release.
     fn list(&self, open: &Open, now: Time, on_disk: bool) {
-        let budget = self.policy.metering.outage_budget;
+        let budget = self.policy.metering.silence();
         let out = self.runs.iter().filter(|(_, run)| !run.last.is_empty() && !run.is_command());
         for (producer, run) in out {
             let silence = now.since(run.heard);
@@ -269,7 +269,7 @@ impl Standing {
 
     /// The runs that are meant and may be released. A command that took one over and died stands in its place.
     fn silent(&self, args: &Args, me: ProducerId) -> Result<Vec<ProducerId>, Failure> {
-        let budget = self.policy.metering.outage_budget;
+        let budget = self.policy.metering.silence();
         let is_meant = |(producer, run): &(&ProducerId, &Run)| {
             !run.is_command() && (args.producer == Some(**producer) || args.gateway.as_ref() == Some(&run.gateway))
         };

@@ -476,6 +476,37 @@ async fn of_an_answer_that_breaks_off_what_was_relayed_is_settled_and_the_rest_h
     }
 }
 
+/// What a limit lets go on is held no more, so what was relayed of it counts in full, whatever its provider had reported before.
+#[tokio::test]
+async fn an_answer_that_may_finish_and_breaks_off_is_settled_for_all_that_was_relayed() {
+    let chunk = r#"data: {"id":"c","model":"told","choices":[{"index":0,"delta":{"content":"one more. "}}]}"#;
+    let start = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"told","content":[],"stop_reason":null,"usage":{"input_tokens":9,"output_tokens":1}}}"#;
+    let opened = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+    let delta = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"one more. "}}"#;
+    let opening = format!("event: message_start\ndata: {start}\n\nevent: content_block_start\ndata: {opened}\n\n");
+    let delta = format!("event: content_block_delta\ndata: {delta}\n\n");
+    let openai = Told::new(Dialect::OpenAi, b": hello\n\n", format!("{chunk}\n\n").as_bytes());
+    let anthropic = Told::new(Dialect::Anthropic, opening.as_bytes(), delta.as_bytes());
+    // Slices were held for some five hundred. What an answer of OpenAI comes to is counted, three tokens a frame, and of another's
+    // vocabulary four bytes are taken for one.
+    for (told, path, output) in [(openai, "/v1/chat/completions", 900..=1_200), (anthropic, "/v1/messages", 740..=900)]
+    {
+        let finishing = Limit { on_exceed: OnExceed::Finish, ..sliced(600) };
+        let house = House::told(vec![finishing], told.times(300).start(sandbox())).await;
+        let body = json!({ "model": "told", "stream": true, "max_tokens": 10_000,
+            "messages": [{ "role": "user", "content": "hi" }] });
+        let mut answer = house.post(path, body).await;
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        while let Ok(Some(_)) = answer.chunk().await {}
+        let ledger = house.ledger(1).await;
+        let (used, posted) = (ledger.settled[0].usage.total().unwrap(), ledger.settled[0].posted[0]);
+        assert_eq!(ledger.settled[0].usage.completeness, Completeness::Estimated(Doubt::Truncated), "{path}");
+        assert!(output.contains(&used.output), "{path}: {used:?}");
+        assert_eq!((posted.used, posted.used > 600), (i128::from(used.total()), true), "{path}");
+        assert!(ledger.overrun > 600, "{path}: {}", ledger.overrun);
+    }
+}
+
 #[tokio::test]
 async fn where_less_than_a_slice_is_left_a_stream_begins_with_that() {
     for (amount, status, last) in [(200, 200, "length"), (20, 429, "insufficient_quota")] {

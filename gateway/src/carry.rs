@@ -180,7 +180,8 @@ impl Back {
         let framing = Framing::of(kind);
         if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING).filter(|name| *name != "identity") {
             // It is charged all the same.
-            drop(whole(body).await);
+            let mut body = body;
+            while let Some(Ok(_)) = body.frame().await {}
             return Err(unreadable(&format!("it is encoded ({encoding:?}), which was not asked for")));
         }
         let mut dropped = self.dropped.clone();

@@ -140,29 +140,30 @@ impl Emitter {
 
     /// One append of what waits, up to a batch; says whether more does.
     pub fn flush(&self) -> Result<bool, journal::Error> {
-        // The order of counters is that of records, so it is held until they are written.
-        let mut settling = self.limits.settling();
+        let started = Instant::now();
         let mut batch = self.lock().take();
         if batch.events.is_empty() {
             return Ok(false);
         }
-        let (started, own) = (Instant::now(), batch.bytes.len());
-        let count = batch.encode(&mut settling);
+        let own = batch.bytes.len();
+        // The order of counters is that of records, so it is held until they are written.
+        let mut settling = batch.events.iter().any(|event| event.end.is_some()).then(|| self.limits.settling());
+        let count = batch.encode(settling.as_mut());
         let result = self.limits.write(&batch.drafts(count));
+        let tried = batch.last - (batch.events.len() - count) as u64;
         if result.is_ok() {
-            settling.written();
+            settling.into_iter().for_each(Settling::written);
             drop(batch.events.drain(..count));
         }
         let mut queue = self.lock();
         queue.slow = started.elapsed() > BEHIND;
         let closed = if result.is_ok() {
-            let last = batch.last - batch.events.len() as u64;
-            queue.written = last;
+            queue.written = tried;
             queue.failing_since = None;
-            let done = queue.closing.partition_point(|(number, _)| *number <= last);
+            let done = queue.closing.partition_point(|(number, _)| *number <= tried);
             queue.closing.drain(..done).map(|(_, flight)| flight).collect()
         } else {
-            queue.failed = batch.last;
+            queue.failed = tried;
             queue.failing_since.get_or_insert(started);
             Vec::new()
         };
@@ -196,11 +197,12 @@ struct Batch {
 impl Batch {
     /// Gives the ends of attempts their counters and bytes, from the first event on, up to as much as the journal takes at once: what piled
     /// up while nothing could be written may be more. Says how many events that are.
-    fn encode(&mut self, settling: &mut Settling<'_>) -> usize {
+    fn encode(&mut self, mut settling: Option<&mut Settling<'_>>) -> usize {
         let (mut count, mut size) = (0, 0);
         for event in &mut self.events {
             if let Some(mut settled) = event.end.take() {
-                settled.counters = settling.counters(event.lane, &settled.posted);
+                let counters = settling.as_mut().map(|settling| settling.counters(event.lane, &settled.posted));
+                settled.counters = counters.unwrap_or_default();
                 let start = self.bytes.len();
                 let end = Event::Settled(settled);
                 wire::encode_event_into(&end, &mut self.bytes);
@@ -233,9 +235,16 @@ impl Queue {
     /// Puts events that were not written before those that came since. `own` bytes are theirs; what was encoded behind is made anew.
     fn put_back(&mut self, Batch { mut bytes, mut events, .. }: Batch, own: usize) {
         bytes.truncate(own);
+        // Those before it are written.
+        let kept = events.iter().find(|event| event.end.is_none()).map_or(own, |event| event.place.start);
+        drop(bytes.drain(..kept));
+        let behind = own - kept;
         bytes.append(&mut self.bytes);
+        events.iter_mut().filter(|event| event.end.is_none()).for_each(|event| {
+            event.place = event.place.start - kept..event.place.end - kept;
+        });
         events.extend(self.events.drain(..).map(|event| {
-            let place = event.place.start + own..event.place.end + own;
+            let place = event.place.start + behind..event.place.end + behind;
             Waiting { place, ..event }
         }));
         (self.bytes, self.events) = (bytes, events);
@@ -260,32 +269,20 @@ impl Future for Ticket {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
 
-    use schemas::{
-        event::Reported,
-        id::{ProducerId, Seq},
-        time::Time,
-    };
+    use schemas::{event::Reported, id::ProducerId, time::Time};
 
     use super::*;
-    use crate::limits::Outlet;
+    use crate::limits::{Outlet, tests::Paper};
 
-    struct Taker<F>(F);
-
-    impl<F: Fn(&[Draft<'_>]) -> Result<(), journal::Error> + Send + Sync> Outlet for Taker<F> {
-        fn append(&self, drafts: &[Draft<'_>]) -> Result<(), journal::Error> {
-            (self.0)(drafts)
-        }
-
-        fn confirm(&self, _: ProducerId, _: Lane, _: Seq) {}
-    }
-
-    fn emitter<F>(append: F, on_written: Box<OnWritten>) -> Arc<Emitter>
-    where
-        F: Fn(&[Draft<'_>]) -> Result<(), journal::Error> + Send + Sync + 'static,
-    {
-        Emitter::new(Limits::over(ProducerId::from_bytes([7; 16]), Arc::new(Taker(append)), 1), on_written)
+    /// A way to a sheet of paper, and the flights that are over.
+    fn emitter() -> (Arc<Emitter>, Arc<Paper>, Arc<Mutex<Vec<u32>>>) {
+        let (paper, closed) = (Arc::new(Paper::default()), Arc::<Mutex<Vec<u32>>>::default());
+        let limits = Limits::over(ProducerId::from_bytes([7; 16]), Arc::clone(&paper) as Arc<dyn Outlet>, 1);
+        let over = Arc::clone(&closed);
+        let on_written = move |flights: &[u32]| over.lock().unwrap().extend_from_slice(flights);
+        (Emitter::new(limits, Box::new(on_written)), paper, closed)
     }
 
     fn event(at: i64) -> Event {
@@ -295,31 +292,18 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_written_is_told_kept_in_order_and_written_later() {
-        let (full, appends) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
-        let written: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-        let closed: Arc<Mutex<Vec<u32>>> = Arc::default();
-        let (is_full, count, kept, ended) = (full.clone(), appends.clone(), written.clone(), closed.clone());
-        let append = move |drafts: &[Draft<'_>]| {
-            count.fetch_add(1, Ordering::Relaxed);
-            if is_full.load(Ordering::Relaxed) {
-                return Err(journal::Error::Closed);
-            }
-            kept.lock().unwrap().extend(drafts.iter().map(|draft| draft.body.to_vec()));
-            Ok(())
-        };
-        let on_written = move |flights: &[u32]| ended.lock().unwrap().extend_from_slice(flights);
-        let emitter = emitter(append, Box::new(on_written));
+        let (emitter, paper, closed) = emitter();
+        paper.full.store(true, Ordering::Relaxed);
         let flusher = tokio::spawn(Arc::clone(&emitter).run());
         let (first, second) = (emitter.write(Lane(0), &event(1), Some(7)), emitter.write(Lane(0), &event(2), None));
         assert_eq!((first.await, second.await), (Err(Unwritten), Err(Unwritten)));
         assert!(emitter.failing() && closed.lock().unwrap().is_empty());
         let third = emitter.write(Lane(0), &event(3), Some(8));
-        full.store(false, Ordering::Relaxed);
+        paper.full.store(false, Ordering::Relaxed);
         // It may be told of one more failure; its event is written all the same.
         let _ = third.await;
         assert_eq!(emitter.write(Lane(0), &event(4), None).await, Ok(()));
-        let wanted: Vec<Vec<u8>> = (1..=4).map(|at| wire::encode_event(&event(at))).collect();
-        assert_eq!(*written.lock().unwrap(), wanted);
+        assert_eq!(*paper.written.lock().unwrap(), (1..=4).map(event).collect::<Vec<_>>());
         assert_eq!(*closed.lock().unwrap(), [7, 8]);
         assert!(!emitter.failing() && !emitter.behind());
         flusher.abort();
@@ -327,15 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_piled_up_is_written_in_batches() {
-        let written: Arc<Mutex<Vec<usize>>> = Arc::default();
-        let closed: Arc<Mutex<Vec<u32>>> = Arc::default();
-        let (kept, ended) = (written.clone(), closed.clone());
-        let append = move |drafts: &[Draft<'_>]| {
-            kept.lock().unwrap().push(drafts.iter().map(|draft| draft.body.len()).sum());
-            Ok(())
-        };
-        let on_written = move |flights: &[u32]| ended.lock().unwrap().extend_from_slice(flights);
-        let emitter = emitter(append, Box::new(on_written));
+        let (emitter, paper, closed) = emitter();
         let large = |gateway: usize| {
             let opened = schemas::event::Opened { gateway: "g".repeat(gateway), at: Time::ZERO, predecessor: None };
             Event::Opened(opened)
@@ -347,23 +323,17 @@ mod tests {
         assert_eq!(*closed.lock().unwrap(), [1, 2, 3]);
         while emitter.flush().unwrap() {}
         assert!(futures::future::join_all(tickets).await.iter().all(Result::is_ok));
-        let sizes: Vec<usize> = written.lock().unwrap().iter().map(|size| size >> 20).collect();
+        let sizes: Vec<usize> = paper.sizes.lock().unwrap().iter().map(|size| size >> 20).collect();
         assert_eq!((sizes, closed.lock().unwrap().clone()), (vec![9, 9, 0], vec![1, 2, 3, 4, 5]));
     }
 
     #[tokio::test]
     async fn one_append_takes_all_that_waits() {
-        let appends = Arc::new(AtomicUsize::new(0));
-        let count = appends.clone();
-        let append = move |_: &[Draft<'_>]| {
-            count.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        };
-        let emitter = emitter(append, Box::new(|_| {}));
+        let (emitter, paper, _) = emitter();
         let flusher = tokio::spawn(Arc::clone(&emitter).run());
         let tickets: Vec<Ticket> = (0..100).map(|at| emitter.write(Lane(0), &event(at), None)).collect();
         assert!(futures::future::join_all(tickets).await.iter().all(Result::is_ok));
-        assert_eq!(appends.load(Ordering::Relaxed), 1);
+        assert_eq!(paper.sizes.lock().unwrap().len(), 1);
         flusher.abort();
     }
 }

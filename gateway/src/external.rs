@@ -431,7 +431,7 @@ fn instant(name: &str, text: &str) -> Result<Time, Wrong> {
     Time::parse(text)
         .ok()
         .filter(|time| text.contains(['T', 't']) && *time > Time::ZERO)
-        .ok_or_else(|| wrong(format!("`{name}` is an instant such as 2026-11-01T12:00:00Z")))
+        .ok_or_else(|| wrong(format!("`{name}` is an instant after 1970, such as 2026-11-01T12:00:00Z")))
 }
 
 pub(crate) fn dollars(value: Value<'_>) -> Result<Pico, Wrong> {

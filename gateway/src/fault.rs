@@ -25,8 +25,8 @@ pub enum Fault {
     WindowGoesBack,
     /// An attempt that ends without its usage being known goes on counting as open.
     ConcurrentKept,
-    /// A gateway that metering has not heard goes on with what it has leased of what is open at a time.
-    ConcurrentUnheard,
+    /// A gateway that metering has not heard for long goes on with what it has of hard limits.
+    UnheardHolds,
     /// What a crash left open held what it was admitted with, and no more.
     ExtensionForgotten,
     /// What more is held for a stream is not written down.

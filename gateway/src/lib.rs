@@ -46,6 +46,7 @@ mod health;
 mod http;
 pub mod identity;
 mod json;
+mod latest;
 pub mod limits;
 mod lookup;
 mod makers;

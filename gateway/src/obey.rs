@@ -261,7 +261,7 @@ impl Obey {
         let mut policy = policy.clone();
         let lanes = {
             let mut limits = self.limits.lock();
-            limits.rule(std::mem::take(&mut policy.limits), policy.metering.outage_budget);
+            limits.rule(std::mem::take(&mut policy.limits), &policy.metering);
             limits.lanes()
         };
         let view = PolicyView::new(policy, book, lanes);

@@ -30,7 +30,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use schemas::{
-    config::{BaseUrl, Dialect as Spoken, Provider, is_private},
+    config::{BaseUrl, Dialect as Spoken, Provider, Responses, is_private},
     time::now,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -158,7 +158,7 @@ impl Upstream {
 
     /// Whether it takes OpenAI's Responses as they come, if it speaks that dialect.
     pub(crate) fn responds(&self) -> bool {
-        !self.provider.more.chats_only
+        self.provider.more.responses == Responses::Native
     }
 
     /// Whether it is of the network, takes calls of a dialect, and can be called.

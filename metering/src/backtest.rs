@@ -91,8 +91,10 @@ type Seats = HashMap<(usize, Time, Vec<String>), HashSet<Vec<String>>>;
 fn seated((place, limit): (usize, &Limit), values: Vec<String>, start: Time, seats: &mut Seats) -> Vec<String> {
     let Some(most) = limit.max_instances else { return values };
     let shared = limit.shared(&values);
+    // Where leases stand a counter is one for all windows.
+    let start = if limit.window.stands() { Time::ZERO } else { start };
     let made = seats.entry((place, start, shared.clone())).or_default();
-    if made.contains(&values) {
+    if values == shared || made.contains(&values) {
         return values;
     }
     if made.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
@@ -359,6 +361,7 @@ mod tests {
             max_instances: Some(2),
             ..fixture::limit(3, Window::Day)
         };
+        let hours = Limit { window: Window::Hour, ..limit.clone() };
         let mut backtest = Backtest::new(vec![limit], Time::ZERO, Time::MAX);
         for (at, feature) in (1..).zip(["a", "b", "c", "d", "e", "a", "b", "c", "d", "e"]) {
             assert!(backtest.take(tags(at, feature)));
@@ -369,6 +372,15 @@ mod tests {
         }
         let refused: Vec<u8> = backtest.judge().refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect();
         assert_eq!(refused, [8, 9, 10], "three of six that share one counter");
+        let mut backtest = Backtest::new(vec![hours], Time::ZERO, Time::MAX);
+        for (at, feature) in (1..).zip(["a", "b"]) {
+            assert!(backtest.take(tags(at, feature)));
+        }
+        for (at, feature) in (DAY + 11..).zip(["c", "other", "d", "c", "a"]) {
+            assert!(backtest.take(tags(at, feature)));
+        }
+        let refused: Vec<u8> = backtest.judge().refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect();
+        assert_eq!(refused, [14], "who was first in one hour keeps its counter in the next");
     }
 
     /// Its proxy does not say with what status it ended.

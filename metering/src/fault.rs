@@ -9,6 +9,8 @@ pub(crate) use schemas::fault::is;
 pub enum Fault {
     /// A successor is believed although its journal was copied or restored.
     ForkAccepted,
+    /// A copy of a journal's files that says all that the journal did is taken for it.
+    CopyAccepted,
     /// A successor is not believed, and the lease of the one before it is freed all the same.
     ForkedLeaseFreed,
     /// The lease of a gateway that was not heard for ten seconds is freed.

@@ -325,8 +325,7 @@ impl Desk {
                 let ProducerMark { producer, gateway, .. } = mark;
                 tracing::error!(
                     %producer, gateway,
-                    "a gateway is silent, and its journal goes on in a copy that has less than metering: what it has open and leased \
-                     waits for it. If its disk is lost for good: tollgate release --producer {producer}"
+                    "a gateway is silent, and its journal goes on in a copy: what it has open and leased waits for it. If its disk is lost for good: tollgate release --producer {producer}"
                 );
             }
         }

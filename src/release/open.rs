@@ -24,7 +24,7 @@ impl Open {
     /// None yet.
     pub(super) fn of(standing: &Standing, now: Time) -> Self {
         let mut heirs = BTreeMap::new();
-        let budget = standing.policy.metering.outage_budget;
+        let budget = standing.policy.metering.silence();
         for (heir, run) in standing.runs.iter().filter(|(_, run)| now.since(run.heard) > budget) {
             let own = run.last.keys().map(|lane| (*lane, *heir));
             heirs.extend(own.chain(run.before.iter().copied()).map(|of| (of, *heir)));

@@ -52,7 +52,7 @@ pub(super) fn release(args: &Args, config: &Config, mut scribe: Scribe) -> Resul
     let after = Standing::read(scribe.road())?;
     scribe.leave()?;
     if producers.iter().any(|producer| after.runs.get(producer).is_some_and(|run| !run.last.is_empty())) {
-        return Err(heard_lately(after.policy.metering.outage_budget));
+        return Err(heard_lately(after.policy.metering.silence()));
     }
     println!("released; of its leases there stays:");
     producers.iter().for_each(|producer| after.show(*producer));
@@ -122,7 +122,7 @@ fn open_in_its_place(
 ) -> Result<(), Failure> {
     let (Some(run), Some(before)) = (now.runs.get(&producer), standing.runs.get(&producer)) else { return Ok(()) };
     if run.last != before.last {
-        return Err(heard_lately(now.policy.metering.outage_budget));
+        return Err(heard_lately(now.policy.metering.silence()));
     }
     println!("{} (producer {producer}), last heard {}:", run.gateway, run.heard);
     now.show(producer);

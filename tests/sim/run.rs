@@ -17,8 +17,13 @@ fn main() {
     let (seed, steps) = (number("--seed", 1), number("--steps", 100_000));
     // A planted fault is named as the list of them names it.
     let planted = arguments.iter().position(|argument| argument == "--plant").map(|place| &arguments[place + 1]);
-    let planted =
-        planted.map(|name| world::PLANTED.iter().find(|known| format!("{:?}", known.plant) == *name).unwrap());
+    let planted = planted.map(|name| {
+        let known = world::PLANTED.iter().find(|known| format!("{:?}", known.plant) == *name);
+        known.unwrap_or_else(|| {
+            let names: Vec<String> = world::PLANTED.iter().map(|known| format!("{:?}", known.plant)).collect();
+            panic!("there is no fault {name}; there are {}", names.join(", "))
+        })
+    });
     if let Some(planted) = planted {
         let breaks: Vec<String> = planted.breaks.iter().map(|obligation| format!("{obligation:?}")).collect();
         println!("planted: {}; has to break {} ({})", planted.what, breaks.join(" or "), planted.schedule);
@@ -36,10 +41,12 @@ fn main() {
         Ok(world) => {
             compare(world.trace());
             let (steps, passed, trace) = (world.steps, world.passed, world.trace());
-            let (probes, fewest) = (world.probes, world.fewest);
+            let fewest = (world.fewest < u64::MAX).then(|| format!(", {} at least while they could", world.fewest));
             println!(
-                "seed {seed}: {steps} steps, {passed} attempts passed, {fewest} at least while they could, the last unit {probes} times; \
-                 every obligation held, trace {trace:016x}"
+                "seed {seed}: {steps} steps, {passed} attempts passed{}, the last unit {} times; every obligation held, \
+                 trace {trace:016x}",
+                fewest.unwrap_or_default(),
+                world.probes
             );
         }
         Err(failure) => {

@@ -66,7 +66,7 @@ const SCHEDULES: &[Schedule] = &[
             "what_several_find_open_is_ended_by_the_one_that_took_over",
             "whatever_is_killed_filled_torn_or_copied_all_agree_to_the_unit",
         ],
-        &["RestoredJournalAccepted", "ForkedLeaseFreed", "EndedByAnybody"],
+        &["RestoredJournalAccepted", "CopiedFilesAccepted", "ForkedLeaseFreed", "EndedByAnybody"],
     ),
     ("6C: a producer of whom there are two", &["sequences_are_accepted_without_a_gap"], &["ProducerReused"]),
     (
@@ -220,7 +220,7 @@ const SCHEDULES: &[Schedule] = &[
     (
         "what is open at a time",
         &["what_is_open_at_a_time_is_over_when_its_gateway_is_gone_or_long_silent"],
-        &["ConcurrentHoldLost", "ConcurrentUnheard"],
+        &["ConcurrentHoldLost", "UnheardHolds"],
     ),
     (
         "a call of several attempts",

@@ -1,9 +1,8 @@
 //! Events that are taken say exactly what they say; all others are refused by name.
 
-use std::time::Duration;
-
 use journal::Draft;
 use schemas::{
+    config::MeteringConfig,
     decision::{Instance, WindowState},
     event::{Posting, Why},
     fixture,
@@ -50,7 +49,7 @@ fn learn(text: &str) -> Learned {
 /// What is learned under these limits, and whether they can count it.
 fn learn_under(limits: &[Limit], text: &str) -> (Learned, Result<(), Wrong>) {
     let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
-    limits_of.lock().rule(limits, Duration::from_secs(60));
+    limits_of.lock().rule(limits, &MeteringConfig::default());
     let subject = Subject { tenant: "acme".into(), tags: vec![("env".into(), "prod".into())], ..Subject::default() };
     let scene = Scene { subject: &subject, book: &Book::builtin(), gateway: &"g".into() };
     let learned = read(text).unwrap().learn(scene, &limits_of);
@@ -122,7 +121,7 @@ fn instance(name: &str) -> InstanceId {
 /// What becomes of an amendment that a key of acme's sends of an attempt that stands so.
 fn amend(text: &str, (key, corrects): (&str, bool), standing: Option<&Standing>) -> Result<Amended, Wrong> {
     let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
-    limits_of.lock().rule(limits(), Duration::from_secs(60));
+    limits_of.lock().rule(limits(), &MeteringConfig::default());
     for limit in limits() {
         let (id, values, windows) = (instance(&limit.name), Vec::new(), vec![WindowState::new(NOW, Time::MAX)]);
         let (limit, amount, holders, recall) = (limit.id(), 1, Vec::new(), 0);

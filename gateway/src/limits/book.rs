@@ -7,7 +7,8 @@ use std::{
 };
 
 use schemas::{
-    decision::{Holder, Instance, LaneState},
+    config::MeteringConfig,
+    decision::{Holder, Instance},
     event::{Attempt, Counter, Hold, LeaseRequested, Want},
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, Mode, OTHER, Schedule, Target, Values},
@@ -25,9 +26,9 @@ use self::{
     windows::Windows,
 };
 use super::{Ask, Standing, slot::Slot};
-use crate::fault::{self, Fault};
 
 mod claims;
+mod heard;
 mod hold;
 mod rules;
 mod slab;
@@ -39,6 +40,7 @@ mod windows;
 
 use claims::Claims;
 pub(crate) use claims::{Contradicts, Number, Told};
+use heard::Heard;
 use hold::ASK_AGAIN;
 pub use hold::Tried;
 pub(super) use slab::Place;
@@ -56,21 +58,11 @@ enum Seat {
 
 /// What a try to hold asks metering for.
 pub(crate) struct Requests {
+    /// Now, by the clock that only goes forward, and by the other one.
     pub(crate) at: Instant,
     pub(crate) now: Time,
     /// Each goes to its lane.
     pub(crate) sent: Vec<(Lane, LeaseRequested)>,
-}
-
-/// What was heard of a lane.
-#[derive(Clone, Copy, Debug, Default)]
-struct Heard {
-    at: Option<Instant>,
-    /// What metering has accepted last of the reports of this gateway: when it was written, by either clock.
-    told: Option<(Time, Instant)>,
-    answered: u64,
-    asked: u64,
-    claims: u64,
 }
 
 /// The local books.
@@ -78,6 +70,8 @@ pub(crate) struct Book {
     me: ProducerId,
     lanes: u16,
     horizon: Duration,
+    /// How long it lives off its leases unheard.
+    silence: Duration,
     rules: Rules,
     windows: Windows,
     slots: Slab,
@@ -107,7 +101,8 @@ impl Book {
         Self {
             me,
             lanes,
-            horizon: Duration::from_secs(60),
+            horizon: MeteringConfig::default().outage_budget,
+            silence: MeteringConfig::default().silence(),
             rules: Rules::default(),
             windows: Windows::default(),
             slots: Slab::default(),
@@ -135,8 +130,9 @@ impl Book {
         &mut self.claims
     }
 
-    pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, horizon: Duration) {
-        self.horizon = horizon;
+    /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.
+    pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, metering: &MeteringConfig) {
+        (self.horizon, self.silence) = (metering.outage_budget, metering.silence());
         let by_id = self.rules.replace(limits.into());
         self.ways.clear();
         for (_, slot) in self.slots.iter_mut() {
@@ -155,18 +151,6 @@ impl Book {
 
     pub(crate) fn schedule(&mut self, schedule: Schedule) {
         self.windows.publish(schedule);
-    }
-
-    pub(crate) fn lane(&mut self, lane: Lane, state: &LaneState, (now, at): (Time, Instant)) {
-        let Some(heard) = self.heard.get_mut(usize::from(lane.0)) else { return };
-        heard.at = Some(at);
-        heard.claims = state.claims;
-        if let Some(mark) = state.producers.iter().find(|mark| mark.producer == self.me) {
-            heard.answered = mark.answered;
-            if heard.told.is_none_or(|(last, _)| last != mark.heard_at) {
-                heard.told = at.checked_sub(now.since(mark.heard_at)).map(|written| (mark.heard_at, written));
-            }
-        }
     }
 
     pub(crate) fn view(&mut self, id: InstanceId, view: Option<Arc<Instance>>) {
@@ -273,10 +257,6 @@ impl Book {
         Some(u8::try_from(percent).unwrap_or(100))
     }
 
-    pub(crate) fn claims(&self, lane: Lane) -> u64 {
-        self.heard.get(usize::from(lane.0)).map_or(0, |heard| heard.claims)
-    }
-
     /// How the limit of a hold stands in the hold's window.
     pub(super) fn standing(&self, hold: &Hold) -> Option<Standing> {
         let slot = self.slot(hold.instance)?;
@@ -299,11 +279,13 @@ impl Book {
         Some(self.place_mut(id)?.1)
     }
 
+    /// The same, with its place.
     pub(super) fn place_mut(&mut self, id: InstanceId) -> Option<(Place, &mut Slot)> {
         let place = *self.places.get(&id)?;
         Some((place, self.at_mut(place)?))
     }
 
+    /// The same by its place.
     pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(place)?;
         list(&mut self.listed, place, slot);
@@ -313,19 +295,6 @@ impl Book {
     /// Has what is marked in this lane reported at once.
     pub(crate) fn hurry(&mut self, home: Lane) {
         self.dirty.insert(home);
-    }
-
-    pub(crate) fn seen(&self, lane: Lane) -> Option<Instant> {
-        self.heard.get(usize::from(lane.0))?.at
-    }
-
-    /// Whether metering has accepted something that it wrote within the outage budget, by either clock: nobody takes it for gone before.
-    fn is_heard(&self, lane: Lane, &Requests { now, at, .. }: &Requests) -> bool {
-        let told = self.heard.get(usize::from(lane.0)).and_then(|heard| heard.told);
-        let recent = told.is_some_and(|(wrote, written)| {
-            at.duration_since(written) <= self.horizon && now.since(wrote) <= self.horizon
-        });
-        recent || fault::is(Fault::ConcurrentUnheard)
     }
 
     /// Finds the counter for some values in the window of now, which never goes back; nothing if no window is published.

@@ -250,7 +250,7 @@ impl Slot {
         let known = self.windows.iter().position(|spent| spent.start == start);
         let place = known.unwrap_or_else(|| {
             if self.windows.len() >= WINDOWS_KEPT
-                && let Some(over) = self.windows.iter().position(|spent| spent.held == 0)
+                && let Some(over) = self.windows.iter().position(|spent| spent.held == 0 && spent.ending == (0, 0))
             {
                 self.windows.remove(over);
             }
@@ -268,9 +268,9 @@ impl Slot {
 
     /// Makes a hold as large as what it will be settled with: mostly smaller, and larger where more was used than was held.
     pub(crate) fn resize(&mut self, hold: &mut Hold, amount: i128) {
-        let known = self.windows.iter_mut().find(|spent| spent.start == hold.window);
-        if let Some(window) = known.filter(|_| hold.amount != amount) {
-            window.held += amount - hold.amount;
+        if hold.amount != amount {
+            let (_, end) = self.window(hold.window);
+            self.open(hold.window, end).held += amount - hold.amount;
             hold.amount = amount;
             self.version += 1;
         }
@@ -278,9 +278,9 @@ impl Slot {
 
     /// A record is about to be written by which so much of a window was used, and so much is not known of what was held for it.
     pub(super) fn begin(&mut self, window: Time, used: i128, unknown: i128) {
-        if let Some(spent) = self.windows.iter_mut().find(|spent| spent.start == window) {
-            spent.ending = (spent.ending.0 + used, spent.ending.1 + unknown);
-        }
+        let (_, end) = self.window(window);
+        let spent = self.open(window, end);
+        spent.ending = (spent.ending.0 + used, spent.ending.1 + unknown);
     }
 
     /// The totals of a window as of that record.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use schemas::{
     bound::{AtMost, OutputCap},
+    config::MeteringConfig,
     decision::{Holder, Instance, LaneState, WindowState},
     fixture,
     id::CallId,
@@ -23,6 +24,8 @@ const DAY: i64 = 86_400_000_000;
 pub(crate) struct Paper {
     pub(crate) full: AtomicBool,
     pub(crate) written: Mutex<Vec<Event>>,
+    /// The bytes of each append.
+    pub(crate) sizes: Mutex<Vec<usize>>,
 }
 
 impl Outlet for Paper {
@@ -30,6 +33,7 @@ impl Outlet for Paper {
         if self.full.load(Relaxed) {
             return Err(journal::Error::Closed);
         }
+        self.sizes.lock().unwrap().push(drafts.iter().map(|draft| draft.body.len()).sum());
         self.written.lock().unwrap().extend(drafts.iter().map(|draft| wire::decode_event(draft.body).unwrap()));
         Ok(())
     }
@@ -65,7 +69,7 @@ impl Bench {
     fn under(limit: Limit) -> Self {
         let paper = Arc::new(Paper::default());
         let limits = Limits::over(me(), Arc::clone(&paper) as Arc<dyn Outlet>, 1);
-        limits.lock().rule(std::slice::from_ref(&limit), Duration::from_secs(60));
+        limits.lock().rule(std::slice::from_ref(&limit), &MeteringConfig::default());
         let boundaries = (0..5).map(|day| time(day * DAY)).collect();
         limits.lock().schedule(Schedule { limit: limit.id(), boundaries });
         let bench = Self { limits, paper, limit, at: Instant::now() };
@@ -381,6 +385,62 @@ fn what_an_attempt_will_not_need_is_free_before_it_is_settled_and_nothing_is_use
     }
 }
 
+/// Whoever reports meanwhile says nothing of what no record says, and what could not be written is written again, once.
+#[test]
+fn what_was_used_counts_once_its_record_is_written() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+    let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 7, ..Default::default() });
+    let posted = bench.limits.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    let attempt = fixture::attempt(CallId::from_bytes([1; 16]), time(1));
+    let ended = schemas::event::Settled::bare(attempt, time(2), schemas::event::Outcome::Complete, usage);
+    let emitter = crate::emit::Emitter::new(Arc::clone(&bench.limits), Box::new(|_| {}));
+    drop(emitter.end(Lane(0), schemas::event::Settled { posted, ..ended }, None));
+    let said = || {
+        bench.limits.lock().slot_mut(bench.instance(time(0))).unwrap().mark();
+        let counters = bench.limits.report(Lane(0), time(2));
+        counters.iter().map(|counter| (counter.used, counter.held)).collect::<Vec<_>>()
+    };
+    assert_eq!(said(), [(0, 7)]);
+    bench.paper.full.store(true, Relaxed);
+    assert!(emitter.flush().is_err() && emitter.flush().is_err());
+    assert_eq!(said(), [(0, 7)]);
+    // While a batch is on its way others may report.
+    let mut settling = bench.limits.settling();
+    let posting = Posting { instance: bench.instance(time(0)), window: time(0), used: 7, provision: 0 };
+    let counters = settling.counters(Lane(0), &[posting]);
+    assert_eq!((counters[0].used, counters[0].held, said()), (7, 0, vec![(0, 7)]));
+    drop(settling);
+    bench.paper.full.store(false, Relaxed);
+    assert!(!emitter.flush().unwrap());
+    let written = bench.paper.written.lock().unwrap();
+    let [.., Event::Settled(settled)] = &written[..] else { panic!("{written:?}") };
+    assert_eq!((settled.counters[0].used, settled.counters[0].held), (7, 0));
+    assert_eq!(said(), [(7, 0)]);
+}
+
+/// A call that nothing bounds holds nothing of a soft limit, and its window may have been forgotten when it ends.
+#[test]
+fn what_was_used_of_a_window_that_is_forgotten_counts_in_it() {
+    let bench = Bench::under(Limit { mode: Mode::Soft, ..fixture::limit(100, Window::Minute) });
+    let hold = |at: i64| Hold { instance: bench.instance(time(0)), window: time(at), amount: 0 };
+    drop(bench.hold(time(1), 0));
+    for window in 1..6 {
+        let mut book = bench.limits.lock();
+        let slot = book.slot_mut(bench.instance(time(0))).unwrap();
+        slot.take((time(window), time(window + 1)), i128::from(window > 1), bench.at);
+    }
+    let permit = Permit { holds: vec![hold(1)], ..Permit::default() };
+    let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 7, ..Default::default() });
+    let (_, counters) = bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    assert_eq!(counters.iter().map(|counter| (counter.window, counter.used)).collect::<Vec<_>>(), [(time(1), 7)]);
+    let mut book = bench.limits.lock();
+    let slot = book.slot_mut(bench.instance(time(0))).unwrap();
+    assert_eq!((slot.counter(time(1)).used, slot.counter(time(1)).held), (7, 4), "four of other windows are open");
+}
+
 #[test]
 fn what_is_left_of_a_limit_is_known_as_far_as_it_was_heard() {
     let bench = Bench::new(Window::Day);
@@ -436,7 +496,7 @@ fn the_instant_of_an_admission_lies_in_the_windows_that_it_counts_in() {
     check(DAY + 7, DAY + 7, DAY);
     // Where the windows of two limits have no instant in common the clock's stands, and the call need not wait.
     let other = Limit { name: "other".into(), mode: Mode::Soft, ..fixture::limit(100, Window::Hour) };
-    bench.limits.lock().rule(&[bench.limit.clone(), other.clone()], Duration::from_secs(60));
+    bench.limits.lock().rule(&[bench.limit.clone(), other.clone()], &MeteringConfig::default());
     bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries: vec![time(0), time(DAY - 1)] });
     check(DAY - 5, DAY - 5, DAY);
 }

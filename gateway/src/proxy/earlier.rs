@@ -5,8 +5,6 @@
 //! late, and both from one of which nothing is known here: because it was never heard of, or because metering has accounted for it long
 //! ago and the journal let go of it. Names that proxies gave are in no record; call ids are.
 
-use std::collections::{HashMap, VecDeque};
-
 use schemas::{
     event::{Api, Outcome, Settled},
     id::CallId,
@@ -15,16 +13,19 @@ use schemas::{
 };
 
 use super::Told;
-use crate::settlement;
+use crate::{latest::Latest, settlement};
 
 /// The most that are kept, those that ended last: 100 bytes each, 10 MB.
 const MOST: usize = 100_000;
 
 /// The ends of earlier attempts.
-#[derive(Debug, Default)]
-pub(crate) struct Earlier {
-    ends: HashMap<CallId, Past>,
-    order: VecDeque<CallId>,
+#[derive(Debug)]
+pub(crate) struct Earlier(Latest<CallId, Past>);
+
+impl Default for Earlier {
+    fn default() -> Self {
+        Self(Latest::new(MOST))
+    }
 }
 
 /// How an earlier attempt ended.
@@ -44,26 +45,18 @@ impl Earlier {
         if settled.ttft_ms.is_some() {
             return;
         }
-        let call = settled.attempt.call;
         let past = Past {
             tenant: settled.attempt.subject.tenant.clone(),
             api: settled.attempt.api,
             said: hash(settled.outcome, settled.status, &settled.usage, &words(settled)),
             is_unknown: matches!(settled.usage.completeness, Completeness::Missing(_)),
         };
-        if self.ends.insert(call, past).is_none() {
-            self.order.push_back(call);
-        }
-        if self.order.len() > MOST
-            && let Some(first) = self.order.pop_front()
-        {
-            self.ends.remove(&first);
-        }
+        self.0.note(settled.attempt.call, past);
     }
 
     /// How a call ended, if that is still known.
     pub(crate) fn of(&self, call: CallId) -> Option<&Past> {
-        self.ends.get(&call)
+        self.0.get(&call)
     }
 }
 

@@ -17,8 +17,8 @@ use gateway::{
 use journal::{Journal, Options};
 use schemas::{
     config::{
-        AwsKeys, BaseUrl, Cors, CredentialSource, Dialect, MeteringConfig, ModelRoute, More, Provider, Secret, Server,
-        Target, Timeouts, TokenEvents, UsageInStream,
+        AwsKeys, BaseUrl, Cors, CredentialSource, Dialect, MeteringConfig, ModelRoute, More, Provider, Responses,
+        Secret, Server, Target, Timeouts, TokenEvents, UsageInStream,
     },
     event::{Admitted, Event, Settled},
     fixture,
@@ -128,7 +128,7 @@ fn provider(name: &str, dialect: Dialect, address: Option<SocketAddr>, setting: 
 /// A provider that has no Responses.
 fn chats(address: SocketAddr, setting: &Setting) -> Provider {
     let plain = provider("chats", Dialect::OpenAi, Some(address), setting);
-    Provider { more: More { chats_only: true, ..More::default() }, ..plain }
+    Provider { more: More { responses: Responses::Translated, ..More::default() }, ..plain }
 }
 
 /// A provider whose requests are signed.
@@ -192,7 +192,7 @@ fn policy(models: &[ModelRoute]) -> PolicyView {
             route("command-*", "cohere", None),
             route("rerank-*", "cohere", None),
             route("deployed", "azure", Some("my-gpt")),
-            route("deepseek-*", "chats", None),
+            route("chatty-*", "chats", None),
             route("whisper-*", "openai", None),
             route("heard", "openai", Some("whisper-1")),
             route("tts-*", "openai", None),

@@ -198,11 +198,11 @@ async fn responses_reach_anthropic_and_bedrock() {
 /// A provider that only speaks like OpenAI: it is sent what all of them take.
 #[tokio::test]
 async fn responses_reach_who_has_chats_only() {
-    let answer = r#"{"id":"c","object":"chat.completion","model":"deepseek-chat","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":6,"completion_tokens":1,"total_tokens":7}}"#;
+    let answer = r#"{"id":"c","object":"chat.completion","model":"chatty-1","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":6,"completion_tokens":1,"total_tokens":7}}"#;
     let input = json!([{ "role": "developer", "content": "Be brief." }, { "role": "user", "content": "hi" }]);
     check(Case {
         path: "/v1/responses",
-        body: json!({ "model": "deepseek-chat", "input": input, "max_output_tokens": 99, "user": "u" }),
+        body: json!({ "model": "chatty-1", "input": input, "max_output_tokens": 99, "user": "u" }),
         asked: &[
             "post /v1/chat/completions http/1.1",
             r#""messages":[{"role":"system","content":"be brief."},{"role":"user","content":"hi"}]"#,
@@ -216,7 +216,7 @@ async fn responses_reach_who_has_chats_only() {
     .await;
     let replay = Replay::start(json("200 OK", answer)).await;
     let stage = Stage::new(replay.address).await;
-    let counted = stage.post("/v1/responses/input_tokens", &json!({ "model": "deepseek-chat", "input": "hi" }));
+    let counted = stage.post("/v1/responses/input_tokens", &json!({ "model": "chatty-1", "input": "hi" }));
     let refused = counted.send().await.unwrap();
     assert_eq!(refused.status(), 404);
     assert!(refused.text().await.unwrap().contains("provider `chats` has no responses"));
@@ -310,8 +310,7 @@ async fn a_refusal_says_why_wherever_it_stands() {
     ] {
         let replay = Replay::start(json("422 Unprocessable Entity", &said)).await;
         let stage = Stage::new(replay.address).await;
-        let body =
-            json!({ "model": "deepseek-chat", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+        let body = json!({ "model": "chatty-1", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
         let told: Value = stage.post("/v1/messages", &body).send().await.unwrap().json().await.unwrap();
         assert_eq!(told["error"]["message"], wanted);
         stage.end().await;

@@ -1,8 +1,8 @@
 //! Where a journal lies, so that a copy of its directory is known as one.
 //!
-//! A file keeps its inode and its time of birth for as long as it is there, wherever its directory is moved to within its file system;
-//! whatever copies or restores it makes another. So a file of the directory says what `format` was when the journal was last opened. What
-//! copies a whole block device is not seen.
+//! A file keeps its time of birth for as long as it is there, wherever its directory is moved to within its file system; whatever copies or
+//! restores it makes another. So a file of the directory says what `format` was when the journal was last opened. Where a file system does
+//! not tell that time the inode has to do. What copies a whole file system (of a block device, or as a snapshot) is not seen.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ pub(super) fn is_copy(dir: &Path, last: ProducerId) -> Result<bool, Error> {
     let (place, copy) =
         known.as_deref().map_or((here.as_str(), ""), |known| known.split_once('\n').unwrap_or((known, "")));
     let mark = format!("copy of {last}");
-    let is_copy = last != ProducerId::NONE && (place != here || copy == mark);
+    let is_copy = last != ProducerId::NONE && (!is_same(place, &here) || copy == mark);
     let now = if is_copy { format!("{here}\n{mark}") } else { here };
     if known.as_deref() != Some(now.as_str()) {
         files::write_whole(&path, now.as_bytes())?;
@@ -29,7 +29,14 @@ pub(super) fn is_copy(dir: &Path, last: ProducerId) -> Result<bool, Error> {
     Ok(is_copy)
 }
 
-/// What a file is called by the file system alone.
+/// Whether two places are one: by the time of birth, where it is known of both.
+fn is_same(known: &str, here: &str) -> bool {
+    let parts = |place: &str| place.split_once(' ').map(|(inode, born)| (inode.to_owned(), born.to_owned()));
+    let (Some((known, born)), Some((inode, here))) = (parts(known), parts(here)) else { return false };
+    if born == "0" || here == "0" { known == inode } else { born == here }
+}
+
+/// What a file is called by the file system alone: its inode, and its time of birth or 0.
 fn here(path: &Path) -> Result<String, Error> {
     let file = fs::metadata(path).map_err(io("look at", path))?;
     // Not every file system tells when a file was made.

@@ -41,8 +41,9 @@ impl Engine {
     fn succeed(&mut self, origin: Origin, predecessor: &Predecessor) {
         let mark = dedup::mark(&self.state, predecessor.producer);
         let (seen, succeeded) = mark.map_or((0, false), |mark| (mark.seq.0, mark.closed));
-        if (seen != predecessor.last.0 || succeeded || predecessor.copied) && !fault::is(Fault::ForkAccepted) {
-            let more = match (succeeded, predecessor.copied) {
+        let copied = predecessor.copied && !fault::is(Fault::CopyAccepted);
+        if (seen != predecessor.last.0 || succeeded || copied) && !fault::is(Fault::ForkAccepted) {
+            let more = match (succeeded, copied) {
                 (true, _) => " and another has succeeded it",
                 (_, true) => ", and its files are not those that it wrote",
                 _ => "",

@@ -3,7 +3,7 @@
 //! A preset is data: whose dialect it speaks, where it is, and how it comes to report usage in streams. What a configuration says itself
 //! comes before. A provider that needs code is a dialect and not a preset.
 
-use super::provider::{Dialect, UsageInStream};
+use super::provider::{Dialect, Responses, UsageInStream};
 
 /// What a name in `dialect` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,7 @@ pub(super) struct Spoken {
     pub(super) usage_in_stream: UsageInStream,
     /// Whether it is called without a key.
     pub(super) keyless: bool,
-    /// Whether of OpenAI's APIs for text it has chats and no Responses.
-    pub(super) chats_only: bool,
+    pub(super) responses: Responses,
 }
 
 impl Spoken {
@@ -30,7 +29,7 @@ impl Spoken {
             base_url: None,
             usage_in_stream: UsageInStream::Ask,
             keyless: false,
-            chats_only: false,
+            responses: Responses::Native,
         }
     }
 
@@ -48,8 +47,9 @@ impl Spoken {
         Self { keyless: true, ..self }
     }
 
+    /// Of OpenAI's APIs for text it has chats only.
     const fn chats_only(self) -> Self {
-        Self { chats_only: true, ..self }
+        Self { responses: Responses::Translated, ..self }
     }
 }
 

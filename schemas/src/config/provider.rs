@@ -82,8 +82,8 @@ pub struct More {
     pub credentials: Option<CredentialSource>,
     /// Whether calls of APIs that are not known here pass to it.
     pub passthrough: bool,
-    /// Whether OpenAI's Responses are carried over to chats, since it has none.
-    pub chats_only: bool,
+    /// How it takes OpenAI's Responses.
+    pub responses: Responses,
 }
 
 /// What signs requests to Amazon.
@@ -168,6 +168,16 @@ impl Default for Timeouts {
             total: Duration::from_secs(3_600),
         }
     }
+}
+
+/// How a provider of OpenAI's dialect takes Responses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Responses {
+    /// As they come.
+    #[default]
+    Native,
+    /// It has none, so they are carried over to chats.
+    Translated,
 }
 
 /// How the streams of a provider come to report usage.
@@ -306,7 +316,14 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
             aws: if dialect == Some(Dialect::Bedrock) { aws(reader, &fields, region.as_ref()) } else { None },
             credentials: credentials::read(reader, &fields, dialect, region),
             passthrough: reader.or(&fields, "passthrough", false, Reader::boolean),
-            chats_only: reader.or(&fields, "responses", spoken.is_some_and(|spoken| spoken.chats_only), responses),
+            responses: reader.or(
+                &fields,
+                "responses",
+                spoken.map_or(Responses::Native, |spoken| spoken.responses),
+                |reader, node| {
+                    reader.one_of(node, &[("native", Responses::Native), ("translated", Responses::Translated)])
+                },
+            ),
         },
         name: name?,
         dialect: dialect?,
@@ -367,11 +384,6 @@ fn region(reader: &mut Reader, fields: &Fields<'_>) -> Option<String> {
 fn usage_in_stream(reader: &mut Reader, node: &Node) -> Option<UsageInStream> {
     let choices = [("ask", UsageInStream::Ask), ("always", UsageInStream::Always), ("never", UsageInStream::Never)];
     reader.one_of(node, &choices)
-}
-
-/// Whether Responses are carried over to chats.
-fn responses(reader: &mut Reader, node: &Node) -> Option<bool> {
-    reader.one_of(node, &[("native", false), ("translated", true)])
 }
 
 /// What `timeouts` may name.

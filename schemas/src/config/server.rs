@@ -47,6 +47,9 @@ impl Default for Server {
     }
 }
 
+/// The least that counts as silence.
+const LEAST_SILENCE: Duration = Duration::from_secs(5);
+
 /// How metering works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeteringConfig {
@@ -70,6 +73,14 @@ pub enum TokenEvents {
     Every,
     /// After this time, or after 500 tokens.
     After(Duration),
+}
+
+impl MeteringConfig {
+    /// How long a gateway that nobody hears spends its leases, and has to be silent before an operator may say that it is gone: the outage
+    /// budget, and no less than reports, which come each second, take on a bad day.
+    pub fn silence(&self) -> Duration {
+        self.outage_budget.max(LEAST_SILENCE)
+    }
 }
 
 impl Default for MeteringConfig {

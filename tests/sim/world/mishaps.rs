@@ -185,21 +185,15 @@ impl World {
         self.oracle.restored(&writers, &gone, &lost, forked);
     }
 
-    /// Somebody starts a gateway on a copy of a journal whose original goes on, and of which metering has more in every lane. It takes over
-    /// nothing and ends nothing: whatever it finds open is the other's to end.
+    /// Somebody starts a gateway on a copy of a journal whose original goes on: one of its files, which is known for a copy whatever it
+    /// says, or one of a whole disk, of which metering has more in every lane. It takes over nothing and ends nothing: whatever it finds
+    /// open is the other's to end.
     pub(super) fn run_beside(&mut self) {
         if self.doors.iter().any(|door| door.is_beside) {
             return;
         }
-        let is_behind = |door: &&Door| {
-            let heads = door.copy.as_ref().and_then(Platter::heads);
-            let heads = heads.filter(|heads| door.process.as_ref().is_some_and(|process| process.me == heads.producer));
-            heads.is_some_and(|heads| {
-                let last = |lane| heads.last.get(&lane).map_or(0, |seq| seq.0);
-                (0..LANES).map(Lane).all(|lane| self.oracle.accepted(heads.producer, lane) > last(lane))
-            })
-        };
-        let Some(mut copy) = self.doors.iter().find(is_behind).and_then(|door| door.copy.clone()) else { return };
+        let copy = if self.more.one_in(2) { self.copied_files() } else { self.copy_behind() };
+        let Some(mut copy) = copy else { return };
         copy.revive();
         let mut door = Door::new(self.doors.len(), &self.clock);
         (door.is_beside, door.read) = (true, copy.end());
@@ -211,6 +205,30 @@ impl World {
             self.doors.push(door);
             self.read(self.doors.len() - 1);
         }
+    }
+
+    /// The files of a gateway that lives, as they are on the platter.
+    fn copied_files(&self) -> Option<Platter> {
+        self.doors
+            .iter()
+            .filter(|door| door.process.as_ref().is_some_and(|process| !process.calls.is_empty()))
+            .find_map(|door| {
+                let platter = door.platter.lock().unwrap();
+                (platter.synced() == platter.end()).then(|| platter.files())
+            })
+    }
+
+    /// A copy of a disk whose gateway lives and has told metering more since, in every lane.
+    fn copy_behind(&self) -> Option<Platter> {
+        let is_behind = |door: &&Door| {
+            let heads = door.copy.as_ref().and_then(Platter::heads);
+            let heads = heads.filter(|heads| door.process.as_ref().is_some_and(|process| process.me == heads.producer));
+            heads.is_some_and(|heads| {
+                let last = |lane| heads.last.get(&lane).map_or(0, |seq| seq.0);
+                (0..LANES).map(Lane).all(|lane| self.oracle.accepted(heads.producer, lane) > last(lane))
+            })
+        };
+        self.doors.iter().find(is_behind)?.copy.clone()
     }
 
     /// Amounts go up or down, or prices change.

@@ -26,6 +26,7 @@ pub(crate) enum Plant {
     TwoTimeZoneDatabases,
     ClockBackAcrossWindows,
     RestoredJournalAccepted,
+    CopiedFilesAccepted,
     ForkedLeaseFreed,
     SilentLeaseFreed,
     GapAccepted,
@@ -53,7 +54,7 @@ pub(crate) enum Plant {
     StoreCommitLost,
     ZombieMember,
     ConcurrentHoldLost,
-    ConcurrentUnheard,
+    UnheardHolds,
     #[cfg(feature = "query")]
     ZombieLakeWriter,
     #[cfg(feature = "query")]
@@ -141,14 +142,14 @@ pub(crate) const PLANTED: &[Planted] = &[
         "1: a provider bills 100 times the bound",
         "what is used beyond a hold is not settled",
         Place::Code(&G::SettlementClipped),
-        &[BalancesAreTheLedger],
+        &[BalancesAreTheLedger, NoHoldBeyondTheLease],
     ),
     planted(
         Plant::CountedUnwritten,
         "9: a crash between a report and the record of what it counts",
         "what was used is counted and reported before the journal has the record of it",
         Place::Code(&G::CountedUnwritten),
-        &[BalancesAreTheLedger],
+        &[BalancesAreTheLedger, OnlyTheUnknownStaysHeld],
     ),
     planted(
         Plant::UnknownReleased,
@@ -184,6 +185,13 @@ pub(crate) const PLANTED: &[Planted] = &[
         "the successor in a copied journal is believed, settles what is settled, and frees the lease",
         Place::Code(&M::ForkAccepted),
         &[LeasesOutOfReachStayCounted, NothingIsChargedTwice, TheLogIsSane],
+    ),
+    planted(
+        Plant::CopiedFilesAccepted,
+        "6B: a copy of a journal that says all that it did",
+        "the successor in a copy of a live gateway's journal frees its lease, since metering has seen no more of it",
+        Place::Code(&M::CopyAccepted),
+        &[LeasesOutOfReachStayCounted, TheLogIsSane],
     ),
     planted(
         Plant::ForkedLeaseFreed,
@@ -375,10 +383,10 @@ pub(crate) const PLANTED: &[Planted] = &[
         &[NoMoreAreOpen],
     ),
     planted(
-        Plant::ConcurrentUnheard,
+        Plant::UnheardHolds,
         "what is open at a time",
-        "a gateway goes on with what is open at a time after metering has given it up",
-        Place::Code(&G::ConcurrentUnheard),
+        "a gateway that metering has not heard for long goes on with what it has of hard limits",
+        Place::Code(&G::UnheardHolds),
         &[NoMoreAreOpen],
     ),
     #[cfg(feature = "query")]

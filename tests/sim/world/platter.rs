@@ -33,6 +33,8 @@ pub(crate) struct Platter {
     opened: u64,
     /// Who wrote, and how far, as of the first record kept.
     before: Option<Predecessor>,
+    /// Who wrote last in that of which its files are a copy, and known as one.
+    copy_of: Option<ProducerId>,
     /// The process that has it open.
     me: Option<ProducerId>,
     seqs: BTreeMap<Lane, u64>,
@@ -63,8 +65,14 @@ impl Platter {
         self.full = false;
     }
 
+    /// A copy of its files, each of them another than that which it was made of.
+    pub(crate) fn files(&self) -> Self {
+        Self { copy_of: self.heads().map(|heads| heads.producer), ..self.clone() }
+    }
+
     pub(crate) fn heads(&self) -> Option<Predecessor> {
-        self.records.iter().fold(self.before.clone(), |heads, (_, record)| Some(after(heads, record)))
+        let heads = self.records.iter().fold(self.before.clone(), |heads, (_, record)| Some(after(heads, record)));
+        heads.map(|heads| Predecessor { is_copied: self.copy_of == Some(heads.producer), ..heads })
     }
 
     pub(crate) fn end(&self) -> u64 {

@@ -150,11 +150,11 @@ impl Book {
             match slot.terms.mode {
                 Mode::Hard => {
                     let short = slot.short(need.window.0, need.amount);
-                    if !self.is_heard(slot.home, requests) {
-                        late.get_or_insert_with(|| Box::new(self.unheard(slot, need, (now, requests.at))));
-                        continue;
-                    }
+                    let is_heard = self.is_heard(slot.home, requests);
                     if short <= 0 {
+                        if !is_heard {
+                            late.get_or_insert_with(|| Box::new(self.unheard(slot, need, (now, requests.at))));
+                        }
                         continue;
                     }
                     let known = slot.view.is_some();
@@ -334,7 +334,8 @@ impl Book {
 
     /// The refusal of a hold on what is leased by a gateway that lives off that for too long.
     fn unheard(&self, slot: &Slot, need: &Need, at: (Time, Instant)) -> Refusal {
-        let detail = format!("metering has accepted no report of this gateway for {} s", self.horizon.as_secs());
+        let detail =
+            format!("metering has accepted no report of this gateway within the last {} s", self.silence.as_secs());
         self.refusal(slot, need, at, ErrorCode::LeaseNotObtained, detail)
     }
 

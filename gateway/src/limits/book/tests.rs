@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use journal::Draft;
 use schemas::{
     bound::{AtMost, Bound, OutputCap},
+    config::MeteringConfig,
     event::Hold,
     fixture,
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
@@ -50,7 +51,7 @@ fn under(limits: &[Limit]) -> Arc<Limits> {
 
 fn rule(gateway: &Limits, limits: &[Limit]) {
     let mut book = gateway.lock();
-    book.rule(limits, std::time::Duration::from_secs(60));
+    book.rule(limits, &MeteringConfig::default());
     for limit in limits {
         let boundaries = (0..5).map(|day| time(day * DAY)).collect();
         book.schedule(Schedule { limit: limit.id(), boundaries });

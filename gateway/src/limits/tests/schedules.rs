@@ -1,5 +1,6 @@
 //! Schedules by which limits are broken elsewhere, each as what happens here instead.
 
+use schemas::config::MeteringConfig;
 use schemas::{event::Want, limit::Mode, tokens::Vector};
 
 use super::*;
@@ -39,7 +40,7 @@ impl Bench {
 #[test]
 fn what_is_leased_lasts_for_the_outage_budget_at_the_demand_of_now() {
     let mut bench = Bench::new(Window::Day);
-    bench.limits.lock().rule(std::slice::from_ref(&bench.limit), Duration::from_secs(60));
+    bench.limits.lock().rule(std::slice::from_ref(&bench.limit), &MeteringConfig::default());
     drop(bench.hold(time(1), 10));
     bench.decide(time(0), 100, 0);
     // Ten tokens a second, half of the lease, and then more than is left.
@@ -99,7 +100,7 @@ fn who_was_not_heard_for_the_outage_budget_holds_nothing_of_its_lease_until_it_i
     assert!(matches!(bench.hold(time(61 * second), 1), Tried::Short(_)), "by the clock that everybody has");
     bench.at += Duration::from_secs(61);
     let Tried::Short(why) = bench.hold(time(1), 1) else { panic!("by the clock that only goes forward") };
-    assert!(why.detail.contains("no report of this gateway for 60 s"), "{}", why.detail);
+    assert!(why.detail.contains("no report of this gateway within the last 60 s"), "{}", why.detail);
     // What it reads now was said when it stood still.
     let old = time(second);
     bench.limits.lock().lane(Lane(0), &fixture::heard(me(), old), (time(62 * second), bench.at));
@@ -115,7 +116,7 @@ fn what_is_open_under_a_soft_limit_counts_when_it_becomes_hard() {
     let bench = Bench::under(soft.clone());
     let Tried::Held(open) = bench.hold(time(1), 30) else { panic!("a soft limit waits for no lease") };
     let hard = Limit { mode: Mode::Hard, ..soft };
-    bench.limits.lock().rule(std::slice::from_ref(&hard), Duration::from_secs(60));
+    bench.limits.lock().rule(std::slice::from_ref(&hard), &MeteringConfig::default());
     assert!(matches!(bench.hold(time(2), 10), Tried::Short(_)), "nothing of it is leased");
     assert_eq!(bench.last_need(), Some(40), "what is open has to be leased as well");
     bench.decide(time(0), 40, 0);
@@ -139,7 +140,7 @@ fn a_limit_that_became_another_one_has_nothing_of_what_was_leased() {
     bench.decide(time(0), 100, 0);
     let Tried::Held(open) = bench.hold(time(1), 10) else { panic!("it is leased") };
     let other = Limit { zone: "Europe/Berlin".into(), ..bench.limit.clone() };
-    bench.limits.lock().rule(std::slice::from_ref(&other), Duration::from_secs(60));
+    bench.limits.lock().rule(std::slice::from_ref(&other), &MeteringConfig::default());
     let boundaries = (0..5).map(|day| time(day * DAY)).collect();
     bench.limits.lock().schedule(Schedule { limit: other.id(), boundaries });
     assert!(!matches!(bench.hold(time(2), 1), Tried::Held(_)), "the lease was of the one before");
@@ -192,7 +193,7 @@ fn a_gateway_that_waits_for_more_gives_back_what_its_call_cannot_use_alone() {
     let bench = Bench::new(Window::Day);
     let second = Limit { name: "m".into(), ..fixture::limit(100, Window::Day) };
     let both = [bench.limit.clone(), second.clone()];
-    bench.limits.lock().rule(&both, Duration::from_secs(60));
+    bench.limits.lock().rule(&both, &MeteringConfig::default());
     let boundaries = (0..5).map(|day| time(day * DAY)).collect();
     bench.limits.lock().schedule(Schedule { limit: second.id(), boundaries });
     assert!(matches!(bench.hold(time(1), 10), Tried::Short(_)));

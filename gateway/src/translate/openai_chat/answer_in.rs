@@ -149,7 +149,6 @@ fn stop(reason: &str, ledger: &mut Ledger) -> Stop {
     }
 }
 
-/// What a provider says is wrong, in the form that the dialects of OpenAI have for it.
 /// What a provider says instead of an answer. Servers that only speak like OpenAI say it in other places: Mistral and vLLM at the top,
 /// those made with FastAPI in `detail`, which lists what is wrong where it is more than a text.
 pub(crate) fn refusal(mut fields: Fields<'_>) -> Read<Fault> {
@@ -162,6 +161,7 @@ pub(crate) fn refusal(mut fields: Fields<'_>) -> Read<Fault> {
     Ok(Fault { message, code, status: None })
 }
 
+/// What a provider says is wrong, in the form that the dialects of OpenAI have for it.
 pub(crate) fn fault(error: Item<'_>) -> Read<Fault> {
     if let Some(message) = error.as_text() {
         return Ok(Fault { message, ..Fault::default() });

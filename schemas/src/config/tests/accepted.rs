@@ -370,7 +370,8 @@ fn a_preset_says_what_is_known_of_a_provider() {
     assert_eq!((aws.region.as_str(), aws.session_token.is_empty()), ("eu-west-1", true));
     assert!(!format!("{bedrock:?}").contains("very"));
     assert_eq!(azure.more.api_version.as_deref(), Some("2026-01-01"));
-    assert_eq!([groq, mistral, proxy].map(|provider| provider.more.chats_only), [false, true, true]);
+    let responses = [groq, mistral, proxy].map(|provider| provider.more.responses);
+    assert_eq!(responses, [Responses::Native, Responses::Translated, Responses::Translated]);
 }
 
 #[test]

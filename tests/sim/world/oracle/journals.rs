@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use journal::Record;
 use schemas::{
-    event::Event,
+    event::{Event, Hold, Settled},
     id::{CallId, Lane, ProducerId, Seq},
+    limit::Unit,
     wire,
 };
 
@@ -150,5 +151,28 @@ impl Oracle {
             }
         }
         self.lost(lost);
+        for body in lost {
+            if let Ok(Event::Settled(settled)) = wire::decode_event(body) {
+                self.overtaken(&settled);
+            }
+        }
+    }
+
+    /// A restored disk took the settlement. Lanes do not wait for each other, so where the counters of it are at home they may have come
+    /// before; and whoever goes on holds it as what nobody knows: too much is counted then, never too little.
+    fn overtaken(&mut self, settled: &Settled) {
+        let key = (settled.attempt.call, settled.attempt.attempt);
+        let Some(seen) = self.attempts.get(&key) else { return };
+        let known = settled.usage.total().map(|total| Bill { input: total.uncached_input, output: total.output });
+        let counted = |(_, place): &&(Hold, usize)| self.rules[*place].limit.unit != Unit::Concurrent;
+        for (hold, place) in seen.taken.iter().filter(counted) {
+            let unit = self.rules[*place].limit.unit;
+            let used =
+                known.map_or(i128::from(unit == Unit::Requests), |known| amount(unit, &seen.wish, seen.book, known));
+            let spent = self.spent.entry((hold.instance, hold.window)).or_default();
+            spent.rule = *place;
+            spent.overtaken += used;
+            spent.doubted += (hold.amount - used).max(0);
+        }
     }
 }
