@@ -40,6 +40,10 @@ pub(crate) use self::{
     plant::{PLANTED, Plant},
 };
 
+/// As in the binary: in a long run most of the time would be spent in looking for free memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How many lanes the log has.
 const LANES: u16 = 3;
 
