@@ -507,6 +507,34 @@ async fn an_answer_that_may_finish_and_breaks_off_is_settled_for_all_that_was_re
     }
 }
 
+/// A provider that gives the whole answer to who asked for a stream has used it: it is relayed, and counts in full.
+#[tokio::test]
+async fn what_cannot_be_cut_is_held_for_whole_or_relayed_and_counted() {
+    let whole = br#"{"id":"c","object":"chat.completion","model":"told","choices":[{"index":0,"message":{"role":"assistant","content":"said"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":120,"total_tokens":129}}"#;
+    let body = json!({ "model": "told", "stream": true, "max_tokens": 5_000,
+        "messages": [{ "role": "user", "content": "hi" }] });
+    for (amount, passed) in [(100, 129), (10_000, 0)] {
+        let told = Told::new(Dialect::OpenAi, whole, b"").in_json();
+        let house = House::told(vec![sliced(amount)], told.start(sandbox())).await;
+        let answer = house.post("/v1/chat/completions", body.clone()).await;
+        assert_eq!(answer.status().as_u16(), 200, "{amount}");
+        assert_eq!(answer.bytes().await.unwrap(), whole[..], "{amount}");
+        let ledger = house.ledger(1).await;
+        let settled = &ledger.settled[0];
+        assert_eq!((settled.outcome, &settled.usage.completeness), (Outcome::Complete, &Completeness::Exact));
+        assert_eq!((settled.posted[0].used, settled.posted[0].provision, ledger.overrun), (129, 0, passed));
+    }
+    // One array of Gemini's has no end but its own.
+    let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }],
+        "generationConfig": { "maxOutputTokens": 5_000 } });
+    for (query, status) in [("", 429), ("?alt=sse", 200)] {
+        let told = Told::new(Dialect::Gemini, b": hello\n\n", b"").times(0);
+        let house = House::told(vec![sliced(100)], told.start(sandbox())).await;
+        let path = format!("/v1beta/models/told:streamGenerateContent{query}");
+        assert_eq!(house.post(&path, contents.clone()).await.status().as_u16(), status, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn where_less_than_a_slice_is_left_a_stream_begins_with_that() {
     for (amount, status, last) in [(200, 200, "length"), (20, 429, "insufficient_quota")] {

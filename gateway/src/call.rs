@@ -117,6 +117,7 @@ impl Arrival {
             may_slice: aim.parsed.stream
                 && !aim.parsed.is_background
                 && aim.facts.all_output_visible
+                && aim.is_framed(self)
                 && Script::is_of(api),
             session_id: self.session(),
         }

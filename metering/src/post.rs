@@ -15,12 +15,21 @@ use crate::fault::{self, Fault};
 /// How many windows of an instance whose leases stand are kept: the newest, and those that calls of it may still settle in.
 const WINDOWS_KEPT: usize = 4;
 
-/// Takes over one report; says whether it changed anything.
-pub fn take(instance: &mut Instance, producer: ProducerId, counter: &Counter) -> bool {
+/// What a report changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether more is used.
+    pub used: bool,
+    /// Whether anything is otherwise than before.
+    pub any: bool,
+}
+
+/// Takes over one report.
+pub fn take(instance: &mut Instance, producer: ProducerId, counter: &Counter) -> Taken {
     let holder = holder_mut(instance, producer);
     let mut changed = grow(&mut holder.returned, counter.returned);
     // Kept at zero too: it says that the producer was in this window.
-    changed |= grow(total(&mut holder.used, counter.window), counter.used);
+    let used = grow(total(&mut holder.used, counter.window), counter.used);
     if counter.unknown > 0 {
         changed |= grow(total(&mut holder.unknown, counter.window), counter.unknown);
     }
@@ -30,7 +39,7 @@ pub fn take(instance: &mut Instance, producer: ProducerId, counter: &Counter) ->
         holder.held = counter.held;
         holder.recall = holder.recall.max(counter.recall);
     }
-    changed
+    Taken { used, any: changed || used }
 }
 
 fn grow(total: &mut i128, reported: i128) -> bool {

@@ -18,6 +18,8 @@ pub(crate) struct Told {
     opening: Vec<u8>,
     frame: Vec<u8>,
     times: usize,
+    /// Whether it comes to its end.
+    is_whole: bool,
     /// Whether somebody left who was being told something.
     pub(crate) was_left: Arc<AtomicBool>,
 }
@@ -26,12 +28,17 @@ impl Told {
     pub(crate) fn new(dialect: Dialect, opening: &[u8], frame: &[u8]) -> Self {
         let kind = if dialect == Dialect::Bedrock { "application/vnd.amazon.eventstream" } else { "text/event-stream" };
         let (opening, frame) = (opening.to_vec(), frame.to_vec());
-        Self { dialect, kind, opening, frame, times: usize::MAX, was_left: Arc::default() }
+        Self { dialect, kind, opening, frame, times: usize::MAX, is_whole: false, was_left: Arc::default() }
     }
 
     /// It breaks off after so many frames.
     pub(crate) fn times(self, times: usize) -> Self {
         Self { times, ..self }
+    }
+
+    /// It says its opening and nothing else, as JSON and to the end, whatever it is asked for.
+    pub(crate) fn in_json(self) -> Self {
+        Self { kind: "application/json", times: 0, is_whole: true, ..self }
     }
 
     /// Listens, for as long as the test lasts; gives a provider like this one, that goes there.
@@ -73,6 +80,7 @@ impl Told {
         let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
         socket.write_all(&chunk(&self.opening))?;
         let frame = chunk(&self.frame);
-        (0..self.times).try_for_each(|_| socket.write_all(&frame))
+        (0..self.times).try_for_each(|_| socket.write_all(&frame))?;
+        if self.is_whole { socket.write_all(b"0\r\n\r\n") } else { Ok(()) }
     }
 }

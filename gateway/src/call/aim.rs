@@ -70,6 +70,14 @@ impl Aim {
         self.instead.is_none()
     }
 
+    /// Whether a stream of it comes frame by frame: Gemini's is one array unless the query asks for events.
+    pub(super) fn is_framed(&self, arrival: &Arrival) -> bool {
+        let asks = |query: &str| query.split('&').any(|part| part == "alt=sse");
+        self.carried.is_some()
+            || self.way(arrival).api != Api::GeminiGenerateContent
+            || arrival.head.uri.query().is_some_and(asks)
+    }
+
     /// The way of what the provider is asked.
     pub(super) fn way<'a>(&'a self, arrival: &'a Arrival) -> &'a Way {
         self.carried.as_ref().map_or(&arrival.way, |carried| &carried.0)

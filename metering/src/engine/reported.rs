@@ -62,11 +62,13 @@ impl Engine {
             instance.windows.sort_by_key(|window| window.start);
             post::forget_old_windows(instance);
         }
-        if !post::take(instance, producer, counter) {
-            return true;
+        let taken = post::take(instance, producer, counter);
+        if taken.any {
+            self.instances.dirty.insert(counter.instance);
         }
-        self.instances.dirty.insert(counter.instance);
-        self.note_overrun(counter.instance, counter.window);
+        if taken.used {
+            self.note_overrun(counter.instance, counter.window);
+        }
         true
     }
 

@@ -579,6 +579,18 @@ fn a_share_is_said_once_for_each_window_whatever_is_given_back_and_who_goes_on()
 }
 
 #[test]
+fn that_a_limit_was_passed_is_said_once_for_each_time_that_it_was_passed_further() {
+    let mut bench = Bench::leased(Window::Month, 90);
+    bench.engine.take();
+    for (version, (used, held, said)) in [(120, 0, 1), (120, 5, 0), (120, 0, 0), (121, 0, 1)].into_iter().enumerate() {
+        bench.report(1, vec![bench.counter(used, held, version as u64 + 2)]);
+        let ledger = bench.engine.take().map(|commit| commit.ledger).unwrap_or_default();
+        let overruns = ledger.iter().filter(|entry| matches!(entry.fact, Fact::Overrun(_)));
+        assert_eq!(overruns.count(), said, "{used} used, {held} held");
+    }
+}
+
+#[test]
 fn what_changed_of_the_policy_is_told_once_and_keys_when_they_are_others() {
     let plain = Arc::new(fixture::policy(Vec::new(), BookHash([0; 32])));
     let mut keyed = Policy::clone(&plain);

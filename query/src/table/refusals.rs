@@ -12,8 +12,8 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "count",
         kind: Kind::Long,
-        doc: "How many calls: those of one instance, key and second stand together. Where observed is true they passed, so what was \
-              refused is its sum over the other rows.",
+        doc: "How many calls: those of one instance, key and second stand together. Where observed is true this limit refused none, so \
+              what was refused is its sum over the other rows.",
     },
     Column { name: "limit_name", kind: Kind::Text, doc: "The limit; NULL if none was the reason." },
     Column { name: "unit", kind: Kind::Text, doc: "What the limit counts." },
@@ -32,7 +32,7 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "observed",
         kind: Kind::Flag,
-        doc: "True if the calls passed: the limit only observes, or they were made otherwise.",
+        doc: "True if this limit refused none: it only observes, or they went on with the model that it names.",
     },
     Column { name: "estimated_cost_usd", kind: Kind::Usd, doc: "What the calls could have cost; NULL if not known." },
     Column { name: "balance_age_ms", kind: Kind::Long, doc: "The age of the balance that the decision used." },

@@ -50,8 +50,9 @@ WITH passed AS (
 ), known AS (
     SELECT s.tenant, s.team, s.project, s.user_id, s.key_name, s.limit_name, s.instance, s.unit, s.mode, s.window_start, s.window_end, s.amount,
         s.settled, s.first_seen, s.held_then, s.was, s.until, s.is_plain, coalesce(sum(t.corrections), 0) AS corrections,
-        coalesce(sum(t.calls), 0) AS calls, coalesce(sum(t.others), 0) AS others, sum(t.usd) AS usd,
-        CAST(sum(t.requests) AS DECIMAL(38, 12)) AS requests, CAST(sum(t.tokens) AS DECIMAL(38, 12)) AS tokens
+        coalesce(sum(t.calls), 0) AS calls, coalesce(sum(t.others), 0) AS others,
+        coalesce(sum(t.usd), 0) AS usd, CAST(coalesce(sum(t.requests), 0) AS DECIMAL(38, 12)) AS requests,
+        CAST(coalesce(sum(t.tokens), 0) AS DECIMAL(38, 12)) AS tokens
     FROM summed s LEFT JOIN told t ON t.tenant = s.tenant AND (s.team IS NULL OR t.team = s.team) AND (s.project IS NULL OR t.project = s.project)
         AND (s.user_id IS NULL OR t.user_id = s.user_id) AND (s.key_name IS NULL OR t.key_name = s.key_name)
         AND t.time >= s.window_start AND (s.window_end IS NULL OR t.time < s.window_end) AND (s.until IS NULL OR t.recorded_at < s.until)

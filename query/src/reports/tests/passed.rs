@@ -57,6 +57,18 @@ async fn the_audit_goes_by_the_amounts_that_were_in_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_amount_that_was_raised_before_anything_was_used_was_not_passed() {
+    let entries = [
+        in_force(1, at(1, 0), &[limit("acme", 1)]),
+        in_force(2, at(1, 1), &[limit("acme", 100)]),
+        Call::new(1, at(2, 1), "acme", "gpt-5-mini", [20_000_000, 0, 0]).entry(),
+        used(&limit("acme", 100), at(1, 0), at(10, 0), 5_000),
+    ];
+    let world = World::new(&entries, 2).await;
+    assert_eq!(rows(&world, "overspend", &november(), &[], &["limit_name", "amount", "why"]).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_passed_says_when_it_was() {
     let start = time::now().earlier(std::time::Duration::from_secs(10 * 86_400));
     let reached = at(3, 5);
