@@ -1,9 +1,9 @@
 //! The gate of a stream that is held slice by slice: no more goes to the client than is held for and written down.
 //!
 //! When less than half a slice is left, more is asked for while relaying goes on. Only when a frame does not fit what is held, and more
-//! is refused or does not come in time, the stream is over; what it was by then `Script` ends properly. What comes in another form than was
-//! asked for, and so cannot be looked at frame by frame, is held for whole as far as limits let it be, and passes: it cannot be ended, and
-//! most of it is used already.
+//! is refused or does not come in time, the stream is over; what it was by then `Script` ends properly. What cannot be looked at frame
+//! by frame passes only when all that it can be is held, but for an answer that is no stream although one was asked for: all of that is
+//! used already.
 
 use std::{
     collections::VecDeque,
@@ -161,9 +161,8 @@ impl Gate {
                         Growth::Recording(attempt.record(witness.so_far(), witness.reported()), *room)
                     }
                     Err(refusal) => {
-                        // Nor is there a way to end what cannot be looked at: of an answer that a provider gives whole although it was
-                        // asked for a stream all is used, and as much is relayed and settled.
-                        if refusal.on_exceed == OnExceed::Finish || self.script.is_none() {
+                        // What a provider gives whole although it was asked for a stream is used, whether or not it is relayed.
+                        if refusal.on_exceed == OnExceed::Finish || !witness.is_stream() {
                             attempt.hold_no_more(refusal.instance);
                             let note = format!(
                                 ": tollgate: limit {:?} is used up, and lets this answer finish\n\n",

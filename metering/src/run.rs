@@ -325,7 +325,8 @@ impl Desk {
                 let ProducerMark { producer, gateway, .. } = mark;
                 tracing::error!(
                     %producer, gateway,
-                    "a gateway is silent, and its journal goes on in a copy: what it has open and leased waits for it. If its disk is lost for good: tollgate release --producer {producer}"
+                    "a gateway is silent, and its journal goes on in a copy: what it has open and leased waits for it. \
+                     If its disk is lost for good: tollgate release --producer {producer}"
                 );
             }
         }

@@ -31,8 +31,9 @@ pub(super) fn is_copy(dir: &Path, last: ProducerId) -> Result<bool, Error> {
 
 /// Whether two places are one: by the time of birth, where it is known of both.
 fn is_same(known: &str, here: &str) -> bool {
-    let parts = |place: &str| place.split_once(' ').map(|(inode, born)| (inode.to_owned(), born.to_owned()));
-    let (Some((known, born)), Some((inode, here))) = (parts(known), parts(here)) else { return false };
+    let (Some((known, born)), Some((inode, here))) = (known.split_once(' '), here.split_once(' ')) else {
+        return false;
+    };
     if born == "0" || here == "0" { known == inode } else { born == here }
 }
 
