@@ -158,7 +158,7 @@ fn attempt(user: &str) -> Attempt {
 
 fn at_most(input: u64, output: u64) -> AtMost {
     let cost = Ok(Pico(i128::from(input)));
-    AtMost { input, output, requests: 1, cost, output_price: Pico(0), output_cap: OutputCap::NoOutput }
+    AtMost { input, output, requests: 1, tool_calls: 0, cost, output_price: Pico(0), output_cap: OutputCap::NoOutput }
 }
 
 fn limit(name: &str, scope: Scope, unit: Unit, amount: i128, window: Window, mode: Mode) -> Limit {

@@ -93,6 +93,7 @@ const USAGE: Vector = Vector {
     web_searches: 0,
     search_units: 0,
     guardrails: 0,
+    tool_calls: 0,
     image_input: 0,
     image_output: 0,
     reasoning: 12,

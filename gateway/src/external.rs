@@ -455,6 +455,7 @@ pub(crate) fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
         }
         let field = match TokenClass::parse(&class) {
             _ if class == "reasoning" => &mut vector.reasoning,
+            _ if class == "tool_calls" => &mut vector.tool_calls,
             Some(TokenClass::UncachedInput) => &mut vector.uncached_input,
             Some(TokenClass::CacheRead) => &mut vector.cache_read,
             Some(TokenClass::CacheWrite5m) => &mut vector.cache_write_5m,

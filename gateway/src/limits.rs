@@ -481,6 +481,7 @@ fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
         Unit::Tokens => tokens(schemas::tokens::Vector::total),
         Unit::InputTokens => tokens(schemas::tokens::Vector::input),
         Unit::OutputTokens => tokens(schemas::tokens::Vector::all_output),
+        Unit::ToolCalls => tokens(|vector| vector.tool_calls),
         Unit::Usd if matches!(spent.usage.completeness, Completeness::Missing(_)) => None,
         // What has a price is charged; the rest is as unknown as what nobody has counted.
         Unit::Usd => Some(spent.cost.known.0),

@@ -32,6 +32,7 @@ mod split;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod tools;
 pub mod visible;
 mod whole;
 
@@ -222,7 +223,7 @@ impl Meter {
     pub fn push(&mut self, chunk: Bytes) {
         match &mut self.body {
             Body::Stream(splitter) => splitter.push(&chunk, &mut self.tally, &mut self.out),
-            Body::Whole(whole) => whole.push(chunk, &mut self.out),
+            Body::Whole(whole) => whole.push(chunk, &self.tally, &mut self.out),
         }
     }
 

@@ -64,7 +64,15 @@ fn pieces(count: usize) -> (u64, u64) {
     let limits = warm(&limits(count), now);
     let attempt = Attempt { ..fixture::attempt(CallId::from_bytes([1; 16]), now) };
     let (output_cap, cost) = (OutputCap::Stated(100), Ok(Pico(50_000)));
-    let bound = Bound::AtMost(AtMost { input: 100, output: 100, requests: 1, cost, output_price: Pico(0), output_cap });
+    let bound = Bound::AtMost(AtMost {
+        input: 100,
+        output: 100,
+        requests: 1,
+        tool_calls: 0,
+        cost,
+        output_price: Pico(0),
+        output_cap,
+    });
     let usage = Usage::exact(Vector { uncached_input: 80, output: 60, ..Vector::default() });
     let spent = Spent { usage: &usage, cost: Cost::of(Pico(40_000)), whole: true };
     let mut found = (0, 0);

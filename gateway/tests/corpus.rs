@@ -37,6 +37,8 @@ const EXPECTATION_IS_WRONG: &[(&str, &str)] = &[
     ),
 ];
 
+#[path = "corpus/called.rs"]
+mod called;
 #[path = "corpus/cut.rs"]
 mod cut;
 #[path = "corpus/written.rs"]
@@ -219,6 +221,7 @@ fn vector(counts: &Value) -> Vector {
         reasoning: count("reasoning"),
         search_units: 0,
         guardrails: 0,
+        tool_calls: 0,
         image_input: 0,
         image_output: 0,
     }
@@ -231,7 +234,7 @@ fn expected(exchange: &Exchange) -> (Option<Vector>, &str) {
         Some("missing") => (None, "missing"),
         Some(completeness) => {
             let search_units = exchange.meta["other_units"]["search_units"].as_u64().unwrap_or(0);
-            (Some(Vector { search_units, ..vector(usage) }), completeness)
+            (Some(Vector { search_units, tool_calls: called::count(exchange), ..vector(usage) }), completeness)
         }
         // An error, or tokens counted: nothing is billed.
         None => (Some(Vector::default()), "exact"),
@@ -242,7 +245,10 @@ fn by_model(exchange: &Exchange, measured: &Measured) -> BTreeMap<String, Vector
     let answered = || exchange.text("model_answered").to_owned();
     // Reasoning is stated for all models together.
     let parts = measured.usage.parts.iter().map(|part| {
-        (part.model.clone().unwrap_or_else(answered), Vector { reasoning: 0, web_searches: 0, ..part.vector })
+        (
+            part.model.clone().unwrap_or_else(answered),
+            Vector { reasoning: 0, web_searches: 0, tool_calls: 0, ..part.vector },
+        )
     });
     parts.collect()
 }

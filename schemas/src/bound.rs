@@ -17,6 +17,7 @@ use crate::{
 
 mod anthropic;
 mod bedrock;
+mod calls;
 mod cohere;
 mod cost;
 mod form;
@@ -75,6 +76,8 @@ pub struct AtMost {
     pub output: u64,
     /// Requests: 1.
     pub requests: u64,
+    /// Calls of tools.
+    pub tool_calls: u64,
     /// What that costs at the dearest rates that it can be charged at, or why that is not known.
     pub cost: Result<Pico, Unpriced>,
     /// What a token of output costs at the dearest rate; nothing where that is not known.
@@ -244,8 +247,10 @@ pub fn bound(
         tally.unbounded(&Path::Body, Why::ModelRunsTools);
     }
     let (output, output_cap) = self::output(api, facts, &mut tally);
-    let at_most = |input, reach: &cost::Reach<'_>| {
-        AtMost::of(cost::dearest(book, key, reach, input, output), (input, output), output_cap)
+    let tool_calls = calls::most(body.root(), tally.answers, output);
+    let at_most = |input, reach: &cost::Reach<'_>| AtMost {
+        tool_calls,
+        ..AtMost::of(cost::dearest(book, key, reach, input, output), (input, output), output_cap)
     };
     let Some((field, why)) = tally.unbounded.take() else {
         return Ok(Bound::AtMost(at_most(tally.input, &reach)));
@@ -328,10 +333,11 @@ impl Bound {
 }
 
 impl AtMost {
-    /// A request of so many tokens of input and output.
+    /// A request of so many tokens of input and output, no call of a tool being made of less than one.
     fn of(dearest: Result<(Pico, Pico), Unpriced>, (input, output): (u64, u64), output_cap: OutputCap) -> Self {
         let output_price = dearest.map_or(Pico(0), |(_, price)| price);
-        Self { input, output, requests: 1, cost: dearest.map(|(cost, _)| cost), output_price, output_cap }
+        let cost = dearest.map(|(cost, _)| cost);
+        Self { input, output, requests: 1, tool_calls: output, cost, output_price, output_cap }
     }
 
     /// A request that uses no tokens.
@@ -339,6 +345,7 @@ impl AtMost {
         input: 0,
         output: 0,
         requests: 1,
+        tool_calls: 0,
         cost: Ok(Pico(0)),
         output_price: Pico(0),
         output_cap: OutputCap::NoOutput,

@@ -132,6 +132,8 @@ pub enum Unit {
     OutputTokens,
     /// Pico-dollars.
     Usd,
+    /// Calls of tools that answers have, of the client's and of the provider's.
+    ToolCalls,
     /// Attempts that are open at a time. Nothing of it is ever used up: what is held is all there is.
     Concurrent,
 }
@@ -145,6 +147,7 @@ impl Unit {
             Self::InputTokens => "input_tokens",
             Self::OutputTokens => "output_tokens",
             Self::Usd => "usd",
+            Self::ToolCalls => "tool_calls",
             Self::Concurrent => "concurrent",
         }
     }
@@ -164,6 +167,7 @@ impl Unit {
             Self::InputTokens => Some(used.input().into()),
             Self::OutputTokens => Some(used.all_output().into()),
             Self::Usd => cost.map(|cost| cost.0),
+            Self::ToolCalls => Some(used.tool_calls.into()),
             // What was open somewhere is over when it is told.
             Self::Concurrent => Some(0),
         }

@@ -115,6 +115,8 @@ pub struct Vector {
     pub image_input: u64,
     /// Output of images.
     pub image_output: u64,
+    /// Calls of tools in the answer, which no provider charges by: those that were seen, of one that broke off perhaps not all.
+    pub tool_calls: u64,
 }
 
 impl Vector {
@@ -173,6 +175,7 @@ impl Vector {
             guardrails: join(self.guardrails, other.guardrails),
             image_input: join(self.image_input, other.image_input),
             image_output: join(self.image_output, other.image_output),
+            tool_calls: join(self.tool_calls, other.tool_calls),
         }
     }
 }

@@ -83,6 +83,7 @@ fn exchange(place: &Path, id: &str) -> Option<Exchange> {
         reasoning: count("reasoning"),
         search_units: 0,
         guardrails: 0,
+        tool_calls: 0,
         image_input: 0,
         image_output: 0,
     };

@@ -174,7 +174,8 @@ fn sum<'a>(bounds: impl Iterator<Item = &'a Bound>) -> Bound {
         let most = most?;
         let cost = sum.cost.and_then(|cost| most.cost.map(|more| cost + more));
         let (input, output) = (sum.input.saturating_add(most.input), sum.output.saturating_add(most.output));
-        Some(AtMost { input, output, requests: sum.requests + most.requests, cost, ..sum })
+        let tool_calls = sum.tool_calls.saturating_add(most.tool_calls);
+        Some(AtMost { input, output, tool_calls, requests: sum.requests + most.requests, cost, ..sum })
     });
     let unknown = || Unbounded { field: String::new(), why: Why::NotStated, most: None };
     all.map_or_else(|| Bound::Unbounded(unknown()), Bound::AtMost)

@@ -166,7 +166,9 @@ fn parts(stands: &Usage, was: &Vector, tokens: &Vector) -> Vec<Part> {
 /// Counts as an event states them.
 fn stated(counts: &Vector) -> String {
     let classes = TokenClass::ALL.into_iter().map(|class| (class.name(), counts.of(class)));
-    let all = classes.chain(std::iter::once(("reasoning", counts.reasoning))).filter(|(_, count)| *count > 0);
+    let all = classes
+        .chain([("reasoning", counts.reasoning), ("tool_calls", counts.tool_calls)])
+        .filter(|(_, count)| *count > 0);
     let list: Vec<String> = all.map(|(name, count)| format!("\"{name}\":{count}")).collect();
     format!("{{{}}}", list.join(","))
 }

@@ -17,6 +17,7 @@ use super::{
     fold::{Fold, Unreadable, has_object, kind},
     shape::{Mark, Shape, at, in_front, verbatim},
     tally::{Counts, Facts},
+    tools::{Place, Tools, Where},
 };
 use crate::json;
 
@@ -45,6 +46,14 @@ struct Fields {
     /// The list of passes, verbatim.
     iterations: Option<String>,
 }
+
+/// Tools of the client, of Anthropic and of others' servers.
+static TOOLS: Tools = Tools {
+    whole: Where { sign: "tool_use\"", places: &[WHOLE] },
+    frame: Where { sign: "tool_use\"", places: &[&[Place { path: &["content_block", "type"], end: "tool_use" }]] },
+};
+
+pub(super) const WHOLE: &[Place] = &[Place { path: &["content", "*", "type"], end: "tool_use" }];
 
 const FRAME: [&str; 5] = ["type", "message", "usage", "delta", "error"];
 const MESSAGE: [&str; 5] = ["id", "model", "usage", "stop_reason", "error"];
@@ -78,12 +87,14 @@ pub(super) static COMPLETION: Shape = Shape {
     error: &[&["error"]],
     read: |_| Ok(None),
     raw: verbatim,
+    tools: &Tools::NONE,
     mark: |_, piece| if at(piece, &["stop_reason"]).is_some() { Mark::Finished } else { Mark::None },
     background: in_front,
 };
 
 impl Fold for Messages {
     fn event(&mut self, facts: &mut Facts, _: &str, data: &[u8]) -> Result<Seen, Unreadable> {
+        facts.calls(&TOOLS.frame, data);
         let keep = !self.reported;
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
         if says && !has_object(data, &USAGE_KEY) {
@@ -114,6 +125,7 @@ impl Fold for Messages {
     }
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
+        facts.calls(&TOOLS.whole, document.raw().as_bytes());
         self.message(facts, document)?;
         self.stopped = true;
         Ok(())
@@ -126,6 +138,10 @@ impl Fold for Messages {
         let parts = self.fields.parts(&facts.model);
         let whole = self.stopped && self.fields.input.is_some() && self.fields.output.is_some();
         if whole { Counts::Whole(parts) } else { Counts::Part(parts) }
+    }
+
+    fn tools(&self) -> &'static Tools {
+        &TOOLS
     }
 }
 

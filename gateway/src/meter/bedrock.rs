@@ -17,10 +17,12 @@ use schemas::{
 
 use super::{
     Seen,
-    anthropic_messages::Messages,
+    anthropic_messages::{self, Messages},
     fold::{Fold, Reported, Unreadable},
+    openai_chat,
     shape::{Mark, Shape, at, first, in_front, verbatim},
     tally::{Counts, Facts},
+    tools::{Place, Tools, Where},
 };
 use crate::json::{self, number};
 
@@ -36,9 +38,17 @@ pub(super) static CONVERSE: Shape = Shape {
     error: &[],
     read: converse,
     raw: verbatim,
+    tools: &TOOLS,
     mark: |name, _| if name == "metadata" { Mark::Last } else { Mark::None },
     background: in_front,
 };
+
+static TOOLS: Tools = Tools {
+    whole: Where { sign: "\"toolUse\"", places: &[WHOLE] },
+    frame: Where { sign: "\"toolUse\"", places: &[&[Place::text(&["start", "toolUse", "name"])]] },
+};
+
+pub(super) const WHOLE: &[Place] = &[Place::text(&["output", "message", "content", "*", "toolUse", "name"])];
 
 const CONVERSE_NAMES: [&str; 7] = [
     "inputTokens",
@@ -131,6 +141,7 @@ impl Fold for Invoke {
             facts.ended = false;
         } else {
             TEXT_KEYS.iter().any(|key| facts.visible.take(&document, key, self.native.is_none()));
+            facts.calls(&MAKERS_TOOLS.frame, &document);
             self.makers(facts, root)?;
         }
         self.served(facts);
@@ -156,6 +167,7 @@ impl Fold for Invoke {
         if at(document, &["type"]).and_then(Value::word).as_deref() == Some("message") {
             self.messages.whole(facts, document)?;
         } else {
+            facts.calls(&MAKERS_TOOLS.whole, document.raw().as_bytes());
             self.makers(facts, document)?;
         }
         self.served(facts);
@@ -186,7 +198,20 @@ impl Fold for Invoke {
             (None, by_messages) => by_messages,
         }
     }
+
+    fn tools(&self) -> &'static Tools {
+        &MAKERS_TOOLS
+    }
 }
+
+/// Most makers call tools as OpenAI's chat does, Amazon's own models as Converse; a large answer may be Anthropic's as well.
+static MAKERS_TOOLS: Tools = Tools {
+    whole: Where { sign: "", places: &[openai_chat::WHOLE, WHOLE, anthropic_messages::WHOLE] },
+    frame: Where {
+        sign: "",
+        places: &[openai_chat::FRAME, &[Place::text(&["contentBlockStart", "start", "toolUse", "name"])]],
+    },
+};
 
 /// What Bedrock reports, with more output and more of the cache where the maker reports more, and with the lifetimes that only the
 /// maker knows. Both count input without what was cached.

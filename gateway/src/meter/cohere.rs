@@ -14,8 +14,21 @@ use schemas::{
 use super::{
     fold::{Reported, Unreadable},
     shape::{Mark, Shape, at, in_front, verbatim},
+    tools::{Place, Tools, Where},
 };
 use crate::json;
+
+/// Calls as the newer version has them, and the older one, whose stream has all of them in one event.
+static TOOLS: Tools = Tools {
+    whole: Where { sign: "\"tool_calls\"", places: &[WHOLE] },
+    frame: Where {
+        sign: "\"tool_calls\"",
+        places: &[&[Place::text(&["delta", "message", "tool_calls", "function", "name"]), OLDER]],
+    },
+};
+
+pub(super) const WHOLE: &[Place] = &[Place::text(&["message", "tool_calls", "*", "function", "name"]), OLDER];
+const OLDER: Place = Place::text(&["tool_calls", "*", "name"]);
 
 /// An answer, or the last event of a streamed one, of either version.
 pub(super) static CHAT: Shape = Shape {
@@ -29,6 +42,7 @@ pub(super) static CHAT: Shape = Shape {
     error: &[&["delta", "error"]],
     read,
     raw: verbatim,
+    tools: &TOOLS,
     mark: |_, event| {
         let is = |name: &str, value: &str| {
             at(event, &[name]).is_some_and(|found| found.text().is_some_and(|text| text == *value))
@@ -51,6 +65,7 @@ pub(super) static UNITS: Shape = Shape {
     error: &[],
     read,
     raw: verbatim,
+    tools: &Tools::NONE,
     mark: |_, _| Mark::None,
     background: in_front,
 };

@@ -111,7 +111,8 @@ fn size(length: usize) -> u64 {
 pub fn usage(api: Api, model: &str, request: &[u8], visible: &Visible) -> Usage {
     let encoding = encoding_of(model);
     let output = if api.operation().has_output() { output_tokens(encoding, visible) } else { 0 };
-    let vector = Vector { uncached_input: input_tokens(encoding, request), output, ..Vector::default() };
+    let uncached_input = input_tokens(encoding, request);
+    let vector = Vector { uncached_input, output, tool_calls: visible.calls(), ..Vector::default() };
     Usage { parts: vec![Part { model: None, vector }], completeness: Completeness::Estimated(Doubt::NotReported) }
 }
 

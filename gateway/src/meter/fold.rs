@@ -24,6 +24,7 @@ use super::{
     openai_responses,
     shape::Shaped,
     tally::{Counts, Facts},
+    tools::Tools,
     visible::after_colon,
 };
 use crate::json;
@@ -43,6 +44,9 @@ pub(super) trait Fold: fmt::Debug + Send {
     fn has_ended(&self) -> bool {
         false
     }
+
+    /// Where its answers call tools, for one that is not read whole.
+    fn tools(&self) -> &'static Tools;
 
     /// Takes a header of the answer.
     fn header(&mut self, _facts: &mut Facts, _name: &str, _value: &str) {}

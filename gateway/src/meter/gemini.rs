@@ -15,8 +15,22 @@ use schemas::{
 use super::{
     fold::{Reported, Unreadable, take},
     shape::{Mark, Shape, at, in_front, verbatim},
+    tools::{Place, Tools, Where},
 };
 use crate::json;
+
+/// Functions of the client, and code that Google runs. A call whose arguments come in pieces has its name in the first.
+static TOOLS: Tools = Tools {
+    whole: Where { sign: "\"parts\"", places: &[WHOLE] },
+    frame: Where { sign: "\"parts\"", places: &[WHOLE] },
+};
+
+pub(super) const WHOLE: &[Place] = &[
+    Place::text(&["candidates", "*", "content", "parts", "*", "functionCall", "name"]),
+    Place::text(&["candidates", "*", "content", "parts", "*", "executableCode", "language"]),
+    Place::text(&["*", "candidates", "*", "content", "parts", "*", "functionCall", "name"]),
+    Place::text(&["*", "candidates", "*", "content", "parts", "*", "executableCode", "language"]),
+];
 
 /// An answer, or a document of a streamed one.
 pub(super) static CONTENT: Shape = Shape {
@@ -30,6 +44,7 @@ pub(super) static CONTENT: Shape = Shape {
     error: &[&["error"]],
     read: |usage| read(usage, true),
     raw: verbatim,
+    tools: &TOOLS,
     mark: |_, document| if is_final(document) { Mark::Finished } else { Mark::None },
     background: in_front,
 };
@@ -49,6 +64,7 @@ pub(super) static EMBEDDINGS: Shape = Shape {
         Ok(Some(reported)) => format!("{{\"token_count\":{}}}", reported.vector.uncached_input),
         _ => verbatim(usage),
     },
+    tools: &Tools::NONE,
     mark: |_, _| Mark::None,
     background: in_front,
 };

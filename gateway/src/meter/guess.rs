@@ -7,14 +7,15 @@ use schemas::json::{Tree, Value};
 
 use super::{
     Seen,
-    anthropic_messages::Messages,
+    anthropic_messages::{self, Messages},
     bedrock, cohere,
     fold::{Fold, Unreadable},
     gemini, ollama,
-    openai_chat::Chat,
+    openai_chat::{self, Chat},
     openai_responses,
     shape::{Shaped, at},
     tally::{Counts, Facts},
+    tools::{Tools, Where},
 };
 
 /// What was recognised so far.
@@ -51,11 +52,31 @@ impl Fold for Guess {
         self.0.as_ref().map_or(Counts::None, |fold| fold.counts(facts))
     }
 
+    fn tools(&self) -> &'static Tools {
+        &ANY
+    }
+
     fn has_ended(&self) -> bool {
         // Where nothing says how an answer ends, that its body ended is all that can be known.
         self.0.as_ref().is_none_or(|fold| fold.has_ended())
     }
 }
+
+/// What no envelope was looked for in may call tools as any dialect does.
+static ANY: Tools = Tools {
+    whole: Where {
+        sign: "",
+        places: &[
+            openai_chat::WHOLE,
+            openai_responses::WHOLE,
+            anthropic_messages::WHOLE,
+            gemini::WHOLE,
+            bedrock::WHOLE,
+            cohere::WHOLE,
+        ],
+    },
+    ..Tools::NONE
+};
 
 /// Who reads documents like this one.
 fn recognised(document: Value<'_>) -> Option<Box<dyn Fold>> {

@@ -14,10 +14,15 @@ use schemas::{
 use super::{
     fold::{Reported, Unreadable},
     shape::{Mark, Shape, WHOLE, at, in_front},
+    tools::{Place, Tools, Where},
 };
 use crate::json;
 
 const NAMES: [&str; 2] = ["prompt_eval_count", "eval_count"];
+
+static TOOLS: Tools = Tools { whole: CALLS, frame: CALLS };
+const CALLS: Where =
+    Where { sign: "\"tool_calls\"", places: &[&[Place::text(&["message", "tool_calls", "*", "function", "name"])]] };
 
 /// An answer, or a piece of it.
 pub(super) static CHAT: Shape = Shape {
@@ -30,6 +35,7 @@ pub(super) static CHAT: Shape = Shape {
     usage: &[WHOLE],
     error: &[&["error"]],
     read,
+    tools: &TOOLS,
     raw: |document| {
         let named = NAMES.iter().filter_map(|name| Some(format!("\"{name}\":{}", at(document, &[name])?.raw())));
         format!("{{{}}}", named.collect::<Vec<_>>().join(","))

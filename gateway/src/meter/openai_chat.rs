@@ -16,6 +16,7 @@ use super::{
     fold::{Fold, Reported, Unreadable, has_object, kind},
     openai_usage,
     tally::{Counts, Facts},
+    tools::{Place, Tools, Where},
     visible::after_colon,
 };
 use crate::json;
@@ -40,6 +41,22 @@ pub(super) struct Chat {
     /// How many frames were parsed only to learn who answers.
     introduced: u8,
 }
+
+/// Newer calls, those of before, and those of tools whose input is text.
+static TOOLS: Tools =
+    Tools { whole: Where { sign: "\"name\"", places: &[WHOLE] }, frame: Where { sign: "\"name\"", places: &[FRAME] } };
+
+pub(super) const WHOLE: &[Place] = &[
+    Place::text(&["choices", "*", "message", "tool_calls", "*", "function", "name"]),
+    Place::text(&["choices", "*", "message", "tool_calls", "*", "custom", "name"]),
+    Place::text(&["choices", "*", "message", "function_call", "name"]),
+];
+
+pub(super) const FRAME: &[Place] = &[
+    Place::text(&["choices", "*", "delta", "tool_calls", "*", "function", "name"]),
+    Place::text(&["choices", "*", "delta", "tool_calls", "*", "custom", "name"]),
+    Place::text(&["choices", "*", "delta", "function_call", "name"]),
+];
 
 const NAMES: [&str; 13] = [
     "id",
@@ -82,6 +99,7 @@ impl Fold for Chat {
             (facts.ended, self.done) = (true, true);
             return Ok(Seen::End);
         }
+        facts.calls(&TOOLS.frame, data);
         let reports = has_object(data, &USAGE_KEY);
         let keep = self.reported.is_none();
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
@@ -96,6 +114,7 @@ impl Fold for Chat {
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
         let named = json::members(document, &NAMES).ok_or(Unreadable)?;
+        facts.calls(&TOOLS.whole, document.raw().as_bytes());
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));
         Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
@@ -116,6 +135,10 @@ impl Fold for Chat {
 
     fn has_ended(&self) -> bool {
         self.finished
+    }
+
+    fn tools(&self) -> &'static Tools {
+        &TOOLS
     }
 
     fn counts(&self, _: &Facts) -> Counts {

@@ -11,8 +11,20 @@ use schemas::json::{Kind, Value};
 use super::{
     openai_usage,
     shape::{Mark, Shape, at, verbatim},
+    tools::{Place, Tools, Where},
 };
 use crate::json;
+
+/// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each.
+static TOOLS: Tools = Tools {
+    whole: Where { sign: "_call\"", places: &[WHOLE] },
+    frame: Where {
+        sign: "\"response.output_item.added\"",
+        places: &[&[Place { path: &["item", "type"], end: "_call" }]],
+    },
+};
+
+pub(super) const WHOLE: &[Place] = &[Place { path: &["output", "*", "type"], end: "_call" }];
 
 /// A response, whole or within the events of a stream.
 pub(super) static RESPONSE: Shape = Shape {
@@ -26,6 +38,7 @@ pub(super) static RESPONSE: Shape = Shape {
     usage: &[&["response", "usage"], &["usage"]],
     error: &[&["response", "error"], &["error"]],
     read: |usage| openai_usage::read(usage, true),
+    tools: &TOOLS,
     raw: verbatim,
     mark: |_, event| match at(event, &["type"]).and_then(Value::word).as_deref() {
         Some("response.completed" | "response.incomplete") => Mark::Last,

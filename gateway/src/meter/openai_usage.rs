@@ -90,6 +90,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             guardrails: 0,
             image_input: 0,
             image_output: 0,
+            tool_calls: 0,
         },
         whole: whole && exact,
         cost: cost(named.value(8), named.value(9)),

@@ -15,6 +15,7 @@ use super::{
     Seen,
     fold::{Fold, Reported, Unreadable, has_object, kind},
     tally::{Counts, Facts},
+    tools::Tools,
 };
 use crate::json;
 
@@ -43,6 +44,7 @@ pub(super) struct Shape {
     pub(super) raw: fn(Value<'_>) -> String,
     /// What a document says of the end of the answer, by its name and what is in it.
     pub(super) mark: fn(&str, Value<'_>) -> Mark,
+    pub(super) tools: &'static Tools,
     /// When what it tells of was begun, if it is worked on apart from this exchange.
     pub(super) background: fn(Value<'_>) -> Option<u64>,
 }
@@ -139,6 +141,7 @@ impl Fold for Shaped {
             facts.ended = true;
             return Ok(Seen::End);
         }
+        facts.calls(&self.shape.tools.frame, data);
         let keep = self.reported.is_none();
         let says = self.shape.text.iter().any(|key| facts.visible.take(data, key, keep));
         let known = !facts.model.is_empty() && !facts.id.is_empty() || self.introduced >= INTRODUCTION;
@@ -157,6 +160,7 @@ impl Fold for Shaped {
     }
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
+        facts.calls(&self.shape.tools.whole, document.raw().as_bytes());
         match document.items() {
             // Gemini gives a stream that was not asked for as events as one list of its documents.
             Some(items) => items.into_iter().try_for_each(|item| self.document(facts, "", item, true).map(drop)),
@@ -176,6 +180,10 @@ impl Fold for Shaped {
 
     fn has_ended(&self) -> bool {
         self.finished
+    }
+
+    fn tools(&self) -> &'static Tools {
+        self.shape.tools
     }
 }
 

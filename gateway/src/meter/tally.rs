@@ -13,6 +13,7 @@ use schemas::{
 use super::{
     Answer, Finish, Measured, Seen,
     fold::{self, Fold},
+    tools::{Tools, Where},
     visible::Visible,
 };
 
@@ -141,6 +142,16 @@ impl Tally {
         self.facts.visible.add_text(text);
     }
 
+    /// Where calls of tools stand in a document that is followed as it comes.
+    pub(super) fn tools(&self) -> &'static Tools {
+        self.fold.as_ref().map_or(&Tools::NONE, |fold| fold.tools())
+    }
+
+    /// So many calls of tools were found in a document that was only followed.
+    pub(super) const fn called(&mut self, calls: u64) {
+        self.facts.visible.calls = calls;
+    }
+
     /// Whether its API answers in other forms than JSON too.
     pub(super) const fn may_be_no_document(&self) -> bool {
         matches!(self.operation, Operation::Speech | Operation::Transcription)
@@ -153,10 +164,11 @@ impl Tally {
 
     fn counts(&self) -> Counts {
         let mut counts = self.of_models();
-        if let (true, Counts::Whole(parts) | Counts::Part(parts)) = (self.guarded && self.fold.is_some(), &mut counts)
+        if let (true, Counts::Whole(parts) | Counts::Part(parts)) = (self.fold.is_some(), &mut counts)
             && let Some(part) = parts.first_mut()
         {
-            part.vector.guardrails = 1;
+            part.vector.guardrails = u64::from(self.guarded);
+            part.vector.tool_calls = self.facts.visible.calls();
         }
         counts
     }
@@ -191,7 +203,7 @@ impl Tally {
                 let reported = sum(parts);
                 Vector { output: reported.output.max(self.facts.visible.tokens_at_least()), ..reported }
             }
-            Counts::None => Vector { output: self.facts.visible.tokens_at_least(), ..Vector::default() },
+            Counts::None => self.facts.visible.at_least(),
         }
     }
 
@@ -257,6 +269,11 @@ impl Facts {
             self.raw.pop();
         }
         self.raw.push(usage.to_owned());
+    }
+
+    /// Counts the calls of tools in a document.
+    pub(super) fn calls(&mut self, stand: &Where, document: &[u8]) {
+        self.visible.calls = self.visible.calls.saturating_add(stand.count(document));
     }
 
     /// Keeps an error by its name.

@@ -5,6 +5,7 @@
 //! that of a whole answer is taken only when it has come and reports nothing.
 
 use memchr::{memchr2, memmem::Finder};
+use schemas::tokens::Vector;
 
 /// How much of the text is kept: more than most answers have. 1,000 open streams keep at most 16 MiB.
 pub const KEPT_MAX: usize = 16 * 1024;
@@ -14,6 +15,8 @@ pub const KEPT_MAX: usize = 16 * 1024;
 pub struct Visible {
     bytes: u64,
     deltas: u64,
+    /// Calls of tools.
+    pub(super) calls: u64,
     /// The beginning, as it stands between the quotes of JSON.
     kept: Vec<u8>,
     /// The bytes of text that `kept` stands for.
@@ -26,9 +29,19 @@ impl Visible {
         self.bytes
     }
 
+    /// The calls of tools in it.
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+
     /// A careful count of its tokens: not more than one for each piece that came, nor for each four bytes.
     pub fn tokens_at_least(&self) -> u64 {
         self.deltas.min(self.bytes / 4)
+    }
+
+    /// The least that it was.
+    pub fn at_least(&self) -> Vector {
+        Vector { output: self.tokens_at_least(), tool_calls: self.calls, ..Vector::default() }
     }
 
     /// The beginning of the text, and how many bytes of all of it are in there; nothing if none was kept or it cannot be read.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use memchr::memchr2;
 use schemas::json::{Kind, Tree, Value};
 
-use super::{Frame, Tally, Verdict};
+use super::{Frame, Tally, Verdict, tools::Counter};
 
 /// The top-level members that any dialect reads.
 const WANTED: [&[u8]; 27] = [
@@ -67,7 +67,7 @@ enum Reading {
     /// At its end: what has come, and how much that is.
     Kept(Vec<Bytes>, usize),
     /// As it comes, since it is large.
-    Scanned(Scanner),
+    Scanned(Box<Scanner>),
 }
 
 impl Whole {
@@ -75,7 +75,7 @@ impl Whole {
         Self { held: None, reading: if look { Reading::Kept(Vec::new(), 0) } else { Reading::Not } }
     }
 
-    pub(super) fn push(&mut self, chunk: Bytes, out: &mut VecDeque<Frame>) {
+    pub(super) fn push(&mut self, chunk: Bytes, tally: &Tally, out: &mut VecDeque<Frame>) {
         if chunk.is_empty() {
             return;
         }
@@ -86,7 +86,7 @@ impl Whole {
                 *size = size.saturating_add(chunk.len());
                 chunks.push(chunk.clone());
                 if *size > KEPT_MAX {
-                    let mut scanner = Scanner::default();
+                    let mut scanner = Box::new(Scanner::new(tally));
                     chunks.iter().for_each(|chunk| scanner.scan(chunk));
                     self.reading = Reading::Scanned(scanner);
                 }
@@ -118,7 +118,7 @@ fn kept(document: &[u8], tally: &mut Tally) {
     if tally.whole(document) {
         tally.facts.ended = true;
     } else {
-        let mut scanner = Scanner::default();
+        let mut scanner = Scanner::new(tally);
         scanner.scan(document);
         scanned(&scanner, tally);
     }
@@ -134,6 +134,7 @@ fn scanned(scanner: &Scanner, tally: &mut Tally) {
     tally.facts.ended = scanner.depth == 0 && scanner.begun;
     // Of what was only scanned there is no text to estimate usage from: if it is not reported, it is not known.
     let read = tally.whole(scanner.summary().as_bytes()) && scanner.is_readable();
+    tally.called(scanner.calls.calls);
     if !(read && tally.facts.ended) && tally.may_be_no_document() {
         tally.facts.ended = true;
     } else if !read || tally.facts.ended && tally.wants_text() {
@@ -184,9 +185,14 @@ struct Scanner {
     copied: Vec<u8>,
     /// How much of `copied` is whole members.
     whole: usize,
+    calls: Counter,
 }
 
 impl Scanner {
+    fn new(tally: &Tally) -> Self {
+        Self { calls: Counter::new(tally.tools().whole.places), ..Self::default() }
+    }
+
     fn is_readable(&self) -> bool {
         self.begun && !self.not_an_object && !self.too_large
     }
@@ -198,6 +204,7 @@ impl Scanner {
     }
 
     fn scan(&mut self, chunk: &[u8]) {
+        self.calls.push(chunk);
         // What is wanted is copied from `from` on when it ends, or with the chunk.
         let (mut at, mut from) = (0, 0);
         while let Some(byte) = chunk.get(at).copied() {

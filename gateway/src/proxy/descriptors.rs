@@ -115,7 +115,7 @@ struct Units {
 }
 
 /// The classes of tokens as units, each with what it is a part of: input, output, or neither.
-const CLASSES: [(&str, Option<usize>); 13] = [
+const CLASSES: [(&str, Option<usize>); 14] = [
     ("input", Some(0)),
     ("cache_read", Some(0)),
     ("cache_write_5m", Some(0)),
@@ -127,6 +127,7 @@ const CLASSES: [(&str, Option<usize>); 13] = [
     ("web_search", None),
     ("search_unit", None),
     ("guardrail", None),
+    ("tool_calls", None),
     ("image_input", Some(0)),
     ("image_output", Some(1)),
 ];
@@ -312,6 +313,7 @@ impl Units {
             image_input: of("image_input"),
             image_output: of("image_output"),
             reasoning: of("reasoning"),
+            tool_calls: of("tool_calls"),
         };
         if tokens.reasoning > tokens.output {
             return Err(wrong("`reasoning` is a part of `output`"));

@@ -55,7 +55,9 @@ fn places(exchange: &Exchange, ends: &[usize]) -> Vec<usize> {
 fn is_at_most(api: Api, part: &Vector, whole: &Vector) -> bool {
     let lowers = matches!(api, Api::AnthropicMessages | Api::GeminiGenerateContent);
     let falls = api == Api::GeminiGenerateContent;
-    (falls || part.all_output() <= whole.all_output()) && (lowers || part.input() <= whole.input())
+    part.tool_calls <= whole.tool_calls
+        && (falls || part.all_output() <= whole.all_output())
+        && (lowers || part.input() <= whole.input())
 }
 
 fn check(exchange: &Exchange) -> Result<(), String> {
@@ -76,6 +78,11 @@ fn check(exchange: &Exchange) -> Result<(), String> {
         }
         match (&part.usage.completeness, part.usage.total(), whole.usage.total()) {
             (Completeness::Exact, ..) if part.usage == whole.usage => {}
+            // Bedrock's headers say all that is charged before the answer calls any tool.
+            (Completeness::Exact, Some(part), Some(whole))
+                if exchange.api == Api::BedrockInvoke
+                    && part == (Vector { tool_calls: part.tool_calls, ..whole })
+                    && part.tool_calls <= whole.tool_calls => {}
             (Completeness::Missing(_), None, _) => {}
             (Completeness::LowerBound(_), Some(part), Some(whole)) if is_at_most(exchange.api, &part, &whole) => {}
             _ => return wrong("it is not a part of the whole"),

@@ -34,6 +34,11 @@ const COLUMNS: &[Column] = &[
     Column { name: "audio_output_tokens", kind: Kind::Long, doc: "The output that is audio." },
     Column { name: "search_count", kind: Kind::Long, doc: "Searches that the provider ran." },
     Column {
+        name: "tool_calls",
+        kind: Kind::Long,
+        doc: "Calls of tools in the answer, of the client's and of the provider's.",
+    },
+    Column {
         name: "completeness",
         kind: Kind::Text,
         doc: "How sure the counts are: exact, lower_bound, estimated, or missing.",
@@ -109,6 +114,7 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         tokens(|vector| vector.audio_input),
         tokens(|vector| vector.audio_output),
         tokens(|vector| vector.web_searches),
+        tokens(|vector| vector.tool_calls),
         Value::Text(settled.usage.completeness.name()),
         Value::or_null(settled.usage.completeness.doubt().map(|why| Value::Text(why.name()))),
         Value::or_null(cost.map(Value::usd)),

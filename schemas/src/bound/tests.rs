@@ -596,3 +596,25 @@ models:
         assert_eq!(most.cost, Ok(Pico((i128::from(most.input) * input + output) * 1_000_000)), "{model}");
     }
 }
+
+#[test]
+fn a_call_of_a_tool_takes_output_and_needs_a_tool() {
+    let chat = |more: &str| at_most(Api::OpenAiChat, "gpt-4o", &chat(&format!(r#","max_tokens":50{more}"#))).tool_calls;
+    let tools = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
+    assert_eq!(chat(""), 0);
+    assert_eq!(chat(r#","tools":[]"#), 0);
+    assert_eq!(chat(r#","tools":null,"tool_choice":"auto""#), 0);
+    assert_eq!(chat(tools), 50);
+    assert_eq!(chat(&format!(r#"{tools},"n":2"#)), 100);
+    assert_eq!(chat(&format!(r#"{tools},"tool_choice":"none""#)), 0);
+    assert_eq!(chat(&format!(r#"{tools},"parallel_tool_calls":true"#)), 50);
+    assert_eq!(chat(&format!(r#"{tools},"parallel_tool_calls":false,"n":2"#)), 2);
+    let messages = |more: &str| {
+        let tools = r#","tools":[{"name":"f","input_schema":{"type":"object"}}]"#;
+        at_most(Api::AnthropicMessages, "claude-sonnet-4-5", &messages(&format!("{tools}{more}"))).tool_calls
+    };
+    assert_eq!(messages(""), 100);
+    assert_eq!(messages(r#","tool_choice":{"type":"none"}"#), 0);
+    assert_eq!(messages(r#","tool_choice":{"type":"auto","disable_parallel_tool_use":true}"#), 1);
+    assert_eq!(messages(r#","tool_choice":{"type":"auto","disable_parallel_tool_use":false}"#), 100);
+}

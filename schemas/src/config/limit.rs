@@ -225,13 +225,8 @@ fn no_effect(reader: &mut Reader, at: Option<Place>, what: &str) {
 }
 
 fn unit(reader: &mut Reader, node: &Node) -> Option<Unit> {
-    use Unit::{Concurrent, InputTokens, OutputTokens, Requests, Tokens, Usd};
-    let all = [Requests, Tokens, InputTokens, OutputTokens, Usd, Concurrent];
-    if reader.scalar(node)?.text == "tool_calls" {
-        let remedy = "use requests, tokens, input_tokens, output_tokens, usd or concurrent";
-        reader.not_built(node.at, "unit tool_calls", remedy);
-        return None;
-    }
+    use Unit::{Concurrent, InputTokens, OutputTokens, Requests, Tokens, ToolCalls, Usd};
+    let all = [Requests, Tokens, InputTokens, OutputTokens, Usd, ToolCalls, Concurrent];
     reader.one_of(node, &all.map(|unit| (unit.name(), unit)))
 }
 

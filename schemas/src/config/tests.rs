@@ -230,7 +230,6 @@ fn one_mistake_in_a_limit() {
         ("unit: ~", MissingConfigKey, "lacks \"unit\""),
         ("mode: medium", BadConfigValue, "hard or soft or observe"),
         ("unit: dollars", BadConfigValue, "requests or tokens"),
-        ("unit: tool_calls", NotBuilt, "unit tool_calls"),
         ("window: year", BadConfigValue, "month or total"),
         ("amount: -1", BadConfigValue, "dollars"),
         ("amount: 1e3", BadConfigValue, "dollars"),
@@ -449,7 +448,7 @@ tenants:
       - { name: ci, sha256: short }   # 15
   - name: acme                     # 16
 limits:
-  - { name: l, unit: tool_calls, amount: 1, window: day, mode: hard }   # 18
+  - { name: l, unit: tool_call, amount: 1, window: day, mode: hard }   # 18
   - name: m
     unit: tokens
     amount: 5.5                    # 21
@@ -465,7 +464,7 @@ limits:
         (11, 39, DanglingReference),
         (15, 29, BadConfigValue),
         (16, 11, DuplicateConfig),
-        (18, 22, NotBuilt),
+        (18, 22, BadConfigValue),
         (19, 5, MissingConfigKey),
         (21, 13, BadConfigValue),
         (22, 13, BadConfigValue),

@@ -97,6 +97,7 @@ message!(Vector {
     11 guardrails,
     12 image_input,
     13 image_output,
+    14 tool_calls,
 });
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
@@ -210,7 +211,7 @@ enumeration!(TokenClass {
     12 ImageOutput,
 });
 
-enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent });
+enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent, 7 ToolCalls });
 
 impl Message for Completeness {
     fn write(&self, out: &mut Vec<u8>) {

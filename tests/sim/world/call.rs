@@ -130,6 +130,7 @@ impl Bill {
             reasoning: 0,
             search_units: 0,
             guardrails: 0,
+            tool_calls: 0,
             image_input: 0,
             image_output: 0,
         }
@@ -196,6 +197,7 @@ impl Wish {
             input: bound.input,
             output: bound.output,
             requests: 1,
+            tool_calls: 0,
             cost: Ok(Pico(cost)),
             output_price: Pico(2 * price(book, self.model)),
             output_cap: OutputCap::Stated(bound.output),

@@ -74,6 +74,7 @@ fn tried(gateway: &Limits, now: Time, team: &str, user: &str) -> Tried {
         input: 1,
         output: 0,
         requests: 1,
+        tool_calls: 0,
         cost: Ok(Pico(0)),
         output_price: Pico(0),
         output_cap: OutputCap::NoOutput,

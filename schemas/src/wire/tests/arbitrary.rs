@@ -152,6 +152,7 @@ any_of! {
         uncached_input: count(), cache_read: count(), cache_write_5m: count(), cache_write_1h: count(), output: count(),
         audio_input: count(), audio_output: count(), web_searches: count(), reasoning: count(), search_units: count(),
         guardrails: count(),
+        tool_calls: count(),
         image_input: count(),
         image_output: count(),
     }

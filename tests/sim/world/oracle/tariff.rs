@@ -38,8 +38,8 @@ pub(super) fn amount(unit: Unit, wish: &Wish, book: usize, bill: Bill) -> i128 {
     let (input, output) = (i128::from(bill.input), i128::from(bill.output));
     match unit {
         Unit::Requests => 1,
-        // Nothing of it is ever used up.
-        Unit::Concurrent => 0,
+        // Nothing of the one is ever used up, and no bill here has any of the other.
+        Unit::Concurrent | Unit::ToolCalls => 0,
         Unit::Tokens => input + output,
         Unit::InputTokens => input,
         Unit::OutputTokens => output,

@@ -1,0 +1,235 @@
+//! How many calls of tools an answer has: of its client's, and of its provider's where an answer shows them.
+//!
+//! A dialect says where a call stands as a path of members, in an answer and in a frame of one. A document is followed byte by byte,
+//! so that one of any size and in any pieces counts the same; what a tool is called with lies beside that path and never on it.
+
+use memchr::{memchr2, memmem};
+
+/// Where the calls of a dialect stand.
+#[derive(Debug)]
+pub(super) struct Tools {
+    /// In an answer that is one document.
+    pub(super) whole: Where,
+    /// In a frame of one that is streamed.
+    pub(super) frame: Where,
+}
+
+/// Where calls stand in a document.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Where {
+    /// What every document with a call has, to be searched for first.
+    pub(super) sign: &'static str,
+    pub(super) places: &'static [&'static [Place]],
+}
+
+/// A text that each call has once: the names of the members that lead to it, `*` for the items of a list, and how it ends. An empty text
+/// is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) path: &'static [&'static str],
+    pub(super) end: &'static str,
+}
+
+impl Place {
+    /// Any text there.
+    pub(super) const fn text(path: &'static [&'static str]) -> Self {
+        Self { path, end: "" }
+    }
+}
+
+impl Tools {
+    /// What calls no tools.
+    pub(super) const NONE: Self = Self { whole: Where::NOWHERE, frame: Where::NOWHERE };
+}
+
+impl Where {
+    const NOWHERE: Self = Self { sign: "", places: &[] };
+
+    /// The calls in a document.
+    pub(super) fn count(&self, document: &[u8]) -> u64 {
+        if self.places.is_empty() || memmem::find(document, self.sign.as_bytes()).is_none() {
+            return 0;
+        }
+        let mut counter = Counter::new(self.places);
+        counter.push(document);
+        counter.calls
+    }
+}
+
+/// The most places of a dialect.
+const PLACES: usize = 12;
+/// The longest name of a member on a path, and the longest end of a text, are shorter.
+const KEPT: usize = 24;
+
+/// Follows a document, piece by piece.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    places: Vec<Place>,
+    /// How many members of each path lead to where the document is.
+    led: [usize; PLACES],
+    /// Whether the member that has been named last is the next one on each path.
+    named: [bool; PLACES],
+    /// How many lists and objects are open, and which of the outer ones are lists.
+    depth: usize,
+    lists: u64,
+    in_text: bool,
+    escaped: bool,
+    /// The end of the text that was read last.
+    text: Vec<u8>,
+    pub(super) calls: u64,
+}
+
+impl Counter {
+    pub(super) fn new(places: &[&'static [Place]]) -> Self {
+        let places: Vec<Place> = places.iter().copied().flatten().copied().collect();
+        debug_assert!(places.len() <= PLACES, "a dialect has more places");
+        Self { places, text: Vec::with_capacity(2 * KEPT), ..Self::default() }
+    }
+
+    /// Takes the next piece.
+    pub(super) fn push(&mut self, piece: &[u8]) {
+        let mut at = 0;
+        while let Some(byte) = piece.get(at).copied() {
+            if self.in_text {
+                at = self.pass_text(piece, at);
+                continue;
+            }
+            match byte {
+                b'"' => {
+                    self.in_text = true;
+                    self.text.clear();
+                }
+                b':' => self.name(),
+                b',' => self.named = [false; PLACES],
+                b'{' | b'[' => self.open(byte == b'['),
+                b'}' | b']' => self.close(),
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
+    /// Goes behind the quote that ends the text, or to the end of the piece.
+    fn pass_text(&mut self, piece: &[u8], from: usize) -> usize {
+        if std::mem::take(&mut self.escaped) {
+            self.keep(piece.get(from..=from));
+            return from + 1;
+        }
+        let rest = piece.get(from..).unwrap_or_default();
+        let Some(length) = memchr2(b'"', b'\\', rest) else {
+            self.keep(Some(rest));
+            return piece.len();
+        };
+        self.keep(rest.get(..length));
+        if rest.get(length) == Some(&b'\\') {
+            self.escaped = true;
+        } else {
+            self.in_text = false;
+            self.value();
+        }
+        from + length + 1
+    }
+
+    fn keep(&mut self, text: Option<&[u8]>) {
+        let text = text.unwrap_or_default();
+        self.text.extend_from_slice(text.get(text.len().saturating_sub(KEPT)..).unwrap_or_default());
+        self.text.drain(..self.text.len().saturating_sub(KEPT));
+    }
+
+    /// Whether the next value is what a path leads to behind the members before.
+    fn is_next(&self, place: usize, path: &[&str]) -> bool {
+        let is_list = self.depth.checked_sub(1).is_some_and(|outer| self.lists >> outer & 1 == 1);
+        let leads = self.depth > 0 && self.led.get(place) == Some(&(self.depth - 1));
+        leads && if is_list { path.get(self.depth - 1) == Some(&"*") } else { self.named.get(place) == Some(&true) }
+    }
+
+    /// The text that was read last is the name of a member.
+    fn name(&mut self) {
+        for (named, place) in self.named.iter_mut().zip(&self.places) {
+            let wanted = self.depth.checked_sub(1).and_then(|outer| place.path.get(outer));
+            *named = wanted.is_some_and(|name| self.text == name.as_bytes());
+        }
+    }
+
+    /// The text that was read last is a value, unless it turns out to be a name, which no member before it has named.
+    fn value(&mut self) {
+        for (number, place) in self.places.iter().enumerate() {
+            let fits = !self.text.is_empty() && self.text.ends_with(place.end.as_bytes());
+            if fits && place.path.len() == self.depth && self.is_next(number, place.path) {
+                self.calls += 1;
+            }
+        }
+    }
+
+    fn open(&mut self, is_list: bool) {
+        for (number, place) in self.places.iter().enumerate() {
+            if self.is_next(number, place.path) {
+                self.led[number] = self.depth;
+            }
+        }
+        // Beyond what a path can lead to it does not matter which are lists.
+        if self.depth < 64 {
+            self.lists = self.lists & !(1 << self.depth) | u64::from(is_list) << self.depth;
+        }
+        self.depth += 1;
+        self.named = [false; PLACES];
+    }
+
+    fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        for led in &mut self.led {
+            *led = (*led).min(self.depth.saturating_sub(1));
+        }
+        self.named = [false; PLACES];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAT: &[Place] = &[
+        Place::text(&["choices", "*", "message", "tool_calls", "*", "function", "name"]),
+        Place { path: &["output", "*", "type"], end: "_call" },
+        Place::text(&["*", "name"]),
+    ];
+
+    fn check(document: &str, calls: u64) {
+        for size in [1, 2, 3, 7, usize::MAX] {
+            let mut counter = Counter::new(&[CHAT]);
+            document.as_bytes().chunks(size).for_each(|piece| counter.push(piece));
+            assert_eq!(counter.calls, calls, "in pieces of {size}: {document}");
+        }
+    }
+
+    #[test]
+    fn a_call_counts_where_it_stands_and_nowhere_else() {
+        let call =
+            |name: &str| format!(r#"{{"id":"c","function":{{"arguments":"{{\"name\":\"x\"}}","name":"{name}"}}}}"#);
+        let (one, none) = (call("look"), call(""));
+        check(
+            &format!(
+                r#"{{"choices":[{{"message":{{"tool_calls":[{one},{one}]}}}},{{"message":{{"tool_calls":[{one}]}}}}]}}"#
+            ),
+            3,
+        );
+        check(&format!(r#"{{"choices":[{{"message":{{"tool_calls":[{none}],"name":"a"}}}}],"name":"b"}}"#), 0);
+        // Elsewhere, though the names are the same.
+        check(
+            &format!(
+                r#"{{"x":[{{"message":{{"tool_calls":[{one}]}}}}],"choices":{{"message":{{"tool_calls":[{one}]}}}}}}"#
+            ),
+            0,
+        );
+        check(&format!(r#"{{"choices":[[{{"message":{{"tool_calls":[{one}]}}}}]]}}"#), 0);
+        check(
+            r#"{"output":[{"type":"message"},{"type":"function_call","arguments":"_call"},{"type":"web_search_call"}]}"#,
+            2,
+        );
+        check(
+            r#"{"output":[{"type":["function_call"]},{"type":{"type":"function_call"}},{"a":"type","b":"x_call"}]}"#,
+            0,
+        );
+        check(r#"[{"name":"a\"\\"},{"name":"b"},{"name":1,"c":"d"}]"#, 2);
+    }
+}

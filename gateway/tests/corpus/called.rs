@@ -1,0 +1,83 @@
+//! The calls of tools in a recorded answer, counted the plain way: by looking through all of its documents.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use gateway::meter::Framing;
+use schemas::event::Api;
+use serde_json::Value;
+
+use super::{Exchange, frames, messages};
+
+/// How many there are, in all that can be read.
+pub(crate) fn count(exchange: &Exchange) -> u64 {
+    let streams = exchange.is_stream() && exchange.framing != Framing::Whole;
+    let read = |document: &[u8]| serde_json::from_slice(document).ok();
+    let documents: Vec<Value> = match exchange.framing {
+        Framing::Whole => read(&exchange.body).into_iter().collect(),
+        Framing::Lines => exchange.body.split(|byte| *byte == b'\n').filter_map(read).collect(),
+        Framing::Events => {
+            let body = String::from_utf8_lossy(&exchange.body).replace("\r\n", "\n");
+            frames(body.as_bytes()).into_iter().filter_map(data).collect()
+        }
+        Framing::Messages => messages(&exchange.body).into_iter().filter_map(payload).collect(),
+    };
+    documents.iter().map(|document| of(exchange.api, streams, document)).sum()
+}
+
+fn of(api: Api, streams: bool, document: &Value) -> u64 {
+    let is = |kind: &Value, end: &str| u64::from(kind.as_str().is_some_and(|kind| kind.ends_with(end)));
+    let all =
+        |list: &Value, count: &dyn Fn(&Value) -> u64| list.as_array().into_iter().flatten().map(count).sum::<u64>();
+    let named = |call: &Value| u64::from(call["name"].as_str().is_some_and(|name| !name.is_empty()));
+    let function = |call: &Value| named(&call["function"]) + named(&call["custom"]);
+    let block = |block: &Value| is(&block["type"], "tool_use");
+    let part = |part: &Value| named(&part["functionCall"]) + u64::from(part["executableCode"].is_object());
+    match api {
+        Api::OpenAiResponses | Api::OpenAiResponsesRetrieve | Api::OpenAiResponsesCompact if streams => {
+            if document["type"] == "response.output_item.added" { is(&document["item"]["type"], "_call") } else { 0 }
+        }
+        Api::OpenAiResponses | Api::OpenAiResponsesRetrieve | Api::OpenAiResponsesCompact => {
+            all(&document["output"], &|item| is(&item["type"], "_call"))
+        }
+        Api::AnthropicMessages => block(&document["content_block"]) + all(&document["content"], &block),
+        Api::GeminiGenerateContent => match document.as_array() {
+            Some(several) => several.iter().map(|one| of(api, streams, one)).sum(),
+            None => all(&document["candidates"], &|candidate| all(&candidate["content"]["parts"], &part)),
+        },
+        Api::BedrockConverse => all(&document["output"]["message"]["content"], &|block| named(&block["toolUse"])),
+        Api::BedrockConverseStream => named(&document["start"]["toolUse"]),
+        Api::BedrockInvokeStream => {
+            let document = document["bytes"].as_str().and_then(|bytes| STANDARD.decode(bytes).ok());
+            let document = document.and_then(|document| serde_json::from_slice(&document).ok()).unwrap_or(Value::Null);
+            of(Api::BedrockInvoke, streams, &document)
+        }
+        Api::BedrockInvoke => {
+            of(Api::AnthropicMessages, streams, document)
+                + of(Api::BedrockConverse, streams, document)
+                + named(&document["contentBlockStart"]["start"]["toolUse"])
+                + of(Api::OpenAiChat, streams, document)
+        }
+        Api::CohereChat | Api::CohereV1Chat => {
+            function(&document["delta"]["message"]["tool_calls"])
+                + all(&document["message"]["tool_calls"], &function)
+                + all(&document["tool_calls"], &named)
+        }
+        Api::OllamaChat => all(&document["message"]["tool_calls"], &function),
+        _ => all(&document["choices"], &|choice| {
+            let said = if streams { &choice["delta"] } else { &choice["message"] };
+            all(&said["tool_calls"], &function) + named(&said["function_call"])
+        }),
+    }
+}
+
+/// The document of an event.
+fn data(frame: &[u8]) -> Option<Value> {
+    let lines = frame.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let data: Vec<&[u8]> = lines.filter_map(|line| line.strip_prefix(b"data:")).collect();
+    serde_json::from_slice(&data.concat()).ok()
+}
+
+/// The document of a message, which stands behind its headers and before its checksum.
+fn payload(message: &[u8]) -> Option<Value> {
+    let headers = u32::from_be_bytes(*message.get(4..)?.first_chunk()?) as usize;
+    serde_json::from_slice(message.get(12 + headers..message.len().checked_sub(4)?)?).ok()
+}
