@@ -79,6 +79,8 @@ pub enum Framing {
     Lines,
     /// Amazon's binary messages.
     Messages,
+    /// One document that is a list, each item a document: what Gemini streams is told from what it answers whole by its first byte.
+    List,
 }
 
 impl Framing {
@@ -172,6 +174,7 @@ pub struct Measured {
 pub struct Meter {
     tally: Tally,
     body: Body,
+    may_be_list: bool,
     out: VecDeque<Frame>,
 }
 
@@ -199,7 +202,8 @@ impl Meter {
             Framing::Whole => Body::Whole(Box::new(Whole::new(true))),
             framing => Body::Stream(Splitter::new(framing, answer.strip_usage)),
         };
-        Self { tally: Tally::new(answer), body, out: VecDeque::new() }
+        let may_be_list = answer.api == Api::GeminiGenerateContent && answer.status < 400;
+        Self { tally: Tally::new(answer), body, may_be_list, out: VecDeque::new() }
     }
 
     /// Takes a header of the answer, since some report there. Before the body.
@@ -221,6 +225,13 @@ impl Meter {
 
     /// Takes the next piece of the body.
     pub fn push(&mut self, chunk: Bytes) {
+        if let Body::Whole(whole) = &mut self.body
+            && self.may_be_list
+            && whole.begins_list(&chunk)
+        {
+            self.out.extend(whole.take_held().map(|bytes| Frame { bytes, verdict: Verdict::Pass }));
+            self.body = Body::Stream(Splitter::new(Framing::List, false));
+        }
         match &mut self.body {
             Body::Stream(splitter) => splitter.push(&chunk, &mut self.tally, &mut self.out),
             Body::Whole(whole) => whole.push(chunk, &self.tally, &mut self.out),

@@ -1,7 +1,8 @@
 //! Following metering's word: the policy, and the decisions.
 //!
 //! One thread reads both topics. The policy is swapped whole; decisions go into the local books; the watermarks in them confirm
-//! what the journal may forget. Leases that are called back are returned here, at once.
+//! what the journal may forget. Leases that are called back are returned here, at once. Nobody is let in before both were read to
+//! the end, or a gateway that starts would live through every policy that there was, each for a moment.
 
 use std::{
     collections::HashMap,
@@ -161,6 +162,11 @@ pub struct Obey {
     follower: Box<dyn Follower>,
     policies: Box<dyn Reader>,
     fold: Fold,
+    /// The offset after the last policy that was read, and whether that was the end once.
+    read: Offset,
+    is_current: bool,
+    /// What is to be put in force when all was read.
+    next: Option<Arc<Policy>>,
     books: Arc<Books>,
     ready: Arc<AtomicBool>,
     low_watermark: Arc<AtomicI64>,
@@ -181,6 +187,9 @@ impl Obey {
             follower,
             policies,
             fold: Fold::default(),
+            read: Offset(0),
+            is_current: false,
+            next: None,
             books: Arc::default(),
             ready: Arc::new(AtomicBool::new(false)),
             low_watermark: Arc::new(AtomicI64::new(0)),
@@ -201,20 +210,19 @@ impl Obey {
     /// Follows until told to stop.
     pub fn run(mut self, stop: &AtomicBool) -> Result<(), journal::Error> {
         while !stop.load(Ordering::Relaxed) {
-            self.read_policy()?;
             let wait = if self.limits.lock().is_recalled() { FIRST_GO } else { POLL };
             let changes = self.follower.poll(wait)?;
             self.take(changes, time::now(), Instant::now());
+            self.read_policy()?;
         }
         Ok(())
     }
 
     /// Takes in what there is, without waiting.
     pub fn turn(&mut self, now: Time, at: Instant) -> Result<(), journal::Error> {
-        self.read_policy()?;
         let changes = self.follower.poll(Duration::ZERO)?;
         self.take(changes, now, at);
-        Ok(())
+        self.read_policy()
     }
 
     /// Obeys, and answers what it calls for.
@@ -232,25 +240,41 @@ impl Obey {
             self.swept = Some(at);
             self.limits.lock().sweep(now);
         }
-        let ready = self.follower.caught_up() && self.view.load().is_some();
-        self.ready.store(ready, Ordering::Relaxed);
     }
 
     fn read_policy(&mut self) -> Result<(), journal::Error> {
         for record in self.policies.poll(Duration::ZERO)? {
+            self.read = Offset(record.offset.0 + 1);
             let step = wire::decode_policy(&record.body).map(|known| self.fold.take(record.offset, known));
             match step {
                 Ok(Step::Book(book)) => {
                     self.books.insert(Arc::new(*book));
                 }
-                Ok(Step::InForce(policy)) => self.enforce(&policy),
+                Ok(Step::InForce(policy)) => self.next = Some(policy),
                 Ok(Step::Refused(_)) => {}
                 Err(error) => {
                     tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read; the one before it stays in force");
                 }
             }
         }
+        if self.next.is_some() && self.follower.caught_up() && self.is_current() {
+            if let Some(policy) = self.next.take() {
+                self.enforce(&policy);
+            }
+            self.ready.store(self.view.load().is_some(), Ordering::Relaxed);
+        }
         Ok(())
+    }
+
+    /// Whether every policy that was published has been read, once.
+    fn is_current(&mut self) -> bool {
+        if !self.is_current {
+            match self.policies.ends() {
+                Ok(ends) => self.is_current = ends.first().is_none_or(|end| self.read >= *end),
+                Err(error) => tracing::warn!(%error, "how many policies there are cannot be told; trying again"),
+            }
+        }
+        self.is_current
     }
 
     fn enforce(&mut self, policy: &Policy) {
@@ -310,3 +334,6 @@ fn kept(mut instance: Instance) -> Arc<Instance> {
     instance.holders.shrink_to_fit();
     Arc::new(instance)
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,7 +218,7 @@ impl Estimable {
             (said, _) => {
                 let why = if let Completeness::Missing(why) = said { *why } else { Doubt::Truncated };
                 let input = most.map_or(seen.uncached_input, |most| seen.uncached_input.min(most.input));
-                let vector = Vector { uncached_input: input, output, ..Vector::default() };
+                let vector = Vector { uncached_input: input, output, ..self.measured.visible.units() };
                 usage.parts = vec![Part { model: None, vector }];
                 why
             }

@@ -234,7 +234,9 @@ fn expected(exchange: &Exchange) -> (Option<Vector>, &str) {
         Some("missing") => (None, "missing"),
         Some(completeness) => {
             let search_units = exchange.meta["other_units"]["search_units"].as_u64().unwrap_or(0);
-            (Some(Vector { search_units, tool_calls: called::count(exchange), ..vector(usage) }), completeness)
+            let (vector, tool_calls) = (vector(usage), called::count(exchange));
+            let web_searches = vector.web_searches.max(called::searches(exchange));
+            (Some(Vector { search_units, tool_calls, web_searches, ..vector }), completeness)
         }
         // An error, or tokens counted: nothing is billed.
         None => (Some(Vector::default()), "exact"),

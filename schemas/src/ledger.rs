@@ -109,6 +109,23 @@ pub struct Adjusted {
     pub posted: Vec<Posting>,
     /// What could be added nowhere, because its window is not kept any more.
     pub gone: Vec<Move>,
+    /// What belongs to counters that are not kept any more since their windows ended: it is added to what was written of them last.
+    pub late: Vec<Late>,
+}
+
+/// What a counter is to be moved by that is not kept any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// The limit.
+    pub limit: LimitId,
+    /// The values of its `*`.
+    pub values: Vec<String>,
+    /// The first instant of the window.
+    pub start: Time,
+    /// The first instant after it.
+    pub end: Time,
+    /// How much, in the limit's unit.
+    pub amount: i128,
 }
 
 /// What one class of one attempt costs.

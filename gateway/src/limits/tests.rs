@@ -153,7 +153,7 @@ impl Bench {
     }
 }
 
-fn me() -> ProducerId {
+pub(crate) fn me() -> ProducerId {
     ProducerId::from_bytes([1; 16])
 }
 

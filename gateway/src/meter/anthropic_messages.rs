@@ -49,11 +49,12 @@ struct Fields {
 
 /// Tools of the client, of Anthropic and of others' servers.
 static TOOLS: Tools = Tools {
-    whole: Where { sign: "tool_use\"", places: &[WHOLE] },
-    frame: Where { sign: "tool_use\"", places: &[&[Place { path: &["content_block", "type"], end: "tool_use" }]] },
+    whole: &[WHOLE],
+    frame: &[Where { sign: "tool_use\"", places: &[Place::call_of(&["content_block", "type"], "tool_use")] }],
 };
 
-pub(super) const WHOLE: &[Place] = &[Place { path: &["content", "*", "type"], end: "tool_use" }];
+pub(super) const WHOLE: Where =
+    Where { sign: "tool_use\"", places: &[Place::call_of(&["content", "*", "type"], "tool_use")] };
 
 const FRAME: [&str; 5] = ["type", "message", "usage", "delta", "error"];
 const MESSAGE: [&str; 5] = ["id", "model", "usage", "stop_reason", "error"];
@@ -94,7 +95,7 @@ pub(super) static COMPLETION: Shape = Shape {
 
 impl Fold for Messages {
     fn event(&mut self, facts: &mut Facts, _: &str, data: &[u8]) -> Result<Seen, Unreadable> {
-        facts.calls(&TOOLS.frame, data);
+        facts.called.count(TOOLS.frame, data);
         let keep = !self.reported;
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
         if says && !has_object(data, &USAGE_KEY) {
@@ -125,7 +126,7 @@ impl Fold for Messages {
     }
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
-        facts.calls(&TOOLS.whole, document.raw().as_bytes());
+        facts.called.count(TOOLS.whole, document.raw().as_bytes());
         self.message(facts, document)?;
         self.stopped = true;
         Ok(())

@@ -44,11 +44,12 @@ pub(super) static CONVERSE: Shape = Shape {
 };
 
 static TOOLS: Tools = Tools {
-    whole: Where { sign: "\"toolUse\"", places: &[WHOLE] },
-    frame: Where { sign: "\"toolUse\"", places: &[&[Place::text(&["start", "toolUse", "name"])]] },
+    whole: &[WHOLE],
+    frame: &[Where { sign: "\"toolUse\"", places: &[Place::call(&["start", "toolUse", "name"])] }],
 };
 
-pub(super) const WHOLE: &[Place] = &[Place::text(&["output", "message", "content", "*", "toolUse", "name"])];
+pub(super) const WHOLE: Where =
+    Where { sign: "\"toolUse\"", places: &[Place::call(&["output", "message", "content", "*", "toolUse", "name"])] };
 
 const CONVERSE_NAMES: [&str; 7] = [
     "inputTokens",
@@ -141,7 +142,7 @@ impl Fold for Invoke {
             facts.ended = false;
         } else {
             TEXT_KEYS.iter().any(|key| facts.visible.take(&document, key, self.native.is_none()));
-            facts.calls(&MAKERS_TOOLS.frame, &document);
+            facts.called.count(MAKERS_TOOLS.frame, &document);
             self.makers(facts, root)?;
         }
         self.served(facts);
@@ -167,7 +168,7 @@ impl Fold for Invoke {
         if at(document, &["type"]).and_then(Value::word).as_deref() == Some("message") {
             self.messages.whole(facts, document)?;
         } else {
-            facts.calls(&MAKERS_TOOLS.whole, document.raw().as_bytes());
+            facts.called.count(MAKERS_TOOLS.whole, document.raw().as_bytes());
             self.makers(facts, document)?;
         }
         self.served(facts);
@@ -206,11 +207,11 @@ impl Fold for Invoke {
 
 /// Most makers call tools as OpenAI's chat does, Amazon's own models as Converse; a large answer may be Anthropic's as well.
 static MAKERS_TOOLS: Tools = Tools {
-    whole: Where { sign: "", places: &[openai_chat::WHOLE, WHOLE, anthropic_messages::WHOLE] },
-    frame: Where {
-        sign: "",
-        places: &[openai_chat::FRAME, &[Place::text(&["contentBlockStart", "start", "toolUse", "name"])]],
-    },
+    whole: &[openai_chat::WHOLE, WHOLE, anthropic_messages::WHOLE],
+    frame: &[
+        openai_chat::FRAME,
+        Where { sign: "\"toolUse\"", places: &[Place::call(&["contentBlockStart", "start", "toolUse", "name"])] },
+    ],
 };
 
 /// What Bedrock reports, with more output and more of the cache where the maker reports more, and with the lifetimes that only the

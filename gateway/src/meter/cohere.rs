@@ -20,15 +20,18 @@ use crate::json;
 
 /// Calls as the newer version has them, and the older one, whose stream has all of them in one event.
 static TOOLS: Tools = Tools {
-    whole: Where { sign: "\"tool_calls\"", places: &[WHOLE] },
-    frame: Where {
+    whole: &[WHOLE],
+    frame: &[Where {
         sign: "\"tool_calls\"",
-        places: &[&[Place::text(&["delta", "message", "tool_calls", "function", "name"]), OLDER]],
-    },
+        places: &[Place::call(&["delta", "message", "tool_calls", "function", "name"]), OLDER],
+    }],
 };
 
-pub(super) const WHOLE: &[Place] = &[Place::text(&["message", "tool_calls", "*", "function", "name"]), OLDER];
-const OLDER: Place = Place::text(&["tool_calls", "*", "name"]);
+pub(super) const WHOLE: Where = Where {
+    sign: "\"tool_calls\"",
+    places: &[Place::call(&["message", "tool_calls", "*", "function", "name"]), OLDER],
+};
+const OLDER: Place = Place::call(&["tool_calls", "*", "name"]);
 
 /// An answer, or the last event of a streamed one, of either version.
 pub(super) static CHAT: Shape = Shape {

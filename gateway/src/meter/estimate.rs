@@ -112,7 +112,7 @@ pub fn usage(api: Api, model: &str, request: &[u8], visible: &Visible) -> Usage 
     let encoding = encoding_of(model);
     let output = if api.operation().has_output() { output_tokens(encoding, visible) } else { 0 };
     let uncached_input = input_tokens(encoding, request);
-    let vector = Vector { uncached_input, output, tool_calls: visible.calls(), ..Vector::default() };
+    let vector = Vector { uncached_input, output, ..visible.units() };
     Usage { parts: vec![Part { model: None, vector }], completeness: Completeness::Estimated(Doubt::NotReported) }
 }
 

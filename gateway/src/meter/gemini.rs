@@ -19,17 +19,21 @@ use super::{
 };
 use crate::json;
 
-/// Functions of the client, and code that Google runs. A call whose arguments come in pieces has its name in the first.
-static TOOLS: Tools = Tools {
-    whole: Where { sign: "\"parts\"", places: &[WHOLE] },
-    frame: Where { sign: "\"parts\"", places: &[WHOLE] },
-};
+/// Functions of the client, code that Google runs, and what it searched for. A call whose arguments come in pieces has its name in the first.
+static TOOLS: Tools = Tools { whole: WHOLE, frame: WHOLE };
 
-pub(super) const WHOLE: &[Place] = &[
-    Place::text(&["candidates", "*", "content", "parts", "*", "functionCall", "name"]),
-    Place::text(&["candidates", "*", "content", "parts", "*", "executableCode", "language"]),
-    Place::text(&["*", "candidates", "*", "content", "parts", "*", "functionCall", "name"]),
-    Place::text(&["*", "candidates", "*", "content", "parts", "*", "executableCode", "language"]),
+pub(super) const WHOLE: &[Where] = &[
+    Where {
+        sign: "\"parts\"",
+        places: &[
+            Place::call(&["candidates", "*", "content", "parts", "*", "functionCall", "name"]),
+            Place::call(&["candidates", "*", "content", "parts", "*", "executableCode", "language"]),
+        ],
+    },
+    Where {
+        sign: "\"webSearchQueries\"",
+        places: &[Place::query(&["candidates", "*", "groundingMetadata", "webSearchQueries", "*"])],
+    },
 ];
 
 /// An answer, or a document of a streamed one.

@@ -15,7 +15,7 @@ use super::{
     openai_responses,
     shape::{Shaped, at},
     tally::{Counts, Facts},
-    tools::{Tools, Where},
+    tools::Tools,
 };
 
 /// What was recognised so far.
@@ -62,20 +62,10 @@ impl Fold for Guess {
     }
 }
 
-/// What no envelope was looked for in may call tools as any dialect does.
+/// What no envelope was looked for in may call tools as most dialects do.
 static ANY: Tools = Tools {
-    whole: Where {
-        sign: "",
-        places: &[
-            openai_chat::WHOLE,
-            openai_responses::WHOLE,
-            anthropic_messages::WHOLE,
-            gemini::WHOLE,
-            bedrock::WHOLE,
-            cohere::WHOLE,
-        ],
-    },
-    ..Tools::NONE
+    whole: &[openai_chat::WHOLE, openai_responses::WHOLE, anthropic_messages::WHOLE, bedrock::WHOLE, cohere::WHOLE],
+    frame: &[],
 };
 
 /// Who reads documents like this one.

@@ -43,20 +43,25 @@ pub(super) struct Chat {
 }
 
 /// Newer calls, those of before, and those of tools whose input is text.
-static TOOLS: Tools =
-    Tools { whole: Where { sign: "\"name\"", places: &[WHOLE] }, frame: Where { sign: "\"name\"", places: &[FRAME] } };
+static TOOLS: Tools = Tools { whole: &[WHOLE], frame: &[FRAME] };
 
-pub(super) const WHOLE: &[Place] = &[
-    Place::text(&["choices", "*", "message", "tool_calls", "*", "function", "name"]),
-    Place::text(&["choices", "*", "message", "tool_calls", "*", "custom", "name"]),
-    Place::text(&["choices", "*", "message", "function_call", "name"]),
-];
+pub(super) const WHOLE: Where = Where {
+    sign: "\"name\"",
+    places: &[
+        Place::call(&["choices", "*", "message", "tool_calls", "*", "function", "name"]),
+        Place::call(&["choices", "*", "message", "tool_calls", "*", "custom", "name"]),
+        Place::call(&["choices", "*", "message", "function_call", "name"]),
+    ],
+};
 
-pub(super) const FRAME: &[Place] = &[
-    Place::text(&["choices", "*", "delta", "tool_calls", "*", "function", "name"]),
-    Place::text(&["choices", "*", "delta", "tool_calls", "*", "custom", "name"]),
-    Place::text(&["choices", "*", "delta", "function_call", "name"]),
-];
+pub(super) const FRAME: Where = Where {
+    sign: "\"name\"",
+    places: &[
+        Place::call(&["choices", "*", "delta", "tool_calls", "*", "function", "name"]),
+        Place::call(&["choices", "*", "delta", "tool_calls", "*", "custom", "name"]),
+        Place::call(&["choices", "*", "delta", "function_call", "name"]),
+    ],
+};
 
 const NAMES: [&str; 13] = [
     "id",
@@ -99,7 +104,7 @@ impl Fold for Chat {
             (facts.ended, self.done) = (true, true);
             return Ok(Seen::End);
         }
-        facts.calls(&TOOLS.frame, data);
+        facts.called.count(TOOLS.frame, data);
         let reports = has_object(data, &USAGE_KEY);
         let keep = self.reported.is_none();
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
@@ -114,7 +119,7 @@ impl Fold for Chat {
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
         let named = json::members(document, &NAMES).ok_or(Unreadable)?;
-        facts.calls(&TOOLS.whole, document.raw().as_bytes());
+        facts.called.count(TOOLS.whole, document.raw().as_bytes());
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));
         Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
@@ -141,10 +146,13 @@ impl Fold for Chat {
         &TOOLS
     }
 
-    fn counts(&self, _: &Facts) -> Counts {
-        let Some(reported) = self.reported else { return Counts::None };
-        let parts = vec![Part { model: None, vector: reported.vector }];
-        if reported.whole && (self.is_last || self.done) { Counts::Whole(parts) } else { Counts::Part(parts) }
+    fn counts(&self, facts: &Facts) -> Counts {
+        let Some(Reported { mut vector, whole, .. }) = self.reported else { return Counts::None };
+        // They look into the web for every answer, and no usage says so.
+        let searches = ["-search-preview", "-search-api"].iter().any(|kind| facts.model.contains(kind));
+        vector.web_searches = vector.web_searches.max(searches.into());
+        let parts = vec![Part { model: None, vector }];
+        if whole && (self.is_last || self.done) { Counts::Whole(parts) } else { Counts::Part(parts) }
     }
 }
 

@@ -15,16 +15,26 @@ use super::{
 };
 use crate::json;
 
-/// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each.
+/// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each. A search of the
+/// web is such a call whose action is to search, and not to open a page or to look into it; that is known when the item is done.
 static TOOLS: Tools = Tools {
-    whole: Where { sign: "_call\"", places: &[WHOLE] },
-    frame: Where {
-        sign: "\"response.output_item.added\"",
-        places: &[&[Place { path: &["item", "type"], end: "_call" }]],
-    },
+    whole: &[WHOLE],
+    frame: &[
+        Where { sign: "\"response.output_item.added\"", places: &[Place::call_of(&["item", "type"], "_call")] },
+        Where {
+            sign: "\"response.output_item.done\"",
+            places: &[Place::search_of(&["item", "action", "type"], "search")],
+        },
+    ],
 };
 
-pub(super) const WHOLE: &[Place] = &[Place { path: &["output", "*", "type"], end: "_call" }];
+pub(super) const WHOLE: Where = Where {
+    sign: "_call\"",
+    places: &[
+        Place::call_of(&["output", "*", "type"], "_call"),
+        Place::search_of(&["output", "*", "action", "type"], "search"),
+    ],
+};
 
 /// A response, whole or within the events of a stream.
 pub(super) static RESPONSE: Shape = Shape {

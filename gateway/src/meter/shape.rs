@@ -141,7 +141,7 @@ impl Fold for Shaped {
             facts.ended = true;
             return Ok(Seen::End);
         }
-        facts.calls(&self.shape.tools.frame, data);
+        facts.called.count(self.shape.tools.frame, data);
         let keep = self.reported.is_none();
         let says = self.shape.text.iter().any(|key| facts.visible.take(data, key, keep));
         let known = !facts.model.is_empty() && !facts.id.is_empty() || self.introduced >= INTRODUCTION;
@@ -160,14 +160,13 @@ impl Fold for Shaped {
     }
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
-        facts.calls(&self.shape.tools.whole, document.raw().as_bytes());
-        match document.items() {
-            // Gemini gives a stream that was not asked for as events as one list of its documents.
-            Some(items) => items.into_iter().try_for_each(|item| self.document(facts, "", item, true).map(drop)),
-            None if document.members().is_none() => Err(Unreadable),
-            None => self.document(facts, "", document, true).map(drop),
+        facts.called.count(self.shape.tools.whole, document.raw().as_bytes());
+        if document.members().is_none() {
+            return Err(Unreadable);
         }
-        .inspect(|()| self.finished = true)
+        self.document(facts, "", document, true)?;
+        self.finished = true;
+        Ok(())
     }
 
     fn counts(&self, _: &Facts) -> Counts {

@@ -1,6 +1,6 @@
 //! A stream, cut into its frames and otherwise untouched.
 //!
-//! What a frame is, the framing says: an event, a line, a binary message. Only a frame that crosses chunks is copied, to be looked
+//! What a frame is, the framing says: an event, a line, a binary message, an item of a list. Only a frame that crosses chunks is copied, to be looked
 //! at; it is held back only where a frame may have to be withheld, else its pieces pass as they arrive. Above [`FRAME_MAX`] its pieces
 //! pass in any case, and what is looked at is brief. Frames that follow each other in one chunk come out as one piece.
 
@@ -13,10 +13,12 @@ use super::{Frame, Framing, Seen, Tally, Verdict};
 
 mod brief;
 pub mod eventstream;
+mod items;
 pub(crate) mod sse;
 
 use brief::Brief;
 use eventstream::Lengths;
+use items::{Item, Items};
 use sse::Lines;
 
 /// The largest frame that is copied whole to be looked at, and the most that is kept of a larger one.
@@ -60,6 +62,8 @@ enum Cutter {
     Lines,
     /// Where their lengths say.
     Messages(Lengths),
+    /// Where the items of a list end.
+    Items(Items),
 }
 
 impl Splitter {
@@ -67,6 +71,7 @@ impl Splitter {
         let cutter = match framing {
             Framing::Lines => Cutter::Lines,
             Framing::Messages => Cutter::Messages(Lengths::START),
+            Framing::List => Cutter::Items(Items::START),
             Framing::Events | Framing::Whole => Cutter::Events(Lines::START),
         };
         Self { hold: strip, strip, each: false, cutter, carry: Vec::new(), large: None, first: true, stripped: false }
@@ -207,7 +212,7 @@ impl Splitter {
         tally.too_large();
         let mut large = match &self.cutter {
             Cutter::Messages(_) => Large::Unread,
-            Cutter::Events(_) | Cutter::Lines => Large::Brief(Brief::default()),
+            Cutter::Events(_) | Cutter::Lines | Cutter::Items(_) => Large::Brief(Brief::default()),
         };
         large.push(&carry);
         self.large = Some(large);
@@ -231,6 +236,10 @@ impl Splitter {
                 tally.frame("", &sse::data(first.unwrap_or(frame)), tail)
             }
             Cutter::Lines => tally.frame("", frame, tail),
+            Cutter::Items(_) => match items::item(frame) {
+                Item::Document(document) => tally.frame("", document, tail),
+                Item::End => tally.end(),
+            },
             Cutter::Messages(_) => match eventstream::read(frame) {
                 Ok(message) if message.is_event() => tally.frame(message.kind, message.payload, tail),
                 Ok(message) => tally.fail(message.kind),
@@ -270,6 +279,7 @@ impl Cutter {
             Self::Events(lines) => lines.frame_end(chunk, from),
             Self::Lines => memchr(b'\n', chunk.get(from..)?).map(|at| from + at + 1),
             Self::Messages(lengths) => lengths.frame_end(chunk, from),
+            Self::Items(items) => items.frame_end(chunk, from),
         }
     }
 

@@ -13,7 +13,7 @@ use schemas::{
 use super::{
     Answer, Finish, Measured, Seen,
     fold::{self, Fold},
-    tools::{Tools, Where},
+    tools::{Counted, Tools},
     visible::Visible,
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Facts {
     /// The usage objects that count, verbatim.
     pub(super) raw: Vec<String>,
     pub(super) visible: Visible,
+    /// What no usage object counts.
+    pub(super) called: Counted,
     /// The error that the answer ends with, by the provider's name for it.
     pub(super) error: Option<String>,
     /// Whether the mark that ends the answer came.
@@ -109,6 +111,12 @@ impl Tally {
         Seen::End
     }
 
+    /// The framing says that the answer ends.
+    pub(super) const fn end(&mut self) -> Seen {
+        self.facts.ended = true;
+        Seen::End
+    }
+
     /// Takes a whole answer, of which `document` has the members that matter. Returns whether it could be read.
     pub(super) fn whole(&mut self, document: &[u8]) -> bool {
         let Some(fold) = &mut self.fold else { return true };
@@ -147,11 +155,6 @@ impl Tally {
         self.fold.as_ref().map_or(&Tools::NONE, |fold| fold.tools())
     }
 
-    /// So many calls of tools were found in a document that was only followed.
-    pub(super) const fn called(&mut self, calls: u64) {
-        self.facts.visible.calls = calls;
-    }
-
     /// Whether its API answers in other forms than JSON too.
     pub(super) const fn may_be_no_document(&self) -> bool {
         matches!(self.operation, Operation::Speech | Operation::Transcription)
@@ -168,7 +171,8 @@ impl Tally {
             && let Some(part) = parts.first_mut()
         {
             part.vector.guardrails = u64::from(self.guarded);
-            part.vector.tool_calls = self.facts.visible.calls();
+            part.vector.tool_calls = self.facts.called.calls;
+            part.vector.web_searches = part.vector.web_searches.max(self.facts.called.billed(&self.facts.model));
         }
         counts
     }
@@ -203,7 +207,10 @@ impl Tally {
                 let reported = sum(parts);
                 Vector { output: reported.output.max(self.facts.visible.tokens_at_least()), ..reported }
             }
-            Counts::None => self.facts.visible.at_least(),
+            Counts::None => {
+                let output = self.facts.visible.tokens_at_least();
+                Vector { output, tool_calls: self.facts.called.calls, ..Vector::default() }
+            }
         }
     }
 
@@ -221,7 +228,8 @@ impl Tally {
         if !matches!(usage.completeness, Completeness::Missing(_)) {
             self.facts.visible.forget_text();
         }
-        let facts = self.facts;
+        let mut facts = self.facts;
+        facts.visible.called(facts.called.calls, facts.called.billed(&facts.model));
         Measured {
             usage,
             raw_usage: match facts.raw.as_slice() {
@@ -269,11 +277,6 @@ impl Facts {
             self.raw.pop();
         }
         self.raw.push(usage.to_owned());
-    }
-
-    /// Counts the calls of tools in a document.
-    pub(super) fn calls(&mut self, stand: &Where, document: &[u8]) {
-        self.visible.calls = self.visible.calls.saturating_add(stand.count(document));
     }
 
     /// Keeps an error by its name.

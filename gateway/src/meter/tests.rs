@@ -10,6 +10,8 @@ const STRIP: Answer = Answer { strip_usage: true, ..CHAT };
 const MESSAGES: Answer = Answer { api: Api::AnthropicMessages, ..CHAT };
 const WHOLE: Answer = Answer { framing: Framing::Whole, ..CHAT };
 
+mod listed;
+
 const HELLO: &str = r#"{"id":"c1","model":"m1","choices":[{"index":0,"delta":{"content":"Hello"}}],"usage":null}"#;
 const STOP: &str = r#"{"id":"c1","model":"m1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
 const USAGE: &str = r#"{"id":"c1","model":"m1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
@@ -50,7 +52,7 @@ fn once(answer: Answer, body: &str) -> Measured {
 }
 
 fn framings() -> impl Strategy<Value = Framing> {
-    prop::sample::select(vec![Framing::Whole, Framing::Events, Framing::Lines, Framing::Messages])
+    prop::sample::select(vec![Framing::Whole, Framing::Events, Framing::Lines, Framing::Messages, Framing::List])
 }
 
 fn counts(input: u64, output: u64) -> Vector {

@@ -1,6 +1,6 @@
-//! How many calls of tools an answer has: of its client's, and of its provider's where an answer shows them.
+//! How many calls of tools an answer has, of its client's and of its provider's, and how many searches that no usage object counts.
 //!
-//! A dialect says where a call stands as a path of members, in an answer and in a frame of one. A document is followed byte by byte,
+//! A dialect says where each stands as a path of members, in an answer and in a frame of one. A document is followed byte by byte,
 //! so that one of any size and in any pieces counts the same; what a tool is called with lies beside that path and never on it.
 
 use memchr::{memchr2, memmem};
@@ -9,50 +9,95 @@ use memchr::{memchr2, memmem};
 #[derive(Debug)]
 pub(super) struct Tools {
     /// In an answer that is one document.
-    pub(super) whole: Where,
+    pub(super) whole: &'static [Where],
     /// In a frame of one that is streamed.
-    pub(super) frame: Where,
+    pub(super) frame: &'static [Where],
 }
 
-/// Where calls stand in a document.
+/// Where they stand in a document.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Where {
-    /// What every document with a call has, to be searched for first.
+    /// What every document with any has, to be searched for first.
     pub(super) sign: &'static str,
-    pub(super) places: &'static [&'static [Place]],
+    pub(super) places: &'static [Place],
 }
 
-/// A text that each call has once: the names of the members that lead to it, `*` for the items of a list, and how it ends. An empty text
+/// A text that each of them has once: the names of the members that lead to it, `*` for the items of a list, and how it ends. An empty text
 /// is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub(super) path: &'static [&'static str],
-    pub(super) end: &'static str,
+    of: Of,
+    path: &'static [&'static str],
+    end: &'static str,
+}
+
+/// What stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// A call of a tool.
+    Call,
+    /// A search that the provider ran.
+    Search,
+    /// A query of a search, of which each document has all so far.
+    Query,
 }
 
 impl Place {
-    /// Any text there.
-    pub(super) const fn text(path: &'static [&'static str]) -> Self {
-        Self { path, end: "" }
+    /// A call that has a text there.
+    pub(super) const fn call(path: &'static [&'static str]) -> Self {
+        Self { of: Of::Call, path, end: "" }
+    }
+
+    /// A call that has a text there which ends so.
+    pub(super) const fn call_of(path: &'static [&'static str], end: &'static str) -> Self {
+        Self { of: Of::Call, path, end }
+    }
+
+    /// A search that has a text there which ends so.
+    pub(super) const fn search_of(path: &'static [&'static str], end: &'static str) -> Self {
+        Self { of: Of::Search, path, end }
+    }
+
+    /// A query of a search.
+    pub(super) const fn query(path: &'static [&'static str]) -> Self {
+        Self { of: Of::Query, path, end: "" }
     }
 }
 
 impl Tools {
     /// What calls no tools.
-    pub(super) const NONE: Self = Self { whole: Where::NOWHERE, frame: Where::NOWHERE };
+    pub(super) const NONE: Self = Self { whole: &[], frame: &[] };
 }
 
-impl Where {
-    const NOWHERE: Self = Self { sign: "", places: &[] };
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) calls: u64,
+    pub(super) searches: u64,
+    queries: u64,
+}
 
-    /// The calls in a document.
-    pub(super) fn count(&self, document: &[u8]) -> u64 {
-        if self.places.is_empty() || memmem::find(document, self.sign.as_bytes()).is_none() {
-            return 0;
+impl Counted {
+    /// Counts what is in a document.
+    pub(super) fn count(&mut self, stand: &[Where], document: &[u8]) {
+        for stand in stand.iter().filter(|stand| memmem::find(document, stand.sign.as_bytes()).is_some()) {
+            let mut counter = Counter::new(std::slice::from_ref(stand));
+            counter.push(document);
+            self.add(counter.counted);
         }
-        let mut counter = Counter::new(self.places);
-        counter.push(document);
-        counter.calls
+    }
+
+    /// Takes what was counted in another document.
+    pub(super) fn add(&mut self, other: Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.searches = self.searches.saturating_add(other.searches);
+        self.queries = self.queries.max(other.queries);
+    }
+
+    /// The searches that are billed: of each query, or of older models of Google one for all of an answer.
+    pub(super) fn billed(&self, model: &str) -> u64 {
+        let older = ["gemini-1", "gemini-2"].iter().any(|older| model.contains(older));
+        self.searches.saturating_add(if older { self.queries.min(1) } else { self.queries })
     }
 }
 
@@ -76,12 +121,12 @@ pub(super) struct Counter {
     escaped: bool,
     /// The end of the text that was read last.
     text: Vec<u8>,
-    pub(super) calls: u64,
+    pub(super) counted: Counted,
 }
 
 impl Counter {
-    pub(super) fn new(places: &[&'static [Place]]) -> Self {
-        let places: Vec<Place> = places.iter().copied().flatten().copied().collect();
+    pub(super) fn new(stand: &[Where]) -> Self {
+        let places: Vec<Place> = stand.iter().flat_map(|stand| stand.places).copied().collect();
         debug_assert!(places.len() <= PLACES, "a dialect has more places");
         Self { places, text: Vec::with_capacity(2 * KEPT), ..Self::default() }
     }
@@ -156,7 +201,11 @@ impl Counter {
         for (number, place) in self.places.iter().enumerate() {
             let fits = !self.text.is_empty() && self.text.ends_with(place.end.as_bytes());
             if fits && place.path.len() == self.depth && self.is_next(number, place.path) {
-                self.calls += 1;
+                match place.of {
+                    Of::Call => self.counted.calls += 1,
+                    Of::Search => self.counted.searches += 1,
+                    Of::Query => self.counted.queries += 1,
+                }
             }
         }
     }
@@ -188,17 +237,17 @@ impl Counter {
 mod tests {
     use super::*;
 
-    const CHAT: &[Place] = &[
-        Place::text(&["choices", "*", "message", "tool_calls", "*", "function", "name"]),
-        Place { path: &["output", "*", "type"], end: "_call" },
-        Place::text(&["*", "name"]),
+    const PLACES: &[Place] = &[
+        Place::call(&["choices", "*", "message", "tool_calls", "*", "function", "name"]),
+        Place::call_of(&["output", "*", "type"], "_call"),
+        Place::call(&["*", "name"]),
     ];
 
     fn check(document: &str, calls: u64) {
         for size in [1, 2, 3, 7, usize::MAX] {
-            let mut counter = Counter::new(&[CHAT]);
+            let mut counter = Counter::new(&[Where { sign: "", places: PLACES }]);
             document.as_bytes().chunks(size).for_each(|piece| counter.push(piece));
-            assert_eq!(counter.calls, calls, "in pieces of {size}: {document}");
+            assert_eq!(counter.counted.calls, calls, "in pieces of {size}: {document}");
         }
     }
 

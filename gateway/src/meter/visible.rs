@@ -15,8 +15,8 @@ pub const KEPT_MAX: usize = 16 * 1024;
 pub struct Visible {
     bytes: u64,
     deltas: u64,
-    /// Calls of tools.
-    pub(super) calls: u64,
+    /// Calls of tools, and searches of the provider.
+    called: (u64, u64),
     /// The beginning, as it stands between the quotes of JSON.
     kept: Vec<u8>,
     /// The bytes of text that `kept` stands for.
@@ -29,19 +29,20 @@ impl Visible {
         self.bytes
     }
 
-    /// The calls of tools in it.
-    pub const fn calls(&self) -> u64 {
-        self.calls
+    /// The calls of tools in it, and the searches of the provider.
+    pub fn units(&self) -> Vector {
+        let (tool_calls, web_searches) = self.called;
+        Vector { tool_calls, web_searches, ..Vector::default() }
+    }
+
+    /// So many calls of tools and searches were seen.
+    pub(super) const fn called(&mut self, calls: u64, searches: u64) {
+        self.called = (calls, searches);
     }
 
     /// A careful count of its tokens: not more than one for each piece that came, nor for each four bytes.
     pub fn tokens_at_least(&self) -> u64 {
         self.deltas.min(self.bytes / 4)
-    }
-
-    /// The least that it was.
-    pub fn at_least(&self) -> Vector {
-        Vector { output: self.tokens_at_least(), tool_calls: self.calls, ..Vector::default() }
     }
 
     /// The beginning of the text, and how many bytes of all of it are in there; nothing if none was kept or it cannot be read.

@@ -97,6 +97,18 @@ impl Whole {
         }
     }
 
+    /// Whether with this chunk it turns out to be a list.
+    pub(super) fn begins_list(&self, chunk: &[u8]) -> bool {
+        let Reading::Kept(before, _) = &self.reading else { return false };
+        let is_blank = before.iter().all(|chunk| chunk.trim_ascii().is_empty());
+        is_blank && chunk.trim_ascii_start().first() == Some(&b'[')
+    }
+
+    /// What is held back.
+    pub(super) const fn take_held(&mut self) -> Option<Bytes> {
+        self.held.take()
+    }
+
     pub(super) fn close(&mut self, tally: &mut Tally, out: &mut VecDeque<Frame>) {
         match std::mem::replace(&mut self.reading, Reading::Not) {
             Reading::Not => {}
@@ -134,7 +146,7 @@ fn scanned(scanner: &Scanner, tally: &mut Tally) {
     tally.facts.ended = scanner.depth == 0 && scanner.begun;
     // Of what was only scanned there is no text to estimate usage from: if it is not reported, it is not known.
     let read = tally.whole(scanner.summary().as_bytes()) && scanner.is_readable();
-    tally.called(scanner.calls.calls);
+    tally.facts.called = scanner.calls.counted;
     if !(read && tally.facts.ended) && tally.may_be_no_document() {
         tally.facts.ended = true;
     } else if !read || tally.facts.ended && tally.wants_text() {
@@ -190,7 +202,7 @@ struct Scanner {
 
 impl Scanner {
     fn new(tally: &Tally) -> Self {
-        Self { calls: Counter::new(tally.tools().whole.places), ..Self::default() }
+        Self { calls: Counter::new(tally.tools().whole), ..Self::default() }
     }
 
     fn is_readable(&self) -> bool {

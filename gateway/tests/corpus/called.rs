@@ -12,7 +12,7 @@ pub(crate) fn count(exchange: &Exchange) -> u64 {
     let streams = exchange.is_stream() && exchange.framing != Framing::Whole;
     let read = |document: &[u8]| serde_json::from_slice(document).ok();
     let documents: Vec<Value> = match exchange.framing {
-        Framing::Whole => read(&exchange.body).into_iter().collect(),
+        Framing::Whole | Framing::List => read(&exchange.body).into_iter().collect(),
         Framing::Lines => exchange.body.split(|byte| *byte == b'\n').filter_map(read).collect(),
         Framing::Events => {
             let body = String::from_utf8_lossy(&exchange.body).replace("\r\n", "\n");
@@ -21,6 +21,16 @@ pub(crate) fn count(exchange: &Exchange) -> u64 {
         Framing::Messages => messages(&exchange.body).into_iter().filter_map(payload).collect(),
     };
     documents.iter().map(|document| of(exchange.api, streams, document)).sum()
+}
+
+/// The searches that no usage object counts: the corpus derives them from the answer. Google bills older models by the answer.
+pub(crate) fn searches(exchange: &Exchange) -> u64 {
+    let derived = &exchange.meta["derived"];
+    let queries = derived["grounding_queries"].as_u64().unwrap_or(0);
+    let older = ["gemini-1", "gemini-2"].iter().any(|older| exchange.text("model_answered").contains(older));
+    let searches = derived["tool_calls"]["web_search_call.search"].as_u64().unwrap_or(0);
+    let looks = ["-search-preview", "-search-api"].iter().any(|kind| exchange.text("model_answered").contains(kind));
+    searches + u64::from(looks) + if older { queries.min(1) } else { queries }
 }
 
 fn of(api: Api, streams: bool, document: &Value) -> u64 {

@@ -12,8 +12,8 @@ use schemas::{
     decision::{Awaited, Claim, WindowState},
     event::{Learned, Move, Posting},
     id::{CallId, ClaimId, InstanceId, Lane, LimitId},
-    ledger::{Adjusted, AlarmKind, Fact},
-    limit::Mode,
+    ledger::{Adjusted, AlarmKind, Fact, Late},
+    limit::{Limit, Mode},
     time::Time,
 };
 
@@ -107,19 +107,23 @@ impl Engine {
 
     /// Moves counters of this lane, for the attempt that something was said of.
     pub(super) fn adjust(&mut self, (source, id, call, attempt): Said, moves: Vec<Move>) -> Adjusted {
-        let mut adjusted = Adjusted { source, id, call, attempt, posted: Vec::new(), gone: Vec::new() };
+        let (posted, gone, late) = (Vec::new(), Vec::new(), Vec::new());
+        let mut adjusted = Adjusted { source, id, call, attempt, posted, gone, late };
         for moved in moves {
             let posting = if moved.home == self.lane { self.add(&moved) } else { None };
             match posting {
                 Some(posting) => adjusted.posted.push(posting),
-                None => adjusted.gone.push(moved),
+                None => match self.late(&moved) {
+                    Some(late) => adjusted.late.push(late),
+                    None => adjusted.gone.push(moved),
+                },
             }
         }
         adjusted
     }
 
     pub(super) fn write_adjusted(&mut self, adjusted: Adjusted) {
-        if !adjusted.posted.is_empty() || !adjusted.gone.is_empty() {
+        if !adjusted.posted.is_empty() || !adjusted.gone.is_empty() || !adjusted.late.is_empty() {
             self.write(Fact::Adjusted(adjusted));
         }
     }
@@ -156,7 +160,7 @@ impl Engine {
         })
     }
 
-    /// The counter of these values. One that nobody has opened is opened, if it is not over for so long that it may have been known
+    /// The counter of these values. One that nobody has opened is opened, unless it is over for so long that it may have been known
     /// and forgotten.
     fn find_of(&mut self, limit: LimitId, values: &[String], at: Time) -> Option<(InstanceId, Time)> {
         let of = |window| InstanceId::of(limit, values, window);
@@ -165,15 +169,35 @@ impl Engine {
         if known.is_some() {
             return known;
         }
-        let rule = self.limits.get(&limit).filter(|rule| rule.home(values, self.lanes) == self.lane)?;
-        let published = self.schedules.get(&limit).and_then(|schedule| schedule.window(at));
-        let (start, end) = published.or_else(|| window::schedule(rule, at, Duration::ZERO)?.window(at))?;
+        let (_, (start, end)) = self.window_of(limit, values, at)?;
         let id = self.name(limit, values, start);
         if self.window_in(id, at).is_none() {
-            let forgotten = end != Time::MAX && self.state.recorded_at.since(end) > KEPT;
-            self.open(limit, values, start).filter(|_| !forgotten)?;
+            if self.is_forgotten(end) {
+                return None;
+            }
+            self.open(limit, values, start)?;
         }
         Some((id, self.window_in(id, at)?.start))
+    }
+
+    /// What a counter of this lane is moved by that may have been known and forgotten, where its window tells it from others. One of a
+    /// client tag may have been among those that share one.
+    fn late(&self, moved: &Move) -> Option<Late> {
+        let Move { limit, values, window, amount, .. } = moved;
+        let (rule, (start, end)) = self.window_of(*limit, values, *window)?;
+        let is_known = self.is_forgotten(end) && !rule.window.stands() && rule.max_instances.is_none();
+        is_known.then(|| Late { limit: *limit, values: values.clone(), start, end, amount: *amount })
+    }
+
+    /// A limit that counts these values in this lane, and its window at an instant.
+    fn window_of(&self, limit: LimitId, values: &[String], at: Time) -> Option<(&Limit, (Time, Time))> {
+        let rule = self.limits.get(&limit).filter(|rule| rule.home(values, self.lanes) == self.lane)?;
+        let published = self.schedules.get(&limit).and_then(|schedule| schedule.window(at));
+        Some((rule, published.or_else(|| window::schedule(rule, at, Duration::ZERO)?.window(at))?))
+    }
+
+    fn is_forgotten(&self, end: Time) -> bool {
+        end != Time::MAX && self.state.recorded_at.since(end) > KEPT
     }
 
     fn window_in(&self, id: InstanceId, at: Time) -> Option<&WindowState> {

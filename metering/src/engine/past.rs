@@ -75,6 +75,7 @@ impl Engine {
                 attempt: 0,
                 posted,
                 gone: Vec::new(),
+                late: Vec::new(),
             }));
         }
     }

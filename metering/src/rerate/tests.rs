@@ -282,18 +282,18 @@ fn what_is_told_twice_counts_once_in_every_lane() {
 }
 
 #[test]
-fn what_was_over_long_ago_moves_nothing_and_says_so() {
+fn what_was_over_long_ago_moves_no_counter_and_is_written_down() {
     let mut bench = Bench::new(vec![limit("day", true, Unit::Tokens, Window::Day, 100)]);
     let day = 86_400_000_000;
-    let check = |bench: &mut Bench, id: &str, days: i64, adjusted: &[i128], gone: usize| {
+    let check = |bench: &mut Bench, id: &str, days: i64, adjusted: &[i128], late: usize| {
         let at = Time::from_micros(NOW.as_micros() - days * day);
         let learned = told(bench, id, at, vec![bench.moves(0, at, 7)]);
         bench.learn(&learned);
         let mut found = bench.adjusted(0);
         found.sort_unstable();
         assert_eq!(found, adjusted, "{days} days ago");
-        let all = |fact: &Fact| matches!(fact, Fact::Adjusted(adjusted) if !adjusted.gone.is_empty());
-        assert_eq!(bench.facts(all), gone, "{days} days ago");
+        let all = |fact: &Fact| matches!(fact, Fact::Adjusted(adjusted) if !adjusted.late.is_empty());
+        assert_eq!(bench.facts(all), late, "{days} days ago");
         bench.prove();
     };
     check(&mut bench, "today", 0, &[7], 0);
@@ -304,6 +304,33 @@ fn what_was_over_long_ago_moves_nothing_and_says_so() {
     check(&mut bench, "long ago", 40, &[7, 7], 1);
     assert_eq!(bench.facts(|fact| matches!(fact, Fact::Charged(_))), rows);
     assert_eq!(bench.facts(|fact| matches!(fact, Fact::Alarm(alarm) if alarm.kind == AlarmKind::Stale)), 1);
+}
+
+#[test]
+fn a_counter_that_is_forgotten_does_not_begin_anew() {
+    let mut bench = Bench::new(vec![limit("month", true, Unit::Tokens, Window::Month, 100)]);
+    let moves = vec![bench.moves(0, NOW, 7)];
+    bench.learn(&told(&bench, "1", NOW, moves.clone()));
+    assert_eq!(bench.adjusted(0), [7]);
+    bench.at = NOW.after(std::time::Duration::from_secs(33 * 86_400));
+    let own = usize::from(Lane::of(b"acme", LANES).0);
+    for _ in 0..2 {
+        bench.at = bench.at.after(std::time::Duration::from_secs(60));
+        let at = bench.at;
+        bench.engines[own].apply(Input::Tick, at);
+        bench.engines[own].take();
+    }
+    assert_eq!(bench.adjusted(0), [0; 0], "it is over");
+    for number in 2..5 {
+        bench.learn(&told(&bench, &number.to_string(), NOW, moves.clone()));
+        assert_eq!(bench.adjusted(0), [0; 0], "not even by the {number}th");
+    }
+    let late = bench.ledger.iter().filter_map(|(_, entry)| match &entry.fact {
+        Fact::Adjusted(adjusted) => Some(adjusted.late.iter().map(|late| late.amount).sum::<i128>()),
+        _ => None,
+    });
+    assert_eq!(late.sum::<i128>(), 21);
+    bench.prove();
 }
 
 #[test]

@@ -1,11 +1,23 @@
 //! `balances`: how far each counter of each limit is, one row a window.
 //!
 //! Every snapshot of a counter is a row (or a marker where it has no window any more); of each counter only the newest
-//! snapshot is shown, so what a query reads is the state at its cut.
+//! snapshot is shown, so what a query reads is the state at its cut. Metering keeps no counter for ever: what is learned of one later is
+//! a row that is added to its last snapshot.
 
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry as Place},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, RecordBatch, UInt32Array},
+    compute::{concat_batches, filter_record_batch, not, take_record_batch},
+    datatypes::{Decimal128Type, TimestampMicrosecondType},
+};
 use schemas::{
     decision::{Instance, WindowState},
-    ledger::Fact,
+    id::InstanceId,
+    ledger::{Fact, Late},
     limit::{Dimension, Limit, Match},
     time::Time,
 };
@@ -16,6 +28,7 @@ use super::{
     newest,
     who::{LOG, WHO, log, tags_json},
 };
+use crate::error::Error;
 
 const COLUMNS: &[Column] = &[
     Column { name: "limit_name", kind: Kind::Text, doc: "The limit." },
@@ -42,13 +55,20 @@ const COLUMNS: &[Column] = &[
     Column { name: "limit_id", kind: Kind::Text, doc: "The limit's id." },
 ];
 
+/// Whether a row is no snapshot and is added to one.
+const LATE: &[Column] =
+    &[Column { name: "late", kind: Kind::Flag, doc: "Whether settled is to be added to the snapshot before." }];
+
 pub(super) const TABLE: TableDef = TableDef {
     name: "balances",
     doc: "One row for each limit, counter of it, and window, as of the answer's cut.",
-    stored: &[WHO, COLUMNS, LOG],
-    shown: None,
-    resolve: Some(|table, batches| newest::of_each(&table.schema(), batches, "instance_id", "limit_name")),
-    condense: Some(|batches| newest::of_each_with_markers(batches, "instance_id")),
+    stored: &[WHO, COLUMNS, LATE, LOG],
+    shown: Some(&[WHO, COLUMNS, LOG]),
+    resolve: Some(resolve),
+    condense: Some(|batches| {
+        let (snapshots, late) = split(batches)?;
+        Ok([newest::of_each_with_markers(&snapshots, "instance_id")?, late].concat())
+    }),
     push,
     sort: &["tenant", "instance_id"],
     day: None,
@@ -59,12 +79,18 @@ pub(super) const TABLE: TableDef = TableDef {
 
 fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<(), PushError> {
     let Placed { entry, place, .. } = placed;
-    let Fact::Balance(instance) = &entry.fact else { return Ok(()) };
+    let instance = match &entry.fact {
+        Fact::Balance(instance) => instance,
+        Fact::Adjusted(adjusted) => {
+            return adjusted.late.iter().try_for_each(|late| push_late(rows, placed, late, policies));
+        }
+        _ => return Ok(()),
+    };
     let limit = policies.limit(instance.limit).ok_or(PushError::PolicyBehind)?;
     let (id, limit_id) = (instance.id.to_string(), instance.limit.to_string());
     let ids = [Value::Time(entry.recorded_at), Value::Text(&id), Value::Text(&limit_id)];
     if instance.windows.is_empty() {
-        return rows.row(&[&[Value::Null; 6], &[Value::Null; 11], &ids, &log(*place)]);
+        return rows.row(&[&[Value::Null; 6], &[Value::Null; 11], &ids, &[Value::Flag(false)], &log(*place)]);
     }
     let dimensions = dimensions(&limit, &instance.values);
     let owner = Owner::of(&dimensions);
@@ -87,9 +113,84 @@ fn push(rows: &mut Builder, placed: &Placed, policies: &dyn Policies) -> Result<
             Value::Text(limit.window.name()),
             Value::Text(limit.mode.name()),
         ];
-        rows.row(&[&owner.values(), &own, &ids, &log(*place)])?;
+        rows.row(&[&owner.values(), &own, &ids, &[Value::Flag(false)], &log(*place)])?;
     }
     Ok(())
+}
+
+fn push_late(rows: &mut Builder, placed: &Placed, late: &Late, policies: &dyn Policies) -> Result<(), PushError> {
+    let limit = policies.limit(late.limit).ok_or(PushError::PolicyBehind)?;
+    let id = InstanceId::of(late.limit, &late.values, Some(late.start)).to_string();
+    let dimensions = dimensions(&limit, &late.values);
+    let own = [
+        Value::Text(&limit.name),
+        Value::Text(&readable(&limit, &dimensions)),
+        Value::Text(limit.unit.name()),
+        Value::amount(limit.unit, limit.amount),
+        Value::amount(limit.unit, late.amount),
+        Value::Null,
+        Value::Null,
+        Value::Time(late.start),
+        Value::Time(late.end),
+        Value::Text(limit.window.name()),
+        Value::Text(limit.mode.name()),
+        Value::Time(placed.entry.recorded_at),
+        Value::Text(&id),
+        Value::Text(&late.limit.to_string()),
+        Value::Flag(true),
+    ];
+    rows.row(&[&Owner::of(&dimensions).values(), &own, &log(placed.place)])
+}
+
+/// The snapshots, and what is to be added to them.
+fn split(batches: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), Error> {
+    let (mut snapshots, mut late) = (Vec::with_capacity(batches.len()), Vec::new());
+    for batch in batches {
+        // Files from before there was any have none.
+        let flags = newest::column(batch, "late")?.as_boolean_opt().ok_or(Error::Shape)?;
+        let is_late: BooleanArray = flags.iter().map(|flag| Some(flag == Some(true))).collect();
+        snapshots.push(filter_record_batch(batch, &not(&is_late)?)?);
+        if is_late.true_count() > 0 {
+            late.push(filter_record_batch(batch, &is_late)?);
+        }
+    }
+    Ok((snapshots, late))
+}
+
+/// The newest snapshots with what is to be added to them. A counter that had none before is what was added.
+fn resolve(table: &TableDef, batches: &[RecordBatch]) -> Result<RecordBatch, Error> {
+    let (snapshots, late) = split(batches)?;
+    let shown = newest::of_each(&table.stored_schema(), &snapshots, "instance_id", "limit_name")?;
+    let counters = shown.num_rows();
+    let all = concat_batches(&table.stored_schema(), [&shown].into_iter().chain(&late))?;
+    let (ids, starts) = (newest::texts(&all, "instance_id")?, newest::column(&all, "window_start")?);
+    let starts = starts.as_primitive_opt::<TimestampMicrosecondType>().ok_or(Error::Shape)?;
+    let settled = newest::column(&all, "settled")?.as_primitive_opt::<Decimal128Type>().ok_or(Error::Shape)?;
+    let (mut places, mut sums) = (HashMap::new(), BTreeMap::new());
+    for row in 0..all.num_rows() {
+        match places.entry((ids.value(row), starts.value(row))) {
+            Place::Occupied(place) if row >= counters => {
+                let sum: &mut i128 = sums.entry(*place.get()).or_default();
+                *sum = sum.checked_add(settled.value(row)).ok_or(Error::Shape)?;
+            }
+            Place::Occupied(mut place) => drop(place.insert(row)),
+            Place::Vacant(place) => drop(place.insert(row)),
+        }
+    }
+    let mut kept: Vec<usize> = places.into_values().collect();
+    kept.sort_unstable();
+    let amounts = kept.iter().map(|row| {
+        let more = sums.get(row).copied().unwrap_or(0);
+        settled.is_valid(*row).then(|| settled.value(*row).checked_add(more)).flatten()
+    });
+    let amounts = Decimal128Array::from_iter(amounts).with_data_type(settled.data_type().clone());
+    let indices = kept.iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX));
+    let rows = take_record_batch(&all, &UInt32Array::from_iter_values(indices))?;
+    let column = |shown: &Column| match shown.name {
+        "settled" => Ok(Arc::new(amounts.clone()) as ArrayRef),
+        name => newest::column(&rows, name).cloned(),
+    };
+    Ok(RecordBatch::try_new(table.schema(), table.columns().map(column).collect::<Result<_, _>>()?)?)
 }
 
 /// The dimensions of a counter with their values; those of the limit alone where no counter is meant.

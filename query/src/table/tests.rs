@@ -5,9 +5,10 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use schemas::{
+    decision::Instance,
     event::{Avoided, CallEnd, Settled, Was, Why},
-    id::Offset,
-    ledger::{Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Overrun},
+    id::{CallId, InstanceId, Offset},
+    ledger::{Adjusted, Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Late, Overrun},
     limit::{Dimension, Match, Share, Unit, Window},
     money::Pico,
     price::{self, Book, Key},
@@ -349,6 +350,31 @@ fn balances_show_the_newest_state_of_each_counter() {
         ],
     );
     check("balances", &[fact(0, minutes(&[(0, 3)])), fact(1, minutes(&[]))], &["limit_name"], &[]);
+}
+
+#[test]
+fn what_is_learned_late_is_added_to_the_last_state_of_its_counter() {
+    let limits = fixture::limits();
+    let (start, end) = (fixture::at(0), fixture::at(60));
+    let late = |second, limit: usize, values: &[&str], amount| {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        let late = Late { limit: limits[limit].id(), values, start, end, amount };
+        let (source, call) = ("s".to_owned(), CallId::from_bytes([1; 16]));
+        let (id, posted, gone, late) = (String::new(), Vec::new(), Vec::new(), vec![late]);
+        fact(second, Fact::Adjusted(Adjusted { source, id, call, attempt: 1, posted, gone, late }))
+    };
+    let month = |second, used| {
+        let id = InstanceId::of::<&str>(limits[0].id(), &[], Some(start));
+        let balance = Instance { id, ..fixture::balance(&limits[0], &[], &[(0, used)]) };
+        fact(second, Fact::Balance(Box::new(balance)))
+    };
+    let columns = ["limit_name", "instance", "settled", "held", "window_start", "window_end"];
+    let entries = [month(0, 7), month(1, 9), late(2, 0, &[], 30), late(3, 0, &[], -5), late(4, 1, &["bob"], 2)];
+    let rows = [
+        "acme-month | acme-month | 0.000000000034 | 0.000000000005 | 2026-11-20T12:00:00Z | 2026-11-20T12:01:00Z",
+        "per-user-tpm | tenant=acme,user=bob | 2.000000000000 | - | 2026-11-20T12:00:00Z | 2026-11-20T12:01:00Z",
+    ];
+    check("balances", &entries, &columns, &rows);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     ledger::{
         Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Changed, Charge, Charged, Corrected, Entry, Fact,
-        Heard, KeyInForce, KeysInForce, LimitsInForce, Overrun, Rated, Unpriced,
+        Heard, KeyInForce, KeysInForce, Late, LimitsInForce, Overrun, Rated, Unpriced,
     },
     money::Pico,
 };
@@ -42,7 +42,9 @@ message!(Charged { 1 settled, 2 charges });
 
 message!(Corrected { 1 source, 2 id, 3 was, 4 reversed, 5 charged });
 
-message!(Adjusted { 1 source, 2 id, 3 call, 4 attempt, 5 posted, 6 gone });
+message!(Adjusted { 1 source, 2 id, 3 call, 4 attempt, 5 posted, 6 gone, 7 late });
+
+message!(Late { 1 limit, 2 values, 3 start, 4 end, 5 amount });
 
 message!(Charge { 1 model, 2 class, 3 quantity, 4 price });
 

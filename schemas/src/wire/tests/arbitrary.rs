@@ -14,7 +14,7 @@ use crate::{
     id::{BookHash, CallId, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId, Seq},
     ledger::{
         Adjusted, Alarm, AlarmKind, Alerted, Begun, BookInForce, Changed, Charge, Charged, Corrected, Entry, Fact,
-        Heard, KeyInForce, KeysInForce, LimitsInForce, Overrun, Rated, Unpriced,
+        Heard, KeyInForce, KeysInForce, Late, LimitsInForce, Overrun, Rated, Unpriced,
     },
     limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Schedule, Share, Unit, Window},
     money::Pico,
@@ -226,7 +226,10 @@ any_of! {
 
     adjusted = Adjusted {
         source: text(), id: text(), call: call_id(), attempt: any::<u16>(), posted: some(posting()), gone: some(a_move()),
+        late: some(late()),
     }
+
+    late = Late { limit: limit_id(), values: some(text()), start: time(), end: time(), amount: amount() }
 
     claim = Claim { at: time(), content: any::<u64>(), lacks: any::<bool>() }
 

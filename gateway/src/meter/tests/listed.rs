@@ -1,0 +1,74 @@
+//! What Gemini streams as one list is metered as its events are, and what an answer shows and no usage object counts is counted.
+
+use super::*;
+
+const CONTENT: Answer = Answer { api: Api::GeminiGenerateContent, framing: Framing::Whole, ..CHAT };
+
+fn item(text: &str, output: u64, finish: &str) -> String {
+    format!(
+        r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}}{finish}}}],"usageMetadata":{{"promptTokenCount":7,"candidatesTokenCount":{output}}},"modelVersion":"gemini-2.5-flash"}}"#
+    )
+}
+
+#[test]
+fn a_list_is_a_stream_of_its_items() {
+    let image = "x".repeat(FRAME_MAX + 1);
+    for text in ["]}", image.as_str()] {
+        let items = [item("a", 1, ""), item(text, 2, ""), item("b", 3, r#","finishReason":"STOP""#)];
+        let list = format!("[{}\n,\r\n{},{}\n]\n", items[0], items[1], items[2]);
+        let events = stream(&items.each_ref().map(String::as_str));
+        let wanted = once(Answer { framing: Framing::Events, ..CONTENT }, &events);
+        assert_eq!(wanted.usage, Usage::exact(counts(7, 3)));
+        for size in [1_000_003, 65_536, 7, 1].into_iter().filter(|size| list.len() < 10_000 || *size > 7) {
+            let found = run(CONTENT, End::Closed, list.as_bytes().chunks(size));
+            assert_eq!(found.measured.usage, wanted.usage, "in pieces of {size}");
+            assert_eq!((&found.measured.raw_usage, &found.measured.finish), (&wanted.raw_usage, &wanted.finish));
+            assert_eq!(found.bytes(&[Verdict::Pass, Verdict::Last]), list.as_bytes(), "in pieces of {size}");
+            assert!(found.bytes(&[Verdict::Last]).ends_with(b"]"), "in pieces of {size}");
+        }
+        // What is cut says what was reported by then.
+        let cut = list.find(&items[2]).unwrap();
+        for end in [cut - 1, cut, cut + 20] {
+            let found = once(CONTENT, &list[..end]);
+            assert_eq!(found.usage.total(), Some(counts(7, 2)), "at {end}");
+            assert_eq!(found.usage.completeness, Completeness::LowerBound(Doubt::Truncated), "at {end}");
+            assert_eq!(found.finish, Finish::Truncated, "at {end}");
+        }
+    }
+}
+
+#[test]
+fn searches_that_are_billed_and_not_reported_are_counted() {
+    let grounded = |model: &str| {
+        format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"STOP","groundingMetadata":{{"webSearchQueries":["a","b"]}}}}],"usageMetadata":{{"promptTokenCount":7,"candidatesTokenCount":3}},"modelVersion":"{model}"}}"#
+        )
+    };
+    let searches = |answer: Answer, body: &str| once(answer, body).usage.total().unwrap().web_searches;
+    // Google bills older models by the answer and newer ones by the query; a stream may say them again.
+    for (model, wanted) in [("gemini-2.5-flash", 1), ("gemini-3-pro-preview", 2)] {
+        let body = grounded(model);
+        assert_eq!(searches(CONTENT, &body), wanted, "{model}");
+        assert_eq!(
+            searches(Answer { framing: Framing::Events, ..CONTENT }, &stream(&[&body, &body])),
+            wanted,
+            "{model}"
+        );
+    }
+    let usage = r#""usage":{"input_tokens":7,"output_tokens":3}"#;
+    let items = r#"{"type":"web_search_call","action":{"type":"search"}},{"type":"web_search_call","action":{"type":"open_page"}}"#;
+    let whole = format!(r#"{{"id":"r","output":[{items}],{usage}}}"#);
+    let responses = Answer { api: Api::OpenAiResponses, framing: Framing::Whole, ..CHAT };
+    assert_eq!(once(responses, &whole).usage, Usage::exact(Vector { web_searches: 1, tool_calls: 2, ..counts(7, 3) }));
+    let event = |kind: &str, action: &str| {
+        format!(
+            r#"{{"type":"response.output_item.{kind}","item":{{"type":"web_search_call","action":{{"type":"{action}"}}}}}}"#
+        )
+    };
+    let done = format!(r#"{{"type":"response.completed","response":{{"id":"r","output":[{items}],{usage}}}}}"#);
+    let events =
+        [event("added", "search"), event("done", "search"), event("added", "x"), event("done", "open_page"), done];
+    let events = stream(&events.each_ref().map(String::as_str));
+    let found = once(Answer { framing: Framing::Events, ..responses }, &events);
+    assert_eq!(found.usage, Usage::exact(Vector { web_searches: 1, tool_calls: 2, ..counts(7, 3) }));
+}
