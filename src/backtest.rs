@@ -18,7 +18,7 @@ use crate::{
 ///
 /// Goes through the ledger's attempts in the order of their admission, over limits that are empty at first, and judges each by what it
 /// used in the end. A gateway holds the most that a call can use, so near the end of an amount it refuses a little earlier. A call that
-/// was tried several times is judged each time. Reads the log only: one on disk has one process, so stop that first.
+/// was tried several times is judged each time. An attempt of which nothing is known is a request, and uses nothing else. Reads the log only: one on disk has one process, so stop that first.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A file with a list `limits`, as the configuration has one.

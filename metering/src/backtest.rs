@@ -221,6 +221,8 @@ fn judge(
         let amount = match limit.unit {
             // One is open from its admission to its end; what passed elsewhere was never open here.
             Unit::Concurrent => Some(i128::from(!past.elsewhere)),
+            // Whatever nobody knows of it, it was one.
+            Unit::Requests => Some(1),
             unit => past.used.and_then(|used| unit.amount(&used, past.cost)),
         };
         let verdict = findings.verdicts.entry((limit.name.clone(), past.subject.tenant.clone())).or_default();
@@ -274,7 +276,7 @@ mod tests {
         id::BookHash,
         ledger::{Charged, Corrected, Rated},
         limit::{Dimension, Match, Window},
-        tokens::{TokenClass, Usage},
+        tokens::{Doubt, TokenClass, Usage},
     };
 
     use super::*;
@@ -421,6 +423,26 @@ mod tests {
         }
         let findings = backtest.judge();
         assert_eq!(findings.refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn what_nobody_knows_anything_of_is_a_request_and_no_more() {
+        let check = |unit: Unit, refused: &[u8], unknown: u64| {
+            let mut backtest = Backtest::new(vec![limit(unit, 2, Window::Day, Mode::Hard)], Time::ZERO, Time::MAX);
+            for (number, outcome) in [(1, Outcome::Unknown), (2, Outcome::Timeout), (3, Outcome::Unknown)] {
+                let mut lost = charged(number, "a", i64::from(number), 0);
+                (lost.settled.outcome, lost.settled.status) = (outcome, 0);
+                (lost.settled.usage, lost.charges) = (Usage::missing(Doubt::Crashed), Vec::new());
+                assert!(backtest.take(Entry { recorded_at: Time::ZERO, fact: Fact::Charged(Box::new(lost)) }));
+            }
+            let findings = backtest.judge();
+            let found: Vec<u8> = findings.refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect();
+            let verdict = &findings.verdicts[&("l".to_owned(), "a".to_owned())];
+            assert_eq!((&found[..], verdict.attempts, verdict.unknown), (refused, 3, unknown), "{unit:?}");
+        };
+        check(Unit::Requests, &[3], 0);
+        check(Unit::Tokens, &[], 3);
+        check(Unit::Usd, &[], 3);
     }
 
     #[test]
