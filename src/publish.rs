@@ -34,13 +34,13 @@ pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bo
     Ok(true)
 }
 
-/// Publishes a price book that nothing is charged by unless it is named; says whether it was new.
-pub(crate) fn publish_book(road: &dyn Road, book: &Book) -> Result<bool, journal::Error> {
-    if published(road)?.1.contains(&book.hash()) {
-        return Ok(false);
+/// Publishes price books that nothing is charged by unless they are named, as far as they are new.
+pub(crate) fn publish_books(road: &dyn Road, books: Vec<Book>) -> Result<(), journal::Error> {
+    let (_, known) = published(road)?;
+    for book in books.into_iter().filter(|book| !known.contains(&book.hash())) {
+        road.publish(&[wire::encode_policy(&Record::Book(Box::new(book))).into()])?;
     }
-    road.publish(&[wire::encode_policy(&Record::Book(Box::new(book.clone()))).into()])?;
-    Ok(true)
+    Ok(())
 }
 
 /// The policy as far as it was published, and every book.

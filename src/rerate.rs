@@ -2,24 +2,25 @@
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
-use metering::rerate::{MOST, Rerate, Side, Sums};
-use schemas::{config::Config, event::Event, money::Pico, price::Book, time, tokens::Completeness};
+use metering::rerate::{MOST, Prices, Rerate, Side, Sums};
+use schemas::{event::Event, money::Pico, price::PriceFile, time, tokens::Completeness};
 
 use crate::{
     EXIT_USAGE,
     failure::Failure,
     history::History,
-    load::{self, load},
+    load::{self, Loaded, load},
     period::Period,
-    publish::publish_book,
+    publish::publish_books,
     roles::open_road,
     scribe::Scribe,
 };
 
 /// Recompute past charges by other prices and report the difference, by tenant and model.
 ///
-/// The prices are those of the file over the built-in book; a call is rated at the time of its admission, and compared with what it is
-/// charged now, corrections included. Attempts whose usage is not known, or not all of it, are listed with the reason. Without --apply the log is only read. One on disk has one process, so stop that first.
+/// The prices are those of the file on top of the book that each attempt is charged by now, as if the file had stood last under `prices`:
+/// what it does not name costs what it did. A call is rated at the time of its admission, and compared with what it is charged now,
+/// corrections included. Attempts whose usage is not known, or not all of it, are listed with the reason. Without --apply the log is only read. One on disk has one process, so stop that first.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A price file, as `prices` in the configuration names them.
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     /// calls fell under. Nothing is edited, and a second time there is no difference. On Kafka metering has to run.
     #[arg(long)]
     apply: bool,
-    /// The configuration file; only its `log` and `lake` are used.
+    /// The configuration file; its `log` and `lake` are used, and under FILE its prices for what metering knew no book of.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
 }
@@ -44,18 +45,18 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let book = match load::price_file(&args.prices) {
-        Ok(file) => Book::layered(&[file]),
+    let file = match load::price_file(&args.prices) {
+        Ok(file) => file,
         Err(mistakes) => {
             mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     let done = if args.apply {
-        Scribe::open(&loaded.config).and_then(|scribe| apply(args, &book, scribe, &loaded.config))
+        Scribe::open(&loaded.config).and_then(|scribe| apply(args, &file, scribe, &loaded))
     } else {
         open_road(&loaded.config)
-            .and_then(|road| look(args, &book, &History::new(&*road, &loaded.config)))
+            .and_then(|road| look(args, &file, &loaded, &History::new(&*road, &loaded.config)))
             .map(|rerate| show(&rerate))
     };
     match done {
@@ -67,15 +68,17 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn look<'b>(args: &Args, book: &'b Book, history: &History<'_>) -> Result<Rerate<'b>, Failure> {
-    let mut rerate = Rerate::new(book, args.period.from(), args.period.to());
+fn look(args: &Args, file: &PriceFile, loaded: &Loaded, history: &History<'_>) -> Result<Rerate, Failure> {
+    let mut prices = Prices::new(file.clone(), &loaded.book);
+    history.books(|book| prices.know(&book))?;
+    let mut rerate = Rerate::new(prices, args.period.from(), args.period.to());
     history.entries(|lane, entry| rerate.take(lane, entry))?;
     Ok(rerate)
 }
 
 /// Writes the corrections that are missing, and looks again.
-fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Result<(), Failure> {
-    let rerate = look(args, book, &History::new(scribe.road(), config))?;
+fn apply(args: &Args, file: &PriceFile, mut scribe: Scribe, loaded: &Loaded) -> Result<(), Failure> {
+    let rerate = look(args, file, loaded, &History::new(scribe.road(), &loaded.config))?;
     show(&rerate);
     if rerate.differing() > MOST {
         return Err(format!(
@@ -83,7 +86,7 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
         )
         .into());
     }
-    publish_book(scribe.road(), book)?;
+    publish_books(scribe.road(), rerate.books())?;
     let corrections = rerate.corrections(time::now());
     let ids: BTreeSet<String> = corrections.iter().map(|learned| learned.id.clone()).collect();
     for learned in corrections {
@@ -91,7 +94,7 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
         scribe.write(lane, &Event::Learned(Box::new(learned)))?;
     }
     scribe.confirmed()?;
-    let after = look(args, book, &History::new(scribe.road(), config))?;
+    let after = look(args, file, loaded, &History::new(scribe.road(), &loaded.config))?;
     scribe.leave()?;
     println!("{} attempts corrected", ids.len());
     match after.gone(&ids) {
@@ -112,7 +115,7 @@ fn apply(args: &Args, book: &Book, mut scribe: Scribe, config: &Config) -> Resul
 }
 
 /// The report; the sum of all comes last.
-fn show(rerate: &Rerate<'_>) {
+fn show(rerate: &Rerate) {
     show_inexact(rerate);
     let mut all = Sums::default();
     let row = |tenant: &str, model: &str, attempts: &str, sides: [&str; 3]| {
@@ -139,7 +142,7 @@ fn show(rerate: &Rerate<'_>) {
 }
 
 /// Lists the attempts that the sums do not know, or not in full.
-fn show_inexact(rerate: &Rerate<'_>) {
+fn show_inexact(rerate: &Rerate) {
     let inexact: Vec<_> = rerate.inexact.iter().filter(|(_, count)| **count > 0).collect();
     if inexact.is_empty() {
         return;

@@ -159,6 +159,46 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     house.prove();
 }
 
+/// A price file of some models of ours, which nothing else prices.
+fn ours(models: &str, price: &str) -> String {
+    format!(
+        "models: [ {{ provider: sandbox, names: [{models}], source: a test, source_date: 2026-11-22, prices: [ {{ {price} }} ] }} ]\n"
+    )
+}
+
+#[test]
+fn a_file_of_one_price_corrects_that_and_leaves_what_the_configuration_prices() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let own = write(dir.path(), "own.yaml", &ours("ours/1, ours/2", "per_million: { input: 1.00, output: 2.00 }"));
+    let mut house = Process::house(dir.path(), LIMITS);
+    house.edit("access: [", &format!("prices: [ {own} ]\naccess: ["));
+    house.start();
+    let now = schemas::time::now().to_string();
+    for id in ["1", "2"] {
+        let mut told = event(id, &now);
+        told["data"]["model"] = json!(format!("ours/{id}"));
+        assert_eq!(tell(&house, "tg-acme", SINGLE, &told), (202, "1".to_owned()));
+    }
+    assert_eq!(house.stop(), 0);
+    house.prove();
+
+    let one = write(dir.path(), "one.yaml", &ours("ours/2", "per_million: { input: 3.00 }"));
+    let looked = house.command(&["rerate", "--prices", &one]);
+    assert_eq!(all(&looked), ["2", "0.002", "0.004", "0.002"], "{looked}");
+    let applied = house.command(&["rerate", "--prices", &one, "--apply"]);
+    assert!(applied.contains("\n1 attempts corrected") && all(&applied) == all(&looked), "{applied}");
+    house.prove();
+    // Whatever the configuration says by now, what stands is what was corrected.
+    house.edit(&format!("prices: [ {own} ]\n"), "");
+    let again = house.command(&["rerate", "--prices", &one, "--apply"]);
+    assert!(again.contains("\n0 attempts corrected"), "{again}");
+    let back = house.command(&["rerate", "--prices", &own, "--apply"]);
+    assert!(back.contains("\n1 attempts corrected"), "{back}");
+    assert_eq!(all(&back), ["2", "0.004", "0.002", "-0.002"], "{back}");
+    house.prove();
+}
+
 /// 700 tokens for ever: a stream that nobody saw the end of leaves too little of them for anything else.
 const WHOLE: &str =
     "[ { name: whole, scope: { tenant: acme }, unit: tokens, amount: 700, window: total, mode: hard } ]";

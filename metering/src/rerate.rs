@@ -1,9 +1,9 @@
-//! What past attempts would have cost by another book, and the corrections that make it so.
+//! What past attempts would have cost by other prices, and the corrections that make it so.
 //!
-//! An attempt is rated as it was then, by the class, tier and time of its own facts; only the book is another. What it costs now is
-//! what the ledger says with all its corrections, so what was applied once makes no difference a second time. What has no price in
-//! one of the books is counted apart and never as nothing, and so is what nobody knows of an attempt's usage. The ledger stays as it is: a correction is another event, numbered within
-//! its attempt, so that however often and from wherever it is sent, there is one.
+//! An attempt is rated as it was then, by the class, tier and time of its own facts; only the prices are others ([`Prices`]). What it
+//! costs now is what the ledger says with all its corrections, so what was applied once makes no difference a second time. What has no
+//! price in one of the books is counted apart and never as nothing, and so is what nobody knows of an attempt's usage. The ledger stays as
+//! it is: a correction is another event, numbered within its attempt, so that however often and from wherever it is sent, there is one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,10 +16,14 @@ use schemas::{
     price::{self, Book},
     standing::{Key, is_of_unknown_book, key},
     time::Time,
-    tokens::Completeness,
+    tokens::{Completeness, Usage},
 };
 
 use crate::replay::charges;
+
+mod prices;
+
+pub use prices::Prices;
 
 /// The source of the corrections that are made here.
 pub const SOURCE: &str = "tollgate:rerate";
@@ -34,7 +38,7 @@ pub struct Sums {
     pub attempts: u64,
     /// As the ledger has them.
     pub before: Side,
-    /// By the other book.
+    /// By the other prices.
     pub after: Side,
 }
 
@@ -49,8 +53,8 @@ pub struct Side {
 
 /// Attempts of a time, rated again.
 #[derive(Debug)]
-pub struct Rerate<'b> {
-    book: &'b Book,
+pub struct Rerate {
+    prices: Prices,
     from: Time,
     to: Time,
     /// By tenant and model.
@@ -59,7 +63,7 @@ pub struct Rerate<'b> {
     pub inexact: BTreeMap<(String, String, Completeness), u64>,
     /// What those are, as they stand: one that is corrected is known better.
     doubted: HashMap<Key, Completeness>,
-    /// Attempts that cost something else by the book, as they stand.
+    /// Attempts that cost something else by the prices, as they stand.
     differ: BTreeMap<Key, Standing>,
     /// How often attempts were corrected.
     corrected: BTreeMap<Key, u32>,
@@ -71,18 +75,19 @@ pub struct Rerate<'b> {
     made: BTreeMap<String, usize>,
 }
 
-/// An attempt and what it is charged now.
+/// An attempt, what it is charged now, and the book by which it would cost something else.
 #[derive(Clone, Debug)]
 struct Standing {
     settled: Settled,
     charges: Vec<Charge>,
+    book: Book,
 }
 
-impl<'b> Rerate<'b> {
+impl Rerate {
     /// Rates what was admitted at `from` or later and before `to`.
-    pub fn new(book: &'b Book, from: Time, to: Time) -> Self {
+    pub fn new(prices: Prices, from: Time, to: Time) -> Self {
         Self {
-            book,
+            prices,
             from,
             to,
             sums: BTreeMap::new(),
@@ -125,11 +130,11 @@ impl<'b> Rerate<'b> {
             return;
         }
         self.count(&charged.settled, true);
-        let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
+        let (after, book) = self.again(&charged);
         let sums = self.sums_of(&charged.settled);
         sums.before.add(&charged.charges, 1);
         sums.after.add(&after, 1);
-        self.stands(charged, &after);
+        self.stands(charged, book, &after);
     }
 
     fn correction(&mut self, corrected: Corrected) {
@@ -137,8 +142,8 @@ impl<'b> Rerate<'b> {
         if !self.is_meant(&charged.settled) {
             return;
         }
-        let before = charges(&charged.settled, &was.usage, Some(self.book));
-        let after = charges(&charged.settled, &charged.settled.usage, Some(self.book));
+        let (before, _) = self.rate(&charged.settled, &was.usage, (was.book, &reversed));
+        let (after, book) = self.again(&charged);
         self.count(&charged.settled, false);
         let sums = self.sums_of(&charged.settled);
         sums.before.add(&reversed, -1);
@@ -146,7 +151,21 @@ impl<'b> Rerate<'b> {
         sums.after.add(&before, -1);
         sums.after.add(&after, 1);
         *self.corrected.entry(key(&charged.settled)).or_default() += 1;
-        self.stands(charged, &after);
+        self.stands(charged, book, &after);
+    }
+
+    /// What an attempt costs by the prices, and by which book.
+    fn again(&self, charged: &Charged) -> (Vec<Charge>, Option<Book>) {
+        let Charged { settled, charges } = charged;
+        self.rate(settled, &settled.usage, (settled.attempt.book, charges))
+    }
+
+    /// The same of some usage of an attempt that was charged so by a book. What was charged by one that is not known stays as it is: it was
+    /// published since the books were read.
+    fn rate(&self, of: &Settled, usage: &Usage, (by, before): (BookHash, &[Charge])) -> (Vec<Charge>, Option<Book>) {
+        let book = self.prices.in_place_of(charged_by(by, before));
+        let after = book.map_or_else(|| before.to_vec(), |book| charges(of, usage, Some(book)));
+        (after, book.cloned())
     }
 
     /// Counts an attempt by what is known of it now. One that is corrected may be known better than before.
@@ -171,16 +190,14 @@ impl<'b> Rerate<'b> {
     }
 
     /// Remembers an attempt that would cost something else; what was known of it is over.
-    fn stands(&mut self, charged: Charged, after: &[Charge]) {
+    fn stands(&mut self, charged: Charged, book: Option<Book>, after: &[Charge]) {
         let Charged { mut settled, charges } = charged;
         self.differ.remove(&key(&settled));
-        if is_same(&charges, after) {
-            return;
-        }
+        let Some(book) = book.filter(|_| !is_same(&charges, after)) else { return };
         (settled.raw_usage, settled.counters, settled.call) = (String::new(), Vec::new(), None);
         // One too many says that there are too many.
         if self.differ.len() <= MOST {
-            self.differ.insert(key(&settled), Standing { settled, charges });
+            self.differ.insert(key(&settled), Standing { settled, charges, book });
         }
     }
 
@@ -208,6 +225,12 @@ impl<'b> Rerate<'b> {
         self.made.iter().filter(|(id, _)| ids.contains(*id)).map(|(_, gone)| gone).sum()
     }
 
+    /// The books that the corrections name, each once.
+    pub fn books(&self) -> Vec<Book> {
+        let all = self.differ.values().map(|standing| (standing.book.hash(), &standing.book));
+        all.collect::<BTreeMap<_, _>>().into_values().cloned().collect()
+    }
+
     /// The corrections that are missing, made at a time.
     pub fn corrections(&self, at: Time) -> Vec<Learned> {
         self.differ.iter().map(|(key, standing)| self.correct(*key, standing, at)).collect()
@@ -216,10 +239,10 @@ impl<'b> Rerate<'b> {
     fn correct(&self, key: Key, standing: &Standing, at: Time) -> Learned {
         let (call, attempt) = key;
         let number = self.corrected.get(&key).copied().unwrap_or(0);
-        let Standing { settled, charges: before } = standing;
-        let book = if before.iter().any(is_of_unknown_book) { BookHash::NONE } else { settled.attempt.book };
-        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book, number };
-        let after = charges(settled, &settled.usage, Some(self.book));
+        let Standing { settled, charges: before, book } = standing;
+        let stood = charged_by(settled.attempt.book, before);
+        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book: stood, number };
+        let after = charges(settled, &settled.usage, Some(book));
         let amount = counted(&after) - counted(before);
         let posted = settled.posted.iter().map(|posting| (posting.instance, posting.window));
         let named: BTreeSet<(InstanceId, Time)> =
@@ -232,7 +255,7 @@ impl<'b> Rerate<'b> {
             let (home, limit, values) = moved(instance)?;
             Some(Move { home: *home, limit: *limit, values: values.clone(), window, amount, clears: 0 })
         });
-        let hash = self.book.hash();
+        let hash = book.hash();
         let mut is = settled.clone();
         is.attempt.book = hash;
         for posting in is.posted.iter_mut().filter(|posting| moved(posting.instance).is_some()) {
@@ -249,6 +272,11 @@ impl<'b> Rerate<'b> {
             awaits: false,
         }
     }
+}
+
+/// The book that something was charged by, if metering knew it then.
+fn charged_by(book: BookHash, charges: &[Charge]) -> BookHash {
+    if charges.iter().any(is_of_unknown_book) { BookHash::NONE } else { book }
 }
 
 /// What a limit in dollars counts of charges: those that have a price.

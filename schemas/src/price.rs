@@ -131,7 +131,7 @@ impl Book {
             content.models.iter_mut().for_each(|known| known.heed(stated));
         }
         for file in files {
-            content.rows.extend(file.rows.iter().map(|row| Row { layered: true, ..row.clone() }));
+            content.rows.extend(file.rows_on_top());
             content.models.extend(file.models.iter().cloned());
         }
         Self::new(content)
@@ -144,6 +144,15 @@ impl Book {
             content.rows.extend(file.rows.iter().cloned());
             content.models.extend(file.models.iter().cloned());
         }
+        Self::new(content)
+    }
+
+    /// This book with the prices of a file on top, as if the file had been the last of those that made it. What it says of models besides
+    /// makes no difference to what a past attempt costs, and is left.
+    #[must_use]
+    pub fn repriced(&self, file: &PriceFile) -> Self {
+        let mut content = self.0.content.clone();
+        content.rows.extend(file.rows_on_top());
         Self::new(content)
     }
 

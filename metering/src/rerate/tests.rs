@@ -9,9 +9,9 @@ use schemas::{
     id::{CallId, Offset, ProducerId, Seq},
     ledger::AlarmKind,
     limit::{Limit, Window},
-    price::Cost,
+    price::{Cost, PriceFile},
     standing::{Clears, Named, Standings},
-    tokens::{Doubt, Usage, Vector},
+    tokens::{Doubt, Vector},
 };
 
 use super::*;
@@ -47,6 +47,12 @@ fn prices(input: &str) -> Arc<Book> {
          source_date: 2026-10-30\n    prices:\n      - {{ per_million: {{ input: {input}, output: 2.00 }} }}\n"
     );
     Arc::new(Book::of(&[Book::parse(&text, "test").unwrap()]))
+}
+
+/// A file that says one thing of the same model.
+fn file(price: &str) -> PriceFile {
+    let text = format!("models: [ {{ provider: openai, names: [m], source: other, prices: [ {{ {price} }} ] }} ]");
+    Book::parse(&text, "test").unwrap()
 }
 
 fn limit(name: &str, tenant: bool, unit: Unit, window: Window, amount: i128) -> Limit {
@@ -195,10 +201,35 @@ impl Bench {
         chained.or(replay.end().1)
     }
 
-    fn rerate<'b>(&self, book: &'b Book) -> Rerate<'b> {
-        let mut rerate = Rerate::new(book, Time::ZERO, Time::MAX);
+    fn rerate(&self, book: &Book) -> Rerate {
+        self.rated(Prices::only(book.clone()))
+    }
+
+    /// By a file on top of every book that was published; of what metering knew no book of, on top of the second.
+    fn rerate_over(&self, price: &str) -> Rerate {
+        let mut prices = Prices::new(file(price), &self.books[1]);
+        self.books.iter().for_each(|book| prices.know(book));
+        self.rated(prices)
+    }
+
+    fn rated(&self, prices: Prices) -> Rerate {
+        let mut rerate = Rerate::new(prices, Time::ZERO, Time::MAX);
         self.ledger.iter().for_each(|(lane, entry)| rerate.take(*lane, entry.clone()));
         rerate
+    }
+
+    /// A book is published.
+    fn publish(&mut self, book: Book) {
+        let book = Arc::new(book);
+        for engine in &mut self.engines {
+            engine.apply(Input::Book(Arc::clone(&book)), self.at);
+        }
+        self.books.push(book);
+    }
+
+    /// What the attempts of the model cost now, and by other prices.
+    fn sums_of(rerate: &Rerate) -> Sums {
+        rerate.sums[&("acme".to_owned(), "m".to_owned())]
     }
 }
 
@@ -250,6 +281,37 @@ fn corrections_are_made_once_and_count_where_the_original_does() {
         assert_eq!(bench.adjusted(place), [0]);
         bench.prove();
     }
+}
+
+/// Of 10 tokens in and 5 out, by the first book and by one that metering does not know.
+#[test]
+fn what_a_file_does_not_name_costs_what_it_did() {
+    let mut bench = Bench::new(vec![limit("acme", true, Unit::Usd, Window::Month, 1_000_000_000)]);
+    for (number, book) in [(1, bench.books[0].hash()), (2, BookHash([9; 32]))] {
+        let attempt = Attempt { book, ..attempt(number, NOW, &bench.books[0]) };
+        let usage = Usage::exact(Vector { output: 5, ..tokens(10) });
+        let end = Settled { usage, ..settled(attempt, 0) };
+        bench.event(Lane::of(b"acme", LANES), Event::Settled(Box::new(end)));
+    }
+    let check = |bench: &mut Bench, price: &str, (differing, cost): (usize, i128)| {
+        let rerate = bench.rerate_over(price);
+        let after = Side { cost: Pico(cost), unpriced: 0 };
+        assert_eq!((rerate.differing(), Bench::sums_of(&rerate).after), (differing, after), "{price}");
+        rerate.books().into_iter().for_each(|book| bench.publish(book));
+        rerate.corrections(NOW).iter().for_each(|learned| bench.learn(learned));
+        let again = bench.rerate_over(price);
+        let Sums { before, after: still, .. } = Bench::sums_of(&again);
+        assert_eq!((again.differing(), before, still), (0, after, after), "{price}");
+        bench.prove();
+    };
+    let dearer_output = "per_million: { output: 9.00 }";
+    // Where no book was read nothing is rated: nobody knows what would stay. What had none is rated all the same.
+    let unread = bench.rated(Prices::new(file(dearer_output), &bench.books[1]));
+    assert_eq!((unread.differing(), Bench::sums_of(&unread).after.cost), (1, Pico(20_000_000 + 75_000_000)));
+    check(&mut bench, dearer_output, (2, 55_000_000 + 75_000_000));
+    // What is corrected next stands on top of that.
+    check(&mut bench, "per_million: { input: 4.00 }", (2, 2 * 85_000_000));
+    check(&mut bench, "per_million: { input: 4.00, output: 9.00 }", (0, 2 * 85_000_000));
 }
 
 #[test]

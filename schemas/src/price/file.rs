@@ -28,6 +28,13 @@ pub struct PriceFile {
     pub models: Vec<Model>,
 }
 
+impl PriceFile {
+    /// Its rows as they stand on top of a book.
+    pub(super) fn rows_on_top(&self) -> impl Iterator<Item = Row> {
+        self.rows.iter().map(|row| Row { layered: true, ..row.clone() })
+    }
+}
+
 /// What is wrong with a price file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {

@@ -232,6 +232,27 @@ fn a_book_keeps_its_hash_and_a_later_file_wins() {
 }
 
 #[test]
+fn a_book_with_other_prices_on_top_is_as_if_their_file_had_been_the_last() {
+    let file = |text: &str| Book::parse(text, "f").unwrap();
+    let own = file(
+        r#"models: [ { provider: p, names: ["x*"], context_window: 9, prices: [ { per_million: { input: 1, output: 2 } } ] },
+            { provider: openai, names: [gpt-4o], prices: [ { per_million: { input: 3 } } ] } ]"#,
+    );
+    for (price, input) in [("input: 5", 5_000_000), ("output: 5", 1_000_000), ("input: 1, output: 2", 1_000_000)] {
+        let text =
+            format!("models: [ {{ provider: p, names: [\"x*\"], prices: [ {{ per_million: {{ {price} }} }} ] }} ]");
+        let (base, other) = (Book::layered(std::slice::from_ref(&own)), file(&text));
+        let book = base.repriced(&other);
+        assert_eq!(book, Book::layered(&[own.clone(), other.clone()]), "{price}");
+        assert_eq!(book.repriced(&other), book, "{price}");
+        let key = Key { provider: "p", ..key("x1") };
+        let rates = book.rates(&key, &[key.model]).unwrap();
+        assert_eq!(rates.find(TokenClass::UncachedInput, "", 1, AFTER).unwrap().unit_price, Pico(input), "{price}");
+    }
+    assert_eq!(Book::builtin().repriced(&PriceFile::default()), Book::builtin());
+}
+
+#[test]
 fn a_price_file_beats_the_built_in_book() {
     let file = r#"
 models:

@@ -4,7 +4,7 @@
 //! Reading, making and posting them is the product's own code; here is only who tells what, and how often.
 
 use gateway::external::{Amended, Corrector, Envelope, Scene};
-use metering::rerate::Rerate;
+use metering::rerate::{Prices, Rerate};
 use schemas::{
     event::{Event, Learned},
     id::{Lane, Offset},
@@ -195,8 +195,8 @@ impl World {
         }
     }
 
-    fn rerate<'b>(&self, book: &'b schemas::price::Book) -> Rerate<'b> {
-        let mut rerate = Rerate::new(book, Time::ZERO, Time::MAX);
+    fn rerate(&self, book: &schemas::price::Book) -> Rerate {
+        let mut rerate = Rerate::new(Prices::only(book.clone()), Time::ZERO, Time::MAX);
         let limits = Fact::Limits(LimitsInForce { policy: Offset(0), limits: self.limits.clone() });
         rerate.take(Lane(0), Entry { recorded_at: Time::ZERO, fact: limits });
         for (lane, body) in &self.recent {
