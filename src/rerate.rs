@@ -32,6 +32,10 @@ pub(crate) struct Args {
     /// calls fell under. Nothing is edited, and a second time there is no difference. On Kafka metering has to run.
     #[arg(long)]
     apply: bool,
+    /// With --apply, leave charges without a price that have one now; else it refuses (exit 64), and nothing is corrected. Limits in
+    /// dollars count nothing of what has no price.
+    #[arg(long, requires = "apply")]
+    allow_unpriced: bool,
     /// The configuration file; its `log` and `lake` are used, and under FILE its prices for what metering knew no book of.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
@@ -58,9 +62,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         open_road(&loaded.config)
             .and_then(|road| look(args, &file, &loaded, &History::new(&*road, &loaded.config)))
             .map(|rerate| show(&rerate))
+            .map(|()| ExitCode::SUCCESS)
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -76,8 +81,8 @@ fn look(args: &Args, file: &PriceFile, loaded: &Loaded, history: &History<'_>) -
     Ok(rerate)
 }
 
-/// Writes the corrections that are missing, and looks again.
-fn apply(args: &Args, file: &PriceFile, mut scribe: Scribe, loaded: &Loaded) -> Result<(), Failure> {
+/// Writes the corrections that are missing, and looks again; gives the exit code.
+fn apply(args: &Args, file: &PriceFile, mut scribe: Scribe, loaded: &Loaded) -> Result<ExitCode, Failure> {
     let rerate = look(args, file, loaded, &History::new(scribe.road(), &loaded.config))?;
     show(&rerate);
     if rerate.differing() > MOST {
@@ -85,6 +90,15 @@ fn apply(args: &Args, file: &PriceFile, mut scribe: Scribe, loaded: &Loaded) -> 
             "more than {MOST} attempts differ; apply a part of the time at once, with --from and --to"
         )
         .into());
+    }
+    if let Some((charges, model)) = rerate.losing().filter(|_| !args.allow_unpriced) {
+        scribe.leave()?;
+        eprintln!(
+            "error: {charges} charges that have a price would have none, the first of model `{model}`, and limits in dollars would count \
+             nothing of them; nothing is corrected: give them a price in {}, or say --allow-unpriced",
+            args.prices.display()
+        );
+        return Ok(ExitCode::from(EXIT_USAGE));
     }
     publish_books(scribe.road(), rerate.books())?;
     let corrections = rerate.corrections(time::now());
@@ -107,7 +121,7 @@ fn apply(args: &Args, file: &PriceFile, mut scribe: Scribe, loaded: &Loaded) -> 
         new => println!("{new} attempts that have ended since differ as well: the prices in force are others"),
     }
     match left {
-        0 => Ok(()),
+        0 => Ok(ExitCode::SUCCESS),
         left => {
             Err(format!("{left} attempts still differ: they were corrected otherwise meanwhile; run it again").into())
         }

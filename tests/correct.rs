@@ -197,6 +197,22 @@ fn a_file_of_one_price_corrects_that_and_leaves_what_the_configuration_prices() 
     assert!(back.contains("\n1 attempts corrected"), "{back}");
     assert_eq!(all(&back), ["2", "0.004", "0.002", "-0.002"], "{back}");
     house.prove();
+
+    // What nothing prices any more is shown, and applied only where that is meant.
+    let over = write(dir.path(), "over.yaml", &ours("ours/1", "to: 2020-01-01, per_million: { input: 1.00 }"));
+    let looked = house.command(&["rerate", "--prices", &over]);
+    assert_eq!(all(&looked), ["2", "0.002", "0.001", "+1", "-0.001"], "{looked}");
+    let mut refusing = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    refusing.args(["rerate", "--apply", "--prices", &over, "--config"]).arg(dir.path().join("tollgate.yaml"));
+    let refused = refusing.output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(64), "{said}");
+    assert!(said.contains("1 charges") && said.contains("`ours/1`") && said.contains("--allow-unpriced"), "{said}");
+    assert_eq!(house.command(&["rerate", "--prices", &over]), looked, "nothing is corrected");
+    house.prove();
+    let applied = house.command(&["rerate", "--prices", &over, "--apply", "--allow-unpriced"]);
+    assert!(applied.contains("\n1 attempts corrected"), "{applied}");
+    house.prove();
 }
 
 /// 700 tokens for ever: a stream that nobody saw the end of leaves too little of them for anything else.

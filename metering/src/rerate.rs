@@ -215,6 +215,20 @@ impl Rerate {
         self.differ.len()
     }
 
+    /// Charges that have a price and would have none, and the model of the first; nothing if there are none.
+    pub fn losing(&self) -> Option<(usize, String)> {
+        let (mut charged, mut first) = (0, None);
+        for Standing { settled, charges: before, book } in self.differ.values() {
+            let after = charges(settled, &settled.usage, Some(book));
+            let pairs = before.iter().zip(&after);
+            for (lost, _) in pairs.filter(|(before, after)| is_priced(before) && !is_priced(after)) {
+                charged += 1;
+                first.get_or_insert_with(|| lost.model.as_ref().unwrap_or(&settled.attempt.model).clone());
+            }
+        }
+        first.map(|model| (charged, model))
+    }
+
     /// How many of the attempts that cost something else at an earlier look still do.
     pub fn still_differing(&self, earlier: &Self) -> usize {
         earlier.differ.keys().filter(|key| self.differ.contains_key(*key)).count()
@@ -282,6 +296,10 @@ fn charged_by(book: BookHash, charges: &[Charge]) -> BookHash {
 /// What a limit in dollars counts of charges: those that have a price.
 fn counted(charges: &[Charge]) -> i128 {
     price::sum(charges).known.0
+}
+
+const fn is_priced(charge: &Charge) -> bool {
+    matches!(charge.price, Rated::Priced { .. })
 }
 
 /// Whether they come to the same money; where a price was read makes no difference.

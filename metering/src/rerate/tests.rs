@@ -297,6 +297,7 @@ fn what_a_file_does_not_name_costs_what_it_did() {
         let rerate = bench.rerate_over(price);
         let after = Side { cost: Pico(cost), unpriced: 0 };
         assert_eq!((rerate.differing(), Bench::sums_of(&rerate).after), (differing, after), "{price}");
+        assert_eq!(rerate.losing(), None, "{price}");
         rerate.books().into_iter().for_each(|book| bench.publish(book));
         rerate.corrections(NOW).iter().for_each(|learned| bench.learn(learned));
         let again = bench.rerate_over(price);
@@ -312,6 +313,9 @@ fn what_a_file_does_not_name_costs_what_it_did() {
     // What is corrected next stands on top of that.
     check(&mut bench, "per_million: { input: 4.00 }", (2, 2 * 85_000_000));
     check(&mut bench, "per_million: { input: 4.00, output: 9.00 }", (0, 2 * 85_000_000));
+    // Of so much a row can hold one token's price and not that of ten.
+    let lost = bench.rerate_over("per_million: { input: 9000000000000.00 }").losing();
+    assert_eq!(lost, Some((2, "m".to_owned())));
 }
 
 #[test]
