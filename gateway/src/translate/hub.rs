@@ -377,13 +377,14 @@ impl Conversation {
         Ok(())
     }
 
-    /// The name of the tool that was called with this id.
-    pub(crate) fn name_of(&self, id: &str) -> Option<&str> {
+    /// The name of the tool whose call this result answers: the last one before it with its id, since some clients count anew in every turn.
+    pub(crate) fn name_of(&self, result: &Part, id: &str) -> Option<&str> {
         let parts = self.turns.iter().flat_map(|turn| &turn.parts);
-        parts.into_iter().find_map(|part| match &part.what {
+        let calls = parts.take_while(|part| !std::ptr::eq(*part, result)).filter_map(|part| match &part.what {
             What::Call(call) if call.id == id => Some(call.name.as_str()),
             _ => None,
-        })
+        });
+        calls.last()
     }
 
     /// The tools that may be called: what a choice rules out need not be there.

@@ -156,6 +156,21 @@ fn documents_have_names_that_differ_wherever_they_stand() {
     assert_eq!(name("/messages/2/content/1"), "A-b-txt-2");
 }
 
+/// Clients that count the calls of each turn use an id again.
+#[test]
+fn what_a_tool_gave_goes_to_the_last_call_with_its_id() {
+    let call = |name: &str| json!({ "role": "assistant", "tool_calls": [{ "id": "call_0", "type": "function", "function": { "name": name, "arguments": "{}" } }] });
+    let result = |text: &str| json!({ "role": "tool", "tool_call_id": "call_0", "content": text });
+    let turns = json!([{ "role": "user", "content": "hi" }, call("get_weather"), result("21"), call("send_money"), result("sent")]);
+    let gemini = to(Provider::Gemini, "gemini-2.5-flash");
+    let (body, _) = sent(Client::OpenAiChat, &chat(&json!({ "messages": turns })), &gemini).unwrap();
+    let name = |turn: usize| body["contents"][turn]["parts"][0]["functionResponse"]["name"].clone();
+    assert_eq!([name(2), name(4)], ["get_weather", "send_money"], "{body}");
+    let orphan = json!([{ "role": "user", "content": "hi" }, result("21"), call("get_weather")]);
+    let why = sent(Client::OpenAiChat, &chat(&json!({ "messages": orphan })), &gemini).unwrap_err();
+    assert_eq!(why, "messages[1]: the provider wants the name of the tool, and no call before it has this id");
+}
+
 fn told() -> Told {
     let request = messages(&json!({ "stream": true })).to_string();
     Request::read(Client::AnthropicMessages, request.as_bytes()).unwrap().told("0190b3c4", 1, 1)

@@ -154,8 +154,9 @@ fn write_result(
     written: &mut Vec<Json>,
     ledger: &mut Ledger,
 ) -> Read<()> {
-    let name = outcome.name.as_deref().or_else(|| asked.name_of(&outcome.id));
-    let name = name.ok_or_else(|| part.refuse("the provider wants the name of the tool, and no call has this id"))?;
+    let name = outcome.name.as_deref().or_else(|| asked.name_of(part, &outcome.id));
+    let name =
+        name.ok_or_else(|| part.refuse("the provider wants the name of the tool, and no call before it has this id"))?;
     let (mut texts, mut media) = (Vec::new(), Vec::new());
     outcome.note_caches(ledger);
     for part in &outcome.parts {
