@@ -230,6 +230,9 @@ pub fn answer(
         return Err(Refused::form("", format!("it is an error: {}", fault.message)));
     }
     if found.stop.is_none() {
+        if found.parts.is_empty() {
+            return Err(Refused::form("", "it has neither content nor a reason for its end"));
+        }
         ledger.note("the reason for its end");
     }
     let body = match to {

@@ -6,6 +6,8 @@
 mod accumulate;
 #[path = "translate/corpus.rs"]
 mod corpus;
+#[path = "translate/failed.rs"]
+mod failed;
 #[path = "translate/fields.rs"]
 mod fields;
 #[path = "translate/golden.rs"]

@@ -38,6 +38,8 @@ pub struct Stream {
     /// What an event says; empty between two.
     said: Vec<Event>,
     block: Option<Block>,
+    /// Whether there was a block.
+    has_begun: bool,
     stop: Option<Stop>,
     /// Why it was cut, as JSON.
     why: Option<String>,
@@ -60,6 +62,7 @@ impl Stream {
             writer,
             said: Vec::new(),
             block: None,
+            has_begun: false,
             stop: None,
             why: None,
             ledger: Ledger::default(),
@@ -80,7 +83,7 @@ impl Stream {
     /// The same, with the frames written behind what is there.
     pub(crate) fn push_to(&mut self, name: &str, data: &[u8], out: &mut String) -> Result<(), Refused> {
         let data = data.trim_ascii();
-        if data == b"[DONE]" && self.stop.is_none() {
+        if data == b"[DONE]" && self.stop.is_none() && self.has_begun {
             self.ledger.note("the reason for its end, which was not given");
             self.stop = Some(Stop::End);
         }
@@ -99,7 +102,10 @@ impl Stream {
             return;
         }
         match &event {
-            Event::Open(block) => self.block = Some(block.clone()),
+            Event::Open(block) => {
+                self.block = Some(block.clone());
+                self.has_begun = true;
+            }
             Event::Stop(stop) => self.stop = Some(stop.clone()),
             Event::Fault(fault) => return self.fail(fault, out),
             Event::Aside(aside) => self.why = Some(aside.clone()),

@@ -116,17 +116,14 @@ impl Reader {
     fn stop(&mut self, delta: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
         let Some(reason) = delta.text("stop_reason")? else { return Ok(()) };
         self.close(out);
-        out.push(Event::Stop(match reason.as_str() {
-            "end_turn" => Stop::End,
-            "max_tokens" | "model_context_window_exceeded" => Stop::Length,
-            "tool_use" => Stop::Tool,
-            "stop_sequence" => Stop::Sequence(delta.text("stop_sequence")?),
-            "refusal" => Stop::Refusal,
-            other => {
-                ledger.note(format!("stop_reason {other}"));
-                Stop::End
-            }
-        }));
+        out.push(match reason.as_str() {
+            "end_turn" => Event::Stop(Stop::End),
+            "max_tokens" | "model_context_window_exceeded" => Event::Stop(Stop::Length),
+            "tool_use" => Event::Stop(Stop::Tool),
+            "stop_sequence" => Event::Stop(Stop::Sequence(delta.text("stop_sequence")?)),
+            "refusal" => Event::Stop(Stop::Refusal),
+            other => self.blocks.ended_by("stop_reason", other, None, ledger),
+        });
         Ok(())
     }
 }

@@ -127,17 +127,15 @@ impl Reader {
             more = Some(inner);
         }
         let sequence = more.as_mut().map(|more| more.take("stop_sequence")).and_then(|said| said?.as_text());
-        out.push(Event::Stop(match reason.as_str() {
-            "end_turn" => Stop::End,
-            "max_tokens" | "model_context_window_exceeded" => Stop::Length,
-            "tool_use" => Stop::Tool,
-            "stop_sequence" => Stop::Sequence(sequence),
-            "guardrail_intervened" | "content_filtered" => Stop::Filter,
-            other => {
-                ledger.note(format!("stopReason {other}"));
-                Stop::End
-            }
-        }));
+        out.push(match reason.as_str() {
+            "end_turn" => Event::Stop(Stop::End),
+            "max_tokens" | "model_context_window_exceeded" => Event::Stop(Stop::Length),
+            "tool_use" => Event::Stop(Stop::Tool),
+            "stop_sequence" => Event::Stop(Stop::Sequence(sequence)),
+            "guardrail_intervened" | "content_filtered" => Event::Stop(Stop::Filter),
+            "malformed_tool_use" | "malformed_model_output" => Event::Fault(Fault::failed(&reason, None)),
+            other => self.blocks.ended_by("stopReason", other, None, ledger),
+        });
         out.extend(aside.map(|aside| Event::Aside(aside.raw().to_owned())));
         Ok(())
     }

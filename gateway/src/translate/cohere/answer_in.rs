@@ -120,15 +120,8 @@ impl Reader {
             "TOOL_CALL" => Event::Stop(Stop::Tool),
             "STOP_SEQUENCE" => Event::Stop(Stop::Sequence(None)),
             "ERROR_TOXIC" => Event::Stop(Stop::Filter),
-            "ERROR" | "TIMEOUT" => Event::Fault(Fault {
-                message: "the provider could not finish its answer".to_owned(),
-                code: Some(reason),
-                status: None,
-            }),
-            other => {
-                ledger.note(format!("finish_reason {other}"));
-                Event::Stop(Stop::End)
-            }
+            "ERROR" | "TIMEOUT" => Event::Fault(Fault::failed(&reason, None)),
+            other => self.blocks.ended_by("finish_reason", other, None, ledger),
         });
         Ok(())
     }

@@ -10,19 +10,20 @@ use crate::translate::{
 };
 
 /// Members of a candidate that are about the answer and no part of it.
-const ASIDE: [&str; 5] = ["index", "avgLogprobs", "finishMessage", "safetyRatings", "tokenCount"];
+const ASIDE: [&str; 4] = ["index", "avgLogprobs", "safetyRatings", "tokenCount"];
 
 #[derive(Debug)]
 pub(crate) struct Reader {
     blocks: Blocks,
     ids: Ids,
     has_model: bool,
+    has_calls: bool,
     is_over: bool,
 }
 
 impl Reader {
     pub(crate) fn new(ids: Ids) -> Self {
-        Self { blocks: Blocks::new(Maker::Google), ids, has_model: false, is_over: false }
+        Self { blocks: Blocks::new(Maker::Google), ids, has_model: false, has_calls: false, is_over: false }
     }
 
     pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -60,12 +61,13 @@ impl Reader {
                 self.part(part, out, ledger)?;
             }
         }
+        let more = candidate.take("finishMessage").and_then(|more| more.as_text());
         if let Some(reason) = candidate.take("finishReason") {
             let reason = reason.as_text().unwrap_or_else(|| reason.raw().to_owned());
             self.blocks.close(out);
             if !self.is_over {
                 self.is_over = true;
-                out.push(Event::Stop(stop(&reason, ledger)));
+                out.push(self.stop(&reason, more.as_deref(), ledger));
             }
         }
         candidate.skip(&ASIDE);
@@ -109,23 +111,28 @@ impl Reader {
         let id = call.text("id")?.unwrap_or_else(|| self.ids.make());
         self.blocks.close(out);
         out.extend(seal.map(Event::Sealed));
+        self.has_calls = true;
         self.blocks.open(Block::Call { id, name: call.need_text("name")? }, out);
         out.push(Event::More(call.take("args").map_or_else(|| "{}".to_owned(), |args| args.raw().to_owned())));
         self.blocks.close(out);
         Ok(())
     }
-}
 
-/// Why it ended, by name or by number.
-fn stop(reason: &str, ledger: &mut Ledger) -> Stop {
-    match reason {
-        "STOP" | "1" => Stop::End,
-        "MAX_TOKENS" | "2" => Stop::Length,
-        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "LANGUAGE"
-        | "MODEL_ARMOR" | "3" | "4" | "6" | "7" | "8" => Stop::Filter,
-        other => {
-            ledger.note(format!("finishReason {other}"));
-            Stop::End
+    /// Why it ended, by name or by number. A call of a tool that was not declared can be there, and then the client gets it.
+    fn stop(&self, reason: &str, more: Option<&str>, ledger: &mut Ledger) -> Event {
+        match reason {
+            "STOP" | "1" => Event::Stop(Stop::End),
+            "MAX_TOKENS" | "2" => Event::Stop(Stop::Length),
+            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "LANGUAGE"
+            | "MODEL_ARMOR" | "3" | "4" | "6" | "7" | "8" => Event::Stop(Stop::Filter),
+            "UNEXPECTED_TOOL_CALL" if self.has_calls => self.blocks.ended_by("finishReason", reason, more, ledger),
+            "MALFORMED_FUNCTION_CALL"
+            | "9"
+            | "UNEXPECTED_TOOL_CALL"
+            | "TOO_MANY_TOOL_CALLS"
+            | "MISSING_THOUGHT_SIGNATURE"
+            | "MALFORMED_RESPONSE" => Event::Fault(Fault::failed(reason, more)),
+            other => self.blocks.ended_by("finishReason", other, more, ledger),
         }
     }
 }

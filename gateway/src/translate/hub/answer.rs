@@ -3,6 +3,7 @@
 //! Blocks do not overlap, and thinking ends with its proof: [`Blocks`] sees to it for every reader.
 
 use crate::translate::{
+    fields::Ledger,
     hub::{Call, What},
     seal::{Kind, Maker, Seal},
 };
@@ -26,6 +27,17 @@ pub(crate) struct Fault {
     pub(crate) code: Option<String>,
     /// The HTTP status that it goes with, if it says.
     pub(crate) status: Option<u16>,
+}
+
+impl Fault {
+    /// A model that could not finish its answer: the provider's word for it, and what else it says of it.
+    pub(crate) fn failed(reason: &str, more: Option<&str>) -> Self {
+        let mut message = format!("the provider could not finish its answer ({reason})");
+        if let Some(more) = more {
+            message.extend([": ", more]);
+        }
+        Self { message, code: Some(reason.to_owned()), status: Some(502) }
+    }
 }
 
 /// What is opened in an answer.
@@ -62,16 +74,19 @@ pub(crate) struct Blocks {
     open: Option<Block>,
     maker: Maker,
     seal: Option<Seal>,
+    /// Whether there was a block of what is said, and not only of thinking.
+    has_said: bool,
 }
 
 impl Blocks {
     pub(crate) const fn new(maker: Maker) -> Self {
-        Self { open: None, maker, seal: None }
+        Self { open: None, maker, seal: None, has_said: false }
     }
 
     pub(crate) fn open(&mut self, block: Block, out: &mut Vec<Event>) {
         if self.open.as_ref() != Some(&block) {
             self.close(out);
+            self.has_said |= block != Block::Thinking;
             out.push(Event::Open(block.clone()));
             self.open = Some(block);
         }
@@ -108,6 +123,15 @@ impl Blocks {
 
     pub(crate) fn is_open(&self) -> Option<&Block> {
         self.open.as_ref()
+    }
+
+    /// An end for a reason that is not known, which is listed where something was said. An answer of nothing has failed.
+    pub(crate) fn ended_by(&self, member: &str, reason: &str, more: Option<&str>, ledger: &mut Ledger) -> Event {
+        if !self.has_said {
+            return Event::Fault(Fault::failed(reason, more));
+        }
+        ledger.note(format!("{member} {reason}"));
+        Event::Stop(Stop::End)
     }
 }
 

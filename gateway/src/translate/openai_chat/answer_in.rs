@@ -83,7 +83,7 @@ impl Reader {
         if let Some(reason) = choice.word("finish_reason")?.filter(|reason| !reason.is_empty()) {
             self.calls.end(&mut self.blocks, out);
             self.blocks.close(out);
-            out.push(Event::Stop(stop(&reason, ledger)));
+            out.push(self.stop(&reason, ledger));
         }
         Ok(())
     }
@@ -134,17 +134,15 @@ impl Reader {
         }
         Ok(())
     }
-}
 
-fn stop(reason: &str, ledger: &mut Ledger) -> Stop {
-    match reason {
-        "stop" | "eos" | "end_turn" => Stop::End,
-        "length" | "max_tokens" => Stop::Length,
-        "tool_calls" | "function_call" => Stop::Tool,
-        "content_filter" => Stop::Filter,
-        other => {
-            ledger.note(format!("finish_reason {other}"));
-            Stop::End
+    fn stop(&self, reason: &str, ledger: &mut Ledger) -> Event {
+        match reason {
+            "stop" | "eos" | "end_turn" => Event::Stop(Stop::End),
+            "length" | "max_tokens" | "model_length" => Event::Stop(Stop::Length),
+            "tool_calls" | "function_call" => Event::Stop(Stop::Tool),
+            "content_filter" => Event::Stop(Stop::Filter),
+            "error" => Event::Fault(Fault::failed(reason, None)),
+            other => self.blocks.ended_by("finish_reason", other, None, ledger),
         }
     }
 }
