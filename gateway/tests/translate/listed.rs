@@ -156,6 +156,46 @@ fn documents_have_names_that_differ_wherever_they_stand() {
     assert_eq!(name("/messages/2/content/1"), "A-b-txt-2");
 }
 
+/// What Claude takes beside thinking: <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>.
+#[test]
+fn a_setting_that_does_not_go_with_thinking_is_left_away_and_listed() {
+    let claudes = [
+        to(Provider::AnthropicMessages, "claude-sonnet-4-5"),
+        to(Provider::AnthropicMessages, "claude-opus-4-6"),
+        to(Provider::BedrockConverse, "us.anthropic.claude-sonnet-4-5-v1:0"),
+    ];
+    for to in claudes {
+        let of = |effort: &str, more: &Value| {
+            let mut asked = chat(&json!({ "max_tokens": 9_000, "reasoning_effort": effort }));
+            let mut response =
+                json!({ "model": "m", "input": "hi", "max_output_tokens": 9_000, "reasoning": { "effort": effort } });
+            for body in [&mut asked, &mut response] {
+                body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            }
+            let said = sent(Client::OpenAiChat, &asked, &to);
+            assert_eq!(said, sent(Client::OpenAiResponses, &response, &to));
+            said
+        };
+        // Bedrock has them in other places.
+        let settings = |body: &Value| {
+            let config = body.get("inferenceConfig").unwrap_or(body);
+            let top_p = config.get("topP").or(config.get("top_p"));
+            let top_k = body.pointer("/additionalModelRequestFields/top_k").or(body.get("top_k"));
+            json!([config.get("temperature"), top_p, top_k])
+        };
+        let (body, listed) = of("high", &json!({ "temperature": 0.7, "top_p": 0.9, "top_k": 5 })).unwrap();
+        assert_eq!(settings(&body), json!([null, null, null]), "{}", to.model);
+        let gone = ["temperature", "top_p", "top_k"].map(|name| format!("{name} (it does not go with reasoning)"));
+        assert_eq!(listed, gone, "{}", to.model);
+        let (body, listed) = of("high", &json!({ "temperature": 1, "top_p": 0.95 })).unwrap();
+        assert_eq!((settings(&body), listed), (json!([1, 0.95, null]), vec![]), "{}", to.model);
+        let (body, listed) = of("none", &json!({ "temperature": 0.7, "top_p": 0.9, "top_k": 5 })).unwrap();
+        assert_eq!((settings(&body), listed), (json!([0.7, 0.9, 5]), vec![]), "{}", to.model);
+        let why = of("high", &json!({ "temperature": 1.5 })).unwrap_err();
+        assert_eq!(why, "temperature: the provider takes no temperature above 1", "{}", to.model);
+    }
+}
+
 /// Clients that count the calls of each turn use an id again.
 #[test]
 fn what_a_tool_gave_goes_to_the_last_call_with_its_id() {

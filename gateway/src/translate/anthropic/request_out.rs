@@ -1,13 +1,16 @@
 //! A messages request, written for a target.
 //!
 //! Models before Claude 4.6 reason by a budget, later ones by themselves with an effort. A turn of tool calls that another
-//! provider's reasoning led to could not be gone on with in thinking, so then thinking is left away and listed.
+//! provider's reasoning led to could not be gone on with in thinking, so then thinking is left away and listed. A model that thinks
+//! takes hardly a setting of the sampler; then it is the setting that is left away.
 
 use crate::translate::{
     To,
     anthropic::request_in::SETTINGS,
     fields::{Ledger, Read},
-    hub::{Cache, Choice, Conversation, Effort, Format, Media, Outcome, Part, Reasoning, Role, Setting, Source, What},
+    hub::{
+        Cache, Choice, Conversation, Effort, Format, Knob, Media, Outcome, Part, Reasoning, Role, Setting, Source, What,
+    },
     ids::fit,
     json::{Json, object},
     seal::{Kind, Maker},
@@ -15,6 +18,8 @@ use crate::translate::{
 
 /// The least that Anthropic takes as a budget.
 const BUDGET_MIN: u64 = 1_024;
+/// The least `top_p` that goes with thinking.
+const TOP_P_MIN: f64 = 0.95;
 /// The most characters of the name of an end user.
 const USER_MAX: usize = 256;
 /// The cap where neither the client nor the catalogue states one: what the oldest models served can answer.
@@ -53,7 +58,8 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     body.put_full("tools", tools.collect());
     body.put_some("tool_choice", write_choice(asked));
     body.put_full("stop_sequences", asked.stops(usize::MAX)?);
-    write_settings(asked, &mut body, ledger)?;
+    let common = Conversation { knobs: knobs(asked, to, ledger)?, ..Conversation::default() };
+    common.settings(&SETTINGS, &mut body, ledger)?;
     let mut config = object! {};
     if let Some((thinking, effort)) = reasoning {
         body.put("thinking", thinking);
@@ -70,12 +76,36 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     Ok(body)
 }
 
-fn write_settings(asked: &Conversation, body: &mut Json, ledger: &mut Ledger) -> Read<()> {
-    let temperature = asked.knobs.iter().find(|knob| knob.setting == Setting::Temperature);
-    if let Some(knob) = temperature.filter(|knob| knob.value.to_string().parse().is_ok_and(|value: f64| value > 1.0)) {
-        return Err(asked.refuse_at(&knob.at, "the provider takes no temperature above 1"));
+/// The settings that Claude takes. One that does not go with thinking is left away and listed:
+/// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>.
+pub(crate) fn knobs(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Vec<Knob>> {
+    let (mut knobs, thinks) = (Vec::new(), thinks(asked, to));
+    for knob in &asked.knobs {
+        let value = knob.value.to_string().parse::<f64>().ok();
+        let is_hot = value.is_some_and(|value| value > 1.0);
+        if knob.setting == Setting::Temperature && is_hot {
+            return Err(asked.refuse_at(&knob.at, "the provider takes no temperature above 1"));
+        }
+        let goes = match knob.setting {
+            // What is above 1 was refused.
+            Setting::Temperature => value.is_some_and(|value| value >= 1.0),
+            Setting::TopP => value.is_some_and(|value| (TOP_P_MIN..=1.0).contains(&value)),
+            Setting::TopK => false,
+            Setting::Seed | Setting::FrequencyPenalty | Setting::PresencePenalty => true,
+        };
+        if goes || !thinks {
+            knobs.push(knob.clone());
+        } else {
+            ledger.note(format!("{} (it does not go with reasoning)", knob.at));
+        }
     }
-    asked.settings(&SETTINGS, body, ledger)
+    Ok(knobs)
+}
+
+/// Whether a request makes a model think.
+fn thinks(asked: &Conversation, to: &To<'_>) -> bool {
+    let is_off = asked.reasoning.as_ref().is_some_and(|reasoning| reasoning.off);
+    !is_off && write_reasoning(asked, to, &mut Ledger::default()).is_some()
 }
 
 fn write_parts(parts: &[&Part], ledger: &mut Ledger) -> Read<Vec<Json>> {

@@ -42,7 +42,9 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     let (mut config, mut more) = (object! {}, object! {});
     config.put_some("maxTokens", asked.max_tokens);
     config.put_full("stopSequences", asked.stops(STOP_MAX)?);
-    let mut common = Conversation { knobs: asked.knobs.clone(), ..Conversation::default() };
+    let knobs =
+        if is_claude(to.model) { anthropic::request_out::knobs(asked, to, ledger)? } else { asked.knobs.clone() };
+    let mut common = Conversation { knobs, ..Conversation::default() };
     if is_claude(to.model)
         && let Some(place) = common.knobs.iter().position(|knob| knob.setting == Setting::TopK)
     {
