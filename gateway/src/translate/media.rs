@@ -47,9 +47,15 @@ impl Source {
         let Some(data) = url.strip_prefix("data:") else { return Ok(Self::Url(url)) };
         let parsed = data.split_once(";base64,").map(|(media, data)| {
             let media = media.split(';').next().unwrap_or_default();
-            Self::Base64 { media: media.to_owned(), data: data.to_owned() }
+            Self::base64(media.to_owned(), data.to_owned())
         });
         parsed.filter(Self::has_media).ok_or_else(|| Refused::form(at, "a data URL should be data:TYPE;base64,DATA"))
+    }
+
+    /// Data of a type, by the name that providers know it by: clients write one that none does.
+    pub(crate) fn base64(media: String, data: String) -> Self {
+        let media = if media.eq_ignore_ascii_case("image/jpg") { "image/jpeg".to_owned() } else { media };
+        Self::Base64 { media, data }
     }
 
     fn has_media(&self) -> bool {
@@ -106,6 +112,8 @@ mod tests {
         assert_eq!(ending("image/jpeg"), Some("jpeg"));
         let source = Source::of_url("data:image/png;charset=x;base64,aGk=".into(), "a").unwrap();
         assert_eq!(source.url(), "data:image/png;base64,aGk=");
+        let source = Source::of_url("data:image/jpg;base64,aGk=".into(), "a").unwrap();
+        assert_eq!(source.url(), "data:image/jpeg;base64,aGk=");
         assert_eq!(Source::of_url("data:,hi".into(), "a[0]").unwrap_err().at, "a[0]");
         assert_eq!(Source::Text("hi".into()).url(), "data:text/plain;base64,aGk=");
     }

@@ -156,6 +156,26 @@ fn documents_have_names_that_differ_wherever_they_stand() {
     assert_eq!(name("/messages/2/content/1"), "A-b-txt-2");
 }
 
+#[test]
+fn an_image_of_a_type_that_only_clients_know_is_sent_as_what_it_is() {
+    let url = "data:image/jpg;base64,/9j/";
+    let asked = chat(
+        &json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": url } }] }] }),
+    );
+    let data = json!({ "type": "base64", "media_type": "image/jpg", "data": "/9j/" });
+    let message =
+        messages(&json!({ "messages": [{ "role": "user", "content": [{ "type": "image", "source": data }] }] }));
+    let [claude, bedrock] = [
+        to(Provider::AnthropicMessages, "claude-sonnet-4-6"),
+        to(Provider::BedrockConverse, "anthropic.claude-sonnet-4-6"),
+    ];
+    for (client, body) in [(Client::OpenAiChat, &asked), (Client::AnthropicMessages, &message)] {
+        let of = |to: &To<'_>| sent(client, body, to).unwrap().0["messages"][0]["content"][0].clone();
+        assert_eq!(of(&claude)["source"]["media_type"], "image/jpeg");
+        assert_eq!(of(&bedrock)["image"]["format"], "jpeg");
+    }
+}
+
 /// What Claude takes beside thinking: <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>.
 #[test]
 fn a_setting_that_does_not_go_with_thinking_is_left_away_and_listed() {

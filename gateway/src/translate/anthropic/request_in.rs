@@ -114,7 +114,7 @@ fn read_block(block: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
 fn read_source(source: Item<'_>) -> Read<Source> {
     let mut fields = source.clone().object()?;
     let found = match fields.need_text("type")?.as_str() {
-        "base64" => Source::Base64 { media: fields.need_text("media_type")?, data: fields.need_text("data")? },
+        "base64" => Source::base64(fields.need_text("media_type")?, fields.need_text("data")?),
         "url" => Source::Url(fields.need_text("url")?),
         "text" => {
             fields.skip(&["media_type"]);
