@@ -97,6 +97,8 @@ pub(crate) enum What {
 pub(crate) struct Media {
     pub(crate) source: Source,
     pub(crate) name: Option<String>,
+    /// What the client says of a document.
+    pub(crate) context: Option<String>,
     pub(crate) detail: Option<String>,
 }
 
@@ -294,6 +296,16 @@ impl Part {
 
     pub(crate) fn refuse(&self, why: &'static str) -> Refused {
         Refused::target(self.at.clone(), why)
+    }
+
+    /// What the client says of a document, as a text to stand in front of it, for a target that has no place for that, or for its name.
+    pub(crate) fn told(&self, has_name: bool) -> Option<String> {
+        let What::File(file) = &self.what else { return None };
+        let name = file.name.as_ref().filter(|name| !has_name && !name.is_empty());
+        let name = name.map(|name| format!("Document title: {name}"));
+        let context = file.context.as_ref().map(|context| format!("Document context: {context}"));
+        let lines: Vec<String> = name.into_iter().chain(context).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     pub(crate) fn text(&self) -> Option<&String> {

@@ -74,7 +74,7 @@ impl Source {
 
 impl Media {
     pub(crate) const fn new(source: Source) -> Self {
-        Self { source, name: None, detail: None }
+        Self { source, name: None, context: None, detail: None }
     }
 }
 

@@ -231,6 +231,37 @@ fn what_a_tool_gave_goes_to_the_last_call_with_its_id() {
     assert_eq!(why, "messages[1]: the provider wants the name of the tool, and no call before it has this id");
 }
 
+/// What a client says of a document changes how it is read, so it is said to every model.
+#[test]
+fn a_title_and_a_context_are_said_in_front_of_a_document() {
+    let about =
+        |source: Value| json!({ "type": "document", "title": "Tides", "context": "A draft.", "source": source });
+    let text = about(json!({ "type": "text", "media_type": "text/plain", "data": "High." }));
+    let pdf = about(json!({ "type": "base64", "media_type": "application/pdf", "data": "AA==" }));
+    let body = messages(&json!({ "messages": [{ "role": "user", "content": [text, pdf] }] }));
+    let (all, context) = ("Document title: Tides\nDocument context: A draft.", "Document context: A draft.");
+    #[rustfmt::skip]
+    let cases = [
+        (Provider::OpenAiChat, "gpt-5", "/messages/0/content", json!([
+            { "type": "text", "text": all }, { "type": "text", "text": "High." },
+            { "type": "text", "text": context }, { "type": "file", "file": { "filename": "Tides", "file_data": "data:application/pdf;base64,AA==" } },
+        ])),
+        (Provider::Gemini, "gemini-3-flash", "/contents/0/parts", json!([
+            { "text": all }, { "text": "High." },
+            { "text": all }, { "inlineData": { "mimeType": "application/pdf", "data": "AA==" } },
+        ])),
+        (Provider::BedrockConverse, "anthropic.claude-sonnet-4-6", "/messages/0/content", json!([
+            { "text": context }, { "document": { "format": "txt", "source": { "bytes": "SGlnaC4=" }, "name": "Tides" } },
+            { "text": context }, { "document": { "format": "pdf", "source": { "bytes": "AA==" }, "name": "Tides-2" } },
+        ])),
+        (Provider::AnthropicMessages, "claude-sonnet-4-6", "/messages/0/content", body["messages"][0]["content"].clone()),
+    ];
+    for (provider, model, path, wanted) in cases {
+        let (body, listed) = sent(Client::AnthropicMessages, &body, &to(provider, model)).unwrap();
+        assert_eq!((body.pointer(path), listed), (Some(&wanted), vec![]), "{provider:?}");
+    }
+}
+
 fn told() -> Told {
     let request = messages(&json!({ "stream": true })).to_string();
     Request::read(Client::AnthropicMessages, request.as_bytes()).unwrap().told("0190b3c4", 1, 1)

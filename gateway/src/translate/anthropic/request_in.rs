@@ -81,7 +81,7 @@ fn read_block(block: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
             What::Text(fields.need_text("text")?)
         }
         "image" => What::Image(Media::new(read_source(fields.need("source")?)?)),
-        "document" => What::File(read_document(&mut fields, ledger)?),
+        "document" => What::File(read_document(&mut fields)?),
         "tool_use" => {
             if let Some(mut caller) = fields.object("caller")? {
                 // The model itself calls directly; code that Anthropic runs may call as well.
@@ -126,14 +126,14 @@ fn read_source(source: Item<'_>) -> Read<Source> {
     Ok(found)
 }
 
-fn read_document(fields: &mut Fields<'_>, ledger: &mut Ledger) -> Read<Media> {
+fn read_document(fields: &mut Fields<'_>) -> Read<Media> {
     if let Some(mut citations) = fields.object("citations")? {
         citations.neutral(&[("enabled", "false")])?;
     }
     let source = read_source(fields.need("source")?)?;
     let name = fields.text("title")?;
-    fields.hints(&["context"], ledger);
-    Ok(Media { source, name, detail: None })
+    let context = fields.text("context")?.filter(|context| !context.is_empty());
+    Ok(Media { name, context, ..Media::new(source) })
 }
 
 fn read_tool(tool: Item<'_>, ledger: &mut Ledger) -> Read<Tool> {

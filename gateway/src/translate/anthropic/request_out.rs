@@ -163,6 +163,7 @@ fn write_result(outcome: &Outcome, ledger: &mut Ledger) -> Read<Json> {
 fn write_file(part: &Part, file: &Media) -> Read<Json> {
     let mut block = object! { "type": "document", "source": write_source(part, &file.source)? };
     block.put_some("title", file.name.as_ref());
+    block.put_some("context", file.context.as_ref());
     Ok(block)
 }
 

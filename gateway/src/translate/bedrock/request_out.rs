@@ -69,6 +69,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
 fn write_parts(parts: &[&Part], to: &To<'_>, (names, ledger): (&mut Names, &mut Ledger)) -> Read<Vec<Json>> {
     let mut written = Vec::new();
     for part in parts {
+        written.extend(part.told(true).map(|told| object! { "text": told }));
         written.extend(write_part(part, to, (names, ledger))?);
         written.extend(part.cache.map(cache_point));
     }

@@ -131,7 +131,10 @@ fn write_parts(asked: &Conversation, parts: &[&Part], to: &To<'_>, ledger: &mut 
                 written.push(written_call);
             }
             What::Result(outcome) => write_result(asked, part, outcome, &mut written, ledger)?,
-            _ => written.push(write_media(part, ledger)?),
+            _ => {
+                written.extend(part.told(false).map(|told| object! { "text": told }));
+                written.push(write_media(part, ledger)?);
+            }
         }
     }
     Ok(written)
@@ -163,6 +166,7 @@ fn write_result(
         if let What::Text(text) = &part.what {
             texts.push(text.as_str());
         } else {
+            media.extend(part.told(false).map(|told| object! { "text": told }));
             media.push(write_media(part, ledger)?);
         }
     }
@@ -189,9 +193,6 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
     };
     if given.detail.as_deref().is_some_and(|detail| detail != "auto") {
         ledger.note(format!("{}.detail", part.at));
-    }
-    if given.name.is_some() {
-        ledger.note(format!("{} (its name)", part.at));
     }
     Ok(match &given.source {
         Source::Base64 { media, data } => object! { "inlineData": object! { "mimeType": media, "data": data } },

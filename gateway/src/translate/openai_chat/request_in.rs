@@ -220,7 +220,7 @@ fn read_part(part: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
             let source = Source::of_url(image.need_text("url")?, &image.at)?;
             let detail = image.text("detail")?;
             image.done()?;
-            What::Image(Media { source, name: None, detail })
+            What::Image(Media { detail, ..Media::new(source) })
         }
         "input_audio" => {
             let mut audio = fields.need("input_audio")?.object()?;
@@ -249,7 +249,7 @@ pub(crate) fn read_file(mut file: Fields<'_>) -> Read<Media> {
         let media = name.as_deref().and_then(media::of_name).unwrap_or("application/pdf");
         Source::Base64 { media: media.to_owned(), data }
     };
-    Ok(Media { source, name, detail: None })
+    Ok(Media { name, ..Media::new(source) })
 }
 
 fn read_call(call: Item<'_>) -> Read<Part> {

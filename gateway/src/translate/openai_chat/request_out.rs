@@ -88,8 +88,8 @@ fn write_turn(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &mut L
     }
     for part in &turn.parts {
         if !matches!(part.what, What::Result(_)) {
+            content.extend(write_told(part));
             content.push(write_part(part)?);
-            note_name(part, ledger);
         }
     }
     if !content.is_empty() {
@@ -104,11 +104,10 @@ fn note_cache(part: &Part, ledger: &mut Ledger) {
     }
 }
 
-/// A text has no name here.
-fn note_name(part: &Part, ledger: &mut Ledger) {
-    if let What::File(Media { source: Source::Text(_), name: Some(_), .. }) = &part.what {
-        ledger.note(format!("{} (its name)", part.at));
-    }
+/// What is said of a document; a text has no name here.
+fn write_told(part: &Part) -> Option<Json> {
+    let has_name = !matches!(&part.what, What::File(Media { source: Source::Text(_), .. }));
+    part.told(has_name).map(|told| object! { "type": "text", "text": told })
 }
 
 /// One text is written as a text, which every server of the dialect takes.
@@ -133,8 +132,8 @@ fn write_result(
             texts.push(text.as_str());
         } else {
             ledger.note(format!("{} (its place: it follows in a message of the user)", part.at));
+            behind.extend(write_told(part));
             behind.push(write_part(part)?);
-            note_name(part, ledger);
         }
     }
     if outcome.is_error {

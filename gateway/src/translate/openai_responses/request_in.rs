@@ -197,12 +197,12 @@ fn read_part(part: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
             lies_elsewhere(&mut fields)?;
             let detail = fields.text("detail")?;
             let url = fields.path("image_url");
-            What::Image(Media { source: Source::of_url(fields.need_text("image_url")?, &url)?, name: None, detail })
+            What::Image(Media { detail, ..Media::new(Source::of_url(fields.need_text("image_url")?, &url)?) })
         }
         "input_file" => {
             fields.hints(&["detail"], ledger);
             if let Some(url) = fields.text("file_url")? {
-                What::File(Media { source: Source::Url(url), name: fields.text("filename")?, detail: None })
+                What::File(Media { name: fields.text("filename")?, ..Media::new(Source::Url(url)) })
             } else {
                 return Ok(Part::new(at, What::File(read_file(fields)?)));
             }
