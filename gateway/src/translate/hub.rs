@@ -281,6 +281,15 @@ impl Reasoning {
 }
 
 impl Outcome {
+    /// What a tool said, for a target that has no word for that it failed: a model is told in the way in which tools do it.
+    pub(crate) fn told(&self, said: String) -> String {
+        match (self.is_error, said.is_empty()) {
+            (false, _) => said,
+            (true, false) => format!("Error: {said}"),
+            (true, true) => "Error".to_owned(),
+        }
+    }
+
     /// Lists the marks for a cache within it, for a target that has no place for them.
     pub(crate) fn note_caches(&self, ledger: &mut Ledger) {
         for part in self.parts.iter().filter(|part| part.cache.is_some()) {

@@ -262,6 +262,33 @@ fn a_title_and_a_context_are_said_in_front_of_a_document() {
     }
 }
 
+#[test]
+fn that_a_tool_failed_is_said_to_every_model() {
+    let turns = |result: Value| {
+        json!({ "messages": [
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": [{ "type": "tool_use", "id": "t", "name": "f", "input": {} }] },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "is_error": true, "content": result }] },
+    ] })
+    };
+    let of = |result: Value, provider: Provider, path: &str| {
+        let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == provider).unwrap();
+        let (body, listed) = sent(Client::AnthropicMessages, &messages(&turns(result)), &to(provider, model)).unwrap();
+        assert!(listed.is_empty(), "{provider:?}: {listed:?}");
+        body.pointer(path).unwrap().clone()
+    };
+    for provider in [Provider::OpenAiChat, Provider::CohereChat] {
+        assert_eq!(of(json!("no such city"), provider, "/messages/2/content"), "Error: no such city");
+        assert_eq!(of(json!([]), provider, "/messages/2/content"), "Error");
+    }
+    let response = of(json!("no such city"), Provider::Gemini, "/contents/2/parts/0/functionResponse/response");
+    assert_eq!(response, json!({ "error": "no such city" }));
+    let status = of(json!("no such city"), Provider::BedrockConverse, "/messages/2/content/0/toolResult/status");
+    assert_eq!(status, "error");
+    let is_error = of(json!("no such city"), Provider::AnthropicMessages, "/messages/2/content/0/is_error");
+    assert_eq!(is_error, true);
+}
+
 fn told() -> Told {
     let request = messages(&json!({ "stream": true })).to_string();
     Request::read(Client::AnthropicMessages, request.as_bytes()).unwrap().told("0190b3c4", 1, 1)

@@ -61,11 +61,8 @@ fn write_turn(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Rea
     }
     for part in &turn.parts {
         if let What::Result(outcome) = &part.what {
-            let content = plain(&outcome.parts, "the provider takes only text from a tool")?;
+            let content = outcome.told(plain(&outcome.parts, "the provider takes only text from a tool")?);
             outcome.note_caches(ledger);
-            if outcome.is_error {
-                ledger.note(format!("{}.is_error", part.at));
-            }
             messages.push(object! { "role": "tool", "tool_call_id": outcome.id.as_str(), "content": content });
         }
     }

@@ -83,7 +83,7 @@ fn write_turn(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &mut L
     for part in &turn.parts {
         note_cache(part, ledger);
         if let What::Result(outcome) = &part.what {
-            write_result(part, outcome, messages, &mut content, ledger)?;
+            write_result(outcome, messages, &mut content, ledger)?;
         }
     }
     for part in &turn.parts {
@@ -118,13 +118,7 @@ fn simplest(turn: &Turn, content: Vec<Json>) -> Json {
     }
 }
 
-fn write_result(
-    part: &Part,
-    outcome: &Outcome,
-    messages: &mut Vec<Json>,
-    behind: &mut Vec<Json>,
-    ledger: &mut Ledger,
-) -> Read<()> {
+fn write_result(outcome: &Outcome, messages: &mut Vec<Json>, behind: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
     let mut texts = Vec::new();
     for part in &outcome.parts {
         note_cache(part, ledger);
@@ -136,10 +130,8 @@ fn write_result(
             behind.push(write_part(part)?);
         }
     }
-    if outcome.is_error {
-        ledger.note(format!("{}.is_error", part.at));
-    }
-    messages.push(object! { "role": "tool", "tool_call_id": to_fit(&outcome.id), "content": texts.join("\n") });
+    let content = outcome.told(texts.join("\n"));
+    messages.push(object! { "role": "tool", "tool_call_id": to_fit(&outcome.id), "content": content });
     Ok(())
 }
 
