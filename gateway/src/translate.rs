@@ -1,7 +1,7 @@
 //! A call of one dialect, carried to a provider that speaks another, and its answer carried back.
 //!
 //! 1. [`Request::read`] reads what a client sent into the hub ([`hub`]), [`Request::write`] writes it for a provider. What cannot be
-//!    carried is [`Refused`] with its path, or listed in [`Written::dropped`] where it does not change the answer; nothing is dropped
+//!    carried is [`Refused`] with its path, or listed in [`Written::dropped`] where it is only a hint (README says what is); nothing is dropped
 //!    silently, because whoever reads takes members by name and the rest is refused ([`fields`]).
 //! 2. [`answer`] translates a whole answer, [`Stream`] one that comes event by event, [`error`] one that is none.
 //!

@@ -2,7 +2,8 @@
 //!
 //! Whoever reads an object takes its members by name; what is left when it is done is what nobody knew, and then there are two ways:
 //! [`Fields::done`] refuses it by its path, [`Fields::rest`] hands its names over to be listed. A hint, which changes nothing of the
-//! answer, is listed by name. `null` is absence. Where a name stands twice the last one counts, and only that is written.
+//! answer or which nobody promises to follow, is listed by name. `null` is absence. Where a name stands twice the last one counts, and
+//! only that is written.
 
 use std::borrow::Cow;
 
@@ -56,7 +57,7 @@ impl Refused {
     }
 }
 
-/// What is not carried over and does not change the answer, by path. It goes into a header, so it has an end.
+/// What is not carried over and not refused for it, by path. It goes into a header, so it has an end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     lines: Vec<String>,
