@@ -11,7 +11,7 @@
 -- column unknown_attempts: Of how many nobody knows what they cost, or all of it.
 -- chart: bars model usd_per_mtok
 SELECT provider, model, count(*) AS attempts, approx_percentile_cont(CAST(ttft_ms AS DOUBLE), 0.5) AS ttft_p50_ms,
-    approx_percentile_cont(CAST(ttft_ms AS DOUBLE), 0.95) AS ttft_p95_ms, approx_percentile_cont(CASE WHEN ttft_ms IS NOT NULL THEN CAST(duration_ms AS DOUBLE) END, 0.5) AS duration_p50_ms,
+    approx_percentile_cont(CAST(ttft_ms AS DOUBLE), 0.95) AS ttft_p95_ms, approx_percentile_cont(CAST(duration_ms AS DOUBLE), 0.5) AS duration_p50_ms,
     CAST(sum(CASE WHEN is_timed THEN output_tokens END) AS DOUBLE) * 1000 / sum(CASE WHEN is_timed THEN duration_ms - ttft_ms END) AS tokens_per_s,
     CAST(sum(cost_usd) AS DOUBLE) * 1000000 / nullif(sum(CASE WHEN cost_usd IS NOT NULL THEN input_tokens + output_tokens END), 0) AS usd_per_mtok,
     count(CASE WHEN cost_usd IS NULL OR NOT is_whole THEN 1 END) AS unknown_attempts

@@ -26,7 +26,7 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "duration_ms",
         kind: Kind::Long,
-        doc: "Milliseconds from when the call came to its end, as its client saw it: with all waits and attempts.",
+        doc: "Milliseconds from when the call came to its end, as its client saw it: with all waits and attempts; NULL where nobody measured them.",
     },
     Column {
         name: "ttft_ms",
@@ -63,7 +63,7 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         tokens(Vector::input),
         tokens(Vector::all_output),
         Value::or_null(end.cost(usage::cost(charged).0).filter(|cost| cost.row().is_some()).map(Value::usd)),
-        Value::count(usage::millis(settled.settled_at.since(end.accepted_at))),
+        Value::or_null(usage::duration(settled, end.accepted_at).map(Value::count)),
         Value::or_null(settled.ttft_ms.map(Value::count)),
         Value::count(end.balance_age_ms),
         Value::text(&end.session_id),

@@ -6,7 +6,7 @@ use arrow::{
 };
 use schemas::{
     decision::Instance,
-    event::{Avoided, CallEnd, Settled, Was, Why},
+    event::{Avoided, CallEnd, Outcome, Settled, Was, Why},
     id::{CallId, InstanceId, Offset},
     ledger::{Adjusted, Alerted, Changed, Corrected, Fact, KeyInForce, KeysInForce, Late, Overrun},
     limit::{Dimension, Match, Share, Unit, Window},
@@ -191,6 +191,35 @@ fn what_is_not_known_is_null_and_says_why() {
         &["token_class", "quantity", "cost_usd", "unpriced_reason"],
         &["input | 5 | 0.000000000005 | -", "output | 1 | - | unknown_model"],
     );
+}
+
+#[test]
+fn what_nobody_measured_took_no_time_that_is_known() {
+    let told = |settled: fn(&mut Settled), durations: [&str; 2]| {
+        let mut charged = fixture::charged(5, "acme");
+        settled(&mut charged.settled);
+        let entries = [fact(0, Fact::Charged(Box::new(charged)))];
+        for (table, duration) in ["usage", "calls"].into_iter().zip(durations) {
+            let rows: Vec<&str> = Some(duration).filter(|duration| !duration.is_empty()).into_iter().collect();
+            check(table, &entries, &["duration_ms"], &rows);
+        }
+    };
+    told(|_| (), ["250", "250"]);
+    // An event is told without a call, and another proxy's last word of a check at once.
+    let event = |settled: &mut Settled| {
+        (settled.status, settled.ttft_ms, settled.call) = (0, None, None);
+        settled.settled_at = settled.attempt.admitted_at;
+    };
+    told(event, ["-", ""]);
+    told(|settled| (settled.status, settled.ttft_ms) = (0, None), ["-", "-"]);
+    // A check that is settled with what was answered took as long as its proxy had it open.
+    told(|settled| settled.ttft_ms = None, ["250", "250"]);
+    told(|settled| settled.outcome = Outcome::Unknown, ["-", "-"]);
+    told(|settled| (settled.outcome, settled.status) = (Outcome::ProviderError, 0), ["250", "250"]);
+    let hit = |settled: &mut Settled| {
+        (settled.status, settled.avoided) = (0, Some(Avoided { parts: Vec::new(), cost: None }));
+    };
+    told(hit, ["250", "250"]);
 }
 
 #[test]

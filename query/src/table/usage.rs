@@ -1,9 +1,10 @@
 //! `usage`: one row an attempt, as it was when it ended. Corrections are rows of `charges`, where the sum of all is what is so.
 
 use schemas::{
-    event::Settled,
+    event::{Outcome, Settled},
     ledger::{Charge, Charged, Fact, Rated},
     money::Pico,
+    time::Time,
     tokens::{Completeness, Vector},
 };
 
@@ -68,7 +69,7 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "duration_ms",
         kind: Kind::Long,
-        doc: "Milliseconds from admission, when its holds were taken, to the end.",
+        doc: "Milliseconds from admission, when its holds were taken, to the end; NULL where nobody measured them: of what other systems tell without a status, and of what was found at restart.",
     },
     Column {
         name: "ttft_ms",
@@ -122,7 +123,7 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         Value::or_null(settled.provider_cost.map(Value::usd)),
         Value::Flag(settled.avoided.is_some()),
         Value::or_null(avoided(settled).map(Value::usd)),
-        Value::count(millis(settled.settled_at.since(attempt.admitted_at))),
+        Value::or_null(duration(settled, attempt.admitted_at).map(Value::count)),
         Value::or_null(settled.ttft_ms.map(Value::count)),
         Value::text(&settled.model_answered),
         Value::text(&settled.response_id),
@@ -141,8 +142,12 @@ fn avoided(settled: &Settled) -> Option<Pico> {
     avoided.cost.filter(|cost| cost.row().is_some())
 }
 
-pub(super) fn millis(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+/// Milliseconds from an instant to its end; nothing where nobody measured them. What another system tells at once has no status, as an
+/// answer that was waited for has; what was found at a restart had ended before.
+pub(super) fn duration(settled: &Settled, from: Time) -> Option<u64> {
+    let is_told = settled.outcome == Outcome::Complete && settled.status == 0 && settled.avoided.is_none();
+    let is_measured = !is_told && settled.outcome != Outcome::Unknown;
+    is_measured.then(|| u64::try_from(settled.settled_at.since(from).as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What an attempt cost, or why nobody can say.

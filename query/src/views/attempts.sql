@@ -21,7 +21,7 @@
 -- column input_tokens [tokens]: All input, as it was known when it ended.
 -- column output_tokens [tokens]: All output, as it was known when it ended.
 -- column reasoning_tokens [tokens]: The output that is reasoning.
--- column duration_ms [ms]: From admission to the end.
+-- column duration_ms [ms]: From admission to the end; NULL where nobody measured it, as of what other systems tell.
 -- column ttft_ms [ms]: From admission to the first byte.
 -- column cost_usd [USD]: What it costs with all corrections; NULL if any of it has no price or is not known.
 -- column unpriced_quantity [tokens]: What of it has no price.

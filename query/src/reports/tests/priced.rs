@@ -107,8 +107,11 @@ async fn what_an_answer_is_and_what_it_costs() {
     let member = Call { ends: false, ..call(1, 5, [1_000, 0, 0]) };
     let judge = Call { attempt: 2, ..call(1, 5, [1_000, 0, 0]) };
     let streamed = Call { stream: true, ..call(2, 5, [1_000, 0, 100]) };
-    let told = Call { ends: false, ttft_ms: None, ..call(3, 5, [8_000, 0, 5_000]) };
-    let entries = [member.entry(), judge.entry(), streamed.entry(), told.entry()];
+    let mut told = Call { ends: false, ttft_ms: None, ..call(3, 5, [8_000, 0, 5_000]) }.entry();
+    if let Fact::Charged(told) = &mut told.fact {
+        (told.settled.status, told.settled.settled_at) = (0, told.settled.attempt.admitted_at);
+    }
+    let entries = [member.entry(), judge.entry(), streamed.entry(), told];
     let world = World::with(&entries, 2, &[book(PRICES)]).await;
     world
         .imports
