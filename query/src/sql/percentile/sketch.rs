@@ -193,7 +193,8 @@ impl Histogram {
         for (bucket, count) in self.buckets() {
             if rank < below + count {
                 let value = between(begin(bucket), begin(bucket + 1), ((rank - below) as f64 + 0.5) / count as f64);
-                return self.within(value);
+                // 0 shares its bucket with numbers too small to be meant.
+                return self.within(if value.is_subnormal() { 0.0 } else { value });
             }
             below += count;
         }
@@ -254,13 +255,14 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as f64
         };
-        let cases: [Vec<f64>; 6] = [
+        let cases: [Vec<f64>; 7] = [
             vec![1.0, 2.0],
             vec![-3.5],
             (0..128).map(|_| lot()).collect(),
             (0..5_000).map(|_| lot()).collect(),
             (0..5_000).map(|_| lot() / 1e6 - 1_000.0).collect(),
             (0..300).map(|place| if place < 200 { 5.0 } else { 9.0 }).collect(),
+            (0..300).map(|place| if place < 200 { 0.0 } else { 9.0 }).collect(),
         ];
         for values in cases {
             for part in [0.0, 0.01, 0.5, 0.95, 0.999, 1.0] {
