@@ -1,4 +1,4 @@
--- Days that cost much more or less than the 28 days before them, days without use too once they are over: by how many standard deviations. Statistics.
+-- Days that cost much more or less than the 28 days before them, those without use and cheap ones once they are over: by how many standard deviations. Statistics.
 -- questions: 16
 -- param by (dimensions) = tenant,model: What to group by, as in spend.
 -- param least (number) = 3: How many standard deviations make an anomaly.
@@ -36,4 +36,6 @@ WITH daily AS (
 )
 SELECT to_char(CAST(CAST(at AS INTEGER) AS DATE), '%Y-%m-%d') AS day, $by:names, cost_usd, CAST(total AS DOUBLE) / days AS mean_usd, score,
     unpriced_quantity
-FROM scored WHERE at >= $from_day AND (abs(score) >= $least OR least = most AND cost_usd <> least) ORDER BY at, abs(score) DESC NULLS FIRST, $by:names
+FROM scored WHERE at >= $from_day AND (at < $over_day OR days * cost_usd > total)
+    AND (abs(score) >= $least OR least = most AND cost_usd <> least)
+ORDER BY at, abs(score) DESC NULLS FIRST, $by:names

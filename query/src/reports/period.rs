@@ -135,10 +135,9 @@ impl Period {
         self.from.start_of_day()?.checked_sub(28.days())
     }
 
-    /// The first day that is not over by now, or not asked about.
+    /// The first day that is not over by now, or of which not all is asked about or known.
     fn over(&self) -> Date {
-        let last = self.to.checked_sub(1.microsecond()).map_or_else(|_| self.to.date(), |at| at.date());
-        last.tomorrow().unwrap_or(last).min(self.asked.date())
+        self.to.date().min(self.asked.date()).min(self.as_of.date())
     }
 
     fn days_left(&self) -> Result<String, jiff::Error> {

@@ -63,3 +63,21 @@ async fn a_day_without_use_is_told_of_once_it_is_over() {
     let odd = rows(&world, "anomalies", &span("2026-11-10", "2026-11-20"), &[], &["day", "cost_usd", "mean_usd"]).await;
     assert_eq!(odd, json!(["2026-11-10 0 0.0001"]));
 }
+
+/// Of a day that is not over, or not told of as a whole, nobody knows that it is cheap; that it is dear already they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_is_not_over_is_no_cheap_one() {
+    let check = async |today: u64, span: Span, wanted: &[&str]| {
+        let before = (-20..=10).map(|day| (month::at(day, 1), if day % 2 == 0 { 400 } else { 440 }));
+        let calls = before.chain([(month::at(11, 0), today)]).zip(1..);
+        let call = |((time, input), number)| Call::new(number, time, "acme", "gpt-5-mini", [input, 0, 0]).entry();
+        let world = World::new(&calls.map(call).collect::<Vec<_>>(), 0).await;
+        assert_eq!(rows(&world, "anomalies", &span, &[], &["day", "cost_usd"]).await, json!(wanted), "{span:?}");
+    };
+    let asked = |to: &str| span("2026-11-09", to);
+    check(4, asked("2026-11-12"), &[]).await;
+    check(4_000, asked("2026-11-12"), &["2026-11-11 0.001"]).await;
+    check(4_000, asked("2026-11-10T00:30:00Z"), &[]).await;
+    let known = Some("2026-11-10T00:30:00Z".into());
+    check(4_000, Span { as_of: known, ..asked("2026-11-11") }, &[]).await;
+}
