@@ -2,7 +2,7 @@
 
 use schemas::{
     money::{PICO_PER_USD, Pico},
-    tokens::TokenClass::{self, CacheRead, CacheWrite5m, Output, UncachedInput},
+    tokens::TokenClass::{self, CacheRead, CacheWrite1h, CacheWrite5m, Output, UncachedInput},
 };
 
 use super::*;
@@ -222,6 +222,29 @@ fn a_cost_and_usage_report_has_a_line_for_each_token_type() {
     assert!(read(Vendor::Bedrock, b"a,b\n1,2\n").unwrap_err().contains("line_item_usage_start_date"));
     let euros = CUR.replacen("USD", "EUR", 1);
     assert!(read(Vendor::Bedrock, euros.as_bytes()).unwrap_err().contains("line 2"));
+}
+
+#[test]
+fn what_is_written_to_the_cache_for_an_hour_has_a_class_of_its_own() {
+    let check = |usage: &str, class: TokenClass| {
+        let head = CUR.lines().next().unwrap();
+        let product = r#""{""servicename"":""Claude Sonnet 4.5 (Amazon Bedrock Edition)""}""#;
+        let row = format!("2026-11-02T00:00:00Z,{usage},2,0.012,AmazonBedrock,Usage,1K tokens,USD,{product}");
+        let report = format!("{head},product\n{row}\n");
+        let [line] = lines_of(Vendor::Bedrock, report.as_bytes()).try_into().unwrap();
+        let wanted = (Some(class), Some(2_000), plain("claude-sonnet-4-5"));
+        assert_eq!((line.class, line.quantity, plain(&line.model)), wanted, "{usage}");
+    };
+    check("USE1-MP:USE1_CacheWriteInputTokenCount-Units", CacheWrite5m);
+    check("USE1-MP:USE1_CacheWrite1hInputTokenCount-Units", CacheWrite1h);
+    check("USE1-MP:USE1_CacheWriteInputTokenCount1h-Units", CacheWrite1h);
+    check("USE1-MP:USE1_InputTokenCount-Units", UncachedInput);
+    check("USE1-ClaudeSonnet4.5-cache-write-input-token-count", CacheWrite5m);
+    check("USE1-ClaudeSonnet4.5-cache-write-5m-input-token-count", CacheWrite5m);
+    check("USE1-ClaudeSonnet4.5-cache-write-1h-input-token-count", CacheWrite1h);
+    check("USE1-ClaudeSonnet4.5-cache-write-input-token-count-1-hour", CacheWrite1h);
+    check("USE1-ClaudeSonnet4.5-cache-read-input-token-count", CacheRead);
+    check("USE1-ClaudeSonnet4.5-output-token-count", Output);
 }
 
 /// The same report as Parquet: amounts as numbers and times as such, as AWS writes them, and maps.
