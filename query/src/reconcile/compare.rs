@@ -65,9 +65,9 @@ pub enum Cause {
     Unpriced,
     /// The tokens are alike, and the money is not.
     PriceDiffers,
-    /// Over all classes the day and model are alike: they are told apart otherwise.
+    /// Other classes of the day and model differ the other way by about as much: they are told apart otherwise.
     ClassDiffers,
-    /// Together with the day before or after they are alike: calls around midnight.
+    /// The day before or after differs the other way by about as much: calls around midnight.
     OtherDay,
     /// Of some attempts that day nobody here knows exactly what they used.
     UsageUnknown,
@@ -241,16 +241,21 @@ impl Both<'_> {
         if quantity == Some(0) || invoice.quantity.is_none() && !nothing(ours) && ours.unpriced != 0 {
             return if ours.unpriced != 0 { Cause::Unpriced } else { Cause::PriceDiffers };
         }
-        let alike = |take: &dyn Fn(&Cell) -> bool| self.alike(take);
+        // Together with many others a little is alike anyway: what is apart here has to be made up for there, but for a tenth.
+        let counts = invoice.quantity.is_some();
+        let own = self.apart(&|other| other == cell, counts);
+        let moved = |take: &dyn Fn(&Cell) -> bool| {
+            self.alike(take) && self.apart(take, counts).saturating_abs().saturating_mul(10) <= own.saturating_abs()
+        };
         let of_model =
             |other: &Cell| (&other.day, &other.model, &other.account) == (&cell.day, &cell.model, &cell.account);
-        if cell.class.is_some() && alike(&of_model) {
+        if cell.class.is_some() && moved(&of_model) {
             return Cause::ClassDiffers;
         }
         let same =
             |other: &Cell| (&other.model, other.class, &other.account) == (&cell.model, cell.class, &cell.account);
         for other in [before(&cell.day), after(&cell.day)].into_iter().flatten() {
-            if alike(&|one| same(one) && (one.day == cell.day || one.day == other)) {
+            if moved(&|one| same(one) && (one.day == cell.day || one.day == other)) {
                 return Cause::OtherDay;
             }
         }
@@ -262,6 +267,13 @@ impl Both<'_> {
             (_, true) => Cause::NotOnInvoice,
             _ => Cause::Quantity,
         }
+    }
+
+    /// How much more of some cells the invoice has, in tokens or in money.
+    fn apart(&self, take: &dyn Fn(&Cell) -> bool, counts: bool) -> i128 {
+        let of = |side: &Side| if counts { side.quantity.unwrap_or(0) } else { side.cost.unwrap_or_default().0 };
+        let sum = |book: &Book| book.iter().filter(|(cell, _)| take(cell)).map(|(_, side)| of(side)).sum::<i128>();
+        sum(self.invoice) - sum(self.ours)
     }
 
     /// Whether the sums over some cells are alike, and there is something in them.

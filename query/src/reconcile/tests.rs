@@ -139,6 +139,14 @@ fn each_difference_has_its_side_and_its_cause() {
         Tolerance::default(),
     );
     assert_eq!((far.count(Status::Missing), far.found[0].cause), (1, Cause::Quantity));
+    // What is short of one class on one day is within the tolerance of all classes, and of two days.
+    let days = |output| {
+        let of = |day, output| [(day, mini, UncachedInput, 1_000_000, None), (day, mini, Output, output, None)];
+        ours(&[of(MONDAY, output), of(TUESDAY, 500_000)].concat())
+    };
+    let short = told(&compare(&counted(days(50_000)), &days(49_900), &known, Tolerance::default()));
+    let [_, found, ..] = short.as_slice() else { panic!("{short:?}") };
+    assert_eq!(*found, (MONDAY.to_owned(), "output", "missing", "quantity"));
 }
 
 #[test]
