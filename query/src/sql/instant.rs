@@ -1,8 +1,9 @@
 //! Moments as people write them, read as Postgres reads them: in the zone of the session, where they name none.
 //!
-//! What is compared with an instant and has no zone (a text, a date, a time of the clock) is of the session's zone, as the days and hours
-//! that the session sees are ([`zone`](super::reading::zone)). Beside that, seconds may be left out, and `to_char` takes the formats of
-//! Postgres ([`pattern`](super::pattern)). A text that is no moment is left to the engine, which says so.
+//! What is compared with an instant, or where bins of instants begin, and has no zone (a text, a date, a time of the clock) is of the
+//! session's zone, as the days and hours that the session sees are ([`zone`](super::reading::zone)). Beside that, seconds may be left
+//! out, `epoch` is a moment, and `to_char` takes the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
+//! to the engine, which says so.
 
 use std::sync::Arc;
 
@@ -105,8 +106,19 @@ impl FunctionRewrite for Instants {
             Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
             Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
             Expr::Cast(cast) => {
-                let read = self.written(cast).or_else(|| with_seconds(cast)).or_else(|| read_again(cast, schema));
+                let read = self.written(cast).or_else(|| spelled_out(cast)).or_else(|| read_again(cast, schema));
                 return Ok(read.map_or(Transformed::no(expr), Transformed::yes));
+            }
+            Expr::ScalarFunction(call) if call.func.name() == "date_bin" => {
+                let [_, time, origin] = call.args.as_mut_slice() else { return Ok(Transformed::no(expr)) };
+                let Ok(DataType::Timestamp(_, zone @ Some(_))) = time.get_type(schema) else {
+                    return Ok(Transformed::no(expr));
+                };
+                // The engine takes no coarser beginning.
+                let kind = DataType::Timestamp(TimeUnit::Nanosecond, zone);
+                let Some(begin) = self.beside(origin, &kind, schema)? else { return Ok(Transformed::no(expr)) };
+                *origin = begin;
+                return Ok(Transformed::yes(expr));
             }
             Expr::ScalarFunction(call) if call.func.name() == "to_char" => {
                 let Some(format) = call.args.get_mut(1) else { return Ok(Transformed::no(expr)) };
@@ -149,6 +161,9 @@ enum Moment {
 
 fn moment(text: &str) -> Option<Moment> {
     let text = text.trim();
+    if is_epoch(text) {
+        return Some(Moment::Instant(jiff::Timestamp::UNIX_EPOCH));
+    }
     if let Ok(stamp) = text.parse() {
         return Some(Moment::Instant(stamp));
     }
@@ -166,14 +181,23 @@ fn text_of(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// A cast of a text without seconds to a time, with them: the engine wants them.
-fn with_seconds(cast: &Cast) -> Option<Expr> {
-    let text = text_of(&cast.expr).filter(|_| matches!(cast.field.data_type(), DataType::Timestamp(..)))?;
-    let (minutes, rest) = text.trim().split_at_checked("2026-11-01 00:00".len())?;
-    let colon = minutes.get(13..14) == Some(":") && !rest.starts_with(':');
-    moment(text).filter(|_| colon)?;
-    let whole = lit(format!("{minutes}:00{rest}"));
-    Some(Expr::Cast(Cast::new(Box::new(whole), cast.field.data_type().clone())))
+/// What Postgres calls the beginning of 1970 in UTC.
+fn is_epoch(text: &str) -> bool {
+    text.eq_ignore_ascii_case("epoch")
+}
+
+/// A cast to a time of a text without seconds, or of a name, as the engine wants it written.
+fn spelled_out(cast: &Cast) -> Option<Expr> {
+    let text = text_of(&cast.expr).filter(|_| matches!(cast.field.data_type(), DataType::Timestamp(..)))?.trim();
+    let whole = if is_epoch(text) {
+        "1970-01-01T00:00:00Z".to_owned()
+    } else {
+        let (minutes, rest) = text.split_at_checked("2026-11-01 00:00".len())?;
+        let colon = minutes.get(13..14) == Some(":") && !rest.starts_with(':');
+        moment(text).filter(|_| colon)?;
+        format!("{minutes}:00{rest}")
+    };
+    Some(Expr::Cast(Cast::new(Box::new(lit(whole)), cast.field.data_type().clone())))
 }
 
 #[cfg(test)]
@@ -195,6 +219,7 @@ mod tests {
         check("2026-10-25T05:00:00Z", Some("2026-10-25T05:00:00Z"));
         check("2026-10-25 05:00:00+02", Some("2026-10-25T03:00:00Z"));
         check("2026-10-25 05:00-07:00", Some("2026-10-25T12:00:00Z"));
+        check(" Epoch ", Some("1970-01-01T00:00:00Z"));
         for other in ["", "tomorrow", "2026-13-01", "2026-10-25-07", "20261025", "2026-10-25 CEST"] {
             check(other, None);
         }

@@ -70,6 +70,8 @@ async fn no_hour_is_out_of_range() {
     berlin("timestamptz '2026-10-25 00:00:00' + interval '24 hours'", "2026-10-25T22:00:00.000000Z").await;
     berlin("'2026-10-25 02:30'::timestamptz", "2026-10-25T01:30:00.000000Z").await;
     berlin("(timestamp '2026-10-25 02:30')::timestamptz", "2026-10-25T01:30:00.000000Z").await;
+    berlin("'epoch'::timestamptz", "1970-01-01T00:00:00.000000Z").await;
+    berlin("date_bin('1 day', timestamptz '2026-10-24 12:00', '2026-10-01')", "2026-10-23T22:00:00.000000Z").await;
     let earliest = "SELECT min(date_trunc('hour', time) - interval '7 days') AS v FROM usage";
     let got = asked(&world, Some("Europe/Berlin"), earliest).await;
     assert_eq!(got, Ok(json!({"v": "2026-10-25T01:00:00.000000Z"})));
@@ -81,6 +83,27 @@ async fn no_hour_is_out_of_range() {
     assert_eq!(got, Ok(json!([{"v": "2026-11-08T05:00:00.000000Z", "n": 3}])));
     let day = "SELECT date_trunc('day', time, 'America/New_York') AS v, count(*) AS n FROM usage GROUP BY 1 ORDER BY 2 DESC LIMIT 1";
     assert_eq!(world.ask(&everyone(), day).await, Ok(json!([{"v": "2026-11-01T04:00:00.000000Z", "n": 3}])));
+}
+
+/// Midnight in New York is at 04:00 in UTC that day.
+#[tokio::test(flavor = "multi_thread")]
+async fn bins_begin_at_what_the_clocks_of_the_session_show() {
+    let world = world(5).await;
+    for (begin, wanted) in [
+        ("'2026-11-01'", ("2026-10-31T04:00:00.000000Z", 1)),
+        ("date '2026-11-01'", ("2026-10-31T04:00:00.000000Z", 1)),
+        ("timestamp '2026-11-01 00:00'", ("2026-10-31T04:00:00.000000Z", 1)),
+        ("'2026-11-01T00:00:00Z'", ("2026-11-01T00:00:00.000000Z", 3)),
+        ("'epoch'", ("2026-11-01T00:00:00.000000Z", 3)),
+        ("'epoch'::timestamptz", ("2026-11-01T00:00:00.000000Z", 3)),
+    ] {
+        let sql =
+            format!("SELECT date_bin('1 day', time, {begin}) AS v, count(*) AS n FROM usage GROUP BY 1 ORDER BY 1");
+        let got = asked(&world, Some("America/New_York"), &sql).await;
+        assert_eq!(got, Ok(json!({"v": wanted.0, "n": wanted.1})), "{begin}");
+        let utc = asked(&world, None, &sql).await;
+        assert_eq!(utc, Ok(json!({"v": "2026-11-01T00:00:00.000000Z", "n": 3})), "{begin}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
