@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit};
 use bytes::{Buf as _, Bytes};
 use datafusion::common::ScalarValue;
 
@@ -71,9 +71,42 @@ fn fitted(
             let scale = i8::try_from(scale).unwrap_or(i8::MAX);
             ScalarValue::from(digits.as_str()).cast_to(&DataType::Decimal128(38, scale.min(38)))
         }
+        (Some(DataType::Interval(_)), _, Some(text)) => {
+            let read = interval(text).map(|interval| ScalarValue::IntervalMonthDayNano(Some(interval)));
+            read.ok_or_else(|| datafusion::common::DataFusionError::Execution("no interval".into()))
+        }
         (Some(wanted), ..) if *wanted != read.data_type() => read.cast_to(wanted),
         _ => Ok(read),
     }
+}
+
+/// An interval as Postgres writes it: numbers with their units, and behind them what a clock shows.
+fn interval(text: &str) -> Option<IntervalMonthDayNano> {
+    let text = text.trim();
+    let (units, clock) = match text.rsplit_once(' ') {
+        _ if !text.contains(':') => (text, "0:0"),
+        Some((units, clock)) => (units, clock),
+        None => ("0 days", text),
+    };
+    let units = ScalarValue::from(units).cast_to(&DataType::Interval(IntervalUnit::MonthDayNano)).ok()?;
+    let ScalarValue::IntervalMonthDayNano(Some(read)) = units else { return None };
+    let nanos = read.nanoseconds.checked_add(nanos_of(clock)?)?;
+    Some(IntervalMonthDayNano::new(read.months, read.days, nanos))
+}
+
+/// Hours, minutes and, if they are there, seconds, in nanoseconds.
+fn nanos_of(clock: &str) -> Option<i64> {
+    let (sign, clock) = clock.strip_prefix('-').map_or((1, clock), |clock| (-1, clock));
+    let number =
+        |text: &str| text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten();
+    let (hours, rest) = clock.split_once(':')?;
+    let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
+    let (seconds, part) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let part = Some(part).filter(|part| part.len() <= 9)?;
+    let minutes = number(hours)?.checked_mul(60)?.checked_add(number(minutes)?)?;
+    let seconds = minutes.checked_mul(60)?.checked_add(number(seconds)?)?;
+    let nanos = seconds.checked_mul(1_000_000_000)?.checked_add(number(&format!("{part:0<9}"))?)?;
+    nanos.checked_mul(sign)
 }
 
 /// A decimal without an exponent; nothing if it is none, or has more digits than any type of the engine.
@@ -155,7 +188,34 @@ pub(super) fn digits(mut value: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::positional;
+    use super::*;
+
+    /// In text as drivers write it, in binary as microseconds, days and months.
+    #[test]
+    fn a_span_of_time_is_read_in_text_and_in_binary() {
+        let read = |format: i16, value: &[u8]| {
+            let values = vec![Some(Bytes::copy_from_slice(value))];
+            Values { types: vec![1_186], formats: vec![format], values }.scalars(&[None])
+        };
+        let is = |months, days, nanos| {
+            vec![ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, days, nanos)))]
+        };
+        let check = |text: &str, wanted: Vec<ScalarValue>| {
+            assert_eq!(read(0, text.as_bytes()).unwrap(), wanted, "{text}");
+        };
+        check("1 day", is(0, 1, 0));
+        check("1 day 0:00:00", is(0, 1, 0));
+        check("-1 day 21:00:00", is(0, -1, 75_600_000_000_000));
+        check("14 days 0:00:00.000001", is(0, 14, 1_000));
+        check("-00:01:30.5", is(0, 0, -90_500_000_000));
+        check("1 year 2 mons 3 days 04:05", is(14, 3, 14_700_000_000_000));
+        for wrong in ["", "soon", "1 day 0:x", "1 day :00", "1 day 1:2:3:4", "9223372036854775807:00"] {
+            assert!(read(0, wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        let binary = [&5_i64.to_be_bytes()[..], &(-1_i32).to_be_bytes()[..], &2_i32.to_be_bytes()[..]].concat();
+        assert_eq!(read(1, &binary).unwrap(), is(2, -1, 5_000));
+        assert!(read(1, &binary[1..]).is_err());
+    }
 
     #[test]
     fn exponents_are_written_out() {

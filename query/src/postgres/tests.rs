@@ -129,6 +129,27 @@ async fn bytes_are_the_same_whether_or_not_others_exist() {
     }
 }
 
+/// Beside an instant it is no instant, whatever comes in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_of_time_is_a_parameter() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let sql = "SELECT timestamptz '2026-11-02 00:00:00Z' - $1 AS begun";
+    let binary = [&0_i64.to_be_bytes()[..], &1_i32.to_be_bytes()[..], &0_i32.to_be_bytes()[..]].concat();
+    for (format, value) in [(0_i16, &b"1 day 0:00:00"[..]), (1, &binary[..])] {
+        let parse = [&b"\0"[..], sql.as_bytes(), &b"\0\0\x01"[..], &1_186_u32.to_be_bytes()[..]];
+        client.say(b'P', &parse.concat()).await;
+        let length = (value.len() as u32).to_be_bytes();
+        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
+        client.say(b'B', &bind.concat()).await;
+        client.say(b'E', b"\0\0\0\0\0").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        let text = String::from_utf8_lossy(&said);
+        assert!(text.contains("2026-11-01 00:00:00+00"), "{format}: {text:?}");
+    }
+}
+
 /// What may be done and what may not, by the state that it ends with.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_queries_and_settings_is_allowed() {

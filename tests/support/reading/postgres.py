@@ -43,10 +43,16 @@ def parameters_and_types():
                     -1.5,
                     True,
                     datetime.date(2026, 11, 29),
+                    datetime.timedelta(days=-1, seconds=5, microseconds=6),
                 ):
                     cursor.execute("SELECT %s AS v", (value,), binary=binary)
                     got = cursor.fetchone()[0]
                     assert got == value, (value, got, binary)
+                for placeholder in ("%s", "%t", "%b"):
+                    cursor.execute(
+                        f"SELECT count(*) FROM usage WHERE time > now() - {placeholder}", (datetime.timedelta(days=1),)
+                    )
+                    assert cursor.fetchone()[0] == 3, placeholder
                 cursor.execute("SELECT count(*) FROM usage WHERE cost_usd > %s", (decimal.Decimal("0.0000000000001"),))
                 assert cursor.fetchone()[0] == 3
                 cursor.execute("SELECT count(*) FROM usage WHERE tenant = %(tenant)s", {"tenant": "nobody"})

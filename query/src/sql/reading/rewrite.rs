@@ -354,6 +354,7 @@ fn sql_name(kind: &Kind) -> Option<&'static str> {
         Kind::Float64 => "DOUBLE PRECISION",
         Kind::Utf8 => "VARCHAR",
         Kind::Date32 => "DATE",
+        Kind::Interval(_) => "INTERVAL",
         _ => return None,
     })
 }
