@@ -75,7 +75,9 @@ fn psql_asks_and_looks_around() {
     }
     assert!(!columns.contains("log_offset"), "{columns}");
     assert!(said(&address, "tgq-acme", &["-c", "\\dn"]).contains("public"));
-    assert!(said(&address, "tgq-acme", &["-c", "\\l"]).contains("tollgate"));
+    for list in ["\\l", "\\l+"] {
+        assert!(said(&address, "tgq-acme", &["-c", list]).contains("tollgate|"), "{list}");
+    }
 
     // Errors have their states, and the session goes on.
     let output = psql(&address, "tgq-all", &["-v", "VERBOSITY=verbose", "-c", "SELECT 1/0", "-c", "SELECT 7"]);

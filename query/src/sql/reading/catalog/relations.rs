@@ -5,12 +5,13 @@ use arrow::datatypes::DataType;
 use super::{Cell, DATABASE, MadeOf, Row, SCHEMA, Shown, known};
 use crate::sql::reading::types;
 
-/// The numbers of the schemas, of the owner of everything, and of the database.
+/// The numbers of the schemas, of the owner of everything, of the database, and of where it lies.
 const PG_CATALOG: i32 = 11;
 const PUBLIC: i32 = 2_200;
 const INFORMATION_SCHEMA: i32 = 13_000;
 const OWNER: i32 = 10;
 const DATABASE_OID: i32 = 16_383;
+const TABLESPACE: i32 = 1_663;
 
 /// The catalogs of `pg_catalog` that have rows.
 pub(super) const HAS_ROWS: &[&str] = &[
@@ -20,6 +21,7 @@ pub(super) const HAS_ROWS: &[&str] = &[
     "pg_type",
     "pg_description",
     "pg_database",
+    "pg_tablespace",
     "pg_roles",
     "pg_user",
     "pg_settings",
@@ -199,16 +201,10 @@ pub(super) fn rows(schema: &str, name: &str, of: &MadeOf) -> Vec<Row> {
         (_, "pg_attribute") => tables().flat_map(|(oid, table)| attributes(oid, table)).collect(),
         (_, "pg_type") => types::TYPES.iter().map(kind).collect(),
         (_, "pg_description") => tables().flat_map(|(oid, table)| descriptions(oid, table)).collect(),
-        (_, "pg_database") => vec![vec![
-            ("oid", DATABASE_OID.into()),
-            ("datname", DATABASE.into()),
-            ("datdba", OWNER.into()),
-            ("encoding", 6.into()),
-            ("datcollate", "C".into()),
-            ("datctype", "C".into()),
-            ("datallowconn", true.into()),
-            ("datconnlimit", (-1).into()),
-        ]],
+        (_, "pg_database") => vec![database()],
+        (_, "pg_tablespace") => {
+            vec![vec![("oid", TABLESPACE.into()), ("spcname", "pg_default".into()), ("spcowner", OWNER.into())]]
+        }
         (_, "pg_roles") => vec![vec![
             ("oid", OWNER.into()),
             ("rolname", (&*of.user).into()),
@@ -253,6 +249,20 @@ pub(super) fn rows(schema: &str, name: &str, of: &MadeOf) -> Vec<Row> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+fn database() -> Row {
+    vec![
+        ("oid", DATABASE_OID.into()),
+        ("datname", DATABASE.into()),
+        ("datdba", OWNER.into()),
+        ("encoding", 6.into()),
+        ("datcollate", "C".into()),
+        ("datctype", "C".into()),
+        ("datallowconn", true.into()),
+        ("datconnlimit", (-1).into()),
+        ("dattablespace", TABLESPACE.into()),
+    ]
 }
 
 fn of_table(table: &Shown) -> Row {
