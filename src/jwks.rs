@@ -1,5 +1,5 @@
-//! The keys of token issuers: fetched at the start, again and again, and at once when a token names one that is not known, but then not
-//! more than once a minute. What cannot be had changes nothing; how long the keys stay good then is the issuer's `stale`. When the
+//! The keys of token issuers: fetched at the start, again and again, and at once when a token names one that is not known, as often as
+//! the gateway lets tokens call for that. What cannot be had changes nothing; how long the keys stay good then is the issuer's `stale`. When the
 //! configuration has other issuers, theirs are fetched from then on.
 
 use std::{fs, sync::Arc, thread, time::Duration};
@@ -16,14 +16,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::failure::Failure;
 
-/// The least time between two looks that tokens call for.
-const LEAST: Duration = Duration::from_secs(60);
-
 /// After a look that failed.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether a token calls for one.
-const GLANCE: Duration = Duration::from_millis(200);
 
 /// How long an answer may take, and how large it may be.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,12 +65,15 @@ async fn keep(identity: Arc<Identity>, client: reqwest::Client, known: Arc<Known
     let Issuer { name, keys, refresh, .. } = known.issuer();
     loop {
         let looked = Instant::now();
+        known.begin_look();
         let found = match keys {
             KeySource::Url(url) => fetch(&client, &url.to_string()).await,
             KeySource::File(path) => fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
         };
         let set = found.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|error| error.to_string()));
-        let next = match set.map(|set| identity.publish(&known, &set, now())) {
+        let count = set.map(|set| identity.publish(&known, &set, now()));
+        known.end_look(count.as_ref().is_ok_and(|count| *count > 0));
+        let next = match count {
             Ok(0) => {
                 tracing::error!(name, "the issuer publishes no key that can be used; those that were known stay so");
                 AGAIN
@@ -87,12 +84,8 @@ async fn keep(identity: Arc<Identity>, client: reqwest::Client, known: Arc<Known
                 AGAIN.min(*refresh)
             }
         };
-        while looked.elapsed() < next {
-            tokio::time::sleep(GLANCE.min(next)).await;
-            if looked.elapsed() >= LEAST && known.is_wanted() {
-                break;
-            }
-        }
+        // Either a token calls for it, or it is time.
+        let _ = tokio::time::timeout(next.saturating_sub(looked.elapsed()), known.wanted()).await;
     }
 }
 

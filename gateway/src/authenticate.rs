@@ -1,19 +1,34 @@
 //! Who calls: the key in the request's head, and the tags that the client adds.
 //!
 //! A key may stand in several places, since each SDK has its own; two that differ are refused, because nobody could say who
-//! pays. Only the SHA-256 of a key is ever compared or kept. This file reads heads and knows no policy.
+//! pays. Only the SHA-256 of a key is ever compared or kept. A token whose key its issuer may have published meanwhile waits a moment for that.
+//! This file reads heads and knows no policy.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use schemas::{error_code::ErrorCode, id::Lane, map::Map, policy::Digest, subject::Subject, time::Time};
+use schemas::{
+    error_code::ErrorCode,
+    id::Lane,
+    map::Map,
+    policy::Digest,
+    subject::Subject,
+    time::{Time, now},
+};
 
-use crate::{error::Fault, identity::Identity, obey::Caller};
+use crate::{
+    error::Fault,
+    identity::{Identity, Look, not_published},
+    obey::Caller,
+};
 
 /// The most tags a request may state, and the most bytes of a tag's name and value.
 const MAX_TAGS: usize = 16;
 const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 256;
+
+/// The longest that a call waits for the keys of its token's issuer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The header that states tags: `feature=search,env=prod`.
 pub(crate) const TAGS: HeaderName = HeaderName::from_static("x-tollgate-tags");
@@ -31,6 +46,44 @@ pub(crate) struct Register<'a> {
     pub(crate) keys: &'a Map<[u8; 32], Caller>,
     pub(crate) tenants: &'a Map<String, Lane>,
     pub(crate) identity: &'a Identity,
+}
+
+/// Who calls, as [`authenticate`] finds it; where that is a token whose key is not known, once its issuer's keys were looked at again.
+pub(crate) async fn caller(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    register: Register<'_>,
+    at: Time,
+) -> Result<Caller, Fault> {
+    let fault = match authenticate(headers, query, register, at) {
+        Err(fault) if fault.code == ErrorCode::IssuerAway => fault,
+        found => return found,
+    };
+    let Some(look) = register.identity.look(&credential(headers, query)?) else { return Err(fault) };
+    // Hardly any call comes here, and none is to be larger for it.
+    let found = Box::pin(once_looked(headers, query, register, look));
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or(Err(fault))
+}
+
+async fn once_looked(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    register: Register<'_>,
+    mut look: Look,
+) -> Result<Caller, Fault> {
+    loop {
+        // In this order: what a look that ends meanwhile has brought is seen the next time.
+        let came = look.came();
+        let fault = match authenticate(headers, query, register, now()) {
+            Err(fault) if fault.code == ErrorCode::IssuerAway => fault,
+            found => return found,
+        };
+        match came {
+            Some(true) => return Err(not_published()),
+            Some(false) => return Err(fault),
+            None => look.next(now()).await.map_err(|pause| fault.after(pause))?,
+        }
+    }
 }
 
 /// Who calls at an instant: the key of a request, or its token, looked up, with the tags of the request that the key does not set.

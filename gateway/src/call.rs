@@ -16,8 +16,7 @@ use schemas::{
 
 use crate::{
     admit::Candidate,
-    authenticate::authenticate,
-    body,
+    authenticate, body,
     error::Fault,
     limits::SUCCEEDED,
     metrics,
@@ -76,7 +75,7 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
     let view = worker.view()?;
     let accepted_at = now();
     let Caller { subject, lane, terms, .. } =
-        authenticate(&head.headers, head.uri.query(), worker.register(&view), accepted_at)?;
+        authenticate::caller(&head.headers, head.uri.query(), worker.register(&view), accepted_at).await?;
     let mut arrival =
         Arrival { call, accepted_at, way, view, subject, lane, terms, head, cache: Looked::Not, onward: None };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;

@@ -13,13 +13,12 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use schemas::{config::ModelRoute, error_code::ErrorCode, id::CallId, time::now};
 use serde_json::Value;
 
 use crate::{
-    authenticate::authenticate,
-    call,
+    authenticate, call,
     error::{Dialect, Fault, stamp},
     metrics, models,
     proxy::{self, grpc, http::Asking},
@@ -106,7 +105,7 @@ fn health(worker: &Arc<Worker>) -> MethodRouter {
 fn listing(worker: &Arc<Worker>) -> MethodRouter {
     let serving = Arc::clone(worker);
     let browsers = Arc::clone(worker);
-    get(move |request: Request<Body>| async move { models_answer(&serving, &request, None) })
+    get(move |request: Request<Body>| async move { models_answer(&serving, request, None).await })
         .options(move |request: Request<Body>| async move { preflight(&browsers, &request, "GET, HEAD, OPTIONS") })
         .fallback(|request: Request<Body>| async move { not_allowed(&request, "GET,HEAD") })
 }
@@ -115,7 +114,10 @@ fn one(worker: &Arc<Worker>) -> MethodRouter {
     let serving = Arc::clone(worker);
     let browsers = Arc::clone(worker);
     let calls = Arc::clone(worker);
-    get(move |Path(id): Path<String>, request: Request<Body>| async move { models_answer(&serving, &request, Some(&id)) })
+    let listed = move |Path(id): Path<String>, request: Request<Body>| async move {
+        models_answer(&serving, request, Some(&id)).await
+    };
+    get(listed)
         .options(move |request: Request<Body>| async move { preflight(&browsers, &request, "GET, HEAD, OPTIONS") })
         // Gemini's verbs stand behind the names of its models.
         .fallback(move |request: Request<Body>| async move {
@@ -127,10 +129,11 @@ fn one(worker: &Arc<Worker>) -> MethodRouter {
 }
 
 /// The list of models, or one of them.
-fn models_answer(worker: &Worker, request: &Request<Body>, id: Option<&str>) -> Response<Body> {
+async fn models_answer(worker: &Worker, request: Request<Body>, id: Option<&str>) -> Response<Body> {
     let call = CallId::fresh();
-    let dialect = route::dialect_of_path(request.uri().path(), request.headers());
-    let mut response = match models_json(worker, request, id, dialect) {
+    let (head, _) = request.into_parts();
+    let dialect = route::dialect_of_path(head.uri.path(), &head.headers);
+    let mut response = match models_json(worker, &head, id, dialect).await {
         Ok(json) => {
             let mut response = Response::new(Body::from(Bytes::from(json.to_string())));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -139,15 +142,20 @@ fn models_answer(worker: &Worker, request: &Request<Body>, id: Option<&str>) -> 
         }
         Err(fault) => fault_answer(&fault, dialect, call),
     };
-    if let Some(origin) = request.headers().get(header::ORIGIN) {
+    if let Some(origin) = head.headers.get(header::ORIGIN) {
         allow_origin(&worker.shared.cors.origins, origin, response.headers_mut());
     }
     response
 }
 
-fn models_json(worker: &Worker, request: &Request<Body>, id: Option<&str>, dialect: Dialect) -> Result<Value, Fault> {
+async fn models_json(
+    worker: &Worker,
+    head: &request::Parts,
+    id: Option<&str>,
+    dialect: Dialect,
+) -> Result<Value, Fault> {
     let view = worker.view()?;
-    let caller = authenticate(request.headers(), request.uri().query(), worker.register(&view), now())?;
+    let caller = authenticate::caller(&head.headers, head.uri.query(), worker.register(&view), now()).await?;
     let Some(id) = id else {
         let vendor = |provider: &str| worker.upstreams.get(provider).and_then(|upstream| upstream.vendor());
         let mut names = models::names(&view.policy.models, &view.book, vendor);

@@ -3,12 +3,12 @@
 //! Only algorithms are taken for which who checks cannot also sign, and only those that the configuration names for the issuer; the key is
 //! looked up by `kid` among those that the issuer publishes, and has to be of the algorithm's kind. What was found good is remembered by
 //! the token's hash until it expires, the issuer's keys are others, or the issuer itself is. Nothing here fetches: whoever does puts the
-//! keys in ([`Identity::publish`]), and is told when a token names a key that is not among them. The issuers may change at any time
-//! ([`Identity::replace`]); one that stays the same keeps its keys.
+//! keys in ([`Identity::publish`]), and is told when a token names a key that is not among them ([`Known::wanted`]); its call waits for what
+//! comes of that (`Identity::look`). The issuers may change at any time ([`Identity::replace`]); one that stays the same keeps its keys.
 
 use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use jsonwebtoken::{
@@ -28,6 +28,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{error::Fault, obey::Caller, terms::Terms};
+
+mod looks;
+
+pub(crate) use looks::Look;
+use looks::Looks;
 
 /// The most tokens that are remembered: some 500 bytes each, so 5 MB.
 const MOST: usize = 10_000;
@@ -58,7 +63,7 @@ pub struct Known {
     keys: RwLock<Option<Keys>>,
     /// Grows when its keys are others, and when it is no issuer any more.
     generation: AtomicU64,
-    wanted: AtomicBool,
+    looks: Looks,
 }
 
 /// The keys of an issuer, and until when they are good if they cannot be had again.
@@ -163,9 +168,7 @@ impl Identity {
             // The policy may have changed since.
             return Some(if tenants.contains_key(&caller.subject.tenant) { Ok(caller) } else { Err(no_tenant()) });
         }
-        let stated = stated(token, CLAIMS)?;
-        let of = stated.get("iss").and_then(Value::as_str)?;
-        let known = issuers.iter().find(|known| known.issuer.issuer == of)?;
+        let known = issuer_of(&issuers, token)?;
         let generation = known.generation.load(Ordering::Acquire);
         let checked = known.check(token, tenants, at);
         if let Ok((caller, until)) = &checked {
@@ -182,6 +185,19 @@ impl Identity {
         }
         Some(checked.map(|(caller, _)| caller))
     }
+
+    /// What the call of a token can wait for whose issuer's key is not known ([`ErrorCode::IssuerAway`]).
+    pub(crate) fn look(&self, token: &str) -> Option<Look> {
+        let issuers = Arc::clone(&self.issuers.borrow());
+        issuer_of(&issuers, token).map(|known| known.looks.after_now())
+    }
+}
+
+/// The issuer that a token states.
+fn issuer_of<'k>(issuers: &'k [Arc<Known>], token: &str) -> Option<&'k Arc<Known>> {
+    let stated = stated(token, CLAIMS)?;
+    let of = stated.get("iss").and_then(Value::as_str)?;
+    issuers.iter().find(|known| known.issuer.issuer == of)
 }
 
 impl Known {
@@ -190,7 +206,7 @@ impl Known {
             issuer: issuer.clone(),
             keys: RwLock::default(),
             generation: AtomicU64::new(0),
-            wanted: AtomicBool::new(false),
+            looks: Looks::default(),
         })
     }
 
@@ -199,9 +215,19 @@ impl Known {
         &self.issuer
     }
 
-    /// Whether a token has named a key of this issuer that is not known, since this was asked last.
-    pub fn is_wanted(&self) -> bool {
-        self.wanted.swap(false, Ordering::Relaxed)
+    /// Its keys are looked at from now on.
+    pub fn begin_look(&self) {
+        self.looks.begin();
+    }
+
+    /// They were, and came or not; what came was put in before this.
+    pub fn end_look(&self, is_good: bool) {
+        self.looks.end(is_good);
+    }
+
+    /// Waits until a token that names a key which is not known calls for a look; they may do so only now and then.
+    pub async fn wanted(&self) {
+        self.looks.wanted().await;
     }
 
     fn is_fresh(&self, at: Time) -> bool {
@@ -237,7 +263,6 @@ impl Known {
         }
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let Some(keys) = keys.as_ref().filter(|keys| at < keys.until) else {
-            self.wanted.store(true, Ordering::Relaxed);
             let what = format!("the keys of `{}` could not be had yet, or not for too long", self.issuer.name);
             return Err(Fault::new(ErrorCode::IssuerAway, what));
         };
@@ -247,8 +272,12 @@ impl Known {
             (None, _) => keys.set.len() == 1,
         };
         let Some((_, key)) = keys.set.iter().find(fits) else {
-            self.wanted.store(true, Ordering::Relaxed);
-            return Err(wrong("it is signed with a key that its issuer has not published"));
+            if header.kid.is_none() {
+                return Err(wrong("it does not name its key, and its issuer has several"));
+            }
+            let what =
+                format!("`{}` had not published the key that it names when that was looked at last", self.issuer.name);
+            return Err(Fault::new(ErrorCode::IssuerAway, what));
         };
         // Times and audience are looked at here, by the clock that everything goes by.
         let mut rules = Validation::new(header.alg);
@@ -314,6 +343,11 @@ impl Known {
 
 fn wrong(what: &'static str) -> Fault {
     Fault::new(ErrorCode::TokenNotValid, what)
+}
+
+/// What is said of a token whose key was looked for, and is none of its issuer's.
+pub(crate) fn not_published() -> Fault {
+    wrong("it is signed with a key that its issuer has not published")
 }
 
 fn no_tenant() -> Fault {

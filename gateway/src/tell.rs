@@ -58,7 +58,7 @@ pub(crate) async fn serve(worker: &Arc<Worker>, request: Request<Body>) -> Respo
 async fn run(worker: &Arc<Worker>, request: Request<Body>) -> Result<serde_json::Value, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now())?;
+    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now()).await?;
     mode(&head.headers)?;
     let too_large = || Fault::new(ErrorCode::BodyTooLarge, format!("events have at most {BYTES_MAX} bytes a request"));
     if body.size_hint().lower() > BYTES_MAX as u64 {

@@ -1,6 +1,11 @@
 //! Keys and tags by example.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use schemas::config::{Algorithm, Claims, Issuer, KeySource};
+use serde_json::{Value, json};
+
 use super::*;
+use crate::error::Retry;
 
 fn keys() -> Map<[u8; 32], Caller> {
     let tags = vec![("env".to_owned(), "prod".to_owned())];
@@ -85,4 +90,66 @@ fn the_key_never_goes_on_in_the_query() {
     assert_eq!(without_key("monkey=1&%zz=2").as_deref(), Some("monkey=1&%zz=2"));
     assert_eq!(without_key("beta=true").as_deref(), Some("beta=true"));
     assert_eq!(without_key(""), None);
+}
+
+/// An issuer whose keys nobody fetches.
+fn issuer() -> Issuer {
+    let claims = Claims { tenant: None, team: None, project: None, user: "sub".into(), models: None, tags: Vec::new() };
+    Issuer {
+        name: "sso".into(),
+        issuer: "https://sso.test".into(),
+        audience: vec!["tollgate".into()],
+        keys: KeySource::File("unread".into()),
+        algorithms: vec![Algorithm::EdDsa],
+        tenant: Some("acme".into()),
+        claims,
+        leeway: Duration::ZERO,
+        refresh: Duration::from_secs(600),
+        stale: Duration::from_secs(600),
+    }
+}
+
+/// What it publishes: one key of this name (that of RFC 8037).
+fn published(kid: &str) -> Value {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x }] })
+}
+
+/// A token of it that names a key and is not signed with it: what is wrong with it says whether the key was found.
+fn signed(kid: &str) -> HeaderMap {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let (head, claims) = (json!({ "alg": "EdDSA", "kid": kid }), json!({ "iss": "https://sso.test" }));
+    let token = format!("{}.{}.{}", part(head), part(claims), URL_SAFE_NO_PAD.encode([7; 64]));
+    HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).unwrap())])
+}
+
+#[tokio::test]
+async fn a_token_whose_key_is_not_known_is_judged_by_the_look_that_it_calls_for() {
+    let (keys, tenants, identity) = (Map::default(), Map::default(), Identity::new(&[issuer()]));
+    let register = Register { keys: &keys, tenants: &tenants, identity: &identity };
+    let known = Arc::clone(&identity.issuers().borrow()[0]);
+    // What comes of a token if the look that it calls for finds this.
+    let check = async |kid: &str, found: Option<&str>, code: ErrorCode, what: &str| {
+        let look = async {
+            known.wanted().await;
+            known.begin_look();
+            let count = found.map_or(0, |kid| identity.publish(&known, &published(kid), now()));
+            known.end_look(count > 0);
+        };
+        let headers = signed(kid);
+        let (told, ()) = tokio::join!(caller(&headers, None, register, now()), look);
+        let fault = told.unwrap_err();
+        assert!(fault.code == code && fault.message.contains(what), "{kid}: {fault:?}");
+    };
+    check("a", Some("a"), ErrorCode::TokenNotValid, "signature").await;
+    check("b", Some("b"), ErrorCode::TokenNotValid, "signature").await;
+    check("a", Some("b"), ErrorCode::TokenNotValid, "not published").await;
+    check("a", None, ErrorCode::IssuerAway, "not published").await;
+    check("c", Some("c"), ErrorCode::TokenNotValid, "signature").await;
+    // The allowance is used up: nobody knows of a new key, so the client is asked to come again.
+    let fault = caller(&signed("d"), None, register, now()).await.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::IssuerAway);
+    assert!(matches!(fault.retry, Retry::After(wait) if wait <= Duration::from_secs(6)), "{fault:?}");
+    let fault = caller(&signed("c"), None, register, now()).await.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::TokenNotValid, "one that is known needs no look");
 }

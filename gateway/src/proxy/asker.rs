@@ -16,7 +16,7 @@ use schemas::{
 
 use super::{Who, wrong};
 use crate::{
-    authenticate::{authenticate, credential},
+    authenticate::{self, credential},
     error::Fault,
     obey::{Caller, PolicyView},
     worker::Worker,
@@ -30,7 +30,7 @@ pub(crate) enum Asker {
 
 impl Asker {
     /// Whose credential a request carries.
-    pub(crate) fn of(
+    pub(crate) async fn of(
         headers: &HeaderMap,
         query: Option<&str>,
         (worker, view): (&Worker, &PolicyView),
@@ -39,7 +39,7 @@ impl Asker {
         let secret = credential(headers, query)?;
         match view.proxies.get(&Digest::of(&secret).0) {
             Some(proxy) => Ok(Self::Proxy(Arc::clone(proxy))),
-            None => authenticate(headers, query, worker.register(view), at).map(Self::Client),
+            None => authenticate::caller(headers, query, worker.register(view), at).await.map(Self::Client),
         }
     }
 

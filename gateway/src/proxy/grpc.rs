@@ -84,7 +84,7 @@ pub(crate) fn health(worker: &Worker, request: &Request<Body>) -> Response<Body>
 async fn ask(worker: &Arc<Worker>, request: Request<Body>) -> Result<envoy::Response, Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now())?;
+    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now()).await?;
     let too_large = || Fault::new(ErrorCode::BadCheck, format!("a message has at most {MESSAGE_MAX} bytes"));
     if body.size_hint().lower() > (MESSAGE_MAX + PREFIX) as u64 {
         return Err(too_large());

@@ -67,7 +67,7 @@ async fn settle(worker: &Arc<Worker>, request: Request<Body>) -> Result<CallId, 
 async fn hear(worker: &Arc<Worker>, request: Request<Body>) -> Result<(Arc<PolicyView>, Asker, Bytes, Taken), Fault> {
     let (head, body) = request.into_parts();
     let view = worker.view()?;
-    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now())?;
+    let asker = Asker::of(&head.headers, head.uri.query(), (&**worker, &*view), now()).await?;
     let (bytes, taken) = body::read(&worker.shared, &head.headers, body).await?;
     Ok((view, asker, bytes, taken))
 }
