@@ -18,7 +18,7 @@ use schemas::{
     id::{InstanceId, Lane},
     price::Book,
     time::{Time, now},
-    tokens::{Part, Vector},
+    tokens::{Completeness, Part, Vector},
 };
 
 use crate::{
@@ -236,7 +236,7 @@ impl Attempt {
         self.ride = ride;
     }
 
-    /// Its answer is kept, if it comes to its end and is known: then this is noted.
+    /// Its answer is kept, if it comes to its end and the provider says what it used: then this is noted.
     pub(crate) fn note(&mut self, note: Option<Note>) {
         self.note = note;
     }
@@ -383,7 +383,9 @@ impl Attempt {
         let account = settlement::account(&self.book, ended).with(apart);
         let Settled { attempt, outcome, usage, settled_at, .. } = account.settled();
         self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
-        if let Some(note) = self.note.take().filter(|_| end == End::Complete && account.is_whole()) {
+        // What was only estimated would be given again as if it were known.
+        let is_known = account.is_whole() && usage.completeness == Completeness::Exact;
+        if let Some(note) = self.note.take().filter(|_| end == End::Complete && is_known) {
             // There is one settlement.
             let _ = note.set(Made::by(account.settled()));
         }

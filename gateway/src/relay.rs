@@ -377,6 +377,9 @@ impl Flow {
         if self.gate.is_none() {
             self.out.append(&mut rest);
         }
+        if self.witness.lacks_mark(self.attempt.facts.api) {
+            self.attempt.note(None);
+        }
         let measured = self.measured(end);
         let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
         let end = match &measured {

@@ -139,6 +139,11 @@ impl Witness {
         self.is_terminal
     }
 
+    /// Whether it is a stream that lacks the mark which ends those of its API, behind why it ends. Without it more may have been to come.
+    pub(crate) const fn lacks_mark(&self, api: Api) -> bool {
+        self.is_stream() && matches!(api, Api::OpenAiChat | Api::OpenAiCompletions) && !self.is_terminal
+    }
+
     /// Whether the answer is a stream of events.
     pub(crate) const fn is_stream(&self) -> bool {
         !matches!(self.framing, Framing::Whole)

@@ -231,6 +231,23 @@ async fn what_was_refused_or_cut_is_not_kept() {
 }
 
 #[tokio::test]
+async fn what_states_no_use_or_ends_without_its_mark_is_not_kept() {
+    let silent = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}"#;
+    for (script, streams) in [
+        (json("200 OK", silent), false),
+        (stream(vec![say(TEXT), say(STOP), say(DONE)]), true),
+        (stream(vec![say(TEXT), say(STOP), say(USAGE)]), true),
+    ] {
+        let replay = Replay::start(script).await;
+        let stage = start(&replay, mini(HOUR)).await;
+        let body = chat(json!({ "stream": streams }));
+        check(&stage, "/v1/chat/completions", &[(&body, "miss"), (&body, "miss")]).await;
+        let (_, written) = stage.end().await;
+        assert!(hits(&written).is_empty() && written.settled().iter().all(|end| end.outcome == Outcome::Complete));
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_leaves_nothing() {
     let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;
     let stage = start(&replay, mini(HOUR)).await;
