@@ -26,7 +26,7 @@ use schemas::{
     event::Api,
     id::CallId,
     price::{Encoding, ModelFacts},
-    time::{Time, now},
+    time::now,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -48,6 +48,10 @@ use crate::{
     witness::{Reading, Witness},
     worker::Worker,
 };
+
+mod again;
+
+use again::{follows, retry_after, should_retry};
 
 /// The longest error of a provider that is passed on.
 const ERROR_MAX: usize = 1 << 20;
@@ -195,7 +199,7 @@ pub(crate) async fn answer(
     let status = answer.status;
     attempt.status = status.as_u16();
     let cause = Cause::of_status(attempt.status);
-    let (again, retry_after) = (should_retry(&answer.headers), retry_after(&answer.headers));
+    let (again, retry_after) = (should_retry(&answer.headers), retry_after(&answer.headers, now()));
     let retry_after = retry_after.filter(|_| matches!(attempt.status, 429 | 503));
     if retry_after.is_some() || cause == Some(Cause::Credentials) {
         attempt.back_off(retry_after);
@@ -373,29 +377,6 @@ fn without_secret(mut body: Vec<u8>, headers: &mut HeaderMap, from: &Upstream) -
         }
     });
     body
-}
-
-/// How long the provider asks to be left alone: until an instant or for some seconds, or its milliseconds where it says those too.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let stated = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
-    let number = |name: &str| stated(name)?.parse::<u64>().ok();
-    let ms = number("retry-after-ms").map(Duration::from_millis);
-    ms.or_else(|| number("retry-after").map(Duration::from_secs))
-        .or_else(|| Some(Time::of_http(stated("retry-after")?)?.since(now())))
-}
-
-/// Whether the provider says that the same may be tried again, as the SDKs of OpenAI and Anthropic heed it.
-fn should_retry(headers: &HeaderMap) -> Option<bool> {
-    match headers.get("x-should-retry")?.as_bytes() {
-        b"true" => Some(true),
-        b"false" => Some(false),
-        _ => None,
-    }
-}
-
-/// Whether another attempt may follow a failure. Where a model says that nothing is tried again, no provider's word changes that.
-fn follows(retry: &Retry, (cause, status): (Option<Cause>, u16), again: Option<bool>) -> bool {
-    retry.follows(cause, status) || (again == Some(true) && !retry.on.is_empty())
 }
 
 /// The headers that say how the body has to be read, and those that report.

@@ -240,19 +240,22 @@ async fn where_all_fail_the_client_has_the_last_answer_and_the_call_its_end() {
 
 #[tokio::test]
 async fn a_target_is_asked_again_when_it_says_so_and_left_alone_when_that_is_long() {
-    let soon = "HTTP/1.1 429 Too Many Requests\r\nretry-after-ms: 300\r\ncontent-length: 2\r\n\r\n{}";
-    let one = Replay::in_turn(vec![vec![say(soon)], answers("200 OK", WHOLE)]).await;
-    let targets = vec![target("one", "gpt-4o-mini")];
-    let stage = with(&one, &one, ModelRoute { targets, retry: retry(2), ..ModelRoute::default() }).await;
-    let since = Instant::now();
-    let answer = ask(&stage, json!({})).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, WHOLE));
-    assert!(since.elapsed() >= Duration::from_millis(300));
-    drop(stage.end().await);
+    for said in ["retry-after-ms: 300", "retry-after: 0.3"] {
+        let soon = format!("HTTP/1.1 429 Too Many Requests\r\n{said}\r\ncontent-length: 2\r\n\r\n{{}}");
+        let one = Replay::in_turn(vec![vec![say(&soon)], answers("200 OK", WHOLE)]).await;
+        let targets = vec![target("one", "gpt-4o-mini")];
+        let stage = with(&one, &one, ModelRoute { targets, retry: retry(2), ..ModelRoute::default() }).await;
+        let since = Instant::now();
+        let answer = ask(&stage, json!({})).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, WHOLE));
+        assert!(since.elapsed() >= Duration::from_millis(300), "{said}");
+        drop(stage.end().await);
+    }
 
     let late = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 2\r\n\r\n{}";
     let until = late.replace(": 60", ": Fri, 31 Dec 2100 23:59:59 GMT");
-    for late in [late, &until] {
+    let for_ever = late.replace(": 60", ": 99999999999999999999");
+    for late in [late, &until, &for_ever] {
         let one = Replay::start(vec![say(late)]).await;
         let two = Replay::start(answers("200 OK", WHOLE)).await;
         let both = self::stage(&one, &two, 3).await;
