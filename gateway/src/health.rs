@@ -255,7 +255,12 @@ mod tests {
         trial.ended(End::TimedOut, 0, later);
         drop(trial);
         assert_eq!(cools(&standing, later), Some(60_000), "twice as long");
-        let later = later + 60 * SECOND;
+        let mut later = later + 60 * SECOND;
+        for cools_s in [120, 240, 240] {
+            fail(&standing, later);
+            assert_eq!(cools(&standing, later), Some(cools_s * 1_000), "up to eight times");
+            later += Duration::from_secs(cools_s);
+        }
         drop(standing.ride(false, later));
         assert_eq!(cools(&standing, later), None, "a trial that says nothing leaves it to the next");
         standing.ride(false, later).ended(End::Complete, 200, later);

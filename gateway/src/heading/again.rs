@@ -56,7 +56,8 @@ mod tests {
     fn a_provider_says_in_any_way_how_long_it_wants_to_be_left_alone() {
         let now = Time::of_http("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let check = |said: &[(&'static str, &'static str)], micros: Option<u64>| {
-            let headers = said.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let headers =
+                said.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             let wanted = micros.map(Duration::from_micros);
             assert_eq!(retry_after(&HeaderMap::from_iter(headers), now), wanted, "{said:?}");
         };
