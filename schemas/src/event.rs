@@ -357,7 +357,7 @@ impl CallEnd {
     }
 }
 
-/// Calls refused by one instance with one key in one second.
+/// Calls of one caller to one model that one instance refused in one second. Of many callers or models of one key it may name none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     /// The first of them.
@@ -370,7 +370,7 @@ pub struct Refused {
     pub api: Api,
     /// The provider chosen, empty if none was.
     pub provider: String,
-    /// The model chosen.
+    /// The model chosen, empty if it is none in particular.
     pub model: String,
     /// The model asked for.
     pub model_requested: String,
@@ -392,7 +392,7 @@ pub struct Refused {
     pub settled: i128,
     /// What was held of it.
     pub held: i128,
-    /// What the call could have cost; nothing if that is not known.
+    /// What they could have cost together; nothing if that is not known of each.
     pub estimated_cost: Option<Pico>,
     /// The age of the balance that the decision used.
     pub balance_age_ms: u64,

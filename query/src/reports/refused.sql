@@ -5,8 +5,8 @@
 -- column code: The error code.
 -- column refused: Calls that were refused.
 -- column would_be: Calls that passed, and a limit that observes would have refused.
--- column could_have_cost_usd [USD]: What the refused could have cost at most, where that is known.
--- column unknown_calls: Refused calls of which it is not known.
+-- column could_have_cost_usd [USD]: What all that were refused could have cost at most, where that is known.
+-- column unknown_calls: Refused calls of rows of which it is not known.
 -- chart: bars limit_name refused
 SELECT tenant, limit_name, code, coalesce(sum(CASE WHEN NOT observed THEN calls END), 0) AS refused,
     coalesce(sum(CASE WHEN observed THEN calls END), 0) AS would_be,

@@ -12,7 +12,7 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "count",
         kind: Kind::Long,
-        doc: "How many calls: those of one instance, key and second stand together. Where observed is true this limit refused none, so \
+        doc: "How many calls: those of one instance, caller, model and second stand together. Where observed is true this limit refused none, so \
               what was refused is its sum over the other rows.",
     },
     Column { name: "limit_name", kind: Kind::Text, doc: "The limit; NULL if none was the reason." },
@@ -34,13 +34,18 @@ const COLUMNS: &[Column] = &[
         kind: Kind::Flag,
         doc: "True if this limit refused none: it only observes, or they went on with the model that it names.",
     },
-    Column { name: "estimated_cost_usd", kind: Kind::Usd, doc: "What the calls could have cost; NULL if not known." },
+    Column {
+        name: "estimated_cost_usd",
+        kind: Kind::Usd,
+        doc: "What all of these calls together could have cost at most; NULL if that is not known of each.",
+    },
     Column { name: "balance_age_ms", kind: Kind::Long, doc: "The age of the balance that the decision used." },
 ];
 
 pub(super) const TABLE: TableDef = TableDef::of_facts(
     "refusals",
-    "Calls that were refused, or would have been: one row for each limit instance, key and second.",
+    "Calls that were refused, or would have been: one row for each limit instance, caller, model and second. Of one key and instance 32 rows of a \
+     second are such; the calls beyond stand in one with no model, provider, user, team, project or tags.",
     &[WHO, WHAT, COLUMNS, LOG],
     &["count", "estimated_cost_usd"],
     push,
