@@ -176,14 +176,16 @@ pub struct WindowState {
     pub adjusted: i128,
     /// What corrections have cleared of provisions. Only grows; it may come before the report of what it clears.
     pub cleared: i128,
-    /// The highest share of the amount that was said to be reached.
+    /// The highest share of the amount, as that is now, that was said to be reached.
     pub alerted: Share,
+    /// The same of what it was passed by: above 100, or nothing.
+    pub passed: Share,
 }
 
 impl WindowState {
     /// A window in which nothing has happened.
     pub const fn new(start: Time, end: Time) -> Self {
-        Self { start, end, adjusted: 0, cleared: 0, alerted: Share(0) }
+        Self { start, end, adjusted: 0, cleared: 0, alerted: Share(0), passed: Share(0) }
     }
 
     /// What corrections and external use take of it, in all.

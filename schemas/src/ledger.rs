@@ -280,7 +280,7 @@ pub struct Heard {
     pub closed: bool,
 }
 
-/// A hard limit was passed; said each time that it was passed further.
+/// A hard limit was passed; said once for each window and amount, and again each time that it was passed by twice as much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overrun {
     /// The instance.
@@ -310,7 +310,7 @@ impl Overrun {
     }
 }
 
-/// A counter reached a share of its amount that its limit names; said once for each window and share.
+/// A counter reached a share of its amount that its limit names; said once for each window, share and amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alerted {
     /// The instance.

@@ -1,7 +1,8 @@
 //! A counter comes near the end of its amount: said once for each share of it that its limit names.
 //!
 //! What is used and what is held count together, and what is held goes down again. So the highest share that was said is part of the
-//! state of the window, and no restart and no call that ends says it a second time.
+//! state of the window, and no restart and no call that ends says it a second time. Of another amount it is another share, which is said
+//! anew.
 
 use schemas::{
     id::InstanceId,

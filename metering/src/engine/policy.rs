@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use schemas::{
     id::{InstanceId, LimitId, Offset},
     ledger::{BookInForce, Changed, Fact, KeyInForce, KeysInForce, LimitsInForce},
-    limit::{Limit, Match},
+    limit::{Limit, Match, Share},
     policy::Policy,
     subject::Subject,
     time::Time,
@@ -62,6 +62,8 @@ impl Engine {
                 instance.recall += 1;
             }
             instance.amount = limit.amount;
+            // What was said was said of another amount.
+            instance.windows.iter_mut().for_each(|window| (window.alerted, window.passed) = (Share(0), Share(0)));
             self.instances.dirty.insert(instance.id);
         }
         let gone: Vec<LimitId> = self.schedules.keys().filter(|id| !self.limits.contains_key(id)).copied().collect();

@@ -5,7 +5,7 @@ use schemas::{
     event::{Counter, Reported},
     id::{InstanceId, ProducerId},
     ledger::{Fact, Heard, Overrun},
-    limit::Mode,
+    limit::{Mode, Share},
     time::Time,
 };
 
@@ -72,24 +72,32 @@ impl Engine {
         true
     }
 
-    /// A hard limit that was passed becomes a fact of the ledger, once for each report that carried it further.
+    /// A hard limit that was passed becomes a fact of the ledger: once for each amount in a window, and again each time that it was passed
+    /// by twice as much, since one fact for each report that carries it further would tell nothing more.
     pub(super) fn note_overrun(&mut self, id: InstanceId, start: Time) {
-        let Some(instance) = self.instances.all.get(&id) else { return };
+        let Some(instance) = self.instances.all.get_mut(&id) else { return };
         let hard = self.limits.get(&instance.limit).is_some_and(|limit| limit.mode == Mode::Hard);
-        let Some(window) = instance.windows.iter().find(|window| window.start == start) else { return };
-        let settled = instance.settled(window);
-        if hard && settled > instance.amount {
-            let overrun = Overrun {
-                instance: instance.id,
-                window: window.start,
-                amount: instance.amount,
-                settled,
-                limit: Some(instance.limit),
-                values: instance.values.clone(),
-                until: window.end,
-                held: instance.held(window),
-            };
-            self.write(Fact::Overrun(overrun));
+        let Some(window) = instance.windows.iter().find(|window| window.start == start).copied() else { return };
+        let settled = instance.settled(&window);
+        if !hard || settled <= instance.amount {
+            return;
         }
+        let overrun = Overrun {
+            instance: instance.id,
+            window: window.start,
+            amount: instance.amount,
+            settled,
+            limit: Some(instance.limit),
+            values: instance.values.clone(),
+            until: window.end,
+            held: instance.held(&window),
+        };
+        let share = Share(u32::try_from(overrun.percent()).unwrap_or(u32::MAX));
+        let next = window.passed.0.saturating_sub(100).saturating_mul(2).saturating_add(100);
+        if share <= window.passed || share.0 < next {
+            return;
+        }
+        instance.windows.iter_mut().filter(|window| window.start == start).for_each(|window| window.passed = share);
+        self.write(Fact::Overrun(overrun));
     }
 }

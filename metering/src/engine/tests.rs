@@ -579,14 +579,57 @@ fn a_share_is_said_once_for_each_window_whatever_is_given_back_and_who_goes_on()
 }
 
 #[test]
-fn that_a_limit_was_passed_is_said_once_for_each_time_that_it_was_passed_further() {
+fn a_share_of_another_amount_is_said_anew_and_once() {
+    let alerts = vec![Share(50), Share(100)];
+    let mut bench = Bench::under(Limit { alerts, ..fixture::limit(100, Window::Month) });
+    bench.ask(1, 100, bench.counter(0, 0, 1));
+    bench.report(1, vec![bench.counter(60, 0, 2)]);
+    let said = |bench: &mut Bench| {
+        let ledger = bench.engine.take().map(|commit| commit.ledger).unwrap_or_default();
+        let alerts = ledger.iter().filter_map(|entry| match &entry.fact {
+            Fact::Alerted(alerted) => Some((alerted.share.0, alerted.amount)),
+            _ => None,
+        });
+        alerts.collect::<Vec<_>>()
+    };
+    assert_eq!(said(&mut bench), [(50, 100)]);
+    for (next, (amount, used, wanted)) in
+        [(200, 99, vec![]), (200, 101, vec![(50, 200)]), (40, 101, vec![(50, 40), (100, 40)]), (40, 110, vec![])]
+            .into_iter()
+            .enumerate()
+    {
+        let limit = Limit { amount, ..bench.limit.clone() };
+        bench.engine.apply(policy(&limit, next as u64 + 2), bench.at);
+        bench.report(1, vec![bench.counter(used, 0, next as u64 + 3)]);
+        assert_eq!(said(&mut bench), wanted, "{used} of {amount}");
+    }
+}
+
+#[test]
+fn that_a_limit_was_passed_is_said_at_first_and_each_time_that_it_was_by_twice_as_much() {
     let mut bench = Bench::leased(Window::Month, 90);
     bench.engine.take();
-    for (version, (used, held, said)) in [(120, 0, 1), (120, 5, 0), (120, 0, 0), (121, 0, 1)].into_iter().enumerate() {
+    let mut limit = bench.limit.clone();
+    for (version, (amount, used, held, said)) in [
+        (100, 120, 0, 1),
+        (100, 120, 5, 0),
+        (100, 120, 0, 0),
+        (100, 139, 0, 0),
+        (100, 140, 0, 1),
+        // What is used already passes the lowered amount; one report that adds to it says so, and the next ones add little.
+        (80, 141, 0, 1),
+        (80, 142, 0, 0),
+        (80, 143, 0, 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        limit.amount = amount;
+        bench.engine.apply(policy(&limit, version as u64 + 2), bench.at);
         bench.report(1, vec![bench.counter(used, held, version as u64 + 2)]);
         let ledger = bench.engine.take().map(|commit| commit.ledger).unwrap_or_default();
         let overruns = ledger.iter().filter(|entry| matches!(entry.fact, Fact::Overrun(_)));
-        assert_eq!(overruns.count(), said, "{used} used, {held} held");
+        assert_eq!(overruns.count(), said, "{used} used of {amount}, {held} held");
     }
 }
 

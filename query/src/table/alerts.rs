@@ -1,5 +1,5 @@
-//! `alerts`: which counters have reached a share of their limit that its `alerts` name, once for each window and share; and by how much
-//! a hard limit was passed, each time that it was passed further.
+//! `alerts`: which counters have reached a share of their limit that its `alerts` name, once for each window, share and amount; and by how much
+//! a hard limit was passed, at first and each time that it was by twice as much.
 
 use schemas::{
     ledger::{Alerted, Fact, Overrun},
@@ -36,7 +36,8 @@ const COLUMNS: &[Column] = &[
 
 pub(super) const TABLE: TableDef = TableDef::of_facts(
     "alerts",
-    "Counters of limits that reached a share of their amount, one row for each counter, window and share; and of hard limits that were passed.",
+    "Counters of limits that reached a share of their amount, one row for each counter, window, share and amount; and of hard limits that were \
+     passed, at first and each time that it was by twice as much.",
     &[WHO, COLUMNS, LOG],
     &[],
     push,

@@ -283,7 +283,9 @@ any_of! {
         claims: count(), passed: some(passed()), taken: some(passed()),
     }
 
-    window_state = WindowState { start: time(), end: time(), adjusted: amount(), cleared: amount(), alerted: share() }
+    window_state = WindowState {
+        start: time(), end: time(), adjusted: amount(), cleared: amount(), alerted: share(), passed: share(),
+    }
 
     holder = Holder {
         producer: producer(), granted: amount(), returned: amount(), used: some((time(), amount()).boxed()),
