@@ -113,7 +113,9 @@ fn apply(args: &Args, file: &PriceFile, mut scribe: Scribe, loaded: &Loaded) -> 
     println!("{} attempts corrected", ids.len());
     match after.gone(&ids) {
         0 => {}
-        gone => println!("{gone} counters of limits are not moved: their limits are not in force any more, or their windows are long over"),
+        gone => println!(
+            "{gone} counters of limits are not moved: their limits are not in force any more, or their windows are long over"
+        ),
     }
     let left = after.still_differing(&rerate);
     match after.differing() - left {

@@ -28,6 +28,7 @@ pub(super) const WHOLE: &[Where] = &[
         places: &[
             Place::call(&["candidates", "*", "content", "parts", "*", "functionCall", "name"]),
             Place::call(&["candidates", "*", "content", "parts", "*", "executableCode", "language"]),
+            Place::call(&["candidates", "*", "content", "parts", "*", "toolCall", "toolType"]),
         ],
     },
     Where {

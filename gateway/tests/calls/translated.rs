@@ -179,7 +179,7 @@ async fn responses_reach_anthropic_and_bedrock() {
             r#""total_tokens":6"#,
         ],
         not_carried: None,
-        used: used(4, 2),
+        used: Vector { tool_calls: 1, ..used(4, 2) },
     })
     .await;
     check(Case {

@@ -23,12 +23,17 @@ pub(crate) fn count(exchange: &Exchange) -> u64 {
     documents.iter().map(|document| of(exchange.api, streams, document)).sum()
 }
 
-/// The searches that no usage object counts: the corpus derives them from the answer. Google bills older models by the answer.
+/// The searches that no usage object counts: the corpus derives them from the answer. Google bills older models by the answer, and a query
+/// of nothing is none; an older form of xAI's searches does not say that they are any.
 pub(crate) fn searches(exchange: &Exchange) -> u64 {
     let derived = &exchange.meta["derived"];
     let queries = derived["grounding_queries"].as_u64().unwrap_or(0);
     let older = ["gemini-1", "gemini-2"].iter().any(|older| exchange.text("model_answered").contains(older));
+    let body = String::from_utf8_lossy(&exchange.body);
+    let queries = queries
+        - u64::from(body.contains(r#""webSearchQueries": ["","#) || body.contains(r#""webSearchQueries":["","#));
     let searches = derived["tool_calls"]["web_search_call.search"].as_u64().unwrap_or(0);
+    let searches = if body.contains("\"action\"") { searches } else { 0 };
     let looks = ["-search-preview", "-search-api"].iter().any(|kind| exchange.text("model_answered").contains(kind));
     searches + u64::from(looks) + if older { queries.min(1) } else { queries }
 }
@@ -40,7 +45,10 @@ fn of(api: Api, streams: bool, document: &Value) -> u64 {
     let named = |call: &Value| u64::from(call["name"].as_str().is_some_and(|name| !name.is_empty()));
     let function = |call: &Value| named(&call["function"]) + named(&call["custom"]);
     let block = |block: &Value| is(&block["type"], "tool_use");
-    let part = |part: &Value| named(&part["functionCall"]) + u64::from(part["executableCode"].is_object());
+    let part = |part: &Value| {
+        let run = ["executableCode", "toolCall"].map(|kind| u64::from(part[kind].is_object()));
+        named(&part["functionCall"]) + run[0] + run[1]
+    };
     match api {
         Api::OpenAiResponses | Api::OpenAiResponsesRetrieve | Api::OpenAiResponsesCompact if streams => {
             if document["type"] == "response.output_item.added" { is(&document["item"]["type"], "_call") } else { 0 }

@@ -314,7 +314,7 @@ fn what_a_file_does_not_name_costs_what_it_did() {
     check(&mut bench, "per_million: { input: 4.00 }", (2, 2 * 85_000_000));
     check(&mut bench, "per_million: { input: 4.00, output: 9.00 }", (0, 2 * 85_000_000));
     // Of so much a row can hold one token's price and not that of ten.
-    let lost = bench.rerate_over("per_million: { input: 9000000000000.00 }").losing();
+    let lost = bench.rerate_over("per_million: { input: 900000000000.00 }").losing();
     assert_eq!(lost, Some((2, "m".to_owned())));
 }
 
@@ -386,10 +386,10 @@ fn a_counter_that_is_forgotten_does_not_begin_anew() {
         bench.engines[own].apply(Input::Tick, at);
         bench.engines[own].take();
     }
-    assert_eq!(bench.adjusted(0), [0; 0], "it is over");
+    assert_eq!(bench.adjusted(0), [0], "there is only the next window");
     for number in 2..5 {
         bench.learn(&told(&bench, &number.to_string(), NOW, moves.clone()));
-        assert_eq!(bench.adjusted(0), [0; 0], "not even by the {number}th");
+        assert_eq!(bench.adjusted(0), [0], "not even by the {number}th");
     }
     let late = bench.ledger.iter().filter_map(|(_, entry)| match &entry.fact {
         Fact::Adjusted(adjusted) => Some(adjusted.late.iter().map(|late| late.amount).sum::<i128>()),
