@@ -2,7 +2,8 @@
 //!
 //! Input and output have two names each, those of chat and those of everything newer. `prompt_tokens` includes cached, cache-written and audio tokens, `completion_tokens` reasoning, audio and rejected
 //! predictions. Where `total_tokens` exceeds their sum, the rest is reasoning that is billed as output but not listed there
-//! (xAI, Gemini's endpoint of this dialect). Cached tokens have five names; where an answer has two, they say the same.
+//! (xAI, Gemini's endpoint of this dialect). Cached tokens have five names; where an answer has two, they say the same. A part that is said
+//! to be more than its whole is cut to it, and the counts are then so much at least: one of the two is wrong, and nobody knows which.
 
 use schemas::{json::Value, money::Pico, tokens::Vector};
 
@@ -65,12 +66,15 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let detail = |details: &Option<json::Members<'_, 4>>, place| {
         details.as_ref().and_then(|named| named.count(place)).unwrap_or(0)
     };
-    let cached = [detail(&input, CACHED), count(5), count(6), count(7)];
+    let cached = [detail(&input, CACHED), count(5), count(6), count(7)].into_iter().max().unwrap_or(0);
+    let (written, heard, spoken) = (detail(&input, WRITTEN), detail(&input, AUDIO), detail(&out, AUDIO));
+    // What was cached may be sound as well, so that both together may be more than there is.
+    let fits = cached.saturating_add(written).max(heard) <= prompt && spoken <= completion;
     // Each is taken out of what is left, so that the classes stay disjoint and add up whatever a provider sends.
-    let (cache_read, rest) = take(cached.into_iter().max().unwrap_or(0), prompt);
-    let (cache_write_5m, rest) = take(detail(&input, WRITTEN), rest);
-    let (audio_input, uncached_input) = take(detail(&input, AUDIO), rest);
-    let (audio_output, text) = take(detail(&out, AUDIO), completion);
+    let (cache_read, rest) = take(cached, prompt);
+    let (cache_write_5m, rest) = take(written, rest);
+    let (audio_input, uncached_input) = take(heard, rest);
+    let (audio_output, text) = take(spoken, completion);
     let stated = detail(&out, REASONING).max(count(12));
     // More reasoning than output is no part of it: Perplexity counts what its research thought apart.
     let apart = if stated > text.saturating_add(unlisted) { stated } else { 0 };
@@ -92,7 +96,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             image_output: 0,
             tool_calls: 0,
         },
-        whole: whole && exact,
+        whole: whole && exact && fits,
         cost: cost(named.value(8), named.value(9)),
     }))
 }

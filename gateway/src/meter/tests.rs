@@ -338,14 +338,41 @@ fn classes_stay_disjoint_whatever_is_sent() {
     let vector =
         Vector { cache_read: 60, cache_write_5m: 20, audio_input: 15, audio_output: 5, reasoning: 30, ..counts(5, 45) };
     check(details, vector);
-    let cached =
-        r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":60,"audio_tokens":15}}"#;
-    check(cached, Vector { cache_read: 10, ..counts(0, 1) });
+    let sound =
+        r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":8,"audio_tokens":10}}"#;
+    check(sound, Vector { cache_read: 8, audio_input: 2, ..counts(0, 1) });
     check(r#"{"prompt_tokens":10,"total_tokens":14}"#, counts(10, 4));
     check(
         r#"{"prompt_tokens":10,"completion_tokens":1,"total_tokens":30}"#,
         Vector { reasoning: 19, ..counts(10, 20) },
     );
+}
+
+#[test]
+fn a_part_that_is_more_than_its_whole_makes_the_counts_the_least_that_was_used() {
+    for (usage, vector) in [
+        (r#""prompt_tokens":5,"completion_tokens":1,"cached_tokens":9"#, Vector { cache_read: 5, ..counts(0, 1) }),
+        (
+            r#""prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":60,"audio_tokens":15}"#,
+            Vector { cache_read: 10, ..counts(0, 1) },
+        ),
+        (
+            r#""input_tokens":10,"output_tokens":1,"input_tokens_details":{"cached_tokens":6,"cache_write_tokens":5}"#,
+            Vector { cache_read: 6, cache_write_5m: 4, ..counts(0, 1) },
+        ),
+        (
+            r#""prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"audio_tokens":11}"#,
+            Vector { audio_input: 10, ..counts(0, 1) },
+        ),
+        (
+            r#""prompt_tokens":10,"completion_tokens":1,"completion_tokens_details":{"audio_tokens":2}"#,
+            Vector { audio_output: 1, ..counts(10, 0) },
+        ),
+    ] {
+        let measured = once(WHOLE, &format!(r#"{{"choices":[],"usage":{{{usage}}}}}"#));
+        assert_eq!(measured.usage.completeness, Completeness::LowerBound(Doubt::NotReported), "{usage}");
+        assert_eq!(measured.usage.total(), Some(vector), "{usage}");
+    }
 }
 
 #[test]
