@@ -230,17 +230,14 @@ pub(crate) fn note(headers: &mut HeaderMap, dropped: &[String]) {
 }
 
 /// The list as a header: paths are the client's own words, of which only what a header may have is repeated.
-fn listed(dropped: &[String]) -> Option<HeaderValue> {
-    let mut list: String = dropped
-        .join(", ")
-        .chars()
-        .map(|char| if char == ' ' || char.is_ascii_graphic() { char } else { '?' })
-        .collect();
+pub(crate) fn listed(words: &[String]) -> Option<HeaderValue> {
+    let mut list: String =
+        words.join(", ").chars().map(|char| if char == ' ' || char.is_ascii_graphic() { char } else { '?' }).collect();
     if list.len() > NOT_CARRIED_MAX {
         list.truncate(NOT_CARRIED_MAX);
         list.push_str(" ...");
     }
-    HeaderValue::from_str(&list).ok().filter(|_| !dropped.is_empty())
+    HeaderValue::from_str(&list).ok().filter(|_| !words.is_empty())
 }
 
 /// A streamed answer on its way back. A meter of its own cuts it into frames, and says what the client is told of its usage.

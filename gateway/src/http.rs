@@ -219,7 +219,7 @@ fn allow_origin(origins: &[String], origin: &HeaderValue, headers: &mut HeaderMa
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         let exposed = "x-request-id, request-id, x-tollgate-call-id, x-tollgate-capped, x-tollgate-served-by, \
-            x-tollgate-attempts, x-tollgate-cache, age, retry-after, retry-after-ms";
+            x-tollgate-attempts, x-tollgate-left-out, x-tollgate-cache, age, retry-after, retry-after-ms";
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
     }
 }

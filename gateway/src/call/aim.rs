@@ -70,6 +70,11 @@ impl Aim {
         self.instead.is_none()
     }
 
+    /// The name of the model that it is made with.
+    pub(super) fn name(&self) -> &str {
+        self.instead.as_deref().unwrap_or(&self.asked.model)
+    }
+
     /// Whether a stream of it comes frame by frame: Gemini's is one array unless the query asks for events.
     pub(super) fn is_framed(&self, arrival: &Arrival) -> bool {
         let asks = |query: &str| query.split('&').any(|part| part == "alt=sse");
@@ -232,24 +237,19 @@ fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Res
     {
         return Ok(Order::one(place));
     }
-    let asker = Asker { call: arrival.call, subject: &arrival.subject, headers: &arrival.head.headers };
     let serves = |target: &Target| destination(worker, &arrival.way, target, name).is_ok();
     let at = Instant::now();
     let mut chances = [Chance::default(); MOST_TARGETS];
     for ((spot, target), chance) in route.targets.iter().enumerate().zip(&mut chances) {
         let model = target.model.as_deref().unwrap_or(name);
-        let left = |limit: &str| {
-            let of = limit::Target { subject: &arrival.subject, provider: &target.provider, model };
-            worker.shared.limits.left(limit, of, arrival.accepted_at)
-        };
-        chance.serves = serves(target) && route::takes(target, &asker, left);
+        chance.serves = serves(target) && takes(worker, arrival, target, name);
         let standing = arrival.view.standings.get(place).and_then(|standings| standings.get(spot));
         chance.seen = standing.map(|standing| standing.seen(parsed.stream, at)).unwrap_or_default();
         if matches!(route.strategy, Strategy::LeastCost) {
             chance.cost = worker.upstreams.get(&target.provider).and_then(|to| cost(arrival, parsed, to, model));
         }
     }
-    let order = route::order(place, route, &asker, &chances);
+    let order = route::order(place, route, &asker(arrival), &chances);
     match route.targets.first() {
         _ if order.len() > 0 => Ok(order),
         Some(first) if !route.targets.iter().any(serves) => {
@@ -260,6 +260,20 @@ fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Res
             Err(Fault::new(ErrorCode::NoTarget, message))
         }
     }
+}
+
+/// Whether all that a target asks of a call for a model is so, whatever else speaks against it.
+pub(super) fn takes(worker: &Worker, arrival: &Arrival, target: &Target, name: &str) -> bool {
+    let model = target.model.as_deref().unwrap_or(name);
+    let left = |limit: &str| {
+        let of = limit::Target { subject: &arrival.subject, provider: &target.provider, model };
+        worker.shared.limits.left(limit, of, arrival.accepted_at)
+    };
+    route::takes(target, &asker(arrival), left)
+}
+
+fn asker(arrival: &Arrival) -> Asker<'_> {
+    Asker { call: arrival.call, subject: &arrival.subject, headers: &arrival.head.headers }
 }
 
 /// What a call of about this size costs, to compare targets by.

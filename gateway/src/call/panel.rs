@@ -2,11 +2,13 @@
 //!
 //! Members and judge are admitted as a whole before any of them is asked, for the most that all of them can use; each is an attempt of its
 //! own, which settles and is charged by itself. A member is asked for a whole answer, and one that fails leaves the rest: only where none has
-//! answered the call fails. What the judge answers is relayed like any answer, so a stream begins when the judge begins.
+//! answered the call fails. One that cannot be asked is left out, which the client is told; where that leaves fewer than two nobody is asked.
+//! What the judge answers is relayed like any answer, so a stream begins when the judge begins.
 
 use std::sync::Arc;
 
 use futures::future::join_all;
+use http::HeaderName;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use schemas::{
     bound::most_seen,
@@ -23,8 +25,8 @@ use super::{
 use crate::{
     admit::{Candidate, Together, together},
     attempt::{Attempt, Baton},
-    ensemble,
-    error::Fault,
+    carry, ensemble,
+    error::{Fault, Retry as Again},
     heading::Failed,
     request::Cap,
     route::{Order, short},
@@ -32,11 +34,31 @@ use crate::{
     worker::{Taken, Worker},
 };
 
+/// The header that says which members were left out of a call, and why.
+const LEFT_OUT: HeaderName = HeaderName::from_static("x-tollgate-left-out");
+
 /// Why a member has not answered.
 struct Missed {
     why: String,
     /// Whether it has turned the request down, so that it would do so again.
     is_of_request: bool,
+}
+
+/// A member that cannot be asked.
+struct LeftOut {
+    who: String,
+    why: Fault,
+}
+
+impl LeftOut {
+    /// Who, and the code of why.
+    fn short(&self) -> String {
+        format!("{} ({})", self.who, self.why.code.code())
+    }
+
+    fn missed(&self) -> Missed {
+        Missed { why: format!("{} was left out", self.short()), is_of_request: self.why.retry == Again::Never }
+    }
 }
 
 /// Makes a call of a model with a judge; `like` is the call as it came, at whichever target.
@@ -47,7 +69,7 @@ pub(super) async fn over(
     judge: &Judge,
     seen: &mut Vec<InstanceId>,
 ) -> Result<Came, Fault> {
-    let members = members(worker, arrival, like, order).await?;
+    let (members, left_out) = enough(like, members(worker, arrival, like, order).await?)?;
     let mut taken = Taken::nothing(Arc::clone(&worker.shared));
     if !taken.grow(judge.max_answer.saturating_mul(members.len() as u64)) {
         let message = "the bodies of other calls fill the memory set aside for them; try again";
@@ -65,7 +87,7 @@ pub(super) async fn over(
     };
     drop(at_most);
     let answers = answers(worker, arrival, &members, attempts, judge.max_answer).await;
-    let question = answers.and_then(|answers| question(like, judge, answers));
+    let question = answers.and_then(|answers| question(like, judge, answers, &left_out));
     let aim = match question {
         Ok(question) => aim::part(worker, arrival, like, question, judging).await,
         Err(fault) => Err(fault),
@@ -80,29 +102,62 @@ pub(super) async fn over(
     }
     let how = How { timeouts: aim.timeouts, retry: &Retry::default(), number: attempt.facts.attempt };
     Ok(match tries::send(worker, arrival, &aim, (attempt, cap), &how).await {
-        Ok(response) => Came::Answered(response),
+        Ok(mut response) => {
+            let left_out: Vec<String> = left_out.iter().map(LeftOut::short).collect();
+            if let Some(list) = carry::listed(&left_out) {
+                response.headers_mut().insert(LEFT_OUT, list);
+            }
+            Came::Answered(response)
+        }
         Err(failed) => Came::Failed(failed),
     })
 }
 
-/// The members of a model for a call: what each of the targets that take it is asked.
-async fn members(worker: &Arc<Worker>, arrival: &Arrival, like: &Aim, order: &Order) -> Result<Vec<Aim>, Fault> {
+/// The members of a model for a call: what each of the targets that take it is asked, and those of them that cannot be.
+async fn members(
+    worker: &Arc<Worker>,
+    arrival: &Arrival,
+    like: &Aim,
+    order: &Order,
+) -> Result<(Vec<Aim>, Vec<LeftOut>), Fault> {
     if !ensemble::can(arrival.way.api) || like.asked.n > 1 {
         return Err(not_judged(like));
     }
-    let body = like.asked.unstreamed();
-    let mut members = Vec::with_capacity(order.len());
-    let mut first = None;
-    for place in (0..order.len()).filter_map(|turn| order.turn(turn)) {
-        match aim::part(worker, arrival, like, body.clone(), Spot::Target(order.route, place)).await {
-            Ok(aim) => members.push(aim),
-            Err(fault) => drop(first.get_or_insert(fault)),
+    let (body, route) = (like.asked.unstreamed(), arrival.view.policy.models.get(order.route));
+    let targets = route.map_or(&[][..], |route| route.targets.as_slice());
+    let mut places: Vec<usize> = (0..order.len()).filter_map(|turn| order.turn(turn)).collect();
+    // Who is not in the order cannot be asked either, or not this, unless its `when` lets no such call to it.
+    for (place, target) in targets.iter().enumerate() {
+        if !places.contains(&place) && aim::takes(worker, arrival, target, like.name()) {
+            places.push(place);
         }
     }
-    match first {
-        Some(fault) if members.is_empty() => Err(fault),
-        _ => Ok(members),
+    let (mut members, mut left_out) = (Vec::with_capacity(places.len()), Vec::new());
+    for (place, target) in places.into_iter().filter_map(|place| Some((place, targets.get(place)?))) {
+        match aim::part(worker, arrival, like, body.clone(), Spot::Target(order.route, place)).await {
+            Ok(aim) => members.push(aim),
+            Err(why) => {
+                let model = target.model.as_deref().unwrap_or(like.name());
+                left_out.push(LeftOut { who: format!("{}/{}", target.provider, short(model)), why });
+            }
+        }
     }
+    Ok((members, left_out))
+}
+
+/// The same, unless so many are left out that fewer than two are asked: what one says nobody can compare.
+fn enough(like: &Aim, (members, left_out): (Vec<Aim>, Vec<LeftOut>)) -> Result<(Vec<Aim>, Vec<LeftOut>), Fault> {
+    let Some(LeftOut { why, .. }) = left_out.first().filter(|_| members.len() < 2) else {
+        return Ok((members, left_out));
+    };
+    let each: Vec<String> = left_out.iter().map(|left| format!("{}: {}", left.short(), left.why.message)).collect();
+    let (name, all) = (short(like.name()), members.len() + left_out.len());
+    let message = format!(
+        "`{name}` has a judge, for which two members have to answer, and of {all} only {} can be asked: {}",
+        members.len(),
+        each.join("; ")
+    );
+    Err(Fault { message: message.into(), ..why.clone() })
 }
 
 fn not_judged(like: &Aim) -> Fault {
@@ -165,9 +220,15 @@ async fn ask(
 }
 
 /// What the judge is asked, if anybody has answered.
-fn question(like: &Aim, judge: &Judge, answers: Vec<Result<String, Missed>>) -> Result<bytes::Bytes, Fault> {
-    let members = answers.len();
-    let (mut said, mut missed) = (Vec::with_capacity(members), Vec::new());
+fn question(
+    like: &Aim,
+    judge: &Judge,
+    answers: Vec<Result<String, Missed>>,
+    left_out: &[LeftOut],
+) -> Result<bytes::Bytes, Fault> {
+    let members = answers.len() + left_out.len();
+    let mut missed: Vec<Missed> = left_out.iter().map(LeftOut::missed).collect();
+    let mut said = Vec::with_capacity(answers.len());
     for answer in answers {
         match answer {
             Ok(answer) => said.push(answer),

@@ -1,8 +1,9 @@
 //! Models with a judge: all members are asked at once, each is an attempt of its own, and the judge answers the client.
 
 use schemas::{
-    config::{Judge, ModelRoute, Target},
+    config::{Judge, ModelRoute, Target, When},
     event::{CallEnd, Event, Outcome, Settled},
+    limit::Dimension,
     tokens::Vector,
 };
 use serde_json::{Value, json};
@@ -21,8 +22,13 @@ fn target(provider: &str, model: &str) -> Target {
 
 /// A stage on which `m` is asked of `one` and `two`, and `chief` judges.
 async fn stage(one: &Replay, two: &Replay, chief: &Replay, max_answer: u64) -> Stage {
-    let judge = Judge { target: target("chief", "gpt-4.1"), max_answer, instruction: Some("judge!".into()) };
     let targets = vec![target("one", "gpt-4o-mini"), target("two", "gpt-4.1-mini")];
+    of(targets, [one, two, chief], max_answer).await
+}
+
+/// The same with other members.
+async fn of(targets: Vec<Target>, [one, two, chief]: [&Replay; 3], max_answer: u64) -> Stage {
+    let judge = Judge { target: target("chief", "gpt-4.1"), max_answer, instruction: Some("judge!".into()) };
     let models = vec![ModelRoute { name: "m".into(), targets, judge: Some(Box::new(judge)), ..ModelRoute::default() }];
     let others = vec![("one", one.address), ("two", two.address), ("chief", chief.address)];
     Stage::with(one.address, Setting { models, others, ..Setting::default() }).await
@@ -229,4 +235,62 @@ async fn what_cannot_be_judged_is_refused_before_anybody_is_asked() {
     eventually("nobody was asked", || one.asked().is_empty()).await;
     let (_, written) = stage.end().await;
     assert_eq!(written.settled().len(), 0);
+}
+
+#[tokio::test]
+async fn a_member_that_cannot_be_asked_is_left_out_and_the_client_is_told() {
+    let [one, two, chief] = [
+        Replay::start(answers("200 OK", &whole("yes"))).await,
+        Replay::start(answers("200 OK", &whole("no"))).await,
+        Replay::start(answers("200 OK", &whole("maybe"))).await,
+    ];
+    // One has no place for a part of the request, one has no provider, and one is not for this call.
+    let elsewhere = vec![When::Is(Dimension::Tag("env".into()), "prod".into())];
+    let targets = vec![
+        target("anthropic", "claude-sonnet-4-5"),
+        target("one", "gpt-4o-mini"),
+        target("gone", "x"),
+        target("two", "gpt-4.1-mini"),
+        Target { when: elsewhere, ..target("gone", "y") },
+    ];
+    let stage = of(targets, [&one, &two, &chief], 1_000).await;
+    let answer = ask(&stage, json!({ "logit_bias": { "1": 1 } })).send().await.unwrap();
+    assert_eq!(answer.headers()["x-tollgate-left-out"], "anthropic/claude-sonnet-4-5 (TG3025), gone/x (TG4001)");
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, whole("maybe")));
+    drop(stage.end().await);
+
+    let pair = vec![target("one", "gpt-4o-mini"), target("two", "gpt-4.1-mini")];
+    let all = of(pair, [&one, &two, &chief], 1_000).await;
+    assert_eq!(ask(&all, json!({})).send().await.unwrap().headers().get("x-tollgate-left-out"), None);
+    drop(all.end().await);
+}
+
+#[tokio::test]
+async fn where_fewer_than_two_members_are_left_the_call_is_refused_with_why() {
+    for (other, status, code) in
+        [(target("anthropic", "claude-sonnet-4-5"), 400, "TG3025"), (target("gone", "x"), 502, "TG4001")]
+    {
+        let one = Replay::start(answers("200 OK", WHOLE)).await;
+        let who = format!("{}/{} ({code})", other.provider, other.model.as_deref().unwrap());
+        let stage = of(vec![target("one", "gpt-4o-mini"), other], [&one, &one, &one], 1_000).await;
+        let answer = ask(&stage, json!({ "logit_bias": { "1": 1 } })).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["x-should-retry"]),
+            (status, &"false".parse().unwrap())
+        );
+        let told: Value = answer.json().await.unwrap();
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(told["error"]["code"] == code && message.contains(&who) && message.contains("of 2 only 1"), "{told}");
+        let (_, written) = stage.end().await;
+        assert_eq!((one.asked().len(), written.admitted().len()), (0, 0));
+    }
+    // And where none of the others answers, it is said of those who were left out as well.
+    let fails = Replay::start(answers("500 Internal Server Error", ERROR)).await;
+    let targets = vec![target("one", "gpt-4o-mini"), target("gone", "x"), target("two", "gpt-4.1-mini")];
+    let stage = of(targets, [&fails, &fails, &fails], 1_000).await;
+    let answer = ask(&stage, json!({})).send().await.unwrap();
+    assert_eq!(answer.status(), 502);
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("TG4020") && text.contains("of 3 members") && text.contains("gone/x (TG4001)"), "{text}");
+    drop(stage.end().await);
 }
