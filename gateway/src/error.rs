@@ -135,9 +135,7 @@ impl Fault {
             Retry::After(wait) => {
                 let worth = if wait <= RATE { "true" } else { "false" };
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static(worth));
-                let ms = wait.as_millis().max(1);
-                headers.insert(header::RETRY_AFTER, number(ms.div_ceil(1_000)));
-                headers.insert(RETRY_AFTER_MS, number(ms));
+                say_wait(headers, wait);
             }
         }
     }
@@ -209,7 +207,7 @@ pub(crate) const RATE: Duration = Duration::from_secs(3_600);
 // Made once: a name that is made of its text with every call is read byte by byte.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CALL_ID: HeaderName = HeaderName::from_static("x-tollgate-call-id");
@@ -237,6 +235,13 @@ pub(crate) fn stamp(headers: &mut HeaderMap, call: CallId) {
     headers.insert(REQUEST_ID, id.clone());
     headers.insert(X_REQUEST_ID, id.clone());
     headers.insert(CALL_ID, id);
+}
+
+/// Says how long to wait, to those who read milliseconds and to those who do not.
+pub(crate) fn say_wait(headers: &mut HeaderMap, wait: Duration) {
+    let ms = wait.as_millis().max(1);
+    headers.insert(header::RETRY_AFTER, number(ms.div_ceil(1_000)));
+    headers.insert(RETRY_AFTER_MS, number(ms));
 }
 
 fn number(value: u128) -> HeaderValue {

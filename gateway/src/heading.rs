@@ -26,7 +26,6 @@ use schemas::{
     event::Api,
     id::CallId,
     price::{Encoding, ModelFacts},
-    time::now,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -51,7 +50,7 @@ use crate::{
 
 mod again;
 
-use again::{follows, retry_after, should_retry};
+use again::{follows, leave_alone, should_retry};
 
 /// The longest error of a provider that is passed on.
 const ERROR_MAX: usize = 1 << 20;
@@ -199,8 +198,7 @@ pub(crate) async fn answer(
     let status = answer.status;
     attempt.status = status.as_u16();
     let cause = Cause::of_status(attempt.status);
-    let (again, retry_after) = (should_retry(&answer.headers), retry_after(&answer.headers, now()));
-    let retry_after = retry_after.filter(|_| matches!(attempt.status, 429 | 503));
+    let (again, retry_after) = (should_retry(&answer.headers), leave_alone(&mut answer, upstream).await);
     if retry_after.is_some() || cause == Some(Cause::Credentials) {
         attempt.back_off(retry_after);
     }

@@ -5,9 +5,10 @@
 //! a provider's key is in nothing but the request's head. This file knows no limit and no meter.
 
 use std::{
+    collections::VecDeque,
     error::Error as _,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -116,6 +117,8 @@ pub(crate) struct Answer {
 pub(crate) enum AnswerBody {
     Http(Incoming),
     Sandbox(Box<sandbox::Body>),
+    /// What was read ahead, in the pieces that it came in, and what comes behind it.
+    Ahead(VecDeque<Result<Bytes, hyper::Error>>, Box<Self>),
     /// It is not read any further.
     Closed,
 }
@@ -352,6 +355,10 @@ impl AnswerBody {
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
         match self {
             Self::Sandbox(body) => body.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Ahead(read, rest) => match read.pop_front() {
+                Some(data) => Poll::Ready(Some(data)),
+                None => rest.poll_data(cx),
+            },
             Self::Closed => Poll::Ready(None),
             Self::Http(body) => loop {
                 return Poll::Ready(match ready!(Pin::new(&mut *body).poll_frame(cx)) {
@@ -367,10 +374,35 @@ impl AnswerBody {
         }
     }
 
+    /// What comes of it within this time, until it is so much; whoever reads it then gets that as well, as it came.
+    pub(crate) async fn read_ahead(&mut self, most: usize, within: Duration) -> Vec<u8> {
+        let mut rest = std::mem::replace(self, Self::Closed);
+        let (mut read, mut said) = (VecDeque::new(), Vec::<u8>::new());
+        let reading = async {
+            while said.len() < most {
+                let next = poll_fn(|cx| rest.poll_data(cx)).await;
+                if let Some(Ok(data)) = &next {
+                    said.extend_from_slice(data);
+                } else {
+                    rest = Self::Closed;
+                }
+                match next {
+                    Some(next) => read.push_back(next),
+                    None => break,
+                }
+            }
+        };
+        // What has come by then is all that is looked at.
+        let _ = tokio::time::timeout(within, reading).await;
+        *self = Self::Ahead(read, Box::new(rest));
+        said
+    }
+
     /// Whether it is known that nothing more comes.
     pub(crate) fn is_at_end(&self) -> bool {
         match self {
             Self::Sandbox(_) => false,
+            Self::Ahead(read, rest) => read.is_empty() && rest.is_at_end(),
             Self::Closed => true,
             Self::Http(body) => body.is_end_stream(),
         }

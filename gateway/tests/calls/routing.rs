@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     DONE, STOP, TEXT, USAGE, WHOLE,
+    dialects::GEMINI,
     provider::{Replay, Step, json as answers, say, stream},
     stage::{KEY, Setting, Stage, Written, chat},
     translated::MESSAGE,
@@ -282,6 +283,70 @@ async fn a_target_is_asked_again_when_it_says_so_and_left_alone_when_that_is_lon
     assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"60".parse().unwrap()));
     let (_, written) = alone.end().await;
     assert_eq!(attempts(&written).1.attempts, 1);
+}
+
+/// How long to wait no header of Google's says: it stands in the body of its error.
+#[tokio::test]
+async fn what_google_asks_to_wait_is_heeded_and_said_to_the_client_whose_body_stays_as_it_is() {
+    let error = |message: &str, delay: &str| {
+        let help = r#"{"@type":"type.googleapis.com/google.rpc.Help","links":[]}"#;
+        let wait = format!(r#"{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{delay}"}}"#);
+        format!("{{\"error\": {{\"message\":\"{message}\",\"details\":[{help},{wait}]}}}}\n")
+    };
+    let on = async |one: &Replay, attempts: u16| {
+        let targets = vec![target("gemini", "gemini-2.5-flash")];
+        with(one, one, ModelRoute { targets, retry: retry(attempts), ..ModelRoute::default() }).await
+    };
+    let generate = async |stage: &Stage| {
+        let body = json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] });
+        stage.post("/v1beta/models/m:generateContent", &body).send().await.unwrap()
+    };
+    let said = |answer: &reqwest::Response| {
+        let said = |name: &str| Some(answer.headers().get(name)?.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), said("retry-after"), said("retry-after-ms"))
+    };
+    for status in ["429 Too Many Requests", "503 Service Unavailable"] {
+        let number: u16 = status[..3].parse().unwrap();
+        let one = Replay::in_turn(vec![answers(status, &error("m", "0.3s")), answers("200 OK", GEMINI)]).await;
+        let stage = on(&one, 2).await;
+        let since = Instant::now();
+        let answer = generate(&stage).await;
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, GEMINI));
+        assert!(since.elapsed() >= Duration::from_millis(300), "{status}");
+        drop(stage.end().await);
+
+        // Whether or not it could have been tried again, it is not, since that would be too long to wait.
+        let late = error("m", "34.074824224s");
+        for attempts in [1, 3] {
+            let one = Replay::start(answers(status, &late)).await;
+            let stage = on(&one, attempts).await;
+            let answer = generate(&stage).await;
+            assert_eq!(said(&answer), (number, Some("35".to_owned()), Some("34075".to_owned())));
+            assert_eq!(answer.text().await.unwrap(), late);
+            let (_, written) = stage.end().await;
+            let settled = written.one();
+            assert_eq!(
+                (settled.outcome, settled.status, &settled.usage),
+                (Outcome::ProviderError, number, &Usage::none())
+            );
+        }
+        // A client of another dialect is told as well.
+        let one = Replay::start(answers(status, &late)).await;
+        let stage = on(&one, 3).await;
+        let answer = ask(&stage, json!({})).send().await.unwrap();
+        assert_eq!(said(&answer), (number, Some("35".to_owned()), Some("34075".to_owned())));
+        assert_eq!(answer.json::<Value>().await.unwrap()["error"]["message"], "m");
+        drop(stage.end().await);
+    }
+
+    // More is not looked at than an error has; all of it is passed on.
+    let long = error(&"m".repeat(600 << 10), "34s");
+    let one = Replay::start(answers("429 Too Many Requests", &long)).await;
+    let stage = on(&one, 1).await;
+    let answer = generate(&stage).await;
+    assert_eq!(said(&answer), (429, None, None));
+    assert!(answer.text().await.unwrap() == long);
+    drop(stage.end().await);
 }
 
 #[tokio::test]
