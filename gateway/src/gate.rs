@@ -1,9 +1,9 @@
 //! The gate of a stream that is held slice by slice: no more goes to the client than is held for and written down.
 //!
 //! When less than half a slice is left, more is asked for while relaying goes on. Only when a frame does not fit what is held, and more
-//! is refused or does not come in time, the stream is over; what it was by then `Script` ends properly. What cannot be looked at frame
-//! by frame passes only when all that it can be is held, but for an answer that is no stream although one was asked for: all of that is
-//! used already.
+//! is refused or does not come in time, the stream is over; what it was by then `Script` ends properly. Of a stream that cannot be looked at
+//! frame by frame nothing is read before all that it can be is held. An answer that is no stream although one was asked for passes
+//! whatever is held: all of that is used already.
 
 use std::{
     collections::VecDeque,
@@ -110,15 +110,28 @@ impl Gate {
         witness: &Witness,
         out: &mut VecDeque<Bytes>,
     ) -> Gated {
+        if self.lacks_whole(witness) {
+            self.seen = self.cap;
+        }
         self.let_through(out);
         while self.grow(cx, attempt, witness) {}
         out.extend(self.note.take().filter(|_| self.script.is_some() && witness.takes_comments()));
         self.let_through(out);
         match (&self.growth, &self.refused) {
-            _ if self.waiting.is_empty() => Gated::Open,
+            _ if self.waiting.is_empty() && !self.lacks_whole(witness) => Gated::Open,
             (Growth::None, Some(fault)) => Gated::Refused(fault.clone()),
             _ => Gated::Full,
         }
+    }
+
+    /// Whether it is a stream that cannot be looked at, and not all that it can be is held.
+    pub(crate) const fn lacks_whole(&self, witness: &Witness) -> bool {
+        self.script.is_none() && witness.is_stream() && self.room < self.cap
+    }
+
+    /// Why no more is held, if more was refused.
+    pub(crate) const fn refused(&self) -> Option<&Fault> {
+        self.refused.as_ref()
     }
 
     /// What is held for goes on.

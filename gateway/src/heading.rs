@@ -266,6 +266,9 @@ impl Failed {
 
     /// An answer that ended before all of it could go to the client. It has been settled.
     pub(crate) fn broke(flow: Option<Box<Flow>>, broken: Broken, from: &Arc<Upstream>) -> Box<Self> {
+        // One that a limit has ended before any of it could go is refused, for the reason of that limit.
+        let refused = flow.as_ref().filter(|_| broken == Broken::Cut).and_then(|flow| flow.refused().cloned());
+        let fault = refused.unwrap_or_else(|| broke(broken, &from.provider.name));
         let held = flow.map(|mut flow| {
             flow.close();
             Held::InFlow(flow)
@@ -275,7 +278,7 @@ impl Failed {
             Broken::TimedOut => Some(Cause::Timeout),
             Broken::Cut | Broken::Unrecorded => None,
         };
-        let failed = Self::of(held, Said::Fault(broke(broken, &from.provider.name)), from);
+        let failed = Self::of(held, Said::Fault(fault), from);
         Box::new(Self { cause, ..*failed })
     }
 

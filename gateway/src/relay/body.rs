@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{Broken, COMMENT, Flow, Phase};
+use crate::error::Fault;
 
 /// What is held back of a stream until its first token comes, where another attempt may follow. A role, an id and a ping are a tenth.
 const MOST_TRIED: usize = 4_096;
@@ -28,12 +29,15 @@ impl Relay {
     }
 
     /// Waits, unless the answer is a stream, for the first bytes that may go: they go with the head then, in one write, and
-    /// what breaks before them can still be answered with an error. Where another attempt may follow it waits for the first token of a
-    /// stream too: what breaks before that is given back with its flow.
+    /// what breaks before them can still be answered with an error. So it does for a stream of which none may go before all that it can be
+    /// is held. Where another attempt may follow it waits for the first token of a stream too: what breaks before that is given back with
+    /// its flow.
     pub(crate) async fn begun(mut self) -> Result<Self, (Broken, Option<Box<Flow>>)> {
         let Some(flow) = &mut self.flow else { return Ok(self) };
         let (is_stream, on_trial) = (flow.witness.is_stream(), flow.attempt.goes_on());
-        while on_trial || (!is_stream && self.first.is_none()) {
+        let for_token = is_stream && on_trial;
+        let for_first = !is_stream || flow.gate.as_ref().is_some_and(|gate| gate.lacks_whole(&flow.witness));
+        while on_trial || (for_first && self.first.is_none()) {
             let next = poll_fn(|cx| flow.poll_next(cx)).await;
             if let Some(Err(broken)) = next {
                 return Err((broken, self.flow.take()));
@@ -50,7 +54,7 @@ impl Relay {
                 None => bytes,
             });
             let tried = self.first.as_ref().is_some_and(|first| first.len() >= MOST_TRIED);
-            if !is_stream || tried || flow.witness.seen_bytes() > 0 || flow.attempt.is_settled() {
+            if !for_token || tried || flow.witness.seen_bytes() > 0 || flow.attempt.is_settled() {
                 break;
             }
         }
@@ -67,6 +71,13 @@ impl Relay {
         {
             *wreck.lock().unwrap_or_else(PoisonError::into_inner) = Some((flow, why));
         }
+    }
+}
+
+impl Flow {
+    /// Why a limit ended it, if one did.
+    pub(crate) fn refused(&self) -> Option<&Fault> {
+        self.gate.as_ref()?.refused()
     }
 }
 

@@ -2,6 +2,11 @@
 
 use std::io::Write as _;
 
+use schemas::{
+    fixture,
+    limit::{Limit, OnExceed, Unit, Window},
+};
+
 use super::*;
 
 const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"claude-x\",\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n";
@@ -74,6 +79,41 @@ async fn an_encoded_stream_passes_byte_for_byte_in_whatever_pieces() {
             let (_, written) = stage.end().await;
             assert_eq!((written.one().outcome, input_and_output(&written)), (Outcome::Complete, Some((9, 2))));
         }
+    }
+}
+
+/// Nobody can look at it on its way, nor end it: what it may be is known when its head has come.
+#[tokio::test]
+async fn an_encoded_stream_under_slices_is_held_for_whole_before_any_of_it_goes_or_refused() {
+    for (encoding, amount, on_exceed, passes) in [
+        ("gzip", 1_000_000, OnExceed::Refuse, true),
+        ("gzip", 1_000, OnExceed::Finish, true),
+        ("gzip", 1_000, OnExceed::Refuse, false),
+        ("br", 1_000, OnExceed::Refuse, false),
+    ] {
+        let sent = gzip(&[TEXT, USAGE, DONE], false);
+        let replay = Replay::start(pieces(&format!("content-encoding: {encoding}\r\n"), &sent)).await;
+        let output =
+            Limit { unit: Unit::OutputTokens, slices: true, on_exceed, ..fixture::limit(amount, Window::Month) };
+        let stage = Stage::with(replay.address, Setting { limits: vec![output], ..Setting::default() }).await;
+        let answer = stage.post("/v1/chat/completions", &chat(json!({ "stream": true }))).send().await.unwrap();
+        let status = answer.status().as_u16();
+        if passes {
+            assert_eq!((status, &*answer.bytes().await.unwrap()), (200, &*sent.concat()));
+        } else {
+            let told: Value = answer.json().await.unwrap();
+            assert_eq!(
+                (status, &told["error"]["code"], &told["error"]["limit"]["amount"]),
+                (429, &json!("TG2001"), &json!(1_000))
+            );
+        }
+        let (_, written) = stage.end().await;
+        let settled = written.one();
+        // A slice is held for what nobody has seen.
+        let posted: Vec<(i128, i128)> =
+            settled.posted.iter().map(|posting| (posting.used, posting.provision)).collect();
+        let (outcome, wanted) = if passes { (Outcome::Complete, (2, 0)) } else { (Outcome::Cut, (0, 512)) };
+        assert_eq!((settled.outcome, posted), (outcome, vec![wanted]), "{encoding} under {amount}: {settled:?}");
     }
 }
 
