@@ -103,6 +103,8 @@ impl Counted {
 
 /// The most places of a dialect.
 const PLACES: usize = 12;
+/// The longest path is shorter.
+const DEEPEST: usize = 64;
 /// The longest name of a member on a path, and the longest end of a text, are shorter.
 const KEPT: usize = 24;
 
@@ -183,9 +185,10 @@ impl Counter {
 
     /// Whether the next value is what a path leads to behind the members before.
     fn is_next(&self, place: usize, path: &[&str]) -> bool {
-        let is_list = self.depth.checked_sub(1).is_some_and(|outer| self.lists >> outer & 1 == 1);
-        let leads = self.depth > 0 && self.led.get(place) == Some(&(self.depth - 1));
-        leads && if is_list { path.get(self.depth - 1) == Some(&"*") } else { self.named.get(place) == Some(&true) }
+        let Some(outer) = self.depth.checked_sub(1).filter(|outer| *outer < path.len()) else { return false };
+        let leads = self.led.get(place) == Some(&outer);
+        let is_list = self.lists >> outer & 1 == 1;
+        leads && if is_list { path.get(outer) == Some(&"*") } else { self.named.get(place) == Some(&true) }
     }
 
     /// The text that was read last is the name of a member.
@@ -216,8 +219,8 @@ impl Counter {
                 self.led[number] = self.depth;
             }
         }
-        // Beyond what a path can lead to it does not matter which are lists.
-        if self.depth < 64 {
+        // Beyond what a path leads to it does not matter which are lists.
+        if self.depth < DEEPEST {
             self.lists = self.lists & !(1 << self.depth) | u64::from(is_list) << self.depth;
         }
         self.depth += 1;
@@ -280,5 +283,7 @@ mod tests {
             0,
         );
         check(r#"[{"name":"a\"\\"},{"name":"b"},{"name":1,"c":"d"}]"#, 2);
+        let (open, close) = ("[{\"name\":".repeat(DEEPEST), "}]".repeat(DEEPEST));
+        check(&format!(r#"{open}"a"{close}"#), 0);
     }
 }
