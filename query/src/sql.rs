@@ -45,6 +45,7 @@ mod fence;
 mod functions;
 mod gate;
 mod growth;
+mod implied;
 mod instant;
 mod json;
 mod made;

@@ -28,6 +28,7 @@ use datafusion::{
         expr::ScalarFunction,
         planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
     },
+    optimizer::{Optimizer, OptimizerRule, push_down_filter::PushDownFilter},
     prelude::SessionConfig,
     sql::sqlparser::ast::BinaryOperator,
 };
@@ -36,6 +37,7 @@ use schemas::policy::Tenants;
 use super::{
     clock::Shifts,
     encode, exact, functions as allowed,
+    implied::Implied,
     instant::Instants,
     provider,
     reading::{
@@ -83,7 +85,7 @@ pub(crate) fn open(
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let [checked, settled] = exact::rules();
-    let state = SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config(tenants, reading))
         .with_runtime_env(Arc::clone(runtime))
         .with_catalog_list(Arc::new(catalogs))
@@ -92,8 +94,9 @@ pub(crate) fn open(
         .with_window_functions(allowed::window())
         .with_expr_planners(planners())
         .with_analyzer_rule(checked)
-        .with_analyzer_rule(settled);
-    let mut state = if rollups { state.with_optimizer_rule(Arc::new(Rollups)) } else { state }.build();
+        .with_analyzer_rule(settled)
+        .with_optimizer_rules(optimizers(rollups))
+        .build();
     state.register_function_rewrite(Arc::new(exact::Compared))?;
     let zone = reading.and_then(|reading| reading.zone.clone());
     state.register_function_rewrite(Arc::new(Instants::of(zone.clone())))?;
@@ -132,6 +135,27 @@ fn config(tenants: &Tenants, reading: Option<&Reading>) -> SessionConfig {
     let zone = reading.and_then(|reading| reading.zone.as_deref()).unwrap_or("UTC");
     options.execution.time_zone = Some(zone.to_owned());
     config
+}
+
+/// The engine's rules, and ours where each has what it needs: what conditions imply of the time once constants are calculated, and again
+/// for those that were brought below groups, as a view's are, before they are brought to the scans; and rollups, if they may be read, after
+/// everything.
+fn optimizers(rollups: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
+    for rule in Optimizer::new().rules {
+        let (simple, pushed) = (rule.name() == "simplify_expressions", rule.name() == "push_down_filter");
+        rules.push(rule);
+        if simple || pushed {
+            rules.push(Arc::new(Implied));
+        }
+        if pushed {
+            rules.push(Arc::new(PushDownFilter::new()));
+        }
+    }
+    if rollups {
+        rules.push(Arc::new(Rollups));
+    }
+    rules
 }
 
 /// How operators become functions. Arrays, maps and structs have no planner and so cannot be written.
