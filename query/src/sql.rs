@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::encode::{Encoder, Format};
 pub(crate) use self::{
     question::Question,
-    reading::{Reading, types},
+    reading::{Reading, arrays, types},
     rows::{Head, Rows, Write},
 };
 use crate::{

@@ -3,10 +3,14 @@
 //! A query is planned and begun when its portal is described or executed, whichever comes first; between the two it waits. A portal
 //! whose client does not come back keeps its place among the queries that run for a minute at most.
 
+use std::collections::HashSet;
+
+use arrow::datatypes::DataType;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    array,
     command::{self, Command},
     error::Wrong,
     parameter::{Values, meant},
@@ -14,7 +18,7 @@ use super::{
     session::{Failed, Session},
     value::{Kind, columns},
 };
-use crate::sql::{Described, MAX_SQL_BYTES};
+use crate::sql::{Described, MAX_SQL_BYTES, arrays};
 
 /// The most prepared statements, and the most portals, of a session.
 const MAX_STATEMENTS: usize = 1_000;
@@ -121,13 +125,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         let described = match described {
             Some(described) => described,
             None => {
-                let question = self.question(&command, types.iter().map(|oid| meant(*oid)).collect());
+                let question = self.question(&command, types.iter().map(|oid| meant(*oid)).collect(), Vec::new());
                 let (caller, engine) = (self.caller()?, self.entry.engine.clone());
                 self.until(engine.describe(&caller, question)).await??
             }
         };
+        let lists = if let Command::Query(sql) = &command { arrays::compared(sql) } else { HashSet::new() };
         let own = described.parameters.iter().enumerate().map(|(at, kind)| match types.get(at) {
             Some(oid) if *oid != 0 => *oid,
+            _ if lists.contains(&(at + 1)) => array::of(kind.as_ref().unwrap_or(&DataType::Utf8)),
             _ => kind.as_ref().map_or(Kind::Text, Kind::of).oid(),
         });
         self.told.parameters(&own.collect::<Vec<_>>());

@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes};
 use datafusion::common::ScalarValue;
 
 use super::{
+    array,
     message::format,
     value::{DAYS_2000, Kind, MICROS_2000},
 };
@@ -26,7 +27,10 @@ pub(super) struct Values {
 /// The type of the engine that a client means; nothing where it does not say, or where the statement says it better.
 pub(super) fn meant(oid: u32) -> Option<DataType> {
     // The digits of a decimal say how many there are.
-    Kind::from_oid(oid).filter(|kind| *kind != Kind::Numeric).map(|kind| kind.written_from(&None))
+    Kind::from_oid(oid)
+        .or_else(|| array::element(oid))
+        .filter(|kind| *kind != Kind::Numeric)
+        .map(|kind| kind.written_from(&None))
 }
 
 impl Values {
@@ -40,6 +44,10 @@ impl Values {
             let Some(value) = value else {
                 return Ok(ScalarValue::try_from(wanted.as_ref().unwrap_or(&DataType::Utf8))?);
             };
+            if array::element(given).is_some() {
+                // It was written out where it is compared with, and a statement that names it anywhere else is refused.
+                return Ok(ScalarValue::Utf8(None));
+            }
             let read = match format(&self.formats, at) {
                 0 => std::str::from_utf8(value).ok().map(|text| ScalarValue::from(text.trim_matches('\0'))),
                 _ => binary(said, value.clone()),
@@ -110,7 +118,7 @@ fn nanos_of(clock: &str) -> Option<i64> {
 }
 
 /// A decimal without an exponent; nothing if it is none, or has more digits than any type of the engine.
-fn positional(number: &str) -> Option<String> {
+pub(super) fn positional(number: &str) -> Option<String> {
     let (number, exponent) = match number.split_once(['e', 'E']) {
         Some((number, exponent)) => (number, exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() <= 76)?),
         None => (number, 0),
@@ -132,7 +140,7 @@ fn positional(number: &str) -> Option<String> {
 }
 
 /// Reads a value in binary.
-fn binary(kind: Kind, mut value: Bytes) -> Option<ScalarValue> {
+pub(super) fn binary(kind: Kind, mut value: Bytes) -> Option<ScalarValue> {
     let length = value.len();
     let of = |wanted: usize| (length == wanted).then_some(());
     Some(match kind {

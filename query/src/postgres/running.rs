@@ -30,13 +30,19 @@ pub(super) struct Running {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
     /// A question to the engine, as this session asks it.
-    pub(super) fn question(&self, command: &Command, parameters: Vec<Option<DataType>>) -> Question {
+    pub(super) fn question(
+        &self,
+        command: &Command,
+        parameters: Vec<Option<DataType>>,
+        lists: Vec<Option<Vec<String>>>,
+    ) -> Question {
         let sql = if let Command::Query(sql) = command { sql.clone() } else { String::new() };
         let reading = Reading {
             user: Arc::clone(&self.user),
             settings: Arc::clone(self.settings.all()),
             zone: self.settings.zone(),
             parameters,
+            lists,
         };
         Question::plain(sql).read(Arc::new(reading)).within(self.settings.within()).rollups(self.settings.rollups())
     }
@@ -46,8 +52,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         if portal.running.is_some() {
             return Ok(());
         }
+        let lists = match (&mut portal.values, &portal.command) {
+            (Some(values), Command::Query(sql)) => values.lists(sql)?,
+            _ => Vec::new(),
+        };
         let types = portal.values.iter().flat_map(|values| &values.types).map(|oid| meant(*oid)).collect();
-        let mut question = self.question(&portal.command, types);
+        let mut question = self.question(&portal.command, types, lists);
         if let Some(values) = portal.values.take() {
             question = question.with(move |known| values.scalars(known));
         }

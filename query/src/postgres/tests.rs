@@ -150,6 +150,51 @@ async fn a_span_of_time_is_a_parameter() {
     }
 }
 
+/// What SQLAlchemy and others make of `.in_()` and of a list that is given to a driver.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_array_is_a_parameter_that_is_compared_with() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let mut ask = async |condition: &str, oid: u32, format: i16, value: Option<&[u8]>| {
+        let sql = format!("SELECT concat('=', count(*)) AS n FROM usage WHERE {condition}");
+        let parse = [&b"\0"[..], sql.as_bytes(), &b"\0\0\x01"[..], &oid.to_be_bytes()[..]];
+        client.say(b'P', &parse.concat()).await;
+        client.say(b'D', b"S\0").await;
+        let length = value.map_or(-1, |value| value.len() as i32).to_be_bytes();
+        let value = value.unwrap_or_default();
+        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
+        client.say(b'B', &bind.concat()).await;
+        client.say(b'E', b"\0\0\0\0\0").await;
+        client.say(b'S', b"").await;
+        String::from_utf8_lossy(&client.answer().await).into_owned()
+    };
+    let mut binary = [1_u32, 0, 25, 2, 1, 4].map(u32::to_be_bytes).concat();
+    binary.extend(*b"acme");
+    binary.extend(0_u32.to_be_bytes());
+    for (condition, oid, format, value, wanted) in [
+        ("tenant = ANY($1)", 1_009, 0, Some(&b"{acme,other}"[..]), "=3"),
+        ("tenant = any ($1::text[])", 0, 0, Some(&b"{other,acme}"[..]), "=3"),
+        ("tenant = ANY($1)", 1_015, 1, Some(&binary[..]), "=3"),
+        ("tenant = ANY($1)", 0, 1, Some(&binary[..]), "=3"),
+        ("tenant = ANY($1)", 1_009, 0, Some(&b"{}"[..]), "=0"),
+        ("tenant <> ALL($1)", 1_009, 0, Some(&b"{}"[..]), "=3"),
+        ("tenant <> ALL($1)", 1_009, 0, Some(&b"{acme}"[..]), "=0"),
+        ("tenant = ANY($1)", 1_009, 0, None, "=0"),
+        ("($1::text[] IS NULL OR tenant = ANY($1))", 1_009, 0, Some(&b"{other}"[..]), "=0"),
+        ("($1::text[] IS NULL OR tenant = ANY($1))", 1_009, 0, None, "=3"),
+        ("status = ANY($1)", 1_007, 0, Some(&b"{200,201}"[..]), "=3"),
+        ("tenant = ANY($1)", 1_009, 0, Some(&b"acme"[..]), "C22P02"),
+        ("tenant = $1", 1_009, 0, Some(&b"{acme}"[..]), "C0A000"),
+    ] {
+        let text = ask(condition, oid, format, value).await;
+        assert!(text.contains(wanted), "{condition} {oid} {format} {value:?}: {text:?}");
+    }
+    // What has no type is described as an array of what it is compared with.
+    let described = ask("status = ANY($1)", 0, 0, Some(&b"{200}"[..])).await;
+    // 1,007 or 1,016, whose last byte is no letter.
+    assert!(described.contains("=3") && described.contains("t\0\0\0\n\0\x01\0\0\x03\u{fffd}"), "{described:?}");
+}
+
 /// What may be done and what may not, by the state that it ends with.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_queries_and_settings_is_allowed() {

@@ -7,6 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::DataType;
 
+pub(crate) mod arrays;
 pub(crate) mod catalog;
 mod names;
 pub(crate) mod rewrite;
@@ -24,6 +25,8 @@ pub(crate) struct Reading {
     pub(crate) zone: Option<Arc<str>>,
     /// The types that the client gave to the parameters.
     pub(crate) parameters: Vec<Option<DataType>>,
+    /// By parameter, what stands in the array that came for it, as constants of SQL.
+    pub(crate) lists: Vec<Option<Vec<String>>>,
 }
 
 impl Reading {

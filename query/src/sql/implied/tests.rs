@@ -228,8 +228,13 @@ fn what_follows_from_conditions_is_put_beside_them_once() {
 
 /// The numbers of an answer to a session of Postgres whose zone is this.
 async fn asked(world: &World, zone: Option<&str>, sql: &str) -> serde_json::Value {
-    let reading =
-        Reading { user: "alice".into(), settings: Arc::default(), zone: zone.map(Into::into), parameters: Vec::new() };
+    let reading = Reading {
+        user: "alice".into(),
+        settings: Arc::default(),
+        zone: zone.map(Into::into),
+        parameters: Vec::new(),
+        lists: Vec::new(),
+    };
     let question = Question::plain(sql).read(Arc::new(reading));
     let answer = world.engine.whole(&everyone(), question, Format::Json).await.expect(sql);
     serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["rows"].take()

@@ -201,8 +201,13 @@ mod tests {
             assert_eq!(numbers.len(), all.len());
             assert!(all.iter().any(|table| table.is_view));
             let wanted: usize = all.iter().map(|table| 1 + table.schema.fields().len()).sum();
-            let reading =
-                Reading { user: "alice".into(), settings: Arc::default(), zone: None, parameters: Vec::new() };
+            let reading = Reading {
+                user: "alice".into(),
+                settings: Arc::default(),
+                zone: None,
+                parameters: Vec::new(),
+                lists: Vec::new(),
+            };
             let described = relations::rows("pg_catalog", "pg_description", &MadeOf::new(all, &reading));
             assert_eq!(described.len(), wanted);
         }

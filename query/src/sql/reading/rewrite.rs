@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::{
     parser::Parser,
 };
 
-use super::{Reading, catalog, names};
+use super::{Reading, arrays, catalog, names};
 use crate::reports::quoted;
 
 /// Changes a query to what the engine knows.
@@ -85,6 +85,21 @@ impl VisitorMut for Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if is_parameter(right) => {
+                *expr = within(taken(left), self.listed(right), false);
+            }
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if is_parameter(right) => {
+                *expr = within(taken(left), self.listed(right), true);
+            }
+            Expr::IsNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(false).into()),
+            Expr::IsNotNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(true).into()),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Collate { expr: inner, .. } => *expr = taken(inner),
@@ -122,9 +137,11 @@ impl VisitorMut for Rewrite<'_> {
             }
             Expr::CompoundFieldAccess { .. } if self.of_catalog => *expr = written("CAST(NULL AS INTEGER)"),
             Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => {
-                let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
-                let given = number.and_then(|number| self.reading.parameters.get(number.checked_sub(1)?)?.as_ref());
-                if let Some(kind) = given.and_then(sql_name) {
+                let at = place(name);
+                let given = at.and_then(|at| self.reading.parameters.get(at)?.as_ref());
+                if at.is_some_and(|at| self.reading.lists.get(at).is_some_and(Option::is_some)) {
+                    *name = name.replacen('$', arrays::ALONE, 1);
+                } else if let Some(kind) = given.and_then(sql_name) {
                     *expr = written(&format!("CAST({name} AS {kind})"));
                 }
             }
@@ -146,6 +163,26 @@ impl VisitorMut for Rewrite<'_> {
 }
 
 impl Rewrite<'_> {
+    /// What stands in the array that came for a parameter.
+    fn list(&self, parameter: &Expr) -> Option<&Vec<String>> {
+        match parameter {
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => {
+                self.reading.lists.get(place(name)?)?.as_ref()
+            }
+            Expr::Cast { expr, .. } | Expr::Nested(expr) => self.list(expr),
+            _ => None,
+        }
+    }
+
+    /// The same as expressions. Before it came, and where it is NULL, the parameter stands for all of it, so that it has the type of what
+    /// it is compared with.
+    fn listed(&self, parameter: &mut Expr) -> Vec<Expr> {
+        match self.list(parameter) {
+            Some(list) => list.iter().map(|element| written(element)).collect(),
+            None => vec![bare(parameter)],
+        }
+    }
+
     /// Names columns that have no name as Postgres does, where the engine would name them by what they are changed to, or would refuse
     /// them since it finds two that are the same.
     fn name(&self, columns: &mut [SelectItem]) {
@@ -183,6 +220,10 @@ impl Rewrite<'_> {
     /// A cast to a type that only catalogs have.
     fn cast(&self, expr: &mut Expr) {
         let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
+        if matches!(data_type, DataType::Array(_)) && is_parameter(inner) {
+            *expr = taken(inner);
+            return;
+        }
         let name = match data_type {
             DataType::Regclass => "regclass".to_owned(),
             DataType::Custom(name, _) => {
@@ -217,6 +258,19 @@ fn is_parameter(expr: &Expr) -> bool {
         Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
         Expr::Cast { expr, .. } | Expr::Nested(expr) => is_parameter(expr),
         _ => false,
+    }
+}
+
+/// Where a parameter stands among its statement's, by its name.
+fn place(parameter: &str) -> Option<usize> {
+    parameter.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// A parameter without what it is cast to.
+fn bare(parameter: &mut Expr) -> Expr {
+    match parameter {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => bare(expr),
+        parameter => taken(parameter),
     }
 }
 
@@ -307,10 +361,9 @@ fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
             Some(["'public'", "'pg_catalog'"].map(written).to_vec())
         }
         Expr::Value(_) => {
-            let text = constant(array)?;
-            let list = text.strip_prefix('{')?.strip_suffix('}')?;
-            let values = list.split(',').filter(|value| !value.is_empty());
-            Some(values.map(|value| written(&quoted(value.trim_matches('"')))).collect())
+            let elements = arrays::elements(&constant(array)?)?.into_iter();
+            let value = |text: Option<String>| text.map_or(Value::Null, Value::SingleQuotedString);
+            Some(elements.map(|element| Expr::Value(value(element).into())).collect())
         }
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) if of_catalog => Some(Vec::new()),
         _ => None,

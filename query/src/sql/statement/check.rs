@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{QueryError, refuse};
-use crate::sql::{functions::MAX_SCALAR_BYTES, views};
+use crate::sql::{functions::MAX_SCALAR_BYTES, reading::arrays::ALONE, views};
 
 /// The most tables that a statement may name, once common table expressions are put in where they are used.
 const MAX_TABLES: u64 = 32;
@@ -126,6 +126,11 @@ impl Visitor for Check {
     }
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
+        if let Value::Placeholder(name) = &value.value
+            && let Some(number) = name.strip_prefix(ALONE)
+        {
+            return stop(format!("${number} is an array: it may only be compared with, as in a = ANY(${number})"));
+        }
         let length = value.value.clone().into_string().map_or(0, |text| text.len());
         if length as u128 > MAX_SCALAR_BYTES {
             return stop(format!("a literal may be {MAX_SCALAR_BYTES} bytes long; one is {length}"));

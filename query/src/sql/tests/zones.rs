@@ -17,8 +17,13 @@ async fn world(shelved: usize) -> World {
 
 /// The first row of an answer to a session of Postgres whose zone is this.
 async fn asked(world: &World, zone: Option<&str>, sql: &str) -> Result<Value, String> {
-    let reading =
-        Reading { user: "alice".into(), settings: Arc::default(), zone: zone.map(Into::into), parameters: Vec::new() };
+    let reading = Reading {
+        user: "alice".into(),
+        settings: Arc::default(),
+        zone: zone.map(Into::into),
+        parameters: Vec::new(),
+        lists: Vec::new(),
+    };
     let question = Question::plain(sql).read(Arc::new(reading));
     let answer = world.engine.whole(&everyone(), question, Format::Json).await.map_err(|error| error.to_string())?;
     Ok(serde_json::from_slice::<Value>(&answer).unwrap()["rows"][0].clone())
