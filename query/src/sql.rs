@@ -47,6 +47,7 @@ mod gate;
 mod growth;
 mod implied;
 mod instant;
+mod joined;
 mod json;
 mod made;
 mod pass;

@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 
-use super::{clock, error::refused, exact, json, percentile, tag, trunc};
+use super::{clock, error::refused, exact, joined, json, percentile, tag, trunc};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -55,7 +55,7 @@ const GROWING: &[(&str, Growth)] = &[
     ("regexp_replace", Growth::Replaced),
 ];
 
-/// Without `string_agg`: its text has no bound, and as a window, or beside a join, it is copied into every row uncounted.
+/// The engine's own.
 const AGGREGATES: &str = "\
     any_value approx_distinct approx_median approx_percentile_cont approx_percentile_cont_with_weight avg bit_and \
     bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp first_value grouping last_value max median min \
@@ -111,7 +111,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The aggregate functions of a session.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let mut allowed = functions_aggregate::all_default_aggregate_functions();
-    let ours = [exact::sum(), percentile::approx_percentile_cont()];
+    let ours = [exact::sum(), joined::string_agg(), percentile::approx_percentile_cont()];
     let is_ours = |name: &str| ours.iter().any(|function| function.name() == name);
     allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && !is_ours(known)));
     allowed.extend(ours);

@@ -407,6 +407,8 @@ mod tests {
             "SELECT sum(a) OVER (ORDER BY b ROWS BETWEEN CURRENT ROW AND 18446744073709551615 FOLLOWING) FROM t";
         check(framed, Err("a frame"));
         check("SELECT 1 << 63", Err("<<"));
+        check("SELECT string_agg(a, ',') OVER () FROM t", Err("string_agg"));
+        check("SELECT STRING_AGG(a, ',') OVER w FROM t WINDOW w AS (ORDER BY b)", Err("string_agg"));
         let crossed: Vec<_> = (0..40).map(|number| format!("(SELECT 1) a{number}")).collect();
         check(&format!("SELECT count(*) FROM {}", crossed.join(",")), Err("32 tables"));
         let parted = format!("SELECT sum(a) OVER (PARTITION BY {}) FROM t", vec!["a"; 65].join(","));

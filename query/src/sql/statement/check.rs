@@ -120,6 +120,15 @@ impl Visitor for Check {
             Expr::Cube(sets) | Expr::Rollup(sets) | Expr::GroupingSets(sets) if sets.len() > MAX_CUBE => {
                 stop(format!("CUBE, ROLLUP and GROUPING SETS may have {MAX_CUBE} members"))
             }
+            Expr::Function(Function { over: Some(_), name, .. })
+                if name
+                    .0
+                    .last()
+                    .and_then(|part| part.as_ident())
+                    .is_some_and(|name| name.value.eq_ignore_ascii_case("string_agg")) =>
+            {
+                stop("string_agg is not supported as a window function; join texts in a subquery with GROUP BY")
+            }
             Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) => window(spec),
             _ => ControlFlow::Continue(()),
         }

@@ -150,6 +150,27 @@ async fn an_answer_says_how_complete_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn texts_are_joined_as_far_as_that_is_bounded() {
+    let world = World::new(&entries(), 5).await;
+    for caller in [only(&["acme"]), only(&["acme", "globex"])] {
+        let acme = "FROM usage WHERE tenant = 'acme'";
+        let ask = async |what: &str| world.ask(&caller, &format!("SELECT {what} AS u {acme}")).await;
+        assert_eq!(ask("string_agg(user_id, ',' ORDER BY user_id)").await, Ok(json!([{"u": "alice,alice,bob,eve"}])));
+        assert_eq!(ask("string_agg(DISTINCT user_id, '')").await.map(|_| ()), Ok(()));
+        assert_eq!(ask("string_agg(tenant, '/')").await, Ok(json!([{"u": "acme/acme/acme/acme"}])));
+        assert_eq!(ask("string_agg(user_id, ',') FILTER (WHERE 1 = 2)").await, Ok(json!([{"u": null}])));
+        for long in ["string_agg(rpad(user_id, 300), ',')", "string_agg(rpad(user_id, 300), ',' ORDER BY user_id)"] {
+            let error = ask(long).await.unwrap_err();
+            assert!(error.starts_with("TG6001") && error.contains("string_agg"), "{error}");
+        }
+    }
+    let groups = "SELECT user_id, string_agg(model, '+') AS m FROM usage WHERE tenant = 'acme' GROUP BY user_id \
+                  ORDER BY user_id LIMIT 1";
+    let wanted = json!([{"user_id": "alice", "m": "gpt-5-mini+gpt-5-mini"}]);
+    assert_eq!(world.ask(&everyone(), groups).await, Ok(wanted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn moments_are_written_as_in_postgres() {
     let world = World::new(&entries(), 5).await;
     let acme = only(&["acme"]);
