@@ -251,6 +251,15 @@ async fn nothing_but_queries_and_settings_is_allowed() {
         let sql = format!("SELECT concat(relname, '!') FROM pg_class WHERE oid = '{name}'::regclass");
         check(&mut client, &sql, &wanted).await;
     }
+    for view in [
+        "SELECT concat('=', pg_get_viewdef('daily_spend'::regclass, true))",
+        "SELECT concat('=', pg_catalog.pg_get_viewdef(c.oid)) FROM pg_catalog.pg_class c WHERE c.relname = 'daily_spend'",
+        "SELECT concat('=', pg_get_viewdef('public.daily_spend'))",
+    ] {
+        check(&mut client, view, "=SELECT date_trunc('day', time) AS day").await;
+    }
+    check(&mut client, "SELECT pg_get_viewdef('focus'::regclass)", "BilledCost").await;
+    check(&mut client, "SELECT concat('=', coalesce(pg_get_viewdef('usage'::regclass), 'none'))", "=none").await;
     check(&mut client, "BEGIN; SELECT 1", "SELECT 1\0ZT").await;
     check(&mut client, "SELECT 1/0", "ZE").await;
     check(&mut client, "SELECT 1", "C25P02").await;

@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 
-use super::{clock, error::refused, exact, joined, json, percentile, tag, trunc};
+use super::{clock, error::refused, exact, joined, json, percentile, reading::catalog::viewdef, tag, trunc};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -88,7 +88,7 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
-    let mut allowed = vec![tag::tag(), strict_concat(), clock::timezone()];
+    let mut allowed = vec![tag::tag(), strict_concat(), clock::timezone(), viewdef::pg_get_viewdef()];
     for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {
@@ -131,7 +131,7 @@ pub(crate) fn strict_concat() -> Arc<ScalarUDF> {
 
 /// Whether what a function makes can be longer than what it was given.
 pub(crate) fn grows(function: &ScalarUDF) -> bool {
-    function.inner().is::<Bounded>() || function.inner().is::<StrictConcat>()
+    function.inner().is::<Bounded>() || function.inner().is::<StrictConcat>() || viewdef::is_viewdef(function)
 }
 
 /// A function that refuses what would become too long.

@@ -21,6 +21,7 @@ use crate::sql::provider;
 mod known;
 
 mod relations;
+pub(crate) mod viewdef;
 
 pub(crate) use known::NUMBERED;
 use relations::RELATIONS;

@@ -30,6 +30,7 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
             });
             known.unwrap_or_else(|| NULL_TEXT.to_owned())
         }
+        "pg_get_viewdef" => format!("pg_get_viewdef({})", arg(0)),
         "to_regclass" => number_of(&args.first().and_then(|arg| rewrite::constant(arg))?),
         "to_regtype" => type_number(&arg(0)),
         // Both write an argument several times, so it has to be one that does not grow.
@@ -50,7 +51,6 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
         | "shobj_description"
         | "pg_get_constraintdef"
         | "pg_get_indexdef"
-        | "pg_get_viewdef"
         | "pg_get_serial_sequence"
         | "pg_get_partkeydef"
         | "pg_get_functiondef"

@@ -65,6 +65,12 @@ pub(super) fn of(name: &str) -> Option<Known> {
     Some(Known { about: table.doc, columns })
 }
 
+/// The query that the view of a number stands for.
+pub(super) fn query_numbered(number: i64) -> Option<&'static str> {
+    let at = number.checked_sub(i64::from(FIRST_TABLE))?;
+    NAMES.get(usize::try_from(at).ok()?).and_then(|name| query_of(name))
+}
+
 /// The query that a view stands for.
 pub(super) fn query_of(name: &str) -> Option<&'static str> {
     views::described(name).map(|view| view.sql)
