@@ -135,7 +135,7 @@ pub(crate) const PLANTED: &[Planted] = &[
         "2B: return before settlement across lanes",
         "what was used of a lease is returned with it, and its use is not said",
         Place::Code(&G::UsedIsReturned),
-        &[NoHoldBeyondTheLease],
+        &[BalancesAreTheLedger, NoHoldBeyondTheLease],
     ),
     planted(
         Plant::SettlementClipped,
