@@ -460,8 +460,8 @@ impl Reader for PolicyReader {
     }
 }
 
-/// A reader of decisions: of each lane as far as it happens to get, and further at once the more there is. Otherwise a gateway that
-/// starts, and lets nobody in before it has read what stands, would need the longer for that the older its world is.
+/// A reader of decisions: of each lane as far as it happens to get, and further at once the more there is. What stood when it was opened
+/// it reads at once: a gateway lets nobody in before.
 struct SimFollower {
     road: Road,
     next: Vec<u64>,
@@ -476,7 +476,8 @@ impl Follower for SimFollower {
         for (lane, log) in cluster.lanes.iter().enumerate() {
             let there = log.decisions.range(self.next[lane]..);
             let behind = (log.next_decision - self.next[lane]) as usize;
-            let count = if cluster.calm { usize::MAX } else { self.dice.index(12.max(2 * behind)) };
+            let begins = self.next[lane] < self.ends[lane];
+            let count = if cluster.calm || begins { usize::MAX } else { self.dice.index(12.max(behind / 2)) };
             for (offset, (key, state)) in there.take(count) {
                 self.next[lane] = offset + 1;
                 changes.push(Change { lane: Lane(lane as u16), key: key.clone(), state: state.clone() });
