@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use schemas::{
     event::{Learned, Move, Settled, Was, Why},
     id::{BookHash, InstanceId, Lane, LimitId},
-    ledger::{Charge, Charged, Corrected, Entry, Fact, Rated},
+    ledger::{Charge, Charged, Corrected, Entry, Fact, Late, Rated},
     limit::Unit,
     money::Pico,
     price::{self, Book},
@@ -110,6 +110,11 @@ impl Rerate {
             Fact::Adjusted(adjusted) => {
                 let known = self.moved.entry((adjusted.call, adjusted.attempt)).or_default();
                 known.extend(adjusted.posted.iter().map(|posting| (posting.instance, posting.window)));
+                for Late { limit, values, start, .. } in adjusted.late {
+                    let instance = InstanceId::of(limit, &values, Some(start));
+                    known.insert((instance, start));
+                    self.counters.entry(instance).or_insert((lane, limit, values));
+                }
                 if adjusted.source == SOURCE {
                     *self.made.entry(adjusted.id).or_default() += adjusted.gone.len();
                 }

@@ -11,12 +11,13 @@ use schemas::json::{Kind, Value};
 use super::{
     openai_usage,
     shape::{Mark, Shape, at, verbatim},
-    tools::{Place, Tools, Where},
+    tools::{Once, Place, Tools, Where},
 };
 use crate::json;
 
 /// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each. A search of the
-/// web is such a call whose action is to search, and not to open a page or to look into it; that is known when the item is done.
+/// web is such a call whose action is to search, and not to open a page or to look into it; that is known when the item is done. The last event has all of
+/// them again, and the first of them for who resumes a stream.
 static TOOLS: Tools = Tools {
     whole: &[WHOLE],
     frame: &[
@@ -24,6 +25,13 @@ static TOOLS: Tools = Tools {
         Where {
             sign: "\"response.output_item.done\"",
             places: &[Place::search_of(&["item", "action", "type"], "search")],
+        },
+        Where {
+            sign: "\"output\"",
+            places: &[
+                Place::of_all(Once::Call, &["response", "output", "*", "type"], "_call"),
+                Place::of_all(Once::Search, &["response", "output", "*", "action", "type"], "search"),
+            ],
         },
     ],
 };

@@ -40,6 +40,15 @@ enum Of {
     Search,
     /// A query of a search, of which each document has all so far.
     Query,
+    /// A call, or a search, of a document that has all of them.
+    OfAll(Once),
+}
+
+/// What is told one by one, and once more with all the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Once {
+    Call,
+    Search,
 }
 
 impl Place {
@@ -56,6 +65,11 @@ impl Place {
     /// A search that has a text there which ends so.
     pub(super) const fn search_of(path: &'static [&'static str], end: &'static str) -> Self {
         Self { of: Of::Search, path, end }
+    }
+
+    /// The same where all of them stand together, told before or not.
+    pub(super) const fn of_all(what: Once, path: &'static [&'static str], end: &'static str) -> Self {
+        Self { of: Of::OfAll(what), path, end }
     }
 
     /// A query of a search.
@@ -75,6 +89,8 @@ pub(super) struct Counted {
     pub(super) calls: u64,
     pub(super) searches: u64,
     queries: u64,
+    /// Calls and searches of a document that has all of them.
+    all: (u64, u64),
 }
 
 impl Counted {
@@ -92,6 +108,9 @@ impl Counted {
         self.calls = self.calls.saturating_add(other.calls);
         self.searches = self.searches.saturating_add(other.searches);
         self.queries = self.queries.max(other.queries);
+        // Who comes late to a stream is told of the first of them only at its end.
+        self.all = (self.all.0.max(other.all.0), self.all.1.max(other.all.1));
+        (self.calls, self.searches) = (self.calls.max(self.all.0), self.searches.max(self.all.1));
     }
 
     /// The searches that are billed: of each query, or of older models of Google one for all of an answer.
@@ -208,6 +227,8 @@ impl Counter {
                     Of::Call => self.counted.calls += 1,
                     Of::Search => self.counted.searches += 1,
                     Of::Query => self.counted.queries += 1,
+                    Of::OfAll(Once::Call) => self.counted.all.0 += 1,
+                    Of::OfAll(Once::Search) => self.counted.all.1 += 1,
                 }
             }
         }

@@ -33,6 +33,8 @@ const OF: &[(u32, Kind)] = &[
     (1_115, Kind::Timestamp),
     (1_185, Kind::TimestampTz),
     (1_231, Kind::Numeric),
+    (1_021, Kind::Float4),
+    (1_022, Kind::Float8),
 ];
 
 /// The number of an array of text.
@@ -122,6 +124,7 @@ fn literal(kind: Kind, text: &str) -> Option<String> {
     Some(match kind {
         Kind::Int2 | Kind::Int4 | Kind::Int8 => text.parse::<i64>().ok()?.to_string(),
         Kind::Numeric => positional(text)?,
+        Kind::Float4 | Kind::Float8 => text.parse::<f64>().ok().filter(|number| number.is_finite())?.to_string(),
         Kind::Bool => match text {
             "t" | "true" => "TRUE".to_owned(),
             "f" | "false" => "FALSE".to_owned(),
@@ -162,6 +165,8 @@ mod tests {
         check(1_007, 0, b"{1,-2}", &["1", "-2"]);
         check(1_231, 0, b"{1.50,2}", &["1.50", "2"]);
         check(1_000, 0, b"{t,f}", &["TRUE", "FALSE"]);
+        check(1_022, 0, b"{1.0,2.5e-1}", &["1", "0.25"]);
+        check(1_022, 1, &array(701, &[Some(&2.5_f64.to_be_bytes())]), &["2.5"]);
         check(1_009, 0, b"{}", &[]);
         check(1_009, 1, &array(25, &[Some(b"a"), None, Some(b"it's")]), &["'a'", "NULL", "'it''s'"]);
         check(1_015, 1, &array(1_043, &[Some(b"a")]), &["'a'"]);
@@ -175,6 +180,7 @@ mod tests {
             (1_009, 0, &b"a,b"[..]),
             (1_007, 0, &b"{a}"[..]),
             (1_007, 0, &b"{1"[..]),
+            (1_022, 0, &b"{NaN}"[..]),
             (1_009, 1, &b"{a,b}"[..]),
             (1_009, 1, &array(25, &[Some(b"a")])[..20]),
             (1_007, 1, &array(23, &[Some(b"abc")])[..]),
@@ -192,5 +198,9 @@ mod tests {
         let mut values = Values { types: vec![25], formats: Vec::new(), values };
         assert_eq!(values.lists("SELECT a FROM t WHERE a = $1 OR a = ANY($2)").unwrap(), vec![None::<Vec<String>>; 2]);
         assert_eq!(values.types, [25, 1_009]);
+        let values = vec![Some(Bytes::from_static(b"{a}"))];
+        let mut values = Values { types: vec![0], formats: Vec::new(), values };
+        let sql = "SELECT 'any($1)' FROM t WHERE /* any($1) */ a = $1 -- any($1)";
+        assert_eq!(values.lists(sql).unwrap(), [None::<Vec<String>>]);
     }
 }

@@ -136,15 +136,28 @@ impl FunctionRewrite for Instants {
         let instant = sides
             .iter()
             .find_map(|side| side.get_type(schema).ok().filter(|kind| matches!(kind, DataType::Timestamp(_, Some(_)))));
-        let Some(kind) = instant else { return Ok(Transformed::no(expr)) };
+        let clock = || sides.iter().find_map(|side| side.get_type(schema).ok().filter(is_clock));
+        let Some(kind) = instant.or_else(clock) else { return Ok(Transformed::no(expr)) };
         let mut changed = false;
         for side in sides {
-            if let Some(instant) = self.beside(side, &kind, schema)? {
+            let read = if is_clock(&kind) { shown(side, &kind) } else { self.beside(side, &kind, schema)? };
+            if let Some(instant) = read {
                 (*side, changed) = (instant, true);
             }
         }
         Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
     }
+}
+
+const fn is_clock(kind: &DataType) -> bool {
+    matches!(kind, DataType::Timestamp(_, None))
+}
+
+/// A text that stands beside what clocks show, as a time of theirs.
+fn shown(expr: &Expr, kind: &DataType) -> Option<Expr> {
+    let Moment::Clock(clock) = moment(text_of(expr)?)? else { return None };
+    let micros = clock.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond();
+    ScalarValue::TimestampMicrosecond(Some(micros), None).cast_to(kind).ok().map(lit)
 }
 
 const fn is_comparison(operator: Operator) -> bool {

@@ -69,7 +69,10 @@ fn searches_that_are_billed_and_not_reported_are_counted() {
     let done = format!(r#"{{"type":"response.completed","response":{{"id":"r","output":[{items}],{usage}}}}}"#);
     let events =
         [event("added", "search"), event("done", "search"), event("added", "x"), event("done", "open_page"), done];
-    let events = stream(&events.each_ref().map(String::as_str));
-    let found = once(Answer { framing: Framing::Events, ..responses }, &events);
-    assert_eq!(found.usage, Usage::exact(Vector { web_searches: 1, tool_calls: 2, ..counts(7, 3) }));
+    // All of it, and what is left of it for who resumes it.
+    for events in [&events[..], &events[3..], &events[4..]] {
+        let events = stream(&events.iter().map(String::as_str).collect::<Vec<_>>());
+        let found = once(Answer { framing: Framing::Events, ..responses }, &events);
+        assert_eq!(found.usage, Usage::exact(Vector { web_searches: 1, tool_calls: 2, ..counts(7, 3) }));
+    }
 }

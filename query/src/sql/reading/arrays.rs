@@ -2,6 +2,11 @@
 
 use std::collections::HashSet;
 
+use datafusion::sql::sqlparser::{
+    dialect::PostgreSqlDialect,
+    tokenizer::{Token, Tokenizer},
+};
+
 /// What stands before the number of a parameter that is an array and is not compared with: such a statement is refused.
 pub(crate) const ALONE: &str = "$array";
 
@@ -50,10 +55,16 @@ fn in_quotes(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// The parameters that a statement compares with as arrays, by number; by its words alone, so others may be among them that only stand
-/// in a text.
+/// The parameters that a statement compares with as arrays, by number; none of what cannot be read.
 pub(crate) fn compared(sql: &str) -> HashSet<usize> {
-    let words: String = sql.chars().filter(|letter| !letter.is_whitespace()).collect::<String>().to_lowercase();
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    let words = tokens.into_iter().filter_map(|token| match token {
+        // Comments are among it.
+        Token::Whitespace(_) => None,
+        token @ (Token::Word(_) | Token::Placeholder(_) | Token::LParen) => Some(token.to_string().to_lowercase()),
+        _ => Some(" ".to_owned()),
+    });
+    let words: String = words.collect();
     let opened = ["any($", "some($", "all($", "any(cast($", "some(cast($", "all(cast($"];
     let mut numbers = HashSet::new();
     for open in opened {

@@ -112,6 +112,23 @@ async fn bins_begin_at_what_the_clocks_of_the_session_show() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_clocks_show_is_compared_with_texts_of_any_length() {
+    let world = world(5).await;
+    let all = "SELECT count(*) AS n FROM usage WHERE time IS NOT NULL";
+    for condition in [
+        "date_trunc('hour', time AT TIME ZONE 'America/New_York') >= '2026-01-01 01:00'",
+        "(time AT TIME ZONE 'Europe/Berlin') > '2026-01-01'",
+        "time::timestamp BETWEEN '2026-01-01 01:00' AND '2027-01-01 00:00:00'",
+        "date_trunc('year', time::timestamp) IN ('2026-01-01', '2026-01-01 00:00')",
+    ] {
+        for zone in [None, Some("America/New_York")] {
+            let sql = format!("SELECT count(*) AS n FROM usage WHERE {condition}");
+            assert_eq!(asked(&world, zone, &sql).await, asked(&world, zone, all).await, "{condition}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_that_are_cast_have_names_of_their_own() {
     let world = world(5).await;
     for sql in [
