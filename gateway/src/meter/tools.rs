@@ -41,7 +41,7 @@ enum Of {
     /// A query of a search, of which each document has all so far.
     Query,
     /// A call, or a search, of a document that has all of them.
-    OfAll(Once),
+    All(Once),
 }
 
 /// What is told one by one, and once more with all the others.
@@ -69,7 +69,7 @@ impl Place {
 
     /// The same where all of them stand together, told before or not.
     pub(super) const fn of_all(what: Once, path: &'static [&'static str], end: &'static str) -> Self {
-        Self { of: Of::OfAll(what), path, end }
+        Self { of: Of::All(what), path, end }
     }
 
     /// A query of a search.
@@ -227,8 +227,8 @@ impl Counter {
                     Of::Call => self.counted.calls += 1,
                     Of::Search => self.counted.searches += 1,
                     Of::Query => self.counted.queries += 1,
-                    Of::OfAll(Once::Call) => self.counted.all.0 += 1,
-                    Of::OfAll(Once::Search) => self.counted.all.1 += 1,
+                    Of::All(Once::Call) => self.counted.all.0 += 1,
+                    Of::All(Once::Search) => self.counted.all.1 += 1,
                 }
             }
         }
