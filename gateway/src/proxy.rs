@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use schemas::{
+    bound::Stated,
     error_code::ErrorCode,
     event::Api,
     id::CallId,
@@ -79,8 +80,8 @@ pub(crate) enum Who {
 /// The most that a call can use.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Most {
-    /// So many tokens of input and of output, as far as that is stated.
-    Tokens(Option<u64>, Option<u64>),
+    /// So much of each, as far as that is stated.
+    Stated(Stated),
     /// What this body can make a provider do.
     Request(Bytes),
 }

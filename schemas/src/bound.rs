@@ -13,6 +13,7 @@ use crate::{
     ledger::Unpriced,
     money::Pico,
     price::{self, Book, Key, ModelFacts},
+    tokens::TokenClass,
 };
 
 mod anthropic;
@@ -47,6 +48,25 @@ pub struct Beside {
     pub guarded: bool,
     /// The window that the model is asked to have, where it can have a larger one than its own.
     pub window: Option<u64>,
+}
+
+/// What another proxy states of a request that nobody here sees: the most of each that it can use.
+///
+/// What is not stated is not known, except units that a request of its API has only if it asks for them: of those it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// Tokens of input, cached ones included.
+    pub input: Option<u64>,
+    /// Tokens of output, of all answers together.
+    pub output: Option<u64>,
+    /// Calls of tools; where that is not stated, as many as there are tokens of output.
+    pub tool_calls: Option<u64>,
+    /// Searches of the web that the provider runs.
+    pub web_searches: Option<u64>,
+    /// Searches that a ranking is billed by.
+    pub search_units: Option<u64>,
+    /// Calls that a guardrail looks at.
+    pub guardrails: Option<u64>,
 }
 
 /// How many tokens a text is at most.
@@ -242,7 +262,7 @@ pub fn bound(
     };
     let named = price::joined(&price::joined(&tally.tier, &beside.tier), reach.named.as_deref().unwrap_or_default());
     reach.named = Some(named).filter(|named| !price::standard(named).is_empty());
-    reach.guarded = tally.guarded || beside.guarded;
+    reach.units = if tally.guarded || beside.guarded { &[(TokenClass::Guardrail, 1)] } else { &[] };
     if facts.runs_own_tools {
         tally.unbounded(&Path::Body, Why::ModelRunsTools);
     }
@@ -296,22 +316,38 @@ const fn form_of(api: Api) -> Option<&'static form::Form> {
     })
 }
 
-/// The most that a request can use of which only that is said: tokens of input, cached ones included, and of output. What is not
-/// said is not known. Nor is its tier: it may be any that has a price.
-pub fn stated(api: Api, most: (Option<u64>, Option<u64>), book: &Book, key: &Key<'_>) -> Bound {
-    let (input, output, output_cap) = match (api, most) {
-        (api, _) if api.is_free() => return Bound::AtMost(AtMost::NOTHING),
+/// The most that a request can use of which only that is said. What is not said is not known. Nor is its tier: it may be any that has
+/// a price.
+pub fn stated(api: Api, most: &Stated, book: &Book, key: &Key<'_>) -> Bound {
+    // Cohere bills rankings by searches alone, and states no tokens of them.
+    let input = most.input.or((api == Api::CohereRerank).then_some(0));
+    let (input, output, output_cap) = match (api, input, most.output) {
+        (api, ..) if api.is_free() => return Bound::AtMost(AtMost::NOTHING),
         // Tokens do not bound what is billed by searches.
-        (Api::CohereRerank | Api::OpenAiRerank, _) => return Bound::not_stated("search_unit"),
-        (api, (Some(input), None)) if !api.operation().has_output() => (input, 0, OutputCap::NoOutput),
-        (_, (Some(input), Some(output))) => (input, output, OutputCap::Stated(output)),
-        (_, (None, _)) => return Bound::not_stated("input"),
-        (_, (_, None)) => return Bound::not_stated("output"),
+        (Api::CohereRerank | Api::OpenAiRerank, ..) if most.search_units.is_none() => {
+            return Bound::not_stated("search_unit");
+        }
+        (api, Some(input), None) if !api.operation().has_output() => (input, 0, OutputCap::NoOutput),
+        (_, Some(input), Some(output)) => (input, output, OutputCap::Stated(output)),
+        (_, None, _) => return Bound::not_stated("input"),
+        (_, _, None) => return Bound::not_stated("output"),
     };
     let tiers: Vec<&str> = book.rates(key, &[key.model]).map_or_else(|_| Vec::new(), |rates| rates.tiers().collect());
-    let reach =
-        cost::Reach { tiers: &tiers, writes: (true, true), audio: true, images: true, ..cost::Reach::default() };
-    Bound::AtMost(AtMost::of(cost::dearest(book, key, &reach, input, output), (input, output), output_cap))
+    let units = [
+        (TokenClass::WebSearch, most.web_searches.unwrap_or(0)),
+        (TokenClass::SearchUnit, most.search_units.unwrap_or(0)),
+        (TokenClass::Guardrail, most.guardrails.unwrap_or(0)),
+    ];
+    let reach = cost::Reach {
+        tiers: &tiers,
+        writes: (true, true),
+        audio: true,
+        images: true,
+        units: &units,
+        ..cost::Reach::default()
+    };
+    let at_most = AtMost::of(cost::dearest(book, key, &reach, input, output), (input, output), output_cap);
+    Bound::AtMost(AtMost { tool_calls: most.tool_calls.unwrap_or(output), ..at_most })
 }
 
 /// The window that a beta of Anthropic's gives a model which has a smaller one: `context-1m-2025-08-07` is a million tokens.

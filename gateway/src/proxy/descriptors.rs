@@ -4,7 +4,7 @@
 //! in a check the most that the call can use, in a settlement what it used. Envoy leaves a descriptor out when it does not know a
 //! value of it, so what is not stated is never taken for none. Pure; it looks nobody up.
 
-use schemas::{config::is_tag_name, policy::Digest, subject::Subject, tokens::Vector, wire};
+use schemas::{bound::Stated, config::is_tag_name, policy::Digest, subject::Subject, tokens::Vector, wire};
 
 use super::{
     Check, EXPIRES_IN, Ending, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
@@ -229,8 +229,7 @@ impl Said {
             }
         }
         let api = if named.is_empty() { api_of(&provider) } else { api(&named)? };
-        let [input, output] = units.sides()?.map(|(sum, is_whole)| is_whole.then_some(sum));
-        let most = Most::Tokens(input, output);
+        let most = Most::Stated(units.most()?);
         let expires_in = if expires_in.is_empty() { EXPIRES_IN } else { expiry(expires_in.parse().ok())? };
         Ok(Check { call, who, provider, model, api, stream: false, tags, most, expires_in })
     }
@@ -283,6 +282,19 @@ impl Units {
         let (output, is_whole) = side(1, "output", "output_tokens")?;
         let output = output.saturating_mul(self.choices.unwrap_or(1));
         Ok([side(0, "input", "input_tokens")?, (output, is_whole)])
+    }
+
+    /// The most that a check by these says.
+    fn most(&self) -> Result<Stated, Wrong> {
+        let [input, output] = self.sides()?.map(|(sum, is_whole)| is_whole.then_some(sum));
+        Ok(Stated {
+            input,
+            output,
+            tool_calls: self.class("tool_calls"),
+            web_searches: self.class("web_search"),
+            search_units: self.class("search_unit"),
+            guardrails: self.class("guardrail"),
+        })
     }
 
     /// What a settlement by these says.

@@ -192,9 +192,9 @@ async fn admit(
     // Where a provider is that is not configured here is not known.
     let heeds_caps = worker.upstreams.get(&provider).is_some_and(|upstream| upstream.provider.heeds_caps());
     let (body, aim) = match most {
-        Most::Tokens(input, output) => {
+        Most::Stated(most) => {
             let key = Key { provider: &provider, vendor: api.vendor(), model: &model, tier: "", at: accepted_at };
-            let bound = bound::stated(api, (input, output), &view.book, &key);
+            let bound = bound::stated(api, &most, &view.book, &key);
             (None, Aim { model, stream, bound })
         }
         Most::Request(body) => {

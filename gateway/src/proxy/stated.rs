@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use schemas::{
+    bound::Stated,
     error_code::ErrorCode,
     id::CallId,
     json::{Kind, Value},
@@ -52,14 +53,14 @@ fn read_check(value: Value<'_>) -> Result<Check, Wrong> {
             },
             "tags" => own = tags(value)?,
             "most" | "request" if most.is_some() => return Err(wrong("state `most` or `request`, not both")),
-            "most" => most = Some(tokens(value)?),
+            "most" => most = Some(Most::Stated(at_most(value)?)),
             "request" => most = Some(Most::Request(Bytes::copy_from_slice(value.raw().as_bytes()))),
             "expires_in" => expires_in = expiry(count(&name, value).ok())?,
             _ => return Err(wrong(format!("`{}` is no member of a check", short(&name)))),
         }
     }
     let provider = provider.ok_or_else(|| wrong("`provider` is missing"))?;
-    let most = most.unwrap_or(Most::Tokens(None, None));
+    let most = most.unwrap_or(Most::Stated(Stated::default()));
     if model.is_empty() && !matches!(most, Most::Request(_)) {
         return Err(wrong("`model` is missing"));
     }
@@ -150,16 +151,24 @@ fn subject(value: Value<'_>) -> Result<Subject, Wrong> {
     Ok(subject)
 }
 
-fn tokens(value: Value<'_>) -> Result<Most, Wrong> {
-    let (mut input, mut output) = (None, None);
+fn at_most(value: Value<'_>) -> Result<Stated, Wrong> {
+    let mut most = Stated::default();
     for (name, value) in members("`most`", value)? {
-        match &*name {
-            "input" => input = Some(count(&name, value)?),
-            "output" => output = Some(count(&name, value)?),
-            _ => return Err(wrong(format!("`most.{}` is not known; state `input` and `output`", short(&name)))),
-        }
+        let stated = match &*name {
+            "input" => &mut most.input,
+            "output" => &mut most.output,
+            "tool_calls" => &mut most.tool_calls,
+            "web_search" => &mut most.web_searches,
+            "search_unit" => &mut most.search_units,
+            "guardrail" => &mut most.guardrails,
+            _ => {
+                let known = "`input`, `output`, `tool_calls`, `web_search`, `search_unit` and `guardrail`";
+                return Err(wrong(format!("`most.{}` is not known; state {known}", short(&name))));
+            }
+        };
+        *stated = Some(count(&name, value)?);
     }
-    Ok(Most::Tokens(input, output))
+    Ok(most)
 }
 
 fn choice<T: Copy, const N: usize>(name: &str, value: Value<'_>, choices: [(&str, T); N]) -> Result<T, Wrong> {

@@ -8,6 +8,8 @@ use http_body_util::{BodyExt as _, Full};
 use schemas::{
     config::Server,
     event::{Admitted, Api, Event, Outcome},
+    fixture,
+    limit::{Limit, Unit, Window},
     tokens::{Completeness, Doubt},
 };
 use serde_json::{Value, json};
@@ -366,6 +368,52 @@ async fn envoys_hits_are_final_without_a_name_and_held_with_one() {
         .collect();
     assert_eq!(used, [(Completeness::Exact, 35), (Completeness::Exact, 37)]);
     assert_eq!(written.admitted().len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_check_states_of_any_unit_is_held_of_its_limit() {
+    let claude = ("anthropic.messages", "anthropic", "claude-sonnet-4-5");
+    let chat = ("openai.chat", "openai", "gpt-4o-mini");
+    let ranking = ("cohere.rerank", "cohere", "rerank-v3.5");
+    let (half_a_dollar, half_a_cent, calls) =
+        ((Unit::Usd, 500_000_000_000), (Unit::Usd, 5_000_000_000), (Unit::ToolCalls, 5));
+    // A limit, what is asked of it as often as answers follow, and which of those pass.
+    let cases: [(_, _, &[(&str, u64)], &[bool]); 6] = [
+        (half_a_dollar, claude, &[("input", 100), ("output", 10), ("web_search", 100)], &[false]),
+        (half_a_dollar, claude, &[("input", 100), ("output", 10), ("web_search", 49)], &[true, false]),
+        (calls, chat, &[("input", 1), ("output", 1), ("tool_calls", 4)], &[true, false]),
+        (calls, chat, &[("input", 1), ("output", 50), ("tool_calls", 2)], &[true, true, false]),
+        (calls, chat, &[("input", 1), ("output", 50), ("tool_calls", 0)], &[true, true]),
+        (half_a_cent, ranking, &[("search_unit", 1)], &[true, true, false]),
+    ];
+    for ((unit, amount), (api, provider, model), units, passes) in cases {
+        // Held by a check that nobody settles, and spent at once by Envoy's hits.
+        for by_envoy in [false, true] {
+            let server = Server { drain: Duration::from_millis(1), ..Server::default() };
+            let limits = vec![Limit { unit, ..fixture::limit(amount, Window::Month) }];
+            let stage = Stage::with(NOBODY, Setting { server, limits, ..Setting::default() }).await;
+            let mut passed = Vec::new();
+            for _ in passes {
+                passed.push(if by_envoy {
+                    let what = entries(&[("api", api), ("provider", provider), ("model", model)]);
+                    let units = units.iter().map(|(unit, most)| entries(&[("unit", *unit)]).hits(*most));
+                    let asked: Vec<Message> = [what].into_iter().chain(units).collect();
+                    let (status, said, answer) = call(&stage, RATE_LIMIT, KEY, &request(&asked)).await;
+                    assert!(status == 0 && (answer.starts_with(&OK) || answer.starts_with(&OVER)), "{status} {said}");
+                    answer.starts_with(&OK)
+                } else {
+                    let most = units.iter().map(|(unit, most)| ((*unit).to_owned(), json!(most)));
+                    let most = Value::Object(most.collect());
+                    let asked = json!({ "api": api, "provider": provider, "model": model, "most": most });
+                    let answer = post(&stage, "/v1/check", KEY, &asked).await;
+                    assert!(matches!(code(&answer), (200, "") | (429, "TG2001")), "{answer:?}");
+                    answer.0 == 200
+                });
+            }
+            assert_eq!(passed, passes, "{model} {units:?} by Envoy: {by_envoy}");
+            drop(stage.end().await);
+        }
+    }
 }
 
 #[tokio::test]

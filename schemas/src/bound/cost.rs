@@ -25,8 +25,8 @@ pub(super) struct Reach<'a> {
     pub(super) images: bool,
     /// Whether all output is audio.
     pub(super) sounds: bool,
-    /// Whether a guardrail looks at it, which has a price of its own or none.
-    pub(super) guarded: bool,
+    /// Units that have a price each, or none, and how many of them: a guardrail's look, searches.
+    pub(super) units: &'a [(TokenClass, u64)],
 }
 
 /// The cost, and what of it is for each token of output.
@@ -40,7 +40,7 @@ pub(super) fn dearest(
     use TokenClass::{
         AudioInput, AudioOutput, CacheRead, CacheWrite1h, CacheWrite5m, ImageInput, ImageOutput, Output, UncachedInput,
     };
-    if input == 0 && output == 0 && !reach.guarded {
+    if input == 0 && output == 0 && reach.units.iter().all(|(_, count)| *count == 0) {
         return Ok((Pico(0), Pico(0)));
     }
     let rates = book.rates(key, &[key.model])?;
@@ -56,18 +56,35 @@ pub(super) fn dearest(
     let given = if reach.sounds { &given[1..] } else { &given[..] };
 
     let (mut total, mut last) = (Pico(0), Pico(0));
-    if reach.guarded {
-        total += rates.dearest(TokenClass::Guardrail, "", input, key.at)?;
+    for (class, count) in reach.units.iter().filter(|(_, count)| *count > 0) {
+        total += times(of_unit(rates, key, reach, input, *class)?, *count)?;
     }
     for (tokens, classes) in [(input, &taken[..]), (output, given)] {
         last = Pico(0);
         if tokens > 0 {
             let price = of_classes(rates, key, reach, input, classes)?;
-            total += Pico(price.0.checked_mul(i128::from(tokens)).ok_or(Unpriced::TooLarge)?);
+            total += times(price, tokens)?;
             last = price;
         }
     }
     total.row().map(|_| (total, last)).ok_or(Unpriced::TooLarge)
+}
+
+fn times(price: Pico, count: u64) -> Result<Pico, Unpriced> {
+    price.0.checked_mul(i128::from(count)).map(Pico).ok_or(Unpriced::TooLarge)
+}
+
+/// The dearest price of a unit, which costs what it does in the standard tier where another has no price of its own for it.
+fn of_unit(
+    rates: Rates<'_>,
+    key: &Key<'_>,
+    reach: &Reach<'_>,
+    input: u64,
+    class: TokenClass,
+) -> Result<Pico, Unpriced> {
+    let standard = rates.dearest(class, "", input, key.at)?;
+    let tiers = reach.tiers.iter().copied().chain(reach.named.as_deref());
+    Ok(tiers.filter_map(|tier| rates.dearest(class, tier, input, key.at).ok()).fold(standard, Ord::max))
 }
 
 /// The dearest price of those of these classes that are marked as reached, of which the first has to have one.

@@ -25,6 +25,10 @@ fn ask(descriptors: &[&str], hits_addend: u32) -> Result<Question, Wrong> {
     question(&request(descriptors, hits_addend), b"body")
 }
 
+fn tokens(input: Option<u64>, output: Option<u64>) -> Most {
+    Most::Stated(Stated { input, output, ..Stated::default() })
+}
+
 const WHO: &str = "tenant=acme,provider=openai,model=gpt-4o";
 
 #[test]
@@ -47,11 +51,11 @@ fn descriptors_together_describe_one_call() {
         ("anthropic", "claude-opus-4", "anthropic.messages")
     );
     assert_eq!(check.tags, [("env".into(), "prod".into()), ("app".into(), "x".into())]);
-    assert_eq!((check.most, check.expires_in.as_secs()), (Most::Tokens(Some(30), Some(64)), 90));
+    assert_eq!((check.most, check.expires_in.as_secs()), (tokens(Some(30), Some(64)), 90));
 
     let asked = ask(&["authorization=Bearer tg-acme,provider=openai,model=m", "authorization=tg-acme,call=r"], 1);
     let Ok(Question::Check(check)) = asked else { panic!("{asked:?}") };
-    assert_eq!((check.who, check.most), (Who::Key(Digest::of("tg-acme")), Most::Tokens(None, None)));
+    assert_eq!((check.who, check.most), (Who::Key(Digest::of("tg-acme")), tokens(None, None)));
     let asked = ask(&["provider=openai,model=m,call=r"], 0);
     assert!(matches!(asked, Ok(Question::Check(Check { who: Who::Asker, .. }))), "{asked:?}");
 }
@@ -65,15 +69,45 @@ fn a_request_for_several_answers_may_use_the_output_of_each() {
             other => Err(format!("{other:?}")),
         }
     };
-    assert_eq!(most(&["unit=output_tokens #64"]), Ok(Most::Tokens(Some(30), Some(64))));
-    assert_eq!(most(&["unit=choices #3", "unit=output_tokens #64"]), Ok(Most::Tokens(Some(30), Some(192))));
-    assert_eq!(most(&["unit=choices #3"]), Ok(Most::Tokens(Some(30), None)), "a number of what is not bounded");
+    assert_eq!(most(&["unit=output_tokens #64"]), Ok(tokens(Some(30), Some(64))));
+    assert_eq!(most(&["unit=choices #3", "unit=output_tokens #64"]), Ok(tokens(Some(30), Some(192))));
+    assert_eq!(most(&["unit=choices #3"]), Ok(tokens(Some(30), None)), "a number of what is not bounded");
     for choices in ["unit=choices #0", "unit=choices #1001"] {
         assert!(most(&[choices, "unit=output_tokens #64"]).unwrap_err().contains("`choices`"), "{choices}");
     }
     let settled = ask(&["call=r,settle=yes", "unit=output_tokens #7", "unit=choices #2"], 0);
     assert!(settled.is_err_and(|(_, what)| what.contains("belongs to a check")));
     assert_eq!(told(&["unit=output_tokens #7", "unit=choices #2"], 0).unwrap().tokens.unwrap().output, 14);
+}
+
+#[test]
+fn a_check_bounds_every_unit_that_it_states() {
+    let units = [
+        "unit=input_tokens #100",
+        "unit=output_tokens #10",
+        "unit=choices #2",
+        "unit=tool_calls #4",
+        "unit=web_search #100",
+        "unit=search_unit #0",
+        "unit=guardrail #1",
+    ];
+    let wanted = Most::Stated(Stated {
+        input: Some(100),
+        output: Some(20),
+        tool_calls: Some(4),
+        web_searches: Some(100),
+        search_units: Some(0),
+        guardrails: Some(1),
+    });
+    for named in [WHO.to_owned(), format!("{WHO},call=r")] {
+        let all: Vec<&str> = [&*named].iter().chain(&units).copied().collect();
+        let check = match ask(&all, 0) {
+            Ok(Question::Check(check)) => check,
+            Ok(Question::Final(both)) => both.0,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(check.most, wanted, "{named}");
+    }
 }
 
 /// What a settlement, or a call that is final, says it used.

@@ -23,13 +23,31 @@ fn a_check_says_who_and_how_much() {
     let tags = vec![("a".into(), "2".into()), ("b".into(), "1".into())];
     let subject = Subject { tenant: "acme".into(), user: "u".into(), tags, ..Subject::default() };
     assert_eq!((check.who, check.call.as_deref(), check.stream), (Who::Stated(subject), Some("r1"), true));
-    assert_eq!((check.most, check.expires_in), (Most::Tokens(Some(30), Some(64)), Duration::from_secs(60)));
+    let most = Stated { input: Some(30), output: Some(64), ..Stated::default() };
+    assert_eq!((check.most, check.expires_in), (Most::Stated(most), Duration::from_secs(60)));
 
     let check =
         asked(r#"{"client_key": "tg-acme", "provider": "anthropic", "request": {"model": "c", "a": [1]}}"#).unwrap();
     assert_eq!((check.who, check.api), (Who::Key(Digest::of("tg-acme")), Api::AnthropicMessages));
     assert_eq!(check.most, Most::Request(Bytes::from_static(br#"{"model": "c", "a": [1]}"#)));
     assert_eq!(check.expires_in, EXPIRES_IN);
+}
+
+#[test]
+fn a_check_may_state_the_most_of_every_unit() {
+    let asked = asked(
+        r#"{"provider": "anthropic", "model": "m", "most": {"input": 1, "output": 2, "tool_calls": 3, "web_search": 4,
+            "search_unit": 5, "guardrail": 6}}"#,
+    );
+    let most = Stated {
+        input: Some(1),
+        output: Some(2),
+        tool_calls: Some(3),
+        web_searches: Some(4),
+        search_units: Some(5),
+        guardrails: Some(6),
+    };
+    assert_eq!(asked.unwrap().most, Most::Stated(most));
 }
 
 #[test]
@@ -77,6 +95,7 @@ fn one_mistake_is_one_answer() {
     check(r#"{"provider": "p", "model": "m", "stream": 1}"#, "`stream`");
     check(r#"{"provider": "p", "model": "m", "most": {"input": -1}}"#, "`input` is a count");
     check(r#"{"provider": "p", "model": "m", "most": {"tokens": 1}}"#, "`most.tokens`");
+    check(r#"{"provider": "p", "model": "m", "most": {"web_search": -1}}"#, "`web_search` is a count");
     check(r#"{"provider": "p", "model": "m", "most": {}, "request": {}}"#, "not both");
     check(r#"{"provider": "p", "model": "m", "expires_in": 0}"#, "1 to 3600 seconds");
     check(r#"{"provider": "p", "model": "m", "expires_in": 3601}"#, "1 to 3600 seconds");
