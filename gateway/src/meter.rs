@@ -24,6 +24,7 @@ mod fold;
 mod gemini;
 mod guess;
 mod ollama;
+mod openai_calls;
 mod openai_chat;
 mod openai_responses;
 mod openai_usage;

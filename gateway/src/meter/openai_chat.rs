@@ -1,7 +1,8 @@
 //! OpenAI's chat completions, and whatever else of its APIs, or in its dialect, has its usage in `usage`.
 //!
 //! Usage comes in one frame, mostly with `choices: []` before `[DONE]`, at some beside the last choice, at Groq under `x_groq`;
-//! every other frame may carry `usage: null`. Broken off before it, nothing is known. Ordinary frames are searched, not parsed.
+//! every other frame may carry `usage: null`. Broken off before it, nothing is known. Ordinary frames are searched, and parsed only if they
+//! name something.
 
 use std::sync::LazyLock;
 
@@ -14,6 +15,7 @@ use schemas::{
 use super::{
     Seen,
     fold::{Fold, Reported, Unreadable, has_object, kind},
+    openai_calls::Calls,
     openai_usage,
     tally::{Counts, Facts},
     tools::{Place, Tools, Where},
@@ -40,6 +42,8 @@ pub(super) struct Chat {
     done: bool,
     /// How many frames were parsed only to learn who answers.
     introduced: u8,
+    /// The calls of tools of a stream.
+    calls: Calls,
 }
 
 /// Newer calls, those of before, and those of tools whose input is text.
@@ -91,6 +95,7 @@ const CHOICES: usize = 6;
 const INTRODUCTION: u8 = 3;
 
 static USAGE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static NAME_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(FRAME.sign));
 static FINISH_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
 /// The members that hold output text, the usual one first.
 static TEXT_KEYS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
@@ -104,17 +109,28 @@ impl Fold for Chat {
             (facts.ended, self.done) = (true, true);
             return Ok(Seen::End);
         }
-        facts.called.count(TOOLS.frame, data);
         let reports = has_object(data, &USAGE_KEY);
         let keep = self.reported.is_none();
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
         let known = !facts.model.is_empty() && !facts.id.is_empty();
-        if says && !reports && (known || self.introduced >= INTRODUCTION) {
+        let ordinary = says && !reports && (known || self.introduced >= INTRODUCTION);
+        let names = NAME_KEY.find(data).is_some();
+        let tree = if ordinary && !names { None } else { Tree::read_answer(data).ok() };
+        match &tree {
+            Some(tree) if names => {
+                let begun = self.calls.begun(tree.root());
+                facts.called.calls = facts.called.calls.saturating_add(begun);
+            }
+            // It was cut: what has come of it is followed byte by byte.
+            None if names => facts.called.count(TOOLS.frame, data),
+            Some(_) | None => {}
+        }
+        if ordinary {
             self.finished |= says_why(data);
             return Ok(Seen::Ordinary);
         }
         self.introduced = self.introduced.saturating_add(1);
-        self.parsed(facts, data)
+        self.parsed(facts, &tree.ok_or(Unreadable)?)
     }
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
@@ -173,8 +189,7 @@ impl Chat {
     }
 
     /// Takes a frame that is worth parsing.
-    fn parsed(&mut self, facts: &mut Facts, data: &[u8]) -> Result<Seen, Unreadable> {
-        let tree = Tree::read_answer(data).map_err(|_| Unreadable)?;
+    fn parsed(&mut self, facts: &mut Facts, tree: &Tree<'_>) -> Result<Seen, Unreadable> {
         let named = json::members(tree.root(), &NAMES).ok_or(Unreadable)?;
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));

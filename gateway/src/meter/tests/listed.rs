@@ -76,3 +76,23 @@ fn searches_that_are_billed_and_not_reported_are_counted() {
         assert_eq!(found.usage, Usage::exact(Vector { web_searches: 1, tool_calls: 2, ..counts(7, 3) }));
     }
 }
+
+/// In frames that are read for something else and in those that are not.
+#[test]
+fn a_call_that_is_named_in_each_of_its_pieces_is_one() {
+    let piece = |arguments: &str| {
+        format!(
+            r#"{{"id":"c1","model":"m1","choices":[{{"index":0,"delta":{{"tool_calls":[{{"index":0,"id":"a","function":{{"name":"f","arguments":"{arguments}"}}}}]}}}}]}}"#
+        )
+    };
+    let [first, second, third] = ["", "x", "y"].map(piece);
+    let check = |events: &[&str], wanted: u64| {
+        let found = once(CHAT, &stream(&[events, &[USAGE, "[DONE]"]].concat()));
+        assert_eq!(found.usage, Usage::exact(Vector { tool_calls: wanted, ..counts(7, 3) }), "{events:?}");
+    };
+    check(&[&first, &second, &third, &third], 1);
+    check(&[&first, &second, &third.replace(r#""id":"a""#, r#""id":"""#)], 1);
+    check(&[&first, &second, &third.replace(r#""id":"a""#, r#""id":"b""#)], 2);
+    // What cannot be read is counted as it stands.
+    check(&[HELLO, &second, &third[..third.len() - 3]], 2);
+}
