@@ -230,7 +230,8 @@ fn judge(
         verdict.attempts += u64::from(judged);
         verdict.unknown += u64::from(amount.is_none());
         let over = match limit.mode {
-            Mode::Hard => counter.used + amount.unwrap_or(0) > limit.amount,
+            // What used nothing of it needed none, also where more was told of than it has.
+            Mode::Hard => amount != Some(0) && counter.used + amount.unwrap_or(0) > limit.amount,
             Mode::Soft | Mode::Observe => counter.used >= limit.amount,
         };
         if judged && over {
@@ -399,6 +400,26 @@ mod tests {
         let findings = backtest.judge();
         let verdict = &findings.verdicts[&("l".to_owned(), "a".to_owned())];
         assert_eq!((verdict.attempts, verdict.refused), (2, 2));
+    }
+
+    #[test]
+    fn what_used_nothing_of_a_limit_is_not_refused_by_it() {
+        let day = limit(Unit::OutputTokens, 10, Window::Day, Mode::Hard);
+        let mut backtest = Backtest::new(vec![day], Time::ZERO, Time::MAX);
+        for (number, output) in [(1, 11), (2, 0), (3, 1), (4, 0)] {
+            let mut charged = charged(number, "a", i64::from(number), output);
+            if number == 1 {
+                // It passed elsewhere, and overdraws what is judged here.
+                charged.settled.status = 0;
+            }
+            if number == 4 {
+                // Nobody knows what it used.
+                (charged.settled.usage, charged.charges) = (Usage::missing(Doubt::Crashed), Vec::new());
+            }
+            assert!(backtest.take(Entry { recorded_at: Time::ZERO, fact: Fact::Charged(Box::new(charged)) }));
+        }
+        let refused: Vec<u8> = backtest.judge().refused.iter().map(|(_, call, ..)| call.as_bytes()[0]).collect();
+        assert_eq!(refused, [3, 4]);
     }
 
     #[test]

@@ -53,6 +53,16 @@ pub(crate) fn amount(of: impl Into<Terms>, bound: &Bound) -> Result<i128, (Error
     }
 }
 
+/// Whether it is known that a call takes nothing of a limit: not where it only holds nothing, since nobody knows how much it takes.
+pub(crate) fn is_nothing(of: impl Into<Terms>, bound: &Bound) -> bool {
+    let most = match bound {
+        Bound::AtMost(most) => Some(most),
+        Bound::Unbounded(unbounded) => unbounded.most.as_ref(),
+    };
+    let limit: Terms = of.into();
+    most.is_some_and(|most| matches!(in_unit(limit.unit, most), Ok(0)))
+}
+
 pub(super) fn in_unit(unit: Unit, at_most: &AtMost) -> Result<i128, (ErrorCode, String)> {
     match unit {
         Unit::Requests | Unit::Concurrent => Ok(1),
@@ -69,7 +79,12 @@ pub(super) fn in_unit(unit: Unit, at_most: &AtMost) -> Result<i128, (ErrorCode, 
 
 #[cfg(test)]
 mod tests {
-    use schemas::{bound::OutputCap, fixture, limit::Window, money::Pico};
+    use schemas::{
+        bound::{OutputCap, Unbounded, Why},
+        fixture,
+        limit::Window,
+        money::Pico,
+    };
 
     use super::*;
 
@@ -94,5 +109,29 @@ mod tests {
         check(Ok(Pico(7)), Ok(7));
         check(Err(Unpriced::UnknownModel), Err((ErrorCode::PriceUnknown, false)));
         check(Err(Unpriced::TooLarge), Err((ErrorCode::BoundUnknown, true)));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_not_nothing() {
+        let input = AtMost { input: 1, ..AtMost::NOTHING };
+        let unbounded = |most| Bound::Unbounded(Unbounded { field: "n".to_owned(), why: Why::UnknownShape, most });
+        let check = |unit, bound: &Bound, wanted| {
+            let limit = Limit { unit, unbounded: OnUnbounded::Admit, ..fixture::limit(1, Window::Total) };
+            assert_eq!(is_nothing(&limit, bound), wanted, "{unit:?} {bound:?}");
+        };
+        for (unit, wanted) in [
+            (Unit::Requests, false),
+            (Unit::Concurrent, false),
+            (Unit::Tokens, false),
+            (Unit::InputTokens, false),
+            (Unit::OutputTokens, true),
+            (Unit::ToolCalls, true),
+            (Unit::Usd, true),
+        ] {
+            check(unit, &Bound::AtMost(input), wanted);
+            check(unit, &unbounded(Some(input)), wanted);
+            check(unit, &unbounded(None), false);
+        }
+        check(Unit::Usd, &Bound::AtMost(AtMost { cost: Err(Unpriced::UnknownModel), ..input }), false);
     }
 }

@@ -1,8 +1,9 @@
 //! What this gateway knows and spends of one instance of a limit: its lease, its use, its holds.
 //!
-//! L-2 stands before every hold: `used + unknown + held ≤ granted − returned`, in the window of the hold. `used`, `unknown` and `returned`
-//! are this gateway's alone and only grow; `granted` comes with the decisions. `unknown` is provisions: what attempts of the window may
-//! have used that ended without anybody knowing. A correction clears them in the books of metering, which then may grant so much more.
+//! L-2 stands before every hold of anything: `used + unknown + held ≤ granted − returned`, in the window of the hold. `used`,
+//! `unknown` and `returned` are this gateway's alone and only grow; `granted` comes with the decisions. `unknown` is provisions: what
+//! attempts of the window may have used that ended without anybody knowing. A correction clears them in the books of metering, which
+//! then may grant so much more.
 
 use std::{
     sync::Arc,
@@ -238,7 +239,7 @@ impl Slot {
         holders.filter(|holder| holder.producer != me).map(of).sum()
     }
 
-    /// Takes a hold. The caller has seen that L-2 allows it, or the limit needs no lease.
+    /// Takes a hold. The caller has seen that L-2 allows it, or it is of nothing, or the limit needs no lease.
     pub(crate) fn take(&mut self, (start, end): (Time, Time), amount: i128, at: Instant) -> Hold {
         self.open(start, end).held += amount;
         self.version += 1;

@@ -267,6 +267,31 @@ fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
     assert!(matches!(bench.hold(time(2), 6), Tried::Refused(_)));
 }
 
+/// Whether its own answers overdrew it or what was told of.
+#[test]
+fn a_limit_that_is_overdrawn_refuses_no_call_that_needs_nothing_of_it() {
+    for (used, told) in [(120, 0), (10, 120)] {
+        let bench = Bench::new(Window::Day);
+        drop(bench.hold(time(1), 10));
+        bench.decide(time(0), 10, 0);
+        let settle = |permit, tokens| {
+            let usage = Usage::exact(schemas::tokens::Vector { uncached_input: tokens, ..Default::default() });
+            bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }).0
+        };
+        let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+        drop(settle(permit, used));
+        let view = bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.clone().unwrap();
+        let mut overdrawn = Instance::clone(&view);
+        overdrawn.windows[0].adjusted = told;
+        bench.limits.lock().view(overdrawn.id, Some(Arc::new(overdrawn)));
+        assert!(matches!(bench.hold(time(2), 1), Tried::Refused(_)), "{used} and {told} are used of 100");
+        let Tried::Held(permit) = bench.hold(time(2), 0) else { panic!("it needs nothing, of {used} and {told}") };
+        assert_eq!(permit.holds.iter().map(|hold| hold.amount).collect::<Vec<_>>(), [0]);
+        let posted = settle(permit, 3);
+        assert_eq!(posted.iter().map(|posting| posting.used).collect::<Vec<_>>(), [3], "it counts all the same");
+    }
+}
+
 /// A standing share is one of every window until it is returned: what its use needed in one that is over is there in the next, also where
 /// others asked in between, and the log need not be.
 #[test]

@@ -14,7 +14,11 @@ use schemas::{
 use super::{Book, Heard, Requests, Rule, list, slab::Place, ways};
 use crate::{
     fault::{self, Fault},
-    limits::{Ask, Extension, OutputHeld, Permit, Refusal, Sliced, age_ms, amount::amount, slot::Slot},
+    limits::{
+        Ask, Extension, OutputHeld, Permit, Refusal, Sliced, age_ms,
+        amount::{amount, is_nothing},
+        slot::Slot,
+    },
 };
 
 /// A request that was not answered after this long is sent again: its answer may have been lost with a metering member.
@@ -51,6 +55,8 @@ pub(super) struct Need {
     pub(super) place: Place,
     pub(super) window: (Time, Time),
     pub(super) amount: i128,
+    /// Whether it is known that the call uses nothing of it.
+    pub(super) nothing: bool,
     /// Whether it is a slice of what the call can use.
     sliced: bool,
 }
@@ -67,6 +73,11 @@ struct Lack {
 }
 
 impl Need {
+    /// Before it is known how much it is.
+    const fn unknown(place: Place, window: (Time, Time)) -> Self {
+        Self { place, window, amount: 0, nothing: false, sliced: false }
+    }
+
     const fn lack(&self, slot: &Slot, is_short: bool) -> Lack {
         Lack { home: slot.home, place: self.place, window: self.window.0, call: self.amount, is_short }
     }
@@ -128,7 +139,7 @@ impl Book {
         let needs = extension.growth.iter().filter_map(|hold| {
             let place = *self.places.get(&hold.instance)?;
             let window = self.slots.get(place)?.window(hold.window);
-            Some(Need { place, window, amount: hold.amount, sliced: true })
+            Some(Need { place, window, amount: hold.amount, nothing: hold.amount == 0, sliced: true })
         });
         let needs: Vec<Need> = needs.collect();
         self.hold_all(&needs, Vec::new(), (&extension.subject.tenant, extension.now), requests)
@@ -149,7 +160,8 @@ impl Book {
             let refusal = |code| Box::new(self.refusal(slot, need, (now, requests.at), code, String::new()));
             match slot.terms.mode {
                 Mode::Hard => {
-                    let short = slot.short(need.window.0, need.amount);
+                    // Nothing always fits, also where more is used than is leased.
+                    let short = if need.nothing { 0 } else { slot.short(need.window.0, need.amount) };
                     let is_heard = self.is_heard(slot.home, requests);
                     if short <= 0 {
                         if !is_heard {
@@ -265,7 +277,7 @@ impl Book {
             places.iter().all(|place| {
                 let slot = slots.get_mut(*place);
                 let window = slot.and_then(|slot| slot.lasting(ask.now).or_else(|| windows.turn(slot, ask.now)));
-                needs.extend(window.map(|window| Need { place: *place, window, amount: 0, sliced: false }));
+                needs.extend(window.map(|window| Need::unknown(*place, window)));
                 window.is_some()
             })
         });
@@ -292,7 +304,7 @@ impl Book {
             fixed &= rule.limit.max_instances.is_none();
             let found = self.instance(rule, values, ask, requests).and_then(|place| {
                 let window = self.slots.get(place)?.current()?;
-                Some(Need { place, window, amount: 0, sliced: false })
+                Some(Need::unknown(place, window))
             });
             let Some(need) = found else { return Err(Tried::Short(Box::new(unknown_window(rule, ask.now)))) };
             places.push(need.place);
@@ -318,7 +330,10 @@ impl Book {
             need.sliced = slice.is_some();
             match amount(slot.terms, slice.unwrap_or(ask.bound)) {
                 Ok(_) if ask.attempt.attempt > 1 && fault::is(Fault::RetryUnderFirstHold) => need.amount = 0,
-                Ok(amount) => need.amount = amount,
+                Ok(amount) => {
+                    need.amount = amount;
+                    need.nothing = amount == 0 && is_nothing(slot.terms, ask.bound);
+                }
                 Err(_) if slot.terms.mode == Mode::Soft => {}
                 Err((code, detail)) => {
                     let refusal = self.refusal(slot, need, (ask.now, at), code, detail);

@@ -95,7 +95,10 @@ fn merged(needs: &[Vec<Need>]) -> Vec<Need> {
     let mut all: Vec<Need> = Vec::new();
     for need in needs.iter().flatten() {
         match all.iter_mut().find(|known| known.place == need.place) {
-            Some(known) => known.amount += need.amount,
+            Some(known) => {
+                known.amount += need.amount;
+                known.nothing &= need.nothing;
+            }
             None => all.push(*need),
         }
     }

@@ -35,6 +35,21 @@ fn several_attempts_are_held_as_a_whole_and_settled_one_by_one() {
 }
 
 #[test]
+fn attempts_need_nothing_of_a_limit_that_is_overdrawn_only_if_none_does() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 10, 0);
+    let Tried::Held(permit) = bench.hold(time(1), 10) else { panic!("it is leased") };
+    let usage = Usage::exact(schemas::tokens::Vector { uncached_input: 120, ..Default::default() });
+    drop(bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
+    for some in [[0, 1], [1, 0]] {
+        assert!(matches!(held(&bench, &some), Tried::Refused(_)), "{some:?}");
+    }
+    let Tried::Held(permits) = held(&bench, &[0, 0]) else { panic!("they need nothing") };
+    assert!(permits.iter().all(|permit| permit.holds.len() == 1));
+}
+
+#[test]
 fn what_is_open_counts_once_only_where_the_last_attempt_falls_under_it() {
     let scope = vec![(Dimension::Model, Match::Is("m".into()))];
     let limit = fixture::limit(100, Window::Day);

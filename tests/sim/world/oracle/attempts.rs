@@ -68,7 +68,7 @@ impl Oracle {
             let busy = mine.busy.entry(hold.window).or_default();
             *busy += hold.amount;
             let (busy, lease) = (*busy, mine.granted - mine.returned);
-            if self.rules[*place].is_hard() && busy > lease {
+            if self.rules[*place].is_hard() && hold.amount > 0 && busy > lease {
                 let detail = format!(
                     "{} of {} is used and held at {producer} with a lease of {lease}",
                     busy, self.rules[*place].limit.name
