@@ -12,8 +12,10 @@ use crate::translate::{
 };
 
 mod answer;
+mod pairs;
 
 pub(crate) use answer::{Answer, Block, Blocks, Event, Fault, Stop};
+pub(crate) use pairs::Pairs;
 
 /// A conversation to go on with, and how.
 #[derive(Clone, Debug, Default)]
@@ -396,16 +398,6 @@ impl Conversation {
             }
         }
         Ok(())
-    }
-
-    /// The name of the tool whose call this result answers: the last one before it with its id, since some clients count anew in every turn.
-    pub(crate) fn name_of(&self, result: &Part, id: &str) -> Option<&str> {
-        let parts = self.turns.iter().flat_map(|turn| &turn.parts);
-        let calls = parts.take_while(|part| !std::ptr::eq(*part, result)).filter_map(|part| match &part.what {
-            What::Call(call) if call.id == id => Some(call.name.as_str()),
-            _ => None,
-        });
-        calls.last()
     }
 
     /// The tools that may be called: what a choice rules out need not be there.

@@ -231,6 +231,105 @@ fn what_a_tool_gave_goes_to_the_last_call_with_its_id() {
     assert_eq!(why, "messages[1]: the provider wants the name of the tool, and no call before it has this id");
 }
 
+fn calls_of(calls: &[(&str, &str)]) -> Value {
+    let function = |name: &str| json!({ "name": name, "arguments": "{}" });
+    let call = |(id, name): &(&str, &str)| json!({ "id": id, "type": "function", "function": function(name) });
+    json!({ "role": "assistant", "tool_calls": calls.iter().map(call).collect::<Vec<_>>() })
+}
+
+fn given(id: &str, text: &str) -> Value {
+    json!({ "role": "tool", "tool_call_id": id, "content": text })
+}
+
+fn hi(turns: &[Value]) -> Value {
+    let hi = json!({ "role": "user", "content": "hi" });
+    chat(&json!({ "max_tokens": 9, "messages": std::iter::once(&hi).chain(turns).collect::<Vec<_>>() }))
+}
+
+/// Some servers give all calls of a turn one id, and clients send that back.
+#[test]
+fn what_tools_gave_goes_to_the_calls_of_one_id_in_their_order() {
+    let gemini = to(Provider::Gemini, "gemini-2.5-flash");
+    for id in ["call_0", ""] {
+        let turns = [calls_of(&[(id, "get_weather"), (id, "get_time")]), given(id, "sun"), given(id, "noon")];
+        let (body, _) = sent(Client::OpenAiChat, &hi(&turns), &gemini).unwrap();
+        let result = |place: usize| {
+            let result = &body["contents"][2]["parts"][place]["functionResponse"];
+            (result["name"].clone(), result["response"]["output"].clone())
+        };
+        assert_eq!(result(0), (json!("get_weather"), json!("sun")), "{body}");
+        assert_eq!(result(1), (json!("get_time"), json!("noon")), "{body}");
+    }
+    // A turn that has the id again closes the one before it, whose second result never came.
+    let turns = [
+        calls_of(&[("a", "get_weather"), ("a", "get_time")]),
+        given("a", "sun"),
+        calls_of(&[("a", "send_money")]),
+        given("a", "sent"),
+    ];
+    let (body, _) = sent(Client::OpenAiChat, &hi(&turns), &gemini).unwrap();
+    assert_eq!(body["contents"][4]["parts"][0]["functionResponse"]["name"], "send_money", "{body}");
+}
+
+#[test]
+fn more_results_than_calls_of_an_id_are_refused() {
+    let turns = [calls_of(&[("a", "f")]), given("a", "1"), given("a", "2")];
+    for provider in [Provider::Gemini, Provider::AnthropicMessages, Provider::BedrockConverse] {
+        let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == provider).unwrap();
+        let why = sent(Client::OpenAiChat, &hi(&turns), &to(provider, model)).unwrap_err();
+        assert_eq!(why, "messages[3]: there are more results of this id than calls before it", "{provider:?}");
+    }
+}
+
+/// Anthropic and Bedrock refuse an id that stands twice in a conversation.
+#[test]
+fn calls_of_one_id_get_ids_of_their_own_where_it_has_to_differ() {
+    let of = |turns: &[Value], provider: Provider| {
+        let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == provider).unwrap();
+        let (body, listed) = sent(Client::OpenAiChat, &hi(turns), &to(provider, model)).unwrap();
+        assert!(listed.is_empty(), "{listed:?}");
+        let blocks = |role: &str| {
+            let messages = body["messages"].as_array().unwrap().iter().filter(|message| message["role"] == role);
+            messages.flat_map(|message| message["content"].as_array().unwrap()).cloned().collect::<Vec<_>>()
+        };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let call = |block: &Value| text(&block["id"]).or_else(|| text(&block["toolUse"]["toolUseId"]));
+        let result = |block: &Value| text(&block["tool_use_id"]).or_else(|| text(&block["toolResult"]["toolUseId"]));
+        let calls: Vec<String> = blocks("assistant").iter().filter_map(call).collect();
+        let results: Vec<String> = blocks("user").iter().filter_map(result).collect();
+        (calls, results)
+    };
+    for provider in [Provider::AnthropicMessages, Provider::BedrockConverse] {
+        // In one turn, in a later one, and beside ids that a client has itself.
+        let turns = [
+            calls_of(&[("call_0", "f"), ("call_0", "g"), ("call_1", "f")]),
+            given("call_1", "1"),
+            given("call_0", "2"),
+            given("call_0", "3"),
+            calls_of(&[("call_0", "f"), ("call_0-3", "f")]),
+            given("call_0", "4"),
+            given("call_0-3", "5"),
+        ];
+        let (calls, results) = of(&turns, provider);
+        assert_eq!(calls, ["call_0", "call_0-2", "call_1", "call_0-4", "call_0-3"], "{provider:?}");
+        assert_eq!(results, ["call_1", "call_0", "call_0-2", "call_0-4", "call_0-3"], "{provider:?}");
+        // What stood before stays as it was when the conversation goes on.
+        let (before, _) = of(&turns[..4], provider);
+        assert_eq!(before, calls[..3], "{provider:?}");
+        // Empty ones and long ones fit as well.
+        let long = "a".repeat(64);
+        for id in ["", long.as_str()] {
+            let (calls, results) = of(&[calls_of(&[(id, "f"), (id, "g")]), given(id, "1"), given(id, "2")], provider);
+            assert_ne!(calls[0], calls[1], "{provider:?}");
+            assert!(calls.iter().all(|id| !id.is_empty() && id.len() <= 64), "{calls:?}");
+            assert_eq!(calls, results, "{provider:?}");
+        }
+        let turns = [calls_of(&[("x", "f"), ("y", "f")]), given("y", "1"), given("x", "2")];
+        let (calls, results) = of(&turns, provider);
+        assert_eq!((calls, results), (vec!["x".to_owned(), "y".to_owned()], vec!["y".to_owned(), "x".to_owned()]));
+    }
+}
+
 /// What a client says of a document changes how it is read, so it is said to every model.
 #[test]
 fn a_title_and_a_context_are_said_in_front_of_a_document() {

@@ -22,12 +22,16 @@ const BUDGET_MIN: u64 = 1_024;
 const TOP_P_MIN: f64 = 0.95;
 /// The most characters of the name of an end user.
 const USER_MAX: usize = 256;
+/// The most characters of the id of a call.
+const ID_MAX: usize = 64;
 /// The cap where neither the client nor the catalogue states one: what the oldest models served can answer.
 const CAP: u64 = 4_096;
 /// Names of models that reason by a budget.
 const BY_BUDGET: [&str; 7] = ["claude-3", "sonnet-4-2", "opus-4-2", "opus-4-0", "sonnet-4-0", "opus-4-1", "-4-5"];
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
+    let own = asked.with_own_ids(ID_MAX)?;
+    let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! { "model": to.model };
     let reasoning = write_reasoning(asked, to, ledger);
     let cap = asked.max_tokens.or(to.max_output);
@@ -132,7 +136,7 @@ fn write_part(part: &Part, ledger: &mut Ledger) -> Read<Option<Json>> {
         What::File(file) => write_file(part, file)?,
         What::Audio(_) => return Err(part.refuse("the provider's models take no audio")),
         What::Call(call) => object! {
-            "type": "tool_use", "id": fit(&call.id, 64), "name": call.name.as_str(),
+            "type": "tool_use", "id": fit(&call.id, ID_MAX), "name": call.name.as_str(),
             "input": Json::raw_object(&call.arguments)
                 .ok_or_else(|| part.refuse("the provider takes a JSON object as the arguments of a call, and this is none"))?,
         },
@@ -152,7 +156,7 @@ fn write_part(part: &Part, ledger: &mut Ledger) -> Read<Option<Json>> {
 
 fn write_result(outcome: &Outcome, ledger: &mut Ledger) -> Read<Json> {
     let content = write_parts(&outcome.parts.iter().collect::<Vec<_>>(), ledger)?;
-    let mut block = object! { "type": "tool_result", "tool_use_id": fit(&outcome.id, 64) };
+    let mut block = object! { "type": "tool_result", "tool_use_id": fit(&outcome.id, ID_MAX) };
     block.put_full("content", content);
     if outcome.is_error {
         block.put("is_error", true);

@@ -14,6 +14,8 @@ use crate::translate::{
 const SETTINGS: [(Setting, &str); 2] = [(Setting::Temperature, "temperature"), (Setting::TopP, "topP")];
 /// The most sequences that stop an answer.
 const STOP_MAX: usize = 4;
+/// The most characters of the id of a call.
+const ID_MAX: usize = 64;
 
 /// Whether a model of Bedrock is Claude.
 pub(crate) fn is_claude(model: &str) -> bool {
@@ -26,6 +28,8 @@ pub(crate) fn maker(model: &str) -> Maker {
 }
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
+    let own = asked.with_own_ids(ID_MAX)?;
+    let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! {};
     let (instructions, turns) = asked.apart(ledger);
     let mut names = Names::default();
@@ -106,7 +110,7 @@ fn write_part(part: &Part, to: &To<'_>, (names, ledger): (&mut Names, &mut Ledge
             let input = Json::raw_object(&call.arguments).ok_or_else(|| {
                 part.refuse("the provider takes a JSON object as the arguments of a call, and this is none")
             })?;
-            let call = object! { "toolUseId": fit(&call.id, 64), "name": call.name.as_str(), "input": input };
+            let call = object! { "toolUseId": fit(&call.id, ID_MAX), "name": call.name.as_str(), "input": input };
             object! { "toolUse": call }
         }
         What::Result(outcome) => write_result(outcome, to, (names, ledger))?,
@@ -130,7 +134,7 @@ fn write_part(part: &Part, to: &To<'_>, (names, ledger): (&mut Names, &mut Ledge
 fn write_result(outcome: &Outcome, to: &To<'_>, noted: (&mut Names, &mut Ledger)) -> Read<Json> {
     let content = write_parts(&outcome.parts.iter().collect::<Vec<_>>(), to, noted)?;
     let status = if outcome.is_error { "error" } else { "success" };
-    let result = object! { "toolUseId": fit(&outcome.id, 64), "content": content, "status": status };
+    let result = object! { "toolUseId": fit(&outcome.id, ID_MAX), "content": content, "status": status };
     Ok(object! { "toolResult": result })
 }
 

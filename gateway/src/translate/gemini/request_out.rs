@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::translate::{
     To,
     fields::{Ledger, Read},
-    hub::{Choice, Conversation, Effort, Format, Outcome, Part, Reasoning, Role, Setting, Source, What},
+    hub::{Choice, Conversation, Effort, Format, Outcome, Pairs, Part, Reasoning, Role, Setting, Source, What},
     json::{Json, object},
     media,
     seal::{Kind, Maker, Seal},
@@ -28,15 +28,15 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     asked.must_begin()?;
     let mut body = object! {};
     let (instructions, turns) = asked.apart(ledger);
-    let mut contents = Vec::new();
+    let (pairs, mut contents) = (Pairs::new(asked)?, Vec::new());
     for (role, parts) in turns {
         let role_name = if role == Role::Assistant { "model" } else { "user" };
-        let parts = write_parts(asked, &parts, to, ledger)?;
+        let parts = write_parts(&pairs, &parts, to, ledger)?;
         if !parts.is_empty() {
             contents.push(object! { "role": role_name, "parts": parts });
         }
     }
-    let instructions = write_parts(asked, &instructions, to, ledger)?;
+    let instructions = write_parts(&pairs, &instructions, to, ledger)?;
     if !instructions.is_empty() {
         body.put("systemInstruction", object! { "parts": instructions });
     }
@@ -103,7 +103,7 @@ fn write_tools(asked: &Conversation, body: &mut Json, ledger: &mut Ledger) -> Re
     Ok(())
 }
 
-fn write_parts(asked: &Conversation, parts: &[&Part], to: &To<'_>, ledger: &mut Ledger) -> Read<Vec<Json>> {
+fn write_parts(pairs: &Pairs<'_>, parts: &[&Part], to: &To<'_>, ledger: &mut Ledger) -> Read<Vec<Json>> {
     let (mut written, mut proof, mut has_call) = (Vec::<Json>::new(), None::<&Seal>, false);
     for part in parts {
         if part.cache.is_some() {
@@ -130,7 +130,7 @@ fn write_parts(asked: &Conversation, parts: &[&Part], to: &To<'_>, ledger: &mut 
                 has_call = true;
                 written.push(written_call);
             }
-            What::Result(outcome) => write_result(asked, part, outcome, &mut written, ledger)?,
+            What::Result(outcome) => write_result(pairs, part, outcome, &mut written, ledger)?,
             _ => {
                 written.extend(part.told(false).map(|told| object! { "text": told }));
                 written.push(write_media(part, ledger)?);
@@ -151,13 +151,13 @@ fn needs_proof(model: &str) -> bool {
 }
 
 fn write_result(
-    asked: &Conversation,
+    pairs: &Pairs<'_>,
     part: &Part,
     outcome: &Outcome,
     written: &mut Vec<Json>,
     ledger: &mut Ledger,
 ) -> Read<()> {
-    let name = outcome.name.as_deref().or_else(|| asked.name_of(part, &outcome.id));
+    let name = outcome.name.as_deref().or_else(|| pairs.name(part));
     let name =
         name.ok_or_else(|| part.refuse("the provider wants the name of the tool, and no call before it has this id"))?;
     let (mut texts, mut media) = (Vec::new(), Vec::new());
