@@ -319,6 +319,11 @@ impl Part {
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
+    /// Lists that this stands behind what the tool said that gave it, for a target that takes only text from a tool.
+    pub(crate) fn note_behind(&self, ledger: &mut Ledger) {
+        ledger.note(format!("{} (its place: it follows in a message of the user)", self.at));
+    }
+
     pub(crate) fn text(&self) -> Option<&String> {
         if let What::Text(text) = &self.what { Some(text) } else { None }
     }

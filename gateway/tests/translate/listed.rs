@@ -388,6 +388,28 @@ fn that_a_tool_failed_is_said_to_every_model() {
     assert_eq!(is_error, true);
 }
 
+#[test]
+fn what_a_tool_gave_beside_text_is_listed_where_it_stands_behind_its_result() {
+    let image = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA==" } });
+    let text = json!({ "type": "document", "source": { "type": "text", "media_type": "text/plain", "data": "High." } });
+    let content = json!([{ "type": "text", "text": "seen" }, image, text]);
+    let body = messages(&json!({ "messages": [
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": [{ "type": "tool_use", "id": "t", "name": "f", "input": {} }] },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": content }] },
+    ] }));
+    let place =
+        |at: usize| format!("messages[2].content[0].content[{at}] (its place: it follows in a message of the user)");
+    for provider in [Provider::OpenAiChat, Provider::Gemini] {
+        let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == provider).unwrap();
+        let (_, listed) = sent(Client::AnthropicMessages, &body, &to(provider, model)).unwrap();
+        assert_eq!(listed, [place(1), place(2)], "{provider:?}");
+    }
+    let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == Provider::BedrockConverse).unwrap();
+    let (_, listed) = sent(Client::AnthropicMessages, &body, &to(Provider::BedrockConverse, model)).unwrap();
+    assert!(listed.is_empty(), "{listed:?}");
+}
+
 fn told() -> Told {
     let request = messages(&json!({ "stream": true })).to_string();
     Request::read(Client::AnthropicMessages, request.as_bytes()).unwrap().told("0190b3c4", 1, 1)

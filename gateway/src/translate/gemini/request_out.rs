@@ -166,6 +166,7 @@ fn write_result(
         if let What::Text(text) = &part.what {
             texts.push(text.as_str());
         } else {
+            part.note_behind(ledger);
             media.extend(part.told(false).map(|told| object! { "text": told }));
             media.push(write_media(part, ledger)?);
         }

@@ -125,7 +125,7 @@ fn write_result(outcome: &Outcome, messages: &mut Vec<Json>, behind: &mut Vec<Js
         if let What::Text(text) = &part.what {
             texts.push(text.as_str());
         } else {
-            ledger.note(format!("{} (its place: it follows in a message of the user)", part.at));
+            part.note_behind(ledger);
             behind.extend(write_told(part));
             behind.push(write_part(part)?);
         }
