@@ -19,7 +19,8 @@
 //!
 //! Beside calls: `tell` takes usage that passed elsewhere, as [`external`] reads it; other proxies ask for calls of theirs through `proxy`.
 //!
-//! `call` is steps 2 to 6 in order; `error` makes answers of what goes wrong; `models` lists what a key may use; `metrics` counts.
+//! `call` is steps 2 to 6 in order; `error` makes answers of what goes wrong, and `failing` knows by which words a provider says that its
+//! model did; `models` lists what a key may use; `metrics` counts.
 
 mod admit;
 mod attempt;
@@ -35,6 +36,7 @@ pub mod emit;
 mod ensemble;
 mod error;
 pub mod external;
+mod failing;
 pub mod fault;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]

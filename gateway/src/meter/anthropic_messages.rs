@@ -15,7 +15,7 @@ use schemas::{
 use super::{
     Seen,
     fold::{Fold, Unreadable, has_object, kind},
-    shape::{Mark, Shape, at, in_front, verbatim},
+    shape::{Mark, Shape, at, in_front, never, verbatim},
     tally::{Counts, Facts},
     tools::{Place, Tools, Where},
 };
@@ -86,6 +86,7 @@ pub(super) static COMPLETION: Shape = Shape {
     latency: &[],
     usage: &[],
     error: &[&["error"]],
+    failed: never,
     read: |_| Ok(None),
     raw: verbatim,
     tools: &Tools::NONE,

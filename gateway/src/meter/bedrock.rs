@@ -24,7 +24,10 @@ use super::{
     tally::{Counts, Facts},
     tools::{Place, Tools, Where},
 };
-use crate::json::{self, number};
+use crate::{
+    failing,
+    json::{self, number},
+};
 
 /// An answer of Converse, or an event of its stream. Of a stream the last one, behind the one that says why it stops, has usage.
 pub(super) static CONVERSE: Shape = Shape {
@@ -36,6 +39,10 @@ pub(super) static CONVERSE: Shape = Shape {
     latency: &[&["performanceConfig", "latency"]],
     usage: &[&["usage"]],
     error: &[],
+    failed: |_, event, _| {
+        let reason = at(event, &["stopReason"]).and_then(Value::word)?;
+        failing::converse(&reason).then(|| reason.into_owned())
+    },
     read: converse,
     raw: verbatim,
     tools: &TOOLS,

@@ -13,10 +13,10 @@ use schemas::{
 
 use super::{
     fold::{Reported, Unreadable},
-    shape::{Mark, Shape, at, in_front, verbatim},
+    shape::{Mark, Shape, at, first, in_front, never, verbatim},
     tools::{Place, Tools, Where},
 };
-use crate::json;
+use crate::{failing, json};
 
 /// Calls as the newer version has them, and the older one, whose stream has all of them in one event.
 static TOOLS: Tools = Tools {
@@ -43,6 +43,10 @@ pub(super) static CHAT: Shape = Shape {
     latency: &[],
     usage: &[&["delta", "usage"], &["usage"], &["response", "meta"], &["meta"]],
     error: &[&["delta", "error"]],
+    failed: |_, event, _| {
+        let reason = first(event, &[&["delta", "finish_reason"], &["finish_reason"]]).and_then(Value::word)?;
+        failing::cohere(&reason).then(|| reason.into_owned())
+    },
     read,
     raw: verbatim,
     tools: &TOOLS,
@@ -66,6 +70,7 @@ pub(super) static UNITS: Shape = Shape {
     latency: &[],
     usage: &[&["meta", "billed_units"]],
     error: &[],
+    failed: never,
     read,
     raw: verbatim,
     tools: &Tools::NONE,

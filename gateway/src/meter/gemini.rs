@@ -14,10 +14,11 @@ use schemas::{
 
 use super::{
     fold::{Reported, Unreadable, take},
-    shape::{Mark, Shape, at, in_front, verbatim},
+    shape::{Mark, Shape, at, in_front, never, verbatim},
+    tally::Facts,
     tools::{Place, Tools, Where},
 };
-use crate::json;
+use crate::{failing, json};
 
 /// Functions of the client, code that Google runs, and what it searched for. A call whose arguments come in pieces has its name in the first.
 static TOOLS: Tools = Tools { whole: WHOLE, frame: WHOLE };
@@ -47,6 +48,7 @@ pub(super) static CONTENT: Shape = Shape {
     latency: &[],
     usage: &[&["usageMetadata"]],
     error: &[&["error"]],
+    failed,
     read: |usage| read(usage, true),
     raw: verbatim,
     tools: &TOOLS,
@@ -64,6 +66,7 @@ pub(super) static EMBEDDINGS: Shape = Shape {
     latency: &[],
     usage: &[&["usageMetadata"], &["predictions"]],
     error: &[&["error"]],
+    failed: never,
     read: |usage| if usage.items().is_some() { predictions(usage) } else { read(usage, false) },
     raw: |usage| match predictions(usage) {
         Ok(Some(reported)) => format!("{{\"token_count\":{}}}", reported.vector.uncached_input),
@@ -80,6 +83,26 @@ fn is_final(document: Value<'_>) -> bool {
     let candidates = at(document, &["candidates"]).and_then(Value::items);
     candidates.is_some_and(|mut candidates| candidates.any(ends))
         || at(document, &["promptFeedback", "blockReason"]).is_some()
+}
+
+/// What an answer may have in which there is nothing of one.
+const HOLLOW: [&str; 6] = ["candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId", "createTime"];
+
+/// Why the model has failed, where a document says so. An answer without candidates has failed as well, unless its prompt was blocked; that
+/// has no word.
+fn failed(facts: &Facts, document: Value<'_>, is_whole: bool) -> Option<String> {
+    let named = json::members(document, &HOLLOW)?;
+    let candidates = || named.value(0).and_then(Value::items).into_iter().flatten();
+    let reasons = candidates().filter_map(|candidate| at(candidate, &["finishReason"]));
+    let word = |reason: Value<'_>| reason.word().map_or_else(|| reason.raw().to_owned(), String::from);
+    let failed = reasons.map(word).find(|reason| failing::gemini(reason, facts.called.calls > 0));
+    let is_nothing = || match named.value(0) {
+        Some(_) => candidates().next().is_none(),
+        // Where the list is left out, what is there may be an answer of another kind.
+        None => !named.others,
+    };
+    let is_blocked = || at(document, &["promptFeedback", "blockReason"]).is_some();
+    failed.or_else(|| (is_whole && is_nothing() && !is_blocked()).then(String::new))
 }
 
 const NAMES: [&str; 10] = [

@@ -13,7 +13,7 @@ use schemas::{
 
 use super::{
     fold::{Reported, Unreadable},
-    shape::{Mark, Shape, WHOLE, at, in_front},
+    shape::{Mark, Shape, WHOLE, at, in_front, never},
     tools::{Place, Tools, Where},
 };
 use crate::json;
@@ -34,6 +34,7 @@ pub(super) static CHAT: Shape = Shape {
     latency: &[],
     usage: &[WHOLE],
     error: &[&["error"]],
+    failed: never,
     read,
     tools: &TOOLS,
     raw: |document| {

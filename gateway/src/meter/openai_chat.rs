@@ -21,7 +21,7 @@ use super::{
     tools::{Place, Tools, Where},
     visible::after_colon,
 };
-use crate::json;
+use crate::{failing, json};
 
 /// What is known of a chat completion.
 #[derive(Debug, Default)]
@@ -113,7 +113,8 @@ impl Fold for Chat {
         let keep = self.reported.is_none();
         let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
         let known = !facts.model.is_empty() && !facts.id.is_empty();
-        let ordinary = says && !reports && (known || self.introduced >= INTRODUCTION);
+        // Why it finishes may be that it has failed.
+        let ordinary = says && !reports && (known || self.introduced >= INTRODUCTION) && !says_why(data);
         let names = NAME_KEY.find(data).is_some();
         let tree = if ordinary && !names { None } else { Tree::read_answer(data).ok() };
         match &tree {
@@ -126,7 +127,6 @@ impl Fold for Chat {
             Some(_) | None => {}
         }
         if ordinary {
-            self.finished |= says_why(data);
             return Ok(Seen::Ordinary);
         }
         self.introduced = self.introduced.saturating_add(1);
@@ -139,9 +139,7 @@ impl Fold for Chat {
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));
         Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
-        if let Some(error) = named.value(ERROR) {
-            facts.fail(kind(error));
-        }
+        fail(facts, &named);
         let Some(usage) = usage(&named) else { return Ok(()) };
         match openai_usage::read(usage, !self.embeds)? {
             Some(reported) => {
@@ -194,9 +192,7 @@ impl Chat {
         Facts::name(&mut facts.id, named.text(ID));
         Facts::name(&mut facts.model, named.text(MODEL));
         Facts::rename(&mut facts.service_tier, named.text(SERVICE_TIER));
-        if let Some(error) = named.value(ERROR) {
-            facts.fail(kind(error));
-        }
+        fail(facts, &named);
         let choices = named.value(CHOICES);
         let finishes = choices.is_some_and(|choices| says_why(choices.raw().as_bytes()));
         self.finished |= finishes;
@@ -220,6 +216,22 @@ impl Chat {
             reported if self.paints => reported.with_images(openai_usage::images(usage)),
             reported => reported,
         });
+    }
+}
+
+/// Keeps the error that an answer or a frame has, or one of its choices.
+fn fail(facts: &mut Facts, named: &json::Members<'_, 13>) {
+    if let Some(error) = named.value(ERROR) {
+        return facts.fail(kind(error));
+    }
+    for choice in named.value(CHOICES).and_then(Value::items).into_iter().flatten() {
+        let Some(choice) = json::members(choice, &["error", "finish_reason"]) else { continue };
+        let reason = choice.value(1).and_then(Value::word).filter(|reason| failing::chat(reason));
+        match (choice.value(0), reason) {
+            (Some(error), _) => facts.fail(kind(error)),
+            (None, Some(reason)) => facts.fail(Some(reason.into_owned())),
+            (None, None) => {}
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use schemas::json::{Kind, Value};
 
 use super::{
     openai_usage,
-    shape::{Mark, Shape, at, verbatim},
+    shape::{Mark, Shape, at, never, verbatim},
     tools::{Once, Place, Tools, Where},
 };
 use crate::json;
@@ -55,6 +55,7 @@ pub(super) static RESPONSE: Shape = Shape {
     latency: &[],
     usage: &[&["response", "usage"], &["usage"]],
     error: &[&["response", "error"], &["error"]],
+    failed: never,
     read: |usage| openai_usage::read(usage, true),
     tools: &TOOLS,
     raw: verbatim,

@@ -38,6 +38,9 @@ pub(super) struct Shape {
     pub(super) latency: &'static [Path],
     pub(super) usage: &'static [Path],
     pub(super) error: &'static [Path],
+    /// The provider's word for it where a document says that its model has failed to answer, by what was found before; `true` says that the
+    /// document is all of the answer.
+    pub(super) failed: fn(&Facts, Value<'_>, bool) -> Option<String>,
     /// Reads a usage object; nothing if it states no count.
     pub(super) read: fn(Value<'_>) -> Result<Option<Reported>, Unreadable>,
     /// What is kept of the usage object.
@@ -67,6 +70,11 @@ pub(super) enum Mark {
 
 /// No document says that it is of the background.
 pub(super) const fn in_front(_: Value<'_>) -> Option<u64> {
+    None
+}
+
+/// No document says that a model has failed, or it says so as an error.
+pub(super) const fn never(_: &Facts, _: Value<'_>, _: bool) -> Option<String> {
     None
 }
 
@@ -120,6 +128,8 @@ impl Shaped {
         facts.background = (self.shape.background)(document).or(facts.background);
         if let Some(error) = first(document, self.shape.error) {
             facts.fail(kind(error));
+        } else if let Some(word) = (self.shape.failed)(facts, document, whole && !facts.is_brief) {
+            facts.fail(Some(word));
         }
         if let Some(usage) = usage {
             let reported = (self.shape.read)(usage)?;

@@ -52,6 +52,8 @@ pub(super) struct Facts {
     pub(super) error: Option<String>,
     /// Whether the mark that ends the answer came.
     pub(super) ended: bool,
+    /// Whether it was too large to be read, but for some of its members.
+    pub(super) is_brief: bool,
     /// When it was begun, if the answer is worked on apart from this exchange.
     pub(super) background: Option<u64>,
     /// Whether usage may have gone by unread.

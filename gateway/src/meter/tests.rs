@@ -615,3 +615,79 @@ fn a_guardrail_is_counted_beside_what_the_model_used() {
     refused.close();
     assert_eq!(refused.measured(End::Closed).usage, Usage::none());
 }
+
+/// A model that failed is an answer that failed, whole or streamed, by its provider's word for it; one that gave something did not.
+#[test]
+fn an_answer_in_which_the_model_failed_has_failed() {
+    let check = |api, framing, body: &str, kind: Option<&str>| {
+        let finish = once(Answer { api, framing, ..CHAT }, body).finish;
+        let wanted = kind.map_or(Finish::Complete, |kind| Finish::ErrorInStream { kind: kind.to_owned() });
+        assert_eq!(finish, wanted, "{api:?}: {}", body.get(..200).unwrap_or(body));
+    };
+    let both = |api, body: &str, kind| {
+        check(api, Framing::Whole, body, kind);
+        check(api, Framing::Events, &stream(&[body]), kind);
+    };
+    let gemini = |parts: &str, reason: &str| {
+        format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":{reason}}}],"usageMetadata":{{"promptTokenCount":5}}}}"#
+        )
+    };
+    let (text, call) = (r#"{"text":"hi"}"#, r#"{"functionCall":{"name":"f","args":{}}}"#);
+    let content = Api::GeminiGenerateContent;
+    for (parts, reason, kind) in [
+        ("", r#""MALFORMED_FUNCTION_CALL""#, Some("MALFORMED_FUNCTION_CALL")),
+        (text, r#""MALFORMED_FUNCTION_CALL""#, Some("MALFORMED_FUNCTION_CALL")),
+        (call, "9", Some("9")),
+        (text, r#""UNEXPECTED_TOOL_CALL""#, Some("UNEXPECTED_TOOL_CALL")),
+        (call, r#""UNEXPECTED_TOOL_CALL""#, None),
+        (text, r#""STOP""#, None),
+        ("", r#""SAFETY""#, None),
+    ] {
+        both(content, &gemini(parts, reason), kind);
+    }
+    // The call stood in an earlier piece.
+    let called = stream(&[&gemini(call, "null"), &gemini("", r#""UNEXPECTED_TOOL_CALL""#)]);
+    check(content, Framing::Events, &called, None);
+    let usage = r#""usageMetadata":{"promptTokenCount":5},"modelVersion":"m""#;
+    check(content, Framing::Whole, &format!(r#"{{"candidates":[],{usage}}}"#), Some(""));
+    check(content, Framing::Whole, &format!("{{{usage}}}"), Some(""));
+    check(content, Framing::Whole, &format!(r#"{{"promptFeedback":{{"blockReason":"SAFETY"}},{usage}}}"#), None);
+    check(Api::Passthrough, Framing::Whole, &format!(r#"{{"embedding":{{"values":[1]}},{usage}}}"#), None);
+    let behind = stream(&[&gemini(text, r#""STOP""#), &format!(r#"{{"candidates":[],{usage}}}"#)]);
+    check(content, Framing::Events, &behind, None);
+    let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(300_000));
+    check(content, Framing::Whole, &gemini(&large, r#""STOP""#), None);
+
+    let converse = |block: &str, reason: &str| {
+        format!(
+            r#"{{"output":{{"message":{{"role":"assistant","content":[{block}]}}}},"stopReason":"{reason}","usage":{{"inputTokens":4,"outputTokens":0}}}}"#
+        )
+    };
+    for reason in ["malformed_tool_use", "malformed_model_output"] {
+        both(Api::BedrockConverse, &converse("", reason), Some(reason));
+        check(Api::BedrockConverse, Framing::Whole, &converse(&large, reason), Some(reason));
+    }
+    check(Api::BedrockConverse, Framing::Whole, &converse(text, "tool_use"), None);
+
+    let cohere = |reason: &str| {
+        format!(
+            r#"{{"finish_reason":"{reason}","message":{{"content":[]}},"usage":{{"billed_units":{{"input_tokens":3}}}}}}"#
+        )
+    };
+    for (reason, kind) in [("ERROR", Some("ERROR")), ("TIMEOUT", Some("TIMEOUT")), ("ERROR_TOXIC", None)] {
+        check(Api::CohereChat, Framing::Whole, &cohere(reason), kind);
+        let end = format!(r#"{{"type":"message-end","delta":{}}}"#, cohere(reason));
+        check(Api::CohereChat, Framing::Events, &stream(&[&end]), kind);
+    }
+
+    let choice = |more: &str| format!(r#"{{"id":"c","model":"m","choices":[{{"index":0,"message":{{}}{more}}}]}}"#);
+    both(Api::OpenAiChat, &choice(r#","finish_reason":"error""#), Some("error"));
+    both(Api::OpenAiChat, &choice(r#","finish_reason":"error","error":{"code":"busy"}"#), Some("busy"));
+    both(Api::OpenAiChat, &choice(r#","finish_reason":"stop","error":null"#), None);
+    // With the last of its text, among frames that are not parsed, and before its usage.
+    let failed = HELLO.replace(r#""Hello"}}"#, r#""Hello"},"finish_reason":"error"}"#);
+    let measured = once(CHAT, &stream(&[HELLO, HELLO, &failed, USAGE, "[DONE]"]));
+    assert_eq!(measured.finish, Finish::ErrorInStream { kind: "error".to_owned() });
+    assert_eq!(measured.usage, Usage::exact(counts(7, 3)));
+}

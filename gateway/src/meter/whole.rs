@@ -14,7 +14,7 @@ use schemas::json::{Kind, Tree, Value};
 use super::{Frame, Tally, Verdict, tools::Counter};
 
 /// The top-level members that any dialect reads.
-const WANTED: [&[u8]; 27] = [
+const WANTED: [&[u8]; 29] = [
     b"id",
     b"model",
     b"service_tier",
@@ -26,6 +26,8 @@ const WANTED: [&[u8]; 27] = [
     b"status",
     b"background",
     b"stop_reason",
+    b"stopReason",
+    b"finish_reason",
     b"usageMetadata",
     b"modelVersion",
     b"responseId",
@@ -144,6 +146,7 @@ fn kept(document: &[u8], tally: &mut Tally) {
 /// Takes what a scanner found.
 fn scanned(scanner: &Scanner, tally: &mut Tally) {
     tally.facts.ended = scanner.depth == 0 && scanner.begun;
+    tally.facts.is_brief = true;
     // Of what was only scanned there is no text to estimate usage from: if it is not reported, it is not known.
     let read = tally.whole(scanner.summary().as_bytes()) && scanner.is_readable();
     tally.facts.called = scanner.calls.counted;

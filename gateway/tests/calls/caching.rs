@@ -247,6 +247,31 @@ async fn what_states_no_use_or_ends_without_its_mark_is_not_kept() {
     }
 }
 
+/// It may do better the next time.
+#[tokio::test]
+async fn an_answer_in_which_the_model_failed_is_not_kept() {
+    let malformed = GEMINI.replace("\"STOP\"", "\"MALFORMED_FUNCTION_CALL\"");
+    let frame = format!("data: {malformed}\r\n\r\n");
+    let failed =
+        WHOLE.replace(r#""finish_reason":"stop""#, r#""finish_reason":"error","error":{"code":502,"message":"m"}"#);
+    let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] });
+    for (script, path, body) in [
+        (json("200 OK", &failed), "/v1/chat/completions", chat(json!({}))),
+        (json("200 OK", &malformed), "/v1beta/models/quick:generateContent", contents),
+        (stream(vec![say(&frame)]), "/v1/chat/completions", chat(json!({ "model": "quick", "stream": true }))),
+    ] {
+        let replay = Replay::start(script).await;
+        let quick = model("quick", &[("gemini", Some("gemini-2.5-flash"))], HOUR);
+        let stage = start(&replay, mini(HOUR).into_iter().chain([quick]).collect()).await;
+        for _ in 0..2 {
+            assert_eq!(got(stage.post(path, &body)).await.0, "miss", "{body}");
+        }
+        let (_, written) = stage.end().await;
+        assert!(hits(&written).is_empty(), "{body}");
+        assert!(written.settled().iter().all(|end| end.outcome == Outcome::ProviderError), "{body}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_leaves_nothing() {
     let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     DONE, STOP, TEXT, USAGE, WHOLE,
-    dialects::GEMINI,
+    dialects::{COHERE, CONVERSE, GEMINI},
     provider::{Replay, Step, json as answers, say, stream},
     stage::{KEY, Setting, Stage, Written, chat},
     translated::MESSAGE,
@@ -517,6 +517,42 @@ async fn an_error_in_place_of_the_first_token_is_no_answer_yet() {
     );
     assert_eq!((end.earlier, end.earlier_unknown), (settled[0].usage.total().unwrap(), false));
     assert_eq!(end.used(&settled[1].usage).map(|used| used.input()), Some(18));
+}
+
+/// Nobody has had anything of an answer in which the model failed.
+#[tokio::test]
+async fn an_answer_in_which_the_model_failed_is_tried_elsewhere() {
+    let malformed =
+        GEMINI.replace(r#"{"parts":[{"text":"hi"}]}"#, "{}").replace("\"STOP\"", "\"MALFORMED_FUNCTION_CALL\"");
+    let nothing = r#"{"candidates":[],"usageMetadata":{"promptTokenCount":7,"totalTokenCount":7},"modelVersion":"gemini-2.5-flash"}"#;
+    let tool = CONVERSE.replace(r#"{"text":"hi"}"#, "").replace("end_turn", "malformed_tool_use");
+    let error = COHERE.replace(r#"{"type":"text","text":"hi"}"#, "").replace("COMPLETE", "ERROR");
+    let frame = format!("data: {malformed}\r\n\r\n");
+    for (provider, model, script, streams) in [
+        ("gemini", "gemini-2.5-flash", answers("200 OK", &malformed), false),
+        ("gemini", "gemini-2.5-flash", answers("200 OK", nothing), false),
+        ("bedrock", "us.anthropic.claude-v1:0", answers("200 OK", &tool), false),
+        ("cohere", "command-a", answers("200 OK", &error), false),
+        ("gemini", "gemini-2.5-flash", stream(vec![say(&frame)]), true),
+    ] {
+        let good = match streams {
+            true => stream(vec![say(TEXT), say(STOP), say(USAGE), say(DONE)]),
+            false => answers("200 OK", WHOLE),
+        };
+        let replay = Replay::in_turn(vec![script, good]).await;
+        let targets = vec![target(provider, model), target("one", "gpt-4o-mini")];
+        let stage = with(&replay, &replay, ModelRoute { targets, retry: retry(2), ..ModelRoute::default() }).await;
+        let answer = ask(&stage, json!({ "stream": streams })).send().await.unwrap();
+        let said = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(said("x-tollgate-served-by").as_deref(), Some("one/gpt-4o-mini"), "{provider}, {streams}");
+        assert!(answer.text().await.unwrap().contains("hello"), "{provider}, {streams}");
+        let (_, written) = stage.end().await;
+        let (settled, _) = attempts(&written);
+        assert_eq!((settled[0].outcome, settled[1].outcome), (Outcome::ProviderError, Outcome::Complete), "{provider}");
+        // What it used is charged.
+        assert_eq!(settled[0].usage.completeness, Completeness::Exact, "{provider}, {streams}");
+        assert!(settled[0].usage.total().unwrap().input() > 0, "{provider}, {streams}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! An answer of Converse, whole, or event by event of its stream, each named by the `:event-type` of its message.
 
-use crate::translate::{
-    fields::{Fields, Item, Ledger, Read},
-    hub::{Block, Blocks, Event, Fault, Stop},
-    seal::{Kind, Maker},
+use crate::{
+    failing,
+    translate::{
+        fields::{Fields, Item, Ledger, Read},
+        hub::{Block, Blocks, Event, Fault, Stop},
+        seal::{Kind, Maker},
+    },
 };
 
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Reader {
             "tool_use" => Event::Stop(Stop::Tool),
             "stop_sequence" => Event::Stop(Stop::Sequence(sequence)),
             "guardrail_intervened" | "content_filtered" => Event::Stop(Stop::Filter),
-            "malformed_tool_use" | "malformed_model_output" => Event::Fault(Fault::failed(&reason, None)),
+            failed if failing::converse(failed) => Event::Fault(Fault::failed(failed, None)),
             other => self.blocks.ended_by("stopReason", other, None, ledger),
         });
         out.extend(aside.map(|aside| Event::Aside(aside.raw().to_owned())));

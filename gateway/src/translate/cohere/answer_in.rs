@@ -1,10 +1,13 @@
 //! An answer of Cohere's chat, whole or event by event.
 
-use crate::translate::{
-    fields::{Fields, Item, Ledger, Read},
-    hub::{Block, Blocks, Event, Fault, Stop},
-    ids::Ids,
-    seal::{Kind, Maker},
+use crate::{
+    failing,
+    translate::{
+        fields::{Fields, Item, Ledger, Read},
+        hub::{Block, Blocks, Event, Fault, Stop},
+        ids::Ids,
+        seal::{Kind, Maker},
+    },
 };
 
 #[derive(Debug)]
@@ -120,7 +123,7 @@ impl Reader {
             "TOOL_CALL" => Event::Stop(Stop::Tool),
             "STOP_SEQUENCE" => Event::Stop(Stop::Sequence(None)),
             "ERROR_TOXIC" => Event::Stop(Stop::Filter),
-            "ERROR" | "TIMEOUT" => Event::Fault(Fault::failed(&reason, None)),
+            failed if failing::cohere(failed) => Event::Fault(Fault::failed(failed, None)),
             other => self.blocks.ended_by("finish_reason", other, None, ledger),
         });
         Ok(())

@@ -2,11 +2,14 @@
 //!
 //! Vertex AI can give enumerations as numbers. A prompt that was blocked is an answer without candidates.
 
-use crate::translate::{
-    fields::{Fields, Item, Ledger, Read, Refused},
-    hub::{Block, Blocks, Event, Fault, Stop},
-    ids::Ids,
-    seal::{Kind, Maker, Seal},
+use crate::{
+    failing,
+    translate::{
+        fields::{Fields, Item, Ledger, Read, Refused},
+        hub::{Block, Blocks, Event, Fault, Stop},
+        ids::Ids,
+        seal::{Kind, Maker, Seal},
+    },
 };
 
 /// Members of a candidate that are about the answer and no part of it.
@@ -118,20 +121,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Why it ended, by name or by number. A call of a tool that was not declared can be there, and then the client gets it.
+    /// Why it ended, by name or by number.
     fn stop(&self, reason: &str, more: Option<&str>, ledger: &mut Ledger) -> Event {
         match reason {
             "STOP" | "1" => Event::Stop(Stop::End),
             "MAX_TOKENS" | "2" => Event::Stop(Stop::Length),
             "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "LANGUAGE"
             | "MODEL_ARMOR" | "3" | "4" | "6" | "7" | "8" => Event::Stop(Stop::Filter),
-            "UNEXPECTED_TOOL_CALL" if self.has_calls => self.blocks.ended_by("finishReason", reason, more, ledger),
-            "MALFORMED_FUNCTION_CALL"
-            | "9"
-            | "UNEXPECTED_TOOL_CALL"
-            | "TOO_MANY_TOOL_CALLS"
-            | "MISSING_THOUGHT_SIGNATURE"
-            | "MALFORMED_RESPONSE" => Event::Fault(Fault::failed(reason, more)),
+            failed if failing::gemini(failed, self.has_calls) => Event::Fault(Fault::failed(failed, more)),
             other => self.blocks.ended_by("finishReason", other, more, ledger),
         }
     }

@@ -1,11 +1,14 @@
 //! A provider's chat completion, whole or chunk by chunk: a chunk's `delta` is a piece of what `message` is at once.
 
-use crate::translate::{
-    fields::{Fields, Item, Ledger, Read},
-    hub::{Block, Blocks, Event, Fault, Stop},
-    ids::Ids,
-    openai_chat::calls::Calls,
-    seal::Maker,
+use crate::{
+    failing,
+    translate::{
+        fields::{Fields, Item, Ledger, Read},
+        hub::{Block, Blocks, Event, Fault, Stop},
+        ids::Ids,
+        openai_chat::calls::Calls,
+        seal::Maker,
+    },
 };
 
 /// Members that say nothing of the answer itself, or repeat what is said elsewhere.
@@ -141,7 +144,7 @@ impl Reader {
             "length" | "max_tokens" | "model_length" => Event::Stop(Stop::Length),
             "tool_calls" | "function_call" => Event::Stop(Stop::Tool),
             "content_filter" => Event::Stop(Stop::Filter),
-            "error" => Event::Fault(Fault::failed(reason, None)),
+            failed if failing::chat(failed) => Event::Fault(Fault::failed(failed, None)),
             other => self.blocks.ended_by("finish_reason", other, None, ledger),
         }
     }
