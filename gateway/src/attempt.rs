@@ -386,8 +386,7 @@ impl Attempt {
         // What was only estimated would be given again as if it were known.
         let is_known = account.is_whole() && usage.completeness == Completeness::Exact;
         if let Some(note) = self.note.take().filter(|_| end == End::Complete && is_known) {
-            // There is one settlement.
-            let _ = note.set(Made::by(account.settled()));
+            note.set(Made::by(account.settled()));
         }
         if let Some(baton) = self.baton.take() {
             let ended = baton.ended((account, permit), self.flight.take())?;

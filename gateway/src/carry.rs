@@ -18,6 +18,7 @@ use http_body_util::{BodyExt as _, Limited};
 use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time};
 
 use crate::{
+    cache::copy::Note,
     error::Fault,
     meter::{Answer, End as MeterEnd, Framing, Meter, data_of, eventstream},
     relay::is_ours,
@@ -173,8 +174,9 @@ impl Back {
         head
     }
 
-    /// The answer in the client's dialect.
-    pub(crate) async fn answer(self, response: Response<Body>) -> Result<Response<Body>, Fault> {
+    /// The answer in the client's dialect. `made` says how it was made, which is withdrawn if what the client gets of a
+    /// stream is an error.
+    pub(crate) async fn answer(self, response: Response<Body>, made: Option<Note>) -> Result<Response<Body>, Fault> {
         let (mut head, body) = response.into_parts();
         let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
         let framing = Framing::of(kind);
@@ -195,7 +197,7 @@ impl Back {
             dropped.extend(written.dropped);
             ("application/json", Body::from(written.body))
         } else {
-            ("text/event-stream", Body::new(Carrying::new(self, framing, body)))
+            ("text/event-stream", Body::new(Carrying::new(self, framing, body, made)))
         };
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -248,6 +250,8 @@ struct Carrying {
     meter: Option<Meter>,
     framing: Framing,
     stream: Stream,
+    /// Where it stands how the answer was made, if it is to be kept.
+    note: Option<Note>,
     /// What of it was said and has not gone out. It goes out in one piece, however many frames that are.
     out: Vec<u8>,
     /// What a frame says; empty between two.
@@ -257,7 +261,7 @@ struct Carrying {
 }
 
 impl Carrying {
-    fn new(back: Back, framing: Framing, relay: Body) -> Self {
+    fn new(back: Back, framing: Framing, relay: Body, note: Option<Note>) -> Self {
         let mut meter = Meter::new(Answer { api: back.api, status: 200, framing, strip_usage: false });
         meter.by_frame();
         let stream = Stream::new(back.provider, &back.model, back.client, back.told);
@@ -267,6 +271,7 @@ impl Carrying {
             meter: Some(meter),
             framing,
             stream,
+            note,
             out: Vec::new(),
             said: String::new(),
             word: None,
@@ -347,6 +352,12 @@ impl http_body::Body for Carrying {
         while self.out.is_empty() && self.word.is_none() && self.is_open {
             let next = ready!(Pin::new(&mut self.relay).poll_frame(cx));
             self.is_open = matches!(next, Some(Ok(_)));
+        }
+        // Before any of the error goes out, and so before all of the answer is there to be kept.
+        if self.stream.has_failed()
+            && let Some(note) = &self.note
+        {
+            note.withdraw();
         }
         let piece = match std::mem::take(&mut self.out) {
             out if out.is_empty() => self.word.take(),

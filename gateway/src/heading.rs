@@ -328,7 +328,7 @@ impl Failed {
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
                 match self.back {
-                    Some(back) => back.answer(response).await,
+                    Some(back) => back.answer(response, None).await,
                     None => Ok(response),
                 }
             }

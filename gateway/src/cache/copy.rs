@@ -5,7 +5,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -28,7 +31,30 @@ const HEADERS: [HeaderName; 5] = [
 ];
 
 /// Where an attempt says how its answer was made, once it is settled as one that is known and came to its end.
-pub(crate) type Note = Arc<OnceLock<Made>>;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Note(Arc<Slip>);
+
+#[derive(Debug, Default)]
+struct Slip {
+    made: OnceLock<Made>,
+    is_withdrawn: AtomicBool,
+}
+
+impl Note {
+    /// The answer was made like this. There is one settlement, so this is said once.
+    pub(crate) fn set(&self, made: Made) {
+        let _ = self.0.made.set(made);
+    }
+
+    /// The answer is not kept after all: what its client gets of it is an error.
+    pub(crate) fn withdraw(&self) {
+        self.0.is_withdrawn.store(true, Ordering::Relaxed);
+    }
+
+    fn made(&self) -> Option<Made> {
+        self.0.made.get().filter(|_| !self.0.is_withdrawn.load(Ordering::Relaxed)).cloned()
+    }
+}
 
 /// An answer that is to be kept, if it may be.
 #[derive(Clone)]
@@ -88,8 +114,7 @@ impl Copied {
     }
 
     fn put(&mut self) {
-        let Some((copy, made)) = self.copy.take().and_then(|copy| copy.note.get().cloned().map(|made| (copy, made)))
-        else {
+        let Some((copy, made)) = self.copy.take().and_then(|copy| copy.note.made().map(|made| (copy, made))) else {
             return;
         };
         let Copy { wanted, headers, bytes, .. } = *copy;

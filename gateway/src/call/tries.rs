@@ -248,7 +248,7 @@ pub(super) async fn send(
     let mut response = answered.map_err(comes_back)?;
     if let Some((_, back)) = carried {
         // Its attempt is over, or goes on by itself: what cannot be translated is told, and not tried again.
-        let carried = back.clone().answer(response).await;
+        let carried = back.clone().answer(response, note.clone()).await;
         response = carried.map_err(|fault| Failed::after(fault, &aim.upstream))?;
     }
     let headers = response.headers_mut();

@@ -45,6 +45,8 @@ pub struct Stream {
     why: Option<String>,
     ledger: Ledger,
     is_over: bool,
+    /// Whether it is over with an error.
+    has_failed: bool,
 }
 
 impl Stream {
@@ -67,6 +69,7 @@ impl Stream {
             why: None,
             ledger: Ledger::default(),
             is_over: false,
+            has_failed: false,
         }
     }
 
@@ -167,8 +170,13 @@ impl Stream {
         self.fail(&Fault { message, code: None, status: Some(502) }, out);
     }
 
+    /// Whether it has ended with an error for the client.
+    pub const fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     fn fail(&mut self, fault: &Fault, out: &mut String) {
-        self.is_over = true;
+        (self.is_over, self.has_failed) = (true, true);
         let kind = kind_of(fault.status.unwrap_or(500), self.to);
         match &mut self.writer {
             Writer::Chat(writer) => writer.fail(fault, kind, out),

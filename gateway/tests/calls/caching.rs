@@ -272,6 +272,32 @@ async fn an_answer_in_which_the_model_failed_is_not_kept() {
     }
 }
 
+/// Its provider has said all that an answer says, and only the translation knows that there is none in it, or that nobody can read it.
+#[tokio::test]
+async fn a_stream_that_is_an_error_to_its_client_is_not_kept() {
+    let later = GEMINI.replace(r#"{"text":"hi"}"#, "").replace("\"STOP\"", "\"LATER\"");
+    let frame = format!("data: {later}\r\n\r\n");
+    let odd = TEXT.replace("\"hello\"", "5");
+    for (script, name) in [
+        (stream(vec![say(USAGE), say(DONE)]), "gpt-4o-mini"),
+        (stream(vec![say(TEXT), say(&odd), say(STOP), say(USAGE), say(DONE)]), "gpt-4o-mini"),
+        (stream(vec![say(&frame)]), "quick"),
+    ] {
+        let replay = Replay::start(script).await;
+        let quick = model("quick", &[("gemini", Some("gemini-2.5-flash"))], HOUR);
+        let stage = start(&replay, mini(HOUR).into_iter().chain([quick]).collect()).await;
+        let body = json!({ "model": name, "stream": true, "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+        for _ in 0..2 {
+            let (said, told) = got(stage.post("/v1/messages", &body)).await;
+            assert_eq!(said, "miss", "{told}");
+            assert!(told.contains("event: error\n"), "{told}");
+        }
+        let (_, written) = stage.end().await;
+        assert!(hits(&written).is_empty());
+        assert!(written.settled().iter().all(|end| end.outcome == Outcome::Complete), "to its provider it was one");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_leaves_nothing() {
     let replay = Replay::start(stream(vec![say(TEXT), Step::Wait, say(STOP), say(USAGE), say(DONE)])).await;
