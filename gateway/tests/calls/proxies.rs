@@ -370,6 +370,10 @@ async fn envoys_hits_are_final_without_a_name_and_held_with_one() {
     assert_eq!(written.admitted().len(), 2);
 }
 
+/// A limit, what is asked of it as often as answers follow, and which of those pass.
+type Case = ((Unit, i128), (&'static str, &'static str, &'static str), Units, &'static [bool]);
+type Units = &'static [(&'static str, u64)];
+
 #[tokio::test]
 async fn what_a_check_states_of_any_unit_is_held_of_its_limit() {
     let claude = ("anthropic.messages", "anthropic", "claude-sonnet-4-5");
@@ -377,8 +381,7 @@ async fn what_a_check_states_of_any_unit_is_held_of_its_limit() {
     let ranking = ("cohere.rerank", "cohere", "rerank-v3.5");
     let (half_a_dollar, half_a_cent, calls) =
         ((Unit::Usd, 500_000_000_000), (Unit::Usd, 5_000_000_000), (Unit::ToolCalls, 5));
-    // A limit, what is asked of it as often as answers follow, and which of those pass.
-    let cases: [(_, _, &[(&str, u64)], &[bool]); 6] = [
+    let cases: [Case; 6] = [
         (half_a_dollar, claude, &[("input", 100), ("output", 10), ("web_search", 100)], &[false]),
         (half_a_dollar, claude, &[("input", 100), ("output", 10), ("web_search", 49)], &[true, false]),
         (calls, chat, &[("input", 1), ("output", 1), ("tool_calls", 4)], &[true, false]),
