@@ -180,6 +180,26 @@ impl Bench {
         all.filter(|it| it.limit == id).flat_map(|it| it.windows.iter().map(|window| window.adjusted)).collect()
     }
 
+    /// The month is over for so long that its counters are forgotten.
+    fn forget(&mut self) {
+        self.at = NOW.after(std::time::Duration::from_secs(33 * 86_400));
+        let own = usize::from(Lane::of(b"acme", LANES).0);
+        for _ in 0..2 {
+            self.at = self.at.after(std::time::Duration::from_secs(60));
+            self.engines[own].apply(Input::Tick, self.at);
+            self.engines[own].take();
+        }
+    }
+
+    /// What was written down for counters that are forgotten.
+    fn late(&self) -> i128 {
+        let late = self.ledger.iter().filter_map(|(_, entry)| match &entry.fact {
+            Fact::Adjusted(adjusted) => Some(adjusted.late.iter().map(|late| late.amount).sum::<i128>()),
+            _ => None,
+        });
+        late.sum()
+    }
+
     fn facts(&self, of: impl Fn(&Fact) -> bool) -> usize {
         self.ledger.iter().filter(|(_, entry)| of(&entry.fact)).count()
     }
@@ -378,25 +398,30 @@ fn a_counter_that_is_forgotten_does_not_begin_anew() {
     let moves = vec![bench.moves(0, NOW, 7)];
     bench.learn(&told(&bench, "1", NOW, moves.clone()));
     assert_eq!(bench.adjusted(0), [7]);
-    bench.at = NOW.after(std::time::Duration::from_secs(33 * 86_400));
-    let own = usize::from(Lane::of(b"acme", LANES).0);
-    for _ in 0..2 {
-        bench.at = bench.at.after(std::time::Duration::from_secs(60));
-        let at = bench.at;
-        bench.engines[own].apply(Input::Tick, at);
-        bench.engines[own].take();
-    }
+    bench.forget();
     assert_eq!(bench.adjusted(0), [0], "there is only the next window");
     for number in 2..5 {
         bench.learn(&told(&bench, &number.to_string(), NOW, moves.clone()));
         assert_eq!(bench.adjusted(0), [0], "not even by the {number}th");
     }
-    let late = bench.ledger.iter().filter_map(|(_, entry)| match &entry.fact {
-        Fact::Adjusted(adjusted) => Some(adjusted.late.iter().map(|late| late.amount).sum::<i128>()),
-        _ => None,
-    });
-    assert_eq!(late.sum::<i128>(), 21);
+    assert_eq!(bench.late(), 21);
     bench.prove();
+}
+
+#[test]
+fn other_prices_reach_what_was_told_of_a_window_that_was_over() {
+    let mut bench = Bench::new(vec![limit("month", true, Unit::Usd, Window::Month, 1_000_000_000)]);
+    bench.forget();
+    let moves = vec![bench.moves(0, NOW, 10_000_000)];
+    bench.learn(&told(&bench, "1", NOW, moves));
+    assert_eq!(bench.late(), 10_000_000);
+    for (price, wanted) in [("4.00", 40_000_000), ("4.00", 40_000_000), ("2.00", 20_000_000)] {
+        let rerate = bench.rerate_over(&format!("per_million: {{ input: {price} }}"));
+        rerate.books().into_iter().for_each(|book| bench.publish(book));
+        rerate.corrections(bench.at).iter().for_each(|learned| bench.learn(learned));
+        assert_eq!(bench.late(), wanted, "{price}");
+        bench.prove();
+    }
 }
 
 #[test]
