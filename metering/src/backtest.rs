@@ -231,7 +231,8 @@ fn judge(
         verdict.unknown += u64::from(amount.is_none());
         let over = match limit.mode {
             // What used nothing of it needed none, also where more was told of than it has.
-            Mode::Hard => amount != Some(0) && counter.used + amount.unwrap_or(0) > limit.amount,
+            _ if amount == Some(0) => false,
+            Mode::Hard => counter.used + amount.unwrap_or(0) > limit.amount,
             Mode::Soft | Mode::Observe => counter.used >= limit.amount,
         };
         if judged && over {

@@ -15,11 +15,13 @@ impl Limits {
     pub fn moves(&self, attempt: &Attempt, of: impl Fn(Unit) -> i128) -> Vec<Move> {
         let book = self.lock();
         let touched = book.touched(attempt).into_iter();
-        let moves = touched.map(|(id, limit, values)| {
+        let moves = touched.filter_map(|(id, limit, values)| {
             let (home, amount) = (limit.home(&values, book.lanes()), of(limit.unit));
-            Move { home, limit: id, values, window: attempt.admitted_at, amount, clears: 0 }
+            let moved = Move { home, limit: id, values, window: attempt.admitted_at, amount, clears: 0 };
+            // What had no price, or none to speak of, may be given one later: then this is where it counts.
+            (amount != 0 || limit.unit == Unit::Usd).then_some(moved)
         });
-        moves.filter(|moved| moved.amount != 0).collect()
+        moves.collect()
     }
 
     /// The counters of these postings, one for each, and what stays held of it.

@@ -160,6 +160,10 @@ impl Book {
             let refusal = |code| Box::new(self.refusal(slot, need, (now, requests.at), code, String::new()));
             match slot.terms.mode {
                 Mode::Hard => {
+                    // Of what nobody knows the most of, nothing is held: it passes as long as there is any left.
+                    if need.amount == 0 && !need.nothing && self.reached(slot, need) {
+                        return Tried::Refused(refusal(ErrorCode::HardLimitReached));
+                    }
                     // Nothing always fits, also where more is used than is leased.
                     let short = if need.nothing { 0 } else { slot.short(need.window.0, need.amount) };
                     let is_heard = self.is_heard(slot.home, requests);
@@ -181,10 +185,10 @@ impl Book {
                         lacks.push(need.lack(slot, true));
                     }
                 }
-                Mode::Soft if self.reached(slot, need) => {
+                Mode::Soft if !need.nothing && self.reached(slot, need) => {
                     return Tried::Refused(refusal(ErrorCode::SoftLimitReached));
                 }
-                Mode::Observe if self.reached(slot, need) => {
+                Mode::Observe if !need.nothing && self.reached(slot, need) => {
                     observed.push(*refusal(ErrorCode::HardLimitReached));
                 }
                 Mode::Soft | Mode::Observe => {}
