@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use schemas::{
-    bound::{AtMost, OutputCap},
+    bound::{AtMost, OutputCap, Unbounded, Why},
     config::MeteringConfig,
     decision::{Holder, Instance, LaneState, WindowState},
     fixture,
     id::CallId,
-    limit::{Dimension, Limit, Match, Mode, Schedule, Window},
+    limit::{Dimension, Limit, Match, Mode, OnUnbounded, Schedule, Window},
     money::Pico,
 };
 
@@ -265,6 +265,34 @@ fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
     drop(bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
     assert!(matches!(bench.hold(time(2), 5), Tried::Short(_)));
     assert!(matches!(bench.hold(time(2), 6), Tried::Refused(_)));
+}
+
+/// Of these there is nothing to hold, so it is what is known to be used that says whether there is any left.
+#[test]
+fn what_nobody_bounds_passes_as_long_as_there_is_any_left_and_what_needs_nothing_always() {
+    let unknown = Bound::Unbounded(Unbounded { field: "tools".into(), why: Why::ServerTool, most: None });
+    for (mode, told, passes) in [
+        (Mode::Hard, 99, true),
+        (Mode::Hard, 100, false),
+        (Mode::Hard, 500, false),
+        (Mode::Soft, 99, true),
+        (Mode::Soft, 100, false),
+        (Mode::Observe, 500, true),
+    ] {
+        let bench = Bench::under(Limit { mode, unbounded: OnUnbounded::Admit, ..fixture::limit(100, Window::Day) });
+        drop(bench.hold(time(1), 1));
+        bench.decide(time(0), 10, 0);
+        let view = bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.clone().unwrap();
+        let mut used = Instance::clone(&view);
+        used.windows[0].adjusted = told;
+        bench.limits.lock().view(used.id, Some(Arc::new(used)));
+        let attempt = fixture::attempt(CallId::from_bytes([1; 16]), time(2));
+        let ask = Ask { attempt: &attempt, bound: &unknown, slice: None, now: time(2) };
+        let tried = bench.limits.try_admit(&ask, bench.at).0;
+        assert_eq!(matches!(tried, Tried::Held(_)), passes, "{mode:?} {told}");
+        let Tried::Held(permit) = bench.hold(time(2), 0) else { panic!("it needs nothing: {mode:?} {told}") };
+        assert!(permit.observed.is_empty(), "{mode:?} {told}");
+    }
 }
 
 /// Whether its own answers overdrew it or what was told of.
