@@ -37,7 +37,7 @@ use crate::{
     gate::Gate,
     meter::estimate,
     obey::PolicyView,
-    relay::{Broken, Flow, Pace, Relay},
+    relay::{Broken, Flow, NotBegun, Pace, Relay},
     request::Parsed,
     script::Script,
     settlement::End,
@@ -226,7 +226,16 @@ pub(crate) async fn answer(
     stamp(&mut headers, call);
     let relay = match Relay::new(flow).begun().await {
         Ok(relay) => relay,
-        Err((broken, flow)) => return Err(Failed::broke(flow, broken, upstream)),
+        Err(NotBegun { broken, flow, said }) => {
+            let mut failed = Failed::broke(flow, broken, upstream);
+            if !said.is_empty() {
+                // It is told as it came if no other attempt follows.
+                let body = AnswerBody::came(said);
+                failed.said = Said::Answer(Box::new(Answer { status, headers, body }));
+                (failed.status, failed.cause) = (status.as_u16(), Some(Cause::ServerError));
+            }
+            return Err(failed);
+        }
     };
     let body = match status.is_success() {
         true => Body::new(relay),

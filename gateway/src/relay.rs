@@ -37,7 +37,7 @@ use crate::{
 mod body;
 mod broken;
 
-pub(crate) use body::Relay;
+pub(crate) use body::{NotBegun, Relay};
 pub(crate) use broken::Broken;
 
 /// Keeps proxies between us and the client awake; clients ignore it.
@@ -78,6 +78,8 @@ pub(crate) struct Flow {
     gate: Option<Box<Gate>>,
     /// Whether the answer has come to its end, and waits at the gate.
     all_came: bool,
+    /// Whether it has ended, and said that it failed.
+    has_failed: bool,
     phase: Phase,
     out: VecDeque<Bytes>,
     pace: Pace,
@@ -135,6 +137,7 @@ impl Flow {
             witness,
             gate: gate.map(Box::new),
             all_came: false,
+            has_failed: false,
             phase: Phase::Open,
             out: VecDeque::new(),
             pace,
@@ -262,10 +265,8 @@ impl Flow {
             return Poll::Ready(None);
         }
         match self.body.poll_data(cx) {
-            Poll::Pending => match self.comment_due() {
-                true => Poll::Ready(Some(COMMENT)),
-                false => Poll::Pending,
-            },
+            Poll::Pending if self.comment_due() => Poll::Ready(Some(COMMENT)),
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(data))) => {
                 let is_first = self.attempt.came();
                 self.take(data);
@@ -381,12 +382,11 @@ impl Flow {
             self.attempt.note(None);
         }
         let measured = self.measured(end);
+        self.has_failed = measured.as_ref().is_some_and(|it| matches!(it.finish, Finish::ErrorInStream { .. }));
         let is_whole = matches!(end, End::Complete | End::ClientGoneDrained);
-        let end = match &measured {
-            // It ended as bodies end, but not as answers do.
-            Some(measured) if is_whole && measured.finish != Finish::Complete => End::Truncated,
-            _ => end,
-        };
+        // It may have ended as bodies end, but not as answers do.
+        let lacks = is_whole && measured.as_ref().is_some_and(|it| it.finish != Finish::Complete);
+        let end = if lacks { End::Truncated } else { end };
         match measured {
             Some(measured) if is_whole && Estimable::is_needed(self.attempt.facts.api, &measured) => {
                 let estimable = self.estimable(measured);

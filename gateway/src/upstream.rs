@@ -398,6 +398,11 @@ impl AnswerBody {
         said
     }
 
+    /// One that has come, in these pieces.
+    pub(crate) fn came(pieces: VecDeque<Bytes>) -> Self {
+        Self::Ahead(pieces.into_iter().map(Ok).collect(), Box::new(Self::Closed))
+    }
+
     /// Whether it is known that nothing more comes.
     pub(crate) fn is_at_end(&self) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! The body that a client reads: its flow, one frame after the other, and what becomes of that when nobody reads any more.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
     sync::PoisonError,
@@ -32,7 +33,7 @@ impl Relay {
     /// what breaks before them can still be answered with an error. So it does for a stream of which none may go before all that it can be
     /// is held. Where another attempt may follow it waits for the first token of a stream too: what breaks before that is given back with
     /// its flow.
-    pub(crate) async fn begun(mut self) -> Result<Self, (Broken, Option<Box<Flow>>)> {
+    pub(crate) async fn begun(mut self) -> Result<Self, NotBegun> {
         let Some(flow) = &mut self.flow else { return Ok(self) };
         let (is_stream, on_trial) = (flow.witness.is_stream(), flow.attempt.goes_on());
         let for_token = is_stream && on_trial;
@@ -40,10 +41,18 @@ impl Relay {
         while on_trial || (for_first && self.first.is_none()) {
             let next = poll_fn(|cx| flow.poll_next(cx)).await;
             if let Some(Err(broken)) = next {
-                return Err((broken, self.flow.take()));
+                return Err(NotBegun { broken, flow: self.flow.take(), said: VecDeque::new() });
             }
             if flow.attempt.is_kept() {
-                return Err((Broken::Upstream, self.flow.take()));
+                let mut said: VecDeque<Bytes> =
+                    self.first.take().into_iter().chain(next.and_then(Result::ok)).collect();
+                while let Some(Ok(bytes)) = poll_fn(|cx| flow.poll_next(cx)).await {
+                    said.push_back(bytes);
+                }
+                if !flow.has_failed {
+                    said.clear();
+                }
+                return Err(NotBegun { broken: Broken::Upstream, flow: self.flow.take(), said });
             }
             let Some(Ok(bytes)) = next else { break };
             if on_trial && bytes == COMMENT {
@@ -72,6 +81,14 @@ impl Relay {
             *wreck.lock().unwrap_or_else(PoisonError::into_inner) = Some((flow, why));
         }
     }
+}
+
+/// An answer that was over before any of it went out, where another attempt may follow.
+pub(crate) struct NotBegun {
+    pub(crate) broken: Broken,
+    pub(crate) flow: Option<Box<Flow>>,
+    /// All of an answer in which the provider says that it failed.
+    pub(crate) said: VecDeque<Bytes>,
 }
 
 impl Flow {

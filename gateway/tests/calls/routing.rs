@@ -555,6 +555,33 @@ async fn an_answer_in_which_the_model_failed_is_tried_elsewhere() {
     }
 }
 
+/// Where no other attempt follows, the client is told what the provider said.
+#[tokio::test]
+async fn an_answer_in_which_the_model_failed_is_told_where_nobody_else_is_tried() {
+    let failed = WHOLE.replace(r#""finish_reason":"stop""#, r#""finish_reason":"error""#);
+    assert_ne!(failed, WHOLE);
+    let malformed =
+        GEMINI.replace(r#"{"parts":[{"text":"hi"}]}"#, "{}").replace("\"STOP\"", "\"MALFORMED_FUNCTION_CALL\"");
+    for (on, provider, model, script, status, says) in [
+        (Cause::RateLimit, "one", "gpt-4o-mini", &failed, 200, failed.as_str()),
+        (Cause::RateLimit, "gemini", "gemini-2.5-flash", &malformed, 502, "MALFORMED_FUNCTION_CALL"),
+        (Cause::ServerError, "one", "gpt-4o-mini", &failed, 200, WHOLE),
+    ] {
+        let replay = Replay::in_turn(vec![answers("200 OK", script), answers("200 OK", WHOLE)]).await;
+        let targets = vec![target(provider, model), target("two", "gpt-4o-mini")];
+        let retry = Retry { on: vec![on], ..retry(2) };
+        let stage = with(&replay, &replay, ModelRoute { targets, retry, ..ModelRoute::default() }).await;
+        let answer = ask(&stage, json!({})).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{on:?} {provider}");
+        let told = answer.text().await.unwrap();
+        assert!(told.contains(says), "{on:?} {provider}: {told}");
+        let (_, written) = stage.end().await;
+        let (settled, _) = attempts(&written);
+        let followed = on == Cause::ServerError;
+        assert_eq!((settled[0].outcome, settled.len()), (Outcome::ProviderError, 1 + usize::from(followed)), "{on:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_target_has_its_own_patience_for_a_connection() {
     // Its queue is full, so that whoever comes is not answered.
