@@ -157,7 +157,8 @@ impl Fold for Chat {
     }
 
     fn tools(&self) -> &'static Tools {
-        &TOOLS
+        // Vectors, sound and images are large, and call nothing.
+        if self.embeds || self.sounds || self.paints { &Tools::NONE } else { &TOOLS }
     }
 
     fn counts(&self, facts: &Facts) -> Counts {

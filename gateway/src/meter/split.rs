@@ -1,7 +1,7 @@
 //! A stream, cut into its frames and otherwise untouched.
 //!
-//! What a frame is, the framing says: an event, a line, a binary message, an item of a list. Only a frame that crosses chunks is copied, to be looked
-//! at; it is held back only where a frame may have to be withheld, else its pieces pass as they arrive. Above [`FRAME_MAX`] its pieces
+//! What a frame is, the framing says: an event, a line, a binary message, an item of a list. Only a frame that crosses chunks is
+//! copied, to be looked at; it is held back only where a frame may have to be withheld, else its pieces pass as they arrive. Above [`FRAME_MAX`] its pieces
 //! pass in any case, and what is looked at is brief. Frames that follow each other in one chunk come out as one piece.
 
 use std::collections::VecDeque;

@@ -154,6 +154,9 @@ impl Counter {
 
     /// Takes the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) {
+        if self.places.is_empty() {
+            return;
+        }
         let mut at = 0;
         while let Some(byte) = piece.get(at).copied() {
             if self.in_text {
