@@ -21,22 +21,21 @@ use super::{
 use crate::{failing, json};
 
 /// Functions of the client, code that Google runs, and what it searched for. A call whose arguments come in pieces has its name in the first.
-static TOOLS: Tools = Tools { whole: WHOLE, frame: WHOLE };
+static TOOLS: Tools = Tools { whole: &[CALLS, QUERIES], frame: &[CALLS, QUERIES] };
 
-pub(super) const WHOLE: &[Where] = &[
-    Where {
-        sign: "\"parts\"",
-        places: &[
-            Place::call(&["candidates", "*", "content", "parts", "*", "functionCall", "name"]),
-            Place::call(&["candidates", "*", "content", "parts", "*", "executableCode", "language"]),
-            Place::call(&["candidates", "*", "content", "parts", "*", "toolCall", "toolType"]),
-        ],
-    },
-    Where {
-        sign: "\"webSearchQueries\"",
-        places: &[Place::query(&["candidates", "*", "groundingMetadata", "webSearchQueries", "*"])],
-    },
-];
+pub(super) const CALLS: Where = Where {
+    sign: "\"parts\"",
+    places: &[
+        Place::call(&["candidates", "*", "content", "parts", "*", "functionCall", "name"]),
+        Place::call(&["candidates", "*", "content", "parts", "*", "executableCode", "language"]),
+        Place::call(&["candidates", "*", "content", "parts", "*", "toolCall", "toolType"]),
+    ],
+};
+
+pub(super) const QUERIES: Where = Where {
+    sign: "\"webSearchQueries\"",
+    places: &[Place::query(&["candidates", "*", "groundingMetadata", "webSearchQueries", "*"])],
+};
 
 /// An answer, or a document of a streamed one.
 pub(super) static CONTENT: Shape = Shape {

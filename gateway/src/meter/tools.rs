@@ -121,7 +121,7 @@ impl Counted {
 }
 
 /// The most places of a dialect.
-const PLACES: usize = 12;
+const PLACES: usize = 16;
 /// The longest path is shorter.
 const DEEPEST: usize = 64;
 /// The longest name of a member on a path, and the longest end of a text, are shorter.

@@ -96,3 +96,26 @@ fn a_call_that_is_named_in_each_of_its_pieces_is_one() {
     // What cannot be read is counted as it stands.
     check(&[HELLO, &second, &third[..third.len() - 3]], 2);
 }
+
+#[test]
+fn a_large_answer_that_nobody_knows_is_followed_for_the_calls_of_any_dialect() {
+    let text = "x".repeat(400_000);
+    let passed = Answer { api: Api::Passthrough, framing: Framing::Whole, ..CHAT };
+    for (body, calls) in [
+        (
+            format!(
+                r#"{{"candidates":[{{"content":{{"parts":[{{"functionCall":{{"name":"f"}}}},{{"text":"{text}"}}]}}}}],"usageMetadata":{{"promptTokenCount":7,"candidatesTokenCount":3}}}}"#
+            ),
+            1,
+        ),
+        (
+            format!(
+                r#"{{"choices":[{{"message":{{"content":"{text}","tool_calls":[{{"function":{{"name":"f"}}}},{{"custom":{{"name":"g"}}}}]}}}}],"usage":{{"prompt_tokens":7,"completion_tokens":3}}}}"#
+            ),
+            2,
+        ),
+    ] {
+        let found = run(passed, End::Closed, body.as_bytes().chunks(65_536)).measured;
+        assert_eq!(found.usage, Usage::exact(Vector { tool_calls: calls, ..counts(7, 3) }));
+    }
+}
