@@ -25,7 +25,7 @@ use gateway::{
 };
 use journal::{Change, Draft, Follower, Header, Reader, Record};
 use schemas::{
-    bound::{AtMost, Bound, OutputCap},
+    bound::Bound,
     config::MeteringConfig,
     decision::{Holder, Instance, Key, State, WindowState},
     event::Attempt,
@@ -139,16 +139,7 @@ impl Stage {
 
     /// A call of each tenant, held and then settled: nanoseconds of both.
     fn calls(&self, attempts: &[Attempt], now: Time) -> (f64, f64) {
-        let (output_cap, cost) = (OutputCap::Stated(100), Ok(Pico(50_000)));
-        let bound = Bound::AtMost(AtMost {
-            input: 100,
-            output: 100,
-            requests: 1,
-            tool_calls: 0,
-            cost,
-            output_price: Pico(0),
-            output_cap,
-        });
+        let bound = Bound::AtMost(fixture::at_most());
         let hold = |attempt| {
             let ask = Ask { attempt, bound: &bound, slice: None, now };
             let (tried, sent) = self.limits.try_admit(&ask, Instant::now());

@@ -11,7 +11,7 @@ use allocation_counter::measure;
 use gateway::limits::{Ask, Limits, Outlet, Spent, Tried};
 use journal::{Draft, Error};
 use schemas::{
-    bound::{AtMost, Bound, OutputCap},
+    bound::Bound,
     event::Attempt,
     fixture,
     id::{CallId, Lane, ProducerId, Seq},
@@ -63,16 +63,7 @@ fn pieces(count: usize) -> (u64, u64) {
     let (now, at) = (time::now(), Instant::now());
     let limits = warm(&limits(count), now);
     let attempt = Attempt { ..fixture::attempt(CallId::from_bytes([1; 16]), now) };
-    let (output_cap, cost) = (OutputCap::Stated(100), Ok(Pico(50_000)));
-    let bound = Bound::AtMost(AtMost {
-        input: 100,
-        output: 100,
-        requests: 1,
-        tool_calls: 0,
-        cost,
-        output_price: Pico(0),
-        output_cap,
-    });
+    let bound = Bound::AtMost(fixture::at_most());
     let usage = Usage::exact(Vector { uncached_input: 80, output: 60, ..Vector::default() });
     let spent = Spent { usage: &usage, cost: Cost::of(Pico(40_000)), whole: true };
     let mut found = (0, 0);

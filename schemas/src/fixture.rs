@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use crate::{
+    bound::{AtMost, OutputCap},
     config::MeteringConfig,
     decision::{LaneState, ProducerMark},
     event::{Api, Attempt, Predecessor},
     id::{BookHash, CallId, ProducerId, Seq},
     limit::{Dimension, Limit, Match, Mode, OnExceed, OnUnbounded, Scope, Unit, Window},
+    money::Pico,
     policy::{Policy, Tenant},
     subject::Subject,
     time::Time,
@@ -68,6 +70,12 @@ pub fn attempt(call: CallId, admitted_at: Time) -> Attempt {
         book: BookHash([0; 32]),
         gateway: "g".into(),
     }
+}
+
+/// A request of at most a hundred tokens each way, whose cost is known.
+pub fn at_most() -> AtMost {
+    let (cost, output_cap) = (Ok(Pico(50_000)), OutputCap::Stated(100));
+    AtMost { input: 100, output: 100, cost, output_cap, ..AtMost::NOTHING }
 }
 
 /// A producer that left nothing open.
