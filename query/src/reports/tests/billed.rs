@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_billed_and_what_became_known_later() {
+async fn what_is_billed_is_split_and_nothing_of_it_is_lost() {
     check(&[
         // Billed in November: acme 0.00335, initech 0.0035, and the correction of globex 0.00025; in all 0.0071.
         (
@@ -57,6 +57,13 @@ async fn what_is_billed_and_what_became_known_later() {
             &["tenant", "item", "method", "cost_usd"],
             &["null gateway not split 3"],
         ),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_known_later_is_told_apart() {
+    check(&[
         (
             "corrections",
             november(),

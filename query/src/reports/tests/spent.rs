@@ -48,6 +48,13 @@ async fn who_spent_what() {
             &["tenant", "session_id", "calls", "cost_usd"],
             &["initech null 4 0.0035"],
         ),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_more_and_what_is_nobodys() {
+    check(&[
         (
             "movers",
             november(),
@@ -137,6 +144,13 @@ async fn what_a_thing_costs() {
             &["model", "attempts", "ttft_p50_ms", "duration_p50_ms", "usd_per_mtok", "unknown_attempts"],
             &["gpt-5-mini 4 100 2000 0.297297 0", "gpt-5 3 100 2000 0.980392 0", "gpt-unheard 1 100 2000 null 1"],
         ),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_would_have_cost_otherwise_and_why_it_cost_more() {
+    check(&[
         (
             "tiers",
             november(),
