@@ -78,6 +78,8 @@ async fn check(case: Case) {
 
 pub(crate) const GEMINI: &str = r#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":12},"modelVersion":"gemini-2.5-flash","responseId":"g1"}"#;
 pub(crate) const CONVERSE: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":4,"outputTokens":2,"totalTokens":6}}"#;
+const COUNTED: &str =
+    r#"{"id":"c","model":"gpt","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
 const RESPONSE: &str = r#"{"id":"resp_1","object":"response","created_at":1795880000,"status":"completed","background":false,"model":"gpt-5-mini-2025-08-07","output":[],"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"total_tokens":14}}"#;
 pub(crate) const COHERE: &str = r#"{"id":"c1","finish_reason":"COMPLETE","message":{"content":[{"type":"text","text":"hi"}]},"usage":{"billed_units":{"input_tokens":3,"output_tokens":1},"tokens":{"input_tokens":60,"output_tokens":2}}}"#;
 
@@ -185,7 +187,7 @@ async fn what_bedrock_is_asked_in_headers_is_settled_as_it_was_served() {
 }
 
 #[tokio::test]
-async fn cohere_azure_and_openais_other_apis_are_served() {
+async fn cohere_is_asked_by_its_own_paths_and_rankings_are_counted_in_searches() {
     check(Case {
         path: "/v2/chat",
         body: json!({ "model": "command-r", "messages": [] }),
@@ -204,8 +206,10 @@ async fn cohere_azure_and_openais_other_apis_are_served() {
         used: Vector { search_units: 1, ..used(0, 0) },
     })
     .await;
-    let chat =
-        r#"{"id":"c","model":"gpt","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
+}
+
+#[tokio::test]
+async fn what_azures_clients_name_is_asked_at_azure_or_where_that_model_is() {
     check(Case {
         path: "/openai/deployments/deployed/chat/completions",
         body: json!({ "messages": [] }),
@@ -214,7 +218,7 @@ async fn cohere_azure_and_openais_other_apis_are_served() {
             "api-key: sk-provider-secret",
         ],
         api: Api::OpenAiChat,
-        answer: json("200 OK", chat),
+        answer: json("200 OK", COUNTED),
         used: used(9, 2),
     })
     .await;
@@ -223,10 +227,14 @@ async fn cohere_azure_and_openais_other_apis_are_served() {
         body: json!({ "messages": [] }),
         asked: &["post /v1/chat/completions?api-version=1 http/1.1", "{\"model\":\"gpt-4o-mini\",\"messages\":[]}"],
         api: Api::OpenAiChat,
-        answer: json("200 OK", chat),
+        answer: json("200 OK", COUNTED),
         used: used(9, 2),
     })
     .await;
+}
+
+#[tokio::test]
+async fn openais_other_apis_are_served() {
     check(Case {
         path: "/v1/responses",
         body: json!({ "model": "gpt-5-mini", "input": "hi" }),
@@ -242,7 +250,7 @@ async fn cohere_azure_and_openais_other_apis_are_served() {
         body: json!({ "model": "gpt-3.5-turbo-instruct", "prompt": "hi", "stream": true, "stream_options": { "include_usage": true } }),
         asked: &["post /v1/completions http/1.1"],
         api: Api::OpenAiCompletions,
-        answer: typed("text/event-stream", format!("{text}data: {chat}\n\ndata: [DONE]\n\n").as_bytes()),
+        answer: typed("text/event-stream", format!("{text}data: {COUNTED}\n\ndata: [DONE]\n\n").as_bytes()),
         used: used(9, 2),
     })
     .await;
