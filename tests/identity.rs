@@ -76,37 +76,71 @@ fn claims(other: Value) -> Value {
     claims
 }
 
-#[test]
-fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut issuer = Issuer::start();
-    for (kid, kind) in [("k1", "rsa"), ("e1", "ec"), ("d1", "ed"), ("stranger", "rsa")] {
-        issuer.asks(&json!({ "do": "make", "kid": kid, "kind": kind }));
-    }
-    issuer.asks(&json!({ "do": "publish", "kids": ["k1", "e1", "d1"] }));
-    let dir = tempfile::tempdir().unwrap();
-    let mut house = Process::house(dir.path(), "[]");
-    let identity = format!(
-        "identity: {{ jwt: [ {{ name: sso, issuer: https://sso.test, audience: tollgate, jwks_url: \"http://127.0.0.1:{}/jwks\", \
-         algorithms: [RS256, ES256, EdDSA], refresh: 1s, stale: 5s, leeway: 0s, claims: {{ tenant: org.tenant, team: team, \
-         models: allowed, tags: {{ env: \"https://sso.test/env\" }} }} }} ] }}\n",
-        issuer.port
-    );
-    house.edit("lake: {", &format!("{identity}lake: {{"));
-    house.start();
-    let call = |token: &str| {
-        let (status, _, body) = house.chat(token, 1).unwrap();
-        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
-    };
-    let is = |token: &str, status: u16, code: &str| call(token) == (status, code.to_owned());
-    let good = issuer.token("k1", "RS256", &claims(json!({})));
-    house.wait_for("the issuer's keys", || is(&good, 200, ""));
-    for (kid, alg) in [("k1", "RS256"), ("e1", "ES256"), ("d1", "EdDSA")] {
-        let token = issuer.token(kid, alg, &claims(json!({ "sub": alg })));
-        assert_eq!(call(&token), (200, String::new()), "{alg}");
+/// A house that takes the tokens of an issuer, and has its keys.
+struct Stage {
+    house: Process,
+    issuer: Issuer,
+    /// What the configuration says of the issuer.
+    identity: String,
+    /// A token that has been good.
+    good: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Stage {
+    fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut issuer = Issuer::start();
+        for (kid, kind) in [("k1", "rsa"), ("e1", "ec"), ("d1", "ed"), ("stranger", "rsa")] {
+            issuer.asks(&json!({ "do": "make", "kid": kid, "kind": kind }));
+        }
+        issuer.asks(&json!({ "do": "publish", "kids": ["k1", "e1", "d1"] }));
+        let dir = tempfile::tempdir().unwrap();
+        let mut house = Process::house(dir.path(), "[]");
+        let identity = format!(
+            "identity: {{ jwt: [ {{ name: sso, issuer: https://sso.test, audience: tollgate, jwks_url: \"http://127.0.0.1:{}/jwks\", \
+             algorithms: [RS256, ES256, EdDSA], refresh: 1s, stale: 5s, leeway: 0s, claims: {{ tenant: org.tenant, team: team, \
+             models: allowed, tags: {{ env: \"https://sso.test/env\" }} }} }} ] }}\n",
+            issuer.port
+        );
+        house.edit("lake: {", &format!("{identity}lake: {{"));
+        house.start();
+        let good = issuer.token("k1", "RS256", &claims(json!({})));
+        let stage = Self { house, issuer, identity, good, _dir: dir };
+        stage.house.wait_for("the issuer's keys", || stage.is(&stage.good, 200, ""));
+        stage
     }
 
-    // What is not good, each for one reason.
+    fn call(&self, token: &str) -> (u16, String) {
+        let (status, _, body) = self.house.chat(token, 1).unwrap();
+        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn is(&self, token: &str, status: u16, code: &str) -> bool {
+        self.call(token) == (status, code.to_owned())
+    }
+}
+
+#[test]
+fn tokens_of_an_issuer_are_keys_of_those_whom_they_name() {
+    let mut stage = Stage::start();
+    for (kid, alg) in [("k1", "RS256"), ("e1", "ES256"), ("d1", "EdDSA")] {
+        let token = stage.issuer.token(kid, alg, &claims(json!({ "sub": alg })));
+        assert_eq!(stage.call(&token), (200, String::new()), "{alg}");
+    }
+    if cfg!(feature = "query") {
+        let sql = "SELECT tenant, team, user_id, key_name, tag('env') AS env FROM usage WHERE user_id = 'ES256'";
+        stage.house.wait_for("the row", || !stage.house.rows(sql).is_empty());
+        let wanted =
+            json!({ "tenant": "acme", "team": "search", "user_id": "ES256", "key_name": "sso", "env": "prod" });
+        assert_eq!(stage.house.rows(sql), [wanted]);
+    }
+    assert_eq!(stage.house.stop(), 0);
+}
+
+#[test]
+fn a_token_is_refused_for_whatever_is_not_good_about_it() {
+    let mut stage = Stage::start();
     let refused = [
         ("another audience", claims(json!({ "aud": "other" })), "TG3043"),
         ("no audience", claims(json!({ "aud": null })), "TG3043"),
@@ -120,8 +154,8 @@ fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
         ("another issuer", claims(json!({ "iss": "https://other.test" })), "TG3002"),
     ];
     for (what, claims, code) in refused {
-        let token = issuer.token("k1", "RS256", &claims);
-        assert_eq!(call(&token), (401, code.to_owned()), "{what}");
+        let token = stage.issuer.token("k1", "RS256", &claims);
+        assert_eq!(stage.call(&token), (401, code.to_owned()), "{what}");
     }
     let good_claims = claims(json!({}));
     for command in [
@@ -133,50 +167,57 @@ fn tokens_of_an_issuer_are_keys_for_as_long_as_they_are_good() {
         json!({ "do": "none", "kid": "k1", "claims": good_claims }),
         json!({ "do": "hs", "kid": "k1", "claims": good_claims }),
     ] {
-        let token = issuer.asks(&command);
-        assert_eq!(call(&token), (401, "TG3043".to_owned()), "{command}");
+        let token = stage.issuer.asks(&command);
+        assert_eq!(stage.call(&token), (401, "TG3043".to_owned()), "{command}");
     }
-    let (head, signature) = good.rsplit_once('.').unwrap();
-    assert_eq!(call(&format!("{head}.{}", signature.to_ascii_lowercase())), (401, "TG3043".to_owned()));
-    let other_models = issuer.token("k1", "RS256", &claims(json!({ "allowed": ["gpt-*"] })));
-    assert_eq!(call(&other_models), (403, "TG3042".to_owned()));
+    let (head, signature) = stage.good.rsplit_once('.').unwrap();
+    assert_eq!(stage.call(&format!("{head}.{}", signature.to_ascii_lowercase())), (401, "TG3043".to_owned()));
+    let other_models = stage.issuer.token("k1", "RS256", &claims(json!({ "allowed": ["gpt-*"] })));
+    assert_eq!(stage.call(&other_models), (403, "TG3042".to_owned()));
+    assert_eq!(stage.house.stop(), 0);
+}
 
-    // One that was good and remembered is over when it is over.
-    let short = issuer.token("k1", "RS256", &claims(json!({ "exp": seconds() + 3 })));
-    assert_eq!(call(&short), (200, String::new()));
-    house.wait_for("the end of a token", || !is(&short, 200, ""));
-    assert_eq!(call(&short).0, 401);
+#[test]
+fn a_token_that_was_good_is_over_with_its_time_or_its_key() {
+    let mut stage = Stage::start();
+    let short = stage.issuer.token("k1", "RS256", &claims(json!({ "exp": seconds() + 3 })));
+    assert_eq!(stage.call(&short), (200, String::new()));
+    stage.house.wait_for("the end of a token", || !stage.is(&short, 200, ""));
+    assert_eq!(stage.call(&short).0, 401);
 
     // The issuer takes a key back and has another.
-    issuer.asks(&json!({ "do": "make", "kid": "k2", "kind": "rsa" }));
-    let next = issuer.token("k2", "RS256", &claims(json!({})));
-    assert_eq!(call(&next), (401, "TG3043".to_owned()));
-    issuer.asks(&json!({ "do": "publish", "kids": ["k2", "e1"] }));
-    assert_eq!(call(&next), (200, String::new()), "it waits for the look that it calls for");
-    assert_eq!(call(&good), (401, "TG3043".to_owned()), "its key is not published any more");
+    stage.issuer.asks(&json!({ "do": "make", "kid": "k2", "kind": "rsa" }));
+    let next = stage.issuer.token("k2", "RS256", &claims(json!({})));
+    assert_eq!(stage.call(&next), (401, "TG3043".to_owned()));
+    stage.issuer.asks(&json!({ "do": "publish", "kids": ["k2", "e1"] }));
+    assert_eq!(stage.call(&next), (200, String::new()), "it waits for the look that it calls for");
+    assert_eq!(stage.call(&stage.good), (401, "TG3043".to_owned()), "its key is not published any more");
+    assert_eq!(stage.house.stop(), 0);
+}
 
-    // While the issuer is away its keys are good for a while, and no longer; then it is back.
-    issuer.asks(&json!({ "do": "up", "is": false }));
-    assert_eq!(call(&next), (200, String::new()));
-    house.wait_for("the end of the keys", || is(&next, 503, "TG3044"));
-    assert_eq!(call("tg-acme").0, 200, "keys do not need it");
-    issuer.asks(&json!({ "do": "up", "is": true }));
-    house.wait_for("its return", || is(&next, 200, ""));
-    // The configuration is read again: another audience is wanted, and of the same token nothing is remembered; then there is no issuer.
-    house.edit("audience: tollgate", "audience: other-gate");
-    house.reload("the issuers of tokens are those");
-    let moved = issuer.token("k2", "RS256", &claims(json!({ "aud": "other-gate" })));
-    house.wait_for("the new audience", || is(&moved, 200, ""));
-    assert_eq!(call(&next), (401, "TG3043".to_owned()));
-    house.edit(&identity.replace("audience: tollgate", "audience: other-gate"), "");
-    house.reload("the issuers of tokens are those");
-    assert_eq!(call(&moved), (401, "TG3002".to_owned()));
-    if cfg!(feature = "query") {
-        let sql = "SELECT tenant, team, user_id, key_name, tag('env') AS env FROM usage WHERE user_id = 'ES256'";
-        house.wait_for("the row", || !house.rows(sql).is_empty());
-        let wanted =
-            json!({ "tenant": "acme", "team": "search", "user_id": "ES256", "key_name": "sso", "env": "prod" });
-        assert_eq!(house.rows(sql), [wanted]);
-    }
-    assert_eq!(house.stop(), 0);
+#[test]
+fn the_keys_of_an_issuer_that_is_away_are_good_for_a_while_and_no_longer() {
+    let mut stage = Stage::start();
+    stage.issuer.asks(&json!({ "do": "up", "is": false }));
+    assert_eq!(stage.call(&stage.good), (200, String::new()));
+    stage.house.wait_for("the end of the keys", || stage.is(&stage.good, 503, "TG3044"));
+    assert_eq!(stage.call("tg-acme").0, 200, "keys do not need it");
+    stage.issuer.asks(&json!({ "do": "up", "is": true }));
+    stage.house.wait_for("its return", || stage.is(&stage.good, 200, ""));
+    assert_eq!(stage.house.stop(), 0);
+}
+
+/// Of a token that was good nothing is remembered once the configuration is read again.
+#[test]
+fn what_is_wanted_of_tokens_is_what_the_configuration_says_now() {
+    let mut stage = Stage::start();
+    stage.house.edit("audience: tollgate", "audience: other-gate");
+    stage.house.reload("the issuers of tokens are those");
+    let moved = stage.issuer.token("k1", "RS256", &claims(json!({ "aud": "other-gate" })));
+    stage.house.wait_for("the new audience", || stage.is(&moved, 200, ""));
+    assert_eq!(stage.call(&stage.good), (401, "TG3043".to_owned()));
+    stage.house.edit(&stage.identity.replace("audience: tollgate", "audience: other-gate"), "");
+    stage.house.reload("the issuers of tokens are those");
+    assert_eq!(stage.call(&moved), (401, "TG3002".to_owned()));
+    assert_eq!(stage.house.stop(), 0);
 }

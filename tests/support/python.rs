@@ -1,6 +1,9 @@
 //! Packages of Python that a test needs, installed once into a cache outside the target directory.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, sync::Mutex};
+
+/// Tests of one binary may want the same environment at once, and the first one makes it.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// Where they are kept.
 pub(crate) fn cache() -> PathBuf {
@@ -21,6 +24,7 @@ pub(crate) fn environment(name: &str, packages: &[&str]) -> PathBuf {
 /// The same, of a certain Python.
 pub(crate) fn environment_of(python: &str, name: &str, packages: &[&str]) -> PathBuf {
     let venv = cache().join(name);
+    let _making = MAKING.lock().unwrap();
     if !venv.join("ready").exists() {
         run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&venv));
         let mut install = Command::new(venv.join("bin/python"));
