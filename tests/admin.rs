@@ -84,6 +84,12 @@ impl Office {
         body
     }
 
+    /// Status and code of a request.
+    fn code(&self, token: &str, method: &Method, path: &str, body: &Value) -> (u16, String) {
+        let (status, body, _) = self.ask(token, method, path, body, None);
+        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Waits until a call with this key is answered so: a gateway follows the policy within a moment.
     #[track_caller]
     fn called(&self, key: &str, wanted: (u16, &str)) {
@@ -266,14 +272,10 @@ fn secrets_are_nowhere(dir: &std::path::Path, secrets: &[&str]) {
 }
 
 #[test]
-fn who_may_change_what_and_of_which_version() {
+fn who_may_change_what() {
     let dir = tempfile::tempdir().unwrap();
     let mut office = Office::start(dir.path());
     let key = json!({ "name": "k" });
-    let code = |token: &str, method: Method, path: &str, body: &Value| {
-        let (status, body, _) = office.ask(token, &method, path, body, None);
-        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
-    };
     let limit = |tenant: &str| {
         json!({ "name": format!("{tenant}-day"), "scope": { "tenant": tenant }, "unit": "usd", "amount": "1.5",
         "window": "day", "mode": "soft" })
@@ -303,9 +305,15 @@ fn who_may_change_what_and_of_which_version() {
         ("tga-ops", Method::GET, "/v1/keys", &Value::Null, (404, "TG3009")),
     ] {
         let asked = format!("{token} {method} {path} {body}");
-        assert_eq!(code(token, method, path, body), (wanted.0, wanted.1.to_owned()), "{asked}");
+        assert_eq!(office.code(token, &method, path, body), (wanted.0, wanted.1.to_owned()), "{asked}");
     }
-    // Two saw the same version: the second is refused, whatever it wants.
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
+fn of_two_that_saw_the_same_version_the_second_is_refused_whatever_it_wants() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
     let (_, _, seen) = office.ask("tga-ops", &Method::GET, "/v1/tenants", &Value::Null, None);
     let tenant = |name: &str, version: Option<&str>| {
         office.ask("tga-ops", &Method::POST, "/v1/tenants", &json!({ "name": name }), version)
@@ -327,20 +335,28 @@ fn who_may_change_what_and_of_which_version() {
         (names("tga-ops"), names("tga-globex")),
         (["acme", "globex", "hooli", "initech"].map(str::to_owned).to_vec(), vec!["globex".to_owned()])
     );
-    // A token that is taken out of the file is nobody's as soon as that is read.
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
+fn a_token_that_is_taken_out_of_the_file_is_nobodys_as_soon_as_that_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
+    assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 200);
     office.house.edit("token: tga-eyes", "token: tga-other-eyes");
     office.house.reload("was in force already");
-    assert_eq!(code("tga-eyes", Method::GET, "/v1/tenants", &Value::Null).0, 401);
-    // A key whose time is over says so.
+    assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 401);
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
+fn a_key_whose_time_is_over_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
     let expired = json!({ "name": "old", "expires": "2026-01-01T00:00:00Z", "sha256": "0a5f3ba5cc1a7e0bd3e0a2e2b8be6b2f0b4a1a3e6b7cf0c9f6f6f27e0d0a5d11" });
-    assert_eq!(code("tga-ops", Method::POST, "/v1/tenants/acme/keys", &expired).0, 201);
-    let (_, made, _) = office.ask(
-        "tga-ops",
-        &Method::POST,
-        "/v1/tenants/acme/keys",
-        &json!({ "name": "older", "expires": "2026-01-01T00:00:00Z" }),
-        None,
-    );
+    assert_eq!(office.code("tga-ops", &Method::POST, "/v1/tenants/acme/keys", &expired).0, 201);
+    let (_, made) =
+        office.post("/v1/tenants/acme/keys", &json!({ "name": "older", "expires": "2026-01-01T00:00:00Z" }));
     office.called(made["key"].as_str().unwrap(), (401, "TG3041"));
     assert_eq!(office.house.stop(), 0);
 }

@@ -68,7 +68,7 @@ fn write(dir: &Path, name: &str, text: &str) -> String {
 }
 
 #[test]
-fn what_is_told_and_corrected_counts_once_and_is_proved() {
+fn what_is_told_counts_once_and_who_says_otherwise_by_the_same_id_is_told_so() {
     // A build without the lake has no other TLS that would do it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();
@@ -115,8 +115,24 @@ fn what_is_told_and_corrected_counts_once_and_is_proved() {
     assert_eq!(house.chat("tg-acme", 64).unwrap().0, 200);
     assert_eq!(house.stop(), 0);
     house.prove();
+}
 
-    // Eleven events of about a tenth of a cent and a call: ten times as dear, acme's cent is overdrawn.
+#[test]
+fn what_is_corrected_counts_once_and_is_proved() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), LIMITS);
+    house.start();
+    let now = schemas::time::now().to_string();
+    for (key, count) in [("tg-acme", 2), ("tg-globex", 9)] {
+        let events: Vec<Value> = (0..count).map(|id| event(&id.to_string(), &now)).collect();
+        assert_eq!(tell(&house, key, BATCH, &json!(events)), (202, count.to_string()), "{key}");
+    }
+    assert_eq!(house.chat("tg-acme", 64).unwrap().0, 200);
+    assert_eq!(house.stop(), 0);
+    house.prove();
+
+    // Eleven events of a tenth of a cent and a call: ten times as dear, acme's cent is overdrawn.
     let prices = write(dir.path(), "dearer.yaml", DEARER);
     let looked = house.command(&["rerate", "--prices", &prices]);
     assert_eq!(all(&looked)[0], "12", "{looked}");
