@@ -132,37 +132,47 @@ fn mistakes_are_told_and_exit_with_64() {
     assert!(code == 64 && said.contains("no earlier export"), "{said}");
 }
 
+/// What was used of each model on each day.
+fn sums(house: &Process) -> Vec<Value> {
+    house.rows(
+        "SELECT to_unixtime(date_trunc('day', time)) AS day, model, sum(CASE WHEN token_class = 'input' THEN quantity ELSE 0 END) AS input, \
+         sum(CASE WHEN token_class = 'output' THEN quantity ELSE 0 END) AS output FROM charges GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+}
+
+/// What a provider counts that counts the same.
+fn same(sums: &[Value]) -> Vec<Value> {
+    sums.iter()
+        .map(|row| {
+            json!({"start_time": row["day"], "results": [{"object": "organization.usage.completions.result",
+        "model": row["model"], "input_tokens": row["input"], "output_tokens": row["output"]}]})
+        })
+        .collect()
+}
+
+/// Compares what is used with a provider's file that says this.
+fn reconcile(dir: &Path, invoice: &Value) -> (i32, String, String) {
+    let file = dir.join("usage.json");
+    fs::write(&file, invoice.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let provider = ["reconcile", "--provider", "openai", "--as", "sandbox"];
+    run(dir, &[&provider[..], &["--invoice", file, "--format", "json", "--all"]].concat())
+}
+
 #[test]
 fn an_invoice_that_says_the_same_matches_and_one_token_more_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let house = house(dir.path());
-    let sums = house.rows(
-        "SELECT to_unixtime(date_trunc('day', time)) AS day, model, sum(CASE WHEN token_class = 'input' THEN quantity ELSE 0 END) AS input, \
-         sum(CASE WHEN token_class = 'output' THEN quantity ELSE 0 END) AS output FROM charges GROUP BY 1, 2 ORDER BY 1, 2",
-    );
+    let sums = sums(&house);
     let invoice = |more: i64| {
         let bucket = |row: &Value| {
             json!({"object": "bucket", "start_time": row["day"], "results": [{"object": "organization.usage.completions.result", "model": row["model"],
                 "input_tokens": row["input"].as_i64().unwrap() + 1_000, "input_cached_tokens": 1_000 - more, "output_tokens": row["output"], "api_key_id": "key_1"}]})
         };
-        json!({"object": "page", "data": sums.iter().map(bucket).collect::<Vec<_>>()}).to_string()
+        json!({"object": "page", "data": sums.iter().map(bucket).collect::<Vec<_>>()})
     };
-    let file = dir.path().join("usage.json");
-    let args = [
-        "reconcile",
-        "--provider",
-        "openai",
-        "--as",
-        "sandbox",
-        "--invoice",
-        file.to_str().unwrap(),
-        "--format",
-        "json",
-        "--all",
-    ];
     // The input holds a thousand that is not ours.
-    fs::write(&file, invoice(1_000)).unwrap();
-    let (code, said, _) = run(dir.path(), &args);
+    let (code, said, _) = reconcile(dir.path(), &invoice(1_000));
     let report: Value = serde_json::from_str(&said).unwrap();
     let missing = report["rows"]
         .as_array()
@@ -176,31 +186,27 @@ fn an_invoice_that_says_the_same_matches_and_one_token_more_is_missing() {
         "{said}"
     );
     // A thousand cached of it: the rest is ours, and nobody here knows of the thousand.
-    fs::write(&file, invoice(0)).unwrap();
-    let (code, said, _) = run(dir.path(), &args);
+    let (code, said, _) = reconcile(dir.path(), &invoice(0));
     let report: Value = serde_json::from_str(&said).unwrap();
     let inputs = report["rows"].as_array().unwrap().iter().filter(|row| row["token_class"] == "input");
     assert!(code == 1 && inputs.clone().all(|row| row["status"] == "matched"), "{said}");
     // The same.
-    let same: Vec<Value> = sums
-        .iter()
-        .map(|row| {
-            json!({"start_time": row["day"], "results": [{"object": "organization.usage.completions.result",
-        "model": row["model"], "input_tokens": row["input"], "output_tokens": row["output"]}]})
-        })
-        .collect();
-    fs::write(&file, json!({"data": same}).to_string()).unwrap();
-    let (code, said, _) = run(dir.path(), &args);
+    let (code, said, _) = reconcile(dir.path(), &json!({"data": same(&sums)}));
     let report: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, report["missing"].as_i64(), report["excess"].as_i64()), (0, Some(0), Some(0)), "{said}");
+}
+
+#[test]
+fn an_invoice_that_is_not_whole_is_not_compared_and_days_that_it_leaves_empty_are_not_billed_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = house(dir.path());
+    let sums = sums(&house);
     // More is to come, and so nothing can be said.
-    fs::write(&file, json!({"data": same, "has_more": true}).to_string()).unwrap();
-    let (code, _, said) = run(dir.path(), &args);
+    let (code, _, said) = reconcile(dir.path(), &json!({"data": same(&sums), "has_more": true}));
     assert!(code == 64 && said.contains("has_more"), "{said}");
     // Days that the provider says were empty.
     let empty: Vec<Value> = sums.iter().map(|row| json!({"start_time": row["day"], "results": []})).collect();
-    fs::write(&file, json!({"data": empty}).to_string()).unwrap();
-    let (code, said, _) = run(dir.path(), &args);
+    let (code, said, _) = reconcile(dir.path(), &json!({"data": empty}));
     let report: Value = serde_json::from_str(&said).unwrap();
     let all = report["rows"].as_array().unwrap();
     assert!(
