@@ -89,48 +89,6 @@ fn one_mistake_each() {
         ("server: { max_body: 64mb }", 1, BadConfigValue, "64MiB"),
         ("server: { max_body: 2GiB }", 1, BadConfigValue, "larger than max_body_in_flight"),
         ("server: { cache: 0B }", 1, BadConfigValue, "size"),
-        (
-            "providers: [ { name: s, dialect: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: s } ], cache: { max_answer: 1MiB } } ]",
-            2,
-            MissingConfigKey,
-            "ttl",
-        ),
-        (
-            "providers: [ { name: s, dialect: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: s } ], cache: { ttl: 0s } } ]",
-            2,
-            BadConfigValue,
-            "longer than zero",
-        ),
-        (
-            "providers: [ { name: s, dialect: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: s } ], cache: { ttl: 1h, max_answer: 1GiB } } ]",
-            2,
-            BadConfigValue,
-            "more than server.cache",
-        ),
-        (
-            "providers: [ { name: s, dialect: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: s } ], judge: { provider: s } } ]",
-            2,
-            MissingConfigKey,
-            "model",
-        ),
-        (
-            "providers: [ { name: s, dialect: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: s } ], judge: { provider: t, model: j } } ]",
-            2,
-            DanglingReference,
-            "no provider",
-        ),
-        (
-            "providers: [ { name: s, dialect: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: s } ], judge: { provider: s, model: j, max_answer: 2MiB } } ]",
-            2,
-            BadConfigValue,
-            "max_answer",
-        ),
-        (
-            "providers: [ { name: s, dialect: sandbox } ]\nmodels: [ { name: m, targets: [ { provider: s } ], judge: { provider: s, model: j }, cache: { ttl: 1h } } ]",
-            2,
-            BadConfigValue,
-            "not kept",
-        ),
         ("server: { max_connections: 0 }", 1, BadConfigValue, "from 1 to"),
         ("server: 5", 1, BadConfigValue, "a single value"),
         ("listen: { gateway: nowhere }", 1, BadConfigValue, "an IP address and a port"),
@@ -158,6 +116,23 @@ fn one_mistake_each() {
         ("metering: { promoted_tags: [env] }", 1, NotBuilt, "column for a tag"),
     ];
     cases.iter().copied().for_each(check);
+}
+
+#[test]
+fn one_mistake_in_what_a_model_keeps_or_has_judged() {
+    let cases: &[(&str, ErrorCode, &str)] = &[
+        ("cache: { max_answer: 1MiB }", MissingConfigKey, "ttl"),
+        ("cache: { ttl: 0s }", BadConfigValue, "longer than zero"),
+        ("cache: { ttl: 1h, max_answer: 1GiB }", BadConfigValue, "more than server.cache"),
+        ("judge: { provider: s }", MissingConfigKey, "model"),
+        ("judge: { provider: t, model: j }", DanglingReference, "no provider"),
+        ("judge: { provider: s, model: j, max_answer: 2MiB }", BadConfigValue, "max_answer"),
+        ("judge: { provider: s, model: j }, cache: { ttl: 1h }", BadConfigValue, "not kept"),
+    ];
+    for (members, code, says) in cases {
+        let model = format!("models: [ {{ name: m, targets: [ {{ provider: s }} ], {members} }} ]");
+        check((&format!("providers: [ {{ name: s, dialect: sandbox }} ]\n{model}"), 2, *code, says));
+    }
 }
 
 #[test]
