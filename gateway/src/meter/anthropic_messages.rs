@@ -48,13 +48,16 @@ struct Fields {
 }
 
 /// Tools of the client, of Anthropic and of others' servers.
-static TOOLS: Tools = Tools {
-    whole: &[WHOLE],
-    frame: &[Where { sign: "tool_use\"", places: &[Place::call_of(&["content_block", "type"], "tool_use")] }],
-};
+static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&BLOCK] };
 
-pub(super) const WHOLE: Where =
-    Where { sign: "tool_use\"", places: &[Place::call_of(&["content", "*", "type"], "tool_use")] };
+pub(super) static WHOLE: Where = Where {
+    sign: LazyLock::new(|| Finder::new("tool_use\"")),
+    places: &[Place::call_of(&["content", "*", "type"], "tool_use")],
+};
+static BLOCK: Where = Where {
+    sign: LazyLock::new(|| Finder::new("tool_use\"")),
+    places: &[Place::call_of(&["content_block", "type"], "tool_use")],
+};
 
 const FRAME: [&str; 5] = ["type", "message", "usage", "delta", "error"];
 const MESSAGE: [&str; 5] = ["id", "model", "usage", "stop_reason", "error"];

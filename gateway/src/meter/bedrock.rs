@@ -50,13 +50,14 @@ pub(super) static CONVERSE: Shape = Shape {
     background: in_front,
 };
 
-static TOOLS: Tools = Tools {
-    whole: &[WHOLE],
-    frame: &[Where { sign: "\"toolUse\"", places: &[Place::call(&["start", "toolUse", "name"])] }],
-};
+static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&START] };
 
-pub(super) const WHOLE: Where =
-    Where { sign: "\"toolUse\"", places: &[Place::call(&["output", "message", "content", "*", "toolUse", "name"])] };
+pub(super) static WHOLE: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"toolUse\"")),
+    places: &[Place::call(&["output", "message", "content", "*", "toolUse", "name"])],
+};
+static START: Where =
+    Where { sign: LazyLock::new(|| Finder::new("\"toolUse\"")), places: &[Place::call(&["start", "toolUse", "name"])] };
 
 const CONVERSE_NAMES: [&str; 7] = [
     "inputTokens",
@@ -213,12 +214,11 @@ impl Fold for Invoke {
 }
 
 /// Most makers call tools as OpenAI's chat does, Amazon's own models as Converse; a large answer may be Anthropic's as well.
-static MAKERS_TOOLS: Tools = Tools {
-    whole: &[openai_chat::WHOLE, WHOLE, anthropic_messages::WHOLE],
-    frame: &[
-        openai_chat::FRAME,
-        Where { sign: "\"toolUse\"", places: &[Place::call(&["contentBlockStart", "start", "toolUse", "name"])] },
-    ],
+static MAKERS_TOOLS: Tools =
+    Tools { whole: &[&openai_chat::WHOLE, &WHOLE, &anthropic_messages::WHOLE], frame: &[&openai_chat::FRAME, &BLOCK] };
+static BLOCK: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"toolUse\"")),
+    places: &[Place::call(&["contentBlockStart", "start", "toolUse", "name"])],
 };
 
 /// What Bedrock reports, with more output and more of the cache where the maker reports more, and with the lifetimes that only the

@@ -19,17 +19,15 @@ use super::{
 use crate::{failing, json};
 
 /// Calls as the newer version has them, and the older one, whose stream has all of them in one event.
-static TOOLS: Tools = Tools {
-    whole: &[WHOLE],
-    frame: &[Where {
-        sign: "\"tool_calls\"",
-        places: &[Place::call(&["delta", "message", "tool_calls", "function", "name"]), OLDER],
-    }],
-};
+static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&FRAME] };
 
-pub(super) const WHOLE: Where = Where {
-    sign: "\"tool_calls\"",
+pub(super) static WHOLE: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"tool_calls\"")),
     places: &[Place::call(&["message", "tool_calls", "*", "function", "name"]), OLDER],
+};
+static FRAME: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"tool_calls\"")),
+    places: &[Place::call(&["delta", "message", "tool_calls", "function", "name"]), OLDER],
 };
 const OLDER: Place = Place::call(&["tool_calls", "*", "name"]);
 

@@ -21,10 +21,10 @@ use super::{
 use crate::{failing, json};
 
 /// Functions of the client, code that Google runs, and what it searched for. A call whose arguments come in pieces has its name in the first.
-static TOOLS: Tools = Tools { whole: &[CALLS, QUERIES], frame: &[CALLS, QUERIES] };
+static TOOLS: Tools = Tools { whole: &[&CALLS, &QUERIES], frame: &[&CALLS, &QUERIES] };
 
-pub(super) const CALLS: Where = Where {
-    sign: "\"parts\"",
+pub(super) static CALLS: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"parts\"")),
     places: &[
         Place::call(&["candidates", "*", "content", "parts", "*", "functionCall", "name"]),
         Place::call(&["candidates", "*", "content", "parts", "*", "executableCode", "language"]),
@@ -32,8 +32,8 @@ pub(super) const CALLS: Where = Where {
     ],
 };
 
-pub(super) const QUERIES: Where = Where {
-    sign: "\"webSearchQueries\"",
+pub(super) static QUERIES: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"webSearchQueries\"")),
     places: &[Place::query(&["candidates", "*", "groundingMetadata", "webSearchQueries", "*"])],
 };
 

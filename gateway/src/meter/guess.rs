@@ -65,13 +65,13 @@ impl Fold for Guess {
 /// What no envelope was looked for in may call tools as any dialect does; Ollama's calls stand where Cohere's do.
 static ANY: Tools = Tools {
     whole: &[
-        openai_chat::WHOLE,
-        openai_responses::WHOLE,
-        anthropic_messages::WHOLE,
-        bedrock::WHOLE,
-        cohere::WHOLE,
-        gemini::CALLS,
-        gemini::QUERIES,
+        &openai_chat::WHOLE,
+        &openai_responses::WHOLE,
+        &anthropic_messages::WHOLE,
+        &bedrock::WHOLE,
+        &cohere::WHOLE,
+        &gemini::CALLS,
+        &gemini::QUERIES,
     ],
     frame: &[],
 };

@@ -20,9 +20,11 @@ use crate::json;
 
 const NAMES: [&str; 2] = ["prompt_eval_count", "eval_count"];
 
-static TOOLS: Tools = Tools { whole: CALLS, frame: CALLS };
-const CALLS: &[Where] =
-    &[Where { sign: "\"tool_calls\"", places: &[Place::call(&["message", "tool_calls", "*", "function", "name"])] }];
+static TOOLS: Tools = Tools { whole: &[&CALLS], frame: &[&CALLS] };
+static CALLS: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"tool_calls\"")),
+    places: &[Place::call(&["message", "tool_calls", "*", "function", "name"])],
+};
 
 /// An answer, or a piece of it.
 pub(super) static CHAT: Shape = Shape {

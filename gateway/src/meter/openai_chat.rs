@@ -47,10 +47,10 @@ pub(super) struct Chat {
 }
 
 /// Newer calls, those of before, and those of tools whose input is text.
-static TOOLS: Tools = Tools { whole: &[WHOLE], frame: &[FRAME] };
+static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&FRAME] };
 
-pub(super) const WHOLE: Where = Where {
-    sign: "\"name\"",
+pub(super) static WHOLE: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"name\"")),
     places: &[
         Place::call(&["choices", "*", "message", "tool_calls", "*", "function", "name"]),
         Place::call(&["choices", "*", "message", "tool_calls", "*", "custom", "name"]),
@@ -58,8 +58,8 @@ pub(super) const WHOLE: Where = Where {
     ],
 };
 
-pub(super) const FRAME: Where = Where {
-    sign: "\"name\"",
+pub(super) static FRAME: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"name\"")),
     places: &[
         Place::call(&["choices", "*", "delta", "tool_calls", "*", "function", "name"]),
         Place::call(&["choices", "*", "delta", "tool_calls", "*", "custom", "name"]),
@@ -95,7 +95,6 @@ const CHOICES: usize = 6;
 const INTRODUCTION: u8 = 3;
 
 static USAGE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
-static NAME_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(FRAME.sign));
 static FINISH_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
 /// The members that hold output text, the usual one first.
 static TEXT_KEYS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
@@ -115,7 +114,7 @@ impl Fold for Chat {
         let known = !facts.model.is_empty() && !facts.id.is_empty();
         // Why it finishes may be that it has failed.
         let ordinary = says && !reports && (known || self.introduced >= INTRODUCTION) && !says_why(data);
-        let names = NAME_KEY.find(data).is_some();
+        let names = FRAME.sign.find(data).is_some();
         let tree = if ordinary && !names { None } else { Tree::read_answer(data).ok() };
         match &tree {
             Some(tree) if names => {

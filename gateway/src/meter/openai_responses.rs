@@ -18,26 +18,26 @@ use crate::json;
 /// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each. A search of the
 /// web is such a call whose action is to search, and not to open a page or to look into it; that is known when the item is done. The last event has all of
 /// them again, and the first of them for who resumes a stream.
-static TOOLS: Tools = Tools {
-    whole: &[WHOLE],
-    frame: &[
-        Where { sign: "\"response.output_item.added\"", places: &[Place::call_of(&["item", "type"], "_call")] },
-        Where {
-            sign: "\"response.output_item.done\"",
-            places: &[Place::search_of(&["item", "action", "type"], "search")],
-        },
-        Where {
-            sign: "\"output\"",
-            places: &[
-                Place::of_all(Once::Call, &["response", "output", "*", "type"], "_call"),
-                Place::of_all(Once::Search, &["response", "output", "*", "action", "type"], "search"),
-            ],
-        },
+static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&ADDED, &DONE, &ALL] };
+
+static ADDED: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"response.output_item.added\"")),
+    places: &[Place::call_of(&["item", "type"], "_call")],
+};
+static DONE: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"response.output_item.done\"")),
+    places: &[Place::search_of(&["item", "action", "type"], "search")],
+};
+static ALL: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"output\"")),
+    places: &[
+        Place::of_all(Once::Call, &["response", "output", "*", "type"], "_call"),
+        Place::of_all(Once::Search, &["response", "output", "*", "action", "type"], "search"),
     ],
 };
 
-pub(super) const WHOLE: Where = Where {
-    sign: "_call\"",
+pub(super) static WHOLE: Where = Where {
+    sign: LazyLock::new(|| Finder::new("_call\"")),
     places: &[
         Place::call_of(&["output", "*", "type"], "_call"),
         Place::search_of(&["output", "*", "action", "type"], "search"),

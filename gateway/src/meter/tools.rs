@@ -3,22 +3,24 @@
 //! A dialect says where each stands as a path of members, in an answer and in a frame of one. A document is followed byte by byte,
 //! so that one of any size and in any pieces counts the same; what a tool is called with lies beside that path and never on it.
 
-use memchr::{memchr2, memmem};
+use std::sync::LazyLock;
+
+use memchr::{memchr2, memmem::Finder};
 
 /// Where the calls of a dialect stand.
 #[derive(Debug)]
 pub(super) struct Tools {
     /// In an answer that is one document.
-    pub(super) whole: &'static [Where],
+    pub(super) whole: &'static [&'static Where],
     /// In a frame of one that is streamed.
-    pub(super) frame: &'static [Where],
+    pub(super) frame: &'static [&'static Where],
 }
 
 /// Where they stand in a document.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Where {
     /// What every document with any has, to be searched for first.
-    pub(super) sign: &'static str,
+    pub(super) sign: LazyLock<Finder<'static>>,
     pub(super) places: &'static [Place],
 }
 
@@ -95,8 +97,8 @@ pub(super) struct Counted {
 
 impl Counted {
     /// Counts what is in a document.
-    pub(super) fn count(&mut self, stand: &[Where], document: &[u8]) {
-        for stand in stand.iter().filter(|stand| memmem::find(document, stand.sign.as_bytes()).is_some()) {
+    pub(super) fn count(&mut self, stand: &[&Where], document: &[u8]) {
+        for stand in stand.iter().filter(|stand| stand.sign.find(document).is_some()) {
             let mut counter = Counter::new(std::slice::from_ref(stand));
             counter.push(document);
             self.add(counter.counted);
@@ -146,7 +148,7 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn new(stand: &[Where]) -> Self {
+    pub(super) fn new(stand: &[&Where]) -> Self {
         let places: Vec<Place> = stand.iter().flat_map(|stand| stand.places).copied().collect();
         debug_assert!(places.len() <= PLACES, "a dialect has more places");
         Self { places, text: Vec::with_capacity(2 * KEPT), ..Self::default() }
@@ -269,10 +271,11 @@ mod tests {
         Place::call_of(&["output", "*", "type"], "_call"),
         Place::call(&["*", "name"]),
     ];
+    static STAND: Where = Where { sign: LazyLock::new(|| Finder::new("")), places: PLACES };
 
     fn check(document: &str, calls: u64) {
         for size in [1, 2, 3, 7, usize::MAX] {
-            let mut counter = Counter::new(&[Where { sign: "", places: PLACES }]);
+            let mut counter = Counter::new(&[&STAND]);
             document.as_bytes().chunks(size).for_each(|piece| counter.push(piece));
             assert_eq!(counter.counted.calls, calls, "in pieces of {size}: {document}");
         }
