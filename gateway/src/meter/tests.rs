@@ -616,6 +616,32 @@ fn a_guardrail_is_counted_beside_what_the_model_used() {
     assert_eq!(refused.measured(End::Closed).usage, Usage::none());
 }
 
+/// Of a large answer only why its choices ended is copied out, in whatever pieces it comes, and nothing of far too many; its usage is known
+/// all the same.
+#[test]
+fn a_large_answer_says_why_each_of_its_choices_ended() {
+    let large = "x".repeat(300_000);
+    let usage = r#""usage":{"prompt_tokens":7,"completion_tokens":3}"#;
+    let good = r#"{"index":0,"message":{"content":"a","finish_reason":"error"},"finish_reason":"stop"}"#;
+    let bad = r#"{"finish_reason" : "error" , "error":null}"#;
+    let check = |choices: &str, failed: bool| {
+        let body = format!(r#"{{"x":["{large}",{{"choices":[{bad}]}}],"choices":{choices},"model":"m1",{usage}}}"#);
+        for size in [777, 4_096, body.len()] {
+            let measured = run(WHOLE, End::Closed, body.as_bytes().chunks(size)).measured;
+            let wanted = if failed { Finish::ErrorInStream { kind: "error".to_owned() } } else { Finish::Complete };
+            let choices = choices.get(..80).unwrap_or(choices);
+            assert_eq!((measured.finish, measured.usage), (wanted, Usage::exact(counts(7, 3))), "{choices} in {size}");
+            assert_eq!(measured.model_answered, "m1");
+        }
+    };
+    check(&format!("[{good}, {good} ]"), false);
+    check(&format!("[ {good},{bad}]"), true);
+    check(&format!("[{{}},null,[{bad}],1,{good},{bad}]"), true);
+    check(&format!("[null,[{bad}],{{\"x\":{bad}}}]"), false);
+    check(&format!("{{\"x\":[{bad}]}}"), false);
+    check(&format!("[{bad}{}]", format!(",{good}").repeat(2_000)), false);
+}
+
 /// A model that failed is an answer that failed, whole or streamed, by its provider's word for it; one that gave something did not.
 #[test]
 fn an_answer_in_which_the_model_failed_has_failed() {
@@ -658,6 +684,11 @@ fn an_answer_in_which_the_model_failed_has_failed() {
     check(content, Framing::Events, &behind, None);
     let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(300_000));
     check(content, Framing::Whole, &gemini(&large, r#""STOP""#), None);
+    // Of one too large to be kept why it ended is found all the same.
+    check(content, Framing::Whole, &gemini(&large, "9"), Some("9"));
+    let unexpected = gemini(&format!("{call},{large}"), r#""UNEXPECTED_TOOL_CALL""#);
+    check(content, Framing::Whole, &unexpected, None);
+    check(content, Framing::Whole, &unexpected.replace("functionCall", "x"), Some("UNEXPECTED_TOOL_CALL"));
 
     let converse = |block: &str, reason: &str| {
         format!(
@@ -685,6 +716,10 @@ fn an_answer_in_which_the_model_failed_has_failed() {
     both(Api::OpenAiChat, &choice(r#","finish_reason":"error""#), Some("error"));
     both(Api::OpenAiChat, &choice(r#","finish_reason":"error","error":{"code":"busy"}"#), Some("busy"));
     both(Api::OpenAiChat, &choice(r#","finish_reason":"stop","error":null"#), None);
+    let long = format!(r#","logprobs":[{{"finish_reason":"stop","error":"{}"}}]"#, "x".repeat(300_000));
+    check(Api::OpenAiChat, Framing::Whole, &choice(&format!(r#"{long},"finish_reason":"error""#)), Some("error"));
+    check(Api::OpenAiChat, Framing::Whole, &choice(&format!(r#","error":{{"code":"busy"}}{long}"#)), Some("busy"));
+    check(Api::OpenAiChat, Framing::Whole, &choice(&format!(r#"{long},"finish_reason":"stop""#)), None);
     // With the last of its text, among frames that are not parsed, and before its usage.
     let failed = HELLO.replace(r#""Hello"}}"#, r#""Hello"},"finish_reason":"error"}"#);
     let measured = once(CHAT, &stream(&[HELLO, HELLO, &failed, USAGE, "[DONE]"]));

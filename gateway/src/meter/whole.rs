@@ -2,8 +2,8 @@
 //! says nothing of its use and ends where its body ends.
 //!
 //! Up to [`KEPT_MAX`] it is kept by reference and parsed at its end. Beyond that, or where it breaks off, a scanner follows depth
-//! and strings only and copies out the top-level members that matter, so a document of 60 MB costs no memory; it does not check
-//! that the rest is valid JSON. One chunk is always held back, so that the attempt can be settled before the client has all of it.
+//! and strings only and copies out the top-level members that matter, and of what an answer has several of why each ended, so a document
+//! of 60 MB costs no memory; it does not check that the rest is valid JSON. One chunk is always held back, so that the attempt can be settled before the client has all of it.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use schemas::json::{Kind, Tree, Value};
 use super::{Frame, Tally, Verdict, tools::Counter};
 
 /// The top-level members that any dialect reads.
-const WANTED: [&[u8]; 29] = [
+const WANTED: [&[u8]; 30] = [
     b"id",
     b"model",
     b"service_tier",
@@ -25,6 +25,7 @@ const WANTED: [&[u8]; 29] = [
     b"object",
     b"status",
     b"background",
+    b"created_at",
     b"stop_reason",
     b"stopReason",
     b"finish_reason",
@@ -45,7 +46,12 @@ const WANTED: [&[u8]; 29] = [
     b"performanceConfig",
     b"amazon-bedrock-guardrailAction",
 ];
-/// The longest of them is shorter than this; a longer key is none of them.
+/// The top-level lists of what an answer has several of, and the members of their items that say that one has failed.
+const LISTS: [&[u8]; 2] = [b"choices", b"candidates"];
+const REASONS: [&[u8]; 3] = [b"finish_reason", b"finishReason", b"error"];
+/// The most that is copied out of one of these lists; of a longer one nothing is.
+const LISTED_MAX: usize = 16 * 1024;
+/// The longest of all these names is shorter than this; a longer key is none of them.
 const KEY_MAX: usize = 32;
 /// The most that is copied out of a document.
 const COPIED_MAX: usize = 256 * 1024;
@@ -148,8 +154,9 @@ fn scanned(scanner: &Scanner, tally: &mut Tally) {
     tally.facts.ended = scanner.depth == 0 && scanner.begun;
     tally.facts.is_brief = true;
     // Of what was only scanned there is no text to estimate usage from: if it is not reported, it is not known.
-    let read = tally.whole(scanner.summary().as_bytes()) && scanner.is_readable();
+    // Whether it has failed may depend on whether it calls anything, which is not in what was copied.
     tally.facts.called = scanner.calls.counted;
+    let read = tally.whole(scanner.summary().as_bytes()) && scanner.is_readable();
     if !(read && tally.facts.ended) && tally.may_be_no_document() {
         tally.facts.ended = true;
     } else if !read || tally.facts.ended && tally.wants_text() {
@@ -185,6 +192,20 @@ enum Place {
     },
 }
 
+/// Where it is in one of [`LISTS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum List {
+    /// In none.
+    #[default]
+    None,
+    /// Behind its name.
+    Named,
+    /// Between its items.
+    Open,
+    /// In an item, which is an object.
+    Item,
+}
+
 /// Follows a document byte by byte and copies out what is wanted.
 #[derive(Debug, Default)]
 struct Scanner {
@@ -195,6 +216,7 @@ struct Scanner {
     not_an_object: bool,
     too_large: bool,
     place: Place,
+    list: List,
     key: Vec<u8>,
     /// The wanted members, as `"key":value,` one after the other.
     copied: Vec<u8>,
@@ -229,22 +251,13 @@ impl Scanner {
             }
             match byte {
                 b'"' => self.open_string(),
-                b'{' | b'[' => {
-                    self.not_an_object |= !self.begun && byte == b'[';
-                    self.begun = true;
-                    self.depth = self.depth.saturating_add(1);
-                }
-                b'}' | b']' => {
-                    if self.depth == 1 {
-                        self.end_value(chunk.get(from..at));
-                    }
-                    self.depth = self.depth.saturating_sub(1);
-                }
-                b':' if self.depth == 1 && self.place == Place::Key => {
+                b'{' | b'[' => self.open(byte),
+                b'}' | b']' => self.close(chunk.get(from..at)),
+                b':' if self.has_members() && self.place == Place::Key => {
                     self.begin_value();
                     from = at + 1;
                 }
-                b',' if self.depth == 1 => self.end_value(chunk.get(from..at)),
+                b',' if self.has_members() => self.end_value(chunk.get(from..at)),
                 b' ' | b'\t' | b'\r' | b'\n' => {}
                 _ => self.not_an_object |= !self.begun,
             }
@@ -253,10 +266,73 @@ impl Scanner {
         self.copy(chunk.get(from..));
     }
 
+    /// Whether members stand here that may be wanted: at the top, or in an item of a list.
+    fn has_members(&self) -> bool {
+        self.depth == if self.list == List::Item { 3 } else { 1 }
+    }
+
+    fn open(&mut self, byte: u8) {
+        self.not_an_object |= !self.begun && byte == b'[';
+        self.begun = true;
+        match (self.list, self.depth, byte) {
+            (List::Named, 1, b'[') if self.copied.len() < COPIED_MAX => {
+                self.list = List::Open;
+                self.copied.push(b'"');
+                self.copied.append(&mut self.key);
+                self.copied.extend_from_slice(b"\":[");
+            }
+            (List::Open, 2, b'{') if self.listed() > LISTED_MAX => self.leave_list(),
+            (List::Open, 2, b'{') => {
+                (self.list, self.place) = (List::Item, Place::Key);
+                self.key.clear();
+                self.copied.push(b'{');
+            }
+            _ => {}
+        }
+        self.depth = self.depth.saturating_add(1);
+    }
+
+    fn close(&mut self, rest: Option<&[u8]>) {
+        if self.has_members() {
+            self.end_value(rest);
+        }
+        match (self.list, self.depth) {
+            (List::Item, 3) => {
+                self.end_copied(b"},");
+                (self.list, self.place) = (List::Open, Place::Value { wanted: false });
+            }
+            (List::Open, 2) => {
+                self.end_copied(b"],");
+                (self.list, self.whole) = (List::None, self.copied.len());
+            }
+            _ => {}
+        }
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    /// Ends what was copied of a list or of its item.
+    fn end_copied(&mut self, end: &[u8]) {
+        if self.copied.ends_with(b",") {
+            self.copied.pop();
+        }
+        self.copied.extend_from_slice(end);
+    }
+
+    /// How much was copied of the list that is open.
+    const fn listed(&self) -> usize {
+        self.copied.len().saturating_sub(self.whole)
+    }
+
+    /// Nothing of the list that is open is copied.
+    fn leave_list(&mut self) {
+        self.copied.truncate(self.whole);
+        (self.list, self.place) = (List::None, Place::Value { wanted: false });
+    }
+
     fn open_string(&mut self) {
         self.not_an_object |= !self.begun;
         self.in_string = true;
-        if self.depth == 1 && self.place == Place::Key {
+        if self.has_members() && self.place == Place::Key {
             self.key.clear();
         }
     }
@@ -270,7 +346,7 @@ impl Scanner {
         }
         let next = memchr2(b'"', b'\\', chunk.get(at..).unwrap_or_default()).map(|next| at + next);
         let end = next.unwrap_or(chunk.len());
-        if self.depth == 1 && self.place == Place::Key && self.key.len() < KEY_MAX {
+        if self.has_members() && self.place == Place::Key && self.key.len() < KEY_MAX {
             let piece = chunk.get(from..end).unwrap_or_default();
             self.key.extend_from_slice(piece.get(..KEY_MAX.min(piece.len())).unwrap_or_default());
         }
@@ -283,8 +359,13 @@ impl Scanner {
     }
 
     fn begin_value(&mut self) {
-        let wanted = !self.too_large && WANTED.contains(&self.key.as_slice());
+        let names: &[&[u8]] = if self.list == List::Item { &REASONS } else { &WANTED };
+        let wanted = !self.too_large && names.contains(&self.key.as_slice());
         self.place = Place::Value { wanted };
+        if self.list != List::Item {
+            let is_list = !self.too_large && LISTS.contains(&self.key.as_slice());
+            self.list = if is_list { List::Named } else { List::None };
+        }
         if wanted {
             self.copied.push(b'"');
             self.copied.append(&mut self.key);
@@ -296,7 +377,9 @@ impl Scanner {
         self.copy(rest);
         if (self.place == Place::Value { wanted: true }) {
             self.copied.push(b',');
-            self.whole = self.copied.len();
+            if self.list != List::Item {
+                self.whole = self.copied.len();
+            }
         }
         self.place = Place::Key;
         self.key.clear();
@@ -304,7 +387,9 @@ impl Scanner {
 
     fn copy(&mut self, piece: Option<&[u8]>) {
         if let (Place::Value { wanted: true }, Some(piece)) = (self.place, piece) {
-            if self.copied.len() + piece.len() > COPIED_MAX {
+            if self.list == List::Item && self.listed() + piece.len() > LISTED_MAX {
+                self.leave_list();
+            } else if self.copied.len() + piece.len() > COPIED_MAX {
                 // Of what was copied of it nothing is used: how much that is depends on the pieces in which it came.
                 self.too_large = true;
                 self.place = Place::Value { wanted: false };
