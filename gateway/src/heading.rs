@@ -116,7 +116,8 @@ impl Plan {
     ) -> Self {
         let asks = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
         let strip_usage = asks && parsed.stream && !parsed.wants_usage;
-        let reading = Reading { strip_usage, is_guarded: is_guarded || parsed.is_guarded };
+        let is_guarded = is_guarded || parsed.is_guarded;
+        let reading = Reading { strip_usage, is_guarded, choices: parsed.n };
         Self {
             parsed,
             reading,

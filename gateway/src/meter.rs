@@ -217,6 +217,11 @@ impl Meter {
         self.tally.guarded();
     }
 
+    /// The request asks for so many answers in one, which a stream ends with. Before the body.
+    pub const fn choices(&mut self, asked: u64) {
+        self.tally.choices(asked);
+    }
+
     /// From now on each frame of a stream comes out by itself and whole.
     pub(crate) const fn by_frame(&mut self) {
         if let Body::Stream(splitter) = &mut self.body {

@@ -38,6 +38,8 @@ pub(crate) struct Reading {
     pub(crate) strip_usage: bool,
     /// Whether a guardrail looks at it.
     pub(crate) is_guarded: bool,
+    /// How many answers were asked for in one.
+    pub(crate) choices: u64,
 }
 
 /// How the meter comes to read the bytes.
@@ -66,6 +68,7 @@ impl Witness {
         let copy = Copy::of(headers);
         let strip_usage = reading.strip_usage && matches!(copy, Copy::Plain);
         let mut meter = Meter::new(Answer { api, status: status.as_u16(), framing, strip_usage });
+        meter.choices(reading.choices);
         if reading.is_guarded {
             meter.guarded();
         }

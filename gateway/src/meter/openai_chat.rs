@@ -1,7 +1,8 @@
 //! OpenAI's chat completions, and whatever else of its APIs, or in its dialect, has its usage in `usage`.
 //!
 //! Usage comes in one frame, mostly with `choices: []` before `[DONE]`, at some beside the last choice, at Groq under `x_groq`;
-//! every other frame may carry `usage: null`. Broken off before it, nothing is known. Ordinary frames are searched, and parsed only if they
+//! every other frame may carry `usage: null`, at some what was used so far. Broken off before it, nothing is known, or so much at least; and it
+//! is the count at the end only where every choice has ended. Ordinary frames are searched, and parsed only if they
 //! name something.
 
 use std::sync::LazyLock;
@@ -38,6 +39,11 @@ pub(super) struct Chat {
     is_last: bool,
     /// Whether all of the stream came, marked or not: some do not send `[DONE]`.
     finished: bool,
+    /// Whether usage came in a frame of its own, which ends a stream.
+    alone: bool,
+    /// Which choices were seen, and which of them have said why they end.
+    begun: u128,
+    ended: u128,
     /// Whether it was marked.
     done: bool,
     /// How many frames were parsed only to learn who answers.
@@ -114,6 +120,8 @@ impl Fold for Chat {
         let known = !facts.model.is_empty() && !facts.id.is_empty();
         // Why it finishes may be that it has failed.
         let ordinary = says && !reports && (known || self.introduced >= INTRODUCTION) && !says_why(data);
+        // Behind the end of one choice another one may go on.
+        let ordinary = ordinary && self.ended == 0;
         let names = FRAME.sign.find(data).is_some();
         let tree = if ordinary && !names { None } else { Tree::read_answer(data).ok() };
         match &tree {
@@ -194,17 +202,39 @@ impl Chat {
         Facts::rename(&mut facts.service_tier, named.text(SERVICE_TIER));
         fail(facts, &named);
         let choices = named.value(CHOICES);
-        let finishes = choices.is_some_and(|choices| says_why(choices.raw().as_bytes()));
-        self.finished |= finishes;
+        self.follow(choices);
+        self.finished = self.alone || self.have_ended(facts.asked);
+        self.is_last &= self.finished;
         let Some(usage) = usage(&named) else { return Ok(Seen::Ordinary) };
         let Some(reported) = openai_usage::read(usage, true)? else { return Ok(Seen::Ordinary) };
         let alone = choices.is_none_or(|choices| choices.items().is_some_and(|mut items| items.next().is_none()));
-        self.is_last |= alone || self.finished;
+        self.alone |= alone;
         self.finished |= alone;
+        self.is_last = self.finished;
         self.take(facts, usage, reported);
         let bare = named.value(USAGE).is_some() && choices.is_some() && alone;
         let silent = [X_GROQ, ERROR].into_iter().all(|place| named.value(place).is_none()) && !named.others;
         Ok(if bare && silent { Seen::UsageOnly } else { Seen::Ordinary })
+    }
+
+    /// Notes which choices a frame has, and which of them say why they end.
+    fn follow(&mut self, choices: Option<Value<'_>>) {
+        for (place, choice) in (0_u64..).zip(choices.and_then(Value::items).into_iter().flatten()) {
+            let Some(named) = json::members(choice, &["index", "finish_reason"]) else { continue };
+            // Nobody gives more of them than there are bits.
+            let index = named.count(0).unwrap_or(place);
+            let bit = u32::try_from(index).ok().and_then(|index| 1_u128.checked_shl(index)).unwrap_or(0);
+            self.begun |= bit;
+            if named.value(1).and_then(Value::word).is_some_and(|why| !why.is_empty()) {
+                self.ended |= bit;
+            }
+        }
+    }
+
+    /// Whether every choice has ended, of so many that were asked for at least.
+    fn have_ended(&self, asked: u64) -> bool {
+        let all = self.begun & !self.ended == 0;
+        all && self.ended != 0 && (self.ended == u128::MAX || u64::from(self.ended.count_ones()) >= asked)
     }
 
     fn take(&mut self, facts: &mut Facts, usage: Value<'_>, reported: Reported) {

@@ -54,6 +54,8 @@ pub(super) struct Facts {
     pub(super) ended: bool,
     /// Whether it was too large to be read, but for some of its members.
     pub(super) is_brief: bool,
+    /// How many answers were asked for in one, at least; 0 where nobody says.
+    pub(super) asked: u64,
     /// When it was begun, if the answer is worked on apart from this exchange.
     pub(super) background: Option<u64>,
     /// Whether usage may have gone by unread.
@@ -89,6 +91,11 @@ impl Tally {
     /// The request has a guardrail look at it.
     pub(super) const fn guarded(&mut self) {
         self.guarded = true;
+    }
+
+    /// The request asks for so many answers in one, or for more.
+    pub(super) const fn choices(&mut self, asked: u64) {
+        self.facts.asked = asked;
     }
 
     /// Takes the data of a frame, and what its framing calls it. `tail` says that the stream ended before the frame did, so that

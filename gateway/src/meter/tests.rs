@@ -549,6 +549,45 @@ fn what_no_answer_can_have_is_no_count() {
     }
 }
 
+/// Usage on the way, at some in each frame, is all only where every choice has ended.
+#[test]
+fn of_several_choices_one_that_has_ended_ends_nothing() {
+    let frame = |index: u64, output: u64, more: &str| {
+        let usage = format!(r#""usage":{{"prompt_tokens":7,"completion_tokens":{output}}}"#);
+        format!(r#"{{"id":"c1","model":"m1","choices":[{{"index":{index},"delta":{{"content":"a"}}{more}}}],{usage}}}"#)
+    };
+    let bare = |index: u64| HELLO.replace(r#""index":0"#, &format!(r#""index":{index}"#));
+    let end = r#","finish_reason":"stop""#;
+    let check = |asked: u64, frames: &[String], output: u64, whole: bool| {
+        let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+        let mut meter = Meter::new(CHAT);
+        meter.choices(asked);
+        meter.push(Bytes::from(stream(&frames)));
+        meter.close();
+        let measured = meter.measured(End::Closed);
+        let (completeness, finish) = if whole {
+            (Completeness::Exact, Finish::Complete)
+        } else {
+            (Completeness::LowerBound(Doubt::Truncated), Finish::Truncated)
+        };
+        assert_eq!((measured.usage.completeness, measured.finish), (completeness, finish), "{asked}: {frames:?}");
+        let total = measured.usage.parts.first().map(|part| part.vector);
+        assert_eq!(total, Some(counts(7, output)), "{asked}: {frames:?}");
+    };
+    check(0, &[frame(0, 1, ""), frame(0, 2, end)], 2, true);
+    check(1, &[frame(0, 1, ""), frame(0, 2, end)], 2, true);
+    check(2, &[frame(0, 1, ""), frame(0, 2, end)], 2, false);
+    check(2, &[frame(0, 1, end), frame(1, 2, end)], 2, true);
+    // Who does not know how many were asked for sees that another one has begun, before that end or behind it.
+    check(0, &[frame(0, 1, ""), frame(1, 2, ""), frame(0, 3, end)], 3, false);
+    check(0, &[frame(0, 1, end), frame(1, 2, "")], 2, false);
+    check(0, &[bare(0), bare(0), frame(0, 1, end), bare(1)], 1, false);
+    check(0, &[frame(0, 1, end), bare(1), frame(1, 2, end)], 2, true);
+    check(0, &[frame(0, 1, end), bare(1), USAGE.to_owned()], 3, true);
+    // What is marked as the end is one, whoever was asked for more.
+    check(2, &[frame(0, 2, end), "[DONE]".to_owned()], 2, true);
+}
+
 /// An answer that is too large to be kept, or that nobody can read, has no text to estimate from: it is not known, and never zero.
 #[test]
 fn a_whole_answer_without_usage_or_text_is_not_estimated() {
