@@ -15,7 +15,7 @@ use schemas::{
 use super::{
     Seen,
     fold::{Fold, Unreadable, has_object, kind},
-    shape::{Mark, Shape, at, in_front, never, verbatim},
+    shape::{Mark, Shape, at, in_front, never, untold, verbatim},
     tally::{Counts, Facts},
     tools::{Place, Tools, Where},
 };
@@ -94,6 +94,7 @@ pub(super) static COMPLETION: Shape = Shape {
     raw: verbatim,
     tools: &Tools::NONE,
     mark: |_, piece| if at(piece, &["stop_reason"]).is_some() { Mark::Finished } else { Mark::None },
+    call: untold,
     background: in_front,
 };
 

@@ -20,7 +20,7 @@ use super::{
     anthropic_messages::{self, Messages},
     fold::{Fold, Reported, Unreadable},
     openai_chat,
-    shape::{Mark, Shape, at, first, in_front, verbatim},
+    shape::{Mark, Shape, at, first, in_front, untold, verbatim},
     tally::{Counts, Facts},
     tools::{Place, Tools, Where},
 };
@@ -47,6 +47,7 @@ pub(super) static CONVERSE: Shape = Shape {
     raw: verbatim,
     tools: &TOOLS,
     mark: |name, _| if name == "metadata" { Mark::Last } else { Mark::None },
+    call: untold,
     background: in_front,
 };
 

@@ -13,7 +13,7 @@ use schemas::{
 
 use super::{
     fold::{Reported, Unreadable},
-    shape::{Mark, Shape, at, first, in_front, never, verbatim},
+    shape::{Mark, Shape, at, first, in_front, never, untold, verbatim},
     tools::{Place, Tools, Where},
 };
 use crate::{failing, json};
@@ -55,6 +55,7 @@ pub(super) static CHAT: Shape = Shape {
         let ends = at(event, &["is_finished"]).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
         if is("type", "message-end") || ends { Mark::Last } else { Mark::None }
     },
+    call: untold,
     background: in_front,
 };
 
@@ -73,6 +74,7 @@ pub(super) static UNITS: Shape = Shape {
     raw: verbatim,
     tools: &Tools::NONE,
     mark: |_, _| Mark::None,
+    call: untold,
     background: in_front,
 };
 

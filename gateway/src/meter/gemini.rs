@@ -14,7 +14,7 @@ use schemas::{
 
 use super::{
     fold::{Reported, Unreadable, take},
-    shape::{Mark, Shape, at, in_front, never, verbatim},
+    shape::{Mark, Shape, at, in_front, never, untold, verbatim},
     tally::Facts,
     tools::{Place, Tools, Where},
 };
@@ -52,6 +52,7 @@ pub(super) static CONTENT: Shape = Shape {
     raw: verbatim,
     tools: &TOOLS,
     mark: |_, document| if is_final(document) { Mark::Finished } else { Mark::None },
+    call: untold,
     background: in_front,
 };
 
@@ -73,6 +74,7 @@ pub(super) static EMBEDDINGS: Shape = Shape {
     },
     tools: &Tools::NONE,
     mark: |_, _| Mark::None,
+    call: untold,
     background: in_front,
 };
 

@@ -13,7 +13,7 @@ use schemas::{
 
 use super::{
     fold::{Reported, Unreadable},
-    shape::{Mark, Shape, WHOLE, at, in_front, never},
+    shape::{Mark, Shape, WHOLE, at, in_front, never, untold},
     tools::{Place, Tools, Where},
 };
 use crate::json;
@@ -47,6 +47,7 @@ pub(super) static CHAT: Shape = Shape {
         let done = at(piece, &["done"]).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
         if done { Mark::Last } else { Mark::None }
     },
+    call: untold,
     background: in_front,
 };
 

@@ -15,15 +15,12 @@ use super::{
 };
 use crate::json;
 
-/// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each. A search of the
+/// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each and tells it
+/// again when it is done, some only one of the two. A search of the
 /// web is such a call whose action is to search, and not to open a page or to look into it; that is known when the item is done. The last event has all of
 /// them again, and the first of them for who resumes a stream.
-static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&ADDED, &DONE, &ALL] };
+static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&DONE, &ALL] };
 
-static ADDED: Where = Where {
-    sign: LazyLock::new(|| Finder::new("\"response.output_item.added\"")),
-    places: &[Place::call_of(&["item", "type"], "_call")],
-};
 static DONE: Where = Where {
     sign: LazyLock::new(|| Finder::new("\"response.output_item.done\"")),
     places: &[Place::search_of(&["item", "action", "type"], "search")],
@@ -63,6 +60,14 @@ pub(super) static RESPONSE: Shape = Shape {
         Some("response.completed" | "response.incomplete") => Mark::Last,
         Some("response.failed" | "error") => Mark::Failed,
         _ => Mark::None,
+    },
+    call: |event| {
+        let named = json::members(event, &["type", "item", "output_index"])?;
+        let kind = named.value(0)?.word()?;
+        let item = json::members(named.value(1)?, &["type"])?.value(0)?.word()?;
+        let tells = matches!(&*kind, "response.output_item.added" | "response.output_item.done");
+        // All say at which place. Of one who does not it is known only that there is a call.
+        (tells && item.ends_with("_call")).then(|| named.count(2).unwrap_or(0))
     },
     background: |event| {
         let response = at(event, &["response"]).unwrap_or(event);

@@ -48,6 +48,8 @@ pub(super) struct Shape {
     /// What a document says of the end of the answer, by its name and what is in it.
     pub(super) mark: fn(&str, Value<'_>) -> Mark,
     pub(super) tools: &'static Tools,
+    /// Among the items of the answer, the place of the call of a tool that a document of a stream tells of, where several may tell of it.
+    pub(super) call: fn(Value<'_>) -> Option<u64>,
     /// When what it tells of was begun, if it is worked on apart from this exchange.
     pub(super) background: fn(Value<'_>) -> Option<u64>,
 }
@@ -70,6 +72,11 @@ pub(super) enum Mark {
 
 /// No document says that it is of the background.
 pub(super) const fn in_front(_: Value<'_>) -> Option<u64> {
+    None
+}
+
+/// No document tells of a call that another one may tell of.
+pub(super) const fn untold(_: Value<'_>) -> Option<u64> {
     None
 }
 
@@ -160,6 +167,9 @@ impl Fold for Shaped {
         }
         self.introduced = self.introduced.saturating_add(1);
         let tree = Tree::read_answer(data).map_err(|_| Unreadable)?;
+        if let Some(place) = (self.shape.call)(tree.root()) {
+            facts.call(place);
+        }
         let mark = self.document(facts, name, tree.root(), false)?;
         self.finished |= mark == Mark::Finished;
         facts.ended |= mark == Mark::Last;

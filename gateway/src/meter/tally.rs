@@ -21,6 +21,8 @@ use super::{
 const NAME_MAX: usize = 256;
 /// How many usage objects of one answer are kept; Anthropic sends two.
 const RAW_MAX: usize = 8;
+/// How many calls are remembered by their places: more than answers have. Of those beyond, the end of the answer tells.
+const TOLD_MAX: usize = 512;
 /// The largest usage object that is kept; one of a hundred passes has 25 kB.
 const RAW_BYTES_MAX: usize = 64 * 1024;
 
@@ -48,6 +50,8 @@ pub(super) struct Facts {
     pub(super) visible: Visible,
     /// What no usage object counts.
     pub(super) called: Counted,
+    /// The places of the calls that were told of by theirs.
+    told: Vec<u64>,
     /// The error that the answer ends with, by the provider's name for it.
     pub(super) error: Option<String>,
     /// Whether the mark that ends the answer came.
@@ -286,6 +290,14 @@ impl Facts {
             self.raw.pop();
         }
         self.raw.push(usage.to_owned());
+    }
+
+    /// Counts the call at this place, once.
+    pub(super) fn call(&mut self, place: u64) {
+        if self.told.len() < TOLD_MAX && !self.told.contains(&place) {
+            self.told.push(place);
+            self.called.calls = self.called.calls.saturating_add(1);
+        }
     }
 
     /// Keeps an error by its name.

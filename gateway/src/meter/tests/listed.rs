@@ -77,6 +77,29 @@ fn searches_that_are_billed_and_not_reported_are_counted() {
     }
 }
 
+/// A stream tells of a call when it begins and when it is done, or only of one of both.
+#[test]
+fn a_call_is_one_whichever_of_its_events_tells_of_it() {
+    let event = |kind: &str, index: u64, item: &str| {
+        format!(
+            r#"{{"type":"response.output_item.{kind}","output_index":{index},"item":{{"id":"i{index}","type":"{item}"}}}}"#
+        )
+    };
+    let end = r#"{"type":"response.completed","response":{"id":"r","usage":{"input_tokens":7,"output_tokens":3}}}"#
+        .to_owned();
+    let call = "function_call";
+    let check = |events: &[String], wanted: u64| {
+        let events: Vec<&str> = events.iter().chain([&end]).map(String::as_str).collect();
+        let found = once(Answer { api: Api::OpenAiResponses, ..CHAT }, &stream(&events));
+        assert_eq!(found.usage, Usage::exact(Vector { tool_calls: wanted, ..counts(7, 3) }), "{events:?}");
+    };
+    check(&[event("added", 0, call), event("done", 0, call)], 1);
+    check(&[event("done", 0, call), event("done", 1, "mcp_call"), event("done", 2, "message")], 2);
+    check(&[event("added", 1, call)], 1);
+    check(&[event("done", 0, call), event("added", 1, call), event("added", 2, call), event("done", 1, call)], 3);
+    check(&[event("added", 0, "reasoning"), event("done", 0, "reasoning"), event("seen", 1, call)], 0);
+}
+
 /// In frames that are read for something else and in those that are not.
 #[test]
 fn a_call_that_is_named_in_each_of_its_pieces_is_one() {
