@@ -3,17 +3,46 @@
 //! The meter settles by them, and the translation tells its client of them: both ask here, so that no answer is whole to one and an error
 //! to the other.
 
-/// Whether a candidate of Gemini's has failed that ended for this reason, which is a name or its number. A call of a tool that was not
-/// declared can be there, and then the client gets it.
-pub(crate) fn gemini(reason: &str, has_calls: bool) -> bool {
+/// How a candidate of Gemini's ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Where it was to end.
+    Itself,
+    /// At its cap.
+    Length,
+    /// By a filter.
+    Filter,
+    /// For a reason that is none of these; what was said is an answer.
+    Otherwise,
+    /// Without an answer: its model has failed.
+    Failed,
+}
+
+/// What was said before an answer gave the reason for its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said {
+    /// Whether a tool was called.
+    pub(crate) calls: bool,
+    /// Whether there was anything but thoughts.
+    pub(crate) anything: bool,
+}
+
+/// How a candidate of Gemini's ended for this reason, which is a name or its number. A call of a tool that was not declared can be there,
+/// and then the client gets it; for a reason that is not known, with nothing said, nobody gets anything.
+pub(crate) fn gemini(reason: &str, said: Said) -> Ended {
     match reason {
-        "UNEXPECTED_TOOL_CALL" => !has_calls,
+        "STOP" | "1" => Ended::Itself,
+        "MAX_TOKENS" | "2" => Ended::Length,
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "LANGUAGE"
+        | "MODEL_ARMOR" | "3" | "4" | "6" | "7" | "8" => Ended::Filter,
+        "UNEXPECTED_TOOL_CALL" if !said.calls => Ended::Failed,
         "MALFORMED_FUNCTION_CALL"
         | "9"
         | "TOO_MANY_TOOL_CALLS"
         | "MISSING_THOUGHT_SIGNATURE"
-        | "MALFORMED_RESPONSE" => true,
-        _ => false,
+        | "MALFORMED_RESPONSE" => Ended::Failed,
+        _ if said.anything => Ended::Otherwise,
+        _ => Ended::Failed,
     }
 }
 

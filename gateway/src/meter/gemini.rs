@@ -18,7 +18,10 @@ use super::{
     tally::Facts,
     tools::{Place, Tools, Where},
 };
-use crate::{failing, json};
+use crate::{
+    failing::{self, Ended, Said},
+    json,
+};
 
 /// Functions of the client, code that Google runs, and what it searched for. A call whose arguments come in pieces has its name in the first.
 static TOOLS: Tools = Tools { whole: &[&CALLS, &QUERIES], frame: &[&CALLS, &QUERIES] };
@@ -89,21 +92,34 @@ fn is_final(document: Value<'_>) -> bool {
 /// What an answer may have in which there is nothing of one.
 const HOLLOW: [&str; 6] = ["candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId", "createTime"];
 
-/// Why the model has failed, where a document says so. An answer without candidates has failed as well, unless its prompt was blocked; that
-/// has no word.
-fn failed(facts: &Facts, document: Value<'_>, is_whole: bool) -> Option<String> {
+/// Why the model has failed, where a document says so. An answer without candidates, or in which there is nothing of one, has failed as
+/// well, unless its prompt was blocked; that has no word.
+fn failed(facts: &mut Facts, document: Value<'_>, is_whole: bool) -> Option<String> {
     let named = json::members(document, &HOLLOW)?;
     let candidates = || named.value(0).and_then(Value::items).into_iter().flatten();
+    let parts = |candidate| at(candidate, &["content", "parts"]).and_then(Value::items).into_iter().flatten();
+    facts.said |= candidates().flat_map(parts).any(says);
+    // One that is too large to be read has said something.
+    let said = Said { calls: facts.called.calls > 0, anything: facts.said || facts.is_brief };
     let reasons = candidates().filter_map(|candidate| at(candidate, &["finishReason"]));
     let word = |reason: Value<'_>| reason.word().map_or_else(|| reason.raw().to_owned(), String::from);
-    let failed = reasons.map(word).find(|reason| failing::gemini(reason, facts.called.calls > 0));
+    let failed = reasons.map(word).find(|reason| failing::gemini(reason, said) == Ended::Failed);
+    let is_hollow = |candidate| at(candidate, &["finishReason"]).is_none() && parts(candidate).next().is_none();
     let is_nothing = || match named.value(0) {
-        Some(_) => candidates().next().is_none(),
+        Some(_) => candidates().all(is_hollow),
         // Where the list is left out, what is there may be an answer of another kind.
         None => !named.others,
     };
     let is_blocked = || at(document, &["promptFeedback", "blockReason"]).is_some();
-    failed.or_else(|| (is_whole && is_nothing() && !is_blocked()).then(String::new))
+    failed.or_else(|| (is_whole && is_nothing()).then(String::new)).filter(|_| !is_blocked())
+}
+
+/// Whether a part says anything, and does not only think.
+fn says(part: Value<'_>) -> bool {
+    json::members(part, &["text", "thought", "thoughtSignature"]).is_some_and(|named| {
+        let is_thought = named.value(1).is_some_and(|value| matches!(value.kind(), Kind::Bool(true)));
+        !is_thought && (named.others || named.value(0).and_then(Value::word).is_some_and(|text| !text.is_empty()))
+    })
 }
 
 const NAMES: [&str; 10] = [

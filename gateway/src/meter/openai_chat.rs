@@ -41,6 +41,8 @@ pub(super) struct Chat {
     finished: bool,
     /// Whether usage came in a frame of its own, which ends a stream.
     alone: bool,
+    /// Whether there is a list of choices, as chats have, which has something in it or the model has failed.
+    chooses: bool,
     /// Which choices were seen, and which of them have said why they end.
     begun: u128,
     ended: u128,
@@ -112,6 +114,10 @@ impl Fold for Chat {
     fn event(&mut self, facts: &mut Facts, _: &str, data: &[u8]) -> Result<Seen, Unreadable> {
         if data == b"[DONE]" {
             (facts.ended, self.done) = (true, true);
+            let is_nothing = self.ended == 0 && facts.visible.bytes() == 0 && facts.called.calls == 0;
+            if self.chooses && is_nothing && facts.error.is_none() {
+                facts.fail(None);
+            }
             return Ok(Seen::End);
         }
         let reports = has_object(data, &USAGE_KEY);
@@ -147,6 +153,10 @@ impl Fold for Chat {
         Facts::name(&mut facts.model, named.text(MODEL));
         Facts::name(&mut facts.service_tier, named.text(SERVICE_TIER));
         fail(facts, &named);
+        let choices = named.value(CHOICES).and_then(Value::items);
+        if facts.error.is_none() && choices.is_some_and(|mut choices| choices.next().is_none()) {
+            facts.fail(None);
+        }
         let Some(usage) = usage(&named) else { return Ok(()) };
         match openai_usage::read(usage, !self.embeds)? {
             Some(reported) => {
@@ -202,6 +212,7 @@ impl Chat {
         Facts::rename(&mut facts.service_tier, named.text(SERVICE_TIER));
         fail(facts, &named);
         let choices = named.value(CHOICES);
+        self.chooses |= choices.is_some();
         self.follow(choices);
         self.finished = self.alone || self.have_ended(facts.asked);
         self.is_last &= self.finished;

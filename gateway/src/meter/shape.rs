@@ -40,7 +40,7 @@ pub(super) struct Shape {
     pub(super) error: &'static [Path],
     /// The provider's word for it where a document says that its model has failed to answer, by what was found before; `true` says that the
     /// document is all of the answer.
-    pub(super) failed: fn(&Facts, Value<'_>, bool) -> Option<String>,
+    pub(super) failed: fn(&mut Facts, Value<'_>, bool) -> Option<String>,
     /// Reads a usage object; nothing if it states no count.
     pub(super) read: fn(Value<'_>) -> Result<Option<Reported>, Unreadable>,
     /// What is kept of the usage object.
@@ -81,7 +81,7 @@ pub(super) const fn untold(_: Value<'_>) -> Option<u64> {
 }
 
 /// No document says that a model has failed, or it says so as an error.
-pub(super) const fn never(_: &Facts, _: Value<'_>, _: bool) -> Option<String> {
+pub(super) const fn never(_: &mut Facts, _: Value<'_>, _: bool) -> Option<String> {
     None
 }
 
@@ -133,9 +133,10 @@ impl Shaped {
             Facts::rename(&mut facts.service_tier, said);
         }
         facts.background = (self.shape.background)(document).or(facts.background);
+        let is_whole = whole && !facts.is_brief;
         if let Some(error) = first(document, self.shape.error) {
             facts.fail(kind(error));
-        } else if let Some(word) = (self.shape.failed)(facts, document, whole && !facts.is_brief) {
+        } else if let Some(word) = (self.shape.failed)(facts, document, is_whole) {
             facts.fail(Some(word));
         }
         if let Some(usage) = usage {

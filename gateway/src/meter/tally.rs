@@ -54,6 +54,8 @@ pub(super) struct Facts {
     told: Vec<u64>,
     /// The error that the answer ends with, by the provider's name for it.
     pub(super) error: Option<String>,
+    /// Whether there was anything but thoughts, where a dialect has to know it.
+    pub(super) said: bool,
     /// Whether the mark that ends the answer came.
     pub(super) ended: bool,
     /// Whether it was too large to be read, but for some of its members.

@@ -440,7 +440,9 @@ fn a_whole_answer_that_is_not_whole_says_so() {
     check(r#"{"id":"x","usage":{"prompt_tokens":8,"#, Doubt::Truncated, Finish::Truncated);
     let cut = once(WHOLE, r#"{"id":"x","usage":{"prompt_tokens":8,"completion_tokens":2},"choices":[{"mess"#);
     assert_eq!((cut.usage, cut.finish, cut.response_id.as_str()), (Usage::exact(counts(8, 2)), Finish::Truncated, "x"));
-    check(r#"{"id":"x","choices":[]}"#, Doubt::NotReported, Finish::Complete);
+    check(r#"{"id":"x","choices":[{}]}"#, Doubt::NotReported, Finish::Complete);
+    let nothing = Finish::ErrorInStream { kind: String::new() };
+    check(r#"{"id":"x","choices":[]}"#, Doubt::NotReported, nothing);
     check(r#"{"id":"x","usage":"many"}"#, Doubt::Unreadable, Finish::Complete);
     let kind = Finish::ErrorInStream { kind: "rate".to_owned() };
     check(r#"{"error":{"code":"rate"}}"#, Doubt::NotReported, kind);
@@ -707,16 +709,27 @@ fn an_answer_in_which_the_model_failed_has_failed() {
         (text, r#""UNEXPECTED_TOOL_CALL""#, Some("UNEXPECTED_TOOL_CALL")),
         (call, r#""UNEXPECTED_TOOL_CALL""#, None),
         (text, r#""STOP""#, None),
+        ("", r#""STOP""#, None),
         ("", r#""SAFETY""#, None),
+        ("", r#""IMAGE_SAFETY""#, None),
+        ("", r#""OTHER""#, Some("OTHER")),
+        ("", "5", Some("5")),
+        (r#"{"text":"hm","thought":true},{"text":"","thoughtSignature":"x"}"#, r#""NO_IMAGE""#, Some("NO_IMAGE")),
+        (text, r#""OTHER""#, None),
+        (call, r#""OTHER""#, None),
+        (r#"{"inlineData":{"mimeType":"image/png","data":"x"}}"#, r#""OTHER""#, None),
     ] {
         both(content, &gemini(parts, reason), kind);
     }
-    // The call stood in an earlier piece.
+    // What was said stood in an earlier piece, as did the call.
+    let said = stream(&[&gemini(text, "null"), &gemini("", r#""OTHER""#)]);
+    check(content, Framing::Events, &said, None);
     let called = stream(&[&gemini(call, "null"), &gemini("", r#""UNEXPECTED_TOOL_CALL""#)]);
     check(content, Framing::Events, &called, None);
     let usage = r#""usageMetadata":{"promptTokenCount":5},"modelVersion":"m""#;
     check(content, Framing::Whole, &format!(r#"{{"candidates":[],{usage}}}"#), Some(""));
     check(content, Framing::Whole, &format!("{{{usage}}}"), Some(""));
+    check(content, Framing::Whole, &format!(r#"{{"candidates":[{{"content":{{}},"index":0}}],{usage}}}"#), Some(""));
     check(content, Framing::Whole, &format!(r#"{{"promptFeedback":{{"blockReason":"SAFETY"}},{usage}}}"#), None);
     check(Api::Passthrough, Framing::Whole, &format!(r#"{{"embedding":{{"values":[1]}},{usage}}}"#), None);
     let behind = stream(&[&gemini(text, r#""STOP""#), &format!(r#"{{"candidates":[],{usage}}}"#)]);
@@ -755,6 +768,10 @@ fn an_answer_in_which_the_model_failed_has_failed() {
     both(Api::OpenAiChat, &choice(r#","finish_reason":"error""#), Some("error"));
     both(Api::OpenAiChat, &choice(r#","finish_reason":"error","error":{"code":"busy"}"#), Some("busy"));
     both(Api::OpenAiChat, &choice(r#","finish_reason":"stop","error":null"#), None);
+    check(Api::OpenAiChat, Framing::Whole, r#"{"id":"c","choices":[]}"#, Some(""));
+    check(Api::OpenAiChat, Framing::Events, &stream(&[USAGE, "[DONE]"]), Some(""));
+    check(Api::OpenAiChat, Framing::Events, &stream(&[STOP, USAGE, "[DONE]"]), None);
+    check(Api::OpenAiImages, Framing::Events, &stream(&[r#"{"type":"x"}"#, "[DONE]"]), None);
     let long = format!(r#","logprobs":[{{"finish_reason":"stop","error":"{}"}}]"#, "x".repeat(300_000));
     check(Api::OpenAiChat, Framing::Whole, &choice(&format!(r#"{long},"finish_reason":"error""#)), Some("error"));
     check(Api::OpenAiChat, Framing::Whole, &choice(&format!(r#","error":{{"code":"busy"}}{long}"#)), Some("busy"));

@@ -260,6 +260,11 @@ impl<'t> Fields<'t> {
         }
     }
 
+    /// Whether there is anything that nobody took.
+    pub(crate) fn tells(&self) -> bool {
+        self.unknown().next().is_some()
+    }
+
     /// Lists what nobody took.
     pub(crate) fn rest(self, ledger: &mut Ledger) {
         for at in self.unknown() {

@@ -3,7 +3,7 @@
 //! Vertex AI can give enumerations as numbers. A prompt that was blocked is an answer without candidates.
 
 use crate::{
-    failing,
+    failing::{self, Ended, Said},
     translate::{
         fields::{Fields, Item, Ledger, Read, Refused},
         hub::{Block, Blocks, Event, Fault, Stop},
@@ -102,6 +102,10 @@ impl Reader {
             if let Some(seal) = seal(Kind::Text) {
                 out.push(Event::Sealed(seal));
             }
+            // What the client's dialect has no place for was said all the same.
+            if !part.flag("thought")?.unwrap_or(false) && part.tells() {
+                self.blocks.say();
+            }
         }
         part.rest(ledger);
         Ok(())
@@ -123,13 +127,12 @@ impl Reader {
 
     /// Why it ended, by name or by number.
     fn stop(&self, reason: &str, more: Option<&str>, ledger: &mut Ledger) -> Event {
-        match reason {
-            "STOP" | "1" => Event::Stop(Stop::End),
-            "MAX_TOKENS" | "2" => Event::Stop(Stop::Length),
-            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "LANGUAGE"
-            | "MODEL_ARMOR" | "3" | "4" | "6" | "7" | "8" => Event::Stop(Stop::Filter),
-            failed if failing::gemini(failed, self.has_calls) => Event::Fault(Fault::failed(failed, more)),
-            other => self.blocks.ended_by("finishReason", other, more, ledger),
+        match failing::gemini(reason, Said { calls: self.has_calls, anything: self.blocks.has_said() }) {
+            Ended::Itself => Event::Stop(Stop::End),
+            Ended::Length => Event::Stop(Stop::Length),
+            Ended::Filter => Event::Stop(Stop::Filter),
+            Ended::Failed => Event::Fault(Fault::failed(reason, more)),
+            Ended::Otherwise => self.blocks.ended_by("finishReason", reason, more, ledger),
         }
     }
 }

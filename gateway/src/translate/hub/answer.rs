@@ -125,6 +125,16 @@ impl Blocks {
         self.open.as_ref()
     }
 
+    /// Something was said that is no block.
+    pub(crate) const fn say(&mut self) {
+        self.has_said = true;
+    }
+
+    /// Whether anything was said, and not only thought.
+    pub(crate) const fn has_said(&self) -> bool {
+        self.has_said
+    }
+
     /// An end for a reason that is not known, which is listed where something was said. An answer of nothing has failed.
     pub(crate) fn ended_by(&self, member: &str, reason: &str, more: Option<&str>, ledger: &mut Ledger) -> Event {
         if !self.has_said {
