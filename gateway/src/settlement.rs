@@ -120,9 +120,12 @@ pub fn settle(limits: &Limits, permit: Permit, book: &Book, ended: Ended) -> Set
 pub fn account(book: &Book, ended: Ended) -> Account {
     let Ended { attempt, end, measured, status, ttft_ms, settled_at, .. } = ended;
     let (read, said) = measured.map_or_else(|| (None, Said::default()), Said::of);
-    // What is worked on apart is told by its id, once, and not with any of the answers that it stands in.
-    let usage = if attempt.api.is_free() || said.apart {
+    // What is worked on apart is told by its id, once, and not with any of the answers that it stands in. Whoever had it made does not know
+    // what it uses, and whoever only reads it uses nothing.
+    let usage = if attempt.api.is_free() {
         Usage::none()
+    } else if said.apart {
+        Usage::missing(Doubt::NotReported)
     } else {
         usage(end, (attempt.api.vendor(), status), read)
     };
