@@ -25,7 +25,8 @@ pub enum TokenClass {
     ImageOutput,
     /// Searches that the provider ran.
     WebSearch,
-    /// Searches that a ranking is billed by: one for so many documents.
+    /// Searches that a ranking is billed by, one for so many documents; and those of an answer that are of something else than the web: files,
+    /// maps, images.
     SearchUnit,
     /// Calls that a guardrail looked at. What it is billed by, units of text for each of its policies, no answer has to state.
     Guardrail,

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Functions of the client, code that Google runs, and what it searched for. A call whose arguments come in pieces has its name in the first.
-static TOOLS: Tools = Tools { whole: &[&CALLS, &QUERIES], frame: &[&CALLS, &QUERIES] };
+static TOOLS: Tools = Tools { whole: &[&CALLS, &QUERIES, &IMAGES, &MAPS], frame: &[&CALLS, &QUERIES, &IMAGES, &MAPS] };
 
 pub(super) static CALLS: Where = Where {
     sign: LazyLock::new(|| Finder::new("\"parts\"")),
@@ -38,6 +38,17 @@ pub(super) static CALLS: Where = Where {
 pub(super) static QUERIES: Where = Where {
     sign: LazyLock::new(|| Finder::new("\"webSearchQueries\"")),
     places: &[Place::query(&["candidates", "*", "groundingMetadata", "webSearchQueries", "*"])],
+};
+
+pub(super) static IMAGES: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"imageSearchQueries\"")),
+    places: &[Place::other_query(&["candidates", "*", "groundingMetadata", "imageSearchQueries", "*"])],
+};
+
+/// Maps are billed by the answer that they gave something to.
+pub(super) static MAPS: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"maps\"")),
+    places: &[Place::found(&["candidates", "*", "groundingMetadata", "groundingChunks", "*", "maps", "uri"])],
 };
 
 /// An answer, or a document of a streamed one.

@@ -72,6 +72,8 @@ static ANY: Tools = Tools {
         &cohere::WHOLE,
         &gemini::CALLS,
         &gemini::QUERIES,
+        &gemini::IMAGES,
+        &gemini::MAPS,
     ],
     frame: &[],
 };

@@ -23,13 +23,21 @@ static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&DONE, &ALL] };
 
 static DONE: Where = Where {
     sign: LazyLock::new(|| Finder::new("\"response.output_item.done\"")),
-    places: &[Place::search_of(&["item", "action", "type"], "search")],
+    places: &[
+        Place::search_of(&["item", "action", "type"], "search"),
+        Place::other_of(&["item", "type"], FILES),
+        Place::untold_of(&["item", "type"], CODE),
+        Place::untold_of(&["item", "type"], IMAGE),
+    ],
 };
 static ALL: Where = Where {
     sign: LazyLock::new(|| Finder::new("\"output\"")),
     places: &[
         Place::of_all(Once::Call, &["response", "output", "*", "type"], "_call"),
         Place::of_all(Once::Search, &["response", "output", "*", "action", "type"], "search"),
+        Place::of_all(Once::Other, &["response", "output", "*", "type"], FILES),
+        Place::untold_of(&["response", "output", "*", "type"], CODE),
+        Place::untold_of(&["response", "output", "*", "type"], IMAGE),
     ],
 };
 
@@ -38,8 +46,16 @@ pub(super) static WHOLE: Where = Where {
     places: &[
         Place::call_of(&["output", "*", "type"], "_call"),
         Place::search_of(&["output", "*", "action", "type"], "search"),
+        Place::other_of(&["output", "*", "type"], FILES),
+        Place::untold_of(&["output", "*", "type"], CODE),
+        Place::untold_of(&["output", "*", "type"], IMAGE),
     ],
 };
+
+/// A search of files is billed by itself, the container that code runs in by the session, an image by tokens that no usage object has.
+const FILES: &str = "file_search_call";
+const CODE: &str = "code_interpreter_call";
+const IMAGE: &str = "image_generation_call";
 
 /// A response, whole or within the events of a stream.
 pub(super) static RESPONSE: Shape = Shape {

@@ -188,8 +188,13 @@ impl Tally {
             part.vector.guardrails = u64::from(self.guarded);
             part.vector.tool_calls = self.facts.called.calls;
             part.vector.web_searches = part.vector.web_searches.max(self.facts.called.billed(&self.facts.model));
+            part.vector.search_units = part.vector.search_units.max(self.facts.called.others());
         }
-        counts
+        // What else was used is not stated, so that it is so much at least.
+        match counts {
+            Counts::Whole(parts) if self.facts.called.untold => Counts::Part(parts),
+            counts => counts,
+        }
     }
 
     fn of_models(&self) -> Counts {

@@ -1,4 +1,5 @@
-//! How many calls of tools an answer has, of its client's and of its provider's, and how many searches that no usage object counts.
+//! How many calls of tools an answer has, of its client's and of its provider's, and how many searches that no usage object counts; and whether
+//! its provider ran what is billed by the session or the image, which no answer states.
 //!
 //! A dialect says where each stands as a path of members, in an answer and in a frame of one. A document is followed byte by byte,
 //! so that one of any size and in any pieces counts the same; what a tool is called with lies beside that path and never on it.
@@ -42,7 +43,15 @@ enum Of {
     Search,
     /// A query of a search, of which each document has all so far.
     Query,
-    /// A call, or a search, of a document that has all of them.
+    /// A search of what is not the web.
+    Other,
+    /// A query of such a search, of which each document has all so far.
+    OtherQuery,
+    /// What such a search found; it is one for all of an answer.
+    Found,
+    /// What is billed by what no answer states.
+    Untold,
+    /// One of these of a document that has all of them.
     All(Once),
 }
 
@@ -51,6 +60,7 @@ enum Of {
 pub(super) enum Once {
     Call,
     Search,
+    Other,
 }
 
 impl Place {
@@ -78,6 +88,26 @@ impl Place {
     pub(super) const fn query(path: &'static [&'static str]) -> Self {
         Self { of: Of::Query, path, end: "" }
     }
+
+    /// A search of what is not the web that has a text there which ends so.
+    pub(super) const fn other_of(path: &'static [&'static str], end: &'static str) -> Self {
+        Self { of: Of::Other, path, end }
+    }
+
+    /// A query of such a search.
+    pub(super) const fn other_query(path: &'static [&'static str]) -> Self {
+        Self { of: Of::OtherQuery, path, end: "" }
+    }
+
+    /// What such a search found.
+    pub(super) const fn found(path: &'static [&'static str]) -> Self {
+        Self { of: Of::Found, path, end: "" }
+    }
+
+    /// What is billed by what no answer states, and has a text there which ends so.
+    pub(super) const fn untold_of(path: &'static [&'static str], end: &'static str) -> Self {
+        Self { of: Of::Untold, path, end }
+    }
 }
 
 impl Tools {
@@ -91,8 +121,12 @@ pub(super) struct Counted {
     pub(super) calls: u64,
     pub(super) searches: u64,
     queries: u64,
-    /// Calls and searches of a document that has all of them.
-    all: (u64, u64),
+    /// Searches of what is not the web: one by one, by the query, and whether any found something.
+    others: (u64, u64, bool),
+    /// Whether there is anything that is billed by what no answer states.
+    pub(super) untold: bool,
+    /// Calls, searches and searches of something else, of a document that has all of them.
+    all: (u64, u64, u64),
 }
 
 impl Counted {
@@ -111,8 +145,19 @@ impl Counted {
         self.searches = self.searches.saturating_add(other.searches);
         self.queries = self.queries.max(other.queries);
         // Who comes late to a stream is told of the first of them only at its end.
-        self.all = (self.all.0.max(other.all.0), self.all.1.max(other.all.1));
+        let (all, more) = (self.all, other.all);
+        self.all = (all.0.max(more.0), all.1.max(more.1), all.2.max(more.2));
         (self.calls, self.searches) = (self.calls.max(self.all.0), self.searches.max(self.all.1));
+        let (ours, theirs) = (self.others, other.others);
+        let one_by_one = ours.0.saturating_add(theirs.0).max(self.all.2);
+        self.others = (one_by_one, ours.1.max(theirs.1), ours.2 || theirs.2);
+        self.untold |= other.untold;
+    }
+
+    /// The searches of what is not the web: files, maps, images.
+    pub(super) fn others(&self) -> u64 {
+        let (one_by_one, queries, found) = self.others;
+        one_by_one.saturating_add(queries).saturating_add(found.into())
     }
 
     /// The searches that are billed: of each query, or of older models of Google one for all of an answer.
@@ -123,7 +168,7 @@ impl Counted {
 }
 
 /// The most places of a dialect.
-const PLACES: usize = 16;
+const PLACES: usize = 20;
 /// The longest path is shorter.
 const DEEPEST: usize = 64;
 /// The longest name of a member on a path, and the longest end of a text, are shorter.
@@ -232,8 +277,13 @@ impl Counter {
                     Of::Call => self.counted.calls += 1,
                     Of::Search => self.counted.searches += 1,
                     Of::Query => self.counted.queries += 1,
+                    Of::Other => self.counted.others.0 += 1,
+                    Of::OtherQuery => self.counted.others.1 += 1,
+                    Of::Found => self.counted.others.2 = true,
+                    Of::Untold => self.counted.untold = true,
                     Of::All(Once::Call) => self.counted.all.0 += 1,
                     Of::All(Once::Search) => self.counted.all.1 += 1,
+                    Of::All(Once::Other) => self.counted.all.2 += 1,
                 }
             }
         }

@@ -77,6 +77,62 @@ fn searches_that_are_billed_and_not_reported_are_counted() {
     }
 }
 
+/// Searches of files, maps and images are units of a class that has no price unless a book gives it one; of what is billed by the session or
+/// the image an answer says nothing, so that what it says is so much at least.
+#[test]
+fn what_a_provider_ran_besides_is_never_nothing() {
+    let responses = Answer { api: Api::OpenAiResponses, framing: Framing::Whole, ..CHAT };
+    let usage = r#""usage":{"input_tokens":7,"output_tokens":3}"#;
+    for (items, tool_calls, search_units, whole) in [
+        (&["file_search_call", "file_search_call"][..], 2, 2, true),
+        (&["code_interpreter_call"], 1, 0, false),
+        (&["image_generation_call", "file_search_call"], 2, 1, false),
+        (&["message", "function_call", "mcp_call"], 2, 0, true),
+    ] {
+        let vector = Vector { tool_calls, search_units, ..counts(7, 3) };
+        let item = |(index, kind): (usize, &&str)| (index, format!(r#"{{"type":"{kind}"}}"#));
+        let items: Vec<(usize, String)> = items.iter().enumerate().map(item).collect();
+        let list = items.iter().map(|(_, item)| item.as_str()).collect::<Vec<_>>().join(",");
+        let body = format!(r#"{{"id":"r","output":[{list}],{usage}}}"#);
+        let done = items.iter().map(|(index, item)| {
+            format!(r#"{{"type":"response.output_item.done","output_index":{index},"item":{item}}}"#)
+        });
+        let last = format!(r#"{{"type":"response.completed","response":{body}}}"#);
+        let events: Vec<String> = done.chain([last]).collect();
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        let large = body.replacen("{", &format!(r#"{{"instructions":"{}","#, "x".repeat(300_000)), 1);
+        let streamed = Answer { framing: Framing::Events, ..responses };
+        // Who comes late has only the last event.
+        let late = events.last().copied().unwrap_or_default();
+        for found in [
+            once(responses, &body),
+            once(responses, &large),
+            once(streamed, &stream(&events)),
+            once(streamed, &stream(&[late])),
+        ] {
+            let completeness = if whole { Completeness::Exact } else { Completeness::LowerBound(Doubt::NotReported) };
+            assert_eq!(found.usage, Usage { completeness, ..Usage::exact(vector) }, "{list}");
+        }
+    }
+    let grounded = |metadata: &str| {
+        format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"STOP","groundingMetadata":{{{metadata}}}}}],"usageMetadata":{{"promptTokenCount":7,"candidatesTokenCount":3}},"modelVersion":"gemini-3-flash"}}"#
+        )
+    };
+    let map = r#"{"maps":{"uri":"u","title":"t"}}"#;
+    for (metadata, search_units) in [
+        (format!(r#""groundingChunks":[{map},{map}]"#), 1),
+        (r#""groundingChunks":[{"web":{"uri":"u"}}]"#.to_owned(), 0),
+        (r#""imageSearchQueries":["a","b"]"#.to_owned(), 2),
+    ] {
+        let body = grounded(&metadata);
+        let wanted = Usage::exact(Vector { search_units, ..counts(7, 3) });
+        assert_eq!(once(CONTENT, &body).usage, wanted, "{metadata}");
+        let events = stream(&[&body, &body]);
+        assert_eq!(once(Answer { framing: Framing::Events, ..CONTENT }, &events).usage, wanted, "{metadata}");
+    }
+}
+
 /// A stream tells of a call when it begins and when it is done, or only of one of both.
 #[test]
 fn a_call_is_one_whichever_of_its_events_tells_of_it() {
