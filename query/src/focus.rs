@@ -53,13 +53,23 @@ impl Month {
         format!("SELECT * FROM focus WHERE \"BillingPeriodStart\" = {} ORDER BY {ORDER}", at(self.first))
     }
 
-    /// What is used in it and cannot be in FOCUS, because nobody knows what it costs.
+    /// What would be billed in it and cannot be in FOCUS, because nobody knows what it costs: of what was stated anew the last, as the
+    /// column `billing_period` of charges has it, and of usage that is missing by the same rule.
     pub fn left_out(&self) -> String {
+        let (first, next, month) = (at(self.first), at(self.next), quoted(&format!("{:.7}", self.first.to_string())));
+        let days = CLOSED_AFTER.as_secs() / 86_400;
+        let closes = format!("date_trunc('month', u.time) + INTERVAL '1 month' + INTERVAL '{days} days'");
         format!(
-            "SELECT reason, sum(quantity) AS quantity, sum(attempts) AS attempts FROM unpriced \
-             WHERE day >= {} AND day < {} AND reason NOT IN ('usage_lower_bound', 'usage_estimated') GROUP BY reason ORDER BY reason",
-            at(self.first),
-            at(self.next)
+            "SELECT reason, sum(quantity) AS quantity, count(DISTINCT concat(call_id, '/', attempt)) AS attempts FROM (\
+             SELECT unpriced_reason AS reason, call_id, attempt, sum(quantity) AS quantity FROM charges \
+             WHERE cost_usd IS NULL AND time < {next} GROUP BY unpriced_reason, call_id, attempt, token_class \
+             HAVING sum(quantity) <> 0 AND max(billing_period) = {month} \
+             UNION ALL SELECT 'usage_' || u.completeness, u.call_id, u.attempt, NULL FROM usage u LEFT JOIN (\
+             SELECT DISTINCT call_id, attempt, time FROM charges WHERE entry = 'correction' AND completeness = 'exact' AND time < {next}\
+             ) c ON u.call_id = c.call_id AND u.attempt = c.attempt AND u.time = c.time \
+             WHERE u.completeness NOT IN ('exact', 'lower_bound', 'estimated') AND c.call_id IS NULL AND u.time < {next} \
+             AND CASE WHEN u.recorded_at < {closes} THEN u.time >= {first} ELSE u.recorded_at >= {first} AND u.recorded_at < {next} END\
+             ) AS unbilled GROUP BY reason ORDER BY reason"
         )
     }
 }

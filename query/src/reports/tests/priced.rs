@@ -101,6 +101,35 @@ async fn usage_that_is_stated_whole_later_is_known() {
     check(&told, &["failed timeout 1 0.001 0", "broken_off client_gone 1 null 1"], "2 1", json!([])).await;
 }
 
+/// By the month that it would be billed in, which of what becomes known after its own was closed is a later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_month_of_focus_leaves_out_is_what_would_be_billed_in_it() {
+    let unheard = |number, day| Call { model: "gpt-unheard", ..call(number, day, [7, 0, 0]) };
+    let lost = |number, day| Call {
+        outcome: Outcome::Timeout,
+        completeness: Completeness::Missing(Doubt::NoAnswer),
+        ..call(number, day, [0; 3])
+    };
+    let mut entries = vec![unheard(1, 5).entry(), lost(2, 5).entry(), unheard(3, 6).entry()];
+    // November is closed when the fourth of December begins.
+    for mut late in [unheard(4, 6).entry(), lost(5, 6).entry()] {
+        late.recorded_at = at(35, 0);
+        entries.push(late);
+    }
+    entries.push(stated(&unheard(3, 6), &call(3, 6, [7, 0, 0]), at(35, 1)));
+    entries.push(unheard(6, 36).entry());
+    let world = World::with(&entries, 1, &[book(PRICES)]).await;
+    let left = |quantity: u64, lost: u64| {
+        let mut rows = vec![json!({"reason": "unknown_model", "quantity": quantity, "attempts": quantity / 7})];
+        rows.extend((lost > 0).then(|| json!({"reason": "usage_missing", "quantity": null, "attempts": lost})));
+        json!(rows)
+    };
+    for (month, wanted) in [("2026-10", json!([])), ("2026-11", left(7, 1)), ("2026-12", left(14, 1))] {
+        let sql = crate::focus::Month::parse(month).unwrap().left_out();
+        assert_eq!(world.ask(&everyone(), &sql).await, Ok(wanted), "{month}");
+    }
+}
+
 /// Members of an ensemble are answers; what is told by other systems has no speed and is no client's request.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_answer_is_and_what_it_costs() {
