@@ -22,6 +22,7 @@ mod command;
 mod error;
 mod extended;
 pub mod message;
+mod moment;
 mod parameter;
 mod running;
 mod session;

@@ -261,7 +261,8 @@ impl Engine {
         gone: &CancellationToken,
     ) -> Result<(SendableRecordBatchStream, Head), QueryError> {
         let Planned { state, plan, as_of } = self.plan(caller, &question, Some(gone)).await?;
-        let rows = execute(&state, &question.bound(plan)?, gone).await?;
+        let plan = question.bound(plan, zone(&state))?;
+        let rows = execute(&state, &plan, gone).await?;
         let schema = session::plain(&rows.schema());
         Ok((rows, Head { schema, as_of }))
     }
@@ -304,14 +305,19 @@ impl Planned {
         let parameters = question::parameters(&self.plan)?;
         // Types of columns are settled by the rules that come before a plan is run, and those want values.
         let question = if question.is_bound() { question } else { question.with(absent) };
-        let plan = question.bound(self.plan)?;
+        let plan = question.bound(self.plan, zone(&self.state))?;
         let plan = self.state.optimize(&plan)?;
         Ok(Described { parameters, schema: session::plain(plan.schema().as_arrow()) })
     }
 }
 
+/// The zone that a statement is read in.
+fn zone(state: &SessionState) -> &str {
+    state.config_options().execution.time_zone.as_deref().unwrap_or("UTC")
+}
+
 /// A NULL for each parameter, of its type as far as that is known.
-fn absent(types: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
+fn absent(types: &[Option<DataType>], _: &str) -> Result<Vec<ScalarValue>, QueryError> {
     Ok(types
         .iter()
         .map(|kind| ScalarValue::try_from(kind.as_ref().unwrap_or(&DataType::Utf8)))

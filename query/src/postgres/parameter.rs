@@ -1,6 +1,7 @@
 //! The values of parameters, as clients send them, made into those that the engine takes.
 //!
-//! A value in text is read as the engine reads a constant of that type; one in binary by the number of its type.
+//! A value in text is read as the engine reads a constant of that type, times as Postgres does ([`moment`]); one in binary by the number of
+//! its type.
 
 use std::sync::Arc;
 
@@ -11,9 +12,12 @@ use datafusion::common::ScalarValue;
 use super::{
     array,
     message::format,
+    moment,
     value::{DAYS_2000, Kind, MICROS_2000},
 };
 use crate::sql::QueryError;
+
+const MICROS_A_DAY: i64 = 86_400_000_000;
 
 /// What came with a `Bind`.
 #[derive(Clone, Debug)]
@@ -34,8 +38,8 @@ pub(super) fn meant(oid: u32) -> Option<DataType> {
 }
 
 impl Values {
-    /// The values, for parameters that are known to be of these types.
-    pub(super) fn scalars(self, known: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
+    /// The values, for parameters that are known to be of these types. Times without a zone are of this one where an instant is wanted.
+    pub(super) fn scalars(self, known: &[Option<DataType>], zone: &str) -> Result<Vec<ScalarValue>, QueryError> {
         let scalar = |(at, value): (usize, &Option<Bytes>)| -> Result<ScalarValue, QueryError> {
             let given = self.types.get(at).copied().unwrap_or(0);
             let wanted = known.get(at).cloned().flatten();
@@ -54,7 +58,7 @@ impl Values {
             };
             let name = at + 1;
             let read = read.ok_or_else(|| QueryError::Invalid(format!("the value of ${name} is not of its type")))?;
-            fitted(read, wanted.as_ref(), said)
+            fitted(read, wanted.as_ref(), said, zone)
                 .map_err(|_| QueryError::Invalid(format!("invalid input: the value of ${name} is not of its type")))
         };
         self.values.iter().enumerate().map(scalar).collect()
@@ -66,6 +70,7 @@ fn fitted(
     read: ScalarValue,
     wanted: Option<&DataType>,
     said: Kind,
+    zone: &str,
 ) -> Result<ScalarValue, datafusion::common::DataFusionError> {
     match (wanted, said, read.try_as_str().flatten()) {
         (Some(DataType::Boolean), _, Some("t" | "on" | "yes")) => Ok(ScalarValue::Boolean(Some(true))),
@@ -83,9 +88,28 @@ fn fitted(
             let read = interval(text).map(|interval| ScalarValue::IntervalMonthDayNano(Some(interval)));
             read.ok_or_else(|| datafusion::common::DataFusionError::Execution("no interval".into()))
         }
+        (Some(wanted @ (DataType::Timestamp(..) | DataType::Date32)), ..) => timed(read, wanted, zone).cast_to(wanted),
         (Some(wanted), ..) if *wanted != read.data_type() => read.cast_to(wanted),
         _ => Ok(read),
     }
+}
+
+/// A value where a time is wanted: text, or what has no zone where an instant is wanted, as Postgres takes it. Other text is left to the
+/// engine.
+fn timed(read: ScalarValue, wanted: &DataType, zone: &str) -> ScalarValue {
+    let timed = match (read.try_as_str().flatten(), &read, wanted) {
+        (Some(text), _, DataType::Timestamp(_, Some(_))) => moment::instant(text, zone),
+        (Some(text), _, DataType::Timestamp(_, None)) => moment::clock(text),
+        (Some(text), ..) => moment::day(text),
+        (_, ScalarValue::TimestampMicrosecond(Some(micros), None), DataType::Timestamp(_, Some(_))) => {
+            moment::shown_at(*micros, zone)
+        }
+        (_, ScalarValue::Date32(Some(days)), DataType::Timestamp(_, Some(_))) => {
+            moment::shown_at(i64::from(*days) * MICROS_A_DAY, zone)
+        }
+        _ => None,
+    };
+    timed.unwrap_or(read)
 }
 
 /// An interval as Postgres writes it: numbers with their units, and behind them what a clock shows.
@@ -203,7 +227,7 @@ mod tests {
     fn a_span_of_time_is_read_in_text_and_in_binary() {
         let read = |format: i16, value: &[u8]| {
             let values = vec![Some(Bytes::copy_from_slice(value))];
-            Values { types: vec![1_186], formats: vec![format], values }.scalars(&[None])
+            Values { types: vec![1_186], formats: vec![format], values }.scalars(&[None], "UTC")
         };
         let is = |months, days, nanos| {
             vec![ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, days, nanos)))]

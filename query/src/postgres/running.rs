@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         let types = portal.values.iter().flat_map(|values| &values.types).map(|oid| meant(*oid)).collect();
         let mut question = self.question(&portal.command, types, lists);
         if let Some(values) = portal.values.take() {
-            question = question.with(move |known| values.scalars(known));
+            question = question.with(move |known, zone| values.scalars(known, zone));
         }
         let (caller, engine, zone) = (self.caller()?, self.entry.engine.clone(), self.settings.zone());
         let (formats, promised) = (portal.results.clone(), portal.promised.clone());

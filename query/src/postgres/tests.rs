@@ -150,6 +150,46 @@ async fn a_span_of_time_is_a_parameter() {
     }
 }
 
+/// In the forms that drivers write, in the session's zone where they name none; a view is of UTC.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_text_is_a_parameter() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let mut ask = async |set: &str, sql: &str, oid: u32, format: i16, value: &[u8]| {
+        client.simple(set).await;
+        let parse = [&b"\0"[..], sql.as_bytes(), &b"\0\0\x01"[..], &oid.to_be_bytes()[..]];
+        client.say(b'P', &parse.concat()).await;
+        let length = (value.len() as u32).to_be_bytes();
+        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
+        client.say(b'B', &bind.concat()).await;
+        client.say(b'E', b"\0\0\0\0\0").await;
+        client.say(b'S', b"").await;
+        String::from_utf8_lossy(&client.answer().await).into_owned()
+    };
+    let usage = "SELECT concat('=', count(*)) FROM usage WHERE time >= $1";
+    let view = "SELECT concat('=', count(DISTINCT day)) FROM daily_spend WHERE day >= $1";
+    // What clocks show at nine, in microseconds since 2000.
+    let nine = 846_838_800_000_000_i64.to_be_bytes();
+    let (utc, tokyo) = ("SET TIME ZONE 'UTC'", "SET TIME ZONE 'Asia/Tokyo'");
+    for (set, sql, oid, format, value, wanted) in [
+        (utc, usage, 1_184, 0, &b"2026-11-01 00:00"[..], "=3"),
+        (utc, usage, 0, 0, &b"2026-11-01"[..], "=3"),
+        (utc, usage, 1_114, 0, &b"2026-11-01T00:00"[..], "=3"),
+        (utc, usage, 0, 0, &b"2026-11-01 10:00+00"[..], "=0"),
+        (utc, usage, 0, 0, &b"2026-11-01 02:00:00.5+02:30"[..], "=3"),
+        (utc, usage, 0, 0, &b"2026-11-01 25:00"[..], "C22P02"),
+        (tokyo, usage, 0, 0, &b"2026-11-01 09:00"[..], "=3"),
+        (tokyo, usage, 0, 0, &b"2026-11-01 10:00"[..], "=0"),
+        (tokyo, usage, 0, 0, &b"2026-11-01 00:00Z"[..], "=3"),
+        (tokyo, usage, 1_114, 1, &nine[..], "=3"),
+        (tokyo, view, 0, 0, &b"2026-11-01"[..], "=1"),
+        (tokyo, view, 0, 0, &b"2026-11-01 09:00"[..], "=0"),
+    ] {
+        let text = ask(set, sql, oid, format, value).await;
+        assert!(text.contains(wanted), "{set} {sql} {oid} {format} {:?}: {text:?}", String::from_utf8_lossy(value));
+    }
+}
+
 /// What SQLAlchemy and others make of `.in_()` and of a list that is given to a driver.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_array_is_a_parameter_that_is_compared_with() {

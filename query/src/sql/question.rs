@@ -10,8 +10,8 @@ use super::{QueryError, functions::MAX_SCALAR_BYTES, reading::Reading};
 /// The most parameters of a statement.
 const MAX_PARAMETERS: usize = 1_000;
 
-/// Makes the values of parameters, by the types that they are known to have.
-type Bind = Box<dyn FnOnce(&[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> + Send>;
+/// Makes the values of parameters, by the types that they are known to have, and the zone of what is written without one.
+type Bind = Box<dyn FnOnce(&[Option<DataType>], &str) -> Result<Vec<ScalarValue>, QueryError> + Send>;
 
 /// A question.
 pub(crate) struct Question {
@@ -56,7 +56,7 @@ impl Question {
     /// The same with values for its parameters.
     pub(crate) fn with(
         self,
-        bind: impl FnOnce(&[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> + Send + 'static,
+        bind: impl FnOnce(&[Option<DataType>], &str) -> Result<Vec<ScalarValue>, QueryError> + Send + 'static,
     ) -> Self {
         Self { bind: Some(Box::new(bind)), ..self }
     }
@@ -66,8 +66,8 @@ impl Question {
         self.bind.is_some()
     }
 
-    /// The plan with the values in it.
-    pub(super) fn bound(self, plan: LogicalPlan) -> Result<LogicalPlan, QueryError> {
+    /// The plan with the values in it, those that are written without a zone as of `zone`.
+    pub(super) fn bound(self, plan: LogicalPlan, zone: &str) -> Result<LogicalPlan, QueryError> {
         let types = parameters(&plan)?;
         let Some(bind) = self.bind else {
             if types.is_empty() {
@@ -75,7 +75,7 @@ impl Question {
             }
             return Err(QueryError::Invalid("the statement has parameters, and no values came for them".into()));
         };
-        let values = bind(&types)?;
+        let values = bind(&types, zone)?;
         let given = values.len();
         if given < types.len() {
             let wanted = types.len();
