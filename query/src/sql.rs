@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::encode::{Encoder, Format};
 pub(crate) use self::{
     question::Question,
-    reading::{Reading, arrays, types},
+    reading::{Reading, arrays, shown as in_text, types},
     rows::{Head, Rows, Write},
 };
 use crate::{

@@ -282,6 +282,17 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     ] {
         check(&mut client, &format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}"), wanted).await;
     }
+    // Text of a time is what is shown of it.
+    for (text, wanted) in [
+        ("time::text", "2026-11-01 09:00:01+09"),
+        ("time || '!'", "2026-11-01 09:00:01+09!"),
+        ("concat('=', date_trunc('day', time))", "=2026-11-01 00:00:00+09"),
+        ("(time AT TIME ZONE 'Europe/Berlin') || '!'", "2026-11-01 01:00:01!"),
+        ("CAST(timestamp '2026-11-01 10:00:00.250' AS varchar) || '!'", "2026-11-01 10:00:00.25!"),
+    ] {
+        check(&mut client, &format!("SELECT {text} FROM usage LIMIT 1"), wanted).await;
+    }
+    check(&mut client, "SELECT day || '!' FROM daily_spend LIMIT 1", "2026-11-01 00:00:00+00!").await;
     // A view's day is that of UTC.
     check(&mut client, "SELECT day FROM daily_spend LIMIT 1", "2026-11-01 09:00:00+09").await;
     let focus = "SELECT BillingPeriodStart FROM focus LIMIT 1";

@@ -13,12 +13,16 @@ use arrow::{
         IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
     },
     error::ArrowError,
-    util::display::{ArrayFormatter, FormatOptions},
+    util::display::ArrayFormatter,
 };
 use bytes::{BufMut as _, BytesMut};
 
 use super::message::{Column, Told, format};
-use crate::sql::{QueryError, types};
+use crate::sql::{
+    QueryError,
+    in_text::{PLAIN, short},
+    types,
+};
 
 /// Microseconds and days from 1970 to 2000, where Postgres begins to count.
 pub(super) const MICROS_2000: i64 = 946_684_800_000_000;
@@ -191,12 +195,6 @@ fn plain(column: &ArrayRef, kind: Kind, zone: &Option<Arc<str>>) -> Result<Array
     Ok(Arc::new(texts.collect::<Result<arrow::array::StringArray, _>>()?))
 }
 
-const PLAIN: FormatOptions<'static> = FormatOptions::new()
-    .with_date_format(Some("%Y-%m-%d"))
-    .with_time_format(Some("%H:%M:%S%.6f"))
-    .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.6f"))
-    .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.6f%:z"));
-
 /// A column, as it is written.
 struct Cells<'a> {
     array: &'a ArrayRef,
@@ -235,15 +233,8 @@ impl Cells<'_> {
             }
             _ => {
                 let text = self.text.value(row).try_to_string()?;
-                let (text, zone) = match (self.kind, text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)))
-                {
-                    // Postgres leaves out minutes that are none.
-                    (Kind::TimestampTz, Some((text, zone))) => (text, zone.strip_suffix(":00").unwrap_or(zone)),
-                    _ => (text.as_str(), ""),
-                };
-                let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
-                body.put_slice(text.as_bytes());
-                body.put_slice(zone.as_bytes());
+                let parts = short(&text, self.kind == Kind::TimestampTz);
+                parts.iter().for_each(|part| body.put_slice(part.as_bytes()));
             }
         }
         Ok(())

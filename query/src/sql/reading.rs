@@ -1,5 +1,5 @@
 //! How a session of Postgres reads statements: what its clients expect to find beside the tables, what they write that the engine
-//! does not know, and in which zone days begin.
+//! does not know, in which zone days begin, and how times are written.
 //!
 //! A statement is changed before it is looked at, so that everything that holds of statements holds of what came of it.
 
@@ -11,6 +11,7 @@ pub(crate) mod arrays;
 pub(crate) mod catalog;
 mod names;
 pub(crate) mod rewrite;
+pub(crate) mod shown;
 pub(crate) mod types;
 pub(crate) mod zone;
 

@@ -43,6 +43,7 @@ use super::{
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
+        shown::InText,
         zone::InZone,
     },
     rolled::Rollups,
@@ -100,6 +101,9 @@ pub(crate) fn open(
     state.register_function_rewrite(Arc::new(exact::Compared))?;
     let zone = reading.and_then(|reading| reading.zone.clone());
     state.register_function_rewrite(Arc::new(Instants::of(zone.clone())))?;
+    if reading.is_some() {
+        state.register_function_rewrite(Arc::new(InText::of(zone.clone())))?;
+    }
     if let Some(zone) = zone {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }
