@@ -5,6 +5,8 @@
 //! at apart from the answer itself is reached by the feature `fuzz` of the crates. Nothing here keeps state between two inputs.
 
 pub mod amounts;
+#[cfg(feature = "query")]
+pub mod arrays;
 pub mod checks;
 pub mod config;
 pub mod dice;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::Entry;
 
-mod array;
+pub mod array;
 mod cancel;
 mod command;
 mod error;

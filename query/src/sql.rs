@@ -74,6 +74,9 @@ pub use error::QueryError;
 pub(crate) use made::MADE;
 pub(crate) use percentile::Sketch;
 pub(crate) use provider::shown;
+/// For the target of fuzz/, which is nobody else's.
+#[doc(hidden)]
+pub use reading::arrays::elements as array_elements;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
 pub(crate) use statement::MAX_SQL_BYTES;
 

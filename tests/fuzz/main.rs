@@ -88,6 +88,7 @@ targets! {
 
 #[cfg(feature = "query")]
 targets! {
+    arrays: 20_000,
     flight: 2_000,
     postgres: 20_000,
     sql: 1_000,

@@ -307,6 +307,23 @@ pub(crate) fn flight() -> Vec<Vec<u8>> {
     ]
 }
 
+/// The first byte says what it is of.
+#[cfg(feature = "query")]
+pub(crate) fn arrays() -> Vec<Vec<u8>> {
+    owned(&[
+        "\u{4}{a,\"it's\", b c ,NULL,\"c\\\"d\\\\\",\"\"}",
+        "\u{4}{}",
+        "\u{2}{1,-2,NULL}",
+        "\u{8}{1.50,2e-3}",
+        "\0{t,f,NULL}",
+        "\u{a}{1.0,2.5e-1,1e300}",
+        "\u{7}{\"2026-11-01 10:00:00+00\"}",
+        "\u{4}\0\0\0\u{1}\0\0\0\u{1}\0\0\0\u{19}\0\0\0\u{2}\0\0\0\u{1}\0\0\0\u{4}it's\0\0\0\0",
+        "\u{3}\0\0\0\u{1}\0\0\0\0\0\0\0\u{14}\0\0\0\u{1}\0\0\0\u{1}\0\0\0\u{8}\0\0\0\0\0\0\0\u{7}",
+        "\u{4}\0\0\0\0\0\0\0\0\0\0\0\u{19}",
+    ])
+}
+
 #[cfg(feature = "query")]
 pub(crate) fn postgres() -> Vec<Vec<u8>> {
     owned(&[
@@ -473,6 +490,7 @@ pub(crate) fn words(target: &str) -> &'static [&'static str] {
             "\"error\":{}",
         ],
         "flight" => &["type.googleapis.com/arrow.flight.protocol.sql.", "CommandGetTables", "\n", "\u{12}", "?", "\0"],
+        "arrays" => &["{", "}", ",", "\"", "\\", "'", "NULL", "\0\0\0\u{1}", "\u{7f}\u{7f}\u{7f}\u{7f}", "1e300"],
         "postgres" => &["\0", "\0\0\0\u{4}", "\0\u{1}", "\u{7f}\u{7f}", "B", "P", "SELECT $1"],
         "sql" => &[
             "SELECT ",

@@ -86,6 +86,13 @@ impl Values {
     }
 }
 
+/// What an array is read as, of this number and in this form: for the target of fuzz/, which is nobody else's.
+#[doc(hidden)]
+pub fn understood(oid: u32, is_binary: bool, value: &[u8]) -> Option<Vec<String>> {
+    let of = element(oid)?;
+    if is_binary { in_binary(Bytes::copy_from_slice(value)) } else { in_text(value, of) }
+}
+
 fn in_text(value: &[u8], of: Kind) -> Option<Vec<String>> {
     let elements = arrays::elements(std::str::from_utf8(value).ok()?.trim_matches('\0'))?;
     elements.into_iter().map(|element| element.map_or_else(null, |text| literal(of, &text))).collect()

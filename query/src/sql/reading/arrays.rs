@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::{
 pub(crate) const ALONE: &str = "$array";
 
 /// What stands in an array of one dimension, NULLs among it; nothing if it is none.
-pub(crate) fn elements(text: &str) -> Option<Vec<Option<String>>> {
+pub fn elements(text: &str) -> Option<Vec<Option<String>>> {
     let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
     let mut all = Vec::new();
     if rest.is_empty() {
