@@ -1,11 +1,11 @@
 //! Questions over the protocol of Postgres, for everything that connects to one: psql, drivers, BI tools.
 //!
 //! A connection comes in → [`startup`]: TLS, where the listener has it, then a password, which is an access token, in clear, since of
-//! tokens only a hash is known here → a [`session`] takes [`message`]s: settings and transactions it does itself ([`command`],
-//! [`setting`]), everything else is a question to the engine like any other, read as Postgres would where that differs
+//! tokens only a hash is known here → a [`session`] takes [`message`]s: settings, transactions and cursors it does itself ([`command`],
+//! [`setting`], [`cursor`]), everything else is a question to the engine like any other, read as Postgres would where that differs
 //! (`crate::sql::reading`) → rows go out as they are made ([`value`]).
 //!
-//! Bounded: connections, the bytes of a message (few before the password), statements and portals of a session, how long a client
+//! Bounded: connections, the bytes of a message (few before the password), statements, portals and cursors of a session, how long a client
 //! may take to log in and to read. A client that goes away, or asks by another connection to cancel, ends its query.
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +19,7 @@ use crate::entry::Entry;
 pub mod array;
 mod cancel;
 mod command;
+mod cursor;
 mod error;
 mod extended;
 pub mod message;

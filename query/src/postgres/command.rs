@@ -1,10 +1,12 @@
-//! What a session does itself: settings, and transactions, of which there is nothing to do. Everything else is for the engine.
+//! What a session does itself: settings, transactions, of which there is nothing to do, and cursors. Everything else is for the engine.
 //!
 //! Pure: text → commands. Nothing that a client sets reaches the engine's own configuration.
 
+use std::num::NonZeroU32;
+
 use datafusion::sql::sqlparser::{
     dialect::PostgreSqlDialect,
-    tokenizer::{Token, TokenWithSpan, Tokenizer},
+    tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
 };
 
 use super::error::Wrong;
@@ -37,10 +39,38 @@ pub(super) enum Command {
     ResetAll,
     /// Shows a setting.
     Show(String),
+    /// Makes a cursor of a query for the engine.
+    Declare {
+        /// What it is called.
+        name: String,
+        /// The query.
+        sql: String,
+        /// Whether its rows are in binary.
+        binary: bool,
+    },
+    /// Takes rows of a cursor.
+    Fetch {
+        /// Which.
+        name: String,
+        /// How many at most; nothing for all.
+        rows: Option<NonZeroU32>,
+    },
+    /// Closes a cursor, or all.
+    Close(Option<String>),
     /// Forgets a prepared statement, or all.
     Deallocate(Option<String>),
     /// Puts all back, and forgets all.
     Discard,
+}
+
+impl Command {
+    /// What it has for the engine.
+    pub(super) fn sql(&self) -> Option<&str> {
+        match self {
+            Self::Query(sql) | Self::Declare { sql, .. } => Some(sql),
+            _ => None,
+        }
+    }
 }
 
 /// The statements of a message.
@@ -53,9 +83,11 @@ pub(super) fn commands(sql: &str) -> Result<Vec<Command>, Wrong> {
     let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize_with_location();
     let tokens = tokens.map_err(|error| syntax(format!("syntax error: {error}")))?;
     let mut texts = parts(sql, &tokens).into_iter();
-    let mut all = Vec::new();
+    let (mut all, mut next) = (Vec::new(), 0);
     for part in tokens.split(|token| token.token == Token::SemiColon) {
         let text = texts.next().unwrap_or_default();
+        let begin = next;
+        next += text.len() + 1;
         let words: Vec<&Token> =
             part.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))).collect();
         if words.is_empty() {
@@ -63,6 +95,15 @@ pub(super) fn commands(sql: &str) -> Result<Vec<Command>, Wrong> {
         }
         if all.len() == MAX_STATEMENTS {
             return Err(Wrong::new("54000", format!("a message may have {MAX_STATEMENTS} statements")));
+        }
+        if let [first, ..] = words.as_slice()
+            && first.to_string().eq_ignore_ascii_case("declare")
+        {
+            let shown: Vec<&TokenWithSpan> =
+                part.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+            let query = |start| offset(sql, start).and_then(|at| text.get(at.checked_sub(begin)?..));
+            all.push(declare(&words, |at| shown.get(at).and_then(|token| query(token.span.start)))?);
+            continue;
         }
         all.push(match command(&words)? {
             Some(command) => command,
@@ -91,6 +132,18 @@ fn parts<'a>(sql: &'a str, tokens: &[TokenWithSpan]) -> Vec<&'a str> {
     parts
 }
 
+/// Where a place is in a text, in bytes.
+fn offset(sql: &str, place: Location) -> Option<usize> {
+    let (mut line, mut column) = (1, 1);
+    for (at, letter) in sql.char_indices() {
+        if (line, column) == (place.line, place.column) {
+            return Some(at);
+        }
+        (line, column) = if letter == '\n' { (line + 1, 1) } else { (line, column + 1) };
+    }
+    None
+}
+
 /// What this protocol has for what is no query, and what parsers do not take for a statement at all.
 const OTHERS: &[&str] = &[
     "alter",
@@ -101,12 +154,10 @@ const OTHERS: &[&str] = &[
     "comment",
     "copy",
     "create",
-    "declare",
     "delete",
     "do",
     "drop",
     "execute",
-    "fetch",
     "grant",
     "import",
     "insert",
@@ -139,7 +190,9 @@ fn command(words: &[&Token]) -> Result<Option<Command>, Wrong> {
         "savepoint" => Command::Nothing("SAVEPOINT"),
         "release" => Command::Nothing("RELEASE"),
         "unlisten" => Command::Nothing("UNLISTEN"),
-        "close" => Command::Nothing("CLOSE CURSOR"),
+        "close" if word(1) == "all" => Command::Close(None),
+        "close" => Command::Close(Some(words.get(1).map(|name| folded(name)).unwrap_or_default())),
+        "fetch" => fetch(words.get(1..).unwrap_or(&[]))?,
         "discard" => Command::Discard,
         "deallocate" => {
             let name = if word(1) == "prepare" { words.get(2) } else { words.get(1) };
@@ -156,6 +209,54 @@ fn command(words: &[&Token]) -> Result<Option<Command>, Wrong> {
         }
         _ => return Ok(None),
     }))
+}
+
+/// `DECLARE name [NO SCROLL] CURSOR FOR query`, where `query` gives the text from a word on.
+fn declare<'a>(words: &[&Token], query: impl FnOnce(usize) -> Option<&'a str>) -> Result<Command, Wrong> {
+    let word = |at: usize| words.get(at).map(|token| token.to_string().to_lowercase()).unwrap_or_default();
+    let syntax = || Wrong::new("42601", "syntax error: write DECLARE name CURSOR FOR SELECT …");
+    let cursor = (2..words.len()).find(|at| word(*at) == "cursor").ok_or_else(syntax)?;
+    let how: Vec<String> = (2..cursor).map(word).collect();
+    let plain = |one: &&str| !["binary", "asensitive", "insensitive"].contains(one);
+    match how.iter().map(String::as_str).filter(plain).collect::<Vec<_>>().as_slice() {
+        [] | ["no", "scroll"] => {}
+        ["scroll"] => return Err(forward()),
+        _ => return Err(syntax()),
+    }
+    let next = match (word(cursor + 1).as_str(), word(cursor + 2).as_str()) {
+        ("with", "hold") => {
+            return Err(Wrong::new("0A000", "WITH HOLD is not supported: a cursor ends with its transaction"));
+        }
+        ("without", "hold") => cursor + 3,
+        _ => cursor + 1,
+    };
+    let sql = query(next + 1).filter(|_| word(next) == "for").ok_or_else(syntax)?.trim().to_owned();
+    let name = words.get(1).map(|name| folded(name)).unwrap_or_default();
+    Ok(Command::Declare { name, sql, binary: how.iter().any(|one| one == "binary") })
+}
+
+/// What follows `FETCH`.
+fn fetch(words: &[&Token]) -> Result<Command, Wrong> {
+    let Some((name, before)) = words.split_last() else {
+        return Err(Wrong::new("42601", "syntax error: write FETCH FORWARD 100 FROM name"));
+    };
+    let how: Vec<String> = before.iter().map(|token| token.to_string().to_lowercase()).collect();
+    let how: Vec<&str> = how.iter().map(String::as_str).collect();
+    let how = match how.as_slice() {
+        [how @ .., "from" | "in"] => how,
+        how => how,
+    };
+    let rows = match how {
+        [] | ["next" | "forward"] => Some(NonZeroU32::MIN),
+        ["all"] | ["forward", "all"] => None,
+        [number] | ["forward", number] => Some(number.parse().map_err(|_| forward())?),
+        _ => return Err(forward()),
+    };
+    Ok(Command::Fetch { name: folded(name), rows })
+}
+
+fn forward() -> Wrong {
+    Wrong::new("0A000", "a cursor goes forward only: write FETCH FORWARD 100 FROM name")
 }
 
 fn show(words: &[&Token]) -> Command {
@@ -209,6 +310,14 @@ fn name(words: &[&Token]) -> String {
     words.iter().map(|word| bare(word).to_lowercase()).collect()
 }
 
+/// The name of a cursor: what has no quotes is in lower case.
+fn folded(token: &Token) -> String {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+        other => bare(other),
+    }
+}
+
 /// A token without its quotes.
 fn bare(token: &Token) -> String {
     match token {
@@ -220,6 +329,8 @@ fn bare(token: &Token) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::{Command, commands};
 
     #[test]
@@ -243,6 +354,29 @@ mod tests {
         check("SHOW TRANSACTION ISOLATION LEVEL", &[Command::Show("transaction_isolation".into())]);
         check("DEALLOCATE ALL", &[Command::Deallocate(None)]);
         check("DEALLOCATE \"_pg3_0\"", &[Command::Deallocate(Some("_pg3_0".into()))]);
+        let declare = |name: &str, sql: &str, binary| Command::Declare { name: name.into(), sql: sql.into(), binary };
+        let fetch = |name: &str, rows| Command::Fetch { name: name.into(), rows: NonZeroU32::new(rows) };
+        check("DECLARE \"c 1\" CURSOR FOR SELECT 'for;', é ", &[declare("c 1", "SELECT 'for;', é", false)]);
+        check(
+            "BEGIN;\n-- é\n declare C binary no scroll cursor without hold\nfor SELECT\n 1; fetch 5 in C",
+            &[Command::Begin, declare("c", "SELECT\n 1", true), fetch("c", 5)],
+        );
+        check("FETCH FORWARD 100 FROM \"C\"; FETCH c", &[fetch("C", 100), fetch("c", 1)]);
+        check("FETCH FORWARD ALL FROM c; FETCH NEXT c; FETCH ALL IN c", &[fetch("c", 0), fetch("c", 1), fetch("c", 0)]);
+        check("CLOSE c; CLOSE ALL", &[Command::Close(Some("c".into())), Command::Close(None)]);
+        for (sql, state) in [
+            ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "0A000"),
+            ("DECLARE c SCROLL CURSOR FOR SELECT 1", "0A000"),
+            ("DECLARE c CURSOR", "42601"),
+            ("DECLARE c CURSOR FOR", "42601"),
+            ("DECLARE c odd CURSOR FOR SELECT 1", "42601"),
+            ("FETCH", "42601"),
+            ("FETCH 0 FROM c", "0A000"),
+            ("FETCH -1 FROM c", "0A000"),
+            ("FETCH PRIOR FROM c", "0A000"),
+        ] {
+            assert_eq!(commands(sql).unwrap_err().state, state, "{sql}");
+        }
         check("SETTLED", &[query("SETTLED")]);
         check("SELECT 'é;\n', 'x' ;\n SELECT\n E'\\\\' ;", &[query("SELECT 'é;\n', 'x'"), query("SELECT\n E'\\\\'")]);
         for sql in ["SET ROLE postgres", "SET x", "SELECT 'open", "COPY usage TO STDOUT", "SELECT 1; LISTEN x"] {

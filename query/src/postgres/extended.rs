@@ -13,6 +13,7 @@ use super::{
     array,
     command::{self, Command},
     error::Wrong,
+    message::Column,
     parameter::{Values, meant},
     running::Running,
     session::{Failed, Session},
@@ -38,7 +39,7 @@ pub(super) struct Statement {
 
 impl Statement {
     fn size(&self) -> usize {
-        if let Command::Query(sql) = &self.command { sql.len() } else { 0 }
+        self.command.sql().map_or(0, str::len)
     }
 }
 
@@ -51,12 +52,14 @@ pub(super) struct Portal {
     pub(super) promised: Option<Vec<Kind>>,
     /// Its rows, once it has begun.
     pub(super) running: Option<Running>,
+    /// Its columns, if it is a cursor.
+    pub(super) cursor: Option<Vec<Column>>,
 }
 
 impl Portal {
     /// One without values, whose rows are text.
     pub(super) fn plain(command: Command) -> Self {
-        Self { command, values: None, results: Vec::new(), promised: None, running: None }
+        Self { command, values: None, results: Vec::new(), promised: None, running: None, cursor: None }
     }
 
     /// What it is called when it is done.
@@ -74,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(Wrong::new("42P05", format!("prepared statement \"{name}\" already exists")).into());
         }
-        if matches!(&command, Command::Query(sql) if sql.len() > MAX_SQL_BYTES) {
+        if command.sql().is_some_and(|sql| sql.len() > MAX_SQL_BYTES) {
             return Err(Wrong::new("54000", format!("a statement may be {MAX_SQL_BYTES} bytes long")).into());
         }
         let kept: usize = self.statements.values().map(Statement::size).sum();
@@ -110,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
             |described: &Described| described.schema.fields().iter().map(|field| Kind::of(field.data_type())).collect();
         let promised = described.as_ref().map(kinds);
         let values = Some(Values { types, formats, values });
-        self.portals.insert(name, Portal { command, values, results, promised, running: None });
+        self.portals.insert(name, Portal { command, values, results, promised, running: None, cursor: None });
         self.told.bare(b'2');
         Ok(())
     }
@@ -118,8 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
     pub(super) async fn describe_statement(&mut self, name: &str) -> Result<(), Failed> {
         let Statement { command, types, described } = self.statement(name)?.clone();
         if !matches!(command, Command::Query(_)) {
-            self.told.parameters(&[]);
-            return self.describe_own(&command);
+            // Those of a cursor's query, as far as they were said.
+            self.told.parameters(if matches!(command, Command::Declare { .. }) { &types } else { &[] });
+            return self.describe_own(&command, &[]);
         }
         self.allowed()?;
         let described = match described {
@@ -146,22 +150,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
 
     pub(super) async fn describe_portal(&mut self, name: &str) -> Result<(), Failed> {
         let mut portal = self.portals.remove(name).ok_or_else(|| no_portal(name))?;
-        if matches!(portal.command, Command::Query(_)) {
+        if let Some(columns) = &portal.cursor {
+            self.told.columns(columns, &portal.results);
+        } else if matches!(portal.command, Command::Query(_)) {
             self.allowed()?;
             self.start(&mut portal).await?;
             if let Some(running) = &portal.running {
                 self.told.columns(&running.columns, &portal.results);
             }
         } else {
-            self.describe_own(&portal.command)?;
+            self.describe_own(&portal.command, &portal.results)?;
         }
         self.portals.insert(name.to_owned(), portal);
         Ok(())
     }
 
-    fn describe_own(&mut self, command: &Command) -> Result<(), Failed> {
-        match self.own_columns(command)? {
-            Some(columns) => self.told.columns(&columns, &[]),
+    fn describe_own(&mut self, command: &Command, formats: &[i16]) -> Result<(), Failed> {
+        match self.own_columns(command, formats)? {
+            Some((columns, formats)) => self.told.columns(&columns, &formats),
             None => self.told.bare(b'n'),
         }
         Ok(())
@@ -169,8 +175,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
 
     pub(super) async fn execute(&mut self, name: &str, most: u32) -> Result<(), Failed> {
         let mut portal = self.portals.remove(name).ok_or_else(|| no_portal(name))?;
-        if !matches!(portal.command, Command::Query(_)) {
-            return self.own(&portal.command);
+        match &portal.command {
+            Command::Query(_) => {}
+            Command::Declare { name, sql, binary } => {
+                return self.declare(name, sql, *binary, portal.values.take()).await;
+            }
+            Command::Fetch { name, rows } => return self.fetch(name, *rows, &portal.results).await,
+            own => return self.own(own),
         }
         self.allowed()?;
         self.start(&mut portal).await?;

@@ -10,7 +10,7 @@ use super::{
     error::Wrong,
     extended::Portal,
     message::Column,
-    parameter::meant,
+    parameter::{Values, meant},
     session::{Failed, Session},
     value::{self, Block, Kind, columns},
 };
@@ -47,20 +47,26 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         Question::plain(sql).read(Arc::new(reading)).within(self.settings.within()).rollups(self.settings.rollups())
     }
 
+    /// The same with the values that came for its parameters, if any did.
+    pub(super) fn asked(&self, command: &Command, mut values: Option<Values>) -> Result<Question, Failed> {
+        let lists = match (&mut values, command) {
+            (Some(values), Command::Query(sql)) => values.lists(sql)?,
+            _ => Vec::new(),
+        };
+        let types = values.iter().flat_map(|values| &values.types).map(|oid| meant(*oid)).collect();
+        let question = self.question(command, types, lists);
+        Ok(match values {
+            Some(values) => question.with(move |known, zone| values.scalars(known, zone)),
+            None => question,
+        })
+    }
+
     /// Begins a portal's query, if that has not been done.
     pub(super) async fn start(&mut self, portal: &mut Portal) -> Result<(), Failed> {
         if portal.running.is_some() {
             return Ok(());
         }
-        let lists = match (&mut portal.values, &portal.command) {
-            (Some(values), Command::Query(sql)) => values.lists(sql)?,
-            _ => Vec::new(),
-        };
-        let types = portal.values.iter().flat_map(|values| &values.types).map(|oid| meant(*oid)).collect();
-        let mut question = self.question(&portal.command, types, lists);
-        if let Some(values) = portal.values.take() {
-            question = question.with(move |known, zone| values.scalars(known, zone));
-        }
+        let question = self.asked(&portal.command, portal.values.take())?;
         let (caller, engine, zone) = (self.caller()?, self.entry.engine.clone(), self.settings.zone());
         let (formats, promised) = (portal.results.clone(), portal.promised.clone());
         let writer = move |head: &Head| {

@@ -45,6 +45,9 @@ impl<W: Into<Wrong>> From<W> for Failed {
     }
 }
 
+/// Columns, and the formats of their values.
+type Shown = (Vec<Column>, Vec<i16>);
+
 /// A session.
 pub(super) struct Session<S> {
     pub(super) entry: Arc<Entry>,
@@ -53,7 +56,7 @@ pub(super) struct Session<S> {
     pub(super) settings: Settings,
     pub(super) told: Told,
     to: WriteHalf<S>,
-    transaction: Transaction,
+    pub(super) transaction: Transaction,
     pub(super) statements: HashMap<String, Statement>,
     pub(super) portals: HashMap<String, Portal>,
     cancel: Cancel,
@@ -242,10 +245,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
     /// One statement of a simple query.
     async fn simple(&mut self, command: Command) -> Result<(), Failed> {
         let Command::Query(_) = &command else {
-            if let Some(columns) = self.own_columns(&command)? {
-                self.told.columns(&columns, &[]);
+            if let Some((columns, formats)) = self.own_columns(&command, &[])? {
+                self.told.columns(&columns, &formats);
             }
-            return self.own(&command);
+            return match &command {
+                Command::Declare { name, sql, binary } => self.declare(name, sql, *binary, None).await,
+                Command::Fetch { name, rows } => self.fetch(name, *rows, &[]).await,
+                own => self.own(own),
+            };
         };
         let mut portal = Portal::plain(command);
         self.allowed()?;
@@ -274,12 +281,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         Ok(self.entry.caller(Some(&self.token))?)
     }
 
-    /// The columns of what the session answers itself.
-    pub(super) fn own_columns(&self, command: &Command) -> Result<Option<Vec<Column>>, Wrong> {
+    /// The columns of what the session answers itself, and the formats of those, where these are asked for.
+    pub(super) fn own_columns(&self, command: &Command, formats: &[i16]) -> Result<Option<Shown>, Wrong> {
         let text = |name: &str| Column { name: name.to_owned(), oid: 25, length: -1, modifier: -1 };
         Ok(match command {
-            Command::Show(name) if name == "all" => Some(vec![text("name"), text("setting")]),
-            Command::Show(name) => Some(vec![text(self.settings.get(name)?.0)]),
+            Command::Show(name) if name == "all" => Some((vec![text("name"), text("setting")], Vec::new())),
+            Command::Show(name) => Some((vec![text(self.settings.get(name)?.0)], Vec::new())),
+            Command::Fetch { name, .. } => {
+                let (columns, own) = self.cursor(name)?;
+                let formats = if formats.is_empty() { own } else { formats };
+                Some((columns.to_vec(), formats.to_vec()))
+            }
             _ => None,
         })
     }
@@ -290,7 +302,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
             self.allowed()?;
         }
         let tag = match command {
-            Command::Empty | Command::Query(_) => {
+            // Of the latter there is nothing here.
+            Command::Empty | Command::Query(_) | Command::Declare { .. } | Command::Fetch { .. } => {
                 self.told.bare(b'I');
                 return Ok(());
             }
@@ -324,6 +337,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
             Command::Show(name) => {
                 self.show(name)?;
                 "SHOW"
+            }
+            Command::Close(name) => {
+                self.close(name.as_deref())?;
+                "CLOSE CURSOR"
             }
             Command::Deallocate(name) => {
                 match name {

@@ -235,6 +235,74 @@ async fn an_array_is_a_parameter_that_is_compared_with() {
     assert!(described.contains("=3") && described.contains("t\0\x01\0\0\x03\u{fffd}"), "{described:?}");
 }
 
+/// As psql and psycopg2 take them by statements, psycopg by the extended protocol, and JDBC by portals.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_taken_a_few_at_a_time() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let declare = "DECLARE c NO SCROLL CURSOR FOR SELECT output_tokens FROM usage";
+    let begin = format!("BEGIN; {declare}");
+    let twice = format!("ROLLBACK; {begin}; {declare}");
+    let over = format!("ROLLBACK; {begin}; COMMIT; BEGIN; FETCH c");
+    for (sql, wanted) in [
+        (declare, "C25P01"),
+        (begin.as_str(), "DECLARE CURSOR\0ZT"),
+        ("FETCH FORWARD 2 FROM c", "FETCH 2\0ZT"),
+        ("FETCH ALL IN c", "FETCH 1\0ZT"),
+        ("FETCH c", "FETCH 0\0ZT"),
+        ("CLOSE c", "CLOSE CURSOR\0ZT"),
+        ("FETCH c", "C34000"),
+        (declare, "C25P02"),
+        ("ROLLBACK; BEGIN; DECLARE c CURSOR FOR SELECT nothing FROM usage", "C42703"),
+        (twice.as_str(), "C42P03"),
+        (over.as_str(), "C34000"),
+        ("ROLLBACK; BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1", "C0A000"),
+    ] {
+        let text = String::from_utf8_lossy(&client.simple(sql).await).into_owned();
+        assert!(text.contains(wanted), "{sql}: {text:?}");
+    }
+    client.simple("ROLLBACK; BEGIN").await;
+    for (number, wanted) in [(1, "ZT"), (2, "ZT"), (3, "ZT"), (4, "ZT"), (5, "C54000")] {
+        let said = client.simple(&format!("DECLARE c{number} CURSOR FOR SELECT 1; FETCH c{number}")).await;
+        assert!(String::from_utf8_lossy(&said).contains(wanted), "{number}: {said:?}");
+    }
+    client.simple("ROLLBACK; BEGIN").await;
+
+    let declare = "DECLARE c CURSOR FOR SELECT output_tokens AS n FROM usage WHERE output_tokens >= $1";
+    client.say(b'P', &[b"\0", declare.as_bytes(), b"\0\0\x01\0\0\0\x14"].concat()).await;
+    client.say(b'B', b"\0\0\0\0\0\x01\0\0\0\x03200\0\x01\0\0").await;
+    client.say(b'D', b"P\0").await;
+    client.say(b'E', b"\0\0\0\0\0").await;
+    client.say(b'S', b"").await;
+    let said = client.answer().await;
+    assert!(said.ends_with(b"nCDECLARE CURSOR\0ZT"), "{said:?}");
+    client.say(b'D', b"Pc\0").await;
+    client.say(b'S', b"").await;
+    let said = client.answer().await;
+    assert!(said.starts_with(b"T\0\x01n\0"), "{said:?}");
+    for (format, wanted) in [(1_u8, &b"FETCH 1\0ZT"[..]), (1, &b"FETCH 1\0ZT"[..]), (0, &b"ZE"[..])] {
+        client.say(b'P', b"\0FETCH FORWARD 1 FROM c\0\0\0").await;
+        client.say(b'B', &[&b"\0\0\0\0\0\0\0\x01\0"[..], &[format][..]].concat()).await;
+        client.say(b'D', b"P\0").await;
+        client.say(b'E', b"\0\0\0\0\0").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        assert!(said.ends_with(wanted), "{format}: {said:?}");
+        // In binary.
+        assert!(format == 0 || said.windows(12).any(|part| part.starts_with(b"\0\0\0\x08\0\0\0\0\0\0")), "{said:?}");
+    }
+    client.simple("ROLLBACK; BEGIN").await;
+
+    client.say(b'P', b"\0SELECT output_tokens FROM usage\0\0\0").await;
+    client.say(b'B', b"p\0\0\0\0\0\0\0\0").await;
+    for wanted in [&b"sZT"[..], &b"SELECT 3\0ZT"[..]] {
+        client.say(b'E', b"p\0\0\0\0\x02").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        assert!(said.ends_with(wanted), "{said:?}");
+    }
+}
+
 /// What may be done and what may not, by the state that it ends with.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_queries_and_settings_is_allowed() {

@@ -83,6 +83,19 @@ def rows_while_they_are_made():
         assert seen == cursor.fetchone()[0] * 10, seen
 
 
+def rows_of_a_cursor_on_the_server():
+    with connect() as connection:
+        count = connection.execute("SELECT count(*) FROM prices").fetchone()[0]
+        for binary in (False, True):
+            with connection.cursor("few", binary=binary) as cursor:
+                cursor.itersize = 100
+                cursor.execute("SELECT price_id FROM prices WHERE price_id <> %s", ("none",))
+                assert [column.name for column in cursor.description] == ["price_id"], cursor.description
+                first = cursor.fetchmany(3)
+                assert len(first) == 3 and isinstance(first[0][0], str), first
+                assert sum(1 for _ in cursor) == count - 3
+
+
 def transactions_and_errors():
     with connect() as connection:
         try:
@@ -254,6 +267,7 @@ for check in (
     parameters_and_types,
     prepared_again_and_in_batches,
     rows_while_they_are_made,
+    rows_of_a_cursor_on_the_server,
     transactions_and_errors,
     cancelled_by_another_connection,
     a_client_that_leaves_frees_its_place,
