@@ -37,6 +37,8 @@ use crate::{
 };
 
 mod accounted;
+mod age;
+mod bucket;
 mod clock;
 pub mod encode;
 pub mod error;
@@ -50,6 +52,7 @@ mod instant;
 mod joined;
 mod json;
 mod made;
+mod md5;
 mod pass;
 mod pattern;
 mod percentile;

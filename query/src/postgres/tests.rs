@@ -360,6 +360,14 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     ] {
         check(&mut client, &format!("SELECT {text} FROM usage LIMIT 1"), wanted).await;
     }
+    for (call, wanted) in [
+        ("md5(tenant)", "53bce4f1dfa0fe8e7ca126f91b35d3a6"),
+        ("age(time, '2026-10-01 09:00')", "1 mons 00:00:01"),
+        ("age('2026-11-02', time)", "14:59:59"),
+        ("concat('=', width_bucket(output_tokens, 0, 1000, 10))", "=2"),
+    ] {
+        check(&mut client, &format!("SELECT {call} FROM usage LIMIT 1"), wanted).await;
+    }
     check(&mut client, "SELECT day || '!' FROM daily_spend LIMIT 1", "2026-11-01 00:00:00+00!").await;
     // A view's day is that of UTC.
     check(&mut client, "SELECT day FROM daily_spend LIMIT 1", "2026-11-01 09:00:00+09").await;

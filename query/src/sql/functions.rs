@@ -20,7 +20,9 @@ use datafusion::{
     },
 };
 
-use super::{clock, error::refused, exact, joined, json, percentile, reading::catalog::viewdef, tag, trunc};
+use super::{
+    age, bucket, clock, error::refused, exact, joined, json, md5, percentile, reading::catalog::viewdef, tag, trunc,
+};
 
 /// The most that one function may make of one batch.
 pub(crate) const MAX_BATCH_BYTES: u128 = 16 << 20;
@@ -88,7 +90,9 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
+    let own = [md5::md5(), age::age(), bucket::width_bucket()];
     let mut allowed = vec![tag::tag(), strict_concat(), clock::timezone(), viewdef::pg_get_viewdef()];
+    allowed.extend(own);
     for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {

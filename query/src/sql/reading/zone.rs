@@ -12,7 +12,7 @@ use datafusion::{
 };
 
 /// The functions whose answer depends on the zone of an instant.
-const LOOKS_AT_CLOCK: &[&str] = &["date_trunc", "date_part", "to_char", "date_bin", "to_local_time"];
+const LOOKS_AT_CLOCK: &[&str] = &["date_trunc", "date_part", "to_char", "date_bin", "to_local_time", "age"];
 
 /// Puts instants into a zone where it matters.
 #[derive(Debug)]
