@@ -360,6 +360,11 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     ] {
         check(&mut client, &format!("SELECT {text} FROM usage LIMIT 1"), wanted).await;
     }
+    let days = "generate_series(timestamp '2026-11-01', timestamp '2026-11-03', interval '1 day') AS day";
+    let series =
+        format!("SELECT string_agg(to_char(day, 'DD'), '-' ORDER BY day) FROM {days} WHERE day > '2026-11-01'");
+    check(&mut client, &series, "02-03").await;
+    check(&mut client, "SELECT concat('=', sum(n)) FROM generate_series(1, 10, 3) AS n", "=22").await;
     for (call, wanted) in [
         ("md5(tenant)", "53bce4f1dfa0fe8e7ca126f91b35d3a6"),
         ("age(time, '2026-10-01 09:00')", "1 mons 00:00:01"),

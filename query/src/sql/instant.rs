@@ -120,6 +120,16 @@ impl FunctionRewrite for Instants {
                 *origin = begin;
                 return Ok(Transformed::yes(expr));
             }
+            Expr::ScalarFunction(call) if call.func.name() == "age" => {
+                let kind = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let mut changed = false;
+                for arg in &mut call.args {
+                    if let Some(clock) = shown(arg, &kind) {
+                        (*arg, changed) = (clock, true);
+                    }
+                }
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
             Expr::ScalarFunction(call) if call.func.name() == "to_char" => {
                 let Some(format) = call.args.get_mut(1) else { return Ok(Transformed::no(expr)) };
                 return match text_of(format).map(pattern::of_postgres) {

@@ -22,7 +22,7 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::SessionState,
     },
-    functions, functions_aggregate, functions_window,
+    functions, functions_aggregate, functions_table, functions_window,
     logical_expr::{
         Expr,
         expr::ScalarFunction,
@@ -93,6 +93,7 @@ pub(crate) fn open(
         .with_scalar_functions(allowed::scalar())
         .with_aggregate_functions(allowed::aggregate())
         .with_window_functions(allowed::window())
+        .with_table_function_list(vec![functions_table::generate_series()])
         .with_expr_planners(planners())
         .with_analyzer_rule(checked)
         .with_analyzer_rule(settled)

@@ -225,7 +225,7 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
     Ok(())
 }
 
-/// `tag('env')` → `tag(tags, 'env')`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
+/// `tag('env')` → `tag(tags, 'env')`; `generate_series(1, 3) AS n` → `generate_series(1, 3) AS n (n)`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
 /// engine calls both `time`, and then finds two columns of that name where rows are ordered by the other.
 #[derive(Default)]
 struct Written {
@@ -257,6 +257,21 @@ impl VisitorMut for Written {
             let name = free.into_iter().find(|name| taken.insert(name.clone())).unwrap_or(name);
             let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
             *item = ast::SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<()> {
+        if let ast::TableFactor::Table { name, args: Some(_), alias, .. } = factor
+            && check::is_series(name)
+        {
+            let own = Ident::new(check::SERIES);
+            *name = ast::ObjectName(vec![ast::ObjectNamePart::Identifier(own.clone())]);
+            let alias =
+                alias.get_or_insert(ast::TableAlias { explicit: true, name: own, columns: Vec::new(), at: None });
+            if alias.columns.is_empty() {
+                alias.columns.push(ast::TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+            }
         }
         ControlFlow::Continue(())
     }
@@ -394,7 +409,13 @@ mod tests {
         check("EXPLAIN ANALYZE SELECT 1", Err("plain EXPLAIN"));
         check("EXPLAIN VERBOSE SELECT 1", Err("plain EXPLAIN"));
         check("EXPLAIN COPY usage TO 'x'", Err("only queries"));
-        check("SELECT * FROM generate_series(1, 1000000000000)", Err("table functions"));
+        check("SELECT * FROM range(1, 1000000000000)", Err("table functions"));
+        check("SELECT * FROM x.generate_series(1, 2)", Err("table functions"));
+        check("SELECT * FROM generate_series(1, 2) WITH ORDINALITY", Err("ORDINALITY"));
+        let named = "SELECT * FROM generate_series(1, 2) AS generate_series (generate_series)";
+        check("SELECT * FROM Generate_Series(1, 2)", Ok(named));
+        check("SELECT n FROM generate_series(1, 2) AS n", Ok("SELECT n FROM generate_series(1, 2) AS n (n)"));
+        check("SELECT b FROM generate_series(1, 2) AS a(b)", Ok("SELECT b FROM generate_series(1, 2) AS a (b)"));
         check("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", Err("recursive"));
         check("SELECT 'ab' SIMILAR TO 'a%'", Err("SIMILAR TO"));
         check("SELECT * FROM usage TABLESAMPLE BERNOULLI (10)", Err("TABLESAMPLE"));
@@ -406,6 +427,8 @@ mod tests {
         let framed =
             "SELECT sum(a) OVER (ORDER BY b ROWS BETWEEN CURRENT ROW AND 18446744073709551615 FOLLOWING) FROM t";
         check(framed, Err("a frame"));
+        check("SELECT generate_series(1, 2)", Err("FROM"));
+        check("SELECT (Regexp_Match(a, '(b)'))[1] FROM t", Err("regexp_replace"));
         check("SELECT 1 << 63", Err("<<"));
         check("SELECT string_agg(a, ',') OVER () FROM t", Err("string_agg"));
         check("SELECT STRING_AGG(a, ',') OVER w FROM t WINDOW w AS (ORDER BY b)", Err("string_agg"));

@@ -12,6 +12,9 @@ use datafusion::sql::sqlparser::ast::{
 use super::{QueryError, refuse};
 use crate::sql::{functions::MAX_SCALAR_BYTES, reading::arrays::ALONE, views};
 
+/// The table function that there is.
+pub(super) const SERIES: &str = "generate_series";
+
 /// The most tables that a statement may name, once common table expressions are put in where they are used.
 const MAX_TABLES: u64 = 32;
 
@@ -48,6 +51,12 @@ struct Check {
 
 fn stop(why: impl Into<String>) -> ControlFlow<String> {
     ControlFlow::Break(why.into())
+}
+
+/// Whether a table function is the one that there is.
+pub(super) fn is_series(name: &ObjectName) -> bool {
+    let [part] = name.0.as_slice() else { return false };
+    part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case(SERIES))
 }
 
 /// Refuses a list that is too long.
@@ -102,10 +111,13 @@ impl Visitor for Check {
         match factor {
             // The engine would leave the sample out and answer with all rows.
             TableFactor::Table { sample: Some(_), .. } => stop("TABLESAMPLE is not supported"),
+            TableFactor::Table { with_ordinality: true, .. } => stop("WITH ORDINALITY is not supported"),
+            // Made a batch at a time, as far as the time of the query goes.
+            TableFactor::Table { name, args: Some(_), .. } if is_series(name) => ControlFlow::Continue(()),
             TableFactor::Table { args: None, .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => {
                 ControlFlow::Continue(())
             }
-            _ => stop("table functions are not allowed"),
+            _ => stop("table functions are not allowed, but for generate_series"),
         }
     }
 
@@ -119,6 +131,14 @@ impl Visitor for Check {
             }
             Expr::Cube(sets) | Expr::Rollup(sets) | Expr::GroupingSets(sets) if sets.len() > MAX_CUBE => {
                 stop(format!("CUBE, ROLLUP and GROUPING SETS may have {MAX_CUBE} members"))
+            }
+            Expr::Function(Function { name, .. }) if is_series(name) => {
+                stop("generate_series may only stand in FROM, with constants")
+            }
+            Expr::Function(Function { name, .. })
+                if name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| is_of_matches(&name.value)) =>
+            {
+                stop(MATCHES)
             }
             Expr::Function(Function { over: Some(_), name, .. })
                 if name
@@ -147,6 +167,13 @@ impl Visitor for Check {
         ControlFlow::Continue(())
     }
 }
+
+/// Whether a function gives what a pattern finds, as an array.
+fn is_of_matches(name: &str) -> bool {
+    ["regexp_match", "regexp_matches"].iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+const MATCHES: &str = "arrays are not supported, and so not what a pattern finds as one; write regexp_replace(text, '^.*(pattern).*$', '\\1')";
 
 const OTHER_WINDOW: &str =
     "a window that builds on another one is not supported: write OVER w, or the whole window in parentheses";

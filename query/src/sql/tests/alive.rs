@@ -78,10 +78,11 @@ pub(crate) async fn large() -> World {
     World::new(&entries, 0).await
 }
 
-/// By crossing, and by a condition that no row satisfies.
+/// By crossing, by a condition that no row satisfies, and by counting on.
 pub(crate) const ENDLESS: &[&str] = &[
     "SELECT count(a.output_tokens + d.output_tokens) FROM usage a, (SELECT b.output_tokens FROM usage b, usage c) d",
     "SELECT count(*) FROM usage a, (SELECT b.input_tokens FROM usage b, usage c) d WHERE a.input_tokens > d.input_tokens",
+    "SELECT count(a % 2) FROM generate_series(1, 1000000000000000) a",
 ];
 
 #[tokio::test]
