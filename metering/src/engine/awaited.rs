@@ -147,7 +147,8 @@ impl Engine {
             postings.map(|(posting, moved)| Posting { provision: posting.provision - moved.clears, ..*posting });
         let posted: Vec<Posting> = posted.collect();
         let moves: Vec<Move> = moves.into_iter().filter(|moved| moved.clears != 0).collect();
-        if moves.is_empty() {
+        // Where nothing is held and nothing was said to be unknown there is nothing to correct.
+        if moves.is_empty() && stood.usage.completeness == Completeness::Exact {
             return;
         }
         if posted.len() != stood.posted.len() {
@@ -157,7 +158,7 @@ impl Engine {
         let (call, attempt) = (stood.attempt.call, stood.attempt.attempt);
         let was = Was { why: Why::Released, usage: stood.usage.clone(), book: stood.attempt.book, number: 0 };
         let mut is = Settled { posted, counters: Vec::new(), call: None, ..stood };
-        is.usage.completeness = Completeness::Exact;
+        is.usage = Usage::none();
         let released = Learned {
             source: RELEASE.to_owned(),
             id: format!("{call}/{attempt}/0"),

@@ -21,7 +21,7 @@ fn bench() -> Bench {
 
 /// An attempt of acme's ends with a response that is still worked on, and holds something for that in both limits. Gives what it says then.
 fn made(bench: &mut Bench, number: u8, id: &str) -> Learned {
-    let mut end = Settled { usage: Usage::none(), ..settled(attempt(number, NOW, &bench.books[0]), 0) };
+    let mut end = ended(bench, number);
     for place in 0..2 {
         let limit = bench.limits[place].clone();
         let home = limit.home::<&str>(&[], LANES);
@@ -35,6 +35,16 @@ fn made(bench: &mut Bench, number: u8, id: &str) -> Learned {
         bench.event(home, Event::Reported(report));
     }
     let moves = (0..2).map(|place| Move { clears: HELD, ..bench.moves(place, end.posted[place].window, 0) }).collect();
+    awaits(bench, end, moves, id)
+}
+
+/// An attempt of acme's that ends with a response that is still worked on.
+fn ended(bench: &Bench, number: u8) -> Settled {
+    Settled { usage: Usage::missing(Doubt::NotReported), ..settled(attempt(number, NOW, &bench.books[0]), 0) }
+}
+
+/// It ends, and awaits this response.
+fn awaits(bench: &mut Bench, end: Settled, moves: Vec<Move>, id: &str) -> Learned {
     bench.event(own(), Event::Settled(Box::new(end.clone())));
     let source = format!("{RESPONSES}https://api");
     Learned { source, id: id.into(), at: NOW, content: 0, was: None, is: end, moves, awaits: true }
@@ -105,6 +115,21 @@ fn a_response_is_charged_once_to_who_had_it_made_and_nothing_stays_held_for_it()
         assert!(stood.number == 1 && stood.posted().iter().all(|posting| posting.provision == 0));
         bench.prove();
     }
+}
+
+#[test]
+fn what_no_limit_held_anything_for_is_known_afterwards_as_well() {
+    let mut bench = bench();
+    let end = ended(&bench, 1);
+    let awaits = awaits(&mut bench, end, Vec::new(), "resp_1");
+    let told = read(&bench, "birch", "resp_1");
+    [&awaits, &told, &told].into_iter().for_each(|said| bench.learn(said));
+    assert_eq!(charged(&bench), [("acme".to_owned(), COST)]);
+    let mut standings = Standings::of(std::iter::once((CallId::from_bytes([1; 16]), 1)));
+    bench.ledger.iter().for_each(|(_, entry)| standings.take(entry));
+    let stood = standings.all.into_values().next().flatten().unwrap();
+    assert_eq!((stood.number, stood.usage()), (1, &Usage::none()));
+    bench.prove();
 }
 
 #[test]
