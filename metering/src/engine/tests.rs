@@ -133,6 +133,14 @@ impl Bench {
     }
 }
 
+fn charges(ledger: &[Entry]) -> Vec<usize> {
+    let charged = ledger.iter().filter_map(|entry| match &entry.fact {
+        Fact::Charged(charged) => Some(charged.charges.len()),
+        _ => None,
+    });
+    charged.collect()
+}
+
 #[test]
 fn what_a_gateway_has_that_is_gone_keeps_nothing_free_from_others() {
     for (seconds, waiting, granted) in [(30, 1, 0), (90, 0, 5)] {

@@ -165,14 +165,6 @@ fn ends(bench: &mut Bench, from: u8, (by, seq): (u8, u64)) {
     bench.event(from, Event::Settled(Box::new(Settled { found, ..bare })));
 }
 
-fn charges(ledger: &[Entry]) -> Vec<usize> {
-    let charged = ledger.iter().filter_map(|entry| match &entry.fact {
-        Fact::Charged(charged) => Some(charged.charges.len()),
-        _ => None,
-    });
-    charged.collect()
-}
-
 #[test]
 fn what_several_find_open_is_ended_by_the_one_that_took_over() {
     // The first lives and has written more than there is in the copy: it ends what it has open, and no copy of its journal does.
