@@ -154,16 +154,27 @@ impl Brings {
 
 /// The places that have begun and not ended.
 #[derive(Debug, Default)]
-struct Places(BTreeSet<Place>);
+struct Places {
+    open: BTreeSet<Place>,
+    /// Whether any has begun.
+    has_begun: bool,
+}
 
 impl Places {
     fn pass(&mut self, brings: Brings) {
-        self.0.extend(brings.opens);
-        self.0.retain(|place| !brings.closes.contains(place));
+        self.has_begun |= !(brings.opens.is_empty() && brings.closes.is_empty());
+        self.open.extend(brings.opens);
+        self.open.retain(|place| !brings.closes.contains(place));
     }
 
     fn iter(&self) -> impl Iterator<Item = Place> {
-        self.0.iter().copied()
+        self.open.iter().copied()
+    }
+
+    /// The indices of the choices to be ended: where none has begun that of the first, since an answer of no choice has no reason for its end.
+    fn choices(&self) -> impl Iterator<Item = u64> {
+        let first = (!self.has_begun).then_some(0);
+        self.iter().map(|(_, index)| index).chain(first)
     }
 }
 

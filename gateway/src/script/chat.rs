@@ -37,7 +37,7 @@ impl Tongue for Chat {
 
     fn ending(&self, ending: &Ending<'_>) -> Vec<u8> {
         let choice = |index: u64| json!({ "index": index, "delta": {}, "logprobs": null, "finish_reason": "length" });
-        let mut last = self.frame(self.open.iter().map(|(_, index)| choice(index)).collect());
+        let mut last = self.frame(self.open.choices().map(choice).collect());
         last["tollgate"] = ending.why.clone();
         let usage = ending.usage.filter(|_| ending.wants_usage).map(|usage| event("", &self.usage(usage)));
         [event("", &last), usage.unwrap_or_default(), "data: [DONE]\n\n".to_owned()].concat().into()

@@ -32,7 +32,7 @@ impl Tongue for Content {
 
     fn ending(&self, ending: &Ending<'_>) -> Vec<u8> {
         let candidate = |index: u64| json!({ "index": index, "content": { "role": "model", "parts": [] }, "finishReason": "MAX_TOKENS" });
-        let candidates: Json = self.open.iter().map(|(_, index)| candidate(index)).collect();
+        let candidates: Json = self.open.choices().map(candidate).collect();
         let (id, model) = (self.names.get(0), self.names.get(1));
         let mut last =
             json!({ "candidates": candidates, "responseId": id, "modelVersion": model, "tollgate": ending.why });

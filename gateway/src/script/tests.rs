@@ -56,6 +56,8 @@ fn a_chat_ends_as_one_that_reached_its_cap() {
         &[&last(&format!("{},{}", open(0), open(1))), "[DONE]"],
     );
     check(Api::OpenAiChat, &[said, tool, ended], 6 + TOOL_TOKENS, &[&last(&open(1)), "[DONE]"]);
+    // What has ended is not ended again.
+    check(Api::OpenAiChat, &[said, ended], 3, &[&last(""), "[DONE]"]);
 }
 
 #[test]
@@ -370,8 +372,8 @@ fn what_is_kept_of_a_response_has_an_end() {
     assert_eq!(script.seen(), 3 + 3 * (1 << 20));
 }
 
-/// What of a stream reaches a client of another dialect: the frame before, and the ending, as they are carried.
-fn carried(api: Api, from: translate::Provider, to: Client, before: &[u8], usage: &Vector) -> String {
+/// What of a stream reaches a client of another dialect: the frame before, if it goes through, and the ending, as they are carried.
+fn carried(api: Api, from: translate::Provider, to: Client, (before, passes): (&[u8], bool), usage: &Vector) -> String {
     let said = json!([{ "role": "user", "content": "hi" }]);
     let asked = match to {
         Client::OpenAiResponses => json!({ "model": "m", "stream": true, "input": "hi" }),
@@ -384,7 +386,10 @@ fn carried(api: Api, from: translate::Provider, to: Client, before: &[u8], usage
     let mut stream = translate::Stream::new(from, "m", to, request.told("id", 7, 1));
     let mut script = script(api, 1);
     let brings = script.look(before);
-    script.pass(brings);
+    let before = if passes { before } else { &[][..] };
+    if passes {
+        script.pass(brings);
+    }
     let ending = ending(&script, Some(usage), true);
     let is_binary = api == Api::BedrockConverseStream;
     let framing = if is_binary { crate::meter::Framing::Messages } else { crate::meter::Framing::Events };
@@ -414,7 +419,7 @@ fn clients_of_other_dialects_are_told_the_usage_of_a_cut_stream_too() {
         Api::OpenAiChat,
         translate::Provider::OpenAiChat,
         Client::OpenAiResponses,
-        format!("{said}\n\n").as_bytes(),
+        (format!("{said}\n\n").as_bytes(), true),
         &usage,
     );
     let last = told.rsplit("event: ").next().unwrap();
@@ -432,10 +437,42 @@ fn clients_of_other_dialects_are_told_the_usage_of_a_cut_stream_too() {
             (Client::OpenAiChat, [r#""finish_reason":"length""#, r#""completion_tokens":17"#]),
             (Client::AnthropicMessages, [r#""stop_reason":"max_tokens""#, r#""output_tokens":17"#]),
         ] {
-            let told = carried(api, from, to, &said, &usage);
+            let told = carried(api, from, to, (&said, true), &usage);
             let missing: Vec<_> =
                 wanted.iter().chain(&["TG2001", "abc"]).filter(|part| !told.contains(**part)).collect();
             assert!(missing.is_empty(), "{missing:?} in {told}");
+        }
+    }
+}
+
+/// The first frame that says anything can be too large for what is held.
+#[test]
+fn a_stream_that_is_cut_before_its_first_frame_ends_as_one_that_reached_its_cap() {
+    let usage = Vector { uncached_input: 41, output: 17, ..Vector::default() };
+    let chat = r#"data: {"id":"c","model":"m","created":7,"choices":[{"index":0,"delta":{"content":"abc"}}]}"#;
+    let content = r#"data: {"responseId":"r","modelVersion":"m","candidates":[{"index":0,"content":{"role":"model","parts":[{"text":"abc"}]}}]}"#;
+    let cohere = r#"data: {"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"abc"}}}}"#;
+    let claude = r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"abc"}}"#;
+    let converse = message("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": "abc" } }));
+    let event = |said: &str| format!("{said}\n\n").into_bytes();
+    for (api, from, said) in [
+        (Api::OpenAiChat, translate::Provider::OpenAiChat, event(chat)),
+        (Api::GeminiGenerateContent, translate::Provider::Gemini, event(content)),
+        (Api::CohereChat, translate::Provider::CohereChat, event(cohere)),
+        (Api::AnthropicMessages, translate::Provider::AnthropicMessages, event(claude)),
+        (Api::BedrockConverseStream, translate::Provider::BedrockConverse, converse),
+    ] {
+        for (to, wanted) in [
+            (Client::OpenAiChat, [r#""finish_reason":"length""#, r#""completion_tokens":17"#, "[DONE]"]),
+            (
+                Client::OpenAiResponses,
+                [r#""reason":"max_output_tokens""#, r#""output_tokens":17"#, "response.incomplete"],
+            ),
+            (Client::AnthropicMessages, [r#""stop_reason":"max_tokens""#, r#""output_tokens":17"#, "message_stop"]),
+        ] {
+            let told = carried(api, from, to, (&said, false), &usage);
+            let missing: Vec<_> = wanted.iter().chain(&["TG2001"]).filter(|part| !told.contains(**part)).collect();
+            assert!(missing.is_empty() && !told.contains("abc"), "{from:?}: {missing:?} in {told}");
         }
     }
 }
