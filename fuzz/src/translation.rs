@@ -48,10 +48,16 @@ fn request(client: Client, body: &[u8]) {
     }
 }
 
+/// An answer that is carried whole is carried as a stream as well, and what is not as neither.
 fn whole(provider: Provider, client: Client, body: &[u8]) {
-    let Ok(written) = answer(provider, "there", client, body, &told(client), Some(&USAGE)) else { return };
+    let streamed = Stream::new(provider, "there", client, told(client)).whole(body, Some(&USAGE));
+    let Ok(written) = answer(provider, "there", client, body, &told(client), Some(&USAGE)) else {
+        assert!(streamed.is_err(), "{streamed:?}");
+        return;
+    };
     document(&written.body, "an answer");
     said(&written.dropped);
+    frames(&streamed.unwrap_or_else(|why| panic!("it is carried whole: {why}")));
 }
 
 /// Every event of the input is pushed, and the stream ended as it should be: what comes out are frames that can be read, and nothing
@@ -75,6 +81,11 @@ fn stream(provider: Provider, client: Client, body: &[u8]) {
     out.push_str(&stream.end(end, Some(&USAGE)));
     assert_eq!(stream.end(End::Complete, None), "", "it ends once");
     assert_eq!(stream.push("", b"{}"), Ok(String::new()), "nothing comes after");
+    frames(&out);
+}
+
+/// What a client is sent of a stream.
+fn frames(out: &str) {
     for line in out.lines().filter(|line| !line.is_empty() && !line.starts_with("event: ") && *line != "data: [DONE]") {
         let data = line.strip_prefix("data: ").unwrap_or_else(|| panic!("no frame of a stream: {line:?}"));
         document(data, "a frame");

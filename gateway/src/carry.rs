@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, header, request};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
-use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time};
+use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time, tokens::Vector};
 
 use crate::{
     cache::copy::Note,
@@ -54,6 +54,8 @@ pub(crate) struct Back {
     model: String,
     told: Told,
     call: CallId,
+    /// Whether the client asked for a stream.
+    streams: bool,
     dropped: Vec<String>,
 }
 
@@ -147,7 +149,7 @@ pub(crate) fn over(asked: &Parsed, going: &Going<'_>) -> Option<Result<Carried, 
         let mut dropped = written.dropped;
         let asks = going.headers.keys().filter(|name| is_of_dialect(name));
         dropped.extend(asks.map(|name| format!("{name} (header)")));
-        let back = Back { client, provider, api, model, told, call, dropped };
+        let back = Back { client, provider, api, model, told, call, streams: asked.stream, dropped };
         Carried { way, body: Bytes::from(written.body), back }
     }))
 }
@@ -193,9 +195,20 @@ impl Back {
                 translate::error(self.provider, self.client, head.status.as_u16(), &body, &self.call.to_string());
             ("application/json", Body::from(told))
         } else if framing == Framing::Whole {
-            let written = self.whole(head.status.as_u16(), whole(body).await?)?;
-            dropped.extend(written.dropped);
-            ("application/json", Body::from(written.body))
+            let body = whole(body).await?;
+            let usage = self.usage(head.status.as_u16(), body.clone());
+            if self.streams {
+                // Its client reads events and nothing else.
+                let stream = Stream::new(self.provider, &self.model, self.client, self.told);
+                let frames = stream.whole(&body, usage.as_ref()).map_err(|refused| unreadable(&refused.to_string()))?;
+                ("text/event-stream", Body::from(frames))
+            } else {
+                let written =
+                    translate::answer(self.provider, &self.model, self.client, &body, &self.told, usage.as_ref())
+                        .map_err(|refused| unreadable(&refused.to_string()))?;
+                dropped.extend(written.dropped);
+                ("application/json", Body::from(written.body))
+            }
         } else {
             ("text/event-stream", Body::new(Carrying::new(self, framing, body, made)))
         };
@@ -205,13 +218,12 @@ impl Back {
         Ok(Response::from_parts(head, body))
     }
 
-    fn whole(&self, status: u16, body: Bytes) -> Result<translate::Written, Fault> {
+    /// What a whole answer says that it used.
+    fn usage(&self, status: u16, body: Bytes) -> Option<Vector> {
         let mut meter = Meter::new(Answer { api: self.api, status, framing: Framing::Whole, strip_usage: false });
-        meter.push(body.clone());
+        meter.push(body);
         meter.close();
-        let usage = meter.measured(MeterEnd::Closed).usage.total();
-        translate::answer(self.provider, &self.model, self.client, &body, &self.told, usage.as_ref())
-            .map_err(|refused| unreadable(&refused.to_string()))
+        meter.measured(MeterEnd::Closed).usage.total()
     }
 }
 

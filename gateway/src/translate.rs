@@ -3,7 +3,8 @@
 //! 1. [`Request::read`] reads what a client sent into the hub ([`hub`]), [`Request::write`] writes it for a provider. What cannot be
 //!    carried is [`Refused`] with its path, or listed in [`Written::dropped`] where it is only a hint (README says what is); nothing is dropped
 //!    silently, because whoever reads takes members by name and the rest is refused ([`fields`]).
-//! 2. [`answer`] translates a whole answer, [`Stream`] one that comes event by event, [`error`] one that is none.
+//! 2. [`answer`] translates a whole answer, [`Stream`] one that comes event by event, or whole to who asked for events, [`error`] one that
+//!    is none.
 //!
 //! A dialect is a room with the same files: `request_in` and `answer_out` where clients speak it, `request_out` and `answer_in` where
 //! providers do. All meet in the hub, so none knows another. It is pure: ids and time are passed in, and usage is what the meter made
@@ -31,7 +32,7 @@ pub(crate) use foreign::leave;
 pub use stream::{End, Stream};
 
 use fields::{Item, Ledger, document};
-use hub::{Answer, Conversation, Event, Fault};
+use hub::{Answer, Conversation, Event, Fault, Stop};
 use ids::Ids;
 use json::Json;
 
@@ -185,7 +186,17 @@ impl Reader {
 
     fn whole(&mut self, body: &[u8], ledger: &mut Ledger) -> Result<Vec<Event>, Refused> {
         let tree = document(body)?;
-        let (fields, mut out) = (Item::root(&tree).object()?, Vec::new());
+        let (root, mut out) = (Item::root(&tree), Vec::new());
+        // Gemini's stream is a list of its chunks where nobody asks for events, or somebody on the way passes over that.
+        if let Self::Gemini(reader) = self
+            && root.is_list()
+        {
+            for chunk in root.list()? {
+                reader.read(chunk.object()?, &mut out, ledger)?;
+            }
+            return Ok(out);
+        }
+        let fields = root.object()?;
         match self {
             Self::Chat(reader) => reader.read(fields, &mut out, ledger),
             Self::Messages(reader) => reader.whole(fields, &mut out, ledger),
@@ -194,6 +205,23 @@ impl Reader {
             Self::Cohere(reader) => reader.whole(fields, &mut out, ledger),
         }?;
         Ok(out)
+    }
+
+    /// What a whole answer says. It is no error, and has a reason for its end: if it gives none it ended by itself, with what it says.
+    fn said(&mut self, body: &[u8], ledger: &mut Ledger) -> Result<Vec<Event>, Refused> {
+        let mut said = self.whole(body, ledger)?;
+        let fault = said.iter().find_map(|event| if let Event::Fault(fault) = event { Some(fault) } else { None });
+        if let Some(fault) = fault {
+            return Err(Refused::form("", format!("it is an error: {}", fault.message)));
+        }
+        if !said.iter().any(|event| matches!(event, Event::Stop(_))) {
+            if !said.iter().any(|event| matches!(event, Event::Open(_) | Event::Sealed(_))) {
+                return Err(Refused::form("", "it has neither content nor a reason for its end"));
+            }
+            ledger.note("the reason for its end");
+            said.push(Event::Stop(Stop::End));
+        }
+        Ok(said)
     }
 
     fn event(&mut self, name: &str, data: &[u8], out: &mut Vec<Event>, ledger: &mut Ledger) -> Result<(), Refused> {
@@ -223,17 +251,8 @@ pub fn answer(
     usage: Option<&Vector>,
 ) -> Result<Written, Refused> {
     let (mut ledger, mut found) = (Ledger::default(), Answer::default());
-    for event in Reader::new(from, told, model).whole(body, &mut ledger)? {
+    for event in Reader::new(from, told, model).said(body, &mut ledger)? {
         found.apply(event);
-    }
-    if let Some(fault) = found.fault {
-        return Err(Refused::form("", format!("it is an error: {}", fault.message)));
-    }
-    if found.stop.is_none() {
-        if found.parts.is_empty() {
-            return Err(Refused::form("", "it has neither content nor a reason for its end"));
-        }
-        ledger.note("the reason for its end");
     }
     let body = match to {
         Client::OpenAiChat => openai_chat::answer_out::whole(&found, told, usage),

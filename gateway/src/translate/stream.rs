@@ -100,6 +100,18 @@ impl Stream {
         Ok(())
     }
 
+    /// All frames of an answer that came whole although a stream was asked for.
+    ///
+    /// # Errors
+    ///
+    /// As of [`answer`](super::answer).
+    pub fn whole(mut self, body: &[u8], usage: Option<&Vector>) -> Result<String, Refused> {
+        let (said, mut out) = (self.reader.said(body, &mut self.ledger)?, String::new());
+        said.into_iter().for_each(|event| self.write(event, &mut out));
+        out.push_str(&self.end(End::Complete, usage));
+        Ok(out)
+    }
+
     fn write(&mut self, event: Event, out: &mut String) {
         if self.is_over {
             return;

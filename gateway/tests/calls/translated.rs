@@ -195,6 +195,79 @@ async fn responses_reach_anthropic_and_bedrock() {
     .await;
 }
 
+/// A provider that passes over `stream` has answered all the same, and its client reads events only.
+#[tokio::test]
+async fn an_answer_that_comes_whole_is_a_stream_to_who_asked_for_one() {
+    let said = json!([{ "role": "user", "content": "hi" }]);
+    check(Case {
+        path: "/v1/chat/completions",
+        body: json!({ "model": "claude-x", "stream": true, "stream_options": { "include_usage": true },
+            "max_completion_tokens": 99, "messages": said }),
+        asked: &["post /v1/messages http/1.1", r#""stream":true"#],
+        api: Api::AnthropicMessages,
+        answer: json("200 OK", MESSAGE),
+        told: &[
+            r#""delta":{"content":"hi"}"#,
+            r#""id":"toolu_1""#,
+            r#""finish_reason":"tool_calls""#,
+            r#""prompt_tokens":4,"completion_tokens":2"#,
+            "data: [DONE]\n\n",
+        ],
+        not_carried: None,
+        used: Vector { tool_calls: 1, ..used(4, 2) },
+    })
+    .await;
+    check(Case {
+        path: "/v1/responses",
+        body: json!({ "model": "claude-x", "stream": true, "max_output_tokens": 99, "input": "hi" }),
+        asked: &["post /v1/messages http/1.1", r#""stream":true"#],
+        api: Api::AnthropicMessages,
+        answer: json("200 OK", MESSAGE),
+        told: &[
+            "event: response.created\n",
+            "event: response.output_text.delta\n",
+            "event: response.function_call_arguments.done\n",
+            "event: response.completed\n",
+            r#""total_tokens":6"#,
+        ],
+        not_carried: None,
+        used: Vector { tool_calls: 1, ..used(4, 2) },
+    })
+    .await;
+    let whole = r#"{"id":"c","object":"chat.completion","model":"gpt-5-mini","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":6,"completion_tokens":1,"total_tokens":7}}"#;
+    let message = |model: &str| json!({ "model": model, "stream": true, "max_tokens": 99, "messages": said });
+    check(Case {
+        path: "/v1/messages",
+        body: message("gpt-5-mini"),
+        asked: &["post /v1/chat/completions http/1.1", r#""stream":true"#],
+        api: Api::OpenAiChat,
+        answer: json("200 OK", whole),
+        told: &[
+            "event: message_start\n",
+            r#""text":"hi""#,
+            r#""stop_reason":"end_turn""#,
+            r#""usage":{"input_tokens":6,"#,
+            "event: message_stop\n",
+        ],
+        not_carried: None,
+        used: used(6, 1),
+    })
+    .await;
+    // Gemini's own form of a stream where nobody asks for events.
+    let first = r#"{"candidates":[{"content":{"parts":[{"text":"oh, "}]}}],"modelVersion":"gemini-2.5-flash"}"#;
+    check(Case {
+        path: "/v1/messages",
+        body: message("fast"),
+        asked: &["post /v1beta/models/gemini-2.5-flash:streamgeneratecontent?alt=sse http/1.1"],
+        api: Api::GeminiGenerateContent,
+        answer: json("200 OK", &format!("[{first},\n{GEMINI}]")),
+        told: &[r#""text":"oh, ""#, r#""text":"hi""#, r#""usage":{"input_tokens":7,"#, "event: message_stop\n"],
+        not_carried: None,
+        used: Vector { reasoning: 3, ..used(7, 5) },
+    })
+    .await;
+}
+
 /// A provider that only speaks like OpenAI: it is sent what all of them take.
 #[tokio::test]
 async fn responses_reach_who_has_chats_only() {

@@ -230,6 +230,13 @@ pub(crate) fn whole(exchange: &Exchange, client: Client, body: &[u8]) -> Result<
     written.map(|written| written.body).map_err(|why| why.to_string())
 }
 
+/// A whole answer as a client gets it that asked for a stream.
+pub(crate) fn at_once(exchange: &Exchange, client: Client, body: &[u8]) -> Result<String, String> {
+    let (provider, _, model) = provider(exchange).unwrap();
+    let stream = Stream::new(provider, model, client, told(exchange, client));
+    stream.whole(body, Some(&USAGE)).map_err(|why| why.to_string())
+}
+
 pub(crate) fn provider(exchange: &Exchange) -> Option<(Provider, &'static str, &'static str)> {
     PROVIDERS.into_iter().find(|(_, name, _)| *name == exchange.dialect)
 }

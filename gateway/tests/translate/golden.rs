@@ -9,7 +9,11 @@ use gateway::translate::{Client, End, Provider, Request, Stream, To, Told, answe
 use schemas::tokens::Vector;
 use serde_json::{Value, json};
 
-use crate::{accumulate, corpus::PROVIDERS};
+use crate::{
+    accumulate,
+    corpus::PROVIDERS,
+    recorded::{assembled, essence},
+};
 
 const CLIENTS: [(Client, &str); 3] =
     [(Client::OpenAiChat, "chat"), (Client::OpenAiResponses, "responses"), (Client::AnthropicMessages, "messages")];
@@ -153,6 +157,50 @@ fn the_matrices_are_as_they_were_reviewed() {
     }
     assert!(wrong.is_empty(), "{} files differ:\n{}", wrong.len(), wrong.join("\n"));
     assert!(cases >= 10, "only {cases} cases");
+}
+
+/// Whoever asked for a stream gets one of an answer that came whole, which says the same, to its end.
+#[test]
+fn an_answer_that_comes_whole_is_a_stream_to_who_asked_for_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/translate");
+    let mut answers = 0;
+    for case in fs::read_dir(root).unwrap().map(|case| case.unwrap().path()) {
+        let Ok(body) = fs::read(case.join("answer.json")) else { continue };
+        let name = case.file_name().unwrap().to_str().unwrap();
+        let whose = name.strip_prefix("answer-").unwrap().split('-').next().unwrap();
+        let provider = TARGETS.into_iter().find(|(_, name)| *name == whose).unwrap().0;
+        for (client, dialect) in CLIENTS {
+            let whole = answer(provider, model(provider), client, &body, &told(client), Some(&USAGE)).unwrap().body;
+            let whole: Value = serde_json::from_str(&whole).unwrap();
+            let stream = Stream::new(provider, model(provider), client, told(client));
+            let frames = stream.whole(&body, Some(&USAGE)).unwrap();
+            let assembled = assembled(client, &frames);
+            assert_eq!(essence(client, &assembled), essence(client, &whole), "{name} to {dialect}");
+            let output = if client == Client::OpenAiChat { "completion_tokens" } else { "output_tokens" };
+            assert_eq!(assembled["usage"][output], 60, "{name} to {dialect}");
+            let mark = ["data: [DONE]\n\n", "event: response.completed\n", "event: message_stop\n"];
+            assert!(mark.iter().any(|mark| frames.contains(mark)) || whole["status"] == "incomplete", "{frames}");
+            answers += 1;
+        }
+    }
+    assert!(answers >= 15, "only {answers} answers");
+}
+
+/// Gemini's array of chunks is what its stream would be.
+#[test]
+fn a_list_of_chunks_is_one_answer() {
+    let chunk = |text: &str, reason: Option<&str>| json!({ "candidates": [{ "index": 0, "finishReason": reason, "content": { "role": "model", "parts": [{ "text": text }] } }] });
+    let body = json!([chunk("a", None), chunk("b", None), chunk("c", Some("STOP"))]).to_string();
+    let stream = Stream::new(Provider::Gemini, "gemini-3-flash", Client::OpenAiChat, told(Client::OpenAiChat));
+    let frames = stream.whole(body.as_bytes(), None).unwrap();
+    let whole = assembled(Client::OpenAiChat, &frames);
+    assert_eq!(
+        (&whole["choices"][0]["message"]["content"], &whole["choices"][0]["finish_reason"]),
+        (&json!("abc"), &json!("stop"))
+    );
+    let failed = json!([{ "error": { "code": 503, "message": "overloaded", "status": "UNAVAILABLE" } }]).to_string();
+    let stream = Stream::new(Provider::Gemini, "gemini-3-flash", Client::OpenAiChat, told(Client::OpenAiChat));
+    assert!(stream.whole(failed.as_bytes(), None).unwrap_err().to_string().contains("overloaded"));
 }
 
 /// What an answer holds comes back with the next request: the proofs, ids and words of a turn survive the client.

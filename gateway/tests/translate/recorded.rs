@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::{
     accumulate,
     corpus::{
-        CLIENTS, Exchange, PROVIDERS, Said, corpus, events, exchanges, provider, rebuilt, request, stream, whole,
+        CLIENTS, Exchange, PROVIDERS, Said, at_once, corpus, events, exchanges, provider, rebuilt, request, stream,
+        whole,
     },
 };
 
@@ -106,7 +107,7 @@ fn table(counts: &BTreeMap<String, usize>) -> String {
 }
 
 /// What a client puts together of its frames.
-fn assembled(client: Client, frames: &str) -> Value {
+pub(crate) fn assembled(client: Client, frames: &str) -> Value {
     let values = accumulate::values(&accumulate::frames(frames));
     match client {
         Client::OpenAiChat => accumulate::completion(&values),
@@ -196,6 +197,8 @@ fn every_recorded_answer_reaches_every_client() {
                 let wanted = Said::of(dialect, &serde_json::from_slice(&body).unwrap());
                 let found = whole(&exchange, client, &body);
                 check("whole", found.map(|body| Said::of(name, &serde_json::from_str(&body).unwrap())), &wanted);
+                let frames = at_once(&exchange, client, &body);
+                check("at once", frames.map(|frames| Said::of(name, &assembled(client, &frames))), &wanted);
             }
         }
     }
@@ -206,7 +209,7 @@ fn every_recorded_answer_reaches_every_client() {
 }
 
 /// What of an answer does not depend on whether it was streamed.
-fn essence(client: Client, whole: &Value) -> Value {
+pub(crate) fn essence(client: Client, whole: &Value) -> Value {
     let mut whole = whole.clone();
     let members = whole.as_object_mut().unwrap();
     // How often a usage is given, and in how much detail, does.

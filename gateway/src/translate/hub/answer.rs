@@ -151,7 +151,6 @@ pub(crate) struct Answer {
     pub(crate) model: Option<String>,
     pub(crate) parts: Vec<What>,
     pub(crate) stop: Option<Stop>,
-    pub(crate) fault: Option<Fault>,
 }
 
 impl Answer {
@@ -174,10 +173,9 @@ impl Answer {
                     *seal = proof;
                 }
             }
-            Event::Close | Event::Aside(_) => {}
+            Event::Close | Event::Aside(_) | Event::Fault(_) => {}
             Event::Sealed(seal) => self.parts.push(What::Sealed(seal)),
             Event::Stop(stop) => self.stop = Some(stop),
-            Event::Fault(fault) => self.fault = Some(fault),
         }
     }
 
