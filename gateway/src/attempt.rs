@@ -8,7 +8,7 @@
 //! finds the call open or ended, once. An attempt that nobody follows up settles and writes its record when it is dropped.
 
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -73,7 +73,12 @@ pub(crate) struct Attempt {
     ride: Option<Ride>,
     /// Where it says how its answer was made, if that is to be kept.
     note: Option<Note>,
+    /// Where it says what it used, if its client has to be told and the answer may not say it.
+    used: Option<Used>,
 }
+
+/// What an attempt used, as it was settled: nothing before that, and where nobody knows.
+pub(crate) type Used = Arc<OnceLock<Vector>>;
 
 /// Where an answer is left that broke off after some of it went to its client, with why.
 pub(crate) type Wreck = Mutex<Option<(Box<Flow>, Broken)>>;
@@ -155,6 +160,7 @@ impl Attempt {
             wreck: None,
             ride: None,
             note: None,
+            used: None,
         }
     }
 
@@ -239,6 +245,11 @@ impl Attempt {
     /// Its answer is kept, if it comes to its end and the provider says what it used: then this is noted.
     pub(crate) fn note(&mut self, note: Option<Note>) {
         self.note = note;
+    }
+
+    /// What it used is said there when it is settled.
+    pub(crate) fn tells(&mut self, used: Option<Used>) {
+        self.used = used;
     }
 
     /// Its target is to be left alone for a while: for so long, if it says how long.
@@ -383,6 +394,10 @@ impl Attempt {
         let account = settlement::account(&self.book, ended).with(apart);
         let Settled { attempt, outcome, usage, settled_at, .. } = account.settled();
         self.worker.meters.settled(attempt, *outcome, usage, *settled_at, self.ttft_ms);
+        if let Some((used, total)) = self.used.take().zip(usage.total()) {
+            // There is one settlement, so this is said once.
+            let _ = used.set(total);
+        }
         // What was only estimated would be given again as if it were known.
         let is_known = account.is_whole() && usage.completeness == Completeness::Exact;
         if let Some(note) = self.note.take().filter(|_| end == End::Complete && is_known) {

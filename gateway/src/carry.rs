@@ -18,6 +18,7 @@ use http_body_util::{BodyExt as _, Limited};
 use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time, tokens::Vector};
 
 use crate::{
+    attempt::Used,
     cache::copy::Note,
     error::Fault,
     meter::{Answer, End as MeterEnd, Framing, Meter, data_of, eventstream},
@@ -176,9 +177,19 @@ impl Back {
         head
     }
 
+    /// Whether the client's dialect has to say a number of what was used, also where the answer states none.
+    pub(crate) fn needs_usage(&self) -> bool {
+        self.client == Client::AnthropicMessages
+    }
+
     /// The answer in the client's dialect. `made` says how it was made, which is withdrawn if what the client gets of a
-    /// stream is an error.
-    pub(crate) async fn answer(self, response: Response<Body>, made: Option<Note>) -> Result<Response<Body>, Fault> {
+    /// stream is an error; `used` says what was settled, for who needs that.
+    pub(crate) async fn answer(
+        self,
+        response: Response<Body>,
+        made: Option<Note>,
+        used: Option<Used>,
+    ) -> Result<Response<Body>, Fault> {
         let (mut head, body) = response.into_parts();
         let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
         let framing = Framing::of(kind);
@@ -196,7 +207,7 @@ impl Back {
             ("application/json", Body::from(told))
         } else if framing == Framing::Whole {
             let body = whole(body).await?;
-            let usage = self.usage(head.status.as_u16(), body.clone());
+            let usage = self.usage(head.status.as_u16(), body.clone()).or_else(|| settled(used.as_ref()));
             if self.streams {
                 // Its client reads events and nothing else.
                 let stream = Stream::new(self.provider, &self.model, self.client, self.told);
@@ -210,7 +221,7 @@ impl Back {
                 ("application/json", Body::from(written.body))
             }
         } else {
-            ("text/event-stream", Body::new(Carrying::new(self, framing, body, made)))
+            ("text/event-stream", Body::new(Carrying::new(self, framing, body, (made, used))))
         };
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -225,6 +236,11 @@ impl Back {
         meter.close();
         meter.measured(MeterEnd::Closed).usage.total()
     }
+}
+
+/// What was settled, which is before the last of the answer is given: an estimate, where that states nothing.
+fn settled(used: Option<&Used>) -> Option<Vector> {
+    used?.get().copied()
 }
 
 fn unreadable(why: &str) -> Fault {
@@ -264,6 +280,8 @@ struct Carrying {
     stream: Stream,
     /// Where it stands how the answer was made, if it is to be kept.
     note: Option<Note>,
+    /// Where it stands what was used, if the client needs that.
+    used: Option<Used>,
     /// What of it was said and has not gone out. It goes out in one piece, however many frames that are.
     out: Vec<u8>,
     /// What a frame says; empty between two.
@@ -273,7 +291,7 @@ struct Carrying {
 }
 
 impl Carrying {
-    fn new(back: Back, framing: Framing, relay: Body, note: Option<Note>) -> Self {
+    fn new(back: Back, framing: Framing, relay: Body, (note, used): (Option<Note>, Option<Used>)) -> Self {
         let mut meter = Meter::new(Answer { api: back.api, status: 200, framing, strip_usage: false });
         meter.by_frame();
         let stream = Stream::new(back.provider, &back.model, back.client, back.told);
@@ -284,6 +302,7 @@ impl Carrying {
             framing,
             stream,
             note,
+            used,
             out: Vec::new(),
             said: String::new(),
             word: None,
@@ -316,7 +335,7 @@ impl Carrying {
     fn end(&mut self, end: End) {
         let Some(mut meter) = self.meter.take() else { return };
         meter.close();
-        let usage = meter.measured(MeterEnd::Closed).usage.total();
+        let usage = meter.measured(MeterEnd::Closed).usage.total().or_else(|| settled(self.used.as_ref()));
         let frames = self.stream.end(end, usage.as_ref());
         self.out.extend_from_slice(frames.as_bytes());
     }

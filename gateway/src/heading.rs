@@ -338,7 +338,7 @@ impl Failed {
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
                 match self.back {
-                    Some(back) => back.answer(response, None).await,
+                    Some(back) => back.answer(response, None, None).await,
                     None => Ok(response),
                 }
             }

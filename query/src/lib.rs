@@ -49,5 +49,5 @@ pub mod watermark;
 #[doc(hidden)]
 pub use flight::understood as flight_understood;
 #[doc(hidden)]
-pub use postgres::{array::understood as postgres_array, message as postgres_message};
+pub use postgres::{message as postgres_message, understood as postgres_array};
 pub use run::{Deps, Door, Doors, Query, Readiness, RunError};

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::Entry;
 
-pub mod array;
+mod array;
 mod cancel;
 mod command;
 mod cursor;
@@ -34,6 +34,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use array::understood;
 use cancel::Cancels;
 
 /// What the listener takes on. Sessions are not drained: one that waits for nothing ends at once.

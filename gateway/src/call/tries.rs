@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     admit::NotAdmitted,
-    attempt::Attempt,
+    attempt::{Attempt, Used},
     carry,
     error::Fault,
     heading::{self, Failed, Plan},
@@ -240,6 +240,8 @@ pub(super) async fn send(
         Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), (&aim.facts, aim.beside.guarded));
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
+    let used = carried.and_then(|(_, back)| back.needs_usage().then(Used::default));
+    attempt.tells(used.clone());
     let head = carried.map(|(_, back)| back.head(&arrival.head));
     let to = (aim.way(arrival), head.as_ref().unwrap_or(&arrival.head));
     let comes_back = |failed: Box<Failed>| failed.carried(carried.map(|(_, back)| back.clone()));
@@ -248,7 +250,7 @@ pub(super) async fn send(
     let mut response = answered.map_err(comes_back)?;
     if let Some((_, back)) = carried {
         // Its attempt is over, or goes on by itself: what cannot be translated is told, and not tried again.
-        let carried = back.clone().answer(response, note.clone()).await;
+        let carried = back.clone().answer(response, note.clone(), used).await;
         response = carried.map_err(|fault| Failed::after(fault, &aim.upstream))?;
     }
     let headers = response.headers_mut();

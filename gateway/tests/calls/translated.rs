@@ -3,7 +3,7 @@
 use schemas::{
     config::{ModelRoute, Retry, Strategy, Target},
     event::{Api, Outcome},
-    tokens::Vector,
+    tokens::{Completeness, Doubt, Vector},
 };
 use serde_json::{Value, json};
 
@@ -266,6 +266,41 @@ async fn an_answer_that_comes_whole_is_a_stream_to_who_asked_for_one() {
         used: Vector { reasoning: 3, ..used(7, 5) },
     })
     .await;
+}
+
+/// Anthropic's clients read a number. A provider that states none leaves them what was settled, and others are told nothing.
+#[tokio::test]
+async fn a_message_says_the_estimate_where_its_provider_states_no_usage() {
+    let whole = r#"{"id":"c","object":"chat.completion","model":"gpt-5-mini","choices":[{"index":0,"message":{"role":"assistant","content":"one two three"},"finish_reason":"stop"}]}"#;
+    let chunk = |choice: &str| format!("data: {{\"id\":\"c\",\"model\":\"gpt-5-mini\",\"choices\":[{choice}]}}\n\n");
+    let frames = [
+        chunk(r#"{"index":0,"delta":{"role":"assistant","content":"one two three"},"finish_reason":null}"#),
+        chunk(r#"{"index":0,"delta":{},"finish_reason":"stop"}"#),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let streamed = typed("text/event-stream", frames.concat().as_bytes());
+    for (stream, answer) in [(false, json("200 OK", whole)), (true, json("200 OK", whole)), (true, streamed)] {
+        for (path, wants) in [("/v1/messages", true), ("/v1/responses", false)] {
+            let replay = Replay::start(answer.clone()).await;
+            let stage = Stage::new(replay.address).await;
+            let said = json!([{ "role": "user", "content": "hi" }]);
+            let body = if wants {
+                json!({ "model": "chatty-1", "stream": stream, "max_tokens": 99, "messages": said })
+            } else {
+                json!({ "model": "chatty-1", "stream": stream, "max_output_tokens": 99, "input": "hi" })
+            };
+            let told = stage.post(path, &body).send().await.unwrap().text().await.unwrap();
+            let (_, written) = stage.end().await;
+            let settled = written.one();
+            assert_eq!(settled.usage.completeness, Completeness::Estimated(Doubt::NotReported), "{told}");
+            let used = settled.usage.total().unwrap();
+            assert!(used.output > 1 && used.uncached_input > 0, "{used:?}");
+            let input = format!("\"input_tokens\":{},\"cache_creation_input_tokens\":0", used.uncached_input);
+            let output = format!("\"output_tokens\":{}}}", used.output);
+            assert_eq!((told.contains(&input), told.contains(&output)), (wants, wants), "{path}: {told}");
+            assert_eq!(told.contains(r#""usage":null"#), !wants, "{path}: {told}");
+        }
+    }
 }
 
 /// A provider that only speaks like OpenAI: it is sent what all of them take.
