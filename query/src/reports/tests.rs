@@ -74,7 +74,7 @@ async fn what_has_no_price_at_all_is_null_and_never_zero() {
         ("ownership", &["as_was_usd", "as_is_usd"]),
         ("untagged", &["cost_usd", "untagged_usd", "no_project_usd"]),
         ("showback", &["cost_usd"]),
-        ("forecast", &["spent_usd", "forecast_usd"]),
+        ("forecast", &["spent_usd", "daily_usd", "forecast_usd"]),
     ] {
         let set: &[(&str, &str)] = if name == "untagged" { &[("tag", "none")] } else { &[] };
         let columns = [costs, &["unpriced_quantity"]].concat();

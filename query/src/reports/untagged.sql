@@ -4,14 +4,15 @@
 -- column tenant: The tenant.
 -- column cost_usd [USD]: All of it; NULL if none of it has a price.
 -- column untagged_usd [USD]: What does not have the tag; NULL, as in those below, if none of it has a price.
--- column coverage [a statistic]: The share that has it.
+-- column coverage [a statistic]: The share that has it; NULL if none of what has it has a price.
 -- column no_team_usd [USD]: What has no team.
 -- column no_project_usd [USD]: What has no project.
 -- column no_user_usd [USD]: What has no user.
 -- column unpriced_quantity [tokens]: What has no price, and so is in no cost.
 -- chart: bars tenant untagged_usd
 SELECT tenant, sum(cost_usd) AS cost_usd, CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE tag(tags, $tag) IS NULL) END AS untagged_usd,
-    CAST(coalesce(sum(CASE WHEN tag(tags, $tag) IS NOT NULL THEN cost_usd END), 0) AS DOUBLE) / nullif(CAST(sum(cost_usd) AS DOUBLE), 0) AS coverage,
+    CAST(CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NOT NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE tag(tags, $tag) IS NOT NULL) END AS DOUBLE)
+        / nullif(CAST(sum(cost_usd) AS DOUBLE), 0) AS coverage,
     CASE WHEN count(*) FILTER (WHERE team IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE team IS NULL) END AS no_team_usd,
     CASE WHEN count(*) FILTER (WHERE project IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE project IS NULL) END AS no_project_usd,
     CASE WHEN count(*) FILTER (WHERE user_id IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE user_id IS NULL) END AS no_user_usd,

@@ -7,9 +7,9 @@
 -- column input_tokens [tokens]: Input at the plain price.
 -- column read_tokens [tokens]: Input read from the cache.
 -- column write_tokens [tokens]: Input written to the cache.
--- column saved_usd [USD]: What reads would have cost more as plain input; NULL if nobody knows of any.
--- column premium_usd [USD]: What writes cost more than plain input; NULL if nobody knows of any.
--- column net_usd [USD]: The one less the other; NULL if nobody knows of any.
+-- column saved_usd [USD]: What reads would have cost more as plain input; NULL if nobody knows of any, 0 of a day without reads.
+-- column premium_usd [USD]: What writes cost more than plain input; NULL if nobody knows of any, 0 of a day without writes.
+-- column net_usd [USD]: The one less the other; NULL if nobody knows of any, 0 of a day without either.
 -- column unknown_tokens [tokens]: Reads and writes whose plain price is not known; they are in no sum.
 WITH price AS (
     SELECT DISTINCT price_book, price_id, token_class, price_per_mtok_usd, valid_from, valid_to,

@@ -71,6 +71,40 @@ async fn what_was_rated_anew_has_the_prices_of_the_book_that_it_was_rated_by() {
     assert_eq!(world.ask(&only(&["acme"]), sql).await, Ok(json!([{"in_force": 0, "books": 2}])));
 }
 
+/// What nobody knows of one day is no zero because of another on which there was nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn days_without_reads_do_not_make_unknown_savings_none() {
+    const MILLION: u64 = 1_000_000;
+    // Before the tenth it has no price.
+    let late = book(
+        "models:\n  - { provider: openai, names: [m1], source: test, prices: [{ from: 2026-11-10, per_million: { input: 2.00, cache_read: 0.20, output: 8.00 } }] }\n",
+    );
+    let call = |number, day, tokens| Call { book: late.clone(), ..call(number, day, tokens) }.entry();
+    let entries = [call(1, 5, [MILLION, MILLION, 0]), call(2, 12, [MILLION, 0, 0]), call(3, 13, [0, MILLION, 0])];
+    let columns = ["read_tokens", "saved_usd", "premium_usd", "net_usd", "unknown_tokens"];
+    let span = span("2026-11-01", "2026-11-30");
+    for (known, wanted) in [(2, "1000000 null 0 null 1000000"), (3, "2000000 1.8 0 1.8 1000000")] {
+        let world = World::with(&entries[..known], 1, std::slice::from_ref(&late)).await;
+        assert_eq!(rows(&world, "cache-savings", &span, &[], &columns).await, json!([wanted]));
+    }
+}
+
+/// The same of months and of tags.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_price_up_to_a_day_or_under_a_tag_is_null() {
+    let mini = Call { tagged: false, ..Call::new(2, at(-10, 1), "acme", "gpt-5-mini", [400, 0, 0]) };
+    let entries = [Call::new(1, at(-29, 1), "acme", "gpt-unheard", [7, 0, 0]).entry(), mini.entry()];
+    let world = World::new(&entries, 1).await;
+    let columns = ["month_usd", "same_point_usd", "last_month_usd", "unpriced_quantity"];
+    assert_eq!(rows(&world, "pace", &november(), &[], &columns).await, json!(["0 null 0.0001 7"]));
+    let columns = ["cost_usd", "untagged_usd", "coverage", "unpriced_quantity"];
+    let october = span("2026-10-01", "2026-11-01");
+    assert_eq!(rows(&world, "untagged", &october, &[], &columns).await, json!(["0.0001 0.0001 null 7"]));
+    let world = World::new(&[Call::new(1, at(-10, 1), "acme", "gpt-unheard", [7, 0, 0]).entry()], 0).await;
+    let columns = ["spent_usd", "daily_usd", "forecast_usd", "low_usd", "high_usd", "unpriced_quantity"];
+    assert_eq!(rows(&world, "forecast", &november(), &[], &columns).await, json!(["0 null null null null 7"]));
+}
+
 /// An attempt of which nothing was known, and then everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_that_is_stated_whole_later_is_known() {
