@@ -1,6 +1,7 @@
 //! What Anthropic's organisation endpoints give: pages of `cost_report` or `usage_report/messages`; several pages may stand in one file.
 //!
-//! Costs come as a decimal text of cents, and without the priority tier. Of a cost without a token type the class is not known.
+//! Costs come as a decimal text of cents, and without the priority tier. Of a cost without a token type the class is not known. What searches
+//! cost comes without a model.
 
 use schemas::{time::Time, tokens::TokenClass};
 use serde::Deserialize;
@@ -91,7 +92,9 @@ impl Written {
 impl Of {
     fn lines(self, day: &str, lines: &mut Vec<Line>) -> Result<(), String> {
         let key = self.api_key_id.or(self.workspace_id);
-        let model = self.model.or(self.description).unwrap_or_default();
+        let is_search = self.cost_type.as_deref() == Some("web_search");
+        // What is no model is something else that is paid for, but for searches, which models make.
+        let model = self.model.or(self.description.filter(|_| !is_search)).unwrap_or_default();
         let line = |class, quantity, cost| Line {
             day: day.to_owned(),
             model: model.clone(),
@@ -107,10 +110,8 @@ impl Of {
             }
             // A cent at twelve decimals of a dollar is one at ten.
             let cost = amount::scaled(&text, 10).ok_or_else(|| format!("{text:?} is no amount"))?;
-            let class = match self.cost_type.as_deref() {
-                Some("web_search") => Some(TokenClass::WebSearch),
-                _ => self.token_type.as_deref().and_then(class_of),
-            };
+            let class =
+                if is_search { Some(TokenClass::WebSearch) } else { self.token_type.as_deref().and_then(class_of) };
             lines.push(line(class, None, Some(schemas::money::Pico(cost))));
             return Ok(());
         }

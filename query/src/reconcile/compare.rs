@@ -144,8 +144,11 @@ fn aligned(invoice: &Invoice, ours: &Book) -> (Book, Book) {
         (Grain::of(lines(|side| side.quantity.is_some())), Grain::of(lines(|side| side.cost.is_some())));
     let counted = invoice.book.values().any(|side| side.quantity.is_some());
     let (mut theirs, mut own) = (Book::new(), Book::new());
+    // Of a line whose class nobody knows the tokens are of any: those of other lines are not all of their class. Usage of its own tells them all.
+    let is_partial =
+        |cell: &Cell| costs.is_classless(cell) && !invoice.days.get(&cell.day).is_some_and(|stated| stated.usage);
     for (cell, side) in &invoice.book {
-        if let Some(quantity) = side.quantity {
+        if let Some(quantity) = side.quantity.filter(|_| !is_partial(cell)) {
             *theirs.entry(quantities.cell(cell)).or_default().quantity.get_or_insert_default() += quantity;
         }
         if let Some(cost) = side.cost {

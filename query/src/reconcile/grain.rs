@@ -2,17 +2,20 @@
 //!
 //! Usage and costs of one day come from two endpoints, grouped by who asked each; so tokens and money have a grain each. Where one line has
 //! no class, the money of that day, model and account is compared over all classes, since nobody knows whose the line is; the same of lines
-//! without a model or account.
+//! without a model or account; the quantities beside such money are not compared, since they are not known to be all of a class. A line without a model that is of units with a price each, such as searches, is all of that day's units of the
+//! class, and says nothing of tokens.
 
 use std::collections::BTreeSet;
+
+use schemas::tokens::TokenClass;
 
 use super::Cell;
 
 /// What is not told apart.
 #[derive(Debug, Default)]
 pub(super) struct Grain {
-    /// Days whose models are one.
-    models: BTreeSet<String>,
+    /// Days whose models are one: for units of a class, or for everything.
+    models: BTreeSet<(String, Option<TokenClass>)>,
     /// Days whose accounts are one.
     accounts: BTreeSet<String>,
     /// Days, models and accounts whose classes are one.
@@ -33,16 +36,15 @@ impl Grain {
     pub(super) fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
         let cells: Vec<&Cell> = cells.collect();
         let some = !cells.is_empty();
+        let mut others = cells.iter().filter(|cell| units(cell).is_none()).peekable();
         let never = Never {
-            model: some && cells.iter().all(|cell| cell.model.is_empty()),
+            model: others.peek().is_some() && others.all(|cell| cell.model.is_empty()),
             account: cells.iter().all(|cell| cell.account.is_empty()),
             class: some && cells.iter().all(|cell| cell.class.is_none()),
         };
-        let days = |lacks: &dyn Fn(&Cell) -> bool| {
-            cells.iter().filter(|cell| lacks(cell)).map(|cell| cell.day.clone()).collect()
-        };
-        let models = days(&|cell| cell.model.is_empty());
-        let accounts = days(&|cell| cell.account.is_empty());
+        let nameless = cells.iter().filter(|cell| cell.model.is_empty());
+        let models = nameless.map(|cell| (cell.day.clone(), units(cell))).collect();
+        let accounts = cells.iter().filter(|cell| cell.account.is_empty()).map(|cell| cell.day.clone()).collect();
         let mut grain = Self { models, accounts, classes: BTreeSet::new(), never };
         let classless = cells.iter().filter(|cell| cell.class.is_none()).map(|cell| grain.group(cell)).collect();
         grain.classes = classless;
@@ -62,10 +64,14 @@ impl Grain {
     }
 
     fn group(&self, cell: &Cell) -> (String, String, String) {
-        let told = |text: &str, days: &BTreeSet<String>, never: bool| {
-            if never || days.contains(&cell.day) { String::new() } else { text.to_owned() }
-        };
-        let model = told(&cell.model, &self.models, self.never.model);
-        (cell.day.clone(), model, told(&cell.account, &self.accounts, self.never.account))
+        let told = |text: &str, one: bool| if one { String::new() } else { text.to_owned() };
+        let are_one = |class| self.models.contains(&(cell.day.clone(), class));
+        let model = told(&cell.model, self.never.model || are_one(None) || are_one(units(cell)));
+        (cell.day.clone(), model, told(&cell.account, self.never.account || self.accounts.contains(&cell.day)))
     }
+}
+
+/// The class, if it is of units.
+fn units(cell: &Cell) -> Option<TokenClass> {
+    cell.class.filter(|class| class.is_unit())
 }

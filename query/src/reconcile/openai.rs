@@ -131,17 +131,20 @@ impl Of<'_> {
         // Beside lines that say what they are for, money that is given back for nothing in particular.
         let is_credit = tells_items && self.line_item.is_none() && cost.0 < 0;
         let item = self.line_item.unwrap_or_else(|| if is_credit { CREDIT.to_owned() } else { String::new() });
-        let (model, class) =
-            item.split_once(", ").map_or((item.as_str(), None), |(model, kind)| (model, class_of(kind)));
-        // Of what it does not call tokens the quantity is something else.
+        let (model, class) = match item.split_once(", ") {
+            Some((model, kind)) => (model, class_of(kind)),
+            None if class_of(&item) == Some(TokenClass::WebSearch) => ("", Some(TokenClass::WebSearch)),
+            None => (item.as_str(), None),
+        };
+        // Of what it calls neither tokens nor searches the quantity is something else.
         lines.push(line(model, class, quantity.filter(|_| class.is_some()), Some(cost)));
         Ok(())
     }
 }
 
-/// What a line item says behind the model.
+/// What a line item says behind the model; searches stand without one.
 fn class_of(kind: &str) -> Option<TokenClass> {
-    match kind.trim() {
+    match kind.trim().to_ascii_lowercase().as_str() {
         "input" => Some(TokenClass::UncachedInput),
         "cached input" => Some(TokenClass::CacheRead),
         "output" => Some(TokenClass::Output),
@@ -149,6 +152,7 @@ fn class_of(kind: &str) -> Option<TokenClass> {
         "audio output" | "output audio" => Some(TokenClass::AudioOutput),
         "image input" | "input image" => Some(TokenClass::ImageInput),
         "image output" | "output image" => Some(TokenClass::ImageOutput),
+        "web search tool calls" => Some(TokenClass::WebSearch),
         _ => None,
     }
 }

@@ -392,14 +392,24 @@ fn money_without_a_class_is_compared_over_all_of_them_beside_tokens_by_class() {
         &[&tokens, &[cost(Some("m1"), "3", None), cost(Some("m2, output"), "1", Some(100))]],
         &[all, input, output, ("m-2", "output", "matched")],
     );
-    // A class on one line only, and no usage: the tokens that it has are compared, and all of the money.
+    // A class on one line only, and no usage: nobody knows whose tokens the other line is of, and all of the money is compared.
     check(
         &[&[
             cost(Some("m1, input"), "1", Some(1_000)),
             cost(Some("m1"), "2", None),
             cost(Some("m2, output"), "1", Some(100)),
         ]],
-        &[all, input, ("m-2", "output", "matched")],
+        &[all, ("m-2", "output", "matched")],
+    );
+    // Tiers are such lines.
+    check(
+        &[&[
+            cost(Some("m1, input"), "0.25", Some(400)),
+            cost(Some("m1, batch input"), "0.75", Some(600)),
+            cost(Some("m1, output"), "2", Some(500)),
+            cost(Some("m2, output"), "1", Some(100)),
+        ]],
+        &[all, ("m-2", "output", "matched")],
     );
     check(
         &[&[cost(Some("m1, input"), "1", None), cost(Some("m1"), "2.5", None), cost(Some("m2, output"), "1", None)]],
@@ -424,6 +434,43 @@ fn money_without_a_class_is_compared_over_all_of_them_beside_tokens_by_class() {
     let invoice = invoice_of(Vendor::OpenAi, &[&page(false, &[(MONDAY, &[cost(Some("m1"), "1", None)])])]);
     let report = compare(&invoice, &unpriced, &doubts(TUESDAY), Tolerance::default());
     assert_eq!(report.found.iter().map(|found| found.status).collect::<Vec<_>>(), [Status::Missing, Status::Excess]);
+}
+
+/// Money for searches that names no model is that of all of them, beside tokens by model.
+#[test]
+fn searches_without_a_model_are_those_of_all_models() {
+    let mine = ours(&[
+        (MONDAY, "m1", UncachedInput, 1_000, Some(PICO_PER_USD)),
+        (MONDAY, "m1", TokenClass::WebSearch, 2, Some(PICO_PER_USD / 50)),
+        (MONDAY, "m2", TokenClass::WebSearch, 3, Some(3 * PICO_PER_USD / 100)),
+        (MONDAY, "m2", Output, 7, Some(PICO_PER_USD)),
+    ]);
+    let check = |vendor: Vendor, bytes: &[u8]| {
+        let report = compare(&invoice_of(vendor, &[bytes]), &mine, &doubts(TUESDAY), Tolerance::default());
+        let got: Vec<_> = report.found.iter().map(|found| (found.cell.model.as_str(), found.status.name())).collect();
+        assert_eq!(got, [("", "matched"), ("m-1", "matched"), ("m-2", "matched")], "{report:?}");
+    };
+    check(
+        Vendor::OpenAi,
+        &page(
+            false,
+            &[(
+                MONDAY,
+                &[
+                    cost(Some("m1, input"), "1", Some(1_000)),
+                    cost(Some("m2, output"), "1", Some(7)),
+                    cost(Some("web search tool calls"), "0.05", Some(5)),
+                ],
+            )],
+        ),
+    );
+    check(
+        Vendor::Anthropic,
+        br#"{"data":[{"starting_at":"2026-11-02T00:00:00Z","results":[
+            {"currency":"USD","amount":"100","cost_type":"tokens","token_type":"uncached_input_tokens","model":"m1","description":"M1 Usage"},
+            {"currency":"USD","amount":"100","cost_type":"tokens","token_type":"output_tokens","model":"m2","description":"M2 Usage"},
+            {"currency":"USD","amount":"5","cost_type":"web_search","token_type":null,"model":null,"description":"Web Search Usage"}]}]}"#,
+    );
 }
 
 #[test]
