@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use query::{
     reconcile::{
-        self, Book, Cell, Doubts, Export, Found, Invoice, Names, Report, Side, Status, Tolerance, Vendor, plain,
+        self, Book, Cell, Doubts, Export, Found, Invoice, LeftOut, Names, Report, Side, Status, Tolerance, Vendor,
+        plain,
     },
     reports::quoted,
 };
 use schemas::{
+    event::{Api, Operation},
     money::{Pico, parse_decimal},
     time,
     tokens::TokenClass,
@@ -30,7 +32,7 @@ const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2 * 86
 
 /// Compare a provider's own usage or cost export with what was charged here, by UTC day, model, token class and account.
 ///
-/// openai: pages of /v1/organization/costs and /usage/completions. anthropic: pages of cost_report and usage_report/messages. bedrock: a Cost and Usage
+/// openai: pages of /v1/organization/costs and /usage/completions, /embeddings and /moderations; other usage is left out, and told. anthropic: pages of cost_report and usage_report/messages. bedrock: a Cost and Usage
 /// Report 2.0, CSV or Parquet. Usage and costs of the same days may be given together. Exits with 0 if all is alike within the tolerance, else
 /// with 1. A difference is `missing` if the invoice has more than we do, `excess` if we have more; its cause is what it may come from.
 /// A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone.
@@ -111,7 +113,8 @@ fn dollars(text: &str) -> Result<Pico, &'static str> {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let export = match export(args) {
         Ok(export) if export.days.is_empty() => {
-            eprintln!("error: the export is about no day: it has no buckets or lines");
+            eprint!("{}", unsaid(&export.left_out));
+            eprintln!("error: the export is about no day: it has no buckets or lines that can be compared");
             return ExitCode::from(EXIT_USAGE);
         }
         Ok(export) => export,
@@ -151,7 +154,7 @@ fn reconciled(args: &Args, export: &Export) -> Result<Report, Failure> {
     let mut shown: BTreeMap<String, String> =
         export.lines.iter().map(|line| (plain(&line.model), line.model.clone())).collect();
     shown.extend(ours.models);
-    put(args.output.as_ref(), told(args, &report, &shown).as_bytes())?;
+    put(args.output.as_ref(), told(args, &report, &shown, &export.left_out).as_bytes())?;
     Ok(report)
 }
 
@@ -178,9 +181,9 @@ impl Ours {
             quoted(&format!("{last}T00:00:00Z")),
         );
         let charges = desk.json(&format!(
-            "SELECT to_char(time, '%Y-%m-%d') AS day, provider, model, token_class, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd, \
+            "SELECT to_char(time, '%Y-%m-%d') AS day, provider, model, token_class, api, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd, \
              coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced FROM charges WHERE {of} \
-             GROUP BY to_char(time, '%Y-%m-%d'), provider, model, token_class"
+             GROUP BY to_char(time, '%Y-%m-%d'), provider, model, token_class, api"
         ))?;
         let inexact = desk.json(&format!(
             "SELECT DISTINCT to_char(time, '%Y-%m-%d') AS day, model FROM usage WHERE completeness <> 'exact' AND {of}"
@@ -191,9 +194,14 @@ impl Ours {
             let model = text(row, "model");
             models.insert(plain(&model), model.clone());
             let class = TokenClass::parse(&text(row, "token_class"));
-            let cell = Cell { day: text(row, "day"), model: plain(&model), class, account: text(row, "provider") };
+            let day = text(row, "day");
+            let api = Api::ALL.into_iter().find(|api| row["api"] == api.name());
+            let counts = invoice.counts(&day, api.map_or(Operation::Unknown, Api::operation), class);
+            let cell = Cell { day, model: plain(&model), class, account: text(row, "provider") };
             let side: &mut Side = book.entry(cell).or_default();
-            *side.quantity.get_or_insert_default() += whole(row, "quantity");
+            if counts {
+                *side.quantity.get_or_insert_default() += whole(row, "quantity");
+            }
             if let Some(cost) = row["cost_usd"].as_str().and_then(Pico::parse_usd) {
                 *side.cost.get_or_insert_default() += cost;
             }
@@ -217,7 +225,12 @@ fn whole(row: &Value, name: &str) -> i128 {
 }
 
 /// What was found, as it is written.
-fn told(args: &Args, report: &Report, models: &BTreeMap<String, String>) -> String {
+fn told(
+    args: &Args,
+    report: &Report,
+    models: &BTreeMap<String, String>,
+    left_out: &BTreeMap<String, LeftOut>,
+) -> String {
     const COLUMNS: [&str; 12] = [
         "day",
         "model",
@@ -239,6 +252,7 @@ fn told(args: &Args, report: &Report, models: &BTreeMap<String, String>) -> Stri
         "matched": report.count(Status::Matched),
         "missing": report.count(Status::Missing),
         "excess": report.count(Status::Excess),
+        "left_out": left_out.iter().map(|(what, some)| json!({"what": what, "lines": some.lines, "usd": usd(some.cost)})).collect::<Vec<_>>(),
     });
     match args.format {
         Form::Json => format!("{table}\n"),
@@ -246,16 +260,38 @@ fn told(args: &Args, report: &Report, models: &BTreeMap<String, String>) -> Stri
             let counts = [Status::Matched, Status::Missing, Status::Excess]
                 .map(|status| format!("{} {}", report.count(status), status.name()));
             let rows = if rows_of(&table).next().is_some() { rows::table(&table, "") } else { String::new() };
-            format!("{rows}{}, of {} days × models × classes × accounts\n", counts.join(", "), report.found.len())
+            let unsaid = unsaid(left_out);
+            format!(
+                "{rows}{}, of {} days × models × classes × accounts\n{unsaid}",
+                counts.join(", "),
+                report.found.len()
+            )
         }
     }
+}
+
+/// A sentence about what the export has and is not compared; none if there is nothing.
+fn unsaid(left_out: &BTreeMap<String, LeftOut>) -> String {
+    let one = |(what, some): (&String, &LeftOut)| {
+        let cost = some.cost.map_or(String::new(), |cost| format!(" ({cost} USD)"));
+        format!("{} × {what}{cost}", some.lines)
+    };
+    let all: Vec<String> = left_out.iter().map(one).collect();
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!("Left out, since nothing here counts the same: {}.\n", all.join(", "))
+    }
+}
+
+fn usd(cost: Option<Pico>) -> Value {
+    cost.map_or(Value::Null, |cost| cost.to_string().into())
 }
 
 fn row(found: &Found, models: &BTreeMap<String, String>) -> Value {
     let (invoice, ours) = (found.invoice, found.ours);
     let model = models.get(&found.cell.model).unwrap_or(&found.cell.model);
     let both = |apart: Option<i128>| apart.map_or(Value::Null, |apart| apart.to_string().into());
-    let usd = |cost: Option<Pico>| cost.map_or(Value::Null, |cost| cost.to_string().into());
     let quantity = |quantity: Option<i128>| quantity.map_or(Value::Null, |quantity| quantity.to_string().into());
     // What of ours has no price at all is not known to cost nothing.
     let known = ours.cost.or_else(|| (ours.unpriced == 0).then(Pico::default));

@@ -16,6 +16,7 @@ mod amount;
 mod anthropic;
 mod bedrock;
 mod compare;
+mod endpoint;
 mod export;
 mod grain;
 mod openai;
@@ -23,12 +24,13 @@ mod openai;
 mod tests;
 
 pub use compare::{Cause, Found, Report, Status, Tolerance, compare};
-pub use export::{Export, Invoice, Page, Stated};
+pub use endpoint::{Endpoint, Endpoints};
+pub use export::{Export, Invoice, LeftOut, Page, Stated};
 
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
-    /// OpenAI: `/v1/organization/costs` and `/v1/organization/usage/completions`.
+    /// OpenAI: `/v1/organization/costs` and `/v1/organization/usage/…`.
     OpenAi,
     /// Anthropic: `cost_report` and `usage_report/messages`.
     Anthropic,

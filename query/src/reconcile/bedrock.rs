@@ -58,7 +58,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let days = first.series(1.day()).take_while(|day| day <= last);
     let starts = days.filter_map(|day| Time::parse(&day.to_string()).ok());
-    Ok(vec![Page { buckets: starts.map(|starts| Bucket { starts, ends: None }).collect(), lines, has_more: false }])
+    let buckets = starts.map(|starts| Bucket { starts, ends: None }).collect();
+    Ok(vec![Page { buckets, lines, ..Page::default() }])
 }
 
 fn day(text: &str) -> Option<jiff::civil::Date> {

@@ -146,7 +146,7 @@ fn aligned(invoice: &Invoice, ours: &Book) -> (Book, Book) {
     let (mut theirs, mut own) = (Book::new(), Book::new());
     // Of a line whose class nobody knows the tokens are of any: those of other lines are not all of their class. Usage of its own tells them all.
     let is_partial =
-        |cell: &Cell| costs.is_classless(cell) && !invoice.days.get(&cell.day).is_some_and(|stated| stated.usage);
+        |cell: &Cell| costs.is_classless(cell) && invoice.days.get(&cell.day).is_none_or(|stated| !stated.usage.any());
     for (cell, side) in &invoice.book {
         if let Some(quantity) = side.quantity.filter(|_| !is_partial(cell)) {
             *theirs.entry(quantities.cell(cell)).or_default().quantity.get_or_insert_default() += quantity;
@@ -160,14 +160,16 @@ fn aligned(invoice: &Invoice, ours: &Book) -> (Book, Book) {
         let (counting, paying) = (quantities.cell(cell), costs.cell(cell));
         let line = theirs.get(&counting).copied();
         // Lines of costs have quantities besides: where none is there for a class, that is only said to be none if every line has a class.
-        let none = stated.usage || stated.costs && counted && line.is_none() && !costs.is_classless(cell);
+        let none = stated.usage.any() || stated.costs && counted && line.is_none() && !costs.is_classless(cell);
+        // Of what the endpoint of its usage does not count nothing is said either.
+        let none = none && side.quantity.is_some();
         if none {
             theirs.entry(counting.clone()).or_default().quantity.get_or_insert(0);
         }
         if stated.costs {
             theirs.entry(paying.clone()).or_default().cost.get_or_insert_default();
         }
-        let counts = none || line.is_some_and(|line| line.quantity.is_some());
+        let counts = none || side.quantity.is_some() && line.is_some_and(|line| line.quantity.is_some());
         let pays = stated.costs;
         match (counts, pays) {
             (true, true) if counting != paying => {

@@ -5,15 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::time::Time;
+use schemas::{event::Operation, money::Pico, time::Time, tokens::TokenClass};
 
-use super::{Book, Cell, Line, Names, plain};
+use super::{Book, Cell, Endpoint, Endpoints, Line, Names, plain};
 
 /// What is stated of a day without exception: what has no line then has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stated {
-    /// Tokens and units.
-    pub usage: bool,
+    /// Tokens and units, of what these count.
+    pub usage: Endpoints,
     /// Money; the lines of it may have quantities besides.
     pub costs: bool,
 }
@@ -27,6 +27,29 @@ pub struct Page {
     pub lines: Vec<Line>,
     /// Whether the provider has more behind it.
     pub has_more: bool,
+    /// The endpoint whose usage it states, where the file says which; else lines without money are of one that counts everything.
+    pub usage: Endpoints,
+    /// What of it is not compared, by what it is.
+    pub left_out: BTreeMap<String, LeftOut>,
+}
+
+/// What is in a file and is compared with nothing here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many lines.
+    pub lines: u64,
+    /// What they come to; nothing if they state no money.
+    pub cost: Option<Pico>,
+}
+
+impl LeftOut {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        self.lines += other.lines;
+        if let Some(cost) = other.cost {
+            *self.cost.get_or_insert_default() += cost;
+        }
+    }
 }
 
 /// The time of a bucket.
@@ -45,6 +68,8 @@ pub struct Export {
     pub lines: Vec<Line>,
     /// The days in UTC that it is about, as YYYY-MM-DD.
     pub days: BTreeMap<String, Stated>,
+    /// What is in it and is not compared, by what it is.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 /// An export as a side of the comparison.
@@ -67,7 +92,11 @@ impl Page {
     /// What it states. A page without any line does not say of which endpoint it is.
     fn stated(&self) -> Stated {
         let costs = self.lines.iter().any(|line| line.cost.is_some());
-        Stated { usage: !costs && !self.lines.is_empty(), costs }
+        let usage = match (costs || self.lines.is_empty(), self.usage) {
+            (false, usage) if !usage.any() => Endpoints::of(Endpoint::All),
+            (_, usage) => usage,
+        };
+        Stated { usage, costs }
     }
 
     /// Whether another goes on where this ends: with its last bucket, or right behind it.
@@ -100,6 +129,14 @@ fn twice(pages: &[Page]) -> Option<String> {
     None
 }
 
+impl Invoice {
+    /// Whether the quantity of such charges of a day can be compared: where the export has usage of that day, it has to be of an endpoint that
+    /// counts them.
+    pub fn counts(&self, day: &str, operation: Operation, class: Option<TokenClass>) -> bool {
+        self.days.get(day).is_none_or(|stated| !stated.usage.any() || stated.usage.count(operation, class))
+    }
+}
+
 impl Export {
     /// Puts pages together.
     ///
@@ -123,18 +160,25 @@ impl Export {
             let stated = page.stated();
             for bucket in &page.buckets {
                 let day = days.entry(bucket.day()).or_default();
-                (day.usage, day.costs) = (day.usage || stated.usage, day.costs || stated.costs);
+                (day.usage, day.costs) = (day.usage.and(stated.usage), day.costs || stated.costs);
             }
         }
         // Of a day of pages without lines: what the others state, or both.
-        let any = |of: &dyn Fn(&Stated) -> bool| days.values().any(of);
-        let (usage, costs) = (any(&|day| day.usage), any(&|day| day.costs));
-        let unsaid = if usage || costs { Stated { usage, costs } } else { Stated { usage: true, costs: true } };
+        let usage = days.values().fold(Endpoints::default(), |all, day| all.and(day.usage));
+        let said = Stated { usage, costs: days.values().any(|day| day.costs) };
+        let everything = Stated { usage: Endpoints::of(Endpoint::All), costs: true };
+        let unsaid = if said == Stated::default() { everything } else { said };
         for day in days.values_mut().filter(|day| **day == Stated::default()) {
             *day = unsaid;
         }
-        let lines = pages.into_iter().flat_map(|page| page.lines).collect();
-        Ok(Self { lines, days })
+        let (mut lines, mut left_out) = (Vec::new(), BTreeMap::<String, LeftOut>::new());
+        for page in pages {
+            lines.extend(page.lines);
+            for (what, more) in page.left_out {
+                left_out.entry(what).or_default().add(more);
+            }
+        }
+        Ok(Self { lines, days, left_out })
     }
 
     /// What its lines add up to. Without names of keys all accounts are one. Where there is usage of a day, the quantities of its costs
@@ -148,7 +192,7 @@ impl Export {
             };
             let model = plain(names.models.get(&line.model).unwrap_or(&line.model));
             let side = book.entry(Cell { day: line.day.clone(), model, class: line.class, account }).or_default();
-            let again = line.cost.is_some() && self.days.get(&line.day).is_some_and(|day| day.usage);
+            let again = line.cost.is_some() && self.days.get(&line.day).is_some_and(|day| day.usage.any());
             if let Some(quantity) = line.quantity.filter(|_| !again) {
                 *side.quantity.get_or_insert_default() += quantity;
             }

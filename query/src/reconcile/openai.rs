@@ -1,4 +1,6 @@
-//! What OpenAI's organisation endpoints give: pages of buckets, of costs or of completions' usage; several pages may stand in one file.
+//! What OpenAI's organisation endpoints give: pages of buckets, of costs or of usage; several pages may stand in one file.
+//!
+//! Usage that is not counted in tokens (images, speech, sessions, stores) is left out, and told: nothing here counts the same.
 
 use std::borrow::Cow;
 
@@ -6,7 +8,10 @@ use schemas::{time::Time, tokens::TokenClass};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Line, Page, amount, export::Bucket};
+use super::{
+    Endpoint, Endpoints, Line, Page, amount,
+    export::{Bucket, LeftOut},
+};
 
 #[derive(Deserialize)]
 struct Written<'a> {
@@ -24,7 +29,7 @@ struct Results<'a> {
     results: Vec<Of<'a>>,
 }
 
-/// A result of either endpoint.
+/// A result of any of the endpoints.
 #[derive(Deserialize)]
 struct Of<'a> {
     #[serde(borrow)]
@@ -55,6 +60,19 @@ struct Amount<'a> {
 /// What a credit stands under in the place of a model.
 const CREDIT: &str = "credit";
 
+/// How the objects of usage begin.
+const USAGE: &str = "organization.usage.";
+
+/// The endpoint of a result, if it counts tokens as charges here do.
+fn endpoint(object: &str) -> Option<Endpoint> {
+    match object.strip_prefix(USAGE)? {
+        "completions.result" => Some(Endpoint::Completions),
+        "embeddings.result" => Some(Endpoint::Embeddings),
+        "moderations.result" => Some(Endpoint::Moderations),
+        _ => None,
+    }
+}
+
 /// Reads the pages.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     let mut pages = Vec::new();
@@ -65,7 +83,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
         } else {
             serde_json::from_str(page.get()).map(|page| vec![page])
         }
-        .map_err(|error| format!("it is not a page of /v1/organization/costs or /usage/completions: {error}"))?;
+        .map_err(|error| format!("it is not a page of /v1/organization/costs or /usage/…: {error}"))?;
         for written in written {
             pages.push(written.page()?);
         }
@@ -83,8 +101,18 @@ impl Written<'_> {
             page.buckets.push(Bucket { starts, ends });
             let day: String = starts.to_string().chars().take(10).collect();
             for result in bucket.results {
+                let counted = endpoint(&result.object);
+                if counted.is_none() && result.object.starts_with(USAGE) {
+                    page.left_out.entry(result.object.into_owned()).or_default().add(LeftOut { lines: 1, cost: None });
+                    continue;
+                }
+                page.usage = counted.map_or(page.usage, |counted| page.usage.and(Endpoints::of(counted)));
                 result.lines(&day, tells_items, &mut page.lines)?;
             }
+        }
+        // Of a page that is left out the days without results say nothing either.
+        if page.lines.is_empty() && !page.usage.any() && !page.left_out.is_empty() {
+            return Ok(Page { left_out: page.left_out, ..Page::default() });
         }
         Ok(page)
     }
@@ -101,7 +129,7 @@ impl Of<'_> {
             quantity,
             cost,
         };
-        if self.object == "organization.usage.completions.result" {
+        if endpoint(&self.object).is_some() {
             let model = self.model.unwrap_or_default();
             let (input, cached) = (self.input_tokens.unwrap_or_default(), self.input_cached_tokens.unwrap_or_default());
             let counts = [
@@ -120,7 +148,7 @@ impl Of<'_> {
             return Ok(());
         }
         if self.object != "organization.costs.result" {
-            return Err(format!("results of {} are not known here; costs and completions' usage are", self.object));
+            return Err(format!("results of {} are not known here; costs and usage are", self.object));
         }
         let amount = self.amount.ok_or("a result of costs has no amount")?;
         if !amount.currency.eq_ignore_ascii_case("usd") {

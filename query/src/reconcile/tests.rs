@@ -1,6 +1,7 @@
 //! Files as providers write them, against charges whose sums are known.
 
 use schemas::{
+    event::Operation,
     money::{PICO_PER_USD, Pico},
     tokens::TokenClass::{self, CacheRead, CacheWrite1h, CacheWrite5m, Output, UncachedInput},
 };
@@ -32,7 +33,10 @@ fn invoice_of(vendor: Vendor, files: &[&[u8]]) -> Invoice {
 
 /// An invoice with these quantities.
 fn counted(book: Book) -> Invoice {
-    let days = book.keys().map(|cell| (cell.day.clone(), Stated { usage: true, costs: false })).collect();
+    let days = book
+        .keys()
+        .map(|cell| (cell.day.clone(), Stated { usage: Endpoints::of(Endpoint::All), costs: false }))
+        .collect();
     Invoice { book, days }
 }
 
@@ -434,6 +438,55 @@ fn money_without_a_class_is_compared_over_all_of_them_beside_tokens_by_class() {
     let invoice = invoice_of(Vendor::OpenAi, &[&page(false, &[(MONDAY, &[cost(Some("m1"), "1", None)])])]);
     let report = compare(&invoice, &unpriced, &doubts(TUESDAY), Tolerance::default());
     assert_eq!(report.found.iter().map(|found| found.status).collect::<Vec<_>>(), [Status::Missing, Status::Excess]);
+}
+
+/// Of what an endpoint does not count its usage says nothing, and nothing is said of it here.
+#[test]
+fn usage_is_compared_with_what_its_endpoint_counts() {
+    let result = |kind: &str, rest: &str| {
+        serde_json::from_str(&format!(r#"{{"object": "organization.usage.{kind}.result", {rest}}}"#)).unwrap()
+    };
+    let embedded: serde_json::Value = result("embeddings", r#""input_tokens": 900, "model": "e1""#);
+    let drawn: serde_json::Value = result("images", r#""images": 3, "num_model_requests": 2, "model": "i1""#);
+    let answers = page(false, &[(MONDAY, &[usage("m1", 1_000, 50)])]);
+    let embeddings = page(false, &[(MONDAY, &[embedded])]);
+    let images = page(false, &[(MONDAY, std::slice::from_ref(&drawn)), (TUESDAY, &[])]);
+    let said = |files: &[&[u8]], day: &str| {
+        let invoice = invoice_of(Vendor::OpenAi, files);
+        let counts = |operation, class| invoice.counts(day, operation, Some(class));
+        [
+            counts(Operation::Chat, UncachedInput),
+            counts(Operation::Unknown, Output),
+            counts(Operation::Embeddings, UncachedInput),
+            counts(Operation::Chat, TokenClass::WebSearch),
+            counts(Operation::Image, TokenClass::ImageOutput),
+        ]
+    };
+    assert_eq!(said(&[&answers], MONDAY), [true, true, false, false, false]);
+    assert_eq!(said(&[&embeddings], MONDAY), [false, false, true, false, false]);
+    assert_eq!(said(&[&answers, &embeddings, &images], MONDAY), [true, true, true, false, false]);
+    // Costs are of everything, and so is Anthropic's usage.
+    let paid = page(false, &[(MONDAY, &[cost(Some("m1, input"), "1", Some(1_000))])]);
+    assert_eq!(said(&[&paid], MONDAY), [true; 5]);
+    let other = br#"{"data":[{"starting_at":"2026-11-02T00:00:00Z","results":[{"output_tokens":1,"model":"m1"}]}]}"#;
+    assert!(invoice_of(Vendor::Anthropic, &[other]).counts(MONDAY, Operation::Chat, Some(TokenClass::WebSearch)));
+    // What has no quantity on our side is compared by its money alone.
+    let mut mine = ours(&[
+        (MONDAY, "m1", UncachedInput, 1_000, Some(PICO_PER_USD)),
+        (MONDAY, "m1", Output, 50, Some(1)),
+        (MONDAY, "e1", UncachedInput, 900, Some(PICO_PER_USD)),
+    ]);
+    mine.values_mut().filter(|side| side.quantity == Some(900)).for_each(|side| side.quantity = None);
+    let report = compare(&invoice_of(Vendor::OpenAi, &[&answers]), &mine, &doubts(TUESDAY), Tolerance::default());
+    assert_eq!((report.found.len(), report.count(Status::Matched)), (2, 2), "{report:?}");
+    let paid = page(false, &[(MONDAY, &[cost(Some("m1"), "1", None), cost(Some("e1"), "1", None)])]);
+    let report =
+        compare(&invoice_of(Vendor::OpenAi, &[&answers, &paid]), &mine, &doubts(TUESDAY), Tolerance::default());
+    assert_eq!((report.found.len(), report.count(Status::Matched)), (4, 4), "{report:?}");
+    // Images are told as left out, and their empty day is no statement.
+    let export = Export::of(read(Vendor::OpenAi, &images).unwrap()).unwrap();
+    let left = BTreeMap::from([("organization.usage.images.result".to_owned(), LeftOut { lines: 1, cost: None })]);
+    assert_eq!((export.days.len(), export.left_out), (0, left));
 }
 
 /// Money for searches that names no model is that of all of them, beside tokens by model.
