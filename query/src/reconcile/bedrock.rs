@@ -8,7 +8,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use arrow::{array::AsArray, compute::cast, datatypes::DataType};
-use jiff::ToSpan as _;
+use jiff::{
+    Timestamp, ToSpan as _,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{time::Time, tokens::TokenClass};
 
@@ -52,8 +56,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     for (index, row) in rows.iter().enumerate() {
         let cell = |column: &str| places.get(column).and_then(|place| row.get(*place)).map_or("", String::as_str);
         let at = |why: &str| format!("line {}: {why}", index + 2);
-        days.insert(day(cell("line_item_usage_start_date")).ok_or_else(|| at("it has no day"))?);
-        lines.extend(line(&cell).map_err(|why| at(&why))?);
+        let day = day(cell("line_item_usage_start_date")).ok_or_else(|| at("it has no day"))?;
+        days.insert(day);
+        lines.extend(line(day, &cell).map_err(|why| at(&why))?);
     }
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let days = first.series(1.day()).take_while(|day| day <= last);
@@ -62,11 +67,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     Ok(vec![Page { buckets, lines, ..Page::default() }])
 }
 
-fn day(text: &str) -> Option<jiff::civil::Date> {
-    text.get(..10)?.parse().ok()
+/// The day in UTC of an instant, or of a time without a zone, which is UTC's.
+fn day(text: &str) -> Option<Date> {
+    match text.parse::<Timestamp>() {
+        Ok(instant) => Some(instant.to_zoned(TimeZone::UTC).date()),
+        Err(_) => Some(text.parse::<DateTime>().ok()?.date()),
+    }
 }
 
-fn line<'a>(cell: &dyn Fn(&str) -> &'a str) -> Result<Option<Line>, String> {
+fn line<'a>(day: Date, cell: &dyn Fn(&str) -> &'a str) -> Result<Option<Line>, String> {
     let product = format!("{} {} {}", cell("line_item_product_code"), cell("product_servicecode"), cell("product"));
     let usage = cell("line_item_usage_type");
     let kind = cell("line_item_line_item_type");
@@ -77,7 +86,7 @@ fn line<'a>(cell: &dyn Fn(&str) -> &'a str) -> Result<Option<Line>, String> {
     if !matches!(currency, "" | "USD") {
         return Err(format!("it is in {currency}; only USD can be compared"));
     }
-    let day = cell("line_item_usage_start_date").get(..10).ok_or("it has no day")?.to_owned();
+    let day = day.to_string();
     let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
     let (model, class) = model_and_class(usage, cell("product"));
     // What is no model is something else that is paid for, not all of them.
@@ -181,6 +190,11 @@ fn as_text(column: &arrow::array::ArrayRef) -> Result<Vec<String>, arrow::error:
         };
         return maps.iter().map(|entries| entries.map_or(Ok(String::new()), object)).collect();
     }
-    let texts = cast(column, &DataType::Utf8)?;
+    // An instant reads as that of UTC, whatever zone the file shows it in.
+    let column = match column.data_type() {
+        DataType::Timestamp(unit, Some(_)) => cast(column, &DataType::Timestamp(*unit, Some("+00:00".into())))?,
+        _ => column.clone(),
+    };
+    let texts = cast(&column, &DataType::Utf8)?;
     Ok(texts.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect())
 }

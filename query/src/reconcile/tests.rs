@@ -235,10 +235,35 @@ fn a_cost_and_usage_report_has_a_line_for_each_token_type() {
         assert_eq!((report.count(Status::Matched), report.found.len()), (2, 2), "{report:?}");
     };
     check(CUR.as_bytes());
-    check(&parquet(CUR));
+    check(&parquet(CUR, None));
     assert!(read(Vendor::Bedrock, b"a,b\n1,2\n").unwrap_err().contains("line_item_usage_start_date"));
     let euros = CUR.replacen("USD", "EUR", 1);
     assert!(read(Vendor::Bedrock, euros.as_bytes()).unwrap_err().contains("line 2"));
+}
+
+#[test]
+fn an_instant_with_a_zone_is_of_its_day_in_utc() {
+    let at = |text: &str| CUR.lines().take(2).collect::<Vec<_>>().join("\n").replace("2026-11-02T00:00:00.000Z", text);
+    let check = |bytes: &[u8], wanted: &str| {
+        let export = Export::of(read(Vendor::Bedrock, bytes).unwrap()).unwrap();
+        let days: Vec<_> =
+            export.lines.iter().map(|line| line.day.as_str()).chain(export.days.keys().map(String::as_str)).collect();
+        assert_eq!(days, [wanted; 2]);
+    };
+    for (text, wanted) in [
+        ("2026-11-02T23:30:00Z", MONDAY),
+        ("2026-11-02T23:30:00.000Z", MONDAY),
+        ("2026-11-02 23:30:00", MONDAY),
+        ("2026-11-02", MONDAY),
+        ("2026-11-02T19:00:00-08:00", TUESDAY),
+        ("2026-11-03T04:00:00+09:00", MONDAY),
+    ] {
+        check(at(text).as_bytes(), wanted);
+    }
+    for zone in [None, Some("+00:00"), Some("-08:00"), Some("+09:00")] {
+        check(&parquet(&at("2026-11-02T23:30:00Z"), zone), MONDAY);
+    }
+    assert!(read(Vendor::Bedrock, at("yesterday").as_bytes()).unwrap_err().contains("line 2"));
 }
 
 #[test]
@@ -264,8 +289,8 @@ fn what_is_written_to_the_cache_for_an_hour_has_a_class_of_its_own() {
     check("USE1-ClaudeSonnet4.5-output-token-count", Output);
 }
 
-/// The same report as Parquet: amounts as numbers and times as such, as AWS writes them, and maps.
-fn parquet(csv: &str) -> Vec<u8> {
+/// The same report as Parquet: amounts as numbers and times as such, as AWS writes them, or as shown in a zone, and maps.
+fn parquet(csv: &str, zone: Option<&str>) -> Vec<u8> {
     use std::sync::Arc;
 
     use arrow::{
@@ -280,7 +305,8 @@ fn parquet(csv: &str) -> Vec<u8> {
             Arc::new(cells().map(|cell| cell.parse::<f64>().ok()).collect::<Float64Array>())
         } else if name.ends_with("date") {
             let texts = StringArray::from_iter_values(cells());
-            cast(&texts, &DataType::Timestamp(TimeUnit::Millisecond, None)).unwrap()
+            let utc = cast(&texts, &DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()))).unwrap();
+            cast(&utc, &DataType::Timestamp(TimeUnit::Millisecond, zone.map(Into::into))).unwrap()
         } else {
             Arc::new(StringArray::from_iter_values(cells()))
         };
