@@ -115,8 +115,11 @@ pub fn read(vendor: Vendor, bytes: &[u8]) -> Result<Vec<Page>, String> {
 /// What a model's name comes to, so that the names of two sides meet: without what providers put around it (a region and vendor before it,
 /// a date or version after it), its words in the order of the alphabet, then its numbers in their own.
 pub fn plain(model: &str) -> String {
+    let model = model.trim();
+    // An ARN names it behind what it is, such as `inference-profile/`.
+    let model = model.strip_prefix("arn:").and_then(|arn| arn.split_once('/')).map_or(model, |(_, named)| named);
     let mut name = String::with_capacity(model.len());
-    for letter in model.trim().chars() {
+    for letter in model.chars() {
         // `ClaudeSonnet` is two words.
         if letter.is_ascii_uppercase()
             && name.ends_with(|last: char| last.is_ascii_lowercase() || last.is_ascii_digit())
@@ -126,8 +129,13 @@ pub fn plain(model: &str) -> String {
         name.push(letter);
     }
     let mut name = name.to_ascii_lowercase();
-    for before in ["us.", "eu.", "apac.", "global.", "anthropic.", "amazon.", "meta.", "mistral.", "cohere.", "openai."]
-    {
+    // The regions that an inference profile spans: `us`, `jp`, and others of two letters.
+    let place = name.split_once('.').filter(|(place, _)| {
+        matches!(*place, "apac" | "global" | "us-gov")
+            || place.len() == 2 && place.bytes().all(|byte| byte.is_ascii_lowercase())
+    });
+    name = place.map_or(name.clone(), |(_, rest)| rest.to_owned());
+    for before in ["anthropic.", "amazon.", "meta.", "mistral.", "cohere.", "openai."] {
         name = name.strip_prefix(before).map_or(name.clone(), str::to_owned);
     }
     let name = name.split(':').next().unwrap_or_default();

@@ -3,7 +3,8 @@
 //! There is one line for each token type, region and tier. Model and type stand in the usage type, such as
 //! `USE1-ClaudeSonnet4.5-input-tokens`, or for models of the marketplace in the product and `…InputTokenCount-Units`; how many tokens a unit is,
 //! the pricing unit says. Other services are passed over, but their lines say that the report is about that day, as it is about all days
-//! between its first and its last: what it has no line for was not billed.
+//! between its first and its last: what it has no line for was not billed. What is given back has lines under the name of its kind; taxes, fees
+//! and what a savings plan takes back are left out, and told.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,7 +17,10 @@ use jiff::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{time::Time, tokens::TokenClass};
 
-use super::{Line, Page, amount, export::Bucket};
+use super::{
+    Line, Page, amount,
+    export::{Bucket, LeftOut},
+};
 
 /// The columns that are read; earlier reports write `lineItem/UsageType`, which is the same without its signs and case.
 const COLUMNS: &[&str] = &[
@@ -52,19 +56,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
             return Err(format!("the report has no column {needed}"));
         }
     }
-    let (mut lines, mut days) = (Vec::new(), BTreeSet::new());
+    let (mut page, mut days) = (Page::default(), BTreeSet::new());
     for (index, row) in rows.iter().enumerate() {
         let cell = |column: &str| places.get(column).and_then(|place| row.get(*place)).map_or("", String::as_str);
         let at = |why: &str| format!("line {}: {why}", index + 2);
         let day = day(cell("line_item_usage_start_date")).ok_or_else(|| at("it has no day"))?;
         days.insert(day);
-        lines.extend(line(day, &cell).map_err(|why| at(&why))?);
+        line(day, &cell, &mut page).map_err(|why| at(&why))?;
     }
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let days = first.series(1.day()).take_while(|day| day <= last);
     let starts = days.filter_map(|day| Time::parse(&day.to_string()).ok());
-    let buckets = starts.map(|starts| Bucket { starts, ends: None }).collect();
-    Ok(vec![Page { buckets, lines, ..Page::default() }])
+    page.buckets = starts.map(|starts| Bucket { starts, ends: None }).collect();
+    Ok(vec![page])
 }
 
 /// The day in UTC of an instant, or of a time without a zone, which is UTC's.
@@ -75,28 +79,67 @@ fn day(text: &str) -> Option<Date> {
     }
 }
 
-fn line<'a>(day: Date, cell: &dyn Fn(&str) -> &'a str) -> Result<Option<Line>, String> {
+/// What a line is.
+enum Kind {
+    /// Something that was used. What a savings plan covers stands at its price on demand, and is taken back by another line.
+    Used,
+    /// Money that is given back.
+    Back,
+    /// What has nothing to do with single models: taxes, fees, what a savings plan takes back.
+    Other,
+}
+
+impl Kind {
+    fn of(kind: &str) -> Self {
+        match kind {
+            "" | "Usage" | "DiscountedUsage" | "SavingsPlanCoveredUsage" => Self::Used,
+            "Credit" | "Refund" => Self::Back,
+            discount if discount.ends_with("Discount") => Self::Back,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn line<'a>(day: Date, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) -> Result<(), String> {
     let product = format!("{} {} {}", cell("line_item_product_code"), cell("product_servicecode"), cell("product"));
-    let usage = cell("line_item_usage_type");
-    let kind = cell("line_item_line_item_type");
-    if !product.to_ascii_lowercase().contains("bedrock") || !matches!(kind, "" | "Usage" | "DiscountedUsage") {
-        return Ok(None);
+    if !product.to_ascii_lowercase().contains("bedrock") {
+        return Ok(());
     }
     let currency = cell("line_item_currency_code");
     if !matches!(currency, "" | "USD") {
         return Err(format!("it is in {currency}; only USD can be compared"));
     }
-    let day = day.to_string();
     let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
+    let key =
+        [cell("line_item_iam_principal"), cell("line_item_usage_account_id")].into_iter().find(|key| !key.is_empty());
+    let line = |model, class, quantity| Line {
+        day: day.to_string(),
+        model,
+        class,
+        key: key.map(str::to_owned),
+        quantity,
+        cost: Some(cost),
+    };
+    let (usage, kind) = (cell("line_item_usage_type"), cell("line_item_line_item_type"));
+    match Kind::of(kind) {
+        Kind::Used => {}
+        Kind::Back => {
+            page.lines.push(line(kind.to_owned(), None, None));
+            return Ok(());
+        }
+        Kind::Other => {
+            page.left_out.entry(kind.to_owned()).or_default().add(LeftOut { lines: 1, cost: Some(cost) });
+            return Ok(());
+        }
+    }
     let (model, class) = model_and_class(usage, cell("product"));
     // What is no model is something else that is paid for, not all of them.
     let model = if model.is_empty() { usage.to_owned() } else { model };
     let quantity = amount::scaled(cell("line_item_usage_amount"), 12).ok_or("line_item_usage_amount is no number")?;
     let quantity =
         class.map(|_| (quantity * tokens_a_unit(cell("pricing_unit")) + 500_000_000_000).div_euclid(1_000_000_000_000));
-    let key =
-        [cell("line_item_iam_principal"), cell("line_item_usage_account_id")].into_iter().find(|key| !key.is_empty());
-    Ok(Some(Line { day, model, class, key: key.map(str::to_owned), quantity, cost: Some(cost) }))
+    page.lines.push(line(model, class, quantity));
+    Ok(())
 }
 
 /// How many tokens one of a pricing unit is; the marketplace's units are a million.

@@ -241,6 +241,35 @@ fn a_cost_and_usage_report_has_a_line_for_each_token_type() {
     assert!(read(Vendor::Bedrock, euros.as_bytes()).unwrap_err().contains("line 2"));
 }
 
+/// What is given back stands by itself with a cause, what a savings plan covers was used, and the rest is told as left out.
+#[test]
+fn no_line_of_bedrock_is_dropped_in_silence() {
+    let back = ["Credit", "Refund", "EdpDiscount", "PrivateRateDiscount", "BundledDiscount"];
+    let row = |kind: &str, amount: &str, dollars: &str| {
+        format!(
+            "2026-11-02T00:00:00Z,USE1-NovaPro-input-tokens,{amount},{dollars},AmazonBedrock,{kind},1K tokens,USD\n"
+        )
+    };
+    let mut report = format!("{}\n", CUR.lines().next().unwrap());
+    report += &row("SavingsPlanCoveredUsage", "1", "1");
+    for kind in back {
+        report += &row(kind, "0", "-0.5");
+    }
+    for (kind, dollars) in [("Tax", "0.25"), ("Tax", "0.5"), ("SavingsPlanNegation", "-1")] {
+        report += &row(kind, "0", dollars);
+    }
+    let mine = ours(&[(MONDAY, "us.amazon.nova-pro-v1:0", UncachedInput, 1_000, Some(PICO_PER_USD))]);
+    let found =
+        compare(&invoice_of(Vendor::Bedrock, &[report.as_bytes()]), &mine, &doubts(TUESDAY), Tolerance::default());
+    let causes: Vec<_> = found.found.iter().map(|found| found.cause).collect();
+    assert_eq!(causes.iter().filter(|cause| **cause == Cause::Credit).count(), back.len(), "{found:?}");
+    assert_eq!((found.count(Status::Matched), found.found.len()), (1, back.len() + 1), "{found:?}");
+    let export = Export::of(read(Vendor::Bedrock, report.as_bytes()).unwrap()).unwrap();
+    let left = |lines, pico| LeftOut { lines, cost: Some(Pico(pico)) };
+    let wanted = [("SavingsPlanNegation", left(1, -PICO_PER_USD)), ("Tax", left(2, 3 * PICO_PER_USD / 4))];
+    assert_eq!(export.left_out, BTreeMap::from(wanted.map(|(what, left)| (what.to_owned(), left))));
+}
+
 #[test]
 fn an_instant_with_a_zone_is_of_its_day_in_utc() {
     let at = |text: &str| CUR.lines().take(2).collect::<Vec<_>>().join("\n").replace("2026-11-02T00:00:00.000Z", text);
@@ -569,6 +598,12 @@ fn names_of_one_model_come_to_the_same() {
     check("gpt-5-mini-2025-08-07", "gpt-5-mini");
     check("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "ClaudeSonnet4.5");
     check("Claude4.5Sonnet", "claude-sonnet-4-5");
+    for place in ["us.", "eu.", "jp.", "au.", "ca.", "apac.", "global.", "us-gov."] {
+        let profile = format!("{place}anthropic.claude-sonnet-4-5-20250929-v1:0");
+        check(&profile, "claude-sonnet-4-5");
+        check(&format!("arn:aws:bedrock:us-east-1:123456789012:inference-profile/{profile}"), "claude-sonnet-4-5");
+    }
+    check("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0", "NovaPro");
     assert_ne!(plain("gpt-5"), plain("gpt-5-mini"));
     assert_ne!(plain("claude-sonnet-4"), plain("claude-sonnet-4-5"));
 }
