@@ -182,9 +182,13 @@ impl Provider {
         self.patterns.get(self.longest(before, name)?)
     }
 
-    /// What is known of a model: by its name, or else by the longest pattern that it falls under.
+    /// What is known of a model: by its name, or else by the longest pattern that it falls under. An ARN of AWS that ends in a model's name is
+    /// that model, but for what is said of the ARN itself.
     fn find(&self, model: &str) -> Option<&Entry> {
-        self.exact.get(model).or_else(|| self.pattern(model).map(|pattern| &pattern.entry))
+        let known = |name: &str| self.exact.get(name).or_else(|| Some(&self.pattern(name)?.entry));
+        let Some(name) = named(model) else { return known(model) };
+        let of_arn = || self.pattern(model).filter(|pattern| pattern.prefix.starts_with(ARN));
+        self.exact.get(model).or_else(|| Some(&of_arn()?.entry)).or_else(|| known(name))
     }
 
     /// The rows for the first of these models that has any in this layer.
@@ -197,6 +201,15 @@ impl Provider {
             |entry: &&Entry| entry.rows.get(layer).is_some_and(|classes| classes.iter().any(|tiers| !tiers.is_empty()));
         { found }.find(has_rows)
     }
+}
+
+/// How the name of anything at AWS begins.
+const ARN: &str = "arn:";
+
+/// The model that an ARN ends in. Those of profiles and throughput of one's own end in an id, which names none.
+fn named(model: &str) -> Option<&str> {
+    let (kind, name) = model.strip_prefix(ARN)?.rsplit_once('/')?;
+    [":inference-profile", ":foundation-model"].iter().any(|end| kind.ends_with(end)).then_some(name)
 }
 
 impl<'a> Rates<'a> {

@@ -109,6 +109,12 @@ fn the_built_in_book_prices_what_is_asked_for() {
         ("anthropic", "claude-haiku-4-5", TokenClass::WebSearch, 1, "batch", Some(10_000_000_000)),
         ("google", "gemini-2.5-pro", TokenClass::Output, 10, "", Some(10_000_000)),
         ("sandbox", "sandbox/500", TokenClass::Output, 10, "", Some(2_000_000)),
+        ("bedrock", "us.meta.llama3-3-70b-instruct-v1:0", TokenClass::Output, 10, "", Some(720_000)),
+        ("bedrock", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.meta.llama3-3-70b-instruct-v1:0", TokenClass::Output, 10, "", Some(720_000)),
+        ("bedrock", "arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-3-70b-instruct-v1:0", TokenClass::Output, 10, "", Some(720_000)),
+        // An id names no model, and what another profile costs nobody has published.
+        ("bedrock", "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/us.meta.llama3-3-70b", TokenClass::Output, 10, "", None),
+        ("bedrock", "jp.meta.llama3-3-70b-instruct-v1:0", TokenClass::Output, 10, "", None),
     ];
     for (vendor, model, class, quantity, tier, expected) in cases {
         let key = Key { provider: vendor, vendor, model, tier, at: Time::from_micros(1_795_305_600_000_000) };
@@ -285,6 +291,23 @@ models:
         assert_eq!(cost(&charges), expected.map(Pico), "{key:?} {answered} {class:?}");
     }
     assert_eq!(Book::from_bytes(&book.to_bytes()).unwrap().rows(), book.rows());
+}
+
+/// What is said of an ARN goes before what is said of the model that it ends in, and that before what is said of every model.
+#[test]
+fn an_arn_is_the_model_that_it_ends_in_unless_a_row_names_it() {
+    let (plain, own) =
+        ("arn:aws:bedrock:eu-west-1:1:inference-profile/eu.m", "arn:aws:bedrock:us-east-1:1:inference-profile/us.m");
+    let file = "models:\n- { provider: p, names: ['*'], source: s, prices: [ { per_million: { output: 1 } } ] }\n\
+        - { provider: p, names: ['eu.m', 'us.m'], source: s, prices: [ { per_million: { output: 2 } } ] }\n\
+        - { provider: p, names: ['arn:aws:bedrock:us-east-1:1:*'], source: s, prices: [ { per_million: { output: 3 } } ] }\n";
+    let book = Book::of(&[Book::parse(file, "test.yaml").unwrap()]);
+    for (model, price) in [(plain, 2_000_000), (own, 3_000_000), ("other", 1_000_000)] {
+        let parts = [Part { model: None, vector: vector(TokenClass::Output, 1) }];
+        let charges = rate(Some(&book), &key(model), "", &parts);
+        let [Charge { price: Rated::Priced { unit_price, .. }, .. }] = &charges[..] else { panic!("{charges:?}") };
+        assert_eq!(unit_price.0, price, "{model}");
+    }
 }
 
 #[test]
