@@ -6,9 +6,10 @@
 //! durable before this returns; putting it in the place of another is the caller's.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use arrow::array::RecordBatch;
@@ -38,6 +39,14 @@ pub enum PlainError {
     /// The folder cannot be written.
     #[error("{path} cannot be written: {error}")]
     Write {
+        /// What.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// An earlier export cannot be read.
+    #[error("{path} cannot be read: {error}")]
+    Read {
         /// What.
         path: String,
         /// Why.
@@ -83,6 +92,40 @@ pub async fn write(lake_url: &str, lanes: u16, days: &Days, folder: &Path) -> Re
     put(&folder.join(MANIFEST), manifest.to_string().as_bytes())?;
     synced(folder)?;
     Ok(manifest)
+}
+
+/// What is in the folder of an export and is not of it, such as a file that somebody put there, by its path in the folder.
+///
+/// # Errors
+/// If the folder or its manifest cannot be read.
+pub fn strange(folder: &Path) -> Result<Vec<PathBuf>, PlainError> {
+    let manifest = folder.join(MANIFEST);
+    let text = fs::read(&manifest).map_err(failed_to_read(&manifest))?;
+    let said: Value =
+        serde_json::from_slice(&text).map_err(|error| failed_to_read(&manifest)(std::io::Error::other(error)))?;
+    let tables = said["tables"].as_array().into_iter().flatten();
+    let files = tables.flat_map(|table| table["files"].as_array().into_iter().flatten());
+    let mut own: BTreeSet<PathBuf> = files.filter_map(|file| Some(file["path"].as_str()?.into())).collect();
+    own.insert(MANIFEST.into());
+    let mut found = Vec::new();
+    listed(folder, folder, &mut found)?;
+    found.retain(|path| !own.contains(path));
+    found.sort();
+    Ok(found)
+}
+
+/// Every file below, by its path in the folder; links are not followed.
+fn listed(folder: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), PlainError> {
+    for entry in fs::read_dir(below).map_err(failed_to_read(below))? {
+        let entry = entry.map_err(failed_to_read(below))?;
+        let path = entry.path();
+        if entry.file_type().map_err(failed_to_read(&path))?.is_dir() {
+            listed(folder, &path, found)?;
+        } else {
+            found.push(path.strip_prefix(folder).unwrap_or(&path).to_owned());
+        }
+    }
+    Ok(())
 }
 
 async fn copied(
@@ -143,6 +186,10 @@ async fn fetched(store: &dyn ObjectStore, file: &DataFile) -> Result<Bytes, Erro
 
 fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> PlainError + use<'_> {
     move |error| PlainError::Write { path: path.display().to_string(), error }
+}
+
+fn failed_to_read(path: &Path) -> impl FnOnce(std::io::Error) -> PlainError + use<'_> {
+    move |error| PlainError::Read { path: path.display().to_string(), error }
 }
 
 fn made(folder: &Path) -> Result<(), PlainError> {

@@ -48,6 +48,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
         eprintln!("error: {} is there and is no earlier export; name another folder", output.display());
         return ExitCode::from(EXIT_USAGE);
     }
+    if let Err(error) = unmixed(output) {
+        eprintln!("error: {error}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     let lanes = match &loaded.config.log {
         Log::Disk { .. } => journal::Options::default().lanes,
         Log::Kafka(kafka) => kafka.lanes,
@@ -72,21 +76,69 @@ fn export(args: &Args, lake: &str, lanes: u16) -> Result<u64, Failure> {
     };
     fs::create_dir_all(parent)?;
     // A name of its own, with a dot before it, which readers pass over; what a crash leaves is never taken for an export.
-    let partial = parent.join(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
+    let begins = format!(".{}.partial-", name.to_string_lossy());
+    let (partial, _held) = begun(parent, &begins)?;
     let days = Days { from: args.from.clone(), to: args.to.clone() };
     let written = runtime.block_on(plain::write(lake, lanes, &days, &partial));
     let placed =
         written.map_err(Failure::from).and_then(|manifest| place(&partial, &output, parent).map(|()| manifest));
     // What is left there is an earlier export, or half of this one.
-    let removed = if partial.exists() { fs::remove_dir_all(&partial) } else { Ok(()) };
+    let cleared = removed(&partial);
     let manifest = placed?;
-    removed?;
+    cleared?;
     let rows = manifest["tables"].as_array().into_iter().flatten().filter_map(|table| table["rows"].as_u64());
     Ok(rows.sum())
 }
 
+/// That an earlier export has nothing in it that it did not write, which would be gone with it.
+fn unmixed(output: &Path) -> Result<(), Failure> {
+    if !output.exists() {
+        return Ok(());
+    }
+    match plain::strange(output)?.first() {
+        None => Ok(()),
+        Some(first) => Err(Failure::from(format!(
+            "{} has what no export wrote, such as {}, and would lose it: move that elsewhere, or name another folder",
+            output.display(),
+            first.display()
+        ))),
+    }
+}
+
+/// A new folder to write into, locked as long as it is held, which a process that was killed does not do; what such have left is removed.
+fn begun(parent: &Path, begins: &str) -> Result<(PathBuf, fs::File), Failure> {
+    // One at a time, so that none is removed before it is locked.
+    let turn = fs::File::open(parent)?;
+    let takes_turns = turn.lock().is_ok();
+    for entry in fs::read_dir(parent)?.flatten() {
+        if takes_turns && entry.file_name().to_string_lossy().starts_with(begins) {
+            let Ok(left) = fs::File::open(entry.path()) else { continue };
+            if left.try_lock().is_ok() {
+                removed(&entry.path())?;
+            }
+        }
+    }
+    let partial = parent.join(format!("{begins}{}", std::process::id()));
+    fs::create_dir(&partial)?;
+    let held = fs::File::open(&partial)?;
+    // Where folders cannot be locked, none is removed either.
+    if takes_turns {
+        held.lock()?;
+    }
+    Ok((partial, held))
+}
+
+/// Removes a folder, which another export may do as well.
+fn removed(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Puts the finished folder in its place, in one step.
 fn place(partial: &Path, output: &Path, parent: &Path) -> Result<(), Failure> {
+    unmixed(output)?;
     let how = if output.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     renameat_with(CWD, partial, CWD, output, how).map_err(std::io::Error::from)?;
     Ok(fs::File::open(parent)?.sync_all()?)
@@ -96,7 +148,56 @@ impl From<plain::PlainError> for Failure {
     fn from(error: plain::PlainError) -> Self {
         match error {
             plain::PlainError::Lake(error) => error.into(),
-            plain::PlainError::Empty(_) | plain::PlainError::Write { .. } => Self::from(error.to_string()),
+            plain::PlainError::Empty(_) | plain::PlainError::Write { .. } | plain::PlainError::Read { .. } => {
+                Self::from(error.to_string())
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_export_left_is_removed_and_what_one_writes_is_not() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let begins = ".out.partial-";
+        let [left, other, written] =
+            [".out.partial-a", ".outer.partial-a", ".out.partial-b"].map(|name| parent.path().join(name));
+        for folder in [&left, &other, &written] {
+            fs::create_dir(folder).expect("made");
+            fs::write(folder.join("x.parquet"), "x").expect("written");
+        }
+        let at_work = fs::File::open(&written).expect("opened");
+        at_work.lock().expect("locked");
+        let (partial, held) = begun(parent.path(), begins).expect("begun");
+        assert_eq!([&left, &other, &written, &partial].map(|folder| folder.exists()), [false, true, true, true]);
+        // Nor does another remove this one while it is held, wherever it is moved.
+        let moved = parent.path().join(".out.partial-c");
+        fs::rename(&partial, &moved).expect("moved");
+        let (again, _held) = begun(parent.path(), begins).expect("begun again");
+        assert!(moved.exists() && again.exists());
+        drop(held);
+    }
+
+    #[test]
+    fn what_no_export_wrote_is_not_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [output, partial] = ["out", "new"].map(|name| folder.path().join(name));
+        for (at, part) in [(&output, "a"), (&partial, "b")] {
+            fs::create_dir_all(at.join("usage/day=2026-11-02")).expect("made");
+            let path = format!("usage/day=2026-11-02/{part}.parquet");
+            fs::write(at.join(&path), part).expect("written");
+            let manifest = format!(r#"{{"tables": [{{"table": "usage", "files": [{{"path": "{path}"}}]}}]}}"#);
+            fs::write(at.join(MANIFEST), manifest).expect("written");
+        }
+        let own = output.join("usage/notes.txt");
+        fs::write(&own, "mine").expect("written");
+        let refused = place(&partial, &output, folder.path()).expect_err("refused").to_string();
+        assert!(refused.contains("usage/notes.txt") && own.exists() && partial.exists(), "{refused}");
+        fs::remove_file(&own).expect("moved elsewhere");
+        place(&partial, &output, folder.path()).expect("placed");
+        assert!(output.join("usage/day=2026-11-02/b.parquet").exists());
     }
 }

@@ -197,6 +197,7 @@ async fn plain_files_have_all_columns_whichever_version_wrote_them() {
     let folder = folder.path().join("plain");
     let url = home.place.url.to_file_path().unwrap();
     plain::write(url.to_str().unwrap(), 2, &plain::Days::default(), &folder).await.expect("written");
+    assert!(plain::strange(&folder).expect("read").is_empty());
     let day = folder.join("usage/day=2026-11-20");
     let (mut rows, mut files) = (0, 0);
     for path in std::fs::read_dir(day).unwrap().map(|entry| entry.unwrap().path()) {
