@@ -3,12 +3,14 @@
 //! A stream reports twice: `message_start` at the beginning, and `message_delta`, cumulative, at the end; each field of the
 //! delta replaces that of the start, up or down. With the start alone the counts are a lower bound, often by far. Where
 //! `usage.iterations` is given, the sum over it is the bill: it holds work, also of other models, that the top level leaves out.
+//! The tier that is charged is made of up to three words: the service tier, the speed, and the region that inference was kept in.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use schemas::{
     json::{Tree, Value},
+    price::joined,
     tokens::{Part, Vector},
 };
 
@@ -29,6 +31,9 @@ pub(super) struct Messages {
     reported: bool,
     /// Whether the message has said why it stopped, so that what is reported is the whole.
     stopped: bool,
+    /// The tier and the speed that served it, each as it was said last.
+    tier: String,
+    speed: String,
 }
 
 /// The fields of usage objects, the later over the earlier.
@@ -61,7 +66,7 @@ static BLOCK: Where = Where {
 
 const FRAME: [&str; 5] = ["type", "message", "usage", "delta", "error"];
 const MESSAGE: [&str; 5] = ["id", "model", "usage", "stop_reason", "error"];
-const USAGE: [&str; 10] = [
+const USAGE: [&str; 11] = [
     "input_tokens",
     "output_tokens",
     "cache_read_input_tokens",
@@ -72,6 +77,7 @@ const USAGE: [&str; 10] = [
     "iterations",
     "service_tier",
     "inference_geo",
+    "speed",
 ];
 
 static USAGE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
@@ -152,6 +158,11 @@ impl Fold for Messages {
 }
 
 impl Messages {
+    /// How fast it ran; empty where nothing says so.
+    pub(super) fn speed(&self) -> &str {
+        &self.speed
+    }
+
     /// Takes a message: the whole answer, or what a stream begins with.
     fn message(&mut self, facts: &mut Facts, message: Value<'_>) -> Result<(), Unreadable> {
         let named = json::members(message, &MESSAGE).ok_or(Unreadable)?;
@@ -169,8 +180,13 @@ impl Messages {
         let named = json::members(usage, &USAGE).ok_or(Unreadable)?;
         self.fields.merge(&named);
         self.reported |= self.fields.input.is_some() || self.fields.output.is_some();
-        Facts::rename(&mut facts.service_tier, named.text(8));
+        Facts::rename(&mut self.tier, named.text(8));
+        Facts::rename(&mut self.speed, named.text(10));
         Facts::rename(&mut facts.region, named.text(9).filter(|region| region != "not_available"));
+        // Wherever there is room has no price of its own.
+        let place = if facts.region == "global" { "" } else { facts.region.as_str() };
+        let tier = joined(&joined(&self.tier, &self.speed), place);
+        Facts::rename(&mut facts.service_tier, Some(tier));
         facts.raw(usage.raw());
         let states = (0..=1).any(|place| named.value(place).is_some());
         if states && !self.reported { Err(Unreadable) } else { Ok(()) }
@@ -178,7 +194,7 @@ impl Messages {
 }
 
 impl Fields {
-    fn merge(&mut self, named: &json::Members<'_, 10>) {
+    fn merge(&mut self, named: &json::Members<'_, 11>) {
         let inner = |place, name: &str| json::members(named.value(place)?, &[name])?.count(0);
         self.input = named.count(0).or(self.input);
         self.output = named.count(1).or(self.output);

@@ -250,9 +250,10 @@ fn is_stopped(piece: Value<'_>) -> bool {
 pub(crate) const TIERS: [&str; 2] = ["x-amzn-bedrock-service-tier", "x-amzn-bedrock-performanceconfig-latency"];
 
 impl Invoke {
-    /// Keeps the tier that the head names.
+    /// Keeps the tier that the head names, and the speed, which only the model's maker does.
     fn served(&self, facts: &mut Facts) {
-        Facts::rename(&mut facts.service_tier, Some(self.tier.clone()).filter(|tier| !tier.is_empty()));
+        let named = (!self.tier.is_empty()).then(|| joined(&self.tier, self.messages.speed()));
+        Facts::rename(&mut facts.service_tier, named);
     }
 
     /// Takes what makers other than Anthropic report.

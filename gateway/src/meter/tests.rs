@@ -304,9 +304,49 @@ fn a_delta_replaces_the_start_field_by_field_and_the_raw_objects_stay() {
     let measured = once(MESSAGES, &stream(&[START, delta]));
     let vector = Vector { cache_read: 5, cache_write_5m: 0, cache_write_1h: 2, web_searches: 2, ..counts(3, 20) };
     assert_eq!(measured.usage, Usage::exact(vector));
-    assert_eq!((measured.service_tier.as_str(), measured.region.as_str()), ("batch", "us"));
+    assert_eq!((measured.service_tier.as_str(), measured.region.as_str()), ("batch+us", "us"));
     let raw: Vec<serde_json::Value> = serde_json::from_str(&measured.raw_usage).expect("an array");
     assert_eq!((raw.len(), &raw[0]["input_tokens"], &raw[1]["input_tokens"]), (2, &9.into(), &3.into()));
+}
+
+/// Fast mode and inference that stays in a region have prices of their own, and so are part of the tier that is charged.
+#[test]
+fn speed_and_region_of_messages_are_words_of_the_tier() {
+    let usage = |more: &str| format!(r#"{{"input_tokens":4,"output_tokens":2{more}}}"#);
+    let message =
+        |more: &str| format!(r#"{{"type":"message","content":[],"stop_reason":"end_turn","usage":{}}}"#, usage(more));
+    let delta = |more: &str| {
+        format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"end_turn"}},"usage":{}}}"#, usage(more))
+    };
+    for (more, tier, region) in [
+        (r#","service_tier":"standard","speed":"standard","inference_geo":"global""#, "standard", "global"),
+        (r#","service_tier":"standard","inference_geo":"not_available""#, "standard", ""),
+        (r#","speed":"fast""#, "fast", ""),
+        (r#","service_tier":"standard","speed":"fast""#, "fast", ""),
+        (r#","service_tier":"priority","speed":"fast","inference_geo":"global""#, "fast+priority", "global"),
+        (r#","service_tier":"standard","inference_geo":"us""#, "us", "us"),
+        (r#","service_tier":"standard","speed":"fast","inference_geo":"us""#, "fast+us", "us"),
+    ] {
+        let start =
+            format!(r#"{{"type":"message_start","message":{{"id":"a1","model":"m1","usage":{}}}}}"#, usage(more));
+        for measured in [
+            once(Answer { framing: Framing::Whole, ..MESSAGES }, &message(more)),
+            once(Answer { api: Api::BedrockInvoke, ..WHOLE }, &message(more)),
+            once(MESSAGES, &stream(&[&start, &delta("")])),
+            once(MESSAGES, &stream(&[START, &delta(more)])),
+        ] {
+            assert_eq!((measured.service_tier.as_str(), measured.region.as_str()), (tier, region), "{more}");
+            assert_eq!(measured.usage.completeness, Completeness::Exact, "{more}");
+        }
+    }
+    // What is said last holds.
+    let start = START.replace(r#""usage":{"#, r#""usage":{"speed":"fast","#);
+    assert_eq!(once(MESSAGES, &stream(&[&start, &delta(r#","speed":"standard""#)])).service_tier, "standard");
+    let mut meter = Meter::new(Answer { api: Api::BedrockInvoke, ..WHOLE });
+    meter.header("x-amzn-bedrock-service-tier", "default");
+    meter.push(Bytes::from(message(r#","service_tier":"batch","speed":"fast""#)));
+    meter.close();
+    assert_eq!(meter.measured(End::Closed).service_tier, "fast", "the tier is Bedrock's, the speed the maker's");
 }
 
 #[test]
