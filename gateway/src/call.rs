@@ -79,7 +79,15 @@ async fn run(worker: &Arc<Worker>, way: Way, call: CallId, request: Request<Body
     let mut arrival =
         Arrival { call, accepted_at, way, view, subject, lane, terms, head, cache: Looked::Not, onward: None };
     let (bytes, taken) = body::read(&worker.shared, &arrival.head.headers, body).await?;
-    let (aim, order) = aim(worker, &arrival, bytes, None).await?;
+    let aimed = aim(worker, &arrival, bytes.clone(), None).await;
+    let (aim, order) = match (aimed, arrival.way.of_cohere()) {
+        // Which of the two a path of both means, the model says.
+        (Err(fault), Some(way)) if fault.code == ErrorCode::UnknownModel => {
+            arrival.way = way;
+            aim(worker, &arrival, bytes, None).await?
+        }
+        (aimed, _) => aimed?,
+    };
     arrival.onward = onward::wanted(worker, &arrival, &aim, &order)?;
     if let Some(again) = cached::look(worker, &mut arrival, &aim, &order).await? {
         return Ok(again);

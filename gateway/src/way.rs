@@ -176,6 +176,12 @@ impl Way {
         Some(way).filter(|way| way.provider.is_some() && !climbs)
     }
 
+    /// What Cohere's own clients mean by the same path; nothing where it is none of Cohere's.
+    pub(crate) fn of_cohere(&self) -> Option<Self> {
+        let is_it = self.api == Api::OpenAiRerank;
+        is_it.then(|| Self { api: Api::CohereRerank, path: Cow::Borrowed("/v1/rerank"), ..self.clone() })
+    }
+
     /// Whether it is of OpenAI's Responses.
     pub(crate) const fn is_of_responses(&self) -> bool {
         matches!(

@@ -21,7 +21,7 @@ use super::{
     guess::Guess,
     ollama,
     openai_chat::Chat,
-    openai_responses,
+    openai_responses, openai_usage,
     shape::Shaped,
     tally::{Counts, Facts},
     tools::Tools,
@@ -57,7 +57,8 @@ pub(super) fn of(api: Api) -> Option<Box<dyn Fold>> {
     Some(match api {
         Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiTranscriptions => Box::new(Chat::default()),
         Api::OpenAiImages => Box::new(Chat::of_images()),
-        Api::OpenAiEmbeddings | Api::OpenAiModerations | Api::OpenAiRerank => Box::new(Chat::without_output()),
+        Api::OpenAiEmbeddings | Api::OpenAiModerations => Box::new(Chat::without_output()),
+        Api::OpenAiRerank => Box::new(Shaped::new(&openai_usage::RANKING)),
         Api::OpenAiSpeech => Box::new(Chat::of_sound()),
         Api::OpenAiResponses | Api::OpenAiResponsesCompact | Api::OpenAiResponsesRetrieve => {
             Box::new(Shaped::new(&openai_responses::RESPONSE))

@@ -12,7 +12,7 @@ use super::{
     fold::{Fold, Unreadable},
     gemini, ollama,
     openai_chat::{self, Chat},
-    openai_responses,
+    openai_responses, openai_usage,
     shape::{Shaped, at},
     tally::{Counts, Facts},
     tools::Tools,
@@ -94,6 +94,8 @@ fn recognised(document: Value<'_>) -> Option<Box<dyn Fold>> {
         Box::new(Shaped::new(&cohere::CHAT))
     } else if has(&["meta", "billed_units"]) {
         Box::new(Shaped::new(&cohere::UNITS))
+    } else if has(&["results"]) && has(&["usage", "search_units"]) {
+        Box::new(Shaped::new(&openai_usage::RANKING))
     } else if has(&["prompt_eval_count"]) || has(&["eval_count"]) {
         Box::new(Shaped::new(&ollama::CHAT))
     } else if has(&["usage"]) || has(&["choices"]) || has(&["x_groq"]) {

@@ -4,13 +4,39 @@
 //! predictions. Where `total_tokens` exceeds their sum, the rest is reasoning that is billed as output but not listed there
 //! (xAI, Gemini's endpoint of this dialect). Cached tokens have five names; where an answer has two, they say the same. A part that is said
 //! to be more than its whole is cut to it, and the counts are then so much at least: one of the two is wrong, and nobody knows which.
+//! A ranking may be stated in searches, and then has no tokens.
+
+use std::sync::LazyLock;
 
 use schemas::{json::Value, money::Pico, tokens::Vector};
 
-use super::fold::{Reported, Unreadable, take};
+use super::{
+    fold::{Reported, Unreadable, take},
+    shape::{Mark, Shape, in_front, never, untold, verbatim},
+    tools::Tools,
+};
 use crate::json::{self, number};
 
-const NAMES: [&str; 19] = [
+/// A ranking: the usage object of this dialect, or that of Cohere where Cohere has it, whose rankings this form is taken from.
+pub(super) static RANKING: Shape = Shape {
+    text: LazyLock::new(Vec::new),
+    sign: None,
+    id: &[&["id"]],
+    model: &[&["model"]],
+    tier: &[&["service_tier"]],
+    latency: &[],
+    usage: &[&["usage"], &["meta", "billed_units"]],
+    error: &[&["error"]],
+    failed: never,
+    read: |usage| read(usage, false),
+    raw: verbatim,
+    tools: &Tools::NONE,
+    mark: |_, _| Mark::None,
+    call: untold,
+    background: in_front,
+};
+
+const NAMES: [&str; 20] = [
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
@@ -30,6 +56,7 @@ const NAMES: [&str; 19] = [
     "output_tokens_details",
     "input_token_details",
     "num_search_queries",
+    "search_units",
 ];
 /// Where input, output and their details stand.
 const INPUT: [usize; 2] = [0, 13];
@@ -37,6 +64,7 @@ const OUTPUT: [usize; 2] = [1, 14];
 const TOTAL: usize = 2;
 const INPUT_DETAILS: [usize; 4] = [3, 10, 15, 17];
 const OUTPUT_DETAILS: [usize; 3] = [4, 11, 16];
+const SEARCH_UNITS: usize = 19;
 
 /// One of xAI's ticks: 1e-10 USD.
 const PICO_PER_TICK: i128 = 100;
@@ -48,12 +76,13 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let count = |place| named.count(place).unwrap_or(0);
     let first = |places: [usize; 2]| places.into_iter().find_map(|place| named.count(place));
     let (prompt, completion, total) = (first(INPUT), first(OUTPUT), named.count(TOTAL));
-    let mut counted = INPUT.into_iter().chain(OUTPUT).chain([TOTAL]);
+    let mut counted = INPUT.into_iter().chain(OUTPUT).chain([TOTAL, SEARCH_UNITS]);
     let exact = !counted.clone().any(|place| named.miscounts(place));
     let whole = match (prompt, completion, total) {
         (Some(_), Some(_), _) => true,
         (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => true,
         (None, None, None) if counted.all(|place| named.value(place).is_none()) => return Ok(None),
+        (None, None, None) if named.count(SEARCH_UNITS).is_some() => !output,
         (None, None, None) => return Err(Unreadable),
         _ => !output && (prompt.is_some() || total.is_some()),
     };
@@ -90,7 +119,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
             audio_output,
             web_searches: count(18),
             reasoning: stated.max(unlisted).min(output),
-            search_units: 0,
+            search_units: count(SEARCH_UNITS),
             guardrails: 0,
             image_input: 0,
             image_output: 0,

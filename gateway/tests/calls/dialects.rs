@@ -198,6 +198,15 @@ async fn cohere_is_asked_by_its_own_paths_and_rankings_are_counted_in_searches()
     })
     .await;
     check(Case {
+        path: "/v1/rerank",
+        body: json!({ "model": "rerank-v3.5", "query": "a", "documents": ["b"] }),
+        asked: &["post /v1/rerank http/1.1"],
+        api: Api::CohereRerank,
+        answer: json("200 OK", r#"{"results":[],"meta":{"billed_units":{"search_units":2}}}"#),
+        used: Vector { search_units: 2, ..used(0, 0) },
+    })
+    .await;
+    check(Case {
         path: "/v2/rerank",
         body: json!({ "model": "rerank-v3.5", "query": "a", "documents": ["b"] }),
         asked: &["post /v2/rerank http/1.1"],

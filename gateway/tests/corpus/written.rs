@@ -431,6 +431,19 @@ fn cohere_and_ollama() {
         case(what, Api::OllamaChat, Framing::Lines, body, vector, completeness)
     };
     let ranked = json!({ "results": [], "meta": { "billed_units": { "search_units": 3 } } });
+    let searched = json!({ "id": "r", "model": "m", "results": [], "usage": { "cost": 0.001, "search_units": 1 } });
+    let counted = json!({ "model": "m", "results": [], "usage": { "total_tokens": 30 } });
+    let ranking =
+        |what, api, body: &Value, vector| case(what, api, Framing::Whole, body.to_string().into_bytes(), vector, EXACT);
+    let (one, three) = (Vector { search_units: 1, ..used(0, 0) }, Vector { search_units: 3, ..used(0, 0) });
+    let rankings = [
+        ranking("OpenRouter's ranking", Api::OpenAiRerank, &searched, one),
+        ranking("the same through", Api::Passthrough, &searched, one),
+        ranking("Cohere's form by the path of others", Api::OpenAiRerank, &ranked, three),
+        ranking("a ranking by tokens", Api::OpenAiRerank, &counted, used(30, 0)),
+    ];
+    check(&rankings);
+    assert_eq!(measure(&rankings[0], 64).provider_cost, Pico::parse_usd("0.001"));
     let word = json!({ "model": "m", "message": { "content": "hi" }, "done": false });
     let broken = json!({ "type": "message-end", "delta": { "finish_reason": "ERROR", "error": "no", "usage": {
         "billed_units": { "input_tokens": 7, "output_tokens": 2 } } } });
