@@ -220,11 +220,13 @@ pub enum Doubt {
     Crashed,
     /// The request could not be sent, or the provider failed or did not answer, so nobody knows whether it worked on it.
     NoAnswer,
+    /// The answer states its use in what no class counts, such as seconds of sound.
+    NotCounted,
 }
 
 impl Doubt {
     /// Every doubt, in wire order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ClientLeft,
         Self::Truncated,
         Self::TimedOut,
@@ -233,6 +235,7 @@ impl Doubt {
         Self::FrameTooLarge,
         Self::Crashed,
         Self::NoAnswer,
+        Self::NotCounted,
     ];
 
     /// The name in the `completeness_reason` column.
@@ -246,6 +249,7 @@ impl Doubt {
             Self::FrameTooLarge => "frame_too_large",
             Self::Crashed => "crashed",
             Self::NoAnswer => "no_answer",
+            Self::NotCounted => "not_counted",
         }
     }
 
@@ -260,6 +264,7 @@ impl Doubt {
             Self::FrameTooLarge => "a frame of the answer was too large",
             Self::Crashed => "the gateway ended before the attempt",
             Self::NoAnswer => "the provider failed, or did not answer",
+            Self::NotCounted => "the answer states its use in what is not counted here",
         }
     }
 }

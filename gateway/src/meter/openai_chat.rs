@@ -18,6 +18,7 @@ use super::{
     fold::{Fold, Reported, Unreadable, has_object, kind},
     openai_calls::Calls,
     openai_usage,
+    shape::at,
     tally::{Counts, Facts},
     tools::{Place, Tools, Where},
     visible::after_colon,
@@ -163,8 +164,7 @@ impl Fold for Chat {
                 self.is_last = true;
                 self.take(facts, usage, reported);
             }
-            // What counts no tokens is kept all the same: how long a sound was.
-            None => facts.raw(usage.raw()),
+            None => uncounted(facts, usage),
         }
         Ok(())
     }
@@ -217,7 +217,12 @@ impl Chat {
         self.finished = self.alone || self.have_ended(facts.asked);
         self.is_last &= self.finished;
         let Some(usage) = usage(&named) else { return Ok(Seen::Ordinary) };
-        let Some(reported) = openai_usage::read(usage, true)? else { return Ok(Seen::Ordinary) };
+        let Some(reported) = openai_usage::read(usage, true)? else {
+            if is_of_time(usage) {
+                uncounted(facts, usage);
+            }
+            return Ok(Seen::Ordinary);
+        };
         let alone = choices.is_none_or(|choices| choices.items().is_some_and(|mut items| items.next().is_none()));
         self.alone |= alone;
         self.finished |= alone;
@@ -258,6 +263,21 @@ impl Chat {
             reported => reported,
         });
     }
+}
+
+/// Keeps usage that counts no tokens all the same, and what it costs.
+fn uncounted(facts: &mut Facts, usage: Value<'_>) {
+    facts.raw.clear();
+    facts.raw(usage.raw());
+    facts.cost = openai_usage::cost_of(usage).or(facts.cost);
+    if is_of_time(usage) {
+        facts.not_counted();
+    }
+}
+
+/// Whether usage says how long a sound was, by which some models are billed.
+fn is_of_time(usage: Value<'_>) -> bool {
+    at(usage, &["seconds"]).is_some()
 }
 
 /// Keeps the error that an answer or a frame has, or one of its choices.

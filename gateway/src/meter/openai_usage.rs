@@ -146,6 +146,12 @@ pub(super) fn images(usage: Value<'_>) -> (u64, u64) {
     (of(&INPUT_DETAILS).unwrap_or(0), of(&OUTPUT_DETAILS).unwrap_or(u64::MAX))
 }
 
+/// What a usage object says that it costs, whatever it counts.
+pub(super) fn cost_of(usage: Value<'_>) -> Option<Pico> {
+    let named = json::members(usage, &["cost", "cost_in_usd_ticks"])?;
+    cost(named.value(0), named.value(1))
+}
+
 /// What the provider says that it costs: dollars, of which Perplexity has the sum among its parts, or xAI's ticks.
 fn cost(usd: Option<Value<'_>>, ticks: Option<Value<'_>>) -> Option<Pico> {
     let usd = usd.and_then(total).and_then(|usd| number::scaled(usd.raw(), 12)).map(Pico);

@@ -64,7 +64,7 @@ pub(super) struct Facts {
     pub(super) asked: u64,
     /// When it was begun, if the answer is worked on apart from this exchange.
     pub(super) background: Option<u64>,
-    /// Whether usage may have gone by unread.
+    /// Why usage may have gone by unread, or uncounted.
     unread: Option<Doubt>,
     /// Whether it ended within a frame.
     cut: bool,
@@ -304,6 +304,13 @@ impl Facts {
         if self.told.len() < TOLD_MAX && !self.told.contains(&place) {
             self.told.push(place);
             self.called.calls = self.called.calls.saturating_add(1);
+        }
+    }
+
+    /// What was used is stated in what no class counts.
+    pub(super) const fn not_counted(&mut self) {
+        if self.unread.is_none() {
+            self.unread = Some(Doubt::NotCounted);
         }
     }
 

@@ -7,7 +7,7 @@ use gateway::meter::{Answer, End, Finish, Framing, Measured, Meter};
 use schemas::{
     event::Api,
     money::Pico,
-    tokens::{Part, Vector},
+    tokens::{Doubt, Part, Usage, Vector},
 };
 use serde_json::{Value, json};
 
@@ -192,7 +192,15 @@ fn what_openai_says_of_sound_and_images() {
     let heard = json!({ "text": "hi", "usage": usage });
     let by_time =
         case("seconds", Api::OpenAiTranscriptions, Framing::Whole, heard.to_string().into_bytes(), used(0, 0), MISSING);
-    assert_eq!(measure(&by_time, 64).raw_usage, usage.to_string(), "what is no tokens is kept all the same");
+    let measured = measure(&by_time, 64);
+    assert_eq!(measured.raw_usage, usage.to_string(), "what is no tokens is kept all the same");
+    assert_eq!(measured.usage, Usage::missing(Doubt::NotCounted), "it is reported, and not in tokens");
+    let priced = json!({ "text": "hi", "usage": { "seconds": 9.2, "cost": 0.0005 } }).to_string().into_bytes();
+    let priced = case("a price", Api::OpenAiTranscriptions, Framing::Whole, priced, used(0, 0), MISSING);
+    assert_eq!(measure(&priced, 64).provider_cost, Pico::parse_usd("0.0005"));
+    let done = json!({ "type": "transcript.text.done", "text": "hi", "usage": usage });
+    let streamed = case("streamed", Api::OpenAiTranscriptions, Framing::Events, named(&[done]), used(0, 0), MISSING);
+    assert_eq!(measure(&streamed, 64).usage, Usage::missing(Doubt::NotCounted));
     let heard = json!({ "type": "transcript.text.done", "text": "hi", "usage": { "type": "tokens", "input_tokens": 14,
         "input_token_details": { "text_tokens": 4, "audio_tokens": 10 }, "output_tokens": 5, "total_tokens": 19 } });
     let drawn = json!({ "type": "image_generation.completed", "b64_json": "aGk=", "usage": { "total_tokens": 290, "input_tokens": 18,

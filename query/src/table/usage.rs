@@ -47,7 +47,7 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "completeness_reason",
         kind: Kind::Text,
-        doc: "Why the counts are not exact, NULL where they are: client_left, truncated, timed_out, not_reported (the whole answer states no usage), unreadable, frame_too_large, crashed (found at restart), or no_answer (the provider failed or did not answer).",
+        doc: "Why the counts are not exact, NULL where they are: client_left, truncated, timed_out, not_reported (the whole answer states no usage), unreadable, frame_too_large, crashed (found at restart), no_answer (the provider failed or did not answer), or not_counted (the answer states its use in what has no class, such as seconds).",
     },
     Column {
         name: "cost_usd",

@@ -194,6 +194,7 @@ enumeration!(Doubt {
     6 FrameTooLarge,
     7 Crashed,
     8 NoAnswer,
+    9 NotCounted,
 });
 
 enumeration!(TokenClass {
