@@ -4,6 +4,7 @@
 //! predictions. Where `total_tokens` exceeds their sum, the rest is reasoning that is billed as output but not listed there
 //! (xAI, Gemini's endpoint of this dialect). Cached tokens have five names; where an answer has two, they say the same. A part that is said
 //! to be more than its whole is cut to it, and the counts are then so much at least: one of the two is wrong, and nobody knows which.
+//! What Perplexity's research cites is input, and what it thinks output, each counted and billed beside the two.
 //! A ranking may be stated in searches, and then has no tokens.
 
 use std::sync::LazyLock;
@@ -36,7 +37,7 @@ pub(super) static RANKING: Shape = Shape {
     background: in_front,
 };
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
@@ -57,6 +58,7 @@ const NAMES: [&str; 20] = [
     "input_token_details",
     "num_search_queries",
     "search_units",
+    "citation_tokens",
 ];
 /// Where input, output and their details stand.
 const INPUT: [usize; 2] = [0, 13];
@@ -65,6 +67,7 @@ const TOTAL: usize = 2;
 const INPUT_DETAILS: [usize; 4] = [3, 10, 15, 17];
 const OUTPUT_DETAILS: [usize; 3] = [4, 11, 16];
 const SEARCH_UNITS: usize = 19;
+const CITATIONS: usize = 20;
 
 /// One of xAI's ticks: 1e-10 USD.
 const PICO_PER_TICK: i128 = 100;
@@ -77,7 +80,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let first = |places: [usize; 2]| places.into_iter().find_map(|place| named.count(place));
     let (prompt, completion, total) = (first(INPUT), first(OUTPUT), named.count(TOTAL));
     let mut counted = INPUT.into_iter().chain(OUTPUT).chain([TOTAL, SEARCH_UNITS]);
-    let exact = !counted.clone().any(|place| named.miscounts(place));
+    let exact = !counted.clone().chain([CITATIONS]).any(|place| named.miscounts(place));
     let whole = match (prompt, completion, total) {
         (Some(_), Some(_), _) => true,
         (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => true,
@@ -88,7 +91,9 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     };
     let prompt = prompt.or_else(|| total?.checked_sub(completion.unwrap_or(0))).unwrap_or(0);
     let completion = completion.or_else(|| total?.checked_sub(prompt)).unwrap_or(0);
-    let unlisted = total.map_or(0, |total| total.saturating_sub(prompt.saturating_add(completion)));
+    let cited = count(CITATIONS);
+    let listed = prompt.saturating_add(completion).saturating_add(cited);
+    let unlisted = total.map_or(0, |total| total.saturating_sub(listed));
 
     let details = |place| json::members(named.value(place)?, &DETAILS);
     let (input, out) = (INPUT_DETAILS.into_iter().find_map(details), OUTPUT_DETAILS.into_iter().find_map(details));
@@ -105,12 +110,13 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let (audio_input, uncached_input) = take(heard, rest);
     let (audio_output, text) = take(spoken, completion);
     let stated = detail(&out, REASONING).max(count(12));
-    // More reasoning than output is no part of it: Perplexity counts what its research thought apart.
-    let apart = if stated > text.saturating_add(unlisted) { stated } else { 0 };
+    // More reasoning than output is no part of it, nor is any of who cites, unless the total has it.
+    let is_apart = stated > text.saturating_add(unlisted) || named.value(CITATIONS).is_some() && stated > unlisted;
+    let apart = if is_apart { stated } else { 0 };
     let output = text.saturating_add(unlisted).saturating_add(apart);
     Ok(Some(Reported {
         vector: Vector {
-            uncached_input,
+            uncached_input: uncached_input.saturating_add(cited),
             cache_read,
             cache_write_5m,
             cache_write_1h: 0,

@@ -165,7 +165,19 @@ fn usage_of_openais_form_by_others() {
         whole(
             "Perplexity's research thinks apart",
             perplexity,
-            Vector { reasoning: 73_997, web_searches: 18, ..used(33, 7163 + 73_997) },
+            Vector { reasoning: 73_997, web_searches: 18, ..used(33 + 20_016, 7163 + 73_997) },
+        ),
+        whole(
+            "and apart also where it thinks less than it says",
+            json!({ "prompt_tokens": 33, "completion_tokens": 500, "total_tokens": 533, "citation_tokens": 200,
+                "reasoning_tokens": 40 }),
+            Vector { reasoning: 40, ..used(233, 540) },
+        ),
+        whole(
+            "unless its total has all of it",
+            json!({ "prompt_tokens": 33, "completion_tokens": 500, "total_tokens": 773, "citation_tokens": 200,
+                "reasoning_tokens": 40 }),
+            Vector { reasoning: 40, ..used(233, 540) },
         ),
         whole(
             "null is no count",
