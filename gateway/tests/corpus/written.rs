@@ -187,6 +187,10 @@ fn usage_of_openais_form_by_others() {
     ];
     check(&cases);
     assert_eq!(measure(&cases[2], 1 << 20).provider_cost, Pico::parse_usd("0.82"));
+    let own_keys = json!({ "prompt_tokens": 3, "completion_tokens": 1, "is_byok": true, "cost": 0.0005,
+        "cost_details": { "upstream_inference_cost": 0.01 } });
+    let own_keys = whole("OpenRouter with keys of one's own", own_keys, used(3, 1));
+    assert_eq!(measure(&own_keys, 64).provider_cost, Pico::parse_usd("0.0005"), "it charges its fee, and no more");
     let groq = r#"{"id":"c","model":"m","choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":9},"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":9}}}"#;
     check(&[case(
         "Groq says it twice",

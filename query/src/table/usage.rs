@@ -55,7 +55,11 @@ const COLUMNS: &[Column] = &[
         doc: "The sum of its original charges; NULL if any of it has no price or is not known. Corrections are in charges.",
     },
     Column { name: "unpriced_reason", kind: Kind::Text, doc: "Why cost_usd is NULL." },
-    Column { name: "provider_cost_usd", kind: Kind::Usd, doc: "The cost that the provider states." },
+    Column {
+        name: "provider_cost_usd",
+        kind: Kind::Usd,
+        doc: "The cost that the provider states: what it charges itself, which at a router with keys of one's own is its fee.",
+    },
     Column {
         name: "cache_hit",
         kind: Kind::Flag,
