@@ -60,3 +60,42 @@ pub(crate) fn cohere(reason: &str) -> bool {
 pub(crate) fn chat(reason: &str) -> bool {
     reason == "error"
 }
+
+/// The reasons that are known not to be a failure, as the translation has them: for any other one an answer in which nothing was said has
+/// failed.
+const CONVERSE: [&str; 7] = [
+    "end_turn",
+    "max_tokens",
+    "model_context_window_exceeded",
+    "tool_use",
+    "stop_sequence",
+    "guardrail_intervened",
+    "content_filtered",
+];
+const COHERE: [&str; 5] = ["COMPLETE", "MAX_TOKENS", "TOOL_CALL", "STOP_SEQUENCE", "ERROR_TOXIC"];
+const CHAT: [&str; 9] = [
+    "stop",
+    "eos",
+    "end_turn",
+    "length",
+    "max_tokens",
+    "model_length",
+    "tool_calls",
+    "function_call",
+    "content_filter",
+];
+
+/// The same of Converse where it is known whether anything was said.
+pub(crate) fn converse_after(reason: &str, said: bool) -> bool {
+    converse(reason) || !said && !CONVERSE.contains(&reason)
+}
+
+/// The same of Cohere.
+pub(crate) fn cohere_after(reason: &str, said: bool) -> bool {
+    cohere(reason) || !said && !COHERE.contains(&reason)
+}
+
+/// The same of a chat, in which an empty reason is none.
+pub(crate) fn chat_after(reason: &str, said: bool) -> bool {
+    chat(reason) || !said && !reason.is_empty() && !CHAT.contains(&reason)
+}

@@ -39,9 +39,13 @@ pub(super) static CONVERSE: Shape = Shape {
     latency: &[&["performanceConfig", "latency"]],
     usage: &[&["usage"]],
     error: &[],
-    failed: |_, event, _| {
+    failed: |facts, event, _| {
         let reason = at(event, &["stopReason"]).and_then(Value::word)?;
-        failing::converse(&reason).then(|| reason.into_owned())
+        let mut blocks = at(event, &["output", "message", "content"]).and_then(Value::items).into_iter().flatten();
+        // In a stream thoughts are not told from the rest.
+        let said = facts.may_have_said() || facts.visible.bytes() > 0;
+        let said = said || blocks.any(|block| at(block, &["reasoningContent"]).is_none());
+        failing::converse_after(&reason, said).then(|| reason.into_owned())
     },
     read: converse,
     raw: verbatim,

@@ -41,9 +41,11 @@ pub(super) static CHAT: Shape = Shape {
     latency: &[],
     usage: &[&["delta", "usage"], &["usage"], &["response", "meta"], &["meta"]],
     error: &[&["delta", "error"]],
-    failed: |_, event, _| {
+    failed: |facts, event, _| {
         let reason = first(event, &[&["delta", "finish_reason"], &["finish_reason"]]).and_then(Value::word)?;
-        failing::cohere(&reason).then(|| reason.into_owned())
+        // In a stream thoughts are not told from the rest.
+        let said = facts.may_have_said() || facts.visible.bytes() > 0 || says(event);
+        failing::cohere_after(&reason, said).then(|| reason.into_owned())
     },
     read,
     raw: verbatim,
@@ -77,6 +79,13 @@ pub(super) static UNITS: Shape = Shape {
     call: untold,
     background: in_front,
 };
+
+/// Whether an answer, of either version, has any text that is no thought.
+fn says(answer: Value<'_>) -> bool {
+    let mut parts = at(answer, &["message", "content"]).and_then(Value::items).into_iter().flatten();
+    let older = || first(answer, &[&["text"], &["response", "text"]]).and_then(Value::word);
+    parts.any(|part| at(part, &["thinking"]).is_none()) || older().is_some_and(|text| !text.is_empty())
+}
 
 fn read(usage: Value<'_>) -> Result<Option<Reported>, Unreadable> {
     let named = json::members(usage, &["billed_units", "tokens"]).ok_or(Unreadable)?;

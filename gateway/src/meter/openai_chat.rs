@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use schemas::{
-    json::{Tree, Value},
+    json::{Kind, Tree, Value},
     tokens::Part,
 };
 
@@ -18,7 +18,7 @@ use super::{
     fold::{Fold, Reported, Unreadable, has_object, kind},
     openai_calls::Calls,
     openai_usage,
-    shape::at,
+    shape::{at, first},
     tally::{Counts, Facts},
     tools::{Place, Tools, Where},
     visible::after_colon,
@@ -111,6 +111,9 @@ static TEXT_KEYS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
         .map(Finder::new)
 });
 
+/// Those of them that hold thoughts.
+const THOUGHTS: [usize; 2] = [2, 3];
+
 impl Fold for Chat {
     fn event(&mut self, facts: &mut Facts, _: &str, data: &[u8]) -> Result<Seen, Unreadable> {
         if data == b"[DONE]" {
@@ -123,7 +126,9 @@ impl Fold for Chat {
         }
         let reports = has_object(data, &USAGE_KEY);
         let keep = self.reported.is_none();
-        let says = TEXT_KEYS.iter().any(|key| facts.visible.take(data, key, keep));
+        let said = TEXT_KEYS.iter().position(|key| facts.visible.take(data, key, keep));
+        facts.said |= said.is_some_and(|place| !THOUGHTS.contains(&place));
+        let says = said.is_some();
         let known = !facts.model.is_empty() && !facts.id.is_empty();
         // Why it finishes may be that it has failed.
         let ordinary = says && !reports && (known || self.introduced >= INTRODUCTION) && !says_why(data);
@@ -285,15 +290,31 @@ fn fail(facts: &mut Facts, named: &json::Members<'_, 13>) {
     if let Some(error) = named.value(ERROR) {
         return facts.fail(kind(error));
     }
-    for choice in named.value(CHOICES).and_then(Value::items).into_iter().flatten() {
+    let choices = || named.value(CHOICES).and_then(Value::items).into_iter().flatten();
+    facts.said |= choices().any(says);
+    let said = facts.may_have_said();
+    for choice in choices() {
         let Some(choice) = json::members(choice, &["error", "finish_reason"]) else { continue };
-        let reason = choice.value(1).and_then(Value::word).filter(|reason| failing::chat(reason));
+        let reason = choice.value(1).and_then(Value::word).filter(|reason| failing::chat_after(reason, said));
         match (choice.value(0), reason) {
             (Some(error), _) => facts.fail(kind(error)),
             (None, Some(reason)) => facts.fail(Some(reason.into_owned())),
             (None, None) => {}
         }
     }
+}
+
+/// Whether a choice says anything, and does not only think.
+fn says(choice: Value<'_>) -> bool {
+    let said = first(choice, &[&["message"], &["delta"]]).unwrap_or(choice);
+    ["content", "text", "refusal", "tool_calls", "function_call", "audio", "images"].into_iter().any(|name| {
+        at(said, &[name]).is_some_and(|value| match value.kind() {
+            Kind::Text(_) => value.word().is_some_and(|text| !text.is_empty()),
+            Kind::List(mut items) => items.next().is_some(),
+            Kind::Object(_) => true,
+            _ => false,
+        })
+    })
 }
 
 fn says_why(choices: &[u8]) -> bool {

@@ -307,6 +307,11 @@ impl Facts {
         }
     }
 
+    /// Whether anything may have been said: what was not read may have said it.
+    pub(super) const fn may_have_said(&self) -> bool {
+        self.said || self.is_brief || self.called.calls > 0
+    }
+
     /// What was used is stated in what no class counts.
     pub(super) const fn not_counted(&mut self) {
         if self.unread.is_none() {

@@ -792,6 +792,11 @@ fn an_answer_in_which_the_model_failed_has_failed() {
         check(Api::BedrockConverse, Framing::Whole, &converse(&large, reason), Some(reason));
     }
     check(Api::BedrockConverse, Framing::Whole, &converse(text, "tool_use"), None);
+    // A reason that nobody knows is a failure where nothing was said.
+    both(Api::BedrockConverse, &converse("", "gone"), Some("gone"));
+    for (block, reason) in [(text, "gone"), (large.as_str(), "gone"), ("", "end_turn")] {
+        check(Api::BedrockConverse, Framing::Whole, &converse(block, reason), None);
+    }
 
     let cohere = |reason: &str| {
         format!(
@@ -804,10 +809,29 @@ fn an_answer_in_which_the_model_failed_has_failed() {
         check(Api::CohereChat, Framing::Events, &stream(&[&end]), kind);
     }
 
+    let unknown = cohere("GONE");
+    check(Api::CohereChat, Framing::Whole, &unknown, Some("GONE"));
+    let end = format!(r#"{{"type":"message-end","delta":{unknown}}}"#);
+    check(Api::CohereChat, Framing::Events, &stream(&[&end]), Some("GONE"));
+    let piece = r#"{"type":"content-delta","delta":{"message":{"content":{"text":"hi"}}}}"#;
+    check(Api::CohereChat, Framing::Events, &stream(&[piece, &end]), None);
+    let said = unknown.replace(r#""content":[]"#, r#""content":[{"type":"text","text":"hi"}]"#);
+    check(Api::CohereChat, Framing::Whole, &said, None);
+    check(Api::CohereV1Chat, Framing::Whole, r#"{"text":"hi","finish_reason":"GONE"}"#, None);
+
     let choice = |more: &str| format!(r#"{{"id":"c","model":"m","choices":[{{"index":0,"message":{{}}{more}}}]}}"#);
     both(Api::OpenAiChat, &choice(r#","finish_reason":"error""#), Some("error"));
     both(Api::OpenAiChat, &choice(r#","finish_reason":"error","error":{"code":"busy"}"#), Some("busy"));
     both(Api::OpenAiChat, &choice(r#","finish_reason":"stop","error":null"#), None);
+    both(Api::OpenAiChat, &choice(r#","finish_reason":"gone""#), Some("gone"));
+    check(Api::OpenAiChat, Framing::Whole, &choice(r#","finish_reason":"""#), None);
+    let thought = r#"{"choices":[{"index":0,"delta":{"reasoning":"hm"}}]}"#;
+    let gone = STOP.replace("stop", "gone");
+    check(Api::OpenAiChat, Framing::Events, &stream(&[thought, &gone, "[DONE]"]), Some("gone"));
+    check(Api::OpenAiChat, Framing::Events, &stream(&[HELLO, HELLO, HELLO, &gone, "[DONE]"]), None);
+    let said = r#"{"id":"c","choices":[{"message":{"content":"hi"},"finish_reason":"gone"}]}"#;
+    check(Api::OpenAiChat, Framing::Whole, said, None);
+    check(Api::OpenAiCompletions, Framing::Whole, r#"{"choices":[{"text":"hi","finish_reason":"gone"}]}"#, None);
     check(Api::OpenAiChat, Framing::Whole, r#"{"id":"c","choices":[]}"#, Some(""));
     check(Api::OpenAiChat, Framing::Events, &stream(&[USAGE, "[DONE]"]), Some(""));
     check(Api::OpenAiChat, Framing::Events, &stream(&[STOP, USAGE, "[DONE]"]), None);

@@ -174,7 +174,7 @@ impl Said {
     }
 }
 
-fn told(exchange: &Exchange, client: Client) -> Told {
+pub(crate) fn told(exchange: &Exchange, client: Client) -> Told {
     let asked: &[u8] = match client {
         Client::OpenAiResponses => br#"{"model":"asked-for","input":"hi","metadata":{"a":"b"}}"#,
         Client::OpenAiChat => br#"{"model":"asked-for","messages":[],"stream_options":{"include_usage":true}}"#,
@@ -183,7 +183,7 @@ fn told(exchange: &Exchange, client: Client) -> Told {
     Request::read(client, asked).unwrap().told(&exchange.id, 1_790_000_000, 17)
 }
 
-const USAGE: Vector = Vector {
+pub(crate) const USAGE: Vector = Vector {
     uncached_input: 10,
     cache_read: 20,
     cache_write_5m: 3,
@@ -228,13 +228,6 @@ pub(crate) fn whole(exchange: &Exchange, client: Client, body: &[u8]) -> Result<
     let (provider, _, model) = provider(exchange).unwrap();
     let written = answer(provider, model, client, body, &told(exchange, client), Some(&USAGE));
     written.map(|written| written.body).map_err(|why| why.to_string())
-}
-
-/// A whole answer as a client gets it that asked for a stream.
-pub(crate) fn at_once(exchange: &Exchange, client: Client, body: &[u8]) -> Result<String, String> {
-    let (provider, _, model) = provider(exchange).unwrap();
-    let stream = Stream::new(provider, model, client, told(exchange, client));
-    stream.whole(body, Some(&USAGE)).map_err(|why| why.to_string())
 }
 
 pub(crate) fn provider(exchange: &Exchange) -> Option<(Provider, &'static str, &'static str)> {

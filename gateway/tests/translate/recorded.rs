@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, fs};
 
-use gateway::translate::{Blame, Client, Request, To, error};
+use gateway::translate::{Blame, Client, Request, Stream, To, error};
 use serde_json::Value;
 
 use crate::{
     accumulate,
     corpus::{
-        CLIENTS, Exchange, PROVIDERS, Said, at_once, corpus, events, exchanges, provider, rebuilt, request, stream,
+        CLIENTS, Exchange, PROVIDERS, Said, USAGE, corpus, events, exchanges, provider, rebuilt, request, stream, told,
         whole,
     },
 };
@@ -17,6 +17,13 @@ use crate::{
 /// Answers that are refused, each with the reason.
 const NOT_ASKED_FOR: &[(&str, &str)] =
     &[("da2d8efa26ba6a2f", "arguments in pieces, which Vertex AI sends only to who asks for them")];
+
+/// A whole answer as a client gets it that asked for a stream.
+fn at_once(exchange: &Exchange, client: Client, body: &[u8]) -> Result<String, String> {
+    let (provider, _, model) = provider(exchange).unwrap();
+    let stream = Stream::new(provider, model, client, told(exchange, client));
+    stream.whole(body, Some(&USAGE)).map_err(|why| why.to_string())
+}
 
 /// Every text and every number in it, but names of members.
 fn leaves(value: &Value, found: &mut Vec<String>) {
