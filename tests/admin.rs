@@ -307,6 +307,17 @@ fn who_may_change_what() {
         let asked = format!("{token} {method} {path} {body}");
         assert_eq!(office.code(token, &method, path, body), (wanted.0, wanted.1.to_owned()), "{asked}");
     }
+    // What has no effect is taken, left away and told.
+    let odd = json!({ "name": "odd", "scope": { "tenant": "acme" }, "unit": "requests", "amount": 9, "window": "day",
+        "mode": "hard", "stream": "slices" });
+    let (status, made) = office.post("/v1/limits", &odd);
+    assert_eq!((status, &made["warnings"][0]["code"], made.get("stream")), (201, &json!("TG1014"), None), "{made}");
+    let message = made["warnings"][0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("\"stream: slices\" has an effect only") && message.ends_with("; take it out"),
+        "{made}"
+    );
+    assert_eq!(office.get("/v1/limits/odd").get("warnings"), None);
     assert_eq!(office.house.stop(), 0);
 }
 

@@ -13,7 +13,7 @@ use axum::{
     routing::{get, post},
 };
 use schemas::{
-    config::{Admin, Mistake, Role},
+    config::{Admin, Mistake, Remark, Role, Warning},
     error_code::ErrorCode,
     policy::{Digest, Once, Policy, Refusal, Tenants, What},
 };
@@ -182,6 +182,23 @@ pub(super) fn created(now: &Now, body: &Value) -> Response {
     response
 }
 
+/// What was made, and what of the request was taken and is not as it reads.
+pub(super) fn with_warnings(mut made: Value, warnings: &[Warning]) -> Value {
+    let told = warnings.iter().map(|warning| json!({ "code": warning.code.code(), "message": said(warning) }));
+    if let Some(members) = made.as_object_mut().filter(|_| !warnings.is_empty()) {
+        members.insert("warnings".into(), told.collect());
+    }
+    made
+}
+
+/// What is wrong, and what to do.
+fn said(remark: &Remark) -> String {
+    match remark.remedy.as_str() {
+        "" => remark.what.clone(),
+        remedy => format!("{}; {remedy}", remark.what),
+    }
+}
+
 /// An answer, with the version of the policy that it is of.
 pub(super) fn answer(status: StatusCode, version: u64, body: &Value) -> Response {
     let mut response = (status, axum::Json(body)).into_response();
@@ -230,11 +247,8 @@ impl Fault {
 
     /// The body is not what the path takes.
     pub(super) fn bad(mistakes: &[Mistake]) -> Self {
-        let said = mistakes.iter().map(|mistake| match mistake.remedy.as_str() {
-            "" => mistake.what.clone(),
-            remedy => format!("{}; {remedy}", mistake.what),
-        });
-        Self::new(ErrorCode::BadChange, said.collect::<Vec<_>>().join(". "))
+        let said: Vec<String> = mistakes.iter().map(said).collect();
+        Self::new(ErrorCode::BadChange, said.join(". "))
     }
 
     pub(super) fn log(error: &journal::Error) -> Self {

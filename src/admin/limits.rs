@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Api,
     desk::Now,
-    http::{Asker, Fault, answer, created, text},
+    http::{Asker, Fault, answer, created, text, with_warnings},
 };
 
 type Answered = Result<Response, Fault>;
@@ -41,12 +41,12 @@ pub(super) async fn create(State(api): Shared, request: Request) -> Answered {
     let (asker, body) = Asker::of(&api, request)?;
     let body = text(body).await?;
     let before = asker.now().await?;
-    let limit = asked_limit(&body, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
+    let (limit, warnings) = asked_limit(&body, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
     let asker = asker.may_change(limit.tenant())?;
     let name = limit.name.clone();
     let now = asker.create(&body, move |_| Ok(What::CreateLimit { limit })).await?;
     let made = now.policy.limits.iter().find(|limit| limit.name == name).ok_or_else(|| Fault::none("limit"))?;
-    Ok(created(&now, &shown::limit(made)))
+    Ok(created(&now, &with_warnings(shown::limit(made), &warnings)))
 }
 
 pub(super) async fn change(State(api): Shared, Path(name): Path<String>, request: Request) -> Answered {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Api,
     desk::Now,
-    http::{Asker, Fault, answer, created, text},
+    http::{Asker, Fault, answer, created, text, with_warnings},
 };
 
 type Answered = Result<Response, Fault>;
@@ -95,7 +95,8 @@ pub(super) async fn create_key(State(api): Shared, Path(tenant): Path<String>, r
     let what = What::CreateKey { tenant: of, key: asked.key, budgets: asked.budgets };
     let now = asker.create(&body, move |_| Ok(what)).await?;
     let secret = secret.filter(|_| !now.was_made);
-    Ok(created(&now, &key_value(&now, (&tenant, &name), secret.as_ref())?))
+    let made = key_value(&now, (&tenant, &name), secret.as_ref())?;
+    Ok(created(&now, &with_warnings(made, &asked.warnings)))
 }
 
 pub(super) async fn change_key(

@@ -1,6 +1,7 @@
 //! What the admin API is asked: the same words as in the file, one thing at a time, in JSON.
 //!
-//! A name that it refers to is one of the policy in force. Variables are not expanded: what is asked is as it stands.
+//! A name that it refers to is one of the policy in force. Variables are not expanded: what is asked is as it stands. What has no effect
+//! is told with it, in the words that a file would be told it in.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::{
     key::{self, Keys},
     limit,
     reader::Reader,
-    remark::Mistake,
+    remark::{Mistake, Warning},
     tenant::{InClear, own_name},
     unique::Unique,
     yaml::{self, Node},
@@ -26,6 +27,8 @@ pub struct AskedKey {
     pub key: ApiKey,
     /// The limits that it brings along.
     pub budgets: Vec<Limit>,
+    /// What of it is taken and is not as it reads.
+    pub warnings: Vec<Warning>,
 }
 
 impl AskedKey {
@@ -48,13 +51,14 @@ pub fn asked_tenant(body: &str) -> Asked<String> {
 /// Reads a key of a tenant.
 pub fn asked_key(body: &str, tenant: &str, policy: &Policy) -> Asked<AskedKey> {
     let names = Names::of(policy);
-    asked(body, |reader, node| {
+    warned(body, |reader, node| {
         let (mut limits, mut in_clear) = (Unique::new("limit"), InClear::default());
         let mut keys = Keys::new(&mut limits, names.known(), &mut in_clear);
         keys.generates = true;
         let key = keys.key(reader, node, Some(tenant), &mut Unique::new("key"))?;
-        Some(AskedKey { key, budgets: keys.budgets })
+        Some((key, keys.budgets))
     })
+    .map(|((key, budgets), warnings)| AskedKey { key, budgets, warnings })
 }
 
 /// Reads what is to change of a key in place.
@@ -79,10 +83,10 @@ pub fn asked_rotation(body: &str) -> Asked<(Duration, Option<Digest>)> {
     })
 }
 
-/// Reads a limit.
-pub fn asked_limit(body: &str, policy: &Policy) -> Asked<Limit> {
+/// Reads a limit, and what of it is taken and is not as it reads.
+pub fn asked_limit(body: &str, policy: &Policy) -> Asked<(Limit, Vec<Warning>)> {
     let names = Names::of(policy);
-    asked(body, |reader, node| limit::limit(reader, node, &mut Unique::new("limit"), names.known()))
+    warned(body, |reader, node| limit::limit(reader, node, &mut Unique::new("limit"), names.known()))
 }
 
 /// Reads what is to change of a limit in place.
@@ -100,8 +104,13 @@ pub fn asked_change(body: &str, of: &Limit) -> Asked<What> {
     })
 }
 
-/// Reads one document of JSON.
+/// Reads what nothing is to be said about.
 fn asked<T>(body: &str, read: impl FnOnce(&mut Reader, &Node) -> Option<T>) -> Asked<T> {
+    warned(body, read).map(|(found, _)| found)
+}
+
+/// Reads one document of JSON; gives what is to be said about it as well.
+fn warned<T>(body: &str, read: impl FnOnce(&mut Reader, &Node) -> Option<T>) -> Asked<(T, Vec<Warning>)> {
     let mut reader = Reader::default();
     // YAML would take more than JSON, and a dollar sign would name a variable.
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(body) {
@@ -112,7 +121,7 @@ fn asked<T>(body: &str, read: impl FnOnce(&mut Reader, &Node) -> Option<T>) -> A
     let root = yaml::parse(&body, &|_| None, &mut reader.mistakes);
     let found = root.and_then(|root| read(&mut reader, &root));
     match found {
-        Some(found) if reader.mistakes.is_empty() => Ok(found),
+        Some(found) if reader.mistakes.is_empty() => Ok((found, reader.warnings)),
         _ => Err(reader.mistakes),
     }
 }
@@ -211,9 +220,37 @@ mod tests {
         assert!(said(asked_change("{}", &limit)).contains("nothing is to change"));
         assert!(said(asked_change(r#"{"window": "day"}"#, &limit)).contains("unknown key"));
         let body = r#"{"name": "n", "scope": {"tenant": "acme"}, "unit": "tokens", "amount": 1, "window": "day", "mode": "hard"}"#;
-        assert_eq!(asked_limit(body, &policy()).expect("a limit").name, "n");
+        let (limit, warnings) = asked_limit(body, &policy()).expect("a limit");
+        assert_eq!((limit.name.as_str(), warnings), ("n", Vec::new()));
         assert_eq!(asked_rotation(r#"{"grace": "24h"}"#).expect("a time").0, Duration::from_secs(86_400));
         let said = said(asked_rotation(r#"{"grace": null}"#));
         assert!(said.contains("lacks \"grace\"") && said.contains("old secret"), "{said}");
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told_and_taken_out() {
+        for (more, says) in [
+            (r#""unit": "requests", "window": "day", "stream": "slices""#, "\"stream: slices\" has an effect only"),
+            (r#""unit": "requests", "window": "day", "on_exceed": "finish""#, "\"on_exceed: finish\" needs"),
+            (r#""unit": "tokens", "window": "minute", "stream": "slices""#, "\"stream: slices\" has an effect only"),
+            (r#""unit": "tokens", "window": "day", "max_instances": 3"#, "without a \"*\" over a tag"),
+            (r#""unit": "tokens", "window": "day", "values": ["a"]"#, "without a \"*\" over a tag"),
+            (r#""unit": "requests", "window": "day", "unbounded": "admit""#, "\"unbounded\" has no effect"),
+            (r#""unit": "concurrent", "unbounded": "refuse""#, "\"unbounded\" has no effect"),
+        ] {
+            let limit = |more: &str| {
+                let body = format!(r#"{{"name": "n", "amount": 1, "mode": "hard", {more}}}"#);
+                asked_limit(&body, &policy()).expect("a limit")
+            };
+            let (found, warnings) = limit(more);
+            let told: Vec<_> = warnings.iter().map(|warning| (warning.code, warning.what.contains(says))).collect();
+            assert_eq!(told, [(ErrorCode::ConfigHasNoEffect, true)], "{more}: {warnings:?}");
+            // It is the limit that it would be without the last member.
+            let plain = more.rsplit_once(", \"").map_or(more, |(plain, _)| plain);
+            assert_eq!((found, Vec::new()), limit(plain), "{more}");
+        }
+        let body = r#"{"name": "k", "budget": {"unit": "requests", "amount": 1, "window": "day", "stream": "slices"}}"#;
+        let asked = asked_key(body, "acme", &policy()).expect("a key");
+        assert_eq!((asked.budgets.len(), asked.warnings.len()), (1, 1));
     }
 }

@@ -113,9 +113,11 @@ fn rest(
     if unbounded.is_some() && mode.is_some_and(|mode| mode != Mode::Hard) {
         no_effect(reader, fields.place("unbounded"), "\"unbounded\" has no effect on a limit that is not hard");
     }
-    let values = reader.or(fields, "values", Vec::new(), values);
-    let max_instances = reader.maybe(fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
-    client_tags(reader, fields, &scope);
+    let mut values = reader.or(fields, "values", Vec::new(), values);
+    let mut max_instances = reader.maybe(fields, "max_instances", |reader, node| reader.number(node, 1..=1_000_000));
+    if client_tags(reader, fields, &scope) {
+        (values, max_instances) = (Vec::new(), None);
+    }
     let on_exceed =
         reader.or(fields, "on_exceed", OnExceed::Refuse, |reader, node| on_exceed(reader, node, known.models));
     let slices =
@@ -157,6 +159,13 @@ const FINISH_NEEDS_SLICES: &str = "\"on_exceed: finish\" needs \"stream: slices\
 
 /// Takes out what changes nothing, and says so.
 fn ineffective(reader: &mut Reader, fields: &Fields<'_>, limit: &mut Limit) {
+    if matches!(limit.unit, Unit::Requests | Unit::Concurrent) && limit.unbounded != OnUnbounded::default() {
+        if limit.mode == Mode::Hard {
+            let what = "\"unbounded\" has no effect on limits of requests and of open calls, of which each call is one";
+            no_effect(reader, fields.place("unbounded"), what);
+        }
+        limit.unbounded = OnUnbounded::default();
+    }
     if limit.slices && (limit.window.stands() || !limit.unit.is_of_output() || limit.mode == Mode::Observe) {
         let what =
             "\"stream: slices\" has an effect only on limits of output, tokens or usd of a day and longer that refuse";
@@ -201,8 +210,8 @@ fn on_exceed(reader: &mut Reader, node: &Node, models: &[String]) -> Option<OnEx
     }
 }
 
-/// Clients choose the values of tags, so that a `*` over one needs an end.
-fn client_tags(reader: &mut Reader, fields: &Fields<'_>, scope: &Scope) {
+/// Clients choose the values of tags, so that a `*` over one needs an end. Says whether there is an end and nothing that it is one of.
+fn client_tags(reader: &mut Reader, fields: &Fields<'_>, scope: &Scope) -> bool {
     let open =
         scope.iter().find(|(dimension, matcher)| matches!((dimension, matcher), (Dimension::Tag(_), Match::Each)));
     let ended = fields.get("values").is_some() || fields.get("max_instances").is_some();
@@ -218,6 +227,7 @@ fn client_tags(reader: &mut Reader, fields: &Fields<'_>, scope: &Scope) {
         }
         _ => {}
     }
+    open.is_none() && ended
 }
 
 fn no_effect(reader: &mut Reader, at: Option<Place>, what: &str) {
@@ -287,7 +297,7 @@ fn scope(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Scope> {
             && !value.ends_with('*')
             && !known.contains(value)
         {
-            let what = format!("the limit is for the {} {value:?}, which this file does not define", dimension.name());
+            let what = format!("the limit is for the {} {value:?}, which is not defined", dimension.name());
             let at = fields.place(&dimension.name()).unwrap_or(fields.at);
             reader.warn(
                 at,

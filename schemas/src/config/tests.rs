@@ -469,6 +469,11 @@ fn warnings_do_not_refuse() {
             ConfigHasNoEffect,
         ),
         ("limits: [ { name: l, unit: usd, amount: 1, window: day, mode: soft, values: [a] } ]", 1, ConfigHasNoEffect),
+        (
+            "limits: [ { name: l, unit: requests, amount: 1, window: day, mode: hard, unbounded: admit } ]",
+            1,
+            ConfigHasNoEffect,
+        ),
         ("limits: [ { name: l, unit: concurrent, amount: 1, window: day, mode: hard } ]", 1, ConfigHasNoEffect),
         (
             "limits: [ { name: l, unit: usd, amount: 1, window: hour, mode: hard, stream: slices } ]",
