@@ -20,7 +20,7 @@ use schemas::{
     price::Cost,
     subject::Subject,
     time::Time,
-    tokens::{Completeness, Usage},
+    tokens::Usage,
     wire,
 };
 use tokio::sync::watch;
@@ -32,6 +32,7 @@ mod book;
 mod own;
 mod settling;
 mod slot;
+mod split;
 #[cfg(test)]
 pub(crate) mod tests;
 mod under;
@@ -43,6 +44,7 @@ pub use book::Tried;
 pub(crate) use book::{Book, Contradicts, Number, Requests, Told};
 pub use own::SUCCEEDED;
 pub use settling::Settling;
+use split::{calls_beyond, split};
 
 /// What is asked before an attempt may be made.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,8 @@ pub struct Permit {
     pub output: OutputHeld,
     /// What is held slice by slice, if anything is.
     pub sliced: Option<Box<Sliced>>,
+    /// The most that it can answer, where that is known and each call of a tool is a part of it.
+    pub answer: Option<u64>,
     /// What limits that only observe would have refused.
     pub observed: Vec<Refusal>,
 }
@@ -352,9 +356,11 @@ impl Limits {
     fn resize(&self, permit: &mut Permit, spent: &Spent<'_>) -> Vec<Posting> {
         let mut book = self.lock();
         let mut posted = Vec::with_capacity(permit.holds.len());
+        let calls = calls_beyond(permit, spent.usage).map_or(i128::MAX, i128::from);
         for hold in &mut permit.holds {
             let Some(slot) = book.slot_mut(hold.instance) else { continue };
             let (used, provision) = split(slot.terms.unit, hold.amount, spent);
+            let provision = if slot.terms.unit == Unit::ToolCalls { provision.min(calls) } else { provision };
             slot.resize(hold, used + provision);
             posted.push(Posting { instance: hold.instance, window: hold.window, used, provision });
         }
@@ -468,28 +474,6 @@ impl Limits {
     pub fn is_succeeded(&self) -> bool {
         self.own.is_succeeded()
     }
-}
-
-/// What an attempt used of a hold in the limit's unit, and what stays held because it is not known.
-fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
-    let tokens =
-        |count: fn(&schemas::tokens::Vector) -> u64| spent.usage.total().map(|total| i128::from(count(&total)));
-    let used = match unit {
-        Unit::Requests => return (1, 0),
-        // Whatever is not known of an attempt that is over, it is over.
-        Unit::Concurrent => return (0, if fault::is(Fault::ConcurrentKept) && !spent.whole { held } else { 0 }),
-        Unit::Tokens => tokens(schemas::tokens::Vector::total),
-        Unit::InputTokens => tokens(schemas::tokens::Vector::input),
-        Unit::OutputTokens => tokens(schemas::tokens::Vector::all_output),
-        Unit::ToolCalls => tokens(|vector| vector.tool_calls),
-        Unit::Usd if matches!(spent.usage.completeness, Completeness::Missing(_)) => None,
-        // What has a price is charged; the rest is as unknown as what nobody has counted.
-        Unit::Usd => Some(spent.cost.known.0),
-    };
-    let Some(used) = used else { return (0, if fault::is(Fault::UnknownReleased) { 0 } else { held }) };
-    let used = if fault::is(Fault::SettlementClipped) { used.min(held) } else { used };
-    let whole = spent.whole && (unit != Unit::Usd || spent.cost.lacks.is_none());
-    (used, if whole || fault::is(Fault::UnknownReleased) { 0 } else { (held - used).max(0) })
 }
 
 /// How old a balance is, in milliseconds.

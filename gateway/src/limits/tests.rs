@@ -416,6 +416,40 @@ fn what_has_a_price_is_used_and_the_rest_of_the_hold_stays_for_what_has_none() {
     check(Unit::Tokens, part, true, (0, 0));
 }
 
+/// Whatever ended the answer: what holds no more of its output holds for no more calls in it.
+#[test]
+fn no_more_calls_of_tools_stay_held_than_the_output_can_have_that_does() {
+    for (most, room, output, wanted) in [
+        (900, Some(96), Some(16), (3, 80)),
+        (900, Some(96), Some(96), (3, 0)),
+        (900, None, Some(16), (3, 884)),
+        (900, None, Some(1), (3, 897)),
+        // It went on beyond its slice, or beyond all that it could be.
+        (900, Some(96), Some(200), (3, 700)),
+        (900, Some(96), Some(950), (3, 897)),
+        (900, Some(96), None, (0, 900)),
+        // Calls that were stated apart from the output are not in it.
+        (10, None, Some(5), (3, 897)),
+    ] {
+        let bench = Bench::under(Limit { unit: Unit::ToolCalls, ..fixture::limit(1_000, Window::Day) });
+        let most = AtMost { output: most, tool_calls: 900, ..AtMost::NOTHING };
+        let (attempt, bound) = (fixture::attempt(CallId::from_bytes([1; 16]), time(1)), Bound::AtMost(most));
+        let ask = Ask { attempt: &attempt, bound: &bound, slice: None, now: time(1) };
+        drop(bench.limits.try_admit(&ask, bench.at));
+        bench.decide(time(0), 1_000, 0);
+        let Tried::Held(permit) = bench.limits.try_admit(&ask, bench.at).0 else { panic!("it is leased") };
+        let sliced = room.map(|room| Box::new(Sliced { most, room, of: Vec::new() }));
+        let vector = |output| schemas::tokens::Vector { output, tool_calls: 3, ..Default::default() };
+        let usage = output.map_or(Usage::missing(schemas::tokens::Doubt::Truncated), |output| Usage {
+            completeness: schemas::tokens::Completeness::Estimated(schemas::tokens::Doubt::Truncated),
+            ..Usage::exact(vector(output))
+        });
+        let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: false };
+        let (posted, _) = bench.settle(Permit { sliced, ..permit }, &spent);
+        assert_eq!((posted[0].used, posted[0].provision), wanted, "{most:?} {room:?} {output:?}");
+    }
+}
+
 #[test]
 fn what_an_attempt_will_not_need_is_free_before_it_is_settled_and_nothing_is_used_before() {
     for (usage, whole, kept) in [

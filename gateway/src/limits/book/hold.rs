@@ -109,7 +109,7 @@ impl Book {
         };
         match self.hold_all(needs, observed, (&ask.attempt.subject.tenant, ask.now), requests) {
             Tried::Held(permit) => {
-                let permit = Permit { admitted_at: ask.now, ..permit };
+                let permit = Permit { admitted_at: ask.now, answer: answer(ask.bound), ..permit };
                 Tried::Held(self.sliced(&ask, needs, permit))
             }
             tried => tried,
@@ -403,6 +403,11 @@ impl Book {
             on_exceed: slot.limit.on_exceed.clone(),
         }
     }
+}
+
+/// The most that a call can answer, if each of its calls of tools is a part of that.
+pub(super) fn answer(bound: &Bound) -> Option<u64> {
+    bound.most().filter(|most| most.tool_calls <= most.output).map(|most| most.output)
 }
 
 /// Whether a request for a slot was sent and is neither answered nor overdue.

@@ -15,7 +15,7 @@ use schemas::{
 
 use super::{
     Book, Requests,
-    hold::{Need, Tried},
+    hold::{Need, Tried, answer},
 };
 use crate::limits::{Ask, Limits, OutputHeld, Permit, slot::Slot};
 
@@ -58,7 +58,11 @@ impl Book {
         let all = merged(&needs);
         self.hold_all(&all, observed, (&first.attempt.subject.tenant, now), requests).map(|mut whole| {
             whole.admitted_at = now;
-            needs.iter().map(|needs| self.dealt(needs, &mut whole)).collect()
+            let permits = needs
+                .iter()
+                .zip(asks)
+                .map(|(needs, ask)| Permit { answer: answer(ask.bound), ..self.dealt(needs, &mut whole) });
+            permits.collect()
         })
     }
 
@@ -85,6 +89,7 @@ impl Book {
             hard: slots().any(|(_, slot)| is_hard(slot)),
             output: if grows { OutputHeld::Whole } else { OutputHeld::Not },
             sliced: None,
+            answer: None,
             observed: std::mem::take(&mut whole.observed),
         }
     }

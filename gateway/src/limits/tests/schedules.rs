@@ -214,7 +214,10 @@ fn what_an_attempt_used_beyond_its_hold_is_not_free_to_the_one_after_it() {
     drop(bench.hold(time(1), 10));
     bench.decide(time(0), 100, 0);
     let Tried::Held(mut first) = bench.hold(time(1), 30) else { panic!("it is leased") };
-    let usage = Usage { completeness: Completeness::LowerBound(schemas::tokens::Doubt::TimedOut), ..exact(95) };
+    let usage = Usage {
+        completeness: schemas::tokens::Completeness::LowerBound(schemas::tokens::Doubt::TimedOut),
+        ..exact(95)
+    };
     let spent = Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: false };
     bench.limits.let_go(&mut first, &spent);
     assert!(!matches!(bench.hold(time(2), 30), Tried::Held(_)), "95 of 100 are used");
