@@ -324,7 +324,7 @@ pub(crate) fn bound_of(
 
 /// The cap that has to be written into the request, so that the hold is the most that can be billed.
 fn cap(permit: &Permit, bound: &Bound, api: Api, facts: &ModelFacts) -> Option<Cap> {
-    let tokens = match (bound.most()?.output_cap, permit.output) {
+    let tokens = match (bound.output_cap()?, permit.output) {
         (OutputCap::Absent(tokens), OutputHeld::Whole) => tokens,
         // A stream that is held slice by slice is not looked at beyond its cap either.
         (OutputCap::Misplaced(tokens), OutputHeld::Whole | OutputHeld::BySlices) => tokens,

@@ -128,6 +128,19 @@ pub struct Unbounded {
     pub why: Why,
     /// The model's whole window and output maximum, where one pass of a model with known ones is all that can happen.
     pub most: Option<AtMost>,
+    /// What is bounded all the same.
+    pub known: Known,
+}
+
+/// What is bounded of a request that is not bounded as a whole: each at most so much, or nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Input tokens.
+    pub input: Option<u64>,
+    /// Output tokens of all answers together, and what they come from.
+    pub output: Option<(u64, OutputCap)>,
+    /// Calls of tools.
+    pub tool_calls: Option<u64>,
 }
 
 /// Why something is unbounded.
@@ -203,6 +216,31 @@ impl Why {
             Self::NotStated => "is not stated, so nothing bounds it",
         }
     }
+
+    /// What to do about it.
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::UnknownField | Self::ServerTool | Self::HiddenToolPrompt => "leave it out",
+            Self::UnknownShape => "write it as its API has it",
+            Self::ModelRunsTools => "ask for a model that runs none",
+            Self::Reference => "send the content itself",
+            Self::Audio | Self::Document => "leave it out, or state the model's `context_window`",
+            Self::ImageMaximumUnknown => "leave it out, or state the model's `image_tokens` or `context_window`",
+            Self::OutputMaximumUnknown => "state a cap, or the model's `max_output_tokens`",
+            Self::NotStated => "state it",
+        }
+    }
+}
+
+impl Unbounded {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self.why {
+            Why::UnknownShape if self.field.is_empty() => "use an API whose requests are bounded",
+            Why::OutputMaximumUnknown if self.field.is_empty() => "state the model's `max_output_tokens`",
+            why => why.remedy(),
+        }
+    }
 }
 
 impl fmt::Display for Unbounded {
@@ -225,6 +263,12 @@ impl Bound {
             Self::Unbounded(unbounded) => unbounded.most.as_ref(),
         }
     }
+
+    /// What caps the output of each answer, where that is bounded or may be held.
+    pub fn output_cap(&self) -> Option<OutputCap> {
+        let known = || if let Self::Unbounded(unbounded) = self { Some(unbounded.known.output?.1) } else { None };
+        self.most().map(|most| most.output_cap).or_else(known)
+    }
 }
 
 /// The most that a request of `api` with this body can use of the model that `facts` and `key` are about.
@@ -239,14 +283,20 @@ pub fn bound(
     measure: Measure,
 ) -> Result<Bound, BoundError> {
     let mut tally = Tally::new(facts, measure);
+    let mut searches = [(TokenClass::SearchUnit, 0)];
     let mut reach = match api {
         api if api.is_free() => return Ok(Bound::AtMost(AtMost::NOTHING)),
         Api::OpenAiChat => openai::chat(body.root(), &mut tally)?,
         Api::OpenAiEmbeddings => openai::embeddings(body.root(), &mut tally)?,
+        Api::OpenAiModerations => openai::moderations(body.root(), &mut tally)?,
         Api::OpenAiCompletions => openai::completion(body.root(), &mut tally)?,
         Api::OpenAiResponses => responses::response(body.root(), &mut tally)?,
         Api::AnthropicMessages => anthropic::messages(body.root(), &mut tally)?,
         Api::BedrockInvoke | Api::BedrockInvokeStream => invoke::request(body.root(), key.model, &mut tally)?,
+        Api::CohereRerank => {
+            searches = [(TokenClass::SearchUnit, cohere::rerank(body.root(), &mut tally)?)];
+            cost::Reach::default()
+        }
         Api::OpenAiImages => media::images(body.root(), key.model, &mut tally)?,
         Api::OpenAiSpeech => media::speech(body.root(), &mut tally)?,
         Api::OpenAiTranscriptions => media::transcription(body.root(), &mut tally)?,
@@ -262,24 +312,40 @@ pub fn bound(
     };
     let named = price::joined(&price::joined(&tally.tier, &beside.tier), reach.named.as_deref().unwrap_or_default());
     reach.named = Some(named).filter(|named| !price::standard(named).is_empty());
-    reach.units = if tally.guarded || beside.guarded { &[(TokenClass::Guardrail, 1)] } else { &[] };
+    reach.units = if tally.guarded || beside.guarded { &[(TokenClass::Guardrail, 1)] } else { &searches };
     if facts.runs_own_tools {
         tally.unbounded(&Path::Body, Why::ModelRunsTools);
     }
     let (output, output_cap) = self::output(api, facts, &mut tally);
-    let tool_calls = calls::most(body.root(), tally.answers, output);
-    let at_most = |input, reach: &cost::Reach<'_>| AtMost {
-        tool_calls,
-        ..AtMost::of(cost::dearest(book, key, reach, input, output), (input, output), output_cap)
+    let calls_tools = api.operation().calls_tools();
+    let tool_calls = if calls_tools { calls::most(body.root(), tally.answers, output) } else { 0 };
+    let at_most = |input, reach: &cost::Reach<'_>| {
+        // Cohere bills rankings by searches alone.
+        let billed = if api == Api::CohereRerank { 0 } else { input };
+        let dearest = cost::dearest(book, key, reach, billed, output);
+        AtMost { tool_calls, ..AtMost::of(dearest, (input, output), output_cap) }
     };
     let Some((field, why)) = tally.unbounded.take() else {
         return Ok(Bound::AtMost(at_most(tally.input, &reach)));
     };
+    let known = known(why, (tally.input, output, output_cap), (tool_calls, calls_tools));
     let larger = tally.window.max(beside.window).unwrap_or(0);
-    let known =
+    let window =
         facts.context_window.map(|window| window.max(larger)).filter(|_| why.is_one_pass() && output != u64::MAX);
-    let most = known.map(|window| at_most(window, &cost::Reach { audio: true, images: true, ..reach }));
-    Ok(Bound::Unbounded(Unbounded { field, why, most }))
+    let most = window.map(|window| at_most(window, &cost::Reach { audio: true, images: true, ..reach }));
+    Ok(Bound::Unbounded(Unbounded { field, why, most, known }))
+}
+
+/// What is bounded of a request although something is not: what it cannot have, and what that leaves as it is. A missing maximum of the
+/// output is noted last, so that where it is the reason the input has no other.
+fn known(why: Why, (input, output, cap): (u64, u64, OutputCap), (calls, calls_tools): (u64, bool)) -> Known {
+    let has_none = output == 0 && cap == OutputCap::NoOutput;
+    let stands = |most: u64| why.is_one_pass() && most != u64::MAX;
+    Known {
+        input: (why == Why::OutputMaximumUnknown).then_some(input),
+        output: (has_none || stands(output)).then_some((output, cap)),
+        tool_calls: (has_none || !calls_tools || stands(calls)).then_some(calls),
+    }
 }
 
 /// The most output of a request, and what it comes from.
@@ -311,7 +377,7 @@ const fn form_of(api: Api) -> Option<&'static form::Form> {
         Api::GeminiEmbeddings => &gemini::EMBEDDINGS,
         Api::BedrockConverse | Api::BedrockConverseStream => &bedrock::CONVERSE,
         Api::CohereChat => &cohere::CHAT,
-        Api::CohereEmbed | Api::CohereRerank => &cohere::UNITS,
+        Api::CohereEmbed => &cohere::UNITS,
         _ => return None,
     })
 }
@@ -325,12 +391,12 @@ pub fn stated(api: Api, most: &Stated, book: &Book, key: &Key<'_>) -> Bound {
         (api, ..) if api.is_free() => return Bound::AtMost(AtMost::NOTHING),
         // Tokens do not bound what is billed by searches.
         (Api::CohereRerank | Api::OpenAiRerank, ..) if most.search_units.is_none() => {
-            return Bound::not_stated("search_unit");
+            return Bound::not_stated("search_unit", api, most);
         }
         (api, Some(input), None) if !api.operation().has_output() => (input, 0, OutputCap::NoOutput),
         (_, Some(input), Some(output)) => (input, output, OutputCap::Stated(output)),
-        (_, None, _) => return Bound::not_stated("input"),
-        (_, _, None) => return Bound::not_stated("output"),
+        (_, None, _) => return Bound::not_stated("input", api, most),
+        (_, _, None) => return Bound::not_stated("output", api, most),
     };
     let tiers: Vec<&str> = book.rates(key, &[key.model]).map_or_else(|_| Vec::new(), |rates| rates.tiers().collect());
     let units = [
@@ -363,8 +429,14 @@ pub fn window(beta: &str) -> Option<u64> {
 }
 
 impl Bound {
-    fn not_stated(field: &str) -> Self {
-        Self::Unbounded(Unbounded { field: field.to_owned(), why: Why::NotStated, most: None })
+    /// What is not stated is not known; what is stated is, and what requests of the API cannot have.
+    fn not_stated(field: &str, api: Api, most: &Stated) -> Self {
+        let (has_output, calls_tools) = (api.operation().has_output(), api.operation().calls_tools());
+        let output = if has_output { most.output } else { Some(0) };
+        let tool_calls = if calls_tools { most.tool_calls.or(most.output) } else { Some(0) };
+        let cap = |tokens| if has_output { OutputCap::Stated(tokens) } else { OutputCap::NoOutput };
+        let known = Known { input: most.input, output: output.map(|tokens| (tokens, cap(tokens))), tool_calls };
+        Self::Unbounded(Unbounded { field: field.to_owned(), why: Why::NotStated, most: None, known })
     }
 }
 

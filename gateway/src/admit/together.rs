@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use schemas::{
-    bound::{AtMost, Bound, Unbounded, Why},
+    bound::{AtMost, Bound, Known, Unbounded, Why},
     error_code::ErrorCode,
     event::{self, CallEnd},
     id::{InstanceId, Lane},
@@ -177,7 +177,7 @@ fn sum<'a>(bounds: impl Iterator<Item = &'a Bound>) -> Bound {
         let tool_calls = sum.tool_calls.saturating_add(most.tool_calls);
         Some(AtMost { input, output, tool_calls, requests: sum.requests + most.requests, cost, ..sum })
     });
-    let unknown = || Unbounded { field: String::new(), why: Why::NotStated, most: None };
+    let unknown = || Unbounded { field: String::new(), why: Why::NotStated, most: None, known: Known::default() };
     all.map_or_else(|| Bound::Unbounded(unknown()), Bound::AtMost)
 }
 

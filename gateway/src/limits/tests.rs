@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use schemas::{
-    bound::{AtMost, OutputCap, Unbounded, Why},
+    bound::{AtMost, Known, OutputCap, Unbounded, Why},
     config::MeteringConfig,
     decision::{Holder, Instance, LaneState, WindowState},
     fixture,
@@ -270,7 +270,12 @@ fn what_was_billed_beyond_a_lease_leaves_the_rest_of_the_amount_to_be_leased() {
 /// Of these there is nothing to hold, so it is what is known to be used that says whether there is any left.
 #[test]
 fn what_nobody_bounds_passes_as_long_as_there_is_any_left_and_what_needs_nothing_always() {
-    let unknown = Bound::Unbounded(Unbounded { field: "tools".into(), why: Why::ServerTool, most: None });
+    let unknown = Bound::Unbounded(Unbounded {
+        field: "tools".into(),
+        why: Why::ServerTool,
+        most: None,
+        known: Known::default(),
+    });
     for (mode, told, passes) in [
         (Mode::Hard, 99, true),
         (Mode::Hard, 100, false),

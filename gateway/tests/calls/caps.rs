@@ -127,6 +127,20 @@ async fn a_search_of_the_web_is_not_asked_for_under_a_hard_limit() {
 }
 
 #[tokio::test]
+async fn a_moderation_passes_hard_limits_of_every_unit() {
+    let units = [Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::ToolCalls, Unit::Usd];
+    let limit = |unit: Unit| Limit { unit, ..fixture::limit(1_000_000_000_000, Window::Month) };
+    let replay = Replay::start(json("200 OK", r#"{"id":"m","model":"omni-moderation","results":[]}"#)).await;
+    let stage = under(units.map(limit).to_vec(), &replay).await;
+    let answer = post(&stage, "/v1/moderations", r#"{"model":"gpt-4o-mini","input":"hello"}"#).await;
+    assert_eq!(answer.status(), 200);
+    let (_, written) = stage.end().await;
+    let posted: Vec<(i128, i128)> =
+        written.one().posted.iter().map(|posting| (posting.used, posting.provision)).collect();
+    assert_eq!(posted, [(0, 0); 5]);
+}
+
+#[tokio::test]
 async fn who_asks_for_another_is_told_which_cap_to_write() {
     let stage = under(vec![output()], &Replay::start(json("200 OK", WHOLE)).await).await;
     for (provider, caps, told) in [

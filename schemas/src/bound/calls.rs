@@ -2,8 +2,8 @@
 
 use crate::json::{Kind, Value};
 
-/// The members that give a model tools.
-const TOOLS: [&str; 3] = ["tools", "functions", "toolConfig"];
+/// The members that give a model tools, or refer to what may.
+const TOOLS: [&str; 5] = ["tools", "functions", "toolConfig", "cachedContent", "promptVariables"];
 
 /// The most calls of so many answers with so many tokens of output: none where the model is given no tool or is to call none, one in each where
 /// it may not call several at once, and else no more than there are tokens.

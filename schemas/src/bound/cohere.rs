@@ -3,9 +3,13 @@
 //! What is billed of it is less than what it has, so its bytes bound it well. Rankings are billed by searches and not by tokens.
 
 use super::{
-    Why,
-    form::{Form, Rule},
+    BoundError, Why,
+    form::{self, Form, Rule},
+    json::{self, Path},
+    tally::Tally,
+    text::most_seen,
 };
+use crate::json::Value;
 
 /// Tokens that a request, a message and a part of it are framed by.
 const PER_REQUEST: u64 = 64;
@@ -14,6 +18,27 @@ const PER_PART: u64 = 8;
 /// Tokens that the presence of any tool adds, and each beyond its own JSON.
 const PER_TOOLS: u64 = 2_048;
 const PER_TOOL: u64 = 64;
+
+/// The documents that one search ranks, and the tokens of one and the query together: a longer one counts as several.
+const PER_SEARCH: u64 = 100;
+const PER_CHUNK: u64 = 500;
+
+/// Counts a ranking; gives the searches that it is billed by.
+pub(super) fn rerank(body: Value<'_>, tally: &mut Tally<'_>) -> Result<u64, BoundError> {
+    form::request(body, &UNITS, tally)?;
+    let fields = json::members(body, &Path::Body)?.ok_or(BoundError::NotAnObject)?;
+    let most = |value: Value<'_>| {
+        let mut written = String::with_capacity(value.span().len());
+        json::write(value, &mut written);
+        most_seen(&written)
+    };
+    let query = fields.get("query").map_or(0, most);
+    let room = PER_CHUNK.saturating_sub(query.saturating_add(PER_MESSAGE)).max(1);
+    let path = Path::Field(&Path::Body, "documents");
+    let documents = fields.get("documents").map(|documents| tally.items(documents, &path)).into_iter().flatten();
+    let chunks = documents.map(|document| most(document).div_ceil(room)).fold(0, u64::saturating_add);
+    Ok(chunks.div_ceil(PER_SEARCH).max(1))
+}
 
 pub(super) static CHAT: Form = Form {
     each: PER_REQUEST,

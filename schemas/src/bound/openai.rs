@@ -1,4 +1,4 @@
-//! What an OpenAI request spells out: chat completions and embeddings.
+//! What an OpenAI request spells out: chat completions, embeddings and moderations.
 //!
 //! The constants cover what the recordings show beyond the tokens of the texts: framing, and how tools and schemas are shown to the
 //! model. Servers of the same format by others may frame more; the constants leave room.
@@ -281,6 +281,32 @@ pub(super) fn embeddings(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach
                 _ => input(value, &path, tally),
             },
             "model" | "encoding_format" | "dimensions" | "user" => {}
+            _ => tally.unbounded(&path, Why::UnknownField),
+        }
+    }
+    Ok(Reach::default())
+}
+
+/// Counts a moderation: a text, several, or the parts of one. It has no output, and at OpenAI costs nothing; what it reads bounds it at
+/// those who charge for that.
+pub(super) fn moderations(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
+    let root = Path::Body;
+    let fields = json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
+    for (name, value) in fields {
+        let path = Path::Field(&root, &name);
+        match &*name {
+            "input" if value.text().is_some() => input(value, &path, tally),
+            "input" => {
+                for (place, item) in tally.items(value, &path).enumerate() {
+                    let path = Path::Item(&path, place);
+                    if item.text().is_some() {
+                        input(item, &path, tally);
+                    } else {
+                        part(item, &path, tally)?;
+                    }
+                }
+            }
+            "model" | "user" => {}
             _ => tally.unbounded(&path, Why::UnknownField),
         }
     }

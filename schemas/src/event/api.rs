@@ -116,6 +116,11 @@ impl Operation {
     pub const fn has_output(self) -> bool {
         !matches!(self, Self::Embeddings | Self::Rerank | Self::Moderation | Self::Free)
     }
+
+    /// Whether an answer can have calls of tools.
+    pub const fn calls_tools(self) -> bool {
+        matches!(self, Self::Chat | Self::TextCompletion | Self::GenerateContent | Self::Unknown)
+    }
 }
 
 impl Api {

@@ -75,3 +75,24 @@ fn sound_is_all_that_its_model_hears_or_says_at_most() {
     };
     assert_eq!((said.input, said.output, said.output_cap), (32 + 5, 2_000, OutputCap::Stated(2_000)));
 }
+
+#[test]
+fn a_ranking_is_at_most_the_searches_that_its_documents_are_chunks_of() {
+    let searches = |query: &str, documents: &[String]| {
+        let body = serde_json::json!({ "model": "rerank-v3.5", "query": query, "documents": documents }).to_string();
+        let most = at_most(Api::CohereRerank, "rerank-v3.5", &body);
+        let cost = most.cost.unwrap_or_else(|why| panic!("{why:?}")).0;
+        // 0.002 dollars a search, and nothing for tokens.
+        assert_eq!(cost % 2_000_000_000, 0, "{cost}");
+        (cost / 2_000_000_000, most.output, most.tool_calls)
+    };
+    for (query, documents, bytes, wanted) in
+        [(1, 1, 5, 1), (1, 100, 400, 1), (1, 101, 400, 2), (1, 100, 600, 2), (300, 100, 300, 2), (9_000, 1, 98, 1)]
+    {
+        let found = searches(&"q".repeat(query), &vec!["a".repeat(bytes); documents]);
+        assert_eq!(found, (wanted, 0, 0), "{query} {documents} {bytes}");
+    }
+    let text = of(Api::CohereRerank, "rerank-v3.5", r#"{"query":"q","documents":"d"}"#);
+    let Ok(Bound::Unbounded(unbounded)) = text else { panic!("its documents are no list") };
+    assert_eq!((unbounded.field.as_str(), unbounded.why), ("documents", Why::UnknownShape));
+}

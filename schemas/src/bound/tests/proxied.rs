@@ -25,6 +25,17 @@ fn what_another_proxy_states_is_bounded_at_the_dearest_tier_and_what_it_does_not
         };
         assert_eq!((&*unbounded.field, unbounded.why, unbounded.most), (field, Why::NotStated, None));
     }
+    // What is stated of it holds whatever is not.
+    let known = |api, most: &Stated| match of(api, "gpt-4.1", most) {
+        Bound::Unbounded(unbounded) => unbounded.known,
+        other => panic!("{other:?}"),
+    };
+    let seven = Some((7, OutputCap::Stated(7)));
+    let wanted = Known { input: None, output: seven, tool_calls: Some(7) };
+    assert_eq!(known(Api::OpenAiChat, &tokens(None, Some(7))), wanted);
+    assert_eq!(known(Api::OpenAiChat, &tokens(Some(5), None)), Known { input: Some(5), ..Known::default() });
+    let wanted = Known { input: None, output: Some((0, OutputCap::NoOutput)), tool_calls: Some(0) };
+    assert_eq!(known(Api::OpenAiModerations, &Stated::default()), wanted);
     let (some, none) = (tokens(Some(5), None), Stated::default());
     assert!(matches!(of(Api::OpenAiEmbeddings, "text-embedding-3-small", &some), Bound::AtMost(_)));
     assert!(matches!(of(Api::AnthropicCountTokens, "claude", &none), Bound::AtMost(_)));
