@@ -18,7 +18,7 @@ type Bases = BTreeMap<&'static str, Value>;
 type Row = (&'static str, &'static str, Value);
 
 /// Members that may be left away for these providers, or for all where none is named: the request says the same without them.
-const SAYS_NOTHING: [(&str, &[Provider], &str); 15] = [
+const SAYS_NOTHING: [(&str, &[Provider], &str); 14] = [
     ("text/stream", &IN_PATH, "the path says it"),
     ("tool/messages/2/name", &[], "the call with the same id says which tool it is"),
     ("schema/response_format/json_schema/strict", &STRICT, "a schema is always kept to"),
@@ -30,7 +30,6 @@ const SAYS_NOTHING: [(&str, &[Provider], &str); 15] = [
     ("reasoning/messages/1/reasoning_details/0/index", &[], "the order of the list says it"),
     ("turn/input/1/id", &[], "the name of an item that only its provider's store knows"),
     ("turn/input/1/status", &[], "what stands in a request is complete"),
-    ("turn/input/1/phase", &[], "the answer's own word for its place among others, which no other dialect has"),
     ("turn/input/1/content/0/logprobs", &[], "what was likely when the answer was made; no provider reads it"),
     ("text/include", &[], "reasoning that comes back proved has its proof with it, asked for or not"),
     ("file/messages/0/content/0/source/media_type", &[], "a text is plain text; there is no other type of one"),
@@ -61,6 +60,9 @@ fn chat() -> (Bases, Vec<Row>) {
     let mut schema = said(json!("hi"));
     schema["response_format"] =
         json!({ "type": "json_schema", "json_schema": { "name": "s", "schema": { "type": "object" } } });
+    let (mut chosen, mut among) = (tools.clone(), tools.clone());
+    chosen["tool_choice"] = json!({ "type": "function", "function": { "name": "f" } });
+    among["tool_choice"] = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": [{ "type": "function", "function": { "name": "f" } }] } });
     let mut streamed = said(json!("hi"));
     (streamed["stream"], streamed["stream_options"]) = (true.into(), json!({}));
     let bases = BTreeMap::from([
@@ -69,6 +71,8 @@ fn chat() -> (Bases, Vec<Row>) {
         ("image", said(json!([{ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } }]))),
         ("file", said(json!([{ "type": "file", "file": { "file_data": "data:application/pdf;base64,AA==" } }]))),
         ("tools", tools),
+        ("chosen", chosen),
+        ("among", among),
         ("tool", tool),
         ("turn", turn),
         ("reasoning", reasoning),
@@ -99,6 +103,7 @@ fn chat() -> (Bases, Vec<Row>) {
         ("text", "response_format", json!({ "type": "json_object" })),
         ("schema", "response_format/json_schema/description", json!("d")),
         ("schema", "response_format/json_schema/strict", json!(true)),
+        ("schema", "response_format/json_schema/later", json!(1)),
         ("text", "safety_identifier", json!("u")),
         ("text", "seed", json!(7)),
         ("text", "service_tier", json!("priority")),
@@ -114,6 +119,10 @@ fn chat() -> (Bases, Vec<Row>) {
             "tool_choice",
             json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": [{ "type": "function", "function": { "name": "f" } }] } }),
         ),
+        ("chosen", "tool_choice/later", json!(1)),
+        ("chosen", "tool_choice/function/later", json!(1)),
+        ("among", "tool_choice/allowed_tools/later", json!(1)),
+        ("among", "tool_choice/allowed_tools/tools/0/later", json!(1)),
         ("text", "tools", json!([{ "type": "custom", "custom": { "name": "f" } }])),
         ("tools", "tools/0/function/description", json!("d")),
         ("tools", "tools/0/function/strict", json!(true)),
@@ -149,6 +158,7 @@ fn chat() -> (Bases, Vec<Row>) {
         ("image", "messages/0/content/0/image_url/detail", json!("low")),
         ("file", "messages/0/content/0/file/filename", json!("a b.pdf")),
         ("file", "messages/0/content/0/file/file_id", json!("file-1")),
+        ("file", "messages/0/content/0/file/later", json!(1)),
     ];
     (bases, rows)
 }
@@ -163,8 +173,12 @@ fn responses() -> (Bases, Vec<Row>) {
         { "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": "ho" }] },
         { "role": "user", "content": "on" },
     ] });
+    let mut chosen = tools.clone();
+    chosen["tool_choice"] = json!({ "type": "function", "name": "f" });
     let thought = json!({ "model": "m", "input": [
         { "role": "user", "content": "hi" }, { "type": "reasoning", "summary": [] }, { "role": "user", "content": "on" } ] });
+    let mut summed = thought.clone();
+    summed["input"][1]["summary"] = json!([{ "type": "summary_text", "text": "so" }]);
     let mut schema = said(json!("hi"));
     schema["text"] = json!({ "format": { "type": "json_schema", "name": "s", "schema": { "type": "object" } } });
     let mut effort = said(json!("hi"));
@@ -175,8 +189,10 @@ fn responses() -> (Bases, Vec<Row>) {
         ("image", said(json!([{ "type": "input_image", "image_url": "data:image/png;base64,AA==" }]))),
         ("file", said(json!([{ "type": "input_file", "file_data": "data:application/pdf;base64,AA==" }]))),
         ("tools", tools),
+        ("chosen", chosen),
         ("turn", turn),
         ("thought", thought),
+        ("summed", summed),
         ("schema", schema),
         ("effort", effort),
     ]);
@@ -211,6 +227,7 @@ fn responses() -> (Bases, Vec<Row>) {
         ("tools", "tool_choice", json!("required")),
         ("tools", "tool_choice", json!({ "type": "function", "name": "f" })),
         ("tools", "tool_choice", json!({ "type": "file_search" })),
+        ("chosen", "tool_choice/later", json!(1)),
         ("text", "tools", json!([{ "type": "web_search" }])),
         ("tools", "tools/0/description", json!("d")),
         ("tools", "tools/0/strict", json!(true)),
@@ -228,6 +245,7 @@ fn responses() -> (Bases, Vec<Row>) {
         ("turn", "input/3", json!({ "type": "web_search_call", "id": "x" })),
         ("thought", "input/1/encrypted_content", json!("x")),
         ("thought", "input/1/summary", json!([{ "type": "summary_text", "text": "so" }])),
+        ("summed", "input/1/summary/0/later", json!(1)),
         ("part", "input/0/content/0/prompt_cache_breakpoint", json!(true)),
         ("part", "input/0/content/1", json!({ "type": "input_audio", "input_audio": { "data": "x" } })),
         ("image", "input/0/content/0/detail", json!("low")),
@@ -235,6 +253,7 @@ fn responses() -> (Bases, Vec<Row>) {
         ("file", "input/0/content/0/filename", json!("a b.pdf")),
         ("file", "input/0/content/0/file_url", json!("https://x/y.pdf")),
         ("file", "input/0/content/0/detail", json!("high")),
+        ("file", "input/0/content/0/later", json!(1)),
     ];
     (bases, rows)
 }

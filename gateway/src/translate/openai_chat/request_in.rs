@@ -242,9 +242,11 @@ pub(crate) fn read_file(mut file: Fields<'_>) -> Read<Media> {
         return Err(id.refuse("a file that lies with one provider is not known to another: send its data"));
     }
     let (data, name) = (file.need_text("file_data")?, file.text("filename")?);
+    let at = file.path("file_data");
+    file.done()?;
     // Some servers of the dialect take a URL in place of data.
     let source = if ["data:", "http:", "https:"].iter().any(|scheme| data.starts_with(scheme)) {
-        Source::of_url(data, &file.path("file_data"))?
+        Source::of_url(data, &at)?
     } else {
         let media = name.as_deref().and_then(media::of_name).unwrap_or("application/pdf");
         Source::Base64 { media: media.to_owned(), data }
@@ -298,11 +300,25 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    fn of<'t>(self, mut fields: Fields<'t>, kind: &str) -> Read<Fields<'t>> {
-        match self {
-            Self::Within => fields.need(kind)?.object(),
-            Self::Beside => Ok(fields),
-        }
+    /// Reads what is said of a thing of this type; what else is said there is refused.
+    fn read<'t, T>(self, mut fields: Fields<'t>, kind: &str, read: impl FnOnce(&mut Fields<'t>) -> Read<T>) -> Read<T> {
+        let found = match self {
+            Self::Within => {
+                let mut within = fields.need(kind)?.object()?;
+                let found = read(&mut within)?;
+                within.done()?;
+                found
+            }
+            Self::Beside => read(&mut fields)?,
+        };
+        fields.done()?;
+        Ok(found)
+    }
+
+    fn read_named(self, tool: Item<'_>) -> Read<String> {
+        let mut fields = tool.object()?;
+        fields.skip(&["type"]);
+        self.read(fields, "function", |function| function.need_text("name"))
     }
 }
 
@@ -317,14 +333,11 @@ pub(crate) fn read_choice(choice: Item<'_>, place: Place) -> Read<Choice> {
     }
     let mut fields = choice.clone().object()?;
     match fields.need_text("type")?.as_str() {
-        "function" => Ok(Choice::Named(place.of(fields, "function")?.need_text("name")?)),
-        "allowed_tools" => {
-            let mut allowed = place.of(fields, "allowed_tools")?;
-            let tools = allowed.list("tools")?.into_iter();
-            let names = tools.map(|tool| place.of(tool.object()?, "function")?.need_text("name"));
-            let names = names.collect::<Read<_>>()?;
+        "function" => place.read(fields, "function", |function| function.need_text("name")).map(Choice::Named),
+        "allowed_tools" => place.read(fields, "allowed_tools", |allowed| {
+            let names = allowed.list("tools")?.into_iter().map(|tool| place.read_named(tool)).collect::<Read<_>>()?;
             Ok(Choice::Among { names, required: allowed.text("mode")?.as_deref() == Some("required") })
-        }
+        }),
         _ => Err(choice.refuse("only functions can be chosen elsewhere")),
     }
 }
@@ -335,10 +348,9 @@ pub(crate) fn read_format(format: Item<'_>, place: Place) -> Read<Option<(String
     let found = match fields.need_text("type")?.as_str() {
         "text" => None,
         "json_object" => Some(Format::Object),
-        "json_schema" => Some(match place {
-            Place::Within => read_schema(&mut fields.need("json_schema")?.object()?)?,
-            Place::Beside => read_schema(&mut fields)?,
-        }),
+        "json_schema" => {
+            return place.read(fields, "json_schema", read_schema).map(|found| Some((at, found)));
+        }
         _ => return Err(format.refuse("no other provider has a format of this type")),
     };
     fields.done()?;

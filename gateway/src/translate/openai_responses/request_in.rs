@@ -125,7 +125,8 @@ fn join(asked: &mut Conversation, role: Role, parts: Vec<Part>, at: String) {
 fn read_item(item: Item<'_>, asked: &mut Conversation) -> Read<()> {
     let mut fields = item.clone().object()?;
     let at = fields.at.clone();
-    fields.skip(&["id", "status", "phase"]);
+    fields.skip(&["id", "status"]);
+    fields.hints(&["phase"], &mut asked.ledger);
     let kind = fields.text("type")?;
     match kind.as_deref() {
         None | Some("message") => {
@@ -162,8 +163,13 @@ fn read_item(item: Item<'_>, asked: &mut Conversation) -> Read<()> {
 
 fn read_thinking(fields: &mut Fields<'_>) -> Read<What> {
     let mut texts = |name: &str| -> Read<String> {
-        let texts = fields.list(name)?.into_iter().map(|part| part.object()?.need_text("text"));
-        texts.collect()
+        let text = |part: Item<'_>| {
+            let mut part = part.object()?;
+            part.skip(&["type"]);
+            let text = part.need_text("text")?;
+            part.done().map(|()| text)
+        };
+        fields.list(name)?.into_iter().map(text).collect()
     };
     let (summary, content) = (texts("summary")?, texts("content")?);
     let Some(packed) = fields.text("encrypted_content")? else {
