@@ -361,6 +361,48 @@ fn a_title_and_a_context_are_said_in_front_of_a_document() {
     }
 }
 
+/// Anthropic takes a document as blocks, which nobody else does.
+#[test]
+fn a_document_of_blocks_is_carried_as_its_blocks() {
+    let image = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA==" } });
+    let document = |content: Value| {
+        let source = json!({ "type": "content", "content": content });
+        let document =
+            json!({ "type": "document", "title": "Tides", "source": source, "cache_control": { "type": "ephemeral" } });
+        messages(&json!({ "messages": [{ "role": "user", "content": [document, { "type": "text", "text": "So?" }] }] }))
+    };
+    let openai = to(Provider::OpenAiChat, "gpt-5");
+    let blocks = document(json!([{ "type": "text", "text": "High." }, image]));
+    let (body, listed) = sent(Client::AnthropicMessages, &blocks, &openai).unwrap();
+    let said = [
+        json!({ "type": "text", "text": "Document title: Tides" }),
+        json!({ "type": "text", "text": "High." }),
+        json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } }),
+        json!({ "type": "text", "text": "So?" }),
+    ];
+    assert_eq!(body["messages"][0]["content"], json!(said));
+    assert_eq!(listed, ["messages[0].content[0].source.content[1].cache_control"]);
+    let (body, _) = sent(Client::AnthropicMessages, &document(json!("Low.")), &openai).unwrap();
+    assert_eq!(body["messages"][0]["content"][1], json!({ "type": "text", "text": "Low." }));
+    let why = |source: Value| {
+        let document = json!({ "type": "document", "source": source });
+        let body = messages(&json!({ "messages": [{ "role": "user", "content": [document] }] }));
+        sent(Client::AnthropicMessages, &body, &openai).unwrap_err()
+    };
+    let call = json!([{ "type": "tool_use", "id": "t", "name": "f", "input": {} }]);
+    let at = "messages[0].content[0].source";
+    assert_eq!(
+        why(json!({ "type": "content", "content": call })),
+        format!("{at}.content[0]: a document is made of texts and images only")
+    );
+    assert_eq!(
+        why(json!({ "type": "later" })),
+        format!("{at}: a source of this type is not known here and so cannot be carried over")
+    );
+    let stored = why(json!({ "type": "file", "file_id": "f" }));
+    assert!(stored.ends_with("not known to another: send its data"), "{stored}");
+}
+
 #[test]
 fn that_a_tool_failed_is_said_to_every_model() {
     let turns = |result: Value| {

@@ -68,10 +68,14 @@ fn read_content(content: Item<'_>, ledger: &mut Ledger) -> Read<Vec<Part>> {
     if let Some(text) = content.as_text() {
         return Ok(vec![Part::new(content.at.clone(), What::Text(text))]);
     }
-    content.list()?.into_iter().map(|block| read_block(block, ledger)).collect()
+    let mut parts = Vec::new();
+    for block in content.list()? {
+        read_block(block, &mut parts, ledger)?;
+    }
+    Ok(parts)
 }
 
-fn read_block(block: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
+fn read_block(block: Item<'_>, parts: &mut Vec<Part>, ledger: &mut Ledger) -> Read<()> {
     let mut fields = block.clone().object()?;
     let at = fields.at.clone();
     let cache = Cache::read(&mut fields)?;
@@ -81,7 +85,14 @@ fn read_block(block: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
             What::Text(fields.need_text("text")?)
         }
         "image" => What::Image(Media::new(read_source(fields.need("source")?)?)),
-        "document" => What::File(read_document(&mut fields)?),
+        "document" => {
+            let mut document = read_document(&mut fields, ledger)?;
+            if let Some(last) = document.last_mut() {
+                last.cache = cache.or(last.cache);
+            }
+            parts.extend(document);
+            return fields.done();
+        }
         "tool_use" => {
             if let Some(mut caller) = fields.object("caller")? {
                 // The model itself calls directly; code that Anthropic runs may call as well.
@@ -108,7 +119,8 @@ fn read_block(block: Item<'_>, ledger: &mut Ledger) -> Read<Part> {
         _ => return Err(block.refuse("what Anthropic's own tools and stores make has no place at another provider")),
     };
     fields.done()?;
-    Ok(Part { at, cache, what })
+    parts.push(Part { at, cache, what });
+    Ok(())
 }
 
 fn read_source(source: Item<'_>) -> Read<Source> {
@@ -120,20 +132,43 @@ fn read_source(source: Item<'_>) -> Read<Source> {
             fields.skip(&["media_type"]);
             Source::Text(fields.need_text("data")?)
         }
-        _ => return Err(source.refuse("a file that lies with one provider is not known to another: send its data")),
+        "file" => {
+            return Err(source.refuse("a file that lies with one provider is not known to another: send its data"));
+        }
+        _ => return Err(source.refuse("a source of this type is not known here and so cannot be carried over")),
     };
     fields.done()?;
     Ok(found)
 }
 
-fn read_document(fields: &mut Fields<'_>) -> Read<Media> {
+/// A document. One that is given as blocks becomes these, behind what the client says of it: no other provider has a place for one.
+fn read_document(fields: &mut Fields<'_>, ledger: &mut Ledger) -> Read<Vec<Part>> {
     if let Some(mut citations) = fields.object("citations")? {
         citations.neutral(&[("enabled", "false")])?;
     }
-    let source = read_source(fields.need("source")?)?;
+    let (at, source) = (fields.at.clone(), fields.need("source")?);
     let name = fields.text("title")?;
     let context = fields.text("context")?.filter(|context| !context.is_empty());
-    Ok(Media { name, context, ..Media::new(source) })
+    let Some(blocks) = read_blocks(source.clone(), ledger)? else {
+        return Ok(vec![Part::new(at, What::File(Media { name, context, ..Media::new(read_source(source)?) }))]);
+    };
+    let about = What::File(Media { name, context, ..Media::new(Source::Text(String::new())) });
+    let told = Part::new(at.clone(), about).told(false).map(|told| Part::new(at, What::Text(told)));
+    Ok(told.into_iter().chain(blocks).collect())
+}
+
+/// The texts and images that a document is given as; nothing if it is given otherwise.
+fn read_blocks(source: Item<'_>, ledger: &mut Ledger) -> Read<Option<Vec<Part>>> {
+    let mut fields = source.object()?;
+    if fields.need_text("type")? != "content" {
+        return Ok(None);
+    }
+    let blocks = read_content(fields.need("content")?, ledger)?;
+    fields.done()?;
+    match blocks.iter().find(|block| !matches!(block.what, What::Text(_) | What::Image(_))) {
+        Some(other) => Err(Refused::form(other.at.clone(), "a document is made of texts and images only")),
+        None => Ok(Some(blocks)),
+    }
 }
 
 fn read_tool(tool: Item<'_>, ledger: &mut Ledger) -> Read<Tool> {
