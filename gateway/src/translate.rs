@@ -32,7 +32,7 @@ pub(crate) use foreign::leave;
 pub use stream::{End, Stream};
 
 use fields::{Item, Ledger, document};
-use hub::{Answer, Conversation, Event, Fault, Stop};
+use hub::{Answer, Conversation, Event, Fault, Stop, What};
 use ids::Ids;
 use json::Json;
 
@@ -253,6 +253,9 @@ pub fn answer(
     let (mut ledger, mut found) = (Ledger::default(), Answer::default());
     for event in Reader::new(from, told, model).said(body, &mut ledger)? {
         found.apply(event);
+    }
+    if to != Client::AnthropicMessages {
+        found.parts.extend(found.stop.as_ref().and_then(Stop::refusal).map(What::Refusal));
     }
     let body = match to {
         Client::OpenAiChat => openai_chat::answer_out::whole(&found, told, usage),

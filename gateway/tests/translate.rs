@@ -16,3 +16,5 @@ mod golden;
 mod listed;
 #[path = "translate/recorded.rs"]
 mod recorded;
+#[path = "translate/refused.rs"]
+mod refused;

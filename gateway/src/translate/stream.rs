@@ -157,6 +157,10 @@ impl Stream {
         if self.block.is_some() {
             self.write(Event::Close, &mut out);
         }
+        if let Some(refusal) = stop.refusal().filter(|_| self.to != Client::AnthropicMessages) {
+            let said = [Event::Open(Block::Refusal), Event::More(refusal), Event::Close];
+            said.into_iter().for_each(|event| self.write(event, &mut out));
+        }
         self.is_over = true;
         let aside = self.aside();
         match &mut self.writer {

@@ -111,7 +111,7 @@ fn requests(case: &Path, client: Client, wrong: &mut Vec<String>) {
     }
 }
 
-fn told(client: Client) -> Told {
+pub(crate) fn told(client: Client) -> Told {
     let asked: &[u8] = match client {
         Client::OpenAiResponses => {
             br#"{"model":"asked-for","input":"hi","instructions":"Be brief.","temperature":0.5}"#
@@ -240,7 +240,7 @@ fn a_turn_that_comes_back_is_what_its_provider_said() {
 }
 
 /// The next request of a client that sends the answer back as it came.
-fn next(client: Client, given: &Value) -> Value {
+pub(crate) fn next(client: Client, given: &Value) -> Value {
     match client {
         Client::OpenAiChat => json!({ "model": "m", "messages": [
             { "role": "user", "content": "hi" }, given["choices"][0]["message"], { "role": "user", "content": "on" },

@@ -2,7 +2,7 @@
 
 use crate::translate::{
     fields::{Fields, Item, Ledger, Read},
-    hub::{Block, Blocks, Event, Fault, Stop},
+    hub::{Block, Blocks, Event, Fault, Stop, Why},
     seal::{Kind, Maker},
 };
 
@@ -30,6 +30,7 @@ impl Reader {
             Some("content_block_stop") => self.close(out),
             Some("message_delta") => {
                 self.stop(&mut event.need("delta")?.object()?, out, ledger)?;
+                note_edits(&mut event, ledger);
                 out.extend(event.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
             }
             Some("error") => out.push(Event::Fault(fault(event.need("error")?)?)),
@@ -46,6 +47,7 @@ impl Reader {
             self.block(block, out, ledger)?;
             self.close(out);
         }
+        note_edits(message, ledger);
         // A stream that goes on from a program's call can say all of it at its start.
         self.stop(message, out, ledger)
     }
@@ -121,10 +123,26 @@ impl Reader {
             "max_tokens" | "model_context_window_exceeded" => Event::Stop(Stop::Length),
             "tool_use" => Event::Stop(Stop::Tool),
             "stop_sequence" => Event::Stop(Stop::Sequence(delta.text("stop_sequence")?)),
-            "refusal" => Event::Stop(Stop::Refusal),
+            "refusal" => Event::Stop(Stop::Refusal(read_why(delta, ledger)?)),
             other => self.blocks.ended_by("stop_reason", other, None, ledger),
         });
+        delta.hints(&["stop_details"], ledger);
         Ok(())
+    }
+}
+
+fn read_why(delta: &mut Fields<'_>, ledger: &mut Ledger) -> Read<Why> {
+    let Some(mut details) = delta.object("stop_details")? else { return Ok(Why::default()) };
+    details.skip(&["type"]);
+    let why = Why { category: details.text("category")?, explanation: details.text("explanation")? };
+    details.rest(ledger);
+    Ok(why)
+}
+
+/// Lists what Anthropic has left away of the conversation before it answered.
+fn note_edits(told: &mut Fields<'_>, ledger: &mut Ledger) {
+    if let Some(edits) = told.take("context_management").and_then(|edits| edits.object().ok()) {
+        edits.rest(ledger);
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Jso
     let stop = answer.stop.clone().unwrap_or(Stop::End);
     message.put("stop_reason", reason(&stop, answer.has_calls()));
     message.put("stop_sequence", sequence(&stop));
+    message.put_some("stop_details", details(&stop));
     message.put("usage", write_usage(usage));
     message
 }
@@ -60,7 +61,7 @@ fn redacted(seal: &Seal) -> Json {
 fn reason(stop: &Stop, has_calls: bool) -> &'static str {
     match stop {
         Stop::Length => "max_tokens",
-        Stop::Filter | Stop::Refusal => "refusal",
+        Stop::Filter(_) | Stop::Refusal(_) => "refusal",
         Stop::Sequence(_) => "stop_sequence",
         Stop::End | Stop::Tool if has_calls => "tool_use",
         Stop::End | Stop::Tool => "end_turn",
@@ -69,6 +70,13 @@ fn reason(stop: &Stop, has_calls: bool) -> &'static str {
 
 fn sequence(stop: &Stop) -> Option<&str> {
     if let Stop::Sequence(sequence) = stop { sequence.as_deref() } else { None }
+}
+
+/// Why it was refused.
+fn details(stop: &Stop) -> Option<Json> {
+    let why = stop.why()?;
+    let (category, explanation) = (why.category.as_deref(), why.explanation.as_deref());
+    Some(object! { "type": "refusal", "category": category, "explanation": explanation })
 }
 
 fn write_usage(usage: Option<&Vector>) -> Json {
@@ -206,7 +214,8 @@ impl Writer {
 
     pub(crate) fn end(&mut self, stop: &Stop, usage: Option<&Vector>, aside: Option<Json>, out: &mut String) {
         self.begin(out);
-        let delta = object! { "stop_reason": reason(stop, self.has_calls), "stop_sequence": sequence(stop) };
+        let mut delta = object! { "stop_reason": reason(stop, self.has_calls), "stop_sequence": sequence(stop) };
+        delta.put_some("stop_details", details(stop));
         let mut last = object! { "delta": delta, "usage": write_delta_usage(usage) };
         last.put_some("tollgate", aside);
         self.send("message_delta", last, out);

@@ -4,7 +4,7 @@ use crate::{
     failing,
     translate::{
         fields::{Fields, Item, Ledger, Read},
-        hub::{Block, Blocks, Event, Fault, Stop},
+        hub::{Block, Blocks, Event, Fault, Stop, Why},
         seal::{Kind, Maker},
     },
 };
@@ -30,7 +30,9 @@ impl Reader {
                 self.blocks.close(out);
             }
         }
-        self.stop(&mut body, out, ledger)
+        self.stop(&mut body, out, ledger)?;
+        note_trace(body, ledger);
+        Ok(())
     }
 
     pub(crate) fn read(
@@ -58,7 +60,8 @@ impl Reader {
                 self.is_aside = false;
             }
             "messageStop" => self.stop(&mut event, out, ledger)?,
-            "messageStart" | "metadata" | "initial-response" => {}
+            "metadata" => note_trace(event, ledger),
+            "messageStart" | "initial-response" => {}
             fault => {
                 let mut found = self::fault(event)?;
                 found.code = Some(fault.to_owned());
@@ -124,23 +127,36 @@ impl Reader {
     fn stop(&mut self, body: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
         let reason = body.need_text("stopReason")?;
         self.blocks.close(out);
-        let mut more = body.object("additionalModelResponseFields")?;
-        let aside = more.as_mut().and_then(|more| more.take("tollgate"));
-        if let Some(inner) = more.as_mut().map(|more| more.object("delta")).transpose()?.flatten() {
-            more = Some(inner);
+        let (mut aside, mut sequence) = (None, None);
+        if let Some(mut more) = body.object("additionalModelResponseFields")? {
+            aside = more.take("tollgate");
+            if let Some(mut inner) = more.object("delta")? {
+                sequence = inner.take("stop_sequence");
+                inner.rest(ledger);
+            } else {
+                sequence = more.take("stop_sequence");
+            }
+            more.rest(ledger);
         }
-        let sequence = more.as_mut().map(|more| more.take("stop_sequence")).and_then(|said| said?.as_text());
+        let sequence = sequence.and_then(|said| said.as_text());
         out.push(match reason.as_str() {
             "end_turn" => Event::Stop(Stop::End),
             "max_tokens" | "model_context_window_exceeded" => Event::Stop(Stop::Length),
             "tool_use" => Event::Stop(Stop::Tool),
             "stop_sequence" => Event::Stop(Stop::Sequence(sequence)),
-            "guardrail_intervened" | "content_filtered" => Event::Stop(Stop::Filter),
+            "guardrail_intervened" | "content_filtered" => Event::Stop(Stop::Filter(Why::default())),
             failed if failing::converse(failed) => Event::Fault(Fault::failed(failed, None)),
             other => self.blocks.ended_by("stopReason", other, None, ledger),
         });
         out.extend(aside.map(|aside| Event::Aside(aside.raw().to_owned())));
         Ok(())
+    }
+}
+
+/// Lists what is told of how an answer came about, such as what a guardrail found.
+fn note_trace(mut told: Fields<'_>, ledger: &mut Ledger) {
+    if let Some(trace) = told.take("trace").and_then(|trace| trace.object().ok()) {
+        trace.rest(ledger);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     failing,
     translate::{
         fields::{Fields, Item, Ledger, Read},
-        hub::{Block, Blocks, Event, Fault, Stop},
+        hub::{Block, Blocks, Event, Fault, Stop, Why},
         ids::Ids,
         seal::{Kind, Maker},
     },
@@ -122,7 +122,7 @@ impl Reader {
             "MAX_TOKENS" => Event::Stop(Stop::Length),
             "TOOL_CALL" => Event::Stop(Stop::Tool),
             "STOP_SEQUENCE" => Event::Stop(Stop::Sequence(None)),
-            "ERROR_TOXIC" => Event::Stop(Stop::Filter),
+            "ERROR_TOXIC" => Event::Stop(Stop::Filter(Why::default())),
             failed if failing::cohere(failed) => Event::Fault(Fault::failed(failed, None)),
             other => self.blocks.ended_by("finish_reason", other, None, ledger),
         });

@@ -6,13 +6,13 @@ use crate::{
     failing::{self, Ended, Said},
     translate::{
         fields::{Fields, Item, Ledger, Read, Refused},
-        hub::{Block, Blocks, Event, Fault, Stop},
+        hub::{Block, Blocks, Event, Fault, Stop, Why},
         ids::Ids,
         seal::{Kind, Maker, Seal},
     },
 };
 
-/// Members of a candidate that are about the answer and no part of it.
+/// Members of a candidate that are about the answer and no part of it. What it was rated matters where it was stopped for that.
 const ASIDE: [&str; 4] = ["index", "avgLogprobs", "safetyRatings", "tokenCount"];
 
 #[derive(Debug)]
@@ -39,11 +39,13 @@ impl Reader {
             out.push(Event::Model(model));
         }
         if let Some(mut feedback) = body.object("promptFeedback")?
-            && feedback.take("blockReason").is_some()
+            && let Some(reason) = feedback.take("blockReason")
             && !self.is_over
         {
             self.is_over = true;
-            out.push(Event::Stop(Stop::Filter));
+            let more = feedback.take("blockReasonMessage").and_then(|more| more.as_text());
+            out.push(Event::Stop(Stop::Filter(Why::filtered(&named(&reason), more.as_deref()))));
+            feedback.rest(ledger);
         }
         for (place, candidate) in body.list("candidates")?.into_iter().enumerate() {
             let at = candidate.at.clone();
@@ -64,13 +66,21 @@ impl Reader {
                 self.part(part, out, ledger)?;
             }
         }
-        let more = candidate.take("finishMessage").and_then(|more| more.as_text());
+        let more = candidate.take("finishMessage");
         if let Some(reason) = candidate.take("finishReason") {
-            let reason = reason.as_text().unwrap_or_else(|| reason.raw().to_owned());
+            let reason = named(&reason);
             self.blocks.close(out);
             if !self.is_over {
                 self.is_over = true;
-                out.push(self.stop(&reason, more.as_deref(), ledger));
+                let said = more.as_ref().and_then(Item::as_text);
+                let stop = self.stop(&reason, said.as_deref(), ledger);
+                match (&stop, more) {
+                    (Event::Stop(Stop::Filter(_)), _) => candidate.hints(&["safetyRatings"], ledger),
+                    // Of an answer that is whole it says what is there, such as calls.
+                    (Event::Stop(_), Some(more)) if !matches!(reason.as_str(), "STOP" | "1") => ledger.note(more.at),
+                    _ => {}
+                }
+                out.push(stop);
             }
         }
         candidate.skip(&ASIDE);
@@ -130,11 +140,16 @@ impl Reader {
         match failing::gemini(reason, Said { calls: self.has_calls, anything: self.blocks.has_said() }) {
             Ended::Itself => Event::Stop(Stop::End),
             Ended::Length => Event::Stop(Stop::Length),
-            Ended::Filter => Event::Stop(Stop::Filter),
+            Ended::Filter => Event::Stop(Stop::Filter(Why::filtered(reason, more))),
             Ended::Failed => Event::Fault(Fault::failed(reason, more)),
             Ended::Otherwise => self.blocks.ended_by("finishReason", reason, more, ledger),
         }
     }
+}
+
+/// A reason by its name, or by its number.
+fn named(reason: &Item<'_>) -> String {
+    reason.as_text().unwrap_or_else(|| reason.raw().to_owned())
 }
 
 pub(crate) fn fault(error: Item<'_>) -> Read<Fault> {

@@ -15,8 +15,47 @@ pub(crate) enum Stop {
     Length,
     Tool,
     Sequence(Option<String>),
-    Filter,
-    Refusal,
+    Filter(Why),
+    Refusal(Why),
+}
+
+/// Why an answer was refused, as far as the provider says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Why {
+    /// Anthropic's word for the policy.
+    pub(crate) category: Option<String>,
+    pub(crate) explanation: Option<String>,
+}
+
+impl Why {
+    /// A filter that has a name for what it stops, and maybe more to say of it.
+    pub(crate) fn filtered(reason: &str, more: Option<&str>) -> Self {
+        let mut explanation = format!("the provider's filter stopped it ({reason})");
+        if let Some(more) = more {
+            explanation.extend([": ", more]);
+        }
+        Self { category: None, explanation: Some(explanation) }
+    }
+
+    pub(crate) const fn is_said(&self) -> bool {
+        self.category.is_some() || self.explanation.is_some()
+    }
+}
+
+impl Stop {
+    /// Why it was refused, if that was said.
+    pub(crate) fn why(&self) -> Option<&Why> {
+        if let Self::Filter(why) | Self::Refusal(why) = self { Some(why).filter(|why| why.is_said()) } else { None }
+    }
+
+    /// The same as a text, for a dialect in which a refusal is one.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let why = self.why()?;
+        match (&why.explanation, &why.category) {
+            (Some(explanation), Some(category)) => Some(format!("{explanation} ({category})")),
+            (said, other) => said.clone().or_else(|| other.clone()),
+        }
+    }
 }
 
 /// An answer that a provider gave instead of one.

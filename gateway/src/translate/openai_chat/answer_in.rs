@@ -4,7 +4,7 @@ use crate::{
     failing,
     translate::{
         fields::{Fields, Item, Ledger, Read},
-        hub::{Block, Blocks, Event, Fault, Stop},
+        hub::{Block, Blocks, Event, Fault, Stop, Why},
         ids::Ids,
         openai_chat::calls::Calls,
         seal::Maker,
@@ -143,7 +143,7 @@ impl Reader {
             "stop" | "eos" | "end_turn" => Event::Stop(Stop::End),
             "length" | "max_tokens" | "model_length" => Event::Stop(Stop::Length),
             "tool_calls" | "function_call" => Event::Stop(Stop::Tool),
-            "content_filter" => Event::Stop(Stop::Filter),
+            "content_filter" => Event::Stop(Stop::Filter(Why::default())),
             failed if failing::chat(failed) => Event::Fault(Fault::failed(failed, None)),
             other => self.blocks.ended_by("finish_reason", other, None, ledger),
         }

@@ -82,7 +82,7 @@ fn hidden(place: usize, seal: &Seal, call: Option<&str>) -> Json {
 fn reason(stop: Option<&Stop>, has_calls: bool) -> &'static str {
     match stop {
         Some(Stop::Length) => "length",
-        Some(Stop::Filter | Stop::Refusal) => "content_filter",
+        Some(Stop::Filter(_) | Stop::Refusal(_)) => "content_filter",
         _ if has_calls => "tool_calls",
         _ => "stop",
     }

@@ -31,7 +31,7 @@ impl Ending {
     fn of(stop: &Stop) -> Self {
         let reason = match stop {
             Stop::Length => "max_output_tokens",
-            Stop::Filter | Stop::Refusal => "content_filter",
+            Stop::Filter(_) | Stop::Refusal(_) => "content_filter",
             Stop::End | Stop::Tool | Stop::Sequence(_) => return Self::plain("completed"),
         };
         Self { status: "incomplete", incomplete: object! { "reason": reason }, error: Json::Null }
