@@ -14,6 +14,8 @@ mod fields;
 mod golden;
 #[path = "translate/listed.rs"]
 mod listed;
+#[path = "translate/reasoned.rs"]
+mod reasoned;
 #[path = "translate/recorded.rs"]
 mod recorded;
 #[path = "translate/refused.rs"]

@@ -6,5 +6,6 @@
 pub(crate) mod answer_in;
 pub(crate) mod answer_out;
 mod calls;
+mod order;
 pub(crate) mod request_in;
 pub(crate) mod request_out;

@@ -6,24 +6,29 @@ use crate::translate::{
     Told,
     hub::{Answer, Block, Event, Fault, Stop, What},
     json::{Json, Mold, object},
+    openai_chat::order::After,
     seal::{Kind, Maker, Seal},
 };
 
 pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Json {
     let (mut text, mut refusal, mut thoughts) = (None::<String>, None::<String>, String::new());
-    let (mut details, mut calls, mut proof) = (Vec::new(), Vec::new(), None);
+    let (mut details, mut calls, mut proof, mut after) = (Vec::new(), Vec::new(), None, After::default());
     for part in &answer.parts {
         match part {
-            What::Text(more) => text.get_or_insert_default().push_str(more),
+            What::Text(more) => {
+                after.say(more);
+                text.get_or_insert_default().push_str(more);
+            }
             What::Refusal(more) => refusal.get_or_insert_default().push_str(more),
             What::Thinking(more, seal) => {
                 thoughts.push_str(more);
-                details.push(shown(details.len(), more, seal));
+                details.push(shown(details.len(), more, seal, after));
             }
             What::Sealed(seal) if seal.kind == Kind::Call => proof = Some(seal),
-            What::Sealed(seal) => details.push(hidden(details.len(), seal, None)),
+            What::Sealed(seal) => details.push(hidden(details.len(), seal, None, after)),
             What::Call(call) => {
-                details.extend(proof.take().map(|seal| hidden(details.len(), seal, Some(&call.id))));
+                details.extend(proof.take().map(|seal| hidden(details.len(), seal, Some(&call.id), after)));
+                after.calls += 1;
                 calls.push(object! {
                     "id": call.id.as_str(), "type": "function",
                     "function": object! { "name": call.name.as_str(), "arguments": whole_arguments(&call.arguments) },
@@ -57,7 +62,7 @@ fn head(told: &Told, object: &'static str, model: Option<&str>, choices: Vec<Jso
     }
 }
 
-fn shown(place: usize, text: &str, seal: &Seal) -> Json {
+fn shown(place: usize, text: &str, seal: &Seal, after: After) -> Json {
     let mut detail = object! { "type": "reasoning.text", "index": place, "text": text };
     if !seal.data.is_empty() {
         detail.put("signature", seal.data.as_str());
@@ -66,15 +71,18 @@ fn shown(place: usize, text: &str, seal: &Seal) -> Json {
         detail.put("id", "plan");
     }
     detail.put("format", seal.maker.format());
+    after.write(&mut detail);
     detail
 }
 
-fn hidden(place: usize, seal: &Seal, call: Option<&str>) -> Json {
+fn hidden(place: usize, seal: &Seal, call: Option<&str>, after: After) -> Json {
     let mut detail = object! { "type": "reasoning.encrypted", "index": place, "data": seal.data.as_str() };
     detail.put("format", seal.maker.format());
     // What is proved is told by the id: a call, or with none the text.
     if seal.maker == Maker::Google {
         detail.put("id", call);
+    } else {
+        after.write(&mut detail);
     }
     detail
 }
@@ -118,6 +126,8 @@ pub(crate) struct Writer {
     /// which they do not know.
     details: Vec<Json>,
     calls: usize,
+    /// What was said and called.
+    after: After,
     is_calling: bool,
     proof: Option<Seal>,
     /// What says more of the open block.
@@ -133,6 +143,7 @@ impl Writer {
             thought: String::new(),
             details: Vec::new(),
             calls: 0,
+            after: After::default(),
             is_calling: false,
             proof: None,
             mold: None,
@@ -175,11 +186,12 @@ impl Writer {
             Event::Model(model) => self.model = Some(model),
             Event::Open(Block::Call { id, name }) => {
                 if let Some(seal) = self.proof.take() {
-                    self.details.push(hidden(self.details.len(), &seal, Some(&id)));
+                    self.details.push(hidden(self.details.len(), &seal, Some(&id), self.after));
                 }
                 let function = object! { "name": name, "arguments": "" };
                 let call = object! { "index": self.calls, "id": id, "type": "function", "function": function };
                 self.calls += 1;
+                self.after.calls += 1;
                 self.is_calling = false;
                 self.delta(object! { "tool_calls": vec![call] }, out);
             }
@@ -187,14 +199,14 @@ impl Writer {
             Event::More(text) => self.more(&text, block, out),
             Event::Seal(seal) => {
                 let thought = std::mem::take(&mut self.thought);
-                self.details.push(shown(self.details.len(), &thought, &seal));
+                self.details.push(shown(self.details.len(), &thought, &seal, self.after));
             }
             Event::Close => match block {
                 Some(Block::Call { .. }) if !self.is_calling => self.more("{}", block, out),
                 _ => {}
             },
             Event::Sealed(seal) if seal.kind == Kind::Call => self.proof = Some(seal),
-            Event::Sealed(seal) => self.details.push(hidden(self.details.len(), &seal, None)),
+            Event::Sealed(seal) => self.details.push(hidden(self.details.len(), &seal, None, self.after)),
             Event::Stop(_) | Event::Fault(_) | Event::Aside(_) => {}
         }
     }
@@ -204,7 +216,8 @@ impl Writer {
         match block {
             Block::Thinking => self.thought.push_str(text),
             Block::Call { .. } => self.is_calling = true,
-            Block::Text | Block::Refusal => {}
+            Block::Text => self.after.say(text),
+            Block::Refusal => {}
         }
         self.begin(out);
         let mold = self.mold.take().unwrap_or_else(|| self.mold(block));

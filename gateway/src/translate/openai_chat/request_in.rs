@@ -7,6 +7,7 @@ use crate::translate::{
         Source, Tool, What,
     },
     media,
+    openai_chat::order::{After, put_back},
     seal::{Kind, Maker, Seal},
 };
 
@@ -124,8 +125,11 @@ fn read_message(message: Item<'_>, asked: &mut Conversation) -> Read<()> {
     if let Some(refusal) = fields.text("refusal")?.filter(|refusal| !refusal.is_empty()) {
         parts.push(Part::new(fields.path("refusal"), What::Refusal(refusal)));
     }
-    let proofs =
-        if role == Role::Assistant { read_proofs(&mut fields, &mut parts, &mut asked.ledger)? } else { Vec::new() };
+    let (proofs, reasoning) = if role == Role::Assistant {
+        read_proofs(&mut fields, &mut parts, &mut asked.ledger)?
+    } else {
+        (Vec::new(), Vec::new())
+    };
     for call in fields.list("tool_calls")? {
         let call = read_call(call)?;
         let proof = proofs.iter().find(|(id, _)| matches!(&call.what, What::Call(call) if call.id == *id));
@@ -135,7 +139,7 @@ fn read_message(message: Item<'_>, asked: &mut Conversation) -> Read<()> {
     // What a provider's answer has and a client sends back with it.
     fields.hints(&["annotations"], &mut asked.ledger);
     fields.done()?;
-    asked.say(at, role, parts);
+    asked.say(at, role, put_back(parts, reasoning));
     Ok(())
 }
 
@@ -163,20 +167,24 @@ fn read_reasoning(fields: &mut Fields<'_>, parts: &mut Vec<Part>) -> Read<()> {
     Ok(())
 }
 
-/// The entries of `reasoning_details`; proofs of calls are given back with the id of their call.
-fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>, ledger: &mut Ledger) -> Read<Vec<(String, Seal)>> {
-    let (mut proofs, mut first) = (Vec::new(), Vec::new());
+/// Proofs of calls with the id of their call, and reasoning with what it stood behind.
+type Proofs = (Vec<(String, Seal)>, Vec<(After, Part)>);
+
+/// The entries of `reasoning_details`.
+fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>, ledger: &mut Ledger) -> Read<Proofs> {
+    let (mut proofs, mut reasoning) = (Vec::new(), Vec::new());
     for detail in fields.list("reasoning_details")? {
         let mut detail = detail.object()?;
         let at = detail.at.clone();
         let maker = detail.text("format")?.as_deref().and_then(Maker::of_format).unwrap_or(Maker::Chat);
-        let id = detail.text("id")?;
+        let (id, after) = (detail.text("id")?, After::read(&mut detail)?);
         detail.skip(&["index"]);
         match detail.need_text("type")?.as_str() {
             "reasoning.text" => {
                 let (text, data) = (detail.text("text")?.unwrap_or_default(), detail.text("signature")?);
                 let kind = if id.as_deref() == Some("plan") { Kind::Plan } else { Kind::Thinking };
-                first.push(Part::new(at, What::Thinking(text, Seal::new(maker, kind, data.unwrap_or_default()))));
+                let part = What::Thinking(text, Seal::new(maker, kind, data.unwrap_or_default()));
+                reasoning.push((after, Part::new(at, part)));
             }
             "reasoning.encrypted" => {
                 let data = detail.need_text("data")?;
@@ -185,7 +193,7 @@ fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>, ledger: &mut Ledg
                     (Maker::Google, None) => {
                         parts.push(Part::new(at, What::Sealed(Seal::new(maker, Kind::Text, data))));
                     }
-                    _ => first.push(Part::new(at, What::Sealed(Seal::new(maker, Kind::Redacted, data)))),
+                    _ => reasoning.push((after, Part::new(at, What::Sealed(Seal::new(maker, Kind::Redacted, data))))),
                 }
             }
             // A summary is only shown, and proves nothing.
@@ -196,8 +204,7 @@ fn read_proofs(fields: &mut Fields<'_>, parts: &mut Vec<Part>, ledger: &mut Ledg
         }
         detail.done()?;
     }
-    parts.splice(0..0, first);
-    Ok(proofs)
+    Ok((proofs, reasoning))
 }
 
 fn read_content(fields: &mut Fields<'_>, ledger: &mut Ledger) -> Read<Vec<Part>> {
