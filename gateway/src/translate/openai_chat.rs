@@ -6,6 +6,7 @@
 pub(crate) mod answer_in;
 pub(crate) mod answer_out;
 mod calls;
+mod details;
 mod order;
 pub(crate) mod request_in;
 pub(crate) mod request_out;

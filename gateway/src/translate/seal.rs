@@ -14,7 +14,7 @@ pub(crate) enum Maker {
     Cohere,
     Google,
     OpenAi,
-    /// A provider that speaks OpenAI's chat dialect and shows its reasoning there, without a proof.
+    /// A provider that speaks OpenAI's chat dialect and shows its reasoning there. What it proves it by is JSON (`openai_chat::details`).
     Chat,
 }
 

@@ -468,13 +468,14 @@ fn reasoning_that_a_server_says_twice_is_said_once() {
     let signed = json!([{ "type": "reasoning.text", "text": "hm", "signature": "EuA", "format": "anthropic-claude-v1", "index": 0 }]);
     let proof = "choices[0].message.reasoning_details (what proves the reasoning)";
     #[rustfmt::skip]
-    let cases: [(Value, &[&str]); 6] = [
+    let cases: [(Value, &[&str]); 7] = [
         (json!({ "reasoning": "hm", "reasoning_content": "hm" }), &[]),
         (json!({ "reasoning": "hm", "reasoning_content": "" }), &[]),
         (json!({ "reasoning_content": "hm", "reasoning": null }), &[]),
         (json!({ "reasoning": "another", "reasoning_content": "hm" }), &["choices[0].message.reasoning"]),
-        (json!({ "reasoning": "hm", "reasoning_details": signed.clone() }), &[proof]),
-        (json!({ "reasoning_details": signed }), &[proof]),
+        (json!({ "reasoning": "hm", "reasoning_details": signed.clone() }), &[]),
+        (json!({ "reasoning_details": signed }), &[]),
+        (json!({ "reasoning": "hm", "reasoning_details": [{ "type": "reasoning.text", "text": "other", "signature": "EuA" }] }), &[proof]),
     ];
     for (more, listed) in cases {
         let whole = answer(

@@ -63,3 +63,63 @@ fn thinking_between_calls_stays_there() {
         }
     }
 }
+
+/// What OpenRouter proves its reasoning by.
+#[test]
+fn what_a_chat_proves_its_reasoning_by_goes_back_as_it_was() {
+    let details = json!([
+        { "type": "reasoning.text", "text": "Two calls.", "signature": "EuA:/+", "id": "r1", "format": "anthropic-claude-v1", "index": 0 },
+        { "type": "reasoning.encrypted", "data": "EncX", "id": "t1", "format": "google-gemini-v1", "index": 1 },
+        { "type": "reasoning.encrypted", "data": "EncY", "id": "t2", "format": "google-gemini-v1", "index": 1 },
+        { "type": "reasoning.summary", "summary": "In sum.", "format": "openai-responses-v1", "index": 2 },
+    ]);
+    let call = |id: &str| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let body = json!({ "model": "m", "choices": [{ "index": 0, "finish_reason": "tool_calls", "message": {
+        "role": "assistant", "content": "A", "reasoning": "Two calls.In sum.", "reasoning_details": details, "tool_calls": [call("t1"), call("t2")],
+    } }] });
+    let delta = |delta: Value, reason: Option<&str>| json!({ "model": "m", "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] });
+    let first = |text: &str| {
+        json!({ "content": "", "reasoning": text, "reasoning_details": [
+            { "type": "reasoning.text", "text": text, "id": "r1", "format": "anthropic-claude-v1", "index": 0 },
+        ] })
+    };
+    let mut second = call("t2");
+    second["index"] = json!(1);
+    let rest = |place: usize| json!({ "content": "", "reasoning": null, "reasoning_details": [details[place]] });
+    let summary = json!({ "reasoning": "In sum.", "reasoning_details": [details[3]] });
+    let signature = json!([{ "type": "reasoning.text", "signature": "EuA:/+", "id": "r1", "format": "anthropic-claude-v1", "index": 0 }]);
+    let in_pieces = |data: &str| json!({ "reasoning_details": [{ "type": "reasoning.encrypted", "data": data, "id": "t1", "format": "google-gemini-v1", "index": 1 }] });
+    let events = [
+        delta(first("Two "), None),
+        delta(first("calls."), None),
+        delta(json!({ "content": "", "reasoning_details": signature }), None),
+        delta(in_pieces("Enc"), None),
+        delta(in_pieces("X"), None),
+        delta(rest(2), None),
+        delta(summary, None),
+        delta(json!({ "content": "A" }), None),
+        delta(json!({ "tool_calls": [call("t1")] }), None),
+        delta(json!({ "tool_calls": [second] }), None),
+        delta(json!({}), Some("tool_calls")),
+    ];
+    let (provider, model) = (Provider::OpenAiChat, "m");
+    for client in [Client::OpenAiChat, Client::OpenAiResponses, Client::AnthropicMessages] {
+        let (at_once, listed) = whole(provider, model, client, &body);
+        assert!(listed.is_empty(), "{client:?}: {listed:?}");
+        for given in [at_once, streamed(provider, model, client, &events)] {
+            let (body, listed) = again(provider, model, client, &given);
+            let message = &body["messages"][1];
+            assert_eq!(message["reasoning_details"], details, "{client:?}: {given}");
+            assert_eq!(
+                (&message["content"], &message["reasoning_content"]),
+                (&json!("A"), &json!("Two calls.In sum."))
+            );
+            assert_eq!(message["tool_calls"].as_array().map(Vec::len), Some(2), "{message}");
+            assert!(listed.is_empty(), "{client:?}: {listed:?}");
+        }
+        // Nobody else gets what only that provider could check.
+        let (body, listed) =
+            again(Provider::AnthropicMessages, "claude-sonnet-4-5", client, &whole(provider, model, client, &body).0);
+        assert!(!body.to_string().contains("EncX") && listed.len() >= 4, "{client:?}: {body} {listed:?}");
+    }
+}

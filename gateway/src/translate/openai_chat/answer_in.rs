@@ -6,7 +6,7 @@ use crate::{
         fields::{Fields, Item, Ledger, Read},
         hub::{Block, Blocks, Event, Fault, Stop, Why},
         ids::Ids,
-        openai_chat::calls::Calls,
+        openai_chat::{calls::Calls, details::Detail},
         seal::Maker,
     },
 };
@@ -32,12 +32,14 @@ const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
 pub(crate) struct Reader {
     blocks: Blocks,
     calls: Calls,
+    /// The entry of the reasoning that is given, or was last.
+    detail: Option<Detail>,
     has_model: bool,
 }
 
 impl Reader {
     pub(crate) fn new(ids: Ids) -> Self {
-        Self { blocks: Blocks::new(Maker::Chat), calls: Calls::new(ids), has_model: false }
+        Self { blocks: Blocks::new(Maker::Chat), calls: Calls::new(ids), detail: None, has_model: false }
     }
 
     pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -68,22 +70,28 @@ impl Reader {
             choice.object("delta")?.map_or_else(|| choice.object("message"), |said| Ok(Some(said)))?
         {
             self.reasoning(&mut said, out, ledger)?;
-            if let Some(content) = said.take("content") {
+            let (content, refusal) = (said.take("content"), said.text("refusal")?.unwrap_or_default());
+            let (calls, function) = (said.list("tool_calls")?, said.object("function_call")?);
+            let is_said = content.as_ref().is_some_and(|content| content.raw() != "\"\"") || !refusal.is_empty();
+            if is_said || !calls.is_empty() || function.is_some() {
+                self.end_detail(out);
+            }
+            if let Some(content) = content {
                 self.content(content, out, ledger)?;
             }
-            let refusal = said.text("refusal")?.unwrap_or_default();
             self.blocks.more(Block::Refusal, refusal, out);
-            for call in said.list("tool_calls")? {
+            for call in calls {
                 self.calls.read(call, &mut self.blocks, out, ledger)?;
             }
             // Before there were several it was the only one.
-            if let Some(function) = said.object("function_call")? {
+            if let Some(function) = function {
                 self.calls.take((0, None), function, &mut self.blocks, out)?;
             }
             said.skip(&BESIDE);
             said.rest(ledger);
         }
         if let Some(reason) = choice.word("finish_reason")?.filter(|reason| !reason.is_empty()) {
+            self.end_detail(out);
             self.calls.end(&mut self.blocks, out);
             self.blocks.close(out);
             out.push(self.stop(&reason, ledger));
@@ -91,29 +99,67 @@ impl Reader {
         Ok(())
     }
 
-    /// Reasoning has two names, and servers that know both say the same under each. What proves it is worth something only to whom the
-    /// server asked, and goes back in a form that no other has.
+    /// Reasoning has two names, and servers that know both say the same under each, and in the entries that have its proofs. An entry of
+    /// which the server says another text proves nothing of that.
     fn reasoning(&mut self, said: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
         let [first, second] =
             [said.text("reasoning_content")?, said.text("reasoning")?].map(|text| text.filter(|text| !text.is_empty()));
         if matches!((&first, &second), (Some(first), Some(second)) if first != second) {
             ledger.note(said.path("reasoning"));
         }
-        let mut text = first.or(second);
-        let is_told = text.is_some();
+        let mut details = Vec::new();
         for detail in said.list("reasoning_details")? {
-            let mut detail = detail.object()?;
-            let mut word = |name| detail.take(name).and_then(|item| item.as_text()).filter(|text| !text.is_empty());
-            let (shown, signed, hidden) = (word("text").or(word("summary")), word("signature"), word("data"));
-            if signed.is_some() || hidden.is_some() {
-                ledger.note(format!("{} (what proves the reasoning)", said.path("reasoning_details")));
-            }
-            if let Some(shown) = shown.filter(|_| !is_told) {
-                text.get_or_insert_default().push_str(&shown);
-            }
+            let detail = Detail::read(detail.object()?, ledger)?;
+            details.extend(detail.filter(|detail| detail.proves() || !detail.text.is_empty()));
         }
-        self.blocks.more(Block::Thinking, text.unwrap_or_default(), out);
+        let shown: String = details.iter().map(|detail| detail.text.as_str()).collect();
+        if let Some(told) = first.or(second).filter(|told| *told != shown) {
+            if !shown.is_empty() {
+                if details.iter().any(Detail::proves) {
+                    ledger.note(format!("{} (what proves the reasoning)", said.path("reasoning_details")));
+                }
+                details.clear();
+            }
+            if self.detail.as_ref().is_some_and(Detail::is_hidden) {
+                self.end_detail(out);
+            }
+            self.blocks.more(Block::Thinking, told, out);
+        }
+        for detail in details {
+            self.detail(detail, out);
+        }
         Ok(())
+    }
+
+    /// An entry of the reasoning, or a piece of one.
+    fn detail(&mut self, mut detail: Detail, out: &mut Vec<Event>) {
+        let text = std::mem::take(&mut detail.text);
+        let is_open = detail.is_hidden() || self.blocks.is_open() == Some(&Block::Thinking);
+        let goes_on = self.detail.as_ref().is_some_and(|given| is_open && given.goes_on_with(&detail));
+        if !goes_on {
+            self.end_detail(out);
+        }
+        if let Some(given) = &mut self.detail {
+            given.take(detail);
+        } else {
+            self.detail = Some(detail);
+        }
+        if let Some(given) = self.detail.as_ref().filter(|given| !given.is_hidden()) {
+            self.blocks.open(Block::Thinking, out);
+            self.blocks.prove_by(given.seal());
+            out.extend(Some(text).filter(|text| !text.is_empty()).map(Event::More));
+        }
+    }
+
+    /// Ends the entry that is given: what is not shown is known when all of it has come.
+    fn end_detail(&mut self, out: &mut Vec<Event>) {
+        let Some(detail) = self.detail.take() else { return };
+        if detail.is_hidden() {
+            self.blocks.close(out);
+            out.push(Event::Sealed(detail.seal()));
+        } else if self.blocks.is_open() == Some(&Block::Thinking) {
+            self.blocks.close(out);
+        }
     }
 
     fn content(&mut self, content: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {

@@ -7,7 +7,7 @@ use crate::translate::{
     fields::{Ledger, Read},
     hub::{Choice, Conversation, Format, Media, Outcome, Part, Role, Source, Turn, What},
     json::{Json, object},
-    openai_chat::request_in::SETTINGS,
+    openai_chat::{details::Detail, request_in::SETTINGS},
     seal::{Kind, Maker},
 };
 
@@ -165,7 +165,8 @@ fn write_part(part: &Part) -> Read<Json> {
 }
 
 fn write_assistant(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
-    let (mut texts, mut calls, mut thoughts, mut refusal) = (Vec::new(), Vec::new(), String::new(), None);
+    let (mut texts, mut calls, mut refusal) = (Vec::new(), Vec::new(), None);
+    let (mut thoughts, mut details) = (String::new(), Vec::new());
     for part in &turn.parts {
         note_cache(part, ledger);
         match &part.what {
@@ -177,6 +178,13 @@ fn write_assistant(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -
             }),
             What::Thinking(text, seal) if (seal.maker, seal.kind) == (Maker::Chat, Kind::Thinking) => {
                 thoughts.push_str(text);
+                details.extend(Detail::of_seal(text, seal));
+            }
+            What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Chat, Kind::Redacted) => {
+                match Detail::of_seal("", seal) {
+                    Some(detail) => details.push(detail),
+                    None => ledger.note(format!("{} (reasoning)", part.at)),
+                }
             }
             What::Thinking(..) | What::Sealed(_) => ledger.note(format!("{} (reasoning)", part.at)),
             _ => return Err(part.refuse("a message of the assistant can only have text and calls")),
@@ -192,6 +200,7 @@ fn write_assistant(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -
     if !thoughts.is_empty() {
         message.put("reasoning_content", thoughts);
     }
+    message.put_full("reasoning_details", details);
     message.put_some("refusal", refusal);
     message.put_full("tool_calls", calls);
     messages.push(message);
