@@ -21,7 +21,8 @@ use datafusion::{
 };
 
 use super::{
-    age, bucket, clock, error::refused, exact, joined, json, md5, percentile, reading::catalog::viewdef, tag, trunc,
+    age, bucket, clock, error::refused, exact, joined, json, md5, modulo, percentile, reading::catalog::viewdef, tag,
+    trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -90,7 +91,7 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
-    let own = [md5::md5(), age::age(), bucket::width_bucket()];
+    let own = [md5::md5(), age::age(), bucket::width_bucket(), modulo::modulo()];
     let mut allowed = vec![tag::tag(), strict_concat(), clock::timezone(), viewdef::pg_get_viewdef()];
     allowed.extend(own);
     for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
@@ -99,6 +100,9 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
         } else if name == "date_trunc" {
             allowed.push(trunc::date_trunc(function));
+        } else if name == "signum" {
+            // As Postgres calls it.
+            allowed.push(Arc::new(ScalarUDF::clone(&function).with_aliases(["sign"])));
         } else if PLAIN.split(' ').any(|known| known == name) {
             allowed.push(function);
         }

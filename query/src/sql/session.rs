@@ -47,6 +47,7 @@ use super::{
         zone::InZone,
     },
     rolled::Rollups,
+    scaled::Scale,
 };
 
 /// The temporary space that all queries together may use.
@@ -167,6 +168,7 @@ fn optimizers(rollups: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(Concat),
+        Arc::new(Scale),
         Arc::new(functions::datetime::planner::DatetimeFunctionPlanner),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),
         Arc::new(functions_aggregate::planner::AggregateFunctionPlanner),

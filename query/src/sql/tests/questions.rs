@@ -184,6 +184,16 @@ async fn moments_are_written_as_in_postgres() {
     count("time >= '2026-11-01 00:00'::timestamptz", 4).await;
     count("to_char(time, 'YYYY-MM-DD HH24:MI') = '2026-11-01 00:00'", 4).await;
     count("to_char(time, '%Y-%m') = '2026-11'", 4).await;
+    count("time >= TIMESTAMP '2026-11-02' + (-1) * INTERVAL '1 DAY'", 4).await;
+    count("time >= timestamp 'epoch' + 1793491200 * interval '1 second'", 4).await;
+    count("time - interval '1 day' / 2 < '2026-10-31 12:00:03'", 2).await;
+    let quarter = "date_trunc('hour', time) + INTERVAL '15 minute' * FLOOR(EXTRACT(MINUTE FROM time) / 15)";
+    count(&format!("{quarter} = '2026-11-01'"), 4).await;
+    let quarters = format!("SELECT {quarter} AS begun, count(*) AS n FROM usage GROUP BY 1 ORDER BY 1");
+    let wanted = json!([{"begun": "2026-11-01T00:00:00.000000Z", "n": 4}]);
+    assert_eq!(world.ask(&acme, &quarters).await, Ok(wanted));
+    count("mod(input_tokens, 100) = 0", 2).await;
+    count("sign(input_tokens - 150) = -1", 2).await;
     let refused = world.ask(&acme, "SELECT to_char(time, 'Month YYYY') FROM usage").await.unwrap_err();
     assert!(refused.contains("FMMonth"), "{refused}");
     let zoned = "SELECT time AT TIME ZONE 'Europe/Berlin' FROM usage ORDER BY time LIMIT 1";
