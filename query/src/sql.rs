@@ -44,6 +44,7 @@ pub mod encode;
 pub mod error;
 mod exact;
 mod fence;
+mod format;
 mod functions;
 mod gate;
 mod growth;

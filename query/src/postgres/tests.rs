@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+mod tools;
+
 /// What clients look up, and what somebody might look up to learn of others.
 const CATALOGS: &[&str] = &[
     "SELECT * FROM pg_catalog.pg_class",
@@ -33,6 +35,7 @@ const CATALOGS: &[&str] = &[
     "SELECT user_id::regclass FROM usage",
     "SELECT user_id::oid FROM usage",
     "SELECT 'secret'::regclass",
+    "SELECT to_regclass(concat(tenant, user_id)), format('%I.%L', tenant, user_id) FROM usage",
     "SELECT count(*) FROM usage WHERE tenant = ANY ('{globex,acme}')",
     "SELECT date_trunc('hour', time) AS hour, count(*) FROM usage GROUP BY 1",
     "SET datafusion.execution.target_partitions = 64",

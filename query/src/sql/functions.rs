@@ -21,8 +21,11 @@ use datafusion::{
 };
 
 use super::{
-    age, bucket, clock, error::refused, exact, joined, json, md5, modulo, percentile, reading::catalog::viewdef, tag,
-    trunc,
+    age, bucket, clock,
+    error::refused,
+    exact, format, joined, json, md5, modulo, percentile,
+    reading::catalog::{regclass, typename, viewdef},
+    tag, trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -91,8 +94,15 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
-    let own = [md5::md5(), age::age(), bucket::width_bucket(), modulo::modulo()];
-    let mut allowed = vec![tag::tag(), strict_concat(), clock::timezone(), viewdef::pg_get_viewdef()];
+    let own = [md5::md5(), age::age(), bucket::width_bucket(), modulo::modulo(), format::format()];
+    let mut allowed = vec![
+        tag::tag(),
+        strict_concat(),
+        clock::timezone(),
+        viewdef::pg_get_viewdef(),
+        regclass::regclass(),
+        typename::format_type(),
+    ];
     allowed.extend(own);
     for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
         let name = function.name();
@@ -139,7 +149,8 @@ pub(crate) fn strict_concat() -> Arc<ScalarUDF> {
 
 /// Whether what a function makes can be longer than what it was given.
 pub(crate) fn grows(function: &ScalarUDF) -> bool {
-    function.inner().is::<Bounded>() || function.inner().is::<StrictConcat>() || viewdef::is_viewdef(function)
+    let is_own = viewdef::is_viewdef(function) || format::is_format(function);
+    is_own || function.inner().is::<Bounded>() || function.inner().is::<StrictConcat>()
 }
 
 /// A function that refuses what would become too long.

@@ -20,10 +20,11 @@ use crate::sql::provider;
 
 mod known;
 
+pub(crate) mod regclass;
 mod relations;
+pub(crate) mod typename;
 pub(crate) mod viewdef;
 
-pub(crate) use known::NUMBERED;
 use relations::RELATIONS;
 
 /// The name of the one database.
@@ -98,11 +99,6 @@ impl Catalog {
     pub(crate) fn new(schema: &'static str, made_of: &Arc<MadeOf>) -> Arc<Self> {
         Arc::new(Self { schema, made_of: Arc::clone(made_of) })
     }
-}
-
-/// The number of a relation, where it has one.
-pub(crate) fn number_of(name: &str) -> Option<i32> {
-    known::number_of(name)
 }
 
 /// Whether a catalog never has a row.
@@ -198,7 +194,7 @@ mod tests {
                 .chain(made::empty().unwrap().iter().map(|(name, table)| shown(*name, table.schema(), false)))
                 .collect();
             all.extend(views::shapes().iter().map(|(name, schema)| shown(*name, Arc::clone(schema), true)));
-            let numbers: BTreeSet<i32> = all.iter().map(|table| number_of(table.name).unwrap()).collect();
+            let numbers: BTreeSet<i32> = all.iter().map(|table| known::number_of(table.name).unwrap()).collect();
             assert_eq!(numbers.len(), all.len());
             assert!(all.iter().any(|table| table.is_view));
             let wanted: usize = all.iter().map(|table| 1 + table.schema.fields().len()).sum();

@@ -31,10 +31,10 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
             known.unwrap_or_else(|| NULL_TEXT.to_owned())
         }
         "pg_get_viewdef" => format!("pg_get_viewdef({})", arg(0)),
-        "to_regclass" => number_of(&args.first().and_then(|arg| rewrite::constant(arg))?),
+        "to_regclass" => number_of(args.first()?),
         "to_regtype" => type_number(&arg(0)),
-        // Both write an argument several times, so it has to be one that does not grow.
-        "format_type" if args.iter().all(|arg| is_plain(arg)) => format_type(&arg(0), &arg(1)),
+        "format_type" => format!("format_type({}, {})", arg(0), arg(1)),
+        // An argument is written several times, so it has to be one that does not grow.
         "quote_ident" if args.first().is_some_and(|arg| is_plain(arg)) => {
             let of = arg(0);
             format!(
@@ -120,41 +120,17 @@ fn is_plain(expr: &Expr) -> bool {
     }
 }
 
-/// The number of a relation of this name, which may have its schema before it.
-pub(super) fn number_of(relation: &str) -> String {
-    let name = relation.rsplit('.').next().unwrap_or(relation).trim_matches('"');
-    let number = catalog::number_of(name).map_or_else(|| "NULL".to_owned(), |number| number.to_string());
-    format!("CAST({number} AS INTEGER)")
-}
-
-/// The number of the catalog that a parameter names.
-fn catalog_numbers() -> String {
-    catalog::NUMBERED.iter().map(|(name, _)| format!(" WHEN {} THEN {}", quoted(name), number_of(name))).collect()
-}
-
-/// The same by what a parameter will say.
-pub(super) fn number_by(parameter: &str) -> String {
-    format!(
-        "CASE replace(CAST({parameter} AS VARCHAR), 'pg_catalog.', ''){} ELSE CAST(NULL AS INTEGER) END",
-        catalog_numbers()
-    )
+/// The number of the relation that an expression names, once it is known.
+pub(super) fn number_of(relation: &Expr) -> String {
+    match rewrite::constant(relation).map(|name| catalog::regclass::number_of(&name)) {
+        Some(Some(number)) => format!("CAST({number} AS INTEGER)"),
+        Some(None) => "CAST(NULL AS INTEGER)".to_owned(),
+        None => format!("regclass({relation})"),
+    }
 }
 
 /// The number of a type by its name.
 fn type_number(name: &str) -> String {
     let known = types::TYPES.iter().map(|kind| format!(" WHEN {} THEN {}", quoted(kind.name), kind.oid));
     format!("CASE CAST({name} AS VARCHAR){} ELSE NULL END", known.collect::<String>())
-}
-
-/// The name of a type by its number, and for decimals what its modifier says.
-fn format_type(oid: &str, modifier: &str) -> String {
-    let mut text = format!("CASE ({oid})");
-    for kind in types::TYPES.iter().filter(|kind| kind.name != "numeric") {
-        text.push_str(&format!(" WHEN {} THEN {}", kind.oid, quoted(kind.sql)));
-    }
-    text.push_str(&format!(
-        " WHEN 1700 THEN CASE WHEN COALESCE({modifier}, -1) < 4 THEN 'numeric' ELSE concat('numeric(', CAST((({modifier}) - 4) / 65536 \
-         AS VARCHAR), ',', CAST((({modifier}) - 4) % 65536 AS VARCHAR), ')') END ELSE '-' END"
-    ));
-    text
 }

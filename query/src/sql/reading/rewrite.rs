@@ -233,11 +233,10 @@ impl Rewrite<'_> {
             _ => return,
         };
         match name.as_str() {
-            "regclass" => match constant(inner) {
-                Some(relation) => *expr = written(&names::number_of(&relation)),
-                None if is_parameter(inner) => *expr = written(&names::number_by(&inner.to_string())),
-                None => *data_type = DataType::Varchar(None),
-            },
+            "regclass" => {
+                let parameter = is_parameter(inner).then(|| written(&format!("CAST({inner} AS VARCHAR)")));
+                *expr = written(&names::number_of(&parameter.unwrap_or_else(|| taken(inner))));
+            }
             "oid" | "xid" | "cid" => *data_type = DataType::Integer(None),
             "regtype" | "regproc" | "regnamespace" | "regrole" | "name" | "char" | "citext" => {
                 *data_type = DataType::Varchar(None);

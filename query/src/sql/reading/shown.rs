@@ -37,7 +37,7 @@ pub(crate) fn short(text: &str, zoned: bool) -> [&str; 2] {
 }
 
 /// The functions that make text of what they are given.
-const MAKES_TEXT: &[&str] = &["||", "concat", "concat_ws"];
+const MAKES_TEXT: &[&str] = &["||", "concat", "concat_ws", "format"];
 
 /// Writes times where text is made of them.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ const FIRST_TABLE: i32 = 16_384;
 /// The number of `pg_class` itself, by which descriptions say what they are of.
 pub(super) const OF_RELATIONS: i32 = 1_259;
 
-/// The catalogs that descriptions and parameters name, by their numbers.
-pub(crate) const NUMBERED: &[(&str, i32)] = &[
+/// The catalogs that descriptions name, by their numbers.
+const NUMBERED: &[(&str, i32)] = &[
     ("pg_class", OF_RELATIONS),
     ("pg_namespace", 2_615),
     ("pg_type", 1_247),

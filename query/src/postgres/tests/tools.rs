@@ -1,0 +1,51 @@
+//! The statements that BI tools send, as they send them.
+
+use super::Client;
+use crate::{
+    sql::tests::{hostile::own, world::World},
+    table::TableDef,
+};
+
+/// What Metabase reads the columns of a schema with.
+const METABASE_FIELDS: &str = r#"SELECT "c"."column_name" AS "name", CASE WHEN "c"."udt_schema" IN ('public', 'pg_catalog') THEN FORMAT('%s', "c"."udt_name") ELSE FORMAT('"%s"."%s"', "c"."udt_schema", "c"."udt_name") END AS "database-type", "c"."ordinal_position" - 1 AS "database-position", "c"."table_schema" AS "table-schema", "c"."table_name" AS "table-name", "pk"."column_name" IS NOT NULL AS "pk?", COL_DESCRIPTION(CAST(CAST(FORMAT('%I.%I', CAST("c"."table_schema" AS TEXT), CAST("c"."table_name" AS TEXT)) AS REGCLASS) AS OID), "c"."ordinal_position") AS "field-comment", (("column_default" IS NULL) OR (LOWER("column_default") = 'null')) AND ("is_nullable" = 'NO') AND NOT ((("column_default" IS NOT NULL) AND ("column_default" LIKE '%nextval(%')) OR ("is_identity" <> 'NO')) AS "database-required" FROM "information_schema"."columns" AS "c" LEFT JOIN (SELECT "tc"."table_schema", "tc"."table_name", "kc"."column_name" FROM "information_schema"."table_constraints" AS "tc" INNER JOIN "information_schema"."key_column_usage" AS "kc" ON ("tc"."constraint_name" = "kc"."constraint_name") AND ("tc"."table_schema" = "kc"."table_schema") AND ("tc"."table_name" = "kc"."table_name") WHERE "tc"."constraint_type" = 'PRIMARY KEY') AS "pk" ON ("c"."table_schema" = "pk"."table_schema") AND ("c"."table_name" = "pk"."table_name") AND ("c"."column_name" = "pk"."column_name") WHERE c.table_schema !~ '^information_schema|catalog_history|pg_' AND ("c"."table_schema" IN ('public')) ORDER BY "table-schema" ASC, "table-name" ASC, "database-position" ASC"#;
+
+/// What DBeaver reads types with.
+const DBEAVER_TYPES: &str = "SELECT t.oid,t.*,c.relkind,format_type(nullif(t.typbasetype, 0), t.typtypmod) as base_type_name, d.description FROM pg_catalog.pg_type t LEFT OUTER JOIN pg_catalog.pg_type et ON et.oid=t.typelem LEFT OUTER JOIN pg_catalog.pg_class c ON c.oid=t.typrelid LEFT OUTER JOIN pg_catalog.pg_description d ON t.oid=d.objoid WHERE t.typname IS NOT NULL AND (c.relkind IS NULL OR c.relkind = 'c') AND (et.typcategory IS NULL OR et.typcategory <> 'C')";
+
+async fn check(client: &mut Client, sql: &str, wanted: &str) {
+    for said in [client.simple(sql).await, client.extended(sql).await] {
+        let text = String::from_utf8_lossy(&said);
+        assert!(text.contains(wanted), "{wanted} in the answer to {sql}: {text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_read_with_what_they_mean() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let usage = TableDef::shown().find(|table| table.name == "usage").unwrap();
+    for meaning in usage.columns().map(|column| column.doc).take(3) {
+        check(&mut client, METABASE_FIELDS, meaning).await;
+    }
+    check(&mut client, METABASE_FIELDS, "timestamptz").await;
+    check(&mut client, DBEAVER_TYPES, "numeric").await;
+    for (sql, wanted) in [
+        (
+            "SELECT concat('=', format_type(1700 + 0 * oid, 2490372), format_type(0, NULL)) AS t FROM pg_class",
+            "=numeric(38,0)-",
+        ),
+        (
+            "SELECT concat('=', format('%s %I %L 100%%', tenant, 'A b', 'it''s')) FROM usage",
+            "=acme \"A b\" 'it''s' 100%",
+        ),
+        (
+            "SELECT concat(relname, '!') FROM pg_class WHERE oid = concat('public.', relname)::regclass::oid AND relname = 'usage'",
+            "usage!",
+        ),
+        ("SELECT concat('=', to_regclass(concat(tenant, '.nothing'))::text, '=') FROM usage LIMIT 1", "=="),
+        ("SELECT format('%I', NULL)", "NULL is no name"),
+        ("SELECT format('%5s', tenant) FROM usage", "no widths"),
+    ] {
+        check(&mut client, sql, wanted).await;
+    }
+}

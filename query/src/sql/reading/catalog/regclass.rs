@@ -1,0 +1,69 @@
+//! `x::regclass`: the number of the relation that a text names; of a number itself, as text.
+//!
+//! Numbers go by names alone, which are those of tables that there are for everybody: nothing of it depends on who asks.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, Int32Array},
+    datatypes::DataType,
+};
+use datafusion::{
+    common::{Result, ScalarValue, exec_err, plan_err},
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+};
+
+use super::known;
+
+/// The function that stands for the cast.
+pub(crate) fn regclass() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(RegClass { signature: Signature::user_defined(Volatility::Immutable) }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RegClass {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for RegClass {
+    fn name(&self) -> &'static str {
+        "regclass"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [kind] if kind.is_string() || kind.is_null() => Ok(vec![DataType::Utf8]),
+            [kind] if kind.is_integer() => Ok(vec![DataType::Int64]),
+            _ => plan_err!("regclass is the name of a relation, or its number"),
+        }
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(match types {
+            [DataType::Int64] => DataType::Utf8,
+            _ => DataType::Int32,
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [relation] = args.args.as_slice() else { return exec_err!("regclass is of one relation") };
+        let relations = relation.to_array(1)?;
+        let result: ArrayRef = match relations.as_string_opt::<i32>() {
+            Some(names) => Arc::new(names.iter().map(|name| number_of(name?)).collect::<Int32Array>()),
+            None => arrow::compute::cast(&relations, &DataType::Utf8)?,
+        };
+        Ok(match relation {
+            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+            ColumnarValue::Array(_) => ColumnarValue::Array(result),
+        })
+    }
+}
+
+/// The number of a relation of this name, which may have its schema before it.
+pub(crate) fn number_of(relation: &str) -> Option<i32> {
+    known::number_of(relation.rsplit('.').next()?.trim_matches('"'))
+}

@@ -1,0 +1,84 @@
+//! `format_type(number, modifier)`: what a type is called in SQL, and for decimals how many digits its modifier says they have.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{AsArray, StringArray},
+    datatypes::{DataType, Int64Type},
+};
+use datafusion::{
+    common::{Result, ScalarValue, exec_err, plan_err},
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+};
+
+use crate::sql::reading::types;
+
+/// The function.
+pub(crate) fn format_type() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(FormatType { signature: Signature::user_defined(Volatility::Immutable) }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FormatType {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for FormatType {
+    fn name(&self) -> &'static str {
+        "format_type"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let is_number = |kind: &DataType| kind.is_integer() || kind.is_null();
+        match types {
+            [of, modifier] if is_number(of) && is_number(modifier) => Ok(vec![DataType::Int64, DataType::Int64]),
+            _ => plan_err!("format_type() takes the number of a type and its modifier"),
+        }
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let [numbers, modifiers] = arrays.as_slice() else { return exec_err!("format_type() takes a type") };
+        let numbers = numbers.as_primitive::<Int64Type>().iter();
+        let rows = numbers.zip(modifiers.as_primitive::<Int64Type>());
+        let names: StringArray = rows.map(|(number, modifier)| Some(called(number?, modifier))).collect();
+        Ok(match is_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&names, 0)?),
+            false => ColumnarValue::Array(Arc::new(names)),
+        })
+    }
+}
+
+fn called(number: i64, modifier: Option<i64>) -> String {
+    let Some(kind) = types::TYPES.iter().find(|kind| i64::from(kind.oid) == number) else { return "-".to_owned() };
+    match modifier.and_then(|modifier| modifier.checked_sub(4)).filter(|digits| *digits >= 0) {
+        Some(digits) if kind.name == "numeric" => format!("numeric({},{})", digits >> 16, digits & 0xffff),
+        _ => kind.sql.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::called;
+
+    #[test]
+    fn types_are_called_as_in_sql() {
+        let check = |number: i64, modifier: Option<i64>, wanted: &str| assert_eq!(called(number, modifier), wanted);
+        check(1_700, Some(((38 << 16) | 12) + 4), "numeric(38,12)");
+        check(1_700, Some(-1), "numeric");
+        check(1_700, None, "numeric");
+        check(25, Some(i64::MIN), "text");
+        check(1_184, Some(-1), "timestamp with time zone");
+        check(0, None, "-");
+    }
+}
