@@ -61,6 +61,7 @@ mod percentile;
 mod provider;
 mod question;
 mod reading;
+mod reads;
 mod rolled;
 mod rows;
 mod runs;

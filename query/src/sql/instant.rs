@@ -2,7 +2,7 @@
 //!
 //! What is compared with an instant, or where bins of instants begin, and has no zone (a text, a date, a time of the clock) is of the
 //! session's zone, as the days and hours that the session sees are ([`zone`](super::reading::zone)). Beside that, seconds may be left
-//! out, `epoch` is a moment, and `to_char` takes the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
+//! out, `epoch` is a moment, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
 //! to the engine, which says so.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use datafusion::{
 };
 use jiff::{civil, tz::TimeZone};
 
-use super::{clock, error::refused, pattern, trunc::is_utc};
+use super::{clock, error::refused, pattern, reads, trunc::is_utc};
 
 /// Reads what has no zone.
 #[derive(Debug)]
@@ -140,6 +140,10 @@ impl FunctionRewrite for Instants {
                     }
                     Some(Err(why)) => refused(why),
                 };
+            }
+            Expr::ScalarFunction(call) if reads::NAMES.contains(&call.func.name()) => {
+                let read = reads::instead(call, &self.zone)?;
+                return Ok(read.map_or(Transformed::no(expr), Transformed::yes));
             }
             _ => return Ok(Transformed::no(expr)),
         };

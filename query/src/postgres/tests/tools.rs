@@ -49,3 +49,24 @@ async fn columns_are_read_with_what_they_mean() {
         check(&mut client, sql, wanted).await;
     }
 }
+
+/// What Superset writes wherever a time is filtered, in the zone of the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_are_read_by_patterns() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    for (zone, condition, wanted) in [
+        ("UTC", "time >= TO_TIMESTAMP('2026-11-01 00:00:00.000000', 'YYYY-MM-DD HH24:MI:SS.US')", "=3"),
+        ("UTC", "time < TO_DATE('2026-11-01', 'YYYY-MM-DD')", "=0"),
+        ("Asia/Tokyo", "time >= TO_TIMESTAMP('2026-11-01 09:00:00.000000', 'YYYY-MM-DD HH24:MI:SS.US')", "=3"),
+        ("Asia/Tokyo", "time < TO_TIMESTAMP('2026-11-01 09:00:00.000000', 'YYYY-MM-DD HH24:MI:SS.US')", "=0"),
+        (
+            "Asia/Tokyo",
+            "time >= TO_DATE('2026-11-01', 'YYYY-MM-DD') AND time < TO_DATE('2026-11-02', 'YYYY-MM-DD')",
+            "=3",
+        ),
+    ] {
+        client.simple(&format!("SET TimeZone = '{zone}'")).await;
+        check(&mut client, &format!("SELECT concat('=', count(*)) FROM public.usage WHERE {condition}"), wanted).await;
+    }
+}

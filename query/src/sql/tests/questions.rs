@@ -194,6 +194,16 @@ async fn moments_are_written_as_in_postgres() {
     assert_eq!(world.ask(&acme, &quarters).await, Ok(wanted));
     count("mod(input_tokens, 100) = 0", 2).await;
     count("sign(input_tokens - 150) = -1", 2).await;
+    let begin = "TO_TIMESTAMP('2026-11-01 00:00:00.000000', 'YYYY-MM-DD HH24:MI:SS.US')";
+    count(&format!("time >= {begin} AND time < TO_DATE('2026-11-02', 'YYYY-MM-DD')"), 4).await;
+    count("time < to_date('2026-11-01', 'YYYY-MM-DD')", 0).await;
+    count("to_timestamp(concat('2026-11-0', input_tokens), 'YYYY-MM-DD') = '2026-11-07'", 1).await;
+    // A constant before files are chosen.
+    let plan = world.ask(&acme, &format!("EXPLAIN SELECT count(*) FROM usage WHERE time >= {begin}")).await;
+    let plan = plan.unwrap().to_string();
+    assert!(plan.contains("1793491200000000") && !plan.contains("to_timestamp"), "{plan}");
+    let refused = world.ask(&acme, "SELECT to_timestamp('2026 1', 'YYYY Q')").await.unwrap_err();
+    assert!(refused.contains("quarters"), "{refused}");
     let refused = world.ask(&acme, "SELECT to_char(time, 'Month YYYY') FROM usage").await.unwrap_err();
     assert!(refused.contains("FMMonth"), "{refused}");
     let zoned = "SELECT time AT TIME ZONE 'Europe/Berlin' FROM usage ORDER BY time LIMIT 1";
@@ -209,7 +219,8 @@ async fn a_condition_that_fails_is_the_fault_of_the_question() {
     for condition in [
         "cost_usd / 0 > 1",
         "tag(tags, 'env')::int > 1",
-        "time > to_timestamp('2026-11-01', 'YYYY-MM-DD')",
+        "time > to_timestamp('2026-11', '%Y-%m-%d')",
+        "time > to_timestamp('2026-13-01', 'YYYY-MM-DD')",
         "date_part('x', time) = 1",
         "split_part(tags, 'a', 0) = ''",
         "make_date(2026, 13, output_tokens::int) IS NULL",
