@@ -12,6 +12,9 @@ const METABASE_FIELDS: &str = r#"SELECT "c"."column_name" AS "name", CASE WHEN "
 /// What DBeaver reads types with.
 const DBEAVER_TYPES: &str = "SELECT t.oid,t.*,c.relkind,format_type(nullif(t.typbasetype, 0), t.typtypmod) as base_type_name, d.description FROM pg_catalog.pg_type t LEFT OUTER JOIN pg_catalog.pg_type et ON et.oid=t.typelem LEFT OUTER JOIN pg_catalog.pg_class c ON c.oid=t.typrelid LEFT OUTER JOIN pg_catalog.pg_description d ON t.oid=d.objoid WHERE t.typname IS NOT NULL AND (c.relkind IS NULL OR c.relkind = 'c') AND (et.typcategory IS NULL OR et.typcategory <> 'C')";
 
+/// What Grafana reads the names of tables with.
+const GRAFANA_TABLES: &str = "select quote_ident(table_name) as \"table\" from information_schema.tables where quote_ident(table_schema) not in ('information_schema','pg_catalog','_timescaledb_cache') and table_type='BASE TABLE' and quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END FROM generate_series(array_lower(string_to_array(current_setting('search_path'),','),1), array_upper(string_to_array(current_setting('search_path'),','),1)) as i, string_to_array(current_setting('search_path'),',') s)";
+
 async fn check(client: &mut Client, sql: &str, wanted: &str) {
     for said in [client.simple(sql).await, client.extended(sql).await] {
         let text = String::from_utf8_lossy(&said);
@@ -68,5 +71,16 @@ async fn times_are_read_by_patterns() {
     ] {
         client.simple(&format!("SET TimeZone = '{zone}'")).await;
         check(&mut client, &format!("SELECT concat('=', count(*)) FROM public.usage WHERE {condition}"), wanted).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_those_of_the_search_path() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    check(&mut client, GRAFANA_TABLES, "usage").await;
+    for (path, wanted) in [("\"$user\", public", "usage"), ("elsewhere", "SELECT 0\0")] {
+        client.simple(&format!("SET search_path = {path}")).await;
+        check(&mut client, GRAFANA_TABLES, wanted).await;
     }
 }

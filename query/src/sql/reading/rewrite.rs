@@ -93,6 +93,10 @@ impl VisitorMut for Rewrite<'_> {
             Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if is_parameter(right) => {
                 *expr = within(taken(left), self.listed(right), true);
             }
+            Expr::InSubquery { expr: of, subquery, negated } if is_search_path(subquery) => {
+                let (of, negated) = (taken(of), *negated);
+                *expr = within(of, self.search_path(), negated);
+            }
             Expr::IsNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(false).into()),
             Expr::IsNotNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(true).into()),
             _ => {}
@@ -172,6 +176,16 @@ impl Rewrite<'_> {
             Expr::Cast { expr, .. } | Expr::Nested(expr) => self.list(expr),
             _ => None,
         }
+    }
+
+    /// The schemas that names are looked for in.
+    fn search_path(&self) -> Vec<Expr> {
+        let path = self.reading.settings.get("search_path").map_or(catalog::SCHEMA, String::as_str);
+        let named = path.split(',').map(|schema| match schema.trim() {
+            "\"$user\"" | "$user" => self.reading.user.to_string(),
+            schema => schema.to_owned(),
+        });
+        named.map(|schema| Expr::Value(Value::SingleQuotedString(schema).into())).collect()
     }
 
     /// The same as expressions. Before it came, and where it is NULL, the parameter stands for all of it, so that it has the type of what
@@ -258,6 +272,15 @@ fn is_parameter(expr: &Expr) -> bool {
         Expr::Cast { expr, .. } | Expr::Nested(expr) => is_parameter(expr),
         _ => false,
     }
+}
+
+/// Whether a query is for the schemas of the search path, as Grafana writes it: with an array, and its places as rows.
+fn is_search_path(query: &Query) -> bool {
+    let text: String = query.to_string().to_lowercase().split_whitespace().collect();
+    text.starts_with(
+        "selectcasewhentrim(s[i])='\"$user\"'thenuserelsetrim(s[i])endfromgenerate_series(array_lower(string_to_array(\
+         current_setting('search_path'),','),1),",
+    )
 }
 
 /// Where a parameter stands among its statement's, by its name.
