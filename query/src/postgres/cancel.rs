@@ -1,16 +1,35 @@
-//! Queries that can be ended from another connection: who knows a session's number and its secret may.
+//! Queries that can be ended from another connection: who knows a session's number and its secret may, and by statement
+//! (`SELECT pg_cancel_backend(…)`) who came with the same token. To all others there is no such session.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use datafusion::sql::sqlparser::{
+    dialect::PostgreSqlDialect,
+    tokenizer::{Token, Tokenizer},
+};
+use schemas::policy::Digest;
 use tokio_util::sync::CancellationToken;
+
+/// The longest statement that may be one to end a query: longer ones are not looked at.
+const MAX_ENDING: usize = 256;
 
 /// The sessions that are open.
 #[derive(Debug, Default)]
 pub(super) struct Cancels {
-    open: Mutex<HashMap<u32, (u32, CancellationToken)>>,
+    open: Mutex<HashMap<u32, Open>>,
+}
+
+/// An open session.
+#[derive(Debug)]
+struct Open {
+    secret: u32,
+    /// Whose it is: its token.
+    whose: Digest,
+    /// Ends what it does now.
+    ends: CancellationToken,
 }
 
 /// The place of one session.
@@ -19,19 +38,21 @@ pub(super) struct Cancel {
     all: Arc<Cancels>,
     pub(super) pid: u32,
     pub(super) secret: u32,
+    whose: Digest,
 }
 
 impl Cancels {
-    /// A place for a session.
-    pub(super) fn open(self: &Arc<Self>) -> Cancel {
+    /// A place for a session that came with a token.
+    pub(super) fn open(self: &Arc<Self>, token: &str) -> Cancel {
+        let whose = Digest::of(token);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let drawn = uuid::Uuid::new_v4().as_u128();
             // Numbers are positive where clients keep them with a sign.
             let (pid, secret) = ((drawn & 0x7fff_ffff) as u32, (drawn >> 96) as u32);
             if let std::collections::hash_map::Entry::Vacant(place) = open.entry(pid) {
-                place.insert((secret, CancellationToken::new()));
-                return Cancel { all: Arc::clone(self), pid, secret };
+                place.insert(Open { secret, whose, ends: CancellationToken::new() });
+                return Cancel { all: Arc::clone(self), pid, secret, whose };
             }
         }
     }
@@ -39,8 +60,8 @@ impl Cancels {
     /// Ends what a session does now, if the secret is its own. Nobody is told whether it was.
     pub(super) fn cancel(&self, pid: u32, secret: u32) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, token)) = open.get(&pid).filter(|(known, _)| *known == secret) {
-            token.cancel();
+        if let Some(session) = open.get(&pid).filter(|session| session.secret == secret) {
+            session.ends.cancel();
         }
     }
 }
@@ -50,13 +71,95 @@ impl Cancel {
     pub(super) fn renew(&self) -> CancellationToken {
         let token = CancellationToken::new();
         let mut open = self.all.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(self.pid, (self.secret, token.clone()));
+        open.insert(self.pid, Open { secret: self.secret, whose: self.whose, ends: token.clone() });
         token
+    }
+
+    /// Ends what a session does now that came with the same token as this one; whether there is one.
+    fn end(&self, pid: u32) -> bool {
+        let open = self.all.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(session) = open.get(&pid).filter(|session| session.whose == self.whose) else { return false };
+        session.ends.cancel();
+        true
+    }
+
+    /// Does what a statement says, if that is to end a query, and gives the statement that answers so.
+    pub(super) fn ended(&self, sql: &str) -> Option<String> {
+        let ending = Ending::of(sql)?;
+        Some(ending.answer(self.end(ending.pid)))
+    }
+}
+
+/// A statement to end what a session does now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    name: &'static str,
+    pid: u32,
+    /// Whether it looks the session up among all.
+    is_listed: bool,
+}
+
+impl Ending {
+    /// What a statement says; nothing if it is another one.
+    pub(super) fn of(sql: &str) -> Option<Self> {
+        if sql.len() > MAX_ENDING {
+            return None;
+        }
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().ok()?;
+        let words = tokens.into_iter().map(|token| match token {
+            Token::Whitespace(_) => String::new(),
+            Token::SingleQuotedString(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text,
+            other => other.to_string().to_lowercase(),
+        });
+        let words = words.collect::<String>().replace("pg_catalog.", "");
+        let call = words.strip_prefix("select")?;
+        let mut known = ["pg_cancel_backend", "pg_terminate_backend"].into_iter();
+        let (name, rest) = known.find_map(|name| Some((name, call.strip_prefix(name)?)))?;
+        let (pid, is_listed) = match rest.strip_prefix("(pid)frompg_stat_activitywherepid=") {
+            Some(pid) => (pid, true),
+            None => (rest.strip_prefix('(')?.strip_suffix(')')?, false),
+        };
+        Some(Self { name, pid: pid.parse().ok()?, is_listed })
+    }
+
+    /// The statement whose answer says whether there was such a session.
+    pub(super) fn answer(&self, done: bool) -> String {
+        let name = self.name;
+        if self.is_listed { format!("SELECT true AS {name} WHERE {done}") } else { format!("SELECT {done} AS {name}") }
     }
 }
 
 impl Drop for Cancel {
     fn drop(&mut self) {
         self.all.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Cancels, Ending};
+
+    #[test]
+    fn statements_end_what_their_own_token_does() {
+        let all = Arc::new(Cancels::default());
+        let [one, same, other] = ["one", "one", "other"].map(|token| all.open(token));
+        let (running, others) = (same.renew(), other.renew());
+        let sql = |pid| format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = '{pid}'");
+        let answer = |done| Some(format!("SELECT true AS pg_terminate_backend WHERE {done}"));
+        assert_eq!(one.ended(&sql(other.pid)), answer(false));
+        assert!(!others.is_cancelled() && !running.is_cancelled());
+        assert_eq!(one.ended(&sql(same.pid)), answer(true));
+        assert!(running.is_cancelled() && !others.is_cancelled());
+        let cancelled = Some("SELECT false AS pg_cancel_backend".to_owned());
+        assert_eq!(one.ended(&format!("select pg_catalog.pg_cancel_backend({})", other.pid)), cancelled);
+        for another in [
+            "SELECT 'pg_cancel_backend(1)'",
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity",
+            "SELECT pg_cancel_backend($1)",
+        ] {
+            assert_eq!(Ending::of(another), None, "{another}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    cancel::Ending,
     command::Command,
     error::Wrong,
     extended::Portal,
@@ -36,9 +37,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         parameters: Vec<Option<DataType>>,
         lists: Vec<Option<Vec<String>>>,
     ) -> Question {
-        let sql = if let Command::Query(sql) = command { sql.clone() } else { String::new() };
+        let sql = match command {
+            // What is done for it is done where it is begun.
+            Command::Query(sql) => Ending::of(sql).map_or_else(|| sql.clone(), |ending| ending.answer(true)),
+            _ => String::new(),
+        };
         let reading = Reading {
             user: Arc::clone(&self.user),
+            pid: self.cancel.pid,
             settings: Arc::clone(self.settings.all()),
             zone: self.settings.zone(),
             parameters,
@@ -66,8 +72,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         if portal.running.is_some() {
             return Ok(());
         }
-        let question = self.asked(&portal.command, portal.values.take())?;
         let (caller, engine, zone) = (self.caller()?, self.entry.engine.clone(), self.settings.zone());
+        if let Command::Query(sql) = &portal.command
+            && let Some(answer) = self.cancel.ended(sql)
+        {
+            portal.command = Command::Query(answer);
+        }
+        let question = self.asked(&portal.command, portal.values.take())?;
         let (formats, promised) = (portal.results.clone(), portal.promised.clone());
         let writer = move |head: &Head| {
             let kinds: Vec<Kind> = head.schema.fields().iter().map(|field| Kind::of(field.data_type())).collect();

@@ -59,7 +59,7 @@ pub(super) struct Session<S> {
     pub(super) transaction: Transaction,
     pub(super) statements: HashMap<String, Statement>,
     pub(super) portals: HashMap<String, Portal>,
-    cancel: Cancel,
+    pub(super) cancel: Cancel,
     /// Ends what is done now.
     pub(super) cancelled: CancellationToken,
     /// The client is gone.
@@ -75,7 +75,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let (from, to) = tokio::io::split(stream);
-    let (left, cancel) = (CancellationToken::new(), cancels.open());
+    let (left, cancel) = (CancellationToken::new(), cancels.open(&begin.token));
     let (sender, mut said) = mpsc::channel(AHEAD);
     // Ends the reader with the session.
     let (_ends, ending) = guard();

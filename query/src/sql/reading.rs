@@ -20,6 +20,8 @@ pub(crate) mod zone;
 pub(crate) struct Reading {
     /// Its user, as it named itself. Nothing depends on it.
     pub(crate) user: Arc<str>,
+    /// Its number.
+    pub(crate) pid: u32,
     /// Its settings, as `current_setting` shows them.
     pub(crate) settings: Arc<BTreeMap<&'static str, String>>,
     /// Its zone, if that is not UTC.

@@ -84,3 +84,14 @@ async fn tables_are_those_of_the_search_path() {
         check(&mut client, GRAFANA_TABLES, wanted).await;
     }
 }
+
+/// As Superset ends a query; what belongs to another token is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_ended_by_number() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    check(&mut client, "SELECT concat('=', CASE WHEN pg_backend_pid() > 0 THEN 'yes' END)", "=yes").await;
+    check(&mut client, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid='0'", "SELECT 0\0").await;
+    check(&mut client, "SELECT concat('=', pg_cancel_backend(0))", "C42883").await;
+    check(&mut client, "SELECT pg_cancel_backend(0)", "pg_cancel_backend\0").await;
+}

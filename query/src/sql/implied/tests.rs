@@ -230,6 +230,7 @@ fn what_follows_from_conditions_is_put_beside_them_once() {
 async fn asked(world: &World, zone: Option<&str>, sql: &str) -> serde_json::Value {
     let reading = Reading {
         user: "alice".into(),
+        pid: 0,
         settings: Arc::default(),
         zone: zone.map(Into::into),
         parameters: Vec::new(),

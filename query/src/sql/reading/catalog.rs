@@ -200,6 +200,7 @@ mod tests {
             let wanted: usize = all.iter().map(|table| 1 + table.schema.fields().len()).sum();
             let reading = Reading {
                 user: "alice".into(),
+                pid: 0,
                 settings: Arc::default(),
                 zone: None,
                 parameters: Vec::new(),

@@ -21,7 +21,8 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
         "clock_timestamp" | "statement_timestamp" | "transaction_timestamp" | "pg_postmaster_start_time" => {
             "now()".to_owned()
         }
-        "pg_backend_pid" | "txid_current" | "pg_my_temp_schema" => "CAST(0 AS INTEGER)".to_owned(),
+        "pg_backend_pid" => format!("CAST({} AS INTEGER)", reading.pid),
+        "txid_current" | "pg_my_temp_schema" => "CAST(0 AS INTEGER)".to_owned(),
         "current_setting" => {
             let setting = args.first().and_then(|arg| rewrite::constant(arg));
             let known = setting.and_then(|name| {

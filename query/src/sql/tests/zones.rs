@@ -19,6 +19,7 @@ async fn world(shelved: usize) -> World {
 async fn asked(world: &World, zone: Option<&str>, sql: &str) -> Result<Value, String> {
     let reading = Reading {
         user: "alice".into(),
+        pid: 0,
         settings: Arc::default(),
         zone: zone.map(Into::into),
         parameters: Vec::new(),
