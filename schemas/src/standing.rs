@@ -4,11 +4,11 @@
 //! each says what the attempt has posted to counters in all from there on: so what one moves is the difference of two facts, and nobody's
 //! word. It never posts less than stood, unless that was an estimate; what it clears of a provision is what it says to be known.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     event::{Learned, Move, Outcome, Posting, Settled, Was, Why},
-    id::{BookHash, CallId, Lane, LimitId},
+    id::{BookHash, CallId, InstanceId, Lane, LimitId},
     ledger::{Charge, Charged, Entry, Fact, Rated, Unpriced},
     limit::Unit,
     price::{self, Cost},
@@ -31,6 +31,8 @@ pub struct Standing {
     pub number: u32,
     /// The source and the id of what amended it, the last one last.
     pub amended: VecDeque<(String, String)>,
+    /// The counters of its lane, with their windows, that anything told of it has moved.
+    pub counted: BTreeSet<(InstanceId, Time)>,
 }
 
 /// Attempts that are looked for in a ledger, and what it has of them so far.
@@ -77,7 +79,8 @@ impl Standings {
                 let Some(known) = self.all.get_mut(&key(&charged.settled)) else { return };
                 // Earlier versions gave what a copy of a journal left open a second row, which says less.
                 if known.is_none() || charged.settled.outcome != Outcome::Unknown {
-                    *known = Some(Standing { charged: (**charged).clone(), number: 0, amended: VecDeque::new() });
+                    let (amended, counted) = (VecDeque::new(), BTreeSet::new());
+                    *known = Some(Standing { charged: (**charged).clone(), number: 0, amended, counted });
                 }
             }
             Fact::Corrected(corrected) => {
@@ -90,6 +93,10 @@ impl Standings {
                     }
                     known.amended.push_back((corrected.source.clone(), corrected.id.clone()));
                 }
+            }
+            Fact::Adjusted(adjusted) => {
+                let Some(Some(known)) = self.all.get_mut(&(adjusted.call, adjusted.attempt)) else { return };
+                known.counted.extend(adjusted.posted.iter().map(|posting| (posting.instance, posting.window)));
             }
             _ => {}
         }
@@ -186,7 +193,6 @@ mod tests {
     use super::*;
     use crate::{
         fixture,
-        id::InstanceId,
         money::Pico,
         tokens::{Doubt, Vector},
     };

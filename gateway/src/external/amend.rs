@@ -2,7 +2,8 @@
 
 use schemas::{
     error_code::ErrorCode,
-    event::{Learned, Posting, Settled, Why},
+    event::{Learned, Move, Posting, Settled, Why},
+    limit::Unit,
     price::Cost,
     standing::{Clears, Key, Standing},
     subject::Subject,
@@ -99,17 +100,16 @@ impl External {
             (ErrorCode::LedgerNotRead, what.into())
         })?;
         let cost = settlement::rated(&book, &settled.attempt, of_answer, &usage);
+        if standing.posted().iter().any(|posting| limits.is_nameless(&subject.tenant, posting)) {
+            let what = "a limit that counted the attempt is not known here yet; send the same again";
+            return Err((ErrorCode::LedgerNotRead, what.into()));
+        }
         let clears = if corrects { Clears::Known } else { Clears::Added };
         let said = (self.source, self.id, self.content);
         let name = |posting: &Posting| limits.named(&subject.tenant, posting);
         let mut learned = standing.correct((usage, cost), (Why::Amended, clears), said, self.said_at, name);
         if standing.posted().is_empty() {
-            // What was told of is counted wherever it falls under a limit.
-            let (tokens, before) = (self.tokens, standing.cost());
-            learned.moves = limits.moves(&settled.attempt, |unit| {
-                let amount = |total: &Vector, cost: Cost| unit.amount(total, Some(cost.known)).unwrap_or(0);
-                (amount(&tokens, cost) - amount(&stands, before)).max(0)
-            });
+            learned.moves = moves_of_told(standing, (self.tokens, cost), limits);
         }
         learned.is.raw_usage = self.raw;
         learned.is.provider_cost = self.cost.or(learned.is.provider_cost);
@@ -133,6 +133,18 @@ impl External {
         };
         Err((ErrorCode::NotWhatStands, wrong))
     }
+}
+
+/// What was told of is counted wherever it falls under a limit, and where it was counted.
+fn moves_of_told(standing: &Standing, (tokens, cost): (Vector, Cost), limits: &Limits) -> Vec<Move> {
+    let (stands, before) = (standing.usage().total().unwrap_or_default(), standing.cost());
+    let more = |unit: Unit| {
+        let amount = |total: &Vector, cost: Cost| unit.amount(total, Some(cost.known)).unwrap_or(0);
+        (amount(&tokens, cost) - amount(&stands, before)).max(0)
+    };
+    let mut moves = limits.moves(&standing.charged.settled.attempt, more);
+    moves.extend(limits.moves_of_past(&standing.counted, more));
+    moves
 }
 
 fn not_found((call, attempt): Key, begins: Option<Time>) -> Wrong {

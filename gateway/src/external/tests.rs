@@ -1,5 +1,7 @@
 //! Events that are taken say exactly what they say; all others are refused by name.
 
+use std::collections::BTreeSet;
+
 use journal::Draft;
 use schemas::{
     config::MeteringConfig,
@@ -110,7 +112,7 @@ fn standing_as(completeness: Completeness, corrected: bool) -> Standing {
     let bare = Settled::bare(attempt, NOW, Outcome::ClientGone, usage);
     let charged = Charged { settled: Settled { posted: posted.collect(), ..bare }, charges: Vec::new() };
     let amended = corrected.then(|| ("urn:y".to_owned(), "2".to_owned()));
-    Standing { charged, number: 0, amended: amended.into_iter().collect() }
+    Standing { charged, number: 0, amended: amended.into_iter().collect(), counted: BTreeSet::new() }
 }
 
 fn instance(name: &str) -> InstanceId {
@@ -119,7 +121,17 @@ fn instance(name: &str) -> InstanceId {
 }
 
 /// What becomes of an amendment that a key of acme's sends of an attempt that stands so.
-fn amend(text: &str, (key, corrects): (&str, bool), standing: Option<&Standing>) -> Result<Amended, Wrong> {
+fn amend(text: &str, caller: (&str, bool), standing: Option<&Standing>) -> Result<Amended, Wrong> {
+    amend_under(limits(), text, caller, standing)
+}
+
+/// The same where these limits are in force by now.
+fn amend_under(
+    in_force: Vec<Limit>,
+    text: &str,
+    (key, corrects): (&str, bool),
+    standing: Option<&Standing>,
+) -> Result<Amended, Wrong> {
     let limits_of = Limits::over(ProducerId::from_bytes([1; 16]), Arc::new(Paper), 4);
     limits_of.lock().rule(limits(), &MeteringConfig::default());
     for limit in limits() {
@@ -128,6 +140,7 @@ fn amend(text: &str, (key, corrects): (&str, bool), standing: Option<&Standing>)
         let view = Instance { id, limit, values, amount, windows, holders, recall };
         limits_of.lock().view(id, Some(Arc::new(view)));
     }
+    limits_of.lock().rule(in_force, &MeteringConfig::default());
     let subject = Subject { tenant: "acme".into(), key: key.into(), ..Subject::default() };
     let book = Arc::new(Book::builtin());
     let books = Books::default();
@@ -161,6 +174,31 @@ fn an_amendment_moves_the_difference_to_what_the_ledger_says_and_gives_room_only
         );
         assert_eq!(learned.at, Time::parse("2026-11-20T11:00:00Z").unwrap());
         assert_eq!(learned.claims().count(), 2, "that it was said, and of what it takes the place");
+    }
+}
+
+#[test]
+fn an_amendment_moves_the_counters_that_its_attempt_names_whether_their_limits_are_in_force_or_not() {
+    let cost = 500 * 150_000 + 10 * 600_000;
+    let mut told = standing(false);
+    told.charged.settled.posted.clear();
+    told.counted = BTreeSet::from([(instance("tokens"), NOW)]);
+    for in_force in [limits(), limits()[..1].to_vec(), Vec::new()] {
+        let amended = |standing: &Standing| {
+            let amended = amend_under(in_force.clone(), &amendment(1_000), ("ci", true), Some(standing));
+            let Ok(Amended::Now(learned)) = amended else { panic!("it is one") };
+            learned
+        };
+        let learned = amended(&standing(false));
+        let moved: Vec<[i128; 2]> = learned.moves.iter().map(|moved| [moved.amount, moved.clears]).collect();
+        assert_eq!(moved, [[cost, 1_000_000_000], [510, 5_000]]);
+        let used: Vec<i128> = learned.is.posted.iter().map(|posting| posting.used).collect();
+        assert_eq!(used, [150_000_000 + cost, 1_510, 1]);
+        // What was told of names no counters: those that have counted it are in the ledger.
+        let tokens = limits()[1].id();
+        let told = amended(&told);
+        let moved = told.moves.iter().filter(|moved| moved.limit == tokens).map(|moved| moved.amount);
+        assert_eq!(moved.collect::<Vec<_>>(), [510]);
     }
 }
 

@@ -13,13 +13,13 @@ use schemas::{
     id::{InstanceId, Lane, LimitId, ProducerId},
     limit::{Limit, Mode, OTHER, Schedule, Target, Values},
     map::Map,
-    standing,
     subject::Subject,
     time::Time,
 };
 
 use self::{
     hold::Need,
+    past::Past,
     rules::{Rule, Rules},
     slab::Slab,
     ways::Ways,
@@ -30,6 +30,7 @@ use super::{Ask, Standing, slot::Slot};
 mod claims;
 mod heard;
 mod hold;
+mod past;
 mod rules;
 mod slab;
 #[cfg(test)]
@@ -73,6 +74,7 @@ pub(crate) struct Book {
     /// How long it lives off its leases unheard.
     silence: Duration,
     rules: Rules,
+    past: Past,
     windows: Windows,
     slots: Slab,
     places: Map<InstanceId, Place>,
@@ -104,6 +106,7 @@ impl Book {
             horizon: MeteringConfig::default().outage_budget,
             silence: MeteringConfig::default().silence(),
             rules: Rules::default(),
+            past: Past::default(),
             windows: Windows::default(),
             slots: Slab::default(),
             places: Map::default(),
@@ -133,7 +136,9 @@ impl Book {
     /// Takes over the limits of a policy. Instances keep what was spent of them; their amounts change in place.
     pub(crate) fn rule(&mut self, limits: impl Into<Vec<Limit>>, metering: &MeteringConfig) {
         (self.horizon, self.silence) = (metering.outage_budget, metering.silence());
+        let before = self.rules.all().cloned().collect();
         let by_id = self.rules.replace(limits.into());
+        self.retire(before, &by_id);
         self.ways.clear();
         for (_, slot) in self.slots.iter_mut() {
             if let Some(limit) = by_id.get(&slot.limit_id) {
@@ -224,14 +229,6 @@ impl Book {
             Some((rule.id, Arc::clone(&rule.limit), values.into_iter().map(str::to_owned).collect()))
         });
         touched.collect()
-    }
-
-    /// What a counter of a tenant's calls is called; nothing where metering keeps it no more, or its limit is not in force.
-    pub(crate) fn named(&self, tenant: &str, id: InstanceId) -> Option<standing::Named> {
-        let view = self.views.get(&id)?;
-        let rule = self.rules.of(tenant).find(|rule| rule.id == view.limit)?;
-        let home = rule.limit.home(&view.values, self.lanes);
-        Some(standing::Named { home, limit: view.limit, values: view.values.clone(), unit: rule.limit.unit })
     }
 
     /// How much of a limit is left to a target, in percent of its amount; nothing where the limit does not match it.

@@ -2,10 +2,14 @@
 //!
 //! Nothing is held here, and nothing changes.
 
+use std::collections::BTreeSet;
+
 use schemas::{
     event::{Attempt, Move, Posting},
+    id::InstanceId,
     limit::{Limit, Mode, Unit},
     standing::Named,
+    time::Time,
 };
 
 use super::{Limits, Refusal};
@@ -24,6 +28,18 @@ impl Limits {
         moves.collect()
     }
 
+    /// The same of the counters that counted it and whose limits are out of force: `counted` are all that did, as the ledger says.
+    pub(crate) fn moves_of_past(&self, counted: &BTreeSet<(InstanceId, Time)>, of: impl Fn(Unit) -> i128) -> Vec<Move> {
+        let book = self.lock();
+        let moves = counted.iter().filter_map(|(instance, window)| {
+            let Named { home, limit, values, unit } = book.named_of_past(*instance)?;
+            let amount = of(unit);
+            let moved = Move { home, limit, values, window: *window, amount, clears: 0 };
+            (amount != 0 || unit == Unit::Usd).then_some(moved)
+        });
+        moves.collect()
+    }
+
     /// The counters of these postings, one for each, and what stays held of it.
     pub(crate) fn holding(&self, posted: &[Posting]) -> Vec<Move> {
         let book = self.lock();
@@ -35,7 +51,12 @@ impl Limits {
         holding.collect()
     }
 
-    /// The counter that an attempt of a tenant has posted to, if it counts still.
+    /// Whether a counter that an attempt of a tenant has posted to is one that cannot be told from here yet.
+    pub(crate) fn is_nameless(&self, tenant: &str, posting: &Posting) -> bool {
+        self.lock().is_nameless(tenant, posting.instance)
+    }
+
+    /// The counter that an attempt of a tenant has posted to, if it is kept still: its limit may be out of force.
     pub fn named(&self, tenant: &str, posting: &Posting) -> Option<Named> {
         self.lock().named(tenant, posting.instance)
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use schemas::{
     decision::Instance,
-    event::{Attempt, Avoided, Event, Learned, Move, Opened, Outcome, Posting, Settled, Was, Why},
+    event::{
+        Attempt, Avoided, Counter, Event, Learned, LeaseRequested, Move, Opened, Outcome, Posting, Settled, Want, Was,
+        Why,
+    },
     fixture,
     id::{BookHash, CallId, InstanceId, Lane, Offset, ProducerId, Seq},
     ledger::{Charged, Entry, Fact},
@@ -153,6 +156,64 @@ fn a_late_limit_counts_what_was_before_it_and_what_was_open() {
     all.cloned().for_each(|entry| replay.take(entry));
     replay.live(bench.today().expect("the counter of today"));
     assert_eq!(replay.end().1, None);
+}
+
+/// The amendment of a call that names the counter of today, and has been amended so many times.
+fn amended_named(call: u8, number: u32, (from, to): (u64, u64)) -> Event {
+    let window = Time::from_micros(20_000 * DAY);
+    let posted = vec![Posting { instance: instance(), window, used: to.into(), provision: 0 }];
+    let is = Settled { posted, ..settled(call, -1, tokens(to)) };
+    let was = Some(Was { why: Why::Amended, usage: tokens(from), book: BookHash([0; 32]), number });
+    let amount = i128::from(to) - i128::from(from);
+    let moves = vec![Move { home: Lane(0), limit: limit().id(), values: Vec::new(), window, amount, clears: 0 }];
+    let (source, id) = ("s".to_owned(), format!("{call}/{number}"));
+    Event::Learned(Box::new(Learned { source, id, at: NOON, content: 1, was, is, moves, awaits: false }))
+}
+
+#[test]
+fn a_limit_that_comes_back_has_what_was_amended_before_while_it_was_away_and_after() {
+    let window = Time::from_micros(20_000 * DAY);
+    let twin = Limit { name: "twin".into(), ..limit() };
+    let twins = InstanceId::of::<&str>(twin.id(), &[], Some(window));
+    for backfill in [true, false] {
+        let limit = Limit { backfill, ..limit() };
+        let mut bench = Bench::new();
+        bench.policy(vec![limit.clone()]);
+        let counter = Counter::unused(instance(), window);
+        let want = Want { limit: limit.id(), values: Vec::new(), window, need: 100, want: 500, counter };
+        bench.event(Event::LeaseRequested(LeaseRequested { at: NOON, number: 1, wants: vec![want] }));
+        let end = Settled {
+            posted: vec![Posting { instance: instance(), window, used: 10, provision: 0 }],
+            counters: vec![Counter { used: 10, version: 1, ..counter }],
+            ..settled(1, -1, tokens(10))
+        };
+        bench.event(Event::Settled(Box::new(end)));
+        bench.event(amended_named(1, 0, (10, 15)));
+        bench.settles(15);
+        bench.commit();
+        assert_eq!(bench.today().map(|today| (today.holders[0].lease(), today.recall)), Some((500, 0)));
+        bench.policy(Vec::new());
+        bench.event(amended_named(1, 1, (15, 600)));
+        bench.commit();
+        bench.event(amended_named(1, 2, (600, 700)));
+        bench.settles(700);
+        assert!(bench.today().is_some_and(|today| today.recall > 0), "what is leased of it does not fit any more");
+        bench.commit();
+        bench.policy(vec![limit, twin.clone()]);
+        bench.settles(700);
+        bench.event(amended_named(1, 3, (700, 705)));
+        bench.settles(705);
+        bench.commit();
+        let counters = [instance(), twins].map(|id| bench.engine.instances().all[&id].clone());
+        let shown = counters.each_ref().map(|counter| counter.settled(&counter.windows[0]));
+        assert_eq!(shown, [705, 705], "as if it had been in force all the time");
+        let mut replay = Replay::default();
+        bench.committed.iter().for_each(|entry| replay.take(entry.clone()));
+        counters.iter().for_each(|counter| replay.live(counter));
+        let mut chain = replay.chain().expect("amendments");
+        bench.committed.iter().for_each(|entry| chain.take(entry.clone()));
+        assert_eq!((chain.end(), replay.end().1), (None, None));
+    }
 }
 
 #[test]

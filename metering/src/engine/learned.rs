@@ -140,7 +140,8 @@ impl Engine {
         let (adjusted, cleared) = (window.adjusted.checked_add(moved.amount)?, window.cleared.checked_add(clears)?);
         (window.adjusted, window.cleared) = (adjusted, cleared);
         self.instances.dirty.insert(instance);
-        let hard = self.limits.get(&moved.limit).is_some_and(|limit| limit.mode == Mode::Hard);
+        // Of one that is out of force leases stand, and are spent again as soon as it comes back.
+        let hard = self.limits.get(&moved.limit).is_none_or(|limit| limit.mode == Mode::Hard);
         if hard && !invariant::l1(counter, start) {
             // What is leased and not held can still come back before it is spent.
             counter.recall += 1;

@@ -6,6 +6,7 @@ use journal::Draft;
 use schemas::{
     bound::{AtMost, Bound, OutputCap},
     config::MeteringConfig,
+    decision::{Instance, WindowState},
     event::Hold,
     fixture,
     id::{CallId, InstanceId, Lane, ProducerId, Seq},
@@ -142,4 +143,37 @@ fn values_that_read_alike_one_after_the_other_have_counters_of_their_own() {
     assert_eq!((one.len(), other.len()), (2, 2));
     assert!(one.iter().all(|instance| !other.contains(instance)));
     assert_eq!(of("", "c"), one[1..], "a limit on what a call has no value of does not match it");
+}
+
+/// The values of a counter of acme's, where it can be told from here.
+fn named(gateway: &Limits, id: InstanceId) -> Option<Vec<String>> {
+    gateway.lock().named("acme", id).map(|named| named.values)
+}
+
+#[test]
+fn a_counter_is_known_for_as_long_as_metering_keeps_it_whether_its_limit_is_in_force_or_not() {
+    let (tenant, user) = (whole(Window::Day), each(Dimension::User, Window::Day));
+    let values = vec!["alice".to_owned()];
+    let id = InstanceId::of(user.id(), &values, Some(time(0)));
+    let windows = vec![WindowState::new(time(0), time(DAY))];
+    let (limit, holders) = (user.id(), Vec::new());
+    let view = Arc::new(Instance { id, limit, values: values.clone(), amount: 1, windows, holders, recall: 0 });
+    let gateway = under(&[tenant.clone(), user.clone()]);
+    assert_eq!(named(&gateway, id), None, "metering has none");
+    gateway.lock().view(id, Some(Arc::clone(&view)));
+    for limits in [vec![tenant.clone()], Vec::new(), vec![user.clone(), tenant.clone()], vec![tenant.clone()]] {
+        rule(&gateway, &limits);
+        assert_eq!(named(&gateway, id), Some(values.clone()));
+        assert_eq!(gateway.lock().named_of_past(id).is_some(), !limits.contains(&user));
+    }
+    gateway.lock().view(id, None);
+    rule(&gateway, &[]);
+    gateway.lock().view(id, Some(Arc::clone(&view)));
+    assert!(gateway.lock().is_nameless("acme", id), "it was forgotten with its counter");
+    // A gateway that starts reads policies that are never in force there.
+    let later = under(&[]);
+    later.lock().view(id, Some(view));
+    later.lock().skip(std::iter::once(user));
+    rule(&later, &[tenant]);
+    assert_eq!(named(&later, id), Some(values));
 }
