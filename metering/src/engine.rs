@@ -40,6 +40,8 @@ mod reported;
 mod settled;
 mod tick;
 
+pub(crate) use tick::KEPT;
+
 /// What is put in.
 #[derive(Debug)]
 pub enum Input {

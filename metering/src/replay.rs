@@ -5,7 +5,7 @@
 //! wrote, to the unit. Grants are facts and are taken as such: nothing is decided again. Of a window that metering has let go of, what
 //! was settled since is in no balance, so there the sum may be larger than what was last shown, and never smaller. Corrections are
 //! rated again like charges and what they moved and cleared is added up; that each takes the place of what stood, and moves what that
-//! differs by, is looked at by itself ([`Chain`]).
+//! differs by, is looked at by itself ([`Chain`]), and so is that what an amended attempt has used is in every counter that it names.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,6 +18,7 @@ use schemas::{
     event::Settled,
     id::{BookHash, CallId, InstanceId, LimitId},
     ledger::{Charge, Charged, Corrected, Entry, Fact, Rated, Unpriced},
+    limit::Unit,
     price::{self, Book, Key},
     time::Time,
     tokens::Usage,
@@ -57,6 +58,7 @@ pub struct Replay {
     /// Those that metering has not let go of.
     live: BTreeSet<(InstanceId, Time)>,
     names: HashMap<LimitId, String>,
+    units: HashMap<LimitId, Unit>,
     first: Option<Difference>,
     /// What was gone through.
     pub counts: Counts,
@@ -80,6 +82,7 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug)]
 struct Shown {
     limit: LimitId,
+    until: Time,
     adjusted: i128,
     cleared: i128,
     settled: i128,
@@ -157,7 +160,11 @@ impl Replay {
             }
             Fact::Balance(instance) => self.show(&instance),
             Fact::Limits(limits) => {
-                self.names.extend(limits.limits.into_iter().map(|limit| (limit.id(), limit.name)));
+                for limit in limits.limits {
+                    let id = limit.id();
+                    self.units.insert(id, limit.unit);
+                    self.names.insert(id, limit.name);
+                }
             }
             _ => {}
         }
@@ -194,7 +201,10 @@ impl Replay {
 
     /// What has to be looked at in a second pass: whether every correction took back what stood. Nothing without corrections.
     pub fn chain(&self) -> Option<Chain> {
-        Some(Chain::of(&self.corrected)).filter(|_| !self.corrected.is_empty())
+        let counters = self.shown.iter().filter_map(|(place, shown)| {
+            Some((*place, chain::Counter { unit: *self.units.get(&shown.limit)?, until: shown.until }))
+        });
+        (!self.corrected.is_empty()).then(|| Chain::of(&self.corrected, counters.collect()))
     }
 
     fn show(&mut self, instance: &Instance) {
@@ -254,8 +264,8 @@ impl Replay {
 
 impl Shown {
     fn of(instance: &Instance, window: &WindowState) -> Self {
-        let WindowState { adjusted, cleared, .. } = *window;
-        Self { limit: instance.limit, adjusted, cleared, settled: instance.settled(window) }
+        let WindowState { end: until, adjusted, cleared, .. } = *window;
+        Self { limit: instance.limit, until, adjusted, cleared, settled: instance.settled(window) }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long a counter is kept after its window ended: what is learned later is written down, and moves nothing that anybody spends from.
-pub(super) const KEPT: Duration = Duration::from_secs(2 * 24 * 3_600);
+pub(crate) const KEPT: Duration = Duration::from_secs(2 * 24 * 3_600);
 
 /// How long a closed producer is remembered: longer than any journal keeps what it could send again.
 const PRODUCER_KEPT: Duration = Duration::from_secs(35 * 24 * 3_600);

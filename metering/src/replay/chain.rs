@@ -2,25 +2,44 @@
 //!
 //! What an attempt is charged, and what it has posted to counters, is its original and then, one after the other, its corrections. To
 //! keep all attempts for the few that are corrected would take the memory of the whole ledger, so this is a second pass that keeps only
-//! those. A correction has to be of an attempt that there is, to take back exactly what stands, to leave no more provision than stood, and to have moved counters by exactly the difference: no provision is cleared twice, nor one that nobody posted.
+//! those. A correction has to be of an attempt that there is, to take back exactly what stands, to leave no more provision than stood, and
+//! to have moved counters by exactly the difference: no provision is cleared twice, nor one that nobody posted. After the last amendment
+//! the attempt has to have posted what it used to every counter that it names and that was kept by then, in force or not; what a
+//! counter lacks of that may have been filled in since, for a limit with `backfill`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
-    event::{Outcome, Posting},
+    event::{Outcome, Posting, Why},
     id::InstanceId,
     ledger::{Adjusted, Charge, Charged, Corrected, Entry, Fact},
+    limit::Unit,
+    price,
     standing::{Key, key},
     time::Time,
     tokens::Usage,
 };
 
 use super::Difference;
+use crate::{backfill::SOURCE, engine::KEPT};
+
+/// A counter in a window: its instance, and the start.
+type Place = (InstanceId, Time);
+
+/// What a counter in a window counts, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counter {
+    pub(super) unit: Unit,
+    pub(super) until: Time,
+}
 
 /// What stands of the attempts that were corrected.
 #[derive(Debug, Default)]
 pub struct Chain {
     standing: BTreeMap<Key, Standing>,
+    counters: BTreeMap<Place, Counter>,
+    /// What was filled in of what they had not counted.
+    filled: BTreeMap<Place, i128>,
     first: Option<Difference>,
 }
 
@@ -30,15 +49,18 @@ struct Standing {
     charged: Option<(Usage, Vec<Charge>)>,
     posted: Vec<Posting>,
     /// By counter, what its corrections say to move and clear, less what was moved and cleared.
-    unmoved: BTreeMap<(InstanceId, Time), (i128, i128)>,
+    unmoved: BTreeMap<Place, (i128, i128)>,
+    /// When it was amended last.
+    amended: Option<Time>,
     /// Whether something of it found its counter gone, and whether any correction said that less was used.
     gone: bool,
     lowered: bool,
 }
 
 impl Chain {
-    pub(super) fn of(corrected: &BTreeSet<Key>) -> Self {
-        Self { standing: corrected.iter().map(|key| (*key, Standing::default())).collect(), first: None }
+    pub(super) fn of(corrected: &BTreeSet<Key>, counters: BTreeMap<Place, Counter>) -> Self {
+        let standing = corrected.iter().map(|key| (*key, Standing::default())).collect();
+        Self { standing, counters, ..Self::default() }
     }
 
     /// Takes the next entry of a lane. Lanes come in any order, so what was moved may come before the correction that says so.
@@ -53,17 +75,20 @@ impl Chain {
                     (standing.charged, standing.posted) = (Some((settled.usage, charges)), settled.posted);
                 }
             }
-            Fact::Corrected(corrected) => self.corrected(*corrected),
+            Fact::Corrected(corrected) => self.corrected(*corrected, entry.recorded_at),
             Fact::Adjusted(adjusted) => self.adjusted(&adjusted),
             _ => {}
         }
     }
 
-    fn corrected(&mut self, corrected: Corrected) {
+    fn corrected(&mut self, corrected: Corrected, at: Time) {
         let Corrected { was, reversed, charged, .. } = corrected;
         let Charged { settled, charges } = charged;
         let key @ (call, attempt) = key(&settled);
         let standing = self.standing.entry(key).or_default();
+        if was.why == Why::Amended {
+            standing.amended = Some(at);
+        }
         let stood = standing.charged.replace((settled.usage, charges));
         let wrong = |what| Some(Difference::Correction { call, attempt, what });
         let wrong = match stood {
@@ -82,6 +107,11 @@ impl Chain {
     }
 
     fn adjusted(&mut self, adjusted: &Adjusted) {
+        if adjusted.source == SOURCE && adjusted.attempt == 0 {
+            for posting in &adjusted.posted {
+                *self.filled.entry((posting.instance, posting.window)).or_default() += posting.used;
+            }
+        }
         let Some(standing) = self.standing.get_mut(&(adjusted.call, adjusted.attempt)) else { return };
         standing.gone |= !adjusted.gone.is_empty();
         for posting in &adjusted.posted {
@@ -92,6 +122,7 @@ impl Chain {
 
     /// The first correction that is not one of what stood.
     pub fn end(self) -> Option<Difference> {
+        let lacking = self.lacking();
         let moved = self.standing.into_iter().find_map(|((call, attempt), standing)| {
             // What was told of calls that passed elsewhere names no counters in its rows.
             let named = |instance| standing.posted.iter().any(|posting| posting.instance == instance);
@@ -106,11 +137,44 @@ impl Chain {
             );
             Some(Difference::Correction { call, attempt, what })
         });
-        self.first.or(moved)
+        self.first.or(moved).or(lacking)
+    }
+
+    /// The first counter that lacks what attempts have used that name it and were amended, with the first of them.
+    fn lacking(&self) -> Option<Difference> {
+        let mut lacking = BTreeMap::<Place, (Key, i128)>::new();
+        for (key, standing) in &self.standing {
+            for (place, lacks) in standing.lacks(&self.counters) {
+                lacking.entry(place).or_insert((*key, 0)).1 += lacks;
+            }
+        }
+        lacking.into_iter().find_map(|(place, ((call, attempt), lacks))| {
+            let lacks = lacks - self.filled.get(&place).copied().unwrap_or(0);
+            let (instance, window) = place;
+            let what = format!(
+                "instance {instance}, window from {window}, lacks {lacks} of what it is said to have used, and it names that counter"
+            );
+            (lacks > 0).then_some(Difference::Correction { call, attempt, what })
+        })
     }
 }
 
 impl Standing {
+    /// What it has used and not posted to counters that it names, if it was amended and they were kept then. That it was a request its end
+    /// has said.
+    fn lacks(&self, counters: &BTreeMap<Place, Counter>) -> Vec<(Place, i128)> {
+        let Some((amended, (usage, charges))) = self.amended.zip(self.charged.as_ref()) else { return Vec::new() };
+        let (total, cost) = (usage.total().unwrap_or_default(), price::sum(charges).known);
+        let lacks = self.posted.iter().filter_map(|posting| {
+            let place = (posting.instance, posting.window);
+            let counter = counters.get(&place).filter(|counter| counter.unit != Unit::Requests)?;
+            let lacks = counter.unit.amount(&total, Some(cost))? - posting.used;
+            let was_kept = counter.until == Time::MAX || amended.since(counter.until) <= KEPT;
+            (was_kept && lacks > 0).then_some((place, lacks))
+        });
+        lacks.collect()
+    }
+
     /// Takes what a correction says to be posted in all.
     fn posts(&mut self, posted: Vec<Posting>) -> Result<(), String> {
         let stood = std::mem::replace(&mut self.posted, posted);

@@ -150,6 +150,40 @@ fn what_was_passed_and_never_came_is_named() {
     assert!(said.contains("5 that its rows say were not moved"), "{said}");
 }
 
+/// A gateway that could not tell a counter from a limit out of force moved nothing: so did earlier versions.
+#[test]
+fn what_an_amended_attempt_used_and_a_counter_that_it_names_lacks_is_named_until_it_is_there() {
+    for tenant in [true, false] {
+        let mut bench = Bench::new(vec![limit("l", tenant, Unit::Tokens, Window::Total, 100)]);
+        let (home, id, window) = left_open(&mut bench);
+        let mut unmoved = amendment(&bench, "1", 15, Clears::Added);
+        unmoved.moves.clear();
+        unmoved.is.posted = vec![Posting { instance: id, window, used: 10, provision: 40 }];
+        bench.learn(&unmoved);
+        let said = bench.difference().unwrap().to_string();
+        assert!(said.contains("lacks 5 of what it is said to have used"), "{said}");
+        // Filled in by a limit that came back with `backfill`.
+        let filled = |used| {
+            let mut replay = Replay::default();
+            bench.ledger.iter().for_each(|(_, entry)| replay.take(entry.clone()));
+            let mut chain = replay.chain().unwrap();
+            bench.ledger.iter().for_each(|(_, entry)| chain.take(entry.clone()));
+            let posted = vec![Posting { instance: id, window, used, provision: 0 }];
+            let (source, id, call) = (crate::backfill::SOURCE.to_owned(), String::new(), CallId::from_bytes([0; 16]));
+            let (gone, late) = (Vec::new(), Vec::new());
+            let adjusted = schemas::ledger::Adjusted { source, id, call, attempt: 0, posted, gone, late };
+            chain.take(Entry { recorded_at: NOW, fact: Fact::Adjusted(adjusted) });
+            chain.end().is_none()
+        };
+        assert_eq!([4, 5].map(filled), [false, true]);
+        // The next amendment moves all that its counters lack.
+        bench.learn(&amendment(&bench, "2", 20, Clears::Known));
+        let instance = &bench.engines[usize::from(home.0)].instances().all[&id];
+        assert_eq!(instance.settled(&instance.windows[0]), 20);
+        bench.prove();
+    }
+}
+
 #[test]
 fn an_estimate_gives_way_to_what_is_so_and_the_books_follow_it_down() {
     for tenant in [true, false] {
