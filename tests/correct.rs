@@ -328,6 +328,60 @@ fn what_turns_out_to_be_known_of_an_abandoned_stream_is_amended_by_who_may_and_o
     assert_eq!(house.stop(), 0);
 }
 
+const BACK: &str =
+    "{ name: back, scope: { tenant: acme }, unit: tokens, amount: 3000, window: month, mode: hard, backfill: true }";
+const TWIN: &str =
+    "{ name: twin, scope: { tenant: acme }, unit: tokens, amount: 90000, window: month, mode: hard, backfill: true }";
+const OTHER: &str = "{ name: other, scope: { tenant: globex }, unit: requests, amount: 9, window: day, mode: hard }";
+
+#[test]
+fn a_limit_that_is_put_back_is_where_it_would_be_had_it_not_been_taken_out() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), &format!("[ {BACK} ]"));
+    house.start();
+    let settled = |name: &str| {
+        let rows = house.rows(&format!("SELECT settled FROM balances WHERE limit_name = '{name}'"));
+        rows.last().map(|row| house::number(row, "settled"))
+    };
+    let (status, call, body) = house.chat("tg-acme", 64).unwrap();
+    assert_eq!(status, 200, "{body}");
+    let row = || house.rows(&format!("SELECT input_tokens, output_tokens FROM usage WHERE call_id = '{call}'")).pop();
+    house.wait_for("its row", || row().is_some());
+    let row = row().unwrap();
+    let (input, output) = (house::number(&row, "input_tokens"), house::number(&row, "output_tokens"));
+    house.wait_for("its balance", || settled("back") == Some(input + output));
+
+    house.edit(BACK, OTHER);
+    house.reload("its policy is in force");
+    house.wait_for("the policy without it", || settled("other").is_some());
+    let amended = |id: &str, from: i64, to: i64| {
+        let data = json!({ "call_id": call, "was": { "input": input, "output": from }, "tokens": { "input": input, "output": to } });
+        let body = json!({ "specversion": "1.0", "id": id, "source": "urn:bill", "type": "tollgate.usage.amended.v1",
+            "time": schemas::time::now().to_string(), "data": data });
+        assert_eq!(tell(&house, "tg-acme", SINGLE, &body), (202, "1".to_owned()), "{body}");
+        let sum = "SELECT sum(quantity) AS used FROM charges WHERE tenant = 'acme'";
+        house.wait_for("the amendment", || house::number(&house.rows(sum)[0], "used") == input + to);
+    };
+    amended("1", output, output + 1_000);
+    amended("2", output + 1_000, output + 2_000);
+
+    house.edit(OTHER, &format!("{BACK}, {TWIN}"));
+    house.reload("its policy is in force");
+    house.wait_for("what it would have counted", || {
+        let stands = Some(input + output + 2_000);
+        settled("twin") == stands && settled("back") == stands
+    });
+    let passed = (0..100).take_while(|_| house.chat("tg-acme", 64).unwrap().0 == 200).count();
+    assert!((1..100).contains(&passed), "{passed}");
+    assert_eq!(house.stop(), 0);
+    house.prove();
+    house.start();
+    let stands = house.rows("SELECT settled FROM balances WHERE limit_name = 'back'");
+    assert!(house::number(&stands[0], "settled") <= 3_000, "{stands:?}");
+    assert_eq!(house.stop(), 0);
+}
+
 #[test]
 fn a_period_in_which_nothing_can_lie_is_refused() {
     let check = |command: &[&str], from: &str, to: &str| {
