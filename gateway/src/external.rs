@@ -391,11 +391,14 @@ fn content(id: &str, usage: &Usage) -> u64 {
     wire::hash(std::iter::once(id.to_owned()).chain(counts).collect::<String>().as_bytes())
 }
 
-/// Whether what is learned counts in every hard limit that it falls under: in one of dollars, what has no price would count as nothing.
+/// Whether what is learned counts in every limit of dollars: in a hard one what has no price would count as nothing, in any what no row holds.
 pub fn is_counted(learned: &Learned, book: &Book, limits: &Limits) -> Result<(), Wrong> {
     let settled = &learned.is;
     let sides = std::iter::once(&settled.usage).chain(learned.was.as_ref().map(|was| &was.usage));
     let cost = |usage| settlement::rated(book, &settled.attempt, (&settled.service_tier, ""), usage).whole();
+    if cost(&settled.usage) == Err(schemas::ledger::Unpriced::TooLarge) {
+        return Err(wrong("what it has of one class costs a million dollars or more; tell it in several events"));
+    }
     let Some(why) = sides.into_iter().find_map(|usage| cost(usage).err()) else { return Ok(()) };
     let Some(limit) = limits.hard_in_dollars(&settled.attempt) else { return Ok(()) };
     let Attempt { provider, model, .. } = &settled.attempt;
