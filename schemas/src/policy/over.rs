@@ -1,8 +1,9 @@
 //! What changes say of tenants, keys and limits, as it lies over what a file says.
 //!
 //! Of what a change made, all of it is kept; of what a file has, only what was changed, so that the rest goes on as the file says. What
-//! a file says as well is let go of, and belongs to the file from then on. What concerns something that no file has now waits: if it
-//! comes back, a key that was disabled is disabled.
+//! a file says as well is let go of, and belongs to the file from then on. So is what lies over something that no file has now: a limit
+//! that was changed, and what was deleted, come back as the file says. Only what was changed of a key waits for it: if it comes back, one
+//! that was disabled is disabled.
 
 use std::collections::BTreeMap;
 
@@ -272,14 +273,15 @@ impl OnLimit {
     fn absorb(&mut self, file: Option<&Limit>) -> bool {
         match (self, file) {
             (Self::Gone, file) => file.is_some(),
-            (Self::Made(made), Some(file)) => made != file,
+            (Self::Made(made), file) => file.is_none_or(|file| made != file),
             (Self::Changed(changed), Some(file)) if file.id() == changed.id => {
                 changed.amount = changed.amount.filter(|amount| *amount != file.amount);
                 changed.mode = changed.mode.filter(|mode| *mode != file.mode);
                 changed.alerts = changed.alerts.take().filter(|alerts| *alerts != file.alerts);
                 changed.amount.is_some() || changed.mode.is_some() || changed.alerts.is_some()
             }
-            _ => true,
+            // The one that was changed is the file's no more, whatever else has its name.
+            (Self::Changed(_), _) => false,
         }
     }
 

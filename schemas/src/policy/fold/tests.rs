@@ -212,7 +212,7 @@ fn limits_change_in_place_and_only_the_one_that_is_meant() {
         mode: Some(Mode::Soft),
         alerts: Some(vec![Share(80)]),
     };
-    topic.ask(more).unwrap();
+    topic.ask(more.clone()).unwrap();
     topic.file(&file());
     let after = topic.limit().unwrap();
     assert_eq!(
@@ -220,14 +220,20 @@ fn limits_change_in_place_and_only_the_one_that_is_meant() {
         (9, Mode::Soft, &[Share(80)][..], before.id())
     );
     assert_eq!(topic.fold.laid_over(), ["limit l: changed (amount, mode, alerts)"]);
-    // Another limit of the same name is not touched.
-    let mut other = file();
+    // Another limit of the same name is not touched, and what is the file's no more comes back as the file says.
+    let (mut other, mut none) = (file(), file());
     other.limits[0].window = Window::Month;
-    topic.file(&other);
-    assert_eq!(topic.limit().unwrap().amount, 5);
-    assert_eq!(topic.ask(amount(&before, 7)), Err(Refusal::Unknown));
-    topic.file(&file());
-    assert_eq!(topic.limit().unwrap().amount, 9);
+    none.limits.clear();
+    for (file_without, left) in [(other, Some(5)), (none, None)] {
+        topic.ask(amount(&before, 9)).unwrap();
+        topic.file(&file_without);
+        assert_eq!(topic.limit().map(|limit| limit.amount), left);
+        assert_eq!(topic.ask(amount(&before, 7)), Err(Refusal::Unknown));
+        topic.file(&file());
+        assert_eq!((topic.limit(), topic.fold.laid_over().len()), (Some(&before), 0));
+    }
+    topic.ask(amount(&before, 9)).unwrap();
+    topic.ask(more).unwrap();
     // To say what the file says is to say nothing.
     topic.ask(amount(&before, 5)).unwrap();
     assert_eq!(topic.fold.laid_over(), ["limit l: changed (mode, alerts)"]);
