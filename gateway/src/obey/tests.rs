@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use journal::{Error, Header, Record};
 use schemas::{
+    decision::WindowState,
     fixture,
-    id::{Lane, ProducerId, Seq},
+    id::{InstanceId, Lane, ProducerId, Seq},
     limit::Window,
     policy,
 };
@@ -65,4 +66,27 @@ fn nobody_is_let_in_before_all_was_read() {
         assert!(view.load().is_some() && obey.ready().load(Ordering::Relaxed));
         assert_eq!(view.generation(), 1, "no policy but the last was in force");
     }
+}
+
+#[test]
+fn a_gateway_that_starts_can_name_the_counters_of_limits_that_were_taken_out_before() {
+    let book = Book::layered(&[]);
+    let gone = fixture::limit(1, Window::Day);
+    let [one, other] = ["one", "other"].map(|name| Limit { name: name.into(), ..gone.clone() });
+    let of = |limits| policy::Record::Policy(Box::new(fixture::policy(limits, book.hash())));
+    let first = vec![one.clone(), gone.clone(), other.clone()];
+    let records = [policy::Record::Book(Box::new(book.clone())), of(first), of(vec![one, other])];
+    let limits = Limits::over(me(), Arc::new(Paper::default()), 1);
+    let id = InstanceId::of::<&str>(gone.id(), &[], Some(Time::ZERO));
+    let (limit, windows) = (gone.id(), vec![WindowState::new(Time::ZERO, Time::MAX)]);
+    let counter = Instance { id, limit, values: Vec::new(), amount: 1, windows, holders: Vec::new(), recall: 0 };
+    limits.lock().view(id, Some(Arc::new(counter)));
+    let (view, turns) = (Arc::new(View::default()), records.len());
+    let policies = Policies(records.iter().map(wire::encode_policy).collect(), 0);
+    let mut obey = Obey::over(Box::new(Decisions(1)), Box::new(policies), Arc::clone(&limits), Arc::clone(&view));
+    for _ in 0..turns {
+        obey.turn(Time::ZERO, Instant::now()).unwrap();
+    }
+    assert!(view.load().is_some());
+    assert_eq!(limits.lock().named("acme", id).map(|named| named.limit), Some(gone.id()));
 }
