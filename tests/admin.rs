@@ -477,3 +477,69 @@ fn two_admin_apis_on_one_log_agree_without_a_lock() {
         assert_eq!(office.house.stop(), 0);
     }
 }
+
+/// Without `backfill` a limit counts from when it is in force; what it had counted stays its own, and so does what corrects that.
+#[test]
+fn a_limit_that_is_deleted_and_made_again_has_what_was_amended_meanwhile() {
+    if !cfg!(feature = "query") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
+    let house = &office.house;
+    let make = |amount: u64| {
+        let limit = json!({ "name": "again", "scope": { "tenant": "acme" }, "unit": "tokens", "amount": amount,
+            "window": "month", "mode": "hard" });
+        assert_eq!(office.post("/v1/limits", &limit).0, 201);
+    };
+    let change = |amount: u64| {
+        assert_eq!(office.ops(&Method::PATCH, "/v1/limits/again", &json!({ "amount": amount })).0, 200);
+    };
+    // Calls until one is answered so; gives its id, and how many passed.
+    let answers = |wanted: u16| {
+        let (mut call, mut passed) = (String::new(), 0_i64);
+        house.wait_for("an answer", || {
+            let (status, id, _) = house.chat("tg-acme", 1).unwrap();
+            (call, passed) = (id, passed + i64::from(status == 200));
+            status == wanted
+        });
+        (call, passed)
+    };
+    // It is in force when nothing passes, and of what passed before it knows nothing.
+    make(1);
+    answers(429);
+    change(90_000);
+    let (call, passed) = answers(200);
+    assert_eq!(passed, 1);
+    let tokens = || {
+        let row =
+            house.rows(&format!("SELECT input_tokens, output_tokens FROM usage WHERE call_id = '{call}'")).pop()?;
+        Some((house::number(&row, "input_tokens"), house::number(&row, "output_tokens")))
+    };
+    let settled = |wanted: i64| {
+        house.wait_for("the balance", || {
+            let rows = house.rows("SELECT settled FROM balances WHERE limit_name = 'again'");
+            rows.last().is_some_and(|row| house::number(row, "settled") == wanted)
+        });
+    };
+    house.wait_for("its row", || tokens().is_some());
+    let (input, output) = tokens().unwrap();
+    settled(input + output);
+
+    change(1);
+    let counted = 1 + answers(429).1;
+    assert_eq!(office.ops(&Method::DELETE, "/v1/limits/again", &Value::Null).0, 200);
+    answers(200);
+    let event = json!({ "specversion": "1.0", "id": "1", "source": "urn:bill", "type": "tollgate.usage.amended.v1",
+        "time": schemas::time::now().to_string(), "data": { "call_id": call, "was": { "input": input, "output": output },
+        "tokens": { "input": input, "output": output + 500 } } });
+    let told = house.client.post(format!("http://{}/v1/events", house.gateway)).bearer_auth("tg-acme");
+    let told = told.header("content-type", "application/cloudevents+json").body(event.to_string()).send().unwrap();
+    assert_eq!(told.status().as_u16(), 202, "{told:?}");
+    let corrected = format!("SELECT entry FROM charges WHERE call_id = '{call}' AND entry = 'correction'");
+    house.wait_for("the correction", || !house.rows(&corrected).is_empty());
+    make(90_000);
+    settled(counted * (input + output) + 500);
+    assert_eq!(office.house.stop(), 0);
+    office.house.prove();
+}
