@@ -163,7 +163,7 @@ pub(crate) fn usage_in(client: Client, usage: &Vector) -> serde_json::Value {
 /// Reads a provider's answers.
 #[derive(Debug)]
 enum Reader {
-    Chat(openai_chat::answer_in::Reader),
+    Chat(Box<openai_chat::answer_in::Reader>),
     Messages(anthropic::answer_in::Reader),
     Gemini(gemini::answer_in::Reader),
     Converse(bedrock::answer_in::Reader),
@@ -174,7 +174,7 @@ impl Reader {
     fn new(from: Provider, told: &Told, model: &str) -> Self {
         let ids = Ids::new(&told.id);
         match from {
-            Provider::OpenAiChat => Self::Chat(openai_chat::answer_in::Reader::new(ids)),
+            Provider::OpenAiChat => Self::Chat(Box::new(openai_chat::answer_in::Reader::new(ids))),
             Provider::AnthropicMessages => Self::Messages(anthropic::answer_in::Reader::new()),
             Provider::Gemini => Self::Gemini(gemini::answer_in::Reader::new(ids)),
             Provider::BedrockConverse => {

@@ -31,38 +31,45 @@ fn streamed(provider: Provider, client: Client, events: &[(&str, Value)]) -> Val
     }
 }
 
-fn check(
-    what: &str,
+/// An answer that ends in a refusal, whole and streamed, and what is to be told of why.
+struct Case<'a> {
+    what: &'a str,
     provider: Provider,
-    body: &Value,
-    events: &[(&str, Value)],
-    text: &str,
-    details: &Value,
-    lines: &[&str],
-) {
-    let chat = |body: &Value| {
-        let choice = &body["choices"][0];
-        assert_eq!(choice["finish_reason"], "content_filter", "{what}: {body}");
-        choice["message"]["refusal"].clone()
-    };
-    let responses = |body: &Value| {
-        assert_eq!(body["incomplete_details"]["reason"], "content_filter", "{what}: {body}");
-        body["output"].as_array().unwrap().last().unwrap()["content"][0]["refusal"].clone()
-    };
-    let messages = |body: &Value| {
-        assert_eq!(body["stop_reason"], "refusal", "{what}: {body}");
-        body["stop_details"].clone()
-    };
-    let clients: [(Client, &dyn Fn(&Value) -> Value, Value); 3] = [
-        (Client::OpenAiChat, &chat, json!(text)),
-        (Client::OpenAiResponses, &responses, json!(text)),
-        (Client::AnthropicMessages, &messages, details.clone()),
-    ];
-    for (client, told_in, wanted) in clients {
-        let (whole, listed) = whole(provider, client, body);
-        assert_eq!((told_in(&whole), listed.as_slice()), (wanted.clone(), strings(lines).as_slice()), "{what}");
-        let streamed = streamed(provider, client, events);
-        assert_eq!(told_in(&streamed), wanted, "{what}");
+    body: &'a Value,
+    events: &'a [(&'a str, Value)],
+    /// Where there is a place for a text.
+    text: &'a str,
+    /// Where there is one for details.
+    details: &'a Value,
+    listed: &'a [&'a str],
+}
+
+/// What an answer tells of why, in the place that the dialect has for it.
+fn why(client: Client, body: &Value) -> Value {
+    match client {
+        Client::OpenAiChat => {
+            let choice = &body["choices"][0];
+            assert_eq!(choice["finish_reason"], "content_filter", "{body}");
+            choice["message"]["refusal"].clone()
+        }
+        Client::OpenAiResponses => {
+            assert_eq!(body["incomplete_details"]["reason"], "content_filter", "{body}");
+            body["output"].as_array().unwrap().last().unwrap()["content"][0]["refusal"].clone()
+        }
+        Client::AnthropicMessages => {
+            assert_eq!(body["stop_reason"], "refusal", "{body}");
+            body["stop_details"].clone()
+        }
+    }
+}
+
+fn check(case: &Case<'_>) {
+    for client in [Client::OpenAiChat, Client::OpenAiResponses, Client::AnthropicMessages] {
+        let wanted = if client == Client::AnthropicMessages { case.details.clone() } else { json!(case.text) };
+        let (whole, listed) = whole(case.provider, client, case.body);
+        assert_eq!((why(client, &whole), listed), (wanted.clone(), strings(case.listed)), "{}", case.what);
+        let streamed = streamed(case.provider, client, case.events);
+        assert_eq!(why(client, &streamed), wanted, "{}", case.what);
     }
 }
 
@@ -88,7 +95,15 @@ fn why_claude_refused_is_told() {
         ("", json!({ "type": "message_stop" })),
     ];
     let said = "It could do harm. (cyber)";
-    check("both", Provider::AnthropicMessages, &body, &events, said, &details, &[]);
+    check(&Case {
+        what: "both",
+        provider: Provider::AnthropicMessages,
+        body: &body,
+        events: &events,
+        text: said,
+        details: &details,
+        listed: &[],
+    });
     let (chat, _) = whole(Provider::AnthropicMessages, Client::OpenAiChat, &body);
     assert_eq!(chat["choices"][0]["message"]["content"], "Hello..");
     body["stop_details"] = json!({ "type": "refusal", "category": "cyber", "explanation": null, "later": 1 });
@@ -107,8 +122,9 @@ fn why_gemini_stopped_is_told() {
     let blocked = json!({ "promptFeedback": feedback, "modelVersion": "m" });
     let said = |text: &str| json!({ "type": "refusal", "category": null, "explanation": text });
     let text = "the provider's filter stopped it (OTHER): Not here.";
-    let listed = ["promptFeedback.safetyRatings"];
-    check("prompt", Provider::Gemini, &blocked, &[("", blocked.clone())], text, &said(text), &listed);
+    let (provider, details) = (Provider::Gemini, said(text));
+    let (what, listed, events) = ("prompt", ["promptFeedback.safetyRatings"], [("", blocked.clone())]);
+    check(&Case { what, provider, body: &blocked, events: &events, text, details: &details, listed: &listed });
     let candidate = |reason: &str, message: &str| {
         json!({ "candidates": [{
             "content": { "role": "model", "parts": [{ "text": "ho" }] }, "finishReason": reason, "finishMessage": message,
@@ -117,8 +133,9 @@ fn why_gemini_stopped_is_told() {
     };
     let stopped = candidate("RECITATION", "Said before.");
     let text = "the provider's filter stopped it (RECITATION): Said before.";
-    let listed = ["candidates[0].safetyRatings"];
-    check("answer", Provider::Gemini, &stopped, &[("", stopped.clone())], text, &said(text), &listed);
+    let details = said(text);
+    let (what, listed, events) = ("answer", ["candidates[0].safetyRatings"], [("", stopped.clone())]);
+    check(&Case { what, provider, body: &stopped, events: &events, text, details: &details, listed: &listed });
     // Of an end that is none of a filter's it is listed, unless the answer is whole.
     for (reason, listed) in [("MAX_TOKENS", vec!["candidates[0].finishMessage".to_owned()]), ("STOP", vec![])] {
         assert_eq!(whole(Provider::Gemini, Client::OpenAiChat, &candidate(reason, "So.")).1, listed, "{reason}");
