@@ -112,8 +112,14 @@ impl Said {
                         said.call(&block["name"], &block["input"]);
                     }
                 }
+                said.say(&whole["stop_details"]["explanation"]);
             }
             "gemini.generateContent" => {
+                let feedback = &whole["promptFeedback"];
+                if let Some(reason) = feedback["blockReason"].as_str() {
+                    let why = feedback["blockReasonMessage"].as_str().map(|why| format!(": {why}"));
+                    said.text = format!("the provider's filter stopped it ({reason}){}", why.unwrap_or_default());
+                }
                 for part in list(&whole["candidates"][0]["content"]["parts"]) {
                     if part["thought"] == true {
                         said.think(&part["text"])

@@ -245,7 +245,7 @@ async fn an_array_is_a_parameter_that_is_compared_with() {
 async fn rows_are_taken_a_few_at_a_time() {
     let world = World::new(&own(), 0).await;
     let mut client = Client::new(&world, "tgq-acme").await;
-    let declare = "DECLARE c NO SCROLL CURSOR FOR SELECT output_tokens FROM usage";
+    let declare = "DECLARE c NO SCROLL CURSOR FOR SELECT input_tokens FROM usage";
     let begin = format!("BEGIN; {declare}");
     let twice = format!("ROLLBACK; {begin}; {declare}");
     let over = format!("ROLLBACK; {begin}; COMMIT; BEGIN; FETCH c");
@@ -273,7 +273,7 @@ async fn rows_are_taken_a_few_at_a_time() {
     }
     client.simple("ROLLBACK; BEGIN").await;
 
-    let declare = "DECLARE c CURSOR FOR SELECT output_tokens AS n FROM usage WHERE output_tokens >= $1";
+    let declare = "DECLARE c CURSOR FOR SELECT input_tokens AS n FROM usage WHERE input_tokens >= $1";
     client.say(b'P', &[b"\0", declare.as_bytes(), b"\0\0\x01\0\0\0\x14"].concat()).await;
     client.say(b'B', b"\0\0\0\0\0\x01\0\0\0\x03200\0\x01\0\0").await;
     client.say(b'D', b"P\0").await;
@@ -298,7 +298,7 @@ async fn rows_are_taken_a_few_at_a_time() {
     }
     client.simple("ROLLBACK; BEGIN").await;
 
-    client.say(b'P', b"\0SELECT output_tokens FROM usage\0\0\0").await;
+    client.say(b'P', b"\0SELECT input_tokens FROM usage\0\0\0").await;
     client.say(b'B', b"p\0\0\0\0\0\0\0\0").await;
     for wanted in [&b"sZT"[..], &b"SELECT 3\0ZT"[..]] {
         client.say(b'E', b"p\0\0\0\0\x02").await;
@@ -374,7 +374,7 @@ async fn nothing_but_queries_and_settings_is_allowed() {
         ("md5(tenant)", "53bce4f1dfa0fe8e7ca126f91b35d3a6"),
         ("age(time, '2026-10-01 09:00')", "1 mons 00:00:01"),
         ("age('2026-11-02', time)", "14:59:59"),
-        ("concat('=', width_bucket(output_tokens, 0, 1000, 10))", "=2"),
+        ("concat('=', width_bucket(input_tokens, 0, 1000, 10))", "=2"),
     ] {
         check(&mut client, &format!("SELECT {call} FROM usage LIMIT 1"), wanted).await;
     }

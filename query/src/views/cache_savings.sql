@@ -12,7 +12,7 @@
 -- column net_usd [USD]: The one less the other; NULL if nobody knows of any, 0 of a day without either.
 -- column unknown_tokens [tokens]: Reads and writes whose plain price is not known; they are in no sum.
 WITH price AS (
-    SELECT DISTINCT price_book, price_id, token_class, price_per_mtok_usd, valid_from, valid_to,
+    SELECT price_book, price_id, token_class, price_per_mtok_usd, valid_from, valid_to,
         provider || ' ' || model || ' ' || coalesce(service_tier, '') || ' ' || CAST(coalesce(above_input_tokens, 0) AS VARCHAR) AS place
     FROM prices
 ), cached AS (
@@ -20,7 +20,8 @@ WITH price AS (
         c.quantity * (plain.price_per_mtok_usd - c.price_per_mtok_usd) * 0.000001 AS less_usd
     FROM charges c
     LEFT JOIN (SELECT DISTINCT price_book, price_id, place FROM price) own ON own.price_book = c.price_book AND own.price_id = c.price_id
-    LEFT JOIN price plain ON plain.price_book = own.price_book AND plain.place = own.place AND plain.token_class = 'input'
+    LEFT JOIN (SELECT DISTINCT price_book, place, price_per_mtok_usd, valid_from, valid_to FROM price WHERE token_class = 'input') plain
+        ON plain.price_book = own.price_book AND plain.place = own.place
         AND c.time >= plain.valid_from AND (plain.valid_to IS NULL OR c.time < plain.valid_to)
     WHERE c.token_class IN ('input', 'cache_read', 'cache_write_5m', 'cache_write_1h')
 )

@@ -10,7 +10,7 @@ use super::{
     tally::{Tally, count},
     window,
 };
-use crate::json::Value;
+use crate::{json::Value, price::joined};
 
 /// Tokens that a request is framed by. Recordings of plain text show at most 13 for this, one message and its block together.
 const PER_REQUEST: u64 = 32;
@@ -32,11 +32,15 @@ const PER_THINKING: u64 = 128;
 /// Tools of Anthropic's own that the client runs: they bring a prompt of hundreds of tokens that differs by model and version.
 const CLIENT_TOOLS: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
 
+/// The tier of a place that a workspace may be set to, for requests which name none, alone and with the fast mode.
+const PLACES: [[&str; 1]; 2] = [["us"], ["fast+us"]];
+
 /// Counts a messages request.
 pub(super) fn messages(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'static>, BoundError> {
     let root = Path::Body;
     let fields = json::members(body, &root)?.ok_or(BoundError::NotAnObject)?;
     tally.add(PER_REQUEST);
+    let (mut speed, mut place) = ("", None);
     for (name, value) in fields.clone() {
         let path = Path::Field(&root, &name);
         match &*name {
@@ -56,6 +60,16 @@ pub(super) fn messages(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'
                 Some("auto" | "standard_only") => {}
                 _ => tally.unbounded(&path, Why::UnknownShape),
             },
+            "speed" => match value.word().as_deref() {
+                Some("standard") => {}
+                Some("fast") => speed = "fast",
+                _ => tally.unbounded(&path, Why::UnknownShape),
+            },
+            "inference_geo" => match value.word().as_deref() {
+                Some("global") => place = Some(""),
+                Some("us") => place = Some("us"),
+                _ => tally.unbounded(&path, Why::UnknownShape),
+            },
             // The version stands there at Bedrock, where the model does not.
             "model" | "anthropic_version" | "stream" | "metadata" | "stop_sequences" | "temperature" | "top_p"
             | "top_k" | "tool_choice" => {}
@@ -69,7 +83,15 @@ pub(super) fn messages(body: Value<'_>, tally: &mut Tally<'_>) -> Result<Reach<'
             _ => tally.unbounded(&path, Why::UnknownField),
         }
     }
-    Ok(Reach { writes: tally.writes, ..Reach::default() })
+    // A tier as answers state it has both in it.
+    tally.tier = joined(&tally.tier, &joined(speed, place.unwrap_or_default()));
+    let [plain, fast] = &PLACES;
+    let tiers: &[&str] = match place {
+        Some(_) => &[],
+        None if speed.is_empty() => plain,
+        None => fast,
+    };
+    Ok(Reach { writes: tally.writes, tiers, ..Reach::default() })
 }
 
 fn message(message: Value<'_>, path: &Path<'_>, tally: &mut Tally<'_>) -> Result<(), BoundError> {

@@ -80,3 +80,22 @@ models:
         assert_eq!(most.cost, Ok(Pico((i128::from(most.input) * input + output) * 1_000_000)), "{model}");
     }
 }
+
+#[test]
+fn claude_is_held_at_the_price_of_the_place_that_a_workspace_may_be_set_to() {
+    // Output at 25 dollars a million tokens, in the fast mode at 50, and in the place `us` at a tenth more.
+    for (more, output) in [
+        ("", 27_500_000),
+        (r#","inference_geo":"us""#, 27_500_000),
+        (r#","inference_geo":"global""#, 25_000_000),
+        (r#","inference_geo":"global","speed":"standard""#, 25_000_000),
+        (r#","inference_geo":"global","speed":"fast""#, 50_000_000),
+        (r#","speed":"fast""#, 55_000_000),
+    ] {
+        let body = said(r#""hello""#).replacen(r#""max_tokens":100"#, &format!(r#""max_tokens":100{more}"#), 1);
+        let most = at_most(Api::AnthropicMessages, "claude-opus-4-8", &body);
+        assert_eq!(most.output_price, Pico(output), "{more}");
+    }
+    let unheard = said(r#""hello""#).replacen('{', r#"{"inference_geo":"mars","#, 1);
+    assert!(matches!(of(Api::AnthropicMessages, "claude-opus-4-8", &unheard), Ok(Bound::Unbounded(_))));
+}
