@@ -68,6 +68,9 @@ pub(crate) struct Said {
     pub(crate) calls: Vec<(String, Value)>,
 }
 
+/// What Gemini calls the filters that stopped something in the recordings.
+const FILTERS: [&str; 6] = ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "MODEL_ARMOR"];
+
 impl Said {
     fn call(&mut self, name: &Value, arguments: &Value) {
         let arguments = match arguments {
@@ -115,10 +118,14 @@ impl Said {
                 said.say(&whole["stop_details"]["explanation"]);
             }
             "gemini.generateContent" => {
-                let feedback = &whole["promptFeedback"];
-                if let Some(reason) = feedback["blockReason"].as_str() {
-                    let why = feedback["blockReasonMessage"].as_str().map(|why| format!(": {why}"));
-                    said.text = format!("the provider's filter stopped it ({reason}){}", why.unwrap_or_default());
+                let (feedback, candidate) = (&whole["promptFeedback"], &whole["candidates"][0]);
+                for (reason, more) in [
+                    (&feedback["blockReason"], &feedback["blockReasonMessage"]),
+                    (&candidate["finishReason"], &candidate["finishMessage"]),
+                ] {
+                    let Some(reason) = reason.as_str().filter(|reason| FILTERS.contains(reason)) else { continue };
+                    let more = more.as_str().map_or_else(String::new, |more| format!(": {more}"));
+                    said.text = format!("the provider's filter stopped it ({reason}){more}");
                 }
                 for part in list(&whole["candidates"][0]["content"]["parts"]) {
                     if part["thought"] == true {

@@ -141,9 +141,6 @@ impl Road {
 /// How many records may come again long after they came.
 const REMEMBERED: usize = 400;
 
-/// Records of the policy before the first that is not a price book.
-const BOOKS: u64 = 2;
-
 pub(crate) const NOBODY: Header = Header { producer: ProducerId::NONE, seq: Seq(0), hash: 0 };
 
 impl LaneLog {
@@ -445,14 +442,11 @@ impl Reader for PolicyReader {
     fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, Error> {
         let cluster = self.road.lock();
         let there = cluster.policy.len() - self.next;
-        let first = self.next == 0;
-        let all = cluster.calm || !wait.is_zero() || first;
+        let all = cluster.calm || !wait.is_zero() || self.next == 0;
         let count = if all { there } else { self.dice.index(there + 1) };
         let records = cluster.policy[self.next..self.next + count].iter();
         self.next += count;
-        // Who reads from the beginning obeys only the last policy, so those between it and the books are left out.
-        let wanted = |record: &&Record| !first || record.offset.0 < BOOKS || record.offset.0 + 1 == self.next as u64;
-        Ok(records.filter(wanted).cloned().collect())
+        Ok(records.cloned().collect())
     }
 
     fn ends(&mut self) -> Result<Vec<Offset>, Error> {

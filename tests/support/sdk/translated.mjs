@@ -67,8 +67,8 @@ const dialects = {
   "anthropic.messages": {
     whole: (options) => claude.messages.create({ model: "m", max_tokens: 9, messages }, options),
     stream: (options) => claude.messages.stream({ model: "m", max_tokens: 9, messages }, options).finalMessage(),
-    said: ({ content }) => [
-      content.filter((block) => block.type === "text").map((block) => block.text).join(""),
+    said: ({ content, stop_details }) => [
+      content.filter((block) => block.type === "text").map((block) => block.text).join("") + (stop_details?.explanation ?? ""),
       content.filter((block) => block.type === "thinking").map((block) => block.thinking).join(""),
       content.filter((block) => block.type === "tool_use").map((block) => [block.name, block.input]),
     ],

@@ -81,7 +81,9 @@ def said_message(answer):
             assert block.signature, answer
         elif block.type == "tool_use":
             calls.append([block.name, block.input])
-    return text, thinking, calls
+    # Why it refused.
+    details = answer.to_dict().get("stop_details") or {}
+    return text + (details.get("explanation") or ""), thinking, calls
 
 
 def stream_chat(headers):

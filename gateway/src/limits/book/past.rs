@@ -1,5 +1,5 @@
-//! Limits that are out of force, for as long as metering keeps a counter of them: what corrects an attempt moves what it has counted in,
-//! and a limit that comes back goes on from there.
+//! Limits that are out of force: what corrects an attempt moves what it has counted in for as long as metering keeps a counter of it, and a
+//! limit that comes back goes on from there.
 //!
 //! Nothing is admitted or held by them.
 
@@ -15,9 +15,11 @@ use schemas::{
 
 use super::{Book, rules::Rule};
 
-/// Limits that are out of force, by their ids: some 300 bytes each, and no more of them than of counters, but for those that the last
-/// policy took out.
+/// Limits that are out of force, by their ids.
 pub(super) type Past = Map<LimitId, Arc<Limit>>;
+
+/// More than these are not kept without a counter: some 300 bytes each. A counter's first word may come long after its limit went.
+const MOST: usize = 1 << 16;
 
 impl Book {
     /// Takes note of limits that a policy had which was never in force here, because another came after it at once.
@@ -25,10 +27,9 @@ impl Book {
         self.past.extend(limits.map(|limit| (limit.id(), Arc::new(limit))));
     }
 
-    /// Keeps what a policy takes out of force. Of what went before it, only that of which there is a counter: of these one may still be
-    /// on its way.
+    /// Keeps what a policy takes out of force, and gives up what is in force again.
     pub(super) fn retire(&mut self, before: Vec<Rule>, in_force: &Map<LimitId, Arc<Limit>>) {
-        if !self.past.is_empty() {
+        if self.past.len() > MOST {
             let counted: HashSet<LimitId> = self.views.values().map(|view| view.limit).collect();
             self.past.retain(|id, _| counted.contains(id));
         }
