@@ -13,17 +13,19 @@
 -- column metric_value: The sum of the metric; NULL if it was not imported for this period and tenant.
 -- column usd_per_request [USD, a statistic]: Cost, but for told_usd, by requests.
 -- column usd_per_success [USD, a statistic]: The same by successful requests: failures are paid for too.
--- column usd_per_session [USD, a statistic]: The same by sessions.
+-- column usd_per_session [USD, a statistic]: What of it is of calls that name a session, by sessions.
 -- column usd_per_metric [USD, a statistic]: All cost by the metric.
 -- chart: lines period usd_per_metric tenant
 WITH tried AS (
-    SELECT $grain:time AS at, a.tenant, a.cost_usd, a.cost_usd IS NULL OR NOT a.is_whole AS is_unknown, c.call_id IS NOT NULL AS is_asked
+    SELECT $grain:time AS at, a.tenant, a.cost_usd, a.cost_usd IS NULL OR NOT a.is_whole AS is_unknown, c.call_id IS NOT NULL AS is_asked,
+        c.session_id IS NOT NULL AS is_named
     FROM (SELECT * FROM attempts WHERE time >= $from AND time < $to) a
-    LEFT JOIN (SELECT DISTINCT call_id FROM calls WHERE time >= $from - INTERVAL '1 day' AND time < $to) c ON c.call_id = a.call_id
+    LEFT JOIN (SELECT call_id, max(session_id) AS session_id FROM calls WHERE time >= $from - INTERVAL '1 day' AND time < $to GROUP BY call_id) c
+        ON c.call_id = a.call_id
 ), spent AS (
     SELECT at, tenant, sum(cost_usd) AS cost_usd, count(CASE WHEN is_unknown THEN 1 END) AS unknown_attempts,
         CASE WHEN count(*) FILTER (WHERE NOT is_asked) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE NOT is_asked) END AS told_usd,
-        sum(cost_usd) FILTER (WHERE is_asked) AS asked_usd
+        sum(cost_usd) FILTER (WHERE is_asked) AS asked_usd, sum(cost_usd) FILTER (WHERE is_named) AS named_usd
     FROM tried GROUP BY at, tenant
 ), asked AS (
     SELECT $grain:time AS at, tenant, sum(requests) AS requests, sum(CASE WHEN outcome = 'complete' THEN requests END) AS successes,
@@ -40,7 +42,7 @@ SELECT to_char(p.at, $grain:format) AS period, p.tenant, CASE WHEN s.at IS NULL 
     coalesce(a.requests, 0) AS requests, coalesce(a.successes, 0) AS successes, coalesce(a.sessions, 0) AS sessions, m.metric_value,
     CAST(s.asked_usd AS DOUBLE) / nullif(a.requests, 0) AS usd_per_request,
     CAST(s.asked_usd AS DOUBLE) / nullif(a.successes, 0) AS usd_per_success,
-    CAST(s.asked_usd AS DOUBLE) / nullif(a.sessions, 0) AS usd_per_session,
+    CAST(s.named_usd AS DOUBLE) / nullif(a.sessions, 0) AS usd_per_session,
     CAST(CASE WHEN s.at IS NULL THEN 0 ELSE s.cost_usd END AS DOUBLE) / nullif(CAST(m.metric_value AS DOUBLE), 0) AS usd_per_metric
 FROM places p LEFT JOIN spent s ON s.at = p.at AND s.tenant = p.tenant LEFT JOIN asked a ON a.at = p.at AND a.tenant = p.tenant
 LEFT JOIN measured m ON m.at = p.at AND m.tenant = p.tenant

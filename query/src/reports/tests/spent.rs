@@ -118,10 +118,16 @@ async fn what_a_thing_costs() {
                 "requests",
                 "successes",
                 "sessions",
+                "usd_per_session",
                 "metric_value",
                 "usd_per_metric",
             ],
-            &["acme 0.00335 2 6 5 1 5 0.00067", "globex null 1 1 0 0 null null", "initech 0.0035 0 4 4 0 null null"],
+            // Two of its six calls name the session: 0.00045 + 0.0025.
+            &[
+                "acme 0.00335 2 6 5 1 0.00295 5 0.00067",
+                "globex null 1 1 0 0 null null null",
+                "initech 0.0035 0 4 4 0 null null null",
+            ],
         ),
         (
             "tokens",
