@@ -16,7 +16,7 @@ SELECT o.tenant, o.limit_name, o.instance, o.mode, o.unit, o.amount, o.settled, 
     o.window_start, o.why
 FROM overspend o LEFT JOIN calls c ON c.tenant = o.tenant AND (o.team IS NULL OR c.team = o.team) AND (o.project IS NULL OR c.project = o.project)
     AND (o.user_id IS NULL OR c.user_id = o.user_id) AND (o.key_name IS NULL OR c.key_name = o.key_name)
-    AND c.time >= o.window_start AND (o.window_end IS NULL OR c.time < o.window_end)
+    AND c.time >= o.window_start AND (o.window_end IS NULL OR c.time < o.window_end) AND (o.counts_from IS NULL OR c.time >= o.counts_from)
 WHERE o.window_start < $to AND (o.window_end IS NULL OR o.window_end > $from)
 GROUP BY o.tenant, o.limit_name, o.instance, o.mode, o.unit, o.amount, o.settled, o.over, o.held_then, o.window_start, o.why
 ORDER BY o.window_start, o.limit_name, o.instance, o.amount

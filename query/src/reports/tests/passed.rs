@@ -68,6 +68,63 @@ async fn an_amount_that_was_raised_before_anything_was_used_was_not_passed() {
     assert_eq!(rows(&world, "overspend", &november(), &[], &["limit_name", "amount", "why"]).await, json!([]));
 }
 
+/// A limit counts what was used while it was in force, so nothing else let it pass: neither what was told before nor, of a limit that
+/// went away and came back, what was told meanwhile; but for one with `backfill`.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_before_a_limit_was_in_force_let_it_pass_by_nothing() {
+    let call =
+        |number, day, millions: u64| Call::new(number, at(day, 1), "acme", "gpt-5-mini", [millions * 1_000_000, 0, 0]);
+    let told = |number, day, millions| Call { ends: false, ttft_ms: None, ..call(number, day, millions) }.entry();
+    let (four, none) = (limit("acme", 4), limit("globex", 100));
+    let filled = Limit { backfill: true, ..four.clone() };
+    let is = |policy, day, limit: &Limit| in_force(policy, at(day, 0), std::slice::from_ref(limit));
+    let settled = |amount, thousandths| used(&limit("acme", amount), at(1, 0), at(10, 2), thousandths);
+    let of_old = Entry { recorded_at: at(9, 0), ..told(1, 2, 20) };
+    let cases = [
+        (
+            vec![told(1, 2, 4), call(2, 3, 4).entry(), is(1, 8, &four), call(3, 9, 20).entry(), settled(4, 5_000)],
+            "4 5 1 7 a bill beyond its bound",
+        ),
+        (
+            vec![call(1, 2, 4).entry(), is(1, 8, &four), told(2, 9, 20), settled(4, 5_000)],
+            "4 5 1 null use that was told afterwards",
+        ),
+        // Of whenever it is, what is told counts where it falls.
+        (vec![is(1, 8, &four), of_old, settled(4, 5_000)], "4 5 1 null use that was told afterwards"),
+        (
+            vec![
+                is(1, 1, &four),
+                is(2, 3, &none),
+                told(1, 4, 4),
+                is(3, 6, &four),
+                call(2, 9, 20).entry(),
+                settled(4, 5_000),
+            ],
+            "4 5 1 7 a bill beyond its bound",
+        ),
+        (
+            vec![told(1, 2, 20), call(2, 3, 4).entry(), is(1, 8, &filled), settled(4, 6_000)],
+            "4 6 2 7 use that was told afterwards",
+        ),
+        (
+            vec![
+                call(1, 2, 12).entry(),
+                is(1, 8, &four),
+                call(2, 9, 18).entry(),
+                is(2, 10, &limit("acme", 20)),
+                call(3, 10, 8).entry(),
+                settled(20, 6_500),
+            ],
+            "4 4.5 0.5 7 a bill beyond its bound; the amount was changed later",
+        ),
+    ];
+    for (entries, wanted) in cases {
+        let world = World::new(&entries, 2).await;
+        let columns = ["amount", "settled", "over", "oldest_balance_ms", "why"];
+        assert_eq!(rows(&world, "overspend", &november(), &[], &columns).await, json!([wanted]));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_passed_says_when_it_was() {
     let start = time::now().earlier(std::time::Duration::from_secs(10 * 86_400));
