@@ -129,18 +129,6 @@ async fn how_budgets_stand_and_what_is_to_come() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_budget_is_exhausted_when_its_pace_says() {
-    let world = month::world().await;
-    // Ten days of thirty are over, 60 of 100 used: nothing is left after 16 days and two thirds.
-    let sql = "SELECT elapsed_share, projected, CAST(to_unixtime(exhausted_at) - to_unixtime(window_start) AS DOUBLE) / 86400 AS days FROM budgets";
-    let row = world.ask(&everyone(), sql).await.unwrap()[0].clone();
-    let near = |name: &str, wanted: f64| assert!((row[name].as_f64().unwrap() - wanted).abs() < 0.01, "{name}: {row}");
-    near("elapsed_share", 1.0 / 3.0);
-    near("projected", 180.0);
-    near("days", 10.0 * 100.0 / 60.0);
-}
-
 /// What a head says of its columns and parameters is what the query has.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_view_and_report_is_what_its_head_says() {

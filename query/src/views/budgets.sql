@@ -14,21 +14,27 @@
 -- column used_share [a statistic]: What is used, as a share of the amount; NULL if the amount is none.
 -- column elapsed_share [a statistic]: The share of the window that is over; NULL if it never ends.
 -- column projected [the unit, a statistic]: What will be used at its end, at the pace so far; NULL if it never ends.
--- column exhausted_at: When nothing is left at the pace since the window began, or since the limit is in force if it never ends; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
+-- column exhausted_at: When nothing is left at the pace since the limit counts in the window, which without `backfill` is not before it came into force; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
 WITH live AS (
-    SELECT b.*, r.reached, CASE WHEN b.window_end IS NULL THEN s.since ELSE b.window_start END AS begun
+    SELECT b.*, r.reached, CASE WHEN b.window_end IS NULL OR s.since > b.window_start AND s.filled = 0 THEN s.since ELSE b.window_start END AS begun
     FROM balances b
-    LEFT JOIN (SELECT limit_id, min(valid_from) AS since FROM limits GROUP BY limit_id) s ON s.limit_id = b.limit_id
+    LEFT JOIN (
+        SELECT w.limit_id, w.window_start, min(l.valid_from) AS since, max(strpos(l.definition, '"backfill":true')) AS filled
+        FROM (SELECT DISTINCT limit_id, window_start FROM balances) w
+        JOIN limits l ON l.limit_id = w.limit_id AND l.valid_from <= now() AND (l.valid_to IS NULL OR l.valid_to > w.window_start)
+        GROUP BY w.limit_id, w.window_start
+    ) s ON s.limit_id = b.limit_id AND s.window_start = b.window_start
     LEFT JOIN (
         SELECT instance_id, window_start, min(time) AS reached FROM alerts WHERE settled >= amount GROUP BY instance_id, window_start
     ) r ON r.instance_id = b.instance_id AND r.window_start = b.window_start
     WHERE b.limit_window IN ('day', 'week', 'month', 'total') AND b.window_start <= now() AND (b.window_end IS NULL OR b.window_end > now())
 ), paced AS (
-    SELECT *, CAST(to_unixtime(now()) - to_unixtime(begun) AS DOUBLE) AS elapsed, CAST(to_unixtime(window_end) - to_unixtime(begun) AS DOUBLE) AS whole
+    SELECT *, CAST(to_unixtime(now()) - to_unixtime(begun) AS DOUBLE) AS elapsed, CAST(to_unixtime(window_end) - to_unixtime(begun) AS DOUBLE) AS whole,
+        CAST(to_unixtime(now()) - to_unixtime(window_start) AS DOUBLE) / CAST(to_unixtime(window_end) - to_unixtime(window_start) AS DOUBLE) AS elapsed_share
     FROM live
 )
 SELECT tenant, limit_name, instance, unit, mode, amount, settled, held, amount - settled - coalesce(held, 0) AS remaining, window_start, window_end,
-    CAST(settled AS DOUBLE) / nullif(CAST(amount AS DOUBLE), 0) AS used_share, elapsed / whole AS elapsed_share,
+    CAST(settled AS DOUBLE) / nullif(CAST(amount AS DOUBLE), 0) AS used_share, elapsed_share,
     CAST(settled AS DOUBLE) * whole / nullif(elapsed, 0) AS projected,
     CASE WHEN settled >= amount THEN reached
         WHEN settled > 0 AND (whole IS NULL OR elapsed * CAST(amount AS DOUBLE) < whole * CAST(settled AS DOUBLE))

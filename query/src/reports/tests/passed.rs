@@ -125,6 +125,36 @@ async fn what_was_before_a_limit_was_in_force_let_it_pass_by_nothing() {
     }
 }
 
+/// Ten days of thirty are over. A limit that came into force later has its pace since then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_exhausted_when_its_pace_says() {
+    let ago = |days: u64| time::now().earlier(std::time::Duration::from_secs(days * 86_400));
+    let cases = [
+        // 60 of 100 used in ten days: nothing is left after 16 days and two thirds.
+        (40, false, 60, 180.0, Some(10.0 * 100.0 / 60.0)),
+        // 20 used in two days, and twenty are to come: nothing is left ten days after the eighth.
+        (2, false, 20, 220.0, Some(18.0)),
+        // The same of ten days.
+        (2, true, 20, 60.0, None),
+    ];
+    for (days, backfill, dollars, projected, exhausted) in cases {
+        let limit = Limit { backfill, ..limit("acme", 100) };
+        let entries =
+            [in_force(1, ago(days), std::slice::from_ref(&limit)), used(&limit, ago(10), time::now(), dollars * 1_000)];
+        let world = World::new(&entries, 1).await;
+        let sql = "SELECT elapsed_share, projected, CAST(to_unixtime(exhausted_at) - to_unixtime(window_start) AS DOUBLE) / 86400 AS days FROM budgets";
+        let row = world.ask(&everyone(), sql).await.unwrap()[0].clone();
+        let near =
+            |name: &str, wanted: f64| assert!((row[name].as_f64().unwrap() - wanted).abs() < 0.01, "{name}: {row}");
+        near("elapsed_share", 1.0 / 3.0);
+        near("projected", projected);
+        match exhausted {
+            Some(wanted) => near("days", wanted),
+            None => assert!(row["days"].is_null(), "{row}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_passed_says_when_it_was() {
     let start = time::now().earlier(std::time::Duration::from_secs(10 * 86_400));
