@@ -9,9 +9,12 @@
 -- column quantity [tokens]: How many; NULL where nobody knows.
 -- column attempts: How many attempts.
 SELECT date_trunc('day', time) AS day, tenant, provider, model, token_class, unpriced_reason AS reason,
-    sum(quantity) AS quantity, count(DISTINCT concat(call_id, '/', attempt)) AS attempts
-FROM charges WHERE cost_usd IS NULL
-GROUP BY date_trunc('day', time), tenant, provider, model, token_class, unpriced_reason HAVING sum(quantity) <> 0
+    sum(quantity) AS quantity, count(*) AS attempts
+FROM (
+    SELECT call_id, attempt, time, tenant, provider, model, token_class, unpriced_reason, sum(quantity) AS quantity
+    FROM charges WHERE cost_usd IS NULL
+    GROUP BY call_id, attempt, time, tenant, provider, model, token_class, unpriced_reason HAVING sum(quantity) <> 0
+) GROUP BY date_trunc('day', time), tenant, provider, model, token_class, unpriced_reason
 UNION ALL
 SELECT date_trunc('day', time), tenant, provider, model, NULL, 'usage_' || completeness, NULL, count(*)
 FROM attempts WHERE NOT is_whole

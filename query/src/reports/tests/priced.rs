@@ -195,3 +195,19 @@ async fn what_an_answer_is_and_what_it_costs() {
     let unit = rows(&world, "unit-economics", &span, &[("metric", "tickets")], &columns).await;
     assert_eq!(unit, json!(["acme 0.0314 0.028 2 0.0017 2 0.0157", "globex 0 0 0 null 7 0"]));
 }
+
+/// What has a price by now is not among what has none, and what a token cost is of the tokens that it is the cost of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_corrected_is_counted_as_it_is_now() {
+    let unheard = |number| Call { book: Book::builtin(), ..call(number, 5, [7, 0, 0]) };
+    let entries = [unheard(1).entry(), unheard(2).entry(), stated(&unheard(1), &call(1, 5, [7, 0, 0]), at(6, 0))];
+    let world = World::with(&entries, 1, &[book(PRICES)]).await;
+    let left = world.ask(&everyone(), "SELECT reason, quantity, attempts FROM unpriced").await;
+    assert_eq!(left, Ok(json!([{"reason": "unknown_model", "quantity": 7, "attempts": 1}])));
+
+    let was = call(3, 5, [1_000, 0, 0]);
+    let entries = [was.entry(), stated(&was, &call(3, 5, [3_000, 0, 0]), at(6, 0))];
+    let world = World::with(&entries, 1, &[book(PRICES)]).await;
+    let span = span("2026-11-01", "2026-11-30");
+    assert_eq!(rows(&world, "frontier", &span, &[], &["attempts", "usd_per_mtok"]).await, json!(["1 1"]));
+}
