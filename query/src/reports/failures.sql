@@ -9,13 +9,13 @@
 -- column share [a statistic]: Of all cost of the tenant.
 -- chart: bars outcome cost_usd
 WITH sorted AS (
-    SELECT a.tenant, a.outcome, a.cost_usd, a.is_whole, CASE WHEN a.outcome = 'complete' THEN 'answered'
+    SELECT a.time, a.tenant, a.outcome, a.cost_usd, a.is_whole, CASE WHEN a.outcome = 'complete' THEN 'answered'
             WHEN a.attempt < max(a.attempt) OVER (PARTITION BY a.call_id) THEN 'retried' WHEN a.outcome IN ('client_gone', 'cut') THEN 'broken_off' ELSE 'failed' END AS kind
-    FROM attempts a WHERE time >= $from AND time < $to
+    FROM attempts a WHERE time >= $from AND time < $to + INTERVAL '1 day'
 ), summed AS (
     SELECT tenant, kind, outcome, count(*) AS attempts, sum(cost_usd) AS cost_usd,
         count(CASE WHEN cost_usd IS NULL OR NOT is_whole THEN 1 END) AS unknown_attempts
-    FROM sorted GROUP BY tenant, kind, outcome
+    FROM sorted WHERE time < $to GROUP BY tenant, kind, outcome
 )
 SELECT tenant, kind, outcome, attempts, cost_usd, unknown_attempts,
     CAST(cost_usd AS DOUBLE) / nullif(CAST(sum(cost_usd) OVER (PARTITION BY tenant) AS DOUBLE), 0) AS share

@@ -211,3 +211,14 @@ async fn what_was_corrected_is_counted_as_it_is_now() {
     let span = span("2026-11-01", "2026-11-30");
     assert_eq!(rows(&world, "frontier", &span, &[], &["attempts", "usd_per_mtok"]).await, json!(["1 1"]));
 }
+
+/// Another attempt followed, whenever it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_at_the_end_of_a_period_was_retried_after_it() {
+    let failed = Call { time: at(5, 23), outcome: Outcome::ProviderError, ends: false, ..call(1, 5, [1_000, 0, 0]) };
+    let again = Call { time: at(6, 0), attempt: 2, ..call(1, 5, [1_000, 0, 0]) };
+    let world = World::with(&[failed.entry(), again.entry()], 1, &[book(PRICES)]).await;
+    let span = span("2026-11-01", "2026-11-06");
+    let told = rows(&world, "failures", &span, &[], &["kind", "outcome", "attempts", "cost_usd"]).await;
+    assert_eq!(told, json!(["retried provider_error 1 0.001"]));
+}
