@@ -3,7 +3,7 @@
 -- column tenant: The tenant.
 -- column model: The model whose answer was given again.
 -- column hits: Answers from the cache.
--- column asked: Answers from the provider.
+-- column asked: Attempts at the provider, whatever came of them.
 -- column avoided_usd [USD]: What the hits would have cost; NULL if nobody knows of any.
 -- column unknown_hits: Hits of which nobody knows what they would have cost.
 -- chart: bars model avoided_usd
