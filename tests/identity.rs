@@ -148,6 +148,10 @@ fn a_token_is_refused_for_whatever_is_not_good_about_it() {
         ("never over", claims(json!({ "exp": null })), "TG3043"),
         ("not yet", claims(json!({ "nbf": seconds() + 300 })), "TG3043"),
         ("no tenant", claims(json!({ "org": null })), "TG3043"),
+        ("a tenant under its name and another by its path", claims(json!({ "org.tenant": "globex" })), "TG3043"),
+        ("no user", claims(json!({ "sub": null })), "TG3043"),
+        ("an empty user", claims(json!({ "sub": "" })), "TG3043"),
+        ("no team", claims(json!({ "team": null })), "TG3043"),
         ("a tenant that is not here", claims(json!({ "org": { "tenant": "initech" } })), "TG3043"),
         ("a name that stands for others", claims(json!({ "team": "*" })), "TG3043"),
         ("no models", claims(json!({ "allowed": null })), "TG3043"),
@@ -172,6 +176,14 @@ fn a_token_is_refused_for_whatever_is_not_good_about_it() {
     }
     let (head, signature) = stage.good.rsplit_once('.').unwrap();
     assert_eq!(stage.call(&format!("{head}.{}", signature.to_ascii_lowercase())), (401, "TG3043".to_owned()));
+    // A name with dots is one as well, and what is said twice alike is said.
+    for named in [json!({ "org": null, "org.tenant": "acme" }), json!({ "org.tenant": "acme" })] {
+        let token = stage.issuer.token("k1", "RS256", &claims(named.clone()));
+        assert_eq!(stage.call(&token), (200, String::new()), "{named}");
+    }
+    let nobody = stage.issuer.token("k1", "RS256", &claims(json!({ "sub": null })));
+    let (_, _, body) = stage.house.chat(&nobody, 1).unwrap();
+    assert!(body["error"]["message"].as_str().is_some_and(|message| message.contains("`sub`")), "{body}");
     let other_models = stage.issuer.token("k1", "RS256", &claims(json!({ "allowed": ["gpt-*"] })));
     assert_eq!(stage.call(&other_models), (403, "TG3042".to_owned()));
     assert_eq!(stage.house.stop(), 0);

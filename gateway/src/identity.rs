@@ -6,9 +6,12 @@
 //! keys in ([`Identity::publish`]), and is told when a token names a key that is not among them ([`Known::wanted`]); its call waits for what
 //! comes of that (`Identity::look`). The issuers may change at any time ([`Identity::replace`]); one that stays the same keeps its keys.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jsonwebtoken::{
@@ -308,15 +311,12 @@ impl Known {
 
     fn who(&self, claims: &Value) -> Result<(Subject, Vec<String>), Fault> {
         let names = &self.issuer.claims;
-        let of = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| optional(claims, name));
-        let tenant = match (&self.issuer.tenant, &names.tenant) {
-            (Some(tenant), _) => tenant.clone(),
-            (None, Some(claim)) => optional(claims, claim)?,
-            (None, None) => String::new(),
+        // A call without one of these would fall under no limit that counts each value of it.
+        let of = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| needed(claims, name));
+        let tenant = match &self.issuer.tenant {
+            Some(tenant) => tenant.clone(),
+            None => of(&names.tenant)?,
         };
-        if tenant.is_empty() {
-            return Err(wrong("it names no tenant"));
-        }
         let mut tags = Vec::with_capacity(names.tags.len());
         for (tag, claim) in &names.tags {
             let value = optional(claims, claim)?;
@@ -328,20 +328,20 @@ impl Known {
             tenant,
             team: of(&names.team)?,
             project: of(&names.project)?,
-            user: optional(claims, &names.user)?,
+            user: needed(claims, &names.user)?,
             key: self.issuer.name.clone(),
             tags,
         };
         let models = match &names.models {
             None => Vec::new(),
             // Who is to be held to a list, and has none, may use nothing.
-            Some(claim) => models(find(claims, claim)).ok_or_else(|| wrong("it names no models"))?,
+            Some(claim) => models(find(claims, claim)?).ok_or_else(|| wrong("it names no models"))?,
         };
         Ok((subject, models))
     }
 }
 
-fn wrong(what: &'static str) -> Fault {
+fn wrong(what: impl Into<Cow<'static, str>>) -> Fault {
     Fault::new(ErrorCode::TokenNotValid, what)
 }
 
@@ -379,14 +379,31 @@ fn seconds(value: &Value) -> Option<Time> {
     Some(Time::from_micros(whole.checked_mul(1_000_000)?))
 }
 
-/// The claim of a name; else what a path of names with dots leads to.
-fn find<'c>(claims: &'c Value, name: &str) -> Option<&'c Value> {
-    claims.get(name).or_else(|| name.split('.').try_fold(claims, |value, part| value.get(part)))
+/// The claim of a name, or what a path of names with dots leads to. Where there are both and they differ nobody could say which is meant.
+fn find<'c>(claims: &'c Value, name: &str) -> Result<Option<&'c Value>, Fault> {
+    let named = claims.get(name);
+    let led_to = name.split('.').try_fold(claims, |value, part| value.get(part));
+    match (named, led_to) {
+        (Some(one), Some(other)) if one != other => Err(wrong(format!(
+            "it has the claim `{name}` both under that name and at the end of that path, and they differ"
+        ))),
+        (named, led_to) => Ok(named.or(led_to)),
+    }
+}
+
+/// A claim that says who calls, and has to be there.
+fn needed(claims: &Value, name: &str) -> Result<String, Fault> {
+    let text = optional(claims, name)?;
+    if text.is_empty() {
+        Err(wrong(format!("it has no claim `{name}`, which says who calls, or an empty one")))
+    } else {
+        Ok(text)
+    }
 }
 
 /// A claim that is a text or a number; empty if it is not there.
 fn optional(claims: &Value, name: &str) -> Result<String, Fault> {
-    let text = match find(claims, name) {
+    let text = match find(claims, name)? {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
