@@ -349,23 +349,12 @@ impl External {
             unit => unit.amount(&self.tokens, Some(cost.known)).unwrap_or(0),
         });
         let is = Settled {
-            attempt,
-            settled_at: self.time,
-            outcome: Outcome::Complete,
-            status: 0,
-            usage,
             raw_usage: self.raw,
-            model_answered: String::new(),
             service_tier: self.service_tier,
-            region: String::new(),
             provider_cost: self.cost,
             response_id: self.response_id,
-            ttft_ms: None,
-            posted: Vec::new(),
-            counters: Vec::new(),
-            call: None,
-            avoided: None,
-            found: None,
+            apart: self.is_made,
+            ..Settled::bare(attempt, self.time, Outcome::Complete, usage)
         };
         Learned {
             source: self.source,

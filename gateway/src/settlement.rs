@@ -153,6 +153,7 @@ pub fn account(book: &Book, ended: Ended) -> Account {
         call: Some(call),
         avoided: None,
         found: None,
+        apart: false,
     };
     Account { settled, cost, whole, apart: None }
 }

@@ -99,10 +99,13 @@ impl Fold {
     }
 }
 
-/// What an attempt used in a unit. What nobody knows of it is not counted.
+/// What an attempt used in a unit. What nobody knows of it is not counted, but that it was a request; what is told of another is none.
 fn used(unit: Unit, settled: &Settled, charges: &[Charge]) -> i128 {
+    if unit == Unit::Requests {
+        return i128::from(!settled.apart);
+    }
     let known = settled.usage.total().and_then(|total| unit.amount(&total, Some(price::sum(charges).known)));
-    known.unwrap_or_else(|| i128::from(unit == Unit::Requests))
+    known.unwrap_or(0)
 }
 
 #[cfg(test)]

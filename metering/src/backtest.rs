@@ -69,6 +69,7 @@ struct Past {
     used: Option<Vector>,
     cost: Option<Pico>,
     elsewhere: bool,
+    apart: bool,
 }
 
 /// What would have happened.
@@ -146,6 +147,7 @@ impl Backtest {
                 // A call that another proxy made and asked for ends here like any other, with whatever it says of itself.
                 let ends = charged.settled.call.is_some();
                 let elsewhere = charged.settled.outcome == Outcome::Complete && charged.settled.status == 0 && !ends;
+                let apart = charged.settled.apart;
                 let attempt = charged.settled.attempt;
                 let known = self.subjects.get(&attempt.subject).cloned();
                 let subject = known.unwrap_or_else(|| {
@@ -163,6 +165,7 @@ impl Backtest {
                     used,
                     cost,
                     elsewhere,
+                    apart,
                 });
             }
             Fact::Corrected(corrected) if self.is_meant(&corrected.charged.settled) => {
@@ -221,8 +224,8 @@ fn judge(
         let amount = match limit.unit {
             // One is open from its admission to its end; what passed elsewhere was never open here.
             Unit::Concurrent => Some(i128::from(!past.elsewhere)),
-            // Whatever nobody knows of it, it was one.
-            Unit::Requests => Some(1),
+            // Whatever nobody knows of it, it was one; unless another was, of whose use it is.
+            Unit::Requests => Some(i128::from(!past.apart)),
             unit => past.used.and_then(|used| unit.amount(&used, past.cost)),
         };
         let verdict = findings.verdicts.entry((limit.name.clone(), past.subject.tenant.clone())).or_default();
@@ -317,6 +320,7 @@ mod tests {
             call: None,
             avoided: None,
             found: None,
+            apart: false,
         };
         Charged { settled, charges: vec![Charge { model: None, class: TokenClass::Output, quantity: tokens, price }] }
     }
@@ -434,12 +438,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_from_the_cache_falls_under_no_limit() {
+    fn what_was_answered_from_the_cache_falls_under_no_limit_and_what_is_told_of_another_is_no_request() {
         let requests = limit(Unit::Requests, 1, Window::Day, Mode::Hard);
         let mut backtest = Backtest::new(vec![requests], Time::ZERO, Time::MAX);
         let mut hit = charged(1, "a", 1, 0);
         (hit.settled.usage, hit.settled.avoided) = (Usage::none(), Some(Avoided { parts: Vec::new(), cost: None }));
-        for charged in [hit, charged(2, "a", 2, 1), charged(3, "a", 3, 1)] {
+        let mut told = charged(4, "a", 1, 1);
+        (told.settled.apart, told.settled.status) = (true, 0);
+        for charged in [hit, told, charged(2, "a", 2, 1), charged(3, "a", 3, 1)] {
             let fact = Fact::Charged(Box::new(charged));
             assert!(backtest.take(Entry { recorded_at: Time::ZERO, fact }));
         }

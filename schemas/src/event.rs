@@ -239,6 +239,8 @@ pub struct Settled {
     pub avoided: Option<Avoided>,
     /// Where its admission was found, if its producer left it open and another says how it ended.
     pub found: Option<Found>,
+    /// Whether it is what another attempt used apart from its answer, and was told by the id of that: the other was the request.
+    pub apart: bool,
 }
 
 /// The record of an admission that somebody else than its producer found without an end.
@@ -280,6 +282,7 @@ impl Settled {
             call: None,
             avoided: None,
             found: None,
+            apart: false,
         }
     }
 }

@@ -406,6 +406,11 @@ async fn a_background_response_whose_own_stream_tells_what_it_used_is_told_and_a
     assert_eq!((told.len(), awaited.len()), (2, 1));
     let tenants: Vec<&str> = told.iter().map(|told| told.is.attempt.subject.tenant.as_str()).collect();
     assert_eq!(tenants, ["acme", "globex"]);
+    assert_eq!(
+        told.iter().map(|told| told.is.apart).collect::<Vec<_>>(),
+        [true, false],
+        "who had it made was its request"
+    );
     let first = told[0].content;
     for told in &told {
         assert_eq!((told.claim_of_id(), told.content), (awaited[0].claim_of_id(), first));

@@ -229,13 +229,14 @@ fn a_limit_counts_what_was_before_it_only_where_it_says_so_and_only_when_it_is_n
 }
 
 #[test]
-fn what_was_answered_from_the_cache_is_no_request() {
+fn what_was_answered_from_the_cache_is_no_request_and_what_is_told_of_another_neither() {
     let requests = Limit { unit: Unit::Requests, ..limit() };
     let boundaries = [20_000, 20_001].map(|day| Time::from_micros(day * DAY)).to_vec();
     let schedule = Schedule { limit: requests.id(), boundaries };
     let mut fold = Fold::new(std::iter::once((requests, schedule)));
     let hit = Settled { avoided: Some(Avoided { parts: Vec::new(), cost: None }), ..settled(1, -1, Usage::none()) };
-    for settled in [settled(2, -1, tokens(1)), hit] {
+    let told = Settled { apart: true, ..settled(3, -1, tokens(1)) };
+    for settled in [settled(2, -1, tokens(1)), hit, told] {
         let charged = Charged { settled, charges: Vec::new() };
         fold.take(&Entry { recorded_at: NOON, fact: Fact::Charged(Box::new(charged)) });
     }

@@ -113,7 +113,7 @@ impl Engine {
             ..by.clone()
         };
         let settled_at = told.is.settled_at.max(by.admitted_at);
-        let is = Settled { attempt, settled_at, ..told.is };
+        let is = Settled { attempt, settled_at, apart: true, ..told.is };
         let cost = self.cost(&is, &is.usage).known;
         let total = is.usage.total().unwrap_or_default();
         let counts = |moved: &Move| {

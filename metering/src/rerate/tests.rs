@@ -86,6 +86,7 @@ fn settled(attempt: Attempt, input: u64) -> Settled {
         call: None,
         avoided: None,
         found: None,
+        apart: false,
     }
 }
 

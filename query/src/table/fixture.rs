@@ -133,6 +133,7 @@ pub(crate) fn charged(number: u64, tenant: &str) -> Charged {
             }),
             avoided: None,
             found: None,
+            apart: false,
             attempt,
         },
     }

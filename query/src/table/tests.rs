@@ -143,6 +143,20 @@ fn an_attempt_is_a_row_of_usage_and_of_calls_and_a_charge_for_each_class() {
 }
 
 #[test]
+fn what_an_attempt_used_apart_from_its_answer_is_no_request_beside_it() {
+    let mut own = fixture::missing(5, "acme");
+    let mut told = fixture::charged(6, "acme");
+    (told.settled.apart, told.settled.call) = (true, None);
+    own.settled.response_id.clone_from(&told.settled.response_id);
+    let entries = [own, told].map(|charged| fact(0, Fact::Charged(Box::new(charged))));
+    let columns = ["provider_response_id", "completeness", "requests"];
+    check("usage", &entries, &columns, &["resp-6 | missing | 1", "resp-6 | exact | 0"]);
+    check("calls", &entries, &["requests"], &["1"]);
+    // Only what was used is charged, so there the one request stands with that.
+    check("charges", &entries, &["token_class", "requests"], &["input | 1", "output | 0"]);
+}
+
+#[test]
 fn the_list_price_is_what_a_price_file_stands_on() {
     let file = "models:\n  - { provider: openai, names: [gpt-5], prices: [ { per_million: { input: 0.50 } } ] }\n  - { provider: openai, names: [mine], prices: [ { per_million: { input: 1 } } ] }\n";
     let book = Book::layered(&[Book::parse(file, "mine").unwrap()]);

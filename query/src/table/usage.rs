@@ -85,7 +85,11 @@ const COLUMNS: &[Column] = &[
     Column { name: "price_book", kind: Kind::Text, doc: "The hash of the price book in force at admission." },
     Column { name: "entry", kind: Kind::Text, doc: "original, reversal or correction." },
     Column { name: "corrects", kind: Kind::Text, doc: "The attempt that a reversal or correction is of." },
-    Column { name: "requests", kind: Kind::Int, doc: "1, or -1 on a reversal: sum it to count attempts." },
+    Column {
+        name: "requests",
+        kind: Kind::Int,
+        doc: "1, but 0 on what a response in the background used whose attempt has a row of its own: sum it to count attempts.",
+    },
     Column { name: "raw_usage", kind: Kind::Text, doc: "The provider's own usage object, verbatim." },
 ];
 
@@ -134,7 +138,7 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         Value::Text(&book),
         Value::Text("original"),
         Value::Null,
-        Value::Int(1),
+        Value::Int(i64::from(!settled.apart)),
         Value::text(&settled.raw_usage),
     ];
     alike.row(rows, &attempt.model, &own, *place)

@@ -73,6 +73,7 @@ message!(Settled {
     15 call,
     16 avoided,
     17 found,
+    18 apart,
 });
 
 message!(Avoided { 1 parts, 2 cost });

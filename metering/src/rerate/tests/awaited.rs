@@ -205,6 +205,17 @@ fn the_attempt_that_had_a_response_made_was_its_request() {
     let told = read(&bench, "birch", "resp_1");
     bench.learn(&told);
     assert_eq!(stands(&bench), [(COST, 0), (0, 0)]);
+    // What nobody here had made is the request of who tells it.
+    let mut told = read(&bench, "birch", "resp_2");
+    told.is.attempt.call = CallId::from_bytes([97; 16]);
+    bench.learn(&told);
+    let rows = bench.ledger.iter().filter_map(|(_, entry)| match &entry.fact {
+        Fact::Charged(charged) => Some((charged.settled.attempt.subject.tenant.as_str(), charged.settled.apart)),
+        _ => None,
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [("acme", false), ("acme", true), ("birch", false)]);
     bench.prove();
 }
 

@@ -122,6 +122,7 @@ impl Call {
             call: self.ends.then_some(end),
             avoided: None,
             found: None,
+            apart: false,
         };
         Charged { settled, charges }
     }

@@ -104,6 +104,7 @@ pub(crate) fn charged(tenant: &str, number: u32, user: &str, input: Option<u64>,
         }),
         avoided: None,
         found: None,
+        apart: false,
     };
     Entry { recorded_at: second(i64::from(number) + 3), fact: Fact::Charged(Box::new(Charged { settled, charges })) }
 }

@@ -187,7 +187,7 @@ any_of! {
         usage: usage(), raw_usage: text(), model_answered: text(), service_tier: text(), region: text(),
         provider_cost: option::of(pico()), response_id: text(), ttft_ms: option::of(count()), posted: some(posting()),
         counters: some(counter()), call: option::of(call_end()), avoided: option::of(avoided()),
-        found: option::of(found()),
+        found: option::of(found()), apart: any::<bool>(),
     }
 
     refused = Refused {
