@@ -165,9 +165,17 @@ pub struct Measured {
     pub finish: Finish,
     /// The output seen, for estimates and provisions.
     pub visible: Visible,
-    /// When it was begun, in seconds since 1970, if it is worked on apart from this answer: its usage is then known by its id, and may
-    /// be told more than once.
-    pub background: Option<u64>,
+    /// When it was begun, if it is worked on apart from this answer: its usage is then known by its id, and may be told more than once.
+    pub background: Option<Begun>,
+}
+
+/// When what is worked on apart from an answer was begun, as the answer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// In this second since 1970.
+    At(u64),
+    /// It does not say, or not so that it can be read.
+    Unsaid,
 }
 
 /// The meter of one attempt.

@@ -7,14 +7,14 @@
 use schemas::{
     event::{Event, Learned, RESPONSES, Settled},
     id::Lane,
-    time::Time,
+    time::{Time, now},
 };
 
 use super::Attempt;
 use crate::{
     emit::Ticket,
     external::{External, Scene},
-    meter::Measured,
+    meter::{Begun, Measured},
     worker::Worker,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Apart {
 impl Apart {
     /// What an attempt's answer says of it, if it is one.
     pub(super) fn of(attempt: &Attempt, measured: &Measured) -> Option<Self> {
-        let begun = begun(measured)?;
+        let begun = begun(attempt.facts.admitted_at, measured)?;
         let shared = &attempt.worker.shared;
         // Ids are a service's own. It may be configured as several providers, for keys of several accounts, say.
         let provider = attempt.worker.upstreams.get(&attempt.facts.provider);
@@ -73,8 +73,13 @@ impl Apart {
     }
 }
 
-/// When a response was begun that is worked on apart from every answer that it stands in.
-fn begun(measured: &Measured) -> Option<Time> {
-    let begun = i64::try_from(measured.background?).ok()?.checked_mul(1_000_000)?;
-    Some(Time::from_micros(begun)).filter(|begun| *begun > Time::ZERO)
+/// When a response was begun that is worked on apart from every answer that it stands in: not after now, whatever a provider says. Where
+/// an answer does not say it, that is when it was asked for. Nothing that tells one from another depends on this: only which rows it
+/// stands with where nobody here had it made, and from when on it is too old to be told.
+fn begun(asked: Time, measured: &Measured) -> Option<Time> {
+    let said = match measured.background? {
+        Begun::At(second) => i64::try_from(second).ok().and_then(|second| second.checked_mul(1_000_000)),
+        Begun::Unsaid => return Some(asked),
+    };
+    Some(said.map_or(Time::MAX, Time::from_micros).min(now()))
 }

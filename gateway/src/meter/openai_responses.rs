@@ -9,11 +9,11 @@ use memchr::memmem::Finder;
 use schemas::json::{Kind, Value};
 
 use super::{
-    openai_usage,
+    Begun, openai_usage,
     shape::{Mark, Shape, at, never, verbatim},
     tools::{Once, Place, Tools, Where},
 };
-use crate::json;
+use crate::json::{self, number};
 
 /// Calls of the client's tools and of the provider's are items of the output whose kinds end so; a stream announces each and tells it
 /// again when it is done, some only one of the two. A search of the
@@ -89,8 +89,16 @@ pub(super) static RESPONSE: Shape = Shape {
         let response = at(event, &["response"]).unwrap_or(event);
         let named = json::members(response, &["background", "created_at"])?;
         named.value(0).filter(|value| matches!(value.kind(), Kind::Bool(true)))?;
-        // Some give fractions of a second. Where there is no time nobody could say for how long its id has to be remembered.
-        let Kind::Number(seconds) = named.value(1)?.kind() else { return None };
-        seconds.split('.').next()?.parse().ok().filter(|seconds| *seconds > 0)
+        Some(named.value(1).and_then(second).map_or(Begun::Unsaid, Begun::At))
     },
 };
+
+/// The second that a time is in. Some give fractions of one, and some write it as a text.
+fn second(time: Value<'_>) -> Option<u64> {
+    let micros = match time.kind() {
+        Kind::Number(digits) => number::scaled(digits, 6)?,
+        Kind::Text(text) => number::scaled(&text.decoded(), 6)?,
+        _ => return None,
+    };
+    u64::try_from(micros / 1_000_000).ok().filter(|second| *second > 0)
+}

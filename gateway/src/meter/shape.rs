@@ -12,7 +12,7 @@ use schemas::{
 };
 
 use super::{
-    Seen,
+    Begun, Seen,
     fold::{Fold, Reported, Unreadable, has_object, kind},
     tally::{Counts, Facts},
     tools::Tools,
@@ -51,7 +51,7 @@ pub(super) struct Shape {
     /// Among the items of the answer, the place of the call of a tool that a document of a stream tells of, where several may tell of it.
     pub(super) call: fn(Value<'_>) -> Option<u64>,
     /// When what it tells of was begun, if it is worked on apart from this exchange.
-    pub(super) background: fn(Value<'_>) -> Option<u64>,
+    pub(super) background: fn(Value<'_>) -> Option<Begun>,
 }
 
 /// The names of members in quotes, to be searched for.
@@ -71,7 +71,7 @@ pub(super) enum Mark {
 }
 
 /// No document says that it is of the background.
-pub(super) const fn in_front(_: Value<'_>) -> Option<u64> {
+pub(super) const fn in_front(_: Value<'_>) -> Option<Begun> {
     None
 }
 
@@ -132,7 +132,10 @@ impl Shaped {
             };
             Facts::rename(&mut facts.service_tier, said);
         }
-        facts.background = (self.shape.background)(document).or(facts.background);
+        facts.background = match (self.shape.background)(document) {
+            Some(Begun::Unsaid) => facts.background.or(Some(Begun::Unsaid)),
+            said => said.or(facts.background),
+        };
         let is_whole = whole && !facts.is_brief;
         if let Some(error) = first(document, self.shape.error) {
             facts.fail(kind(error));

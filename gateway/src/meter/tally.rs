@@ -11,7 +11,7 @@ use schemas::{
 };
 
 use super::{
-    Answer, Finish, Measured, Seen,
+    Answer, Begun, Finish, Measured, Seen,
     fold::{self, Fold},
     tools::{Counted, Tools},
     visible::Visible,
@@ -63,7 +63,7 @@ pub(super) struct Facts {
     /// How many answers were asked for in one, at least; 0 where nobody says.
     pub(super) asked: u64,
     /// When it was begun, if the answer is worked on apart from this exchange.
-    pub(super) background: Option<u64>,
+    pub(super) background: Option<Begun>,
     /// Why usage may have gone by unread, or uncounted.
     unread: Option<Doubt>,
     /// Whether it ended within a frame.

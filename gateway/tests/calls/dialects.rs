@@ -419,6 +419,40 @@ async fn a_background_response_whose_own_stream_tells_what_it_used_is_told_and_a
     assert_eq!(told[0].is.attempt.model, "gpt-5-mini", "limits know it by the name that was asked for");
 }
 
+#[tokio::test]
+async fn a_background_response_is_told_whatever_it_says_of_its_time_and_never_as_of_later() {
+    let begun = time_ago(60);
+    let check = async |created: &str, known: bool| {
+        let answer = RESPONSE.replace("\"background\":false", "\"background\":true").replace("1795880000", created);
+        let replay = Replay::start(json("200 OK", &answer)).await;
+        let stage = Stage::new(replay.address).await;
+        let before = schemas::time::now();
+        let body = json!({ "model": "gpt-5-mini", "input": "hi", "background": true });
+        assert_eq!(stage.post("/v1/responses", &body).send().await.unwrap().text().await.unwrap(), answer);
+        let asked = stage.http.get(stage.url("/v1/responses/resp_1")).bearer_auth(OTHER).send().await.unwrap();
+        assert_eq!(asked.text().await.unwrap(), answer);
+        let (_, written) = stage.end().await;
+        for settled in written.settled() {
+            let wanted = if settled.attempt.api.is_free() { Usage::none() } else { Usage::missing(Doubt::NotReported) };
+            assert_eq!(settled.usage, wanted, "{created}");
+        }
+        let (told, awaited) = learned(&written);
+        assert_eq!((told.len(), awaited.len()), (2, 1), "{created}");
+        for told in told.into_iter().chain(awaited) {
+            let at = told.at;
+            let fits =
+                if known { at.as_micros() == begun * 1_000_000 } else { (before..=schemas::time::now()).contains(&at) };
+            assert!(fits && told.is.attempt.admitted_at <= schemas::time::now(), "{created}: {at}");
+        }
+    };
+    for created in ["null", "0", "-5", "\"2026-11-30T05:00:00Z\"", "[]", "9795880000", "1795880000000", "1e300"] {
+        check(created, false).await;
+    }
+    for created in [format!("{begun}"), format!("\"{begun}\""), format!("{begun}.75"), format!("{begun}e0")] {
+        check(&created, true).await;
+    }
+}
+
 fn time_ago(seconds: i64) -> i64 {
     schemas::time::now().as_micros() / 1_000_000 - seconds
 }
