@@ -2,7 +2,7 @@
 //!
 //! What is asked is SQL either way, and is answered by the same engine behind the same fence.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use query::{
     here::{Here, HereError},
@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     failure::Failure,
     load::{Loaded, load},
+    out,
     roles::open_road,
 };
 
@@ -160,11 +161,10 @@ impl From<HereError> for Failure {
 
 /// Writes an output to a file, or to standard output where none is named.
 pub(crate) fn put(output: Option<&PathBuf>, bytes: &[u8]) -> Result<(), Failure> {
-    use io::Write as _;
     match output {
         Some(path) => {
             std::fs::write(path, bytes).map_err(|error| format!("{} cannot be written: {error}", path.display()).into())
         }
-        None => Ok(io::stdout().lock().write_all(bytes)?),
+        None => Ok(out::put(bytes)?),
     }
 }

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+// First, since its macros stand for those that would panic where nobody reads what is said.
+#[macro_use]
+mod out;
+
 mod admin;
 mod backtest;
 mod check;

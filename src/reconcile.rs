@@ -21,7 +21,7 @@ use crate::{
     EXIT_USAGE,
     desk::{Asking, Desk, put},
     failure::Failure,
-    rows,
+    out, rows,
 };
 
 /// Some of it differs.
@@ -113,7 +113,7 @@ fn dollars(text: &str) -> Result<Pico, &'static str> {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let export = match export(args) {
         Ok(export) if export.days.is_empty() => {
-            eprint!("{}", unsaid(&export.left_out));
+            out::remark(format_args!("{}", unsaid(&export.left_out)));
             eprintln!("error: the export is about no day: it has no buckets or lines that can be compared");
             return ExitCode::from(EXIT_USAGE);
         }

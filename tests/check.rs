@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says where")]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io, path::Path, process::Command};
 
 /// Runs the binary in a directory; gives its exit code and what it printed to each side.
 fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
@@ -28,6 +28,25 @@ fn the_configurations_that_come_along_are_ok() {
     let (code, out, err) = run(root, &["check", "--config", "docker/tollgate.yaml"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.lines().next().is_some_and(|line| line.ends_with("lake s3://lake/tollgate")), "{out}");
+}
+
+#[test]
+fn who_has_left_is_told_nothing_and_that_is_no_failure() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("tollgate.yaml"), "providers: [ { name: a, dialect: groq, api_key: sk } ]\n")
+        .expect("it is written");
+    fs::write(dir.path().join("bad.yaml"), "limts: []\n").expect("it is written");
+    let cases: [(&[&str], i32); 3] = [(&["check"], 0), (&["check", "--config", "bad.yaml"], 64), (&["frobnicate"], 64)];
+    for (args, code) in cases {
+        let left = || {
+            let (reader, writer) = io::pipe().expect("a pipe");
+            drop(reader);
+            writer
+        };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let status = command.args(args).current_dir(dir.path()).stdout(left()).stderr(left()).status();
+        assert_eq!(status.expect("the binary runs").code(), Some(code), "{args:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     EXIT_USAGE,
     desk::{Asking, Desk, put},
     failure::Failure,
-    rows,
+    out, rows,
 };
 
 /// Write a month in the FinOps Open Cost and Usage Specification: one row for each hour, tenant, key, user, tags and price.
@@ -72,10 +72,10 @@ fn export(args: &Args, form: Form) -> Result<(), Failure> {
         eprintln!("the month is open: more may come to it until {closes}");
     }
     if left_out["rows"].as_array().is_some_and(|rows| !rows.is_empty()) {
-        eprint!(
+        out::remark(format_args!(
             "not in it, because nobody knows what it costs (the view unpriced has more):\n{}",
             rows::table(&left_out, "  ")
-        );
+        ));
     }
     Ok(())
 }
