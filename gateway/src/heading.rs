@@ -112,10 +112,11 @@ impl Plan {
         timeouts: &Timeouts,
         view: &PolicyView,
         parsed: Arc<Parsed>,
-        (facts, is_guarded): (&ModelFacts, bool),
+        (facts, is_guarded, is_carried): (&ModelFacts, bool, bool),
     ) -> Self {
         let asks = matches!(parsed.api(), Api::OpenAiChat | Api::OpenAiCompletions);
-        let strip_usage = asks && parsed.stream && !parsed.wants_usage;
+        // What is carried to another dialect is not seen by its client, whose own has the usage in another place.
+        let strip_usage = asks && parsed.stream && !parsed.wants_usage && !is_carried;
         let is_guarded = is_guarded || parsed.is_guarded;
         let reading = Reading { strip_usage, is_guarded, choices: parsed.n };
         Self {

@@ -236,8 +236,8 @@ pub(super) async fn send(
     let ask_usage = aim.upstream.provider.usage_in_stream == UsageInStream::Ask;
     let model = aim.upstream.is_named_in_body(aim.way(arrival)).then_some(aim.model.as_str());
     let edits = Edits { model, ask_usage, cap };
-    let plan =
-        Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), (&aim.facts, aim.beside.guarded));
+    let of = (&aim.facts, aim.beside.guarded, aim.carried.is_some());
+    let plan = Plan::new(worker, &how.timeouts, &arrival.view, Arc::clone(&aim.parsed), of);
     let body = aim.parsed.edit(&edits);
     let carried = aim.carried.as_deref();
     let used = carried.and_then(|(_, back)| back.needs_usage().then(Used::default));

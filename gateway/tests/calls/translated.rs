@@ -1,7 +1,7 @@
 //! Calls to providers of other dialects: what the provider is asked, what the client gets, and that it is settled as the provider's own.
 
 use schemas::{
-    config::{ModelRoute, Retry, Strategy, Target},
+    config::{ModelRoute, Retry, Strategy, Target, UsageInStream},
     event::{Api, Outcome},
     tokens::{Completeness, Doubt, Vector},
 };
@@ -300,6 +300,34 @@ async fn a_message_says_the_estimate_where_its_provider_states_no_usage() {
             assert_eq!((told.contains(&input), told.contains(&output)), (wants, wants), "{path}: {told}");
             assert_eq!(told.contains(r#""usage":null"#), !wants, "{path}: {told}");
         }
+    }
+}
+
+/// A provider whose usage comes unasked, in a frame of its own behind why the answer ends.
+#[tokio::test]
+async fn usage_that_comes_unasked_behind_the_end_reaches_a_client_of_another_dialect() {
+    let chunk = |choices: &str, usage: &str| {
+        format!("data: {{\"id\":\"c\",\"model\":\"chatty-1\",\"choices\":[{choices}]{usage}}}\n\n")
+    };
+    let stream = [
+        chunk(r#"{"index":0,"delta":{"content":"hi"},"finish_reason":null}"#, ""),
+        chunk(r#"{"index":0,"delta":{},"finish_reason":"stop"}"#, ""),
+        chunk("", r#","usage":{"prompt_tokens":12,"completion_tokens":7,"total_tokens":19}"#),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let responses = json!({ "model": "chatty-1", "stream": true, "input": "hi", "store": false });
+    let messages = json!({ "model": "chatty-1", "stream": true, "max_tokens": 99, "messages": [{ "role": "user", "content": "hi" }] });
+    for (path, body) in [("/v1/responses", responses), ("/v1/messages", messages)] {
+        let replay = Replay::start(typed("text/event-stream", stream.concat().as_bytes())).await;
+        let setting = Setting { usage_in_stream: UsageInStream::Always, ..Setting::default() };
+        let stage = Stage::with(replay.address, setting).await;
+        let told = stage.post(path, &body).send().await.unwrap().text().await.unwrap();
+        for wanted in [r#""input_tokens":12"#, r#""output_tokens":7"#] {
+            assert!(told.contains(wanted), "{path}: {wanted} is not in {told}");
+        }
+        assert!(!String::from_utf8(replay.asked().remove(0).body).unwrap().contains("stream_options"), "{path}");
+        let (_, written) = stage.end().await;
+        assert_eq!(written.one().usage.total(), Some(used(12, 7)), "{path}");
     }
 }
 
