@@ -38,8 +38,15 @@ fn request(client: Client, body: &[u8]) {
     let Ok(request) = Request::read(client, body) else { return };
     for provider in PROVIDERS {
         for old_cap in [false, true] {
-            let to =
-                To { provider, model: "there", max_output: Some(8_192), old_cap, is_openai: !old_cap, ask_usage: true };
+            let to = To {
+                provider,
+                model: "there",
+                max_output: Some(8_192),
+                old_cap,
+                is_openai: !old_cap,
+                ask_usage: true,
+                nine_ids: false,
+            };
             let Ok(written) = request.write(&to) else { continue };
             document(&written.body, "a request");
             said(&written.dropped);

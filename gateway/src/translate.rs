@@ -28,7 +28,7 @@ mod seal;
 mod stream;
 
 pub use fields::{Blame, Refused};
-pub(crate) use foreign::leave;
+pub(crate) use foreign::{Takes, leave};
 pub use stream::{End, Stream};
 
 use fields::{Item, Ledger, document};
@@ -77,6 +77,8 @@ pub struct To<'a> {
     pub is_openai: bool,
     /// Whether a chat has to ask for usage in its stream.
     pub ask_usage: bool,
+    /// Whether ids of calls have to be nine letters and digits.
+    pub nine_ids: bool,
 }
 
 /// A client's request, read.

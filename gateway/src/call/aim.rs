@@ -28,7 +28,7 @@ use crate::{
     request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
     terms::may_use,
-    translate::leave,
+    translate::{Takes, leave},
     upstream::{Lack, Upstream},
     way::Way,
     worker::Worker,
@@ -314,7 +314,8 @@ fn there(
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));
         beside = beside::of(api, &arrival.head.headers);
         let bound = |tree: &Tree<'_>| bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None);
-        match leave(api, upstream.provider.relays(), asked.body(), tree.root()) {
+        let takes = Takes { relays: upstream.provider.relays(), nine_ids: upstream.provider.more.nine_ids };
+        match leave(api, takes, asked.body(), tree.root()) {
             None => (facts, bound(tree)?),
             Some(without) => {
                 let body = Bytes::from(without.body);
@@ -374,6 +375,7 @@ fn carry(
         old_cap: known.cap_field == CapField::MaxTokens,
         is_openai: provider.heeds_caps() || provider.relays(),
         ask_usage: provider.usage_in_stream == UsageInStream::Ask,
+        nine_ids: provider.more.nine_ids,
         call: arrival.call,
         at: arrival.accepted_at,
         headers: &arrival.head.headers,

@@ -1,11 +1,12 @@
-//! Reasoning of another provider, taken out of a request that goes on as it came.
+//! What only another provider takes, taken out of a request that goes on as it came: reasoning that it proved, and its ids of calls.
 //!
 //! A client gets foreign proofs in its own dialect's place for one (`seal`) and sends them back with the conversation. Where that is
 //! translated they are left away as it is written; where the target speaks the client's dialect the body passes byte for byte, and a
 //! provider refuses the whole conversation for a proof that is not its own. So those blocks, and nothing else, are cut out by their spans
-//! and listed. What has no block of reasoning is searched once and not looked at.
+//! and listed. What has no block of reasoning is searched once and not looked at. Ids of calls are written in the form that a target wants,
+//! which is a function of what they were, so that a result still has that of its call.
 
-use std::{fmt, ops::Range, sync::LazyLock};
+use std::{borrow::Cow, fmt, ops::Range, sync::LazyLock};
 
 use memchr::memmem::Finder;
 use schemas::{event::Api, json::Value};
@@ -14,9 +15,19 @@ use crate::{
     json::{self, member},
     translate::{
         fields::Ledger,
+        ids::Form,
         seal::{Maker, Seal},
     },
 };
+
+/// What a target takes that others do not, or the contrary.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Takes {
+    /// Whether it passes on what others proved, in the form that chats have for it.
+    pub(crate) relays: bool,
+    /// Whether ids of calls have to be nine letters and digits.
+    pub(crate) nine_ids: bool,
+}
 
 /// A body without the reasoning of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +41,13 @@ pub(crate) struct Left {
 static MESSAGES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("thinking\""));
 static RESPONSES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"encrypted_content\""));
 static CHAT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning_details\""));
+static CALLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"tool_call"));
 
 /// Pieces of a body that are cut out or replaced.
-type Cuts = Vec<(Range<usize>, &'static str)>;
+type Cuts = Vec<(Range<usize>, Cow<'static, str>)>;
 
-/// The body without what only another provider could check; nothing if there is none of it. `relays` says that the target passes on
-/// what others proved, in the form that chats have for it.
-pub(crate) fn leave(api: Api, relays: bool, body: &[u8], root: Value<'_>) -> Option<Left> {
+/// The body without what only another provider could check or takes; nothing if there is none of it.
+pub(crate) fn leave(api: Api, takes: Takes, body: &[u8], root: Value<'_>) -> Option<Left> {
     let (mut cuts, mut ledger) = (Cuts::new(), Ledger::default());
     match api {
         Api::AnthropicMessages | Api::AnthropicCountTokens => {
@@ -54,9 +65,13 @@ pub(crate) fn leave(api: Api, relays: bool, body: &[u8], root: Value<'_>) -> Opt
             );
             cut(&spans(&items), &gone, &mut cuts);
         }
-        Api::OpenAiChat if !relays => {
-            CHAT.find(body)?;
-            chat(body, root, &mut cuts, &mut ledger);
+        Api::OpenAiChat => {
+            if !takes.relays && CHAT.find(body).is_some() {
+                chat(body, root, &mut cuts, &mut ledger);
+            }
+            if takes.nine_ids && CALLS.find(body).is_some() {
+                ids(root, &mut cuts);
+            }
         }
         _ => return None,
     }
@@ -100,7 +115,7 @@ fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
     // Calls that thinking led to are gone on from with thinking or without; with a budget the provider wants the thinking before them.
     if led_by_another && let Some(thinking) = member(root, "thinking").filter(|thinking| is_of(*thinking, "enabled")) {
         ledger.note("thinking (the last calls have no reasoning of this provider)");
-        cuts.push((thinking.span(), r#"{"type":"disabled"}"#));
+        cuts.push((thinking.span(), Cow::Borrowed(r#"{"type":"disabled"}"#)));
     }
 }
 
@@ -126,6 +141,18 @@ fn chat(body: &[u8], root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
             from = end + 1 + body.get(end..).unwrap_or_default().iter().take_while(|byte| **byte != b',').count();
         }
         cut(&members, &gone, cuts);
+    }
+}
+
+/// Gives calls and results ids that are nine letters and digits, where theirs are not.
+fn ids(root: Value<'_>, cuts: &mut Cuts) {
+    for message in member(root, "messages").and_then(Value::items).into_iter().flatten() {
+        let calls = member(message, "tool_calls").and_then(Value::items).into_iter().flatten();
+        for id in calls.filter_map(|call| member(call, "id")).chain(member(message, "tool_call_id")) {
+            if let Some(other) = id.word().filter(|id| !Form::Nine.is_of(id)) {
+                cuts.push((id.span(), Cow::Owned(format!("\"{}\"", Form::Nine.fit(&other)))));
+            }
+        }
     }
 }
 
@@ -170,8 +197,8 @@ fn cut(items: &[Range<usize>], gone: &[bool], cuts: &mut Cuts) {
         let next = items.get(place + 1).map_or(span.end, |next| next.start);
         match (gone, kept) {
             (false, _) => {}
-            (true, None) => cuts.push((span.start..next, "")),
-            (true, Some(before)) => cuts.push((before..span.end, "")),
+            (true, None) => cuts.push((span.start..next, Cow::Borrowed(""))),
+            (true, Some(before)) => cuts.push((before..span.end, Cow::Borrowed(""))),
         }
         kept = if !gone || kept.is_some() { Some(span.end) } else { None };
     }
@@ -185,7 +212,7 @@ mod tests {
 
     fn check(api: Api, body: &str, wanted: Option<(&str, &[&str])>) {
         let tree = Tree::read(body.as_bytes()).unwrap();
-        let left = leave(api, false, body.as_bytes(), tree.root());
+        let left = leave(api, Takes::default(), body.as_bytes(), tree.root());
         let found = left.as_ref().map(|left| (std::str::from_utf8(&left.body).unwrap(), left.dropped.clone()));
         let wanted = wanted.map(|(body, dropped)| (body, dropped.iter().map(ToString::to_string).collect::<Vec<_>>()));
         assert_eq!(found, wanted, "{body}");
@@ -273,12 +300,45 @@ mod tests {
             check(Api::OpenAiChat, &said(&before), Some((&said(&after), listed)));
             let body = said(&before);
             let tree = Tree::read(body.as_bytes()).unwrap();
-            assert_eq!(leave(Api::OpenAiChat, true, body.as_bytes(), tree.root()), None, "it passes that on");
+            let takes = Takes { relays: true, ..Takes::default() };
+            assert_eq!(leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root()), None, "it passes that on");
         }
         let own = details("unknown");
         for kept in [text, own.as_str(), r#""content":"a \"reasoning_details\" b""#] {
             check(Api::OpenAiChat, &said(kept), None);
         }
+    }
+
+    #[test]
+    fn a_chat_has_the_ids_of_calls_that_its_target_takes() {
+        let call = |id: &str| {
+            format!(r#"{{ "type":"function", "id" : "{id}" ,"function":{{"name":"f","arguments":"{{}}"}}}}"#)
+        };
+        let said = |[one, other]: [&str; 2], more: &str| {
+            let results =
+                [one, other].map(|id| format!(r#"{{"role":"tool","tool_call_id":"{id}","content":"call_1"}}"#));
+            let calls = [call(one), call(other)].join(" , ");
+            format!(r#"{{"messages":[{{"role":"assistant"{more},"tool_calls":[{calls}]}}, {}]}}"#, results.join(","))
+        };
+        let takes = Takes { nine_ids: true, ..Takes::default() };
+        let left = |takes: Takes, body: &str| {
+            let tree = Tree::read(body.as_bytes()).unwrap();
+            let left = leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root());
+            left.map(|left| (String::from_utf8(left.body).unwrap(), left.dropped))
+        };
+        let own = "D681PevKs";
+        let [first, second] = ["call_abcdefgh12345", "toolu_01A09q"].map(|id| Form::Nine.fit(id));
+        for (before, after) in [
+            (["call_abcdefgh12345", own], [first.as_str(), own]),
+            (["call_abcdefgh12345", "toolu_01A09q"], [first.as_str(), second.as_str()]),
+        ] {
+            assert_eq!(left(takes, &said(before, "")), Some((said(after, ""), Vec::new())));
+            assert_eq!(left(Takes::default(), &said(before, "")), None);
+        }
+        assert_eq!(left(takes, &said([own, "123456789"], "")), None);
+        let theirs = r#","reasoning_details":[{"type":"reasoning.text","text":"h","signature":"S","format":"anthropic-claude-v1"}]"#;
+        let both = left(takes, &said(["toolu_01A09q", own], theirs));
+        assert_eq!(both, Some((said([second.as_str(), own], ""), vec!["messages[0] (reasoning)".to_owned()])));
     }
 
     #[test]

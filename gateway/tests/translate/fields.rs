@@ -384,7 +384,15 @@ fn with(base: &Value, path: &str, value: &Value) -> Value {
 /// What becomes of a request: a body and what is listed, or nothing where it is refused.
 fn outcome(client: Client, body: &Value, place: usize) -> Option<(String, Vec<String>)> {
     let (provider, _, model) = PROVIDERS[place];
-    let to = To { provider, model, max_output: Some(64_000), old_cap: false, is_openai: true, ask_usage: true };
+    let to = To {
+        provider,
+        model,
+        max_output: Some(64_000),
+        old_cap: false,
+        is_openai: true,
+        ask_usage: true,
+        nine_ids: false,
+    };
     let written = Request::read(client, body.to_string().as_bytes()).and_then(|request| request.write(&to)).ok()?;
     Some((written.body, written.dropped))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::corpus::PROVIDERS;
 
 fn to(provider: Provider, model: &str) -> To<'_> {
-    To { provider, model, max_output: Some(64_000), old_cap: false, is_openai: true, ask_usage: true }
+    To { provider, model, max_output: Some(64_000), old_cap: false, is_openai: true, ask_usage: true, nine_ids: false }
 }
 
 /// What a request becomes, and what is listed; or why it is refused.
@@ -278,6 +278,51 @@ fn more_results_than_calls_of_an_id_are_refused() {
         let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == provider).unwrap();
         let why = sent(Client::OpenAiChat, &hi(&turns), &to(provider, model)).unwrap_err();
         assert_eq!(why, "messages[3]: there are more results of this id than calls before it", "{provider:?}");
+    }
+}
+
+/// Mistral's models take ids of nine letters and digits and no others, at Bedrock as well.
+#[test]
+fn calls_that_go_to_mistral_have_ids_of_nine_letters_and_digits() {
+    let chats = To { nine_ids: true, ..to(Provider::OpenAiChat, "mistral-large-latest") };
+    let bedrock = to(Provider::BedrockConverse, "us.mistral.pixtral-large-2502-v1:0");
+    let (theirs, long) = ("D681PevKs", "toolu_01A09q90qw90lq917835lq9");
+    let turns = [
+        calls_of(&[("call_0", "f"), ("call_0", "g"), (theirs, "h")]),
+        given("call_0", "1"),
+        given(theirs, "3"),
+        given("call_0", "2"),
+        calls_of(&[("call_0", "f"), (long, "f"), ("12345678_", "f"), ("", "f")]),
+        given(long, "5"),
+        given("", "7"),
+        given("12345678_", "6"),
+        given("call_0", "4"),
+    ];
+    for to in [chats, bedrock] {
+        let of = |turns: &[Value]| {
+            let (body, listed) = sent(Client::OpenAiChat, &hi(turns), &to).unwrap();
+            assert!(listed.is_empty(), "{listed:?}");
+            let (mut calls, mut results) = (Vec::new(), Vec::new());
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+            for message in list(&body["messages"]) {
+                calls.extend(list(&message["tool_calls"]).iter().filter_map(|call| text(&call["id"])));
+                results.extend(text(&message["tool_call_id"]));
+                let content = list(&message["content"]);
+                calls.extend(content.iter().filter_map(|block| text(&block["toolUse"]["toolUseId"])));
+                results.extend(content.iter().filter_map(|block| text(&block["toolResult"]["toolUseId"])));
+            }
+            (calls, results)
+        };
+        let (calls, results) = of(&turns);
+        let is_nine = |id: &String| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        assert!(calls.iter().all(is_nine), "{calls:?}");
+        assert_eq!(calls.iter().collect::<std::collections::BTreeSet<_>>().len(), 7, "{calls:?}");
+        assert_eq!(calls[2], theirs);
+        let answered = [0, 2, 1, 4, 6, 5, 3].map(|place: usize| calls[place].clone());
+        assert_eq!(results, answered, "{}", to.model);
+        // What stood before stays as it was when the conversation goes on.
+        assert_eq!(of(&turns[..4]).0, calls[..3], "{}", to.model);
     }
 }
 

@@ -32,7 +32,8 @@ fn streamed(provider: Provider, model: &str, client: Client, events: &[Value]) -
 
 /// The request that goes on from an answer, as the provider gets it, and what is listed.
 fn again(provider: Provider, model: &str, client: Client, given: &Value) -> (Value, Vec<String>) {
-    let to = To { provider, model, max_output: Some(9), old_cap: false, is_openai: false, ask_usage: true };
+    let to =
+        To { provider, model, max_output: Some(9), old_cap: false, is_openai: false, ask_usage: true, nine_ids: false };
     let asked = Request::read(client, next(client, given).to_string().as_bytes()).unwrap();
     let written = asked.write(&to).unwrap();
     (serde_json::from_str(&written.body).unwrap(), written.dropped)

@@ -75,7 +75,15 @@ fn every_recorded_request_is_carried_or_refused_by_name() {
         let Some(body) = request(&corpus, &exchange.id) else { continue };
         let read = Request::read(client, body.as_bytes());
         for (provider, name, model) in PROVIDERS {
-            let to = To { provider, model, max_output: Some(8_192), old_cap: false, is_openai: true, ask_usage: true };
+            let to = To {
+                provider,
+                model,
+                max_output: Some(8_192),
+                old_cap: false,
+                is_openai: true,
+                ask_usage: true,
+                nine_ids: false,
+            };
             match read.clone().and_then(|request| request.write(&to)) {
                 Ok(written) => {
                     carried += 1;

@@ -16,6 +16,8 @@ pub(super) struct Spoken {
     /// Whether it is called without a key.
     pub(super) keyless: bool,
     pub(super) responses: Responses,
+    /// Whether it takes only ids of calls that are nine letters and digits.
+    pub(super) nine_ids: bool,
 }
 
 impl Spoken {
@@ -30,6 +32,7 @@ impl Spoken {
             usage_in_stream: UsageInStream::Ask,
             keyless: false,
             responses: Responses::Native,
+            nine_ids: false,
         }
     }
 
@@ -51,6 +54,10 @@ impl Spoken {
     const fn chats_only(self) -> Self {
         Self { responses: Responses::Translated, ..self }
     }
+
+    const fn nine_ids(self) -> Self {
+        Self { nine_ids: true, ..self }
+    }
 }
 
 const ASK: UsageInStream = UsageInStream::Ask;
@@ -66,7 +73,7 @@ pub(super) const SPOKEN: [Spoken; 18] = [
     Spoken::plain(Dialect::Bedrock),
     Spoken::at(Dialect::Cohere, "https://api.cohere.com"),
     Spoken::plain(Dialect::Azure),
-    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only(),
+    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only().nine_ids(),
     Spoken::preset("groq", Some("https://api.groq.com/openai/v1"), ASK),
     Spoken::preset("deepseek", Some("https://api.deepseek.com/v1"), ASK).chats_only(),
     Spoken::preset("openrouter", Some("https://openrouter.ai/api/v1"), ASK),

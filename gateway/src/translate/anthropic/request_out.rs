@@ -11,7 +11,7 @@ use crate::translate::{
     hub::{
         Cache, Choice, Conversation, Effort, Format, Knob, Media, Outcome, Part, Reasoning, Role, Setting, Source, What,
     },
-    ids::fit,
+    ids::{Form, fit},
     json::{Json, object},
     seal::{Kind, Maker},
 };
@@ -30,7 +30,7 @@ const CAP: u64 = 4_096;
 const BY_BUDGET: [&str; 7] = ["claude-3", "sonnet-4-2", "opus-4-2", "opus-4-0", "sonnet-4-0", "opus-4-1", "-4-5"];
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
-    let own = asked.with_own_ids(ID_MAX)?;
+    let own = asked.with_own_ids(Form::UpTo(ID_MAX))?;
     let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! { "model": to.model };
     let reasoning = write_reasoning(asked, to, ledger);

@@ -5,7 +5,7 @@ use crate::translate::{
     bedrock::names::Names,
     fields::{Ledger, Read},
     hub::{Cache, Choice, Conversation, Effort, Format, Media, Outcome, Part, Role, Setting, Source, What},
-    ids::fit,
+    ids::Form,
     json::{Json, object},
     media,
     seal::{Kind, Maker},
@@ -16,6 +16,11 @@ const SETTINGS: [(Setting, &str); 2] = [(Setting::Temperature, "temperature"), (
 const STOP_MAX: usize = 4;
 /// The most characters of the id of a call.
 const ID_MAX: usize = 64;
+
+/// The ids of calls that a model takes: those of Mistral refuse others than their own behind Converse as well.
+fn ids(model: &str) -> Form {
+    if model.contains("mistral.") { Form::Nine } else { Form::UpTo(ID_MAX) }
+}
 
 /// Whether a model of Bedrock is Claude.
 pub(crate) fn is_claude(model: &str) -> bool {
@@ -28,7 +33,7 @@ pub(crate) fn maker(model: &str) -> Maker {
 }
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
-    let own = asked.with_own_ids(ID_MAX)?;
+    let own = asked.with_own_ids(ids(to.model))?;
     let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! {};
     let (instructions, turns) = asked.apart(ledger);
@@ -110,7 +115,7 @@ fn write_part(part: &Part, to: &To<'_>, (names, ledger): (&mut Names, &mut Ledge
             let input = Json::raw_object(&call.arguments).ok_or_else(|| {
                 part.refuse("the provider takes a JSON object as the arguments of a call, and this is none")
             })?;
-            let call = object! { "toolUseId": fit(&call.id, ID_MAX), "name": call.name.as_str(), "input": input };
+            let call = object! { "toolUseId": ids(to.model).fit(&call.id), "name": call.name.as_str(), "input": input };
             object! { "toolUse": call }
         }
         What::Result(outcome) => write_result(outcome, to, (names, ledger))?,
@@ -134,7 +139,7 @@ fn write_part(part: &Part, to: &To<'_>, (names, ledger): (&mut Names, &mut Ledge
 fn write_result(outcome: &Outcome, to: &To<'_>, noted: (&mut Names, &mut Ledger)) -> Read<Json> {
     let content = write_parts(&outcome.parts.iter().collect::<Vec<_>>(), to, noted)?;
     let status = if outcome.is_error { "error" } else { "success" };
-    let result = object! { "toolUseId": fit(&outcome.id, ID_MAX), "content": content, "status": status };
+    let result = object! { "toolUseId": ids(to.model).fit(&outcome.id), "content": content, "status": status };
     Ok(object! { "toolResult": result })
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::translate::{
     fields::Read,
     hub::{Call, Conversation, Part, What},
-    ids::fit,
+    ids::Form,
 };
 
 /// The calls of a conversation, and which of them each result answers.
@@ -64,8 +64,8 @@ impl<'a> Pairs<'a> {
     }
 
     /// An id for each call that no other has; nothing if they differ as they are.
-    fn own_ids(&self, max: usize) -> Option<Vec<String>> {
-        let sent: Vec<String> = self.calls.iter().map(|call| fit(&call.id, max)).collect();
+    fn own_ids(&self, form: Form) -> Option<Vec<String>> {
+        let sent: Vec<String> = self.calls.iter().map(|call| form.fit(&call.id)).collect();
         let taken: BTreeSet<&str> = sent.iter().map(String::as_str).collect();
         if taken.len() == sent.len() {
             return None;
@@ -74,11 +74,11 @@ impl<'a> Pairs<'a> {
         let mut own = Vec::with_capacity(sent.len());
         for id in &sent {
             let number = numbers.entry(id.as_str()).and_modify(|number| *number += 1).or_insert(1);
-            let mut made = if *number == 1 { id.clone() } else { numbered(id, *number, max) };
+            let mut made = if *number == 1 { id.clone() } else { numbered(id, *number, form) };
             // Each turn of it passes an id that was sent, and numbers only go up, so that all of them together pass each at most once.
             while *number > 1 && taken.contains(made.as_str()) {
                 *number += 1;
-                made = numbered(id, *number, max);
+                made = numbered(id, *number, form);
             }
             own.push(made);
         }
@@ -86,17 +86,17 @@ impl<'a> Pairs<'a> {
     }
 }
 
-fn numbered(id: &str, number: usize, max: usize) -> String {
-    fit(&format!("{id}-{number}"), max)
+fn numbered(id: &str, number: usize, form: Form) -> String {
+    form.fit(&format!("{id}-{number}"))
 }
 
 impl Conversation {
-    /// The conversation with ids of at most `max` characters that differ, for a target that refuses an id that stands twice; nothing if
+    /// The conversation with ids of a form that differ, for a target that refuses an id that stands twice; nothing if
     /// they differ already. The first call of an id keeps it, any other gets a number behind it (`call_0-2`), and so does its result. It
     /// depends on the calls before it, and on later ones only where a client has such an id itself, so what is cached stays the same.
-    pub(crate) fn with_own_ids(&self, max: usize) -> Read<Option<Self>> {
+    pub(crate) fn with_own_ids(&self, form: Form) -> Read<Option<Self>> {
         let pairs = Pairs::new(self)?;
-        let Some(ids) = pairs.own_ids(max) else { return Ok(None) };
+        let Some(ids) = pairs.own_ids(form) else { return Ok(None) };
         let (mut own, mut given) = (self.clone(), ids.iter());
         let own_id = |id: &mut String, found: Option<&String>| {
             if let Some(found) = found {

@@ -6,6 +6,7 @@ use crate::translate::{
     To,
     fields::{Ledger, Read},
     hub::{Choice, Conversation, Format, Media, Outcome, Part, Role, Source, Turn, What},
+    ids::Form,
     json::{Json, object},
     openai_chat::{details::Detail, request_in::SETTINGS},
     seal::{Kind, Maker},
@@ -19,6 +20,9 @@ const NO_AUDIO: &str = "this kind of content has no place in a message to the pr
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
     asked.must_begin()?;
+    // Ids that become others must not become the same.
+    let own = if to.nine_ids { asked.with_own_ids(Form::Nine)? } else { None };
+    let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! { "model": to.model };
     let mut messages = Vec::new();
     for turn in &asked.turns {
@@ -77,13 +81,13 @@ fn write_turn(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &mut L
         Role::Developer if to.is_openai => "developer",
         Role::System | Role::Developer => "system",
         Role::User => "user",
-        Role::Assistant => return write_assistant(turn, messages, ledger),
+        Role::Assistant => return write_assistant(turn, to, messages, ledger),
     };
     let mut content = Vec::new();
     for part in &turn.parts {
         note_cache(part, ledger);
         if let What::Result(outcome) = &part.what {
-            write_result(outcome, messages, &mut content, ledger)?;
+            messages.push(write_result(outcome, to, &mut content, ledger)?);
         }
     }
     for part in &turn.parts {
@@ -118,7 +122,7 @@ fn simplest(turn: &Turn, content: Vec<Json>) -> Json {
     }
 }
 
-fn write_result(outcome: &Outcome, messages: &mut Vec<Json>, behind: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
+fn write_result(outcome: &Outcome, to: &To<'_>, behind: &mut Vec<Json>, ledger: &mut Ledger) -> Read<Json> {
     let mut texts = Vec::new();
     for part in &outcome.parts {
         note_cache(part, ledger);
@@ -131,13 +135,12 @@ fn write_result(outcome: &Outcome, messages: &mut Vec<Json>, behind: &mut Vec<Js
         }
     }
     let content = outcome.told(texts.join("\n"));
-    messages.push(object! { "role": "tool", "tool_call_id": to_fit(&outcome.id), "content": content });
-    Ok(())
+    Ok(object! { "role": "tool", "tool_call_id": ids(to).fit(&outcome.id), "content": content })
 }
 
-/// An id of a call within the 40 characters that OpenAI takes.
-fn to_fit(id: &str) -> String {
-    crate::translate::ids::fit(id, 40)
+/// The ids of calls that a target takes: OpenAI those within 40 characters.
+const fn ids(to: &To<'_>) -> Form {
+    if to.nine_ids { Form::Nine } else { Form::UpTo(40) }
 }
 
 fn write_part(part: &Part) -> Read<Json> {
@@ -164,7 +167,7 @@ fn write_part(part: &Part) -> Read<Json> {
     })
 }
 
-fn write_assistant(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
+fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
     let (mut texts, mut calls, mut refusal) = (Vec::new(), Vec::new(), None);
     let (mut thoughts, mut details) = (String::new(), Vec::new());
     for part in &turn.parts {
@@ -173,7 +176,7 @@ fn write_assistant(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -
             What::Text(text) => texts.push(object! { "type": "text", "text": text }),
             What::Refusal(text) => refusal = Some(text),
             What::Call(call) => calls.push(object! {
-                "id": to_fit(&call.id), "type": "function",
+                "id": ids(to).fit(&call.id), "type": "function",
                 "function": object! { "name": call.name.as_str(), "arguments": call.arguments.as_str() },
             }),
             What::Thinking(text, seal) if (seal.maker, seal.kind) == (Maker::Chat, Kind::Thinking) => {
