@@ -62,8 +62,15 @@ fn requests(place: &std::path::Path, exchange: &Exchange) -> Vec<Value> {
     let checked = [Provider::Gemini, Provider::BedrockConverse, Provider::CohereChat];
     let targets = PROVIDERS.into_iter().filter(|(provider, ..)| checked.contains(provider));
     let written = targets.filter_map(|(provider, name, model)| {
-        let to =
-            To { provider, model, max_output: None, old_cap: false, is_openai: true, ask_usage: true, nine_ids: false };
+        let to = To {
+            provider,
+            model,
+            max_output: None,
+            old_cap: false,
+            is_openai: true,
+            ask_usage: true,
+            is_mistral: false,
+        };
         let written = request.write(&to).ok()?;
         Some(json!({ "id": exchange.id, "kind": "request", "to": name, "body": written.body }))
     });

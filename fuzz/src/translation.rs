@@ -45,7 +45,7 @@ fn request(client: Client, body: &[u8]) {
                 old_cap,
                 is_openai: !old_cap,
                 ask_usage: true,
-                nine_ids: false,
+                is_mistral: false,
             };
             let Ok(written) = request.write(&to) else { continue };
             document(&written.body, "a request");

@@ -68,7 +68,7 @@ pub(crate) struct Going<'a> {
     pub(crate) old_cap: bool,
     pub(crate) is_openai: bool,
     pub(crate) ask_usage: bool,
-    pub(crate) nine_ids: bool,
+    pub(crate) is_mistral: bool,
     pub(crate) call: CallId,
     pub(crate) at: Time,
     /// The client's own.
@@ -138,8 +138,8 @@ fn way(to: Provider, model: &str, stream: bool) -> Way {
 /// Translates a request of a client; nothing where its API cannot be carried there.
 pub(crate) fn over(asked: &Parsed, going: &Going<'_>) -> Option<Result<Carried, Fault>> {
     let (client, provider) = (client(asked.api())?, provider(going.dialect)?);
-    let Going { model, max_output, old_cap, is_openai, ask_usage, nine_ids, .. } = *going;
-    let to = To { provider, model, max_output, old_cap, is_openai, ask_usage, nine_ids };
+    let Going { model, max_output, old_cap, is_openai, ask_usage, is_mistral, .. } = *going;
+    let to = To { provider, model, max_output, old_cap, is_openai, ask_usage, is_mistral };
     let translated = Request::read(client, asked.body()).and_then(|request| Ok((request.write(&to)?, request)));
     Some(translated.map_err(|refused| not_carried(&refused)).map(|(written, request)| {
         let way = way(provider, model, asked.stream);

@@ -77,8 +77,9 @@ pub struct To<'a> {
     pub is_openai: bool,
     /// Whether a chat has to ask for usage in its stream.
     pub ask_usage: bool,
-    /// Whether ids of calls have to be nine letters and digits.
-    pub nine_ids: bool,
+    /// Whether a chat goes to Mistral, which takes only ids of calls that are nine letters and digits, and refuses members that it does
+    /// not know.
+    pub is_mistral: bool,
 }
 
 /// A client's request, read.

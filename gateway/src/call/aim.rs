@@ -314,7 +314,7 @@ fn there(
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));
         beside = beside::of(api, &arrival.head.headers);
         let bound = |tree: &Tree<'_>| bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None);
-        let takes = Takes { relays: upstream.provider.relays(), nine_ids: upstream.provider.more.nine_ids };
+        let takes = Takes { relays: upstream.provider.relays(), is_mistral: upstream.provider.more.is_mistral };
         match leave(api, takes, asked.body(), tree.root()) {
             None => (facts, bound(tree)?),
             Some(without) => {
@@ -375,7 +375,7 @@ fn carry(
         old_cap: known.cap_field == CapField::MaxTokens,
         is_openai: provider.heeds_caps() || provider.relays(),
         ask_usage: provider.usage_in_stream == UsageInStream::Ask,
-        nine_ids: provider.more.nine_ids,
+        is_mistral: provider.more.is_mistral,
         call: arrival.call,
         at: arrival.accepted_at,
         headers: &arrival.head.headers,

@@ -25,8 +25,8 @@ use crate::{
 pub(crate) struct Takes {
     /// Whether it passes on what others proved, in the form that chats have for it.
     pub(crate) relays: bool,
-    /// Whether ids of calls have to be nine letters and digits.
-    pub(crate) nine_ids: bool,
+    /// Whether it is Mistral: ids of calls have to be nine letters and digits, and a message has no place for reasoning.
+    pub(crate) is_mistral: bool,
 }
 
 /// A body without the reasoning of others.
@@ -41,6 +41,7 @@ pub(crate) struct Left {
 static MESSAGES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("thinking\""));
 static RESPONSES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"encrypted_content\""));
 static CHAT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning_details\""));
+static REASONING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning"));
 static CALLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"tool_call"));
 
 /// Pieces of a body that are cut out or replaced.
@@ -66,10 +67,11 @@ pub(crate) fn leave(api: Api, takes: Takes, body: &[u8], root: Value<'_>) -> Opt
             cut(&spans(&items), &gone, &mut cuts);
         }
         Api::OpenAiChat => {
-            if !takes.relays && CHAT.find(body).is_some() {
-                chat(body, root, &mut cuts, &mut ledger);
+            let sign = if takes.is_mistral { &REASONING } else { &CHAT };
+            if !takes.relays && sign.find(body).is_some() {
+                chat((body, root), takes.is_mistral, &mut cuts, &mut ledger);
             }
-            if takes.nine_ids && CALLS.find(body).is_some() {
+            if takes.is_mistral && CALLS.find(body).is_some() {
                 ids(root, &mut cuts);
             }
         }
@@ -119,8 +121,12 @@ fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
     }
 }
 
-/// Takes the reasoning out of messages that others proved: its text goes with its proofs. What is not known to be of another stays.
-fn chat(body: &[u8], root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
+/// The members of a chat's message that have its reasoning.
+const THOUGHTS: [&str; 3] = ["reasoning_details", "reasoning_content", "reasoning"];
+
+/// Takes the reasoning out of messages that others proved: its text goes with its proofs. What is not known to be of another stays, unless
+/// there is a place for none.
+fn chat((body, root): (&[u8], Value<'_>), takes_none: bool, cuts: &mut Cuts, ledger: &mut Ledger) {
     let messages = member(root, "messages").and_then(Value::items).into_iter().flatten();
     for (place, message) in messages.enumerate() {
         let details = member(message, "reasoning_details").and_then(Value::items);
@@ -128,7 +134,8 @@ fn chat(body: &[u8], root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
             let format = member(detail, "format").and_then(Value::word);
             format.as_deref().and_then(Maker::of_format).is_some_and(|maker| maker != Maker::Chat)
         };
-        if !details.is_some_and(|mut details| details.any(of_others)) {
+        let is_refused = takes_none && THOUGHTS.iter().any(|name| member(message, name).is_some());
+        if !is_refused && !details.is_some_and(|mut details| details.any(of_others)) {
             continue;
         }
         ledger.note(format!("messages[{place}] (reasoning)"));
@@ -137,7 +144,7 @@ fn chat(body: &[u8], root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
         for (name, value) in message.members().into_iter().flatten() {
             let end = value.span().end;
             members.push(from..end);
-            gone.push(["reasoning_details", "reasoning_content", "reasoning"].iter().any(|known| name == **known));
+            gone.push(THOUGHTS.iter().any(|known| name == **known));
             from = end + 1 + body.get(end..).unwrap_or_default().iter().take_while(|byte| **byte != b',').count();
         }
         cut(&members, &gone, cuts);
@@ -320,7 +327,7 @@ mod tests {
             let calls = [call(one), call(other)].join(" , ");
             format!(r#"{{"messages":[{{"role":"assistant"{more},"tool_calls":[{calls}]}}, {}]}}"#, results.join(","))
         };
-        let takes = Takes { nine_ids: true, ..Takes::default() };
+        let takes = Takes { is_mistral: true, ..Takes::default() };
         let left = |takes: Takes, body: &str| {
             let tree = Tree::read(body.as_bytes()).unwrap();
             let left = leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root());
@@ -337,6 +344,10 @@ mod tests {
         }
         assert_eq!(left(takes, &said([own, "123456789"], "")), None);
         let theirs = r#","reasoning_details":[{"type":"reasoning.text","text":"h","signature":"S","format":"anthropic-claude-v1"}]"#;
+        let plain = r#","reasoning_content":"h","content":"x""#;
+        let none = left(takes, &said([own, own], plain));
+        assert_eq!(none, Some((said([own, own], r#","content":"x""#), vec!["messages[0] (reasoning)".to_owned()])));
+        assert_eq!(left(Takes::default(), &said([own, own], plain)), None);
         let both = left(takes, &said(["toolu_01A09q", own], theirs));
         assert_eq!(both, Some((said([second.as_str(), own], ""), vec!["messages[0] (reasoning)".to_owned()])));
     }

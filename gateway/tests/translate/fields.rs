@@ -391,7 +391,7 @@ fn outcome(client: Client, body: &Value, place: usize) -> Option<(String, Vec<St
         old_cap: false,
         is_openai: true,
         ask_usage: true,
-        nine_ids: false,
+        is_mistral: false,
     };
     let written = Request::read(client, body.to_string().as_bytes()).and_then(|request| request.write(&to)).ok()?;
     Some((written.body, written.dropped))

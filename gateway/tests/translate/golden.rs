@@ -99,7 +99,7 @@ fn requests(case: &Path, client: Client, wrong: &mut Vec<String>) {
             old_cap: false,
             is_openai: true,
             ask_usage: true,
-            nine_ids: false,
+            is_mistral: false,
         };
         let found = match Request::read(client, &body).and_then(|request| request.write(&to)) {
             Ok(written) => {
@@ -226,7 +226,7 @@ fn a_turn_that_comes_back_is_what_its_provider_said() {
                 old_cap: false,
                 is_openai: true,
                 ask_usage: true,
-                nine_ids: false,
+                is_mistral: false,
             };
             let again = Request::read(client, next(client, &given).to_string().as_bytes()).unwrap().write(&to).unwrap();
             let again: Value = serde_json::from_str(&again.body).unwrap();

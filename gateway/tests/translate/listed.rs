@@ -6,7 +6,15 @@ use serde_json::{Value, json};
 use crate::corpus::PROVIDERS;
 
 fn to(provider: Provider, model: &str) -> To<'_> {
-    To { provider, model, max_output: Some(64_000), old_cap: false, is_openai: true, ask_usage: true, nine_ids: false }
+    To {
+        provider,
+        model,
+        max_output: Some(64_000),
+        old_cap: false,
+        is_openai: true,
+        ask_usage: true,
+        is_mistral: false,
+    }
 }
 
 /// What a request becomes, and what is listed; or why it is refused.
@@ -284,7 +292,7 @@ fn more_results_than_calls_of_an_id_are_refused() {
 /// Mistral's models take ids of nine letters and digits and no others, at Bedrock as well.
 #[test]
 fn calls_that_go_to_mistral_have_ids_of_nine_letters_and_digits() {
-    let chats = To { nine_ids: true, ..to(Provider::OpenAiChat, "mistral-large-latest") };
+    let chats = To { is_mistral: true, ..to(Provider::OpenAiChat, "mistral-large-latest") };
     let bedrock = to(Provider::BedrockConverse, "us.mistral.pixtral-large-2502-v1:0");
     let (theirs, long) = ("D681PevKs", "toolu_01A09q90qw90lq917835lq9");
     let turns = [
@@ -324,6 +332,24 @@ fn calls_that_go_to_mistral_have_ids_of_nine_letters_and_digits() {
         // What stood before stays as it was when the conversation goes on.
         assert_eq!(of(&turns[..4]).0, calls[..3], "{}", to.model);
     }
+}
+
+/// Mistral refuses members that it does not know.
+#[test]
+fn what_mistral_refuses_in_a_message_is_said_otherwise_or_listed() {
+    let mistral = To { is_mistral: true, is_openai: false, ..to(Provider::OpenAiChat, "mistral-large-latest") };
+    let said = json!({ "role": "assistant", "content": "A", "refusal": "No.", "reasoning_content": "hm" });
+    let thought = json!({ "role": "assistant", "content": null, "reasoning_content": "hm" });
+    let on = json!({ "role": "user", "content": "on" });
+    let mut asked = hi(&[said, on.clone(), thought, on]);
+    asked["seed"] = json!(7);
+    let (body, listed) = sent(Client::OpenAiChat, &asked, &mistral).unwrap();
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    assert_eq!(body["messages"][1], json!({ "role": "assistant", "content": [text("A"), text("No.")] }));
+    assert_eq!((body["messages"].as_array().map(Vec::len), &body["random_seed"]), (Some(4), &json!(7)), "{body}");
+    assert!(body.get("seed").is_none(), "{body}");
+    let wanted = [1, 3].map(|place: usize| format!("messages[{place}].reasoning_content (reasoning)"));
+    assert_eq!(listed, wanted);
 }
 
 /// Anthropic and Bedrock refuse an id that stands twice in a conversation.

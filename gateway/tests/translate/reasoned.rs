@@ -32,8 +32,15 @@ fn streamed(provider: Provider, model: &str, client: Client, events: &[Value]) -
 
 /// The request that goes on from an answer, as the provider gets it, and what is listed.
 fn again(provider: Provider, model: &str, client: Client, given: &Value) -> (Value, Vec<String>) {
-    let to =
-        To { provider, model, max_output: Some(9), old_cap: false, is_openai: false, ask_usage: true, nine_ids: false };
+    let to = To {
+        provider,
+        model,
+        max_output: Some(9),
+        old_cap: false,
+        is_openai: false,
+        ask_usage: true,
+        is_mistral: false,
+    };
     let asked = Request::read(client, next(client, given).to_string().as_bytes()).unwrap();
     let written = asked.write(&to).unwrap();
     (serde_json::from_str(&written.body).unwrap(), written.dropped)

@@ -82,7 +82,7 @@ fn every_recorded_request_is_carried_or_refused_by_name() {
                 old_cap: false,
                 is_openai: true,
                 ask_usage: true,
-                nine_ids: false,
+                is_mistral: false,
             };
             match read.clone().and_then(|request| request.write(&to)) {
                 Ok(written) => {

@@ -16,8 +16,8 @@ pub(super) struct Spoken {
     /// Whether it is called without a key.
     pub(super) keyless: bool,
     pub(super) responses: Responses,
-    /// Whether it takes only ids of calls that are nine letters and digits.
-    pub(super) nine_ids: bool,
+    /// Whether it is Mistral, which refuses much that others take.
+    pub(super) is_mistral: bool,
 }
 
 impl Spoken {
@@ -32,7 +32,7 @@ impl Spoken {
             usage_in_stream: UsageInStream::Ask,
             keyless: false,
             responses: Responses::Native,
-            nine_ids: false,
+            is_mistral: false,
         }
     }
 
@@ -55,8 +55,8 @@ impl Spoken {
         Self { responses: Responses::Translated, ..self }
     }
 
-    const fn nine_ids(self) -> Self {
-        Self { nine_ids: true, ..self }
+    const fn mistral(self) -> Self {
+        Self { is_mistral: true, ..self }
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) const SPOKEN: [Spoken; 18] = [
     Spoken::plain(Dialect::Bedrock),
     Spoken::at(Dialect::Cohere, "https://api.cohere.com"),
     Spoken::plain(Dialect::Azure),
-    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only().nine_ids(),
+    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only().mistral(),
     Spoken::preset("groq", Some("https://api.groq.com/openai/v1"), ASK),
     Spoken::preset("deepseek", Some("https://api.deepseek.com/v1"), ASK).chats_only(),
     Spoken::preset("openrouter", Some("https://openrouter.ai/api/v1"), ASK),

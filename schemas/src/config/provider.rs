@@ -84,8 +84,8 @@ pub struct More {
     pub passthrough: bool,
     /// How it takes OpenAI's Responses.
     pub responses: Responses,
-    /// Whether it takes only ids of calls that are nine letters and digits, as Mistral does.
-    pub nine_ids: bool,
+    /// Whether it is Mistral: it takes only ids of calls that are nine letters and digits, and no reasoning beside what is said.
+    pub is_mistral: bool,
 }
 
 /// What signs requests to Amazon.
@@ -326,7 +326,7 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
                     reader.one_of(node, &[("native", Responses::Native), ("translated", Responses::Translated)])
                 },
             ),
-            nine_ids: spoken.is_some_and(|spoken| spoken.nine_ids),
+            is_mistral: spoken.is_some_and(|spoken| spoken.is_mistral),
         },
         name: name?,
         dialect: dialect?,

@@ -5,7 +5,7 @@
 use crate::translate::{
     To,
     fields::{Ledger, Read},
-    hub::{Choice, Conversation, Format, Media, Outcome, Part, Role, Source, Turn, What},
+    hub::{Choice, Conversation, Format, Media, Outcome, Part, Role, Setting, Source, Turn, What},
     ids::Form,
     json::{Json, object},
     openai_chat::{details::Detail, request_in::SETTINGS},
@@ -16,12 +16,20 @@ use crate::translate::{
 const STOP_MAX: usize = 4;
 /// The most characters of the name of an end user.
 const USER_MAX: usize = 64;
+/// The settings as Mistral names them.
+const OF_MISTRAL: [(Setting, &str); 5] = [
+    (Setting::Temperature, "temperature"),
+    (Setting::TopP, "top_p"),
+    (Setting::Seed, "random_seed"),
+    (Setting::FrequencyPenalty, "frequency_penalty"),
+    (Setting::PresencePenalty, "presence_penalty"),
+];
 const NO_AUDIO: &str = "this kind of content has no place in a message to the provider";
 
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
     asked.must_begin()?;
     // Ids that become others must not become the same.
-    let own = if to.nine_ids { asked.with_own_ids(Form::Nine)? } else { None };
+    let own = if to.is_mistral { asked.with_own_ids(Form::Nine)? } else { None };
     let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! { "model": to.model };
     let mut messages = Vec::new();
@@ -49,7 +57,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     );
     body.put_some(if to.old_cap { "max_tokens" } else { "max_completion_tokens" }, asked.max_tokens);
     body.put_full("stop", asked.stops(STOP_MAX)?);
-    asked.settings(&SETTINGS, &mut body, ledger)?;
+    asked.settings(if to.is_mistral { &OF_MISTRAL } else { &SETTINGS }, &mut body, ledger)?;
     if let Some((_, format)) = &asked.format {
         body.put("response_format", write_format(format));
     }
@@ -140,7 +148,7 @@ fn write_result(outcome: &Outcome, to: &To<'_>, behind: &mut Vec<Json>, ledger: 
 
 /// The ids of calls that a target takes: OpenAI those within 40 characters.
 const fn ids(to: &To<'_>) -> Form {
-    if to.nine_ids { Form::Nine } else { Form::UpTo(40) }
+    if to.is_mistral { Form::Nine } else { Form::UpTo(40) }
 }
 
 fn write_part(part: &Part) -> Read<Json> {
@@ -173,12 +181,15 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
     for part in &turn.parts {
         note_cache(part, ledger);
         match &part.what {
-            What::Text(text) => texts.push(object! { "type": "text", "text": text }),
+            What::Text(text) => texts.push(text.as_str()),
+            What::Refusal(text) if to.is_mistral => texts.push(text.as_str()),
             What::Refusal(text) => refusal = Some(text),
             What::Call(call) => calls.push(object! {
                 "id": ids(to).fit(&call.id), "type": "function",
                 "function": object! { "name": call.name.as_str(), "arguments": call.arguments.as_str() },
             }),
+            // Mistral refuses a message that has it.
+            What::Thinking(..) | What::Sealed(_) if to.is_mistral => ledger.note(format!("{} (reasoning)", part.at)),
             What::Thinking(text, seal) if (seal.maker, seal.kind) == (Maker::Chat, Kind::Thinking) => {
                 thoughts.push_str(text);
                 details.extend(Detail::of_seal(text, seal));
@@ -193,12 +204,18 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
             _ => return Err(part.refuse("a message of the assistant can only have text and calls")),
         }
     }
+    // Nor one of nothing.
+    if to.is_mistral && texts.is_empty() && calls.is_empty() {
+        return Ok(());
+    }
     let mut message = object! { "role": "assistant" };
-    let texts_only = turn.parts.iter().filter(|part| matches!(part.what, What::Text(_))).count();
-    match texts_only {
-        0 => message.put("content", Json::Null),
-        1 => message.put_some("content", turn.parts.iter().find_map(Part::text)),
-        _ => message.put("content", texts),
+    match texts.as_slice() {
+        [] => message.put("content", Json::Null),
+        [text] => message.put("content", *text),
+        several => {
+            let parts: Vec<Json> = several.iter().map(|text| object! { "type": "text", "text": *text }).collect();
+            message.put("content", parts);
+        }
     }
     if !thoughts.is_empty() {
         message.put("reasoning_content", thoughts);

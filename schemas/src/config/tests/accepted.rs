@@ -364,7 +364,7 @@ fn a_preset_says_what_is_known_of_a_provider() {
     let url = |provider: &Provider| provider.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
     assert_eq!((groq.dialect, url(groq).as_str()), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
     assert_eq!((url(mistral).as_str(), mistral.usage_in_stream), ("https://proxy.example/v1", UsageInStream::Never));
-    assert_eq!([mistral, groq, proxy].map(|provider| provider.more.nine_ids), [true, false, false]);
+    assert_eq!([mistral, groq, proxy].map(|provider| provider.more.is_mistral), [true, false, false]);
     assert!(ollama.more.keyless && !groq.more.keyless && url(ollama).starts_with("http://127.0.0.1"));
     assert_eq!((gemini.dialect, gemini.more.passthrough, groq.more.passthrough), (Dialect::Gemini, true, false));
     let aws = bedrock.more.aws.as_ref().unwrap();
