@@ -117,8 +117,8 @@ pub fn usage(api: Api, model: &str, request: &[u8], visible: &Visible) -> Usage 
 }
 
 fn output_tokens(encoding: Encoding, visible: &Visible) -> u64 {
-    let Some((text, of)) = visible.beginning() else { return visible.bytes().div_ceil(BYTES_PER_TOKEN) };
-    let tokens = u128::from(counted(encoding, &text));
+    let Some((texts, of)) = visible.beginning() else { return visible.bytes().div_ceil(BYTES_PER_TOKEN) };
+    let tokens: u128 = texts.iter().map(|text| u128::from(counted(encoding, text))).sum();
     // What was not kept is taken to be like what was.
     let all = (tokens * u128::from(visible.bytes())).div_ceil(u128::from(of.max(1)));
     u64::try_from(all).unwrap_or(u64::MAX)

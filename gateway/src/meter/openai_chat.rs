@@ -126,6 +126,9 @@ impl Fold for Chat {
         }
         let reports = has_object(data, &USAGE_KEY);
         let keep = self.reported.is_none();
+        if facts.asked > 1 && keep {
+            facts.visible.says(speaker(data));
+        }
         let said = TEXT_KEYS.iter().position(|key| facts.visible.take(data, key, keep));
         facts.said |= said.is_some_and(|place| !THOUGHTS.contains(&place));
         let says = said.is_some();
@@ -268,6 +271,14 @@ impl Chat {
             reported => reported,
         });
     }
+}
+
+/// Which of several answers a frame says more of: each has frames of its own.
+fn speaker(data: &[u8]) -> u64 {
+    let Ok(tree) = Tree::read_answer(data) else { return 0 };
+    let choices = json::members(tree.root(), &["choices"]).and_then(|named| named.value(0));
+    let first = choices.and_then(Value::items).and_then(|mut choices| choices.next());
+    first.and_then(|choice| json::members(choice, &["index"])?.count(0)).unwrap_or(0)
 }
 
 /// Keeps usage that counts no tokens all the same, and what it costs.

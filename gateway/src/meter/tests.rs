@@ -516,7 +516,7 @@ fn so_far_is_what_is_certain() {
 
 #[test]
 fn text_is_kept_for_an_estimate_only_while_nothing_is_reported() {
-    let text = |measured: Measured| measured.visible.beginning().map(|(text, _)| text);
+    let text = |measured: Measured| measured.visible.beginning().map(|(texts, _)| texts.concat());
     assert_eq!(text(once(CHAT, &stream(&[HELLO, HELLO, STOP, "[DONE]"]))).as_deref(), Some("HelloHello"));
     assert_eq!(text(once(CHAT, &stream(&[HELLO, USAGE]))), None);
     let whole = r#"{"id":"x","choices":[{"message":{"role":"assistant","content":"Hi \"you\"\n"}}]}"#;

@@ -9,6 +9,8 @@ use schemas::tokens::Vector;
 
 /// How much of the text is kept: more than most answers have. 1,000 open streams keep at most 16 MiB.
 pub const KEPT_MAX: usize = 16 * 1024;
+/// The most answers beside the first whose text is kept apart: more than are asked for in one.
+const OTHERS_MAX: usize = 127;
 
 /// The output text seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +21,11 @@ pub struct Visible {
     called: (u64, u64),
     /// The beginning, as it stands between the quotes of JSON.
     kept: Vec<u8>,
-    /// The bytes of text that `kept` stands for.
+    /// The same of other answers that come together with the first, by their numbers: tokens do not reach from one into another.
+    others: Vec<(u64, Vec<u8>)>,
+    /// The number of the one that speaks.
+    choice: u64,
+    /// The bytes of text that what is kept stands for.
     kept_bytes: u64,
 }
 
@@ -45,11 +51,20 @@ impl Visible {
         self.deltas.min(self.bytes / 4)
     }
 
-    /// The beginning of the text, and how many bytes of all of it are in there; nothing if none was kept or it cannot be read.
-    pub fn beginning(&self) -> Option<(String, u64)> {
-        let quoted = [b"\"".as_slice(), &self.kept, b"\""].concat();
-        let text: String = serde_json::from_slice(&quoted).ok()?;
-        (!text.is_empty()).then_some((text, self.kept_bytes))
+    /// The beginning of each answer's text, and how many bytes of all of it are in there; nothing if none was kept or it cannot be read.
+    pub fn beginning(&self) -> Option<(Vec<String>, u64)> {
+        let kept = std::iter::once(&self.kept).chain(self.others.iter().map(|(_, kept)| kept));
+        let read = |kept: &Vec<u8>| {
+            let quoted = [b"\"".as_slice(), kept, b"\""].concat();
+            serde_json::from_slice::<String>(&quoted).ok()
+        };
+        let texts = kept.filter(|kept| !kept.is_empty()).map(read).collect::<Option<Vec<String>>>()?;
+        (!texts.is_empty()).then_some((texts, self.kept_bytes))
+    }
+
+    /// What is taken from here on is said by the answer of this number.
+    pub(super) const fn says(&mut self, choice: u64) {
+        self.choice = choice;
     }
 
     /// Takes the values of every member that `key`, with its quotes, names in `json`, if they are text that is not empty.
@@ -71,10 +86,27 @@ impl Visible {
     fn add(&mut self, escaped: &[u8], decoded: u64, keep: bool) {
         self.bytes += decoded;
         self.deltas += u64::from(decoded > 0);
-        if keep && self.kept.len() + escaped.len() <= KEPT_MAX && self.kept_bytes + decoded == self.bytes {
-            self.kept.extend_from_slice(escaped);
+        let length = self.kept.len() + self.others.iter().map(|(_, kept)| kept.len()).sum::<usize>();
+        if keep
+            && length + escaped.len() <= KEPT_MAX
+            && self.kept_bytes + decoded == self.bytes
+            && let Some(kept) = self.kept_of_choice()
+        {
+            kept.extend_from_slice(escaped);
             self.kept_bytes += decoded;
         }
+    }
+
+    /// Where the text of the answer is kept that speaks; nothing if too many do.
+    fn kept_of_choice(&mut self) -> Option<&mut Vec<u8>> {
+        let choice = self.choice;
+        if choice == 0 {
+            return Some(&mut self.kept);
+        }
+        if self.others.len() < OTHERS_MAX && self.others.iter().all(|(known, _)| *known != choice) {
+            self.others.push((choice, Vec::new()));
+        }
+        self.others.iter_mut().find(|(known, _)| *known == choice).map(|(_, kept)| kept)
     }
 
     /// Takes text that came whole.
@@ -89,7 +121,7 @@ impl Visible {
     }
 
     pub(super) fn forget_text(&mut self) {
-        self.kept = Vec::new();
+        (self.kept, self.others) = (Vec::new(), Vec::new());
         self.kept_bytes = 0;
     }
 }
@@ -125,7 +157,7 @@ mod tests {
         let mut visible = Visible::default();
         visible.take(json.as_bytes(), &Finder::new("\"content\""), true);
         assert_eq!((visible.bytes, visible.deltas), (bytes, deltas), "{json}");
-        assert_eq!(visible.beginning().map(|(text, _)| text).as_deref(), text, "{json}");
+        assert_eq!(visible.beginning().map(|(texts, _)| texts.concat()).as_deref(), text, "{json}");
     }
 
     #[test]
@@ -152,7 +184,22 @@ mod tests {
         }
         // A piece that would fit again is not kept behind a gap.
         assert!(visible.take(br#"{"content":"b"}"#, &finder, true));
-        let (text, of) = visible.beginning().expect("a beginning");
-        assert_eq!((text.len(), of, visible.bytes), (KEPT_MAX - 1, 16_383, 32_767));
+        let (texts, of) = visible.beginning().expect("a beginning");
+        assert_eq!((texts.concat().len(), of, visible.bytes), (KEPT_MAX - 1, 16_383, 32_767));
+    }
+
+    #[test]
+    fn answers_that_come_together_are_kept_apart() {
+        let (mut visible, finder) = (Visible::default(), Finder::new("\"content\""));
+        for (choice, text) in [(1, "so"), (0, "he"), (1, "me"), (0, "llo")] {
+            visible.says(choice);
+            visible.take(format!("{{\"content\":\"{text}\"}}").as_bytes(), &finder, true);
+        }
+        assert_eq!(visible.beginning(), Some((vec!["hello".to_owned(), "some".to_owned()], 9)));
+        for choice in 2..1_000 {
+            visible.says(choice);
+            visible.take(br#"{"content":"x"}"#, &finder, true);
+        }
+        assert_eq!((visible.others.len(), visible.bytes, visible.kept_bytes), (OTHERS_MAX, 9 + 998, 9 + 126));
     }
 }

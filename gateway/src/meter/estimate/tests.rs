@@ -98,6 +98,26 @@ fn an_unreported_answer_is_estimated_from_both_sides() {
     assert_eq!(usage.total(), Some(Vector { uncached_input: input, output: 4, ..Vector::default() }));
 }
 
+/// Tokens do not reach from one answer into another.
+#[test]
+fn several_answers_in_one_stream_are_estimated_each_by_its_own_text() {
+    let answer = Answer { api: Api::OpenAiChat, status: 200, framing: Framing::Events, strip_usage: false };
+    let output = |pieces: &[(u64, &str)]| {
+        let mut meter = Meter::new(answer);
+        meter.choices(2);
+        for (index, word) in pieces {
+            let choice = format!("{{\"index\":{index},\"delta\":{{\"content\":\"{word}\"}}}}");
+            meter.push(format!("data: {{\"id\":\"c\",\"model\":\"m\",\"choices\":[{choice}]}}\n\n").into());
+        }
+        meter.close();
+        let measured = meter.measured(End::Broken);
+        usage(Api::OpenAiChat, "gpt-4o", b"{}", &measured.visible).total().map(|total| total.output)
+    };
+    assert_eq!(output(&[(0, "a"), (1, "a")]), Some(2));
+    let interleaved = [(0, "hel"), (1, "hel"), (0, "lo"), (1, "lo"), (0, " world"), (1, " world")];
+    assert_eq!(output(&interleaved), Some(4));
+}
+
 #[test]
 fn inputs_of_every_api_are_counted() {
     for (api, request, input) in [
