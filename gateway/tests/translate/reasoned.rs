@@ -131,3 +131,36 @@ fn what_a_chat_proves_its_reasoning_by_goes_back_as_it_was() {
         assert!(!body.to_string().contains("EncX") && listed.len() >= 4, "{client:?}: {body} {listed:?}");
     }
 }
+
+/// A proof can come while the arguments of a call are on their way, or beside the last of them.
+#[test]
+fn a_proof_that_comes_within_a_call_leaves_the_call_whole() {
+    let detail = |data: &str, index: u64| json!({ "type": "reasoning.encrypted", "data": data, "format": "openai-responses-v1", "index": index });
+    let delta = |delta: Value, reason: Option<&str>| json!({ "model": "m", "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] });
+    let begins = |index: u64, id: &str| json!({ "index": index, "id": id, "type": "function", "function": { "name": "f", "arguments": "" } });
+    let goes_on = |index: u64, more: &str| json!({ "index": index, "function": { "arguments": more } });
+    let events = [
+        delta(json!({ "tool_calls": [begins(0, "t1")] }), None),
+        delta(json!({ "reasoning_details": [detail("Enc", 0)] }), None),
+        delta(json!({ "tool_calls": [begins(1, "t2")] }), None),
+        delta(json!({ "tool_calls": [goes_on(0, "{\"a\""), goes_on(1, "{\"b\":")] }), None),
+        delta(
+            json!({ "reasoning_details": [detail("X", 1)], "tool_calls": [goes_on(0, ":1}"), goes_on(1, "2}")] }),
+            None,
+        ),
+        delta(json!({ "reasoning_details": [detail("Y", 2)] }), Some("tool_calls")),
+    ];
+    let (provider, model) = (Provider::OpenAiChat, "m");
+    for client in [Client::OpenAiChat, Client::OpenAiResponses, Client::AnthropicMessages] {
+        let given = streamed(provider, model, client, &events);
+        let (body, listed) = again(provider, model, client, &given);
+        let message = &body["messages"][1];
+        assert_eq!(message["reasoning_details"], json!([detail("Enc", 0), detail("X", 1), detail("Y", 2)]), "{given}");
+        let call = |place: usize| {
+            let arguments = message["tool_calls"][place]["function"]["arguments"].as_str().unwrap();
+            serde_json::from_str::<Value>(arguments).unwrap()
+        };
+        assert_eq!([call(0), call(1)], [json!({ "a": 1 }), json!({ "b": 2 })], "{client:?}: {given}");
+        assert!(listed.is_empty(), "{client:?}: {listed:?}");
+    }
+}

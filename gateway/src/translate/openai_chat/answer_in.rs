@@ -7,7 +7,7 @@ use crate::{
         hub::{Block, Blocks, Event, Fault, Stop, Why},
         ids::Ids,
         openai_chat::{calls::Calls, details::Detail},
-        seal::Maker,
+        seal::{Maker, Seal},
     },
 };
 
@@ -27,6 +27,8 @@ pub(crate) const ASIDE: [&str; 11] = [
 ];
 /// Members of a message that providers have put in beside what is read.
 const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
+/// The most proofs that wait for a call to be whole.
+const HELD_MAX: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -34,12 +36,15 @@ pub(crate) struct Reader {
     calls: Calls,
     /// The entry of the reasoning that is given, or was last.
     detail: Option<Detail>,
+    /// Proofs that came within a call, behind which they are told: a call that another block has ended cannot go on.
+    held: Vec<Seal>,
     has_model: bool,
 }
 
 impl Reader {
     pub(crate) fn new(ids: Ids) -> Self {
-        Self { blocks: Blocks::new(Maker::Chat), calls: Calls::new(ids), detail: None, has_model: false }
+        let (blocks, calls) = (Blocks::new(Maker::Chat), Calls::new(ids));
+        Self { blocks, calls, detail: None, held: Vec::new(), has_model: false }
     }
 
     pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -87,6 +92,7 @@ impl Reader {
             if let Some(function) = function {
                 self.calls.take((0, None), function, &mut self.blocks, out)?;
             }
+            self.release(out);
             said.skip(&BESIDE);
             said.rest(ledger);
         }
@@ -94,6 +100,7 @@ impl Reader {
             self.end_detail(out);
             self.calls.end(&mut self.blocks, out);
             self.blocks.close(out);
+            self.release(out);
             out.push(self.stop(&reason, ledger));
         }
         Ok(())
@@ -155,10 +162,19 @@ impl Reader {
     fn end_detail(&mut self, out: &mut Vec<Event>) {
         let Some(detail) = self.detail.take() else { return };
         if detail.is_hidden() {
-            self.blocks.close(out);
-            out.push(Event::Sealed(detail.seal()));
+            self.held.push(detail.seal());
+            self.release(out);
         } else if self.blocks.is_open() == Some(&Block::Thinking) {
             self.blocks.close(out);
+        }
+    }
+
+    /// Tells the proofs that are held, unless a call has more to come.
+    fn release(&mut self, out: &mut Vec<Event>) {
+        let waits = self.calls.goes_on(&self.blocks) && self.held.len() < HELD_MAX;
+        if !self.held.is_empty() && !waits {
+            self.blocks.close(out);
+            out.extend(self.held.drain(..).map(Event::Sealed));
         }
     }
 

@@ -140,8 +140,13 @@ impl Calls {
 
     /// Whether the call that is said has more to come before another may begin.
     fn waits(&self, place: u64, blocks: &Blocks) -> bool {
+        self.goes_on(blocks) && self.now.as_ref().is_some_and(|(now, _)| *now != place)
+    }
+
+    /// Whether a call is open that has more to come.
+    pub(crate) fn goes_on(&self, blocks: &Blocks) -> bool {
         let is_open = matches!(blocks.is_open(), Some(Block::Call { .. }));
-        is_open && self.now.as_ref().is_some_and(|(now, extent)| *now != place && !extent.is_whole())
+        is_open && self.now.as_ref().is_some_and(|(_, extent)| !extent.is_whole())
     }
 
     fn begin(&mut self, call: Call, blocks: &mut Blocks, out: &mut Vec<Event>) {
