@@ -213,6 +213,7 @@ impl Reader {
     /// What a whole answer says. It is no error, and has a reason for its end: if it gives none it ended by itself, with what it says.
     fn said(&mut self, body: &[u8], ledger: &mut Ledger) -> Result<Vec<Event>, Refused> {
         let mut said = self.whole(body, ledger)?;
+        self.finish(&mut said);
         let fault = said.iter().find_map(|event| if let Event::Fault(fault) = event { Some(fault) } else { None });
         if let Some(fault) = fault {
             return Err(Refused::form("", format!("it is an error: {}", fault.message)));
@@ -225,6 +226,13 @@ impl Reader {
             said.push(Event::Stop(Stop::End));
         }
         Ok(said)
+    }
+
+    /// Says what waits for more, of an answer that may end without a reason.
+    fn finish(&mut self, out: &mut Vec<Event>) {
+        if let Self::Chat(reader) = self {
+            reader.finish(out);
+        }
     }
 
     fn event(&mut self, name: &str, data: &[u8], out: &mut Vec<Event>, ledger: &mut Ledger) -> Result<(), Refused> {

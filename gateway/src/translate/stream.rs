@@ -154,6 +154,9 @@ impl Stream {
                 return out;
             }
         };
+        let mut waiting = Vec::new();
+        self.reader.finish(&mut waiting);
+        waiting.into_iter().for_each(|event| self.write(event, &mut out));
         if self.block.is_some() {
             self.write(Event::Close, &mut out);
         }

@@ -164,3 +164,29 @@ fn a_proof_that_comes_within_a_call_leaves_the_call_whole() {
         assert!(listed.is_empty(), "{client:?}: {listed:?}");
     }
 }
+
+/// Some servers mark the end of a stream and give no reason for it, or say more behind that.
+#[test]
+fn what_waits_at_the_end_of_a_stream_is_said() {
+    let detail = json!({ "type": "reasoning.encrypted", "data": "E", "format": "openai-responses-v1", "index": 0 });
+    let delta = |delta: Value, reason: Option<&str>| json!({ "model": "m", "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] });
+    let call = |index: u64, id: &str| json!({ "index": index, "id": id, "type": "function", "function": { "name": "f", "arguments": "" } });
+    let calls = delta(json!({ "tool_calls": [call(0, "t1"), call(1, "t2")] }), None);
+    let proof = delta(json!({ "reasoning_details": [detail] }), None);
+    for reason in [None, Some("tool_calls")] {
+        let end = reason.map(|reason| delta(json!({}), Some(reason)));
+        let events: Vec<Value> = std::iter::once(calls.clone()).chain(end).chain([proof.clone()]).collect();
+        let mut stream =
+            Stream::new(Provider::OpenAiChat, "m", Client::AnthropicMessages, told(Client::AnthropicMessages));
+        let mut frames = String::new();
+        for data in events.iter().map(Value::to_string).chain(["[DONE]".to_owned()]) {
+            frames.push_str(&stream.push("", data.as_bytes()).unwrap());
+        }
+        frames.push_str(&stream.end(End::Complete, None));
+        let given = accumulate::message(&accumulate::values(&accumulate::frames(&frames)));
+        let kinds: Vec<&Value> = given["content"].as_array().unwrap().iter().map(|block| &block["type"]).collect();
+        assert_eq!(kinds, ["tool_use", "tool_use", "redacted_thinking"], "{given}");
+        let (body, _) = again(Provider::OpenAiChat, "m", Client::AnthropicMessages, &given);
+        assert_eq!(body["messages"][1]["reasoning_details"], json!([detail]), "{body}");
+    }
+}

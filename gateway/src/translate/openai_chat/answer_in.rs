@@ -97,13 +97,18 @@ impl Reader {
             said.rest(ledger);
         }
         if let Some(reason) = choice.word("finish_reason")?.filter(|reason| !reason.is_empty()) {
-            self.end_detail(out);
-            self.calls.end(&mut self.blocks, out);
-            self.blocks.close(out);
-            self.release(out);
+            self.finish(out);
             out.push(self.stop(&reason, ledger));
         }
         Ok(())
+    }
+
+    /// Says all that waits: nothing more comes.
+    pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
+        self.end_detail(out);
+        self.calls.end(&mut self.blocks, out);
+        self.blocks.close(out);
+        self.release(out);
     }
 
     /// Reasoning has two names, and servers that know both say the same under each, and in the entries that have its proofs. An entry of
