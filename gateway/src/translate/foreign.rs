@@ -41,7 +41,6 @@ pub(crate) struct Left {
 static MESSAGES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("thinking\""));
 static RESPONSES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"encrypted_content\""));
 static CHAT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning_details\""));
-static REASONING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"reasoning"));
 static CALLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"tool_call"));
 
 /// Pieces of a body that are cut out or replaced.
@@ -67,8 +66,7 @@ pub(crate) fn leave(api: Api, takes: Takes, body: &[u8], root: Value<'_>) -> Opt
             cut(&spans(&items), &gone, &mut cuts);
         }
         Api::OpenAiChat => {
-            let sign = if takes.is_mistral { &REASONING } else { &CHAT };
-            if !takes.relays && sign.find(body).is_some() {
+            if takes.is_mistral || !takes.relays && CHAT.find(body).is_some() {
                 chat((body, root), takes.is_mistral, &mut cuts, &mut ledger);
             }
             if takes.is_mistral && CALLS.find(body).is_some() {
@@ -124,9 +122,12 @@ fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
 /// The members of a chat's message that have its reasoning.
 const THOUGHTS: [&str; 3] = ["reasoning_details", "reasoning_content", "reasoning"];
 
+/// What an answer of OpenAI's has beside that, mostly with nothing in it.
+const BESIDE: [&str; 4] = ["refusal", "annotations", "audio", "function_call"];
+
 /// Takes the reasoning out of messages that others proved: its text goes with its proofs. What is not known to be of another stays, unless
-/// there is a place for none.
-fn chat((body, root): (&[u8], Value<'_>), takes_none: bool, cuts: &mut Cuts, ledger: &mut Ledger) {
+/// the target is strict: it has a place for none, and for no other member that it does not know, even with nothing in it.
+fn chat((body, root): (&[u8], Value<'_>), is_strict: bool, cuts: &mut Cuts, ledger: &mut Ledger) {
     let messages = member(root, "messages").and_then(Value::items).into_iter().flatten();
     for (place, message) in messages.enumerate() {
         let details = member(message, "reasoning_details").and_then(Value::items);
@@ -134,17 +135,21 @@ fn chat((body, root): (&[u8], Value<'_>), takes_none: bool, cuts: &mut Cuts, led
             let format = member(detail, "format").and_then(Value::word);
             format.as_deref().and_then(Maker::of_format).is_some_and(|maker| maker != Maker::Chat)
         };
-        let is_refused = takes_none && THOUGHTS.iter().any(|name| member(message, name).is_some());
-        if !is_refused && !details.is_some_and(|mut details| details.any(of_others)) {
+        let is_refused = is_strict && THOUGHTS.iter().any(|name| member(message, name).is_some());
+        let leaves = is_refused || details.is_some_and(|mut details| details.any(of_others));
+        if leaves {
+            ledger.note(format!("messages[{place}] (reasoning)"));
+        } else if !is_strict {
             continue;
         }
-        ledger.note(format!("messages[{place}] (reasoning)"));
         let (mut members, mut gone) = (Vec::new(), Vec::new());
         let mut from = message.span().start + 1;
         for (name, value) in message.members().into_iter().flatten() {
             let end = value.span().end;
             members.push(from..end);
-            gone.push(THOUGHTS.iter().any(|known| name == **known));
+            let is_one_of = |names: &[&str]| names.iter().any(|known| name == **known);
+            let is_empty = value.is_null() || value.items().is_some_and(|mut items| items.next().is_none());
+            gone.push(leaves && is_one_of(&THOUGHTS) || is_strict && is_empty && is_one_of(&BESIDE));
             from = end + 1 + body.get(end..).unwrap_or_default().iter().take_while(|byte| **byte != b',').count();
         }
         cut(&members, &gone, cuts);
@@ -348,6 +353,9 @@ mod tests {
         let none = left(takes, &said([own, own], plain));
         assert_eq!(none, Some((said([own, own], r#","content":"x""#), vec!["messages[0] (reasoning)".to_owned()])));
         assert_eq!(left(Takes::default(), &said([own, own], plain)), None);
+        let bare = r#","refusal":null,"content":"x","annotations":[] "#;
+        assert_eq!(left(takes, &said([own, own], bare)), Some((said([own, own], r#","content":"x" "#), Vec::new())));
+        assert_eq!(left(takes, &said([own, own], r#","refusal":"No.","audio":{"id":"a"}"#)), None);
         let both = left(takes, &said(["toolu_01A09q", own], theirs));
         assert_eq!(both, Some((said([second.as_str(), own], ""), vec!["messages[0] (reasoning)".to_owned()])));
     }
