@@ -81,7 +81,7 @@ impl Desk {
         let road = open_road(&loaded.config)?;
         let tenants = if asking.tenant.is_empty() { Tenants::All } else { Tenants::Only(asking.tenant.clone()) };
         let here = Here::open(road, &loaded.config.lake.to_string())?;
-        Ok(Self::Here(Box::new(here), Caller { tenants }))
+        Ok(Self::Here(Box::new(here), Caller::of(tenants)))
     }
 
     /// The answer to a statement, in a format.

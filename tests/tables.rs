@@ -55,7 +55,7 @@ fn road(dir: &Path) -> Arc<dyn Road> {
 fn ours(dir: &Path) -> Vec<String> {
     let road = road(dir);
     let here = Here::open(Arc::clone(&road), dir.join("lake").to_str().unwrap()).unwrap();
-    let everyone = Caller { tenants: Tenants::All };
+    let everyone = Caller::of(Tenants::All);
     let told = TABLES.map(|(table, sums)| {
         let sql = format!("SELECT count(*), {sums}, max(call_id) FROM {table}");
         let answer = here.answer(&everyone, &sql, Format::Csv).unwrap();

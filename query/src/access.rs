@@ -18,8 +18,11 @@ use crate::sql::Caller;
 /// The view of the policy that the query surfaces go by.
 #[derive(Debug, Default)]
 pub struct Access {
-    view: RwLock<Option<Arc<View>>>,
+    view: Shared,
 }
+
+/// The policy in force, for all who go by it.
+type Shared = Arc<RwLock<Option<Arc<View>>>>;
 
 #[derive(Debug)]
 struct View {
@@ -27,6 +30,43 @@ struct View {
     /// By name, whose counters a limit in force has: those of one tenant, or of each its own.
     limits: BTreeMap<String, Match>,
     abandon_after: Duration,
+}
+
+/// The access of a token by which something was asked, for as long as that is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    token: Digest,
+    view: Shared,
+    /// The policy that last allowed what was asked.
+    seen: Arc<View>,
+}
+
+impl Grant {
+    /// The token.
+    pub(crate) const fn token(&self) -> Digest {
+        self.token
+    }
+
+    /// Whether the policy in force still lets the token read all of these tenants, as that did by which they were asked for.
+    pub(crate) fn covers(&mut self, tenants: &Tenants) -> bool {
+        let Some(view) = current(&self.view) else { return false };
+        if Arc::ptr_eq(&view, &self.seen) {
+            return true;
+        }
+        let covers = match (view.tokens.get(&self.token), tenants) {
+            (None, _) | (Some(Tenants::Only(_)), Tenants::All) => false,
+            (Some(Tenants::All), _) => true,
+            (Some(Tenants::Only(own)), Tenants::Only(asked)) => asked.iter().all(|tenant| own.contains(tenant)),
+        };
+        if covers {
+            self.seen = view;
+        }
+        covers
+    }
+}
+
+fn current(view: &Shared) -> Option<Arc<View>> {
+    view.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 impl Access {
@@ -51,8 +91,9 @@ impl Access {
     /// Who shows this token; nothing if no policy in force knows it.
     pub fn caller(&self, token: &str) -> Option<Caller> {
         let view = self.view()?;
-        let tenants = view.tokens.get(&Digest::of(token))?.clone();
-        Some(Caller { tenants })
+        let token = Digest::of(token);
+        let tenants = view.tokens.get(&token)?.clone();
+        Some(Caller::by(tenants, Grant { token, view: Arc::clone(&self.view), seen: view }))
     }
 
     /// The limits whose counters count calls of these tenants only, as far as these may know of them, by name; nothing if everything may be
@@ -79,7 +120,7 @@ impl Access {
     }
 
     fn view(&self) -> Option<Arc<View>> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+        current(&self.view)
     }
 }
 

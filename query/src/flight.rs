@@ -297,7 +297,7 @@ impl Flight {
         asked: &Asked,
         within: Option<Duration>,
     ) -> Result<Answer<FlightData>, Status> {
-        let begun = self.running.begin(asked.id.clone(), caller.clone());
+        let begun = self.running.begin(asked.id.clone(), caller.tenants.clone());
         let writer = |head: &Head| Ok(ipc::Writer::new(ipc::shown(&head.schema)?));
         let (head, rows) = tokio::select! {
             biased;

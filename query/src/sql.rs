@@ -31,6 +31,7 @@ pub(crate) use self::{
     rows::{Head, Rows, Write},
 };
 use crate::{
+    access::Grant,
     cut::{AsOf, Cut, Cuts},
     imports,
     table::TableDef,
@@ -88,20 +89,38 @@ pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
 pub(crate) use statement::MAX_SQL_BYTES;
 
 /// Who asks, and what they may read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// The tenants whose rows exist for them.
     pub tenants: Tenants,
+    /// The access that says so; none where no token was shown, as by this process itself.
+    grant: Option<Grant>,
 }
 
 impl Caller {
+    /// Who may read these tenants, whatever becomes of the policy.
+    #[must_use]
+    pub const fn of(tenants: Tenants) -> Self {
+        Self { tenants, grant: None }
+    }
+
+    /// Who may read these tenants by the access of a token.
+    pub(crate) const fn by(tenants: Tenants, grant: Grant) -> Self {
+        Self { tenants, grant: Some(grant) }
+    }
+
+    /// Whether they may still read what they could when they asked.
+    fn stands(&mut self) -> bool {
+        self.grant.as_mut().is_none_or(|grant| grant.covers(&self.tenants))
+    }
+
     /// Who may read these tenants only, as far as this one may.
     #[must_use]
     pub fn narrowed(&self, mut tenants: Vec<String>) -> Self {
         if let Tenants::Only(own) = &self.tenants {
             tenants.retain(|tenant| own.contains(tenant));
         }
-        Self { tenants: Tenants::Only(tenants) }
+        Self { tenants: Tenants::Only(tenants), grant: self.grant.clone() }
     }
 }
 
@@ -151,7 +170,8 @@ impl Engine {
         writer: impl FnOnce(&Head) -> Result<W, QueryError> + Send + 'static,
     ) -> Result<(Head, Rows<W::Piece>), QueryError> {
         let turn = self.turn().await.inspect_err(|error| rows::count(error.code().code()))?;
-        let (giving, gone, asked) = rows::channel(question.within.map_or(self.time, |within| within.min(self.time)));
+        let time = question.within.map_or(self.time, |within| within.min(self.time));
+        let (giving, gone, asked) = rows::channel(time, caller.clone());
         let (engine, caller, ending) = (Arc::clone(self), caller.clone(), gone.clone());
         let workers = session::partitions(&caller.tenants);
         let work = async move || {
@@ -195,7 +215,8 @@ impl Engine {
         question: Question,
     ) -> Result<Described, QueryError> {
         let turn = self.turn().await?;
-        let (giving, gone, asked) = rows::channel(question.within.map_or(self.time, |within| within.min(self.time)));
+        let time = question.within.map_or(self.time, |within| within.min(self.time));
+        let (giving, gone, asked) = rows::channel(time, caller.clone());
         let (engine, caller) = (Arc::clone(self), caller.clone());
         let work = async move || {
             let planned = engine.plan(&caller, &question, None).await;

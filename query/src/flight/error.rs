@@ -28,6 +28,7 @@ impl From<QueryError> for Status {
             QueryError::Invalid(_) => Code::InvalidArgument,
             QueryError::TooLarge(_) | QueryError::Memory | QueryError::Busy => Code::ResourceExhausted,
             QueryError::Timeout(_) | QueryError::NotTaken(_) => Code::DeadlineExceeded,
+            QueryError::Revoked => Code::Unauthenticated,
             QueryError::Lake => Code::Unavailable,
             QueryError::Internal => Code::Internal,
         };

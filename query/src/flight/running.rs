@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use schemas::policy::Tenants;
 use tokio_util::sync::CancellationToken;
 
 use crate::sql::Caller;
@@ -25,7 +26,7 @@ struct Open {
 #[derive(Debug)]
 struct Answer {
     id: Bytes,
-    caller: Caller,
+    tenants: Tenants,
     ends: CancellationToken,
 }
 
@@ -40,19 +41,19 @@ pub(super) struct Begun {
 
 impl Running {
     /// Takes note of an answer to the ticket with this id.
-    pub(super) fn begin(self: &Arc<Self>, id: Bytes, caller: Caller) -> Begun {
+    pub(super) fn begin(self: &Arc<Self>, id: Bytes, tenants: Tenants) -> Begun {
         let ends = CancellationToken::new();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.last += 1;
         let number = open.last;
-        open.answers.insert(number, Answer { id, caller, ends: ends.clone() });
+        open.answers.insert(number, Answer { id, tenants, ends: ends.clone() });
         Begun { all: Arc::clone(self), number, ends }
     }
 
     /// Ends the answers to a ticket; whether there were any of this caller's.
     pub(super) fn end(&self, id: &Bytes, caller: &Caller) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |answer: &&Answer| !id.is_empty() && answer.id == *id && answer.caller == *caller;
+        let of = |answer: &&Answer| !id.is_empty() && answer.id == *id && answer.tenants == caller.tenants;
         open.answers.values().filter(of).map(|answer| answer.ends.cancel()).count() > 0
     }
 }

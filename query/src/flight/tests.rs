@@ -10,6 +10,7 @@ use arrow::{
 };
 use axum::http::StatusCode;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use schemas::policy::Tenants;
 use tonic::Code;
 use tower::ServiceExt as _;
 
@@ -494,4 +495,38 @@ async fn a_long_answer_is_streamed_and_waits_for_its_reader() {
     assert!(bytes > 64 << 10, "{bytes}");
     drop(stream);
     idle(&world).await;
+}
+
+/// What was sent before is sent; nothing that is made after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_ends_with_the_access_that_it_was_asked_by() {
+    let world = large().await;
+    let acme = Tenants::Only(vec!["acme".into()]);
+    for (token, left) in [("tgq-all", vec![]), ("tgq-acme", vec![]), ("tgq-all", vec![("tgq-all", acme.clone())])] {
+        world.grants(&[("tgq-all", Tenants::All), ("tgq-acme", acme.clone())]);
+        let client = Client::new(&world, token);
+        let sql = "SELECT a.user_id, b.call_id FROM usage a, usage b LIMIT 2000000";
+        let info = client.describe(query(sql)).await.unwrap();
+        let (_, mut stream) = client.begin::<FlightData>("DoGet", &[ticket(&info)]).await.unwrap();
+        for _ in 0..4 {
+            stream.message().await.unwrap().unwrap();
+        }
+        // Another policy alone changes nothing.
+        world.grants(&[("tgq-all", Tenants::All), ("tgq-acme", acme.clone()), ("new", Tenants::All)]);
+        for _ in 0..4 {
+            stream.message().await.unwrap().unwrap();
+        }
+        world.grants(&left);
+        let mut more = 0;
+        let status = loop {
+            match stream.message().await {
+                Ok(Some(_)) => more += 1,
+                Ok(None) => panic!("{token} was given everything"),
+                Err(status) => break status,
+            }
+        };
+        assert!(more < 64, "{token} was given {more} messages more");
+        assert!(status.code() == Code::Unauthenticated && status.message().contains("TG6003"), "{status:?}");
+        idle(&world).await;
+    }
 }

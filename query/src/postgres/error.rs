@@ -58,6 +58,7 @@ impl From<QueryError> for Wrong {
             QueryError::Memory => "53200",
             QueryError::Busy => "53300",
             QueryError::Timeout(_) | QueryError::NotTaken(_) => "57014",
+            QueryError::Revoked => "42501",
             QueryError::Lake => "58030",
             QueryError::Internal => "XX000",
         };

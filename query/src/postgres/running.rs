@@ -99,6 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
     pub(super) async fn send(&mut self, running: &mut Running, most: u32) -> Result<bool, Failed> {
         let mut left = if most == 0 { usize::MAX } else { most as usize };
         loop {
+            // Rows of a piece may have waited for long.
+            running.rows.stand()?;
             let Running { block, next, .. } = running;
             let rows = left.min(block.ends.len() - *next);
             let start = next.checked_sub(1).and_then(|last| block.ends.get(last)).copied().unwrap_or(0);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
+use schemas::policy::Tenants;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::CancellationToken;
 
@@ -306,6 +307,45 @@ async fn rows_are_taken_a_few_at_a_time() {
         let said = client.answer().await;
         assert!(said.ends_with(wanted), "{said:?}");
     }
+}
+
+/// What is open gives no row more once the access is gone, or is narrower than what was asked; a policy that leaves it changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_and_portals_end_with_the_access_that_they_were_opened_by() {
+    let world = World::new(&mixed(), 0).await;
+    let acme = Tenants::Only(vec!["acme".into()]);
+    for left in [vec![], vec![("tgq-all", acme.clone())]] {
+        world.grants(&[("tgq-all", Tenants::All)]);
+        let mut client = Client::new(&world, "tgq-all").await;
+        let begun = "BEGIN; DECLARE c CURSOR FOR SELECT input_tokens FROM usage; FETCH 1 FROM c";
+        let said = client.simple(begun).await;
+        assert!(said.ends_with(b"FETCH 1\0ZT"), "{said:?}");
+        world.grants(&[("tgq-all", Tenants::All), ("new", acme.clone())]);
+        let said = client.simple("FETCH 1 FROM c").await;
+        assert!(said.ends_with(b"FETCH 1\0ZT"), "{said:?}");
+        client.say(b'P', b"\0SELECT input_tokens FROM usage\0\0\0").await;
+        client.say(b'B', b"p\0\0\0\0\0\0\0\0").await;
+        client.say(b'E', b"p\0\0\0\0\x01").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        assert!(said.ends_with(b"sZT"), "{said:?}");
+        world.grants(&left);
+        client.say(b'E', b"p\0\0\0\0\x01").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        let text = String::from_utf8_lossy(&said);
+        assert!(text.starts_with('E') && text.contains("C42501") && text.contains("TG6003"), "{text:?}");
+        let said = client.simple("FETCH 1 FROM c").await;
+        assert!(String::from_utf8_lossy(&said).contains("C25P02"), "{said:?}");
+    }
+    // The same for a cursor.
+    world.grants(&[("tgq-all", Tenants::All)]);
+    let mut client = Client::new(&world, "tgq-all").await;
+    client.simple("BEGIN; DECLARE c CURSOR FOR SELECT input_tokens FROM usage; FETCH 1 FROM c").await;
+    world.grants(&[]);
+    let said = client.simple("FETCH 1 FROM c").await;
+    let text = String::from_utf8_lossy(&said);
+    assert!(text.contains("C42501") && text.contains("TG6003") && !text.contains("FETCH 1"), "{text:?}");
 }
 
 /// What may be done and what may not, by the state that it ends with.

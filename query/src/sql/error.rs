@@ -35,6 +35,9 @@ pub enum QueryError {
     /// Nobody took its rows.
     #[error("no rows were taken for {0} s, so the query was ended; ask again, for what can be taken")]
     NotTaken(u64),
+    /// The access by which it was asked was taken away, or narrowed.
+    #[error("the token may no longer read what was asked for, so the answer ends here")]
+    Revoked,
     /// The files of the lake cannot be read now.
     #[error("the lake cannot be read at the moment; the server's log says why")]
     Lake,
@@ -52,6 +55,7 @@ impl QueryError {
             Self::TooLarge(_) => ErrorCode::ResultTooLarge,
             Self::Memory | Self::Busy => ErrorCode::QueryResources,
             Self::Timeout(_) | Self::NotTaken(_) => ErrorCode::QueryTimeout,
+            Self::Revoked => ErrorCode::UnknownToken,
             Self::Lake | Self::Internal => ErrorCode::LakeUnreachable,
         }
     }

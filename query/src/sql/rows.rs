@@ -2,7 +2,7 @@
 //!
 //! Nothing runs ahead: one piece waits to be taken while the next is made, and whoever drops the rows ends the query. A query may
 //! work so long and no longer; the time in which a piece waits is not counted, but bounded by [`PATIENCE`], so that a client that
-//! fell silent does not keep a place from others.
+//! fell silent does not keep a place from others. Each piece is given only while the access by which it was asked for stands.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{AsOf, QueryError};
+use super::{AsOf, Caller, QueryError};
 
 /// How long a piece of an answer waits to be taken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,6 +48,7 @@ pub(crate) struct Head {
 pub(crate) struct Rows<T> {
     pieces: mpsc::Receiver<Result<Option<T>, QueryError>>,
     watched: Watched,
+    caller: Caller,
     _ends: DropGuard,
 }
 
@@ -120,8 +121,8 @@ pub(crate) struct Asked<T> {
     pub(crate) rows: Rows<T>,
 }
 
-/// A way for the answer of a query that may work for `time`, and the token that ends the query.
-pub(crate) fn channel<T: Send + 'static>(time: Duration) -> (Giving<T>, CancellationToken, Asked<T>) {
+/// A way for the answer of a query that may work for `time`, to who asks it, and the token that ends the query.
+pub(crate) fn channel<T: Send + 'static>(time: Duration, caller: Caller) -> (Giving<T>, CancellationToken, Asked<T>) {
     let (head, asked) = oneshot::channel();
     let (pieces, taken) = mpsc::channel(1);
     let (phase, watching) = watch::channel(Phase { until: Instant::now() + time, waits: false });
@@ -130,7 +131,7 @@ pub(crate) fn channel<T: Send + 'static>(time: Duration) -> (Giving<T>, Cancella
     tokio::spawn(watch(watching, watched.clone(), time));
     let tally = Tally { begun: Instant::now(), outcome: None, why: Arc::clone(&watched.why) };
     let giving = Giving { head, pieces: Pieces { to: pieces, phase }, tally };
-    let rows = Rows { pieces: taken, watched, _ends: gone.clone().drop_guard() };
+    let rows = Rows { pieces: taken, watched, caller, _ends: gone.clone().drop_guard() };
     (giving, gone, Asked { head: asked, rows })
 }
 
@@ -143,7 +144,7 @@ async fn watch(mut phase: watch::Receiver<Phase>, watched: Watched, time: Durati
             changed = phase.changed() => if changed.is_err() { return },
             () = sleep_until(until) => {
                 let why = if waits { QueryError::NotTaken(PATIENCE.as_secs()) } else { QueryError::Timeout(time) };
-                // Nobody else writes it.
+                // It may have been ended before, and says why.
                 let _ = watched.why.set(why);
                 watched.gone.cancel();
                 return;
@@ -172,7 +173,19 @@ impl<T> Rows<T> {
             piece = self.pieces.recv() => piece.unwrap_or_else(|| Err(self.watched.ended())),
             () = self.watched.gone.cancelled() => Err(self.watched.ended()),
         };
+        self.stand()?;
         piece.map_err(|error| self.watched.before(error))
+    }
+
+    /// Ends the query of whoever may no longer read what they asked for. What was taken before and is not shown yet asks this first.
+    pub(crate) fn stand(&mut self) -> Result<(), QueryError> {
+        if self.caller.stands() {
+            return Ok(());
+        }
+        // It may have been ended before, for another reason.
+        let _ = self.watched.why.set(QueryError::Revoked);
+        self.watched.gone.cancel();
+        Err(QueryError::Revoked)
     }
 }
 

@@ -17,7 +17,7 @@ use schemas::policy::Tenants;
 pub(crate) fn ask(dir: &Path) {
     let road: Arc<dyn Road> = Disk::open(&dir.join("log"), &Options::default()).unwrap();
     let here = Here::open(road, dir.join("lake").to_str().unwrap()).unwrap();
-    let caller = Caller { tenants: Tenants::All };
+    let caller = Caller::of(Tenants::All);
     let mut out = io::stdout().lock();
     for statement in io::stdin().lock().lines() {
         let statement = statement.unwrap();

@@ -95,7 +95,7 @@ pub(super) async fn answered(lake: &Arc<Lake>, sql: &str) -> Value {
     watermark.restored();
     let cuts = Cuts::new(Arc::new(tail(lake, 0..0)), lake.store(), watermark, Arc::new(PolicyLog::default()));
     let engine = Arc::new(Engine::new(Arc::new(cuts)).unwrap());
-    let caller = Caller { tenants: schemas::policy::Tenants::All };
+    let caller = Caller::of(schemas::policy::Tenants::All);
     let answer = engine.answer(&caller, sql, Format::Json).await.unwrap();
     serde_json::from_slice::<Value>(&answer).unwrap()["rows"].take()
 }

@@ -38,11 +38,11 @@ pub(crate) fn second(second: i64) -> Time {
 }
 
 pub(crate) fn only(tenants: &[&str]) -> Caller {
-    Caller { tenants: Tenants::Only(tenants.iter().map(|tenant| (*tenant).to_owned()).collect()) }
+    Caller::of(Tenants::Only(tenants.iter().map(|tenant| (*tenant).to_owned()).collect()))
 }
 
 pub(crate) fn everyone() -> Caller {
-    Caller { tenants: Tenants::All }
+    Caller::of(Tenants::All)
 }
 
 /// An attempt of `tenant` that cost `pico` for `input` tokens; `None` where nothing was reported.
@@ -323,6 +323,13 @@ impl World {
     pub(crate) fn within(self, time: Duration) -> Self {
         let engine = Engine::with(Arc::clone(&self.cuts), 64 << 20, time).unwrap();
         Self { engine: Arc::new(engine), ..self }
+    }
+
+    /// Puts these tokens in force, and no others.
+    pub(crate) fn grants(&self, tokens: &[(&str, Tenants)]) {
+        let access =
+            tokens.iter().map(|(text, tenants)| Token { token_sha256: Digest::of(text), tenants: tenants.clone() });
+        self.access.apply(&Policy { access: access.collect(), ..policy(&["acme", "globex"]) });
     }
 
     /// An answer as JSON, or the text of the error.
