@@ -17,14 +17,17 @@ use datafusion::{
     logical_expr::LogicalPlan,
     physical_plan::execute_stream,
 };
-use schemas::{policy::Tenants, time};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+use schemas::{
+    policy::{Digest, Tenants},
+    time,
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::encode::{Encoder, Format};
+use self::{
+    encode::{Encoder, Format},
+    turns::{Turn, Turns},
+};
 pub(crate) use self::{
     question::Question,
     reading::{Reading, arrays, shown as in_text, types},
@@ -75,6 +78,7 @@ mod sums;
 mod tag;
 mod threads;
 mod trunc;
+mod turns;
 mod unordered;
 pub(crate) mod views;
 
@@ -109,6 +113,11 @@ impl Caller {
         Self { tenants, grant: Some(grant) }
     }
 
+    /// The token that was shown.
+    fn token(&self) -> Option<Digest> {
+        self.grant.as_ref().map(Grant::token)
+    }
+
     /// Whether they may still read what they could when they asked.
     fn stands(&mut self) -> bool {
         self.grant.as_mut().is_none_or(|grant| grant.covers(&self.tenants))
@@ -129,11 +138,11 @@ pub struct Engine {
     cuts: Arc<Cuts>,
     runtime: Arc<RuntimeEnv>,
     store: ObjectStoreUrl,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     time: Duration,
 }
 
-/// Queries that run at once; each has its share of memory.
+/// Queries that run at once, of all tokens ([`turns`]); each has its share of memory.
 const RUNNING: usize = 8;
 
 /// How long a query may take.
@@ -158,7 +167,7 @@ impl Engine {
         let runtime = session::runtime(pool_bytes)?;
         let store = ObjectStoreUrl::parse("lake://tables")?;
         runtime.register_object_store(store.as_ref(), cuts.store());
-        Ok(Self { cuts, runtime, store, turns: Arc::new(Semaphore::new(RUNNING)), time })
+        Ok(Self { cuts, runtime, store, turns: Turns::new(RUNNING), time })
     }
 
     /// Answers one statement with what the caller may see: the one way in. The answer is made a piece at a time, by what `writer`
@@ -169,7 +178,7 @@ impl Engine {
         question: Question,
         writer: impl FnOnce(&Head) -> Result<W, QueryError> + Send + 'static,
     ) -> Result<(Head, Rows<W::Piece>), QueryError> {
-        let turn = self.turn().await.inspect_err(|error| rows::count(error.code().code()))?;
+        let turn = self.turn(caller).await.inspect_err(|error| rows::count(error.code().code()))?;
         let time = question.within.map_or(self.time, |within| within.min(self.time));
         let (giving, gone, asked) = rows::channel(time, caller.clone());
         let (engine, caller, ending) = (Arc::clone(self), caller.clone(), gone.clone());
@@ -214,7 +223,7 @@ impl Engine {
         caller: &Caller,
         question: Question,
     ) -> Result<Described, QueryError> {
-        let turn = self.turn().await?;
+        let turn = self.turn(caller).await?;
         let time = question.within.map_or(self.time, |within| within.min(self.time));
         let (giving, gone, asked) = rows::channel(time, caller.clone());
         let (engine, caller) = (Arc::clone(self), caller.clone());
@@ -228,8 +237,8 @@ impl Engine {
     }
 
     /// Waits for a place among the queries that run.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, QueryError> {
-        match timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await {
+    async fn turn(&self, caller: &Caller) -> Result<Turn, QueryError> {
+        match timeout(TURN, self.turns.ask(caller.token())).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(QueryError::Busy),
         }
@@ -310,7 +319,7 @@ pub fn understood(sql: &str) -> Result<String, QueryError> {
 impl Engine {
     /// How many queries could begin now.
     pub(crate) fn idle_turns(&self) -> usize {
-        self.turns.available_permits()
+        self.turns.free()
     }
 }
 

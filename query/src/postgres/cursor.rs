@@ -18,8 +18,8 @@ use super::{
     value::{Kind, columns},
 };
 
-/// The most cursors of a session: half of the queries that run at once.
-const MAX_CURSORS: usize = 4;
+/// The most cursors of a session: one less than the queries that a token alone may run at once, so that it can ask beside them.
+const MAX_CURSORS: usize = 3;
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
     /// Makes a cursor.

@@ -268,7 +268,7 @@ async fn rows_are_taken_a_few_at_a_time() {
         assert!(text.contains(wanted), "{sql}: {text:?}");
     }
     client.simple("ROLLBACK; BEGIN").await;
-    for (number, wanted) in [(1, "ZT"), (2, "ZT"), (3, "ZT"), (4, "ZT"), (5, "C54000")] {
+    for (number, wanted) in [(1, "ZT"), (2, "ZT"), (3, "ZT"), (4, "C54000")] {
         let said = client.simple(&format!("DECLARE c{number} CURSOR FOR SELECT 1; FETCH c{number}")).await;
         assert!(String::from_utf8_lossy(&said).contains(wanted), "{number}: {said:?}");
     }

@@ -27,7 +27,7 @@ pub enum QueryError {
     )]
     Memory,
     /// Other queries take all places.
-    #[error("too many queries are running; try again in a moment")]
+    #[error("too many queries are running, of this token or of all; try again in a moment")]
     Busy,
     /// It ran out of time.
     #[error("the query took longer than {0:?}; ask for less time or fewer columns")]

@@ -110,6 +110,30 @@ async fn a_query_that_would_never_end_is_ended_and_delays_no_other() {
     }
 }
 
+/// Twelve of one token that would never end, and one of another beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_does_not_keep_others_waiting() {
+    const TIME: Duration = Duration::from_secs(6);
+    let world = large().await.within(TIME);
+    let [heavy, light] = ["tgq-acme", "tgq-all"].map(|token| world.access.caller(token).unwrap());
+    let endless = join_all((0..12).map(|_| world.ask(&heavy, ENDLESS[2])));
+    let quick = async {
+        let begun = Instant::now();
+        while world.engine.idle_turns() > super::super::RUNNING / 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(world.ask(&light, "SELECT 1 AS a").await, Ok(json!([{"a": 1}])));
+        begun.elapsed()
+    };
+    let (ended, quick) = futures::join!(endless, quick);
+    assert!(quick < TIME, "another token waited {quick:?}");
+    for answer in ended {
+        let known = |error: &String| error.starts_with("TG6006") || error.starts_with("TG6004");
+        assert!(answer.as_ref().is_err_and(known), "{answer:?}");
+    }
+    idle(&world).await;
+}
+
 #[tokio::test]
 async fn a_dropped_answer_ends_its_query() {
     let world = large().await;
