@@ -13,6 +13,8 @@ use datafusion::sql::sqlparser::{
 use schemas::policy::Digest;
 use tokio_util::sync::CancellationToken;
 
+use super::parameter::Values;
+
 /// The longest statement that may be one to end a query: longer ones are not looked at.
 const MAX_ENDING: usize = 256;
 
@@ -83,10 +85,48 @@ impl Cancel {
         true
     }
 
-    /// Does what a statement says, if that is to end a query, and gives the statement that answers so.
-    pub(super) fn ended(&self, sql: &str) -> Option<String> {
+    /// The same for all other sessions that came with this one's token; how many there are.
+    fn end_others(&self) -> usize {
+        let open = self.all.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = open.iter().filter(|(pid, session)| **pid != self.pid && session.whose == self.whose);
+        others.map(|(_, session)| session.ends.cancel()).count()
+    }
+
+    /// Does what a statement says with its values, if that is to end a query, and gives the statement that answers so, which has none.
+    pub(super) fn ended(&self, sql: &str, values: Option<&Values>) -> Option<String> {
         let ending = Ending::of(sql)?;
-        Some(ending.answer(self.end(ending.pid)))
+        let done = match ending.whom {
+            Whom::One(pid) => usize::from(self.end(pid)),
+            Whom::Parameter => {
+                let values = values.filter(|values| !values.values.is_empty())?;
+                usize::from(values.number(0).is_some_and(|pid| self.end(pid)))
+            }
+            Whom::Others => self.end_others(),
+        };
+        Some(ending.answer(done))
+    }
+}
+
+/// Whose query is ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Whom {
+    /// That of the session with this number.
+    One(u32),
+    /// That of the session whose number is the statement's parameter.
+    Parameter,
+    /// Those of all other sessions of the same token.
+    Others,
+}
+
+impl Whom {
+    /// Who is named by a number or a parameter, whatever kind of integer it is cast to.
+    fn named(text: &str) -> Option<Self> {
+        let text = match text.split_once("::") {
+            Some((text, "int" | "int4" | "integer")) => text,
+            Some(_) => return None,
+            None => text,
+        };
+        if text == "$1" { Some(Self::Parameter) } else { text.parse().ok().map(Self::One) }
     }
 }
 
@@ -94,8 +134,8 @@ impl Cancel {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     name: &'static str,
-    pid: u32,
-    /// Whether it looks the session up among all.
+    whom: Whom,
+    /// Whether it looks sessions up among all, and so has a row for each that it ends.
     is_listed: bool,
 }
 
@@ -111,21 +151,32 @@ impl Ending {
             Token::SingleQuotedString(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text,
             other => other.to_string().to_lowercase(),
         });
-        let words = words.collect::<String>().replace("pg_catalog.", "");
+        let words = words.collect::<String>().replace("pg_catalog.", "").replace("pg_stat_activity.", "");
         let call = words.strip_prefix("select")?;
         let mut known = ["pg_cancel_backend", "pg_terminate_backend"].into_iter();
         let (name, rest) = known.find_map(|name| Some((name, call.strip_prefix(name)?)))?;
-        let (pid, is_listed) = match rest.strip_prefix("(pid)frompg_stat_activitywherepid=") {
-            Some(pid) => (pid, true),
-            None => (rest.strip_prefix('(')?.strip_suffix(')')?, false),
+        let (whom, is_listed) = match rest.strip_prefix("(pid)frompg_stat_activity") {
+            Some("" | "wherepid<>pg_backend_pid()") => (Whom::Others, true),
+            Some(one) => (Whom::named(one.strip_prefix("wherepid=")?)?, true),
+            None => (Whom::named(rest.strip_prefix('(')?.strip_suffix(')')?)?, false),
         };
-        Some(Self { name, pid: pid.parse().ok()?, is_listed })
+        Some(Self { name, whom, is_listed })
     }
 
-    /// The statement whose answer says whether there was such a session.
-    pub(super) fn answer(&self, done: bool) -> String {
+    /// The statement whose answer says how many sessions there were.
+    fn answer(&self, done: usize) -> String {
         let name = self.name;
-        if self.is_listed { format!("SELECT true AS {name} WHERE {done}") } else { format!("SELECT {done} AS {name}") }
+        match done {
+            _ if !self.is_listed => format!("SELECT {} AS {name}", done > 0),
+            0 | 1 => format!("SELECT true AS {name} WHERE {}", done > 0),
+            _ => format!("SELECT true AS {name} FROM generate_series(1, {done})"),
+        }
+    }
+
+    /// A statement with the columns and the parameters of this one, which does nothing.
+    pub(super) fn like(&self) -> String {
+        let wanted = if self.whom == Whom::Parameter { "$1 = CAST(0 AS INTEGER)" } else { "true" };
+        format!("SELECT true AS {} WHERE {wanted}", self.name)
     }
 }
 
@@ -139,7 +190,7 @@ impl Drop for Cancel {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Cancels, Ending};
+    use super::{Cancels, Ending, Values};
 
     #[test]
     fn statements_end_what_their_own_token_does() {
@@ -148,16 +199,32 @@ mod tests {
         let (running, others) = (same.renew(), other.renew());
         let sql = |pid| format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = '{pid}'");
         let answer = |done| Some(format!("SELECT true AS pg_terminate_backend WHERE {done}"));
-        assert_eq!(one.ended(&sql(other.pid)), answer(false));
+        assert_eq!(one.ended(&sql(other.pid), None), answer(false));
         assert!(!others.is_cancelled() && !running.is_cancelled());
-        assert_eq!(one.ended(&sql(same.pid)), answer(true));
+        assert_eq!(one.ended(&sql(same.pid), None), answer(true));
         assert!(running.is_cancelled() && !others.is_cancelled());
         let cancelled = Some("SELECT false AS pg_cancel_backend".to_owned());
-        assert_eq!(one.ended(&format!("select pg_catalog.pg_cancel_backend({})", other.pid)), cancelled);
+        assert_eq!(one.ended(&format!("select pg_catalog.pg_cancel_backend({})", other.pid), None), cancelled);
+        assert_eq!(one.ended(&format!("SELECT pg_cancel_backend('{}'::int)", other.pid), None), cancelled);
+        let running = same.renew();
+        let value = |pid: u32| Values { types: vec![0], formats: vec![0], values: vec![Some(pid.to_string().into())] };
+        let parameter = "SELECT pg_cancel_backend($1)";
+        assert_eq!(one.ended(parameter, Some(&value(other.pid))), cancelled);
+        assert!(!others.is_cancelled() && !running.is_cancelled());
+        assert_eq!(one.ended(parameter, Some(&value(same.pid))), Some("SELECT true AS pg_cancel_backend".to_owned()));
+        assert!(running.is_cancelled());
+        let (running, own) = (same.renew(), one.renew());
+        for all in ["", " WHERE pid <> pg_backend_pid()", " where pg_stat_activity.pid != pg_catalog.pg_backend_pid()"]
+        {
+            let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity{all}");
+            assert_eq!(one.ended(&sql, None), answer(true), "{sql}");
+        }
+        assert!(running.is_cancelled() && !own.is_cancelled() && !others.is_cancelled());
         for another in [
             "SELECT 'pg_cancel_backend(1)'",
-            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity",
-            "SELECT pg_cancel_backend($1)",
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'alice'",
+            "SELECT pg_cancel_backend($2)",
+            "SELECT pg_cancel_backend(1::text)",
         ] {
             assert_eq!(Ending::of(another), None, "{another}");
         }

@@ -38,6 +38,22 @@ pub(super) fn meant(oid: u32) -> Option<DataType> {
 }
 
 impl Values {
+    /// The value in a place, where it is a whole number without a sign, as that of a session is.
+    pub(super) fn number(&self, at: usize) -> Option<u32> {
+        const TEXTS: [u32; 2] = [25, 1_043];
+        let value = self.values.get(at)?.as_deref()?;
+        let is_text = self.types.get(at).is_some_and(|oid| TEXTS.contains(oid));
+        if is_text || format(&self.formats, at) == 0 {
+            return std::str::from_utf8(value).ok()?.trim_matches('\0').trim().parse().ok();
+        }
+        let number: i64 = match value.len() {
+            2 => i16::from_be_bytes(value.try_into().ok()?).into(),
+            4 => i32::from_be_bytes(value.try_into().ok()?).into(),
+            _ => i64::from_be_bytes(value.try_into().ok()?),
+        };
+        u32::try_from(number).ok()
+    }
+
     /// The values, for parameters that are known to be of these types. Times without a zone are of this one where an instant is wanted.
     pub(super) fn scalars(self, known: &[Option<DataType>], zone: &str) -> Result<Vec<ScalarValue>, QueryError> {
         let scalar = |(at, value): (usize, &Option<Bytes>)| -> Result<ScalarValue, QueryError> {

@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
     ) -> Question {
         let sql = match command {
             // What is done for it is done where it is begun.
-            Command::Query(sql) => Ending::of(sql).map_or_else(|| sql.clone(), |ending| ending.answer(true)),
+            Command::Query(sql) => Ending::of(sql).map_or_else(|| sql.clone(), |ending| ending.like()),
             _ => String::new(),
         };
         let reading = Reading {
@@ -74,9 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
         }
         let (caller, engine, zone) = (self.caller()?, self.entry.engine.clone(), self.settings.zone());
         if let Command::Query(sql) = &portal.command
-            && let Some(answer) = self.cancel.ended(sql)
+            && let Some(answer) = self.cancel.ended(sql, portal.values.as_ref())
         {
-            portal.command = Command::Query(answer);
+            (portal.command, portal.values) = (Command::Query(answer), None);
         }
         let question = self.asked(&portal.command, portal.values.take())?;
         let (formats, promised) = (portal.results.clone(), portal.promised.clone());
