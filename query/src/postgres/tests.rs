@@ -16,6 +16,7 @@ use crate::{
     },
 };
 
+mod pgjdbc;
 mod tools;
 
 /// What clients look up, and what somebody might look up to learn of others.

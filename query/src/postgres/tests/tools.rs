@@ -15,7 +15,7 @@ const DBEAVER_TYPES: &str = "SELECT t.oid,t.*,c.relkind,format_type(nullif(t.typ
 /// What Grafana reads the names of tables with.
 const GRAFANA_TABLES: &str = "select quote_ident(table_name) as \"table\" from information_schema.tables where quote_ident(table_schema) not in ('information_schema','pg_catalog','_timescaledb_cache') and table_type='BASE TABLE' and quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END FROM generate_series(array_lower(string_to_array(current_setting('search_path'),','),1), array_upper(string_to_array(current_setting('search_path'),','),1)) as i, string_to_array(current_setting('search_path'),',') s)";
 
-async fn check(client: &mut Client, sql: &str, wanted: &str) {
+pub(super) async fn check(client: &mut Client, sql: &str, wanted: &str) {
     for said in [client.simple(sql).await, client.extended(sql).await] {
         let text = String::from_utf8_lossy(&said);
         assert!(text.contains(wanted), "{wanted} in the answer to {sql}: {text:?}");

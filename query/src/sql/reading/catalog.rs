@@ -101,6 +101,14 @@ impl Catalog {
     }
 }
 
+/// The words of SQL: a function in Postgres, a catalog here.
+pub(crate) const KEYWORDS: &str = "pg_get_keywords";
+
+/// Whether there is a schema of this name.
+pub(crate) fn is_schema(name: &str) -> bool {
+    name == SCHEMA || RELATIONS.iter().any(|(schema, ..)| *schema == name)
+}
+
 /// Whether a catalog never has a row.
 pub(crate) fn is_empty(name: &str) -> bool {
     is_catalog(name) && !relations::HAS_ROWS.contains(&name)

@@ -85,9 +85,12 @@ fn over_catalogs(name: &str, arg: &str) -> Option<String> {
         "json_build_object" | "array_remove" | "array_to_string" | "row_to_json" | "pg_size_pretty" => {
             NULL_TEXT.to_owned()
         }
-        "unnest" | "generate_subscripts" | "array_length" | "array_upper" | "cardinality" => {
-            "CAST(NULL AS INTEGER)".to_owned()
-        }
+        "unnest"
+        | "generate_subscripts"
+        | "array_length"
+        | "array_upper"
+        | "cardinality"
+        | "information_schema._pg_expandarray" => "CAST(NULL AS INTEGER)".to_owned(),
         _ => return None,
     })
 }

@@ -15,11 +15,12 @@ use datafusion::sql::sqlparser::{
     parser::Parser,
 };
 
-use super::{Reading, arrays, catalog, names};
+use super::{Reading, arrays, catalog, names, paths};
 use crate::reports::quoted;
 
 /// Changes a query to what the engine knows.
 pub(crate) fn rewrite(query: &mut Query, reading: &Reading) {
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut Paths { reading });
     let of_catalog = of_catalogs(query);
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Rewrite { reading, of_catalog });
 }
@@ -54,9 +55,27 @@ impl Visitor for Relations {
         let parts: Vec<String> =
             name.0.iter().filter_map(ObjectNamePart::as_ident).map(|ident| ident.value.to_lowercase()).collect();
         match parts.as_slice() {
+            // The words of SQL are put together as what stands in tables is.
+            [.., name] if name == catalog::KEYWORDS => self.others.push(name.clone()),
             [schema, _] if schema == "pg_catalog" || schema == "information_schema" => self.catalogs = true,
             [one] if catalog::is_catalog(one) => self.catalogs = true,
             others => self.others.push(others.join(".")),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Puts the schemas of the search path in the place of a query for them by their numbers, before it is asked what a statement is about.
+struct Paths<'a> {
+    reading: &'a Reading,
+}
+
+impl VisitorMut for Paths<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let Some(other) = paths::numbered(query, self.reading).and_then(|text| asked(&text)) {
+            *query = other;
         }
         ControlFlow::Continue(())
     }
@@ -80,6 +99,21 @@ impl VisitorMut for Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args, .. } = factor
+            && args.is_some()
+        {
+            if name.0.len() == 2 && name.0.first().is_some_and(is_pg_catalog) {
+                name.0.remove(0);
+            }
+            // A table here, which has no arguments.
+            if name.to_string().eq_ignore_ascii_case(catalog::KEYWORDS) {
+                *args = None;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.name(&mut select.projection);
         ControlFlow::Continue(())
@@ -93,9 +127,11 @@ impl VisitorMut for Rewrite<'_> {
             Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if is_parameter(right) => {
                 *expr = within(taken(left), self.listed(right), true);
             }
-            Expr::InSubquery { expr: of, subquery, negated } if is_search_path(subquery) => {
+            Expr::InSubquery { expr: of, subquery, negated } if paths::is_search_path(subquery) => {
                 let (of, negated) = (taken(of), *negated);
-                *expr = within(of, self.search_path(), negated);
+                let schemas = paths::schemas(self.reading);
+                let schemas = schemas.map(|schema| Expr::Value(Value::SingleQuotedString(schema).into())).collect();
+                *expr = within(of, schemas, negated);
             }
             Expr::IsNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(false).into()),
             Expr::IsNotNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(true).into()),
@@ -139,7 +175,11 @@ impl VisitorMut for Rewrite<'_> {
                     *expr = instead;
                 }
             }
-            Expr::CompoundFieldAccess { .. } if self.of_catalog => *expr = written("CAST(NULL AS INTEGER)"),
+            // Of schemas it is a name: that of a schema for what is temporary, of which there is none.
+            Expr::CompoundFieldAccess { root, .. } if self.of_catalog => {
+                *expr =
+                    written(if paths::is_schemas(root) { "CAST(NULL AS VARCHAR)" } else { "CAST(NULL AS INTEGER)" });
+            }
             Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => {
                 let at = place(name);
                 let given = at.and_then(|at| self.reading.parameters.get(at)?.as_ref());
@@ -150,10 +190,7 @@ impl VisitorMut for Rewrite<'_> {
                 }
             }
             Expr::Function(function) => {
-                let qualified = |part: &ObjectNamePart| {
-                    part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("pg_catalog"))
-                };
-                if function.name.0.len() == 2 && function.name.0.first().is_some_and(qualified) {
+                if function.name.0.len() == 2 && function.name.0.first().is_some_and(is_pg_catalog) {
                     function.name.0.remove(0);
                 }
                 if let Some(text) = names::instead(function, self.reading, self.of_catalog) {
@@ -176,16 +213,6 @@ impl Rewrite<'_> {
             Expr::Cast { expr, .. } | Expr::Nested(expr) => self.list(expr),
             _ => None,
         }
-    }
-
-    /// The schemas that names are looked for in.
-    fn search_path(&self) -> Vec<Expr> {
-        let path = self.reading.settings.get("search_path").map_or(catalog::SCHEMA, String::as_str);
-        let named = path.split(',').map(|schema| match schema.trim() {
-            "\"$user\"" | "$user" => self.reading.user.to_string(),
-            schema => schema.to_owned(),
-        });
-        named.map(|schema| Expr::Value(Value::SingleQuotedString(schema).into())).collect()
     }
 
     /// The same as expressions. Before it came, and where it is NULL, the parameter stands for all of it, so that it has the type of what
@@ -274,13 +301,8 @@ fn is_parameter(expr: &Expr) -> bool {
     }
 }
 
-/// Whether a query is for the schemas of the search path, as Grafana writes it: with an array, and its places as rows.
-fn is_search_path(query: &Query) -> bool {
-    let text: String = query.to_string().to_lowercase().split_whitespace().collect();
-    text.starts_with(
-        "selectcasewhentrim(s[i])='\"$user\"'thenuserelsetrim(s[i])endfromgenerate_series(array_lower(string_to_array(\
-         current_setting('search_path'),','),1),",
-    )
+fn is_pg_catalog(part: &ObjectNamePart) -> bool {
+    part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("pg_catalog"))
 }
 
 /// Where a parameter stands among its statement's, by its name.
@@ -346,6 +368,13 @@ pub(super) fn written(text: &str) -> Expr {
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_expr());
     debug_assert!(parsed.is_ok(), "{text}");
     parsed.unwrap_or(Expr::Value(Value::Null.into()))
+}
+
+/// The query of a text that is written here.
+fn asked(text: &str) -> Option<Query> {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_query());
+    debug_assert!(parsed.is_ok(), "{text}");
+    parsed.ok().map(|query| *query)
 }
 
 fn taken(expr: &mut Expr) -> Expr {

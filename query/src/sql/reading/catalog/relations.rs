@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 
-use super::{Cell, DATABASE, MadeOf, Row, SCHEMA, Shown, known};
+use super::{Cell, DATABASE, KEYWORDS, MadeOf, Row, SCHEMA, Shown, known};
 use crate::sql::reading::types;
 
 /// The numbers of the schemas, of the owner of everything, of the database, and of where it lies.
@@ -28,7 +28,28 @@ pub(super) const HAS_ROWS: &[&str] = &[
     "pg_tables",
     "pg_views",
     "pg_am",
+    KEYWORDS,
 ];
+
+/// The words of this SQL that the standard of 2003 has not, which is what drivers ask for.
+const WORDS: &[&str] = &[
+    "analyse",
+    "analyze",
+    "explain",
+    "ilike",
+    "index",
+    "isnull",
+    "limit",
+    "notnull",
+    "offset",
+    "qualify",
+    "returning",
+    "show",
+    "verbose",
+];
+
+/// What everybody may do with a relation, as Postgres writes it: read it.
+const READABLE: &str = "{=r/tollgate}";
 
 /// By schema and name, the columns of each.
 pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
@@ -138,6 +159,7 @@ pub(super) const RELATIONS: &[(&str, &str, &str)] = &[
     ("pg_catalog", "pg_foreign_server", "oid:i srvname:t srvowner:i srvfdw:i srvtype:t srvversion:t srvoptions:t"),
     ("pg_catalog", "pg_event_trigger", "oid:i evtname:t evtevent:t evtowner:i evtfoid:i evtenabled:t"),
     ("pg_catalog", "pg_stat_activity", "datid:i datname:t pid:i usename:t application_name:t state:t query:t"),
+    ("pg_catalog", KEYWORDS, "word:t catcode:t barelabel:b catdesc:t baredesc:t"),
     ("pg_catalog", "pg_locks", "locktype:t database:i relation:i pid:i mode:t granted:b"),
     ("pg_catalog", "pg_stat_user_tables", "relid:i schemaname:t relname:t n_live_tup:i n_dead_tup:i"),
     ("information_schema", "schemata", "catalog_name:t schema_name:t schema_owner:t"),
@@ -229,6 +251,7 @@ pub(super) fn rows(schema: &str, name: &str, of: &MadeOf) -> Vec<Row> {
             views().map(defined).collect()
         }
         (_, "pg_am") => vec![vec![("oid", 2.into()), ("amname", "heap".into()), ("amtype", "t".into())]],
+        (_, KEYWORDS) => WORDS.iter().map(|word| vec![("word", (*word).into()), ("catcode", "U".into())]).collect(),
         (_, "schemata") => [SCHEMA, "pg_catalog", "information_schema"]
             .map(|name| vec![("catalog_name", DATABASE.into()), ("schema_name", name.into())])
             .to_vec(),
@@ -297,6 +320,7 @@ fn relation(oid: i32, table: &Shown) -> Row {
         ("relnatts", count(table.schema.fields().len())),
         ("relispopulated", true.into()),
         ("relreplident", "n".into()),
+        ("relacl", READABLE.into()),
     ]
 }
 
