@@ -32,6 +32,9 @@ use crate::{
 
 mod listed;
 
+#[cfg(test)]
+mod tests;
+
 /// The largest body: a statement of 64 KiB, each byte of it escaped.
 const MAX_BODY: usize = 512 << 10;
 
