@@ -56,6 +56,7 @@ mod implied;
 mod instant;
 mod joined;
 mod json;
+mod lengths;
 mod made;
 mod md5;
 mod modulo;

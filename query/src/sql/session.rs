@@ -39,7 +39,7 @@ use super::{
     encode, exact, functions as allowed,
     implied::Implied,
     instant::Instants,
-    provider,
+    lengths, provider,
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
@@ -98,6 +98,7 @@ pub(crate) fn open(
         .with_expr_planners(planners())
         .with_analyzer_rule(checked)
         .with_analyzer_rule(settled)
+        .with_analyzer_rule(Arc::new(lengths::Ordered))
         .with_optimizer_rules(optimizers(rollups))
         .build();
     state.register_function_rewrite(Arc::new(exact::Compared))?;
@@ -110,6 +111,7 @@ pub(crate) fn open(
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }
     state.register_function_rewrite(Arc::new(Shifts))?;
+    state.register_function_rewrite(Arc::new(lengths::Compared { settled: false }))?;
     // The instant that `now()` and `current_date` stand for; without it they fail.
     state.mark_start_execution();
     Ok((state, public))

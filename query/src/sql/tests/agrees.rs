@@ -1,0 +1,80 @@
+//! Calculations that the engine has of its own way, answered as Postgres answers them.
+
+use serde_json::{Value, json};
+
+use super::world::{World, charged, everyone};
+
+async fn world() -> World {
+    let entries = [1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1));
+    World::new(&entries, 1).await
+}
+
+async fn check(world: &World, value: &str, wanted: Value) {
+    let sql = if value.contains(" AS v ") { format!("SELECT {value}") } else { format!("SELECT {value} AS v") };
+    let got = world.ask(&everyone(), &sql).await;
+    assert_eq!(got, Ok(json!([{ "v": wanted }])), "{sql}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intervals_are_compared_by_their_length() {
+    let world = world().await;
+    for (condition, wanted) in [
+        ("interval '36 hours' > interval '1 day'", true),
+        ("interval '1 day' = interval '24 hours'", true),
+        ("interval '1 day' <> interval '24 hours'", false),
+        ("interval '1 month' = interval '30 days'", true),
+        ("interval '1 month' <= interval '719 hours'", false),
+        ("interval '1 day' IS DISTINCT FROM interval '24 hours'", false),
+        ("interval '36 hours' BETWEEN interval '1 day' AND interval '2 days'", true),
+        ("interval '24 hours' IN (interval '1 hour', interval '1 day')", true),
+        ("interval '24 hours' NOT IN (interval '1 hour', interval '1 day')", false),
+        ("CASE interval '24 hours' WHEN interval '1 day' THEN true ELSE false END", true),
+        ("timestamp '2026-11-05' - timestamp '2026-11-01' < interval '3 days'", false),
+        ("timestamp '2026-11-05' - timestamp '2026-11-01' = interval '4 days'", true),
+        ("interval '100 hours' > timestamp '2026-11-05' - timestamp '2026-11-01'", true),
+        ("age(timestamp '2026-11-03', timestamp '2026-11-01') > interval '47 hours'", true),
+        ("interval '-36 hours' < interval '-1 day'", true),
+    ] {
+        check(&world, condition, json!(wanted)).await;
+    }
+    const SPANS: &str =
+        "FROM (VALUES (1, interval '36 hours'), (2, interval '1 day'), (3, interval '24 hours'), (4, NULL)) t(n, x)";
+    check(&world, &format!("max(x) = interval '36 hours' AS v {SPANS}"), json!(true)).await;
+    check(&world, &format!("min(x) = interval '1 day' AS v {SPANS}"), json!(true)).await;
+    check(&world, &format!("count(DISTINCT x) AS v {SPANS}"), json!(2)).await;
+    check(&world, &format!("n AS v {SPANS} WHERE x IS NOT NULL ORDER BY x DESC LIMIT 1"), json!(1)).await;
+    check(&world, &format!("sum(r) AS v FROM (SELECT rank() OVER (ORDER BY x) AS r {SPANS}) s"), json!(9)).await;
+    let old = "count(*) AS v FROM usage WHERE timestamptz '2026-11-05 00:00Z' - time < interval '3 days'";
+    check(&world, old, json!(0)).await;
+    for told_apart in [format!("SELECT x {SPANS} GROUP BY x"), format!("SELECT DISTINCT x {SPANS}")] {
+        let error = world.ask(&everyone(), &told_apart).await.unwrap_err();
+        assert!(error.starts_with("TG6001") && error.contains("epoch"), "{told_apart}: {error}");
+    }
+    // Files of other days are still not opened.
+    let plan = "EXPLAIN SELECT user_id FROM usage WHERE time > timestamptz '2026-11-04 00:00Z' - interval '3 days'";
+    let plan = world.ask(&everyone(), plan).await.unwrap().to_string();
+    assert!(plan.contains("1793491200000000"), "{plan}");
+}
+
+/// By a generator of its own, against what Postgres reckons with.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_two_intervals_are_compared_by_their_length() {
+    let world = world().await;
+    let mut seed = 11_i64;
+    let mut next = |most: i64| {
+        seed = (seed * 1_103_515_245 + 12_345) % (1 << 31);
+        seed / 65_536 % most - most / 2
+    };
+    let (mut columns, mut wanted) = (Vec::new(), serde_json::Map::new());
+    for number in 0..40 {
+        let mut span = || {
+            let (months, days, hours) = (next(3), next(60), next(1_500));
+            (months * 720 + days * 24 + hours, format!("interval '{months} months {days} days {hours} hours'"))
+        };
+        let ((left, first), (right, second)) = (span(), span());
+        columns.push(format!("{first} < {second} AS c{number}"));
+        wanted.insert(format!("c{number}"), json!(left < right));
+    }
+    let got = world.ask(&everyone(), &format!("SELECT {}", columns.join(", "))).await;
+    assert_eq!(got, Ok(json!([wanted])));
+}
