@@ -60,6 +60,7 @@ mod lengths;
 mod made;
 mod md5;
 mod modulo;
+mod moments;
 mod pass;
 mod pattern;
 mod percentile;

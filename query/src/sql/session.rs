@@ -22,7 +22,7 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::SessionState,
     },
-    functions, functions_aggregate, functions_table, functions_window,
+    functions, functions_aggregate, functions_window,
     logical_expr::{
         Expr,
         expr::ScalarFunction,
@@ -39,7 +39,7 @@ use super::{
     encode, exact, functions as allowed,
     implied::Implied,
     instant::Instants,
-    lengths, provider,
+    lengths, moments, provider,
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
@@ -94,7 +94,7 @@ pub(crate) fn open(
         .with_scalar_functions(allowed::scalar())
         .with_aggregate_functions(allowed::aggregate())
         .with_window_functions(allowed::window())
-        .with_table_function_list(vec![functions_table::generate_series()])
+        .with_table_function_list(vec![moments::series()])
         .with_expr_planners(planners())
         .with_analyzer_rule(checked)
         .with_analyzer_rule(settled)
@@ -111,6 +111,7 @@ pub(crate) fn open(
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }
     state.register_function_rewrite(Arc::new(Shifts))?;
+    state.register_function_rewrite(Arc::new(moments::Fit))?;
     state.register_function_rewrite(Arc::new(lengths::Compared { settled: false }))?;
     // The instant that `now()` and `current_date` stand for; without it they fail.
     state.mark_start_execution();
@@ -171,6 +172,7 @@ fn planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(Concat),
         Arc::new(Scale),
+        Arc::new(moments::Fit),
         Arc::new(functions::datetime::planner::DatetimeFunctionPlanner),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),
         Arc::new(functions_aggregate::planner::AggregateFunctionPlanner),

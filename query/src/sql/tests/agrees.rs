@@ -78,3 +78,24 @@ async fn any_two_intervals_are_compared_by_their_length() {
     let got = world.ask(&everyone(), &format!("SELECT {}", columns.join(", "))).await;
     assert_eq!(got, Ok(json!([wanted])));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_and_an_interval_are_a_time() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("date '2026-11-01' + interval '12 hours'", json!("2026-11-01T12:00:00.000000Z")),
+        ("interval '12 hours' + date '2026-11-01'", json!("2026-11-01T12:00:00.000000Z")),
+        ("date '2026-11-01' - interval '1 hour'", json!("2026-10-31T23:00:00.000000Z")),
+        ("date '2026-11-30' - interval '1 month'", json!("2026-10-30T00:00:00.000000Z")),
+        ("date '2026-11-05' - date '2026-11-01'", json!(4)),
+        ("current_date - interval '1 hour' < current_date", json!(true)),
+        ("count(*) AS v FROM usage WHERE time >= date '2026-11-02' - interval '1 day'", json!(3)),
+        (
+            "count(*) AS v FROM generate_series(date '2026-11-05' - interval '3 days', date '2026-11-05', '1 day'::interval)",
+            json!(4),
+        ),
+        ("count(*) AS v FROM generate_series(date '2026-11-02', date '2026-11-05', interval '1 day')", json!(4)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+}

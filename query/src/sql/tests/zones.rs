@@ -91,6 +91,24 @@ async fn no_hour_is_out_of_range() {
     assert_eq!(world.ask(&everyone(), day).await, Ok(json!([{"v": "2026-11-01T04:00:00.000000Z", "n": 3}])));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_between_two_instants_is_so_in_any_zone() {
+    let world = world(2).await;
+    for zone in [None, Some("Europe/Berlin"), Some("Etc/UTC"), Some("America/New_York")] {
+        for value in [
+            "timestamptz '2026-11-03 06:00Z' - max(time) = interval '1 day'",
+            "timestamptz '2026-11-03 06:00Z' - max(time) < interval '25 hours'",
+            "now() - max(time) IS NOT NULL",
+            "current_timestamp - max(time) <> interval '1 microsecond'",
+            "date_trunc('day', now()) - max(time) IS NOT NULL",
+            "date_trunc('hour', max(time)) - max(time) = interval '0 hours'",
+        ] {
+            let got = asked(&world, zone, &format!("SELECT {value} AS v FROM usage")).await;
+            assert_eq!(got, Ok(json!({"v": true})), "{value} in {zone:?}");
+        }
+    }
+}
+
 /// Midnight in New York is at 04:00 in UTC that day.
 #[tokio::test(flavor = "multi_thread")]
 async fn bins_begin_at_what_the_clocks_of_the_session_show() {

@@ -1,0 +1,129 @@
+//! Days and instants calculated with as Postgres does, in microseconds.
+//!
+//! A day and an interval are a time of the clock; the engine would leave the interval's hours out. What is between two instants is so
+//! in whatever zone each is shown. The engine calculates with nanoseconds itself (`now()`, literals, bins, series): answers have none.
+
+use std::{mem, sync::Arc};
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::{
+    catalog::{TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider},
+    common::{DFSchema, Result, config::ConfigOptions, tree_node::Transformed},
+    functions_table,
+    logical_expr::{
+        BinaryExpr, Cast, Expr, ExprSchemable, Operator,
+        expr_rewriter::FunctionRewrite,
+        planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
+    },
+    sql::sqlparser::ast::BinaryOperator,
+};
+
+/// Makes the sides of `+` and `-` fit each other: as a statement is planned, since types are asked for at once, and again for what became
+/// known or was put into a zone after that.
+#[derive(Debug)]
+pub(super) struct Fit;
+
+impl ExprPlanner for Fit {
+    fn plan_binary_op(&self, mut expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let op = match expr.op {
+            BinaryOperator::Plus => Operator::Plus,
+            BinaryOperator::Minus => Operator::Minus,
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        fit(&mut expr.left, op, &mut expr.right, schema);
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+impl FunctionRewrite for Fit {
+    fn name(&self) -> &'static str {
+        "fit"
+    }
+
+    fn rewrite(&self, mut expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let changed = match &mut expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => fit(left, *op, right, schema),
+            _ => false,
+        };
+        Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    }
+}
+
+/// Whether something had to be done. The right side is asked first: a chain is long on the left.
+fn fit(left: &mut Expr, op: Operator, right: &mut Expr, schema: &DFSchema) -> bool {
+    use DataType::{Date32, Date64, Interval, Timestamp};
+    if !matches!(op, Operator::Plus | Operator::Minus) {
+        return false;
+    }
+    let Ok(second) = right.get_type(schema) else { return false };
+    if !matches!(second, Date32 | Date64 | Interval(_) | Timestamp(_, Some(_))) {
+        return false;
+    }
+    let Ok(first) = left.get_type(schema) else { return false };
+    match (&first, &second) {
+        (Date32 | Date64, Interval(_)) => put(left, micros(None)),
+        (Interval(_), Date32 | Date64) if op == Operator::Plus => put(right, micros(None)),
+        (Timestamp(_, Some(_)), Timestamp(_, Some(_))) if op == Operator::Minus && first != second => {
+            let utc = micros(Some("UTC".into()));
+            put(left, utc.clone());
+            put(right, utc);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn put(expr: &mut Expr, kind: DataType) {
+    *expr = Expr::Cast(Cast::new(Box::new(mem::take(expr)), kind));
+}
+
+const fn micros(zone: Option<Arc<str>>) -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, zone)
+}
+
+/// `generate_series`.
+pub(super) fn series() -> Arc<TableFunction> {
+    let inner = functions_table::generate_series();
+    Arc::new(TableFunction::new(inner.name().to_owned(), Arc::new(Series { inner })))
+}
+
+/// The engine's, which takes two days, or two times of nanoseconds, and nothing between them.
+struct Series {
+    inner: Arc<TableFunction>,
+}
+
+impl std::fmt::Debug for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Series").finish_non_exhaustive()
+    }
+}
+
+impl TableFunctionImpl for Series {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let mut given = args.exprs().to_vec();
+        let kinds = given.iter().take(2).map(|arg| match arg {
+            Expr::Literal(value, _) => Some(value.data_type()),
+            _ => None,
+        });
+        let kinds: Vec<DataType> = kinds.flatten().collect();
+        let zone = kinds.iter().find_map(|kind| match kind {
+            DataType::Timestamp(_, zone) => Some(zone.clone()),
+            _ => None,
+        });
+        if let Some(zone) = zone {
+            let zoned = kinds.iter().find_map(|kind| match kind {
+                DataType::Timestamp(_, zone @ Some(_)) => Some(zone.clone()),
+                _ => None,
+            });
+            let kind = DataType::Timestamp(TimeUnit::Nanosecond, zoned.unwrap_or(zone));
+            for arg in given.iter_mut().take(2) {
+                if let Expr::Literal(value, _) = arg
+                    && matches!(value.data_type(), DataType::Timestamp(..) | DataType::Date32)
+                {
+                    *value = value.cast_to(&kind)?;
+                }
+            }
+        }
+        self.inner.create_table_provider_with_args(TableFunctionArgs::new(&given, args.session()))
+    }
+}
