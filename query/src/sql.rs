@@ -348,7 +348,7 @@ impl Planned {
         // Types of columns are settled by the rules that come before a plan is run, and those want values.
         let question = if question.is_bound() { question } else { question.with(absent) };
         let plan = question.bound(self.plan, zone(&self.state))?;
-        let plan = self.state.optimize(&plan)?;
+        let plan = moments::in_micros(self.state.optimize(&plan)?)?;
         Ok(Described { parameters, schema: session::plain(plan.schema().as_arrow()) })
     }
 }
@@ -393,6 +393,7 @@ async fn execute(
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
+    let plan = moments::in_micros(plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
     let physical = accounted::accounted(unordered::unordered(runs::by_runs(physical)?)?, gone)?;
     Ok(execute_stream(physical, state.task_ctx())?)

@@ -11,7 +11,7 @@ use datafusion::{
     common::{DFSchema, Result, config::ConfigOptions, tree_node::Transformed},
     functions_table,
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, Operator,
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection,
         expr_rewriter::FunctionRewrite,
         planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
     },
@@ -79,6 +79,26 @@ fn put(expr: &mut Expr, kind: DataType) {
 
 const fn micros(zone: Option<Arc<str>>) -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, zone)
+}
+
+/// A plan whose times are of microseconds.
+pub(super) fn in_micros(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let is_other = |kind: &DataType| matches!(kind, DataType::Timestamp(unit, _) if *unit != TimeUnit::Microsecond);
+    if !plan.schema().fields().iter().any(|field| is_other(field.data_type())) {
+        return Ok(plan);
+    }
+    let shown = plan.schema().iter().map(|(relation, field)| {
+        let column = Expr::from((relation, field));
+        match field.data_type() {
+            kind @ DataType::Timestamp(_, zone) if is_other(kind) => {
+                let cast = Expr::Cast(Cast::new(Box::new(column), micros(zone.clone())));
+                cast.alias_qualified(relation.cloned(), field.name())
+            }
+            _ => column,
+        }
+    });
+    let shown: Vec<Expr> = shown.collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(plan))?))
 }
 
 /// `generate_series`.

@@ -1,8 +1,13 @@
 //! Calculations that the engine has of its own way, answered as Postgres answers them.
 
+use arrow::{
+    datatypes::{DataType, Schema, TimeUnit},
+    ipc::reader::StreamReader,
+};
 use serde_json::{Value, json};
 
 use super::world::{World, charged, everyone};
+use crate::sql::{Question, encode::Format};
 
 async fn world() -> World {
     let entries = [1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1));
@@ -97,5 +102,26 @@ async fn a_day_and_an_interval_are_a_time() {
         ("count(*) AS v FROM generate_series(date '2026-11-02', date '2026-11-05', interval '1 day')", json!(4)),
     ] {
         check(&world, value, wanted).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_are_of_microseconds() {
+    let world = world().await;
+    const TIMES: &str = "SELECT now() AS a, current_timestamp AS b, coalesce(max(time), now()) AS c, \
+        date_bin(interval '1 day', max(time), timestamptz '2026-11-01 00:00Z') AS d, timestamp '2026-11-01' AS e FROM usage";
+    const SERIES: &str =
+        "SELECT n FROM generate_series(timestamp '2026-11-01', timestamp '2026-11-03', interval '1 day') n ORDER BY n";
+    for sql in [TIMES, SERIES] {
+        let finer = |schema: &Schema| {
+            let is_time = |kind: &DataType| matches!(kind, DataType::Timestamp(TimeUnit::Microsecond, _));
+            schema.fields().iter().any(|field| !is_time(field.data_type()))
+        };
+        let described = world.engine.describe(&everyone(), Question::plain(sql)).await.unwrap();
+        assert!(!finer(&described.schema), "{:?}", described.schema);
+        let bytes = world.engine.whole(&everyone(), Question::plain(sql), Format::Arrow).await.unwrap();
+        let rows = StreamReader::try_new(bytes.as_slice(), None).unwrap();
+        assert!(!finer(&rows.schema()), "{sql}");
+        assert!(rows.map(|batch| batch.unwrap().num_rows()).sum::<usize>() > 0);
     }
 }
