@@ -66,6 +66,7 @@ mod pattern;
 mod percentile;
 mod provider;
 mod question;
+mod quotient;
 mod reading;
 mod reads;
 mod rolled;

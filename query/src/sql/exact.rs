@@ -33,7 +33,7 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::{functions::chain_name, lengths, sums::Sums};
+use super::{functions::chain_name, lengths, quotient, sums::Sums};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
 /// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
@@ -58,6 +58,10 @@ impl FunctionRewrite for Checked {
             Expr::BinaryExpr(mut of) if of.op.is_numerical_operators() => {
                 of = signed(of, schema);
                 let (left, right) = (kind(&of.left, schema)?, kind(&of.right, schema)?);
+                let divides = of.op == Operator::Divide;
+                if (divides || of.op == Operator::Multiply) && quotient::is_ours(divides, &left, &right) {
+                    return Ok(Transformed::yes(quotient::calculated(divides, *of.left, *of.right)));
+                }
                 let kind = BinaryTypeCoercer::new(&left, &of.op, &right).get_result_type()?;
                 // The engine makes decimals of a signed and an unsigned one.
                 let integer = kind.is_integer() || left.is_integer() && right.is_integer();

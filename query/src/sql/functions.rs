@@ -23,7 +23,7 @@ use datafusion::{
 use super::{
     age, bucket, clock,
     error::refused,
-    exact, format, joined, json, md5, modulo, percentile,
+    exact, format, joined, json, md5, modulo, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
     tag, trunc,
 };
@@ -129,7 +129,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The aggregate functions of a session.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let mut allowed = functions_aggregate::all_default_aggregate_functions();
-    let ours = [exact::sum(), joined::string_agg(), percentile::approx_percentile_cont()];
+    let ours = [exact::sum(), joined::string_agg(), percentile::approx_percentile_cont(), quotient::avg()];
     let is_ours = |name: &str| ours.iter().any(|function| function.name() == name);
     allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && !is_ours(known)));
     allowed.extend(ours);
@@ -273,7 +273,7 @@ pub(crate) fn chain_name(operator: &str, args: &[Expr]) -> String {
     while let [left, right] = args {
         rights.push((operator, right));
         match left {
-            Expr::ScalarFunction(below) if ["+", "-", "*", "||"].contains(&below.name()) => {
+            Expr::ScalarFunction(below) if ["+", "-", "*", "/", "||"].contains(&below.name()) => {
                 (operator, args) = (below.name(), &below.args);
             }
             _ => {

@@ -40,6 +40,7 @@ use super::{
     implied::Implied,
     instant::Instants,
     lengths, moments, provider,
+    quotient::Divide,
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
@@ -172,6 +173,7 @@ fn planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(Concat),
         Arc::new(Scale),
+        Arc::new(Divide),
         Arc::new(moments::Fit),
         Arc::new(functions::datetime::planner::DatetimeFunctionPlanner),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),

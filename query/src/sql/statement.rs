@@ -36,7 +36,7 @@ const MAX_DEPTH: usize = 50;
 /// and whoever drops it.
 const MAX_OPERATORS: usize = 400;
 
-/// How many of them may be `+ - * ||`, which are functions: the engine asks each for its type again and again, which takes
+/// How many of them may be `+ - * / ||`, which are functions: the engine asks each for its type again and again, which takes
 /// the third power of their number.
 const MAX_CALCULATIONS: usize = 100;
 
@@ -62,7 +62,7 @@ pub(crate) fn parse(sql: &str, reading: Option<&Reading>) -> Result<Statement, Q
         ));
     }
     if calculations > MAX_CALCULATIONS {
-        return refuse(format!("a statement may have {MAX_CALCULATIONS} of + - * ||; this one has {calculations}"));
+        return refuse(format!("a statement may have {MAX_CALCULATIONS} of + - * / ||; this one has {calculations}"));
     }
     let sql = focus(sql).map_or(Cow::Borrowed(sql), Cow::Owned);
     let mut statements = DFParserBuilder::new(&*sql)
@@ -136,7 +136,7 @@ fn focus(sql: &str) -> Option<String> {
 }
 
 /// How many operators a statement has, or more: everything that is not a name, a constant, a comma or a parenthesis; and
-/// how many of them are `+ - * ||`.
+/// how many of them are `+ - * / ||`.
 fn operators(tokens: &[Token]) -> (usize, usize) {
     use Keyword::{
         AND, AT, BETWEEN, CASE, COLLATE, EXCEPT, ILIKE, INTERSECT, IS, LIKE, NOT, OR, OVERLAPS, SIMILAR, UNION,
@@ -163,8 +163,9 @@ fn operators(tokens: &[Token]) -> (usize, usize) {
         Token::Comma | Token::LParen | Token::RParen | Token::Period | Token::SemiColon => false,
         _ => true,
     };
-    let calculations =
-        tokens.iter().filter(|token| matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::StringConcat));
+    let calculated =
+        |token: &Token| matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::StringConcat);
+    let calculations = tokens.iter().filter(|token| calculated(token));
     (tokens.iter().filter(|token| chained(token)).count(), calculations.count())
 }
 

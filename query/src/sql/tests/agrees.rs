@@ -106,6 +106,32 @@ async fn a_day_and_an_interval_are_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn quotients_have_their_decimals() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("1.0 * 3 / 1000000", json!("0.0000030000000000")),
+        ("2 / 3::numeric", json!("0.6666666666666667")),
+        ("1.0 / 3", json!("0.33333333333333333333")),
+        ("-1.0 / 3", json!("-0.33333333333333333333")),
+        ("7 / 2", json!(3)),
+        ("(1.0 / 4) * (1.0 / 4)", json!("0.06250000000000000000")),
+        ("coalesce(1.0 / nullif(3, 0), 0)", json!("0.33333333333333333333")),
+        ("avg(CASE WHEN n = 1 THEN 1.0 ELSE 0 END) AS v FROM generate_series(1, 3) n", json!("0.3333333333333333")),
+        (
+            "count(*) FILTER (WHERE n = 1) * 1.0 / count(*) AS v FROM generate_series(1, 3) n",
+            json!("0.3333333333333333"),
+        ),
+        ("sum(cost_usd) AS v FROM usage", json!("0.000000000003")),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    for wrong in ["1.0 / 0", "99999999999999999999999999999.0 / 0.001"] {
+        let error = world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.unwrap_err();
+        assert!(error.starts_with("TG6002"), "{wrong}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn times_are_of_microseconds() {
     let world = world().await;
     const TIMES: &str = "SELECT now() AS a, current_timestamp AS b, coalesce(max(time), now()) AS c, \
