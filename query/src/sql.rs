@@ -61,6 +61,7 @@ mod made;
 mod md5;
 mod modulo;
 mod moments;
+mod parts;
 mod pass;
 mod pattern;
 mod percentile;
@@ -84,6 +85,7 @@ mod trunc;
 mod turns;
 mod unordered;
 pub(crate) mod views;
+mod whole;
 
 pub use error::QueryError;
 pub(crate) use made::MADE;

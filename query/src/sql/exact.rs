@@ -33,13 +33,13 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::{functions::chain_name, lengths, quotient, sums::Sums};
+use super::{functions::chain_name, lengths, quotient, sums::Sums, whole};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
 /// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
 pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 2] {
     let settled: Vec<Arc<dyn FunctionRewrite + Send + Sync>> =
-        vec![Arc::new(Checked), Arc::new(lengths::Compared { settled: true })];
+        vec![Arc::new(Checked), Arc::new(lengths::Compared { settled: true }), Arc::new(whole::Rounds)];
     [Arc::new(ApplyFunctionRewrites::new(settled)), Arc::new(TypeCoercion::new())]
 }
 

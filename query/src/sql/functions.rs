@@ -23,7 +23,7 @@ use datafusion::{
 use super::{
     age, bucket, clock,
     error::refused,
-    exact, format, joined, json, md5, modulo, percentile, quotient,
+    exact, format, joined, json, md5, modulo, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
     tag, trunc,
 };
@@ -110,6 +110,8 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
         } else if name == "date_trunc" {
             allowed.push(trunc::date_trunc(function));
+        } else if name == "date_part" {
+            allowed.push(parts::date_part());
         } else if name == "signum" {
             // As Postgres calls it.
             allowed.push(Arc::new(ScalarUDF::clone(&function).with_aliases(["sign"])));

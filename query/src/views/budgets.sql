@@ -38,6 +38,6 @@ SELECT tenant, limit_name, instance, unit, mode, amount, settled, held, amount -
     CAST(settled AS DOUBLE) * whole / nullif(elapsed, 0) AS projected,
     CASE WHEN settled >= amount THEN reached
         WHEN settled > 0 AND (whole IS NULL OR elapsed * CAST(amount AS DOUBLE) < whole * CAST(settled AS DOUBLE))
-        THEN to_timestamp_seconds(to_unixtime(begun) + CAST(elapsed * CAST(amount AS DOUBLE) / CAST(settled AS DOUBLE) AS BIGINT))
+        THEN to_timestamp_seconds(to_unixtime(begun) + CAST(floor(elapsed * CAST(amount AS DOUBLE) / CAST(settled AS DOUBLE)) AS BIGINT))
     END AS exhausted_at
 FROM paced

@@ -132,6 +132,47 @@ async fn quotients_have_their_decimals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_cast_to_an_integer_is_rounded() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("CAST(2.5 AS integer)", 3),
+        ("CAST(-2.5 AS bigint)", -3),
+        ("CAST(2.4 AS smallint)", 2),
+        ("CAST(1.75 * 2 AS bigint)", 4),
+        ("CAST(CASE WHEN 1 > 2 THEN 0 ELSE 0.5 END AS bigint)", 1),
+        ("CAST(CAST(2.5 AS double) AS integer)", 2),
+        ("CAST(CAST(3.5 AS double) AS integer)", 4),
+        ("CAST(CAST(3.7 AS double) AS bigint)", 4),
+        ("CAST(CAST(-3.7 AS real) AS bigint)", -4),
+        ("CAST('7' AS integer)", 7),
+    ] {
+        check(&world, value, json!(wanted)).await;
+    }
+    for wrong in ["CAST(40000.0 AS smallint)", "CAST(CAST(1e300 AS double) AS bigint)"] {
+        assert!(world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seconds_have_their_parts() {
+    let world = world().await;
+    const TIME: &str = "timestamp '2026-11-01 00:03:01.75'";
+    for (part, wanted) in [
+        ("second", json!("1.750000")),
+        ("milliseconds", json!("1750.000")),
+        ("microseconds", json!(1_750_000)),
+        ("minute", json!(3)),
+        ("epoch", json!(1_793_491_381.75)),
+    ] {
+        check(&world, &format!("extract({part} FROM {TIME}) AS v FROM (SELECT 1) s"), wanted.clone()).await;
+        check(&world, &format!("date_part('{part}', {TIME})"), wanted).await;
+    }
+    check(&world, "date_part('second', interval '90.5 seconds')", json!("30.500000")).await;
+    check(&world, "count(*) AS v FROM usage WHERE extract(second FROM time) = 2", json!(1)).await;
+    check(&world, "count(*) AS v FROM usage WHERE extract(year FROM time) = 2026", json!(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn times_are_of_microseconds() {
     let world = world().await;
     const TIMES: &str = "SELECT now() AS a, current_timestamp AS b, coalesce(max(time), now()) AS c, \

@@ -1,0 +1,120 @@
+//! Whole numbers of others, as Postgres casts them: decimals to the nearest, halves away from zero; floats to the nearest, halves to the
+//! even one. The engine would cut them off. What does not fit is an error.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array},
+    compute::cast_with_options,
+    datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Float32Type, Float64Type},
+};
+use datafusion::{
+    common::{
+        DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, format::DEFAULT_CAST_OPTIONS,
+        tree_node::Transformed,
+    },
+    logical_expr::{
+        ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        expr_rewriter::FunctionRewrite,
+    },
+};
+
+/// Rounds what is cast to an integer. For what is of settled types.
+#[derive(Debug)]
+pub(super) struct Rounds;
+
+impl FunctionRewrite for Rounds {
+    fn name(&self) -> &'static str {
+        "rounds"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let Expr::Cast(cast) = &expr else { return Ok(Transformed::no(expr)) };
+        let to = cast.field.data_type();
+        if !to.is_integer() {
+            return Ok(Transformed::no(expr));
+        }
+        let has_parts = match cast.expr.get_type(schema)? {
+            DataType::Decimal128(_, scale) => scale > 0,
+            DataType::Float32 | DataType::Float64 => true,
+            _ => false,
+        };
+        if !has_parts {
+            return Ok(Transformed::no(expr));
+        }
+        let whole = Whole { to: to.clone(), signature: Signature::any(1, Volatility::Immutable) };
+        Ok(Transformed::yes(ScalarUDF::from(whole).call(vec![cast.expr.as_ref().clone()])))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Whole {
+    to: DataType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Whole {
+    fn name(&self) -> &'static str {
+        "whole"
+    }
+
+    /// A cast has no part in the name of a column.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.to.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else { return exec_err!("one number is rounded") };
+        let rounded = rounded(&value.to_array(1)?)?;
+        let whole = cast_with_options(&rounded, &self.to, &DEFAULT_CAST_OPTIONS)?;
+        Ok(match value {
+            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&whole, 0)?),
+            ColumnarValue::Array(_) => ColumnarValue::Array(whole),
+        })
+    }
+}
+
+fn rounded(numbers: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match numbers.data_type() {
+        DataType::Float32 => {
+            let rounded: Float32Array = numbers.as_primitive::<Float32Type>().unary(f32::round_ties_even);
+            Arc::new(rounded)
+        }
+        DataType::Float64 => {
+            let rounded: Float64Array = numbers.as_primitive::<Float64Type>().unary(f64::round_ties_even);
+            Arc::new(rounded)
+        }
+        DataType::Decimal128(_, scale) => {
+            let unit = u32::try_from(*scale).ok().and_then(|scale| 10_i128.checked_pow(scale)).unwrap_or(1);
+            let rounded: Decimal128Array = numbers.as_primitive::<Decimal128Type>().unary(|part| nearest(part, unit));
+            Arc::new(rounded.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?)
+        }
+        _ => Arc::clone(numbers),
+    })
+}
+
+/// How often a unit is in a number; half of one counts.
+fn nearest(number: i128, unit: i128) -> i128 {
+    let (whole, rest) = (number / unit, number % unit);
+    if rest.abs() >= unit - rest.abs() { whole + number.signum() } else { whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn halves_are_away_from_zero() {
+        for (number, wanted) in [(250, 3), (-250, -3), (249, 2), (-249, -2), (0, 0), (50, 1), (-50, -1), (300, 3)] {
+            assert_eq!(nearest(number, 100), wanted, "{number}");
+        }
+    }
+}
