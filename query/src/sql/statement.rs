@@ -18,6 +18,7 @@ use datafusion::sql::{
     },
 };
 
+use self::columns::{column_of, shown_as};
 use super::{
     error::QueryError,
     reading::{Reading, rewrite::rewrite},
@@ -25,6 +26,7 @@ use super::{
 };
 
 mod check;
+mod columns;
 
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;
@@ -227,7 +229,7 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
 }
 
 /// `tag('env')` → `tag(tags, 'env')`; `generate_series(1, 3) AS n` → `generate_series(1, 3) AS n (n)`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
-/// engine calls both `time`, and then finds two columns of that name where rows are ordered by the other.
+/// engine calls both `time`, and then finds two columns of that name where rows are ordered by the other. So is what is there again.
 #[derive(Default)]
 struct Written {
     /// What rows are ordered by with its table before it: the engine finds the other of that name ambiguous.
@@ -250,9 +252,11 @@ impl VisitorMut for Written {
         let named: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
         let all = named.iter().any(|name| name == "*");
         let mut taken: HashSet<String> = named.into_iter().chain(self.ordered.iter().cloned()).collect();
+        let mut seen = HashSet::new();
         for item in &mut select.projection {
             let ast::SelectItem::UnnamedExpr(expr) = item else { continue };
-            let Some(name) = column_of(expr) else { continue };
+            let again = !seen.insert(columns::alike(expr));
+            let Some(name) = column_of(expr).or_else(|| again.then(|| columns::called(expr))) else { continue };
             let first = if all { 2 } else { 1 };
             let free = (first..).map(|number| if number == 1 { name.clone() } else { format!("{name}_{number}") });
             let name = free.into_iter().find(|name| taken.insert(name.clone())).unwrap_or(name);
@@ -294,36 +298,6 @@ impl VisitorMut for Written {
         truncated(expr);
         regroup(expr);
         ControlFlow::Continue(())
-    }
-}
-
-/// What a column is called that says so itself; `*` for all that there are.
-fn shown_as(item: &ast::SelectItem) -> Option<String> {
-    let ident = |ident: &Ident| match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    };
-    match item {
-        ast::SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(ident(name)),
-        ast::SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(ident),
-        ast::SelectItem::ExprWithAlias { alias, .. } => Some(ident(alias)),
-        ast::SelectItem::UnnamedExpr(_) => None,
-        _ => Some("*".to_owned()),
-    }
-}
-
-/// What Postgres calls a column that is cast, or put into a zone; nothing of another, for which the engine has a name of its own.
-fn column_of(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::AtTimeZone { .. } => Some("timezone".to_owned()),
-        Expr::Cast { expr, .. } => {
-            let mut of = expr.as_ref();
-            while let Expr::Cast { expr, .. } | Expr::Nested(expr) = of {
-                of = expr;
-            }
-            shown_as(&ast::SelectItem::UnnamedExpr(of.clone())).or_else(|| column_of(of))
-        }
-        _ => None,
     }
 }
 
@@ -397,6 +371,10 @@ mod tests {
         check("SELECT time, time::date FROM usage", Ok("SELECT time, time::DATE AS \"time_2\" FROM usage"));
         check("SELECT (u.a)::text::int FROM u ORDER BY a", Ok("SELECT (u.a)::TEXT::INT AS \"a\" FROM u ORDER BY a"));
         check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
+        let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
+        check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
+        let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
+        check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
         let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
         check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
         check("SELECT 1; SELECT 2", Err("exactly one statement"));

@@ -192,3 +192,17 @@ async fn times_are_of_microseconds() {
         assert!(rows.map(|batch| batch.unwrap().num_rows()).sum::<usize>() > 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_twice_is_answered_twice() {
+    let world = world().await;
+    for sql in [
+        "SELECT cast(avg(input_tokens) as int), avg(input_tokens) FROM usage",
+        "SELECT (SELECT count(*) FROM usage), (SELECT count(*) FROM calls)",
+        "SELECT user_id, user_id FROM usage ORDER BY user_id",
+        "SELECT count(*), COUNT(*) FROM usage",
+    ] {
+        let rows = world.ask(&everyone(), sql).await.expect(sql);
+        assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");
+    }
+}
