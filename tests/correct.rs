@@ -389,6 +389,70 @@ fn a_period_in_which_nothing_can_lie_is_refused() {
         let output = tollgate.args(command).args(["--from", from, "--to", to]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{command:?} {said}");
+#[test]
+fn what_was_backfilled_is_corrected_in_its_counter_with_backfill_taken_out_and_while_its_limit_is_away() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), &format!("[ {OTHER} ]"));
+    house.start();
+    let settled = |house: &Process, name: &str| {
+        let rows = house.rows(&format!("SELECT settled FROM balances WHERE limit_name = '{name}'"));
+        rows.last().map(|row| house::number(row, "settled"))
+    };
+    let used = |house: &Process| {
+        let sum = "SELECT sum(quantity) AS used FROM charges WHERE tenant = 'acme'";
+        house::number(&house.rows(sum)[0], "used")
+    };
+    let calls: Vec<String> = (0..3).map(|_| house.chat("tg-acme", 64).unwrap().1).collect();
+    let rows = "SELECT DISTINCT call_id FROM charges WHERE tenant = 'acme'";
+    house.wait_for("their rows", || house.rows(rows).len() == 3);
+    let count = |house: &Process, call: &str| {
+        let row = house.rows(&format!("SELECT input_tokens, output_tokens FROM usage WHERE call_id = '{call}'")).pop();
+        row.map(|row| (house::number(&row, "input_tokens"), house::number(&row, "output_tokens"))).unwrap()
+    };
+    let counts = |house: &Process, names: &[&str]| {
+        let sum = used(house);
+        house.wait_for("what was used", || names.iter().all(|name| settled(house, name) == Some(sum)));
+    };
+    let amended = |house: &Process, call: &str| {
+        let ((input, output), before) = (count(house, call), used(house));
+        let data = json!({ "call_id": call, "was": { "input": input, "output": output },
+            "tokens": { "input": input, "output": output + 800 } });
+        let body = json!({ "specversion": "1.0", "id": call, "source": "urn:bill", "type": "tollgate.usage.amended.v1",
+            "time": schemas::time::now().to_string(), "data": data });
+        assert_eq!(tell(house, "tg-acme", SINGLE, &body), (202, "1".to_owned()), "{body}");
+        house.wait_for("the amendment", || used(house) == before + 800);
+    };
+    house.edit(OTHER, &format!("{BACK}, {TWIN}"));
+    house.reload("its policy is in force");
+    counts(&house, &["back", "twin"]);
+
+    let kept = BACK.replace(", backfill: true", "");
+    let third = OTHER.replace("other", "third");
+    house.edit(BACK, &format!("{kept}, {OTHER}"));
+    house.reload("its policy is in force");
+    house.wait_for("the policy without its flag", || settled(&house, "other").is_some());
+    amended(&house, &calls[0]);
+    counts(&house, &["back", "twin"]);
+
+    house.edit(&format!("{kept}, {OTHER}"), &third);
+    house.reload("its policy is in force");
+    house.wait_for("the policy without it", || settled(&house, "third").is_some());
+    assert_eq!(house.stop(), 0);
+    house.start();
+    amended(&house, &calls[1]);
+    counts(&house, &["twin"]);
+    house.edit(&third, &kept);
+    house.reload("its policy is in force");
+    counts(&house, &["back", "twin"]);
+    amended(&house, &calls[2]);
+    counts(&house, &["back", "twin"]);
+    let passed = (0..100).take_while(|_| house.chat("tg-acme", 64).unwrap().0 == 200).count();
+    assert!(passed < 10, "{passed}");
+    assert_eq!(house.stop(), 0);
+    house.prove();
+}
+
         assert!(said.contains("is not before `--to`"), "{said}");
     };
     for command in [["rerate", "--prices", "none.yaml"], ["backtest", "--limits", "none.yaml"]] {

@@ -17,9 +17,8 @@ use journal::{Change, Follower, Reader, Road};
 use schemas::{
     decision::{Instance, Key, State},
     id::{BookHash, Lane, Offset},
-    limit::Limit,
     map::Map,
-    policy::{Fold, Policy, Proxy, Step},
+    policy::{self, Fold, Policy, Proxy, Step},
     price::Book,
     subject::Subject,
     time::{self, Time},
@@ -253,7 +252,7 @@ impl Obey {
                 }
                 Ok(Step::InForce(policy)) => {
                     if let Some(skipped) = self.next.replace(Arc::clone(&policy)) {
-                        let changed = changed(&skipped.limits, &policy.limits);
+                        let changed = policy::changed(&skipped.limits, &policy.limits);
                         self.limits.lock().skip(changed.iter().cloned());
                     }
                 }
@@ -327,17 +326,6 @@ impl Obey {
             state.producers.iter().for_each(|mark| self.limits.heed(lane, mark));
         }
     }
-}
-
-/// The part of a policy's limits that the next one does not have in the same order: mostly one limit.
-fn changed<'a>(before: &'a [Limit], after: &[Limit]) -> &'a [Limit] {
-    fn is_same((one, other): &(&Limit, &Limit)) -> bool {
-        one == other
-    }
-    let head = before.iter().zip(after).take_while(is_same).count();
-    let (before, after) = (&before[head..], &after[head..]);
-    let tail = before.iter().rev().zip(after.iter().rev()).take_while(is_same).count();
-    &before[..before.len() - tail]
 }
 
 /// A decision as it is kept until the next one: in no more memory than it needs. There are as many as there are counters.

@@ -479,7 +479,13 @@ mod tests {
         let mut elsewhere = charged(1, "a", 1, 8);
         elsewhere.settled.status = 0;
         let late = charged(2, "a", 2, 1);
-        let was = Was { why: Why::Amended, usage: late.settled.usage.clone(), book: BookHash::NONE, number: 0 };
+        let was = Was {
+            why: Why::Amended,
+            usage: late.settled.usage.clone(),
+            book: BookHash::NONE,
+            number: 0,
+            charged_at: Time::ZERO,
+        };
         let (source, id, reversed) = ("s".to_owned(), "1".to_owned(), Vec::new());
         let corrected = Corrected { source, id, was, reversed, charged: charged(2, "a", 2, 3) };
         for fact in

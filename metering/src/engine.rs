@@ -11,7 +11,7 @@ use std::{
 };
 
 use schemas::{
-    decision::{Awaited, Claim, Key, LaneState, State},
+    decision::{Awaited, Claim, Instance, Key, LaneState, State},
     event::{Admitted, Event},
     id::{BookHash, ClaimId, InstanceId, Lane, LimitId, Offset, ProducerId},
     ledger::{Alarm, AlarmKind, Begun, Changed, Entry, Fact, KeyInForce},
@@ -51,6 +51,8 @@ pub enum Input {
     Book(Arc<Book>),
     /// What a record of the policy changed; before the policy that it makes.
     Changed(Arc<Changed>),
+    /// Limits with `backfill` that policies before had: counters of them may be kept still. Before the policy in force.
+    Retired(Vec<Limit>),
     /// A change of policy and the record after it.
     Policy(Arc<Policy>, Offset),
     /// What the committed ledger of the lane says of limits that the policy before it has brought.
@@ -105,7 +107,11 @@ pub struct Engine {
     /// The keys of the policy that was put in last, so that they are written down only when they change.
     keys: Option<Vec<KeyInForce>>,
     books: HashMap<BookHash, Arc<Book>>,
-    /// Limits that count also what was admitted without them.
+    /// Limits of which counters were filled with what was admitted without them, and whether they still are; and the rules of those that
+    /// are out of force.
+    filled: HashMap<LimitId, bool>,
+    past: HashMap<LimitId, Limit>,
+    /// What their counters lack of what is being taken in.
     late: Fold,
     ahead: Duration,
     abandon_after: Duration,
@@ -138,6 +144,8 @@ impl Engine {
             limits: HashMap::new(),
             keys: None,
             books: HashMap::new(),
+            filled: HashMap::new(),
+            past: HashMap::new(),
             late: Fold::default(),
             ahead: Duration::from_secs(60),
             abandon_after: Duration::MAX,
@@ -157,14 +165,7 @@ impl Engine {
         for (key, state) in states {
             match state {
                 State::Lane(state) => engine.state = state,
-                State::Instance(mut instance) => {
-                    if fault::is(Fault::ReExecutedDecision) {
-                        instance.holders.iter_mut().filter(|holder| !holder.closed()).for_each(|holder| {
-                            holder.granted = holder.granted.min(holder.returned + holder.most_spent() + holder.held);
-                        });
-                    }
-                    engine.instances.all.insert(instance.id, *instance);
-                }
+                State::Instance(instance) => engine.restore(*instance),
                 State::Schedule(schedule) => {
                     engine.schedules.insert(schedule.limit, schedule);
                 }
@@ -182,6 +183,18 @@ impl Engine {
             }
         }
         engine
+    }
+
+    fn restore(&mut self, mut instance: Instance) {
+        if fault::is(Fault::ReExecutedDecision) {
+            instance.holders.iter_mut().filter(|holder| !holder.closed()).for_each(|holder| {
+                holder.granted = holder.granted.min(holder.returned + holder.most_spent() + holder.held);
+            });
+        }
+        for window in instance.windows.iter().filter(|window| window.filled > Time::ZERO) {
+            *self.filled.entry(instance.limit).or_default() |= window.filled == Time::MAX;
+        }
+        self.instances.all.insert(instance.id, instance);
     }
 
     /// Where the lane stands.
@@ -217,6 +230,7 @@ impl Engine {
                 self.books.insert(book.hash(), book);
             }
             Input::Changed(changed) => self.changed_policy(&changed),
+            Input::Retired(limits) => self.retired(limits),
             Input::Policy(policy, next) => self.policy(&policy, next),
             Input::Past(fold) => self.past(fold),
             Input::Tick => self.tick(),

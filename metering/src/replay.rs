@@ -5,7 +5,8 @@
 //! wrote, to the unit. Grants are facts and are taken as such: nothing is decided again. Of a window that metering has let go of, what
 //! was settled since is in no balance, so there the sum may be larger than what was last shown, and never smaller. Corrections are
 //! rated again like charges and what they moved and cleared is added up; that each takes the place of what stood, and moves what that
-//! differs by, is looked at by itself ([`Chain`]), and so is that what an amended attempt has used is in every counter that it names.
+//! differs by, is looked at by itself ([`Chain`]), and so is that what an amended attempt has used is in every counter that it names, and what
+//! is corrected of others in every counter that was filled with them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,15 +19,17 @@ use schemas::{
     event::Settled,
     id::{BookHash, CallId, InstanceId, LimitId},
     ledger::{Charge, Charged, Corrected, Entry, Fact, Rated, Unpriced},
-    limit::Unit,
+    limit::Limit,
     price::{self, Book, Key},
     time::Time,
     tokens::Usage,
 };
 
 mod chain;
+mod filled;
 
 pub use chain::Chain;
+use filled::Filled;
 
 /// The charges of some usage of an attempt by a book; without one nothing has a price.
 pub fn charges(settled: &Settled, usage: &Usage, book: Option<&Book>) -> Vec<Charge> {
@@ -57,8 +60,7 @@ pub struct Replay {
     shown: BTreeMap<(InstanceId, Time), Shown>,
     /// Those that metering has not let go of.
     live: BTreeSet<(InstanceId, Time)>,
-    names: HashMap<LimitId, String>,
-    units: HashMap<LimitId, Unit>,
+    limits: HashMap<LimitId, Limit>,
     first: Option<Difference>,
     /// What was gone through.
     pub counts: Counts,
@@ -83,6 +85,7 @@ pub struct Counts {
 struct Shown {
     limit: LimitId,
     until: Time,
+    filled: Time,
     adjusted: i128,
     cleared: i128,
     settled: i128,
@@ -124,6 +127,19 @@ pub enum Difference {
         /// As the corrections add up.
         replay: i128,
     },
+    /// What a counter that was filled has of attempts that do not name it and of what corrects them, since it was filled.
+    Filled {
+        /// The limit's name.
+        limit: String,
+        /// The instance.
+        instance: InstanceId,
+        /// The start of the window.
+        window: Time,
+        /// What it lacks, in the limit's unit.
+        lacks: i128,
+        /// A call that was corrected meanwhile.
+        call: CallId,
+    },
     /// What is settled of an instance in a window, in the limit's unit.
     Balance {
         /// The name of the limit, or its id where no name is known.
@@ -160,11 +176,7 @@ impl Replay {
             }
             Fact::Balance(instance) => self.show(&instance),
             Fact::Limits(limits) => {
-                for limit in limits.limits {
-                    let id = limit.id();
-                    self.units.insert(id, limit.unit);
-                    self.names.insert(id, limit.name);
-                }
+                self.limits.extend(limits.limits.into_iter().map(|limit| (limit.id(), limit)));
             }
             _ => {}
         }
@@ -202,9 +214,14 @@ impl Replay {
     /// What has to be looked at in a second pass: whether every correction took back what stood. Nothing without corrections.
     pub fn chain(&self) -> Option<Chain> {
         let counters = self.shown.iter().filter_map(|(place, shown)| {
-            Some((*place, chain::Counter { unit: *self.units.get(&shown.limit)?, until: shown.until }))
+            Some((*place, chain::Counter { unit: self.limits.get(&shown.limit)?.unit, until: shown.until }))
         });
-        (!self.corrected.is_empty()).then(|| Chain::of(&self.corrected, counters.collect()))
+        // What was corrected after metering let go of a counter is not in it.
+        let live = self.shown.iter().filter(|(place, shown)| shown.filled > Time::ZERO && self.live.contains(*place));
+        let filled = live.filter_map(|((id, start), shown)| {
+            Some((self.limits.get(&shown.limit)?, (*id, (*start, shown.until)), shown.filled))
+        });
+        (!self.corrected.is_empty()).then(|| Chain::of(&self.corrected, counters.collect(), Filled::of(filled)))
     }
 
     fn show(&mut self, instance: &Instance) {
@@ -258,14 +275,14 @@ impl Replay {
     }
 
     fn name(&self, limit: LimitId) -> String {
-        self.names.get(&limit).cloned().unwrap_or_else(|| limit.to_string())
+        self.limits.get(&limit).map_or_else(|| limit.to_string(), |limit| limit.name.clone())
     }
 }
 
 impl Shown {
     fn of(instance: &Instance, window: &WindowState) -> Self {
-        let WindowState { end: until, adjusted, cleared, .. } = *window;
-        Self { limit: instance.limit, until, adjusted, cleared, settled: instance.settled(window) }
+        let WindowState { end: until, filled, adjusted, cleared, .. } = *window;
+        Self { limit: instance.limit, until, filled, adjusted, cleared, settled: instance.settled(window) }
     }
 }
 
@@ -284,6 +301,11 @@ impl fmt::Display for Difference {
             Self::Cleared { limit, instance, window, shown, replay } => write!(
                 f,
                 "limit `{limit}`, instance {instance}, window from {window}: metering shows {shown} cleared of provisions, the ledger adds up to {replay}"
+            ),
+            Self::Filled { limit, instance, window, lacks, call } => write!(
+                f,
+                "limit `{limit}`, instance {instance}, window from {window}: it was filled by `backfill`, and lacks {lacks} of what ended or was \
+                 corrected since, call {call} with it"
             ),
             Self::Balance { limit, instance, window, shown, replay } => write!(
                 f,

@@ -81,6 +81,8 @@ struct Standing {
     settled: Settled,
     charges: Vec<Charge>,
     book: Book,
+    /// When metering charged it first.
+    charged_at: Time,
 }
 
 impl Rerate {
@@ -105,7 +107,7 @@ impl Rerate {
     /// Takes the next entry of a lane of the ledger.
     pub fn take(&mut self, lane: Lane, entry: Entry) {
         match entry.fact {
-            Fact::Charged(charged) => self.charged(*charged),
+            Fact::Charged(charged) => self.charged(*charged, entry.recorded_at),
             Fact::Corrected(corrected) => self.correction(*corrected),
             Fact::Adjusted(adjusted) => {
                 let known = self.moved.entry((adjusted.call, adjusted.attempt)).or_default();
@@ -130,7 +132,7 @@ impl Rerate {
         }
     }
 
-    fn charged(&mut self, charged: Charged) {
+    fn charged(&mut self, charged: Charged, at: Time) {
         if !self.is_meant(&charged.settled) {
             return;
         }
@@ -139,7 +141,7 @@ impl Rerate {
         let sums = self.sums_of(&charged.settled);
         sums.before.add(&charged.charges, 1);
         sums.after.add(&after, 1);
-        self.stands(charged, book, &after);
+        self.stands((charged, at), book, &after);
     }
 
     fn correction(&mut self, corrected: Corrected) {
@@ -156,7 +158,7 @@ impl Rerate {
         sums.after.add(&before, -1);
         sums.after.add(&after, 1);
         *self.corrected.entry(key(&charged.settled)).or_default() += 1;
-        self.stands(charged, book, &after);
+        self.stands((charged, was.charged_at), book, &after);
     }
 
     /// What an attempt costs by the prices, and by which book.
@@ -195,14 +197,14 @@ impl Rerate {
     }
 
     /// Remembers an attempt that would cost something else; what was known of it is over.
-    fn stands(&mut self, charged: Charged, book: Option<Book>, after: &[Charge]) {
+    fn stands(&mut self, (charged, charged_at): (Charged, Time), book: Option<Book>, after: &[Charge]) {
         let Charged { mut settled, charges } = charged;
         self.differ.remove(&key(&settled));
         let Some(book) = book.filter(|_| !is_same(&charges, after)) else { return };
         (settled.raw_usage, settled.counters, settled.call) = (String::new(), Vec::new(), None);
         // One too many says that there are too many.
         if self.differ.len() <= MOST {
-            self.differ.insert(key(&settled), Standing { settled, charges, book });
+            self.differ.insert(key(&settled), Standing { settled, charges, book, charged_at });
         }
     }
 
@@ -223,7 +225,7 @@ impl Rerate {
     /// Charges that have a price and would have none, and the model of the first; nothing if there are none.
     pub fn losing(&self) -> Option<(usize, String)> {
         let (mut charged, mut first) = (0, None);
-        for Standing { settled, charges: before, book } in self.differ.values() {
+        for Standing { settled, charges: before, book, .. } in self.differ.values() {
             let after = charges(settled, &settled.usage, Some(book));
             let pairs = before.iter().zip(&after);
             for (lost, _) in pairs.filter(|(before, after)| is_priced(before) && !is_priced(after)) {
@@ -258,9 +260,9 @@ impl Rerate {
     fn correct(&self, key: Key, standing: &Standing, at: Time) -> Learned {
         let (call, attempt) = key;
         let number = self.corrected.get(&key).copied().unwrap_or(0);
-        let Standing { settled, charges: before, book } = standing;
+        let Standing { settled, charges: before, book, charged_at } = standing;
         let stood = charged_by(settled.attempt.book, before);
-        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book: stood, number };
+        let was = Was { why: Why::Rerated, usage: settled.usage.clone(), book: stood, number, charged_at: *charged_at };
         let after = charges(settled, &settled.usage, Some(book));
         let amount = counted(&after) - counted(before);
         let posted = settled.posted.iter().map(|posting| (posting.instance, posting.window));

@@ -19,7 +19,7 @@ use schemas::{
     event::{Event, Learned, Moved},
     id::{BookHash, Lane, LimitId, Offset, ProducerId},
     ledger::{Alarm, Alerted, Changed, Entry, Fact, Overrun},
-    limit::Share,
+    limit::{Limit, Share},
     policy,
     time::{self, Time},
     topics::Topic,
@@ -51,6 +51,10 @@ const PAST_PATIENCE: Duration = Duration::from_secs(30);
 /// How many changes of the policy are kept for lanes that have not written them down: at about 500 bytes each 5 MB. What is older was
 /// written down when it was made.
 const MOST_TOLD: usize = 10_000;
+
+/// How many limits with `backfill` are remembered that policies had before: at about 300 bytes each 30 MB. What is older has no counter
+/// any more.
+const MOST_RETIRED: usize = 100_000;
 
 /// The role that keeps the books.
 pub struct Metering {
@@ -101,6 +105,8 @@ pub struct Desk {
     policy: Option<(Arc<policy::Policy>, Offset)>,
     /// What was said of the policy, for lanes that are assigned later and have not written it down.
     told: VecDeque<Arc<Changed>>,
+    /// Limits with `backfill` that policies had before, for lanes that are assigned later and keep counters of them.
+    retired: VecDeque<Limit>,
     /// What lanes have to say and the log has no room for; nothing more is taken in until it has.
     unsaid: Vec<(Lane, Outputs)>,
     clock: Clock,
@@ -124,6 +130,7 @@ impl Desk {
             fold: policy::Fold::default(),
             policy: None,
             told: VecDeque::new(),
+            retired: VecDeque::new(),
             unsaid,
             clock,
             ticked,
@@ -196,6 +203,7 @@ impl Desk {
         if let Some((policy, next)) = &self.policy {
             self.told.iter().for_each(|told| engine.apply(Input::Changed(Arc::clone(told)), now));
             let past = self.past_of(lane, &engine, policy, *next)?;
+            engine.apply(Input::Retired(self.retired.iter().cloned().collect()), now);
             engine.apply(Input::Policy(Arc::clone(policy), *next), now);
             past.into_iter().for_each(|fold| engine.apply(Input::Past(fold), now));
         }
@@ -247,7 +255,8 @@ impl Desk {
     }
 
     fn take_policy(&mut self, offset: Offset, record: policy::Record) -> Result<(), Error> {
-        let told = policy::told::of(offset, &record, self.fold.in_force().map(|policy| &**policy));
+        let before = self.fold.in_force().cloned();
+        let told = policy::told::of(offset, &record, before.as_deref());
         let step = self.fold.take(offset, record);
         if let policy::Step::Book(book) = step {
             let book = Arc::new(*book);
@@ -261,6 +270,9 @@ impl Desk {
             self.told.pop_front();
         }
         self.told.push_back(Arc::clone(&told));
+        let before = before.as_ref().map_or(&[][..], |before| policy::changed(&before.limits, &policy.limits));
+        self.retired.extend(before.iter().filter(|limit| limit.backfill).cloned());
+        self.retired.drain(..self.retired.len().saturating_sub(MOST_RETIRED));
         self.policy = Some((Arc::clone(&policy), next));
         let mut past = Vec::new();
         for (lane, engine) in &self.engines {

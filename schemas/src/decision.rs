@@ -180,12 +180,15 @@ pub struct WindowState {
     pub alerted: Share,
     /// The same of what it was passed by: above 100, or nothing.
     pub passed: Share,
+    /// What ended up to here is counted in it whether it names it or not, by `backfill`, and so is what corrects that: zero where that
+    /// never was so, and [`Time::MAX`] as long as it is.
+    pub filled: Time,
 }
 
 impl WindowState {
     /// A window in which nothing has happened.
     pub const fn new(start: Time, end: Time) -> Self {
-        Self { start, end, adjusted: 0, cleared: 0, alerted: Share(0), passed: Share(0) }
+        Self { start, end, adjusted: 0, cleared: 0, alerted: Share(0), passed: Share(0), filled: Time::ZERO }
     }
 
     /// What corrections and external use take of it, in all.

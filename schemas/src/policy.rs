@@ -71,6 +71,17 @@ impl Policy {
     }
 }
 
+/// The part of a policy's limits that the next one does not have in the same order: mostly one limit.
+pub fn changed<'a>(before: &'a [Limit], after: &[Limit]) -> &'a [Limit] {
+    fn is_same((one, other): &(&Limit, &Limit)) -> bool {
+        one == other
+    }
+    let head = before.iter().zip(after).take_while(is_same).count();
+    let (before, after) = (&before[head..], &after[head..]);
+    let tail = before.iter().rev().zip(after.iter().rev()).take_while(is_same).count();
+    &before[..before.len() - tail]
+}
+
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {

@@ -27,6 +27,8 @@ const REMEMBERED: usize = 64;
 pub struct Standing {
     /// As it was charged last.
     pub charged: Charged,
+    /// When it was charged first.
+    pub charged_at: Time,
     /// How often it was corrected.
     pub number: u32,
     /// The source and the id of what amended it, the last one last.
@@ -80,7 +82,8 @@ impl Standings {
                 // Earlier versions gave what a copy of a journal left open a second row, which says less.
                 if known.is_none() || charged.settled.outcome != Outcome::Unknown {
                     let (amended, counted) = (VecDeque::new(), BTreeSet::new());
-                    *known = Some(Standing { charged: (**charged).clone(), number: 0, amended, counted });
+                    let (charged, charged_at) = ((**charged).clone(), entry.recorded_at);
+                    *known = Some(Standing { charged, charged_at, number: 0, amended, counted });
                 }
             }
             Fact::Corrected(corrected) => {
@@ -174,7 +177,7 @@ impl Standing {
     pub fn was(&self, why: Why) -> Was {
         let unknown = self.charged.charges.iter().any(is_of_unknown_book);
         let book = if unknown { BookHash::NONE } else { self.charged.settled.attempt.book };
-        Was { why, usage: self.usage().clone(), book, number: self.number }
+        Was { why, usage: self.usage().clone(), book, number: self.number, charged_at: self.charged_at }
     }
 }
 

@@ -112,7 +112,8 @@ fn standing_as(completeness: Completeness, corrected: bool) -> Standing {
     let bare = Settled::bare(attempt, NOW, Outcome::ClientGone, usage);
     let charged = Charged { settled: Settled { posted: posted.collect(), ..bare }, charges: Vec::new() };
     let amended = corrected.then(|| ("urn:y".to_owned(), "2".to_owned()));
-    Standing { charged, number: 0, amended: amended.into_iter().collect(), counted: BTreeSet::new() }
+    let (amended, counted) = (amended.into_iter().collect(), BTreeSet::new());
+    Standing { charged, charged_at: NOW, number: 0, amended, counted }
 }
 
 fn instance(name: &str) -> InstanceId {

@@ -8,7 +8,7 @@ use schemas::{
     decision::WindowState,
     fixture,
     id::{InstanceId, Lane, ProducerId, Seq},
-    limit::Window,
+    limit::{Limit, Window},
     policy,
 };
 

@@ -1,9 +1,9 @@
 //! A limit that comes late counts what it would have counted, once, whatever is open, corrected, or taken out and put back.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use schemas::{
-    decision::Instance,
+    decision::{Instance, Key, State},
     event::{
         Attempt, Avoided, Counter, Event, Learned, LeaseRequested, Move, Opened, Outcome, Posting, Settled, Want, Was,
         Why,
@@ -12,7 +12,7 @@ use schemas::{
     id::{BookHash, CallId, InstanceId, Lane, Offset, ProducerId, Seq},
     ledger::{Charged, Entry, Fact},
     limit::{Limit, Schedule, Unit, Window},
-    policy::Policy,
+    policy::{Policy, changed},
     time::Time,
     tokens::{Doubt, Usage, Vector},
 };
@@ -32,6 +32,10 @@ const DAY: i64 = 86_400_000_000;
 struct Bench {
     engine: Engine,
     committed: Vec<Entry>,
+    states: HashMap<Key, State>,
+    limits: Vec<Limit>,
+    /// Limits with `backfill` that policies had before.
+    retired: Vec<Limit>,
     seq: u64,
     policies: u64,
 }
@@ -42,8 +46,15 @@ fn limit() -> Limit {
 
 impl Bench {
     fn new() -> Self {
-        let mut bench =
-            Self { engine: Engine::new(Lane(0), 1, Vec::new()), committed: Vec::new(), seq: 0, policies: 0 };
+        let mut bench = Self {
+            engine: Engine::new(Lane(0), 1, Vec::new()),
+            committed: Vec::new(),
+            states: HashMap::new(),
+            limits: Vec::new(),
+            retired: Vec::new(),
+            seq: 0,
+            policies: 0,
+        };
         bench.policy(Vec::new());
         bench.event(Event::Opened(Opened { gateway: "g".into(), at: NOON, predecessor: None }));
         bench
@@ -58,6 +69,8 @@ impl Bench {
     /// A policy comes, as the loop brings it.
     fn policy(&mut self, limits: Vec<Limit>) {
         self.policies += 1;
+        self.retired.extend(changed(&self.limits, &limits).iter().filter(|limit| limit.backfill).cloned());
+        self.limits.clone_from(&limits);
         let (policy, next) = (fixture::policy(limits, BookHash([0; 32])), Offset(self.policies));
         let past = self.engine.lacking(&policy, next, NOON).map(|mut fold| {
             self.committed.iter().for_each(|entry| fold.take(entry));
@@ -69,7 +82,42 @@ impl Bench {
     }
 
     fn commit(&mut self) {
-        self.committed.extend(self.engine.take().into_iter().flat_map(|commit| commit.ledger));
+        let Some(commit) = self.engine.take() else { return };
+        self.committed.extend(commit.ledger);
+        for (key, state) in commit.decisions {
+            match state {
+                Some(state) => drop(self.states.insert(key, state)),
+                None => drop(self.states.remove(&key)),
+            }
+        }
+    }
+
+    /// Another member goes on from what was committed.
+    fn restart(&mut self) {
+        self.commit();
+        let states = self.states.iter().map(|(key, state)| (*key, state.clone())).collect();
+        self.engine = Engine::new(Lane(0), 1, states);
+        self.engine.apply(Input::Retired(self.retired.clone()), NOON);
+        let policy = fixture::policy(self.limits.clone(), BookHash([0; 32]));
+        self.engine.apply(Input::Policy(Arc::new(policy), Offset(self.policies)), NOON);
+    }
+
+    /// A call of 10 tokens that names no counter turns out to have had 15, as whoever reads the ledger says it.
+    fn corrected(&mut self, call: u8, why: Why) {
+        self.commit();
+        let id = CallId::from_bytes([call; 16]);
+        let is_its = |fact: &Fact| matches!(fact, Fact::Charged(charged) if charged.settled.attempt.call == id);
+        let row = self.committed.iter().find(|entry| is_its(&entry.fact));
+        let charged_at = row.expect("its row").recorded_at;
+        let Event::Learned(mut learned) = amended(call, Vec::new()) else { unreachable!("it is learned") };
+        learned.was = learned.was.take().map(|was| Was { why, charged_at, ..was });
+        self.event(Event::Learned(learned));
+    }
+
+    /// What is settled of today.
+    fn settled_of(&self, limit: &Limit) -> i128 {
+        let instance = &self.engine.instances().all[&instance_of(limit)];
+        instance.settled(&instance.windows[0])
     }
 
     /// An attempt ends that was admitted so many hours from noon.
@@ -89,7 +137,21 @@ impl Bench {
 }
 
 fn instance() -> InstanceId {
-    InstanceId::of::<&str>(limit().id(), &[], Some(Time::from_micros(20_000 * DAY)))
+    instance_of(&limit())
+}
+
+fn instance_of(limit: &Limit) -> InstanceId {
+    InstanceId::of::<&str>(limit.id(), &[], Some(Time::from_micros(20_000 * DAY)))
+}
+
+/// What replay says of a ledger, and of these counters as they stand.
+fn proof(ledger: &[Entry], counters: &[Instance]) -> Option<String> {
+    let mut replay = Replay::default();
+    ledger.iter().for_each(|entry| replay.take(entry.clone()));
+    counters.iter().for_each(|counter| replay.live(counter));
+    let mut chain = replay.chain().expect("corrections");
+    ledger.iter().for_each(|entry| chain.take(entry.clone()));
+    chain.end().or(replay.end().1).map(|difference| difference.to_string())
 }
 
 fn tokens(count: u64) -> Usage {
@@ -104,7 +166,8 @@ fn settled(call: u8, hours: i64, usage: Usage) -> Settled {
 
 /// Somebody says that a call of 10 tokens had 15.
 fn amended(call: u8, moves: Vec<Move>) -> Event {
-    let was = Some(Was { why: Why::Amended, usage: tokens(10), book: BookHash([0; 32]), number: 0 });
+    let was =
+        Some(Was { why: Why::Amended, usage: tokens(10), book: BookHash([0; 32]), number: 0, charged_at: Time::ZERO });
     let is = settled(call, -1, tokens(15));
     let (source, id) = ("s".to_owned(), call.to_string());
     Event::Learned(Box::new(Learned { source, id, at: NOON, content: 1, was, is, moves, awaits: false }))
@@ -163,7 +226,8 @@ fn amended_named(call: u8, number: u32, (from, to): (u64, u64)) -> Event {
     let window = Time::from_micros(20_000 * DAY);
     let posted = vec![Posting { instance: instance(), window, used: to.into(), provision: 0 }];
     let is = Settled { posted, ..settled(call, -1, tokens(to)) };
-    let was = Some(Was { why: Why::Amended, usage: tokens(from), book: BookHash([0; 32]), number });
+    let was =
+        Some(Was { why: Why::Amended, usage: tokens(from), book: BookHash([0; 32]), number, charged_at: Time::ZERO });
     let amount = i128::from(to) - i128::from(from);
     let moves = vec![Move { home: Lane(0), limit: limit().id(), values: Vec::new(), window, amount, clears: 0 }];
     let (source, id) = ("s".to_owned(), format!("{call}/{number}"));
@@ -223,9 +287,65 @@ fn a_limit_counts_what_was_before_it_only_where_it_says_so_and_only_when_it_is_n
     bench.commit();
     bench.policy(vec![Limit { backfill: false, ..limit() }]);
     bench.settles(0);
-    // It is the same limit, and not new.
+    // It is the same limit, and not new: what it has not counted is not corrected in it either.
     bench.policy(vec![limit()]);
     bench.settles(0);
+    bench.corrected(1, Why::Amended);
+    bench.settles(0);
+    bench.settled(2, 0, tokens(10), Vec::new());
+    bench.settles(0);
+}
+
+#[test]
+fn what_was_filled_in_is_corrected_in_its_counter_whatever_became_of_its_limit_and_nothing_else_is() {
+    let twin = Limit { name: "twin".into(), ..limit() };
+    let kept = Limit { backfill: false, ..limit() };
+    // The flag is taken out of it, then it is taken out itself; or it goes at once.
+    for between in [vec![vec![kept.clone(), twin.clone()], vec![twin.clone()]], vec![vec![twin.clone()]]] {
+        let mut bench = Bench::new();
+        (1..=6).for_each(|call| bench.settled(call, -1, tokens(10), Vec::new()));
+        bench.commit();
+        bench.policy(vec![limit(), twin.clone()]);
+        bench.corrected(1, Why::Amended);
+        let stands = |bench: &Bench| (bench.settled_of(&kept), bench.settled_of(&twin));
+        assert_eq!(stands(&bench), (65, 65));
+        let mut calls = 2..;
+        for limits in between {
+            bench.commit();
+            bench.policy(limits);
+            let before = bench.settled_of(&kept);
+            bench.corrected(calls.next().expect("one more"), Why::Rerated);
+            bench.restart();
+            bench.corrected(calls.next().expect("one more"), Why::Amended);
+            assert_eq!(bench.settled_of(&kept), before + 10);
+        }
+        let (before, twins) = stands(&bench);
+        assert_eq!(before, twins);
+        // What ended since is not in it, so what corrects that is not either.
+        bench.settled(7, 0, tokens(10), Vec::new());
+        bench.corrected(7, Why::Amended);
+        assert_eq!(stands(&bench), (before, twins + 15));
+        bench.policy(vec![kept.clone(), twin.clone()]);
+        bench.restart();
+        bench.corrected(6, Why::Amended);
+        assert_eq!(stands(&bench), (before + 5, twins + 20));
+        bench.commit();
+        let ids = [instance(), instance_of(&twin)];
+        let mut counters = ids.map(|id| bench.engine.instances().all[&id].clone());
+        assert_eq!(proof(&bench.committed, &counters), None);
+        // A correction that one of them lost, in all that was written of it since.
+        let last = bench.committed.iter().rposition(|entry| matches!(entry.fact, Fact::Adjusted(_))).expect("one");
+        for entry in &mut bench.committed[last..] {
+            match &mut entry.fact {
+                Fact::Adjusted(adjusted) => adjusted.posted.retain(|posting| posting.instance != instance()),
+                Fact::Balance(balance) if balance.id == instance() => balance.windows[0].adjusted -= 5,
+                _ => {}
+            }
+        }
+        counters[0].windows[0].adjusted -= 5;
+        let lost = proof(&bench.committed, &counters).expect("a difference");
+        assert!(lost.contains("filled by `backfill`, and lacks 5 of what") && lost.contains("06060606-"), "{lost}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use schemas::{
     limit::Unit,
     money::Pico,
     price::{self, Cost},
+    time::Time,
     tokens::{Completeness, Usage},
     wire,
 };
@@ -156,7 +157,8 @@ impl Engine {
             return self.counts.not_awaited += 1;
         }
         let (call, attempt) = (stood.attempt.call, stood.attempt.attempt);
-        let was = Was { why: Why::Released, usage: stood.usage.clone(), book: stood.attempt.book, number: 0 };
+        let (usage, book) = (stood.usage.clone(), stood.attempt.book);
+        let was = Was { why: Why::Released, usage, book, number: 0, charged_at: Time::ZERO };
         let mut is = Settled { posted, counters: Vec::new(), call: None, ..stood };
         is.usage = Usage::none();
         let released = Learned {

@@ -106,7 +106,7 @@ impl Engine {
         let rule = self.limits.get(&limit)?;
         let amount = rule.amount;
         let (start, end) = self.schedules.get(&limit)?.window(window).filter(|(start, _)| *start == window)?;
-        let id = self.name(limit, values, window);
+        let (id, fills) = (self.name(limit, values, window), self.fills(limit, end));
         if let Some(most) = rule.max_instances
             && !self.instances.all.contains_key(&id)
         {
@@ -128,7 +128,8 @@ impl Engine {
             Instance { id, limit, values: values.to_vec(), amount, windows, holders, recall: 0 }
         });
         if instance.windows.iter().all(|window| window.start != start) {
-            instance.windows.push(WindowState::new(start, end));
+            let filled = if fills { Time::MAX } else { Time::ZERO };
+            instance.windows.push(WindowState { filled, ..WindowState::new(start, end) });
             instance.windows.sort_by_key(|window| window.start);
             post::forget_old_windows(instance);
             self.instances.dirty.insert(id);

@@ -1,10 +1,15 @@
 //! What attempts come to that were admitted before a limit was in force, or by a gateway that did not know it yet.
 
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
 use schemas::{
     event::{Move, Posting},
-    id::{CallId, InstanceId, Offset},
+    id::{CallId, InstanceId, LimitId, Offset},
     ledger::{Adjusted, Fact},
-    limit::{Dimension, Limit, Match},
+    limit::{Dimension, Limit, Match, Schedule},
     policy::Policy,
     time::Time,
 };
@@ -36,7 +41,78 @@ impl Engine {
     /// Takes what the committed ledger says, and what is not committed yet.
     pub(super) fn past(&mut self, mut fold: Fold) {
         self.ledger.iter().for_each(|entry| fold.take(entry));
+        self.fill(&fold.schedules().collect());
         self.post_past(fold.drain());
+        self.refresh_late();
+    }
+
+    /// The counters of these limits have what was before them from here on, and so have those that are opened as long as it goes on.
+    fn fill(&mut self, filled: &HashMap<LimitId, &Schedule>) {
+        self.filled.extend(filled.keys().map(|id| (*id, true)));
+        for instance in self.instances.all.values_mut() {
+            let Some(schedule) = filled.get(&instance.limit) else { continue };
+            let is_counted = |start: Time| schedule.window(start).is_some_and(|(first, _)| first == start);
+            for window in instance.windows.iter_mut().filter(|window| is_counted(window.start)) {
+                window.filled = Time::MAX;
+                self.instances.dirty.insert(instance.id);
+            }
+        }
+    }
+
+    /// Whether a counter of a limit that is opened now has what was before it: not if its window is over, of which nothing was counted.
+    pub(super) fn fills(&self, limit: LimitId, end: Time) -> bool {
+        end > self.state.recorded_at && self.filled.get(&limit).copied().unwrap_or(false)
+    }
+
+    /// Takes the rules of limits that may be out of force: counters of them were filled and are kept.
+    pub(super) fn retired(&mut self, limits: Vec<Limit>) {
+        if !self.filled.is_empty() {
+            let known = limits.into_iter().map(|limit| (limit.id(), limit));
+            self.past.extend(known.filter(|(id, _)| self.filled.contains_key(id)));
+        }
+    }
+
+    /// Takes note of limits that were in force until now. A restored engine knows by their counters which are filled; where one has
+    /// none, all that it counts is still to come.
+    pub(super) fn retire(&mut self, before: HashMap<LimitId, Limit>) {
+        self.past.extend(before.into_iter().filter(|(id, _)| self.filled.contains_key(id)));
+        if self.keys.is_none() {
+            let counted: HashSet<LimitId> = self.instances.all.values().map(|instance| instance.limit).collect();
+            let known = self.limits.iter().filter(|(id, limit)| limit.backfill && self.schedules.contains_key(*id));
+            self.filled.extend(known.filter(|(id, _)| !counted.contains(*id)).map(|(id, _)| (*id, true)));
+        }
+    }
+
+    /// Of limits that are out of force, or do not say `backfill` any more, no counter is filled from here on. What they have they keep.
+    pub(super) fn fill_no_more(&mut self) {
+        let mut over = HashSet::new();
+        for (id, fills) in &mut self.filled {
+            if *fills && !self.limits.get(id).is_some_and(|limit| limit.backfill) {
+                *fills = false;
+                over.insert(*id);
+            }
+        }
+        if over.is_empty() {
+            return;
+        }
+        let until = self.state.recorded_at;
+        for instance in self.instances.all.values_mut().filter(|instance| over.contains(&instance.limit)) {
+            for window in instance.windows.iter_mut().filter(|window| window.filled == Time::MAX) {
+                window.filled = until;
+                self.instances.dirty.insert(instance.id);
+            }
+        }
+        // What ends in the same moment is told by its time from what has ended before.
+        self.state.recorded_at = until.after(Duration::from_micros(1));
+    }
+
+    /// Forgets the rules of limits of which there is no counter any more.
+    pub(super) fn forget_filled(&mut self) {
+        if !self.filled.is_empty() {
+            let counted: HashSet<LimitId> = self.instances.all.values().map(|instance| instance.limit).collect();
+            self.filled.retain(|id, fills| *fills || counted.contains(id));
+            self.past.retain(|id, _| self.filled.contains_key(id));
+        }
     }
 
     /// Of what was written from a place on, counts what a limit did not hold of it when it was admitted.
@@ -44,16 +120,22 @@ impl Engine {
         if self.late.is_empty() {
             return;
         }
-        self.ledger.iter().skip(from).for_each(|entry| self.late.take(entry));
+        let instances = &self.instances.all;
+        let filled = |id: InstanceId| Some(instances.get(&id)?.windows.first()?.filled);
+        self.ledger.iter().skip(from).for_each(|entry| self.late.take_late(entry, &filled));
         let late = self.late.drain();
         self.post_past(late);
     }
 
-    /// The limits and windows that are counted late are those in force.
+    /// What is counted late is what counters that were filled lack, whether their limits are in force or not.
     pub(super) fn refresh_late(&mut self) {
-        let counted = self.limits.iter().filter(|(_, limit)| limit.backfill);
-        let known = counted.filter_map(|(id, limit)| Some((limit.clone(), self.schedules.get(id)?.clone())));
-        self.late = Fold::new(known);
+        let now = self.state.recorded_at;
+        let known = self.filled.iter().filter_map(|(id, fills)| {
+            let limit = self.limits.get(id).or_else(|| self.past.get(id))?;
+            let published = self.schedules.get(id).cloned();
+            Some((limit.clone(), published.or_else(|| window::schedule(limit, now, Duration::ZERO))?, *fills))
+        });
+        self.late = Fold::late(known);
     }
 
     fn post_past(&mut self, counted: Vec<(Counter, i128)>) {

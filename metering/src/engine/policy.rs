@@ -15,7 +15,9 @@ use super::Engine;
 
 impl Engine {
     pub(super) fn policy(&mut self, policy: &Arc<Policy>, next: Offset) {
-        self.limits = policy.limits.iter().map(|limit| (limit.id(), limit.clone())).collect();
+        let limits = policy.limits.iter().map(|limit| (limit.id(), limit.clone())).collect();
+        let before = std::mem::replace(&mut self.limits, limits);
+        self.retire(before);
         self.seats.clear();
         for instance in self.instances.all.values() {
             if let Some(shared) = self.limits.get(&instance.limit).and_then(|limit| instance.shared(limit)) {
@@ -29,6 +31,7 @@ impl Engine {
         if next > self.state.policy {
             self.touched = true;
             self.state.policy = next;
+            self.fill_no_more();
             let offset = Offset(next.0.saturating_sub(1));
             // Every lane reads the policy; one of them tells the lake.
             if self.lane.0 == 0 {

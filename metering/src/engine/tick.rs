@@ -118,6 +118,7 @@ impl Engine {
             self.instances.dirty.remove(&id);
             self.gone.push(Key::Instance(id));
         }
+        self.forget_filled();
         self.forget_claims(now);
         let known = self.state.producers.len();
         self.state.producers.retain(|mark| !mark.closed || now.since(mark.heard_at) < PRODUCER_KEPT);

@@ -5,7 +5,8 @@
 //! those. A correction has to be of an attempt that there is, to take back exactly what stands, to leave no more provision than stood, and
 //! to have moved counters by exactly the difference: no provision is cleared twice, nor one that nobody posted. After the last amendment
 //! the attempt has to have posted what it used to every counter that it names and that was kept by then, in force or not; what a
-//! counter lacks of that may have been filled in since, for a limit with `backfill`.
+//! counter lacks of that may have been filled in since, for a limit with `backfill`. What such a counter has that its attempts do not name
+//! is gone through beside ([`Filled`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ use schemas::{
     tokens::Usage,
 };
 
-use super::Difference;
+use super::{Difference, filled::Filled};
 use crate::{backfill::SOURCE, engine::KEPT};
 
 /// A counter in a window: its instance, and the start.
@@ -40,6 +41,7 @@ pub struct Chain {
     counters: BTreeMap<Place, Counter>,
     /// What was filled in of what they had not counted.
     filled: BTreeMap<Place, i128>,
+    late: Filled,
     first: Option<Difference>,
 }
 
@@ -58,13 +60,14 @@ struct Standing {
 }
 
 impl Chain {
-    pub(super) fn of(corrected: &BTreeSet<Key>, counters: BTreeMap<Place, Counter>) -> Self {
+    pub(super) fn of(corrected: &BTreeSet<Key>, counters: BTreeMap<Place, Counter>, late: Filled) -> Self {
         let standing = corrected.iter().map(|key| (*key, Standing::default())).collect();
-        Self { standing, counters, ..Self::default() }
+        Self { standing, counters, late, ..Self::default() }
     }
 
     /// Takes the next entry of a lane. Lanes come in any order, so what was moved may come before the correction that says so.
     pub fn take(&mut self, entry: Entry) {
+        self.late.take(&entry);
         match entry.fact {
             Fact::Charged(charged) => {
                 let Charged { settled, charges } = *charged;
@@ -123,6 +126,7 @@ impl Chain {
     /// The first correction that is not one of what stood.
     pub fn end(self) -> Option<Difference> {
         let lacking = self.lacking();
+        let late = self.late.end();
         let moved = self.standing.into_iter().find_map(|((call, attempt), standing)| {
             // What was told of calls that passed elsewhere names no counters in its rows.
             let named = |instance| standing.posted.iter().any(|posting| posting.instance == instance);
@@ -137,7 +141,7 @@ impl Chain {
             );
             Some(Difference::Correction { call, attempt, what })
         });
-        self.first.or(moved).or(lacking)
+        self.first.or(moved).or(lacking).or(late)
     }
 
     /// The first counter that lacks what attempts have used that name it and were amended, with the first of them.

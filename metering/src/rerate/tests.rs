@@ -282,6 +282,10 @@ fn corrections_are_made_once_and_count_where_the_original_does() {
         assert_eq!((sums.before.cost, sums.after.cost), (Pico(15_000_000), Pico(45_000_000)));
         let corrections = rerate.corrections(NOW);
         assert_eq!(corrections.len(), 2);
+        // Counters that were filled up to then have it.
+        let charged_at =
+            |all: &[Learned]| all.iter().all(|it| it.was.as_ref().is_some_and(|was| was.charged_at == NOW));
+        assert!(charged_at(&corrections));
         for learned in corrections.iter().chain(&corrections) {
             bench.learn(learned);
         }
@@ -293,7 +297,7 @@ fn corrections_are_made_once_and_count_where_the_original_does() {
         // And back again, which is another correction.
         let first = Arc::clone(&bench.books[0]);
         let back = bench.rerate(&first).corrections(NOW);
-        assert!(back.iter().all(|learned| learned.id.ends_with("/1/1")), "{back:?}");
+        assert!(back.iter().all(|learned| learned.id.ends_with("/1/1")) && charged_at(&back), "{back:?}");
         back.iter().for_each(|learned| bench.learn(learned));
         assert_eq!(bench.adjusted(place), [0]);
         bench.prove();
@@ -358,7 +362,13 @@ fn what_is_not_known_of_usage_is_counted_with_its_reason_until_it_is_known() {
     check(&bench, 3, &[(lost.clone(), 2), (cut.clone(), 1)]);
     // Somebody knows one of them better.
     let is = settled(attempt(1, NOW, &bench.books[0]), 7);
-    let was = Some(Was { why: Why::Amended, usage: Usage::none(), book: bench.books[0].hash(), number: 0 });
+    let was = Some(Was {
+        why: Why::Amended,
+        usage: Usage::none(),
+        book: bench.books[0].hash(),
+        number: 0,
+        charged_at: Time::ZERO,
+    });
     let amended = Learned {
         source: "urn:x".into(),
         id: "1".into(),

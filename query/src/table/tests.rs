@@ -243,7 +243,7 @@ fn a_correction_takes_back_what_was_charged_and_charges_anew() {
     let corrected = Corrected {
         source: "s".into(),
         id: "1".into(),
-        was: Was { why: Why::Amended, usage, book, number: 0 },
+        was: Was { why: Why::Amended, usage, book, number: 0, charged_at: schemas::time::Time::ZERO },
         reversed: was.charges.clone(),
         charged: now,
     };

@@ -48,6 +48,8 @@ pub struct Was {
     pub book: BookHash,
     /// How often it was corrected before: no two corrections take the place of the same.
     pub number: u32,
+    /// When metering charged it first: a counter that was filled up to then has it. Zero where who corrects it does not say.
+    pub charged_at: Time,
 }
 
 /// Why an attempt is corrected.

@@ -24,7 +24,7 @@ message!(Claim { 1 at, 2 content, 3 lacks });
 
 message!(Instance { 1 id, 2 limit, 3 values, 4 amount, 5 windows, 6 holders, 7 recall });
 
-message!(WindowState { 1 start, 2 end, 3 adjusted, 4 alerted, 5 cleared, 6 passed });
+message!(WindowState { 1 start, 2 end, 3 adjusted, 4 alerted, 5 cleared, 6 passed, 7 filled });
 
 message!(ProducerMark { 1 producer, 2 seq, 3 hash, 4 gateway, 5 low_watermark, 6 heard_at, 7 answered, 8 closed, 9 forked, 10 accepted_at, 11 heir, 12 copy });
 

@@ -146,7 +146,7 @@ message!(Learned { 1 source, 2 id, 3 at, 4 content, 5 was, 6 is, 7 moves, 8 awai
 
 message!(Moved { 1 from, 2 number, 3 source, 4 id, 5 call, 6 attempt, 7 moves, 8 learned });
 
-message!(Was { 1 why, 2 usage, 3 book, 4 number });
+message!(Was { 1 why, 2 usage, 3 book, 4 number, 5 charged_at });
 
 message!(Move { 1 home, 2 limit, 3 values, 4 window, 5 amount, 6 clears });
 

@@ -134,7 +134,8 @@ mod tests {
     fn correction(id: usize, content: u64) -> Learned {
         let attempt = fixture::attempt(CallId::from_bytes([1; 16]), Time::ZERO);
         let is = Settled::bare(attempt, Time::ZERO, Outcome::Complete, Usage::none());
-        let was = Was { why: Why::Amended, usage: Usage::none(), book: BookHash::NONE, number: 0 };
+        let was =
+            Was { why: Why::Amended, usage: Usage::none(), book: BookHash::NONE, number: 0, charged_at: Time::ZERO };
         let (source, id) = ("s".into(), id.to_string());
         Learned { source, id, at: Time::ZERO, content, was: Some(was), is, moves: Vec::new(), awaits: false }
     }

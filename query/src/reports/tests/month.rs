@@ -204,7 +204,13 @@ fn corrected(call: &Call, input: u64, recorded_at: Time) -> Entry {
 /// A call that is found to have been another.
 pub(super) fn stated(was: &Call, is: &Call, recorded_at: Time) -> Entry {
     let (was, is) = (was.charged(), is.charged());
-    let was_so = Was { why: Why::Amended, usage: was.settled.usage, book: was.settled.attempt.book, number: 0 };
+    let was_so = Was {
+        why: Why::Amended,
+        usage: was.settled.usage,
+        book: was.settled.attempt.book,
+        number: 0,
+        charged_at: Time::ZERO,
+    };
     let corrected =
         Corrected { source: "bill".into(), id: "1".into(), was: was_so, reversed: was.charges, charged: is };
     Entry { recorded_at, fact: Fact::Corrected(Box::new(corrected)) }

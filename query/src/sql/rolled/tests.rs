@@ -83,7 +83,13 @@ fn entries(tenants: &[&str]) -> Vec<Entry> {
                 charge.quantity += 5;
             }
             let usage = was.settled.usage.clone();
-            let so = Was { why: Why::Amended, usage, book: was.settled.attempt.book, number: 0 };
+            let so = Was {
+                why: Why::Amended,
+                usage,
+                book: was.settled.attempt.book,
+                number: 0,
+                charged_at: schemas::time::Time::ZERO,
+            };
             let id = number.to_string();
             let reversed = was.charges.clone();
             let corrected = Corrected { source: "bill".into(), id, was: so, reversed, charged: is };

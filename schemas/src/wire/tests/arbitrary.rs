@@ -206,7 +206,7 @@ any_of! {
 
     reported = Reported { at: time(), low_watermark: time(), counters: some(counter()), last: any::<bool>() }
 
-    was = Was { why: select(Why::ALL.to_vec()), usage: usage(), book: book(), number: any::<u32>() }
+    was = Was { why: select(Why::ALL.to_vec()), usage: usage(), book: book(), number: any::<u32>(), charged_at: time() }
 
     a_move = Move { home: lane(), limit: limit_id(), values: some(text()), window: time(), amount: amount(), clears: amount() }
 
@@ -285,6 +285,7 @@ any_of! {
 
     window_state = WindowState {
         start: time(), end: time(), adjusted: amount(), cleared: amount(), alerted: share(), passed: share(),
+        filled: time(),
     }
 
     holder = Holder {
