@@ -285,6 +285,13 @@ impl Settled {
             apart: false,
         }
     }
+
+    /// Whether it passed elsewhere and was told: it ended as a whole in the moment that it began, and no provider answered a gateway. It
+    /// names no counters; those that it was counted in are in what was adjusted for it.
+    pub fn is_told(&self) -> bool {
+        let is_ours = self.status != 0 || self.found.is_some() || !self.posted.is_empty();
+        !is_ours && self.outcome == Outcome::Complete && self.settled_at == self.attempt.admitted_at
+    }
 }
 
 /// What an attempt used of one instance, and what stays held because it is not known.

@@ -108,7 +108,7 @@ impl External {
         let said = (self.source, self.id, self.content);
         let name = |posting: &Posting| limits.named(&subject.tenant, posting);
         let mut learned = standing.correct((usage, cost), (Why::Amended, clears), said, self.said_at, name);
-        if standing.posted().is_empty() {
+        if settled.is_told() {
             learned.moves = moves_of_told(standing, (self.tokens, cost), limits);
         }
         learned.is.raw_usage = self.raw;

@@ -181,8 +181,11 @@ fn an_amendment_moves_the_difference_to_what_the_ledger_says_and_gives_room_only
 #[test]
 fn an_amendment_moves_the_counters_that_its_attempt_names_whether_their_limits_are_in_force_or_not() {
     let cost = 500 * 150_000 + 10 * 600_000;
-    let mut told = standing(false);
-    told.charged.settled.posted.clear();
+    let mut unlimited = standing(false);
+    unlimited.charged.settled.posted.clear();
+    let mut told = unlimited.clone();
+    let is = &mut told.charged.settled;
+    (is.outcome, is.settled_at) = (Outcome::Complete, is.attempt.admitted_at);
     told.counted = BTreeSet::from([(instance("tokens"), NOW)]);
     for in_force in [limits(), limits()[..1].to_vec(), Vec::new()] {
         let amended = |standing: &Standing| {
@@ -200,6 +203,9 @@ fn an_amendment_moves_the_counters_that_its_attempt_names_whether_their_limits_a
         let told = amended(&told);
         let moved = told.moves.iter().filter(|moved| moved.limit == tokens).map(|moved| moved.amount);
         assert_eq!(moved.collect::<Vec<_>>(), [510]);
+        // One that was no limit's when a gateway made it is none's now.
+        let unlimited = amended(&unlimited);
+        assert_eq!((unlimited.moves, unlimited.was.map(|was| was.charged_at)), (Vec::new(), Some(NOW)));
     }
 }
 
