@@ -382,15 +382,15 @@ fn content(id: &str, usage: &Usage) -> u64 {
 
 /// Whether what is learned counts in every limit of dollars: in a hard one what has no price would count as nothing, in any what no row holds.
 pub fn is_counted(learned: &Learned, book: &Book, limits: &Limits) -> Result<(), Wrong> {
-    let settled = &learned.is;
-    let sides = std::iter::once(&settled.usage).chain(learned.was.as_ref().map(|was| &was.usage));
-    let cost = |usage| settlement::rated(book, &settled.attempt, (&settled.service_tier, ""), usage).whole();
-    if cost(&settled.usage) == Err(schemas::ledger::Unpriced::TooLarge) {
-        return Err(wrong("what it has of one class costs a million dollars or more; tell it in several events"));
+    let is = &learned.is;
+    let sides = std::iter::once(&is.usage).chain(learned.was.as_ref().map(|was| &was.usage));
+    let cost = |usage| settlement::rated(book, &is.attempt, (&is.service_tier, &is.model_answered), usage);
+    if cost(&is.usage).is_too_large() {
+        return Err(wrong("it costs a million dollars or more, which no row holds; tell it in several events"));
     }
-    let Some(why) = sides.into_iter().find_map(|usage| cost(usage).err()) else { return Ok(()) };
-    let Some(limit) = limits.hard_in_dollars(&settled.attempt) else { return Ok(()) };
-    let Attempt { provider, model, .. } = &settled.attempt;
+    let Some(why) = sides.into_iter().find_map(|usage| cost(usage).lacks) else { return Ok(()) };
+    let Some(limit) = limits.hard_in_dollars(&is.attempt) else { return Ok(()) };
+    let Attempt { provider, model, .. } = &is.attempt;
     let what = format!(
         "`{model}` of `{provider}` has no price for all that it used ({}), so limit `{limit}` cannot count it; add the price and send \
          the same again",

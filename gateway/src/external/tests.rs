@@ -311,10 +311,13 @@ fn what_has_no_price_is_not_taken_where_a_hard_limit_in_dollars_would_count_it_a
     let soft = |limit: Limit| Limit { mode: schemas::limit::Mode::Soft, ..limit };
     check(&limits().into_iter().map(soft).collect::<Vec<_>>(), &unknown(&known), Ok(()));
     check(&limits()[1..], &unknown(&known), Ok(()));
-    // What costs more than a row holds would count as nothing in any of dollars.
-    let dear = event("v1", "", r#""tokens":{"input":7000000000000}"#);
-    for limits in [limits(), Vec::new()] {
-        let (code, what) = learn_under(&limits, &dear).1.unwrap_err();
-        assert!(code == ErrorCode::BadEvent && what.contains("a million dollars"), "{what}");
+    // What costs more than a row holds would count as nothing in any of dollars: of one class, or in all.
+    let told = |tokens: &str| event("v1", "", &format!(r#""tokens":{{{tokens}}}"#));
+    for dear in [r#""input":7000000000000"#, r#""input":4000000000000,"output":1000000000000"#] {
+        for limits in [limits(), Vec::new()] {
+            let (code, what) = learn_under(&limits, &told(dear)).1.unwrap_err();
+            assert!(code == ErrorCode::BadEvent && what.contains("a million dollars"), "{what}");
+        }
     }
+    check(&limits(), &told(r#""input":4000000000000,"output":600000000000"#), Ok(()));
 }

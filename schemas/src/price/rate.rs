@@ -73,6 +73,11 @@ impl Cost {
         Self { known, lacks: None }
     }
 
+    /// Whether it is more than a row holds: of one class, or in all.
+    pub fn is_too_large(self) -> bool {
+        self.lacks == Some(Unpriced::TooLarge) || self.known.row().is_none()
+    }
+
     /// All of it, or why that is not known.
     pub fn whole(self) -> Result<Pico, Unpriced> {
         self.lacks.map_or(Ok(self.known), Err)
