@@ -45,6 +45,14 @@ pub(crate) fn publish_books(road: &dyn Road, books: Vec<Book>) -> Result<(), jou
 
 /// The policy as far as it was published, and every book.
 pub(crate) fn published(road: &dyn Road) -> Result<(Fold, Vec<BookHash>), journal::Error> {
+    published_each(road, |_| {})
+}
+
+/// The same, with a look at each policy that was in force.
+pub(crate) fn published_each(
+    road: &dyn Road,
+    mut look: impl FnMut(&Policy),
+) -> Result<(Fold, Vec<BookHash>), journal::Error> {
     let mut reader = road.reader(Topic::Policy, &[Offset(0)])?;
     let end = reader.ends()?.first().copied().unwrap_or_default();
     let (mut next, mut fold, mut books) = (Offset(0), Fold::default(), Vec::new());
@@ -53,7 +61,8 @@ pub(crate) fn published(road: &dyn Road) -> Result<(Fold, Vec<BookHash>), journa
             next = Offset(record.offset.0 + 1);
             match wire::decode_policy(&record.body).map(|known| fold.take(record.offset, known)) {
                 Ok(Step::Book(book)) => books.push(book.hash()),
-                Ok(Step::InForce(_) | Step::Refused(_)) => {}
+                Ok(Step::InForce(policy)) => look(&policy),
+                Ok(Step::Refused(_)) => {}
                 Err(error) => tracing::error!(offset = record.offset.0, %error, "a policy record cannot be read"),
             }
         }

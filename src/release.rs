@@ -23,10 +23,10 @@ use schemas::{
     config::Log,
     decision::{Holder, Instance, State},
     error_code::ErrorCode,
-    id::{CallId, InstanceId, Lane, ProducerId, Seq},
+    id::{CallId, InstanceId, Lane, LimitId, ProducerId, Seq},
     limit::{Limit, Unit},
     money::Pico,
-    policy::Policy,
+    policy::{Policy, changed},
     time::{self, Time},
 };
 
@@ -35,7 +35,7 @@ use crate::{
     failure::Failure,
     history::{self, History},
     load::load,
-    publish::published,
+    publish::published_each,
     roles::open_road,
     scribe::{self, Scribe},
 };
@@ -140,15 +140,22 @@ struct Standing {
     runs: BTreeMap<ProducerId, Run>,
     instances: Vec<(Lane, Instance)>,
     policy: Arc<Policy>,
+    /// Limits that are out of force: counters of them may be kept still.
+    past: HashMap<LimitId, Limit>,
     /// Metering's own time, when it last wrote.
     now: Time,
 }
 
 impl Standing {
     fn read(road: &dyn Road) -> Result<Self, Failure> {
-        let policy = published(road)?.0.in_force().cloned();
+        let (mut before, mut past) = (Vec::new(), HashMap::new());
+        let (fold, _) = published_each(road, |policy| {
+            past.extend(changed(&before, &policy.limits).iter().map(|limit| (limit.id(), limit.clone())));
+            before.clone_from(&policy.limits);
+        })?;
+        let policy = fold.in_force().cloned();
         let policy = policy.ok_or("no policy was ever published, so nobody can have leased anything")?;
-        let mut standing = Self { runs: BTreeMap::new(), instances: Vec::new(), policy, now: Time::ZERO };
+        let mut standing = Self { runs: BTreeMap::new(), instances: Vec::new(), policy, past, now: Time::ZERO };
         for (lane, state) in history::states(road)? {
             match state {
                 State::Lane(state) => {
@@ -223,9 +230,13 @@ impl Standing {
         own.any(|holder| holder.lease() > 0 || holder.held > 0)
     }
 
-    /// The limit that a counter is of, as the policy has it.
+    /// The limit that a counter is of, as the policy has it, or had it last.
     fn limit(&self, instance: &Instance) -> Option<&Limit> {
-        self.policy.limits.iter().find(|limit| limit.id() == instance.limit)
+        self.limit_of(instance.limit)
+    }
+
+    fn limit_of(&self, id: LimitId) -> Option<&Limit> {
+        self.policy.limits.iter().find(|limit| limit.id() == id).or_else(|| self.past.get(&id))
     }
 
     /// A counter's name, for people.

@@ -316,13 +316,20 @@ fn what_turns_out_to_be_known_of_an_abandoned_stream_is_amended_by_who_may_and_o
     let (call, ..) = abandoned(&mut house, 1);
     let (before, held) = stands(&house);
     assert!(held >= 600 && before >= settled, "{before} settled and {held} held");
+    // Its limit is taken out, and keeps what it holds.
+    let (whole, other) = (WHOLE.replace("amount: 700", "amount: 1700"), format!("[ {OTHER} ]"));
+    house.edit(&whole, &other);
+    house.reload("its policy is in force");
+    let in_force = || !house.rows("SELECT settled FROM balances WHERE limit_name = 'other'").is_empty();
+    house.wait_for("the policy without it", in_force);
     assert_eq!(house.stop(), 0);
     let listed = house.command(&["release"]);
     assert!(listed.contains(&format!("{call} attempt 1")) && !listed.contains("may be released"), "{listed}");
     let released = house.command(&["release", "--call", &call]);
-    assert!(released.contains(&held.to_string()), "{released}");
+    assert!(released.contains("whole") && released.contains(&held.to_string()), "{released}");
     house.prove();
     assert!(!house.command(&["release"]).contains(&call));
+    house.edit(&other, &whole);
     house.start();
     house.wait_for("the balance", || stands(&house) == (before, 0));
     assert_eq!(house.stop(), 0);
@@ -382,13 +389,6 @@ fn a_limit_that_is_put_back_is_where_it_would_be_had_it_not_been_taken_out() {
     assert_eq!(house.stop(), 0);
 }
 
-#[test]
-fn a_period_in_which_nothing_can_lie_is_refused() {
-    let check = |command: &[&str], from: &str, to: &str| {
-        let mut tollgate = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        let output = tollgate.args(command).args(["--from", from, "--to", to]).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(64), "{command:?} {said}");
 #[test]
 fn what_was_backfilled_is_corrected_in_its_counter_with_backfill_taken_out_and_while_its_limit_is_away() {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -453,6 +453,13 @@ fn what_was_backfilled_is_corrected_in_its_counter_with_backfill_taken_out_and_w
     house.prove();
 }
 
+#[test]
+fn a_period_in_which_nothing_can_lie_is_refused() {
+    let check = |command: &[&str], from: &str, to: &str| {
+        let mut tollgate = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output = tollgate.args(command).args(["--from", from, "--to", to]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{command:?} {said}");
         assert!(said.contains("is not before `--to`"), "{said}");
     };
     for command in [["rerate", "--prices", "none.yaml"], ["backtest", "--limits", "none.yaml"]] {

@@ -57,7 +57,7 @@ pub(super) fn release(of: Key, config: &Config, mut scribe: Scribe) -> Result<()
     scribe.leave()?;
     println!("attempt {attempt} of call {call} used nothing more than is known; what was held for it is free:");
     for moved in moves {
-        let limit = now.policy.limits.iter().find(|limit| limit.id() == moved.limit);
+        let limit = now.limit_of(moved.limit);
         let (unit, limit) = limit.map_or((Unit::Requests, ""), |limit| (limit.unit, &limit.name));
         println!("  {limit:<40} {} {}", unit.name(), shown(unit, moved.clears));
     }
