@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 use schemas::{
     event::Settled,
     id::{InstanceId, LimitId},
-    ledger::{Charge, Corrected, Entry, Fact},
+    ledger::{Charge, Charged, Corrected, Entry, Fact},
     limit::{Limit, Schedule, Target, Unit},
     price, standing,
     time::Time,
