@@ -18,6 +18,8 @@ pub(super) struct Spoken {
     pub(super) responses: Responses,
     /// Whether it is Mistral, which refuses much that others take.
     pub(super) is_mistral: bool,
+    /// Whether it is OpenRouter, which passes on what models of others proved.
+    pub(super) is_openrouter: bool,
 }
 
 impl Spoken {
@@ -33,6 +35,7 @@ impl Spoken {
             keyless: false,
             responses: Responses::Native,
             is_mistral: false,
+            is_openrouter: false,
         }
     }
 
@@ -58,6 +61,10 @@ impl Spoken {
     const fn mistral(self) -> Self {
         Self { is_mistral: true, ..self }
     }
+
+    const fn openrouter(self) -> Self {
+        Self { is_openrouter: true, ..self }
+    }
 }
 
 const ASK: UsageInStream = UsageInStream::Ask;
@@ -76,7 +83,7 @@ pub(super) const SPOKEN: [Spoken; 18] = [
     Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only().mistral(),
     Spoken::preset("groq", Some("https://api.groq.com/openai/v1"), ASK),
     Spoken::preset("deepseek", Some("https://api.deepseek.com/v1"), ASK).chats_only(),
-    Spoken::preset("openrouter", Some("https://openrouter.ai/api/v1"), ASK),
+    Spoken::preset("openrouter", Some("https://openrouter.ai/api/v1"), ASK).openrouter(),
     Spoken::preset("xai", Some("https://api.x.ai/v1"), ASK),
     Spoken::preset("together", Some("https://api.together.xyz/v1"), ASK).chats_only(),
     Spoken::preset("fireworks", Some("https://api.fireworks.ai/inference/v1"), ASK),

@@ -60,7 +60,7 @@ impl Provider {
     /// Whether it passes on the reasoning that models of others proved: a chat has a form for it that is OpenRouter's, and that who does
     /// not know it may refuse.
     pub fn relays(&self) -> bool {
-        self.is_at("openrouter.ai")
+        self.more.is_openrouter || self.is_at("openrouter.ai")
     }
 
     fn is_at(&self, host: &str) -> bool {
@@ -86,6 +86,8 @@ pub struct More {
     pub responses: Responses,
     /// Whether it is Mistral: it takes only ids of calls that are nine letters and digits, and no reasoning beside what is said.
     pub is_mistral: bool,
+    /// Whether it is OpenRouter, wherever it is: see [`Provider::relays`].
+    pub is_openrouter: bool,
 }
 
 /// What signs requests to Amazon.
@@ -327,6 +329,7 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
                 },
             ),
             is_mistral: spoken.is_some_and(|spoken| spoken.is_mistral),
+            is_openrouter: spoken.is_some_and(|spoken| spoken.is_openrouter),
         },
         name: name?,
         dialect: dialect?,

@@ -356,15 +356,19 @@ fn a_preset_says_what_is_known_of_a_provider() {
   - { name: b, dialect: bedrock, base_url: \"https://bedrock-runtime.eu-west-1.amazonaws.com\", access_key_id: id, secret_access_key: very }
   - { name: a, dialect: azure, base_url: \"https://x.openai.azure.com\", api_key: k, api_version: \"2026-01-01\" }
   - { name: p, dialect: openai, base_url: \"https://proxy.example/v1\", api_key: k, responses: translated }
+  - { name: r, dialect: openrouter }
+  - { name: s, dialect: openrouter, base_url: \"https://proxy.example/v1\" }
+  - { name: t, dialect: openai, base_url: \"https://openrouter.ai/api/v1\" }
 ",
     );
-    let [groq, mistral, ollama, gemini, bedrock, azure, proxy] = config.providers.as_slice() else {
+    let [groq, mistral, ollama, gemini, bedrock, azure, proxy, routers @ ..] = config.providers.as_slice() else {
         panic!("{config:?}")
     };
     let url = |provider: &Provider| provider.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
     assert_eq!((groq.dialect, url(groq).as_str()), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
     assert_eq!((url(mistral).as_str(), mistral.usage_in_stream), ("https://proxy.example/v1", UsageInStream::Never));
     assert_eq!([mistral, groq, proxy].map(|provider| provider.more.is_mistral), [true, false, false]);
+    assert!(routers.iter().all(Provider::relays) && ![mistral, groq, proxy].into_iter().any(Provider::relays));
     assert!(ollama.more.keyless && !groq.more.keyless && url(ollama).starts_with("http://127.0.0.1"));
     assert_eq!((gemini.dialect, gemini.more.passthrough, groq.more.passthrough), (Dialect::Gemini, true, false));
     let aws = bedrock.more.aws.as_ref().unwrap();
