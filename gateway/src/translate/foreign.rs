@@ -9,16 +9,20 @@
 use std::{borrow::Cow, fmt, ops::Range, sync::LazyLock};
 
 use memchr::memmem::Finder;
-use schemas::{event::Api, json::Value};
+use schemas::{
+    event::Api,
+    json::{Text, Value},
+};
 
 use crate::{
     json::{self, member},
     translate::{
         fields::Ledger,
-        ids::Form,
         seal::{Maker, Seal},
     },
 };
+
+mod mistral;
 
 /// What a target takes that others do not, or the contrary.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,11 +70,10 @@ pub(crate) fn leave(api: Api, takes: Takes, body: &[u8], root: Value<'_>) -> Opt
             cut(&spans(&items), &gone, &mut cuts);
         }
         Api::OpenAiChat => {
-            if takes.is_mistral || !takes.relays && CHAT.find(body).is_some() {
-                chat((body, root), takes.is_mistral, &mut cuts, &mut ledger);
-            }
-            if takes.is_mistral && CALLS.find(body).is_some() {
-                ids(root, &mut cuts);
+            if takes.is_mistral {
+                mistral::write((body, root), &mut cuts, &mut ledger);
+            } else if !takes.relays && CHAT.find(body).is_some() {
+                chat((body, root), &mut cuts, &mut ledger);
             }
         }
         _ => return None,
@@ -122,12 +125,8 @@ fn messages(root: Value<'_>, cuts: &mut Cuts, ledger: &mut Ledger) {
 /// The members of a chat's message that have its reasoning.
 const THOUGHTS: [&str; 3] = ["reasoning_details", "reasoning_content", "reasoning"];
 
-/// What an answer of OpenAI's has beside that, mostly with nothing in it.
-const BESIDE: [&str; 4] = ["refusal", "annotations", "audio", "function_call"];
-
-/// Takes the reasoning out of messages that others proved: its text goes with its proofs. What is not known to be of another stays, unless
-/// the target is strict: it has a place for none, and for no other member that it does not know, even with nothing in it.
-fn chat((body, root): (&[u8], Value<'_>), is_strict: bool, cuts: &mut Cuts, ledger: &mut Ledger) {
+/// Takes the reasoning out of messages that others proved: its text goes with its proofs. What is not known to be of another stays.
+fn chat((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledger) {
     let messages = member(root, "messages").and_then(Value::items).into_iter().flatten();
     for (place, message) in messages.enumerate() {
         let details = member(message, "reasoning_details").and_then(Value::items);
@@ -135,37 +134,40 @@ fn chat((body, root): (&[u8], Value<'_>), is_strict: bool, cuts: &mut Cuts, ledg
             let format = member(detail, "format").and_then(Value::word);
             format.as_deref().and_then(Maker::of_format).is_some_and(|maker| maker != Maker::Chat)
         };
-        let is_refused = is_strict && THOUGHTS.iter().any(|name| member(message, name).is_some());
-        let leaves = is_refused || details.is_some_and(|mut details| details.any(of_others));
-        if leaves {
-            ledger.note(format!("messages[{place}] (reasoning)"));
-        } else if !is_strict {
+        if !details.is_some_and(|mut details| details.any(of_others)) {
             continue;
         }
-        let (mut members, mut gone) = (Vec::new(), Vec::new());
-        let mut from = message.span().start + 1;
-        for (name, value) in message.members().into_iter().flatten() {
-            let end = value.span().end;
-            members.push(from..end);
-            let is_one_of = |names: &[&str]| names.iter().any(|known| name == **known);
-            let is_empty = value.is_null() || value.items().is_some_and(|mut items| items.next().is_none());
-            gone.push(leaves && is_one_of(&THOUGHTS) || is_strict && is_empty && is_one_of(&BESIDE));
-            from = end + 1 + body.get(end..).unwrap_or_default().iter().take_while(|byte| **byte != b',').count();
-        }
-        cut(&members, &gone, cuts);
+        ledger.note(format!("messages[{place}] (reasoning)"));
+        let members = standing(body, message);
+        let gone: Vec<bool> = members.iter().map(|one| is_one_of(one.name, &THOUGHTS)).collect();
+        cut(&ranges(&members), &gone, cuts);
     }
 }
 
-/// Gives calls and results ids that are nine letters and digits, where theirs are not.
-fn ids(root: Value<'_>, cuts: &mut Cuts) {
-    for message in member(root, "messages").and_then(Value::items).into_iter().flatten() {
-        let calls = member(message, "tool_calls").and_then(Value::items).into_iter().flatten();
-        for id in calls.filter_map(|call| member(call, "id")).chain(member(message, "tool_call_id")) {
-            if let Some(other) = id.word().filter(|id| !Form::Nine.is_of(id)) {
-                cuts.push((id.span(), Cow::Owned(format!("\"{}\"", Form::Nine.fit(&other)))));
-            }
-        }
-    }
+/// A member of an object, and where it stands from behind the comma before it.
+struct Member<'t> {
+    name: Text<'t>,
+    value: Value<'t>,
+    range: Range<usize>,
+}
+
+fn standing<'t>(body: &[u8], object: Value<'t>) -> Vec<Member<'t>> {
+    let mut from = object.span().start + 1;
+    let stands = |(name, value): (Text<'t>, Value<'t>)| {
+        let end = value.span().end;
+        let range = from..end;
+        from = end + 1 + body.get(end..).unwrap_or_default().iter().take_while(|byte| **byte != b',').count();
+        Member { name, value, range }
+    };
+    object.members().into_iter().flatten().map(stands).collect()
+}
+
+fn ranges(members: &[Member<'_>]) -> Vec<Range<usize>> {
+    members.iter().map(|one| one.range.clone()).collect()
+}
+
+fn is_one_of(name: Text<'_>, names: &[&str]) -> bool {
+    names.iter().any(|known| name == **known)
 }
 
 fn is_foreign_block(block: Value<'_>) -> bool {
@@ -221,6 +223,7 @@ mod tests {
     use schemas::json::Tree;
 
     use super::*;
+    use crate::translate::ids::Form;
 
     fn check(api: Api, body: &str, wanted: Option<(&str, &[&str])>) {
         let tree = Tree::read(body.as_bytes()).unwrap();
@@ -350,14 +353,47 @@ mod tests {
         assert_eq!(left(takes, &said([own, "123456789"], "")), None);
         let theirs = r#","reasoning_details":[{"type":"reasoning.text","text":"h","signature":"S","format":"anthropic-claude-v1"}]"#;
         let plain = r#","reasoning_content":"h","content":"x""#;
-        let none = left(takes, &said([own, own], plain));
-        assert_eq!(none, Some((said([own, own], r#","content":"x""#), vec!["messages[0] (reasoning)".to_owned()])));
-        assert_eq!(left(Takes::default(), &said([own, own], plain)), None);
+        let none = left(takes, &said([own, "123456789"], plain));
+        assert_eq!(
+            none,
+            Some((said([own, "123456789"], r#","content":"x""#), vec!["messages[0] (reasoning)".to_owned()]))
+        );
+        assert_eq!(left(Takes::default(), &said([own, "123456789"], plain)), None);
         let bare = r#","refusal":null,"content":"x","annotations":[] "#;
-        assert_eq!(left(takes, &said([own, own], bare)), Some((said([own, own], r#","content":"x" "#), Vec::new())));
-        assert_eq!(left(takes, &said([own, own], r#","refusal":"No.","audio":{"id":"a"}"#)), None);
+        assert_eq!(
+            left(takes, &said([own, "123456789"], bare)),
+            Some((said([own, "123456789"], r#","content":"x" "#), Vec::new()))
+        );
+        assert_eq!(left(takes, &said([own, "123456789"], r#","refusal":"No.","audio":{"id":"a"}"#)), None);
         let both = left(takes, &said(["toolu_01A09q", own], theirs));
         assert_eq!(both, Some((said([second.as_str(), own], ""), vec!["messages[0] (reasoning)".to_owned()])));
+    }
+
+    #[test]
+    fn calls_that_share_an_id_get_ids_of_their_own_at_mistral() {
+        let said = |ids: [&str; 4]| {
+            let [a, b, c, d] = ids.map(|id| format!(r#"{{"id":"{id}","function":{{"name":"f","arguments":"{{}}"}}}}"#));
+            let result = |id: &str| format!(r#"{{"role":"tool","tool_call_id":"{id}","content":"r"}}"#);
+            let [ra, rb, rc, rd] = ids.map(result);
+            let turn = |calls: &str| format!(r#"{{"role":"assistant","tool_calls":[{calls}]}}"#);
+            let (first, second) = (turn(&format!("{a},{b},{c}")), turn(&d));
+            format!(r#"{{"messages":[{first},{ra},{rb},{rc},{second},{rd}]}}"#)
+        };
+        let takes = Takes { is_mistral: true, ..Takes::default() };
+        let own = "D681PevKs";
+        for shared in ["call_0", "", own] {
+            let one = Form::Nine.fit(shared);
+            let [two, three] = [2, 3].map(|number: u8| Form::Nine.fit(&format!("{one}-{number}")));
+            let other = if shared == own { "a23456789" } else { own };
+            let body = said([shared, shared, other, shared]);
+            let tree = Tree::read(body.as_bytes()).unwrap();
+            let left = leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root()).unwrap();
+            assert_eq!(
+                String::from_utf8(left.body).unwrap(),
+                said([one.as_str(), two.as_str(), other, three.as_str()])
+            );
+            assert!(left.dropped.is_empty(), "{:?}", left.dropped);
+        }
     }
 
     #[test]

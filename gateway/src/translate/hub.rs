@@ -15,7 +15,7 @@ mod answer;
 mod pairs;
 
 pub(crate) use answer::{Answer, Block, Blocks, Event, Fault, Stop, Why};
-pub(crate) use pairs::Pairs;
+pub(crate) use pairs::{Open, Pairs, own_ids};
 
 /// A conversation to go on with, and how.
 #[derive(Clone, Debug, Default)]

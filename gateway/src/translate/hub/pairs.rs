@@ -22,9 +22,7 @@ pub(crate) struct Pairs<'a> {
 
 impl<'a> Pairs<'a> {
     pub(crate) fn new(asked: &'a Conversation) -> Read<Self> {
-        let mut pairs = Self::default();
-        // By id: the turn that had it last, and its calls that have no result yet.
-        let mut open = BTreeMap::<&str, (usize, VecDeque<usize>)>::new();
+        let (mut pairs, mut open) = (Self::default(), Open::default());
         let (mut role, mut turn_at) = (None, 0_usize);
         for turn in &asked.turns {
             // A run of one role is one turn, as a target gets it.
@@ -35,16 +33,11 @@ impl<'a> Pairs<'a> {
             for part in &turn.parts {
                 match &part.what {
                     What::Call(call) => {
-                        let (last, waiting) = open.entry(call.id.as_str()).or_default();
-                        if *last != turn_at {
-                            *last = turn_at;
-                            waiting.clear();
-                        }
-                        waiting.push_back(pairs.calls.len());
+                        open.call(call.id.as_str(), turn_at);
                         pairs.calls.push(call);
                     }
                     What::Result(outcome) => {
-                        let Some((_, waiting)) = open.get_mut(outcome.id.as_str()) else { continue };
+                        let Some(waiting) = open.waiting(&outcome.id.as_str()) else { continue };
                         let place = waiting.pop_front();
                         let place = place
                             .ok_or_else(|| part.refuse("there are more results of this id than calls before it"))?;
@@ -62,28 +55,54 @@ impl<'a> Pairs<'a> {
         let place = self.answered.get(result.at.as_str())?;
         self.calls.get(*place).map(|call| call.name.as_str())
     }
+}
 
-    /// An id for each call that no other has; nothing if they differ as they are.
-    fn own_ids(&self, form: Form) -> Option<Vec<String>> {
-        let sent: Vec<String> = self.calls.iter().map(|call| form.fit(&call.id)).collect();
-        let taken: BTreeSet<&str> = sent.iter().map(String::as_str).collect();
-        if taken.len() == sent.len() {
-            return None;
+/// The calls that have no result yet, as a conversation is gone through.
+#[derive(Debug, Default)]
+pub(crate) struct Open<Id> {
+    /// By id: the turn that had it last, and the places of its calls.
+    of: BTreeMap<Id, (usize, VecDeque<usize>)>,
+    calls: usize,
+}
+
+impl<Id: Ord> Open<Id> {
+    /// Takes the next call, in a turn of this number.
+    pub(crate) fn call(&mut self, id: Id, turn_at: usize) {
+        let (last, waiting) = self.of.entry(id).or_default();
+        if *last != turn_at {
+            *last = turn_at;
+            waiting.clear();
         }
-        let mut numbers = BTreeMap::<&str, usize>::new();
-        let mut own = Vec::with_capacity(sent.len());
-        for id in &sent {
-            let number = numbers.entry(id.as_str()).and_modify(|number| *number += 1).or_insert(1);
-            let mut made = if *number == 1 { id.clone() } else { numbered(id, *number, form) };
-            // Each turn of it passes an id that was sent, and numbers only go up, so that all of them together pass each at most once.
-            while *number > 1 && taken.contains(made.as_str()) {
-                *number += 1;
-                made = numbered(id, *number, form);
-            }
-            own.push(made);
-        }
-        Some(own)
+        waiting.push_back(self.calls);
+        self.calls += 1;
     }
+
+    /// The places of the calls that results of an id answer; nothing if no call had it.
+    pub(crate) fn waiting(&mut self, id: &Id) -> Option<&mut VecDeque<usize>> {
+        self.of.get_mut(id).map(|(_, waiting)| waiting)
+    }
+}
+
+/// An id for each call that no other has; nothing if they differ as they are.
+pub(crate) fn own_ids<'i>(calls: impl Iterator<Item = &'i str>, form: Form) -> Option<Vec<String>> {
+    let sent: Vec<String> = calls.map(|id| form.fit(id)).collect();
+    let taken: BTreeSet<&str> = sent.iter().map(String::as_str).collect();
+    if taken.len() == sent.len() {
+        return None;
+    }
+    let mut numbers = BTreeMap::<&str, usize>::new();
+    let mut own = Vec::with_capacity(sent.len());
+    for id in &sent {
+        let number = numbers.entry(id.as_str()).and_modify(|number| *number += 1).or_insert(1);
+        let mut made = if *number == 1 { id.clone() } else { numbered(id, *number, form) };
+        // Each turn of it passes an id that was sent, and numbers only go up, so that all of them together pass each at most once.
+        while *number > 1 && taken.contains(made.as_str()) {
+            *number += 1;
+            made = numbered(id, *number, form);
+        }
+        own.push(made);
+    }
+    Some(own)
 }
 
 fn numbered(id: &str, number: usize, form: Form) -> String {
@@ -96,7 +115,7 @@ impl Conversation {
     /// depends on the calls before it, and on later ones only where a client has such an id itself, so what is cached stays the same.
     pub(crate) fn with_own_ids(&self, form: Form) -> Read<Option<Self>> {
         let pairs = Pairs::new(self)?;
-        let Some(ids) = pairs.own_ids(form) else { return Ok(None) };
+        let Some(ids) = own_ids(pairs.calls.iter().map(|call| call.id.as_str()), form) else { return Ok(None) };
         let (mut own, mut given) = (self.clone(), ids.iter());
         let own_id = |id: &mut String, found: Option<&String>| {
             if let Some(found) = found {
