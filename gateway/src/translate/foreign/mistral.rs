@@ -1,5 +1,5 @@
 //! What Mistral takes otherwise, in a chat that goes on as it came: it refuses members that it does not know, even with nothing in them,
-//! and ids of calls that are not nine letters and digits.
+//! and ids of calls that are not nine letters and digits. What would change an answer is not left away: it is Mistral's to refuse.
 
 use std::{borrow::Cow, collections::VecDeque};
 
@@ -18,14 +18,41 @@ use crate::{
 /// What an answer of OpenAI's has beside its text, mostly with nothing in it.
 const BESIDE: [&str; 4] = ["refusal", "annotations", "audio", "function_call"];
 
+/// What it calls otherwise than OpenAI.
+const RENAMED: [(&str, &str); 2] = [("max_completion_tokens", "max_tokens"), ("seed", "random_seed")];
+
+/// What it has not, and what changes nothing of an answer.
+const UNTAKEN: [&str; 5] = ["user", "store", "service_tier", "safety_identifier", "prompt_cache_retention"];
+
 pub(super) fn write((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledger) {
+    settings((body, root), cuts, ledger);
     messages((body, root), cuts, ledger);
     if CALLS.find(body).is_some() {
         ids(root, cuts);
     }
 }
 
-/// A message has no place for reasoning, whosever it is.
+/// Where a setting stands under both of its names, OpenAI's goes, as where it is translated.
+fn settings((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledger) {
+    let members = standing(body, root);
+    let is_stated = |name: &str| member(root, name).is_some_and(|value| !value.is_null());
+    let mut gone = Vec::with_capacity(members.len());
+    for one in &members {
+        let renamed = RENAMED.iter().find(|(theirs, _)| one.name == **theirs);
+        let yields = RENAMED.iter().any(|(theirs, own)| one.name == **own && is_stated(theirs));
+        let goes = yields || is_one_of(one.name, &UNTAKEN) || renamed.is_some() && one.value.is_null();
+        if goes && !one.value.is_null() {
+            ledger.note(one.name.decoded());
+        }
+        if let Some((_, own)) = renamed.filter(|_| !goes) {
+            cuts.push((one.range.start..one.value.span().start, Cow::Owned(format!("\"{own}\":"))));
+        }
+        gone.push(goes);
+    }
+    cut(&ranges(&members), &gone, cuts);
+}
+
+/// A message has no place for reasoning, whosever it is, and for a name only where a tool says it; who instructs is the system.
 fn messages((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledger) {
     let messages = member(root, "messages").and_then(Value::items).into_iter().flatten();
     for (place, message) in messages.enumerate() {
@@ -33,9 +60,19 @@ fn messages((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledg
         if members.iter().any(|one| is_one_of(one.name, &THOUGHTS)) {
             ledger.note(format!("messages[{place}] (reasoning)"));
         }
-        let goes = members
-            .iter()
-            .map(|one| is_one_of(one.name, &THOUGHTS) || is_empty(one.value) && is_one_of(one.name, &BESIDE));
+        let role = member(message, "role").and_then(|role| Some((role.span(), role.word()?)));
+        let is_by = |name: &str| role.as_ref().is_some_and(|(_, role)| role == name);
+        if let Some((span, _)) = role.as_ref().filter(|_| is_by("developer")) {
+            cuts.push((span.clone(), Cow::Borrowed("\"system\"")));
+        }
+        let is_named = member(message, "name").is_some_and(|name| !name.is_null()) && !is_by("tool");
+        if is_named {
+            ledger.note(format!("messages[{place}].name"));
+        }
+        let goes = members.iter().map(|one| {
+            let is_name = one.name == *"name" && (is_named || one.value.is_null());
+            is_name || is_one_of(one.name, &THOUGHTS) || is_empty(one.value) && is_one_of(one.name, &BESIDE)
+        });
         let gone: Vec<bool> = goes.collect();
         cut(&ranges(&members), &gone, cuts);
     }
@@ -82,5 +119,64 @@ fn ids(root: Value<'_>, cuts: &mut Cuts) {
         if made != **word {
             cuts.push((span.clone(), Cow::Owned(format!("\"{made}\""))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{event::Api, json::Tree};
+
+    use crate::translate::{Takes, leave};
+
+    /// The body goes on as `wanted`, and this is listed.
+    #[track_caller]
+    fn check(body: &str, wanted: &str, listed: &[&str]) {
+        let left = |takes: Takes| {
+            let tree = Tree::read(body.as_bytes()).unwrap();
+            leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root())
+        };
+        assert_eq!(left(Takes::default()), None, "others get it as it is");
+        let left = left(Takes { is_mistral: true, ..Takes::default() }).unwrap();
+        assert_eq!(String::from_utf8(left.body).unwrap(), wanted);
+        assert_eq!(left.dropped, listed);
+        let tree = Tree::read(wanted.as_bytes()).unwrap();
+        let again =
+            leave(Api::OpenAiChat, Takes { is_mistral: true, ..Takes::default() }, wanted.as_bytes(), tree.root());
+        assert_eq!(again, None, "it takes that");
+    }
+
+    #[test]
+    fn what_mistral_calls_otherwise_is_renamed_and_what_it_has_not_is_listed() {
+        check(
+            r#"{"max_completion_tokens": 9,"model":"m" , "seed" : 7, "messages":[],"logit_bias":{}}"#,
+            r#"{"max_tokens":9,"model":"m" ,"random_seed":7, "messages":[],"logit_bias":{}}"#,
+            &[],
+        );
+        check(
+            r#"{"store":false,"user":"u", "model":"m","metadata":{}, "service_tier":"auto","seed":1,"messages":[],"safety_identifier":"s" }"#,
+            r#"{ "model":"m","metadata":{},"random_seed":1,"messages":[] }"#,
+            &["store", "user", "service_tier", "safety_identifier"],
+        );
+        // Of two caps that of OpenAI goes, unless it is none.
+        check(
+            r#"{"max_tokens":5,"max_completion_tokens":9,"random_seed":1}"#,
+            r#"{"max_tokens":9,"random_seed":1}"#,
+            &["max_tokens"],
+        );
+        check(r#"{"max_tokens":5,"max_completion_tokens":null,"user":null}"#, r#"{"max_tokens":5}"#, &[]);
+    }
+
+    #[test]
+    fn who_instructs_mistral_is_the_system_and_only_tools_have_names() {
+        let tool = r#"{"role":"tool","name":"f","tool_call_id":"D681PevKs","content":"r"}"#;
+        check(
+            &format!(
+                r#"{{"messages":[{{"role": "developer","content":"developer"}},{{"role":"user","name":"bob","content":"x"}},{{"content":"x","role":"user","name":null}},{tool}]}}"#
+            ),
+            &format!(
+                r#"{{"messages":[{{"role": "system","content":"developer"}},{{"role":"user","content":"x"}},{{"content":"x","role":"user"}},{tool}]}}"#
+            ),
+            &["messages[1].name"],
+        );
     }
 }
