@@ -3,9 +3,9 @@
 
 use std::{borrow::Cow, collections::VecDeque};
 
-use schemas::json::Value;
+use schemas::json::{Text, Value};
 
-use super::{CALLS, Cuts, THOUGHTS, cut, is_one_of, ranges, standing};
+use super::{CALLS, Cuts, Member, THOUGHTS, cut, is_one_of, ranges, spans, standing};
 use crate::{
     json::member,
     translate::{
@@ -52,20 +52,23 @@ fn settings((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledg
     cut(&ranges(&members), &gone, cuts);
 }
 
-/// A message has no place for reasoning, whosever it is, and for a name only where a tool says it; who instructs is the system.
+/// A message has no place for reasoning, whosever it is, and for a name only where a tool says it; who instructs is the system. One of
+/// reasoning alone goes as a whole: Mistral takes none of the assistant that says nothing.
 fn messages((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledger) {
-    let messages = member(root, "messages").and_then(Value::items).into_iter().flatten();
-    for (place, message) in messages.enumerate() {
-        let members = standing(body, message);
-        if members.iter().any(|one| is_one_of(one.name, &THOUGHTS)) {
+    let messages: Vec<Value<'_>> = member(root, "messages").and_then(Value::items).into_iter().flatten().collect();
+    let mut bare = Vec::with_capacity(messages.len());
+    for (place, message) in messages.iter().enumerate() {
+        let members = standing(body, *message);
+        let has_thoughts = members.iter().any(|one| is_one_of(one.name, &THOUGHTS));
+        if has_thoughts {
             ledger.note(format!("messages[{place}] (reasoning)"));
         }
-        let role = member(message, "role").and_then(|role| Some((role.span(), role.word()?)));
+        let role = member(*message, "role").and_then(|role| Some((role.span(), role.word()?)));
         let is_by = |name: &str| role.as_ref().is_some_and(|(_, role)| role == name);
         if let Some((span, _)) = role.as_ref().filter(|_| is_by("developer")) {
             cuts.push((span.clone(), Cow::Borrowed("\"system\"")));
         }
-        let is_named = member(message, "name").is_some_and(|name| !name.is_null()) && !is_by("tool");
+        let is_named = member(*message, "name").is_some_and(|name| !name.is_null()) && !is_by("tool");
         if is_named {
             ledger.note(format!("messages[{place}].name"));
         }
@@ -74,12 +77,20 @@ fn messages((body, root): (&[u8], Value<'_>), cuts: &mut Cuts, ledger: &mut Ledg
             is_name || is_one_of(one.name, &THOUGHTS) || is_empty(one.value) && is_one_of(one.name, &BESIDE)
         });
         let gone: Vec<bool> = goes.collect();
-        cut(&ranges(&members), &gone, cuts);
+        let says_nothing = |(one, gone): (&Member<'_>, &bool)| *gone || one.name == *"role" || is_empty(one.value);
+        let is_bare = has_thoughts && is_by("assistant") && members.iter().zip(&gone).all(says_nothing);
+        if !is_bare {
+            cut(&ranges(&members), &gone, cuts);
+        }
+        bare.push(is_bare);
     }
+    cut(&spans(&messages), &bare, cuts);
 }
 
 fn is_empty(value: Value<'_>) -> bool {
-    value.is_null() || value.items().is_some_and(|mut items| items.next().is_none())
+    value.is_null()
+        || value.text().is_some_and(Text::is_empty)
+        || value.items().is_some_and(|mut items| items.next().is_none())
 }
 
 /// Gives each call an id of its own, and its result the same: where theirs are not nine letters and digits, or stand twice. A result that
@@ -102,7 +113,7 @@ fn ids(root: Value<'_>, cuts: &mut Cuts) {
                 calls.push((id.span(), word));
             }
         }
-        if let Some(id) = member(message, "tool_call_id")
+        if let Some(id) = member(message, "tool_call_id").filter(|_| !is_by_assistant)
             && let Some(word) = id.word()
         {
             let answered = open.waiting(&word).and_then(VecDeque::pop_front);
@@ -178,5 +189,27 @@ mod tests {
             ),
             &["messages[1].name"],
         );
+    }
+
+    #[test]
+    fn a_message_of_reasoning_alone_does_not_go_to_mistral() {
+        let said = |message: &str| {
+            let user = r#"{"role":"user","content":"x"}"#;
+            format!(r#"{{"messages":[{user}{message}, {user}]}}"#)
+        };
+        let listed: &[&str] = &["messages[1] (reasoning)"];
+        for bare in [
+            r#"{"role":"assistant","content":"","reasoning_content":"hm"}"#,
+            r#"{"reasoning":"hm","reasoning_details":[{}],"role":"assistant","content":null,"refusal":null,"tool_calls":[]}"#,
+            r#"{"reasoning":"hm","role":"assistant"}"#,
+        ] {
+            check(&said(&format!(" , {bare}")), &said(""), listed);
+        }
+        let call = r#""tool_calls":[{"id":"D681PevKs","function":{"name":"f","arguments":"{}"}}]"#;
+        for more in [call, r#""prefix":true"#] {
+            let kept = format!(r#",{{"role":"assistant","content":"",{more}}}"#);
+            let before = format!(r#",{{"role":"assistant","content":"","reasoning":"hm",{more}}}"#);
+            check(&said(&before), &said(&kept), listed);
+        }
     }
 }
