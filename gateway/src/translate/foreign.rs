@@ -3,8 +3,7 @@
 //! A client gets foreign proofs in its own dialect's place for one (`seal`) and sends them back with the conversation. Where that is
 //! translated they are left away as it is written; where the target speaks the client's dialect the body passes byte for byte, and a
 //! provider refuses the whole conversation for a proof that is not its own. So those blocks, and nothing else, are cut out by their spans
-//! and listed. What has no block of reasoning is searched once and not looked at. Ids of calls are written in the form that a target wants,
-//! which is a function of what they were, so that a result still has that of its call.
+//! and listed. What has no block of reasoning is searched once and not looked at. What Mistral takes otherwise is written its way (`mistral`).
 
 use std::{borrow::Cow, fmt, ops::Range, sync::LazyLock};
 
@@ -29,7 +28,7 @@ mod mistral;
 pub(crate) struct Takes {
     /// Whether it passes on what others proved, in the form that chats have for it.
     pub(crate) relays: bool,
-    /// Whether it is Mistral: ids of calls have to be nine letters and digits, and a message has no place for reasoning.
+    /// Whether it is Mistral, which refuses what it does not know.
     pub(crate) is_mistral: bool,
 }
 
