@@ -165,6 +165,51 @@ fn a_proof_that_comes_within_a_call_leaves_the_call_whole() {
     }
 }
 
+/// Some servers put a line break, or what the model thinks, between the pieces of a call.
+#[test]
+fn what_comes_within_a_call_is_said_behind_it() {
+    let delta = |delta: Value, reason: Option<&str>| json!({ "model": "m", "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] });
+    let begins = |index: u64, more: &str| json!({ "index": index, "id": format!("t{index}"), "type": "function", "function": { "name": "f", "arguments": more } });
+    let goes_on = |index: u64, more: &str| json!({ "index": index, "function": { "arguments": more } });
+    let (first, rest) = (json!({ "tool_calls": [begins(0, "{\"a\"")] }), json!({ "tool_calls": [goes_on(0, ":1}")] }));
+    let a = json!({ "a": 1 });
+    let check = |deltas: &[Value], wanted: Value| {
+        let events = deltas.iter().map(|said| delta(said.clone(), None));
+        let events: Vec<Value> = events.chain([delta(json!({}), Some("tool_calls"))]).collect();
+        let given = streamed(Provider::OpenAiChat, "m", Client::AnthropicMessages, &events);
+        let said = |block: &Value| ["text", "thinking", "input"].iter().find_map(|name| block.get(name).cloned());
+        let blocks: Vec<Value> = given["content"].as_array().unwrap().iter().filter_map(said).collect();
+        assert_eq!(Value::from(blocks), wanted, "{deltas:?}: {given}");
+        assert_eq!(given["stop_reason"], "tool_use", "{given}");
+        for client in [Client::OpenAiChat, Client::OpenAiResponses] {
+            let given = streamed(Provider::OpenAiChat, "m", client, &events);
+            assert!(given["status"] == "completed" || given["choices"][0]["finish_reason"] == "tool_calls", "{given}");
+        }
+    };
+    let text = |text: &str| json!({ "content": text });
+    check(&[first.clone(), text("\n"), rest.clone()], json!([a, "\n"]));
+    check(&[first.clone(), json!({ "reasoning_content": "th" }), rest.clone()], json!([a, "th"]));
+    check(&[first.clone(), text("m"), rest.clone(), text("id")], json!([a, "mid"]));
+    let beside = |text: &str, calls: &Value| json!({ "content": text, "tool_calls": calls["tool_calls"] });
+    check(&[beside("x", &first), beside(" y", &rest)], json!(["x", a, " y"]));
+    // It ends no other call either.
+    let second = json!({ "tool_calls": [begins(1, "{\"b\"")] });
+    let both = json!({ "tool_calls": [goes_on(1, ":2}"), goes_on(0, ":1}")] });
+    check(
+        &[first.clone(), json!({ "reasoning_content": "th" }), second, text("x"), both],
+        json!([a, { "b": 2 }, "th", "x"]),
+    );
+    // Nor does it wait for what never comes.
+    check(&[json!({ "tool_calls": [begins(0, "")] }), text("x")], json!([{}, "x"]));
+    // What has waited for too long goes before more of the call, which cannot go on then.
+    let mut stream = Stream::new(Provider::OpenAiChat, "m", Client::OpenAiChat, told(Client::OpenAiChat));
+    let long = text(&"x".repeat(1 << 20));
+    let [first, long, rest] = [first, long, rest].map(|said| delta(said, None).to_string());
+    assert!(stream.push("", first.as_bytes()).is_ok());
+    assert!(stream.push("", long.as_bytes()).unwrap().len() > 1 << 20);
+    assert!(stream.push("", rest.as_bytes()).is_err());
+}
+
 /// Some servers mark the end of a stream and give no reason for it, or say more behind that.
 #[test]
 fn what_waits_at_the_end_of_a_stream_is_said() {

@@ -7,7 +7,7 @@ use crate::{
         hub::{Block, Blocks, Event, Fault, Stop, Why},
         ids::Ids,
         openai_chat::{calls::Calls, details::Detail},
-        seal::{Maker, Seal},
+        seal::Maker,
     },
 };
 
@@ -27,8 +27,8 @@ pub(crate) const ASIDE: [&str; 11] = [
 ];
 /// Members of a message that providers have put in beside what is read.
 const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
-/// The most proofs that wait for a call to be whole.
-const HELD_MAX: usize = 128;
+/// The most that waits for a call to be whole, in bytes: ten thousand pieces of a text, or a hundred proofs of 10 KB.
+const HELD_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -36,15 +36,20 @@ pub(crate) struct Reader {
     calls: Calls,
     /// The entry of the reasoning that is given, or was last.
     detail: Option<Detail>,
-    /// Proofs that came within a call, behind which they are told: a call that another block has ended cannot go on.
-    held: Vec<Seal>,
+    /// What came within a call, behind which it is said: a call that another block has ended cannot go on.
+    held: Vec<Event>,
+    /// The size of that.
+    held_bytes: usize,
+    /// The blocks of that.
+    behind: Blocks,
     has_model: bool,
 }
 
 impl Reader {
     pub(crate) fn new(ids: Ids) -> Self {
-        let (blocks, calls) = (Blocks::new(Maker::Chat), Calls::new(ids));
-        Self { blocks, calls, detail: None, held: Vec::new(), has_model: false }
+        let [blocks, behind] = [Blocks::new(Maker::Chat), Blocks::new(Maker::Chat)];
+        let (calls, held) = (Calls::new(ids), Vec::new());
+        Self { blocks, calls, detail: None, held, held_bytes: 0, behind, has_model: false }
     }
 
     pub(crate) fn read(&mut self, mut body: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -74,17 +79,7 @@ impl Reader {
         if let Some(mut said) =
             choice.object("delta")?.map_or_else(|| choice.object("message"), |said| Ok(Some(said)))?
         {
-            self.reasoning(&mut said, out, ledger)?;
-            let (content, refusal) = (said.take("content"), said.text("refusal")?.unwrap_or_default());
-            let (calls, function) = (said.list("tool_calls")?, said.object("function_call")?);
-            let is_said = content.as_ref().is_some_and(|content| content.raw() != "\"\"") || !refusal.is_empty();
-            if is_said || !calls.is_empty() || function.is_some() {
-                self.end_detail(out);
-            }
-            if let Some(content) = content {
-                self.content(content, out, ledger)?;
-            }
-            self.blocks.more(Block::Refusal, refusal, out);
+            let (calls, function) = self.beside(out, |reader, out| reader.words(&mut said, out, ledger))?;
             for call in calls {
                 self.calls.read(call, &mut self.blocks, out, ledger)?;
             }
@@ -105,10 +100,47 @@ impl Reader {
 
     /// Says all that waits: nothing more comes.
     pub(crate) fn finish(&mut self, out: &mut Vec<Event>) {
-        self.end_detail(out);
+        self.beside(out, Self::end_detail);
         self.calls.end(&mut self.blocks, out);
         self.blocks.close(out);
         self.release(out);
+        self.blocks.close(out);
+    }
+
+    /// Says what is no call: behind the one that has more to come, if there is one.
+    fn beside<T>(&mut self, out: &mut Vec<Event>, say: impl FnOnce(&mut Self, &mut Vec<Event>) -> T) -> T {
+        if !self.calls.goes_on(&self.blocks) {
+            return say(self, out);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        let before = held.len();
+        std::mem::swap(&mut self.blocks, &mut self.behind);
+        let said = say(self, &mut held);
+        std::mem::swap(&mut self.blocks, &mut self.behind);
+        self.held_bytes += held.iter().skip(before).map(size).sum::<usize>();
+        self.held = held;
+        said
+    }
+
+    /// What a message says and thinks. Gives its calls, and the one of before there were several.
+    fn words<'t>(
+        &mut self,
+        said: &mut Fields<'t>,
+        out: &mut Vec<Event>,
+        ledger: &mut Ledger,
+    ) -> Read<(Vec<Item<'t>>, Option<Fields<'t>>)> {
+        self.reasoning(said, out, ledger)?;
+        let (content, refusal) = (said.take("content"), said.text("refusal")?.unwrap_or_default());
+        let (calls, function) = (said.list("tool_calls")?, said.object("function_call")?);
+        let is_said = content.as_ref().is_some_and(|content| content.raw() != "\"\"") || !refusal.is_empty();
+        if is_said || !calls.is_empty() || function.is_some() {
+            self.end_detail(out);
+        }
+        if let Some(content) = content {
+            self.content(content, out, ledger)?;
+        }
+        self.blocks.more(Block::Refusal, refusal, out);
+        Ok((calls, function))
     }
 
     /// Reasoning has two names, and servers that know both say the same under each, and in the entries that have its proofs. An entry of
@@ -167,20 +199,25 @@ impl Reader {
     fn end_detail(&mut self, out: &mut Vec<Event>) {
         let Some(detail) = self.detail.take() else { return };
         if detail.is_hidden() {
-            self.held.push(detail.seal());
-            self.release(out);
+            self.blocks.close(out);
+            out.push(Event::Sealed(detail.seal()));
         } else if self.blocks.is_open() == Some(&Block::Thinking) {
             self.blocks.close(out);
         }
     }
 
-    /// Tells the proofs that are held, unless a call has more to come.
+    /// Says what is held, unless a call has more to come. What was open of it goes on.
     fn release(&mut self, out: &mut Vec<Event>) {
-        let waits = self.calls.goes_on(&self.blocks) && self.held.len() < HELD_MAX;
-        if !self.held.is_empty() && !waits {
-            self.blocks.close(out);
-            out.extend(self.held.drain(..).map(Event::Sealed));
+        let waits = self.calls.goes_on(&self.blocks) && self.held_bytes < HELD_MAX;
+        if self.held.is_empty() || waits {
+            return;
         }
+        self.blocks.close(out);
+        out.append(&mut self.held);
+        self.held_bytes = 0;
+        self.blocks = std::mem::replace(&mut self.behind, Blocks::new(Maker::Chat));
+        // The call was said.
+        self.blocks.say();
     }
 
     fn content(&mut self, content: Item<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
@@ -215,6 +252,16 @@ impl Reader {
             other => self.blocks.ended_by("finish_reason", other, None, ledger),
         }
     }
+}
+
+/// About as much memory as an event takes.
+const fn size(event: &Event) -> usize {
+    let more = match event {
+        Event::More(text) => text.len(),
+        Event::Seal(seal) | Event::Sealed(seal) => seal.data.len(),
+        _ => 0,
+    };
+    size_of::<Event>() + more
 }
 
 /// What a provider says instead of an answer. Servers that only speak like OpenAI say it in other places: Mistral and vLLM at the top,
