@@ -74,8 +74,8 @@ impl Apart {
 }
 
 /// When a response was begun that is worked on apart from every answer that it stands in: not after now, whatever a provider says. Where
-/// an answer does not say it, that is when it was asked for. Nothing that tells one from another depends on this: only which rows it
-/// stands with where nobody here had it made, and from when on it is too old to be told.
+/// an answer does not say it, that is when it was asked for. Nothing that tells one from another depends on this: only, where nobody here
+/// had it made, which rows it stands with, and from when on it is too old to be told.
 fn begun(asked: Time, measured: &Measured) -> Option<Time> {
     let said = match measured.background? {
         Begun::At(second) => i64::try_from(second).ok().and_then(|second| second.checked_mul(1_000_000)),

@@ -5,6 +5,10 @@
 //! is released there, as an operator would release it. The attempt says that it awaits this in its own lane, behind its end, which passes
 //! it on: so nothing is released before its end stands. Of a response that nobody here had made, or whose making was not heard of
 //! yet, who tells it first is charged. Of several attempts that were answered with one response the first is charged, and all let go.
+//!
+//! What is awaited is as old as the attempt that awaits it, by the gateway that asked, and not as the provider says. It is charged once all
+//! the same: it cannot have been told before it was asked for, so as long as the attempt is young enough, a claim of it would still be
+//! known; and what is told is awaited no more, so that from then on the claim alone decides, and when that is forgotten what is stated.
 
 use std::sync::Arc;
 
@@ -32,7 +36,7 @@ const MOST: usize = 16;
 
 impl Engine {
     /// An attempt of this lane awaits something, or something is told in the lane of its id.
-    pub(super) fn told_by_id(&mut self, origin: Origin, learned: Learned) {
+    pub(super) fn told_by_id(&mut self, origin: Origin, mut learned: Learned) {
         let claim = learned.claim_of_id();
         if learned.awaits {
             let decides = learned.lane_of_id(self.lanes);
@@ -41,9 +45,6 @@ impl Engine {
             } else {
                 self.pass(decides, said(&learned), Vec::new(), Some(Box::new(learned)));
             }
-            return;
-        }
-        if self.is_too_old(origin, &learned) {
             return;
         }
         match self.claims.get(&claim) {
@@ -55,6 +56,12 @@ impl Engine {
                 return self.alarm(origin, AlarmKind::Conflict, detail);
             }
             None => {}
+        }
+        // By the first that asked: it may have been told since then.
+        let asked = self.awaited.get(&claim).and_then(|awaited| awaited.attempts.iter().map(|by| by.at).min());
+        learned.at = asked.unwrap_or(learned.at);
+        if self.is_too_old(origin, &learned) {
+            return;
         }
         let awaiting = self.no_more_awaited(&claim);
         let learned = match awaiting.first() {
@@ -89,8 +96,8 @@ impl Engine {
         if self.awaiting >= MOST_IN_ALL || of_it >= MOST {
             return self.counts.not_awaited += 1;
         }
-        // It ages from when it came here, where the provider's clock is ahead.
-        attempt.at = attempt.at.min(self.state.recorded_at);
+        // It ages from when it was asked for, or from when it came here, where the gateway's clock is ahead.
+        attempt.at = attempt.is.attempt.admitted_at.min(self.state.recorded_at);
         self.awaited.entry(claim).or_insert(Awaited { attempts: Vec::new() }).attempts.push(attempt);
         self.awaiting += 1;
         self.claimed.insert(claim);

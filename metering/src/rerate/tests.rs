@@ -132,8 +132,12 @@ impl Bench {
 
     /// What a lane passes to others comes there with its commit.
     fn apply(&mut self, lane: Lane, origin: Origin, event: Event) {
+        self.input(lane, Input::Event(origin, Ok(event)));
+    }
+
+    fn input(&mut self, lane: Lane, input: Input) {
         let engine = &mut self.engines[usize::from(lane.0)];
-        engine.apply(Input::Event(origin, Ok(event)), self.at);
+        engine.apply(input, self.at);
         let Some(commit) = engine.take() else { return };
         self.ledger.extend(commit.ledger.into_iter().map(|entry| (lane, entry)));
         let states = &mut self.states[usize::from(lane.0)];

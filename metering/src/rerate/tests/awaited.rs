@@ -117,6 +117,60 @@ fn a_response_is_charged_once_to_who_had_it_made_and_nothing_stays_held_for_it()
     }
 }
 
+/// Time passes, in every lane.
+fn later(bench: &mut Bench, seconds: u64) {
+    bench.at = bench.at.after(std::time::Duration::from_secs(seconds));
+    (0..LANES).for_each(|lane| bench.input(Lane(lane), Input::Tick));
+}
+
+fn stale(bench: &Bench) -> usize {
+    bench.facts(|fact| matches!(fact, Fact::Alarm(alarm) if alarm.kind == AlarmKind::Stale))
+}
+
+#[test]
+fn what_is_awaited_is_as_old_as_the_attempt_that_awaits_it_whatever_the_provider_says() {
+    let long_ago = Time::from_micros(NOW.as_micros() - 40 * 86_400_000_000);
+    for at in [Time::from_micros(1_000_000), long_ago] {
+        for id in ids(&bench()) {
+            let mut bench = bench();
+            let awaits = Learned { at, ..made(&mut bench, 1, &id) };
+            bench.learn(&awaits);
+            // Nor is it forgotten sooner.
+            later(&mut bench, 60);
+            (0..LANES).for_each(|lane| bench.begin(Lane(lane)));
+            for _ in 0..2 {
+                let mut told = Learned { at, ..read(&bench, "birch", &id) };
+                (told.is.attempt.admitted_at, told.is.settled_at) = (at, at);
+                bench.learn(&told);
+                assert_eq!(charged(&bench), [("acme".to_owned(), COST)], "{id} of {at}");
+                assert_eq!((stands(&bench), stale(&bench)), (vec![(COST, 0); 2], 0), "{id} of {at}");
+            }
+            bench.prove();
+            // Of what nobody here had made there is only what is stated.
+            let told = Learned { at, ..read(&bench, "birch", "resp_other") };
+            bench.learn(&told);
+            assert_eq!((charged(&bench).len(), stale(&bench)), (1, 1), "{id} of {at}");
+        }
+    }
+}
+
+#[test]
+fn what_was_told_and_is_forgotten_is_charged_no_second_time_where_it_is_awaited_late() {
+    let mut bench = bench();
+    let mut awaits = made(&mut bench, 1, "resp_1");
+    let told = read(&bench, "birch", "resp_1");
+    bench.learn(&told);
+    // Longer than a claim is remembered.
+    later(&mut bench, 37 * 86_400);
+    awaits.at = bench.at;
+    bench.learn(&awaits);
+    for (number, at) in (1..).zip([Time::from_micros(1_000_000), NOW, bench.at]) {
+        let told = Learned { at, ..read(&bench, "acme", "resp_1") };
+        bench.learn(&told);
+        assert_eq!((charged(&bench).len(), stale(&bench)), (1, number), "of {at}");
+    }
+}
+
 #[test]
 fn what_no_limit_held_anything_for_is_known_afterwards_as_well() {
     let mut bench = bench();
