@@ -21,7 +21,7 @@ use journal::Road;
 use metering::dedup;
 use schemas::{
     config::Log,
-    decision::{Holder, Instance, State},
+    decision::{Instance, State},
     error_code::ErrorCode,
     id::{CallId, InstanceId, Lane, LimitId, ProducerId, Seq},
     limit::{Limit, Unit},
@@ -249,8 +249,11 @@ impl Standing {
     fn show(&self, producer: ProducerId) {
         for (_, instance) in &self.instances {
             let Some(holder) = instance.holders.iter().find(|holder| holder.producer == producer) else { continue };
-            let of = |of: fn(&Holder, Time) -> i128| instance.current().map_or(0, |window| of(holder, window.start));
-            let (used, unknown) = (of(Holder::used_in), of(Holder::unknown_in));
+            // What corrections have cleared is not told apart by producer: of all that was unknown no more than this is held.
+            let (used, unknown) = instance.current().map_or((0, 0), |window| {
+                let held = instance.unknown(window).max(0);
+                (holder.used_in(window.start), holder.unknown_in(window.start).min(held))
+            });
             let all = [holder.lease(), used, holder.held, unknown];
             if all == [0; 4] {
                 continue;

@@ -309,6 +309,8 @@ fn what_turns_out_to_be_known_of_an_abandoned_stream_is_amended_by_who_may_and_o
     let (settled, _) = stands(&house);
     assert_eq!(house.stop(), 0);
     house.prove();
+    let listed = house.command(&["release"]);
+    assert!(listed.contains(", unknown 0\n"), "{listed}");
 
     // Of another nobody ever knows more, and the operator says so.
     house.edit("amount: 700", "amount: 1700");
