@@ -51,8 +51,8 @@ pub enum Input {
     Book(Arc<Book>),
     /// What a record of the policy changed; before the policy that it makes.
     Changed(Arc<Changed>),
-    /// Limits with `backfill` that policies before had: counters of them may be kept still. Before the policy in force.
-    Retired(Vec<Limit>),
+    /// Limits that policies before had: counters of them may be kept still. Before the policy in force.
+    Retired(Vec<Arc<Limit>>),
     /// A change of policy and the record after it.
     Policy(Arc<Policy>, Offset),
     /// What the committed ledger of the lane says of limits that the policy before it has brought.
@@ -107,10 +107,10 @@ pub struct Engine {
     /// The keys of the policy that was put in last, so that they are written down only when they change.
     keys: Option<Vec<KeyInForce>>,
     books: HashMap<BookHash, Arc<Book>>,
-    /// Limits of which counters were filled with what was admitted without them, and whether they still are; and the rules of those that
-    /// are out of force.
+    /// Limits of which counters were filled with what was admitted without them, and whether they still are.
     filled: HashMap<LimitId, bool>,
-    past: HashMap<LimitId, Limit>,
+    /// Limits that are out of force.
+    past: HashMap<LimitId, Arc<Limit>>,
     /// What their counters lack of what is being taken in.
     late: Fold,
     ahead: Duration,

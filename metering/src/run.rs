@@ -52,9 +52,8 @@ const PAST_PATIENCE: Duration = Duration::from_secs(30);
 /// written down when it was made.
 const MOST_TOLD: usize = 10_000;
 
-/// How many limits with `backfill` are remembered that policies had before: at about 300 bytes each 30 MB. What is older has no counter
-/// any more.
-const MOST_RETIRED: usize = 100_000;
+/// How many limits are remembered that policies had before: at about 300 bytes each 20 MB. What is older has no counter any more.
+const MOST_RETIRED: usize = 1 << 16;
 
 /// The role that keeps the books.
 pub struct Metering {
@@ -105,8 +104,8 @@ pub struct Desk {
     policy: Option<(Arc<policy::Policy>, Offset)>,
     /// What was said of the policy, for lanes that are assigned later and have not written it down.
     told: VecDeque<Arc<Changed>>,
-    /// Limits with `backfill` that policies had before, for lanes that are assigned later and keep counters of them.
-    retired: VecDeque<Limit>,
+    /// Limits that policies had before, for lanes that are assigned later: counters of them may be kept.
+    retired: VecDeque<Arc<Limit>>,
     /// What lanes have to say and the log has no room for; nothing more is taken in until it has.
     unsaid: Vec<(Lane, Outputs)>,
     clock: Clock,
@@ -270,8 +269,10 @@ impl Desk {
             self.told.pop_front();
         }
         self.told.push_back(Arc::clone(&told));
-        let before = before.as_ref().map_or(&[][..], |before| policy::changed(&before.limits, &policy.limits));
-        self.retired.extend(before.iter().filter(|limit| limit.backfill).cloned());
+        let before = before.as_ref().map_or(&[][..], |before| before.limits.as_slice());
+        let stay: HashSet<LimitId> = policy::changed(&policy.limits, before).iter().map(Limit::id).collect();
+        let gone = policy::changed(before, &policy.limits).iter().filter(|limit| !stay.contains(&limit.id()));
+        self.retired.extend(gone.cloned().map(Arc::new));
         self.retired.drain(..self.retired.len().saturating_sub(MOST_RETIRED));
         self.policy = Some((Arc::clone(&policy), next));
         let mut past = Vec::new();

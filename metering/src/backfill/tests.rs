@@ -34,8 +34,8 @@ struct Bench {
     committed: Vec<Entry>,
     states: HashMap<Key, State>,
     limits: Vec<Limit>,
-    /// Limits with `backfill` that policies had before.
-    retired: Vec<Limit>,
+    /// Limits that policies had before.
+    retired: Vec<Arc<Limit>>,
     seq: u64,
     policies: u64,
 }
@@ -69,7 +69,7 @@ impl Bench {
     /// A policy comes, as the loop brings it.
     fn policy(&mut self, limits: Vec<Limit>) {
         self.policies += 1;
-        self.retired.extend(changed(&self.limits, &limits).iter().filter(|limit| limit.backfill).cloned());
+        self.retired.extend(changed(&self.limits, &limits).iter().cloned().map(Arc::new));
         self.limits.clone_from(&limits);
         let (policy, next) = (fixture::policy(limits, BookHash([0; 32])), Offset(self.policies));
         let past = self.engine.lacking(&policy, next, NOON).map(|mut fold| {

@@ -125,7 +125,7 @@ impl Engine {
         let cost = self.cost(&is, &is.usage).known;
         let total = is.usage.total().unwrap_or_default();
         let counts = |moved: &Move| {
-            let unit = self.limits.get(&moved.limit)?.unit;
+            let unit = self.unit_of(moved.limit)?;
             let amount = unit.amount(&total, Some(cost)).filter(|amount| *amount != 0 && unit != Unit::Requests)?;
             Some(Move { amount, clears: 0, ..moved.clone() })
         };
@@ -141,7 +141,7 @@ impl Engine {
     /// has a price, `priced` is the sum of what has one, and the rest stays held where dollars are counted.
     fn release(&mut self, origin: Origin, awaiting: Learned, priced: Option<Pico>) {
         let stood = awaiting.is;
-        let clears = |moved: &Move| match (self.limits.get(&moved.limit).map(|limit| limit.unit), priced) {
+        let clears = |moved: &Move| match (self.unit_of(moved.limit), priced) {
             // What was used is not counted in a limit that is not known here yet, so it stays held there.
             (None, _) => 0,
             (Some(Unit::Usd), Some(priced)) => priced.0.min(moved.clears),

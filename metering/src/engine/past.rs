@@ -1,7 +1,9 @@
-//! What attempts come to that were admitted before a limit was in force, or by a gateway that did not know it yet.
+//! What attempts come to that were admitted before a limit was in force, or by a gateway that did not know it yet; and the rules of limits that
+//! are out of force: their counters are kept, by this lane or another, and filled, corrected and freed as if they were not.
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,7 +11,7 @@ use schemas::{
     event::{Move, Posting},
     id::{CallId, InstanceId, LimitId, Offset},
     ledger::{Adjusted, Fact},
-    limit::{Dimension, Limit, Match, Schedule},
+    limit::{Dimension, Limit, Match, Schedule, Unit},
     policy::Policy,
     time::Time,
 };
@@ -23,6 +25,9 @@ use crate::{
 
 /// How many counters are posted in one entry: some 60 bytes each.
 const POSTED: usize = 1_000;
+
+/// When more limits than these are out of force, those without a counter in this lane are forgotten: some 300 bytes each.
+const MOST: usize = 1 << 16;
 
 impl Engine {
     /// The limits of a policy that are new to this lane and count what was before; the lane's ledger has to be taken into them, and that
@@ -64,20 +69,31 @@ impl Engine {
         end > self.state.recorded_at && self.filled.get(&limit).copied().unwrap_or(false)
     }
 
-    /// Takes the rules of limits that may be out of force: counters of them were filled and are kept.
-    pub(super) fn retired(&mut self, limits: Vec<Limit>) {
-        if !self.filled.is_empty() {
-            let known = limits.into_iter().map(|limit| (limit.id(), limit));
-            self.past.extend(known.filter(|(id, _)| self.filled.contains_key(id)));
-        }
+    /// Takes the rules of limits that may be out of force. What is told in this lane may be of counters of any other.
+    pub(super) fn retired(&mut self, limits: Vec<Arc<Limit>>) {
+        self.past.extend(limits.into_iter().map(|limit| (limit.id(), limit)));
+    }
+
+    /// What a limit counts, whether it is in force or not; nothing of one that is not known here yet.
+    pub(super) fn unit_of(&self, id: LimitId) -> Option<Unit> {
+        self.rule_of(id).map(|limit| limit.unit)
+    }
+
+    fn rule_of(&self, id: LimitId) -> Option<&Limit> {
+        self.limits.get(&id).or_else(|| self.past.get(&id).map(AsRef::as_ref))
     }
 
     /// Takes note of limits that were in force until now. A restored engine knows by their counters which are filled; where one has
     /// none, all that it counts is still to come.
     pub(super) fn retire(&mut self, before: HashMap<LimitId, Limit>) {
-        self.past.extend(before.into_iter().filter(|(id, _)| self.filled.contains_key(id)));
+        if self.past.len() > MOST {
+            let counted = self.counted();
+            self.past.retain(|id, _| counted.contains(id));
+        }
+        self.past.extend(before.into_iter().map(|(id, limit)| (id, Arc::new(limit))));
+        self.past.retain(|id, _| !self.limits.contains_key(id));
         if self.keys.is_none() {
-            let counted: HashSet<LimitId> = self.instances.all.values().map(|instance| instance.limit).collect();
+            let counted = self.counted();
             let known = self.limits.iter().filter(|(id, limit)| limit.backfill && self.schedules.contains_key(*id));
             self.filled.extend(known.filter(|(id, _)| !counted.contains(*id)).map(|(id, _)| (*id, true)));
         }
@@ -106,13 +122,17 @@ impl Engine {
         self.state.recorded_at = until.after(Duration::from_micros(1));
     }
 
-    /// Forgets the rules of limits of which there is no counter any more.
+    /// Forgets which limits were filled of which there is no counter any more.
     pub(super) fn forget_filled(&mut self) {
         if !self.filled.is_empty() {
-            let counted: HashSet<LimitId> = self.instances.all.values().map(|instance| instance.limit).collect();
+            let counted = self.counted();
             self.filled.retain(|id, fills| *fills || counted.contains(id));
-            self.past.retain(|id, _| self.filled.contains_key(id));
         }
+    }
+
+    /// Limits of which there are counters in this lane.
+    fn counted(&self) -> HashSet<LimitId> {
+        self.instances.all.values().map(|instance| instance.limit).collect()
     }
 
     /// Of what was written from a place on, counts what a limit did not hold of it when it was admitted.
@@ -131,7 +151,7 @@ impl Engine {
     pub(super) fn refresh_late(&mut self) {
         let now = self.state.recorded_at;
         let known = self.filled.iter().filter_map(|(id, fills)| {
-            let limit = self.limits.get(id).or_else(|| self.past.get(id))?;
+            let limit = self.rule_of(*id)?;
             let published = self.schedules.get(id).cloned();
             Some((limit.clone(), published.or_else(|| window::schedule(limit, now, Duration::ZERO))?, *fills))
         });

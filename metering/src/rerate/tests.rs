@@ -35,6 +35,9 @@ struct Bench {
     ledger: Vec<(Lane, Entry)>,
     books: Vec<Arc<Book>>,
     limits: Vec<Limit>,
+    /// How many policies there were, and the limits that those before had.
+    policies: u64,
+    retired: Vec<Arc<Limit>>,
     seqs: Vec<u64>,
     at: Time,
     /// What lanes have passed to others.
@@ -97,6 +100,8 @@ impl Bench {
             ledger: Vec::new(),
             books: vec![prices("1.00"), prices("3.00")],
             limits,
+            policies: 1,
+            retired: Vec::new(),
             seqs: vec![0; usize::from(LANES)],
             at: NOW,
             passed: Vec::new(),
@@ -118,8 +123,27 @@ impl Bench {
         let engine = &mut self.engines[place];
         *engine = Engine::new(lane, LANES, states);
         self.books.iter().for_each(|book| engine.apply(Input::Book(Arc::clone(book)), self.at));
+        engine.apply(Input::Retired(self.retired.clone()), self.at);
         let policy = fixture::policy(self.limits.clone(), self.books[0].hash());
-        engine.apply(Input::Policy(Arc::new(policy), Offset(1)), self.at);
+        engine.apply(Input::Policy(Arc::new(policy), Offset(self.policies)), self.at);
+    }
+
+    /// A policy comes to every lane, as the loop brings it.
+    fn policy(&mut self, limits: Vec<Limit>) {
+        self.policies += 1;
+        self.retired.extend(std::mem::replace(&mut self.limits, limits.clone()).into_iter().map(Arc::new));
+        let (policy, next) = (Arc::new(fixture::policy(limits, self.books[0].hash())), Offset(self.policies));
+        for lane in (0..LANES).map(Lane) {
+            let engine = &mut self.engines[usize::from(lane.0)];
+            let past = engine.lacking(&policy, next, self.at).map(|mut fold| {
+                let own = self.ledger.iter().filter(|(of, _)| *of == lane);
+                own.for_each(|(_, entry)| fold.take(entry));
+                fold
+            });
+            engine.apply(Input::Policy(Arc::clone(&policy), next), self.at);
+            past.into_iter().for_each(|fold| engine.apply(Input::Past(fold), self.at));
+            self.commit(lane);
+        }
     }
 
     fn event(&mut self, lane: Lane, event: Event) {
@@ -130,15 +154,18 @@ impl Bench {
         self.apply(lane, origin, event);
     }
 
-    /// What a lane passes to others comes there with its commit.
     fn apply(&mut self, lane: Lane, origin: Origin, event: Event) {
         self.input(lane, Input::Event(origin, Ok(event)));
     }
 
     fn input(&mut self, lane: Lane, input: Input) {
-        let engine = &mut self.engines[usize::from(lane.0)];
-        engine.apply(input, self.at);
-        let Some(commit) = engine.take() else { return };
+        self.engines[usize::from(lane.0)].apply(input, self.at);
+        self.commit(lane);
+    }
+
+    /// What a lane passes to others comes there with its commit.
+    fn commit(&mut self, lane: Lane) {
+        let Some(commit) = self.engines[usize::from(lane.0)].take() else { return };
         self.ledger.extend(commit.ledger.into_iter().map(|entry| (lane, entry)));
         let states = &mut self.states[usize::from(lane.0)];
         for (key, state) in commit.decisions {

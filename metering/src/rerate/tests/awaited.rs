@@ -290,3 +290,64 @@ fn what_the_lane_that_decides_cannot_count_stays_held() {
     bench.learn(&told);
     assert_eq!((charged(&bench), stands(&bench)), (vec![("acme".to_owned(), COST)], vec![(0, HELD); 2]));
 }
+
+/// New owners of all lanes go on, if so.
+fn begin_if(restarts: bool, bench: &mut Bench) {
+    if restarts {
+        (0..LANES).for_each(|lane| bench.begin(Lane(lane)));
+    }
+}
+
+#[test]
+fn what_is_told_while_its_limits_are_out_of_force_is_counted_there_once_and_nothing_stays_held() {
+    for (backfill, restarts) in [(false, false), (true, false), (false, true), (true, true)] {
+        for id in ids(&bench()) {
+            let mut bench = bench();
+            let other = format!("{id}x");
+            for (number, id) in [(1, &id), (2, &other)] {
+                let awaits = made(&mut bench, number, id);
+                bench.learn(&awaits);
+            }
+            let awaits_late = made(&mut bench, 3, &id);
+            let (told, told_later) = (read(&bench, "birch", &id), read(&bench, "acme", &other));
+            assert_eq!(stands(&bench), [(0, 3 * HELD); 2], "{id}");
+            let mut limits = bench.limits.clone();
+            bench.policy(Vec::new());
+            begin_if(restarts, &mut bench);
+            bench.learn(&told);
+            begin_if(restarts, &mut bench);
+            bench.learn(&awaits_late);
+            // The second spans tenants, so it cannot have what was before it.
+            limits[0].backfill = backfill;
+            bench.policy(limits);
+            assert_eq!(stands(&bench), [(COST, HELD); 2], "{id} {backfill} {restarts}");
+            begin_if(restarts, &mut bench);
+            bench.learn(&told_later);
+            assert_eq!(stands(&bench), [(2 * COST, 0); 2], "{id} {backfill} {restarts}");
+            assert_eq!(charged(&bench), [("acme".to_owned(), COST), ("acme".to_owned(), COST)]);
+            bench.prove();
+        }
+    }
+}
+
+#[test]
+fn what_was_filled_has_once_what_is_told_while_it_is_out_of_force() {
+    for restarts in [false, true] {
+        let mut bench = bench();
+        let awaits = made(&mut bench, 1, "resp_1");
+        bench.learn(&awaits);
+        let told = read(&bench, "birch", "resp_1");
+        // It comes back as one that is filled, beside one that the attempt does not name.
+        let mut limits = bench.limits.clone();
+        limits[0].backfill = true;
+        limits.push(Limit { name: "twin".into(), ..limits[0].clone() });
+        for limits in [Vec::new(), limits.clone(), Vec::new()] {
+            bench.policy(limits);
+            begin_if(restarts, &mut bench);
+        }
+        bench.learn(&told);
+        bench.policy(limits);
+        assert_eq!(stands(&bench), [(COST, 0); 3], "{restarts}");
+        bench.prove();
+    }
+}
