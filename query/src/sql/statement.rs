@@ -27,6 +27,7 @@ use super::{
 
 mod check;
 mod columns;
+mod numbers;
 
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;
@@ -295,6 +296,7 @@ impl VisitorMut for Written {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        numbers::spelled(expr);
         truncated(expr);
         regroup(expr);
         ControlFlow::Continue(())
@@ -377,6 +379,7 @@ mod tests {
         check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
         let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
         check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
+        check("SELECT 1e6, -1.5e-3", Ok("SELECT 1000000., -0.0015"));
         check("SELECT 1; SELECT 2", Err("exactly one statement"));
         check("", Err("exactly one statement"));
         check("COPY usage TO 'x.csv'", Err("only queries"));

@@ -132,6 +132,28 @@ async fn quotients_have_their_decimals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn numbers_with_an_exponent_are_what_they_say() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("1e6", json!("1000000")),
+        ("-1e6", json!("-1000000")),
+        ("1.5e3", json!("1500")),
+        ("1e-3", json!("0.001")),
+        ("round(1e6)", json!("1000000")),
+        ("round(1e6 / 7, 4)", json!("142857.1429")),
+        ("1e6 > 999999", json!(true)),
+        ("3 < 1e3", json!(true)),
+        ("1e3 = 1000", json!(true)),
+        ("1e40", json!(1e40)),
+        ("-1e40", json!(-1e40)),
+        ("sum(input_tokens) / 1e6 = sum(input_tokens) * 0.000001 AS v FROM usage", json!(true)),
+        ("count(*) AS v FROM usage WHERE input_tokens < 1e6", json!(3)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_cast_to_an_integer_is_rounded() {
     let world = world().await;
     for (value, wanted) in [
