@@ -61,6 +61,7 @@ mod made;
 mod md5;
 mod modulo;
 mod moments;
+mod numeric;
 mod parts;
 mod pass;
 mod pattern;

@@ -23,7 +23,7 @@ use datafusion::{
 use super::{
     age, bucket, clock,
     error::refused,
-    exact, format, joined, json, md5, modulo, parts, percentile, quotient,
+    exact, format, joined, json, md5, modulo, numeric, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
     tag, trunc,
 };
@@ -94,7 +94,7 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
-    let own = [md5::md5(), age::age(), bucket::width_bucket(), modulo::modulo(), format::format()];
+    let own = [md5::md5(), age::age(), bucket::width_bucket(), modulo::modulo(), format::format(), numeric::numeric()];
     let mut allowed = vec![
         tag::tag(),
         strict_concat(),

@@ -19,6 +19,7 @@ use datafusion::sql::{
 };
 
 use self::columns::{column_of, shown_as};
+pub(super) use self::numbers::plain;
 use super::{
     error::QueryError,
     reading::{Reading, rewrite::rewrite},
@@ -297,6 +298,7 @@ impl VisitorMut for Written {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         numbers::spelled(expr);
+        numbers::kept(expr);
         truncated(expr);
         regroup(expr);
         ControlFlow::Continue(())
@@ -380,6 +382,8 @@ mod tests {
         let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
         check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
         check("SELECT 1e6, -1.5e-3", Ok("SELECT 1000000., -0.0015"));
+        check("SELECT '-1.5e3'::numeric AS a", Ok("SELECT '-1500'::NUMERIC(4,0) AS a"));
+        check("SELECT a::decimal AS a FROM t", Ok("SELECT \"numeric\"(a) AS a FROM t"));
         check("SELECT 1; SELECT 2", Err("exactly one statement"));
         check("", Err("exactly one statement"));
         check("COPY usage TO 'x.csv'", Err("only queries"));

@@ -1,8 +1,12 @@
 //! Numbers with an exponent, written out: of `1e6` the engine would make one ten to the sixth of a decimal, and calculate with the one.
+//! And casts to a `numeric` of no stated digits, of which the engine would make one of ten decimals.
 
 use arrow::datatypes::DECIMAL128_MAX_PRECISION;
 use datafusion::sql::sqlparser::{
-    ast::{Expr, Value},
+    ast::{
+        CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
+        ValueWithSpan,
+    },
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
@@ -21,17 +25,55 @@ pub(super) fn spelled(expr: &mut Expr) {
     match plain(&number) {
         Some(plain) => *text = plain,
         None => {
-            let float = format!("CAST('{number}' AS DOUBLE PRECISION)");
-            let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&float);
-            if let Ok(float) = parsed.and_then(|mut parser| parser.parse_expr()) {
+            if let Some(float) = parsed(&format!("CAST('{number}' AS DOUBLE PRECISION)")) {
                 *expr = float;
             }
         }
     }
 }
 
+/// The expression of a text that is written here.
+fn parsed(text: &str) -> Option<Expr> {
+    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text);
+    parser.and_then(|mut parser| parser.parse_expr()).ok()
+}
+
+/// `'1.25'::numeric` → `'1.25'::numeric(3, 2)`; of a parameter one with 18 decimals; and `x::numeric` → a function that knows what `x` is.
+pub(super) fn kept(expr: &mut Expr) {
+    use ExactNumberInfo::{None as Unstated, PrecisionAndScale};
+    let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: of, data_type, .. } = expr else { return };
+    let (DataType::Numeric(digits @ Unstated) | DataType::Decimal(digits @ Unstated)) = data_type else { return };
+    match of.as_mut() {
+        Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) => *digits = PrecisionAndScale(38, 18),
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => {
+            *digits = PrecisionAndScale(38, 18);
+            let (sign, number) = match text.trim().strip_prefix('-') {
+                Some(number) => ("-", number),
+                None => ("", text.trim()),
+            };
+            let number = plain(number).unwrap_or_else(|| number.to_owned());
+            let (whole, decimals) = number.split_once('.').unwrap_or((number.as_str(), ""));
+            let is_number = whole.bytes().chain(decimals.bytes()).all(|byte| byte.is_ascii_digit());
+            let length = whole.len() + decimals.len();
+            if is_number && (1..=DIGITS).contains(&length) {
+                *digits = PrecisionAndScale(length as u64, i64::try_from(decimals.len()).unwrap_or_default());
+                *text = format!("{sign}{}", number.trim_end_matches('.'));
+            }
+        }
+        of => {
+            let Some(mut cast) = parsed("\"numeric\"(0)") else { return };
+            if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut cast
+                && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] = list.args.as_mut_slice()
+            {
+                *arg = std::mem::replace(of, Expr::Value(Value::Null.into()));
+                *expr = cast;
+            }
+        }
+    }
+}
+
 /// A number without its exponent; nothing if it has more digits than a decimal.
-fn plain(text: &str) -> Option<String> {
+pub(crate) fn plain(text: &str) -> Option<String> {
     let (number, exponent) = text.split_once(['e', 'E'])?;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
     let exponent = exponent.parse::<i32>().ok()?;

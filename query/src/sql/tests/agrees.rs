@@ -110,7 +110,7 @@ async fn quotients_have_their_decimals() {
     let world = world().await;
     for (value, wanted) in [
         ("1.0 * 3 / 1000000", json!("0.0000030000000000")),
-        ("2 / 3::numeric", json!("0.6666666666666667")),
+        ("2 / 3::numeric", json!("0.666666666666666667")),
         ("1.0 / 3", json!("0.33333333333333333333")),
         ("-1.0 / 3", json!("-0.33333333333333333333")),
         ("7 / 2", json!(3)),
@@ -151,6 +151,31 @@ async fn numbers_with_an_exponent_are_what_they_say() {
     ] {
         check(&world, value, wanted).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cast_to_numeric_loses_nothing() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("0.000000000001::numeric", json!("0.000000000001")),
+        ("'0.000000000001'::numeric", json!("0.000000000001")),
+        ("'1e6'::numeric", json!("1000000")),
+        ("'-1.50'::decimal", json!("-1.50")),
+        ("7::numeric", json!("7")),
+        ("NULL::numeric", json!(null)),
+        ("CAST(1.25 AS numeric(10, 1))", json!("1.3")),
+        ("CAST(CAST(271.82 AS double) AS numeric)", json!("271.820000000000000000")),
+        ("round(CAST(2.345 AS double)::numeric, 1)", json!("2.3")),
+        ("sum(cost_usd::numeric) = sum(cost_usd) AS v FROM usage", json!(true)),
+        ("sum(cost_usd::numeric) AS v FROM usage", json!("0.000000000003")),
+        ("avg(round(input_tokens::numeric)) AS v FROM usage", json!("1.0000000000000000")),
+        ("count(*) AS v FROM usage WHERE input_tokens::numeric > round(output_tokens::numeric, 1)", json!(0)),
+        ("CASE WHEN 1 > 2 THEN 1::numeric ELSE 0.25::numeric END", json!("0.25")),
+        ("0.25::numeric < 1::numeric", json!(true)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    assert!(world.ask(&everyone(), "SELECT 'x'::numeric AS v").await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
