@@ -19,9 +19,13 @@ use datafusion::{
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Distinct, Expr, ExprSchemable, LogicalPlan,
         Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
-        expr_rewriter::FunctionRewrite, function::AccumulatorArgs,
+        cast as cast_to,
+        expr_rewriter::FunctionRewrite,
+        function::AccumulatorArgs,
+        planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
     },
     optimizer::analyzer::AnalyzerRule,
+    sql::sqlparser::ast::BinaryOperator,
 };
 
 use super::error::refused;
@@ -35,6 +39,27 @@ const MONTH_DAYS: i128 = 30;
 fn length_of(span: IntervalMonthDayNano) -> i128 {
     let days = i128::from(span.months) * MONTH_DAYS + i128::from(span.days);
     days * DAY_NANOS + i128::from(span.nanoseconds)
+}
+
+/// Takes a quoted constant that is compared with an interval, or with what is between two instants, for an interval.
+#[derive(Debug)]
+pub(super) struct Quoted;
+
+impl ExprPlanner for Quoted {
+    fn plan_binary_op(&self, mut of: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+        if matches!(of.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+            let is_text = |expr: &Expr| matches!(expr, Expr::Literal(text, _) if text.data_type().is_string());
+            let is_long =
+                |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)));
+            if is_text(&of.right) && is_long(&of.left) {
+                of.right = cast_to(of.right, SPAN);
+            } else if is_text(&of.left) && is_long(&of.right) {
+                of.left = cast_to(of.left, SPAN);
+            }
+        }
+        Ok(PlannerResult::Original(of))
+    }
 }
 
 /// Puts the length in the place of an interval where it is compared, once types are settled; and in windows before that, since the

@@ -176,6 +176,7 @@ fn planners() -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(Concat),
         Arc::new(Scale),
         Arc::new(Divide),
+        Arc::new(lengths::Quoted),
         Arc::new(moments::Fit),
         Arc::new(Extract),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),

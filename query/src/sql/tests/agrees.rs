@@ -39,6 +39,9 @@ async fn intervals_are_compared_by_their_length() {
         ("interval '100 hours' > timestamp '2026-11-05' - timestamp '2026-11-01'", true),
         ("age(timestamp '2026-11-03', timestamp '2026-11-01') > interval '47 hours'", true),
         ("interval '-36 hours' < interval '-1 day'", true),
+        ("interval '36 hours' > '1 day'", true),
+        ("'1 day' <> interval '24 hours'", false),
+        ("timestamp '2026-11-05' - timestamp '2026-11-01' < '3 days'", false),
     ] {
         check(&world, condition, json!(wanted)).await;
     }
@@ -51,6 +54,7 @@ async fn intervals_are_compared_by_their_length() {
     check(&world, &format!("sum(r) AS v FROM (SELECT rank() OVER (ORDER BY x) AS r {SPANS}) s"), json!(9)).await;
     let old = "count(*) AS v FROM usage WHERE timestamptz '2026-11-05 00:00Z' - time < interval '3 days'";
     check(&world, old, json!(0)).await;
+    check(&world, "count(*) AS v FROM usage WHERE timestamptz '2026-11-02 00:00Z' - time < '3 days'", json!(3)).await;
     for told_apart in [format!("SELECT x {SPANS} GROUP BY x"), format!("SELECT DISTINCT x {SPANS}")] {
         let error = world.ask(&everyone(), &told_apart).await.unwrap_err();
         assert!(error.starts_with("TG6001") && error.contains("epoch"), "{told_apart}: {error}");
