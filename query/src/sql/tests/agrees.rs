@@ -126,6 +126,12 @@ async fn quotients_have_their_decimals() {
             json!("0.3333333333333333"),
         ),
         ("sum(cost_usd) AS v FROM usage", json!("0.000000000003")),
+        ("sum(output_tokens) / 4 AS v FROM usage", json!("7.500000000000000000")),
+        ("sum(output_tokens - 1) / count(*) AS v FROM usage WHERE user_id = 'alice'", json!("9.000000000000000000")),
+        ("sum(input_tokens) / nullif(sum(output_tokens), 0) AS v FROM usage", json!("0.100000000000000000")),
+        ("100 * coalesce(sum(input_tokens), 0) / 7 AS v FROM usage", json!("42.857142857142857143")),
+        ("sum(output_tokens)::bigint / 4 AS v FROM usage", json!(7)),
+        ("sum(CASE WHEN output_tokens > 5 THEN 1 ELSE 0 END) / 2 AS v FROM usage", json!(1)),
     ] {
         check(&world, value, wanted).await;
     }
