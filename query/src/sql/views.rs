@@ -19,7 +19,7 @@ use datafusion::{
 use futures::FutureExt as _;
 use schemas::policy::Tenants;
 
-use super::{made, provider, session, statement};
+use super::{made, moments, provider, session, statement};
 use crate::{
     described::{Described, Documented},
     table::TableDef,
@@ -149,9 +149,10 @@ fn try_shapes() -> Result<Vec<(&'static str, SchemaRef)>> {
     let mut shapes = Vec::with_capacity(FILES.len());
     for (name, _) in FILES {
         let table = public.table(name).now_or_never().transpose()?.flatten();
-        // Types are settled by the rules that come before a plan is run: money may be a whole number until then.
+        // Types are settled by the rules that come before a plan is run: money may be a whole number until then. Times are of
+        // microseconds after that, as in every answer.
         let plan = table.as_ref().and_then(|table| table.get_logical_plan());
-        let plan = plan.map(|plan| state.optimize(&plan)).transpose()?;
+        let plan = plan.map(|plan| moments::in_micros(state.optimize(&plan)?)).transpose()?;
         let schema = plan.map_or_else(|| Arc::new(Schema::empty()), |plan| session::plain(plan.schema().as_arrow()));
         shapes.push((*name, schema));
     }
