@@ -225,6 +225,21 @@ async fn seconds_have_their_parts() {
         check(&world, &format!("date_part('{part}', {TIME})"), wanted).await;
     }
     check(&world, "date_part('second', interval '90.5 seconds')", json!("30.500000")).await;
+    // 60 days, 6:05:53.519381.
+    const BETWEEN: &str = "timestamp '2026-12-31 06:05:53.519381' - timestamp '2026-11-01'";
+    for (part, wanted) in [
+        ("epoch", json!(5_205_953.519_381)),
+        ("day", json!(60)),
+        ("hour", json!(6)),
+        ("minute", json!(5)),
+        ("second", json!("53.519381")),
+    ] {
+        check(&world, &format!("extract({part} FROM {BETWEEN})"), wanted).await;
+    }
+    check(&world, "extract(hour FROM timestamp '2026-11-01' - timestamp '2026-11-02 05:00')", json!(-5)).await;
+    check(&world, "extract(hour FROM interval '30 hours')", json!(30)).await;
+    check(&world, "extract(epoch FROM interval '1 year 1 month 1.5 seconds')", json!(34_149_601.5)).await;
+    check(&world, "extract(epoch FROM max(time) - min(time)) = 2 AS v FROM usage", json!(true)).await;
     check(&world, "count(*) AS v FROM usage WHERE extract(second FROM time) = 2", json!(1)).await;
     check(&world, "count(*) AS v FROM usage WHERE extract(year FROM time) = 2026", json!(3)).await;
 }
