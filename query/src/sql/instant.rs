@@ -1,7 +1,7 @@
 //! Moments as people write them, read as Postgres reads them: in the zone of the session, where they name none.
 //!
-//! What is compared with an instant, or where bins of instants begin, and has no zone (a text, a date, a time of the clock) is of the
-//! session's zone, as the days and hours that the session sees are ([`zone`](super::reading::zone)). Beside that, seconds may be left
+//! What is compared with an instant, or stands beside one in a difference, or where bins of instants begin, and has no zone (a text, a
+//! date, a time of the clock) is of the session's zone, as the days and hours that the session sees are ([`zone`](super::reading::zone)). Beside that, seconds may be left
 //! out, `epoch` is a moment, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
 //! to the engine, which says so.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
-    logical_expr::{Cast, Expr, ExprSchemable, Operator, expr_rewriter::FunctionRewrite, lit},
+    logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr_rewriter::FunctionRewrite, lit},
 };
 use jiff::{civil, tz::TimeZone};
 
@@ -77,6 +77,23 @@ impl Instants {
 }
 
 impl Instants {
+    /// Makes an instant of what has no zone in a difference with one; whether there was such a thing. The right side is asked first: a
+    /// chain is long on the left.
+    fn between(&self, of: &mut BinaryExpr, schema: &DFSchema) -> Result<bool> {
+        use DataType::{Date32, Date64, Timestamp};
+        let Ok(second @ (Date32 | Date64 | Timestamp(..))) = of.right.get_type(schema) else { return Ok(false) };
+        let Ok(first) = of.left.get_type(schema) else { return Ok(false) };
+        let (side, kind) = match (&first, &second) {
+            (Timestamp(_, Some(_)), Timestamp(_, Some(_))) => return Ok(false),
+            (Timestamp(_, Some(_)), _) => (&mut of.right, &first),
+            (Date32 | Date64 | Timestamp(..), Timestamp(_, Some(_))) => (&mut of.left, &second),
+            _ => return Ok(false),
+        };
+        let Some(instant) = self.beside(side, kind, schema)? else { return Ok(false) };
+        **side = instant;
+        Ok(true)
+    }
+
     /// A text that is cast to an instant of the session's zone, as one.
     fn written(&self, cast: &Cast) -> Option<Expr> {
         let kind = cast.field.data_type();
@@ -103,6 +120,10 @@ impl FunctionRewrite for Instants {
     fn rewrite(&self, mut expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
         let sides: Vec<&mut Expr> = match &mut expr {
             Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
+            Expr::BinaryExpr(of) if of.op == Operator::Minus => {
+                let changed = self.between(of, schema)?;
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
             Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
             Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
             Expr::Cast(cast) => {

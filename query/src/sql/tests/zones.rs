@@ -109,6 +109,28 @@ async fn what_is_between_two_instants_is_so_in_any_zone() {
     }
 }
 
+/// The last call was on 2 November at 07:00 in Berlin.
+#[tokio::test(flavor = "multi_thread")]
+async fn days_begin_at_midnight_of_the_session_in_differences_too() {
+    let world = world(5).await;
+    for value in [
+        "max(time) - max(time)::date = interval '7 hours'",
+        "max(time)::date + interval '1 day' - max(time) = interval '17 hours'",
+        "max(time) - date '2026-11-02' = interval '7 hours'",
+        "date '2026-11-03' - max(time) = interval '17 hours'",
+        "max(time) - timestamp '2026-11-02 05:00' = interval '2 hours'",
+        "extract(hour FROM max(time) - date_trunc('day', max(time))::date) = 7",
+        "max(time) - current_date IS NOT NULL",
+        "timestamptz '2026-11-01' - date '2026-10-20' = interval '12 days 1 hour'",
+        "timestamptz '2026-11-01' - max(time)::timestamp = interval '-31 hours'",
+    ] {
+        let got = asked(&world, Some("Europe/Berlin"), &format!("SELECT {value} AS v FROM usage")).await;
+        assert_eq!(got, Ok(json!({"v": true})), "{value}");
+    }
+    let utc = "SELECT max(time) - max(time)::date = interval '6 hours' AS v FROM usage";
+    assert_eq!(asked(&world, None, utc).await, Ok(json!({"v": true})));
+}
+
 /// Midnight in New York is at 04:00 in UTC that day.
 #[tokio::test(flavor = "multi_thread")]
 async fn bins_begin_at_what_the_clocks_of_the_session_show() {
