@@ -132,7 +132,7 @@ const fn is_fine(kind: &DataType) -> bool {
 }
 
 /// Times of microseconds, as Postgres has no finer, and what is between times as an interval of whole days and a time.
-fn in_micros(times: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn in_micros(times: &ArrayRef) -> Result<ArrayRef> {
     Ok(match times.data_type() {
         DataType::Timestamp(_, zone) => cast(times, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?,
         DataType::Interval(_) => cast(times, &DataType::Interval(IntervalUnit::MonthDayNano))?,

@@ -1,12 +1,12 @@
 //! An interval times a number, and divided by one, as Postgres reckons: what is left of a month is of thirty days, and of a day of 24 hours.
 //!
-//! The engine has no such operators, so they are functions from the beginning: what a statement is planned with asks for its types at once.
+//! So is what is between two times, as whole days and a time. The engine has no such operators, so they are functions from the beginning: what a statement is planned with asks for its types at once.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{AsArray, IntervalMonthDayNanoArray},
-    datatypes::{DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit},
+    datatypes::{DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit},
     error::ArrowError,
 };
 use datafusion::{
@@ -19,7 +19,7 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use super::functions::chain_name;
+use super::{functions::chain_name, parts::in_micros};
 
 const SPAN: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const MONTH_DAYS: f64 = 30.0;
@@ -44,11 +44,11 @@ impl ExprPlanner for Scale {
     }
 }
 
-/// Whether an expression is an interval. No other operators make one, and a long chain of them is not asked for its type at each.
+/// Whether an expression is an interval, or a difference of times. No other operators make one, and a long chain of them is not asked for its type at each.
 fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
     match expr {
         Expr::BinaryExpr(of) if !matches!(of.op, Operator::Plus | Operator::Minus) => false,
-        other => matches!(other.get_type(schema), Ok(DataType::Interval(_))),
+        other => matches!(other.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_))),
     }
 }
 
@@ -73,10 +73,14 @@ impl ScalarUDFImpl for Scaled {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let is_number = |kind: &DataType| kind.is_numeric() || kind.is_null();
+        let wrong = plan_err!("an interval is multiplied with a number, or divided by one");
         match types {
-            [DataType::Interval(_), by] if is_number(by) => Ok(vec![SPAN, DataType::Float64]),
-            [by, DataType::Interval(_)] if is_number(by) && !self.divides => Ok(vec![DataType::Float64, SPAN]),
-            _ => plan_err!("an interval is multiplied with a number, or divided by one"),
+            [left, right] => match (span_of(left), span_of(right)) {
+                (Some(span), None) if is_number(right) => Ok(vec![span, DataType::Float64]),
+                (None, Some(span)) if is_number(left) && !self.divides => Ok(vec![DataType::Float64, span]),
+                _ => wrong,
+            },
+            _ => wrong,
         }
     }
 
@@ -89,7 +93,8 @@ impl ScalarUDFImpl for Scaled {
         let rows = if is_scalar { 1 } else { args.number_rows };
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
         let [left, right] = arrays.as_slice() else { return exec_err!("an interval and a number are multiplied") };
-        let (spans, numbers) = if *left.data_type() == SPAN { (left, right) } else { (right, left) };
+        let (spans, numbers) = if *left.data_type() == DataType::Float64 { (right, left) } else { (left, right) };
+        let spans = in_micros(spans)?;
         let numbers = numbers.as_primitive::<Float64Type>();
         let mut results = IntervalMonthDayNanoArray::builder(rows);
         for (span, by) in spans.as_primitive::<IntervalMonthDayNanoType>().iter().zip(numbers) {
@@ -108,6 +113,15 @@ impl ScalarUDFImpl for Scaled {
             true => ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?),
             false => ColumnarValue::Array(Arc::new(results)),
         })
+    }
+}
+
+/// What is calculated with in the place of an interval or a difference; nothing of other types.
+const fn span_of(kind: &DataType) -> Option<DataType> {
+    match kind {
+        DataType::Interval(_) => Some(SPAN),
+        DataType::Duration(_) => Some(DataType::Duration(TimeUnit::Microsecond)),
+        _ => None,
     }
 }
 

@@ -38,6 +38,10 @@ async fn intervals_are_compared_by_their_length() {
         ("timestamp '2026-11-05' - timestamp '2026-11-01' = interval '4 days'", true),
         ("interval '100 hours' > timestamp '2026-11-05' - timestamp '2026-11-01'", true),
         ("age(timestamp '2026-11-03', timestamp '2026-11-01') > interval '47 hours'", true),
+        ("(timestamp '2026-11-05' - timestamp '2026-11-01') / 2 = interval '2 days'", true),
+        ("1.5 * (timestamp '2026-11-05' - timestamp '2026-11-01') = interval '6 days'", true),
+        ("extract(day FROM (timestamp '2026-11-06' - timestamp '2026-11-01') / 2) = 2", true),
+        ("extract(hour FROM (timestamp '2026-11-06' - timestamp '2026-11-01') / 2) = 12", true),
         ("interval '-36 hours' < interval '-1 day'", true),
         ("interval '36 hours' > '1 day'", true),
         ("'1 day' <> interval '24 hours'", false),
@@ -55,6 +59,7 @@ async fn intervals_are_compared_by_their_length() {
     let old = "count(*) AS v FROM usage WHERE timestamptz '2026-11-05 00:00Z' - time < interval '3 days'";
     check(&world, old, json!(0)).await;
     check(&world, "count(*) AS v FROM usage WHERE timestamptz '2026-11-02 00:00Z' - time < '3 days'", json!(3)).await;
+    check(&world, "(max(time) - min(time)) / 2 = interval '1 second' AS v FROM usage", json!(true)).await;
     for told_apart in [format!("SELECT x {SPANS} GROUP BY x"), format!("SELECT DISTINCT x {SPANS}")] {
         let error = world.ask(&everyone(), &told_apart).await.unwrap_err();
         assert!(error.starts_with("TG6001") && error.contains("epoch"), "{told_apart}: {error}");
