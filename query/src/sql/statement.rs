@@ -242,6 +242,7 @@ impl VisitorMut for Written {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        columns::tell_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {
                 self.ordered.extend(shown_as(&ast::SelectItem::UnnamedExpr(expr.clone())));
@@ -257,8 +258,11 @@ impl VisitorMut for Written {
         let mut seen = HashSet::new();
         for item in &mut select.projection {
             let ast::SelectItem::UnnamedExpr(expr) = item else { continue };
-            let again = !seen.insert(columns::alike(expr));
-            let Some(name) = column_of(expr).or_else(|| again.then(|| columns::called(expr))) else { continue };
+            let name = column_of(expr).or_else(|| {
+                let again = !seen.insert(columns::alike(expr));
+                again.then(|| columns::called(expr))
+            });
+            let Some(name) = name else { continue };
             let first = if all { 2 } else { 1 };
             let free = (first..).map(|number| if number == 1 { name.clone() } else { format!("{name}_{number}") });
             let name = free.into_iter().find(|name| taken.insert(name.clone())).unwrap_or(name);
@@ -374,6 +378,11 @@ mod tests {
         check("SELECT time AT TIME ZONE 'UTC', time FROM usage", Ok(zoned));
         check("SELECT time, time::date FROM usage", Ok("SELECT time, time::DATE AS \"time_2\" FROM usage"));
         check("SELECT (u.a)::text::int FROM u ORDER BY a", Ok("SELECT (u.a)::TEXT::INT AS \"a\" FROM u ORDER BY a"));
+        check("SELECT time::date, time FROM usage", Ok("SELECT time::DATE AS \"time_2\", time FROM usage"));
+        let cast = "SELECT sum(a), sum(coalesce(a::INT)) AS \"sum\" FROM u ORDER BY sum(coalesce(a::INT))";
+        check("SELECT sum(a), sum(a::int) FROM u ORDER BY sum(a::int)", Ok(cast));
+        let calculated = "SELECT count(*) / 7, count(*)::NUMERIC / 7 AS \"?column?\" FROM u";
+        check("SELECT count(*)/7, count(*)::numeric/7 FROM u", Ok(calculated));
         check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
         let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
         check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));

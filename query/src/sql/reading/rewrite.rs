@@ -364,7 +364,7 @@ fn scalar(query: &mut Query) -> Option<Expr> {
 }
 
 /// The expression of a text that is written here.
-pub(super) fn written(text: &str) -> Expr {
+pub(crate) fn written(text: &str) -> Expr {
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_expr());
     debug_assert!(parsed.is_ok(), "{text}");
     parsed.unwrap_or(Expr::Value(Value::Null.into()))

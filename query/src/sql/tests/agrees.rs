@@ -278,6 +278,14 @@ async fn what_is_asked_twice_is_answered_twice() {
         "SELECT (SELECT count(*) FROM usage), (SELECT count(*) FROM calls)",
         "SELECT user_id, user_id FROM usage ORDER BY user_id",
         "SELECT count(*), COUNT(*) FROM usage",
+        "SELECT sum(cost_usd), sum(cost_usd::numeric) FROM usage",
+        "SELECT sum(cost_usd), sum(cost_usd::numeric) FROM usage ORDER BY sum(cost_usd::numeric)",
+        "SELECT avg(input_tokens), avg(input_tokens::float8) FROM usage HAVING avg(input_tokens::float8) > 0",
+        "SELECT max(time) > '2026-11-01', max(time) > date '2026-11-01' FROM usage",
+        "SELECT count(*) / 7, count(*)::numeric / 7 FROM usage",
+        "SELECT count(*) * 100 / 7, count(*) / 7.0 FROM usage",
+        "SELECT sum(cost_usd::numeric), sum(cost_usd)::numeric / 3 FROM usage",
+        "SELECT (input_tokens + 1) * 2, input_tokens + 1 * 2 FROM usage",
     ] {
         let rows = world.ask(&everyone(), sql).await.expect(sql);
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");
