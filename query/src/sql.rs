@@ -166,6 +166,11 @@ const MAX_COLUMNS: usize = 256;
 impl Engine {
     /// An engine over the tables of `cuts`.
     pub fn new(cuts: Arc<Cuts>) -> Result<Self, QueryError> {
+        // What the catalog tells of views is worked out once, and not while somebody waits for an answer.
+        let shapes = || async {
+            views::shapes();
+        };
+        threads::spawn(1, (), CancellationToken::new(), shapes)?;
         Self::with(cuts, POOL_BYTES, TIMEOUT)
     }
 

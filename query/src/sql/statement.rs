@@ -383,7 +383,7 @@ mod tests {
         check("SELECT time::date, time FROM usage", Ok("SELECT time::DATE AS \"time_2\", time FROM usage"));
         let cast = "SELECT sum(a), sum(coalesce(a::INT)) AS \"sum\" FROM u ORDER BY sum(coalesce(a::INT))";
         check("SELECT sum(a), sum(a::int) FROM u ORDER BY sum(a::int)", Ok(cast));
-        let calculated = "SELECT count(*) / 7, count(*)::NUMERIC / 7 AS \"?column?\" FROM u";
+        let calculated = "SELECT count(*) / 7, \"numeric\"(count(*)) / 7 AS \"?column?\" FROM u";
         check("SELECT count(*)/7, count(*)::numeric/7 FROM u", Ok(calculated));
         check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
         let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";

@@ -289,7 +289,8 @@ async fn what_a_rollup_knows_is_answered_by_it_and_nothing_else() {
         for caller in [everyone(), only(&["acme"])] {
             assert_eq!(is_rolled(&world, &caller, sql).await, wanted, "{sql} for {caller:?}");
             let rows = async |rollups| {
-                let text = answer(&world, &caller, sql, rollups).await.unwrap();
+                let text = answer(&world, &caller, sql, rollups).await;
+                let text = text.unwrap_or_else(|error| panic!("{sql} with rollups {rollups}: {error}"));
                 let rows = serde_json::from_str::<serde_json::Value>(&text).unwrap()["rows"].take();
                 let mut rows: Vec<String> = rows.as_array().unwrap().iter().map(ToString::to_string).collect();
                 rows.sort();

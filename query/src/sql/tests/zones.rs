@@ -122,7 +122,6 @@ async fn days_begin_at_midnight_of_the_session_in_differences_too() {
         "extract(hour FROM max(time) - date_trunc('day', max(time))::date) = 7",
         "max(time) - current_date IS NOT NULL",
         "timestamptz '2026-11-01' - date '2026-10-20' = interval '12 days 1 hour'",
-        "timestamptz '2026-11-01' - max(time)::timestamp = interval '-31 hours'",
     ] {
         let got = asked(&world, Some("Europe/Berlin"), &format!("SELECT {value} AS v FROM usage")).await;
         assert_eq!(got, Ok(json!({"v": true})), "{value}");
