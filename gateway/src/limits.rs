@@ -354,13 +354,19 @@ impl Limits {
     }
 
     fn resize(&self, permit: &mut Permit, spent: &Spent<'_>) -> Vec<Posting> {
+        let Permit { holds, sliced, answer, .. } = permit;
         let mut book = self.lock();
-        let mut posted = Vec::with_capacity(permit.holds.len());
-        let calls = calls_beyond(permit, spent.usage).map_or(i128::MAX, i128::from);
-        for hold in &mut permit.holds {
+        let mut posted = Vec::with_capacity(holds.len());
+        for hold in holds {
             let Some(slot) = book.slot_mut(hold.instance) else { continue };
             let (used, provision) = split(slot.terms.unit, hold.amount, spent);
-            let provision = if slot.terms.unit == Unit::ToolCalls { provision.min(calls) } else { provision };
+            let provision = match slot.terms.unit {
+                Unit::ToolCalls => {
+                    let calls = calls_beyond(*answer, sliced.as_deref(), spent.usage);
+                    provision.min(calls.map_or(i128::MAX, i128::from))
+                }
+                _ => provision,
+            };
             slot.resize(hold, used + provision);
             posted.push(Posting { instance: hold.instance, window: hold.window, used, provision });
         }

@@ -7,7 +7,7 @@ use schemas::{
     tokens::{Completeness, Usage, Vector},
 };
 
-use super::{Permit, Spent};
+use super::{Sliced, Spent};
 use crate::fault::{self, Fault};
 
 /// What an attempt used of a hold in the limit's unit, and what stays held because it is not known.
@@ -33,8 +33,8 @@ pub(super) fn split(unit: Unit, held: i128, spent: &Spent<'_>) -> (i128, i128) {
 
 /// The most calls of tools in what was answered beyond this; nothing where that is not known. Each is a token at least, so who holds for no
 /// more of the output holds for no more calls in it. What has come beyond a slice is bounded by all that it can be, and not by the slice.
-pub(super) fn calls_beyond(permit: &Permit, usage: &Usage) -> Option<u64> {
-    let (output, most) = (usage.total()?.all_output(), permit.answer?);
-    let slice = permit.sliced.as_ref().and_then(|sliced| sliced.room.checked_sub(output));
+pub(super) fn calls_beyond(answer: Option<u64>, sliced: Option<&Sliced>, usage: &Usage) -> Option<u64> {
+    let (most, output) = (answer?, usage.total()?.all_output());
+    let slice = sliced.and_then(|sliced| sliced.room.checked_sub(output));
     slice.or_else(|| most.checked_sub(output))
 }
