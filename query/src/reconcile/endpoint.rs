@@ -17,43 +17,30 @@ pub enum Endpoint {
     Moderations,
 }
 
-/// Several of them.
+/// Several of them: a bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Endpoints {
-    all: bool,
-    completions: bool,
-    embeddings: bool,
-    moderations: bool,
-}
+pub struct Endpoints(u8);
 
 impl Endpoints {
     /// None but this one.
     #[must_use]
-    pub fn of(endpoint: Endpoint) -> Self {
-        let mut one = Self::default();
-        match endpoint {
-            Endpoint::All => one.all = true,
-            Endpoint::Completions => one.completions = true,
-            Endpoint::Embeddings => one.embeddings = true,
-            Endpoint::Moderations => one.moderations = true,
-        }
-        one
+    pub const fn of(endpoint: Endpoint) -> Self {
+        Self(1 << endpoint as u8)
     }
 
     /// These and those.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
-        Self {
-            all: self.all || other.all,
-            completions: self.completions || other.completions,
-            embeddings: self.embeddings || other.embeddings,
-            moderations: self.moderations || other.moderations,
-        }
+        Self(self.0 | other.0)
     }
 
     /// Whether there is any.
     pub const fn any(self) -> bool {
-        self.all || self.completions || self.embeddings || self.moderations
+        self.0 != 0
+    }
+
+    const fn has(self, endpoint: Endpoint) -> bool {
+        self.0 & Self::of(endpoint).0 != 0
     }
 
     /// Whether they count a class of such a call. Of what other systems told nobody may know which call it was: it is taken for an answer.
@@ -61,12 +48,12 @@ impl Endpoints {
         use TokenClass::{AudioInput, AudioOutput, CacheRead, Output, UncachedInput};
         let of_answers = matches!(class, None | Some(UncachedInput | CacheRead | Output | AudioInput | AudioOutput));
         let is_input = matches!(class, None | Some(UncachedInput));
-        self.all
+        self.has(Endpoint::All)
             || match operation {
-                Operation::Embeddings => self.embeddings && is_input,
-                Operation::Moderation => self.moderations && is_input,
+                Operation::Embeddings => self.has(Endpoint::Embeddings) && is_input,
+                Operation::Moderation => self.has(Endpoint::Moderations) && is_input,
                 Operation::Image | Operation::Speech | Operation::Transcription | Operation::Rerank => false,
-                _ => self.completions && of_answers,
+                _ => self.has(Endpoint::Completions) && of_answers,
             }
     }
 }
