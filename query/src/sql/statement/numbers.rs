@@ -2,14 +2,12 @@
 //! And casts to a `numeric` of no stated digits, of which the engine would make one of ten decimals.
 
 use arrow::datatypes::DECIMAL128_MAX_PRECISION;
-use datafusion::sql::sqlparser::{
-    ast::{
-        CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
-        ValueWithSpan,
-    },
-    dialect::PostgreSqlDialect,
-    parser::Parser,
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
+    ValueWithSpan,
 };
+
+use crate::sql::reading::rewrite::written;
 
 /// The most digits of a decimal.
 const DIGITS: usize = DECIMAL128_MAX_PRECISION as usize;
@@ -24,18 +22,8 @@ pub(super) fn spelled(expr: &mut Expr) {
     let number = text.replace('_', "");
     match plain(&number) {
         Some(plain) => *text = plain,
-        None => {
-            if let Some(float) = parsed(&format!("CAST('{number}' AS DOUBLE PRECISION)")) {
-                *expr = float;
-            }
-        }
+        None => *expr = written(&format!("CAST('{number}' AS DOUBLE PRECISION)")),
     }
-}
-
-/// The expression of a text that is written here.
-fn parsed(text: &str) -> Option<Expr> {
-    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text);
-    parser.and_then(|mut parser| parser.parse_expr()).ok()
 }
 
 /// `'1.25'::numeric` → `'1.25'::numeric(3, 2)`; of a parameter one with 18 decimals; and `x::numeric` → a function that knows what `x` is.
@@ -61,7 +49,7 @@ pub(super) fn kept(expr: &mut Expr) {
             }
         }
         of => {
-            let Some(mut cast) = parsed("\"numeric\"(0)") else { return };
+            let mut cast = written("\"numeric\"(0)");
             if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut cast
                 && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] = list.args.as_mut_slice()
             {
