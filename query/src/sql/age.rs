@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{AsArray, IntervalMonthDayNanoArray, timezone::Tz},
+    array::{ArrayRef, AsArray, IntervalMonthDayNanoArray, timezone::Tz},
     datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType},
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err},
+    common::{Result, exec_datafusion_err, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 use jiff::{civil::DateTime, tz::TimeZone};
@@ -54,22 +55,21 @@ impl ScalarUDFImpl for Age {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let clocks = args.args.iter().map(|arg| shown(arg, rows)).collect::<Result<Vec<_>>>()?;
-        let [ends, starts] = clocks.as_slice() else { return exec_err!("age() takes two times") };
-        let between = |(end, start): (&Option<DateTime>, &Option<DateTime>)| Some(between((*end)?, (*start)?));
-        let ages: IntervalMonthDayNanoArray = ends.iter().zip(starts).map(between).collect();
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&ages, 0)?),
-            false => ColumnarValue::Array(Arc::new(ages)),
-        })
+        make_scalar_function(
+            |arrays| {
+                let clocks = arrays.iter().map(shown).collect::<Result<Vec<_>>>()?;
+                let [ends, starts] = clocks.as_slice() else { return exec_err!("age() takes two times") };
+                let between = |(end, start): (&Option<DateTime>, &Option<DateTime>)| Some(between((*end)?, (*start)?));
+                let ages: IntervalMonthDayNanoArray = ends.iter().zip(starts).map(between).collect();
+                Ok(Arc::new(ages))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 
 /// What clocks show at times.
-fn shown(times: &ColumnarValue, rows: usize) -> Result<Vec<Option<DateTime>>> {
-    let times = times.to_array(rows)?;
+fn shown(times: &ArrayRef) -> Result<Vec<Option<DateTime>>> {
     let place = match times.data_type() {
         DataType::Timestamp(_, Some(zone)) => Some(zone.parse::<Tz>()?),
         _ => None,

@@ -9,7 +9,8 @@ use arrow::{
     datatypes::{DataType, Decimal128Type, Float64Type, Int32Type},
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_err, plan_err},
+    common::{Result, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
@@ -56,21 +57,20 @@ impl ScalarUDFImpl for WidthBucket {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let [value, low, high, count] = arrays.as_slice() else { return exec_err!("{TAKES}") };
-        let buckets: Int32Array = if *value.data_type() == EXACT {
-            let [value, low, high] = [value, low, high].map(decimals);
-            each(value.zip(low).zip(high), count, exact)?
-        } else {
-            let [value, low, high] = [value, low, high].map(floats);
-            each(value.zip(low).zip(high), count, float)?
-        };
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&buckets, 0)?),
-            false => ColumnarValue::Array(Arc::new(buckets)),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [value, low, high, count] = arrays else { return exec_err!("{TAKES}") };
+                let buckets: Int32Array = if *value.data_type() == EXACT {
+                    let [value, low, high] = [value, low, high].map(decimals);
+                    each(value.zip(low).zip(high), count, exact)?
+                } else {
+                    let [value, low, high] = [value, low, high].map(floats);
+                    each(value.zip(low).zip(high), count, float)?
+                };
+                Ok(Arc::new(buckets))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

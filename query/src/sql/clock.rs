@@ -5,7 +5,7 @@
 //! A time that clocks show twice is the second, and one that they leave out is as far behind the jump as it is into it; the engine's
 //! own arithmetic fails at either, and with it the whole question.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, TimestampMicrosecondArray, timezone::Tz},
@@ -16,7 +16,8 @@ use arrow::{
     },
 };
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, plan_err, tree_node::Transformed},
+    common::{DFSchema, Result, config::ConfigOptions, exec_err, plan_err, tree_node::Transformed},
+    functions::utils::make_scalar_function,
     logical_expr::{
         BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
         ScalarUDFImpl, Signature, Volatility, expr_rewriter::FunctionRewrite, lit,
@@ -88,11 +89,14 @@ impl ScalarUDFImpl for Timezone {
         };
         let place = named(zone.try_as_str().flatten())?;
         let of_instant = matches!(time.data_type(), DataType::Timestamp(_, Some(_)));
-        let times = time.to_array(1)?;
-        let mut clocks = Clocks { place, known: None };
-        let moved = clocks.moved(times.as_primitive(), of_instant)?;
-        let moved: ArrayRef = Arc::new(moved.with_data_type(args.return_field.data_type().clone()));
-        given(&moved, matches!(time, ColumnarValue::Scalar(_)))
+        make_scalar_function(
+            |times| {
+                let [times] = times else { return exec_err!("timezone() takes one time") };
+                let moved = Clocks { place, known: None }.moved(times.as_primitive(), of_instant)?;
+                Ok(Arc::new(moved.with_data_type(args.return_field.data_type().clone())))
+            },
+            Vec::new(),
+        )(slice::from_ref(time))
     }
 }
 
@@ -104,13 +108,6 @@ fn named(zone: Option<&str>) -> Result<Tz> {
         Ok(place) if name.starts_with(|letter: char| letter.is_ascii_alphabetic()) => Ok(place),
         _ => exec_err!("time zone {zone:?} is not known: write the name of one, as 'Europe/Berlin' or 'UTC'"),
     }
-}
-
-fn given(array: &ArrayRef, is_scalar: bool) -> Result<ColumnarValue> {
-    Ok(match is_scalar {
-        true => ColumnarValue::Scalar(ScalarValue::try_from_array(array, 0)?),
-        false => ColumnarValue::Array(Arc::clone(array)),
-    })
 }
 
 /// The clocks of a zone.
@@ -220,26 +217,30 @@ impl ScalarUDFImpl for Shift {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
         let kind = args.return_field.data_type();
         let DataType::Timestamp(_, Some(zone)) = kind else { return exec_err!("a time without a zone") };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let [times, intervals] = arrays.as_slice() else { return exec_err!("a time and an interval are added up") };
-        let times = cast(times, kind)?;
-        let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-        let parts = |part: fn(IntervalMonthDayNano) -> IntervalMonthDayNano| -> ArrayRef {
-            Arc::new(intervals.as_primitive::<IntervalMonthDayNanoType>().unary::<_, IntervalMonthDayNanoType>(part))
-        };
-        let days = parts(|all| IntervalMonthDayNano::new(all.months, all.days, 0));
-        let hours = parts(|all| IntervalMonthDayNano::new(0, 0, all.nanoseconds));
-        let mut clocks = Clocks { place: zone.parse()?, known: None };
-        let shown = clocks.moved(times.as_primitive(), true)?.with_data_type(micros(None));
-        let shown = self.shifted(&shown, &days)?;
-        let instants = clocks.moved(shown.as_primitive::<TimestampMicrosecondType>(), false)?;
-        let instants = self.shifted(&instants.with_data_type(micros(None)), &hours)?;
-        let instants = instants.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(kind.clone());
-        given(&(Arc::new(instants) as ArrayRef), is_scalar)
+        make_scalar_function(
+            |arrays| {
+                let [times, intervals] = arrays else { return exec_err!("a time and an interval are added up") };
+                let times = cast(times, kind)?;
+                let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+                let parts = |part: fn(IntervalMonthDayNano) -> IntervalMonthDayNano| -> ArrayRef {
+                    Arc::new(
+                        intervals.as_primitive::<IntervalMonthDayNanoType>().unary::<_, IntervalMonthDayNanoType>(part),
+                    )
+                };
+                let days = parts(|all| IntervalMonthDayNano::new(all.months, all.days, 0));
+                let hours = parts(|all| IntervalMonthDayNano::new(0, 0, all.nanoseconds));
+                let mut clocks = Clocks { place: zone.parse()?, known: None };
+                let shown = clocks.moved(times.as_primitive(), true)?.with_data_type(micros(None));
+                let shown = self.shifted(&shown, &days)?;
+                let instants = clocks.moved(shown.as_primitive::<TimestampMicrosecondType>(), false)?;
+                let instants = self.shifted(&instants.with_data_type(micros(None)), &hours)?;
+                let instants = instants.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(kind.clone());
+                Ok(Arc::new(instants))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

@@ -10,7 +10,8 @@ use arrow::{
     datatypes::DataType,
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_err, plan_err},
+    common::{Result, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
@@ -56,28 +57,28 @@ impl ScalarUDFImpl for Format {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let (rows, limit) = if is_scalar { (1, MAX_SCALAR_BYTES) } else { (args.number_rows, MAX_BATCH_BYTES) };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let texts: Vec<&StringArray> = arrays.iter().map(|array| array.as_string::<i32>()).collect();
-        let [patterns, values @ ..] = texts.as_slice() else { return exec_err!("format() takes a text") };
-        let (mut made, mut results) = (0, StringBuilder::new());
-        for (row, pattern) in patterns.iter().enumerate() {
-            let Some(pattern) = pattern else {
-                results.append_null();
-                continue;
-            };
-            let values: Vec<Option<&str>> =
-                values.iter().map(|array| array.is_valid(row).then(|| array.value(row))).collect();
-            let mut text = Text { made: String::new(), left: limit - made };
-            formatted(pattern, &values, &mut text)?;
-            made += text.made.len() as u128;
-            results.append_value(text.made);
-        }
-        let results = results.finish();
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?),
-            false => ColumnarValue::Array(Arc::new(results)),
-        })
+        let limit = if is_scalar { MAX_SCALAR_BYTES } else { MAX_BATCH_BYTES };
+        make_scalar_function(
+            |arrays| {
+                let texts: Vec<&StringArray> = arrays.iter().map(|array| array.as_string::<i32>()).collect();
+                let [patterns, values @ ..] = texts.as_slice() else { return exec_err!("format() takes a text") };
+                let (mut made, mut results) = (0, StringBuilder::new());
+                for (row, pattern) in patterns.iter().enumerate() {
+                    let Some(pattern) = pattern else {
+                        results.append_null();
+                        continue;
+                    };
+                    let values: Vec<Option<&str>> =
+                        values.iter().map(|array| array.is_valid(row).then(|| array.value(row))).collect();
+                    let mut text = Text { made: String::new(), left: limit - made };
+                    formatted(pattern, &values, &mut text)?;
+                    made += text.made.len() as u128;
+                    results.append_value(text.made);
+                }
+                Ok(Arc::new(results.finish()))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

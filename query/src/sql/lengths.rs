@@ -16,6 +16,7 @@ use arrow::{
 };
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, tree_node::Transformed},
+    functions::utils::make_scalar_function,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Distinct, Expr, ExprSchemable, LogicalPlan,
         Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
@@ -221,15 +222,17 @@ impl ScalarUDFImpl for Length {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = args.args.as_slice() else { return exec_err!("an interval has a length") };
-        let spans = cast(&value.to_array(1)?, &SPAN)?;
-        let lengths: Decimal128Array =
-            spans.as_primitive::<IntervalMonthDayNanoType>().unary::<_, Decimal128Type>(length_of);
-        let lengths = lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?;
-        Ok(match value {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&lengths, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(lengths)),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [value] = arrays else { return exec_err!("an interval has a length") };
+                let spans = cast(value, &SPAN)?;
+                let lengths: Decimal128Array =
+                    spans.as_primitive::<IntervalMonthDayNanoType>().unary::<_, Decimal128Type>(length_of);
+                let lengths = lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?;
+                Ok(Arc::new(lengths))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

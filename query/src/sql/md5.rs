@@ -9,7 +9,8 @@ use arrow::{
     datatypes::DataType,
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_err, plan_err},
+    common::{Result, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 use md5::Digest as _;
@@ -45,13 +46,14 @@ impl ScalarUDFImpl for Md5 {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [text] = args.args.as_slice() else { return exec_err!("md5() takes a text") };
-        let texts = text.to_array(1)?;
-        let digests: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(digest)).collect();
-        Ok(match text {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&digests, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(digests)),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [texts] = arrays else { return exec_err!("md5() takes a text") };
+                let digests: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(digest)).collect();
+                Ok(Arc::new(digests))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

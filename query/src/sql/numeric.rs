@@ -11,7 +11,8 @@ use arrow::{
     datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Float64Type},
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_datafusion_err, exec_err, format::DEFAULT_CAST_OPTIONS, plan_err},
+    common::{Result, exec_datafusion_err, exec_err, format::DEFAULT_CAST_OPTIONS, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{
         ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         cast as cast_to,
@@ -88,12 +89,13 @@ impl ScalarUDFImpl for Numeric {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = args.args.as_slice() else { return exec_err!("one value is cast") };
-        let numbers = numbers(&value.to_array(1)?)?;
-        Ok(match value {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&numbers, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(numbers),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [value] = arrays else { return exec_err!("one value is cast") };
+                numbers(value)
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

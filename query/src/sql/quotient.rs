@@ -13,6 +13,7 @@ use arrow::{
 };
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     functions_aggregate::average::avg_udaf,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ExprSchemable, GroupsAccumulator,
@@ -168,38 +169,39 @@ impl ScalarUDFImpl for Calculated {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let [left, right] = arrays.as_slice() else { return exec_err!("two decimals are calculated with") };
-        let (DataType::Decimal128(_, of), DataType::Decimal128(_, by), DataType::Decimal128(digits, scale)) =
-            (left.data_type(), right.data_type(), args.return_field.data_type())
-        else {
-            return exec_err!("two decimals are calculated with");
-        };
-        let (scale, of, by) = (*scale, i16::from(*of), i16::from(*by));
-        let zeros = if self.divides { i16::from(scale) - of + by } else { of + by - i16::from(scale) };
-        let zeros = u32::try_from(zeros).map_err(|_| exec_datafusion_err!("numeric field overflow"))?;
-        let mut results = Decimal128Array::builder(rows);
-        for (left, right) in left.as_primitive::<Decimal128Type>().iter().zip(right.as_primitive::<Decimal128Type>()) {
-            match (left, right) {
-                (Some(_), Some(0)) if self.divides => return Err(ArrowError::DivideByZero.into()),
-                (Some(left), Some(right)) => {
-                    let result =
-                        if self.divides { divided(left, right, zeros) } else { multiplied(left, right, zeros) };
-                    let result = result.filter(|result| fits(*result, *digits));
-                    results.append_value(result.ok_or_else(|| {
-                        exec_datafusion_err!("numeric field overflow: a result has no room in {digits} digits")
-                    })?);
+        make_scalar_function(
+            |arrays| {
+                let [left, right] = arrays else { return exec_err!("two decimals are calculated with") };
+                let (DataType::Decimal128(_, of), DataType::Decimal128(_, by), DataType::Decimal128(digits, scale)) =
+                    (left.data_type(), right.data_type(), args.return_field.data_type())
+                else {
+                    return exec_err!("two decimals are calculated with");
+                };
+                let (scale, of, by) = (*scale, i16::from(*of), i16::from(*by));
+                let zeros = if self.divides { i16::from(scale) - of + by } else { of + by - i16::from(scale) };
+                let zeros = u32::try_from(zeros).map_err(|_| exec_datafusion_err!("numeric field overflow"))?;
+                let mut results = Decimal128Array::builder(left.len());
+                for (left, right) in
+                    left.as_primitive::<Decimal128Type>().iter().zip(right.as_primitive::<Decimal128Type>())
+                {
+                    match (left, right) {
+                        (Some(_), Some(0)) if self.divides => return Err(ArrowError::DivideByZero.into()),
+                        (Some(left), Some(right)) => {
+                            let result =
+                                if self.divides { divided(left, right, zeros) } else { multiplied(left, right, zeros) };
+                            let result = result.filter(|result| fits(*result, *digits));
+                            results.append_value(result.ok_or_else(|| {
+                                exec_datafusion_err!("numeric field overflow: a result has no room in {digits} digits")
+                            })?);
+                        }
+                        _ => results.append_null(),
+                    }
                 }
-                _ => results.append_null(),
-            }
-        }
-        let results = results.finish().with_precision_and_scale(*digits, scale)?;
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?),
-            false => ColumnarValue::Array(Arc::new(results)),
-        })
+                let results = results.finish().with_precision_and_scale(*digits, scale)?;
+                Ok(Arc::new(results))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

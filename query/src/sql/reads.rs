@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Date32Array, TimestampMicrosecondArray},
+    array::{AsArray, Date32Array, TimestampMicrosecondArray},
     datatypes::{DataType, TimeUnit},
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err},
+    common::{Result, exec_datafusion_err, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{
         ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, expr::ScalarFunction,
     },
@@ -128,28 +129,29 @@ impl ScalarUDFImpl for Reads {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [text] = args.args.as_slice() else { return exec_err!("{} reads a text", self.name()) };
-        let texts = text.to_array(1)?;
-        let texts = texts.as_string::<i32>();
-        let parts = pattern::parts(&self.pattern).ok().flatten().unwrap_or_default();
-        let wrong = |text: &str| exec_datafusion_err!("{text:?} is no time as {:?} says", self.pattern);
-        let read = |text: &str| Read::of(&parts, text).ok_or_else(|| wrong(text));
-        let result: ArrayRef = if self.is_date {
-            let day = |text: Option<&str>| text.map(|text| read(text)?.day().ok_or_else(|| wrong(text))).transpose();
-            Arc::new(texts.iter().map(day).collect::<Result<Date32Array>>()?)
-        } else {
-            let place = TimeZone::get(&self.zone);
-            let Ok(place) = place else { return exec_err!("no time can be read in the zone {:?}", self.zone) };
-            let instant = |text: Option<&str>| {
-                text.map(|text| read(text)?.instant(&place).ok_or_else(|| wrong(text))).transpose()
-            };
-            let instants = texts.iter().map(instant).collect::<Result<TimestampMicrosecondArray>>()?;
-            Arc::new(instants.with_timezone("UTC"))
-        };
-        Ok(match text {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(result),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [texts] = arrays else { return exec_err!("{} reads a text", self.name()) };
+                let texts = texts.as_string::<i32>();
+                let parts = pattern::parts(&self.pattern).ok().flatten().unwrap_or_default();
+                let wrong = |text: &str| exec_datafusion_err!("{text:?} is no time as {:?} says", self.pattern);
+                let read = |text: &str| Read::of(&parts, text).ok_or_else(|| wrong(text));
+                Ok(if self.is_date {
+                    let day =
+                        |text: Option<&str>| text.map(|text| read(text)?.day().ok_or_else(|| wrong(text))).transpose();
+                    Arc::new(texts.iter().map(day).collect::<Result<Date32Array>>()?)
+                } else {
+                    let place = TimeZone::get(&self.zone);
+                    let Ok(place) = place else { return exec_err!("no time can be read in the zone {:?}", self.zone) };
+                    let instant = |text: Option<&str>| {
+                        text.map(|text| read(text)?.instant(&place).ok_or_else(|| wrong(text))).transpose()
+                    };
+                    let instants = texts.iter().map(instant).collect::<Result<TimestampMicrosecondArray>>()?;
+                    Arc::new(instants.with_timezone("UTC"))
+                })
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

@@ -10,7 +10,8 @@ use arrow::{
     error::ArrowError,
 };
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err},
+    common::{DFSchema, Result, exec_datafusion_err, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{
         ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
         Volatility,
@@ -89,30 +90,31 @@ impl ScalarUDFImpl for Scaled {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let [left, right] = arrays.as_slice() else { return exec_err!("an interval and a number are multiplied") };
-        let (spans, numbers) = if *left.data_type() == DataType::Float64 { (right, left) } else { (left, right) };
-        let spans = in_micros(spans)?;
-        let numbers = numbers.as_primitive::<Float64Type>();
-        let mut results = IntervalMonthDayNanoArray::builder(rows);
-        for (span, by) in spans.as_primitive::<IntervalMonthDayNanoType>().iter().zip(numbers) {
-            let (Some(span), Some(by)) = (span, by) else {
-                results.append_null();
-                continue;
-            };
-            if self.divides && by == 0.0 {
-                return Err(ArrowError::DivideByZero.into());
-            }
-            let result = if self.divides { scaled(span, |part| part / by) } else { scaled(span, |part| part * by) };
-            results.append_value(result.ok_or_else(|| exec_datafusion_err!("interval out of range"))?);
-        }
-        let results = results.finish();
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?),
-            false => ColumnarValue::Array(Arc::new(results)),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [left, right] = arrays else { return exec_err!("an interval and a number are multiplied") };
+                let (spans, numbers) =
+                    if *left.data_type() == DataType::Float64 { (right, left) } else { (left, right) };
+                let spans = in_micros(spans)?;
+                let numbers = numbers.as_primitive::<Float64Type>();
+                let mut results = IntervalMonthDayNanoArray::builder(left.len());
+                for (span, by) in spans.as_primitive::<IntervalMonthDayNanoType>().iter().zip(numbers) {
+                    let (Some(span), Some(by)) = (span, by) else {
+                        results.append_null();
+                        continue;
+                    };
+                    if self.divides && by == 0.0 {
+                        return Err(ArrowError::DivideByZero.into());
+                    }
+                    let result =
+                        if self.divides { scaled(span, |part| part / by) } else { scaled(span, |part| part * by) };
+                    results.append_value(result.ok_or_else(|| exec_datafusion_err!("interval out of range"))?);
+                }
+                let results = results.finish();
+                Ok(Arc::new(results))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

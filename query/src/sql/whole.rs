@@ -9,10 +9,8 @@ use arrow::{
     datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Float32Type, Float64Type},
 };
 use datafusion::{
-    common::{
-        DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, format::DEFAULT_CAST_OPTIONS,
-        tree_node::Transformed,
-    },
+    common::{DFSchema, Result, config::ConfigOptions, exec_err, format::DEFAULT_CAST_OPTIONS, tree_node::Transformed},
+    functions::utils::make_scalar_function,
     logical_expr::{
         ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         expr_rewriter::FunctionRewrite,
@@ -72,13 +70,14 @@ impl ScalarUDFImpl for Whole {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = args.args.as_slice() else { return exec_err!("one number is rounded") };
-        let rounded = rounded(&value.to_array(1)?)?;
-        let whole = cast_with_options(&rounded, &self.to, &DEFAULT_CAST_OPTIONS)?;
-        Ok(match value {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&whole, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(whole),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [value] = arrays else { return exec_err!("one number is rounded") };
+                let rounded = rounded(value)?;
+                Ok(cast_with_options(&rounded, &self.to, &DEFAULT_CAST_OPTIONS)?)
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

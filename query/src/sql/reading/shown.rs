@@ -12,7 +12,8 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, tree_node::Transformed},
+    common::{DFSchema, Result, config::ConfigOptions, exec_err, tree_node::Transformed},
+    functions::utils::make_scalar_function,
     logical_expr::{
         ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         expr_rewriter::FunctionRewrite,
@@ -97,22 +98,22 @@ impl ScalarUDFImpl for Text {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [time] = args.args.as_slice() else { return exec_err!("text of one time") };
-        let array = time.to_array(1)?;
-        let zoned = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
-        let zone = zoned.then(|| Arc::clone(&self.zone));
-        let array = cast(&array, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
-        let shown = ArrayFormatter::try_new(&array, &PLAIN)?;
-        let texts = (0..array.len()).map(|row| -> Result<Option<String>> {
-            if array.is_null(row) {
-                return Ok(None);
-            }
-            Ok(Some(short(&shown.value(row).try_to_string()?, zoned).concat()))
-        });
-        let texts = texts.collect::<Result<StringArray>>()?;
-        Ok(match time {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(texts)),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [array] = arrays else { return exec_err!("text of one time") };
+                let zoned = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
+                let zone = zoned.then(|| Arc::clone(&self.zone));
+                let array = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
+                let shown = ArrayFormatter::try_new(&array, &PLAIN)?;
+                let texts = (0..array.len()).map(|row| -> Result<Option<String>> {
+                    if array.is_null(row) {
+                        return Ok(None);
+                    }
+                    Ok(Some(short(&shown.value(row).try_to_string()?, zoned).concat()))
+                });
+                Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int32Array},
+    array::{AsArray, Int32Array},
     datatypes::DataType,
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_err, plan_err},
+    common::{Result, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
@@ -50,16 +51,16 @@ impl ScalarUDFImpl for RegClass {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [relation] = args.args.as_slice() else { return exec_err!("regclass is of one relation") };
-        let relations = relation.to_array(1)?;
-        let result: ArrayRef = match relations.as_string_opt::<i32>() {
-            Some(names) => Arc::new(names.iter().map(|name| number_of(name?)).collect::<Int32Array>()),
-            None => arrow::compute::cast(&relations, &DataType::Utf8)?,
-        };
-        Ok(match relation {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(result),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [relations] = arrays else { return exec_err!("regclass is of one relation") };
+                Ok(match relations.as_string_opt::<i32>() {
+                    Some(names) => Arc::new(names.iter().map(|name| number_of(name?)).collect::<Int32Array>()),
+                    None => arrow::compute::cast(relations, &DataType::Utf8)?,
+                })
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 

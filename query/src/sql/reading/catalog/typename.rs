@@ -7,7 +7,8 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_err, plan_err},
+    common::{Result, exec_err, plan_err},
+    functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
@@ -45,17 +46,16 @@ impl ScalarUDFImpl for FormatType {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let [numbers, modifiers] = arrays.as_slice() else { return exec_err!("format_type() takes a type") };
-        let numbers = numbers.as_primitive::<Int64Type>().iter();
-        let rows = numbers.zip(modifiers.as_primitive::<Int64Type>());
-        let names: StringArray = rows.map(|(number, modifier)| Some(called(number?, modifier))).collect();
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&names, 0)?),
-            false => ColumnarValue::Array(Arc::new(names)),
-        })
+        make_scalar_function(
+            |arrays| {
+                let [numbers, modifiers] = arrays else { return exec_err!("format_type() takes a type") };
+                let numbers = numbers.as_primitive::<Int64Type>().iter();
+                let rows = numbers.zip(modifiers.as_primitive::<Int64Type>());
+                let names: StringArray = rows.map(|(number, modifier)| Some(called(number?, modifier))).collect();
+                Ok(Arc::new(names))
+            },
+            Vec::new(),
+        )(&args.args)
     }
 }
 
