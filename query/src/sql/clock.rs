@@ -37,10 +37,10 @@ pub(super) fn timezone() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(Timezone { signature: Signature::user_defined(Volatility::Immutable) }))
 }
 
-/// The instants at which the clocks of a zone show times; nothing where the zone has no name.
-pub(super) fn instants(clock: Expr, zone: &str) -> Option<Expr> {
+/// `time AT TIME ZONE zone`; nothing where the zone has no name.
+pub(super) fn at_zone(time: Expr, zone: &str) -> Option<Expr> {
     let is_named = zone.starts_with(|letter: char| letter.is_ascii_alphabetic());
-    is_named.then(|| timezone().call(vec![lit(zone), clock]))
+    is_named.then(|| timezone().call(vec![lit(zone), time]))
 }
 
 const fn micros(zone: Option<Arc<str>>) -> DataType {

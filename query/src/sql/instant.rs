@@ -61,7 +61,7 @@ impl Instants {
         };
         let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&self.zone)));
         let cast = || Expr::Cast(Cast::new(Box::new(clocked.clone()), zoned));
-        Ok(Some(clock::instants(clocked.clone(), &self.zone).unwrap_or_else(cast)))
+        Ok(Some(clock::at_zone(clocked.clone(), &self.zone).unwrap_or_else(cast)))
     }
 
     /// A moment as a constant of a type.
@@ -108,7 +108,7 @@ fn read_again(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
     let kind = cast.field.data_type();
     let DataType::Timestamp(_, Some(zone)) = kind else { return None };
     let is_clock = matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(_, None)));
-    let instants = clock::instants(cast.expr.as_ref().clone(), zone).filter(|_| is_clock && !is_utc(zone))?;
+    let instants = clock::at_zone(cast.expr.as_ref().clone(), zone).filter(|_| is_clock && !is_utc(zone))?;
     Some(Expr::Cast(Cast::new(Box::new(instants), kind.clone())))
 }
 

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::{
     common::{DFSchema, Result, config::ConfigOptions, tree_node::Transformed},
+    functions::datetime::to_local_time,
     logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr_rewriter::FunctionRewrite},
 };
+
+use crate::sql::{clock, trunc::is_utc};
 
 /// The functions whose answer depends on the zone of an instant.
 const LOOKS_AT_CLOCK: &[&str] = &["date_trunc", "date_part", "to_char", "date_bin", "to_local_time", "age"];
@@ -26,6 +29,17 @@ impl InZone {
         // Columns and what is made of them; what a statement puts into a zone itself stays there.
         let is_put = !["UTC", "+00:00"].contains(&zone.as_ref());
         Ok((!is_put).then(|| Expr::Cast(Cast::new(Box::new(expr.clone()), wanted))))
+    }
+
+    /// What the clocks of its zone show at an instant; nothing if it is none. By itself the engine tells what those of UTC do.
+    fn shown(&self, expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+        let DataType::Timestamp(_, Some(zone)) = expr.get_type(schema)? else { return Ok(None) };
+        let zone = if is_utc(&zone) { &self.0 } else { &zone };
+        if let Some(shown) = clock::at_zone(expr.clone(), zone) {
+            return Ok(Some(shown));
+        }
+        let put = self.put(expr, schema)?.unwrap_or_else(|| expr.clone());
+        Ok(Some(to_local_time().call(vec![put])))
     }
 }
 
@@ -58,7 +72,11 @@ impl FunctionRewrite for InZone {
                 }
             }
             Expr::Cast(cast) if !matches!(cast.field.data_type(), DataType::Timestamp(_, Some(_))) => {
-                if let Some(put) = self.put(&cast.expr, schema)? {
+                let put = match cast.field.data_type() {
+                    DataType::Timestamp(_, None) => self.shown(&cast.expr, schema)?,
+                    _ => self.put(&cast.expr, schema)?,
+                };
+                if let Some(put) = put {
                     *cast.expr = put;
                     changed = true;
                 }

@@ -122,6 +122,8 @@ async fn days_begin_at_midnight_of_the_session_in_differences_too() {
         "extract(hour FROM max(time) - date_trunc('day', max(time))::date) = 7",
         "max(time) - current_date IS NOT NULL",
         "timestamptz '2026-11-01' - date '2026-10-20' = interval '12 days 1 hour'",
+        "timestamptz '2026-11-01' - max(time)::timestamp = interval '-31 hours'",
+        "max(time) - max(time)::timestamp = interval '0 hours'",
     ] {
         let got = asked(&world, Some("Europe/Berlin"), &format!("SELECT {value} AS v FROM usage")).await;
         assert_eq!(got, Ok(json!({"v": true})), "{value}");
@@ -186,5 +188,33 @@ async fn columns_that_are_cast_have_names_of_their_own() {
         if !sql.contains("count(1)") {
             world.ask(&everyone(), sql).await.expect(sql);
         }
+    }
+}
+
+/// The last is at 06:00 in UTC on the second of November.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instant_is_cast_to_what_the_clocks_of_the_session_show() {
+    let world = world(5).await;
+    for (zone, value, wanted) in [
+        (None, "max(time)::timestamp", "2026-11-02 06:00:00"),
+        (Some("Europe/Berlin"), "max(time)::timestamp", "2026-11-02 07:00:00"),
+        (Some("Europe/Berlin"), "max(time::timestamp)", "2026-11-02 07:00:00"),
+        (Some("Europe/Berlin"), "CAST(date_trunc('day', max(time)) AS timestamp)", "2026-11-02 00:00:00"),
+        (Some("Europe/Berlin"), "date_trunc('day', max(time)::timestamp)", "2026-11-02 00:00:00"),
+        (Some("Europe/Berlin"), "date_trunc('day', max(time)::timestamp)::date", "2026-11-02"),
+        (Some("America/New_York"), "max(time)::timestamp", "2026-11-02 01:00:00"),
+        (Some("America/New_York"), "min(time)::timestamp", "2026-10-31 21:00:00"),
+        (Some("America/New_York"), "timestamptz '2026-11-01 06:30:00Z'::timestamp", "2026-11-01 01:30:00"),
+        (Some("+05:30"), "max(time)::timestamp", "2026-11-02 11:30:00"),
+        (Some("Asia/Kolkata"), "(max(time) AT TIME ZONE 'America/New_York')::timestamp", "2026-11-02 01:00:00"),
+        (Some("Asia/Kolkata"), "max(time)::timestamp::timestamptz = max(time)", "true"),
+        (Some("Asia/Kolkata"), "max(time)::timestamp = max(time)", "true"),
+    ] {
+        let got = asked(&world, zone, &format!("SELECT ({value})::text AS v FROM usage")).await;
+        assert_eq!(got, Ok(json!({"v": wanted})), "{value} in {zone:?}");
+    }
+    for (zone, wanted) in [(None, 3), (Some("America/New_York"), 3), (Some("Asia/Tokyo"), 1)] {
+        let sql = "SELECT count(*) AS n FROM usage WHERE time::timestamp < '2026-11-01 12:00'";
+        assert_eq!(asked(&world, zone, sql).await, Ok(json!({"n": wanted})), "{zone:?}");
     }
 }
