@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use gateway::translate::{Client, Provider, Request, To};
+use gateway::translate::{Client, Flavor, Provider, Request, To};
 use serde_json::{Value, json};
 
 #[path = "../gateway/tests/translate/accumulate.rs"]
@@ -62,15 +62,7 @@ fn requests(place: &std::path::Path, exchange: &Exchange) -> Vec<Value> {
     let checked = [Provider::Gemini, Provider::BedrockConverse, Provider::CohereChat];
     let targets = PROVIDERS.into_iter().filter(|(provider, ..)| checked.contains(provider));
     let written = targets.filter_map(|(provider, name, model)| {
-        let to = To {
-            provider,
-            model,
-            max_output: None,
-            old_cap: false,
-            is_openai: true,
-            ask_usage: true,
-            is_mistral: false,
-        };
+        let to = To { provider, model, max_output: None, old_cap: false, flavor: Flavor::OpenAi, ask_usage: true };
         let written = request.write(&to).ok()?;
         Some(json!({ "id": exchange.id, "kind": "request", "to": name, "body": written.body }))
     });

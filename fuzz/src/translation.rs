@@ -2,7 +2,7 @@
 //!
 //! The first byte says whether the rest is a request, an answer, a stream or an error; the second, in which dialect.
 
-use gateway::translate::{Client, End, Provider, Request, Stream, To, Told, answer, error};
+use gateway::translate::{Client, End, Flavor, Provider, Request, Stream, To, Told, answer, error};
 use schemas::{json::Tree, tokens::Vector};
 use serde_json::Value;
 
@@ -37,16 +37,8 @@ pub fn check(input: &[u8]) {
 fn request(client: Client, body: &[u8]) {
     let Ok(request) = Request::read(client, body) else { return };
     for provider in PROVIDERS {
-        for old_cap in [false, true] {
-            let to = To {
-                provider,
-                model: "there",
-                max_output: Some(8_192),
-                old_cap,
-                is_openai: !old_cap,
-                ask_usage: true,
-                is_mistral: false,
-            };
+        for (old_cap, flavor) in [(false, Flavor::OpenAi), (true, Flavor::Common), (true, Flavor::Mistral)] {
+            let to = To { provider, model: "there", max_output: Some(8_192), old_cap, flavor, ask_usage: true };
             let Ok(written) = request.write(&to) else { continue };
             document(&written.body, "a request");
             said(&written.dropped);

@@ -15,7 +15,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, header, request};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Limited};
-use schemas::{config, error_code::ErrorCode, event::Api, id::CallId, time::Time, tokens::Vector};
+use schemas::{
+    config::{self, Flavor},
+    error_code::ErrorCode,
+    event::Api,
+    id::CallId,
+    time::Time,
+    tokens::Vector,
+};
 
 use crate::{
     attempt::Used,
@@ -66,9 +73,8 @@ pub(crate) struct Going<'a> {
     pub(crate) model: &'a str,
     pub(crate) max_output: Option<u64>,
     pub(crate) old_cap: bool,
-    pub(crate) is_openai: bool,
+    pub(crate) flavor: Flavor,
     pub(crate) ask_usage: bool,
-    pub(crate) is_mistral: bool,
     pub(crate) call: CallId,
     pub(crate) at: Time,
     /// The client's own.
@@ -138,8 +144,8 @@ fn way(to: Provider, model: &str, stream: bool) -> Way {
 /// Translates a request of a client; nothing where its API cannot be carried there.
 pub(crate) fn over(asked: &Parsed, going: &Going<'_>) -> Option<Result<Carried, Fault>> {
     let (client, provider) = (client(asked.api())?, provider(going.dialect)?);
-    let Going { model, max_output, old_cap, is_openai, ask_usage, is_mistral, .. } = *going;
-    let to = To { provider, model, max_output, old_cap, is_openai, ask_usage, is_mistral };
+    let Going { model, max_output, old_cap, flavor, ask_usage, .. } = *going;
+    let to = To { provider, model, max_output, old_cap, flavor, ask_usage };
     let translated = Request::read(client, asked.body()).and_then(|request| Ok((request.write(&to)?, request)));
     Some(translated.map_err(|refused| not_carried(&refused)).map(|(written, request)| {
         let way = way(provider, model, asked.stream);

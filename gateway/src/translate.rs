@@ -10,6 +10,7 @@
 //! providers do. All meet in the hub, so none knows another. It is pure: ids and time are passed in, and usage is what the meter made
 //! of the provider's own bytes. It fetches no URL, keeps no state between calls, and is never in the way of a call that needs no translation.
 
+pub use schemas::config::Flavor;
 use schemas::tokens::Vector;
 
 mod anthropic;
@@ -28,7 +29,7 @@ mod seal;
 mod stream;
 
 pub use fields::{Blame, Refused};
-pub(crate) use foreign::{Takes, leave};
+pub(crate) use foreign::leave;
 pub use stream::{End, Stream};
 
 use fields::{Item, Ledger, document};
@@ -73,13 +74,10 @@ pub struct To<'a> {
     pub max_output: Option<u64>,
     /// Whether the cap of a chat is `max_tokens`, as most but OpenAI name it.
     pub old_cap: bool,
-    /// Whether a chat goes to OpenAI, or to who takes whatever OpenAI does. Anybody else is sent what all of them take.
-    pub is_openai: bool,
+    /// Whose chats it takes.
+    pub flavor: Flavor,
     /// Whether a chat has to ask for usage in its stream.
     pub ask_usage: bool,
-    /// Whether a chat goes to Mistral, which takes only ids of calls that are nine letters and digits, and refuses members that it does
-    /// not know.
-    pub is_mistral: bool,
 }
 
 /// A client's request, read.

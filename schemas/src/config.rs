@@ -40,7 +40,7 @@ pub use credentials::CredentialSource;
 pub use identity::{Algorithm, Claims, Issuer, KeySource};
 pub use judge::Judge;
 pub use model::{Caching, ModelRoute, Target};
-pub use provider::{AwsKeys, Dialect, More, Provider, Responses, Timeouts, UsageInStream};
+pub use provider::{AwsKeys, Dialect, Flavor, More, Provider, Responses, Timeouts, UsageInStream};
 pub use remark::{Mistake, Place, Remark, Warning};
 pub use routing::{By, Cause, MOST_TARGETS, MOST_WEIGHT, Patience, Retry, Strategy, When};
 pub use secret::Secret;

@@ -28,7 +28,7 @@ use crate::{
     request::{Cap, CapMember, Edits, Given, Parsed, read},
     route::{self, Asker, Chance, Order, short},
     terms::may_use,
-    translate::{Takes, leave},
+    translate::leave,
     upstream::{Lack, Upstream},
     way::Way,
     worker::Worker,
@@ -314,8 +314,7 @@ fn there(
         let (api, facts) = (arrival.way.api, facts(arrival.way.api));
         beside = beside::of(api, &arrival.head.headers);
         let bound = |tree: &Tree<'_>| bound_of(api, (tree, &beside), &view.book, at, &facts, Encoding::None);
-        let takes = Takes { relays: upstream.provider.relays(), is_mistral: upstream.provider.more.is_mistral };
-        match leave(api, takes, asked.body(), tree.root()) {
+        match leave(api, upstream.provider.flavor(), asked.body(), tree.root()) {
             None => (facts, bound(tree)?),
             Some(without) => {
                 let body = Bytes::from(without.body);
@@ -373,9 +372,8 @@ fn carry(
         model,
         max_output: known.max_output_tokens,
         old_cap: known.cap_field == CapField::MaxTokens,
-        is_openai: provider.heeds_caps() || provider.relays(),
+        flavor: provider.flavor(),
         ask_usage: provider.usage_in_stream == UsageInStream::Ask,
-        is_mistral: provider.more.is_mistral,
         call: arrival.call,
         at: arrival.accepted_at,
         headers: &arrival.head.headers,

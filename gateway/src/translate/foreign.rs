@@ -16,21 +16,13 @@ use schemas::{
 use crate::{
     json::{self, member},
     translate::{
+        Flavor,
         fields::Ledger,
         seal::{Maker, Seal},
     },
 };
 
 mod mistral;
-
-/// What a target takes that others do not, or the contrary.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Takes {
-    /// Whether it passes on what others proved, in the form that chats have for it.
-    pub(crate) relays: bool,
-    /// Whether it is Mistral, which refuses what it does not know.
-    pub(crate) is_mistral: bool,
-}
 
 /// A body without the reasoning of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +42,7 @@ static CALLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"tool_c
 type Cuts = Vec<(Range<usize>, Cow<'static, str>)>;
 
 /// The body without what only another provider could check or takes; nothing if there is none of it.
-pub(crate) fn leave(api: Api, takes: Takes, body: &[u8], root: Value<'_>) -> Option<Left> {
+pub(crate) fn leave(api: Api, flavor: Flavor, body: &[u8], root: Value<'_>) -> Option<Left> {
     let (mut cuts, mut ledger) = (Cuts::new(), Ledger::default());
     match api {
         Api::AnthropicMessages | Api::AnthropicCountTokens => {
@@ -68,13 +60,11 @@ pub(crate) fn leave(api: Api, takes: Takes, body: &[u8], root: Value<'_>) -> Opt
             );
             cut(&spans(&items), &gone, &mut cuts);
         }
-        Api::OpenAiChat => {
-            if takes.is_mistral {
-                mistral::write((body, root), &mut cuts, &mut ledger);
-            } else if !takes.relays && CHAT.find(body).is_some() {
-                chat((body, root), &mut cuts, &mut ledger);
-            }
-        }
+        Api::OpenAiChat => match flavor {
+            Flavor::Mistral => mistral::write((body, root), &mut cuts, &mut ledger),
+            Flavor::Common | Flavor::OpenAi if CHAT.find(body).is_some() => chat((body, root), &mut cuts, &mut ledger),
+            Flavor::Common | Flavor::OpenAi | Flavor::OpenRouter => {}
+        },
         _ => return None,
     }
     if cuts.is_empty() {
@@ -314,8 +304,11 @@ mod tests {
             check(Api::OpenAiChat, &said(&before), Some((&said(&after), listed)));
             let body = said(&before);
             let tree = Tree::read(body.as_bytes()).unwrap();
-            let takes = Takes { relays: true, ..Takes::default() };
-            assert_eq!(leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root()), None, "it passes that on");
+            assert_eq!(
+                leave(Api::OpenAiChat, Flavor::OpenRouter, body.as_bytes(), tree.root()),
+                None,
+                "it passes that on"
+            );
         }
         let own = details("unknown");
         for kept in [text, own.as_str(), r#""content":"a \"reasoning_details\" b""#] {
@@ -334,10 +327,9 @@ mod tests {
             let calls = [call(one), call(other)].join(" , ");
             format!(r#"{{"messages":[{{"role":"assistant"{more},"tool_calls":[{calls}]}}, {}]}}"#, results.join(","))
         };
-        let takes = Takes { is_mistral: true, ..Takes::default() };
-        let left = |takes: Takes, body: &str| {
+        let left = |flavor: Flavor, body: &str| {
             let tree = Tree::read(body.as_bytes()).unwrap();
-            let left = leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root());
+            let left = leave(Api::OpenAiChat, flavor, body.as_bytes(), tree.root());
             left.map(|left| (String::from_utf8(left.body).unwrap(), left.dropped))
         };
         let own = "D681PevKs";
@@ -346,25 +338,25 @@ mod tests {
             (["call_abcdefgh12345", own], [first.as_str(), own]),
             (["call_abcdefgh12345", "toolu_01A09q"], [first.as_str(), second.as_str()]),
         ] {
-            assert_eq!(left(takes, &said(before, "")), Some((said(after, ""), Vec::new())));
-            assert_eq!(left(Takes::default(), &said(before, "")), None);
+            assert_eq!(left(Flavor::Mistral, &said(before, "")), Some((said(after, ""), Vec::new())));
+            assert_eq!(left(Flavor::Common, &said(before, "")), None);
         }
-        assert_eq!(left(takes, &said([own, "123456789"], "")), None);
+        assert_eq!(left(Flavor::Mistral, &said([own, "123456789"], "")), None);
         let theirs = r#","reasoning_details":[{"type":"reasoning.text","text":"h","signature":"S","format":"anthropic-claude-v1"}]"#;
         let plain = r#","reasoning_content":"h","content":"x""#;
-        let none = left(takes, &said([own, "123456789"], plain));
+        let none = left(Flavor::Mistral, &said([own, "123456789"], plain));
         assert_eq!(
             none,
             Some((said([own, "123456789"], r#","content":"x""#), vec!["messages[0] (reasoning)".to_owned()]))
         );
-        assert_eq!(left(Takes::default(), &said([own, "123456789"], plain)), None);
+        assert_eq!(left(Flavor::Common, &said([own, "123456789"], plain)), None);
         let bare = r#","refusal":null,"content":"x","annotations":[] "#;
         assert_eq!(
-            left(takes, &said([own, "123456789"], bare)),
+            left(Flavor::Mistral, &said([own, "123456789"], bare)),
             Some((said([own, "123456789"], r#","content":"x" "#), Vec::new()))
         );
-        assert_eq!(left(takes, &said([own, "123456789"], r#","refusal":"No.","audio":{"id":"a"}"#)), None);
-        let both = left(takes, &said(["toolu_01A09q", own], theirs));
+        assert_eq!(left(Flavor::Mistral, &said([own, "123456789"], r#","refusal":"No.","audio":{"id":"a"}"#)), None);
+        let both = left(Flavor::Mistral, &said(["toolu_01A09q", own], theirs));
         assert_eq!(both, Some((said([second.as_str(), own], ""), vec!["messages[0] (reasoning)".to_owned()])));
     }
 
@@ -378,7 +370,6 @@ mod tests {
             let (first, second) = (turn(&format!("{a},{b},{c}")), turn(&d));
             format!(r#"{{"messages":[{first},{ra},{rb},{rc},{second},{rd}]}}"#)
         };
-        let takes = Takes { is_mistral: true, ..Takes::default() };
         let own = "D681PevKs";
         for shared in ["call_0", "", own] {
             let one = Form::Nine.fit(shared);
@@ -386,7 +377,7 @@ mod tests {
             let other = if shared == own { "a23456789" } else { own };
             let body = said([shared, shared, other, shared]);
             let tree = Tree::read(body.as_bytes()).unwrap();
-            let left = leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root()).unwrap();
+            let left = leave(Api::OpenAiChat, Flavor::Mistral, body.as_bytes(), tree.root()).unwrap();
             assert_eq!(
                 String::from_utf8(left.body).unwrap(),
                 said([one.as_str(), two.as_str(), other, three.as_str()])

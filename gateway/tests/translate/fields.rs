@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway::translate::{Client, Provider, Request, To};
+use gateway::translate::{Client, Flavor, Provider, Request, To};
 use serde_json::{Value, json};
 
 use crate::corpus::PROVIDERS;
@@ -384,15 +384,7 @@ fn with(base: &Value, path: &str, value: &Value) -> Value {
 /// What becomes of a request: a body and what is listed, or nothing where it is refused.
 fn outcome(client: Client, body: &Value, place: usize) -> Option<(String, Vec<String>)> {
     let (provider, _, model) = PROVIDERS[place];
-    let to = To {
-        provider,
-        model,
-        max_output: Some(64_000),
-        old_cap: false,
-        is_openai: true,
-        ask_usage: true,
-        is_mistral: false,
-    };
+    let to = To { provider, model, max_output: Some(64_000), old_cap: false, flavor: Flavor::OpenAi, ask_usage: true };
     let written = Request::read(client, body.to_string().as_bytes()).and_then(|request| request.write(&to)).ok()?;
     Some((written.body, written.dropped))
 }

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use gateway::translate::{Client, End, Provider, Request, Stream, To, Told, answer};
+use gateway::translate::{Client, End, Flavor, Provider, Request, Stream, To, Told, answer};
 use schemas::tokens::Vector;
 use serde_json::{Value, json};
 
@@ -97,9 +97,8 @@ fn requests(case: &Path, client: Client, wrong: &mut Vec<String>) {
             model: model(provider),
             max_output: Some(8_192),
             old_cap: false,
-            is_openai: true,
+            flavor: Flavor::OpenAi,
             ask_usage: true,
-            is_mistral: false,
         };
         let found = match Request::read(client, &body).and_then(|request| request.write(&to)) {
             Ok(written) => {
@@ -224,9 +223,8 @@ fn a_turn_that_comes_back_is_what_its_provider_said() {
                 model: model(provider),
                 max_output: None,
                 old_cap: false,
-                is_openai: true,
+                flavor: Flavor::OpenAi,
                 ask_usage: true,
-                is_mistral: false,
             };
             let again = Request::read(client, next(client, &given).to_string().as_bytes()).unwrap().write(&to).unwrap();
             let again: Value = serde_json::from_str(&again.body).unwrap();

@@ -1,20 +1,12 @@
 //! What has no place at a provider as it was sent: it is made to fit and listed, or refused, and an answer says a thing once.
 
-use gateway::translate::{Client, Provider, Request, Stream, To, Told, answer};
+use gateway::translate::{Client, Flavor, Provider, Request, Stream, To, Told, answer};
 use serde_json::{Value, json};
 
 use crate::corpus::PROVIDERS;
 
 fn to(provider: Provider, model: &str) -> To<'_> {
-    To {
-        provider,
-        model,
-        max_output: Some(64_000),
-        old_cap: false,
-        is_openai: true,
-        ask_usage: true,
-        is_mistral: false,
-    }
+    To { provider, model, max_output: Some(64_000), old_cap: false, flavor: Flavor::OpenAi, ask_usage: true }
 }
 
 /// What a request becomes, and what is listed; or why it is refused.
@@ -88,11 +80,13 @@ fn a_budget_to_reason_is_within_what_a_model_takes() {
 #[test]
 fn who_only_speaks_like_openai_gets_what_all_take() {
     let body = json!({ "model": "m", "user": "u", "input": [{ "role": "developer", "content": "Be brief." }, { "role": "user", "content": "hi" }] });
-    for (is_openai, role, listed) in [(true, "developer", vec![]), (false, "system", vec!["user".to_owned()])] {
-        let to = To { is_openai, ..to(Provider::OpenAiChat, "m") };
+    for (flavor, role, listed) in
+        [(Flavor::OpenAi, "developer", vec![]), (Flavor::Common, "system", vec!["user".to_owned()])]
+    {
+        let to = To { flavor, ..to(Provider::OpenAiChat, "m") };
         let (body, dropped) = sent(Client::OpenAiResponses, &body, &to).unwrap();
         assert_eq!((&body["messages"][0]["role"], dropped), (&json!(role), listed));
-        assert_eq!(body.get("user").is_some(), is_openai);
+        assert_eq!(body.get("user").is_some(), flavor.is_whole());
     }
 }
 
@@ -292,7 +286,7 @@ fn more_results_than_calls_of_an_id_are_refused() {
 /// Mistral's models take ids of nine letters and digits and no others, at Bedrock as well.
 #[test]
 fn calls_that_go_to_mistral_have_ids_of_nine_letters_and_digits() {
-    let chats = To { is_mistral: true, ..to(Provider::OpenAiChat, "mistral-large-latest") };
+    let chats = To { flavor: Flavor::Mistral, ..to(Provider::OpenAiChat, "mistral-large-latest") };
     let bedrock = to(Provider::BedrockConverse, "us.mistral.pixtral-large-2502-v1:0");
     let (theirs, long) = ("D681PevKs", "toolu_01A09q90qw90lq917835lq9");
     let turns = [
@@ -337,7 +331,7 @@ fn calls_that_go_to_mistral_have_ids_of_nine_letters_and_digits() {
 /// Mistral refuses members that it does not know.
 #[test]
 fn what_mistral_refuses_in_a_message_is_said_otherwise_or_listed() {
-    let mistral = To { is_mistral: true, is_openai: false, ..to(Provider::OpenAiChat, "mistral-large-latest") };
+    let mistral = To { flavor: Flavor::Mistral, ..to(Provider::OpenAiChat, "mistral-large-latest") };
     let said = json!({ "role": "assistant", "content": "A", "refusal": "No.", "reasoning_content": "hm" });
     let thought = json!({ "role": "assistant", "content": null, "reasoning_content": "hm" });
     let on = json!({ "role": "user", "content": "on" });

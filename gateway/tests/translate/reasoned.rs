@@ -1,6 +1,6 @@
 //! Reasoning comes back to who made it as it was, whole or streamed: its order among words and calls, and what proves it.
 
-use gateway::translate::{Client, End, Provider, Request, Stream, To, answer};
+use gateway::translate::{Client, End, Flavor, Provider, Request, Stream, To, answer};
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,15 +32,7 @@ fn streamed(provider: Provider, model: &str, client: Client, events: &[Value]) -
 
 /// The request that goes on from an answer, as the provider gets it, and what is listed.
 fn again(provider: Provider, model: &str, client: Client, given: &Value) -> (Value, Vec<String>) {
-    let to = To {
-        provider,
-        model,
-        max_output: Some(9),
-        old_cap: false,
-        is_openai: false,
-        ask_usage: true,
-        is_mistral: false,
-    };
+    let to = To { provider, model, max_output: Some(9), old_cap: false, flavor: Flavor::Common, ask_usage: true };
     let asked = Request::read(client, next(client, given).to_string().as_bytes()).unwrap();
     let written = asked.write(&to).unwrap();
     (serde_json::from_str(&written.body).unwrap(), written.dropped)

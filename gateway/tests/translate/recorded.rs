@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use gateway::translate::{Blame, Client, Request, Stream, To, error};
+use gateway::translate::{Blame, Client, Flavor, Request, Stream, To, error};
 use serde_json::Value;
 
 use crate::{
@@ -80,9 +80,8 @@ fn every_recorded_request_is_carried_or_refused_by_name() {
                 model,
                 max_output: Some(8_192),
                 old_cap: false,
-                is_openai: true,
+                flavor: Flavor::OpenAi,
                 ask_usage: true,
-                is_mistral: false,
             };
             match read.clone().and_then(|request| request.write(&to)) {
                 Ok(written) => {

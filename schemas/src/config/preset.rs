@@ -3,7 +3,7 @@
 //! A preset is data: whose dialect it speaks, where it is, and how it comes to report usage in streams. What a configuration says itself
 //! comes before. A provider that needs code is a dialect and not a preset.
 
-use super::provider::{Dialect, Responses, UsageInStream};
+use super::provider::{Dialect, Flavor, Responses, UsageInStream};
 
 /// What a name in `dialect` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,7 @@ pub(super) struct Spoken {
     /// Whether it is called without a key.
     pub(super) keyless: bool,
     pub(super) responses: Responses,
-    /// Whether it is Mistral, which refuses much that others take.
-    pub(super) is_mistral: bool,
-    /// Whether it is OpenRouter, which passes on what models of others proved.
-    pub(super) is_openrouter: bool,
+    pub(super) flavor: Flavor,
 }
 
 impl Spoken {
@@ -34,8 +31,7 @@ impl Spoken {
             usage_in_stream: UsageInStream::Ask,
             keyless: false,
             responses: Responses::Native,
-            is_mistral: false,
-            is_openrouter: false,
+            flavor: Flavor::Common,
         }
     }
 
@@ -58,12 +54,8 @@ impl Spoken {
         Self { responses: Responses::Translated, ..self }
     }
 
-    const fn mistral(self) -> Self {
-        Self { is_mistral: true, ..self }
-    }
-
-    const fn openrouter(self) -> Self {
-        Self { is_openrouter: true, ..self }
+    const fn flavored(self, flavor: Flavor) -> Self {
+        Self { flavor, ..self }
     }
 }
 
@@ -80,10 +72,10 @@ pub(super) const SPOKEN: [Spoken; 18] = [
     Spoken::plain(Dialect::Bedrock),
     Spoken::at(Dialect::Cohere, "https://api.cohere.com"),
     Spoken::plain(Dialect::Azure),
-    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only().mistral(),
+    Spoken::preset("mistral", Some("https://api.mistral.ai/v1"), ALWAYS).chats_only().flavored(Flavor::Mistral),
     Spoken::preset("groq", Some("https://api.groq.com/openai/v1"), ASK),
     Spoken::preset("deepseek", Some("https://api.deepseek.com/v1"), ASK).chats_only(),
-    Spoken::preset("openrouter", Some("https://openrouter.ai/api/v1"), ASK).openrouter(),
+    Spoken::preset("openrouter", Some("https://openrouter.ai/api/v1"), ASK).flavored(Flavor::OpenRouter),
     Spoken::preset("xai", Some("https://api.x.ai/v1"), ASK),
     Spoken::preset("together", Some("https://api.together.xyz/v1"), ASK).chats_only(),
     Spoken::preset("fireworks", Some("https://api.fireworks.ai/inference/v1"), ASK),

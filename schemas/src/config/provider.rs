@@ -57,10 +57,13 @@ impl Provider {
         }
     }
 
-    /// Whether it passes on the reasoning that models of others proved: a chat has a form for it that is OpenRouter's, and that who does
-    /// not know it may refuse.
-    pub fn relays(&self) -> bool {
-        self.more.is_openrouter || self.is_at("openrouter.ai")
+    /// Whose chats it takes, by its preset or by where it is.
+    pub fn flavor(&self) -> Flavor {
+        match self.more.flavor {
+            Flavor::Common if self.is_at("openrouter.ai") => Flavor::OpenRouter,
+            Flavor::Common if self.heeds_caps() => Flavor::OpenAi,
+            stated => stated,
+        }
     }
 
     fn is_at(&self, host: &str) -> bool {
@@ -84,10 +87,8 @@ pub struct More {
     pub passthrough: bool,
     /// How it takes OpenAI's Responses.
     pub responses: Responses,
-    /// Whether it is Mistral: it takes only ids of calls that are nine letters and digits, and no reasoning beside what is said.
-    pub is_mistral: bool,
-    /// Whether it is OpenRouter, wherever it is: see [`Provider::relays`].
-    pub is_openrouter: bool,
+    /// Whose chats its preset takes; [`Provider::flavor`] knows more.
+    pub flavor: Flavor,
 }
 
 /// What signs requests to Amazon.
@@ -171,6 +172,28 @@ impl Default for Timeouts {
             idle: Duration::from_secs(300),
             total: Duration::from_secs(3_600),
         }
+    }
+}
+
+/// What a chat in OpenAI's dialect may have, beside what every server that speaks it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavor {
+    /// Nothing.
+    #[default]
+    Common,
+    /// All of OpenAI's own.
+    OpenAi,
+    /// The same, and the reasoning that models of others proved: its form for that may be refused by who does not know it.
+    OpenRouter,
+    /// Less: it refuses members that it does not know and reasoning beside what is said, and takes only ids of calls that are nine
+    /// letters and digits.
+    Mistral,
+}
+
+impl Flavor {
+    /// Whether it takes whatever OpenAI does.
+    pub const fn is_whole(self) -> bool {
+        matches!(self, Self::OpenAi | Self::OpenRouter)
     }
 }
 
@@ -328,8 +351,7 @@ fn provider(reader: &mut Reader, node: &Node, names: &mut Unique) -> Option<Prov
                     reader.one_of(node, &[("native", Responses::Native), ("translated", Responses::Translated)])
                 },
             ),
-            is_mistral: spoken.is_some_and(|spoken| spoken.is_mistral),
-            is_openrouter: spoken.is_some_and(|spoken| spoken.is_openrouter),
+            flavor: spoken.map_or(Flavor::Common, |spoken| spoken.flavor),
         },
         name: name?,
         dialect: dialect?,

@@ -137,22 +137,21 @@ fn ids(root: Value<'_>, cuts: &mut Cuts) {
 mod tests {
     use schemas::{event::Api, json::Tree};
 
-    use crate::translate::{Takes, leave};
+    use crate::translate::{Flavor, leave};
 
     /// The body goes on as `wanted`, and this is listed.
     #[track_caller]
     fn check(body: &str, wanted: &str, listed: &[&str]) {
-        let left = |takes: Takes| {
+        let left = |flavor: Flavor| {
             let tree = Tree::read(body.as_bytes()).unwrap();
-            leave(Api::OpenAiChat, takes, body.as_bytes(), tree.root())
+            leave(Api::OpenAiChat, flavor, body.as_bytes(), tree.root())
         };
-        assert_eq!(left(Takes::default()), None, "others get it as it is");
-        let left = left(Takes { is_mistral: true, ..Takes::default() }).unwrap();
+        assert_eq!(left(Flavor::Common), None, "others get it as it is");
+        let left = left(Flavor::Mistral).unwrap();
         assert_eq!(String::from_utf8(left.body).unwrap(), wanted);
         assert_eq!(left.dropped, listed);
         let tree = Tree::read(wanted.as_bytes()).unwrap();
-        let again =
-            leave(Api::OpenAiChat, Takes { is_mistral: true, ..Takes::default() }, wanted.as_bytes(), tree.root());
+        let again = leave(Api::OpenAiChat, Flavor::Mistral, wanted.as_bytes(), tree.root());
         assert_eq!(again, None, "it takes that");
     }
 

@@ -3,7 +3,7 @@
 //! A tool's message has text only, so images and files that a tool gave follow it in a message of the user.
 
 use crate::translate::{
-    To,
+    Flavor, To,
     fields::{Ledger, Read},
     hub::{Choice, Conversation, Format, Media, Outcome, Part, Role, Setting, Source, Turn, What},
     ids::Form,
@@ -29,7 +29,7 @@ const NO_AUDIO: &str = "this kind of content has no place in a message to the pr
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
     asked.must_begin()?;
     // Ids that become others must not become the same.
-    let own = if to.is_mistral { asked.with_own_ids(Form::Nine)? } else { None };
+    let own = if to.flavor == Flavor::Mistral { asked.with_own_ids(Form::Nine)? } else { None };
     let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! { "model": to.model };
     let mut messages = Vec::new();
@@ -57,7 +57,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     );
     body.put_some(if to.old_cap { "max_tokens" } else { "max_completion_tokens" }, asked.max_tokens);
     body.put_full("stop", asked.stops(STOP_MAX)?);
-    asked.settings(if to.is_mistral { &OF_MISTRAL } else { &SETTINGS }, &mut body, ledger)?;
+    asked.settings(if to.flavor == Flavor::Mistral { &OF_MISTRAL } else { &SETTINGS }, &mut body, ledger)?;
     if let Some((_, format)) = &asked.format {
         body.put("response_format", write_format(format));
     }
@@ -72,7 +72,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
         }
     }
     match &asked.user {
-        Some((at, _)) if !to.is_openai => ledger.note(at.clone()),
+        Some((at, _)) if !to.flavor.is_whole() => ledger.note(at.clone()),
         _ => body.put_some("user", asked.user_within(USER_MAX, ledger)),
     }
     if asked.stream {
@@ -86,7 +86,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
 
 fn write_turn(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &mut Ledger) -> Read<()> {
     let role = match turn.role {
-        Role::Developer if to.is_openai => "developer",
+        Role::Developer if to.flavor.is_whole() => "developer",
         Role::System | Role::Developer => "system",
         Role::User => "user",
         Role::Assistant => return write_assistant(turn, to, messages, ledger),
@@ -148,7 +148,7 @@ fn write_result(outcome: &Outcome, to: &To<'_>, behind: &mut Vec<Json>, ledger: 
 
 /// The ids of calls that a target takes: OpenAI those within 40 characters.
 const fn ids(to: &To<'_>) -> Form {
-    if to.is_mistral { Form::Nine } else { Form::UpTo(40) }
+    if to.flavor == Flavor::Mistral { Form::Nine } else { Form::UpTo(40) }
 }
 
 fn write_part(part: &Part) -> Read<Json> {
@@ -182,14 +182,16 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
         note_cache(part, ledger);
         match &part.what {
             What::Text(text) => texts.push(text.as_str()),
-            What::Refusal(text) if to.is_mistral => texts.push(text.as_str()),
+            What::Refusal(text) if to.flavor == Flavor::Mistral => texts.push(text.as_str()),
             What::Refusal(text) => refusal = Some(text),
             What::Call(call) => calls.push(object! {
                 "id": ids(to).fit(&call.id), "type": "function",
                 "function": object! { "name": call.name.as_str(), "arguments": call.arguments.as_str() },
             }),
             // Mistral refuses a message that has it.
-            What::Thinking(..) | What::Sealed(_) if to.is_mistral => ledger.note(format!("{} (reasoning)", part.at)),
+            What::Thinking(..) | What::Sealed(_) if to.flavor == Flavor::Mistral => {
+                ledger.note(format!("{} (reasoning)", part.at))
+            }
             What::Thinking(text, seal) if (seal.maker, seal.kind) == (Maker::Chat, Kind::Thinking) => {
                 thoughts.push_str(text);
                 details.extend(Detail::of_seal(text, seal));
@@ -205,7 +207,7 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
         }
     }
     // Nor one of nothing.
-    if to.is_mistral && texts.is_empty() && calls.is_empty() {
+    if to.flavor == Flavor::Mistral && texts.is_empty() && calls.is_empty() {
         return Ok(());
     }
     let mut message = object! { "role": "assistant" };

@@ -367,8 +367,8 @@ fn a_preset_says_what_is_known_of_a_provider() {
     let url = |provider: &Provider| provider.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
     assert_eq!((groq.dialect, url(groq).as_str()), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
     assert_eq!((url(mistral).as_str(), mistral.usage_in_stream), ("https://proxy.example/v1", UsageInStream::Never));
-    assert_eq!([mistral, groq, proxy].map(|provider| provider.more.is_mistral), [true, false, false]);
-    assert!(routers.iter().all(Provider::relays) && ![mistral, groq, proxy].into_iter().any(Provider::relays));
+    assert_eq!([mistral, groq, proxy].map(Provider::flavor), [Flavor::Mistral, Flavor::Common, Flavor::Common]);
+    assert!(routers.iter().all(|provider| provider.flavor() == Flavor::OpenRouter));
     assert!(ollama.more.keyless && !groq.more.keyless && url(ollama).starts_with("http://127.0.0.1"));
     assert_eq!((gemini.dialect, gemini.more.passthrough, groq.more.passthrough), (Dialect::Gemini, true, false));
     let aws = bedrock.more.aws.as_ref().unwrap();
