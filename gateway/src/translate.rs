@@ -25,6 +25,7 @@ mod json;
 mod media;
 mod openai_chat;
 mod openai_responses;
+mod repeat;
 mod seal;
 mod stream;
 

@@ -216,7 +216,7 @@ mod tests {
 
     fn check(api: Api, body: &str, wanted: Option<(&str, &[&str])>) {
         let tree = Tree::read(body.as_bytes()).unwrap();
-        let left = leave(api, Takes::default(), body.as_bytes(), tree.root());
+        let left = leave(api, Flavor::Common, body.as_bytes(), tree.root());
         let found = left.as_ref().map(|left| (std::str::from_utf8(&left.body).unwrap(), left.dropped.clone()));
         let wanted = wanted.map(|(body, dropped)| (body, dropped.iter().map(ToString::to_string).collect::<Vec<_>>()));
         assert_eq!(found, wanted, "{body}");

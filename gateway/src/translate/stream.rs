@@ -11,6 +11,7 @@ use crate::translate::{
     hub::{Block, Event, Fault, Stop},
     json::{Json, object},
     kind_of, openai_chat, openai_responses,
+    repeat::Repeat,
 };
 
 /// How a stream ended.
@@ -35,6 +36,7 @@ pub struct Stream {
     to: Client,
     reader: Reader,
     writer: Writer,
+    repeat: Repeat,
     /// What an event says; empty between two.
     said: Vec<Event>,
     block: Option<Block>,
@@ -62,6 +64,7 @@ impl Stream {
             to,
             reader,
             writer,
+            repeat: Repeat::default(),
             said: Vec::new(),
             block: None,
             has_begun: false,
@@ -93,8 +96,16 @@ impl Stream {
         if data.is_empty() || data == b"[DONE]" || self.is_over {
             return Ok(());
         }
+        if let Some(text) = self.repeat.text(name, data) {
+            self.write(Event::More(text.to_owned()), out);
+            return Ok(());
+        }
         let mut said = std::mem::take(&mut self.said);
         self.reader.event(name, data, &mut said, &mut self.ledger)?;
+        match said.as_slice() {
+            [Event::More(text)] if self.block == Some(Block::Text) => self.repeat.learn(name, data, text),
+            _ => self.repeat.forget(),
+        }
         said.drain(..).for_each(|event| self.write(event, out));
         self.said = said;
         Ok(())

@@ -148,7 +148,7 @@ fn write_result(outcome: &Outcome, to: &To<'_>, behind: &mut Vec<Json>, ledger: 
 
 /// The ids of calls that a target takes: OpenAI those within 40 characters.
 const fn ids(to: &To<'_>) -> Form {
-    if to.flavor == Flavor::Mistral { Form::Nine } else { Form::UpTo(40) }
+    if matches!(to.flavor, Flavor::Mistral) { Form::Nine } else { Form::UpTo(40) }
 }
 
 fn write_part(part: &Part) -> Read<Json> {
