@@ -1,7 +1,7 @@
 //! What is acted on of a form: the model, and whether the answer streams; files in it are not looked at.
 //!
-//! A form goes on as it came but for the name of the model, which is put in front where the path named it. A field that matters may stand once, as in JSON, and a form whose parts
-//! cannot be told apart is refused, since nobody could say which model it asks for.
+//! A form goes on as it came but for the name of the model, which is put in front where the path named it. A field that matters may
+//! stand once, as in JSON, and a form whose parts cannot be told apart is refused, since nobody could say which model it asks for.
 
 use std::ops::Range;
 
