@@ -173,3 +173,22 @@ fn what_is_told_of_an_answer_and_has_no_place_is_listed() {
     let body = streamed(Provider::BedrockConverse, Client::OpenAiChat, &events);
     assert_eq!(body["tollgate"]["not_carried"], json!(["trace.guardrail"]));
 }
+
+/// Azure says with every choice what its filter found.
+#[test]
+fn what_a_filter_found_is_listed_where_it_stopped_the_answer() {
+    let found = json!({ "hate": { "filtered": true, "severity": "high" } });
+    let chat = |name: &str, reason: &str| {
+        json!({ "choices": [{
+            "index": 0, name: { "content": "No." }, "finish_reason": reason, "logprobs": { "content": null },
+            "content_filter_results": found, "later": 1,
+        }] })
+    };
+    let all = ["choices[0].content_filter_results", "choices[0].later"];
+    for (reason, wanted) in [("content_filter", &all[..]), ("stop", &all[1..])] {
+        let (_, listed) = whole(Provider::OpenAiChat, Client::AnthropicMessages, &chat("message", reason));
+        assert_eq!(listed, wanted, "{reason}");
+        let body = streamed(Provider::OpenAiChat, Client::OpenAiChat, &[("", chat("delta", reason))]);
+        assert_eq!(body["tollgate"]["not_carried"], json!(wanted), "{reason}");
+    }
+}
