@@ -233,6 +233,15 @@ async fn what_azures_clients_name_is_asked_at_azure_or_where_that_model_is() {
     })
     .await;
     check(Case {
+        path: "/openai/v1/chat/completions?api-version=preview",
+        body: json!({ "model": "deployed", "messages": [] }),
+        asked: &["post /openai/v1/chat/completions?api-version=preview http/1.1", "\"model\":\"my-gpt\""],
+        api: Api::OpenAiChat,
+        answer: json("200 OK", &answered),
+        used: used(9, 2),
+    })
+    .await;
+    check(Case {
         path: "/openai/deployments/gpt-4o-mini/chat/completions?api-version=1",
         body: json!({ "messages": [] }),
         asked: &["post /v1/chat/completions?api-version=1 http/1.1", "{\"model\":\"gpt-4o-mini\",\"messages\":[]}"],
