@@ -14,7 +14,7 @@ use crate::translate::{
 mod answer;
 mod pairs;
 
-pub(crate) use answer::{Answer, Block, Blocks, Event, Fault, Stop, Why};
+pub(crate) use answer::{Answer, Block, Blocks, Event, Fault, Stop, Why, end};
 pub(crate) use pairs::{Open, Pairs, own_ids};
 
 /// A conversation to go on with, and how.

@@ -4,7 +4,7 @@ use crate::{
     failing,
     translate::{
         fields::{Fields, Item, Ledger, Read},
-        hub::{Block, Blocks, Event, Fault, Stop, Why},
+        hub::{Block, Blocks, Event, Fault, Stop, end},
         ids::Ids,
         openai_chat::{calls::Calls, details::Detail},
         seal::Maker,
@@ -109,7 +109,8 @@ impl Reader {
             out.push(Event::Fault(failed(reason.as_deref(), error)?));
         } else if let Some(reason) = reason {
             self.finish(out);
-            let stop = self.stop(&reason, ledger);
+            let ended = failing::chat(&reason, self.blocks.has_said());
+            let stop = end(ended, ("finish_reason", &reason), None, ledger);
             if matches!(stop, Event::Stop(Stop::Filter(_))) {
                 choice.hints(&["content_filter_results"], ledger);
             }
@@ -262,17 +263,6 @@ impl Reader {
             }
         }
         Ok(())
-    }
-
-    fn stop(&self, reason: &str, ledger: &mut Ledger) -> Event {
-        match reason {
-            "stop" | "eos" | "end_turn" => Event::Stop(Stop::End),
-            "length" | "max_tokens" | "model_length" => Event::Stop(Stop::Length),
-            "tool_calls" | "function_call" => Event::Stop(Stop::Tool),
-            "content_filter" => Event::Stop(Stop::Filter(Why::default())),
-            failed if failing::chat(failed) => Event::Fault(Fault::failed(failed, None)),
-            other => self.blocks.ended_by("finish_reason", other, None, ledger),
-        }
     }
 }
 
