@@ -308,7 +308,7 @@ async fn a_form_goes_to_the_model_that_its_path_names() {
     let named = format!("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n{file}");
     for (model, path, body) in [
         ("deployed", "/openai/deployments/my-gpt/audio/transcriptions?api-version=2026-01-01", file),
-        ("heard", "/v1/audio/transcriptions", &named),
+        ("heard", "/v1/audio/transcriptions", named.as_str()),
     ] {
         let replay = Replay::start(json("200 OK", heard)).await;
         let stage = Stage::new(replay.address).await;
