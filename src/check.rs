@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read as _, path::PathBuf, process::ExitCode};
 
 use schemas::{
-    config::{Config, CredentialSource, Log, Provider},
+    config::{Config, CredentialSource, Dialect, Log, Provider},
     time::now,
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match load(&args.config) {
         Ok(loaded) => {
             over(&loaded.config).iter().for_each(|key| eprintln!("warning: {}: key {key}", args.config.display()));
+            misplaced(&loaded.config).iter().for_each(|model| eprintln!("warning: {}: {model}", args.config.display()));
             println!("ok: {}", summary(&loaded));
             for provider in &loaded.config.providers {
                 println!("provider {}: {}", provider.name, provider.credential_from());
@@ -74,6 +75,24 @@ fn over(config: &Config) -> Vec<String> {
     let keys = config.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (tenant, key)));
     let over = keys.filter_map(|(tenant, key)| Some((tenant, key, key.expires.filter(|expires| *expires <= now())?)));
     over.map(|(tenant, key, expires)| format!("{}/{} has expired at {expires}", tenant.name, key.name)).collect()
+}
+
+/// The models of Claude at Vertex, where they are called by paths of their own and not by those of Gemini's dialect.
+fn misplaced(config: &Config) -> Vec<String> {
+    let is_vertex = |name: &str| {
+        config.providers.iter().any(|provider| provider.name == name && provider.dialect == Dialect::Vertex)
+    };
+    let targets = config.models.iter().flat_map(|model| model.targets.iter().map(move |target| (model, target)));
+    let named = targets.map(|(model, target)| (model, target, target.model.as_deref().unwrap_or(&model.name)));
+    let found = named.filter(|(_, target, name)| name.contains("claude") && is_vertex(&target.provider));
+    let told = found.map(|(model, target, name)| {
+        let (model, provider) = (&model.name, &target.provider);
+        format!(
+            "model {model}: {provider} is asked for {name} in Gemini's dialect, in which Vertex has no model of Claude's; \
+             give it a target of anthropic or bedrock, or call it through /passthrough/{provider}/ (passthrough: true)"
+        )
+    });
+    told.collect()
 }
 
 /// What keeps the file of a provider's key from being read by whoever checks. It may come later, or be another's to read.

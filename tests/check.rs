@@ -103,6 +103,17 @@ fn it_says_where_each_credential_comes_from_and_which_file_cannot_be_read() {
 }
 
 #[test]
+fn it_warns_of_models_that_vertex_does_not_have_in_the_dialect() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = "providers:\n  - { name: v, dialect: vertex, base_url: \"https://v.test/v1/projects/p/locations/l\", api_key: x }\n\
+        models:\n  - { name: sonnet, targets: [ { provider: v, model: claude-sonnet-4-5 } ] }\n  - { name: gemini-2.5-flash, targets: [ { provider: v } ] }\n";
+    fs::write(dir.path().join("tollgate.yaml"), text).expect("it is written");
+    let (code, _, err) = run(dir.path(), &["check"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("model sonnet: v is asked for claude-sonnet-4-5") && !err.contains("gemini-2.5"), "{err}");
+}
+
+#[test]
 fn wrong_arguments_exit_with_64() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("tollgate.yaml"), "").expect("it is written");

@@ -1,13 +1,17 @@
-//! The reasons by which an answer says that its model has failed to make one, provider by provider.
+//! The reasons that answers give for their end, provider by provider, and which of them say that the model has failed to make one.
 //!
 //! The meter settles by them, and the translation tells its client of them: both ask here, so that no answer is whole to one and an error
 //! to the other.
 
-/// How a candidate of Gemini's ended.
+/// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// Where it was to end.
     Itself,
+    /// With calls of tools.
+    Tool,
+    /// At a sequence that was to end it.
+    Sequence,
     /// At its cap.
     Length,
     /// By a filter.
@@ -16,6 +20,13 @@ pub(crate) enum Ended {
     Otherwise,
     /// Without an answer: its model has failed.
     Failed,
+}
+
+impl Ended {
+    /// For a reason that is not known: an answer in which nothing was said has failed.
+    pub(crate) const fn unknown(said: bool) -> Self {
+        if said { Self::Otherwise } else { Self::Failed }
+    }
 }
 
 /// What was said before an answer gave the reason for its end.
@@ -28,7 +39,7 @@ pub(crate) struct Said {
 }
 
 /// How a candidate of Gemini's ended for this reason, which is a name or its number. A call of a tool that was not declared can be there,
-/// and then the client gets it; for a reason that is not known, with nothing said, nobody gets anything.
+/// and then the client gets it.
 pub(crate) fn gemini(reason: &str, said: Said) -> Ended {
     match reason {
         "STOP" | "1" => Ended::Itself,
@@ -41,61 +52,46 @@ pub(crate) fn gemini(reason: &str, said: Said) -> Ended {
         | "TOO_MANY_TOOL_CALLS"
         | "MISSING_THOUGHT_SIGNATURE"
         | "MALFORMED_RESPONSE" => Ended::Failed,
-        _ if said.anything => Ended::Otherwise,
-        _ => Ended::Failed,
+        _ => Ended::unknown(said.anything),
     }
 }
 
-/// Whether an answer of Converse has failed that stopped for this reason.
-pub(crate) fn converse(reason: &str) -> bool {
-    matches!(reason, "malformed_tool_use" | "malformed_model_output")
-}
-
-/// Whether an answer of Cohere's has failed that finished for this reason.
-pub(crate) fn cohere(reason: &str) -> bool {
-    matches!(reason, "ERROR" | "TIMEOUT")
-}
-
-/// Whether a choice of a chat has failed that finished for this reason. OpenAI has none such; who passes on other models' answers has.
-pub(crate) fn chat(reason: &str) -> bool {
-    reason == "error"
-}
-
-/// The reasons that are known not to be a failure, as the translation has them: for any other one an answer in which nothing was said has
-/// failed.
-const CONVERSE: [&str; 7] = [
-    "end_turn",
-    "max_tokens",
-    "model_context_window_exceeded",
-    "tool_use",
-    "stop_sequence",
-    "guardrail_intervened",
-    "content_filtered",
-];
-const COHERE: [&str; 5] = ["COMPLETE", "MAX_TOKENS", "TOOL_CALL", "STOP_SEQUENCE", "ERROR_TOXIC"];
-const CHAT: [&str; 9] = [
-    "stop",
-    "eos",
-    "end_turn",
-    "length",
-    "max_tokens",
-    "model_length",
-    "tool_calls",
-    "function_call",
-    "content_filter",
-];
-
-/// The same of Converse where it is known whether anything was said.
-pub(crate) fn converse_after(reason: &str, said: bool) -> bool {
-    converse(reason) || !said && !CONVERSE.contains(&reason)
+/// How an answer of Converse ended for this reason, where anything was said or not.
+pub(crate) fn converse(reason: &str, said: bool) -> Ended {
+    match reason {
+        "end_turn" => Ended::Itself,
+        "tool_use" => Ended::Tool,
+        "stop_sequence" => Ended::Sequence,
+        "max_tokens" | "model_context_window_exceeded" => Ended::Length,
+        "guardrail_intervened" | "content_filtered" => Ended::Filter,
+        "malformed_tool_use" | "malformed_model_output" => Ended::Failed,
+        _ => Ended::unknown(said),
+    }
 }
 
 /// The same of Cohere.
-pub(crate) fn cohere_after(reason: &str, said: bool) -> bool {
-    cohere(reason) || !said && !COHERE.contains(&reason)
+pub(crate) fn cohere(reason: &str, said: bool) -> Ended {
+    match reason {
+        "COMPLETE" => Ended::Itself,
+        "TOOL_CALL" => Ended::Tool,
+        "STOP_SEQUENCE" => Ended::Sequence,
+        "MAX_TOKENS" => Ended::Length,
+        "ERROR_TOXIC" => Ended::Filter,
+        "ERROR" | "TIMEOUT" => Ended::Failed,
+        _ => Ended::unknown(said),
+    }
 }
 
-/// The same of a chat, in which an empty reason is none.
-pub(crate) fn chat_after(reason: &str, said: bool) -> bool {
-    chat(reason) || !said && !reason.is_empty() && !CHAT.contains(&reason)
+/// The same of a choice of a chat, in which an empty reason is none. OpenAI's never fail so; who passes on other models' answers has
+/// a word for it.
+pub(crate) fn chat(reason: &str, said: bool) -> Ended {
+    match reason {
+        "stop" | "eos" | "end_turn" => Ended::Itself,
+        "tool_calls" | "function_call" => Ended::Tool,
+        "length" | "max_tokens" | "model_length" => Ended::Length,
+        "content_filter" => Ended::Filter,
+        "error" => Ended::Failed,
+        "" => Ended::Otherwise,
+        _ => Ended::unknown(said),
+    }
 }

@@ -151,7 +151,7 @@ pub struct Parsed {
 /// Where in the body the values stand that an edit may change, `null` included.
 #[derive(Clone, Debug, Default)]
 struct Spans {
-    /// The offset behind the `{` that opens the body.
+    /// The offset behind the `{` that opens the body, or of the first mark of a form.
     open: usize,
     /// The model, if the body names one; where the path does it may be another.
     model: Option<Range<usize>>,
@@ -221,7 +221,7 @@ pub fn read<'b>(api: Api, body: &'b Bytes, given: &Given<'_>) -> Result<(Parsed,
         return Ok((Parsed::unread(api, body, given), nothing()?));
     }
     if let Some(boundary) = form::boundary(given.content_type) {
-        return Ok((form::parse(api, body, &boundary)?, nothing()?));
+        return Ok((form::parse(api, body, &boundary, given)?, nothing()?));
     }
     let tree = Tree::read(body).map_err(|error| malformed(body, error))?;
     let parsed = parsed(api, body, &tree, given)?;

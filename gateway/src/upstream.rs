@@ -170,8 +170,8 @@ impl Upstream {
     }
 
     /// Whether the body of a call to it names the model, or its path.
-    pub(crate) fn is_named_in_body(&self, way: &Way) -> bool {
-        !address::names_model(&self.provider, way)
+    pub(crate) fn is_named_in_body(&self, way: &Way, query: Option<&str>) -> bool {
+        !address::names_model(&self.provider, way, query)
     }
 
     /// The vendor whose dialect it speaks, whose models it is taken to have.

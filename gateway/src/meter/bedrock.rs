@@ -25,7 +25,7 @@ use super::{
     tools::{Place, Tools, Where},
 };
 use crate::{
-    failing,
+    failing::{self, Ended},
     json::{self, number},
 };
 
@@ -45,7 +45,7 @@ pub(super) static CONVERSE: Shape = Shape {
         // In a stream thoughts are not told from the rest.
         let said = facts.may_have_said() || facts.visible.bytes() > 0;
         let said = said || blocks.any(|block| at(block, &["reasoningContent"]).is_none());
-        failing::converse_after(&reason, said).then(|| reason.into_owned())
+        (failing::converse(&reason, said) == Ended::Failed).then(|| reason.into_owned())
     },
     read: converse,
     raw: verbatim,

@@ -16,7 +16,10 @@ use super::{
     shape::{Mark, Shape, at, first, in_front, never, untold, verbatim},
     tools::{Place, Tools, Where},
 };
-use crate::{failing, json};
+use crate::{
+    failing::{self, Ended},
+    json,
+};
 
 /// Calls as the newer version has them, and the older one, whose stream has all of them in one event.
 static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&FRAME] };
@@ -45,7 +48,7 @@ pub(super) static CHAT: Shape = Shape {
         let reason = first(event, &[&["delta", "finish_reason"], &["finish_reason"]]).and_then(Value::word)?;
         // In a stream thoughts are not told from the rest.
         let said = facts.may_have_said() || facts.visible.bytes() > 0 || says(event);
-        failing::cohere_after(&reason, said).then(|| reason.into_owned())
+        (failing::cohere(&reason, said) == Ended::Failed).then(|| reason.into_owned())
     },
     read,
     raw: verbatim,

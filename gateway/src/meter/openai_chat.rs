@@ -23,7 +23,10 @@ use super::{
     tools::{Place, Tools, Where},
     visible::after_colon,
 };
-use crate::{failing, json};
+use crate::{
+    failing::{self, Ended},
+    json,
+};
 
 /// What is known of a chat completion.
 #[derive(Debug, Default)]
@@ -306,7 +309,8 @@ fn fail(facts: &mut Facts, named: &json::Members<'_, 13>) {
     let said = facts.may_have_said();
     for choice in choices() {
         let Some(choice) = json::members(choice, &["error", "finish_reason"]) else { continue };
-        let reason = choice.value(1).and_then(Value::word).filter(|reason| failing::chat_after(reason, said));
+        let reason = choice.value(1).and_then(Value::word);
+        let reason = reason.filter(|reason| failing::chat(reason, said) == Ended::Failed);
         match (choice.value(0), reason) {
             (Some(error), _) => facts.fail(kind(error)),
             (None, Some(reason)) => facts.fail(Some(reason.into_owned())),

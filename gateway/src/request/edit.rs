@@ -6,7 +6,7 @@ use bytes::Bytes;
 use memchr::memrchr;
 use schemas::{event::Api, json::Tree};
 
-use super::{Around, BodyKind, Cap, CapMember, Edits, Parsed};
+use super::{Around, BodyKind, Cap, CapMember, Edits, Parsed, form};
 use crate::json::member;
 
 /// A piece of the body to replace; an empty range inserts.
@@ -57,6 +57,10 @@ impl Parsed {
             // The name may be written in another way that means the same.
             Some(_) if *model == self.model && self.named_in_body => None,
             Some(span) => (self.body.get(span.clone()) != Some(named.as_bytes())).then(|| (span.clone(), named)),
+            None if self.is_form() => {
+                let field = form::put(&self.body, self.spans.open, "model", &named)?;
+                Some((self.spans.open..self.spans.open, field))
+            }
             None => Some(self.insert(format!("\"model\":{named}"))),
         }
     }

@@ -1,7 +1,7 @@
 //! What is acted on of a form: the model, and whether the answer streams; files in it are not looked at.
 //!
-//! A form goes on as it came but for the name of the model. A field that matters may stand once, as in JSON, and a form whose parts
-//! cannot be told apart is refused, since nobody could say which model it asks for.
+//! A form goes on as it came but for the name of the model, which is put in front where the path named it. A field that matters may
+//! stand once, as in JSON, and a form whose parts cannot be told apart is refused, since nobody could say which model it asks for.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use memchr::memmem;
 use schemas::{error_code::ErrorCode, event::Api};
 use serde_json::Value;
 
-use super::{BodyKind, Parsed, Problem, bounded, problem};
+use super::{BodyKind, Given, Parsed, Problem, bounded, problem};
 
 /// The most parts of a form: more files than any API takes.
 const PARTS_MAX: usize = 128;
@@ -37,14 +37,14 @@ fn parameter<'a>(pieces: impl Iterator<Item = &'a str>, wanted: &str) -> Option<
     stated.next().filter(|_| stated.next().is_none())
 }
 
-/// Reads a form.
-pub(super) fn parse(api: Api, body: &Bytes, boundary: &str) -> Result<Parsed, Problem> {
+/// Reads a form; what the path says is not asked of it.
+pub(super) fn parse(api: Api, body: &Bytes, boundary: &str, given: &Given<'_>) -> Result<Parsed, Problem> {
     let bad = |what: &str| problem(ErrorCode::MalformedForm, what.to_owned());
     if boundary.is_empty() {
         return Err(bad("its content type states no boundary"));
     }
     let (mut model, mut stream) = (None, None);
-    let fields = fields(body, boundary).ok_or_else(|| bad("its parts cannot be told apart"))?;
+    let (open, fields) = fields(body, boundary).ok_or_else(|| bad("its parts cannot be told apart"))?;
     for field in &fields {
         let kept = match field.name.as_str() {
             "model" => &mut model,
@@ -56,12 +56,17 @@ pub(super) fn parse(api: Api, body: &Bytes, boundary: &str) -> Result<Parsed, Pr
         }
     }
     let text = |span: &Range<usize>| body.get(span.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok());
-    let span = model.ok_or_else(|| problem(ErrorCode::BadValue, "`model` is missing".to_owned()))?;
-    let name = text(&span).map(str::trim).filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))?;
+    let stated = || {
+        let span = model.as_ref().ok_or_else(|| problem(ErrorCode::BadValue, "`model` is missing".to_owned()))?;
+        let name = text(span).map(str::trim).filter(|name| !name.is_empty());
+        name.ok_or_else(|| problem(ErrorCode::BadValue, "`model` must be a name".to_owned()))
+    };
+    let name = given.model.map_or_else(stated, Ok)?;
     let mut parsed = Parsed::plain(api, body, bounded(name)?);
-    parsed.stream = stream.as_ref().and_then(text).is_some_and(|flag| flag.trim() == "true");
-    (parsed.spans.model, parsed.spans.kind) = (Some(span), BodyKind::Form);
+    let asks = || stream.as_ref().and_then(text).is_some_and(|flag| flag.trim() == "true");
+    parsed.stream = given.streams.unwrap_or_else(asks);
+    parsed.named_in_body = given.model.is_none();
+    (parsed.spans.open, parsed.spans.model, parsed.spans.kind) = (open, model, BodyKind::Form);
     parsed.form = Some(Bytes::from(written(body, &fields)));
     Ok(parsed)
 }
@@ -119,21 +124,17 @@ fn is_number(name: &str) -> bool {
     matches!(name, "n" | "partial_images")
 }
 
-/// The fields of a form.
-fn fields(body: &[u8], boundary: &str) -> Option<Vec<Field>> {
+/// Where a form opens, and its fields.
+fn fields(body: &[u8], boundary: &str) -> Option<(usize, Vec<Field>)> {
     let mark = format!("--{boundary}");
-    let mut at = if body.starts_with(mark.as_bytes()) {
-        mark.len()
-    } else {
-        memmem::find(body, format!("\r\n{mark}").as_bytes())? + 2 + mark.len()
-    };
     let between = format!("\r\n{mark}");
     let finder = memmem::Finder::new(between.as_bytes());
-    let mut found = Vec::new();
+    let open = if body.starts_with(mark.as_bytes()) { 0 } else { finder.find(body)? + 2 };
+    let (mut at, mut found) = (open + mark.len(), Vec::new());
     for _ in 0..PARTS_MAX {
         let rest = body.get(at..)?;
         if rest.starts_with(b"--") {
-            return Some(found);
+            return Some((open, found));
         }
         let head = at + memmem::find(rest, b"\r\n")? + 2;
         let end = head + finder.find(body.get(head..)?)?;
@@ -144,6 +145,13 @@ fn fields(body: &[u8], boundary: &str) -> Option<Vec<Field>> {
         at = end + between.len();
     }
     None
+}
+
+/// A new first field, behind the same mark as the one that was first.
+pub(super) fn put(body: &[u8], open: usize, name: &str, value: &str) -> Option<String> {
+    let rest = body.get(open..)?;
+    let mark = std::str::from_utf8(rest.get(..memmem::find(rest, b"\r\n")?)?).ok()?;
+    Some(format!("{mark}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"))
 }
 
 /// The name in the head of a part, and whether it is a file.
@@ -171,10 +179,30 @@ mod tests {
             ("name=\"model\"", "whisper-1"),
             ("name=\"stream\"", "true"),
         ]);
-        let parsed = parse(Api::OpenAiTranscriptions, &body, "b").unwrap();
+        let parsed = parse(Api::OpenAiTranscriptions, &body, "b", &Given::default()).unwrap();
         assert_eq!((parsed.model.as_str(), parsed.stream), ("whisper-1", true));
         let edited = parsed.edit(&Edits { model: Some("other"), ..Edits::default() });
         assert_eq!(edited, String::from_utf8_lossy(&body).replace("whisper-1", "other").as_bytes());
+    }
+
+    /// As Azure's clients ask.
+    #[test]
+    fn a_model_that_the_path_names_need_not_be_a_field() {
+        let file = ("name=\"file\"; filename=\"a.wav\"", "RIFF");
+        let given = Given { model: Some("deployed"), ..Given::default() };
+        let bare = form(&[file]);
+        for body in [bare.clone(), Bytes::from([b"preamble\r\n", &bare[..]].concat())] {
+            let parsed = parse(Api::OpenAiTranscriptions, &body, "b", &given).unwrap();
+            assert_eq!((parsed.model.as_str(), parsed.edit(&Edits::default())), ("deployed", body.clone()));
+            let edited = parsed.edit(&Edits { model: Some("other"), ..Edits::default() });
+            let wanted = form(&[("name=\"model\"", "other"), file]);
+            assert!(edited.ends_with(&wanted) && edited.len() - wanted.len() == body.len() - bare.len());
+        }
+        let both = form(&[file, ("name=\"model\"", "another")]);
+        let parsed = parse(Api::OpenAiTranscriptions, &both, "b", &given).unwrap();
+        assert_eq!(parsed.model, "deployed");
+        let edited = parsed.edit(&Edits { model: Some("deployed"), ..Edits::default() });
+        assert_eq!(edited, form(&[file, ("name=\"model\"", "deployed")]));
     }
 
     #[test]
@@ -186,7 +214,7 @@ mod tests {
             ("name=\"prompt\"", "7 \"gates\""),
             ("name=\"image[]\"; filename=\"b.png\"", "PNG"),
         ]);
-        let parsed = parse(Api::OpenAiImages, &body, "b").unwrap();
+        let parsed = parse(Api::OpenAiImages, &body, "b", &Given::default()).unwrap();
         let found: Value = serde_json::from_slice(parsed.document()).unwrap();
         let wanted =
             serde_json::json!({ "image[]": [true, true], "model": "gpt-image-1", "n": 2, "prompt": "7 \"gates\"" });
@@ -195,8 +223,10 @@ mod tests {
 
     #[test]
     fn a_form_that_can_be_read_in_two_ways_is_refused() {
-        let code =
-            |body: &Bytes, boundary| parse(Api::OpenAiImages, body, boundary).map(drop).map_err(|problem| problem.code);
+        let code = |body: &Bytes, boundary| {
+            let read = parse(Api::OpenAiImages, body, boundary, &Given::default());
+            read.map(drop).map_err(|problem| problem.code)
+        };
         let twice = form(&[("name=\"model\"", "a"), ("name=\"model\"", "b")]);
         assert_eq!(code(&twice, "b"), Err(ErrorCode::DuplicateJsonKey));
         assert_eq!(code(&form(&[("name=\"file\"", "x")]), "b"), Err(ErrorCode::BadValue));

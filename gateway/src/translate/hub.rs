@@ -14,7 +14,7 @@ use crate::translate::{
 mod answer;
 mod pairs;
 
-pub(crate) use answer::{Answer, Block, Blocks, Event, Fault, Stop, Why};
+pub(crate) use answer::{Answer, Block, Blocks, Event, Fault, Stop, Why, end};
 pub(crate) use pairs::{Open, Pairs, own_ids};
 
 /// A conversation to go on with, and how.
@@ -300,6 +300,18 @@ impl Outcome {
     }
 }
 
+impl Turn {
+    /// Whether it says nothing, which is listed then: it is for a target that takes no such turn.
+    pub(crate) fn note_empty(&self, ledger: &mut Ledger) -> bool {
+        let is_empty = |part: &Part| matches!(&part.what, What::Text(text) | What::Refusal(text) if text.is_empty());
+        let says_nothing = self.parts.iter().all(is_empty);
+        if says_nothing {
+            ledger.note(format!("{} (it says nothing)", self.at));
+        }
+        says_nothing
+    }
+}
+
 impl Part {
     pub(crate) fn new(at: impl Into<String>, what: What) -> Self {
         Self { at: at.into(), cache: None, what }
@@ -415,7 +427,8 @@ impl Conversation {
     }
 
     /// The instructions, and the turns between user and assistant with each run of one role as one turn: for targets that
-    /// take instructions apart and want the roles to alternate. Instructions that come later are listed, since they move to the front.
+    /// take instructions apart and want the roles to alternate. Instructions that come later are listed, since they move to the front, and
+    /// turns of nothing, which no such target takes and which are none between others.
     pub(crate) fn apart(&self, ledger: &mut Ledger) -> (Vec<&Part>, Vec<(Role, Vec<&Part>)>) {
         let (mut instructions, mut turns) = (Vec::new(), Vec::<(Role, Vec<&Part>)>::new());
         for turn in &self.turns {
@@ -424,6 +437,9 @@ impl Conversation {
                     ledger.note(format!("{} (its place: it joins the system prompt)", turn.at));
                 }
                 instructions.extend(&turn.parts);
+                continue;
+            }
+            if turn.note_empty(ledger) {
                 continue;
             }
             match turns.last_mut() {

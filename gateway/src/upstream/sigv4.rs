@@ -61,14 +61,22 @@ pub(super) fn sign(keys: &AwsKeys, signed: Signed<'_>, headers: &mut HeaderMap) 
 /// The request in the one form that both sides sign.
 fn canonical(signed: Signed<'_>, named: &[(&str, &str)], names: &str) -> String {
     let headers: String = named.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let mut query: Vec<&str> = signed.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).collect();
-    query.sort_unstable();
-    let pair = |pair: &str| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") };
-    let query = query.into_iter().map(pair).collect::<Vec<_>>().join("&");
+    let pairs = signed.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let mut pairs: Vec<(&str, &str)> = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    // By name and then by value: much of what stands in names sorts before the `=` behind them.
+    pairs.sort_unstable();
+    let query = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
     let body = hex(&Sha256::digest(signed.body));
-    // A path is escaped once more than it is sent.
-    let path = escaped(signed.path, b"/");
+    // A path is escaped once more than it is sent, and has no empty steps.
+    let path = escaped(&stepwise(signed.path), b"/");
     format!("{}\n{path}\n{query}\n{headers}\n{names}\n{body}", signed.method)
+}
+
+/// A path without the steps between slashes that stand next to each other.
+fn stepwise(path: &str) -> String {
+    let steps = path.split('/').filter(|step| !step.is_empty()).collect::<Vec<_>>().join("/");
+    let end = if path.ends_with('/') && !steps.is_empty() { "/" } else { "" };
+    format!("/{steps}{end}")
 }
 
 /// A time as `20261128T181500Z`.
@@ -121,17 +129,18 @@ mod tests {
             service: "bedrock",
             method: &method,
             host: "h",
-            path: "/model/a%3A0/converse",
-            query: Some("b=1&a"),
+            path: "/model//a%3A0/converse/",
+            query: Some("x-1=2&x=1&b2=1&b=2&b=1&a"),
             body: b"",
             at,
         };
         let text = canonical(signed, &[("host", "h"), ("x-amz-date", &stamp(at))], "host;x-amz-date");
         let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let wanted = format!(
-            "POST\n/model/a%253A0/converse\na=&b=1\nhost:h\nx-amz-date:20261128T181500Z\n\nhost;x-amz-date\n{nothing}"
+            "POST\n/model/a%253A0/converse/\na=&b=1&b=2&b2=1&x=1&x-1=2\nhost:h\nx-amz-date:20261128T181500Z\n\nhost;x-amz-date\n{nothing}"
         );
         assert_eq!(text, wanted);
+        assert_eq!(["", "/", "//", "/a//b"].map(stepwise), ["/", "/", "/", "/a/b"]);
     }
 
     /// Signed by Amazon's own library for the same request, keys and time.

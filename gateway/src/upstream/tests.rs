@@ -79,6 +79,13 @@ async fn every_dialect_has_its_addresses() {
             Some("api-version=1"),
             "https://a.test/openai/deployments/m%3A1%2F2/embeddings?api-version=1",
         ),
+        (
+            "https://a.test",
+            Azure,
+            "/openai/v1/chat/completions",
+            Some("api-version=preview"),
+            "https://a.test/openai/v1/chat/completions?api-version=preview",
+        ),
         ("https://o.test/v1", OpenAi, "/passthrough/p/files", None, "https://o.test/v1/files"),
     ] {
         let mut provider = provider(url, dialect);

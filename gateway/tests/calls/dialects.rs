@@ -233,6 +233,15 @@ async fn what_azures_clients_name_is_asked_at_azure_or_where_that_model_is() {
     })
     .await;
     check(Case {
+        path: "/openai/v1/chat/completions?api-version=preview",
+        body: json!({ "model": "deployed", "messages": [] }),
+        asked: &["post /openai/v1/chat/completions?api-version=preview http/1.1", "\"model\":\"my-gpt\""],
+        api: Api::OpenAiChat,
+        answer: json("200 OK", &answered),
+        used: used(9, 2),
+    })
+    .await;
+    check(Case {
         path: "/openai/deployments/gpt-4o-mini/chat/completions?api-version=1",
         body: json!({ "messages": [] }),
         asked: &["post /v1/chat/completions?api-version=1 http/1.1", "{\"model\":\"gpt-4o-mini\",\"messages\":[]}"],
@@ -289,6 +298,28 @@ async fn a_form_goes_to_the_model_that_it_names() {
     assert!(asked.head.contains("content-type: multipart/form-data; boundary=b"));
     let (_, written) = stage.end().await;
     assert_eq!(written.one().usage.total(), Some(Vector { audio_input: 10, ..used(4, 5) }));
+}
+
+/// Azure's clients send no field with the model, which stands in the path.
+#[tokio::test]
+async fn a_form_goes_to_the_model_that_its_path_names() {
+    let heard = r#"{"text":"hi","usage":{"type":"tokens","input_tokens":14,"output_tokens":5,"total_tokens":19}}"#;
+    let file = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b--\r\n";
+    let named = format!("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n{file}");
+    for (model, path, body) in [
+        ("deployed", "/openai/deployments/my-gpt/audio/transcriptions?api-version=2026-01-01", file),
+        ("heard", "/v1/audio/transcriptions", named.as_str()),
+    ] {
+        let replay = Replay::start(json("200 OK", heard)).await;
+        let stage = Stage::new(replay.address).await;
+        let call = stage.http.post(stage.url(&format!("/openai/deployments/{model}/audio/transcriptions")));
+        let call = call.bearer_auth(KEY).header("content-type", "multipart/form-data; boundary=b").body(file);
+        assert_eq!(call.send().await.unwrap().text().await.unwrap(), heard, "{model}");
+        let asked = replay.asked().remove(0);
+        assert!(asked.head.starts_with(&format!("post {path} http/1.1")), "{}", asked.head);
+        assert_eq!(String::from_utf8(asked.body).unwrap(), body);
+        assert_eq!(stage.end().await.1.one().outcome, Outcome::Complete);
+    }
 }
 
 #[tokio::test]

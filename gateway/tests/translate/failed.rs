@@ -87,6 +87,21 @@ fn an_answer_of_nothing_has_failed() {
     check(Provider::OpenAiChat, &choice("message"), ("", &choice("delta")), [why, why]);
 }
 
+/// As OpenRouter passes on what another provider said.
+#[test]
+fn why_a_choice_failed_is_told() {
+    let error = json!({ "code": 502, "message": "Upstream exploded." });
+    let choice = |name: &str, content: &Value| {
+        let said = json!({ "role": "assistant", "content": content });
+        json!({ "choices": [{ "index": 0, name: said, "finish_reason": "error", "error": error }] })
+    };
+    let why = "the provider could not finish its answer (error): Upstream exploded.";
+    for content in [Value::Null, json!("ho")] {
+        let (whole, event) = (choice("message", &content), choice("delta", &content));
+        check(Provider::OpenAiChat, &whole, ("", &event), [why, why]);
+    }
+}
+
 /// A reason that is not known, with something to give: the client gets it.
 #[test]
 fn what_was_said_is_given_and_the_reason_listed() {

@@ -116,6 +116,47 @@ fn an_effort_that_a_provider_has_not_is_the_nearest_and_listed() {
     }
 }
 
+/// The most that models of Gemini 2.5 take is less than what is made of the highest efforts.
+#[test]
+fn an_effort_whose_budget_a_model_has_not_is_listed() {
+    for (model, effort, wanted, is_listed) in [
+        ("gemini-2.5-flash", "max", 24_576, true),
+        ("gemini-2.5-flash", "xhigh", 24_576, true),
+        ("gemini-2.5-flash", "high", 24_576, false),
+        ("gemini-2.5-pro", "xhigh", 32_768, true),
+        ("gemini-2.5-pro", "low", 1_024, false),
+    ] {
+        let asked = chat(&json!({ "reasoning_effort": effort }));
+        let (body, listed) = sent(Client::OpenAiChat, &asked, &to(Provider::Gemini, model)).unwrap();
+        assert_eq!(body["generationConfig"]["thinkingConfig"]["thinkingBudget"], wanted, "{model} {effort}");
+        let note = "reasoning_effort (its budget: the nearest that the model takes)";
+        assert_eq!(listed, if is_listed { vec![note] } else { vec![] }, "{model} {effort}");
+    }
+}
+
+/// No target but those of OpenAI's dialect takes a message of nothing.
+#[test]
+fn a_message_of_nothing_is_left_away_and_listed() {
+    let nothing = json!({ "role": "assistant", "content": null });
+    let (hi, empty) = (json!({ "role": "user", "content": "hi" }), json!({ "role": "user", "content": "" }));
+    let mistral = To { flavor: Flavor::Mistral, ..to(Provider::OpenAiChat, "mistral-large-latest") };
+    let others = PROVIDERS.into_iter().filter(|(provider, ..)| *provider != Provider::OpenAiChat);
+    let targets = others.map(|(provider, _, model)| to(provider, model)).chain([mistral]);
+    for to in targets {
+        let of = |messages: &[&Value]| {
+            let asked = chat(&json!({ "max_tokens": 9, "messages": messages }));
+            let (body, listed) = sent(Client::OpenAiChat, &asked, &to).unwrap();
+            let turns = body.get("messages").or(body.get("contents")).unwrap();
+            (turns.as_array().unwrap().iter().map(|turn| turn["role"].clone()).collect::<Vec<_>>(), listed)
+        };
+        let (roles, listed) = of(&[&hi, &nothing, &hi]);
+        assert!(!roles.iter().any(|role| role == "assistant" || role == "model"), "{}: {roles:?}", to.model);
+        assert_eq!(listed, ["messages[1] (it says nothing)"], "{}", to.model);
+        let (roles, listed) = of(&[&empty]);
+        assert_eq!(listed.is_empty(), !roles.is_empty(), "{}: {listed:?}", to.model);
+    }
+}
+
 #[test]
 fn the_begin_of_an_answer_is_gone_on_with_or_refused() {
     let turns = |last: Value| json!({ "messages": [{ "role": "user", "content": "hi" }, { "role": "assistant", "content": last }] });

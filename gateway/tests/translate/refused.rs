@@ -173,3 +173,48 @@ fn what_is_told_of_an_answer_and_has_no_place_is_listed() {
     let body = streamed(Provider::BedrockConverse, Client::OpenAiChat, &events);
     assert_eq!(body["tollgate"]["not_carried"], json!(["trace.guardrail"]));
 }
+
+/// A model of OpenAI refuses in words, and ends as ever.
+#[test]
+fn a_refusal_in_words_is_told_as_claude_would() {
+    let chat = |name: &str, said: &Value, reason: Option<&str>| json!({ "choices": [{ "index": 0, name: said, "finish_reason": reason }] });
+    let said = json!({ "role": "assistant", "content": null, "refusal": "I cannot." });
+    let delta = |said: Value, reason: Option<&str>| ("", chat("delta", &said, reason));
+    for (reason, stop) in [("stop", "refusal"), ("length", "max_tokens")] {
+        let body = chat("message", &said, Some(reason));
+        let events = [
+            delta(json!({ "role": "assistant", "content": "", "refusal": null }), None),
+            delta(json!({ "refusal": "I " }), None),
+            delta(json!({ "refusal": "cannot." }), None),
+            delta(json!({}), Some(reason)),
+        ];
+        let (message, listed) = whole(Provider::OpenAiChat, Client::AnthropicMessages, &body);
+        assert!(listed.is_empty(), "{listed:?}");
+        for message in [message, streamed(Provider::OpenAiChat, Client::AnthropicMessages, &events)] {
+            let details = json!({ "type": "refusal", "category": null, "explanation": "I cannot." });
+            let found = [&message["stop_reason"], &message["stop_details"], &message["content"]];
+            assert_eq!(found, [&json!(stop), &details, &json!([])], "{reason}");
+        }
+        let (response, _) = whole(Provider::OpenAiChat, Client::OpenAiResponses, &body);
+        assert_eq!(response["output"][0]["content"][0]["refusal"], "I cannot.");
+    }
+}
+
+/// Azure says with every choice what its filter found.
+#[test]
+fn what_a_filter_found_is_listed_where_it_stopped_the_answer() {
+    let found = json!({ "hate": { "filtered": true, "severity": "high" } });
+    let chat = |name: &str, reason: &str| {
+        json!({ "choices": [{
+            "index": 0, name: { "content": "No." }, "finish_reason": reason, "logprobs": { "content": null },
+            "content_filter_results": found, "later": 1,
+        }] })
+    };
+    let all = ["choices[0].content_filter_results", "choices[0].later"];
+    for (reason, wanted) in [("content_filter", &all[..]), ("stop", &all[1..])] {
+        let (_, listed) = whole(Provider::OpenAiChat, Client::AnthropicMessages, &chat("message", reason));
+        assert_eq!(listed, wanted, "{reason}");
+        let body = streamed(Provider::OpenAiChat, Client::OpenAiChat, &[("", chat("delta", reason))]);
+        assert_eq!(body["tollgate"]["not_carried"], json!(wanted), "{reason}");
+    }
+}

@@ -1,9 +1,12 @@
 //! A message of Anthropic's, whole or event by event: a block of a whole one is a block that starts with all that it has.
 
-use crate::translate::{
-    fields::{Fields, Item, Ledger, Read},
-    hub::{Block, Blocks, Event, Fault, Stop, Why},
-    seal::{Kind, Maker},
+use crate::{
+    failing::Ended,
+    translate::{
+        fields::{Fields, Item, Ledger, Read},
+        hub::{Block, Blocks, Event, Fault, Stop, Why, end},
+        seal::{Kind, Maker},
+    },
 };
 
 #[derive(Debug)]
@@ -124,7 +127,7 @@ impl Reader {
             "tool_use" => Event::Stop(Stop::Tool),
             "stop_sequence" => Event::Stop(Stop::Sequence(delta.text("stop_sequence")?)),
             "refusal" => Event::Stop(Stop::Refusal(read_why(delta, ledger)?)),
-            other => self.blocks.ended_by("stop_reason", other, None, ledger),
+            other => end(Ended::unknown(self.blocks.has_said()), ("stop_reason", other), None, ledger),
         });
         delta.hints(&["stop_details"], ledger);
         Ok(())

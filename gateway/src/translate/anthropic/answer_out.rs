@@ -1,7 +1,8 @@
 //! An answer as a client of Anthropic's messages gets it, whole or event by event.
 //!
 //! What the input amounts to is not known when a stream of another provider begins, and `message_start` has to say a number: the
-//! gateway's estimate, which the usage of `message_delta` replaces.
+//! gateway's estimate, which the usage of `message_delta` replaces. A refusal that a model put in words is where Claude explains its own, in
+//! `stop_details` and not in the content, so that nobody takes it for an answer.
 
 use schemas::tokens::Vector;
 
@@ -20,9 +21,11 @@ pub(crate) fn whole(answer: &Answer, told: &Told, usage: Option<&Vector>) -> Jso
     let content = answer.parts.iter().filter_map(write_block).collect::<Vec<_>>();
     let mut message = head(told, answer.model.as_deref(), content);
     let stop = answer.stop.clone().unwrap_or(Stop::End);
-    message.put("stop_reason", reason(&stop, answer.has_calls()));
+    let words = |part: &What| if let What::Refusal(words) = part { Some(words.clone()) } else { None };
+    let refusal: String = answer.parts.iter().filter_map(words).collect();
+    message.put("stop_reason", reason(&stop, answer.has_calls(), &refusal));
     message.put("stop_sequence", sequence(&stop));
-    message.put_some("stop_details", details(&stop));
+    message.put_some("stop_details", details(&stop, &refusal));
     message.put("usage", write_usage(usage));
     message
 }
@@ -36,7 +39,7 @@ fn head(told: &Told, model: Option<&str>, content: Vec<Json>) -> Json {
 
 fn write_block(part: &What) -> Option<Json> {
     Some(match part {
-        What::Text(text) | What::Refusal(text) => object! { "type": "text", "text": text },
+        What::Text(text) => object! { "type": "text", "text": text },
         What::Thinking(text, seal) => {
             object! { "type": "thinking", "thinking": text, "signature": seal.pack(Maker::Anthropic, Kind::Thinking) }
         }
@@ -58,12 +61,13 @@ fn redacted(seal: &Seal) -> Json {
     object! { "type": "redacted_thinking", "data": seal.pack(Maker::Anthropic, Kind::Redacted) }
 }
 
-fn reason(stop: &Stop, has_calls: bool) -> &'static str {
+fn reason(stop: &Stop, has_calls: bool, refusal: &str) -> &'static str {
     match stop {
         Stop::Length => "max_tokens",
         Stop::Filter(_) | Stop::Refusal(_) => "refusal",
         Stop::Sequence(_) => "stop_sequence",
         Stop::End | Stop::Tool if has_calls => "tool_use",
+        Stop::End | Stop::Tool if !refusal.is_empty() => "refusal",
         Stop::End | Stop::Tool => "end_turn",
     }
 }
@@ -72,10 +76,14 @@ fn sequence(stop: &Stop) -> Option<&str> {
     if let Stop::Sequence(sequence) = stop { sequence.as_deref() } else { None }
 }
 
-/// Why it was refused.
-fn details(stop: &Stop) -> Option<Json> {
-    let why = stop.why()?;
-    let (category, explanation) = (why.category.as_deref(), why.explanation.as_deref());
+/// Why it was refused: in the words of the model, or as the provider says it.
+fn details(stop: &Stop, refusal: &str) -> Option<Json> {
+    let (why, words) = (stop.why(), Some(refusal).filter(|words| !words.is_empty()));
+    if why.is_none() && words.is_none() {
+        return None;
+    }
+    let category = why.and_then(|why| why.category.as_deref());
+    let explanation = words.or(why.and_then(|why| why.explanation.as_deref()));
     Some(object! { "type": "refusal", "category": category, "explanation": explanation })
 }
 
@@ -131,6 +139,8 @@ pub(crate) struct Writer {
     model: Option<String>,
     has_begun: bool,
     has_calls: bool,
+    /// The words of a refusal, as far as they have come.
+    refusal: String,
     index: usize,
     /// What says more of the open block.
     mold: Option<Mold>,
@@ -138,7 +148,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) const fn new(told: Told) -> Self {
-        Self { told, model: None, has_begun: false, has_calls: false, index: 0, mold: None }
+        Self { told, model: None, has_begun: false, has_calls: false, refusal: String::new(), index: 0, mold: None }
     }
 
     fn send(&self, name: &'static str, rest: Json, out: &mut String) {
@@ -187,7 +197,8 @@ impl Writer {
             Event::Open(block) => {
                 self.mold = None;
                 let block = match block {
-                    Block::Text | Block::Refusal => object! { "type": "text", "text": "" },
+                    Block::Refusal => return,
+                    Block::Text => object! { "type": "text", "text": "" },
                     Block::Thinking => object! { "type": "thinking", "thinking": "", "signature": "" },
                     Block::Call { id, name } => {
                         self.has_calls = true;
@@ -197,6 +208,8 @@ impl Writer {
                 };
                 self.start(block, out);
             }
+            Event::More(text) if block == Some(&Block::Refusal) => self.refusal.push_str(&text),
+            Event::Close if block == Some(&Block::Refusal) => {}
             Event::More(text) => self.more(&text, block, out),
             Event::Seal(seal) => {
                 let signature = seal.pack(Maker::Anthropic, Kind::Thinking);
@@ -214,8 +227,9 @@ impl Writer {
 
     pub(crate) fn end(&mut self, stop: &Stop, usage: Option<&Vector>, aside: Option<Json>, out: &mut String) {
         self.begin(out);
-        let mut delta = object! { "stop_reason": reason(stop, self.has_calls), "stop_sequence": sequence(stop) };
-        delta.put_some("stop_details", details(stop));
+        let reason = reason(stop, self.has_calls, &self.refusal);
+        let mut delta = object! { "stop_reason": reason, "stop_sequence": sequence(stop) };
+        delta.put_some("stop_details", details(stop, &self.refusal));
         let mut last = object! { "delta": delta, "usage": write_delta_usage(usage) };
         last.put_some("tollgate", aside);
         self.send("message_delta", last, out);

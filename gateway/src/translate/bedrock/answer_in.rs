@@ -1,10 +1,10 @@
 //! An answer of Converse, whole, or event by event of its stream, each named by the `:event-type` of its message.
 
 use crate::{
-    failing,
+    failing::{self, Ended},
     translate::{
         fields::{Fields, Item, Ledger, Read},
-        hub::{Block, Blocks, Event, Fault, Stop, Why},
+        hub::{Block, Blocks, Event, Fault, Stop, end},
         seal::{Kind, Maker},
     },
 };
@@ -139,14 +139,9 @@ impl Reader {
             more.rest(ledger);
         }
         let sequence = sequence.and_then(|said| said.as_text());
-        out.push(match reason.as_str() {
-            "end_turn" => Event::Stop(Stop::End),
-            "max_tokens" | "model_context_window_exceeded" => Event::Stop(Stop::Length),
-            "tool_use" => Event::Stop(Stop::Tool),
-            "stop_sequence" => Event::Stop(Stop::Sequence(sequence)),
-            "guardrail_intervened" | "content_filtered" => Event::Stop(Stop::Filter(Why::default())),
-            failed if failing::converse(failed) => Event::Fault(Fault::failed(failed, None)),
-            other => self.blocks.ended_by("stopReason", other, None, ledger),
+        out.push(match failing::converse(&reason, self.blocks.has_said()) {
+            Ended::Sequence => Event::Stop(Stop::Sequence(sequence)),
+            ended => end(ended, ("stopReason", &reason), None, ledger),
         });
         out.extend(aside.map(|aside| Event::Aside(aside.raw().to_owned())));
         Ok(())

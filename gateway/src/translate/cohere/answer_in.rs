@@ -4,7 +4,7 @@ use crate::{
     failing,
     translate::{
         fields::{Fields, Item, Ledger, Read},
-        hub::{Block, Blocks, Event, Fault, Stop, Why},
+        hub::{Block, Blocks, Event, Fault, end},
         ids::Ids,
         seal::{Kind, Maker},
     },
@@ -117,15 +117,8 @@ impl Reader {
     fn stop(&mut self, body: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
         self.blocks.close(out);
         let reason = body.need_text("finish_reason")?;
-        out.push(match reason.as_str() {
-            "COMPLETE" => Event::Stop(Stop::End),
-            "MAX_TOKENS" => Event::Stop(Stop::Length),
-            "TOOL_CALL" => Event::Stop(Stop::Tool),
-            "STOP_SEQUENCE" => Event::Stop(Stop::Sequence(None)),
-            "ERROR_TOXIC" => Event::Stop(Stop::Filter(Why::default())),
-            failed if failing::cohere(failed) => Event::Fault(Fault::failed(failed, None)),
-            other => self.blocks.ended_by("finish_reason", other, None, ledger),
-        });
+        let ended = failing::cohere(&reason, self.blocks.has_said());
+        out.push(end(ended, ("finish_reason", &reason), None, ledger));
         Ok(())
     }
 }

@@ -104,6 +104,10 @@ fn write_assistant(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -
             _ => content.push(write_part(part)?),
         }
     }
+    if content.is_empty() && calls.is_empty() && plan.is_none() {
+        turn.note_empty(ledger);
+        return Ok(());
+    }
     let mut message = object! { "role": "assistant" };
     message.put_some("tool_plan", plan);
     message.put_full("content", content);

@@ -6,7 +6,7 @@ use crate::{
     failing::{self, Ended, Said},
     translate::{
         fields::{Fields, Item, Ledger, Read, Refused},
-        hub::{Block, Blocks, Event, Fault, Stop, Why},
+        hub::{Block, Blocks, Event, Fault, Stop, Why, end},
         ids::Ids,
         seal::{Kind, Maker, Seal},
     },
@@ -138,11 +138,8 @@ impl Reader {
     /// Why it ended, by name or by number.
     fn stop(&self, reason: &str, more: Option<&str>, ledger: &mut Ledger) -> Event {
         match failing::gemini(reason, Said { calls: self.has_calls, anything: self.blocks.has_said() }) {
-            Ended::Itself => Event::Stop(Stop::End),
-            Ended::Length => Event::Stop(Stop::Length),
             Ended::Filter => Event::Stop(Stop::Filter(Why::filtered(reason, more))),
-            Ended::Failed => Event::Fault(Fault::failed(reason, more)),
-            Ended::Otherwise => self.blocks.ended_by("finishReason", reason, more, ledger),
+            ended => end(ended, ("finishReason", reason), more, ledger),
         }
     }
 }

@@ -230,7 +230,7 @@ fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), led
         (false, true) => {
             let asked = reasoning.budget_within(cap);
             let budget = asked.map(|budget| budget.clamp(*range.start(), *range.end()));
-            if reasoning.budget.is_some() && budget != asked {
+            if budget != asked {
                 ledger.note(format!("{} (its budget: the nearest that the model takes)", reasoning.at));
             }
             config.put_some("thinkingBudget", budget);

@@ -2,10 +2,13 @@
 //!
 //! Blocks do not overlap, and thinking ends with its proof: [`Blocks`] sees to it for every reader.
 
-use crate::translate::{
-    fields::Ledger,
-    hub::{Call, What},
-    seal::{Kind, Maker, Seal},
+use crate::{
+    failing::Ended,
+    translate::{
+        fields::Ledger,
+        hub::{Call, What},
+        seal::{Kind, Maker, Seal},
+    },
 };
 
 /// Why an answer ended.
@@ -178,15 +181,22 @@ impl Blocks {
     pub(crate) const fn has_said(&self) -> bool {
         self.has_said
     }
+}
 
-    /// An end for a reason that is not known, which is listed where something was said. An answer of nothing has failed.
-    pub(crate) fn ended_by(&self, member: &str, reason: &str, more: Option<&str>, ledger: &mut Ledger) -> Event {
-        if !self.has_said {
-            return Event::Fault(Fault::failed(reason, more));
+/// The end of an answer for a reason that stands in this member; one that is not known is listed.
+pub(crate) fn end(ended: Ended, (member, reason): (&str, &str), more: Option<&str>, ledger: &mut Ledger) -> Event {
+    Event::Stop(match ended {
+        Ended::Itself => Stop::End,
+        Ended::Tool => Stop::Tool,
+        Ended::Sequence => Stop::Sequence(None),
+        Ended::Length => Stop::Length,
+        Ended::Filter => Stop::Filter(Why::default()),
+        Ended::Failed => return Event::Fault(Fault::failed(reason, more)),
+        Ended::Otherwise => {
+            ledger.note(format!("{member} {reason}"));
+            Stop::End
         }
-        ledger.note(format!("{member} {reason}"));
-        Event::Stop(Stop::End)
-    }
+    })
 }
 
 /// An answer, as far as it has come.

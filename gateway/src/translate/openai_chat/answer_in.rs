@@ -4,7 +4,7 @@ use crate::{
     failing,
     translate::{
         fields::{Fields, Item, Ledger, Read},
-        hub::{Block, Blocks, Event, Fault, Stop, Why},
+        hub::{Block, Blocks, Event, Fault, Stop, end},
         ids::Ids,
         openai_chat::{calls::Calls, details::Detail},
         seal::Maker,
@@ -27,6 +27,18 @@ pub(crate) const ASIDE: [&str; 11] = [
 ];
 /// Members of a message that providers have put in beside what is read.
 const BESIDE: [&str; 4] = ["role", "index", "channel", "token_ids"];
+/// Members of a choice that are about the answer and no part of it, or repeat it. What a filter found matters where it stopped the answer.
+const ABOUT: [&str; 9] = [
+    "logprobs",
+    "text",
+    "native_finish_reason",
+    "stop_reason",
+    "matched_stop",
+    "seed",
+    "token_ids",
+    "content_filter_results",
+    "content_filter_offsets",
+];
 /// The most that waits for a call to be whole, in bytes: ten thousand pieces of a text, or a hundred proofs of 10 KB.
 const HELD_MAX: usize = 1 << 20;
 
@@ -67,7 +79,7 @@ impl Reader {
                 ledger.note(choice.at);
                 continue;
             }
-            self.choice(&mut choice, out, ledger)?;
+            self.choice(choice, out, ledger)?;
         }
         out.extend(body.take("tollgate").map(|aside| Event::Aside(aside.raw().to_owned())));
         body.skip(&ASIDE);
@@ -75,7 +87,7 @@ impl Reader {
         Ok(())
     }
 
-    fn choice(&mut self, choice: &mut Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
+    fn choice(&mut self, mut choice: Fields<'_>, out: &mut Vec<Event>, ledger: &mut Ledger) -> Read<()> {
         if let Some(mut said) =
             choice.object("delta")?.map_or_else(|| choice.object("message"), |said| Ok(Some(said)))?
         {
@@ -91,10 +103,21 @@ impl Reader {
             said.skip(&BESIDE);
             said.rest(ledger);
         }
-        if let Some(reason) = choice.word("finish_reason")?.filter(|reason| !reason.is_empty()) {
+        let reason = choice.word("finish_reason")?.filter(|reason| !reason.is_empty());
+        if let Some(error) = choice.take("error") {
             self.finish(out);
-            out.push(self.stop(&reason, ledger));
+            out.push(Event::Fault(failed(reason.as_deref(), error)?));
+        } else if let Some(reason) = reason {
+            self.finish(out);
+            let ended = failing::chat(&reason, self.blocks.has_said());
+            let stop = end(ended, ("finish_reason", &reason), None, ledger);
+            if matches!(stop, Event::Stop(Stop::Filter(_))) {
+                choice.hints(&["content_filter_results"], ledger);
+            }
+            out.push(stop);
         }
+        choice.skip(&ABOUT);
+        choice.rest(ledger);
         Ok(())
     }
 
@@ -241,17 +264,14 @@ impl Reader {
         }
         Ok(())
     }
+}
 
-    fn stop(&self, reason: &str, ledger: &mut Ledger) -> Event {
-        match reason {
-            "stop" | "eos" | "end_turn" => Event::Stop(Stop::End),
-            "length" | "max_tokens" | "model_length" => Event::Stop(Stop::Length),
-            "tool_calls" | "function_call" => Event::Stop(Stop::Tool),
-            "content_filter" => Event::Stop(Stop::Filter(Why::default())),
-            failed if failing::chat(failed) => Event::Fault(Fault::failed(failed, None)),
-            other => self.blocks.ended_by("finish_reason", other, None, ledger),
-        }
-    }
+/// What a choice that has failed says of it, as who passes on other models' answers does.
+fn failed(reason: Option<&str>, error: Item<'_>) -> Read<Fault> {
+    let said = fault(error)?;
+    let more = Some(said.message.as_str()).filter(|message| !message.is_empty());
+    let failed = Fault::failed(reason.unwrap_or("error"), more);
+    Ok(Fault { code: said.code.or(failed.code), status: said.status.or(failed.status), ..failed })
 }
 
 /// About as much memory as an event takes.

@@ -208,6 +208,7 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
     }
     // Nor one of nothing.
     if to.flavor == Flavor::Mistral && texts.is_empty() && calls.is_empty() {
+        turn.note_empty(ledger);
         return Ok(());
     }
     let mut message = object! { "role": "assistant" };
