@@ -164,7 +164,8 @@ fn is_failed(client: Client, frames: &str) -> bool {
 
 /// The same events, every second one with a space more.
 fn spaced(events: &[(String, String)]) -> Vec<(String, String)> {
-    let space = |place: usize, data: &str| if place.is_multiple_of(2) { data.to_owned() } else { data.replacen('{', "{ ", 1) };
+    let space =
+        |place: usize, data: &str| if place.is_multiple_of(2) { data.to_owned() } else { data.replacen('{', "{ ", 1) };
     events.iter().enumerate().map(|(place, (name, data))| (name.clone(), space(place, data))).collect()
 }
 
