@@ -247,6 +247,49 @@ fn limits_change_in_place_and_only_the_one_that_is_meant() {
 }
 
 #[test]
+fn a_limit_lies_over_the_one_that_it_is_and_over_none_that_is_called_so() {
+    let of = |key: &str, amount, mode| Limit {
+        scope: vec![(Dimension::Tenant, Match::Is("acme".into())), (Dimension::Key, Match::Is(key.into()))],
+        mode,
+        ..fixture::limit(amount, Window::Day)
+    };
+    let (mine, hard) = (of("nobody", 9, Mode::Observe), of("ci", 2, Mode::Hard));
+    let empty = Policy { limits: Vec::new(), ..file() };
+    let with = |limit: &Limit| Policy { limits: vec![limit.clone()], ..file() };
+    let made = |limit: &Limit| What::CreateLimit { limit: limit.clone() };
+    let gone = |limit: &Limit| What::DeleteLimit { limit: limit.name.clone(), id: limit.id() };
+    // A name that was taken before the file has it is the file's all the same.
+    let mut topic = Topic::with(&empty);
+    topic.ask(made(&mine)).unwrap();
+    topic.file(&with(&hard));
+    assert_eq!((topic.policy().limits.as_slice(), topic.fold.laid_over().len()), (&[hard.clone()][..], 0));
+    topic.file(&empty);
+    assert!(topic.policy().limits.is_empty(), "it ended");
+    // The same limit is the one that it is, wherever it was made first.
+    topic.ask(made(&Limit { amount: 7, ..hard.clone() })).unwrap();
+    topic.file(&with(&hard));
+    assert_eq!(topic.limit().map(|limit| limit.amount), Some(7));
+    // What was deleted is that limit, and another of its name is the file's; so is the first one if it comes back.
+    topic.ask(gone(&hard)).unwrap();
+    topic.file(&with(&hard));
+    assert_eq!((topic.limit(), topic.fold.laid_over().len()), (None, 1));
+    let turned = Limit { window: Window::Hour, amount: 0, ..hard.clone() };
+    topic.file(&with(&turned));
+    assert_eq!((topic.limit(), topic.fold.laid_over().len()), (Some(&turned), 0));
+    topic.file(&with(&hard));
+    assert_eq!(topic.limit(), Some(&hard));
+    // In the place of one that was deleted there is another, for as long as the file has that one or none.
+    topic.ask(gone(&hard)).unwrap();
+    topic.ask(made(&mine)).unwrap();
+    for still in [with(&hard), empty] {
+        topic.file(&still);
+        assert_eq!(topic.policy().limits, [mine.clone()]);
+    }
+    topic.file(&with(&turned));
+    assert_eq!(topic.policy().limits, [turned]);
+}
+
+#[test]
 fn a_key_that_is_deleted_takes_its_limits_along() {
     let budget = Limit {
         name: Limit::name_of_budget(("acme", "new"), crate::limit::Unit::Tokens, Window::Day),
@@ -321,6 +364,29 @@ fn a_tenant_that_is_deleted_is_gone_with_its_keys_and_none_comes_back() {
     topic.ask(What::CreateTenant { tenant: "new".into() }).unwrap();
     topic.ask(What::DeleteTenant { tenant: "new".into() }).unwrap();
     assert_eq!((topic.policy().tenant("new"), topic.fold.laid_over().len()), (None, 0));
+}
+
+#[test]
+fn a_key_that_was_made_ends_with_its_tenant() {
+    let scope = vec![(Dimension::Tenant, Match::Is("acme".into())), (Dimension::Key, Match::Is("new".into()))];
+    let name = Limit::name_of_budget(("acme", "new"), crate::limit::Unit::Tokens, Window::Day);
+    let budgets = vec![Limit { name, scope, ..fixture::limit(3, Window::Day) }];
+    let make = || What::CreateKey { tenant: "acme".into(), key: key("new", 2), budgets: budgets.clone() };
+    let (mut topic, none) = (Topic::with(&file()), Policy { tenants: Vec::new(), ..file() });
+    topic.ask(make()).unwrap();
+    topic.ask(disable("ci")).unwrap();
+    topic.file(&none);
+    assert_eq!((topic.policy().limits.len(), topic.fold.laid_over()), (1, vec!["key acme/ci: disabled".to_owned()]));
+    // Neither by the API nor by the file does it come back with another tenant of the name; what was disabled is.
+    topic.ask(What::CreateTenant { tenant: "acme".into() }).unwrap();
+    assert_eq!(topic.policy().tenant("acme").map(|tenant| tenant.keys.len()), Some(0));
+    topic.ask(make()).unwrap();
+    assert!(topic.key("new").is_some(), "the tenant is there, whoever made it");
+    topic.file(&file());
+    assert!(topic.key("new").is_some() && topic.key("ci").unwrap().disabled);
+    topic.file(&none);
+    topic.file(&file());
+    assert_eq!((topic.key("new"), topic.policy().limits.len()), (None, 1));
 }
 
 #[test]
