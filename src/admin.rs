@@ -37,9 +37,12 @@ pub(crate) struct Api {
 pub(crate) struct Admins(RwLock<Vec<Admin>>);
 
 impl Admins {
-    /// Puts others in their place.
-    pub(crate) fn replace(&self, admins: &[Admin]) {
-        admins.clone_into(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    /// Puts others in their place; says whether any is another.
+    pub(crate) fn replace(&self, admins: &[Admin]) -> bool {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = known.as_slice() != admins;
+        admins.clone_into(&mut known);
+        is_other
     }
 
     fn of(&self, token: &str) -> Option<Admin> {

@@ -12,17 +12,27 @@ use schemas::{
     wire,
 };
 
-use crate::{failure::Failure, load::Loaded, publish::published, roles::open_road};
+use crate::{
+    EXIT_USAGE,
+    failure::Failure,
+    load::Loaded,
+    publish::{one_each, published},
+    roles::open_road,
+};
 
 /// Something would change.
 const EXIT_DIFFERENT: u8 = 1;
 
-/// Prints what would change; gives 0 if nothing would, and 1 if something would.
+/// Prints what would change; gives 0 if nothing would, 1 if something would, and 64 if the file cannot be published over what it lies under.
 pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     let mut fold = in_force(loaded)?;
     let (before, over) = (fold.in_force().cloned(), fold.laid_over());
     let policy = loaded.config.policy(loaded.book.hash());
     fold.take(Offset(fold.version()), Record::Policy(Box::new(policy)));
+    if let Err(shared) = one_each(&fold) {
+        eprintln!("error: {shared}");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let Some(after) = fold.in_force() else { return Err("the policy cannot be made".into()) };
     let differ = diff(before.as_deref(), after);
     match &before {

@@ -107,7 +107,7 @@ pub(crate) fn prepare(road: &dyn Road, loaded: &Loaded, roles: &[Role]) -> Resul
 }
 
 /// Publishes the policy that a configuration makes; says whether anything was new.
-fn publish_policy(road: &dyn Road, loaded: &Loaded) -> Result<bool, journal::Error> {
+fn publish_policy(road: &dyn Road, loaded: &Loaded) -> Result<bool, Failure> {
     publish(road, loaded.config.policy(loaded.book.hash()), &loaded.book)
 }
 
@@ -158,11 +158,14 @@ impl Roles {
         Ok(started)
     }
 
-    /// Puts the policy of another configuration in force, where metering runs, and its admins; says whether anything of the policy was
-    /// new.
-    pub(crate) fn publish(&self, loaded: &Loaded) -> Result<Option<bool>, journal::Error> {
-        self.office.iter().for_each(|office| office.admins.replace(&loaded.config.admins));
+    /// Puts the policy of another configuration in force, where metering runs; says whether anything of it was new.
+    pub(crate) fn publish(&self, loaded: &Loaded) -> Result<Option<bool>, Failure> {
         self.metering.as_ref().map(|_| publish_policy(&*self.road, loaded)).transpose()
+    }
+
+    /// Puts other admins in the place of those of this process; says whether any is another.
+    pub(crate) fn admit(&self, config: &Config) -> bool {
+        self.office.as_ref().is_some_and(|office| office.admins.replace(&config.admins))
     }
 
     /// Puts other issuers of tokens in the place of those of this process's gateway; says whether any is another.

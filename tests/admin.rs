@@ -361,6 +361,29 @@ fn a_token_that_is_taken_out_of_the_file_is_nobodys_as_soon_as_that_is_read() {
 }
 
 #[test]
+fn a_file_that_gives_a_key_the_secret_of_another_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
+    let (status, made) = office.post("/v1/tenants/acme/keys", &json!({ "name": "shared" }));
+    assert_eq!(status, 201);
+    let secret = made["key"].as_str().unwrap();
+    office.called(secret, (200, ""));
+    let hashed = format!("{{ name: ci, sha256: \"{}\" }}", schemas::policy::Digest::of(secret));
+    office.house.edit("{ name: ci, key: tg-globex }", &hashed);
+    office.house.edit("token: tga-eyes", "token: tga-others");
+    assert_eq!(office.diff(dir.path()).0, 64);
+    office.house.reload("nothing was changed");
+    let said = fs::read_to_string(office.house.said()).unwrap();
+    assert!(said.contains("TG1006: key globex/ci and key acme/shared have the same secret"), "{said}");
+    // Not even who may say so.
+    assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 200);
+    office.called("tg-globex", (200, ""));
+    assert_eq!(office.post("/v1/tenants/acme/keys/shared/disable", &Value::Null).0, 200);
+    office.called(secret, (401, "TG3040"));
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
 fn a_key_whose_time_is_over_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut office = Office::start(dir.path());

@@ -11,6 +11,7 @@ pub mod diff;
 mod fold;
 mod once;
 mod over;
+pub mod secret;
 pub mod shown;
 pub mod told;
 
@@ -60,14 +61,6 @@ impl Policy {
     /// The tenant of a name.
     pub fn tenant(&self, name: &str) -> Option<&Tenant> {
         self.tenants.iter().find(|tenant| tenant.name == name)
-    }
-
-    /// Whether a secret is that of a key, now or in its grace, or of a proxy.
-    pub(crate) fn has_secret(&self, sha256: &Digest) -> bool {
-        let is_former = |former: &Former| former.sha256 == *sha256;
-        let has = |key: &ApiKey| key.sha256 == *sha256 || key.former.as_ref().is_some_and(is_former);
-        self.tenants.iter().flat_map(|tenant| &tenant.keys).any(has)
-            || self.proxies.iter().any(|proxy| proxy.token_sha256 == *sha256)
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ApiKey, Digest, Expiry, Former, Policy, Tenant, What};
+use super::{ApiKey, Digest, Expiry, Former, Policy, Tenant, What, secret::Holder};
 use crate::{
     id::LimitId,
     limit::{Limit, Mode, Share},
@@ -139,6 +139,25 @@ impl Over {
             OnKey::Changed(changed) => changed.disabled = Some(disabled),
             OnKey::Gone => {}
         }
+    }
+
+    /// Every secret that was given to a key, whether that is there or not.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (Digest, Holder<'_>)> {
+        self.keys.iter().flat_map(|((tenant, name), on)| {
+            let (secret, former) = match on {
+                OnKey::Made(key) => (Some(key.sha256), key.former),
+                OnKey::Changed(changed) => (changed.sha256, changed.former),
+                OnKey::Gone => (None, None),
+            };
+            let secrets = [secret, former.map(|former| former.sha256)].into_iter().flatten();
+            secrets.map(move |secret| (secret, Holder::Key(tenant, name)))
+        })
+    }
+
+    /// Whether a key of the file was deleted.
+    pub(super) fn is_gone(&self, holder: Holder<'_>) -> bool {
+        let Holder::Key(tenant, name) = holder else { return false };
+        matches!(self.keys.get(&(tenant.to_owned(), name.to_owned())), Some(OnKey::Gone))
     }
 
     /// Lets go of secrets whose time was over at an instant.

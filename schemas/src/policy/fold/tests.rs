@@ -5,7 +5,7 @@ use crate::{
     fixture,
     id::BookHash,
     limit::{Dimension, Limit, Match, Mode, Share, Window},
-    policy::{ApiKey, Digest, Expiry, Former, Once, Tenant},
+    policy::{ApiKey, Digest, Expiry, Former, Once, Proxy, Tenant, Tenants},
     time::Time,
 };
 
@@ -180,6 +180,37 @@ fn a_key_is_created_rotated_and_deleted() {
     assert_eq!((topic.key("ci"), topic.fold.laid_over().as_slice()), (None, &["key acme/ci: deleted".to_owned()][..]));
     topic.ask(create(key("ci", 9))).unwrap();
     assert_eq!(topic.key("ci").unwrap().sha256, Digest([9; 32]));
+}
+
+#[test]
+fn a_secret_is_one_keys_over_the_file_and_what_lies_over_it() {
+    let mut topic = Topic::with(&file());
+    topic.ask(create(key("new", 2))).unwrap();
+    topic.ask(rotate("ci", 3, None)).unwrap();
+    // The file still has what was rotated away; it is nobody else's, and may be its own again.
+    assert_eq!(topic.ask(create(key("stolen", 1))), Err(Refusal::SecretTaken));
+    assert_eq!(topic.ask(rotate("new", 1, None)), Err(Refusal::SecretTaken));
+    topic.ask(rotate("ci", 1, None)).unwrap();
+    assert!(topic.fold.shared().is_empty() && topic.fold.laid_over() == ["key acme/new: created"]);
+    topic.ask(rotate("ci", 3, None)).unwrap();
+    // What was given to a key waits with it, and is a proxy's as little.
+    topic.file(&Policy { tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }], ..file() });
+    assert_eq!(topic.ask(create(key("stolen", 3))), Err(Refusal::SecretTaken));
+    topic.file(&file());
+    // One that was deleted is free for as long as nobody brings it back.
+    topic.ask(delete("ci")).unwrap();
+    topic.ask(create(key("heir", 1))).unwrap();
+    assert!(topic.fold.shared().is_empty());
+    topic.ask(delete("heir")).unwrap();
+    // A file that would give it to another is known before it is published.
+    let mut second = file();
+    second.tenants.push(Tenant { name: "globex".into(), keys: vec![key("dup", 2)] });
+    let mut next = topic.fold.clone();
+    next.take(Offset(99), Record::Policy(Box::new(second)));
+    assert_eq!(next.shared(), [["key globex/dup".to_owned(), "key acme/new".to_owned()]]);
+    let proxy = Proxy { name: "edge".into(), token_sha256: Digest([2; 32]), tenants: Tenants::All };
+    next.take(Offset(100), Record::Policy(Box::new(Policy { proxies: vec![proxy], ..file() })));
+    assert_eq!(next.shared(), [["proxy edge".to_owned(), "key acme/new".to_owned()]]);
 }
 
 #[test]
