@@ -5,7 +5,7 @@ use crate::{
     fixture,
     id::BookHash,
     limit::{Dimension, Limit, Match, Mode, Share, Window},
-    policy::{ApiKey, Digest, Expiry, Former, Once, Proxy, Tenant, Tenants},
+    policy::{ApiKey, Digest, Expiry, Former, Once, Proxy, Tenant, Tenants, told},
     time::Time,
 };
 
@@ -355,6 +355,33 @@ fn what_cannot_be_made_is_refused_and_changes_nothing() {
         assert_eq!(topic.ask(what.clone()), Err(why), "{what:?}");
     }
     assert_eq!((topic.policy(), topic.fold.version()), (&before, version));
+}
+
+#[test]
+fn what_a_file_changed_is_told_of_what_is_in_force() {
+    let mut topic = Topic::with(&file());
+    topic.ask(What::CreateTenant { tenant: "elm".into() }).unwrap();
+    topic.ask(create(key("bot", 2))).unwrap();
+    topic.ask(disable("ci")).unwrap();
+    topic.ask(What::CreateLimit { limit: Limit { name: "r".into(), ..fixture::limit(1, Window::Hour) } }).unwrap();
+    topic.ask(create(key("left", 3))).unwrap();
+    let mut later = file();
+    later.limits[0].amount = 9;
+    later.tenants[0].keys.push(key("left", 4));
+    let mut fold = topic.fold.clone();
+    let (step, told) = told::take(&mut fold, Offset(50), Record::Policy(Box::new(later)));
+    assert!(matches!(step, Step::InForce(_)));
+    let told = told.unwrap();
+    assert_eq!(
+        (told.kind.as_str(), told.policy, told.detail.as_str()),
+        ("file", Offset(50), r#"["~ limit l: amount 5 → 9"]"#)
+    );
+    // A change is told with what became of it, and so is one that was not made.
+    let ask = |what| Change { id: "x".into(), at: Time::ZERO, by: "ops".into(), expects: None, once: None, what };
+    for (what, refused) in [(enable("ci"), ""), (enable("none"), "there is none of that name")] {
+        let (_, told) = told::take(&mut fold, Offset(51), Record::Change(Box::new(ask(what))));
+        assert_eq!(told.map(|told| told.refused).as_deref(), Some(refused));
+    }
 }
 
 #[test]
