@@ -1,4 +1,5 @@
-//! `tollgate check --diff`: what a configuration would change of the policy in force, and which changes of the admin API lie over it.
+//! `tollgate check --diff`: what a configuration would change of the policy in force and of the sections beside it, and which changes of
+//! the admin API lie over it.
 //!
 //! It reads the policy topic of the log that the file names, and takes no part in that log: on disk the process that has it goes on.
 
@@ -37,7 +38,9 @@ pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     let differ = diff(before.as_deref(), after);
     match &before {
         None => println!("no policy has been published yet; this one would be the first"),
-        Some(_) if differ.is_empty() => println!("nothing would change"),
+        Some(_) if differ.is_empty() => {
+            println!("nothing would change; listen, log and lake are each process's own, and not compared")
+        }
         Some(_) => {}
     }
     differ.iter().for_each(|difference| println!("{difference}"));
@@ -45,6 +48,11 @@ pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     for change in &over {
         if still.contains(change) {
             println!("= {change}, by the admin API: it lies over this file, which says otherwise");
+        } else if differ
+            .iter()
+            .any(|one| change.strip_prefix(one.what.as_str()).is_some_and(|rest| rest.starts_with(": ")))
+        {
+            println!("= {change}, by the admin API: it ends with this file");
         } else {
             println!("= {change}, by the admin API: this file says the same, and has it from then on");
         }

@@ -26,7 +26,7 @@ pub(crate) fn reload(file: &Path, before: &Loaded, roles: &Roles) {
         );
         return;
     }
-    let published = roles.publish(&loaded);
+    let published = roles.publish(&loaded, &before.config);
     if let Err(error) = &published
         && error.code() == Some(SHARED)
     {

@@ -354,9 +354,25 @@ fn a_token_that_is_taken_out_of_the_file_is_nobodys_as_soon_as_that_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let mut office = Office::start(dir.path());
     assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 200);
+    let differs = |line: &str| {
+        let (code, said) = office.diff(dir.path());
+        assert!(code == 1 && said.contains(line) && !said.contains("nothing would change"), "{code}: {said}");
+    };
     office.house.edit("token: tga-eyes", "token: tga-other-eyes");
-    office.house.reload("was in force already");
+    differs("~ admins: takes effect when it is read");
+    office.house.reload("the admins are those of the configuration that was read now");
     assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 401);
+    let told = || office.get("/v1/policy/changes")["changes"][0]["detail"].clone();
+    office.house.wait_for("who may be admin", || told() == json!(["~ admins: takes effect when it is read"]));
+    assert_eq!(office.diff(dir.path()).0, 0);
+    // What the process keeps until its next start differs until then, whether it was read or not.
+    office.house.edit("api_key: sk", "api_key: sk-other");
+    differs("~ providers: takes effect at a start");
+    office.house.reload("its policy was in force already");
+    differs("~ providers: takes effect at a start");
+    assert_eq!(office.house.stop(), 0);
+    office.house.start();
+    assert_eq!(office.diff(dir.path()).0, 0);
     assert_eq!(office.house.stop(), 0);
 }
 

@@ -4,6 +4,8 @@
 //! A file's record is whole: the last one is all that files say. What is changed while it is in force is a record of its own and lies
 //! over it; [`Fold`] makes one policy of all. Keys and tokens are in it as SHA-256 only.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub mod change;
@@ -55,6 +57,10 @@ pub struct Policy {
     pub metering: MeteringConfig,
     /// The price book in force.
     pub book: BookHash,
+    /// The sections of the file that are not published, by name, each as the SHA-256 of what it says: whether it is another. None in what
+    /// was published before they were told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside: BTreeMap<String, Digest>,
 }
 
 impl Policy {
