@@ -161,7 +161,7 @@ impl Roles {
 
     /// Puts other admins in the place of those of this process; says whether any is another.
     pub(crate) fn admit(&self, config: &Config) -> bool {
-        self.office.as_ref().is_some_and(|office| office.admins.replace(&config.admins))
+        self.office.as_ref().is_some_and(|office| office.admins.replace(config))
     }
 
     /// Puts other issuers of tokens in the place of those of this process's gateway; says whether any is another.

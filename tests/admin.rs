@@ -318,6 +318,19 @@ fn who_may_change_what() {
         "{made}"
     );
     assert_eq!(office.get("/v1/limits/odd").get("warnings"), None);
+    // So is a key that has the name under which tokens call.
+    let keys = dir.path().join("jwks.json");
+    fs::write(&keys, r#"{"keys": []}"#).unwrap();
+    let identity = format!(
+        "identity: {{ jwt: [ {{ name: sso, issuer: sso.test, audience: a, jwks_file: {}, tenant: acme }} ] }}\nlake: {{",
+        keys.display()
+    );
+    office.house.edit("lake: {", &identity);
+    office.house.reload("its policy is in force");
+    for (tenant, code) in [("acme", json!("TG1006")), ("globex", Value::Null)] {
+        let (status, made) = office.post(&format!("/v1/tenants/{tenant}/keys"), &json!({ "name": "sso" }));
+        assert_eq!((status, &made["warnings"][0]["code"]), (201, &code), "{made}");
+    }
     assert_eq!(office.house.stop(), 0);
 }
 

@@ -261,6 +261,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .unwrap_or_default();
     let issuers =
         reader.or(&sections, "identity", Vec::new(), |reader, node| identity::identity(reader, node, &known_tenants));
+    identity::namesakes(reader, sections.place("identity"), &issuers, &tenants);
     admin::served(reader, &sections, &listen);
     in_clear.warn(reader);
     outlasting(reader, &sections, &metering, (&providers, &routes), &limits);

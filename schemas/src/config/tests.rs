@@ -547,6 +547,13 @@ fn warnings_do_not_refuse() {
             DanglingReference,
         ),
         (
+            "tenants: [ { name: a, keys: [ { name: sso, sha256: HASH } ] }, { name: b } ]\n\
+             identity: { jwt: [ { name: sso, issuer: i, audience: x, jwks_file: f, tenant: a },\
+             { name: k, issuer: j, audience: x, jwks_file: f, tenant: b } ] }",
+            2,
+            DuplicateConfig,
+        ),
+        (
             "log: { kind: kafka, brokers: \"h:1\" }\nmodels: [ { name: m, targets: [ { provider: p } ] } ]",
             2,
             DanglingReference,
