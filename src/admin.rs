@@ -13,7 +13,7 @@ use std::{
 use journal::Road;
 use listen::Version;
 use schemas::{
-    config::{Admin, Config, Listener},
+    config::{Admin, Config, Issuer, Listener, Warning},
     policy::Digest,
 };
 use tokio_util::sync::CancellationToken;
@@ -33,19 +33,32 @@ pub(crate) struct Api {
     admins: Arc<Admins>,
 }
 
-/// Who may use it, as the configuration that was read last says.
-pub(crate) struct Admins(RwLock<Vec<Admin>>);
+/// Who may use it, and whose tokens clients may call with beside keys, as the configuration that was read last says.
+pub(crate) struct Admins(RwLock<(Vec<Admin>, Vec<Issuer>)>);
 
 impl Admins {
-    /// Puts others in their place.
-    pub(crate) fn replace(&self, admins: &[Admin]) {
-        admins.clone_into(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    fn new(config: &Config) -> Self {
+        Self(RwLock::new((config.admins.clone(), config.issuers.clone())))
+    }
+
+    /// Puts others in their place; says whether any admin is another.
+    pub(crate) fn replace(&self, config: &Config) -> bool {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = known.0 != config.admins;
+        *known = (config.admins.clone(), config.issuers.clone());
+        is_other
     }
 
     fn of(&self, token: &str) -> Option<Admin> {
         let digest = Digest::of(token);
-        let admins = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        admins.iter().find(|admin| admin.token_sha256 == digest).cloned()
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.0.iter().find(|admin| admin.token_sha256 == digest).cloned()
+    }
+
+    /// What is to be said of the name of a tenant's key.
+    fn warn_of(&self, tenant: &str, key: &str) -> Option<Warning> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.1.iter().find_map(|issuer| issuer.named_as(tenant, key))
     }
 }
 
@@ -63,7 +76,7 @@ impl Office {
         let Some(address) = config.listen.admin else { return Ok(None) };
         let listener = listen(address).map_err(|error| Failure::listen(address, &error))?;
         let tls = tls::of(config, Listener::Admin)?;
-        let admins = Arc::new(Admins(RwLock::new(config.admins.clone())));
+        let admins = Arc::new(Admins::new(config));
         let api = Api { desk: Arc::new(Desk::new(Arc::clone(road))), admins: Arc::clone(&admins) };
         let router = http::router(Arc::new(api));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

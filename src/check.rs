@@ -19,13 +19,14 @@ const EXIT_NOT_COMPARED: u8 = 2;
 ///
 /// Reads the file, the environment variables that it names and its price files; starts nothing and connects to nothing.
 /// Exits with 0 and prints "ok" and where each provider's credential comes from, or with 64 and prints the mistakes. With --diff it
-/// also reads the policy in force from the log and exits with 1 if the file would change anything of it.
+/// also reads the policy in force from the log and exits with 1 if the file would change anything, at once or at the next start, and
+/// with 64 if it gives a key the secret of one that the admin API made.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "tollgate.yaml")]
     config: PathBuf,
-    /// Also print what the file would change of the policy in force: + added, ~ changed, - removed, = an admin's change that lies over it.
+    /// Also print what the file would change: + added, ~ changed, - removed, = an admin's change that lies over it.
     #[arg(long)]
     diff: bool,
 }

@@ -1,4 +1,5 @@
-//! `tollgate check --diff`: what a configuration would change of the policy in force, and which changes of the admin API lie over it.
+//! `tollgate check --diff`: what a configuration would change of the policy in force and of the sections beside it, and which changes of
+//! the admin API lie over it.
 //!
 //! It reads the policy topic of the log that the file names, and takes no part in that log: on disk the process that has it goes on.
 
@@ -12,22 +13,34 @@ use schemas::{
     wire,
 };
 
-use crate::{failure::Failure, load::Loaded, publish::published, roles::open_road};
+use crate::{
+    EXIT_USAGE,
+    failure::Failure,
+    load::Loaded,
+    publish::{one_each, published},
+    roles::open_road,
+};
 
 /// Something would change.
 const EXIT_DIFFERENT: u8 = 1;
 
-/// Prints what would change; gives 0 if nothing would, and 1 if something would.
+/// Prints what would change; gives 0 if nothing would, 1 if something would, and 64 if the file cannot be published over what it lies under.
 pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     let mut fold = in_force(loaded)?;
     let (before, over) = (fold.in_force().cloned(), fold.laid_over());
     let policy = loaded.config.policy(loaded.book.hash());
     fold.take(Offset(fold.version()), Record::Policy(Box::new(policy)));
+    if let Err(shared) = one_each(&fold) {
+        eprintln!("error: {shared}");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let Some(after) = fold.in_force() else { return Err("the policy cannot be made".into()) };
     let differ = diff(before.as_deref(), after);
     match &before {
         None => println!("no policy has been published yet; this one would be the first"),
-        Some(_) if differ.is_empty() => println!("nothing would change"),
+        Some(_) if differ.is_empty() => {
+            println!("nothing would change; listen, log and lake are each process's own, and not compared")
+        }
         Some(_) => {}
     }
     differ.iter().for_each(|difference| println!("{difference}"));
@@ -35,6 +48,11 @@ pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     for change in &over {
         if still.contains(change) {
             println!("= {change}, by the admin API: it lies over this file, which says otherwise");
+        } else if differ
+            .iter()
+            .any(|one| change.strip_prefix(one.what.as_str()).is_some_and(|rest| rest.starts_with(": ")))
+        {
+            println!("= {change}, by the admin API: it ends with this file");
         } else {
             println!("= {change}, by the admin API: this file says the same, and has it from then on");
         }

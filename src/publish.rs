@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use journal::Road;
 use schemas::{
+    error_code::ErrorCode,
     id::{BookHash, Offset},
     policy::{Fold, Policy, Record, Step},
     price::Book,
@@ -15,15 +16,19 @@ use schemas::{
     wire,
 };
 
+use crate::failure::Failure;
+
 /// How long one look at the topic may take.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Publishes a policy and the price book that it names; says whether anything was new.
-pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bool, journal::Error> {
-    let (fold, books) = published(road)?;
+/// Publishes a policy and the price book that it names, unless it gives somebody the secret of another; says whether anything was new.
+pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bool, Failure> {
+    let (mut fold, books) = published(road)?;
     if fold.file() == Some(&policy) {
         return Ok(false);
     }
+    fold.take(Offset(fold.version()), Record::Policy(Box::new(policy.clone())));
+    one_each(&fold)?;
     let mut records = Vec::new();
     if !books.contains(&policy.book) {
         records.push(Record::Book(Box::new(book.clone())));
@@ -33,6 +38,21 @@ pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bo
     road.publish(&bodies)?;
     Ok(true)
 }
+
+/// Whether everybody has a secret of their own, by the file and what the admin API laid over it.
+pub(crate) fn one_each(fold: &Fold) -> Result<(), Failure> {
+    let shared = fold.shared();
+    if shared.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<String> =
+        shared.iter().map(|[one, other]| format!("{one} and {other} have the same secret")).collect();
+    let text = format!("{}, one by the file and one by the admin API: make another one for each", said.join(", "));
+    Err(Failure::coded(SHARED, text))
+}
+
+/// The code of a file that gives somebody the secret of another.
+pub(crate) const SHARED: ErrorCode = ErrorCode::DuplicateConfig;
 
 /// Publishes price books that nothing is charged by unless they are named, as far as they are new.
 pub(crate) fn publish_books(road: &dyn Road, books: Vec<Book>) -> Result<(), journal::Error> {

@@ -9,6 +9,7 @@ use schemas::config::Config;
 
 use crate::{
     load::{Loaded, load},
+    publish::SHARED,
     roles::Roles,
 };
 
@@ -25,6 +26,13 @@ pub(crate) fn reload(file: &Path, before: &Loaded, roles: &Roles) {
         );
         return;
     }
+    let published = roles.publish(&loaded, &before.config);
+    if let Err(error) = &published
+        && error.code() == Some(SHARED)
+    {
+        eprintln!("error: {error}: nothing was changed");
+        return;
+    }
     let kept = kept(&before.config, &loaded.config);
     if !kept.is_empty() {
         eprintln!("warning: {} changed, which takes effect at the next start", kept.join(", "));
@@ -32,7 +40,10 @@ pub(crate) fn reload(file: &Path, before: &Loaded, roles: &Roles) {
     if roles.trust(&loaded.config) {
         eprintln!("the issuers of tokens are those of the configuration that was read now");
     }
-    match roles.publish(&loaded) {
+    if roles.admit(&loaded.config) {
+        eprintln!("the admins are those of the configuration that was read now");
+    }
+    match published {
         Ok(Some(true)) => eprintln!("the configuration was read again; its policy is in force"),
         Ok(Some(false)) => eprintln!("the configuration was read again; its policy was in force already"),
         Ok(None) => {

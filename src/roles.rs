@@ -98,17 +98,12 @@ struct Rooms {
 /// yet, so that this can be tried again while the log is away or the disk is full.
 pub(crate) fn prepare(road: &dyn Road, loaded: &Loaded, roles: &[Role]) -> Result<(), Failure> {
     if roles.contains(&Role::Metering) {
-        publish_policy(road, loaded)?;
+        publish(road, loaded.config.policy(loaded.book.hash()), &loaded.book)?;
     }
     if roles.contains(&Role::Gateway) {
         road.journal()?.make_room()?;
     }
     Ok(())
-}
-
-/// Publishes the policy that a configuration makes; says whether anything was new.
-fn publish_policy(road: &dyn Road, loaded: &Loaded) -> Result<bool, journal::Error> {
-    publish(road, loaded.config.policy(loaded.book.hash()), &loaded.book)
 }
 
 /// Opens the log that the configuration names.
@@ -158,11 +153,15 @@ impl Roles {
         Ok(started)
     }
 
-    /// Puts the policy of another configuration in force, where metering runs, and its admins; says whether anything of the policy was
-    /// new.
-    pub(crate) fn publish(&self, loaded: &Loaded) -> Result<Option<bool>, journal::Error> {
-        self.office.iter().for_each(|office| office.admins.replace(&loaded.config.admins));
-        self.metering.as_ref().map(|_| publish_policy(&*self.road, loaded)).transpose()
+    /// Puts the policy of another configuration in force, where metering runs; says whether anything of it was new.
+    pub(crate) fn publish(&self, loaded: &Loaded, started: &Config) -> Result<Option<bool>, Failure> {
+        let policy = || loaded.config.policy_after(started, loaded.book.hash());
+        self.metering.as_ref().map(|_| publish(&*self.road, policy(), &loaded.book)).transpose()
+    }
+
+    /// Puts other admins in the place of those of this process; says whether any is another.
+    pub(crate) fn admit(&self, config: &Config) -> bool {
+        self.office.as_ref().is_some_and(|office| office.admins.replace(config))
     }
 
     /// Puts other issuers of tokens in the place of those of this process's gateway; says whether any is another.

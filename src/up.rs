@@ -23,6 +23,7 @@ use crate::{
     failure::Failure,
     load::{Loaded, load},
     ops::{Ops, Readiness},
+    publish::SHARED,
     reload::reload,
     roles::{Ended, Left, Roles, open_road, prepare},
 };
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(left) => say(&left),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            if error.code() == Some(SHARED) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -318,6 +318,19 @@ fn who_may_change_what() {
         "{made}"
     );
     assert_eq!(office.get("/v1/limits/odd").get("warnings"), None);
+    // So is a key that has the name under which tokens call.
+    let keys = dir.path().join("jwks.json");
+    fs::write(&keys, r#"{"keys": []}"#).unwrap();
+    let identity = format!(
+        "identity: {{ jwt: [ {{ name: sso, issuer: sso.test, audience: a, jwks_file: {}, tenant: acme }} ] }}\nlake: {{",
+        keys.display()
+    );
+    office.house.edit("lake: {", &identity);
+    office.house.reload("its policy is in force");
+    for (tenant, code) in [("acme", json!("TG1006")), ("globex", Value::Null)] {
+        let (status, made) = office.post(&format!("/v1/tenants/{tenant}/keys"), &json!({ "name": "sso" }));
+        assert_eq!((status, &made["warnings"][0]["code"]), (201, &code), "{made}");
+    }
     assert_eq!(office.house.stop(), 0);
 }
 
@@ -354,9 +367,48 @@ fn a_token_that_is_taken_out_of_the_file_is_nobodys_as_soon_as_that_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let mut office = Office::start(dir.path());
     assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 200);
+    let differs = |line: &str| {
+        let (code, said) = office.diff(dir.path());
+        assert!(code == 1 && said.contains(line) && !said.contains("nothing would change"), "{code}: {said}");
+    };
     office.house.edit("token: tga-eyes", "token: tga-other-eyes");
-    office.house.reload("was in force already");
+    differs("~ admins: takes effect when it is read");
+    office.house.reload("the admins are those of the configuration that was read now");
     assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 401);
+    let told = || office.get("/v1/policy/changes")["changes"][0]["detail"].clone();
+    office.house.wait_for("who may be admin", || told() == json!(["~ admins: takes effect when it is read"]));
+    assert_eq!(office.diff(dir.path()).0, 0);
+    // What the process keeps until its next start differs until then, whether it was read or not.
+    office.house.edit("api_key: sk", "api_key: sk-other");
+    differs("~ providers: takes effect at a start");
+    office.house.reload("its policy was in force already");
+    differs("~ providers: takes effect at a start");
+    assert_eq!(office.house.stop(), 0);
+    office.house.start();
+    assert_eq!(office.diff(dir.path()).0, 0);
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
+fn a_file_that_gives_a_key_the_secret_of_another_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
+    let (status, made) = office.post("/v1/tenants/acme/keys", &json!({ "name": "shared" }));
+    assert_eq!(status, 201);
+    let secret = made["key"].as_str().unwrap();
+    office.called(secret, (200, ""));
+    let hashed = format!("{{ name: ci, sha256: \"{}\" }}", schemas::policy::Digest::of(secret));
+    office.house.edit("{ name: ci, key: tg-globex }", &hashed);
+    office.house.edit("token: tga-eyes", "token: tga-others");
+    assert_eq!(office.diff(dir.path()).0, 64);
+    office.house.reload("nothing was changed");
+    let said = fs::read_to_string(office.house.said()).unwrap();
+    assert!(said.contains("TG1006: key globex/ci and key acme/shared have the same secret"), "{said}");
+    // Not even who may say so.
+    assert_eq!(office.code("tga-eyes", &Method::GET, "/v1/tenants", &Value::Null).0, 200);
+    office.called("tg-globex", (200, ""));
+    assert_eq!(office.post("/v1/tenants/acme/keys/shared/disable", &Value::Null).0, 200);
+    office.called(secret, (401, "TG3040"));
     assert_eq!(office.house.stop(), 0);
 }
 

@@ -89,6 +89,25 @@ fn each_attempt_is_charged_by_itself_and_a_call_is_one_row() {
 }
 
 #[test]
+fn a_limit_that_keeps_a_call_from_another_attempt_has_refused_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let mut house = Process::house(dir.path(), LIMITS);
+    let model = "models:\n  - { name: brittle, targets: [ { provider: dead, model: gpt-4o-mini }, { provider: sandbox, model: sandbox/4 } ] }\n";
+    house.edit("models:\n", model);
+    house.start();
+    for attempts in ["2", "2"] {
+        assert_eq!(call(&house, "brittle"), ("sandbox/sandbox/4".into(), attempts.into()));
+    }
+    assert_eq!(house.chat_with("tg-acme", "brittle").unwrap().0, 502);
+    let rows =
+        || house.rows("SELECT observed, sum(count) AS calls FROM refusals WHERE limit_name = 'small' GROUP BY 1");
+    house.wait_for("the refusal", || !rows().is_empty());
+    assert_eq!(rows(), [json!({ "observed": false, "calls": 1 })]);
+    assert_eq!(house.stop(), 0);
+}
+
+#[test]
 fn a_call_between_two_attempts_survives_the_death_of_its_gateway_as_one_row() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();

@@ -104,6 +104,7 @@ fn policy(limits: Vec<Limit>, book: &Book) -> Policy {
         proxies: Vec::new(),
         metering: MeteringConfig { token_events: TokenEvents::Every, ..MeteringConfig::default() },
         book: book.hash(),
+        beside: std::collections::BTreeMap::new(),
     }
 }
 

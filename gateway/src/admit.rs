@@ -280,6 +280,14 @@ impl NotAdmitted {
         fault_of(&self.refusal, self.facts.admitted_at)
     }
 
+    /// Counts the refusal of a call whose client is told how its attempt before failed: once for each counter.
+    pub(crate) fn refuse(&self, worker: &Worker, counted: &mut Vec<InstanceId>) {
+        if !counted.contains(&self.refusal.instance) {
+            counted.push(self.refusal.instance);
+            count(worker, &self.facts, &self.bound, &self.refusal, false);
+        }
+    }
+
     /// Counts it as one that would have been: the call is made otherwise.
     pub(crate) fn observe(&self, worker: &Worker, seen: &mut Vec<InstanceId>) {
         observe(worker, &self.facts, &self.bound, &self.refusal, seen);

@@ -5,7 +5,7 @@
 //! the end, or a gateway that starts would live through every policy that there was, each for a moment.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -18,7 +18,7 @@ use schemas::{
     decision::{Instance, Key, State},
     id::{BookHash, Lane, Offset},
     map::Map,
-    policy::{self, Fold, Policy, Proxy, Step},
+    policy::{self, Fold, Policy, Proxy, Step, secret},
     price::Book,
     subject::Subject,
     time::{self, Time},
@@ -96,7 +96,9 @@ impl PolicyView {
             let lane = Lane::of(tenant.name.as_bytes(), lanes);
             (tenant.name.clone(), lane)
         });
+        let shared = shared(&policy);
         let proxies = policy.proxies.iter().map(|proxy| (proxy.token_sha256.0, Arc::new(proxy.clone())));
+        let proxies = proxies.filter(|(secret, _)| !shared.contains(secret));
         let callers = policy.tenants.iter().flat_map(|tenant| {
             let lane = Lane::of(tenant.name.as_bytes(), lanes);
             tenant.keys.iter().flat_map(move |key| {
@@ -111,9 +113,11 @@ impl PolicyView {
                 let subject = Arc::new(subject);
                 let caller = |terms| Caller { subject: Arc::clone(&subject), lane, terms, corrects: key.corrects };
                 let former = key.former.map(|former| (former.sha256.0, caller(Terms::of_former(key, former))));
-                [Some((key.sha256.0, caller(Terms::of(key)))), former].into_iter().flatten()
+                // The one that it has comes last: it is good as such, even if it is the one that it had.
+                former.into_iter().chain([(key.sha256.0, caller(Terms::of(key)))])
             })
         });
+        let callers = callers.filter(|(secret, _)| !shared.contains(secret));
         let books = Arc::new(Books::default());
         books.insert(Arc::clone(&book));
         Self {
@@ -126,6 +130,15 @@ impl PolicyView {
             standings: Standings::new(),
         }
     }
+}
+
+/// The secrets that two have, in a log that was written before anybody kept them from it: nobody could say which of the two calls.
+fn shared(policy: &Policy) -> BTreeSet<[u8; 32]> {
+    let shared = secret::shared(policy.secrets());
+    for [one, other] in shared.values() {
+        tracing::error!(%one, %other, "the two have the same secret, which is good for neither: give one of them another");
+    }
+    shared.into_keys().map(|secret| secret.0).collect()
 }
 
 /// The current policy, shared by all workers; swapped whole.

@@ -255,8 +255,7 @@ impl Desk {
 
     fn take_policy(&mut self, offset: Offset, record: policy::Record) -> Result<(), Error> {
         let before = self.fold.in_force().cloned();
-        let told = policy::told::of(offset, &record, before.as_deref());
-        let step = self.fold.take(offset, record);
+        let (step, told) = policy::told::take(&mut self.fold, offset, record);
         if let policy::Step::Book(book) = step {
             let book = Arc::new(*book);
             self.books.push(Arc::clone(&book));
@@ -264,7 +263,7 @@ impl Desk {
             return Ok(());
         }
         let (Some(told), Some(policy)) = (told, self.fold.in_force().cloned()) else { return Ok(()) };
-        let (told, next) = (Arc::new(told.became(&step)), Offset(offset.0 + 1));
+        let (told, next) = (Arc::new(told), Offset(offset.0 + 1));
         if self.told.len() == MOST_TOLD {
             self.told.pop_front();
         }

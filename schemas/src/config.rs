@@ -6,11 +6,12 @@
 //!
 //! Each section has a file: it says its types, its defaults and its keys.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 mod admin;
 mod ask;
 mod base_url;
+pub(crate) mod beside;
 mod clear;
 mod credentials;
 mod identity;
@@ -61,7 +62,7 @@ use crate::{
     error_code::ErrorCode,
     id::BookHash,
     limit::{Limit, Unit},
-    policy::{Access, Policy, Proxy, Tenant},
+    policy::{Access, Digest, Policy, Proxy, Tenant},
     price::PriceFile,
 };
 
@@ -102,6 +103,8 @@ pub struct Config {
     pub admins: Vec<Admin>,
     /// Whose tokens clients may call with, beside keys.
     pub issuers: Vec<Issuer>,
+    /// What it says of what is not published, by section, to be told apart.
+    pub beside: BTreeMap<String, Digest>,
 }
 
 const SECTIONS: &[&str] = &[
@@ -187,7 +190,16 @@ impl Config {
             proxies: self.proxies.clone(),
             metering: self.metering.clone(),
             book,
+            beside: self.beside.clone(),
         }
+    }
+
+    /// The same where a process reads it that was started with another: what that keeps until its next start stays as it was.
+    pub fn policy_after(&self, started: &Self, book: BookHash) -> Policy {
+        let mut policy = self.policy(book);
+        let kept = started.beside.iter().filter(|(section, _)| !beside::is_read_again(section));
+        policy.beside.extend(kept.map(|(section, digest)| (section.clone(), *digest)));
+        policy
     }
 }
 
@@ -249,6 +261,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         .unwrap_or_default();
     let issuers =
         reader.or(&sections, "identity", Vec::new(), |reader, node| identity::identity(reader, node, &known_tenants));
+    identity::namesakes(reader, sections.place("identity"), &issuers, &tenants);
     admin::served(reader, &sections, &listen);
     in_clear.warn(reader);
     outlasting(reader, &sections, &metering, (&providers, &routes), &limits);
@@ -271,6 +284,7 @@ fn read(reader: &mut Reader, root: &Node) -> Option<Config> {
         proxies,
         admins,
         issuers,
+        beside: beside::of(&sections),
     })
 }
 

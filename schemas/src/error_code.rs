@@ -147,7 +147,7 @@ error_codes! {
 
     NotItsAdmin = "TG7001", 403, "The admin may not do that";
     NoneOfThatName = "TG7002", 404, "There is none of that name";
-    OneOfThatName = "TG7003", 409, "There is one of that name already";
+    OneOfThatName = "TG7003", 409, "There is one of that name or secret already";
     PolicyMoved = "TG7004", 412, "The policy has changed since";
     BadChange = "TG7005", 400, "The change is not valid";
     OtherRequest = "TG7006", 409, "The idempotency key was used for another request";

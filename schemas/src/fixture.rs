@@ -2,7 +2,7 @@
 //!
 //! Compiled under the feature `fixture` alone, which only tests turn on. A new field gets its plain value here, once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     bound::{AtMost, OutputCap},
@@ -52,6 +52,7 @@ pub fn policy(limits: Vec<Limit>, book: BookHash) -> Policy {
         proxies: Vec::new(),
         metering: MeteringConfig::default(),
         book,
+        beside: BTreeMap::new(),
     }
 }
 

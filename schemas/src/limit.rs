@@ -335,6 +335,12 @@ impl Limit {
         of_key && self.name == Self::name_of_budget((tenant, key), self.unit, self.window)
     }
 
+    /// Whether it is a limit of any key that goes with it.
+    pub fn is_budget(&self) -> bool {
+        matches!(self.scope.as_slice(), [(Dimension::Tenant, Match::Is(of)), (Dimension::Key, Match::Is(its))]
+            if self.is_budget_of(of, its))
+    }
+
     /// The values that `*` takes for this target, in scope order; nothing if the limit does not match it.
     pub fn values_for<'a>(&self, target: Target<'a>) -> Option<Values<'a>> {
         let mut values = Values::new();

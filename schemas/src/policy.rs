@@ -4,6 +4,8 @@
 //! A file's record is whole: the last one is all that files say. What is changed while it is in force is a record of its own and lies
 //! over it; [`Fold`] makes one policy of all. Keys and tokens are in it as SHA-256 only.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub mod change;
@@ -11,6 +13,7 @@ pub mod diff;
 mod fold;
 mod once;
 mod over;
+pub mod secret;
 pub mod shown;
 pub mod told;
 
@@ -54,20 +57,16 @@ pub struct Policy {
     pub metering: MeteringConfig,
     /// The price book in force.
     pub book: BookHash,
+    /// The sections of the file that are not published, by name, each as the SHA-256 of what it says: whether it is another. None in what
+    /// was published before they were told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside: BTreeMap<String, Digest>,
 }
 
 impl Policy {
     /// The tenant of a name.
     pub fn tenant(&self, name: &str) -> Option<&Tenant> {
         self.tenants.iter().find(|tenant| tenant.name == name)
-    }
-
-    /// Whether a secret is that of a key, now or in its grace, or of a proxy.
-    pub(crate) fn has_secret(&self, sha256: &Digest) -> bool {
-        let is_former = |former: &Former| former.sha256 == *sha256;
-        let has = |key: &ApiKey| key.sha256 == *sha256 || key.former.as_ref().is_some_and(is_former);
-        self.tenants.iter().flat_map(|tenant| &tenant.keys).any(has)
-            || self.proxies.iter().any(|proxy| proxy.token_sha256 == *sha256)
     }
 }
 

@@ -155,13 +155,12 @@ impl Read {
     }
 
     fn take(&mut self, offset: Offset, record: Record) -> Made {
-        let told = told::of(offset, &record, self.fold.in_force().map(|policy| &**policy));
-        let step = self.fold.take(offset, record);
+        let (step, told) = told::take(&mut self.fold, offset, record);
         if let Some(told) = told {
             if self.changes.len() == MOST {
                 self.changes.pop_front();
             }
-            self.changes.push_back(told.became(&step));
+            self.changes.push_back(told);
         }
         match step {
             Step::Refused(why) => Err(why),

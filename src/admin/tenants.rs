@@ -91,6 +91,7 @@ pub(super) async fn create_key(State(api): Shared, Path(tenant): Path<String>, r
     if let Some(secret) = &secret {
         asked.key.sha256 = Digest::of(secret.expose());
     }
+    asked.warnings.extend(api.admins.warn_of(&tenant, &asked.key.name));
     let (of, name) = (tenant.clone(), asked.key.name.clone());
     let what = What::CreateKey { tenant: of, key: asked.key, budgets: asked.budgets };
     let now = asker.create(&body, move |_| Ok(what)).await?;

@@ -134,6 +134,8 @@ async fn going(
     seen: &mut Vec<InstanceId>,
 ) -> Result<Came, Fault> {
     let mut first_refusal: Option<Box<NotAdmitted>> = None;
+    // What would have followed an attempt that failed: whether a limit has refused the call is known at its end.
+    let mut refused: Vec<NotAdmitted> = Vec::new();
     loop {
         let before = failed.as_mut().and_then(|failed| failed.attempt());
         match arrival.candidate(&aim).admit(worker, before, seen).await {
@@ -146,6 +148,7 @@ async fn going(
                 tries.at.made += 1;
                 match attempt_at(worker, arrival, &aim, (attempt, cap), &tries).await {
                     Ok(response) => {
+                        refused.iter().for_each(|not| not.observe(worker, seen));
                         if let Some(onward) = &arrival.onward {
                             onward.note(aim, tries.at);
                         }
@@ -163,7 +166,7 @@ async fn going(
             }
             Ok(Err(not)) if failed.is_some() => {
                 tries.leave_out();
-                not.observe(worker, seen);
+                refused.push(*not);
             }
             Ok(Err(not)) => {
                 tries.leave_out();
@@ -181,7 +184,11 @@ async fn going(
         }
     }
     match (failed, first_refusal) {
-        (Some(failed), _) => Ok(Came::Failed(failed)),
+        (Some(failed), _) => {
+            let mut counted = Vec::new();
+            refused.iter().for_each(|not| not.refuse(worker, &mut counted));
+            Ok(Came::Failed(failed))
+        }
         (None, Some(first)) => Ok(Came::Refused(first)),
         (None, None) => Err(Fault::new(ErrorCode::TooBusy, "the call could not be made; try again")),
     }

@@ -9,7 +9,7 @@ use schemas::{
     fixture,
     id::{InstanceId, Lane, ProducerId, Seq},
     limit::{Limit, Window},
-    policy,
+    policy::{self, ApiKey, Digest, Former, Tenant, Tenants},
 };
 
 use super::*;
@@ -66,6 +66,34 @@ fn nobody_is_let_in_before_all_was_read() {
         assert!(view.load().is_some() && obey.ready().load(Ordering::Relaxed));
         assert_eq!(view.generation(), 1, "no policy but the last was in force");
     }
+}
+
+#[test]
+fn a_secret_that_two_have_is_good_for_neither() {
+    let book = Arc::new(Book::layered(&[]));
+    let key = |name: &str, secret: u8, former: Option<u8>| ApiKey {
+        name: name.into(),
+        sha256: Digest([secret; 32]),
+        former: former.map(|secret| Former { sha256: Digest([secret; 32]), until: Time::ZERO }),
+        ..ApiKey::default()
+    };
+    let tenant = |name: &str, keys| Tenant { name: name.into(), keys };
+    let proxy = Proxy { name: "edge".into(), token_sha256: Digest([4; 32]), tenants: Tenants::All };
+    let policy = Policy {
+        tenants: vec![
+            tenant("acme", vec![key("a", 1, None), key("b", 2, Some(3)), key("c", 4, None), key("d", 6, Some(6))]),
+            tenant("birch", vec![key("a", 1, None), key("b", 5, Some(2))]),
+        ],
+        proxies: vec![proxy],
+        ..fixture::policy(Vec::new(), book.hash())
+    };
+    let view = PolicyView::new(policy, book, 1);
+    let good =
+        |secret: u8| view.keys.get(&[secret; 32]).map(|caller| (caller.subject.key.as_str(), caller.terms.is_some()));
+    // A secret that a key had before is its own, and good as that which it has if it is both.
+    let wanted = [None, None, Some(("b", true)), None, Some(("b", false)), Some(("d", false))];
+    assert_eq!([1, 2, 3, 4, 5, 6].map(good), wanted);
+    assert!(view.proxies.is_empty());
 }
 
 #[test]

@@ -32,7 +32,7 @@ const COLUMNS: &[Column] = &[
     Column {
         name: "observed",
         kind: Kind::Flag,
-        doc: "True if this limit refused none: it only observes, or they went on with the model that it names.",
+        doc: "True if this limit refused none: it only observes, or they went on with the model that it names or with another attempt.",
     },
     Column {
         name: "estimated_cost_usd",

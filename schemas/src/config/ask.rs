@@ -86,7 +86,7 @@ pub fn asked_rotation(body: &str) -> Asked<(Duration, Option<Digest>)> {
 /// Reads a limit, and what of it is taken and is not as it reads.
 pub fn asked_limit(body: &str, policy: &Policy) -> Asked<(Limit, Vec<Warning>)> {
     let names = Names::of(policy);
-    warned(body, |reader, node| limit::limit(reader, node, &mut Unique::new("limit"), names.known()))
+    warned(body, |reader, node| limit::asked(reader, node, names.known()))
 }
 
 /// Reads what is to change of a limit in place.
@@ -225,6 +225,25 @@ mod tests {
         assert_eq!(asked_rotation(r#"{"grace": "24h"}"#).expect("a time").0, Duration::from_secs(86_400));
         let said = said(asked_rotation(r#"{"grace": null}"#));
         assert!(said.contains("lacks \"grace\"") && said.contains("old secret"), "{said}");
+    }
+
+    #[test]
+    fn a_limit_is_called_as_a_budget_only_if_it_is_that_one() {
+        for (name, key, is_taken) in [
+            ("globex/bot/requests/day", "bot", false),
+            ("acme/other/requests/day", "bot", false),
+            ("acme/bot/tokens/day", "bot", false),
+            ("acme/b/o/t/requests/day", "bot", false),
+            ("acme/bot/requests/day", "bot", true),
+            ("bot/requests/day", "bot", true),
+            ("acme/bot/requests/today", "bot", true),
+        ] {
+            let body = format!(
+                r#"{{"name": "{name}", "scope": {{"tenant": "acme", "key": "{key}"}}, "unit": "requests", "amount": 9,
+                    "window": "day", "mode": "observe"}}"#
+            );
+            assert_eq!(asked_limit(&body, &policy()).is_ok(), is_taken, "{name}");
+        }
     }
 
     #[test]

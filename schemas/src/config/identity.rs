@@ -7,12 +7,16 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     base_url::BaseUrl,
     reader::{Fields, Reader},
+    remark::{Place, Remark, Warning},
     store::path,
     tenant::{is_tag_name, own_name},
     unique::Unique,
     yaml::{Node, Value},
 };
-use crate::error_code::ErrorCode;
+use crate::{
+    error_code::ErrorCode,
+    policy::{ApiKey, Tenant},
+};
 
 /// An issuer of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +105,29 @@ const ALGORITHMS: [(&str, Algorithm); 7] = [
     ("ES384", Algorithm::Es384),
     ("EdDSA", Algorithm::EdDsa),
 ];
+
+impl Issuer {
+    /// What is to be said of a tenant's key that is called as its tokens' calls are.
+    pub fn named_as(&self, tenant: &str, key: &str) -> Option<Warning> {
+        let is_alike = self.name == key && self.tenant.as_ref().is_none_or(|own| own == tenant);
+        let what = || {
+            format!(
+                "key {tenant}/{key} is called as an issuer is: calls with either have that name as their key, so a budget of the key counts \
+                 both, and no row tells them apart"
+            )
+        };
+        is_alike.then(|| Remark::new(Place::default(), ErrorCode::DuplicateConfig, what(), "rename one of them"))
+    }
+}
+
+/// Says which keys are called as an issuer.
+pub(super) fn namesakes(reader: &mut Reader, at: Option<Place>, issuers: &[Issuer], tenants: &[Tenant]) {
+    for tenant in tenants {
+        let named = |key: &ApiKey| issuers.iter().find_map(|issuer| issuer.named_as(&tenant.name, &key.name));
+        let found = tenant.keys.iter().filter_map(named);
+        reader.warnings.extend(found.map(|warning| Warning { at: at.unwrap_or_default(), ..warning }));
+    }
+}
 
 /// Reads the section `identity`; `tenants` are those that the file defines.
 pub(super) fn identity(reader: &mut Reader, node: &Node, tenants: &[String]) -> Option<Vec<Issuer>> {

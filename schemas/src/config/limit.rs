@@ -90,6 +90,24 @@ pub(super) fn limit(reader: &mut Reader, node: &Node, names: &mut Unique, known:
     rest(reader, &fields, (scope, mode), known, |_, _| name)
 }
 
+/// Reads a limit that somebody asks for who may have to do with some tenants only: whatever is called as a budget is one.
+pub(super) fn asked(reader: &mut Reader, node: &Node, known: Known<'_>) -> Option<Limit> {
+    let limit = limit(reader, node, &mut Unique::new("limit"), known)?;
+    if is_name_of_budget(&limit.name) && !limit.is_budget() {
+        let what = format!("{:?} is what a key's budget is called, and this limit is another", limit.name);
+        reader.bad(node.at, what, "choose a name that does not end with /UNIT/WINDOW");
+    }
+    Some(limit)
+}
+
+/// Whether [`Limit::name_of_budget`] may make this name.
+fn is_name_of_budget(name: &str) -> bool {
+    let mut parts = name.rsplit('/');
+    let is_window = parts.next().is_some_and(|part| WINDOWS.iter().any(|window| window.name() == part));
+    let is_unit = parts.next().is_some_and(|part| UNITS.iter().any(|unit| unit.name() == part));
+    is_window && is_unit && parts.count() >= 2
+}
+
 /// What a limit says beside its name, scope and mode.
 fn rest(
     reader: &mut Reader,
@@ -234,15 +252,18 @@ fn no_effect(reader: &mut Reader, at: Option<Place>, what: &str) {
     reader.warn(at.unwrap_or_default(), ErrorCode::ConfigHasNoEffect, what, "take it out");
 }
 
+const UNITS: [Unit; 7] =
+    [Unit::Requests, Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::Usd, Unit::ToolCalls, Unit::Concurrent];
+
+const WINDOWS: [Window; 7] =
+    [Window::Second, Window::Minute, Window::Hour, Window::Day, Window::Week, Window::Month, Window::Total];
+
 fn unit(reader: &mut Reader, node: &Node) -> Option<Unit> {
-    use Unit::{Concurrent, InputTokens, OutputTokens, Requests, Tokens, ToolCalls, Usd};
-    let all = [Requests, Tokens, InputTokens, OutputTokens, Usd, ToolCalls, Concurrent];
-    reader.one_of(node, &all.map(|unit| (unit.name(), unit)))
+    reader.one_of(node, &UNITS.map(|unit| (unit.name(), unit)))
 }
 
 fn window(reader: &mut Reader, node: &Node) -> Option<Window> {
-    use Window::{Day, Hour, Minute, Month, Second, Total, Week};
-    reader.one_of(node, &[Second, Minute, Hour, Day, Week, Month, Total].map(|window| (window.name(), window)))
+    reader.one_of(node, &WINDOWS.map(|window| (window.name(), window)))
 }
 
 pub(super) fn mode(reader: &mut Reader, node: &Node) -> Option<Mode> {

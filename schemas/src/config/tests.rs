@@ -31,6 +31,39 @@ fn good(text: &str) -> Config {
     }
 }
 
+#[test]
+fn what_is_not_published_is_told_apart_by_section() {
+    let told = |rest: &str| good(&format!("lake: {{ url: ./lake }}\n{rest}")).policy(BookHash::NONE).beside;
+    let differ = |one: &str, other: &str| {
+        let (one, other) = (told(one), told(other));
+        one.into_iter()
+            .filter(|(section, digest)| other[section] != *digest)
+            .map(|(section, _)| section)
+            .collect::<Vec<_>>()
+    };
+    let admin = |rest: &str| format!("listen: {{ admin: 127.0.0.1:9 }}\nadmins: [ {{ name: ops, {rest} }} ]\n");
+    let read = admin("token: t, role: read, tenants: [\"*\"]");
+    let provider = |rest: &str| format!("providers: [ {{ name: a, dialect: groq, {rest} }} ]\n");
+    let (none, admins, providers): (&[&str], &[&str], &[&str]) = (&[], &["admins"], &["providers"]);
+    for (one, other, wanted) in [
+        (read.clone(), admin("tenants: [\"*\"],   role: 'read', token: t"), none),
+        (read.clone(), admin("token: t, role: write, tenants: [\"*\"]"), admins),
+        (read.clone(), admin("token: u, role: read, tenants: [\"*\"]"), admins),
+        (read, String::new(), admins),
+        (provider("api_key: sk-a"), provider("api_key: sk-b"), providers),
+        (provider("api_key: sk-a"), provider("api_key: sk-a, http2: true"), providers),
+        ("log: { kind: disk, dir: a }".into(), "log: { kind: disk, dir: b }".into(), none),
+    ] {
+        assert_eq!(differ(&one, &other), wanted, "{one} {other}");
+    }
+    // What a process keeps until it starts again is as it was.
+    let (one, other) = (provider("api_key: sk-a"), provider("api_key: sk-b"));
+    let (started, after) = (good(&one), good(&format!("{other}{}", admin("token: t, role: read, tenants: [\"*\"]"))));
+    let kept = after.policy_after(&started, BookHash::NONE).beside;
+    assert_eq!(kept["providers"], started.beside["providers"]);
+    assert_eq!(kept["admins"], after.beside["admins"]);
+}
+
 fn places(remarks: &[Remark]) -> Vec<(usize, usize, ErrorCode)> {
     remarks.iter().map(|remark| (remark.at.line, remark.at.column, remark.code)).collect()
 }
@@ -512,6 +545,13 @@ fn warnings_do_not_refuse() {
              models: [ { name: m, targets: [ { provider: s, when: { left.x: 20% } } ] } ]",
             2,
             DanglingReference,
+        ),
+        (
+            "tenants: [ { name: a, keys: [ { name: sso, sha256: HASH } ] }, { name: b } ]\n\
+             identity: { jwt: [ { name: sso, issuer: i, audience: x, jwks_file: f, tenant: a },\
+             { name: k, issuer: j, audience: x, jwks_file: f, tenant: b } ] }",
+            2,
+            DuplicateConfig,
         ),
         (
             "log: { kind: kafka, brokers: \"h:1\" }\nmodels: [ { name: m, targets: [ { provider: p } ] } ]",

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{ApiKey, Policy, shown};
+use crate::config::beside::is_read_again;
 
 /// One thing that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,17 @@ pub fn diff(before: Option<&Policy>, after: &Policy) -> Vec<Difference> {
     for (kind, of) in kinds {
         compare(kind, &before.map(of).unwrap_or_default(), &of(after), &mut found);
     }
+    found.extend(before.into_iter().flat_map(|before| beside(before, after)));
     found
+}
+
+/// The sections beside the policy that are others, as far as it was told what they were.
+fn beside<'a>(before: &'a Policy, after: &'a Policy) -> impl Iterator<Item = Difference> {
+    let told = after.beside.iter().filter_map(|(section, digest)| Some((section, digest, before.beside.get(section)?)));
+    told.filter(|(_, digest, was)| digest != was).map(|(section, ..)| {
+        let how = if is_read_again(section) { "takes effect when it is read" } else { "takes effect at a start" };
+        Difference { way: Way::Changed, what: section.clone(), how: how.to_owned() }
+    })
 }
 
 fn named<T>(all: &[T], one: impl Fn(&T) -> (String, Value)) -> Vec<(String, Value)> {
@@ -156,6 +167,13 @@ mod tests {
             diff(Some(before), after).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(said(&before, &after), ["+ tenant globex", "+ key acme/ci", "~ limit l: amount 5 → 9"]);
+        let mut beside = after.clone();
+        beside.beside = ["admins", "cors", "providers"].map(|section| (section.to_owned(), Digest([1; 32]))).into();
+        assert!(said(&after, &beside).is_empty(), "nobody knows what they were");
+        let mut later = beside.clone();
+        later.beside.extend(["admins", "providers"].map(|section| (section.to_owned(), Digest([2; 32]))));
+        let wanted = ["~ admins: takes effect when it is read", "~ providers: takes effect at a start"];
+        assert_eq!(said(&beside, &later), wanted);
         let mut rotated = after.clone();
         rotated.tenants[0].keys[0] = ApiKey { sha256: Digest([8; 32]), disabled: true, ..key };
         assert_eq!(said(&after, &rotated), ["~ key acme/ci: disabled false → true, another secret"]);

@@ -6,7 +6,12 @@
 
 use std::sync::Arc;
 
-use super::{Change, Once, Policy, Record, What, once::Requests, over::Over};
+use super::{
+    Change, Digest, Once, Policy, Record, What,
+    once::Requests,
+    over::Over,
+    secret::{Holder, shared},
+};
 use crate::{id::Offset, price::Book};
 
 /// The records of the topic so far.
@@ -77,6 +82,27 @@ impl Fold {
         self.over.said()
     }
 
+    /// Who has the same secret, two by two, by the last file and what lies over it. A file that would make it so is not to be published.
+    pub fn shared(&self) -> Vec<[String; 2]> {
+        let secrets = self.secrets().filter(|(_, holder)| !self.over.is_gone(*holder));
+        shared(secrets).into_values().map(|holders| holders.map(|holder| holder.to_string())).collect()
+    }
+
+    /// Every secret of the last file and of what lies over it, those of keys that were deleted too. One that was rotated is its key's for
+    /// as long as the file has it.
+    fn secrets(&self) -> impl Iterator<Item = (Digest, Holder<'_>)> {
+        self.file.iter().flat_map(|file| file.secrets()).chain(self.over.secrets())
+    }
+
+    /// Why a change would not be made, by the secret that it gives.
+    fn give(&self, policy: &Policy, what: &What) -> Result<(), Refusal> {
+        let Some((secret, holder)) = what.secret() else { return Ok(()) };
+        let is_good = policy.secrets().any(|(known, _)| known == secret);
+        let is_other = |other: Holder<'_>| other != holder && !self.over.is_gone(other);
+        let is_taken = is_good || self.secrets().any(|(known, other)| known == secret && is_other(other));
+        if is_taken { Err(Refusal::SecretTaken) } else { Ok(()) }
+    }
+
     /// Why a request for a change would not be made, by what is known of earlier ones.
     pub fn was_made(&self, once: Option<&Once>) -> Result<(), Refusal> {
         self.requests.refuse(once)
@@ -108,6 +134,7 @@ impl Fold {
             return Err(Refusal::Moved(self.version));
         }
         check(&policy, &change.what)?;
+        self.give(&policy, &change.what)?;
         self.over.forget_former(change.at);
         self.over.make(&policy, &change.what);
         self.requests.made(change.once.as_ref(), change.at);
@@ -123,17 +150,12 @@ fn check(policy: &Policy, what: &What) -> Result<(), Refusal> {
     match what {
         What::CreateTenant { tenant } => policy.tenant(tenant).map_or(Ok(()), |_| Err(Refusal::Exists)),
         What::CreateKey { tenant: of, key, budgets } => {
-            if tenant(of)?.key(&key.name).is_some() || budgets.iter().any(|budget| is_limit(&budget.name)) {
-                return Err(Refusal::Exists);
-            }
-            if policy.has_secret(&key.sha256) { Err(Refusal::SecretTaken) } else { Ok(()) }
-        }
-        What::RotateKey { tenant, key: name, sha256, .. } => {
-            key(tenant, name)?;
-            if policy.has_secret(sha256) { Err(Refusal::SecretTaken) } else { Ok(()) }
+            let is_there = tenant(of)?.key(&key.name).is_some();
+            if is_there || budgets.iter().any(|budget| is_limit(&budget.name)) { Err(Refusal::Exists) } else { Ok(()) }
         }
         What::DeleteTenant { tenant: name } => tenant(name).map(drop),
-        What::ChangeKey { tenant, key: name, .. }
+        What::RotateKey { tenant, key: name, .. }
+        | What::ChangeKey { tenant, key: name, .. }
         | What::DisableKey { tenant, key: name }
         | What::EnableKey { tenant, key: name }
         | What::DeleteKey { tenant, key: name } => key(tenant, name),

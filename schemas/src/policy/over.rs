@@ -4,10 +4,13 @@
 //! a file says as well is let go of, and belongs to the file from then on. So is what lies over something that no file has now: a limit
 //! that was changed, and what was deleted, come back as the file says. Only what was changed of a key waits for it: if it comes back, one
 //! that was disabled is disabled.
+//!
+//! It lies over a thing and never over a name: over the limit of an id, and over the keys of a tenant for as long as that tenant is there.
+//! A limit of the file has its name before one that was made and is another, which ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ApiKey, Digest, Expiry, Former, Policy, Tenant, What};
+use super::{ApiKey, Digest, Expiry, Former, Policy, Tenant, What, secret::Holder};
 use crate::{
     id::LimitId,
     limit::{Limit, Mode, Share},
@@ -19,7 +22,7 @@ pub(super) struct Over {
     tenants: BTreeMap<String, OnTenant>,
     /// By tenant and name.
     keys: BTreeMap<(String, String), OnKey>,
-    limits: BTreeMap<String, OnLimit>,
+    limits: BTreeMap<(String, LimitId), OnLimit>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,6 @@ enum OnLimit {
 
 #[derive(Clone, Debug, PartialEq)]
 struct LimitChanged {
-    id: LimitId,
     amount: Option<i128>,
     mode: Option<Mode>,
     alerts: Option<Vec<Share>>,
@@ -78,9 +80,7 @@ impl Over {
             }
             What::CreateKey { tenant, key, budgets } => {
                 self.keys.insert(of(tenant, &key.name), OnKey::Made(key.clone()));
-                budgets
-                    .iter()
-                    .for_each(|limit| drop(self.limits.insert(limit.name.clone(), OnLimit::Made(limit.clone()))));
+                budgets.iter().for_each(|limit| self.make_limit(limit));
             }
             What::RotateKey { tenant, key: name, sha256, former_until } => {
                 let had = policy.tenant(tenant).and_then(|tenant| tenant.key(name)).map(|key| key.sha256);
@@ -103,23 +103,28 @@ impl Over {
             What::DisableKey { tenant, key } => self.disable(of(tenant, key), true),
             What::EnableKey { tenant, key } => self.disable(of(tenant, key), false),
             What::DeleteKey { tenant, key } => self.delete(policy, (tenant, key)),
-            What::CreateLimit { limit } => drop(self.limits.insert(limit.name.clone(), OnLimit::Made(limit.clone()))),
+            What::CreateLimit { limit } => self.make_limit(limit),
             What::ChangeLimit { limit, id, amount, mode, alerts } => {
-                let change = LimitChanged { id: *id, amount: *amount, mode: *mode, alerts: alerts.clone() };
-                match self.limits.get_mut(limit) {
+                let change = LimitChanged { amount: *amount, mode: *mode, alerts: alerts.clone() };
+                let of = (limit.clone(), *id);
+                match self.limits.get_mut(&of) {
                     Some(OnLimit::Made(limit)) => change.apply(limit),
-                    Some(OnLimit::Changed(before)) if before.id == *id => before.add(change),
-                    _ => drop(self.limits.insert(limit.clone(), OnLimit::Changed(change))),
+                    Some(OnLimit::Changed(before)) => before.add(change),
+                    Some(OnLimit::Gone) | None => drop(self.limits.insert(of, OnLimit::Changed(change))),
                 }
             }
-            What::DeleteLimit { limit, .. } => drop(self.limits.insert(limit.clone(), OnLimit::Gone)),
+            What::DeleteLimit { limit, id } => drop(self.limits.insert((limit.clone(), *id), OnLimit::Gone)),
         }
+    }
+
+    fn make_limit(&mut self, limit: &Limit) {
+        self.limits.insert((limit.name.clone(), limit.id()), OnLimit::Made(limit.clone()));
     }
 
     /// A key is gone, and what it brought along.
     fn delete(&mut self, policy: &Policy, (tenant, key): (&str, &str)) {
         let its = policy.limits.iter().filter(|limit| limit.is_budget_of(tenant, key));
-        self.limits.extend(its.map(|limit| (limit.name.clone(), OnLimit::Gone)));
+        self.limits.extend(its.map(|limit| ((limit.name.clone(), limit.id()), OnLimit::Gone)));
         self.keys.insert((tenant.to_owned(), key.to_owned()), OnKey::Gone);
     }
 
@@ -136,6 +141,25 @@ impl Over {
         }
     }
 
+    /// Every secret that was given to a key, whether that is there or not.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (Digest, Holder<'_>)> {
+        self.keys.iter().flat_map(|((tenant, name), on)| {
+            let (secret, former) = match on {
+                OnKey::Made(key) => (Some(key.sha256), key.former),
+                OnKey::Changed(changed) => (changed.sha256, changed.former),
+                OnKey::Gone => (None, None),
+            };
+            let secrets = [secret, former.map(|former| former.sha256)].into_iter().flatten();
+            secrets.map(move |secret| (secret, Holder::Key(tenant, name)))
+        })
+    }
+
+    /// Whether a key of the file was deleted.
+    pub(super) fn is_gone(&self, holder: Holder<'_>) -> bool {
+        let Holder::Key(tenant, name) = holder else { return false };
+        matches!(self.keys.get(&(tenant.to_owned(), name.to_owned())), Some(OnKey::Gone))
+    }
+
     /// Lets go of secrets whose time was over at an instant.
     pub(super) fn forget_former(&mut self, at: Time) {
         for on in self.keys.values_mut() {
@@ -148,11 +172,35 @@ impl Over {
         }
     }
 
-    /// Lets go of what a file says as well.
+    /// Lets go of what a file says as well, and of what was made of something that is no more.
     pub(super) fn absorb(&mut self, file: &Policy) {
         self.tenants.retain(|name, on| (*on == OnTenant::Gone) == file.tenant(name).is_some());
+        self.end_with_tenants(file);
         self.keys.retain(|(tenant, name), on| on.absorb(file.tenant(tenant).and_then(|tenant| tenant.key(name))));
-        self.limits.retain(|name, on| on.absorb(file.limits.iter().find(|limit| limit.name == *name)));
+        self.limits.retain(|(name, id), on| on.absorb(named(file, name).filter(|limit| limit.id() == *id)));
+        self.yield_names(file);
+    }
+
+    /// Lets go of keys that were made, and what they brought along, of tenants that are neither the file's nor made.
+    fn end_with_tenants(&mut self, file: &Policy) {
+        let Self { tenants, keys, limits } = self;
+        keys.retain(|(tenant, name), on| {
+            let stays = !matches!(on, OnKey::Made(_)) || tenants.contains_key(tenant) || file.tenant(tenant).is_some();
+            if !stays {
+                limits.retain(|_, on| !matches!(on, OnLimit::Made(limit) if limit.is_budget_of(tenant, name)));
+            }
+            stays
+        });
+    }
+
+    /// Lets go of limits that were made where another limit of the file has the name, unless that one was deleted.
+    fn yield_names(&mut self, file: &Policy) {
+        let gone = self.limits.iter().filter(|(_, on)| matches!(on, OnLimit::Gone));
+        let gone: BTreeSet<LimitId> = gone.map(|((_, id), _)| *id).collect();
+        self.limits.retain(|(name, id), on| {
+            let has = named(file, name).map(Limit::id).filter(|has| has != id && !gone.contains(has));
+            has.is_none() || !matches!(on, OnLimit::Made(_))
+        });
     }
 
     /// A file's policy with all of this over it.
@@ -172,14 +220,14 @@ impl Over {
                 (OnKey::Changed(_) | OnKey::Gone, None) => {}
             }
         }
-        for (name, on) in &self.limits {
-            let place = policy.limits.iter_mut().find(|limit| limit.name == *name);
-            match (on, place) {
+        for ((name, id), on) in &self.limits {
+            let place = policy.limits.iter().position(|limit| limit.name == *name && limit.id() == *id);
+            match (on, place.and_then(|place| policy.limits.get_mut(place))) {
                 (OnLimit::Made(limit), Some(place)) => place.clone_from(limit),
                 (OnLimit::Made(limit), None) => policy.limits.push(limit.clone()),
                 (OnLimit::Changed(changed), Some(place)) => changed.apply(place),
-                (OnLimit::Gone, Some(_)) => policy.limits.retain(|limit| limit.name != *name),
-                (OnLimit::Changed(_) | OnLimit::Gone, None) => {}
+                (OnLimit::Gone, _) => drop(place.map(|place| policy.limits.remove(place))),
+                (OnLimit::Changed(_), None) => {}
             }
         }
         policy
@@ -192,7 +240,7 @@ impl Over {
             OnTenant::Gone => format!("tenant {name}: deleted"),
         });
         let keys = self.keys.iter().map(|((tenant, name), on)| format!("key {tenant}/{name}: {}", on.said()));
-        let limits = self.limits.iter().map(|(name, on)| format!("limit {name}: {}", on.said()));
+        let limits = self.limits.iter().map(|((name, _), on)| format!("limit {name}: {}", on.said()));
         tenants.chain(keys).chain(limits).collect()
     }
 }
@@ -269,19 +317,25 @@ impl Expiry {
     }
 }
 
+/// A file's limit of a name.
+fn named<'a>(file: &'a Policy, name: &str) -> Option<&'a Limit> {
+    file.limits.iter().find(|limit| limit.name == name)
+}
+
 impl OnLimit {
+    /// Lets go of what the file's limit says, if it has that limit; whether anything is left.
     fn absorb(&mut self, file: Option<&Limit>) -> bool {
         match (self, file) {
             (Self::Gone, file) => file.is_some(),
             (Self::Made(made), file) => file.is_none_or(|file| made != file),
-            (Self::Changed(changed), Some(file)) if file.id() == changed.id => {
+            (Self::Changed(changed), Some(file)) => {
                 changed.amount = changed.amount.filter(|amount| *amount != file.amount);
                 changed.mode = changed.mode.filter(|mode| *mode != file.mode);
                 changed.alerts = changed.alerts.take().filter(|alerts| *alerts != file.alerts);
                 changed.amount.is_some() || changed.mode.is_some() || changed.alerts.is_some()
             }
             // The one that was changed is the file's no more, whatever else has its name.
-            (Self::Changed(_), _) => false,
+            (Self::Changed(_), None) => false,
         }
     }
 
@@ -289,7 +343,7 @@ impl OnLimit {
         match self {
             Self::Made(_) => "created".into(),
             Self::Gone => "deleted".into(),
-            Self::Changed(LimitChanged { amount, mode, alerts, .. }) => {
+            Self::Changed(LimitChanged { amount, mode, alerts }) => {
                 let parts = [amount.map(|_| "amount"), mode.map(|_| "mode"), alerts.as_ref().map(|_| "alerts")];
                 format!("changed ({})", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
             }
@@ -298,13 +352,10 @@ impl OnLimit {
 }
 
 impl LimitChanged {
-    /// Changes a limit, if it is the one that is meant.
     fn apply(&self, limit: &mut Limit) {
-        if limit.id() == self.id {
-            limit.amount = self.amount.unwrap_or(limit.amount);
-            limit.mode = self.mode.unwrap_or(limit.mode);
-            limit.alerts = self.alerts.clone().unwrap_or_else(|| limit.alerts.clone());
-        }
+        limit.amount = self.amount.unwrap_or(limit.amount);
+        limit.mode = self.mode.unwrap_or(limit.mode);
+        self.alerts.iter().for_each(|alerts| limit.alerts.clone_from(alerts));
     }
 
     fn add(&mut self, later: Self) {

@@ -2,34 +2,31 @@
 
 use serde_json::{Value, json};
 
-use super::{Change, Expiry, Policy, Record, Step, What, diff::diff, shown};
+use super::{Change, Expiry, Fold, Policy, Record, Step, What, diff::diff, shown};
 use crate::{id::Offset, ledger::Changed, limit::Limit};
 
 /// The most differences that are told of a file.
 const MOST: usize = 100;
 
-/// What is to be told of a record at an offset, before it is taken in: `before` is the policy in force then. Nothing of price books.
-pub fn of(offset: Offset, record: &Record, before: Option<&Policy>) -> Option<Changed> {
-    match record {
-        Record::Book(_) => None,
-        Record::Policy(policy) => Some(file(offset, before, policy)),
-        Record::Change(change) => Some(change_of(offset, before, change)),
-    }
+/// Takes the record at an offset in; gives what came of it, and what is to be told of that: nothing of price books.
+pub fn take(fold: &mut Fold, offset: Offset, record: Record) -> (Step, Option<Changed>) {
+    let before = fold.in_force().cloned();
+    let change = match &record {
+        Record::Change(change) => Some(change_of(offset, before.as_deref(), change)),
+        Record::Book(_) | Record::Policy(_) => None,
+    };
+    let step = fold.take(offset, record);
+    let told = match (change, &step) {
+        (None, Step::InForce(after)) => Some(file(offset, before.as_deref(), after)),
+        (Some(change), Step::Refused(why)) => Some(Changed { refused: why.to_string(), ..change }),
+        (change, _) => change,
+    };
+    (step, told)
 }
 
-impl Changed {
-    /// The same with what became of it.
-    #[must_use]
-    pub fn became(mut self, step: &Step) -> Self {
-        if let Step::Refused(why) = step {
-            self.refused = why.to_string();
-        }
-        self
-    }
-}
-
-fn file(offset: Offset, before: Option<&Policy>, policy: &Policy) -> Changed {
-    let differ = diff(before, policy);
+/// What a file changed of the policy in force, in which what lies over it is as it was.
+fn file(offset: Offset, before: Option<&Policy>, after: &Policy) -> Changed {
+    let differ = diff(before, after);
     let mut said: Vec<Value> = differ.iter().take(MOST).map(|one| one.to_string().into()).collect();
     if differ.len() > MOST {
         said.push(format!("and {} more", differ.len() - MOST).into());

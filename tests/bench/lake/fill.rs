@@ -171,6 +171,7 @@ impl Metering {
             proxies: Vec::new(),
             metering: MeteringConfig::default(),
             book,
+            beside: std::collections::BTreeMap::new(),
         };
         let records = [Record::Book(Box::new(self.world.book.clone())), Record::Policy(Box::new(policy))];
         let bodies: Vec<Bytes> = records.iter().map(|record| wire::encode_policy(record).into()).collect();

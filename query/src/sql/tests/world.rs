@@ -249,6 +249,7 @@ pub(crate) fn policy(tenants: &[&str]) -> Policy {
         proxies: Vec::new(),
         metering: schemas::config::MeteringConfig::default(),
         book: Book::builtin().hash(),
+        beside: std::collections::BTreeMap::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     fixture,
     id::BookHash,
     limit::{Dimension, Limit, Match, Mode, Share, Window},
-    policy::{ApiKey, Digest, Expiry, Former, Once, Tenant},
+    policy::{ApiKey, Digest, Expiry, Former, Once, Proxy, Tenant, Tenants, told},
     time::Time,
 };
 
@@ -183,6 +183,37 @@ fn a_key_is_created_rotated_and_deleted() {
 }
 
 #[test]
+fn a_secret_is_one_keys_over_the_file_and_what_lies_over_it() {
+    let mut topic = Topic::with(&file());
+    topic.ask(create(key("new", 2))).unwrap();
+    topic.ask(rotate("ci", 3, None)).unwrap();
+    // The file still has what was rotated away; it is nobody else's, and may be its own again.
+    assert_eq!(topic.ask(create(key("stolen", 1))), Err(Refusal::SecretTaken));
+    assert_eq!(topic.ask(rotate("new", 1, None)), Err(Refusal::SecretTaken));
+    topic.ask(rotate("ci", 1, None)).unwrap();
+    assert!(topic.fold.shared().is_empty() && topic.fold.laid_over() == ["key acme/new: created"]);
+    topic.ask(rotate("ci", 3, None)).unwrap();
+    // What was given to a key waits with it, and is a proxy's as little.
+    topic.file(&Policy { tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }], ..file() });
+    assert_eq!(topic.ask(create(key("stolen", 3))), Err(Refusal::SecretTaken));
+    topic.file(&file());
+    // One that was deleted is free for as long as nobody brings it back.
+    topic.ask(delete("ci")).unwrap();
+    topic.ask(create(key("heir", 1))).unwrap();
+    assert!(topic.fold.shared().is_empty());
+    topic.ask(delete("heir")).unwrap();
+    // A file that would give it to another is known before it is published.
+    let mut second = file();
+    second.tenants.push(Tenant { name: "globex".into(), keys: vec![key("dup", 2)] });
+    let mut next = topic.fold.clone();
+    next.take(Offset(99), Record::Policy(Box::new(second)));
+    assert_eq!(next.shared(), [["key globex/dup".to_owned(), "key acme/new".to_owned()]]);
+    let proxy = Proxy { name: "edge".into(), token_sha256: Digest([2; 32]), tenants: Tenants::All };
+    next.take(Offset(100), Record::Policy(Box::new(Policy { proxies: vec![proxy], ..file() })));
+    assert_eq!(next.shared(), [["proxy edge".to_owned(), "key acme/new".to_owned()]]);
+}
+
+#[test]
 fn a_file_that_says_the_same_as_a_change_absorbs_it() {
     let mut topic = Topic::with(&file());
     topic.ask(create(key("new", 2))).unwrap();
@@ -247,6 +278,49 @@ fn limits_change_in_place_and_only_the_one_that_is_meant() {
 }
 
 #[test]
+fn a_limit_lies_over_the_one_that_it_is_and_over_none_that_is_called_so() {
+    let of = |key: &str, amount, mode| Limit {
+        scope: vec![(Dimension::Tenant, Match::Is("acme".into())), (Dimension::Key, Match::Is(key.into()))],
+        mode,
+        ..fixture::limit(amount, Window::Day)
+    };
+    let (mine, hard) = (of("nobody", 9, Mode::Observe), of("ci", 2, Mode::Hard));
+    let empty = Policy { limits: Vec::new(), ..file() };
+    let with = |limit: &Limit| Policy { limits: vec![limit.clone()], ..file() };
+    let made = |limit: &Limit| What::CreateLimit { limit: limit.clone() };
+    let gone = |limit: &Limit| What::DeleteLimit { limit: limit.name.clone(), id: limit.id() };
+    // A name that was taken before the file has it is the file's all the same.
+    let mut topic = Topic::with(&empty);
+    topic.ask(made(&mine)).unwrap();
+    topic.file(&with(&hard));
+    assert_eq!((topic.policy().limits.as_slice(), topic.fold.laid_over().len()), (&[hard.clone()][..], 0));
+    topic.file(&empty);
+    assert!(topic.policy().limits.is_empty(), "it ended");
+    // The same limit is the one that it is, wherever it was made first.
+    topic.ask(made(&Limit { amount: 7, ..hard.clone() })).unwrap();
+    topic.file(&with(&hard));
+    assert_eq!(topic.limit().map(|limit| limit.amount), Some(7));
+    // What was deleted is that limit, and another of its name is the file's; so is the first one if it comes back.
+    topic.ask(gone(&hard)).unwrap();
+    topic.file(&with(&hard));
+    assert_eq!((topic.limit(), topic.fold.laid_over().len()), (None, 1));
+    let turned = Limit { window: Window::Hour, amount: 0, ..hard.clone() };
+    topic.file(&with(&turned));
+    assert_eq!((topic.limit(), topic.fold.laid_over().len()), (Some(&turned), 0));
+    topic.file(&with(&hard));
+    assert_eq!(topic.limit(), Some(&hard));
+    // In the place of one that was deleted there is another, for as long as the file has that one or none.
+    topic.ask(gone(&hard)).unwrap();
+    topic.ask(made(&mine)).unwrap();
+    for still in [with(&hard), empty] {
+        topic.file(&still);
+        assert_eq!(topic.policy().limits, std::slice::from_ref(&mine));
+    }
+    topic.file(&with(&turned));
+    assert_eq!(topic.policy().limits, [turned]);
+}
+
+#[test]
 fn a_key_that_is_deleted_takes_its_limits_along() {
     let budget = Limit {
         name: Limit::name_of_budget(("acme", "new"), crate::limit::Unit::Tokens, Window::Day),
@@ -281,6 +355,33 @@ fn what_cannot_be_made_is_refused_and_changes_nothing() {
         assert_eq!(topic.ask(what.clone()), Err(why), "{what:?}");
     }
     assert_eq!((topic.policy(), topic.fold.version()), (&before, version));
+}
+
+#[test]
+fn what_a_file_changed_is_told_of_what_is_in_force() {
+    let mut topic = Topic::with(&file());
+    topic.ask(What::CreateTenant { tenant: "elm".into() }).unwrap();
+    topic.ask(create(key("bot", 2))).unwrap();
+    topic.ask(disable("ci")).unwrap();
+    topic.ask(What::CreateLimit { limit: Limit { name: "r".into(), ..fixture::limit(1, Window::Hour) } }).unwrap();
+    topic.ask(create(key("left", 3))).unwrap();
+    let mut later = file();
+    later.limits[0].amount = 9;
+    later.tenants[0].keys.push(key("left", 4));
+    let mut fold = topic.fold.clone();
+    let (step, told) = told::take(&mut fold, Offset(50), Record::Policy(Box::new(later)));
+    assert!(matches!(step, Step::InForce(_)));
+    let told = told.unwrap();
+    assert_eq!(
+        (told.kind.as_str(), told.policy, told.detail.as_str()),
+        ("file", Offset(50), r#"["~ limit l: amount 5 → 9"]"#)
+    );
+    // A change is told with what became of it, and so is one that was not made.
+    let ask = |what| Change { id: "x".into(), at: Time::ZERO, by: "ops".into(), expects: None, once: None, what };
+    for (what, refused) in [(enable("ci"), ""), (enable("none"), "there is none of that name")] {
+        let (_, told) = told::take(&mut fold, Offset(51), Record::Change(Box::new(ask(what))));
+        assert_eq!(told.map(|told| told.refused).as_deref(), Some(refused));
+    }
 }
 
 #[test]
@@ -321,6 +422,29 @@ fn a_tenant_that_is_deleted_is_gone_with_its_keys_and_none_comes_back() {
     topic.ask(What::CreateTenant { tenant: "new".into() }).unwrap();
     topic.ask(What::DeleteTenant { tenant: "new".into() }).unwrap();
     assert_eq!((topic.policy().tenant("new"), topic.fold.laid_over().len()), (None, 0));
+}
+
+#[test]
+fn a_key_that_was_made_ends_with_its_tenant() {
+    let scope = vec![(Dimension::Tenant, Match::Is("acme".into())), (Dimension::Key, Match::Is("new".into()))];
+    let name = Limit::name_of_budget(("acme", "new"), crate::limit::Unit::Tokens, Window::Day);
+    let budgets = vec![Limit { name, scope, ..fixture::limit(3, Window::Day) }];
+    let make = || What::CreateKey { tenant: "acme".into(), key: key("new", 2), budgets: budgets.clone() };
+    let (mut topic, none) = (Topic::with(&file()), Policy { tenants: Vec::new(), ..file() });
+    topic.ask(make()).unwrap();
+    topic.ask(disable("ci")).unwrap();
+    topic.file(&none);
+    assert_eq!((topic.policy().limits.len(), topic.fold.laid_over()), (1, vec!["key acme/ci: disabled".to_owned()]));
+    // Neither by the API nor by the file does it come back with another tenant of the name; what was disabled is.
+    topic.ask(What::CreateTenant { tenant: "acme".into() }).unwrap();
+    assert_eq!(topic.policy().tenant("acme").map(|tenant| tenant.keys.len()), Some(0));
+    topic.ask(make()).unwrap();
+    assert!(topic.key("new").is_some(), "the tenant is there, whoever made it");
+    topic.file(&file());
+    assert!(topic.key("new").is_some() && topic.key("ci").unwrap().disabled);
+    topic.file(&none);
+    topic.file(&file());
+    assert_eq!((topic.key("new"), topic.policy().limits.len()), (None, 1));
 }
 
 #[test]
