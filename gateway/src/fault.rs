@@ -23,6 +23,8 @@ pub enum Fault {
     OwnCalendar,
     /// The window follows a clock that goes back.
     WindowGoesBack,
+    /// What was used of a window is forgotten while that lasts.
+    WindowForgotten,
     /// An attempt that ends without its usage being known goes on counting as open.
     ConcurrentKept,
     /// A gateway that metering has not heard for long goes on with what it has of hard limits.

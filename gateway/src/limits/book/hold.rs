@@ -142,7 +142,18 @@ impl Book {
             Some(Need { place, window, amount: hold.amount, nothing: hold.amount == 0, sliced: true })
         });
         let needs: Vec<Need> = needs.collect();
-        self.hold_all(&needs, Vec::new(), (&extension.subject.tenant, extension.now), requests)
+        let tried = self.hold_all(&needs, Vec::new(), (&extension.subject.tenant, extension.now), requests);
+        if matches!(tried, Tried::Held(_)) {
+            self.close(&needs);
+        }
+        tried
+    }
+
+    /// What is held for these is a part of other holds, and is settled with them.
+    pub(super) fn close(&mut self, needs: &[Need]) {
+        for need in needs {
+            self.slots.get_mut(need.place).into_iter().for_each(|slot| slot.close(need.window.0));
+        }
     }
 
     /// Holds everything or nothing, and asks for what is short.

@@ -175,6 +175,58 @@ fn a_call_across_the_end_of_a_window_belongs_to_the_one_in_which_it_was_admitted
     }
 }
 
+/// They hold nothing of it: then their windows have to be known as long as they are open, and the one that lasts in any case.
+#[test]
+fn calls_that_outlast_many_windows_take_nothing_from_the_one_that_lasts() {
+    let bench = Bench::new(Window::Hour);
+    let boundaries = (0..9).map(|day| time(day * DAY)).collect();
+    bench.limits.lock().schedule(Schedule { limit: bench.limit.id(), boundaries });
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    let held = |now: i64, tokens| match bench.hold(time(now), tokens) {
+        Tried::Held(permit) => permit,
+        tried => panic!("{tried:?}"),
+    };
+    let used = |permit, tokens| {
+        let usage = exact(tokens);
+        let (_, counters) = bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+        counters.iter().map(|counter| (counter.window, counter.used)).collect::<Vec<_>>()
+    };
+    let old: Vec<_> = (0..3).map(|_| held(1, 0)).collect();
+    assert_eq!(used(held(1, 5), 5), [(time(0), 5)]);
+    let open: Vec<_> = (1..4).map(|day| held(day * DAY, 10)).collect();
+    drop(bench.limits.report(Lane(0), time(4 * DAY)));
+    assert_eq!(used(held(4 * DAY, 100), 100), [(time(4 * DAY), 100)]);
+    // What one of them used counts with what was used of its window before.
+    let wanted = [5, 12, 12];
+    for (permit, (tokens, wanted)) in old.into_iter().zip([0, 7, 0].into_iter().zip(wanted)) {
+        assert_eq!(used(permit, tokens), [(time(0), wanted)]);
+        assert!(!matches!(bench.hold(time(4 * DAY + 1), 1), Tried::Held(_)), "all of it is used");
+    }
+    // What nobody is in any more is forgotten.
+    let windows = || bench.limits.lock().slot(bench.instance(time(0))).unwrap().counters().len();
+    assert_eq!((windows(), open.len()), (5, 3));
+    drop(bench.limits.report(Lane(0), time(4 * DAY + 2)));
+    assert_eq!(windows(), 4);
+}
+
+/// It is over, and nothing of it is held.
+#[test]
+fn a_window_that_a_call_is_open_in_which_holds_nothing_is_not_forgotten() {
+    let bench = Bench::under(Limit { mode: Mode::Soft, ..fixture::limit(100, Window::Day) });
+    let Tried::Held(open) = bench.hold(time(1), 0) else { panic!("a soft limit with room holds") };
+    let sweep = || {
+        drop(bench.limits.report(Lane(0), time(DAY)));
+        bench.limits.lock().sweep(time(DAY + 1));
+    };
+    sweep();
+    let usage = exact(7);
+    let (posted, _) = bench.settle(open, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    assert_eq!(posted.iter().map(|posting| (posting.window, posting.used)).collect::<Vec<_>>(), [(time(0), 7)]);
+    sweep();
+    assert!(bench.limits.lock().slot(bench.instance(time(0))).is_none(), "nobody is in it any more");
+}
+
 #[test]
 fn a_clock_that_is_far_ahead_is_in_no_window_and_asks_for_none() {
     let bench = Bench::new(Window::Day);
