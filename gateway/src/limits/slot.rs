@@ -1,9 +1,9 @@
 //! What this gateway knows and spends of one instance of a limit: its lease, its use, its holds.
 //!
-//! L-2 stands before every hold of anything: `used + unknown + held ≤ granted − returned`, in the window of the hold. `used`,
-//! `unknown` and `returned` are this gateway's alone and only grow; `granted` comes with the decisions. `unknown` is provisions: what
-//! attempts of the window may have used that ended without anybody knowing. A correction clears them in the books of metering, which
-//! then may grant so much more.
+//! L-2 stands before every hold of anything: `used + unknown + held ≤ granted − returned`, in the window of the hold; where more is
+//! taken of that than the amount, so much less. `used`, `unknown` and `returned` are this gateway's alone and only grow; `granted` comes
+//! with the decisions. `unknown` is provisions: what attempts of the window may have used that ended without anybody knowing. A
+//! correction clears them in the books of metering, which then may grant so much more.
 
 use std::{
     sync::Arc,
@@ -21,6 +21,8 @@ use smallvec::SmallVec;
 
 use super::amount::Terms;
 use crate::fault::{self, Fault};
+
+mod back;
 
 /// How many windows of an instance whose leases stand are remembered beside those that attempts are open in.
 const WINDOWS_KEPT: usize = 4;
@@ -45,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) view: Option<Arc<Instance>>,
     /// What this producer was granted, as that decision says.
     granted: i128,
+    /// Whether more may be taken of a window than the amount, as that decision and the limit say.
+    is_over: bool,
     /// The number of the request that is under way, and when it was sent.
     pub(crate) asked: Option<(u64, Instant)>,
     /// Whether its home has to be told of a change in a report of its own.
@@ -133,6 +137,7 @@ impl Slot {
             home,
             view: None,
             granted: 0,
+            is_over: false,
             asked: None,
             dirty: false,
             listed: false,
@@ -150,12 +155,13 @@ impl Slot {
     }
 
     /// Takes over its limit as a newer policy has it.
-    pub(crate) fn rule(&mut self, limit: &Arc<Limit>) {
+    pub(crate) fn rule(&mut self, limit: &Arc<Limit>, me: ProducerId) {
         if self.terms.mode != limit.mode {
             // What was asked for served another mode: a counter that is only made known gets no lease.
             self.asked = None;
         }
         (self.terms, self.limit) = (Terms::from(&**limit), Arc::clone(limit));
+        self.look(me);
     }
 
     /// What this producer may spend of each window.
@@ -163,8 +169,14 @@ impl Slot {
         self.granted - self.returned
     }
 
-    /// What has to be leased more before `need` can be held in `window`; zero or less if L-2 allows it now.
-    pub(crate) fn short(&self, window: Time, need: i128) -> i128 {
+    /// What has to be leased more, or given back by others, before `need` can be held in `window`; zero or less if L-2 allows it now.
+    pub(crate) fn short(&self, me: ProducerId, window: Time, need: i128) -> i128 {
+        let over = if self.is_over { self.over(me, window) } else { 0 };
+        self.lacks(window, need) + over
+    }
+
+    /// What has to be leased more for that in any case.
+    pub(crate) fn lacks(&self, window: Time, need: i128) -> i128 {
         self.spent(window).busy() + need - self.lease()
     }
 
@@ -378,6 +390,7 @@ impl Slot {
     pub(crate) fn see(&mut self, view: Arc<Instance>, me: ProducerId) {
         self.granted = view.holders.iter().find(|holder| holder.producer == me).map_or(0, |holder| holder.granted);
         self.view = Some(view);
+        self.look(me);
     }
 
     /// Goes on where it was forgotten, as metering was told last.
@@ -399,28 +412,6 @@ impl Slot {
         }
         self.see(view, me);
         recalled
-    }
-
-    /// Returns what it was asked for and nobody here has taken meanwhile.
-    pub(crate) fn give_back_recalled(&mut self) {
-        if let Some(recall) = self.due.take() {
-            self.recall = self.recall.max(recall);
-            self.give_back();
-        }
-    }
-
-    /// What of its lease is neither used nor held in any window that lasts, nor held in another. What may have been used is used.
-    pub(crate) fn spare(&self) -> i128 {
-        let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held > 0);
-        let busy = lasting.map(Spent::busy).max().unwrap_or(0);
-        self.lease() - busy
-    }
-
-    /// Returns everything that is not used or held in any window.
-    pub(crate) fn give_back(&mut self) {
-        self.returned += self.spare().max(0);
-        self.version += 1;
-        self.dirty = true;
     }
 
     /// Where leases stand: takes note of windows that have ended. The lease that their use needed is for the next ones; whoever lacks

@@ -176,7 +176,7 @@ impl Book {
                         return Tried::Refused(refusal(ErrorCode::HardLimitReached));
                     }
                     // Nothing always fits, also where more is used than is leased.
-                    let short = if need.nothing { 0 } else { slot.short(need.window.0, need.amount) };
+                    let short = if need.nothing { 0 } else { slot.short(self.me, need.window.0, need.amount) };
                     let is_heard = self.is_heard(slot.home, requests);
                     if short <= 0 {
                         if !is_heard {
@@ -192,7 +192,8 @@ impl Book {
                         return Tried::Refused(refusal(ErrorCode::HardLimitReached));
                     }
                     late.get_or_insert_with(|| refusal(ErrorCode::LeaseNotObtained));
-                    if !under_way(slot, &self.heard, requests.at) {
+                    // What others give back by themselves is not asked for.
+                    if slot.lacks(need.window.0, need.amount) > 0 && !under_way(slot, &self.heard, requests.at) {
                         lacks.push(need.lack(slot, true));
                     }
                 }
@@ -239,7 +240,7 @@ impl Book {
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
             permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen, requests.at));
             // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.
-            let left = -slot.short(need.window.0, 0);
+            let left = -slot.short(self.me, need.window.0, 0);
             if hard
                 && left < slot.enough(need.amount, self.horizon)
                 && !under_way(slot, &self.heard, requests.at)
