@@ -34,7 +34,8 @@ impl Slot {
         known.chain(ahead).map(|window| self.over(me, window)).max().unwrap_or(0)
     }
 
-    /// Returns what it may not spend, as far as it is spare. Nobody here misses it: no hold could have been taken of it.
+    /// Returns what it may not spend, as far as it is spare. In the window of which most is taken no hold could have been taken of it;
+    /// what another one lacks then is asked for.
     pub(crate) fn give_back_over(&mut self, me: ProducerId, now: Time) {
         if !self.is_over {
             return;
