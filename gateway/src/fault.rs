@@ -23,6 +23,10 @@ pub enum Fault {
     OwnCalendar,
     /// The window follows a clock that goes back.
     WindowGoesBack,
+    /// What was used of a window is forgotten while that lasts.
+    WindowForgotten,
+    /// A lease is spent although more is taken of its limit than the amount.
+    OverdrawnSpent,
     /// An attempt that ends without its usage being known goes on counting as open.
     ConcurrentKept,
     /// A gateway that metering has not heard for long goes on with what it has of hard limits.

@@ -379,6 +379,7 @@ impl Limits {
         for mut hold in permit.holds {
             if let Some(slot) = book.slot_mut(hold.instance) {
                 slot.resize(&mut hold, 0);
+                slot.close(hold.window);
                 // No record of a call will carry its counters.
                 let home = slot.mark();
                 book.hurry(home);

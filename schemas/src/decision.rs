@@ -6,7 +6,7 @@
 //! may have used that ended without anybody knowing; what corrections clear of it is one more total, of the window (metering).
 //!
 //! L-1, before every grant: `adjusted − cleared + Σ max(granted − returned, used + unknown) ≤ amount`.
-//! L-2, before every hold: `used + unknown + held ≤ granted − returned`.
+//! L-2, before every hold: `used + unknown + held ≤ granted − returned`, less what L-1 is broken by.
 
 use std::time::Duration;
 

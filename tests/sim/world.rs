@@ -8,6 +8,7 @@ mod calls;
 mod clock;
 mod dice;
 mod door;
+mod lowered;
 mod mishaps;
 mod oracle;
 mod past;
@@ -57,7 +58,7 @@ const KEEP_PASSING: u64 = 6;
 /// What has to happen in some worlds, or they prove nothing of it.
 #[cfg(test)]
 pub(crate) const HAPPENS: &[&str] =
-    &[mishaps::BESIDE, mishaps::IDENTITY, mishaps::MODE, calls::DOWNGRADED, told::RIVALS, past::LATE];
+    &[mishaps::BESIDE, mishaps::IDENTITY, mishaps::MODE, calls::DOWNGRADED, told::RIVALS, past::LATE, lowered::LOWERED];
 
 /// A world.
 pub(crate) struct World {

@@ -136,7 +136,16 @@ const SCHEDULES: &[Schedule] = &[
         ],
         &[],
     ),
-    ("16: a lowered amount", &["a_lowered_amount_grants_nothing_until_l1_holds"], &[]),
+    (
+        "16: a lowered amount",
+        &[
+            "a_lowered_amount_grants_nothing_until_l1_holds",
+            "of_a_lowered_amount_no_more_passes_than_is_left_however_much_is_leased",
+            "a_standing_lease_is_spent_up_to_a_lowered_amount_in_every_window",
+            "what_others_have_of_a_lowered_amount_is_not_spent_twice",
+        ],
+        &["OverdrawnSpent"],
+    ),
     (
         "16: soft that becomes hard",
         &[
@@ -169,6 +178,14 @@ const SCHEDULES: &[Schedule] = &[
         "17d: a stream across the end of a window",
         &["a_call_across_the_end_of_a_window_belongs_to_the_one_in_which_it_was_admitted"],
         &[],
+    ),
+    (
+        "a call that outlasts many windows",
+        &[
+            "calls_that_outlast_many_windows_take_nothing_from_the_one_that_lasts",
+            "a_call_that_holds_nothing_of_a_second_takes_nothing_from_the_one_that_it_ends_in",
+        ],
+        &["WindowForgotten"],
     ),
     (
         "17e: a round trip each second",
@@ -208,6 +225,7 @@ const SCHEDULES: &[Schedule] = &[
         &[
             "corrections_are_made_once_and_count_where_the_original_does",
             "a_limit_that_is_overdrawn_grants_nothing_more",
+            "a_limit_that_an_event_overdraws_lets_nothing_pass_that_needs_any_of_it",
             "of_two_amendments_that_race_one_holds_in_every_lane",
         ],
         &["ClaimWithoutEffect", "ClearedTwice", "NothingCleared", "CorrectedUnclaimed", "PassedUndecided"],

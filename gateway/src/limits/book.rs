@@ -140,9 +140,10 @@ impl Book {
         let by_id = self.rules.replace(limits.into());
         self.retire(before, &by_id);
         self.ways.clear();
-        for (_, slot) in self.slots.iter_mut() {
+        for (place, slot) in self.slots.iter_mut() {
             if let Some(limit) = by_id.get(&slot.limit_id) {
-                slot.rule(limit);
+                slot.rule(limit, self.me);
+                list_over(&mut self.listed, place, slot);
             }
         }
         self.capped = by_id.into_iter().filter(|(_, limit)| limit.max_instances.is_some()).collect();
@@ -169,10 +170,13 @@ impl Book {
         if self.is_owed(id, &view) {
             self.remember(id, &view);
         }
-        if let Some(slot) = self.places.get(&id).and_then(|place| self.slots.get_mut(*place))
-            && slot.obey(Arc::clone(&view), self.me)
+        if let Some(place) = self.places.get(&id).copied()
+            && let Some(slot) = self.slots.get_mut(place)
         {
-            self.recalled.push(id);
+            if slot.obey(Arc::clone(&view), self.me) {
+                self.recalled.push(id);
+            }
+            list_over(&mut self.listed, place, slot);
         }
         let shared = self.shared(&view);
         if self.views.insert(id, view).is_none()
@@ -397,7 +401,7 @@ impl Book {
     }
 
     pub(crate) fn report(&mut self, lane: Lane, now: Time) -> Vec<Counter> {
-        let Self { slots, listed, dirty, .. } = self;
+        let Self { me, slots, listed, dirty, .. } = self;
         let mut counters = Vec::new();
         dirty.remove(&lane);
         let listed = listed.get_mut(usize::from(lane.0)).into_iter();
@@ -407,6 +411,7 @@ impl Book {
                 if slot.terms.stands {
                     slot.expire(now);
                 }
+                slot.give_back_over(*me, now);
                 counters.extend(slot.tell());
                 slot.listed = slot.awaits();
                 slot.listed
@@ -452,6 +457,13 @@ impl Book {
             self.names.retain(|_, place| slots.get(*place).is_some());
             self.ways.clear();
         }
+    }
+}
+
+/// Has the next report look whether a slot has something that it may not spend.
+fn list_over(listed: &mut [Vec<Place>], place: Place, slot: &mut Slot) {
+    if slot.is_over() {
+        list(listed, place, slot);
     }
 }
 

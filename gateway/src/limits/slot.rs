@@ -1,9 +1,9 @@
 //! What this gateway knows and spends of one instance of a limit: its lease, its use, its holds.
 //!
-//! L-2 stands before every hold of anything: `used + unknown + held ≤ granted − returned`, in the window of the hold. `used`,
-//! `unknown` and `returned` are this gateway's alone and only grow; `granted` comes with the decisions. `unknown` is provisions: what
-//! attempts of the window may have used that ended without anybody knowing. A correction clears them in the books of metering, which
-//! then may grant so much more.
+//! L-2 stands before every hold of anything: `used + unknown + held ≤ granted − returned`, in the window of the hold; where more is
+//! taken of that than the amount, so much less. `used`, `unknown` and `returned` are this gateway's alone and only grow; `granted` comes
+//! with the decisions. `unknown` is provisions: what attempts of the window may have used that ended without anybody knowing. A
+//! correction clears them in the books of metering, which then may grant so much more.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,9 @@ use smallvec::SmallVec;
 use super::amount::Terms;
 use crate::fault::{self, Fault};
 
-/// How many windows of an instance whose leases stand are remembered, so that a late settlement finds its own.
+mod back;
+
+/// How many windows of an instance whose leases stand are remembered beside those that attempts are open in.
 const WINDOWS_KEPT: usize = 4;
 
 /// A lease request names this many times what one call needs, until demand is known.
@@ -45,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) view: Option<Arc<Instance>>,
     /// What this producer was granted, as that decision says.
     granted: i128,
+    /// Whether more may be taken of a window than the amount, as that decision and the limit say.
+    is_over: bool,
     /// The number of the request that is under way, and when it was sent.
     pub(crate) asked: Option<(u64, Instant)>,
     /// Whether its home has to be told of a change in a report of its own.
@@ -78,6 +82,8 @@ struct Spent {
     used: i128,
     unknown: i128,
     held: i128,
+    /// Holds in it that are not settled, also such of nothing: until they are it is remembered, since metering has its totals.
+    open: u32,
     /// What of the held the records that are being written say to be used, and not to be known.
     ending: (i128, i128),
     /// Whether it has ended, where leases stand: then its use needs no lease any more.
@@ -85,6 +91,10 @@ struct Spent {
 }
 
 impl Spent {
+    const fn new(start: Time, end: Time) -> Self {
+        Self { start, end, used: 0, unknown: 0, held: 0, open: 0, ending: (0, 0), over: false }
+    }
+
     const fn busy(&self) -> i128 {
         self.used + self.unknown + self.held
     }
@@ -127,6 +137,7 @@ impl Slot {
             home,
             view: None,
             granted: 0,
+            is_over: false,
             asked: None,
             dirty: false,
             listed: false,
@@ -144,12 +155,13 @@ impl Slot {
     }
 
     /// Takes over its limit as a newer policy has it.
-    pub(crate) fn rule(&mut self, limit: &Arc<Limit>) {
+    pub(crate) fn rule(&mut self, limit: &Arc<Limit>, me: ProducerId) {
         if self.terms.mode != limit.mode {
             // What was asked for served another mode: a counter that is only made known gets no lease.
             self.asked = None;
         }
         (self.terms, self.limit) = (Terms::from(&**limit), Arc::clone(limit));
+        self.look(me);
     }
 
     /// What this producer may spend of each window.
@@ -157,8 +169,14 @@ impl Slot {
         self.granted - self.returned
     }
 
-    /// What has to be leased more before `need` can be held in `window`; zero or less if L-2 allows it now.
-    pub(crate) fn short(&self, window: Time, need: i128) -> i128 {
+    /// What has to be leased more, or given back by others, before `need` can be held in `window`; zero or less if L-2 allows it now.
+    pub(crate) fn short(&self, me: ProducerId, window: Time, need: i128) -> i128 {
+        let over = if self.is_over { self.over(me, window) } else { 0 };
+        self.lacks(window, need) + over
+    }
+
+    /// What has to be leased more for that in any case.
+    pub(crate) fn lacks(&self, window: Time, need: i128) -> i128 {
         self.spent(window).busy() + need - self.lease()
     }
 
@@ -186,16 +204,9 @@ impl Slot {
 
     /// What happened here in one window.
     fn spent(&self, window: Time) -> Spent {
-        let spent = self.windows.iter().find(|spent| spent.start == window).copied();
-        spent.unwrap_or(Spent {
-            start: window,
-            end: Time::MAX,
-            used: 0,
-            unknown: 0,
-            held: 0,
-            ending: (0, 0),
-            over: false,
-        })
+        // Most ask for the newest.
+        let spent = self.windows.iter().rev().find(|spent| spent.start == window).copied();
+        spent.unwrap_or(Spent::new(window, Time::MAX))
     }
 
     /// Settled by everybody in one window, as far as is known here.
@@ -241,24 +252,32 @@ impl Slot {
 
     /// Takes a hold. The caller has seen that L-2 allows it, or it is of nothing, or the limit needs no lease.
     pub(crate) fn take(&mut self, (start, end): (Time, Time), amount: i128, at: Instant) -> Hold {
-        self.open(start, end).held += amount;
+        let spent = self.open(start, end);
+        spent.held += amount;
+        spent.open += 1;
         self.version += 1;
         self.demand.add(amount, at);
         Hold { instance: self.id, window: start, amount }
     }
 
     fn open(&mut self, start: Time, end: Time) -> &mut Spent {
-        let known = self.windows.iter().position(|spent| spent.start == start);
+        let known = self.windows.iter().rposition(|spent| spent.start == start);
         let place = known.unwrap_or_else(|| {
-            if self.windows.len() >= WINDOWS_KEPT
-                && let Some(over) = self.windows.iter().position(|spent| spent.held == 0 && spent.ending == (0, 0))
-            {
-                self.windows.remove(over);
-            }
-            self.windows.push(Spent { start, end, used: 0, unknown: 0, held: 0, ending: (0, 0), over: false });
+            self.windows.push(Spent::new(start, end));
             self.windows.len() - 1
         });
         &mut self.windows[place]
+    }
+
+    /// One more hold in a window is settled by itself.
+    pub(crate) fn part(&mut self, window: Time) {
+        self.windows.iter_mut().filter(|spent| spent.start == window).for_each(|spent| spent.open += 1);
+    }
+
+    /// One fewer is: it has ended, or is a part of another.
+    pub(crate) fn close(&mut self, window: Time) {
+        let spent = self.windows.iter_mut().filter(|spent| spent.start == window);
+        spent.for_each(|spent| spent.open = spent.open.saturating_sub(1));
     }
 
     /// The window that starts then, as far as something is held in it.
@@ -294,11 +313,12 @@ impl Slot {
         Counter { used: before.used + used, unknown: before.unknown + unknown, held: self.told, ..before }
     }
 
-    /// The records that settle in a window are written, or they are not.
+    /// The records that settle in a window are written, or they are not: said once for each hold.
     pub(super) fn end(&mut self, window: Time, is_written: bool) {
-        let Some(spent) = self.windows.iter_mut().find(|spent| spent.start == window) else { return };
+        let Some(spent) = self.windows.iter_mut().rev().find(|spent| spent.start == window) else { return };
         let (used, unknown) = std::mem::take(&mut spent.ending);
         if is_written {
+            spent.open = spent.open.saturating_sub(1);
             let held = used + unknown;
             spent.held -= if fault::is(Fault::HoldReleasedTwice) { 2 * held } else { held };
             spent.used += used;
@@ -370,6 +390,7 @@ impl Slot {
     pub(crate) fn see(&mut self, view: Arc<Instance>, me: ProducerId) {
         self.granted = view.holders.iter().find(|holder| holder.producer == me).map_or(0, |holder| holder.granted);
         self.view = Some(view);
+        self.look(me);
     }
 
     /// Goes on where it was forgotten, as metering was told last.
@@ -393,40 +414,27 @@ impl Slot {
         recalled
     }
 
-    /// Returns what it was asked for and nobody here has taken meanwhile.
-    pub(crate) fn give_back_recalled(&mut self) {
-        if let Some(recall) = self.due.take() {
-            self.recall = self.recall.max(recall);
-            self.give_back();
-        }
-    }
-
-    /// What of its lease is neither used nor held in any window that lasts, nor held in another. What may have been used is used.
-    pub(crate) fn spare(&self) -> i128 {
-        let lasting = self.windows.iter().filter(|spent| !spent.over || spent.held > 0);
-        let busy = lasting.map(Spent::busy).max().unwrap_or(0);
-        self.lease() - busy
-    }
-
-    /// Returns everything that is not used or held in any window.
-    pub(crate) fn give_back(&mut self) {
-        self.returned += self.spare().max(0);
-        self.version += 1;
-        self.dirty = true;
-    }
-
     /// Where leases stand: takes note of windows that have ended. The lease that their use needed is for the next ones; whoever lacks
-    /// it there asks.
+    /// it there asks. The oldest are forgotten once they were reported as ended and nothing can settle in them any more.
     pub(crate) fn expire(&mut self, now: Time) {
+        while self.windows.len() > WINDOWS_KEPT {
+            let closed = self.windows.iter().enumerate().filter(|(_, spent)| spent.over && spent.open == 0);
+            let Some((oldest, _)) = closed.min_by_key(|(_, spent)| spent.start) else { break };
+            self.windows.remove(oldest);
+        }
+        if fault::is(Fault::WindowForgotten) {
+            self.windows.retain(|spent| spent.held > 0);
+        }
         for spent in self.windows.iter_mut().filter(|spent| spent.end <= now) {
             spent.over = true;
         }
     }
 
-    /// Whether it can be forgotten, where leases do not stand: its window is over, used or not, and nothing is held. Before that it
-    /// knows what was returned of its lease, and that has to stay known.
+    /// Whether it can be forgotten, where leases do not stand: its window is over, used or not, and no attempt is open in it. Before that
+    /// it knows what was returned of its lease, and that has to stay known.
     pub(crate) fn idle(&self, now: Time) -> bool {
-        !self.listed && !self.dirty && self.current.1 <= now && self.windows.iter().all(|spent| spent.held == 0)
+        let is_done = |spent: &Spent| spent.held == 0 && spent.open == 0;
+        !self.listed && !self.dirty && self.current.1 <= now && self.windows.iter().all(is_done)
     }
 
     /// The end of the window that calls are in, or were.

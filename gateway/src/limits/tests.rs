@@ -514,9 +514,9 @@ fn what_was_used_counts_once_its_record_is_written() {
     assert_eq!(said(), [(7, 0)]);
 }
 
-/// A call that nothing bounds holds nothing of a soft limit, and its window may have been forgotten when it ends.
+/// A call that nothing bounds holds nothing of a soft limit, and its window may be over for long when it ends.
 #[test]
-fn what_was_used_of_a_window_that_is_forgotten_counts_in_it() {
+fn what_was_used_of_a_window_that_is_long_over_counts_in_it() {
     let bench = Bench::under(Limit { mode: Mode::Soft, ..fixture::limit(100, Window::Minute) });
     let hold = |at: i64| Hold { instance: bench.instance(time(0)), window: time(at), amount: 0 };
     drop(bench.hold(time(1), 0));

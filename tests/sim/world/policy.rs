@@ -115,6 +115,12 @@ pub(crate) fn late() -> Limit {
     Limit { zone: "UTC".to_owned(), backfill: true, ..late }
 }
 
+/// A limit of a second, of which many calls hold nothing.
+#[cfg(any(test, feature = "query"))]
+pub(crate) fn of_a_second() -> Limit {
+    limit("output-second", Vec::new(), Unit::OutputTokens, 50, Window::Second, Mode::Hard)
+}
+
 /// Puts the other limit of its name in the place of one.
 pub(crate) fn turn(named: &mut Limit) {
     named.window = if named.window == Window::Hour { Window::Day } else { Window::Hour };
@@ -126,7 +132,7 @@ pub(crate) fn ever() -> Vec<Limit> {
     let first = limits();
     let mut other = first.iter().find(|limit| limit.name == HOUR).cloned().unwrap();
     turn(&mut other);
-    first.into_iter().chain([other, late()]).collect()
+    first.into_iter().chain([other, late(), of_a_second()]).collect()
 }
 
 pub(crate) fn record(limits: &[Limit], book: &Book) -> Bytes {

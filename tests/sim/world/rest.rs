@@ -49,6 +49,7 @@ impl World {
             self.oracle.quiet(self.clock.now());
             self.give_more();
             self.give_one_up();
+            self.lower();
             if self.more.one_in(3) && self.oracle.violations.is_empty() && self.come_to_rest() {
                 self.bring_late();
             }
@@ -146,7 +147,7 @@ impl World {
     }
 
     /// Once faults heal, what a caller can afford to the last unit passes at any gateway.
-    fn ask_for_the_last(&mut self, tenant: usize, user: usize) {
+    pub(super) fn ask_for_the_last(&mut self, tenant: usize, user: usize) {
         let nothing = Bill::default();
         let (model, provider) = (0, self.dice.index(2));
         let wish = Wish { tenant, user, provider, model, feature: None, bound: nothing, bill: nothing, hidden: false };
@@ -203,9 +204,14 @@ impl World {
     }
 
     /// Calls until the call is open, for a while.
-    fn insist(&mut self, place: usize, wish: Wish) -> bool {
+    pub(super) fn insist(&mut self, place: usize, wish: Wish) -> bool {
+        self.insist_for(place, wish, INSISTENCE)
+    }
+
+    /// The same, for so many rounds.
+    pub(super) fn insist_for(&mut self, place: usize, wish: Wish, rounds: usize) -> bool {
         let before = self.passed;
-        for _ in 0..INSISTENCE {
+        for _ in 0..rounds {
             let calls = |world: &Self| world.doors[place].process.as_ref().map(|process| process.calls.len());
             match calls(self) {
                 Some(0) => drop(self.call(place, wish, None)),

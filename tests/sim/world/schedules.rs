@@ -9,7 +9,7 @@ use super::{
     World,
     call::{Bill, Stage, Wish, ending},
     dice::Dice,
-    policy::LONGEST,
+    policy::{LONGEST, of_a_second},
 };
 
 /// How long a failover of metering takes at most: `journal/src/kafka/lane.rs` says so.
@@ -105,6 +105,46 @@ fn of_ten_gateways_that_each_have_some_any_gets_all_of_it() {
     assert!(world.try_call(9, last, 50), "the last {left}: {}", world.refused);
     world.settle_down();
     assert!(!world.try_call(0, wish(0, 1, 0), 50), "nothing is left");
+}
+
+/// A call that holds nothing of a limit of a second goes on for longer than windows are remembered. When it ends, nothing is forgotten of
+/// what others used of the second that lasts.
+#[test]
+fn a_call_that_holds_nothing_of_a_second_takes_nothing_from_the_one_that_it_ends_in() {
+    let mut world = World::scripted(1);
+    world.limits.push(of_a_second());
+    world.publish(0);
+    world.settle_down();
+    let second = |world: &World| world.clock.now().as_micros().div_euclid(1_000_000);
+    let next_second = |world: &mut World| {
+        let into = world.clock.now().as_micros().rem_euclid(1_000_000);
+        world.clock.pass(Duration::from_micros(u64::try_from(1_000_000 - into).unwrap()));
+    };
+    // Now and then a hold is given back at once.
+    let passes = |world: &mut World, wish: Wish| {
+        let passed = (0..3).any(|_| world.try_call(0, wish, 40));
+        world.flush_all(0);
+        assert!(passed, "{}", world.refused);
+    };
+    passes(&mut world, wish(0, 10, 0));
+    for _ in 0..3 {
+        next_second(&mut world);
+        passes(&mut world, wish(0, 1, 10));
+    }
+    next_second(&mut world);
+    let begun = second(&world);
+    for _ in 0..5 {
+        passes(&mut world, wish(0, 1, 10));
+        let last = world.doors[0].process.as_ref().unwrap().calls.len() - 1;
+        world.end(0, last, End::Complete);
+        world.flush_all(0);
+    }
+    assert!(!world.try_call(0, wish(0, 1, 10), 0), "all of it is used");
+    world.end(0, 0, End::Complete);
+    world.flush_all(0);
+    assert!(!world.try_call(0, wish(0, 1, 10), 0), "and still is");
+    assert_eq!(second(&world), begun, "it lasts");
+    world.settle_down();
 }
 
 /// A model thinks in silence, and then bills what it thought. It holds its whole cap, also where a stream that is seen would hold a slice;

@@ -142,7 +142,18 @@ impl Book {
             Some(Need { place, window, amount: hold.amount, nothing: hold.amount == 0, sliced: true })
         });
         let needs: Vec<Need> = needs.collect();
-        self.hold_all(&needs, Vec::new(), (&extension.subject.tenant, extension.now), requests)
+        let tried = self.hold_all(&needs, Vec::new(), (&extension.subject.tenant, extension.now), requests);
+        if matches!(tried, Tried::Held(_)) {
+            self.close(&needs);
+        }
+        tried
+    }
+
+    /// What is held for these is a part of other holds, and is settled with them.
+    pub(super) fn close(&mut self, needs: &[Need]) {
+        for need in needs {
+            self.slots.get_mut(need.place).into_iter().for_each(|slot| slot.close(need.window.0));
+        }
     }
 
     /// Holds everything or nothing, and asks for what is short.
@@ -165,7 +176,7 @@ impl Book {
                         return Tried::Refused(refusal(ErrorCode::HardLimitReached));
                     }
                     // Nothing always fits, also where more is used than is leased.
-                    let short = if need.nothing { 0 } else { slot.short(need.window.0, need.amount) };
+                    let short = if need.nothing { 0 } else { slot.short(self.me, need.window.0, need.amount) };
                     let is_heard = self.is_heard(slot.home, requests);
                     if short <= 0 {
                         if !is_heard {
@@ -181,7 +192,8 @@ impl Book {
                         return Tried::Refused(refusal(ErrorCode::HardLimitReached));
                     }
                     late.get_or_insert_with(|| refusal(ErrorCode::LeaseNotObtained));
-                    if !under_way(slot, &self.heard, requests.at) {
+                    // What others give back by themselves is not asked for.
+                    if slot.lacks(need.window.0, need.amount) > 0 && !under_way(slot, &self.heard, requests.at) {
                         lacks.push(need.lack(slot, true));
                     }
                 }
@@ -228,7 +240,7 @@ impl Book {
             let seen = self.heard.get(usize::from(slot.home.0)).and_then(|heard| heard.at);
             permit.balance_age_ms = permit.balance_age_ms.max(age_ms(seen, requests.at));
             // Ask for more before it is needed, while there is plenty: an outage of the log may begin at any time.
-            let left = -slot.short(need.window.0, 0);
+            let left = -slot.short(self.me, need.window.0, 0);
             if hard
                 && left < slot.enough(need.amount, self.horizon)
                 && !under_way(slot, &self.heard, requests.at)

@@ -56,7 +56,15 @@ impl Book {
         };
         self.open_once(&mut needs);
         let all = merged(&needs);
-        self.hold_all(&all, observed, (&first.attempt.subject.tenant, now), requests).map(|mut whole| {
+        let tried = self.hold_all(&all, observed, (&first.attempt.subject.tenant, now), requests);
+        if matches!(tried, Tried::Held(_)) {
+            // Each of its parts is settled by itself.
+            for need in needs.iter().flatten() {
+                self.slots.get_mut(need.place).into_iter().for_each(|slot| slot.part(need.window.0));
+            }
+            self.close(&all);
+        }
+        tried.map(|mut whole| {
             whole.admitted_at = now;
             let permits = needs
                 .iter()

@@ -175,6 +175,146 @@ fn a_call_across_the_end_of_a_window_belongs_to_the_one_in_which_it_was_admitted
     }
 }
 
+/// The counters that the next report says.
+fn said(bench: &Bench, now: i64) -> Vec<(i128, i128)> {
+    let counters = bench.limits.report(Lane(0), time(now));
+    counters.iter().map(|counter| (counter.used, counter.returned)).collect()
+}
+
+/// The recall is obeyed while what is leased is held, and finds nothing.
+#[test]
+fn of_a_lowered_amount_no_more_passes_than_is_left_however_much_is_leased() {
+    for window in [Window::Day, Window::Hour] {
+        let mut bench = Bench::new(window);
+        drop(bench.hold(time(1), 10));
+        bench.decide(time(0), 100, 0);
+        let Tried::Held(open) = bench.hold(time(1), 60) else { panic!("it is leased") };
+        bench.limit.amount = 20;
+        bench.limits.lock().rule(std::slice::from_ref(&bench.limit), &MeteringConfig::default());
+        assert!(!matches!(bench.hold(time(1), 1), Tried::Held(_)), "before metering says anything");
+        bench.decide(time(0), 100, 1);
+        bench.limits.lock().return_recalled();
+        assert_eq!(said(&bench, 2), [(0, 40)], "{window:?}");
+        let usage = exact(5);
+        drop(bench.settle(open, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true }));
+        assert!(matches!(bench.hold(time(2), 16), Tried::Refused(_)), "{window:?}");
+        let Tried::Held(last) = bench.hold(time(2), 15) else { panic!("it is left") };
+        // What it may not spend goes back by itself, and only that.
+        assert_eq!(said(&bench, 3), [(5, 80)], "{window:?}");
+        drop(bench.settle(last, &Spent { usage: &exact(15), cost: Cost::of(Pico(0)), whole: true }));
+        assert!(matches!(bench.hold(time(3), 1), Tried::Refused(_)), "{window:?}");
+        assert_eq!(said(&bench, 4), [(0, 0); 0], "{window:?}");
+    }
+}
+
+/// In each window nothing of the lease is spare when it is looked for.
+#[test]
+fn a_standing_lease_is_spent_up_to_a_lowered_amount_in_every_window() {
+    let mut bench = Bench::new(Window::Hour);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    let all = |bench: &Bench, now: i64| (0..100).filter(|_| matches!(bench.hold(time(now), 1), Tried::Held(_))).count();
+    assert_eq!(all(&bench, 1), 100);
+    bench.limit.amount = 20;
+    bench.limits.lock().rule(std::slice::from_ref(&bench.limit), &MeteringConfig::default());
+    bench.decide(time(0), 100, 1);
+    bench.limits.lock().return_recalled();
+    assert_eq!((all(&bench, 2), all(&bench, DAY), all(&bench, 2 * DAY)), (0, 20, 20));
+}
+
+/// Who has nothing of it that it may spend waits for what the others give back of themselves, and asks for what it lacks then.
+#[test]
+fn what_others_have_of_a_lowered_amount_is_not_spent_twice() {
+    let other = |returned| Holder { granted: 40, returned, ..Holder::new(ProducerId::from_bytes([2; 16])) };
+    let own = || Holder { granted: 60, ..Holder::new(me()) };
+    let mut bench = Bench::new(Window::Hour);
+    drop(bench.hold(time(1), 10));
+    bench.limit.amount = 20;
+    bench.limits.lock().rule(std::slice::from_ref(&bench.limit), &MeteringConfig::default());
+    bench.decide_among(time(0), vec![own(), other(0)], 0, &[]);
+    let asked = bench.asked().len();
+    assert!(matches!(bench.hold(time(2), 1), Tried::Short(_)));
+    assert_eq!((bench.asked().len(), said(&bench, 3)), (asked, vec![(0, 60)]), "it has enough, and gives it back");
+    bench.decide_among(time(0), vec![own(), other(40)], 0, &[]);
+    bench.at += Duration::from_secs(2);
+    assert!(matches!(bench.hold(time(4), 1), Tried::Short(_)));
+    assert_eq!(bench.asked().len(), asked + 1, "now it lacks it");
+}
+
+/// Another system used all of it while calls were open, and then their holds are free.
+#[test]
+fn a_limit_that_an_event_overdraws_lets_nothing_pass_that_needs_any_of_it() {
+    let bench = Bench::new(Window::Day);
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 60, 0);
+    let Tried::Held(open) = bench.hold(time(1), 60) else { panic!("it is leased") };
+    let view = bench.limits.lock().slot(bench.instance(time(0))).unwrap().view.clone().unwrap();
+    let mut told = Instance::clone(&view);
+    (told.windows[0].adjusted, told.recall) = (100, 1);
+    bench.limits.lock().view(told.id, Some(Arc::new(told.clone())));
+    bench.limits.lock().return_recalled();
+    drop(bench.settle(open, &Spent { usage: &exact(5), cost: Cost::of(Pico(0)), whole: true }));
+    assert!(matches!(bench.hold(time(2), 1), Tried::Refused(_)));
+    assert!(matches!(bench.hold(time(2), 0), Tried::Held(_)), "it needs nothing");
+    // It is corrected before anything went back.
+    told.windows[0].adjusted = 90;
+    bench.limits.lock().view(told.id, Some(Arc::new(told)));
+    assert!(matches!(bench.hold(time(3), 6), Tried::Refused(_)));
+    assert!(matches!(bench.hold(time(3), 5), Tried::Held(_)), "there is room again");
+}
+
+/// They hold nothing of it: then their windows have to be known as long as they are open, and the one that lasts in any case.
+#[test]
+fn calls_that_outlast_many_windows_take_nothing_from_the_one_that_lasts() {
+    let bench = Bench::new(Window::Hour);
+    let boundaries = (0..9).map(|day| time(day * DAY)).collect();
+    bench.limits.lock().schedule(Schedule { limit: bench.limit.id(), boundaries });
+    drop(bench.hold(time(1), 10));
+    bench.decide(time(0), 100, 0);
+    let held = |now: i64, tokens| match bench.hold(time(now), tokens) {
+        Tried::Held(permit) => permit,
+        tried => panic!("{tried:?}"),
+    };
+    let used = |permit, tokens| {
+        let usage = exact(tokens);
+        let (_, counters) = bench.settle(permit, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+        counters.iter().map(|counter| (counter.window, counter.used)).collect::<Vec<_>>()
+    };
+    let old: Vec<_> = (0..3).map(|_| held(1, 0)).collect();
+    assert_eq!(used(held(1, 5), 5), [(time(0), 5)]);
+    let open: Vec<_> = (1..4).map(|day| held(day * DAY, 10)).collect();
+    drop(bench.limits.report(Lane(0), time(4 * DAY)));
+    assert_eq!(used(held(4 * DAY, 100), 100), [(time(4 * DAY), 100)]);
+    // What one of them used counts with what was used of its window before.
+    let wanted = [5, 12, 12];
+    for (permit, (tokens, wanted)) in old.into_iter().zip([0, 7, 0].into_iter().zip(wanted)) {
+        assert_eq!(used(permit, tokens), [(time(0), wanted)]);
+        assert!(!matches!(bench.hold(time(4 * DAY + 1), 1), Tried::Held(_)), "all of it is used");
+    }
+    // What nobody is in any more is forgotten.
+    let windows = || bench.limits.lock().slot(bench.instance(time(0))).unwrap().counters().len();
+    assert_eq!((windows(), open.len()), (5, 3));
+    drop(bench.limits.report(Lane(0), time(4 * DAY + 2)));
+    assert_eq!(windows(), 4);
+}
+
+/// It is over, and nothing of it is held.
+#[test]
+fn a_window_that_a_call_is_open_in_which_holds_nothing_is_not_forgotten() {
+    let bench = Bench::under(Limit { mode: Mode::Soft, ..fixture::limit(100, Window::Day) });
+    let Tried::Held(open) = bench.hold(time(1), 0) else { panic!("a soft limit with room holds") };
+    let sweep = || {
+        drop(bench.limits.report(Lane(0), time(DAY)));
+        bench.limits.lock().sweep(time(DAY + 1));
+    };
+    sweep();
+    let usage = exact(7);
+    let (posted, _) = bench.settle(open, &Spent { usage: &usage, cost: Cost::of(Pico(0)), whole: true });
+    assert_eq!(posted.iter().map(|posting| (posting.window, posting.used)).collect::<Vec<_>>(), [(time(0), 7)]);
+    sweep();
+    assert!(bench.limits.lock().slot(bench.instance(time(0))).is_none(), "nobody is in it any more");
+}
+
 #[test]
 fn a_clock_that_is_far_ahead_is_in_no_window_and_asks_for_none() {
     let bench = Bench::new(Window::Day);

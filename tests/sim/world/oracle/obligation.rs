@@ -28,6 +28,8 @@ pub(crate) enum Obligation {
     RowsAreTheLedger,
     /// The last affordable unit is usable once faults heal.
     TheLastUnitIsUsable,
+    /// And nothing beyond it is, also of an amount that was lowered while more was held.
+    NothingPassesBeyondWhatIsLeft,
     /// What is out of reach stays counted.
     LeasesOutOfReachStayCounted,
     /// What nobody knows stays held.
@@ -67,6 +69,7 @@ impl Obligation {
         #[cfg(feature = "query")]
         Self::RowsAreTheLedger,
         Self::TheLastUnitIsUsable,
+        Self::NothingPassesBeyondWhatIsLeft,
         Self::LeasesOutOfReachStayCounted,
         Self::TheUnknownStaysHeld,
         Self::OnlyTheUnknownStaysHeld,

@@ -191,6 +191,21 @@ impl Oracle {
         values.map(|values| self.left(rule, &values, now)).min().unwrap_or(limit.amount)
     }
 
+    /// What is neither used nor may be of a limit that has one counter and one window, as everybody has read: the most that may pass.
+    pub(crate) fn left_in_books(&self, limit: &Limit) -> i128 {
+        let id = limit.id();
+        let known = self.books.instances.values().find(|(_, instance)| instance.limit == id);
+        let Some((_, instance)) = known else { return limit.amount };
+        let spent = |window: Time| -> i128 {
+            let by = |holder: &schemas::decision::Holder| {
+                in_window(&holder.used, window) + in_window(&holder.unknown, window)
+            };
+            instance.holders.iter().map(by).sum()
+        };
+        let gone = instance.windows.iter().map(|known| known.adjusted - known.cleared + spent(known.start));
+        limit.amount - gone.sum::<i128>()
+    }
+
     /// What is left of every hard limit of a call, in tokens of input; nothing if it falls under none.
     pub(crate) fn affordable(&self, wish: &Wish, book: usize, now: Time) -> Option<i128> {
         let mut least: Option<i128> = None;
