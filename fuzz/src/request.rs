@@ -38,7 +38,7 @@ pub fn check(input: &[u8]) {
             return assert!(known.contains(&problem.code), "{problem}");
         }
     };
-    if matches!(api, Api::Passthrough | Api::OpenAiResponsesRetrieve) {
+    if api.is_passed_on() || api == Api::OpenAiResponsesRetrieve {
         let edits = Edits { model: Some("other"), ask_usage: true, cap: None };
         return assert_eq!(parsed.edit(&edits), body, "what is not read is not edited");
     }
@@ -68,7 +68,7 @@ pub fn check(input: &[u8]) {
 fn form(api: Api, body: &Bytes) {
     let given = Given { content_type: "multipart/form-data; boundary=b", ..Given::default() };
     let Ok((parsed, _)) = read(api, body, &given) else { return };
-    if parsed.model.is_empty() || matches!(api, Api::Passthrough | Api::OpenAiResponsesRetrieve) {
+    if parsed.model.is_empty() || api.is_passed_on() || api == Api::OpenAiResponsesRetrieve {
         return;
     }
     let edited = parsed.edit(&Edits { model: Some("other"), ask_usage: true, cap: None });

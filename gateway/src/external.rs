@@ -460,6 +460,8 @@ pub(crate) fn vector(name: &str, value: Value<'_>) -> Result<Vector, Wrong> {
             Some(TokenClass::WebSearch) => &mut vector.web_searches,
             Some(TokenClass::SearchUnit) => &mut vector.search_units,
             Some(TokenClass::Guardrail) => &mut vector.guardrails,
+            Some(TokenClass::CacheReadAudio) => &mut vector.cache_read_audio,
+            Some(TokenClass::CodeSession) => &mut vector.code_sessions,
             None => return Err(wrong(format!("`{name}.{class}` is no class of tokens"))),
         };
         *field = count(&class, value)?;

@@ -22,6 +22,7 @@ mod cohere;
 pub mod estimate;
 mod fold;
 mod gemini;
+mod gemini_interactions;
 mod guess;
 mod ollama;
 mod openai_calls;

@@ -217,7 +217,7 @@ pub fn parse(api: Api, body: &Bytes) -> Result<(Parsed, Tree<'_>), Problem> {
 /// and synchronous: up to a millisecond for a megabyte, so above that call it off the async threads.
 pub fn read<'b>(api: Api, body: &'b Bytes, given: &Given<'_>) -> Result<(Parsed, Tree<'b>), Problem> {
     let nothing = || Tree::read(b"{}").map_err(|error| malformed(body, error));
-    if api == Api::Passthrough || api == Api::OpenAiResponsesRetrieve {
+    if api.is_passed_on() || api == Api::OpenAiResponsesRetrieve {
         return Ok((Parsed::unread(api, body, given), nothing()?));
     }
     if let Some(boundary) = form::boundary(given.content_type) {

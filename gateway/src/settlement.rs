@@ -134,6 +134,8 @@ pub fn account(book: &Book, ended: Ended) -> Account {
     // Until it has been told nobody knows what it uses, so what was held for it stays held.
     let whole = known && (attempt.api.is_free() || !said.apart);
     let cost = cost(book, &attempt, &said, &usage);
+    // What something cost is told with each answer that shows it, and is the cost of the one that had it made.
+    let provider_cost = said.cost.filter(|_| !attempt.api.is_free());
     let call = CallEnd { attempts: attempt.attempt, outcome: end.outcome(), ..ended.call };
     let settled = Settled {
         attempt,
@@ -145,7 +147,7 @@ pub fn account(book: &Book, ended: Ended) -> Account {
         model_answered: said.model,
         service_tier: said.service_tier,
         region: said.region,
-        provider_cost: said.cost,
+        provider_cost,
         response_id: said.response_id,
         ttft_ms,
         posted: Vec::new(),

@@ -91,7 +91,7 @@ impl Way {
     /// Which methods a path takes, where it is one of a way in.
     pub(crate) fn allow(path: &str) -> Option<&'static str> {
         match (Self::of(&Method::POST, path), Self::of(&Method::GET, path)) {
-            (Some(way), _) if way.api == Api::Passthrough => None,
+            (Some(way), _) if way.api.is_passed_on() => None,
             (Some(_), None) => Some("POST"),
             (None, Some(_)) if Self::of(&Method::DELETE, path).is_some() => Some("GET, DELETE"),
             (None, Some(_)) => Some("GET"),
@@ -172,7 +172,8 @@ impl Way {
         let at = rest.get(provider.len()..)?.to_owned();
         // A path that climbs is not the one that it seems.
         let climbs = unescaped(&at).split(['/', '\\']).any(|step| step == ".." || step == ".");
-        let way = Self { provider: named(provider), ..Self::new(Api::Passthrough, method, at) };
+        let api = if only_reads(method, &at) { Api::PassthroughRetrieve } else { Api::Passthrough };
+        let way = Self { provider: named(provider), ..Self::new(api, method, at) };
         Some(way).filter(|way| way.provider.is_some() && !climbs)
     }
 
@@ -197,6 +198,14 @@ impl Way {
     pub(crate) fn dialect(&self) -> Dialect {
         route::dialect(self.api)
     }
+}
+
+/// Whether a call of an API that is not known is about what exists already: it is read, deleted or cancelled, which uses nothing.
+fn only_reads(method: &Method, at: &str) -> bool {
+    let is_about_it = [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method);
+    // What a deferred chat of xAI used is told where it is fetched and nowhere else; that can be done once.
+    let is_first_told = at.contains("/deferred-completion/");
+    is_about_it && !is_first_told || *method == Method::POST && at.ends_with("/cancel")
 }
 
 /// A name in a path, unescaped; nothing where it is none.
@@ -255,11 +264,23 @@ mod tests {
                 "/chat/completions",
             ),
             ("PUT", "/passthrough/p/x/y", Api::Passthrough, None, None, "/x/y"),
+            ("POST", "/passthrough/p/batches", Api::Passthrough, None, None, "/batches"),
+            ("GET", "/passthrough/p/batches/b", Api::PassthroughRetrieve, None, None, "/batches/b"),
+            ("POST", "/passthrough/p/batches/b/cancel", Api::PassthroughRetrieve, None, None, "/batches/b/cancel"),
+            ("DELETE", "/passthrough/p/files/f", Api::PassthroughRetrieve, None, None, "/files/f"),
+            (
+                "GET",
+                "/passthrough/p/chat/deferred-completion/d",
+                Api::Passthrough,
+                None,
+                None,
+                "/chat/deferred-completion/d",
+            ),
         ] {
             let method: Method = method.parse().unwrap();
             let way = Way::of(&method, path).unwrap_or_else(|| panic!("{path}"));
             assert_eq!((way.api, way.model.as_deref(), way.streams, &*way.path), (api, model, streams, at), "{path}");
-            assert_eq!(way.provider.is_some(), api == Api::Passthrough);
+            assert_eq!(way.provider.is_some(), api.is_passed_on());
         }
     }
 

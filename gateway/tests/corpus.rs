@@ -224,6 +224,8 @@ fn vector(counts: &Value) -> Vector {
         tool_calls: 0,
         image_input: 0,
         image_output: 0,
+        cache_read_audio: 0,
+        code_sessions: 0,
     }
 }
 
@@ -241,7 +243,8 @@ fn expected(exchange: &Exchange) -> (Option<Vector>, &str) {
             let completeness = if untold { "lower_bound" } else { completeness };
             let (vector, tool_calls) = (vector(usage), called::count(exchange));
             let web_searches = vector.web_searches.max(called::searches(exchange));
-            (Some(Vector { search_units, tool_calls, web_searches, ..vector }), completeness)
+            let vector = Vector { search_units, tool_calls, web_searches, ..vector };
+            (Some(called::in_classes_of_their_own(exchange, vector)), completeness)
         }
         // An error, or tokens counted: nothing is billed.
         None => (Some(Vector::default()), "exact"),
@@ -254,7 +257,7 @@ fn by_model(exchange: &Exchange, measured: &Measured) -> BTreeMap<String, Vector
     let parts = measured.usage.parts.iter().map(|part| {
         (
             part.model.clone().unwrap_or_else(answered),
-            Vector { reasoning: 0, web_searches: 0, tool_calls: 0, ..part.vector },
+            Vector { reasoning: 0, web_searches: 0, tool_calls: 0, code_sessions: 0, ..part.vector },
         )
     });
     parts.collect()

@@ -174,17 +174,20 @@ pub enum Unpriced {
     TooLarge,
     /// Metering does not know the book.
     UnknownBook,
+    /// It passed through an API that is not known, whose prices are those that the book has under the provider's own name: it has none.
+    UnknownApi,
 }
 
 impl Unpriced {
     /// Every reason, in wire order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::UnknownModel,
         Self::UnknownClass,
         Self::OutsideValidity,
         Self::UnknownTier,
         Self::TooLarge,
         Self::UnknownBook,
+        Self::UnknownApi,
     ];
 
     /// The text in the `unpriced_reason` column.
@@ -196,6 +199,7 @@ impl Unpriced {
             Self::UnknownTier => "unknown_tier",
             Self::TooLarge => "too_large",
             Self::UnknownBook => "unknown_book",
+            Self::UnknownApi => "unknown_api",
         }
     }
 }

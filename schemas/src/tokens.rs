@@ -30,11 +30,15 @@ pub enum TokenClass {
     SearchUnit,
     /// Calls that a guardrail looked at. What it is billed by, units of text for each of its policies, no answer has to state.
     Guardrail,
+    /// Audio input read from the provider's cache, which has neither the price of audio nor that of cached text.
+    CacheReadAudio,
+    /// Answers for which the provider ran code in a container that it bills by time, which no answer states.
+    CodeSession,
 }
 
 impl TokenClass {
     /// Every class, in the order in which charges are written.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::UncachedInput,
         Self::CacheRead,
         Self::CacheWrite5m,
@@ -47,6 +51,8 @@ impl TokenClass {
         Self::WebSearch,
         Self::SearchUnit,
         Self::Guardrail,
+        Self::CacheReadAudio,
+        Self::CodeSession,
     ];
 
     /// The name in the `token_class` column and in price books.
@@ -64,6 +70,8 @@ impl TokenClass {
             Self::WebSearch => "web_search",
             Self::SearchUnit => "search_unit",
             Self::Guardrail => "guardrail",
+            Self::CacheReadAudio => "cache_read_audio",
+            Self::CodeSession => "code_session",
         }
     }
 
@@ -83,7 +91,7 @@ impl TokenClass {
 
     /// Whether it is counted in units that have a price each, and not in tokens.
     pub const fn is_unit(self) -> bool {
-        matches!(self, Self::WebSearch | Self::SearchUnit | Self::Guardrail)
+        matches!(self, Self::WebSearch | Self::SearchUnit | Self::Guardrail | Self::CodeSession)
     }
 }
 
@@ -118,6 +126,10 @@ pub struct Vector {
     pub image_output: u64,
     /// Calls of tools in the answer, which no provider charges by: those that were seen, of one that broke off perhaps not all.
     pub tool_calls: u64,
+    /// Audio input read from a cache.
+    pub cache_read_audio: u64,
+    /// Answers that had code run in a container, which are units and not tokens.
+    pub code_sessions: u64,
 }
 
 impl Vector {
@@ -136,17 +148,24 @@ impl Vector {
             TokenClass::WebSearch => self.web_searches,
             TokenClass::SearchUnit => self.search_units,
             TokenClass::Guardrail => self.guardrails,
+            TokenClass::CacheReadAudio => self.cache_read_audio,
+            TokenClass::CodeSession => self.code_sessions,
         }
     }
 
     /// All input tokens, cached ones included.
     pub const fn input(&self) -> u64 {
         self.uncached_input
-            .saturating_add(self.cache_read)
+            .saturating_add(self.all_cache_read())
             .saturating_add(self.cache_write_5m)
             .saturating_add(self.cache_write_1h)
             .saturating_add(self.audio_input)
             .saturating_add(self.image_input)
+    }
+
+    /// All input tokens that were read from a cache, audio included.
+    pub const fn all_cache_read(&self) -> u64 {
+        self.cache_read.saturating_add(self.cache_read_audio)
     }
 
     /// All output tokens, audio and images included.
@@ -177,6 +196,8 @@ impl Vector {
             image_input: join(self.image_input, other.image_input),
             image_output: join(self.image_output, other.image_output),
             tool_calls: join(self.tool_calls, other.tool_calls),
+            cache_read_audio: join(self.cache_read_audio, other.cache_read_audio),
+            code_sessions: join(self.code_sessions, other.code_sessions),
         }
     }
 }

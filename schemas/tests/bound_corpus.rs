@@ -86,6 +86,8 @@ fn exchange(place: &Path, id: &str) -> Option<Exchange> {
         tool_calls: 0,
         image_input: 0,
         image_output: 0,
+        cache_read_audio: 0,
+        code_sessions: 0,
     };
     Some(Exchange {
         id: id.to_owned(),

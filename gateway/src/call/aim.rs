@@ -218,11 +218,11 @@ fn order(worker: &Worker, arrival: &Arrival, parsed: &Parsed, name: &str) -> Res
     match arrival.way.api {
         // It is where it was made, by whoever was let in then.
         Api::OpenAiResponsesRetrieve => {}
-        Api::Passthrough => may_use(arrival.terms.as_deref(), None)?,
+        api if api.is_passed_on() => may_use(arrival.terms.as_deref(), None)?,
         _ => may_use(arrival.terms.as_deref(), Some(name))?,
     }
     // What names no model goes where `target` says, and there is one such place.
-    if matches!(arrival.way.api, Api::Passthrough | Api::OpenAiResponsesRetrieve) {
+    if arrival.way.api.is_passed_on() || arrival.way.api == Api::OpenAiResponsesRetrieve {
         return Ok(Order::one(usize::MAX));
     }
     let models = &arrival.view.policy.models;
@@ -386,7 +386,7 @@ fn carry(
 fn target_of<'v>(worker: &Worker, arrival: &'v Arrival, name: &str, spot: Spot) -> Result<Cow<'v, Target>, Fault> {
     let (way, models) = (&arrival.way, &arrival.view.policy.models);
     match way.api {
-        Api::Passthrough => Ok(Cow::Owned(Target::new(way.provider.clone().unwrap_or_default(), None))),
+        api if api.is_passed_on() => Ok(Cow::Owned(Target::new(way.provider.clone().unwrap_or_default(), None))),
         // A response is where it was made; it names no model.
         Api::OpenAiResponsesRetrieve => {
             let serves = |provider: &str| {
@@ -412,10 +412,10 @@ fn target_of<'v>(worker: &Worker, arrival: &'v Arrival, name: &str, spot: Spot) 
 fn destination<'w>(worker: &'w Worker, way: &Way, target: &Target, name: &str) -> Result<&'w Arc<Upstream>, Fault> {
     let Some(upstream) = worker.upstreams.get(&target.provider) else {
         let message = format!("this gateway has no provider `{}`", short(&target.provider));
-        let code = if way.api == Api::Passthrough { ErrorCode::NoPassthrough } else { ErrorCode::ProviderUnreachable };
+        let code = if way.api.is_passed_on() { ErrorCode::NoPassthrough } else { ErrorCode::ProviderUnreachable };
         return Err(Fault::new(code, message).never());
     };
-    if way.api == Api::Passthrough && !upstream.provider.more.passthrough {
+    if way.api.is_passed_on() && !upstream.provider.more.passthrough {
         let message =
             format!("say `passthrough: true` at provider `{}` in this gateway's configuration", target.provider);
         return Err(Fault::new(ErrorCode::NoPassthrough, message));
@@ -452,5 +452,5 @@ fn asked_by(way: &Way, upstream: &Upstream) -> Api {
 
 /// Whether a provider takes calls of an API as they come.
 fn speaks(way: &Way, upstream: &Upstream) -> bool {
-    way.api == Api::Passthrough || upstream.speaks(way.dialect()) && (!way.is_of_responses() || upstream.responds())
+    way.api.is_passed_on() || upstream.speaks(way.dialect()) && (!way.is_of_responses() || upstream.responds())
 }

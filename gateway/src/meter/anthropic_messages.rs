@@ -4,6 +4,8 @@
 //! delta replaces that of the start, up or down. With the start alone the counts are a lower bound, often by far. Where
 //! `usage.iterations` is given, the sum over it is the bill: it holds work, also of other models, that the top level leaves out.
 //! The tier that is charged is made of up to three words: the service tier, the speed, and the region that inference was kept in.
+//! Code that Anthropic runs is billed by the time of its container, which no answer states, unless it is the newer tools of the web that it
+//! runs for; so an answer with any is one unit of a class of its own, and its tokens are not in doubt.
 
 use std::sync::LazyLock;
 
@@ -48,12 +50,13 @@ struct Fields {
     split: Option<(u64, u64)>,
     thinking: Option<u64>,
     web_searches: Option<u64>,
+    web_fetches: Option<u64>,
     /// The list of passes, verbatim.
     iterations: Option<String>,
 }
 
 /// Tools of the client, of Anthropic and of others' servers.
-static TOOLS: Tools = Tools { whole: &[&WHOLE], frame: &[&BLOCK] };
+static TOOLS: Tools = Tools { whole: &[&WHOLE, &RAN, &WITHIN], frame: &[&BLOCK, &BLOCK_RAN, &BLOCK_WITHIN] };
 
 pub(super) static WHOLE: Where = Where {
     sign: LazyLock::new(|| Finder::new("tool_use\"")),
@@ -62,6 +65,26 @@ pub(super) static WHOLE: Where = Where {
 static BLOCK: Where = Where {
     sign: LazyLock::new(|| Finder::new("tool_use\"")),
     places: &[Place::call_of(&["content_block", "type"], "tool_use")],
+};
+
+/// The results of code, of its shell and of its editor.
+const RESULT: &str = "execution_tool_result";
+pub(super) static RAN: Where = Where {
+    sign: LazyLock::new(|| Finder::new("execution_tool_result\"")),
+    places: &[Place::ran_of(&["content", "*", "type"], RESULT)],
+};
+static BLOCK_RAN: Where = Where {
+    sign: LazyLock::new(|| Finder::new("execution_tool_result\"")),
+    places: &[Place::ran_of(&["content_block", "type"], RESULT)],
+};
+/// Only the newer tools of the web, and those of clients, are called by code. Whether the web was looked into at all the usage says.
+pub(super) static WITHIN: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"web_")),
+    places: &[Place::within(&["content", "*", "caller", "type"])],
+};
+static BLOCK_WITHIN: Where = Where {
+    sign: LazyLock::new(|| Finder::new("\"web_")),
+    places: &[Place::within(&["content_block", "caller", "type"])],
 };
 
 const FRAME: [&str; 5] = ["type", "message", "usage", "delta", "error"];
@@ -147,8 +170,12 @@ impl Fold for Messages {
         if !self.reported {
             return Counts::None;
         }
-        let parts = self.fields.parts(&facts.model);
-        let whole = self.stopped && self.fields.input.is_some() && self.fields.output.is_some();
+        let mut parts = self.fields.parts(&facts.model);
+        if let Some(main) = parts.first_mut() {
+            main.vector.code_sessions = u64::from(facts.called.ran && !(facts.called.within && self.fields.used_web()));
+        }
+        let states = self.fields.input.is_some() && self.fields.output.is_some();
+        let whole = self.stopped && states && self.fields.splits_all();
         if whole { Counts::Whole(parts) } else { Counts::Part(parts) }
     }
 
@@ -206,9 +233,24 @@ impl Fields {
         }
         self.thinking = inner(5, "thinking_tokens").or(self.thinking);
         self.web_searches = inner(6, "web_search_requests").or(self.web_searches);
+        self.web_fetches = inner(6, "web_fetch_requests").or(self.web_fetches);
         if let Some(iterations) = named.value(7) {
             self.iterations = Some(iterations.raw().to_owned());
         }
+    }
+
+    /// Whether the web was looked into.
+    fn used_web(&self) -> bool {
+        [self.web_searches, self.web_fetches].into_iter().flatten().any(|requests| requests > 0)
+    }
+
+    /// Whether it is known for how long all was written. A stream splits at its beginning what was written by then, and tells at its end
+    /// only how much that is in all; where some of it was for an hour, nobody knows of the rest.
+    fn splits_all(&self) -> bool {
+        let written = self.cache_write.unwrap_or(0);
+        let is_split = |(minutes, hour): (u64, u64)| hour == 0 || written <= minutes.saturating_add(hour);
+        // Each of several passes has its own.
+        self.split.is_none_or(is_split) || self.passes("").is_some()
     }
 
     fn vector(&self) -> Vector {

@@ -152,10 +152,12 @@ fn input_tokens(encoding: Encoding, request: &[u8]) -> u64 {
         let of = |message| MESSAGE_TOKENS.saturating_add(spoken(encoding, message));
         messages.iter().map(of).fold(MESSAGE_TOKENS, u64::saturating_add)
     });
+    let instances = request.get("instances").and_then(Value::as_array).into_iter().flatten();
+    let instances = instances.filter_map(|one| one.get("content")).map(|text| spoken(encoding, text));
     let inputs = request.get("input").into_iter().map(|input| embedded(encoding, input));
     let texts = all(&TEXTS).map(|text| spoken(encoding, text));
     let forms = all(&FORMS).map(|form| counted(encoding, &form.to_string()));
-    messages.chain(inputs).chain(texts).chain(forms).fold(0, u64::saturating_add)
+    messages.chain(inputs).chain(instances).chain(texts).chain(forms).fold(0, u64::saturating_add)
 }
 
 /// Texts, or texts that are tokens already.

@@ -72,7 +72,7 @@ pub(super) fn of(api: Api) -> Option<Box<dyn Fold>> {
         Api::CohereChat | Api::CohereV1Chat => Box::new(Shaped::new(&cohere::CHAT)),
         Api::CohereEmbed | Api::CohereRerank => Box::new(Shaped::new(&cohere::UNITS)),
         Api::OllamaChat => Box::new(Shaped::new(&ollama::CHAT)),
-        Api::Passthrough => Box::new(Guess::default()),
+        Api::Passthrough | Api::PassthroughRetrieve => Box::new(Guess::default()),
         Api::AnthropicCountTokens
         | Api::OpenAiResponsesInputTokens
         | Api::GeminiCountTokens
@@ -92,12 +92,14 @@ pub(super) struct Reported {
     pub(super) whole: bool,
     /// What the provider says it costs.
     pub(super) cost: Option<Pico>,
+    /// Whether something of it is stated in what no class counts.
+    pub(super) not_counted: bool,
 }
 
 impl Reported {
     /// A report of these counts, which is whole if it says so.
     pub(super) const fn of(vector: Vector, whole: bool) -> Self {
-        Self { vector, whole, cost: None }
+        Self { vector, whole, cost: None, not_counted: false }
     }
 
     /// The same where all output is sound.

@@ -14,7 +14,7 @@ use schemas::{
 
 use super::{
     fold::{Reported, Unreadable, take},
-    shape::{Mark, Shape, at, in_front, never, untold, verbatim},
+    shape::{Mark, Shape, at, in_front, untold, verbatim},
     tally::Facts,
     tools::{Place, Tools, Where},
 };
@@ -70,7 +70,8 @@ pub(super) static CONTENT: Shape = Shape {
     background: in_front,
 };
 
-/// Vectors. Vertex's `predict` counts the tokens of each text apart; some models report nothing.
+/// Vectors. Vertex's `predict` counts the tokens of each text apart; some models report nothing. What else it makes, such as images, is
+/// billed by the piece.
 pub(super) static EMBEDDINGS: Shape = Shape {
     text: LazyLock::new(Vec::new),
     sign: None,
@@ -80,7 +81,12 @@ pub(super) static EMBEDDINGS: Shape = Shape {
     latency: &[],
     usage: &[&["usageMetadata"], &["predictions"]],
     error: &[&["error"]],
-    failed: never,
+    failed: |facts, document, is_whole| {
+        if is_whole && !has_vectors(document) {
+            facts.not_counted();
+        }
+        None
+    },
     read: |usage| if usage.items().is_some() { predictions(usage) } else { read(usage, false) },
     raw: |usage| match predictions(usage) {
         Ok(Some(reported)) => format!("{{\"token_count\":{}}}", reported.vector.uncached_input),
@@ -154,47 +160,88 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let exact = !(0..=4).any(|place| named.miscounts(place));
     let count = |place| named.count(place).unwrap_or(0);
     let of = |place, modality| named.value(place).map_or(0, |details| self::of(details, modality));
-    let sound = |place| of(place, AUDIO);
-    let (prompt, tools, cached) = (count(0), count(1), count(2));
-    let thoughts = count(4);
-    let (cache_read, rest) = take(cached, prompt);
-    // What of the sound was cached is counted there.
-    let heard = sound(5).saturating_sub(sound(7)).saturating_add(sound(6));
-    let (audio_input, uncached_input) = take(heard, rest.saturating_add(tools));
-    let (audio_output, rest) = take(sound(8), count(3));
-    // Images in the prompt cost what its text does; those of the answer do not.
-    let (image_output, text) = take(of(8, IMAGE), rest);
-    let vector = Vector {
-        uncached_input,
-        cache_read,
-        audio_input,
-        audio_output,
-        image_output,
-        output: text.saturating_add(thoughts),
-        reasoning: thoughts,
-        ..Vector::default()
+    let sums = Sums {
+        prompt: count(0),
+        tools: count(1),
+        cached: count(2),
+        output: count(3),
+        thoughts: count(4),
+        heard: of(5, AUDIO),
+        heard_by_tools: of(6, AUDIO),
+        heard_cached: of(7, AUDIO),
+        spoken: of(8, AUDIO),
+        drawn: of(8, IMAGE),
     };
     let says = named.value(0).is_some() || !output && named.value(9).is_some();
-    Ok(Some(Reported::of(vector, says && exact)))
+    Ok(Some(Reported::of(sums.vector(), says && exact)))
+}
+
+/// What Google counts: what was cached is in the prompt, what tools added and thoughts are in neither side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sums {
+    pub(super) prompt: u64,
+    pub(super) tools: u64,
+    pub(super) cached: u64,
+    pub(super) output: u64,
+    pub(super) thoughts: u64,
+    /// The sound in the prompt, in what tools added and in what was cached.
+    pub(super) heard: u64,
+    pub(super) heard_by_tools: u64,
+    pub(super) heard_cached: u64,
+    /// The sound in the output, and the images.
+    pub(super) spoken: u64,
+    pub(super) drawn: u64,
+}
+
+impl Sums {
+    pub(super) fn vector(self) -> Vector {
+        let (cached, rest) = take(self.cached, self.prompt);
+        let (cache_read_audio, cache_read) = take(self.heard_cached, cached);
+        // What of the sound was cached is counted there.
+        let heard = self.heard.saturating_sub(self.heard_cached).saturating_add(self.heard_by_tools);
+        let (audio_input, uncached_input) = take(heard, rest.saturating_add(self.tools));
+        let (audio_output, rest) = take(self.spoken, self.output);
+        // Images in the prompt cost what its text does; those of the answer do not.
+        let (image_output, text) = take(self.drawn, rest);
+        Vector {
+            uncached_input,
+            cache_read,
+            cache_read_audio,
+            audio_input,
+            audio_output,
+            image_output,
+            output: text.saturating_add(self.thoughts),
+            reasoning: self.thoughts,
+            ..Vector::default()
+        }
+    }
 }
 
 /// A modality: its name and its number.
-type Modality = (&'static str, &'static str);
-const IMAGE: Modality = ("IMAGE", "2");
-const AUDIO: Modality = ("AUDIO", "4");
+pub(super) type Modality = (&'static str, &'static str);
+pub(super) const IMAGE: Modality = ("IMAGE", "2");
+pub(super) const AUDIO: Modality = ("AUDIO", "4");
 
 /// The tokens of a modality in a list of counts.
-fn of(details: Value<'_>, (name, number): Modality) -> u64 {
+pub(super) fn of(details: Value<'_>, (name, number): Modality) -> u64 {
     let is_it = |value: Value<'_>| match value.kind() {
-        Kind::Text(found) => found == *name,
+        Kind::Text(found) => found.decoded().eq_ignore_ascii_case(name),
         Kind::Number(found) => found == number,
         _ => false,
     };
     let count = |item: Value<'_>| {
-        let named = json::members(item, &["modality", "tokenCount"])?;
-        named.value(0).filter(|modality| is_it(*modality)).and_then(|_| named.count(1))
+        let named = json::members(item, &["modality", "tokenCount", "tokens"])?;
+        let is_counted = named.value(0).is_some_and(is_it);
+        named.count(1).or_else(|| named.count(2)).filter(|_| is_counted)
     };
     details.items().into_iter().flatten().filter_map(count).fold(0, u64::saturating_add)
+}
+
+/// Whether an answer has vectors of texts in it.
+fn has_vectors(document: Value<'_>) -> bool {
+    let Some(named) = json::members(document, &["embedding", "embeddings", "predictions"]) else { return false };
+    let mut predictions = named.value(2).and_then(Value::items).into_iter().flatten();
+    named.value(0).or(named.value(1)).is_some() || predictions.any(|made| at(made, &["embeddings"]).is_some())
 }
 
 fn predictions(list: Value<'_>) -> Result<Option<Reported>, Unreadable> {

@@ -3,6 +3,8 @@
 //! The first document whose members are those of a known dialect decides how the rest is read. What is not recognised is not
 //! reported, and never nothing.
 
+use std::sync::LazyLock;
+
 use schemas::json::{Tree, Value};
 
 use super::{
@@ -10,10 +12,10 @@ use super::{
     anthropic_messages::{self, Messages},
     bedrock, cohere,
     fold::{Fold, Unreadable},
-    gemini, ollama,
+    gemini, gemini_interactions, ollama,
     openai_chat::{self, Chat},
     openai_responses, openai_usage,
-    shape::{Shaped, at},
+    shape::{Mark, Shape, Shaped, at, in_front, never, untold, verbatim},
     tally::{Counts, Facts},
     tools::Tools,
 };
@@ -68,24 +70,52 @@ static ANY: Tools = Tools {
         &openai_chat::WHOLE,
         &openai_responses::WHOLE,
         &anthropic_messages::WHOLE,
+        &anthropic_messages::RAN,
+        &anthropic_messages::WITHIN,
         &bedrock::WHOLE,
         &cohere::WHOLE,
         &gemini::CALLS,
         &gemini::QUERIES,
         &gemini::IMAGES,
         &gemini::MAPS,
+        &gemini_interactions::WHOLE,
     ],
     frame: &[],
+};
+
+/// A batch of OpenAI's. What its requests used is not known when it is made, whatever it says of that, and who reads it later uses nothing.
+static BATCH: Shape = Shape {
+    text: LazyLock::new(Vec::new),
+    sign: None,
+    id: &[&["id"]],
+    model: &[&["model"]],
+    tier: &[],
+    latency: &[],
+    usage: &[&["usage"]],
+    error: &[&["error"]],
+    failed: never,
+    read: |_| Ok(None),
+    raw: verbatim,
+    tools: &Tools::NONE,
+    mark: |_, _| Mark::None,
+    call: untold,
+    background: in_front,
 };
 
 /// Who reads documents like this one.
 fn recognised(document: Value<'_>) -> Option<Box<dyn Fold>> {
     let has = |path: &[&str]| at(document, path).is_some();
     let kind = at(document, &["type"]).and_then(Value::word);
+    let object = at(document, &["object"]).and_then(Value::word);
+    let is_response = || kind.as_deref().is_some_and(|kind| kind.starts_with("response."));
     let fold: Box<dyn Fold> = if has(&["usageMetadata"]) {
         Box::new(Shaped::new(&gemini::CONTENT))
-    } else if has(&["response", "usage"]) || kind.as_deref().is_some_and(|kind| kind.starts_with("response.")) {
+    } else if has(&["response", "usage"]) || object.as_deref() == Some("response") || is_response() {
         Box::new(Shaped::new(&openai_responses::RESPONSE))
+    } else if object.as_deref() == Some("batch") {
+        Box::new(Shaped::new(&BATCH))
+    } else if gemini_interactions::is_one(document) {
+        Box::new(Shaped::new(&gemini_interactions::INTERACTION))
     } else if matches!(kind.as_deref(), Some("message_start" | "message")) {
         Box::new(Messages::default())
     } else if has(&["usage", "inputTokens"]) {

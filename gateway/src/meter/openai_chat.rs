@@ -229,7 +229,7 @@ impl Chat {
         self.is_last &= self.finished;
         let Some(usage) = usage(&named) else { return Ok(Seen::Ordinary) };
         let Some(reported) = openai_usage::read(usage, true)? else {
-            if is_of_time(usage) {
+            if openai_usage::says_time(usage) {
                 uncounted(facts, usage);
             }
             return Ok(Seen::Ordinary);
@@ -268,6 +268,9 @@ impl Chat {
         facts.raw.clear();
         facts.raw(usage.raw());
         facts.cost = reported.cost.or(facts.cost);
+        if reported.not_counted {
+            facts.not_counted();
+        }
         self.reported = Some(match reported {
             reported if self.sounds => reported.as_sound(),
             reported if self.paints => reported.with_images(openai_usage::images(usage)),
@@ -289,14 +292,9 @@ fn uncounted(facts: &mut Facts, usage: Value<'_>) {
     facts.raw.clear();
     facts.raw(usage.raw());
     facts.cost = openai_usage::cost_of(usage).or(facts.cost);
-    if is_of_time(usage) {
+    if openai_usage::says_time(usage) {
         facts.not_counted();
     }
-}
-
-/// Whether usage says how long a sound was, by which some models are billed.
-fn is_of_time(usage: Value<'_>) -> bool {
-    at(usage, &["seconds"]).is_some()
 }
 
 /// Keeps the error that an answer or a frame has, or one of its choices.

@@ -149,6 +149,9 @@ impl Shaped {
                 facts.raw(&(self.shape.raw)(usage));
             }
             facts.cost = reported.and_then(|reported| reported.cost).or(facts.cost);
+            if reported.is_some_and(|reported| reported.not_counted) {
+                facts.not_counted();
+            }
             self.is_last = if reported.is_some() { whole || self.finished || mark != Mark::None } else { self.is_last };
             self.reported = reported.or(self.reported);
         }

@@ -51,6 +51,10 @@ enum Of {
     Found,
     /// What is billed by what no answer states.
     Untold,
+    /// What code that the provider ran gave back.
+    Ran,
+    /// Who called, if that was such code.
+    Within,
     /// One of these of a document that has all of them.
     All(Once),
 }
@@ -108,6 +112,16 @@ impl Place {
     pub(super) const fn untold_of(path: &'static [&'static str], end: &'static str) -> Self {
         Self { of: Of::Untold, path, end }
     }
+
+    /// What code that the provider ran gave back, which has a text there that ends so.
+    pub(super) const fn ran_of(path: &'static [&'static str], end: &'static str) -> Self {
+        Self { of: Of::Ran, path, end }
+    }
+
+    /// Who called, by a text that begins with [`WITHIN`] where it was such code.
+    pub(super) const fn within(path: &'static [&'static str]) -> Self {
+        Self { of: Of::Within, path, end: "" }
+    }
 }
 
 impl Tools {
@@ -125,6 +139,9 @@ pub(super) struct Counted {
     others: (u64, u64, bool),
     /// Whether there is anything that is billed by what no answer states.
     pub(super) untold: bool,
+    /// Whether the provider ran code, and whether that called something.
+    pub(super) ran: bool,
+    pub(super) within: bool,
     /// Calls, searches and searches of something else, of a document that has all of them.
     all: (u64, u64, u64),
 }
@@ -152,6 +169,8 @@ impl Counted {
         let one_by_one = ours.0.saturating_add(theirs.0).max(self.all.2);
         self.others = (one_by_one, ours.1.max(theirs.1), ours.2 || theirs.2);
         self.untold |= other.untold;
+        self.ran |= other.ran;
+        self.within |= other.within;
     }
 
     /// The searches of what is not the web: files, maps, images.
@@ -167,8 +186,10 @@ impl Counted {
     }
 }
 
+/// What calls from within code are marked with, with a date behind it.
+const WITHIN: &[u8] = b"code_execution_";
 /// The most places of a dialect.
-const PLACES: usize = 20;
+const PLACES: usize = 32;
 /// The longest path is shorter.
 const DEEPEST: usize = 64;
 /// The longest name of a member on a path, and the longest end of a text, are shorter.
@@ -281,6 +302,8 @@ impl Counter {
                     Of::OtherQuery => self.counted.others.1 += 1,
                     Of::Found => self.counted.others.2 = true,
                     Of::Untold => self.counted.untold = true,
+                    Of::Ran => self.counted.ran = true,
+                    Of::Within => self.counted.within |= self.text.starts_with(WITHIN),
                     Of::All(Once::Call) => self.counted.all.0 += 1,
                     Of::All(Once::Search) => self.counted.all.1 += 1,
                     Of::All(Once::Other) => self.counted.all.2 += 1,

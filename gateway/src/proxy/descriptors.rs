@@ -115,7 +115,7 @@ struct Units {
 }
 
 /// The classes of tokens as units, each with what it is a part of: input, output, or neither.
-const CLASSES: [(&str, Option<usize>); 14] = [
+const CLASSES: [(&str, Option<usize>); 16] = [
     ("input", Some(0)),
     ("cache_read", Some(0)),
     ("cache_write_5m", Some(0)),
@@ -130,6 +130,8 @@ const CLASSES: [(&str, Option<usize>); 14] = [
     ("tool_calls", None),
     ("image_input", Some(0)),
     ("image_output", Some(1)),
+    ("cache_read_audio", Some(0)),
+    ("code_session", None),
 ];
 
 impl Said {
@@ -306,7 +308,9 @@ impl Units {
             return Ok(Told { status, ..Told::default() });
         }
         let of = |name| self.class(name).unwrap_or(0);
-        let parts = ["cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input"].map(of);
+        let parts =
+            ["cache_read", "cache_read_audio", "cache_write_5m", "cache_write_1h", "audio_input", "image_input"];
+        let parts = parts.map(of);
         let parts = parts.into_iter().fold(0, u64::saturating_add);
         let made = of("audio_output").saturating_add(of("image_output"));
         // What is known of a part is known of the whole.
@@ -326,6 +330,8 @@ impl Units {
             image_output: of("image_output"),
             reasoning: of("reasoning"),
             tool_calls: of("tool_calls"),
+            cache_read_audio: of("cache_read_audio"),
+            code_sessions: of("code_session"),
         };
         if tokens.reasoning > tokens.output {
             return Err(wrong("`reasoning` is a part of `output`"));

@@ -39,7 +39,7 @@ impl Tongue for Content {
         if let Some(usage) = ending.usage {
             last["usageMetadata"] = json!({
                 "promptTokenCount": usage.input(),
-                "cachedContentTokenCount": usage.cache_read,
+                "cachedContentTokenCount": usage.all_cache_read(),
                 "candidatesTokenCount": usage.all_output().saturating_sub(usage.reasoning),
                 "thoughtsTokenCount": usage.reasoning,
                 "totalTokenCount": usage.total(),

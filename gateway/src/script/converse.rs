@@ -40,7 +40,7 @@ impl Tongue for Converse {
         let usage = ending.usage.map(|usage| {
             json!({ "usage": {
                 "inputTokens": usage.uncached_input,
-                "cacheReadInputTokens": usage.cache_read,
+                "cacheReadInputTokens": usage.all_cache_read(),
                 "cacheWriteInputTokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
                 "outputTokens": usage.all_output(),
                 "totalTokens": usage.total(),

@@ -19,7 +19,7 @@ pub(super) fn of(provider: &Provider, way: &Way, model: &str, query: Option<&str
     // Colons and slashes are part of many names; only Bedrock wants them escaped.
     let name = |also: &[u8]| escaped(model, also);
     let mut address = match (provider.dialect, way.api) {
-        (_, Api::Passthrough) => way.path.clone().into_owned(),
+        (_, api) if api.is_passed_on() => way.path.clone().into_owned(),
         (Dialect::Gemini, _) => format!("/v1beta/models/{}{}", name(b":@"), way.path),
         (Dialect::Vertex, _) => format!("/publishers/google/models/{}{}", name(b":@"), way.path),
         (Dialect::Bedrock, _) => format!("/model/{}{}", name(b""), way.path),

@@ -507,6 +507,54 @@ async fn what_is_not_known_passes_where_it_is_open_and_says_what_it_can() {
 }
 
 #[tokio::test]
+async fn what_is_read_through_an_api_that_is_not_known_uses_nothing_however_often() {
+    let batch = r#"{"id":"batch_1","object":"batch","model":"m","usage":{"input_tokens":9,"output_tokens":5,"total_tokens":14,"cost":1}}"#;
+    let chat = r#"{"id":"c1","model":"m","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":9,"completion_tokens":5,"cost":1}}"#;
+    for (path, answer) in [("responses/resp_1", RESPONSE), ("batches/batch_1", batch), ("chat/completions/c1", chat)] {
+        let replay = Replay::start(json("200 OK", answer)).await;
+        let stage = Stage::new(replay.address).await;
+        for _ in 0..2 {
+            let call = stage.http.get(stage.url(&format!("/passthrough/openai/{path}"))).bearer_auth(KEY);
+            assert_eq!(call.send().await.unwrap().text().await.unwrap(), answer);
+        }
+        let (_, written) = stage.end().await;
+        assert_eq!(written.settled().len(), 2, "{path}");
+        for settled in written.settled() {
+            assert_eq!((settled.attempt.api, &settled.usage), (Api::PassthroughRetrieve, &Usage::none()), "{path}");
+            assert!(settled.raw_usage.contains("14") || settled.raw_usage.contains("completion_tokens"), "{path}");
+            assert_eq!(settled.provider_cost, None, "{path}");
+        }
+        assert!(learned(&written).0.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_background_response_is_told_by_its_id_through_whatever_it_is_read() {
+    let begun = time_ago(60).to_string();
+    let answer = RESPONSE.replace("\"background\":false", "\"background\":true").replace("1795880000", &begun);
+    let replay = Replay::start(json("200 OK", &answer)).await;
+    let stage = Stage::new(replay.address).await;
+    let made =
+        stage.http.post(stage.url("/passthrough/openai/responses")).bearer_auth(KEY).json(&json!({ "input": "hi" }));
+    assert_eq!(made.send().await.unwrap().text().await.unwrap(), answer);
+    for path in ["/passthrough/openai/responses/resp_1", "/v1/responses/resp_1"] {
+        let read = stage.http.get(stage.url(path)).bearer_auth(OTHER).send().await.unwrap();
+        assert_eq!(read.text().await.unwrap(), answer);
+    }
+    let (_, written) = stage.end().await;
+    for settled in written.settled() {
+        let wanted = if settled.attempt.api.is_free() { Usage::none() } else { Usage::missing(Doubt::NotReported) };
+        assert_eq!(settled.usage, wanted);
+    }
+    let (told, awaited) = learned(&written);
+    assert_eq!((told.len(), awaited.len()), (3, 1));
+    for told in told {
+        assert_eq!((told.claim_of_id(), told.is.attempt.api), (awaited[0].claim_of_id(), Api::OpenAiResponses));
+        assert_eq!(told.is.usage.total(), Some(Vector { cache_read: 4, ..used(5, 5) }));
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_recognised_is_missing_and_not_nothing() {
     let replay = Replay::start(json("200 OK", r#"{"object":"thing"}"#)).await;
     let stage = Stage::new(replay.address).await;

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gateway::meter::Framing;
-use schemas::event::Api;
+use schemas::{event::Api, tokens::Vector};
 use serde_json::Value;
 
 use super::{Exchange, frames, messages};
@@ -36,6 +36,26 @@ pub(crate) fn searches(exchange: &Exchange) -> u64 {
     let searches = if body.contains("\"action\"") { searches } else { 0 };
     let looks = ["-search-preview", "-search-api"].iter().any(|kind| exchange.text("model_answered").contains(kind));
     searches + u64::from(looks) + if older { queries.min(1) } else { queries }
+}
+
+/// What the corpus has in a class of something else, or in none: sound among what was cached, searches of X, and that Anthropic ran code for
+/// something else than to look into the web.
+pub(crate) fn in_classes_of_their_own(exchange: &Exchange, vector: Vector) -> Vector {
+    let raw = exchange.meta["raw_usage"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
+    let cached = raw["cacheTokensDetails"].as_array().into_iter().flatten().filter(|part| part["modality"] == "AUDIO");
+    let cache_read_audio = cached.filter_map(|part| part["tokenCount"].as_u64()).sum::<u64>();
+    let of_x = raw["server_side_tool_usage_details"]["x_search_calls"].as_u64().unwrap_or(0);
+    let ran = String::from_utf8_lossy(&exchange.body).contains("execution_tool_result\"");
+    let asked = |kind: &str| raw["server_tool_use"][kind].as_u64() > Some(0);
+    let looked = asked("web_search_requests") || asked("web_fetch_requests");
+    let is_code = exchange.api == Api::AnthropicMessages && ran && !looked;
+    Vector {
+        cache_read: vector.cache_read - cache_read_audio,
+        cache_read_audio,
+        search_units: vector.search_units + of_x,
+        code_sessions: u64::from(is_code),
+        ..vector
+    }
 }
 
 fn of(api: Api, streams: bool, document: &Value) -> u64 {

@@ -7,7 +7,7 @@ use gateway::meter::{Answer, End, Finish, Framing, Measured, Meter};
 use schemas::{
     event::Api,
     money::Pico,
-    tokens::{Doubt, Part, Usage, Vector},
+    tokens::{Completeness, Doubt, Part, Usage, Vector},
 };
 use serde_json::{Value, json};
 
@@ -337,6 +337,17 @@ fn messages_by_anthropic_and_by_others() {
             EXACT,
         ),
         stream("the start alone", &[start(cached.clone()), text.clone()], Vector { output: 1, ..split }, LEAST),
+        stream(
+            "more was written by the end, and nobody says for how long",
+            &[
+                start(cached.clone()),
+                text.clone(),
+                delta(json!({ "cache_creation_input_tokens": 15, "output_tokens": 12 })),
+                stop.clone(),
+            ],
+            Vector { cache_write_5m: 8, ..split },
+            LEAST,
+        ),
         stream("an error on the way", &[start(cached), text.clone(), overloaded], Vector { output: 1, ..split }, LEAST),
         stream(
             "the delta lowers the input",
@@ -357,7 +368,7 @@ fn gemini_streamed_and_not() {
     let drawn = r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":300,"candidatesTokenCount":1301,"thoughtsTokenCount":4,"promptTokensDetails":[{"modality":"TEXT","tokenCount":42},{"modality":"IMAGE","tokenCount":258}],"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":11},{"modality":"IMAGE","tokenCount":1290}]}}"#;
     let failed = r#"{"error":{"code":503,"message":"no","status":"UNAVAILABLE"}}"#;
     let thought = Vector { reasoning: 4, ..used(7, 9) };
-    let sound = Vector { cache_read: 30, audio_input: 30, audio_output: 50, ..used(49, 0) };
+    let sound = Vector { cache_read_audio: 30, audio_input: 30, audio_output: 50, ..used(49, 0) };
     let stream = |what, list: &[&str], vector, completeness| {
         case(what, Api::GeminiGenerateContent, Framing::Events, events(list), vector, completeness)
     };
@@ -499,5 +510,182 @@ fn cohere_and_ollama() {
             LEAST,
         ),
         lines("lines, cut", &[word], used(0, 0), MISSING),
+    ]);
+}
+
+#[test]
+fn what_is_not_billed_by_tokens_is_not_called_exact_and_is_no_output() {
+    let body = |usage: &Value| {
+        let said = json!([{ "message": { "content": "hi" }, "finish_reason": "stop" }]);
+        json!({ "id": "c", "model": "m", "text": "hi", "choices": said, "usage": usage }).to_string().into_bytes()
+    };
+    let whole = |what, api, usage: &Value, vector, completeness| {
+        case(what, api, Framing::Whole, body(usage), vector, completeness)
+    };
+    let voxtral =
+        json!({ "prompt_audio_seconds": 203, "prompt_tokens": 4, "total_tokens": 3264, "completion_tokens": 635 });
+    let heard = Vector { audio_input: 2_625, ..used(4, 635) };
+    let cached = json!({ "prompt_audio_seconds": 5, "prompt_tokens": 5, "total_tokens": 404, "completion_tokens": 24,
+        "prompt_tokens_details": { "cached_tokens": 368 } });
+    let silent =
+        json!({ "prompt_audio_seconds": null, "prompt_tokens": 21, "total_tokens": 21, "completion_tokens": 0 });
+    let unsaid = json!({ "prompt_audio_seconds": 30, "prompt_tokens": 4, "total_tokens": 500 });
+    let last = json!({ "id": "c", "model": "m", "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }], "usage": voxtral });
+    let sources = json!({ "prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "num_sources_used": 5 });
+    let mixed = json!({ "prompt_tokens": 10, "completion_tokens": 1,
+        "prompt_tokens_details": { "cached_tokens": 6, "audio_tokens": 5, "cached_tokens_details": { "text_tokens": 2, "audio_tokens": 4 } } });
+    let cases = [
+        whole("Mistral's sound in a chat", Api::OpenAiChat, &voxtral, heard, LEAST),
+        whole("and in a transcription", Api::OpenAiTranscriptions, &voxtral, heard, LEAST),
+        case(
+            "and streamed",
+            Api::OpenAiChat,
+            Framing::Events,
+            events(&[HELLO, &last.to_string(), "[DONE]"]),
+            heard,
+            LEAST,
+        ),
+        whole(
+            "some of it cached",
+            Api::OpenAiChat,
+            &cached,
+            Vector { cache_read: 368, audio_input: 12, ..used(0, 24) },
+            LEAST,
+        ),
+        whole("the total may be either", Api::OpenAiTranscriptions, &unsaid, used(4, 0), LEAST),
+        whole("xAI's sources", Api::OpenAiChat, &sources, used(7, 3), LEAST),
+        whole("a total of both", Api::OpenAiChat, &json!({ "total_tokens": 49 }), used(0, 0), MISSING),
+        whole("no sound", Api::OpenAiChat, &silent, used(21, 0), EXACT),
+        whole(
+            "sound that was cached",
+            Api::OpenAiChat,
+            &mixed,
+            Vector { cache_read: 2, cache_read_audio: 4, audio_input: 1, ..used(3, 1) },
+            EXACT,
+        ),
+    ];
+    check(&cases);
+    for case in &cases[..6] {
+        let wanted = Completeness::LowerBound(Doubt::NotCounted);
+        assert_eq!(measure(case, 64).usage.completeness, wanted, "{}", case.what);
+    }
+    let seconds = whole("only", Api::OpenAiTranscriptions, &json!({ "prompt_audio_seconds": 2 }), used(0, 0), MISSING);
+    assert_eq!(measure(&seconds, 64).usage, Usage::missing(Doubt::NotCounted));
+    let drawn = json!({ "predictions": [{ "mimeType": "image/png", "bytesBase64Encoded": "aGk=" }] });
+    for body in [drawn, json!({})] {
+        let body = body.to_string().into_bytes();
+        let images = case("an image", Api::GeminiEmbeddings, Framing::Whole, body, used(0, 0), MISSING);
+        assert_eq!(measure(&images, 64).usage, Usage::missing(Doubt::NotCounted), "it cannot be estimated");
+    }
+    for body in
+        [json!({ "predictions": [{ "embeddings": { "values": [1] } }] }), json!({ "embedding": { "values": [1] } })]
+    {
+        let body = body.to_string().into_bytes();
+        let vectors = case("a vector", Api::GeminiEmbeddings, Framing::Whole, body, used(0, 0), MISSING);
+        assert_eq!(measure(&vectors, 64).usage, Usage::missing(Doubt::NotReported), "it can");
+    }
+}
+
+#[test]
+fn what_a_provider_ran_itself_has_a_class_of_its_own() {
+    let ran = |tools: Value| {
+        json!({ "id": "r", "object": "response", "model": "grok-4", "output": [], "usage": { "input_tokens": 7, "output_tokens": 3,
+            "total_tokens": 10, "num_sources_used": 0, "server_side_tool_usage_details": tools } })
+    };
+    let xai = |what, tools, vector, completeness| {
+        let body = ran(tools).to_string().into_bytes();
+        case(what, Api::OpenAiResponses, Framing::Whole, body, vector, completeness)
+    };
+    let message = |content: Value, web: Value| {
+        json!({ "type": "message", "id": "m", "model": "claude", "stop_reason": "end_turn", "content": content,
+            "usage": { "input_tokens": 7, "output_tokens": 3, "server_tool_use": web } })
+    };
+    let claude = |what, content, web, code_sessions, tool_calls| {
+        let body = message(content, web).to_string().into_bytes();
+        let vector = Vector { code_sessions, tool_calls, ..used(7, 3) };
+        case(what, Api::AnthropicMessages, Framing::Whole, body, vector, EXACT)
+    };
+    let bash = json!({ "type": "server_tool_use", "id": "s", "name": "bash_code_execution", "input": {} });
+    let result = json!({ "type": "bash_code_execution_tool_result", "tool_use_id": "s", "content": {} });
+    let of_code = json!({ "type": "code_execution_20260120", "tool_id": "s" });
+    let fetched = json!({ "type": "web_fetch_tool_result", "tool_use_id": "t", "content": {}, "caller": of_code });
+    let older =
+        json!({ "type": "web_fetch_tool_result", "tool_use_id": "t", "content": {}, "caller": { "type": "direct" } });
+    let (once, never) =
+        (json!({ "web_fetch_requests": 1, "web_search_requests": 0 }), json!({ "web_search_requests": 0 }));
+    let begun = json!({ "type": "message_start", "message": { "id": "m", "model": "claude", "usage": { "input_tokens": 7, "output_tokens": 1 } } });
+    let block = |block: &Value| json!({ "type": "content_block_start", "index": 0, "content_block": block });
+    let ended = |web: &Value| json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": { "output_tokens": 3, "server_tool_use": web } });
+    let stream = |what, list: &[&Value], web: &Value, code_sessions| {
+        let blocks = list.iter().copied().map(block);
+        let frames: Vec<Value> = [begun.clone()].into_iter().chain(blocks).chain([ended(web)]).collect();
+        let vector = Vector { code_sessions, tool_calls: 1, ..used(7, 3) };
+        case(what, Api::AnthropicMessages, Framing::Events, named(&frames), vector, EXACT)
+    };
+    let one = Vector { search_units: 1, ..used(7, 3) };
+    let several = Vector { web_searches: 2, search_units: 3, ..used(7, 3) };
+    check(&[
+        xai("a search of X", json!({ "web_search_calls": 0, "x_search_calls": 1 }), one, EXACT),
+        xai(
+            "of all",
+            json!({ "web_search_calls": 2, "x_search_calls": 1, "document_search_calls": 2 }),
+            several,
+            EXACT,
+        ),
+        xai("code", json!({ "code_interpreter_calls": 1 }), used(7, 3), LEAST),
+        xai("servers of others, which cost tokens", json!({ "mcp_calls": 4 }), used(7, 3), EXACT),
+        claude("code", json!([bash, result]), never.clone(), 1, 1),
+        claude("code that looked into the web", json!([bash, fetched, result]), once.clone(), 0, 1),
+        claude("code beside that", json!([bash, older, result]), once.clone(), 1, 1),
+        claude(
+            "a name",
+            json!([{ "type": "tool_use", "id": "t", "name": "bash_code_execution", "input": {} }]),
+            never.clone(),
+            0,
+            1,
+        ),
+        stream("code, streamed", &[&bash, &result], &never, 1),
+        stream("and the web by it", &[&bash, &fetched, &result], &once, 0),
+    ]);
+}
+
+#[test]
+fn what_passes_through_is_known_by_its_envelope() {
+    let usage = json!({ "total_input_tokens": 7, "total_output_tokens": 20, "total_thought_tokens": 22, "total_cached_tokens": 0,
+        "total_tool_use_tokens": 0, "total_tokens": 49 });
+    let thought = Vector { reasoning: 22, ..used(7, 42) };
+    let classes = json!({ "totalInputTokens": 100, "totalCachedTokens": 40, "totalOutputTokens": 5, "totalToolUseTokens": 9, "totalTokens": 114,
+        "inputTokensByModality": [{ "modality": "text", "tokens": 50 }, { "modality": "audio", "tokens": 50 }],
+        "cachedTokensByModality": [{ "modality": "AUDIO", "tokens": 40 }],
+        "groundingToolCount": [{ "type": "google_search", "count": 2 }, { "type": "google_maps", "count": 1 }] });
+    let all = Vector { cache_read_audio: 40, audio_input: 10, web_searches: 2, search_units: 1, ..used(59, 5) };
+    let whole = |what, body: Value, vector, completeness| {
+        case(what, Api::Passthrough, Framing::Whole, body.to_string().into_bytes(), vector, completeness)
+    };
+    let asked = json!([{ "type": "google_search_call", "arguments": { "queries": ["a", "b"] } }]);
+    let begun = json!({ "event_type": "interaction.created", "interaction": { "id": "v1_x", "model": "gemini-3-flash", "status": "in_progress" } });
+    let delta = json!({ "event_type": "step.delta", "index": 0, "delta": { "type": "text", "text": "hi" } });
+    let ended = json!({ "event_type": "interaction.completed", "interaction": { "id": "v1_x", "model": "gemini-3-flash", "usage": usage } });
+    let stream = |what, list: &[&Value], vector, completeness| {
+        let list: Vec<String> = list.iter().map(|event| event.to_string()).collect();
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        case(what, Api::Passthrough, Framing::Events, events(&list), vector, completeness)
+    };
+    let batch = json!({ "id": "batch_1", "object": "batch", "status": "validating",
+        "usage": { "input_tokens": 0, "output_tokens": 0, "total_tokens": 0 } });
+    check(&[
+        whole("an interaction", json!({ "id": "v1_x", "model": "gemini-3-flash", "usage": usage }), thought, EXACT),
+        whole("at Vertex", json!({ "id": "v1_x", "usage": classes }), all, EXACT),
+        whole(
+            "searches that its usage does not count",
+            json!({ "id": "v1_x", "model": "gemini-3-flash", "steps": asked, "usage": usage }),
+            Vector { web_searches: 2, tool_calls: 1, ..thought },
+            EXACT,
+        ),
+        stream("streamed", &[&begun, &delta, &ended], thought, EXACT),
+        stream("cut", &[&begun, &delta], used(0, 0), MISSING),
+        whole("half of it", json!({ "usage": { "total_input_tokens": 7, "total_tokens": 9 } }), used(7, 0), LEAST),
+        whole("a total of both", json!({ "usage": { "total_tokens": 49 } }), used(0, 0), MISSING),
+        whole("a batch that begins", batch, used(0, 0), MISSING),
     ]);
 }

@@ -210,6 +210,8 @@ pub(crate) const USAGE: Vector = Vector {
     tool_calls: 0,
     image_input: 0,
     image_output: 0,
+    cache_read_audio: 0,
+    code_sessions: 0,
     reasoning: 7,
 };
 

@@ -39,6 +39,8 @@ const USAGE: Vector = Vector {
     tool_calls: 0,
     image_input: 0,
     image_output: 0,
+    cache_read_audio: 0,
+    code_sessions: 0,
     reasoning: 12,
 };
 

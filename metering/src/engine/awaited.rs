@@ -113,7 +113,11 @@ impl Engine {
     /// What was told, as use of the attempt that awaits it. That has counted as a request when it ended, and a call is one.
     fn of(&self, awaiting: &Learned, told: Learned) -> Learned {
         let by = &awaiting.is.attempt;
+        // What passed on without being known names neither; who tells of it does.
+        let known = if by.api.is_passed_on() { &told.is.attempt } else { by };
         let attempt = Attempt {
+            api: known.api,
+            model: known.model.clone(),
             call: told.is.attempt.call,
             attempt: 1,
             stream: false,

@@ -116,7 +116,7 @@ fn push(rows: &mut Builder, placed: &Placed, _: &dyn Policies) -> Result<(), Pus
         Value::Text(settled.outcome.name()),
         if settled.status == 0 { Value::Null } else { Value::Int(i64::from(settled.status)) },
         tokens(Vector::input),
-        tokens(|vector| vector.cache_read),
+        tokens(|vector| vector.all_cache_read()),
         tokens(|vector| vector.cache_write_5m.saturating_add(vector.cache_write_1h)),
         tokens(Vector::all_output),
         tokens(|vector| vector.reasoning),

@@ -38,7 +38,8 @@ pub(super) fn dearest(
     output: u64,
 ) -> Result<(Pico, Pico), Unpriced> {
     use TokenClass::{
-        AudioInput, AudioOutput, CacheRead, CacheWrite1h, CacheWrite5m, ImageInput, ImageOutput, Output, UncachedInput,
+        AudioInput, AudioOutput, CacheRead, CacheReadAudio, CacheWrite1h, CacheWrite5m, ImageInput, ImageOutput,
+        Output, UncachedInput,
     };
     if input == 0 && output == 0 && reach.units.iter().all(|(_, count)| *count == 0) {
         return Ok((Pico(0), Pico(0)));
@@ -50,6 +51,7 @@ pub(super) fn dearest(
         (CacheWrite5m, reach.writes.0),
         (CacheWrite1h, reach.writes.1),
         (AudioInput, reach.audio),
+        (CacheReadAudio, reach.audio),
         (ImageInput, reach.images),
     ];
     let given = [(Output, true), (AudioOutput, reach.audio), (ImageOutput, reach.images)];

@@ -65,6 +65,9 @@ pub enum Api {
     OllamaChat,
     /// What is not known here, passed on as it is.
     Passthrough,
+    /// The same, where what exists already is read, cancelled or deleted: never a charge. What it used is counted where it was made, or
+    /// once, by its id.
+    PassthroughRetrieve,
 }
 
 /// What an API does, as OpenTelemetry's conventions for generative AI call it where they do.
@@ -125,7 +128,7 @@ impl Operation {
 
 impl Api {
     /// Every API, in wire order.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::OpenAiChat,
         Self::OpenAiEmbeddings,
         Self::AnthropicMessages,
@@ -155,6 +158,7 @@ impl Api {
         Self::CohereV1Chat,
         Self::OllamaChat,
         Self::Passthrough,
+        Self::PassthroughRetrieve,
     ];
 
     /// The name in the `api` column, the vendor and what it does.
@@ -189,6 +193,7 @@ impl Api {
             Self::CohereV1Chat => ("cohere.v1.chat", "cohere", Operation::Chat),
             Self::OllamaChat => ("ollama.native_chat", "ollama", Operation::Chat),
             Self::Passthrough => ("passthrough", "", Operation::Unknown),
+            Self::PassthroughRetrieve => ("passthrough.retrieve", "", Operation::Free),
         }
     }
 
@@ -205,6 +210,11 @@ impl Api {
     /// What it does.
     pub const fn operation(self) -> Operation {
         self.facts().2
+    }
+
+    /// Whether it is not known here and passed on as it is.
+    pub const fn is_passed_on(self) -> bool {
+        matches!(self, Self::Passthrough | Self::PassthroughRetrieve)
     }
 
     /// Whether it is a request and never a charge.

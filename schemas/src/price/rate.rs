@@ -116,7 +116,9 @@ fn price(rates: Result<Rates<'_>, Unpriced>, key: &Key<'_>, class: TokenClass, v
 impl Book {
     /// The rows for the first of these models that has any.
     pub(crate) fn rates(&self, key: &Key<'_>, models: &[&str]) -> Result<Rates<'_>, Unpriced> {
-        self.shelf().rates(self.rows(), key, models).ok_or(Unpriced::UnknownModel)
+        // Whose model it is says the API, and one that is not known says nothing.
+        let lacks = if key.vendor.is_empty() { Unpriced::UnknownApi } else { Unpriced::UnknownModel };
+        self.shelf().rates(self.rows(), key, models).ok_or(lacks)
     }
 
     /// The prices of what a part is of: the model it names, else the one that the answer names, else that of the key.

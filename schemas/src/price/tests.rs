@@ -66,6 +66,8 @@ fn vector(class: TokenClass, quantity: u64) -> Vector {
         TokenClass::ImageInput => vector.image_input = quantity,
         TokenClass::ImageOutput => vector.image_output = quantity,
         TokenClass::Guardrail => vector.guardrails = quantity,
+        TokenClass::CacheReadAudio => vector.cache_read_audio = quantity,
+        TokenClass::CodeSession => vector.code_sessions = quantity,
     }
     vector
 }
@@ -140,7 +142,7 @@ fn the_built_in_book_prices_what_is_asked_for() {
 #[test]
 fn rows_are_found() {
     use TokenClass::{AudioInput, CacheWrite5m, Output, UncachedInput, WebSearch};
-    use Unpriced::{OutsideValidity, UnknownClass, UnknownModel, UnknownTier};
+    use Unpriced::{OutsideValidity, UnknownApi, UnknownClass, UnknownModel, UnknownTier};
     let at = |model, at| Key { at, ..key(model) };
     let tier = |model, tier| Key { tier, ..key(model) };
     #[rustfmt::skip]
@@ -165,6 +167,8 @@ fn rows_are_found() {
         (key("asked"), "m-mini-1", UncachedInput, 1, Ok("openai:m-mini*:input")),
         (key("m"), "unheard", UncachedInput, 1, Ok("openai:m:input@2026-01-01")),
         (Key { provider: "mine", ..key("m") }, "m", UncachedInput, 1, Ok("mine:*:input")),
+        (Key { vendor: "", ..key("m") }, "m", UncachedInput, 1, Err(UnknownApi)),
+        (Key { provider: "mine", vendor: "", ..key("m") }, "m", UncachedInput, 1, Ok("mine:*:input")),
         (Key { provider: "mine", ..key("m") }, "m", Output, 1, Err(UnknownClass)),
     ];
     for (key, answered, class, quantity, expected) in cases {
@@ -178,6 +182,22 @@ fn rows_are_found() {
         assert_eq!(found, expected, "{key:?} {answered} {class:?} {quantity}");
         assert_eq!(cost(&charges).err(), expected.err());
     }
+}
+
+/// Cached sound has neither the price of sound nor that of cached text, and without a price of its own it has none.
+#[test]
+fn cached_sound_has_a_price_of_its_own() {
+    let vector =
+        Vector { uncached_input: 200, audio_input: 300, cache_read_audio: 500, output: 2, ..Vector::default() };
+    let cost = |model| {
+        let key = Key { provider: "google", vendor: "google", model, tier: "", at: AFTER };
+        cost(&rate(Some(&Book::builtin()), &key, "", &[Part { model: None, vector }]))
+    };
+    assert_eq!(cost("gemini-2.5-flash"), Ok(Pico(415_000_000)));
+    assert_eq!(cost("gemini-2.5-pro"), Err(Unpriced::UnknownClass));
+    let code = [Part { model: None, vector: Vector { code_sessions: 1, ..Vector::default() } }];
+    let claude = Key { provider: "anthropic", vendor: "anthropic", model: "claude-sonnet-4-5", tier: "", at: AFTER };
+    assert_eq!(super::cost(&rate(Some(&Book::builtin()), &claude, "", &code)), Err(Unpriced::UnknownClass));
 }
 
 #[test]

@@ -73,6 +73,7 @@ enumeration!(Unpriced {
     4 UnknownTier,
     5 TooLarge,
     6 UnknownBook,
+    7 UnknownApi,
 });
 
 enumeration!(AlarmKind { 1 Poisoned, 2 Conflict, 3 Forked, 4 Stale, 5 Lost });

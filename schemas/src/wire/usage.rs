@@ -99,6 +99,8 @@ message!(Vector {
     12 image_input,
     13 image_output,
     14 tool_calls,
+    15 cache_read_audio,
+    16 code_sessions,
 });
 
 message!(Posting { 1 instance, 2 window, 3 used, 4 provision });
@@ -182,6 +184,7 @@ enumeration!(Api {
     27 CohereV1Chat,
     28 OllamaChat,
     29 Passthrough,
+    30 PassthroughRetrieve,
 });
 
 enumeration!(Outcome { 1 Complete, 2 ProviderError, 3 Timeout, 4 ClientGone, 5 Cut, 6 Unknown });
@@ -211,6 +214,8 @@ enumeration!(TokenClass {
     10 Guardrail,
     11 ImageInput,
     12 ImageOutput,
+    13 CacheReadAudio,
+    14 CodeSession,
 });
 
 enumeration!(Unit { 1 Requests, 2 Tokens, 3 InputTokens, 4 OutputTokens, 5 Usd, 6 Concurrent, 7 ToolCalls });

@@ -133,6 +133,8 @@ impl Bill {
             tool_calls: 0,
             image_input: 0,
             image_output: 0,
+            cache_read_audio: 0,
+            code_sessions: 0,
         }
     }
 }

@@ -129,6 +129,8 @@ fn inputs_of_every_api_are_counted() {
             r#"{"system":"hello","messages":[{"role":"user","content":"hello world"}]}"#,
             2 * 3 + 1 + 1 + 2,
         ),
+        (Api::GeminiEmbeddings, r#"{"instances":[{"content":"hello world"},{"content":"hello"}]}"#, 3),
+        (Api::GeminiEmbeddings, r#"{"instances":[{"prompt":"hello"}]}"#, 0),
         (Api::OpenAiChat, "not json", 2),
     ] {
         let vector = usage(api, "text-embedding-3-small", request.as_bytes(), &Visible::default()).total();

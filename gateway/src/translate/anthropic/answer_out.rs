@@ -94,7 +94,7 @@ fn write_usage(usage: Option<&Vector>) -> Json {
     object! {
         "input_tokens": usage.uncached_input.saturating_add(usage.audio_input).saturating_add(usage.image_input),
         "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
-        "cache_read_input_tokens": usage.cache_read,
+        "cache_read_input_tokens": usage.all_cache_read(),
         "cache_creation": object! {
             "ephemeral_5m_input_tokens": usage.cache_write_5m, "ephemeral_1h_input_tokens": usage.cache_write_1h,
         },
@@ -110,7 +110,7 @@ pub(crate) fn write_delta_usage(usage: Option<&Vector>) -> Json {
     object! {
         "input_tokens": usage.uncached_input.saturating_add(usage.audio_input).saturating_add(usage.image_input),
         "cache_creation_input_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
-        "cache_read_input_tokens": usage.cache_read,
+        "cache_read_input_tokens": usage.all_cache_read(),
         "output_tokens": usage.all_output(),
     }
 }

@@ -100,7 +100,7 @@ pub(crate) fn write_usage(usage: &Vector) -> Json {
     object! {
         "prompt_tokens": usage.input(), "completion_tokens": usage.all_output(), "total_tokens": usage.total(),
         "prompt_tokens_details": object! {
-            "cached_tokens": usage.cache_read, "audio_tokens": usage.audio_input,
+            "cached_tokens": usage.all_cache_read(), "audio_tokens": usage.audio_input,
             "cache_write_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
         },
         "completion_tokens_details": object! {

@@ -85,7 +85,7 @@ pub(crate) fn write_usage(usage: &Vector) -> Json {
     object! {
         "input_tokens": usage.input(),
         "input_tokens_details": object! {
-            "cached_tokens": usage.cache_read,
+            "cached_tokens": usage.all_cache_read(),
             "cache_write_tokens": usage.cache_write_5m.saturating_add(usage.cache_write_1h),
         },
         "output_tokens": usage.all_output(),

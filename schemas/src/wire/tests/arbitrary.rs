@@ -155,6 +155,8 @@ any_of! {
         tool_calls: count(),
         image_input: count(),
         image_output: count(),
+        cache_read_audio: count(),
+        code_sessions: count(),
     }
 
     part = Part { model: option::of(text()), vector: vector() }
