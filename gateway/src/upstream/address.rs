@@ -6,10 +6,7 @@
 
 use std::fmt::Write as _;
 
-use schemas::{
-    config::{Dialect, Provider},
-    event::Api,
-};
+use schemas::config::{Dialect, Provider};
 
 use super::sigv4::escaped;
 use crate::way::Way;
