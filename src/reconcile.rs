@@ -185,9 +185,7 @@ impl Ours {
              coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced FROM charges WHERE {of} \
              GROUP BY to_char(time, '%Y-%m-%d'), provider, model, token_class, api"
         ))?;
-        let inexact = desk.json(&format!(
-            "SELECT DISTINCT to_char(time, '%Y-%m-%d') AS day, model FROM usage WHERE completeness <> 'exact' AND {of}"
-        ))?;
+        let inexact = desk.json(&reconcile::inexact(&of))?;
         let settled_through: String = time::now().earlier(SETTLED_AFTER).to_string().chars().take(10).collect();
         let (mut book, mut models) = (Book::new(), BTreeMap::new());
         for row in rows_of(&charges) {

@@ -112,6 +112,11 @@ pub fn read(vendor: Vendor, bytes: &[u8]) -> Result<Vec<Page>, String> {
     }
 }
 
+/// The question whose answer is [`Doubts::inexact`], of the attempts that `of` chooses: what was stated whole since is known.
+pub fn inexact(of: &str) -> String {
+    format!("SELECT DISTINCT to_char(time, '%Y-%m-%d') AS day, model FROM attempts WHERE NOT is_whole AND {of}")
+}
+
 /// What a model's name comes to, so that the names of two sides meet: without what providers put around it (a region and vendor before it,
 /// a date or version after it), its words in the order of the alphabet, then its numbers in their own.
 pub fn plain(model: &str) -> String {

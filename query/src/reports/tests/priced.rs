@@ -133,6 +133,14 @@ async fn usage_that_is_stated_whole_later_is_known() {
     check(&entries, &["broken_off client_gone 1 null 1", "failed timeout 1 null 1"], "2 2", missing).await;
     let told = [&entries[..], &[stated(&lost, &whole, at(6, 0))]].concat();
     check(&told, &["failed timeout 1 0.001 0", "broken_off client_gone 1 null 1"], "2 1", json!([])).await;
+    // Nor is it what a bill may differ by.
+    let amended = [lost.entry(), stated(&lost, &whole, at(6, 0))];
+    for (entries, wanted) in [(&amended[..1], json!([{"day": "2026-11-05", "model": "m1"}])), (&amended[..], json!([]))]
+    {
+        let world = World::with(entries, 1, &[book(PRICES)]).await;
+        let doubtful = crate::reconcile::inexact("provider IN ('openai') AND time >= TIMESTAMP '2026-11-05T00:00:00Z'");
+        assert_eq!(world.ask(&everyone(), &doubtful).await, Ok(wanted));
+    }
 }
 
 /// By the month that it would be billed in, which of what becomes known after its own was closed is a later one.
