@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{money::Pico, tokens::TokenClass};
+use schemas::{money::Pico, time::Time, tokens::TokenClass};
 
 mod amount;
 mod anthropic;
@@ -56,6 +56,8 @@ pub struct Cell {
 pub struct Line {
     /// The UTC day.
     pub day: String,
+    /// When the bucket begins that it stands in.
+    pub starts: Time,
     /// The model as the file names it, or what else is paid for; empty where the file does not tell them apart.
     pub model: String,
     /// The token class, if it states one.

@@ -83,7 +83,7 @@ pub struct Invoice {
 
 impl Bucket {
     /// The day in UTC that it begins in.
-    fn day(self) -> String {
+    pub(super) fn day(self) -> String {
         self.starts.to_string().chars().take(10).collect()
     }
 }
@@ -108,20 +108,22 @@ impl Page {
     }
 }
 
-/// A day whose bucket stands twice, in one page or in two. Buckets of one day with other lines are of other accounts, or of the other endpoint.
-fn twice(pages: &[Page]) -> Option<String> {
-    let mut seen: BTreeMap<String, Vec<Vec<&Line>>> = BTreeMap::new();
+/// When a bucket begins that stands twice, in one page or in two. Buckets of one time with other lines are of other accounts, or of the other
+/// endpoint.
+fn twice(pages: &[Page]) -> Option<Time> {
+    let mut seen: BTreeMap<Time, Vec<Vec<&Line>>> = BTreeMap::new();
     for page in pages {
-        let starts: BTreeSet<Time> = page.buckets.iter().map(|bucket| bucket.starts).collect();
-        let repeats = starts.len() < page.buckets.len();
-        let days: BTreeSet<String> = page.buckets.iter().map(|bucket| bucket.day()).collect();
-        for day in days {
-            let lines: Vec<&Line> = page.lines.iter().filter(|line| line.day == day).collect();
+        let mut starts = BTreeSet::new();
+        let repeated: BTreeSet<Time> =
+            page.buckets.iter().map(|bucket| bucket.starts).filter(|at| !starts.insert(*at)).collect();
+        let mut buckets: BTreeMap<Time, Vec<&Line>> = BTreeMap::new();
+        page.lines.iter().for_each(|line| buckets.entry(line.starts).or_default().push(line));
+        for (at, lines) in buckets {
             let (one, other) = lines.split_at(lines.len() / 2);
-            let again = repeats && one == other;
-            let seen = seen.entry(day.clone()).or_default();
-            if !lines.is_empty() && (again || seen.contains(&lines)) {
-                return Some(day);
+            let again = repeated.contains(&at) && one == other;
+            let seen = seen.entry(at).or_default();
+            if again || seen.contains(&lines) {
+                return Some(at);
             }
             seen.push(lines);
         }
@@ -152,8 +154,10 @@ impl Export {
                 ));
             }
         }
-        if let Some(day) = twice(&pages) {
-            return Err(format!("the bucket of {day} is given twice, with the same lines: give each page once"));
+        if let Some(at) = twice(&pages) {
+            let at = at.to_string();
+            let at = at.strip_suffix("T00:00:00.000000Z").unwrap_or(&at);
+            return Err(format!("the bucket of {at} is given twice, with the same lines: give each page once"));
         }
         let mut days: BTreeMap<String, Stated> = BTreeMap::new();
         for page in &pages {

@@ -637,6 +637,32 @@ fn a_credit_stands_by_itself_and_hides_no_model() {
     assert_eq!(told(&report), wanted);
 }
 
+/// A steady job counts the same in each hour; pages of hours and minutes break within a day.
+#[test]
+fn buckets_of_one_day_are_told_apart_by_when_they_begin() {
+    let hour = |hour: usize, page: usize| {
+        let results =
+            if hour % 12 == 2 { r#"{"uncached_input_tokens":1000,"output_tokens":10,"model":"m1"}"# } else { "" };
+        let (starts, ends) = (page * 12 + hour, page * 12 + hour + 1);
+        format!(
+            r#"{{"starting_at":"2026-11-02T{starts:02}:00:00Z","ending_at":"2026-11-02T{ends:02}:00:00Z","results":[{results}]}}"#
+        )
+    };
+    let half = |page: usize, more: bool| {
+        let buckets: Vec<_> = (0..12).map(|of| hour(of, page)).collect();
+        format!(r#"{{"data":[{}],"has_more":{more}}}"#, buckets.join(",")).replace("T24:00:00", "T23:59:59")
+    };
+    let of = |files: &[String]| {
+        Export::of(files.iter().flat_map(|file| read(Vendor::Anthropic, file.as_bytes()).unwrap()).collect())
+    };
+    let [morning, evening] = [half(0, true), half(1, false)];
+    let invoice = of(&[morning.clone(), evening.clone()]).unwrap().invoice(&Names::default());
+    let quantities: Vec<_> = invoice.book.values().map(|side| side.quantity).collect();
+    assert_eq!(quantities, [Some(2_000), Some(20)]);
+    let why = of(&[morning.clone(), evening, morning]).unwrap_err();
+    assert!(why.contains("the bucket of 2026-11-02T02:00:00.000000Z is given twice"), "{why}");
+}
+
 #[test]
 fn a_bucket_that_is_given_twice_is_told() {
     let page = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "2")]);
