@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{event::Operation, money::Pico, time::Time, tokens::TokenClass};
 
-use super::{Book, Cell, Endpoint, Endpoints, Line, Names, plain};
+use super::{Book, Cell, Endpoint, Endpoints, Line, Names};
 
 /// What is stated of a day without exception: what has no line then has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl Export {
                 (_, true) | (None, _) => String::new(),
                 (Some(key), false) => names.keys.get(key).cloned().unwrap_or_else(|| format!("? {key}")),
             };
-            let model = plain(names.models.get(&line.model).unwrap_or(&line.model));
+            let model = names.theirs(&line.model);
             let side = book.entry(Cell { day: line.day.clone(), model, class: line.class, account }).or_default();
             let again = line.cost.is_some() && self.days.get(&line.day).is_some_and(|day| day.usage.any());
             if let Some(quantity) = line.quantity.filter(|_| !again) {
