@@ -181,11 +181,7 @@ impl Asked {
             quoted(&format!("{first}T00:00:00Z")),
             quoted(&format!("{last}T00:00:00Z")),
         );
-        let charges = desk.json(&format!(
-            "SELECT to_char(time, '%Y-%m-%d') AS day, provider, model, token_class, api, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd, \
-             coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced FROM charges WHERE {of} \
-             GROUP BY to_char(time, '%Y-%m-%d'), provider, model, token_class, api"
-        ))?;
+        let charges = desk.json(&reconcile::charged(&of))?;
         let inexact = desk.json(&reconcile::inexact(&of))?;
         Ok(Self { charges, inexact })
     }

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{money::Pico, time::Time, tokens::TokenClass};
 
+use crate::described::known_sums;
+
 mod amount;
 mod anthropic;
 mod bedrock;
@@ -151,6 +153,15 @@ pub fn read(vendor: Vendor, bytes: &[u8]) -> Result<Vec<Page>, String> {
         Vendor::Anthropic => anthropic::read(bytes),
         Vendor::Bedrock => bedrock::read(bytes),
     }
+}
+
+/// The question what was charged here, of the charges that `of` chooses.
+pub fn charged(of: &str) -> String {
+    known_sums(&format!(
+        "SELECT to_char(time, '%Y-%m-%d') AS day, provider, model, token_class, api, sum(quantity) AS quantity, \
+         known_sum(cost_usd) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced \
+         FROM charges WHERE {of} GROUP BY to_char(time, '%Y-%m-%d'), provider, model, token_class, api"
+    ))
 }
 
 /// The question whose answer is [`Doubts::inexact`], of the attempts that `of` chooses: what was stated whole since is known.

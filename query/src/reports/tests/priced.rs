@@ -28,6 +28,58 @@ fn book(text: &str) -> Book {
     Book::layered(&[Book::parse(text, "test").unwrap()])
 }
 
+/// A call whose price was taken back: of what it costs nothing is known any more.
+pub(super) async fn taken_back() -> World {
+    const MILLION: u64 = 1_000_000;
+    let over = book(
+        "models:\n  - { provider: openai, names: [m1], source: test, prices: [{ to: 2020-01-01, per_million: { input: 1.00, cache_read: 0.10, output: 4.00 } }] }\n",
+    );
+    let was = call(1, 5, [MILLION; 3]);
+    let entries = [was.entry(), stated(&was, &Call { book: over.clone(), ..was.clone() }, at(6, 0))];
+    World::with(&entries, 1, &[book(PRICES), over]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_drawn_of_a_cost_that_was_taken_back_is_not_known() {
+    let world = taken_back().await;
+    let credit = b"commitment_id,kind,provider,model,starts,ends,unit,quantity,cost_usd\nc1,credit,openai,m1,2026-11-01,,usd,3,2\n";
+    world.imports.replace(crate::imports::by_name("commitments").unwrap(), credit).await.unwrap();
+    let drawn = ["drawn", "remaining", "unpriced_quantity"];
+    assert_eq!(rows(&world, "credits", &november(), &[], &drawn).await, json!(["null null 3000000"]));
+    let prices = ["token_class", "quantity", "cost_usd", "usd_per_mtok", "unpriced_quantity"];
+    assert_eq!(
+        rows(&world, "effective-prices", &november(), &[], &prices).await,
+        json!([
+            "null 0 null null 3000000",
+            "cache_read 0 null null 1000000",
+            "input 0 null null 1000000",
+            "output 0 null null 1000000"
+        ])
+    );
+    let (nothing, million) = ("0.000000000000", 1_000_000);
+    for (sql, wanted) in [
+        (
+            "SELECT used, unused, on_demand_usd, covered_usd, utilisation FROM commitment_use",
+            json!([{"used": null, "unused": null, "on_demand_usd": null, "covered_usd": null, "utilisation": null}]),
+        ),
+        ("SELECT count(*) AS n, count(cost_usd) AS known FROM effective_prices", json!([{"n": 3, "known": 0}])),
+        // Each row is of what has a price, or of what has none.
+        (
+            "SELECT quantity, cost_usd, unpriced_quantity FROM daily_spend WHERE token_class = 'input' ORDER BY quantity",
+            json!([
+                {"quantity": 0, "cost_usd": nothing, "unpriced_quantity": 0},
+                {"quantity": million, "cost_usd": null, "unpriced_quantity": million},
+            ]),
+        ),
+        (
+            &format!("SELECT DISTINCT cost_usd, unpriced FROM ({})", crate::reconcile::charged("TRUE")),
+            json!([{"cost_usd": null, "unpriced": million}]),
+        ),
+    ] {
+        assert_eq!(world.ask(&everyone(), sql).await, Ok(wanted), "{sql}");
+    }
+}
+
 fn call(number: u32, day: i64, tokens: [u64; 3]) -> Call {
     Call { book: book(PRICES), ..Call::new(number, at(day, 1), "acme", "m1", tokens) }
 }
