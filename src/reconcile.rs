@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use query::{
     reconcile::{
         self, Book, Cell, Doubts, Export, Found, Invoice, LeftOut, Names, Report, Side, Status, Tolerance, Vendor,
-        plain,
     },
     reports::quoted,
 };
@@ -144,31 +143,33 @@ fn export(args: &Args) -> Result<Export, String> {
 }
 
 fn reconciled(args: &Args, export: &Export) -> Result<Report, Failure> {
-    let names = Names { keys: args.key.iter().cloned().collect(), models: args.model.iter().cloned().collect() };
-    let invoice = export.invoice(&names);
+    let mut names = Names::of(args.key.iter().cloned().collect(), args.model.iter().cloned().collect());
     let desk = Desk::open(&args.asking)?;
-    let ours = Ours::ask(args, &desk, &invoice)?;
+    let asked = Asked::ask(args, &desk, export)?;
     desk.close()?;
+    names.heed(export, rows_of(&asked.charges).filter_map(|row| row["model"].as_str()));
+    let invoice = export.invoice(&names);
+    let ours = Ours::of(&asked, &invoice, &names);
     let tolerance = Tolerance { basis_points: args.tolerance, cost: args.tolerance_usd };
     let report = reconcile::compare(&invoice, &ours.book, &ours.doubts, tolerance);
     let mut shown: BTreeMap<String, String> =
-        export.lines.iter().map(|line| (plain(&line.model), line.model.clone())).collect();
+        export.lines.iter().map(|line| (names.theirs(&line.model), line.model.clone())).collect();
     shown.extend(ours.models);
     put(args.output.as_ref(), told(args, &report, &shown, &export.left_out).as_bytes())?;
     Ok(report)
 }
 
-/// What was charged here in the time of the export.
-struct Ours {
-    book: Book,
-    doubts: Doubts,
-    /// What models are called here, by what their names come to.
-    models: BTreeMap<String, String>,
+/// What was asked of here in the time of the export.
+struct Asked {
+    /// What was charged.
+    charges: Value,
+    /// Days and models of which not all is known.
+    inexact: Value,
 }
 
-impl Ours {
-    fn ask(args: &Args, desk: &Desk, invoice: &Invoice) -> Result<Self, Failure> {
-        let (first, last) = (invoice.days.keys().next(), invoice.days.keys().next_back());
+impl Asked {
+    fn ask(args: &Args, desk: &Desk, export: &Export) -> Result<Self, Failure> {
+        let (first, last) = (export.days.keys().next(), export.days.keys().next_back());
         let [first, last] = [first, last].map(|day| day.map_or("", String::as_str));
         let fallback = [args.provider.vendor().1.to_owned()];
         let named = if args.named.is_empty() { fallback.as_slice() } else { &args.named };
@@ -180,24 +181,33 @@ impl Ours {
             quoted(&format!("{first}T00:00:00Z")),
             quoted(&format!("{last}T00:00:00Z")),
         );
-        let charges = desk.json(&format!(
-            "SELECT to_char(time, '%Y-%m-%d') AS day, provider, model, token_class, api, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd, \
-             coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced FROM charges WHERE {of} \
-             GROUP BY to_char(time, '%Y-%m-%d'), provider, model, token_class, api"
-        ))?;
-        let inexact = desk.json(&format!(
-            "SELECT DISTINCT to_char(time, '%Y-%m-%d') AS day, model FROM usage WHERE completeness <> 'exact' AND {of}"
-        ))?;
+        let charges = desk.json(&reconcile::charged(&of))?;
+        let inexact = desk.json(&reconcile::inexact(&of))?;
+        Ok(Self { charges, inexact })
+    }
+}
+
+/// One side: what was charged here.
+struct Ours {
+    book: Book,
+    doubts: Doubts,
+    /// What models are called here, by what their names come to.
+    models: BTreeMap<String, String>,
+}
+
+impl Ours {
+    fn of(asked: &Asked, invoice: &Invoice, names: &Names) -> Self {
         let settled_through: String = time::now().earlier(SETTLED_AFTER).to_string().chars().take(10).collect();
         let (mut book, mut models) = (Book::new(), BTreeMap::new());
-        for row in rows_of(&charges) {
+        for row in rows_of(&asked.charges) {
             let model = text(row, "model");
-            models.insert(plain(&model), model.clone());
+            let name = names.ours(&model);
+            models.insert(name.clone(), model);
             let class = TokenClass::parse(&text(row, "token_class"));
             let day = text(row, "day");
             let api = Api::ALL.into_iter().find(|api| row["api"] == api.name());
             let counts = invoice.counts(&day, api.map_or(Operation::Unknown, Api::operation), class);
-            let cell = Cell { day, model: plain(&model), class, account: text(row, "provider") };
+            let cell = Cell { day, model: name, class, account: text(row, "provider") };
             let side: &mut Side = book.entry(cell).or_default();
             if counts {
                 *side.quantity.get_or_insert_default() += whole(row, "quantity");
@@ -207,8 +217,8 @@ impl Ours {
             }
             side.unpriced += whole(row, "unpriced");
         }
-        let inexact = rows_of(&inexact).map(|row| (text(row, "day"), plain(&text(row, "model")))).collect();
-        Ok(Self { book, doubts: Doubts { inexact, settled_through }, models })
+        let inexact = rows_of(&asked.inexact).map(|row| (text(row, "day"), names.ours(&text(row, "model")))).collect();
+        Self { book, doubts: Doubts { inexact, settled_through }, models }
     }
 }
 

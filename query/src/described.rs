@@ -3,6 +3,8 @@
 //! A file begins with comments: what it answers, which of the questions of finance teams it is (`questions:`), its parameters
 //! (`param NAME (KIND) = DEFAULT: meaning`), its columns (`column NAME [UNIT]: meaning`), and what to draw (`chart:`). The rest is one
 //! query. Whoever lists views or reports, or documents columns, reads it from there, so that it stands in one place.
+//!
+//! A query may say `known_sum(cost_usd)`, or `known_sum(cost_usd WHERE …)`: a sum of which nothing known may be left ([`known_sums`]).
 
 /// A query and what its head says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +66,9 @@ impl Described {
             found.line(line.trim_start_matches("--").trim());
             rest = after;
         }
-        found.sql = rest.trim();
+        let sql = rest.trim();
+        // A file is read once, and is there as long as the process.
+        found.sql = if sql.contains(KNOWN_SUM) { known_sums(sql).leak() } else { sql };
         found
     }
 
@@ -89,5 +93,75 @@ impl Described {
             self.about.push_str(if self.about.is_empty() { "" } else { " " });
             self.about.push_str(line);
         }
+    }
+}
+
+/// What stands before a sum of what is known.
+const KNOWN_SUM: &str = "known_sum(";
+
+/// A query with its sums of what is known as SQL has them.
+///
+/// What has a price, and then none any more, is a row that is charged, one that takes it back, and one without a cost. Their sum is 0 in SQL,
+/// though nobody knows the cost of any of it. So a sum is NULL where of what is known nothing stands, in quantity as in cost, and of what is not
+/// something does. Rollups have all sums that this needs.
+pub(crate) fn known_sums(text: &str) -> String {
+    let (mut sql, mut rest) = (String::with_capacity(text.len() * 2), text);
+    while let Some((before, after)) = rest.split_once(KNOWN_SUM) {
+        let (of, tail) = after.split_at(closing(after));
+        sql.push_str(before);
+        sql.push_str(&known_sum(of));
+        rest = tail.strip_prefix(')').unwrap_or(tail);
+    }
+    sql.push_str(rest);
+    sql
+}
+
+/// Where the parenthesis closes that is open before a text.
+fn closing(text: &str) -> usize {
+    let mut open = 1_usize;
+    let closes = |(_, letter): &(usize, char)| {
+        match letter {
+            '(' => open += 1,
+            ')' => open -= 1,
+            _ => {}
+        }
+        open == 0
+    };
+    text.char_indices().find(closes).map_or(text.len(), |(at, _)| at)
+}
+
+fn known_sum(of: &str) -> String {
+    let (column, condition) = of.split_once(" WHERE ").map_or((of, None), |(column, when)| (column, Some(when)));
+    let table = column.rsplit_once('.').map_or_else(String::new, |(table, _)| format!("{table}."));
+    let filter = condition.map_or_else(String::new, |when| format!(" FILTER (WHERE {when})"));
+    let and = condition.map_or_else(String::new, |when| format!("({when}) AND "));
+    let stands = |known: &str| format!("sum({table}quantity) FILTER (WHERE {and}{column} {known})");
+    format!(
+        "CASE WHEN sum({column}){filter} = 0 AND {} = 0 AND {} <> 0 THEN NULL ELSE sum({column}){filter} END",
+        stands("IS NOT NULL"),
+        stands("IS NULL")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_what_is_known_are_written_out_wherever_they_stand() {
+        let check = |text: &str, wanted: &str| assert_eq!(known_sums(text), wanted);
+        check("SELECT sum(cost_usd) FROM charges", "SELECT sum(cost_usd) FROM charges");
+        check(
+            "SELECT CAST(known_sum(cost_usd) AS DOUBLE) FROM charges",
+            "SELECT CAST(CASE WHEN sum(cost_usd) = 0 AND sum(quantity) FILTER (WHERE cost_usd IS NOT NULL) = 0 \
+             AND sum(quantity) FILTER (WHERE cost_usd IS NULL) <> 0 THEN NULL ELSE sum(cost_usd) END AS DOUBLE) FROM charges",
+        );
+        check(
+            "0 - known_sum(c.cost_usd WHERE tag(tags, 'a') IS NULL) AS usd",
+            "0 - CASE WHEN sum(c.cost_usd) FILTER (WHERE tag(tags, 'a') IS NULL) = 0 \
+             AND sum(c.quantity) FILTER (WHERE (tag(tags, 'a') IS NULL) AND c.cost_usd IS NOT NULL) = 0 \
+             AND sum(c.quantity) FILTER (WHERE (tag(tags, 'a') IS NULL) AND c.cost_usd IS NULL) <> 0 \
+             THEN NULL ELSE sum(c.cost_usd) FILTER (WHERE tag(tags, 'a') IS NULL) END AS usd",
+        );
     }
 }

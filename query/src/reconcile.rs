@@ -10,7 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{money::Pico, tokens::TokenClass};
+use schemas::{money::Pico, time::Time, tokens::TokenClass};
+
+use crate::described::known_sums;
 
 mod amount;
 mod anthropic;
@@ -43,7 +45,7 @@ pub enum Vendor {
 pub struct Cell {
     /// The UTC day, as YYYY-MM-DD.
     pub day: String,
-    /// What the model's name comes to ([`plain`]); empty where the file names none.
+    /// What the model's name comes to ([`Names::ours`]); empty where the file names none.
     pub model: String,
     /// The token class; nothing where the file does not tell them apart.
     pub class: Option<TokenClass>,
@@ -56,6 +58,8 @@ pub struct Cell {
 pub struct Line {
     /// The UTC day.
     pub day: String,
+    /// When the bucket begins that it stands in.
+    pub starts: Time,
     /// The model as the file names it, or what else is paid for; empty where the file does not tell them apart.
     pub model: String,
     /// The token class, if it states one.
@@ -89,6 +93,45 @@ pub struct Names {
     pub keys: BTreeMap<String, String>,
     /// Models of the file → models here.
     pub models: BTreeMap<String, String>,
+    /// What names come to of which several versions are in use: these are told apart by it.
+    versioned: BTreeSet<String>,
+}
+
+impl Names {
+    /// These names.
+    pub const fn of(keys: BTreeMap<String, String>, models: BTreeMap<String, String>) -> Self {
+        Self { keys, models, versioned: BTreeSet::new() }
+    }
+
+    /// Takes note of the models of both sides: where two of them come to the same but for their versions, as `titan-embed-text-v1` and
+    /// `titan-embed-text-v2:0` do, each is a model of its own.
+    pub fn heed<'a>(&mut self, export: &Export, ours: impl Iterator<Item = &'a str>) {
+        let theirs = export.lines.iter().map(|line| parted(self.here(&line.model)));
+        let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, version) in theirs.chain(ours.map(parted)) {
+            versions.entry(name).or_default().extend(version);
+        }
+        let several = versions.into_iter().filter(|(_, versions)| versions.len() > 1);
+        self.versioned = several.map(|(name, _)| name).collect();
+    }
+
+    /// What a model of ours comes to.
+    pub fn ours(&self, model: &str) -> String {
+        match parted(model) {
+            (name, Some(version)) if self.versioned.contains(&name) => format!("{name}-v{version}"),
+            (name, _) => name,
+        }
+    }
+
+    /// What a model of the file comes to.
+    pub fn theirs(&self, model: &str) -> String {
+        self.ours(self.here(model))
+    }
+
+    /// What a model of the file is called here, if that is said.
+    fn here<'a>(&'a self, model: &'a str) -> &'a str {
+        self.models.get(model).map_or(model, String::as_str)
+    }
 }
 
 /// What of ours is doubtful.
@@ -112,9 +155,28 @@ pub fn read(vendor: Vendor, bytes: &[u8]) -> Result<Vec<Page>, String> {
     }
 }
 
+/// The question what was charged here, of the charges that `of` chooses.
+pub fn charged(of: &str) -> String {
+    known_sums(&format!(
+        "SELECT to_char(time, '%Y-%m-%d') AS day, provider, model, token_class, api, sum(quantity) AS quantity, \
+         known_sum(cost_usd) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced \
+         FROM charges WHERE {of} GROUP BY to_char(time, '%Y-%m-%d'), provider, model, token_class, api"
+    ))
+}
+
+/// The question whose answer is [`Doubts::inexact`], of the attempts that `of` chooses: what was stated whole since is known.
+pub fn inexact(of: &str) -> String {
+    format!("SELECT DISTINCT to_char(time, '%Y-%m-%d') AS day, model FROM attempts WHERE NOT is_whole AND {of}")
+}
+
 /// What a model's name comes to, so that the names of two sides meet: without what providers put around it (a region and vendor before it,
 /// a date or version after it), its words in the order of the alphabet, then its numbers in their own.
 pub fn plain(model: &str) -> String {
+    parted(model).0
+}
+
+/// What a name comes to, and the version that was taken off it, such as `1` or `2:1`. Behind a date a version says nothing more.
+fn parted(model: &str) -> (String, Option<String>) {
     let model = model.trim();
     // An ARN names it behind what it is, such as `inference-profile/`.
     let model = model.strip_prefix("arn:").and_then(|arn| arn.split_once('/')).map_or(model, |(_, named)| named);
@@ -138,23 +200,31 @@ pub fn plain(model: &str) -> String {
     for before in ["anthropic.", "amazon.", "meta.", "mistral.", "cohere.", "openai."] {
         name = name.strip_prefix(before).map_or(name.clone(), str::to_owned);
     }
-    let name = name.split(':').next().unwrap_or_default();
-    let version = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let name = name.rsplit_once("-v").filter(|(_, after)| version(after)).map_or(name, |(name, _)| name);
+    let mut ends = name.split(':');
+    let (name, minor) = (ends.next().unwrap_or_default(), ends.next());
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (name, major) = match name.rsplit_once("-v").filter(|(_, after)| number(after)) {
+        Some((name, major)) => (name, Some(major)),
+        None => (name, None),
+    };
     let mut parts: Vec<&str> = name.split(['-', '.', '_', ' ', '/']).filter(|part| !part.is_empty()).collect();
-    let digits = |part: &str, length: usize| part.len() == length && version(part);
-    match parts.as_slice() {
-        [.., year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2) => {
-            parts.truncate(parts.len() - 3)
-        }
-        [.., date] if digits(date, 8) => parts.truncate(parts.len() - 1),
-        _ => {}
-    }
+    let digits = |part: &str, length: usize| part.len() == length && number(part);
+    let dated = match parts.as_slice() {
+        [.., year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2) => 3,
+        [.., date] if digits(date, 8) => 1,
+        _ => 0,
+    };
+    parts.truncate(parts.len() - dated);
+    let version =
+        major.filter(|_| dated == 0).map(|major| match minor.filter(|minor| number(minor) && *minor != "0") {
+            Some(minor) => format!("{major}:{minor}"),
+            None => major.to_owned(),
+        });
     let chunks = parts
         .iter()
         .flat_map(|part| part.as_bytes().chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit()));
     let chunks = chunks.map(|chunk| String::from_utf8_lossy(chunk).into_owned());
-    let (numbers, mut words): (Vec<String>, Vec<String>) = chunks.partition(|chunk| version(chunk));
+    let (numbers, mut words): (Vec<String>, Vec<String>) = chunks.partition(|chunk| number(chunk));
     words.sort();
-    words.into_iter().chain(numbers).collect::<Vec<_>>().join("-")
+    (words.into_iter().chain(numbers).collect::<Vec<_>>().join("-"), version)
 }

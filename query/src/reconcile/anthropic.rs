@@ -78,11 +78,11 @@ impl Written {
         let mut page = Page { has_more: self.has_more, ..Page::default() };
         for bucket in self.data {
             let at = |text: &str| Time::parse(text).map_err(|_| format!("{text:?} is no time"));
-            let (starts, ends) = (at(&bucket.starting_at)?, bucket.ending_at.as_deref().and_then(|text| at(text).ok()));
-            page.buckets.push(Bucket { starts, ends });
-            let day: String = starts.to_string().chars().take(10).collect();
+            let ends = bucket.ending_at.as_deref().and_then(|text| at(text).ok());
+            let time = Bucket { starts: at(&bucket.starting_at)?, ends };
+            page.buckets.push(time);
             for result in bucket.results {
-                result.lines(&day, &mut page.lines)?;
+                result.lines(time, &mut page.lines)?;
             }
         }
         Ok(page)
@@ -90,13 +90,14 @@ impl Written {
 }
 
 impl Of {
-    fn lines(self, day: &str, lines: &mut Vec<Line>) -> Result<(), String> {
+    fn lines(self, bucket: Bucket, lines: &mut Vec<Line>) -> Result<(), String> {
         let key = self.api_key_id.or(self.workspace_id);
         let is_search = self.cost_type.as_deref() == Some("web_search");
         // What is no model is something else that is paid for, but for searches, which models make.
         let model = self.model.or(self.description.filter(|_| !is_search)).unwrap_or_default();
         let line = |class, quantity, cost| Line {
-            day: day.to_owned(),
+            day: bucket.day(),
+            starts: bucket.starts,
             model: model.clone(),
             class,
             key: key.clone(),

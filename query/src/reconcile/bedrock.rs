@@ -66,7 +66,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     }
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let days = first.series(1.day()).take_while(|day| day <= last);
-    let starts = days.filter_map(|day| Time::parse(&day.to_string()).ok());
+    let starts = days.filter_map(midnight);
     page.buckets = starts.map(|starts| Bucket { starts, ends: None }).collect();
     Ok(vec![page])
 }
@@ -77,6 +77,11 @@ fn day(text: &str) -> Option<Date> {
         Ok(instant) => Some(instant.to_zoned(TimeZone::UTC).date()),
         Err(_) => Some(text.parse::<DateTime>().ok()?.date()),
     }
+}
+
+/// When a day begins.
+fn midnight(day: Date) -> Option<Time> {
+    Time::parse(&day.to_string()).ok()
 }
 
 /// What a line is.
@@ -112,8 +117,10 @@ fn line<'a>(day: Date, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) -> Resul
     let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
     let key =
         [cell("line_item_iam_principal"), cell("line_item_usage_account_id")].into_iter().find(|key| !key.is_empty());
+    let starts = midnight(day).ok_or("its day is none")?;
     let line = |model, class, quantity| Line {
         day: day.to_string(),
+        starts,
         model,
         class,
         key: key.map(str::to_owned),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{event::Operation, money::Pico, time::Time, tokens::TokenClass};
 
-use super::{Book, Cell, Endpoint, Endpoints, Line, Names, plain};
+use super::{Book, Cell, Endpoint, Endpoints, Line, Names};
 
 /// What is stated of a day without exception: what has no line then has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct Invoice {
 
 impl Bucket {
     /// The day in UTC that it begins in.
-    fn day(self) -> String {
+    pub(super) fn day(self) -> String {
         self.starts.to_string().chars().take(10).collect()
     }
 }
@@ -108,20 +108,22 @@ impl Page {
     }
 }
 
-/// A day whose bucket stands twice, in one page or in two. Buckets of one day with other lines are of other accounts, or of the other endpoint.
-fn twice(pages: &[Page]) -> Option<String> {
-    let mut seen: BTreeMap<String, Vec<Vec<&Line>>> = BTreeMap::new();
+/// When a bucket begins that stands twice, in one page or in two. Buckets of one time with other lines are of other accounts, or of the other
+/// endpoint.
+fn twice(pages: &[Page]) -> Option<Time> {
+    let mut seen: BTreeMap<Time, Vec<Vec<&Line>>> = BTreeMap::new();
     for page in pages {
-        let starts: BTreeSet<Time> = page.buckets.iter().map(|bucket| bucket.starts).collect();
-        let repeats = starts.len() < page.buckets.len();
-        let days: BTreeSet<String> = page.buckets.iter().map(|bucket| bucket.day()).collect();
-        for day in days {
-            let lines: Vec<&Line> = page.lines.iter().filter(|line| line.day == day).collect();
+        let mut starts = BTreeSet::new();
+        let repeated: BTreeSet<Time> =
+            page.buckets.iter().map(|bucket| bucket.starts).filter(|at| !starts.insert(*at)).collect();
+        let mut buckets: BTreeMap<Time, Vec<&Line>> = BTreeMap::new();
+        page.lines.iter().for_each(|line| buckets.entry(line.starts).or_default().push(line));
+        for (at, lines) in buckets {
             let (one, other) = lines.split_at(lines.len() / 2);
-            let again = repeats && one == other;
-            let seen = seen.entry(day.clone()).or_default();
-            if !lines.is_empty() && (again || seen.contains(&lines)) {
-                return Some(day);
+            let again = repeated.contains(&at) && one == other;
+            let seen = seen.entry(at).or_default();
+            if again || seen.contains(&lines) {
+                return Some(at);
             }
             seen.push(lines);
         }
@@ -152,8 +154,10 @@ impl Export {
                 ));
             }
         }
-        if let Some(day) = twice(&pages) {
-            return Err(format!("the bucket of {day} is given twice, with the same lines: give each page once"));
+        if let Some(at) = twice(&pages) {
+            let at = at.to_string();
+            let at = at.strip_suffix("T00:00:00.000000Z").unwrap_or(&at);
+            return Err(format!("the bucket of {at} is given twice, with the same lines: give each page once"));
         }
         let mut days: BTreeMap<String, Stated> = BTreeMap::new();
         for page in &pages {
@@ -190,7 +194,7 @@ impl Export {
                 (_, true) | (None, _) => String::new(),
                 (Some(key), false) => names.keys.get(key).cloned().unwrap_or_else(|| format!("? {key}")),
             };
-            let model = plain(names.models.get(&line.model).unwrap_or(&line.model));
+            let model = names.theirs(&line.model);
             let side = book.entry(Cell { day: line.day.clone(), model, class: line.class, account }).or_default();
             let again = line.cost.is_some() && self.days.get(&line.day).is_some_and(|day| day.usage.any());
             if let Some(quantity) = line.quantity.filter(|_| !again) {

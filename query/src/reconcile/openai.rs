@@ -97,9 +97,8 @@ impl Written<'_> {
         let tells_items = self.data.iter().flat_map(|bucket| &bucket.results).any(|result| result.line_item.is_some());
         let at = |seconds: i64| Time::from_micros(seconds.saturating_mul(1_000_000));
         for bucket in self.data {
-            let (starts, ends) = (at(bucket.start_time), bucket.end_time.map(at));
-            page.buckets.push(Bucket { starts, ends });
-            let day: String = starts.to_string().chars().take(10).collect();
+            let time = Bucket { starts: at(bucket.start_time), ends: bucket.end_time.map(at) };
+            page.buckets.push(time);
             for result in bucket.results {
                 let counted = endpoint(&result.object);
                 if counted.is_none() && result.object.starts_with(USAGE) {
@@ -107,7 +106,7 @@ impl Written<'_> {
                     continue;
                 }
                 page.usage = counted.map_or(page.usage, |counted| page.usage.and(Endpoints::of(counted)));
-                result.lines(&day, tells_items, &mut page.lines)?;
+                result.lines(time, tells_items, &mut page.lines)?;
             }
         }
         // Of a page that is left out the days without results say nothing either.
@@ -119,10 +118,11 @@ impl Written<'_> {
 }
 
 impl Of<'_> {
-    fn lines(self, day: &str, tells_items: bool, lines: &mut Vec<Line>) -> Result<(), String> {
+    fn lines(self, bucket: Bucket, tells_items: bool, lines: &mut Vec<Line>) -> Result<(), String> {
         let key = self.api_key_id.or(self.project_id);
         let line = |model: &str, class, quantity, cost| Line {
-            day: day.to_owned(),
+            day: bucket.day(),
+            starts: bucket.starts,
             model: model.to_owned(),
             class,
             key: key.clone(),

@@ -608,6 +608,46 @@ fn names_of_one_model_come_to_the_same() {
     assert_ne!(plain("claude-sonnet-4"), plain("claude-sonnet-4-5"));
 }
 
+/// Of two models that are told apart by their versions alone the differences do not cancel.
+#[test]
+fn versions_of_a_model_are_models_of_their_own_where_several_are_in_use() {
+    let (one, two) = ("amazon.titan-embed-text-v1", "amazon.titan-embed-text-v2:0");
+    let line = |usage: &str, thousands: u32| {
+        format!("2026-11-02T00:00:00Z,USE1-{usage}-input-tokens,{thousands},0.01,AmazonBedrock,Usage,1K tokens,USD\n")
+    };
+    let head = CUR.lines().next().unwrap();
+    let swapped = format!("{head}\n{}{}", line("TitanEmbeddingsG1-Text", 800), line("TitanEmbeddingV2-Text", 400));
+    let export = Export::of(read(Vendor::Bedrock, swapped.as_bytes()).unwrap()).unwrap();
+    let called = [("TitanEmbeddingsG1-Text", one), ("TitanEmbeddingV2-Text", two)];
+    let called = BTreeMap::from(called.map(|(theirs, ours)| (theirs.to_owned(), ours.to_owned())));
+    let check = |ours: &[(&str, i128)], wanted: &[(&str, Status)]| {
+        let mut names = Names::of(BTreeMap::new(), called.clone());
+        names.heed(&export, ours.iter().map(|(model, _)| *model));
+        let mut mine = Book::new();
+        for (model, quantity) in ours {
+            let (model, account) = (names.ours(model), "bedrock".to_owned());
+            let cell = Cell { day: MONDAY.into(), model, class: Some(UncachedInput), account };
+            mine.insert(cell, Side { quantity: Some(*quantity), cost: Some(Pico(PICO_PER_USD / 100)), unpriced: 0 });
+        }
+        let report = compare(&export.invoice(&names), &mine, &doubts(TUESDAY), Tolerance::default());
+        let got: Vec<_> = report.found.iter().map(|found| (found.cell.model.as_str(), found.status)).collect();
+        assert_eq!(got, wanted);
+    };
+    let [first, second] = ["embed-text-titan-v1", "embed-text-titan-v2"];
+    check(&[(one, 400_000), (two, 800_000)], &[(first, Status::Missing), (second, Status::Excess)]);
+    check(&[(one, 800_000), (two, 400_000)], &[(first, Status::Matched), (second, Status::Matched)]);
+    // What the file calls by a version that nobody used here is not what is used here.
+    check(&[(two, 1_200_000)], &[(first, Status::Missing), (second, Status::Excess)]);
+    // One version is the model, and behind a date it says nothing.
+    let mut names = Names::default();
+    let dated = ["anthropic.claude-3-5-sonnet-20240620-v1:0", "anthropic.claude-3-5-sonnet-20241022-v2:0"];
+    names.heed(&Export::default(), ["amazon.nova-pro-v1:0", "us.amazon.nova-pro-v1"].into_iter().chain(dated));
+    assert_eq!(names.ours("amazon.nova-pro-v1:0"), names.theirs("NovaPro"));
+    assert_eq!(names.ours(dated[0]), names.theirs("Claude3.5Sonnet"));
+    names.heed(&Export::default(), ["anthropic.claude-v2", "anthropic.claude-v2:1"].into_iter());
+    assert_ne!(names.ours("anthropic.claude-v2:0"), names.ours("anthropic.claude-v2:1"));
+}
+
 /// A page of costs of Monday with these line items and dollars.
 fn costs(items: &[(Option<&str>, &str)]) -> String {
     let result = |(item, value): &(Option<&str>, &str)| {
@@ -635,6 +675,31 @@ fn a_credit_stands_by_itself_and_hides_no_model() {
     let monday = |class, status, cause| (MONDAY.to_owned(), class, status, cause);
     let wanted = [monday("", "excess", "credit"), monday("input", "matched", ""), monday("output", "matched", "")];
     assert_eq!(told(&report), wanted);
+}
+
+/// A steady job counts the same in each hour; pages of hours and minutes break within a day.
+#[test]
+fn buckets_of_one_day_are_told_apart_by_when_they_begin() {
+    let hour = |hour: usize, page: usize| {
+        let results = if hour == 2 { r#"{"uncached_input_tokens":1000,"output_tokens":10,"model":"m1"}"# } else { "" };
+        let (starts, ends) = (page * 12 + hour, page * 12 + hour + 1);
+        format!(
+            r#"{{"starting_at":"2026-11-02T{starts:02}:00:00Z","ending_at":"2026-11-02T{ends:02}:00:00Z","results":[{results}]}}"#
+        )
+    };
+    let half = |page: usize, more: bool| {
+        let buckets: Vec<_> = (0..12).map(|of| hour(of, page)).collect();
+        format!(r#"{{"data":[{}],"has_more":{more}}}"#, buckets.join(",")).replace("T24:00:00", "T23:59:59")
+    };
+    let of = |files: &[String]| {
+        Export::of(files.iter().flat_map(|file| read(Vendor::Anthropic, file.as_bytes()).unwrap()).collect())
+    };
+    let [morning, evening] = [half(0, true), half(1, false)];
+    let invoice = of(&[morning.clone(), evening.clone()]).unwrap().invoice(&Names::default());
+    let quantities: Vec<_> = invoice.book.values().map(|side| side.quantity).collect();
+    assert_eq!(quantities, [Some(2_000), Some(20)]);
+    let why = of(&[morning.clone(), evening, morning]).unwrap_err();
+    assert!(why.contains("the bucket of 2026-11-02T02:00:00.000000Z is given twice"), "{why}");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 -- column unpriced_quantity [tokens]: What of the day has no price, and so is in no sum.
 -- chart: bars day cost_usd
 WITH daily AS (
-    SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, sum(cost_usd) AS cost_usd,
+    SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, known_sum(cost_usd) AS cost_usd,
         coalesce(sum(quantity) FILTER (WHERE cost_usd IS NULL), 0) AS unpriced_quantity
     FROM charges WHERE time >= $from28 AND time < $to AND recorded_at < $as_of
     GROUP BY date_trunc('day', time AT TIME ZONE $zone), $by:group

@@ -7,7 +7,7 @@
 -- column change_usd [USD]: What came since: late usage and corrections.
 -- column unpriced_quantity [tokens]: What has no price, by what is known now.
 -- chart: bars month change_usd
-SELECT to_char(time, '%Y-%m') AS month, tenant, CASE WHEN count(*) FILTER (WHERE recorded_at < $as_of) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE recorded_at < $as_of) END AS then_usd,
-    sum(cost_usd) AS now_usd, CASE WHEN count(*) FILTER (WHERE recorded_at >= $as_of) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE recorded_at >= $as_of) END AS change_usd,
+SELECT to_char(time, '%Y-%m') AS month, tenant, CASE WHEN count(*) FILTER (WHERE recorded_at < $as_of) = 0 THEN 0 ELSE known_sum(cost_usd WHERE recorded_at < $as_of) END AS then_usd,
+    known_sum(cost_usd) AS now_usd, CASE WHEN count(*) FILTER (WHERE recorded_at >= $as_of) = 0 THEN 0 ELSE known_sum(cost_usd WHERE recorded_at >= $as_of) END AS change_usd,
     coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
 FROM charges WHERE time >= $from AND time < $to GROUP BY to_char(time, '%Y-%m'), tenant ORDER BY month, tenant

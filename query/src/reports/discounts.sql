@@ -10,11 +10,11 @@
 -- column unpriced_quantity [tokens]: What has no price, and so is in no sum.
 -- chart: bars model saved_usd
 WITH priced AS (
-    SELECT provider, model, sum(list_cost_usd) AS list_usd, sum(CASE WHEN list_cost_usd IS NOT NULL THEN cost_usd END) AS cost_usd,
-        sum(CASE WHEN list_cost_usd IS NULL THEN cost_usd END) AS unlisted_usd,
+    SELECT provider, model, known_sum(list_cost_usd) AS list_usd, known_sum(cost_usd WHERE list_cost_usd IS NOT NULL) AS paid_usd,
+        known_sum(cost_usd WHERE list_cost_usd IS NULL) AS unlisted_usd,
         coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
     FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of GROUP BY provider, model
-)
+), beside AS (SELECT *, CASE WHEN list_usd IS NOT NULL THEN paid_usd END AS cost_usd FROM priced)
 SELECT provider, model, list_usd, cost_usd, list_usd - cost_usd AS saved_usd,
     CAST(list_usd - cost_usd AS DOUBLE) / nullif(CAST(list_usd AS DOUBLE), 0) AS savings_rate, unlisted_usd, unpriced_quantity
-FROM priced ORDER BY saved_usd DESC NULLS LAST, provider, model
+FROM beside ORDER BY saved_usd DESC NULLS LAST, provider, model

@@ -21,6 +21,7 @@ WITH used AS (
     UNION ALL
     SELECT at, provider, model, NULL, sum(quantity), sum(cost_usd), sum(unpriced_quantity) FROM used GROUP BY at, provider, model
 )
-SELECT to_char(at, $grain:format) AS period, provider, model, token_class, quantity, cost_usd,
+SELECT to_char(at, $grain:format) AS period, provider, model, token_class, quantity,
+    CASE WHEN cost_usd = 0 AND quantity = 0 AND unpriced_quantity <> 0 THEN NULL ELSE cost_usd END AS cost_usd,
     CAST(cost_usd AS DOUBLE) * 1000000 / nullif(quantity, 0) AS usd_per_mtok, unpriced_quantity
 FROM both ORDER BY at, provider, model, token_class NULLS FIRST

@@ -10,9 +10,9 @@
 -- column unpriced_quantity [tokens]: What has no price, and so is in no sum.
 -- chart: bars by forecast_usd
 WITH daily AS (
-    SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, sum(cost_usd) AS usd,
+    SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, known_sum(cost_usd) AS usd,
         coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced,
-        sum(cost_usd) FILTER (WHERE time >= $month) AS of_month, count(*) FILTER (WHERE time >= $month) AS in_month
+        known_sum(cost_usd WHERE time >= $month) AS of_month, count(*) FILTER (WHERE time >= $month) AS in_month
     FROM charges WHERE time >= $days28 AND time < $now AND recorded_at < $as_of OR time >= $month AND time < $now AND recorded_at < $as_of
     GROUP BY date_trunc('day', time AT TIME ZONE $zone), $by:group
 ), summed AS (

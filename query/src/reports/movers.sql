@@ -10,7 +10,7 @@
 -- column unpriced_quantity [tokens]: What has no price, in both periods.
 -- chart: bars by change_usd
 WITH spent AS (
-    SELECT $by:select, sum(CASE WHEN time >= $from THEN cost_usd END) AS now_usd, sum(CASE WHEN time < $from THEN cost_usd END) AS then_usd,
+    SELECT $by:select, known_sum(cost_usd WHERE time >= $from) AS now_usd, known_sum(cost_usd WHERE time < $from) AS then_usd,
         coalesce(sum(CASE WHEN time >= $from AND cost_usd IS NULL THEN quantity END), 0) AS now_unpriced,
         coalesce(sum(CASE WHEN time < $from AND cost_usd IS NULL THEN quantity END), 0) AS then_unpriced
     FROM charges WHERE time >= $before AND time < $to AND recorded_at < $as_of GROUP BY $by:group

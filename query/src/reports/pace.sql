@@ -9,8 +9,8 @@
 -- column unpriced_quantity [tokens]: What has no price, in both months.
 -- chart: bars by month_usd
 WITH spent AS (
-    SELECT $by:select, sum(CASE WHEN time >= $month THEN cost_usd END) AS now_usd, sum(CASE WHEN time < $month THEN cost_usd END) AS last_usd,
-        sum(CASE WHEN time < $same_point THEN cost_usd END) AS point_usd,
+    SELECT $by:select, known_sum(cost_usd WHERE time >= $month) AS now_usd, known_sum(cost_usd WHERE time < $month) AS last_usd,
+        known_sum(cost_usd WHERE time < $same_point) AS point_usd,
         coalesce(sum(CASE WHEN time < $same_point AND cost_usd IS NULL THEN quantity END), 0) AS point_unpriced,
         coalesce(sum(CASE WHEN time >= $month AND cost_usd IS NULL THEN quantity END), 0) AS now_unpriced,
         coalesce(sum(CASE WHEN time < $month AND cost_usd IS NULL THEN quantity END), 0) AS last_unpriced

@@ -11,8 +11,8 @@
 -- column after_usd [USD]: What they spent in the seven days after; NULL if none of it has a price.
 -- column unpriced_quantity [tokens]: What of both has no price, and so is in no cost.
 SELECT p.time, p.changed_by, p.kind, p.tenant, p.name, p.detail, p.refused,
-    CASE WHEN count(*) FILTER (WHERE c.time < p.time) = 0 THEN 0 ELSE sum(c.cost_usd) FILTER (WHERE c.time < p.time) END AS before_usd,
-    CASE WHEN count(*) FILTER (WHERE c.time >= p.time) = 0 THEN 0 ELSE sum(c.cost_usd) FILTER (WHERE c.time >= p.time) END AS after_usd,
+    CASE WHEN count(*) FILTER (WHERE c.time < p.time) = 0 THEN 0 ELSE known_sum(c.cost_usd WHERE c.time < p.time) END AS before_usd,
+    CASE WHEN count(*) FILTER (WHERE c.time >= p.time) = 0 THEN 0 ELSE known_sum(c.cost_usd WHERE c.time >= p.time) END AS after_usd,
     coalesce(sum(c.quantity) FILTER (WHERE c.cost_usd IS NULL), 0) AS unpriced_quantity
 FROM policy_changes p LEFT JOIN charges c ON (p.tenant IS NULL OR c.tenant = p.tenant)
     AND c.time >= p.time - INTERVAL '7 days' AND c.time < p.time + INTERVAL '7 days'

@@ -8,7 +8,7 @@
 -- column unpriced_quantity [tokens]: Own use that has no price, and so is in no cost.
 -- chart: bars by cost_usd
 WITH own AS (
-    SELECT $by:select, CAST(sum(cost_usd) AS DECIMAL(38, 12)) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced
+    SELECT $by:select, CAST(known_sum(cost_usd) AS DECIMAL(38, 12)) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced
     FROM charges WHERE billing_period = $month_name GROUP BY $by:group
 ), parts AS (
     SELECT $by:select, name, CASE WHEN tenant IS NULL THEN 'not split' ELSE method END AS method, sum(cost_usd) AS cost_usd

@@ -11,7 +11,7 @@
 -- column unpriced_quantity [tokens]: What has no price, and so is in no cost.
 -- chart: lines period cost_usd by
 WITH spent AS (
-    SELECT $grain:time AS at, $by:select, sum(cost_usd) AS cost_usd, sum(requests) AS requests, sum(quantity) AS tokens,
+    SELECT $grain:time AS at, $by:select, known_sum(cost_usd) AS cost_usd, sum(requests) AS requests, sum(quantity) AS tokens,
         coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
     FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of
     GROUP BY $grain:time, $by:group

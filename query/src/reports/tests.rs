@@ -55,7 +55,7 @@ async fn check(cases: &[Case<'_>]) {
     }
 }
 
-/// Of a tenant all of whose use has no price no report says that it cost nothing.
+/// Of a tenant all of whose use has no price, or has none any more, no report says that it cost nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_price_at_all_is_null_and_never_zero() {
     let mut entry = world::charged("dark", 1, "alice", Some(100), 5);
@@ -63,8 +63,8 @@ async fn what_has_no_price_at_all_is_null_and_never_zero() {
     for charge in &mut charged.charges {
         charge.price = Rated::Unpriced(Unpriced::UnknownModel);
     }
-    let world = World::new(&[world::limits(0, &["dark"]), entry], 0).await;
-    for (name, costs) in [
+    let dark = World::new(&[world::limits(0, &["dark"]), entry], 0).await;
+    let reports = [
         ("spend", &["cost_usd"][..]),
         ("movers", &["cost_usd", "change_usd"]),
         ("pace", &["month_usd", "change_usd"]),
@@ -74,12 +74,16 @@ async fn what_has_no_price_at_all_is_null_and_never_zero() {
         ("ownership", &["as_was_usd", "as_is_usd"]),
         ("untagged", &["cost_usd", "untagged_usd", "no_project_usd"]),
         ("showback", &["cost_usd"]),
-        ("forecast", &["spent_usd", "daily_usd", "forecast_usd"]),
-    ] {
-        let set: &[(&str, &str)] = if name == "untagged" { &[("tag", "none")] } else { &[] };
-        let columns = [costs, &["unpriced_quantity"]].concat();
-        let wanted = format!("{}100", "null ".repeat(costs.len()));
-        assert_eq!(rows(&world, name, &november(), set, &columns).await, json!([wanted]), "{name}");
+        ("forecast", &["spent_usd", "daily_usd", "forecast_usd", "low_usd", "high_usd"]),
+        ("discounts", &["list_usd", "cost_usd", "saved_usd", "unlisted_usd"]),
+    ];
+    for (world, unpriced) in [(dark, 100), (priced::taken_back().await, 3_000_000)] {
+        for (name, costs) in reports {
+            let set: &[(&str, &str)] = if name == "untagged" { &[("tag", "none")] } else { &[] };
+            let columns = [costs, &["unpriced_quantity"]].concat();
+            let wanted = format!("{}{unpriced}", "null ".repeat(costs.len()));
+            assert_eq!(rows(&world, name, &november(), set, &columns).await, json!([wanted]), "{name}");
+        }
     }
 }
 

@@ -11,21 +11,25 @@
 -- column available_usd [USD]: What would have been saved on it.
 -- column unknown_quantity [tokens]: What has no price in the other tier, or none at all.
 -- chart: bars model available_usd
-WITH price AS (
-    SELECT DISTINCT price_book, price_id, token_class, service_tier, price_per_mtok_usd, valid_from, valid_to,
-        provider || ' ' || model || ' ' || CAST(coalesce(above_input_tokens, 0) AS VARCHAR) AS place
-    FROM prices
+WITH other AS (
+    SELECT * FROM other_prices WHERE token_class = charged_class AND service_tier = $tier
+), inputs AS (
+    SELECT call_id, attempt, time, entry, recorded_at, model, sum(abs(quantity)) AS input FROM charges
+    WHERE time >= $from AND time < $to AND token_class NOT LIKE '%output' AND token_class NOT IN ('web_search', 'search_unit', 'guardrail')
+        AND model IN (SELECT model FROM other WHERE above_input_tokens > 0)
+    GROUP BY call_id, attempt, time, entry, recorded_at, model
 ), both AS (
-    SELECT c.provider, c.model, c.service_tier, c.region, c.quantity, c.cost_usd,
-        c.quantity * other.price_per_mtok_usd * 0.000001 AS other_usd
+    SELECT c.provider, c.model, c.service_tier, c.region, c.quantity, c.cost_usd, c.quantity * o.price_per_mtok_usd * 0.000001 AS other_usd
     FROM charges c
-    LEFT JOIN (SELECT DISTINCT price_book, price_id, place, token_class FROM price) own ON own.price_book = c.price_book AND own.price_id = c.price_id
-    LEFT JOIN price other ON other.price_book = own.price_book AND other.place = own.place AND other.token_class = own.token_class
-        AND other.service_tier = $tier AND c.time >= other.valid_from
-        AND (other.valid_to IS NULL OR c.time < other.valid_to)
+    LEFT JOIN inputs i ON i.call_id = c.call_id AND i.attempt = c.attempt AND i.time = c.time AND i.entry = c.entry AND i.recorded_at = c.recorded_at
+        AND i.model = c.model
+    LEFT JOIN other o ON o.price_book = c.price_book AND o.price_id = c.price_id AND o.provider = c.provider AND o.model = c.model
+        AND c.time >= o.valid_from AND (o.valid_to IS NULL OR c.time < o.valid_to)
+        AND (o.above_input_tokens = 0 OR i.input > o.above_input_tokens)
+        AND (o.up_to_input_tokens IS NULL OR coalesce(i.input, 0) <= o.up_to_input_tokens)
     WHERE c.time >= $from AND c.time < $to AND c.recorded_at < $as_of
 )
-SELECT provider, model, service_tier, region, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd, sum(other_usd) AS other_tier_usd,
-    sum(CASE WHEN other_usd IS NOT NULL THEN cost_usd END) - sum(other_usd) AS available_usd,
+SELECT provider, model, service_tier, region, sum(quantity) AS quantity, known_sum(cost_usd) AS cost_usd, known_sum(other_usd) AS other_tier_usd,
+    known_sum(cost_usd WHERE other_usd IS NOT NULL) - known_sum(other_usd) AS available_usd,
     coalesce(sum(CASE WHEN other_usd IS NULL THEN quantity END), 0) AS unknown_quantity
 FROM both GROUP BY provider, model, service_tier, region ORDER BY available_usd DESC NULLS LAST, provider, model, service_tier, region

@@ -10,11 +10,11 @@
 -- column no_user_usd [USD]: What has no user.
 -- column unpriced_quantity [tokens]: What has no price, and so is in no cost.
 -- chart: bars tenant untagged_usd
-SELECT tenant, sum(cost_usd) AS cost_usd, CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE tag(tags, $tag) IS NULL) END AS untagged_usd,
-    CAST(CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NOT NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE tag(tags, $tag) IS NOT NULL) END AS DOUBLE)
-        / nullif(CAST(sum(cost_usd) AS DOUBLE), 0) AS coverage,
-    CASE WHEN count(*) FILTER (WHERE team IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE team IS NULL) END AS no_team_usd,
-    CASE WHEN count(*) FILTER (WHERE project IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE project IS NULL) END AS no_project_usd,
-    CASE WHEN count(*) FILTER (WHERE user_id IS NULL) = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE user_id IS NULL) END AS no_user_usd,
+SELECT tenant, known_sum(cost_usd) AS cost_usd, CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NULL) = 0 THEN 0 ELSE known_sum(cost_usd WHERE tag(tags, $tag) IS NULL) END AS untagged_usd,
+    CAST(CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NOT NULL) = 0 THEN 0 ELSE known_sum(cost_usd WHERE tag(tags, $tag) IS NOT NULL) END AS DOUBLE)
+        / nullif(CAST(known_sum(cost_usd) AS DOUBLE), 0) AS coverage,
+    CASE WHEN count(*) FILTER (WHERE team IS NULL) = 0 THEN 0 ELSE known_sum(cost_usd WHERE team IS NULL) END AS no_team_usd,
+    CASE WHEN count(*) FILTER (WHERE project IS NULL) = 0 THEN 0 ELSE known_sum(cost_usd WHERE project IS NULL) END AS no_project_usd,
+    CASE WHEN count(*) FILTER (WHERE user_id IS NULL) = 0 THEN 0 ELSE known_sum(cost_usd WHERE user_id IS NULL) END AS no_user_usd,
     coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
 FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of GROUP BY tenant ORDER BY untagged_usd DESC NULLS LAST, tenant

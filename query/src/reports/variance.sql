@@ -15,11 +15,13 @@ WITH items AS (
         coalesce(sum(quantity) FILTER (WHERE time < $from AND cost_usd IS NOT NULL), 0) AS q0,
         sum(cost_usd) FILTER (WHERE time >= $from) AS c1, sum(cost_usd) FILTER (WHERE time < $from) AS c0,
         count(*) FILTER (WHERE time >= $from) AS n1, count(*) FILTER (WHERE time < $from) AS n0,
-        coalesce(sum(quantity) FILTER (WHERE cost_usd IS NULL), 0) AS unpriced
+        coalesce(sum(quantity) FILTER (WHERE time >= $from AND cost_usd IS NULL), 0) AS u1,
+        coalesce(sum(quantity) FILTER (WHERE time < $from AND cost_usd IS NULL), 0) AS u0
     FROM charges WHERE time >= $before AND time < $to AND recorded_at < $as_of GROUP BY tenant, provider, model, token_class
 ), summed AS (
-    SELECT tenant, CASE WHEN sum(n0) = 0 THEN 0 ELSE sum(c0) END AS before_usd, CASE WHEN sum(n1) = 0 THEN 0 ELSE sum(c1) END AS cost_usd,
-        sum(unpriced) AS unpriced_quantity,
+    SELECT tenant, CASE WHEN sum(n0) = 0 THEN 0 WHEN sum(c0) = 0 AND sum(q0) = 0 AND sum(u0) <> 0 THEN NULL ELSE sum(c0) END AS before_usd,
+        CASE WHEN sum(n1) = 0 THEN 0 WHEN sum(c1) = 0 AND sum(q1) = 0 AND sum(u1) <> 0 THEN NULL ELSE sum(c1) END AS cost_usd,
+        sum(u0) + sum(u1) AS unpriced_quantity,
         sum(CASE WHEN q0 > 0 AND q1 > 0 THEN c1 - CAST(CAST(c0 AS DOUBLE) * q1 / q0 AS DECIMAL(28, 12)) ELSE 0 END) AS price,
         coalesce(CAST(CAST(sum(c0) AS DOUBLE) * (sum(q1) - sum(q0)) / nullif(sum(q0), 0) AS DECIMAL(28, 12)), 0) AS volume
     FROM items GROUP BY tenant

@@ -33,7 +33,7 @@ macro_rules! views {
 
 /// The files, each after those that it builds on.
 const FILES: &[(&str, &str)] = views! {
-    "attempts" "daily_spend" "effective_prices" "unpriced" "budgets" "overspend" "cache_savings" "corrections" "cash_and_accrual"
+    "attempts" "daily_spend" "effective_prices" "unpriced" "budgets" "overspend" "other_prices" "cache_savings" "corrections" "cash_and_accrual"
     "refused_demand" "ownership" "commitment_use" "lateness" "focus"
 };
 

@@ -14,7 +14,7 @@ use super::{
     imported::Imported,
     parts::{decimals, texts},
 };
-use crate::error::Error;
+use crate::{described::known_sums, error::Error};
 
 /// The table.
 pub(crate) const TABLE: Imported = Imported::made(
@@ -51,12 +51,12 @@ pub(crate) fn used_of(commitments: &[RecordBatch]) -> Result<String, Error> {
     providers.sort_unstable();
     providers.dedup();
     let providers = if providers.is_empty() { "''".to_owned() } else { providers.join(", ") };
-    Ok(format!(
+    Ok(known_sums(&format!(
         "SELECT date_trunc('day', time) AS day, tenant, provider, model, sum(quantity) AS quantity, \
-         CAST(sum(cost_usd) AS DECIMAL(38, 12)) AS cost_usd, sum(CASE WHEN cost_usd IS NULL THEN quantity END) AS unpriced \
+         CAST(known_sum(cost_usd) AS DECIMAL(38, 12)) AS cost_usd, sum(CASE WHEN cost_usd IS NULL THEN quantity END) AS unpriced \
          FROM charges WHERE provider IN ({providers}) GROUP BY date_trunc('day', time), tenant, provider, model \
          ORDER BY day, tenant, provider, model"
-    ))
+    )))
 }
 
 /// A credit, and what is drawn of it.

@@ -19,7 +19,7 @@
 -- column usd_per_unit [USD, a statistic]: What was paid, by what was used of it.
 -- column unpriced_quantity [tokens]: What was used and has no price.
 WITH used AS (
-    SELECT m.commitment_id, sum(s.quantity) AS tokens, sum(s.cost_usd) AS usd, sum(s.unpriced_quantity) AS unpriced
+    SELECT m.commitment_id, sum(s.quantity) AS tokens, known_sum(s.cost_usd) AS usd, sum(s.unpriced_quantity) AS unpriced
     FROM commitments m JOIN daily_spend s ON s.provider = m.provider AND (m.tenant IS NULL OR s.tenant = m.tenant)
         AND (m.model IS NULL OR s.model = m.model) AND s.day >= m.starts AND (m.ends IS NULL OR s.day < m.ends)
     GROUP BY m.commitment_id
@@ -31,7 +31,7 @@ WITH used AS (
 )
 SELECT commitment_id, tenant, kind, provider, model, starts, ends, unit, quantity AS committed, cost_usd AS paid_usd, used,
     CASE WHEN used IS NOT NULL THEN greatest(quantity - used, 0) END AS unused, on_demand_usd,
-    CASE WHEN used <= quantity THEN CAST(on_demand_usd AS DECIMAL(38, 12)) WHEN unit = 'usd' THEN quantity
+    CASE WHEN used <= quantity THEN CAST(on_demand_usd AS DECIMAL(38, 12)) WHEN unit = 'usd' AND used > quantity THEN quantity
         ELSE CAST(CAST(on_demand_usd AS DOUBLE) * CAST(quantity AS DOUBLE) / CAST(used AS DOUBLE) AS DECIMAL(38, 12)) END AS covered_usd,
     CAST(CASE WHEN used IS NOT NULL THEN least(used, quantity) END AS DOUBLE) / nullif(CAST(quantity AS DOUBLE), 0) AS utilisation,
     CAST(cost_usd AS DOUBLE) / nullif(CAST(CASE WHEN used IS NOT NULL THEN least(used, quantity) END AS DOUBLE), 0) AS usd_per_unit,

@@ -11,7 +11,7 @@
 -- column cost_usd [USD]: What the calls cost.
 -- column unpriced_quantity [tokens]: What of them has no price.
 SELECT s.day, s.tenant, s.key_name, s.team AS team_was, k.team AS team_is, s.project AS project_was, k.project AS project_is,
-    k.key_name IS NOT NULL AS key_exists, sum(s.cost_usd) AS cost_usd, sum(s.unpriced_quantity) AS unpriced_quantity
+    k.key_name IS NOT NULL AS key_exists, known_sum(s.cost_usd) AS cost_usd, sum(s.unpriced_quantity) AS unpriced_quantity
 FROM daily_spend s
 LEFT JOIN (SELECT tenant, key_name, team, project FROM keys WHERE valid_to IS NULL) k
     ON k.tenant = s.tenant AND k.key_name = s.key_name

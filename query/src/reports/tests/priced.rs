@@ -28,6 +28,114 @@ fn book(text: &str) -> Book {
     Book::layered(&[Book::parse(text, "test").unwrap()])
 }
 
+/// A call whose price was taken back: of what it costs nothing is known any more.
+pub(super) async fn taken_back() -> World {
+    const MILLION: u64 = 1_000_000;
+    let over = book(
+        "models:\n  - { provider: openai, names: [m1], source: test, prices: [{ to: 2020-01-01, per_million: { input: 1.00, cache_read: 0.10, output: 4.00 } }] }\n",
+    );
+    let was = call(1, 5, [MILLION; 3]);
+    let entries = [was.entry(), stated(&was, &Call { book: over.clone(), ..was.clone() }, at(6, 0))];
+    World::with(&entries, 1, &[book(PRICES), over]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_drawn_of_a_cost_that_was_taken_back_is_not_known() {
+    let world = taken_back().await;
+    let credit = b"commitment_id,kind,provider,model,starts,ends,unit,quantity,cost_usd\nc1,credit,openai,m1,2026-11-01,,usd,3,2\n";
+    world.imports.replace(crate::imports::by_name("commitments").unwrap(), credit).await.unwrap();
+    let drawn = ["drawn", "remaining", "unpriced_quantity"];
+    assert_eq!(rows(&world, "credits", &november(), &[], &drawn).await, json!(["null null 3000000"]));
+    let prices = ["token_class", "quantity", "cost_usd", "usd_per_mtok", "unpriced_quantity"];
+    assert_eq!(
+        rows(&world, "effective-prices", &november(), &[], &prices).await,
+        json!([
+            "null 0 null null 3000000",
+            "cache_read 0 null null 1000000",
+            "input 0 null null 1000000",
+            "output 0 null null 1000000"
+        ])
+    );
+    let tiers = ["cost_usd", "other_tier_usd", "available_usd", "unknown_quantity"];
+    assert_eq!(rows(&world, "tiers", &november(), &[], &tiers).await, json!(["null null null 3000000"]));
+    let saved = ["saved_usd", "premium_usd", "net_usd", "unknown_tokens"];
+    assert_eq!(rows(&world, "cache-savings", &november(), &[], &saved).await, json!(["null 0 null 1000000"]));
+    let (nothing, million) = ("0.000000000000", 1_000_000);
+    for (sql, wanted) in [
+        (
+            "SELECT used, unused, on_demand_usd, covered_usd, utilisation FROM commitment_use",
+            json!([{"used": null, "unused": null, "on_demand_usd": null, "covered_usd": null, "utilisation": null}]),
+        ),
+        ("SELECT count(*) AS n, count(cost_usd) AS known FROM effective_prices", json!([{"n": 3, "known": 0}])),
+        // Each row is of what has a price, or of what has none.
+        (
+            "SELECT quantity, cost_usd, unpriced_quantity FROM daily_spend WHERE token_class = 'input' ORDER BY quantity",
+            json!([
+                {"quantity": 0, "cost_usd": nothing, "unpriced_quantity": 0},
+                {"quantity": million, "cost_usd": null, "unpriced_quantity": million},
+            ]),
+        ),
+        (
+            &format!("SELECT DISTINCT cost_usd, unpriced FROM ({})", crate::reconcile::charged("TRUE")),
+            json!([{"cost_usd": null, "unpriced": million}]),
+        ),
+    ] {
+        assert_eq!(world.ask(&everyone(), sql).await, Ok(wanted), "{sql}");
+    }
+}
+
+/// A contract for some classes of a model, beside a list that prices all of it, a band of input and another tier, under a pattern.
+const CONTRACT: &str = "models:
+  - provider: openai
+    names: ['m2*']
+    source: list
+    prices:
+      - { per_million: { input: 3.00, cache_read: 0.30, output: 15.00 } }
+      - { above: 200, per_million: { input: 6.00, cache_read: 0.60, output: 20.00 } }
+      - { tier: batch, per_million: { input: 1.50, cache_read: 0.15, output: 7.50 } }
+      - { tier: batch, above: 200, per_million: { input: 3.00, cache_read: 0.30, output: 10.00 } }
+  - provider: openai
+    names: [m2]
+    source: contract
+    prices:
+      - { per_million: { cache_read: 0.20, output: 12.00 } }
+";
+
+/// What a name has no price for has that of the pattern, in reports as in charges.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_prices_are_chosen_as_those_are_that_are_charged() {
+    let contract = book(CONTRACT);
+    let call = |number, tokens| Call { model: "m2", book: contract.clone(), ..call(number, 5, tokens) };
+    let entries = [call(1, [100, 100, 100]).entry(), call(2, [100, 200, 10]).entry()];
+    let world = World::with(&entries, 1, std::slice::from_ref(&contract)).await;
+    let tiers = ["quantity", "cost_usd", "other_tier_usd", "available_usd", "unknown_quantity"];
+    // 0.00152 and, with more than 200 of input, 0.00076; in batch 0.000915 and 0.00046.
+    let told = rows(&world, "tiers", &november(), &[], &tiers).await;
+    assert_eq!(told, json!(["610 0.00228 0.001375 0.000905 0"]));
+    // 100 at 3.00 less 0.20, and 200 at 6.00 less 0.20.
+    let saved = ["read_tokens", "saved_usd", "premium_usd", "net_usd", "unknown_tokens"];
+    let told = rows(&world, "cache-savings", &november(), &[], &saved).await;
+    assert_eq!(told, json!(["300 0.00144 0 0.00144 0"]));
+    let bands = "SELECT token_class AS class, above_input_tokens AS above, up_to_input_tokens AS upto, price_per_mtok_usd AS usd FROM other_prices \
+        WHERE price_id = 'openai:m2:cache_read' AND service_tier IS NULL AND token_class <> 'output' \
+        AND valid_from <= TIMESTAMP '2026-11-05T01:00:00Z' AND (valid_to IS NULL OR valid_to > TIMESTAMP '2026-11-05T01:00:00Z') ORDER BY 1, 2";
+    let wanted = json!([
+        {"class": "cache_read", "above": 0, "upto": null, "usd": "0.200000"},
+        {"class": "input", "above": 0, "upto": 200, "usd": "3.000000"},
+        {"class": "input", "above": 200, "upto": null, "usd": "6.000000"},
+    ]);
+    assert_eq!(world.ask(&everyone(), bands).await, Ok(wanted));
+
+    // A contract for all of it, by which it is rated anew, has no batch either.
+    let anew =
+        book(&CONTRACT.replace("cache_read: 0.20, output: 12.00", "input: 1.00, cache_read: 0.10, output: 4.00"));
+    let was = call(1, [100, 100, 100]);
+    let entries = [was.entry(), stated(&was, &Call { book: anew.clone(), ..was.clone() }, at(6, 0))];
+    let world = World::with(&entries, 1, &[contract.clone(), anew]).await;
+    let told = rows(&world, "tiers", &november(), &[], &tiers).await;
+    assert_eq!(told, json!(["300 0.00051 0.000915 -0.000405 0"]));
+}
+
 fn call(number: u32, day: i64, tokens: [u64; 3]) -> Call {
     Call { book: book(PRICES), ..Call::new(number, at(day, 1), "acme", "m1", tokens) }
 }
@@ -133,6 +241,14 @@ async fn usage_that_is_stated_whole_later_is_known() {
     check(&entries, &["broken_off client_gone 1 null 1", "failed timeout 1 null 1"], "2 2", missing).await;
     let told = [&entries[..], &[stated(&lost, &whole, at(6, 0))]].concat();
     check(&told, &["failed timeout 1 0.001 0", "broken_off client_gone 1 null 1"], "2 1", json!([])).await;
+    // Nor is it what a bill may differ by.
+    let amended = [lost.entry(), stated(&lost, &whole, at(6, 0))];
+    for (entries, wanted) in [(&amended[..1], json!([{"day": "2026-11-05", "model": "m1"}])), (&amended[..], json!([]))]
+    {
+        let world = World::with(entries, 1, &[book(PRICES)]).await;
+        let doubtful = crate::reconcile::inexact("provider IN ('openai') AND time >= TIMESTAMP '2026-11-05T00:00:00Z'");
+        assert_eq!(world.ask(&everyone(), &doubtful).await, Ok(wanted));
+    }
 }
 
 /// By the month that it would be billed in, which of what becomes known after its own was closed is a later one.

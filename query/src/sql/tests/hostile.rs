@@ -45,6 +45,7 @@ pub(crate) const NOSY: &[&str] = &[
     "SELECT * FROM daily_spend",
     "SELECT * FROM unpriced",
     "SELECT * FROM cache_savings",
+    "SELECT * FROM other_prices",
     "SELECT * FROM refused_demand",
     "SELECT * FROM watermark",
     "SELECT limit_name, settled, held FROM refusals ORDER BY settled",
