@@ -19,6 +19,8 @@ enum Allows {
     Any,
     /// What begins so, and nothing else.
     Only(&'static str),
+    /// What is called UTF-8.
+    Encoding,
     /// What it is.
     Own,
     /// A zone.
@@ -29,13 +31,13 @@ enum Allows {
     Switch,
 }
 
-use Allows::{Any, Only, Own, Switch, Time, Zone};
+use Allows::{Any, Encoding, Only, Own, Switch, Time, Zone};
 
 /// Each setting: its name as it is shown, its default, what it may be, and whether clients are told when it changes.
 const SETTINGS: &[(&str, &str, Allows, bool)] = &[
     ("application_name", "", Any, true),
     ("bytea_output", "hex", Only("hex"), false),
-    ("client_encoding", "UTF8", Only("utf"), true),
+    ("client_encoding", "UTF8", Encoding, true),
     ("client_min_messages", "notice", Any, false),
     ("DateStyle", "ISO, MDY", Only("iso"), true),
     ("default_transaction_isolation", "read committed", Any, false),
@@ -52,7 +54,7 @@ const SETTINGS: &[(&str, &str, Allows, bool)] = &[
     ("max_index_keys", "32", Only("32"), false),
     ("row_security", "on", Any, false),
     ("search_path", "public", Any, false),
-    ("server_encoding", "UTF8", Only("utf"), true),
+    ("server_encoding", "UTF8", Encoding, true),
     ("server_version", VERSION, Only(VERSION), true),
     ("server_version_num", "140000", Only("140000"), false),
     ("session_authorization", "", Own, true),
@@ -105,12 +107,13 @@ impl Settings {
         let kept = match allows {
             Any => value,
             Own if value == own || value == default || value.eq_ignore_ascii_case("default") => own,
-            Only(only) if value.to_lowercase().starts_with(only) || value.eq_ignore_ascii_case("unicode") => default,
+            Only(only) if value.to_lowercase().starts_with(only) => default,
+            Encoding if is_utf8(value) => default,
             Zone if value.parse::<Tz>().is_ok() => value,
             Zone if ["gmt", "z", "zulu", "etc/utc", "utc"].contains(&value.to_lowercase().as_str()) => "UTC",
             Time if milliseconds(value).is_some() => value,
             Switch => switched(value).ok_or_else(bad)?,
-            Only(_) | Own | Zone | Time => return Err(bad()),
+            Only(_) | Encoding | Own | Zone | Time => return Err(bad()),
         };
         let kept = kept.to_owned();
         Arc::make_mut(&mut self.0).insert(name, kept.clone());
@@ -143,6 +146,12 @@ impl Settings {
 fn known(name: &str) -> Result<&'static (&'static str, &'static str, Allows, bool), Wrong> {
     let found = SETTINGS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name));
     found.ok_or_else(|| Wrong::new("42704", format!("unrecognized configuration parameter \"{name}\"")))
+}
+
+/// Whether an encoding is the one that there is. Of its name Postgres reads letters and digits alone: drivers put quotes around it.
+fn is_utf8(name: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    ["utf8", "unicode"].contains(&name.to_lowercase().as_str())
 }
 
 /// As Postgres reads what is on or off.
@@ -183,6 +192,8 @@ mod tests {
         check("timezone", "Europe/Zurich", Ok("Europe/Zurich"));
         check("TIMEZONE", "nowhere", Err("22023"));
         check("client_encoding", "utf-8", Ok("UTF8"));
+        check("client_encoding", "'utf-8'", Ok("UTF8"));
+        check("client_encoding", "Unicode", Ok("UTF8"));
         check("client_encoding", "latin1", Err("22023"));
         check("datestyle", "ISO", Ok("ISO, MDY"));
         check("datestyle", "German", Err("22023"));

@@ -5,12 +5,14 @@
 //! out, `epoch` is a moment, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
 //! to the engine, which says so.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
-    logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr_rewriter::FunctionRewrite, lit},
+    logical_expr::{
+        BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr::ScalarFunction, expr_rewriter::FunctionRewrite, lit,
+    },
 };
 use jiff::{civil, tz::TimeZone};
 
@@ -103,11 +105,34 @@ impl Instants {
     }
 }
 
-/// What clocks show, read as an instant of a zone.
+/// The functions that make an instant of seconds since 1970.
+const COUNTED: &[&str] = &["to_timestamp", FROM_UNIXTIME];
+
+const FROM_UNIXTIME: &str = "from_unixtime";
+
+/// Makes an instant of a whole number of seconds; whether it was one. Of that the engine would make a time without a zone, and the one
+/// function reads such a time in the zone of the session again.
+fn counted(call: &mut ScalarFunction, schema: &DFSchema) -> bool {
+    if call.func.name() == FROM_UNIXTIME {
+        call.args.push(lit("UTC"));
+        return true;
+    }
+    let [seconds] = call.args.as_mut_slice() else { return false };
+    let is_whole = seconds.get_type(schema).is_ok_and(|kind| kind.is_integer());
+    if is_whole {
+        *seconds = Expr::Cast(Cast::new(Box::new(mem::take(seconds)), DataType::Decimal128(20, 0)));
+    }
+    is_whole
+}
+
+/// What clocks show, or a day, read as an instant of a zone.
 fn read_again(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
     let kind = cast.field.data_type();
     let DataType::Timestamp(_, Some(zone)) = kind else { return None };
-    let is_clock = matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(_, None)));
+    let is_clock = matches!(
+        cast.expr.get_type(schema),
+        Ok(DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64)
+    );
     let instants = clock::at_zone(cast.expr.as_ref().clone(), zone).filter(|_| is_clock && !is_utc(zone))?;
     Some(Expr::Cast(Cast::new(Box::new(instants), kind.clone())))
 }
@@ -161,6 +186,10 @@ impl FunctionRewrite for Instants {
                     }
                     Some(Err(why)) => refused(why),
                 };
+            }
+            Expr::ScalarFunction(call) if call.args.len() == 1 && COUNTED.contains(&call.func.name()) => {
+                let changed = counted(call, schema);
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
             }
             Expr::ScalarFunction(call) if reads::NAMES.contains(&call.func.name()) => {
                 let read = reads::instead(call, &self.zone)?;
