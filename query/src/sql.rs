@@ -75,6 +75,7 @@ mod rolled;
 mod rows;
 mod runs;
 mod scaled;
+mod series;
 mod session;
 mod shared;
 mod span;

@@ -129,10 +129,8 @@ fn counted(call: &mut ScalarFunction, schema: &DFSchema) -> bool {
 fn read_again(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
     let kind = cast.field.data_type();
     let DataType::Timestamp(_, Some(zone)) = kind else { return None };
-    let is_clock = matches!(
-        cast.expr.get_type(schema),
-        Ok(DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64)
-    );
+    let is_clock =
+        matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64));
     let instants = clock::at_zone(cast.expr.as_ref().clone(), zone).filter(|_| is_clock && !is_utc(zone))?;
     Some(Expr::Cast(Cast::new(Box::new(instants), kind.clone())))
 }

@@ -252,12 +252,14 @@ async fn a_day_that_begins_late_is_there() {
     check("min(d::timestamptz) AS v FROM (VALUES (date '2026-04-24'), (date '2026-04-25')) t(d)", late).await;
     const APRIL: &str = "generate_series(timestamptz '2026-04-22', timestamptz '2026-04-27', interval '1 day') g";
     check(&format!("count(*) AS v FROM {APRIL}"), json!(5)).await;
-    check(&format!("string_agg(g::text, ' ' ORDER BY g) LIKE '2026-04-22 00:00:00+02 % 2026-04-26 01:00:00+03' AS v FROM {APRIL}"), json!(true)).await;
+    let both = json!("2026-04-22 00:00:00+02 2026-04-26 01:00:00+03");
+    check(&format!("min(g)::text || ' ' || max(g)::text AS v FROM {APRIL}"), both).await;
     let back = "generate_series(timestamptz '2026-04-27', timestamptz '2026-04-22', interval '-1 day')";
     check(&format!("count(*) AS v FROM {back}"), json!(6)).await;
     let months = "generate_series(date '2026-03-24', date '2026-05-24', interval '1 month') g";
-    check(&format!("max(g) AS v FROM {months}"), json!("2026-05-23T22:00:00.000000Z")).await;
+    check(&format!("max(g) AS v FROM {months}"), json!("2026-04-23T22:00:00.000000Z")).await;
     check(&format!("count(*) AS v FROM {months} WHERE g = timestamptz '2026-03-24'"), json!(1)).await;
-    let hours = "generate_series(timestamptz '2026-04-23 22:00', timestamptz '2026-04-24 02:00', interval '1 hour')";
+    let hours =
+        "generate_series(timestamptz '2026-04-23 22:00:00', timestamptz '2026-04-24 02:00:00', interval '1 hour')";
     check(&format!("count(*) AS v FROM {hours}"), json!(4)).await;
 }
