@@ -29,6 +29,7 @@ use super::{
 mod check;
 mod columns;
 mod numbers;
+mod types;
 
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;
@@ -303,6 +304,7 @@ impl VisitorMut for Written {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         numbers::spelled(expr);
         numbers::kept(expr);
+        types::meant(expr);
         truncated(expr);
         regroup(expr);
         ControlFlow::Continue(())
@@ -402,6 +404,14 @@ mod tests {
         check("SELECT 1e6, -1.5e-3", Ok("SELECT 1000000., -0.0015"));
         check("SELECT '-1.5e3'::numeric AS a", Ok("SELECT '-1500'::NUMERIC(4,0) AS a"));
         check("SELECT a::decimal AS a FROM t", Ok("SELECT \"numeric\"(a) AS a FROM t"));
+        check(
+            "SELECT a::float, a::float(24) FROM t",
+            Ok("SELECT a::DOUBLE PRECISION AS \"a\", a::REAL AS \"a_2\" FROM t"),
+        );
+        check("SELECT CAST(a AS varchar(8)) FROM t", Ok("SELECT \"left\"(CAST(a AS VARCHAR), 8) AS \"a\" FROM t"));
+        check("SELECT a::character varying(2) AS b FROM t", Ok("SELECT \"left\"(a::VARCHAR, 2) AS b FROM t"));
+        check("SELECT a::text, b::varchar FROM t", Ok("SELECT a::TEXT AS \"a\", b::VARCHAR AS \"b\" FROM t"));
+        check("SELECT a::char(2) FROM t", Err("write varchar"));
         check("SELECT 1; SELECT 2", Err("exactly one statement"));
         check("", Err("exactly one statement"));
         check("COPY usage TO 'x.csv'", Err("only queries"));

@@ -216,6 +216,28 @@ async fn what_is_cast_to_an_integer_is_rounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn types_are_as_long_as_they_say() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("16777217::float", json!(16_777_217.0)),
+        ("123456789::float(53)", json!(123_456_789.0)),
+        ("0.1::float = 0.1::float8", json!(true)),
+        ("float '16777217'", json!(16_777_217.0)),
+        ("'abcdef'::varchar(3)", json!("abc")),
+        ("CAST('abcdef' AS character varying(2))", json!("ab")),
+        ("'abc'::char", json!("a")),
+        ("12345::varchar(3)", json!("123")),
+        ("'äöü'::varchar(2)", json!("äö")),
+        ("NULL::varchar(3)", json!(null)),
+        ("count(*) AS v FROM usage GROUP BY CAST(user_id AS varchar(2))", json!(3)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let error = world.ask(&everyone(), "SELECT 'abc'::char(2) AS v").await.unwrap_err();
+    assert!(error.starts_with("TG6001") && error.contains("varchar"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn seconds_have_their_parts() {
     let world = world().await;
     const TIME: &str = "timestamp '2026-11-01 00:03:01.75'";
