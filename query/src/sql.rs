@@ -79,6 +79,7 @@ mod series;
 mod session;
 mod shared;
 mod span;
+mod spelled;
 mod statement;
 mod sums;
 mod tag;
@@ -97,6 +98,7 @@ pub(crate) use provider::shown;
 #[doc(hidden)]
 pub use reading::arrays::elements as array_elements;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
+pub(crate) use spelled::in_units;
 pub(crate) use statement::MAX_SQL_BYTES;
 
 /// Who asks, and what they may read.

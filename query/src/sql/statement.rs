@@ -29,6 +29,7 @@ use super::{
 mod check;
 mod columns;
 mod numbers;
+mod standard;
 mod types;
 
 /// The longest statement.
@@ -227,8 +228,10 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
         rewrite(query, reading);
     }
     check::check(query)?;
-    let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Written::default());
-    Ok(())
+    match VisitMut::visit(query.as_mut(), &mut Written::default()) {
+        ControlFlow::Break(why) => refuse(why),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 /// `tag('env')` → `tag(tags, 'env')`; `generate_series(1, 3) AS n` → `generate_series(1, 3) AS n (n)`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
@@ -240,9 +243,10 @@ struct Written {
 }
 
 impl VisitorMut for Written {
-    type Break = ();
+    type Break = String;
 
-    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
+        standard::fetched(query)?;
         columns::tell_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {
@@ -252,7 +256,7 @@ impl VisitorMut for Written {
         })
     }
 
-    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<String> {
         let named: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
         let all = named.iter().any(|name| name == "*");
         let mut taken: HashSet<String> = named.into_iter().chain(self.ordered.iter().cloned()).collect();
@@ -273,7 +277,7 @@ impl VisitorMut for Written {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<String> {
         if let ast::TableFactor::Table { name, args: Some(_), alias, .. } = factor
             && check::is_series(name)
         {
@@ -288,7 +292,7 @@ impl VisitorMut for Written {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
             && let [part] = name.0.as_slice()
             && part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("tag"))
@@ -301,13 +305,14 @@ impl VisitorMut for Written {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         numbers::spelled(expr);
         numbers::kept(expr);
         types::meant(expr);
+        standard::in_words(expr);
         truncated(expr);
         regroup(expr);
-        ControlFlow::Continue(())
+        standard::by_parts(expr)
     }
 }
 
@@ -412,6 +417,16 @@ mod tests {
         check("SELECT a::character varying(2) AS b FROM t", Ok("SELECT \"left\"(a::VARCHAR, 2) AS b FROM t"));
         check("SELECT a::text, b::varchar FROM t", Ok("SELECT a::TEXT AS \"a\", b::VARCHAR AS \"b\" FROM t"));
         check("SELECT a::char(2) FROM t", Err("write varchar"));
+        check("SELECT a FROM t FETCH FIRST 5 ROWS ONLY", Ok("SELECT a FROM t LIMIT 5"));
+        check("SELECT a FROM t OFFSET 2 ROWS FETCH NEXT ROW ONLY", Ok("SELECT a FROM t LIMIT 1 OFFSET 2 ROWS"));
+        check("SELECT a FROM t FETCH FIRST 5 ROWS WITH TIES", Err("rank()"));
+        check("SELECT a FROM t LIMIT 1 FETCH FIRST 5 ROWS ONLY", Err("one of them"));
+        check("SELECT (a, b) = (1, 2) AS c FROM t", Ok("SELECT ((a = 1) AND (b = 2)) AS c FROM t"));
+        check("SELECT (a, b) = (1, 2, 3) FROM t", Err("both sides"));
+        let many = format!("SELECT 1 FROM t WHERE (a, b) IN ({})", vec!["(1, 2)"; 201].join(","));
+        check(&many, Err("400 times"));
+        let words = "SELECT INTERVAL '3 days 04 hours 05 minutes 06 seconds' AS a";
+        check("SELECT interval '3 days 04:05:06' AS a", Ok(words));
         check("SELECT 1; SELECT 2", Err("exactly one statement"));
         check("", Err("exactly one statement"));
         check("COPY usage TO 'x.csv'", Err("only queries"));

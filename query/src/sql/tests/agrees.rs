@@ -238,6 +238,32 @@ async fn types_are_as_long_as_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_are_compared_part_by_part() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("(1, 2) = (1, 2)", json!(true)),
+        ("(1, 2) <> (1, 2)", json!(false)),
+        ("(1, NULL) = (2, NULL)", json!(false)),
+        ("(1, NULL) = (1, NULL)", json!(null)),
+        ("(1, 3) < (2, 1)", json!(true)),
+        ("(2, 1) <= (2, 1)", json!(true)),
+        ("(2, 1, 5) > (2, 1, 4)", json!(true)),
+        ("(2, 1) >= (2, 2)", json!(false)),
+        ("(1, 2) IN ((3, 4), (1, 2), (5, 6))", json!(true)),
+        ("(1, 2) NOT IN ((3, 4), (1, 2))", json!(false)),
+        ("count(*) AS v FROM usage WHERE (user_id, input_tokens) IN (('alice', 1), ('bob', 2))", json!(3)),
+        ("count(*) AS v FROM (SELECT user_id FROM usage ORDER BY time FETCH FIRST 2 ROWS ONLY) t", json!(2)),
+        ("interval '3 days 04:05:06' = interval '76 hours 5 minutes 6 seconds'", json!(true)),
+        ("'-00:00:01.5'::interval = interval '-1.5 seconds'", json!(true)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let limited = "SELECT user_id FROM usage LIMIT $1 OFFSET $2";
+    let described = world.engine.describe(&everyone(), Question::plain(limited)).await.unwrap();
+    assert_eq!(described.parameters, [Some(DataType::Int64), Some(DataType::Int64)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn seconds_have_their_parts() {
     let world = world().await;
     const TIME: &str = "timestamp '2026-11-01 00:03:01.75'";
