@@ -54,6 +54,7 @@ mod gate;
 mod growth;
 mod implied;
 mod instant;
+mod interval;
 mod joined;
 mod json;
 mod lengths;
@@ -79,7 +80,6 @@ mod series;
 mod session;
 mod shared;
 mod span;
-mod spelled;
 mod statement;
 mod sums;
 mod tag;
@@ -92,13 +92,13 @@ mod whole;
 
 pub use error::QueryError;
 pub(crate) use made::MADE;
+pub(crate) use interval::in_units;
 pub(crate) use percentile::Sketch;
 pub(crate) use provider::shown;
 /// For the target of fuzz/, which is nobody else's.
 #[doc(hidden)]
 pub use reading::arrays::elements as array_elements;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
-pub(crate) use spelled::in_units;
 pub(crate) use statement::MAX_SQL_BYTES;
 
 /// Who asks, and what they may read.

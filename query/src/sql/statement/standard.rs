@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::MAX_OPERATORS;
-use crate::sql::{reading::rewrite::written, spelled::in_units};
+use crate::sql::{interval::in_units, reading::rewrite::written};
 
 /// `FETCH FIRST 5 ROWS ONLY` → `LIMIT 5`.
 pub(super) fn fetched(query: &mut Query) -> ControlFlow<String> {

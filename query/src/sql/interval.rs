@@ -16,7 +16,9 @@ pub(crate) fn in_units(text: &str) -> Option<String> {
     if ![hours, minutes, whole, part].into_iter().all(is_number) {
         return None;
     }
-    Some(format!("{units} {sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds"))
+    let units = units.trim_end();
+    let between = if units.is_empty() { "" } else { " " };
+    Some(format!("{units}{between}{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds"))
 }
 
 #[cfg(test)]
@@ -28,7 +30,7 @@ mod tests {
         let check = |text: &str, wanted: Option<&str>| assert_eq!(in_units(text).as_deref(), wanted, "{text}");
         check("3 days 04:05:06", Some("3 days 04 hours 05 minutes 06 seconds"));
         check(" 1 mon -1 days -00:00:01.5 ", Some("1 mon -1 days -00 hours -00 minutes -01.5 seconds"));
-        check("04:05", Some(" 04 hours 05 minutes 0 seconds"));
+        check("04:05", Some("04 hours 05 minutes 0 seconds"));
         for other in ["", "3 days", "soon", "1 day 0:x", "1 day :00", "1:2:3:4", "1:2:3.", "1 day 1:-2"] {
             check(other, None);
         }
