@@ -339,3 +339,38 @@ async fn what_is_asked_twice_is_answered_twice() {
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");
     }
 }
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_is_joined_by_has_what_either_side_has() {
+    let world = world().await;
+    const BOTH: &str = "(VALUES (1, 'a'), (2, 'b')) a(x, y) FULL JOIN (VALUES (2, 'c'), (3, 'd')) b(x, z) USING (x)";
+    const RIGHT: &str = "(VALUES (1), (2)) a(x) RIGHT JOIN (VALUES (2), (3)) b(x) USING (x)";
+    for (sql, wanted) in [
+        (format!("SELECT sum(x) AS v FROM {BOTH}"), json!([{"v": 6}])),
+        (format!("SELECT count(*) AS v FROM {BOTH} WHERE x = 3"), json!([{"v": 1}])),
+        (format!("SELECT x FROM {RIGHT} ORDER BY x"), json!([{"x": 2}, {"x": 3}])),
+        (format!("SELECT DISTINCT x FROM {RIGHT} ORDER BY x DESC"), json!([{"x": 3}, {"x": 2}])),
+        (format!("SELECT * FROM {RIGHT} ORDER BY 1"), json!([{"x": 2}, {"x": 3}])),
+        (
+            format!("SELECT * FROM {BOTH} ORDER BY x"),
+            json!([{"x": 1, "y": "a", "z": null}, {"x": 2, "y": "b", "z": "c"}, {"x": 3, "y": null, "z": "d"}]),
+        ),
+        (
+            format!("SELECT x, count(y) AS n FROM {BOTH} GROUP BY x HAVING x > 1 ORDER BY x DESC"),
+            json!([{"x": 3, "n": 0}, {"x": 2, "n": 1}]),
+        ),
+        (format!("SELECT DISTINCT x FROM {BOTH} ORDER BY x LIMIT 1"), json!([{"x": 1}])),
+        (format!("SELECT a.x AS l, b.x AS r FROM {BOTH} WHERE x = 3"), json!([{"l": null, "r": 3}])),
+        (
+            "SELECT * FROM (VALUES (1), (2)) b(x) LEFT JOIN (VALUES (2)) a(x) USING (x) ORDER BY x".to_owned(),
+            json!([{"x": 1}, {"x": 2}]),
+        ),
+        (
+            format!("SELECT x, w FROM {BOTH} LEFT JOIN (VALUES (3, 'e')) c(x, w) USING (x) ORDER BY x DESC LIMIT 1"),
+            json!([{"x": 3, "w": "e"}]),
+        ),
+    ] {
+        assert_eq!(world.ask(&everyone(), &sql).await, Ok(wanted), "{sql}");
+    }
+}
