@@ -109,8 +109,8 @@ impl Settings {
             Own if value == own || value == default || value.eq_ignore_ascii_case("default") => own,
             Only(only) if value.to_lowercase().starts_with(only) => default,
             Encoding if is_utf8(value) => default,
-            Zone if value.parse::<Tz>().is_ok() => value,
             Zone if ["gmt", "z", "zulu", "etc/utc", "utc"].contains(&value.to_lowercase().as_str()) => "UTC",
+            Zone if place(value).is_some() => value,
             Time if milliseconds(value).is_some() => value,
             Switch => switched(value).ok_or_else(bad)?,
             Only(_) | Encoding | Own | Zone | Time => return Err(bad()),
@@ -128,7 +128,7 @@ impl Settings {
 
     /// The zone, if it is not UTC.
     pub(super) fn zone(&self) -> Option<Arc<str>> {
-        self.0.get("TimeZone").filter(|zone| *zone != "UTC").map(|zone| zone.as_str().into())
+        self.0.get("TimeZone").filter(|zone| *zone != "UTC").and_then(|zone| Some(place(zone)?.into()))
     }
 
     /// Whether rollups are read where they know what is asked.
@@ -146,6 +146,34 @@ impl Settings {
 fn known(name: &str) -> Result<&'static (&'static str, &'static str, Allows, bool), Wrong> {
     let found = SETTINGS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name));
     found.ok_or_else(|| Wrong::new("42704", format!("unrecognized configuration parameter \"{name}\"")))
+}
+
+/// The zone of a name, or that of an offset as the engine writes it. A number of hours is east of UTC; `+05:30` and `GMT+5` are west of it,
+/// as POSIX and Postgres have it.
+fn place(value: &str) -> Option<String> {
+    let offset = value.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_named = offset.len() < value.len();
+    if is_named && value.parse::<Tz>().is_ok() {
+        return Some(value.to_owned());
+    }
+    let (is_minus, time) = match offset.strip_prefix('-') {
+        Some(time) => (true, time),
+        None => (false, offset.strip_prefix('+').unwrap_or(offset)),
+    };
+    let is_east = !is_named && !time.contains(':');
+    let (hours, minutes) = match time.split_once('.').filter(|_| is_east) {
+        None => time.split_once(':').unwrap_or((time, "0")),
+        Some((hours, "5")) => (hours, "30"),
+        Some((hours, "25")) => (hours, "15"),
+        Some((hours, "75")) => (hours, "45"),
+        Some(_) => return None,
+    };
+    let number = |text: &str, most: u8| {
+        let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+        text.parse::<u8>().ok().filter(|number| is_number && *number <= most)
+    };
+    let sign = if is_minus == is_east { '-' } else { '+' };
+    Some(format!("{sign}{:02}:{:02}", number(hours, 15)?, number(minutes, 59)?))
 }
 
 /// Whether an encoding is the one that there is. Of its name Postgres reads letters and digits alone: drivers put quotes around it.
@@ -180,6 +208,28 @@ mod tests {
     use std::time::Duration;
 
     use super::Settings;
+
+    #[test]
+    fn an_offset_is_east_or_west_of_utc_as_in_postgres() {
+        let mut settings = Settings::new("alice");
+        for (value, wanted) in [
+            ("Europe/Zurich", Some("Europe/Zurich")),
+            ("Etc/GMT+5", Some("Etc/GMT+5")),
+            ("+05:30", Some("-05:30")),
+            ("-5", Some("-05:00")),
+            ("5.5", Some("+05:30")),
+            // As the driver of Java writes what is ahead of UTC.
+            ("GMT-05:30", Some("+05:30")),
+            ("UTC+3", Some("-03:00")),
+            ("gmt", None),
+        ] {
+            settings.set("timezone", Some(value)).unwrap();
+            assert_eq!(settings.zone().as_deref(), wanted, "{value}");
+        }
+        for wrong in ["", "+", "GMT+16", "+05:60", "5.3", "5:3:0", "--5", "nowhere"] {
+            assert!(settings.set("timezone", Some(wrong)).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_setting_is_what_is_true_here() {

@@ -314,6 +314,7 @@ impl VisitorMut for Written {
         numbers::kept(expr);
         types::meant(expr);
         standard::in_words(expr);
+        standard::arguments(expr);
         truncated(expr);
         regroup(expr);
         standard::by_parts(expr)

@@ -1,10 +1,11 @@
-//! What the standard and Postgres write, in words that the engine's planner knows: `FETCH FIRST`, rows that are compared, and intervals with a
-//! clock.
+//! What the standard and Postgres write, in words that the engine's planner knows: `FETCH FIRST`, rows that are compared, intervals with a
+//! clock, and arguments by other names.
 
 use std::{mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Fetch, LimitClause, Query, UnaryOperator, Value, ValueWithSpan,
+    BinaryOperator, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
+    Query, UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::MAX_OPERATORS;
@@ -114,4 +115,36 @@ pub(super) fn in_words(expr: &mut Expr) {
     {
         *text = units;
     }
+}
+
+/// What the engine has no plural of.
+const UNITS: &[&str] =
+    &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
+
+/// `date_trunc('hours', x)` → `date_trunc('hour', x)`; `regexp_replace(x, 'b', '<\&>')` → `regexp_replace(x, 'b', '<\0>')`.
+pub(super) fn arguments(expr: &mut Expr) {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return };
+    let name = name.to_string().to_lowercase();
+    let at = match name.as_str() {
+        "date_trunc" => 0,
+        "regexp_replace" => 2,
+        _ => return,
+    };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.get_mut(at) else { return };
+    let Value::SingleQuotedString(text) = &mut value.value else { return };
+    if at > 0 {
+        *text = with_all(text);
+    } else if let Some(unit) = UNITS.iter().find(|unit| text.eq_ignore_ascii_case(&format!("{unit}s"))) {
+        (*unit).clone_into(text);
+    }
+}
+
+/// What replaces a match, where `\&` is all of it and two backslashes are one that stands for itself.
+fn with_all(text: &str) -> String {
+    let (mut out, mut is_escaped) = (String::with_capacity(text.len()), false);
+    for letter in text.chars() {
+        out.push(if is_escaped && letter == '&' { '0' } else { letter });
+        is_escaped = letter == '\\' && !is_escaped;
+    }
+    out
 }

@@ -140,7 +140,9 @@ async fn quotients_have_their_decimals() {
     ] {
         check(&world, value, wanted).await;
     }
-    for wrong in ["1.0 / 0", "99999999999999999999999999999.0 / 0.001"] {
+    check(&world, "NULL::float8 / 0", json!(null)).await;
+    check(&world, "1::float8 / 4", json!(0.25)).await;
+    for wrong in ["1.0 / 0", "1.0::float8 / 0", "0.5::real / 0::real", "99999999999999999999999999999.0 / 0.001"] {
         let error = world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.unwrap_err();
         assert!(error.starts_with("TG6002"), "{wrong}: {error}");
     }
@@ -210,6 +212,10 @@ async fn what_is_cast_to_an_integer_is_rounded() {
     ] {
         check(&world, value, json!(wanted)).await;
     }
+    for (value, wanted) in [("0.5", 0.0), ("2.5", 2.0), ("-3.5", -4.0), ("1.25", 1.0)] {
+        check(&world, &format!("round(({value})::float8)"), json!(wanted)).await;
+    }
+    check(&world, "round(2.5)", json!("3")).await;
     for wrong in ["CAST(40000.0 AS smallint)", "CAST(CAST(1e300 AS double) AS bigint)"] {
         assert!(world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.is_err(), "{wrong}");
     }
@@ -255,6 +261,9 @@ async fn rows_are_compared_part_by_part() {
         ("count(*) AS v FROM (SELECT user_id FROM usage ORDER BY time FETCH FIRST 2 ROWS ONLY) t", json!(2)),
         ("interval '3 days 04:05:06' = interval '76 hours 5 minutes 6 seconds'", json!(true)),
         ("'-00:00:01.5'::interval = interval '-1.5 seconds'", json!(true)),
+        ("regexp_replace('abc', '(b)', '<\\&>')", json!("a<b>c")),
+        ("every(input_tokens = 1) AS v FROM usage", json!(true)),
+        ("variance(input_tokens) AS v FROM usage", json!(0.0)),
     ] {
         check(&world, value, wanted).await;
     }
