@@ -61,6 +61,7 @@ mod lengths;
 mod made;
 mod md5;
 mod modulo;
+pub(crate) mod moment;
 mod moments;
 mod numeric;
 mod parts;

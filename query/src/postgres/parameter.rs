@@ -13,10 +13,9 @@ use uuid::Uuid;
 use super::{
     array,
     message::format,
-    moment,
     value::{DAYS_2000, Kind, MICROS_2000},
 };
-use crate::sql::{QueryError, in_units};
+use crate::sql::{QueryError, in_units, moment};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 

@@ -21,6 +21,8 @@ use datafusion::{
 use futures::stream;
 use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
 
+use super::moment::shown_in;
+
 /// `generate_series`.
 pub(super) fn series() -> Arc<TableFunction> {
     let inner = functions_table::generate_series();
@@ -84,7 +86,7 @@ fn begun(value: &ScalarValue, place: Option<&TimeZone>) -> Option<ScalarValue> {
     let clock = value.cast_to(&DataType::Timestamp(TimeUnit::Microsecond, None)).ok()?;
     let ScalarValue::TimestampMicrosecond(Some(micros), None) = clock else { return None };
     let clock = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).datetime();
-    let instant = place?.to_ambiguous_zoned(clock).later().ok()?.timestamp();
+    let instant = shown_in(clock, place?)?;
     Some(ScalarValue::TimestampMicrosecond(Some(instant.as_microsecond()), Some("UTC".into())))
 }
 
@@ -127,7 +129,7 @@ impl Days {
         let clock = at.to_zoned(self.place.clone()).datetime();
         let clock = clock.checked_add(Span::new().try_months(self.step.months).ok()?).ok()?;
         let clock = clock.checked_add(Span::new().try_days(self.step.days).ok()?).ok()?;
-        let instant = self.place.to_ambiguous_zoned(clock).later().ok()?.timestamp();
+        let instant = shown_in(clock, &self.place)?;
         instant.checked_add(SignedDuration::from_nanos(self.step.nanoseconds)).ok()
     }
 

@@ -298,7 +298,7 @@ impl Sides {
 
 /// A part of `*` by itself.
 fn item_of(shown: &Shown) -> SelectItem {
-    let part = |ident: Ident| ObjectNamePart::Identifier(ident);
+    let part = ObjectNamePart::Identifier;
     match shown {
         Shown::One(name, of) => {
             SelectItem::ExprWithAlias { expr: of.clone(), alias: Ident::with_quote('"', name.clone()) }

@@ -64,7 +64,9 @@ fn compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> ControlFl
     if left.len() != right.len() || left.len() > MAX_ROW {
         return uneven();
     }
-    let all = |op: &BinaryOperator| left.iter().zip(&right).map(|(left, right)| binary(left, op, right)).collect();
+    let all = |op: &BinaryOperator| -> Vec<Expr> {
+        left.iter().zip(&right).map(|(left, right)| binary(left, op, right)).collect()
+    };
     ControlFlow::Continue(match op {
         Eq => joined(all(&Eq), &And),
         NotEq => joined(all(&NotEq), &Or),
