@@ -92,8 +92,8 @@ pub(crate) mod views;
 mod whole;
 
 pub use error::QueryError;
-pub(crate) use made::MADE;
 pub(crate) use interval::in_units;
+pub(crate) use made::MADE;
 pub(crate) use percentile::Sketch;
 pub(crate) use provider::shown;
 /// For the target of fuzz/, which is nobody else's.
