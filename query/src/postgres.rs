@@ -23,7 +23,6 @@ mod cursor;
 mod error;
 mod extended;
 pub mod message;
-mod moment;
 mod parameter;
 mod running;
 mod session;

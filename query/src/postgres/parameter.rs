@@ -5,19 +5,22 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use bytes::{Buf as _, Bytes};
 use datafusion::common::ScalarValue;
+use uuid::Uuid;
 
 use super::{
     array,
     message::format,
-    moment,
     value::{DAYS_2000, Kind, MICROS_2000},
 };
-use crate::sql::QueryError;
+use crate::sql::{QueryError, in_units, moment};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
+
+/// The number of a type that is text here, and sixteen bytes in binary.
+const UUID: u32 = 2_950;
 
 /// What came with a `Bind`.
 #[derive(Clone, Debug)]
@@ -69,6 +72,7 @@ impl Values {
                 return Ok(ScalarValue::Utf8(None));
             }
             let read = match format(&self.formats, at) {
+                1 if given == UUID => Uuid::from_slice(value).ok().map(|id| ScalarValue::from(id.to_string())),
                 0 => std::str::from_utf8(value).ok().map(|text| ScalarValue::from(text.trim_matches('\0'))),
                 _ => binary(said, value.clone()),
             };
@@ -100,9 +104,8 @@ fn fitted(
             let scale = i8::try_from(scale).unwrap_or(i8::MAX);
             ScalarValue::from(digits.as_str()).cast_to(&DataType::Decimal128(38, scale.min(38)))
         }
-        (Some(DataType::Interval(_)), _, Some(text)) => {
-            let read = interval(text).map(|interval| ScalarValue::IntervalMonthDayNano(Some(interval)));
-            read.ok_or_else(|| datafusion::common::DataFusionError::Execution("no interval".into()))
+        (Some(wanted @ DataType::Interval(_)), _, Some(text)) => {
+            ScalarValue::from(in_units(text).as_deref().unwrap_or(text)).cast_to(wanted)
         }
         (Some(wanted @ (DataType::Timestamp(..) | DataType::Date32)), ..) => timed(read, wanted, zone).cast_to(wanted),
         (Some(wanted), ..) if *wanted != read.data_type() => read.cast_to(wanted),
@@ -126,35 +129,6 @@ fn timed(read: ScalarValue, wanted: &DataType, zone: &str) -> ScalarValue {
         _ => None,
     };
     timed.unwrap_or(read)
-}
-
-/// An interval as Postgres writes it: numbers with their units, and behind them what a clock shows.
-fn interval(text: &str) -> Option<IntervalMonthDayNano> {
-    let text = text.trim();
-    let (units, clock) = match text.rsplit_once(' ') {
-        _ if !text.contains(':') => (text, "0:0"),
-        Some((units, clock)) => (units, clock),
-        None => ("0 days", text),
-    };
-    let units = ScalarValue::from(units).cast_to(&DataType::Interval(IntervalUnit::MonthDayNano)).ok()?;
-    let ScalarValue::IntervalMonthDayNano(Some(read)) = units else { return None };
-    let nanos = read.nanoseconds.checked_add(nanos_of(clock)?)?;
-    Some(IntervalMonthDayNano::new(read.months, read.days, nanos))
-}
-
-/// Hours, minutes and, if they are there, seconds, in nanoseconds.
-fn nanos_of(clock: &str) -> Option<i64> {
-    let (sign, clock) = clock.strip_prefix('-').map_or((1, clock), |clock| (-1, clock));
-    let number =
-        |text: &str| text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten();
-    let (hours, rest) = clock.split_once(':')?;
-    let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
-    let (seconds, part) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let part = Some(part).filter(|part| part.len() <= 9)?;
-    let minutes = number(hours)?.checked_mul(60)?.checked_add(number(minutes)?)?;
-    let seconds = minutes.checked_mul(60)?.checked_add(number(seconds)?)?;
-    let nanos = seconds.checked_mul(1_000_000_000)?.checked_add(number(&format!("{part:0<9}"))?)?;
-    nanos.checked_mul(sign)
 }
 
 /// A decimal without an exponent; nothing if it is none, or has more digits than any type of the engine.
@@ -263,6 +237,18 @@ mod tests {
         let binary = [&5_i64.to_be_bytes()[..], &(-1_i32).to_be_bytes()[..], &2_i32.to_be_bytes()[..]].concat();
         assert_eq!(read(1, &binary).unwrap(), is(2, -1, 5_000));
         assert!(read(1, &binary[1..]).is_err());
+    }
+
+    #[test]
+    fn an_id_in_binary_is_text() {
+        let id = "0192f0c1-2d3e-7f4a-8b5c-6d7e8f9a0b1c";
+        let read = |format: i16, value: &[u8]| {
+            let values = vec![Some(Bytes::copy_from_slice(value))];
+            Values { types: vec![2_950], formats: vec![format], values }.scalars(&[Some(DataType::Utf8)], "UTC")
+        };
+        assert_eq!(read(1, id.parse::<Uuid>().unwrap().as_bytes()).unwrap(), [ScalarValue::from(id)]);
+        assert_eq!(read(0, id.as_bytes()).unwrap(), [ScalarValue::from(id)]);
+        assert!(read(1, &[0; 15]).is_err());
     }
 
     #[test]

@@ -19,6 +19,8 @@ enum Allows {
     Any,
     /// What begins so, and nothing else.
     Only(&'static str),
+    /// What is called UTF-8.
+    Encoding,
     /// What it is.
     Own,
     /// A zone.
@@ -29,13 +31,13 @@ enum Allows {
     Switch,
 }
 
-use Allows::{Any, Only, Own, Switch, Time, Zone};
+use Allows::{Any, Encoding, Only, Own, Switch, Time, Zone};
 
 /// Each setting: its name as it is shown, its default, what it may be, and whether clients are told when it changes.
 const SETTINGS: &[(&str, &str, Allows, bool)] = &[
     ("application_name", "", Any, true),
     ("bytea_output", "hex", Only("hex"), false),
-    ("client_encoding", "UTF8", Only("utf"), true),
+    ("client_encoding", "UTF8", Encoding, true),
     ("client_min_messages", "notice", Any, false),
     ("DateStyle", "ISO, MDY", Only("iso"), true),
     ("default_transaction_isolation", "read committed", Any, false),
@@ -52,7 +54,7 @@ const SETTINGS: &[(&str, &str, Allows, bool)] = &[
     ("max_index_keys", "32", Only("32"), false),
     ("row_security", "on", Any, false),
     ("search_path", "public", Any, false),
-    ("server_encoding", "UTF8", Only("utf"), true),
+    ("server_encoding", "UTF8", Encoding, true),
     ("server_version", VERSION, Only(VERSION), true),
     ("server_version_num", "140000", Only("140000"), false),
     ("session_authorization", "", Own, true),
@@ -105,12 +107,13 @@ impl Settings {
         let kept = match allows {
             Any => value,
             Own if value == own || value == default || value.eq_ignore_ascii_case("default") => own,
-            Only(only) if value.to_lowercase().starts_with(only) || value.eq_ignore_ascii_case("unicode") => default,
-            Zone if value.parse::<Tz>().is_ok() => value,
+            Only(only) if value.to_lowercase().starts_with(only) => default,
+            Encoding if is_utf8(value) => default,
             Zone if ["gmt", "z", "zulu", "etc/utc", "utc"].contains(&value.to_lowercase().as_str()) => "UTC",
+            Zone if place(value).is_some() => value,
             Time if milliseconds(value).is_some() => value,
             Switch => switched(value).ok_or_else(bad)?,
-            Only(_) | Own | Zone | Time => return Err(bad()),
+            Only(_) | Encoding | Own | Zone | Time => return Err(bad()),
         };
         let kept = kept.to_owned();
         Arc::make_mut(&mut self.0).insert(name, kept.clone());
@@ -125,7 +128,7 @@ impl Settings {
 
     /// The zone, if it is not UTC.
     pub(super) fn zone(&self) -> Option<Arc<str>> {
-        self.0.get("TimeZone").filter(|zone| *zone != "UTC").map(|zone| zone.as_str().into())
+        self.0.get("TimeZone").filter(|zone| *zone != "UTC").and_then(|zone| Some(place(zone)?.into()))
     }
 
     /// Whether rollups are read where they know what is asked.
@@ -143,6 +146,40 @@ impl Settings {
 fn known(name: &str) -> Result<&'static (&'static str, &'static str, Allows, bool), Wrong> {
     let found = SETTINGS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name));
     found.ok_or_else(|| Wrong::new("42704", format!("unrecognized configuration parameter \"{name}\"")))
+}
+
+/// The zone of a name, or that of an offset as the engine writes it. A number of hours is east of UTC; `+05:30` and `GMT+5` are west of it,
+/// as POSIX and Postgres have it.
+fn place(value: &str) -> Option<String> {
+    let offset = value.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_named = offset.len() < value.len();
+    if is_named && value.parse::<Tz>().is_ok() {
+        return Some(value.to_owned());
+    }
+    let (is_minus, time) = match offset.strip_prefix('-') {
+        Some(time) => (true, time),
+        None => (false, offset.strip_prefix('+').unwrap_or(offset)),
+    };
+    let is_east = !is_named && !time.contains(':');
+    let (hours, minutes) = match time.split_once('.').filter(|_| is_east) {
+        None => time.split_once(':').unwrap_or((time, "0")),
+        Some((hours, "5")) => (hours, "30"),
+        Some((hours, "25")) => (hours, "15"),
+        Some((hours, "75")) => (hours, "45"),
+        Some(_) => return None,
+    };
+    let number = |text: &str, most: u8| {
+        let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+        text.parse::<u8>().ok().filter(|number| is_number && *number <= most)
+    };
+    let sign = if is_minus == is_east { '-' } else { '+' };
+    Some(format!("{sign}{:02}:{:02}", number(hours, 15)?, number(minutes, 59)?))
+}
+
+/// Whether an encoding is the one that there is. Of its name Postgres reads letters and digits alone: drivers put quotes around it.
+fn is_utf8(name: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    ["utf8", "unicode"].contains(&name.to_lowercase().as_str())
 }
 
 /// As Postgres reads what is on or off.
@@ -173,6 +210,28 @@ mod tests {
     use super::Settings;
 
     #[test]
+    fn an_offset_is_east_or_west_of_utc_as_in_postgres() {
+        let mut settings = Settings::new("alice");
+        for (value, wanted) in [
+            ("Europe/Zurich", Some("Europe/Zurich")),
+            ("Etc/GMT+5", Some("Etc/GMT+5")),
+            ("+05:30", Some("-05:30")),
+            ("-5", Some("-05:00")),
+            ("5.5", Some("+05:30")),
+            // As the driver of Java writes what is ahead of UTC.
+            ("GMT-05:30", Some("+05:30")),
+            ("UTC+3", Some("-03:00")),
+            ("gmt", None),
+        ] {
+            settings.set("timezone", Some(value)).unwrap();
+            assert_eq!(settings.zone().as_deref(), wanted, "{value}");
+        }
+        for wrong in ["", "+", "GMT+16", "+05:60", "5.3", "5:3:0", "--5", "nowhere"] {
+            assert!(settings.set("timezone", Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_setting_is_what_is_true_here() {
         let mut settings = Settings::new("alice");
         let mut check = |name: &str, value: &str, wanted: Result<&str, &str>| {
@@ -183,6 +242,8 @@ mod tests {
         check("timezone", "Europe/Zurich", Ok("Europe/Zurich"));
         check("TIMEZONE", "nowhere", Err("22023"));
         check("client_encoding", "utf-8", Ok("UTF8"));
+        check("client_encoding", "'utf-8'", Ok("UTF8"));
+        check("client_encoding", "Unicode", Ok("UTF8"));
         check("client_encoding", "latin1", Err("22023"));
         check("datestyle", "ISO", Ok("ISO, MDY"));
         check("datestyle", "German", Err("22023"));

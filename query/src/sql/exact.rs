@@ -72,6 +72,9 @@ impl FunctionRewrite for Checked {
                         [&mut of.left, &mut of.right].into_iter().for_each(|side| bare(side));
                         Ok(Transformed::yes(within(of)))
                     }
+                    (DataType::Float32 | DataType::Float64, None) if divides => {
+                        Ok(Transformed::yes(quotient::of_floats(*of.left, *of.right)))
+                    }
                     (DataType::Decimal128(DECIMAL128_MAX_PRECISION, _), None) => Ok(Transformed::yes(within(of))),
                     _ => Ok(Transformed::no(Expr::BinaryExpr(of))),
                 }

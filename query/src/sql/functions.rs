@@ -134,6 +134,15 @@ pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let ours = [exact::sum(), joined::string_agg(), percentile::approx_percentile_cont(), quotient::avg()];
     let is_ours = |name: &str| ours.iter().any(|function| function.name() == name);
     allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && !is_ours(known)));
+    for function in &mut allowed {
+        // As Postgres calls them, too.
+        let other = match function.name() {
+            "bool_and" => "every",
+            "var" => "variance",
+            _ => continue,
+        };
+        *function = Arc::new(AggregateUDF::clone(function).with_aliases([other]));
+    }
     allowed.extend(ours);
     allowed
 }

@@ -5,16 +5,24 @@
 //! out, `epoch` is a moment, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
 //! to the engine, which says so.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
-    logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr_rewriter::FunctionRewrite, lit},
+    logical_expr::{
+        BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr::ScalarFunction, expr_rewriter::FunctionRewrite, lit,
+    },
 };
-use jiff::{civil, tz::TimeZone};
+use jiff::tz::TimeZone;
 
-use super::{clock, error::refused, pattern, reads, trunc::is_utc};
+use super::{
+    clock,
+    error::refused,
+    moment::{Written, micros, shown_in, written},
+    pattern, reads,
+    trunc::is_utc,
+};
 
 /// Reads what has no zone.
 #[derive(Debug)]
@@ -41,9 +49,9 @@ impl Instants {
             && let Some(text) = text_of(&cast.expr)
             && let Some(moment) = moment(text).filter(|_| self.zone.as_ref() != "UTC")
         {
-            let moment = match (cast.field.data_type(), moment) {
-                (DataType::Date32, Moment::Clock(clock)) => Some(Moment::Clock(clock.date().into())),
-                (DataType::Timestamp(_, None), clock @ Moment::Clock(_)) => Some(clock),
+            let moment = match (cast.field.data_type(), moment.ahead) {
+                (DataType::Date32, None) => Some(Written { clock: moment.clock.date().into(), ahead: None }),
+                (DataType::Timestamp(_, None), None) => Some(moment),
                 _ => None,
             };
             if let Some(instant) = moment.and_then(|moment| self.instant(moment, kind)) {
@@ -65,13 +73,9 @@ impl Instants {
     }
 
     /// A moment as a constant of a type.
-    fn instant(&self, moment: Moment, kind: &DataType) -> Option<Expr> {
-        let stamp = match moment {
-            Moment::Instant(stamp) => stamp,
-            // Of an hour that is there twice the second, of one that is not there the one after it, as in Postgres.
-            Moment::Clock(clock) => self.place.as_ref()?.to_ambiguous_zoned(clock).later().ok()?.timestamp(),
-        };
-        let value = ScalarValue::TimestampMicrosecond(Some(stamp.as_microsecond()), Some("UTC".into()));
+    fn instant(&self, moment: Written, kind: &DataType) -> Option<Expr> {
+        let micros = moment.micros(|clock| Some(shown_in(clock, self.place.as_ref()?)?.as_microsecond()))?;
+        let value = ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
         Some(lit(value.cast_to(kind).ok()?))
     }
 }
@@ -98,16 +102,37 @@ impl Instants {
     fn written(&self, cast: &Cast) -> Option<Expr> {
         let kind = cast.field.data_type();
         let DataType::Timestamp(_, Some(zone)) = kind else { return None };
-        let clock = moment(text_of(&cast.expr)?).filter(|moment| matches!(moment, Moment::Clock(_)))?;
+        let clock = moment(text_of(&cast.expr)?).filter(|moment| moment.ahead.is_none())?;
         if *zone == self.zone { self.instant(clock, kind) } else { None }
     }
 }
 
-/// What clocks show, read as an instant of a zone.
+/// The functions that make an instant of seconds since 1970.
+const COUNTED: &[&str] = &["to_timestamp", FROM_UNIXTIME];
+
+const FROM_UNIXTIME: &str = "from_unixtime";
+
+/// Makes an instant of a whole number of seconds; whether it was one. Of that the engine would make a time without a zone, and the one
+/// function reads such a time in the zone of the session again.
+fn counted(call: &mut ScalarFunction, schema: &DFSchema) -> bool {
+    if call.func.name() == FROM_UNIXTIME {
+        call.args.push(lit("UTC"));
+        return true;
+    }
+    let [seconds] = call.args.as_mut_slice() else { return false };
+    let is_whole = seconds.get_type(schema).is_ok_and(|kind| kind.is_integer());
+    if is_whole {
+        *seconds = Expr::Cast(Cast::new(Box::new(mem::take(seconds)), DataType::Decimal128(20, 0)));
+    }
+    is_whole
+}
+
+/// What clocks show, or a day, read as an instant of a zone.
 fn read_again(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
     let kind = cast.field.data_type();
     let DataType::Timestamp(_, Some(zone)) = kind else { return None };
-    let is_clock = matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(_, None)));
+    let is_clock =
+        matches!(cast.expr.get_type(schema), Ok(DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64));
     let instants = clock::at_zone(cast.expr.as_ref().clone(), zone).filter(|_| is_clock && !is_utc(zone))?;
     Some(Expr::Cast(Cast::new(Box::new(instants), kind.clone())))
 }
@@ -162,6 +187,10 @@ impl FunctionRewrite for Instants {
                     Some(Err(why)) => refused(why),
                 };
             }
+            Expr::ScalarFunction(call) if call.args.len() == 1 && COUNTED.contains(&call.func.name()) => {
+                let changed = counted(call, schema);
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
             Expr::ScalarFunction(call) if reads::NAMES.contains(&call.func.name()) => {
                 let read = reads::instead(call, &self.zone)?;
                 return Ok(read.map_or(Transformed::no(expr), Transformed::yes));
@@ -190,9 +219,8 @@ const fn is_clock(kind: &DataType) -> bool {
 
 /// A text that stands beside what clocks show, as a time of theirs.
 fn shown(expr: &Expr, kind: &DataType) -> Option<Expr> {
-    let Moment::Clock(clock) = moment(text_of(expr)?)? else { return None };
-    let micros = clock.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond();
-    ScalarValue::TimestampMicrosecond(Some(micros), None).cast_to(kind).ok().map(lit)
+    let Written { clock, ahead: None } = moment(text_of(expr)?)? else { return None };
+    ScalarValue::TimestampMicrosecond(Some(micros(clock)?), None).cast_to(kind).ok().map(lit)
 }
 
 const fn is_comparison(operator: Operator) -> bool {
@@ -200,26 +228,9 @@ const fn is_comparison(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
-/// A moment as it is written: an instant, or what a clock shows.
-#[derive(Debug, PartialEq, Eq)]
-enum Moment {
-    Instant(jiff::Timestamp),
-    Clock(civil::DateTime),
-}
-
-fn moment(text: &str) -> Option<Moment> {
-    let text = text.trim();
-    if is_epoch(text) {
-        return Some(Moment::Instant(jiff::Timestamp::UNIX_EPOCH));
-    }
-    if let Ok(stamp) = text.parse() {
-        return Some(Moment::Instant(stamp));
-    }
-    // The calendar would leave an offset out of account that it does not understand.
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:. T".contains(&byte));
-    let is_time = |rest: &str| rest.is_empty() || rest.starts_with([' ', 'T']) && !rest.contains('-');
-    let clock = text.get(10..).is_some_and(is_time).then(|| text.parse().ok())?;
-    clock.filter(|_| plain).map(Moment::Clock)
+/// A moment as it is written, or the beginning of 1970.
+fn moment(text: &str) -> Option<Written> {
+    written(if is_epoch(text.trim()) { EPOCH } else { text })
 }
 
 fn text_of(expr: &Expr) -> Option<&str> {
@@ -228,6 +239,8 @@ fn text_of(expr: &Expr) -> Option<&str> {
         _ => None,
     }
 }
+
+const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// What Postgres calls the beginning of 1970 in UTC.
 fn is_epoch(text: &str) -> bool {
@@ -238,7 +251,7 @@ fn is_epoch(text: &str) -> bool {
 fn spelled_out(cast: &Cast) -> Option<Expr> {
     let text = text_of(&cast.expr).filter(|_| matches!(cast.field.data_type(), DataType::Timestamp(..)))?.trim();
     let whole = if is_epoch(text) {
-        "1970-01-01T00:00:00Z".to_owned()
+        EPOCH.to_owned()
     } else {
         let (minutes, rest) = text.split_at_checked("2026-11-01 00:00".len())?;
         let colon = minutes.get(13..14) == Some(":") && !rest.starts_with(':');
@@ -250,25 +263,22 @@ fn spelled_out(cast: &Cast) -> Option<Expr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Moment, moment};
+    use super::moment;
 
     #[test]
     fn what_names_no_zone_is_a_time_of_the_clock() {
-        let check = |text: &str, wanted: Option<&str>| {
-            let got = moment(text).map(|moment| match moment {
-                Moment::Instant(stamp) => stamp.to_string(),
-                Moment::Clock(clock) => clock.to_string(),
-            });
-            assert_eq!(got.as_deref(), wanted, "{text}");
+        let check = |text: &str, wanted: Option<(&str, Option<i64>)>| {
+            let got = moment(text).map(|moment| (moment.clock.to_string(), moment.ahead));
+            assert_eq!(got, wanted.map(|(clock, ahead)| (clock.to_owned(), ahead)), "{text}");
         };
-        check("2026-10-25", Some("2026-10-25T00:00:00"));
-        check("2026-10-25 05:00", Some("2026-10-25T05:00:00"));
-        check("2026-10-25T05:00:30.5", Some("2026-10-25T05:00:30.5"));
-        check("2026-10-25T05:00:00Z", Some("2026-10-25T05:00:00Z"));
-        check("2026-10-25 05:00:00+02", Some("2026-10-25T03:00:00Z"));
-        check("2026-10-25 05:00-07:00", Some("2026-10-25T12:00:00Z"));
-        check(" Epoch ", Some("1970-01-01T00:00:00Z"));
-        for other in ["", "tomorrow", "2026-13-01", "2026-10-25-07", "20261025", "2026-10-25 CEST"] {
+        check("2026-10-25", Some(("2026-10-25T00:00:00", None)));
+        check("2026-10-25 05:00", Some(("2026-10-25T05:00:00", None)));
+        check("2026-10-25T05:00:30.5", Some(("2026-10-25T05:00:30.5", None)));
+        check("2026-10-25T05:00:00Z", Some(("2026-10-25T05:00:00", Some(0))));
+        check("2026-10-25 05:00:00+02", Some(("2026-10-25T05:00:00", Some(7_200))));
+        check("2026-10-25-07", Some(("2026-10-25T00:00:00", Some(-25_200))));
+        check(" Epoch ", Some(("1970-01-01T00:00:00", Some(0))));
+        for other in ["", "tomorrow", "2026-13-01", "20261025", "2026-10-25 CEST"] {
             check(other, None);
         }
     }

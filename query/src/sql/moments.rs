@@ -7,9 +7,7 @@ use std::{mem, sync::Arc};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
-    catalog::{TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider},
     common::{DFSchema, Result, config::ConfigOptions, tree_node::Transformed},
-    functions_table,
     logical_expr::{
         BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection,
         expr_rewriter::FunctionRewrite,
@@ -99,51 +97,4 @@ pub(super) fn in_micros(plan: LogicalPlan) -> Result<LogicalPlan> {
     });
     let shown: Vec<Expr> = shown.collect();
     Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(plan))?))
-}
-
-/// `generate_series`.
-pub(super) fn series() -> Arc<TableFunction> {
-    let inner = functions_table::generate_series();
-    Arc::new(TableFunction::new(inner.name().to_owned(), Arc::new(Series { inner })))
-}
-
-/// The engine's, which takes two days, or two times of nanoseconds, and nothing between them.
-struct Series {
-    inner: Arc<TableFunction>,
-}
-
-impl std::fmt::Debug for Series {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Series").finish_non_exhaustive()
-    }
-}
-
-impl TableFunctionImpl for Series {
-    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
-        let mut given = args.exprs().to_vec();
-        let kinds = given.iter().take(2).map(|arg| match arg {
-            Expr::Literal(value, _) => Some(value.data_type()),
-            _ => None,
-        });
-        let kinds: Vec<DataType> = kinds.flatten().collect();
-        let zone = kinds.iter().find_map(|kind| match kind {
-            DataType::Timestamp(_, zone) => Some(zone.clone()),
-            _ => None,
-        });
-        if let Some(zone) = zone {
-            let zoned = kinds.iter().find_map(|kind| match kind {
-                DataType::Timestamp(_, zone @ Some(_)) => Some(zone.clone()),
-                _ => None,
-            });
-            let kind = DataType::Timestamp(TimeUnit::Nanosecond, zoned.unwrap_or(zone));
-            for arg in given.iter_mut().take(2) {
-                if let Expr::Literal(value, _) = arg
-                    && matches!(value.data_type(), DataType::Timestamp(..) | DataType::Date32)
-                {
-                    *value = value.cast_to(&kind)?;
-                }
-            }
-        }
-        self.inner.create_table_provider_with_args(TableFunctionArgs::new(&given, args.session()))
-    }
 }

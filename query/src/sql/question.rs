@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use arrow::datatypes::DataType;
-use datafusion::{common::ScalarValue, logical_expr::LogicalPlan};
+use datafusion::{
+    common::{ScalarValue, tree_node::TreeNodeRecursion},
+    logical_expr::{Expr, LogicalPlan},
+};
 
 use super::{QueryError, functions::MAX_SCALAR_BYTES, reading::Reading};
 
@@ -94,7 +97,20 @@ impl Question {
 /// By number, the types of a plan's parameters, as far as they are known.
 pub(super) fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, QueryError> {
     let mut types = Vec::new();
-    for (name, kind) in plan.get_parameter_types()? {
+    let mut known = plan.get_parameter_types()?;
+    // What says how many rows there are is a number; the engine knows no type of it.
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::Limit(limit) = node else { return Ok(TreeNodeRecursion::Continue) };
+        for count in limit.skip.iter().chain(&limit.fetch) {
+            if let Expr::Placeholder(parameter) = &**count
+                && let Some(kind) = known.get_mut(&parameter.id)
+            {
+                kind.get_or_insert(DataType::Int64);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    for (name, kind) in known {
         let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
         let Some(number) = number.filter(|number| (1..=MAX_PARAMETERS).contains(number)) else {
             return Err(QueryError::Invalid(format!("{name} is no parameter: they are $1 to ${MAX_PARAMETERS}")));

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{AsArray, Decimal128Array},
-    datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef, i256},
+    compute::{cast, kernels::numeric},
+    datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef, Float64Type, i256},
     error::ArrowError,
 };
 use datafusion::{
@@ -16,10 +17,11 @@ use datafusion::{
     functions::utils::make_scalar_function,
     functions_aggregate::average::avg_udaf,
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ExprSchemable, GroupsAccumulator,
+        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ExprSchemable, GroupsAccumulator, Operator,
         ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
         function::{AccumulatorArgs, StateFieldsArgs},
         planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
+        type_coercion::binary::BinaryTypeCoercer,
     },
     sql::sqlparser::ast::BinaryOperator,
 };
@@ -199,6 +201,53 @@ impl ScalarUDFImpl for Calculated {
                 }
                 let results = results.finish().with_precision_and_scale(*digits, scale)?;
                 Ok(Arc::new(results))
+            },
+            Vec::new(),
+        )(&args.args)
+    }
+}
+
+/// One float divided by another, of settled types.
+pub(super) fn of_floats(left: Expr, right: Expr) -> Expr {
+    ScalarUDF::from(OfFloats { signature: Signature::any(2, Volatility::Immutable) }).call(vec![left, right])
+}
+
+/// `/` of floats, which by zero is an error as of other numbers, and not infinite.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct OfFloats {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for OfFloats {
+    fn name(&self) -> &'static str {
+        "/"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(chain_name(self.name(), args))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [left, right] => BinaryTypeCoercer::new(left, &Operator::Divide, right).get_result_type(),
+            _ => plan_err!("two numbers are divided"),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        make_scalar_function(
+            |arrays| {
+                let [left, right] = arrays else { return exec_err!("two numbers are divided") };
+                let by = cast(right, &DataType::Float64)?;
+                let mut by = by.as_primitive::<Float64Type>().iter().enumerate();
+                if by.any(|(at, by)| by == Some(0.0) && left.is_valid(at)) {
+                    return Err(ArrowError::DivideByZero.into());
+                }
+                Ok(numeric::div(left, right)?)
             },
             Vec::new(),
         )(&args.args)

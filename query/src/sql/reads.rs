@@ -20,6 +20,7 @@ use jiff::{civil, tz::TimeZone};
 
 use super::{
     error::refused,
+    moment::{micros, shown_in},
     pattern::{self, Part},
 };
 
@@ -319,12 +320,8 @@ impl Read {
         let time = civil::Time::new(hour?, minute?, second?, nanos).ok()?;
         let clock = self.date()?.to_datetime(time);
         match self.ahead {
-            Some(ahead) => {
-                let micros = clock.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond();
-                micros.checked_sub(ahead * 1_000_000)
-            }
-            // Of an hour that is there twice the second, of one that is not there the one after it, as in Postgres.
-            None => Some(place.to_ambiguous_zoned(clock).later().ok()?.timestamp().as_microsecond()),
+            Some(ahead) => micros(clock)?.checked_sub(ahead * 1_000_000),
+            None => Some(shown_in(clock, place)?.as_microsecond()),
         }
     }
 }

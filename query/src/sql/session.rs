@@ -51,6 +51,7 @@ use super::{
     },
     rolled::Rollups,
     scaled::Scale,
+    series,
 };
 
 /// The temporary space that all queries together may use.
@@ -97,7 +98,7 @@ pub(crate) fn open(
         .with_scalar_functions(allowed::scalar())
         .with_aggregate_functions(allowed::aggregate())
         .with_window_functions(allowed::window())
-        .with_table_function_list(vec![moments::series()])
+        .with_table_function_list(vec![series::series()])
         .with_expr_planners(planners())
         .with_analyzer_rule(checked)
         .with_analyzer_rule(settled)

@@ -28,7 +28,10 @@ use super::{
 
 mod check;
 mod columns;
+mod merged;
 mod numbers;
+mod standard;
+mod types;
 
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;
@@ -226,8 +229,13 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
         rewrite(query, reading);
     }
     check::check(query)?;
-    let _: ControlFlow<()> = VisitMut::visit(query.as_mut(), &mut Written::default());
-    Ok(())
+    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins) {
+        return refuse(why);
+    }
+    match VisitMut::visit(query.as_mut(), &mut Written::default()) {
+        ControlFlow::Break(why) => refuse(why),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 /// `tag('env')` → `tag(tags, 'env')`; `generate_series(1, 3) AS n` → `generate_series(1, 3) AS n (n)`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
@@ -239,9 +247,10 @@ struct Written {
 }
 
 impl VisitorMut for Written {
-    type Break = ();
+    type Break = String;
 
-    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
+        standard::fetched(query)?;
         columns::tell_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {
@@ -251,7 +260,7 @@ impl VisitorMut for Written {
         })
     }
 
-    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<String> {
         let named: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
         let all = named.iter().any(|name| name == "*");
         let mut taken: HashSet<String> = named.into_iter().chain(self.ordered.iter().cloned()).collect();
@@ -272,7 +281,7 @@ impl VisitorMut for Written {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<String> {
         if let ast::TableFactor::Table { name, args: Some(_), alias, .. } = factor
             && check::is_series(name)
         {
@@ -287,7 +296,7 @@ impl VisitorMut for Written {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
             && let [part] = name.0.as_slice()
             && part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("tag"))
@@ -300,12 +309,15 @@ impl VisitorMut for Written {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         numbers::spelled(expr);
         numbers::kept(expr);
+        types::meant(expr);
+        standard::in_words(expr);
+        standard::arguments(expr);
         truncated(expr);
         regroup(expr);
-        ControlFlow::Continue(())
+        standard::by_parts(expr)
     }
 }
 
@@ -357,128 +369,4 @@ fn regroup(expr: &mut Expr) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{MAX_SQL_BYTES, QueryError, Statement};
-
-    fn parse(sql: &str) -> Result<Statement, QueryError> {
-        super::parse(sql, None)
-    }
-
-    /// What a statement is written as once it is read, or what its refusal says.
-    #[track_caller]
-    fn check(sql: &str, wanted: Result<&str, &str>) {
-        match (parse(sql), wanted) {
-            (Ok(statement), Ok(text)) => assert_eq!(statement.to_string(), text),
-            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{sql}: {error}"),
-            (got, wanted) => panic!("{sql}: {got:?}, not {wanted:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_asked_twice_has_a_name_of_its_own() {
-        let zoned = "SELECT time AT TIME ZONE 'UTC' AS \"timezone\", time FROM usage";
-        check("SELECT time AT TIME ZONE 'UTC', time FROM usage", Ok(zoned));
-        check("SELECT time, time::date FROM usage", Ok("SELECT time, time::DATE AS \"time_2\" FROM usage"));
-        check("SELECT (u.a)::text::int FROM u ORDER BY a", Ok("SELECT (u.a)::TEXT::INT AS \"a\" FROM u ORDER BY a"));
-        check("SELECT time::date, time FROM usage", Ok("SELECT time::DATE AS \"time_2\", time FROM usage"));
-        let cast = "SELECT sum(a), sum(coalesce(a::INT)) AS \"sum\" FROM u ORDER BY sum(coalesce(a::INT))";
-        check("SELECT sum(a), sum(a::int) FROM u ORDER BY sum(a::int)", Ok(cast));
-        let calculated = "SELECT count(*) / 7, \"numeric\"(count(*)) / 7 AS \"?column?\" FROM u";
-        check("SELECT count(*)/7, count(*)::numeric/7 FROM u", Ok(calculated));
-        check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
-        let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
-        check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
-        let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
-        check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
-    }
-
-    #[test]
-    fn queries_pass_and_everything_else_does_not() {
-        check("SELECT tag('env') FROM usage", Ok("SELECT tag(tags, 'env') FROM usage"));
-        check("SELECT a FROM usage u WHERE TAG('x') = 'y'", Ok("SELECT a FROM usage u WHERE TAG(tags, 'x') = 'y'"));
-        check("SELECT tag(u.tags, 'env') FROM usage AS u", Ok("SELECT tag(u.tags, 'env') FROM usage AS u"));
-        let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
-        check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
-        check("SELECT 1e6, -1.5e-3", Ok("SELECT 1000000., -0.0015"));
-        check("SELECT '-1.5e3'::numeric AS a", Ok("SELECT '-1500'::NUMERIC(4,0) AS a"));
-        check("SELECT a::decimal AS a FROM t", Ok("SELECT \"numeric\"(a) AS a FROM t"));
-        check("SELECT 1; SELECT 2", Err("exactly one statement"));
-        check("", Err("exactly one statement"));
-        check("COPY usage TO 'x.csv'", Err("only queries"));
-        check("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'x'", Err("only queries"));
-        check("CREATE TABLE t AS SELECT 1", Err("only queries"));
-        check("DROP TABLE usage", Err("only queries"));
-        check("INSERT INTO usage VALUES (1)", Err("only queries"));
-        check("SET datafusion.execution.batch_size = 1", Err("only queries"));
-        check("EXPLAIN ANALYZE SELECT 1", Err("plain EXPLAIN"));
-        check("EXPLAIN VERBOSE SELECT 1", Err("plain EXPLAIN"));
-        check("EXPLAIN COPY usage TO 'x'", Err("only queries"));
-        check("SELECT * FROM range(1, 1000000000000)", Err("table functions"));
-        check("SELECT * FROM x.generate_series(1, 2)", Err("table functions"));
-        check("SELECT * FROM generate_series(1, 2) WITH ORDINALITY", Err("ORDINALITY"));
-        let named = "SELECT * FROM generate_series(1, 2) AS generate_series (generate_series)";
-        check("SELECT * FROM Generate_Series(1, 2)", Ok(named));
-        check("SELECT n FROM generate_series(1, 2) AS n", Ok("SELECT n FROM generate_series(1, 2) AS n (n)"));
-        check("SELECT b FROM generate_series(1, 2) AS a(b)", Ok("SELECT b FROM generate_series(1, 2) AS a (b)"));
-        check("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", Err("recursive"));
-        check("SELECT 'ab' SIMILAR TO 'a%'", Err("SIMILAR TO"));
-        check("SELECT * FROM usage TABLESAMPLE BERNOULLI (10)", Err("TABLESAMPLE"));
-        check("SELECT * FROM usage FOR UPDATE", Err("FOR UPDATE"));
-        check("SELECT sum(a) OVER (w) FROM t WINDOW w AS (ORDER BY b)", Err("OVER w"));
-        check("SELECT sum(a) OVER v FROM t WINDOW w AS (ORDER BY b), v AS (w)", Err("OVER w"));
-        check("SELECT a FROM t INTERSECT ALL SELECT a FROM u", Err("INTERSECT ALL"));
-        check("SELECT 1 UNION (SELECT a FROM t EXCEPT ALL SELECT a FROM u)", Err("EXCEPT ALL"));
-        let framed =
-            "SELECT sum(a) OVER (ORDER BY b ROWS BETWEEN CURRENT ROW AND 18446744073709551615 FOLLOWING) FROM t";
-        check(framed, Err("a frame"));
-        check("SELECT generate_series(1, 2)", Err("FROM"));
-        check("SELECT (Regexp_Match(a, '(b)'))[1] FROM t", Err("regexp_replace"));
-        check("SELECT 1 << 63", Err("<<"));
-        check("SELECT string_agg(a, ',') OVER () FROM t", Err("string_agg"));
-        check("SELECT STRING_AGG(a, ',') OVER w FROM t WINDOW w AS (ORDER BY b)", Err("string_agg"));
-        let crossed: Vec<_> = (0..40).map(|number| format!("(SELECT 1) a{number}")).collect();
-        check(&format!("SELECT count(*) FROM {}", crossed.join(",")), Err("32 tables"));
-        let parted = format!("SELECT sum(a) OVER (PARTITION BY {}) FROM t", vec!["a"; 65].join(","));
-        check(&parted, Err("64"));
-        check(&format!("SELECT 1 FROM t GROUP BY {}", vec!["a"; 65].join(",")), Err("64"));
-        check(&format!("SELECT 1 FROM t ORDER BY {}", vec!["a"; 65].join(",")), Err("64"));
-        check("SELECT 1 FROM t GROUP BY CUBE (a,b,c,d,e,f,g)", Err("CUBE"));
-        check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
-        check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
-    }
-
-    #[test]
-    fn over_focus_names_are_quoted_and_nothing_else_is_touched() {
-        let check = |sql: &str, wanted: &str| assert_eq!(parse(sql).unwrap().to_string(), wanted);
-        check("SELECT billedcost FROM focus", "SELECT \"BilledCost\" FROM focus");
-        check(
-            "SELECT 'it''s tags',\n  \"a\"\"b\", f.TAGS FROM\nfocus f WHERE Tags = 'x'",
-            "SELECT 'it''s tags', \"a\"\"b\", f.\"Tags\" FROM focus f WHERE \"Tags\" = 'x'",
-        );
-        check("SELECT count(*) AS focus, tags FROM usage", "SELECT count(*) AS focus, tags FROM usage");
-        // What stands in a text is not part of the statement, before and after.
-        let deep = format!("{}1{}", "abs(".repeat(14), ")".repeat(14));
-        let hidden = format!("SELECT 'a'', {deep} AS a, ''b' AS c FROM focus");
-        assert_eq!(parse(&hidden).unwrap().to_string(), hidden);
-        assert!(parse(&format!("SELECT {deep} FROM focus")).unwrap_err().to_string().contains("nested"));
-    }
-
-    /// Each parenthesis is looked at once: with the square of their number there would be two thousand million steps.
-    #[test]
-    fn many_parentheses_are_refused_at_once() {
-        for text in ["(", "f(", "()", ")"] {
-            assert!(parse(&text.repeat(MAX_SQL_BYTES / text.len())).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn tables_are_counted_where_they_are_used() {
-        let mut sql = String::from("WITH t0 AS (SELECT 1 AS a)");
-        for level in 1..30 {
-            let below = level - 1;
-            sql.push_str(&format!(", t{level} AS (SELECT x.a FROM t{below} x, t{below} y)"));
-        }
-        let error = parse(&format!("{sql} SELECT * FROM t29")).unwrap_err();
-        assert!(error.to_string().contains("32 tables"), "{error}");
-    }
-}
+mod tests;

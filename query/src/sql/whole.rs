@@ -1,5 +1,6 @@
 //! Whole numbers of others, as Postgres casts them: decimals to the nearest, halves away from zero; floats to the nearest, halves to the
-//! even one. The engine would cut them off. What does not fit is an error.
+//! even one, and so `round` does of a float. The engine would cut them off, and round halves of floats away from zero. What does not fit is
+//! an error.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use datafusion::{
     },
 };
 
-/// Rounds what is cast to an integer. For what is of settled types.
+/// Rounds what is cast to an integer, and floats. For what is of settled types.
 #[derive(Debug)]
 pub(super) struct Rounds;
 
@@ -27,22 +28,30 @@ impl FunctionRewrite for Rounds {
     }
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let Expr::Cast(cast) = &expr else { return Ok(Transformed::no(expr)) };
-        let to = cast.field.data_type();
-        if !to.is_integer() {
-            return Ok(Transformed::no(expr));
-        }
-        let has_parts = match cast.expr.get_type(schema)? {
+        let (of, to) = match &expr {
+            Expr::Cast(cast) if cast.field.data_type().is_integer() => {
+                (cast.expr.as_ref(), cast.field.data_type().clone())
+            }
+            Expr::ScalarFunction(call) if call.func.name() == "round" => match call.args.as_slice() {
+                [of] if is_float(&of.get_type(schema)?) => (of, of.get_type(schema)?),
+                _ => return Ok(Transformed::no(expr)),
+            },
+            _ => return Ok(Transformed::no(expr)),
+        };
+        let has_parts = match of.get_type(schema)? {
             DataType::Decimal128(_, scale) => scale > 0,
-            DataType::Float32 | DataType::Float64 => true,
-            _ => false,
+            kind => is_float(&kind),
         };
         if !has_parts {
             return Ok(Transformed::no(expr));
         }
-        let whole = Whole { to: to.clone(), signature: Signature::any(1, Volatility::Immutable) };
-        Ok(Transformed::yes(ScalarUDF::from(whole).call(vec![cast.expr.as_ref().clone()])))
+        let whole = Whole { to, signature: Signature::any(1, Volatility::Immutable) };
+        Ok(Transformed::yes(ScalarUDF::from(whole).call(vec![of.clone()])))
     }
+}
+
+const fn is_float(kind: &DataType) -> bool {
+    matches!(kind, DataType::Float32 | DataType::Float64)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -8,8 +8,9 @@ use std::{collections::HashSet, ops::ControlFlow};
 use arrow::datatypes::DataType as Kind;
 use datafusion::sql::sqlparser::{
     ast::{
-        Array, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
-        Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+        Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+        Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan,
+        Visit, VisitMut, Visitor, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -370,6 +371,15 @@ pub(crate) fn written(text: &str) -> Expr {
     parsed.unwrap_or(Expr::Value(Value::Null.into()))
 }
 
+/// A call of a function.
+pub(crate) fn call(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
+    let mut call = written(&format!("{name}()"));
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut call {
+        list.args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    }
+    call
+}
+
 /// The query of a text that is written here.
 fn asked(text: &str) -> Option<Query> {
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_query());
@@ -377,7 +387,8 @@ fn asked(text: &str) -> Option<Query> {
     parsed.ok().map(|query| *query)
 }
 
-fn taken(expr: &mut Expr) -> Expr {
+/// What stands in a place, which is left empty.
+pub(crate) fn taken(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 

@@ -5,11 +5,11 @@ use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, GroupByExpr, NamedWindowDefinition, NamedWindowExpr, ObjectName, OrderByKind,
-    Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, Value, ValueWithSpan, Visit, Visitor,
+    Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, TypedString, Value, ValueWithSpan, Visit, Visitor,
     WindowFrameBound, WindowSpec, WindowType, visit_relations,
 };
 
-use super::{QueryError, refuse};
+use super::{QueryError, refuse, types};
 use crate::sql::{functions::MAX_SCALAR_BYTES, reading::arrays::ALONE, views};
 
 /// The table function that there is.
@@ -125,6 +125,11 @@ impl Visitor for Check {
         match expr {
             // The engine reads it as a regular expression of another kind, and finds other rows.
             Expr::SimilarTo { .. } => stop("SIMILAR TO is not supported; write LIKE or ~"),
+            Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. })
+                if types::is_cut(data_type) =>
+            {
+                stop(format!("{data_type} is not supported; write varchar, or varchar(n)"))
+            }
             // It would drop what goes beyond 64 bits.
             Expr::BinaryOp { op: BinaryOperator::PGBitwiseShiftLeft, .. } => {
                 stop("<< is not supported; multiply by a power of two")

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Value, visit_expressions_mut,
 };
 
-use crate::sql::reading::rewrite::written;
+use crate::sql::reading::rewrite::{call, taken};
 
 /// Aggregates that take any value, not only a constant or a group.
 const AGGREGATES: &str = "\
@@ -125,13 +125,8 @@ pub(super) fn tell_apart(query: &mut Query) {
 }
 
 fn wrap(expr: &mut Expr) {
-    let mut call = written("coalesce(NULL)");
-    if let Expr::Function(function) = &mut call
-        && let Some(of) = first(function)
-    {
-        mem::swap(of, expr);
-        *expr = call;
-    }
+    let of = taken(expr);
+    *expr = call("coalesce", [of]);
 }
 
 fn name_of(function: &Function) -> Option<String> {

@@ -2,12 +2,9 @@
 //! And casts to a `numeric` of no stated digits, of which the engine would make one of ten decimals.
 
 use arrow::datatypes::DECIMAL128_MAX_PRECISION;
-use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
-    ValueWithSpan,
-};
+use datafusion::sql::sqlparser::ast::{CastKind, DataType, ExactNumberInfo, Expr, Value, ValueWithSpan};
 
-use crate::sql::reading::rewrite::written;
+use crate::sql::reading::rewrite::{call, taken, written};
 
 /// The most digits of a decimal.
 const DIGITS: usize = DECIMAL128_MAX_PRECISION as usize;
@@ -49,13 +46,8 @@ pub(super) fn kept(expr: &mut Expr) {
             }
         }
         of => {
-            let mut cast = written("\"numeric\"(0)");
-            if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut cast
-                && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] = list.args.as_mut_slice()
-            {
-                *arg = std::mem::replace(of, Expr::Value(Value::Null.into()));
-                *expr = cast;
-            }
+            let of = taken(of);
+            *expr = call("\"numeric\"", [of]);
         }
     }
 }

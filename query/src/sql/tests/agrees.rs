@@ -140,7 +140,9 @@ async fn quotients_have_their_decimals() {
     ] {
         check(&world, value, wanted).await;
     }
-    for wrong in ["1.0 / 0", "99999999999999999999999999999.0 / 0.001"] {
+    check(&world, "NULL::float8 / 0", json!(null)).await;
+    check(&world, "1::float8 / 4", json!(0.25)).await;
+    for wrong in ["1.0 / 0", "1.0::float8 / 0", "0.5::real / 0::real", "99999999999999999999999999999.0 / 0.001"] {
         let error = world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.unwrap_err();
         assert!(error.starts_with("TG6002"), "{wrong}: {error}");
     }
@@ -210,9 +212,64 @@ async fn what_is_cast_to_an_integer_is_rounded() {
     ] {
         check(&world, value, json!(wanted)).await;
     }
+    for (value, wanted) in [("0.5", 0.0), ("2.5", 2.0), ("-3.5", -4.0), ("1.25", 1.0)] {
+        check(&world, &format!("round(({value})::float8)"), json!(wanted)).await;
+    }
+    check(&world, "round(2.5)", json!("3")).await;
     for wrong in ["CAST(40000.0 AS smallint)", "CAST(CAST(1e300 AS double) AS bigint)"] {
         assert!(world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.is_err(), "{wrong}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_are_as_long_as_they_say() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("16777217::float", json!(16_777_217.0)),
+        ("123456789::float(53)", json!(123_456_789.0)),
+        ("0.1::float = 0.1::float8", json!(true)),
+        ("float '16777217'", json!(16_777_217.0)),
+        ("'abcdef'::varchar(3)", json!("abc")),
+        ("CAST('abcdef' AS character varying(2))", json!("ab")),
+        ("'abc'::char", json!("a")),
+        ("12345::varchar(3)", json!("123")),
+        ("'äöü'::varchar(2)", json!("äö")),
+        ("NULL::varchar(3)", json!(null)),
+        ("count(*) AS v FROM usage GROUP BY CAST(user_id AS varchar(2))", json!(3)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let error = world.ask(&everyone(), "SELECT 'abc'::char(2) AS v").await.unwrap_err();
+    assert!(error.starts_with("TG6001") && error.contains("varchar"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_compared_part_by_part() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("(1, 2) = (1, 2)", json!(true)),
+        ("(1, 2) <> (1, 2)", json!(false)),
+        ("(1, NULL) = (2, NULL)", json!(false)),
+        ("(1, NULL) = (1, NULL)", json!(null)),
+        ("(1, 3) < (2, 1)", json!(true)),
+        ("(2, 1) <= (2, 1)", json!(true)),
+        ("(2, 1, 5) > (2, 1, 4)", json!(true)),
+        ("(2, 1) >= (2, 2)", json!(false)),
+        ("(1, 2) IN ((3, 4), (1, 2), (5, 6))", json!(true)),
+        ("(1, 2) NOT IN ((3, 4), (1, 2))", json!(false)),
+        ("count(*) AS v FROM usage WHERE (user_id, input_tokens) IN (('alice', 1), ('bob', 2))", json!(3)),
+        ("count(*) AS v FROM (SELECT user_id FROM usage ORDER BY time FETCH FIRST 2 ROWS ONLY) t", json!(2)),
+        ("interval '3 days 04:05:06' = interval '76 hours 5 minutes 6 seconds'", json!(true)),
+        ("'-00:00:01.5'::interval = interval '-1.5 seconds'", json!(true)),
+        ("regexp_replace('abc', '(b)', '<\\&>')", json!("a<b>c")),
+        ("every(input_tokens = 1) AS v FROM usage", json!(true)),
+        ("variance(input_tokens) AS v FROM usage", json!(0.0)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let limited = "SELECT user_id FROM usage LIMIT $1 OFFSET $2";
+    let described = world.engine.describe(&everyone(), Question::plain(limited)).await.unwrap();
+    assert_eq!(described.parameters, [Some(DataType::Int64), Some(DataType::Int64)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,5 +346,40 @@ async fn what_is_asked_twice_is_answered_twice() {
     ] {
         let rows = world.ask(&everyone(), sql).await.expect(sql);
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_is_joined_by_has_what_either_side_has() {
+    let world = world().await;
+    const BOTH: &str = "(VALUES (1, 'a'), (2, 'b')) a(x, y) FULL JOIN (VALUES (2, 'c'), (3, 'd')) b(x, z) USING (x)";
+    const RIGHT: &str = "(VALUES (1), (2)) a(x) RIGHT JOIN (VALUES (2), (3)) b(x) USING (x)";
+    for (sql, wanted) in [
+        (format!("SELECT sum(x) AS v FROM {BOTH}"), json!([{"v": 6}])),
+        (format!("SELECT count(*) AS v FROM {BOTH} WHERE x = 3"), json!([{"v": 1}])),
+        (format!("SELECT x FROM {RIGHT} ORDER BY x"), json!([{"x": 2}, {"x": 3}])),
+        (format!("SELECT DISTINCT x FROM {RIGHT} ORDER BY x DESC"), json!([{"x": 3}, {"x": 2}])),
+        (format!("SELECT * FROM {RIGHT} ORDER BY 1"), json!([{"x": 2}, {"x": 3}])),
+        (
+            format!("SELECT * FROM {BOTH} ORDER BY x"),
+            json!([{"x": 1, "y": "a", "z": null}, {"x": 2, "y": "b", "z": "c"}, {"x": 3, "y": null, "z": "d"}]),
+        ),
+        (
+            format!("SELECT x, count(y) AS n FROM {BOTH} GROUP BY x HAVING x > 1 ORDER BY x DESC"),
+            json!([{"x": 3, "n": 0}, {"x": 2, "n": 1}]),
+        ),
+        (format!("SELECT DISTINCT x FROM {BOTH} ORDER BY x LIMIT 1"), json!([{"x": 1}])),
+        (format!("SELECT a.x AS l, b.x AS r FROM {BOTH} WHERE x = 3"), json!([{"l": null, "r": 3}])),
+        (
+            "SELECT * FROM (VALUES (1), (2)) b(x) LEFT JOIN (VALUES (2)) a(x) USING (x) ORDER BY x".to_owned(),
+            json!([{"x": 1}, {"x": 2}]),
+        ),
+        (
+            format!("SELECT x, w FROM {BOTH} LEFT JOIN (VALUES (3, 'e')) c(x, w) USING (x) ORDER BY x DESC LIMIT 1"),
+            json!([{"x": 3, "w": "e"}]),
+        ),
+    ] {
+        assert_eq!(world.ask(&everyone(), &sql).await, Ok(wanted), "{sql}");
     }
 }

@@ -218,3 +218,48 @@ async fn an_instant_is_cast_to_what_the_clocks_of_the_session_show() {
         assert_eq!(asked(&world, zone, sql).await, Ok(json!({"n": wanted})), "{zone:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seconds_since_1970_are_the_same_instant_in_any_zone() {
+    let world = world(2).await;
+    for zone in [None, Some("America/New_York"), Some("Africa/Cairo"), Some("+05:30")] {
+        for value in [
+            "to_timestamp(1796029500) = timestamptz '2026-11-30 09:05:00Z'",
+            "to_timestamp(1796029500) = to_timestamp(1796029500.0)",
+            "to_timestamp(1796029500::int) = to_timestamp_seconds(1796029500)",
+            "extract(epoch FROM to_timestamp(1796029500)) = 1796029500",
+            "from_unixtime(1796029500) = timestamptz '2026-11-30 09:05:00Z'",
+            "to_timestamp((extract(epoch FROM max(time))::bigint / 60) * 60) = date_trunc('minute', max(time))",
+            "max(time) BETWEEN to_timestamp(1793400000) AND to_timestamp(1793600000)",
+        ] {
+            let got = asked(&world, zone, &format!("SELECT {value} AS v FROM usage")).await;
+            assert_eq!(got, Ok(json!({"v": true})), "{value} in {zone:?}");
+        }
+    }
+}
+
+/// In Cairo midnight of 24 April 2026 is not there: clocks go from it to one o'clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_begins_late_is_there() {
+    let world = world(1).await;
+    let check = async |value: &str, wanted: Value| {
+        let got = asked(&world, Some("Africa/Cairo"), &format!("SELECT {value}")).await;
+        assert_eq!(got, Ok(json!({ "v": wanted })), "{value}");
+    };
+    let late = json!("2026-04-23T22:00:00.000000Z");
+    check("date '2026-04-24'::timestamptz AS v", late.clone()).await;
+    check("d::timestamptz AS v FROM (VALUES (date '2026-04-24')) t(d)", late.clone()).await;
+    check("min(d::timestamptz) AS v FROM (VALUES (date '2026-04-24'), (date '2026-04-25')) t(d)", late).await;
+    const APRIL: &str = "generate_series(timestamptz '2026-04-22', timestamptz '2026-04-27', interval '1 day') g";
+    check(&format!("count(*) AS v FROM {APRIL}"), json!(5)).await;
+    let both = json!("2026-04-22 00:00:00+02 2026-04-26 01:00:00+03");
+    check(&format!("min(g)::text || ' ' || max(g)::text AS v FROM {APRIL}"), both).await;
+    let back = "generate_series(timestamptz '2026-04-27', timestamptz '2026-04-22', interval '-1 day')";
+    check(&format!("count(*) AS v FROM {back}"), json!(6)).await;
+    let months = "generate_series(date '2026-03-24', date '2026-05-24', interval '1 month') g";
+    check(&format!("max(g) AS v FROM {months}"), json!("2026-04-23T22:00:00.000000Z")).await;
+    check(&format!("count(*) AS v FROM {months} WHERE g = timestamptz '2026-03-24'"), json!(1)).await;
+    let hours =
+        "generate_series(timestamptz '2026-04-23 22:00:00', timestamptz '2026-04-24 02:00:00', interval '1 hour')";
+    check(&format!("count(*) AS v FROM {hours}"), json!(4)).await;
+}

@@ -1,11 +1,11 @@
-//! Times and dates in text, as drivers write the values of parameters: in the forms of ISO 8601 that Postgres takes.
+//! Times and dates in text, as statements and drivers write them: in the forms of ISO 8601 that Postgres takes.
 //!
 //! Pure: text → what a clock shows, and how far that is ahead of UTC where the text says so. Where it does not, an instant is of the
-//! session's zone, as a constant in its place would be.
+//! session's zone.
 
 use datafusion::common::ScalarValue;
 use jiff::{
-    SignedDuration,
+    SignedDuration, Timestamp,
     civil::{Date, DateTime, Time},
     tz::TimeZone,
 };
@@ -17,53 +17,66 @@ const MAX_AHEAD_HOURS: i64 = 15;
 
 /// A time as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Written {
-    clock: DateTime,
+pub(crate) struct Written {
+    pub(crate) clock: DateTime,
     /// Seconds ahead of UTC.
-    ahead: Option<i64>,
+    pub(crate) ahead: Option<i64>,
+}
+
+impl Written {
+    /// The instant, in microseconds since 1970: where the text does not say how far its clock is ahead of UTC, what `else_at` makes of that.
+    pub(crate) fn micros(self, else_at: impl FnOnce(DateTime) -> Option<i64>) -> Option<i64> {
+        match self.ahead {
+            Some(ahead) => micros(self.clock)?.checked_sub(ahead.checked_mul(MICROS_A_SECOND)?),
+            None => else_at(self.clock),
+        }
+    }
 }
 
 /// An instant, in microseconds since 1970 in UTC.
-pub(super) fn instant(text: &str, zone: &str) -> Option<ScalarValue> {
-    let Written { clock, ahead } = written(text)?;
-    let micros = match ahead {
-        Some(ahead) => micros(clock)?.checked_sub(ahead.checked_mul(MICROS_A_SECOND)?)?,
-        None => of_zone(clock, zone)?,
-    };
+pub(crate) fn instant(text: &str, zone: &str) -> Option<ScalarValue> {
+    let micros = written(text)?.micros(|clock| of_zone(clock, zone))?;
     Some(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())))
 }
 
 /// What a clock shows. A zone behind it is passed over, as Postgres does.
-pub(super) fn clock(text: &str) -> Option<ScalarValue> {
+pub(crate) fn clock(text: &str) -> Option<ScalarValue> {
     Some(ScalarValue::TimestampMicrosecond(Some(micros(written(text)?.clock)?), None))
 }
 
 /// A day. The time and the zone behind it are passed over.
-pub(super) fn day(text: &str) -> Option<ScalarValue> {
+pub(crate) fn day(text: &str) -> Option<ScalarValue> {
     let days = micros(written(text)?.clock)?.div_euclid(86_400 * MICROS_A_SECOND);
     Some(ScalarValue::Date32(Some(i32::try_from(days).ok()?)))
 }
 
 /// The instant at which the clocks of a zone show what `micros` since 1970 comes to.
-pub(super) fn shown_at(micros: i64, zone: &str) -> Option<ScalarValue> {
-    let clock = jiff::Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).datetime();
+pub(crate) fn shown_at(micros: i64, zone: &str) -> Option<ScalarValue> {
+    let clock = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).datetime();
     Some(ScalarValue::TimestampMicrosecond(Some(of_zone(clock, zone)?), Some("UTC".into())))
 }
 
-fn micros(clock: DateTime) -> Option<i64> {
+/// What a clock of UTC shows, in microseconds since 1970.
+pub(crate) fn micros(clock: DateTime) -> Option<i64> {
     Some(clock.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond())
 }
 
-/// Of an hour that is there twice the second, of one that is not there the one after it.
 fn of_zone(clock: DateTime, zone: &str) -> Option<i64> {
     if let Some(ahead) = ahead(zone) {
         return micros(clock)?.checked_sub(ahead.checked_mul(MICROS_A_SECOND)?);
     }
     let place = if zone == "UTC" { TimeZone::UTC } else { TimeZone::get(zone).ok()? };
-    Some(place.to_ambiguous_zoned(clock).later().ok()?.timestamp().as_microsecond())
+    Some(shown_in(clock, &place)?.as_microsecond())
 }
 
-fn written(text: &str) -> Option<Written> {
+/// The instant at which the clocks of a place show something. Of an hour that is there twice it is in the second, of one that is not there in
+/// the one after it, as in Postgres.
+pub(crate) fn shown_in(clock: DateTime, place: &TimeZone) -> Option<Timestamp> {
+    Some(place.to_ambiguous_zoned(clock).later().ok()?.timestamp())
+}
+
+/// A time or a day as it is written.
+pub(crate) fn written(text: &str) -> Option<Written> {
     let (day, rest) = text.trim().split_at_checked("2026-11-01".len())?;
     let day: Date = day.parse().ok()?;
     let (time, must) = match rest.strip_prefix(['T', 't']) {

@@ -1,0 +1,163 @@
+//! `generate_series`: the engine's own, but for days and months of a zone.
+//!
+//! The engine takes two days, or two times of nanoseconds, and nothing between them; and its series of a zone ends at what the clocks there
+//! leave out. Two days are their beginnings in the zone of the session, as in Postgres, and a step that leads to a time that is not there
+//! leads to the one after it. Rows are made a batch at a time.
+
+use std::{fmt, iter, sync::Arc};
+
+use arrow::{
+    array::{RecordBatch, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, IntervalMonthDayNano, Schema, SchemaRef, TimeUnit},
+};
+use datafusion::{
+    catalog::{TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider, streaming::StreamingTable},
+    common::{Result, ScalarValue},
+    execution::{SendableRecordBatchStream, TaskContext},
+    functions_table,
+    logical_expr::Expr,
+    physical_plan::{stream::RecordBatchStreamAdapter, streaming::PartitionStream},
+};
+use futures::stream;
+use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
+
+use super::moment::shown_in;
+
+/// `generate_series`.
+pub(super) fn series() -> Arc<TableFunction> {
+    let inner = functions_table::generate_series();
+    Arc::new(TableFunction::new(inner.name().to_owned(), Arc::new(Series { inner })))
+}
+
+struct Series {
+    inner: Arc<TableFunction>,
+}
+
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series").finish_non_exhaustive()
+    }
+}
+
+impl TableFunctionImpl for Series {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let mut given = args.exprs().to_vec();
+        let kinds = given.iter().take(2).filter_map(|arg| match arg {
+            Expr::Literal(value, _) => Some(value.data_type()),
+            _ => None,
+        });
+        let kinds: Vec<DataType> = kinds.collect();
+        let own = args.session().config_options().execution.time_zone.as_deref().unwrap_or("UTC");
+        if let Some(zone) = zone_of(&kinds, own) {
+            let place = zone.as_deref().and_then(|zone| TimeZone::get(zone).ok());
+            let kind = DataType::Timestamp(TimeUnit::Nanosecond, zone);
+            for arg in given.iter_mut().take(2) {
+                if let Expr::Literal(value, _) = arg
+                    && matches!(value.data_type(), DataType::Timestamp(..) | DataType::Date32)
+                {
+                    *value = begun(value, place.as_ref()).unwrap_or_else(|| value.clone()).cast_to(&kind)?;
+                }
+            }
+            if let Some(days) = place.and_then(|place| Days::of(&given, place)) {
+                return Ok(Arc::new(StreamingTable::try_new(Arc::clone(&days.schema), vec![Arc::new(days)])?));
+            }
+        }
+        self.inner.create_table_provider_with_args(TableFunctionArgs::new(&given, args.session()))
+    }
+}
+
+/// The zone of a series of times, which may have none; nothing where it is of numbers. Days have that of the session, which is `own`.
+fn zone_of(kinds: &[DataType], own: &str) -> Option<Option<Arc<str>>> {
+    let zones = || {
+        kinds.iter().filter_map(|kind| match kind {
+            DataType::Timestamp(_, zone) => Some(zone.clone()),
+            _ => None,
+        })
+    };
+    let of_days = || kinds.contains(&DataType::Date32).then(|| Some(own.into()));
+    zones().find(Option::is_some).or_else(|| zones().next()).or_else(of_days)
+}
+
+/// The instant at which the clocks of a place show a time, or a day begins; nothing of an instant.
+fn begun(value: &ScalarValue, place: Option<&TimeZone>) -> Option<ScalarValue> {
+    if matches!(value.data_type(), DataType::Timestamp(_, Some(_))) {
+        return None;
+    }
+    let clock = value.cast_to(&DataType::Timestamp(TimeUnit::Microsecond, None)).ok()?;
+    let ScalarValue::TimestampMicrosecond(Some(micros), None) = clock else { return None };
+    let clock = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).datetime();
+    let instant = shown_in(clock, place?)?;
+    Some(ScalarValue::TimestampMicrosecond(Some(instant.as_microsecond()), Some("UTC".into())))
+}
+
+/// A series of instants by the days and months of a place.
+#[derive(Clone, Debug)]
+struct Days {
+    schema: SchemaRef,
+    place: TimeZone,
+    first: Timestamp,
+    last: Timestamp,
+    step: IntervalMonthDayNano,
+}
+
+impl Days {
+    /// That of these arguments; nothing where its step is of hours alone, which the engine adds up right, or it is none.
+    fn of(given: &[Expr], place: TimeZone) -> Option<Self> {
+        use ScalarValue::{IntervalMonthDayNano, TimestampNanosecond};
+        let [
+            Expr::Literal(TimestampNanosecond(Some(first), zone @ Some(_)), _),
+            Expr::Literal(TimestampNanosecond(Some(last), _), _),
+            Expr::Literal(IntervalMonthDayNano(Some(step)), _),
+        ] = given
+        else {
+            return None;
+        };
+        let instant = |nanos: i64| Timestamp::from_nanosecond(nanos.into()).ok();
+        let kind = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+        let schema = Arc::new(Schema::new(vec![Field::new("value", kind, false)]));
+        let days = Self { schema, place, first: instant(*first)?, last: instant(*last)?, step: *step };
+        (step.months != 0 || step.days != 0).then_some(days)
+    }
+
+    /// Whether the series is over before this instant.
+    fn is_past(&self, at: Timestamp) -> bool {
+        let is_back = self.step.months < 0 || self.step.days < 0 || self.step.nanoseconds < 0;
+        if is_back { at < self.last } else { at > self.last }
+    }
+
+    fn after(&self, at: Timestamp) -> Option<Timestamp> {
+        let clock = at.to_zoned(self.place.clone()).datetime();
+        let clock = clock.checked_add(Span::new().try_months(self.step.months).ok()?).ok()?;
+        let clock = clock.checked_add(Span::new().try_days(self.step.days).ok()?).ok()?;
+        let instant = shown_in(clock, &self.place)?;
+        instant.checked_add(SignedDuration::from_nanos(self.step.nanoseconds)).ok()
+    }
+
+    /// As many instants as a batch has rows, from the next one on; nothing where none is left.
+    fn batch(&self, next: &mut Option<Timestamp>, rows: usize) -> Option<Result<RecordBatch>> {
+        let mut micros = Vec::new();
+        while micros.len() < rows {
+            let Some(at) = next.filter(|at| !self.is_past(*at)) else { break };
+            micros.push(at.as_microsecond());
+            *next = self.after(at);
+        }
+        if micros.is_empty() {
+            return None;
+        }
+        let kind = self.schema.fields().first()?.data_type().clone();
+        let instants = TimestampMicrosecondArray::from(micros).with_data_type(kind);
+        Some(RecordBatch::try_new(Arc::clone(&self.schema), vec![Arc::new(instants)]).map_err(Into::into))
+    }
+}
+
+impl PartitionStream for Days {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (days, rows, mut next) = (self.clone(), context.session_config().batch_size(), Some(self.first));
+        let batches = stream::iter(iter::from_fn(move || days.batch(&mut next, rows)));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+    }
+}

@@ -1,0 +1,349 @@
+//! `a FULL JOIN b USING (x)`: one column `x`, which is that of either side where there is a row.
+//!
+//! The engine's is that of the left side, or in `*` that of the table whose name comes first, and so NULL where only the other side has a
+//! row. Such a join is written with ON here, and its column as the standard says what it is, wherever the query names it. Where no schema is
+//! known it cannot always be told which table has the column; then the statement is refused. Inner joins are left to the engine.
+
+use std::{collections::HashSet, mem, ops::ControlFlow};
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
+    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut,
+    VisitorMut, WildcardAdditionalOptions,
+};
+
+use super::{MAX_OPERATORS, columns::shown_as};
+use crate::sql::reading::rewrite::{call, taken};
+
+const UNKNOWN: &str = "which table of an outer join with USING has its column cannot be told here: write ON a.x = b.x, and \
+                       coalesce(a.x, b.x) in the place of x";
+
+const OFTEN: &str =
+    "a statement names columns of outer joins with USING too often: name them once, in a query within FROM";
+
+const NATURAL: &str = "NATURAL outer joins are not supported: write USING (…) with the columns";
+
+/// Writes out the columns of outer joins with USING.
+pub(super) struct Joins;
+
+impl VisitorMut for Joins {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+        match query.body.as_mut() {
+            SetExpr::Select(select) => written_out(select, query.order_by.as_mut()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// That of a UNION: in the one of a query nothing is left to do.
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
+        written_out(select, None)
+    }
+}
+
+fn written_out(select: &mut Select, order: Option<&mut OrderBy>) -> ControlFlow<String> {
+    let all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
+    let mut loses = false;
+    for from in &mut select.from {
+        loses |= from.joins.iter_mut().any(|join| is_lost(join, all));
+        let within = is_lost_within(&mut from.relation, all);
+        if within || from.joins.iter_mut().any(|join| is_lost_within(&mut join.relation, all)) {
+            return stop(UNKNOWN);
+        }
+    }
+    if !loses {
+        return ControlFlow::Continue(());
+    }
+    let mut froms = mem::take(&mut select.from);
+    let mut sides = Sides::default();
+    for from in &mut froms {
+        let mut own = Sides { shown: vec![Shown::All(table(&from.relation)?, Vec::new())], columns: Vec::new() };
+        for join in &mut from.joins {
+            own.join(join)?;
+        }
+        sides.shown.extend(own.shown);
+        sides.columns.extend(own.columns);
+    }
+    sides.name(&mut select.projection)?;
+    if let Some(OrderByKind::Expressions(list)) = order.map(|order| &mut order.kind) {
+        for by in list {
+            sides.order(&mut by.expr, &select.projection)?;
+        }
+    }
+    sides.put(select)?;
+    select.from = froms;
+    ControlFlow::Continue(())
+}
+
+fn stop<T>(why: &str) -> ControlFlow<String, T> {
+    ControlFlow::Break(why.to_owned())
+}
+
+/// Whose rows a join keeps, though the other side has none for them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    None,
+    Left,
+    Right,
+    Both,
+}
+
+fn parts(operator: &mut JoinOperator) -> Option<(Keeps, &mut JoinConstraint)> {
+    Some(match operator {
+        JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::CrossJoin(on) => (Keeps::None, on),
+        JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (Keeps::Left, on),
+        JoinOperator::Right(on) | JoinOperator::RightOuter(on) => (Keeps::Right, on),
+        JoinOperator::FullOuter(on) => (Keeps::Both, on),
+        _ => return None,
+    })
+}
+
+/// Whether the engine would take a column of a join from the wrong side, where `*` stands among what is asked for or not.
+fn is_lost(join: &mut Join, all: bool) -> bool {
+    parts(&mut join.join_operator).is_some_and(|(keeps, on)| {
+        let is_one = matches!(on, JoinConstraint::Using(_) | JoinConstraint::Natural);
+        is_one && (matches!(keeps, Keeps::Right | Keeps::Both) || (keeps == Keeps::Left && all))
+    })
+}
+
+fn is_lost_within(factor: &mut TableFactor, all: bool) -> bool {
+    let TableFactor::NestedJoin { table_with_joins: within, .. } = factor else { return false };
+    within.joins.iter_mut().any(|join| is_lost(join, all) || is_lost_within(&mut join.relation, all))
+        || is_lost_within(&mut within.relation, all)
+}
+
+/// The name of what stands in FROM.
+fn table(factor: &TableFactor) -> ControlFlow<String, Vec<Ident>> {
+    let name = match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(vec![alias.name.clone()])
+        }
+        TableFactor::Table { name, .. } => name.0.iter().map(|part| part.as_ident().cloned()).collect(),
+        _ => None,
+    };
+    name.map_or_else(|| stop(UNKNOWN), ControlFlow::Continue)
+}
+
+fn known(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn of_table(table: &[Ident], column: &str) -> Expr {
+    let column = Ident::with_quote('"', column);
+    Expr::CompoundIdentifier(table.iter().cloned().chain([column]).collect())
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+/// A part of what `*` stands for.
+enum Shown {
+    /// A column of a join.
+    One(String, Expr),
+    /// The columns of a table, without these.
+    All(Vec<Ident>, Vec<String>),
+}
+
+/// What the tables of FROM have together.
+#[derive(Default)]
+struct Sides {
+    shown: Vec<Shown>,
+    /// The columns of joins, and what each is: the first of these that is something.
+    columns: Vec<(String, Vec<Expr>)>,
+}
+
+fn first_of(all: &[Expr]) -> Expr {
+    match all {
+        [one] => one.clone(),
+        all => call("coalesce", all.iter().cloned()),
+    }
+}
+
+impl Sides {
+    fn column(&self, name: &str) -> Option<&[Expr]> {
+        self.columns.iter().find(|(known, _)| known == name).map(|(_, of)| of.as_slice())
+    }
+
+    /// A column of what was joined so far; where more than one table could have it, that is not known.
+    fn left(&self, name: &str) -> ControlFlow<String, Vec<Expr>> {
+        match (self.column(name), self.shown.as_slice()) {
+            (Some(of), _) => ControlFlow::Continue(of.to_vec()),
+            (None, [Shown::All(table, _)]) => ControlFlow::Continue(vec![of_table(table, name)]),
+            _ => stop(UNKNOWN),
+        }
+    }
+
+    fn join(&mut self, join: &mut Join) -> ControlFlow<String> {
+        let right = table(&join.relation)?;
+        let Some((keeps, constraint)) = parts(&mut join.join_operator) else { return stop(UNKNOWN) };
+        let mut columns = Vec::new();
+        match constraint {
+            JoinConstraint::Natural => return stop(NATURAL),
+            JoinConstraint::None => {}
+            JoinConstraint::On(on) => self.put(on)?,
+            JoinConstraint::Using(names) => {
+                let mut on = None;
+                for name in names {
+                    let Some(name) = name.0.last().and_then(ObjectNamePart::as_ident).map(known) else {
+                        return stop(UNKNOWN);
+                    };
+                    let (mut of, other) = (self.left(&name)?, of_table(&right, &name));
+                    let same = binary(first_of(&of), BinaryOperator::Eq, other.clone());
+                    on = Some(match on.take() {
+                        Some(before) => binary(before, BinaryOperator::And, same),
+                        None => same,
+                    });
+                    match keeps {
+                        Keeps::None | Keeps::Left => {}
+                        Keeps::Right => of = vec![other],
+                        Keeps::Both => of.push(other),
+                    }
+                    columns.push((name, of));
+                }
+                *constraint = on.map_or(JoinConstraint::None, JoinConstraint::On);
+            }
+        }
+        self.add(right, columns);
+        ControlFlow::Continue(())
+    }
+
+    /// Adds a table: the columns that it was joined by stand first, and once.
+    fn add(&mut self, right: Vec<Ident>, columns: Vec<(String, Vec<Expr>)>) {
+        let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+        let mut shown: Vec<Shown> = columns.iter().map(|(name, of)| Shown::One(name.clone(), first_of(of))).collect();
+        let is_alone = self.shown.len() == 1;
+        for mut part in self.shown.drain(..) {
+            if matches!(&part, Shown::One(name, _) if names.contains(name)) {
+                continue;
+            }
+            if let Shown::All(_, without) = &mut part
+                && is_alone
+            {
+                without.clone_from(&names);
+            }
+            shown.push(part);
+        }
+        shown.push(Shown::All(right, names.clone()));
+        self.shown = shown;
+        self.columns.retain(|(name, _)| !names.contains(name));
+        self.columns.extend(columns);
+    }
+
+    /// Puts the columns in the place of their names, but for those within queries.
+    fn put(&self, place: &mut impl VisitMut) -> ControlFlow<String> {
+        VisitMut::visit(place, &mut Put { sides: self, within: 0, left: MAX_OPERATORS })
+    }
+
+    /// Writes out `*`, and names the columns of joins, of which none has the name of another column.
+    fn name(&self, projection: &mut Vec<SelectItem>) -> ControlFlow<String> {
+        let mut written = Vec::new();
+        let first = if projection.iter().any(|item| matches!(item, SelectItem::QualifiedWildcard(..))) { 2 } else { 1 };
+        for item in mem::take(projection) {
+            match item {
+                SelectItem::Wildcard(_) => written.extend(self.shown.iter().map(item_of)),
+                item => written.push(item),
+            }
+        }
+        let is_ours = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => self.column(&known(ident)).is_some(),
+            _ => false,
+        };
+        if written.iter().filter(|item| is_ours(item)).count() > MAX_OPERATORS {
+            return stop(OFTEN);
+        }
+        let mut used: HashSet<String> = written.iter().filter(|item| !is_ours(item)).filter_map(shown_as).collect();
+        for item in &mut written {
+            if !is_ours(item) {
+                continue;
+            }
+            if let SelectItem::UnnamedExpr(expr) = item
+                && let Expr::Identifier(ident) = &*expr
+            {
+                let name = known(ident);
+                let mut free = (first..).map(|at: u32| if at == 1 { name.clone() } else { format!("{name}_{at}") });
+                let alias = Ident::with_quote('"', free.find(|name| used.insert(name.clone())).unwrap_or_default());
+                *item = SelectItem::ExprWithAlias { expr: taken(expr), alias };
+            }
+        }
+        *projection = written;
+        ControlFlow::Continue(())
+    }
+
+    /// A column that rows are ordered by: one that is shown by this name, or one of a join. The engine knows by its name alone what has
+    /// another name than its column.
+    fn order(&self, by: &mut Expr, projection: &[SelectItem]) -> ControlFlow<String> {
+        let Expr::Identifier(ident) = &*by else { return self.put(by) };
+        let name = known(ident);
+        let Some(of) = self.column(&name).map(first_of) else { return ControlFlow::Continue(()) };
+        let is_its = |shown: &Expr| match shown {
+            Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| known(last) == name),
+            _ => false,
+        };
+        let instead = match projection.iter().find(|item| shown_as(item).as_ref() == Some(&name)) {
+            None => Some(of),
+            Some(SelectItem::UnnamedExpr(shown) | SelectItem::ExprWithAlias { expr: shown, .. }) => {
+                let is_one = matches!(shown, Expr::Identifier(ident) if known(ident) == name);
+                Some(if is_one { of } else { shown.clone() }).filter(is_its)
+            }
+            Some(_) => None,
+        };
+        if let Some(instead) = instead {
+            *by = instead;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A part of `*` by itself.
+fn item_of(shown: &Shown) -> SelectItem {
+    let part = ObjectNamePart::Identifier;
+    match shown {
+        Shown::One(name, of) => {
+            SelectItem::ExprWithAlias { expr: of.clone(), alias: Ident::with_quote('"', name.clone()) }
+        }
+        Shown::All(table, without) => {
+            let table = ObjectName(table.iter().cloned().map(part).collect());
+            let without = without.iter().map(|name| ObjectName(vec![part(Ident::with_quote('"', name.clone()))]));
+            let without: Vec<ObjectName> = without.collect();
+            let opt_exclude = (!without.is_empty()).then_some(ExcludeSelectItem::Multiple(without));
+            let options = WildcardAdditionalOptions { opt_exclude, ..WildcardAdditionalOptions::default() };
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), options)
+        }
+    }
+}
+
+struct Put<'a> {
+    sides: &'a Sides,
+    /// How deep in queries within.
+    within: usize,
+    /// How often a column may still be named.
+    left: usize,
+}
+
+impl VisitorMut for Put<'_> {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.within += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.within -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        if self.within == 0
+            && let Expr::Identifier(ident) = &*expr
+            && let Some(of) = self.sides.column(&known(ident))
+        {
+            let Some(left) = self.left.checked_sub(1) else { return stop(OFTEN) };
+            self.left = left;
+            *expr = first_of(of);
+        }
+        ControlFlow::Continue(())
+    }
+}

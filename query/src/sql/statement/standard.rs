@@ -1,0 +1,152 @@
+//! What the standard and Postgres write, in words that the engine's planner knows: `FETCH FIRST`, rows that are compared, intervals with a
+//! clock, and arguments by other names.
+
+use std::{mem, ops::ControlFlow};
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
+    Query, UnaryOperator, Value, ValueWithSpan,
+};
+
+use super::MAX_OPERATORS;
+use crate::sql::{interval::in_units, reading::rewrite::written};
+
+/// `FETCH FIRST 5 ROWS ONLY` → `LIMIT 5`.
+pub(super) fn fetched(query: &mut Query) -> ControlFlow<String> {
+    let Some(Fetch { with_ties, percent, quantity }) = &mut query.fetch else { return ControlFlow::Continue(()) };
+    if *with_ties || *percent {
+        return ControlFlow::Break("FETCH takes a number of rows, and ONLY; write rank() OVER (…) for ties".to_owned());
+    }
+    let limit = Some(quantity.take().unwrap_or_else(|| written("1")));
+    query.limit_clause = match query.limit_clause.take() {
+        None => Some(LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() }),
+        Some(LimitClause::LimitOffset { limit: None, offset, limit_by }) => {
+            Some(LimitClause::LimitOffset { limit, offset, limit_by })
+        }
+        Some(_) => return ControlFlow::Break("LIMIT and FETCH say the same; write one of them".to_owned()),
+    };
+    query.fetch = None;
+    ControlFlow::Continue(())
+}
+
+/// `(a, b) = (1, 2)` → `a = 1 AND b = 2`, `(a, b) < (1, 2)` → `a < 1 OR (a = 1 AND b < 2)`, and `(a, b) IN ((1, 2), (3, 4))` as often.
+pub(super) fn by_parts(expr: &mut Expr) -> ControlFlow<String> {
+    let compared = match expr {
+        Expr::BinaryOp { left, op, right } => match (left.as_mut(), right.as_mut()) {
+            (Expr::Tuple(left), Expr::Tuple(right)) => compared(mem::take(left), op, mem::take(right))?,
+            _ => return ControlFlow::Continue(()),
+        },
+        Expr::InList { expr: of, list, negated } => {
+            let Expr::Tuple(of) = &**of else { return ControlFlow::Continue(()) };
+            if of.len().saturating_mul(list.len()) > MAX_OPERATORS {
+                return ControlFlow::Break(format!("rows may be compared part by part {MAX_OPERATORS} times"));
+            }
+            let mut any = Vec::new();
+            for one in list {
+                let Expr::Tuple(one) = one else { return uneven() };
+                any.push(compared(of.clone(), &BinaryOperator::Eq, mem::take(one))?);
+            }
+            let any = joined(any, &BinaryOperator::Or);
+            if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(nested(any)) } } else { any }
+        }
+        _ => return ControlFlow::Continue(()),
+    };
+    *expr = nested(compared);
+    ControlFlow::Continue(())
+}
+
+fn uneven<T>() -> ControlFlow<String, T> {
+    ControlFlow::Break("rows that are compared have as many columns on both sides".to_owned())
+}
+
+fn compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> ControlFlow<String, Expr> {
+    use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
+    if left.len() != right.len() || left.len() > MAX_ROW {
+        return uneven();
+    }
+    let all = |op: &BinaryOperator| -> Vec<Expr> {
+        left.iter().zip(&right).map(|(left, right)| binary(left, op, right)).collect()
+    };
+    ControlFlow::Continue(match op {
+        Eq => joined(all(&Eq), &And),
+        NotEq => joined(all(&NotEq), &Or),
+        Lt | LtEq | Gt | GtEq => {
+            let strict = if matches!(op, Lt | LtEq) { Lt } else { Gt };
+            let mut parts = left.iter().zip(&right).rev();
+            let Some((left, right)) = parts.next() else { return uneven() };
+            parts.fold(binary(left, op, right), |rest, (left, right)| {
+                let tied = joined(vec![binary(left, &Eq, right), rest], &And);
+                nested(joined(vec![binary(left, &strict, right), tied], &Or))
+            })
+        }
+        other => return ControlFlow::Break(format!("rows are not compared by {other}")),
+    })
+}
+
+/// The most columns of a row that is compared.
+const MAX_ROW: usize = 16;
+
+fn binary(left: &Expr, op: &BinaryOperator, right: &Expr) -> Expr {
+    let [left, right] = [left, right].map(|side| Box::new(side.clone()));
+    Expr::BinaryOp { left, op: op.clone(), right }
+}
+
+/// All by one operator, no deeper than it must be.
+fn joined(mut all: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    let right = all.split_off(all.len() / 2);
+    if all.is_empty() {
+        return right.into_iter().next().unwrap_or_else(|| Expr::Value(Value::Boolean(false).into()));
+    }
+    let [left, right] = [all, right].map(|half| Box::new(nested(joined(half, op))));
+    Expr::BinaryOp { left, op: op.clone(), right }
+}
+
+fn nested(expr: Expr) -> Expr {
+    if matches!(expr, Expr::BinaryOp { .. }) { Expr::Nested(Box::new(expr)) } else { expr }
+}
+
+/// `interval '3 days 04:05:06'` → `interval '3 days 04 hours 05 minutes 06 seconds'`.
+pub(super) fn in_words(expr: &mut Expr) {
+    let text = match expr {
+        Expr::Interval(interval) if interval.leading_field.is_none() => interval.value.as_mut(),
+        Expr::Cast { expr, data_type: DataType::Interval { .. }, .. } => expr.as_mut(),
+        _ => return,
+    };
+    if let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = text
+        && let Some(units) = in_units(text)
+    {
+        *text = units;
+    }
+}
+
+/// What the engine has no plural of.
+const UNITS: &[&str] =
+    &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
+
+/// `date_trunc('hours', x)` → `date_trunc('hour', x)`; `regexp_replace(x, 'b', '<\&>')` → `regexp_replace(x, 'b', '<\0>')`.
+pub(super) fn arguments(expr: &mut Expr) {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return };
+    let name = name.to_string().to_lowercase();
+    let at = match name.as_str() {
+        "date_trunc" => 0,
+        "regexp_replace" => 2,
+        _ => return,
+    };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.get_mut(at) else { return };
+    let Value::SingleQuotedString(text) = &mut value.value else { return };
+    if at > 0 {
+        *text = with_all(text);
+    } else if let Some(unit) = UNITS.iter().find(|unit| text.eq_ignore_ascii_case(&format!("{unit}s"))) {
+        (*unit).clone_into(text);
+    }
+}
+
+/// What replaces a match, where `\&` is all of it and two backslashes are one that stands for itself.
+fn with_all(text: &str) -> String {
+    let (mut out, mut is_escaped) = (String::with_capacity(text.len()), false);
+    for letter in text.chars() {
+        out.push(if is_escaped && letter == '&' { '0' } else { letter });
+        is_escaped = letter == '\\' && !is_escaped;
+    }
+    out
+}

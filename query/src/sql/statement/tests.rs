@@ -1,0 +1,167 @@
+use super::{MAX_SQL_BYTES, QueryError, Statement};
+
+fn parse(sql: &str) -> Result<Statement, QueryError> {
+    super::parse(sql, None)
+}
+
+/// What a statement is written as once it is read, or what its refusal says.
+#[track_caller]
+fn check(sql: &str, wanted: Result<&str, &str>) {
+    match (parse(sql), wanted) {
+        (Ok(statement), Ok(text)) => assert_eq!(statement.to_string(), text),
+        (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{sql}: {error}"),
+        (got, wanted) => panic!("{sql}: {got:?}, not {wanted:?}"),
+    }
+}
+
+#[test]
+fn what_is_asked_twice_has_a_name_of_its_own() {
+    let zoned = "SELECT time AT TIME ZONE 'UTC' AS \"timezone\", time FROM usage";
+    check("SELECT time AT TIME ZONE 'UTC', time FROM usage", Ok(zoned));
+    check("SELECT time, time::date FROM usage", Ok("SELECT time, time::DATE AS \"time_2\" FROM usage"));
+    check("SELECT (u.a)::text::int FROM u ORDER BY a", Ok("SELECT (u.a)::TEXT::INT AS \"a\" FROM u ORDER BY a"));
+    check("SELECT time::date, time FROM usage", Ok("SELECT time::DATE AS \"time_2\", time FROM usage"));
+    let cast = "SELECT sum(a), sum(coalesce(a::INT)) AS \"sum\" FROM u ORDER BY sum(coalesce(a::INT))";
+    check("SELECT sum(a), sum(a::int) FROM u ORDER BY sum(a::int)", Ok(cast));
+    let calculated = "SELECT count(*) / 7, \"numeric\"(count(*)) / 7 AS \"?column?\" FROM u";
+    check("SELECT count(*)/7, count(*)::numeric/7 FROM u", Ok(calculated));
+    check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
+    let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
+    check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
+    let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
+    check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
+}
+
+#[test]
+fn queries_pass_and_everything_else_does_not() {
+    check("SELECT tag('env') FROM usage", Ok("SELECT tag(tags, 'env') FROM usage"));
+    check("SELECT a FROM usage u WHERE TAG('x') = 'y'", Ok("SELECT a FROM usage u WHERE TAG(tags, 'x') = 'y'"));
+    check("SELECT tag(u.tags, 'env') FROM usage AS u", Ok("SELECT tag(u.tags, 'env') FROM usage AS u"));
+    let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
+    check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
+    check("SELECT 1e6, -1.5e-3", Ok("SELECT 1000000., -0.0015"));
+    check("SELECT '-1.5e3'::numeric AS a", Ok("SELECT '-1500'::NUMERIC(4,0) AS a"));
+    check("SELECT a::decimal AS a FROM t", Ok("SELECT \"numeric\"(a) AS a FROM t"));
+    check("SELECT a::float, a::float(24) FROM t", Ok("SELECT a::DOUBLE PRECISION AS \"a\", a::REAL AS \"a_2\" FROM t"));
+    check("SELECT CAST(a AS varchar(8)) FROM t", Ok("SELECT \"left\"(CAST(a AS VARCHAR), 8) AS \"a\" FROM t"));
+    check("SELECT a::character varying(2) AS b FROM t", Ok("SELECT \"left\"(a::VARCHAR, 2) AS b FROM t"));
+    check("SELECT a::text, b::varchar FROM t", Ok("SELECT a::TEXT AS \"a\", b::VARCHAR AS \"b\" FROM t"));
+    check("SELECT a::char(2) FROM t", Err("write varchar"));
+    check("SELECT a FROM t FETCH FIRST 5 ROWS ONLY", Ok("SELECT a FROM t LIMIT 5"));
+    check("SELECT a FROM t OFFSET 2 ROWS FETCH NEXT ROW ONLY", Ok("SELECT a FROM t LIMIT 1 OFFSET 2 ROWS"));
+    check("SELECT a FROM t FETCH FIRST 5 ROWS WITH TIES", Err("rank()"));
+    check("SELECT a FROM t LIMIT 1 FETCH FIRST 5 ROWS ONLY", Err("one of them"));
+    check("SELECT (a, b) = (1, 2) AS c FROM t", Ok("SELECT ((a = 1) AND (b = 2)) AS c FROM t"));
+    check("SELECT (a, b) = (1, 2, 3) FROM t", Err("both sides"));
+    let many = format!("SELECT 1 FROM t WHERE (a, b) IN ({})", vec!["(1, 2)"; 201].join(","));
+    check(&many, Err("400 times"));
+    let words = "SELECT INTERVAL '3 days 04 hours 05 minutes 06 seconds' AS a";
+    check("SELECT interval '3 days 04:05:06' AS a", Ok(words));
+    check("SELECT date_trunc('Hours', a) AS b FROM t", Ok("SELECT date_trunc('hour', a) AS b FROM t"));
+    let replaced = r"SELECT regexp_replace(a, 'b', '<\0> \\& \1') AS c FROM t";
+    check(r"SELECT regexp_replace(a, 'b', '<\&> \\& \1') AS c FROM t", Ok(replaced));
+    check("SELECT 1; SELECT 2", Err("exactly one statement"));
+    check("", Err("exactly one statement"));
+    check("COPY usage TO 'x.csv'", Err("only queries"));
+    check("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'x'", Err("only queries"));
+    check("CREATE TABLE t AS SELECT 1", Err("only queries"));
+    check("DROP TABLE usage", Err("only queries"));
+    check("INSERT INTO usage VALUES (1)", Err("only queries"));
+    check("SET datafusion.execution.batch_size = 1", Err("only queries"));
+    check("EXPLAIN ANALYZE SELECT 1", Err("plain EXPLAIN"));
+    check("EXPLAIN VERBOSE SELECT 1", Err("plain EXPLAIN"));
+    check("EXPLAIN COPY usage TO 'x'", Err("only queries"));
+    check("SELECT * FROM range(1, 1000000000000)", Err("table functions"));
+    check("SELECT * FROM x.generate_series(1, 2)", Err("table functions"));
+    check("SELECT * FROM generate_series(1, 2) WITH ORDINALITY", Err("ORDINALITY"));
+    let named = "SELECT * FROM generate_series(1, 2) AS generate_series (generate_series)";
+    check("SELECT * FROM Generate_Series(1, 2)", Ok(named));
+    check("SELECT n FROM generate_series(1, 2) AS n", Ok("SELECT n FROM generate_series(1, 2) AS n (n)"));
+    check("SELECT b FROM generate_series(1, 2) AS a(b)", Ok("SELECT b FROM generate_series(1, 2) AS a (b)"));
+    check("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", Err("recursive"));
+    check("SELECT 'ab' SIMILAR TO 'a%'", Err("SIMILAR TO"));
+    check("SELECT * FROM usage TABLESAMPLE BERNOULLI (10)", Err("TABLESAMPLE"));
+    check("SELECT * FROM usage FOR UPDATE", Err("FOR UPDATE"));
+    check("SELECT sum(a) OVER (w) FROM t WINDOW w AS (ORDER BY b)", Err("OVER w"));
+    check("SELECT sum(a) OVER v FROM t WINDOW w AS (ORDER BY b), v AS (w)", Err("OVER w"));
+    check("SELECT a FROM t INTERSECT ALL SELECT a FROM u", Err("INTERSECT ALL"));
+    check("SELECT 1 UNION (SELECT a FROM t EXCEPT ALL SELECT a FROM u)", Err("EXCEPT ALL"));
+    let framed = "SELECT sum(a) OVER (ORDER BY b ROWS BETWEEN CURRENT ROW AND 18446744073709551615 FOLLOWING) FROM t";
+    check(framed, Err("a frame"));
+    check("SELECT generate_series(1, 2)", Err("FROM"));
+    check("SELECT (Regexp_Match(a, '(b)'))[1] FROM t", Err("regexp_replace"));
+    check("SELECT 1 << 63", Err("<<"));
+    check("SELECT string_agg(a, ',') OVER () FROM t", Err("string_agg"));
+    check("SELECT STRING_AGG(a, ',') OVER w FROM t WINDOW w AS (ORDER BY b)", Err("string_agg"));
+    let crossed: Vec<_> = (0..40).map(|number| format!("(SELECT 1) a{number}")).collect();
+    check(&format!("SELECT count(*) FROM {}", crossed.join(",")), Err("32 tables"));
+    let parted = format!("SELECT sum(a) OVER (PARTITION BY {}) FROM t", vec!["a"; 65].join(","));
+    check(&parted, Err("64"));
+    check(&format!("SELECT 1 FROM t GROUP BY {}", vec!["a"; 65].join(",")), Err("64"));
+    check(&format!("SELECT 1 FROM t ORDER BY {}", vec!["a"; 65].join(",")), Err("64"));
+    check("SELECT 1 FROM t GROUP BY CUBE (a,b,c,d,e,f,g)", Err("CUBE"));
+    check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
+    check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
+}
+
+#[test]
+fn a_column_that_is_joined_by_is_that_of_either_side() {
+    check("SELECT x FROM a LEFT JOIN b USING (x)", Ok("SELECT x FROM a LEFT JOIN b USING(x)"));
+    check(
+        "SELECT x, sum(n) FROM a RIGHT JOIN b USING (x) WHERE x > 1 GROUP BY x ORDER BY x",
+        Ok("SELECT b.\"x\" AS \"x\", sum(n) FROM a RIGHT JOIN b ON a.\"x\" = b.\"x\" WHERE b.\"x\" > 1 \
+            GROUP BY b.\"x\" ORDER BY b.\"x\""),
+    );
+    check(
+        "SELECT * FROM a FULL JOIN b USING (x) FULL JOIN c USING (x) ORDER BY x, x + 1",
+        Ok(
+            "SELECT coalesce(a.\"x\", b.\"x\", c.\"x\") AS \"x\", a.* EXCLUDE (\"x\"), b.* EXCLUDE (\"x\"), c.* EXCLUDE (\"x\") \
+            FROM a FULL JOIN b ON a.\"x\" = b.\"x\" FULL JOIN c ON coalesce(a.\"x\", b.\"x\") = c.\"x\" \
+            ORDER BY x, coalesce(a.\"x\", b.\"x\", c.\"x\") + 1",
+        ),
+    );
+    check(
+        "SELECT * FROM b LEFT JOIN a USING (x)",
+        Ok("SELECT b.\"x\" AS \"x\", b.* EXCLUDE (\"x\"), a.* EXCLUDE (\"x\") FROM b LEFT JOIN a ON b.\"x\" = a.\"x\""),
+    );
+    check("SELECT x FROM a JOIN c ON a.y = c.y FULL JOIN b USING (x)", Err("write ON"));
+    check("SELECT 1 FROM a, (c FULL JOIN b USING (x))", Err("write ON"));
+    check("SELECT * FROM a NATURAL FULL JOIN b", Err("NATURAL"));
+    let often = format!("SELECT {} FROM a FULL JOIN b USING (x)", vec!["x"; 401].join(","));
+    check(&often, Err("too often"));
+}
+
+#[test]
+fn over_focus_names_are_quoted_and_nothing_else_is_touched() {
+    let check = |sql: &str, wanted: &str| assert_eq!(parse(sql).unwrap().to_string(), wanted);
+    check("SELECT billedcost FROM focus", "SELECT \"BilledCost\" FROM focus");
+    check(
+        "SELECT 'it''s tags',\n  \"a\"\"b\", f.TAGS FROM\nfocus f WHERE Tags = 'x'",
+        "SELECT 'it''s tags', \"a\"\"b\", f.\"Tags\" FROM focus f WHERE \"Tags\" = 'x'",
+    );
+    check("SELECT count(*) AS focus, tags FROM usage", "SELECT count(*) AS focus, tags FROM usage");
+    // What stands in a text is not part of the statement, before and after.
+    let deep = format!("{}1{}", "abs(".repeat(14), ")".repeat(14));
+    let hidden = format!("SELECT 'a'', {deep} AS a, ''b' AS c FROM focus");
+    assert_eq!(parse(&hidden).unwrap().to_string(), hidden);
+    assert!(parse(&format!("SELECT {deep} FROM focus")).unwrap_err().to_string().contains("nested"));
+}
+
+/// Each parenthesis is looked at once: with the square of their number there would be two thousand million steps.
+#[test]
+fn many_parentheses_are_refused_at_once() {
+    for text in ["(", "f(", "()", ")"] {
+        assert!(parse(&text.repeat(MAX_SQL_BYTES / text.len())).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn tables_are_counted_where_they_are_used() {
+    let mut sql = String::from("WITH t0 AS (SELECT 1 AS a)");
+    for level in 1..30 {
+        let below = level - 1;
+        sql.push_str(&format!(", t{level} AS (SELECT x.a FROM t{below} x, t{below} y)"));
+    }
+    let error = parse(&format!("{sql} SELECT * FROM t29")).unwrap_err();
+    assert!(error.to_string().contains("32 tables"), "{error}");
+}

@@ -1,0 +1,37 @@
+//! Types as Postgres has them: `float` is of eight bytes, which the engine takes for four, and `varchar(8)` cuts what is longer, of which the
+//! engine would leave the length out. `char(8)`, which is filled up with spaces, is refused.
+
+use datafusion::sql::sqlparser::ast::{CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, TypedString, Value};
+
+use crate::sql::reading::rewrite::{call, taken};
+
+/// `x::float` → `x::double precision`; `x::varchar(8)` → `left(x::varchar, 8)`.
+pub(super) fn meant(expr: &mut Expr) {
+    if let Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) = expr
+        && let DataType::Float(digits) = data_type
+    {
+        *data_type = match digits {
+            ExactNumberInfo::Precision(..=24) => DataType::Real,
+            _ => DataType::DoublePrecision,
+        };
+    }
+    let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, data_type, .. } = expr else { return };
+    let length = match data_type {
+        DataType::Char(None) | DataType::Character(None) => 1,
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            match length {
+                Some(CharacterLength::IntegerLength { length, .. }) => *length,
+                Some(CharacterLength::Max) | None => return,
+            }
+        }
+        _ => return,
+    };
+    *data_type = DataType::Varchar(None);
+    let (text, length) = (taken(expr), Value::Number(length.to_string(), false));
+    *expr = call("\"left\"", [text, Expr::Value(length.into())]);
+}
+
+/// Whether a type has a length that would be left out.
+pub(super) const fn is_cut(kind: &DataType) -> bool {
+    matches!(kind, DataType::Char(Some(_)) | DataType::Character(Some(_)) | DataType::Nvarchar(Some(_)))
+}
