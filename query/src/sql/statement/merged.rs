@@ -141,7 +141,7 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
 /// A part of what `*` stands for.
 enum Shown {
     /// A column of a join.
-    One(String, Expr),
+    One(String, Box<Expr>),
     /// The columns of a table, without these.
     All(Vec<Ident>, Vec<String>),
 }
@@ -212,7 +212,8 @@ impl Sides {
     /// Adds a table: the columns that it was joined by stand first, and once.
     fn add(&mut self, right: Vec<Ident>, columns: Vec<(String, Vec<Expr>)>) {
         let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-        let mut shown: Vec<Shown> = columns.iter().map(|(name, of)| Shown::One(name.clone(), first_of(of))).collect();
+        let mut shown: Vec<Shown> =
+            columns.iter().map(|(name, of)| Shown::One(name.clone(), Box::new(first_of(of)))).collect();
         let is_alone = self.shown.len() == 1;
         for mut part in self.shown.drain(..) {
             if matches!(&part, Shown::One(name, _) if names.contains(name)) {
@@ -301,7 +302,7 @@ fn item_of(shown: &Shown) -> SelectItem {
     let part = ObjectNamePart::Identifier;
     match shown {
         Shown::One(name, of) => {
-            SelectItem::ExprWithAlias { expr: of.clone(), alias: Ident::with_quote('"', name.clone()) }
+            SelectItem::ExprWithAlias { expr: of.as_ref().clone(), alias: Ident::with_quote('"', name.clone()) }
         }
         Shown::All(table, without) => {
             let table = ObjectName(table.iter().cloned().map(part).collect());
