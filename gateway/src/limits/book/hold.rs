@@ -184,11 +184,9 @@ impl Book {
                         }
                         continue;
                     }
-                    let known = slot.view.is_some();
-                    if known
-                        && short > slot.free(self.me, need.window.0)
-                        && !slot.others_may_return(self.me, need.window.0)
-                    {
+                    let (me, window) = (self.me, need.window.0);
+                    let is_enough = || short <= slot.free(me, window) || slot.others_may_return(me, window);
+                    if slot.view.is_some() && (slot.is_spent(me, window, need.amount) || !is_enough()) {
                         return Tried::Refused(refusal(ErrorCode::HardLimitReached));
                     }
                     late.get_or_insert_with(|| refusal(ErrorCode::LeaseNotObtained));

@@ -26,6 +26,11 @@ impl Slot {
         (-self.free(me, window)).max(0)
     }
 
+    /// Whether a window has no room for so much even if nobody else held or had leased any of it: what was used nobody gives back.
+    pub(crate) fn is_spent(&self, me: ProducerId, window: Time, need: i128) -> bool {
+        self.settled(me, window) + self.unknown(me, window) + self.spent(window).held + need > self.limit.amount
+    }
+
     /// The most of that among the windows that `lasts` says, and, where leases stand, the next: that is taken by the leases alone.
     fn most_over(&self, me: ProducerId, lasts: impl Fn(&WindowState) -> bool) -> i128 {
         let known = self.view.iter().flat_map(|view| &view.windows);

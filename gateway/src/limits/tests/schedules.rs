@@ -239,6 +239,12 @@ fn what_others_have_of_a_lowered_amount_is_not_spent_twice() {
     bench.at += Duration::from_secs(2);
     assert!(matches!(bench.hold(time(4), 1), Tried::Short(_)));
     assert_eq!(bench.asked().len(), asked + 1, "now it lacks it");
+    // Another system has used all of it: whatever the others give back is not enough, and nobody waits for it.
+    let id = bench.decide_among(time(0), vec![own(), other(0)], 0, &[]);
+    let mut told = Instance::clone(bench.limits.lock().slot(id).unwrap().view.as_ref().unwrap());
+    told.windows[0].adjusted = 20;
+    bench.limits.lock().view(id, Some(Arc::new(told)));
+    assert!(matches!(bench.hold(time(5), 1), Tried::Refused(_)));
 }
 
 /// Another system used all of it while calls were open, and then their holds are free.
