@@ -208,6 +208,11 @@ pub(crate) enum Effort {
 impl Effort {
     const ALL: [Self; 6] = [Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh, Self::Max];
 
+    /// How many are less.
+    fn place(self) -> usize {
+        Self::ALL.into_iter().filter(|other| *other < self).count()
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Minimal => "minimal",
@@ -260,11 +265,12 @@ impl Reasoning {
         }
     }
 
-    /// The effort by its name, at a target that has only these. One that it has not is listed with the nearest, which it gets.
-    pub(crate) fn effort_within(&self, least: Effort, most: Effort, ledger: &mut Ledger) -> Option<&'static str> {
+    /// The effort by its name, at a target that has only these, the least first. One that it has not is listed with the nearest, which it
+    /// gets, and of two as near the greater.
+    pub(crate) fn effort_of(&self, efforts: &[Effort], ledger: &mut Ledger) -> Option<&'static str> {
         let effort = self.effort()?;
-        let nearest = effort.clamp(least, most);
-        if nearest != effort {
+        let nearest = efforts.iter().rev().min_by_key(|has| has.place().abs_diff(effort.place()))?;
+        if *nearest != effort {
             ledger.note(format!("{} (its effort: {} in place of {})", self.at, nearest.name(), effort.name()));
         }
         Some(nearest.name())

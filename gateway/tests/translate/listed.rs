@@ -94,7 +94,7 @@ fn who_only_speaks_like_openai_gets_what_all_take() {
 fn an_effort_that_a_provider_has_not_is_the_nearest_and_listed() {
     #[rustfmt::skip]
     let cases = [
-        (Provider::Gemini, "gemini-3-pro", "xhigh", "/generationConfig/thinkingConfig/thinkingLevel", "high"),
+        (Provider::Gemini, "gemini-3.1-pro-preview", "xhigh", "/generationConfig/thinkingConfig/thinkingLevel", "high"),
         (Provider::AnthropicMessages, "claude-opus-4-6", "minimal", "/output_config/effort", "low"),
         (Provider::BedrockConverse, "amazon.nova-2-lite-v1:0", "minimal", "/additionalModelRequestFields/reasoningConfig/maxReasoningEffort", "low"),
         (Provider::BedrockConverse, "openai.gpt-oss-120b-1:0", "xhigh", "/additionalModelRequestFields/reasoning_effort", "high"),
@@ -113,6 +113,31 @@ fn an_effort_that_a_provider_has_not_is_the_nearest_and_listed() {
         assert_eq!(listed, [format!("reasoning_effort (its effort: {wanted} in place of {effort})")], "{model}");
         let (body, listed) = of("medium");
         assert_eq!((body.pointer(path), listed), (Some(&json!("medium")), vec![]), "{model}");
+    }
+}
+
+/// What models from Gemini 3 on take: <https://ai.google.dev/gemini-api/docs/thinking>.
+#[test]
+fn a_level_of_thinking_is_one_that_the_model_has() {
+    let always = "reasoning_effort (the model always reasons; the least is asked for)";
+    let efforts = ["none", "minimal", "low", "medium", "high"];
+    for (model, wanted) in [
+        ("gemini-3-pro-preview", ["low", "low", "low", "high", "high"]),
+        ("gemini-3.1-pro-preview", ["low", "low", "low", "medium", "high"]),
+        ("gemini-3-flash-preview", ["minimal", "minimal", "low", "medium", "high"]),
+        ("gemini-3.1-flash-lite", ["minimal", "minimal", "low", "medium", "high"]),
+        ("gemini-3.1-flash-image", ["minimal", "minimal", "minimal", "high", "high"]),
+        ("gemini-3.8-flash", ["low", "low", "low", "medium", "high"]),
+        ("gemini-flash-latest", ["low", "low", "low", "medium", "high"]),
+    ] {
+        for (effort, level) in efforts.into_iter().zip(wanted) {
+            let asked = chat(&json!({ "reasoning_effort": effort }));
+            let (body, listed) = sent(Client::OpenAiChat, &asked, &to(Provider::Gemini, model)).unwrap();
+            assert_eq!(body["generationConfig"]["thinkingConfig"]["thinkingLevel"], level, "{model} {effort}");
+            let other = format!("reasoning_effort (its effort: {level} in place of {effort})");
+            let note = if effort == "none" { Some(always) } else { (level != effort).then_some(other.as_str()) };
+            assert_eq!(listed.iter().map(String::as_str).collect::<Vec<_>>(), Vec::from_iter(note), "{model} {effort}");
+        }
     }
 }
 

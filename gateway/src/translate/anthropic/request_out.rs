@@ -26,6 +26,8 @@ const USER_MAX: usize = 256;
 const ID_MAX: usize = 64;
 /// The cap where neither the client nor the catalogue states one: what the oldest models served can answer.
 const CAP: u64 = 4_096;
+/// The efforts of models that reason by themselves.
+const EFFORTS: [Effort; 5] = [Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max];
 /// Names of models that reason by a budget.
 const BY_BUDGET: [&str; 7] = ["claude-3", "sonnet-4-2", "opus-4-2", "opus-4-0", "sonnet-4-0", "opus-4-1", "-4-5"];
 
@@ -251,7 +253,7 @@ pub(crate) fn write_reasoning(
         if reasoning.shown {
             thinking.put("display", "summarized");
         }
-        return Some((thinking, reasoning.effort_within(Effort::Low, Effort::Max, ledger)));
+        return Some((thinking, reasoning.effort_of(&EFFORTS, ledger)));
     }
     reasoning.note_hidden(ledger);
     budget(reasoning, asked.max_tokens.or(to.max_output).unwrap_or(CAP), ledger)

@@ -16,6 +16,8 @@ const SETTINGS: [(Setting, &str); 2] = [(Setting::Temperature, "temperature"), (
 const STOP_MAX: usize = 4;
 /// The most characters of the id of a call.
 const ID_MAX: usize = 64;
+/// The efforts that models other than Claude take, where they take any.
+const EFFORTS: [Effort; 3] = [Effort::Low, Effort::Medium, Effort::High];
 
 /// The ids of calls that a model takes: those of Mistral refuse others than their own behind Converse as well.
 fn ids(model: &str) -> Form {
@@ -228,7 +230,7 @@ fn write_reasoning(asked: &Conversation, to: &To<'_>, more: &mut Json, ledger: &
         }
         return;
     }
-    match reasoning.effort_within(Effort::Low, Effort::High, ledger).filter(|_| !reasoning.off) {
+    match reasoning.effort_of(&EFFORTS, ledger).filter(|_| !reasoning.off) {
         Some(effort) if to.model.contains("amazon.nova") => {
             more.put("reasoningConfig", object! { "type": "enabled", "maxReasoningEffort": effort });
         }

@@ -212,6 +212,22 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
 const PRO: RangeInclusive<u64> = 128..=32_768;
 const FLASH: RangeInclusive<u64> = 0..=24_576;
 
+/// The levels that a model from Gemini 3 on takes, of which it refuses others; one that is not known is taken for one of the latest:
+/// <https://ai.google.dev/gemini-api/docs/thinking>.
+fn levels(model: &str) -> &'static [Effort] {
+    const ALL: [Effort; 4] = [Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];
+    let has = |part: &&str| model.contains(*part);
+    if has(&"flash") && has(&"-image") {
+        &[Effort::Minimal, Effort::High]
+    } else if has(&"gemini-3-pro") {
+        &[Effort::Low, Effort::High]
+    } else if ["flash-lite", "gemini-3-flash", "gemini-3.5-flash", "gemini-3.6-flash"].iter().any(has) {
+        &ALL
+    } else {
+        &[Effort::Low, Effort::Medium, Effort::High]
+    }
+}
+
 /// From Gemini 3 on models take a level, those before it a budget.
 fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), ledger: &mut Ledger) -> Json {
     let mut config = object! {};
@@ -225,7 +241,7 @@ fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), led
         }
         (true, false) => {
             ledger.note(format!("{} (the model always reasons; the least is asked for)", reasoning.at));
-            config.put("thinkingLevel", "minimal");
+            config.put_some("thinkingLevel", levels(model).first().map(|least| least.name()));
         }
         (false, true) => {
             let asked = reasoning.budget_within(cap);
@@ -236,7 +252,7 @@ fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), led
             config.put_some("thinkingBudget", budget);
         }
         (false, false) => {
-            config.put_some("thinkingLevel", reasoning.effort_within(Effort::Minimal, Effort::High, ledger));
+            config.put_some("thinkingLevel", reasoning.effort_of(levels(model), ledger));
         }
     }
     if reasoning.shown {
