@@ -179,6 +179,38 @@ fn a_message_of_nothing_is_left_away_and_listed() {
         assert_eq!(listed, ["messages[1] (it says nothing)"], "{}", to.model);
         let (roles, listed) = of(&[&empty]);
         assert_eq!(listed.is_empty(), !roles.is_empty(), "{}: {listed:?}", to.model);
+        // Instructions stand apart from the turns.
+        let (roles, listed) = of(&[&json!({ "role": "system", "content": "" }), &hi]);
+        assert_eq!(listed.is_empty(), roles.len() == 2, "{}: {listed:?}", to.model);
+        assert!(listed.iter().all(|line| line == "messages[0] (it says nothing)"), "{}: {listed:?}", to.model);
+    }
+}
+
+/// What is left away leaves no two turns of one role behind, which Bedrock and Gemini refuse.
+#[test]
+fn a_turn_of_nothing_but_reasoning_of_another_is_none() {
+    let thinking = |signature: &str| json!({ "type": "thinking", "thinking": "hm", "signature": signature });
+    let of = |signature: &str, provider: Provider| {
+        let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == provider).unwrap();
+        let turns = json!({ "messages": [
+            { "role": "user", "content": "hi" },
+            { "role": "assistant", "content": [thinking(signature), { "type": "text", "text": "" }, { "type": "tool_use", "id": "t", "name": "f", "input": {} }] },
+            { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": "1" }] },
+            { "role": "assistant", "content": [thinking(signature), { "type": "text", "text": "" }] },
+            { "role": "user", "content": "on" },
+        ] });
+        let (body, listed) = sent(Client::AnthropicMessages, &messages(&turns), &to(provider, model)).unwrap();
+        let turns = body.get("messages").or(body.get("contents")).unwrap().as_array().unwrap().clone();
+        let parts = |turn: &Value| turn.get("content").or(turn.get("parts")).unwrap().as_array().unwrap().len();
+        (turns.iter().map(parts).collect::<Vec<_>>(), listed.len())
+    };
+    for (provider, own) in [
+        (Provider::AnthropicMessages, "anthropic:thinking:abc"),
+        (Provider::BedrockConverse, "anthropic:thinking:abc"),
+        (Provider::Gemini, "google:thinking:abc"),
+    ] {
+        assert_eq!(of("cohere:thinking:abc", provider), (vec![1, 1, 2], 2), "{provider:?}");
+        assert_eq!(of(own, provider), (vec![1, 2, 1, 1, 1], 0), "{provider:?}");
     }
 }
 

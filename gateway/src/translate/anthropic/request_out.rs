@@ -41,7 +41,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
         ledger.note(format!("max_tokens (none was asked for; {} is sent)", cap.unwrap_or(CAP)));
     }
     body.put("max_tokens", cap.unwrap_or(CAP));
-    let (instructions, turns) = asked.apart(ledger);
+    let (instructions, turns) = asked.apart(|what| takes(what, Maker::Anthropic), ledger);
     body.put_full("system", write_parts(&instructions, ledger)?);
     let mut messages = Vec::new();
     for (role, parts) in turns {
@@ -124,6 +124,15 @@ fn write_parts(parts: &[&Part], ledger: &mut Ledger) -> Read<Vec<Json>> {
     Ok(written)
 }
 
+/// Whether reasoning is such as its maker takes back in a message.
+pub(crate) fn takes(reasoning: &What, maker: Maker) -> bool {
+    match reasoning {
+        What::Thinking(_, seal) => seal.maker == maker,
+        What::Sealed(seal) => (seal.maker, seal.kind) == (maker, Kind::Redacted),
+        _ => false,
+    }
+}
+
 /// A block; nothing for an empty text, which Anthropic refuses, and for reasoning of somebody else.
 fn write_part(part: &Part, ledger: &mut Ledger) -> Read<Option<Json>> {
     Ok(Some(match &part.what {
@@ -143,14 +152,14 @@ fn write_part(part: &Part, ledger: &mut Ledger) -> Read<Option<Json>> {
                 .ok_or_else(|| part.refuse("the provider takes a JSON object as the arguments of a call, and this is none"))?,
         },
         What::Result(outcome) => write_result(outcome, ledger)?,
-        What::Thinking(text, seal) if seal.maker == Maker::Anthropic => {
+        What::Thinking(text, seal) if takes(&part.what, Maker::Anthropic) => {
             object! { "type": "thinking", "thinking": text, "signature": seal.data.as_str() }
         }
-        What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Anthropic, Kind::Redacted) => {
+        What::Sealed(seal) if takes(&part.what, Maker::Anthropic) => {
             object! { "type": "redacted_thinking", "data": seal.data.as_str() }
         }
         What::Thinking(..) | What::Sealed(_) => {
-            ledger.note(format!("{} (reasoning)", part.at));
+            part.note_reasoning(ledger);
             return Ok(None);
         }
     }))

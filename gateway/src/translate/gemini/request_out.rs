@@ -27,7 +27,7 @@ const STOP_MAX: usize = 5;
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
     asked.must_begin()?;
     let mut body = object! {};
-    let (instructions, turns) = asked.apart(ledger);
+    let (instructions, turns) = asked.apart(takes, ledger);
     let (pairs, mut contents) = (Pairs::new(asked)?, Vec::new());
     for (role, parts) in turns {
         let role_name = if role == Role::Assistant { "model" } else { "user" };
@@ -112,12 +112,12 @@ fn write_parts(pairs: &Pairs<'_>, parts: &[&Part], to: &To<'_>, ledger: &mut Led
         match &part.what {
             What::Text(text) | What::Refusal(text) if text.is_empty() => {}
             What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Google, Kind::Call) => proof = Some(seal),
-            What::Sealed(seal) if seal.maker == Maker::Google => written.push(prove(object! { "text": "" }, seal)),
-            What::Thinking(text, seal) if seal.maker == Maker::Google => {
+            What::Sealed(seal) if takes(&part.what) => written.push(prove(object! { "text": "" }, seal)),
+            What::Thinking(text, seal) if takes(&part.what) => {
                 let thought = object! { "text": text, "thought": true };
                 written.push(if seal.data.is_empty() { thought } else { prove(thought, seal) });
             }
-            What::Thinking(..) | What::Sealed(_) => ledger.note(format!("{} (reasoning)", part.at)),
+            What::Thinking(..) | What::Sealed(_) => part.note_reasoning(ledger),
             What::Call(call) => {
                 let args = Json::raw_object(&call.arguments).ok_or_else(|| {
                     part.refuse("the provider takes a JSON object as the arguments of a call, and this is none")
@@ -138,6 +138,15 @@ fn write_parts(pairs: &Pairs<'_>, parts: &[&Part], to: &To<'_>, ledger: &mut Led
         }
     }
     Ok(written)
+}
+
+/// Whether reasoning is Google's own and is written as a part: the proof of a call stands in that of the call.
+fn takes(reasoning: &What) -> bool {
+    match reasoning {
+        What::Thinking(_, seal) => seal.maker == Maker::Google,
+        What::Sealed(seal) => seal.maker == Maker::Google && seal.kind != Kind::Call,
+        _ => false,
+    }
 }
 
 fn prove(mut part: Json, seal: &Seal) -> Json {
