@@ -326,9 +326,16 @@ impl Carrying {
             }
             let said = &mut self.said;
             let pushed = match self.framing {
-                Framing::Messages => eventstream::read(&frame.bytes).map_err(|bad| bad.to_string()).and_then(|event| {
-                    self.stream.push_to(event.kind, event.payload, said).map_err(|bad| bad.to_string())
-                }),
+                Framing::Messages => match eventstream::read(&frame.bytes) {
+                    Ok(event) if event.is_event() => {
+                        self.stream.push_to(event.kind, event.payload, said).map_err(|bad| bad.to_string())
+                    }
+                    Ok(error) => {
+                        said.push_str(&self.stream.fault(error.kind, error.says, error.payload));
+                        Ok(())
+                    }
+                    Err(bad) => Err(bad.to_string()),
+                },
                 _ => self.stream.push_to("", &data_of(&frame.bytes), said).map_err(|bad| bad.to_string()),
             };
             if let Err(why) = pushed {

@@ -208,6 +208,11 @@ pub(crate) enum Effort {
 impl Effort {
     const ALL: [Self; 6] = [Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh, Self::Max];
 
+    /// How many are less.
+    fn place(self) -> usize {
+        Self::ALL.into_iter().filter(|other| *other < self).count()
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Minimal => "minimal",
@@ -260,11 +265,12 @@ impl Reasoning {
         }
     }
 
-    /// The effort by its name, at a target that has only these. One that it has not is listed with the nearest, which it gets.
-    pub(crate) fn effort_within(&self, least: Effort, most: Effort, ledger: &mut Ledger) -> Option<&'static str> {
+    /// The effort by its name, at a target that has only these, the least first. One that it has not is listed with the nearest, which it
+    /// gets, and of two as near the greater.
+    pub(crate) fn effort_of(&self, efforts: &[Effort], ledger: &mut Ledger) -> Option<&'static str> {
         let effort = self.effort()?;
-        let nearest = effort.clamp(least, most);
-        if nearest != effort {
+        let nearest = efforts.iter().rev().min_by_key(|has| has.place().abs_diff(effort.place()))?;
+        if *nearest != effort {
             ledger.note(format!("{} (its effort: {} in place of {})", self.at, nearest.name(), effort.name()));
         }
         Some(nearest.name())
@@ -303,12 +309,21 @@ impl Outcome {
 impl Turn {
     /// Whether it says nothing, which is listed then: it is for a target that takes no such turn.
     pub(crate) fn note_empty(&self, ledger: &mut Ledger) -> bool {
-        let is_empty = |part: &Part| matches!(&part.what, What::Text(text) | What::Refusal(text) if text.is_empty());
-        let says_nothing = self.parts.iter().all(is_empty);
+        let says_nothing = self.parts.iter().all(Part::is_empty);
         if says_nothing {
             ledger.note(format!("{} (it says nothing)", self.at));
         }
         says_nothing
+    }
+
+    /// Whether nothing of it goes to a target that takes back this reasoning, and no turn of nothing. What it has is listed then.
+    fn note_gone(&self, takes: impl Fn(&What) -> bool, ledger: &mut Ledger) -> bool {
+        let is_foreign = |part: &&Part| matches!(part.what, What::Thinking(..) | What::Sealed(_)) && !takes(&part.what);
+        let is_gone = self.parts.iter().all(|part| part.is_empty() || is_foreign(&part));
+        if is_gone && !self.note_empty(ledger) {
+            self.parts.iter().filter(is_foreign).for_each(|part| part.note_reasoning(ledger));
+        }
+        is_gone
     }
 }
 
@@ -319,6 +334,16 @@ impl Part {
 
     pub(crate) fn refuse(&self, why: &'static str) -> Refused {
         Refused::target(self.at.clone(), why)
+    }
+
+    /// Whether it is a text of nothing.
+    fn is_empty(&self) -> bool {
+        matches!(&self.what, What::Text(text) | What::Refusal(text) if text.is_empty())
+    }
+
+    /// Lists that it is reasoning that a target cannot check.
+    pub(crate) fn note_reasoning(&self, ledger: &mut Ledger) {
+        ledger.note(format!("{} (reasoning)", self.at));
     }
 
     /// What the client says of a document, as a text to stand in front of it, for a target that has no place for that, or for its name.
@@ -428,18 +453,23 @@ impl Conversation {
 
     /// The instructions, and the turns between user and assistant with each run of one role as one turn: for targets that
     /// take instructions apart and want the roles to alternate. Instructions that come later are listed, since they move to the front, and
-    /// turns of nothing, which no such target takes and which are none between others.
-    pub(crate) fn apart(&self, ledger: &mut Ledger) -> (Vec<&Part>, Vec<(Role, Vec<&Part>)>) {
+    /// turns of nothing, or of nothing but reasoning that the target does not take back: no such target takes them, and they are none
+    /// between others.
+    pub(crate) fn apart(
+        &self,
+        takes: impl Fn(&What) -> bool,
+        ledger: &mut Ledger,
+    ) -> (Vec<&Part>, Vec<(Role, Vec<&Part>)>) {
         let (mut instructions, mut turns) = (Vec::new(), Vec::<(Role, Vec<&Part>)>::new());
         for turn in &self.turns {
+            if turn.note_gone(&takes, ledger) {
+                continue;
+            }
             if turn.role.instructs() {
                 if !turns.is_empty() {
                     ledger.note(format!("{} (its place: it joins the system prompt)", turn.at));
                 }
                 instructions.extend(&turn.parts);
-                continue;
-            }
-            if turn.note_empty(ledger) {
                 continue;
             }
             match turns.last_mut() {

@@ -10,7 +10,7 @@ use crate::translate::{
     fields::Ledger,
     hub::{Block, Event, Fault, Stop},
     json::{Json, object},
-    kind_of, openai_chat, openai_responses,
+    kind_of, openai_chat, openai_responses, read_fault,
     repeat::Repeat,
 };
 
@@ -109,6 +109,22 @@ impl Stream {
         said.drain(..).for_each(|event| self.write(event, out));
         self.said = said;
         Ok(())
+    }
+
+    /// Takes an error that stands in place of an event (Bedrock): its name, and what it says in words or in its data. Gives the frames
+    /// that end the answer with it.
+    pub fn fault(&mut self, name: &str, says: &str, data: &[u8]) -> String {
+        let mut out = String::new();
+        let mut fault = read_fault(Provider::BedrockConverse, data).unwrap_or_default();
+        if !says.is_empty() {
+            says.clone_into(&mut fault.message);
+        }
+        fault.code = Some(name.to_owned());
+        if fault.message.is_empty() {
+            fault = Fault::failed(name, None);
+        }
+        self.write(Event::Fault(fault), &mut out);
+        out
     }
 
     /// All frames of an answer that came whole although a stream was asked for.

@@ -1,5 +1,6 @@
 //! Calls to providers of other dialects: what the provider is asked, what the client gets, and that it is settled as the provider's own.
 
+use gateway::meter::eventstream;
 use schemas::{
     config::{ModelRoute, Retry, Strategy, Target, UsageInStream},
     event::{Api, Outcome},
@@ -79,6 +80,7 @@ async fn a_chat_reaches_gemini_and_bedrock() {
         message("messageStart", &json!({ "role": "assistant" })),
         message("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": "hi" } })),
         message("contentBlockStop", &json!({ "contentBlockIndex": 0 })),
+        message("newThing", &json!({ "p": "abc" })),
         message("messageStop", &json!({ "stopReason": "max_tokens" })),
         message("metadata", &json!({ "usage": { "inputTokens": 4, "outputTokens": 2, "cacheReadInputTokens": 8 } })),
     ];
@@ -91,6 +93,7 @@ async fn a_chat_reaches_gemini_and_bedrock() {
         told: &[
             r#""delta":{"content":"hi"}"#,
             r#""finish_reason":"length""#,
+            r#""not_carried":["newThing of the answer"]"#,
             r#""prompt_tokens":12,"completion_tokens":2,"total_tokens":14"#,
             "data: [DONE]\n\n",
         ],
@@ -98,6 +101,26 @@ async fn a_chat_reaches_gemini_and_bedrock() {
         used: Vector { cache_read: 8, ..used(4, 2) },
     })
     .await;
+}
+
+/// A message of Amazon's says in a header that it is no event.
+#[tokio::test]
+async fn why_bedrock_broke_off_a_stream_is_told() {
+    let begun = message("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": "hi" } }));
+    let exception = [(":message-type", "exception"), (":exception-type", "throttlingException")];
+    let error = [(":message-type", "error"), (":error-code", "InternalError"), (":error-message", "It broke.")];
+    for (failed, why) in [
+        (eventstream::write(&exception, br#"{"message":"Too many."}"#), "Too many."),
+        (eventstream::write(&error, b""), "It broke."),
+    ] {
+        let stream = [begun.clone(), failed].concat();
+        let replay = Replay::start(typed("application/vnd.amazon.eventstream", &stream)).await;
+        let stage = Stage::new(replay.address).await;
+        let question = json!({ "model": "us.anthropic.claude-v1:0", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+        let told = stage.post("/v1/chat/completions", &question).send().await.unwrap().text().await.unwrap();
+        assert!(told.contains(&format!(r#""message":"{why}""#)), "{told}");
+        stage.end().await;
+    }
 }
 
 #[tokio::test]

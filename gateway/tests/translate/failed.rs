@@ -102,6 +102,39 @@ fn why_a_choice_failed_is_told() {
     }
 }
 
+/// In a stream of Bedrock a message says by its type that it is an error; what that says is in its data or in a header.
+#[test]
+fn an_error_in_a_stream_of_messages_is_told_and_an_unknown_event_is_listed() {
+    let begun = json!({ "contentBlockIndex": 0, "delta": { "text": "ho" } }).to_string();
+    let (provider, name) = (Provider::BedrockConverse, model(Provider::BedrockConverse));
+    for (client, dialect) in CLIENTS {
+        for (kind, says, data, why) in [
+            ("throttlingException", "", r#"{"message":"Too many."}"#, "Too many."),
+            ("InternalError", "It broke.", "", "It broke."),
+            ("InternalError", "", "", "the provider could not finish its answer (InternalError)"),
+        ] {
+            let mut stream = Stream::new(provider, name, client, told(client));
+            stream.push("contentBlockDelta", begun.as_bytes()).unwrap();
+            let frames = stream.fault(kind, says, data.as_bytes());
+            assert!(frames.contains(&format!("\"message\":\"{why}\"")), "{kind} to {dialect}: {frames}");
+            assert!(stream.has_failed() && stream.end(End::Complete, None).is_empty(), "{kind} to {dialect}");
+        }
+        let mut stream = Stream::new(provider, name, client, told(client));
+        let later = json!({ "contentBlockIndex": 0, "delta": { "text": "ha" } }).to_string();
+        let ended = json!({ "stopReason": "end_turn" }).to_string();
+        let events = [
+            ("contentBlockDelta", begun.as_str()),
+            ("newThing", r#"{"message":"later"}"#),
+            ("contentBlockDelta", later.as_str()),
+            ("messageStop", ended.as_str()),
+        ];
+        let said = events.map(|(name, data)| stream.push(name, data.as_bytes()).unwrap());
+        let frames = [said.concat(), stream.end(End::Complete, None)].concat();
+        assert!(frames.contains("\"ha\"") && !stream.has_failed(), "{dialect}: {frames}");
+        assert!(frames.contains(r#""not_carried":["newThing of the answer"]"#), "{dialect}: {frames}");
+    }
+}
+
 /// A reason that is not known, with something to give: the client gets it.
 #[test]
 fn what_was_said_is_given_and_the_reason_listed() {

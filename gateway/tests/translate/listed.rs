@@ -94,7 +94,7 @@ fn who_only_speaks_like_openai_gets_what_all_take() {
 fn an_effort_that_a_provider_has_not_is_the_nearest_and_listed() {
     #[rustfmt::skip]
     let cases = [
-        (Provider::Gemini, "gemini-3-pro", "xhigh", "/generationConfig/thinkingConfig/thinkingLevel", "high"),
+        (Provider::Gemini, "gemini-3.1-pro-preview", "xhigh", "/generationConfig/thinkingConfig/thinkingLevel", "high"),
         (Provider::AnthropicMessages, "claude-opus-4-6", "minimal", "/output_config/effort", "low"),
         (Provider::BedrockConverse, "amazon.nova-2-lite-v1:0", "minimal", "/additionalModelRequestFields/reasoningConfig/maxReasoningEffort", "low"),
         (Provider::BedrockConverse, "openai.gpt-oss-120b-1:0", "xhigh", "/additionalModelRequestFields/reasoning_effort", "high"),
@@ -113,6 +113,31 @@ fn an_effort_that_a_provider_has_not_is_the_nearest_and_listed() {
         assert_eq!(listed, [format!("reasoning_effort (its effort: {wanted} in place of {effort})")], "{model}");
         let (body, listed) = of("medium");
         assert_eq!((body.pointer(path), listed), (Some(&json!("medium")), vec![]), "{model}");
+    }
+}
+
+/// What models from Gemini 3 on take: <https://ai.google.dev/gemini-api/docs/thinking>.
+#[test]
+fn a_level_of_thinking_is_one_that_the_model_has() {
+    let always = "reasoning_effort (the model always reasons; the least is asked for)";
+    let efforts = ["none", "minimal", "low", "medium", "high"];
+    for (model, wanted) in [
+        ("gemini-3-pro-preview", ["low", "low", "low", "high", "high"]),
+        ("gemini-3.1-pro-preview", ["low", "low", "low", "medium", "high"]),
+        ("gemini-3-flash-preview", ["minimal", "minimal", "low", "medium", "high"]),
+        ("gemini-3.1-flash-lite", ["minimal", "minimal", "low", "medium", "high"]),
+        ("gemini-3.1-flash-image", ["minimal", "minimal", "minimal", "high", "high"]),
+        ("gemini-3.8-flash", ["low", "low", "low", "medium", "high"]),
+        ("gemini-flash-latest", ["low", "low", "low", "medium", "high"]),
+    ] {
+        for (effort, level) in efforts.into_iter().zip(wanted) {
+            let asked = chat(&json!({ "reasoning_effort": effort }));
+            let (body, listed) = sent(Client::OpenAiChat, &asked, &to(Provider::Gemini, model)).unwrap();
+            assert_eq!(body["generationConfig"]["thinkingConfig"]["thinkingLevel"], level, "{model} {effort}");
+            let other = format!("reasoning_effort (its effort: {level} in place of {effort})");
+            let note = if effort == "none" { Some(always) } else { (level != effort).then_some(other.as_str()) };
+            assert_eq!(listed.iter().map(String::as_str).collect::<Vec<_>>(), Vec::from_iter(note), "{model} {effort}");
+        }
     }
 }
 
@@ -154,6 +179,38 @@ fn a_message_of_nothing_is_left_away_and_listed() {
         assert_eq!(listed, ["messages[1] (it says nothing)"], "{}", to.model);
         let (roles, listed) = of(&[&empty]);
         assert_eq!(listed.is_empty(), !roles.is_empty(), "{}: {listed:?}", to.model);
+        // Instructions stand apart from the turns.
+        let (roles, listed) = of(&[&json!({ "role": "system", "content": "" }), &hi]);
+        assert_eq!(listed.is_empty(), roles.len() == 2, "{}: {listed:?}", to.model);
+        assert!(listed.iter().all(|line| line == "messages[0] (it says nothing)"), "{}: {listed:?}", to.model);
+    }
+}
+
+/// What is left away leaves no two turns of one role behind, which Bedrock and Gemini refuse.
+#[test]
+fn a_turn_of_nothing_but_reasoning_of_another_is_none() {
+    let thinking = |signature: &str| json!({ "type": "thinking", "thinking": "hm", "signature": signature });
+    let of = |signature: &str, provider: Provider| {
+        let (_, _, model) = PROVIDERS.into_iter().find(|(known, ..)| *known == provider).unwrap();
+        let turns = json!({ "messages": [
+            { "role": "user", "content": "hi" },
+            { "role": "assistant", "content": [thinking(signature), { "type": "text", "text": "" }, { "type": "tool_use", "id": "t", "name": "f", "input": {} }] },
+            { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": "1" }] },
+            { "role": "assistant", "content": [thinking(signature), { "type": "text", "text": "" }] },
+            { "role": "user", "content": "on" },
+        ] });
+        let (body, listed) = sent(Client::AnthropicMessages, &messages(&turns), &to(provider, model)).unwrap();
+        let turns = body.get("messages").or(body.get("contents")).unwrap().as_array().unwrap().clone();
+        let parts = |turn: &Value| turn.get("content").or(turn.get("parts")).unwrap().as_array().unwrap().len();
+        (turns.iter().map(parts).collect::<Vec<_>>(), listed.len())
+    };
+    for (provider, own) in [
+        (Provider::AnthropicMessages, "anthropic:thinking:abc"),
+        (Provider::BedrockConverse, "anthropic:thinking:abc"),
+        (Provider::Gemini, "google:thinking:abc"),
+    ] {
+        assert_eq!(of("cohere:thinking:abc", provider), (vec![1, 1, 2], 2), "{provider:?}");
+        assert_eq!(of(own, provider), (vec![1, 2, 1, 1, 1], 0), "{provider:?}");
     }
 }
 

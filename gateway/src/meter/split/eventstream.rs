@@ -2,7 +2,8 @@
 //!
 //! A message is `total length · headers' length · CRC of these · headers · payload · CRC of all`, numbers big-endian. A length that no
 //! message can have loses the stream, since nothing else says where the next one begins; a checksum that is wrong spoils its message
-//! only. Nothing is copied. Of the headers the three that say what a message is are read; the others are skipped by their types.
+//! only. Nothing is copied. Of the headers those are read that say what a message is, and what an error says; the others are
+//! skipped by their types.
 
 use crc32fast::hash;
 
@@ -22,6 +23,8 @@ pub struct Message<'a> {
     pub message_type: &'a str,
     /// The kind of the event, the exception or the error.
     pub kind: &'a str,
+    /// What an error says, which has no payload; what an exception says is in its payload.
+    pub says: &'a str,
     /// What it carries.
     pub payload: &'a [u8],
 }
@@ -59,7 +62,7 @@ pub fn read(bytes: &[u8]) -> Result<Message<'_>, BadMessage> {
     if hash(lengths) != number(8)? || hash(all) != number(total - 4)? {
         return Err(BadMessage::Checksum);
     }
-    let mut message = Message { message_type: "", kind: "", payload: part(PRELUDE + headers, total - 4)? };
+    let mut message = Message { message_type: "", kind: "", says: "", payload: part(PRELUDE + headers, total - 4)? };
     let mut rest = part(PRELUDE, PRELUDE + headers)?;
     for _ in 0..HEADERS_MAX {
         if rest.is_empty() {
@@ -69,6 +72,7 @@ pub fn read(bytes: &[u8]) -> Result<Message<'_>, BadMessage> {
         match (name, value) {
             (b":message-type", Some(value)) => message.message_type = value,
             (b":event-type" | b":exception-type" | b":error-code", Some(value)) => message.kind = value,
+            (b":error-message", Some(value)) => message.says = value,
             _ => {}
         }
         rest = after;
@@ -176,10 +180,15 @@ mod tests {
     #[test]
     fn a_message_says_what_it_is() {
         let bytes = write(&EVENT, b"{}");
-        assert_eq!(read(&bytes), Ok(Message { message_type: "event", kind: "metadata", payload: b"{}" }));
+        assert_eq!(read(&bytes), Ok(Message { message_type: "event", kind: "metadata", says: "", payload: b"{}" }));
         let bytes = write(&[(":message-type", "exception"), (":exception-type", "throttlingException")], b"");
         let message = read(&bytes).unwrap();
         assert!(!message.is_event() && message.kind == "throttlingException");
+        let bytes =
+            write(&[(":message-type", "error"), (":error-code", "InternalError"), (":error-message", "no")], b"");
+        let message = read(&bytes).unwrap();
+        assert!(!message.is_event());
+        assert_eq!((message.kind, message.says, message.payload), ("InternalError", "no", b"".as_slice()));
     }
 
     #[test]

@@ -26,6 +26,8 @@ const USER_MAX: usize = 256;
 const ID_MAX: usize = 64;
 /// The cap where neither the client nor the catalogue states one: what the oldest models served can answer.
 const CAP: u64 = 4_096;
+/// The efforts of models that reason by themselves.
+const EFFORTS: [Effort; 5] = [Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh, Effort::Max];
 /// Names of models that reason by a budget.
 const BY_BUDGET: [&str; 7] = ["claude-3", "sonnet-4-2", "opus-4-2", "opus-4-0", "sonnet-4-0", "opus-4-1", "-4-5"];
 
@@ -39,7 +41,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
         ledger.note(format!("max_tokens (none was asked for; {} is sent)", cap.unwrap_or(CAP)));
     }
     body.put("max_tokens", cap.unwrap_or(CAP));
-    let (instructions, turns) = asked.apart(ledger);
+    let (instructions, turns) = asked.apart(|what| takes(what, Maker::Anthropic), ledger);
     body.put_full("system", write_parts(&instructions, ledger)?);
     let mut messages = Vec::new();
     for (role, parts) in turns {
@@ -122,6 +124,15 @@ fn write_parts(parts: &[&Part], ledger: &mut Ledger) -> Read<Vec<Json>> {
     Ok(written)
 }
 
+/// Whether reasoning is such as its maker takes back in a message.
+pub(crate) fn takes(reasoning: &What, maker: Maker) -> bool {
+    match reasoning {
+        What::Thinking(_, seal) => seal.maker == maker,
+        What::Sealed(seal) => (seal.maker, seal.kind) == (maker, Kind::Redacted),
+        _ => false,
+    }
+}
+
 /// A block; nothing for an empty text, which Anthropic refuses, and for reasoning of somebody else.
 fn write_part(part: &Part, ledger: &mut Ledger) -> Read<Option<Json>> {
     Ok(Some(match &part.what {
@@ -141,14 +152,14 @@ fn write_part(part: &Part, ledger: &mut Ledger) -> Read<Option<Json>> {
                 .ok_or_else(|| part.refuse("the provider takes a JSON object as the arguments of a call, and this is none"))?,
         },
         What::Result(outcome) => write_result(outcome, ledger)?,
-        What::Thinking(text, seal) if seal.maker == Maker::Anthropic => {
+        What::Thinking(text, seal) if takes(&part.what, Maker::Anthropic) => {
             object! { "type": "thinking", "thinking": text, "signature": seal.data.as_str() }
         }
-        What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Anthropic, Kind::Redacted) => {
+        What::Sealed(seal) if takes(&part.what, Maker::Anthropic) => {
             object! { "type": "redacted_thinking", "data": seal.data.as_str() }
         }
         What::Thinking(..) | What::Sealed(_) => {
-            ledger.note(format!("{} (reasoning)", part.at));
+            part.note_reasoning(ledger);
             return Ok(None);
         }
     }))
@@ -251,7 +262,7 @@ pub(crate) fn write_reasoning(
         if reasoning.shown {
             thinking.put("display", "summarized");
         }
-        return Some((thinking, reasoning.effort_within(Effort::Low, Effort::Max, ledger)));
+        return Some((thinking, reasoning.effort_of(&EFFORTS, ledger)));
     }
     reasoning.note_hidden(ledger);
     budget(reasoning, asked.max_tokens.or(to.max_output).unwrap_or(CAP), ledger)

@@ -1,14 +1,15 @@
 //! A Converse request, written for a target. The model and whether it streams stand in the path.
 
 use crate::translate::{
-    To, anthropic,
+    To,
+    anthropic::{self, request_out::takes},
     bedrock::names::Names,
     fields::{Ledger, Read},
     hub::{Cache, Choice, Conversation, Effort, Format, Media, Outcome, Part, Role, Setting, Source, What},
     ids::Form,
     json::{Json, object},
     media,
-    seal::{Kind, Maker},
+    seal::Maker,
 };
 
 const SETTINGS: [(Setting, &str); 2] = [(Setting::Temperature, "temperature"), (Setting::TopP, "topP")];
@@ -16,6 +17,8 @@ const SETTINGS: [(Setting, &str); 2] = [(Setting::Temperature, "temperature"), (
 const STOP_MAX: usize = 4;
 /// The most characters of the id of a call.
 const ID_MAX: usize = 64;
+/// The efforts that models other than Claude take, where they take any.
+const EFFORTS: [Effort; 3] = [Effort::Low, Effort::Medium, Effort::High];
 
 /// The ids of calls that a model takes: those of Mistral refuse others than their own behind Converse as well.
 fn ids(model: &str) -> Form {
@@ -36,7 +39,7 @@ pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> R
     let own = asked.with_own_ids(ids(to.model))?;
     let asked = own.as_ref().unwrap_or(asked);
     let mut body = object! {};
-    let (instructions, turns) = asked.apart(ledger);
+    let (instructions, turns) = asked.apart(|what| takes(what, maker(to.model)), ledger);
     let mut names = Names::default();
     body.put_full("system", write_parts(&instructions, to, (&mut names, ledger))?);
     let mut messages = Vec::new();
@@ -119,18 +122,18 @@ fn write_part(part: &Part, to: &To<'_>, (names, ledger): (&mut Names, &mut Ledge
             object! { "toolUse": call }
         }
         What::Result(outcome) => write_result(outcome, to, (names, ledger))?,
-        What::Thinking(text, seal) if seal.maker == maker(to.model) => {
+        What::Thinking(text, seal) if takes(&part.what, maker(to.model)) => {
             let mut shown = object! { "text": text };
             if !seal.data.is_empty() {
                 shown.put("signature", seal.data.as_str());
             }
             object! { "reasoningContent": object! { "reasoningText": shown } }
         }
-        What::Sealed(seal) if (seal.maker, seal.kind) == (maker(to.model), Kind::Redacted) => {
+        What::Sealed(seal) if takes(&part.what, maker(to.model)) => {
             object! { "reasoningContent": object! { "redactedContent": seal.data.as_str() } }
         }
         What::Thinking(..) | What::Sealed(_) => {
-            ledger.note(format!("{} (reasoning)", part.at));
+            part.note_reasoning(ledger);
             return Ok(None);
         }
     }))
@@ -228,7 +231,7 @@ fn write_reasoning(asked: &Conversation, to: &To<'_>, more: &mut Json, ledger: &
         }
         return;
     }
-    match reasoning.effort_within(Effort::Low, Effort::High, ledger).filter(|_| !reasoning.off) {
+    match reasoning.effort_of(&EFFORTS, ledger).filter(|_| !reasoning.off) {
         Some(effort) if to.model.contains("amazon.nova") => {
             more.put("reasoningConfig", object! { "type": "enabled", "maxReasoningEffort": effort });
         }

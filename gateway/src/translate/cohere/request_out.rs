@@ -96,7 +96,7 @@ fn write_assistant(turn: &Turn, messages: &mut Vec<Json>, ledger: &mut Ledger) -
             What::Thinking(text, seal) if seal.maker == Maker::Cohere => {
                 content.push(object! { "type": "thinking", "thinking": text });
             }
-            What::Thinking(..) | What::Sealed(_) => ledger.note(format!("{} (reasoning)", part.at)),
+            What::Thinking(..) | What::Sealed(_) => part.note_reasoning(ledger),
             What::Call(call) => calls.push(object! {
                 "id": call.id.as_str(), "type": "function",
                 "function": object! { "name": call.name.as_str(), "arguments": call.arguments.as_str() },

@@ -27,7 +27,7 @@ const STOP_MAX: usize = 5;
 pub(crate) fn write(asked: &Conversation, to: &To<'_>, ledger: &mut Ledger) -> Read<Json> {
     asked.must_begin()?;
     let mut body = object! {};
-    let (instructions, turns) = asked.apart(ledger);
+    let (instructions, turns) = asked.apart(takes, ledger);
     let (pairs, mut contents) = (Pairs::new(asked)?, Vec::new());
     for (role, parts) in turns {
         let role_name = if role == Role::Assistant { "model" } else { "user" };
@@ -112,12 +112,12 @@ fn write_parts(pairs: &Pairs<'_>, parts: &[&Part], to: &To<'_>, ledger: &mut Led
         match &part.what {
             What::Text(text) | What::Refusal(text) if text.is_empty() => {}
             What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Google, Kind::Call) => proof = Some(seal),
-            What::Sealed(seal) if seal.maker == Maker::Google => written.push(prove(object! { "text": "" }, seal)),
-            What::Thinking(text, seal) if seal.maker == Maker::Google => {
+            What::Sealed(seal) if takes(&part.what) => written.push(prove(object! { "text": "" }, seal)),
+            What::Thinking(text, seal) if takes(&part.what) => {
                 let thought = object! { "text": text, "thought": true };
                 written.push(if seal.data.is_empty() { thought } else { prove(thought, seal) });
             }
-            What::Thinking(..) | What::Sealed(_) => ledger.note(format!("{} (reasoning)", part.at)),
+            What::Thinking(..) | What::Sealed(_) => part.note_reasoning(ledger),
             What::Call(call) => {
                 let args = Json::raw_object(&call.arguments).ok_or_else(|| {
                     part.refuse("the provider takes a JSON object as the arguments of a call, and this is none")
@@ -138,6 +138,15 @@ fn write_parts(pairs: &Pairs<'_>, parts: &[&Part], to: &To<'_>, ledger: &mut Led
         }
     }
     Ok(written)
+}
+
+/// Whether reasoning is Google's own and is written as a part: the proof of a call stands in that of the call.
+fn takes(reasoning: &What) -> bool {
+    match reasoning {
+        What::Thinking(_, seal) => seal.maker == Maker::Google,
+        What::Sealed(seal) => seal.maker == Maker::Google && seal.kind != Kind::Call,
+        _ => false,
+    }
 }
 
 fn prove(mut part: Json, seal: &Seal) -> Json {
@@ -212,6 +221,22 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
 const PRO: RangeInclusive<u64> = 128..=32_768;
 const FLASH: RangeInclusive<u64> = 0..=24_576;
 
+/// The levels that a model from Gemini 3 on takes, of which it refuses others; one that is not known is taken for one of the latest:
+/// <https://ai.google.dev/gemini-api/docs/thinking>.
+fn levels(model: &str) -> &'static [Effort] {
+    const ALL: [Effort; 4] = [Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];
+    let has = |part: &&str| model.contains(*part);
+    if has(&"flash") && has(&"-image") {
+        &[Effort::Minimal, Effort::High]
+    } else if has(&"gemini-3-pro") {
+        &[Effort::Low, Effort::High]
+    } else if ["flash-lite", "gemini-3-flash", "gemini-3.5-flash", "gemini-3.6-flash"].iter().any(has) {
+        &ALL
+    } else {
+        &[Effort::Low, Effort::Medium, Effort::High]
+    }
+}
+
 /// From Gemini 3 on models take a level, those before it a budget.
 fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), ledger: &mut Ledger) -> Json {
     let mut config = object! {};
@@ -225,7 +250,7 @@ fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), led
         }
         (true, false) => {
             ledger.note(format!("{} (the model always reasons; the least is asked for)", reasoning.at));
-            config.put("thinkingLevel", "minimal");
+            config.put_some("thinkingLevel", levels(model).first().map(|least| least.name()));
         }
         (false, true) => {
             let asked = reasoning.budget_within(cap);
@@ -236,7 +261,7 @@ fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), led
             config.put_some("thinkingBudget", budget);
         }
         (false, false) => {
-            config.put_some("thinkingLevel", reasoning.effort_within(Effort::Minimal, Effort::High, ledger));
+            config.put_some("thinkingLevel", reasoning.effort_of(levels(model), ledger));
         }
     }
     if reasoning.shown {

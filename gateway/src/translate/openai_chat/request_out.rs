@@ -189,9 +189,7 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
                 "function": object! { "name": call.name.as_str(), "arguments": call.arguments.as_str() },
             }),
             // Mistral refuses a message that has it.
-            What::Thinking(..) | What::Sealed(_) if to.flavor == Flavor::Mistral => {
-                ledger.note(format!("{} (reasoning)", part.at))
-            }
+            What::Thinking(..) | What::Sealed(_) if to.flavor == Flavor::Mistral => part.note_reasoning(ledger),
             What::Thinking(text, seal) if (seal.maker, seal.kind) == (Maker::Chat, Kind::Thinking) => {
                 thoughts.push_str(text);
                 details.extend(Detail::of_seal(text, seal));
@@ -199,10 +197,10 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
             What::Sealed(seal) if (seal.maker, seal.kind) == (Maker::Chat, Kind::Redacted) => {
                 match Detail::of_seal("", seal) {
                     Some(detail) => details.push(detail),
-                    None => ledger.note(format!("{} (reasoning)", part.at)),
+                    None => part.note_reasoning(ledger),
                 }
             }
-            What::Thinking(..) | What::Sealed(_) => ledger.note(format!("{} (reasoning)", part.at)),
+            What::Thinking(..) | What::Sealed(_) => part.note_reasoning(ledger),
             _ => return Err(part.refuse("a message of the assistant can only have text and calls")),
         }
     }
