@@ -29,11 +29,11 @@ pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     let mut fold = in_force(loaded)?;
     let (before, over) = (fold.in_force().cloned(), fold.laid_over());
     let policy = loaded.config.policy(loaded.book.hash());
-    fold.take(Offset(fold.version()), Record::Policy(Box::new(policy)));
-    if let Err(shared) = one_each(&fold) {
+    if let Err(shared) = one_each(&fold, &policy) {
         eprintln!("error: {shared}");
         return Ok(ExitCode::from(EXIT_USAGE));
     }
+    fold.take(Offset(fold.version()), Record::Policy(Box::new(policy)));
     let Some(after) = fold.in_force() else { return Err("the policy cannot be made".into()) };
     let differ = diff(before.as_deref(), after);
     match &before {

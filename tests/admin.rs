@@ -413,6 +413,36 @@ fn a_file_that_gives_a_key_the_secret_of_another_changes_nothing() {
 }
 
 #[test]
+fn an_admin_of_a_tenant_keeps_no_file_from_being_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
+    let of =
+        |name: &str, secret: &str| json!({ "name": name, "sha256": schemas::policy::Digest::of(secret).to_string() });
+    for (method, path, body, wanted) in [
+        (Method::DELETE, "/v1/tenants/globex/keys/ci", Value::Null, 200),
+        (Method::POST, "/v1/tenants/globex/keys", of("squat", "tg-globex"), 201),
+        (Method::POST, "/v1/tenants/globex/keys", json!({ "name": "ci" }), 201),
+    ] {
+        assert_eq!(office.code("tga-globex", &method, path, &body).0, wanted, "{method} {path} {body}");
+    }
+    // What was rotated away is still that of the file's key.
+    assert_eq!(office.post("/v1/tenants/acme/keys/ci/rotate", &json!({})).0, 200);
+    let stolen = office.code("tga-ops", &Method::POST, "/v1/tenants/acme/keys", &of("stolen", "tg-acme"));
+    assert_eq!(stolen, (409, "TG7003".to_owned()));
+    office.house.edit("amount: 1000", "amount: 999");
+    office.house.edit(", { name: globex-ops, token: tga-globex, role: write, tenants: [globex] }", "");
+    assert_eq!(office.diff(dir.path()).0, 1);
+    office.house.reload("its policy is in force");
+    assert_eq!(office.code("tga-globex", &Method::GET, "/v1/tenants", &Value::Null).0, 401);
+    assert_eq!(office.diff(dir.path()).0, 0);
+    assert_eq!(office.house.stop(), 0);
+    office.house.edit("amount: 999", "amount: 998");
+    office.house.start();
+    office.called("tg-globex", (200, ""));
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
 fn a_key_whose_time_is_over_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut office = Office::start(dir.path());

@@ -132,11 +132,15 @@ impl PolicyView {
     }
 }
 
-/// The secrets that two have, in a log that was written before anybody kept them from it: nobody could say which of the two calls.
+/// The secrets that several have, from a race or of a log that was written before anybody kept them from it: nobody could say who calls.
 fn shared(policy: &Policy) -> BTreeSet<[u8; 32]> {
     let shared = secret::shared(policy.secrets());
-    for [one, other] in shared.values() {
-        tracing::error!(%one, %other, "the two have the same secret, which is good for neither: give one of them another");
+    for holders in shared.values() {
+        let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+        tracing::error!(
+            holders = names.join(", "),
+            "they have the same secret, which is good for none of them: give each another"
+        );
     }
     shared.into_keys().map(|secret| secret.0).collect()
 }
