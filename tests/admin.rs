@@ -443,6 +443,32 @@ fn an_admin_of_a_tenant_keeps_no_file_from_being_taken() {
 }
 
 #[test]
+fn a_tenant_that_was_made_anew_is_not_given_the_answers_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = Process::house(dir.path(), LIMITS);
+    let model = "name: \"sandbox/*\", targets: [ { provider: sandbox } ]";
+    house.edit(model, &format!("{model}, cache: {{ ttl: 1h }}"));
+    let mut office = Office::of(house);
+    let asked = json!({ "model": "sandbox/64", "messages": [{ "role": "user", "content": "hello" }] });
+    let said = |key: &str| {
+        let url = format!("http://{}/v1/chat/completions", office.house.gateway);
+        let answer = office.house.client.post(url).bearer_auth(key).json(&asked).send().unwrap();
+        let said = answer.headers()["x-tollgate-cache"].to_str().unwrap().to_owned();
+        answer.bytes().unwrap();
+        said
+    };
+    assert_eq!([said("tg-globex"), said("tg-globex")], ["miss", "hit"]);
+    assert_eq!(office.ops(&Method::DELETE, "/v1/tenants/globex", &Value::Null).0, 200);
+    assert_eq!(office.post("/v1/tenants", &json!({ "name": "globex" })).0, 201);
+    let (status, made) = office.post("/v1/tenants/globex/keys", &json!({ "name": "ci" }));
+    assert_eq!(status, 201);
+    let secret = made["key"].as_str().unwrap();
+    office.called(secret, (200, ""));
+    assert_eq!([said(secret), said(secret)], ["miss", "hit"]);
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
 fn a_key_whose_time_is_over_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut office = Office::start(dir.path());

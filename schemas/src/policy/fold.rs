@@ -5,7 +5,10 @@
 //! appends one needs no lock: it reads on to its own record and sees what became of it. No clock is read. By which rules a record is
 //! refused never changes, or a log would say something else than it did; what is stricter is asked by whoever is about to append.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Change, Digest, Once, Policy, Record, What,
@@ -23,6 +26,7 @@ pub struct Fold {
     requests: Requests,
     in_force: Option<Arc<Policy>>,
     version: u64,
+    ended: BTreeMap<String, u64>,
 }
 
 /// What came of a record.
@@ -85,6 +89,11 @@ impl Fold {
     /// Names the policy in force: it grows with every record that is not refused.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// With which version the last tenant of a name ended, of each that did: another of the name is not the same tenant.
+    pub fn ended(&self) -> &BTreeMap<String, u64> {
+        &self.ended
     }
 
     /// What changes say that lies over the file's, each in a few words.
@@ -151,6 +160,11 @@ impl Fold {
 
     /// Takes the next record of the topic, which stands at an offset.
     pub fn take(&mut self, offset: Offset, record: Record) -> Step {
+        let may_end = match &record {
+            Record::Policy(_) => true,
+            Record::Change(change) => matches!(change.what, What::DeleteTenant { .. }),
+            Record::Book(_) => false,
+        };
         match record {
             Record::Book(book) => return Step::Book(book),
             Record::Policy(policy) => self.file = Some(Arc::new(*policy)),
@@ -163,9 +177,20 @@ impl Fold {
         let Some(file) = &self.file else { return Step::Refused(Refusal::NoPolicy) };
         self.over.absorb(file);
         let policy = if self.over.is_empty() { Arc::clone(file) } else { Arc::new(self.over.lay_over(file)) };
-        self.in_force = Some(Arc::clone(&policy));
         self.version = offset.0 + 1;
+        if may_end {
+            self.end_tenants(&policy);
+        }
+        self.in_force = Some(Arc::clone(&policy));
         Step::InForce(policy)
+    }
+
+    /// Marks the tenants that are in force and will not be.
+    fn end_tenants(&mut self, after: &Policy) {
+        let Some(before) = &self.in_force else { return };
+        let stay: BTreeSet<&str> = after.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        let gone = before.tenants.iter().filter(|tenant| !stay.contains(tenant.name.as_str()));
+        self.ended.extend(gone.map(|tenant| (tenant.name.clone(), self.version)));
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Refusal> {

@@ -493,6 +493,24 @@ fn a_tenant_that_is_deleted_is_gone_with_its_keys_and_none_comes_back() {
 }
 
 #[test]
+fn a_tenant_that_comes_back_is_another() {
+    let mut topic = Topic::with(&file());
+    let ended = |topic: &Topic| topic.fold.ended().get("acme").copied();
+    topic.file(&file());
+    assert_eq!(ended(&topic), None);
+    for end in [1, 2] {
+        topic.ask(What::DeleteTenant { tenant: "acme".into() }).unwrap();
+        let version = topic.fold.version();
+        topic.ask(What::CreateTenant { tenant: "acme".into() }).unwrap();
+        assert_eq!(ended(&topic), Some(version), "{end}");
+    }
+    topic.file(&Policy { tenants: Vec::new(), ..file() });
+    let version = topic.fold.version();
+    topic.file(&file());
+    assert_eq!(ended(&topic), Some(version));
+}
+
+#[test]
 fn a_key_that_was_made_ends_with_its_tenant() {
     let scope = vec![(Dimension::Tenant, Match::Is("acme".into())), (Dimension::Key, Match::Is("new".into()))];
     let name = Limit::name_of_budget(("acme", "new"), crate::limit::Unit::Tokens, Window::Day);
