@@ -195,11 +195,16 @@ fn a_key_lives_by_the_api_and_outlives_a_start() {
 
     // A file that says the same has it from then on.
     office.house.edit("key: tg-acme,", "key: tg-acme, disabled: true,");
+    office.house.edit("team: t,", "team: tt,");
     office.house.edit("amount: 1000", "amount: 900");
     check(
         &office,
         1,
-        &["~ limit calls: amount 1000 → 900", "= key acme/ci: disabled, by the admin API: this file says the same"],
+        &[
+            "~ limit calls: amount 1000 → 900",
+            "~ key acme/ci: team t → tt",
+            "= key acme/ci: disabled, by the admin API: this file says the same",
+        ],
     );
     office.house.reload("its policy is in force");
     check(&office, 0, &["nothing would change"]);
@@ -510,6 +515,13 @@ fn a_tenant_is_made_once_changed_and_deleted_and_its_history_stays() {
         office.house.start();
     }
     let bot = "/v1/tenants/initech/keys/bot";
+    // So is a rotation, or the second would end the grace of the first.
+    let rotate = || named(&office, "three", &format!("{bot}/rotate"), &json!({ "grace": "1h" }));
+    let ((first, rotated, again), (second, known, replayed)) = (rotate(), rotate());
+    assert_eq!((first, again, second, known.get("key"), replayed), (200, false, 200, None, true));
+    office.called(&secret, (200, ""));
+    let secret = rotated["key"].as_str().unwrap().to_owned();
+    office.called(&secret, (200, ""));
     let change = json!({ "team": "search", "models": ["other-*"], "expires": "2100-01-01T00:00:00Z" });
     let (status, changed) = office.ops(&Method::PATCH, bot, &change);
     assert_eq!((status, &changed["team"], &changed["models"]), (200, &json!("search"), &json!(["other-*"])));
@@ -527,6 +539,8 @@ fn a_tenant_is_made_once_changed_and_deleted_and_its_history_stays() {
         assert_eq!(office.ops(&Method::DELETE, &path, &Value::Null).0, 200);
         assert_eq!(office.ops(&Method::GET, &path, &Value::Null).0, 404);
     }
+    let (status, gone, _) = named(&office, "one", "/v1/tenants", &tenant);
+    assert!(status == 404 && gone["error"]["message"].as_str().unwrap().ends_with("it is gone since"), "{gone}");
     office.called(&secret, (401, "TG3002"));
     office.called("tg-globex", (401, "TG3002"));
     let (code, said) = office.diff(dir.path());
