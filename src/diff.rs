@@ -9,7 +9,10 @@ use journal::{Disk, Road};
 use schemas::{
     config::Log,
     id::Offset,
-    policy::{Fold, Record, diff::diff},
+    policy::{
+        Fold, Policy, Record,
+        diff::{Difference, Way, diff},
+    },
     wire,
 };
 
@@ -29,11 +32,11 @@ pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     let mut fold = in_force(loaded)?;
     let (before, over) = (fold.in_force().cloned(), fold.laid_over());
     let policy = loaded.config.policy(loaded.book.hash());
-    fold.take(Offset(fold.version()), Record::Policy(Box::new(policy)));
-    if let Err(shared) = one_each(&fold) {
+    if let Err(shared) = one_each(&fold, &policy) {
         eprintln!("error: {shared}");
         return Ok(ExitCode::from(EXIT_USAGE));
     }
+    fold.take(Offset(fold.version()), Record::Policy(Box::new(policy)));
     let Some(after) = fold.in_force() else { return Err("the policy cannot be made".into()) };
     let differ = diff(before.as_deref(), after);
     match &before {
@@ -48,16 +51,22 @@ pub(crate) fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
     for change in &over {
         if still.contains(change) {
             println!("= {change}, by the admin API: it lies over this file, which says otherwise");
-        } else if differ
-            .iter()
-            .any(|one| change.strip_prefix(one.what.as_str()).is_some_and(|rest| rest.starts_with(": ")))
-        {
+        } else if before.as_deref().is_some_and(|before| ends(change, (before, after), &differ)) {
             println!("= {change}, by the admin API: it ends with this file");
         } else {
             println!("= {change}, by the admin API: this file says the same, and has it from then on");
         }
     }
     Ok(if differ.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DIFFERENT) })
+}
+
+/// Whether a change ends with what it lies over: that is gone, or another limit has its name.
+fn ends(change: &str, (before, after): (&Policy, &Policy), differ: &[Difference]) -> bool {
+    let is_of = |what: &str| change.strip_prefix(what).is_some_and(|rest| rest.starts_with(": "));
+    match before.limits.iter().find(|limit| is_of(&format!("limit {}", limit.name))) {
+        Some(was) => !after.limits.iter().any(|limit| limit.name == was.name && limit.id() == was.id()),
+        None => differ.iter().any(|one| one.way == Way::Removed && is_of(&one.what)),
+    }
 }
 
 /// The policy topic, as far as it is published.

@@ -12,6 +12,7 @@ use schemas::{
     id::{BookHash, Offset},
     policy::{Fold, Policy, Record, Step},
     price::Book,
+    time::now,
     topics::Topic,
     wire,
 };
@@ -23,12 +24,11 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Publishes a policy and the price book that it names, unless it gives somebody the secret of another; says whether anything was new.
 pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bool, Failure> {
-    let (mut fold, books) = published(road)?;
+    let (fold, books) = published(road)?;
     if fold.file() == Some(&policy) {
         return Ok(false);
     }
-    fold.take(Offset(fold.version()), Record::Policy(Box::new(policy.clone())));
-    one_each(&fold)?;
+    one_each(&fold, &policy)?;
     let mut records = Vec::new();
     if !books.contains(&policy.book) {
         records.push(Record::Book(Box::new(book.clone())));
@@ -39,16 +39,18 @@ pub(crate) fn publish(road: &dyn Road, policy: Policy, book: &Book) -> Result<bo
     Ok(true)
 }
 
-/// Whether everybody has a secret of their own, by the file and what the admin API laid over it.
-pub(crate) fn one_each(fold: &Fold) -> Result<(), Failure> {
-    let shared = fold.shared();
-    if shared.is_empty() {
+/// Whether a file gives nobody a secret that another has, by the file and by what the admin API laid over what was published. One that
+/// several have already is warned of, and keeps no file from being published.
+pub(crate) fn one_each(before: &Fold, file: &Policy) -> Result<(), Failure> {
+    let sharing = before.sharing(file, now());
+    for known in &sharing.known {
+        eprintln!("warning: {known}, by what was published before this file: make another one for each");
+    }
+    if sharing.added.is_empty() {
         return Ok(());
     }
-    let said: Vec<String> =
-        shared.iter().map(|[one, other]| format!("{one} and {other} have the same secret")).collect();
-    let text = format!("{}, one by the file and one by the admin API: make another one for each", said.join(", "));
-    Err(Failure::coded(SHARED, text))
+    let added = sharing.added.join(", ");
+    Err(Failure::coded(SHARED, format!("{added}, by the file and the admin API: make another one for each")))
 }
 
 /// The code of a file that gives somebody the secret of another.

@@ -195,11 +195,16 @@ fn a_key_lives_by_the_api_and_outlives_a_start() {
 
     // A file that says the same has it from then on.
     office.house.edit("key: tg-acme,", "key: tg-acme, disabled: true,");
+    office.house.edit("team: t,", "team: tt,");
     office.house.edit("amount: 1000", "amount: 900");
     check(
         &office,
         1,
-        &["~ limit calls: amount 1000 → 900", "= key acme/ci: disabled, by the admin API: this file says the same"],
+        &[
+            "~ limit calls: amount 1000 → 900",
+            "~ key acme/ci: team t → tt",
+            "= key acme/ci: disabled, by the admin API: this file says the same",
+        ],
     );
     office.house.reload("its policy is in force");
     check(&office, 0, &["nothing would change"]);
@@ -413,6 +418,62 @@ fn a_file_that_gives_a_key_the_secret_of_another_changes_nothing() {
 }
 
 #[test]
+fn an_admin_of_a_tenant_keeps_no_file_from_being_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut office = Office::start(dir.path());
+    let of =
+        |name: &str, secret: &str| json!({ "name": name, "sha256": schemas::policy::Digest::of(secret).to_string() });
+    for (method, path, body, wanted) in [
+        (Method::DELETE, "/v1/tenants/globex/keys/ci", Value::Null, 200),
+        (Method::POST, "/v1/tenants/globex/keys", of("squat", "tg-globex"), 201),
+        (Method::POST, "/v1/tenants/globex/keys", json!({ "name": "ci" }), 201),
+    ] {
+        assert_eq!(office.code("tga-globex", &method, path, &body).0, wanted, "{method} {path} {body}");
+    }
+    // What was rotated away is still that of the file's key.
+    assert_eq!(office.post("/v1/tenants/acme/keys/ci/rotate", &json!({})).0, 200);
+    let stolen = office.code("tga-ops", &Method::POST, "/v1/tenants/acme/keys", &of("stolen", "tg-acme"));
+    assert_eq!(stolen, (409, "TG7003".to_owned()));
+    office.house.edit("amount: 1000", "amount: 999");
+    office.house.edit(", { name: globex-ops, token: tga-globex, role: write, tenants: [globex] }", "");
+    assert_eq!(office.diff(dir.path()).0, 1);
+    office.house.reload("its policy is in force");
+    assert_eq!(office.code("tga-globex", &Method::GET, "/v1/tenants", &Value::Null).0, 401);
+    assert_eq!(office.diff(dir.path()).0, 0);
+    assert_eq!(office.house.stop(), 0);
+    office.house.edit("amount: 999", "amount: 998");
+    office.house.start();
+    office.called("tg-globex", (200, ""));
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
+fn a_tenant_that_was_made_anew_is_not_given_the_answers_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = Process::house(dir.path(), LIMITS);
+    let model = "name: \"sandbox/*\", targets: [ { provider: sandbox } ]";
+    house.edit(model, &format!("{model}, cache: {{ ttl: 1h }}"));
+    let mut office = Office::of(house);
+    let asked = json!({ "model": "sandbox/64", "messages": [{ "role": "user", "content": "hello" }] });
+    let said = |key: &str| {
+        let url = format!("http://{}/v1/chat/completions", office.house.gateway);
+        let answer = office.house.client.post(url).bearer_auth(key).json(&asked).send().unwrap();
+        let said = answer.headers()["x-tollgate-cache"].to_str().unwrap().to_owned();
+        answer.bytes().unwrap();
+        said
+    };
+    assert_eq!([said("tg-globex"), said("tg-globex")], ["miss", "hit"]);
+    assert_eq!(office.ops(&Method::DELETE, "/v1/tenants/globex", &Value::Null).0, 200);
+    assert_eq!(office.post("/v1/tenants", &json!({ "name": "globex" })).0, 201);
+    let (status, made) = office.post("/v1/tenants/globex/keys", &json!({ "name": "ci" }));
+    assert_eq!(status, 201);
+    let secret = made["key"].as_str().unwrap();
+    office.called(secret, (200, ""));
+    assert_eq!([said(secret), said(secret)], ["miss", "hit"]);
+    assert_eq!(office.house.stop(), 0);
+}
+
+#[test]
 fn a_key_whose_time_is_over_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut office = Office::start(dir.path());
@@ -454,6 +515,13 @@ fn a_tenant_is_made_once_changed_and_deleted_and_its_history_stays() {
         office.house.start();
     }
     let bot = "/v1/tenants/initech/keys/bot";
+    // So is a rotation, or the second would end the grace of the first.
+    let rotate = || named(&office, "three", &format!("{bot}/rotate"), &json!({ "grace": "1h" }));
+    let ((first, rotated, again), (second, known, replayed)) = (rotate(), rotate());
+    assert_eq!((first, again, second, known.get("key"), replayed), (200, false, 200, None, true));
+    office.called(&secret, (200, ""));
+    let secret = rotated["key"].as_str().unwrap().to_owned();
+    office.called(&secret, (200, ""));
     let change = json!({ "team": "search", "models": ["other-*"], "expires": "2100-01-01T00:00:00Z" });
     let (status, changed) = office.ops(&Method::PATCH, bot, &change);
     assert_eq!((status, &changed["team"], &changed["models"]), (200, &json!("search"), &json!(["other-*"])));
@@ -471,6 +539,8 @@ fn a_tenant_is_made_once_changed_and_deleted_and_its_history_stays() {
         assert_eq!(office.ops(&Method::DELETE, &path, &Value::Null).0, 200);
         assert_eq!(office.ops(&Method::GET, &path, &Value::Null).0, 404);
     }
+    let (status, gone, _) = named(&office, "one", "/v1/tenants", &tenant);
+    assert!(status == 404 && gone["error"]["message"].as_str().unwrap().ends_with("it is gone since"), "{gone}");
     office.called(&secret, (401, "TG3002"));
     office.called("tg-globex", (401, "TG3002"));
     let (code, said) = office.diff(dir.path());

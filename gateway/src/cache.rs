@@ -1,9 +1,9 @@
 //! Answers that are kept for calls that are the same, so that no provider is asked twice.
 //!
 //! The same is what a tenant sends by the same path, with the same headers that reach a provider and the same body, byte for byte: [`Key`]
-//! is the SHA-256 of all that, and of the tenant first, so that nobody is given what another was told. In memory only, bounded over the
-//! whole process; what was asked for least recently goes first. It reads no clock and knows no policy: who asks says how old an
-//! answer may be. [`copy`] keeps an answer beside the client's as it passes.
+//! is the SHA-256 of all that, and of the tenant first, so that nobody is given what another was told; one that was deleted and made anew is
+//! another. In memory only, bounded over the whole process; what was asked for least recently goes first. It reads no clock and knows no
+//! policy: who asks says how old an answer may be. [`copy`] keeps an answer beside the client's as it passes.
 
 use std::{
     collections::BTreeMap,
@@ -81,10 +81,11 @@ struct Place {
 }
 
 impl Keying {
-    /// A key of this tenant's.
-    pub(crate) fn of(tenant: &str) -> Self {
+    /// A key of this tenant's, and not of the one of the name that ended then.
+    pub(crate) fn of(tenant: &str, ended: u64) -> Self {
         let mut keying = Self(Sha256::new());
         keying.add(tenant.as_bytes());
+        keying.add(&ended.to_le_bytes());
         keying
     }
 

@@ -5,7 +5,7 @@
 //! the end, or a gateway that starts would live through every policy that there was, each for a moment.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -56,6 +56,8 @@ pub struct PolicyView {
     pub proxies: Map<[u8; 32], Arc<Proxy>>,
     /// The tenants, and the lane of each.
     pub tenants: Map<String, Lane>,
+    /// When the last tenant of a name ended, as [`Fold::ended`] says, of each that did.
+    pub ended: BTreeMap<String, u64>,
     /// How the targets of each model are doing; empty until the policy is in force.
     pub(crate) standings: Standings,
 }
@@ -124,6 +126,7 @@ impl PolicyView {
             keys: callers.collect(),
             proxies: proxies.collect(),
             tenants: tenants.collect(),
+            ended: BTreeMap::new(),
             policy,
             books,
             book,
@@ -132,11 +135,15 @@ impl PolicyView {
     }
 }
 
-/// The secrets that two have, in a log that was written before anybody kept them from it: nobody could say which of the two calls.
+/// The secrets that several have, from a race or of a log that was written before anybody kept them from it: nobody could say who calls.
 fn shared(policy: &Policy) -> BTreeSet<[u8; 32]> {
     let shared = secret::shared(policy.secrets());
-    for [one, other] in shared.values() {
-        tracing::error!(%one, %other, "the two have the same secret, which is good for neither: give one of them another");
+    for holders in shared.values() {
+        let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+        tracing::error!(
+            holders = names.join(", "),
+            "they have the same secret, which is good for none of them: give each another"
+        );
     }
     shared.into_keys().map(|secret| secret.0).collect()
 }
@@ -307,7 +314,7 @@ impl Obey {
             limits.lanes()
         };
         let view = PolicyView::new(policy, book, lanes);
-        self.view.store(PolicyView { books: Arc::clone(&self.books), ..view });
+        self.view.store(PolicyView { books: Arc::clone(&self.books), ended: self.fold.ended().clone(), ..view });
         self.limits.changed();
     }
 

@@ -18,7 +18,7 @@ pub mod shown;
 pub mod told;
 
 pub use change::{Change, Expiry, Once, What};
-pub use fold::{Fold, Refusal, Step};
+pub use fold::{Fold, Refusal, Sharing, Step};
 
 use crate::{
     config::{MeteringConfig, ModelRoute},

@@ -88,6 +88,9 @@ impl Desk {
         let what = make(&read.now()?.policy)?;
         let id = ProducerId::fresh().to_string();
         let change = Change { id: id.clone(), at: now(), by: by.to_owned(), expects, once, what };
+        if let Err(why) = read.fold.spares(&change) {
+            return read.refused(why);
+        }
         let body = wire::encode_policy(&Record::Change(Box::new(change)));
         self.road.publish(&[body.into()]).map_err(|error| Fault::log(&error))?;
         match read.until_made(&*self.road, &id)? {

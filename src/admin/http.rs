@@ -117,8 +117,8 @@ impl Asker {
         off(move || desk.change(&by, (expects, None), make)).await
     }
 
-    /// The same for what there is one more of then, of which this body was sent: it is made once, however often it is asked for by the same
-    /// name.
+    /// The same for what there is one more of then, or another secret of, of which this body was sent: it is made once, however often it
+    /// is asked for by the same name.
     pub(super) async fn create(
         &self,
         body: &str,
@@ -175,7 +175,12 @@ fn named(headers: &HeaderMap) -> Result<Option<String>, Fault> {
 
 /// What there is one more of, or was already when the same was asked for before: then its secret is not told again.
 pub(super) fn created(now: &Now, body: &Value) -> Response {
-    let mut response = answer(StatusCode::CREATED, now.version, body);
+    once(StatusCode::CREATED, now, body)
+}
+
+/// The answer to what is made once, however often it is asked for by the same name.
+pub(super) fn once(status: StatusCode, now: &Now, body: &Value) -> Response {
+    let mut response = answer(status, now.version, body);
     if now.was_made {
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
@@ -243,6 +248,12 @@ impl Fault {
     /// What is asked for is not there, or not for whoever asks.
     pub(super) fn none(what: &str) -> Self {
         Self::new(ErrorCode::NoneOfThatName, format!("there is no such {what}"))
+    }
+
+    /// What a request makes is not there: if it was made by the same one before, it is gone since.
+    pub(super) fn not_made(now: &Now, what: &str) -> Self {
+        let message = format!("the same request made this {what} before, and it is gone since");
+        if now.was_made { Self::new(ErrorCode::NoneOfThatName, message) } else { Self::none(what) }
     }
 
     /// The body is not what the path takes.

@@ -45,7 +45,8 @@ pub(super) async fn create(State(api): Shared, request: Request) -> Answered {
     let asker = asker.may_change(limit.tenant())?;
     let name = limit.name.clone();
     let now = asker.create(&body, move |_| Ok(What::CreateLimit { limit })).await?;
-    let made = now.policy.limits.iter().find(|limit| limit.name == name).ok_or_else(|| Fault::none("limit"))?;
+    let made = now.policy.limits.iter().find(|limit| limit.name == name);
+    let made = made.ok_or_else(|| Fault::not_made(&now, "limit"))?;
     Ok(created(&now, &with_warnings(shown::limit(made), &warnings)))
 }
 

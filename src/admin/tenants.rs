@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Api,
     desk::Now,
-    http::{Asker, Fault, answer, created, text, with_warnings},
+    http::{Asker, Fault, answer, created, once, text, with_warnings},
 };
 
 type Answered = Result<Response, Fault>;
@@ -41,7 +41,7 @@ pub(super) async fn create(State(api): Shared, request: Request) -> Answered {
     let tenant = asked_tenant(&body).map_err(|mistakes| Fault::bad(&mistakes))?;
     let name = tenant.clone();
     let now = asker.create(&body, move |_| Ok(What::CreateTenant { tenant })).await?;
-    let made = now.policy.tenant(&name).ok_or_else(|| Fault::none("tenant"))?;
+    let made = now.policy.tenant(&name).ok_or_else(|| Fault::not_made(&now, "tenant"))?;
     Ok(created(&now, &tenant_shown(made)))
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn key(State(api): Shared, Path((tenant, key)): Path<(String, S
     if !asker.sees(&tenant) {
         return Err(Fault::none("key"));
     }
-    key_answer(StatusCode::OK, &asker.now().await?, (&tenant, &key), None)
+    key_answer(&asker.now().await?, (&tenant, &key))
 }
 
 /// Who asks for a change of what is a tenant's, and the body.
@@ -109,7 +109,7 @@ pub(super) async fn change_key(
     let before = asker.now().await?;
     let what = asked_key_change(&body, &tenant, &key, &before.policy).map_err(|mistakes| Fault::bad(&mistakes))?;
     let now = asker.change(move |_| Ok(what)).await?;
-    key_answer(StatusCode::OK, &now, (&tenant, &key), None)
+    key_answer(&now, (&tenant, &key))
 }
 
 pub(super) async fn rotate(
@@ -124,8 +124,10 @@ pub(super) async fn rotate(
     let sha256 = given.unwrap_or_else(|| secret.as_ref().map(|secret| Digest::of(secret.expose())).unwrap_or_default());
     let former_until = (!grace.is_zero()).then(|| now().after(grace));
     let what = What::RotateKey { tenant: tenant.clone(), key: key.clone(), sha256, former_until };
-    let now = asker.change(move |_| Ok(what)).await?;
-    key_answer(StatusCode::OK, &now, (&tenant, &key), secret.as_ref())
+    // Made twice, it would end the grace of the secret that is in use.
+    let now = asker.create(body, move |_| Ok(what)).await?;
+    let secret = secret.filter(|_| !now.was_made);
+    Ok(once(StatusCode::OK, &now, &key_value(&now, (&tenant, &key), secret.as_ref())?))
 }
 
 pub(super) async fn disable(state: Shared, path: Path<(String, String)>, request: Request) -> Answered {
@@ -146,7 +148,7 @@ async fn of_key(
     let asker = asker.may_change(Some(&tenant))?;
     let what = what(tenant.clone(), key.clone());
     let now = asker.change(move |_| Ok(what)).await?;
-    key_answer(StatusCode::OK, &now, (&tenant, &key), None)
+    key_answer(&now, (&tenant, &key))
 }
 
 pub(super) async fn delete_key(
@@ -161,13 +163,14 @@ pub(super) async fn delete_key(
     Ok(answer(StatusCode::OK, now.version, &json!({ "name": key, "deleted": true })))
 }
 
-fn key_answer(status: StatusCode, now: &Now, of: (&str, &str), secret: Option<&Secret>) -> Answered {
-    Ok(answer(status, now.version, &key_value(now, of, secret)?))
+fn key_answer(now: &Now, of: (&str, &str)) -> Answered {
+    Ok(answer(StatusCode::OK, now.version, &key_value(now, of, None)?))
 }
 
 /// A key as it is now, with its secret if that was made for this answer.
 fn key_value(now: &Now, (tenant, key): (&str, &str), secret: Option<&Secret>) -> Result<Value, Fault> {
-    let found = now.policy.tenant(tenant).and_then(|tenant| tenant.key(key)).ok_or_else(|| Fault::none("key"))?;
+    let found = now.policy.tenant(tenant).and_then(|tenant| tenant.key(key));
+    let found = found.ok_or_else(|| Fault::not_made(now, "key"))?;
     let mut value = key_shown(&now.policy, tenant, found);
     if let (Some(secret), Some(members)) = (secret, value.as_object_mut()) {
         members.insert("key".into(), secret.expose().into());

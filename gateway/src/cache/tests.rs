@@ -1,7 +1,11 @@
 use super::*;
 
 fn key(tenant: &str, parts: &[&str]) -> Key {
-    let mut keying = Keying::of(tenant);
+    key_after(0, tenant, parts)
+}
+
+fn key_after(ended: u64, tenant: &str, parts: &[&str]) -> Key {
+    let mut keying = Keying::of(tenant, ended);
     parts.iter().for_each(|part| keying.add(part.as_bytes()));
     keying.key()
 }
@@ -31,6 +35,7 @@ fn what_is_not_the_same_has_another_key() {
         key("acme", &["/v1body"]),
         key("acme", &["/v1", "body", ""]),
         key("acme/v1", &["body"]),
+        key_after(7, "acme", &["/v1", "body"]),
     ];
     let different: std::collections::BTreeSet<Key> = all.into_iter().collect();
     assert_eq!(different.len(), all.len());

@@ -216,7 +216,8 @@ async fn key(
     aim: &Aim,
     (route, order): (&ModelRoute, &Order),
 ) -> Result<Option<Key>, Fault> {
-    let mut keying = Keying::of(&arrival.subject.tenant);
+    let tenant = arrival.subject.tenant.as_str();
+    let mut keying = Keying::of(tenant, arrival.view.ended.get(tenant).copied().unwrap_or_default());
     let uri = &arrival.head.uri;
     keying.add(uri.path().as_bytes());
     keying.add(uri.query().and_then(without_key).as_deref().unwrap_or_default().as_bytes());

@@ -1,7 +1,8 @@
 //! The sections that are not published and whose changes count all the same: who may be admin, whose tokens are good, where calls go.
 //!
-//! Each is told apart by the SHA-256 of its tree, with its variables expanded: in whatever order its entries stand, and whatever it looks
-//! like. What is written otherwise and means the same is another. What each process has for itself is not among them: addresses, log, lake.
+//! Each is told apart by the SHA-256 of its tree, with its variables expanded: in whatever order its members stand, and whatever it looks
+//! like. What is written otherwise and means the same is another, and so is a list in another order. What each process has for itself is not
+//! among them: addresses, log, lake.
 
 use std::collections::BTreeMap;
 

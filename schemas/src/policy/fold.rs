@@ -2,9 +2,13 @@
 //!
 //! A file's record says what the file says, and takes the place of the one before. Changes lie over it, whatever files come
 //! after, until a file says the same as they do. A change that cannot be made is refused here and nowhere else, so whoever
-//! appends one needs no lock: it reads on to its own record and sees what became of it. No clock is read.
+//! appends one needs no lock: it reads on to its own record and sees what became of it. No clock is read. By which rules a record is
+//! refused never changes, or a log would say something else than it did; what is stricter is asked by whoever is about to append.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Change, Digest, Once, Policy, Record, What,
@@ -12,7 +16,7 @@ use super::{
     over::Over,
     secret::{Holder, shared},
 };
-use crate::{id::Offset, price::Book};
+use crate::{id::Offset, price::Book, time::Time};
 
 /// The records of the topic so far.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,7 @@ pub struct Fold {
     requests: Requests,
     in_force: Option<Arc<Policy>>,
     version: u64,
+    ended: BTreeMap<String, u64>,
 }
 
 /// What came of a record.
@@ -61,6 +66,15 @@ pub enum Refusal {
     Moved(u64),
 }
 
+/// What a file would do to whose secrets are whose, each in a few words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// It gives somebody a secret that another has: it is not to be published.
+    pub added: Vec<String>,
+    /// Several have a secret already, and with it no one more has.
+    pub known: Vec<String>,
+}
+
 impl Fold {
     /// The policy in force; nothing before the first file's.
     pub fn in_force(&self) -> Option<&Arc<Policy>> {
@@ -77,29 +91,65 @@ impl Fold {
         self.version
     }
 
+    /// With which version the last tenant of a name ended, of each that did: another of the name is not the same tenant.
+    pub fn ended(&self) -> &BTreeMap<String, u64> {
+        &self.ended
+    }
+
     /// What changes say that lies over the file's, each in a few words.
     pub fn laid_over(&self) -> Vec<String> {
         self.over.said()
     }
 
-    /// Who has the same secret, two by two, by the last file and what lies over it. A file that would make it so is not to be published.
-    pub fn shared(&self) -> Vec<[String; 2]> {
-        let secrets = self.secrets().filter(|(_, holder)| !self.over.is_gone(*holder));
-        shared(secrets).into_values().map(|holders| holders.map(|holder| holder.to_string())).collect()
+    /// What a file would do to whose secrets are whose, if it came next at an instant. One that was shared before does not keep a file from
+    /// being taken, or nobody could publish any before that is mended.
+    pub fn sharing(&self, file: &Policy, at: Time) -> Sharing {
+        let mut before = self.clone();
+        before.over.forget_former(at);
+        let mut after = before.clone();
+        after.file = Some(Arc::new(file.clone()));
+        after.over.absorb(file);
+        let (known, mut sharing) = (before.shared(), Sharing::default());
+        for (secret, holders) in after.shared() {
+            let is_known = known.get(&secret).is_some_and(|had| holders.iter().all(|holder| had.contains(holder)));
+            let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+            let said = format!("{} have the same secret", names.join(" and "));
+            let list = if is_known { &mut sharing.known } else { &mut sharing.added };
+            list.push(said);
+        }
+        sharing
     }
 
-    /// Every secret of the last file and of what lies over it, those of keys that were deleted too. One that was rotated is its key's for
-    /// as long as the file has it.
-    fn secrets(&self) -> impl Iterator<Item = (Digest, Holder<'_>)> {
-        self.file.iter().flat_map(|file| file.secrets()).chain(self.over.secrets())
+    /// The secrets that several have, by the last file and what lies over it. What waits for a key that the file does not have is nobody's.
+    fn shared(&self) -> BTreeMap<Digest, Vec<Holder<'_>>> {
+        let file = self.file.as_deref();
+        let is_there = |holder: Holder<'_>| match holder {
+            Holder::Key(tenant, key) => file.and_then(|file| file.tenant(tenant)?.key(key)).is_some(),
+            Holder::Proxy(_) => true,
+        };
+        let over = self.over.secrets().filter(|(_, holder)| self.over.is_made(*holder) || is_there(*holder));
+        shared(self.of_file().chain(over))
     }
 
-    /// Why a change would not be made, by the secret that it gives.
-    fn give(&self, policy: &Policy, what: &What) -> Result<(), Refusal> {
-        let Some((secret, holder)) = what.secret() else { return Ok(()) };
-        let is_good = policy.secrets().any(|(known, _)| known == secret);
-        let is_other = |other: Holder<'_>| other != holder && !self.over.is_gone(other);
-        let is_taken = is_good || self.secrets().any(|(known, other)| known == secret && is_other(other));
+    /// Every secret of the last file, but of keys that were deleted and of those in whose place others were made. One that was rotated
+    /// is its key's for as long as the file has it.
+    fn of_file(&self) -> impl Iterator<Item = (Digest, Holder<'_>)> {
+        let secrets = self.file.iter().flat_map(|file| file.secrets());
+        secrets.filter(move |(_, holder)| !self.over.is_gone(*holder) && !self.over.is_made(*holder))
+    }
+
+    /// Why a change is not to be appended, although it would be made: it gives a secret that is good for nobody now, but is that of a key
+    /// which was rotated for as long as the file has it, or waits for a key. Two who append at once may both be made: a secret that
+    /// two can call with then is good for neither.
+    pub fn spares(&self, change: &Change) -> Result<(), Refusal> {
+        let Some((secret, holder)) = change.what.secret() else { return Ok(()) };
+        // What is refused is appended all the same, and told of.
+        if self.refuse(change).is_err() {
+            return Ok(());
+        }
+        let mut over = self.over.clone();
+        over.forget_former(change.at);
+        let is_taken = self.of_file().chain(over.secrets()).any(|(known, other)| known == secret && other != holder);
         if is_taken { Err(Refusal::SecretTaken) } else { Ok(()) }
     }
 
@@ -110,6 +160,11 @@ impl Fold {
 
     /// Takes the next record of the topic, which stands at an offset.
     pub fn take(&mut self, offset: Offset, record: Record) -> Step {
+        let may_end = match &record {
+            Record::Policy(_) => true,
+            Record::Change(change) => matches!(change.what, What::DeleteTenant { .. }),
+            Record::Book(_) => false,
+        };
         match record {
             Record::Book(book) => return Step::Book(book),
             Record::Policy(policy) => self.file = Some(Arc::new(*policy)),
@@ -122,27 +177,45 @@ impl Fold {
         let Some(file) = &self.file else { return Step::Refused(Refusal::NoPolicy) };
         self.over.absorb(file);
         let policy = if self.over.is_empty() { Arc::clone(file) } else { Arc::new(self.over.lay_over(file)) };
-        self.in_force = Some(Arc::clone(&policy));
         self.version = offset.0 + 1;
+        if may_end {
+            self.end_tenants(&policy);
+        }
+        self.in_force = Some(Arc::clone(&policy));
         Step::InForce(policy)
     }
 
+    /// Marks the tenants that are in force and will not be.
+    fn end_tenants(&mut self, after: &Policy) {
+        let Some(before) = &self.in_force else { return };
+        let stay: BTreeSet<&str> = after.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        let gone = before.tenants.iter().filter(|tenant| !stay.contains(tenant.name.as_str()));
+        self.ended.extend(gone.map(|tenant| (tenant.name.clone(), self.version)));
+    }
+
     fn change(&mut self, change: &Change) -> Result<(), Refusal> {
-        let policy = Arc::clone(self.in_force.as_ref().ok_or(Refusal::NoPolicy)?);
-        self.was_made(change.once.as_ref())?;
-        if change.expects.is_some_and(|expected| expected != self.version) {
-            return Err(Refusal::Moved(self.version));
-        }
-        check(&policy, &change.what)?;
-        self.give(&policy, &change.what)?;
+        let policy = Arc::clone(self.refuse(change)?);
         self.over.forget_former(change.at);
         self.over.make(&policy, &change.what);
         self.requests.made(change.once.as_ref(), change.at);
         Ok(())
     }
+
+    /// Why a change is not made; else the policy of which it is made.
+    fn refuse(&self, change: &Change) -> Result<&Arc<Policy>, Refusal> {
+        let policy = self.in_force.as_ref().ok_or(Refusal::NoPolicy)?;
+        self.was_made(change.once.as_ref())?;
+        if change.expects.is_some_and(|expected| expected != self.version) {
+            return Err(Refusal::Moved(self.version));
+        }
+        check(policy, &change.what)?;
+        let is_taken =
+            change.what.secret().is_some_and(|(secret, _)| policy.secrets().any(|(known, _)| known == secret));
+        if is_taken { Err(Refusal::SecretTaken) } else { Ok(policy) }
+    }
 }
 
-/// Whether a change can be made of a policy.
+/// Whether a change can be made of a policy, but for the secret that it gives.
 fn check(policy: &Policy, what: &What) -> Result<(), Refusal> {
     let tenant = |name: &str| policy.tenant(name).ok_or(Refusal::Unknown);
     let key = |of: &str, name: &str| tenant(of)?.key(name).ok_or(Refusal::Unknown).map(drop);

@@ -156,8 +156,17 @@ impl Over {
 
     /// Whether a key of the file was deleted.
     pub(super) fn is_gone(&self, holder: Holder<'_>) -> bool {
-        let Holder::Key(tenant, name) = holder else { return false };
-        matches!(self.keys.get(&(tenant.to_owned(), name.to_owned())), Some(OnKey::Gone))
+        matches!(self.on(holder), Some(OnKey::Gone))
+    }
+
+    /// Whether a key was made, be it in the place of one of the file.
+    pub(super) fn is_made(&self, holder: Holder<'_>) -> bool {
+        matches!(self.on(holder), Some(OnKey::Made(_)))
+    }
+
+    fn on(&self, holder: Holder<'_>) -> Option<&OnKey> {
+        let Holder::Key(tenant, name) = holder else { return None };
+        self.keys.get(&(tenant.to_owned(), name.to_owned()))
     }
 
     /// Lets go of secrets whose time was over at an instant.

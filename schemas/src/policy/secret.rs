@@ -53,14 +53,15 @@ impl What {
     }
 }
 
-/// The secrets that two have, each with the first two that have it.
-pub fn shared<'a>(secrets: impl Iterator<Item = (Digest, Holder<'a>)>) -> BTreeMap<Digest, [Holder<'a>; 2]> {
-    let (mut first, mut shared) = (BTreeMap::new(), BTreeMap::new());
+/// The secrets that several have, each with all who have it.
+pub fn shared<'a>(secrets: impl Iterator<Item = (Digest, Holder<'a>)>) -> BTreeMap<Digest, Vec<Holder<'a>>> {
+    let mut found: BTreeMap<Digest, Vec<Holder<'a>>> = BTreeMap::new();
     for (secret, holder) in secrets {
-        let one = *first.entry(secret).or_insert(holder);
-        if one != holder {
-            shared.entry(secret).or_insert([one, holder]);
+        let holders = found.entry(secret).or_default();
+        if !holders.contains(&holder) {
+            holders.push(holder);
         }
     }
-    shared
+    found.retain(|_, holders| holders.len() > 1);
+    found
 }

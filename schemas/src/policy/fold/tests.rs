@@ -60,6 +60,16 @@ impl Topic {
         }
     }
 
+    /// What is said to whoever would append it.
+    fn spares(&self, what: What) -> Result<(), Refusal> {
+        self.spares_at(0, what)
+    }
+
+    fn spares_at(&self, at: i64, what: What) -> Result<(), Refusal> {
+        let at = Time::from_micros(at);
+        self.fold.spares(&Change { id: "x".into(), at, by: "ops".into(), expects: None, once: None, what })
+    }
+
     fn policy(&self) -> &Policy {
         self.fold.in_force().expect("a policy")
     }
@@ -188,29 +198,87 @@ fn a_secret_is_one_keys_over_the_file_and_what_lies_over_it() {
     topic.ask(create(key("new", 2))).unwrap();
     topic.ask(rotate("ci", 3, None)).unwrap();
     // The file still has what was rotated away; it is nobody else's, and may be its own again.
-    assert_eq!(topic.ask(create(key("stolen", 1))), Err(Refusal::SecretTaken));
-    assert_eq!(topic.ask(rotate("new", 1, None)), Err(Refusal::SecretTaken));
-    topic.ask(rotate("ci", 1, None)).unwrap();
-    assert!(topic.fold.shared().is_empty() && topic.fold.laid_over() == ["key acme/new: created"]);
-    topic.ask(rotate("ci", 3, None)).unwrap();
-    // What was given to a key waits with it, and is a proxy's as little.
-    topic.file(&Policy { tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }], ..file() });
-    assert_eq!(topic.ask(create(key("stolen", 3))), Err(Refusal::SecretTaken));
-    topic.file(&file());
+    assert_eq!(topic.spares(create(key("stolen", 1))), Err(Refusal::SecretTaken));
+    assert_eq!(topic.spares(rotate("new", 1, None)), Err(Refusal::SecretTaken));
+    assert_eq!(topic.spares(rotate("ci", 1, None)), Ok(()));
+    // What the fold refuses it refuses itself.
+    assert_eq!(topic.spares(create(key("ci", 1))), Ok(()));
+    // What was given to a key waits with it, its former secret for as long as that is good.
+    let empty = Policy { tenants: vec![Tenant { name: "acme".into(), keys: Vec::new() }], ..file() };
+    topic.ask(rotate("ci", 4, Some(10))).unwrap();
+    topic.file(&empty);
+    assert_eq!([3, 4].map(|secret| topic.spares(create(key("stolen", secret)))), [Err(Refusal::SecretTaken); 2]);
+    assert_eq!(topic.spares_at(10, create(key("stolen", 3))), Ok(()));
     // One that was deleted is free for as long as nobody brings it back.
+    topic.file(&file());
     topic.ask(delete("ci")).unwrap();
-    topic.ask(create(key("heir", 1))).unwrap();
-    assert!(topic.fold.shared().is_empty());
-    topic.ask(delete("heir")).unwrap();
-    // A file that would give it to another is known before it is published.
-    let mut second = file();
-    second.tenants.push(Tenant { name: "globex".into(), keys: vec![key("dup", 2)] });
-    let mut next = topic.fold.clone();
-    next.take(Offset(99), Record::Policy(Box::new(second)));
-    assert_eq!(next.shared(), [["key globex/dup".to_owned(), "key acme/new".to_owned()]]);
+    assert_eq!(topic.spares(create(key("heir", 1))), Ok(()));
+}
+
+#[test]
+fn a_log_says_what_it_said_whoever_appended_to_it() {
+    let mut topic = Topic::with(&file());
+    topic.ask(rotate("ci", 2, None)).unwrap();
+    // Good for nobody at that moment, so that whoever asks no more may give it to another, and go on with that one.
+    topic.ask(create(key("stolen", 1))).unwrap();
+    topic.ask(rotate("stolen", 3, None)).unwrap();
+    assert_eq!(topic.key("stolen"), Some(&key("stolen", 3)));
+    assert_eq!(topic.ask(create(key("other", 2))), Err(Refusal::SecretTaken));
+}
+
+#[test]
+fn a_file_is_refused_for_the_secrets_that_it_makes_two_have_and_for_no_others() {
+    let with = |tenant: &str, keys: Vec<ApiKey>| {
+        let mut policy = file();
+        policy.tenants.push(Tenant { name: tenant.into(), keys });
+        policy
+    };
+    let mut topic = Topic::with(&file());
+    topic.ask(create(key("new", 2))).unwrap();
+    let dup = with("globex", vec![key("dup", 2)]);
+    let said = |names: &str| vec![format!("{names} have the same secret")];
+    let added = |fold: &Fold, file: &Policy| {
+        let sharing = fold.sharing(file, Time::from_micros(5));
+        assert!(sharing.known.is_empty(), "{sharing:?}");
+        sharing.added
+    };
+    assert_eq!(added(&topic.fold, &dup), said("key globex/dup and key acme/new"));
     let proxy = Proxy { name: "edge".into(), token_sha256: Digest([2; 32]), tenants: Tenants::All };
-    next.take(Offset(100), Record::Policy(Box::new(Policy { proxies: vec![proxy], ..file() })));
-    assert_eq!(next.shared(), [["proxy edge".to_owned(), "key acme/new".to_owned()]]);
+    let proxied = Policy { proxies: vec![proxy], ..file() };
+    assert_eq!(added(&topic.fold, &proxied), said("proxy edge and key acme/new"));
+    // Once it was published all the same, no file is refused for it but one that gives it to one more.
+    topic.file(&dup);
+    for same in [dup.clone(), Policy { limits: Vec::new(), ..dup.clone() }] {
+        let known = Sharing { added: Vec::new(), known: said("key globex/dup and key acme/new") };
+        assert_eq!(topic.fold.sharing(&same, Time::ZERO), known);
+    }
+    let third = with("globex", vec![key("dup", 2), key("third", 2)]);
+    assert_eq!(added(&topic.fold, &third), said("key globex/dup and key globex/third and key acme/new"));
+    topic.file(&file());
+    // In the place of a key that was deleted another is made, which hides the file's secret as much.
+    topic.ask(delete("ci")).unwrap();
+    topic.ask(create(key("squat", 1))).unwrap();
+    topic.ask(create(key("ci", 3))).unwrap();
+    assert_eq!(topic.spares(create(key("free", 1))), Ok(()), "the fold refuses what is good");
+    assert!(added(&topic.fold, &Policy { limits: Vec::new(), ..file() }).is_empty());
+    // A former secret is its key's for as long as it is good.
+    topic.ask(rotate("new", 4, Some(5))).unwrap();
+    assert!(added(&topic.fold, &dup).is_empty());
+    topic.ask(rotate("new", 5, Some(6))).unwrap();
+    assert_eq!(added(&topic.fold, &with("globex", vec![key("dup", 4)])), said("key globex/dup and key acme/new"));
+}
+
+#[test]
+fn what_waits_for_a_key_that_no_file_has_is_free_for_a_file() {
+    let mut topic = Topic::with(&file());
+    topic.ask(rotate("ci", 2, None)).unwrap();
+    let named = |keys: Vec<ApiKey>| Policy { tenants: vec![Tenant { name: "acme".into(), keys }], ..file() };
+    let renamed = named(vec![key("ci2", 2)]);
+    assert_eq!(topic.fold.sharing(&renamed, Time::ZERO), Sharing::default());
+    topic.file(&renamed);
+    // If the first one comes back, it comes back with what waited.
+    let both = topic.fold.sharing(&named(vec![key("ci", 1), key("ci2", 2)]), Time::ZERO);
+    assert_eq!(both.added, ["key acme/ci2 and key acme/ci have the same secret"]);
 }
 
 #[test]
@@ -422,6 +490,24 @@ fn a_tenant_that_is_deleted_is_gone_with_its_keys_and_none_comes_back() {
     topic.ask(What::CreateTenant { tenant: "new".into() }).unwrap();
     topic.ask(What::DeleteTenant { tenant: "new".into() }).unwrap();
     assert_eq!((topic.policy().tenant("new"), topic.fold.laid_over().len()), (None, 0));
+}
+
+#[test]
+fn a_tenant_that_comes_back_is_another() {
+    let mut topic = Topic::with(&file());
+    let ended = |topic: &Topic| topic.fold.ended().get("acme").copied();
+    topic.file(&file());
+    assert_eq!(ended(&topic), None);
+    for end in [1, 2] {
+        topic.ask(What::DeleteTenant { tenant: "acme".into() }).unwrap();
+        let version = topic.fold.version();
+        topic.ask(What::CreateTenant { tenant: "acme".into() }).unwrap();
+        assert_eq!(ended(&topic), Some(version), "{end}");
+    }
+    topic.file(&Policy { tenants: Vec::new(), ..file() });
+    let version = topic.fold.version();
+    topic.file(&file());
+    assert_eq!(ended(&topic), Some(version));
 }
 
 #[test]
