@@ -747,6 +747,29 @@ fn buckets_of_one_day_are_told_apart_by_when_they_begin() {
     assert!(why.contains("the bucket of 2026-11-02T02:00:00.000000Z is given twice"), "{why}");
 }
 
+/// AWS breaks a large report into files anywhere.
+#[test]
+fn a_report_of_hours_may_come_in_several_files() {
+    let head = CUR.lines().next().unwrap();
+    let half = |hours: std::ops::Range<usize>| {
+        let row = |day: &str, hour: usize| {
+            format!("{day}T{hour:02}:00:00Z,USE1-NovaMicro-input-tokens,1,0.01,AmazonBedrock,Usage,1K tokens,USD\n")
+        };
+        let rows = hours.flat_map(|hour| [MONDAY, TUESDAY].map(|day| row(day, hour)));
+        format!("{head}\n{}", rows.collect::<String>())
+    };
+    let of = |files: &[String]| {
+        Export::of(files.iter().flat_map(|file| read(Vendor::Bedrock, file.as_bytes()).unwrap()).collect())
+    };
+    let [morning, evening] = [half(0..12), half(12..24)];
+    let invoice = of(&[morning.clone(), evening.clone()]).unwrap().invoice(&Names::default());
+    let quantities: Vec<_> = invoice.book.values().map(|side| side.quantity).collect();
+    assert_eq!((quantities, invoice.days.len()), (vec![Some(24_000); 2], 2));
+    assert!(of(&[morning.clone(), evening, morning]).unwrap_err().contains("2026-11-02 is given twice"));
+    // What two reports have both is told as well.
+    assert!(of(&[half(0..12), half(11..24)]).unwrap_err().contains("2026-11-02T11:00:00.000000Z is given twice"));
+}
+
 #[test]
 fn a_bucket_that_is_given_twice_is_told() {
     let page = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "2")]);
