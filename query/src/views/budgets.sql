@@ -14,33 +14,20 @@
 -- column used_share [a statistic]: What is used, as a share of the amount; NULL if the amount is none.
 -- column elapsed_share [a statistic]: The share of the window that is over; NULL if it never ends.
 -- column projected [the unit, a statistic]: What will be used at its end, at the pace so far; NULL if it never ends.
--- column exhausted_at: When nothing is left at the pace since the limit counts in the window, which without `backfill` is not before it came into force, but for use of before that was told later; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
-WITH terms AS (
-    SELECT w.limit_id, w.window_start, min(l.valid_from) AS since, max(strpos(l.definition, '"backfill":true')) AS filled,
-        max(strpos(l.scope, 'model=') + strpos(l.scope, 'provider=') + strpos(l.scope, 'tag.')) AS narrowed
-    FROM (SELECT DISTINCT limit_id, window_start FROM balances) w
-    JOIN limits l ON l.limit_id = w.limit_id AND l.valid_from <= now() AND (l.valid_to IS NULL OR l.valid_to > w.window_start)
-    GROUP BY w.limit_id, w.window_start
-), counting AS (
-    SELECT b.*, s.narrowed, CASE WHEN b.window_end IS NULL OR s.since > b.window_start AND s.filled = 0 THEN s.since ELSE b.window_start END AS since
-    FROM balances b LEFT JOIN terms s ON s.limit_id = b.limit_id AND s.window_start = b.window_start
-    WHERE b.limit_window IN ('day', 'week', 'month', 'total') AND b.window_start <= now() AND (b.window_end IS NULL OR b.window_end > now())
-), told AS (
-    SELECT b.instance_id, b.window_start, min(u.time) AS begun
-    FROM counting b
-    JOIN usage u ON u.tenant = b.tenant AND (b.team IS NULL OR u.team = b.team) AND (b.project IS NULL OR u.project = b.project)
-        AND (b.user_id IS NULL OR u.user_id = b.user_id) AND (b.key_name IS NULL OR u.key_name = b.key_name)
-        AND u.time >= b.window_start AND u.time < b.since AND u.recorded_at >= b.since
-    LEFT JOIN (SELECT DISTINCT call_id FROM calls WHERE time >= now() - INTERVAL '33 days') c ON c.call_id = u.call_id
-    WHERE b.window_end IS NOT NULL AND b.narrowed = 0 AND u.time >= now() - INTERVAL '32 days' AND u.entry = 'original' AND c.call_id IS NULL
-    GROUP BY b.instance_id, b.window_start
-), live AS (
-    SELECT b.*, r.reached, coalesce(t.begun, b.since) AS begun
-    FROM counting b
-    LEFT JOIN told t ON t.instance_id = b.instance_id AND t.window_start = b.window_start
+-- column exhausted_at: When nothing is left at the pace since the limit counts in the window, which without `backfill` is not before it came into force; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
+WITH live AS (
+    SELECT b.*, r.reached, CASE WHEN b.window_end IS NULL OR s.since > b.window_start AND s.filled = 0 THEN s.since ELSE b.window_start END AS begun
+    FROM balances b
+    LEFT JOIN (
+        SELECT w.limit_id, w.window_start, min(l.valid_from) AS since, max(strpos(l.definition, '"backfill":true')) AS filled
+        FROM (SELECT DISTINCT limit_id, window_start FROM balances) w
+        JOIN limits l ON l.limit_id = w.limit_id AND l.valid_from <= now() AND (l.valid_to IS NULL OR l.valid_to > w.window_start)
+        GROUP BY w.limit_id, w.window_start
+    ) s ON s.limit_id = b.limit_id AND s.window_start = b.window_start
     LEFT JOIN (
         SELECT instance_id, window_start, min(time) AS reached FROM alerts WHERE settled >= amount GROUP BY instance_id, window_start
     ) r ON r.instance_id = b.instance_id AND r.window_start = b.window_start
+    WHERE b.limit_window IN ('day', 'week', 'month', 'total') AND b.window_start <= now() AND (b.window_end IS NULL OR b.window_end > now())
 ), paced AS (
     SELECT *, CAST(to_unixtime(now()) - to_unixtime(begun) AS DOUBLE) AS elapsed, CAST(to_unixtime(window_end) - to_unixtime(begun) AS DOUBLE) AS whole,
         CAST(to_unixtime(now()) - to_unixtime(window_start) AS DOUBLE) / CAST(to_unixtime(window_end) - to_unixtime(window_start) AS DOUBLE) AS elapsed_share
