@@ -147,7 +147,8 @@ fn reconciled(args: &Args, export: &Export) -> Result<Report, Failure> {
     let desk = Desk::open(&args.asking)?;
     let asked = Asked::ask(args, &desk, export)?;
     desk.close()?;
-    names.heed(export, rows_of(&asked.charges).filter_map(|row| row["model"].as_str()));
+    let used = rows_of(&asked.charges).chain(rows_of(&asked.inexact));
+    names.heed(export, used.filter_map(|row| row["model"].as_str()));
     let invoice = export.invoice(&names);
     let ours = Ours::of(&asked, &invoice, &names);
     let tolerance = Tolerance { basis_points: args.tolerance, cost: args.tolerance_usd };

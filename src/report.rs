@@ -27,7 +27,7 @@ mod page;
 pub(crate) struct Args {
     /// The report.
     name: Option<String>,
-    /// From when on, by the time of the calls: a day of the time zone, or an instant. The first of this month if not said.
+    /// From when on, by the time of the calls: a day of the time zone, or an instant. The first of this month, or of that of --as-of, if not said.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// Up to when, exclusive. The end of the month of --from if not said.

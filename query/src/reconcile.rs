@@ -93,34 +93,41 @@ pub struct Names {
     pub keys: BTreeMap<String, String>,
     /// Models of the file → models here.
     pub models: BTreeMap<String, String>,
-    /// What names come to of which several versions are in use: these are told apart by it.
-    versioned: BTreeSet<String>,
+    /// What names come to with the versions that are told apart.
+    apart: BTreeSet<String>,
 }
+
+/// The versions by which a side names a model; nothing where it names it without one.
+type Versions = BTreeSet<Option<String>>;
 
 impl Names {
     /// These names.
     pub const fn of(keys: BTreeMap<String, String>, models: BTreeMap<String, String>) -> Self {
-        Self { keys, models, versioned: BTreeSet::new() }
+        Self { keys, models, apart: BTreeSet::new() }
     }
 
     /// Takes note of the models of both sides: where two of them come to the same but for their versions, as `titan-embed-text-v1` and
-    /// `titan-embed-text-v2:0` do, each is a model of its own.
+    /// `titan-embed-text-v2:0` do, or `gpt-4o-2024-05-13` and `gpt-4o-2024-08-06`, each is a model of its own.
     pub fn heed<'a>(&mut self, export: &Export, ours: impl Iterator<Item = &'a str>) {
-        let theirs = export.lines.iter().map(|line| parted(self.here(&line.model)));
-        let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (name, version) in theirs.chain(ours.map(parted)) {
-            versions.entry(name).or_default().extend(version);
+        let mut used: BTreeMap<String, (Versions, Versions)> = BTreeMap::new();
+        for (name, version) in ours.map(parted) {
+            used.entry(name).or_default().0.insert(version);
         }
-        let several = versions.into_iter().filter(|(_, versions)| versions.len() > 1);
-        self.versioned = several.map(|(name, _)| name).collect();
+        for (name, version) in export.lines.iter().map(|line| parted(self.here(&line.model))) {
+            used.entry(name).or_default().1.insert(version);
+        }
+        let mut apart = BTreeSet::new();
+        for (name, (ours, theirs)) in &used {
+            apart.extend(told_apart(ours, theirs).into_iter().map(|version| format!("{name}-{version}")));
+        }
+        self.apart = apart;
     }
 
     /// What a model of ours comes to.
     pub fn ours(&self, model: &str) -> String {
-        match parted(model) {
-            (name, Some(version)) if self.versioned.contains(&name) => format!("{name}-v{version}"),
-            (name, _) => name,
-        }
+        let (name, version) = parted(model);
+        let whole = version.map(|version| format!("{name}-{version}"));
+        whole.filter(|whole| self.apart.contains(whole)).unwrap_or(name)
     }
 
     /// What a model of the file comes to.
@@ -175,7 +182,21 @@ pub fn plain(model: &str) -> String {
     parted(model).0
 }
 
-/// What a name comes to, and the version that was taken off it, such as `1` or `2:1`. Behind a date a version says nothing more.
+/// The versions of a model that are told apart, where there are several. If only one side also names it without a version, that may be any
+/// which this side does not name, so those are one with it; and a side that names no version tells none apart.
+fn told_apart<'v>(ours: &'v Versions, theirs: &'v Versions) -> BTreeSet<&'v String> {
+    let all: BTreeSet<&String> = ours.union(theirs).flatten().collect();
+    let without = |side: &Versions| side.iter().any(Option::is_none);
+    match (without(ours), without(theirs)) {
+        _ if all.len() < 2 => BTreeSet::new(),
+        (true, false) => ours.iter().flatten().collect(),
+        (false, true) => theirs.iter().flatten().collect(),
+        (true, true) if ours.len() == 1 || theirs.len() == 1 => BTreeSet::new(),
+        _ => all,
+    }
+}
+
+/// What a name comes to, and the version that was taken off it, such as `v1`, `v2:1` or `20240513`. Behind a date a number says nothing more.
 fn parted(model: &str) -> (String, Option<String>) {
     let model = model.trim();
     // An ARN names it behind what it is, such as `inference-profile/`.
@@ -214,12 +235,15 @@ fn parted(model: &str) -> (String, Option<String>) {
         [.., date] if digits(date, 8) => 1,
         _ => 0,
     };
-    parts.truncate(parts.len() - dated);
-    let version =
-        major.filter(|_| dated == 0).map(|major| match minor.filter(|minor| number(minor) && *minor != "0") {
-            Some(minor) => format!("{major}:{minor}"),
-            None => major.to_owned(),
-        });
+    let date = parts.split_off(parts.len() - dated).concat();
+    let version = if date.is_empty() {
+        major.map(|major| match minor.filter(|minor| number(minor) && *minor != "0") {
+            Some(minor) => format!("v{major}:{minor}"),
+            None => format!("v{major}"),
+        })
+    } else {
+        Some(date)
+    };
     let chunks = parts
         .iter()
         .flat_map(|part| part.as_bytes().chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit()));

@@ -60,9 +60,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     for (index, row) in rows.iter().enumerate() {
         let cell = |column: &str| places.get(column).and_then(|place| row.get(*place)).map_or("", String::as_str);
         let at = |why: &str| format!("line {}: {why}", index + 2);
-        let day = day(cell("line_item_usage_start_date")).ok_or_else(|| at("it has no day"))?;
-        days.insert(day);
-        line(day, &cell, &mut page).map_err(|why| at(&why))?;
+        let starts = instant(cell("line_item_usage_start_date")).ok_or_else(|| at("it has no day"))?;
+        days.insert(day(starts));
+        line(starts, &cell, &mut page).map_err(|why| at(&why))?;
     }
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let days = first.series(1.day()).take_while(|day| day <= last);
@@ -71,12 +71,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     Ok(vec![page])
 }
 
-/// The day in UTC of an instant, or of a time without a zone, which is UTC's.
-fn day(text: &str) -> Option<Date> {
-    match text.parse::<Timestamp>() {
-        Ok(instant) => Some(instant.to_zoned(TimeZone::UTC).date()),
-        Err(_) => Some(text.parse::<DateTime>().ok()?.date()),
-    }
+/// An instant, or a time without a zone, which is UTC's.
+fn instant(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok())
+}
+
+/// The day in UTC of an instant.
+fn day(instant: Timestamp) -> Date {
+    instant.to_zoned(TimeZone::UTC).date()
 }
 
 /// When a day begins.
@@ -105,7 +107,8 @@ impl Kind {
     }
 }
 
-fn line<'a>(day: Date, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) -> Result<(), String> {
+/// A line that begins at an instant: reports of several files may break within a day, and a steady job's hours are alike.
+fn line<'a>(starts: Timestamp, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) -> Result<(), String> {
     let product = format!("{} {} {}", cell("line_item_product_code"), cell("product_servicecode"), cell("product"));
     if !product.to_ascii_lowercase().contains("bedrock") {
         return Ok(());
@@ -117,10 +120,9 @@ fn line<'a>(day: Date, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) -> Resul
     let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
     let key =
         [cell("line_item_iam_principal"), cell("line_item_usage_account_id")].into_iter().find(|key| !key.is_empty());
-    let starts = midnight(day).ok_or("its day is none")?;
     let line = |model, class, quantity| Line {
-        day: day.to_string(),
-        starts,
+        day: day(starts).to_string(),
+        starts: Time::from_micros(starts.as_microsecond()),
         model,
         class,
         key: key.map(str::to_owned),

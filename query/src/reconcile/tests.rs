@@ -638,14 +638,59 @@ fn versions_of_a_model_are_models_of_their_own_where_several_are_in_use() {
     check(&[(one, 800_000), (two, 400_000)], &[(first, Status::Matched), (second, Status::Matched)]);
     // What the file calls by a version that nobody used here is not what is used here.
     check(&[(two, 1_200_000)], &[(first, Status::Missing), (second, Status::Excess)]);
-    // One version is the model, and behind a date it says nothing.
+    // One version is the model, and behind a date a number says nothing.
     let mut names = Names::default();
-    let dated = ["anthropic.claude-3-5-sonnet-20240620-v1:0", "anthropic.claude-3-5-sonnet-20241022-v2:0"];
+    let dated = ["anthropic.claude-3-5-sonnet-20240620-v1:0", "claude-3-5-sonnet-20240620"];
     names.heed(&Export::default(), ["amazon.nova-pro-v1:0", "us.amazon.nova-pro-v1"].into_iter().chain(dated));
     assert_eq!(names.ours("amazon.nova-pro-v1:0"), names.theirs("NovaPro"));
     assert_eq!(names.ours(dated[0]), names.theirs("Claude3.5Sonnet"));
     names.heed(&Export::default(), ["anthropic.claude-v2", "anthropic.claude-v2:1"].into_iter());
     assert_ne!(names.ours("anthropic.claude-v2:0"), names.ours("anthropic.claude-v2:1"));
+}
+
+/// A date is a version: of two snapshots that are swapped the differences do not cancel, and a name without a date is that of the one that
+/// it can be.
+#[test]
+fn snapshots_of_a_model_are_told_apart_and_meet_a_name_without_a_date() {
+    let (bare, may, august) = ("gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-20240806");
+    let check = |theirs: &[(&str, i128)], ours: &[(&str, i128)], wanted: &[(&str, i128, i128)]| {
+        let results: Vec<_> = theirs.iter().map(|(model, input)| usage(model, *input, 0)).collect();
+        let bytes = page(false, &[(MONDAY, results.as_slice())]);
+        let export = Export::of(read(Vendor::OpenAi, &bytes).unwrap()).unwrap();
+        let mut names = Names::default();
+        names.heed(&export, ours.iter().map(|(model, _)| *model));
+        let mut mine = Book::new();
+        for (model, quantity) in ours {
+            let (model, account) = (names.ours(model), "openai".to_owned());
+            let side = mine.entry(Cell { day: MONDAY.into(), model, class: Some(UncachedInput), account }).or_default();
+            *side.quantity.get_or_insert_default() += quantity;
+        }
+        let report = compare(&export.invoice(&names), &mine, &doubts(TUESDAY), Tolerance::default());
+        let quantity = |side: Side| side.quantity.unwrap_or(0);
+        let found = report.found.iter().filter(|found| found.cell.class == Some(UncachedInput));
+        let got: Vec<_> =
+            found.map(|found| (found.cell.model.as_str(), quantity(found.invoice), quantity(found.ours))).collect();
+        assert_eq!(got, wanted, "{theirs:?} {ours:?}");
+    };
+    let (any, first, second) = ("gpt-o-4", "gpt-o-4-20240513", "gpt-o-4-20240806");
+    check(&[(may, 800), (august, 400)], &[(may, 400), (august, 800)], &[(first, 800, 400), (second, 400, 800)]);
+    check(&[(may, 400), (august, 800)], &[(august, 1_200)], &[(first, 400, 0), (second, 800, 1_200)]);
+    // One of them is in use.
+    check(&[(bare, 400)], &[(may, 400)], &[(any, 400, 400)]);
+    check(&[(may, 1_200)], &[(may, 400), (bare, 800)], &[(any, 1_200, 1_200)]);
+    // Of two one is named on both sides, so that it is the other.
+    check(&[(may, 400), (august, 800)], &[(may, 400), (bare, 800)], &[(any, 800, 800), (first, 400, 400)]);
+    check(&[(may, 400), (bare, 800)], &[(may, 400), (august, 800)], &[(any, 800, 800), (first, 400, 400)]);
+    // Who names none tells none apart.
+    check(&[(bare, 1_200)], &[(may, 400), (august, 800)], &[(any, 1_200, 1_200)]);
+    check(&[(may, 400), (august, 800)], &[(bare, 1_200)], &[(any, 1_200, 1_200)]);
+    check(&[(bare, 1_200)], &[(bare, 0), (may, 400), (august, 800)], &[(any, 1_200, 1_200)]);
+    // On both sides without a date it is the same one.
+    check(
+        &[(bare, 100), (may, 200)],
+        &[(bare, 100), (august, 200)],
+        &[(any, 100, 100), (first, 200, 0), (second, 0, 200)],
+    );
 }
 
 /// A page of costs of Monday with these line items and dollars.
@@ -700,6 +745,29 @@ fn buckets_of_one_day_are_told_apart_by_when_they_begin() {
     assert_eq!(quantities, [Some(2_000), Some(20)]);
     let why = of(&[morning.clone(), evening, morning]).unwrap_err();
     assert!(why.contains("the bucket of 2026-11-02T02:00:00.000000Z is given twice"), "{why}");
+}
+
+/// AWS breaks a large report into files anywhere.
+#[test]
+fn a_report_of_hours_may_come_in_several_files() {
+    let head = CUR.lines().next().unwrap();
+    let half = |hours: std::ops::Range<usize>| {
+        let row = |day: &str, hour: usize| {
+            format!("{day}T{hour:02}:00:00Z,USE1-NovaMicro-input-tokens,1,0.01,AmazonBedrock,Usage,1K tokens,USD\n")
+        };
+        let rows = hours.flat_map(|hour| [MONDAY, TUESDAY].map(|day| row(day, hour)));
+        format!("{head}\n{}", rows.collect::<String>())
+    };
+    let of = |files: &[String]| {
+        Export::of(files.iter().flat_map(|file| read(Vendor::Bedrock, file.as_bytes()).unwrap()).collect())
+    };
+    let [morning, evening] = [half(0..12), half(12..24)];
+    let invoice = of(&[morning.clone(), evening.clone()]).unwrap().invoice(&Names::default());
+    let quantities: Vec<_> = invoice.book.values().map(|side| side.quantity).collect();
+    assert_eq!((quantities, invoice.days.len()), (vec![Some(24_000); 2], 2));
+    assert!(of(&[morning.clone(), evening, morning]).unwrap_err().contains("2026-11-02 is given twice"));
+    // What two reports have both is told as well.
+    assert!(of(&[half(0..12), half(11..24)]).unwrap_err().contains("2026-11-02T11:00:00.000000Z is given twice"));
 }
 
 #[test]

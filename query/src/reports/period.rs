@@ -8,13 +8,13 @@ use super::quoted;
 /// What is asked for: text as a person writes it.
 #[derive(Clone, Debug, Default)]
 pub struct Span {
-    /// From when on: a day of the zone, or an instant in RFC 3339. The first of the month if not said.
+    /// From when on: a day of the zone, or an instant in RFC 3339. The first of the month if not said, which is that of `as_of` if that is over.
     pub from: Option<String>,
     /// Up to when, exclusive. A month after the first of the month of `from` if not said.
     pub to: Option<String>,
     /// The time zone, as IANA names it. UTC if not said.
     pub zone: Option<String>,
-    /// What was recorded before this instant is known, and nothing later. Everything if not said.
+    /// What was recorded before this instant is known, and nothing later: the report is one that was asked for then. Everything if not said.
     pub as_of: Option<String>,
 }
 
@@ -24,9 +24,9 @@ pub struct Period {
     zone: String,
     from: Zoned,
     to: Zoned,
-    /// The instant that is asked at, but in the month that is asked about.
+    /// The instant that is asked at, or as of, but in the month that is asked about.
     now: Zoned,
-    /// The day that is asked at.
+    /// The day that is asked at, or as of.
     asked: Zoned,
     month: Zoned,
     as_of: Zoned,
@@ -49,6 +49,9 @@ impl Period {
         };
         let now =
             Timestamp::from_microsecond(now.as_micros()).map_err(|error| error.to_string())?.to_zoned(place.clone());
+        let as_of = span.as_of.as_ref().map(|text| at("--as-of", text)).transpose()?;
+        // Of the time after it nothing can be known, so no clock goes on in it.
+        let now = as_of.iter().cloned().fold(now, Ord::min);
         let from = span.from.as_ref().map(|text| at("--from", text)).transpose()?;
         let from = from.map_or_else(|| now.first_of_month().and_then(|day| day.start_of_day()), Ok).map_err(said)?;
         let month = from.first_of_month().and_then(|day| day.start_of_day()).map_err(said)?;
@@ -57,7 +60,6 @@ impl Period {
         if from >= to {
             return Err(format!("--from {from} is not before --to {to}, so nothing lies between them"));
         }
-        let as_of = span.as_of.as_ref().map(|text| at("--as-of", text)).transpose()?;
         let never = || "2200-01-01T00:00:00Z".parse::<Timestamp>().map(|at| at.to_zoned(place.clone())).map_err(said);
         let as_of = as_of.map_or_else(never, Ok)?;
         let asked = now.start_of_day().map_err(said)?;
@@ -135,9 +137,9 @@ impl Period {
         self.from.start_of_day()?.checked_sub(28.days())
     }
 
-    /// The first day that is not over by now, or of which not all is asked about or known.
+    /// The first day that is not over by now, or of which not all is asked about.
     fn over(&self) -> Date {
-        self.to.date().min(self.asked.date()).min(self.as_of.date())
+        self.to.date().min(self.asked.date())
     }
 
     fn days_left(&self) -> Result<String, jiff::Error> {

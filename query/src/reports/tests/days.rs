@@ -81,3 +81,26 @@ async fn a_day_that_is_not_over_is_no_cheap_one() {
     let known = Some("2026-11-10T00:30:00Z".into());
     check(4_000, Span { as_of: known, ..asked("2026-11-11") }, &[]).await;
 }
+
+/// What a month will come to, and what it is held against, goes by the clock of the instant that it is asked as of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_known_then_is_looked_at_from_then() {
+    let world = tenths("UTC").await;
+    let check = async |from: Option<&str>, as_of: &str, forecast: &str, pace: &str| {
+        let span = Span { from: from.map(str::to_owned), as_of: Some(as_of.into()), ..Span::default() };
+        let got = rows(&world, "forecast", &span, &[], &["spent_usd", "forecast_usd"]).await;
+        assert_eq!(got, json!([forecast]), "{span:?}");
+        let columns = ["month_usd", "same_point_usd", "change_usd", "last_month_usd"];
+        assert_eq!(rows(&world, "pace", &span, &[], &columns).await, json!([pace]), "{span:?}");
+    };
+    for from in [None, Some("2026-11-01")] {
+        // A dollar and 7 tenths, and 22 days and a half of a 28th of a dollar and 26 tenths.
+        check(from, "2026-11-08T12:00:00Z", "1.7 4.592857", "1.7 0.8 0.9 3").await;
+        // What is to come changes nothing.
+        check(from, "2027-01-01", "1.9 4.471429", "1.9 1 0.9 3").await;
+    }
+    for from in [None, Some("2026-10-01")] {
+        // Of the 28 days before it the first two had nothing.
+        check(from, "2026-10-21", "2 3.021429", "2 0 2 0.6").await;
+    }
+}
