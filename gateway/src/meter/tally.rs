@@ -12,7 +12,7 @@ use schemas::{
 
 use super::{
     Answer, Begun, Finish, Measured, Seen,
-    fold::{self, Fold},
+    fold::{self, Fold, Reported},
     tools::{Counted, Tools},
     visible::Visible,
 };
@@ -50,6 +50,8 @@ pub(super) struct Facts {
     pub(super) visible: Visible,
     /// What no usage object counts.
     pub(super) called: Counted,
+    /// Whether the usage object has all searches of it all the same.
+    states_searches: bool,
     /// The places of the calls that were told of by theirs.
     told: Vec<u64>,
     /// The error that the answer ends with, by the provider's name for it.
@@ -187,12 +189,14 @@ impl Tally {
         {
             part.vector.guardrails = u64::from(self.guarded);
             part.vector.tool_calls = self.facts.called.calls;
-            part.vector.web_searches = part.vector.web_searches.max(self.facts.called.billed(&self.facts.model));
-            part.vector.search_units = part.vector.search_units.max(self.facts.called.others());
+            if !self.facts.states_searches {
+                part.vector.web_searches = part.vector.web_searches.max(self.facts.called.billed(&self.facts.model));
+                part.vector.search_units = part.vector.search_units.max(self.facts.called.others());
+            }
         }
         // What else was used is not stated, so that it is so much at least.
         match counts {
-            Counts::Whole(parts) if self.facts.called.untold => Counts::Part(parts),
+            Counts::Whole(parts) if self.facts.used_more() => Counts::Part(parts),
             counts => counts,
         }
     }
@@ -310,6 +314,20 @@ impl Facts {
     /// Whether anything may have been said: what was not read may have said it.
     pub(super) const fn may_have_said(&self) -> bool {
         self.said || self.is_brief || self.called.calls > 0
+    }
+
+    /// Takes what a usage object says beside its counts.
+    pub(super) fn report(&mut self, reported: &Reported) {
+        self.cost = reported.cost.or(self.cost);
+        self.states_searches = reported.states_searches;
+        if reported.not_counted {
+            self.not_counted();
+        }
+    }
+
+    /// Whether there is anything of which nobody says how much it was.
+    const fn used_more(&self) -> bool {
+        self.called.untold || self.called.searched && !self.states_searches
     }
 
     /// What was used is stated in what no class counts.
