@@ -231,6 +231,11 @@ impl Meter {
         self.tally.choices(asked);
     }
 
+    /// The request says whether code that the provider runs costs nothing. Before the body.
+    pub const fn code_is_free(&mut self, is_free: bool) {
+        self.tally.code_is_free(is_free);
+    }
+
     /// From now on each frame of a stream comes out by itself and whole.
     pub(crate) const fn by_frame(&mut self) {
         if let Body::Stream(splitter) = &mut self.body {

@@ -64,6 +64,8 @@ pub(super) struct Facts {
     pub(super) is_brief: bool,
     /// How many answers were asked for in one, at least; 0 where nobody says.
     pub(super) asked: u64,
+    /// Whether code that the provider runs costs nothing, if the request was read for that.
+    pub(super) code_is_free: Option<bool>,
     /// When it was begun, if the answer is worked on apart from this exchange.
     pub(super) background: Option<Begun>,
     /// Why usage may have gone by unread, or uncounted.
@@ -104,6 +106,11 @@ impl Tally {
     /// The request asks for so many answers in one, or for more.
     pub(super) const fn choices(&mut self, asked: u64) {
         self.facts.asked = asked;
+    }
+
+    /// The request says whether code that the provider runs costs nothing.
+    pub(super) const fn code_is_free(&mut self, is_free: bool) {
+        self.facts.code_is_free = Some(is_free);
     }
 
     /// Takes the data of a frame, and what its framing calls it. `tail` says that the stream ended before the frame did, so that

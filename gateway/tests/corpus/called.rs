@@ -44,14 +44,16 @@ pub(crate) fn searches(exchange: &Exchange) -> u64 {
     beside + searches + u64::from(looks) + if older { queries.min(1) } else { queries }
 }
 
-/// What the corpus has in a class of something else, or in none: sound among what was cached, searches of X, and that Anthropic ran code for
-/// something else than to look into the web.
+/// What the corpus has in a class of something else, or in none: sound among what was cached, searches of X, and that Anthropic had a container
+/// or ran code for something else than to look into the web.
 pub(crate) fn in_classes_of_their_own(exchange: &Exchange, vector: Vector) -> Vector {
     let raw = raw(exchange);
     let cached = raw["cacheTokensDetails"].as_array().into_iter().flatten().filter(|part| part["modality"] == "AUDIO");
     let cache_read_audio = cached.filter_map(|part| part["tokenCount"].as_u64()).sum::<u64>();
     let of_x = raw["server_side_tool_usage_details"]["x_search_calls"].as_u64().unwrap_or(0);
-    let ran = String::from_utf8_lossy(&exchange.body).contains("execution_tool_result\"");
+    let body = String::from_utf8_lossy(&exchange.body);
+    let contained = body.split("\"container\":").skip(1).any(|container| container.trim_start().starts_with('{'));
+    let ran = contained || body.contains("execution_tool_result\"");
     let asked = |kind: &str| raw["server_tool_use"][kind].as_u64() > Some(0);
     let looked = asked("web_search_requests") || asked("web_fetch_requests");
     let is_code = exchange.api == Api::AnthropicMessages && ran && !looked;

@@ -622,6 +622,12 @@ fn what_a_provider_ran_itself_has_a_class_of_its_own() {
         let vector = Vector { code_sessions, tool_calls: 1, ..used(7, 3) };
         case(what, Api::AnthropicMessages, Framing::Events, named(&frames), vector, EXACT)
     };
+    let mut contained = message(json!([]), never.clone());
+    contained["container"] = json!({ "id": "c", "expires_at": "2026-06-30T23:58:54Z" });
+    let mut late = ended(&never);
+    late["delta"]["container"] = contained["container"].clone();
+    let (late, contained) = (named(&[begun.clone(), late]), contained.to_string().into_bytes());
+    let session = Vector { code_sessions: 1, ..used(7, 3) };
     let one = Vector { search_units: 1, ..used(7, 3) };
     let mut tried = ran(json!({ "web_search_calls": 0, "x_search_calls": 1, "file_search_calls": 0 }));
     let search = json!({ "type": "web_search_call", "action": { "type": "search", "query": "", "sources": [] } });
@@ -655,6 +661,8 @@ fn what_a_provider_ran_itself_has_a_class_of_its_own() {
         router("a search beside the model", "server_tool_use_details", json!({ "web_search_requests": 1 }), 1),
         router("the same by another name", "server_tool_use", json!({ "web_search_requests": 2 }), 2),
         router("none", "server_tool_use_details", json!({ "tool_calls_executed": 1 }), 0),
+        case("files and no code", Api::AnthropicMessages, Framing::Whole, contained, session, EXACT),
+        case("the same, streamed", Api::AnthropicMessages, Framing::Events, late, session, EXACT),
         claude("code", json!([bash, result]), never.clone(), 1, 1),
         claude("code that looked into the web", json!([bash, fetched, result]), once.clone(), 0, 1),
         claude("code beside that", json!([bash, older, result]), once.clone(), 1, 1),
