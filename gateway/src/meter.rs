@@ -168,6 +168,8 @@ pub struct Measured {
     pub visible: Visible,
     /// When it was begun, if it is worked on apart from this answer: its usage is then known by its id, and may be told more than once.
     pub background: Option<Begun>,
+    /// Whether it turned out to be a response of OpenAI's form, though it is of an API that is not known.
+    pub is_response: bool,
 }
 
 /// When what is worked on apart from an answer was begun, as the answer says.

@@ -118,8 +118,7 @@ impl Way {
     fn response(method: &Method, path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/v1/responses/")?;
         let (id, verb) = rest.split_once('/').map_or((rest, ""), |(id, verb)| (id, verb));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if id.is_empty() || !id.bytes().all(plain) {
+        if !is_id(id) {
             return None;
         }
         let served = match verb {
@@ -205,7 +204,22 @@ fn only_reads(method: &Method, at: &str) -> bool {
     let is_about_it = [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method);
     // What a deferred chat of xAI used is told where it is fetched and nowhere else; that can be done once.
     let is_first_told = at.contains("/deferred-completion/");
-    is_about_it && !is_first_told || *method == Method::POST && at.ends_with("/cancel")
+    is_about_it && !is_first_told || *method == Method::POST && cancels(at)
+}
+
+/// Whether a path is that of what cancels something: it ends with an id, as ids are, and the verb. What a provider would take for a way
+/// to make something, with more behind it that says nothing to him, is none.
+fn cancels(at: &str) -> bool {
+    let mut steps = at.rsplit('/');
+    let (verb, id) = (steps.next(), steps.next().unwrap_or_default());
+    let makes = FIXED.iter().any(|(.., path)| path.rsplit('/').next() == Some(id));
+    let runs = BEDROCK.iter().any(|(verb, ..)| verb.strip_prefix('/') == Some(id));
+    verb == Some("cancel") && is_id(id) && !makes && !runs
+}
+
+/// Whether a step of a path may be an id: it has no mark in it that could mean something to a server.
+fn is_id(step: &str) -> bool {
+    !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// A name in a path, unescaped; nothing where it is none.
@@ -267,6 +281,20 @@ mod tests {
             ("POST", "/passthrough/p/batches", Api::Passthrough, None, None, "/batches"),
             ("GET", "/passthrough/p/batches/b", Api::PassthroughRetrieve, None, None, "/batches/b"),
             ("POST", "/passthrough/p/batches/b/cancel", Api::PassthroughRetrieve, None, None, "/batches/b/cancel"),
+            ("POST", "/passthrough/p/b/cancel/", Api::Passthrough, None, None, "/b/cancel/"),
+            (
+                "POST",
+                "/passthrough/p/chat/completions;/cancel",
+                Api::Passthrough,
+                None,
+                None,
+                "/chat/completions;/cancel",
+            ),
+            ("POST", "/passthrough/p/responses%3Fa/cancel", Api::Passthrough, None, None, "/responses%3Fa/cancel"),
+            ("POST", "/passthrough/p/responses//cancel", Api::Passthrough, None, None, "/responses//cancel"),
+            ("POST", "/passthrough/p/v1/messages/cancel", Api::Passthrough, None, None, "/v1/messages/cancel"),
+            ("POST", "/passthrough/p/model/m/invoke/cancel", Api::Passthrough, None, None, "/model/m/invoke/cancel"),
+            ("POST", "/passthrough/p/responses/a;cancel", Api::Passthrough, None, None, "/responses/a;cancel"),
             ("DELETE", "/passthrough/p/files/f", Api::PassthroughRetrieve, None, None, "/files/f"),
             (
                 "GET",

@@ -66,6 +66,8 @@ pub(super) struct Facts {
     pub(super) asked: u64,
     /// Whether code that the provider runs costs nothing, if the request was read for that.
     pub(super) code_is_free: Option<bool>,
+    /// Whether an answer of an API that is not known is a response of OpenAI's form.
+    pub(super) is_response: bool,
     /// When it was begun, if the answer is worked on apart from this exchange.
     pub(super) background: Option<Begun>,
     /// Why usage may have gone by unread, or uncounted.
@@ -280,6 +282,7 @@ impl Tally {
             },
             visible: facts.visible,
             background: facts.background,
+            is_response: facts.is_response,
         }
     }
 }
