@@ -376,7 +376,12 @@ impl Attempt {
     pub(crate) fn settle(&mut self, end: End, measured: Option<Measured>) -> Option<Ticket> {
         let permit = self.permit.take()?;
         let apart = measured.as_ref().and_then(|measured| Apart::of(self, measured));
-        if let Some(measured) = measured.as_ref().filter(|_| self.facts.api == Api::OpenAiResponses) {
+        let makes = |measured: &&Measured| match self.facts.api {
+            Api::OpenAiResponses => true,
+            Api::Passthrough => measured.is_response,
+            _ => false,
+        };
+        if let Some(measured) = measured.as_ref().filter(makes) {
             self.worker.shared.makers.note(&measured.response_id, &self.facts.provider);
         }
         if self.ride.as_mut().is_some_and(|ride| ride.ended(end, self.status, Instant::now())) {

@@ -118,7 +118,8 @@ impl Plan {
         // What is carried to another dialect is not seen by its client, whose own has the usage in another place.
         let strip_usage = asks && parsed.stream && !parsed.wants_usage && !is_carried;
         let is_guarded = is_guarded || parsed.is_guarded;
-        let reading = Reading { strip_usage, is_guarded, choices: parsed.n };
+        let code_is_free = parsed.code_is_free;
+        let reading = Reading { strip_usage, is_guarded, choices: parsed.n, code_is_free };
         Self {
             parsed,
             reading,

@@ -168,6 +168,8 @@ pub struct Measured {
     pub visible: Visible,
     /// When it was begun, if it is worked on apart from this answer: its usage is then known by its id, and may be told more than once.
     pub background: Option<Begun>,
+    /// Whether it turned out to be a response of OpenAI's form, though it is of an API that is not known.
+    pub is_response: bool,
 }
 
 /// When what is worked on apart from an answer was begun, as the answer says.
@@ -229,6 +231,11 @@ impl Meter {
     /// The request asks for so many answers in one, which a stream ends with. Before the body.
     pub const fn choices(&mut self, asked: u64) {
         self.tally.choices(asked);
+    }
+
+    /// The request says whether code that the provider runs costs nothing. Before the body.
+    pub const fn code_is_free(&mut self, is_free: bool) {
+        self.tally.code_is_free(is_free);
     }
 
     /// From now on each frame of a stream comes out by itself and whole.

@@ -200,6 +200,7 @@ impl Told {
             finish: Finish::Complete,
             visible: Visible::default(),
             background: None,
+            is_response: false,
         };
         (end, Some(measured))
     }

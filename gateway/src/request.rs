@@ -14,7 +14,7 @@ use schemas::{
     json::{Kind, Malformed, Tree, Value, Why},
 };
 
-use crate::json::number;
+use crate::json::{member, number};
 
 pub use cap::{Cap, CapMember};
 
@@ -47,11 +47,11 @@ const NAMES: [&str; 54] = [
     "inferenceConfig",
     "background",
     "guardrailConfig",
+    "tools",
     "messages",
     "input",
     "prompt",
     "system",
-    "tools",
     "tool_choice",
     "functions",
     "function_call",
@@ -104,8 +104,11 @@ const GENERATION_CONFIG: usize = 7;
 const INFERENCE_CONFIG: usize = 8;
 const BACKGROUND: usize = 9;
 const GUARDRAIL: usize = 10;
+const TOOLS: usize = 11;
 /// How many of the names are acted on.
-const ACTED_ON: usize = 11;
+const ACTED_ON: usize = 12;
+/// From this day on tools of Anthropic's for the web run code, for nothing.
+const FREES_CODE: u32 = 20_260_209;
 
 /// What is known of a request before its body is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -137,6 +140,8 @@ pub struct Parsed {
     pub is_background: bool,
     /// Whether it has a guardrail look at it; Bedrock's Converse only.
     pub is_guarded: bool,
+    /// Whether code that the provider runs for it costs nothing, if it says so; Anthropic's messages only.
+    pub code_is_free: Option<bool>,
     /// The cap that stands under another name than these two, if the API has one and it is given.
     pub other_cap: Option<u64>,
     /// Whether the model was read from the body.
@@ -256,6 +261,7 @@ fn parsed(api: Api, body: &Bytes, tree: &Tree<'_>, given: &Given<'_>) -> Result<
         n: if chooses { count(&acted, CHOICES)?.unwrap_or(1) } else { 1 },
         is_guarded: matches!(api, Api::BedrockConverse | Api::BedrockConverseStream)
             && acted[GUARDRAIL].is_some_and(|config| !config.is_null()),
+        code_is_free: (api == Api::AnthropicMessages).then(|| frees_code(acted[TOOLS])),
         is_background: api == Api::OpenAiResponses && flag("background", acted[BACKGROUND])?,
         other_cap,
         named_in_body: given.model.is_none(),
@@ -348,6 +354,7 @@ impl Parsed {
             n: 1,
             is_background: false,
             is_guarded: false,
+            code_is_free: None,
             other_cap: None,
             named_in_body: true,
             api,
@@ -400,6 +407,15 @@ fn acted<'t>(tree: &'t Tree<'_>) -> Result<Acted<'t>, Problem> {
         Some(name) => Err(problem(ErrorCode::DuplicateJsonKey, format!("`{name}` may stand once"))),
         None => Ok(values),
     }
+}
+
+/// Whether any of these tools makes code free that Anthropic runs.
+fn frees_code(tools: Option<Value<'_>>) -> bool {
+    let mut kinds = tools.and_then(Value::items).into_iter().flatten().filter_map(|tool| member(tool, "type")?.word());
+    kinds.any(|kind| {
+        let day = ["web_search_", "web_fetch_"].into_iter().find_map(|web| kind.strip_prefix(web));
+        day.and_then(|day| day.parse::<u32>().ok()).is_some_and(|day| day >= FREES_CODE)
+    })
 }
 
 /// The model that an API documents for requests that name none.

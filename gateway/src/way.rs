@@ -118,8 +118,7 @@ impl Way {
     fn response(method: &Method, path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/v1/responses/")?;
         let (id, verb) = rest.split_once('/').map_or((rest, ""), |(id, verb)| (id, verb));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if id.is_empty() || !id.bytes().all(plain) {
+        if !is_id(id) {
             return None;
         }
         let served = match verb {
@@ -205,7 +204,22 @@ fn only_reads(method: &Method, at: &str) -> bool {
     let is_about_it = [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method);
     // What a deferred chat of xAI used is told where it is fetched and nowhere else; that can be done once.
     let is_first_told = at.contains("/deferred-completion/");
-    is_about_it && !is_first_told || *method == Method::POST && at.ends_with("/cancel")
+    is_about_it && !is_first_told || *method == Method::POST && cancels(at)
+}
+
+/// Whether a path is that of what cancels something: it ends with an id, as ids are, and the verb. What a provider would take for a way
+/// to make something, with more behind it that says nothing to him, is none.
+fn cancels(at: &str) -> bool {
+    let mut steps = at.rsplit('/');
+    let (verb, id) = (steps.next(), steps.next().unwrap_or_default());
+    let makes = FIXED.iter().any(|(.., path)| path.rsplit('/').next() == Some(id));
+    let runs = BEDROCK.iter().any(|(verb, ..)| verb.strip_prefix('/') == Some(id));
+    verb == Some("cancel") && is_id(id) && !makes && !runs
+}
+
+/// Whether a step of a path may be an id: it has no mark in it that could mean something to a server.
+fn is_id(step: &str) -> bool {
+    !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// A name in a path, unescaped; nothing where it is none.
@@ -281,6 +295,27 @@ mod tests {
             let way = Way::of(&method, path).unwrap_or_else(|| panic!("{path}"));
             assert_eq!((way.api, way.model.as_deref(), way.streams, &*way.path), (api, model, streams, at), "{path}");
             assert_eq!(way.provider.is_some(), api.is_passed_on());
+        }
+    }
+
+    /// Whatever a lax server makes of it: the step before the verb is an id, and none of a way in.
+    #[test]
+    fn only_what_is_cancelled_by_its_id_is_free() {
+        for (at, is_free) in [
+            ("/batches/batch_1/cancel", true),
+            ("/v1/responses/9d3c-77/cancel", true),
+            ("/chat/completions;/cancel", false),
+            ("/chat/completions/cancel", false),
+            ("/v1/messages/cancel", false),
+            ("/model/m/invoke/cancel", false),
+            ("/responses%3Fa/cancel", false),
+            ("/responses//cancel", false),
+            ("/responses/a;cancel", false),
+            ("/responses/a/cancel/", false),
+            ("/cancel", false),
+        ] {
+            let way = Way::of(&Method::POST, &format!("/passthrough/p{at}")).unwrap_or_else(|| panic!("{at}"));
+            assert_eq!(way.api == Api::PassthroughRetrieve, is_free, "{at}");
         }
     }
 

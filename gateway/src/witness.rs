@@ -40,6 +40,8 @@ pub(crate) struct Reading {
     pub(crate) is_guarded: bool,
     /// How many answers were asked for in one.
     pub(crate) choices: u64,
+    /// Whether code that the provider runs costs nothing, if that is known.
+    pub(crate) code_is_free: Option<bool>,
 }
 
 /// How the meter comes to read the bytes.
@@ -71,6 +73,9 @@ impl Witness {
         meter.choices(reading.choices);
         if reading.is_guarded {
             meter.guarded();
+        }
+        if let Some(is_free) = reading.code_is_free {
+            meter.code_is_free(is_free);
         }
         for (name, value) in headers {
             if let Ok(value) = value.to_str() {

@@ -4,8 +4,9 @@
 //! delta replaces that of the start, up or down. With the start alone the counts are a lower bound, often by far. Where
 //! `usage.iterations` is given, the sum over it is the bill: it holds work, also of other models, that the top level leaves out.
 //! The tier that is charged is made of up to three words: the service tier, the speed, and the region that inference was kept in.
-//! Code that Anthropic runs is billed by the time of its container, which no answer states, unless it is the newer tools of the web that it
-//! runs for; so an answer with any is one unit of a class of its own, and its tokens are not in doubt.
+//! Code that Anthropic runs is billed by the time of its container, which no answer states, unless the request has the newer tools of the web;
+//! so an answer with any is one unit of a class of its own, and its tokens are not in doubt. A container is billed where files were put into
+//! it, whether anything ran there or not. What was asked for decides; of a request that was not read the answer shows what called what.
 
 use std::sync::LazyLock;
 
@@ -33,6 +34,8 @@ pub(super) struct Messages {
     reported: bool,
     /// Whether the message has said why it stopped, so that what is reported is the whole.
     stopped: bool,
+    /// Whether it had a container.
+    contained: bool,
     /// The tier and the speed that served it, each as it was said last.
     tier: String,
     speed: String,
@@ -88,7 +91,7 @@ static BLOCK_WITHIN: Where = Where {
 };
 
 const FRAME: [&str; 5] = ["type", "message", "usage", "delta", "error"];
-const MESSAGE: [&str; 5] = ["id", "model", "usage", "stop_reason", "error"];
+const MESSAGE: [&str; 6] = ["id", "model", "usage", "stop_reason", "error", "container"];
 const USAGE: [&str; 11] = [
     "input_tokens",
     "output_tokens",
@@ -140,8 +143,9 @@ impl Fold for Messages {
         match named.text(0).as_deref() {
             Some("message_start") => self.message(facts, named.value(1).ok_or(Unreadable)?)?,
             Some("message_delta") => {
-                let delta = named.value(3).and_then(|delta| json::members(delta, &["stop_reason"]));
-                self.stopped |= delta.is_some_and(|delta| delta.value(0).is_some());
+                let delta = named.value(3).and_then(|delta| json::members(delta, &["stop_reason", "container"]));
+                self.stopped |= delta.as_ref().is_some_and(|delta| delta.value(0).is_some());
+                self.contained |= delta.is_some_and(|delta| delta.value(1).is_some());
                 if let Some(usage) = named.value(2) {
                     self.take(facts, usage)?;
                 }
@@ -172,7 +176,8 @@ impl Fold for Messages {
         }
         let mut parts = self.fields.parts(&facts.model);
         if let Some(main) = parts.first_mut() {
-            main.vector.code_sessions = u64::from(facts.called.ran && !(facts.called.within && self.fields.used_web()));
+            let is_free = facts.code_is_free.unwrap_or(facts.called.within && self.fields.used_web());
+            main.vector.code_sessions = u64::from((facts.called.ran || self.contained) && !is_free);
         }
         let states = self.fields.input.is_some() && self.fields.output.is_some();
         let whole = self.stopped && states && self.fields.splits_all();
@@ -196,6 +201,7 @@ impl Messages {
         Facts::name(&mut facts.id, named.text(0));
         Facts::name(&mut facts.model, named.text(1));
         self.stopped |= named.value(3).is_some();
+        self.contained |= named.value(5).is_some();
         if let Some(error) = named.value(4) {
             facts.fail(kind(error));
         }

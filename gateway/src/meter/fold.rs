@@ -94,12 +94,14 @@ pub(super) struct Reported {
     pub(super) cost: Option<Pico>,
     /// Whether something of it is stated in what no class counts.
     pub(super) not_counted: bool,
+    /// Whether it has all searches, so that what the answer shows of them says nothing.
+    pub(super) states_searches: bool,
 }
 
 impl Reported {
     /// A report of these counts, which is whole if it says so.
     pub(super) const fn of(vector: Vector, whole: bool) -> Self {
-        Self { vector, whole, cost: None, not_counted: false }
+        Self { vector, whole, cost: None, not_counted: false, states_searches: false }
     }
 
     /// The same where all output is sound.

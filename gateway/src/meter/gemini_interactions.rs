@@ -34,8 +34,8 @@ static FRAME: Where = Where {
     places: &[
         Place::call_of(&["step", "type"], "_call"),
         Place::call_of(&["content", "type"], "_call"),
-        Place::untold_of(&["step", "type"], SEARCH),
-        Place::untold_of(&["content", "type"], SEARCH),
+        Place::searched_of(&["step", "type"], SEARCH),
+        Place::searched_of(&["content", "type"], SEARCH),
     ],
 };
 
@@ -121,18 +121,22 @@ fn read(usage: Value<'_>) -> Result<Option<Reported>, Unreadable> {
         spoken: of(8, AUDIO),
         drawn: of(8, IMAGE),
     };
-    let [web_searches, search_units] = value(GROUNDING).map_or([0, 0], grounding);
+    let [web_searches, search_units] = value(GROUNDING).map_or([None; 2], grounding);
+    let states_searches = web_searches.is_some();
+    let [web_searches, search_units] = [web_searches, search_units].map(|count| count.unwrap_or(0));
     let exact = !(0..COUNTS).any(|place| value(place).is_some() && number(place).is_none());
     let states = number(INPUT).is_some() && number(OUTPUT).is_some();
-    Ok(Some(Reported::of(Vector { web_searches, search_units, ..sums.vector() }, states && exact)))
+    let vector = Vector { web_searches, search_units, ..sums.vector() };
+    Ok(Some(Reported { states_searches, ..Reported::of(vector, states && exact) }))
 }
 
-/// Searches of the web and of something else, by what each tool counted.
-fn grounding(counts: Value<'_>) -> [u64; 2] {
-    counts.items().into_iter().flatten().fold([0, 0], |[web, other], tool| {
+/// Searches of the web and of something else, by what each tool counted; nothing of what none did.
+fn grounding(counts: Value<'_>) -> [Option<u64>; 2] {
+    counts.items().into_iter().flatten().fold([None; 2], |[web, other], tool| {
         let Some(named) = json::members(tool, &["type", "count"]) else { return [web, other] };
-        let count = named.count(1).unwrap_or(0);
+        let Some(count) = named.count(1) else { return [web, other] };
+        let and = |sum: Option<u64>| Some(sum.unwrap_or(0).saturating_add(count));
         let is_web = named.text(0).is_some_and(|kind| kind.eq_ignore_ascii_case("google_search"));
-        if is_web { [web.saturating_add(count), other] } else { [web, other.saturating_add(count)] }
+        if is_web { [and(web), other] } else { [web, and(other)] }
     })
 }

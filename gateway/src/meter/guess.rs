@@ -25,9 +25,10 @@ use super::{
 pub(super) struct Guess(Option<Box<dyn Fold>>);
 
 impl Guess {
-    fn look(&mut self, document: Value<'_>) {
+    fn look(&mut self, facts: &mut Facts, document: Value<'_>) {
         if self.0.is_none() {
             self.0 = recognised(document);
+            facts.is_response = self.0.is_some() && is_response(document);
         }
     }
 }
@@ -37,7 +38,7 @@ impl Fold for Guess {
         if self.0.is_none()
             && let Ok(tree) = Tree::read_answer(data)
         {
-            self.look(tree.root());
+            self.look(facts, tree.root());
         }
         match &mut self.0 {
             Some(fold) => fold.event(facts, name, data),
@@ -46,7 +47,7 @@ impl Fold for Guess {
     }
 
     fn whole(&mut self, facts: &mut Facts, document: Value<'_>) -> Result<(), Unreadable> {
-        self.look(document);
+        self.look(facts, document);
         self.0.as_mut().map_or(Ok(()), |fold| fold.whole(facts, document))
     }
 
@@ -102,15 +103,21 @@ static BATCH: Shape = Shape {
     background: in_front,
 };
 
+/// Whether a document is a response of OpenAI's form, or an event of one.
+fn is_response(document: Value<'_>) -> bool {
+    let word = |name: &str| at(document, &[name]).and_then(Value::word);
+    let is_event = || word("type").is_some_and(|kind| kind.starts_with("response."));
+    at(document, &["response", "usage"]).is_some() || word("object").as_deref() == Some("response") || is_event()
+}
+
 /// Who reads documents like this one.
 fn recognised(document: Value<'_>) -> Option<Box<dyn Fold>> {
     let has = |path: &[&str]| at(document, path).is_some();
     let kind = at(document, &["type"]).and_then(Value::word);
     let object = at(document, &["object"]).and_then(Value::word);
-    let is_response = || kind.as_deref().is_some_and(|kind| kind.starts_with("response."));
     let fold: Box<dyn Fold> = if has(&["usageMetadata"]) {
         Box::new(Shaped::new(&gemini::CONTENT))
-    } else if has(&["response", "usage"]) || object.as_deref() == Some("response") || is_response() {
+    } else if is_response(document) {
         Box::new(Shaped::new(&openai_responses::RESPONSE))
     } else if object.as_deref() == Some("batch") {
         Box::new(Shaped::new(&BATCH))

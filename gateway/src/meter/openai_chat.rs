@@ -267,10 +267,7 @@ impl Chat {
     fn take(&mut self, facts: &mut Facts, usage: Value<'_>, reported: Reported) {
         facts.raw.clear();
         facts.raw(usage.raw());
-        facts.cost = reported.cost.or(facts.cost);
-        if reported.not_counted {
-            facts.not_counted();
-        }
+        facts.report(&reported);
         self.reported = Some(match reported {
             reported if self.sounds => reported.as_sound(),
             reported if self.paints => reported.with_images(openai_usage::images(usage)),

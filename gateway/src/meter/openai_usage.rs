@@ -6,7 +6,8 @@
 //! to be more than its whole is cut to it, and the counts are then so much at least: one of the two is wrong, and nobody knows which.
 //! What Perplexity's research cites is input, and what it thinks output, each counted and billed beside the two.
 //! A ranking may be stated in searches, and then has no tokens. Sound at Mistral is in the total alone and billed by its seconds, a search
-//! of xAI's in front of an answer by its sources: then the counts are so much at least.
+//! of xAI's in front of an answer by its sources: then the counts are so much at least. What xAI says of the tools that it ran is all that it
+//! bills of them, whatever the answer shows that they tried; OpenRouter counts the searches that it ran beside those of the model.
 
 use std::sync::LazyLock;
 
@@ -42,7 +43,7 @@ pub(super) static RANKING: Shape = Shape {
     background: in_front,
 };
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 27] = [
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
@@ -68,6 +69,8 @@ const NAMES: [&str; 25] = [
     "prompt_audio_seconds",
     "num_sources_used",
     "server_side_tool_usage_details",
+    "server_tool_use_details",
+    "server_tool_use",
 ];
 /// The members of a usage object by these names.
 type Named<'t> = json::Members<'t, { NAMES.len() }>;
@@ -83,6 +86,8 @@ const SECONDS: usize = 21;
 const HEARD_SECONDS: usize = 22;
 const SOURCES: usize = 23;
 const SERVER_TOOLS: usize = 24;
+/// What OpenRouter ran, under its two names.
+const SERVER_TOOL_USE: [usize; 2] = [25, 26];
 
 /// One of xAI's ticks: 1e-10 USD.
 const PICO_PER_TICK: i128 = 100;
@@ -139,6 +144,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
         },
         whole: whole && fits && !not_counted,
         not_counted,
+        states_searches: ran.states_searches,
         cost: cost(named.value(8), named.value(9)),
     }))
 }
@@ -191,13 +197,15 @@ fn is_of_time(named: &Named<'_>) -> bool {
     is_number && named.count(HEARD_SECONDS) != Some(0)
 }
 
-/// What xAI ran itself, by its own count.
+/// What the provider ran itself, by its own count.
 struct Ran {
     web_searches: u64,
     /// Searches of X and of documents, which have a price of their own.
     other_searches: u64,
     /// Whether there is more: code is billed by its runs, and a search in front of the answer by its sources.
     is_not_counted: bool,
+    /// Whether that is all that it ran.
+    states_searches: bool,
 }
 
 fn ran(named: &Named<'_>) -> Ran {
@@ -205,7 +213,14 @@ fn ran(named: &Named<'_>) -> Ran {
     let count = |place| tools.as_ref().and_then(|tools| tools.count(place)).unwrap_or(0);
     let other_searches = (1..=3).map(count).fold(0, u64::saturating_add);
     let sources = named.count(SOURCES).unwrap_or(0);
-    Ran { web_searches: count(0), other_searches, is_not_counted: count(4) > 0 || sources > 0 }
+    let requested = |place| json::members(named.value(place)?, &["web_search_requests"])?.count(0);
+    let requested = SERVER_TOOL_USE.into_iter().filter_map(requested).max().unwrap_or(0);
+    Ran {
+        web_searches: count(0).max(requested),
+        other_searches,
+        is_not_counted: count(4) > 0 || sources > 0,
+        states_searches: tools.as_ref().is_some_and(|tools| tools.count(0).is_some()),
+    }
 }
 
 /// The tools of xAI that are billed by the call.

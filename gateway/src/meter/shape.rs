@@ -148,9 +148,8 @@ impl Shaped {
                 facts.raw.clear();
                 facts.raw(&(self.shape.raw)(usage));
             }
-            facts.cost = reported.and_then(|reported| reported.cost).or(facts.cost);
-            if reported.is_some_and(|reported| reported.not_counted) {
-                facts.not_counted();
+            if let Some(reported) = &reported {
+                facts.report(reported);
             }
             self.is_last = if reported.is_some() { whole || self.finished || mark != Mark::None } else { self.is_last };
             self.reported = reported.or(self.reported);

@@ -12,7 +12,7 @@ use schemas::{
 
 use super::{
     Answer, Begun, Finish, Measured, Seen,
-    fold::{self, Fold},
+    fold::{self, Fold, Reported},
     tools::{Counted, Tools},
     visible::Visible,
 };
@@ -50,6 +50,8 @@ pub(super) struct Facts {
     pub(super) visible: Visible,
     /// What no usage object counts.
     pub(super) called: Counted,
+    /// Whether the usage object has all searches of it all the same.
+    states_searches: bool,
     /// The places of the calls that were told of by theirs.
     told: Vec<u64>,
     /// The error that the answer ends with, by the provider's name for it.
@@ -62,6 +64,10 @@ pub(super) struct Facts {
     pub(super) is_brief: bool,
     /// How many answers were asked for in one, at least; 0 where nobody says.
     pub(super) asked: u64,
+    /// Whether code that the provider runs costs nothing, if the request was read for that.
+    pub(super) code_is_free: Option<bool>,
+    /// Whether an answer of an API that is not known is a response of OpenAI's form.
+    pub(super) is_response: bool,
     /// When it was begun, if the answer is worked on apart from this exchange.
     pub(super) background: Option<Begun>,
     /// Why usage may have gone by unread, or uncounted.
@@ -102,6 +108,11 @@ impl Tally {
     /// The request asks for so many answers in one, or for more.
     pub(super) const fn choices(&mut self, asked: u64) {
         self.facts.asked = asked;
+    }
+
+    /// The request says whether code that the provider runs costs nothing.
+    pub(super) const fn code_is_free(&mut self, is_free: bool) {
+        self.facts.code_is_free = Some(is_free);
     }
 
     /// Takes the data of a frame, and what its framing calls it. `tail` says that the stream ended before the frame did, so that
@@ -187,12 +198,14 @@ impl Tally {
         {
             part.vector.guardrails = u64::from(self.guarded);
             part.vector.tool_calls = self.facts.called.calls;
-            part.vector.web_searches = part.vector.web_searches.max(self.facts.called.billed(&self.facts.model));
-            part.vector.search_units = part.vector.search_units.max(self.facts.called.others());
+            if !self.facts.states_searches {
+                part.vector.web_searches = part.vector.web_searches.max(self.facts.called.billed(&self.facts.model));
+                part.vector.search_units = part.vector.search_units.max(self.facts.called.others());
+            }
         }
         // What else was used is not stated, so that it is so much at least.
         match counts {
-            Counts::Whole(parts) if self.facts.called.untold => Counts::Part(parts),
+            Counts::Whole(parts) if self.facts.used_more() => Counts::Part(parts),
             counts => counts,
         }
     }
@@ -269,6 +282,7 @@ impl Tally {
             },
             visible: facts.visible,
             background: facts.background,
+            is_response: facts.is_response,
         }
     }
 }
@@ -310,6 +324,20 @@ impl Facts {
     /// Whether anything may have been said: what was not read may have said it.
     pub(super) const fn may_have_said(&self) -> bool {
         self.said || self.is_brief || self.called.calls > 0
+    }
+
+    /// Takes what a usage object says beside its counts.
+    pub(super) fn report(&mut self, reported: &Reported) {
+        self.cost = reported.cost.or(self.cost);
+        self.states_searches = reported.states_searches;
+        if reported.not_counted {
+            self.not_counted();
+        }
+    }
+
+    /// Whether there is anything of which nobody says how much it was.
+    const fn used_more(&self) -> bool {
+        self.called.untold || self.called.searched && !self.states_searches
     }
 
     /// What was used is stated in what no class counts.

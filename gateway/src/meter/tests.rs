@@ -697,6 +697,43 @@ fn a_guardrail_is_counted_beside_what_the_model_used() {
     assert_eq!(refused.measured(End::Closed).usage, Usage::none());
 }
 
+/// What was asked for decides, whatever the answer shows: code of any kind is free beside the newer tools of the web, and beside none of theirs
+/// it is not, though the client's own tools, which it calls, have such names.
+#[test]
+fn code_is_free_where_the_request_says_so() {
+    let answer = |content: &str, searches: u64| {
+        format!(
+            r#"{{"type":"message","id":"m","model":"claude","stop_reason":"end_turn","container":{{"id":"c"}},"content":[{content}],
+            "usage":{{"input_tokens":7,"output_tokens":3,"server_tool_use":{{"web_search_requests":{searches}}}}}}}"#
+        )
+    };
+    let ran = r#"{"type":"bash_code_execution_tool_result","content":{}}"#;
+    let own = r#"{"type":"tool_use","name":"web_lookup","caller":{"type":"code_execution_20260120"}}"#;
+    let large = format!(r#"{ran},{{"type":"text","text":"{}"}}"#, "x".repeat(300_000));
+    for (said, content, searches, sessions) in [
+        (None, ran, 0, 1),
+        (Some(false), ran, 0, 1),
+        (Some(true), ran, 0, 0),
+        (Some(true), large.as_str(), 0, 0),
+        (Some(false), large.as_str(), 0, 1),
+        (Some(false), own, 1, 1),
+        // A container alone.
+        (Some(false), "", 0, 1),
+        (Some(true), "", 0, 0),
+    ] {
+        let mut meter = Meter::new(Answer { api: Api::AnthropicMessages, ..WHOLE });
+        if let Some(is_free) = said {
+            meter.code_is_free(is_free);
+        }
+        meter.push(Bytes::from(answer(content, searches)));
+        meter.close();
+        let found = meter.measured(End::Closed).usage;
+        let vector = found.total().map(|vector| (vector.code_sessions, vector.web_searches));
+        assert_eq!(vector, Some((sessions, searches)), "{said:?}, {} bytes", content.len());
+        assert_eq!(found.completeness, Completeness::Exact, "{said:?}, {} bytes", content.len());
+    }
+}
+
 /// Of a large answer only why its choices ended is copied out, in whatever pieces it comes, and nothing of far too many; its usage is known
 /// all the same.
 #[test]

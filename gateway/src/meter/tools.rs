@@ -51,6 +51,8 @@ enum Of {
     Found,
     /// What is billed by what no answer states.
     Untold,
+    /// That the provider searched, and not how often.
+    Searched,
     /// What code that the provider ran gave back.
     Ran,
     /// Who called, if that was such code.
@@ -113,6 +115,11 @@ impl Place {
         Self { of: Of::Untold, path, end }
     }
 
+    /// That the provider searched, by a text there which ends so.
+    pub(super) const fn searched_of(path: &'static [&'static str], end: &'static str) -> Self {
+        Self { of: Of::Searched, path, end }
+    }
+
     /// What code that the provider ran gave back, which has a text there that ends so.
     pub(super) const fn ran_of(path: &'static [&'static str], end: &'static str) -> Self {
         Self { of: Of::Ran, path, end }
@@ -139,6 +146,8 @@ pub(super) struct Counted {
     others: (u64, u64, bool),
     /// Whether there is anything that is billed by what no answer states.
     pub(super) untold: bool,
+    /// Whether the provider searched, which may be as often as only its usage says.
+    pub(super) searched: bool,
     /// Whether the provider ran code, and whether that called something.
     pub(super) ran: bool,
     pub(super) within: bool,
@@ -169,6 +178,7 @@ impl Counted {
         let one_by_one = ours.0.saturating_add(theirs.0).max(self.all.2);
         self.others = (one_by_one, ours.1.max(theirs.1), ours.2 || theirs.2);
         self.untold |= other.untold;
+        self.searched |= other.searched;
         self.ran |= other.ran;
         self.within |= other.within;
     }
@@ -302,6 +312,7 @@ impl Counter {
                     Of::OtherQuery => self.counted.others.1 += 1,
                     Of::Found => self.counted.others.2 = true,
                     Of::Untold => self.counted.untold = true,
+                    Of::Searched => self.counted.searched = true,
                     Of::Ran => self.counted.ran = true,
                     Of::Within => self.counted.within |= self.text.starts_with(WITHIN),
                     Of::All(Once::Call) => self.counted.all.0 += 1,

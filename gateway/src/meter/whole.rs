@@ -14,7 +14,7 @@ use schemas::json::{Kind, Tree, Value};
 use super::{Frame, Tally, Verdict, tools::Counter};
 
 /// The top-level members that any dialect reads.
-const WANTED: [&[u8]; 30] = [
+const WANTED: [&[u8]; 31] = [
     b"id",
     b"model",
     b"service_tier",
@@ -45,6 +45,7 @@ const WANTED: [&[u8]; 30] = [
     b"serviceTier",
     b"performanceConfig",
     b"amazon-bedrock-guardrailAction",
+    b"container",
 ];
 /// The top-level lists of what an answer has several of, and the members of their items that say that one has failed.
 const LISTS: [&[u8]; 2] = [b"choices", b"candidates"];

@@ -35,6 +35,24 @@ fn what_is_acted_on_is_read() {
 }
 
 #[test]
+fn newer_tools_of_the_web_make_code_free() {
+    let check = |api: Api, tools: &str, wanted: Option<bool>| {
+        let body = Bytes::from(format!(r#"{{"model":"claude","max_tokens":5,"tools":{tools}}}"#));
+        assert_eq!(read(api, &body).expect("a request").code_is_free, wanted, "{tools}");
+    };
+    for (tools, wanted) in [
+        (r#"[{"type":"code_execution_20250825"},{"type":"web_search_20260209"}]"#, true),
+        (r#"[{"type":"web_fetch_20260318"}]"#, true),
+        (r#"[{"type":"code_execution_20260521"},{"type":"web_search_20250305"}]"#, false),
+        (r#"[{"name":"web_search_20260209","input_schema":{}},{"type":"web_search_"},"x"]"#, false),
+        ("null", false),
+    ] {
+        check(Api::AnthropicMessages, tools, Some(wanted));
+    }
+    check(Api::OpenAiResponses, r#"[{"type":"web_search_20260209"}]"#, None);
+}
+
+#[test]
 fn what_is_wrong_is_refused_by_name() {
     for (body, code, message) in [
         ("", ErrorCode::MalformedJson, "it ends too early, at line 1 column 0"),

@@ -24,8 +24,14 @@ pub(crate) fn count(exchange: &Exchange) -> u64 {
 }
 
 /// The searches that no usage object counts: the corpus derives them from the answer. Google bills older models by the answer, and a query
-/// of nothing is none; an older form of xAI's searches does not say that they are any.
+/// of nothing is none; an older form of xAI's searches does not say that they are any. What xAI counts itself is all that it bills, and what
+/// OpenRouter ran beside the model stands in a usage object that the corpus does not look into.
 pub(crate) fn searches(exchange: &Exchange) -> u64 {
+    let raw = raw(exchange);
+    if let Some(billed) = raw["server_side_tool_usage_details"]["web_search_calls"].as_u64() {
+        return billed;
+    }
+    let beside = raw["server_tool_use_details"]["web_search_requests"].as_u64().unwrap_or(0);
     let derived = &exchange.meta["derived"];
     let queries = derived["grounding_queries"].as_u64().unwrap_or(0);
     let older = ["gemini-1", "gemini-2"].iter().any(|older| exchange.text("model_answered").contains(older));
@@ -35,17 +41,19 @@ pub(crate) fn searches(exchange: &Exchange) -> u64 {
     let searches = derived["tool_calls"]["web_search_call.search"].as_u64().unwrap_or(0);
     let searches = if body.contains("\"action\"") { searches } else { 0 };
     let looks = ["-search-preview", "-search-api"].iter().any(|kind| exchange.text("model_answered").contains(kind));
-    searches + u64::from(looks) + if older { queries.min(1) } else { queries }
+    beside + searches + u64::from(looks) + if older { queries.min(1) } else { queries }
 }
 
-/// What the corpus has in a class of something else, or in none: sound among what was cached, searches of X, and that Anthropic ran code for
-/// something else than to look into the web.
+/// What the corpus has in a class of something else, or in none: sound among what was cached, searches of X, and that Anthropic had a container
+/// or ran code for something else than to look into the web.
 pub(crate) fn in_classes_of_their_own(exchange: &Exchange, vector: Vector) -> Vector {
-    let raw = exchange.meta["raw_usage"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
+    let raw = raw(exchange);
     let cached = raw["cacheTokensDetails"].as_array().into_iter().flatten().filter(|part| part["modality"] == "AUDIO");
     let cache_read_audio = cached.filter_map(|part| part["tokenCount"].as_u64()).sum::<u64>();
     let of_x = raw["server_side_tool_usage_details"]["x_search_calls"].as_u64().unwrap_or(0);
-    let ran = String::from_utf8_lossy(&exchange.body).contains("execution_tool_result\"");
+    let body = String::from_utf8_lossy(&exchange.body);
+    let contained = body.split("\"container\":").skip(1).any(|container| container.trim_start().starts_with('{'));
+    let ran = contained || body.contains("execution_tool_result\"");
     let asked = |kind: &str| raw["server_tool_use"][kind].as_u64() > Some(0);
     let looked = asked("web_search_requests") || asked("web_fetch_requests");
     let is_code = exchange.api == Api::AnthropicMessages && ran && !looked;
@@ -56,6 +64,11 @@ pub(crate) fn in_classes_of_their_own(exchange: &Exchange, vector: Vector) -> Ve
         code_sessions: u64::from(is_code),
         ..vector
     }
+}
+
+/// The usage object that came last.
+fn raw(exchange: &Exchange) -> Value {
+    exchange.meta["raw_usage"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default()
 }
 
 fn of(api: Api, streams: bool, document: &Value) -> u64 {

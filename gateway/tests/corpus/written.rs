@@ -622,7 +622,23 @@ fn what_a_provider_ran_itself_has_a_class_of_its_own() {
         let vector = Vector { code_sessions, tool_calls: 1, ..used(7, 3) };
         case(what, Api::AnthropicMessages, Framing::Events, named(&frames), vector, EXACT)
     };
+    let mut contained = message(json!([]), never.clone());
+    contained["container"] = json!({ "id": "c", "expires_at": "2026-06-30T23:58:54Z" });
+    let mut late = ended(&never);
+    late["delta"]["container"] = contained["container"].clone();
+    let (late, contained) = (named(&[begun.clone(), late]), contained.to_string().into_bytes());
+    let session = Vector { code_sessions: 1, ..used(7, 3) };
     let one = Vector { search_units: 1, ..used(7, 3) };
+    let mut tried = ran(json!({ "web_search_calls": 0, "x_search_calls": 1, "file_search_calls": 0 }));
+    let search = json!({ "type": "web_search_call", "action": { "type": "search", "query": "", "sources": [] } });
+    tried["output"] = json!([search, search, { "type": "file_search_call" }]);
+    let tried = tried.to_string().into_bytes();
+    let router = |what, name: &str, ran: Value, web_searches| {
+        let mut body = json!({ "id": "c", "usage": { "prompt_tokens": 7, "completion_tokens": 3 } });
+        body["usage"][name] = ran;
+        let (body, vector) = (body.to_string().into_bytes(), Vector { web_searches, ..used(7, 3) });
+        case(what, Api::OpenAiChat, Framing::Whole, body, vector, EXACT)
+    };
     let several = Vector { web_searches: 2, search_units: 3, ..used(7, 3) };
     check(&[
         xai("a search of X", json!({ "web_search_calls": 0, "x_search_calls": 1 }), one, EXACT),
@@ -634,6 +650,19 @@ fn what_a_provider_ran_itself_has_a_class_of_its_own() {
         ),
         xai("code", json!({ "code_interpreter_calls": 1 }), used(7, 3), LEAST),
         xai("servers of others, which cost tokens", json!({ "mcp_calls": 4 }), used(7, 3), EXACT),
+        case(
+            "searches that were tried",
+            Api::OpenAiResponses,
+            Framing::Whole,
+            tried,
+            Vector { tool_calls: 3, ..one },
+            EXACT,
+        ),
+        router("a search beside the model", "server_tool_use_details", json!({ "web_search_requests": 1 }), 1),
+        router("the same by another name", "server_tool_use", json!({ "web_search_requests": 2 }), 2),
+        router("none", "server_tool_use_details", json!({ "tool_calls_executed": 1 }), 0),
+        case("files and no code", Api::AnthropicMessages, Framing::Whole, contained, session, EXACT),
+        case("the same, streamed", Api::AnthropicMessages, Framing::Events, late, session, EXACT),
         claude("code", json!([bash, result]), never.clone(), 1, 1),
         claude("code that looked into the web", json!([bash, fetched, result]), once.clone(), 0, 1),
         claude("code beside that", json!([bash, older, result]), once.clone(), 1, 1),
@@ -671,6 +700,12 @@ fn what_passes_through_is_known_by_its_envelope() {
         let list: Vec<&str> = list.iter().map(String::as_str).collect();
         case(what, Api::Passthrough, Framing::Events, events(&list), vector, completeness)
     };
+    let search = json!({ "event_type": "step.start", "index": 0, "step": { "type": "google_search_call" } });
+    let mut counted = ended.clone();
+    counted["interaction"]["usage"]["grounding_tool_count"] = json!([{ "type": "google_search", "count": 2 }]);
+    let mut mapped = ended.clone();
+    mapped["interaction"]["usage"]["grounding_tool_count"] = json!([{ "type": "google_maps", "count": 1 }]);
+    let called = Vector { tool_calls: 1, ..thought };
     let batch = json!({ "id": "batch_1", "object": "batch", "status": "validating",
         "usage": { "input_tokens": 0, "output_tokens": 0, "total_tokens": 0 } });
     check(&[
@@ -684,6 +719,9 @@ fn what_passes_through_is_known_by_its_envelope() {
         ),
         stream("streamed", &[&begun, &delta, &ended], thought, EXACT),
         stream("cut", &[&begun, &delta], used(0, 0), MISSING),
+        stream("a search", &[&begun, &search, &ended], called, LEAST),
+        stream("counted", &[&begun, &search, &counted], Vector { web_searches: 2, ..called }, EXACT),
+        stream("maps beside it", &[&begun, &search, &mapped], Vector { search_units: 1, ..called }, LEAST),
         whole("half of it", json!({ "usage": { "total_input_tokens": 7, "total_tokens": 9 } }), used(7, 0), LEAST),
         whole("a total of both", json!({ "usage": { "total_tokens": 49 } }), used(0, 0), MISSING),
         whole("a batch that begins", batch, used(0, 0), MISSING),

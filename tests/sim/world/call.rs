@@ -265,6 +265,7 @@ impl Call {
             finish: Finish::Complete,
             visible: Visible::default(),
             background: None,
+            is_response: false,
         })
     }
 

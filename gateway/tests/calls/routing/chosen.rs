@@ -25,18 +25,21 @@ async fn a_target_that_has_no_place_for_a_part_of_a_request_is_passed_over() {
 async fn a_response_is_read_where_it_was_made() {
     const QUEUED: &str =
         r#"{"id":"resp_7","object":"response","status":"queued","model":"m","output":[],"usage":null}"#;
-    let one = Replay::start(answers("404 Not Found", ERROR)).await;
-    let two = Replay::start(answers("200 OK", QUEUED)).await;
-    let targets = vec![target("two", "gpt-4o-mini")];
-    let stage = with(&one, &two, ModelRoute { targets, ..ModelRoute::default() }).await;
-    let body = json!({ "model": "m", "input": "hi", "background": true });
-    assert_eq!(stage.post("/v1/responses", &body).send().await.unwrap().status(), 200);
-    for (id, status) in [("resp_7", 200), ("resp_8", 404)] {
-        let url = stage.url(&format!("/v1/responses/{id}"));
-        assert_eq!(stage.http.get(url).bearer_auth(KEY).send().await.unwrap().status(), status, "{id}");
+    for path in ["/v1/responses", "/passthrough/two/responses"] {
+        let one = Replay::start(answers("404 Not Found", ERROR)).await;
+        let two = Replay::start(answers("200 OK", QUEUED)).await;
+        let targets = vec![target("two", "gpt-4o-mini")];
+        let stage = with(&one, &two, ModelRoute { targets, ..ModelRoute::default() }).await;
+        let body = json!({ "model": "m", "input": "hi", "background": true });
+        assert_eq!(stage.post(path, &body).send().await.unwrap().status(), 200, "{path}");
+        for (id, status) in [("resp_7", 200), ("resp_8", 404)] {
+            let url = stage.url(&format!("/v1/responses/{id}"));
+            let read = stage.http.get(url).bearer_auth(KEY).send().await.unwrap();
+            assert_eq!(read.status(), status, "{id} of {path}");
+        }
+        drop(stage.end().await);
+        assert_eq!((one.asked().len(), two.asked().len()), (1, 2), "{path}");
     }
-    drop(stage.end().await);
-    assert_eq!((one.asked().len(), two.asked().len()), (1, 2));
 }
 
 #[tokio::test]
