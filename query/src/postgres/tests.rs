@@ -1,6 +1,6 @@
 //! Sessions over a pipe, by a client that keeps every byte: what is said on the wire leaves no trace of other tenants.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, BytesMut};
 use schemas::policy::Tenants;
@@ -83,6 +83,11 @@ impl Client {
 
     /// Everything up to the next time that something may be asked for.
     async fn answer(&mut self) -> Vec<u8> {
+        self.until(b'Z').await
+    }
+
+    /// Everything up to a message of this kind.
+    async fn until(&mut self, last: u8) -> Vec<u8> {
         let mut all = Vec::new();
         loop {
             let kind = self.0.read_u8().await.unwrap();
@@ -91,7 +96,7 @@ impl Client {
             self.0.read_exact(&mut body).await.unwrap();
             all.push(kind);
             all.extend_from_slice(&body);
-            if kind == b'Z' {
+            if kind == last {
                 return all;
             }
         }
@@ -133,6 +138,22 @@ async fn bytes_are_the_same_whether_or_not_others_exist() {
                 assert!(!text.contains("XX000"), "{sql} fails inside: {text}");
             }
         }
+    }
+}
+
+/// As asyncpg prepares: what went wrong is read before `Sync` is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_sent_without_a_sync() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    for sql in ["SELECT nope FROM usage", "SELECT $1::uuid", "nope"] {
+        client.say(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat()).await;
+        client.say(b'D', b"S\0").await;
+        client.say(b'H', b"").await;
+        let said = tokio::time::timeout(Duration::from_secs(20), client.until(b'E')).await;
+        assert!(said.is_ok(), "{sql}");
+        client.say(b'S', b"").await;
+        assert_eq!(client.answer().await, b"ZI", "{sql}");
     }
 }
 
