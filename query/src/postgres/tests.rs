@@ -218,6 +218,46 @@ async fn a_time_in_text_is_a_parameter() {
     }
 }
 
+/// As asyncpg sends it, who was told its type; one that a client gave a type of its own keeps that until it is cast.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    client.simple("SET TIME ZONE 'Asia/Tokyo'").await;
+    // In Tokyo it is the first of November, in UTC the day before; in microseconds and in days since 2000.
+    let instant = 846_802_800_000_000_i64.to_be_bytes();
+    let day = 9_801_i32.to_be_bytes();
+    for (condition, oid, told, format, value) in [
+        ("input_tokens > $1::integer - 1000", 0, 23_u32, 1_i16, &4_i32.to_be_bytes()[..]),
+        ("$1::int = 4", 0, 23, 0, &b"4"[..]),
+        ("$1::int = 4", 1_700, 1_700, 0, &b"3.5"[..]),
+        ("$1::int = 4", 701, 701, 1, &3.5_f64.to_be_bytes()[..]),
+        ("$1::date = date '2026-11-01'", 0, 1_082, 1, &day[..]),
+        ("$1::date = date '2026-11-01'", 1_184, 1_184, 1, &instant[..]),
+        ("$1::timestamptz = timestamptz '2026-10-31 23:00Z'", 0, 1_184, 1, &instant[..]),
+        ("$1::timestamptz = timestamptz '2026-10-31 23:00Z'", 0, 1_184, 0, &b"2026-11-01 08:00"[..]),
+        ("$1::timestamp = timestamp '2026-11-01 08:00:00'", 1_184, 1_184, 1, &instant[..]),
+        ("$1::interval = interval '26 hours'", 0, 1_186, 0, &b"1 day 02:00:00"[..]),
+        ("$1 BETWEEN 1 AND 5", 0, 20, 1, &4_i64.to_be_bytes()[..]),
+        ("CASE WHEN $1 THEN true ELSE false END", 0, 16, 1, &[1][..]),
+    ] {
+        let sql = format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}");
+        let parse = [&b"\0"[..], sql.as_bytes(), &b"\0\0\x01"[..], &u32::to_be_bytes(oid)[..]];
+        client.say(b'P', &parse.concat()).await;
+        client.say(b'D', b"S\0").await;
+        let length = (value.len() as u32).to_be_bytes();
+        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
+        client.say(b'B', &bind.concat()).await;
+        client.say(b'E', b"\0\0\0\0\0").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        let described = [&b"t\0\x01"[..], &told.to_be_bytes()[..]].concat();
+        let text = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.windows(described.len()).any(|part| part == described), "{condition} {oid}: {text:?}");
+        assert!(text.contains("=3"), "{condition} {oid} {format} {value:?}: {text:?}");
+    }
+}
+
 /// What SQLAlchemy and others make of `.in_()` and of a list that is given to a driver.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_array_is_a_parameter_that_is_compared_with() {

@@ -7,7 +7,7 @@ use arrow::{
 use serde_json::{Value, json};
 
 use super::world::{World, charged, everyone};
-use crate::sql::{Question, encode::Format};
+use crate::sql::{Question, encode::Format, types};
 
 async fn world() -> World {
     let entries = [1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1));
@@ -270,6 +270,41 @@ async fn rows_are_compared_part_by_part() {
     let limited = "SELECT user_id FROM usage LIMIT $1 OFFSET $2";
     let described = world.engine.describe(&everyone(), Question::plain(limited)).await.unwrap();
     assert_eq!(described.parameters, [Some(DataType::Int64), Some(DataType::Int64)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_has_the_type_that_it_is_cast_to() {
+    let world = world().await;
+    for (asked, wanted) in [
+        ("$1::int", "int4"),
+        ("$1::smallint + $1::bigint", "int2"),
+        ("CAST($1 AS bigint)", "int8"),
+        ("$1::numeric", "numeric"),
+        ("$1::float8", "float8"),
+        ("$1::boolean", "bool"),
+        ("$1::date", "date"),
+        ("$1::timestamp", "timestamp"),
+        ("$1::timestamptz", "timestamptz"),
+        ("$1::interval", "interval"),
+        ("$1::text", "text"),
+        ("$1::varchar(3)", "text"),
+        ("CASE WHEN $1 THEN 1 ELSE 2 END", "bool"),
+        ("$1 BETWEEN 1 AND 5", "int8"),
+        ("5 BETWEEN $1::int AND 7", "int4"),
+        ("to_timestamp($1)", "float8"),
+        ("$1", "text"),
+        ("input_tokens FROM usage WHERE time >= $1::timestamptz", "timestamptz"),
+        ("input_tokens FROM usage WHERE input_tokens > $1::integer", "int4"),
+        ("input_tokens FROM usage WHERE input_tokens IN (SELECT $1::int)", "int4"),
+        ("input_tokens FROM usage WHERE cost_usd > $1", "numeric"),
+        ("input_tokens FROM usage LIMIT $1::int", "int4"),
+    ] {
+        let sql = format!("SELECT {asked}");
+        let described = world.engine.describe(&everyone(), Question::plain(&*sql)).await.unwrap();
+        let kinds: Vec<&str> =
+            described.parameters.iter().map(|kind| kind.as_ref().map_or("text", |kind| types::of(kind).name)).collect();
+        assert_eq!(kinds, [wanted], "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
