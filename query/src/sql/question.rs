@@ -136,6 +136,9 @@ fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, QueryError> {
 /// type that it is first cast to, or that of the place where it stands.
 pub(super) fn described(plan: &LogicalPlan, reading: Option<&Reading>) -> Result<Vec<Option<DataType>>, QueryError> {
     let mut types = parameters(plan)?;
+    if types.iter().all(Option::is_some) {
+        return Ok(types);
+    }
     let given = |at: usize| reading.is_some_and(|reading| reading.parameters.get(at).is_some_and(Option::is_some));
     plan.apply_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());

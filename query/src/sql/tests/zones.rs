@@ -226,6 +226,9 @@ async fn seconds_since_1970_are_the_same_instant_in_any_zone() {
         for value in [
             "to_timestamp(1796029500) = timestamptz '2026-11-30 09:05:00Z'",
             "to_timestamp(1796029500) = to_timestamp(1796029500.0)",
+            "to_timestamp(1796029500.000007::float8) = timestamptz '2026-11-30 09:05:00.000007Z'",
+            "to_timestamp(1796029500.000007) = timestamptz '2026-11-30 09:05:00.000007Z'",
+            "bool_and(to_timestamp(extract(epoch FROM time + interval '7 microseconds')) = time + interval '7 microseconds')",
             "to_timestamp(1796029500::int) = to_timestamp_seconds(1796029500)",
             "extract(epoch FROM to_timestamp(1796029500)) = 1796029500",
             "from_unixtime(1796029500) = timestamptz '2026-11-30 09:05:00Z'",
