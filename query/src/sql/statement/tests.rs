@@ -58,7 +58,7 @@ fn queries_pass_and_everything_else_does_not() {
     let words = "SELECT INTERVAL '3 days 04 hours 05 minutes 06 seconds' AS a";
     check("SELECT interval '3 days 04:05:06' AS a", Ok(words));
     check("SELECT date_trunc('Hours', a) AS b FROM t", Ok("SELECT date_trunc('hour', a) AS b FROM t"));
-    let replaced = r"SELECT regexp_replace(a, 'b', '<\0> \\& \1') AS c FROM t";
+    let replaced = r"SELECT regexp_replace(a, 'b', '<${0}> \& ${1}') AS c FROM t";
     check(r"SELECT regexp_replace(a, 'b', '<\&> \\& \1') AS c FROM t", Ok(replaced));
     check("SELECT 1; SELECT 2", Err("exactly one statement"));
     check("", Err("exactly one statement"));
@@ -124,6 +124,21 @@ fn a_column_that_is_joined_by_is_that_of_either_side() {
         "SELECT * FROM b LEFT JOIN a USING (x)",
         Ok("SELECT b.\"x\" AS \"x\", b.* EXCLUDE (\"x\"), a.* EXCLUDE (\"x\") FROM b LEFT JOIN a ON b.\"x\" = a.\"x\""),
     );
+    check(
+        "SELECT x, q, r FROM a JOIN b USING (x) LEFT JOIN c USING (x) WHERE x > 1 ORDER BY x",
+        Ok("SELECT a.\"x\" AS \"x\", q, r FROM a JOIN b ON a.\"x\" = b.\"x\" LEFT JOIN c ON a.\"x\" = c.\"x\" \
+            WHERE a.\"x\" > 1 ORDER BY a.\"x\""),
+    );
+    check(
+        "SELECT * FROM a JOIN b USING (y, x)",
+        Ok("SELECT a.\"y\" AS \"y\", a.\"x\" AS \"x\", a.* EXCLUDE (\"y\", \"x\"), b.* EXCLUDE (\"y\", \"x\") \
+            FROM a JOIN b ON a.\"y\" = b.\"y\" AND a.\"x\" = b.\"x\""),
+    );
+    // Which table has `q` only the engine knows; where the columns of `*` stand it does not.
+    let others = "SELECT p FROM a JOIN b USING(x) JOIN c USING(q) JOIN d USING(q)";
+    check(others, Ok(others));
+    check("SELECT p FROM a JOIN b USING(x) JOIN c USING(q)", Ok("SELECT p FROM a JOIN b USING(x) JOIN c USING(q)"));
+    check("SELECT * FROM a JOIN b USING (x) JOIN c USING (q)", Err("write ON"));
     check("SELECT x FROM a JOIN c ON a.y = c.y FULL JOIN b USING (x)", Err("write ON"));
     check("SELECT 1 FROM a, (c FULL JOIN b USING (x))", Err("write ON"));
     check("SELECT * FROM a NATURAL FULL JOIN b", Err("NATURAL"));

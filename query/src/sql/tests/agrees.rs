@@ -262,6 +262,14 @@ async fn rows_are_compared_part_by_part() {
         ("interval '3 days 04:05:06' = interval '76 hours 5 minutes 6 seconds'", json!(true)),
         ("'-00:00:01.5'::interval = interval '-1.5 seconds'", json!(true)),
         ("regexp_replace('abc', '(b)', '<\\&>')", json!("a<b>c")),
+        (r"regexp_replace('5', '(\d)', '$\1')", json!("$5")),
+        ("regexp_replace('x5', 'x', 'US$1')", json!("US$15")),
+        ("regexp_replace('abc', 'b', '$0')", json!("a$0c")),
+        (r"regexp_replace('abc', '(b)', '\12')", json!("ab2c")),
+        (r"regexp_replace('abc', 'b', '<\\&>')", json!(r"a<\&>c")),
+        (r"regexp_replace('abc', 'b', '[\\]')", json!(r"a[\]c")),
+        (r"regexp_replace('abc', '(b)', '\\1\0\n')", json!(r"a\1\0\nc")),
+        (r"regexp_replace('abc', 'b', E'<\\&>$1')", json!("a<b>$1c")),
         ("every(input_tokens = 1) AS v FROM usage", json!(true)),
         ("variance(input_tokens) AS v FROM usage", json!(0.0)),
     ] {
@@ -414,7 +422,31 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
             format!("SELECT x, w FROM {BOTH} LEFT JOIN (VALUES (3, 'e')) c(x, w) USING (x) ORDER BY x DESC LIMIT 1"),
             json!([{"x": 3, "w": "e"}]),
         ),
+        (
+            "SELECT x, q, r FROM (VALUES (1, 1), (2, 1)) a(x, p) JOIN (VALUES (2, 2)) b(x, q) USING (x) \
+             JOIN (VALUES (2, 3)) c(x, r) USING (x)"
+                .to_owned(),
+            json!([{"x": 2, "q": 2, "r": 3}]),
+        ),
+        (
+            "WITH m AS (SELECT user_id, count(*) AS n FROM usage GROUP BY user_id), p AS (SELECT 'alice' AS user_id, 7 AS c) \
+             SELECT user_id, n, p.c, r.c AS d FROM m LEFT JOIN p USING (user_id) LEFT JOIN p r USING (user_id) \
+             WHERE user_id = 'alice' ORDER BY user_id"
+                .to_owned(),
+            json!([{"user_id": "alice", "n": 3, "c": 7, "d": 7}]),
+        ),
+        (
+            "SELECT count(*) AS n FROM (SELECT tenant, count(*) FROM usage JOIN charges USING (tenant, call_id) \
+             JOIN calls USING (tenant, call_id) GROUP BY tenant HAVING count(*) < 0) t"
+                .to_owned(),
+            json!([{"n": 0}]),
+        ),
     ] {
         assert_eq!(world.ask(&everyone(), &sql).await, Ok(wanted), "{sql}");
     }
+    // What it is joined by stands first, in the order in which that is written.
+    let sql = "SELECT * FROM (VALUES (1, 2, 3)) a(x, y, p) JOIN (VALUES (1, 2, 4)) b(x, y, q) USING (y, x)";
+    let described = world.engine.describe(&everyone(), Question::plain(sql)).await.unwrap();
+    let names: Vec<&str> = described.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["y", "x", "p", "q"]);
 }
