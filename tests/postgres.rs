@@ -125,7 +125,8 @@ fn a_cancel_over_tls_is_ended_with_a_farewell() {
     let path = dir.path();
     let made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     let named = ["-subj", "/CN=postgres", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem"];
-    let certified = Command::new("openssl").args(made).args(named).args(["-out", "cert.pem"]).current_dir(path).output();
+    let certified =
+        Command::new("openssl").args(made).args(named).args(["-out", "cert.pem"]).current_dir(path).output();
     assert!(certified.unwrap().status.success());
     let mut house = Process::house(path, "[]");
     let address = free_address();

@@ -109,9 +109,25 @@ async fn a_day_and_an_interval_are_a_time() {
             json!(4),
         ),
         ("count(*) AS v FROM generate_series(date '2026-11-02', date '2026-11-05', interval '1 day')", json!(4)),
+        (
+            "count(*) AS v FROM generate_series(date '2026-03-01', date '2026-05-01', interval '1 month -1 day')",
+            json!(3),
+        ),
+        (
+            "count(*) AS v FROM generate_series(timestamp '2026-03-01', timestamp '2026-03-02', interval '1 day -1 hour')",
+            json!(2),
+        ),
+        (
+            "count(*) AS v FROM generate_series(timestamp '2026-03-03', timestamp '2026-03-01', interval '1 hour -1 day')",
+            json!(3),
+        ),
     ] {
         check(&world, value, wanted).await;
     }
+    let still =
+        "SELECT * FROM generate_series(timestamp '2026-03-01', timestamp '2026-03-02', interval '1 day -24 hours')";
+    let error = world.ask(&everyone(), still).await.unwrap_err();
+    assert!(error.contains("zero"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
