@@ -91,6 +91,7 @@ mod unordered;
 pub(crate) mod views;
 mod whole;
 
+pub(crate) use clock::offset;
 pub use error::QueryError;
 pub(crate) use interval::in_units;
 pub(crate) use made::MADE;

@@ -232,11 +232,19 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
     if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins) {
         return refuse(why);
     }
-    match VisitMut::visit(query.as_mut(), &mut Written::default()) {
-        ControlFlow::Break(why) => refuse(why),
-        ControlFlow::Continue(()) => Ok(()),
+    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut Written::default()) {
+        return refuse(why);
     }
+    // The engine plans none, and says so in words of its own.
+    let row = ast::visit_expressions(query.as_ref(), |expr| match expr {
+        Expr::Tuple(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    if row.is_break() { refuse(ROWS) } else { Ok(()) }
 }
+
+const ROWS: &str = "a row is only compared with others, by = <> < <= > >= and IN (…), and not with those of a query; write it out column by \
+                    column";
 
 /// `tag('env')` → `tag(tags, 'env')`; `generate_series(1, 3) AS n` → `generate_series(1, 3) AS n (n)`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
 /// engine calls both `time`, and then finds two columns of that name where rows are ordered by the other. So is what is there again.

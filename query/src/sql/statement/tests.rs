@@ -45,6 +45,7 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT a::float, a::float(24) FROM t", Ok("SELECT a::DOUBLE PRECISION AS \"a\", a::REAL AS \"a_2\" FROM t"));
     check("SELECT CAST(a AS varchar(8)) FROM t", Ok("SELECT \"left\"(CAST(a AS VARCHAR), 8) AS \"a\" FROM t"));
     check("SELECT a::character varying(2) AS b FROM t", Ok("SELECT \"left\"(a::VARCHAR, 2) AS b FROM t"));
+    check("SELECT varchar(3) 'abcdef' AS a", Ok("SELECT \"left\"(VARCHAR 'abcdef', 3) AS a"));
     check("SELECT a::text, b::varchar FROM t", Ok("SELECT a::TEXT AS \"a\", b::VARCHAR AS \"b\" FROM t"));
     check("SELECT a::char(2) FROM t", Err("write varchar"));
     check("SELECT a FROM t FETCH FIRST 5 ROWS ONLY", Ok("SELECT a FROM t LIMIT 5"));
@@ -53,6 +54,14 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT a FROM t LIMIT 1 FETCH FIRST 5 ROWS ONLY", Err("one of them"));
     check("SELECT (a, b) = (1, 2) AS c FROM t", Ok("SELECT ((a = 1) AND (b = 2)) AS c FROM t"));
     check("SELECT (a, b) = (1, 2, 3) FROM t", Err("both sides"));
+    for alone in [
+        "SELECT (a, b) FROM t",
+        "SELECT (a, b) IS DISTINCT FROM (1, 2) AND c FROM t",
+        "SELECT 1 FROM t WHERE (a, b) BETWEEN (1, 2) AND (3, 4)",
+        "SELECT 1 FROM t WHERE (a, b) IN (SELECT c, d FROM u)",
+    ] {
+        check(alone, Err("column by column"));
+    }
     let many = format!("SELECT 1 FROM t WHERE (a, b) IN ({})", vec!["(1, 2)"; 201].join(","));
     check(&many, Err("400 times"));
     let words = "SELECT INTERVAL '3 days 04 hours 05 minutes 06 seconds' AS a";

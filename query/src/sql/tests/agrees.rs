@@ -247,6 +247,7 @@ async fn types_are_as_long_as_they_say() {
         ("float '16777217'", json!(16_777_217.0)),
         ("'abcdef'::varchar(3)", json!("abc")),
         ("CAST('abcdef' AS character varying(2))", json!("ab")),
+        ("varchar(3) 'abcdef'", json!("abc")),
         ("'abc'::char", json!("a")),
         ("12345::varchar(3)", json!("123")),
         ("'äöü'::varchar(2)", json!("äö")),
