@@ -5,11 +5,14 @@ use std::{mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
-    Query, UnaryOperator, Value, ValueWithSpan,
+    Query, UnaryOperator, Value, ValueWithSpan, visit_expressions,
 };
 
 use super::MAX_OPERATORS;
-use crate::sql::{interval::in_units, reading::rewrite::written};
+use crate::sql::{
+    interval::in_units,
+    reading::rewrite::{taken, written},
+};
 
 /// `FETCH FIRST 5 ROWS ONLY` → `LIMIT 5`.
 pub(super) fn fetched(query: &mut Query) -> ControlFlow<String> {
@@ -52,6 +55,32 @@ pub(super) fn by_parts(expr: &mut Expr) -> ControlFlow<String> {
         _ => return ControlFlow::Continue(()),
     };
     *expr = nested(compared);
+    ControlFlow::Continue(())
+}
+
+/// `x BETWEEN SYMMETRIC a AND b`, which is parsed as `x BETWEEN NOT a AND b`, → `x BETWEEN a AND b OR x BETWEEN b AND a`. In each other they
+/// would double what is in them again and again.
+pub(super) fn symmetric(expr: &mut Expr) -> ControlFlow<String> {
+    let Expr::Between { expr: of, negated, low, high } = expr else { return ControlFlow::Continue(()) };
+    let Expr::UnaryOp { op: UnaryOperator::Not, expr: low } = &mut **low else { return ControlFlow::Continue(()) };
+    let (of, low, high, negated) = (taken(of), taken(low), taken(high), *negated);
+    for part in [&of, &low, &high] {
+        let within = visit_expressions(part, |part| match part {
+            Expr::Between { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        if within.is_break() {
+            return ControlFlow::Break(
+                "BETWEEN SYMMETRIC takes no other BETWEEN: name that in a query within FROM".to_owned(),
+            );
+        }
+    }
+    let between = |low: &Expr, high: &Expr| {
+        let [expr, low, high] = [&of, low, high].map(|part| Box::new(part.clone()));
+        Expr::Between { expr, negated: false, low, high }
+    };
+    let either = nested(joined(vec![between(&low, &high), between(&high, &low)], &BinaryOperator::Or));
+    *expr = if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(either) } } else { either };
     ControlFlow::Continue(())
 }
 

@@ -54,6 +54,12 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT a FROM t LIMIT 1 FETCH FIRST 5 ROWS ONLY", Err("one of them"));
     check("SELECT (a, b) = (1, 2) AS c FROM t", Ok("SELECT ((a = 1) AND (b = 2)) AS c FROM t"));
     check("SELECT (a, b) = (1, 2, 3) FROM t", Err("both sides"));
+    let either = "SELECT a FROM t WHERE (a BETWEEN 7 AND b + 1 OR a BETWEEN b + 1 AND 7) AND c BETWEEN 1 AND 2";
+    check("SELECT a FROM t\nWHERE a BETWEEN symmetric 7 AND b + 1 AND c BETWEEN ASYMMETRIC 1 AND 2", Ok(either));
+    let neither = "SELECT 'é', NOT (a BETWEEN 7 AND 3 OR a BETWEEN 3 AND 7) AS b FROM t";
+    check("SELECT 'é', a NOT BETWEEN SYMMETRIC 7 AND 3 AS b FROM t", Ok(neither));
+    let each_other = "SELECT 1 FROM t WHERE a BETWEEN SYMMETRIC (b BETWEEN SYMMETRIC 1 AND 2) AND c";
+    check(each_other, Err("no other BETWEEN"));
     for alone in [
         "SELECT (a, b) FROM t",
         "SELECT (a, b) IS DISTINCT FROM (1, 2) AND c FROM t",
