@@ -104,3 +104,36 @@ fn drivers_and_tools_connect_ask_and_cancel() {
     assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(house.stop(), 0);
 }
+
+/// Ends a session that is not there, over TLS: the answer is the end of the connection, said as TLS says it.
+const FAREWELL: &str = "\
+import socket, ssl, struct, sys
+host, port = sys.argv[1].split(':')
+plain = socket.create_connection((host, int(port)), timeout=20)
+plain.sendall(struct.pack('>II', 8, 80877103))
+assert plain.recv(1) == b'S'
+context = ssl.create_default_context(cafile=sys.argv[2])
+tls = context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
+tls.sendall(struct.pack('>IIII', 16, 80877102, 1, 1))
+assert tls.recv(1) == b''
+";
+
+#[test]
+fn a_cancel_over_tls_is_ended_with_a_farewell() {
+    let python = python::environment("postgres-1", &PACKAGES).join("bin/python");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let named = ["-subj", "/CN=postgres", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem"];
+    let certified =
+        Command::new("openssl").args(made).args(named).args(["-out", "cert.pem"]).current_dir(path).output();
+    assert!(certified.unwrap().status.success());
+    let mut house = Process::house(path, "[]");
+    let address = free_address();
+    let tls = format!("tls: {{ on: [postgres], cert: {0}/cert.pem, key: {0}/key.pem }},", path.display());
+    house.edit("listen: {", &format!("listen: {{ postgres: {address},{tls}"));
+    house.start();
+    let ended = Command::new(python).args(["-c", FAREWELL, &address]).arg(path.join("cert.pem")).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(house.stop(), 0);
+}

@@ -91,6 +91,7 @@ mod unordered;
 pub(crate) mod views;
 mod whole;
 
+pub(crate) use clock::offset;
 pub use error::QueryError;
 pub(crate) use interval::in_units;
 pub(crate) use made::MADE;
@@ -357,9 +358,10 @@ pub(crate) struct Described {
 impl Planned {
     fn described(self, question: Question) -> Result<Described, QueryError> {
         growth::check(&self.plan)?;
-        let parameters = question::parameters(&self.plan)?;
+        let parameters = question::described(&self.plan, question.reading.as_deref())?;
         // Types of columns are settled by the rules that come before a plan is run, and those want values.
-        let question = if question.is_bound() { question } else { question.with(absent) };
+        let known = parameters.clone();
+        let question = if question.is_bound() { question } else { question.with(move |_, _| absent(&known)) };
         let plan = question.bound(self.plan, zone(&self.state))?;
         let plan = moments::in_micros(self.state.optimize(&plan)?)?;
         Ok(Described { parameters, schema: session::plain(plan.schema().as_arrow()) })
@@ -372,7 +374,7 @@ fn zone(state: &SessionState) -> &str {
 }
 
 /// A NULL for each parameter, of its type as far as that is known.
-fn absent(types: &[Option<DataType>], _: &str) -> Result<Vec<ScalarValue>, QueryError> {
+fn absent(types: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
     Ok(types
         .iter()
         .map(|kind| ScalarValue::try_from(kind.as_ref().unwrap_or(&DataType::Utf8)))

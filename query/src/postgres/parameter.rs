@@ -96,7 +96,11 @@ fn fitted(
         (Some(DataType::Boolean), _, Some("t" | "on" | "yes")) => Ok(ScalarValue::Boolean(Some(true))),
         (Some(DataType::Boolean), _, Some("f" | "off" | "no")) => Ok(ScalarValue::Boolean(Some(false))),
         // The column's scale may be smaller than the value's, which is to be compared and not rounded.
-        (None | Some(DataType::Decimal128(..) | DataType::Int64 | DataType::Int32), Kind::Numeric, Some(digits)) => {
+        (
+            None | Some(DataType::Decimal128(..) | DataType::Int64 | DataType::Int32 | DataType::Int16),
+            Kind::Numeric,
+            Some(digits),
+        ) => {
             let Some(digits) = positional(digits) else {
                 return Err(datafusion::common::DataFusionError::Execution("no decimal".into()));
             };

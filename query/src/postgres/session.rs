@@ -118,6 +118,10 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
                 if let Err(failed) = session.take(message).await {
                     session.fail(failed).await?;
                     skipping = !simple;
+                    // Of what is passed over nothing is answered, `Flush` neither, and some clients read before they say `Sync`.
+                    if skipping {
+                        session.flush().await?;
+                    }
                 }
                 if simple {
                     session.ready().await?;

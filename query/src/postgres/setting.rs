@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arrow::array::timezone::Tz;
 
 use super::error::Wrong;
+use crate::sql::offset;
 
 /// The version of Postgres that clients take this for: they ask for what that one has.
 pub(super) const VERSION: &str = "14.0";
@@ -151,14 +152,14 @@ fn known(name: &str) -> Result<&'static (&'static str, &'static str, Allows, boo
 /// The zone of a name, or that of an offset as the engine writes it. A number of hours is east of UTC; `+05:30` and `GMT+5` are west of it,
 /// as POSIX and Postgres have it.
 fn place(value: &str) -> Option<String> {
-    let offset = value.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
-    let is_named = offset.len() < value.len();
+    let written = value.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_named = written.len() < value.len();
     if is_named && value.parse::<Tz>().is_ok() {
         return Some(value.to_owned());
     }
-    let (is_minus, time) = match offset.strip_prefix('-') {
+    let (is_minus, time) = match written.strip_prefix('-') {
         Some(time) => (true, time),
-        None => (false, offset.strip_prefix('+').unwrap_or(offset)),
+        None => (false, written.strip_prefix('+').unwrap_or(written)),
     };
     let is_east = !is_named && !time.contains(':');
     let (hours, minutes) = match time.split_once('.').filter(|_| is_east) {
@@ -168,12 +169,7 @@ fn place(value: &str) -> Option<String> {
         Some((hours, "75")) => (hours, "45"),
         Some(_) => return None,
     };
-    let number = |text: &str, most: u8| {
-        let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
-        text.parse::<u8>().ok().filter(|number| is_number && *number <= most)
-    };
-    let sign = if is_minus == is_east { '-' } else { '+' };
-    Some(format!("{sign}{:02}:{:02}", number(hours, 15)?, number(minutes, 59)?))
+    offset(is_minus != is_east, hours, minutes)
 }
 
 /// Whether an encoding is the one that there is. Of its name Postgres reads letters and digits alone: drivers put quotes around it.

@@ -61,6 +61,8 @@ pub(super) async fn begin(
                 let begun = match message::read_opening(&mut stream).await? {
                     Opening::Cancel { pid, secret } => {
                         cancels.cancel(pid, secret);
+                        // Without a word of farewell its client takes it for cut off, and the query for not cancelled.
+                        stream.shutdown().await?;
                         None
                     }
                     Opening::Start { minor, parameters } => admit(&mut stream, minor, parameters, entry).await?,

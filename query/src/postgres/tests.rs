@@ -1,6 +1,6 @@
 //! Sessions over a pipe, by a client that keeps every byte: what is said on the wire leaves no trace of other tenants.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, BytesMut};
 use schemas::policy::Tenants;
@@ -83,6 +83,11 @@ impl Client {
 
     /// Everything up to the next time that something may be asked for.
     async fn answer(&mut self) -> Vec<u8> {
+        self.until(b'Z').await
+    }
+
+    /// Everything up to a message of this kind.
+    async fn until(&mut self, last: u8) -> Vec<u8> {
         let mut all = Vec::new();
         loop {
             let kind = self.0.read_u8().await.unwrap();
@@ -91,7 +96,7 @@ impl Client {
             self.0.read_exact(&mut body).await.unwrap();
             all.push(kind);
             all.extend_from_slice(&body);
-            if kind == b'Z' {
+            if kind == last {
                 return all;
             }
         }
@@ -133,6 +138,22 @@ async fn bytes_are_the_same_whether_or_not_others_exist() {
                 assert!(!text.contains("XX000"), "{sql} fails inside: {text}");
             }
         }
+    }
+}
+
+/// As asyncpg prepares: what went wrong is read before `Sync` is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_sent_without_a_sync() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    for sql in ["SELECT nope FROM usage", "SELECT $1::uuid", "nope"] {
+        client.say(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat()).await;
+        client.say(b'D', b"S\0").await;
+        client.say(b'H', b"").await;
+        let said = tokio::time::timeout(Duration::from_secs(20), client.until(b'E')).await;
+        assert!(said.is_ok(), "{sql}");
+        client.say(b'S', b"").await;
+        assert_eq!(client.answer().await, b"ZI", "{sql}");
     }
 }
 
@@ -194,6 +215,46 @@ async fn a_time_in_text_is_a_parameter() {
     ] {
         let text = ask(set, sql, oid, format, value).await;
         assert!(text.contains(wanted), "{set} {sql} {oid} {format} {:?}: {text:?}", String::from_utf8_lossy(value));
+    }
+}
+
+/// As asyncpg sends it, who was told its type; one that a client gave a type of its own keeps that until it is cast.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    client.simple("SET TIME ZONE 'Asia/Tokyo'").await;
+    // In Tokyo it is the first of November, in UTC the day before; in microseconds and in days since 2000.
+    let instant = 846_802_800_000_000_i64.to_be_bytes();
+    let day = 9_801_i32.to_be_bytes();
+    for (condition, oid, told, format, value) in [
+        ("input_tokens > $1::integer - 1000", 0, 23_u32, 1_i16, &4_i32.to_be_bytes()[..]),
+        ("$1::int = 4", 0, 23, 0, &b"4"[..]),
+        ("$1::int = 4", 1_700, 1_700, 0, &b"3.5"[..]),
+        ("$1::int = 4", 701, 701, 1, &3.5_f64.to_be_bytes()[..]),
+        ("$1::date = date '2026-11-01'", 0, 1_082, 1, &day[..]),
+        ("$1::date = date '2026-11-01'", 1_184, 1_184, 1, &instant[..]),
+        ("$1::timestamptz = timestamptz '2026-10-31 23:00Z'", 0, 1_184, 1, &instant[..]),
+        ("$1::timestamptz = timestamptz '2026-10-31 23:00Z'", 0, 1_184, 0, &b"2026-11-01 08:00"[..]),
+        ("$1::timestamp = timestamp '2026-11-01 08:00:00'", 1_184, 1_184, 1, &instant[..]),
+        ("$1::interval = interval '26 hours'", 0, 1_186, 0, &b"1 day 02:00:00"[..]),
+        ("$1 BETWEEN 1 AND 5", 0, 20, 1, &4_i64.to_be_bytes()[..]),
+        ("CASE WHEN $1 THEN true ELSE false END", 0, 16, 1, &[1][..]),
+    ] {
+        let sql = format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}");
+        let parse = [&b"\0"[..], sql.as_bytes(), &b"\0\0\x01"[..], &u32::to_be_bytes(oid)[..]];
+        client.say(b'P', &parse.concat()).await;
+        client.say(b'D', b"S\0").await;
+        let length = (value.len() as u32).to_be_bytes();
+        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
+        client.say(b'B', &bind.concat()).await;
+        client.say(b'E', b"\0\0\0\0\0").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        let described = [&b"t\0\x01"[..], &told.to_be_bytes()[..]].concat();
+        let text = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.windows(described.len()).any(|part| part == described), "{condition} {oid}: {text:?}");
+        assert!(text.contains("=3"), "{condition} {oid} {format} {value:?}: {text:?}");
     }
 }
 

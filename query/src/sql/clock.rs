@@ -100,14 +100,37 @@ impl ScalarUDFImpl for Timezone {
     }
 }
 
-/// A zone by its name. What is a number of hours means east of UTC to some and west of it to Postgres.
+/// A zone by its name, or by what it is behind UTC.
 fn named(zone: Option<&str>) -> Result<Tz> {
     let Some(zone) = zone else { return exec_err!("the time zone is NULL") };
     let name = if zone.eq_ignore_ascii_case("utc") { "UTC" } else { zone };
-    match name.parse() {
-        Ok(place) if name.starts_with(|letter: char| letter.is_ascii_alphabetic()) => Ok(place),
-        _ => exec_err!("time zone {zone:?} is not known: write the name of one, as 'Europe/Berlin' or 'UTC'"),
+    let is_named = name.starts_with(|letter: char| letter.is_ascii_alphabetic());
+    let place = name.parse::<Tz>().ok().filter(|_| is_named).or_else(|| behind(name)?.parse().ok());
+    match place {
+        Some(place) => Ok(place),
+        None => exec_err!("time zone {zone:?} is not known: write the name of one, as 'Europe/Berlin' or 'UTC'"),
     }
+}
+
+/// What `+05:30`, `5` or `GMT+5` is as the engine writes it: to Postgres, as to POSIX, it is as far behind UTC.
+fn behind(zone: &str) -> Option<String> {
+    let time = zone.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let (is_minus, time) = match time.strip_prefix('-') {
+        Some(time) => (true, time),
+        None => (false, time.strip_prefix('+').unwrap_or(time)),
+    };
+    let (hours, minutes) = time.split_once(':').unwrap_or((time, "0"));
+    offset(is_minus, hours, minutes)
+}
+
+/// So many hours and minutes ahead of UTC, or behind it, as the engine writes them.
+pub(crate) fn offset(is_ahead: bool, hours: &str, minutes: &str) -> Option<String> {
+    let number = |text: &str, most: u8| {
+        let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+        text.parse::<u8>().ok().filter(|number| is_number && *number <= most)
+    };
+    let sign = if is_ahead { '+' } else { '-' };
+    Some(format!("{sign}{:02}:{:02}", number(hours, 15)?, number(minutes, 59)?))
 }
 
 /// The clocks of a zone.

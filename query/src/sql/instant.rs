@@ -112,20 +112,28 @@ const COUNTED: &[&str] = &["to_timestamp", FROM_UNIXTIME];
 
 const FROM_UNIXTIME: &str = "from_unixtime";
 
-/// Makes an instant of a whole number of seconds; whether it was one. Of that the engine would make a time without a zone, and the one
-/// function reads such a time in the zone of the session again.
+/// Makes an instant of a number of seconds; whether something had to be done. Of a whole one the engine would make a time without a zone,
+/// and the one function reads such a time in the zone of the session again; of others it cuts what is finer than its own units, so that of
+/// a float it may make the microsecond before.
 fn counted(call: &mut ScalarFunction, schema: &DFSchema) -> bool {
     if call.func.name() == FROM_UNIXTIME {
         call.args.push(lit("UTC"));
         return true;
     }
     let [seconds] = call.args.as_mut_slice() else { return false };
-    let is_whole = seconds.get_type(schema).is_ok_and(|kind| kind.is_integer());
-    if is_whole {
-        *seconds = Expr::Cast(Cast::new(Box::new(mem::take(seconds)), DataType::Decimal128(20, 0)));
-    }
-    is_whole
+    let scale = match seconds.get_type(schema) {
+        Ok(kind) if kind.is_integer() => 0,
+        Ok(kind) if kind.is_floating() => MICROS,
+        Ok(DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) if scale > MICROS => MICROS,
+        _ => return false,
+    };
+    let kind = DataType::Decimal128(20, scale);
+    *seconds = Expr::Cast(Cast::new(Box::new(mem::take(seconds)), kind));
+    true
 }
+
+/// The decimals of a second that instants have.
+const MICROS: i8 = 6;
 
 /// What clocks show, or a day, read as an instant of a zone.
 fn read_again(cast: &Cast, schema: &DFSchema) -> Option<Expr> {

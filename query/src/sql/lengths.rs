@@ -37,7 +37,7 @@ const LENGTH: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
 const DAY_NANOS: i128 = 86_400_000_000_000;
 const MONTH_DAYS: i128 = 30;
 
-fn length_of(span: IntervalMonthDayNano) -> i128 {
+pub(super) fn length_of(span: IntervalMonthDayNano) -> i128 {
     let days = i128::from(span.months) * MONTH_DAYS + i128::from(span.days);
     days * DAY_NANOS + i128::from(span.nanoseconds)
 }

@@ -2,10 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
-    common::{ScalarValue, tree_node::TreeNodeRecursion},
-    logical_expr::{Expr, LogicalPlan},
+    common::{
+        DFSchema, ScalarValue,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, utils::merge_schema},
 };
 
 use super::{QueryError, functions::MAX_SCALAR_BYTES, reading::Reading};
@@ -71,7 +74,11 @@ impl Question {
 
     /// The plan with the values in it, those that are written without a zone as of `zone`.
     pub(super) fn bound(self, plan: LogicalPlan, zone: &str) -> Result<LogicalPlan, QueryError> {
-        let types = parameters(&plan)?;
+        // Only values of a session may have no type of their own: others are cast as they came.
+        let types = match self.reading.as_deref() {
+            Some(reading) => described(&plan, Some(reading))?,
+            None => parameters(&plan)?,
+        };
         let Some(bind) = self.bind else {
             if types.is_empty() {
                 return Ok(plan);
@@ -95,7 +102,7 @@ impl Question {
 }
 
 /// By number, the types of a plan's parameters, as far as they are known.
-pub(super) fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, QueryError> {
+fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, QueryError> {
     let mut types = Vec::new();
     let mut known = plan.get_parameter_types()?;
     // What says how many rows there are is a number; the engine knows no type of it.
@@ -123,4 +130,63 @@ pub(super) fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, Qu
         }
     }
     Ok(types)
+}
+
+/// The same as clients are told, who give a value that type: where nothing else is known of one, and its client did not say it, it has the
+/// type that it is first cast to, or that of the place where it stands.
+pub(super) fn described(plan: &LogicalPlan, reading: Option<&Reading>) -> Result<Vec<Option<DataType>>, QueryError> {
+    let mut types = parameters(plan)?;
+    if types.iter().all(Option::is_some) {
+        return Ok(types);
+    }
+    let given = |at: usize| reading.is_some_and(|reading| reading.parameters.get(at).is_some_and(Option::is_some));
+    plan.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                for (of, kind) in placed(part, &schema) {
+                    if let Expr::Placeholder(parameter) = of
+                        && let Some(number) = parameter.id.strip_prefix('$').and_then(|number| number.parse().ok())
+                        && let Some(at) = usize::checked_sub(number, 1)
+                        && let Some(slot) = types.get_mut(at).filter(|_| !given(at))
+                    {
+                        slot.get_or_insert(kind);
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(types)
+}
+
+/// Parts of an expression that are of a type because of where they stand.
+fn placed<'a>(expr: &'a Expr, schema: &DFSchema) -> Vec<(&'a Expr, DataType)> {
+    match expr {
+        Expr::Cast(cast) => vec![(cast.expr.as_ref(), of_cast(cast.field.data_type()))],
+        Expr::Case(case) if case.expr.is_none() => {
+            case.when_then_expr.iter().map(|(when, _)| (when.as_ref(), DataType::Boolean)).collect()
+        }
+        Expr::Not(of) => vec![(of.as_ref(), DataType::Boolean)],
+        Expr::Between(of) => {
+            let mut beside = [&of.low, &of.high].into_iter().filter(|side| !matches!(***side, Expr::Placeholder(_)));
+            let kind = beside.find_map(|side| side.get_type(schema).ok());
+            kind.map(|kind| (of.expr.as_ref(), kind)).into_iter().collect()
+        }
+        // Of a text the engine reads a moment; seconds are what the function takes in Postgres.
+        Expr::ScalarFunction(call) if call.func.name() == "to_timestamp" => match call.args.as_slice() {
+            [seconds] => vec![(seconds, DataType::Float64)],
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// What a value is that is cast to a type: in an array the ones within, and an instant as fine as clients have it, so that any year fits.
+fn of_cast(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::List(of) | DataType::LargeList(of) | DataType::FixedSizeList(of, _) => of.data_type().clone(),
+        kind => kind.clone(),
+    }
 }

@@ -1,8 +1,9 @@
 //! `generate_series`: the engine's own, but for days and months of a zone.
 //!
-//! The engine takes two days, or two times of nanoseconds, and nothing between them; and its series of a zone ends at what the clocks there
-//! leave out. Two days are their beginnings in the zone of the session, as in Postgres, and a step that leads to a time that is not there
-//! leads to the one after it. Rows are made a batch at a time.
+//! The engine takes two days, or two times of nanoseconds, and nothing between them; its series of a zone ends at what the clocks there
+//! leave out, and any step leads back in which something is negative. Two days are their beginnings in the zone of the session, as in
+//! Postgres, a step that leads to a time that is not there leads to the one after it, and one leads back if it is shorter than nothing, with
+//! months of 30 days and days of 24 hours. Rows are made a batch at a time.
 
 use std::{fmt, iter, sync::Arc};
 
@@ -12,7 +13,7 @@ use arrow::{
 };
 use datafusion::{
     catalog::{TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider, streaming::StreamingTable},
-    common::{Result, ScalarValue},
+    common::{Result, ScalarValue, plan_err},
     execution::{SendableRecordBatchStream, TaskContext},
     functions_table,
     logical_expr::Expr,
@@ -21,7 +22,7 @@ use datafusion::{
 use futures::stream;
 use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
 
-use super::moment::shown_in;
+use super::{lengths::length_of, moment::shown_in};
 
 /// `generate_series`.
 pub(super) fn series() -> Arc<TableFunction> {
@@ -49,7 +50,13 @@ impl TableFunctionImpl for Series {
         let kinds: Vec<DataType> = kinds.collect();
         let own = args.session().config_options().execution.time_zone.as_deref().unwrap_or("UTC");
         if let Some(zone) = zone_of(&kinds, own) {
-            let place = zone.as_deref().and_then(|zone| TimeZone::get(zone).ok());
+            if let [_, _, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(step)), _)] = given.as_slice()
+                && length_of(*step) == 0
+            {
+                return plan_err!("the step of generate_series cannot be zero");
+            }
+            // Clocks without a zone go on as those of UTC do.
+            let place = zone.as_deref().map_or(Some(TimeZone::UTC), |zone| TimeZone::get(zone).ok());
             let kind = DataType::Timestamp(TimeUnit::Nanosecond, zone);
             for arg in given.iter_mut().take(2) {
                 if let Expr::Literal(value, _) = arg
@@ -90,7 +97,7 @@ fn begun(value: &ScalarValue, place: Option<&TimeZone>) -> Option<ScalarValue> {
     Some(ScalarValue::TimestampMicrosecond(Some(instant.as_microsecond()), Some("UTC".into())))
 }
 
-/// A series of instants by the days and months of a place.
+/// A series of instants, or of what clocks show, by the days and months of a place.
 #[derive(Clone, Debug)]
 struct Days {
     schema: SchemaRef,
@@ -105,7 +112,7 @@ impl Days {
     fn of(given: &[Expr], place: TimeZone) -> Option<Self> {
         use ScalarValue::{IntervalMonthDayNano, TimestampNanosecond};
         let [
-            Expr::Literal(TimestampNanosecond(Some(first), zone @ Some(_)), _),
+            Expr::Literal(TimestampNanosecond(Some(first), zone), _),
             Expr::Literal(TimestampNanosecond(Some(last), _), _),
             Expr::Literal(IntervalMonthDayNano(Some(step)), _),
         ] = given
@@ -121,8 +128,7 @@ impl Days {
 
     /// Whether the series is over before this instant.
     fn is_past(&self, at: Timestamp) -> bool {
-        let is_back = self.step.months < 0 || self.step.days < 0 || self.step.nanoseconds < 0;
-        if is_back { at < self.last } else { at > self.last }
+        if length_of(self.step) < 0 { at < self.last } else { at > self.last }
     }
 
     fn after(&self, at: Timestamp) -> Option<Timestamp> {

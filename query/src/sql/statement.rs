@@ -14,7 +14,7 @@ use datafusion::sql::{
         },
         dialect::PostgreSqlDialect,
         keywords::Keyword,
-        tokenizer::{Token, Tokenizer},
+        tokenizer::{Location, Token, Tokenizer},
     },
 };
 
@@ -72,6 +72,7 @@ pub(crate) fn parse(sql: &str, reading: Option<&Reading>) -> Result<Statement, Q
         return refuse(format!("a statement may have {MAX_CALCULATIONS} of + - * / ||; this one has {calculations}"));
     }
     let sql = focus(sql).map_or(Cow::Borrowed(sql), Cow::Owned);
+    let sql = symmetric(&sql).map_or(sql, Cow::Owned);
     let mut statements = DFParserBuilder::new(&*sql)
         .with_dialect(&dialect)
         .with_recursion_limit(MAX_DEPTH)
@@ -120,18 +121,44 @@ fn focus(sql: &str) -> Option<String> {
         return None;
     }
     let columns = views::columns_of("focus");
-    let mut named = tokens.iter().filter_map(|token| {
+    let named = tokens.iter().filter_map(|token| {
         let column = columns.iter().find(|column| plain(&token.token, column.name))?;
-        Some((token.span.start, column.name))
+        // As long in any case, since names are ASCII.
+        Some((token.span.start, column.name.len(), format!("\"{}\"", column.name)))
     });
-    let (mut out, mut next) = (String::with_capacity(sql.len() * 2), named.next());
+    Some(replaced(sql, named))
+}
+
+/// `BETWEEN SYMMETRIC a AND b` as `BETWEEN NOT a AND b`, which means nothing else and the parser knows ([`standard::symmetric`]). Nothing
+/// for other statements.
+fn symmetric(sql: &str) -> Option<String> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
+    let shown: Vec<_> = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    let places = shown.windows(2).filter_map(|pair| {
+        let [before, at] = pair else { return None };
+        let (Token::Word(between), Token::Word(word)) = (&before.token, &at.token) else { return None };
+        let is_it = between.keyword == Keyword::BETWEEN && word.quote_style.is_none();
+        let instead = match word.value.to_lowercase().as_str() {
+            "symmetric" => "NOT",
+            "asymmetric" => "",
+            _ => return None,
+        };
+        is_it.then(|| (at.span.start, word.value.len(), instead.to_owned()))
+    });
+    let places: Vec<_> = places.collect();
+    if places.is_empty() { None } else { Some(replaced(sql, places)) }
+}
+
+/// A statement with others in the place of some tokens: where each of those begins, and how many letters it has.
+fn replaced(sql: &str, places: impl IntoIterator<Item = (Location, usize, String)>) -> String {
+    let mut places = places.into_iter();
+    let (mut out, mut next) = (String::with_capacity(sql.len() * 2), places.next());
     let (mut line, mut column, mut written) = (1, 1, 0);
     for letter in sql.chars() {
-        if let Some((_, name)) = next.filter(|(start, _)| (start.line, start.column) == (line, column)) {
-            out.extend(["\"", name, "\""]);
-            // As long in any case, since names are ASCII.
-            written = name.len();
-            next = named.next();
+        if let Some((_, length, instead)) = next.take_if(|(start, ..)| (start.line, start.column) == (line, column)) {
+            out.push_str(&instead);
+            written = length;
+            next = places.next();
         }
         match written.checked_sub(1) {
             Some(less) => written = less,
@@ -139,7 +166,7 @@ fn focus(sql: &str) -> Option<String> {
         }
         (line, column) = if letter == '\n' { (line + 1, 1) } else { (line, column + 1) };
     }
-    Some(out)
+    out
 }
 
 /// How many operators a statement has, or more: everything that is not a name, a constant, a comma or a parenthesis; and
@@ -232,11 +259,19 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
     if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins) {
         return refuse(why);
     }
-    match VisitMut::visit(query.as_mut(), &mut Written::default()) {
-        ControlFlow::Break(why) => refuse(why),
-        ControlFlow::Continue(()) => Ok(()),
+    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut Written::default()) {
+        return refuse(why);
     }
+    // The engine plans none, and says so in words of its own.
+    let row = ast::visit_expressions(query.as_ref(), |expr| match expr {
+        Expr::Tuple(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    if row.is_break() { refuse(ROWS) } else { Ok(()) }
 }
+
+const ROWS: &str = "a row is only compared with others, by = <> < <= > >= and IN (…), and not with those of a query; write it out column by \
+                    column";
 
 /// `tag('env')` → `tag(tags, 'env')`; `generate_series(1, 3) AS n` → `generate_series(1, 3) AS n (n)`; `date_trunc('day', time, zone)` → `date_trunc('day', time AT TIME ZONE zone)`; and `time::date` and `time AT TIME ZONE 'Europe/Berlin'` are called as Postgres calls them, or, where that name is taken, with a number: the
 /// engine calls both `time`, and then finds two columns of that name where rows are ordered by the other. So is what is there again.
@@ -317,6 +352,7 @@ impl VisitorMut for Written {
         standard::arguments(expr);
         truncated(expr);
         regroup(expr);
+        standard::symmetric(expr)?;
         standard::by_parts(expr)
     }
 }

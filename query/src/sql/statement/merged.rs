@@ -1,8 +1,10 @@
 //! `a FULL JOIN b USING (x)`: one column `x`, which is that of either side where there is a row.
 //!
 //! The engine's is that of the left side, or in `*` that of the table whose name comes first, and so NULL where only the other side has a
-//! row. Such a join is written with ON here, and its column as the standard says what it is, wherever the query names it. Where no schema is
-//! known it cannot always be told which table has the column; then the statement is refused. Inner joins are left to the engine.
+//! row. Such a join is written with ON here, and its column as the standard says what it is, wherever the query names it. So is one whose
+//! column a table after it is joined by again, which the engine would find ambiguous, and any where `*` shows its columns, which stand first.
+//! Where no schema is known it cannot always be told which table has the column; then the statement is refused. Other inner joins are left
+//! to the engine.
 
 use std::{collections::HashSet, mem, ops::ControlFlow};
 
@@ -15,15 +17,14 @@ use datafusion::sql::sqlparser::ast::{
 use super::{MAX_OPERATORS, columns::shown_as};
 use crate::sql::reading::rewrite::{call, taken};
 
-const UNKNOWN: &str = "which table of an outer join with USING has its column cannot be told here: write ON a.x = b.x, and \
-                       coalesce(a.x, b.x) in the place of x";
+const UNKNOWN: &str = "which table of a join with USING has its column cannot be told here: write ON a.x = b.x, and a.x, or of an \
+                       outer join coalesce(a.x, b.x), in the place of x";
 
-const OFTEN: &str =
-    "a statement names columns of outer joins with USING too often: name them once, in a query within FROM";
+const OFTEN: &str = "a statement names columns of joins with USING too often: name them once, in a query within FROM";
 
 const NATURAL: &str = "NATURAL outer joins are not supported: write USING (…) with the columns";
 
-/// Writes out the columns of outer joins with USING.
+/// Writes out the columns of joins with USING, but for those of which the engine makes the same.
 pub(super) struct Joins;
 
 impl VisitorMut for Joins {
@@ -42,7 +43,7 @@ impl VisitorMut for Joins {
     }
 }
 
-fn written_out(select: &mut Select, order: Option<&mut OrderBy>) -> ControlFlow<String> {
+fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>) -> ControlFlow<String> {
     let all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
     let mut loses = false;
     for from in &mut select.from {
@@ -52,9 +53,28 @@ fn written_out(select: &mut Select, order: Option<&mut OrderBy>) -> ControlFlow<
             return stop(UNKNOWN);
         }
     }
-    if !loses {
+    if loses {
+        return by_on(select, order);
+    }
+    if !select.from.iter_mut().any(|from| is_joined_again(&mut from.joins)) {
         return ControlFlow::Continue(());
     }
+    // What cannot be told here the engine may know, or it says that it is ambiguous.
+    let whole = (select.clone(), order.as_deref().cloned());
+    match by_on(select, order.as_deref_mut()) {
+        ControlFlow::Break(why) if why != OFTEN => {
+            *select = whole.0;
+            if let (Some(order), Some(whole)) = (order, whole.1) {
+                *order = whole;
+            }
+            ControlFlow::Continue(())
+        }
+        done => done,
+    }
+}
+
+/// Writes the joins of a SELECT with ON.
+fn by_on(select: &mut Select, order: Option<&mut OrderBy>) -> ControlFlow<String> {
     let mut froms = mem::take(&mut select.from);
     let mut sides = Sides::default();
     for from in &mut froms {
@@ -99,12 +119,27 @@ fn parts(operator: &mut JoinOperator) -> Option<(Keeps, &mut JoinConstraint)> {
     })
 }
 
-/// Whether the engine would take a column of a join from the wrong side, where `*` stands among what is asked for or not.
+/// Whether the engine would take a column of a join from the wrong side, or show it in another place, where `*` stands among what is asked
+/// for or not.
 fn is_lost(join: &mut Join, all: bool) -> bool {
     parts(&mut join.join_operator).is_some_and(|(keeps, on)| {
         let is_one = matches!(on, JoinConstraint::Using(_) | JoinConstraint::Natural);
-        is_one && (matches!(keeps, Keeps::Right | Keeps::Both) || (keeps == Keeps::Left && all))
+        let is_moved = all && matches!(on, JoinConstraint::Using(_));
+        is_moved || (is_one && (matches!(keeps, Keeps::Right | Keeps::Both) || (keeps == Keeps::Left && all)))
     })
+}
+
+/// Whether tables are joined by the same column more than once.
+fn is_joined_again(joins: &mut [Join]) -> bool {
+    let mut seen = HashSet::new();
+    let constraints = joins.iter_mut().filter_map(|join| parts(&mut join.join_operator).map(|(_, on)| on));
+    let mut names = constraints.flat_map(|on| match on {
+        JoinConstraint::Using(names) => {
+            names.iter().filter_map(|name| name.0.last()?.as_ident()).map(known).collect::<Vec<String>>()
+        }
+        _ => Vec::new(),
+    });
+    names.any(|name| !seen.insert(name))
 }
 
 fn is_lost_within(factor: &mut TableFactor, all: bool) -> bool {

@@ -5,11 +5,14 @@ use std::{mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
-    Query, UnaryOperator, Value, ValueWithSpan,
+    Query, UnaryOperator, Value, ValueWithSpan, visit_expressions,
 };
 
 use super::MAX_OPERATORS;
-use crate::sql::{interval::in_units, reading::rewrite::written};
+use crate::sql::{
+    interval::in_units,
+    reading::rewrite::{taken, written},
+};
 
 /// `FETCH FIRST 5 ROWS ONLY` → `LIMIT 5`.
 pub(super) fn fetched(query: &mut Query) -> ControlFlow<String> {
@@ -52,6 +55,32 @@ pub(super) fn by_parts(expr: &mut Expr) -> ControlFlow<String> {
         _ => return ControlFlow::Continue(()),
     };
     *expr = nested(compared);
+    ControlFlow::Continue(())
+}
+
+/// `x BETWEEN SYMMETRIC a AND b`, which is parsed as `x BETWEEN NOT a AND b`, → `x BETWEEN a AND b OR x BETWEEN b AND a`. In each other they
+/// would double what is in them again and again.
+pub(super) fn symmetric(expr: &mut Expr) -> ControlFlow<String> {
+    let Expr::Between { expr: of, negated, low, high } = expr else { return ControlFlow::Continue(()) };
+    let Expr::UnaryOp { op: UnaryOperator::Not, expr: low } = &mut **low else { return ControlFlow::Continue(()) };
+    let (of, low, high, negated) = (taken(of), taken(low), taken(high), *negated);
+    for part in [&of, &low, &high] {
+        let within = visit_expressions(part, |part| match part {
+            Expr::Between { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        if within.is_break() {
+            return ControlFlow::Break(
+                "BETWEEN SYMMETRIC takes no other BETWEEN: name that in a query within FROM".to_owned(),
+            );
+        }
+    }
+    let between = |low: &Expr, high: &Expr| {
+        let [expr, low, high] = [&of, low, high].map(|part| Box::new(part.clone()));
+        Expr::Between { expr, negated: false, low, high }
+    };
+    let either = nested(joined(vec![between(&low, &high), between(&high, &low)], &BinaryOperator::Or));
+    *expr = if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(either) } } else { either };
     ControlFlow::Continue(())
 }
 
@@ -123,7 +152,7 @@ pub(super) fn in_words(expr: &mut Expr) {
 const UNITS: &[&str] =
     &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
 
-/// `date_trunc('hours', x)` → `date_trunc('hour', x)`; `regexp_replace(x, 'b', '<\&>')` → `regexp_replace(x, 'b', '<\0>')`.
+/// `date_trunc('hours', x)` → `date_trunc('hour', x)`; `regexp_replace(x, 'b', '<\&>')` → `regexp_replace(x, 'b', '<${0}>')`.
 pub(super) fn arguments(expr: &mut Expr) {
     let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return };
     let name = name.to_string().to_lowercase();
@@ -133,20 +162,34 @@ pub(super) fn arguments(expr: &mut Expr) {
         _ => return,
     };
     let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.get_mut(at) else { return };
-    let Value::SingleQuotedString(text) = &mut value.value else { return };
+    let (Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text)) = &mut value.value else { return };
     if at > 0 {
-        *text = with_all(text);
+        *text = replacement(text);
     } else if let Some(unit) = UNITS.iter().find(|unit| text.eq_ignore_ascii_case(&format!("{unit}s"))) {
         (*unit).clone_into(text);
     }
 }
 
-/// What replaces a match, where `\&` is all of it and two backslashes are one that stands for itself.
-fn with_all(text: &str) -> String {
-    let (mut out, mut is_escaped) = (String::with_capacity(text.len()), false);
-    for letter in text.chars() {
-        out.push(if is_escaped && letter == '&' { '0' } else { letter });
-        is_escaped = letter == '\\' && !is_escaped;
+/// What replaces a match, as the engine has it, which calls groups `${1}`. A backslash before a digit from 1 on or `&` is a group of it or all,
+/// two are one, and any other is itself, as is what the engine has a meaning for: a dollar, and a digit after a backslash, from which a
+/// group that no pattern has keeps it apart.
+fn replacement(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let group = if letter == '\\' { letters.next_if(|next| matches!(next, '1'..='9' | '&' | '\\')) } else { None };
+        match group {
+            Some('\\') | None if letter == '\\' => {
+                out.push('\\');
+                if letters.peek().is_some_and(char::is_ascii_digit) {
+                    out.push_str("${-}");
+                }
+            }
+            Some('&') => out.push_str("${0}"),
+            Some(number) => out.extend(["${", &*number.encode_utf8(&mut [0; 4]), "}"]),
+            None if letter == '$' => out.push_str("$$"),
+            None => out.push(letter),
+        }
     }
     out
 }

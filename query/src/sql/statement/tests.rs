@@ -45,6 +45,7 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT a::float, a::float(24) FROM t", Ok("SELECT a::DOUBLE PRECISION AS \"a\", a::REAL AS \"a_2\" FROM t"));
     check("SELECT CAST(a AS varchar(8)) FROM t", Ok("SELECT \"left\"(CAST(a AS VARCHAR), 8) AS \"a\" FROM t"));
     check("SELECT a::character varying(2) AS b FROM t", Ok("SELECT \"left\"(a::VARCHAR, 2) AS b FROM t"));
+    check("SELECT varchar(3) 'abcdef' AS a", Ok("SELECT \"left\"(VARCHAR 'abcdef', 3) AS a"));
     check("SELECT a::text, b::varchar FROM t", Ok("SELECT a::TEXT AS \"a\", b::VARCHAR AS \"b\" FROM t"));
     check("SELECT a::char(2) FROM t", Err("write varchar"));
     check("SELECT a FROM t FETCH FIRST 5 ROWS ONLY", Ok("SELECT a FROM t LIMIT 5"));
@@ -53,12 +54,26 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT a FROM t LIMIT 1 FETCH FIRST 5 ROWS ONLY", Err("one of them"));
     check("SELECT (a, b) = (1, 2) AS c FROM t", Ok("SELECT ((a = 1) AND (b = 2)) AS c FROM t"));
     check("SELECT (a, b) = (1, 2, 3) FROM t", Err("both sides"));
+    let either = "SELECT a FROM t WHERE (a BETWEEN 7 AND b + 1 OR a BETWEEN b + 1 AND 7) AND c BETWEEN 1 AND 2";
+    check("SELECT a FROM t\nWHERE a BETWEEN symmetric 7 AND b + 1 AND c BETWEEN ASYMMETRIC 1 AND 2", Ok(either));
+    let neither = "SELECT 'é', NOT (a BETWEEN 7 AND 3 OR a BETWEEN 3 AND 7) AS b FROM t";
+    check("SELECT 'é', a NOT BETWEEN SYMMETRIC 7 AND 3 AS b FROM t", Ok(neither));
+    let each_other = "SELECT 1 FROM t WHERE a BETWEEN SYMMETRIC (b BETWEEN SYMMETRIC 1 AND 2) AND c";
+    check(each_other, Err("no other BETWEEN"));
+    for alone in [
+        "SELECT (a, b) FROM t",
+        "SELECT (a, b) IS DISTINCT FROM (1, 2) AND c FROM t",
+        "SELECT 1 FROM t WHERE (a, b) BETWEEN (1, 2) AND (3, 4)",
+        "SELECT 1 FROM t WHERE (a, b) IN (SELECT c, d FROM u)",
+    ] {
+        check(alone, Err("column by column"));
+    }
     let many = format!("SELECT 1 FROM t WHERE (a, b) IN ({})", vec!["(1, 2)"; 201].join(","));
     check(&many, Err("400 times"));
     let words = "SELECT INTERVAL '3 days 04 hours 05 minutes 06 seconds' AS a";
     check("SELECT interval '3 days 04:05:06' AS a", Ok(words));
     check("SELECT date_trunc('Hours', a) AS b FROM t", Ok("SELECT date_trunc('hour', a) AS b FROM t"));
-    let replaced = r"SELECT regexp_replace(a, 'b', '<\0> \\& \1') AS c FROM t";
+    let replaced = r"SELECT regexp_replace(a, 'b', '<${0}> \& ${1}') AS c FROM t";
     check(r"SELECT regexp_replace(a, 'b', '<\&> \\& \1') AS c FROM t", Ok(replaced));
     check("SELECT 1; SELECT 2", Err("exactly one statement"));
     check("", Err("exactly one statement"));
@@ -124,6 +139,21 @@ fn a_column_that_is_joined_by_is_that_of_either_side() {
         "SELECT * FROM b LEFT JOIN a USING (x)",
         Ok("SELECT b.\"x\" AS \"x\", b.* EXCLUDE (\"x\"), a.* EXCLUDE (\"x\") FROM b LEFT JOIN a ON b.\"x\" = a.\"x\""),
     );
+    check(
+        "SELECT x, q, r FROM a JOIN b USING (x) LEFT JOIN c USING (x) WHERE x > 1 ORDER BY x",
+        Ok("SELECT a.\"x\" AS \"x\", q, r FROM a JOIN b ON a.\"x\" = b.\"x\" LEFT JOIN c ON a.\"x\" = c.\"x\" \
+            WHERE a.\"x\" > 1 ORDER BY a.\"x\""),
+    );
+    check(
+        "SELECT * FROM a JOIN b USING (y, x)",
+        Ok("SELECT a.\"y\" AS \"y\", a.\"x\" AS \"x\", a.* EXCLUDE (\"y\", \"x\"), b.* EXCLUDE (\"y\", \"x\") \
+            FROM a JOIN b ON a.\"y\" = b.\"y\" AND a.\"x\" = b.\"x\""),
+    );
+    // Which table has `q` only the engine knows; where the columns of `*` stand it does not.
+    let others = "SELECT p FROM a JOIN b USING(x) JOIN c USING(q) JOIN d USING(q)";
+    check(others, Ok(others));
+    check("SELECT p FROM a JOIN b USING(x) JOIN c USING(q)", Ok("SELECT p FROM a JOIN b USING(x) JOIN c USING(q)"));
+    check("SELECT * FROM a JOIN b USING (x) JOIN c USING (q)", Err("write ON"));
     check("SELECT x FROM a JOIN c ON a.y = c.y FULL JOIN b USING (x)", Err("write ON"));
     check("SELECT 1 FROM a, (c FULL JOIN b USING (x))", Err("write ON"));
     check("SELECT * FROM a NATURAL FULL JOIN b", Err("NATURAL"));

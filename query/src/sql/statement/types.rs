@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{CastKind, CharacterLength, DataType, Exact
 
 use crate::sql::reading::rewrite::{call, taken};
 
-/// `x::float` → `x::double precision`; `x::varchar(8)` → `left(x::varchar, 8)`.
+/// `x::float` → `x::double precision`; `x::varchar(8)` → `left(x::varchar, 8)`, and so a constant of that type.
 pub(super) fn meant(expr: &mut Expr) {
     if let Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) = expr
         && let DataType::Float(digits) = data_type
@@ -15,7 +15,11 @@ pub(super) fn meant(expr: &mut Expr) {
             _ => DataType::DoublePrecision,
         };
     }
-    let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, data_type, .. } = expr else { return };
+    let (Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, data_type, .. }
+    | Expr::TypedString(TypedString { data_type, .. })) = expr
+    else {
+        return;
+    };
     let length = match data_type {
         DataType::Char(None) | DataType::Character(None) => 1,
         DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {

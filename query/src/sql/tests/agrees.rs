@@ -7,7 +7,7 @@ use arrow::{
 use serde_json::{Value, json};
 
 use super::world::{World, charged, everyone};
-use crate::sql::{Question, encode::Format};
+use crate::sql::{Question, encode::Format, types};
 
 async fn world() -> World {
     let entries = [1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1));
@@ -109,9 +109,25 @@ async fn a_day_and_an_interval_are_a_time() {
             json!(4),
         ),
         ("count(*) AS v FROM generate_series(date '2026-11-02', date '2026-11-05', interval '1 day')", json!(4)),
+        (
+            "count(*) AS v FROM generate_series(date '2026-03-01', date '2026-05-01', interval '1 month -1 day')",
+            json!(3),
+        ),
+        (
+            "count(*) AS v FROM generate_series(timestamp '2026-03-01', timestamp '2026-03-02', interval '1 day -1 hour')",
+            json!(2),
+        ),
+        (
+            "count(*) AS v FROM generate_series(timestamp '2026-03-03', timestamp '2026-03-01', interval '1 hour -1 day')",
+            json!(3),
+        ),
     ] {
         check(&world, value, wanted).await;
     }
+    let still =
+        "SELECT * FROM generate_series(timestamp '2026-03-01', timestamp '2026-03-02', interval '1 day -24 hours')";
+    let error = world.ask(&everyone(), still).await.unwrap_err();
+    assert!(error.contains("zero"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,6 +247,7 @@ async fn types_are_as_long_as_they_say() {
         ("float '16777217'", json!(16_777_217.0)),
         ("'abcdef'::varchar(3)", json!("abc")),
         ("CAST('abcdef' AS character varying(2))", json!("ab")),
+        ("varchar(3) 'abcdef'", json!("abc")),
         ("'abc'::char", json!("a")),
         ("12345::varchar(3)", json!("123")),
         ("'äöü'::varchar(2)", json!("äö")),
@@ -259,9 +276,20 @@ async fn rows_are_compared_part_by_part() {
         ("(1, 2) NOT IN ((3, 4), (1, 2))", json!(false)),
         ("count(*) AS v FROM usage WHERE (user_id, input_tokens) IN (('alice', 1), ('bob', 2))", json!(3)),
         ("count(*) AS v FROM (SELECT user_id FROM usage ORDER BY time FETCH FIRST 2 ROWS ONLY) t", json!(2)),
+        ("5 BETWEEN SYMMETRIC 7 AND 3", json!(true)),
+        ("5 NOT BETWEEN SYMMETRIC 7 AND 3", json!(false)),
+        ("1 BETWEEN SYMMETRIC 5 AND NULL", json!(null)),
         ("interval '3 days 04:05:06' = interval '76 hours 5 minutes 6 seconds'", json!(true)),
         ("'-00:00:01.5'::interval = interval '-1.5 seconds'", json!(true)),
         ("regexp_replace('abc', '(b)', '<\\&>')", json!("a<b>c")),
+        (r"regexp_replace('5', '(\d)', '$\1')", json!("$5")),
+        ("regexp_replace('x5', 'x', 'US$1')", json!("US$15")),
+        ("regexp_replace('abc', 'b', '$0')", json!("a$0c")),
+        (r"regexp_replace('abc', '(b)', '\12')", json!("ab2c")),
+        (r"regexp_replace('abc', 'b', '<\\&>')", json!(r"a<\&>c")),
+        (r"regexp_replace('abc', 'b', '[\\]')", json!(r"a[\]c")),
+        (r"regexp_replace('abc', '(b)', '\\1\0\n')", json!(r"a\1\0\nc")),
+        (r"regexp_replace('abc', 'b', E'<\\&>$1')", json!("a<b>$1c")),
         ("every(input_tokens = 1) AS v FROM usage", json!(true)),
         ("variance(input_tokens) AS v FROM usage", json!(0.0)),
     ] {
@@ -270,6 +298,41 @@ async fn rows_are_compared_part_by_part() {
     let limited = "SELECT user_id FROM usage LIMIT $1 OFFSET $2";
     let described = world.engine.describe(&everyone(), Question::plain(limited)).await.unwrap();
     assert_eq!(described.parameters, [Some(DataType::Int64), Some(DataType::Int64)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_has_the_type_that_it_is_cast_to() {
+    let world = world().await;
+    for (asked, wanted) in [
+        ("$1::int", "int4"),
+        ("$1::smallint + $1::bigint", "int2"),
+        ("CAST($1 AS bigint)", "int8"),
+        ("$1::numeric", "numeric"),
+        ("$1::float8", "float8"),
+        ("$1::boolean", "bool"),
+        ("$1::date", "date"),
+        ("$1::timestamp", "timestamp"),
+        ("$1::timestamptz", "timestamptz"),
+        ("$1::interval", "interval"),
+        ("$1::text", "text"),
+        ("$1::varchar(3)", "text"),
+        ("CASE WHEN $1 THEN 1 ELSE 2 END", "bool"),
+        ("$1 BETWEEN 1 AND 5", "int8"),
+        ("5 BETWEEN $1::int AND 7", "int4"),
+        ("to_timestamp($1)", "float8"),
+        ("$1", "text"),
+        ("input_tokens FROM usage WHERE time >= $1::timestamptz", "timestamptz"),
+        ("input_tokens FROM usage WHERE input_tokens > $1::integer", "int4"),
+        ("input_tokens FROM usage WHERE input_tokens IN (SELECT $1::int)", "int4"),
+        ("input_tokens FROM usage WHERE cost_usd > $1", "numeric"),
+        ("input_tokens FROM usage LIMIT $1::int", "int4"),
+    ] {
+        let sql = format!("SELECT {asked}");
+        let described = world.engine.describe(&everyone(), Question::plain(&*sql)).await.unwrap();
+        let kinds: Vec<&str> =
+            described.parameters.iter().map(|kind| kind.as_ref().map_or("text", |kind| types::of(kind).name)).collect();
+        assert_eq!(kinds, [wanted], "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -379,7 +442,31 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
             format!("SELECT x, w FROM {BOTH} LEFT JOIN (VALUES (3, 'e')) c(x, w) USING (x) ORDER BY x DESC LIMIT 1"),
             json!([{"x": 3, "w": "e"}]),
         ),
+        (
+            "SELECT x, q, r FROM (VALUES (1, 1), (2, 1)) a(x, p) JOIN (VALUES (2, 2)) b(x, q) USING (x) \
+             JOIN (VALUES (2, 3)) c(x, r) USING (x)"
+                .to_owned(),
+            json!([{"x": 2, "q": 2, "r": 3}]),
+        ),
+        (
+            "WITH m AS (SELECT user_id, count(*) AS n FROM usage GROUP BY user_id), p AS (SELECT 'alice' AS user_id, 7 AS c) \
+             SELECT user_id, n, p.c, r.c AS d FROM m LEFT JOIN p USING (user_id) LEFT JOIN p r USING (user_id) \
+             WHERE user_id = 'alice' ORDER BY user_id"
+                .to_owned(),
+            json!([{"user_id": "alice", "n": 3, "c": 7, "d": 7}]),
+        ),
+        (
+            "SELECT count(*) AS n FROM (SELECT tenant, count(*) FROM usage JOIN charges USING (tenant, call_id) \
+             JOIN calls USING (tenant, call_id) GROUP BY tenant HAVING count(*) < 0) t"
+                .to_owned(),
+            json!([{"n": 0}]),
+        ),
     ] {
         assert_eq!(world.ask(&everyone(), &sql).await, Ok(wanted), "{sql}");
     }
+    // What it is joined by stands first, in the order in which that is written.
+    let sql = "SELECT * FROM (VALUES (1, 2, 3)) a(x, y, p) JOIN (VALUES (1, 2, 4)) b(x, y, q) USING (y, x)";
+    let described = world.engine.describe(&everyone(), Question::plain(sql)).await.unwrap();
+    let names: Vec<&str> = described.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["y", "x", "p", "q"]);
 }

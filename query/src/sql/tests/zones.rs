@@ -56,9 +56,19 @@ async fn a_time_in_a_zone_is_what_its_clocks_show() {
             format!("SELECT date_trunc('day', {LOCAL}) AS day, count(*) AS n FROM usage GROUP BY 1 ORDER BY 2 DESC");
         let day = json!({"day": "2026-11-01T00:00:00.000000Z", "n": 3});
         assert_eq!(asked(&world, Some("Asia/Tokyo"), &by_day).await, Ok(day));
-        // An offset means one thing to Postgres and another to everybody else.
-        let offset = asked(&world, None, "SELECT time AT TIME ZONE '+02:00' FROM usage").await.unwrap_err();
-        assert!(offset.contains("Europe/Berlin"), "{offset}");
+        // An offset means one thing to Postgres, what is west of UTC, and another to everybody else.
+        for (zone, wanted) in [
+            ("+05:30", "2026-11-01 06:30:00"),
+            ("-5", "2026-11-01 17:00:00"),
+            ("5", "2026-11-01 07:00:00"),
+            ("UTC+3", "2026-11-01 09:00:00"),
+            ("GMT-05:30", "2026-11-01 17:30:00"),
+        ] {
+            let sql = format!("SELECT (timestamptz '2026-11-01 12:00:00Z' AT TIME ZONE '{zone}')::text AS v");
+            assert_eq!(asked(&world, None, &sql).await, Ok(json!({"v": wanted})), "{zone}");
+        }
+        let wrong = asked(&world, None, "SELECT time AT TIME ZONE '+0530' FROM usage").await.unwrap_err();
+        assert!(wrong.contains("Europe/Berlin"), "{wrong}");
     }
 }
 
@@ -226,6 +236,9 @@ async fn seconds_since_1970_are_the_same_instant_in_any_zone() {
         for value in [
             "to_timestamp(1796029500) = timestamptz '2026-11-30 09:05:00Z'",
             "to_timestamp(1796029500) = to_timestamp(1796029500.0)",
+            "to_timestamp(1796029500.000007::float8) = timestamptz '2026-11-30 09:05:00.000007Z'",
+            "to_timestamp(1796029500.000007) = timestamptz '2026-11-30 09:05:00.000007Z'",
+            "bool_and(to_timestamp(extract(epoch FROM time + interval '7 microseconds')) = time + interval '7 microseconds')",
             "to_timestamp(1796029500::int) = to_timestamp_seconds(1796029500)",
             "extract(epoch FROM to_timestamp(1796029500)) = 1796029500",
             "from_unixtime(1796029500) = timestamptz '2026-11-30 09:05:00Z'",
