@@ -431,7 +431,7 @@ fn an_admin_of_a_tenant_keeps_no_file_from_being_taken() {
         assert_eq!(office.code("tga-globex", &method, path, &body).0, wanted, "{method} {path} {body}");
     }
     // What was rotated away is still that of the file's key.
-    assert_eq!(office.post("/v1/tenants/acme/keys/ci/rotate", &json!({})).0, 200);
+    assert_eq!(office.post("/v1/tenants/acme/keys/ci/rotate", &json!({ "grace": "0s" })).0, 200);
     let stolen = office.code("tga-ops", &Method::POST, "/v1/tenants/acme/keys", &of("stolen", "tg-acme"));
     assert_eq!(stolen, (409, "TG7003".to_owned()));
     office.house.edit("amount: 1000", "amount: 999");
