@@ -98,7 +98,8 @@ impl PolicyView {
             let lane = Lane::of(tenant.name.as_bytes(), lanes);
             (tenant.name.clone(), lane)
         });
-        let shared = shared(&policy);
+        let at = time::now();
+        let shared = shared(&policy, at);
         let proxies = policy.proxies.iter().map(|proxy| (proxy.token_sha256.0, Arc::new(proxy.clone())));
         let proxies = proxies.filter(|(secret, _)| !shared.contains(secret));
         let callers = policy.tenants.iter().flat_map(|tenant| {
@@ -114,7 +115,8 @@ impl PolicyView {
                 };
                 let subject = Arc::new(subject);
                 let caller = |terms| Caller { subject: Arc::clone(&subject), lane, terms, corrects: key.corrects };
-                let former = key.former.map(|former| (former.sha256.0, caller(Terms::of_former(key, former))));
+                let former = key.former.filter(|former| at < former.until);
+                let former = former.map(|former| (former.sha256.0, caller(Terms::of_former(key, former))));
                 // The one that it has comes last: it is good as such, even if it is the one that it had.
                 former.into_iter().chain([(key.sha256.0, caller(Terms::of(key)))])
             })
@@ -136,8 +138,8 @@ impl PolicyView {
 }
 
 /// The secrets that several have, from a race or of a log that was written before anybody kept them from it: nobody could say who calls.
-fn shared(policy: &Policy) -> BTreeSet<[u8; 32]> {
-    let shared = secret::shared(policy.secrets());
+fn shared(policy: &Policy, at: Time) -> BTreeSet<[u8; 32]> {
+    let shared = secret::shared(policy.secrets(at));
     for holders in shared.values() {
         let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
         tracing::error!(

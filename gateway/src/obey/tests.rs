@@ -74,15 +74,27 @@ fn a_secret_that_two_have_is_good_for_neither() {
     let key = |name: &str, secret: u8, former: Option<u8>| ApiKey {
         name: name.into(),
         sha256: Digest([secret; 32]),
-        former: former.map(|secret| Former { sha256: Digest([secret; 32]), until: Time::ZERO }),
+        former: former.map(|secret| Former {
+            sha256: Digest([secret; 32]),
+            until: if secret == 7 { Time::ZERO } else { Time::MAX },
+        }),
         ..ApiKey::default()
     };
     let tenant = |name: &str, keys| Tenant { name: name.into(), keys };
     let proxy = Proxy { name: "edge".into(), token_sha256: Digest([4; 32]), tenants: Tenants::All };
     let policy = Policy {
         tenants: vec![
-            tenant("acme", vec![key("a", 1, None), key("b", 2, Some(3)), key("c", 4, None), key("d", 6, Some(6))]),
-            tenant("birch", vec![key("a", 1, None), key("b", 5, Some(2))]),
+            tenant(
+                "acme",
+                vec![
+                    key("a", 1, None),
+                    key("b", 2, Some(3)),
+                    key("c", 4, None),
+                    key("d", 6, Some(6)),
+                    key("e", 8, Some(7)),
+                ],
+            ),
+            tenant("birch", vec![key("a", 1, None), key("b", 5, Some(2)), key("f", 7, None)]),
         ],
         proxies: vec![proxy],
         ..fixture::policy(Vec::new(), book.hash())
@@ -91,8 +103,9 @@ fn a_secret_that_two_have_is_good_for_neither() {
     let good =
         |secret: u8| view.keys.get(&[secret; 32]).map(|caller| (caller.subject.key.as_str(), caller.terms.is_some()));
     // A secret that a key had before is its own, and good as that which it has if it is both.
-    let wanted = [None, None, Some(("b", true)), None, Some(("b", false)), Some(("d", false))];
-    assert_eq!([1, 2, 3, 4, 5, 6].map(good), wanted);
+    // One whose time is over is whose it is now.
+    let wanted = [None, None, Some(("b", true)), None, Some(("b", false)), Some(("d", false)), Some(("f", false))];
+    assert_eq!([1, 2, 3, 4, 5, 6, 7].map(good), wanted);
     assert!(view.proxies.is_empty());
 }
 

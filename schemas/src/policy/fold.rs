@@ -134,7 +134,7 @@ impl Fold {
     /// Every secret of the last file, but of keys that were deleted and of those in whose place others were made. One that was rotated
     /// is its key's for as long as the file has it.
     fn of_file(&self) -> impl Iterator<Item = (Digest, Holder<'_>)> {
-        let secrets = self.file.iter().flat_map(|file| file.secrets());
+        let secrets = self.file.iter().flat_map(|file| file.secrets(Time::ZERO));
         secrets.filter(move |(_, holder)| !self.over.is_gone(*holder) && !self.over.is_made(*holder))
     }
 
@@ -209,8 +209,10 @@ impl Fold {
             return Err(Refusal::Moved(self.version));
         }
         check(policy, &change.what)?;
-        let is_taken =
-            change.what.secret().is_some_and(|(secret, _)| policy.secrets().any(|(known, _)| known == secret));
+        let is_taken = change
+            .what
+            .secret()
+            .is_some_and(|(secret, _)| policy.secrets(Time::ZERO).any(|(known, _)| known == secret));
         if is_taken { Err(Refusal::SecretTaken) } else { Ok(policy) }
     }
 }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{ApiKey, Digest, Policy, What};
+use crate::time::Time;
 
 /// Who calls with a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,18 +27,20 @@ impl fmt::Display for Holder<'_> {
 }
 
 impl ApiKey {
-    /// The secret that it has, and the one that it had before.
-    pub(super) fn secrets(&self) -> impl Iterator<Item = Digest> {
-        [Some(self.sha256), self.former.map(|former| former.sha256)].into_iter().flatten()
+    /// The secret that it has, and the one that it had before, if that is still good then.
+    pub(super) fn secrets(&self, at: Time) -> impl Iterator<Item = Digest> {
+        let former = self.former.filter(|former| at < former.until).map(|former| former.sha256);
+        [Some(self.sha256), former].into_iter().flatten()
     }
 }
 
 impl Policy {
-    /// Every secret that somebody may call with.
-    pub fn secrets(&self) -> impl Iterator<Item = (Digest, Holder<'_>)> {
+    /// Every secret that somebody may call with from an instant on.
+    pub fn secrets(&self, at: Time) -> impl Iterator<Item = (Digest, Holder<'_>)> {
         let keys = self.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (tenant, key)));
-        let keys = keys
-            .flat_map(|(tenant, key)| key.secrets().map(move |secret| (secret, Holder::Key(&tenant.name, &key.name))));
+        let keys = keys.flat_map(|(tenant, key)| {
+            key.secrets(at).map(move |secret| (secret, Holder::Key(&tenant.name, &key.name)))
+        });
         keys.chain(self.proxies.iter().map(|proxy| (proxy.token_sha256, Holder::Proxy(&proxy.name))))
     }
 }

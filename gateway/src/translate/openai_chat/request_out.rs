@@ -204,8 +204,9 @@ fn write_assistant(turn: &Turn, to: &To<'_>, messages: &mut Vec<Json>, ledger: &
             _ => return Err(part.refuse("a message of the assistant can only have text and calls")),
         }
     }
-    // Nor one of nothing.
-    if to.flavor == Flavor::Mistral && texts.is_empty() && calls.is_empty() {
+    // Nobody takes one of nothing.
+    let is_thought = !thoughts.is_empty() || !details.is_empty();
+    if texts.is_empty() && calls.is_empty() && refusal.is_none() && !is_thought {
         turn.note_empty(ledger);
         return Ok(());
     }
