@@ -1,7 +1,7 @@
-//! Ollama's own chat and generate: one document, or a line for each piece.
+//! Ollama's own chat and generate: one document, or a line for each piece; and what it embeds.
 //!
 //! The counts stand in the document itself, in the last one of a stream. A prompt that was still in memory is not counted, so an answer
-//! without its count says only what it put out.
+//! without its count says only what it put out. What is embedded has no output, and alone does not say that it is done.
 
 use std::sync::LazyLock;
 
@@ -58,5 +58,6 @@ fn read(document: Value<'_>) -> Result<Option<Reported>, Unreadable> {
         return Ok(None);
     }
     let vector = Vector { uncached_input: input.unwrap_or(0), output: output.unwrap_or(0), ..Vector::default() };
-    Ok(Some(Reported::of(vector, input.is_some() && output.is_some())))
+    let embeds = at(document, &["done"]).is_none();
+    Ok(Some(Reported::of(vector, input.is_some() && (output.is_some() || embeds))))
 }

@@ -479,6 +479,11 @@ fn cohere_and_ollama() {
     ];
     check(&rankings);
     assert_eq!(measure(&rankings[0], 64).provider_cost, Pico::parse_usd("0.001"));
+    let embedded = json!({ "model": "m", "embeddings": [[0.5, 1]], "prompt_eval_count": 8 });
+    let many = json!({ "model": "m", "embeddings": vec![0.5; 70_000], "prompt_eval_count": 8 });
+    for body in [&embedded, &many] {
+        check(&[Api::OllamaChat, Api::Passthrough].map(|api| ranking("what is embedded", api, body, used(8, 0))));
+    }
     let word = json!({ "model": "m", "message": { "content": "hi" }, "done": false });
     let broken = json!({ "type": "message-end", "delta": { "finish_reason": "ERROR", "error": "no", "usage": {
         "billed_units": { "input_tokens": 7, "output_tokens": 2 } } } });
