@@ -51,6 +51,12 @@ pub(super) static CHAT: Shape = Shape {
     background: in_front,
 };
 
+/// Whether a document is a piece of a stream: each says whether it is the last one, but for an error, which comes in place of that.
+pub(super) fn is_piece(document: Value<'_>) -> bool {
+    let says = at(document, &["message"]).or_else(|| at(document, &["response"])).is_some();
+    says && at(document, &["done"]).is_some_and(|value| matches!(value.kind(), Kind::Bool(_)))
+}
+
 fn read(document: Value<'_>) -> Result<Option<Reported>, Unreadable> {
     let named = json::members(document, &NAMES).ok_or(Unreadable)?;
     let (input, output) = (named.count(0), named.count(1));

@@ -485,6 +485,13 @@ fn cohere_and_ollama() {
         check(&[Api::OllamaChat, Api::Passthrough].map(|api| ranking("what is embedded", api, body, used(8, 0))));
     }
     let word = json!({ "model": "m", "message": { "content": "hi" }, "done": false });
+    let failed = [Api::OllamaChat, Api::Passthrough].map(|api| {
+        let list = [word.clone(), json!({ "error": "no" })];
+        Case { api, ..lines("an error in place of the end", &list, used(0, 0), MISSING) }
+    });
+    check(&failed);
+    let has_failed = |case: &Case| matches!(measure(case, 64).finish, Finish::ErrorInStream { .. });
+    assert!(failed.iter().all(has_failed), "it is not complete");
     let broken = json!({ "type": "message-end", "delta": { "finish_reason": "ERROR", "error": "no", "usage": {
         "billed_units": { "input_tokens": 7, "output_tokens": 2 } } } });
     let broken = stream("an error at the end, and what is billed", &[piece.clone(), broken], used(7, 2), EXACT);
