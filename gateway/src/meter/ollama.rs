@@ -1,7 +1,7 @@
-//! Ollama's own chat and generate: one document, or a line for each piece.
+//! Ollama's own chat and generate: one document, or a line for each piece; and what it embeds.
 //!
 //! The counts stand in the document itself, in the last one of a stream. A prompt that was still in memory is not counted, so an answer
-//! without its count says only what it put out.
+//! without its count says only what it put out. What is embedded has no output, and alone does not say that it is done.
 
 use std::sync::LazyLock;
 
@@ -51,6 +51,12 @@ pub(super) static CHAT: Shape = Shape {
     background: in_front,
 };
 
+/// Whether a document is a piece of a stream: each says whether it is the last one, but for an error, which comes in place of that.
+pub(super) fn is_piece(document: Value<'_>) -> bool {
+    let says = at(document, &["message"]).or_else(|| at(document, &["response"])).is_some();
+    says && at(document, &["done"]).is_some_and(|value| matches!(value.kind(), Kind::Bool(_)))
+}
+
 fn read(document: Value<'_>) -> Result<Option<Reported>, Unreadable> {
     let named = json::members(document, &NAMES).ok_or(Unreadable)?;
     let (input, output) = (named.count(0), named.count(1));
@@ -58,5 +64,6 @@ fn read(document: Value<'_>) -> Result<Option<Reported>, Unreadable> {
         return Ok(None);
     }
     let vector = Vector { uncached_input: input.unwrap_or(0), output: output.unwrap_or(0), ..Vector::default() };
-    Ok(Some(Reported::of(vector, input.is_some() && output.is_some())))
+    let embeds = at(document, &["done"]).is_none();
+    Ok(Some(Reported::of(vector, input.is_some() && (output.is_some() || embeds))))
 }

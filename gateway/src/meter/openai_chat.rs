@@ -89,11 +89,11 @@ const NAMES: [&str; 13] = [
     "choices",
     // Known to say nothing that a client would miss with the usage that it did not ask for.
     "object",
+    "type",
     "created",
     "system_fingerprint",
     "obfuscation",
     "provider",
-    "type",
 ];
 const ID: usize = 0;
 const MODEL: usize = 1;
@@ -102,6 +102,8 @@ const USAGE: usize = 3;
 const X_GROQ: usize = 4;
 const ERROR: usize = 5;
 const CHOICES: usize = 6;
+const OBJECT: usize = 7;
+const TYPE: usize = 8;
 
 /// How many frames at the start are parsed to learn model and id; Azure's first has neither.
 const INTRODUCTION: u8 = 3;
@@ -298,6 +300,10 @@ fn uncounted(facts: &mut Facts, usage: Value<'_>) {
 fn fail(facts: &mut Facts, named: &json::Members<'_, 13>) {
     if let Some(error) = named.value(ERROR) {
         return facts.fail(kind(error));
+    }
+    // Older servers of vLLM say it at the top.
+    if named.text(OBJECT).as_deref() == Some("error") {
+        return facts.fail(named.text(TYPE));
     }
     let choices = || named.value(CHOICES).and_then(Value::items).into_iter().flatten();
     facts.said |= choices().any(says);

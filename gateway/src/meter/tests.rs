@@ -270,6 +270,8 @@ fn what_ends_early_says_why() {
     let failed = |kind: &str| Finish::ErrorInStream { kind: kind.to_owned() };
     check(CHAT, &[HELLO, error], End::Closed, missing(Doubt::Truncated), failed("server_error"));
     check(CHAT, &[HELLO, USAGE, error], End::Closed, Usage::exact(counts(7, 3)), failed("server_error"));
+    let at_the_top = r#"{"object":"error","message":"no","type":"InternalServerError","param":null,"code":500}"#;
+    check(CHAT, &[HELLO, at_the_top], End::Closed, missing(Doubt::Truncated), failed("InternalServerError"));
     let part = Vector { cache_read: 5, cache_write_5m: 1, cache_write_1h: 3, ..counts(9, 2) };
     let lower = |why| Usage { completeness: Completeness::LowerBound(why), ..Usage::exact(part) };
     let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;

@@ -479,7 +479,19 @@ fn cohere_and_ollama() {
     ];
     check(&rankings);
     assert_eq!(measure(&rankings[0], 64).provider_cost, Pico::parse_usd("0.001"));
+    let embedded = json!({ "model": "m", "embeddings": [[0.5, 1]], "prompt_eval_count": 8 });
+    let many = json!({ "model": "m", "embeddings": vec![0.5; 70_000], "prompt_eval_count": 8 });
+    for body in [&embedded, &many] {
+        check(&[Api::OllamaChat, Api::Passthrough].map(|api| ranking("what is embedded", api, body, used(8, 0))));
+    }
     let word = json!({ "model": "m", "message": { "content": "hi" }, "done": false });
+    let failed = [Api::OllamaChat, Api::Passthrough].map(|api| {
+        let list = [word.clone(), json!({ "error": "no" })];
+        Case { api, ..lines("an error in place of the end", &list, used(0, 0), MISSING) }
+    });
+    check(&failed);
+    let has_failed = |case: &Case| matches!(measure(case, 64).finish, Finish::ErrorInStream { .. });
+    assert!(failed.iter().all(has_failed), "it is not complete");
     let broken = json!({ "type": "message-end", "delta": { "finish_reason": "ERROR", "error": "no", "usage": {
         "billed_units": { "input_tokens": 7, "output_tokens": 2 } } } });
     let broken = stream("an error at the end, and what is billed", &[piece.clone(), broken], used(7, 2), EXACT);

@@ -102,6 +102,14 @@ fn why_a_choice_failed_is_told() {
     }
 }
 
+/// As servers of vLLM said it before they put it in `error`.
+#[test]
+fn an_error_at_the_top_is_told() {
+    let error =
+        json!({ "object": "error", "message": "It broke.", "type": "InternalServerError", "param": null, "code": 500 });
+    check(Provider::OpenAiChat, &error, ("", &error), ["It broke.", "It broke."]);
+}
+
 /// In a stream of Bedrock a message says by its type that it is an error; what that says is in its data or in a header.
 #[test]
 fn an_error_in_a_stream_of_messages_is_told_and_an_unknown_event_is_listed() {

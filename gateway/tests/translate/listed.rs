@@ -59,6 +59,8 @@ fn a_budget_to_reason_is_within_what_a_model_takes() {
         ("gemini-2.5-pro", 40_000, 32_768),
         ("gemini-2.5-flash", 40_000, 24_576),
         ("gemini-2.5-flash-lite", 1_024, 1_024),
+        ("gemini-2.5-flash-lite", 300, 512),
+        ("gemini-2.5-flash", 300, 300),
     ] {
         let thinking = json!({ "max_tokens": 50_000, "thinking": { "type": "enabled", "budget_tokens": budget } });
         let (body, listed) =
@@ -69,7 +71,9 @@ fn a_budget_to_reason_is_within_what_a_model_takes() {
     }
     // It cannot be told not to.
     let off = messages(&json!({ "thinking": { "type": "disabled" } }));
-    for (model, wanted, is_listed) in [("gemini-2.5-pro", 128, true), ("gemini-2.5-flash", 0, false)] {
+    for (model, wanted, is_listed) in
+        [("gemini-2.5-pro", 128, true), ("gemini-2.5-flash", 0, false), ("gemini-2.5-flash-lite", 0, false)]
+    {
         let (body, listed) = sent(Client::AnthropicMessages, &off, &to(Provider::Gemini, model)).unwrap();
         assert_eq!(body["generationConfig"]["thinkingConfig"]["thinkingBudget"], wanted, "{model}");
         assert_eq!(listed.len(), usize::from(is_listed), "{listed:?}");

@@ -216,9 +216,10 @@ fn write_media(part: &Part, ledger: &mut Ledger) -> Read<Json> {
     })
 }
 
-/// The budgets that Gemini 2.5 Pro takes, and the most that the others before Gemini 3 do, which take none too:
+/// The budgets that Gemini 2.5 Pro takes, and those that Flash-Lite and the others before Gemini 3 do, which take none too:
 /// <https://ai.google.dev/gemini-api/docs/thinking>.
 const PRO: RangeInclusive<u64> = 128..=32_768;
+const FLASH_LITE: RangeInclusive<u64> = 512..=24_576;
 const FLASH: RangeInclusive<u64> = 0..=24_576;
 
 /// The levels that a model from Gemini 3 on takes, of which it refuses others; one that is not known is taken for one of the latest:
@@ -241,9 +242,16 @@ fn levels(model: &str) -> &'static [Effort] {
 fn write_reasoning(reasoning: &Reasoning, (model, cap): (&str, Option<u64>), ledger: &mut Ledger) -> Json {
     let mut config = object! {};
     let by_budget = model.contains("gemini-2");
-    let range = if model.contains("-pro") { PRO } else { FLASH };
+    let is_pro = model.contains("-pro");
+    let range = if is_pro {
+        PRO
+    } else if model.contains("flash-lite") {
+        FLASH_LITE
+    } else {
+        FLASH
+    };
     match (reasoning.off, by_budget) {
-        (true, true) if *range.start() == 0 => config.put("thinkingBudget", 0_u64),
+        (true, true) if !is_pro => config.put("thinkingBudget", 0_u64),
         (true, true) => {
             ledger.note(format!("{} (the model always reasons; the least is asked for)", reasoning.at));
             config.put("thinkingBudget", *range.start());

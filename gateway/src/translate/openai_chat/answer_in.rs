@@ -69,6 +69,11 @@ impl Reader {
             out.push(Event::Fault(fault(error)?));
             return Ok(());
         }
+        // Older servers of vLLM say it at the top, as they do where they refuse.
+        if body.take("object").is_some_and(|object| object.as_text().as_deref() == Some("error")) {
+            out.push(Event::Fault(refusal(body)?));
+            return Ok(());
+        }
         if let Some(model) = body.word("model")?.filter(|model| !self.has_model && !model.is_empty()) {
             self.has_model = true;
             out.push(Event::Model(model.into_owned()));
