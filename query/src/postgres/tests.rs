@@ -258,6 +258,19 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
     }
 }
 
+/// As asyncpg does before it looks up a type that it does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn jit_is_put_by_a_function_as_well() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let put = client.simple("SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new").await;
+    let text = String::from_utf8_lossy(&put).into_owned();
+    assert!(text.matches("off").count() == 2 && text.contains("SELECT 1"), "{text:?}");
+    let other = client.simple("SELECT set_config('search_path', 'x', false)").await;
+    let text = String::from_utf8_lossy(&other).into_owned();
+    assert!(!text.contains("SELECT 1") && text.contains("set_config"), "{text:?}");
+}
+
 /// Over asyncpg SQLAlchemy makes parameters of the constants in its questions about tables.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parameter_of_what_no_catalog_has_is_told_and_taken() {
