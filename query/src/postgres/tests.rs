@@ -279,7 +279,7 @@ async fn a_parameter_of_what_no_catalog_has_is_told_and_taken() {
     for (asked, told, value) in [
         ("generate_subscripts(indkey, $1::integer) FROM pg_index", 23_u32, &1_i32.to_be_bytes()[..]),
         ("pg_get_constraintdef(oid, $1::boolean) FROM pg_catalog.pg_constraint", 16, &[1][..]),
-        ("array_agg(CAST(attname AS text) || $1::text) FROM pg_attribute", 25, &b"x"[..]),
+        ("ARRAY(SELECT attnum FROM pg_attribute WHERE attnum > $1::int) FROM pg_class", 23, &1_i32.to_be_bytes()[..]),
     ] {
         let sql = format!("SELECT {asked}");
         client.say(b'P', &[&b"\0"[..], sql.as_bytes(), &b"\0\0\0"[..]].concat()).await;
