@@ -73,6 +73,7 @@ mod question;
 mod quotient;
 mod reading;
 mod reads;
+mod replacement;
 mod rolled;
 mod rows;
 mod runs;

@@ -258,6 +258,45 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
     }
 }
 
+/// As asyncpg does before it looks up a type that it does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn jit_is_put_by_a_function_as_well() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    let put = client.simple("SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new").await;
+    let text = String::from_utf8_lossy(&put).into_owned();
+    assert!(text.matches("off").count() == 2 && text.contains("SELECT 1"), "{text:?}");
+    let other = client.simple("SELECT set_config('search_path', 'x', false)").await;
+    let text = String::from_utf8_lossy(&other).into_owned();
+    assert!(!text.contains("SELECT 1") && text.contains("set_config"), "{text:?}");
+}
+
+/// Over asyncpg SQLAlchemy makes parameters of the constants in its questions about tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_of_what_no_catalog_has_is_told_and_taken() {
+    let world = World::new(&own(), 0).await;
+    let mut client = Client::new(&world, "tgq-acme").await;
+    for (asked, told, value) in [
+        ("generate_subscripts(indkey, $1::integer) FROM pg_index", 23_u32, &1_i32.to_be_bytes()[..]),
+        ("pg_get_constraintdef(oid, $1::boolean) FROM pg_catalog.pg_constraint", 16, &[1][..]),
+        ("ARRAY(SELECT attnum FROM pg_attribute WHERE attnum > $1::int) FROM pg_class", 23, &1_i32.to_be_bytes()[..]),
+    ] {
+        let sql = format!("SELECT {asked}");
+        client.say(b'P', &[&b"\0"[..], sql.as_bytes(), &b"\0\0\0"[..]].concat()).await;
+        client.say(b'D', b"S\0").await;
+        let length = (value.len() as u32).to_be_bytes();
+        let bind = [&b"\0\0\0\x01\0\x01\0\x01"[..], &length[..], value, &b"\0\0"[..]];
+        client.say(b'B', &bind.concat()).await;
+        client.say(b'E', b"\0\0\0\0\0").await;
+        client.say(b'S', b"").await;
+        let said = client.answer().await;
+        let described = [&b"t\0\x01"[..], &told.to_be_bytes()[..]].concat();
+        let text = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.windows(described.len()).any(|part| part == described), "{asked}: {text:?}");
+        assert!(text.contains("SELECT "), "{asked}: {text:?}");
+    }
+}
+
 /// What SQLAlchemy and others make of `.in_()` and of a list that is given to a driver.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_array_is_a_parameter_that_is_compared_with() {

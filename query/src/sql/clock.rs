@@ -103,13 +103,22 @@ impl ScalarUDFImpl for Timezone {
 /// A zone by its name, or by what it is behind UTC.
 fn named(zone: Option<&str>) -> Result<Tz> {
     let Some(zone) = zone else { return exec_err!("the time zone is NULL") };
+    match spelled(zone).and_then(|name| name.parse().ok()) {
+        Some(place) => Ok(place),
+        None => exec_err!("{}", unknown(zone)),
+    }
+}
+
+/// What a zone of Postgres is as the engine writes it, by its name or by what it is behind UTC.
+pub(super) fn spelled(zone: &str) -> Option<String> {
     let name = if zone.eq_ignore_ascii_case("utc") { "UTC" } else { zone };
     let is_named = name.starts_with(|letter: char| letter.is_ascii_alphabetic());
-    let place = name.parse::<Tz>().ok().filter(|_| is_named).or_else(|| behind(name)?.parse().ok());
-    match place {
-        Some(place) => Ok(place),
-        None => exec_err!("time zone {zone:?} is not known: write the name of one, as 'Europe/Berlin' or 'UTC'"),
-    }
+    if is_named && name.parse::<Tz>().is_ok() { Some(name.to_owned()) } else { behind(name) }
+}
+
+/// What is said of a zone that is none.
+pub(super) fn unknown(zone: &str) -> String {
+    format!("time zone {zone:?} is not known: write the name of one, as 'Europe/Berlin' or 'UTC'")
 }
 
 /// What `+05:30`, `5` or `GMT+5` is as the engine writes it: to Postgres, as to POSIX, it is as far behind UTC.

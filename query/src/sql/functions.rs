@@ -25,7 +25,7 @@ use super::{
     error::refused,
     exact, format, joined, json, md5, modulo, numeric, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
-    tag, trunc,
+    replacement, tag, trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -225,8 +225,13 @@ impl ScalarUDFImpl for Bounded {
         self.inner.coerce_types(types)
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.check(&args)?;
+        if self.inner.name() == "regexp_replace"
+            && let Some(given) = args.args.get_mut(2)
+        {
+            *given = replacement::spelled(given)?;
+        }
         self.inner.invoke_with_args(args)
     }
 }

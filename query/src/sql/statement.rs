@@ -21,6 +21,7 @@ use datafusion::sql::{
 use self::columns::{column_of, shown_as};
 pub(super) use self::numbers::plain;
 use super::{
+    clock,
     error::QueryError,
     reading::{Reading, rewrite::rewrite},
     views,
@@ -259,7 +260,9 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
     if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins) {
         return refuse(why);
     }
-    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut Written::default()) {
+    if let ControlFlow::Break(why) =
+        VisitMut::visit(query.as_mut(), &mut Written { posix: reading.is_some(), ..Written::default() })
+    {
         return refuse(why);
     }
     // The engine plans none, and says so in words of its own.
@@ -279,6 +282,8 @@ const ROWS: &str = "a row is only compared with others, by = <> < <= > >= and IN
 struct Written {
     /// What rows are ordered by with its table before it: the engine finds the other of that name ambiguous.
     ordered: HashSet<String>,
+    /// Whether an offset is what a zone is behind UTC, as a session has it.
+    posix: bool,
 }
 
 impl VisitorMut for Written {
@@ -350,7 +355,7 @@ impl VisitorMut for Written {
         types::meant(expr);
         standard::in_words(expr);
         standard::arguments(expr);
-        truncated(expr);
+        truncated(expr, self.posix)?;
         regroup(expr);
         standard::symmetric(expr)?;
         standard::by_parts(expr)
@@ -358,24 +363,28 @@ impl VisitorMut for Written {
 }
 
 /// `date_trunc` with a zone, as the engine has it: it truncates an instant by the clock of the zone that it is put into.
-fn truncated(expr: &mut Expr) {
+fn truncated(expr: &mut Expr, posix: bool) -> ControlFlow<String> {
     if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
         && name.to_string().eq_ignore_ascii_case("date_trunc")
         && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(time)), FunctionArg::Unnamed(FunctionArgExpr::Expr(zone))] =
             list.args.as_mut_slice()
         && let Expr::Value(value) = zone
     {
-        // UTC by another name, which no session puts into a zone of its own.
-        if let Value::SingleQuotedString(zone) = &mut value.value
-            && zone.eq_ignore_ascii_case("utc")
-        {
-            "Etc/UTC".clone_into(zone);
+        if let Some(name) = value.value.clone().into_string() {
+            let known = if posix { clock::spelled(&name) } else { Some(name.clone()) };
+            let Some(mut known) = known else { return ControlFlow::Break(clock::unknown(&name)) };
+            // UTC by another name, which no session puts into a zone of its own.
+            if known.eq_ignore_ascii_case("utc") || known == "+00:00" {
+                "Etc/UTC".clone_into(&mut known);
+            }
+            value.value = Value::SingleQuotedString(known);
         }
         let nothing = || Expr::Value(Value::Null.into());
         let [timestamp, time_zone] = [&mut *time, zone].map(|part| Box::new(std::mem::replace(part, nothing())));
         *time = Expr::Nested(Box::new(Expr::AtTimeZone { timestamp, time_zone }));
         list.args.pop();
     }
+    ControlFlow::Continue(())
 }
 
 /// `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`; the parser takes all that follows for what `a` is compared with. What

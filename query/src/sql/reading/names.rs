@@ -31,6 +31,13 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
             });
             known.unwrap_or_else(|| NULL_TEXT.to_owned())
         }
+        // As asyncpg asks before it looks a type up. Nothing depends on this one setting; others are put by SET.
+        "set_config" => match args.as_slice() {
+            [name, value, ..] if rewrite::constant(name).is_some_and(|name| name.eq_ignore_ascii_case("jit")) => {
+                format!("CAST({value} AS VARCHAR)")
+            }
+            _ => return None,
+        },
         "pg_get_viewdef" => format!("pg_get_viewdef({})", arg(0)),
         "to_regclass" => number_of(args.first()?),
         "to_regtype" => type_number(&arg(0)),

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::{
     ast::{
         Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
         Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan,
-        Visit, VisitMut, Visitor, VisitorMut,
+        Visit, VisitMut, Visitor, VisitorMut, visit_expressions,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -173,13 +173,13 @@ impl VisitorMut for Rewrite<'_> {
             }
             Expr::Subquery(query) if self.of_catalog => {
                 if let Some(instead) = scalar(query) {
-                    *expr = instead;
+                    *expr = keeping(expr, instead);
                 }
             }
             // Of schemas it is a name: that of a schema for what is temporary, of which there is none.
             Expr::CompoundFieldAccess { root, .. } if self.of_catalog => {
-                *expr =
-                    written(if paths::is_schemas(root) { "CAST(NULL AS VARCHAR)" } else { "CAST(NULL AS INTEGER)" });
+                let kind = if paths::is_schemas(root) { "VARCHAR" } else { "INTEGER" };
+                *expr = keeping(expr, written(&format!("CAST(NULL AS {kind})")));
             }
             Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => {
                 let at = place(name);
@@ -195,7 +195,7 @@ impl VisitorMut for Rewrite<'_> {
                     function.name.0.remove(0);
                 }
                 if let Some(text) = names::instead(function, self.reading, self.of_catalog) {
-                    *expr = written(&text);
+                    *expr = keeping(expr, written(&text));
                 }
             }
             _ => {}
@@ -309,6 +309,39 @@ fn is_pg_catalog(part: &ObjectNamePart) -> bool {
 /// Where a parameter stands among its statement's, by its name.
 fn place(parameter: &str) -> Option<usize> {
     parameter.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// What stands in the place of an expression, and beside it the parameters that would be gone with that: clients are told the types of all
+/// that they wrote, and give a value for each.
+fn keeping(gone: &Expr, instead: Expr) -> Expr {
+    let left = parameters(&instead);
+    let lost = parameters(gone).into_iter().filter(|(name, _)| left.iter().all(|(other, _)| other != name));
+    lost.fold(instead, |instead, (_, parameter)| {
+        written(&format!("CASE WHEN false AND {parameter} IS NULL THEN NULL ELSE {instead} END"))
+    })
+}
+
+/// The parameters of an expression: the name of each, and how it is first written, with what it is cast to.
+fn parameters(expr: &Expr) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let _: ControlFlow<()> = visit_expressions(expr, |part| {
+        if let Some(name) = parameter(part)
+            && all.iter().all(|(known, _)| known != name)
+        {
+            all.push((name.to_owned(), part.to_string()));
+        }
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+/// The name of the parameter that an expression is, whatever it is cast to.
+fn parameter(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => place(name).map(|_| name.as_str()),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => parameter(expr),
+        _ => None,
+    }
 }
 
 /// A parameter without what it is cast to.

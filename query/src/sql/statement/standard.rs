@@ -152,44 +152,15 @@ pub(super) fn in_words(expr: &mut Expr) {
 const UNITS: &[&str] =
     &["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
 
-/// `date_trunc('hours', x)` → `date_trunc('hour', x)`; `regexp_replace(x, 'b', '<\&>')` → `regexp_replace(x, 'b', '<${0}>')`.
+/// `date_trunc('hours', x)` → `date_trunc('hour', x)`.
 pub(super) fn arguments(expr: &mut Expr) {
     let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return };
-    let name = name.to_string().to_lowercase();
-    let at = match name.as_str() {
-        "date_trunc" => 0,
-        "regexp_replace" => 2,
-        _ => return,
-    };
-    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.get_mut(at) else { return };
+    if !name.to_string().eq_ignore_ascii_case("date_trunc") {
+        return;
+    }
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = list.args.first_mut() else { return };
     let (Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text)) = &mut value.value else { return };
-    if at > 0 {
-        *text = replacement(text);
-    } else if let Some(unit) = UNITS.iter().find(|unit| text.eq_ignore_ascii_case(&format!("{unit}s"))) {
+    if let Some(unit) = UNITS.iter().find(|unit| text.eq_ignore_ascii_case(&format!("{unit}s"))) {
         (*unit).clone_into(text);
     }
-}
-
-/// What replaces a match, as the engine has it, which calls groups `${1}`. A backslash before a digit from 1 on or `&` is a group of it or all,
-/// two are one, and any other is itself, as is what the engine has a meaning for: a dollar, and a digit after a backslash, from which a
-/// group that no pattern has keeps it apart.
-fn replacement(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let group = if letter == '\\' { letters.next_if(|next| matches!(next, '1'..='9' | '&' | '\\')) } else { None };
-        match group {
-            Some('\\') | None if letter == '\\' => {
-                out.push('\\');
-                if letters.peek().is_some_and(char::is_ascii_digit) {
-                    out.push_str("${-}");
-                }
-            }
-            Some('&') => out.push_str("${0}"),
-            Some(number) => out.extend(["${", &*number.encode_utf8(&mut [0; 4]), "}"]),
-            None if letter == '$' => out.push_str("$$"),
-            None => out.push(letter),
-        }
-    }
-    out
 }

@@ -290,6 +290,9 @@ async fn rows_are_compared_part_by_part() {
         (r"regexp_replace('abc', 'b', '[\\]')", json!(r"a[\]c")),
         (r"regexp_replace('abc', '(b)', '\\1\0\n')", json!(r"a\1\0\nc")),
         (r"regexp_replace('abc', 'b', E'<\\&>$1')", json!("a<b>$1c")),
+        (r"regexp_replace('abc', '(b)', r) AS v FROM (VALUES ('<\&$>')) t(r)", json!("a<b$>c")),
+        (r"regexp_replace('abc', '(b)', r) AS v FROM (VALUES ('\\')) t(r)", json!(r"a\c")),
+        ("min(regexp_replace('abc', 'b', r)) AS v FROM (VALUES ('$0'), ('x')) t(r)", json!("a$0c")),
         ("every(input_tokens = 1) AS v FROM usage", json!(true)),
         ("variance(input_tokens) AS v FROM usage", json!(0.0)),
     ] {

@@ -67,8 +67,17 @@ async fn a_time_in_a_zone_is_what_its_clocks_show() {
             let sql = format!("SELECT (timestamptz '2026-11-01 12:00:00Z' AT TIME ZONE '{zone}')::text AS v");
             assert_eq!(asked(&world, None, &sql).await, Ok(json!({"v": wanted})), "{zone}");
         }
-        let wrong = asked(&world, None, "SELECT time AT TIME ZONE '+0530' FROM usage").await.unwrap_err();
-        assert!(wrong.contains("Europe/Berlin"), "{wrong}");
+        for (zone, wanted) in [("+05:30", "05:30"), ("-03", "21:00"), ("UTC+3", "03:00"), ("-0", "00:00")] {
+            let day = format!("date_trunc('day', timestamptz '2026-07-01 23:00:00Z', '{zone}')");
+            let sql = format!("SELECT {day} = timestamptz '2026-07-01 {wanted}:00Z' AS v");
+            for session in [None, Some("Asia/Tokyo")] {
+                assert_eq!(asked(&world, session, &sql).await, Ok(json!({"v": true})), "{zone} in {session:?}");
+            }
+        }
+        for wrong in ["time AT TIME ZONE '+0530'", "date_trunc('day', time, '+0530')"] {
+            let wrong = asked(&world, None, &format!("SELECT {wrong} FROM usage")).await.unwrap_err();
+            assert!(wrong.contains("Europe/Berlin"), "{wrong}");
+        }
     }
 }
 
