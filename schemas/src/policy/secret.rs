@@ -38,7 +38,7 @@ impl Policy {
     /// Every secret that somebody may call with from an instant on.
     pub fn secrets(&self, at: Time) -> impl Iterator<Item = (Digest, Holder<'_>)> {
         let keys = self.tenants.iter().flat_map(|tenant| tenant.keys.iter().map(move |key| (tenant, key)));
-        let keys = keys.flat_map(|(tenant, key)| {
+        let keys = keys.flat_map(move |(tenant, key)| {
             key.secrets(at).map(move |secret| (secret, Holder::Key(&tenant.name, &key.name)))
         });
         keys.chain(self.proxies.iter().map(|proxy| (proxy.token_sha256, Holder::Proxy(&proxy.name))))
