@@ -115,13 +115,17 @@ impl PolicyView {
                 };
                 let subject = Arc::new(subject);
                 let caller = |terms| Caller { subject: Arc::clone(&subject), lane, terms, corrects: key.corrects };
-                let former = key.former.filter(|former| at < former.until);
-                let former = former.map(|former| (former.sha256.0, caller(Terms::of_former(key, former))));
+                let former = key
+                    .former
+                    .map(|former| (at < former.until, (former.sha256.0, caller(Terms::of_former(key, former)))));
                 // The one that it has comes last: it is good as such, even if it is the one that it had.
-                former.into_iter().chain([(key.sha256.0, caller(Terms::of(key)))])
+                former.into_iter().chain([(true, (key.sha256.0, caller(Terms::of(key))))])
             })
         });
-        let callers = callers.filter(|(secret, _)| !shared.contains(secret));
+        let callers = callers.filter(|(_, (secret, _))| !shared.contains(secret));
+        // One whose time is over is whose it is now, and else of who had it, who is told so.
+        let (good, over): (Vec<_>, Vec<_>) = callers.partition(|(is_good, _)| *is_good);
+        let callers = over.into_iter().chain(good).map(|(_, caller)| caller);
         let books = Arc::new(Books::default());
         books.insert(Arc::clone(&book));
         Self {

@@ -12,9 +12,8 @@ use crate::{
 };
 
 /// Members that say nothing of the answer itself, or repeat what is said elsewhere.
-pub(crate) const ASIDE: [&str; 11] = [
+pub(crate) const ASIDE: [&str; 10] = [
     "id",
-    "object",
     "created",
     "usage",
     "system_fingerprint",
