@@ -133,10 +133,12 @@ fn recognised(document: Value<'_>) -> Option<Box<dyn Fold>> {
         Box::new(Shaped::new(&cohere::UNITS))
     } else if has(&["results"]) && has(&["usage", "search_units"]) {
         Box::new(Shaped::new(&openai_usage::RANKING))
-    } else if has(&["prompt_eval_count"]) || has(&["eval_count"]) || ollama::is_piece(document) {
+    } else if has(&["prompt_eval_count"]) || has(&["eval_count"]) {
         Box::new(Shaped::new(&ollama::CHAT))
     } else if has(&["usage"]) || has(&["choices"]) || has(&["x_groq"]) {
         Box::new(Chat::default())
+    } else if ollama::is_piece(document) {
+        Box::new(Shaped::new(&ollama::CHAT))
     } else {
         return None;
     };

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 pub(crate) mod arrays;
 pub(crate) mod catalog;
 mod names;
+mod parameters;
 mod paths;
 pub(crate) mod rewrite;
 pub(crate) mod shown;

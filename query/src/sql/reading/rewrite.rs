@@ -10,13 +10,17 @@ use datafusion::sql::sqlparser::{
     ast::{
         Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
         Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan,
-        Visit, VisitMut, Visitor, VisitorMut, visit_expressions,
+        Visit, VisitMut, Visitor, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
 
-use super::{Reading, arrays, catalog, names, paths};
+use super::{
+    Reading, arrays, catalog, names,
+    parameters::{keeping, place},
+    paths,
+};
 use crate::reports::quoted;
 
 /// Changes a query to what the engine knows.
@@ -304,44 +308,6 @@ fn is_parameter(expr: &Expr) -> bool {
 
 fn is_pg_catalog(part: &ObjectNamePart) -> bool {
     part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("pg_catalog"))
-}
-
-/// Where a parameter stands among its statement's, by its name.
-fn place(parameter: &str) -> Option<usize> {
-    parameter.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
-}
-
-/// What stands in the place of an expression, and beside it the parameters that would be gone with that: clients are told the types of all
-/// that they wrote, and give a value for each.
-fn keeping(gone: &Expr, instead: Expr) -> Expr {
-    let left = parameters(&instead);
-    let lost = parameters(gone).into_iter().filter(|(name, _)| left.iter().all(|(other, _)| other != name));
-    lost.fold(instead, |instead, (_, parameter)| {
-        written(&format!("CASE WHEN false AND {parameter} IS NULL THEN NULL ELSE {instead} END"))
-    })
-}
-
-/// The parameters of an expression: the name of each, and how it is first written, with what it is cast to.
-fn parameters(expr: &Expr) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = Vec::new();
-    let _: ControlFlow<()> = visit_expressions(expr, |part| {
-        if let Some(name) = parameter(part)
-            && all.iter().all(|(known, _)| known != name)
-        {
-            all.push((name.to_owned(), part.to_string()));
-        }
-        ControlFlow::Continue(())
-    });
-    all
-}
-
-/// The name of the parameter that an expression is, whatever it is cast to.
-fn parameter(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => place(name).map(|_| name.as_str()),
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => parameter(expr),
-        _ => None,
-    }
 }
 
 /// A parameter without what it is cast to.
