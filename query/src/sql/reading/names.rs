@@ -32,12 +32,7 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
             known.unwrap_or_else(|| NULL_TEXT.to_owned())
         }
         // As asyncpg asks before it looks a type up. Nothing depends on this one setting; others are put by SET.
-        "set_config" => match args.as_slice() {
-            [name, value, ..] if rewrite::constant(name).is_some_and(|name| name.eq_ignore_ascii_case("jit")) => {
-                format!("CAST({value} AS VARCHAR)")
-            }
-            _ => return None,
-        },
+        "set_config" if args.first().is_some_and(|arg| is_jit(arg)) => format!("CAST({} AS VARCHAR)", arg(1)),
         "pg_get_viewdef" => format!("pg_get_viewdef({})", arg(0)),
         "to_regclass" => number_of(args.first()?),
         "to_regtype" => type_number(&arg(0)),
@@ -77,6 +72,11 @@ pub(super) fn instead(function: &Function, reading: &Reading, of_catalog: bool) 
         _ if of_catalog => return over_catalogs(&name, &arg(0)),
         _ => return None,
     })
+}
+
+/// Whether a setting is the one that nothing depends on.
+fn is_jit(setting: &Expr) -> bool {
+    rewrite::constant(setting).is_some_and(|name| name.eq_ignore_ascii_case("jit"))
 }
 
 /// What stands for a call in a statement about catalogs, where there is never an array and nothing has a size.
