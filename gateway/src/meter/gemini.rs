@@ -160,18 +160,7 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
     let exact = !(0..=4).any(|place| named.miscounts(place));
     let count = |place| named.count(place).unwrap_or(0);
     let of = |place, modality| named.value(place).map_or(0, |details| self::of(details, modality));
-    let sums = Sums {
-        prompt: count(0),
-        tools: count(1),
-        cached: count(2),
-        output: count(3),
-        thoughts: count(4),
-        heard: of(5, AUDIO),
-        heard_by_tools: of(6, AUDIO),
-        heard_cached: of(7, AUDIO),
-        spoken: of(8, AUDIO),
-        drawn: of(8, IMAGE),
-    };
+    let sums = Sums::of(count, of);
     let says = named.value(0).is_some() || !output && named.value(9).is_some();
     Ok(Some(Reported::of(sums.vector(), says && exact)))
 }
@@ -179,21 +168,38 @@ pub(super) fn read(usage: Value<'_>, output: bool) -> Result<Option<Reported>, U
 /// What Google counts: what was cached is in the prompt, what tools added and thoughts are in neither side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sums {
-    pub(super) prompt: u64,
-    pub(super) tools: u64,
-    pub(super) cached: u64,
-    pub(super) output: u64,
-    pub(super) thoughts: u64,
+    prompt: u64,
+    tools: u64,
+    cached: u64,
+    output: u64,
+    thoughts: u64,
     /// The sound in the prompt, in what tools added and in what was cached.
-    pub(super) heard: u64,
-    pub(super) heard_by_tools: u64,
-    pub(super) heard_cached: u64,
+    heard: u64,
+    heard_by_tools: u64,
+    heard_cached: u64,
     /// The sound in the output, and the images.
-    pub(super) spoken: u64,
-    pub(super) drawn: u64,
+    spoken: u64,
+    drawn: u64,
 }
 
 impl Sums {
+    /// By their places among the names of a usage object: the counts in the order of the fields here, and behind them what details what was
+    /// in the prompt, added by tools, cached and put out.
+    pub(super) fn of(count: impl Fn(usize) -> u64, of: impl Fn(usize, Modality) -> u64) -> Self {
+        Self {
+            prompt: count(0),
+            tools: count(1),
+            cached: count(2),
+            output: count(3),
+            thoughts: count(4),
+            heard: of(5, AUDIO),
+            heard_by_tools: of(6, AUDIO),
+            heard_cached: of(7, AUDIO),
+            spoken: of(8, AUDIO),
+            drawn: of(8, IMAGE),
+        }
+    }
+
     pub(super) fn vector(self) -> Vector {
         let (cached, rest) = take(self.cached, self.prompt);
         let (cache_read_audio, cache_read) = take(self.heard_cached, cached);
@@ -219,8 +225,8 @@ impl Sums {
 
 /// A modality: its name and its number.
 pub(super) type Modality = (&'static str, &'static str);
-pub(super) const IMAGE: Modality = ("IMAGE", "2");
-pub(super) const AUDIO: Modality = ("AUDIO", "4");
+const IMAGE: Modality = ("IMAGE", "2");
+const AUDIO: Modality = ("AUDIO", "4");
 
 /// The tokens of a modality in a list of counts.
 pub(super) fn of(details: Value<'_>, (name, number): Modality) -> u64 {

@@ -10,7 +10,7 @@ use schemas::{json::Value, tokens::Vector};
 
 use super::{
     fold::{Reported, Unreadable},
-    gemini::{self, AUDIO, IMAGE, Modality, Sums},
+    gemini::{self, Modality, Sums},
     shape::{Mark, Shape, at, in_front, never, untold, verbatim},
     tools::{Place, Tools, Where},
 };
@@ -109,18 +109,7 @@ fn read(usage: Value<'_>) -> Result<Option<Reported>, Unreadable> {
     }
     let count = |place| number(place).unwrap_or(0);
     let of = |place, modality: Modality| value(place).map_or(0, |details| gemini::of(details, modality));
-    let sums = Sums {
-        prompt: count(INPUT),
-        tools: count(1),
-        cached: count(2),
-        output: count(OUTPUT),
-        thoughts: count(4),
-        heard: of(5, AUDIO),
-        heard_by_tools: of(6, AUDIO),
-        heard_cached: of(7, AUDIO),
-        spoken: of(8, AUDIO),
-        drawn: of(8, IMAGE),
-    };
+    let sums = Sums::of(count, of);
     let [web_searches, search_units] = value(GROUNDING).map_or([None; 2], grounding);
     let states_searches = web_searches.is_some();
     let [web_searches, search_units] = [web_searches, search_units].map(|count| count.unwrap_or(0));

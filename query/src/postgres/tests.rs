@@ -102,6 +102,20 @@ impl Client {
         }
     }
 
+    /// What is told of a statement of one parameter, and what it answers for a value of it, in text or in binary; the client says of what
+    /// type that is, or leaves it to us.
+    async fn bound(&mut self, (sql, oid): (&str, Option<u32>), format: i16, value: &[u8]) -> Vec<u8> {
+        let types = oid.map_or_else(|| vec![0, 0], |oid| [&[0, 1][..], &oid.to_be_bytes()[..]].concat());
+        self.say(b'P', &[&b"\0"[..], sql.as_bytes(), b"\0", &types].concat()).await;
+        self.say(b'D', b"S\0").await;
+        let length = (value.len() as u32).to_be_bytes();
+        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
+        self.say(b'B', &bind.concat()).await;
+        self.say(b'E', b"\0\0\0\0\0").await;
+        self.say(b'S', b"").await;
+        self.answer().await
+    }
+
     async fn simple(&mut self, sql: &str) -> Vec<u8> {
         self.say(b'Q', &[sql.as_bytes(), b"\0"].concat()).await;
         self.answer().await
@@ -242,15 +256,7 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
         ("CASE WHEN $1 THEN true ELSE false END", 0, 16, 1, &[1][..]),
     ] {
         let sql = format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}");
-        let parse = [&b"\0"[..], sql.as_bytes(), &b"\0\0\x01"[..], &u32::to_be_bytes(oid)[..]];
-        client.say(b'P', &parse.concat()).await;
-        client.say(b'D', b"S\0").await;
-        let length = (value.len() as u32).to_be_bytes();
-        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
-        client.say(b'B', &bind.concat()).await;
-        client.say(b'E', b"\0\0\0\0\0").await;
-        client.say(b'S', b"").await;
-        let said = client.answer().await;
+        let said = client.bound((&sql, Some(oid)), format, value).await;
         let described = [&b"t\0\x01"[..], &told.to_be_bytes()[..]].concat();
         let text = String::from_utf8_lossy(&said).into_owned();
         assert!(said.windows(described.len()).any(|part| part == described), "{condition} {oid}: {text:?}");
@@ -282,14 +288,7 @@ async fn a_parameter_of_what_no_catalog_has_is_told_and_taken() {
         ("ARRAY(SELECT attnum FROM pg_attribute WHERE attnum > $1::int) FROM pg_class", 23, &1_i32.to_be_bytes()[..]),
     ] {
         let sql = format!("SELECT {asked}");
-        client.say(b'P', &[&b"\0"[..], sql.as_bytes(), &b"\0\0\0"[..]].concat()).await;
-        client.say(b'D', b"S\0").await;
-        let length = (value.len() as u32).to_be_bytes();
-        let bind = [&b"\0\0\0\x01\0\x01\0\x01"[..], &length[..], value, &b"\0\0"[..]];
-        client.say(b'B', &bind.concat()).await;
-        client.say(b'E', b"\0\0\0\0\0").await;
-        client.say(b'S', b"").await;
-        let said = client.answer().await;
+        let said = client.bound((&sql, None), 1, value).await;
         let described = [&b"t\0\x01"[..], &told.to_be_bytes()[..]].concat();
         let text = String::from_utf8_lossy(&said).into_owned();
         assert!(said.windows(described.len()).any(|part| part == described), "{asked}: {text:?}");

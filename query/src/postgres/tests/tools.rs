@@ -97,14 +97,7 @@ async fn sessions_are_ended_by_number() {
     check(&mut client, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity", "SELECT 0\0").await;
     // As drivers send it: described, of a number, and bound to one.
     for (format, value) in [(0_i16, &b"5"[..]), (1, &5_i32.to_be_bytes()[..])] {
-        client.say(b'P', b"\0SELECT pg_cancel_backend($1)\0\0\0").await;
-        client.say(b'D', b"S\0").await;
-        let length = (value.len() as u32).to_be_bytes();
-        let bind = [&b"\0\0\0\x01"[..], &format.to_be_bytes()[..], &b"\0\x01"[..], &length[..], value, &b"\0\0"[..]];
-        client.say(b'B', &bind.concat()).await;
-        client.say(b'E', b"\0\0\0\0\0").await;
-        client.say(b'S', b"").await;
-        let said = client.answer().await;
+        let said = client.bound(("SELECT pg_cancel_backend($1)", None), format, value).await;
         // One parameter, an `int4`.
         assert!(said.windows(7).any(|part| part == b"t\0\x01\0\0\0\x17"), "{said:?}");
         assert!(said.ends_with(b"\x01fCSELECT 1\0ZI"), "{said:?}");
