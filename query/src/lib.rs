@@ -35,6 +35,7 @@ pub mod lake;
 pub mod plain;
 pub mod policies;
 mod postgres;
+mod rank;
 pub mod reconcile;
 pub mod reports;
 mod rollup;

@@ -32,6 +32,7 @@ use crate::{
     lake::Lake,
     policies::PolicyLog,
     postgres,
+    rank::Rank,
     shelve::{self, Shelver},
     sql::{Engine, QueryError},
     watermark::Watermark,
@@ -181,8 +182,9 @@ impl Query {
     /// configuration that cannot work, or a last commit that was not made, which loses nothing.
     pub fn run(self, shutdown: &CancellationToken) -> Result<(), RunError> {
         let Self { deps, readiness } = self;
-        let lakes =
-            Builder::new_multi_thread().thread_name("lake").worker_threads(LAKE_THREADS).enable_all().build()?;
+        let mut builder = Builder::new_multi_thread();
+        let builder = builder.thread_name("lake").worker_threads(LAKE_THREADS);
+        let lakes = builder.on_thread_start(|| Rank::Lake.take()).enable_all().build()?;
         let policies = Arc::new(PolicyLog::default());
         let watermark = Arc::new(Watermark::default());
         let Some(parts) = open(&deps, &lakes, &policies, &watermark, &readiness, shutdown)? else { return Ok(()) };

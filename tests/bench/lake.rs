@@ -2,8 +2,8 @@
 //!
 //! `lake fill DIR [--rows N] [--days N] [--round N] [--seed S] [--without-admissions]` appends what metering writes of N attempts to the embedded
 //! log in `DIR/log`, and shelves it into `DIR/lake` as the lake writer does, round by round; it says what shelving cost. Nothing is
-//! written beside that path. `lake fresh DIR [--rate N] [--seconds N]` writes
-//! so many attempts a second while the roles `lake` and `query` run, and says how long after its record is committed a call is in an answer.
+//! written beside that path. `lake fresh DIR [--rate N] [--seconds N] [--kafka]` writes so many attempts a second, to a real Kafka if told to,
+//! while the roles `lake` and `query` run, and says how long after its record is committed a call is in an answer.
 //! `lake ask DIR` answers each line of its input, a statement, with an Arrow stream; `questions.py` beside
 //! this folder starts it and asks DuckDB the same.
 
@@ -12,6 +12,9 @@
 
 #[path = "lake/ask.rs"]
 mod ask;
+#[path = "../support/kafka.rs"]
+#[expect(dead_code, reason = "tests stop and start brokers; a benchmark does not")]
+mod broker;
 #[path = "lake/fill.rs"]
 mod fill;
 #[path = "lake/fresh.rs"]
@@ -36,7 +39,7 @@ fn main() {
     let command = arguments.get(1).map(String::as_str);
     let Some((command, dir)) = command.zip(arguments.get(2).map(PathBuf::from)) else {
         println!("lake fill DIR [--rows N] [--days N] [--round N] [--seed S] [--without-admissions]");
-        println!("lake fresh DIR [--rate N] [--seconds N] [--without-admissions] | lake ask DIR");
+        println!("lake fresh DIR [--rate N] [--seconds N] [--kafka] [--without-admissions] | lake ask DIR");
         return;
     };
     let plan = |dir, rows, days| fill::Plan {
@@ -55,7 +58,10 @@ fn main() {
         "fresh" => {
             let (rate, seconds) = (number("--rate", 1_000_000 / 60), number("--seconds", 60));
             // What is open at the end stays open: there are a few seconds of more.
-            fresh::fresh(&plan(dir, rate * (seconds + 10), 1), rate, Duration::from_secs(seconds));
+            let plan = plan(dir, rate * (seconds + 10), 1);
+            let on_kafka = arguments.iter().any(|argument| argument == "--kafka");
+            let road = if on_kafka { fresh::kafka(&plan) } else { fresh::disk(&plan) };
+            fresh::fresh(&plan, road, rate, Duration::from_secs(seconds));
         }
         _ => ask::ask(&dir),
     }

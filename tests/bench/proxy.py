@@ -10,6 +10,8 @@ worth something on a quiet machine.
     cargo bench -p gateway --bench bare --no-run
     tests/bench/proxy.py --tollgate target/release/tollgate --bare target/release/deps/bare-*
 
+What is called `beside` needs a binary with the query service in it, built without `--no-default-features`.
+
 On an embedded log the process does the work of metering too, on the same core: both the threads of the gateway alone and the
 whole process are given.
 """
@@ -25,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -32,6 +35,9 @@ from pathlib import Path
 HOST = "127.0.0.1"
 UPSTREAM, PACED, PACED_OPS, NGINX, NGINX_PACED, TOLLGATE, OPS, BARE, SPARE = range(18401, 18410)
 KEY = "tg-bench-key"
+TOKEN = "tg-bench-token"
+# Hundreds of millions of rows through a join, an expression and a sum: seconds of each core that it may have.
+HEAVY = """SELECT sum((a.value * b.value) % 7) FROM generate_series(1, 20000) AS a(value), generate_series(1, 20000) AS b(value)"""
 FRAMES = 64
 # A frame of the sandbox is four tokens; its first and last two frames have none.
 PACED_MODEL = "sandbox/%d" % (4 * (FRAMES - 3))
@@ -177,6 +183,7 @@ def tollgate_config(dir):
             {"name": "sandbox/*", "targets": [{"provider": "paced"}]},
         ],
         "tenants": [{"name": "acme", "keys": [{"name": "ci", "key": KEY, "team": "search", "user": "alice"}]}],
+        "access": [{"token": TOKEN, "tenants": ["*"]}],
         "limits": [
             limit("usd", "usd", "1000000000.00", "month", "hard"),
             limit("tokens", "tokens", 1000000000000000, "minute", "soft"),
@@ -348,6 +355,49 @@ def latency(bench, nginx, tollgate):
               flush=True)
 
 
+def beside(bench):
+    """The same calls to a process on one core that answers a heavy question all the while, and by turns has none to answer."""
+    process = bench.tollgate("beside", 0, tollgate_config, OPS)
+    body, rows = request("gpt-4o-mini"), {False: [], True: []}
+    ask = urllib.request.Request(f"http://{HOST}:{SPARE}/v1/sql", json.dumps({"sql": HEAVY}).encode(),
+                                 {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"})
+    over, answered, failed = threading.Event(), [], []
+
+    def asking():
+        while not over.is_set():
+            try:
+                urllib.request.urlopen(ask, timeout=120).read()
+                answered.append(time.monotonic())
+            except OSError as error:
+                failed.append(error)
+                return
+
+    bench.wrk(TOLLGATE, "/v1/chat/completions", body, 32, pause_ms=31, seconds=2)
+    for _ in range(bench.args.rounds):
+        for heavy in (False, True):
+            over.clear()
+            asker = threading.Thread(target=asking)
+            if heavy:
+                asker.start()
+                time.sleep(0.5)
+            requests, p50, p99 = bench.wrk(TOLLGATE, "/v1/chat/completions", body, 32, pause_ms=31, seconds=10)
+            over.set()
+            if heavy:
+                asker.join()
+                if failed:
+                    raise SystemExit(f"the question failed: {failed[0]}")
+            rows[heavy].append((p50, p99, requests / 10))
+    print("calls at about 1,000 a second to a process on one core, µs on the wall:")
+    for heavy, name in ((False, "alone"), (True, "beside a heavy query")):
+        p50, p99, rate = map(statistics.median, zip(*rows[heavy]))
+        print(f"  {name:<22} p50 {p50:6.0f}   p99 {p99:6.0f}   at {rate:.0f} a second   rounds' p99 {[r[1] for r in rows[heavy]]}")
+    alone, loaded = (statistics.median(row[1] for row in rows[heavy]) for heavy in (False, True))
+    print(f"  p99 {loaded / alone:.2f} times what it is alone; {len(answered)} questions were answered", flush=True)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    bench.running.remove(process)
+
+
 def resident(pid, what="VmRSS"):
     return int(re.search(what + r":\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
 
@@ -437,7 +487,7 @@ def held(bench):
         bench.running.remove(process)
 
 
-KINDS = ("answer", "burst", "paced", "large", "latency", "memory", "translated", "held")
+KINDS = ("answer", "burst", "paced", "large", "latency", "memory", "translated", "held", "beside")
 
 
 def main():
@@ -447,7 +497,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--nice", type=int, default=0, help="of everything that is started")
-    parser.add_argument("--only", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=[kind for kind in KINDS if kind != "beside"])
     parser.add_argument("--dir", default=None, help="where the log is written; a real disk")
     parser.add_argument("--keep", action="store_true", help="leave the directory")
     args = parser.parse_args()
@@ -465,7 +515,9 @@ def run(bench, only):
         memory(bench)
     if "held" in only:
         held(bench)
-    if set(only) <= {"memory", "held"}:
+    if "beside" in only:
+        beside(bench)
+    if set(only) <= {"memory", "held", "beside"}:
         return
     proxy = bench.nginx("proxy", 0, nginx_proxy())
     nginx, paced = ("nginx", proxy, NGINX), ("nginx", proxy, NGINX_PACED)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{AsArray, Int32Array, RecordBatch, new_null_array},
-    compute::{concat_batches, take, take_record_batch},
+    compute::{concat_batches, interleave_record_batch, take, take_record_batch},
     datatypes::{Field, Int32Type, SchemaRef, TimestampMicrosecondType},
 };
 use parquet::{
@@ -23,13 +23,17 @@ use parquet::{
 use bytes::Bytes;
 use schemas::time::Time;
 
-use super::order::order;
+use super::{order::order, stats};
 use crate::{
     error::Error,
     table::{Kind, LOG_OFFSET, TableDef},
 };
 
 const ROW_GROUP: usize = 131_072;
+
+/// Rows that are put in their order at once: few enough to stay in the processor's cache.
+const PIECE: usize = 8_192;
+
 pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Rows of one day, as a file.
@@ -44,28 +48,47 @@ pub(crate) struct Encoded {
 }
 
 /// Sorts rows and makes one file of each day of them.
+///
+/// Only what rows are sorted and chosen by is put together as a whole; the rows themselves go to the file a piece at a time, and are
+/// copied once.
 pub(crate) fn encode(table: &'static TableDef, batches: &[RecordBatch]) -> Result<Vec<Encoded>, Error> {
-    let rows = concat_batches(&table.stored_schema(), batches)?;
-    let days = days(table, &rows)?;
-    let by = table.sort.iter().map(|name| rows.column_by_name(name).cloned().ok_or(Error::Shape));
+    let keys = keys(table, batches)?;
+    let by = table.sort.iter().map(|name| keys.column_by_name(name).cloned().ok_or(Error::Shape));
+    let days = days(table, &keys)?;
     let order = order(days.as_ref(), &by.collect::<Result<Vec<_>, _>>()?)?;
-    let (sorted, days) = match &order {
+    let mut places: Vec<(usize, usize)> =
+        (0..).zip(batches).flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row))).collect();
+    let (keys, days) = match &order {
         Some(order) => {
+            places = order.values().iter().filter_map(|row| places.get(*row as usize).copied()).collect();
             let days = days.map(|days| take(&days, order, None)).transpose()?;
-            (take_record_batch(&rows, order)?, days.map(|days| days.as_primitive::<Int32Type>().clone()))
+            (take_record_batch(&keys, order)?, days.map(|days| days.as_primitive::<Int32Type>().clone()))
         }
-        None => (rows, days),
+        None => (keys, days),
     };
+    let batches: Vec<&RecordBatch> = batches.iter().collect();
     let mut out = Vec::new();
-    let mut start = 0;
-    while start < sorted.num_rows() {
+    let mut rest = places.as_slice();
+    while !rest.is_empty() {
+        let start = places.len() - rest.len();
         let day_of = |row: usize| days.as_ref().map(|days| days.value(row));
         let day = day_of(start);
-        let same = (start..sorted.num_rows()).take_while(|row| day_of(*row) == day).count();
-        out.push(encode_day(table, day, &sorted.slice(start, same))?);
-        start += same;
+        let same = (start..places.len()).take_while(|row| day_of(*row) == day).count();
+        let (today, later) = rest.split_at(same);
+        out.push(encode_day(table, day, (&batches, today), &keys.slice(start, same))?);
+        rest = later;
     }
     Ok(out)
+}
+
+/// The columns of rows that they are sorted by, or that the table's log has statistics of.
+fn keys(table: &'static TableDef, batches: &[RecordBatch]) -> Result<RecordBatch, Error> {
+    let schema = table.stored_schema();
+    let is_key = |name: &str| table.sort.contains(&name) || stats::COLUMNS.contains(&name);
+    let keys: Vec<usize> =
+        (0..).zip(schema.fields()).filter(|(_, field)| is_key(field.name())).map(|(at, _)| at).collect();
+    let batches = batches.iter().map(|batch| batch.project(&keys)).collect::<Result<Vec<_>, _>>()?;
+    Ok(concat_batches(&Arc::new(schema.project(&keys)?), &batches)?)
 }
 
 /// The UTC day of each row.
@@ -76,12 +99,21 @@ fn days(table: &TableDef, rows: &RecordBatch) -> Result<Option<Int32Array>, Erro
     Ok(Some(times.ok_or(Error::Shape)?.unary::<_, Int32Type>(day)))
 }
 
-fn encode_day(table: &'static TableDef, day: Option<i32>, rows: &RecordBatch) -> Result<Encoded, Error> {
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties(table, &rows.schema(), rows.num_rows())?))?;
-    writer.write(rows)?;
+/// The rows at places, of which `keys` are the keys, as a file.
+fn encode_day(
+    table: &'static TableDef,
+    day: Option<i32>,
+    (batches, places): (&[&RecordBatch], &[(usize, usize)]),
+    keys: &RecordBatch,
+) -> Result<Encoded, Error> {
+    let schema = table.stored_schema();
+    let properties = properties(table, &schema, places.len())?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
+    for piece in places.chunks(PIECE) {
+        writer.write(&interleave_record_batch(batches, piece)?)?;
+    }
     let bytes = writer.into_inner()?;
-    Ok(Encoded { day, rows: rows.num_rows(), bytes, stats: super::stats::of(table, rows)? })
+    Ok(Encoded { day, rows: places.len(), bytes, stats: stats::of(table, keys)? })
 }
 
 /// Rows of a rollup, as a file.

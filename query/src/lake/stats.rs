@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The columns with statistics.
-const COLUMNS: &[&str] = &["tenant", "time", "recorded_at", LOG_OFFSET];
+pub(super) const COLUMNS: &[&str] = &["tenant", "time", "recorded_at", LOG_OFFSET];
 
 /// Longer texts have no statistics: a cut maximum would be wrong.
 const LONGEST_TEXT: usize = 256;

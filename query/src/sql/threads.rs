@@ -3,6 +3,8 @@
 //! A query that computes for long without a pause keeps only its own threads: others go on, and whoever waits for it can
 //! give up. Its runtime is bounded by the number of queries at a time, which the caller's `turn` stands for: it is given
 //! back when the last of the query's threads has ended, not when the answer is there.
+//!
+//! They come after whatever else a core has to do ([`Rank::Query`]).
 
 use std::{io, thread};
 
@@ -10,6 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::QueryError;
+use crate::rank::Rank;
 
 /// The stack of each thread. Measured in a debug build: the deepest statement that is parsed takes less than half of it.
 /// The operating system gives what is touched.
@@ -28,6 +31,7 @@ where
 {
     let runtime = runtime(workers).map_err(|error| no_thread(&error))?;
     let main = move || {
+        Rank::Query.take();
         runtime.block_on(gone.run_until_cancelled(work()));
         // Waits for the other threads of the query.
         drop(runtime);
@@ -42,7 +46,8 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
         0 | 1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    builder.worker_threads(workers.max(1)).thread_stack_size(STACK_BYTES).thread_name("query").enable_all().build()
+    let builder = builder.worker_threads(workers.max(1)).thread_stack_size(STACK_BYTES).thread_name("query");
+    builder.on_thread_start(|| Rank::Query.take()).enable_all().build()
 }
 
 fn no_thread(error: &io::Error) -> QueryError {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use journal::{Disk, Member, Options, Outputs, Road};
+use journal::{Disk, Member, Options, Outputs, Polled, Road};
 use query::{
     compact,
     config::ShelveConfig,
@@ -147,7 +147,7 @@ struct Open(Settled);
 
 impl Metering {
     pub(crate) fn new(plan: &Plan, mut member: Box<dyn Member>) -> Self {
-        member.poll(Duration::ZERO).unwrap();
+        while !matches!(member.poll(Duration::from_millis(10)).unwrap(), Polled::Assigned(Lane(0), _)) {}
         Self {
             world: World::new(plan.seed, plan.rows, plan.days),
             member,

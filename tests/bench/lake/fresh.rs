@@ -8,18 +8,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use journal::{Disk, Options, Road};
+use journal::{Disk, Options, Road, kafka::Kafka};
 use query::{Deps, Door, Doors, Query, config::ShelveConfig};
-use schemas::id::CallId;
+use schemas::id::{CallId, ProducerId};
 use tokio_util::sync::CancellationToken;
 
-use super::fill::{Metering, Plan, TOKEN};
+use super::{
+    broker,
+    fill::{Metering, Plan, TOKEN},
+};
+
+/// The log of a plan, on disk.
+pub(crate) fn disk(plan: &Plan) -> Arc<dyn Road> {
+    Disk::open(&plan.dir.join("log"), &Options::default()).unwrap()
+}
+
+/// A log on a real Kafka, which works on the same cores.
+pub(crate) fn kafka(plan: &Plan) -> Arc<dyn Road> {
+    let brokers = vec![broker::shared().expect("a Kafka").to_owned()];
+    let prefix = format!("bench-{}", ProducerId::fresh());
+    Kafka::open(journal::kafka::Options::new(brokers, prefix, 1, plan.dir.join("outbox"))).unwrap()
+}
 
 /// How often what has ended is committed: as metering does on an embedded log.
 const BATCH: Duration = Duration::from_millis(5);
 
-pub(crate) fn fresh(plan: &Plan, rate: u64, span: Duration) {
-    let road: Arc<dyn Road> = Disk::open(&plan.dir.join("log"), &Options::default()).unwrap();
+pub(crate) fn fresh(plan: &Plan, road: Arc<dyn Road>, rate: u64, span: Duration) {
     let mut metering = Metering::new(plan, road.member().unwrap());
     metering.published(road.as_ref());
     metering.write(rate);
