@@ -27,7 +27,7 @@ mod tests;
 
 pub use compare::{Cause, Found, Report, Status, Tolerance, compare};
 pub use endpoint::{Endpoint, Endpoints};
-pub use export::{Export, Invoice, LeftOut, Page, Stated};
+pub use export::{Aside, Export, Invoice, LeftOut, Page, Stated};
 
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct Line {
     pub quantity: Option<i128>,
     /// What that cost.
     pub cost: Option<Pico>,
+    /// What the file itself tells it from all others by, where it does: then two that say the same are two, and one that stands twice is one.
+    pub id: Option<String>,
 }
 
 /// What one side says of a cell.
