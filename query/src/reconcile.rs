@@ -40,6 +40,9 @@ pub enum Vendor {
     Bedrock,
 }
 
+/// How the name of a fine-tune begins.
+const FINE_TUNE: &str = "ft:";
+
 /// What is compared: one of these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
@@ -201,6 +204,10 @@ fn told_apart<'v>(ours: &'v Versions, theirs: &'v Versions) -> BTreeSet<&'v Stri
 /// What a name comes to, and the version that was taken off it, such as `v1`, `v2:1` or `20240513`. Behind a date a number says nothing more.
 fn parted(model: &str) -> (String, Option<String>) {
     let model = model.trim();
+    // A fine-tune is a model of its own, whatever it was made of: `ft:BASE:ORGANISATION:NAME:ID`.
+    if model.starts_with(FINE_TUNE) {
+        return (model.to_owned(), None);
+    }
     // An ARN names it behind what it is, such as `inference-profile/`.
     let model = model.strip_prefix("arn:").and_then(|arn| arn.split_once('/')).map_or(model, |(_, named)| named);
     let mut name = String::with_capacity(model.len());

@@ -606,6 +606,14 @@ fn names_of_one_model_come_to_the_same() {
     check("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0", "NovaPro");
     assert_ne!(plain("gpt-5"), plain("gpt-5-mini"));
     assert_ne!(plain("claude-sonnet-4"), plain("claude-sonnet-4-5"));
+    // Fine-tunes by their whole names.
+    let tuned = ["gpt-4.1-mini-2025-04-14:org::A1b", "gpt-4.1-2025-04-14:org::A1b", "gpt-4.1-mini-2025-04-14:org::a1b"];
+    let tuned = tuned.map(|name| format!("ft:{name}"));
+    let names: BTreeSet<_> = tuned.iter().map(|name| plain(name)).collect();
+    assert_eq!((names.len(), plain(&format!(" {} ", tuned[0]))), (3, tuned[0].clone()));
+    let item = format!("{}, cached input", tuned[0]);
+    let [line] = lines_of(Vendor::OpenAi, costs(&[(Some(item.as_str()), "2")]).as_bytes()).try_into().unwrap();
+    assert_eq!((Names::default().theirs(&line.model), line.class), (tuned[0].clone(), Some(CacheRead)));
 }
 
 /// Of two models that are told apart by their versions alone the differences do not cancel.
