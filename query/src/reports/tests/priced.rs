@@ -3,7 +3,7 @@
 use schemas::{
     event::Outcome,
     price::Book,
-    tokens::{Completeness, Doubt, Vector},
+    tokens::{Completeness, Doubt, TokenClass, Vector},
 };
 use serde_json::json;
 
@@ -134,6 +134,53 @@ async fn other_prices_are_chosen_as_those_are_that_are_charged() {
     let world = World::with(&entries, 1, &[contract.clone(), anew]).await;
     let told = rows(&world, "tiers", &november(), &[], &tiers).await;
     assert_eq!(told, json!(["300 0.00051 0.000915 -0.000405 0"]));
+}
+
+/// A model of sound that is cached, and code that runs in a container.
+const SOUND: &str = "models:
+  - provider: openai
+    names: [m3]
+    source: test
+    prices:
+      - per_million: { input: 1.00, audio_input: 10.00, cache_read_audio: 2.00, output: 4.00 }
+        per_unit: { code_session: 0.05 }
+";
+
+/// What is counted in units is no token, and what was read from a cache is told so, of whatever class it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_code_are_units_and_cached_sound_is_cached() {
+    let sound = book(SOUND);
+    let heard =
+        Vector { audio_input: 1_000, cache_read_audio: 3_000, code_sessions: 2, ..call(1, 5, [1_000, 0, 500]).vector };
+    let heard = Call { model: "m3", vector: heard, book: sound.clone(), ..call(1, 5, [0; 3]) };
+    let world = World::with(&[heard.entry()], 0, &[sound]).await;
+    let focus = "SELECT x_TokenClass AS class, SkuMeter AS meter, PricingUnit AS priced, PricingQuantity AS q, ContractedUnitPrice AS price, \
+        ConsumedUnit AS unit, BilledCost AS usd, SkuPriceDetails AS details FROM focus WHERE x_TokenClass IN ('code_session', 'cache_read_audio') ORDER BY 1";
+    let told = world.ask(&everyone(), focus).await.unwrap();
+    let row =
+        |row: &Value| ["class", "meter", "priced", "q", "price", "unit", "usd"].map(|name| shown(&row[name])).join(" ");
+    let rows_of_focus: Vec<_> = told.as_array().unwrap().iter().map(row).collect();
+    let cached = "cache_read_audio Cache Read Audio Input Tokens 1000000 Tokens 0.003 2 Tokens 0.006";
+    assert_eq!(rows_of_focus, [cached, "code_session Code Sessions Sessions 2 0.05 Sessions 0.1"]);
+    let details: Value = serde_json::from_str(told[0]["details"].as_str().unwrap()).unwrap();
+    assert_eq!((&details["x_TokenDirection"], &details["x_TokenCacheAction"]), (&json!("Input"), &json!("Read")));
+    // 0.001, 0.01, 0.006 and 0.002 for 5,500 tokens.
+    let blended = rows(&world, "effective-prices", &november(), &[], &["token_class", "quantity", "cost_usd"]).await;
+    assert_eq!(blended[0], json!("null 5500 0.019"));
+    // 3,000 at 10.00 less 2.00, of 5,000.
+    let saved = ["hit_share", "read_tokens", "saved_usd", "premium_usd", "net_usd", "unknown_tokens"];
+    assert_eq!(rows(&world, "cache-savings", &november(), &[], &saved).await, json!(["0.6 3000 0.024 0 0.024 0"]));
+}
+
+/// A class of units that is added is told from tokens wherever they are.
+#[test]
+fn every_class_of_units_is_named_where_one_is() {
+    let units = TokenClass::ALL.into_iter().filter(|class| class.is_unit());
+    let units: Vec<_> = units.map(|class| format!("'{}'", class.name())).collect();
+    let (all, first) = (format!("({})", units.join(", ")), format!("({}", units[0]));
+    for asked in crate::sql::views::ALL.iter().map(|view| &view.described).chain(ALL.iter()) {
+        assert_eq!(asked.sql.matches(&first).count(), asked.sql.matches(&all).count(), "{}", asked.name);
+    }
 }
 
 fn call(number: u32, day: i64, tokens: [u64; 3]) -> Call {
