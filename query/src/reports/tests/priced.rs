@@ -2,8 +2,9 @@
 
 use schemas::{
     event::Outcome,
+    ledger::Charge,
     price::Book,
-    tokens::{Completeness, Doubt, TokenClass, Vector},
+    tokens::{Completeness, Doubt, Part, TokenClass, Vector},
 };
 use serde_json::json;
 
@@ -170,6 +171,22 @@ async fn sessions_of_code_are_units_and_cached_sound_is_cached() {
     // 3,000 at 10.00 less 2.00, of 5,000.
     let saved = ["hit_share", "read_tokens", "saved_usd", "premium_usd", "net_usd", "unknown_tokens"];
     assert_eq!(rows(&world, "cache-savings", &november(), &[], &saved).await, json!(["0.6 3000 0.024 0 0.024 0"]));
+}
+
+/// Of an answer that two models made each has its own input, and the price of its band.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_model_of_an_answer_has_a_band_of_its_own() {
+    let mut entry = Call::new(1, at(5, 1), "acme", "gpt-5", [150_000, 0, 0]).entry();
+    let Fact::Charged(charged) = &mut entry.fact else { panic!("it is charged") };
+    let advised = Charge { model: Some("gpt-5-mini".into()), ..charged.charges[0].clone() };
+    let part = Part { model: advised.model.clone(), ..charged.settled.usage.parts[0].clone() };
+    charged.charges.push(advised);
+    charged.settled.usage.parts.push(part);
+    let world = World::new(&[world::book(0), entry], 0).await;
+    // Above 200,000 of input it would be 2.50 a million, and not 1.25.
+    let set = [("provider", "google"), ("to_model", "gemini-2.5-pro")];
+    let told = rows(&world, "what-if", &november(), &set, &["model", "other_usd", "unknown_quantity"]).await;
+    assert_eq!(told, json!(["gpt-5 0.1875 0", "gpt-5-mini 0.1875 0"]));
 }
 
 /// A class of units that is added is told from tokens wherever they are.
