@@ -1,7 +1,7 @@
 //! Prices that change, books that calls are rated by anew, and what is only known later.
 
 use schemas::{
-    event::Outcome,
+    event::{Avoided, Outcome},
     ledger::Charge,
     price::Book,
     tokens::{Completeness, Doubt, Part, TokenClass, Vector},
@@ -187,6 +187,26 @@ async fn each_model_of_an_answer_has_a_band_of_its_own() {
     let set = [("provider", "google"), ("to_model", "gemini-2.5-pro")];
     let told = rows(&world, "what-if", &november(), &set, &["model", "other_usd", "unknown_quantity"]).await;
     assert_eq!(told, json!(["gpt-5 0.1875 0", "gpt-5-mini 0.1875 0"]));
+}
+
+/// What a response in the background used has a row of its own, and was asked for once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_response_in_the_background_used_is_no_second_attempt() {
+    let asked = Call { completeness: Completeness::Missing(Doubt::NoAnswer), ..call(1, 5, [0; 3]) };
+    let mut told = Call { ends: false, ..call(2, 5, [1_000, 0, 0]) }.entry();
+    let Fact::Charged(charged) = &mut told.fact else { panic!("it is charged") };
+    charged.settled.apart = true;
+    let mut hit = Call { vector: Vector::default(), ..call(3, 5, [0; 3]) }.entry();
+    let Fact::Charged(charged) = &mut hit.fact else { panic!("it is charged") };
+    charged.settled.avoided = Some(Avoided { parts: Vec::new(), cost: None });
+    let world = World::with(&[asked.entry(), told, hit], 1, &[book(PRICES)]).await;
+    for (name, columns, wanted) in [
+        ("failures", ["attempts", "cost_usd"], "2 0.001"),
+        ("frontier", ["attempts", "usd_per_mtok"], "1 1"),
+        ("response-cache", ["hits", "asked"], "1 1"),
+    ] {
+        assert_eq!(rows(&world, name, &november(), &[], &columns).await, json!([wanted]), "{name}");
+    }
 }
 
 /// A class of units that is added is told from tokens wherever they are.
