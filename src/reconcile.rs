@@ -34,7 +34,7 @@ const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2 * 86
 /// openai: pages of /v1/organization/costs and /usage/completions, /embeddings and /moderations; other usage is left out, and told. anthropic: pages of cost_report and usage_report/messages. bedrock: a Cost and Usage
 /// Report 2.0, CSV or Parquet. Usage and costs of the same days may be given together. Exits with 0 if all is alike within the tolerance, else
 /// with 1. A difference is `missing` if the invoice has more than we do, `excess` if we have more; its cause is what it may come from.
-/// A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone.
+/// The files of a Cost and Usage Report are to be of one state of it. A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose export it is.
@@ -112,7 +112,7 @@ fn dollars(text: &str) -> Result<Pico, &'static str> {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let export = match export(args) {
         Ok(export) if export.days.is_empty() => {
-            out::remark(format_args!("{}", unsaid(&export.left_out)));
+            out::remark(format_args!("{}", unsaid(&export)));
             eprintln!("error: the export is about no day: it has no buckets or lines that can be compared");
             return ExitCode::from(EXIT_USAGE);
         }
@@ -156,7 +156,7 @@ fn reconciled(args: &Args, export: &Export) -> Result<Report, Failure> {
     let mut shown: BTreeMap<String, String> =
         export.lines.iter().map(|line| (names.theirs(&line.model), line.model.clone())).collect();
     shown.extend(ours.models);
-    put(args.output.as_ref(), told(args, &report, &shown, &export.left_out).as_bytes())?;
+    put(args.output.as_ref(), told(args, &report, &shown, export).as_bytes())?;
     Ok(report)
 }
 
@@ -236,12 +236,7 @@ fn whole(row: &Value, name: &str) -> i128 {
 }
 
 /// What was found, as it is written.
-fn told(
-    args: &Args,
-    report: &Report,
-    models: &BTreeMap<String, String>,
-    left_out: &BTreeMap<String, LeftOut>,
-) -> String {
+fn told(args: &Args, report: &Report, models: &BTreeMap<String, String>, export: &Export) -> String {
     const COLUMNS: [&str; 12] = [
         "day",
         "model",
@@ -263,7 +258,8 @@ fn told(
         "matched": report.count(Status::Matched),
         "missing": report.count(Status::Missing),
         "excess": report.count(Status::Excess),
-        "left_out": left_out.iter().map(|(what, some)| json!({"what": what, "lines": some.lines, "usd": usd(some.cost)})).collect::<Vec<_>>(),
+        "given_twice": export.again,
+        "left_out": export.left_out.iter().map(|(what, some)| json!({"what": what, "lines": some.lines, "usd": usd(some.cost)})).collect::<Vec<_>>(),
     });
     match args.format {
         Form::Json => format!("{table}\n"),
@@ -271,7 +267,7 @@ fn told(
             let counts = [Status::Matched, Status::Missing, Status::Excess]
                 .map(|status| format!("{} {}", report.count(status), status.name()));
             let rows = if rows_of(&table).next().is_some() { rows::table(&table, "") } else { String::new() };
-            let unsaid = unsaid(left_out);
+            let unsaid = unsaid(export);
             format!(
                 "{rows}{}, of {} days × models × classes × accounts\n{unsaid}",
                 counts.join(", "),
@@ -281,18 +277,23 @@ fn told(
     }
 }
 
-/// A sentence about what the export has and is not compared; none if there is nothing.
-fn unsaid(left_out: &BTreeMap<String, LeftOut>) -> String {
+/// Sentences about what the export has and is not compared; none if there is nothing.
+fn unsaid(export: &Export) -> String {
     let one = |(what, some): (&String, &LeftOut)| {
         let cost = some.cost.map_or(String::new(), |cost| format!(" ({cost} USD)"));
         format!("{} × {what}{cost}", some.lines)
     };
-    let all: Vec<String> = left_out.iter().map(one).collect();
-    if all.is_empty() {
+    let all: Vec<String> = export.left_out.iter().map(one).collect();
+    let left_out = if all.is_empty() {
         String::new()
     } else {
         format!("Left out, since nothing here counts the same: {}.\n", all.join(", "))
-    }
+    };
+    let again = match export.again {
+        0 => String::new(),
+        lines => format!("Lines that were given twice, and are taken once: {lines}.\n"),
+    };
+    left_out + &again
 }
 
 fn usd(cost: Option<Pico>) -> Value {

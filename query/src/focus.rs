@@ -23,7 +23,7 @@ pub(crate) const CLOSED_AFTER: Duration = Duration::from_secs(3 * 24 * 3_600);
 
 /// What a row is told from the others by, in the order in which rows are written.
 const ORDER: &str = "\"ChargePeriodStart\", \"SubAccountId\", \"SkuPriceId\", \"x_PrincipalId\", \"x_EndUserId\", \"Tags\", \"RegionId\", \
-    \"ListUnitPrice\", \"x_PriceBookVersion\", \"x_PriceSource\", \"x_Entry\"";
+    \"ListUnitPrice\", \"ContractedUnitPrice\", \"x_PriceBookVersion\", \"x_PriceSource\", \"x_Entry\"";
 
 /// A month in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ mod tests;
 
 pub use compare::{Cause, Found, Report, Status, Tolerance, compare};
 pub use endpoint::{Endpoint, Endpoints};
-pub use export::{Export, Invoice, LeftOut, Page, Stated};
+pub use export::{Aside, Export, Invoice, LeftOut, Page, Stated};
 
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub enum Vendor {
     /// Amazon Bedrock: a Cost and Usage Report 2.0, as CSV or Parquet.
     Bedrock,
 }
+
+/// How the name of a fine-tune begins.
+const FINE_TUNE: &str = "ft:";
 
 /// What is compared: one of these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +73,8 @@ pub struct Line {
     pub quantity: Option<i128>,
     /// What that cost.
     pub cost: Option<Pico>,
+    /// What the file itself tells it from all others by, where it does: then two that say the same are two, and one that stands twice is one.
+    pub id: Option<String>,
 }
 
 /// What one side says of a cell.
@@ -199,6 +204,10 @@ fn told_apart<'v>(ours: &'v Versions, theirs: &'v Versions) -> BTreeSet<&'v Stri
 /// What a name comes to, and the version that was taken off it, such as `v1`, `v2:1` or `20240513`. Behind a date a number says nothing more.
 fn parted(model: &str) -> (String, Option<String>) {
     let model = model.trim();
+    // A fine-tune is a model of its own, whatever it was made of: `ft:BASE:ORGANISATION:NAME:ID`.
+    if model.starts_with(FINE_TUNE) {
+        return (model.to_owned(), None);
+    }
     // An ARN names it behind what it is, such as `inference-profile/`.
     let model = model.strip_prefix("arn:").and_then(|arn| arn.split_once('/')).map_or(model, |(_, named)| named);
     let mut name = String::with_capacity(model.len());

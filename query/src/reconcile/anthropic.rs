@@ -103,6 +103,7 @@ impl Of {
             key: key.clone(),
             quantity,
             cost,
+            id: None,
         };
         if let Some(text) = self.amount {
             let currency = self.currency.unwrap_or_default();

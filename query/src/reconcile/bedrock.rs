@@ -4,7 +4,7 @@
 //! `USE1-ClaudeSonnet4.5-input-tokens`, or for models of the marketplace in the product and `…InputTokenCount-Units`; how many tokens a unit is,
 //! the pricing unit says. Other services are passed over, but their lines say that the report is about that day, as it is about all days
 //! between its first and its last: what it has no line for was not billed. What is given back has lines under the name of its kind; taxes, fees
-//! and what a savings plan takes back are left out, and told.
+//! and what a savings plan takes back are left out, and told. Two lines may be equal but for what the report itself tells them apart by.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,7 +19,7 @@ use schemas::{time::Time, tokens::TokenClass};
 
 use super::{
     Line, Page, amount,
-    export::{Bucket, LeftOut},
+    export::{Aside, Bucket},
 };
 
 /// The columns that are read; earlier reports write `lineItem/UsageType`, which is the same without its signs and case.
@@ -37,6 +37,8 @@ const COLUMNS: &[&str] = &[
     "pricing_unit",
     "product",
     "product_servicecode",
+    "identity_line_item_id",
+    "identity_time_interval",
 ];
 
 /// What begins a Parquet file.
@@ -120,6 +122,9 @@ fn line<'a>(starts: Timestamp, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) 
     let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
     let key =
         [cell("line_item_iam_principal"), cell("line_item_usage_account_id")].into_iter().find(|key| !key.is_empty());
+    // It names a line in its billing period, and a line may be of several intervals.
+    let id = Some(cell("identity_line_item_id")).filter(|id| !id.is_empty());
+    let id = id.map(|id| format!("{id} {}", cell("identity_time_interval")));
     let line = |model, class, quantity| Line {
         day: day(starts).to_string(),
         starts: Time::from_micros(starts.as_microsecond()),
@@ -128,6 +133,7 @@ fn line<'a>(starts: Timestamp, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) 
         key: key.map(str::to_owned),
         quantity,
         cost: Some(cost),
+        id: id.clone(),
     };
     let (usage, kind) = (cell("line_item_usage_type"), cell("line_item_line_item_type"));
     match Kind::of(kind) {
@@ -137,7 +143,7 @@ fn line<'a>(starts: Timestamp, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) 
             return Ok(());
         }
         Kind::Other => {
-            page.left_out.entry(kind.to_owned()).or_default().add(LeftOut { lines: 1, cost: Some(cost) });
+            page.left_out.push(Aside { what: kind.to_owned(), id: id.clone(), cost: Some(cost) });
             return Ok(());
         }
     }

@@ -29,8 +29,19 @@ pub struct Page {
     pub has_more: bool,
     /// The endpoint whose usage it states, where the file says which; else lines without money are of one that counts everything.
     pub usage: Endpoints,
-    /// What of it is not compared, by what it is.
-    pub left_out: BTreeMap<String, LeftOut>,
+    /// What of it is not compared.
+    pub left_out: Vec<Aside>,
+}
+
+/// A line that is compared with nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// What it is.
+    pub what: String,
+    /// As [`Line::id`].
+    pub id: Option<String>,
+    /// What it comes to, if it states money.
+    pub cost: Option<Pico>,
 }
 
 /// What is in a file and is compared with nothing here.
@@ -70,6 +81,8 @@ pub struct Export {
     pub days: BTreeMap<String, Stated>,
     /// What is in it and is not compared, by what it is.
     pub left_out: BTreeMap<String, LeftOut>,
+    /// How many lines are given once more, by what their file tells them apart by, and are taken once.
+    pub again: u64,
 }
 
 /// An export as a side of the comparison.
@@ -108,8 +121,35 @@ impl Page {
     }
 }
 
-/// When a bucket begins that stands twice, in one page or in two. Buckets of one time with other lines are of other accounts, or of the other
-/// endpoint.
+/// Takes each line once that its file tells apart from all others, and says how many stood there once more.
+fn once<L: Clone + PartialEq>(
+    lines: &mut Vec<L>,
+    named: fn(&L) -> Option<&str>,
+    seen: &mut BTreeMap<String, L>,
+) -> Result<u64, String> {
+    let mut again = 0;
+    for line in std::mem::take(lines) {
+        if let Some(id) = named(&line) {
+            match seen.get(id) {
+                Some(other) if *other == line => {
+                    again += 1;
+                    continue;
+                }
+                Some(_) => {
+                    return Err(format!(
+                        "the line {id} is given twice, and not alike: give the files of one state of the report"
+                    ));
+                }
+                None => drop(seen.insert(id.to_owned(), line.clone())),
+            }
+        }
+        lines.push(line);
+    }
+    Ok(again)
+}
+
+/// When a bucket begins that stands twice, in one page or in two. Buckets of one time with other lines are of other accounts, of the other
+/// endpoint, or told apart by their file.
 fn twice(pages: &[Page]) -> Option<Time> {
     let mut seen: BTreeMap<Time, Vec<Vec<&Line>>> = BTreeMap::new();
     for page in pages {
@@ -144,7 +184,12 @@ impl Export {
     ///
     /// # Errors
     /// If a page is missing, or stands twice.
-    pub fn of(pages: Vec<Page>) -> Result<Self, String> {
+    pub fn of(mut pages: Vec<Page>) -> Result<Self, String> {
+        let (mut again, mut seen, mut aside) = (0, BTreeMap::new(), BTreeMap::new());
+        for page in &mut pages {
+            again += once(&mut page.lines, |line| line.id.as_deref(), &mut seen)?;
+            again += once(&mut page.left_out, |line| line.id.as_deref(), &mut aside)?;
+        }
         for (at, page) in pages.iter().enumerate().filter(|(_, page)| page.has_more) {
             let others = pages.iter().enumerate().filter(|(other, _)| *other != at);
             if !others.into_iter().any(|(_, other)| page.goes_on_in(other)) {
@@ -178,11 +223,11 @@ impl Export {
         let (mut lines, mut left_out) = (Vec::new(), BTreeMap::<String, LeftOut>::new());
         for page in pages {
             lines.extend(page.lines);
-            for (what, more) in page.left_out {
-                left_out.entry(what).or_default().add(more);
+            for Aside { what, cost, .. } in page.left_out {
+                left_out.entry(what).or_default().add(LeftOut { lines: 1, cost });
             }
         }
-        Ok(Self { lines, days, left_out })
+        Ok(Self { lines, days, left_out, again })
     }
 
     /// What its lines add up to. Without names of keys all accounts are one. Where there is usage of a day, the quantities of its costs

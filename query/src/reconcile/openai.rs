@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Endpoint, Endpoints, Line, Page, amount,
-    export::{Bucket, LeftOut},
+    export::{Aside, Bucket},
 };
 
 #[derive(Deserialize)]
@@ -102,7 +102,7 @@ impl Written<'_> {
             for result in bucket.results {
                 let counted = endpoint(&result.object);
                 if counted.is_none() && result.object.starts_with(USAGE) {
-                    page.left_out.entry(result.object.into_owned()).or_default().add(LeftOut { lines: 1, cost: None });
+                    page.left_out.push(Aside { what: result.object.into_owned(), id: None, cost: None });
                     continue;
                 }
                 page.usage = counted.map_or(page.usage, |counted| page.usage.and(Endpoints::of(counted)));
@@ -128,6 +128,7 @@ impl Of<'_> {
             key: key.clone(),
             quantity,
             cost,
+            id: None,
         };
         if endpoint(&self.object).is_some() {
             let model = self.model.unwrap_or_default();

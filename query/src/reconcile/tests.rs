@@ -606,6 +606,14 @@ fn names_of_one_model_come_to_the_same() {
     check("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0", "NovaPro");
     assert_ne!(plain("gpt-5"), plain("gpt-5-mini"));
     assert_ne!(plain("claude-sonnet-4"), plain("claude-sonnet-4-5"));
+    // Fine-tunes by their whole names.
+    let tuned = ["gpt-4.1-mini-2025-04-14:org::A1b", "gpt-4.1-2025-04-14:org::A1b", "gpt-4.1-mini-2025-04-14:org::a1b"];
+    let tuned = tuned.map(|name| format!("ft:{name}"));
+    let names: BTreeSet<_> = tuned.iter().map(|name| plain(name)).collect();
+    assert_eq!((names.len(), plain(&format!(" {} ", tuned[0]))), (3, tuned[0].clone()));
+    let item = format!("{}, cached input", tuned[0]);
+    let [line] = lines_of(Vendor::OpenAi, costs(&[(Some(item.as_str()), "2")]).as_bytes()).try_into().unwrap();
+    assert_eq!((Names::default().theirs(&line.model), line.class), (tuned[0].clone(), Some(CacheRead)));
 }
 
 /// Of two models that are told apart by their versions alone the differences do not cancel.
@@ -768,6 +776,37 @@ fn a_report_of_hours_may_come_in_several_files() {
     assert!(of(&[morning.clone(), evening, morning]).unwrap_err().contains("2026-11-02 is given twice"));
     // What two reports have both is told as well.
     assert!(of(&[half(0..12), half(11..24)]).unwrap_err().contains("2026-11-02T11:00:00.000000Z is given twice"));
+}
+
+/// Lines may be equal but for what the report itself tells them apart by; one that stands twice is one, a tax too.
+#[test]
+fn lines_of_a_report_are_told_apart_by_what_names_them() {
+    let head = format!("{},identity_line_item_id,identity_time_interval", CUR.lines().next().unwrap());
+    let hour = |hour: u32| format!("2026-11-02T{hour:02}:00:00Z/2026-11-02T{:02}:00:00Z", hour + 1);
+    let row = |id: &str, at: u32, kind: &str| {
+        let usage = "USE1-NovaMicro-input-tokens,1,0.01,AmazonBedrock";
+        format!("2026-11-02T00:00:00Z,{usage},{kind},1K tokens,USD,{id},{}\n", hour(at))
+    };
+    let file = |rows: &[String]| format!("{head}\n{}", rows.concat()).into_bytes();
+    let of =
+        |files: &[Vec<u8>]| Export::of(files.iter().flat_map(|bytes| read(Vendor::Bedrock, bytes).unwrap()).collect());
+    let check = |files: &[Vec<u8>], thousands: i128, again: u64| {
+        let export = of(files).unwrap();
+        let quantities: Vec<_> = export.invoice(&Names::default()).book.values().map(|side| side.quantity).collect();
+        assert_eq!((quantities, export.again), (vec![Some(thousands * 1_000)], again));
+    };
+    let [one, other] = ["a", "b"].map(|id| file(&[row(id, 0, "Usage")]));
+    check(&[one.clone(), other.clone()], 2, 0);
+    check(&[one.clone(), other, one.clone()], 2, 1);
+    // One name in two intervals, and twice in one file.
+    check(&[file(&[row("a", 0, "Usage"), row("a", 1, "Usage"), row("a", 0, "Usage")])], 2, 1);
+    check(&[parquet(&String::from_utf8(one.clone()).unwrap(), None), one.clone()], 1, 1);
+    // Two states of one report are not its two halves.
+    let changed = String::from_utf8(one.clone()).unwrap().replace(",0.01,", ",0.02,");
+    assert!(of(&[one.clone(), changed.into_bytes()]).unwrap_err().contains("given twice, and not alike"));
+    let tax = file(&[row("t", 0, "Tax")]);
+    let left = of(&[one, tax.clone(), tax]).unwrap();
+    assert_eq!((left.again, left.left_out["Tax"].lines), (1, 1));
 }
 
 #[test]

@@ -9,11 +9,11 @@
 -- column share [a statistic]: Of all cost of the tenant.
 -- chart: bars outcome cost_usd
 WITH sorted AS (
-    SELECT a.time, a.tenant, a.outcome, a.cost_usd, a.is_whole, CASE WHEN a.outcome = 'complete' THEN 'answered'
+    SELECT a.time, a.tenant, a.outcome, a.requests, a.cost_usd, a.is_whole, CASE WHEN a.outcome = 'complete' THEN 'answered'
             WHEN a.attempt < max(a.attempt) OVER (PARTITION BY a.call_id) THEN 'retried' WHEN a.outcome IN ('client_gone', 'cut') THEN 'broken_off' ELSE 'failed' END AS kind
     FROM attempts a WHERE time >= $from AND time < $to + INTERVAL '1 day'
 ), summed AS (
-    SELECT tenant, kind, outcome, count(*) AS attempts, sum(cost_usd) AS cost_usd,
+    SELECT tenant, kind, outcome, sum(requests) AS attempts, sum(cost_usd) AS cost_usd,
         count(CASE WHEN cost_usd IS NULL OR NOT is_whole THEN 1 END) AS unknown_attempts
     FROM sorted WHERE time < $to GROUP BY tenant, kind, outcome
 )

@@ -1,10 +1,10 @@
--- Who spends most, and who spends more or less than in the period of the same length before.
+-- Who spends most, and who spends more or less than in the period of the same length before, or, while it lasts, than in as much of that.
 -- questions: 3
 -- param by (dimensions) = tenant: What to group by, as in spend.
 -- param top (count) = 20: How many.
 -- column by: One column for each dimension.
 -- column cost_usd [USD]: What it cost; NULL if something was used and none of it has a price.
--- column before_usd [USD]: The same of the period before.
+-- column before_usd [USD]: The same of the period before, of one that is not over in as much of it.
 -- column change_usd [USD]: The one less the other.
 -- column share [a statistic]: Of all cost.
 -- column unpriced_quantity [tokens]: What has no price, in both periods.
@@ -13,7 +13,7 @@ WITH spent AS (
     SELECT $by:select, known_sum(cost_usd WHERE time >= $from) AS now_usd, known_sum(cost_usd WHERE time < $from) AS then_usd,
         coalesce(sum(CASE WHEN time >= $from AND cost_usd IS NULL THEN quantity END), 0) AS now_unpriced,
         coalesce(sum(CASE WHEN time < $from AND cost_usd IS NULL THEN quantity END), 0) AS then_unpriced
-    FROM charges WHERE time >= $before AND time < $to AND recorded_at < $as_of GROUP BY $by:group
+    FROM charges WHERE time >= $before AND time < $to AND recorded_at < $as_of $so_far GROUP BY $by:group
 ), known AS (
     SELECT $by:names, CASE WHEN now_usd IS NOT NULL OR now_unpriced = 0 THEN coalesce(now_usd, 0) END AS cost_usd,
         CASE WHEN then_usd IS NOT NULL OR then_unpriced = 0 THEN coalesce(then_usd, 0) END AS before_usd,

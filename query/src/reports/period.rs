@@ -28,6 +28,8 @@ pub struct Period {
     now: Zoned,
     /// The day that is asked at, or as of.
     asked: Zoned,
+    /// The instant of it.
+    clock: Zoned,
     month: Zoned,
     as_of: Zoned,
     /// The options that were said.
@@ -62,11 +64,11 @@ impl Period {
         }
         let never = || "2200-01-01T00:00:00Z".parse::<Timestamp>().map(|at| at.to_zoned(place.clone())).map_err(said);
         let as_of = as_of.map_or_else(never, Ok)?;
-        let asked = now.start_of_day().map_err(said)?;
+        let (asked, clock) = (now.start_of_day().map_err(said)?, now.clone());
         let now = if now < month { month.clone() } else { now.min(next) };
         let said = [("--from", &span.from), ("--to", &span.to), ("--as-of", &span.as_of)];
         let given = said.into_iter().filter(|(_, text)| text.is_some()).map(|(option, _)| option).collect();
-        Ok(Self { zone, from, to, now, asked, month, as_of, given })
+        Ok(Self { zone, from, to, now, asked, clock, month, as_of, given })
     }
 
     /// Whether an option was said.
@@ -107,6 +109,7 @@ impl Period {
             "days28" => of(today().and_then(|day| day.checked_sub(28.days()))),
             "from28" => of(self.from28()),
             "before" => of(self.before()),
+            "so_far" => self.so_far().ok(),
             "same_point" => of(self.same_point()),
             "days_left" => self.days_left().ok(),
             "first_day" => self.from28().ok().and_then(|at| day_number(at.date())),
@@ -125,6 +128,17 @@ impl Period {
         }
         let days = self.from.until((Unit::Day, &self.to))?;
         self.from.checked_sub(days)
+    }
+
+    /// A condition that leaves out of the period before what is later in it than now is in this one: a period that lasts is held against as
+    /// much of that. Nothing once the period is over.
+    fn so_far(&self) -> Result<String, jiff::Error> {
+        if self.clock >= self.to {
+            return Ok(String::new());
+        }
+        let since = self.from.until((Unit::Day, &self.clock.clone().max(self.from.clone())))?;
+        let until = self.before()?.checked_add(since)?.min(self.from.clone());
+        Ok(format!("AND (time < {} OR time >= {})", literal(&until), literal(&self.from)))
     }
 
     /// As long after the beginning of the last month as now is after that of this one, but not beyond its end.

@@ -7,7 +7,7 @@
 -- column avoided_usd [USD]: What the hits would have cost; NULL if nobody knows of any.
 -- column unknown_hits: Hits of which nobody knows what they would have cost.
 -- chart: bars model avoided_usd
-SELECT tenant, model, count(CASE WHEN cache_hit THEN 1 END) AS hits, count(CASE WHEN NOT cache_hit THEN 1 END) AS asked,
+SELECT tenant, model, count(CASE WHEN cache_hit THEN 1 END) AS hits, coalesce(sum(CASE WHEN NOT cache_hit THEN requests END), 0) AS asked,
     sum(CASE WHEN cache_hit THEN avoided_cost_usd END) AS avoided_usd,
     count(CASE WHEN cache_hit AND avoided_cost_usd IS NULL THEN 1 END) AS unknown_hits
 FROM usage WHERE time >= $from AND time < $to AND recorded_at < $as_of

@@ -15,7 +15,7 @@ WITH other AS (
     SELECT * FROM other_prices WHERE token_class = charged_class AND service_tier = $tier
 ), inputs AS (
     SELECT call_id, attempt, time, entry, recorded_at, model, sum(abs(quantity)) AS input FROM charges
-    WHERE time >= $from AND time < $to AND token_class NOT LIKE '%output' AND token_class NOT IN ('web_search', 'search_unit', 'guardrail')
+    WHERE time >= $from AND time < $to AND token_class NOT LIKE '%output' AND token_class NOT IN ('web_search', 'search_unit', 'guardrail', 'code_session')
         AND model IN (SELECT model FROM other WHERE above_input_tokens > 0)
     GROUP BY call_id, attempt, time, entry, recorded_at, model
 ), both AS (

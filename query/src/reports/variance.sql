@@ -1,7 +1,7 @@
--- Why the period cost more or less than the one of the same length before: prices, volume, or mix. The three add up to the change.
+-- Why the period cost more or less than the one of the same length before, or, while it lasts, than as much of that: prices, volume, or mix. The three add up to the change.
 -- questions: 24
 -- column tenant: The tenant.
--- column before_usd [USD]: What the period before cost; NULL if none of it has a price.
+-- column before_usd [USD]: What the period before cost, of one that is not over in as much of it; NULL if none of it has a price.
 -- column cost_usd [USD]: What the period cost; NULL if none of it has a price.
 -- column change_usd [USD]: The one less the other.
 -- column price_usd [USD, a statistic]: Of it, because what was used in both periods had other prices.
@@ -17,7 +17,7 @@ WITH items AS (
         count(*) FILTER (WHERE time >= $from) AS n1, count(*) FILTER (WHERE time < $from) AS n0,
         coalesce(sum(quantity) FILTER (WHERE time >= $from AND cost_usd IS NULL), 0) AS u1,
         coalesce(sum(quantity) FILTER (WHERE time < $from AND cost_usd IS NULL), 0) AS u0
-    FROM charges WHERE time >= $before AND time < $to AND recorded_at < $as_of GROUP BY tenant, provider, model, token_class
+    FROM charges WHERE time >= $before AND time < $to AND recorded_at < $as_of $so_far GROUP BY tenant, provider, model, token_class
 ), summed AS (
     SELECT tenant, CASE WHEN sum(n0) = 0 THEN 0 WHEN sum(c0) = 0 AND sum(q0) = 0 AND sum(u0) <> 0 THEN NULL ELSE sum(c0) END AS before_usd,
         CASE WHEN sum(n1) = 0 THEN 0 WHEN sum(c1) = 0 AND sum(q1) = 0 AND sum(u1) <> 0 THEN NULL ELSE sum(c1) END AS cost_usd,

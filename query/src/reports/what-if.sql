@@ -14,7 +14,7 @@
 WITH used AS (
     SELECT call_id, attempt, time, tenant, model, token_class, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd,
         sum(CASE WHEN cost_usd IS NULL THEN quantity END) AS unpriced,
-        sum(sum(CASE WHEN token_class LIKE '%output' OR token_class IN ('web_search', 'search_unit', 'guardrail') THEN 0 ELSE quantity END)) OVER (PARTITION BY call_id, attempt) AS input
+        sum(sum(CASE WHEN token_class LIKE '%output' OR token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END)) OVER (PARTITION BY call_id, attempt, model) AS input
     FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of AND ($model = '*' OR model = $model)
     GROUP BY call_id, attempt, time, tenant, model, token_class
 ), price AS (

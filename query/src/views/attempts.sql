@@ -18,6 +18,7 @@
 -- column is_whole: Whether its usage is known in full: its counts were exact when it ended, or have been stated whole since.
 -- column stream: Whether the answer is a stream.
 -- column cache_hit: Whether Tollgate's cache answered.
+-- column requests: 1, but 0 on what a response in the background used whose attempt has a row of its own: sum it to count attempts.
 -- column input_tokens [tokens]: All input, as it was known when it ended.
 -- column output_tokens [tokens]: All output, as it was known when it ended.
 -- column reasoning_tokens [tokens]: The output that is reasoning.
@@ -26,7 +27,7 @@
 -- column cost_usd [USD]: What it costs with all corrections; NULL if any of it has no price or is not known.
 -- column unpriced_quantity [tokens]: What of it has no price.
 SELECT u.call_id, u.attempt, u.time, u.tenant, u.team, u.project, u.user_id, u.key_name, u.tags, u.provider, u.model,
-    u.service_tier, u.outcome, u.status, u.completeness, u.completeness = 'exact' OR coalesce(c.whole, FALSE) AS is_whole, u.stream, u.cache_hit, u.input_tokens, u.output_tokens, u.reasoning_tokens,
+    u.service_tier, u.outcome, u.status, u.completeness, u.completeness = 'exact' OR coalesce(c.whole, FALSE) AS is_whole, u.stream, u.cache_hit, u.requests, u.input_tokens, u.output_tokens, u.reasoning_tokens,
     u.duration_ms, u.ttft_ms,
     CASE WHEN c.unpriced <> 0 OR c.call_id IS NULL AND u.completeness <> 'exact' THEN NULL
         ELSE coalesce(c.usd, 0) END AS cost_usd,

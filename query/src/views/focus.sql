@@ -27,8 +27,8 @@
 -- column PricingCurrencyListUnitPrice: As ListUnitPrice.
 -- column PricingCurrencyContractedUnitPrice: As ContractedUnitPrice.
 -- column PricingCurrencyEffectiveCost: As EffectiveCost.
--- column ConsumedQuantity: How many tokens or searches.
--- column ConsumedUnit: Tokens, or Searches.
+-- column ConsumedQuantity: How many tokens or units.
+-- column ConsumedUnit: Tokens, Searches, Requests that a guardrail looked at, or Sessions of code.
 -- column ProviderName: The provider as configured.
 -- column PublisherName: The same.
 -- column InvoiceIssuerName: The same.
@@ -67,7 +67,7 @@
 -- column x_PriceBookVersion: The hash of the price book.
 -- column x_PriceSource: Where the price was read.
 WITH billed AS (
-    SELECT *, date_trunc('hour', time) AS hour, token_class IN ('web_search', 'search_unit', 'guardrail') AS unit,
+    SELECT *, date_trunc('hour', time) AS hour, token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') AS unit,
         CASE WHEN entry = 'original' AND recorded_at < date_trunc('month', time) + INTERVAL '1 month' + INTERVAL '3 days'
             THEN date_trunc('month', time) ELSE date_trunc('month', recorded_at) END AS period,
         CASE WHEN lower(service_tier) IN ('default', 'standard', 'auto', 'on_demand') THEN NULL ELSE service_tier END AS tier,
@@ -88,13 +88,14 @@ WITH billed AS (
     SELECT *, CAST(CASE WHEN unit THEN price_per_mtok_usd * 0.000001 ELSE price_per_mtok_usd END AS DECIMAL(38, 12)) AS price,
         CAST(CASE WHEN unit THEN list_each ELSE list_each * 1000000 END AS DECIMAL(38, 12)) AS list_price,
         CASE WHEN token_class LIKE '%output' THEN 'Output' WHEN NOT unit THEN 'Input' END AS direction,
-        CASE WHEN token_class = 'cache_read' THEN 'Read' WHEN token_class LIKE 'cache_write%' THEN 'Write'
+        CASE WHEN token_class LIKE 'cache_read%' THEN 'Read' WHEN token_class LIKE 'cache_write%' THEN 'Write'
             WHEN token_class = 'input' THEN 'Uncached' END AS cache,
         CASE token_class WHEN 'input' THEN 'Input Tokens' WHEN 'cache_read' THEN 'Cache Read Input Tokens'
             WHEN 'cache_write_5m' THEN 'Cache Write Input Tokens' WHEN 'cache_write_1h' THEN 'Cache Write Input Tokens (1 hour)'
             WHEN 'output' THEN 'Output Tokens' WHEN 'audio_input' THEN 'Audio Input Tokens' WHEN 'audio_output' THEN 'Audio Output Tokens'
             WHEN 'image_input' THEN 'Image Input Tokens' WHEN 'image_output' THEN 'Image Output Tokens'
-            WHEN 'guardrail' THEN 'Guarded Calls' ELSE 'Searches' END AS meter,
+            WHEN 'cache_read_audio' THEN 'Cache Read Audio Input Tokens' WHEN 'guardrail' THEN 'Guarded Calls' WHEN 'code_session' THEN 'Code Sessions'
+            ELSE 'Searches' END AS meter,
         concat_ws(':', provider, model, token_class, tier) AS sku
     FROM summed
 )
@@ -117,14 +118,16 @@ SELECT coalesce(provider_account, provider) AS "BillingAccountId",
     list_price AS "ListUnitPrice",
     price AS "ContractedUnitPrice",
     CASE WHEN unit THEN CAST(quantity AS DECIMAL(38, 12)) ELSE CAST(quantity * 0.000001 AS DECIMAL(38, 12)) END AS "PricingQuantity",
-    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN unit THEN 'Searches' ELSE '1000000 Tokens' END AS "PricingUnit",
+    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN token_class = 'code_session' THEN 'Sessions' WHEN unit THEN 'Searches'
+        ELSE '1000000 Tokens' END AS "PricingUnit",
     'Standard' AS "PricingCategory",
     'USD' AS "PricingCurrency",
     list_price AS "PricingCurrencyListUnitPrice",
     price AS "PricingCurrencyContractedUnitPrice",
     cost AS "PricingCurrencyEffectiveCost",
     CAST(quantity AS DECIMAL(38, 12)) AS "ConsumedQuantity",
-    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN unit THEN 'Searches' ELSE 'Tokens' END AS "ConsumedUnit",
+    CASE WHEN token_class = 'guardrail' THEN 'Requests' WHEN token_class = 'code_session' THEN 'Sessions' WHEN unit THEN 'Searches'
+        ELSE 'Tokens' END AS "ConsumedUnit",
     provider AS "ProviderName",
     provider AS "PublisherName",
     provider AS "InvoiceIssuerName",

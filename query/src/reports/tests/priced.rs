@@ -1,9 +1,10 @@
 //! Prices that change, books that calls are rated by anew, and what is only known later.
 
 use schemas::{
-    event::Outcome,
+    event::{Avoided, Outcome},
+    ledger::Charge,
     price::Book,
-    tokens::{Completeness, Doubt, Vector},
+    tokens::{Completeness, Doubt, Part, TokenClass, Vector},
 };
 use serde_json::json;
 
@@ -134,6 +135,89 @@ async fn other_prices_are_chosen_as_those_are_that_are_charged() {
     let world = World::with(&entries, 1, &[contract.clone(), anew]).await;
     let told = rows(&world, "tiers", &november(), &[], &tiers).await;
     assert_eq!(told, json!(["300 0.00051 0.000915 -0.000405 0"]));
+}
+
+/// A model of sound that is cached, and code that runs in a container.
+const SOUND: &str = "models:
+  - provider: openai
+    names: [m3]
+    source: test
+    prices:
+      - per_million: { input: 1.00, audio_input: 10.00, cache_read_audio: 2.00, output: 4.00 }
+        per_unit: { code_session: 0.05 }
+";
+
+/// What is counted in units is no token, and what was read from a cache is told so, of whatever class it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_code_are_units_and_cached_sound_is_cached() {
+    let sound = book(SOUND);
+    let heard =
+        Vector { audio_input: 1_000, cache_read_audio: 3_000, code_sessions: 2, ..call(1, 5, [1_000, 0, 500]).vector };
+    let heard = Call { model: "m3", vector: heard, book: sound.clone(), ..call(1, 5, [0; 3]) };
+    let world = World::with(&[heard.entry()], 0, &[sound]).await;
+    let focus = "SELECT x_TokenClass AS class, SkuMeter AS meter, PricingUnit AS priced, PricingQuantity AS q, ContractedUnitPrice AS price, \
+        ConsumedUnit AS unit, BilledCost AS usd, SkuPriceDetails AS details FROM focus WHERE x_TokenClass IN ('code_session', 'cache_read_audio') ORDER BY 1";
+    let told = world.ask(&everyone(), focus).await.unwrap();
+    let row =
+        |row: &Value| ["class", "meter", "priced", "q", "price", "unit", "usd"].map(|name| shown(&row[name])).join(" ");
+    let rows_of_focus: Vec<_> = told.as_array().unwrap().iter().map(row).collect();
+    let cached = "cache_read_audio Cache Read Audio Input Tokens 1000000 Tokens 0.003 2 Tokens 0.006";
+    assert_eq!(rows_of_focus, [cached, "code_session Code Sessions Sessions 2 0.05 Sessions 0.1"]);
+    let details: Value = serde_json::from_str(told[0]["details"].as_str().unwrap()).unwrap();
+    assert_eq!((&details["x_TokenDirection"], &details["x_TokenCacheAction"]), (&json!("Input"), &json!("Read")));
+    // 0.001, 0.01, 0.006 and 0.002 for 5,500 tokens.
+    let blended = rows(&world, "effective-prices", &november(), &[], &["token_class", "quantity", "cost_usd"]).await;
+    assert_eq!(blended[0], json!("null 5500 0.019"));
+    // 3,000 at 10.00 less 2.00, of 5,000.
+    let saved = ["hit_share", "read_tokens", "saved_usd", "premium_usd", "net_usd", "unknown_tokens"];
+    assert_eq!(rows(&world, "cache-savings", &november(), &[], &saved).await, json!(["0.6 3000 0.024 0 0.024 0"]));
+}
+
+/// Of an answer that two models made each has its own input, and the price of its band.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_model_of_an_answer_has_a_band_of_its_own() {
+    let mut entry = Call::new(1, at(5, 1), "acme", "gpt-5", [150_000, 0, 0]).entry();
+    let Fact::Charged(charged) = &mut entry.fact else { panic!("it is charged") };
+    let advised = Charge { model: Some("gpt-5-mini".into()), ..charged.charges[0].clone() };
+    let part = Part { model: advised.model.clone(), ..charged.settled.usage.parts[0].clone() };
+    charged.charges.push(advised);
+    charged.settled.usage.parts.push(part);
+    let world = World::new(&[world::book(0), entry], 0).await;
+    // Above 200,000 of input it would be 2.50 a million, and not 1.25.
+    let set = [("provider", "google"), ("to_model", "gemini-2.5-pro")];
+    let told = rows(&world, "what-if", &november(), &set, &["model", "other_usd", "unknown_quantity"]).await;
+    assert_eq!(told, json!(["gpt-5 0.1875 0", "gpt-5-mini 0.1875 0"]));
+}
+
+/// What a response in the background used has a row of its own, and was asked for once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_response_in_the_background_used_is_no_second_attempt() {
+    let asked = Call { completeness: Completeness::Missing(Doubt::NoAnswer), ..call(1, 5, [0; 3]) };
+    let mut told = Call { ends: false, ..call(2, 5, [1_000, 0, 0]) }.entry();
+    let Fact::Charged(charged) = &mut told.fact else { panic!("it is charged") };
+    charged.settled.apart = true;
+    let mut hit = Call { vector: Vector::default(), ..call(3, 5, [0; 3]) }.entry();
+    let Fact::Charged(charged) = &mut hit.fact else { panic!("it is charged") };
+    charged.settled.avoided = Some(Avoided { parts: Vec::new(), cost: None });
+    let world = World::with(&[asked.entry(), told, hit], 1, &[book(PRICES)]).await;
+    for (name, columns, wanted) in [
+        ("failures", ["attempts", "cost_usd"], "2 0.001"),
+        ("frontier", ["attempts", "usd_per_mtok"], "1 1"),
+        ("response-cache", ["hits", "asked"], "1 1"),
+    ] {
+        assert_eq!(rows(&world, name, &november(), &[], &columns).await, json!([wanted]), "{name}");
+    }
+}
+
+/// A class of units that is added is told from tokens wherever they are.
+#[test]
+fn every_class_of_units_is_named_where_one_is() {
+    let units = TokenClass::ALL.into_iter().filter(|class| class.is_unit());
+    let units: Vec<_> = units.map(|class| format!("'{}'", class.name())).collect();
+    let (all, first) = (format!("({})", units.join(", ")), format!("({}", units[0]));
+    for asked in crate::sql::views::ALL.iter().map(|view| &view.described).chain(ALL.iter()) {
+        assert_eq!(asked.sql.matches(&first).count(), asked.sql.matches(&all).count(), "{}", asked.name);
+    }
 }
 
 fn call(number: u32, day: i64, tokens: [u64; 3]) -> Call {

@@ -60,7 +60,30 @@ async fn what_became_more_and_what_is_nobodys() {
             november(),
             &[],
             &["tenant", "cost_usd", "before_usd", "change_usd"],
-            &["initech 0.0035 0 0.0035", "acme 0.00335 0 0.00335", "globex 0 0.00175 -0.00175"],
+            // On the eleventh October is looked at up to its own.
+            &["initech 0.0035 0 0.0035", "acme 0.00335 0 0.00335"],
+        ),
+        (
+            "movers",
+            span("2026-10-21", "2026-11-05"),
+            &[],
+            &["tenant", "cost_usd", "before_usd", "change_usd"],
+            &["acme 0.00335 0 0.00335", "globex 0 0.00175 -0.00175"],
+        ),
+        // Five days of 24 are over: of the 24 before the first five have a call of the fifteenth, and not that of the twentieth.
+        (
+            "movers",
+            span("2026-11-06", "2026-11-30"),
+            &[],
+            &["tenant", "cost_usd", "before_usd", "change_usd"],
+            &["initech 0.0035 0 0.0035", "globex 0 0.00075 -0.00075"],
+        ),
+        (
+            "variance",
+            span("2026-11-06", "2026-11-30"),
+            &[],
+            &["tenant", "before_usd", "cost_usd", "change_usd"],
+            &["initech 0 0.0035 0.0035", "globex 0.00075 0 -0.00075"],
         ),
         (
             "pace",
