@@ -512,7 +512,7 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     check(&mut client, "SELECT concat('=', sum(n)) FROM generate_series(1, 10, 3) AS n", "=22").await;
     for (call, wanted) in [
         ("md5(tenant)", "53bce4f1dfa0fe8e7ca126f91b35d3a6"),
-        ("age(time, '2026-10-01 09:00')", "1 mons 00:00:01"),
+        ("age(time, '2026-10-01 09:00')", "1 mon 00:00:01"),
         ("age('2026-11-02', time)", "14:59:59"),
         ("concat('=', width_bucket(input_tokens, 0, 1000, 10))", "=2"),
     ] {
