@@ -349,7 +349,7 @@ fn attributes(oid: i32, table: &Shown) -> Vec<Row> {
 
 /// A type.
 fn of_one(kind: &types::Type) -> Row {
-    let own = vec![
+    let own: Row = vec![
         ("oid", kind.oid.into()),
         ("typname", kind.name.into()),
         ("typlen", kind.length.into()),
@@ -362,7 +362,7 @@ fn of_one(kind: &types::Type) -> Row {
 
 /// The arrays of a type.
 fn of_many(kind: &types::Type) -> Row {
-    let own = vec![
+    let own: Row = vec![
         ("oid", kind.array.into()),
         ("typname", format!("_{}", kind.name).as_str().into()),
         ("typlen", (-1).into()),
