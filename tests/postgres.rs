@@ -1,4 +1,4 @@
-//! Questions over the protocol of Postgres, asked by what people ask with: psql, psycopg, SQLAlchemy, and what BI tools send when they connect.
+//! Questions over the protocol of Postgres, asked by what people ask with: psql, psycopg, asyncpg, pg8000, SQLAlchemy, and what BI tools send when they connect.
 
 #![cfg(feature = "query")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -17,7 +17,8 @@ mod python;
 use house::{Process, free_address};
 
 /// The clients, as they were when this was written.
-const PACKAGES: [&str; 2] = ["psycopg[binary]==3.2.13", "sqlalchemy==2.0.58"];
+const PACKAGES: [&str; 4] =
+    ["psycopg[binary]==3.2.13", "sqlalchemy[asyncio]==2.0.58", "asyncpg==0.32.0", "pg8000==1.31.6"];
 
 /// A house that answers over it, with a call of each tenant in its tables.
 fn house(dir: &Path) -> (Process, String) {
@@ -95,7 +96,7 @@ fn psql_asks_and_looks_around() {
 
 #[test]
 fn drivers_and_tools_connect_ask_and_cancel() {
-    let python = python::environment("postgres-1", &PACKAGES).join("bin/python");
+    let python = python::environment("postgres-2", &PACKAGES).join("bin/python");
     let dir = tempfile::tempdir().unwrap();
     let (mut house, address) = house(dir.path());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/reading/postgres.py");
@@ -120,7 +121,7 @@ assert tls.recv(1) == b''
 
 #[test]
 fn a_cancel_over_tls_is_ended_with_a_farewell() {
-    let python = python::environment("postgres-1", &PACKAGES).join("bin/python");
+    let python = python::environment("postgres-2", &PACKAGES).join("bin/python");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
     let made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];

@@ -30,7 +30,7 @@ use self::{
 };
 pub(crate) use self::{
     question::Question,
-    reading::{Reading, arrays, shown as in_text, types},
+    reading::{Reading, arrays, bytea, shown as in_text, types},
     rows::{Head, Rows, Write},
 };
 use crate::{

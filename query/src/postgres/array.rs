@@ -5,71 +5,70 @@
 
 use arrow::datatypes::DataType;
 use bytes::{Buf as _, Bytes};
+use datafusion::common::ScalarValue;
+use uuid::Uuid;
 
 use super::{
     message::format,
-    parameter::{Values, binary, positional},
+    parameter::{UUID, Values, binary, positional},
     value::Kind,
 };
 use crate::{
     reports::quoted,
-    sql::{MAX_SQL_BYTES, QueryError, arrays},
+    sql::{
+        MAX_SQL_BYTES, QueryError, arrays, bytea,
+        types::{self, Type},
+    },
 };
-
-/// Arrays and what they are of, by number.
-const OF: &[(u32, Kind)] = &[
-    (1_000, Kind::Bool),
-    (1_005, Kind::Int2),
-    (1_007, Kind::Int4),
-    (1_016, Kind::Int8),
-    (1_009, Kind::Text),
-    (1_015, Kind::Text),
-    (1_014, Kind::Text),
-    (1_003, Kind::Text),
-    (1_002, Kind::Text),
-    (2_951, Kind::Text),
-    (1_028, Kind::Int4),
-    (1_182, Kind::Date),
-    (1_115, Kind::Timestamp),
-    (1_185, Kind::TimestampTz),
-    (1_231, Kind::Numeric),
-    (1_021, Kind::Float4),
-    (1_022, Kind::Float8),
-];
 
 /// The number of an array of text.
 const OF_TEXT: u32 = 1_009;
 
+/// The numbers of types by which a client leaves it to the statement what a value is.
+const UNSAID: [u32; 2] = [0, 705];
+
+/// The numbers of text, which a statement may cast to an array.
+const TEXTS: [u32; 2] = [25, 1_043];
+
 /// What an array of this number is of; nothing if it is none.
 pub(super) fn element(oid: u32) -> Option<Kind> {
-    OF.iter().find(|(array, _)| *array == oid).map(|(_, of)| *of)
+    types::TYPES.iter().find(|of| u32::try_from(of.array) == Ok(oid)).map(kind)
 }
 
-/// The number of an array of this.
-pub(super) fn of(element: &DataType) -> u32 {
-    let kind = Kind::of(element);
-    OF.iter().find(|(_, of)| *of == kind).map_or(OF_TEXT, |(array, _)| *array)
+/// What of a type is a value here; text of one that has no other.
+fn kind(of: &Type) -> Kind {
+    u32::try_from(of.oid).ok().and_then(Kind::from_oid).unwrap_or(Kind::Text)
+}
+
+/// The number of an array of what the statement says it is of, or else of what it is compared with.
+pub(super) fn of(said: Option<Type>, compared: Option<&DataType>) -> u32 {
+    let of = said.or_else(|| compared.map(types::of)).unwrap_or(types::TEXT);
+    u32::try_from(of.array).unwrap_or(OF_TEXT)
 }
 
 impl Values {
     /// By parameter, what stands in the array that came for it, as constants of SQL. Those that have no type are arrays where the
-    /// statement compares with them as such, and have one from then on.
+    /// statement takes them for such, and text is where it is cast to one; they have that type from then on.
     pub(super) fn lists(&mut self, sql: &str) -> Result<Vec<Option<Vec<String>>>, QueryError> {
-        let compared = arrays::compared(sql);
+        let arrays = arrays::parameters(sql);
         self.types.resize(self.values.len().max(self.types.len()), 0);
         let (mut lists, mut bytes) = (Vec::with_capacity(self.values.len()), 0);
         for (at, (value, oid)) in self.values.iter().zip(&mut self.types).enumerate() {
             let number = at + 1;
-            if *oid == 0 && compared.contains(&number) {
-                *oid = OF_TEXT;
+            let (array, given) = (arrays.get(&number), *oid);
+            match array {
+                Some(said) if UNSAID.contains(&given) => *oid = of(*said, None),
+                Some(Some(said)) if TEXTS.contains(&given) => *oid = of(Some(*said), None),
+                _ => {}
             }
-            let (Some(value), Some(of)) = (value, element(*oid)) else {
+            let (Some(value), Some(own)) = (value, element(*oid)) else {
                 lists.push(None);
                 continue;
             };
+            let said = array.and_then(|said| said.as_ref()).map(kind);
             let list = match format(&self.formats, at) {
-                0 => in_text(value, of),
-                _ => in_binary(value.clone()),
+                1 if !TEXTS.contains(&given) => in_binary(value.clone(), said),
+                _ => in_text(value, as_said(own, said)),
             };
             let list = list.ok_or_else(|| {
                 QueryError::Invalid(format!("invalid input: the value of ${number} is no array of its type"))
@@ -90,7 +89,7 @@ impl Values {
 #[doc(hidden)]
 pub fn understood(oid: u32, is_binary: bool, value: &[u8]) -> Option<Vec<String>> {
     let of = element(oid)?;
-    if is_binary { in_binary(Bytes::copy_from_slice(value)) } else { in_text(value, of) }
+    if is_binary { in_binary(Bytes::copy_from_slice(value), None) } else { in_text(value, of) }
 }
 
 fn in_text(value: &[u8], of: Kind) -> Option<Vec<String>> {
@@ -98,28 +97,46 @@ fn in_text(value: &[u8], of: Kind) -> Option<Vec<String>> {
     elements.into_iter().map(|element| element.map_or_else(null, |text| literal(of, &text))).collect()
 }
 
+/// As what its elements are written where the statement casts it: text is read as what that says, and all may be text.
+const fn as_said(own: Kind, said: Option<Kind>) -> Kind {
+    match (own, said) {
+        (Kind::Text, Some(said)) | (_, Some(said @ Kind::Text)) => said,
+        (own, _) => own,
+    }
+}
+
 /// Its dimensions, whether there are NULLs, what it is of, and then each with its length.
-fn in_binary(mut value: Bytes) -> Option<Vec<String>> {
+fn in_binary(mut value: Bytes, said: Option<Kind>) -> Option<Vec<String>> {
     let dimensions = value.try_get_i32().ok()?;
-    let (_, of) = (value.try_get_i32().ok()?, Kind::from_oid(value.try_get_u32().ok()?)?);
+    let (_, of) = (value.try_get_i32().ok()?, value.try_get_u32().ok()?);
     if dimensions == 0 {
         return Some(Vec::new());
     }
+    let own = if of == UUID { Kind::Text } else { Kind::from_oid(of)? };
+    let kind = as_said(own, said);
     let (length, _) = (value.try_get_i32().ok()?, value.try_get_i32().ok()?);
     let mut list = Vec::new();
     for _ in 0..length {
         // -1 for a NULL.
         let element = match usize::try_from(value.try_get_i32().ok()?) {
             Err(_) => null(),
-            Ok(bytes) if bytes <= value.len() => {
-                let read = binary(of, value.split_to(bytes))?.cast_to(&DataType::Utf8).ok()?;
-                literal(of, read.try_as_str().flatten()?)
-            }
+            Ok(bytes) if bytes <= value.len() => literal(kind, &text(of, own, value.split_to(bytes))?),
             Ok(_) => None,
         };
         list.push(element?);
     }
     (dimensions == 1 && value.is_empty()).then_some(list)
+}
+
+/// An element in binary, of a type by its number and what that is here, as text.
+fn text(of: u32, own: Kind, value: Bytes) -> Option<String> {
+    if of == UUID {
+        return Uuid::from_slice(&value).ok().map(|id| id.to_string());
+    }
+    match binary(own, value)? {
+        ScalarValue::Binary(bytes) => bytes.as_deref().map(bytea::written),
+        read => read.cast_to(&DataType::Utf8).ok()?.try_as_str().flatten().map(str::to_owned),
+    }
 }
 
 fn null() -> Option<String> {
@@ -137,17 +154,24 @@ fn literal(kind: Kind, text: &str) -> Option<String> {
             "f" | "false" => "FALSE".to_owned(),
             _ => return None,
         },
+        Kind::Bytes => format!("X'{}'", bytea::written(&bytea::read(text)?).trim_start_matches("\\x")),
         _ => quoted(text),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::ast;
+
     use super::*;
 
     fn read(oid: u32, format: i16, value: &[u8]) -> Result<Vec<Option<Vec<String>>>, QueryError> {
+        read_of("SELECT a FROM t WHERE a = ANY($1)", oid, format, value)
+    }
+
+    fn read_of(sql: &str, oid: u32, format: i16, value: &[u8]) -> Result<Vec<Option<Vec<String>>>, QueryError> {
         let values = vec![Some(Bytes::copy_from_slice(value))];
-        Values { types: vec![oid], formats: vec![format], values }.lists("SELECT a FROM t WHERE a = ANY($1)")
+        Values { types: vec![oid], formats: vec![format], values }.lists(sql)
     }
 
     fn array(of: u32, elements: &[Option<&[u8]>]) -> Vec<u8> {
@@ -183,6 +207,13 @@ mod tests {
         check(1_009, 1, &[0_i32.to_be_bytes(), 0_i32.to_be_bytes(), 25_i32.to_be_bytes()].concat(), &[]);
         let instant = array(1_184, &[Some(&0_i64.to_be_bytes())]);
         check(1_185, 1, &instant, &["'2000-01-01T00:00:00Z'"]);
+        check(1_182, 1, &array(1_082, &[Some(&1_i32.to_be_bytes())]), &["'2000-01-02'"]);
+        check(1_000, 1, &array(16, &[Some(&[1]), Some(&[0])]), &["TRUE", "FALSE"]);
+        check(1_231, 1, &array(1_700, &[Some(&[0, 2, 0, 0, 0, 0, 0, 1, 0, 1, 19, 136])]), &["1.5"]);
+        check(2_951, 1, &array(2_950, &[Some(&[17; 16])]), &["'11111111-1111-1111-1111-111111111111'"]);
+        check(1_001, 0, br#"{"\\x00ff"}"#, &["X'00ff'"]);
+        check(1_001, 1, &array(17, &[Some(&[0, 255])]), &["X'00ff'"]);
+        check(705, 0, b"{a}", &["'a'"]);
         for (oid, format, wrong) in [
             (1_009, 0, &b"a,b"[..]),
             (1_007, 0, &b"{a}"[..]),
@@ -197,6 +228,28 @@ mod tests {
         let long = format!("{{{}}}", vec!["12345678"; 8_000].join(","));
         assert!(read(1_009, 0, long.as_bytes()).is_err());
         assert!(read(1_009, 0, format!("{{{}}}", vec!["1234"; 1_000].join(",")).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn an_array_is_of_what_the_statement_casts_it_to() {
+        let check = |cast: &str, oid: u32, format: i16, value: &[u8], wanted: &[&str]| {
+            let wanted = wanted.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+            let sql = format!("SELECT a FROM t WHERE a = ANY({cast})");
+            assert_eq!(read_of(&sql, oid, format, value).unwrap(), [Some(wanted)], "{cast} {oid} {format}");
+        };
+        check("$1::int[]", 0, 0, b"{1,-2}", &["1", "-2"]);
+        check("CAST($1 AS bigint[])", 1_009, 0, b"{1}", &["1"]);
+        check("$1::int[]", 1_009, 1, &array(25, &[Some(b"7")]), &["7"]);
+        check("$1::int[]", 25, 1, b"{1,2}", &["1", "2"]);
+        check("$1::text[]", 1_043, 0, b"{a}", &["'a'"]);
+        check("$1::text[]", 1_007, 1, &array(23, &[Some(&7_i32.to_be_bytes())]), &["'7'"]);
+        check("$1::oid[]", 0, 1, &array(26, &[Some(&1_016_u32.to_be_bytes())]), &["1016"]);
+        check("$1::numeric[]", 0, 0, b"{1e2}", &["100"]);
+        check("$1::timestamptz[]", 0, 0, br#"{"2026-11-01 00:00"}"#, &["'2026-11-01 00:00'"]);
+        assert!(read_of("SELECT a FROM t WHERE a = ANY($1::int[])", 0, 0, b"{a}").is_err());
+        assert_eq!(of(None, Some(&DataType::Int64)), 1_016);
+        assert_eq!(of(types::called(&ast::DataType::Int(None)), Some(&DataType::Int64)), 1_007);
+        assert_eq!(of(None, None), OF_TEXT);
     }
 
     #[test]

@@ -3,9 +3,8 @@
 //! A query is planned and begun when its portal is described or executed, whichever comes first; between the two it waits. A portal
 //! whose client does not come back keeps its place among the queries that run for a minute at most.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use arrow::datatypes::DataType;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -134,11 +133,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {
                 self.until(engine.describe(&caller, question)).await??
             }
         };
-        let lists = if let Command::Query(sql) = &command { arrays::compared(sql) } else { HashSet::new() };
+        let lists = if let Command::Query(sql) = &command { arrays::parameters(sql) } else { HashMap::new() };
         let own = described.parameters.iter().enumerate().map(|(at, kind)| match types.get(at) {
             Some(oid) if *oid != 0 => *oid,
-            _ if lists.contains(&(at + 1)) => array::of(kind.as_ref().unwrap_or(&DataType::Utf8)),
-            _ => kind.as_ref().map_or(Kind::Text, Kind::of).oid(),
+            _ => match lists.get(&(at + 1)) {
+                Some(said) => array::of(*said, kind.as_ref()),
+                None => kind.as_ref().map_or(Kind::Text, Kind::of).oid(),
+            },
         });
         self.told.parameters(&own.collect::<Vec<_>>());
         self.told.columns(&columns(&described.schema), &[]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use bytes::{Buf as _, Bytes};
-use datafusion::common::ScalarValue;
+use datafusion::common::{DataFusionError, ScalarValue, exec_datafusion_err, exec_err};
 use uuid::Uuid;
 
 use super::{
@@ -15,12 +15,12 @@ use super::{
     message::format,
     value::{DAYS_2000, Kind, MICROS_2000},
 };
-use crate::sql::{QueryError, in_units, moment};
+use crate::sql::{QueryError, bytea, in_units, moment};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
 /// The number of a type that is text here, and sixteen bytes in binary.
-const UUID: u32 = 2_950;
+pub(super) const UUID: u32 = 2_950;
 
 /// What came with a `Bind`.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ fn fitted(
     wanted: Option<&DataType>,
     said: Kind,
     zone: &str,
-) -> Result<ScalarValue, datafusion::common::DataFusionError> {
+) -> Result<ScalarValue, DataFusionError> {
     match (wanted, said, read.try_as_str().flatten()) {
         (Some(DataType::Boolean), _, Some("t" | "on" | "yes")) => Ok(ScalarValue::Boolean(Some(true))),
         (Some(DataType::Boolean), _, Some("f" | "off" | "no")) => Ok(ScalarValue::Boolean(Some(false))),
@@ -102,11 +102,15 @@ fn fitted(
             Some(digits),
         ) => {
             let Some(digits) = positional(digits) else {
-                return Err(datafusion::common::DataFusionError::Execution("no decimal".into()));
+                return exec_err!("no decimal");
             };
             let scale = digits.split_once('.').map_or(0, |(_, part)| part.len());
             let scale = i8::try_from(scale).unwrap_or(i8::MAX);
             ScalarValue::from(digits.as_str()).cast_to(&DataType::Decimal128(38, scale.min(38)))
+        }
+        (Some(DataType::Binary), _, Some(text)) => {
+            let bytes = bytea::read(text);
+            bytes.map(|bytes| ScalarValue::Binary(Some(bytes))).ok_or_else(|| exec_datafusion_err!("no bytes"))
         }
         (Some(wanted @ DataType::Interval(_)), _, Some(text)) => {
             ScalarValue::from(in_units(text).as_deref().unwrap_or(text)).cast_to(wanted)
@@ -253,6 +257,24 @@ mod tests {
         assert_eq!(read(1, id.parse::<Uuid>().unwrap().as_bytes()).unwrap(), [ScalarValue::from(id)]);
         assert_eq!(read(0, id.as_bytes()).unwrap(), [ScalarValue::from(id)]);
         assert!(read(1, &[0; 15]).is_err());
+    }
+
+    /// In text as drivers write them, whether they say so themselves or the statement does.
+    #[test]
+    fn bytes_are_read_in_text_and_in_binary() {
+        for (oid, known, format, value) in [
+            (17, None, 0, &b"\\x00ff"[..]),
+            (17, None, 0, &b"\\000\\377"[..]),
+            (0, Some(DataType::Binary), 0, &b"\\x00ff"[..]),
+            (17, None, 1, &b"\x00\xff"[..]),
+            (0, Some(DataType::Binary), 1, &b"\x00\xff"[..]),
+        ] {
+            let values = vec![Some(Bytes::copy_from_slice(value))];
+            let read = Values { types: vec![oid], formats: vec![format], values }.scalars(&[known], "UTC");
+            assert_eq!(read.unwrap(), [ScalarValue::Binary(Some(b"\x00\xff".to_vec()))], "{oid} {value:?}");
+        }
+        let values = vec![Some(Bytes::from_static(b"\\x0"))];
+        assert!(Values { types: vec![17], formats: vec![0], values }.scalars(&[None], "UTC").is_err());
     }
 
     #[test]

@@ -19,16 +19,14 @@ use bytes::{BufMut as _, BytesMut};
 
 use super::message::{Column, Told, format};
 use crate::sql::{
-    QueryError,
-    in_text::{PLAIN, short},
+    QueryError, bytea,
+    in_text::{PLAIN, short, span},
     types,
 };
 
 /// Microseconds and days from 1970 to 2000, where Postgres begins to count.
 pub(super) const MICROS_2000: i64 = 946_684_800_000_000;
 pub(super) const DAYS_2000: i32 = 10_957;
-
-const MICROS_A_SECOND: u64 = 1_000_000;
 
 /// A type of Postgres.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,13 +221,10 @@ impl Cells<'_> {
                 let value = self.array.as_primitive::<Float64Type>().value(row);
                 float(body, value, |body| put(body, format_args!("{value}")));
             }
-            Kind::Bytes => {
-                body.put_slice(b"\\x");
-                self.array.as_binary::<i32>().value(row).iter().for_each(|byte| put(body, format_args!("{byte:02x}")));
-            }
+            Kind::Bytes => body.put_slice(bytea::written(self.array.as_binary::<i32>().value(row)).as_bytes()),
             Kind::Interval => {
                 let value = self.array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-                interval(body, value.months, value.days, value.nanoseconds.div_euclid(1_000));
+                body.put_slice(span(value).as_bytes());
             }
             _ => {
                 let text = self.text.value(row).try_to_string()?;
@@ -279,22 +274,6 @@ fn float(body: &mut BytesMut, value: f64, finite: impl FnOnce(&mut BytesMut)) {
         f64::INFINITY => body.put_slice(b"Infinity"),
         f64::NEG_INFINITY => body.put_slice(b"-Infinity"),
         _ => finite(body),
-    }
-}
-
-fn interval(body: &mut BytesMut, months: i32, days: i32, micros: i64) {
-    if months != 0 {
-        put(body, format_args!("{months} mons "));
-    }
-    if days != 0 {
-        put(body, format_args!("{days} days "));
-    }
-    let (sign, micros) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
-    let (seconds, rest) = (micros / MICROS_A_SECOND, micros % MICROS_A_SECOND);
-    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    put(body, format_args!("{sign}{hours:02}:{minutes:02}:{seconds:02}"));
-    if rest > 0 {
-        put(body, format_args!(".{rest:06}"));
     }
 }
 

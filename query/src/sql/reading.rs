@@ -1,5 +1,5 @@
 //! How a session of Postgres reads statements: what its clients expect to find beside the tables, what they write that the engine
-//! does not know, in which zone days begin, and how times are written.
+//! does not know, in which zone days begin, and how times, spans of time and bytes are written.
 //!
 //! A statement is changed before it is looked at, so that everything that holds of statements holds of what came of it.
 
@@ -8,7 +8,9 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use arrow::datatypes::DataType;
 
 pub(crate) mod arrays;
+pub(crate) mod bytea;
 pub(crate) mod catalog;
+mod introspection;
 mod names;
 mod parameters;
 mod paths;

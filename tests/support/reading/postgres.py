@@ -3,14 +3,18 @@
 Each check stands for something that a client relies on; the first that does not hold ends it.
 """
 
+import asyncio
 import datetime
 import decimal
 import sys
 import threading
 import time
 
+import asyncpg
+import pg8000.dbapi
 import psycopg
 import sqlalchemy
+import sqlalchemy.ext.asyncio
 
 HOST, PORT = sys.argv[1].rsplit(":", 1)
 
@@ -71,6 +75,93 @@ def prepared_again_and_in_batches():
         with connection.pipeline():
             cursors = [connection.execute("SELECT %s::int * 2", (number,)) for number in range(20)]
         assert [cursor.fetchone()[0] for cursor in cursors] == [number * 2 for number in range(20)]
+
+
+# What is compared with a list, the list, and how many of the three calls it is so of.
+LISTS = (
+    ("output_tokens = ANY({})", [16, 17], 3),
+    ("output_tokens = ANY({}::bigint[])", [16], 3),
+    ("output_tokens = ANY({}::int[])", [16], 3),
+    ("output_tokens <> ALL({}::bigint[])", [16], 0),
+    ("output_tokens = ANY({}::int[])", [], 0),
+    ("status = ANY({})", [200, None], 3),
+    ("tenant = ANY({})", ["acme", "it's"], 2),
+    ("cost_usd = ANY({})", [decimal.Decimal("-1.5")], 0),
+    ("cost_usd <> ALL({}::numeric[])", [decimal.Decimal("-1.5")], 3),
+    ("stream = ANY({})", [False], 3),
+    ("output_tokens::float8 = ANY({}::float8[])", [16.0], 3),
+    ("time <> ALL({})", [datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)], 3),
+    ("time::date <> ALL({}::date[])", [datetime.date(2020, 11, 29)], 3),
+)
+
+
+def lists_by_psycopg_and_pg8000():
+    with connect() as connection:
+        for condition, values, wanted in LISTS:
+            for placeholder in ("%s", "%t", "%b"):
+                sql = "SELECT count(*) FROM usage WHERE " + condition.format(placeholder)
+                found = connection.execute(sql, (values,)).fetchone()
+                assert found == (wanted,), (sql, values, found)
+        bound = bytes(range(256))
+        for placeholder in ("%s", "%t", "%b"):
+            found = connection.execute(f"SELECT {placeholder}::bytea, ({placeholder}::bytea)::text", (bound, bound))
+            assert found.fetchone() == (bound, "\\x" + bound.hex()), placeholder
+    connection = pg8000.dbapi.connect("finops", host=HOST, port=int(PORT), password="tgq-all", database="tollgate")
+    cursor = connection.cursor()
+    for cast in ("%s", "CAST(%s AS int[])", "CAST(%s AS bigint[])"):
+        cursor.execute(f"SELECT count(*) FROM usage WHERE output_tokens = ANY({cast})", ([16, 17],))
+        assert cursor.fetchall() == ([3],), cast
+    cursor.execute("SELECT CAST(%s AS bytea)", (bound,))
+    assert cursor.fetchall() == ([bound],)
+    connection.close()
+
+
+async def asked_by_asyncpg():
+    connection = await asyncpg.connect(
+        host=HOST, port=int(PORT), user="finops", password="tgq-all", database="tollgate"
+    )
+    for condition, values, wanted in LISTS:
+        sql = "SELECT count(*) FROM usage WHERE " + condition.format("$1")
+        found = await connection.fetchval(sql, values)
+        assert found == wanted, (sql, values, found)
+    optional = "SELECT count(*) FROM usage WHERE $1::bigint[] IS NULL OR output_tokens = ANY($1)"
+    for values, wanted in ((None, 3), ([16], 3), ([17], 0)):
+        assert await connection.fetchval(optional, values) == wanted, values
+    try:
+        await connection.fetchval("SELECT $1::int[]", [1])
+        raise AssertionError("an array was given")
+    except asyncpg.FeatureNotSupportedError as error:
+        assert "may only be compared with" in str(error), error
+    assert await connection.fetchval("SELECT $1::bytea", b"\x00\xff") == b"\x00\xff"
+    assert await connection.fetchval("SELECT ($1::interval)::text", datetime.timedelta(days=40, seconds=3.5)) == (
+        "40 days 00:00:03.5"
+    )
+    await connection.close()
+
+
+def reflected(connection):
+    inspector = sqlalchemy.inspect(connection)
+    for nothing in ("foreign_keys", "check_constraints", "indexes", "unique_constraints"):
+        assert getattr(inspector, f"get_{nothing}")("usage") == [], nothing
+    tables = sqlalchemy.MetaData()
+    tables.reflect(connection)
+    assert {"usage", "charges", "balances"} <= set(tables.tables), tables.tables.keys()
+    usage = tables.tables["usage"]
+    return sqlalchemy.select(sqlalchemy.func.count()).where(usage.c.output_tokens.in_([16, 17]))
+
+
+async def reflected_over_asyncpg():
+    url = f"postgresql+asyncpg://finops:tgq-acme@{HOST}:{PORT}/tollgate"
+    engine = sqlalchemy.ext.asyncio.create_async_engine(url)
+    async with engine.connect() as connection:
+        found = await connection.execute(await connection.run_sync(reflected))
+        assert found.scalar() == 2
+    await engine.dispose()
+
+
+def asyncpg_asks_and_reflects():
+    asyncio.run(asked_by_asyncpg())
+    asyncio.run(reflected_over_asyncpg())
 
 
 def rows_while_they_are_made():
@@ -266,6 +357,8 @@ def tools_find_tables():
 for check in (
     parameters_and_types,
     prepared_again_and_in_batches,
+    lists_by_psycopg_and_pg8000,
+    asyncpg_asks_and_reflects,
     rows_while_they_are_made,
     rows_of_a_cursor_on_the_server,
     transactions_and_errors,

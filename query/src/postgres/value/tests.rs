@@ -37,7 +37,7 @@ fn text_is_as_postgres_writes_it() {
     assert_eq!(text(arrow::array::BinaryArray::from(vec![&b"\x00\xff"[..]]), None), "\\x00ff");
     let interval =
         |months, days, nanos| IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(months, days, nanos)]);
-    assert_eq!(text(interval(1, 2, 3_723_000_004_000), None), "1 mons 2 days 01:02:03.000004");
+    assert_eq!(text(interval(1, 2, 3_723_000_004_000), None), "1 mon 2 days 01:02:03.000004");
     assert_eq!(text(interval(0, 0, -60_000_000_000), None), "-00:01:00");
 }
 

@@ -1,10 +1,14 @@
-//! The parameters of expressions that are read otherwise than they were written.
+//! The parameters of a statement: what is one, whatever it is cast to, and those of expressions that are read otherwise than they were written.
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Value, ValueWithSpan, visit_expressions};
+use arrow::datatypes::DataType as Kind;
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Value, ValueWithSpan, visit_expressions};
 
-use super::rewrite::written;
+use super::{
+    arrays,
+    rewrite::{taken, written},
+};
 
 /// Where a parameter stands among its statement's, by its name.
 pub(super) fn place(parameter: &str) -> Option<usize> {
@@ -36,10 +40,57 @@ fn parameters(expr: &Expr) -> Vec<(String, String)> {
 }
 
 /// The name of the parameter that an expression is, whatever it is cast to.
-fn parameter(expr: &Expr) -> Option<&str> {
+pub(super) fn parameter(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => place(name).map(|_| name.as_str()),
         Expr::Cast { expr, .. } | Expr::Nested(expr) => parameter(expr),
         _ => None,
     }
+}
+
+/// Whether an expression is a parameter, whatever type was given to it.
+pub(super) fn is_parameter(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_parameter(expr),
+        _ => false,
+    }
+}
+
+/// Whether an expression is a parameter that is cast to an array.
+pub(super) fn is_array(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast { expr, data_type: DataType::Array(_), .. } => is_parameter(expr),
+        Expr::Nested(expr) => is_array(expr),
+        _ => false,
+    }
+}
+
+/// A parameter without what it is cast to.
+pub(super) fn bare(parameter: &mut Expr) -> Expr {
+    match parameter {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => bare(expr),
+        parameter => taken(parameter),
+    }
+}
+
+/// A parameter by the name of one that is an array and is not compared with.
+pub(super) fn alone(parameter: &str) -> String {
+    parameter.replacen('$', arrays::ALONE, 1)
+}
+
+/// How a type that a client gave to a parameter is written; nothing where the statement says it better.
+pub(super) fn sql_name(kind: &Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Boolean => "BOOLEAN",
+        Kind::Int16 => "SMALLINT",
+        Kind::Int32 => "INTEGER",
+        Kind::Int64 => "BIGINT",
+        Kind::Float32 => "REAL",
+        Kind::Float64 => "DOUBLE PRECISION",
+        Kind::Utf8 => "VARCHAR",
+        Kind::Date32 => "DATE",
+        Kind::Interval(_) => "INTERVAL",
+        _ => return None,
+    })
 }

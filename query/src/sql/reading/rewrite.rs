@@ -5,7 +5,6 @@
 
 use std::{collections::HashSet, ops::ControlFlow};
 
-use arrow::datatypes::DataType as Kind;
 use datafusion::sql::sqlparser::{
     ast::{
         Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -17,8 +16,8 @@ use datafusion::sql::sqlparser::{
 };
 
 use super::{
-    Reading, arrays, catalog, names,
-    parameters::{keeping, place},
+    Reading, arrays, catalog, introspection, names,
+    parameters::{alone, bare, is_array, is_parameter, keeping, parameter, place, sql_name},
     paths,
 };
 use crate::reports::quoted;
@@ -70,7 +69,8 @@ impl Visitor for Relations {
     }
 }
 
-/// Puts the schemas of the search path in the place of a query for them by their numbers, before it is asked what a statement is about.
+/// Puts the schemas of the search path in the place of a query for them by their numbers, and types in that of one that calls itself, before it
+/// is asked what a statement is about.
 struct Paths<'a> {
     reading: &'a Reading,
 }
@@ -79,7 +79,9 @@ impl VisitorMut for Paths<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        if let Some(other) = paths::numbered(query, self.reading).and_then(|text| asked(&text)) {
+        let numbered = paths::numbered(query, self.reading);
+        let other = numbered.as_deref().or_else(|| introspection::types(query)).and_then(asked);
+        if let Some(other) = other {
             *query = other;
         }
         ControlFlow::Continue(())
@@ -140,6 +142,10 @@ impl VisitorMut for Rewrite<'_> {
             }
             Expr::IsNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(false).into()),
             Expr::IsNotNull(of) if self.list(of).is_some() => *expr = Expr::Value(Value::Boolean(true).into()),
+            Expr::IsNull(of) | Expr::IsNotNull(of) if is_array(of) => {
+                let parameter = bare(of);
+                **of = parameter;
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -189,7 +195,7 @@ impl VisitorMut for Rewrite<'_> {
                 let at = place(name);
                 let given = at.and_then(|at| self.reading.parameters.get(at)?.as_ref());
                 if at.is_some_and(|at| self.reading.lists.get(at).is_some_and(Option::is_some)) {
-                    *name = name.replacen('$', arrays::ALONE, 1);
+                    *name = alone(name);
                 } else if let Some(kind) = given.and_then(sql_name) {
                     *expr = written(&format!("CAST({name} AS {kind})"));
                 }
@@ -267,7 +273,9 @@ impl Rewrite<'_> {
     fn cast(&self, expr: &mut Expr) {
         let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
         if matches!(data_type, DataType::Array(_)) && is_parameter(inner) {
-            *expr = taken(inner);
+            // Where it is compared with, or asked whether it is NULL, it is not any more: all else is refused before a value comes, too.
+            let refused = parameter(inner).filter(|_| !self.of_catalog).map(alone);
+            *expr = refused.map_or_else(|| taken(inner), |name| Expr::Value(Value::Placeholder(name).into()));
             return;
         }
         let name = match data_type {
@@ -297,25 +305,8 @@ impl Rewrite<'_> {
     }
 }
 
-/// Whether an expression is a parameter, whatever type was given to it.
-fn is_parameter(expr: &Expr) -> bool {
-    match expr {
-        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_parameter(expr),
-        _ => false,
-    }
-}
-
 fn is_pg_catalog(part: &ObjectNamePart) -> bool {
     part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("pg_catalog"))
-}
-
-/// A parameter without what it is cast to.
-fn bare(parameter: &mut Expr) -> Expr {
-    match parameter {
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => bare(expr),
-        parameter => taken(parameter),
-    }
 }
 
 /// What Postgres calls a column that has no name.
@@ -453,22 +444,6 @@ fn operator(name: &str) -> Option<BinaryOperator> {
         "||" => BinaryOperator::StringConcat,
         "+" => BinaryOperator::Plus,
         "-" => BinaryOperator::Minus,
-        _ => return None,
-    })
-}
-
-/// How a type that a client gave to a parameter is written; nothing where the statement says it better.
-fn sql_name(kind: &Kind) -> Option<&'static str> {
-    Some(match kind {
-        Kind::Boolean => "BOOLEAN",
-        Kind::Int16 => "SMALLINT",
-        Kind::Int32 => "INTEGER",
-        Kind::Int64 => "BIGINT",
-        Kind::Float32 => "REAL",
-        Kind::Float64 => "DOUBLE PRECISION",
-        Kind::Utf8 => "VARCHAR",
-        Kind::Date32 => "DATE",
-        Kind::Interval(_) => "INTERVAL",
         _ => return None,
     })
 }

@@ -1,14 +1,15 @@
-//! Times as Postgres writes them, where a session makes text of them: `time::text`, `time || ''`.
+//! Times, spans of time and bytes as Postgres writes them, where a session makes text of them: `time::text`, `time || ''`.
 //!
-//! The engine would write an instant as RFC 3339 has it, and in UTC where nothing put it into a zone. Here it is the text that the session
-//! would be shown: in its zone, without what is zero. Over HTTP and Flight text stays as the engine writes it.
+//! The engine would write an instant as RFC 3339 has it, and in UTC where nothing put it into a zone, a span by units of its own, and bytes
+//! as the letters that they may be. Here it is the text that the session would be shown: in its zone, without what is zero. Over HTTP and
+//! Flight text stays as the engine writes it.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use arrow::{
-    array::{Array, StringArray},
+    array::{Array, ArrayRef, AsArray, StringArray},
     compute::cast,
-    datatypes::{DataType, TimeUnit},
+    datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit},
     util::display::{ArrayFormatter, FormatOptions},
 };
 use datafusion::{
@@ -19,6 +20,8 @@ use datafusion::{
         expr_rewriter::FunctionRewrite,
     },
 };
+
+use super::bytea;
 
 /// How times are written before what is zero is left out.
 pub(crate) const PLAIN: FormatOptions<'static> = FormatOptions::new()
@@ -37,10 +40,47 @@ pub(crate) fn short(text: &str, zoned: bool) -> [&str; 2] {
     [text, zone]
 }
 
+const MICROS_A_SECOND: u64 = 1_000_000;
+
+/// A span of time: years to days as far as there are any, and what a clock shows of the rest. Behind what is negative a sign says what is not.
+pub(crate) fn span(of: IntervalMonthDayNano) -> String {
+    let (mut text, mut is_before) = (String::new(), false);
+    for (number, unit) in [(of.months / 12, "year"), (of.months % 12, "mon"), (of.days, "day")] {
+        if number == 0 {
+            continue;
+        }
+        let space = if text.is_empty() { "" } else { " " };
+        let sign = if is_before && number > 0 { "+" } else { "" };
+        let many = if number == 1 { "" } else { "s" };
+        put(&mut text, format_args!("{space}{sign}{number} {unit}{many}"));
+        is_before = number < 0;
+    }
+    let micros = of.nanoseconds.div_euclid(1_000);
+    if micros == 0 && !text.is_empty() {
+        return text;
+    }
+    let space = if text.is_empty() { "" } else { " " };
+    let sign = match micros < 0 {
+        true => "-",
+        false if is_before => "+",
+        false => "",
+    };
+    let (seconds, part) = (micros.unsigned_abs() / MICROS_A_SECOND, micros.unsigned_abs() % MICROS_A_SECOND);
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    put(&mut text, format_args!("{space}{sign}{hours:02}:{minutes:02}:{seconds:02}.{part:06}"));
+    let [short, _] = short(&text, false);
+    short.to_owned()
+}
+
+fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let written = text.write_fmt(arguments);
+    debug_assert!(written.is_ok(), "a text that grows takes everything");
+}
+
 /// The functions that make text of what they are given.
 const MAKES_TEXT: &[&str] = &["||", "concat", "concat_ws", "format"];
 
-/// Writes times where text is made of them.
+/// Writes times, spans and bytes where text is made of them, and reads bytes that text is cast to.
 #[derive(Debug)]
 pub(crate) struct InText {
     /// The session's.
@@ -60,14 +100,27 @@ impl FunctionRewrite for InText {
     }
 
     fn rewrite(&self, mut expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        // Of bytes `||` makes bytes.
+        let mut joins = false;
         let args: Vec<&mut Expr> = match &mut expr {
+            Expr::Cast(cast) if cast.field.data_type().is_binary() => {
+                if !cast.expr.get_type(schema).is_ok_and(|kind| kind.is_string()) {
+                    return Ok(Transformed::no(expr));
+                }
+                let read = bytea::of_text().call(vec![cast.expr.as_ref().clone()]);
+                *cast.expr = read;
+                return Ok(Transformed::yes(expr));
+            }
             Expr::Cast(cast) if cast.field.data_type().is_string() => vec![cast.expr.as_mut()],
-            Expr::ScalarFunction(call) if MAKES_TEXT.contains(&call.func.name()) => call.args.iter_mut().collect(),
+            Expr::ScalarFunction(call) if MAKES_TEXT.contains(&call.func.name()) => {
+                joins = call.func.name() == "||";
+                call.args.iter_mut().collect()
+            }
             _ => return Ok(Transformed::no(expr)),
         };
         let mut changed = false;
         for arg in args {
-            if matches!(arg.get_type(schema), Ok(DataType::Timestamp(..))) {
+            if arg.get_type(schema).is_ok_and(|kind| is_shown(&kind) && !(joins && kind.is_binary())) {
                 let text = Text { zone: Arc::clone(&self.zone), signature: Signature::any(1, Volatility::Immutable) };
                 *arg = ScalarUDF::from(text).call(vec![arg.clone()]);
                 changed = true;
@@ -77,7 +130,12 @@ impl FunctionRewrite for InText {
     }
 }
 
-/// A time as text.
+/// Whether Postgres writes values of a type otherwise than the engine.
+fn is_shown(kind: &DataType) -> bool {
+    matches!(kind, DataType::Timestamp(..) | DataType::Interval(_) | DataType::Duration(_)) || kind.is_binary()
+}
+
+/// A time, a span or bytes as text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Text {
     zone: Arc<str>,
@@ -100,20 +158,59 @@ impl ScalarUDFImpl for Text {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         make_scalar_function(
             |arrays| {
-                let [array] = arrays else { return exec_err!("text of one time") };
-                let zoned = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
-                let zone = zoned.then(|| Arc::clone(&self.zone));
-                let array = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
-                let shown = ArrayFormatter::try_new(&array, &PLAIN)?;
-                let texts = (0..array.len()).map(|row| -> Result<Option<String>> {
-                    if array.is_null(row) {
-                        return Ok(None);
+                let [array] = arrays else { return exec_err!("text of one value") };
+                let texts: StringArray = match array.data_type() {
+                    DataType::Interval(_) | DataType::Duration(_) => spans(array)?,
+                    kind if kind.is_binary() => {
+                        let array = cast(array, &DataType::Binary)?;
+                        array.as_binary::<i32>().iter().map(|bytes| bytes.map(bytea::written)).collect()
                     }
-                    Ok(Some(short(&shown.value(row).try_to_string()?, zoned).concat()))
-                });
-                Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
+                    _ => times(array, &self.zone)?,
+                };
+                Ok(Arc::new(texts))
             },
             Vec::new(),
         )(&args.args)
+    }
+}
+
+fn spans(array: &ArrayRef) -> Result<StringArray> {
+    let array = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    Ok(array.as_primitive::<IntervalMonthDayNanoType>().iter().map(|of| of.map(span)).collect())
+}
+
+/// Times, instants among them in a zone.
+fn times(array: &ArrayRef, zone: &Arc<str>) -> Result<StringArray> {
+    let zoned = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
+    let zone = zoned.then(|| Arc::clone(zone));
+    let array = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
+    let shown = ArrayFormatter::try_new(&array, &PLAIN)?;
+    let texts = (0..array.len()).map(|row| -> Result<Option<String>> {
+        if array.is_null(row) {
+            return Ok(None);
+        }
+        Ok(Some(short(&shown.value(row).try_to_string()?, zoned).concat()))
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_written_as_postgres_does() {
+        let check = |months: i32, days: i32, nanos: i64, wanted: &str| {
+            assert_eq!(span(IntervalMonthDayNano::new(months, days, nanos)), wanted);
+        };
+        check(0, 0, 0, "00:00:00");
+        check(0, 40, 3_500_000_000, "40 days 00:00:03.5");
+        check(1, 1, 0, "1 mon 1 day");
+        check(14, 2, 3_723_000_004_000, "1 year 2 mons 2 days 01:02:03.000004");
+        check(-14, 3, 0, "-1 years -2 mons +3 days");
+        check(0, -1, 75_600_000_000_000, "-1 days +21:00:00");
+        check(0, 1, -60_000_000_000, "1 day -00:01:00");
+        check(0, 0, 100 * 3_600_000_000_000, "100:00:00");
+        check(24, 0, -500_000_000, "2 years -00:00:00.5");
     }
 }

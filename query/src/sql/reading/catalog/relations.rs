@@ -221,7 +221,7 @@ pub(super) fn rows(schema: &str, name: &str, of: &MadeOf) -> Vec<Row> {
         }
         (_, "pg_class") => tables().map(|(oid, table)| relation(oid, table)).collect(),
         (_, "pg_attribute") => tables().flat_map(|(oid, table)| attributes(oid, table)).collect(),
-        (_, "pg_type") => types::TYPES.iter().map(kind).collect(),
+        (_, "pg_type") => types::TYPES.iter().flat_map(|kind| [of_one(kind), of_many(kind)]).collect(),
         (_, "pg_description") => tables().flat_map(|(oid, table)| descriptions(oid, table)).collect(),
         (_, "pg_database") => vec![database()],
         (_, "pg_tablespace") => {
@@ -347,19 +347,41 @@ fn attributes(oid: i32, table: &Shown) -> Vec<Row> {
     table.schema.fields().iter().enumerate().map(attribute).collect()
 }
 
-fn kind(kind: &types::Type) -> Row {
-    vec![
+/// A type.
+fn of_one(kind: &types::Type) -> Row {
+    let own: Row = vec![
         ("oid", kind.oid.into()),
         ("typname", kind.name.into()),
+        ("typlen", kind.length.into()),
+        ("typcategory", kind.category.into()),
+        ("typarray", kind.array.into()),
+        ("typinput", "".into()),
+    ];
+    [own, of_any()].concat()
+}
+
+/// The arrays of a type.
+fn of_many(kind: &types::Type) -> Row {
+    let own: Row = vec![
+        ("oid", kind.array.into()),
+        ("typname", format!("_{}", kind.name).as_str().into()),
+        ("typlen", (-1).into()),
+        ("typcategory", "A".into()),
+        ("typelem", kind.oid.into()),
+        ("typinput", "array_in".into()),
+    ];
+    [own, of_any()].concat()
+}
+
+/// What is the same of all types.
+fn of_any() -> Row {
+    vec![
         ("typnamespace", PG_CATALOG.into()),
         ("typowner", OWNER.into()),
-        ("typlen", kind.length.into()),
         ("typtype", "b".into()),
-        ("typcategory", kind.category.into()),
         ("typisdefined", true.into()),
         ("typdelim", ",".into()),
         ("typtypmod", (-1).into()),
-        ("typinput", "".into()),
     ]
 }
 

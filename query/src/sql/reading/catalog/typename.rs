@@ -60,6 +60,9 @@ impl ScalarUDFImpl for FormatType {
 }
 
 fn called(number: i64, modifier: Option<i64>) -> String {
+    if let Some(of) = types::TYPES.iter().find(|kind| i64::from(kind.array) == number) {
+        return format!("{}[]", of.sql);
+    }
     let Some(kind) = types::TYPES.iter().find(|kind| i64::from(kind.oid) == number) else { return "-".to_owned() };
     match modifier.and_then(|modifier| modifier.checked_sub(4)).filter(|digits| *digits >= 0) {
         Some(digits) if kind.name == "numeric" => format!("numeric({},{})", digits >> 16, digits & 0xffff),
@@ -79,6 +82,7 @@ mod tests {
         check(1_700, None, "numeric");
         check(25, Some(i64::MIN), "text");
         check(1_184, Some(-1), "timestamp with time zone");
+        check(1_016, None, "bigint[]");
         check(0, None, "-");
     }
 }
