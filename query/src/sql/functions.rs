@@ -23,9 +23,9 @@ use datafusion::{
 use super::{
     age, bucket, clock,
     error::refused,
-    exact, format, joined, json, md5, modulo, numeric, parts, percentile, quotient,
+    exact, format, joined, json, logarithm, md5, modulo, numeric, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
-    replacement, tag, trunc,
+    replacement, rounded, tag, trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -94,7 +94,15 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
-    let own = [md5::md5(), age::age(), bucket::width_bucket(), modulo::modulo(), format::format(), numeric::numeric()];
+    let own = [
+        md5::md5(),
+        age::age(),
+        bucket::width_bucket(),
+        modulo::modulo(),
+        format::format(),
+        numeric::numeric(),
+        rounded::timestamp(),
+    ];
     let mut allowed = vec![
         tag::tag(),
         strict_concat(),
@@ -110,6 +118,8 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
         } else if name == "date_trunc" {
             allowed.push(trunc::date_trunc(function));
+        } else if logarithm::NAMES.contains(&name) {
+            allowed.push(logarithm::checked(function));
         } else if name == "date_part" {
             allowed.push(parts::date_part());
         } else if name == "signum" {

@@ -205,6 +205,11 @@ async fn a_cast_to_numeric_loses_nothing() {
         ("count(*) AS v FROM usage WHERE input_tokens::numeric > output_tokens::numeric", json!(0)),
         ("CASE WHEN 1 > 2 THEN 1::numeric ELSE 0.25::numeric END", json!("0.25")),
         ("0.25::numeric < 1::numeric", json!(true)),
+        ("numeric '1.5'", json!("1.5")),
+        ("decimal '-1e3'", json!("-1000")),
+        ("x::numeric > round(y::numeric, 1) AS v FROM (VALUES (2.5::float8, 2.44::float8)) t(x, y)", json!(true)),
+        ("x::numeric > round(y::numeric, 1) AS v FROM (VALUES (2, 2)) t(x, y)", json!(false)),
+        ("round(x::numeric, -1) = 120 AS v FROM (VALUES (123.4::float8)) t(x)", json!(true)),
     ] {
         check(&world, value, wanted).await;
     }
@@ -252,10 +257,32 @@ async fn types_are_as_long_as_they_say() {
         ("12345::varchar(3)", json!("123")),
         ("'äöü'::varchar(2)", json!("äö")),
         ("NULL::varchar(3)", json!(null)),
+        ("'2026-11-01 10:00:00.6'::timestamp(0)", json!("2026-11-01T10:00:01.000000Z")),
+        ("timestamptz '2026-11-01 10:00:00.5Z'::timestamptz(0)", json!("2026-11-01T10:00:01.000000Z")),
+        ("timestamp(1) '2026-11-01 10:00:00.66'", json!("2026-11-01T10:00:00.700000Z")),
+        ("CAST(timestamp '1999-12-31 23:59:58.5' AS timestamp(0))", json!("1999-12-31T23:59:58.000000Z")),
+        ("'2026-11-01 10:00:00.123456'::timestamp(9)", json!("2026-11-01T10:00:00.123456Z")),
+        ("NULL::timestamp(0)", json!(null)),
+        ("count(DISTINCT (time + interval '600 milliseconds')::timestamptz(0)) AS v FROM usage", json!(3)),
+        (
+            "max((time + interval '600 milliseconds')::timestamptz(0) - time) = interval '1 second' AS v FROM usage",
+            json!(true),
+        ),
         ("count(*) AS v FROM usage GROUP BY CAST(user_id AS varchar(2))", json!(3)),
     ] {
         check(&world, value, wanted).await;
     }
+    for (value, wanted) in [
+        ("ln(0)", "of zero"),
+        ("log(-1)", "of a negative"),
+        ("log(2, 0)", "of zero"),
+        ("ln(input_tokens - 1) FROM usage", "of zero"),
+    ] {
+        let error = world.ask(&everyone(), &format!("SELECT {value}")).await.unwrap_err();
+        assert!(error.contains(wanted), "{value}: {error}");
+    }
+    check(&world, "ln(1)", json!(0.0)).await;
+    check(&world, "log(NULL::float8, 0)", json!(null)).await;
     let error = world.ask(&everyone(), "SELECT 'abc'::char(2) AS v").await.unwrap_err();
     assert!(error.starts_with("TG6001") && error.contains("varchar"), "{error}");
 }
