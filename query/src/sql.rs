@@ -85,6 +85,7 @@ mod session;
 mod shared;
 mod span;
 mod statement;
+mod summed;
 mod sums;
 mod tag;
 mod threads;
@@ -304,7 +305,7 @@ impl Engine {
             question.rollups,
         )?;
         views::register(&state, public.as_ref(), &read)?;
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = summed::divided(state.statement_to_plan(statement).await?)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

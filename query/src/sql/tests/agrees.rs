@@ -216,6 +216,47 @@ async fn a_cast_to_numeric_loses_nothing() {
     assert!(world.ask(&everyone(), "SELECT 'x'::numeric AS v").await.is_err());
 }
 
+/// Three calls of ten tokens each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_is_divided_as_a_decimal_wherever_it_was_taken() {
+    let world = world().await;
+    const SUM: &str = "(SELECT user_id, sum(output_tokens) AS s FROM usage GROUP BY user_id)";
+    for (value, wanted) in [
+        (format!("s / 4 = 7.5 AS v FROM {SUM} t"), true),
+        (format!("100 / s > 3.3 AS v FROM {SUM} t"), true),
+        (format!("v FROM (SELECT h / 2 = 3.75 AS v FROM (SELECT s / 4 AS h FROM {SUM} t) u) w"), true),
+        (format!("sum(s / 4) = 7.5 AS v FROM {SUM} t"), true),
+        (format!("max(s) / 4 = 7.5 AS v FROM {SUM} t"), true),
+        (format!("(s + 1) / 2 > 15 AS v FROM {SUM} t WHERE s / 4 > 7 ORDER BY s / 4"), true),
+        (format!("s / c = 10 AS v FROM {SUM} t JOIN (SELECT 'alice' AS user_id, 3 AS c) c USING (user_id)"), true),
+        (format!("s / 4 = 7.5 AS v FROM (SELECT s FROM {SUM} t UNION ALL SELECT 30 LIMIT 1) u"), true),
+        (
+            format!(
+                "s / 4 = 7.5 AS v FROM (SELECT DISTINCT coalesce(s, 0) AS s FROM {SUM} t WHERE s > 0 ORDER BY s) u"
+            ),
+            true,
+        ),
+        ("s / 4 = 7.5 AS v FROM (SELECT sum(output_tokens) OVER () AS s FROM usage LIMIT 1) t".to_owned(), true),
+        ("(SELECT sum(output_tokens) FROM usage) / 4 = 7.5 AS v FROM (SELECT 1) t".to_owned(), true),
+        (format!("s / 4 * 4 = s AS v FROM {SUM} t"), true),
+        (format!("s::bigint / 4 = 7 AS v FROM {SUM} t"), true),
+        ("n / 2 = 1 AS v FROM (SELECT count(*) AS n FROM usage) t".to_owned(), true),
+        ("n / 2 = 5 AS v FROM (SELECT max(output_tokens) AS n FROM usage) t".to_owned(), true),
+    ] {
+        check(&world, &value, json!(wanted)).await;
+    }
+    let named = "WITH m AS (SELECT sum(output_tokens) AS s FROM usage) SELECT s / 4 FROM m";
+    let described = world.engine.describe(&everyone(), Question::plain(named)).await.unwrap();
+    assert_eq!(described.schema.field(0).data_type(), &DataType::Decimal128(38, 18));
+    // What is reckoned from itself at each step is looked at once, and refused when it is written out.
+    let mut often = format!("WITH t0 AS {SUM}");
+    for level in 1..25 {
+        often.push_str(&format!(", t{level} AS (SELECT greatest(s, s) AS s FROM t{})", level - 1));
+    }
+    let error = world.ask(&everyone(), &format!("{often} SELECT s / 4 FROM t24")).await.unwrap_err();
+    assert!(error.contains("too often"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_cast_to_an_integer_is_rounded() {
     let world = world().await;
