@@ -65,6 +65,7 @@ mod modulo;
 pub(crate) mod moment;
 mod moments;
 mod numeric;
+mod ordered;
 mod parts;
 mod pass;
 mod pattern;

@@ -23,7 +23,7 @@ use datafusion::{
 use super::{
     age, bucket, clock,
     error::refused,
-    exact, format, joined, json, logarithm, md5, modulo, numeric, parts, percentile, quotient,
+    exact, format, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
     replacement, rounded, tag, trunc,
 };
@@ -141,7 +141,14 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The aggregate functions of a session.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let mut allowed = functions_aggregate::all_default_aggregate_functions();
-    let ours = [exact::sum(), joined::string_agg(), percentile::approx_percentile_cont(), quotient::avg()];
+    let ours = [
+        exact::sum(),
+        joined::string_agg(),
+        ordered::mode(),
+        ordered::percentile_disc(),
+        percentile::approx_percentile_cont(),
+        quotient::avg(),
+    ];
     let is_ours = |name: &str| ours.iter().any(|function| function.name() == name);
     allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && !is_ours(known)));
     for function in &mut allowed {

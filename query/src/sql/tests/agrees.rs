@@ -216,6 +216,31 @@ async fn a_cast_to_numeric_loses_nothing() {
     assert!(world.ask(&everyone(), "SELECT 'x'::numeric AS v").await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_the_values_of_a_group_is_chosen() {
+    let world = world().await;
+    const ROWS: &str = "FROM (VALUES (1, 'b'), (2, 'a'), (2, 'b'), (4, 'a'), (NULL, 'c')) t(x, y)";
+    for (value, wanted) in [
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x)", json!(2)),
+        ("percentile_disc(0.76) WITHIN GROUP (ORDER BY x)", json!(4)),
+        ("percentile_disc(0) WITHIN GROUP (ORDER BY x DESC)", json!(4)),
+        ("percentile_disc(0.3) WITHIN GROUP (ORDER BY y)", json!("a")),
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x) FILTER (WHERE x > 9)", json!(null)),
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x * 1.5)", json!("3.0")),
+        ("mode() WITHIN GROUP (ORDER BY x)", json!(2)),
+        ("mode() WITHIN GROUP (ORDER BY y)", json!("a")),
+        ("mode() WITHIN GROUP (ORDER BY y DESC)", json!("b")),
+        ("mode() WITHIN GROUP (ORDER BY interval '1 day' * x = interval '48 hours')", json!(false)),
+    ] {
+        check(&world, &format!("{value} AS v {ROWS}"), wanted).await;
+    }
+    let grouped = "SELECT user_id, percentile_disc(0.5) WITHIN GROUP (ORDER BY time) = min(time) + interval '1 second' AS v, \
+                   mode() WITHIN GROUP (ORDER BY output_tokens) AS m FROM usage GROUP BY user_id";
+    assert_eq!(world.ask(&everyone(), grouped).await, Ok(json!([{"user_id": "alice", "v": true, "m": 10}])));
+    let wrong = world.ask(&everyone(), "SELECT percentile_disc(2) WITHIN GROUP (ORDER BY time) FROM usage").await;
+    assert!(wrong.unwrap_err().contains("from 0 to 1"));
+}
+
 /// Three calls of ten tokens each.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sum_is_divided_as_a_decimal_wherever_it_was_taken() {
