@@ -30,6 +30,7 @@ use super::{
 mod check;
 mod columns;
 mod merged;
+mod named;
 mod numbers;
 mod standard;
 mod types;
@@ -257,7 +258,7 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
         rewrite(query, reading);
     }
     check::check(query)?;
-    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins) {
+    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins::default()) {
         return refuse(why);
     }
     if let ControlFlow::Break(why) =

@@ -513,6 +513,7 @@ async fn what_is_asked_twice_is_answered_twice() {
 async fn a_column_that_is_joined_by_has_what_either_side_has() {
     let world = world().await;
     const BOTH: &str = "(VALUES (1, 'a'), (2, 'b')) a(x, y) FULL JOIN (VALUES (2, 'c'), (3, 'd')) b(x, z) USING (x)";
+    const ONES: &str = "(VALUES (1), (2)) a(x) JOIN (VALUES (1), (2)) b(x) USING (x)";
     const RIGHT: &str = "(VALUES (1), (2)) a(x) RIGHT JOIN (VALUES (2), (3)) b(x) USING (x)";
     for (sql, wanted) in [
         (format!("SELECT sum(x) AS v FROM {BOTH}"), json!([{"v": 6}])),
@@ -550,6 +551,36 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
              WHERE user_id = 'alice' ORDER BY user_id"
                 .to_owned(),
             json!([{"user_id": "alice", "n": 3, "c": 7, "d": 7}]),
+        ),
+        (
+            "SELECT t, r, r2 FROM (VALUES (1, 2)) a(x, p) JOIN (VALUES (1, 3)) b(x, t) USING (x) \
+             LEFT JOIN (VALUES (3, 4)) c(t, r) USING (t) LEFT JOIN (VALUES (3, 5)) d(t, r2) USING (t)"
+                .to_owned(),
+            json!([{"t": 3, "r": 4, "r2": 5}]),
+        ),
+        (
+            "WITH a AS (SELECT 1 AS x, 2 AS y), b AS (SELECT * FROM a), c AS (SELECT y, 3 AS r FROM b) \
+             SELECT * FROM a JOIN (SELECT x FROM b) b USING (x) JOIN c USING (y) FULL JOIN (VALUES (2, 4)) d(y, s) USING (y)"
+                .to_owned(),
+            json!([{"y": 2, "x": 1, "r": 3, "s": 4}]),
+        ),
+        (
+            "SELECT DISTINCT attempt FROM usage JOIN calls USING (call_id) JOIN (VALUES (1, 1)) t(attempt, n) USING (attempt) \
+             LEFT JOIN (VALUES (1, 2)) m(attempt, o) USING (attempt)"
+                .to_owned(),
+            json!([{"attempt": 1}]),
+        ),
+        (
+            format!("SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (2)) d(w) WHERE w = x)"),
+            json!([{"x": 2}]),
+        ),
+        (
+            format!("WITH d AS (SELECT 1 AS w) SELECT x FROM {ONES} WHERE x IN (SELECT w FROM d WHERE w = x) ORDER BY x"),
+            json!([{"x": 1}]),
+        ),
+        (
+            format!("SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (7)) d(x) WHERE x = 7) ORDER BY x"),
+            json!([{"x": 1}, {"x": 2}]),
         ),
         (
             "SELECT count(*) AS n FROM (SELECT tenant, count(*) FROM usage JOIN charges USING (tenant, call_id) \
