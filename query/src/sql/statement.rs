@@ -292,6 +292,7 @@ impl VisitorMut for Written {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
         standard::fetched(query)?;
+        columns::keys_apart(query);
         columns::tell_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {

@@ -28,6 +28,9 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
     let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
     check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
+    let keys = "SELECT coalesce(a::INT) AS \"a_2\", a, sum(coalesce(a::INT)) FROM u GROUP BY coalesce(a::INT), a HAVING coalesce(a::INT) > 1";
+    check("SELECT a::int, a, sum(a::int) FROM u GROUP BY a::int, a HAVING a::int > 1", Ok(keys));
+    check("SELECT a::int AS b FROM u GROUP BY a::int", Ok("SELECT a::INT AS b FROM u GROUP BY a::INT"));
     let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
 }
