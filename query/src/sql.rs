@@ -58,12 +58,14 @@ mod interval;
 mod joined;
 mod json;
 mod lengths;
+mod logarithm;
 mod made;
 mod md5;
 mod modulo;
 pub(crate) mod moment;
 mod moments;
 mod numeric;
+mod ordered;
 mod parts;
 mod pass;
 mod pattern;
@@ -75,6 +77,7 @@ mod reading;
 mod reads;
 mod replacement;
 mod rolled;
+mod rounded;
 mod rows;
 mod runs;
 mod scaled;
@@ -83,6 +86,7 @@ mod session;
 mod shared;
 mod span;
 mod statement;
+mod summed;
 mod sums;
 mod tag;
 mod threads;
@@ -302,7 +306,7 @@ impl Engine {
             question.rollups,
         )?;
         views::register(&state, public.as_ref(), &read)?;
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = summed::divided(state.statement_to_plan(statement).await?)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

@@ -16,13 +16,18 @@ use arrow::{
     },
 };
 use datafusion::{
-    common::{DFSchema, Result, config::ConfigOptions, exec_err, plan_err, tree_node::Transformed},
+    common::{DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, plan_err, tree_node::Transformed},
     functions::utils::make_scalar_function,
     logical_expr::{
         BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-        ScalarUDFImpl, Signature, Volatility, expr_rewriter::FunctionRewrite, lit,
+        ScalarUDFImpl, Signature, Volatility,
+        expr_rewriter::FunctionRewrite,
+        lit,
+        simplify::{ExprSimplifyResult, SimplifyContext},
     },
 };
+
+use jiff::tz::TimeZone;
 
 use super::trunc::{HOUR_SECONDS, is_utc, seconds_ahead};
 
@@ -30,17 +35,30 @@ const SECOND: i64 = 1_000_000;
 const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
 
 /// What the function is called, here and in Postgres.
-pub(super) const TIMEZONE: &str = "timezone";
+const TIMEZONE: &str = "timezone";
+/// What it is once its zone is known, which is written as the engine has it then: of Postgres `+05:30` is behind UTC.
+pub(super) const IN_ZONE: &str = "in_zone";
+const MINUTE_NANOS: i64 = 60_000_000_000;
 
 /// The function `timezone(zone, time)`.
 pub(super) fn timezone() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(Timezone { signature: Signature::user_defined(Volatility::Immutable) }))
+    of(true)
 }
 
-/// `time AT TIME ZONE zone`; nothing where the zone has no name.
+/// The same of a zone as the engine writes it.
+pub(super) fn in_zone() -> Arc<ScalarUDF> {
+    of(false)
+}
+
+fn of(is_postgres: bool) -> Arc<ScalarUDF> {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    Arc::new(ScalarUDF::from(Timezone { is_postgres, signature }))
+}
+
+/// What clocks of one of the engine's zones show at a time, or when they show it; nothing where the zone has no name.
 pub(super) fn at_zone(time: Expr, zone: &str) -> Option<Expr> {
     let is_named = zone.starts_with(|letter: char| letter.is_ascii_alphabetic());
-    is_named.then(|| timezone().call(vec![lit(zone), time]))
+    is_named.then(|| in_zone().call(vec![lit(zone), time]))
 }
 
 const fn micros(zone: Option<Arc<str>>) -> DataType {
@@ -49,12 +67,14 @@ const fn micros(zone: Option<Arc<str>>) -> DataType {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Timezone {
+    /// Whether the zone is written as Postgres has it.
+    is_postgres: bool,
     signature: Signature,
 }
 
 impl ScalarUDFImpl for Timezone {
     fn name(&self) -> &'static str {
-        TIMEZONE
+        if self.is_postgres { TIMEZONE } else { IN_ZONE }
     }
 
     fn signature(&self) -> &Signature {
@@ -70,10 +90,12 @@ impl ScalarUDFImpl for Timezone {
             kind if kind.is_string() || kind.is_null() => micros(Some("UTC".into())),
             other => return plan_err!("timezone() takes a time, not {other}"),
         };
-        if !zone.is_string() {
-            return plan_err!("timezone() takes the name of a zone, as 'Europe/Berlin', not {zone}");
-        }
-        Ok(vec![DataType::Utf8, time])
+        let zone = match zone {
+            kind if kind.is_string() => DataType::Utf8,
+            DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
+            other => return plan_err!("timezone() takes the name of a zone, as 'Europe/Berlin', not {other}"),
+        };
+        Ok(vec![zone, time])
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
@@ -83,11 +105,27 @@ impl ScalarUDFImpl for Timezone {
         })
     }
 
+    /// What looks at conditions knows the engine's zones.
+    fn simplify(&self, mut args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let zone = match args.as_slice() {
+            [Expr::Literal(zone, _), _] if self.is_postgres => written(zone),
+            _ => None,
+        };
+        Ok(match (zone, args.pop()) {
+            (Some(zone), Some(time)) => ExprSimplifyResult::Simplified(in_zone().call(vec![lit(zone), time])),
+            (None, time) => {
+                args.extend(time);
+                ExprSimplifyResult::Original(args)
+            }
+            (Some(_), None) => ExprSimplifyResult::Original(args),
+        })
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [ColumnarValue::Scalar(zone), time] = args.args.as_slice() else {
             return exec_err!("timezone() takes the zone as a constant");
         };
-        let place = named(zone.try_as_str().flatten())?;
+        let place = self.place(zone)?;
         let of_instant = matches!(time.data_type(), DataType::Timestamp(_, Some(_)));
         make_scalar_function(
             |times| {
@@ -100,20 +138,85 @@ impl ScalarUDFImpl for Timezone {
     }
 }
 
-/// A zone by its name, or by what it is behind UTC.
-fn named(zone: Option<&str>) -> Result<Tz> {
-    let Some(zone) = zone else { return exec_err!("the time zone is NULL") };
-    match spelled(zone).and_then(|name| name.parse().ok()) {
-        Some(place) => Ok(place),
-        None => exec_err!("{}", unknown(zone)),
+impl Timezone {
+    fn place(&self, zone: &ScalarValue) -> Result<Tz> {
+        if zone.is_null() {
+            return exec_err!("the time zone is NULL");
+        }
+        let text = zone.try_as_str().flatten();
+        let name = if self.is_postgres { written(zone) } else { text.map(str::to_owned) };
+        match name.and_then(|name| name.parse().ok()) {
+            Some(place) => Ok(place),
+            None => exec_err!("{}", unknown(&text.map_or_else(|| zone.to_string(), str::to_owned))),
+        }
     }
 }
 
-/// What a zone of Postgres is as the engine writes it, by its name or by what it is behind UTC.
+/// A zone of Postgres as the engine writes it: by its name, by what it is behind UTC, or as an interval by what it is ahead; nothing of
+/// what is none.
+fn written(zone: &ScalarValue) -> Option<String> {
+    let ScalarValue::IntervalMonthDayNano(ahead) = zone else { return spelled(zone.try_as_str().flatten()?) };
+    let ahead = (*ahead)?;
+    let minutes = ahead.nanoseconds / MINUTE_NANOS;
+    let is_clock = ahead.months == 0 && ahead.days == 0 && ahead.nanoseconds % MINUTE_NANOS == 0;
+    let [hours, rest] = [minutes.abs() / 60, minutes.abs() % 60].map(|part| part.to_string());
+    offset(minutes >= 0, &hours, &rest).filter(|_| is_clock)
+}
+
+/// What Postgres calls clocks that are always so many hours ahead of UTC, also where a zone of that name changes them. Those that once meant
+/// something else are not among them.
+const ABBREVIATIONS: &[(&str, i8)] = &[
+    ("ADT", -3),
+    ("AEDT", 11),
+    ("AEST", 10),
+    ("AKDT", -8),
+    ("AKST", -9),
+    ("AST", -4),
+    ("AWST", 8),
+    ("BST", 1),
+    ("CDT", -5),
+    ("CEST", 2),
+    ("CET", 1),
+    ("CST", -6),
+    ("EDT", -4),
+    ("EEST", 3),
+    ("EET", 2),
+    ("EST", -5),
+    ("HST", -10),
+    ("JST", 9),
+    ("KST", 9),
+    ("MDT", -6),
+    ("MEST", 2),
+    ("MET", 1),
+    ("MST", -7),
+    ("NZDT", 13),
+    ("NZST", 12),
+    ("PDT", -7),
+    ("PST", -8),
+    ("WEST", 1),
+    ("WET", 0),
+    ("Z", 0),
+];
+
+/// What a zone of Postgres is as the engine writes it, by its name in any case or by what it is behind UTC.
 pub(super) fn spelled(zone: &str) -> Option<String> {
-    let name = if zone.eq_ignore_ascii_case("utc") { "UTC" } else { zone };
-    let is_named = name.starts_with(|letter: char| letter.is_ascii_alphabetic());
-    if is_named && name.parse::<Tz>().is_ok() { Some(name.to_owned()) } else { behind(name) }
+    if let Some((_, ahead)) = ABBREVIATIONS.iter().find(|(name, _)| zone.eq_ignore_ascii_case(name)) {
+        return offset(*ahead >= 0, &ahead.unsigned_abs().to_string(), "0");
+    }
+    if zone.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+        if is_known(zone) {
+            return Some(zone.to_owned());
+        }
+        let place = TimeZone::get(zone).ok();
+        if let Some(name) = place.as_ref().and_then(TimeZone::iana_name).filter(|name| is_known(name)) {
+            return Some(name.to_owned());
+        }
+    }
+    behind(zone)
+}
+
+fn is_known(name: &str) -> bool {
+    name.parse::<Tz>().is_ok()
 }
 
 /// What is said of a zone that is none.

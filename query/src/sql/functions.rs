@@ -23,9 +23,9 @@ use datafusion::{
 use super::{
     age, bucket, clock,
     error::refused,
-    exact, format, joined, json, md5, modulo, numeric, parts, percentile, quotient,
+    exact, format, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
-    replacement, tag, trunc,
+    replacement, rounded, tag, trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -94,7 +94,15 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn allowed() -> Vec<Arc<ScalarUDF>> {
-    let own = [md5::md5(), age::age(), bucket::width_bucket(), modulo::modulo(), format::format(), numeric::numeric()];
+    let own = [
+        md5::md5(),
+        age::age(),
+        bucket::width_bucket(),
+        modulo::modulo(),
+        format::format(),
+        numeric::numeric(),
+        rounded::timestamp(),
+    ];
     let mut allowed = vec![
         tag::tag(),
         strict_concat(),
@@ -110,6 +118,8 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
         } else if name == "date_trunc" {
             allowed.push(trunc::date_trunc(function));
+        } else if logarithm::NAMES.contains(&name) {
+            allowed.push(logarithm::checked(function));
         } else if name == "date_part" {
             allowed.push(parts::date_part());
         } else if name == "signum" {
@@ -131,7 +141,14 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The aggregate functions of a session.
 pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let mut allowed = functions_aggregate::all_default_aggregate_functions();
-    let ours = [exact::sum(), joined::string_agg(), percentile::approx_percentile_cont(), quotient::avg()];
+    let ours = [
+        exact::sum(),
+        joined::string_agg(),
+        ordered::mode(),
+        ordered::percentile_disc(),
+        percentile::approx_percentile_cont(),
+        quotient::avg(),
+    ];
     let is_ours = |name: &str| ours.iter().any(|function| function.name() == name);
     allowed.retain(|function| AGGREGATES.split(' ').any(|known| known == function.name() && !is_ours(known)));
     for function in &mut allowed {

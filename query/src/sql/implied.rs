@@ -25,7 +25,7 @@ use datafusion::{
 };
 
 use self::range::{Floor, Range, Step};
-use super::{clock::TIMEZONE, trunc::is_utc};
+use super::{clock::IN_ZONE, trunc::is_utc};
 
 mod range;
 
@@ -245,7 +245,7 @@ impl Made {
                 made.steps.push(Step::Floored(floor));
                 Some(made)
             }
-            (TIMEZONE, [Expr::Literal(zone, _), time]) => {
+            (IN_ZONE, [Expr::Literal(zone, _), time]) => {
                 let zone: Arc<str> = zone.try_as_str().flatten()?.into();
                 let mut made = Self::of(time, schema).filter(|made| made.kind != Kind::Clock)?;
                 if let Some(place) = place(&Kind::Instant(zone))? {

@@ -13,12 +13,12 @@ use arrow::{
     error::ArrowError,
 };
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err},
+    common::{DFSchema, Result, exec_datafusion_err, exec_err, plan_err},
     functions::utils::make_scalar_function,
     functions_aggregate::average::avg_udaf,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ExprSchemable, GroupsAccumulator, Operator,
-        ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
+        ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         function::{AccumulatorArgs, StateFieldsArgs},
         planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
         type_coercion::binary::BinaryTypeCoercer,
@@ -26,7 +26,7 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use super::functions::chain_name;
+use super::{functions::chain_name, summed::Over};
 
 /// The decimals of a result, where there is room for them.
 const MOST: i16 = 20;
@@ -53,57 +53,13 @@ impl ExprPlanner for Divide {
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
             return Ok(PlannerResult::Original(expr));
         };
-        // In Postgres a sum of BIGINT is a numeric.
-        let of_sum = divides
-            && left.is_integer()
-            && right.is_integer()
-            && (is_sum(&expr.left, schema) || is_sum(&expr.right, schema));
+        let over = Over::types(schema);
+        let of_sum =
+            divides && left.is_integer() && right.is_integer() && (over.is_sum(&expr.left) || over.is_sum(&expr.right));
         Ok(match of_sum || is_ours(divides, &left, &right) {
             true => PlannerResult::Planned(calculated(divides, expr.left, expr.right)),
             false => PlannerResult::Original(expr),
         })
-    }
-}
-
-/// Whether an integer is reckoned from a sum of such as are `BIGINT` in Postgres.
-fn is_sum(expr: &Expr, schema: &DFSchema) -> bool {
-    match expr {
-        Expr::AggregateFunction(of) => of.func.name() == "sum" && of.params.args.iter().any(|arg| is_big(arg, schema)),
-        Expr::WindowFunction(of) => {
-            let is_sum = matches!(&of.fun, WindowFunctionDefinition::AggregateUDF(of) if of.name() == "sum");
-            is_sum && of.params.args.iter().any(|arg| is_big(arg, schema))
-        }
-        other => parts(other).into_iter().any(|part| is_sum(part, schema)),
-    }
-}
-
-/// Whether an integer is a `BIGINT` in Postgres, where a small constant is none.
-fn is_big(expr: &Expr, schema: &DFSchema) -> bool {
-    match expr {
-        Expr::Literal(ScalarValue::Int64(Some(number)), _) => i32::try_from(*number).is_err(),
-        Expr::BinaryExpr(_) | Expr::Negative(_) | Expr::Alias(_) | Expr::Case(_) => {
-            parts(expr).into_iter().any(|part| is_big(part, schema))
-        }
-        Expr::ScalarFunction(_) if !parts(expr).is_empty() => parts(expr).into_iter().any(|part| is_big(part, schema)),
-        other => matches!(other.get_type(schema), Ok(DataType::Int64 | DataType::UInt32 | DataType::UInt64)),
-    }
-}
-
-/// What an expression takes its type from.
-fn parts(expr: &Expr) -> Vec<&Expr> {
-    match expr {
-        Expr::Alias(of) => vec![of.expr.as_ref()],
-        Expr::Negative(of) => vec![of.as_ref()],
-        Expr::BinaryExpr(of) => vec![of.left.as_ref(), of.right.as_ref()],
-        Expr::Case(of) => {
-            of.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(of.else_expr.as_deref()).collect()
-        }
-        Expr::ScalarFunction(of) => match of.func.name() {
-            "coalesce" | "greatest" | "least" => of.args.iter().collect(),
-            "nullif" | "abs" => of.args.iter().take(1).collect(),
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
     }
 }
 

@@ -51,7 +51,7 @@ use super::{
     },
     rolled::Rollups,
     scaled::Scale,
-    series,
+    series, whole,
 };
 
 /// The temporary space that all queries together may use.
@@ -106,6 +106,7 @@ pub(crate) fn open(
         .with_optimizer_rules(optimizers(rollups))
         .build();
     state.register_function_rewrite(Arc::new(exact::Compared))?;
+    state.register_function_rewrite(Arc::new(whole::Places))?;
     let zone = reading.and_then(|reading| reading.zone.clone());
     state.register_function_rewrite(Arc::new(Instants::of(zone.clone())))?;
     if reading.is_some() {

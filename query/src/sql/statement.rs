@@ -30,6 +30,7 @@ use super::{
 mod check;
 mod columns;
 mod merged;
+mod named;
 mod numbers;
 mod standard;
 mod types;
@@ -257,7 +258,7 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
         rewrite(query, reading);
     }
     check::check(query)?;
-    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins) {
+    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins::default()) {
         return refuse(why);
     }
     if let ControlFlow::Break(why) =
@@ -291,6 +292,7 @@ impl VisitorMut for Written {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
         standard::fetched(query)?;
+        columns::keys_apart(query);
         columns::tell_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {

@@ -10,13 +10,41 @@ use arrow::{
     datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Float32Type, Float64Type},
 };
 use datafusion::{
-    common::{DFSchema, Result, config::ConfigOptions, exec_err, format::DEFAULT_CAST_OPTIONS, tree_node::Transformed},
+    common::{
+        DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, format::DEFAULT_CAST_OPTIONS,
+        tree_node::Transformed,
+    },
     functions::utils::make_scalar_function,
     logical_expr::{
         ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        expr_rewriter::FunctionRewrite,
+        expr_rewriter::FunctionRewrite, lit,
     },
 };
+
+/// Says how many decimals `round` leaves in the 32 bits that the engine wants, before types are settled. Of a number that has yet to be
+/// cast to these it knows nothing: the type of what is rounded would be another once that is done, and what it is compared with would
+/// have been fitted to the first.
+#[derive(Debug)]
+pub(super) struct Places;
+
+impl FunctionRewrite for Places {
+    fn name(&self) -> &'static str {
+        "places"
+    }
+
+    fn rewrite(&self, mut expr: Expr, _: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        if let Expr::ScalarFunction(call) = &mut expr
+            && call.func.name() == "round"
+            && let [_, places] = call.args.as_mut_slice()
+            && let Expr::Literal(ScalarValue::Int64(Some(number)), _) = places
+            && let Ok(number) = i32::try_from(*number)
+        {
+            *places = lit(number);
+            return Ok(Transformed::yes(expr));
+        }
+        Ok(Transformed::no(expr))
+    }
+}
 
 /// Rounds what is cast to an integer, and floats. For what is of settled types.
 #[derive(Debug)]

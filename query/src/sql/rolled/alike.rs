@@ -17,7 +17,7 @@ use crate::{
     lake::DataFile,
     rollup::{self, Grain, RECORDED_AT, TIME},
     sql::{
-        clock::TIMEZONE,
+        clock::IN_ZONE,
         trunc::{HOUR_SECONDS, are_whole, is_utc},
     },
     table::TableDef,
@@ -216,7 +216,7 @@ impl<'a> Alike<'a> {
                 DataType::Timestamp(_, zone) => self.is_clock_of(zone.clone(), &cast.expr),
                 _ => false,
             },
-            Expr::ScalarFunction(of) if of.name() == TIMEZONE => match of.args.as_slice() {
+            Expr::ScalarFunction(of) if of.name() == IN_ZONE => match of.args.as_slice() {
                 [Expr::Literal(zone, _), time]
                     if matches!(time.get_type(self.schema), Ok(DataType::Timestamp(_, Some(_)))) =>
                 {

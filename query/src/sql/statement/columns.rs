@@ -4,8 +4,8 @@
 use std::{collections::HashMap, mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Query, SelectItem, SetExpr,
-    Value, visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectNamePart, Query,
+    SelectItem, SetExpr, Value, ValueWithSpan, visit_expressions_mut,
 };
 
 use crate::sql::reading::rewrite::{call, taken};
@@ -32,6 +32,9 @@ pub(super) fn shown_as(item: &SelectItem) -> Option<String> {
 
 /// What Postgres calls a column that is cast, or put into a zone; nothing of another, for which the engine has a name of its own.
 pub(super) fn column_of(expr: &Expr) -> Option<String> {
+    if let Some(of) = wrapped(expr) {
+        return column_of(of);
+    }
     match expr {
         Expr::AtTimeZone { .. } => Some("timezone".to_owned()),
         Expr::Cast { expr, .. } => {
@@ -47,6 +50,9 @@ pub(super) fn column_of(expr: &Expr) -> Option<String> {
 
 /// What Postgres calls a column.
 pub(super) fn called(expr: &Expr) -> String {
+    if let Some(of) = wrapped(expr) {
+        return called(of);
+    }
     let named = match expr {
         Expr::Cast { expr, .. } | Expr::Nested(expr) => return called(expr),
         Expr::Function(function) => name_of(function),
@@ -81,15 +87,72 @@ fn bare(expr: &mut Expr) {
             Some(SelectItem::ExprWithAlias { alias, .. }) => Expr::Identifier(alias.clone()),
             _ => return,
         },
-        Expr::Function(function) if name_of(function).as_deref() == Some("coalesce") => {
-            match (is_of_one(function), first(function)) {
-                (true, Some(of)) => of.clone(),
-                _ => return,
-            }
-        }
-        _ => return,
+        _ => match wrapped(expr) {
+            Some(of) => of.clone(),
+            None => return,
+        },
     };
     *expr = of;
+}
+
+/// Tells keys of groups apart that the engine would call the same, as those that differ only in a cast, and refuse: in the same way.
+pub(super) fn keys_apart(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return };
+    let mut known: HashMap<String, Vec<String>> = HashMap::new();
+    for key in keys {
+        let key = meant(key, &select.projection);
+        let (ways, text) = (known.entry(alike(key)).or_default(), unwrapped(key));
+        if !ways.contains(&text) {
+            // What is no cast keeps its name.
+            let at = if matches!(key, Expr::Cast { .. }) { ways.len() } else { 0 };
+            ways.insert(at, text);
+        }
+    }
+    let ways: HashMap<String, usize> =
+        known.into_values().flat_map(|ways| ways.into_iter().zip(0..)).filter(|(_, at)| *at > 0).collect();
+    if ways.is_empty() {
+        return;
+    }
+    let mut told = |expr: &mut Expr| -> ControlFlow<()> {
+        let at = ways.get(&unwrapped(expr)).copied().unwrap_or_default();
+        (0..at).for_each(|_| wrap(expr));
+        ControlFlow::Continue(())
+    };
+    let _: ControlFlow<()> = visit_expressions_mut(&mut select.projection, &mut told);
+    let _: ControlFlow<()> = visit_expressions_mut(&mut select.group_by, &mut told);
+    let _: ControlFlow<()> = visit_expressions_mut(&mut select.having, &mut told);
+    let _: ControlFlow<()> = visit_expressions_mut(&mut query.order_by, &mut told);
+}
+
+/// What a key of groups stands for: a column that is asked for, by its number or its name, or what it says.
+fn meant<'a>(key: &'a Expr, shown: &'a [SelectItem]) -> &'a Expr {
+    let item = match key {
+        Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => {
+            number.parse::<usize>().ok().and_then(|number| shown.get(number.checked_sub(1)?))
+        }
+        Expr::Identifier(_) => {
+            let name = shown_as(&SelectItem::UnnamedExpr(key.clone()));
+            shown.iter().find(|item| matches!(item, SelectItem::ExprWithAlias { .. }) && shown_as(item) == name)
+        }
+        _ => None,
+    };
+    match item {
+        Some(SelectItem::UnnamedExpr(of) | SelectItem::ExprWithAlias { expr: of, .. }) => of,
+        _ => key,
+    }
+}
+
+/// The text of an expression, but for what it was wrapped in to be told apart.
+fn unwrapped(expr: &Expr) -> String {
+    let mut of = expr.clone();
+    let _: ControlFlow<()> = visit_expressions_mut(&mut of, |part: &mut Expr| {
+        if let Some(of) = wrapped(part).cloned() {
+            *part = of;
+        }
+        ControlFlow::Continue(())
+    });
+    of.to_string()
 }
 
 /// Tells aggregates apart that the engine would call the same, and refuse: `coalesce` of one value is that value, and has another name.
@@ -133,8 +196,14 @@ fn name_of(function: &Function) -> Option<String> {
     function.name.0.last().and_then(ObjectNamePart::as_ident).map(|name| name.value.to_lowercase())
 }
 
-fn is_of_one(function: &Function) -> bool {
-    matches!(&function.args, FunctionArguments::List(list) if list.args.len() == 1)
+/// What is wrapped to be told apart.
+fn wrapped(expr: &Expr) -> Option<&Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] if name_of(function)? == "coalesce" => Some(of),
+        _ => None,
+    }
 }
 
 /// The first argument of a function, if that is an expression.

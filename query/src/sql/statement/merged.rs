@@ -3,18 +3,22 @@
 //! The engine's is that of the left side, or in `*` that of the table whose name comes first, and so NULL where only the other side has a
 //! row. Such a join is written with ON here, and its column as the standard says what it is, wherever the query names it. So is one whose
 //! column a table after it is joined by again, which the engine would find ambiguous, and any where `*` shows its columns, which stand first.
-//! Where no schema is known it cannot always be told which table has the column; then the statement is refused. Other inner joins are left
-//! to the engine.
+//! So is one whose column a query within names, which to the engine is none of either table. Where it cannot be told which table has the
+//! column ([`named`](super::named)) the statement is refused. Other inner joins are left to the engine.
 
 use std::{collections::HashSet, mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut,
-    VisitorMut, WildcardAdditionalOptions,
+    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, Visit,
+    VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
-use super::{MAX_OPERATORS, columns::shown_as};
+use super::{
+    MAX_OPERATORS,
+    columns::shown_as,
+    named::{Columns, Scope, known},
+};
 use crate::sql::reading::rewrite::{call, taken};
 
 const UNKNOWN: &str = "which table of a join with USING has its column cannot be told here: write ON a.x = b.x, and a.x, or of an \
@@ -25,25 +29,34 @@ const OFTEN: &str = "a statement names columns of joins with USING too often: na
 const NATURAL: &str = "NATURAL outer joins are not supported: write USING (…) with the columns";
 
 /// Writes out the columns of joins with USING, but for those of which the engine makes the same.
-pub(super) struct Joins;
+#[derive(Default)]
+pub(super) struct Joins {
+    scope: Scope,
+}
 
 impl VisitorMut for Joins {
     type Break = String;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+        self.scope.enter(query);
         match query.body.as_mut() {
-            SetExpr::Select(select) => written_out(select, query.order_by.as_mut()),
+            SetExpr::Select(select) => written_out(select, query.order_by.as_mut(), &self.scope),
             _ => ControlFlow::Continue(()),
         }
     }
 
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.scope.leave();
+        ControlFlow::Continue(())
+    }
+
     /// That of a UNION: in the one of a query nothing is left to do.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
-        written_out(select, None)
+        written_out(select, None, &self.scope)
     }
 }
 
-fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>) -> ControlFlow<String> {
+fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>, scope: &Scope) -> ControlFlow<String> {
     let all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
     let mut loses = false;
     for from in &mut select.from {
@@ -54,14 +67,15 @@ fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>) -> ControlF
         }
     }
     if loses {
-        return by_on(select, order);
+        return by_on(select, order, scope);
     }
-    if !select.from.iter_mut().any(|from| is_joined_again(&mut from.joins)) {
+    let again = select.from.iter_mut().any(|from| is_joined_again(&mut from.joins));
+    if !again && !is_named_within(select, order.as_deref()) {
         return ControlFlow::Continue(());
     }
     // What cannot be told here the engine may know, or it says that it is ambiguous.
     let whole = (select.clone(), order.as_deref().cloned());
-    match by_on(select, order.as_deref_mut()) {
+    match by_on(select, order.as_deref_mut(), scope) {
         ControlFlow::Break(why) if why != OFTEN => {
             *select = whole.0;
             if let (Some(order), Some(whole)) = (order, whole.1) {
@@ -74,11 +88,12 @@ fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>) -> ControlF
 }
 
 /// Writes the joins of a SELECT with ON.
-fn by_on(select: &mut Select, order: Option<&mut OrderBy>) -> ControlFlow<String> {
+fn by_on(select: &mut Select, order: Option<&mut OrderBy>, scope: &Scope) -> ControlFlow<String> {
     let mut froms = mem::take(&mut select.from);
-    let mut sides = Sides::default();
+    let mut sides = Sides::of(scope);
     for from in &mut froms {
-        let mut own = Sides { shown: vec![Shown::All(table(&from.relation)?, Vec::new())], columns: Vec::new() };
+        let mut own = Sides::of(scope);
+        own.add(table(&from.relation)?, scope.of_factor(&from.relation), Vec::new());
         for join in &mut from.joins {
             own.join(join)?;
         }
@@ -129,17 +144,62 @@ fn is_lost(join: &mut Join, all: bool) -> bool {
     })
 }
 
-/// Whether tables are joined by the same column more than once.
-fn is_joined_again(joins: &mut [Join]) -> bool {
-    let mut seen = HashSet::new();
+/// The columns that tables are joined by with USING.
+fn used(joins: &mut [Join]) -> impl Iterator<Item = String> {
     let constraints = joins.iter_mut().filter_map(|join| parts(&mut join.join_operator).map(|(_, on)| on));
-    let mut names = constraints.flat_map(|on| match on {
+    constraints.flat_map(|on| match on {
         JoinConstraint::Using(names) => {
             names.iter().filter_map(|name| name.0.last()?.as_ident()).map(known).collect::<Vec<String>>()
         }
         _ => Vec::new(),
-    });
-    names.any(|name| !seen.insert(name))
+    })
+}
+
+/// Whether tables are joined by the same column more than once.
+fn is_joined_again(joins: &mut [Join]) -> bool {
+    let mut seen = HashSet::new();
+    used(joins).any(|name| !seen.insert(name))
+}
+
+/// Whether a query within an expression names something as a column is called that tables are joined by.
+fn is_named_within(select: &mut Select, order: Option<&OrderBy>) -> bool {
+    let names: HashSet<String> = select.from.iter_mut().flat_map(|from| used(&mut from.joins)).collect();
+    if names.is_empty() {
+        return false;
+    }
+    let mut find = Within { names, within: 0 };
+    Visit::visit(&select.projection, &mut find).is_break()
+        || Visit::visit(&select.selection, &mut find).is_break()
+        || Visit::visit(&select.having, &mut find).is_break()
+        || order.is_some_and(|order| Visit::visit(order, &mut find).is_break())
+}
+
+/// Looks for names in queries within.
+struct Within {
+    names: HashSet<String>,
+    /// How deep it is in such queries.
+    within: usize,
+}
+
+impl Visitor for Within {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.within += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.within -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) if self.within > 0 && self.names.contains(&known(ident)) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 fn is_lost_within(factor: &mut TableFactor, all: bool) -> bool {
@@ -160,10 +220,6 @@ fn table(factor: &TableFactor) -> ControlFlow<String, Vec<Ident>> {
     name.map_or_else(|| stop(UNKNOWN), ControlFlow::Continue)
 }
 
-fn known(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
 fn of_table(table: &[Ident], column: &str) -> Expr {
     let column = Ident::with_quote('"', column);
     Expr::CompoundIdentifier(table.iter().cloned().chain([column]).collect())
@@ -182,8 +238,10 @@ enum Shown {
 }
 
 /// What the tables of FROM have together.
-#[derive(Default)]
-struct Sides {
+struct Sides<'a> {
+    scope: &'a Scope,
+    /// The tables, and their columns where these are known.
+    tables: Vec<(Vec<Ident>, Option<Columns>)>,
     shown: Vec<Shown>,
     /// The columns of joins, and what each is: the first of these that is something.
     columns: Vec<(String, Vec<Expr>)>,
@@ -196,22 +254,40 @@ fn first_of(all: &[Expr]) -> Expr {
     }
 }
 
-impl Sides {
+impl<'a> Sides<'a> {
+    const fn of(scope: &'a Scope) -> Self {
+        Self { scope, tables: Vec::new(), shown: Vec::new(), columns: Vec::new() }
+    }
+
     fn column(&self, name: &str) -> Option<&[Expr]> {
         self.columns.iter().find(|(known, _)| known == name).map(|(_, of)| of.as_slice())
     }
 
-    /// A column of what was joined so far; where more than one table could have it, that is not known.
+    /// The one of the tables that were joined so far which has a column; nothing where that is not known.
+    fn owner(&self, name: &str) -> Option<&[Ident]> {
+        if let [(table, _)] = self.tables.as_slice() {
+            return Some(table);
+        }
+        let mut owner = None;
+        for (table, columns) in &self.tables {
+            if columns.as_ref()?.contains(name) && owner.replace(table.as_slice()).is_some() {
+                return None;
+            }
+        }
+        owner
+    }
+
+    /// A column of what was joined so far.
     fn left(&self, name: &str) -> ControlFlow<String, Vec<Expr>> {
-        match (self.column(name), self.shown.as_slice()) {
+        match (self.column(name), self.owner(name)) {
             (Some(of), _) => ControlFlow::Continue(of.to_vec()),
-            (None, [Shown::All(table, _)]) => ControlFlow::Continue(vec![of_table(table, name)]),
-            _ => stop(UNKNOWN),
+            (None, Some(table)) => ControlFlow::Continue(vec![of_table(table, name)]),
+            (None, None) => stop(UNKNOWN),
         }
     }
 
     fn join(&mut self, join: &mut Join) -> ControlFlow<String> {
-        let right = table(&join.relation)?;
+        let (right, has) = (table(&join.relation)?, self.scope.of_factor(&join.relation));
         let Some((keeps, constraint)) = parts(&mut join.join_operator) else { return stop(UNKNOWN) };
         let mut columns = Vec::new();
         match constraint {
@@ -240,36 +316,37 @@ impl Sides {
                 *constraint = on.map_or(JoinConstraint::None, JoinConstraint::On);
             }
         }
-        self.add(right, columns);
+        self.add(right, has, columns);
         ControlFlow::Continue(())
     }
 
     /// Adds a table: the columns that it was joined by stand first, and once.
-    fn add(&mut self, right: Vec<Ident>, columns: Vec<(String, Vec<Expr>)>) {
+    fn add(&mut self, right: Vec<Ident>, has: Option<Columns>, columns: Vec<(String, Vec<Expr>)>) {
         let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+        let new = names.iter().filter(|name| self.column(name).is_none());
+        let owned: Vec<(Vec<Ident>, String)> =
+            new.filter_map(|name| Some((self.owner(name)?.to_vec(), name.clone()))).collect();
         let mut shown: Vec<Shown> =
             columns.iter().map(|(name, of)| Shown::One(name.clone(), Box::new(first_of(of)))).collect();
-        let is_alone = self.shown.len() == 1;
         for mut part in self.shown.drain(..) {
             if matches!(&part, Shown::One(name, _) if names.contains(name)) {
                 continue;
             }
-            if let Shown::All(_, without) = &mut part
-                && is_alone
-            {
-                without.clone_from(&names);
+            if let Shown::All(table, without) = &mut part {
+                without.extend(owned.iter().filter(|(owner, _)| *owner == *table).map(|(_, name)| name.clone()));
             }
             shown.push(part);
         }
-        shown.push(Shown::All(right, names.clone()));
+        shown.push(Shown::All(right.clone(), names.clone()));
         self.shown = shown;
+        self.tables.push((right, has));
         self.columns.retain(|(name, _)| !names.contains(name));
         self.columns.extend(columns);
     }
 
-    /// Puts the columns in the place of their names, but for those within queries.
+    /// Puts the columns in the place of their names, within queries too where these have none of that name.
     fn put(&self, place: &mut impl VisitMut) -> ControlFlow<String> {
-        VisitMut::visit(place, &mut Put { sides: self, within: 0, left: MAX_OPERATORS })
+        VisitMut::visit(place, &mut Put { sides: self, within: Vec::new(), left: MAX_OPERATORS })
     }
 
     /// Writes out `*`, and names the columns of joins, of which none has the name of another column.
@@ -351,9 +428,9 @@ fn item_of(shown: &Shown) -> SelectItem {
 }
 
 struct Put<'a> {
-    sides: &'a Sides,
-    /// How deep in queries within.
-    within: usize,
+    sides: &'a Sides<'a>,
+    /// Of the queries within that it is in, the names of their own, where these are known.
+    within: Vec<Option<Columns>>,
     /// How often a column may still be named.
     left: usize,
 }
@@ -361,21 +438,21 @@ struct Put<'a> {
 impl VisitorMut for Put<'_> {
     type Break = String;
 
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
-        self.within += 1;
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+        self.within.push(self.sides.scope.own(query));
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
-        self.within -= 1;
+        self.within.pop();
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
-        if self.within == 0
-            && let Expr::Identifier(ident) = &*expr
-            && let Some(of) = self.sides.column(&known(ident))
-        {
+        let Expr::Identifier(ident) = &*expr else { return ControlFlow::Continue(()) };
+        let name = known(ident);
+        let is_free = |own: &Option<Columns>| own.as_ref().is_some_and(|own| !own.contains(&name));
+        if let Some(of) = self.sides.column(&name).filter(|_| self.within.iter().all(is_free)) {
             let Some(left) = self.left.checked_sub(1) else { return stop(OFTEN) };
             self.left = left;
             *expr = first_of(of);

@@ -2,7 +2,7 @@
 //! And casts to a `numeric` of no stated digits, of which the engine would make one of ten decimals.
 
 use arrow::datatypes::DECIMAL128_MAX_PRECISION;
-use datafusion::sql::sqlparser::ast::{CastKind, DataType, ExactNumberInfo, Expr, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::{CastKind, DataType, ExactNumberInfo, Expr, TypedString, Value, ValueWithSpan};
 
 use crate::sql::reading::rewrite::{call, taken, written};
 
@@ -23,9 +23,15 @@ pub(super) fn spelled(expr: &mut Expr) {
     }
 }
 
-/// `'1.25'::numeric` → `'1.25'::numeric(3, 2)`; of a parameter one with 18 decimals; and `x::numeric` → a function that knows what `x` is.
+/// `'1.25'::numeric` and `numeric '1.25'` → `'1.25'::numeric(3, 2)`; of a parameter one with 18 decimals; and `x::numeric` → a function that knows what `x` is.
 pub(super) fn kept(expr: &mut Expr) {
     use ExactNumberInfo::{None as Unstated, PrecisionAndScale};
+    if let Expr::TypedString(TypedString { data_type, value, .. }) = expr
+        && matches!(data_type, DataType::Numeric(Unstated) | DataType::Decimal(Unstated))
+    {
+        let (data_type, of) = (data_type.clone(), Box::new(Expr::Value(value.clone())));
+        *expr = Expr::Cast { kind: CastKind::Cast, expr: of, data_type, array: false, format: None };
+    }
     let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: of, data_type, .. } = expr else { return };
     let (DataType::Numeric(digits @ Unstated) | DataType::Decimal(digits @ Unstated)) = data_type else { return };
     match of.as_mut() {

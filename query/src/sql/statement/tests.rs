@@ -28,6 +28,9 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
     let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
     check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
+    let keys = "SELECT coalesce(a::INT) AS \"a_2\", a, sum(coalesce(a::INT)) FROM u GROUP BY coalesce(a::INT), a HAVING coalesce(a::INT) > 1";
+    check("SELECT a::int, a, sum(a::int) FROM u GROUP BY a::int, a HAVING a::int > 1", Ok(keys));
+    check("SELECT a::int AS b FROM u GROUP BY a::int", Ok("SELECT a::INT AS b FROM u GROUP BY a::INT"));
     let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
 }
@@ -106,6 +109,9 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT 1 << 63", Err("<<"));
     check("SELECT string_agg(a, ',') OVER () FROM t", Err("string_agg"));
     check("SELECT STRING_AGG(a, ',') OVER w FROM t WINDOW w AS (ORDER BY b)", Err("string_agg"));
+    check("SELECT mode() WITHIN GROUP (ORDER BY a) FROM t", Ok("SELECT mode() WITHIN GROUP (ORDER BY a) FROM t"));
+    check("SELECT percentile_disc(a, 0.5) OVER () FROM t", Err("WITHIN GROUP"));
+    check("SELECT Mode(a) FROM t", Err("WITHIN GROUP"));
     let crossed: Vec<_> = (0..40).map(|number| format!("(SELECT 1) a{number}")).collect();
     check(&format!("SELECT count(*) FROM {}", crossed.join(",")), Err("32 tables"));
     let parted = format!("SELECT sum(a) OVER (PARTITION BY {}) FROM t", vec!["a"; 65].join(","));

@@ -1,11 +1,15 @@
 //! Types as Postgres has them: `float` is of eight bytes, which the engine takes for four, and `varchar(8)` cuts what is longer, of which the
-//! engine would leave the length out. `char(8)`, which is filled up with spaces, is refused.
+//! engine would leave the length out; and `timestamp(0)` rounds. `char(8)`, which is filled up with spaces, is refused.
 
 use datafusion::sql::sqlparser::ast::{CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, TypedString, Value};
 
 use crate::sql::reading::rewrite::{call, taken};
 
-/// `x::float` → `x::double precision`; `x::varchar(8)` → `left(x::varchar, 8)`, and so a constant of that type.
+/// The most decimals of a second that a time has, as Postgres has it.
+const MICROS: u64 = 6;
+
+/// `x::float` → `x::double precision`; `x::varchar(8)` → `left(x::varchar, 8)`, `x::timestamp(0)` → `timestamp(x::timestamp(6), 0)`, and so
+/// a constant of that type.
 pub(super) fn meant(expr: &mut Expr) {
     if let Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) = expr
         && let DataType::Float(digits) = data_type
@@ -20,6 +24,12 @@ pub(super) fn meant(expr: &mut Expr) {
     else {
         return;
     };
+    if let DataType::Timestamp(Some(decimals), _) = data_type {
+        let left = std::mem::replace(decimals, MICROS).min(MICROS);
+        let (time, left) = (taken(expr), Value::Number(left.to_string(), false));
+        *expr = call("\"timestamp\"", [time, Expr::Value(left.into())]);
+        return;
+    }
     let length = match data_type {
         DataType::Char(None) | DataType::Character(None) => 1,
         DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {

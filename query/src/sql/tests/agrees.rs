@@ -205,10 +205,81 @@ async fn a_cast_to_numeric_loses_nothing() {
         ("count(*) AS v FROM usage WHERE input_tokens::numeric > output_tokens::numeric", json!(0)),
         ("CASE WHEN 1 > 2 THEN 1::numeric ELSE 0.25::numeric END", json!("0.25")),
         ("0.25::numeric < 1::numeric", json!(true)),
+        ("numeric '1.5'", json!("1.5")),
+        ("decimal '-1e3'", json!("-1000")),
+        ("x::numeric > round(y::numeric, 1) AS v FROM (VALUES (2.5::float8, 2.44::float8)) t(x, y)", json!(true)),
+        ("x::numeric > round(y::numeric, 1) AS v FROM (VALUES (2, 2)) t(x, y)", json!(false)),
+        ("round(x::numeric, -1) = 120 AS v FROM (VALUES (123.4::float8)) t(x)", json!(true)),
     ] {
         check(&world, value, wanted).await;
     }
     assert!(world.ask(&everyone(), "SELECT 'x'::numeric AS v").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_the_values_of_a_group_is_chosen() {
+    let world = world().await;
+    const ROWS: &str = "FROM (VALUES (1, 'b'), (2, 'a'), (2, 'b'), (4, 'a'), (NULL, 'c')) t(x, y)";
+    for (value, wanted) in [
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x)", json!(2)),
+        ("percentile_disc(0.76) WITHIN GROUP (ORDER BY x)", json!(4)),
+        ("percentile_disc(0) WITHIN GROUP (ORDER BY x DESC)", json!(4)),
+        ("percentile_disc(0.3) WITHIN GROUP (ORDER BY y)", json!("a")),
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x) FILTER (WHERE x > 9)", json!(null)),
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY x * 1.5)", json!("3.0")),
+        ("mode() WITHIN GROUP (ORDER BY x)", json!(2)),
+        ("mode() WITHIN GROUP (ORDER BY y)", json!("a")),
+        ("mode() WITHIN GROUP (ORDER BY y DESC)", json!("b")),
+        ("mode() WITHIN GROUP (ORDER BY interval '1 day' * x = interval '48 hours')", json!(false)),
+    ] {
+        check(&world, &format!("{value} AS v {ROWS}"), wanted).await;
+    }
+    let grouped = "SELECT user_id, percentile_disc(0.5) WITHIN GROUP (ORDER BY time) = min(time) + interval '1 second' AS v, \
+                   mode() WITHIN GROUP (ORDER BY output_tokens) AS m FROM usage GROUP BY user_id";
+    assert_eq!(world.ask(&everyone(), grouped).await, Ok(json!([{"user_id": "alice", "v": true, "m": 10}])));
+    let wrong = world.ask(&everyone(), "SELECT percentile_disc(2) WITHIN GROUP (ORDER BY time) FROM usage").await;
+    assert!(wrong.unwrap_err().contains("from 0 to 1"));
+}
+
+/// Three calls of ten tokens each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_is_divided_as_a_decimal_wherever_it_was_taken() {
+    let world = world().await;
+    const SUM: &str = "(SELECT user_id, sum(output_tokens) AS s FROM usage GROUP BY user_id)";
+    for (value, wanted) in [
+        (format!("s / 4 = 7.5 AS v FROM {SUM} t"), true),
+        (format!("100 / s > 3.3 AS v FROM {SUM} t"), true),
+        (format!("v FROM (SELECT h / 2 = 3.75 AS v FROM (SELECT s / 4 AS h FROM {SUM} t) u) w"), true),
+        (format!("sum(s / 4) = 7.5 AS v FROM {SUM} t"), true),
+        (format!("max(s) / 4 = 7.5 AS v FROM {SUM} t"), true),
+        (format!("(s + 1) / 2 > 15 AS v FROM {SUM} t WHERE s / 4 > 7 ORDER BY s / 4"), true),
+        (format!("s / c = 10 AS v FROM {SUM} t JOIN (SELECT 'alice' AS user_id, 3 AS c) c USING (user_id)"), true),
+        (format!("s / 4 = 7.5 AS v FROM (SELECT s FROM {SUM} t UNION ALL SELECT 30 LIMIT 1) u"), true),
+        (
+            format!(
+                "s / 4 = 7.5 AS v FROM (SELECT DISTINCT coalesce(s, 0) AS s FROM {SUM} t WHERE s > 0 ORDER BY s) u"
+            ),
+            true,
+        ),
+        ("s / 4 = 7.5 AS v FROM (SELECT sum(output_tokens) OVER () AS s FROM usage LIMIT 1) t".to_owned(), true),
+        ("(SELECT sum(output_tokens) FROM usage) / 4 = 7.5 AS v FROM (SELECT 1) t".to_owned(), true),
+        (format!("s / 4 * 4 = s AS v FROM {SUM} t"), true),
+        (format!("s::bigint / 4 = 7 AS v FROM {SUM} t"), true),
+        ("n / 2 = 1 AS v FROM (SELECT count(*) AS n FROM usage) t".to_owned(), true),
+        ("n / 2 = 5 AS v FROM (SELECT max(output_tokens) AS n FROM usage) t".to_owned(), true),
+    ] {
+        check(&world, &value, json!(wanted)).await;
+    }
+    let named = "WITH m AS (SELECT sum(output_tokens) AS s FROM usage) SELECT s / 4 FROM m";
+    let described = world.engine.describe(&everyone(), Question::plain(named)).await.unwrap();
+    assert_eq!(described.schema.field(0).data_type(), &DataType::Decimal128(38, 18));
+    // What is reckoned from itself at each step is looked at once, and refused when it is written out.
+    let mut often = format!("WITH t0 AS {SUM}");
+    for level in 1..25 {
+        often.push_str(&format!(", t{level} AS (SELECT greatest(s, s) AS s FROM t{})", level - 1));
+    }
+    let error = world.ask(&everyone(), &format!("{often} SELECT s / 4 FROM t24")).await.unwrap_err();
+    assert!(error.contains("too often"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,10 +323,32 @@ async fn types_are_as_long_as_they_say() {
         ("12345::varchar(3)", json!("123")),
         ("'äöü'::varchar(2)", json!("äö")),
         ("NULL::varchar(3)", json!(null)),
+        ("'2026-11-01 10:00:00.6'::timestamp(0)", json!("2026-11-01T10:00:01.000000Z")),
+        ("timestamptz '2026-11-01 10:00:00.5Z'::timestamptz(0)", json!("2026-11-01T10:00:01.000000Z")),
+        ("timestamp(1) '2026-11-01 10:00:00.66'", json!("2026-11-01T10:00:00.700000Z")),
+        ("CAST(timestamp '1999-12-31 23:59:58.5' AS timestamp(0))", json!("1999-12-31T23:59:58.000000Z")),
+        ("'2026-11-01 10:00:00.123456'::timestamp(9)", json!("2026-11-01T10:00:00.123456Z")),
+        ("NULL::timestamp(0)", json!(null)),
+        ("count(DISTINCT (time + interval '600 milliseconds')::timestamptz(0)) AS v FROM usage", json!(3)),
+        (
+            "max((time + interval '600 milliseconds')::timestamptz(0) - time) = interval '1 second' AS v FROM usage",
+            json!(true),
+        ),
         ("count(*) AS v FROM usage GROUP BY CAST(user_id AS varchar(2))", json!(3)),
     ] {
         check(&world, value, wanted).await;
     }
+    for (value, wanted) in [
+        ("ln(0)", "of zero"),
+        ("log(-1)", "of a negative"),
+        ("log(2, 0)", "of zero"),
+        ("ln(input_tokens - 1) FROM usage", "of zero"),
+    ] {
+        let error = world.ask(&everyone(), &format!("SELECT {value}")).await.unwrap_err();
+        assert!(error.contains(wanted), "{value}: {error}");
+    }
+    check(&world, "ln(1)", json!(0.0)).await;
+    check(&world, "log(NULL::float8, 0)", json!(null)).await;
     let error = world.ask(&everyone(), "SELECT 'abc'::char(2) AS v").await.unwrap_err();
     assert!(error.starts_with("TG6001") && error.contains("varchar"), "{error}");
 }
@@ -406,6 +499,10 @@ async fn what_is_asked_twice_is_answered_twice() {
         "SELECT avg(input_tokens), avg(input_tokens::float8) FROM usage HAVING avg(input_tokens::float8) > 0",
         "SELECT max(time) > '2026-11-01', max(time) > date '2026-11-01' FROM usage",
         "SELECT count(*) / 7, count(*)::numeric / 7 FROM usage",
+        "SELECT time::date, time::text FROM usage GROUP BY time::date, time::text ORDER BY time::date, time::text",
+        "SELECT time::date AS d, time AS t FROM usage GROUP BY d, t ORDER BY d, t",
+        "SELECT input_tokens::int, count(*) FROM usage GROUP BY input_tokens::int, input_tokens HAVING input_tokens::int > 0",
+        "SELECT (input_tokens + 1)::float8, input_tokens + 1 FROM usage GROUP BY 1, 2",
         "SELECT count(*) * 100 / 7, count(*) / 7.0 FROM usage",
         "SELECT sum(cost_usd::numeric), sum(cost_usd)::numeric / 3 FROM usage",
         "SELECT (input_tokens + 1) * 2, input_tokens + 1 * 2 FROM usage",
@@ -420,6 +517,7 @@ async fn what_is_asked_twice_is_answered_twice() {
 async fn a_column_that_is_joined_by_has_what_either_side_has() {
     let world = world().await;
     const BOTH: &str = "(VALUES (1, 'a'), (2, 'b')) a(x, y) FULL JOIN (VALUES (2, 'c'), (3, 'd')) b(x, z) USING (x)";
+    const ONES: &str = "(VALUES (1), (2)) a(x) JOIN (VALUES (1), (2)) b(x) USING (x)";
     const RIGHT: &str = "(VALUES (1), (2)) a(x) RIGHT JOIN (VALUES (2), (3)) b(x) USING (x)";
     for (sql, wanted) in [
         (format!("SELECT sum(x) AS v FROM {BOTH}"), json!([{"v": 6}])),
@@ -457,6 +555,36 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
              WHERE user_id = 'alice' ORDER BY user_id"
                 .to_owned(),
             json!([{"user_id": "alice", "n": 3, "c": 7, "d": 7}]),
+        ),
+        (
+            "SELECT t, r, r2 FROM (VALUES (1, 2)) a(x, p) JOIN (VALUES (1, 3)) b(x, t) USING (x) \
+             LEFT JOIN (VALUES (3, 4)) c(t, r) USING (t) LEFT JOIN (VALUES (3, 5)) d(t, r2) USING (t)"
+                .to_owned(),
+            json!([{"t": 3, "r": 4, "r2": 5}]),
+        ),
+        (
+            "WITH a AS (SELECT 1 AS x, 2 AS y), b AS (SELECT * FROM a), c AS (SELECT y, 3 AS r FROM b) \
+             SELECT * FROM a JOIN (SELECT x FROM b) b USING (x) JOIN c USING (y) FULL JOIN (VALUES (2, 4)) d(y, s) USING (y)"
+                .to_owned(),
+            json!([{"y": 2, "x": 1, "r": 3, "s": 4}]),
+        ),
+        (
+            "SELECT DISTINCT attempt FROM usage JOIN calls USING (call_id) JOIN (VALUES (1, 1)) t(attempt, n) USING (attempt) \
+             LEFT JOIN (VALUES (1, 2)) m(attempt, o) USING (attempt)"
+                .to_owned(),
+            json!([{"attempt": 1}]),
+        ),
+        (
+            format!("SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (2)) d(w) WHERE w = x)"),
+            json!([{"x": 2}]),
+        ),
+        (
+            format!("WITH d AS (SELECT 1 AS w) SELECT x FROM {ONES} WHERE x IN (SELECT w FROM d WHERE w = x) ORDER BY x"),
+            json!([{"x": 1}]),
+        ),
+        (
+            format!("SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (7)) d(x) WHERE x = 7) ORDER BY x"),
+            json!([{"x": 1}, {"x": 2}]),
         ),
         (
             "SELECT count(*) AS n FROM (SELECT tenant, count(*) FROM usage JOIN charges USING (tenant, call_id) \

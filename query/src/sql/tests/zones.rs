@@ -63,10 +63,29 @@ async fn a_time_in_a_zone_is_what_its_clocks_show() {
             ("5", "2026-11-01 07:00:00"),
             ("UTC+3", "2026-11-01 09:00:00"),
             ("GMT-05:30", "2026-11-01 17:30:00"),
+            ("europe/BERLIN", "2026-11-01 13:00:00"),
+            ("Z", "2026-11-01 12:00:00"),
+            ("PST", "2026-11-01 04:00:00"),
+            ("nzdt", "2026-11-02 01:00:00"),
         ] {
             let sql = format!("SELECT (timestamptz '2026-11-01 12:00:00Z' AT TIME ZONE '{zone}')::text AS v");
             assert_eq!(asked(&world, None, &sql).await, Ok(json!({"v": wanted})), "{zone}");
         }
+        // What Postgres knows by letters is so in summer too.
+        for (zone, wanted) in [
+            ("'CET'", "2026-07-01 13:00:00"),
+            ("'cest'", "2026-07-01 14:00:00"),
+            ("interval '-3 hours'", "2026-07-01 09:00:00"),
+            ("interval '05:30'", "2026-07-01 17:30:00"),
+        ] {
+            let sql = format!("SELECT (timestamptz '2026-07-01 12:00:00Z' AT TIME ZONE {zone})::text AS v");
+            assert_eq!(asked(&world, None, &sql).await, Ok(json!({"v": wanted})), "{zone}");
+        }
+        let summer = "SELECT (timestamptz '2026-07-01 12:00:00Z')::timestamp::text AS v";
+        assert_eq!(asked(&world, Some("CET"), summer).await, Ok(json!({"v": "2026-07-01 14:00:00"})));
+        // Of what files and rollups are left out by: the day there begins at 05:30 in UTC, and two of five are before that.
+        let day = "SELECT count(*) AS n FROM usage WHERE date_trunc('day', time AT TIME ZONE '+05:30') = '2026-11-01'";
+        assert_eq!(asked(&world, None, day).await, Ok(json!({"n": 2})));
         for (zone, wanted) in [("+05:30", "05:30"), ("-03", "21:00"), ("UTC+3", "03:00"), ("-0", "00:00")] {
             let day = format!("date_trunc('day', timestamptz '2026-07-01 23:00:00Z', '{zone}')");
             let sql = format!("SELECT {day} = timestamptz '2026-07-01 {wanted}:00Z' AS v");
@@ -74,7 +93,12 @@ async fn a_time_in_a_zone_is_what_its_clocks_show() {
                 assert_eq!(asked(&world, session, &sql).await, Ok(json!({"v": true})), "{zone} in {session:?}");
             }
         }
-        for wrong in ["time AT TIME ZONE '+0530'", "date_trunc('day', time, '+0530')"] {
+        for wrong in [
+            "time AT TIME ZONE '+0530'",
+            "date_trunc('day', time, '+0530')",
+            "time AT TIME ZONE interval '1 day'",
+            "time AT TIME ZONE interval '1 second'",
+        ] {
             let wrong = asked(&world, None, &format!("SELECT {wrong} FROM usage")).await.unwrap_err();
             assert!(wrong.contains("Europe/Berlin"), "{wrong}");
         }

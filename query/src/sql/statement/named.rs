@@ -1,0 +1,143 @@
+//! Which columns what stands in FROM has, as far as that is known before anything is planned: of what a statement writes itself, and of
+//! tables. Of views it is not, since their statements are read in the same way.
+
+use std::collections::HashSet;
+
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins,
+};
+
+use super::columns::{column_of, shown_as};
+use crate::{imports, sql::MADE, table::TableDef};
+
+/// The names of columns.
+pub(super) type Columns = HashSet<String>;
+
+/// The queries of WITH that may be named where a visitor is.
+#[derive(Default)]
+pub(super) struct Scope {
+    with: Vec<(String, Option<Columns>)>,
+    /// By query, how many there were before it.
+    before: Vec<usize>,
+}
+
+/// A name as the engine has it.
+pub(super) fn known(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+impl Scope {
+    /// Goes into a query.
+    pub(super) fn enter(&mut self, query: &Query) {
+        self.before.push(self.with.len());
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = aliased(Some(&cte.alias), self.of_query(&cte.query));
+            self.with.push((known(&cte.alias.name), columns));
+        }
+    }
+
+    /// Goes out of the query that it went into last.
+    pub(super) fn leave(&mut self) {
+        self.with.truncate(self.before.pop().unwrap_or_default());
+    }
+
+    /// The names that mean something of its own in a query; nothing where that is not known.
+    pub(super) fn own(&self, query: &Query) -> Option<Columns> {
+        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        if query.with.is_some() {
+            return None;
+        }
+        let mut own = Columns::new();
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { alias, .. } = item {
+                own.insert(known(alias));
+            }
+        }
+        for from in &select.from {
+            own.extend(self.of_from(from)?);
+        }
+        Some(own)
+    }
+
+    /// The columns of what stands in FROM.
+    pub(super) fn of_factor(&self, factor: &TableFactor) -> Option<Columns> {
+        match factor {
+            // The one that there is has one column, by its own name.
+            TableFactor::Table { name, alias, args: Some(_), .. } => {
+                let own = alias.as_ref().map(|alias| &alias.name).or_else(|| name.0.last()?.as_ident())?;
+                aliased(alias.as_ref(), Some(Columns::from([known(own)])))
+            }
+            TableFactor::Table { name, alias, .. } => aliased(alias.as_ref(), self.of_name(name)),
+            TableFactor::Derived { subquery, alias, .. } => aliased(alias.as_ref(), self.of_query(subquery)),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => self.of_from(table_with_joins),
+            _ => None,
+        }
+    }
+
+    fn of_from(&self, from: &TableWithJoins) -> Option<Columns> {
+        let mut columns = self.of_factor(&from.relation)?;
+        for join in &from.joins {
+            columns.extend(self.of_factor(&join.relation)?);
+        }
+        Some(columns)
+    }
+
+    fn of_query(&self, query: &Query) -> Option<Columns> {
+        if query.with.is_some() { None } else { self.of_body(&query.body) }
+    }
+
+    fn of_body(&self, body: &SetExpr) -> Option<Columns> {
+        match body {
+            SetExpr::Select(select) => self.of_select(select),
+            SetExpr::Query(query) => self.of_query(query),
+            SetExpr::SetOperation { left, .. } => self.of_body(left),
+            SetExpr::Values(values) => {
+                let columns = values.rows.first()?.content.len();
+                Some((1..=columns).map(|number| format!("column{number}")).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn of_select(&self, select: &Select) -> Option<Columns> {
+        let mut columns = Columns::new();
+        for item in &select.projection {
+            match item {
+                SelectItem::Wildcard(_) => {
+                    for from in &select.from {
+                        columns.extend(self.of_from(from)?);
+                    }
+                }
+                SelectItem::QualifiedWildcard(..) => return None,
+                // What else has no name has one that nobody could write.
+                SelectItem::UnnamedExpr(expr) => columns.extend(shown_as(item).or_else(|| column_of(expr))),
+                item => columns.extend(shown_as(item)),
+            }
+        }
+        Some(columns)
+    }
+
+    fn of_name(&self, name: &ObjectName) -> Option<Columns> {
+        let last = known(name.0.last().and_then(ObjectNamePart::as_ident)?);
+        if name.0.len() == 1
+            && let Some((_, columns)) = self.with.iter().rev().find(|(known, _)| *known == last)
+        {
+            return columns.clone();
+        }
+        if let Some(table) = TableDef::shown().find(|table| table.name == last) {
+            return Some(table.columns().map(|column| column.name.to_owned()).collect());
+        }
+        let made = imports::ALL.iter().chain(MADE).find(|table| table.name == last)?;
+        Some(made.schema().fields().iter().map(|field| field.name().clone()).collect())
+    }
+}
+
+/// Columns by the names that an alias gives them, if it gives any: to all, or it is not known which.
+fn aliased(alias: Option<&TableAlias>, columns: Option<Columns>) -> Option<Columns> {
+    let names = alias.map_or(&[][..], |alias| alias.columns.as_slice());
+    if names.is_empty() {
+        return columns;
+    }
+    let named: Columns = names.iter().map(|column| known(&column.name)).collect();
+    columns.filter(|columns| columns.len() == named.len()).map(|_| named)
+}
