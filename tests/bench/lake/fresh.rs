@@ -25,7 +25,7 @@ pub(crate) fn disk(plan: &Plan) -> Arc<dyn Road> {
 
 /// A log on a real Kafka, which works on the same cores.
 pub(crate) fn kafka(plan: &Plan) -> Arc<dyn Road> {
-    let brokers = vec![broker::shared().expect("a Kafka").to_owned()];
+    let brokers = vec![broker::shared().unwrap().to_owned()];
     let prefix = format!("bench-{}", ProducerId::fresh());
     Kafka::open(journal::kafka::Options::new(brokers, prefix, 1, plan.dir.join("outbox"))).unwrap()
 }
