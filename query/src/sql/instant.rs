@@ -19,7 +19,7 @@ use jiff::tz::TimeZone;
 use super::{
     clock,
     error::refused,
-    moment::{Written, micros, shown_in, written},
+    moment::{Written, micros, place, shown_in, written},
     pattern, reads,
     trunc::is_utc,
 };
@@ -29,14 +29,14 @@ use super::{
 pub(super) struct Instants {
     /// The session's.
     zone: Arc<str>,
-    /// The same, if the calendar knows it by this name.
+    /// Its clocks.
     place: Option<TimeZone>,
 }
 
 impl Instants {
     /// In the zone of a session; in UTC if it has none.
     pub(super) fn of(zone: Option<Arc<str>>) -> Self {
-        let place = zone.as_ref().map_or(Some(TimeZone::UTC), |zone| TimeZone::get(zone).ok());
+        let place = zone.as_deref().map_or(Some(TimeZone::UTC), place);
         Self { zone: zone.unwrap_or_else(|| "UTC".into()), place }
     }
 

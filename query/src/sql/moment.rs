@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use jiff::{
     SignedDuration, Timestamp,
     civil::{Date, DateTime, Time},
-    tz::TimeZone,
+    tz::{Offset, TimeZone},
 };
 
 const MICROS_A_SECOND: i64 = 1_000_000;
@@ -62,11 +62,16 @@ pub(crate) fn micros(clock: DateTime) -> Option<i64> {
 }
 
 fn of_zone(clock: DateTime, zone: &str) -> Option<i64> {
-    if let Some(ahead) = ahead(zone) {
-        return micros(clock)?.checked_sub(ahead.checked_mul(MICROS_A_SECOND)?);
+    Some(shown_in(clock, &place(zone)?)?.as_microsecond())
+}
+
+/// The clocks of a zone as the engine writes it: by its name, or by how far it is ahead of UTC.
+pub(crate) fn place(zone: &str) -> Option<TimeZone> {
+    match ahead(zone) {
+        Some(ahead) => Some(TimeZone::fixed(Offset::from_seconds(i32::try_from(ahead).ok()?).ok()?)),
+        None if zone == "UTC" => Some(TimeZone::UTC),
+        None => TimeZone::get(zone).ok(),
     }
-    let place = if zone == "UTC" { TimeZone::UTC } else { TimeZone::get(zone).ok()? };
-    Some(shown_in(clock, &place)?.as_microsecond())
 }
 
 /// The instant at which the clocks of a place show something. Of an hour that is there twice it is in the second, of one that is not there in
@@ -172,6 +177,8 @@ mod tests {
         check("2026-11-01", "Asia/Tokyo", Some("2026-10-31T15:00:00Z"));
         check("2026-11-01 10:00Z", "Asia/Tokyo", Some("2026-11-01T10:00:00Z"));
         check("2026-11-01 10:00", "+05:30", Some("2026-11-01T04:30:00Z"));
+        check("2026-11-01 10:00", "-05:00", Some("2026-11-01T15:00:00Z"));
+        check("2026-11-01 10:00", "Asia/Nowhere", None);
         check("2026-10-25 02:30", "Europe/Berlin", Some("2026-10-25T01:30:00Z"));
         check("2026-03-29 02:30", "Europe/Berlin", Some("2026-03-29T01:30:00Z"));
         for wrong in [

@@ -20,7 +20,7 @@ use jiff::{civil, tz::TimeZone};
 
 use super::{
     error::refused,
-    moment::{micros, shown_in},
+    moment::{micros, place, shown_in},
     pattern::{self, Part},
 };
 
@@ -142,8 +142,9 @@ impl ScalarUDFImpl for Reads {
                         |text: Option<&str>| text.map(|text| read(text)?.day().ok_or_else(|| wrong(text))).transpose();
                     Arc::new(texts.iter().map(day).collect::<Result<Date32Array>>()?)
                 } else {
-                    let place = TimeZone::get(&self.zone);
-                    let Ok(place) = place else { return exec_err!("no time can be read in the zone {:?}", self.zone) };
+                    let Some(place) = place(&self.zone) else {
+                        return exec_err!("no time can be read in the zone {:?}", self.zone);
+                    };
                     let instant = |text: Option<&str>| {
                         text.map(|text| read(text)?.instant(&place).ok_or_else(|| wrong(text))).transpose()
                     };

@@ -22,7 +22,10 @@ use datafusion::{
 use futures::stream;
 use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
 
-use super::{lengths::length_of, moment::shown_in};
+use super::{
+    lengths::length_of,
+    moment::{place, shown_in},
+};
 
 /// `generate_series`.
 pub(super) fn series() -> Arc<TableFunction> {
@@ -56,7 +59,7 @@ impl TableFunctionImpl for Series {
                 return plan_err!("the step of generate_series cannot be zero");
             }
             // Clocks without a zone go on as those of UTC do.
-            let place = zone.as_deref().map_or(Some(TimeZone::UTC), |zone| TimeZone::get(zone).ok());
+            let place = zone.as_deref().map_or(Some(TimeZone::UTC), place);
             let kind = DataType::Timestamp(TimeUnit::Nanosecond, zone);
             for arg in given.iter_mut().take(2) {
                 if let Expr::Literal(value, _) = arg

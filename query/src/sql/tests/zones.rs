@@ -196,6 +196,36 @@ async fn bins_begin_at_what_the_clocks_of_the_session_show() {
     }
 }
 
+/// Calls are at 01:00, 05:00 and 06:00 in UTC on the first, and at 04:00 and 06:00 on the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_beside_an_instant_is_of_the_offset_that_the_session_has_for_a_zone() {
+    let world = world(5).await;
+    for (zone, condition, wanted) in [
+        ("-05:00", "time >= '2026-11-01' AND time < '2026-11-02'", 3),
+        ("-05:00", "time >= '2026-11-01 00:00' AND time < '2026-11-01T24:00'", 3),
+        ("-05:00", "time BETWEEN '2026-11-01 00:00:00' AND '2026-11-01 23:59:59.999999'", 3),
+        ("-05:00", "time IN ('2026-11-01 01:00:00', '2026-11-01T00:00', '2026-10-31 20:00')", 3),
+        ("-05:00", "time = '2026-11-01T00:00:00'", 1),
+        ("-05:00", "time = '2026-11-01T05:00:00Z'", 1),
+        ("-05:00", "time >= timestamp '2026-11-01 00:00' AND time < date '2026-11-02'", 3),
+        ("-05:00", "time >= date '2026-11-01' AND time < timestamptz '2026-11-02 00:00'", 3),
+        ("+05:30", "time < '2026-11-01 06:30:00'", 0),
+        ("+05:30", "time <= '2026-11-01 06:30'", 1),
+        ("+05:30", "date_bin('1 day', time, '2026-11-01') = '2026-11-01'", 3),
+        ("+05:30", "time < to_timestamp('2026-11-01 11:00', 'YYYY-MM-DD HH24:MI')", 2),
+    ] {
+        let sql = format!("SELECT count(*) AS n FROM usage WHERE {condition}");
+        assert_eq!(asked(&world, Some(zone), &sql).await, Ok(json!({"n": wanted})), "{condition} in {zone}");
+    }
+    let days = "SELECT min(g) AS v FROM generate_series(date '2026-11-01', date '2026-11-03', interval '1 day') g";
+    for (days, wanted) in [
+        (days.to_owned(), "2026-10-31T18:30:00.000000Z"),
+        (format!("{days} WHERE g > '2026-11-01 00:00'"), "2026-11-01T18:30:00.000000Z"),
+    ] {
+        assert_eq!(asked(&world, Some("+05:30"), &days).await, Ok(json!({"v": wanted})), "{days}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clocks_show_is_compared_with_texts_of_any_length() {
     let world = world(5).await;
