@@ -1,4 +1,5 @@
--- What the same tokens would have cost with another model, by the prices in force now. `tollgate rerate` answers for another price file.
+-- What the same would have cost with another model, by the prices in force now; images cost what text does where it has no price for them.
+-- `tollgate rerate` answers for another price file.
 -- questions: 23
 -- param model (text) = *: The model that is replaced; * for each of them.
 -- param provider (text) = openai: Who sells the other model, as the table prices names it.
@@ -17,11 +18,18 @@ WITH used AS (
         sum(sum(CASE WHEN token_class LIKE '%output' OR token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END)) OVER (PARTITION BY call_id, attempt, model) AS input
     FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of AND ($model = '*' OR model = $model)
     GROUP BY call_id, attempt, time, tenant, model, token_class
-), price AS (
-    SELECT DISTINCT model, token_class, coalesce(above_input_tokens, 0) AS above, price_per_mtok_usd, valid_from,
+), sold AS (
+    SELECT DISTINCT model, token_class, service_tier, coalesce(above_input_tokens, 0) AS above, price_per_mtok_usd, valid_from,
         coalesce(valid_to, TIMESTAMP '2262-01-01T00:00:00Z') AS valid_to
-    FROM prices WHERE in_force_to IS NULL AND in_force_from IS NOT NULL AND provider = $provider AND service_tier IS NULL
+    FROM prices WHERE in_force_to IS NULL AND in_force_from IS NOT NULL AND provider = $provider
         AND (model = $to_model OR model LIKE '%*' AND starts_with($to_model, rtrim(model, '*')))
+), price AS (
+    SELECT model, token_class, above, price_per_mtok_usd, valid_from, valid_to FROM sold WHERE service_tier IS NULL
+    UNION ALL
+    SELECT s.model, i.image AS token_class, s.above, s.price_per_mtok_usd, s.valid_from, s.valid_to
+    FROM sold s JOIN (VALUES ('input', 'image_input'), ('output', 'image_output')) AS i (plain, image) ON i.plain = s.token_class
+    LEFT JOIN (SELECT DISTINCT token_class FROM sold) own ON own.token_class = i.image
+    WHERE s.service_tier IS NULL AND own.token_class IS NULL
 ), found AS (
     SELECT u.*, p.price_per_mtok_usd AS price, row_number() OVER (PARTITION BY u.call_id, u.attempt, u.model, u.token_class
         ORDER BY p.model = $to_model DESC, length(p.model) DESC, p.above DESC, p.valid_from DESC) AS place

@@ -173,6 +173,54 @@ async fn sessions_of_code_are_units_and_cached_sound_is_cached() {
     assert_eq!(rows(&world, "cache-savings", &november(), &[], &saved).await, json!(["0.6 3000 0.024 0 0.024 0"]));
 }
 
+/// Models that price images as text, apart, and apart in another tier only.
+const IMAGES: &str = "models:
+  - provider: openai
+    names: [m4]
+    source: test
+    prices:
+      - { per_million: { input: 1.00, output: 4.00 } }
+      - { tier: batch, per_million: { input: 0.50, output: 2.00 } }
+  - provider: openai
+    names: [painter]
+    source: test
+    prices:
+      - { per_million: { input: 5.00, output: 10.00, image_input: 8.00 } }
+  - provider: openai
+    names: [sketcher]
+    source: test
+    prices:
+      - { per_million: { input: 2.00, output: 3.00 } }
+      - { tier: flex, per_million: { image_input: 1.00 } }
+";
+
+/// Images cost what text does unless a price says otherwise, in reports as in charges.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_would_cost_what_text_does_unless_the_other_model_prices_them() {
+    let own = book(IMAGES);
+    let mut put = world::book(0);
+    let Fact::Book(in_force) = &mut put.fact else { panic!("it is a book") };
+    in_force.book = own.hash();
+    let vector = Vector { image_input: 1_000, image_output: 1_000, ..call(1, 5, [1_000, 0, 0]).vector };
+    let seen = Call { model: "m4", vector, book: own.clone(), ..call(1, 5, [0; 3]) };
+    let world = World::with(&[put, seen.entry()], 0, &[own]).await;
+    let columns = ["quantity", "cost_usd", "other_usd", "change_usd", "unknown_quantity"];
+    for (model, wanted) in [
+        // 0.001, 0.001 and 0.004.
+        ("m4", "3000 0.006 0.006 0 0"),
+        // 0.005, 0.008 and 0.01.
+        ("painter", "3000 0.006 0.023 0.017 0"),
+        // Who prices images apart does so in each tier, or not at all: 0.002 and 0.003.
+        ("sketcher", "3000 0.005 0.005 0 1000"),
+    ] {
+        let told = rows(&world, "what-if", &november(), &[("to_model", model)], &columns).await;
+        assert_eq!(told, json!([wanted]), "{model}");
+    }
+    let tiers = ["quantity", "cost_usd", "other_tier_usd", "available_usd", "unknown_quantity"];
+    let told = rows(&world, "tiers", &november(), &[], &tiers).await;
+    assert_eq!(told, json!(["3000 0.006 0.003 0.003 0"]));
+}
+
 /// Of an answer that two models made each has its own input, and the price of its band.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_model_of_an_answer_has_a_band_of_its_own() {
