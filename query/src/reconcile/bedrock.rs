@@ -122,9 +122,12 @@ fn line<'a>(starts: Timestamp, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) 
     let cost = amount::dollars(cell("line_item_unblended_cost")).ok_or("line_item_unblended_cost is no amount")?;
     let key =
         [cell("line_item_iam_principal"), cell("line_item_usage_account_id")].into_iter().find(|key| !key.is_empty());
-    // It names a line in its billing period, and a line may be of several intervals.
+    // It names a line in its billing period, and a line may be of several intervals; a report without them says when each begins.
     let id = Some(cell("identity_line_item_id")).filter(|id| !id.is_empty());
-    let id = id.map(|id| format!("{id} {}", cell("identity_time_interval")));
+    let id = id.map(|id| match cell("identity_time_interval") {
+        "" => format!("{id} {starts}"),
+        interval => format!("{id} {interval}"),
+    });
     let line = |model, class, quantity| Line {
         day: day(starts).to_string(),
         starts: Time::from_micros(starts.as_microsecond()),

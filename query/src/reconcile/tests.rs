@@ -809,6 +809,27 @@ fn lines_of_a_report_are_told_apart_by_what_names_them() {
     assert_eq!((left.again, left.left_out["Tax"].lines), (1, 1));
 }
 
+/// Which columns a report has is chosen by who has it made.
+#[test]
+fn lines_with_a_name_and_no_interval_are_told_apart_by_when_they_begin() {
+    let row = |hour: u32, cost: &str| {
+        format!("2026-11-02T{hour:02}:00:00Z,USE1-NovaMicro-input-tokens,1,{cost},AmazonBedrock,Usage,1K tokens,USD,a")
+    };
+    let file = |rows: &[String], interval: &str| {
+        let rows: String = rows.iter().map(|row| format!("{row}{interval}\n")).collect();
+        let columns = if interval.is_empty() { "" } else { ",identity_time_interval" };
+        format!("{},identity_line_item_id{columns}\n{rows}", CUR.lines().next().unwrap())
+    };
+    let of = |text: &str| Export::of(read(Vendor::Bedrock, text.as_bytes()).unwrap());
+    for interval in ["", ","] {
+        let export = of(&file(&[row(0, "0.01"), row(1, "0.01"), row(0, "0.01")], interval)).unwrap();
+        let quantities: Vec<_> = export.invoice(&Names::default()).book.values().map(|side| side.quantity).collect();
+        assert_eq!((quantities, export.again), (vec![Some(2_000)], 1), "{interval:?}");
+        let changed = of(&file(&[row(0, "0.01"), row(0, "0.02")], interval));
+        assert!(changed.unwrap_err().contains("given twice, and not alike"), "{interval:?}");
+    }
+}
+
 #[test]
 fn a_bucket_that_is_given_twice_is_told() {
     let page = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "2")]);
