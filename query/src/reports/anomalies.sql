@@ -7,7 +7,7 @@
 -- column cost_usd [USD]: What the day cost; none where nothing was used.
 -- column mean_usd [USD, a statistic]: The mean of those of the 28 days before that have a price; days without use cost nothing, and are of them.
 -- column score [a statistic]: How many standard deviations the day is from it; NULL if those days were all alike.
--- column unpriced_quantity [tokens]: What of the day has no price, and so is in no sum.
+-- column unpriced_quantity [tokens or units]: What of the day has no price, and so is in no sum.
 -- chart: bars day cost_usd
 WITH daily AS (
     SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, known_sum(cost_usd) AS cost_usd,

@@ -8,7 +8,7 @@
 -- column taken_back_usd [USD]: What was taken back; NULL if none of it has a price.
 -- column charged_anew_usd [USD]: What was charged anew; NULL if none of it has a price.
 -- column change_usd [USD]: What it comes to.
--- column unpriced_quantity [tokens]: What of either has no price.
+-- column unpriced_quantity [tokens or units]: What of either has no price.
 -- column of_closed_month: Whether the month of the calls was over.
 -- chart: bars charge_month change_usd
 SELECT billing_period, charge_month, tenant, provider, count(DISTINCT corrects) AS attempts,

@@ -11,7 +11,7 @@
 -- column paid_usd [USD]: What was paid for it.
 -- column drawn [the unit]: What is drawn; NULL where it is in dollars and none of the use has a price.
 -- column remaining [the unit]: What is left of it.
--- column unpriced_quantity [tokens]: What it is good for and has no price.
+-- column unpriced_quantity [tokens or units]: What it is good for and has no price.
 -- chart: bars commitment_id remaining
 SELECT commitment_id, tenant, provider, model, starts, ends, unit, quantity AS bought, cost_usd AS paid_usd, drawn, quantity - drawn AS remaining,
     unpriced_quantity

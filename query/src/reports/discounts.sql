@@ -7,7 +7,7 @@
 -- column saved_usd [USD]: The one less the other.
 -- column savings_rate [a statistic]: Saved of list.
 -- column unlisted_usd [USD]: What cost something for which the built-in book has no price, and so is in none of these; NULL if there is none.
--- column unpriced_quantity [tokens]: What has no price, and so is in no sum.
+-- column unpriced_quantity [tokens or units]: What has no price, and so is in no sum.
 -- chart: bars model saved_usd
 WITH priced AS (
     SELECT provider, model, known_sum(list_cost_usd) AS list_usd, known_sum(cost_usd WHERE list_cost_usd IS NOT NULL) AS paid_usd,

@@ -7,7 +7,7 @@
 -- column forecast_usd [USD, a statistic]: What the month will come to.
 -- column low_usd [USD, a statistic]: 95 of 100 months end above this, if days are independent and alike.
 -- column high_usd [USD, a statistic]: 95 of 100 months end below this.
--- column unpriced_quantity [tokens]: What has no price, and so is in no sum.
+-- column unpriced_quantity [tokens or units]: What has no price, and so is in no sum.
 -- chart: bars by forecast_usd
 WITH daily AS (
     SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, known_sum(cost_usd) AS usd,

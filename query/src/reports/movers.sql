@@ -7,7 +7,7 @@
 -- column before_usd [USD]: The same of the period before, of one that is not over in as much of it.
 -- column change_usd [USD]: The one less the other.
 -- column share [a statistic]: Of all cost.
--- column unpriced_quantity [tokens]: What has no price, in both periods.
+-- column unpriced_quantity [tokens or units]: What has no price, in both periods.
 -- chart: bars by change_usd
 WITH spent AS (
     SELECT $by:select, known_sum(cost_usd WHERE time >= $from) AS now_usd, known_sum(cost_usd WHERE time < $from) AS then_usd,

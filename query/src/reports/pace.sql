@@ -6,7 +6,7 @@
 -- column same_point_usd [USD]: What the last month had cost as long after its beginning; NULL if something was used by then and none of it has a price.
 -- column change_usd [USD]: The one less the other.
 -- column last_month_usd [USD]: The whole last month; NULL if something was used and none of it has a price.
--- column unpriced_quantity [tokens]: What has no price, in both months.
+-- column unpriced_quantity [tokens or units]: What has no price, in both months.
 -- chart: bars by month_usd
 WITH spent AS (
     SELECT $by:select, known_sum(cost_usd WHERE time >= $month) AS now_usd, known_sum(cost_usd WHERE time < $month) AS last_usd,

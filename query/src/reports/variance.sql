@@ -7,7 +7,7 @@
 -- column price_usd [USD, a statistic]: Of it, because what was used in both periods had other prices.
 -- column volume_usd [USD, a statistic]: Of it, because more or fewer tokens were used, at the blended price of the period before.
 -- column mix_usd [USD, a statistic]: Of it, the rest: because other models and classes were used than before.
--- column unpriced_quantity [tokens]: What has no price, in both periods, and so is in no sum.
+-- column unpriced_quantity [tokens or units]: What has no price, in both periods, and so is in no sum.
 -- chart: bars tenant change_usd
 WITH items AS (
     SELECT tenant, provider, model, token_class,

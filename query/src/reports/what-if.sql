@@ -6,11 +6,11 @@
 -- param to_model (text) = gpt-5-mini: The other model.
 -- column tenant: The tenant.
 -- column model: The model that was used.
--- column quantity [tokens]: What was used.
+-- column quantity [tokens]: What was used; searches, guarded calls and sessions are units, and in the costs only.
 -- column cost_usd [USD]: What it cost; NULL, like what follows, if none of it has a price on both sides.
 -- column other_usd [USD]: What that would have cost with the other model.
 -- column change_usd [USD]: The one less the other.
--- column unknown_quantity [tokens]: What has no price, or would have none; it is in neither sum.
+-- column unknown_quantity [tokens or units]: What has no price, or would have none; it is in neither sum.
 -- chart: bars model change_usd
 WITH used AS (
     SELECT call_id, attempt, time, tenant, model, token_class, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd,
@@ -36,11 +36,12 @@ WITH used AS (
     FROM used u LEFT JOIN price p ON p.token_class = u.token_class AND (p.above = 0 OR u.input > p.above)
         AND u.time >= p.valid_from AND u.time < p.valid_to
 ), rated AS (
-    SELECT tenant, model, quantity, CASE WHEN coalesce(unpriced, 0) = 0 AND price IS NOT NULL THEN cost_usd END AS cost_usd,
+    SELECT tenant, model, token_class, quantity, CASE WHEN coalesce(unpriced, 0) = 0 AND price IS NOT NULL THEN cost_usd END AS cost_usd,
         CASE WHEN coalesce(unpriced, 0) = 0 THEN CAST(quantity AS DECIMAL(20, 0)) * price * 0.000001 END AS other_usd
     FROM found WHERE place = 1
 )
-SELECT tenant, model, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd, sum(other_usd) AS other_usd,
+SELECT tenant, model, sum(CASE WHEN token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END) AS quantity,
+    sum(cost_usd) AS cost_usd, sum(other_usd) AS other_usd,
     sum(other_usd) - sum(cost_usd) AS change_usd,
     coalesce(sum(CASE WHEN cost_usd IS NULL OR other_usd IS NULL THEN quantity END), 0) AS unknown_quantity
 FROM rated GROUP BY tenant, model ORDER BY change_usd NULLS LAST, tenant, model

@@ -38,7 +38,7 @@ pub(crate) const TABLE: Imported = Imported::made(
         Column {
             name: "unpriced_quantity",
             kind: Kind::Long,
-            doc: "Tokens that it is good for and that have no price, so that nothing was drawn for them in dollars.",
+            doc: "Tokens or units that it is good for and that have no price, so that nothing was drawn for them in dollars.",
         },
     ],
 );

@@ -25,7 +25,7 @@
 -- column duration_ms [ms]: From admission to the end; NULL where nobody measured it, as of what other systems tell.
 -- column ttft_ms [ms]: From admission to the first byte.
 -- column cost_usd [USD]: What it costs with all corrections; NULL if any of it has no price or is not known.
--- column unpriced_quantity [tokens]: What of it has no price.
+-- column unpriced_quantity [tokens or units]: What of it has no price.
 SELECT u.call_id, u.attempt, u.time, u.tenant, u.team, u.project, u.user_id, u.key_name, u.tags, u.provider, u.model,
     u.service_tier, u.outcome, u.status, u.completeness, u.completeness = 'exact' OR coalesce(c.whole, FALSE) AS is_whole, u.stream, u.cache_hit, u.requests, u.input_tokens, u.output_tokens, u.reasoning_tokens,
     u.duration_ms, u.ttft_ms,

@@ -11,15 +11,16 @@
 -- column unit: What is committed: tokens or usd.
 -- column committed [the unit]: How much.
 -- column paid_usd [USD]: What is paid for it.
--- column used [the unit]: What was used in its time; NULL, as what follows from it, where it is in dollars and none of it has a price.
+-- column used [the unit]: What was used in its time, in tokens without searches and what else is counted in units; NULL, as what follows from it, where it is in dollars and none of it has a price.
 -- column unused [the unit]: What of it was not used.
 -- column on_demand_usd [USD]: What the use would have cost by the prices in force; NULL if none of it has a price.
 -- column covered_usd [USD, a statistic where more was used]: What of that it covers: all of it, or, where more was used than is committed, that share.
 -- column utilisation [a statistic]: Used of committed, at most 1.
 -- column usd_per_unit [USD, a statistic]: What was paid, by what was used of it.
--- column unpriced_quantity [tokens]: What was used and has no price.
+-- column unpriced_quantity [tokens or units]: What was used and has no price.
 WITH used AS (
-    SELECT m.commitment_id, sum(s.quantity) AS tokens, known_sum(s.cost_usd) AS usd, sum(s.unpriced_quantity) AS unpriced
+    SELECT m.commitment_id, sum(CASE WHEN s.token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE s.quantity END) AS tokens,
+        known_sum(s.cost_usd) AS usd, sum(s.unpriced_quantity) AS unpriced
     FROM commitments m JOIN daily_spend s ON s.provider = m.provider AND (m.tenant IS NULL OR s.tenant = m.tenant)
         AND (m.model IS NULL OR s.model = m.model) AND s.day >= m.starts AND (m.ends IS NULL OR s.day < m.ends)
     GROUP BY m.commitment_id

@@ -9,7 +9,7 @@
 -- column token_class: The class of tokens or units.
 -- column corrects: The attempt, as call_id/attempt.
 -- column entry: reversal or correction.
--- column quantity [tokens]: How many; less than none on a reversal.
+-- column quantity [tokens or units]: How many; less than none on a reversal.
 -- column cost_usd [USD]: What they cost; NULL if they have no price.
 -- column of_closed_month: Whether the call was in an earlier month than they are billed in.
 SELECT billing_period, to_char(time, '%Y-%m') AS charge_month, recorded_at, tenant, provider, model, token_class, corrects,

@@ -11,11 +11,11 @@
 -- column service_tier: The service tier.
 -- column region: The region.
 -- column token_class: The class of tokens or units.
--- column quantity [tokens]: How many.
+-- column quantity [tokens or units]: How many.
 -- column requests: Attempts.
 -- column cost_usd [USD]: What they cost; NULL if they have none.
 -- column list_cost_usd [USD]: The same at list price.
--- column unpriced_quantity [tokens]: As many, if they have no price; else none.
+-- column unpriced_quantity [tokens or units]: As many, if they have no price; else none.
 SELECT date_trunc('day', time) AS day, tenant, team, project, user_id, key_name, provider, model, service_tier, region,
     token_class, sum(quantity) AS quantity, sum(requests) AS requests, sum(cost_usd) AS cost_usd,
     sum(list_cost_usd) AS list_cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity

@@ -9,7 +9,7 @@
 -- column project_is: The project now.
 -- column key_exists: Whether the key is in force.
 -- column cost_usd [USD]: What the calls cost.
--- column unpriced_quantity [tokens]: What of them has no price.
+-- column unpriced_quantity [tokens or units]: What of them has no price.
 SELECT s.day, s.tenant, s.key_name, s.team AS team_was, k.team AS team_is, s.project AS project_was, k.project AS project_is,
     k.key_name IS NOT NULL AS key_exists, known_sum(s.cost_usd) AS cost_usd, sum(s.unpriced_quantity) AS unpriced_quantity
 FROM daily_spend s

@@ -6,7 +6,7 @@
 -- column model: The model.
 -- column token_class: The class; NULL where the usage is not known.
 -- column reason: Why: that of `charges.unpriced_reason`, or usage_missing, usage_lower_bound, usage_estimated.
--- column quantity [tokens]: How many; NULL where nobody knows.
+-- column quantity [tokens or units]: How many; NULL where nobody knows.
 -- column attempts: How many attempts.
 SELECT date_trunc('day', time) AS day, tenant, provider, model, token_class, unpriced_reason AS reason,
     sum(quantity) AS quantity, count(*) AS attempts

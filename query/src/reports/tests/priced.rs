@@ -168,6 +168,18 @@ async fn sessions_of_code_are_units_and_cached_sound_is_cached() {
     // 0.001, 0.01, 0.006 and 0.002 for 5,500 tokens.
     let blended = rows(&world, "effective-prices", &november(), &[], &["token_class", "quantity", "cost_usd"]).await;
     assert_eq!(blended[0], json!("null 5500 0.019"));
+    // Units are no tokens; those without a price are told all the same, since they are in no cost.
+    for (name, columns, wanted) in [
+        ("spend", ["tokens", "unpriced_quantity"], "5500 0"),
+        ("tiers", ["quantity", "unknown_quantity"], "5500 5502"),
+        ("what-if", ["quantity", "unknown_quantity"], "5500 5502"),
+    ] {
+        assert_eq!(rows(&world, name, &november(), &[], &columns).await, json!([wanted]), "{name}");
+    }
+    let capacity = b"commitment_id,kind,provider,model,starts,ends,unit,quantity,cost_usd\nc1,provisioned,openai,m3,2026-11-01,,tokens,10000,2\n";
+    world.imports.replace(crate::imports::by_name("commitments").unwrap(), capacity).await.unwrap();
+    let used = ["used", "unused", "on_demand_usd"];
+    assert_eq!(rows(&world, "commitments", &november(), &[], &used).await, json!(["5500 4500 0.119"]));
     // 3,000 at 10.00 less 2.00, of 5,000.
     let saved = ["hit_share", "read_tokens", "saved_usd", "premium_usd", "net_usd", "unknown_tokens"];
     assert_eq!(rows(&world, "cache-savings", &november(), &[], &saved).await, json!(["0.6 3000 0.024 0 0.024 0"]));
