@@ -261,7 +261,8 @@ impl Left {
     }
 }
 
-/// A call of which the first that is known is this attempt.
+/// A call of which the first that is known is this attempt. What session the client named is not: admissions, which every call waits for, do
+/// not tell.
 fn begun(attempt: &Attempt) -> CallEnd {
     CallEnd::begun(attempt.admitted_at, 0, String::new())
 }
@@ -392,6 +393,7 @@ mod tests {
             assert!(ends.iter().all(|end| end.call.is_some() == (end.attempt.attempt == last)));
             let end = ends.last().unwrap().call.as_ref().unwrap();
             assert_eq!((end.attempts, end.outcome, end.earlier_cost), (last, Outcome::Unknown, None));
+            assert_eq!(end.session_id, "");
             assert_eq!((!end.earlier_unknown, end.earlier.uncached_input), (known, earlier), "{events}");
             assert_eq!(end.accepted_at, attempt(if events > 1 { 1 } else { last }).admitted_at);
         }

@@ -318,7 +318,7 @@ pub struct CallEnd {
     pub accepted_at: Time,
     /// The age of the oldest balance that admitted it.
     pub balance_age_ms: u64,
-    /// The session that the client named.
+    /// The session that the client named; empty if none, or if the call was found open after a crash: its admission does not tell.
     pub session_id: String,
     /// What its attempts before this one used, as far as that is known.
     pub earlier: Vector,

@@ -2,7 +2,7 @@
 -- questions: 2 6
 -- param top (count) = 20: How many.
 -- column tenant: The tenant.
--- column session_id: The session; NULL where the client named none.
+-- column session_id: The session; NULL where the client named none, and of calls that a crash left open.
 -- column calls: Its calls.
 -- column cost_usd [USD]: What they cost when they ended.
 -- column unknown_calls: Of how many nobody knows what they cost.

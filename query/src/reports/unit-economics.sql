@@ -9,7 +9,7 @@
 -- column unknown_attempts: Of how many nobody knows what they cost, or all of it; what is not known is in no cost.
 -- column requests: Client calls.
 -- column successes: Those that were answered to the end.
--- column sessions: Sessions that clients named.
+-- column sessions: Sessions that clients named; of calls that a crash left open none is known.
 -- column metric_value: The sum of the metric; NULL if it was not imported for this period and tenant.
 -- column usd_per_request [USD, a statistic]: Cost, but for told_usd, by requests.
 -- column usd_per_success [USD, a statistic]: The same by successful requests: failures are paid for too.

@@ -34,7 +34,11 @@ const COLUMNS: &[Column] = &[
         doc: "Milliseconds from the last attempt's admission to its first byte.",
     },
     Column { name: "balance_age_ms", kind: Kind::Long, doc: "The age of the oldest balance that admitted it." },
-    Column { name: "session_id", kind: Kind::Text, doc: "The session that the client named." },
+    Column {
+        name: "session_id",
+        kind: Kind::Text,
+        doc: "The session that the client named; NULL where it named none, and of calls that a crash left open (outcome unknown).",
+    },
     Column { name: "entry", kind: Kind::Text, doc: "original, reversal or correction." },
     Column { name: "corrects", kind: Kind::Text, doc: "The call that a reversal or correction is of." },
     Column { name: "requests", kind: Kind::Int, doc: "1, or -1 on a reversal: sum it to count calls." },
