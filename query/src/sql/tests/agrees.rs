@@ -14,7 +14,7 @@ async fn world() -> World {
     World::new(&entries, 1).await
 }
 
-async fn check(world: &World, value: &str, wanted: Value) {
+pub(super) async fn check(world: &World, value: &str, wanted: Value) {
     let sql = if value.contains(" AS v ") { format!("SELECT {value}") } else { format!("SELECT {value} AS v") };
     let got = world.ask(&everyone(), &sql).await;
     assert_eq!(got, Ok(json!([{ "v": wanted }])), "{sql}");
