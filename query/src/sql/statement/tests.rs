@@ -111,6 +111,8 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT STRING_AGG(a, ',') OVER w FROM t WINDOW w AS (ORDER BY b)", Err("string_agg"));
     check("SELECT mode() WITHIN GROUP (ORDER BY a) FROM t", Ok("SELECT mode() WITHIN GROUP (ORDER BY a) FROM t"));
     check("SELECT percentile_disc(a, 0.5) OVER () FROM t", Err("WITHIN GROUP"));
+    check("SELECT percentile_cont(a, 0.5) OVER () FROM t", Err("WITHIN GROUP"));
+    check("SELECT percentile_cont(a, 0.5) FROM t", Ok("SELECT percentile_cont(a, 0.5) FROM t"));
     check("SELECT Mode(a) FROM t", Err("WITHIN GROUP"));
     let crossed: Vec<_> = (0..40).map(|number| format!("(SELECT 1) a{number}")).collect();
     check(&format!("SELECT count(*) FROM {}", crossed.join(",")), Err("32 tables"));

@@ -55,3 +55,36 @@ async fn what_is_rounded_is_compared_as_it_is_rounded() {
     let error = world.ask(&everyone(), "SELECT count(*) FROM usage WHERE (cost_usd + 1000)::numeric(4, 2) = 1").await;
     assert!(error.is_err(), "{error:?}");
 }
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_percentile_between_two_numbers_is_exact() {
+    let world = World::new(&[1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1)), 1).await;
+    for (value, wanted) in [
+        (
+            "percentile_cont(0.123456789) WITHIN GROUP (ORDER BY x) AS v FROM (VALUES (0), (1000000000000)) t(x)",
+            json!(123_456_789_000.0),
+        ),
+        (
+            "percentile_cont(0.7) WITHIN GROUP (ORDER BY x) AS v FROM (VALUES (1::float8), (2), (9)) t(x)",
+            json!(4.799_999_999_999_999),
+        ),
+        (
+            "percentile_cont(0.7) WITHIN GROUP (ORDER BY x) AS v FROM (VALUES (1.5), (2), (9)) t(x)",
+            json!(4.799_999_999_999_999),
+        ),
+        ("percentile_cont(0.7) WITHIN GROUP (ORDER BY x DESC) AS v FROM (VALUES (1), (2), (9)) t(x)", json!(1.6)),
+        (
+            "percentile_cont(0.5) WITHIN GROUP (ORDER BY x) FILTER (WHERE x > 9) AS v FROM (VALUES (1), (NULL)) t(x)",
+            json!(null),
+        ),
+        ("percentile_cont(x, 0.5) AS v FROM (VALUES (1), (2)) t(x)", json!(1.5)),
+        ("quantile_cont(x, 1) AS v FROM (VALUES (1), (2)) t(x)", json!(2.0)),
+        ("percentile_cont(0.5) WITHIN GROUP (ORDER BY output_tokens) AS v FROM usage GROUP BY user_id", json!(10.0)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let wrong =
+        world.ask(&everyone(), "SELECT percentile_cont(2) WITHIN GROUP (ORDER BY input_tokens) FROM usage").await;
+    assert!(wrong.unwrap_err().contains("from 0 to 1"));
+}
