@@ -42,6 +42,18 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT tag(u.tags, 'env') FROM usage AS u", Ok("SELECT tag(u.tags, 'env') FROM usage AS u"));
     let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
     check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
+    let ahead = "SELECT date_trunc('day', (time AT TIME ZONE '-05:30')) FROM usage";
+    check("SELECT date_trunc('day', time, '+05:30') FROM usage", Ok(ahead));
+    check(
+        "SELECT 1 FROM usage WHERE time AT TIME ZONE 'utc+3' > x",
+        Ok("SELECT 1 FROM usage WHERE time AT TIME ZONE '-03:00' > x"),
+    );
+    check(
+        "SELECT 1 FROM usage WHERE time AT TIME ZONE 'z' > x",
+        Ok("SELECT 1 FROM usage WHERE time AT TIME ZONE 'UTC' > x"),
+    );
+    check("SELECT time AT TIME ZONE 'Mars' FROM usage", Err("Europe/Berlin"));
+    check("SELECT time AT TIME ZONE interval '5 hours' FROM usage", Err("Europe/Berlin"));
     check("SELECT 1e6, -1.5e-3", Ok("SELECT 1000000., -0.0015"));
     check("SELECT '-1.5e3'::numeric AS a", Ok("SELECT '-1500'::NUMERIC(4,0) AS a"));
     check("SELECT a::decimal AS a FROM t", Ok("SELECT \"numeric\"(a) AS a FROM t"));

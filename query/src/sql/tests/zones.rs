@@ -134,6 +134,28 @@ async fn no_hour_is_out_of_range() {
     assert_eq!(world.ask(&everyone(), day).await, Ok(json!([{"v": "2026-11-01T04:00:00.000000Z", "n": 3}])));
 }
 
+/// Whatever it is asked through: an offset is what a zone is behind UTC, and letters are what Postgres knows by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_is_read_alike_on_all_surfaces() {
+    for shelved in [0, 5] {
+        let world = world(shelved).await;
+        for (condition, wanted) in [
+            ("(time AT TIME ZONE '+05:30')::date = date '2026-11-01'", 2),
+            ("(time AT TIME ZONE '-03')::date = date '2026-11-02'", 2),
+            ("(time AT TIME ZONE 'pst')::date = date '2026-11-01'", 2),
+            ("(time AT TIME ZONE 'america/new_york')::date = date '2026-11-01'", 3),
+            ("extract(hour FROM time AT TIME ZONE 'UTC+3') = 3", 2),
+            ("time >= timestamp '2026-11-01' AT TIME ZONE '+05:30'", 3),
+            ("time >= timestamp '2026-11-01' AT TIME ZONE '-05:30'", 5),
+            ("date_trunc('day', time, '+05:30') = timestamptz '2026-11-01 05:30Z'", 2),
+        ] {
+            let sql = format!("SELECT count(*) AS n FROM usage WHERE {condition}");
+            assert_eq!(world.ask(&everyone(), &sql).await, Ok(json!([{"n": wanted}])), "{sql}");
+            assert_eq!(asked(&world, None, &sql).await, Ok(json!({"n": wanted})), "{sql}");
+        }
+    }
+}
+
 /// The answers are those of Postgres. At 05:30 in UTC clocks in New York show 01:30 for the first time.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_days_and_months_are_added_by_the_clock() {
