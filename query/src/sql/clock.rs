@@ -15,10 +15,7 @@ use arrow::{
         cast,
         kernels::{numeric, zip::zip},
     },
-    datatypes::{
-        DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
-        TimestampMicrosecondType,
-    },
+    datatypes::{DataType, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType},
 };
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, plan_err, tree_node::Transformed},
